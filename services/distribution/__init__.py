@@ -1,0 +1,1 @@
+"""distribution: what reaches the desktops."""

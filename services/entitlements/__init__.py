@@ -1,0 +1,1 @@
+"""entitlements: what may be used."""

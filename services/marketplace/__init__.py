@@ -1,0 +1,1 @@
+"""marketplace: what is bought."""

@@ -1,0 +1,1 @@
+"""The rules, pure: one file a stream."""

@@ -1,0 +1,1 @@
+"""What all services stand on: the event contract, the log engine, the runtime."""

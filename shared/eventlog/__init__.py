@@ -1,0 +1,1 @@
+"""The engine: decide, append, publish, consume. Its guarantees stand in README.md beside this file."""

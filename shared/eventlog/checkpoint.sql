@@ -1,0 +1,45 @@
+-- stand: where a consumer stands. Locks its checkpoints, so that a zombie's transaction waits and then finds them moved.
+select topic, partition, "offset", exists (
+    select from log.parked p
+    where p.consumer = c.consumer and p.topic = c.topic and p.partition = c.partition and p.reason = 'unreadable'
+) as doubtful
+from log.checkpoints c
+where consumer = $1 and (topic, partition) in (select * from unnest($2::text[], $3::int[]))
+order by topic, partition
+for update;
+
+-- seen: the last version of each of these streams that the consumer has dealt with, and whether the stream is held.
+select s.stream, v.version, exists (
+    select from log.parked p where p.consumer = $1 and p.stream = s.stream and p.holds_stream
+) as held
+from unnest($2::text[]) as s(stream)
+left join log.seen v on v.consumer = $1 and v.stream = s.stream;
+
+-- advance: notes the versions and offsets that a batch has reached.
+with versions as (
+    insert into log.seen (consumer, stream, version)
+    select $1, * from unnest($2::text[], $3::int[])
+    on conflict (consumer, stream) do update set version = excluded.version
+)
+update log.checkpoints c set "offset" = o."offset", time = clock_timestamp()
+from unnest($4::text[], $5::int[], $6::bigint[]) as o(topic, partition, "offset")
+where c.consumer = $1 and c.topic = o.topic and c.partition = o.partition;
+
+-- park: keeps a record whole.
+insert into log.parked (consumer, topic, partition, "offset", stream, version, reason, detail, holds_stream, key,
+                        headers, value)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::jsonb, $12)
+on conflict do nothing;
+
+-- assign: the checkpoints of partitions that a consumer was given, made where there are none.
+with made as (
+    insert into log.checkpoints (consumer, topic, partition, "offset")
+    select $1, t, p, -1 from unnest($2::text[], $3::int[]) as a(t, p)
+    on conflict do nothing
+    returning topic, partition, "offset"
+)
+select topic, partition, "offset" from made
+union all
+select c.topic, c.partition, c."offset" from log.checkpoints c
+join unnest($2::text[], $3::int[]) as a(t, p) on c.topic = a.t and c.partition = a.p
+where c.consumer = $1;

@@ -1,0 +1,215 @@
+"""The consumer core: a batch of records, its effects and its checkpoint.
+
+Both kinds of consumer use the same plan. A projection's folds run in the transaction that moves the checkpoint. A
+reaction's commands are each committed by the log under an id made of the event's, so that doing them again after a
+crash changes nothing; then the checkpoint moves.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final, Protocol
+
+import asyncpg
+import structlog
+from aiokafka.errors import KafkaError
+
+from shared.eventlog.log import Log, Meta, Refused
+from shared.eventlog.plan import Left, Partition, Plan, Received, Standing, headers_json, park, plan
+from shared.eventlog.postgres import TRANSIENT
+from shared.eventlog.projection import Connection, Projection, Reach, Reactions
+from shared.eventlog.sql import statements
+from shared.eventlog.store import Conflict, Unavailable
+
+log = structlog.get_logger(__name__)
+
+SQL: Final = statements(Path(__file__).with_name("checkpoint.sql"))
+
+PASSING: Final = (*TRANSIENT, Unavailable, Conflict, KafkaError)
+"""Faults that a later try may not meet. Any other exception of a fold or a reaction is a bug: its event is parked."""
+
+
+class Fault(Exception):
+    """A passing fault: nothing of the batch happened, try it again later."""
+
+
+class Observer(Protocol):
+    """Told what a consumer did; for metrics. Must not raise or wait."""
+
+    def consumed(self, consumer: str, applied: int, repeats: int) -> None: ...
+
+    def left(self, consumer: str, reason: str) -> None: ...
+
+    def lagging(self, consumer: str, topic: str, partition: int, lag: int) -> None: ...
+
+
+class Consumer:
+    """One projection or the reactions of a service, over its database."""
+
+    def __init__(
+        self,
+        service: str,
+        what: Projection | Reactions,
+        pool: "asyncpg.Pool[asyncpg.Record]",
+        commands: Log,
+        now: Callable[[], datetime],
+        observer: Observer | None = None,
+    ) -> None:
+        self.name = f"{service}.{what.name}"
+        self.what = what
+        self._pool, self._commands, self._now, self._observer = pool, commands, now, observer
+
+    async def assigned(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        """The offset dealt with in each of these partitions, -1 for none: from here on they are this consumer's."""
+        topics, numbers = [t for t, _ in partitions], [n for _, n in partitions]
+        try:
+            rows = await self._pool.fetch(SQL["assign"], self.name, topics, numbers)
+        except PASSING as fault:
+            raise Fault(repr(fault)) from fault
+        return {(row["topic"], row["partition"]): row["offset"] for row in rows}
+
+    async def consume(self, records: Sequence[Received]) -> Plan:
+        """Applies a batch and moves the checkpoint. Raises Fault, with nothing done that a repetition would double."""
+        try:
+            if isinstance(self.what, Projection):
+                done = await self._fold(self.what, records)
+            else:
+                done = await self._react(self.what, records)
+        except PASSING as fault:
+            raise Fault(repr(fault)) from fault
+        if self._observer is not None:
+            self._observer.consumed(self.name, len(done.apply), done.repeats)
+        for left in done.left:
+            self._tell(left)
+        for gap in done.gaps:
+            log.error("a gap: fetching again", consumer=self.name, gap=gap)
+        return done
+
+    async def _standing(self, tx: Connection, records: Sequence[Received]) -> Standing:
+        partitions = sorted({(r.raw.topic, r.raw.partition) for r in records})
+        streams = sorted({r.of.stream for r in records if r.of is not None and r.sequenced})
+        rows = await tx.fetch(SQL["stand"], self.name, [t for t, _ in partitions], [n for _, n in partitions])
+        standing = Standing({(r["topic"], r["partition"]): r["offset"] for r in rows}, {})
+        standing.doubtful = {(r["topic"], r["partition"]) for r in rows if r["doubtful"]}
+        for row in await tx.fetch(SQL["seen"], self.name, streams):
+            standing.seen[row["stream"]] = row["version"] or 0
+            if row["held"]:
+                standing.held.add(row["stream"])
+        return standing
+
+    async def _note(self, tx: Connection, done: Plan) -> None:
+        for left in done.left:
+            raw, of = left.record.raw, left.record.of
+            sequenced = of if left.record.sequenced else None
+            await tx.execute(
+                SQL["park"], self.name, raw.topic, raw.partition, raw.offset, sequenced and sequenced.stream,
+                sequenced and sequenced.version, left.reason, left.detail[:2000], left.holds_stream, raw.key,
+                json.dumps(headers_json(raw.headers)), raw.value,
+            )  # fmt: skip
+        partitions = list(done.offsets)
+        await tx.execute(
+            SQL["advance"], self.name, list(done.seen), list(done.seen.values()), [t for t, _ in partitions],
+            [n for _, n in partitions], list(done.offsets.values()),
+        )  # fmt: skip
+
+    async def _fold(self, projection: Projection, records: Sequence[Received]) -> Plan:
+        """All of the batch in one transaction. Should a fold fail, once more with a savepoint around each event, so
+        that the one that fails is parked and the others stand."""
+        async with self._pool.acquire() as tx:
+            for careful in (False, True):
+                try:
+                    async with tx.transaction():
+                        done = plan(records, await self._standing(tx, records))
+                        await _each(done, _folding(projection, tx, careful), careful)
+                        await self._note(tx, done)
+                        return done
+                except _Failed as failed:
+                    if tx.is_closed() or isinstance(failed.__cause__, _PASSING_IN_A_FOLD):
+                        raise Fault(repr(failed.__cause__)) from failed
+        raise AssertionError("the careful pass parks what fails")
+
+    async def _react(self, reactions: Reactions, records: Sequence[Received]) -> Plan:
+        async with self._pool.acquire() as tx, tx.transaction():
+            done = plan(records, await self._standing(tx, records))
+        before = dict(done.offsets)
+        await _each(done, lambda record: self._reaction(reactions, record), careful=True)
+        async with self._pool.acquire() as tx, tx.transaction():
+            again = plan(records, await self._standing(tx, records))
+            if again.offsets != before:
+                raise Fault("another member of the group has dealt with this batch meanwhile")
+            await self._note(tx, done)
+        return done
+
+    async def _reaction(self, reactions: Reactions, record: Received) -> None:
+        of, event = record.of, record.event
+        if of is None or event is None:
+            return
+        reach = Reach(self._pool, self._commands, self._now())
+        identity = of.id if record.sequenced else f"{of.source}#{of.id}"
+        for number, do in enumerate(await reactions.react(event, of, reach)):
+            meta = Meta(
+                f"{self.name}:{identity}:{number}", of.actor or of.source, reach.now, of.correlation_id or of.id, of.id,
+                of.traceparent,
+            )  # fmt: skip
+            answer = await self._commands.execute(do.stream, do.key, do.command, meta)
+            if isinstance(answer, Refused) and not answer.repeated:
+                log.info(
+                    "reaction refused", consumer=self.name, event_id=of.id, event_type=of.type, stream=answer.stream,
+                    rule=answer.rule, reason=answer.reason,
+                )  # fmt: skip
+
+    def _tell(self, left: Left) -> None:
+        raw, of = left.record.raw, left.record.of
+        if self._observer is not None:
+            self._observer.left(self.name, left.reason)
+        log.warning(
+            "event parked", consumer=self.name, reason=left.reason, detail=left.detail[:300], topic=raw.topic,
+            partition=raw.partition, offset=raw.offset, stream=of and of.stream, event_id=of and of.id,
+            holds_stream=left.holds_stream,
+        )  # fmt: skip
+
+
+_PASSING_IN_A_FOLD: Final = tuple(fault for fault in PASSING if fault is not asyncpg.InterfaceError)
+"""While its connection lives, an InterfaceError is a fold that calls the driver wrongly."""
+
+
+class _Failed(Exception):
+    """A fold or a reaction raised; the cause is what."""
+
+
+async def _each(done: Plan, act: Callable[[Received], Awaitable[None]], careful: bool) -> None:
+    """Acts on each planned record in order. Careful: one that fails for good is parked with the later ones of its
+    stream, and the others go on. Otherwise raises _Failed."""
+    waiting = list(done.apply)
+    while waiting:
+        record = waiting.pop(0)
+        try:
+            await act(record)
+        except Exception as error:
+            if isinstance(error, _Failed):
+                raise
+            if not careful:
+                raise _Failed from error
+            if isinstance(error, PASSING):
+                raise
+            detail = f"{type(error).__name__}: {error}"
+            log.exception("event can't be applied", event_id=record.of and record.of.id, fault=detail)
+            waiting = park(done, record, detail, waiting)
+
+
+def _folding(projection: Projection, tx: Connection, careful: bool) -> Callable[[Received], Awaitable[None]]:
+    async def fold(record: Received) -> None:
+        if record.event is not None and record.of is not None:
+            await projection.apply(tx, record.event, record.of)
+
+    async def guarded(record: Received) -> None:
+        try:
+            async with tx.transaction():  # a savepoint
+                await fold(record)
+        except (asyncpg.InterfaceError, *_PASSING_IN_A_FOLD) as error:
+            if tx.is_closed() or isinstance(error, _PASSING_IN_A_FOLD):
+                raise _Failed from error
+            raise RuntimeError(f"the fold calls the driver wrongly: {error}") from error
+
+    return guarded if careful else fold

@@ -1,0 +1,256 @@
+"""Feeds consumers from Kafka, through FastStream, in batches.
+
+FastStream's and aiokafka's defaults lose data; what is set here, and why, is held by tests/contracts/. The database's
+checkpoint is the truth: on assignment a consumer seeks there, and what is committed to Kafka is for lag tools only.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import IllegalStateError, KafkaError
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker
+from faststream.kafka.message import KafkaMessage
+
+from shared.eventlog.consumer import Consumer, Fault, Observer
+from shared.eventlog.plan import Partition, Plan, Raw, receive
+
+log = structlog.get_logger(__name__)
+
+BATCH_RECORDS: Final = 500
+POLL_MS: Final = 20
+COMMIT_EVERY_S: Final = 5.0
+WATCH_EVERY_S: Final = 5.0
+STALLED_S: Final = 60.0
+MAX_PAUSE_S: Final = 30.0
+
+BROKER_SETTINGS: Final[Mapping[str, Any]] = {
+    "consumer_only": True,
+    "acks": "all",
+    "enable_idempotence": True,
+    "allow_auto_create_topics": False,
+    "apply_types": False,
+    "graceful_timeout": 15.0,
+    "log_level": logging.DEBUG,
+}
+SUBSCRIBER_SETTINGS: Final[Mapping[str, Any]] = {
+    "batch": True,
+    "ack_policy": AckPolicy.MANUAL,
+    "auto_offset_reset": "earliest",
+    "max_records": BATCH_RECORDS,
+    "batch_timeout_ms": POLL_MS,
+    "fetch_max_wait_ms": 100,
+    "max_partition_fetch_bytes": 2 * 1024 * 1024,
+}
+
+
+class Stalled(Exception):
+    """A consumer makes no progress although there is something to consume, and does not say why."""
+
+
+async def parse(batch: tuple[ConsumerRecord, ...]) -> KafkaMessage:
+    """Hands the records on as they are. FastStream's own parser decodes headers, and on a null or non-UTF-8 one it
+    raises, and the whole batch vanishes under every acknowledgement policy."""
+    return KafkaMessage(raw_message=batch, body=b"", consumer=_NoConsumer())
+
+
+async def decode(message: KafkaMessage) -> Any:
+    return message.raw_message
+
+
+class _NoConsumer:
+    """FastStream's bare ack() would commit whatever was fetched, failed records included: it commits nothing here."""
+
+    async def commit(self) -> None: ...
+
+    def seek(self, partition: TopicPartition, offset: int) -> None: ...
+
+
+class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """One consumer's subscription: its partitions, their pauses, its progress."""
+
+    def __init__(self, consumer: Consumer, broker: KafkaBroker, observer: Observer | None) -> None:
+        self.consumer = consumer
+        self._observer = observer
+        self._mine: dict[Partition, int] = {}  # the next offset to fetch
+        self._pauses: dict[Partition, float] = {}
+        self._retries: set[asyncio.Task[None]] = set()
+        self._committed: dict[Partition, int] = {}
+        self._progress_at = asyncio.get_running_loop().time()
+        self._joined = False
+        self.lag: int | None = None
+        """Records not dealt with yet, as of the last look; None before the first."""
+        self.fault: str | None = None
+        self._subscriber: Any = broker.subscriber(
+            *consumer.what.topics, group_id=consumer.name, listener=self, parser=parse, decoder=decode,
+            **SUBSCRIBER_SETTINGS,
+        )  # fmt: skip
+        self._subscriber(self.handle)
+
+    @property
+    def _kafka(self) -> AIOKafkaConsumer | None:
+        consumer: AIOKafkaConsumer | None = self._subscriber.consumer
+        return consumer
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        for partition in revoked:
+            self._mine.pop((partition.topic, partition.partition), None)
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Seeks to the database's checkpoints. Until that went through, records of these partitions are passed over."""
+        partitions = [(p.topic, p.partition) for p in assigned]
+        offsets = await self._checkpoints(partitions) if partitions else {}
+        for partition, offset in offsets.items():
+            self._seek(partition, offset + 1)
+        self._joined = True
+        log.info("consumer assigned", consumer=self.consumer.name, partitions=len(partitions))
+
+    async def _checkpoints(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        pause = 0.1
+        while True:
+            try:
+                offsets = await self.consumer.assigned(partitions)
+            except Fault as fault:
+                self.fault = str(fault)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, 2.0)
+            else:
+                self.fault = None
+                return offsets
+
+    def _seek(self, partition: Partition, offset: int) -> None:
+        if self._kafka is None:
+            return
+        with suppress(IllegalStateError):  # the partition went elsewhere meanwhile
+            self._kafka.seek(TopicPartition(*partition), offset)
+            self._mine[partition] = offset
+
+    async def handle(self, batch: Sequence[ConsumerRecord]) -> None:
+        """Deals with a batch. Never raises: FastStream would log it and go on with the next."""
+        mine = [r for r in batch if r.offset >= self._mine.get((r.topic, r.partition), r.offset + 1)]
+        if not mine:
+            return
+        raws = (Raw(r.topic, r.partition, r.offset, r.key, r.headers, r.value) for r in mine)
+        records = [receive(raw, self.consumer.what.types) for raw in raws]
+        first = {(r.topic, r.partition): r.offset for r in reversed(mine)}
+        try:
+            done = await self.consumer.consume(records)
+        except Fault as fault:
+            self._back_off(first, str(fault))
+        except Exception as bug:
+            log.exception("consumer fails", consumer=self.consumer.name)
+            self._back_off(first, repr(bug))
+        else:
+            await self._dealt_with(first, done)
+
+    async def _dealt_with(self, first: Mapping[Partition, int], done: Plan) -> None:
+        self.fault = "; ".join(done.gaps) or None
+        for partition, offset in done.offsets.items():
+            self._mine[partition] = offset + 1
+            if partition not in done.refetch:
+                self._pauses.pop(partition, None)
+        self._progress_at = asyncio.get_running_loop().time()
+        if done.refetch:
+            self._back_off(done.refetch, self.fault or "a gap")
+        behind = [p for p in first if p not in done.offsets and p not in done.refetch]
+        if behind:  # the database is ahead of these records, or has forgotten the partition
+            await self.on_partitions_assigned([TopicPartition(*p) for p in behind])
+
+    def _back_off(self, offsets: Mapping[Partition, int], fault: str) -> None:
+        """Pauses these partitions, for longer each time, then fetches from these offsets again; others flow on."""
+        self.fault = fault
+        for partition, offset in offsets.items():
+            pause = min(2 * self._pauses.get(partition, 0.1), MAX_PAUSE_S)
+            self._pauses[partition] = pause
+            log.warning(
+                "consumer waits", consumer=self.consumer.name, partition=partition, fault=fault[:300], pause_s=pause
+            )
+            if self._kafka is not None:
+                with suppress(IllegalStateError):
+                    self._kafka.pause(TopicPartition(*partition))
+            self._seek(partition, offset)
+            task = asyncio.create_task(self._resume(partition, pause))
+            self._retries.add(task)
+            task.add_done_callback(self._retries.discard)
+
+    async def _resume(self, partition: Partition, pause_s: float) -> None:
+        await asyncio.sleep(pause_s)
+        if self._kafka is not None:
+            with suppress(IllegalStateError):
+                self._kafka.resume(TopicPartition(*partition))
+
+    async def look(self) -> None:
+        """Compares progress with the ends of the partitions, and tells Kafka the offsets, for lag tools."""
+        kafka = self._kafka
+        if kafka is None or not self._mine:
+            self.lag = 0 if self._joined and kafka is not None else None  # others may have all partitions
+            return
+        mine = dict(self._mine)
+        ends = await kafka.end_offsets([TopicPartition(*p) for p in mine])
+        lags = {p: max(0, ends[TopicPartition(*p)] - offset) for p, offset in mine.items()}
+        self.lag = sum(lags.values())
+        for (topic, partition), lag in lags.items():
+            if self._observer is not None:
+                self._observer.lagging(self.consumer.name, topic, partition, lag)
+        now = asyncio.get_running_loop().time()
+        if self.lag == 0:
+            self._progress_at = now
+        if now - self._progress_at > STALLED_S and not self._pauses:
+            raise Stalled(
+                f"{self.consumer.name} has {self.lag} records to go and made no progress for {STALLED_S:.0f} s"
+            )
+        fresh = {p: offset for p, offset in mine.items() if self._committed.get(p) != offset}
+        if fresh:
+            with suppress(KafkaError, IllegalStateError):
+                await kafka.commit({TopicPartition(*p): offset for p, offset in fresh.items()})
+                self._committed |= fresh
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has partitions or has looked, and is not waiting on a fault."""
+        return self.lag is not None and self.fault is None
+
+
+class ConsumerHost:
+    """All consumers of one process."""
+
+    def __init__(self, consumers: Sequence[Consumer], bootstrap: str, observer: Observer | None = None) -> None:
+        self._consumers, self._bootstrap, self._observer = consumers, bootstrap, observer
+        self.feeds: list[Feed] = []
+
+    async def run(self) -> None:
+        """Consumes until cancelled. Raises Stalled when a consumer stands still: the process should end and be
+        started again."""
+        pause = 0.5
+        while True:
+            broker = KafkaBroker(
+                self._bootstrap, logger=logging.getLogger("faststream"), client_id="tenure", **BROKER_SETTINGS
+            )
+            self.feeds = [Feed(consumer, broker, self._observer) for consumer in self._consumers]
+            try:
+                await broker.start()
+                pause = 0.5
+                await self._watch()
+            except KafkaError as fault:
+                log.warning("Kafka can't be reached", fault=repr(fault), pause_s=pause)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, 5.0)
+            finally:
+                with suppress(Exception):
+                    await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(broker.stop())), 10)
+
+    async def _watch(self) -> None:
+        quick = 50  # looks often at first, so that readiness shows soon
+        while True:
+            await asyncio.sleep(0.1 if quick > 0 else WATCH_EVERY_S)
+            quick -= 1
+            for feed in self.feeds:
+                try:
+                    await asyncio.wait_for(feed.look(), 10)
+                except (KafkaError, TimeoutError, IllegalStateError) as fault:
+                    log.warning("can't see the ends of the topics", consumer=feed.consumer.name, fault=repr(fault))

@@ -1,0 +1,287 @@
+"""One command's way: load the stream's state, decide, append to what was decided on, answer.
+
+Every door ends here, so every command has the same promises: what was acknowledged is committed; a repeated command
+id gets its first answer again; a refusal keeps its reason and its evidence.
+"""
+
+import asyncio
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+
+import uuid_utils
+
+from shared.eventlog.decision import Rejected, Stream
+from shared.eventlog.store import Conflict, Head, Moved, Outcome, Repeated, Store, Taken, Write, Written
+from shared.events.base import Event
+from shared.events.envelope import Envelope, StoredEvent, chained, checked_name, source_of
+from shared.events.upcasts import decode
+
+S = TypeVar("S")
+C = TypeVar("C")
+E = TypeVar("E", bound=Event)
+
+TRIES: Final = 20
+EVENT_BYTES: Final = 256 * 1024
+CACHED_STREAMS: Final = 20_000
+
+
+class KeyReused(Exception):
+    """The command id was used before, for another command."""
+
+
+class Meta(NamedTuple):
+    """What comes with a command: its id and who, why and from where. `fingerprint` is of its public content: the
+    same id with another fingerprint is refused. `now` is UTC."""
+
+    command_id: str
+    actor: str
+    now: datetime
+    correlation_id: str = ""
+    causation_id: str = ""
+    traceparent: str = ""
+    fingerprint: str = ""
+
+
+class Recorded(NamedTuple):
+    """An event of an answer. `position` is 0 in a dry run, where `id` is empty, too."""
+
+    id: str
+    version: int
+    position: int
+    event: Event
+
+
+class Accepted(NamedTuple):
+    """The command's events are committed (there may be none, when nothing was new); `version` is the stream's."""
+
+    stream: str
+    version: int
+    events: tuple[Recorded, ...]
+    repeated: bool = False
+
+
+class Refused(NamedTuple):
+    """The command was refused, by this rule, for this reason; `because` are the ids of the events that justify it."""
+
+    stream: str
+    rule: str
+    reason: str
+    remedy: str = ""
+    because: tuple[str, ...] = ()
+    repeated: bool = False
+
+
+Answer: TypeAlias = Accepted | Refused
+
+
+class Observer(Protocol):
+    """Told of each answer; for metrics. Must not raise or wait."""
+
+    def answered(self, command: object, answer: Answer) -> None: ...
+
+
+@dataclass(slots=True)
+class _Current(Generic[S]):
+    """A stream as far as this process knows it."""
+
+    state: S
+    head: Head
+    tenant: str
+
+
+@dataclass(slots=True)
+class _Turn:
+    """The commands of one stream, one at a time."""
+
+    lock: asyncio.Lock
+    users: int = 0
+
+
+class Log:
+    """The commands of one service over its store. Safe for many tasks of one event loop and for many processes."""
+
+    def __init__(
+        self,
+        store: Store,
+        service: str,
+        *,
+        new_id: Callable[[], str] = lambda: str(uuid_utils.uuid7()),
+        observer: Observer | None = None,
+        cached_streams: int = CACHED_STREAMS,
+    ) -> None:
+        self.store = store
+        self._source = source_of(service)
+        self._new_id = new_id
+        self._observer = observer
+        self._cache: OrderedDict[str, _Current[Any]] = OrderedDict()
+        self._cached_streams = cached_streams
+        self._turns: dict[str, _Turn] = {}
+
+    async def execute(self, stream: Stream[S, C, E], key: str, command: C, meta: Meta) -> Answer:
+        """Decide and commit. Raises KeyReused, Conflict (too busy, try again), Unavailable (outcome unknown: send the
+        same command id again), or whatever the decider raises by mistake."""
+        stream_id = checked_name(stream.id(key), "a stream id")
+        turn = self._turns.get(stream_id)
+        if turn is None:
+            turn = self._turns[stream_id] = _Turn(asyncio.Lock())
+        turn.users += 1
+        try:
+            async with turn.lock:  # within a process a stream's commands wait for each other instead of conflicting
+                answer = await self._execute(stream, stream_id, command, meta)
+        finally:
+            turn.users -= 1
+            if not turn.users:
+                del self._turns[stream_id]
+        if self._observer is not None:
+            self._observer.answered(command, answer)
+        return answer
+
+    async def _execute(self, stream: Stream[S, C, E], stream_id: str, command: C, meta: Meta) -> Answer:
+        taken: str | None = None
+        for attempt in range(TRIES):
+            current = self._cache.get(stream_id) or await self._load(stream, stream_id)
+            decision = stream.decide(command, current.state) if taken is None else stream.claimed(taken)
+            taken = None
+            write, after, recorded = self._write(stream, stream_id, current, decision, meta)
+            try:
+                outcome: Outcome = await self.store.append(write)
+            except BaseException:
+                self._cache.pop(stream_id, None)
+                raise
+            match outcome:
+                case Written(position):
+                    self._keep(stream_id, after)
+                    return _answer(stream_id, after.head.version, decision, recorded, position)
+                case Moved():
+                    await self._catch_up(stream, stream_id, current)
+                    await asyncio.sleep(0.001 * attempt)
+                case Taken(name):
+                    taken = name
+                case Repeated() as first:
+                    self._cache.pop(stream_id, None)
+                    return await self._first_answer(first, write)
+        raise Conflict(f"{stream_id} changed {TRIES} times while this command was decided; try again")
+
+    async def consider(self, stream: Stream[S, C, E], key: str, command: C) -> Answer:
+        """The answer that `execute` would give now, from the same decider; nothing is written."""
+        stream_id = checked_name(stream.id(key), "a stream id")
+        current = await self._fresh(stream, stream_id)
+        decision = stream.decide(command, current.state)
+        if isinstance(decision, Rejected):
+            return _answer(stream_id, current.head.version, decision, (), 0)
+        first = current.head.version + 1
+        events = tuple(Recorded("", first + n, 0, event) for n, event in enumerate(decision))
+        return Accepted(stream_id, current.head.version + len(events), events)
+
+    async def state(self, stream: Stream[S, C, E], key: str) -> S:
+        """The stream's state as of everything committed before the call."""
+        return (await self._fresh(stream, stream.id(key))).state
+
+    async def _fresh(self, stream: Stream[S, C, E], stream_id: str) -> _Current[S]:
+        current: _Current[S] | None = self._cache.get(stream_id)
+        if current is None:
+            return await self._load(stream, stream_id)
+        return await self._catch_up(stream, stream_id, current)
+
+    async def _load(self, stream: Stream[S, C, E], stream_id: str) -> _Current[S]:
+        return await self._catch_up(stream, stream_id, _Current(stream.initial, Head(), ""))
+
+    async def _catch_up(self, stream: Stream[S, C, E], stream_id: str, current: _Current[S]) -> _Current[S]:
+        """Folds what was appended since. The state at a version never changes, so a newer one may replace it."""
+        state, head, tenant = current.state, current.head, current.tenant
+        for stored in await self.store.read_stream(stream_id, head.version):
+            if stored.of.prevhash != head.hash:
+                raise RuntimeError(f"{stream_id} version {stored.of.version} does not continue what came before it")
+            state = stream.evolve(state, decode(stored.of, stored.data))  # type: ignore[arg-type]  # the stream's own
+            head, tenant = Head(stored.of.version or 0, stored.of.hash), stored.of.tenant
+        known = _Current(state, head, tenant)
+        self._keep(stream_id, known)
+        return known
+
+    def _keep(self, stream_id: str, current: _Current[Any]) -> None:
+        self._cache[stream_id] = current
+        self._cache.move_to_end(stream_id)
+        if len(self._cache) > self._cached_streams:
+            self._cache.popitem(last=False)
+
+    def _write(
+        self,
+        stream: Stream[S, C, E],
+        stream_id: str,
+        current: _Current[S],
+        decision: Sequence[E] | Rejected,
+        meta: Meta,
+    ) -> tuple[Write, _Current[S], tuple[Recorded, ...]]:
+        """The write of a decision, and the stream's state and events once it is committed."""
+        print_ = sha256(meta.fingerprint.encode()).digest() if meta.fingerprint else b""
+        write = Write(meta.command_id, print_, stream_id, current.head, meta.now)
+        if isinstance(decision, Rejected):
+            write.refusal = _refusal_json(decision)
+            return write, current, ()
+        state, head, tenant = current.state, current.head, current.tenant
+        events, recorded = [], []
+        take: list[str] = []
+        release: list[str] = []
+        for event in decision:
+            tenant = tenant or checked_name(stream.tenant(event), "a tenant")
+            claims = stream.claims(state, event)
+            take += claims.take
+            release += claims.release
+            stored = self._next(stream_id, head, event, tenant, meta)
+            event.recorded(stored.of.id)
+            state = stream.evolve(state, event)
+            head = Head(head.version + 1, stored.of.hash)
+            events.append(stored)
+            recorded.append(Recorded(stored.of.id, head.version, 0, event))
+        write.events, write.take, write.release = events, take, [key for key in release if key not in take]
+        return write, _Current(state, head, tenant), tuple(recorded)
+
+    def _next(self, stream_id: str, head: Head, event: Event, tenant: str, meta: Meta) -> StoredEvent:
+        data = event.data()
+        if len(data) > EVENT_BYTES:
+            raise ValueError(f"{event.type()} of {len(data)} bytes; an event has at most {EVENT_BYTES}")
+        unhashed = Envelope(
+            self._new_id(), self._source, event.type(), stream_id, meta.now, event.SCHEMA, head.version + 1, None,
+            meta.correlation_id, meta.causation_id, meta.actor, tenant, meta.traceparent, head.hash,
+        )  # fmt: skip
+        return StoredEvent(unhashed._replace(hash=chained(head.hash, unhashed, data)), data)
+
+    async def _first_answer(self, first: Repeated, write: Write) -> Answer:
+        if first.fingerprint != write.fingerprint or first.stream != write.stream:
+            raise KeyReused(f"{write.command_id} was used before for another command")
+        if first.refusal is not None:
+            kept = json.loads(first.refusal)
+            because = tuple(kept["because"])
+            return Refused(first.stream, kept["rule"], kept["reason"], kept["remedy"], because, repeated=True)
+        stored = (await self.store.read_stream(first.stream, first.first))[: first.events]
+        events = tuple(
+            Recorded(s.of.id, s.of.version or 0, s.of.position or 0, decode(s.of, s.data)) for s in stored
+        )  # fmt: skip
+        # A write that was sent again because its connection broke is not a repetition by the caller.
+        ours = bool(write.events) and bool(stored) and stored[0].of.id == write.events[0].of.id
+        return Accepted(first.stream, first.first + first.events, events, repeated=not ours)
+
+
+def _refusal_json(refusal: Rejected) -> str:
+    because = [event.ref for event in refusal.because]
+    return json.dumps({"rule": refusal.rule, "reason": refusal.reason, "remedy": refusal.remedy, "because": because})
+
+
+def _answer(
+    stream_id: str, version: int, decision: Sequence[Event] | Rejected, recorded: tuple[Recorded, ...], last: int
+) -> Answer:
+    if isinstance(decision, Rejected):
+        because = tuple(event.ref for event in decision.because)
+        return Refused(stream_id, decision.rule, decision.reason, decision.remedy, because)
+    first = last - len(recorded) + 1
+    placed = tuple(Recorded(r.id, r.version, first + n, r.event) for n, r in enumerate(recorded))
+    return Accepted(stream_id, version, placed)
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,102 @@
+-- The event log of one service. What each table promises stands in shared/eventlog/README.md.
+create schema log;
+
+-- One row. Its lock is the order of the log: whoever appends holds it until commit, so that positions are dense
+-- and become visible in order. A sequence instead would show 42 before 41 has committed, and a reader that
+-- remembers 42 would never see 41.
+create table log.head (
+    one boolean primary key default true check (one),
+    position bigint not null default 0,
+    chain bytea not null default decode(repeat('00', 32), 'hex')
+);
+insert into log.head default values;
+
+create table log.events (
+    position bigint primary key,
+    stream text collate "C" not null,
+    version integer not null,
+    id uuid not null,
+    type text not null,
+    schema smallint not null,
+    time timestamptz not null,
+    correlation_id text not null,
+    causation_id text not null,
+    actor text not null,
+    tenant text not null,
+    traceparent text not null,
+    prevhash bytea not null,
+    hash bytea not null,
+    data json not null,  -- json, not jsonb: it keeps the bytes that were hashed and are published
+    unique (stream, version)
+);
+
+-- The chain over the batches: sha256(previous chain, the batch's event hashes in order). It shows a cut tail.
+create table log.batches (
+    last_position bigint primary key,
+    chain bytea not null,
+    time timestamptz not null default clock_timestamp()
+);
+
+-- Every command id with its first answer: events first + 1 .. first + count of the stream, or a refusal.
+create table log.commands (
+    id text collate "C" primary key,
+    fingerprint bytea not null,
+    stream text not null,
+    first integer not null,
+    count integer not null,
+    refusal json,
+    time timestamptz not null
+);
+
+-- Unique names (an e-mail address): held by one stream at a time.
+create table log.claims (
+    key text collate "C" primary key,
+    stream text collate "C" not null
+);
+
+-- Who may do a task that only one may do, and how far it got.
+create table log.leases (
+    name text primary key,
+    owner text not null,
+    token bigint not null,
+    until timestamptz not null,
+    position bigint not null default 0
+);
+
+-- How far each consumer got in each partition; moved in the transaction that applies the events.
+create table log.checkpoints (
+    consumer text not null,
+    topic text not null,
+    partition integer not null,
+    "offset" bigint not null,
+    time timestamptz not null default clock_timestamp(),
+    primary key (consumer, topic, partition)
+);
+
+-- The last version of each stream that a consumer has dealt with: what is at or below is a repeat.
+create table log.seen (
+    consumer text collate "C" not null,
+    stream text collate "C" not null,
+    version integer not null,
+    primary key (consumer, stream)
+);
+create index on log.seen (stream);
+
+-- What a consumer could not deal with, whole, with the reason. A stream with a parked event waits in line behind it.
+create table log.parked (
+    consumer text not null,
+    topic text not null,
+    partition integer not null,
+    "offset" bigint not null,
+    stream text,
+    version integer,
+    reason text not null,
+    detail text not null,
+    holds_stream boolean not null,
+    key bytea,
+    headers jsonb not null,  -- [[name, base64 or null], ...]
+    value bytea,
+    time timestamptz not null default clock_timestamp(),
+    primary key (consumer, topic, partition, "offset")
+);
+create index on log.parked (consumer, stream) where holds_stream;

@@ -1,0 +1,217 @@
+"""The store in PostgreSQL. The order is explained where it is made: `append.sql`."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import asyncpg
+
+from shared.eventlog.batching import Batcher
+from shared.eventlog.store import Head, Lease, LeaseLost, Moved, Outcome, Repeated, Taken, Unavailable, Write, Written
+from shared.events.envelope import Envelope, StoredEvent, source_of
+
+T = TypeVar("T")
+
+WRITERS: Final = 2
+
+TRANSIENT: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.InternalClientError,
+    asyncpg.ObjectInUseError,
+)
+"""Faults of the connection or the server that a later try may not meet."""
+
+_APPEND: Final = """select * from log.append(
+    $1::text[], $2::bytea[], $3::text[], $4::int[], $5::bytea[], $6::int[], $7::text[], $8::timestamptz[],
+    $9::int[], $10::uuid[], $11::text[], $12::int[], $13::text[], $14::smallint[], $15::timestamptz[], $16::text[],
+    $17::text[], $18::text[], $19::text[], $20::text[], $21::bytea[], $22::bytea[], $23::text[],
+    $24::int[], $25::text[], $26::int[], $27::text[])"""
+
+_COLUMNS: Final = """position, stream, version, id, type, schema, time, correlation_id, causation_id, actor, tenant,
+    traceparent, prevhash, hash, data::text"""
+
+_READ_STREAM: Final = f"select {_COLUMNS} from log.events where stream = $1 and version > $2 order by version"  # noqa: S608
+_READ: Final = f"select {_COLUMNS} from log.events where position > $1 order by position limit $2"  # noqa: S608
+
+_LEASE: Final = """
+    insert into log.leases as l (name, owner, token, until) values ($1, $2, 1, clock_timestamp() + $3 * interval '1 s')
+    on conflict (name) do update set owner = excluded.owner, until = excluded.until,
+        token = case when l.owner = excluded.owner then l.token else l.token + 1 end
+    where l.owner = excluded.owner or l.until < clock_timestamp()
+    returning token, position"""
+
+
+class PostgresStore:
+    """The event log of one service in its database. Reads and writes go through connections of its own.
+
+    A write whose connection breaks is sent again for `patience_s`, which its command id makes safe; after that the
+    caller gets Unavailable and does not know whether it happened.
+    """
+
+    def __init__(self, dsn: str, service: str, *, readers: int = 4, patience_s: float = 5.0) -> None:
+        self._dsn, self._service, self._readers, self._patience_s = dsn, service, readers, patience_s
+        self._source = source_of(service)
+        self._listener: asyncpg.Connection | None = None
+        self._moved = asyncio.Event()
+
+    async def open(self) -> "PostgresStore":
+        """Connects. Raises the driver's error when the database can't be reached."""
+        self._pool = await asyncpg.create_pool(self._dsn, min_size=1, max_size=self._readers, command_timeout=30)
+        self._writers = [_Writer(self._dsn) for _ in range(WRITERS)]
+        self._batcher = Batcher([partial(self._send, writer) for writer in self._writers])
+        return self
+
+    async def close(self) -> None:
+        await self._batcher.close()
+        for writer in self._writers:
+            writer.terminate()
+        if self._listener is not None:
+            self._listener.terminate()
+        self._pool.terminate()
+
+    async def append(self, write: Write) -> Outcome:
+        return await self._batcher.submit(write)
+
+    async def _send(self, writer: "_Writer", writes: Sequence[Write]) -> Sequence[Outcome]:
+        arguments = _arguments(writes)
+        rows = await self._patiently(lambda: writer.append(arguments))
+        self._moved.set()
+        return [_outcome(row) for row in rows]
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        loop = asyncio.get_running_loop()
+        deadline, pause = loop.time() + self._patience_s, 0.02
+        while True:
+            try:
+                return await call()
+            except TRANSIENT as error:
+                if loop.time() + pause > deadline:
+                    raise Unavailable(f"PostgreSQL can't be reached: {type(error).__name__}: {error}") from error
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 1.0)
+
+    async def _fetch(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
+        async def once() -> list[asyncpg.Record]:
+            rows: list[asyncpg.Record] = await self._pool.fetch(query, *arguments)
+            return rows
+
+        return await self._patiently(once)
+
+    async def read_stream(self, stream: str, after: int = 0) -> Sequence[StoredEvent]:
+        return [self._event(row) for row in await self._fetch(_READ_STREAM, stream, after)]
+
+    async def read(self, after: int, limit: int) -> Sequence[StoredEvent]:
+        return [self._event(row) for row in await self._fetch(_READ, after, limit)]
+
+    async def heads(self, streams: Sequence[str], at: int) -> dict[str, Head]:
+        query = """select s.stream, e.version, e.hash from unnest($1::text[]) as s(stream), lateral (
+            select version, hash from log.events where stream = s.stream and position <= $2
+            order by version desc limit 1) as e"""
+        return {row["stream"]: Head(row["version"], row["hash"]) for row in await self._fetch(query, streams, at)}
+
+    async def position(self) -> int:
+        return int((await self._fetch("select position from log.head"))[0][0])
+
+    async def lease(self, name: str, owner: str, ttl_s: float) -> Lease | None:
+        rows = await self._fetch(_LEASE, name, owner, ttl_s)
+        return Lease(rows[0]["token"], rows[0]["position"]) if rows else None
+
+    async def advance(self, name: str, lease: Lease, position: int) -> None:
+        rows = await self._fetch(
+            "update log.leases set position = $4 where name = $1 and token = $2 and position in ($3, $4) returning 1",
+            name, lease.token, lease.position, position,
+        )  # fmt: skip
+        if not rows:
+            raise LeaseLost(f"{name}: another owner has it, or its checkpoint is not {lease.position}")
+        lease.position = position
+
+    async def release(self, name: str, lease: Lease) -> None:
+        await self._fetch(
+            "update log.leases set until = clock_timestamp(), owner = '' where name = $1 and token = $2",
+            name, lease.token,
+        )  # fmt: skip
+
+    async def wait(self, after: int, timeout_s: float) -> None:  # noqa: ARG002  # any wake-up will do
+        try:
+            if self._listener is None or self._listener.is_closed():
+                self._listener = await asyncpg.connect(self._dsn, command_timeout=10, timeout=5)
+                await self._listener.add_listener("log", lambda *_: self._moved.set())
+                return  # whatever came before we listened
+            await asyncio.wait_for(self._moved.wait(), timeout_s)
+        except (*TRANSIENT, TimeoutError):
+            await asyncio.sleep(0.05 if self._listener is None or self._listener.is_closed() else 0)
+        finally:
+            self._moved.clear()
+
+    def _event(self, row: asyncpg.Record) -> StoredEvent:
+        position, stream, version, id_, type_, schema, time, correlation, causation, *rest = row
+        actor, tenant, traceparent, prevhash, hash_, data = rest
+        envelope = Envelope(
+            str(id_), self._source, type_, stream, time, schema, version, position, correlation, causation, actor,
+            tenant, traceparent, prevhash, hash_,
+        )  # fmt: skip
+        return StoredEvent(envelope, data.encode())
+
+
+class _Writer:
+    """A connection with log.append prepared, made anew when it broke."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._connection: asyncpg.Connection | None = None
+
+    async def append(self, arguments: Sequence[Sequence[Any]]) -> list[asyncpg.Record]:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await asyncpg.connect(self._dsn, command_timeout=10, timeout=5)
+            self._append = await self._connection.prepare(_APPEND)
+        try:
+            return await self._append.fetch(*arguments)
+        except TRANSIENT:
+            self.terminate()
+            raise
+
+    def terminate(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+
+
+def _arguments(writes: Sequence[Write]) -> list[Sequence[Any]]:
+    """The parameters of log.append: arrays per command, per event and per claim."""
+    commands, events, taken, released = [], [], [], []
+    for number, w in enumerate(writes, start=1):
+        version, hash_ = w.expected
+        commands.append(
+            (w.command_id, w.fingerprint, w.stream, version, hash_, len(w.events), w.refusal, w.time)
+        )  # fmt: skip
+        for e, data in w.events:
+            events.append(
+                (number, e.id, e.stream, e.version, e.type, e.schema, e.time, e.correlation_id, e.causation_id,
+                 e.actor, e.tenant, e.traceparent, e.prevhash, e.hash, data.decode())
+            )  # fmt: skip
+        taken += [(number, key) for key in w.take]
+        released += [(number, key) for key in w.release]
+    return [*_columns(commands, 8), *_columns(events, 15), *_columns(taken, 2), *_columns(released, 2)]
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> Sequence[Sequence[Any]]:
+    return list(zip(*rows, strict=True)) if rows else [()] * width
+
+
+def _outcome(row: asyncpg.Record) -> Outcome:
+    verdict, position, key, fingerprint, stream, first, count, refusal = row
+    match verdict:
+        case 0:
+            return Written(position)
+        case 1:
+            return Moved()
+        case 2:
+            return Repeated(fingerprint, stream, first, count, refusal)
+        case _:
+            return Taken(key)

@@ -1,0 +1,96 @@
+"""What a service does with events: fold them into tables, or turn them into commands of its own."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeAlias, TypeVar
+
+import asyncpg
+
+from shared.eventlog.decision import Stream
+from shared.eventlog.log import Log
+from shared.events.base import Event
+from shared.events.envelope import Envelope
+
+E = TypeVar("E", bound=Event)
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+Fold = Callable[[Any, Any, Envelope], Awaitable[None]]
+
+
+class Projection:
+    """Tables folded from events: one consumer group, one checkpoint, `<service>.<name>`.
+
+    Each fold runs in the transaction that moves the checkpoint: once per event, in the stream's order, without gaps.
+    Between streams there is no order. Types without a fold are ignored by declaration.
+    """
+
+    def __init__(self, name: str, *, topics: Sequence[str]) -> None:
+        self.name, self.topics = name, tuple(topics)
+        self._folds: dict[str, Fold] = {}
+
+    @property
+    def types(self) -> frozenset[str]:
+        return frozenset(self._folds)
+
+    def on(self, *types: type[E]) -> Callable[[Callable[[Any, E, Envelope], Awaitable[None]]], Fold]:
+        """Declares the fold of these event types."""
+
+        def declare(fold: Callable[[Any, E, Envelope], Awaitable[None]]) -> Fold:
+            for event_type in types:
+                if self._folds.setdefault(event_type.type(), fold) is not fold:
+                    raise ValueError(f"projection {self.name} already folds {event_type.type()}")
+            return fold
+
+        return declare
+
+    async def apply(self, tx: Any, event: Event, of: Envelope) -> None:
+        await self._folds[of.type](tx, event, of)
+
+
+@dataclass(frozen=True, slots=True)
+class Do:
+    """A command that follows from an event."""
+
+    stream: Stream[Any, Any, Any]
+    key: str
+    command: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a reaction may look at: the service's read models and streams, and the time."""
+
+    db: Any
+    log: Log
+    now: datetime
+
+
+React = Callable[[Any, Envelope, Reach], Awaitable[Sequence[Do]]]
+
+
+class Reactions:
+    """Commands that follow from events. Each is executed once: its id derives from the consumer, the event and its
+    place in the reaction's answer, and a repeated id gets its first answer."""
+
+    def __init__(self, name: str, *, topics: Sequence[str]) -> None:
+        self.name, self.topics = name, tuple(topics)
+        self._reactions: dict[str, React] = {}
+
+    @property
+    def types(self) -> frozenset[str]:
+        return frozenset(self._reactions)
+
+    def on(self, *types: type[E]) -> Callable[[Callable[[E, Envelope, Reach], Awaitable[Sequence[Do]]]], React]:
+        """Declares the reaction to these event types."""
+
+        def declare(reaction: Callable[[E, Envelope, Reach], Awaitable[Sequence[Do]]]) -> React:
+            for event_type in types:
+                if self._reactions.setdefault(event_type.type(), reaction) is not reaction:
+                    raise ValueError(f"{self.name} already reacts to {event_type.type()}")
+            return reaction
+
+        return declare
+
+    async def react(self, event: Event, of: Envelope, reach: Reach) -> Sequence[Do]:
+        return await self._reactions[of.type](event, of, reach)

@@ -1,0 +1,202 @@
+"""Publishes what is committed, in order: the topic may repeat, never reorder, never skip.
+
+`plan` is the whole decision and pure. The driver below it owns the lease, keeps one unacknowledged batch a partition,
+and on any failure throws the producer away and starts again from the checkpoint in the database. Kafka transactions
+are not used: their protocol allows lost and torn ones (KIP-890).
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
+
+from shared.eventlog.store import Head, Lease, LeaseLost, Store, Unavailable
+from shared.events.envelope import StoredEvent
+
+log = structlog.get_logger(__name__)
+
+READ_EVENTS: Final = 2_000
+LEASE_S: Final = 3.0
+POLL_S: Final = 0.5
+BATCH_BYTES: Final = 512 * 1024
+STREAMS_REMEMBERED: Final = 100_000
+
+
+class OutOfOrder(Exception):
+    """The store does not continue what was published. Nothing is published until somebody has looked."""
+
+
+@dataclass(slots=True)
+class Published:
+    """What the relay knows of the streams that it has published: each one's last version and hash."""
+
+    heads: dict[str, Head] = field(default_factory=dict)
+
+    def unknown(self, events: Sequence[StoredEvent]) -> list[str]:
+        """The streams among `events` that began before this relay did; the store knows where they stood."""
+        first = {e.of.stream: e.of.version for e in reversed(events)}
+        return [stream for stream, version in first.items() if version != 1 and stream not in self.heads]
+
+    def follows(self, event: StoredEvent) -> bool:
+        """Whether `event` is the next of its stream."""
+        head = self.heads.get(event.of.stream, Head())
+        return (event.of.version, event.of.prevhash) == (head.version + 1, head.hash)
+
+    def note(self, event: StoredEvent) -> None:
+        self.heads[event.of.stream] = Head(event.of.version or 0, event.of.hash)
+
+
+def partition_of(stream: str, partitions: int) -> int:
+    """Where a stream's records go: Kafka's own murmur2 rule, so that every client finds the same partition."""
+    return int((murmur2(stream.encode()) & 0x7FFFFFFF) % partitions)
+
+
+def plan(
+    checkpoint: int, events: Sequence[StoredEvent], published: Published, partitions: int
+) -> Mapping[int, Sequence[StoredEvent]]:
+    """What to send to which partition after `checkpoint`, in order. Raises OutOfOrder on a gap or a break."""
+    batches: dict[int, list[StoredEvent]] = {}
+    for expected, event in enumerate(events, start=checkpoint + 1):
+        if event.of.position != expected:
+            raise OutOfOrder(f"position {expected} should come after {expected - 1}, but {event.of.position} does")
+        if not published.follows(event):
+            raise OutOfOrder(
+                f"position {expected}: {event.of.stream} version {event.of.version} does not continue version "
+                f"{published.heads.get(event.of.stream, Head()).version}, the last that was published"
+            )
+        published.note(event)
+        batches.setdefault(partition_of(event.of.stream, partitions), []).append(event)
+    return batches
+
+
+class Progress(Protocol):
+    """Told how far the relay is; for metrics. Must not raise or wait."""
+
+    def relayed(self, position: int, events: int) -> None: ...
+
+
+class Relay:
+    """One service's relay. Any number of processes may run one; the lease lets one at a time publish."""
+
+    def __init__(
+        self,
+        store: Store,
+        topic: str,
+        bootstrap: str,
+        *,
+        owner: str = f"{socket.gethostname()}:{os.getpid()}",
+        progress: Progress | None = None,
+    ) -> None:
+        self._store, self._topic, self._bootstrap, self._owner = store, topic, bootstrap, owner
+        self._progress = progress
+        self.name = f"relay:{topic}"
+        self.alarm: str | None = None
+        """Why nothing is published until somebody has looked, if so."""
+        self.leading = False
+
+    async def run(self) -> None:
+        """Relays until cancelled. Faults of Kafka and PostgreSQL are waited out; OutOfOrder raises `alarm`."""
+        pause = 0.1
+        while True:
+            try:
+                await self._lead()
+                pause = 0.1
+            except OutOfOrder as broken:
+                self.alarm = str(broken)
+                log.critical("relay stopped: the order is broken", relay=self.name, reason=self.alarm)
+                await asyncio.sleep(60)
+            except LeaseLost as lost:
+                log.warning("relay stands back", relay=self.name, reason=str(lost))
+            except (KafkaError, Unavailable, OSError, TimeoutError) as fault:
+                log.warning("relay starts again from its checkpoint", relay=self.name, fault=repr(fault), pause_s=pause)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 5.0)
+            finally:
+                self.leading = False
+
+    async def _lead(self) -> None:
+        """Waits for the lease, publishes while it holds it, gives it back."""
+        lease = await self._store.lease(self.name, self._owner, LEASE_S)
+        while lease is None:
+            await asyncio.sleep(LEASE_S / 6)
+            lease = await self._store.lease(self.name, self._owner, LEASE_S)
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap,
+            acks="all",
+            enable_idempotence=True,
+            max_batch_size=BATCH_BYTES,
+            linger_ms=0,
+            request_timeout_ms=10_000,
+        )
+        try:
+            await producer.start()
+            partitions = len(await producer.partitions_for(self._topic))
+            log.info("relay leads", relay=self.name, token=lease.token, position=lease.position)
+            self.leading, self.alarm = True, None
+            await self._publish_while_leading(lease, producer, partitions)
+        finally:
+            with suppress(Exception):  # a producer that failed is thrown away, not asked to finish
+                await asyncio.wait_for(producer.stop(), 2)
+            with suppress(Exception):
+                await self._store.release(self.name, lease)
+
+    async def _publish_while_leading(self, lease: Lease, producer: AIOKafkaProducer, partitions: int) -> None:
+        published, loop = Published(), asyncio.get_running_loop()
+        renew_at = loop.time() + LEASE_S / 3
+        while True:
+            events = await self._store.read(lease.position, READ_EVENTS)
+            if events:
+                if len(published.heads) > STREAMS_REMEMBERED:
+                    published.heads.clear()
+                if unknown := published.unknown(events):
+                    published.heads |= await self._store.heads(unknown, lease.position)
+                batches = plan(lease.position, events, published, partitions)
+                sent = (self._send(producer, partition, batch) for partition, batch in batches.items())
+                failed = [f for f in await asyncio.gather(*sent, return_exceptions=True) if f is not None]
+                if failed:
+                    raise failed[0]
+                await self._store.advance(self.name, lease, events[-1].of.position or 0)
+                if self._progress is not None:
+                    self._progress.relayed(lease.position, len(events))
+            if loop.time() >= renew_at:
+                await self._renew(lease)
+                renew_at = loop.time() + LEASE_S / 3
+            if len(events) < READ_EVENTS:
+                await self._store.wait(lease.position, POLL_S)
+
+    async def _renew(self, lease: Lease) -> None:
+        renewed = await self._store.lease(self.name, self._owner, LEASE_S)
+        if renewed is None or renewed.token != lease.token:
+            raise LeaseLost(f"{self.name}: it expired and somebody else took it")
+
+    async def _send(self, producer: AIOKafkaProducer, partition: int, events: Sequence[StoredEvent]) -> None:
+        """Sends a partition's events in order, each batch after the one before it was acknowledged."""
+        batch = producer.create_batch()
+        for event in events:
+            if not self._append(batch, event):
+                await self._acknowledged(producer, batch, partition)
+                batch = producer.create_batch()
+                if not self._append(batch, event):
+                    raise OutOfOrder(f"position {event.of.position} has {len(event.data)} bytes: too large to publish")
+        await self._acknowledged(producer, batch, partition)
+
+    @staticmethod
+    def _append(batch: Any, event: StoredEvent) -> bool:
+        time_ms = int(event.of.time.timestamp() * 1000)
+        return (
+            batch.append(key=event.of.stream.encode(), value=event.data, timestamp=time_ms, headers=event.headers())
+            is not None
+        )
+
+    async def _acknowledged(self, producer: AIOKafkaProducer, batch: Any, partition: int) -> None:
+        if batch.record_count():
+            sent: Awaitable[Any] = await producer.send_batch(batch, self._topic, partition=partition)
+            await asyncio.wait_for(sent, 30)

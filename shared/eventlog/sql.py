@@ -1,0 +1,10 @@
+"""SQL lives in .sql files, each statement under a line `-- name: what it does`."""
+
+import re
+from pathlib import Path
+
+
+def statements(file: Path) -> dict[str, str]:
+    """The statements of a .sql file by name."""
+    parts = re.split(r"^-- (\w+):.*\n", file.read_text(), flags=re.MULTILINE)
+    return {name: body.strip() for name, body in zip(parts[1::2], parts[2::2], strict=True)}

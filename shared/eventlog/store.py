@@ -1,0 +1,123 @@
+"""What a store of events promises. `postgres.py` keeps it in PostgreSQL, `memory.py` in a dict for the pure tests."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple, Protocol, TypeAlias
+
+from shared.events.envelope import GENESIS, StoredEvent
+
+
+class Unavailable(Exception):
+    """The store can't be reached now. Whether the last write happened is unknown; sending it again is safe."""
+
+
+class Conflict(Exception):
+    """A stream was too busy: it moved on before each of several tries."""
+
+
+class Head(NamedTuple):
+    """Where a stream stands: its last event's version and hash (0 and GENESIS before the first)."""
+
+    version: int = 0
+    hash: bytes = GENESIS
+
+
+@dataclass(slots=True)
+class Write:
+    """One command's outcome, to be written whole or not at all.
+
+    `events` continue the stream from `expected`; there are none when nothing is new or the command was refused
+    (`refusal`, JSON). `take` and `release` are claims on unique names.
+    """
+
+    command_id: str
+    fingerprint: bytes
+    stream: str
+    expected: Head
+    time: datetime
+    events: Sequence[StoredEvent] = ()
+    take: Sequence[str] = ()
+    release: Sequence[str] = ()
+    refusal: str | None = None
+
+
+class Written(NamedTuple):
+    """The write is committed; `position` is its last event's, or the head's where it had none."""
+
+    position: int
+
+
+class Moved(NamedTuple):
+    """The stream's head is not the expected one: decide again."""
+
+
+class Taken(NamedTuple):
+    """Another stream holds this name."""
+
+    key: str
+
+
+class Repeated(NamedTuple):
+    """The command id was answered before: its events are `stream`, versions first + 1 to first + events."""
+
+    fingerprint: bytes
+    stream: str
+    first: int
+    events: int
+    refusal: str | None = None
+
+
+Outcome: TypeAlias = Written | Moved | Taken | Repeated
+
+
+@dataclass(slots=True)
+class Lease:
+    """Sole ownership of a task until it expires; `token` grows with each owner and fences the former ones."""
+
+    token: int
+    position: int = field(default=0)
+
+
+class LeaseLost(Exception):
+    """Another owner has the lease now; whatever this one does is too late."""
+
+
+class Store(Protocol):
+    """An append-only log of streams under one order. Positions are dense from 1, in the order of commits."""
+
+    async def append(self, write: Write) -> Outcome:
+        """Commit the write, or say why not. Returns after the commit. Raises Unavailable."""
+        ...
+
+    async def read_stream(self, stream: str, after: int = 0) -> Sequence[StoredEvent]:
+        """The stream's events with a version above `after`, in order."""
+        ...
+
+    async def read(self, after: int, limit: int) -> Sequence[StoredEvent]:
+        """The store's events with a position above `after`, in order, without gaps."""
+        ...
+
+    async def heads(self, streams: Sequence[str], at: int) -> dict[str, Head]:
+        """Where these streams stood at a position of the store; a stream without events by then is left out."""
+        ...
+
+    async def position(self) -> int:
+        """The last committed position."""
+        ...
+
+    async def lease(self, name: str, owner: str, ttl_s: float) -> Lease | None:
+        """Take or renew the lease: None while another owner's has not expired."""
+        ...
+
+    async def advance(self, name: str, lease: Lease, position: int) -> None:
+        """Move the lease's checkpoint from `lease.position` to `position`. Raises LeaseLost."""
+        ...
+
+    async def release(self, name: str, lease: Lease) -> None:
+        """Give the lease back, so that the next owner need not wait for its end."""
+        ...
+
+    async def wait(self, after: int, timeout_s: float) -> None:
+        """Return when a position above `after` may exist, or after the timeout."""
+        ...

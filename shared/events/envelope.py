@@ -1,0 +1,199 @@
+"""The envelope: CloudEvents 1.0 in Kafka's binary mode, and the hash that chains a stream's events.
+
+Key = stream id, value = the event's JSON exactly as stored, every attribute a `ce_` header. These headers alone
+restore a store from its topic.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from hashlib import sha256
+from typing import Final, NamedTuple
+
+Headers = list[tuple[str, bytes]]
+
+GENESIS: Final = bytes(32)
+"""The hash before a stream's first event."""
+
+CONTENT_TYPE: Final = b"application/json"
+_SCHEMA_URN: Final = re.compile(r"^urn:tenure:events:([A-Za-z0-9]+):([1-9][0-9]{0,5})$")
+_NAME: Final = re.compile(r"^[!-~][ -~]{0,499}$")
+"""What an attribute that we put into a hash may look like: printable ASCII, no line break."""
+
+
+class Unreadable(ValueError):
+    """A record is not an event of this contract. The message says which part is wrong."""
+
+
+class Envelope(NamedTuple):
+    """Everything about an event but its data. `version` counts in its stream from 1, `position` in its store.
+
+    A foreign event has neither, and no hashes; its `stream` is whatever subject (or key) its sender gave.
+    """
+
+    id: str
+    source: str
+    type: str
+    stream: str
+    time: datetime
+    schema: int = 1
+    version: int | None = None
+    position: int | None = None
+    correlation_id: str = ""
+    causation_id: str = ""
+    actor: str = ""
+    tenant: str = ""
+    traceparent: str = ""
+    prevhash: bytes = GENESIS
+    hash: bytes = GENESIS
+
+
+class StoredEvent(NamedTuple):
+    """An event as the log keeps it: its envelope and its bytes."""
+
+    of: Envelope
+    data: bytes
+
+    def headers(self) -> Headers:
+        return to_headers(self.of)
+
+
+def source_of(service: str) -> str:
+    return f"urn:tenure:{service}"
+
+
+def checked_name(value: str, what: str) -> str:
+    """`value`, if it can stand in a header and a hash. Raises ValueError."""
+    if value and not _NAME.match(value):
+        raise ValueError(f"{what} must be printable ASCII of at most 500 characters, not {value[:60]!r}")
+    return value
+
+
+def stamp(time: datetime) -> str:
+    """RFC 3339 in UTC with microseconds: the one way a time is written into headers and hashes."""
+    return time.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def chained(prevhash: bytes, e: Envelope, data: bytes) -> bytes:
+    """SHA-256 over the previous hash and the event's fields. Position is left out: it is given at commit."""
+    fields = (
+        e.id, e.source, e.type, e.stream, str(e.version), stamp(e.time), str(e.schema), e.correlation_id,
+        e.causation_id, e.actor, e.tenant, e.traceparent, "",
+    )  # fmt: skip
+    return sha256(prevhash + "\n".join(fields).encode() + data).digest()
+
+
+def to_headers(e: Envelope) -> Headers:
+    """The Kafka headers of an event of ours."""
+    headers: Headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", e.id.encode()),
+        ("ce_source", e.source.encode()),
+        ("ce_type", e.type.encode()),
+        ("ce_subject", e.stream.encode()),
+        ("ce_time", stamp(e.time).encode()),
+        ("ce_dataschema", f"urn:tenure:events:{e.type}:{e.schema}".encode()),
+        ("ce_partitionkey", e.stream.encode()),
+        ("content-type", CONTENT_TYPE),
+    ]
+    optional = (
+        ("ce_correlationid", e.correlation_id),
+        ("ce_causationid", e.causation_id),
+        ("ce_actor", e.actor),
+        ("ce_tenant", e.tenant),
+        ("ce_traceparent", e.traceparent),
+    )
+    headers += [(name, value.encode()) for name, value in optional if value]
+    if e.version is not None and e.position is not None:
+        headers += [
+            ("ce_sequence", str(e.version).encode()),
+            ("ce_position", str(e.position).encode()),
+            ("ce_prevhash", e.prevhash.hex().encode()),
+            ("ce_hash", e.hash.hex().encode()),
+        ]
+    return headers
+
+
+def _texts(headers: Sequence[tuple[str, bytes | None]]) -> Mapping[str, str]:
+    """The ce_ headers as text. Others (a tracer's, a proxy's) are nobody's business here and may hold any bytes."""
+    texts: dict[str, str] = {}
+    for name, value in headers:
+        if not name.startswith("ce_") and name != "content-type":
+            continue
+        if value is None:
+            raise Unreadable(f"header {name} is null")
+        try:
+            text = value.decode()
+        except UnicodeDecodeError:
+            raise Unreadable(f"header {name} is not UTF-8") from None
+        if name in texts and texts[name] != text:
+            raise Unreadable(f"header {name} stands there twice")
+        texts[name] = text
+    return texts
+
+
+def _count(texts: Mapping[str, str], name: str) -> int | None:
+    text = texts.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and 0 < len(text) < 19):
+        raise Unreadable(f"header {name} is not a count: {text[:40]!r}")
+    return int(text)
+
+
+def _hash(texts: Mapping[str, str], name: str) -> bytes:
+    try:
+        value = bytes.fromhex(texts.get(name, GENESIS.hex()))
+    except ValueError:
+        value = b""
+    if len(value) != 32:
+        raise Unreadable(f"header {name} is not a SHA-256 in hex")
+    return value
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise Unreadable(f"header ce_time is not a time: {text[:40]!r}") from None
+    if time.tzinfo is None:
+        raise Unreadable("header ce_time names no zone")
+    return time
+
+
+def _schema(text: str | None, event_type: str) -> int:
+    """The schema's version out of our own `ce_dataschema`; a foreign one says nothing here, so version 1."""
+    match = _SCHEMA_URN.match(text or "")
+    if match is None:
+        return 1
+    if match.group(1) != event_type:
+        raise Unreadable(f"header ce_dataschema names {match.group(1)}, ce_type {event_type[:60]}")
+    return int(match.group(2))
+
+
+def from_headers(headers: Sequence[tuple[str, bytes | None]], key: bytes | None) -> Envelope:
+    """The envelope of a record. Raises Unreadable, and nothing else, on whatever bytes come."""
+    texts = _texts(headers)
+    for name in ("ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time"):
+        if not texts.get(name):
+            raise Unreadable(f"header {name} is missing")
+    if texts["ce_specversion"] != "1.0":
+        raise Unreadable(f"CloudEvents {texts['ce_specversion'][:20]} is not 1.0")
+    version, position = _count(texts, "ce_sequence"), _count(texts, "ce_position")
+    return Envelope(
+        id=texts["ce_id"],
+        source=texts["ce_source"],
+        type=texts["ce_type"],
+        stream=texts.get("ce_subject") or (key or b"").decode(errors="replace"),
+        time=_time(texts["ce_time"]),
+        schema=_schema(texts.get("ce_dataschema"), texts["ce_type"]),
+        version=version,
+        position=position,
+        correlation_id=texts.get("ce_correlationid", ""),
+        causation_id=texts.get("ce_causationid", ""),
+        actor=texts.get("ce_actor", ""),
+        tenant=texts.get("ce_tenant", ""),
+        traceparent=texts.get("ce_traceparent", ""),
+        prevhash=_hash(texts, "ce_prevhash"),
+        hash=_hash(texts, "ce_hash"),
+    )

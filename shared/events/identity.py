@@ -1,0 +1,100 @@
+"""identity's events: who may do what."""
+
+from datetime import datetime
+from typing import Literal
+
+from shared.events.base import Event
+
+Role = Literal["contract_manager", "software_coordinator"]
+OrganisationKind = Literal["customer", "partner", "publisher", "operator"]
+AgreementKind = Literal["desktop", "maintenance", "other"]
+
+
+class AccountOpened(Event):
+    """A person has an identity here and belongs to an organisation: a new one, or one that invited them."""
+
+    account_id: str
+    organisation_id: str
+    organisation_name: str
+    organisation_kind: OrganisationKind
+    email: str
+    name: str
+    country: str
+    time_zone: str
+    locale: str
+    opened_at: datetime
+
+
+class ProfileUpdated(Event):
+    """The person's profile reads like this from now on."""
+
+    account_id: str
+    email: str
+    name: str
+    country: str
+    time_zone: str
+    locale: str
+
+
+class ContractOpened(Event):
+    """A customer's agreement with a publisher under a programme exists; its first order was confirmed."""
+
+    contract_id: str
+    customer: str
+    publisher: str
+    programme: str
+    opened_by_subscription: str
+
+
+class RoleRequested(Event):
+    """An account asks the contract's Contract Manager for a role."""
+
+    contract_id: str
+    account_id: str
+    role: Role
+    message: str = ""
+
+
+class RoleAssigned(Event):
+    """The account holds the role within the contract."""
+
+    contract_id: str
+    account_id: str
+    role: Role
+    may_assign_seats: bool
+    assigned_by: str
+
+
+class RoleRequestDeclined(Event):
+    """The Contract Manager said no; the account may ask again."""
+
+    contract_id: str
+    account_id: str
+    role: Role
+    reason: str
+    declined_by: str
+
+
+class RoleRevoked(Event):
+    """The account no longer holds the role within the contract."""
+
+    contract_id: str
+    account_id: str
+    role: Role
+    revoked_by: str
+
+
+class AgreementStarted(Event):
+    """A subscription puts the contract on an agreement; desktop and maintenance ones open administrative access."""
+
+    contract_id: str
+    subscription_id: str
+    kind: AgreementKind
+    product: str
+
+
+class AgreementEnded(Event):
+    """The subscription's agreement ran out; roles stay, the access that it opened does not."""
+
+    contract_id: str
+    subscription_id: str

@@ -1,0 +1,198 @@
+"""marketplace's events: what is bought."""
+
+from datetime import date, datetime
+from typing import Literal
+
+from shared.events.base import Event, Money, Record
+from shared.events.identity import AgreementKind
+
+Period = Literal["monthly", "annual", "three_year"]
+Support = Literal["basic", "advanced"]
+Billing = Literal["upfront", "instalments"]
+Category = Literal["open", "specialised"]
+
+
+class Plan(Record):
+    """One service plan of the catalogue, named by its 15-character product ID (stored without hyphens)."""
+
+    product_id: str
+    publisher: str
+    programme: str
+    product: str
+    product_name: str
+    period: Period
+    support: Support
+    billing: Billing
+    commitment_months: int
+    category: Category
+    agreement: AgreementKind
+    price: Money
+    """For one seat and the whole commitment."""
+
+
+class PlanListed(Event):
+    """The publisher offers this plan, as it reads here, from now on (a later one replaces it)."""
+
+    plan: Plan
+
+
+class PlanWithdrawn(Event):
+    """The publisher offers the plan no longer; what was bought stays."""
+
+    product_id: str
+    publisher: str
+
+
+class CsnIssued(Event):
+    """The publisher has given the organisation a customer-specific number: specialised products are open to it."""
+
+    csn: str
+    organisation_id: str
+    publisher: str
+
+
+class CsnRevoked(Event):
+    """The publisher has taken the number back."""
+
+    csn: str
+    organisation_id: str
+    publisher: str
+    reason: str = ""
+
+
+class CartLine(Record):
+    line: int
+    plan: Plan
+    seats: int
+
+
+class CartLineAdded(Event):
+    """Exactly this plan, for so many named users, is in the partner's cart."""
+
+    cart_id: str
+    partner: str
+    line: CartLine
+
+
+class CartLineRemoved(Event):
+    cart_id: str
+    line: int
+
+
+class OrderLine(Record):
+    """A cart's line on its way to becoming a subscription of its own."""
+
+    subscription_id: str
+    plan: Plan
+    seats: int
+    total: Money
+
+
+class CartCheckedOut(Event):
+    """The partner ordered what is in the cart, for this customer; each line becomes one order, in this sequence."""
+
+    cart_id: str
+    partner: str
+    ordered_by: str
+    customer: str
+    purchaser: str
+    starts: date
+    csn: str | None
+    lines: tuple[OrderLine, ...]
+    total: Money
+
+
+class SubscriptionOrdered(Event):
+    """One plan was ordered for a customer and awaits the publisher's word."""
+
+    subscription_id: str
+    cart_id: str
+    contract_id: str
+    partner: str
+    ordered_by: str
+    customer: str
+    purchaser: str
+    plan: Plan
+    seats: int
+    total: Money
+    starts: date
+    csn: str | None
+
+
+class Instalment(Record):
+    number: int
+    due: date
+    amount: Money
+
+
+class CancelBy(Record):
+    """The last moment to turn auto-renew off for a term, computed once, with the calendar that it was computed by."""
+
+    last_day: date
+    deadline: datetime
+    """The first UTC instant that is too late: the end of `last_day` in `time_zone`."""
+    time_zone: str
+    calendar: str
+    calendar_version: str
+
+
+class SubscriptionConfirmed(Event):
+    """The publisher accepted the order: the term runs, auto-renew is on, the instalments are owed."""
+
+    subscription_id: str
+    publisher_reference: str
+    contract_id: str
+    partner: str
+    customer: str
+    purchaser: str
+    plan: Plan
+    seats: int
+    total: Money
+    starts: date
+    ends: date
+    """The term's last day."""
+    instalments: tuple[Instalment, ...]
+    cancel_by: CancelBy
+
+
+class SubscriptionOrderFailed(Event):
+    """The publisher turned the order down, for this reason; it may be corrected and sent again."""
+
+    subscription_id: str
+    partner: str
+    reason: str
+
+
+class AutoRenewDisableRequested(Event):
+    """Somebody entitled to asked in time; the seat pool now says whether the way is clear."""
+
+    subscription_id: str
+    requested_by: str
+    requested_at: datetime
+    term_ends: date
+    deadline: datetime
+
+
+class HeldSeat(Record):
+    """A seat that somebody holds: who, and the event that gave it to them."""
+
+    seat: int
+    account_id: str
+    because: str
+
+
+class AutoRenewDisabled(Event):
+    """The subscription ends with its term, for good; the charges run to that day all the same."""
+
+    subscription_id: str
+    ends: date
+    requested_by: str
+
+
+class AutoRenewDisableRefused(Event):
+    """Auto-renew stays on: these seats are assigned."""
+
+    subscription_id: str
+    rule: str
+    reason: str
+    held: tuple[HeldSeat, ...]

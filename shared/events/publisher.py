@@ -1,0 +1,18 @@
+"""What only the publisher's own systems say, on the inbound topic. Their other facts use the types of the service
+that records them: `PlanListed`, `PlanWithdrawn`, `CsnIssued`, `CsnRevoked`, `UpdatePublished`, `UpdateWithdrawn`."""
+
+from shared.events.base import Event
+
+
+class OrderConfirmed(Event):
+    """The publisher accepts an order and names it in its own books."""
+
+    subscription_id: str
+    reference: str
+
+
+class OrderDeclined(Event):
+    """The publisher turns an order down."""
+
+    subscription_id: str
+    reason: str

@@ -1,0 +1,46 @@
+"""Reading: from stored bytes to today's model. Old shapes are lifted here by pure functions, version by version."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from shared.events.base import Event
+from shared.events.envelope import Envelope, Unreadable
+from shared.events.registry import EVENTS
+
+Upcast = Callable[[dict[str, Any]], dict[str, Any]]
+
+UPCASTS: Final[Mapping[tuple[str, int], Upcast]] = {}
+"""From (type, version) to the function that makes version + 1 of it. Every type stands at version 1 today."""
+
+
+class UnknownType(Unreadable):
+    """No event of this contract has this type."""
+
+
+def decode(of: Envelope, data: bytes) -> Event:
+    """The event, knowing its id. Raises UnknownType or Unreadable, and nothing else, on whatever bytes come."""
+    model = EVENTS.get(of.type)
+    if model is None:
+        raise UnknownType(f"no event of this contract has the type {of.type[:80]!r}")
+    if of.schema > model.SCHEMA:
+        raise Unreadable(f"{of.type} version {of.schema} is newer than the {model.SCHEMA} that is known here")
+    try:
+        if of.schema == model.SCHEMA:
+            return model.model_validate_json(data).recorded(of.id)
+        return model.model_validate(_lifted(of, data)).recorded(of.id)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the body"
+        raise Unreadable(f"{of.type}: {where}: {first['msg']}") from None
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"{of.type}: {error}") from None
+
+
+def _lifted(of: Envelope, data: bytes) -> dict[str, Any]:
+    shape: dict[str, Any] = json.loads(data)
+    for version in range(of.schema, EVENTS[of.type].SCHEMA):
+        shape = UPCASTS[of.type, version](shape)
+    return shape
