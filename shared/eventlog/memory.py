@@ -54,6 +54,9 @@ class MemoryStore:
         past = (e.of for stream in streams for e in self._streams.get(stream, []) if (e.of.position or 0) <= at)
         return {of.stream: Head(of.version or 0, of.hash) for of in past}
 
+    async def holder(self, key: str) -> str | None:
+        return self._claims.get(key)
+
     async def position(self) -> int:
         return len(self.events)
 

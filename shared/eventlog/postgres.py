@@ -116,6 +116,10 @@ class PostgresStore:
             order by version desc limit 1) as e"""
         return {row["stream"]: Head(row["version"], row["hash"]) for row in await self._fetch(query, streams, at)}
 
+    async def holder(self, key: str) -> str | None:
+        rows = await self._fetch("select stream from log.claims where key = $1", key)
+        return rows[0]["stream"] if rows else None
+
     async def position(self) -> int:
         return int((await self._fetch("select position from log.head"))[0][0])
 

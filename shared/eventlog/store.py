@@ -102,6 +102,10 @@ class Store(Protocol):
         """Where these streams stood at a position of the store; a stream without events by then is left out."""
         ...
 
+    async def holder(self, key: str) -> str | None:
+        """The stream that holds a unique name."""
+        ...
+
     async def position(self) -> int:
         """The last committed position."""
         ...

@@ -62,6 +62,11 @@ def source_of(service: str) -> str:
     return f"urn:tenure:{service}"
 
 
+def publisher_of(source: str) -> str:
+    """The publisher that a foreign event's source speaks for (`urn:publisher:<publisher>`), "" for any other source."""
+    return source.removeprefix("urn:publisher:") if source.startswith("urn:publisher:") else ""
+
+
 def checked_name(value: str, what: str) -> str:
     """`value`, if it can stand in a header and a hash. Raises ValueError."""
     if value and not _NAME.match(value):

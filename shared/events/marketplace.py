@@ -34,6 +34,8 @@ class PlanListed(Event):
     """The publisher offers this plan, as it reads here, from now on (a later one replaces it)."""
 
     plan: Plan
+    said_at: datetime | None = None
+    """The publisher's own time of it, set where the fact is recorded: a late arrival is told by it."""
 
 
 class PlanWithdrawn(Event):
@@ -41,6 +43,7 @@ class PlanWithdrawn(Event):
 
     product_id: str
     publisher: str
+    said_at: datetime | None = None
 
 
 class CsnIssued(Event):
@@ -49,6 +52,7 @@ class CsnIssued(Event):
     csn: str
     organisation_id: str
     publisher: str
+    said_at: datetime | None = None
 
 
 class CsnRevoked(Event):
@@ -58,6 +62,7 @@ class CsnRevoked(Event):
     organisation_id: str
     publisher: str
     reason: str = ""
+    said_at: datetime | None = None
 
 
 class CartLine(Record):
@@ -66,8 +71,16 @@ class CartLine(Record):
     seats: int
 
 
+class CartOpened(Event):
+    """A partner's clerk began to put an order together."""
+
+    cart_id: str
+    partner: str
+    opened_by: str
+
+
 class CartLineAdded(Event):
-    """Exactly this plan, for so many named users, is in the partner's cart."""
+    """Exactly this plan, for so many named users, is in the partner's cart (again: with another number of seats)."""
 
     cart_id: str
     partner: str
@@ -100,6 +113,9 @@ class CartCheckedOut(Event):
     csn: str | None
     lines: tuple[OrderLine, ...]
     total: Money
+    country: str = ""
+    time_zone: str = "UTC"
+    """Where the customer's business days are counted: the purchaser's country and zone."""
 
 
 class SubscriptionOrdered(Event):
@@ -117,6 +133,8 @@ class SubscriptionOrdered(Event):
     total: Money
     starts: date
     csn: str | None
+    country: str = ""
+    time_zone: str = "UTC"
 
 
 class Instalment(Record):
@@ -164,13 +182,15 @@ class SubscriptionOrderFailed(Event):
 
 
 class AutoRenewDisableRequested(Event):
-    """Somebody entitled to asked in time; the seat pool now says whether the way is clear."""
+    """Somebody entitled to asked; the seat pool now says whether the way is clear. (Again: it had not answered.)"""
 
     subscription_id: str
     requested_by: str
     requested_at: datetime
     term_ends: date
     deadline: datetime
+    binds: Literal["this_term", "next_term"] = "this_term"
+    """Asked before the deadline, the subscription ends with the running term; afterwards, with the one after it."""
 
 
 class HeldSeat(Record):
@@ -182,7 +202,7 @@ class HeldSeat(Record):
 
 
 class AutoRenewDisabled(Event):
-    """The subscription ends with its term, for good; the charges run to that day all the same."""
+    """The subscription ends on this day, for good; the charges run to that day all the same."""
 
     subscription_id: str
     ends: date

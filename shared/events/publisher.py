@@ -9,6 +9,8 @@ class OrderConfirmed(Event):
 
     subscription_id: str
     reference: str
+    order: str = ""
+    """The id of the `SubscriptionOrdered` that is answered, where the publisher's system says so."""
 
 
 class OrderDeclined(Event):
@@ -16,3 +18,4 @@ class OrderDeclined(Event):
 
     subscription_id: str
     reason: str
+    order: str = ""

@@ -1,0 +1,59 @@
+# The menu: `make help`. Every target installs what it needs into .local, and nothing is left outside this folder.
+PYTHON ?= python3
+VENV := .local/venv/bin/python
+TOOLS := .local/venv/bin
+
+export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.local/cache/hypothesis
+
+# Without a terminal (CI, scripts) `up` returns when the system is ready; DETACH=1 and DETACH=0 say which.
+DETACH ?= $(shell test -t 0 && echo 0 || echo 1)
+STATE := $(or $(TENURE_STATE),.local)
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install up down status logs story test format bench lock clean
+
+help: ## list what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@echo "Settings, as variables: PYTHON; DATABASE_URL and KAFKA_BOOTSTRAP for stores that run elsewhere;"
+	@echo "  TENURE_PORT_BASE (8100) the first of 13 ports; TENURE_STATE (.local) the folder of data, logs and run"
+
+install: ## install what the project needs into .local (every other target does it by itself)
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: name one, as in make up PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m deploy.bootstrap
+
+up: install ## start PostgreSQL, Kafka and the services; Ctrl-C stops them (DETACH=1 returns when ready)
+	@$(VENV) -m deploy.local up $(if $(filter 1,$(DETACH)),--detach)
+
+down: ## stop the system
+	@if [ -f .local/venv/installed ]; then $(VENV) -m deploy.local down; else echo "Nothing is running."; fi
+
+status: ## show what runs, where, and whether it is ready
+	@if [ -f .local/venv/installed ]; then $(VENV) -m deploy.local status; else echo "Nothing is running."; exit 1; fi
+
+logs: ## follow all logs
+	@tail -n 20 -F $(STATE)/logs/*.log
+
+story: install ## play the story on the running system, through its public doors
+	@if [ -f $(STATE)/run/addresses.env ]; then . $(STATE)/run/addresses.env; fi; $(VENV) -m deploy.story $(ARGS)
+
+test: install ## lint, types, import rules, all tests (CONTAINERS=1: system tests in containers; ARGS go to pytest)
+	$(TOOLS)/ruff check
+	$(TOOLS)/ruff format --check
+	$(TOOLS)/mypy
+	$(TOOLS)/lint-imports --cache-dir .local/cache/import-linter
+	$(VENV) -m pytest $(ARGS)
+
+format: install ## put the source into its form
+	$(TOOLS)/ruff check --fix
+	$(TOOLS)/ruff format
+
+bench: install ## measure (ARGS go to the benchmarks)
+	$(VENV) -m tests.benchmarks $(ARGS)
+
+lock: install ## make the locks again from pyproject.toml (ARGS=--upgrade for newer versions)
+	$(PYTHON) -m deploy.bootstrap lock $(ARGS)
+
+clean: down ## stop the system and remove everything that was installed or written, its data too
+	@rm -rf .local $(if $(TENURE_STATE),$(TENURE_STATE)/data $(TENURE_STATE)/logs $(TENURE_STATE)/run)
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,16 @@
+"""Runs the system: launcher for one machine, topics, example data, container image."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+LOCAL: Final = ROOT / ".local"
+"""What is installed: the venv, Kafka's jars, caches. Git ignores it; `make clean` removes it."""
+
+STATE: Final = Path(os.environ.get("TENURE_STATE") or LOCAL).resolve()
+"""What a running system keeps: data/, logs/ and run/. TENURE_STATE moves it, so that a second system can run."""
+
+
+class Trouble(Exception):
+    """Something that a person has to put right; the message is one sentence that says what and how."""

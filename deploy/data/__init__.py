@@ -1,0 +1,73 @@
+"""Example data: a publisher's catalogue, emitted as the publisher's own system would.
+
+Kept out of `__main__` so that tests can read the catalogue without a Kafka.
+"""
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import Final
+from uuid import UUID, uuid5
+
+from pydantic import ValidationError
+
+from deploy import Trouble
+from shared.events import Money, Plan, PlanListed
+
+CATALOGUE: Final = Path(__file__).with_name("catalogue.csv")
+PUBLISHER: Final = "autodesk"
+PROGRAMME: Final = "subscription"
+SOURCE: Final = f"urn:publisher:{PUBLISHER}"
+_ROWS: Final = UUID("d2f0a6f4-24a9-5e83-a1c8-6f5f3c6d8b11")
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A CloudEvent of the publisher's system in Kafka's binary mode: the record's key, headers and value."""
+
+    id: str
+    key: bytes
+    headers: list[tuple[str, bytes]]
+    value: bytes
+
+
+def catalogue(file: Path = CATALOGUE) -> Iterator[Foreign]:
+    """The catalogue's rows as events. A row's event id is made of its content, so that emitting it again is a repeat.
+
+    Raises Trouble, naming the line, on a row that is no plan.
+    """
+    with file.open(newline="", encoding="utf-8") as lines:
+        rows = csv.DictReader(line for line in lines if not line.startswith("#"))
+        for number, row in enumerate(rows, 1):
+            try:
+                yield _event(row)
+            except (ValidationError, ValueError, KeyError, TypeError) as error:
+                raise Trouble(f"{file.name}: row {number} ({row.get('product_id')}) is no plan: {error}.") from error
+
+
+def _event(row: dict[str, str]) -> Foreign:
+    plan = Plan.model_validate(
+        {name: row[name] for name in Plan.model_fields if name not in ("publisher", "programme", "price")}
+        | {
+            "product_id": row["product_id"].replace("-", ""),
+            "publisher": PUBLISHER,
+            "programme": PROGRAMME,
+            "price": Money(amount=int(row["price"]), currency=row["currency"]),
+        }
+    )
+    listed = datetime.combine(date.fromisoformat(row["listed"]), time.min, UTC)
+    event_id = str(uuid5(_ROWS, json.dumps(row, sort_keys=True)))
+    attributes = {
+        "ce_specversion": "1.0",
+        "ce_id": event_id,
+        "ce_source": SOURCE,
+        "ce_type": PlanListed.type(),
+        "ce_subject": plan.product_id,
+        "ce_time": listed.isoformat().replace("+00:00", "Z"),
+        "content-type": "application/json",
+    }
+    headers = [(name, value.encode()) for name, value in attributes.items()]
+    return Foreign(event_id, plan.product_id.encode(), headers, PlanListed(plan=plan).data())

@@ -1,0 +1,321 @@
+"""The whole system on one machine: PostgreSQL, Kafka, topics, services, example data. `make up`, `make down`.
+
+A supervisor in the background runs it all; when it ends, everything ends, in order. `up` follows what it says and stops
+it on Ctrl-C; with --detach it returns as soon as the system is ready.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, TypedDict
+
+from rich.console import Console
+from rich.table import Table
+
+from deploy import ROOT, STATE, Trouble, topics
+from deploy.processes import Process, end_leftover, remember, remembered
+from deploy.stack import HOST, Kafka, Part, Postgres, Service
+from deploy.supervisor import Stopped, Supervisor
+
+SERVICES: Final = ("identity", "marketplace", "entitlements", "distribution")
+_BASE: Final = os.environ.get("TENURE_PORT_BASE") or "8100"
+PORT_BASE: Final = int(_BASE) if _BASE.isdecimal() else sys.exit(f"TENURE_PORT_BASE must be a port, not {_BASE!r}.")
+"""The first of the block: +1 to +4 the services, +10 PostgreSQL, +11 Kafka, +12 Kafka's controller."""
+
+_RUN: Final = STATE / "run"
+_LOGS: Final = STATE / "logs"
+_LOG: Final = _LOGS / "tenure.log"
+_STATE_FILE: Final = _RUN / "state.json"
+_PID_FILE: Final = _RUN / "tenure.pid"
+_ADDRESSES: Final = _RUN / "addresses.env"
+_DATA_WITHIN_S: Final = 120
+_DOWN_WITHIN_S: Final = 120
+
+# ── The system ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def stores() -> list[Part]:
+    """PostgreSQL and Kafka, unless DATABASE_URL and KAFKA_BOOTSTRAP name others."""
+    parts: list[Part] = []
+    if not os.environ.get("DATABASE_URL"):
+        parts.append(Postgres(STATE / "data" / "postgres", PORT_BASE + 10, **_files("postgres")))
+    if not os.environ.get("KAFKA_BOOTSTRAP"):
+        parts.append(Kafka(STATE / "data" / "kafka", PORT_BASE + 11, PORT_BASE + 12, **_files("kafka")))
+    return parts
+
+
+def services(env: dict[str, str]) -> list[Part]:
+    return [
+        Service(name, _RUN, PORT_BASE + number, env=env, **_files(name))
+        for number, name in enumerate(SERVICES, start=1)
+    ]
+
+
+def addresses(running: list[Part]) -> dict[str, str]:
+    """Where everything is, as the environment variables that every part of the project reads."""
+    found = {
+        f"TENURE_{name.upper()}_URL": f"http://{HOST}:{PORT_BASE + at}" for at, name in enumerate(SERVICES, start=1)
+    }
+    found |= {name: os.environ[name] for name in ("DATABASE_URL", "KAFKA_BOOTSTRAP") if os.environ.get(name)}
+    for part in running:
+        if isinstance(part, Postgres):
+            found["DATABASE_URL"] = part.url
+        if isinstance(part, Kafka):
+            found["KAFKA_BOOTSTRAP"] = part.bootstrap
+    return found
+
+
+def run(supervisor: Supervisor) -> None:
+    """Bring the system up in its order, then watch over it until Stopped."""
+    below = stores()
+    for part in reversed([*below, *services({})]):
+        if part.end_leftovers():
+            supervisor.say(f"{part.name} was still running from an earlier start, and was stopped")
+    for part in (*below, *services({})):
+        part.require_ports()
+
+    supervisor.bring_up(*([part] for part in below))  # they stop in reverse: Kafka, then PostgreSQL
+    env = addresses(below)
+    _write_addresses(env)
+    created = supervisor.meanwhile(topics.ensure(env["KAFKA_BOOTSTRAP"], patience_s=20))
+    supervisor.say(f"topics are as declared, {len(created)} of {len(topics.declared())} new")
+    supervisor.bring_up(services(env))
+    supervisor.say("the example data is being loaded")
+    supervisor.meanwhile(_load_data(env))
+    supervisor.watch()
+
+
+async def _load_data(env: dict[str, str]) -> None:
+    data = Process("data", [sys.executable, "-m", "deploy.data"], env={**os.environ, **env}, cwd=ROOT, **_files("data"))
+    data.start()
+    try:
+        async with asyncio.timeout(_DATA_WITHIN_S):
+            while data.alive:  # noqa: ASYNC110 - a process's end is no asyncio event
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise Trouble(f"The example data was not loaded within {_DATA_WITHIN_S} s: see {data.log}.") from None
+    finally:
+        data.stop(patience_s=2)
+    if data.exit_code:
+        said = (data.last_lines(1) or ["it said nothing"])[0]
+        raise Trouble(f"The example data could not be loaded: {said} ({data.log})")
+
+
+def supervise() -> int:
+    """The supervisor's process. Only kill -9 leaves anything behind, and the next `up` or `down` ends that."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a probe that fails is no error
+    with _only_one():
+        remember(os.getpid(), _PID_FILE)
+        supervisor = Supervisor(_STATE_FILE)
+        try:
+            run(supervisor)
+        except Stopped:
+            supervisor.stop("Stopping: services, then Kafka and PostgreSQL")
+        except Trouble as trouble:
+            supervisor.stop("Something is in the way; what had been started is being stopped")
+            supervisor.say(str(trouble))
+            return 1
+        except BaseException:
+            supervisor.stop("Stopping after an error of the launcher")
+            raise
+        finally:
+            for file in (_STATE_FILE, _ADDRESSES, _PID_FILE):
+                file.unlink(missing_ok=True)
+    return 0
+
+
+# ── The commands ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def up(detach: bool) -> int:
+    """Start the supervisor and follow what it says: until the system is ready, or, not detached, until it has ended."""
+    running = remembered(_PID_FILE)
+    if running is not None:
+        phase = _state().get("phase", "starting")
+        print(f"Tenure runs already (process {running.pid}, {phase}): `make status` shows it, `make down` stops it.")
+        return 0 if phase == "ready" else 1
+    for folder in (_RUN, _LOGS):
+        folder.mkdir(parents=True, exist_ok=True)
+    _STATE_FILE.unlink(missing_ok=True)
+    with _LOG.open("ab") as log:
+        said = log.tell()
+        command = [sys.executable, "-m", "deploy.local", "supervise"]
+        child = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    return _follow(child, said, detach)
+
+
+def _follow(child: subprocess.Popen[bytes], said: int, detach: bool) -> int:
+    asked_to_stop = False
+
+    def stop(*_: object) -> None:
+        nonlocal asked_to_stop
+        asked_to_stop = True
+        if child.poll() is None:
+            child.terminate()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    console, started, announced = Console(highlight=False, soft_wrap=True), time.monotonic(), False
+    with console.status("Starting", spinner="dots") if console.is_terminal else contextlib.nullcontext() as spinner:
+        while True:
+            code = child.poll()
+            said = _print_new_lines(console, said)
+            if code is not None:
+                return 0 if asked_to_stop else code
+            state = _state()
+            waiting = [part["name"] for part in state.get("parts", []) if part["state"] != "ready"]
+            if spinner is not None:
+                spinner.update(
+                    f"{time.monotonic() - started:.0f} s: {state.get('phase', 'starting')} {' '.join(waiting)}"
+                )
+            if state.get("phase") == "ready" and not announced:
+                announced = True
+                _announce(console, time.monotonic() - started, detach)
+                if detach:
+                    return 0
+                if spinner is not None:
+                    spinner.stop()
+            time.sleep(0.1)
+
+
+def _print_new_lines(console: Console, said: int) -> int:
+    with _LOG.open("rb") as log:
+        log.seek(said)
+        text = log.read()
+    whole = text[: text.rfind(b"\n") + 1]
+    for line in whole.decode(errors="replace").splitlines():
+        console.print(line, markup=False)
+    return said + len(whole)
+
+
+def _announce(console: Console, took_s: float, detach: bool) -> None:
+    env = {name: value for name, value in _read_addresses().items() if name != "DATABASE_URL"}
+    lines = [f"\nTenure is ready ({took_s:.1f} s)"]
+    lines += [f"  {name:<13} {env[f'TENURE_{name.upper()}_URL']}/docs" for name in SERVICES]
+    lines += [f"  {'Kafka':<13} {env['KAFKA_BOOTSTRAP']}", f"  {'all addresses':<13} {_shown(_ADDRESSES)}"]
+    lines += [f"  {'logs':<13} {_shown(_LOGS)}", "", "See it work: make story"]
+    lines += ["Stop it:     make down" + ("" if detach else " or Ctrl-C")]
+    console.print("\n".join(lines), markup=False)
+
+
+def down() -> int:
+    """Stop the supervisor, and whatever a killed one left behind. Quiet success when nothing runs."""
+    running = remembered(_PID_FILE)
+    stopped = running is not None
+    if running is not None:
+        print(f"Stopping Tenure (process {running.pid})", flush=True)
+        end_leftover(_PID_FILE, patience_s=_DOWN_WITHIN_S)
+    end_leftover(_RUN / "data.pid")
+    for part in reversed([*stores(), *services({})]):
+        if part.end_leftovers():
+            print(f"{part.name} was left from an earlier start, and was stopped", flush=True)
+            stopped = True
+    print("Stopped." if stopped else "Nothing is running.")
+    return 0
+
+
+def status() -> int:
+    """What runs and whether it is ready, by asking each part now. 0 when all is ready."""
+    running = remembered(_PID_FILE)
+    known = {part["name"]: part for part in _state().get("parts", [])} if running is not None else {}
+    table, ready = Table("part", "state", "address", "pid", "restarts", box=None), []
+    for part in (*stores(), *services({})):
+        state = known.get(part.name, {"state": "down"})
+        ready.append(part.ready())
+        told = "ready" if ready[-1] else state["state"].replace("ready", "does not answer")
+        table.add_row(
+            part.name, told, f"{HOST}:{part.port}", str(state.get("pid") or ""), str(state.get("restarts", ""))
+        )
+    Console().print(table)
+    if running is None:
+        print(
+            "The launcher is gone, what it left still answers: `make down` ends it." if any(ready) else "Not running."
+        )
+    return 0 if running is not None and all(ready) else 1
+
+
+# ── Files ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Files(TypedDict):
+    log: Path
+    pid_file: Path
+
+
+def _files(name: str) -> _Files:
+    return {"log": _LOGS / f"{name}.log", "pid_file": _RUN / f"{name}.pid"}
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+
+
+def _state() -> dict[str, Any]:
+    with contextlib.suppress(OSError, ValueError):
+        state: dict[str, Any] = json.loads(_STATE_FILE.read_text())
+        return state
+    return {}
+
+
+def _write_addresses(env: dict[str, str]) -> None:
+    """For a shell to read; a variable that is set already wins."""
+    _ADDRESSES.unlink(missing_ok=True)
+    _ADDRESSES.touch(mode=0o600)
+    lines = [f"export {name}=${{{name}:-{shlex.quote(value)}}}\n" for name, value in sorted(env.items())]
+    _ADDRESSES.write_text("".join(lines))
+
+
+def _read_addresses() -> dict[str, str]:
+    pairs = (line.removeprefix("export ").split("=", 1) for line in _ADDRESSES.read_text().splitlines())
+    return {name: shlex.split(value.split(":-", 1)[1].removesuffix("}"))[0] for name, value in pairs}
+
+
+@contextlib.contextmanager
+def _only_one() -> Iterator[None]:
+    """One supervisor in a folder. The lock ends with its process, however that ends."""
+    with (_RUN / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Trouble("Tenure is being started or stopped by another command: wait for it.") from None
+        yield
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m deploy.local", description="The whole system on one machine.")
+    parser.add_argument("command", choices=("up", "down", "status", "supervise"))
+    parser.add_argument("--detach", action="store_true", help="return when ready, leave it running")
+    chosen = parser.parse_args()
+    try:
+        match chosen.command:
+            case "up":
+                return up(chosen.detach)
+            case "down":
+                return down()
+            case "status":
+                return status()
+            case _:
+                return supervise()
+    except Trouble as trouble:
+        print(trouble, file=sys.stderr)
+    except OSError as error:
+        place = error.filename or STATE
+        print(f"{place} cannot be written ({error.strerror}): free space or correct its owner.", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

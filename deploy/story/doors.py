@@ -1,0 +1,162 @@
+"""The outside of the system, as its users have it: HTTP with a token, and events on Kafka."""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+import httpx
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from cloudevents.core.bindings.kafka import to_binary
+from cloudevents.core.formats.json import JSONFormat
+from cloudevents.core.v1.event import CloudEvent
+
+from shared.events.envelope import Envelope, from_headers
+from shared.events.registry import DISTRIBUTION, ENTITLEMENTS, IDENTITY, INBOUND, MARKETPLACE
+
+T = TypeVar("T")
+Json = dict[str, Any]
+
+SERVICES: Final = {"identity": 8101, "marketplace": 8102, "entitlements": 8103, "distribution": 8104}
+TOPICS: Final = (INBOUND, IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION)
+PATIENCE_S: Final = 30.0
+
+
+class Wrong(Exception):
+    """The system did not do what it should."""
+
+
+@dataclass(slots=True)
+class Person:
+    """Somebody with an account, and the token that says so."""
+
+    name: str
+    email: str
+    password: str
+    account_id: str = ""
+    organisation_id: str = ""
+    token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An event as it stands on Kafka."""
+
+    topic: str
+    of: Envelope
+    data: Json
+
+
+@dataclass(slots=True)
+class Doors:
+    """Calls and events of one run; all of them carry its correlation id, so that they can be found again."""
+
+    run: str
+    http: dict[str, httpx.AsyncClient]
+    producer: AIOKafkaProducer
+    consumer: AIOKafkaConsumer
+    seen: list[Seen] = field(default_factory=list)
+
+    async def call(
+        self, service: str, method: str, path: str, who: Person | None = None, body: Any = None
+    ) -> httpx.Response:
+        headers = {"X-Correlation-ID": self.run}
+        if who is not None:
+            headers["Authorization"] = f"Bearer {who.token}"
+        try:
+            return await self.http[service].request(method, path, json=body, headers=headers)
+        except httpx.TransportError as error:
+            base = self.http[service].base_url
+            raise Wrong(f"{service} does not answer at {base}: {error!r}. Is the system up? (make up)") from error
+
+    async def ok(self, service: str, method: str, path: str, who: Person | None = None, body: Any = None) -> Json:
+        """The answer of a call that has to be accepted."""
+        answer = await self.call(service, method, path, who, body)
+        if answer.status_code >= 300:
+            raise Wrong(f"{method} {path} should be accepted, but {answer.status_code}: {answer.text}")
+        found: Json = answer.json()
+        return found
+
+    async def refused(self, service: str, method: str, path: str, who: Person | None, body: Any, *, rule: str) -> Json:
+        """The problem of a call that has to be refused by this rule."""
+        answer = await self.call(service, method, path, who, body)
+        if answer.status_code < 400 or "problem+json" not in answer.headers["content-type"]:
+            raise Wrong(f"{method} {path} should be refused by {rule}, but {answer.status_code}: {answer.text}")
+        problem: Json = answer.json()
+        if problem.get("rule") != rule:
+            raise Wrong(f"{method} {path} should be refused by {rule}, not by {problem.get('rule')}: {answer.text}")
+        return problem
+
+    async def emit(self, publisher: str, event_type: str, data: Json) -> str:
+        """An event of the publisher's own system, made by the CloudEvents SDK as a stranger would; returns its id."""
+        attributes = {
+            "type": event_type, "source": f"urn:publisher:{publisher}", "datacontenttype": "application/json",
+            "time": datetime.now(UTC), "correlationid": self.run,
+        }  # fmt: skip
+        event = CloudEvent(attributes, data)
+        message = to_binary(event, JSONFormat())
+        await self.producer.send_and_wait(INBOUND, message.value, headers=list(message.headers.items()))
+        return str(event.get_id())
+
+    async def events(self) -> list[Seen]:
+        """This run's events on Kafka, from its start to now; within a partition in order."""
+        ends = await self.consumer.end_offsets(list(self.consumer.assignment()))
+        while [partition for partition, end in ends.items() if await self.consumer.position(partition) < end]:
+            for records in (await self.consumer.getmany(timeout_ms=200)).values():
+                for record in records:
+                    of = from_headers(record.headers, record.key)
+                    if of.correlation_id == self.run:
+                        self.seen.append(Seen(record.topic, of, json.loads(record.value)))
+        return list(self.seen)
+
+
+async def eventually(look: Callable[[], Awaitable[T | None]], what: str, patience_s: float = PATIENCE_S) -> T:
+    """The first answer that is not None; facts travel between services in milliseconds, not in no time."""
+    deadline = asyncio.get_running_loop().time() + patience_s
+    while True:
+        found = await look()
+        if found is not None:
+            return found
+        if asyncio.get_running_loop().time() > deadline:
+            raise Wrong(f"{what}: not seen within {patience_s:.0f} s")
+        await asyncio.sleep(0.05)
+
+
+def addresses() -> Mapping[str, str]:
+    return {
+        name: os.environ.get(f"TENURE_{name.upper()}_URL") or f"http://127.0.0.1:{port}"
+        for name, port in SERVICES.items()
+    }
+
+
+@asynccontextmanager
+async def open_doors(run: str) -> AsyncIterator[Doors]:
+    """The doors of the running system, found through the environment (see `make story`)."""
+    bootstrap = os.environ.get("KAFKA_BOOTSTRAP") or "127.0.0.1:8111"
+    http = {name: httpx.AsyncClient(base_url=url, timeout=15, trust_env=False) for name, url in addresses().items()}
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
+    consumer = AIOKafkaConsumer(*TOPICS, bootstrap_servers=bootstrap, enable_auto_commit=False)
+    try:
+        await producer.start()
+        await consumer.start()
+        await _from_now_on(consumer)
+        yield Doors(run, http, producer, consumer)
+    except (KafkaError, OSError) as error:
+        raise Wrong(f"Kafka does not answer at {bootstrap}: {error!r}. Is the system up? (make up)") from error
+    finally:
+        await producer.stop()
+        with suppress(asyncio.CancelledError):  # a consumer without a group ends its own idle task like this
+            await consumer.stop()
+        for client in http.values():
+            await client.aclose()
+
+
+async def _from_now_on(consumer: AIOKafkaConsumer) -> None:
+    """Reads all partitions from their ends of this moment."""
+    for partition, offset in (await consumer.end_offsets(list(consumer.assignment()))).items():
+        consumer.seek(partition, offset)

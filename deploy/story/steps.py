@@ -1,0 +1,364 @@
+"""The story's steps, in order. Each prints what a person would want to know, and raises Wrong at a wrong answer."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from hashlib import sha256
+from typing import Final
+
+from deploy.story.doors import Doors, Json, Person, Wrong, eventually
+
+AUTOCAD: Final = "C1RK1-WW1762-L158"
+WIZARD: Final = {"product": "autocad", "period": "monthly", "support": "advanced"}
+PASSWORD: Final = "correct horse battery staple"  # noqa: S105  # example people have no secrets
+
+
+@dataclass(slots=True)
+class Story:
+    """What the steps hand to each other."""
+
+    doors: Doors
+    say: Callable[[str], None]
+    clerk: Person
+    manager: Person
+    cad: Person
+    designers: list[Person]
+    orders: list[str] = field(default_factory=list)
+    contract: str = ""
+
+    @property
+    def autocad(self) -> str:
+        return self.orders[0]
+
+    @property
+    def monthly(self) -> str:
+        return self.orders[1]
+
+
+def people(run: str) -> dict[str, Person]:
+    def person(name: str, company: str) -> Person:
+        return Person(name, f"{name.split()[0].lower()}.{run}@{company}.example", PASSWORD)
+
+    return {
+        "clerk": person("Clara Reyes", "cadworks"),
+        "manager": person("Oskar Lindqvist", "northhaus"),
+        "cad": person("Mina Okafor", "northhaus"),
+        "first": person("Ana Duarte", "northhaus"),
+        "second": person("Ben Castellan", "northhaus"),
+        "third": person("Chiyo Tanaka", "northhaus"),
+    }
+
+
+def cast(doors: Doors, say: Callable[[str], None]) -> Story:
+    who = people(doors.run.removeprefix("story-"))
+    return Story(doors, say, who["clerk"], who["manager"], who["cad"], [who["first"], who["second"], who["third"]])
+
+
+def money(amount: Json) -> str:
+    return f"{amount['amount'] / 100:,.2f} {amount['currency']}"
+
+
+def expect(condition: object, what: str) -> None:
+    if not condition:
+        raise Wrong(what)
+
+
+# ── 1 ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def accounts(s: Story) -> None:
+    """Accounts for a partner's clerk and a customer's people; one account per e-mail address"""
+    run = s.doors.run.removeprefix("story-")
+    await _sign_up(s, s.clerk, {"organisation": {"name": f"CADworks {run}", "kind": "partner"}})
+    await _sign_up(s, s.manager, {"organisation": {"name": f"Northhaus Architects {run}", "kind": "customer"}})
+    for person in (s.cad, *s.designers):
+        invitation = await s.doors.ok("identity", "POST", "/invitations", s.manager, {})
+        await _sign_up(s, person, {"invitation": invitation["invitation"]})
+    expect(s.cad.organisation_id == s.manager.organisation_id, "the CAD manager should be in Northhaus")
+    taken = _profile(s.clerk) | {"organisation": {"name": "Other", "kind": "partner"}}
+    again = await s.doors.refused("identity", "POST", "/accounts", None, taken, rule="email-taken")
+    s.say(f"a second sign-up as {s.clerk.email} is refused: {again['detail']}")
+
+
+def _profile(person: Person) -> Json:
+    return {
+        "email": person.email, "password": person.password, "name": person.name, "country": "DE",
+        "time_zone": "Europe/Berlin", "locale": "en-GB",
+    }  # fmt: skip
+
+
+async def _sign_up(s: Story, person: Person, joining: Json) -> None:
+    await s.doors.ok("identity", "POST", "/accounts", None, _profile(person) | joining)
+    session = await s.doors.ok(
+        "identity", "POST", "/sessions", None, {"email": person.email, "password": person.password}
+    )
+    person.token, person.account_id = session["access_token"], session["account_id"]
+    person.organisation_id = session["organisation_id"]
+    s.say(f"{person.name} has an account ({person.email}) and is signed in")
+
+
+# ── 2 ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def standing(s: Story) -> None:
+    """The publisher issues a CSN, as a CloudEvent of its own; the partner's catalogue grows"""
+    before = await _catalogue(s)
+    expect(all(plan["category"] == "open" for plan in before), "without a CSN only open plans should be shown")
+    s.say(f"without a CSN the catalogue shows {len(before)} plans, all open")
+    number = f"51{int(sha256(s.doors.run.encode()).hexdigest(), 16) % 10**8:08d}"
+    csn = {"csn": number, "organisation_id": s.clerk.organisation_id, "publisher": "autodesk"}
+    event_id = await s.doors.emit("autodesk", "CsnIssued", csn)
+    s.say(f"the publisher's system emits CsnIssued {number} (event {event_id})")
+
+    async def grown() -> list[Json] | None:
+        now = await _catalogue(s)
+        return now if len(now) > len(before) else None
+
+    after = await eventually(grown, "the partner's catalogue grows")
+    special = [plan for plan in after if plan["category"] == "specialised"]
+    expect(len(after) == len(before) + len(special), "only specialised plans should have been added")
+    s.say(f"with it the catalogue shows {len(after)} plans, {len(special)} of them specialised")
+
+
+async def _catalogue(s: Story) -> list[Json]:
+    plans: list[Json] = []
+    after = ""
+    while True:
+        page = await s.doors.ok("marketplace", "GET", f"/catalogue?limit=200{after}", s.clerk)
+        plans += page["items"]
+        if not page.get("next"):
+            return plans
+        after = f"&after={page['next']}"
+
+
+# ── 3 ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def ordering(s: Story) -> None:
+    """The clerk orders by product ID, and by the wizard; a wrong ID is refused"""
+    opened = await s.doors.ok("marketplace", "POST", "/carts", s.clerk, {})
+    cart = opened["events"][0]["data"]["cart_id"]
+    lines = f"/carts/{cart}/lines"
+    wrong = await s.doors.refused(
+        "marketplace", "POST", lines, s.clerk, {"product_id": "ZZZZZ-WW1762-L158", "seats": 5}, rule="plan-unknown"
+    )
+    s.say(f"product ID ZZZZZ-WW1762-L158 is refused: {wrong['detail']} {wrong['remedy']}")
+    line = await s.doors.ok("marketplace", "POST", lines, s.clerk, {"product_id": AUTOCAD, "seats": 5})
+    plan = line["events"][0]["data"]["line"]["plan"]
+    s.say(f"product ID {AUTOCAD} puts {plan['product_name']} ({plan['period']}, {plan['support']}) into the cart")
+    same = await s.doors.ok(
+        "marketplace", "POST", lines, s.clerk, {"product_id": AUTOCAD.replace("-", "").lower(), "seats": 5}
+    )
+    expect(not same["events"], "the same ID without hyphens should be the same plan")
+    s.say("the same ID without hyphens is the same plan: nothing changes")
+    await _wizard(s, lines)
+    await _checkout(s, cart)
+
+
+async def _wizard(s: Story, lines: str) -> None:
+    chosen: Json = {}
+    while True:
+        query = "&".join(f"{name}={value}" for name, value in chosen.items())
+        step = await s.doors.ok("marketplace", "GET", f"/wizard?{query}", s.clerk)
+        if step["plan"] is not None:
+            break
+        name = step["next"]
+        values = [choice["value"] for choice in step["choices"][name]]
+        expect(WIZARD.get(name, values[0]) in values, f"the wizard should offer {WIZARD.get(name)} among {values}")
+        chosen[name] = WIZARD.get(name, values[0])
+        s.say(f"the wizard offers {len(values)} for {name}; the clerk takes {chosen[name]}")
+    plan = step["plan"]
+    added = await s.doors.ok("marketplace", "POST", lines, s.clerk, {**chosen, "seats": 3})
+    put = added["events"][0]["data"]["line"]["plan"]
+    expect(put["product_id"] == plan["product_id"].replace("-", ""), "the wizard's plan should be the one in the cart")
+    s.say(f"one plan remains and goes into the cart: {plan['product_name']}, {plan['product_id']}")
+
+
+async def _checkout(s: Story, cart: str) -> None:
+    async def shown() -> Json | None:
+        found = await s.doors.ok("marketplace", "GET", f"/carts/{cart}", s.clerk)
+        return found if len(found["lines"]) == 2 else None
+
+    order = await eventually(shown, "the cart shows two lines")
+    s.say(f"before ordering, the whole order is shown: {len(order['lines'])} lines, {money(order['total'])}")
+    body = {
+        "customer": s.manager.organisation_id, "purchaser": s.manager.account_id,
+        "starts": datetime.now(UTC).date().isoformat(),
+    }  # fmt: skip
+    out = await s.doors.ok("marketplace", "POST", f"/carts/{cart}/checkout", s.clerk, body)
+    s.orders = [line["subscription_id"] for line in out["events"][0]["data"]["lines"]]
+    expect(len(s.orders) == 2, "a cart of two lines should become two orders")
+    s.say(f"ordered for Northhaus; each line is an order of its own: {', '.join(s.orders)}")
+
+
+# ── 4 ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def confirmation(s: Story) -> None:
+    """The publisher confirms; the purchaser becomes Contract Manager; seats and instalments exist"""
+
+    async def ordered() -> list[str] | None:
+        found = [e.data["subscription_id"] for e in await s.doors.events() if e.of.type == "SubscriptionOrdered"]
+        return found if len(found) == 2 else None
+
+    for number, subscription in enumerate(await eventually(ordered, "the orders on Kafka"), start=1):
+        reference = f"AD-{s.doors.run[-6:].upper()}-{number}"
+        await s.doors.emit("autodesk", "OrderConfirmed", {"subscription_id": subscription, "reference": reference})
+        s.say(f"the publisher saw SubscriptionOrdered {subscription} on Kafka and confirms it as {reference}")
+    monthly = await _subscription(s, s.monthly, "confirmed")
+    instalments = monthly["instalments"]
+    total = sum(each["amount"]["amount"] for each in instalments)
+    expect(len(instalments) == 12, f"a monthly plan should have 12 instalments, not {len(instalments)}")
+    expect(total == monthly["total"]["amount"], f"the instalments add up to {total}, not to {monthly['total']}")
+    term = monthly["term"]
+    s.say(f"the term runs {term['starts']} to {term['ends']}; auto-renew is {monthly['auto_renew']['state']}")
+    s.say(f"12 instalments of about {money(instalments[0]['amount'])} add up to exactly {money(monthly['total'])}")
+    await _subscription(s, s.autocad, "confirmed")
+    s.contract = monthly["contract_id"]
+    await eventually(lambda: _holds(s, s.manager, "contract_manager"), "the purchaser becomes Contract Manager")
+    s.say(f"{s.manager.name}, the purchaser, is Contract Manager of {s.contract}")
+
+    async def pool() -> Json | None:
+        answer = await s.doors.call("entitlements", "GET", f"/pools/{s.monthly}", s.manager)
+        return answer.json() if answer.status_code == 200 else None
+
+    seats = await eventually(pool, "the pool of seats")
+    expect(seats["seats"] == 3, f"the pool should have 3 seats: {seats}")
+    s.say(f"a pool of {seats['seats']} seats of {seats['product_name']} is open")
+
+
+async def _subscription(s: Story, subscription: str, status: str) -> Json:
+    async def look() -> Json | None:
+        answer = await s.doors.call("marketplace", "GET", f"/subscriptions/{subscription}", s.clerk)
+        return answer.json() if answer.status_code == 200 and answer.json()["status"] == status else None
+
+    return await eventually(look, f"subscription {subscription} is {status}")
+
+
+async def _holds(s: Story, person: Person, role: str) -> bool | None:
+    answer = await s.doors.call("identity", "GET", f"/contracts/{s.contract}", s.manager)
+    if answer.status_code != 200:
+        return None
+    held = [(each["account_id"], each["role"]) for each in answer.json()["roles"]]
+    return True if (person.account_id, role) in held else None
+
+
+# ── 5 ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def roles(s: Story) -> None:
+    """The CAD manager asks for Software Coordinator; the Contract Manager approves; before that the doors stay shut"""
+    seat = {"account_id": s.designers[0].account_id}
+
+    async def agreed() -> bool | None:  # entitlements has heard of the contract once the manager may look inside
+        answer = await s.doors.call("entitlements", "POST", f"/pools/{s.monthly}/seats?dry_run=true", s.manager, seat)
+        return True if answer.status_code == 200 else None
+
+    await eventually(agreed, "administrative access for the Contract Manager")
+    shut = await s.doors.refused("entitlements", "POST", f"/pools/{s.monthly}/seats", s.cad, seat, rule="role-missing")
+    s.say(f"{s.cad.name} can't assign a seat yet: {shut['detail']}")
+    asked = {"role": "software_coordinator", "message": "I look after CAD standards and deployments."}
+    await s.doors.ok("identity", "POST", f"/contracts/{s.contract}/role-requests", s.cad, asked)
+    s.say(f"{s.cad.name} requests Software Coordinator")
+    approval = f"/contracts/{s.contract}/role-requests/{s.cad.account_id}/approval"
+    await s.doors.refused("identity", "POST", approval, s.designers[0], {"may_assign_seats": True}, rule="role-missing")
+    s.say(f"{s.designers[0].name} may not approve that")
+    await s.doors.ok("identity", "POST", approval, s.manager, {"may_assign_seats": True})
+    s.say(f"{s.manager.name} approves, with the right to assign seats")
+
+
+# ── 6 ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def seats(s: Story) -> None:
+    """Seats are assigned to the designers; the one too many is refused"""
+    path = f"/pools/{s.monthly}/seats"
+
+    async def first() -> Json | None:
+        answer = await s.doors.call("entitlements", "POST", path, s.cad, {"account_id": s.designers[0].account_id})
+        return answer.json() if answer.status_code == 200 else None
+
+    given = [await eventually(first, "the approval reaches entitlements")]
+    for person in s.designers[1:]:
+        given += [await s.doors.ok("entitlements", "POST", path, s.cad, {"account_id": person.account_id})]
+    for person, answer in zip(s.designers, given, strict=True):
+        s.say(f"seat {answer['events'][0]['data']['seat']} is {person.name}'s")
+    full = await s.doors.refused(
+        "entitlements", "POST", path, s.cad, {"account_id": s.cad.account_id}, rule="seats-exhausted"
+    )
+    expect(len(full["because"]) == 3, "the refusal should name the three events that gave the seats away")
+    s.say(f"a fourth is refused: {full['detail']}")
+
+
+# ── 7 ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def update(s: Story) -> None:
+    """UpdatePublished arrives; this contract's administrators see it, and no one else"""
+    update_id = f"ACD-2027.1.{s.doors.run[-6:]}"
+    await s.doors.emit("autodesk", "UpdatePublished", {
+        "update_id": update_id, "publisher": "autodesk", "product": WIZARD["product"], "kind": "update",
+        "title": "AutoCAD 2027.1", "version": "2027.1", "platform": "win64", "severity": "important",
+        "sha256": sha256(update_id.encode()).hexdigest(), "size_bytes": 412_000_000,
+        "location": "https://updates.publisher.example/acd/2027.1.msp",
+        "published_at": datetime.now(UTC).isoformat(),
+    })  # fmt: skip
+    s.say(f"the publisher emits UpdatePublished {update_id}")
+    path = f"/contracts/{s.contract}/updates"
+
+    async def shown(person: Person) -> bool | None:
+        answer = await s.doors.call("distribution", "GET", f"{path}?limit=200", person)
+        if answer.status_code != 200:
+            return None
+        return True if update_id in [each["update_id"] for each in answer.json()["items"]] else None
+
+    for person in (s.manager, s.cad):
+        await eventually(lambda who=person: shown(who), f"{person.name} sees the update")  # type: ignore[misc]
+        s.say(f"{person.name} sees it as available")
+    why = ""
+    for person in (*s.designers, s.clerk):
+        answer = await s.doors.call("distribution", "GET", path, person)
+        expect(answer.status_code in (403, 404), f"{person.name} should not see the updates: {answer.text}")
+        why = answer.json()["detail"]
+    s.say(f"the designers and the partner's clerk do not: {why}")
+
+
+# ── 8 ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def auto_renew(s: Story) -> None:
+    """Auto-renew can't be turned off while seats are assigned; without them it can, and the charges run on"""
+    path = f"/subscriptions/{s.monthly}/auto-renew-off"
+    await s.doors.ok("marketplace", "POST", path, s.manager, {})
+
+    async def answered(state: str) -> Json | None:
+        found = await _subscription(s, s.monthly, "confirmed")
+        renew: Json = found["auto_renew"]
+        done = renew["state"] == state and (state == "off" or renew.get("refused"))
+        return found if done else None
+
+    held = (await eventually(lambda: answered("on"), "the refusal"))["auto_renew"]["refused"]
+    names = {person.account_id: person.name for person in (s.cad, *s.designers)}
+    who = [f"seat {each['seat']} ({names[each['account_id']]})" for each in held["held"]]
+    expect(len(who) == 3, f"the refusal should name three seats: {held}")
+    s.say(f"refused by {held['rule']}: {held['reason']} Held: {', '.join(who)}")
+    for person in s.designers:
+        await s.doors.ok("entitlements", "DELETE", f"/pools/{s.monthly}/seats/{person.account_id}", s.cad)
+    s.say("the three seats are un-assigned")
+    await s.doors.ok("marketplace", "POST", path, s.manager, {})
+    off = await eventually(lambda: answered("off"), "auto-renew is off")
+    ends = date.fromisoformat(off["term"]["ends"])
+    expect(ends > datetime.now(UTC).date() + timedelta(days=360), f"the term should end in a year, not on {ends}")
+    expect(0 < off["still_owed"]["amount"] < off["total"]["amount"], f"eleven instalments are owed: {off}")
+    s.say(f"auto-renew is off; the subscription ends on {ends} and {money(off['still_owed'])} are still owed")
+
+
+STEPS: Final[tuple[Callable[[Story], Awaitable[None]], ...]] = (
+    accounts, standing, ordering, confirmation, roles, seats, update, auto_renew,
+)  # fmt: skip
+
+
+async def settle() -> None:
+    """Gives the last events the moment that they need to reach Kafka."""
+    await asyncio.sleep(0.5)

@@ -1,0 +1,200 @@
+"""Keeps the parts of a system running: brings groups of them up, starts again what dies, stops them in reverse."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from deploy import Trouble
+from deploy.stack import NotReady, Part
+
+T = TypeVar("T")
+_LONGEST_PAUSE_S: Final = 30.0
+_HEALTHY_AFTER_S: Final = 60.0
+_TICK_S: Final = 0.15
+_PROBE_EVERY_S: Final = 0.25
+_DEATHS_WHILE_STARTING: Final = 3
+
+
+class Stopped(Exception):
+    """SIGTERM or SIGINT came."""
+
+
+@dataclass(slots=True)
+class _Watched:
+    part: Part
+    started_at: float
+    ready_at: float | None = None
+    starts_at: float | None = None  # it is down, and this is when it is started again
+    probed_at: float = 0.0
+    why: str = ""  # it is not ready
+    deaths: int = 0
+    restarts: int = 0
+
+    @property
+    def pause_s(self) -> float:
+        return float(min(2 ** (self.deaths - 1), _LONGEST_PAUSE_S))
+
+
+@dataclass
+class Supervisor:
+    """`state_file` always says, as JSON, what is up; everything worth a sentence is said as it happens."""
+
+    state_file: Path
+    _groups: list[list[_Watched]] = field(default_factory=list)
+    _phase: str = "starting"
+    _stopping: bool = False
+    _written: str = ""
+
+    def __post_init__(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._ask_to_stop)
+
+    def _ask_to_stop(self, *_: object) -> None:
+        self._stopping = True
+
+    def bring_up(self, *groups: Sequence[Part]) -> None:
+        """Start all of these at once, and return when all are ready. The groups stop one after another, the last first.
+
+        Trouble when one can't be made ready: it dies thrice, or its time is over.
+        """
+        parts = [part for group in groups for part in group]
+        if not parts:
+            return
+        for part in parts:
+            self.say(f"{part.name} is starting on port {part.port}")
+        started_at = time.monotonic()
+        self._groups += [[_Watched(part, started_at) for part in group] for group in groups]
+        with ThreadPoolExecutor(len(parts)) as pool:  # what has to be prepared first is prepared side by side
+            list(pool.map(lambda part: part.spawn(), parts))
+        new = [watched for group in self._groups for watched in group if watched.part in parts]
+        while not all(watched.ready_at for watched in new):
+            self.tick()
+            for watched in new:
+                late = time.monotonic() - started_at > watched.part.ready_within_s
+                if not watched.ready_at and (late or watched.deaths >= _DEATHS_WHILE_STARTING):
+                    name, log = watched.part.name, watched.part.log
+                    raise Trouble(f"{name} did not become ready ({watched.why}): see the end of {log}.")
+
+    def meanwhile(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do the work and watch over the parts while it lasts; its result. Stopped cancels it."""
+
+        async def both() -> T:
+            task = asyncio.ensure_future(work)
+            try:
+                while not task.done():
+                    self._look()
+                    await asyncio.wait([task], timeout=_TICK_S)
+            finally:
+                task.cancel()
+            return await task
+
+        return asyncio.run(both())
+
+    def watch(self) -> None:
+        """The system is up: watch over it until Stopped."""
+        self._phase = "ready"
+        while True:
+            self.tick()
+
+    def tick(self) -> None:
+        self._look()
+        time.sleep(_TICK_S)
+
+    def _look(self) -> None:
+        """Look at every part once. Raises Stopped when a signal has asked for it."""
+        if self._stopping:
+            raise Stopped
+        for group in self._groups:
+            for watched in group:
+                self._look_at(watched)
+        self._write_state()
+
+    def stop(self, why: str) -> None:
+        """End everything, the last group first, each group at once. Nothing is left when this returns."""
+        self._phase = "stopping"
+        self.say(why)
+        for group in reversed(self._groups):
+            self._write_state()
+            with ThreadPoolExecutor(len(group)) as pool:
+                in_order = list(pool.map(lambda watched: watched.part.stop(), group))
+            for watched, by_itself in zip(group, in_order, strict=True):
+                name, patience_s = watched.part.name, watched.part.stop_within_s
+                self.say(
+                    f"{name} has stopped" if by_itself else f"{name} was killed: it did not stop in {patience_s:.0f} s"
+                )
+        self._groups.clear()
+
+    def say(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            print(f"{datetime.now().astimezone():%H:%M:%S} {text}", flush=True)
+
+    def _look_at(self, watched: _Watched) -> None:
+        part, now = watched.part, time.monotonic()
+        if watched.starts_at is not None:
+            if now >= watched.starts_at:
+                self._start_again(watched)
+        elif not part.alive:
+            self._has_died(watched, _how_it_ended(part.exit_code))
+        elif watched.ready_at is None:
+            if now - watched.probed_at >= _PROBE_EVERY_S:
+                self._probe(watched)
+        elif watched.deaths and now - watched.ready_at >= _HEALTHY_AFTER_S:
+            watched.deaths = 0
+
+    def _probe(self, watched: _Watched) -> None:
+        try:
+            watched.part.probe()
+        except NotReady as why:
+            watched.why = str(why)
+        else:
+            watched.ready_at = time.monotonic()
+            self.say(f"{watched.part.name} is ready ({watched.ready_at - watched.started_at:.1f} s)")
+        watched.probed_at = time.monotonic()
+
+    def _has_died(self, watched: _Watched, how: str) -> None:
+        watched.deaths += 1
+        watched.why = f"it {how}"
+        watched.ready_at = None
+        watched.starts_at = time.monotonic() + watched.pause_s
+        self.say(f"{watched.part.name} {how}; it is started again in {watched.pause_s:.0f} s. Its last lines:")
+        for line in watched.part.last_lines():
+            self.say(f"    {line[:400]}")
+
+    def _start_again(self, watched: _Watched) -> None:
+        watched.starts_at, watched.started_at = None, time.monotonic()
+        watched.restarts += 1
+        try:
+            watched.part.spawn()
+        except Trouble as trouble:
+            self._has_died(watched, f"could not be started: {trouble}")
+
+    def _write_state(self) -> None:
+        parts = [_state_of(watched) for group in self._groups for watched in group]
+        state = json.dumps({"pid": os.getpid(), "phase": self._phase, "parts": parts})
+        if state != self._written:
+            with contextlib.suppress(OSError):  # a full disk must not end the watch
+                fresh = self.state_file.with_suffix(".new")
+                fresh.write_text(state)
+                fresh.replace(self.state_file)
+                self._written = state
+
+
+def _state_of(watched: _Watched) -> dict[str, Any]:
+    state = "down" if watched.starts_at is not None else "starting" if watched.ready_at is None else "ready"
+    part = watched.part
+    return {"name": part.name, "state": state, "port": part.port, "pid": part.pid, "restarts": watched.restarts}
+
+
+def _how_it_ended(exit_code: int | None) -> str:
+    if exit_code is not None and exit_code < 0:
+        return f"was killed by {signal.Signals(-exit_code).name}"
+    return f"ended with exit code {exit_code}"

@@ -1,0 +1,120 @@
+"""One update or extension that the publisher offers. One stream per publisher and update."""
+
+from dataclasses import dataclass
+from typing import Annotated, Final, TypeAlias, assert_never
+
+from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
+from shared.events import UpdatePublished, UpdateWithdrawn
+
+Event: TypeAlias = UpdatePublished | UpdateWithdrawn
+
+# ── State ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Unpublished:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Available:
+    published: UpdatePublished
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    withdrawn: UpdateWithdrawn
+
+
+State: TypeAlias = Unpublished | Available | Withdrawn
+INITIAL: Final[State] = Unpublished()
+
+
+def evolve(state: State, event: Event) -> State:
+    """The state after `event`. A withdrawal is for good."""
+    match event:
+        case UpdatePublished():
+            return state if isinstance(state, Withdrawn) else Available(event)
+        case UpdateWithdrawn():
+            return Withdrawn(event)
+        case unreachable:
+            assert_never(unreachable)
+
+
+# ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class RecordUpdate:
+    """The publisher's system says that an update exists; `said_by` is the publisher that it speaks for."""
+
+    update: UpdatePublished
+    said_by: Annotated[str, SUPPLIED]
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawUpdate:
+    """The publisher's system takes an update back, also one that it has not published here (yet)."""
+
+    withdrawal: UpdateWithdrawn
+    said_by: Annotated[str, SUPPLIED]
+
+
+Command: TypeAlias = RecordUpdate | WithdrawUpdate
+
+# ── Decisions ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def decide(command: Command, state: State) -> Decision[Event]:
+    """What follows from `command` in `state`."""
+    match command:
+        case RecordUpdate(update, said_by):
+            return _record(update, said_by, state)
+        case WithdrawUpdate(withdrawal, said_by):
+            if withdrawal.publisher != said_by:
+                return _not_theirs(withdrawal.publisher, said_by)
+            return () if isinstance(state, Withdrawn) else (withdrawal,)
+        case unreachable:
+            assert_never(unreachable)
+
+
+def _record(update: UpdatePublished, said_by: str, state: State) -> Decision[Event]:
+    if update.publisher != said_by:
+        return _not_theirs(update.publisher, said_by)
+    match state:
+        case Unpublished():
+            return (update,)
+        case Available(published):
+            if published == update:
+                return ()
+            return Rejected(
+                "update-already-published", f"{update.update_id} was published before, with other contents: what "
+                "administrators decided about it must stay true.", "Publish the change under an id of its own.",
+                (published,),
+            )  # fmt: skip
+        case Withdrawn(withdrawn):
+            return Rejected(
+                "update-withdrawn", f"{update.update_id} was withdrawn: {withdrawn.reason}",
+                "Publish it under an id of its own.", (withdrawn,),
+            )  # fmt: skip
+        case unreachable:
+            assert_never(unreachable)
+
+
+def _not_theirs(publisher: str, said_by: str) -> Rejected:
+    return Rejected(
+        "publisher-mismatch", f"An event of {said_by or 'no publisher'} speaks about an update of {publisher}.",
+        "A publisher's system speaks for its own publisher only.",
+    )  # fmt: skip
+
+
+def key(publisher: str, update_id: str) -> str:
+    """The stream's business key."""
+    return f"{publisher}-{update_id}"
+
+
+def _tenant(event: Event) -> str:
+    return event.publisher
+
+
+UPDATE: Final = Stream("update", INITIAL, evolve, decide, tenant=_tenant)

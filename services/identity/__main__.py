@@ -1,0 +1,36 @@
+"""identity's process: `python -m services.identity`."""
+
+from typing import Any, Final
+
+from services.identity import keys
+from services.identity.api import DOORS, QUERIES
+from services.identity.domain.account import ACCOUNT
+from services.identity.domain.contract import CONTRACT
+from services.identity.projections import DIRECTORY
+from services.identity.reactions import REACTIONS
+from shared.runtime.auth import TokenVerifier
+from shared.runtime.service import Process, Service, run
+
+
+async def _with_keys(process: Process) -> None:
+    """Signs with its own keys and checks tokens with them, without asking itself over HTTP."""
+    loaded = await keys.load(process.parts.db, process.settings, process.parts.new_id())
+    process.app.state.keys = loaded
+
+    async def published() -> dict[str, Any]:
+        return loaded.published()
+
+    process.parts.verifier = TokenVerifier(published)
+
+
+SERVICE: Final = Service(
+    name="identity",
+    streams=(ACCOUNT, CONTRACT),
+    doors=DOORS,
+    queries=QUERIES,
+    consumers=(DIRECTORY, REACTIONS),
+    on_start=_with_keys,
+)
+
+if __name__ == "__main__":
+    run(SERVICE)

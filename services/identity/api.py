@@ -1,0 +1,261 @@
+"""identity's doors and queries."""
+
+import uuid
+import zoneinfo
+from functools import cache
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from services.identity import credentials
+from services.identity.domain import contract as contracts
+from services.identity.domain.account import ACCOUNT, Open, OpenAccount, UpdateProfile, claim_of, normalised
+from services.identity.domain.contract import (
+    CONTRACT,
+    ApproveRoleRequest,
+    DeclineRoleRequest,
+    HandOverContract,
+    RequestRole,
+    RevokeRole,
+)
+from services.identity.keys import INVITATION_S, Keys
+from services.identity.views import (
+    AccessView,
+    AccountView,
+    ContractList,
+    ContractSummary,
+    ContractView,
+    Invitation,
+    Session,
+    access_view,
+    contract_view,
+)
+from shared.eventlog.log import Log
+from shared.runtime.auth import TOKEN_S, Actor
+from shared.runtime.doors import Call, Doors, Target
+from shared.runtime.http import CurrentActor, CurrentLog, Database
+from shared.runtime.problems import Problem, unknown
+
+DOORS: Final = Doors()
+QUERIES: Final = APIRouter()
+
+# ── Accounts ───────────────────────────────────────────────────────────────────────────────────────────
+
+Password = Annotated[SecretStr, Field(min_length=12, max_length=256)]
+
+
+class NewOrganisation(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    kind: Literal["customer", "partner"]
+
+
+class SignUp(BaseModel):
+    """Open an account, in a new organisation or in the one that sent the invitation."""
+
+    model_config = ConfigDict(extra="forbid", str_max_length=2000)
+
+    email: str
+    password: Password
+    name: str
+    country: str
+    time_zone: str = "UTC"
+    locale: str = "en"
+    organisation: NewOrganisation | None = None
+    invitation: Annotated[str, Field(max_length=4096)] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "SignUp":
+        if (self.organisation is None) == (self.invitation is None):
+            raise ValueError("give either an organisation to open or an invitation to join one")
+        return self
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(zoneinfo.available_timezones())
+
+
+def _keys(request: Request) -> Keys:
+    keys: Keys | None = getattr(request.app.state, "keys", None)
+    if keys is None:
+        raise Problem(503, rule="unavailable", reason="The service is starting.", remedy="Try again in a moment.")
+    return keys
+
+
+def _organisation(form: SignUp, account_id: str, keys: Keys) -> dict[str, Any]:
+    if form.organisation is not None:
+        new = str(uuid.uuid5(uuid.UUID(account_id), "organisation"))
+        kind, name = form.organisation.kind, form.organisation.name
+        return {"organisation_id": new, "organisation_name": name, "organisation_kind": kind}
+    invitation = keys.invited_by(form.invitation or "")
+    if invitation is None:
+        raise Problem(409, rule="invitation-not-valid", reason="The invitation is not valid, or not any more.",
+                      remedy="Ask a colleague for a new one.")  # fmt: skip
+    return {name: invitation[name] for name in ("organisation_id", "organisation_name", "organisation_kind")}
+
+
+async def _sign_up(call: Call) -> Target:
+    """The account's id follows from the command's, so that a request sent again opens the same account."""
+    form: SignUp = call.body
+    account_id = str(uuid.uuid5(uuid.NAMESPACE_OID, call.command_id))
+    organisation = _organisation(form, account_id, call.app_state.keys)
+    holder = await call.log.store.holder(claim_of(normalised(form.email)))
+    if not call.dry_run and holder in (None, ACCOUNT.id(account_id)):
+        await credentials.keep(call.db, account_id, form.password.get_secret_value())
+    return Target(
+        account_id, account_id=account_id, **organisation, email=form.email, name=form.name, country=form.country,
+        time_zone=form.time_zone, locale=form.locale, now=call.now, known_zones=_zones(),
+    )  # fmt: skip
+
+
+async def _own_profile(call: Call) -> Target:
+    return Target(call.actor.account_id, known_zones=_zones())
+
+
+DOORS.open_post("/accounts", ACCOUNT, OpenAccount, supply=_sign_up, form=SignUp)
+DOORS.put("/me/profile", ACCOUNT, UpdateProfile, supply=_own_profile)
+
+
+class SignIn(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    email: Annotated[str, Field(max_length=254)]
+    password: Annotated[SecretStr, Field(max_length=256)]
+
+
+@QUERIES.post("/sessions")
+async def sign_in(form: SignIn, request: Request, db: Database, log: CurrentLog) -> Session:
+    """A token for an hour. The answer and the work are the same for an unknown address and a wrong password."""
+    holder = await log.store.holder(claim_of(normalised(form.email)))
+    account_id = holder.removeprefix("account-") if holder else None
+    right = await credentials.matches(db, account_id, form.password.get_secret_value())
+    account = await log.state(ACCOUNT, account_id or "")
+    if not right or not isinstance(account, Open):
+        raise Problem(401, rule="sign-in-failed", reason="The e-mail address or the password is not right.",
+                      remedy="Try again, or open an account.")  # fmt: skip
+    who = Actor(account.opened.account_id, account.opened.organisation_id, account.opened.organisation_kind)
+    token = _keys(request).signer.sign(who, request.app.state.parts.new_id())
+    return Session(access_token=token, expires_in=TOKEN_S, account_id=who.account_id,
+                   organisation_id=who.organisation_id)  # fmt: skip
+
+
+@QUERIES.post("/invitations")
+async def invite(actor: CurrentActor, request: Request, log: CurrentLog) -> Invitation:
+    """An invitation into the caller's organisation, for whoever is given it, for seven days."""
+    account = await log.state(ACCOUNT, actor.account_id)
+    if not isinstance(account, Open):
+        raise unknown("account")
+    opened = account.opened
+    organisation = {
+        "organisation_id": opened.organisation_id, "organisation_name": opened.organisation_name,
+        "organisation_kind": opened.organisation_kind,
+    }  # fmt: skip
+    token = _keys(request).invite(organisation, actor.account_id, request.app.state.parts.new_id())
+    return Invitation(invitation=token, expires_in=INVITATION_S, organisation_name=opened.organisation_name)
+
+
+@QUERIES.get("/.well-known/jwks.json")
+async def jwks(request: Request) -> dict[str, Any]:
+    """The public keys that tokens are checked with."""
+    return _keys(request).published()
+
+
+@QUERIES.get("/me")
+async def me(actor: CurrentActor, log: CurrentLog) -> AccountView:
+    """The caller's own account, whole."""
+    account = await log.state(ACCOUNT, actor.account_id)
+    if not isinstance(account, Open):
+        raise unknown("account")
+    opened, profile = account.opened, account.profile
+    return AccountView(
+        account_id=opened.account_id, organisation_id=opened.organisation_id,
+        organisation_name=opened.organisation_name, organisation_kind=opened.organisation_kind, name=profile.name,
+        email=profile.email, country=profile.country, time_zone=profile.time_zone, locale=profile.locale,
+    )  # fmt: skip
+
+
+@QUERIES.get("/accounts/{account_id}")
+async def colleague(account_id: str, actor: CurrentActor, log: CurrentLog) -> AccountView:
+    """A colleague: name and organisation, for people of the same organisation only."""
+    account = await log.state(ACCOUNT, account_id)
+    if not isinstance(account, Open) or account.opened.organisation_id != actor.organisation_id:
+        raise unknown("account")
+    opened = account.opened
+    return AccountView(
+        account_id=opened.account_id, organisation_id=opened.organisation_id,
+        organisation_name=opened.organisation_name, organisation_kind=opened.organisation_kind,
+        name=account.profile.name,
+    )  # fmt: skip
+
+
+# ── Contracts ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def visible(log: Log, contract_id: str, actor: Actor) -> contracts.Open:
+    """The contract, for people of its customer (and the publisher's and the operator's). Problem 404 for others."""
+    state = await log.state(CONTRACT, contract_id)
+    across = actor.organisation_kind in ("publisher", "operator")
+    if not isinstance(state, contracts.Open) or not (across or actor.organisation_id == state.opened.customer):
+        raise unknown("contract")
+    return state
+
+
+async def _request_role(call: Call) -> Target:
+    await visible(call.log, call.path["contract_id"], call.actor)
+    return Target(
+        call.path["contract_id"], account_id=call.actor.account_id, organisation_id=call.actor.organisation_id
+    )
+
+
+def _by(field: str) -> Any:
+    """A door for somebody who acts on the contract in the path; `field` says as what."""
+
+    async def supply(call: Call) -> Target:
+        await visible(call.log, call.path["contract_id"], call.actor)
+        return Target(call.path["contract_id"], **{field: call.actor.account_id})
+
+    return supply
+
+
+async def _hand_over(call: Call) -> Target:
+    await visible(call.log, call.path["contract_id"], call.actor)
+    heir = await call.log.state(ACCOUNT, call.body.to)
+    organisation = heir.opened.organisation_id if isinstance(heir, Open) else ""
+    return Target(call.path["contract_id"], giver=call.actor.account_id, to_organisation=organisation)
+
+
+_REQUEST: Final = "/contracts/{contract_id}/role-requests"
+DOORS.post(_REQUEST, CONTRACT, RequestRole, supply=_request_role)
+DOORS.post(f"{_REQUEST}/{{account_id}}/approval", CONTRACT, ApproveRoleRequest, supply=_by("approver"))
+DOORS.post(f"{_REQUEST}/{{account_id}}/decline", CONTRACT, DeclineRoleRequest, supply=_by("decliner"))
+DOORS.delete("/contracts/{contract_id}/coordinators/{account_id}", CONTRACT, RevokeRole, supply=_by("revoker"))
+DOORS.post("/contracts/{contract_id}/handover", CONTRACT, HandOverContract, supply=_hand_over)
+
+
+@QUERIES.get("/contracts")
+async def list_contracts(
+    actor: CurrentActor, db: Database, limit: Annotated[int, Query(ge=1, le=200)] = 50, after: str = ""
+) -> ContractList:
+    """The contracts of the caller's organisation."""
+    rows = await db.fetch(
+        "select contract_id, customer, publisher, programme, manager from contracts "
+        "where customer = $1 and contract_id > $2 order by contract_id limit $3",
+        actor.organisation_id, after, limit,
+    )  # fmt: skip
+    following = rows[-1]["contract_id"] if len(rows) == limit else None
+    return ContractList(items=[ContractSummary(**dict(row)) for row in rows], next=following)
+
+
+@QUERIES.get("/contracts/{contract_id}")
+async def one_contract(contract_id: str, actor: CurrentActor, log: CurrentLog) -> ContractView:
+    """Who holds which role, who asks for one, which agreements run, and what is open to the caller."""
+    return contract_view(await visible(log, contract_id, actor), actor.account_id)
+
+
+@QUERIES.get("/contracts/{contract_id}/access")
+async def my_access(contract_id: str, actor: CurrentActor, log: CurrentLog) -> AccessView:
+    """Whether administrative features are open to the caller, and what is missing if not."""
+    return access_view(await visible(log, contract_id, actor), actor.account_id)

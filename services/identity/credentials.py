@@ -1,0 +1,34 @@
+"""Passwords. A verifier is no business fact: it stands in a private table, never in an event or a log."""
+
+import asyncio
+from typing import Final
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from shared.runtime.doors import Pool
+
+_HASHER: Final = PasswordHasher()
+_NOBODY: Final = _HASHER.hash("the password of an account that does not exist")
+
+
+async def keep(db: Pool, account_id: str, password: str) -> None:
+    """Keeps the password's verifier for an account that is being opened. The first one stays."""
+    verifier = await asyncio.to_thread(_HASHER.hash, password)
+    await db.execute(
+        "insert into credentials (account_id, verifier) values ($1, $2) on conflict do nothing", account_id, verifier
+    )
+
+
+async def matches(db: Pool, account_id: str | None, password: str) -> bool:
+    """Whether the password is the account's. Takes as long for an account that does not exist."""
+    verifier = account_id and await db.fetchval("select verifier from credentials where account_id = $1", account_id)
+    right = await asyncio.to_thread(_verify, verifier or _NOBODY, password)
+    return right and bool(verifier)
+
+
+def _verify(verifier: str, password: str) -> bool:
+    try:
+        return _HASHER.verify(verifier, password)
+    except (VerificationError, InvalidHashError):
+        return False

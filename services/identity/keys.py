@@ -1,0 +1,52 @@
+"""The key that identity signs tokens with, and what else it signs: invitations."""
+
+from typing import Any, Final
+
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, KeySet
+
+from shared.runtime.auth import TokenSigner, public_keys, verified
+from shared.runtime.doors import Pool
+from shared.runtime.settings import Settings
+
+INVITATION: Final = "tenure-invitation"
+INVITATION_S: Final = 7 * 24 * 3600
+
+
+class Keys:
+    """The signing keys; the newest signs, all of them verify."""
+
+    def __init__(self, keys: list[ECKey]) -> None:
+        self._keys = keys
+        self.signer = TokenSigner(keys[-1])
+
+    def published(self) -> dict[str, Any]:
+        """The JWKS."""
+        return public_keys(self._keys)
+
+    def invite(self, organisation: dict[str, str], inviter: str, token_id: str) -> str:
+        """A token that lets its holder join the organisation, for seven days."""
+        claims = {"sub": inviter, **organisation}
+        return self.signer.sign_claims(claims, token_id, audience=INVITATION, lifetime_s=INVITATION_S)
+
+    def invited_by(self, token: str) -> dict[str, Any] | None:
+        """What an invitation says, if it is one of ours and in time."""
+        try:
+            return verified(token, KeySet(list(self._keys)), INVITATION)
+        except (JoseError, ValueError, TypeError):
+            return None
+
+
+async def load(db: Pool, settings: Settings, new_id: str) -> Keys:
+    """The keys of the database, the first made under a lock so that replicas share it; TENURE_SIGNING_KEY_FILE
+    replaces them. Raises OSError or ValueError when that file is not a key."""
+    if settings.signing_key_file is not None:
+        key = ECKey.import_key(settings.signing_key_file.read_bytes())
+        return Keys([ECKey.import_key(key.as_dict(private=True), {"kid": key.thumbprint()})])
+    async with db.acquire() as tx, tx.transaction():
+        await tx.execute("lock table signing_keys in exclusive mode")
+        rows = await tx.fetch("select kid, pem from signing_keys order by created_at")
+        if not rows:
+            pem = ECKey.generate_key("P-256").as_pem(private=True).decode()
+            rows = await tx.fetch("insert into signing_keys (kid, pem) values ($1, $2) returning kid, pem", new_id, pem)
+    return Keys([ECKey.import_key(row["pem"], {"kid": row["kid"]}) for row in rows])

@@ -1,0 +1,119 @@
+"""What identity's queries answer."""
+
+from pydantic import BaseModel
+
+from services.identity.domain.contract import Open, administrative_access
+from shared.eventlog.decision import Rejected
+
+
+class Session(BaseModel):
+    access_token: str
+    token_type: str = "Bearer"  # noqa: S105  # the scheme's name
+    expires_in: int
+    account_id: str
+    organisation_id: str
+
+
+class Invitation(BaseModel):
+    invitation: str
+    expires_in: int
+    organisation_name: str
+
+
+class AccountView(BaseModel):
+    account_id: str
+    organisation_id: str
+    organisation_name: str
+    organisation_kind: str
+    name: str
+    email: str | None = None
+    country: str | None = None
+    time_zone: str | None = None
+    locale: str | None = None
+
+
+class RoleView(BaseModel):
+    account_id: str
+    role: str
+    may_assign_seats: bool
+    assigned_by: str
+    event_id: str
+
+
+class RequestView(BaseModel):
+    account_id: str
+    role: str
+    message: str
+    event_id: str
+
+
+class AgreementView(BaseModel):
+    subscription_id: str
+    kind: str
+    product: str
+    event_id: str
+
+
+class AccessView(BaseModel):
+    """Whether administrative features are open; if not, `missing` is `role-missing` or `agreement-missing`."""
+
+    open: bool
+    missing: str | None = None
+    reason: str | None = None
+    because: list[str]
+
+
+class ContractSummary(BaseModel):
+    contract_id: str
+    customer: str
+    publisher: str
+    programme: str
+    manager: str
+
+
+class ContractList(BaseModel):
+    items: list[ContractSummary]
+    next: str | None
+
+
+class ContractView(BaseModel):
+    contract_id: str
+    customer: str
+    publisher: str
+    programme: str
+    roles: list[RoleView]
+    requests: list[RequestView]
+    agreements: list[AgreementView]
+    access: AccessView
+
+
+def access_view(state: Open, account_id: str) -> AccessView:
+    found = administrative_access(state, account_id)
+    if isinstance(found, Rejected):
+        because = [event.ref for event in found.because]
+        return AccessView(open=False, missing=found.rule, reason=found.reason, because=because)
+    return AccessView(open=True, because=[event.ref for event in found])
+
+
+def contract_view(state: Open, account_id: str) -> ContractView:
+    held = [*([state.manager] if state.manager else []), *state.coordinators.values()]
+    return ContractView(
+        contract_id=state.opened.contract_id,
+        customer=state.opened.customer,
+        publisher=state.opened.publisher,
+        programme=state.opened.programme,
+        roles=[
+            RoleView(account_id=r.account_id, role=r.role, may_assign_seats=r.may_assign_seats,
+                     assigned_by=r.assigned_by, event_id=r.ref)
+            for r in held
+        ],
+        requests=[
+            RequestView(account_id=r.account_id, role=r.role, message=r.message, event_id=r.ref)
+            for r in state.requests.values()
+        ],
+        agreements=[
+            AgreementView(subscription_id=a.subscription_id, kind=a.kind, product=a.product, event_id=a.ref)
+            for a in state.agreements.values()
+        ],
+        access=access_view(state, account_id),
+    )  # fmt: skip

@@ -1,0 +1,23 @@
+"""The marketplace service's process."""
+
+from services.marketplace.api import DOORS
+from services.marketplace.domain.cart import CART
+from services.marketplace.domain.plan import PLAN
+from services.marketplace.domain.standing import STANDING
+from services.marketplace.domain.subscription import SUBSCRIPTION
+from services.marketplace.projections import CATALOGUE, PEOPLE, SALES
+from services.marketplace.queries import QUERIES
+from services.marketplace.reactions import PROCESS, PUBLISHER
+from shared.runtime.access import access_projection
+from shared.runtime.service import Service, run
+
+SERVICE = Service(
+    name="marketplace",
+    streams=(PLAN, STANDING, CART, SUBSCRIPTION),
+    doors=DOORS,
+    queries=QUERIES,
+    consumers=(CATALOGUE, SALES, PEOPLE, access_projection(), PUBLISHER, PROCESS),
+)
+
+if __name__ == "__main__":
+    run(SERVICE)

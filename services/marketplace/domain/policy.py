@@ -1,0 +1,27 @@
+"""What the publisher or the distributor may set: the rules' figures and words, as data, with the usual ones given."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One publisher's particulars, handed to the deciders; nothing asks which publisher it is."""
+
+    csn_pattern: str = r"[!-~]{1,64}"
+    """What a customer-specific number looks like, whole. It says nothing else."""
+    commitment_months: int = 12
+    seats_at_most: int = 999
+    """For one subscription."""
+    start_days_ahead: int = 31
+    cancel_business_days: int = 5
+    """Auto-renew can be turned off until so many business days before the term's last day, that day included."""
+    late_auto_renew_off: Literal["carry_over", "refuse"] = "carry_over"
+    """What a request after the deadline does: bind the next term, or nothing."""
+    ask_again_after: timedelta = timedelta(minutes=10)
+    """How long an unanswered question is waited for."""
+    distributor: str = "the distributor"
+
+
+DEFAULT = Policy()

@@ -1,0 +1,138 @@
+"""A partner's standing with publishers: the customer-specific numbers (CSN) it holds. Stream `partner-<organisation>`.
+
+Numbers are issued and revoked by the publisher, never here. A number is an opaque string. What the publisher said
+later about a number counts, whatever arrives later; at one and the same time a revocation wins.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeAlias, assert_never
+
+from services.marketplace.domain.policy import DEFAULT, Policy
+from shared.eventlog.decision import Decision, Rejected, Stream
+from shared.events import CsnIssued, CsnRevoked, Plan
+
+Event: TypeAlias = CsnIssued | CsnRevoked
+
+# ── State ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The last word about each (publisher, number), in the order in which the words were recorded."""
+
+    words: Mapping[tuple[str, str], Event] = field(default_factory=dict)
+
+
+State: TypeAlias = Standing
+INITIAL: State = Standing()
+
+
+def evolve(state: State, event: Event) -> State:
+    match event:
+        case CsnIssued(publisher=publisher, csn=csn) | CsnRevoked(publisher=publisher, csn=csn):
+            others = {number: word for number, word in state.words.items() if number != (publisher, csn)}
+            return Standing({**others, (publisher, csn): event})
+        case unreachable:
+            assert_never(unreachable)
+
+
+def valid_csn(state: State, publisher: str) -> CsnIssued | None:
+    """The number that opens this publisher's specialised plans now: of several the one recorded last."""
+    issued = [word for word in state.words.values() if isinstance(word, CsnIssued) and word.publisher == publisher]
+    return issued[-1] if issued else None
+
+
+def opens(state: State, plan: Plan) -> bool:
+    """Whether the catalogue that this standing opens has the plan in it."""
+    return plan.category == "open" or valid_csn(state, plan.publisher) is not None
+
+
+def needs_csn(state: State, plan: Plan) -> Rejected:
+    """The refusal of a plan that this standing does not open; a revoked number justifies it."""
+    revoked = [
+        word for word in state.words.values() if isinstance(word, CsnRevoked) and word.publisher == plan.publisher
+    ]
+    lost = f" Number {revoked[-1].csn} was revoked." if revoked else ""
+    return Rejected(
+        "specialised-needs-csn",
+        f"{plan.product_name} is a specialised product: it takes a valid customer-specific number (CSN) "
+        f"of {plan.publisher}, and the organisation holds none.{lost}",
+        f"Apply to {plan.publisher} for a CSN, or choose from the open catalogue.",
+        because=tuple(revoked[-1:]),
+    )
+
+
+# ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class RecordCsn:
+    """Record that a publisher issued a number. `said_by` is the publisher whose system says so, `said_at` its time."""
+
+    csn: str
+    organisation_id: str
+    publisher: str
+    said_by: str
+    said_at: datetime
+    policy: Policy = DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeCsn:
+    """Record that a publisher took a number back, also one that is not known here (yet)."""
+
+    csn: str
+    organisation_id: str
+    publisher: str
+    reason: str
+    said_by: str
+    said_at: datetime
+
+
+Command: TypeAlias = RecordCsn | RevokeCsn
+
+
+# ── Decisions ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def decide(command: Command, state: State) -> Decision[Event]:
+    if command.said_by != command.publisher:
+        return Rejected(
+            "foreign-publisher",
+            f"The system of {command.said_by or 'nobody known'} says something about a number of {command.publisher}.",
+            "Send it from that publisher's own system, as its source.",
+        )
+    word = state.words.get((command.publisher, command.csn))
+    match command:
+        case RecordCsn(csn, organisation_id, publisher, _, said_at, policy):
+            if not re.fullmatch(policy.csn_pattern, csn):
+                return Rejected(
+                    "malformed-csn",
+                    f"{csn[:40]!r} does not read like a customer-specific number of {publisher}.",
+                    "Correct the number, or the publisher's csn_pattern in the policies.",
+                )
+            if _is_late(said_at, word, wins_a_tie=False):
+                return ()
+            return (CsnIssued(csn=csn, organisation_id=organisation_id, publisher=publisher, said_at=said_at),)
+        case RevokeCsn(csn, organisation_id, publisher, reason, _, said_at):
+            if _is_late(said_at, word, wins_a_tie=isinstance(word, CsnIssued)):
+                return ()
+            revoked = CsnRevoked(
+                csn=csn, organisation_id=organisation_id, publisher=publisher, reason=reason, said_at=said_at
+            )
+            return (revoked,)
+        case unreachable:
+            assert_never(unreachable)
+
+
+def _is_late(said_at: datetime, word: Event | None, *, wins_a_tie: bool) -> bool:
+    """Whether the publisher's last word about the number is as new as this one, or newer."""
+    if word is None or word.said_at is None:
+        return False
+    return said_at < word.said_at if wins_a_tie else said_at <= word.said_at
+
+
+STANDING = Stream("partner", INITIAL, evolve, decide, tenant=lambda event: event.organisation_id)

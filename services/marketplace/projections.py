@@ -1,0 +1,245 @@
+"""Tables folded from events (declared in migrations/), and what doors look up in them."""
+
+from typing import Any
+
+from shared.eventlog.projection import Connection, Projection
+from shared.events import (
+    AccountOpened,
+    AutoRenewDisabled,
+    AutoRenewDisableRefused,
+    AutoRenewDisableRequested,
+    CartCheckedOut,
+    CartLineAdded,
+    CartLineRemoved,
+    CartOpened,
+    CsnIssued,
+    CsnRevoked,
+    Plan,
+    PlanListed,
+    PlanWithdrawn,
+    ProfileUpdated,
+    SeatAssigned,
+    SeatUnassigned,
+    SubscriptionConfirmed,
+    SubscriptionOrdered,
+    SubscriptionOrderFailed,
+)
+from shared.events.envelope import Envelope
+from shared.events.registry import ENTITLEMENTS, IDENTITY, MARKETPLACE
+
+CATALOGUE = Projection("catalogue", topics=(MARKETPLACE,))
+SALES = Projection("sales", topics=(MARKETPLACE, ENTITLEMENTS))
+PEOPLE = Projection("people", topics=(IDENTITY,))
+
+# ── What is offered, and to whom ───────────────────────────────────────────────────────────────────────
+
+
+@CATALOGUE.on(PlanListed)
+async def _(tx: Connection, event: PlanListed, of: Envelope) -> None:
+    plan = event.plan
+    await tx.execute(
+        """insert into catalogue values ($1, $2, true, $3, $4, $5, $6, $7, $8, $9, $10)
+        on conflict (product_id, publisher) do update set listed = true, event_id = excluded.event_id,
+            plan = excluded.plan, product = excluded.product, period = excluded.period, support = excluded.support,
+            billing = excluded.billing, category = excluded.category, commitment_months = excluded.commitment_months""",
+        plan.product_id, plan.publisher, of.id, plan.model_dump_json(), plan.product, plan.period, plan.support,
+        plan.billing, plan.category, plan.commitment_months,
+    )  # fmt: skip
+
+
+@CATALOGUE.on(PlanWithdrawn)
+async def _(tx: Connection, event: PlanWithdrawn, of: Envelope) -> None:
+    await tx.execute(
+        """insert into catalogue (product_id, publisher, listed, event_id) values ($1, $2, false, $3)
+        on conflict (product_id, publisher) do update set listed = false, event_id = excluded.event_id""",
+        event.product_id, event.publisher, of.id,
+    )  # fmt: skip
+
+
+@CATALOGUE.on(CsnIssued)
+async def _(tx: Connection, event: CsnIssued, of: Envelope) -> None:
+    await _csn(tx, event, "", of)
+
+
+@CATALOGUE.on(CsnRevoked)
+async def _(tx: Connection, event: CsnRevoked, of: Envelope) -> None:
+    await _csn(tx, event, event.reason, of)
+
+
+async def _csn(tx: Connection, event: CsnIssued | CsnRevoked, reason: str, of: Envelope) -> None:
+    await tx.execute(
+        """insert into standings values ($1, $2, $3, $4, $5, $6, $7)
+        on conflict (organisation_id, publisher, csn) do update set valid = excluded.valid,
+            said_at = excluded.said_at, reason = excluded.reason, event_id = excluded.event_id""",
+        event.organisation_id, event.publisher, event.csn, isinstance(event, CsnIssued), event.said_at, reason, of.id,
+    )  # fmt: skip
+
+
+# ── Who belongs where ──────────────────────────────────────────────────────────────────────────────────
+
+
+@PEOPLE.on(AccountOpened)
+async def _(tx: Connection, event: AccountOpened, of: Envelope) -> None:
+    await tx.execute(
+        "insert into people values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (account_id) do nothing",
+        event.account_id, event.organisation_id, event.organisation_name, event.organisation_kind, event.country,
+        event.time_zone, event.opened_at, of.id,
+    )  # fmt: skip
+
+
+@PEOPLE.on(ProfileUpdated)
+async def _(tx: Connection, event: ProfileUpdated, _of: Envelope) -> None:
+    await tx.execute(
+        "update people set country = $2, time_zone = $3 where account_id = $1",
+        event.account_id, event.country, event.time_zone,
+    )  # fmt: skip
+
+
+# ── Carts ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@SALES.on(CartOpened)
+async def _(tx: Connection, event: CartOpened, _of: Envelope) -> None:
+    await tx.execute("insert into carts values ($1, $2, $3)", event.cart_id, event.partner, event.opened_by)
+
+
+@SALES.on(CartLineAdded)
+async def _(tx: Connection, event: CartLineAdded, _of: Envelope) -> None:
+    await tx.execute(
+        """insert into cart_lines values ($1, $2, $3, $4)
+        on conflict (cart_id, line) do update set plan = excluded.plan, seats = excluded.seats""",
+        event.cart_id, event.line.line, event.line.plan.model_dump_json(), event.line.seats,
+    )  # fmt: skip
+
+
+@SALES.on(CartLineRemoved)
+async def _(tx: Connection, event: CartLineRemoved, _of: Envelope) -> None:
+    await tx.execute("delete from cart_lines where cart_id = $1 and line = $2", event.cart_id, event.line)
+
+
+@SALES.on(CartCheckedOut)
+async def _(tx: Connection, event: CartCheckedOut, _of: Envelope) -> None:
+    await tx.execute("update carts set checked_out = $2 where cart_id = $1", event.cart_id, event.data().decode())
+
+
+# ── Subscriptions ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@SALES.on(SubscriptionOrdered)
+async def _(tx: Connection, event: SubscriptionOrdered, _of: Envelope) -> None:
+    await tx.execute(
+        """insert into subscriptions (subscription_id, cart_id, contract_id, partner, customer, purchaser, ordered_by,
+            status, plan, seats, total_amount, currency, starts, csn)
+        values ($1, $2, $3, $4, $5, $6, $7, 'awaiting', $8, $9, $10, $11, $12, $13)
+        on conflict (subscription_id) do update set status = 'awaiting', ordered_by = excluded.ordered_by,
+            seats = excluded.seats, total_amount = excluded.total_amount, starts = excluded.starts,
+            csn = excluded.csn, failure_reason = null""",
+        event.subscription_id, event.cart_id, event.contract_id, event.partner, event.customer, event.purchaser,
+        event.ordered_by, event.plan.model_dump_json(), event.seats, event.total.amount, event.total.currency,
+        event.starts, event.csn,
+    )  # fmt: skip
+
+
+@SALES.on(SubscriptionOrderFailed)
+async def _(tx: Connection, event: SubscriptionOrderFailed, _of: Envelope) -> None:
+    await tx.execute(
+        "update subscriptions set status = 'failed', failure_reason = $2 where subscription_id = $1",
+        event.subscription_id, event.reason,
+    )  # fmt: skip
+
+
+@SALES.on(SubscriptionConfirmed)
+async def _(tx: Connection, event: SubscriptionConfirmed, _of: Envelope) -> None:
+    await tx.execute(
+        """update subscriptions set status = 'confirmed', publisher_reference = $2, starts = $3, ends = $4,
+            cancel_by = $5, auto_renew = 'on' where subscription_id = $1""",
+        event.subscription_id, event.publisher_reference, event.starts, event.ends, event.cancel_by.model_dump_json(),
+    )  # fmt: skip
+    await tx.executemany(
+        "insert into instalments values ($1, $2, $3, $4)",
+        [(event.subscription_id, part.number, part.due, part.amount.amount) for part in event.instalments],
+    )
+
+
+@SALES.on(AutoRenewDisableRequested)
+async def _(tx: Connection, event: AutoRenewDisableRequested, _of: Envelope) -> None:
+    await tx.execute(
+        "update subscriptions set auto_renew = 'asked', asked = $2, refused = null where subscription_id = $1",
+        event.subscription_id, event.data().decode(),
+    )  # fmt: skip
+
+
+@SALES.on(AutoRenewDisableRefused)
+async def _(tx: Connection, event: AutoRenewDisableRefused, _of: Envelope) -> None:
+    await tx.execute(
+        "update subscriptions set auto_renew = 'on', refused = $2 where subscription_id = $1",
+        event.subscription_id, event.data().decode(),
+    )  # fmt: skip
+
+
+@SALES.on(AutoRenewDisabled)
+async def _(tx: Connection, event: AutoRenewDisabled, _of: Envelope) -> None:
+    await tx.execute(
+        "update subscriptions set auto_renew = 'off', refused = null, last_day = $2 where subscription_id = $1",
+        event.subscription_id, event.ends,
+    )  # fmt: skip
+
+
+@SALES.on(SeatAssigned)
+async def _(tx: Connection, event: SeatAssigned, of: Envelope) -> None:
+    await tx.execute(
+        """insert into held_seats values ($1, $2, $3, $4) on conflict (subscription_id, seat) do update
+        set account_id = excluded.account_id, event_id = excluded.event_id""",
+        event.subscription_id, event.seat, event.account_id, of.id,
+    )  # fmt: skip
+
+
+@SALES.on(SeatUnassigned)
+async def _(tx: Connection, event: SeatUnassigned, _of: Envelope) -> None:
+    await tx.execute(
+        "delete from held_seats where subscription_id = $1 and seat = $2", event.subscription_id, event.seat
+    )
+
+
+# ── What doors look up ─────────────────────────────────────────────────────────────────────────────────
+
+
+async def publishers_of(db: Any, product_id: str) -> list[str]:
+    """Who has ever offered a plan under this (stored) product ID."""
+    rows = await db.fetch("select publisher from catalogue where product_id = $1 order by publisher", product_id)
+    return [row["publisher"] for row in rows]
+
+
+async def offers_for(db: Any, product: str, period: str, support: str, billing: str) -> tuple[PlanListed, ...]:
+    """The listed plans that fit a wizard's choices ("" fits all), as the events that listed them."""
+    if "\0" in product:  # PostgreSQL keeps no such text, so nothing is called so
+        return ()
+    rows = await db.fetch(
+        """select plan, event_id from catalogue where listed and product = coalesce(nullif($1, ''), product)
+            and period = coalesce(nullif($2, ''), period) and support = coalesce(nullif($3, ''), support)
+            and billing = coalesce(nullif($4, ''), billing) order by product_id, publisher""",
+        product, period, support, billing,
+    )  # fmt: skip
+    return tuple(PlanListed(plan=Plan.model_validate_json(row["plan"])).recorded(row["event_id"]) for row in rows)
+
+
+async def account(db: Any, account_id: str) -> AccountOpened | None:
+    """Who opened the account, for which organisation and where, without what is personal about it."""
+    if "\0" in account_id:
+        return None
+    row = await db.fetchrow("select * from people where account_id = $1", account_id)
+    if row is None:
+        return None
+    opened = AccountOpened.model_construct(
+        account_id=row["account_id"],
+        organisation_id=row["organisation_id"],
+        organisation_name=row["organisation_name"],
+        organisation_kind=row["organisation_kind"],
+        email="",
+        name="",
+        country=row["country"],
+        time_zone=row["time_zone"],
+        locale="",
+        opened_at=row["opened_at"],
+    )
+    return opened.recorded(row["event_id"])

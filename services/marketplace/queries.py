@@ -1,0 +1,291 @@
+"""What can be asked of marketplace: catalogue, wizard, carts, orders, subscriptions. The shapes stand in views.py."""
+
+from datetime import datetime
+from typing import Annotated, Any, TypeAlias
+
+from fastapi import APIRouter, Depends, Query, Request
+
+from services.marketplace.api import partner_only
+from services.marketplace.domain import wizard
+from services.marketplace.domain.plan import hyphenated, product_id
+from services.marketplace.policies import policy_of
+from services.marketplace.views import (
+    CancelPreview,
+    CartView,
+    Choice,
+    Csn,
+    Plans,
+    PlanView,
+    StandingView,
+    Subscriptions,
+    SubscriptionView,
+    SupportView,
+    Wizard,
+    cancel_preview,
+    cart_view,
+    plan_view,
+    subscription_view,
+)
+from shared.events import CartCheckedOut, HeldSeat, Plan
+from shared.events.marketplace import Billing, Category, Period, Support
+from shared.runtime.auth import Actor
+from shared.runtime.http import CurrentActor, Database
+from shared.runtime.problems import Problem, unknown
+
+QUERIES = APIRouter()
+
+Limit: TypeAlias = Annotated[int, Query(ge=1, le=200)]
+Text: TypeAlias = Annotated[str, Query(max_length=100, pattern=r"^[^\x00]*$")]
+
+
+def _now(request: Request) -> datetime:
+    now: datetime = request.app.state.parts.now()
+    return now
+
+
+Now: TypeAlias = Annotated[datetime, Depends(_now)]
+
+# ── The catalogue ──────────────────────────────────────────────────────────────────────────────────────
+
+_OPEN_TO: str = """(category = 'open' or exists (select from standings s
+    where s.organisation_id = $1 and s.publisher = catalogue.publisher and s.valid))"""
+
+
+@QUERIES.get("/catalogue")
+async def catalogue(
+    actor: CurrentActor,
+    db: Database,
+    product: Text = "",
+    period: Period | None = None,
+    support: Support | None = None,
+    category: Category | None = None,
+    product_id: Text = "",
+    limit: Limit = 50,
+    after: Text = "",
+) -> Plans:
+    """The plans that the caller's standing opens, in the order of their product IDs."""
+    wanted = _stored(product_id) if product_id else ""
+    rows = await db.fetch(
+        f"""select product_id || '.' || publisher as cursor, plan from catalogue
+        where listed and {_OPEN_TO} and ($2 = '' or product = $2) and ($3::text is null or period = $3)
+            and ($4::text is null or support = $4) and ($5::text is null or category = $5)
+            and ($6 = '' or product_id = $6) and product_id || '.' || publisher > $7
+        order by cursor limit $8""",  # noqa: S608  # made of constants
+        actor.organisation_id, product, period, support, category, wanted, after, limit + 1,
+    )  # fmt: skip
+    items = [_plan_view(row["plan"]) for row in rows[:limit]]
+    return Plans(items=items, next=rows[limit - 1]["cursor"] if len(rows) > limit else None)
+
+
+@QUERIES.get("/catalogue/{product_id}")
+async def one_plan(product_id: str, actor: CurrentActor, db: Database) -> PlanView:
+    """One plan, by its product ID, with or without hyphens."""
+    stored = _stored(product_id)
+    row = await db.fetchrow(
+        f"""select plan, listed, event_id, {_OPEN_TO} as open_to from catalogue
+        where product_id = $2 order by listed desc, publisher limit 1""",  # noqa: S608  # made of constants
+        actor.organisation_id, stored,
+    )  # fmt: skip
+    if row is None:
+        raise _no_plan(stored, "plan-unknown", "The catalogue has no plan {}.")
+    if not row["listed"]:
+        raise _no_plan(stored, "plan-withdrawn", "The publisher offers {} no longer.", row["event_id"])
+    if not row["open_to"]:
+        raise Problem(
+            403,
+            rule="specialised-needs-csn",
+            reason=f"{hyphenated(stored)} is a specialised product; your organisation holds no valid CSN for it.",
+            remedy="Apply to the publisher for a CSN, or choose from the open catalogue.",
+            because=(row["event_id"],),
+        )
+    return _plan_view(row["plan"])
+
+
+@QUERIES.get("/wizard")
+async def ask_wizard(
+    actor: CurrentActor,
+    db: Database,
+    product: Text = "",
+    period: Period | None = None,
+    support: Support | None = None,
+    billing: Billing | None = None,
+) -> Wizard:
+    """Ordering without a product ID: what can be chosen so that a plan remains, and which one does."""
+    rows = await db.fetch(
+        f"select plan from catalogue where listed and {_OPEN_TO} order by product_id, publisher",  # noqa: S608
+        actor.organisation_id,
+    )
+    read = [Plan.model_validate_json(row["plan"]) for row in rows]
+    plans = [plan for plan in read if plan.commitment_months == policy_of(plan.publisher).commitment_months]
+    names = {plan.product: plan.product_name for plan in plans}
+    chosen = wizard.Selection(product, period or "", support or "", billing or "")
+    left = wizard.remaining(plans, chosen)
+    choices = {
+        str(step): [Choice(value=value, label=names.get(value, value)) for value in wizard.choices(plans, chosen, step)]
+        for step in wizard.STEPS
+    }
+    return Wizard(
+        plans=len(left),
+        plan=plan_view(left[0], policy_of(left[0].publisher)) if len(left) == 1 else None,
+        next=wizard.next_step(plans, chosen),
+        choices=choices,
+        remaining=[hyphenated(plan.product_id) for plan in left] if len(left) <= 10 else [],
+    )
+
+
+@QUERIES.get("/standing")
+async def standing(actor: CurrentActor, db: Database) -> StandingView:
+    """The caller's organisation's standing with publishers."""
+    rows = await db.fetch(
+        "select * from standings where organisation_id = $1 order by publisher, csn", actor.organisation_id
+    )
+    return StandingView(
+        organisation_id=actor.organisation_id,
+        specialised_open_for=sorted({row["publisher"] for row in rows if row["valid"]}),
+        csns=[
+            Csn(publisher=r["publisher"], csn=r["csn"], valid=r["valid"], reason=r["reason"], event_id=r["event_id"])
+            for r in rows
+        ],
+    )
+
+
+def _plan_view(plan_json: str) -> PlanView:
+    plan = Plan.model_validate_json(plan_json)
+    return plan_view(plan, policy_of(plan.publisher))
+
+
+def _stored(written: str) -> str:
+    """The 15 characters. Raises Problem 422 on anything that is no product ID."""
+    stored = product_id(written)
+    if stored is None:
+        raise Problem(
+            422,
+            rule="malformed-product-id",
+            reason=f"{written[:40]!r} is not a product ID.",
+            remedy="A product ID has 15 characters, read 5-6-4 with or without hyphens, such as C1RK1-WW1762-L158.",
+        )
+    return stored
+
+
+def _no_plan(stored: str, rule: str, reason: str, *because: str) -> Problem:
+    remedy = "Check the product ID, or choose by product, period and support."
+    return Problem(404, rule=rule, reason=reason.format(hyphenated(stored)), remedy=remedy, because=because)
+
+
+# ── Carts ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@QUERIES.get("/carts/{cart_id}")
+async def cart(cart_id: str, actor: CurrentActor, db: Database) -> CartView:
+    """The whole order, for checking before it is sent: there are no returns afterwards."""
+    partner_only(actor)
+    row = await _row(db, "select * from carts where cart_id = $1", cart_id)
+    if row is None or row["partner"] != actor.organisation_id:
+        raise unknown("cart")
+    found = await db.fetch("select line, plan, seats from cart_lines where cart_id = $1 order by line", cart_id)
+    lines = [(line["line"], Plan.model_validate_json(line["plan"]), line["seats"]) for line in found]
+    order = CartCheckedOut.model_validate_json(row["checked_out"]) if row["checked_out"] else None
+    return cart_view(cart_id, order, lines, policy_of(lines[0][1].publisher if lines else None))
+
+
+# ── Orders and subscriptions ───────────────────────────────────────────────────────────────────────────
+
+
+@QUERIES.get("/orders")
+async def orders(actor: CurrentActor, db: Database, now: Now, limit: Limit = 50, after: Text = "") -> Subscriptions:
+    """The partner's orders, the newest first: each becomes one subscription."""
+    partner_only(actor)
+    return await _page(db, "partner = $1", actor, now, limit, after)
+
+
+@QUERIES.get("/subscriptions")
+async def subscriptions(
+    actor: CurrentActor, db: Database, now: Now, limit: Limit = 50, after: Text = ""
+) -> Subscriptions:
+    """What the caller's organisation bought, or ordered as a partner; the newest first."""
+    return await _page(db, "(customer = $1 or partner = $1)", actor, now, limit, after)
+
+
+@QUERIES.get("/subscriptions/{subscription_id}")
+async def subscription(subscription_id: str, actor: CurrentActor, db: Database, now: Now) -> SubscriptionView:
+    """A subscription with its term, its instalments, what is still owed, and whether it renews."""
+    return await _subscription(subscription_id, actor, db, now)
+
+
+@QUERIES.get("/subscriptions/{subscription_id}/support")
+async def who_supports_whom(subscription_id: str, actor: CurrentActor, db: Database, now: Now) -> SupportView:
+    """The partner supports its customers; the distributor and the publisher support the partner only."""
+    found = await _subscription(subscription_id, actor, db, now)
+    rows = await db.fetch(
+        "select distinct on (organisation_id) organisation_id, organisation_name from people "
+        "where organisation_id = any($1::text[]) order by organisation_id, opened_at",
+        [found.partner, found.customer],
+    )  # fmt: skip
+    names = {row["organisation_id"]: row["organisation_name"] for row in rows}
+    partner, customer = names.get(found.partner, found.partner), names.get(found.customer, found.customer)
+    behind = [policy_of(found.plan.publisher).distributor, found.plan.publisher]
+    if actor.organisation_id == found.customer:
+        answer = f"{partner} owes you support. Do not ask {behind[0]} or {behind[1]}: they support {partner} only."
+    else:
+        answer = f"You owe {customer} support; {behind[0]} and {behind[1]} support you only."
+    return SupportView(
+        subscription_id=subscription_id,
+        customer=customer,
+        supported_by=partner,
+        partner_supported_by=behind,
+        answer=answer,
+    )
+
+
+@QUERIES.get("/subscriptions/{subscription_id}/cancel-preview")
+async def preview_cancel(subscription_id: str, actor: CurrentActor, db: Database, now: Now) -> CancelPreview:
+    """What turning auto-renew off would do: the deadline, the end, what is still owed, which seats are in the way."""
+    found = await _subscription(subscription_id, actor, db, now)
+    if found.auto_renew is None:
+        raise Problem(
+            409,
+            rule="not-confirmed",
+            reason="The publisher has not accepted this order; nothing runs, and nothing renews.",
+            remedy="Wait for its answer.",
+        )
+    rows = await db.fetch("select * from held_seats where subscription_id = $1 order by seat", subscription_id)
+    held = [HeldSeat(seat=row["seat"], account_id=row["account_id"], because=row["event_id"]) for row in rows]
+    return cancel_preview(found, held, policy_of(found.plan.publisher), now)
+
+
+async def _row(db: Any, sql: str, key: str) -> Any:
+    return None if "\0" in key else await db.fetchrow(sql, key)
+
+
+async def _subscription(subscription_id: str, actor: Actor, db: Any, now: datetime) -> SubscriptionView:
+    """Raises Problem 404 if it is unknown or of other organisations."""
+    row = await _row(db, "select * from subscriptions where subscription_id = $1", subscription_id)
+    if row is None or actor.organisation_id not in (row["partner"], row["customer"]):
+        raise unknown("subscription")
+    (view,) = await _views(db, [row], now)
+    return view
+
+
+async def _page(db: Any, whose: str, actor: Actor, now: datetime, limit: int, after: str) -> Subscriptions:
+    rows = await db.fetch(
+        f"""select * from subscriptions where {whose} and ($2 = '' or subscription_id < $2)
+        order by subscription_id desc limit $3""",  # noqa: S608  # made of constants
+        actor.organisation_id, after, limit + 1,
+    )  # fmt: skip
+    items = await _views(db, rows[:limit], now)
+    return Subscriptions(items=items, next=items[-1].subscription_id if len(rows) > limit else None)
+
+
+async def _views(db: Any, rows: list[Any], now: datetime) -> list[SubscriptionView]:
+    parts = await db.fetch(
+        "select * from instalments where subscription_id = any($1::text[]) order by subscription_id, number",
+        [row["subscription_id"] for row in rows],
+    )  # fmt: skip
+    by_subscription: dict[str, list[Any]] = {}
+    for part in parts:
+        by_subscription.setdefault(part["subscription_id"], []).append(part)
+    return [subscription_view(row, by_subscription.get(row["subscription_id"], []), _policy(row), now) for row in rows]
+
+
+def _policy(row: Any) -> Any:
+    return policy_of(Plan.model_validate_json(row["plan"]).publisher)

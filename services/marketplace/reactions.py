@@ -1,0 +1,104 @@
+"""What other systems' events, and marketplace's own, make it do."""
+
+from datetime import date
+
+from services.marketplace.calendars import business_calendar
+from services.marketplace.domain.plan import PLAN, ListPlan, WithdrawPlan, plan_key, product_id
+from services.marketplace.domain.standing import STANDING, RecordCsn, RevokeCsn
+from services.marketplace.domain.subscription import (
+    SUBSCRIPTION,
+    Awaiting,
+    ConfirmOrder,
+    FailOrder,
+    RecordPoolCleared,
+    RecordPoolHeld,
+    orders,
+)
+from services.marketplace.domain.terms import term_ends
+from services.marketplace.policies import policy_of, publisher_of
+from shared.eventlog.projection import Do, Reach, Reactions
+from shared.events import (
+    CartCheckedOut,
+    CsnIssued,
+    CsnRevoked,
+    OrderConfirmed,
+    OrderDeclined,
+    PlanListed,
+    PlanWithdrawn,
+    SeatPoolCleared,
+    SeatPoolHeld,
+)
+from shared.events.envelope import Envelope
+from shared.events.registry import ENTITLEMENTS, INBOUND, MARKETPLACE
+
+PUBLISHER = Reactions("publisher", topics=(INBOUND,))
+PROCESS = Reactions("process", topics=(MARKETPLACE, ENTITLEMENTS))
+
+# ── What publishers say ────────────────────────────────────────────────────────────────────────────────
+
+
+@PUBLISHER.on(PlanListed)
+async def _(event: PlanListed, of: Envelope, _reach: Reach) -> list[Do]:
+    plan = event.plan
+    key = plan_key(plan.publisher, product_id(plan.product_id) or plan.product_id)
+    return [Do(PLAN, key, ListPlan(plan, publisher_of(of.source), of.time))]
+
+
+@PUBLISHER.on(PlanWithdrawn)
+async def _(event: PlanWithdrawn, of: Envelope, _reach: Reach) -> list[Do]:
+    key = plan_key(event.publisher, product_id(event.product_id) or event.product_id)
+    return [Do(PLAN, key, WithdrawPlan(event.product_id, event.publisher, publisher_of(of.source), of.time))]
+
+
+@PUBLISHER.on(CsnIssued)
+async def _(event: CsnIssued, of: Envelope, _reach: Reach) -> list[Do]:
+    record = RecordCsn(
+        event.csn, event.organisation_id, event.publisher, publisher_of(of.source), of.time, policy_of(event.publisher)
+    )
+    return [Do(STANDING, event.organisation_id, record)]
+
+
+@PUBLISHER.on(CsnRevoked)
+async def _(event: CsnRevoked, of: Envelope, _reach: Reach) -> list[Do]:
+    revoke = RevokeCsn(
+        event.csn, event.organisation_id, event.publisher, event.reason, publisher_of(of.source), of.time
+    )
+    return [Do(STANDING, event.organisation_id, revoke)]
+
+
+@PUBLISHER.on(OrderConfirmed)
+async def _(event: OrderConfirmed, of: Envelope, reach: Reach) -> list[Do]:
+    state = await reach.log.state(SUBSCRIPTION, event.subscription_id)
+    # Only an awaited order's calendar is ever used; any other state answers without one.
+    country, zone, starts = "", "UTC", date(2000, 1, 1)
+    if isinstance(state, Awaiting):
+        country, zone, starts = state.order.country, state.order.time_zone, state.order.starts
+    publisher = publisher_of(of.source)
+    calendar = business_calendar(country, zone, term_ends(starts))
+    confirm = ConfirmOrder(event.reference, publisher, calendar, event.order, policy_of(publisher))
+    return [Do(SUBSCRIPTION, event.subscription_id, confirm)]
+
+
+@PUBLISHER.on(OrderDeclined)
+async def _(event: OrderDeclined, of: Envelope, _reach: Reach) -> list[Do]:
+    fail = FailOrder(event.reason, publisher_of(of.source), event.order)
+    return [Do(SUBSCRIPTION, event.subscription_id, fail)]
+
+
+# ── What follows from our own, and from the seat pool's answers ────────────────────────────────────────
+
+
+@PROCESS.on(CartCheckedOut)
+async def _(event: CartCheckedOut, _of: Envelope, _reach: Reach) -> list[Do]:
+    lines = zip(event.lines, orders(event), strict=True)
+    return [Do(SUBSCRIPTION, line.subscription_id, order) for line, order in lines]
+
+
+@PROCESS.on(SeatPoolCleared)
+async def _(event: SeatPoolCleared, _of: Envelope, _reach: Reach) -> list[Do]:
+    return [Do(SUBSCRIPTION, event.subscription_id, RecordPoolCleared(event.request))]
+
+
+@PROCESS.on(SeatPoolHeld)
+async def _(event: SeatPoolHeld, _of: Envelope, _reach: Reach) -> list[Do]:
+    return [Do(SUBSCRIPTION, event.subscription_id, RecordPoolHeld(event.request, event.held))]

@@ -1,0 +1,288 @@
+"""What queries answer: the shapes, and how they are made of rows."""
+
+from datetime import UTC, date, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from services.marketplace.domain.plan import hyphenated
+from services.marketplace.domain.policy import Policy
+from services.marketplace.domain.terms import INSTALMENTS, term_ends
+from shared.events import (
+    AutoRenewDisableRefused,
+    AutoRenewDisableRequested,
+    CancelBy,
+    CartCheckedOut,
+    HeldSeat,
+    Instalment,
+    Money,
+    Plan,
+)
+from shared.events.marketplace import Billing, Category, Period, Support
+
+NO_REFUNDS = "Subscription orders are not returned and not refunded."
+
+
+class PlanView(BaseModel):
+    """One service plan. `price` is for one seat and the whole commitment, in minor units."""
+
+    product_id: str
+    """As people read it, 5-6-4."""
+    publisher: str
+    product: str
+    product_name: str
+    period: Period
+    support: Support
+    billing: Billing
+    category: Category
+    agreement: str
+    commitment_months: int
+    price: Money
+    orderable: bool
+    """Whether its commitment is the one that subscriptions have."""
+
+
+class Plans(BaseModel):
+    items: list[PlanView]
+    next: str | None
+    """Pass it as `after` for the following page."""
+
+
+class Choice(BaseModel):
+    value: str
+    label: str
+
+
+class Wizard(BaseModel):
+    """What can still be chosen: each choice leads to a plan."""
+
+    plans: int
+    """How many plans fit the choices made."""
+    plan: PlanView | None
+    """The plan, once one remains."""
+    next: str | None
+    """The first open step that makes a difference."""
+    choices: dict[str, list[Choice]]
+    remaining: list[str]
+    """The product IDs of what fits, where there are at most ten."""
+
+
+class Csn(BaseModel):
+    publisher: str
+    csn: str
+    valid: bool
+    reason: str
+    event_id: str
+
+
+class StandingView(BaseModel):
+    organisation_id: str
+    specialised_open_for: list[str]
+    """The publishers whose specialised plans are open to the organisation."""
+    csns: list[Csn]
+
+
+class CartLineView(BaseModel):
+    line: int
+    plan: PlanView
+    seats: int
+    price_a_seat: Money
+    total: Money
+    instalments: int
+    subscription_id: str | None
+
+
+class CartView(BaseModel):
+    """The whole order, for checking before it is sent."""
+
+    cart_id: str
+    status: Literal["open", "checked-out"]
+    lines: list[CartLineView]
+    total: Money | None
+    commitment: str
+    refunds: str
+    customer: str | None
+    purchaser: str | None
+    starts: date | None
+
+
+class TermView(BaseModel):
+    starts: date
+    ends: date
+    """The last day."""
+
+
+class AutoRenewView(BaseModel):
+    state: Literal["on", "asked", "off"]
+    cancel_by: CancelBy
+    in_time: bool
+    """Whether a request now would bind the running term."""
+    ends: date | None
+    """The subscription's last day, once auto-renew is off."""
+    asked: AutoRenewDisableRequested | None
+    """The last request."""
+    refused: AutoRenewDisableRefused | None
+    """The last answer, where it was a refusal."""
+
+
+class SubscriptionView(BaseModel):
+    subscription_id: str
+    status: Literal["awaiting", "failed", "confirmed"]
+    failure_reason: str | None
+    publisher_reference: str | None
+    cart_id: str
+    contract_id: str
+    partner: str
+    customer: str
+    purchaser: str
+    plan: PlanView
+    seats: int
+    total: Money
+    csn: str | None
+    starts: date
+    term: TermView | None
+    auto_renew: AutoRenewView | None
+    instalments: list[Instalment]
+    still_owed: Money
+    """The instalments due after today (UTC); they are owed to the term's end all the same."""
+
+
+class Subscriptions(BaseModel):
+    items: list[SubscriptionView]
+    next: str | None
+
+
+class CancelPreview(BaseModel):
+    """What turning auto-renew off would do now."""
+
+    possible_now: bool
+    in_time: bool
+    deadline: datetime
+    last_permitted_day: date
+    would_end: date | None
+    """The subscription's last day if the request is granted; null where a request now would be refused as too late."""
+    still_owed: Money
+    seats_to_unassign: list[HeldSeat]
+    note: str
+
+
+class SupportView(BaseModel):
+    """Who supports whom."""
+
+    subscription_id: str
+    customer: str
+    supported_by: str
+    """The partner: whoever of the customer's has a question asks here."""
+    partner_supported_by: list[str]
+    """The distributor and the publisher, who support the partner only."""
+    answer: str
+
+
+def plan_view(plan: Plan, policy: Policy) -> PlanView:
+    return PlanView(
+        product_id=hyphenated(plan.product_id),
+        publisher=plan.publisher,
+        product=plan.product,
+        product_name=plan.product_name,
+        period=plan.period,
+        support=plan.support,
+        billing=plan.billing,
+        category=plan.category,
+        agreement=plan.agreement,
+        commitment_months=plan.commitment_months,
+        price=plan.price,
+        orderable=plan.commitment_months == policy.commitment_months,
+    )
+
+
+def cart_view(
+    cart_id: str, order: CartCheckedOut | None, lines: list[tuple[int, Plan, int]], policy: Policy
+) -> CartView:
+    """A cart with its (line, plan, seats), and what it was ordered as, if it was."""
+    subscriptions = [line.subscription_id for line in order.lines] if order else [None] * len(lines)
+    shown = [
+        CartLineView(
+            line=number,
+            plan=plan_view(plan, policy),
+            seats=seats,
+            price_a_seat=plan.price,
+            total=plan.price.times(seats),
+            instalments=INSTALMENTS if plan.billing == "instalments" else 1,
+            subscription_id=subscription_id,
+        )
+        for (number, plan, seats), subscription_id in zip(lines, subscriptions, strict=True)
+    ]
+    sums = [line.total.amount for line in shown]
+    return CartView(
+        cart_id=cart_id,
+        status="checked-out" if order else "open",
+        lines=shown,
+        total=Money(amount=sum(sums), currency=shown[0].total.currency) if shown else None,
+        commitment=f"Every subscription commits for {policy.commitment_months} months; it renews by itself unless "
+        f"auto-renew is turned off until {policy.cancel_business_days} business days before its term ends.",
+        refunds=NO_REFUNDS,
+        customer=order.customer if order else None,
+        purchaser=order.purchaser if order else None,
+        starts=order.starts if order else None,
+    )
+
+
+def subscription_view(row: Any, parts: list[Any], policy: Policy, now: datetime) -> SubscriptionView:
+    """A row of `subscriptions` with its rows of `instalments`, as it reads at `now`."""
+    currency = row["currency"]
+    today = now.astimezone(UTC).date()
+    return SubscriptionView(
+        subscription_id=row["subscription_id"],
+        status=row["status"],
+        failure_reason=row["failure_reason"],
+        publisher_reference=row["publisher_reference"],
+        cart_id=row["cart_id"],
+        contract_id=row["contract_id"],
+        partner=row["partner"],
+        customer=row["customer"],
+        purchaser=row["purchaser"],
+        plan=plan_view(Plan.model_validate_json(row["plan"]), policy),
+        seats=row["seats"],
+        total=Money(amount=row["total_amount"], currency=currency),
+        csn=row["csn"],
+        starts=row["starts"],
+        term=TermView(starts=row["starts"], ends=row["ends"]) if row["ends"] else None,
+        auto_renew=_auto_renew(row, now) if row["auto_renew"] else None,
+        instalments=[
+            Instalment(number=p["number"], due=p["due"], amount=Money(amount=p["amount"], currency=currency))
+            for p in parts
+        ],
+        still_owed=Money(amount=sum(p["amount"] for p in parts if p["due"] > today), currency=currency),
+    )
+
+
+def _auto_renew(row: Any, now: datetime) -> AutoRenewView:
+    cancel_by = CancelBy.model_validate_json(row["cancel_by"])
+    asked, refused = row["asked"], row["refused"]
+    return AutoRenewView(
+        state=row["auto_renew"],
+        cancel_by=cancel_by,
+        in_time=now < cancel_by.deadline,
+        ends=row["last_day"],
+        asked=AutoRenewDisableRequested.model_validate_json(asked) if asked else None,
+        refused=AutoRenewDisableRefused.model_validate_json(refused) if refused else None,
+    )
+
+
+def cancel_preview(view: SubscriptionView, held: list[HeldSeat], policy: Policy, now: datetime) -> CancelPreview:
+    """What turning a confirmed subscription's auto-renew off would do. The seat pool decides; `held` is a copy."""
+    if view.auto_renew is None or view.term is None:
+        raise ValueError("only a confirmed subscription has auto-renew")
+    in_time = now < view.auto_renew.cancel_by.deadline
+    refused = not in_time and policy.late_auto_renew_off == "refuse"
+    ends = view.term.ends if in_time else term_ends(view.starts, 2)
+    return CancelPreview(
+        possible_now=view.auto_renew.state == "on" and not refused and not held,
+        in_time=in_time,
+        deadline=view.auto_renew.cancel_by.deadline,
+        last_permitted_day=view.auto_renew.cancel_by.last_day,
+        would_end=view.auto_renew.ends or (None if refused else ends),
+        still_owed=view.still_owed,
+        seats_to_unassign=held,
+        note="Final once it is off. The instalments are owed to the end, and seats may be assigned again until then.",
+    )

@@ -1,0 +1,103 @@
+"""Administrative access, as every service that administers something knows it: replicated from identity's events.
+
+The rule is identity's (role within the contract, and the contract on an active desktop or maintenance agreement);
+its facts reach the other services as events, a moment later. A refusal says which of the two is missing.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from shared.eventlog.projection import Connection, Projection
+from shared.events import AgreementEnded, AgreementStarted, RoleAssigned, RoleRevoked
+from shared.events.envelope import Envelope
+from shared.events.identity import Role
+from shared.events.registry import IDENTITY
+from shared.runtime.auth import Actor
+from shared.runtime.problems import Problem
+
+ACCESS_TABLES: Final = Path(__file__).with_name("access.sql").read_text()
+"""The two tables, for the first migration of a service that has this projection."""
+
+ADMINISTRATIVE: Final = ("desktop", "maintenance")
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Why somebody may administer a contract: the role, and the ids of the events that gave access."""
+
+    role: Role
+    may_assign_seats: bool
+    because: tuple[str, ...]
+
+
+def access_projection() -> Projection:
+    """The projection `access` over identity's events."""
+    access = Projection("access", topics=(IDENTITY,))
+
+    @access.on(RoleAssigned)
+    async def _(tx: Connection, event: RoleAssigned, of: Envelope) -> None:
+        await tx.execute(
+            "insert into access_roles (contract_id, account_id, role, may_assign_seats, event_id) "
+            "values ($1, $2, $3, $4, $5) on conflict (contract_id, account_id, role) do update set "
+            "may_assign_seats = excluded.may_assign_seats, event_id = excluded.event_id",
+            event.contract_id, event.account_id, event.role, event.may_assign_seats, of.id,
+        )  # fmt: skip
+
+    @access.on(RoleRevoked)
+    async def _(tx: Connection, event: RoleRevoked, _of: Envelope) -> None:
+        await tx.execute(
+            "delete from access_roles where contract_id = $1 and account_id = $2 and role = $3",
+            event.contract_id, event.account_id, event.role,
+        )  # fmt: skip
+
+    @access.on(AgreementStarted)
+    async def _(tx: Connection, event: AgreementStarted, of: Envelope) -> None:
+        await tx.execute(
+            "insert into access_agreements (contract_id, subscription_id, kind, event_id) values ($1, $2, $3, $4) "
+            "on conflict (contract_id, subscription_id) do update set kind = excluded.kind, "
+            "event_id = excluded.event_id",
+            event.contract_id, event.subscription_id, event.kind, of.id,
+        )  # fmt: skip
+
+    @access.on(AgreementEnded)
+    async def _(tx: Connection, event: AgreementEnded, _of: Envelope) -> None:
+        await tx.execute(
+            "delete from access_agreements where contract_id = $1 and subscription_id = $2",
+            event.contract_id, event.subscription_id,
+        )  # fmt: skip
+
+    return access
+
+
+async def require_access(db: Any, actor: Actor, contract_id: str, *, assign_seats: bool = False) -> Grant:
+    """The caller's administrative access to the contract. Raises Problem 403: `role-missing`, `seat-right-missing`
+    or `agreement-missing`. With `assign_seats` a Software Coordinator needs the right to do that."""
+    roles = await db.fetch(
+        "select role, may_assign_seats, event_id from access_roles where contract_id = $1 and account_id = $2 "
+        "order by role = 'contract_manager' desc, may_assign_seats desc",
+        contract_id, actor.account_id,
+    )  # fmt: skip
+    if not roles:
+        raise Problem(
+            403, rule="role-missing", reason="You hold no administrative role on this contract.",
+            remedy="Ask its Contract Manager for the role of Software Coordinator.",
+        )  # fmt: skip
+    role = roles[0]
+    if assign_seats and role["role"] != "contract_manager" and not role["may_assign_seats"]:
+        raise Problem(
+            403, rule="seat-right-missing", reason="Your role on this contract does not include assigning seats.",
+            remedy="Ask the Contract Manager for the right to assign seats.", because=[role["event_id"]],
+        )  # fmt: skip
+    agreements = await db.fetch(
+        "select event_id from access_agreements where contract_id = $1 and kind = any($2::text[]) order by event_id",
+        contract_id, list(ADMINISTRATIVE),
+    )  # fmt: skip
+    if not agreements:
+        raise Problem(
+            403, rule="agreement-missing", reason="You hold the role, but no product of this contract is on an active "
+            "desktop or maintenance subscription.", remedy="Administrative features open again with such a "
+            "subscription.", because=[role["event_id"]],
+        )  # fmt: skip
+    because = (role["event_id"], agreements[0]["event_id"])
+    return Grant(role["role"], role["role"] == "contract_manager" or role["may_assign_seats"], because)

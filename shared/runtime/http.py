@@ -1,0 +1,233 @@
+"""The HTTP side of a service process: doors, queries, health, readiness, metrics."""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from secrets import token_hex
+from typing import Annotated, Any, Final, TypeAlias
+
+import structlog
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.security import HTTPBearer
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.eventlog.log import Log, utc_now
+from shared.runtime import problems
+from shared.runtime.auth import Actor, TokenVerifier
+from shared.runtime.doors import Doors, Pool
+from shared.runtime.metrics import Metrics
+from shared.runtime.openapi import describe
+from shared.runtime.problems import Problem
+from shared.runtime.settings import Settings
+
+log = structlog.get_logger("http")
+
+BODY_BYTES: Final = 64 * 1024
+WAIT_S: Final = 2.0
+_TRACEPARENT: Final = re.compile(r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
+_CORRELATION: Final = re.compile(r"^[!-~]{1,200}$")
+_AT_LEAST: Final = re.compile(r"^([!-~]{1,400})@([0-9]{1,9})$")
+
+
+@dataclass(slots=True)
+class Parts:
+    """What the routes reach: filled in as the process comes up."""
+
+    service: str
+    settings: Settings
+    metrics: Metrics
+    verifier: TokenVerifier
+    new_id: Callable[[], str]
+    now: Callable[[], datetime] = utc_now
+    own_projections: Sequence[str] = ()
+    waiting_for: Callable[[], dict[str, str]] = field(default=lambda: {"start": "starting"})
+    """What keeps the process from being ready, by part; empty when it is."""
+    opened_log: Log | None = None
+    opened_db: Pool | None = None
+
+    @property
+    def log(self) -> Log:
+        """Raises Problem 503 until the database is open; so does `db`."""
+        if self.opened_log is None:
+            raise _starting()
+        return self.opened_log
+
+    @property
+    def db(self) -> Pool:
+        if self.opened_db is None:
+            raise _starting()
+        return self.opened_db
+
+
+def _starting() -> Problem:
+    return Problem(
+        503,
+        rule="unavailable",
+        reason="The service is starting and waits for its database.",
+        remedy="Send it again in a moment.",
+        headers={"Retry-After": "1"},
+    )
+
+
+_bearer: Final = HTTPBearer(auto_error=False, scheme_name="Bearer")
+
+
+async def _actor(request: Request, _: Annotated[Any, Depends(_bearer)]) -> Actor:
+    actor: Actor = await request.app.state.parts.verifier.actor(request.headers.get("authorization"))
+    return actor
+
+
+async def _database(request: Request) -> Pool:
+    parts: Parts = request.app.state.parts
+    wanted = request.headers.get("tenure-at-least")
+    if wanted is not None:
+        await at_least(parts, wanted)
+    return parts.db
+
+
+CurrentActor: TypeAlias = Annotated[Actor, Depends(_actor)]
+"""The caller of a query, known by its token."""
+
+Database: TypeAlias = Annotated[Pool, Depends(_database)]
+"""The service's read models, as new as the header `Tenure-At-Least` asks."""
+
+
+async def _log(request: Request) -> Log:
+    commands: Log = request.app.state.parts.log
+    return commands
+
+
+CurrentLog: TypeAlias = Annotated[Log, Depends(_log)]
+"""The service's log: `state()` of a stream is never stale."""
+
+
+async def _now(request: Request) -> datetime:
+    now: datetime = request.app.state.parts.now()
+    return now
+
+
+Now: TypeAlias = Annotated[datetime, Depends(_now)]
+"""The service's clock, UTC."""
+
+_SEEN: Final = """
+    select case when exists (select from log.events where stream = $1)
+        then (select count(*) = cardinality($3::text[]) from log.seen
+              where stream = $1 and version >= $2 and consumer = any($3::text[]))
+        else (select coalesce(bool_and(version >= $2), false) from log.seen where stream = $1)
+    end"""
+
+
+async def at_least(parts: Parts, wanted: str) -> None:
+    """Waits until this service's projections have seen `<stream>@<version>`; Problem 503 after two seconds."""
+    match = _AT_LEAST.match(wanted)
+    if match is None:
+        raise Problem(422, rule="malformed", reason="Tenure-At-Least reads <stream>@<version>.",
+                      remedy="Send back the Tenure-Version of a command's answer.")  # fmt: skip
+    deadline = time.monotonic() + WAIT_S
+    while not await parts.db.fetchval(_SEEN, match[1], int(match[2]), list(parts.own_projections)):
+        if time.monotonic() > deadline:
+            raise Problem(503, rule="not-yet", reason=f"{wanted} has not reached this service's tables yet.",
+                          remedy="Ask again in a moment.", headers={"Retry-After": "1"})  # fmt: skip
+        await asyncio.sleep(0.01)
+
+
+def make_app(parts: Parts, doors: Doors, queries: APIRouter | None, *, api: bool) -> FastAPI:
+    """The application: always health, readiness and metrics; with `api` the service's doors and queries."""
+    app = FastAPI(title=f"Tenure {parts.service}", version="1", redoc_url=None)
+    app.state.parts = parts
+    problems.install(app)
+    if api:
+        app.router.routes.extend(doors.routes())
+        if queries is not None:
+            app.include_router(queries, tags=["queries"])
+        describe(app, doors)
+
+    @app.get("/health", tags=["operation"])
+    async def health() -> dict[str, str]:
+        """The process is alive."""
+        return {"status": "alive", "service": parts.service}
+
+    @app.get("/ready", tags=["operation"])
+    async def ready() -> Response:
+        """Whether it does its work: by progress, not by being alive."""
+        waiting = parts.waiting_for()
+        body = {"ready": not waiting, "service": parts.service, "waiting_for": waiting}
+        return JSONResponse(body, 503 if waiting else 200)
+
+    @app.get("/metrics", tags=["operation"])
+    async def metrics() -> Response:
+        return Response(parts.metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    app.add_middleware(_Requests, parts=parts)
+    return app
+
+
+class _Requests:
+    """Around every request: its size limit, its correlation id and trace, one log line, one measurement."""
+
+    def __init__(self, app: ASGIApp, parts: Parts) -> None:
+        self.app, self.parts = app, parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        given = headers.get(b"x-correlation-id", "")
+        correlation = given if _CORRELATION.match(given) else self.parts.new_id()
+        trace = headers.get(b"traceparent", "")
+        scope.setdefault("state", {}).update(
+            correlation_id=correlation,
+            traceparent=trace if _TRACEPARENT.match(trace) else f"00-{token_hex(16)}-{token_hex(8)}-01",
+        )
+        started, status = time.perf_counter(), 500
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-correlation-id", correlation.encode())]
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(correlation_id=correlation):
+            try:
+                await self._limited(scope, receive, answer, headers.get(b"content-length", "0"))
+            finally:
+                self._note(scope, status, time.perf_counter() - started)
+
+    async def _limited(self, scope: Scope, receive: Receive, send: Send, announced: str) -> None:
+        size = 0
+
+        async def counted() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > BODY_BYTES:
+                raise _too_large()
+            return message
+
+        if announced.isdigit() and int(announced) > BODY_BYTES:
+            await _too_large().response()(scope, receive, send)
+            return
+        try:
+            await self.app(scope, counted, send)
+        except Problem as problem:
+            await problem.response()(scope, receive, send)
+        except Exception as error:  # noqa: BLE001  # the last net: an answer without a word of what is inside
+            await problems.to_problem(error).response()(scope, receive, send)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "unknown")
+        self.parts.metrics.requested(scope["method"], route, status, seconds)
+        if route in ("/health", "/ready", "/metrics"):
+            return
+        log.info("request", method=scope["method"], route=route, status=status, duration_ms=round(seconds * 1000, 1))
+
+
+def _too_large() -> Problem:
+    return Problem(413, rule="too-large", reason=f"A request has at most {BODY_BYTES // 1024} KiB.",
+                   remedy="Send less at once.")  # fmt: skip

@@ -1,0 +1,52 @@
+"""What is counted, and the page that shows it to Prometheus."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from shared.eventlog.log import Accepted, Answer
+
+
+class Metrics:
+    """One process's figures in a registry of their own. It is the engine's observer in all its forms."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        self._requests = Histogram(
+            "tenure_http_request_seconds", "HTTP requests", ["method", "route", "status"], registry=registry
+        )
+        self._commands = Counter("tenure_commands", "Commands by outcome", ["command", "outcome"], registry=registry)
+        self._events = Counter("tenure_events_appended", "Events appended", ["type"], registry=registry)
+        self._relay_position = Gauge("tenure_relay_position", "The last position published", registry=registry)
+        self._relayed = Counter("tenure_relay_events", "Events published", registry=registry)
+        self._applied = Counter("tenure_consumer_events", "Events applied", ["consumer"], registry=registry)
+        self._repeats = Counter("tenure_consumer_repeats", "Repeats dropped", ["consumer"], registry=registry)
+        self._parked = Counter("tenure_consumer_parked", "Events parked", ["consumer", "reason"], registry=registry)
+        self._lag = Gauge(
+            "tenure_consumer_lag", "Records not dealt with yet", ["consumer", "topic", "partition"], registry=registry
+        )
+
+    def page(self) -> bytes:
+        return generate_latest(self.registry)
+
+    def requested(self, method: str, route: str, status: int, seconds: float) -> None:
+        self._requests.labels(method, route, str(status)).observe(seconds)
+
+    def answered(self, command: object, answer: Answer) -> None:
+        outcome = "repeated" if answer.repeated else "accepted" if isinstance(answer, Accepted) else "refused"
+        self._commands.labels(type(command).__name__, outcome).inc()
+        if isinstance(answer, Accepted) and not answer.repeated:
+            for recorded in answer.events:
+                self._events.labels(recorded.event.type()).inc()
+
+    def relayed(self, position: int, events: int) -> None:
+        self._relay_position.set(position)
+        self._relayed.inc(events)
+
+    def consumed(self, consumer: str, applied: int, repeats: int) -> None:
+        self._applied.labels(consumer).inc(applied)
+        self._repeats.labels(consumer).inc(repeats)
+
+    def left(self, consumer: str, reason: str) -> None:
+        self._parked.labels(consumer, reason).inc()
+
+    def lagging(self, consumer: str, topic: str, partition: int, lag: int) -> None:
+        self._lag.labels(consumer, topic, str(partition)).set(lag)

@@ -1,0 +1,97 @@
+"""The one OpenAPI document: FastAPI's for the queries, and the doors beside them."""
+
+import inspect
+from typing import Any, Final
+
+from fastapi import FastAPI
+
+from shared.runtime.doors import Door, Doors
+from shared.runtime.problems import MEDIA_TYPE, ProblemDetails
+
+_REF: Final = "#/components/schemas/{model}"
+_ANSWER: Final[dict[str, Any]] = {
+    "title": "Answer",
+    "type": "object",
+    "required": ["stream", "version", "events", "repeated", "dry_run"],
+    "properties": {
+        "stream": {"type": "string"},
+        "version": {"type": "integer", "description": "The stream's version after the command."},
+        "events": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "id": {"type": "string"}, "type": {"type": "string"}, "version": {"type": "integer"},
+                    "data": {"type": "object"},
+                },
+            },
+        },
+        "repeated": {"type": "boolean", "description": "The command id was answered before; this is that answer."},
+        "dry_run": {"type": "boolean"},
+    },
+}  # fmt: skip
+_HEADERS: Final[list[dict[str, Any]]] = [
+    {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "maxLength": 200},
+     "description": "Names the command: sent again, it gets its first answer again. Made when absent."},
+    {"name": "dry_run", "in": "query", "schema": {"type": "boolean"},
+     "description": "Answer what would happen; nothing is kept."},
+]  # fmt: skip
+_PROBLEMS: Final = {
+    "401": "Not signed in", "403": "Not allowed", "404": "Unknown, or somebody else's", "409": "Refused by a rule",
+    "422": "Malformed, or an Idempotency-Key used for something else", "503": "Not now; send it again",
+}  # fmt: skip
+
+
+def describe(app: FastAPI, doors: Doors) -> None:
+    """Makes `app.openapi()` describe the doors, too."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = plain()
+            schemas = document.setdefault("components", {}).setdefault("schemas", {})
+            schemas["Answer"] = _ANSWER
+            schemas["ProblemDetails"] = ProblemDetails.model_json_schema(ref_template=_REF)
+            security = document["components"].setdefault("securitySchemes", {})
+            security["Bearer"] = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+            for door in doors.doors:
+                document["paths"].setdefault(door.path, {})[door.method.lower()] = _operation(door, schemas)
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend the document
+
+
+def _operation(door: Door, schemas: dict[str, Any]) -> dict[str, Any]:
+    name = door.command.__name__
+    form = door.form.model_json_schema(ref_template=_REF)
+    schemas.update(form.pop("$defs", {}))
+    schemas[name] = form
+    parameters = [
+        {"name": part[1:-1], "in": "path", "required": True, "schema": {"type": "string"}}
+        for part in door.path.split("/")
+        if part.startswith("{")
+    ]
+    text = inspect.getdoc(door.command) or name
+    operation: dict[str, Any] = {
+        "operationId": name,
+        "summary": text.split("\n")[0],
+        "description": text,
+        "tags": ["commands"],
+        "parameters": [*parameters, *_HEADERS],
+        "responses": {
+            "200": {"description": "Done, or nothing was new", "content": {
+                "application/json": {"schema": {"$ref": _REF.format(model="Answer")}}}},
+            **{status: {"description": meaning, "content": {
+                MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="ProblemDetails")}}}}
+               for status, meaning in _PROBLEMS.items()},
+        },
+    }  # fmt: skip
+    if door.form.model_fields:
+        operation["requestBody"] = {
+            "required": any(field.is_required() for field in door.form.model_fields.values()),
+            "content": {"application/json": {"schema": {"$ref": _REF.format(model=name)}}},
+        }
+    if not door.open:
+        operation["security"] = [{"Bearer": []}]
+    return operation

@@ -1,0 +1,130 @@
+"""Refusals and errors as people get them over HTTP: RFC 9457 problems that say what, by which rule, and what to do."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+import asyncpg
+import orjson
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from shared.eventlog.log import KeyReused, Refused
+from shared.eventlog.store import Conflict, Unavailable
+
+log = structlog.get_logger(__name__)
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+
+class ProblemDetails(BaseModel):
+    """The shape of every refusal and error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    rule: str | None = None
+    remedy: str | None = None
+    because: list[str] = []
+    fields: list[dict[str, str]] = []
+
+
+class Problem(Exception):
+    """Raised by a door or a query: an answer that is not the one asked for."""
+
+    def __init__(
+        self,
+        status: int,
+        *,
+        rule: str,
+        reason: str,
+        remedy: str = "",
+        because: Sequence[str] = (),
+        fields: Sequence[dict[str, str]] = (),
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.status, self.rule, self.reason, self.remedy = status, rule, reason, remedy
+        self.because, self.fields, self.headers = list(because), list(fields), headers or {}
+
+    def response(self) -> Response:
+        body: dict[str, Any] = {
+            "type": f"urn:tenure:rule:{self.rule}", "title": HTTPStatus(self.status).phrase, "status": self.status,
+            "detail": self.reason, "rule": self.rule, "remedy": self.remedy, "because": self.because,
+        }  # fmt: skip
+        if self.fields:
+            body["fields"] = self.fields
+        return Response(orjson.dumps(body), self.status, self.headers, MEDIA_TYPE)
+
+
+def unknown(what: str, remedy: str = "Check the id, and that you are signed in for the right organisation.") -> Problem:
+    """404: there is no such thing, or it is somebody else's, which is not told apart."""
+    return Problem(404, rule="unknown", reason=f"There is no {what} that you may see.", remedy=remedy)
+
+
+def refusal(refused: Refused) -> Response:
+    """A decider's refusal."""
+    return Problem(
+        409, rule=refused.rule, reason=refused.reason, remedy=refused.remedy, because=refused.because
+    ).response()
+
+
+def malformed(error: ValidationError | RequestValidationError) -> Problem:
+    """422: names each field that is wrong, without repeating what was sent."""
+    fields = [
+        {"field": ".".join(str(part) for part in each["loc"]) or "body", "error": each["msg"]}
+        for each in error.errors()
+    ]
+    named = "; ".join(f"{f['field']}: {f['error']}" for f in fields[:5])
+    return Problem(422, rule="malformed", reason=f"The request is not well formed: {named}.",
+                   remedy="Correct these fields and send it again.", fields=fields)  # fmt: skip
+
+
+def _away(error: Exception) -> Problem:
+    log.warning("the database is away", fault=repr(error))
+    return Problem(
+        503, rule="unavailable", reason="The service can't reach its database now; whether the command was kept is "
+        "not known.", remedy="Send it again with the same Idempotency-Key.", headers={"Retry-After": "2"},
+    )  # fmt: skip
+
+
+def to_problem(error: Exception) -> Problem:
+    """Any exception, as the problem that a caller may see."""
+    match error:
+        case Problem():
+            return error
+        case ValidationError() | RequestValidationError():
+            return malformed(error)
+        case KeyReused():
+            reason = "This Idempotency-Key was used before for another request."
+            return Problem(422, rule="idempotency-key-reused", reason=reason, remedy="Use a new key for a new request.")
+        case Conflict():
+            return Problem(503, rule="busy", reason="Too many changes at once; nothing was done.",
+                           remedy="Send it again.", headers={"Retry-After": "1"})  # fmt: skip
+        case Unavailable() | OSError() | asyncpg.PostgresConnectionError() | asyncpg.InterfaceError() | TimeoutError():
+            return _away(error)
+        case asyncpg.OperatorInterventionError() | asyncpg.InsufficientResourcesError():
+            return _away(error)
+        case HTTPException(status_code=status, detail=detail):
+            phrase = HTTPStatus(status).phrase
+            return Problem(status, rule=phrase.lower().replace(" ", "-"), reason=f"{detail or phrase}.",
+                           headers=dict(error.headers or {}))  # fmt: skip
+        case _:
+            log.error("request failed", exc_info=error)
+            remedy = "Tell the operator the X-Correlation-ID of this answer."
+            return Problem(500, rule="internal-error", reason="Something went wrong on our side.", remedy=remedy)
+
+
+def install(app: FastAPI) -> None:
+    """Makes every error of the application a problem."""
+
+    async def answer(_: Request, error: Exception) -> Response:
+        return to_problem(error).response()
+
+    for kind in (Problem, RequestValidationError, ValidationError, HTTPException, KeyReused, Conflict, Unavailable):
+        app.add_exception_handler(kind, answer)

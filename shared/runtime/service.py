@@ -1,0 +1,203 @@
+"""A service's process: what it consists of, how it comes up, how it stops in order."""
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+import asyncpg
+import structlog
+import uuid_utils
+import uvicorn
+import uvloop
+from fastapi import APIRouter
+
+from shared.eventlog.consumer import Consumer
+from shared.eventlog.decision import Stream
+from shared.eventlog.host import ConsumerHost
+from shared.eventlog.log import Log, utc_now
+from shared.eventlog.migrate import migrate
+from shared.eventlog.postgres import TRANSIENT, PostgresStore
+from shared.eventlog.projection import Projection, Reactions
+from shared.eventlog.relay import Relay
+from shared.eventlog.store import Unavailable
+from shared.events.registry import topic_of
+from shared.runtime.auth import TokenVerifier, fetcher
+from shared.runtime.doors import Doors
+from shared.runtime.http import Parts, make_app
+from shared.runtime.logging import configure
+from shared.runtime.metrics import Metrics
+from shared.runtime.settings import Settings, settings
+
+log = structlog.get_logger("service")
+
+T = TypeVar("T")
+PARTS: Final = ("api", "relay", "consumers")
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a service is made of. `on_start` runs once the database is open, before the first request is served."""
+
+    name: str
+    streams: Sequence[Stream[Any, Any, Any]]
+    doors: Doors
+    queries: APIRouter | None
+    consumers: Sequence[Projection | Reactions]
+    on_start: Callable[["Process"], Awaitable[None]] | None = None
+
+    @property
+    def own_projections(self) -> list[str]:
+        """The projections over the service's own topic: what a read of one's own write waits for."""
+        own = topic_of(self.name)
+        return [f"{self.name}.{c.name}" for c in self.consumers if isinstance(c, Projection) and own in c.topics]
+
+
+@dataclass
+class Process:
+    """One process of a service, with all or some of its parts."""
+
+    service: Service
+    settings: Settings
+    only: frozenset[str] = frozenset(PARTS)
+    port: int = 0
+    ready_to_serve: bool = False
+    relay: Relay | None = None
+    host: ConsumerHost | None = None
+    waiting: dict[str, str] = field(default_factory=lambda: {"database": "not tried yet"})
+    failed: BaseException | None = None
+
+    def __post_init__(self) -> None:
+        self.metrics = Metrics()
+        verifier = TokenVerifier(fetcher(self.settings.identity_url))
+        self.parts = Parts(
+            self.service.name, self.settings, self.metrics, verifier, new_id=lambda: str(uuid_utils.uuid7()),
+            own_projections=self.service.own_projections, waiting_for=self.waiting_for,
+        )  # fmt: skip
+        self.app = make_app(self.parts, self.service.doors, self.service.queries, api="api" in self.only)
+
+    def waiting_for(self) -> dict[str, str]:
+        """What keeps this process from being ready, by part."""
+        waiting = dict(self.waiting)
+        if self.relay is not None and self.relay.alarm:
+            waiting["relay"] = self.relay.alarm
+        if self.host is not None:
+            for feed in self.host.feeds:
+                if not feed.ready:
+                    waiting[feed.consumer.name] = feed.fault or "joining its group"
+            if not self.host.feeds:
+                waiting["consumers"] = "connecting to Kafka"
+        return waiting
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT, or until a part fails for good; then stops in order: HTTP, consumers, relay, log."""
+        server = _Server(self.app, self.settings.host, self.settings.port_of(self.service.name))
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, server.stop)
+        serving = asyncio.create_task(server.serve(), name="http")
+        working = asyncio.create_task(self._work(), name="work")
+        await asyncio.wait((serving, working), return_when=asyncio.FIRST_COMPLETED)
+        if working.done() and not working.cancelled() and working.exception() is not None:
+            self.failed = working.exception()
+            log.critical("the process ends", fault=repr(self.failed), exc_info=self.failed)
+        server.stop()
+        await asyncio.gather(serving, return_exceptions=True)
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        log.info("stopped")
+
+    async def _work(self) -> None:
+        """Everything behind HTTP: database, log, relay, consumers."""
+        dsn = self.settings.dsn(self.service.name)
+        await self._patiently("database", lambda: migrate(dsn, self.service.name))
+        store = PostgresStore(dsn, self.service.name)
+        await self._patiently("database", store.open)
+        pool = await self._patiently(
+            "database", lambda: asyncpg.create_pool(dsn, min_size=2, max_size=12, command_timeout=30)
+        )
+        commands = Log(store, self.service.name, observer=self.metrics)
+        self.parts.opened_log, self.parts.opened_db = commands, pool
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            if self.service.on_start is not None:
+                await self.service.on_start(self)
+            self.waiting.clear()
+            if "relay" in self.only:
+                topic = topic_of(self.service.name)
+                self.relay = Relay(store, topic, self.settings.kafka_bootstrap, progress=self.metrics)
+                tasks.append(asyncio.create_task(self.relay.run(), name="relay"))
+            if "consumers" in self.only and self.service.consumers:
+                consumers = [
+                    Consumer(self.service.name, what, pool, commands, utc_now, self.metrics)
+                    for what in self.service.consumers
+                ]
+                self.host = ConsumerHost(consumers, self.settings.kafka_bootstrap, self.metrics)
+                tasks.append(asyncio.create_task(self.host.run(), name="consumers"))
+            log.info("working", parts=sorted(self.only))
+            await (asyncio.gather(*tasks) if tasks else asyncio.Event().wait())
+        finally:
+            for task in reversed(tasks):
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+            await store.close()
+            pool.terminate()
+
+    async def _patiently(self, part: str, call: Callable[[], Awaitable[T]]) -> T:
+        """Waits for the database instead of dying; /ready says for what."""
+        pause = 0.1
+        while True:
+            try:
+                return await call()
+            except (*TRANSIENT, Unavailable, asyncpg.CannotConnectNowError) as fault:
+                self.waiting[part] = f"{type(fault).__name__}: {fault}"[:200]
+                log.warning("waiting", part=part, fault=repr(fault), pause_s=pause)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 2.0)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handling: the process stops in its own order."""
+
+    def __init__(self, app: Any, host: str, port: int) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app, host=host, port=port, log_config=None, access_log=False, lifespan="off", http="httptools",
+                timeout_graceful_shutdown=10, server_header=False,
+            )
+        )  # fmt: skip
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def stop(self) -> None:
+        self.should_exit = True
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        for each in self.servers:
+            for listening in each.sockets:
+                log.info("listening", address="{}:{}".format(*listening.getsockname()[:2]))
+
+
+def run(service: Service) -> None:
+    """`python -m services.<name> [--only api,relay,consumers]`"""
+    parser = argparse.ArgumentParser(prog=f"python -m services.{service.name}")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="PART",
+        help="run these parts only (api, relay, consumers; may be repeated or a comma list), so that they scale apart",
+    )  # fmt: skip
+    chosen = [part for given in parser.parse_args().only for part in given.split(",") if part]
+    for part in chosen:
+        if part not in PARTS:
+            parser.error(f"there is no part {part}: choose from {', '.join(PARTS)}")
+    current = settings()
+    configure(service.name, current.log_as, current.log_level)
+    process = Process(service, current, frozenset(chosen or PARTS))
+    uvloop.run(process.run())
+    sys.exit(1 if process.failed is not None else 0)

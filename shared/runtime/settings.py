@@ -1,0 +1,50 @@
+"""A service process's settings, all from the environment."""
+
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PORTS: Final = {"identity": 8101, "marketplace": 8102, "entitlements": 8103, "distribution": 8104}
+
+
+class Settings(BaseSettings):
+    """Secrets are never printed: the database's URL holds a password."""
+
+    model_config = SettingsConfigDict(env_prefix="TENURE_", extra="ignore")
+
+    database_url: Annotated[SecretStr, Field(validation_alias="DATABASE_URL")] = SecretStr(
+        "postgresql://tenure@127.0.0.1:8110"
+    )
+    kafka_bootstrap: Annotated[str, Field(validation_alias="KAFKA_BOOTSTRAP")] = "127.0.0.1:8111"
+    host: str = "127.0.0.1"
+    port: int | None = None
+    """0 is any free port; unset is the service's own (identity 8101 to distribution 8104)."""
+    identity_url: str = "http://127.0.0.1:8101"
+    """Where the keys are that tokens are checked with."""
+    signing_key_file: Path | None = None
+    """identity only: a PEM private key (EC P-256) to sign with, instead of the one kept in its database."""
+    log: Literal["json", "console"] | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def dsn(self, service: str) -> str:
+        """The service's own database: `<prefix or "tenure">_<service>` on the server of DATABASE_URL."""
+        parts = urlsplit(self.database_url.get_secret_value())
+        prefix = parts.path.strip("/") or "tenure"
+        return urlunsplit(parts._replace(scheme="postgresql", path=f"/{prefix}_{service}"))
+
+    def port_of(self, service: str) -> int:
+        return PORTS[service] if self.port is None else self.port
+
+    @property
+    def log_as(self) -> Literal["json", "console"]:
+        return self.log or ("console" if sys.stderr.isatty() else "json")
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    return Settings()

@@ -1,0 +1,1 @@
+"""Rings of tests, from pure rules to the whole system."""

@@ -1,0 +1,326 @@
+"""What holds in marketplace for any history: commands in any order, answers late, repeated and out of place."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from types import FunctionType
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.marketplace.domain import cart, plan, standing, subscription
+from services.marketplace.domain.calendar import Calendar, cancel_by, last_permitted_day
+from services.marketplace.domain.policy import Policy
+from services.marketplace.domain.terms import instalments, months_after, term_ends
+from services.marketplace.domain.wizard import STEPS, Selection, Step, choices, remaining
+from shared.eventlog.decision import Rejected, Stream
+from shared.events import CartCheckedOut, Event, HeldSeat, Money, OrderLine, Plan
+from tests.specs.marketplace import examples as ex
+
+EPOCH = datetime(2026, 11, 23, 12, tzinfo=UTC)
+times = st.integers(0, 500).map(lambda days: EPOCH + timedelta(days=days))
+policies = st.builds(Policy, late_auto_renew_off=st.sampled_from(["carry_over", "refuse"]))
+publishers = st.sampled_from(["autodesk", "acme"])
+
+PLANS = (ex.AUTOCAD, ex.AUTOCAD_MONTHLY, ex.LT, ex.LT_THREE_YEARS, ex.VAULT, ex.US_PLAN, ex.OTHERS_PLAN)
+plans = st.sampled_from(PLANS)
+standings = st.sampled_from([standing.INITIAL, ex.WITH_CSN])
+
+
+def live(stream: Stream[Any, Any, Any], commands: Iterable[Any], check: Callable[[Any, Any], None]) -> list[Event]:
+    """Decides and folds; every decision survives a retry, and every fold answers what deciding produced. A command may
+    be a function that makes it of the state, as an answer to what was asked."""
+    state = stream.initial
+    history: list[Event] = []
+    for drawn in commands:
+        command = drawn(state) if isinstance(drawn, FunctionType) else drawn
+        decision = stream.decide(command, state)
+        if isinstance(decision, Rejected):
+            assert decision.rule
+            assert decision.reason
+            assert all(fact in history for fact in decision.because if fact.ref.startswith("#"))
+            continue
+        for event in decision:
+            event.recorded(f"#{len(history)}")
+            state = stream.evolve(state, event)
+            history.append(event)
+        assert stream.decide(command, state) == ()
+        check(state, command)
+    assert not history or stream.tenant(history[0])
+    return history
+
+
+def nothing_more(_state: Any, _command: Any) -> None:
+    pass
+
+
+# ── plan, standing ─────────────────────────────────────────────────────────────────────────────────────
+
+_plan_words = st.one_of(
+    st.builds(
+        plan.ListPlan,
+        st.builds(ex.plan, price=st.integers(-1, 3), months=st.integers(0, 2)),
+        publishers,
+        times,
+    ),
+    st.builds(plan.WithdrawPlan, st.sampled_from([ex.AUTOCAD_ID, "x"]), publishers, publishers, times),
+)
+
+
+@given(st.lists(_plan_words, max_size=12))
+def test_plan_decisions_survive_a_retry(commands: list[plan.Command]) -> None:
+    live(plan.PLAN, commands, nothing_more)
+
+
+_numbers = st.sampled_from(["1", "2"])
+_csn_words = st.one_of(
+    st.builds(standing.RecordCsn, _numbers, st.just("p"), publishers, publishers, times),
+    st.builds(standing.RevokeCsn, _numbers, st.just("p"), publishers, st.just(""), publishers, times),
+)
+
+
+@given(st.lists(_csn_words, max_size=12))
+def test_standing_decisions_survive_a_retry(commands: list[standing.Command]) -> None:
+    live(standing.STANDING, commands, nothing_more)
+
+
+@given(st.permutations(list(range(5))), st.integers(1, 5))
+def test_a_standing_does_not_depend_on_the_order_in_which_words_arrive(order: list[int], count: int) -> None:
+    said: list[standing.Command] = [
+        standing.RecordCsn("1", "p", "acme", "acme", EPOCH + timedelta(hours=hour))
+        if hour % 2 == 0
+        else standing.RevokeCsn("1", "p", "acme", "", "acme", EPOCH + timedelta(hours=hour))
+        for hour in order
+        if hour < count
+    ]
+    state: standing.State = standing.INITIAL
+    for command in said:
+        decision = standing.decide(command, state)
+        assert not isinstance(decision, Rejected)
+        for event in decision:
+            state = standing.evolve(state, event)
+    assert (standing.valid_csn(state, "acme") is not None) == (count % 2 == 1)
+
+
+# ── cart ───────────────────────────────────────────────────────────────────────────────────────────────
+
+_right_starts = st.integers(0, 31).map(lambda days: EPOCH.date() + timedelta(days=days))
+_starts = st.integers(-2, 40).map(lambda days: EPOCH.date() + timedelta(days=days))
+_offered = st.sets(plans).map(lambda some: ex.listed(*some))
+_by_id = st.builds(
+    lambda chosen, seats: cart.AddToCart(
+        seats, product_id=chosen.product_id, offers=ex.listed(chosen), standing=ex.WITH_CSN
+    ),
+    st.sampled_from([ex.AUTOCAD, ex.AUTOCAD_MONTHLY, ex.LT, ex.VAULT]),
+    st.integers(1, 999),
+)
+_checkout = cart.CheckOut(
+    customer=ex.CUSTOMER,
+    purchaser=ex.PURCHASER,
+    starts=EPOCH.date(),
+    ordered_by=ex.CLERK,
+    now=EPOCH,
+    subscription_ids=tuple(f"sub-{n}" for n in range(cart.LINES_AT_MOST)),
+    purchaser_account=ex.PURCHASERS_ACCOUNT,
+    offered=ex.listed(*PLANS),
+    standing=ex.WITH_CSN,
+)
+_awry = st.one_of(
+    st.just(cart.OpenCart("cart-1", ex.PARTNER, ex.CLERK)),
+    st.builds(
+        lambda chosen, seats, who: cart.AddToCart(
+            seats, product_id=chosen.product_id, offers=ex.listed(chosen), standing=who
+        ),
+        plans, st.integers(-1, 1001), standings,
+    ),
+    st.builds(
+        lambda product, seats, who: cart.AddToCart(seats, product=product, offers=ex.listed(*PLANS), standing=who),
+        st.sampled_from([p.product for p in PLANS]), st.integers(1, 5), standings,
+    ),
+    st.builds(
+        lambda customer, starts, who, offered, account: replace(
+            _checkout, customer=customer, starts=starts, standing=who, offered=offered, purchaser_account=account
+        ),
+        st.sampled_from([ex.CUSTOMER, "other"]), _starts, standings, _offered,
+        st.sampled_from([None, ex.PURCHASERS_ACCOUNT]),
+    ),
+)  # fmt: skip
+_cart_commands = st.one_of(
+    _by_id,
+    st.builds(cart.RemoveFromCart, st.integers(0, 4)),
+    _awry,
+    _right_starts.map(lambda starts: replace(_checkout, starts=starts)),
+)
+
+
+def _a_carts_invariants(state: cart.State, command: cart.Command) -> None:
+    match state:
+        case cart.Open(_, lines):
+            held = [added.line for added in lines.values()]
+            assert len({line.plan.product_id for line in held}) == len(held)
+            assert len({(line.plan.publisher, line.plan.price.currency) for line in held}) <= 1
+            assert all(1 <= line.seats <= 999 and line.plan.commitment_months == 12 for line in held)
+        case cart.CheckedOut(_, order):
+            _an_orders_invariants(order, command)
+        case _:
+            pass
+
+
+def _an_orders_invariants(order: CartCheckedOut, command: cart.Command) -> None:
+    assert order.lines
+    assert order.total.amount == sum(line.total.amount for line in order.lines)
+    assert all(line.total == line.plan.price.times(line.seats) for line in order.lines)
+    assert len({line.subscription_id for line in order.lines}) == len(order.lines)
+    assert EPOCH.date() <= order.starts <= EPOCH.date() + timedelta(days=31)
+    if any(line.plan.category == "specialised" for line in order.lines):
+        assert order.csn
+    assert isinstance(command, cart.CheckOut | cart.OpenCart)
+
+
+@given(st.lists(_cart_commands, max_size=20).map(lambda some: [cart.OpenCart("cart-1", ex.PARTNER, ex.CLERK), *some]))
+def test_cart_decisions_survive_a_retry_and_its_orders_add_up(commands: list[cart.Command]) -> None:
+    live(cart.CART, commands, _a_carts_invariants)
+
+
+# ── subscription ───────────────────────────────────────────────────────────────────────────────────────
+
+_amounts = st.integers(0, 10_000_000)
+_orders = st.builds(
+    lambda plan_, seats, starts: CartCheckedOut(
+        cart_id="cart-1",
+        partner=ex.PARTNER,
+        ordered_by=ex.CLERK,
+        customer=ex.CUSTOMER,
+        purchaser=ex.PURCHASER,
+        starts=starts,
+        csn="1",
+        lines=(OrderLine(subscription_id="sub-1", plan=plan_, seats=seats, total=plan_.price.times(seats)),),
+        total=plan_.price.times(seats),
+    ),
+    st.sampled_from([ex.AUTOCAD, ex.AUTOCAD_MONTHLY]),
+    st.integers(1, 999),
+    st.one_of(st.dates(date(2024, 1, 1), date(2032, 12, 31)), _right_starts),
+)
+_berlin = Calendar("DE", "1", "Europe/Berlin")
+_held = (HeldSeat(seat=1, account_id="designer-1", because="seat-1"),)
+
+
+def _asked(state: subscription.State) -> str:
+    return state.asked.ref if isinstance(state, subscription.Asking) else "#0"
+
+
+def _answers(state: subscription.State) -> Any:
+    """Orders' events to answer: the right one, none in particular, or another."""
+    return state.order.ref if isinstance(state, subscription.Awaiting | subscription.Failed) else ""
+
+
+_subscription_commands = st.one_of(
+    st.builds(subscription.ConfirmOrder, st.sampled_from(["A", "B"]), st.just("autodesk"), st.just(_berlin)),
+    st.just(lambda state: subscription.ConfirmOrder("A", "autodesk", _berlin, _answers(state))),
+    st.builds(subscription.ConfirmOrder, st.just("A"), publishers, st.just(_berlin), st.sampled_from(["", "#0", "#9"])),
+    st.builds(subscription.FailOrder, st.just("no"), publishers, st.sampled_from(["", "#0", "#9"])),
+    st.just(lambda state: subscription.FailOrder("no", "autodesk", _answers(state))),
+    st.builds(subscription.Resubmit, st.just(ex.CLERK), st.just(EPOCH), _starts, st.integers(0, 1001)),
+    st.builds(subscription.Resubmit, st.just(ex.CLERK), st.just(EPOCH), _right_starts, st.integers(1, 9)),
+    st.builds(subscription.RequestAutoRenewOff, st.just("somebody"), times, policies),
+    st.just(lambda state: subscription.RecordPoolCleared(_asked(state))),
+    st.just(lambda state: subscription.RecordPoolHeld(_asked(state), _held)),
+    st.builds(subscription.RecordPoolCleared, st.sampled_from(["#0", "#2", "#3"])),
+    st.just(subscription.RequestRefund()),
+)
+
+
+_accepted = subscription.ConfirmOrder("A", "autodesk", _berlin)
+_beginnings: st.SearchStrategy[list[Any]] = st.sampled_from(
+    [
+        [],
+        [_accepted],
+        [_accepted, subscription.RequestAutoRenewOff("somebody", EPOCH)],
+        [subscription.FailOrder("no", "autodesk")],
+    ]
+)
+
+
+def _a_subscriptions_invariants(state: subscription.State, _command: subscription.Command) -> None:
+    if isinstance(state, subscription.Running | subscription.Asking | subscription.Ending):
+        confirmed = state.confirmed
+        assert sum(part.amount.amount for part in confirmed.instalments) == confirmed.total.amount
+        assert confirmed.starts < confirmed.cancel_by.last_day < confirmed.ends
+    if isinstance(state, subscription.Ending):
+        assert state.off.ends in (term_ends(state.term.starts, 1), term_ends(state.term.starts, 2))
+
+
+@given(_orders, _beginnings, st.lists(_subscription_commands, min_size=3, max_size=25))
+def test_subscription_decisions_survive_a_retry_and_off_is_final(order: CartCheckedOut, commands: list[Any]) -> None:
+    history = live(subscription.SUBSCRIPTION, [*subscription.orders(order), *commands], _a_subscriptions_invariants)
+    kinds = [event.type() for event in history]
+    assert kinds.count("SubscriptionConfirmed") <= 1
+    assert kinds.count("AutoRenewDisabled") <= 1
+    if "AutoRenewDisabled" in kinds:
+        assert kinds[-1] == "AutoRenewDisabled"
+
+
+# ── dates and money ────────────────────────────────────────────────────────────────────────────────────
+
+days = st.dates(date(2020, 1, 1), date(2080, 12, 31))
+
+
+@given(_amounts, days)
+def test_instalments_add_up_and_fall_due_within_the_term_in_order(amount: int, starts: date) -> None:
+    parts = instalments(Money(amount=amount, currency="EUR"), starts, "instalments")
+    assert sum(part.amount.amount for part in parts) == amount
+    assert max(part.amount.amount for part in parts) - min(part.amount.amount for part in parts) <= 1
+    due = [part.due for part in parts]
+    assert due[0] == starts
+    assert due == sorted(set(due))
+    assert due[-1] < term_ends(starts)
+
+
+@given(days, st.integers(1, 12))
+def test_terms_follow_each_other_without_gap_or_overlap(starts: date, term: int) -> None:
+    next_starts = term_ends(starts, term) + timedelta(days=1)
+    assert next_starts == months_after(starts, 12 * term)
+    assert 364 <= (term_ends(starts, term + 1) - next_starts).days <= 365
+
+
+_calendars = st.builds(
+    Calendar,
+    st.just("drawn"),
+    st.just("1"),
+    st.sampled_from(["UTC", "Europe/Berlin", "America/Sao_Paulo", "Pacific/Apia", "Asia/Kathmandu"]),
+    holidays=st.frozensets(st.dates(date(2026, 11, 1), date(2027, 2, 1)), max_size=20),
+    working_days=st.frozensets(st.dates(date(2026, 11, 1), date(2027, 2, 1)), max_size=5),
+)
+
+
+@given(_calendars, st.dates(date(2026, 12, 15), date(2027, 2, 1)), st.integers(1, 10))
+def test_exactly_so_many_business_days_lie_from_the_last_permitted_day_to_the_end(
+    calendar: Calendar, ends: date, business_days: int
+) -> None:
+    last = last_permitted_day(ends, calendar, business_days)
+    between = [last + timedelta(days=n) for n in range((ends - last).days)]
+    assert calendar.works(last)
+    assert sum(calendar.works(day) for day in between) == business_days
+    deadline = cancel_by(ends, calendar, business_days).deadline
+    assert timedelta(hours=8) < deadline - datetime(last.year, last.month, last.day, tzinfo=UTC) < timedelta(hours=40)
+
+
+# ── wizard ─────────────────────────────────────────────────────────────────────────────────────────────
+
+_some_plans = st.lists(plans, max_size=7, unique=True)
+
+
+@given(_some_plans, st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 9)), max_size=6))
+def test_whoever_follows_the_wizards_choices_always_keeps_a_plan(
+    offered: list[Plan], walk: list[tuple[Step, int]]
+) -> None:
+    selection = Selection()
+    for step, pick in walk:
+        shown = choices(offered, selection, step)
+        if not shown:
+            assert not offered
+            continue
+        chosen = {name: selection.chosen(name) for name in STEPS} | {step: shown[pick % len(shown)]}
+        selection = Selection(**chosen)
+        assert remaining(offered, selection)

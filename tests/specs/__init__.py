@@ -1,0 +1,1 @@
+"""Given facts, when a command comes, then facts or a refusal."""

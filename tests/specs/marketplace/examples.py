@@ -1,0 +1,85 @@
+"""People, plans and days that marketplace's specs talk about, and `refused` to read a refusal."""
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+
+from services.marketplace.domain.standing import Standing, evolve
+from shared.eventlog.decision import Decision, Rejected
+from shared.events import AccountOpened, CsnIssued, Event, Money, Plan, PlanListed
+from shared.events.marketplace import Billing, Category, Period, Support
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+TODAY = date(2026, 11, 23)
+PARTNER, CUSTOMER = "partner-1", "customer-1"
+CLERK, PURCHASER = "clerk-1", "purchaser-1"
+AUTODESK = "autodesk"
+
+AUTOCAD_ID = "C1RK1WW1762L158"
+
+
+def plan(
+    product_id: str = AUTOCAD_ID,
+    product: str = "autocad",
+    *,
+    period: Period = "annual",
+    support: Support = "basic",
+    billing: Billing = "upfront",
+    category: Category = "open",
+    months: int = 12,
+    price: int = 227_500,
+    currency: str = "EUR",
+    publisher: str = AUTODESK,
+) -> Plan:
+    return Plan(
+        product_id=product_id,
+        publisher=publisher,
+        programme="subscription",
+        product=product,
+        product_name=product.title(),
+        period=period,
+        support=support,
+        billing=billing,
+        commitment_months=months,
+        category=category,
+        agreement="desktop",
+        price=Money(amount=price, currency=currency),
+    )
+
+
+AUTOCAD = plan()
+AUTOCAD_MONTHLY = plan("001I1006286T605", period="monthly", support="advanced", billing="instalments", price=240_001)
+LT = plan("057O1WW6525L347", "autocad-lt", price=57_625)
+LT_THREE_YEARS = plan("057I1007738L882", "autocad-lt", period="three_year", months=36, price=136_000)
+VAULT = plan("569N1WW3740L562", "vault", category="specialised", price=125_000)
+US_PLAN = plan("829N1WW3740L562", "revit", currency="USD", price=312_000)
+OTHERS_PLAN = plan("AAAAAWW0001A001", "drawer", publisher="acme", price=1_000)
+
+CSN = CsnIssued(csn="5100012345", organisation_id=PARTNER, publisher=AUTODESK, said_at=NOON).recorded("csn-issued-1")
+WITH_CSN = evolve(Standing(), CSN)
+
+PURCHASERS_ACCOUNT = AccountOpened(
+    account_id=PURCHASER,
+    organisation_id=CUSTOMER,
+    organisation_name="Studio Nord",
+    organisation_kind="customer",
+    email="",
+    name="",
+    country="DE",
+    time_zone="Europe/Berlin",
+    locale="de",
+    opened_at=NOON,
+).recorded("account-opened-1")
+
+
+def listed(*plans: Plan) -> tuple[PlanListed, ...]:
+    return tuple(PlanListed(plan=p, said_at=NOON).recorded(f"listed-{p.product_id}") for p in plans)
+
+
+def refused(decision: Decision[Event], rule: str, because: Iterable[str] = ()) -> Rejected:
+    """The refusal, if it is one by this rule, for these facts; each says what to do now."""
+    assert isinstance(decision, Rejected), decision
+    assert decision.rule == rule
+    assert decision.reason.endswith((".", "?"))
+    assert decision.remedy
+    assert tuple(event.ref for event in decision.because) == tuple(because)
+    return decision

@@ -1,0 +1,119 @@
+"""Data that rules are fed with: the example catalogue, policies, countries' calendars."""
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from deploy import Trouble
+from deploy.data import catalogue
+from services.marketplace import policies
+from services.marketplace.calendars import business_calendar
+from services.marketplace.domain.calendar import last_permitted_day
+from services.marketplace.domain.plan import hyphenated, product_id
+from services.marketplace.domain.policy import Policy
+from shared.events import Plan, PlanListed
+from shared.events.envelope import from_headers
+
+PLANS = [PlanListed.model_validate_json(event.value).plan for event in catalogue()]
+
+
+def test_the_catalogue_has_real_plans_of_every_kind() -> None:
+    assert len(PLANS) >= 40
+    assert {plan.category for plan in PLANS} == {"open", "specialised"}
+    assert {plan.support for plan in PLANS} == {"basic", "advanced"}
+    assert {plan.period for plan in PLANS} == {"monthly", "annual", "three_year"}
+    assert {plan.agreement for plan in PLANS} == {"desktop", "maintenance", "other"}
+    by_id = {hyphenated(plan.product_id): plan for plan in PLANS}
+    assert len(by_id) == len(PLANS)
+    assert (by_id["C1RK1-WW1762-L158"].product, by_id["C1RK1-WW1762-L158"].period) == ("autocad", "annual")
+    assert by_id["057I1-007738-L882"].commitment_months == 36
+
+
+def test_every_product_id_is_in_the_real_form_and_stored_without_hyphens() -> None:
+    assert [product_id(plan.product_id) for plan in PLANS] == [plan.product_id for plan in PLANS]
+
+
+def test_monthly_pre_paid_is_the_same_commitment_in_instalments() -> None:
+    monthly = [plan for plan in PLANS if plan.period == "monthly"]
+    assert monthly
+    assert all(plan.billing == "instalments" and plan.commitment_months == 12 for plan in monthly)
+
+
+def test_the_wizard_can_single_out_every_plan_that_can_be_ordered() -> None:
+    def choices(plan: Plan) -> tuple[str, ...]:
+        return plan.product, plan.period, plan.support, plan.billing
+
+    orderable = [choices(plan) for plan in PLANS if plan.commitment_months == 12]
+    assert len(set(orderable)) == len(orderable)
+
+
+def test_a_row_is_a_foreign_cloudevent_and_the_same_one_each_time() -> None:
+    once, again = list(catalogue()), list(catalogue())
+    assert once == again
+    envelope = from_headers([(name, value) for name, value in once[0].headers], once[0].key)
+    assert (envelope.type, envelope.source, envelope.version) == ("PlanListed", "urn:publisher:autodesk", None)
+    assert len({event.id for event in once}) == len(once)
+
+
+def test_a_row_that_is_no_plan_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "catalogue.csv"
+    lines = Path("deploy/data/catalogue.csv").read_text().splitlines()
+    header = next(n for n, line in enumerate(lines) if line.startswith("product_id"))
+    file.write_text("\n".join([lines[header], lines[header + 1].replace("227500", "a lot")]))
+    with pytest.raises(Trouble, match=r"row 1 .*C1RK1-WW1762-L158"):
+        list(catalogue(file))
+
+
+@pytest.fixture
+def _fresh_policies() -> Iterator[None]:
+    policies._read.cache_clear()
+    yield
+    policies._read.cache_clear()
+
+
+@pytest.mark.usefixtures("_fresh_policies")
+def test_a_publishers_policy_stands_over_the_default_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "policies.toml"
+    file.write_text(
+        'default = {late_auto_renew_off = "refuse", ask_again_after = 5}\npublisher.acme = {seats_at_most = 9}\n'
+    )
+    monkeypatch.setenv("TENURE_POLICIES", str(file))
+    acme, other = policies.policy_of("acme"), policies.policy_of("other")
+    assert (acme.seats_at_most, acme.late_auto_renew_off) == (9, "refuse")
+    assert (other.seats_at_most, other.ask_again_after.total_seconds()) == (999, 5)
+
+
+@pytest.mark.usefixtures("_fresh_policies")
+@pytest.mark.parametrize("wrong", ["default = {seats = 3}", 'default = {late_auto_renew_off = "maybe"}', "other = 1"])
+def test_a_policy_that_means_nothing_stops_the_service(
+    wrong: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "policies.toml"
+    file.write_text(wrong)
+    monkeypatch.setenv("TENURE_POLICIES", str(file))
+    with pytest.raises(ValueError):  # noqa: PT011  # pydantic's and our own
+        policies.policy_of(None)
+
+
+@pytest.mark.usefixtures("_fresh_policies")
+def test_the_packaged_policies_are_the_usual_ones() -> None:
+    usual = policies.policy_of(None)
+    assert usual == Policy()
+    assert policies.policy_of("autodesk").csn_pattern == "[0-9]{10}"
+
+
+def test_a_countrys_calendar_knows_its_holidays_and_weekend() -> None:
+    ends = date(2016, 12, 31)
+    assert last_permitted_day(ends, business_calendar("DE", "Europe/Berlin", ends)) == date(2016, 12, 23)
+    dubai = business_calendar("ae", "Asia/Dubai", ends)
+    assert (dubai.id, dubai.time_zone, sorted(dubai.weekend)) == ("AE", "Asia/Dubai", [4, 5])
+    assert dubai.version.startswith("holidays ")
+
+
+def test_an_unknown_country_has_weekends_only_and_an_unknown_zone_is_utc() -> None:
+    ends = date(2026, 1, 2)
+    nowhere = business_calendar("XX", "Nowhere/At-All", ends)
+    assert (nowhere.id, nowhere.time_zone) == ("weekends-only", "UTC")
+    assert last_permitted_day(ends, nowhere) == date(2025, 12, 26)

@@ -1,0 +1,112 @@
+"""A partner's standing: the numbers that publishers issued and revoked, whatever order their words arrive in."""
+
+from dataclasses import replace
+from datetime import timedelta
+from functools import reduce
+
+from services.marketplace.domain.policy import Policy
+from services.marketplace.domain.standing import (
+    INITIAL,
+    Command,
+    Event,
+    RecordCsn,
+    RevokeCsn,
+    Standing,
+    decide,
+    evolve,
+    needs_csn,
+    opens,
+    valid_csn,
+)
+from shared.eventlog.decision import Decision
+from shared.events import CsnIssued, CsnRevoked
+from tests.specs.marketplace.examples import AUTOCAD, AUTODESK, CSN, NOON, PARTNER, VAULT, refused
+
+LATER, EARLIER = NOON + timedelta(hours=1), NOON - timedelta(hours=1)
+POLICY = Policy(csn_pattern="[0-9]{10}")
+RECORD = RecordCsn("5100012345", PARTNER, AUTODESK, AUTODESK, NOON, POLICY)
+REVOKE = RevokeCsn("5100012345", PARTNER, AUTODESK, "not paid", AUTODESK, LATER)
+REVOKED = CsnRevoked(csn="5100012345", organisation_id=PARTNER, publisher=AUTODESK, reason="not paid", said_at=LATER)
+
+
+def standing(*given: Event) -> Standing:
+    return reduce(evolve, given, INITIAL)
+
+
+def when(command: Command, *, given: tuple[Event, ...] = ()) -> Decision[Event]:
+    return decide(command, standing(*given))
+
+
+def test_an_issued_number_opens_specialised_plans() -> None:
+    assert not opens(standing(), VAULT)
+    assert when(RECORD) == (CSN,)
+    assert opens(standing(CSN), VAULT)
+
+
+def test_open_plans_need_no_number() -> None:
+    assert opens(standing(), AUTOCAD)
+
+
+def test_a_revoked_number_opens_nothing_and_justifies_the_refusal() -> None:
+    assert when(REVOKE, given=(CSN,)) == (REVOKED,)
+    after = standing(CSN, REVOKED.recorded("csn-revoked-1"))
+    assert not opens(after, VAULT)
+    assert (
+        "5100012345 was revoked" in refused(needs_csn(after, VAULT), "specialised-needs-csn", ["csn-revoked-1"]).reason
+    )
+
+
+def test_a_repeated_word_does_no_harm() -> None:
+    assert when(RECORD, given=(CSN,)) == ()
+    assert when(REVOKE, given=(CSN, REVOKED)) == ()
+
+
+def test_a_number_said_again_later_is_recorded_so_that_an_older_revocation_comes_too_late() -> None:
+    again = when(replace(RECORD, said_at=LATER + timedelta(hours=1)), given=(CSN,))
+    assert isinstance(again, tuple)
+    assert len(again) == 1
+    assert when(REVOKE, given=(CSN, *again)) == ()
+
+
+def test_an_issue_that_arrives_after_its_revocation_changes_nothing() -> None:
+    assert when(REVOKE) == (REVOKED,)
+    assert when(RECORD, given=(REVOKED,)) == ()
+
+
+def test_a_revocation_older_than_the_issue_changes_nothing() -> None:
+    assert when(replace(REVOKE, said_at=EARLIER), given=(CSN,)) == ()
+
+
+def test_at_the_same_time_the_revocation_wins_whatever_arrives_first() -> None:
+    at_once = replace(REVOKE, said_at=NOON)
+    revoked = REVOKED.model_copy(update={"said_at": NOON})
+    assert when(at_once, given=(CSN,)) == (revoked,)
+    assert when(RECORD, given=(revoked,)) == ()
+
+
+def test_a_number_can_be_given_back() -> None:
+    again = LATER + timedelta(days=1)
+    issued = when(replace(RECORD, said_at=again), given=(CSN, REVOKED))
+    assert issued == (CsnIssued(csn="5100012345", organisation_id=PARTNER, publisher=AUTODESK, said_at=again),)
+    assert valid_csn(standing(CSN, REVOKED, *issued), AUTODESK) == issued[0]
+
+
+def test_of_two_numbers_the_later_counts_and_the_other_remains_when_it_is_revoked() -> None:
+    second = CsnIssued(csn="5100099999", organisation_id=PARTNER, publisher=AUTODESK, said_at=LATER)
+    assert valid_csn(standing(CSN, second), AUTODESK) == second
+    gone = CsnRevoked(csn="5100099999", organisation_id=PARTNER, publisher=AUTODESK, said_at=LATER)
+    assert valid_csn(standing(CSN, second, gone), AUTODESK) == CSN
+
+
+def test_a_number_counts_with_its_own_publisher_only() -> None:
+    assert valid_csn(standing(CSN), "acme") is None
+
+
+def test_a_number_must_read_as_the_policy_says() -> None:
+    refused(when(replace(RECORD, csn="51-0001234")), "malformed-csn")
+    refused(when(replace(RECORD, csn="5100012345\n")), "malformed-csn")
+
+
+def test_a_publisher_issues_and_revokes_its_own_numbers_only() -> None:
+    refused(when(replace(RECORD, said_by="acme")), "foreign-publisher")
+    refused(when(replace(REVOKE, said_by=""), given=(CSN,)), "foreign-publisher")
