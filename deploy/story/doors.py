@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from secrets import token_hex
 from typing import Any, Final, TypeVar
 
 import httpx
@@ -65,14 +66,23 @@ class Doors:
     async def call(
         self, service: str, method: str, path: str, who: Person | None = None, body: Any = None
     ) -> httpx.Response:
-        headers = {"X-Correlation-ID": self.run}
+        """The answer to one request. Where none comes, or 503, it is sent again under the same Idempotency-Key, as any
+        client should: a command whose answer was lost is not done twice."""
+        headers = {"X-Correlation-ID": self.run, "Idempotency-Key": token_hex(16)}
         if who is not None:
             headers["Authorization"] = f"Bearer {who.token}"
-        try:
-            return await self.http[service].request(method, path, json=body, headers=headers)
-        except httpx.TransportError as error:
-            base = self.http[service].base_url
-            raise Wrong(f"{service} does not answer at {base}: {error!r}. Is the system up? (make up)") from error
+        deadline = asyncio.get_running_loop().time() + PATIENCE_S
+        while True:
+            try:
+                answer = await self.http[service].request(method, path, json=body, headers=headers)
+            except httpx.TransportError as error:
+                if asyncio.get_running_loop().time() > deadline:
+                    base = self.http[service].base_url
+                    raise Wrong(f"{service} does not answer at {base}: {error!r}") from error
+            else:
+                if answer.status_code != 503 or asyncio.get_running_loop().time() > deadline:
+                    return answer
+            await asyncio.sleep(0.25)
 
     async def ok(self, service: str, method: str, path: str, who: Person | None = None, body: Any = None) -> Json:
         """The answer of a call that has to be accepted."""
@@ -142,6 +152,8 @@ async def open_doors(run: str) -> AsyncIterator[Doors]:
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
     consumer = AIOKafkaConsumer(*TOPICS, bootstrap_servers=bootstrap, enable_auto_commit=False)
     try:
+        for name, client in http.items():
+            await _answers(name, client)
         await producer.start()
         await consumer.start()
         await _from_now_on(consumer)
@@ -154,6 +166,13 @@ async def open_doors(run: str) -> AsyncIterator[Doors]:
             await consumer.stop()
         for client in http.values():
             await client.aclose()
+
+
+async def _answers(name: str, client: httpx.AsyncClient) -> None:
+    try:
+        await client.get("/health")
+    except httpx.TransportError as error:
+        raise Wrong(f"{name} does not answer at {client.base_url}. Is the system up? (make up)") from error
 
 
 async def _from_now_on(consumer: AIOKafkaConsumer) -> None:

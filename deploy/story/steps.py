@@ -177,8 +177,8 @@ async def _wizard(s: Story, lines: str) -> None:
 
 async def _checkout(s: Story, cart: str) -> None:
     async def shown() -> Json | None:
-        found = await s.doors.ok("marketplace", "GET", f"/carts/{cart}", s.clerk)
-        return found if len(found["lines"]) == 2 else None
+        answer = await s.doors.call("marketplace", "GET", f"/carts/{cart}", s.clerk)
+        return answer.json() if answer.status_code == 200 and len(answer.json()["lines"]) == 2 else None
 
     order = await eventually(shown, "the cart shows two lines")
     s.say(f"before ordering, the whole order is shown: {len(order['lines'])} lines, {money(order['total'])}")

@@ -6,6 +6,7 @@ id gets its first answer again; a refusal keeps its reason and its evidence.
 
 import asyncio
 import json
+import random
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ S = TypeVar("S")
 C = TypeVar("C")
 E = TypeVar("E", bound=Event)
 
-TRIES: Final = 20
+TRIES: Final = 100
 EVENT_BYTES: Final = 256 * 1024
 CACHED_STREAMS: Final = 20_000
 
@@ -159,7 +160,7 @@ class Log:
                     return _answer(stream_id, after.head.version, decision, recorded, position)
                 case Moved():
                     await self._catch_up(stream, stream_id, current)
-                    await asyncio.sleep(0.001 * attempt)
+                    await asyncio.sleep(random.uniform(0, min(0.001 * attempt, 0.02)))  # noqa: S311  # no secret
                 case Taken(name):
                     taken = name
                 case Repeated() as first:

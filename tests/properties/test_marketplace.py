@@ -252,8 +252,11 @@ def _a_subscriptions_invariants(state: subscription.State, _command: subscriptio
 
 
 @given(_orders, _beginnings, st.lists(_subscription_commands, min_size=3, max_size=25))
-def test_subscription_decisions_survive_a_retry_and_off_is_final(order: CartCheckedOut, commands: list[Any]) -> None:
-    history = live(subscription.SUBSCRIPTION, [*subscription.orders(order), *commands], _a_subscriptions_invariants)
+def test_subscription_decisions_survive_a_retry_and_off_is_final(
+    order: CartCheckedOut, beginning: list[Any], rest: list[Any]
+) -> None:
+    commands = [*subscription.orders(order), *beginning, *rest]
+    history = live(subscription.SUBSCRIPTION, commands, _a_subscriptions_invariants)
     kinds = [event.type() for event in history]
     assert kinds.count("SubscriptionConfirmed") <= 1
     assert kinds.count("AutoRenewDisabled") <= 1

@@ -1,0 +1,123 @@
+"""What the oracle looks at: a service's store, its topic, its consumers' notes. Read once, whole."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import asyncpg
+from aiokafka import AIOKafkaConsumer
+
+from shared.events.envelope import Envelope, Headers, source_of
+from shared.events.registry import topic_of
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    of: Envelope
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A record of a topic, as it lies there."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    headers: Headers
+    value: bytes | None
+
+
+@dataclass(slots=True)
+class Evidence:
+    """One service's."""
+
+    service: str
+    events: list[Stored] = field(default_factory=list)
+    position: int = 0
+    chain: bytes = b""
+    batches: list[tuple[int, bytes]] = field(default_factory=list)
+    relayed: int = 0
+    topic: list[Published] = field(default_factory=list)
+    seen: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Per consumer of any service and stream of this one: the version that it has dealt with."""
+    parked: list[tuple[str, str, int, str]] = field(default_factory=list)
+    """Consumer, topic, offset, reason; of this service's own consumers."""
+
+
+async def gather(dsns: dict[str, str], bootstrap: str) -> dict[str, Evidence]:
+    """All services' evidence. The system should be at rest: nothing on its way between stores and topics."""
+    found = {service: Evidence(service) for service in dsns}
+    for service, dsn in dsns.items():
+        await _read_store(found[service], dsn)
+    for service, dsn in dsns.items():
+        await _read_notes(found, service, dsn)
+    for evidence in found.values():
+        evidence.topic = await read_topic(topic_of(evidence.service), bootstrap)
+    return found
+
+
+async def _read_store(evidence: Evidence, dsn: str) -> None:
+    db = await asyncpg.connect(dsn)
+    try:
+        async with db.transaction(isolation="repeatable_read", readonly=True):
+            rows = await db.fetch("select *, data::text as bytes from log.events order by position")
+            head = await db.fetchrow("select position, chain from log.head")
+            batches = await db.fetch("select last_position, chain from log.batches order by last_position")
+            relayed = await db.fetchval("select coalesce(max(position), 0) from log.leases where name like 'relay:%'")
+            parked = await db.fetch('select consumer, topic, "offset", reason from log.parked order by topic, "offset"')
+    finally:
+        await db.close()
+    source = source_of(evidence.service)
+    evidence.events = [
+        Stored(
+            Envelope(
+                str(r["id"]), source, r["type"], r["stream"], r["time"], r["schema"], r["version"], r["position"],
+                r["correlation_id"], r["causation_id"], r["actor"], r["tenant"], r["traceparent"], r["prevhash"],
+                r["hash"],
+            ),
+            r["bytes"].encode(),
+        )
+        for r in rows
+    ]  # fmt: skip
+    assert head is not None
+    evidence.position, evidence.chain = head["position"], head["chain"]
+    evidence.batches = [(row["last_position"], row["chain"]) for row in batches]
+    evidence.relayed = relayed
+    evidence.parked = [(row["consumer"], row["topic"], row["offset"], row["reason"]) for row in parked]
+
+
+async def _read_notes(found: dict[str, Evidence], service: str, dsn: str) -> None:
+    """A consumer's notes stand in the consumer's database; they belong to the evidence of the stream's service."""
+    owner = {event.of.stream: e.service for e in found.values() for event in e.events}
+    db = await asyncpg.connect(dsn)
+    try:
+        for row in await db.fetch("select consumer, stream, version from log.seen"):
+            of = owner.get(row["stream"], service)
+            found[of].seen[row["consumer"], row["stream"]] = row["version"]
+    finally:
+        await db.close()
+
+
+async def read_topic(topic: str, bootstrap: str) -> list[Published]:
+    """Every record of the topic, within a partition in its order."""
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+    await consumer.start()
+    records: list[Published] = []
+    try:
+        ends = await consumer.end_offsets(list(consumer.assignment()))
+        for partition in ends:
+            consumer.seek(partition, 0)
+        while [p for p, end in ends.items() if await consumer.position(p) < end]:
+            for batch in (await consumer.getmany(timeout_ms=200)).values():
+                records += [Published(r.partition, r.offset, r.key, list(r.headers), r.value) for r in batch]
+    finally:
+        await consumer.stop()
+    return records
+
+
+def streams_of(events: Sequence[Stored]) -> dict[str, list[Stored]]:
+    """A store's events by stream, in the store's order."""
+    streams: dict[str, list[Stored]] = {}
+    for event in events:
+        streams.setdefault(event.of.stream, []).append(event)
+    return streams

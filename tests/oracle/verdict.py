@@ -1,0 +1,93 @@
+"""The oracle's judgement: every fault found, each in a sentence that names the place. Pure."""
+
+from collections.abc import Iterator
+from hashlib import sha256
+
+from shared.events.envelope import GENESIS, Unreadable, chained, from_headers
+from tests.oracle.evidence import Evidence, streams_of
+
+
+def faults(evidence: Evidence) -> list[str]:
+    """All that is wrong with one service's evidence; empty when nothing is lost, doubled, reordered or altered."""
+    return [*_store(evidence), *_chains(evidence), *_head(evidence), *_topic(evidence), *_consumers(evidence)]
+
+
+def _store(evidence: Evidence) -> Iterator[str]:
+    """Positions are dense from 1, versions of each stream too, ids are unique."""
+    for expected, event in enumerate(evidence.events, start=1):
+        if event.of.position != expected:
+            yield f"{evidence.service}: position {event.of.position} stands where {expected} should"
+            break
+    ids = [event.of.id for event in evidence.events]
+    for twice in sorted({i for i in ids if ids.count(i) > 1} if len(ids) != len(set(ids)) else ()):
+        yield f"{evidence.service}: event {twice} is stored twice"
+    for stream, events in streams_of(evidence.events).items():
+        versions = [event.of.version for event in events]
+        if versions != list(range(1, len(events) + 1)):
+            yield f"{evidence.service}: {stream} has the versions {versions}"
+
+
+def _chains(evidence: Evidence) -> Iterator[str]:
+    """Each stream's hashes continue one another over the very bytes."""
+    for stream, events in streams_of(evidence.events).items():
+        before = GENESIS
+        for event in events:
+            if event.of.prevhash != before:
+                yield f"{evidence.service}: {stream} version {event.of.version} does not continue the one before it"
+            if chained(event.of.prevhash, event.of, event.data) != event.of.hash:
+                yield f"{evidence.service}: {stream} version {event.of.version} was altered"
+            before = event.of.hash
+
+
+def _head(evidence: Evidence) -> Iterator[str]:
+    """The head and its chain over the batches cover every event: a cut tail shows here."""
+    if evidence.position != len(evidence.events):
+        yield f"{evidence.service}: the head is at {evidence.position}, the store has {len(evidence.events)} events"
+    chain, done = GENESIS, 0
+    for last, expected in evidence.batches:
+        chain = sha256(chain + b"".join(event.of.hash for event in evidence.events[done:last])).digest()
+        if chain != expected:
+            yield f"{evidence.service}: the batch that ends at position {last} was altered"
+            return
+        done = last
+    if done != evidence.position or (evidence.batches and chain != evidence.chain):
+        yield f"{evidence.service}: the last batch ends at {done}, the head is at {evidence.position}"
+
+
+def _topic(evidence: Evidence) -> Iterator[str]:
+    """Everything relayed is in the topic, byte for byte; what repeats is identical; first occurrences are in order."""
+    stored = {event.of.id: event for event in evidence.events}
+    last: dict[str, int] = {}
+    found: set[str] = set()
+    for record in evidence.topic:
+        place = f"{evidence.service}: the topic's partition {record.partition}, offset {record.offset}"
+        try:
+            of = from_headers(record.headers, record.key)
+        except Unreadable as why:
+            yield f"{place}: {why}"
+            continue
+        event = stored.get(of.id)
+        if event is None:
+            yield f"{place}: event {of.id} is not in the store"
+            continue
+        if of != event.of or record.value != event.data or record.key != event.of.stream.encode():
+            yield f"{place}: {of.stream} version {of.version} differs from the store"
+        if of.id not in found:
+            if of.version != last.get(of.stream, 0) + 1:
+                yield f"{place}: {of.stream} version {of.version} came after {last.get(of.stream, 0)}"
+            last[of.stream] = of.version or 0
+        found.add(of.id)
+    for event in evidence.events:
+        if (event.of.position or 0) <= evidence.relayed and event.of.id not in found:
+            yield f"{evidence.service}: {event.of.stream} version {event.of.version} was relayed but isn't in the topic"
+
+
+def _consumers(evidence: Evidence) -> Iterator[str]:
+    """A consumer at rest has dealt with every version of every stream that it has begun, and with none beyond."""
+    versions = {stream: len(events) for stream, events in streams_of(evidence.events).items()}
+    begun = {consumer for consumer, _ in evidence.seen}
+    for consumer in sorted(begun):
+        for stream, version in versions.items():
+            noted = evidence.seen.get((consumer, stream), 0)
+            if noted != version:
+                yield f"{consumer}: {stream} is at version {version}, but it has dealt with {noted}"
