@@ -9,13 +9,13 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import asyncpg
 import structlog
 from aiokafka.errors import KafkaError
 
-from shared.eventlog.log import Log, Meta, Refused
+from shared.eventlog.log import Answer, Log, Meta, Refused
 from shared.eventlog.plan import Left, Partition, Plan, Received, Standing, headers_json, park, plan
 from shared.eventlog.postgres import TRANSIENT
 from shared.eventlog.projection import Connection, Projection, Reach, Reactions
@@ -153,11 +153,12 @@ class Consumer:
                 of.traceparent,
             )  # fmt: skip
             answer = await self._commands.execute(do.stream, do.key, do.command, meta)
-            if isinstance(answer, Refused) and not answer.repeated:
-                log.info(
-                    "reaction refused", consumer=self.name, event_id=of.id, event_type=of.type, stream=answer.stream,
-                    rule=answer.rule, reason=answer.reason,
-                )  # fmt: skip
+            if answer.repeated:
+                continue
+            log.info(
+                "reaction", consumer=self.name, event_type=of.type, event_id=of.id, correlation_id=meta.correlation_id,
+                stream=answer.stream, **_outcome(answer),
+            )  # fmt: skip
 
     def _tell(self, left: Left) -> None:
         raw, of = left.record.raw, left.record.of
@@ -168,6 +169,12 @@ class Consumer:
             partition=raw.partition, offset=raw.offset, stream=of and of.stream, event_id=of and of.id,
             holds_stream=left.holds_stream,
         )  # fmt: skip
+
+
+def _outcome(answer: Answer) -> dict[str, Any]:
+    if isinstance(answer, Refused):
+        return {"rule": answer.rule, "reason": answer.reason}
+    return {"events": [event.id for event in answer.events]}
 
 
 _PASSING_IN_A_FOLD: Final = tuple(fault for fault in PASSING if fault is not asyncpg.InterfaceError)

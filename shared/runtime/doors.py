@@ -166,7 +166,17 @@ async def _pass(door: Door, request: Request) -> Response:
         command_id, actor.account_id or target.key, call.now, request.state.correlation_id, command_id,
         request.state.traceparent, fingerprint,
     )  # fmt: skip
-    return _answer(await parts.log.execute(door.stream, target.key, command, meta), dry_run=False)
+    answer = await parts.log.execute(door.stream, target.key, command, meta)
+    request.state.noted = _noted(door, answer)
+    return _answer(answer, dry_run=False)
+
+
+def _noted(door: Door, answer: Answer) -> dict[str, Any]:
+    """What the request's log line says about its command."""
+    noted: dict[str, Any] = {"command": door.command.__name__, "stream": answer.stream, "repeated": answer.repeated}
+    if isinstance(answer, Accepted):
+        return noted | {"events": [event.id for event in answer.events]}
+    return noted | {"rule": answer.rule}
 
 
 def _parsed(form: type[BaseModel], raw: bytes, content_type: str) -> BaseModel:

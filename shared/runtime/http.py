@@ -225,7 +225,8 @@ class _Requests:
         self.parts.metrics.requested(scope["method"], route, status, seconds)
         if route in ("/health", "/ready", "/metrics"):
             return
-        log.info("request", method=scope["method"], route=route, status=status, duration_ms=round(seconds * 1000, 1))
+        log.info("request", method=scope["method"], route=route, status=status, duration_ms=round(seconds * 1000, 1),
+                 **scope["state"].get("noted", {}))  # fmt: skip
 
 
 def _too_large() -> Problem:
