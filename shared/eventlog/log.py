@@ -16,10 +16,10 @@ from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import uuid_utils
 
-from shared.eventlog.decision import Rejected, Stream
+from shared.eventlog.decision import NO_CLAIMS, Rejected, Stream
 from shared.eventlog.store import Conflict, Head, Moved, Outcome, Repeated, Store, Taken, Write, Written
 from shared.events.base import Event
-from shared.events.envelope import Envelope, StoredEvent, chained, checked_name, source_of
+from shared.events.envelope import Envelope, StoredEvent, checked_name, digest, source_of
 from shared.events.upcasts import decode
 
 S = TypeVar("S")
@@ -148,7 +148,7 @@ class Log:
             current = self._cache.get(stream_id) or await self._load(stream, stream_id)
             decision = stream.decide(command, current.state) if taken is None else stream.claimed(taken)
             taken = None
-            write, after, recorded = self._write(stream, stream_id, current, decision, meta)
+            write, after = self._write(stream, stream_id, current, decision, meta)
             try:
                 outcome: Outcome = await self.store.append(write)
             except BaseException:
@@ -157,7 +157,7 @@ class Log:
             match outcome:
                 case Written(position):
                     self._keep(stream_id, after)
-                    return _answer(stream_id, after.head.version, decision, recorded, position)
+                    return _answer(write, decision, position)
                 case Moved():
                     await self._catch_up(stream, stream_id, current)
                     await asyncio.sleep(random.uniform(0, min(0.001 * attempt, 0.02)))  # noqa: S311  # no secret
@@ -174,7 +174,7 @@ class Log:
         current = await self._fresh(stream, stream_id)
         decision = stream.decide(command, current.state)
         if isinstance(decision, Rejected):
-            return _answer(stream_id, current.head.version, decision, (), 0)
+            return _refused(stream_id, decision)
         first = current.head.version + 1
         events = tuple(Recorded("", first + n, 0, event) for n, event in enumerate(decision))
         return Accepted(stream_id, current.head.version + len(events), events)
@@ -217,40 +217,43 @@ class Log:
         current: _Current[S],
         decision: Sequence[E] | Rejected,
         meta: Meta,
-    ) -> tuple[Write, _Current[S], tuple[Recorded, ...]]:
-        """The write of a decision, and the stream's state and events once it is committed."""
-        print_ = sha256(meta.fingerprint.encode()).digest() if meta.fingerprint else b""
-        write = Write(meta.command_id, print_, stream_id, current.head, meta.now)
+    ) -> tuple[Write, _Current[S]]:
+        """The write of a decision, and where the stream stands once it is committed."""
+        fingerprint = sha256(meta.fingerprint.encode()).digest() if meta.fingerprint else b""
+        write = Write(meta.command_id, fingerprint, stream_id, current.head, meta.now)
         if isinstance(decision, Rejected):
             write.refusal = _refusal_json(decision)
-            return write, current, ()
+            return write, current
         state, head, tenant = current.state, current.head, current.tenant
-        events, recorded = [], []
+        events: list[StoredEvent] = []
         take: list[str] = []
         release: list[str] = []
         for event in decision:
             tenant = tenant or checked_name(stream.tenant(event), "a tenant")
             claims = stream.claims(state, event)
-            take += claims.take
-            release += claims.release
+            if claims is not NO_CLAIMS:
+                take += claims.take
+                release += claims.release
             stored = self._next(stream_id, head, event, tenant, meta)
-            event.recorded(stored.of.id)
-            state = stream.evolve(state, event)
+            state = stream.evolve(state, event.recorded(stored.of.id))
             head = Head(head.version + 1, stored.of.hash)
             events.append(stored)
-            recorded.append(Recorded(stored.of.id, head.version, 0, event))
         write.events, write.take, write.release = events, take, [key for key in release if key not in take]
-        return write, _Current(state, head, tenant), tuple(recorded)
+        return write, _Current(state, head, tenant)
 
     def _next(self, stream_id: str, head: Head, event: Event, tenant: str, meta: Meta) -> StoredEvent:
-        data = event.data()
+        data, id_, type_, version = event.data(), self._new_id(), event.type(), head.version + 1
         if len(data) > EVENT_BYTES:
-            raise ValueError(f"{event.type()} of {len(data)} bytes; an event has at most {EVENT_BYTES}")
-        unhashed = Envelope(
-            self._new_id(), self._source, event.type(), stream_id, meta.now, event.SCHEMA, head.version + 1, None,
-            meta.correlation_id, meta.causation_id, meta.actor, tenant, meta.traceparent, head.hash,
+            raise ValueError(f"{type_} of {len(data)} bytes; an event has at most {EVENT_BYTES}")
+        hash_ = digest(
+            head.hash, id_, self._source, type_, stream_id, version, meta.now, event.SCHEMA, meta.correlation_id,
+            meta.causation_id, meta.actor, tenant, meta.traceparent, data,
         )  # fmt: skip
-        return StoredEvent(unhashed._replace(hash=chained(head.hash, unhashed, data)), data)
+        of = Envelope(
+            id_, self._source, type_, stream_id, meta.now, event.SCHEMA, version, None, meta.correlation_id,
+            meta.causation_id, meta.actor, tenant, meta.traceparent, head.hash, hash_,
+        )  # fmt: skip
+        return StoredEvent(of, data)
 
     async def _first_answer(self, first: Repeated, write: Write) -> Answer:
         if first.fingerprint != write.fingerprint or first.stream != write.stream:
@@ -273,15 +276,20 @@ def _refusal_json(refusal: Rejected) -> str:
     return json.dumps({"rule": refusal.rule, "reason": refusal.reason, "remedy": refusal.remedy, "because": because})
 
 
-def _answer(
-    stream_id: str, version: int, decision: Sequence[Event] | Rejected, recorded: tuple[Recorded, ...], last: int
-) -> Answer:
+def _refused(stream_id: str, refusal: Rejected) -> Refused:
+    because = tuple(event.ref for event in refusal.because)
+    return Refused(stream_id, refusal.rule, refusal.reason, refusal.remedy, because)
+
+
+def _answer(write: Write, decision: Sequence[Event] | Rejected, last: int) -> Answer:
+    """The answer to a write that is committed, with `last` as its last position."""
     if isinstance(decision, Rejected):
-        because = tuple(event.ref for event in decision.because)
-        return Refused(stream_id, decision.rule, decision.reason, decision.remedy, because)
-    first = last - len(recorded) + 1
-    placed = tuple(Recorded(r.id, r.version, first + n, r.event) for n, r in enumerate(recorded))
-    return Accepted(stream_id, version, placed)
+        return _refused(write.stream, decision)
+    version, position = write.expected.version, last - len(decision)
+    events = tuple(
+        Recorded(event.ref, version + n, position + n, event) for n, event in enumerate(decision, start=1)
+    )  # fmt: skip
+    return Accepted(write.stream, version + len(decision), events)
 
 
 def utc_now() -> datetime:

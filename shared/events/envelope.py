@@ -6,7 +6,7 @@ restore a store from its topic.
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -18,7 +18,7 @@ GENESIS: Final = bytes(32)
 CONTENT_TYPE: Final = b"application/json"
 _SCHEMA_URN: Final = re.compile(r"^urn:tenure:events:([A-Za-z0-9]+):([1-9][0-9]{0,5})$")
 _NAME: Final = re.compile(r"^[!-~][ -~]{0,499}$")
-"""What an attribute that we put into a hash may look like: printable ASCII, no line break."""
+"""What an attribute may look like: printable ASCII. It may end up in a hash, where a line break ends a field."""
 
 
 class Unreadable(ValueError):
@@ -76,16 +76,30 @@ def checked_name(value: str, what: str) -> str:
 
 def stamp(time: datetime) -> str:
     """RFC 3339 in UTC with microseconds: the one way a time is written into headers and hashes."""
-    return time.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    text = time.isoformat(timespec="microseconds")
+    if not text.endswith("+00:00"):
+        text = time.astimezone(UTC).isoformat(timespec="microseconds")
+    return f"{text[:-6]}Z"
 
 
-def chained(prevhash: bytes, e: Envelope, data: bytes) -> bytes:
-    """SHA-256 over the previous hash and the event's fields. Position is left out: it is given at commit."""
+def digest(
+    prevhash: bytes, id_: str, source: str, type_: str, stream: str, version: int | None, time: datetime, schema: int,
+    correlation_id: str, causation_id: str, actor: str, tenant: str, traceparent: str, data: bytes,
+) -> bytes:  # fmt: skip
+    """SHA-256 over the previous hash and an event's fields. Position is left out: it is given at commit."""
     fields = (
-        e.id, e.source, e.type, e.stream, str(e.version), stamp(e.time), str(e.schema), e.correlation_id,
-        e.causation_id, e.actor, e.tenant, e.traceparent, "",
+        f"{id_}\n{source}\n{type_}\n{stream}\n{version}\n{stamp(time)}\n{schema}\n{correlation_id}\n{causation_id}\n"
+        f"{actor}\n{tenant}\n{traceparent}\n"
+    )
+    return sha256(prevhash + fields.encode() + data).digest()
+
+
+def chained(e: Envelope, data: bytes) -> bytes:
+    """The hash that the event should have, continuing the previous one that it names."""
+    return digest(
+        e.prevhash, e.id, e.source, e.type, e.stream, e.version, e.time, e.schema, e.correlation_id, e.causation_id,
+        e.actor, e.tenant, e.traceparent, data,
     )  # fmt: skip
-    return sha256(prevhash + "\n".join(fields).encode() + data).digest()
 
 
 def to_headers(e: Envelope) -> Headers:
@@ -131,6 +145,8 @@ def _texts(headers: Sequence[tuple[str, bytes | None]]) -> Mapping[str, str]:
             text = value.decode()
         except UnicodeDecodeError:
             raise Unreadable(f"header {name} is not UTF-8") from None
+        if not _NAME.match(text):
+            raise Unreadable(f"header {name} is empty, longer than 500 characters, or not printable ASCII")
         if name in texts and texts[name] != text:
             raise Unreadable(f"header {name} stands there twice")
         texts[name] = text

@@ -30,7 +30,7 @@ def clean(streams: int = 4, length: int = 6) -> Evidence:
                 f"{stream}/{version}", source_of("entitlements"), event.type(), stream, NEW_YEAR, 1, version, position,
                 "c", "d", "a", "t", "", heads[stream],
             )  # fmt: skip
-            of = of._replace(hash=chained(heads[stream], of, data))
+            of = of._replace(hash=chained(of, data))
             heads[stream] = of.hash
             evidence.events.append(Stored(of, data))
             chain = sha256(chain + of.hash).digest()

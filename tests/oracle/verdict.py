@@ -34,7 +34,7 @@ def _chains(evidence: Evidence) -> Iterator[str]:
         for event in events:
             if event.of.prevhash != before:
                 yield f"{evidence.service}: {stream} version {event.of.version} does not continue the one before it"
-            if chained(event.of.prevhash, event.of, event.data) != event.of.hash:
+            if chained(event.of, event.data) != event.of.hash:
                 yield f"{evidence.service}: {stream} version {event.of.version} was altered"
             before = event.of.hash
 
