@@ -4,6 +4,9 @@ VENV := .local/venv/bin/python
 TOOLS := .local/venv/bin
 
 export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.local/cache/hypothesis
+# Bytecode is kept, so that a second start is quick, and kept in here.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.local/cache/bytecode
+unexport PYTHONDONTWRITEBYTECODE
 
 # Without a terminal (CI, scripts) `up` returns when the system is ready; DETACH=1 and DETACH=0 say which.
 DETACH ?= $(shell test -t 0 && echo 0 || echo 1)
