@@ -3,7 +3,9 @@
 import asyncio
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -28,7 +30,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Postgre
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Kafka]:
     with parts.kafka(tmp_path_factory.mktemp("shared") / "kafka") as server:
-        asyncio.run(topics.ensure(server.bootstrap))
+        _in_a_loop(topics.ensure(server.bootstrap))
         yield server
 
 
@@ -36,5 +38,11 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Kafka]:
 def database(postgres: parts.Postgres) -> str:
     """The URL of a database of the test's own, with entitlements' tables."""
     dsn = f"{postgres.url}/test_{os.getpid()}_{next(_numbers)}"
-    asyncio.run(migrate(dsn, "entitlements"))
+    _in_a_loop(migrate(dsn, "entitlements"))
     return dsn
+
+
+def _in_a_loop(work: Coroutine[Any, Any, Any]) -> None:
+    """Runs it in a thread's own loop: the fixture may be asked for inside a test's."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()
