@@ -1,0 +1,163 @@
+"""A consumer over a real database: effects and checkpoint together, poison aside, zombies without effect."""
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+
+from shared.eventlog.consumer import Consumer, Fault
+from shared.eventlog.log import Log, utc_now
+from shared.eventlog.plan import Raw, receive
+from shared.eventlog.postgres import PostgresStore
+from shared.eventlog.projection import Do, Projection, Reach, Reactions
+from shared.events import SeatUnassigned
+from shared.events.envelope import Envelope
+from shared.events.registry import ENTITLEMENTS
+from tests.engine.examples import COUNTER, Count
+from tests.engine.test_consumer_plan import TYPES, topic
+
+pytestmark = pytest.mark.system
+
+
+class Bench:
+    """A table, a projection over it that can be made to fail, and the consumer of it."""
+
+    def __init__(self, pool: Any, log: Log) -> None:
+        self.pool, self.log = pool, log
+        self.fails: dict[tuple[str, int], Exception] = {}
+        self.projection = Projection("table", topics=(ENTITLEMENTS,))
+
+        @self.projection.on(SeatUnassigned)
+        async def _(tx: Any, _event: SeatUnassigned, of: Envelope) -> None:
+            await tx.execute("insert into applied values ($1, $2)", of.stream, of.version)
+            if failure := self.fails.get((of.stream, of.version or 0)):
+                raise failure
+
+    def consumer(self, what: Projection | Reactions | None = None) -> Consumer:
+        return Consumer("test", what or self.projection, self.pool, self.log, utc_now)
+
+    async def consume(self, raws: list[Raw], consumer: Consumer | None = None) -> None:
+        await (consumer or self.consumer()).consume([receive(raw, TYPES) for raw in raws])
+
+    async def applied(self) -> list[tuple[str, int]]:
+        rows = await self.pool.fetch("select stream, version from applied order by stream, version")
+        return [(row["stream"], row["version"]) for row in rows]
+
+    async def offset(self) -> int:
+        return int(await self.pool.fetchval("""select "offset" from log.checkpoints where consumer = 'test.table'"""))
+
+    async def parked(self) -> list[asyncpg.Record]:
+        rows: list[asyncpg.Record] = await self.pool.fetch('select * from log.parked order by "offset"')
+        return rows
+
+
+@pytest.fixture
+async def bench(database: str) -> AsyncIterator[Bench]:
+    store = await PostgresStore(database, "entitlements").open()
+    pool = await asyncpg.create_pool(database, min_size=1, max_size=4)
+    await pool.execute("create table applied (stream text, version int, primary key (stream, version))")
+    made = Bench(pool, Log(store, "entitlements"))
+    await made.consumer().assigned([(ENTITLEMENTS, 0)])
+    yield made
+    await store.close()
+    await pool.close()
+
+
+async def test_a_batch_is_applied_with_its_checkpoint_and_repeats_do_nothing(bench: Bench) -> None:
+    raws = topic("a", "b", "a")
+    await bench.consume(raws)
+    await bench.consume(raws)
+    await bench.consume(raws[1:])
+    assert await bench.applied() == [("a", 1), ("a", 2), ("b", 1)]
+    assert await bench.offset() == 2
+    assert await bench.consumer().assigned([(ENTITLEMENTS, 0)]) == {(ENTITLEMENTS, 0): 2}
+
+
+async def test_a_passing_fault_leaves_nothing_and_a_later_try_applies_once(bench: Bench) -> None:
+    raws = topic("a", "a", "b")
+    for fault in (asyncpg.DeadlockDetectedError("deadlock"), ConnectionResetError()):
+        bench.fails = {("a", 2): fault}
+        with pytest.raises(Fault):
+            await bench.consume(raws)
+        assert (await bench.applied(), await bench.offset(), await bench.parked()) == ([], -1, [])
+    bench.fails = {}
+    await bench.consume(raws)
+    assert await bench.applied() == [("a", 1), ("a", 2), ("b", 1)]
+
+
+async def test_poison_is_parked_whole_and_stops_its_stream_only(bench: Bench) -> None:
+    raws = topic("a", "a", "b", "a", "b")
+    bench.fails = {("a", 2): ZeroDivisionError("a bug")}
+    await bench.consume(raws)
+    assert await bench.applied() == [("a", 1), ("b", 1), ("b", 2)]
+    assert await bench.offset() == 4
+    failed, behind = await bench.parked()
+    assert (failed["reason"], behind["reason"]) == ("failed", "behind")
+    assert "ZeroDivisionError" in failed["detail"]
+    assert (failed["key"], failed["value"]) == (raws[1].key, raws[1].value)
+    kept = [(name, value and base64.b64decode(value)) for name, value in json.loads(failed["headers"])]
+    assert kept == list(raws[1].headers)
+    later = topic("a", "a", "b", "a", "b", "a", "b")[5:]
+    await bench.consume(later)
+    assert await bench.applied() == [("a", 1), ("b", 1), ("b", 2), ("b", 3)], "the stream waits in later batches, too"
+    assert [row["stream"] for row in await bench.parked()] == ["a", "a", "a"]
+
+
+async def test_a_fold_that_calls_the_driver_wrongly_is_poison_not_a_passing_fault(bench: Bench) -> None:
+    wrong = Projection("table", topics=(ENTITLEMENTS,))
+
+    @wrong.on(SeatUnassigned)
+    async def _(tx: Any, _event: SeatUnassigned, _of: Envelope) -> None:
+        await tx.execute("insert into applied values ($1, $2)", "one argument only")
+
+    await bench.consume(topic("a"), bench.consumer(wrong))
+    assert [row["reason"] for row in await bench.parked()] == ["failed"]
+
+
+async def test_a_zombie_finds_the_checkpoint_moved_and_does_nothing(bench: Bench) -> None:
+    raws = topic("a", "a", "a")
+    zombie, heir = bench.consumer(), bench.consumer()
+    await bench.consume(raws[:1], zombie)
+    await bench.consume(raws, heir)
+    await bench.consume(raws[1:2], zombie)
+    assert await bench.applied() == [("a", 1), ("a", 2), ("a", 3)]
+    assert await bench.offset() == 2
+
+
+async def test_a_reactions_commands_are_done_once(bench: Bench) -> None:
+    reactions = Reactions("reactions", topics=(ENTITLEMENTS,))
+
+    @reactions.on(SeatUnassigned)
+    async def _(_event: SeatUnassigned, of: Envelope, _reach: Reach) -> list[Do]:
+        return [Do(COUNTER, of.stream, Count()), Do(COUNTER, "all", Count())]
+
+    raws = topic("a", "b", "a")
+    consumer = bench.consumer(reactions)
+    await consumer.assigned([(ENTITLEMENTS, 0)])
+    await bench.consume(raws, consumer)
+    await bench.pool.execute("""update log.checkpoints set "offset" = -1""")
+    await bench.pool.execute("delete from log.seen")  # as after a crash between the commands and the checkpoint
+    await bench.consume(raws, consumer)
+    assert (await bench.log.state(COUNTER, "all")).number == 3
+    assert (await bench.log.state(COUNTER, "a")).number == 2
+    stored = await bench.log.store.read(0, 100)
+    assert {e.of.causation_id for e in stored} == {dict(raw.headers)["ce_id"].decode() for raw in raws}  # type: ignore[union-attr]
+
+
+async def test_a_reaction_that_raises_parks_its_event(bench: Bench) -> None:
+    reactions = Reactions("reactions", topics=(ENTITLEMENTS,))
+
+    @reactions.on(SeatUnassigned)
+    async def _(_event: SeatUnassigned, of: Envelope, _reach: Reach) -> list[Do]:
+        if of.stream == "a":
+            raise KeyError("a bug")
+        return [Do(COUNTER, "all", Count())]
+
+    consumer = bench.consumer(reactions)
+    await consumer.assigned([(ENTITLEMENTS, 0)])
+    await bench.consume(topic("a", "b", "a"), consumer)
+    assert (await bench.log.state(COUNTER, "all")).number == 1
+    assert [row["reason"] for row in await bench.parked()] == ["failed", "behind"]

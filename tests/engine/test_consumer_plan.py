@@ -1,0 +1,157 @@
+"""What a consumer does with each record. Pure."""
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.eventlog.plan import Raw, Received, Standing, park, plan, receive
+from shared.eventlog.store import Head
+from shared.events import SeatUnassigned
+from shared.events.envelope import StoredEvent
+from shared.events.registry import ENTITLEMENTS, INBOUND
+from tests.engine.examples import head_of, next_events
+
+TYPES = frozenset({"SeatUnassigned"})
+BODY = SeatUnassigned(subscription_id="s", contract_id="c", seat=1, account_id="a", unassigned_by="b").data()
+
+
+def topic(*streams: str, body: bytes = BODY) -> list[Raw]:
+    """A partition's records: one of each stream named, in this order, offsets from 0."""
+    heads: dict[str, Head] = {}
+    records = []
+    for offset, stream in enumerate(streams):
+        (event,) = next_events(stream, heads.get(stream, Head()), 1, body)
+        heads[stream] = head_of([event])
+        placed = StoredEvent(event.of._replace(position=offset + 1), event.data)
+        records.append(Raw(ENTITLEMENTS, 0, offset, stream.encode(), [*placed.headers()], event.data))
+    return records
+
+
+def without(raw: Raw, name: str) -> Raw:
+    return raw._replace(headers=[(n, v) for n, v in raw.headers if n != name])
+
+
+def received(raws: Sequence[Raw]) -> list[Received]:
+    return [receive(raw, TYPES) for raw in raws]
+
+
+def at(offset: int = -1, **seen: int) -> Standing:
+    return Standing({(ENTITLEMENTS, 0): offset}, dict(seen))
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=30), st.data())
+def test_each_event_once_and_in_order_however_it_is_delivered(names: list[str], data: st.DataObject) -> None:
+    """Batches are cut anywhere and begin again anywhere at or before the checkpoint, as Kafka may."""
+    raws, standing, applied = topic(*names), at(), []
+    while standing.offsets[ENTITLEMENTS, 0] < len(raws) - 1:
+        done = standing.offsets[ENTITLEMENTS, 0]
+        start = data.draw(st.integers(0, done + 1))
+        end = data.draw(st.integers(start + 1, len(raws)))
+        result = plan(received(raws[start:end]), standing)
+        assert not result.left and not result.refetch
+        applied += [r.raw.offset for r in result.apply]
+        standing = at(result.offsets.get((ENTITLEMENTS, 0), done), **{**standing.seen, **result.seen})
+    assert applied == list(range(len(raws)))
+
+
+def test_a_repeat_at_a_later_offset_is_dropped() -> None:
+    (first,) = topic("a")
+    again = first._replace(offset=1)
+    result = plan(received([first, again]), at())
+    assert [r.raw.offset for r in result.apply] == [0]
+    assert (result.repeats, result.offsets) == (1, {(ENTITLEMENTS, 0): 1})
+
+
+def test_a_gap_is_fetched_again_and_nothing_behind_it_is_applied() -> None:
+    records = topic("a", "b", "a", "a", "b")
+    result = plan(received([records[0], records[1], records[3], records[4]]), at())
+    assert [r.raw.offset for r in result.apply] == [0, 1]
+    assert result.offsets == {(ENTITLEMENTS, 0): 1}
+    assert result.refetch == {(ENTITLEMENTS, 0): 2}
+    assert "version 3 came after 1" in result.gaps[0]
+
+
+def test_a_stream_that_begins_in_the_middle_is_a_gap() -> None:
+    result = plan(received(topic("a", "a")[1:]), at(0))
+    assert result.refetch == {(ENTITLEMENTS, 0): 1} and not result.apply
+
+
+def test_a_gap_behind_an_unreadable_record_parks_its_stream_only() -> None:
+    records = topic("a", "b", "a", "b")
+    records[0] = without(records[0], "ce_id")
+    result = plan(received(records), at())
+    assert [r.raw.offset for r in result.apply] == [1, 3]
+    assert [(x.record.raw.offset, x.reason, x.holds_stream) for x in result.left] == [
+        (0, "unreadable", False),
+        (2, "behind", True),
+    ]
+    assert not result.refetch
+
+
+def test_a_held_streams_later_events_wait_and_others_flow() -> None:
+    standing = at()
+    standing.held = {"a"}
+    result = plan(received(topic("a", "b", "a")), standing)
+    assert [r.raw.offset for r in result.apply] == [1]
+    assert [x.reason for x in result.left] == ["behind", "behind"]
+
+
+def test_a_truncated_body_holds_its_stream() -> None:
+    records = topic("a", "a", "b")
+    records[0] = records[0]._replace(value=b'{"subscr')
+    result = plan(received(records), at())
+    assert [(x.record.raw.offset, x.reason) for x in result.left] == [(0, "unreadable"), (1, "behind")]
+    assert [r.raw.offset for r in result.apply] == [2]
+
+
+def test_an_unknown_type_is_left_and_its_stream_flows_on() -> None:
+    records = topic("a", "a")
+    headers = [(n, b"FromTheFuture" if n == "ce_type" else v) for n, v in without(records[0], "ce_dataschema").headers]
+    records[0] = records[0]._replace(headers=headers)
+    result = plan(received(records), at())
+    assert [x.reason for x in result.left] == ["unknown-type"] and not result.left[0].holds_stream
+    assert [r.raw.offset for r in result.apply] == [1]
+    assert result.seen == {"a": 2}
+
+
+def test_a_type_without_a_fold_is_ignored_and_counted() -> None:
+    result = plan([receive(raw, frozenset()) for raw in topic("a", "a")], at())
+    assert not result.apply and not result.left
+    assert result.seen == {"a": 2} and result.offsets == {(ENTITLEMENTS, 0): 1}
+
+
+def test_anothers_partition_is_passed_over() -> None:
+    result = plan(received(topic("a")), Standing({}, {}))
+    assert not result.apply and not result.offsets
+
+
+@pytest.mark.parametrize("name", ["ce_sequence", "ce_source", "ce_time", "ce_type", "ce_specversion"])
+def test_a_record_without_what_ours_have_is_left(name: str) -> None:
+    (raw,) = topic("a")
+    (left,) = plan(received([without(raw, name)]), at()).left
+    assert left.reason == "unreadable" and not left.holds_stream
+
+
+def test_a_failing_event_is_parked_with_the_later_ones_of_its_stream() -> None:
+    result = plan(received(topic("a", "b", "a", "b", "a")), at())
+    failing, *later = result.apply[0:1] + result.apply[1:]
+    rest = park(result, failing, "a bug", later)
+    assert [r.raw.offset for r in rest] == [1, 3]
+    assert [(x.record.raw.offset, x.reason) for x in result.left] == [(0, "failed"), (2, "behind"), (4, "behind")]
+    assert result.seen == {"a": 0, "b": 2}
+
+
+_header = st.tuples(
+    st.sampled_from(["ce_id", "ce_type", "ce_source", "ce_specversion", "ce_time", "ce_sequence", "ce_hash", "x"]),
+    st.one_of(st.none(), st.binary(max_size=30), st.sampled_from([b"1.0", b"SeatUnassigned", b"2026-01-01T00:00:00Z"])),
+)
+
+
+@given(st.lists(_header, max_size=12), st.one_of(st.none(), st.binary(max_size=200)), st.booleans())
+def test_no_bytes_whatever_make_reading_fail(
+    headers: list[tuple[str, bytes | None]], value: bytes | None, foreign: bool
+) -> None:
+    record = receive(Raw(INBOUND if foreign else ENTITLEMENTS, 0, 0, value, headers, value), TYPES)
+    assert record.problem is not None or record.of is not None
