@@ -25,6 +25,10 @@ class Unreadable(ValueError):
     """A record is not an event of this contract. The message says which part is wrong."""
 
 
+class BadName(ValueError):
+    """An id or a name that can't stand in a header and a hash. The message says which."""
+
+
 class Envelope(NamedTuple):
     """Everything about an event but its data. `version` counts in its stream from 1, `position` in its store.
 
@@ -68,9 +72,9 @@ def publisher_of(source: str) -> str:
 
 
 def checked_name(value: str, what: str) -> str:
-    """`value`, if it can stand in a header and a hash. Raises ValueError."""
+    """`value`, if it can stand in a header and a hash. Raises BadName."""
     if value and not _NAME.match(value):
-        raise ValueError(f"{what} must be printable ASCII of at most 500 characters, not {value[:60]!r}")
+        raise BadName(f"{what} must be printable ASCII of at most 500 characters, not {value[:60]!r}")
     return value
 
 

@@ -8,6 +8,10 @@ import structlog
 from structlog.typing import Processor
 
 _QUIET: Final = {"aiokafka": "ERROR", "faststream": "WARNING", "alembic": "WARNING", "httpx": "WARNING"}
+# Without local variables: they hold passwords and tokens.
+_TRACES: Final = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
 _QUIET_DETAILS: Final = ("aiokafka.consumer.group_coordinator", "aiokafka.conn", "aiokafka.cluster")
 
 
@@ -22,9 +26,10 @@ def configure(service: str, form: Literal["json", "console"], level: str) -> Non
         _named(service),
     ]
     if form == "json":
-        last: list[Processor] = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(default=str)]
+        last: list[Processor] = [_TRACES, structlog.processors.JSONRenderer(default=str)]
     else:
-        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        plain = structlog.dev.plain_traceback
+        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],

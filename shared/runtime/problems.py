@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from shared.eventlog.log import KeyReused, Refused
 from shared.eventlog.store import Conflict, Unavailable
+from shared.events.envelope import BadName
 
 log = structlog.get_logger(__name__)
 
@@ -100,6 +101,8 @@ def to_problem(error: Exception) -> Problem:
             return error
         case ValidationError() | RequestValidationError():
             return malformed(error)
+        case BadName():
+            return Problem(422, rule="malformed", reason=f"{error}.", remedy="Check the id in the path.")
         case KeyReused():
             reason = "This Idempotency-Key was used before for another request."
             return Problem(422, rule="idempotency-key-reused", reason=reason, remedy="Use a new key for a new request.")
@@ -126,5 +129,14 @@ def install(app: FastAPI) -> None:
     async def answer(_: Request, error: Exception) -> Response:
         return to_problem(error).response()
 
-    for kind in (Problem, RequestValidationError, ValidationError, HTTPException, KeyReused, Conflict, Unavailable):
+    for kind in (
+        Problem,
+        RequestValidationError,
+        ValidationError,
+        HTTPException,
+        KeyReused,
+        BadName,
+        Conflict,
+        Unavailable,
+    ):
         app.add_exception_handler(kind, answer)

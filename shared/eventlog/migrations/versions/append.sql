@@ -39,11 +39,11 @@ begin
 
     verdicts := array(
         select case
-            when exists (select from log.commands k where k.id = c.id) then 2
-            when exists (select from log.events e where e.stream = c.stream and e.version = c.version + 1) then 1
-            when c.version > 0 and not exists (
-                select from log.events e where e.stream = c.stream and e.version = c.version and e.hash = c.hash
-            ) then 1
+            when (select true from log.commands k where k.id = c.id) then 2
+            when not coalesce((
+                select e.version = c.version and e.hash = c.hash from log.events e where e.stream = c.stream
+                order by e.version desc limit 1
+            ), c.version = 0) then 1
             else 0
         end
         from unnest(commands) with ordinality as c(id, fingerprint, stream, version, hash, count, refusal, time, n)

@@ -1,0 +1,1 @@
+"""What others rely on: the bytes on the bus, the shapes of events, the settings that keep data."""

@@ -1,0 +1,1 @@
+"""Each service and the runtime, as their users meet them over HTTP."""

@@ -1,0 +1,151 @@
+"""Tokens: only what identity signed for this purpose, in time, opens a door."""
+
+import base64
+import hmac
+import json
+import time
+from typing import Any
+
+import httpx
+import pytest
+from joserfc import jwt
+from joserfc.jwk import ECKey, RSAKey
+
+from shared.runtime.auth import AUDIENCE, ISSUER, Actor, TokenSigner, TokenVerifier, public_keys
+from shared.runtime.problems import Problem
+
+KEY, OTHER = (ECKey.generate_key("P-256", {"kid": kid}) for kid in ("key-1", "key-2"))
+ACTOR = Actor("account", "organisation", "customer")
+NOW = 1_795_000_000.0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Identity:
+    """What answers /.well-known/jwks.json."""
+
+    def __init__(self, *keys: ECKey) -> None:
+        self.keys, self.asked, self.away = list(keys), 0, False
+
+    async def __call__(self) -> Any:
+        self.asked += 1
+        if self.away:
+            raise httpx.ConnectError("away")
+        return public_keys(self.keys)
+
+
+def claims(**changed: Any) -> dict[str, Any]:
+    body = {
+        "sub": "account", "org": "organisation", "kind": "customer", "iss": ISSUER, "aud": AUDIENCE, "iat": int(NOW),
+        "exp": int(NOW) + 60, "jti": "token",
+    }  # fmt: skip
+    return {name: value for name, value in (body | changed).items() if value is not None}
+
+
+def signed(key: Any = KEY, alg: str = "ES256", header: dict[str, Any] | None = None, **changed: Any) -> str:
+    return jwt.encode({"alg": alg, "kid": "key-1", **(header or {})}, claims(**changed), key, [alg])
+
+
+def by_hand(algorithm: str, secret: bytes | None = None) -> str:
+    """A token as an attacker would put it together, past every library's caution."""
+    parts = [
+        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=")
+        for part in ({"alg": algorithm, "kid": "key-1"}, claims())
+    ]
+    body = b".".join(parts)
+    mac = b"" if secret is None else hmac.new(secret, body, "sha256").digest()
+    return b".".join((body, base64.urlsafe_b64encode(mac).rstrip(b"="))).decode()
+
+
+def test_a_good_token_names_the_caller() -> None:
+    token = TokenSigner(KEY, Clock()).sign(ACTOR, "token")
+    assert token.count(".") == 2
+
+
+async def _actor(token: str, *keys: ECKey) -> Actor:
+    return await TokenVerifier(Identity(*(keys or (KEY,))), Clock()).actor(f"Bearer {token}")
+
+
+async def test_what_identity_signs_every_door_reads() -> None:
+    assert await _actor(TokenSigner(KEY, Clock()).sign(ACTOR, "token")) == ACTOR
+    assert await _actor(signed()) == ACTOR
+
+
+PUBLIC = KEY.as_pem(private=False)
+FORGED = {
+    "no signature": by_hand("none"),
+    "HMAC with the public key as its secret": by_hand("HS256", PUBLIC),
+    "another algorithm": signed(RSAKey.generate_key(2048), "RS256"),
+    "another key under this key's name": signed(OTHER),
+    "a key that it brings along": signed(OTHER, header={"jwk": OTHER.as_dict(private=False)}),
+    "a place to fetch its key": signed(header={"jku": "https://attacker.example/keys"}),
+    "expired a second ago": signed(exp=int(NOW) - 1),
+    "expired this second": signed(exp=int(NOW)),
+    "issued in the future": signed(iat=int(NOW) + 60),
+    "an invitation": signed(aud="tenure-invitation"),
+    "another issuer": signed(iss="somebody"),
+    "no expiry": signed(exp=None),
+    "no audience": signed(aud=None),
+    "no account": signed(sub=None),
+    "no organisation": signed(org=None),
+    "an empty organisation": signed(org=""),
+    "a list for an organisation": signed(org=["organisation"]),
+    "a changed body": signed()[:-90] + "x" + signed()[-89:],
+    "garbage": "a.b.c",
+    "not even that": "\x00",
+    "too long": "a" * 5000,
+}
+
+
+@pytest.mark.parametrize("what", FORGED)
+async def test_nothing_else_opens_a_door(what: str) -> None:
+    with pytest.raises(Problem) as refused:
+        await _actor(FORGED[what])
+    assert refused.value.status == 401
+
+
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic abc", f"Token {signed()}"])
+async def test_no_token_is_no_entry(header: str | None) -> None:
+    with pytest.raises(Problem) as refused:
+        await TokenVerifier(Identity(KEY), Clock()).actor(header)
+    assert refused.value.status == 401
+    assert refused.value.headers["WWW-Authenticate"] == "Bearer"
+
+
+async def test_a_new_key_is_fetched_once_and_not_for_every_stranger() -> None:
+    clock, identity = Clock(), Identity(KEY)
+    verifier = TokenVerifier(identity, clock)
+    await verifier.actor(f"Bearer {signed()}")
+    identity.keys.append(OTHER)
+    newer = jwt.encode({"alg": "ES256", "kid": "key-2"}, claims(), OTHER, ["ES256"])
+    for _ in range(3):
+        with pytest.raises(Problem):
+            await verifier.actor(f"Bearer {newer}")
+    assert identity.asked == 1
+    clock.now += 6
+    assert await verifier.actor(f"Bearer {newer}") == ACTOR
+    assert identity.asked == 2
+
+
+async def test_known_keys_are_good_while_identity_is_away() -> None:
+    clock, identity = Clock(), Identity(KEY)
+    verifier = TokenVerifier(identity, clock)
+    await verifier.actor(f"Bearer {signed()}")
+    identity.away = True
+    clock.now += 10
+    assert await verifier.actor(f"Bearer {signed(exp=int(NOW) + 3600)}") == ACTOR
+
+
+async def test_without_keys_the_answer_is_later_not_no() -> None:
+    identity = Identity(KEY)
+    identity.away = True
+    verifier = TokenVerifier(identity)
+    with pytest.raises(Problem) as refused:
+        await verifier.actor(f"Bearer {signed(exp=int(time.time()) + 60)}")
+    assert refused.value.status == 503
