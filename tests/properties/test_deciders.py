@@ -1,0 +1,110 @@
+"""Whatever commands come, in whatever order: every decision survives a retry, folding never fails, invariants hold."""
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.distribution.domain import update
+from services.entitlements.domain import seat_pool
+from services.identity.domain import account, contract
+from shared.eventlog.decision import Rejected, Stream
+from shared.events import UpdatePublished, UpdateWithdrawn
+
+_who = st.sampled_from(["ana", "ben", "chiyo", "mina"])
+_when = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def live(stream: Stream[Any, Any, Any], commands: list[Any]) -> list[Any]:
+    """The states that the commands lead through. Each command is decided twice: the second time nothing is new."""
+    state, number, states = stream.initial, 0, []
+    for command in commands:
+        decision = stream.decide(command, state)
+        if isinstance(decision, Rejected):
+            assert decision.rule and decision.reason
+            continue
+        for event in decision:
+            number += 1
+            state = stream.evolve(state, event.recorded(str(number)))
+        again = stream.decide(command, state)
+        assert again == () or isinstance(again, Rejected), f"{command} decides {again} a second time"
+        states.append(state)
+    return states
+
+
+_pool = st.one_of(
+    st.builds(seat_pool.OpenPool, *map(st.just, ("s", "c", "org", "p", "P")), st.integers(1, 3),
+              st.just(date(2026, 1, 1)), st.just(date(2026, 12, 31))),
+    st.builds(seat_pool.AssignSeat, _who, st.just("admin")),
+    st.builds(seat_pool.UnassignSeat, _who, st.just("admin")),
+    st.builds(seat_pool.AnswerAutoRenewRequest, st.just("s"), st.sampled_from("123")),
+)  # fmt: skip
+
+
+@given(st.lists(_pool, max_size=25))
+def test_never_more_seats_than_bought_and_nobody_with_two(commands: list[Any]) -> None:
+    for state in live(seat_pool.SEAT_POOL, commands):
+        if isinstance(state, seat_pool.Open):
+            holders = [held.account_id for held in state.held.values()]
+            assert len(holders) == len(set(holders)) <= state.opened.seats
+            assert all(1 <= seat <= state.opened.seats for seat in state.held)
+
+
+_contract = st.one_of(
+    st.builds(contract.RecordSubscription, *map(st.just, ("c", "org", "autodesk", "programme")),
+              st.sampled_from(["s1", "s2"]), _who, st.sampled_from(["desktop", "maintenance", "other"]), st.just("p")),
+    st.builds(contract.RecordSubscriptionEnd, st.sampled_from(["s1", "s2", "s3"])),
+    st.builds(contract.RequestRole, _who, st.sampled_from(["org", "other"]),
+              st.sampled_from(["software_coordinator", "contract_manager"])),
+    st.builds(contract.ApproveRoleRequest, _who, _who, st.booleans()),
+    st.builds(contract.DeclineRoleRequest, _who, _who),
+    st.builds(contract.RevokeRole, _who, _who),
+    st.builds(contract.HandOverContract, _who, _who, st.sampled_from(["org", "other"])),
+)  # fmt: skip
+
+
+@given(st.lists(_contract, max_size=30))
+def test_never_two_contract_managers_and_never_none(commands: list[Any]) -> None:
+    for state in live(contract.CONTRACT, commands):
+        if isinstance(state, contract.Open):
+            assert state.manager is not None
+            for person in ("ana", "ben", "chiyo", "mina"):
+                found = contract.administrative_access(state, person)
+                has_role = person == state.manager.account_id or person in state.coordinators
+                runs = any(a.kind in contract.ADMINISTRATIVE for a in state.agreements.values())
+                assert isinstance(found, tuple) == (has_role and runs)
+
+
+_text = st.sampled_from(["ana@x.example", "ben@x.example", "no address", "", "DE", "UTC", "en"])
+_account = st.one_of(
+    st.builds(account.OpenAccount, *map(st.just, ("a", "org", "Org", "customer")), _text, _text, _text, _text, _text,
+              st.just(_when), st.just(frozenset({"UTC"}))),
+    st.builds(account.UpdateProfile, st.just(frozenset({"UTC"})), *[st.one_of(st.none(), _text)] * 5),
+)  # fmt: skip
+
+
+@given(st.lists(_account, max_size=12))
+def test_an_account_always_has_a_profile_that_makes_sense(commands: list[Any]) -> None:
+    for state in live(account.ACCOUNT, commands):
+        if isinstance(state, account.Open):
+            assert account.refusal(state.profile, frozenset({"UTC"})) is None
+
+
+_published = st.builds(
+    UpdatePublished, update_id=st.just("u"), publisher=st.just("p"), product=st.just("x"), kind=st.just("update"),
+    title=st.sampled_from("ab"), version=st.just("1"), platform=st.just("win"), severity=st.just("normal"),
+    sha256=st.just("0" * 64), size_bytes=st.just(1), location=st.just("l"), published_at=st.just(_when),
+)  # fmt: skip
+_withdrawn = st.builds(UpdateWithdrawn, update_id=st.just("u"), publisher=st.just("p"), reason=st.just("r"))
+_update = st.one_of(
+    st.builds(update.RecordUpdate, _published, st.sampled_from(["p", "q"])),
+    st.builds(update.WithdrawUpdate, _withdrawn, st.sampled_from(["p", "q"])),
+)
+
+
+@given(st.lists(_update, max_size=10))
+def test_a_withdrawn_update_stays_withdrawn(commands: list[Any]) -> None:
+    states = live(update.UPDATE, commands)
+    gone = [isinstance(state, update.Withdrawn) for state in states]
+    assert gone == sorted(gone)

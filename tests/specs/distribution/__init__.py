@@ -1,0 +1,1 @@
+"""distribution's rules, one spec file a stream."""

@@ -1,0 +1,1 @@
+"""entitlements's rules, one spec file a stream."""

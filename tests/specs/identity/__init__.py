@@ -1,0 +1,1 @@
+"""identity's rules, one spec file a stream."""

@@ -1,0 +1,92 @@
+"""Given facts about an account, when a command comes, then facts or a refusal."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import reduce
+
+import pytest
+
+from services.identity.domain.account import (
+    ACCOUNT,
+    INITIAL,
+    Command,
+    Event,
+    OpenAccount,
+    UpdateProfile,
+    claims,
+    email_taken,
+    evolve,
+    normalised,
+)
+from shared.eventlog.decision import Claims, Decision, Rejected
+from shared.events import AccountOpened, ProfileUpdated
+
+ZONES = frozenset({"UTC", "Europe/Berlin"})
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+OPEN = OpenAccount(
+    "account-1", "org-1", "Northhaus", "customer", "Mina@Northhaus.example ", "Mina Okafor", "de", "Europe/Berlin",
+    "en-GB", NOON, ZONES,
+)  # fmt: skip
+OPENED = AccountOpened(
+    account_id="account-1", organisation_id="org-1", organisation_name="Northhaus", organisation_kind="customer",
+    email="mina@northhaus.example", name="Mina Okafor", country="DE", time_zone="Europe/Berlin", locale="en-GB",
+    opened_at=NOON,
+)  # fmt: skip
+UPDATED = ProfileUpdated(
+    account_id="account-1", email="m.okafor@northhaus.example", name="Mina Okafor", country="DE",
+    time_zone="Europe/Berlin", locale="en-GB",
+)  # fmt: skip
+
+
+def when(command: Command, *, given: tuple[Event, ...] = ()) -> Decision[Event]:
+    return ACCOUNT.decide(command, reduce(evolve, given, INITIAL))
+
+
+def test_anyone_opens_an_account() -> None:
+    assert when(OPEN) == (OPENED,)
+
+
+def test_opening_again_changes_nothing() -> None:
+    assert when(OPEN, given=(OPENED,)) == ()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "rule"),
+    [
+        ("email", "not an address", "email-malformed"), ("email", "a@b", "email-malformed"),
+        ("email", "x" * 250 + "@b.example", "email-malformed"), ("name", "  ", "name-missing"),
+        ("country", "Germany", "country-malformed"), ("time_zone", "Mars/Olympus", "time-zone-unknown"),
+        ("locale", "english please", "locale-malformed"),
+    ],
+)  # fmt: skip
+def test_a_profile_has_to_make_sense(field: str, value: str, rule: str) -> None:
+    refused = when(replace(OPEN, **{field: value}))
+    assert isinstance(refused, Rejected) and refused.rule == rule and refused.remedy
+    later = when(UpdateProfile(ZONES, **{field: value}), given=(OPENED,))  # type: ignore[arg-type]
+    assert isinstance(later, Rejected) and later.rule == rule
+
+
+def test_people_update_their_own_profile_and_what_is_left_out_stays() -> None:
+    assert when(UpdateProfile(ZONES, email="M.Okafor@northhaus.example"), given=(OPENED,)) == (UPDATED,)
+    assert when(UpdateProfile(ZONES, email="M.Okafor@northhaus.example"), given=(OPENED, UPDATED)) == ()
+
+
+def test_there_is_no_profile_without_an_account() -> None:
+    refused = when(UpdateProfile(ZONES, name="Mina"))
+    assert isinstance(refused, Rejected) and refused.rule == "account-unknown"
+
+
+def test_an_address_is_the_same_however_it_is_typed() -> None:
+    assert normalised(" MINA@Northhaus.Example") == normalised("mina@northhaus.example")
+    assert normalised("e\u0301@x.example") == normalised("\u00e9@x.example")
+
+
+def test_one_account_per_email_address() -> None:
+    assert claims(INITIAL, OPENED) == Claims(take=("email:mina@northhaus.example",))
+    opened = evolve(INITIAL, OPENED)
+    assert claims(opened, UPDATED) == Claims(
+        take=("email:m.okafor@northhaus.example",), release=("email:mina@northhaus.example",)
+    )
+    assert claims(opened, UPDATED.model_copy(update={"email": OPENED.email})) == Claims()
+    assert email_taken("email:mina@northhaus.example").rule == "email-taken"
+    assert "mina" not in email_taken("email:mina@northhaus.example").reason

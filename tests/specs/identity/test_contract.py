@@ -1,0 +1,175 @@
+"""Given facts about a contract, when a command comes, then facts or a refusal."""
+
+from functools import reduce
+
+import pytest
+
+from services.identity.domain.contract import (
+    CONTRACT,
+    INITIAL,
+    ApproveRoleRequest,
+    Command,
+    DeclineRoleRequest,
+    Event,
+    HandOverContract,
+    RecordSubscription,
+    RecordSubscriptionEnd,
+    RequestRole,
+    RevokeRole,
+    administrative_access,
+    evolve,
+)
+from shared.eventlog.decision import Decision, Rejected
+from shared.events import (
+    AgreementEnded,
+    AgreementStarted,
+    ContractOpened,
+    RoleAssigned,
+    RoleRequestDeclined,
+    RoleRequested,
+    RoleRevoked,
+)
+from shared.events.identity import AgreementKind, Role
+
+RECORD = RecordSubscription("c", "org", "autodesk", "subscription", "s1", "oskar", "desktop", "autocad")
+OPENED = ContractOpened(
+    contract_id="c", customer="org", publisher="autodesk", programme="subscription", opened_by_subscription="s1"
+)
+
+
+def assigned(account: str, role: Role, by: str, *, seats: bool = True) -> RoleAssigned:
+    return RoleAssigned(contract_id="c", account_id=account, role=role, may_assign_seats=seats, assigned_by=by)
+
+
+def started(subscription: str, kind: AgreementKind = "desktop") -> AgreementStarted:
+    return AgreementStarted(contract_id="c", subscription_id=subscription, kind=kind, product="autocad")
+
+
+MANAGED = assigned("oskar", "contract_manager", "oskar")
+REQUESTED = RoleRequested(contract_id="c", account_id="mina", role="software_coordinator", message="please")
+COORDINATING = assigned("mina", "software_coordinator", "oskar")
+ENDED = AgreementEnded(contract_id="c", subscription_id="s1")
+GIVEN: tuple[Event, ...] = (OPENED, MANAGED, started("s1"))
+
+
+def when(command: Command, *, given: tuple[Event, ...] = GIVEN) -> Decision[Event]:
+    return CONTRACT.decide(command, reduce(evolve, given, INITIAL))
+
+
+def refused(decision: Decision[Event], rule: str) -> Rejected:
+    assert isinstance(decision, Rejected) and decision.rule == rule, decision
+    return decision
+
+
+def test_the_first_confirmed_order_opens_the_contract_with_the_purchaser_as_its_manager() -> None:
+    assert when(RECORD, given=()) == GIVEN
+    assert when(RECORD) == ()
+
+
+def test_a_later_subscription_adds_its_agreement_only() -> None:
+    later = RecordSubscription("c", "org", "autodesk", "subscription", "s2", "somebody-else", "other", "revit")
+    assert when(later) == (started("s2", "other").model_copy(update={"product": "revit"}),)
+
+
+def test_an_agreement_that_ended_does_not_start_again_by_a_late_repeat() -> None:
+    assert when(RecordSubscriptionEnd("s1")) == (ENDED,)
+    assert when(RecordSubscriptionEnd("s1"), given=(*GIVEN, ENDED)) == ()
+    assert when(RECORD, given=(*GIVEN, ENDED)) == ()
+
+
+def test_an_account_without_the_role_requests_it_once() -> None:
+    ask = RequestRole("mina", "org", message="please")
+    assert when(ask) == (REQUESTED,)
+    assert when(ask, given=(*GIVEN, REQUESTED)) == ()
+    assert when(ask, given=(*GIVEN, COORDINATING)) == ()
+
+
+def test_roles_are_for_the_customers_people() -> None:
+    assert refused(when(RequestRole("clara", "partner-org")), "not-of-customer").because == (OPENED,)
+
+
+def test_the_managers_role_is_not_to_be_requested() -> None:
+    assert refused(when(RequestRole("mina", "org", "contract_manager")), "manager-not-requestable").because == (
+        MANAGED,
+    )
+
+
+def test_the_manager_approves_and_nobody_else() -> None:
+    given = (*GIVEN, REQUESTED)
+    assert when(ApproveRoleRequest("mina", "oskar", may_assign_seats=True), given=given) == (COORDINATING,)
+    for other in ("mina", "ana"):
+        assert refused(when(ApproveRoleRequest("mina", other), given=given), "role-missing").because == (MANAGED,)
+    assert when(ApproveRoleRequest("mina", "oskar", may_assign_seats=True), given=(*given, COORDINATING)) == ()
+
+
+def test_the_seat_right_can_be_changed_by_approving_again() -> None:
+    given = (*GIVEN, REQUESTED, COORDINATING)
+    without = assigned("mina", "software_coordinator", "oskar", seats=False)
+    assert when(ApproveRoleRequest("mina", "oskar"), given=given) == (without,)
+
+
+def test_nobody_is_given_a_role_that_was_not_asked_for() -> None:
+    refused(when(ApproveRoleRequest("mina", "oskar")), "no-request")
+
+
+def test_a_request_is_declined_with_a_reason_and_may_be_made_again() -> None:
+    declined = RoleRequestDeclined(
+        contract_id="c", account_id="mina", role="software_coordinator", reason="not yet", declined_by="oskar"
+    )
+    given = (*GIVEN, REQUESTED)
+    assert when(DeclineRoleRequest("mina", "oskar", "not yet"), given=given) == (declined,)
+    assert when(DeclineRoleRequest("mina", "oskar", "not yet"), given=(*given, declined)) == ()
+    refused(when(DeclineRoleRequest("mina", "mina"), given=given), "role-missing")
+    assert when(RequestRole("mina", "org", message="please"), given=(*given, declined)) == (REQUESTED,)
+
+
+def test_a_role_is_revoked_by_the_manager() -> None:
+    revoked = RoleRevoked(contract_id="c", account_id="mina", role="software_coordinator", revoked_by="oskar")
+    given = (*GIVEN, COORDINATING)
+    assert when(RevokeRole("mina", "oskar"), given=given) == (revoked,)
+    assert when(RevokeRole("mina", "oskar"), given=(*given, revoked)) == ()
+    refused(when(RevokeRole("mina", "ana"), given=given), "role-missing")
+
+
+def test_a_handover_is_one_decision_never_zero_never_two() -> None:
+    given_up = RoleRevoked(contract_id="c", account_id="oskar", role="contract_manager", revoked_by="oskar")
+    taken_over = assigned("mina", "contract_manager", "oskar")
+    handover = HandOverContract("mina", "oskar", "org")
+    assert when(handover) == (given_up, taken_over)
+    after = (*GIVEN, given_up, taken_over)
+    assert when(handover, given=after) == ()
+    refused(when(ApproveRoleRequest("ana", "oskar"), given=after), "role-missing")
+    assert isinstance(administrative_access(reduce(evolve, after, INITIAL), "oskar"), Rejected)
+    refused(when(HandOverContract("clara", "oskar", "partner-org")), "not-of-customer")
+    refused(when(HandOverContract("ana", "mina", "org")), "role-missing")
+    assert when(HandOverContract("oskar", "oskar", "org")) == ()
+
+
+@pytest.mark.parametrize(
+    "command", [RequestRole("mina", "org"), RevokeRole("mina", "oskar"), RecordSubscriptionEnd("s1")]
+)
+def test_nothing_is_done_on_a_contract_that_is_not_open(command: Command) -> None:
+    refused(when(command, given=()), "contract-unknown")
+
+
+@pytest.mark.parametrize(
+    ("account", "given", "open_"),
+    [
+        ("oskar", GIVEN, (MANAGED, started("s1"))),
+        ("mina", (*GIVEN, COORDINATING), (COORDINATING, started("s1"))),
+        ("mina", GIVEN, "role-missing"),
+        ("oskar", (OPENED, MANAGED, started("s1", "other")), "agreement-missing"),
+        ("oskar", (OPENED, MANAGED, started("s1", "maintenance")), (MANAGED, started("s1", "maintenance"))),
+        ("oskar", (*GIVEN, ENDED), "agreement-missing"),
+        ("oskar", (*GIVEN, ENDED, started("s2")), (MANAGED, started("s2"))),
+        ("oskar", (), "role-missing"),
+    ],
+)
+def test_access_takes_a_role_and_an_active_agreement_and_says_which_is_missing(
+    account: str, given: tuple[Event, ...], open_: tuple[Event, ...] | str
+) -> None:
+    found = administrative_access(reduce(evolve, given, INITIAL), account)
+    if isinstance(open_, str):
+        assert isinstance(found, Rejected) and found.rule == open_
+    else:
+        assert found == open_
