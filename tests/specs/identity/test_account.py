@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import reduce
+from typing import Any
 
 import pytest
 
@@ -60,9 +61,10 @@ def test_opening_again_changes_nothing() -> None:
     ],
 )  # fmt: skip
 def test_a_profile_has_to_make_sense(field: str, value: str, rule: str) -> None:
-    refused = when(replace(OPEN, **{field: value}))
+    changed: dict[str, Any] = {field: value}
+    refused = when(replace(OPEN, **changed))
     assert isinstance(refused, Rejected) and refused.rule == rule and refused.remedy
-    later = when(UpdateProfile(ZONES, **{field: value}), given=(OPENED,))  # type: ignore[arg-type]
+    later = when(UpdateProfile(ZONES, **changed), given=(OPENED,))
     assert isinstance(later, Rejected) and later.rule == rule
 
 

@@ -1,0 +1,1 @@
+"""Measurements beside yardsticks, in one interleaved run: `make bench`. Only counters are judged, never time."""

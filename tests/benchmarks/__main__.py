@@ -1,0 +1,158 @@
+"""All measurements in one run, the variants in turn within each round: `python -m tests.benchmarks --help`.
+
+PostgreSQL and Kafka are this run's own, in .local. Compare within a run only: machines differ, and so do hours.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from deploy import LOCAL, ROOT, topics
+from deploy.stack import Kafka, Postgres
+from tests.benchmarks import peers
+from tests.benchmarks.measure import Result, asked
+
+CLIENTS: Final = (1, 64)
+RATES: Final = (100, 1_000)
+MOST_WAL_BYTES: Final = 1_500
+"""Per event of about 300 bytes, at any number of clients."""
+FEWEST_EVENTS_A_ROUND_TRIP: Final = 8
+"""At 64 clients."""
+
+Variants = Mapping[str, Callable[[], Awaitable[Result]]]
+Found = Mapping[str, Sequence[Result]]
+
+
+def appends(postgres: Postgres, env: Mapping[str, str] | None, clients: int, seconds: float) -> Variants:
+    async def ours(variant: str) -> Result:
+        command = ["-m", "tests.benchmarks.append", variant, str(clients), str(seconds)]
+        return asked(command, {"DATABASE_URL": postgres.url}, ROOT)
+
+    execute: Variants = {"execute()": lambda: ours("execute")}
+    if env is None:
+        return {"naive asyncpg": lambda: ours("naive"), **execute}
+    return {
+        "naive asyncpg": lambda: peers.append("naive", clients, seconds, env),
+        "group commit": lambda: peers.append("group_lock", clients, seconds, env),
+        **execute,
+    }
+
+
+def pipelines(postgres: Postgres, env: Mapping[str, str] | None, folder: Path, rate: int, seconds: int) -> Variants:
+    async def ours() -> Result:
+        with tempfile.TemporaryDirectory(dir=folder) as place, Kafka(Path(place)) as kafka:
+            await topics.ensure(kafka.bootstrap)
+            return _pipeline(rate, seconds, {"DATABASE_URL": postgres.url, "KAFKA_BOOTSTRAP": kafka.bootstrap})
+
+    async def minimal() -> Result:
+        assert env is not None
+        return peers.pipeline(rate, seconds, env)
+
+    return {"minimal pipeline": minimal, "Tenure": ours} if env is not None else {"Tenure": ours}
+
+
+def _pipeline(rate: int, seconds: int, env: Mapping[str, str]) -> Result:
+    """Both processes of pipeline.py, the consumer first."""
+    module = ["-m", "tests.benchmarks.pipeline"]
+    arguments = [str(rate), str(seconds)]
+    consumer = subprocess.Popen(
+        [sys.executable, *module, "consumer", *arguments], env={**os.environ, **env}, cwd=ROOT, stdout=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    try:
+        assert consumer.stdout is not None
+        consumer.stdout.readline()  # it has its partitions
+        sent = asked([*module, "service", *arguments], env, ROOT)
+        said, _ = consumer.communicate(timeout=60)
+        consumed: Result = json.loads(said)
+    finally:
+        consumer.kill()
+        consumer.wait()
+    return sent | consumed
+
+
+def in_turn(variants: Variants, rounds: int) -> Found:
+    found: dict[str, list[Result]] = {name: [] for name in variants}
+    for _ in range(rounds):
+        for name, measure in variants.items():
+            found[name].append(asyncio.run(_awaited(measure)))
+    return found
+
+
+async def _awaited(measure: Callable[[], Awaitable[Result]]) -> Result:
+    return await measure()
+
+
+def show(title: str, found: Found) -> None:
+    """Medians, and the smallest and largest of what the first column says."""
+    rounds = len(next(iter(found.values())))
+    print(f"\n{title}; medians of {rounds}")
+    for name, results in found.items():
+        cells = [f"{key} {median(r[key] for r in results):,g}" for key in results[0]]
+        first = [r[next(iter(results[0]))] for r in results]
+        print(f"  {name:<17} {'  '.join(cells)}  ({min(first):,g} to {max(first):,g})")
+
+
+def ratios(found: Found) -> Sequence[float]:
+    """How many times as much `execute()` wrote as the naive append of the same round."""
+    pairs = zip(found["execute()"], found["naive asyncpg"], strict=True)
+    return [round(ours["events_s"] / naive["events_s"], 2) for ours, naive in pairs]
+
+
+def too_much(clients: int, results: Sequence[Result]) -> Sequence[str]:
+    """What the counters say against the append path; they don't depend on the machine's speed."""
+    wal = median(r["wal_bytes"] for r in results)
+    shared = median(r["events_a_round_trip"] for r in results)
+    wrong = []
+    if wal > MOST_WAL_BYTES:
+        wrong.append(f"{wal} bytes of WAL an event at {clients} clients; at most {MOST_WAL_BYTES}")
+    if clients >= 64 and shared < FEWEST_EVENTS_A_ROUND_TRIP:
+        wrong.append(f"{shared} events a round trip at {clients} clients; at least {FEWEST_EVENTS_A_ROUND_TRIP}")
+    return wrong
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Measures beside yardsticks.")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=5, help="of each pipeline; an append takes 3")
+    parser.add_argument("--only", choices=("append", "pipeline"))
+    chosen = parser.parse_args()
+    results: dict[str, Found] = {}
+    wrong: list[str] = []
+    LOCAL.joinpath("bench").mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=LOCAL / "bench", prefix="run-")))
+        postgres = stack.enter_context(Postgres(folder / "postgres"))
+        env = asyncio.run(peers.environment(postgres, folder)) if peers.HERE.is_dir() else None
+        if env is None:
+            print(f"The peers' scripts are not in {peers.HERE}: a naive append of our own is the only yardstick.")
+        for clients in CLIENTS if chosen.only != "pipeline" else ():
+            title = f"append, {clients} client{'s' if clients > 1 else ''}"
+            results[title] = found = in_turn(appends(postgres, env, clients, 3), chosen.rounds)
+            show(title, found)
+            print(f"  execute() / naive, round by round: {', '.join(map(str, ratios(found)))}")
+            wrong += too_much(clients, found["execute()"])
+        for rate in RATES if chosen.only != "append" else ():
+            title = f"command to another service's table, {rate}/s"
+            variants = pipelines(postgres, env, folder, rate, chosen.seconds)
+            results[title] = in_turn(variants, chosen.rounds)
+            show(title, results[title])
+    kept = LOCAL / "bench" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+    kept.write_text(json.dumps(results, indent=1))
+    print(f"\nAll rounds: {kept.relative_to(ROOT)}")
+    if wrong:
+        sys.exit("Counters beyond their limits: " + "; ".join(wrong))
+
+
+if __name__ == "__main__":
+    main()

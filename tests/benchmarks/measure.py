@@ -1,0 +1,96 @@
+"""What all measurements share: the event that they write, the command that makes it, quantiles."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import asyncpg
+import uuid_utils
+
+from shared.eventlog.decision import Stream
+from shared.eventlog.log import Meta
+from shared.events import SeatAssigned
+
+STREAMS: Final = 1_000
+SERVICE: Final = "entitlements"
+"""Whose log is written: the one that publishes SeatAssigned."""
+
+_UUID: Final = "0f8fad5b-d9cb-469f-a165-70867728950e"
+_ASSIGNED_BY: Final = _UUID + "x" * 60
+"""Makes the event's data as long as the peers', about 300 bytes."""
+
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """`seat` is any number; the pipeline puts the time there at which the command was meant to be sent."""
+
+    seat: int
+
+
+def decided(command: Assign, _state: int) -> tuple[SeatAssigned, ...]:
+    return (
+        SeatAssigned(
+            subscription_id=_UUID, contract_id=_UUID, seat=command.seat, account_id=_UUID, assigned_by=_ASSIGNED_BY
+        ),
+    )
+
+
+def _counted(state: int, _event: SeatAssigned) -> int:
+    return state + 1
+
+
+SEATS: Final = Stream("bench", 0, _counted, decided, tenant=lambda _event: _UUID)
+
+
+def meta() -> Meta:
+    """What a door would add to a command."""
+    command_id = str(uuid_utils.uuid7())
+    return Meta(command_id, _UUID, datetime.now(UTC), command_id, command_id, "", fingerprint=_UUID)
+
+
+def quantiles(latencies_ns: Sequence[int], prefix: str = "") -> Result:
+    """p50 and p99 in milliseconds."""
+    ordered = sorted(latencies_ns)
+    ranks = {percent: ordered[len(ordered) * percent // 100] for percent in (50, 99)}
+    return {f"{prefix}p{percent}_ms": round(ns / 1e6, 2) for percent, ns in ranks.items()}
+
+
+def say(result: Result) -> None:
+    """Hands a result to the process that asked for it: a line on standard output."""
+    print(json.dumps(result), flush=True)
+
+
+def asked(command: Sequence[str], env: Mapping[str, str], folder: Path) -> Result:
+    """The last line that a Python process says, JSON, once it has ended well."""
+    done = subprocess.run(
+        [sys.executable, *command], env={**os.environ, **env}, cwd=folder, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
+    result: Result = json.loads(done.stdout.strip().splitlines()[-1])
+    return result
+
+
+async def fresh(url: str, database: str) -> str:
+    """The address of a database that is made anew. A checkpoint comes first, so that none falls into the run."""
+    admin = await asyncpg.connect(f"{url}/postgres")
+    try:
+        await admin.execute(f"drop database if exists {database} with (force)")
+        await admin.execute(f"create database {database}")
+        await admin.execute("checkpoint")
+    finally:
+        await admin.close()
+    return f"{url}/{database}"
+
+
+async def wal_bytes(connection: "asyncpg.Connection[asyncpg.Record]") -> int:
+    """How much write-ahead log the server has written since it was made."""
+    return int(await connection.fetchval("select pg_current_wal_insert_lsn() - '0/0'"))

@@ -1,0 +1,52 @@
+"""The tree's own habits: small files, small functions, nothing unfinished, no addresses of anybody's machine."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from deploy import ROOT
+
+LISTED = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+NAMES = subprocess.run(LISTED, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+TRACKED = [ROOT / name for name in NAMES if (ROOT / name).is_file()]
+SOURCES = [file for file in TRACKED if file.suffix == ".py"]
+HOSTS = re.compile(r"https?://[^\s\"']*(pypi|pythonhosted|npmjs|maven|golang|crates)|(?<![\w.])/(work|farm|root)/")
+UNFINISHED = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b|raise NotImplemented" + "Error")
+
+
+def name(file: Path) -> str:
+    return str(file.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=name)
+def test_a_file_and_its_functions_fit_the_head(file: Path) -> None:
+    text = file.read_text()
+    assert text.count("\n") <= 500, f"{name(file)} has {text.count(chr(10))} lines"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert lines <= 70, f"{name(file)}:{node.lineno} {node.name} has {lines} lines"
+
+
+@pytest.mark.parametrize("file", [f for f in SOURCES if "migrations/versions" not in str(f)], ids=name)
+def test_every_module_says_what_it_is(file: Path) -> None:
+    assert ast.get_docstring(ast.parse(file.read_text())), f"{name(file)} has no docstring"
+
+
+def test_nothing_is_unfinished_and_nothing_names_a_machine() -> None:
+    found = []
+    for file in TRACKED:
+        try:
+            text = file.read_text()
+        except UnicodeDecodeError:
+            continue
+        lines = enumerate(text.splitlines(), start=1)
+        found += [
+            f"{name(file)}:{number} {line.strip()[:80]}"
+            for number, line in lines
+            if file != Path(__file__) and (UNFINISHED.search(line) or HOSTS.search(line))
+        ]
+    assert not found, "\n".join(found)
