@@ -190,11 +190,9 @@ class Relay:
 
     @staticmethod
     def _append(batch: Any, event: StoredEvent) -> bool:
-        time_ms = int(event.of.time.timestamp() * 1000)
-        return (
-            batch.append(key=event.of.stream.encode(), value=event.data, timestamp=time_ms, headers=event.headers())
-            is not None
-        )
+        # The record's time is left to Kafka, which refuses one too far from its own; `ce_time` says when it happened.
+        key = event.of.stream.encode()
+        return batch.append(key=key, value=event.data, timestamp=None, headers=event.headers()) is not None
 
     async def _acknowledged(self, producer: AIOKafkaProducer, batch: Any, partition: int) -> None:
         if batch.record_count():
