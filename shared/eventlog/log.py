@@ -7,7 +7,7 @@ id gets its first answer again; a refusal keeps its reason and its evidence.
 import asyncio
 import json
 import random
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -95,14 +95,6 @@ class _Current(Generic[S]):
     tenant: str
 
 
-@dataclass(slots=True)
-class _Turn:
-    """The commands of one stream, one at a time."""
-
-    lock: asyncio.Lock
-    users: int = 0
-
-
 class Log:
     """The commands of one service over its store. Safe for many tasks of one event loop and for many processes."""
 
@@ -121,26 +113,44 @@ class Log:
         self._observer = observer
         self._cache: OrderedDict[str, _Current[Any]] = OrderedDict()
         self._cached_streams = cached_streams
-        self._turns: dict[str, _Turn] = {}
+        self._turns: dict[str, deque[asyncio.Future[None]]] = {}
 
     async def execute(self, stream: Stream[S, C, E], key: str, command: C, meta: Meta) -> Answer:
         """Decide and commit. Raises KeyReused, Conflict (too busy, try again), Unavailable (outcome unknown: send the
         same command id again), or whatever the decider raises by mistake."""
         stream_id = checked_name(stream.id(key), "a stream id")
-        turn = self._turns.get(stream_id)
-        if turn is None:
-            turn = self._turns[stream_id] = _Turn(asyncio.Lock())
-        turn.users += 1
+        await self._my_turn(stream_id)
         try:
-            async with turn.lock:  # within a process a stream's commands wait for each other instead of conflicting
-                answer = await self._execute(stream, stream_id, command, meta)
+            answer = await self._execute(stream, stream_id, command, meta)
         finally:
-            turn.users -= 1
-            if not turn.users:
-                del self._turns[stream_id]
+            self._next_turn(stream_id)
         if self._observer is not None:
             self._observer.answered(command, answer)
         return answer
+
+    async def _my_turn(self, stream_id: str) -> None:
+        """Within a process a stream's commands wait for each other instead of conflicting; mostly there is none."""
+        waiting = self._turns.get(stream_id)
+        if waiting is None:
+            self._turns[stream_id] = deque()
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # it had just been given: the next one's now
+                self._next_turn(stream_id)
+            raise
+
+    def _next_turn(self, stream_id: str) -> None:
+        waiting = self._turns[stream_id]
+        while waiting:
+            turn = waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        del self._turns[stream_id]
 
     async def _execute(self, stream: Stream[S, C, E], stream_id: str, command: C, meta: Meta) -> Answer:
         taken: str | None = None
@@ -238,7 +248,8 @@ class Log:
             state = stream.evolve(state, event.recorded(stored.of.id))
             head = Head(head.version + 1, stored.of.hash)
             events.append(stored)
-        write.events, write.take, write.release = events, take, [key for key in release if key not in take]
+        write.events, write.take = events, take
+        write.release = [key for key in release if key not in take]
         return write, _Current(state, head, tenant)
 
     def _next(self, stream_id: str, head: Head, event: Event, tenant: str, meta: Meta) -> StoredEvent:

@@ -29,6 +29,8 @@ MOST_WAL_BYTES: Final = 1_500
 FEWEST_EVENTS_A_ROUND_TRIP: Final = 8
 """At 64 clients."""
 
+BENCH: Final = LOCAL / "bench"
+
 Variants = Mapping[str, Callable[[], Awaitable[Result]]]
 Found = Mapping[str, Sequence[Result]]
 
@@ -65,20 +67,22 @@ def _pipeline(rate: int, seconds: int, env: Mapping[str, str]) -> Result:
     """Both processes of pipeline.py, the consumer first."""
     module = ["-m", "tests.benchmarks.pipeline"]
     arguments = [str(rate), str(seconds)]
-    consumer = subprocess.Popen(
-        [sys.executable, *module, "consumer", *arguments], env={**os.environ, **env}, cwd=ROOT, stdout=subprocess.PIPE,
-        text=True,
-    )  # fmt: skip
+    command = [sys.executable, *module, "consumer", *arguments]
+    with (BENCH / "consumer.log").open("w") as log:
+        consumer = subprocess.Popen(
+            command, env={**os.environ, **env}, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True
+        )
     try:
         assert consumer.stdout is not None
-        consumer.stdout.readline()  # it has its partitions
+        if not consumer.stdout.readline():  # it has its partitions
+            raise RuntimeError(f"The consumer ended: {log.name}")
         sent = asked([*module, "service", *arguments], env, ROOT)
         said, _ = consumer.communicate(timeout=60)
         consumed: Result = json.loads(said)
     finally:
         consumer.kill()
         consumer.wait()
-    return sent | consumed
+    return consumed | sent
 
 
 def in_turn(variants: Variants, rounds: int) -> Found:
@@ -129,9 +133,9 @@ def main() -> None:
     chosen = parser.parse_args()
     results: dict[str, Found] = {}
     wrong: list[str] = []
-    LOCAL.joinpath("bench").mkdir(parents=True, exist_ok=True)
+    BENCH.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=LOCAL / "bench", prefix="run-")))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=BENCH, prefix="run-")))
         postgres = stack.enter_context(Postgres(folder / "postgres"))
         env = asyncio.run(peers.environment(postgres, folder)) if peers.HERE.is_dir() else None
         if env is None:
@@ -147,7 +151,7 @@ def main() -> None:
             variants = pipelines(postgres, env, folder, rate, chosen.seconds)
             results[title] = in_turn(variants, chosen.rounds)
             show(title, results[title])
-    kept = LOCAL / "bench" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+    kept = BENCH / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
     kept.write_text(json.dumps(results, indent=1))
     print(f"\nAll rounds: {kept.relative_to(ROOT)}")
     if wrong:

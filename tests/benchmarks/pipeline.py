@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import asyncpg
+import structlog
 import uvloop
 
 from shared.eventlog.consumer import Consumer
@@ -26,7 +27,7 @@ from shared.eventlog.relay import Relay
 from shared.events import SeatAssigned
 from shared.events.envelope import Envelope
 from shared.events.registry import topic_of
-from tests.benchmarks.measure import SEATS, SERVICE, STREAMS, Assign, Result, fresh, meta, quantiles, say
+from tests.benchmarks.measure import SEATS, SERVICE, STREAMS, Assign, Result, cpu_meter, fresh, meta, quantiles, say
 
 WARM_UP_S: Final = 2
 CONSUMER: Final = "distribution"
@@ -88,6 +89,7 @@ async def service(rate: int, seconds: int) -> Result:
         assert isinstance(answer, Accepted)
         answers.append((meant, time.monotonic_ns(), answer.events[0].position))
 
+    cpu_us = cpu_meter()
     begin, total = time.monotonic_ns() + 50_000_000, rate * (seconds + WARM_UP_S)
     async with asyncio.TaskGroup() as sending:
         for number in range(total):
@@ -102,6 +104,7 @@ async def service(rate: int, seconds: int) -> Result:
     return {
         **quantiles([answered - meant for meant, answered, _ in counted], "answered_"),
         **quantiles([relayed.at[position] - meant for meant, _, position in counted], "in_kafka_"),
+        "service_cpu_us": cpu_us(total),
     }
 
 
@@ -120,6 +123,7 @@ async def consumer(rate: int, seconds: int) -> Result:
     hosting = asyncio.create_task(host.run())
     await until(lambda: bool(host.feeds) and all(feed.ready for feed in host.feeds))
     say({"ready": True})
+    cpu_us = cpu_meter()
     total = rate * (seconds + WARM_UP_S)
     await until(lambda: len(timed.applied) >= total)
     hosting.cancel()
@@ -130,12 +134,14 @@ async def consumer(rate: int, seconds: int) -> Result:
     pool.terminate()
     counted = sorted(timed.applied)[rate * WARM_UP_S :]
     return {
-        **quantiles([came - meant for meant, came, _ in counted], "fetched_"),
         **quantiles([committed - meant for meant, _, committed in counted], "in_table_"),
+        **quantiles([came - meant for meant, came, _ in counted], "fetched_"),
+        "consumer_cpu_us": cpu_us(total),
         "events_a_batch": round(len(counted) / len({committed for _, _, committed in counted}), 1),
     }
 
 
 if __name__ == "__main__":
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is the results'
     role = {"service": service, "consumer": consumer}[sys.argv[1]]
     say(uvloop.run(role(int(sys.argv[2]), int(sys.argv[3]))))
