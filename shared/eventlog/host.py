@@ -247,10 +247,8 @@ class ConsumerHost:
                     await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(broker.stop())), 10)
 
     async def _watch(self) -> None:
-        quick = 50  # looks often at first, so that readiness shows soon
-        while True:
-            await asyncio.sleep(0.1 if quick > 0 else WATCH_EVERY_S)
-            quick -= 1
+        while True:  # looks often while somebody is not ready, so that readiness shows soon
+            await asyncio.sleep(WATCH_EVERY_S if all(feed.ready for feed in self.feeds) else 0.2)
             for feed in self.feeds:
                 try:
                     await asyncio.wait_for(feed.look(), 10)

@@ -13,7 +13,7 @@ class Unavailable(Exception):
 
 
 class Conflict(Exception):
-    """A stream was too busy: it moved on before each of several tries."""
+    """A stream was too busy: it moved on before each try, for some seconds."""
 
 
 class Head(NamedTuple):

@@ -183,7 +183,10 @@ def _time(text: str) -> datetime:
         raise Unreadable(f"header ce_time is not a time: {text[:40]!r}") from None
     if time.tzinfo is None:
         raise Unreadable("header ce_time names no zone")
-    return time
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise Unreadable(f"header ce_time is out of range in UTC: {text[:40]!r}") from None
 
 
 def _schema(text: str | None, event_type: str) -> int:

@@ -79,6 +79,7 @@ class TokenVerifier:
         self._keys: KeySet | None = None
         self._kids: frozenset[str] = frozenset()
         self._fetched_at = float("-inf")
+        self._tries = 0
         self._lock = asyncio.Lock()
 
     async def actor(self, authorization: str | None) -> Actor:
@@ -101,8 +102,9 @@ class TokenVerifier:
     async def _keys_for(self, token: str) -> KeySet:
         kid = _kid(token)
         if self._keys is None or (kid not in self._kids and self._clock() - self._fetched_at > REFRESH_S):
+            tries = self._tries
             async with self._lock:
-                if self._keys is None or (kid not in self._kids and self._clock() - self._fetched_at > REFRESH_S):
+                if tries == self._tries:  # else somebody has asked meanwhile; its answer, good or bad, is ours
                     await self._refresh()
         if self._keys is None:
             raise Problem(503, rule="unavailable", reason="The keys that tokens are checked with can't be had now.",
@@ -118,6 +120,7 @@ class TokenVerifier:
         except (httpx.HTTPError, JoseError, ValueError, KeyError, TypeError):
             return  # the keys that we have, if any, are still good
         finally:
+            self._tries += 1
             self._fetched_at = self._clock()
 
 
