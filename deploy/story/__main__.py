@@ -28,8 +28,6 @@ def show(events: list[Seen], story: Story) -> None:
     last: dict[str, int] = {}
     for event in events:
         if event.of.version is not None:
-            if event.of.version <= last.get(event.of.stream, 0):
-                continue  # a repeat, which a topic may hold
             if event.of.version != last.get(event.of.stream, 0) + 1 and event.of.stream in last:
                 raise Wrong(f"{event.of.stream} version {event.of.version} came after {last[event.of.stream]}")
             last[event.of.stream] = event.of.version

@@ -62,6 +62,7 @@ class Doors:
     producer: AIOKafkaProducer
     consumer: AIOKafkaConsumer
     seen: list[Seen] = field(default_factory=list)
+    known: set[tuple[str, str]] = field(default_factory=set)
 
     async def call(
         self, service: str, method: str, path: str, who: Person | None = None, body: Any = None
@@ -120,7 +121,8 @@ class Doors:
             for records in (await self.consumer.getmany(timeout_ms=200)).values():
                 for record in records:
                     of = from_headers(record.headers, record.key)
-                    if of.correlation_id == self.run:
+                    if of.correlation_id == self.run and (record.topic, of.id) not in self.known:
+                        self.known.add((record.topic, of.id))  # a topic may repeat an event, after a crash
                         self.seen.append(Seen(record.topic, of, json.loads(record.value)))
         return list(self.seen)
 
