@@ -330,7 +330,8 @@ logger.server.level = info
         if (self.folder / "formatted").exists():
             return
         shutil.rmtree(self.folder / "data", ignore_errors=True)  # a format that was cut short
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        name = bytes([0]) + uuid.uuid4().bytes[1:]  # a name that began with a dash would be read as an option
+        cluster = base64.urlsafe_b64encode(name).decode().rstrip("=")
         command = self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", "server.properties")
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.folder)
         if done.returncode != 0:
