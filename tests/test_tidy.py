@@ -13,7 +13,10 @@ LISTED = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
 NAMES = subprocess.run(LISTED, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
 TRACKED = [ROOT / name for name in NAMES if (ROOT / name).is_file()]
 SOURCES = [file for file in TRACKED if file.suffix == ".py"]
-HOSTS = re.compile(r"https?://[^\s\"']*(pypi|pythonhosted|npmjs|maven|golang|crates)|(?<![\w.])/(work|farm|root)/")
+HOSTS = re.compile(
+    r"\b(pypi\.(org|python)|files\.pythonhosted|npmjs|yarnpkg|(repo\d?|search)\.maven|proxy\.golang|crates\.io)\b"
+    r"|https?://[^\s\"']*(pypi|pythonhosted|npm|maven|golang|crates)|(?<![\w.])/(work|farm|root)/"
+)
 UNFINISHED = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b|raise NotImplemented" + "Error")
 
 
@@ -36,6 +39,22 @@ def test_every_module_says_what_it_is(file: Path) -> None:
     assert ast.get_docstring(ast.parse(file.read_text())), f"{name(file)} has no docstring"
 
 
+PRODUCT = [file for file in SOURCES if name(file).startswith(("services/", "shared/"))]
+
+
+@pytest.mark.parametrize("file", PRODUCT, ids=name)
+def test_what_runs_logs_and_never_prints(file: Path) -> None:
+    calls = (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call))
+    printed = [call.lineno for call in calls if ast.unparse(call.func) in ("print", "sys.stdout.write", "breakpoint")]
+    assert not printed, f"{name(file)} prints in lines {printed}"
+
+
+def test_every_folder_of_sources_is_a_package() -> None:
+    folders = {file.parent for file in SOURCES if "migrations" not in file.parts}
+    assert len(folders) > 10
+    assert [name(folder) for folder in sorted(folders) if not (folder / "__init__.py").is_file()] == []
+
+
 def test_nothing_is_unfinished_and_nothing_names_a_machine() -> None:
     found = []
     for file in TRACKED:
@@ -50,3 +69,19 @@ def test_nothing_is_unfinished_and_nothing_names_a_machine() -> None:
             if file != Path(__file__) and (UNFINISHED.search(line) or HOSTS.search(line))
         ]
     assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "index-url = https://pypi.org/simple", "see files.pythonhosted.org", "cd /work/main", "x = '/root/.cache'",
+        "registry.npmjs.org", "https://repo1.maven.org/maven2",
+    ],
+)  # fmt: skip
+def test_the_search_finds_addresses(line: str) -> None:
+    assert HOSTS.search(line)
+
+
+@pytest.mark.parametrize("line", ["a network/worker", "https://kafka.apache.org", "from jgo.maven import MavenContext"])
+def test_the_search_finds_no_others(line: str) -> None:
+    assert not HOSTS.search(line)

@@ -49,10 +49,12 @@ def receive(raw: Raw, types: frozenset[str]) -> Received:
         of = from_headers(raw.headers, raw.key)
         if raw.topic != INBOUND:
             expected = f"urn:tenure:{raw.topic.split('.', 1)[0]}"
-            if of.source != expected or of.version is None:
+            if of.source != expected or not of.version:
                 raise Unreadable(
-                    f"{raw.topic} holds events of {expected} with a ce_sequence, not of {of.source[:80]!r}"
+                    f"{raw.topic} holds events of {expected} with a ce_sequence from 1, not of {of.source[:80]!r}"
                 )
+        else:  # a foreign sequence counts something of its sender's, not versions of a stream here
+            of = of._replace(version=None, position=None)
     except Unreadable as problem:
         return Received(raw, None, None, str(problem))
     if of.type in EVENTS and of.type not in types:

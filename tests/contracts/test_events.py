@@ -2,15 +2,16 @@
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shared.events import EVENTS
-from shared.events.base import Event, json_schema
+from shared.events.base import Event, Record, json_schema
 from shared.events.envelope import Envelope
 from shared.events.upcasts import UPCASTS, decode
-from tests.contracts.golden import HERE, missing, schema_file
+from tests.contracts.golden import HERE, golden_file, missing, schema_file
 
 Schema = dict[str, Any]
 
@@ -24,13 +25,31 @@ def test_every_event_has_its_golden_sample_and_its_schema() -> None:
 
 
 @pytest.mark.parametrize("file", sorted((HERE / "golden").glob("*.json")), ids=lambda file: file.name)
-def test_every_version_ever_released_is_read_today(file: Any) -> None:
+def test_every_version_ever_released_is_read_today(file: Path) -> None:
     name, version, _ = file.name.split(".")
     data = file.read_bytes()
     event = decode(envelope(name, int(version[1:])), data)
     if int(version[1:]) == type(event).SCHEMA:
-        written, kept = json.loads(event.data()), json.loads(data)
-        assert {field: written[field] for field in kept} == kept, f"{name} does not keep what it read"
+        assert written_as(event, data) == data.decode(), f"{name} does not write what it read"
+
+
+def written_as(event: Event, data: bytes) -> str:
+    """The event's JSON as it is written today, without what was added since `data` was written."""
+    return json.dumps(_common(json.loads(event.data()), json.loads(data)), ensure_ascii=False, separators=(",", ":"))
+
+
+def _common(written: Any, kept: Any) -> Any:
+    if isinstance(written, dict) and isinstance(kept, dict):
+        return {name: _common(value, kept[name]) for name, value in written.items() if name in kept}
+    if isinstance(written, list) and isinstance(kept, list) and len(written) == len(kept):
+        return [_common(one, other) for one, other in zip(written, kept, strict=True)]
+    return written
+
+
+def test_a_sample_fills_every_field_that_its_schema_names() -> None:
+    for event in EVENTS.values():
+        names = set(json.loads(schema_file(event).read_text())["properties"])
+        assert set(json.loads(golden_file(event).read_bytes())) == names, event.type()
 
 
 @pytest.mark.parametrize("name", sorted(EVENTS))
@@ -56,6 +75,8 @@ def _fields(where: str, before: Schema, after: Schema) -> list[str]:
     plain = {name: _plain(field) for name, field in new.items()}
     found = [f"field {where}{name} is gone" for name in old if name not in new]
     found += [f"field {where}{n} has another type" for n in old if n in new and _plain(old[n]) != plain[n]]
+    bound = [name for name in old if name in new and "default" in old[name] and "default" not in new[name]]
+    found += [f"field {where}{name} has a default no more" for name in bound]
     added = [name for name in new if name not in old]
     found += [f"new field {where}{name} has no default" for name in added if "default" not in new[name]]
     return found
@@ -66,20 +87,55 @@ def _plain(field: Schema) -> Schema:
     return {key: value for key, value in field.items() if key not in ("description", "title", "default")}
 
 
-def test_the_check_of_changes_finds_them() -> None:
-    before = json_schema(EVENTS["SeatAssigned"])
-    for change in ("gone", "type", "required"):
-        after = json.loads(json.dumps(before))
-        if change == "gone":
-            del after["properties"]["seat"]
-        elif change == "type":
-            after["properties"]["seat"]["type"] = "string"
-        else:
-            after["properties"]["more"] = {"type": "string"}
-        assert breaks(before, after), change
-    widened = json.loads(json.dumps(before))
-    widened["properties"]["more"] = {"type": "string", "default": ""}
-    assert breaks(before, widened) == []
+def _changed(change: str) -> Schema:
+    """SubscriptionOrdered's schema with one thing changed in `Plan`, or in the event itself."""
+    after: Schema = json.loads(json.dumps(json_schema(EVENTS["SubscriptionOrdered"])))
+    fields, plan = after["properties"], after["$defs"]["Plan"]["properties"]
+    match change:
+        case "field Plan.product_id is gone":
+            plan["product"] = plan.pop("product_id")
+        case "field seats is gone":
+            del fields["seats"]
+        case "field seats has another type":
+            fields["seats"] = {"type": "string"}
+        case "field Plan.period has another type":
+            plan["period"] = plan["period"] | {"enum": [*plan["period"]["enum"], "weekly"]}
+        case "new field more has no default":
+            fields["more"] = {"type": "string"}
+        case "field country has a default no more":
+            del fields["country"]["default"]
+        case "Money is gone":
+            del after["$defs"]["Money"]
+        case _:
+            fields["more"] = plan["more"] = {"type": "string", "default": ""}
+            fields["seats"]["description"] = "in other words"
+    return after
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "field Plan.product_id is gone", "field seats is gone", "field seats has another type",
+        "field Plan.period has another type", "new field more has no default", "field country has a default no more",
+        "Money is gone", "",
+    ],
+)  # fmt: skip
+def test_the_check_of_changes_finds_them_and_no_others(change: str) -> None:
+    assert breaks(json_schema(EVENTS["SubscriptionOrdered"]), _changed(change)) == ([change] if change else [])
+
+
+def test_a_sample_outlives_a_field_that_is_added_inside_it() -> None:
+    class Inner(Record):
+        number: int
+        more: str = ""
+
+    class Outer(Event):
+        inner: Inner
+        inners: tuple[Inner, ...]
+        more: str = ""
+
+    old = b'{"inner":{"number":1},"inners":[{"number":2}]}'
+    assert written_as(Outer.model_validate_json(old), old) == old.decode()
 
 
 def test_upcasts_have_no_gaps() -> None:

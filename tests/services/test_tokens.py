@@ -1,5 +1,6 @@
 """Tokens: only what identity signed for this purpose, in time, opens a door."""
 
+import asyncio
 import base64
 import hmac
 import json
@@ -52,20 +53,12 @@ def signed(key: Any = KEY, alg: str = "ES256", header: dict[str, Any] | None = N
     return jwt.encode({"alg": alg, "kid": "key-1", **(header or {})}, claims(**changed), key, [alg])
 
 
-def by_hand(algorithm: str, secret: bytes | None = None) -> str:
+def by_hand(header: bytes, secret: bytes | None = None) -> str:
     """A token as an attacker would put it together, past every library's caution."""
-    parts = [
-        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=")
-        for part in ({"alg": algorithm, "kid": "key-1"}, claims())
-    ]
+    parts = [base64.urlsafe_b64encode(part).rstrip(b"=") for part in (header, json.dumps(claims()).encode())]
     body = b".".join(parts)
     mac = b"" if secret is None else hmac.new(secret, body, "sha256").digest()
     return b".".join((body, base64.urlsafe_b64encode(mac).rstrip(b"="))).decode()
-
-
-def test_a_good_token_names_the_caller() -> None:
-    token = TokenSigner(KEY, Clock()).sign(ACTOR, "token")
-    assert token.count(".") == 2
 
 
 async def _actor(token: str, *keys: ECKey) -> Actor:
@@ -79,12 +72,21 @@ async def test_what_identity_signs_every_door_reads() -> None:
 
 PUBLIC = KEY.as_pem(private=False)
 FORGED = {
-    "no signature": by_hand("none"),
-    "HMAC with the public key as its secret": by_hand("HS256", PUBLIC),
+    "no signature": by_hand(b'{"alg": "none", "kid": "key-1"}'),
+    "HMAC with the public key as its secret": by_hand(b'{"alg": "HS256", "kid": "key-1"}', PUBLIC),
     "another algorithm": signed(RSAKey.generate_key(2048), "RS256"),
     "another key under this key's name": signed(OTHER),
     "a key that it brings along": signed(OTHER, header={"jwk": OTHER.as_dict(private=False)}),
     "a place to fetch its key": signed(header={"jku": "https://attacker.example/keys"}),
+    "a place to fetch its certificate": signed(header={"x5u": "https://attacker.example/certificate"}),
+    "no name of a key": jwt.encode({"alg": "ES256"}, claims(), KEY, ["ES256"]),
+    "a header that is a list": by_hand(b"[]"),
+    "a header that is null": by_hand(b"null"),
+    "a list of algorithms": by_hand(b'{"alg": ["ES256"], "kid": "key-1"}'),
+    "a key's name that is a list": by_hand(b'{"alg": "ES256", "kid": ["key-1"]}'),
+    "an extension that it calls critical": by_hand(b'{"alg": "ES256", "kid": "key-1", "crit": ["b64"], "b64": false}'),
+    "brackets without an end": by_hand(b"[" * 2000),
+    "not valid yet": signed(nbf=int(NOW) + 60),
     "expired a second ago": signed(exp=int(NOW) - 1),
     "expired this second": signed(exp=int(NOW)),
     "issued in the future": signed(iat=int(NOW) + 60),
@@ -93,13 +95,19 @@ FORGED = {
     "no expiry": signed(exp=None),
     "no audience": signed(aud=None),
     "no account": signed(sub=None),
+    "a number for an account": signed(sub=7),
+    "no time of issue": signed(iat=None),
+    "no id": signed(jti=None),
+    "no kind of organisation": signed(kind=None),
+    "an expiry that is a word": signed(exp="never"),
     "no organisation": signed(org=None),
     "an empty organisation": signed(org=""),
     "a list for an organisation": signed(org=["organisation"]),
     "a changed body": signed()[:-90] + "x" + signed()[-89:],
     "garbage": "a.b.c",
     "not even that": "\x00",
-    "too long": "a" * 5000,
+    "a good one and more": f"{signed()}.more",
+    "a good one that is too long": signed(more="x" * 4096),
 }
 
 
@@ -139,7 +147,63 @@ async def test_known_keys_are_good_while_identity_is_away() -> None:
     await verifier.actor(f"Bearer {signed()}")
     identity.away = True
     clock.now += 10
+    strange = jwt.encode({"alg": "ES256", "kid": "key-2"}, claims(), OTHER, ["ES256"])
+    with pytest.raises(Problem) as refused:
+        await verifier.actor(f"Bearer {strange}")
+    assert (refused.value.status, identity.asked) == (401, 2)
     assert await verifier.actor(f"Bearer {signed(exp=int(NOW) + 3600)}") == ACTOR
+
+
+async def test_a_key_that_is_withdrawn_opens_nothing_once_the_keys_are_read_again() -> None:
+    clock, identity = Clock(), Identity(KEY)
+    verifier = TokenVerifier(identity, clock)
+    await verifier.actor(f"Bearer {signed()}")
+    identity.keys[:] = [OTHER]
+    clock.now += 6
+    assert await verifier.actor("Bearer " + TokenSigner(OTHER, clock).sign(ACTOR, "token")) == ACTOR
+    with pytest.raises(Problem) as refused:
+        await verifier.actor(f"Bearer {signed()}")
+    assert refused.value.status == 401
+
+
+async def test_strangers_make_one_request_every_five_seconds() -> None:
+    clock, identity = Clock(), Identity(KEY)
+    verifier = TokenVerifier(identity, clock)
+    strangers = [jwt.encode({"alg": "ES256", "kid": f"kid-{n}"}, claims(), OTHER, ["ES256"]) for n in range(12)]
+    for second, stranger in enumerate(strangers):
+        clock.now = NOW + second
+        with pytest.raises(Problem):
+            await verifier.actor(f"Bearer {stranger}")
+    assert identity.asked == 2
+
+
+@pytest.mark.parametrize("answer", [{}, [], {"keys": [{"kty": "EC"}]}, {"keys": 7}, None])
+async def test_an_answer_that_is_no_key_set_is_as_good_as_none(answer: Any) -> None:
+    async def fetch() -> Any:
+        return answer
+
+    with pytest.raises(Problem) as refused:
+        await TokenVerifier(fetch, Clock()).actor(f"Bearer {signed()}")
+    assert refused.value.status == 503
+
+
+async def test_those_who_wait_for_the_keys_share_one_request() -> None:
+    """Else each would wait for the timeouts of all before it."""
+    asked = 0
+
+    async def fetch() -> Any:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0.01)
+        raise httpx.ConnectTimeout("away")
+
+    verifier = TokenVerifier(fetch)
+    answers = await asyncio.gather(*(verifier.actor(f"Bearer {signed()}") for _ in range(20)), return_exceptions=True)
+    assert {getattr(answer, "status", None) for answer in answers} == {503}
+    assert asked == 1
+    with pytest.raises(Problem):
+        await verifier.actor(f"Bearer {signed()}")
+    assert asked == 2
 
 
 async def test_without_keys_the_answer_is_later_not_no() -> None:

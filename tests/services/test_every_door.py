@@ -1,0 +1,111 @@
+"""Every route of every service asks who is calling before anything else: no switch, and no route forgotten."""
+
+import importlib
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from joserfc.jwk import ECKey
+from starlette.routing import Route
+
+from shared.eventlog.log import utc_now
+from shared.runtime.auth import Actor, TokenSigner, TokenVerifier, public_keys
+from shared.runtime.http import Parts, make_app
+from shared.runtime.metrics import Metrics
+from shared.runtime.service import Service
+from shared.runtime.settings import Settings
+from tests.engine.examples import new_id
+
+SERVICES = ("identity", "marketplace", "entitlements", "distribution")
+KEY, THEIRS = (ECKey.generate_key("P-256", {"kid": "key"}) for _ in range(2))
+ACTOR = Actor("account", "organisation", "operator")
+EVERYWHERE = {"/health", "/ready", "/metrics", "/openapi.json", "/docs", "/docs/oauth2-redirect"}
+OPEN = {
+    ("identity", "POST", "/accounts"), ("identity", "POST", "/sessions"), ("identity", "GET", "/.well-known/jwks.json"),
+}  # fmt: skip
+UNKNOWN: dict[str, dict[str, str]] = {
+    "no token": {},
+    "nonsense": {"Authorization": "Bearer nonsense"},
+    "another's signature": {"Authorization": f"Bearer {TokenSigner(THEIRS).sign(ACTOR, 'token')}"},
+    "a password": {"Authorization": "Basic b3BlcmF0b3I6b3BlcmF0b3I="},
+    "the claim of a proxy": {"X-Forwarded-User": "account"},
+}
+
+
+def service_of(name: str) -> Service:
+    service: Service = importlib.import_module(f"services.{name}.__main__").SERVICE
+    return service
+
+
+async def _keys() -> Any:
+    return public_keys([KEY])
+
+
+def app_of(name: str) -> FastAPI:
+    """The service's application with nothing opened: whatever it reaches for, it answers 503."""
+    service = service_of(name)
+    parts = Parts(name, Settings(), Metrics(), TokenVerifier(_keys), new_id, utc_now)
+    return make_app(parts, service.doors, service.queries, api=True)
+
+
+def leaves(routes: Any) -> Iterator[Any]:
+    """The routes that answer, also those that stand in an included router."""
+    for route in routes:
+        included = getattr(route, "original_router", None)
+        if included is None:
+            yield route
+        else:
+            yield from leaves(included.routes)
+
+
+def every_route() -> list[tuple[str, str, str]]:
+    found = []
+    for name in SERVICES:
+        for route in leaves(app_of(name).routes):
+            assert isinstance(route, Route), f"{name}: {route!r} is of a kind that is not looked at here"
+            methods = (route.methods or set()) - {"HEAD"}
+            found += [(name, method, route.path) for method in sorted(methods) if route.path not in EVERYWHERE]
+    return found
+
+
+ROUTES = every_route()
+
+
+def test_the_list_of_routes_is_whole() -> None:
+    assert set(ROUTES) >= OPEN, "an open door that does not exist"
+    assert len(set(ROUTES)) == len(ROUTES), "a route stands there twice"
+    for name in SERVICES:
+        service, listed = service_of(name), {(method, path) for of, method, path in ROUTES if of == name}
+        queries = service.queries.routes if service.queries is not None else []
+        assert {(door.method, door.path) for door in service.doors.doors} <= listed
+        assert {(method, route.path) for route in leaves(queries) for method in route.methods} <= listed
+
+
+@pytest.mark.parametrize("route", [route for route in ROUTES if route not in OPEN], ids=" ".join)
+async def test_no_route_of_any_service_opens_without_a_token(route: tuple[str, str, str]) -> None:
+    name, method, path = route
+    url = re.sub(r"[{}]", "", path)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app_of(name)), base_url="http://test") as client:
+        for what, headers in UNKNOWN.items():
+            answer = await client.request(method, url, headers=headers, content=b"not read")
+            assert (answer.status_code, answer.json()["rule"]) == (401, "not-signed-in"), f"{what}: {answer.text}"
+        good = {"Authorization": f"Bearer {TokenSigner(KEY).sign(ACTOR, 'token')}"}
+        answer = await client.request(method, url, headers=good)
+        assert answer.status_code in (422, 503), f"with a token it goes on, not {answer.status_code} {answer.text}"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+async def test_every_services_document_lists_its_doors(name: str) -> None:
+    document = app_of(name).openapi()
+    for door in service_of(name).doors.doors:
+        operation = document["paths"][door.path][door.method.lower()]
+        assert ("security" in operation) is ((name, door.method, door.path) not in OPEN)
+        assert ("requestBody" in operation) is bool(door.form.model_fields)
+    for _, method, path in (route for route in ROUTES if route[0] == name):
+        assert method.lower() in document["paths"][path]
+    named = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(document)))
+    assert named <= set(document["components"]["schemas"]), "a shape that is not described"
