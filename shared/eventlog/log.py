@@ -10,7 +10,6 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import uuid_utils
@@ -37,8 +36,8 @@ class KeyReused(Exception):
 
 
 class Meta(NamedTuple):
-    """What comes with a command: its id and who, why and from where. `fingerprint` is of its public content: the
-    same id with another fingerprint is refused. `now` is UTC."""
+    """What comes with a command: its id and who, why and from where. `fingerprint` is a digest of what was asked, kept
+    with the answer: the same id with another one is refused. `now` is UTC."""
 
     command_id: str
     actor: str
@@ -46,7 +45,7 @@ class Meta(NamedTuple):
     correlation_id: str = ""
     causation_id: str = ""
     traceparent: str = ""
-    fingerprint: str = ""
+    fingerprint: bytes = b""
 
 
 class Recorded(NamedTuple):
@@ -120,7 +119,10 @@ class Log:
         """Decide and commit. Raises KeyReused, Conflict (too busy, try again), Unavailable (outcome unknown: send the
         same command id again), or whatever the decider raises by mistake."""
         stream_id = checked_name(stream.id(key), "a stream id")
-        await self._my_turn(stream_id)
+        if stream_id in self._turns:
+            await self._my_turn(stream_id)
+        else:
+            self._turns[stream_id] = deque()
         try:
             answer = await self._execute(stream, stream_id, command, meta)
         finally:
@@ -130,13 +132,9 @@ class Log:
         return answer
 
     async def _my_turn(self, stream_id: str) -> None:
-        """Within a process a stream's commands wait for each other instead of conflicting; mostly there is none."""
-        waiting = self._turns.get(stream_id)
-        if waiting is None:
-            self._turns[stream_id] = deque()
-            return
+        """Within a process a stream's commands wait for each other instead of conflicting."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiting.append(turn)
+        self._turns[stream_id].append(turn)
         try:
             await turn
         except asyncio.CancelledError:
@@ -155,7 +153,7 @@ class Log:
 
     async def _execute(self, stream: Stream[S, C, E], stream_id: str, command: C, meta: Meta) -> Answer:
         taken: str | None = None
-        deadline = asyncio.get_running_loop().time() + CONFLICTS_S
+        deadline: float | None = None
         while True:
             current = self._cache.get(stream_id) or await self._load(stream, stream_id)
             decision = stream.decide(command, current.state) if taken is None else stream.claimed(taken)
@@ -171,7 +169,9 @@ class Log:
                     self._keep(stream_id, after)
                     return _answer(write, decision, position)
                 case Moved():
-                    if asyncio.get_running_loop().time() > deadline:
+                    now = asyncio.get_running_loop().time()
+                    deadline = deadline or now + CONFLICTS_S
+                    if now > deadline:
                         raise Conflict(f"{stream_id} kept moving for {CONFLICTS_S:.0f} s; try again")
                     await self._catch_up(stream, stream_id, current)
                 case Taken(name):
@@ -231,8 +231,7 @@ class Log:
         meta: Meta,
     ) -> tuple[Write, _Current[S]]:
         """The write of a decision, and where the stream stands once it is committed."""
-        fingerprint = sha256(meta.fingerprint.encode()).digest() if meta.fingerprint else b""
-        write = Write(meta.command_id, fingerprint, stream_id, current.head, meta.now)
+        write = Write(meta.command_id, meta.fingerprint, stream_id, current.head, meta.now)
         if isinstance(decision, Rejected):
             write.refusal = _refusal_json(decision)
             return write, current
@@ -299,10 +298,8 @@ def _answer(write: Write, decision: Sequence[Event] | Rejected, last: int) -> An
     if isinstance(decision, Rejected):
         return _refused(write.stream, decision)
     version, position = write.expected.version, last - len(decision)
-    events = tuple(
-        Recorded(event.ref, version + n, position + n, event) for n, event in enumerate(decision, start=1)
-    )  # fmt: skip
-    return Accepted(write.stream, version + len(decision), events)
+    events = [Recorded(event.ref, version + n, position + n, event) for n, event in enumerate(decision, start=1)]
+    return Accepted(write.stream, version + len(decision), tuple(events))
 
 
 def utc_now() -> datetime:

@@ -1,6 +1,6 @@
 """What a store of events promises. `postgres.py` keeps it in PostgreSQL, `memory.py` in a dict for the pure tests."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol, TypeAlias
@@ -86,7 +86,7 @@ class LeaseLost(Exception):
 class Store(Protocol):
     """An append-only log of streams under one order. Positions are dense from 1, in the order of commits."""
 
-    async def append(self, write: Write) -> Outcome:
+    def append(self, write: Write) -> Awaitable[Outcome]:
         """Commit the write, or say why not. Returns after the commit. Raises Unavailable."""
         ...
 

@@ -80,10 +80,9 @@ def checked_name(value: str, what: str) -> str:
 
 def stamp(time: datetime) -> str:
     """RFC 3339 in UTC with microseconds: the one way a time is written into headers and hashes."""
-    text = time.isoformat(timespec="microseconds")
-    if not text.endswith("+00:00"):
-        text = time.astimezone(UTC).isoformat(timespec="microseconds")
-    return f"{text[:-6]}Z"
+    if time.tzinfo is not UTC:
+        time = time.astimezone(UTC)
+    return time.isoformat("T", "microseconds")[:-6] + "Z"
 
 
 def digest(

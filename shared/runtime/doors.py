@@ -9,11 +9,11 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args, get_type_hints
 
 import asyncpg
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, create_model
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -79,6 +79,9 @@ class Door:
     """Whether `form` is the command's own public fields (else `supply` makes all of them from it)."""
     supply: Supply
     open: bool
+    secret: bool
+    """Whether the form has a secret. It is left out of the fingerprint: a password is guessed quicker by that than by
+    its verifier."""
 
 
 class Doors:
@@ -108,12 +111,17 @@ class Doors:
     def _add(self, method: str, path: str, stream: Stream[Any, Any, Any], command: type[Any], supply: Supply,
              form: type[BaseModel] | None, *, open_: bool) -> None:  # fmt: skip
         derived = form or form_of(command, path)
-        self.doors.append(Door(method, path, stream, command, derived, form is None, supply, open_))
+        secret = any(_is_secret(field.annotation) for field in derived.model_fields.values())
+        self.doors.append(Door(method, path, stream, command, derived, form is None, supply, open_, secret))
 
     def routes(self) -> list[Route]:
         return [
             Route(door.path, _endpoint(door), methods=[door.method], name=door.command.__name__) for door in self.doors
         ]
+
+
+def _is_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or any(_is_secret(part) for part in get_args(annotation))
 
 
 def form_of(command: type[Any], path: str) -> type[BaseModel]:
@@ -161,7 +169,8 @@ async def _pass(door: Door, request: Request) -> Response:
     command = _command(door, form, call.path, target)
     if dry_run:
         return _answer(await parts.log.consider(door.stream, target.key, command), dry_run=True)
-    fingerprint = hashlib.sha256(b"\n".join((door.method.encode(), request.url.path.encode(), raw))).hexdigest()
+    asked = form.model_dump_json().encode() if door.secret else raw
+    fingerprint = hashlib.sha256(b"\n".join((door.method.encode(), request.url.path.encode(), asked))).digest()
     meta = Meta(
         command_id, actor.account_id or target.key, call.now, request.state.correlation_id, command_id,
         request.state.traceparent, fingerprint,

@@ -63,7 +63,7 @@ def describe(app: FastAPI, doors: Doors) -> None:
 
 
 def _operation(door: Door, schemas: dict[str, Any]) -> dict[str, Any]:
-    name = door.command.__name__
+    name = door.form.__name__
     form = door.form.model_json_schema(ref_template=_REF)
     schemas.update(form.pop("$defs", {}))
     schemas[name] = form

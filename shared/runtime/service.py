@@ -21,7 +21,7 @@ from shared.eventlog.decision import Stream
 from shared.eventlog.host import ConsumerHost
 from shared.eventlog.log import Log, utc_now
 from shared.eventlog.migrate import migrate
-from shared.eventlog.postgres import TRANSIENT, PostgresStore
+from shared.eventlog.postgres import TRANSIENT, PostgresStore, connected
 from shared.eventlog.projection import Projection, Reactions
 from shared.eventlog.relay import Relay
 from shared.eventlog.store import Unavailable
@@ -117,9 +117,7 @@ class Process:
         await self._patiently("database", lambda: migrate(dsn, self.service.name))
         store = PostgresStore(dsn, self.service.name)
         await self._patiently("database", store.open)
-        pool = await self._patiently(
-            "database", lambda: asyncpg.create_pool(dsn, min_size=2, max_size=12, command_timeout=30)
-        )
+        pool = await self._patiently("database", lambda: connected(dsn, 2, 12))
         commands = Log(store, self.service.name, observer=self.metrics)
         self.parts.opened_log, self.parts.opened_db = commands, pool
         tasks: list[asyncio.Task[None]] = []

@@ -26,6 +26,8 @@ _UUID: Final = "0f8fad5b-d9cb-469f-a165-70867728950e"
 _ASSIGNED_BY: Final = _UUID + "x" * 60
 """Makes the event's data as long as the peers', about 300 bytes."""
 
+_FINGERPRINT: Final = bytes(range(32))
+
 Result = dict[str, Any]
 
 
@@ -54,7 +56,7 @@ SEATS: Final = Stream("bench", 0, _counted, decided, tenant=lambda _event: _UUID
 def meta() -> Meta:
     """What a door would add to a command."""
     command_id = str(uuid_utils.uuid7())
-    return Meta(command_id, _UUID, datetime.now(UTC), command_id, command_id, "", fingerprint=_UUID)
+    return Meta(command_id, _UUID, datetime.now(UTC), command_id, command_id, "", fingerprint=_FINGERPRINT)
 
 
 def quantiles(latencies_ns: Sequence[int], prefix: str = "") -> Result:

@@ -86,4 +86,4 @@ COUNTER = Stream(
 
 
 def meta(command_id: str | None = None, fingerprint: str = "") -> Meta:
-    return Meta(command_id or new_id(), "actor", NOON, "correlation", "cause", "", fingerprint)
+    return Meta(command_id or new_id(), "actor", NOON, "correlation", "cause", "", fingerprint.encode())

@@ -1,13 +1,17 @@
 """One command's way, on both stores."""
 
 import asyncio
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from shared.eventlog.decision import Decision
 from shared.eventlog.log import EVENT_BYTES, Accepted, KeyReused, Log, Refused
-from shared.eventlog.store import Store
+from shared.eventlog.store import Outcome, Store, Write
+from shared.events import SeatUnassigned
 from shared.events.envelope import GENESIS, chained
-from tests.engine.examples import COUNTER, Count, Counted, meta, new_id
+from tests.engine.examples import COUNTER, Count, Counted, decide, meta, new_id
 
 
 async def test_a_command_is_decided_appended_and_answered(store: Store) -> None:
@@ -46,6 +50,23 @@ async def test_a_refusal_on_a_stale_state_is_decided_again(store: Store) -> None
     assert isinstance(refused, Refused) and refused.reason == "2 is the limit."
 
 
+async def test_of_two_processes_the_stale_one_decides_again(store: Store) -> None:
+    mine, yours = Log(store, "entitlements"), Log(store, "entitlements")
+    await mine.execute(COUNTER, "one", Count(), meta())
+    await yours.state(COUNTER, "one")
+    seen: list[int] = []
+
+    def watched(command: Count, state: Counted) -> Decision[SeatUnassigned]:
+        seen.append(state.number)
+        return decide(command, state)
+
+    watching = replace(COUNTER, decide=watched)
+    await mine.execute(COUNTER, "one", Count(), meta())
+    answer = await yours.execute(watching, "one", Count(), meta())
+    assert isinstance(answer, Accepted) and answer.version == 3
+    assert seen == [1, 2], "first on what it knew, then on what is there"
+
+
 async def test_a_refusal_keeps_its_reason_and_its_evidence(store: Store) -> None:
     log = Log(store, "entitlements")
     accepted = await log.execute(COUNTER, "one", Count(), meta())
@@ -74,6 +95,16 @@ async def test_a_key_of_another_command_is_refused(store: Store) -> None:
         await log.execute(COUNTER, "one", Count(), meta(key, "that"))
     with pytest.raises(KeyReused):
         await log.execute(COUNTER, "two", Count(), meta(key, "this"))
+    assert await store.position() == 1
+    answer = await log.execute(COUNTER, "one", Count(), meta())
+    assert isinstance(answer, Accepted) and answer.version == 2, "what was refused left no trace in the cache"
+
+
+async def test_a_key_of_a_refused_command_is_used_up_too(store: Store) -> None:
+    log, key = Log(store, "entitlements"), new_id()
+    await log.execute(COUNTER, "one", Count(limit=0), meta(key, "this"))
+    with pytest.raises(KeyReused):
+        await log.execute(COUNTER, "one", Count(), meta(key, "that"))
 
 
 async def test_a_dry_run_answers_the_same_and_writes_nothing(store: Store) -> None:
@@ -81,6 +112,7 @@ async def test_a_dry_run_answers_the_same_and_writes_nothing(store: Store) -> No
     await log.execute(COUNTER, "one", Count(), meta())
     would = await log.consider(COUNTER, "one", Count())
     assert isinstance(would, Accepted) and (would.version, would.events[0].id) == (2, "")
+    assert would.events[0].position == 0
     refused = await log.consider(COUNTER, "one", Count(limit=1))
     assert isinstance(refused, Refused) and refused.rule == "limit"
     assert await store.position() == 1
@@ -94,6 +126,7 @@ async def test_a_taken_name_is_refused_by_the_streams_own_rule(store: Store) -> 
     refused = await log.execute(COUNTER, "two", Count(name="x"), meta())
     assert isinstance(refused, Refused) and refused.rule == "name-taken"
     assert await log.state(COUNTER, "two") == Counted()
+    assert (await store.position(), await store.holder("name:x")) == (1, "counter-one")
 
 
 async def test_a_decider_that_raises_leaves_nothing_behind(store: Store) -> None:
@@ -125,6 +158,77 @@ async def test_cancelled_callers_break_nothing(store: Store) -> None:
     assert len(stored) >= 21
 
 
+async def test_a_caller_that_leaves_as_its_turn_comes_passes_it_on(store: Store) -> None:
+    held = _Held(store)
+    log = Log(held, "entitlements")
+    order: list[str] = []
+
+    async def call(name: str) -> None:
+        await log.execute(COUNTER, "one", Count(by=name), meta())
+        order.append(name)
+        if name == "first":
+            second.cancel()  # in the very step that gave it its turn
+
+    first, second, third, fourth = (asyncio.create_task(call(name)) for name in ("first", "second", "third", "fourth"))
+    await held.asked.wait()
+    assert len(log._turns["counter-one"]) == 3
+    held.open.set()
+    async with asyncio.timeout(5):
+        await asyncio.gather(first, second, third, fourth, return_exceptions=True)
+    assert second.cancelled()
+    assert order == ["first", "third", "fourth"]
+    assert not log._turns, "nothing is kept for a stream that is quiet"
+
+
+async def test_a_caller_that_leaves_while_its_write_is_under_way_may_ask_again(store: Store) -> None:
+    log, key = Log(store, "entitlements"), new_id()
+    await log.execute(COUNTER, "one", Count(), meta())
+    late = _Late(store)
+    log.store = late
+    caller = asyncio.create_task(log.execute(COUNTER, "one", Count(), meta(key)))
+    await late.written.wait()
+    caller.cancel()
+    await asyncio.gather(caller, return_exceptions=True)
+    assert caller.cancelled()
+    log.store = store
+    assert (await log.state(COUNTER, "one")).number == 2
+    again = await log.execute(COUNTER, "one", Count(), meta(key))
+    assert isinstance(again, Accepted) and (again.version, again.repeated) == (2, True)
+    after = await log.execute(COUNTER, "one", Count(), meta())
+    assert isinstance(after, Accepted) and after.version == 3
+
+
+class _Held:
+    """A store that takes no write before it is opened."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self.asked, self.open = store, asyncio.Event(), asyncio.Event()
+
+    async def append(self, write: Write) -> Outcome:
+        self.asked.set()
+        await self.open.wait()
+        return await self._store.append(write)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+class _Late:
+    """A store whose answers to writes never arrive."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self.written = store, asyncio.Event()
+
+    async def append(self, write: Write) -> Outcome:
+        await self._store.append(write)
+        self.written.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
 async def test_forgotten_streams_are_read_again(store: Store) -> None:
     log = Log(store, "entitlements", cached_streams=2)
     for _ in range(3):
@@ -132,3 +236,4 @@ async def test_forgotten_streams_are_read_again(store: Store) -> None:
             await log.execute(COUNTER, key, Count(), meta())
     for key in ("a", "b", "c", "d"):
         assert (await log.state(COUNTER, key)).number == 3
+    assert list(log._cache) == ["counter-c", "counter-d"]

@@ -82,7 +82,7 @@ async def test_a_reader_misses_nothing_while_the_head_is_held(database: str) -> 
     appends = []
     async with blocker.transaction():
         await blocker.execute("select * from log.head for update")
-        appends = [asyncio.create_task(stores[n % 2].append(write(f"s{n}"))) for n in range(200)]
+        appends = [asyncio.ensure_future(stores[n % 2].append(write(f"s{n}"))) for n in range(200)]
         await asyncio.sleep(0.5)
         assert read == [], "nothing may show while an earlier append is under way"
     await asyncio.gather(*appends)

@@ -70,6 +70,23 @@ async def test_a_name_is_held_by_one_stream_at_a_time(store: Store) -> None:
     assert await store.position() == 3
 
 
+async def test_a_write_that_loses_leaves_none_of_its_parts(store: Store) -> None:
+    await store.append(write("a", take=("email:x",)))
+    lost = write("b", number=3, take=("email:y", "email:x"))
+    assert await store.append(lost) == Taken("email:x")
+    assert (await store.read_stream("b"), await store.holder("email:y"), await store.position()) == ([], None, 1)
+    kept = write("b", number=3, command_id=lost.command_id)
+    assert await store.append(kept) == Written(4), "a command that was not written has no answer yet"
+
+
+async def test_a_stream_may_take_its_own_name_again_and_frees_no_others(store: Store) -> None:
+    a = write("a", take=("email:x",))
+    await store.append(a)
+    assert isinstance(await store.append(write("a", head_of(a.events), take=("email:x",))), Written)
+    await store.append(write("b", release=("email:x",)))
+    assert await store.holder("email:x") == "a"
+
+
 async def test_of_two_that_race_for_a_name_one_gets_it(store: Store) -> None:
     outcomes = await asyncio.gather(*(store.append(write(f"s{n}", take=("email:x",))) for n in range(20)))
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Taken"] * 19 + ["Written"]
@@ -121,6 +138,25 @@ async def test_a_released_lease_is_free_at_once(store: Store) -> None:
     assert mine is not None
     await store.release("relay", mine)
     assert await store.lease("relay", "you", 60) is not None
+
+
+async def test_a_former_owner_releases_nothing(store: Store) -> None:
+    mine = await store.lease("relay", "me", 0.05)
+    await asyncio.sleep(0.1)
+    yours = await store.lease("relay", "you", 60)
+    assert mine is not None and yours is not None
+    await store.release("relay", mine)
+    assert await store.lease("relay", "third", 60) is None
+
+
+async def test_a_tokens_growth_outlives_releases(store: Store) -> None:
+    tokens = []
+    for owner in ("me", "me", "you"):
+        lease = await store.lease("relay", owner, 60)
+        assert lease is not None
+        tokens.append(lease.token)
+        await store.release("relay", lease)
+    assert tokens == sorted(set(tokens)), "each ownership fences the ones before it"
 
 
 async def test_waiting_ends_with_the_next_write(store: Store) -> None:

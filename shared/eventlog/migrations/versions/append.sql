@@ -32,7 +32,8 @@ as $$
 declare
     before log.head;
     verdicts integer[];
-    added bigint;
+    failed boolean;
+    added integer;
     now_chain bytea;
 begin
     select * into before from log.head for update;
@@ -60,26 +61,36 @@ begin
         );
     end if;
 
+    failed := not 0 = all (verdicts);
+    if failed then
+        events := array(
+            select row(e.command, e.id, e.version, e.type, e.schema, e.correlation, e.causation, e.actor, e.tenant,
+                       e.traceparent, e.prevhash, e.hash, e.data)::log.new_event
+            from unnest(events) with ordinality
+                 as e(command, id, version, type, schema, correlation, causation, actor, tenant, traceparent, prevhash,
+                      hash, data, n)
+            where verdicts[e.command] = 0
+            order by e.n
+        );
+    end if;
+    added := cardinality(events);
+
     with new as (
         insert into log.events (position, stream, version, id, type, schema, time, correlation_id, causation_id,
                                 actor, tenant, traceparent, prevhash, hash, data)
-        select before.position + row_number() over (order by e.n), (commands[e.command]).stream, e.version, e.id,
+        select before.position + e.n, (commands[e.command]).stream, e.version, e.id,
                e.type, e.schema, (commands[e.command]).time, e.correlation, e.causation, e.actor, e.tenant,
                e.traceparent, e.prevhash, e.hash, e.data::json
         from unnest(events) with ordinality
              as e(command, id, version, type, schema, correlation, causation, actor, tenant, traceparent, prevhash,
                   hash, data, n)
-        where verdicts[e.command] = 0
-        order by e.n
         returning position, hash
     )
-    select count(*), sha256(before.chain || string_agg(new.hash, ''::bytea order by new.position))
-    into added, now_chain from new;
+    select sha256(before.chain || string_agg(new.hash, ''::bytea order by new.position)) into now_chain from new;
 
     if added > 0 then
         update log.head set position = before.position + added, chain = now_chain;
         insert into log.batches (last_position, chain) values (before.position + added, now_chain);
-        perform pg_notify('log', (before.position + added)::text);
     end if;
 
     insert into log.commands (id, fingerprint, stream, first, count, refusal, time)
@@ -100,7 +111,7 @@ begin
 
     return query select 0, 0, before.position, null::text, null::bytea, null::text, null::integer, null::integer,
                         null::text;
-    if not 0 = all (verdicts) then
+    if failed then
         return query
             select v.n::integer, v.v, null::bigint,
                    (select t.key from unnest(taken) as t
