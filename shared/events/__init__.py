@@ -2,11 +2,26 @@
 
 from shared.events.base import Event, Money, Record
 from shared.events.distribution import UpdatePublished, UpdateWithdrawn
-from shared.events.entitlements import SeatAssigned, SeatPoolCleared, SeatPoolHeld, SeatPoolOpened, SeatUnassigned
+from shared.events.entitlements import (
+    SeatAssigned,
+    SeatPoolCleared,
+    SeatPoolEnded,
+    SeatPoolExpired,
+    SeatPoolHeld,
+    SeatPoolOpened,
+    SeatPoolRenewed,
+    SeatPoolResized,
+    SeatPoolSuspended,
+    SeatUnassigned,
+    UpdateRightGranted,
+    UpdateRightLost,
+)
 from shared.events.identity import (
+    AccountClosed,
     AccountOpened,
     AgreementEnded,
     AgreementStarted,
+    ClockMoved,
     ContractOpened,
     ProfileUpdated,
     RoleAssigned,
@@ -32,15 +47,21 @@ from shared.events.marketplace import (
     Plan,
     PlanListed,
     PlanWithdrawn,
+    RenewalReminded,
+    SeatDecreaseScheduled,
+    SeatsAdded,
     SubscriptionConfirmed,
+    SubscriptionEnded,
     SubscriptionOrdered,
     SubscriptionOrderFailed,
+    SubscriptionRenewed,
 )
 from shared.events.publisher import OrderConfirmed, OrderDeclined
 from shared.events.registry import EVENTS
 
 __all__ = [
     "EVENTS",
+    "AccountClosed",
     "AccountOpened",
     "AgreementEnded",
     "AgreementStarted",
@@ -53,6 +74,7 @@ __all__ = [
     "CartLineAdded",
     "CartLineRemoved",
     "CartOpened",
+    "ClockMoved",
     "ContractOpened",
     "CsnIssued",
     "CsnRevoked",
@@ -68,18 +90,30 @@ __all__ = [
     "PlanWithdrawn",
     "ProfileUpdated",
     "Record",
+    "RenewalReminded",
     "RoleAssigned",
     "RoleRequestDeclined",
     "RoleRequested",
     "RoleRevoked",
     "SeatAssigned",
+    "SeatDecreaseScheduled",
     "SeatPoolCleared",
+    "SeatPoolEnded",
+    "SeatPoolExpired",
     "SeatPoolHeld",
     "SeatPoolOpened",
+    "SeatPoolRenewed",
+    "SeatPoolResized",
+    "SeatPoolSuspended",
     "SeatUnassigned",
+    "SeatsAdded",
     "SubscriptionConfirmed",
+    "SubscriptionEnded",
     "SubscriptionOrderFailed",
     "SubscriptionOrdered",
+    "SubscriptionRenewed",
     "UpdatePublished",
+    "UpdateRightGranted",
+    "UpdateRightLost",
     "UpdateWithdrawn",
 ]

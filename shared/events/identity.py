@@ -23,6 +23,8 @@ class AccountOpened(Event):
     time_zone: str
     locale: str
     opened_at: datetime
+    sandbox: bool = False
+    """The organisation is for trying things out: its time can be moved."""
 
 
 class ProfileUpdated(Event):
@@ -98,3 +100,19 @@ class AgreementEnded(Event):
 
     contract_id: str
     subscription_id: str
+
+
+class AccountClosed(Event):
+    """The person left, and is forgotten: what was personal about them can't be read any more, anywhere."""
+
+    account_id: str
+    organisation_id: str
+    closed_by: str
+
+
+class ClockMoved(Event):
+    """From now on a sandbox organisation's time is so many seconds ahead of real time, in every service."""
+
+    organisation_id: str
+    ahead_s: int
+    moved_by: str

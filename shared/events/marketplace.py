@@ -216,3 +216,66 @@ class AutoRenewDisableRefused(Event):
     rule: str
     reason: str
     held: tuple[HeldSeat, ...]
+
+
+class SeatsAdded(Event):
+    """More seats joined the running term at once, up to its end; they are charged for the rest of it."""
+
+    subscription_id: str
+    contract_id: str
+    customer: str
+    added: int
+    seats: int
+    """How many there are from now on."""
+    charge: Money
+    due: date
+    added_by: str
+
+
+class SeatDecreaseScheduled(Event):
+    """From the next term on there are so many seats; until its start a later number replaces it."""
+
+    subscription_id: str
+    seats: int
+    takes_effect: date
+    requested_by: str
+
+
+class RenewalReminded(Event):
+    """The term ends in so many days; until when auto-renew can be turned off stands in `cancel_by`."""
+
+    subscription_id: str
+    contract_id: str
+    partner: str
+    customer: str
+    days_before: int
+    ends: date
+    cancel_by: CancelBy
+
+
+class SubscriptionRenewed(Event):
+    """The next term began, for so many seats, at the price of the day; its instalments are owed."""
+
+    subscription_id: str
+    contract_id: str
+    partner: str
+    customer: str
+    term: int
+    """The term's number, from 2."""
+    plan: Plan
+    seats: int
+    total: Money
+    starts: date
+    ends: date
+    instalments: tuple[Instalment, ...]
+    cancel_by: CancelBy
+
+
+class SubscriptionEnded(Event):
+    """The last term is over, and none follows."""
+
+    subscription_id: str
+    contract_id: str
+    customer: str
+    ended: date
+    """The last term's last day."""
