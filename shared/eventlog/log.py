@@ -10,6 +10,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import reduce
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import uuid_utils
@@ -180,16 +181,17 @@ class Log:
                     self._cache.pop(stream_id, None)
                     return await self._first_answer(first, write)
 
-    async def consider(self, stream: Stream[S, C, E], key: str, command: C) -> Answer:
-        """The answer that `execute` would give now, from the same decider; nothing is written."""
+    async def consider(self, stream: Stream[S, C, E], key: str, command: C, given: Sequence[E] = ()) -> Answer:
+        """The answer that `execute` would give now, from the same decider; nothing is written. `given` are events that
+        other considered commands would have appended before."""
         stream_id = checked_name(stream.id(key), "a stream id")
         current = await self._fresh(stream, stream_id)
-        decision = stream.decide(command, current.state)
+        decision = stream.decide(command, reduce(stream.evolve, given, current.state))
         if isinstance(decision, Rejected):
             return _refused(stream_id, decision)
-        first = current.head.version + 1
-        events = tuple(Recorded("", first + n, 0, event) for n, event in enumerate(decision))
-        return Accepted(stream_id, current.head.version + len(events), events)
+        before = current.head.version + len(given)
+        events = tuple(Recorded("", n, 0, event) for n, event in enumerate(decision, start=before + 1))
+        return Accepted(stream_id, before + len(events), events)
 
     async def state(self, stream: Stream[S, C, E], key: str) -> S:
         """The stream's state as of everything committed before the call."""
@@ -289,7 +291,7 @@ def _refusal_json(refusal: Rejected) -> str:
 
 
 def _refused(stream_id: str, refusal: Rejected) -> Refused:
-    because = tuple(event.ref for event in refusal.because)
+    because = tuple(event.ref for event in refusal.because if event.ref)
     return Refused(stream_id, refusal.rule, refusal.reason, refusal.remedy, because)
 
 

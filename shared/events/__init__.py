@@ -3,6 +3,11 @@
 from shared.events.base import Event, Money, Record
 from shared.events.distribution import UpdatePublished, UpdateWithdrawn
 from shared.events.entitlements import (
+    CreditDraw,
+    CreditsConsumed,
+    CreditsExpired,
+    CreditsGranted,
+    PoolCsnNoted,
     SeatAssigned,
     SeatPoolCleared,
     SeatPoolEnded,
@@ -76,6 +81,10 @@ __all__ = [
     "CartOpened",
     "ClockMoved",
     "ContractOpened",
+    "CreditDraw",
+    "CreditsConsumed",
+    "CreditsExpired",
+    "CreditsGranted",
     "CsnIssued",
     "CsnRevoked",
     "Event",
@@ -88,6 +97,7 @@ __all__ = [
     "Plan",
     "PlanListed",
     "PlanWithdrawn",
+    "PoolCsnNoted",
     "ProfileUpdated",
     "Record",
     "RenewalReminded",
