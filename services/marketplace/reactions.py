@@ -4,16 +4,9 @@ from datetime import date
 
 from services.marketplace.calendars import business_calendar
 from services.marketplace.domain.plan import PLAN, ListPlan, WithdrawPlan, plan_key, product_id
+from services.marketplace.domain.running import RecordPoolCleared, RecordPoolHeld
 from services.marketplace.domain.standing import STANDING, RecordCsn, RevokeCsn
-from services.marketplace.domain.subscription import (
-    SUBSCRIPTION,
-    Awaiting,
-    ConfirmOrder,
-    FailOrder,
-    RecordPoolCleared,
-    RecordPoolHeld,
-    orders,
-)
+from services.marketplace.domain.subscription import SUBSCRIPTION, Awaiting, ConfirmOrder, FailOrder, orders
 from services.marketplace.domain.terms import term_ends
 from services.marketplace.policies import policy_of, publisher_of
 from shared.eventlog.projection import Do, Reach, Reactions

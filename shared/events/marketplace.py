@@ -227,8 +227,9 @@ class SeatsAdded(Event):
     added: int
     seats: int
     """How many there are from now on."""
-    charge: Money
-    due: date
+    term: int
+    instalment: Instalment
+    """What they cost up to the term's end, after the term's other instalments."""
     added_by: str
 
 
@@ -242,12 +243,13 @@ class SeatDecreaseScheduled(Event):
 
 
 class RenewalReminded(Event):
-    """The term ends in so many days; until when auto-renew can be turned off stands in `cancel_by`."""
+    """The term ends in so many days or less; until when auto-renew can be turned off stands in `cancel_by`."""
 
     subscription_id: str
     contract_id: str
     partner: str
     customer: str
+    term: int
     days_before: int
     ends: date
     cancel_by: CancelBy
