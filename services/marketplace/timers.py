@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 
 from services.marketplace.calendars import business_calendar
 from services.marketplace.domain.calendar import end_of, start_of
-from services.marketplace.domain.plan import PLAN, Listed, plan_key
+from services.marketplace.domain.plan import PLAN, BringPriceIn, plan_key, price_on
 from services.marketplace.domain.running import AskAgain, Asking, CloseTerm, Ending, Remind, Running
 from services.marketplace.domain.subscription import SUBSCRIPTION
 from services.marketplace.domain.terms import term_ends
@@ -16,6 +16,7 @@ from shared.events import (
     AutoRenewDisabled,
     AutoRenewDisableRefused,
     AutoRenewDisableRequested,
+    PlanPriceAnnounced,
     SubscriptionConfirmed,
     SubscriptionEnded,
     SubscriptionRenewed,
@@ -73,6 +74,12 @@ def _(event: SubscriptionEnded, _of: Envelope) -> Sequence[Change]:
     return [Cancel(name, event.subscription_id) for name in ("close-term", "ask-again", "settle")]
 
 
+@TIMERS.on(PlanPriceAnnounced)
+def _(event: PlanPriceAnnounced, of: Envelope) -> Sequence[Change]:
+    key = plan_key(event.publisher, event.product_id)
+    return [Set(f"new-price:{event.valid_from}", key, start_of(event.valid_from, "UTC"), of.tenant)]
+
+
 # ── What they become ───────────────────────────────────────────────────────────────────────────────────
 
 
@@ -94,6 +101,11 @@ async def _(key: str, now: datetime, reach: Reach) -> AskAgain:
     return AskAgain(request, now, policy_of(None))
 
 
+@TIMERS.fires("new-price", PLAN)
+async def _(_key: str, now: datetime, _reach: Reach) -> BringPriceIn:
+    return BringPriceIn(now)
+
+
 @TIMERS.fires("close-term", SUBSCRIPTION)
 @TIMERS.fires("settle", SUBSCRIPTION)
 async def _(key: str, now: datetime, reach: Reach) -> CloseTerm:
@@ -102,7 +114,7 @@ async def _(key: str, now: datetime, reach: Reach) -> CloseTerm:
         return CloseTerm(0, now, business_calendar("", "UTC", date(2000, 1, 1)), None)
     term = state.term
     listed = await reach.log.state(PLAN, plan_key(term.plan.publisher, term.plan.product_id))
-    price = listed.listing.plan.price if isinstance(listed, Listed) else None
+    price = price_on(term.ends + timedelta(days=1), listed)
     country = term.cancel_by.calendar
     calendar = business_calendar(country, term.cancel_by.time_zone, term_ends(state.confirmed.starts, term.number + 1))
     return CloseTerm(term.number, now, calendar, price, policy_of(term.plan.publisher))

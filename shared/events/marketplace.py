@@ -36,6 +36,18 @@ class PlanListed(Event):
     plan: Plan
     said_at: datetime | None = None
     """The publisher's own time of it, set where the fact is recorded: a late arrival is told by it."""
+    valid_from: date | None = None
+    """Set where a price that was announced for this day came in."""
+
+
+class PlanPriceAnnounced(Event):
+    """From this day on (in UTC) the plan costs so much; what runs has the new price from its next term."""
+
+    product_id: str
+    publisher: str
+    price: Money
+    valid_from: date
+    said_at: datetime | None = None
 
 
 class PlanWithdrawn(Event):

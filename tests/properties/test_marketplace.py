@@ -65,7 +65,12 @@ _plan_words = st.one_of(
         times,
     ),
     st.builds(plan.WithdrawPlan, st.sampled_from([ex.AUTOCAD_ID, "x"]), publishers, publishers, times),
-)
+    st.builds(
+        plan.AnnouncePrice, st.just(ex.AUTOCAD_ID), publishers, st.builds(Money, amount=st.integers(-1, 3), currency=st.just("EUR")),
+        times.map(datetime.date), publishers, times,
+    ),
+    st.builds(plan.BringPriceIn, times),
+)  # fmt: skip
 
 
 @given(st.lists(_plan_words, max_size=12))
