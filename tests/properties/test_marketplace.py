@@ -66,7 +66,7 @@ _plan_words = st.one_of(
     ),
     st.builds(plan.WithdrawPlan, st.sampled_from([ex.AUTOCAD_ID, "x"]), publishers, publishers, times),
     st.builds(
-        plan.AnnouncePrice, st.just(ex.AUTOCAD_ID), publishers, st.builds(Money, amount=st.integers(-1, 3), currency=st.just("EUR")),
+        plan.AnnouncePrice, st.just(ex.AUTOCAD_ID), publishers, st.builds(ex.euros, st.integers(-1, 3)),
         times.map(datetime.date), publishers, times,
     ),
     st.builds(plan.BringPriceIn, times),
