@@ -25,7 +25,8 @@ KEY, THEIRS = (ECKey.generate_key("P-256", {"kid": "key"}) for _ in range(2))
 ACTOR = Actor("account", "organisation", "operator")
 EVERYWHERE = {"/health", "/ready", "/metrics", "/openapi.json", "/docs", "/docs/oauth2-redirect"}
 OPEN = {
-    ("identity", "POST", "/accounts"), ("identity", "POST", "/sessions"), ("identity", "GET", "/.well-known/jwks.json"),
+    ("identity", "POST", "/accounts"), ("identity", "POST", "/sessions"),
+    ("identity", "POST", "/sessions/oidc"), ("identity", "GET", "/.well-known/jwks.json"),
 }  # fmt: skip
 UNKNOWN: dict[str, dict[str, str]] = {
     "no token": {},
