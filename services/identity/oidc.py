@@ -13,7 +13,7 @@ from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
 from shared.runtime.auth import REFRESH_S
 from shared.runtime.settings import Settings
 
-ALGORITHMS: Final = ("RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA")
+ALGORITHMS: Final = ("RS256", "PS256", "ES256", "ES384", "Ed25519")
 """Signatures by a private key of the issuer's; nothing that a shared secret can make."""
 LEEWAY_S: Final = 60
 """How far the issuer's clock may be off."""

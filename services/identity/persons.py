@@ -13,12 +13,20 @@ from typing import Any, Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from services.identity.domain.account import ACCOUNT
 from shared.events.base import Event
 from shared.runtime.doors import Pool
 
 SEALED: Final = "enc:1:"
 FORGOTTEN: Final = ""
 """What an erased value reads."""
+_UNPRINTED: Final = """
+    update log.commands set fingerprint = '' where id in (
+        (select id from log.commands where id between $1 || ':' and $1 || ';'
+         union select causation_id from log.events where stream = $2)
+        except select causation_id from log.events where stream = $2 and type = 'AccountClosed')"""
+"""The fingerprints of what the person asked: a name or an address could be guessed and compared. Closing stays
+repeatable; the person's other commands, sent again, are refused as a reused key."""
 _NONCE: Final = 12
 _KEY_BITS: Final = 256
 
@@ -58,13 +66,14 @@ class Persons:
 
 async def erase(db: Any, account_id: str) -> None:
     """Forgets the person: from now on nothing personal of theirs can be read, in any copy of the log. Their password's
-    verifier goes with it. Doing it again changes nothing."""
+    verifier and their requests' fingerprints go with it. Doing it again changes nothing."""
     await db.execute(
         "insert into person_keys (account_id, key, erased_at) values ($1, null, now()) "
         "on conflict (account_id) do update set key = null, erased_at = now() where person_keys.key is not null",
         account_id,
     )  # fmt: skip
     await db.execute("delete from credentials where account_id = $1", account_id)
+    await db.execute(_UNPRINTED, account_id, ACCOUNT.id(account_id))
 
 
 def _people(events: Sequence[Event]) -> list[str]:

@@ -5,13 +5,14 @@ from typing import Any
 import httpx
 import pytest
 from joserfc import jwt
-from joserfc.jwk import ECKey, OctKey, RSAKey
+from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from services.identity.oidc import Issuer, NotGenuine, Unreachable, configured
 from shared.runtime.settings import Settings
 
 RSA, OTHER = (RSAKey.generate_key(2048, {"kid": kid}) for kid in ("rsa", "other"))
 EC = ECKey.generate_key("P-256", {"kid": "ec"})
+ED = OKPKey.generate_key("Ed25519", {"kid": "ed"})
 URL = "https://issuer.example"
 NOW = 1_795_000_000.0
 
@@ -47,7 +48,8 @@ def token(key: Any = RSA, alg: str = "RS256", kid: str | None = None, **changed:
 
 
 GOOD = {
-    "RSA": token(), "elliptic": token(EC, "ES256"), "one audience of a list": token(aud=["tenure-client"]),
+    "RSA": token(), "elliptic": token(EC, "ES256"), "Edwards": token(ED, "Ed25519"), "RSA-PSS": token(RSA, "PS256"),
+    "one audience of a list": token(aud=["tenure-client"]),
     "issued to us for others, too": token(aud=["tenure-client", "x"], azp="tenure-client"),
     "a string for true": token(email_verified="true"), "a clock a minute off": token(exp=int(NOW) - 30),
 }  # fmt: skip
@@ -55,7 +57,7 @@ GOOD = {
 
 @pytest.mark.parametrize("what", GOOD)
 async def test_a_token_of_the_issuer_names_its_holder(what: str) -> None:
-    assert await issuer(Served(RSA, EC)).verified_email(GOOD[what]) == "mina@x.example"
+    assert await issuer(Served(RSA, EC, ED)).verified_email(GOOD[what]) == "mina@x.example"
 
 
 async def test_the_nonce_is_looked_at_when_there_is_one() -> None:
