@@ -6,6 +6,7 @@ from typing import Final
 
 from services.entitlements.domain.credits import CREDITS, ExpireCredits
 from services.entitlements.domain.seat_pool import SEAT_POOL, AdvanceLadder
+from shared.eventlog.projection import Reach
 from shared.eventlog.timers import Cancel, Set, Timers
 from shared.events import (
     CreditsConsumed,
@@ -64,10 +65,10 @@ def _next_expiry(event: CreditsGranted | CreditsConsumed | CreditsExpired) -> Se
 
 
 @TIMERS.fires("ladder", SEAT_POOL)
-def _advance(_key: str, now: datetime) -> AdvanceLadder:
+async def _advance(_key: str, now: datetime, _reach: Reach) -> AdvanceLadder:
     return AdvanceLadder(now)
 
 
 @TIMERS.fires("credits", CREDITS)
-def _expire(_key: str, now: datetime) -> ExpireCredits:
+async def _expire(_key: str, now: datetime, _reach: Reach) -> ExpireCredits:
     return ExpireCredits(now)
