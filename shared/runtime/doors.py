@@ -112,15 +112,17 @@ class Doors:
         With `bulk` there is `<path>/bulk`, too."""
         self._add("POST", path, stream, command, supply, form, open_=False)
         if bulk:
-            self.bulk(f"{path}/bulk", stream, command, supply=supply)
+            self.bulk(f"{path}/bulk", stream, command, supply=supply, form=form)
 
-    def bulk(self, path: str, stream: Stream[Any, Any, Any], command: type[Any], *, supply: Supply) -> None:
+    def bulk(self, path: str, stream: Stream[Any, Any, Any], command: type[Any], *, supply: Supply,
+             form: type[BaseModel] | None = None) -> None:  # fmt: skip
         """Declares a door for many of these commands at once, `{"items": [...]}`: an answer per item, in their order.
         They are decided one by one under `<command id>:<n>`, so sent again, those done get their first answers."""
         config = ConfigDict(extra="forbid", str_max_length=2000)
-        items: Any = (list[form_of(command, path)], Field(min_length=1, max_length=MAX_ITEMS))  # type: ignore[misc]
-        form = create_model(f"{command.__name__}Bulk", __config__=config, items=items)
-        self.doors.append(Door("POST", path, stream, command, form, True, supply, False, False, bulk=True))
+        item: Any = form or form_of(command, path)
+        items: Any = (list[item], Field(min_length=1, max_length=MAX_ITEMS))
+        many = create_model(f"{command.__name__}Bulk", __config__=config, items=items)
+        self.doors.append(Door("POST", path, stream, command, many, form is None, supply, False, False, bulk=True))
 
     def put(self, path: str, stream: Stream[Any, Any, Any], command: type[Any], *, supply: Supply,
             form: type[BaseModel] | None = None) -> None:  # fmt: skip
