@@ -1,4 +1,4 @@
-"""Invites a first person of a publisher's or the operator's organisation: `python -m services.identity.invite --help`.
+"""Invites a first person of a publisher's or the operator's organisation: `python -m deploy.invite --help`.
 
 Customers and partners sign up by themselves; these two see across organisations, so whoever runs the system, and can
 reach identity's database, lets them in.
@@ -6,7 +6,6 @@ reach identity's database, lets them in.
 
 import argparse
 import asyncio
-import sys
 import uuid
 
 import uuid_utils
@@ -38,11 +37,11 @@ async def invite(kind: str, name: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m services.identity.invite", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m deploy.invite", description=__doc__.splitlines()[0])
     parser.add_argument("kind", choices=("publisher", "operator"))
     parser.add_argument("name", help="the organisation's name")
     chosen = parser.parse_args()
-    sys.stdout.write(asyncio.run(invite(chosen.kind, chosen.name)) + "\n")
+    print(asyncio.run(invite(chosen.kind, chosen.name)))
 
 
 if __name__ == "__main__":
