@@ -7,7 +7,6 @@ crash changes nothing; then the checkpoint moves.
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -15,6 +14,7 @@ import asyncpg
 import structlog
 from aiokafka.errors import KafkaError
 
+from shared.eventlog.clocks import Clocks
 from shared.eventlog.log import Answer, Log, Meta, Refused
 from shared.eventlog.plan import Left, Partition, Plan, Received, Standing, headers_json, park, plan
 from shared.eventlog.postgres import TRANSIENT
@@ -53,12 +53,12 @@ class Consumer:
         what: Projection | Reactions,
         pool: "asyncpg.Pool[asyncpg.Record]",
         commands: Log,
-        now: Callable[[], datetime],
+        clocks: Clocks,
         observer: Observer | None = None,
     ) -> None:
         self.name = f"{service}.{what.name}"
         self.what = what
-        self._pool, self._commands, self._now, self._observer = pool, commands, now, observer
+        self._pool, self._commands, self._clocks, self._observer = pool, commands, clocks, observer
 
     async def assigned(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         """The offset dealt with in each of these partitions, -1 for none: from here on they are this consumer's."""
@@ -145,7 +145,7 @@ class Consumer:
         of, event = record.of, record.event
         if of is None or event is None:
             return
-        reach = Reach(self._pool, self._commands, self._now())
+        reach = Reach(self._pool, self._commands, self._clocks.real(), self._clocks)
         identity = of.id if record.sequenced else f"{of.source}#{of.id}"
         for number, do in enumerate(await reactions.react(event, of, reach)):
             meta = Meta(

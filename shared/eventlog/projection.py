@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import asyncpg
 
@@ -11,6 +11,9 @@ from shared.eventlog.decision import Stream
 from shared.eventlog.log import Log
 from shared.events.base import Event
 from shared.events.envelope import Envelope
+
+if TYPE_CHECKING:
+    from shared.eventlog.clocks import Clocks
 
 E = TypeVar("E", bound=Event)
 
@@ -64,6 +67,11 @@ class Reach:
     db: Any
     log: Log
     now: datetime
+    clocks: "Clocks"
+
+    def time_of(self, organisation_id: str) -> datetime:
+        """Now for this organisation: a sandbox's may be ahead."""
+        return self.clocks.time_of(organisation_id)
 
 
 React = Callable[[Any, Envelope, Reach], Awaitable[Sequence[Do]]]

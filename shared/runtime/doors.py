@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from shared.eventlog.clocks import Clocks
 from shared.eventlog.decision import SUPPLIED, Stream
 from shared.eventlog.log import Accepted, Answer, Log, Meta
 from shared.events.envelope import checked_name
@@ -47,8 +48,13 @@ class Call:
     log: Log
     db: Pool
     settings: Settings
+    clocks: Clocks
     app_state: Any
     """What the service keeps beside the runtime's own parts, such as identity's keys."""
+
+    def time_of(self, organisation_id: str) -> datetime:
+        """Now for this organisation: a sandbox's may be ahead. `now` is the caller's own."""
+        return self.clocks.time_of(organisation_id)
 
 
 class Target:
@@ -162,8 +168,8 @@ async def _pass(door: Door, request: Request) -> Response:
     command_id = checked_name(f"{actor.account_id or 'anybody'}:{key}", "a command id")
     dry_run = request.query_params.get("dry_run", "").lower() in ("true", "1")
     call = Call(
-        actor, request.path_params, form, parts.now(), command_id, dry_run, parts.new_id, parts.log, parts.db,
-        parts.settings, request.app.state,
+        actor, request.path_params, form, parts.clocks.time_of(actor.organisation_id), command_id, dry_run,
+        parts.new_id, parts.log, parts.db, parts.settings, parts.clocks, request.app.state,
     )  # fmt: skip
     target = await door.supply(call)
     command = _command(door, form, call.path, target)
@@ -172,7 +178,7 @@ async def _pass(door: Door, request: Request) -> Response:
     asked = form.model_dump_json().encode() if door.secret else raw
     fingerprint = hashlib.sha256(b"\n".join((door.method.encode(), request.url.path.encode(), asked))).digest()
     meta = Meta(
-        command_id, actor.account_id or target.key, call.now, request.state.correlation_id, command_id,
+        command_id, actor.account_id or target.key, parts.now(), request.state.correlation_id, command_id,
         request.state.traceparent, fingerprint,
     )  # fmt: skip
     answer = await parts.log.execute(door.stream, target.key, command, meta)

@@ -15,6 +15,7 @@ from fastapi.security import HTTPBearer
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared.eventlog.clocks import Clocks
 from shared.eventlog.log import Log, utc_now
 from shared.runtime import problems
 from shared.runtime.auth import Actor, TokenVerifier
@@ -48,6 +49,10 @@ class Parts:
     """What keeps the process from being ready, by part; empty when it is."""
     opened_log: Log | None = None
     opened_db: Pool | None = None
+    clocks: Clocks = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.clocks = Clocks(self.now)
 
     @property
     def log(self) -> Log:
@@ -106,12 +111,13 @@ CurrentLog: TypeAlias = Annotated[Log, Depends(_log)]
 
 
 async def _now(request: Request) -> datetime:
-    now: datetime = request.app.state.parts.now()
+    actor: Actor = await request.app.state.parts.verifier.actor(request.headers.get("authorization"))
+    now: datetime = request.app.state.parts.clocks.time_of(actor.organisation_id)
     return now
 
 
 Now: TypeAlias = Annotated[datetime, Depends(_now)]
-"""The service's clock, UTC."""
+"""What time it is for the caller, UTC: a sandbox's clock may be ahead."""
 
 _SEEN: Final = """
     select case when exists (select from log.events where stream = $1)
@@ -157,6 +163,11 @@ def make_app(parts: Parts, doors: Doors, queries: APIRouter | None, *, api: bool
         waiting = parts.waiting_for()
         body = {"ready": not waiting, "service": parts.service, "waiting_for": waiting}
         return JSONResponse(body, 503 if waiting else 200)
+
+    @app.get("/clock", tags=["operation"])
+    async def clock(now: Now) -> dict[str, datetime]:
+        """What time it is here for the caller's organisation. A sandbox's clock is moved at identity."""
+        return {"now": now}
 
     @app.get("/metrics", tags=["operation"])
     async def metrics() -> Response:

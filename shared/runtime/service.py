@@ -16,15 +16,17 @@ import uvicorn
 import uvloop
 from fastapi import APIRouter
 
+from shared.eventlog.clocks import CLOCKS
 from shared.eventlog.consumer import Consumer
 from shared.eventlog.decision import Stream
 from shared.eventlog.host import ConsumerHost
-from shared.eventlog.log import Log, utc_now
+from shared.eventlog.log import Log
 from shared.eventlog.migrate import migrate
 from shared.eventlog.postgres import TRANSIENT, PostgresStore, connected
 from shared.eventlog.projection import Projection, Reactions
 from shared.eventlog.relay import Relay
 from shared.eventlog.store import Unavailable
+from shared.eventlog.timers import Timers, TimerService
 from shared.events.registry import topic_of
 from shared.runtime.auth import TokenVerifier, fetcher
 from shared.runtime.doors import Doors
@@ -48,6 +50,7 @@ class Service:
     doors: Doors
     queries: APIRouter | None
     consumers: Sequence[Projection | Reactions]
+    timers: Timers | None = None
     on_start: Callable[["Process"], Awaitable[None]] | None = None
 
     @property
@@ -121,7 +124,10 @@ class Process:
         commands = Log(store, self.service.name, observer=self.metrics)
         self.parts.opened_log, self.parts.opened_db = commands, pool
         tasks: list[asyncio.Task[None]] = []
+        clocks = self.parts.clocks
         try:
+            await clocks.look(pool)
+            tasks.append(asyncio.create_task(clocks.follow(pool), name="clocks"))
             if self.service.on_start is not None:
                 await self.service.on_start(self)
             self.waiting.clear()
@@ -129,15 +135,17 @@ class Process:
                 topic = topic_of(self.service.name)
                 self.relay = Relay(store, topic, self.settings.kafka_bootstrap, progress=self.metrics)
                 tasks.append(asyncio.create_task(self.relay.run(), name="relay"))
-            if "consumers" in self.only and self.service.consumers:
-                consumers = [
-                    Consumer(self.service.name, what, pool, commands, utc_now, self.metrics)
-                    for what in self.service.consumers
-                ]
+            if "consumers" in self.only:
+                timers = self.service.timers
+                whats = [CLOCKS, *self.service.consumers, *([timers.projection] if timers else [])]
+                consumers = [Consumer(self.service.name, what, pool, commands, clocks, self.metrics) for what in whats]
+                if timers:
+                    firing = TimerService(self.service.name, timers, pool, commands, clocks)
+                    tasks.append(asyncio.create_task(firing.run(), name="timers"))
                 self.host = ConsumerHost(consumers, self.settings.kafka_bootstrap, self.metrics)
                 tasks.append(asyncio.create_task(self.host.run(), name="consumers"))
             log.info("working", parts=sorted(self.only))
-            await (asyncio.gather(*tasks) if tasks else asyncio.Event().wait())
+            await asyncio.gather(*tasks)
         finally:
             for task in reversed(tasks):
                 task.cancel()

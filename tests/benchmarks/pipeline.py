@@ -16,6 +16,7 @@ import asyncpg
 import structlog
 import uvloop
 
+from shared.eventlog.clocks import Clocks
 from shared.eventlog.consumer import Consumer
 from shared.eventlog.host import ConsumerHost
 from shared.eventlog.log import Accepted, Log, utc_now
@@ -117,7 +118,7 @@ async def consumer(rate: int, seconds: int) -> Result:
         "assigned_at timestamptz, event_id text primary key)"
     )
     store = await PostgresStore(dsn, CONSUMER).open()
-    timed = Timed(CONSUMER, SEATED, pool, Log(store, CONSUMER), utc_now)
+    timed = Timed(CONSUMER, SEATED, pool, Log(store, CONSUMER), Clocks(utc_now))
     timed.applied = []
     host = ConsumerHost([timed], os.environ["KAFKA_BOOTSTRAP"])
     hosting = asyncio.create_task(host.run())

@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from shared.eventlog.clocks import Clocks
 from shared.eventlog.consumer import Consumer, Fault
 from shared.eventlog.log import Log, utc_now
 from shared.eventlog.plan import Raw, receive
@@ -37,7 +38,7 @@ class Bench:
                 raise failure
 
     def consumer(self, what: Projection | Reactions | None = None) -> Consumer:
-        return Consumer("test", what or self.projection, self.pool, self.log, utc_now)
+        return Consumer("test", what or self.projection, self.pool, self.log, Clocks(utc_now))
 
     async def consume(self, raws: list[Raw], consumer: Consumer | None = None) -> None:
         await (consumer or self.consumer()).consume([receive(raw, TYPES) for raw in raws])

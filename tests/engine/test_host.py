@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from shared.eventlog.clocks import Clocks
 from shared.eventlog.consumer import Consumer
 from shared.eventlog.host import ConsumerHost
 from shared.eventlog.log import Log, utc_now
@@ -42,7 +43,7 @@ class Bench:
         async def _(tx: Any, _event: SeatUnassigned, of: Envelope) -> None:
             await tx.execute("insert into applied values ($1, $2)", of.stream, of.version)
 
-        consumer = Consumer("test", table, self.pool, Log(self.store, "marketplace"), utc_now)
+        consumer = Consumer("test", table, self.pool, Log(self.store, "marketplace"), Clocks(utc_now))
         return ConsumerHost([consumer], self.kafka.bootstrap)
 
     async def fill(self, rounds: int) -> None:

@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime
 
 from services.marketplace.domain.subscription import SUBSCRIPTION, Order, Running
 from services.marketplace.reactions import PROCESS, PUBLISHER
+from shared.eventlog.clocks import Clocks
 from shared.eventlog.log import Accepted, Log, Meta, Refused
 from shared.eventlog.memory import MemoryStore
 from shared.eventlog.projection import Reach, Reactions
@@ -32,7 +33,7 @@ async def when(
 ) -> list[Accepted | Refused]:
     """The answers to what the event makes marketplace do."""
     of = Envelope("event-1", source, event.type(), "x", NOON)
-    reach = Reach(db=None, log=given, now=NOON)
+    reach = Reach(db=None, log=given, now=NOON, clocks=Clocks(lambda: NOON))
     commands = await by.react(event, of, reach)
     return [
         await given.execute(do.stream, do.key, do.command, Meta(f"{event.type()}:{n}", source, NOON))
@@ -74,7 +75,8 @@ async def test_a_source_that_is_not_that_publishers_system_is_refused() -> None:
 
 
 async def test_each_line_of_a_cart_is_ordered_in_sequence() -> None:
-    commands = await PROCESS.react(CART, Envelope("e", "s", CART.type(), "cart-1", NOON), Reach(None, new_log(), NOON))
+    reach = Reach(None, new_log(), NOON, Clocks(lambda: NOON))
+    commands = await PROCESS.react(CART, Envelope("e", "s", CART.type(), "cart-1", NOON), reach)
     assert [(do.key, do.command) for do in commands] == [("sub-1", Order(CART, 0)), ("sub-2", Order(CART, 1))]
 
 

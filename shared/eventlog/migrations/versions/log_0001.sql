@@ -100,3 +100,23 @@ create table log.parked (
     primary key (consumer, topic, partition, "offset")
 );
 create index on log.parked (consumer, stream) where holds_stream;
+
+-- How far ahead of real time an organisation's clock is: sandboxes alone have a row. `change` counts the changes.
+create table log.clocks (
+    organisation_id text collate "C" primary key,
+    ahead_s bigint not null,
+    change bigint not null unique
+);
+
+-- What is to be done at a time, in the time of the organisation `customer`.
+create table log.timers (
+    name text collate "C" not null,
+    key text collate "C" not null,
+    due timestamptz not null,
+    customer text collate "C" not null,
+    set_by text not null,           -- the event that set it
+    correlation_id text not null,
+    primary key (name, key)
+);
+create index on log.timers (due);
+create index on log.timers (customer, due);

@@ -1,0 +1,122 @@
+"""Durable timers and moved clocks, over a real database."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from shared.eventlog.clocks import CLOCKS, Clocks
+from shared.eventlog.log import Log
+from shared.eventlog.postgres import PostgresStore
+from shared.eventlog.timers import Cancel, Change, Set, Timers, TimerService
+from shared.events import ClockMoved, SeatAssigned, SeatUnassigned
+from shared.events.envelope import Envelope
+from shared.events.registry import ENTITLEMENTS
+from tests.engine.examples import COUNTER, NOON, Count
+
+pytestmark = pytest.mark.system
+
+HOUR = timedelta(hours=1)
+TIMERS = Timers(topics=(ENTITLEMENTS,))
+
+
+@TIMERS.on(SeatAssigned)
+def _(event: SeatAssigned, of: Envelope) -> Sequence[Change]:
+    return [Set("count", event.subscription_id, of.time + HOUR, event.account_id)]
+
+
+@TIMERS.on(SeatUnassigned)
+def _(event: SeatUnassigned, _of: Envelope) -> Sequence[Change]:
+    return [Cancel("count", event.subscription_id)]
+
+
+@TIMERS.fires("count", COUNTER)
+def _(_key: str, now: Any) -> Count:
+    return Count(by=now.isoformat())
+
+
+class Bench:
+    def __init__(self, pool: Any, log: Log) -> None:
+        self.pool, self.log, self.now = pool, log, NOON
+        self.clocks = Clocks(lambda: self.now)
+        self.service = TimerService("test", TIMERS, pool, log, self.clocks)
+
+    async def fold(self, what: Any, event: Any) -> None:
+        of = Envelope("e", "s", event.type(), "x", NOON, correlation_id="c")
+        async with self.pool.acquire() as tx, tx.transaction():
+            await what.apply(tx, event, of)
+
+    async def set(self, key: str, customer: str = "customer") -> None:
+        event = SeatAssigned(subscription_id=key, contract_id="", seat=1, account_id=customer, assigned_by="")
+        await self.fold(TIMERS.projection, event)
+
+    async def counted(self, key: str = "one") -> list[str]:
+        stored = await self.log.store.read_stream(f"counter-{key}")
+        return [event.of.actor for event in stored]
+
+    async def move(self, customer: str, ahead: timedelta) -> None:
+        moved = ClockMoved(organisation_id=customer, ahead_s=int(ahead.total_seconds()), moved_by="me")
+        await self.fold(CLOCKS, moved)
+
+
+@pytest.fixture
+async def bench(database: str) -> AsyncIterator[Bench]:
+    store = await PostgresStore(database, "entitlements").open()
+    pool = await asyncpg.create_pool(database, min_size=1, max_size=4)
+    yield Bench(pool, Log(store, "entitlements"))
+    await store.close()
+    await pool.close()
+
+
+async def test_a_timer_fires_once_when_it_is_due(bench: Bench) -> None:
+    await bench.set("one")
+    assert await bench.service.fire() == 0
+    bench.now += HOUR
+    assert (await bench.service.fire(), await bench.service.fire()) == (1, 0)
+    assert await bench.counted() == ["timer"]
+
+
+async def test_a_timer_that_a_crash_left_behind_changes_nothing(bench: Bench) -> None:
+    await bench.set("one")
+    bench.now += HOUR
+    await bench.service.fire()
+    await bench.set("one")  # as a rebuilt table has it
+    assert await bench.service.fire() == 1
+    assert await bench.counted() == ["timer"]
+    assert await bench.service.fire() == 0
+
+
+async def test_a_cancelled_timer_never_fires(bench: Bench) -> None:
+    await bench.set("one")
+    gone = SeatUnassigned(subscription_id="one", contract_id="", seat=1, account_id="", unassigned_by="")
+    await bench.fold(TIMERS.projection, gone)
+    bench.now += 2 * HOUR
+    assert await bench.service.fire() == 0
+
+
+async def test_a_sandboxs_clock_moves_its_own_timers_only(bench: Bench) -> None:
+    await bench.set("one", customer="sandbox")
+    await bench.set("two", customer="other")
+    await bench.move("sandbox", 30 * HOUR)
+    assert await bench.service.fire() == 1
+    assert (await bench.counted("one"), await bench.counted("two")) == (["timer"], [])
+    assert bench.clocks.time_of("sandbox") == NOON + 30 * HOUR
+    assert bench.clocks.time_of("other") == NOON
+
+
+async def test_a_clock_moved_again_is_read_again(bench: Bench) -> None:
+    for hours in (1, 2):
+        await bench.move("sandbox", hours * HOUR)
+        await bench.clocks.look(bench.pool)
+        assert bench.clocks.time_of("sandbox") == NOON + hours * HOUR
+
+
+async def test_one_that_can_not_be_fired_holds_up_no_other(bench: Bench) -> None:
+    await bench.pool.execute("insert into log.timers values ('unheard-of', 'k', $1, 'customer', 'e', '')", NOON)
+    await bench.set("one")
+    bench.now += HOUR
+    assert await bench.service.fire() == 2
+    assert await bench.counted() == ["timer"]
+    assert await bench.service.fire() == 0
