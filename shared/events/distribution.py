@@ -106,6 +106,8 @@ class GroupPolicySet(Event):
     success_percent: int
     error_percent: int
     windows: tuple[MaintenanceWindow, ...]
+    since: datetime
+    """In the customer's time: the policy never acts before."""
     set_by: str
 
 
@@ -139,6 +141,8 @@ class UpdateOffered(Event):
     version: str
     severity: Literal["critical", "important", "normal"]
     published_at: datetime
+    offered_at: datetime
+    """In the customer's time."""
 
 
 class UpdateRecalled(Event):
