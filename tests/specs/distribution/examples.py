@@ -6,10 +6,11 @@ from typing import TypeVar
 
 from services.distribution.domain import fleet, rollout
 from services.distribution.domain.fleet import NoteEntitlement
-from services.distribution.domain.fleet_state import State
+from services.distribution.domain.fleet_state import INITIAL, State, evolve
 from services.distribution.domain.policy import DEFAULT
 from shared.eventlog.decision import Decision, Rejected
 from shared.events import Event, UpdatePublished
+from shared.events.distribution import Cadence
 
 E = TypeVar("E", bound=Event)
 
@@ -41,15 +42,15 @@ def approve(*groups: str, by: str = "mina") -> fleet.ApproveUpdate:
     return fleet.ApproveUpdate("c", "autodesk", "u", groups or ("default",), by, DEFAULT)
 
 
-def weekly(group: str = "default", *, now: datetime = NOON, cadence: fleet.Cadence = "weekly") -> fleet.SetGroupPolicy:
+def weekly(group: str = "default", *, now: datetime = NOON, cadence: Cadence = "weekly") -> fleet.SetGroupPolicy:
     return fleet.SetGroupPolicy("c", group, cadence, "org", "mina", now, DEFAULT, frozenset({"UTC"}))
 
 
 def of_fleet(*commands: fleet.Command) -> State:
     """The state after these commands, none of which may be refused."""
-    state = fleet.INITIAL
+    state = INITIAL
     for command in commands:
-        state = reduce(fleet.evolve, accepted(fleet.decide(command, state)), state)
+        state = reduce(evolve, accepted(fleet.decide(command, state)), state)
     return state
 
 

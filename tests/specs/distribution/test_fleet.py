@@ -38,6 +38,7 @@ from shared.events import (
     UserPutInGroup,
     UserRemovedFromGroup,
 )
+from shared.events.distribution import Cadence
 from tests.specs.distribution.examples import DAY, NOON, SERVED, UPDATE, accepted, approve, note, of_fleet, weekly
 
 PUT = PutUserInGroup("ana", "c", "g", "mina")
@@ -100,9 +101,9 @@ def test_only_managed_users_are_put_and_only_in_groups_that_exist() -> None:
     [("weekly", "normal", 4), ("weekly", "critical", 2), ("monthly", "normal", 15), ("monthly", "critical", 4),
      ("quarterly", "normal", 45), ("quarterly", "critical", 45)],
 )  # fmt: skip
-def test_a_cadence_installs_updates_that_are_so_old(cadence: str, severity: str, days: int) -> None:
+def test_a_cadence_installs_updates_that_are_so_old(cadence: Cadence, severity: str, days: int) -> None:
     offered = OfferUpdate("c", UPDATE.model_copy(update={"severity": severity}), NOON)
-    given = (*SERVED[:4], offered, weekly(cadence=cadence))  # type: ignore[arg-type]
+    given = (*SERVED[:4], offered, weekly(cadence=cadence))
     due = NOON + days * DAY
     assert of_fleet(*given).wake == due
     assert when(ActOnWhatIsDue("c", due - timedelta(seconds=1)), given=given) == ()
@@ -295,4 +296,4 @@ def test_a_withdrawal_is_over_for_every_rollout() -> None:
     over = standing(of_fleet(*SERVED, approve(), RECALL), 1)
     assert "it breaks printing" in over.over and over.over_by == "autodesk" and not over.targets
     early = of_fleet(RECALL, *SERVED)
-    assert refused(decide(approve(), early), "update-withdrawn")
+    refused(decide(approve(), early), "update-withdrawn")
