@@ -2,18 +2,24 @@
 
 from typing import Final
 
-from services.distribution.api import DOORS, QUERIES
+from services.distribution.api import DOORS
+from services.distribution.domain.fleet import FLEET
+from services.distribution.domain.line import LINE
+from services.distribution.domain.rollout import ROLLOUT
 from services.distribution.domain.update import UPDATE
-from services.distribution.projections import ACCESS, AVAILABILITY
-from services.distribution.reactions import REACTIONS
+from services.distribution.projections import ACCESS, AVAILABILITY, FLEETS, ROLLOUTS
+from services.distribution.queries import QUERIES
+from services.distribution.reactions import PROCESS, REACTIONS
+from services.distribution.timers import TIMERS
 from shared.runtime.service import Service, run
 
 SERVICE: Final = Service(
     name="distribution",
-    streams=(UPDATE,),
+    streams=(UPDATE, LINE, FLEET, ROLLOUT),
     doors=DOORS,
     queries=QUERIES,
-    consumers=(AVAILABILITY, ACCESS, REACTIONS),
+    consumers=(AVAILABILITY, FLEETS, ROLLOUTS, ACCESS, REACTIONS, PROCESS),
+    timers=TIMERS,
 )
 
 if __name__ == "__main__":

@@ -1,79 +1,91 @@
-"""distribution's doors and queries: what is available to the administrators of a contract, and to nobody else."""
+"""distribution's doors: an administrator's for a contract's fleet and rollouts, and one for the users' machines."""
 
-from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from fastapi import APIRouter, Query
-from pydantic import BaseModel
-
+from services.distribution.domain.fleet import (
+    FLEET,
+    ApproveUpdate,
+    CreateGroup,
+    HoldUpdate,
+    PutUserInGroup,
+    RemoveUserFromGroup,
+    ScheduleUpdate,
+    SetGroupPolicy,
+)
+from services.distribution.domain.policy import DEFAULT
+from services.distribution.domain.rollout import (
+    ROLLOUT,
+    PauseRollout,
+    ReportInstall,
+    ResumeRollout,
+    Running,
+    Stopped,
+    StopRollout,
+)
+from services.distribution.windows import TIME_ZONES
 from shared.runtime.access import require_access
-from shared.runtime.doors import Doors
-from shared.runtime.http import CurrentActor, Database, Now
+from shared.runtime.doors import Call, Doors, Target
 from shared.runtime.problems import unknown
 
 DOORS: Final = Doors()
-QUERIES: Final = APIRouter()
 
 
-class UpdateView(BaseModel):
-    publisher: str
-    update_id: str
-    product: str
-    kind: str
-    title: str
-    version: str
-    platform: str
-    severity: str
-    sha256: str
-    size_bytes: int
-    location: str
-    published_at: datetime
-    event_id: str
+async def _administered(call: Call, **supplied: Any) -> Target:
+    """The fleet of the path's contract, if the caller administers it."""
+    contract_id = call.path["contract_id"]
+    await require_access(call.db, call.actor, contract_id)
+    return Target(contract_id, by=call.actor.account_id, **supplied)
 
 
-class UpdateList(BaseModel):
-    items: list[UpdateView]
-    next: str | None
+async def _create(call: Call) -> Target:
+    return await _administered(call, group_id=call.new_id(), customer=call.actor.organisation_id)
 
 
-_FIELDS: Final = ", ".join(f"u.{name}" for name in UpdateView.model_fields)
-_AVAILABLE: Final = f"""
-    select {_FIELDS} from updates u
-    where u.withdrawn is null and exists (
-        select from owned_products o where o.contract_id = $1 and o.product = u.product
-        and (u.kind <> 'extension' or $2 between o.starts and o.ends))"""  # noqa: S608  # extensions: subscribers only
-
-
-def _view(row: Any) -> UpdateView:
-    return UpdateView(**dict(row))
-
-
-@QUERIES.get("/contracts/{contract_id}/updates")
-async def available_updates(
-    contract_id: str,
-    actor: CurrentActor,
-    db: Database,
-    now: Now,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    after: str = "",
-) -> UpdateList:
-    """The updates and extensions available for the products that the contract owns, for its administrators only."""
-    await require_access(db, actor, contract_id)
-    rows = await db.fetch(
-        f"{_AVAILABLE} and u.event_id > $3 order by u.event_id limit $4", contract_id, now.date(), after, limit
+async def _set_policy(call: Call) -> Target:
+    return await _administered(
+        call, customer=call.actor.organisation_id, now=call.now, policy=DEFAULT, time_zones=TIME_ZONES
     )
-    following = rows[-1]["event_id"] if len(rows) == limit else None
-    return UpdateList(items=[_view(row) for row in rows], next=following)
 
 
-@QUERIES.get("/contracts/{contract_id}/updates/{publisher}/{update_id}")
-async def available_update(
-    contract_id: str, publisher: str, update_id: str, actor: CurrentActor, db: Database, now: Now
-) -> UpdateView:
-    """One of these updates."""
-    await require_access(db, actor, contract_id)
-    query = f"{_AVAILABLE} and u.publisher = $3 and u.update_id = $4"
-    row = await db.fetchrow(query, contract_id, now.date(), publisher, update_id)
-    if row is None:
-        raise unknown("update", "See GET /contracts/{contract_id}/updates for those that are available.")
-    return _view(row)
+async def _approve(call: Call) -> Target:
+    return await _administered(call, policy=DEFAULT)
+
+
+async def _schedule(call: Call) -> Target:
+    return await _administered(call, policy=DEFAULT, now=call.now)
+
+
+_CONTRACT: Final = "/contracts/{contract_id}"
+_UPDATE: Final = f"{_CONTRACT}/updates/{{publisher}}/{{update_id}}"
+_MEMBERS: Final = f"{_CONTRACT}/groups/{{group_id}}/users"
+DOORS.post(f"{_CONTRACT}/groups", FLEET, CreateGroup, supply=_create)
+DOORS.post(_MEMBERS, FLEET, PutUserInGroup, supply=_administered)
+DOORS.delete(f"{_MEMBERS}/{{account_id}}", FLEET, RemoveUserFromGroup, supply=_administered)
+DOORS.put(f"{_CONTRACT}/groups/{{group_id}}/policy", FLEET, SetGroupPolicy, supply=_set_policy)
+DOORS.post(f"{_UPDATE}/approval", FLEET, ApproveUpdate, supply=_approve)
+DOORS.post(f"{_UPDATE}/hold", FLEET, HoldUpdate, supply=_administered)
+DOORS.post(f"{_UPDATE}/schedule", FLEET, ScheduleUpdate, supply=_schedule)
+
+
+async def _steered(call: Call) -> Target:
+    """The rollout of the path, if it is the contract's and the caller administers that."""
+    contract_id, rollout_id = call.path["contract_id"], call.path["rollout_id"]
+    await require_access(call.db, call.actor, contract_id)
+    state = await call.log.state(ROLLOUT, rollout_id)
+    if not isinstance(state, Running | Stopped) or state.started.contract_id != contract_id:
+        raise unknown("rollout", "See GET /contracts/{contract_id}/rollouts.")
+    return Target(rollout_id, by=call.actor.account_id)
+
+
+_ROLLOUT: Final = f"{_CONTRACT}/rollouts/{{rollout_id}}"
+DOORS.post(f"{_ROLLOUT}/pause", ROLLOUT, PauseRollout, supply=_steered)
+DOORS.post(f"{_ROLLOUT}/resume", ROLLOUT, ResumeRollout, supply=_steered)
+DOORS.post(f"{_ROLLOUT}/stop", ROLLOUT, StopRollout, supply=_steered)
+
+
+async def _reported(call: Call) -> Target:
+    """A machine speaks for the user who is signed in on it, and for nobody else."""
+    return Target(call.body.rollout_id, account_id=call.actor.account_id)
+
+
+DOORS.post("/me/installs", ROLLOUT, ReportInstall, supply=_reported)

@@ -1,22 +1,175 @@
-"""What publishers' systems say about updates, on the inbound topic, becomes this service's own record."""
+"""What publishers' systems say becomes this service's own record; entitlements' facts and the own ones move fleets and
+rollouts.
+
+Every change of a rollout's targets follows from an event of its contract's fleet, whose stream gives such changes one
+order: a rollout is told where the fleet stands when it is told, never less than it was told before.
+"""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
-from services.distribution.domain.update import UPDATE, RecordUpdate, WithdrawUpdate, key
+from services.distribution.domain.fleet import FLEET, Fact, LapseApproval, NoteEntitlement, OfferUpdate, RecallUpdate
+from services.distribution.domain.fleet_state import standing
+from services.distribution.domain.line import LINE, JoinLine, ListUpdate, concerns
+from services.distribution.domain.rollout import ROLLOUT, FollowFleet, StartRollout
+from services.distribution.domain.update import UPDATE, Available, RecordUpdate, Withdrawn, WithdrawUpdate, key
 from shared.eventlog.projection import Do, Reach, Reactions
-from shared.events import UpdatePublished, UpdateWithdrawn
+from shared.events import (
+    EntitlementNoted,
+    ProductOwned,
+    RolloutStopped,
+    SeatAssigned,
+    SeatPoolEnded,
+    SeatPoolExpired,
+    SeatPoolOpened,
+    SeatPoolRenewed,
+    SeatPoolSuspended,
+    SeatUnassigned,
+    UpdateApproved,
+    UpdateHeld,
+    UpdateListed,
+    UpdatePublished,
+    UpdateRecalled,
+    UpdateRightGranted,
+    UpdateRightLost,
+    UpdateScheduled,
+    UpdateWithdrawn,
+    UserPutInGroup,
+    UserRemovedFromGroup,
+)
 from shared.events.envelope import Envelope, publisher_of
-from shared.events.registry import INBOUND
+from shared.events.registry import DISTRIBUTION, ENTITLEMENTS, INBOUND
 
 REACTIONS: Final = Reactions("reactions", topics=(INBOUND,))
+PROCESS: Final = Reactions("process", topics=(ENTITLEMENTS, DISTRIBUTION))
 
 
 @REACTIONS.on(UpdatePublished)
-async def _published(event: UpdatePublished, of: Envelope, _reach: Reach) -> Sequence[Do]:
+async def _said_published(event: UpdatePublished, of: Envelope, _reach: Reach) -> Sequence[Do]:
     return [Do(UPDATE, key(event.publisher, event.update_id), RecordUpdate(event, publisher_of(of.source)))]
 
 
 @REACTIONS.on(UpdateWithdrawn)
-async def _withdrawn(event: UpdateWithdrawn, of: Envelope, _reach: Reach) -> Sequence[Do]:
+async def _said_withdrawn(event: UpdateWithdrawn, of: Envelope, _reach: Reach) -> Sequence[Do]:
     return [Do(UPDATE, key(event.publisher, event.update_id), WithdrawUpdate(event, publisher_of(of.source)))]
+
+
+# ── Who hears of which update ──────────────────────────────────────────────────────────────────────────
+
+
+@PROCESS.on(UpdatePublished)
+async def _published(event: UpdatePublished, _of: Envelope, _reach: Reach) -> Sequence[Do]:
+    return [Do(LINE, event.product, ListUpdate(event.product, event.publisher, event.update_id))]
+
+
+@PROCESS.on(UpdateWithdrawn)
+async def _withdrawn(event: UpdateWithdrawn, _of: Envelope, reach: Reach) -> Sequence[Do]:
+    """Contracts that join the line later find the update withdrawn."""
+    state = await reach.log.state(UPDATE, key(event.publisher, event.update_id))
+    if not isinstance(state, Withdrawn) or state.published is None:
+        return []
+    line = await reach.log.state(LINE, state.published.product)
+    owners = (owner for owner in line.owners if owner.publisher in ("", event.publisher))
+    contracts = dict.fromkeys(owner.contract_id for owner in owners)
+    return [
+        Do(FLEET, contract, RecallUpdate(contract, event.publisher, event.update_id, event.reason))
+        for contract in contracts
+    ]
+
+
+@PROCESS.on(UpdateListed)
+async def _listed(event: UpdateListed, _of: Envelope, reach: Reach) -> Sequence[Do]:
+    line = await reach.log.state(LINE, event.product)
+    return [do for owner in line.owners if concerns(owner, event) for do in await _offer(owner, event, reach)]
+
+
+@PROCESS.on(ProductOwned)
+async def _owned(event: ProductOwned, _of: Envelope, reach: Reach) -> Sequence[Do]:
+    line = await reach.log.state(LINE, event.product)
+    return [do for update in line.updates if concerns(event, update) for do in await _offer(event, update, reach)]
+
+
+async def _offer(owner: ProductOwned, listed: UpdateListed, reach: Reach) -> Sequence[Do]:
+    """Also of one that is withdrawn by now: what follows from an event, and in which order, must not change."""
+    state = await reach.log.state(UPDATE, key(listed.publisher, listed.update_id))
+    fleet = await reach.log.state(FLEET, owner.contract_id)
+    if isinstance(state, Withdrawn):
+        reason = state.withdrawn.reason
+        return [
+            Do(FLEET, owner.contract_id, RecallUpdate(owner.contract_id, listed.publisher, listed.update_id, reason))
+        ]
+    if not isinstance(state, Available):
+        return []
+    return [
+        Do(FLEET, owner.contract_id, OfferUpdate(owner.contract_id, state.published, reach.time_of(fleet.customer)))
+    ]
+
+
+# ── What a contract's users are entitled to ────────────────────────────────────────────────────────────
+
+
+@PROCESS.on(SeatPoolOpened)
+async def _opened(event: SeatPoolOpened, of: Envelope, reach: Reach) -> Sequence[Do]:
+    note = NoteEntitlement(
+        event.contract_id, event.subscription_id, "pool_opened", of.id, reach.time_of(event.customer),
+        customer=event.customer, product=event.product, publisher=event.publisher, starts=event.starts,
+    )  # fmt: skip
+    join = JoinLine(event.product, event.publisher, event.contract_id)
+    return [Do(FLEET, event.contract_id, note), Do(LINE, event.product, join)]
+
+
+_Pools: TypeAlias = SeatPoolRenewed | SeatPoolExpired | SeatPoolSuspended | SeatPoolEnded
+_Rights: TypeAlias = UpdateRightGranted | UpdateRightLost
+_FACTS: Final[dict[type[_Pools | _Rights | SeatAssigned | SeatUnassigned], Fact]] = {
+    SeatPoolRenewed: "term_renewed", SeatPoolExpired: "term_over", SeatPoolSuspended: "term_over",
+    SeatPoolEnded: "pool_ended", SeatAssigned: "seat_assigned", SeatUnassigned: "seat_unassigned",
+    UpdateRightGranted: "right_granted", UpdateRightLost: "right_lost",
+}  # fmt: skip
+
+
+@PROCESS.on(SeatPoolRenewed, SeatPoolExpired, SeatPoolSuspended, SeatPoolEnded, UpdateRightGranted, UpdateRightLost)  # type: ignore[arg-type]  # mypy joins them to Event
+async def _entitled(event: _Pools | _Rights, of: Envelope, reach: Reach) -> Sequence[Do]:
+    note = NoteEntitlement(event.contract_id, event.subscription_id, _FACTS[type(event)], of.id, reach.now)
+    return [Do(FLEET, event.contract_id, note)]
+
+
+@PROCESS.on(SeatAssigned, SeatUnassigned)  # type: ignore[arg-type]  # mypy joins them to Event
+async def _seated(event: SeatAssigned | SeatUnassigned, of: Envelope, reach: Reach) -> Sequence[Do]:
+    note = NoteEntitlement(
+        event.contract_id, event.subscription_id, _FACTS[type(event)], of.id, reach.now, account_id=event.account_id
+    )
+    return [Do(FLEET, event.contract_id, note)]
+
+
+# ── What becomes of a rollout ──────────────────────────────────────────────────────────────────────────
+
+
+@PROCESS.on(UpdateApproved)
+async def _approved(event: UpdateApproved, _of: Envelope, reach: Reach) -> Sequence[Do]:
+    fleet = await reach.log.state(FLEET, event.contract_id)
+    offered = fleet.offered[event.publisher, event.update_id]
+    start = StartRollout(
+        event.rollout_id, event.contract_id, fleet.customer, event.publisher, event.update_id, offered.version,
+        event.groups, event.phases, standing(fleet, event.number).targets, event.approved_by,
+    )  # fmt: skip
+    return [Do(ROLLOUT, event.rollout_id, start)]
+
+
+_Moving: TypeAlias = (
+    EntitlementNoted | UserPutInGroup | UserRemovedFromGroup | UpdateHeld | UpdateScheduled | UpdateRecalled
+)
+
+
+@PROCESS.on(EntitlementNoted, UserPutInGroup, UserRemovedFromGroup, UpdateHeld, UpdateScheduled, UpdateRecalled)  # type: ignore[arg-type]  # mypy joins them to Event
+async def _moved(event: _Moving, _of: Envelope, reach: Reach) -> Sequence[Do]:
+    fleet = await reach.log.state(FLEET, event.contract_id)
+    found = [(f"{event.contract_id}-{number}", standing(fleet, number)) for number in event.rollouts]
+    return [
+        Do(ROLLOUT, rollout_id, FollowFleet(now.targets, now.reasons, now.over, now.over_by))
+        for rollout_id, now in found
+    ]
+
+
+@PROCESS.on(RolloutStopped)
+async def _stopped(event: RolloutStopped, _of: Envelope, _reach: Reach) -> Sequence[Do]:
+    return [Do(FLEET, event.contract_id, LapseApproval(event.contract_id, event.rollout_id, event.reason))]

@@ -24,6 +24,8 @@ class Available:
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
     withdrawn: UpdateWithdrawn
+    published: UpdatePublished | None
+    """None: it was withdrawn before it was published here."""
 
 
 State: TypeAlias = Unpublished | Available | Withdrawn
@@ -36,7 +38,7 @@ def evolve(state: State, event: Event) -> State:
         case UpdatePublished():
             return state if isinstance(state, Withdrawn) else Available(event)
         case UpdateWithdrawn():
-            return Withdrawn(event)
+            return Withdrawn(event, state.published if not isinstance(state, Unpublished) else None)
         case unreachable:
             assert_never(unreachable)
 

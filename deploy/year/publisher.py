@@ -1,0 +1,82 @@
+"""The publisher's system for the year: it answers orders on Kafka, issues numbers, publishes updates."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer
+
+from deploy.story.doors import Doors
+from shared.events.envelope import Unreadable, from_headers
+
+PUBLISHER: Final = "autodesk"
+PRODUCT: Final = "autocad"
+
+
+class Publisher:
+    """Confirms every order of this run, but declines the first try of those that it is told to."""
+
+    def __init__(self, doors: Doors) -> None:
+        self.doors = doors
+        self.declines: set[str] = set()
+        """Customers whose first order is turned down."""
+        self.answered = 0
+
+    @contextmanager
+    def at_work(self, consumer: AIOKafkaConsumer) -> Iterator[None]:
+        task = asyncio.create_task(self._answer(consumer))
+        try:
+            yield
+        finally:
+            task.cancel()
+        if task.done() and not task.cancelled():
+            task.result()
+
+    async def _answer(self, consumer: AIOKafkaConsumer) -> None:
+        known: set[str] = set()
+        while True:
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                for record in records:
+                    try:
+                        of = from_headers(record.headers, record.key)
+                    except Unreadable:
+                        continue
+                    if of.type != "SubscriptionOrdered" or of.correlation_id != self.doors.run or of.id in known:
+                        continue
+                    known.add(of.id)
+                    await self._word(of.id, json.loads(record.value))
+
+    async def _word(self, order: str, data: dict[str, str]) -> None:
+        answer = {"subscription_id": data["subscription_id"], "order": order}
+        if data["customer"] in self.declines:
+            self.declines.remove(data["customer"])
+            await self.doors.emit(PUBLISHER, "OrderDeclined", {**answer, "reason": "The address is incomplete."})
+        else:
+            await self.doors.emit(PUBLISHER, "OrderConfirmed", {**answer, "reference": f"AD-{order[-12:]}"})
+        self.answered += 1
+
+    async def issue(self, organisation_id: str) -> str:
+        """A customer-specific number for a partner."""
+        csn = f"52{int(sha256(organisation_id.encode()).hexdigest(), 16) % 10**8:08d}"
+        data = {"csn": csn, "organisation_id": organisation_id, "publisher": PUBLISHER}
+        await self.doors.emit(PUBLISHER, "CsnIssued", data)
+        return csn
+
+    async def revoke(self, organisation_id: str, csn: str) -> None:
+        data = {"csn": csn, "organisation_id": organisation_id, "publisher": PUBLISHER, "reason": "audit"}
+        await self.doors.emit(PUBLISHER, "CsnRevoked", data)
+
+    async def publish_update(self) -> str:
+        update_id = f"ACD-{self.doors.run}"
+        await self.doors.emit(PUBLISHER, "UpdatePublished", {
+            "update_id": update_id, "publisher": PUBLISHER, "product": PRODUCT, "kind": "update",
+            "title": "AutoCAD 2027.1", "version": "2027.1", "platform": "win64", "severity": "important",
+            "sha256": sha256(update_id.encode()).hexdigest(), "size_bytes": 412_000_000,
+            "location": "https://updates.publisher.example/acd/2027.1.msp",
+            "published_at": datetime.now(UTC).isoformat(),
+        })  # fmt: skip
+        return update_id

@@ -1,0 +1,469 @@
+"""A contract's fleet: its administrators' groups of users, policies, and decisions about updates. One stream per
+contract. What entitlements says of its users is noted here, so that one order says whom a rollout targets."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import reduce
+from typing import Annotated, Final, Literal, TypeAlias, assert_never
+
+from services.distribution.domain.fleet_checks import malformed_phases, undecidable, unknown_groups, wrong_window
+from services.distribution.domain.fleet_state import (
+    DEFAULT_GROUP,
+    INITIAL,
+    FleetEvent,
+    Key,
+    Pool,
+    State,
+    concerned,
+    evolve,
+    installs,
+    next_due,
+    start_of,
+)
+from services.distribution.domain.policy import Policy
+from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
+from shared.events import (
+    ApprovalLapsed,
+    EntitlementNoted,
+    FleetOpened,
+    GroupCreated,
+    GroupPolicySet,
+    MaintenanceWindow,
+    NextDecisionDue,
+    RolloutPhase,
+    UpdateApproved,
+    UpdateHeld,
+    UpdateOffered,
+    UpdatePublished,
+    UpdateRecalled,
+    UpdateScheduled,
+    UserPutInGroup,
+    UserRemovedFromGroup,
+)
+from shared.events.distribution import Cadence
+
+Event: TypeAlias = (
+    FleetOpened | GroupCreated | UserPutInGroup | UserRemovedFromGroup | GroupPolicySet | EntitlementNoted
+    | UpdateOffered | UpdateRecalled | UpdateApproved | UpdateHeld | UpdateScheduled | ApprovalLapsed | NextDecisionDue
+)  # fmt: skip
+Fact: TypeAlias = Literal[
+    "pool_opened", "term_renewed", "term_over", "pool_ended", "seat_assigned", "seat_unassigned", "right_granted",
+    "right_lost",
+]  # fmt: skip
+
+
+# ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class CreateGroup:
+    """Make a group of users, to decide for them apart from others."""
+
+    name: str
+    contract_id: str
+    group_id: Annotated[str, SUPPLIED]
+    customer: Annotated[str, SUPPLIED]
+    by: Annotated[str, SUPPLIED]
+
+
+@dataclass(frozen=True, slots=True)
+class PutUserInGroup:
+    """Put a user who holds a seat of the contract into the group, and out of any other."""
+
+    account_id: str
+    contract_id: str
+    group_id: str
+    by: Annotated[str, SUPPLIED]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveUserFromGroup:
+    """Put the user back into the default group."""
+
+    contract_id: str
+    group_id: str
+    account_id: str
+    by: Annotated[str, SUPPLIED]
+
+
+@dataclass(frozen=True, slots=True)
+class SetGroupPolicy:
+    """Have the group get updates by itself, by this cadence, in these maintenance windows only (none: at any time)."""
+
+    contract_id: str
+    group_id: str
+    cadence: Cadence
+    customer: Annotated[str, SUPPLIED]
+    by: Annotated[str, SUPPLIED]
+    now: Annotated[datetime, SUPPLIED]
+    policy: Annotated[Policy, SUPPLIED]
+    time_zones: Annotated[frozenset[str], SUPPLIED]
+    windows: tuple[MaintenanceWindow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ApproveUpdate:
+    """Let these groups have the update now, by a rollout: in these phases, or all of them at once."""
+
+    contract_id: str
+    publisher: str
+    update_id: str
+    groups: tuple[str, ...]
+    by: Annotated[str, SUPPLIED]
+    policy: Annotated[Policy, SUPPLIED]
+    phases: tuple[RolloutPhase, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HoldUpdate:
+    """Keep the update from these groups, whatever their policy, and whoever of them it was on the way to."""
+
+    contract_id: str
+    publisher: str
+    update_id: str
+    groups: tuple[str, ...]
+    reason: str
+    by: Annotated[str, SUPPLIED]
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleUpdate:
+    """Let these groups have the update from this instant on, whatever their policy."""
+
+    contract_id: str
+    publisher: str
+    update_id: str
+    groups: tuple[str, ...]
+    starts_at: datetime
+    by: Annotated[str, SUPPLIED]
+    now: Annotated[datetime, SUPPLIED]
+    policy: Annotated[Policy, SUPPLIED]
+    phases: tuple[RolloutPhase, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NoteEntitlement:
+    """entitlements says this about a subscription of the contract."""
+
+    contract_id: str
+    subscription_id: str
+    fact: Fact
+    because: str
+    now: datetime
+    account_id: str = ""
+    customer: str = ""
+    product: str = ""
+    publisher: str = ""
+    starts: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OfferUpdate:
+    """A product of the contract's has this update."""
+
+    contract_id: str
+    update: UpdatePublished
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RecallUpdate:
+    """The publisher withdrew the update, also one that was not offered here (yet)."""
+
+    contract_id: str
+    publisher: str
+    update_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LapseApproval:
+    """The approval's rollout was stopped."""
+
+    contract_id: str
+    rollout_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActOnWhatIsDue:
+    """Time has come, in the customer's time: for schedules, policies and terms that begin."""
+
+    contract_id: str
+    now: datetime
+
+
+Command: TypeAlias = (
+    CreateGroup | PutUserInGroup | RemoveUserFromGroup | SetGroupPolicy | ApproveUpdate | HoldUpdate | ScheduleUpdate
+    | NoteEntitlement | OfferUpdate | RecallUpdate | LapseApproval | ActOnWhatIsDue
+)  # fmt: skip
+
+# ── Decisions ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def decide(command: Command, state: State) -> Decision[Event]:
+    """What follows from `command` in `state`, and when to look again."""
+    decision = _decide(command, state)
+    if isinstance(decision, Rejected):
+        return decision
+    customer = getattr(command, "customer", "")
+    if customer and not state.customer:
+        decision = (FleetOpened(contract_id=command.contract_id, customer=customer), *decision)
+    after = reduce(evolve, decision, state)
+    due = next_due(after)
+    if due == after.wake:
+        return decision
+    return (*decision, NextDecisionDue(contract_id=command.contract_id, customer=after.customer, due=due))
+
+
+def _decide(command: Command, state: State) -> Decision[Event]:
+    match command:
+        case CreateGroup():
+            return _create(command, state)
+        case PutUserInGroup():
+            return _put(command, state)
+        case RemoveUserFromGroup(group_id=group_id, account_id=account_id):
+            return () if state.group_of(account_id) != group_id else _remove(command, state)
+        case SetGroupPolicy():
+            return _set_policy(command, state)
+        case ApproveUpdate():
+            return _approve(command, state)
+        case HoldUpdate():
+            return _hold(command, state)
+        case ScheduleUpdate():
+            return _schedule(command, state)
+        case NoteEntitlement():
+            return _note(command, state)
+        case OfferUpdate():
+            return _offer(command, state)
+        case RecallUpdate(contract_id, publisher, update_id, reason):
+            if (publisher, update_id) in state.recalled:
+                return ()
+            rollouts = concerned(state, key=(publisher, update_id))
+            return (UpdateRecalled(contract_id=contract_id, publisher=publisher, update_id=update_id, reason=reason,
+                                   rollouts=rollouts),)  # fmt: skip
+        case LapseApproval(contract_id, rollout_id, reason):
+            stopped = (n for n, approved in state.rollouts.items() if approved.rollout_id == rollout_id)
+            return tuple(
+                ApprovalLapsed(contract_id=contract_id, rollout_id=rollout_id, number=number, reason=reason)
+                for number in stopped
+            )
+        case ActOnWhatIsDue():
+            return _act(command, state)
+        case unreachable:
+            assert_never(unreachable)
+
+
+def _create(command: CreateGroup, state: State) -> Decision[Event]:
+    if command.group_id in state.groups:
+        return ()
+    name = command.name.strip()
+    if not name:
+        return Rejected("group-name-missing", "The group has no name.", "Give it one.")
+    namesake = next((group for group in state.groups.values() if group.name == name), None)
+    if namesake is not None:
+        return Rejected("group-name-taken", f"There is a group {name} already.", "Choose another name.", (namesake,))
+    return (GroupCreated(contract_id=command.contract_id, group_id=command.group_id, name=name, created_by=command.by),)
+
+
+def _put(command: PutUserInGroup, state: State) -> Decision[Event]:
+    refusal = unknown_groups((command.group_id,), state)
+    if refusal is not None:
+        return refusal
+    if not state.managed(command.account_id):
+        return Rejected(
+            "user-not-managed", "The user holds no seat of this contract.", "Assign a seat first; one that has just "
+            "been assigned is known here a moment later.",
+        )  # fmt: skip
+    if state.group_of(command.account_id) == command.group_id:
+        return ()
+    if command.group_id == DEFAULT_GROUP:
+        return _remove(command, state)
+    groups = frozenset((state.group_of(command.account_id), command.group_id))
+    return (
+        UserPutInGroup(
+            contract_id=command.contract_id, group_id=command.group_id, account_id=command.account_id,
+            put_by=command.by, rollouts=concerned(state, groups=groups),
+        ),
+    )  # fmt: skip
+
+
+def _remove(command: PutUserInGroup | RemoveUserFromGroup, state: State) -> Decision[Event]:
+    group = state.group_of(command.account_id)
+    if group == DEFAULT_GROUP:
+        return ()
+    return (
+        UserRemovedFromGroup(
+            contract_id=command.contract_id, group_id=group, account_id=command.account_id, removed_by=command.by,
+            rollouts=concerned(state, groups=frozenset((group, DEFAULT_GROUP))),
+        ),
+    )  # fmt: skip
+
+
+def _set_policy(command: SetGroupPolicy, state: State) -> Decision[Event]:
+    refusal = unknown_groups((command.group_id,), state)
+    if refusal is not None:
+        return refusal
+    for window in command.windows:
+        wrong = wrong_window(window, command.time_zones)
+        if wrong:
+            return Rejected("window-malformed", wrong, "Correct the maintenance window.")
+    figures, now = command.policy.cadences[command.cadence], state.policies.get(command.group_id)
+    wanted = GroupPolicySet(
+        contract_id=command.contract_id, group_id=command.group_id, cadence=command.cadence, days=figures.days,
+        critical_days=figures.critical_days, success_percent=command.policy.success_percent,
+        error_percent=command.policy.error_percent, windows=command.windows, since=command.now, set_by=command.by,
+    )  # fmt: skip
+    unchanged = now is not None and wanted == now.model_copy(update={"since": command.now, "set_by": command.by})
+    return () if unchanged else (wanted,)
+
+
+def _approve(command: ApproveUpdate, state: State) -> Decision[Event]:
+    key = (command.publisher, command.update_id)
+    refusal = undecidable(key, command.groups, state) or malformed_phases(command.phases, command.groups)
+    if refusal is not None:
+        return refusal
+    running = _running(key, command.groups, state)
+    if len(running) == len(command.groups):
+        return ()
+    if running:
+        return Rejected(
+            "update-already-approved", f"The update is on its way to {', '.join(running)} already.",
+            "Approve it for the other groups only.", tuple(running.values()),
+        )  # fmt: skip
+    phases = command.phases or _at_once(command.policy)
+    return (_approved(command.contract_id, key, command.groups, phases, state.numbers + 1, command.by),)
+
+
+def _at_once(policy: Policy | GroupPolicySet) -> tuple[RolloutPhase, ...]:
+    return (RolloutPhase(share=100, success_percent=policy.success_percent, error_percent=policy.error_percent),)
+
+
+def _approved(contract_id: str, key: Key, groups: tuple[str, ...], phases: tuple[RolloutPhase, ...], number: int,
+              by: str) -> UpdateApproved:  # fmt: skip
+    return UpdateApproved(
+        contract_id=contract_id, publisher=key[0], update_id=key[1], groups=groups, phases=phases, number=number,
+        rollout_id=f"{contract_id}-{number}", approved_by=by,
+    )  # fmt: skip
+
+
+def _running(key: Key, groups: tuple[str, ...], state: State) -> dict[str, UpdateApproved]:
+    """The groups that the update is on its way to."""
+    decided = {group: state.decided.get((key, group)) for group in groups}
+    return {
+        group: by for group, by in decided.items() if isinstance(by, UpdateApproved) and by.number in state.rollouts
+    }
+
+
+def _hold(command: HoldUpdate, state: State) -> Decision[Event]:
+    key = (command.publisher, command.update_id)
+    refusal = undecidable(key, command.groups, state)
+    if refusal is not None:
+        return refusal
+    groups = tuple(g for g in command.groups if not isinstance(state.decided.get((key, g)), UpdateHeld))
+    if not groups:
+        return ()
+    return (
+        UpdateHeld(
+            contract_id=command.contract_id, publisher=key[0], update_id=key[1], groups=groups, reason=command.reason,
+            held_by=command.by, rollouts=concerned(state, key=key, groups=frozenset(groups)),
+        ),
+    )  # fmt: skip
+
+
+def _schedule(command: ScheduleUpdate, state: State) -> Decision[Event]:
+    key = (command.publisher, command.update_id)
+    refusal = undecidable(key, command.groups, state) or malformed_phases(command.phases, command.groups)
+    if refusal is not None:
+        return refusal
+    if command.starts_at.tzinfo is None:
+        return Rejected("schedule-without-zone", "The instant names no time zone.", "Write it like 2027-01-31T20:00Z.")
+    if command.starts_at <= command.now:
+        return Rejected("schedule-in-the-past", "The instant is over.", "Approve the update, or name a later instant.")
+    wanted = UpdateScheduled(
+        contract_id=command.contract_id, publisher=key[0], update_id=key[1], groups=command.groups,
+        phases=command.phases or _at_once(command.policy), starts_at=command.starts_at.astimezone(UTC),
+        scheduled_by=command.by,
+        rollouts=concerned(state, key=key, groups=frozenset(command.groups)),
+    )  # fmt: skip
+    before = [state.decided.get((key, group)) for group in command.groups]
+    same = all(isinstance(b, UpdateScheduled) and b.model_copy(update={"rollouts": wanted.rollouts}) == wanted
+               for b in before)  # fmt: skip
+    return () if same else (wanted,)
+
+
+# ── What others say, and time ──────────────────────────────────────────────────────────────────────────
+
+
+def _note(command: NoteEntitlement, state: State) -> Decision[Event]:
+    pool = state.pools.get(command.subscription_id, Pool())
+    noted = EntitlementNoted(
+        contract_id=command.contract_id, subscription_id=command.subscription_id, fact=command.fact,
+        account_id=command.account_id, product=command.product, publisher=command.publisher, starts=command.starts,
+        because=command.because, rollouts=concerned(state, product=pool.product),
+    )  # fmt: skip
+    if command.fact == "pool_opened" and pool.product:
+        return ()
+    after = evolve(state, noted)
+    if after.pools == {command.subscription_id: Pool(), **state.pools}:
+        return ()
+    opened = after.pools[command.subscription_id]
+    begins = start_of(opened)
+    if command.fact != "pool_opened" or begins is None or begins > command.now:
+        return (noted,)
+    return (noted, _begun(command.contract_id, command.subscription_id, opened, state))
+
+
+def _begun(contract_id: str, subscription_id: str, pool: Pool, state: State) -> EntitlementNoted:
+    rollouts = concerned(state, product=pool.product)
+    return EntitlementNoted(
+        contract_id=contract_id, subscription_id=subscription_id, fact="term_started", rollouts=rollouts
+    )
+
+
+def _offer(command: OfferUpdate, state: State) -> Decision[Event]:
+    update = command.update
+    if (update.publisher, update.update_id) in state.offered:
+        return ()
+    return (
+        UpdateOffered(
+            contract_id=command.contract_id, publisher=update.publisher, update_id=update.update_id,
+            product=update.product, kind=update.kind, version=update.version, severity=update.severity,
+            published_at=update.published_at, offered_at=command.now,
+        ),
+    )  # fmt: skip
+
+
+def _act(command: ActOnWhatIsDue, state: State) -> tuple[Event, ...]:
+    """One approval for each group that something is due for: an automatic rollout has one phase, unless scheduled."""
+    events: list[Event] = []
+    for subscription_id, pool in state.pools.items():
+        begins = start_of(pool)
+        if begins is not None and begins <= command.now:
+            events.append(_begun(command.contract_id, subscription_id, pool, state))
+    number = state.numbers
+    scheduled: list[UpdateScheduled] = []
+    for _, key, group in sorted(due for due in installs(state) if due[0] <= command.now):
+        decided = state.decided.get((key, group))
+        if isinstance(decided, UpdateScheduled):
+            if decided in scheduled:
+                continue
+            scheduled.append(decided)
+            groups = tuple(each for each in decided.groups if state.decided[key, each] == decided)
+            phases, by = decided.phases, decided.scheduled_by
+            if len(groups) < len(decided.groups) and not decided.phases[0].share:
+                phases = tuple(phase for phase in phases if set(phase.groups) & set(groups))
+        else:
+            policy = state.policies[group]
+            groups, by = (group,), f"policy:{policy.cadence}"
+            phases = _at_once(policy)
+        number += 1
+        events.append(_approved(command.contract_id, key, groups, phases, number, by))
+    return tuple(events)
+
+
+def _tenant(event: FleetEvent) -> str:
+    return event.customer if isinstance(event, FleetOpened) else ""
+
+
+FLEET: Final = Stream("fleet", INITIAL, evolve, decide, tenant=_tenant)

@@ -1,0 +1,60 @@
+"""What is wrong with a decision about a fleet, before anything follows from it."""
+
+import re
+from typing import Final, get_args
+
+from services.distribution.domain.fleet_state import DEFAULT_GROUP, Key, State
+from shared.eventlog.decision import Rejected
+from shared.events import MaintenanceWindow, RolloutPhase
+from shared.events.distribution import Weekday
+
+_CLOCK: Final = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+_DAY_MINUTES: Final = 24 * 60
+
+
+def wrong_window(window: MaintenanceWindow, time_zones: frozenset[str]) -> str:
+    if window.weekday not in get_args(Weekday) or not _CLOCK.fullmatch(window.starts):
+        return f"A window starts on a weekday at a time like 22:00, not {window.weekday} {window.starts[:20]}."
+    if not 1 <= window.minutes <= _DAY_MINUTES:
+        return f"A window lasts 1 to {_DAY_MINUTES} minutes, not {window.minutes}."
+    return "" if window.time_zone in time_zones else f"There is no time zone {window.time_zone[:60]}."
+
+
+def undecidable(key: Key, groups: tuple[str, ...], state: State) -> Rejected | None:
+    """Why nothing can be decided about the update for these groups, if so."""
+    if key in state.recalled:
+        gone = state.recalled[key]
+        return Rejected("update-withdrawn", f"{gone.publisher} withdrew the update: {gone.reason}",
+                        "Decide about another one.", (gone,))  # fmt: skip
+    if key not in state.offered:
+        return Rejected(
+            "update-not-available", f"No product of this contract has an update {key[1]}.", "See the updates that are "
+            "available; one that has just been published is known here a moment later.",
+        )  # fmt: skip
+    return unknown_groups(groups, state)
+
+
+def unknown_groups(groups: tuple[str, ...], state: State) -> Rejected | None:
+    if not groups or len(set(groups)) < len(groups):
+        return Rejected("groups-malformed", "No group is named, or one twice.", "Name each group once.")
+    missing = [group for group in groups if group != DEFAULT_GROUP and group not in state.groups]
+    if not missing:
+        return None
+    return Rejected("group-unknown", f"There is no group {', '.join(missing)[:200]}.", "Create it first.")
+
+
+def malformed_phases(phases: tuple[RolloutPhase, ...], groups: tuple[str, ...]) -> Rejected | None:
+    """What is wrong with the phases, if anything: they share the users out, wholly, each to one phase."""
+    if not phases:
+        return None
+    percents = [p for phase in phases for p in (phase.success_percent, phase.error_percent)]
+    by_share = all(phase.share > 0 and not phase.groups for phase in phases) and sum(p.share for p in phases) == 100
+    by_group = all(phase.share == 0 and phase.groups for phase in phases) and sorted(
+        group for phase in phases for group in phase.groups
+    ) == sorted(groups)
+    if (by_share or by_group) and all(1 <= percent <= 100 for percent in percents):
+        return None
+    return Rejected(
+        "phases-malformed", "Phases have shares that add up to 100, or each of the rollout's groups stands in one of "
+        "them; thresholds are 1 to 100 percent.", "Correct the phases.",
+    )  # fmt: skip

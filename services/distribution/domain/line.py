@@ -1,0 +1,76 @@
+"""A product's line: its updates, and the contracts that hear of them. One stream per product, so that whoever owns the
+product and whatever is published for it meet in one order."""
+
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias, assert_never
+
+from shared.eventlog.decision import Decision, Stream
+from shared.events import ProductOwned, UpdateListed
+
+Event: TypeAlias = ProductOwned | UpdateListed
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    owners: tuple[ProductOwned, ...] = ()
+    updates: tuple[UpdateListed, ...] = ()
+
+
+INITIAL: Final = State()
+
+
+def evolve(state: State, event: Event) -> State:
+    """The state after `event`."""
+    match event:
+        case ProductOwned():
+            return replace(state, owners=(*state.owners, event))
+        case UpdateListed():
+            return replace(state, updates=(*state.updates, event))
+        case unreachable:
+            assert_never(unreachable)
+
+
+@dataclass(frozen=True, slots=True)
+class JoinLine:
+    """The contract owns the product, bought of this publisher ("" for any)."""
+
+    product: str
+    publisher: str
+    contract_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListUpdate:
+    """The publisher offers this update for the product."""
+
+    product: str
+    publisher: str
+    update_id: str
+
+
+Command: TypeAlias = JoinLine | ListUpdate
+
+
+def decide(command: Command, state: State) -> Decision[Event]:
+    """What follows from `command` in `state`. Nobody joins twice, nothing is listed twice."""
+    match command:
+        case JoinLine(product, publisher, contract_id):
+            owned = ProductOwned(product=product, publisher=publisher, contract_id=contract_id)
+            return () if owned in state.owners else (owned,)
+        case ListUpdate(product, publisher, update_id):
+            listed = UpdateListed(product=product, publisher=publisher, update_id=update_id)
+            return () if listed in state.updates else (listed,)
+        case unreachable:
+            assert_never(unreachable)
+
+
+def concerns(owner: ProductOwned, update: UpdateListed) -> bool:
+    """Whether the owner bought the product of whoever published the update."""
+    return owner.publisher in ("", update.publisher)
+
+
+def _tenant(event: Event) -> str:
+    return event.publisher
+
+
+LINE: Final = Stream("line", INITIAL, evolve, decide, tenant=_tenant)

@@ -1,0 +1,324 @@
+"""distribution's queries: for the administrators of a contract, and for the machines of its users."""
+
+import json
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel
+
+from services.distribution.domain.fleet_state import DEFAULT_GROUP
+from services.distribution.windows import is_open
+from shared.events import MaintenanceWindow, RolloutPhase
+from shared.runtime.access import require_access
+from shared.runtime.http import CurrentActor, Database, Now
+from shared.runtime.problems import unknown
+
+QUERIES: Final = APIRouter()
+
+
+class UpdateView(BaseModel):
+    publisher: str
+    update_id: str
+    product: str
+    kind: str
+    title: str
+    version: str
+    platform: str
+    severity: str
+    sha256: str
+    size_bytes: int
+    location: str
+    published_at: datetime
+    event_id: str
+
+
+class UpdateList(BaseModel):
+    items: list[UpdateView]
+    next: str | None
+
+
+_FIELDS: Final = ", ".join(f"u.{name}" for name in UpdateView.model_fields)
+_AVAILABLE: Final = f"""
+    select {_FIELDS} from updates u
+    where u.withdrawn is null and exists (
+        select from owned_products o
+        where o.contract_id = $1 and o.product = u.product and o.publisher in ('', u.publisher)
+        and (u.kind <> 'extension' or (o.in_term and o.starts <= $2)))"""  # noqa: S608  # extensions: subscribers only
+
+
+def _view(row: Any) -> UpdateView:
+    return UpdateView(**dict(row))
+
+
+@QUERIES.get("/contracts/{contract_id}/updates")
+async def available_updates(
+    contract_id: str,
+    actor: CurrentActor,
+    db: Database,
+    now: Now,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    after: str = "",
+) -> UpdateList:
+    """The updates and extensions available for the products that the contract owns, for its administrators only."""
+    await require_access(db, actor, contract_id)
+    rows = await db.fetch(
+        f"{_AVAILABLE} and u.event_id > $3 order by u.event_id limit $4", contract_id, now.date(), after, limit
+    )
+    following = rows[-1]["event_id"] if len(rows) == limit else None
+    return UpdateList(items=[_view(row) for row in rows], next=following)
+
+
+@QUERIES.get("/contracts/{contract_id}/updates/{publisher}/{update_id}")
+async def available_update(
+    contract_id: str, publisher: str, update_id: str, actor: CurrentActor, db: Database, now: Now
+) -> UpdateView:
+    """One of these updates."""
+    await require_access(db, actor, contract_id)
+    query = f"{_AVAILABLE} and u.publisher = $3 and u.update_id = $4"
+    row = await db.fetchrow(query, contract_id, now.date(), publisher, update_id)
+    if row is None:
+        raise unknown("update", "See GET /contracts/{contract_id}/updates for those that are available.")
+    return _view(row)
+
+
+# ── Groups, policies, decisions ────────────────────────────────────────────────────────────────────────
+
+
+class GroupView(BaseModel):
+    group_id: str
+    name: str
+    members: list[str]
+    """Of the default group none: it holds every user that is in no other."""
+
+
+class GroupList(BaseModel):
+    items: list[GroupView]
+
+
+class PolicyView(BaseModel):
+    group_id: str
+    cadence: str
+    days: int
+    critical_days: int
+    windows: list[MaintenanceWindow]
+    set_by: str | None
+
+
+class PolicyList(BaseModel):
+    items: list[PolicyView]
+
+
+class DecisionView(BaseModel):
+    publisher: str
+    update_id: str
+    group_id: str
+    decision: str
+    starts_at: datetime | None
+    reason: str | None
+    rollout_id: str | None
+    decided_by: str
+    event_id: str
+
+
+class DecisionList(BaseModel):
+    items: list[DecisionView]
+    next: str | None
+
+
+_GROUPS: Final = """
+    with every as (
+        select * from fleet_groups where contract_id = $1
+        union all
+        select $1, $2, 'default', 'off', 0, 0, '[]', null
+        where not exists (select from fleet_groups where contract_id = $1 and group_id = $2))
+    select g.*, coalesce((select array_agg(m.account_id order by m.account_id) from fleet_members m
+        where m.contract_id = $1 and m.group_id = g.group_id), '{}') as members
+    from every g order by g.group_id <> $2, g.name, g.group_id"""
+
+
+@QUERIES.get("/contracts/{contract_id}/groups")
+async def groups(contract_id: str, actor: CurrentActor, db: Database) -> GroupList:
+    """The groups of the contract's users, the default one first."""
+    await require_access(db, actor, contract_id)
+    rows = await db.fetch(_GROUPS, contract_id, DEFAULT_GROUP)
+    return GroupList(items=[GroupView(group_id=r["group_id"], name=r["name"], members=r["members"]) for r in rows])
+
+
+@QUERIES.get("/contracts/{contract_id}/policies")
+async def policies(contract_id: str, actor: CurrentActor, db: Database) -> PolicyList:
+    """Each group's policy: how old an update is when the group gets it by itself, and in which windows."""
+    await require_access(db, actor, contract_id)
+    rows = await db.fetch(_GROUPS, contract_id, DEFAULT_GROUP)
+    return PolicyList(
+        items=[
+            PolicyView(
+                group_id=r["group_id"], cadence=r["cadence"], days=r["days"], critical_days=r["critical_days"],
+                windows=_windows(r["windows"]), set_by=r["policy_set_by"],
+            )
+            for r in rows
+        ]
+    )  # fmt: skip
+
+
+def _windows(stored: str | None) -> list[MaintenanceWindow]:
+    return [MaintenanceWindow(**window) for window in json.loads(stored or "[]")]
+
+
+@QUERIES.get("/contracts/{contract_id}/decisions")
+async def decisions(
+    contract_id: str,
+    actor: CurrentActor,
+    db: Database,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    after: str = "",
+) -> DecisionList:
+    """What was decided last about each update for each group, by whom, in the order of deciding."""
+    await require_access(db, actor, contract_id)
+    fields = ", ".join(DecisionView.model_fields)
+    rows = await db.fetch(
+        f"select {fields}, event_id || ' ' || group_id as place from fleet_decisions where contract_id = $1 "  # noqa: S608
+        "and event_id || ' ' || group_id > $2 order by place limit $3",
+        contract_id, after, limit,
+    )  # fmt: skip
+    following = rows[-1]["place"] if len(rows) == limit else None
+    return DecisionList(items=[DecisionView(**dict(row)) for row in rows], next=following)
+
+
+# ── Rollouts ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+class RolloutSummary(BaseModel):
+    rollout_id: str
+    publisher: str
+    update_id: str
+    version: str
+    groups: list[str]
+    phases: list[RolloutPhase]
+    status: str
+    phase: int
+    """The phase that it is in, from 1."""
+    reason: str | None
+    targets: int
+    succeeded: int
+    failed: int
+    started_by: str
+    event_id: str
+
+
+class RolloutList(BaseModel):
+    items: list[RolloutSummary]
+    next: str | None
+
+
+class TargetView(BaseModel):
+    account_id: str
+    group_id: str
+    phase: int
+    removed: str | None
+    succeeded: int
+    """Of the user's machines."""
+    failed: int
+
+
+class HistoryView(BaseModel):
+    type: str
+    at: datetime
+    actor: str
+    data: dict[str, Any]
+    event_id: str
+
+
+class RolloutView(RolloutSummary):
+    users: list[TargetView]
+    history: list[HistoryView]
+
+
+_ROLLOUTS: Final = """
+    select r.*, r.phase + 1 as phase, count(t.account_id)::int as targets,
+        count(*) filter (where i.failed = 0)::int as succeeded, count(*) filter (where i.failed > 0)::int as failed
+    from rollouts r left join rollout_targets t on t.rollout_id = r.rollout_id and t.removed is null
+    left join (select rollout_id, account_id, count(*) filter (where not succeeded) as failed from rollout_installs
+               group by rollout_id, account_id) i on i.rollout_id = t.rollout_id and i.account_id = t.account_id"""
+
+
+def _summary(row: Any) -> dict[str, Any]:
+    return dict(row) | {"phases": [RolloutPhase(**phase) for phase in json.loads(row["phases"])]}
+
+
+@QUERIES.get("/contracts/{contract_id}/rollouts")
+async def rollouts(
+    contract_id: str,
+    actor: CurrentActor,
+    db: Database,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    after: str = "",
+) -> RolloutList:
+    """The contract's rollouts in the order of their starts: where each stands, and for how many users."""
+    await require_access(db, actor, contract_id)
+    rows = await db.fetch(
+        f"{_ROLLOUTS} where r.contract_id = $1 and r.event_id > $2 group by r.rollout_id order by r.event_id limit $3",
+        contract_id, after, limit,
+    )  # fmt: skip
+    following = rows[-1]["event_id"] if len(rows) == limit else None
+    return RolloutList(items=[RolloutSummary(**_summary(row)) for row in rows], next=following)
+
+
+@QUERIES.get("/contracts/{contract_id}/rollouts/{rollout_id}")
+async def rollout(contract_id: str, rollout_id: str, actor: CurrentActor, db: Database) -> RolloutView:
+    """One rollout: its targets and who was one, and everything that happened, by whom."""
+    await require_access(db, actor, contract_id)
+    row = await db.fetchrow(
+        f"{_ROLLOUTS} where r.contract_id = $1 and r.rollout_id = $2 group by r.rollout_id", contract_id, rollout_id
+    )
+    if row is None:
+        raise unknown("rollout", "See GET /contracts/{contract_id}/rollouts.")
+    users = await db.fetch(
+        "select t.account_id, t.group_id, t.phase + 1 as phase, t.removed, "
+        "count(*) filter (where i.succeeded)::int as succeeded, count(*) filter (where not i.succeeded)::int as failed "
+        "from rollout_targets t left join rollout_installs i using (rollout_id, account_id) where t.rollout_id = $1 "
+        "group by t.rollout_id, t.account_id order by t.phase, t.account_id",
+        rollout_id,
+    )
+    history = await db.fetch("select * from rollout_history where rollout_id = $1 order by version", rollout_id)
+    return RolloutView(
+        **_summary(row), users=[TargetView(**dict(user)) for user in users],
+        history=[HistoryView(**dict(each) | {"data": json.loads(each["data"])}) for each in history],
+    )  # fmt: skip
+
+
+# ── For the users' machines ────────────────────────────────────────────────────────────────────────────
+
+
+class Offer(BaseModel):
+    rollout_id: str
+    publisher: str
+    update_id: str
+    product: str
+    title: str
+    version: str
+    platform: str
+    sha256: str
+    size_bytes: int
+    location: str
+
+
+class OfferList(BaseModel):
+    items: list[Offer]
+
+
+@QUERIES.get("/me/updates")
+async def my_updates(actor: CurrentActor, db: Database, now: Now, machine: str = "") -> OfferList:
+    """What the caller's machines (or this one) should install now: nothing outside of the group's maintenance windows,
+    nothing that the machine has reported as installed."""
+    rows = await db.fetch(
+        "select r.rollout_id, g.windows, u.* from rollout_targets t join rollouts r using (rollout_id) "
+        "join updates u on u.publisher = r.publisher and u.update_id = r.update_id and u.withdrawn is null "
+        "left join fleet_members m on m.contract_id = r.contract_id and m.account_id = t.account_id "
+        "left join fleet_groups g on g.contract_id = r.contract_id and g.group_id = coalesce(m.group_id, $3) "
+        "where t.account_id = $1 and t.removed is null and t.phase <= r.phase and r.status in ('running', 'completed') "
+        "and not exists (select from rollout_installs i where i.rollout_id = r.rollout_id and i.machine = $2 "
+        "and i.account_id = t.account_id and i.succeeded) order by r.event_id",
+        actor.account_id, machine, DEFAULT_GROUP,
+    )  # fmt: skip
+    return OfferList(items=[Offer(**dict(row)) for row in rows if is_open(_windows(row["windows"]), now)])

@@ -1,0 +1,26 @@
+"""What time brings about: one timer a contract, set to whatever of its fleet is due next."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from services.distribution.domain.fleet import FLEET, ActOnWhatIsDue
+from shared.eventlog.projection import Reach
+from shared.eventlog.timers import Cancel, Change, Set, Timers
+from shared.events import NextDecisionDue
+from shared.events.envelope import Envelope
+from shared.events.registry import DISTRIBUTION
+
+TIMERS: Final = Timers(topics=(DISTRIBUTION,))
+
+
+@TIMERS.on(NextDecisionDue)
+def _due(event: NextDecisionDue, _of: Envelope) -> Sequence[Change]:
+    if event.due is None:
+        return [Cancel("fleet", event.contract_id)]
+    return [Set("fleet", event.contract_id, event.due, event.customer)]
+
+
+@TIMERS.fires("fleet", FLEET)
+async def _fire(key: str, now: datetime, _reach: Reach) -> ActOnWhatIsDue:
+    return ActOnWhatIsDue(key, now)

@@ -1,0 +1,28 @@
+"""Maintenance windows, by the clocks of their time zones."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, time, timedelta
+from typing import Final, get_args
+from zoneinfo import ZoneInfo, available_timezones
+
+from shared.events import MaintenanceWindow
+from shared.events.distribution import Weekday
+
+_WEEKDAYS: Final = get_args(Weekday)
+TIME_ZONES: Final = frozenset(available_timezones())
+
+
+def is_open(windows: Sequence[MaintenanceWindow], now: datetime) -> bool:
+    """Whether one of them is open; always where there are none. A window lasts its minutes also over midnight, and
+    where clocks are changed meanwhile."""
+    return not windows or any(_open(window, now) for window in windows)
+
+
+def _open(window: MaintenanceWindow, now: datetime) -> bool:
+    zone = ZoneInfo(window.time_zone)
+    today = now.astimezone(zone).date()
+    for day in (today - timedelta(1), today):
+        start = datetime.combine(day, time.fromisoformat(window.starts), zone).astimezone(UTC)
+        if _WEEKDAYS[day.weekday()] == window.weekday and start <= now < start + timedelta(minutes=window.minutes):
+            return True
+    return False

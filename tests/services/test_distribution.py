@@ -1,0 +1,252 @@
+"""From a published update to the machines of a contract's users, over real tables: folds, doors and queries."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from joserfc.jwk import ECKey
+
+from services.distribution.__main__ import SERVICE
+from services.distribution.domain.update import UPDATE as UPDATE_STREAM
+from services.distribution.domain.update import RecordUpdate, WithdrawUpdate
+from services.distribution.projections import ACCESS, AVAILABILITY, FLEETS, ROLLOUTS
+from services.distribution.reactions import PROCESS
+from services.distribution.timers import TIMERS
+from shared.eventlog.log import Log, Meta
+from shared.eventlog.memory import MemoryStore
+from shared.eventlog.migrate import migrate
+from shared.eventlog.projection import Reach
+from shared.eventlog.timers import TimerService
+from shared.events import (
+    AgreementStarted,
+    Event,
+    RoleAssigned,
+    SeatAssigned,
+    SeatPoolEnded,
+    SeatPoolExpired,
+    SeatPoolOpened,
+    SeatPoolRenewed,
+    SeatUnassigned,
+    UpdateRightGranted,
+    UpdateWithdrawn,
+)
+from shared.events.envelope import Envelope
+from shared.events.upcasts import decode
+from shared.runtime.auth import Actor, TokenSigner, TokenVerifier, public_keys
+from shared.runtime.http import Parts, make_app
+from shared.runtime.metrics import Metrics
+from shared.runtime.settings import Settings
+from tests.engine.examples import new_id
+from tests.specs.distribution.examples import DAY, NOON, UPDATE
+from tests.system import parts as system
+
+pytestmark = pytest.mark.system
+
+KEY = ECKey.generate_key("P-256", {"kid": "key"})
+IDS: dict[str, Any] = {"subscription_id": "s", "contract_id": "c"}
+POOL: dict[str, Any] = {"customer": "org", "product": "autocad"}
+OPENED = SeatPoolOpened(**IDS, **POOL, publisher="autodesk", product_name="AutoCAD", seats=9,
+                        starts=NOON.date(), ends=date(2027, 11, 20))  # fmt: skip
+
+
+def seated(who: str) -> SeatAssigned:
+    return SeatAssigned(**IDS, seat=1, account_id=who, assigned_by="mina")
+
+
+async def _keys() -> Any:
+    return public_keys([KEY])
+
+
+class Bench:
+    """The service without Kafka: its log in memory, its tables in PostgreSQL."""
+
+    def __init__(self, pool: Any) -> None:
+        self.pool, self.store, self.now, self.known, self.heard = pool, MemoryStore(), NOON, 0, 0
+        self.log = Log(self.store, "distribution")
+        made = Parts("distribution", Settings(), Metrics(), TokenVerifier(_keys), new_id, lambda: self.now)
+        made.opened_log, made.opened_db = self.log, pool
+        self.clocks = made.clocks
+        self.timers = TimerService("distribution", TIMERS, pool, self.log, made.clocks)
+        app = make_app(made, SERVICE.doors, SERVICE.queries, api=True)
+        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+
+    async def hears(self, *events: Event) -> None:
+        for event in events:
+            self.heard += 1
+            of = Envelope(f"{self.heard:09}", "urn:tenure:other", event.type(), "x", self.now, version=self.heard)
+            await self._take(event, of)
+        await self.settle()
+
+    async def settle(self) -> None:
+        while self.known < len(self.store.events):
+            stored = self.store.events[self.known]
+            self.known += 1
+            await self._take(decode(stored.of, stored.data), stored.of)
+
+    async def _take(self, event: Event, of: Envelope) -> None:
+        for what in (AVAILABILITY, FLEETS, ROLLOUTS, ACCESS, TIMERS.projection):
+            if of.type in what.types:
+                async with self.pool.acquire() as tx, tx.transaction():
+                    await what.apply(tx, event, of)
+        if of.type in PROCESS.types:
+            reach = Reach(self.pool, self.log, self.now, self.clocks)
+            for n, do in enumerate(await PROCESS.react(event, of, reach)):
+                await self.log.execute(do.stream, do.key, do.command, Meta(f"{of.id}:{n}", "process", self.now))
+
+    async def time(self, now: datetime) -> None:
+        self.now = now
+        while await self.timers.fire():
+            await self.settle()
+
+    async def ask(self, method: str, path: str, who: str = "mina", **body: Any) -> tuple[int, Any]:
+        token = TokenSigner(KEY).sign(Actor(who, "org", "customer"), "token")
+        answer = await self.client.request(
+            method, path, json=body or None, headers={"Authorization": f"Bearer {token}"}
+        )
+        await self.settle()
+        return answer.status_code, answer.json()
+
+    async def good(self, method: str, path: str, who: str = "mina", **body: Any) -> Any:
+        status, answer = await self.ask(method, path, who, **body)
+        assert status == 200, answer
+        return answer
+
+    async def offers(self, who: str) -> list[str]:
+        return [offer["rollout_id"] for offer in (await self.good("GET", "/me/updates?machine=pc", who))["items"]]
+
+
+@pytest.fixture
+async def bench(postgres: system.Postgres) -> AsyncIterator[Bench]:
+    dsn = f"{postgres.url}/distribution_{new_id().replace('-', '')}"
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, migrate(dsn, "distribution")).result()
+    pool = await asyncpg.create_pool(dsn, min_size=1, max_size=4)
+    made = Bench(pool)
+    await made.hears(
+        RoleAssigned(contract_id="c", account_id="mina", role="contract_manager", may_assign_seats=True,
+                     assigned_by=""),
+        AgreementStarted(**IDS, kind="desktop", product="autocad"),
+        OPENED, UpdateRightGranted(**IDS, product="autocad", csn="x"), seated("ana"), seated("ben"),
+    )  # fmt: skip
+    await made.log.execute(UPDATE_STREAM, "autodesk-u", RecordUpdate(UPDATE, "autodesk"), Meta("u", "", NOON))
+    await made.settle()
+    yield made
+    await made.client.aclose()
+    await pool.close()
+
+
+APPROVAL = "/contracts/c/updates/autodesk/u/approval"
+
+
+async def test_an_update_goes_to_a_group_phase_by_phase(bench: Bench) -> None:
+    group = (await bench.good("POST", "/contracts/c/groups", name="pilots"))["events"][0]["data"]["group_id"]
+    await bench.good("POST", f"/contracts/c/groups/{group}/users", account_id="ana")
+    groups = (await bench.good("GET", "/contracts/c/groups"))["items"]
+    assert [(each["name"], each["members"]) for each in groups] == [("default", []), ("pilots", ["ana"])]
+    phases = [{"groups": [g], "success_percent": 100, "error_percent": 100} for g in (group, "default")]
+    await bench.good("POST", APPROVAL, groups=[group, "default"], phases=phases)
+    assert (await bench.offers("ana"), await bench.offers("ben")) == (["c-1"], [])
+    report = {"rollout_id": "c-1", "version": "2027.1", "machine": "pc", "succeeded": True}
+    assert (await bench.ask("POST", "/me/installs", "ben", **report))[1]["rule"] == "phase-not-started"
+    assert (await bench.ask("POST", "/me/installs", "eve", **report))[1]["rule"] == "not-a-target"
+    await bench.good("POST", "/me/installs", "ana", **report)
+    assert (await bench.offers("ana"), await bench.offers("ben")) == ([], ["c-1"])
+    await bench.good("POST", "/me/installs", "ben", **report | {"succeeded": False, "error": "disk full"})
+    (summary,) = (await bench.good("GET", "/contracts/c/rollouts"))["items"]
+    counts = {name: summary[name] for name in ("status", "phase", "targets", "succeeded", "failed")}
+    assert counts == {"status": "paused", "phase": 2, "targets": 2, "succeeded": 1, "failed": 1}
+    assert await bench.offers("ben") == []
+    await bench.good("POST", "/contracts/c/rollouts/c-1/resume")
+    await bench.good("POST", "/me/installs", "ben", **report)
+    shown = await bench.good("GET", "/contracts/c/rollouts/c-1")
+    assert shown["status"] == "completed" and [user["succeeded"] for user in shown["users"]] == [1, 1]
+    assert [each["type"] for each in shown["history"]][-3:] == ["InstallSucceeded", "PhasePassed", "RolloutCompleted"]
+    assert (await bench.good("GET", "/contracts/c/decisions"))["items"][0]["decision"] == "approved"
+
+
+async def test_targets_come_and_go_with_seats_terms_and_withdrawals(bench: Bench) -> None:
+    await bench.good("POST", APPROVAL, groups=["default"])
+    await bench.hears(SeatUnassigned(**IDS, seat=1, account_id="ana", unassigned_by="mina"), seated("chiyo"))
+    assert [await bench.offers(who) for who in ("ana", "ben", "chiyo")] == [[], ["c-1"], ["c-1"]]
+    await bench.hears(SeatPoolExpired(**IDS, **POOL, access_until=NOON.date()))
+    assert await bench.offers("ben") == []
+    users = (await bench.good("GET", "/contracts/c/rollouts/c-1"))["users"]
+    assert {user["account_id"]: bool(user["removed"]) for user in users} == dict.fromkeys(("ana", "ben", "chiyo"), True)
+    await bench.hears(SeatPoolRenewed(**IDS, seats=9, ends=date(2028, 11, 20)))
+    assert await bench.offers("ben") == ["c-1"]
+    gone = UpdateWithdrawn(update_id="u", publisher="autodesk", reason="it breaks printing")
+    await bench.log.execute(UPDATE_STREAM, "autodesk-u", WithdrawUpdate(gone, "autodesk"), Meta("w", "", NOON))
+    await bench.settle()
+    assert await bench.offers("ben") == []
+    shown = await bench.good("GET", "/contracts/c/rollouts/c-1")
+    assert shown["status"] == "stopped" and "it breaks printing" in shown["reason"]
+    assert (await bench.ask("POST", APPROVAL, groups=["default"]))[1]["rule"] == "update-withdrawn"
+
+
+async def test_a_policy_starts_a_rollout_by_itself_within_its_window(bench: Bench) -> None:
+    window = {"weekday": "wednesday", "starts": "22:00", "minutes": 240, "time_zone": "Europe/Berlin"}
+    await bench.good("PUT", "/contracts/c/groups/default/policy", cadence="weekly", windows=[window])
+    await bench.time(NOON + 4 * DAY - timedelta(seconds=1))
+    assert (await bench.good("GET", "/contracts/c/rollouts"))["items"] == []
+    await bench.time(NOON + 4 * DAY)
+    (summary,) = (await bench.good("GET", "/contracts/c/rollouts"))["items"]
+    assert (summary["started_by"], summary["targets"]) == ("policy:weekly", 2)
+    assert await bench.offers("ana") == []
+    bench.now = NOON + 4 * DAY + timedelta(hours=9)
+    assert await bench.offers("ana") == ["c-1"]
+    (policy,) = (await bench.good("GET", "/contracts/c/policies"))["items"]
+    assert (policy["days"], policy["critical_days"], policy["windows"]) == (4, 2, [window])
+
+
+async def test_a_schedule_starts_and_a_hold_ends_a_rollout(bench: Bench) -> None:
+    await bench.good(
+        "POST", "/contracts/c/updates/autodesk/u/schedule", groups=["default"], starts_at="2026-11-22T13:00:00+01:00"
+    )
+    await bench.time(NOON + DAY)
+    assert await bench.offers("ana") == ["c-1"]
+    await bench.good("POST", "/contracts/c/updates/autodesk/u/hold", groups=["default"], reason="exams")
+    assert await bench.offers("ana") == []
+    assert (await bench.good("GET", "/contracts/c/rollouts/c-1"))["status"] == "stopped"
+    await bench.good("POST", APPROVAL, groups=["default"])
+    assert await bench.offers("ana") == ["c-2"]
+    await bench.good("POST", "/contracts/c/rollouts/c-2/pause", reason="lunch")
+    assert await bench.offers("ana") == []
+    await bench.good("POST", "/contracts/c/rollouts/c-2/stop", reason="wrong version")
+    await bench.good("POST", APPROVAL, groups=["default"])
+    assert await bench.offers("ana") == ["c-3"]
+
+
+async def test_only_administrators_of_the_contract_decide_and_look(bench: Bench) -> None:
+    await bench.good("POST", APPROVAL, groups=["default"])
+    for path in ("groups", "policies", "decisions", "rollouts", "rollouts/c-1", "updates"):
+        assert (await bench.ask("GET", f"/contracts/c/{path}", "ana"))[1]["rule"] == "role-missing"
+    for door in SERVICE.doors.doors:
+        if door.path == "/me/installs":
+            continue
+        path = door.path.format(contract_id="c", group_id="default", account_id="ana", publisher="autodesk",
+                                update_id="u", rollout_id="c-1")  # fmt: skip
+        fills = {"name": "x", "account_id": "ana", "cadence": "off", "groups": ["default"], "reason": "x",
+                 "starts_at": "2027-01-01T00:00:00Z"}  # fmt: skip
+        body = {name: value for name, value in fills.items() if name in door.form.model_fields}
+        assert (await bench.ask(door.method, path, "ana", **body))[1]["rule"] == "role-missing", path
+    assert (await bench.ask("POST", "/contracts/c/rollouts/other-1/stop", reason="x"))[0] == 404
+
+
+async def test_extensions_are_for_subscribers_only(bench: Bench) -> None:
+    extension = UPDATE.model_copy(update={"update_id": "x", "kind": "extension"})
+    await bench.log.execute(UPDATE_STREAM, "autodesk-x", RecordUpdate(extension, "autodesk"), Meta("x", "", NOON))
+    await bench.settle()
+
+    async def listed() -> list[str]:
+        return [item["update_id"] for item in (await bench.good("GET", "/contracts/c/updates"))["items"]]
+
+    assert await listed() == ["u", "x"]
+    await bench.hears(SeatPoolExpired(**IDS, **POOL, access_until=NOON.date()))
+    assert await listed() == ["u"]
+    await bench.hears(SeatPoolEnded(**IDS, **POOL))
+    assert await listed() == []

@@ -1,0 +1,66 @@
+"""A contract with two users of one product, and an update for it."""
+
+from datetime import UTC, date, datetime, timedelta
+from functools import reduce
+from typing import TypeVar
+
+from services.distribution.domain import fleet, rollout
+from services.distribution.domain.fleet import NoteEntitlement
+from services.distribution.domain.fleet_state import INITIAL, State, evolve
+from services.distribution.domain.policy import DEFAULT
+from shared.eventlog.decision import Decision, Rejected
+from shared.events import Event, UpdatePublished
+from shared.events.distribution import Cadence
+
+E = TypeVar("E", bound=Event)
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+UPDATE = UpdatePublished(
+    update_id="u", publisher="autodesk", product="autocad", kind="update", title="AutoCAD 2027.1", version="2027.1",
+    platform="win64", severity="normal", sha256="0" * 64, size_bytes=1, location="https://updates.example/u",
+    published_at=NOON,
+)  # fmt: skip
+
+
+def note(fact: fleet.Fact, account: str = "", *, sub: str = "s", now: datetime = NOON, starts: date | None = None,
+         publisher: str = "autodesk") -> NoteEntitlement:  # fmt: skip
+    if fact != "pool_opened":
+        return NoteEntitlement("c", sub, fact, "because", now, account_id=account)
+    return NoteEntitlement("c", sub, fact, "because", now, customer="org", product="autocad", publisher=publisher,
+                           starts=starts or NOON.date())  # fmt: skip
+
+
+SERVED: tuple[fleet.Command, ...] = (
+    note("pool_opened"), note("right_granted"), note("seat_assigned", "ana"), note("seat_assigned", "ben"),
+    fleet.OfferUpdate("c", UPDATE, NOON), fleet.CreateGroup("pilots", "c", "g", "org", "mina"),
+)  # fmt: skip
+"""ana and ben may have the update; there is a group beside the default one."""
+
+
+def approve(*groups: str, by: str = "mina") -> fleet.ApproveUpdate:
+    return fleet.ApproveUpdate("c", "autodesk", "u", groups or ("default",), by, DEFAULT)
+
+
+def weekly(group: str = "default", *, now: datetime = NOON, cadence: Cadence = "weekly") -> fleet.SetGroupPolicy:
+    return fleet.SetGroupPolicy("c", group, cadence, "org", "mina", now, DEFAULT, frozenset({"UTC"}))
+
+
+def of_fleet(*commands: fleet.Command) -> State:
+    """The state after these commands, none of which may be refused."""
+    state = INITIAL
+    for command in commands:
+        state = reduce(evolve, accepted(fleet.decide(command, state)), state)
+    return state
+
+
+def of_rollout(*commands: rollout.Command) -> rollout.State:
+    state = rollout.INITIAL
+    for command in commands:
+        state = reduce(rollout.evolve, accepted(rollout.decide(command, state)), state)
+    return state
+
+
+def accepted(decision: Decision[E]) -> tuple[E, ...]:
+    assert not isinstance(decision, Rejected), decision
+    return decision
