@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from services.distribution.domain.fleet import FLEET, ActOnWhatIsDue
+from shared.eventlog.projection import Reach
 from shared.eventlog.timers import Cancel, Change, Set, Timers
 from shared.events import NextDecisionDue
 from shared.events.envelope import Envelope
@@ -21,5 +22,5 @@ def _due(event: NextDecisionDue, _of: Envelope) -> Sequence[Change]:
 
 
 @TIMERS.fires("fleet", FLEET)
-def _fire(key: str, now: datetime) -> ActOnWhatIsDue:
+async def _fire(key: str, now: datetime, _reach: Reach) -> ActOnWhatIsDue:
     return ActOnWhatIsDue(key, now)

@@ -3,17 +3,20 @@
 from typing import Final
 
 from services.entitlements.api import DOORS, QUERIES
+from services.entitlements.domain.credits import CREDITS
 from services.entitlements.domain.seat_pool import SEAT_POOL
-from services.entitlements.projections import ACCESS, PEOPLE, POOLS
-from services.entitlements.reactions import REACTIONS
+from services.entitlements.projections import ACCESS, LEDGER, NUMBERS, PEOPLE, POOLS
+from services.entitlements.reactions import MEETINGS, REACTIONS
+from services.entitlements.timers import TIMERS
 from shared.runtime.service import Service, run
 
 SERVICE: Final = Service(
     name="entitlements",
-    streams=(SEAT_POOL,),
+    streams=(SEAT_POOL, CREDITS),
     doors=DOORS,
     queries=QUERIES,
-    consumers=(POOLS, PEOPLE, ACCESS, REACTIONS),
+    consumers=(POOLS, LEDGER, PEOPLE, NUMBERS, ACCESS, REACTIONS, MEETINGS),
+    timers=TIMERS,
 )
 
 if __name__ == "__main__":

@@ -1,22 +1,52 @@
-"""Events of marketplace that become commands of the seat pool."""
+"""Events that become commands of entitlements' own streams."""
 
+import asyncio
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
-from services.entitlements.domain.seat_pool import SEAT_POOL, AnswerAutoRenewRequest, OpenPool
-from shared.eventlog.projection import Do, Reach, Reactions
-from shared.events import AutoRenewDisableRequested, SubscriptionConfirmed
+from services.entitlements.domain.credits import CREDITS, EndCredits
+from services.entitlements.domain.seat_pool import (
+    SEAT_POOL,
+    AnswerAutoRenewRequest,
+    EndTerm,
+    NoteCsn,
+    OpenPool,
+    RenewPool,
+    ResizePool,
+    UnassignSeat,
+)
+from services.entitlements.projections import NUMBERS, PEOPLE, POOLS
+from shared.eventlog.projection import Do, Projection, Reach, Reactions
+from shared.eventlog.store import Unavailable
+from shared.events import (
+    AccountClosed,
+    AutoRenewDisableRequested,
+    CsnIssued,
+    CsnRevoked,
+    SeatAssigned,
+    SeatPoolOpened,
+    SeatPoolSuspended,
+    SeatsAdded,
+    SubscriptionConfirmed,
+    SubscriptionEnded,
+    SubscriptionRenewed,
+)
 from shared.events.envelope import Envelope
-from shared.events.registry import MARKETPLACE
+from shared.events.registry import ENTITLEMENTS, IDENTITY, MARKETPLACE
 
 REACTIONS: Final = Reactions("reactions", topics=(MARKETPLACE,))
+MEETINGS: Final = Reactions("meetings", topics=(ENTITLEMENTS, MARKETPLACE, IDENTITY))
+"""Where facts of two streams make a third thing true. Each side waits until its own fact is folded, then looks for the
+other: whichever is folded last finds both, in whatever order they came."""
+
+# ── The subscription's course ──────────────────────────────────────────────────────────────────────────
 
 
 @REACTIONS.on(SubscriptionConfirmed)
 async def _confirmed(event: SubscriptionConfirmed, _of: Envelope, _reach: Reach) -> Sequence[Do]:
     opening = OpenPool(
         event.subscription_id, event.contract_id, event.customer, event.plan.product, event.plan.product_name,
-        event.seats, event.starts, event.ends,
+        event.seats, event.starts, event.ends, event.partner, event.plan.publisher, event.plan.period,
     )  # fmt: skip
     return [Do(SEAT_POOL, event.subscription_id, opening)]
 
@@ -24,3 +54,113 @@ async def _confirmed(event: SubscriptionConfirmed, _of: Envelope, _reach: Reach)
 @REACTIONS.on(AutoRenewDisableRequested)
 async def _asked(event: AutoRenewDisableRequested, of: Envelope, _reach: Reach) -> Sequence[Do]:
     return [Do(SEAT_POOL, event.subscription_id, AnswerAutoRenewRequest(event.subscription_id, of.id))]
+
+
+@REACTIONS.on(SeatsAdded)
+async def _added(event: SeatsAdded, _of: Envelope, _reach: Reach) -> Sequence[Do]:
+    return [Do(SEAT_POOL, event.subscription_id, ResizePool(event.seats))]
+
+
+@REACTIONS.on(SubscriptionRenewed)
+async def _renewed(event: SubscriptionRenewed, _of: Envelope, _reach: Reach) -> Sequence[Do]:
+    return [Do(SEAT_POOL, event.subscription_id, RenewPool(event.seats, event.ends))]
+
+
+@REACTIONS.on(SubscriptionEnded)
+async def _ended(event: SubscriptionEnded, _of: Envelope, reach: Reach) -> Sequence[Do]:
+    return [Do(SEAT_POOL, event.subscription_id, EndTerm(event.ended, reach.time_of(event.customer)))]
+
+
+# ── The right to updates: a pool and a number ──────────────────────────────────────────────────────────
+
+
+@MEETINGS.on(SeatPoolOpened)
+async def _pool_meets_numbers(event: SeatPoolOpened, of: Envelope, reach: Reach) -> Sequence[Do]:
+    await _folded(reach, POOLS, of)
+    notes = [
+        await _note(reach, organisation, event.publisher) for organisation in sorted({event.customer, event.partner})
+    ]
+    return [Do(SEAT_POOL, event.subscription_id, note) for note in notes if note is not None]
+
+
+@MEETINGS.on(CsnIssued)
+async def _issued(event: CsnIssued, of: Envelope, reach: Reach) -> Sequence[Do]:
+    return await _number_meets_pools(event, of, reach)
+
+
+@MEETINGS.on(CsnRevoked)
+async def _revoked(event: CsnRevoked, of: Envelope, reach: Reach) -> Sequence[Do]:
+    return await _number_meets_pools(event, of, reach)
+
+
+async def _number_meets_pools(event: CsnIssued | CsnRevoked, of: Envelope, reach: Reach) -> Sequence[Do]:
+    await _folded(reach, NUMBERS, of)
+    note = await _note(reach, event.organisation_id, event.publisher)
+    pools = await reach.db.fetch(
+        "select subscription_id from pools where (customer = $1 or partner = $1) and publisher = $2 "
+        "and phase in ('active', 'expired') order by subscription_id",
+        event.organisation_id, event.publisher,
+    )  # fmt: skip
+    return [Do(SEAT_POOL, pool["subscription_id"], note) for pool in pools if note is not None]
+
+
+async def _note(reach: Reach, organisation_id: str, publisher: str) -> NoteCsn | None:
+    """What is known of the organisation's numbers: of several valid ones the newest."""
+    row = await reach.db.fetchrow(
+        "select max(version) as as_of, (array_agg(csn order by version desc) filter (where valid))[1] as csn "
+        "from csns where organisation_id = $1 and publisher = $2",
+        organisation_id, publisher,
+    )  # fmt: skip
+    return None if row["as_of"] is None else NoteCsn(organisation_id, row["csn"], row["as_of"])
+
+
+# ── A closed account and its seats ─────────────────────────────────────────────────────────────────────
+
+CLOSED: Final = "account_closed"
+
+
+@MEETINGS.on(AccountClosed)
+async def _closed_meets_seats(event: AccountClosed, of: Envelope, reach: Reach) -> Sequence[Do]:
+    await _folded(reach, PEOPLE, of)
+    seats = await reach.db.fetch(
+        "select subscription_id from seats where account_id = $1 order by subscription_id", event.account_id
+    )
+    return [Do(SEAT_POOL, seat["subscription_id"], UnassignSeat(event.account_id, CLOSED)) for seat in seats]
+
+
+@MEETINGS.on(SeatAssigned)
+async def _seat_meets_closed(event: SeatAssigned, of: Envelope, reach: Reach) -> Sequence[Do]:
+    await _folded(reach, POOLS, of)
+    closed = await reach.db.fetchval("select closed from people where account_id = $1", event.account_id)
+    return [Do(SEAT_POOL, event.subscription_id, UnassignSeat(event.account_id, CLOSED))] if closed else []
+
+
+# ── The contract's end and its credits ─────────────────────────────────────────────────────────────────
+
+
+@MEETINGS.on(SeatPoolSuspended)
+async def _last_pool(event: SeatPoolSuspended, of: Envelope, reach: Reach) -> Sequence[Do]:
+    await _folded(reach, POOLS, of)
+    usable = await reach.db.fetchval(
+        "select exists (select from pools where contract_id = $1 and phase in ('active', 'expired'))", event.contract_id
+    )
+    return [] if usable else [Do(CREDITS, event.contract_id, EndCredits())]
+
+
+# ── Waiting for one's own fact ─────────────────────────────────────────────────────────────────────────
+
+WAIT_S: Final = 5.0
+_FOLDED: Final = """
+    select coalesce((select version >= $3 from log.seen where consumer = $1 and stream = $2), false)
+        or exists (select from log.parked where consumer = $1 and stream = $2 and holds_stream)"""
+
+
+async def _folded(reach: Reach, projection: Projection, of: Envelope) -> None:
+    """Returns once the projection has dealt with the event (or has parked its stream). Raises Unavailable after a
+    while: the batch comes again."""
+    deadline = asyncio.get_running_loop().time() + WAIT_S
+    wanted: tuple[Any, ...] = (f"entitlements.{projection.name}", of.stream, of.version)
+    while not await reach.db.fetchval(_FOLDED, *wanted):
+        if asyncio.get_running_loop().time() > deadline:
+            raise Unavailable(f"{of.stream}@{of.version} has not reached the projection {projection.name}")
+        await asyncio.sleep(0.01)

@@ -2,10 +2,12 @@
 
 from typing import Any, Final
 
-from services.identity import keys
+from services.identity import keys, oidc
 from services.identity.api import DOORS, QUERIES
 from services.identity.domain.account import ACCOUNT
+from services.identity.domain.clock import CLOCK
 from services.identity.domain.contract import CONTRACT
+from services.identity.persons import Persons
 from services.identity.projections import DIRECTORY
 from services.identity.reactions import REACTIONS
 from shared.runtime.auth import TokenVerifier
@@ -16,6 +18,7 @@ async def _with_keys(process: Process) -> None:
     """Signs with its own keys and checks tokens with them, without asking itself over HTTP."""
     loaded = await keys.load(process.parts.db, process.settings, process.parts.new_id())
     process.app.state.keys = loaded
+    process.app.state.oidc = oidc.configured(process.settings)
 
     async def published() -> dict[str, Any]:
         return loaded.published()
@@ -25,11 +28,12 @@ async def _with_keys(process: Process) -> None:
 
 SERVICE: Final = Service(
     name="identity",
-    streams=(ACCOUNT, CONTRACT),
+    streams=(ACCOUNT, CONTRACT, CLOCK),
     doors=DOORS,
     queries=QUERIES,
     consumers=(DIRECTORY, REACTIONS),
     on_start=_with_keys,
+    sealer=Persons,
 )
 
 if __name__ == "__main__":

@@ -2,27 +2,44 @@
 
 import uuid
 import zoneinfo
+from datetime import timedelta
 from functools import cache
 from typing import Annotated, Any, Final, Literal
 
+import structlog
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from services.identity import credentials
+from services.identity.domain import clock as clocks
 from services.identity.domain import contract as contracts
-from services.identity.domain.account import ACCOUNT, Open, OpenAccount, UpdateProfile, claim_of, normalised
+from services.identity.domain.account import (
+    ACCOUNT,
+    CloseAccount,
+    Closed,
+    Open,
+    OpenAccount,
+    UpdateProfile,
+    claim_of,
+    normalised,
+)
+from services.identity.domain.clock import CLOCK, MoveClock
 from services.identity.domain.contract import (
     CONTRACT,
     ApproveRoleRequest,
     DeclineRoleRequest,
     HandOverContract,
+    NameCoordinator,
     RequestRole,
     RevokeRole,
 )
 from services.identity.keys import INVITATION_S, Keys
+from services.identity.oidc import Issuer, NotGenuine, Unreachable
+from services.identity.projections import contracts_of, involve
 from services.identity.views import (
     AccessView,
     AccountView,
+    ClockView,
     ContractList,
     ContractSummary,
     ContractView,
@@ -40,6 +57,8 @@ from shared.runtime.problems import Problem, unknown
 DOORS: Final = Doors()
 QUERIES: Final = APIRouter()
 
+_log: Final = structlog.get_logger(__name__)
+
 # ── Accounts ───────────────────────────────────────────────────────────────────────────────────────────
 
 Password = Annotated[SecretStr, Field(min_length=12, max_length=256)]
@@ -50,6 +69,8 @@ class NewOrganisation(BaseModel):
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
     kind: Literal["customer", "partner"]
+    sandbox: bool = False
+    """For trying things out: its time can be moved forward."""
 
 
 class SignUp(BaseModel):
@@ -85,16 +106,22 @@ def _keys(request: Request) -> Keys:
     return keys
 
 
+_OF_AN_INVITATION: Final = ("organisation_id", "organisation_name", "organisation_kind", "sandbox")
+
+
 def _organisation(form: SignUp, account_id: str, keys: Keys) -> dict[str, Any]:
     if form.organisation is not None:
         new = str(uuid.uuid5(uuid.UUID(account_id), "organisation"))
         kind, name = form.organisation.kind, form.organisation.name
-        return {"organisation_id": new, "organisation_name": name, "organisation_kind": kind}
+        sandbox = form.organisation.sandbox
+        return {
+            "organisation_id": new, "organisation_name": name, "organisation_kind": kind, "sandbox": sandbox,
+        }  # fmt: skip
     invitation = keys.invited_by(form.invitation or "")
     if invitation is None:
         raise Problem(409, rule="invitation-not-valid", reason="The invitation is not valid, or not any more.",
                       remedy="Ask a colleague for a new one.")  # fmt: skip
-    return {name: invitation[name] for name in ("organisation_id", "organisation_name", "organisation_kind")}
+    return {name: invitation[name] for name in _OF_AN_INVITATION}
 
 
 async def _sign_up(call: Call) -> Target:
@@ -103,7 +130,8 @@ async def _sign_up(call: Call) -> Target:
     account_id = str(uuid.uuid5(uuid.NAMESPACE_OID, call.command_id))
     organisation = _organisation(form, account_id, call.app_state.keys)
     holder = await call.log.store.holder(claim_of(normalised(form.email)))
-    if not call.dry_run and holder in (None, ACCOUNT.id(account_id)):
+    account = await call.log.state(ACCOUNT, account_id)
+    if not call.dry_run and not isinstance(account, Closed) and holder in (None, ACCOUNT.id(account_id)):
         await credentials.keep(call.db, account_id, form.password.get_secret_value())
     return Target(
         account_id, account_id=account_id, **organisation, email=form.email, name=form.name, country=form.country,
@@ -115,8 +143,28 @@ async def _own_profile(call: Call) -> Target:
     return Target(call.actor.account_id, known_zones=_zones())
 
 
+async def _closing(call: Call, account_id: str) -> Target:
+    states = [await call.log.state(CONTRACT, known) for known in await contracts_of(call.db, account_id)]
+    managers = [state.manager for state in states if isinstance(state, contracts.Open) and state.manager is not None]
+    manages = tuple(role for role in managers if role.account_id == account_id)
+    return Target(account_id, closed_by=call.actor.account_id, manages=manages)
+
+
+async def _close_own(call: Call) -> Target:
+    return await _closing(call, call.actor.account_id)
+
+
+async def _close_other(call: Call) -> Target:
+    if call.actor.organisation_kind != "operator":
+        raise Problem(403, rule="operator-only", reason="Only the operator closes somebody else's account.",
+                      remedy="Ask the person to close it (DELETE /me), or the operator.")  # fmt: skip
+    return await _closing(call, call.path["account_id"])
+
+
 DOORS.open_post("/accounts", ACCOUNT, OpenAccount, supply=_sign_up, form=SignUp)
 DOORS.put("/me/profile", ACCOUNT, UpdateProfile, supply=_own_profile)
+DOORS.delete("/me", ACCOUNT, CloseAccount, supply=_close_own)
+DOORS.delete("/accounts/{account_id}", ACCOUNT, CloseAccount, supply=_close_other)
 
 
 class SignIn(BaseModel):
@@ -136,10 +184,48 @@ async def sign_in(form: SignIn, request: Request, db: Database, log: CurrentLog)
     if not right or not isinstance(account, Open):
         raise Problem(401, rule="sign-in-failed", reason="The e-mail address or the password is not right.",
                       remedy="Try again, or open an account.")  # fmt: skip
+    return _session(account, request)
+
+
+def _session(account: Open, request: Request) -> Session:
     who = Actor(account.opened.account_id, account.opened.organisation_id, account.opened.organisation_kind)
     token = _keys(request).signer.sign(who, request.app.state.parts.new_id())
     return Session(access_token=token, expires_in=TOKEN_S, account_id=who.account_id,
                    organisation_id=who.organisation_id)  # fmt: skip
+
+
+class SignInElsewhere(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    id_token: Annotated[str, Field(min_length=1, max_length=16_384)]
+    nonce: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    """What the caller gave the issuer to repeat, if it did."""
+
+
+@QUERIES.post("/sessions/oidc")
+async def sign_in_elsewhere(form: SignInElsewhere, request: Request, log: CurrentLog) -> Session:
+    """A token for an hour, for the ID token of the configured issuer: the account with its verified e-mail address."""
+    issuer: Issuer | None = getattr(request.app.state, "oidc", None)
+    if issuer is None:
+        raise Problem(404, rule="issuer-not-configured", reason="No other issuer signs people in here.",
+                      remedy="Sign in with a password (POST /sessions).")  # fmt: skip
+    try:
+        email = await issuer.verified_email(form.id_token, form.nonce)
+    except NotGenuine as why:
+        _log.info("sign-in elsewhere refused", fault=str(why)[:300])
+        raise Problem(401, rule="id-token-not-valid", reason="The ID token is not one of the configured issuer's for "
+                      "us, is out of time, or names no verified e-mail address.",
+                      remedy="Sign in at the issuer again.") from why  # fmt: skip
+    except Unreachable as why:
+        raise Problem(503, rule="unavailable", reason="The issuer's keys can't be had now.",
+                      remedy="Try again in a moment.", headers={"Retry-After": "2"}) from why  # fmt: skip
+    holder = await log.store.holder(claim_of(normalised(email)))
+    account = await log.state(ACCOUNT, holder.removeprefix("account-") if holder else "")
+    if not isinstance(account, Open):
+        raise Problem(403, rule="no-account-for-address", reason="The issuer vouches for you, but no account has this "
+                      "e-mail address.", remedy="Open an account with it first, or change your account's address to "
+                      "it.")  # fmt: skip
+    return _session(account, request)
 
 
 @QUERIES.post("/invitations")
@@ -151,7 +237,7 @@ async def invite(actor: CurrentActor, request: Request, log: CurrentLog) -> Invi
     opened = account.opened
     organisation = {
         "organisation_id": opened.organisation_id, "organisation_name": opened.organisation_name,
-        "organisation_kind": opened.organisation_kind,
+        "organisation_kind": opened.organisation_kind, "sandbox": opened.sandbox,
     }  # fmt: skip
     token = _keys(request).invite(organisation, actor.account_id, request.app.state.parts.new_id())
     return Invitation(invitation=token, expires_in=INVITATION_S, organisation_name=opened.organisation_name)
@@ -174,6 +260,7 @@ async def me(actor: CurrentActor, log: CurrentLog) -> AccountView:
         account_id=opened.account_id, organisation_id=opened.organisation_id,
         organisation_name=opened.organisation_name, organisation_kind=opened.organisation_kind, name=profile.name,
         email=profile.email, country=profile.country, time_zone=profile.time_zone, locale=profile.locale,
+        sandbox=opened.sandbox,
     )  # fmt: skip
 
 
@@ -187,7 +274,33 @@ async def colleague(account_id: str, actor: CurrentActor, log: CurrentLog) -> Ac
     return AccountView(
         account_id=opened.account_id, organisation_id=opened.organisation_id,
         organisation_name=opened.organisation_name, organisation_kind=opened.organisation_kind,
-        name=account.profile.name,
+        name=account.profile.name, sandbox=opened.sandbox,
+    )  # fmt: skip
+
+
+# ── The organisation's time ────────────────────────────────────────────────────────────────────────────
+
+
+async def _move_clock(call: Call) -> Target:
+    account = await call.log.state(ACCOUNT, call.actor.account_id)
+    organisation = call.actor.organisation_id
+    return Target(
+        organisation, organisation_id=organisation, sandbox=isinstance(account, Open) and account.opened.sandbox,
+        now=call.clocks.real(), moved_by=call.actor.account_id,
+    )  # fmt: skip
+
+
+DOORS.post("/clock", CLOCK, MoveClock, supply=_move_clock)
+
+
+@QUERIES.get("/me/clock")
+async def clock(actor: CurrentActor, request: Request, log: CurrentLog) -> ClockView:
+    """The time of the caller's organisation, and how far it is ahead of real time."""
+    account = await log.state(ACCOUNT, actor.account_id)
+    ahead = clocks.ahead_s(await log.state(CLOCK, actor.organisation_id))
+    return ClockView(
+        organisation_id=actor.organisation_id, sandbox=isinstance(account, Open) and account.opened.sandbox,
+        ahead_s=ahead, now=request.app.state.parts.clocks.real() + timedelta(seconds=ahead),
     )  # fmt: skip
 
 
@@ -204,10 +317,23 @@ async def visible(log: Log, contract_id: str, actor: Actor) -> contracts.Open:
 
 
 async def _request_role(call: Call) -> Target:
-    await visible(call.log, call.path["contract_id"], call.actor)
-    return Target(
-        call.path["contract_id"], account_id=call.actor.account_id, organisation_id=call.actor.organisation_id
-    )
+    contract_id, account_id = call.path["contract_id"], call.actor.account_id
+    await visible(call.log, contract_id, call.actor)
+    await _involve(call, account_id)
+    organisation = await _organisation_of(call.log, account_id)
+    return Target(contract_id, account_id=account_id, organisation_id=organisation)
+
+
+async def _organisation_of(log: Log, account_id: str) -> str:
+    """Where the account belongs; "" for one that is unknown or closed."""
+    account = await log.state(ACCOUNT, account_id)
+    return account.opened.organisation_id if isinstance(account, Open) else ""
+
+
+async def _involve(call: Call, account_id: str) -> None:
+    """Before it is asked whether the account is open: so a role given while it closes is found, here or there."""
+    if not call.dry_run:
+        await involve(call.db, account_id, call.path["contract_id"])
 
 
 def _by(field: str) -> Any:
@@ -220,18 +346,30 @@ def _by(field: str) -> Any:
     return supply
 
 
+async def _name_coordinator(call: Call) -> Target:
+    contract_id, account_id = call.path["contract_id"], call.path["account_id"]
+    await visible(call.log, contract_id, call.actor)
+    await _involve(call, account_id)
+    organisation = await _organisation_of(call.log, account_id)
+    return Target(contract_id, organisation_id=organisation, named_by=call.actor.account_id)
+
+
 async def _hand_over(call: Call) -> Target:
     await visible(call.log, call.path["contract_id"], call.actor)
-    heir = await call.log.state(ACCOUNT, call.body.to)
-    organisation = heir.opened.organisation_id if isinstance(heir, Open) else ""
-    return Target(call.path["contract_id"], giver=call.actor.account_id, to_organisation=organisation)
+    await _involve(call, call.body.to)
+    organisation = await _organisation_of(call.log, call.body.to)
+    operator = call.actor.organisation_kind == "operator"
+    return Target(call.path["contract_id"], giver=call.actor.account_id, to_organisation=organisation,
+                  by_operator=operator)  # fmt: skip
 
 
 _REQUEST: Final = "/contracts/{contract_id}/role-requests"
+_COORDINATOR: Final = "/contracts/{contract_id}/coordinators/{account_id}"
 DOORS.post(_REQUEST, CONTRACT, RequestRole, supply=_request_role)
 DOORS.post(f"{_REQUEST}/{{account_id}}/approval", CONTRACT, ApproveRoleRequest, supply=_by("approver"))
 DOORS.post(f"{_REQUEST}/{{account_id}}/decline", CONTRACT, DeclineRoleRequest, supply=_by("decliner"))
-DOORS.delete("/contracts/{contract_id}/coordinators/{account_id}", CONTRACT, RevokeRole, supply=_by("revoker"))
+DOORS.put(_COORDINATOR, CONTRACT, NameCoordinator, supply=_name_coordinator)
+DOORS.delete(_COORDINATOR, CONTRACT, RevokeRole, supply=_by("revoker"))
 DOORS.post("/contracts/{contract_id}/handover", CONTRACT, HandOverContract, supply=_hand_over)
 
 

@@ -24,7 +24,7 @@ class Keys:
         """The JWKS."""
         return public_keys(self._keys)
 
-    def invite(self, organisation: dict[str, str], inviter: str, token_id: str) -> str:
+    def invite(self, organisation: dict[str, Any], inviter: str, token_id: str) -> str:
         """A token that lets its holder join the organisation, for seven days."""
         claims = {"sub": inviter, **organisation}
         return self.signer.sign_claims(claims, token_id, audience=INVITATION, lifetime_s=INVITATION_S)

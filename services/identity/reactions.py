@@ -1,21 +1,71 @@
-"""Events of marketplace that become commands of contracts."""
+"""Events that become commands of contracts: marketplace's subscriptions, and accounts that are closed."""
 
 from collections.abc import Sequence
 from typing import Final
 
-from services.identity.domain.contract import CONTRACT, RecordSubscription
+from services.identity import persons
+from services.identity.domain import account, contract
+from services.identity.domain.account import ACCOUNT
+from services.identity.domain.contract import CONTRACT, RecordAccountClosed, RecordSubscription, RecordSubscriptionEnd
+from services.identity.projections import contracts_of, involve
 from shared.eventlog.projection import Do, Reach, Reactions
-from shared.events import SubscriptionConfirmed
+from shared.events import AccountClosed, RoleAssigned, RoleRequested, SubscriptionConfirmed, SubscriptionEnded
 from shared.events.envelope import Envelope
-from shared.events.registry import MARKETPLACE
+from shared.events.registry import IDENTITY, MARKETPLACE
 
-REACTIONS: Final = Reactions("reactions", topics=(MARKETPLACE,))
+REACTIONS: Final = Reactions("reactions", topics=(IDENTITY, MARKETPLACE))
 
 
 @REACTIONS.on(SubscriptionConfirmed)
-async def _confirmed(event: SubscriptionConfirmed, _of: Envelope, _reach: Reach) -> Sequence[Do]:
+async def _confirmed(event: SubscriptionConfirmed, _of: Envelope, reach: Reach) -> Sequence[Do]:
+    await involve(reach.db, event.purchaser, event.contract_id)
     record = RecordSubscription(
         event.contract_id, event.customer, event.plan.publisher, event.plan.programme, event.subscription_id,
         event.purchaser, event.plan.agreement, event.plan.product,
     )  # fmt: skip
     return [Do(CONTRACT, event.contract_id, record)]
+
+
+@REACTIONS.on(SubscriptionEnded)
+async def _ended(event: SubscriptionEnded, _of: Envelope, _reach: Reach) -> Sequence[Do]:
+    return [Do(CONTRACT, event.contract_id, RecordSubscriptionEnd(event.subscription_id))]
+
+
+@REACTIONS.on(AccountClosed)
+async def _closed(event: AccountClosed, _of: Envelope, reach: Reach) -> Sequence[Do]:
+    """Forgets the person, and takes their roles. A crash in between does it again, which changes nothing."""
+    await persons.erase(reach.db, event.account_id)
+    contracts = await contracts_of(reach.db, event.account_id)
+    return [await _left(event, contract_id, reach) for contract_id in contracts]
+
+
+@REACTIONS.on(RoleAssigned)
+async def _assigned(event: RoleAssigned, _of: Envelope, reach: Reach) -> Sequence[Do]:
+    return await _too_late(event, reach)
+
+
+@REACTIONS.on(RoleRequested)
+async def _requested(event: RoleRequested, _of: Envelope, reach: Reach) -> Sequence[Do]:
+    return await _too_late(event, reach)
+
+
+async def _too_late(event: RoleAssigned | RoleRequested, reach: Reach) -> Sequence[Do]:
+    """A role that was given or asked for while its account was closing ends like the others."""
+    state = await reach.log.state(ACCOUNT, event.account_id)
+    return [await _left(state.closed, event.contract_id, reach)] if isinstance(state, account.Closed) else []
+
+
+async def _left(closed: AccountClosed, contract_id: str, reach: Reach) -> Do:
+    state = await reach.log.state(CONTRACT, contract_id)
+    successor = await _successor(state, reach) if isinstance(state, contract.Open) else ""
+    return Do(CONTRACT, contract_id, RecordAccountClosed(closed.account_id, closed.closed_by, successor))
+
+
+async def _successor(state: contract.Open, reach: Reach) -> str:
+    """Who manages the contract, should its manager be gone: whoever handed it over, else a Software Coordinator."""
+    handed_over_by = state.manager.assigned_by if state.manager is not None else ""
+    for account_id in (handed_over_by, *state.coordinators):
+        found = await reach.log.state(ACCOUNT, account_id)
+        if isinstance(found, account.Open) and found.opened.organisation_id == state.opened.customer:
+            return account_id
+    return ""

@@ -1,8 +1,10 @@
 """What identity's queries answer."""
 
+from datetime import datetime
+
 from pydantic import BaseModel
 
-from services.identity.domain.contract import Open, administrative_access
+from services.identity.domain.contract import Open, administrative_access, coordinating
 from shared.eventlog.decision import Rejected
 
 
@@ -30,6 +32,16 @@ class AccountView(BaseModel):
     country: str | None = None
     time_zone: str | None = None
     locale: str | None = None
+    sandbox: bool = False
+
+
+class ClockView(BaseModel):
+    """The organisation's time: real time, or a sandbox's that was moved ahead."""
+
+    organisation_id: str
+    sandbox: bool
+    ahead_s: int
+    now: datetime
 
 
 class RoleView(BaseModel):
@@ -83,6 +95,8 @@ class ContractView(BaseModel):
     programme: str
     roles: list[RoleView]
     requests: list[RequestView]
+    coordinating: list[str]
+    """Who does a Software Coordinator's work: those who are named, else the Contract Manager."""
     agreements: list[AgreementView]
     access: AccessView
 
@@ -111,6 +125,7 @@ def contract_view(state: Open, account_id: str) -> ContractView:
             RequestView(account_id=r.account_id, role=r.role, message=r.message, event_id=r.ref)
             for r in state.requests.values()
         ],
+        coordinating=list(coordinating(state)),
         agreements=[
             AgreementView(subscription_id=a.subscription_id, kind=a.kind, product=a.product, event_id=a.ref)
             for a in state.agreements.values()

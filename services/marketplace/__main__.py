@@ -8,6 +8,7 @@ from services.marketplace.domain.subscription import SUBSCRIPTION
 from services.marketplace.projections import CATALOGUE, PEOPLE, SALES
 from services.marketplace.queries import QUERIES
 from services.marketplace.reactions import PROCESS, PUBLISHER
+from services.marketplace.timers import TIMERS
 from shared.runtime.access import access_projection
 from shared.runtime.service import Service, run
 
@@ -17,6 +18,7 @@ SERVICE = Service(
     doors=DOORS,
     queries=QUERIES,
     consumers=(CATALOGUE, SALES, PEOPLE, access_projection(), PUBLISHER, PROCESS),
+    timers=TIMERS,
 )
 
 if __name__ == "__main__":

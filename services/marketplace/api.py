@@ -14,16 +14,9 @@ from services.marketplace.domain.cart import (
     RemoveFromCart,
 )
 from services.marketplace.domain.plan import PLAN, Listed, Withdrawn, plan_key, product_id
+from services.marketplace.domain.running import ChangeSeats, RequestAutoRenewOff
 from services.marketplace.domain.standing import STANDING
-from services.marketplace.domain.subscription import (
-    SUBSCRIPTION,
-    Ordered,
-    RequestAutoRenewOff,
-    RequestRefund,
-    Resubmit,
-    Unordered,
-    fact_of,
-)
+from services.marketplace.domain.subscription import SUBSCRIPTION, Ordered, RequestRefund, Resubmit, Unordered, fact_of
 from services.marketplace.policies import policy_of
 from services.marketplace.projections import account, offers_for, publishers_of
 from shared.events import PlanListed, PlanWithdrawn
@@ -117,7 +110,7 @@ async def _check_out(call: Call) -> Target:
     return Target(
         cart_id,
         ordered_by=call.actor.account_id,
-        now=call.now,
+        now=call.time_of(call.body.customer),
         subscription_ids=tuple(call.new_id() for _ in range(LINES_AT_MOST)),
         purchaser_account=await account(call.db, call.body.purchaser),
         offered=tuple(offered),
@@ -157,7 +150,7 @@ async def _auto_renew_off(call: Call) -> Target:
     return Target(
         subscription_id,
         requested_by=call.actor.account_id,
-        now=call.now,
+        now=call.time_of(fact.customer),
         policy=policy_of(fact.plan.publisher),
     )
 
@@ -165,6 +158,20 @@ async def _auto_renew_off(call: Call) -> Target:
 async def _refund(call: Call) -> Target:
     subscription_id, _ = await _subscription(call)
     return Target(subscription_id)
+
+
+async def _change_seats(call: Call) -> Target:
+    partner_only(call.actor)
+    subscription_id, state = await _subscription(call)
+    fact = fact_of(state)
+    if call.actor.organisation_id != fact.partner:
+        raise unknown("order")
+    return Target(
+        subscription_id,
+        changed_by=call.actor.account_id,
+        now=call.time_of(fact.customer),
+        policy=policy_of(fact.plan.publisher),
+    )
 
 
 async def _resubmit(call: Call) -> Target:
@@ -176,7 +183,7 @@ async def _resubmit(call: Call) -> Target:
     return Target(
         subscription_id,
         ordered_by=call.actor.account_id,
-        now=call.now,
+        now=call.time_of(fact.customer),
         standing=await call.log.state(STANDING, call.actor.organisation_id),
         policy=policy_of(fact.plan.publisher),
     )
@@ -187,5 +194,6 @@ DOORS.post("/carts/{cart_id}/lines", CART, AddToCart, supply=_add_to_cart)
 DOORS.delete("/carts/{cart_id}/lines/{line}", CART, RemoveFromCart, supply=_remove_from_cart)
 DOORS.post("/carts/{cart_id}/checkout", CART, CheckOut, supply=_check_out)
 DOORS.post("/subscriptions/{subscription_id}/auto-renew-off", SUBSCRIPTION, RequestAutoRenewOff, supply=_auto_renew_off)
+DOORS.put("/subscriptions/{subscription_id}/seats", SUBSCRIPTION, ChangeSeats, supply=_change_seats)
 DOORS.post("/subscriptions/{subscription_id}/refund", SUBSCRIPTION, RequestRefund, supply=_refund)
 DOORS.post("/subscriptions/{subscription_id}/resubmit", SUBSCRIPTION, Resubmit, supply=_resubmit)

@@ -1,5 +1,6 @@
 """Tables folded from events (declared in migrations/), and what doors look up in them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from shared.eventlog.projection import Connection, Projection
@@ -14,15 +15,21 @@ from shared.events import (
     CartOpened,
     CsnIssued,
     CsnRevoked,
+    Instalment,
     Plan,
     PlanListed,
     PlanWithdrawn,
     ProfileUpdated,
+    RenewalReminded,
     SeatAssigned,
+    SeatDecreaseScheduled,
+    SeatsAdded,
     SeatUnassigned,
     SubscriptionConfirmed,
+    SubscriptionEnded,
     SubscriptionOrdered,
     SubscriptionOrderFailed,
+    SubscriptionRenewed,
 )
 from shared.events.envelope import Envelope
 from shared.events.registry import ENTITLEMENTS, IDENTITY, MARKETPLACE
@@ -152,13 +159,59 @@ async def _(tx: Connection, event: SubscriptionOrderFailed, _of: Envelope) -> No
 async def _(tx: Connection, event: SubscriptionConfirmed, _of: Envelope) -> None:
     await tx.execute(
         """update subscriptions set status = 'confirmed', publisher_reference = $2, starts = $3, ends = $4,
-            cancel_by = $5, auto_renew = 'on' where subscription_id = $1""",
+            cancel_by = $5, auto_renew = 'on', term = 1, term_starts = $3, next_seats = seats
+        where subscription_id = $1""",
         event.subscription_id, event.publisher_reference, event.starts, event.ends, event.cancel_by.model_dump_json(),
     )  # fmt: skip
+    await _owe(tx, event.subscription_id, 1, event.instalments)
+
+
+async def _owe(tx: Connection, subscription_id: str, term: int, parts: Sequence[Instalment]) -> None:
     await tx.executemany(
-        "insert into instalments values ($1, $2, $3, $4)",
-        [(event.subscription_id, part.number, part.due, part.amount.amount) for part in event.instalments],
+        "insert into instalments values ($1, $2, $3, $4, $5)",
+        [(subscription_id, term, part.number, part.due, part.amount.amount) for part in parts],
     )
+
+
+@SALES.on(SubscriptionRenewed)
+async def _(tx: Connection, event: SubscriptionRenewed, _of: Envelope) -> None:
+    await tx.execute(
+        """update subscriptions set term = $2, term_starts = $3, ends = $4, cancel_by = $5, plan = $6, seats = $7,
+            next_seats = $7, total_amount = $8 where subscription_id = $1""",
+        event.subscription_id, event.term, event.starts, event.ends, event.cancel_by.model_dump_json(),
+        event.plan.model_dump_json(), event.seats, event.total.amount,
+    )  # fmt: skip
+    await _owe(tx, event.subscription_id, event.term, event.instalments)
+
+
+@SALES.on(SubscriptionEnded)
+async def _(tx: Connection, event: SubscriptionEnded, _of: Envelope) -> None:
+    await tx.execute("update subscriptions set status = 'ended' where subscription_id = $1", event.subscription_id)
+
+
+@SALES.on(SeatsAdded)
+async def _(tx: Connection, event: SeatsAdded, _of: Envelope) -> None:
+    await tx.execute(
+        "update subscriptions set seats = $2, next_seats = $2, total_amount = total_amount + $3 "
+        "where subscription_id = $1",
+        event.subscription_id, event.seats, event.instalment.amount.amount,
+    )  # fmt: skip
+    await _owe(tx, event.subscription_id, event.term, [event.instalment])
+
+
+@SALES.on(SeatDecreaseScheduled)
+async def _(tx: Connection, event: SeatDecreaseScheduled, _of: Envelope) -> None:
+    await tx.execute(
+        "update subscriptions set next_seats = $2 where subscription_id = $1", event.subscription_id, event.seats
+    )
+
+
+@SALES.on(RenewalReminded)
+async def _(tx: Connection, event: RenewalReminded, of: Envelope) -> None:
+    await tx.execute(
+        "insert into reminders values ($1, $2, $3, $4, $5) on conflict do nothing",
+        event.subscription_id, event.term, event.days_before, event.ends, of.time,
+    )  # fmt: skip
 
 
 @SALES.on(AutoRenewDisableRequested)

@@ -253,13 +253,18 @@ async def preview_cancel(subscription_id: str, actor: CurrentActor, db: Database
     return cancel_preview(found, held, policy_of(found.plan.publisher), now)
 
 
+_SUBSCRIPTIONS = """select s.*, array(select days_before from reminders r
+    where r.subscription_id = s.subscription_id and r.term = s.term order by days_before desc) as reminded
+    from subscriptions s"""
+
+
 async def _row(db: Any, sql: str, key: str) -> Any:
     return None if "\0" in key else await db.fetchrow(sql, key)
 
 
 async def _subscription(subscription_id: str, actor: Actor, db: Any, now: datetime) -> SubscriptionView:
     """Raises Problem 404 if it is unknown or of other organisations."""
-    row = await _row(db, "select * from subscriptions where subscription_id = $1", subscription_id)
+    row = await _row(db, f"{_SUBSCRIPTIONS} where subscription_id = $1", subscription_id)
     if row is None or actor.organisation_id not in (row["partner"], row["customer"]):
         raise unknown("subscription")
     (view,) = await _views(db, [row], now)
@@ -268,8 +273,8 @@ async def _subscription(subscription_id: str, actor: Actor, db: Any, now: dateti
 
 async def _page(db: Any, whose: str, actor: Actor, now: datetime, limit: int, after: str) -> Subscriptions:
     rows = await db.fetch(
-        f"""select * from subscriptions where {whose} and ($2 = '' or subscription_id < $2)
-        order by subscription_id desc limit $3""",  # noqa: S608  # made of constants
+        f"""{_SUBSCRIPTIONS} where {whose} and ($2 = '' or subscription_id < $2)
+        order by subscription_id desc limit $3""",  # made of constants
         actor.organisation_id, after, limit + 1,
     )  # fmt: skip
     items = await _views(db, rows[:limit], now)
@@ -278,7 +283,7 @@ async def _page(db: Any, whose: str, actor: Actor, now: datetime, limit: int, af
 
 async def _views(db: Any, rows: list[Any], now: datetime) -> list[SubscriptionView]:
     parts = await db.fetch(
-        "select * from instalments where subscription_id = any($1::text[]) order by subscription_id, number",
+        "select * from instalments where subscription_id = any($1::text[]) order by subscription_id, term, number",
         [row["subscription_id"] for row in rows],
     )  # fmt: skip
     by_subscription: dict[str, list[Any]] = {}

@@ -3,17 +3,10 @@
 from datetime import date
 
 from services.marketplace.calendars import business_calendar
-from services.marketplace.domain.plan import PLAN, ListPlan, WithdrawPlan, plan_key, product_id
+from services.marketplace.domain.plan import PLAN, AnnouncePrice, ListPlan, WithdrawPlan, plan_key, product_id
+from services.marketplace.domain.running import RecordPoolCleared, RecordPoolHeld
 from services.marketplace.domain.standing import STANDING, RecordCsn, RevokeCsn
-from services.marketplace.domain.subscription import (
-    SUBSCRIPTION,
-    Awaiting,
-    ConfirmOrder,
-    FailOrder,
-    RecordPoolCleared,
-    RecordPoolHeld,
-    orders,
-)
+from services.marketplace.domain.subscription import SUBSCRIPTION, Awaiting, ConfirmOrder, FailOrder, orders
 from services.marketplace.domain.terms import term_ends
 from services.marketplace.policies import policy_of, publisher_of
 from shared.eventlog.projection import Do, Reach, Reactions
@@ -24,6 +17,7 @@ from shared.events import (
     OrderConfirmed,
     OrderDeclined,
     PlanListed,
+    PlanPriceAnnounced,
     PlanWithdrawn,
     SeatPoolCleared,
     SeatPoolHeld,
@@ -48,6 +42,15 @@ async def _(event: PlanListed, of: Envelope, _reach: Reach) -> list[Do]:
 async def _(event: PlanWithdrawn, of: Envelope, _reach: Reach) -> list[Do]:
     key = plan_key(event.publisher, product_id(event.product_id) or event.product_id)
     return [Do(PLAN, key, WithdrawPlan(event.product_id, event.publisher, publisher_of(of.source), of.time))]
+
+
+@PUBLISHER.on(PlanPriceAnnounced)
+async def _(event: PlanPriceAnnounced, of: Envelope, _reach: Reach) -> list[Do]:
+    key = plan_key(event.publisher, product_id(event.product_id) or event.product_id)
+    announce = AnnouncePrice(
+        event.product_id, event.publisher, event.price, event.valid_from, publisher_of(of.source), of.time
+    )
+    return [Do(PLAN, key, announce)]
 
 
 @PUBLISHER.on(CsnIssued)

@@ -107,6 +107,8 @@ class CartView(BaseModel):
 
 
 class TermView(BaseModel):
+    number: int
+    """From 1; each renewal begins the next one."""
     starts: date
     ends: date
     """The last day."""
@@ -119,6 +121,8 @@ class AutoRenewView(BaseModel):
     """Whether a request now would bind the running term."""
     ends: date | None
     """The subscription's last day, once auto-renew is off."""
+    reminded: list[int]
+    """So many days before this term's end its renewal was announced."""
     asked: AutoRenewDisableRequested | None
     """The last request."""
     refused: AutoRenewDisableRefused | None
@@ -127,7 +131,7 @@ class AutoRenewView(BaseModel):
 
 class SubscriptionView(BaseModel):
     subscription_id: str
-    status: Literal["awaiting", "failed", "confirmed"]
+    status: Literal["awaiting", "failed", "confirmed", "ended"]
     failure_reason: str | None
     publisher_reference: str | None
     cart_id: str
@@ -137,7 +141,9 @@ class SubscriptionView(BaseModel):
     purchaser: str
     plan: PlanView
     seats: int
+    seats_next_term: int | None
     total: Money
+    """For the running term."""
     csn: str | None
     starts: date
     term: TermView | None
@@ -243,10 +249,11 @@ def subscription_view(row: Any, parts: list[Any], policy: Policy, now: datetime)
         purchaser=row["purchaser"],
         plan=plan_view(Plan.model_validate_json(row["plan"]), policy),
         seats=row["seats"],
+        seats_next_term=row["next_seats"],
         total=Money(amount=row["total_amount"], currency=currency),
         csn=row["csn"],
         starts=row["starts"],
-        term=TermView(starts=row["starts"], ends=row["ends"]) if row["ends"] else None,
+        term=TermView(number=row["term"], starts=row["term_starts"], ends=row["ends"]) if row["ends"] else None,
         auto_renew=_auto_renew(row, now) if row["auto_renew"] else None,
         instalments=[
             Instalment(number=p["number"], due=p["due"], amount=Money(amount=p["amount"], currency=currency))
@@ -264,6 +271,7 @@ def _auto_renew(row: Any, now: datetime) -> AutoRenewView:
         cancel_by=cancel_by,
         in_time=now < cancel_by.deadline,
         ends=row["last_day"],
+        reminded=row["reminded"],
         asked=AutoRenewDisableRequested.model_validate_json(asked) if asked else None,
         refused=AutoRenewDisableRefused.model_validate_json(refused) if refused else None,
     )
@@ -275,7 +283,7 @@ def cancel_preview(view: SubscriptionView, held: list[HeldSeat], policy: Policy,
         raise ValueError("only a confirmed subscription has auto-renew")
     in_time = now < view.auto_renew.cancel_by.deadline
     refused = not in_time and policy.late_auto_renew_off == "refuse"
-    ends = view.term.ends if in_time else term_ends(view.starts, 2)
+    ends = view.term.ends if in_time else term_ends(view.starts, view.term.number + 1)
     return CancelPreview(
         possible_now=view.auto_renew.state == "on" and not refused and not held,
         in_time=in_time,

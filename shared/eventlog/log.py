@@ -10,6 +10,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import reduce
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import uuid_utils
@@ -80,6 +81,18 @@ class Refused(NamedTuple):
 Answer: TypeAlias = Accepted | Refused
 
 
+class Sealer(Protocol):
+    """Keeps personal fields under their person's key in the store, while states and answers have them in the clear."""
+
+    async def seal(self, events: Sequence[Event]) -> Sequence[Event]:
+        """These events as they are stored. What was forgotten stays forgotten: it is stored empty."""
+        ...
+
+    async def open(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Stored events as their service reads them. What was forgotten reads empty; nothing fails for that."""
+        ...
+
+
 class Observer(Protocol):
     """Told of each answer; for metrics. Must not raise or wait."""
 
@@ -105,12 +118,14 @@ class Log:
         *,
         new_id: Callable[[], str] = lambda: str(uuid_utils.uuid7()),
         observer: Observer | None = None,
+        sealer: Sealer | None = None,
         cached_streams: int = CACHED_STREAMS,
     ) -> None:
         self.store = store
         self._source = source_of(service)
         self._new_id = new_id
         self._observer = observer
+        self._sealer = sealer
         self._cache: OrderedDict[str, _Current[Any]] = OrderedDict()
         self._cached_streams = cached_streams
         self._turns: dict[str, deque[asyncio.Future[None]]] = {}
@@ -158,7 +173,11 @@ class Log:
             current = self._cache.get(stream_id) or await self._load(stream, stream_id)
             decision = stream.decide(command, current.state) if taken is None else stream.claimed(taken)
             taken = None
-            write, after = self._write(stream, stream_id, current, decision, meta)
+            if isinstance(decision, Rejected):
+                sealed: Sequence[Event] = ()
+            else:
+                sealed = await self._sealed(decision) if _personal(decision) else decision
+            write, after = self._write(stream, stream_id, current, decision, sealed, meta)
             try:
                 outcome: Outcome = await self.store.append(write)
             except BaseException:
@@ -180,16 +199,17 @@ class Log:
                     self._cache.pop(stream_id, None)
                     return await self._first_answer(first, write)
 
-    async def consider(self, stream: Stream[S, C, E], key: str, command: C) -> Answer:
-        """The answer that `execute` would give now, from the same decider; nothing is written."""
+    async def consider(self, stream: Stream[S, C, E], key: str, command: C, given: Sequence[E] = ()) -> Answer:
+        """The answer that `execute` would give now, from the same decider; nothing is written. `given` are events that
+        other considered commands would have appended before."""
         stream_id = checked_name(stream.id(key), "a stream id")
         current = await self._fresh(stream, stream_id)
-        decision = stream.decide(command, current.state)
+        decision = stream.decide(command, reduce(stream.evolve, given, current.state))
         if isinstance(decision, Rejected):
             return _refused(stream_id, decision)
-        first = current.head.version + 1
-        events = tuple(Recorded("", first + n, 0, event) for n, event in enumerate(decision))
-        return Accepted(stream_id, current.head.version + len(events), events)
+        before = current.head.version + len(given)
+        events = tuple(Recorded("", n, 0, event) for n, event in enumerate(decision, start=before + 1))
+        return Accepted(stream_id, before + len(events), events)
 
     async def state(self, stream: Stream[S, C, E], key: str) -> S:
         """The stream's state as of everything committed before the call."""
@@ -207,14 +227,27 @@ class Log:
     async def _catch_up(self, stream: Stream[S, C, E], stream_id: str, current: _Current[S]) -> _Current[S]:
         """Folds what was appended since. The state at a version never changes, so a newer one may replace it."""
         state, head, tenant = current.state, current.head, current.tenant
-        for stored in await self.store.read_stream(stream_id, head.version):
+        found = await self.store.read_stream(stream_id, head.version)
+        for stored, event in zip(found, await self._opened(found), strict=True):
             if stored.of.prevhash != head.hash:
                 raise RuntimeError(f"{stream_id} version {stored.of.version} does not continue what came before it")
-            state = stream.evolve(state, decode(stored.of, stored.data))  # type: ignore[arg-type]  # the stream's own
+            state = stream.evolve(state, event)  # type: ignore[arg-type]  # the stream's own
             head, tenant = Head(stored.of.version or 0, stored.of.hash), stored.of.tenant
         known = _Current(state, head, tenant)
         self._keep(stream_id, known)
         return known
+
+    async def _sealed(self, events: Sequence[Event]) -> Sequence[Event]:
+        if self._sealer is None:
+            raise RuntimeError("an event with personal fields is not written without a sealer")
+        return await self._sealer.seal(events)
+
+    async def _opened(self, stored: Sequence[StoredEvent]) -> Sequence[Event]:
+        events = [decode(of, data) for of, data in stored]
+        if self._sealer is None or not _personal(events):
+            return events
+        opened = await self._sealer.open(events)
+        return [event.recorded(s.of.id) for event, s in zip(opened, stored, strict=True)]
 
     def _keep(self, stream_id: str, current: _Current[Any]) -> None:
         self._cache[stream_id] = current
@@ -228,9 +261,11 @@ class Log:
         stream_id: str,
         current: _Current[S],
         decision: Sequence[E] | Rejected,
+        sealed: Sequence[Event],
         meta: Meta,
     ) -> tuple[Write, _Current[S]]:
-        """The write of a decision, and where the stream stands once it is committed."""
+        """The write of a decision, and where the stream stands once it is committed. What is stored are the `sealed`
+        events; the state is folded from the decision itself."""
         write = Write(meta.command_id, meta.fingerprint, stream_id, current.head, meta.now)
         if isinstance(decision, Rejected):
             write.refusal = _refusal_json(decision)
@@ -239,13 +274,13 @@ class Log:
         events: list[StoredEvent] = []
         take: list[str] = []
         release: list[str] = []
-        for event in decision:
+        for event, kept in zip(decision, sealed, strict=True):
             tenant = tenant or checked_name(stream.tenant(event), "a tenant")
             claims = stream.claims(state, event)
             if claims is not NO_CLAIMS:
                 take += claims.take
                 release += claims.release
-            stored = self._next(stream_id, head, event, tenant, meta)
+            stored = self._next(stream_id, head, kept, tenant, meta)
             state = stream.evolve(state, event.recorded(stored.of.id))
             head = Head(head.version + 1, stored.of.hash)
             events.append(stored)
@@ -276,11 +311,16 @@ class Log:
             return Refused(first.stream, kept["rule"], kept["reason"], kept["remedy"], because, repeated=True)
         stored = (await self.store.read_stream(first.stream, first.first))[: first.events]
         events = tuple(
-            Recorded(s.of.id, s.of.version or 0, s.of.position or 0, decode(s.of, s.data)) for s in stored
-        )  # fmt: skip
+            Recorded(s.of.id, s.of.version or 0, s.of.position or 0, event)
+            for s, event in zip(stored, await self._opened(stored), strict=True)
+        )
         # A write that was sent again because its connection broke is not a repetition by the caller.
         ours = bool(write.events) and bool(stored) and stored[0].of.id == write.events[0].of.id
         return Accepted(first.stream, first.first + first.events, events, repeated=not ours)
+
+
+def _personal(events: Sequence[Event]) -> bool:
+    return any(event.PERSONAL_FIELDS for event in events)
 
 
 def _refusal_json(refusal: Rejected) -> str:
@@ -289,7 +329,7 @@ def _refusal_json(refusal: Rejected) -> str:
 
 
 def _refused(stream_id: str, refusal: Rejected) -> Refused:
-    because = tuple(event.ref for event in refusal.because)
+    because = tuple(event.ref for event in refusal.because if event.ref)
     return Refused(stream_id, refusal.rule, refusal.reason, refusal.remedy, because)
 
 

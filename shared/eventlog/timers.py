@@ -5,7 +5,7 @@ is due becomes a command under an id made of its name, key and time: firing it t
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias, TypeVar
@@ -17,7 +17,7 @@ from shared.eventlog.clocks import Clocks
 from shared.eventlog.decision import Stream
 from shared.eventlog.log import Log, Meta, Refused
 from shared.eventlog.postgres import TRANSIENT
-from shared.eventlog.projection import Connection, Projection
+from shared.eventlog.projection import Connection, Projection, Reach
 from shared.eventlog.store import Conflict, Lease, Unavailable
 from shared.events.base import Event
 from shared.events.envelope import Envelope
@@ -36,7 +36,8 @@ ACTOR: Final = "timer"
 @dataclass(frozen=True, slots=True)
 class Set:
     """Set the timer `name` of `key`, a business key of the stream that it fires into, instead of one set before.
-    `due` is in the time of the organisation `customer`."""
+    `due` is in the time of the organisation `customer`. What follows a colon in the name tells apart timers that become
+    the same command."""
 
     name: str
     key: str
@@ -52,7 +53,7 @@ class Cancel:
 
 Change: TypeAlias = Set | Cancel
 Changes = Callable[[Any, Envelope], Sequence[Change]]
-Fire = Callable[[str, datetime], Any]
+Fire = Callable[[str, datetime, Reach], Awaitable[Any]]
 
 
 class Timers:
@@ -78,17 +79,24 @@ class Timers:
         return declare
 
     def fires(self, name: str, stream: Stream[Any, Any, Any]) -> Callable[[Fire], Fire]:
-        """Declares the command that the timer `name` becomes, from its key and the time of its customer."""
+        """Declares the command that the timer `name` becomes, from its key, the time of its customer, and what the
+        service knows."""
 
         def declare(fire: Fire) -> Fire:
+            if name in self._fires:
+                raise ValueError(f"the timer {name} is declared twice")
             self._fires[name] = (stream, fire)
             return fire
 
         return declare
 
-    def command(self, name: str, key: str, now: datetime) -> tuple[Stream[Any, Any, Any], Any]:
-        stream, fire = self._fires[name]
-        return stream, fire(key, now)
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(self._fires)
+
+    async def command(self, name: str, key: str, now: datetime, reach: Reach) -> tuple[Stream[Any, Any, Any], Any]:
+        stream, fire = self._fires[name.partition(":")[0]]
+        return stream, await fire(key, now, reach)
 
 
 async def _keep(tx: Connection, change: Change, of: Envelope) -> None:
@@ -163,7 +171,9 @@ class TimerService:
             row["set_by"],
         )  # fmt: skip
         try:
-            stream, command = self._timers.command(name, key, self._clocks.time_of(row["customer"]))
+            now = self._clocks.time_of(row["customer"])
+            reach = Reach(self._db, self._commands, self._clocks.real(), self._clocks)
+            stream, command = await self._timers.command(name, key, now, reach)
             answer = await self._commands.execute(stream, key, command, meta)
         except (*TRANSIENT, Unavailable, Conflict):
             raise

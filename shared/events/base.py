@@ -1,6 +1,6 @@
 """What every event is made of: a frozen record of a business fact, in the past tense."""
 
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,10 +11,26 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", ser_json_bytes="base64")
 
 
+class _Personal:
+    """Marks a field that says who a person is, or what somebody wrote about them."""
+
+    def __repr__(self) -> str:
+        return "PERSONAL"
+
+
+PERSONAL: Final = _Personal()
+
+Personal = Annotated[str, PERSONAL]
+"""A string about the person whose `account_id` the event has. The log keeps it only under that person's key, so that
+it can be forgotten; who has not the key reads `enc:1:…`."""
+
+
 class Event(Record):
     """A fact. Its class name is its public type; `SCHEMA` counts the versions of its shape, from 1."""
 
     SCHEMA: ClassVar[int] = 1
+    PERSONAL_FIELDS: ClassVar[tuple[str, ...]] = ()
+    """The names of its `Personal` fields."""
     # A slot, not a private attribute of pydantic's: that costs as much as all the rest of making an event.
     __slots__ = ("__ref",)
 
@@ -27,6 +43,12 @@ class Event(Record):
         """This event, knowing its id in the log."""
         object.__setattr__(self, "_Event__ref", ref)
         return self
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        cls.PERSONAL_FIELDS = tuple(name for name, field in cls.model_fields.items() if PERSONAL in field.metadata)
+        if cls.PERSONAL_FIELDS and "account_id" not in cls.model_fields:
+            raise TypeError(f"{cls.__name__} has personal fields and does not say whose: it needs account_id")
 
     @classmethod
     def type(cls) -> str:

@@ -1,8 +1,9 @@
 """entitlements' events: what may be used."""
 
 from datetime import date
+from typing import Literal
 
-from shared.events.base import Event
+from shared.events.base import Event, Record
 from shared.events.marketplace import HeldSeat, Period
 
 
@@ -68,6 +69,16 @@ class SeatPoolEnded(Event):
     product: str
 
 
+class PoolCsnNoted(Event):
+    """The seats' buyer or seller holds this number of their publisher; with none given, no valid one any more."""
+
+    subscription_id: str
+    organisation_id: str
+    csn: str | None
+    as_of: int
+    """The version of the organisation's standing in marketplace that says so: an older one is news no more."""
+
+
 class UpdateRightGranted(Event):
     """The subscription's users may have updates and upgrades: it was bought, and this CSN is valid."""
 
@@ -120,3 +131,51 @@ class SeatPoolHeld(Event):
     subscription_id: str
     request: str
     held: tuple[HeldSeat, ...]
+
+
+class CreditsGranted(Event):
+    """The contract has so many cloud credits more: one user's own, or (with no account) its pool's."""
+
+    contract_id: str
+    customer: str
+    grant_id: str
+    account_id: str | None
+    amount: int
+    expires_on: date
+    """The last day on which they can be spent."""
+    granted_by: str
+    next_expiry: date | None
+    """When the next of the contract's credits expire, after this."""
+
+
+class CreditDraw(Record):
+    """So many credits of one grant."""
+
+    grant_id: str
+    amount: int
+
+
+class CreditsConsumed(Event):
+    """The user spent credits: their own first, then the contract's pool, each by earliest expiry."""
+
+    contract_id: str
+    customer: str
+    consumption_id: str
+    account_id: str
+    amount: int
+    purpose: str
+    drawn: tuple[CreditDraw, ...]
+    """Where they came from; adds up to `amount`."""
+    next_expiry: date | None
+
+
+class CreditsExpired(Event):
+    """What was left of a grant can't be spent any more: its time was over, or the contract's."""
+
+    contract_id: str
+    customer: str
+    grant_id: str
+    account_id: str | None
+    amount: int
+    reason: Literal["time", "contract"]
+    next_expiry: date | None

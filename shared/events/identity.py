@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
-from shared.events.base import Event
+from shared.events.base import Event, Personal
 
 Role = Literal["contract_manager", "software_coordinator"]
 OrganisationKind = Literal["customer", "partner", "publisher", "operator"]
@@ -17,8 +17,8 @@ class AccountOpened(Event):
     organisation_id: str
     organisation_name: str
     organisation_kind: OrganisationKind
-    email: str
-    name: str
+    email: Personal
+    name: Personal
     country: str
     time_zone: str
     locale: str
@@ -31,8 +31,8 @@ class ProfileUpdated(Event):
     """The person's profile reads like this from now on."""
 
     account_id: str
-    email: str
-    name: str
+    email: Personal
+    name: Personal
     country: str
     time_zone: str
     locale: str
@@ -54,7 +54,7 @@ class RoleRequested(Event):
     contract_id: str
     account_id: str
     role: Role
-    message: str = ""
+    message: Personal = ""
 
 
 class RoleAssigned(Event):
@@ -73,7 +73,7 @@ class RoleRequestDeclined(Event):
     contract_id: str
     account_id: str
     role: Role
-    reason: str
+    reason: Personal
     declined_by: str
 
 

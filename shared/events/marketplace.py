@@ -36,6 +36,18 @@ class PlanListed(Event):
     plan: Plan
     said_at: datetime | None = None
     """The publisher's own time of it, set where the fact is recorded: a late arrival is told by it."""
+    valid_from: date | None = None
+    """Set where a price that was announced for this day came in."""
+
+
+class PlanPriceAnnounced(Event):
+    """From this day on (in UTC) the plan costs so much; what runs has the new price from its next term."""
+
+    product_id: str
+    publisher: str
+    price: Money
+    valid_from: date
+    said_at: datetime | None = None
 
 
 class PlanWithdrawn(Event):
@@ -227,8 +239,9 @@ class SeatsAdded(Event):
     added: int
     seats: int
     """How many there are from now on."""
-    charge: Money
-    due: date
+    term: int
+    instalment: Instalment
+    """What they cost up to the term's end, after the term's other instalments."""
     added_by: str
 
 
@@ -242,12 +255,13 @@ class SeatDecreaseScheduled(Event):
 
 
 class RenewalReminded(Event):
-    """The term ends in so many days; until when auto-renew can be turned off stands in `cancel_by`."""
+    """The term ends in so many days or less; until when auto-renew can be turned off stands in `cancel_by`."""
 
     subscription_id: str
     contract_id: str
     partner: str
     customer: str
+    term: int
     days_before: int
     ends: date
     cancel_by: CancelBy

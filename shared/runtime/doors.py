@@ -6,14 +6,15 @@ calls `Log.execute`. Plain Starlette routes: FastAPI's machinery would cost two 
 
 import dataclasses
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args, get_type_hints
 
 import asyncpg
 import orjson
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, create_model
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -21,12 +22,15 @@ from starlette.routing import Route
 from shared.eventlog.clocks import Clocks
 from shared.eventlog.decision import SUPPLIED, Stream
 from shared.eventlog.log import Accepted, Answer, Log, Meta
+from shared.events.base import Event
 from shared.events.envelope import checked_name
 from shared.runtime.auth import Actor
 from shared.runtime.problems import Problem, malformed, refusal, to_problem
 from shared.runtime.settings import Settings
 
 MAX_KEY: Final = 200
+MAX_ITEMS: Final = 1000
+"""Of a bulk request: as many as a subscription has seats, and one."""
 
 if TYPE_CHECKING:
     Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
@@ -88,6 +92,12 @@ class Door:
     secret: bool
     """Whether the form has a secret. It is left out of the fingerprint: a password is guessed quicker by that than by
     its verifier."""
+    bulk: bool = False
+    """Whether `form` has `items`, each of them a command's public form."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.command.__name__}Bulk" if self.bulk else self.command.__name__
 
 
 class Doors:
@@ -97,9 +107,22 @@ class Doors:
         self.doors: list[Door] = []
 
     def post(self, path: str, stream: Stream[Any, Any, Any], command: type[Any], *, supply: Supply,
-             form: type[BaseModel] | None = None) -> None:  # fmt: skip
-        """Declares a door. `form` replaces the public form derived from the command; `supply` then gives all fields."""
+             form: type[BaseModel] | None = None, bulk: bool = False) -> None:  # fmt: skip
+        """Declares a door. `form` replaces the public form derived from the command; `supply` then gives all fields.
+        With `bulk` there is `<path>/bulk`, too."""
         self._add("POST", path, stream, command, supply, form, open_=False)
+        if bulk:
+            self.bulk(f"{path}/bulk", stream, command, supply=supply, form=form)
+
+    def bulk(self, path: str, stream: Stream[Any, Any, Any], command: type[Any], *, supply: Supply,
+             form: type[BaseModel] | None = None) -> None:  # fmt: skip
+        """Declares a door for many of these commands at once, `{"items": [...]}`: an answer per item, in their order.
+        They are decided one by one under `<command id>:<n>`, so sent again, those done get their first answers."""
+        config = ConfigDict(extra="forbid", str_max_length=2000)
+        item: Any = form or form_of(command, path)
+        items: Any = (list[item], Field(min_length=1, max_length=MAX_ITEMS))
+        many = create_model(f"{command.__name__}Bulk", __config__=config, items=items)
+        self.doors.append(Door("POST", path, stream, command, many, form is None, supply, False, False, bulk=True))
 
     def put(self, path: str, stream: Stream[Any, Any, Any], command: type[Any], *, supply: Supply,
             form: type[BaseModel] | None = None) -> None:  # fmt: skip
@@ -121,9 +144,7 @@ class Doors:
         self.doors.append(Door(method, path, stream, command, derived, form is None, supply, open_, secret))
 
     def routes(self) -> list[Route]:
-        return [
-            Route(door.path, _endpoint(door), methods=[door.method], name=door.command.__name__) for door in self.doors
-        ]
+        return [Route(door.path, _endpoint(door), methods=[door.method], name=door.name) for door in self.doors]
 
 
 def _is_secret(annotation: Any) -> bool:
@@ -171,19 +192,54 @@ async def _pass(door: Door, request: Request) -> Response:
         actor, request.path_params, form, parts.clocks.time_of(actor.organisation_id), command_id, dry_run,
         parts.new_id, parts.log, parts.db, parts.settings, parts.clocks, request.app.state,
     )  # fmt: skip
+    if door.bulk:
+        return await _pass_all(door, request, call, form)
+    response, _ = await _decide(door, request, call, form.model_dump_json().encode() if door.secret else raw)
+    return response
+
+
+async def _decide(
+    door: Door, request: Request, call: Call, asked: bytes, given: Mapping[str, Sequence[Event]] | None = None
+) -> tuple[Response, Answer]:
+    """One command's answer. `asked` makes its fingerprint; `given` is what the items before it would have changed."""
+    parts = request.app.state.parts
     target = await door.supply(call)
-    command = _command(door, form, call.path, target)
-    if dry_run:
-        return _answer(await parts.log.consider(door.stream, target.key, command), dry_run=True)
-    asked = form.model_dump_json().encode() if door.secret else raw
+    command = _command(door, call.body, call.path, target)
+    if call.dry_run:
+        before = (given or {}).get(door.stream.id(target.key), ())
+        answer = await parts.log.consider(door.stream, target.key, command, before)
+        return _answer(answer, dry_run=True), answer
     fingerprint = hashlib.sha256(b"\n".join((door.method.encode(), request.url.path.encode(), asked))).digest()
     meta = Meta(
-        command_id, actor.account_id or target.key, parts.now(), request.state.correlation_id, command_id,
-        request.state.traceparent, fingerprint,
+        call.command_id, call.actor.account_id or target.key, parts.now(), request.state.correlation_id,
+        call.command_id, request.state.traceparent, fingerprint,
     )  # fmt: skip
     answer = await parts.log.execute(door.stream, target.key, command, meta)
     request.state.noted = _noted(door, answer)
-    return _answer(answer, dry_run=False)
+    return _answer(answer, dry_run=False), answer
+
+
+async def _pass_all(door: Door, request: Request, call: Call, form: Any) -> Response:
+    """Each item in order. A fault ends the request: sent again with its key, it goes on where it was."""
+    items, given, headers, accepted = [], dict[str, list[Event]](), dict[str, str](), 0
+    for number, item in enumerate(form.items):
+        one = dataclasses.replace(call, body=item, command_id=f"{call.command_id}:{number}")
+        try:
+            response, answer = await _decide(door, request, one, item.model_dump_json().encode(), given)
+        except Exception as error:
+            problem = to_problem(error)
+            if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise
+            response = problem.response()
+        else:
+            if isinstance(answer, Accepted):
+                accepted += 1
+                given.setdefault(answer.stream, []).extend(event.event for event in answer.events)
+                headers = {name: value for name, value in response.headers.items() if name == "tenure-version"}
+        items.append({"status": response.status_code, "answer": orjson.Fragment(bytes(response.body))})
+    request.state.noted = {"command": door.name, "items": len(items), "accepted": accepted}
+    body = {"items": items, "accepted": accepted, "dry_run": call.dry_run}
+    return Response(orjson.dumps(body), 200, headers, "application/json")
 
 
 def _noted(door: Door, answer: Answer) -> dict[str, Any]:

@@ -30,6 +30,27 @@ _ANSWER: Final[dict[str, Any]] = {
         "dry_run": {"type": "boolean"},
     },
 }  # fmt: skip
+_BULK_ANSWER: Final[dict[str, Any]] = {
+    "title": "BulkAnswer",
+    "type": "object",
+    "required": ["items", "accepted", "dry_run"],
+    "properties": {
+        "items": {
+            "type": "array",
+            "description": "An answer per item, in the items' order.",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "status": {"type": "integer", "description": "What the item alone would have been answered with."},
+                    "answer": {"oneOf": [{"$ref": "#/components/schemas/Answer"},
+                                         {"$ref": "#/components/schemas/ProblemDetails"}]},
+                },
+            },
+        },
+        "accepted": {"type": "integer", "description": "How many items were."},
+        "dry_run": {"type": "boolean"},
+    },
+}  # fmt: skip
 _HEADERS: Final[list[dict[str, Any]]] = [
     {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "maxLength": 200},
      "description": "Names the command: sent again, it gets its first answer again. Made when absent."},
@@ -50,7 +71,7 @@ def describe(app: FastAPI, doors: Doors) -> None:
         if app.openapi_schema is None:
             document = plain()
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
-            schemas["Answer"] = _ANSWER
+            schemas["Answer"], schemas["BulkAnswer"] = _ANSWER, _BULK_ANSWER
             schemas["ProblemDetails"] = ProblemDetails.model_json_schema(ref_template=_REF)
             security = document["components"].setdefault("securitySchemes", {})
             security["Bearer"] = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
@@ -73,15 +94,17 @@ def _operation(door: Door, schemas: dict[str, Any]) -> dict[str, Any]:
         if part.startswith("{")
     ]
     text = inspect.getdoc(door.command) or name
+    if door.bulk:
+        text = f"Many at once: {text}"
     operation: dict[str, Any] = {
-        "operationId": name,
+        "operationId": door.name,
         "summary": text.split("\n")[0],
         "description": text,
         "tags": ["commands"],
         "parameters": [*parameters, *_HEADERS],
         "responses": {
             "200": {"description": "Done, or nothing was new", "content": {
-                "application/json": {"schema": {"$ref": _REF.format(model="Answer")}}}},
+                "application/json": {"schema": {"$ref": _REF.format(model="BulkAnswer" if door.bulk else "Answer")}}}},
             **{status: {"description": meaning, "content": {
                 MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="ProblemDetails")}}}}
                for status, meaning in _PROBLEMS.items()},

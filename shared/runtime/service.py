@@ -20,7 +20,7 @@ from shared.eventlog.clocks import CLOCKS
 from shared.eventlog.consumer import Consumer
 from shared.eventlog.decision import Stream
 from shared.eventlog.host import ConsumerHost
-from shared.eventlog.log import Log
+from shared.eventlog.log import Log, Sealer
 from shared.eventlog.migrate import migrate
 from shared.eventlog.postgres import TRANSIENT, PostgresStore, connected
 from shared.eventlog.projection import Projection, Reactions
@@ -29,7 +29,7 @@ from shared.eventlog.store import Unavailable
 from shared.eventlog.timers import Timers, TimerService
 from shared.events.registry import topic_of
 from shared.runtime.auth import TokenVerifier, fetcher
-from shared.runtime.doors import Doors
+from shared.runtime.doors import Doors, Pool
 from shared.runtime.http import Parts, make_app
 from shared.runtime.logging import configure
 from shared.runtime.metrics import Metrics
@@ -43,7 +43,8 @@ PARTS: Final = ("api", "relay", "consumers")
 
 @dataclass(frozen=True)
 class Service:
-    """What a service is made of. `on_start` runs once the database is open, before the first request is served."""
+    """What a service is made of. `on_start` runs once the database is open, before the first request is served;
+    `sealer` makes what keeps personal fields readable to the service alone, where its events have any."""
 
     name: str
     streams: Sequence[Stream[Any, Any, Any]]
@@ -52,6 +53,7 @@ class Service:
     consumers: Sequence[Projection | Reactions]
     timers: Timers | None = None
     on_start: Callable[["Process"], Awaitable[None]] | None = None
+    sealer: Callable[[Pool], Sealer] | None = None
 
     @property
     def own_projections(self) -> list[str]:
@@ -121,7 +123,8 @@ class Process:
         store = PostgresStore(dsn, self.service.name)
         await self._patiently("database", store.open)
         pool = await self._patiently("database", lambda: connected(dsn, 2, 12))
-        commands = Log(store, self.service.name, observer=self.metrics)
+        sealer = None if self.service.sealer is None else self.service.sealer(pool)
+        commands = Log(store, self.service.name, observer=self.metrics, sealer=sealer)
         self.parts.opened_log, self.parts.opened_db = commands, pool
         tasks: list[asyncio.Task[None]] = []
         clocks = self.parts.clocks

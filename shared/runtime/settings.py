@@ -28,6 +28,11 @@ class Settings(BaseSettings):
     """Where the keys are that tokens are checked with."""
     signing_key_file: Path | None = None
     """identity only: a PEM private key (EC P-256) to sign with, instead of the one kept in its database."""
+    oidc_issuer: str | None = None
+    """identity only: another issuer (OpenID Connect) whose ID tokens sign people in; with its audience (the client's
+    id there) and where its keys are."""
+    oidc_audience: str | None = None
+    oidc_jwks_url: str | None = None
     log: Literal["json", "console"] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

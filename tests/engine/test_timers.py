@@ -10,6 +10,7 @@ import pytest
 from shared.eventlog.clocks import CLOCKS, Clocks
 from shared.eventlog.log import Log
 from shared.eventlog.postgres import PostgresStore
+from shared.eventlog.projection import Reach
 from shared.eventlog.timers import Cancel, Change, Set, Timers, TimerService
 from shared.events import ClockMoved, SeatAssigned, SeatUnassigned
 from shared.events.envelope import Envelope
@@ -33,7 +34,7 @@ def _(event: SeatUnassigned, _of: Envelope) -> Sequence[Change]:
 
 
 @TIMERS.fires("count", COUNTER)
-def _(_key: str, now: Any) -> Count:
+async def _(_key: str, now: Any, _reach: Reach) -> Count:
     return Count(by=now.isoformat())
 
 

@@ -47,8 +47,8 @@ def test_never_more_seats_than_bought_and_nobody_with_two(commands: list[Any]) -
     for state in live(seat_pool.SEAT_POOL, commands):
         if isinstance(state, seat_pool.Open):
             holders = [held.account_id for held in state.held.values()]
-            assert len(holders) == len(set(holders)) <= state.opened.seats
-            assert all(1 <= seat <= state.opened.seats for seat in state.held)
+            assert len(holders) == len(set(holders)) <= state.seats
+            assert all(1 <= seat <= state.seats for seat in state.held)
 
 
 _contract = st.one_of(

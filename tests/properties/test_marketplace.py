@@ -9,13 +9,13 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.marketplace.domain import cart, plan, standing, subscription
+from services.marketplace.domain import cart, plan, running, standing, subscription
 from services.marketplace.domain.calendar import Calendar, cancel_by, last_permitted_day
 from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.terms import instalments, months_after, term_ends
 from services.marketplace.domain.wizard import STEPS, Selection, Step, choices, remaining
 from shared.eventlog.decision import Rejected, Stream
-from shared.events import CartCheckedOut, Event, HeldSeat, Money, OrderLine, Plan
+from shared.events import CartCheckedOut, Event, HeldSeat, Money, OrderLine, Plan, SubscriptionRenewed
 from tests.specs.marketplace import examples as ex
 
 EPOCH = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -65,7 +65,12 @@ _plan_words = st.one_of(
         times,
     ),
     st.builds(plan.WithdrawPlan, st.sampled_from([ex.AUTOCAD_ID, "x"]), publishers, publishers, times),
-)
+    st.builds(
+        plan.AnnouncePrice, st.just(ex.AUTOCAD_ID), publishers, st.builds(ex.euros, st.integers(-1, 3)),
+        times.map(datetime.date), publishers, times,
+    ),
+    st.builds(plan.BringPriceIn, times),
+)  # fmt: skip
 
 
 @given(st.lists(_plan_words, max_size=12))
@@ -207,7 +212,7 @@ _held = (HeldSeat(seat=1, account_id="designer-1", because="seat-1"),)
 
 
 def _asked(state: subscription.State) -> str:
-    return state.asked.ref if isinstance(state, subscription.Asking) else "#0"
+    return state.asked.ref if isinstance(state, running.Asking) else "#0"
 
 
 def _answers(state: subscription.State) -> Any:
@@ -215,6 +220,8 @@ def _answers(state: subscription.State) -> Any:
     return state.order.ref if isinstance(state, subscription.Awaiting | subscription.Failed) else ""
 
 
+_later = st.datetimes(datetime(2026, 1, 1), datetime(2036, 1, 1), timezones=st.just(UTC))
+_prices = st.one_of(st.none(), st.builds(Money, amount=_amounts, currency=st.sampled_from(["EUR", "USD"])))
 _subscription_commands = st.one_of(
     st.builds(subscription.ConfirmOrder, st.sampled_from(["A", "B"]), st.just("autodesk"), st.just(_berlin)),
     st.just(lambda state: subscription.ConfirmOrder("A", "autodesk", _berlin, _answers(state))),
@@ -223,11 +230,15 @@ _subscription_commands = st.one_of(
     st.just(lambda state: subscription.FailOrder("no", "autodesk", _answers(state))),
     st.builds(subscription.Resubmit, st.just(ex.CLERK), st.just(EPOCH), _starts, st.integers(0, 1001)),
     st.builds(subscription.Resubmit, st.just(ex.CLERK), st.just(EPOCH), _right_starts, st.integers(1, 9)),
-    st.builds(subscription.RequestAutoRenewOff, st.just("somebody"), times, policies),
-    st.just(lambda state: subscription.RecordPoolCleared(_asked(state))),
-    st.just(lambda state: subscription.RecordPoolHeld(_asked(state), _held)),
-    st.builds(subscription.RecordPoolCleared, st.sampled_from(["#0", "#2", "#3"])),
+    st.builds(running.RequestAutoRenewOff, st.just("somebody"), times, policies),
+    st.just(lambda state: running.RecordPoolCleared(_asked(state))),
+    st.just(lambda state: running.RecordPoolHeld(_asked(state), _held)),
+    st.builds(running.RecordPoolCleared, st.sampled_from(["#0", "#2", "#3"])),
     st.just(subscription.RequestRefund()),
+    st.builds(running.ChangeSeats, st.integers(0, 1001), st.just("clerk"), times),
+    st.builds(running.Remind, st.integers(1, 3), _later),
+    st.builds(running.CloseTerm, st.integers(1, 3), _later, st.just(_berlin), _prices),
+    st.just(lambda state: running.AskAgain(_asked(state), EPOCH + timedelta(days=1))),
 )
 
 
@@ -236,19 +247,26 @@ _beginnings: st.SearchStrategy[list[Any]] = st.sampled_from(
     [
         [],
         [_accepted],
-        [_accepted, subscription.RequestAutoRenewOff("somebody", EPOCH)],
+        [_accepted, running.RequestAutoRenewOff("somebody", EPOCH)],
         [subscription.FailOrder("no", "autodesk")],
     ]
 )
 
 
 def _a_subscriptions_invariants(state: subscription.State, _command: subscription.Command) -> None:
-    if isinstance(state, subscription.Running | subscription.Asking | subscription.Ending):
-        confirmed = state.confirmed
+    if isinstance(state, running.Running | running.Asking | running.Ending):
+        confirmed, term = state.confirmed, state.term
+        assert 1 <= term.next_seats <= term.seats <= 999
+        assert term.ends == term_ends(confirmed.starts, term.number)
+        assert [part.number for part in term.instalments] == list(range(1, len(term.instalments) + 1))
+        first = sum(part.amount.amount for part in term.instalments[: 12 if term.plan.billing == "instalments" else 1])
+        assert first % term.plan.price.amount == 0 if term.plan.price.amount else first == 0
+        assert all(part.amount.amount >= 0 and part.due <= term.ends for part in term.instalments)
         assert sum(part.amount.amount for part in confirmed.instalments) == confirmed.total.amount
         assert confirmed.starts < confirmed.cancel_by.last_day < confirmed.ends
-    if isinstance(state, subscription.Ending):
-        assert state.off.ends in (term_ends(state.term.starts, 1), term_ends(state.term.starts, 2))
+    if isinstance(state, running.Ending):
+        following = (term_ends(state.confirmed.starts, state.term.number + n) for n in (-1, 0, 1))
+        assert state.off.ends in following
 
 
 @given(_orders, _beginnings, st.lists(_subscription_commands, min_size=3, max_size=25))
@@ -261,7 +279,13 @@ def test_subscription_decisions_survive_a_retry_and_off_is_final(
     assert kinds.count("SubscriptionConfirmed") <= 1
     assert kinds.count("AutoRenewDisabled") <= 1
     if "AutoRenewDisabled" in kinds:
-        assert kinds[-1] == "AutoRenewDisabled"
+        after = kinds[kinds.index("AutoRenewDisabled") + 1 :]
+        assert set(after) <= {"SeatsAdded", "SeatDecreaseScheduled", "SubscriptionRenewed", "SubscriptionEnded"}
+        assert after.count("SubscriptionRenewed") <= 1, "a late request binds the next term, and no more"
+    if "SubscriptionEnded" in kinds:
+        assert kinds[-1] == "SubscriptionEnded"
+    terms = [event.term for event in history if isinstance(event, SubscriptionRenewed)]
+    assert terms == list(range(2, len(terms) + 2))
 
 
 # ── dates and money ────────────────────────────────────────────────────────────────────────────────────

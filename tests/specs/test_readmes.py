@@ -65,7 +65,10 @@ def test_every_command_and_fact_stands_in_the_table(service: str) -> None:
 def test_every_event_that_sets_something_off_is_named(service: str) -> None:
     text = readme(service)
     replicated = {"RoleAssigned", "RoleRevoked", "AgreementStarted", "AgreementEnded"}
-    for consumer in declared(service).consumers:
+    timers = declared(service).timers
+    for name in timers.names if timers else ():
+        assert f"`{name}`" in text, f"the timer {name}"
+    for consumer in (*declared(service).consumers, *((timers.projection,) if timers else ())):
         for event_type in consumer.types - (replicated if consumer.name == "access" else set()):
             assert re.search(rf"\b{event_type}\b", text), f"{consumer.name} consumes {event_type}"
 

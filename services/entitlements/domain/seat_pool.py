@@ -1,14 +1,50 @@
-"""A subscription's pool of seats: how many there are, and who holds which. One stream per subscription."""
+"""A subscription's pool of seats: how many there are, who holds which, for how long, and whether with updates.
+
+One stream per subscription. Business dates are UTC: a term's last day ends at midnight UTC.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import date
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from functools import reduce
 from typing import Annotated, Final, TypeAlias, assert_never
 
+from services.entitlements.domain.policy import DEFAULT, Policy
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
-from shared.events import HeldSeat, SeatAssigned, SeatPoolCleared, SeatPoolHeld, SeatPoolOpened, SeatUnassigned
+from shared.events import (
+    HeldSeat,
+    PoolCsnNoted,
+    SeatAssigned,
+    SeatPoolCleared,
+    SeatPoolEnded,
+    SeatPoolExpired,
+    SeatPoolHeld,
+    SeatPoolOpened,
+    SeatPoolRenewed,
+    SeatPoolResized,
+    SeatPoolSuspended,
+    SeatUnassigned,
+    UpdateRightGranted,
+    UpdateRightLost,
+)
+from shared.events.marketplace import Period
 
-Event: TypeAlias = SeatPoolOpened | SeatAssigned | SeatUnassigned | SeatPoolCleared | SeatPoolHeld
+Step: TypeAlias = SeatPoolExpired | SeatPoolSuspended | SeatPoolEnded
+Event: TypeAlias = (
+    SeatPoolOpened
+    | SeatAssigned
+    | SeatUnassigned
+    | SeatPoolCleared
+    | SeatPoolHeld
+    | SeatPoolResized
+    | SeatPoolRenewed
+    | SeatPoolExpired
+    | SeatPoolSuspended
+    | SeatPoolEnded
+    | PoolCsnNoted
+    | UpdateRightGranted
+    | UpdateRightLost
+)
 
 # ── State ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -23,10 +59,23 @@ class Unopened:
 @dataclass(frozen=True, slots=True)
 class Open:
     opened: SeatPoolOpened
+    seats: int
+    ends: date
+    """The running term's last day."""
     held: Mapping[int, SeatAssigned]
-    """By seat number, from 1."""
+    """By seat number, from 1; the one assigned last comes last."""
     answered: frozenset[str]
     """The questions about auto-renew that were answered, by the ids of the events that asked."""
+    over: Step | None = None
+    """How far it is after the last term's end."""
+    numbers: Mapping[str, PoolCsnNoted] = field(default_factory=dict)
+    """The last word about the number of the customer and of the partner, by organisation."""
+    right: UpdateRightGranted | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether its seats can be used."""
+        return self.over is None or isinstance(self.over, SeatPoolExpired)
 
 
 State: TypeAlias = Unopened | Open
@@ -37,15 +86,35 @@ def evolve(state: State, event: Event) -> State:
     """The state after `event`."""
     match event:
         case SeatPoolOpened():
-            return Open(event, {}, state.answered)
-        case SeatAssigned(seat=seat):
-            return replace(state, held={**state.held, seat: event}) if isinstance(state, Open) else state
-        case SeatUnassigned(seat=freed):
-            if not isinstance(state, Open):
-                return state
-            return replace(state, held={seat: held for seat, held in state.held.items() if seat != freed})
+            return Open(event, event.seats, event.ends, {}, state.answered)
         case SeatPoolCleared(request=request) | SeatPoolHeld(request=request):
             return replace(state, answered=state.answered | {request})
+        case _:
+            return _evolve(state, event) if isinstance(state, Open) else state
+
+
+def _evolve(
+    state: Open,
+    event: SeatAssigned | SeatUnassigned | SeatPoolResized | SeatPoolRenewed | Step | PoolCsnNoted
+    | UpdateRightGranted | UpdateRightLost,
+) -> Open:  # fmt: skip
+    match event:
+        case SeatAssigned(seat=seat):
+            return replace(state, held={**state.held, seat: event})
+        case SeatUnassigned(seat=freed):
+            return replace(state, held={seat: held for seat, held in state.held.items() if seat != freed})
+        case SeatPoolResized(seats=seats):
+            return replace(state, seats=seats)
+        case SeatPoolRenewed(seats=seats, ends=ends):
+            return replace(state, seats=seats, ends=ends)
+        case SeatPoolExpired() | SeatPoolSuspended() | SeatPoolEnded():
+            return replace(state, over=event)
+        case PoolCsnNoted(organisation_id=organisation):
+            return replace(state, numbers={**state.numbers, organisation: event})
+        case UpdateRightGranted():
+            return replace(state, right=event)
+        case UpdateRightLost():
+            return replace(state, right=None)
         case unreachable:
             assert_never(unreachable)
 
@@ -65,6 +134,9 @@ class OpenPool:
     seats: int
     starts: date
     ends: date
+    partner: str = ""
+    publisher: str = ""
+    period: Period = "annual"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +167,51 @@ class AnswerAutoRenewRequest:
     """The id of the event that asks: a question is answered once."""
 
 
-Command: TypeAlias = OpenPool | AssignSeat | UnassignSeat | AnswerAutoRenewRequest
+@dataclass(frozen=True, slots=True)
+class ResizePool:
+    """More seats joined the running term: so many there are now."""
+
+    seats: int
+
+
+@dataclass(frozen=True, slots=True)
+class RenewPool:
+    """The next term began, for so many seats. Where more are held, those assigned last are taken back."""
+
+    seats: int
+    ends: date
+
+
+@dataclass(frozen=True, slots=True)
+class EndTerm:
+    """The last term is over and none follows: the way to the end begins."""
+
+    ended: date
+    now: datetime
+    policy: Policy = DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class AdvanceLadder:
+    """Take every step after the term's end that is due."""
+
+    now: datetime
+    policy: Policy = DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class NoteCsn:
+    """The organisation holds this number of the pool's publisher, or none. `as_of` counts what is known of it."""
+
+    organisation_id: str
+    csn: str | None
+    as_of: int
+
+
+Command: TypeAlias = (
+    OpenPool | AssignSeat | UnassignSeat | AnswerAutoRenewRequest | ResizePool | RenewPool | EndTerm | AdvanceLadder
+    | NoteCsn
+)  # fmt: skip
 
 # ── Decisions ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -107,16 +223,31 @@ def decide(command: Command, state: State) -> Decision[Event]:
             return _open(command, state)
         case AnswerAutoRenewRequest():
             return _answer(command, state)
-        case AssignSeat() | UnassignSeat():
-            pass
+        case _ if isinstance(state, Unopened):
+            return Rejected(
+                "pool-not-open", "This subscription has no seats yet: the publisher has not confirmed it.",
+                "Wait for the confirmation.",
+            )  # fmt: skip
+        case AssignSeat():
+            return _assign(command, state)
+        case UnassignSeat():
+            held = _seat_of(command.account_id, state)
+            return () if held is None else (_unassigned(held, command.unassigned_by),)
+        case ResizePool(seats=seats):
+            if seats <= state.seats or state.over is not None:
+                return ()
+            of = state.opened
+            return (SeatPoolResized(subscription_id=of.subscription_id, contract_id=of.contract_id, seats=seats),)
+        case RenewPool():
+            return _renew(command, state)
+        case EndTerm():
+            return _end(command, state)
+        case AdvanceLadder():
+            return _advance(state, command.now, command.policy)
+        case NoteCsn():
+            return _note(command, state)
         case unreachable:
             assert_never(unreachable)
-    if isinstance(state, Unopened):
-        return Rejected(
-            "pool-not-open", "This subscription has no seats yet: the publisher has not confirmed it.",
-            "Wait for the confirmation.",
-        )  # fmt: skip
-    return _assign(command, state) if isinstance(command, AssignSeat) else _unassign(command, state)
 
 
 def _open(command: OpenPool, state: State) -> Decision[Event]:
@@ -126,7 +257,7 @@ def _open(command: OpenPool, state: State) -> Decision[Event]:
         SeatPoolOpened(
             subscription_id=command.subscription_id, contract_id=command.contract_id, customer=command.customer,
             product=command.product, product_name=command.product_name, seats=command.seats, starts=command.starts,
-            ends=command.ends,
+            ends=command.ends, partner=command.partner, publisher=command.publisher, period=command.period,
         ),
     )  # fmt: skip
 
@@ -134,29 +265,21 @@ def _open(command: OpenPool, state: State) -> Decision[Event]:
 def _assign(command: AssignSeat, state: Open) -> Decision[Event]:
     if _seat_of(command.account_id, state) is not None:
         return ()
-    free = next((seat for seat in range(1, state.opened.seats + 1) if seat not in state.held), None)
+    if state.over is not None:
+        return _term_ended(state, state.over)
+    free = _lowest_free(state)
     if free is None:
         return Rejected(
-            "seats-exhausted", f"All {state.opened.seats} seats of {state.opened.product_name} are assigned.",
+            "seats-exhausted", f"All {state.seats} seats of {state.opened.product_name} are assigned.",
             "Un-assign a seat, or have the partner order more.", tuple(state.held[seat] for seat in sorted(state.held)),
         )  # fmt: skip
-    return (
-        SeatAssigned(
-            subscription_id=state.opened.subscription_id, contract_id=state.opened.contract_id, seat=free,
-            account_id=command.account_id, assigned_by=command.assigned_by,
-        ),
-    )  # fmt: skip
+    return (_assigned(state, free, command.account_id, command.assigned_by),)
 
 
-def _unassign(command: UnassignSeat, state: Open) -> Decision[Event]:
-    held = _seat_of(command.account_id, state)
-    if held is None:
-        return ()
-    return (
-        SeatUnassigned(
-            subscription_id=held.subscription_id, contract_id=held.contract_id, seat=held.seat,
-            account_id=held.account_id, unassigned_by=command.unassigned_by,
-        ),
+def _term_ended(state: Open, over: Step) -> Rejected:
+    return Rejected(
+        "term-ended", f"The last term of this subscription of {state.opened.product_name} is over: its seats are "
+        "assigned to nobody new.", "Have the partner order a new subscription.", (over,),
     )  # fmt: skip
 
 
@@ -171,8 +294,136 @@ def _answer(command: AnswerAutoRenewRequest, state: State) -> Decision[Event]:
     return (SeatPoolHeld(subscription_id=command.subscription_id, request=command.request, held=held),)
 
 
+def _renew(command: RenewPool, state: Open) -> Decision[Event]:
+    """Who was there longest stays. A number above the new count is exchanged for a free one below it."""
+    if state.over is not None:
+        return _term_ended(state, state.over)
+    if command.ends <= state.ends:
+        return ()
+    of, staying = state.opened, list(state.held.values())
+    events: list[Event] = [_unassigned(last, RENEWAL) for last in reversed(staying[command.seats :])]
+    state = replace(reduce(_evolve_all, events, state), seats=command.seats)
+    for held in [held for held in state.held.values() if held.seat > command.seats]:
+        lower = _lowest_free(state)
+        assert lower is not None  # noqa: S101  # as many seats as there are people
+        moved = _unassigned(held, RENEWAL), _assigned(state, lower, held.account_id, RENEWAL)
+        for event in moved:
+            state = _evolve(state, event)
+        events += moved
+    renewed = SeatPoolRenewed(
+        subscription_id=of.subscription_id, contract_id=of.contract_id, seats=command.seats, ends=command.ends
+    )
+    return (*events, renewed)
+
+
+def _end(command: EndTerm, state: Open) -> Decision[Event]:
+    if state.over is not None:
+        return ()
+    of = state.opened
+    expired = SeatPoolExpired(
+        subscription_id=of.subscription_id, contract_id=of.contract_id, customer=of.customer, product=of.product,
+        access_until=command.ended + timedelta(days=command.policy.expired_days),
+    )  # fmt: skip
+    return (expired, *_advance(replace(state, over=expired), command.now, command.policy))
+
+
+def _advance(state: Open, now: datetime, policy: Policy) -> tuple[Event, ...]:
+    """Each step that is due, in order."""
+    today = now.astimezone(UTC).date()
+    events: list[Event] = []
+    while step := _due(state, today, policy):
+        state = reduce(_evolve_all, step, state)
+        events += step
+    return tuple(events)
+
+
+def _due(state: Open, today: date, policy: Policy) -> tuple[Event, ...]:
+    of = state.opened
+    match state.over:
+        case SeatPoolExpired(access_until=last) if today > last:
+            suspended = SeatPoolSuspended(
+                subscription_id=of.subscription_id, contract_id=of.contract_id, customer=of.customer,
+                product=of.product, kept_until=last + timedelta(days=policy.suspended_for(of.period)),
+            )  # fmt: skip
+            return (suspended, *_right(replace(state, over=suspended)))
+        case SeatPoolSuspended(kept_until=last) if today > last:
+            ended = SeatPoolEnded(
+                subscription_id=of.subscription_id, contract_id=of.contract_id, customer=of.customer,
+                product=of.product,
+            )  # fmt: skip
+            return (*(_unassigned(state.held[seat], ENDED) for seat in sorted(state.held)), ended)
+        case _:
+            return ()
+
+
+def _note(command: NoteCsn, state: Open) -> Decision[Event]:
+    of, known = state.opened, state.numbers.get(command.organisation_id)
+    if not state.usable or command.organisation_id not in (of.customer, of.partner):
+        return ()
+    if command.as_of <= (known.as_of if known else 0):
+        return ()
+    noted = PoolCsnNoted(
+        subscription_id=of.subscription_id, organisation_id=command.organisation_id, csn=command.csn,
+        as_of=command.as_of,
+    )  # fmt: skip
+    return (noted, *_right(_evolve(state, noted)))
+
+
+def _right(state: Open) -> tuple[Event, ...]:
+    """What changes about the right to updates: it takes usable seats, and a number of the buyer's or seller's."""
+    of = state.opened
+    words = [state.numbers.get(organisation) for organisation in (of.customer, of.partner)]
+    valid = [word.csn for word in words if word is not None and word.csn is not None]
+    if state.usable and valid:
+        if state.right is not None and state.right.csn in valid:
+            return ()
+        granted = UpdateRightGranted(
+            subscription_id=of.subscription_id, contract_id=of.contract_id, product=of.product, csn=valid[0]
+        )
+        return (granted,)
+    if state.right is None:
+        return ()
+    reason = f"Number {state.right.csn} is not valid any more." if state.usable else "The subscription is suspended."
+    return (
+        UpdateRightLost(
+            subscription_id=of.subscription_id, contract_id=of.contract_id, product=of.product, reason=reason
+        ),
+    )
+
+
+# ── Parts ──────────────────────────────────────────────────────────────────────────────────────────────
+
+RENEWAL: Final = "renewal"
+ENDED: Final = "ended"
+"""Who a seat was taken back by, where no person did it."""
+
+
+def _evolve_all(state: Open, event: Event) -> Open:
+    after = evolve(state, event)
+    return after if isinstance(after, Open) else state
+
+
+def _lowest_free(state: Open) -> int | None:
+    return next((seat for seat in range(1, state.seats + 1) if seat not in state.held), None)
+
+
 def _seat_of(account_id: str, state: Open) -> SeatAssigned | None:
     return next((held for held in state.held.values() if held.account_id == account_id), None)
+
+
+def _assigned(state: Open, seat: int, account_id: str, by: str) -> SeatAssigned:
+    of = state.opened
+    return SeatAssigned(
+        subscription_id=of.subscription_id, contract_id=of.contract_id, seat=seat, account_id=account_id,
+        assigned_by=by,
+    )  # fmt: skip
+
+
+def _unassigned(held: SeatAssigned, by: str) -> SeatUnassigned:
+    return SeatUnassigned(
+        subscription_id=held.subscription_id, contract_id=held.contract_id, seat=held.seat,
+        account_id=held.account_id, unassigned_by=by,
+    )  # fmt: skip
 
 
 def _tenant(event: Event) -> str:
@@ -180,3 +431,4 @@ def _tenant(event: Event) -> str:
 
 
 SEAT_POOL: Final = Stream("pool", INITIAL, evolve, decide, tenant=_tenant)
+"""entitlements: what may be used."""

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Annotated, Final, TypeAlias, assert_never
 
 from shared.eventlog.decision import NO_CLAIMS, SUPPLIED, Claims, Decision, Rejected, Stream
-from shared.events import AccountOpened, ProfileUpdated
+from shared.events import AccountClosed, AccountOpened, ProfileUpdated, RoleAssigned
 from shared.events.identity import OrganisationKind
 
-Event: TypeAlias = AccountOpened | ProfileUpdated
+Event: TypeAlias = AccountOpened | ProfileUpdated | AccountClosed
 
 # ── State ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -35,7 +35,14 @@ class Open:
     profile: Profile
 
 
-State: TypeAlias = Unopened | Open
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Nothing of the person is left."""
+
+    closed: AccountClosed
+
+
+State: TypeAlias = Unopened | Open | Closed
 INITIAL: Final[State] = Unopened()
 
 
@@ -46,6 +53,8 @@ def evolve(state: State, event: Event) -> State:
             return Open(event, _profile(event))
         case ProfileUpdated():
             return Open(state.opened, _profile(event)) if isinstance(state, Open) else state
+        case AccountClosed():
+            return Closed(event)
         case unreachable:
             assert_never(unreachable)
 
@@ -55,7 +64,7 @@ def _profile(event: AccountOpened | ProfileUpdated) -> Profile:
 
 
 def claims(state: State, event: Event) -> Claims:
-    """An address belongs to one account at a time; a changed one is free for others at once."""
+    """An address belongs to one account at a time; a changed one, or a closed account's, is free at once."""
     match event:
         case AccountOpened(email=email):
             return Claims(take=(claim_of(email),))
@@ -63,6 +72,8 @@ def claims(state: State, event: Event) -> Claims:
             if not isinstance(state, Open) or claim_of(email) == claim_of(state.profile.email):
                 return NO_CLAIMS
             return Claims(take=(claim_of(email),), release=(claim_of(state.profile.email),))
+        case AccountClosed():
+            return Claims(release=(claim_of(state.profile.email),)) if isinstance(state, Open) else NO_CLAIMS
         case unreachable:
             assert_never(unreachable)
 
@@ -98,6 +109,8 @@ class OpenAccount:
     now: datetime
     known_zones: frozenset[str]
     """IANA's names, as the door knows them today."""
+    sandbox: bool = False
+    """Whether the organisation is for trying things out; a colleague's invitation says it for an existing one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +128,17 @@ class UpdateProfile:
     locale: str | None = None
 
 
-Command: TypeAlias = OpenAccount | UpdateProfile
+@dataclass(frozen=True, slots=True)
+class CloseAccount:
+    """Leave for good: name and e-mail address become unreadable everywhere, the address is free for others, and the
+    roles end. A Contract Manager hands the contracts over first."""
+
+    closed_by: Annotated[str, SUPPLIED]
+    manages: Annotated[tuple[RoleAssigned, ...], SUPPLIED]
+    """The roles of Contract Manager that the account holds now."""
+
+
+Command: TypeAlias = OpenAccount | UpdateProfile | CloseAccount
 
 # ── Decisions ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -134,6 +157,8 @@ def decide(command: Command, state: State) -> Decision[Event]:
         case OpenAccount():
             if isinstance(state, Open):
                 return ()
+            if isinstance(state, Closed):
+                return _closed(state)
             profile = Profile(
                 normalised(command.email), command.name.strip(), command.country.upper(), command.time_zone,
                 command.locale,
@@ -143,18 +168,20 @@ def decide(command: Command, state: State) -> Decision[Event]:
                     account_id=command.account_id, organisation_id=command.organisation_id,
                     organisation_name=command.organisation_name.strip(), organisation_kind=command.organisation_kind,
                     email=profile.email, name=profile.name, country=profile.country, time_zone=profile.time_zone,
-                    locale=profile.locale, opened_at=command.now,
+                    locale=profile.locale, opened_at=command.now, sandbox=command.sandbox,
                 ),
             )  # fmt: skip
         case UpdateProfile():
             return _update(command, state)
+        case CloseAccount():
+            return _close(command, state)
         case unreachable:
             assert_never(unreachable)
 
 
 def _update(command: UpdateProfile, state: State) -> Decision[Event]:
-    if isinstance(state, Unopened):
-        return Rejected("account-unknown", "There is no such account.", "Sign up first.")
+    if not isinstance(state, Open):
+        return _closed(state) if isinstance(state, Closed) else _unknown()
     before = state.profile
     after = Profile(
         before.email if command.email is None else normalised(command.email),
@@ -173,21 +200,45 @@ def _update(command: UpdateProfile, state: State) -> Decision[Event]:
     )  # fmt: skip
 
 
+def _close(command: CloseAccount, state: State) -> Decision[Event]:
+    if isinstance(state, Closed):
+        return ()
+    if isinstance(state, Unopened):
+        return _unknown()
+    if command.manages:
+        contracts = ", ".join(role.contract_id for role in command.manages)
+        return Rejected(
+            "still-contract-manager", f"This account is the Contract Manager of {contracts}, and a contract always has "
+            "one.", "Hand each of these contracts over to a colleague first.", command.manages,
+        )  # fmt: skip
+    opened = state.opened
+    return (
+        AccountClosed(
+            account_id=opened.account_id, organisation_id=opened.organisation_id, closed_by=command.closed_by
+        ),
+    )
+
+
+def _unknown() -> Rejected:
+    return Rejected("account-unknown", "There is no such account.", "Sign up first.")
+
+
+def _closed(state: Closed) -> Rejected:
+    return Rejected("account-closed", "This account was closed for good.", "Open a new one.", (state.closed,))
+
+
 def refusal(profile: Profile, known_zones: frozenset[str]) -> Rejected | None:
-    """Why a profile can't stand as it is, if so."""
+    """Why a profile can't stand as it is, if so. Says nothing of what was typed: refusals are kept for ever."""
     if len(profile.email) > 254 or not _EMAIL.match(profile.email):
         return Rejected("email-malformed", "This is not an e-mail address.", "Write it as name@example.org.")
     if not 1 <= len(profile.name) <= 200:
         return Rejected("name-missing", "A name has 1 to 200 characters.", "Give the name that colleagues know.")
     if not re.match(r"^[A-Z]{2}$", profile.country):
-        return Rejected(
-            "country-malformed", f"{profile.country[:20]} is not a country.", "Use two letters, such as DE."
-        )
+        return Rejected("country-malformed", "This is not a country.", "Use two letters, such as DE.")
     if profile.time_zone not in known_zones:
-        reason = f"{profile.time_zone[:40]} is not a time zone."
-        return Rejected("time-zone-unknown", reason, "Use an IANA name, such as Europe/Berlin.")
+        return Rejected("time-zone-unknown", "This is not a time zone.", "Use an IANA name, such as Europe/Berlin.")
     if not _LOCALE.match(profile.locale):
-        return Rejected("locale-malformed", f"{profile.locale[:20]} is not a locale.", "Use a tag such as en-GB.")
+        return Rejected("locale-malformed", "This is not a locale.", "Use a tag such as en-GB.")
     return None
 
 

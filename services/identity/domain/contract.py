@@ -143,6 +143,18 @@ class DeclineRoleRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class NameCoordinator:
+    """Make somebody of the organisation a Software Coordinator, asked or not, with or without the right to assign
+    seats; for one who is it already, give or take that right. The Contract Manager's to decide."""
+
+    account_id: str
+    organisation_id: Annotated[str, SUPPLIED]
+    """The organisation that the account belongs to; "" for an unknown one."""
+    named_by: Annotated[str, SUPPLIED]
+    may_assign_seats: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RevokeRole:
     """Take the role of Software Coordinator back. The Contract Manager's to decide."""
 
@@ -152,17 +164,29 @@ class RevokeRole:
 
 @dataclass(frozen=True, slots=True)
 class HandOverContract:
-    """Make somebody else of the organisation the Contract Manager, in one decision."""
+    """Make somebody else of the organisation the Contract Manager, in one decision. The operator may do it for one who
+    has left."""
 
     to: str
     giver: Annotated[str, SUPPLIED]
     to_organisation: Annotated[str, SUPPLIED]
     """The organisation that `to` belongs to; "" for an unknown account."""
+    by_operator: Annotated[bool, SUPPLIED] = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecordAccountClosed:
+    """The account is closed: its role of Software Coordinator and its request end. Should it have become Contract
+    Manager in the very moment of closing, `successor` takes over; with none, the operator hands the contract over."""
+
+    account_id: str
+    closed_by: str
+    successor: str = ""
 
 
 Command: TypeAlias = (
-    RecordSubscription | RecordSubscriptionEnd | RequestRole | ApproveRoleRequest | DeclineRoleRequest | RevokeRole
-    | HandOverContract
+    RecordSubscription | RecordSubscriptionEnd | RequestRole | ApproveRoleRequest | DeclineRoleRequest
+    | NameCoordinator | RevokeRole | HandOverContract | RecordAccountClosed
 )  # fmt: skip
 
 # ── Decisions ──────────────────────────────────────────────────────────────────────────────────────────
@@ -185,10 +209,14 @@ def decide(command: Command, state: State) -> Decision[Event]:
             return _approve(command, state)
         case DeclineRoleRequest():
             return _decline(command, state)
+        case NameCoordinator():
+            return _name(command, state)
         case RevokeRole():
             return _revoke(command, state)
         case HandOverContract():
             return _hand_over(command, state)
+        case RecordAccountClosed():
+            return _account_closed(command, state)
         case unreachable:
             assert_never(unreachable)
 
@@ -216,10 +244,7 @@ def _managed_by(contract_id: str, account_id: str, assigned_by: str) -> RoleAssi
 
 def _request(command: RequestRole, state: Open) -> Decision[Event]:
     if command.organisation_id != state.opened.customer:
-        return Rejected(
-            "not-of-customer", "Roles on a contract are for people of the customer's organisation.",
-            "Ask from an account of that organisation.", (state.opened,),
-        )  # fmt: skip
+        return _not_of_customer("Roles on a contract are for people of the customer's organisation.", state)
     if command.role == MANAGER:
         return Rejected(
             "manager-not-requestable", "There is exactly one Contract Manager; the role is handed over, not requested.",
@@ -243,12 +268,25 @@ def _approve(command: ApproveRoleRequest, state: Open) -> Decision[Event]:
         return ()
     if held is None and command.account_id not in state.requests:
         return _no_request(command.account_id)
-    return (
-        RoleAssigned(
-            contract_id=state.opened.contract_id, account_id=command.account_id, role=COORDINATOR,
-            may_assign_seats=command.may_assign_seats, assigned_by=command.approver,
-        ),
+    return (_coordinated_by(state, command.account_id, command.approver, seats=command.may_assign_seats),)
+
+
+def _coordinated_by(state: Open, account_id: str, assigned_by: str, *, seats: bool) -> RoleAssigned:
+    return RoleAssigned(
+        contract_id=state.opened.contract_id, account_id=account_id, role=COORDINATOR, may_assign_seats=seats,
+        assigned_by=assigned_by,
     )  # fmt: skip
+
+
+def _name(command: NameCoordinator, state: Open) -> Decision[Event]:
+    if refused := _managers_only(command.named_by, state):
+        return refused
+    held = state.coordinators.get(command.account_id)
+    if held is not None and held.may_assign_seats == command.may_assign_seats:
+        return ()
+    if command.organisation_id != state.opened.customer:
+        return _not_of_customer("Software is coordinated by somebody of the customer's organisation.", state)
+    return (_coordinated_by(state, command.account_id, command.named_by, seats=command.may_assign_seats),)
 
 
 def _decline(command: DeclineRoleRequest, state: Open) -> Decision[Event]:
@@ -270,32 +308,47 @@ def _revoke(command: RevokeRole, state: Open) -> Decision[Event]:
         return refused
     if command.account_id not in state.coordinators:
         return ()
-    return (
-        RoleRevoked(
-            contract_id=state.opened.contract_id, account_id=command.account_id, role=COORDINATOR,
-            revoked_by=command.revoker,
-        ),
-    )  # fmt: skip
+    return (_revoked(state, command.account_id, COORDINATOR, command.revoker),)
+
+
+def _revoked(state: Open, account_id: str, role: Role, revoked_by: str) -> RoleRevoked:
+    return RoleRevoked(contract_id=state.opened.contract_id, account_id=account_id, role=role, revoked_by=revoked_by)
 
 
 def _hand_over(command: HandOverContract, state: Open) -> Decision[Event]:
     manager = state.manager
     if manager is not None and manager.account_id == command.to and manager.assigned_by == command.giver:
         return ()  # it was handed over like this before
-    if refused := _managers_only(command.giver, state):
+    if not command.by_operator and (refused := _managers_only(command.giver, state)):
         return refused
-    if command.to == command.giver:
+    if manager is not None and command.to == manager.account_id:
         return ()
     if command.to_organisation != state.opened.customer:
-        return Rejected(
-            "not-of-customer", "A contract is managed by somebody of the customer's organisation.",
-            "Name an account of that organisation.", (state.opened,),
+        return _not_of_customer("A contract is managed by somebody of the customer's organisation.", state)
+    return _taken_over(state, command.to, command.giver)
+
+
+def _taken_over(state: Open, to: str, by: str) -> tuple[Event, ...]:
+    """One loses the role and another gains it, both or neither."""
+    given_up = () if state.manager is None else (_revoked(state, state.manager.account_id, MANAGER, by),)
+    return (*given_up, _managed_by(state.opened.contract_id, to, by))
+
+
+def _account_closed(command: RecordAccountClosed, state: Open) -> Decision[Event]:
+    gone, events = command.account_id, list[Event]()
+    if gone in state.coordinators:
+        events.append(_revoked(state, gone, COORDINATOR, command.closed_by))
+    if request := state.requests.get(gone):
+        events.append(
+            RoleRequestDeclined(
+                contract_id=state.opened.contract_id, account_id=gone, role=request.role,
+                reason="The account was closed.", declined_by=command.closed_by,
+            )
         )  # fmt: skip
-    contract_id = state.opened.contract_id
-    return (
-        RoleRevoked(contract_id=contract_id, account_id=command.giver, role=MANAGER, revoked_by=command.giver),
-        _managed_by(contract_id, command.to, command.giver),
-    )
+    managing = state.manager is not None and state.manager.account_id == gone
+    if managing and command.successor not in ("", gone):
+        events += _taken_over(state, command.successor, command.closed_by)
+    return tuple(events)
 
 
 def _managers_only(account_id: str, state: Open) -> Rejected | None:
@@ -307,6 +360,10 @@ def _managers_only(account_id: str, state: Open) -> Rejected | None:
     )  # fmt: skip
 
 
+def _not_of_customer(reason: str, state: Open) -> Rejected:
+    return Rejected("not-of-customer", reason, "Use an account of that organisation.", (state.opened,))
+
+
 def _manager_fact(state: Open) -> tuple[RoleAssigned, ...]:
     return () if state.manager is None else (state.manager,)
 
@@ -316,6 +373,12 @@ def _no_request(account_id: str) -> Rejected:
         "no-request", f"Account {account_id} has not asked for a role on this contract.",
         "Have the person request the role first.",
     )  # fmt: skip
+
+
+def coordinating(state: Open) -> tuple[str, ...]:
+    """Who does a Software Coordinator's work: those who are named, and with none named the Contract Manager."""
+    acting = () if state.manager is None else (state.manager.account_id,)
+    return tuple(state.coordinators) or acting
 
 
 def administrative_access(state: State, account_id: str) -> tuple[Event, ...] | Rejected:

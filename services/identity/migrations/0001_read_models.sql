@@ -7,6 +7,23 @@ create table contracts (
 );
 create index on contracts (customer, contract_id);
 
+-- The contracts on which an account holds, held, asks for or is about to be given a role. Doors write it before the role
+-- is given, so that closing an account overlooks none; the fold makes it anew. What holds now, the contract says.
+create table account_contracts (
+    account_id text not null,
+    contract_id text not null,
+    primary key (account_id, contract_id)
+);
+
+-- Private, and nowhere else: without its key nothing personal of a person can be read in the log any more. A null key is
+-- an erased one. Back it up apart from the log, for no longer than the erasing of a person may take.
+create table person_keys (
+    account_id text primary key,
+    key bytea check (length(key) = 32),
+    erased_at timestamptz,
+    check ((key is null) = (erased_at is not null))
+);
+
 -- Private, not folded from events: lost with the database, and then people set a new password.
 create table credentials (
     account_id text primary key,

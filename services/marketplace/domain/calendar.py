@@ -48,6 +48,11 @@ def end_of(day: date, time_zone: str) -> datetime:
     return datetime.combine(day + DAY, time.min, ZoneInfo(time_zone)).astimezone(UTC)
 
 
+def start_of(day: date, time_zone: str) -> datetime:
+    """The first UTC instant of `day` in the zone."""
+    return end_of(day - DAY, time_zone)
+
+
 def cancel_by(ends: date, calendar: Calendar, business_days: int) -> CancelBy:
     """The last moment to turn auto-renew off for a term that ends on `ends`."""
     last_day = last_permitted_day(ends, calendar, business_days)

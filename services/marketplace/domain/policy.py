@@ -21,6 +21,8 @@ class Policy:
     """What a request after the deadline does: bind the next term, or nothing."""
     ask_again_after: timedelta = timedelta(minutes=10)
     """How long an unanswered question is waited for."""
+    reminder_days: tuple[int, ...] = (90, 60, 30)
+    """So many days before the term's last day its renewal is announced, with the date to turn it off by."""
     distributor: str = "the distributor"
 
 

@@ -1,7 +1,8 @@
 """A subscription: ordered, confirmed by the publisher, running, and once ended for good. Stream `subscription-<id>`.
 
 Two of its steps are other people's to decide, and their answers are events: the publisher confirms or declines an
-order; the seat pool says whether auto-renew may be turned off. Late and repeated answers change nothing.
+order; the seat pool says whether auto-renew may be turned off. Late and repeated answers change nothing. What happens
+once it is confirmed stands in `running.py`.
 """
 
 import json
@@ -13,6 +14,31 @@ from uuid import UUID, uuid5
 from services.marketplace.domain.calendar import Calendar, cancel_by
 from services.marketplace.domain.cart import seats_out_of_range, start_refused
 from services.marketplace.domain.policy import DEFAULT, Policy
+from services.marketplace.domain.running import (
+    AskAgain,
+    Asking,
+    ChangeSeats,
+    CloseTerm,
+    Ended,
+    Ending,
+    RecordPoolCleared,
+    RecordPoolHeld,
+    Remind,
+    RequestAutoRenewOff,
+    Running,
+    ask_again,
+    change_seats,
+    cleared,
+    close_term,
+    first_term,
+    held,
+    in_next_term,
+    remind,
+    reminded,
+    request_off,
+    with_fewer_seats,
+    with_seats,
+)
 from services.marketplace.domain.standing import INITIAL as NO_STANDING
 from services.marketplace.domain.standing import State as Standing
 from services.marketplace.domain.standing import needs_csn, opens, valid_csn
@@ -22,12 +48,15 @@ from shared.events import (
     AutoRenewDisabled,
     AutoRenewDisableRefused,
     AutoRenewDisableRequested,
-    CancelBy,
     CartCheckedOut,
-    HeldSeat,
+    RenewalReminded,
+    SeatDecreaseScheduled,
+    SeatsAdded,
     SubscriptionConfirmed,
+    SubscriptionEnded,
     SubscriptionOrdered,
     SubscriptionOrderFailed,
+    SubscriptionRenewed,
 )
 
 _CONTRACTS = UUID("6f0c1c1e-5a53-5f0e-9a0b-3f1b7a0d8c52")
@@ -40,6 +69,11 @@ Event: TypeAlias = (
     | AutoRenewDisableRequested
     | AutoRenewDisabled
     | AutoRenewDisableRefused
+    | SeatsAdded
+    | SeatDecreaseScheduled
+    | RenewalReminded
+    | SubscriptionRenewed
+    | SubscriptionEnded
 )
 
 
@@ -69,41 +103,7 @@ class Failed:
     failure: SubscriptionOrderFailed
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
-    number: int
-    starts: date
-    ends: date
-    cancel_by: CancelBy
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """Auto-renew is on."""
-
-    confirmed: SubscriptionConfirmed
-    term: Term
-
-
-@dataclass(frozen=True, slots=True)
-class Asking:
-    """Auto-renew is on; the seat pool was asked whether it may be turned off."""
-
-    confirmed: SubscriptionConfirmed
-    term: Term
-    asked: AutoRenewDisableRequested
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """Auto-renew is off."""
-
-    confirmed: SubscriptionConfirmed
-    term: Term
-    off: AutoRenewDisabled
-
-
-State: TypeAlias = Unordered | Awaiting | Failed | Running | Asking | Ending
+State: TypeAlias = Unordered | Awaiting | Failed | Running | Asking | Ending | Ended
 INITIAL: State = Unordered()
 
 
@@ -113,14 +113,26 @@ def evolve(state: State, event: Event) -> State:
             return Awaiting(event)
         case SubscriptionOrderFailed():
             return Failed(state.order, event) if isinstance(state, Awaiting) else state
-        case SubscriptionConfirmed(starts=starts, ends=ends):
-            return Running(event, Term(1, starts, ends, event.cancel_by))
+        case SubscriptionConfirmed():
+            return Running(event, first_term(event))
+        case _ if not isinstance(state, Running | Asking | Ending):
+            return state
         case AutoRenewDisableRequested():
-            return Asking(state.confirmed, state.term, event) if isinstance(state, Running | Asking) else state
+            return Asking(state.confirmed, state.term, event) if not isinstance(state, Ending) else state
         case AutoRenewDisabled():
-            return Ending(state.confirmed, state.term, event) if isinstance(state, Running | Asking) else state
+            return Ending(state.confirmed, state.term, event)
         case AutoRenewDisableRefused():
             return Running(state.confirmed, state.term) if isinstance(state, Asking) else state
+        case SeatsAdded():
+            return with_seats(state, event)
+        case SeatDecreaseScheduled():
+            return with_fewer_seats(state, event)
+        case RenewalReminded():
+            return reminded(state, event)
+        case SubscriptionRenewed():
+            return in_next_term(state, event)
+        case SubscriptionEnded():
+            return Ended(state.confirmed, state.term, event)
         case unreachable:
             assert_never(unreachable)
 
@@ -175,31 +187,6 @@ class Resubmit:
 
 
 @dataclass(frozen=True, slots=True)
-class RequestAutoRenewOff:
-    """Let the subscription end with its term. In time, and with no seat assigned to anyone: the seat pool is asked, and
-    its answer follows. Final once it is off; the charges run to the end all the same."""
-
-    requested_by: Annotated[str, SUPPLIED]
-    now: Annotated[datetime, SUPPLIED]
-    policy: Annotated[Policy, SUPPLIED] = DEFAULT
-
-
-@dataclass(frozen=True, slots=True)
-class RecordPoolCleared:
-    """The seat pool's answer: nobody holds a seat. `request` is the event that asked."""
-
-    request: str
-
-
-@dataclass(frozen=True, slots=True)
-class RecordPoolHeld:
-    """The seat pool's answer: these seats are assigned. `request` is the event that asked."""
-
-    request: str
-    held: tuple[HeldSeat, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class RequestRefund:
     """Ask for a return or a refund: there is none, and the answer says why."""
 
@@ -212,8 +199,12 @@ Command: TypeAlias = (
     | FailOrder
     | Resubmit
     | RequestAutoRenewOff
+    | AskAgain
     | RecordPoolCleared
     | RecordPoolHeld
+    | ChangeSeats
+    | Remind
+    | CloseTerm
     | RequestRefund
 )
 
@@ -233,20 +224,41 @@ def decide(command: Command, state: State) -> Decision[Event]:
             return _fail(command, state)
         case Resubmit():
             return _resubmit(command, state)
-        case RequestAutoRenewOff():
-            return _request_auto_renew_off(command, state)
-        case RecordPoolCleared(request):
-            return _cleared(request, state)
-        case RecordPoolHeld(request, held):
-            return _held(request, held, state)
         case RequestRefund():
             return _no_refunds(state)
+        case _ if isinstance(state, Awaiting | Failed):
+            return _not_confirmed(command, state.order)
+        case RequestAutoRenewOff():
+            return request_off(command, state)
+        case AskAgain():
+            return ask_again(command, state)
+        case RecordPoolCleared(request):
+            return cleared(request, state)
+        case RecordPoolHeld():
+            return held(command, state)
+        case ChangeSeats():
+            return change_seats(command, state)
+        case Remind():
+            return remind(command, state)
+        case CloseTerm():
+            return close_term(command, state)
         case unreachable:
             assert_never(unreachable)
 
 
-Ordered: TypeAlias = Awaiting | Failed | Running | Asking | Ending
+Ordered: TypeAlias = Awaiting | Failed | Running | Asking | Ending | Ended
 """Any state but the first."""
+
+
+def _not_confirmed(command: Command, order: SubscriptionOrdered) -> Rejected | tuple[()]:
+    if not isinstance(command, RequestAutoRenewOff | ChangeSeats):
+        return ()
+    return Rejected(
+        "not-confirmed",
+        "The publisher has not accepted this order; nothing runs, and nothing renews.",
+        "Wait for its answer.",
+        because=(order,),
+    )
 
 
 def _order(command: Order, state: State) -> Decision[Event]:
@@ -289,7 +301,7 @@ def _confirm(command: ConfirmOrder, state: Ordered) -> Decision[Event]:
                 "The partner may send the order again; the publisher then confirms that one.",
                 because=(failure,),
             )
-        case Running(confirmed) | Asking(confirmed) | Ending(confirmed):
+        case Running(confirmed) | Asking(confirmed) | Ending(confirmed) | Ended(confirmed):
             if command.reference == confirmed.publisher_reference:
                 return ()
             return Rejected(
@@ -335,7 +347,7 @@ def _fail(command: FailOrder, state: Ordered) -> Decision[Event]:
             return (failed,)
         case Failed():
             return ()
-        case Running(confirmed) | Asking(confirmed) | Ending(confirmed):
+        case Running(confirmed) | Asking(confirmed) | Ending(confirmed) | Ended(confirmed):
             return Rejected(
                 "already-confirmed",
                 "The publisher declines an order that it confirmed before.",
@@ -393,84 +405,6 @@ def _resubmit(command: Resubmit, state: Ordered) -> Decision[Event]:
         "csn": csn.csn if csn else None,
     }
     return (order.model_copy(update=again),)
-
-
-# ── Auto-renew ─────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _request_auto_renew_off(command: RequestAutoRenewOff, state: Ordered) -> Decision[Event]:
-    match state:
-        case Awaiting(order) | Failed(order):
-            return Rejected(
-                "not-confirmed",
-                "The publisher has not accepted this order; nothing runs, and nothing renews.",
-                "Wait for its answer.",
-                because=(order,),
-            )
-        case Asking():
-            again = next_step(state, command.now, command.policy)
-            return (again,) if again is not None else ()
-        case Ending():
-            return ()
-        case Running(confirmed, term):
-            pass
-        case unreachable:
-            assert_never(unreachable)
-    in_time = command.now < term.cancel_by.deadline
-    if not in_time and command.policy.late_auto_renew_off == "refuse":
-        return Rejected(
-            "auto-renew-cutoff-passed",
-            f"Auto-renew could be turned off until {term.cancel_by.last_day} ({term.cancel_by.time_zone}), "
-            f"{command.policy.cancel_business_days} business days before the term ends on {term.ends}.",
-            "Ask again in the next term.",
-            because=(confirmed,),
-        )
-    return (
-        AutoRenewDisableRequested(
-            subscription_id=confirmed.subscription_id,
-            requested_by=command.requested_by,
-            requested_at=command.now,
-            term_ends=term.ends,
-            deadline=term.cancel_by.deadline,
-            binds="this_term" if in_time else "next_term",
-        ),
-    )
-
-
-def next_step(state: State, now: datetime, policy: Policy) -> AutoRenewDisableRequested | None:
-    """What the process does by itself: a question that the pool left open for long is asked again, as it was."""
-    if isinstance(state, Asking) and now - state.asked.requested_at >= policy.ask_again_after:
-        return state.asked.model_copy(update={"requested_at": now})
-    return None
-
-
-def _cleared(request: str, state: Ordered) -> Decision[Event]:
-    if not isinstance(state, Asking) or request != state.asked.ref:
-        return ()
-    off = AutoRenewDisabled(
-        subscription_id=state.confirmed.subscription_id,
-        ends=ends_with(state.confirmed, state.term, state.asked),
-        requested_by=state.asked.requested_by,
-    )
-    return (off,)
-
-
-def ends_with(confirmed: SubscriptionConfirmed, term: Term, asked: AutoRenewDisableRequested) -> date:
-    """The day that the subscription ends on when this request is granted."""
-    return asked.term_ends if asked.binds == "this_term" else term_ends(confirmed.starts, term.number + 1)
-
-
-def _held(request: str, held: tuple[HeldSeat, ...], state: Ordered) -> Decision[Event]:
-    if not isinstance(state, Asking) or request != state.asked.ref:
-        return ()
-    who = ", ".join(f"seat {seat.seat} (account {seat.account_id})" for seat in held)
-    refused = AutoRenewDisableRefused(
-        subscription_id=state.confirmed.subscription_id,
-        rule="seats-assigned",
-        reason=f"Auto-renew stays on while seats are assigned. Un-assign first: {who}.",
-        held=held,
-    )
-    return (refused,)
 
 
 def _no_refunds(state: Ordered) -> Rejected:

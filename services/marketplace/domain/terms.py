@@ -5,9 +5,10 @@ One rule carries a day over to a shorter month everywhere: the month's last day.
 """
 
 from calendar import monthrange
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
-from shared.events import Instalment, Money, SubscriptionConfirmed
+from shared.events import Instalment, Money
 from shared.events.marketplace import Billing
 
 INSTALMENTS = 12
@@ -41,8 +42,10 @@ def instalments(total: Money, starts: date, billing: Billing) -> tuple[Instalmen
     )
 
 
-def still_owed(confirmed: SubscriptionConfirmed, now: datetime) -> Money:
-    """The instalments due after today (in UTC)."""
+def still_owed(parts: Sequence[Instalment], now: datetime) -> Money:
+    """The instalments due after today (in UTC). Raises ValueError where there are none at all."""
     today = now.astimezone(UTC).date()
-    owed = sum(instalment.amount.amount for instalment in confirmed.instalments if instalment.due > today)
-    return Money(amount=owed, currency=confirmed.total.currency)
+    owed = sum(part.amount.amount for part in parts if part.due > today)
+    if not parts:
+        raise ValueError("a term has instalments")
+    return Money(amount=owed, currency=parts[0].amount.currency)

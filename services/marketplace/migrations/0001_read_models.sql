@@ -67,7 +67,7 @@ create table subscriptions (
     customer text collate "C" not null,
     purchaser text not null,
     ordered_by text not null,
-    status text not null,                   -- awaiting | failed | confirmed
+    status text not null,                   -- awaiting | failed | confirmed | ended
     plan json not null,
     seats integer not null,
     total_amount bigint not null,           -- minor units
@@ -76,7 +76,10 @@ create table subscriptions (
     csn text,
     failure_reason text,
     publisher_reference text,
+    term integer,                           -- the running (or last) term's number, from 1
+    term_starts date,
     ends date,                              -- the term's last day
+    next_seats integer,                     -- how many the next term begins with
     cancel_by json,
     auto_renew text,                        -- on | asked | off
     asked json,                             -- the last AutoRenewDisableRequested
@@ -88,10 +91,21 @@ create index on subscriptions (customer, subscription_id);
 
 create table instalments (
     subscription_id text collate "C" not null,
+    term integer not null,
     number integer not null,
     due date not null,
     amount bigint not null,                 -- minor units, in the subscription's currency
-    primary key (subscription_id, number)
+    primary key (subscription_id, term, number)
+);
+
+-- "sales": what partner and customer were reminded of.
+create table reminders (
+    subscription_id text collate "C" not null,
+    term integer not null,
+    days_before integer not null,
+    ends date not null,
+    time timestamptz not null,
+    primary key (subscription_id, term, days_before)
 );
 
 -- "sales": who holds which seat, for the cancel preview alone. Whether a seat is held is the seat pool's to decide.

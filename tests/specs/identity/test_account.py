@@ -10,6 +10,8 @@ import pytest
 from services.identity.domain.account import (
     ACCOUNT,
     INITIAL,
+    CloseAccount,
+    Closed,
     Command,
     Event,
     OpenAccount,
@@ -20,7 +22,7 @@ from services.identity.domain.account import (
     normalised,
 )
 from shared.eventlog.decision import Claims, Decision, Rejected
-from shared.events import AccountOpened, ProfileUpdated
+from shared.events import AccountClosed, AccountOpened, ProfileUpdated, RoleAssigned
 
 ZONES = frozenset({"UTC", "Europe/Berlin"})
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -92,3 +94,49 @@ def test_one_account_per_email_address() -> None:
     assert claims(opened, UPDATED.model_copy(update={"email": OPENED.email})) == Claims()
     assert email_taken("email:mina@northhaus.example").rule == "email-taken"
     assert "mina" not in email_taken("email:mina@northhaus.example").reason
+
+
+CLOSED = AccountClosed(account_id="account-1", organisation_id="org-1", closed_by="account-1")
+MANAGING = RoleAssigned(
+    contract_id="c", account_id="account-1", role="contract_manager", may_assign_seats=True, assigned_by="account-1"
+)
+
+
+def test_a_person_leaves_for_good() -> None:
+    close = CloseAccount("account-1", ())
+    assert when(close, given=(OPENED, UPDATED)) == (CLOSED,)
+    assert when(close, given=(OPENED, CLOSED)) == ()
+    assert evolve(evolve(INITIAL, OPENED), CLOSED) == Closed(CLOSED), "and nothing of them stays in the state"
+
+
+def test_a_contract_manager_hands_the_contracts_over_first() -> None:
+    other = MANAGING.model_copy(update={"contract_id": "d"})
+    refused = when(CloseAccount("account-1", (MANAGING, other)), given=(OPENED,))
+    assert isinstance(refused, Rejected) and refused.rule == "still-contract-manager"
+    assert "c, d" in refused.reason and refused.because == (MANAGING, other) and refused.remedy
+
+
+def test_nothing_is_done_with_an_account_that_is_closed_or_was_never_opened() -> None:
+    for command in (UpdateProfile(ZONES, name="Mina"), OPEN):
+        refused = when(command, given=(OPENED, CLOSED))
+        assert isinstance(refused, Rejected) and (refused.rule, refused.because) == ("account-closed", (CLOSED,))
+    unknown = when(CloseAccount("operator", ()))
+    assert isinstance(unknown, Rejected) and unknown.rule == "account-unknown"
+
+
+def test_a_closed_accounts_address_is_free() -> None:
+    assert claims(evolve(evolve(INITIAL, OPENED), UPDATED), CLOSED) == Claims(
+        release=("email:m.okafor@northhaus.example",)
+    )
+    assert claims(Closed(CLOSED), CLOSED) == Claims()
+
+
+def test_an_account_says_whether_its_organisation_is_a_sandbox() -> None:
+    assert when(replace(OPEN, sandbox=True)) == (OPENED.model_copy(update={"sandbox": True}),)
+
+
+@pytest.mark.parametrize("field", ["email", "name", "country", "time_zone", "locale"])
+def test_a_refusal_never_repeats_what_was_typed(field: str) -> None:
+    typed: dict[str, Any] = {field: "mina@northhaus.example \n" * 20}
+    refused = when(replace(OPEN, **typed))
+    assert isinstance(refused, Rejected) and "mina" not in f"{refused.reason}{refused.remedy}".lower()

@@ -12,11 +12,15 @@ from services.identity.domain.contract import (
     DeclineRoleRequest,
     Event,
     HandOverContract,
+    NameCoordinator,
+    Open,
+    RecordAccountClosed,
     RecordSubscription,
     RecordSubscriptionEnd,
     RequestRole,
     RevokeRole,
     administrative_access,
+    coordinating,
     evolve,
 )
 from shared.eventlog.decision import Decision, Rejected
@@ -173,3 +177,72 @@ def test_access_takes_a_role_and_an_active_agreement_and_says_which_is_missing(
         assert isinstance(found, Rejected) and found.rule == open_
     else:
         assert found == open_
+
+
+def test_the_manager_names_a_coordinator_who_has_not_asked_and_nobody_else_does() -> None:
+    assert when(NameCoordinator("mina", "org", "oskar", may_assign_seats=True)) == (COORDINATING,)
+    assert when(NameCoordinator("mina", "org", "oskar", may_assign_seats=True), given=(*GIVEN, COORDINATING)) == ()
+    assert refused(when(NameCoordinator("mina", "org", "ana")), "role-missing").because == (MANAGED,)
+    for elsewhere in ("partner-org", ""):
+        assert refused(when(NameCoordinator("clara", elsewhere, "oskar")), "not-of-customer").because == (OPENED,)
+
+
+def test_the_right_to_assign_seats_is_given_and_taken() -> None:
+    without = assigned("mina", "software_coordinator", "oskar", seats=False)
+    assert when(NameCoordinator("mina", "org", "oskar"), given=(*GIVEN, COORDINATING)) == (without,)
+    given = (*GIVEN, COORDINATING, without)
+    assert when(NameCoordinator("mina", "org", "oskar", may_assign_seats=True), given=given) == (COORDINATING,)
+
+
+def test_naming_somebody_answers_their_request() -> None:
+    given = (*GIVEN, REQUESTED, COORDINATING)
+    state = reduce(evolve, given, INITIAL)
+    assert isinstance(state, Open) and not state.requests
+
+
+def test_with_no_coordinator_named_the_manager_acts_as_one() -> None:
+    def who(*given: Event) -> tuple[str, ...]:
+        state = reduce(evolve, given, INITIAL)
+        assert isinstance(state, Open)
+        return coordinating(state)
+
+    gone = RoleRevoked(contract_id="c", account_id="mina", role="software_coordinator", revoked_by="oskar")
+    assert who(*GIVEN) == ("oskar",)
+    assert who(*GIVEN, COORDINATING) == ("mina",)
+    assert who(*GIVEN, COORDINATING, gone) == ("oskar",)
+
+
+def test_the_operator_hands_over_for_a_manager_who_left() -> None:
+    by_operator = HandOverContract("mina", "operator", "org", by_operator=True)
+    taken = assigned("mina", "contract_manager", "operator")
+    given_up = RoleRevoked(contract_id="c", account_id="oskar", role="contract_manager", revoked_by="operator")
+    assert when(by_operator) == (given_up, taken)
+    assert when(by_operator, given=(*GIVEN, given_up, taken)) == ()
+    refused(when(HandOverContract("clara", "operator", "", by_operator=True)), "not-of-customer")
+
+
+def test_a_closed_account_loses_its_role_and_its_request() -> None:
+    revoked = RoleRevoked(contract_id="c", account_id="mina", role="software_coordinator", revoked_by="mina")
+    declined = RoleRequestDeclined(
+        contract_id="c", account_id="mina", role="software_coordinator", reason="The account was closed.",
+        declined_by="mina",
+    )  # fmt: skip
+    left = RecordAccountClosed("mina", "mina", "oskar")
+    assert when(left, given=(*GIVEN, COORDINATING)) == (revoked,)
+    assert when(left, given=(*GIVEN, REQUESTED)) == (declined,)
+    assert when(left) == ()
+
+
+def test_a_manager_who_closed_in_the_moment_of_taking_over_is_followed_in_one_decision() -> None:
+    given_up = RoleRevoked(contract_id="c", account_id="oskar", role="contract_manager", revoked_by="oskar")
+    taken = assigned("mina", "contract_manager", "oskar")
+    assert when(RecordAccountClosed("oskar", "oskar", "mina")) == (given_up, taken)
+    for nobody in ("", "oskar"):
+        assert when(RecordAccountClosed("oskar", "oskar", nobody)) == (), "never none: the operator names one"
+
+
+@pytest.mark.parametrize(
+    "command", [NameCoordinator("mina", "org", "oskar"), RecordAccountClosed("oskar", "oskar", "mina")]
+)
+def test_nothing_is_named_or_ended_on_a_contract_that_is_not_open(command: Command) -> None:
+    refused(when(command, given=()), "contract-unknown")

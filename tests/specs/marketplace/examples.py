@@ -17,6 +17,10 @@ AUTODESK = "autodesk"
 AUTOCAD_ID = "C1RK1WW1762L158"
 
 
+def euros(cents: int) -> Money:
+    return Money(amount=cents, currency="EUR")
+
+
 def plan(
     product_id: str = AUTOCAD_ID,
     product: str = "autocad",

@@ -1,13 +1,27 @@
 """A service plan: what the publisher's system says is written down, once, under its product ID."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import date, timedelta
 from functools import reduce
+from typing import Any
 
 import pytest
 
-from services.marketplace.domain.plan import INITIAL, Command, Event, ListPlan, WithdrawPlan, decide, evolve, product_id
+from services.marketplace.domain.plan import (
+    INITIAL,
+    AnnouncePrice,
+    BringPriceIn,
+    Command,
+    Event,
+    ListPlan,
+    WithdrawPlan,
+    decide,
+    evolve,
+    price_on,
+    product_id,
+)
 from shared.eventlog.decision import Decision
-from shared.events import PlanListed, PlanWithdrawn
+from shared.events import Money, PlanListed, PlanWithdrawn
 from tests.specs.marketplace.examples import AUTOCAD, AUTOCAD_ID, AUTODESK, NOON, plan, refused
 
 LATER, EARLIER = NOON + timedelta(hours=1), NOON - timedelta(hours=1)
@@ -94,3 +108,64 @@ def test_a_plan_without_a_product_id_is_refused() -> None:
 def test_a_plan_needs_a_commitment_and_no_negative_price() -> None:
     refused(when(ListPlan(plan(months=0), AUTODESK, NOON)), "plan-without-sense")
     refused(when(ListPlan(plan(price=-1), AUTODESK, NOON)), "plan-without-sense")
+
+
+# ── Prices to come ─────────────────────────────────────────────────────────────────────────────────────
+
+JANUARY, MARCH = date(2027, 1, 1), date(2027, 3, 1)
+
+
+def announce(amount: int, day: date, **other: Any) -> AnnouncePrice:
+    usual: dict[str, Any] = {"product_id": AUTOCAD_ID, "publisher": AUTODESK, "said_by": AUTODESK, "said_at": NOON}
+    return AnnouncePrice(price=Money(amount=amount, currency="EUR"), valid_from=day, **(usual | other))
+
+
+def history(*commands: Command) -> tuple[Event, ...]:
+    given: tuple[Event, ...] = (LISTED,)
+    for command in commands:
+        decision = when(command, given=given)
+        assert isinstance(decision, tuple)
+        given += decision
+    return given
+
+
+def amount_on(day: date, given: tuple[Event, ...]) -> int | None:
+    price = price_on(day, reduce(evolve, given, INITIAL))
+    return None if price is None else price.amount
+
+
+def test_an_announced_price_holds_from_its_day_on() -> None:
+    given = history(announce(11, JANUARY), announce(12, MARCH))
+    days = (date(2026, 12, 31), JANUARY, date(2027, 2, 28), MARCH)
+    assert [amount_on(day, given) for day in days] == [AUTOCAD.price.amount, 11, 11, 12]
+    assert when(announce(11, JANUARY), given=given) == when(announce(12, MARCH), given=given) == ()
+
+
+def test_on_its_day_the_plan_is_listed_at_it() -> None:
+    before = history(announce(11, JANUARY), announce(12, MARCH))
+    assert when(BringPriceIn(NOON), given=before) == ()
+    in_march = NOON + timedelta(days=150)
+    (listed,) = history(announce(11, JANUARY), announce(12, MARCH), BringPriceIn(in_march))[3:]
+    assert isinstance(listed, PlanListed) and (listed.plan.price.amount, listed.valid_from) == (12, MARCH)
+    after = (*before, listed)
+    assert when(BringPriceIn(in_march), given=after) == ()
+    assert amount_on(MARCH, after) == 12
+    assert when(BringPriceIn(NOON), given=(LISTED, WITHDRAWN)) == ()
+
+
+def test_the_last_word_on_a_day_counts() -> None:
+    given = history(announce(11, JANUARY, said_at=LATER), announce(13, JANUARY, said_at=NOON))
+    assert amount_on(JANUARY, given) == 11
+    assert amount_on(JANUARY, history(announce(11, JANUARY), announce(13, JANUARY, said_at=LATER))) == 13
+
+
+def test_a_price_is_the_publishers_own_of_a_listed_plan_in_its_currency() -> None:
+    refused(when(announce(1, JANUARY)), "plan-unknown", [])
+    refused(when(announce(1, JANUARY, said_by="somebody"), given=(LISTED,)), "foreign-publisher", [])
+    refused(when(announce(-1, JANUARY), given=(LISTED,)), "plan-without-sense", [""])
+    in_dollars = replace(announce(1, JANUARY), price=Money(amount=1, currency="USD"))
+    refused(when(in_dollars, given=(LISTED,)), "plan-without-sense", [""])
+
+
+def test_a_withdrawn_plan_has_no_price() -> None:
+    assert amount_on(JANUARY, (*history(announce(11, JANUARY)), WITHDRAWN)) is None

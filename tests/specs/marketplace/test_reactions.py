@@ -2,7 +2,8 @@
 
 from datetime import UTC, date, datetime
 
-from services.marketplace.domain.subscription import SUBSCRIPTION, Order, Running
+from services.marketplace.domain.running import Running
+from services.marketplace.domain.subscription import SUBSCRIPTION, Order
 from services.marketplace.reactions import PROCESS, PUBLISHER
 from shared.eventlog.clocks import Clocks
 from shared.eventlog.log import Accepted, Log, Meta, Refused

@@ -8,23 +8,19 @@ import pytest
 
 from services.marketplace.domain.calendar import Calendar
 from services.marketplace.domain.policy import Policy
+from services.marketplace.domain.running import AskAgain, RecordPoolCleared, RecordPoolHeld, RequestAutoRenewOff
 from services.marketplace.domain.subscription import (
     INITIAL,
-    Asking,
     Command,
     ConfirmOrder,
     Event,
     FailOrder,
     Order,
-    RecordPoolCleared,
-    RecordPoolHeld,
-    RequestAutoRenewOff,
     RequestRefund,
     Resubmit,
     contract_id,
     decide,
     evolve,
-    next_step,
     orders,
 )
 from services.marketplace.domain.terms import still_owed
@@ -300,10 +296,10 @@ def test_an_unanswered_question_is_asked_again_as_it_was() -> None:
     after = DEADLINE + timedelta(days=1)
     again = ASKED.model_copy(update={"requested_at": after})
     assert when(RequestAutoRenewOff("somebody else", after), given=(*RUNNING, ASKED)) == (again,)
-    state = reduce(evolve, (*RUNNING, ASKED), INITIAL)
-    assert isinstance(state, Asking)
-    assert next_step(state, after, Policy()) == again
-    assert next_step(state, NOON + timedelta(minutes=9), Policy()) is None
+    assert when(AskAgain("asked-1", after), given=(*RUNNING, ASKED)) == (again,)
+    assert when(AskAgain("asked-1", NOON + timedelta(minutes=9)), given=(*RUNNING, ASKED)) == ()
+    assert when(AskAgain("another", after), given=(*RUNNING, ASKED)) == ()
+    assert when(AskAgain("asked-1", after), given=(*RUNNING, ASKED, OFF)) == ()
 
 
 def test_nothing_renews_before_the_publisher_accepted_the_order() -> None:
@@ -321,6 +317,6 @@ def test_there_are_no_refunds_and_the_record_says_what_was_ordered() -> None:
 
 
 def test_the_charges_run_to_the_end_all_the_same() -> None:
-    assert still_owed(CONFIRMED, NOON).amount == 720_003 - 60_001
-    assert still_owed(CONFIRMED, NOON - timedelta(days=1)).amount == 720_003
-    assert still_owed(CONFIRMED, NOON + timedelta(days=364)).amount == 0
+    assert still_owed(CONFIRMED.instalments, NOON).amount == 720_003 - 60_001
+    assert still_owed(CONFIRMED.instalments, NOON - timedelta(days=1)).amount == 720_003
+    assert still_owed(CONFIRMED.instalments, NOON + timedelta(days=364)).amount == 0

@@ -1,0 +1,253 @@
+"""A contract's cloud credits: what was granted, spent, and what expired. One stream per contract.
+
+Each grant is a lot of its own, a user's or the contract's pool's. What came and went explains every balance.
+"""
+
+from calendar import monthrange
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Final, Literal, TypeAlias, TypeVar, assert_never
+
+from services.entitlements.domain.policy import DEFAULT, Policy
+from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
+from shared.events import CreditDraw, CreditsConsumed, CreditsExpired, CreditsGranted
+
+Event: TypeAlias = CreditsGranted | CreditsConsumed | CreditsExpired
+OneOf = TypeVar("OneOf", CreditsGranted, CreditsConsumed, CreditsExpired)
+
+# ── State ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """A grant, and how much is left of it."""
+
+    grant: CreditsGranted
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Credits:
+    lots: Mapping[str, Lot] = field(default_factory=dict)
+    """By grant id, in the order of granting."""
+    consumed: Mapping[str, CreditsConsumed] = field(default_factory=dict)
+    """By consumption id."""
+
+
+State: TypeAlias = Credits
+INITIAL: Final[State] = Credits()
+
+
+def evolve(state: State, event: Event) -> State:
+    """The state after `event`."""
+    match event:
+        case CreditsGranted(grant_id=grant_id, amount=amount):
+            return replace(state, lots={**state.lots, grant_id: Lot(event, amount)})
+        case CreditsConsumed(consumption_id=consumption_id, drawn=drawn):
+            spent = {draw.grant_id: _less(state.lots[draw.grant_id], draw.amount) for draw in drawn}
+            return Credits({**state.lots, **spent}, {**state.consumed, consumption_id: event})
+        case CreditsExpired(grant_id=grant_id, amount=amount):
+            return replace(state, lots={**state.lots, grant_id: _less(state.lots[grant_id], amount)})
+        case unreachable:
+            assert_never(unreachable)
+
+
+def spendable(state: State, account_id: str, today: date) -> tuple[Lot, ...]:
+    """What the user may spend, in the order in which it is spent: their own first, then the contract's pool, each by
+    earliest expiry."""
+    found = [
+        lot
+        for lot in state.lots.values()
+        if lot.left and lot.grant.expires_on >= today and lot.grant.account_id in (account_id, None)
+    ]
+    return tuple(sorted(found, key=lambda lot: (lot.grant.account_id is None, lot.grant.expires_on)))
+
+
+def balance(lots: Iterable[Lot]) -> int:
+    """How much is left in these lots."""
+    return sum(lot.left for lot in lots)
+
+
+# ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class GrantCredits:
+    """Give a user (`account_id`), or with none the contract's pool, so many credits.
+
+    The same grant sent again changes nothing.
+    """
+
+    contract_id: str
+    grant_id: str
+    amount: int
+    customer: Annotated[str, SUPPLIED]
+    granted_by: Annotated[str, SUPPLIED]
+    now: Annotated[datetime, SUPPLIED]
+    policy: Annotated[Policy, SUPPLIED] = DEFAULT
+    account_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumeCredits:
+    """Spend so many credits for a user: their own first, then the contract's pool. All of them or none.
+
+    The same consumption sent again changes nothing. A user's own call leaves `account_id` out.
+    """
+
+    contract_id: str
+    consumption_id: str
+    amount: int
+    now: Annotated[datetime, SUPPLIED]
+    account_id: str = ""
+    purpose: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpireCredits:
+    """Write off what can't be spent any more."""
+
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EndCredits:
+    """The contract has nothing left that can be used: its credits end with it."""
+
+
+Command: TypeAlias = GrantCredits | ConsumeCredits | ExpireCredits | EndCredits
+
+# ── Decisions ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def decide(command: Command, state: State) -> Decision[Event]:
+    """What follows from `command` in `state`."""
+    match command:
+        case GrantCredits():
+            return _grant(command, state)
+        case ConsumeCredits():
+            return _consume(command, state)
+        case ExpireCredits(now=now):
+            return _expired(state, "time", _day(now))
+        case EndCredits():
+            return _expired(state, "contract", date.max)
+        case unreachable:
+            assert_never(unreachable)
+
+
+def _grant(command: GrantCredits, state: State) -> Decision[Event]:
+    if known := state.lots.get(command.grant_id):
+        if (known.grant.amount, known.grant.account_id) == (command.amount, command.account_id):
+            return ()
+        return Rejected(
+            "grant-id-reused", f"Grant {command.grant_id} was made before, of {known.grant.amount} credits to "
+            f"{known.grant.account_id or 'the pool'}.", "Use a new id for a new grant.", (known.grant,),
+        )  # fmt: skip
+    if refused := _malformed(command.grant_id, "", command.amount):
+        return refused
+    granted = CreditsGranted(
+        contract_id=command.contract_id, customer=command.customer, grant_id=command.grant_id,
+        account_id=command.account_id, amount=command.amount, granted_by=command.granted_by, next_expiry=None,
+        expires_on=months_after(_day(command.now), command.policy.credit_months) - timedelta(days=1),
+    )  # fmt: skip
+    return (_with_next(granted, state),)
+
+
+def _consume(command: ConsumeCredits, state: State) -> Decision[Event]:
+    if known := state.consumed.get(command.consumption_id):
+        if (known.amount, known.account_id) == (command.amount, command.account_id):
+            return ()
+        return Rejected(
+            "consumption-id-reused", f"Consumption {command.consumption_id} was recorded before, of {known.amount} "
+            f"credits by {known.account_id}.", "Use a new id for a new consumption.", (known,),
+        )  # fmt: skip
+    if refused := _malformed(command.consumption_id, command.purpose, command.amount):
+        return refused
+    today = _day(command.now)
+    lots = spendable(state, command.account_id, today)
+    if balance(lots) < command.amount:
+        own = balance(lot for lot in lots if lot.grant.account_id is not None)
+        return Rejected(
+            "credits-exhausted", f"{command.amount} credits are asked for; the user has {own} and the contract's "
+            f"pool {balance(lots) - own}.", "Have credits granted.", tuple(lot.grant for lot in lots),
+        )  # fmt: skip
+    drawn, missing = [], command.amount
+    for lot in lots:
+        taken = min(lot.left, missing)
+        missing -= taken
+        if taken:
+            drawn.append(CreditDraw(grant_id=lot.grant.grant_id, amount=taken))
+    written_off = _expired(state, "time", today)
+    for expired in written_off:
+        state = evolve(state, expired)
+    consumed = CreditsConsumed(
+        contract_id=command.contract_id, customer=lots[0].grant.customer, consumption_id=command.consumption_id,
+        account_id=command.account_id, amount=command.amount, purpose=command.purpose, drawn=tuple(drawn),
+        next_expiry=None,
+    )  # fmt: skip
+    return (*written_off, _with_next(consumed, state))
+
+
+def _expired(state: State, reason: Literal["time", "contract"], before: date) -> tuple[CreditsExpired, ...]:
+    """What is left of the grants that could be spent until before this day, written off, the earliest first."""
+    events: list[CreditsExpired] = []
+    for lot in sorted(state.lots.values(), key=lambda lot: lot.grant.expires_on):
+        if not lot.left or lot.grant.expires_on >= before:
+            continue
+        of = lot.grant
+        expired = CreditsExpired(
+            contract_id=of.contract_id, customer=of.customer, grant_id=of.grant_id, account_id=of.account_id,
+            amount=lot.left, reason=reason, next_expiry=None,
+        )  # fmt: skip
+        events.append(_with_next(expired, state))
+        state = evolve(state, expired)
+    return tuple(events)
+
+
+def _with_next(event: OneOf, state: State) -> OneOf:
+    """The event, saying when the next credits expire after it."""
+    ahead = [lot.grant.expires_on for lot in evolve(state, event).lots.values() if lot.left]
+    return event.model_copy(update={"next_expiry": min(ahead, default=None)})
+
+
+# ── Parts ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+CREDITS_AT_MOST: Final = 1_000_000_000
+TEXT_AT_MOST: Final = 200
+
+
+def _malformed(id_: str, purpose: str, amount: int) -> Rejected | None:
+    if not 1 <= amount <= CREDITS_AT_MOST:
+        return Rejected(
+            "amount-out-of-range", f"An amount is a whole number of credits from 1 to {CREDITS_AT_MOST:,}.",
+            "Correct the amount.",
+        )  # fmt: skip
+    if not (1 <= len(id_) <= TEXT_AT_MOST and id_.isascii() and id_.isprintable()) or not (
+        len(purpose) <= TEXT_AT_MOST and purpose.isprintable()
+    ):
+        return Rejected(
+            "malformed-text", f"An id is 1 to {TEXT_AT_MOST} printable ASCII characters, a purpose at most as many "
+            "printable ones.", "Correct the id or the purpose.",
+        )  # fmt: skip
+    return None
+
+
+def _less(lot: Lot, amount: int) -> Lot:
+    return replace(lot, left=lot.left - amount)
+
+
+def _day(now: datetime) -> date:
+    return now.astimezone(UTC).date()
+
+
+def months_after(day: date, months: int) -> date:
+    """The same day so many months later, or that month's last day where it is shorter."""
+    years, month = divmod(day.month - 1 + months, 12)
+    year, month = day.year + years, month + 1
+    return date(year, month, min(day.day, monthrange(year, month)[1]))
+
+
+CREDITS: Final = Stream("credits", INITIAL, evolve, decide, tenant=lambda event: event.customer)
+"""entitlements: the contract's cloud credits."""

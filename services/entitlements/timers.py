@@ -1,0 +1,74 @@
+"""What entitlements does when time has come, in the customer's own time."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final
+
+from services.entitlements.domain.credits import CREDITS, ExpireCredits
+from services.entitlements.domain.seat_pool import SEAT_POOL, AdvanceLadder
+from shared.eventlog.projection import Reach
+from shared.eventlog.timers import Cancel, Set, Timers
+from shared.events import (
+    CreditsConsumed,
+    CreditsExpired,
+    CreditsGranted,
+    SeatPoolEnded,
+    SeatPoolExpired,
+    SeatPoolSuspended,
+)
+from shared.events.envelope import Envelope
+from shared.events.registry import ENTITLEMENTS
+
+TIMERS: Final = Timers(topics=(ENTITLEMENTS,))
+
+
+def after(day: date) -> datetime:
+    """The first instant after this day, in UTC."""
+    return datetime.combine(day + timedelta(days=1), time(), UTC)
+
+
+@TIMERS.on(SeatPoolExpired)
+def _expired(event: SeatPoolExpired, _of: Envelope) -> Sequence[Set | Cancel]:
+    return [Set("ladder", event.subscription_id, after(event.access_until), event.customer)]
+
+
+@TIMERS.on(SeatPoolSuspended)
+def _suspended(event: SeatPoolSuspended, _of: Envelope) -> Sequence[Set | Cancel]:
+    return [Set("ladder", event.subscription_id, after(event.kept_until), event.customer)]
+
+
+@TIMERS.on(SeatPoolEnded)
+def _ended(event: SeatPoolEnded, _of: Envelope) -> Sequence[Set | Cancel]:
+    return [Cancel("ladder", event.subscription_id)]
+
+
+@TIMERS.on(CreditsGranted)
+def _granted(event: CreditsGranted, _of: Envelope) -> Sequence[Set | Cancel]:
+    return _next_expiry(event)
+
+
+@TIMERS.on(CreditsConsumed)
+def _consumed(event: CreditsConsumed, _of: Envelope) -> Sequence[Set | Cancel]:
+    return _next_expiry(event)
+
+
+@TIMERS.on(CreditsExpired)
+def _written_off(event: CreditsExpired, _of: Envelope) -> Sequence[Set | Cancel]:
+    return _next_expiry(event)
+
+
+def _next_expiry(event: CreditsGranted | CreditsConsumed | CreditsExpired) -> Sequence[Set | Cancel]:
+    """One timer a contract, for the earliest of its lots: spending may empty that one."""
+    if event.next_expiry is None:
+        return [Cancel("credits", event.contract_id)]
+    return [Set("credits", event.contract_id, after(event.next_expiry), event.customer)]
+
+
+@TIMERS.fires("ladder", SEAT_POOL)
+async def _advance(_key: str, now: datetime, _reach: Reach) -> AdvanceLadder:
+    return AdvanceLadder(now)
+
+
+@TIMERS.fires("credits", CREDITS)
+async def _expire(_key: str, now: datetime, _reach: Reach) -> ExpireCredits:
+    return ExpireCredits(now)

@@ -1,0 +1,129 @@
+"""Sign-in by another issuer: its ID tokens (OpenID Connect) name a verified e-mail address. Configured, not coded."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import httpx
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
+
+from shared.runtime.auth import REFRESH_S
+from shared.runtime.settings import Settings
+
+ALGORITHMS: Final = ("RS256", "PS256", "ES256", "ES384", "Ed25519")
+"""Signatures by a private key of the issuer's; nothing that a shared secret can make."""
+LEEWAY_S: Final = 60
+"""How far the issuer's clock may be off."""
+KEYS_S: Final = 3600.0
+"""After this the keys are read again, so that a withdrawn one stops to count."""
+_KINDS: Final[dict[str, Any]] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
+
+Fetch = Callable[[], Awaitable[Any]]
+
+
+class NotGenuine(Exception):
+    """The token is not a good one of this issuer for us. The message says why, for the log."""
+
+
+class Unreachable(Exception):
+    """The issuer's keys can't be had now."""
+
+
+class Issuer:
+    """One issuer of ID tokens."""
+
+    def __init__(self, issuer: str, audience: str, fetch: Fetch, clock: Callable[[], float] = time.time) -> None:
+        """`fetch` returns the issuer's JWKS."""
+        self._issuer, self._audience, self._fetch, self._clock = issuer, audience, fetch, clock
+        self._keys: dict[str, Any] = {}
+        self._fetched_at = float("-inf")
+        self._lock = asyncio.Lock()
+
+    async def verified_email(self, token: str, nonce: str | None = None) -> str:
+        """The e-mail address that the issuer says is its holder's. With `nonce`, the token has to repeat it. Raises
+        NotGenuine or Unreachable."""
+        keys = await self._keys_for(token)
+        try:
+            decoded = jwt.decode(token, keys, algorithms=list(ALGORITHMS))
+            registry = jwt.JWTClaimsRegistry(
+                now=lambda: int(self._clock()), leeway=LEEWAY_S,
+                iss={"essential": True, "value": self._issuer}, aud={"essential": True, "value": self._audience},
+                exp={"essential": True}, iat={"essential": True}, sub={"essential": True},
+            )  # fmt: skip
+            registry.validate(decoded.claims)
+        except (JoseError, ValueError, KeyError, TypeError, UnicodeError, RecursionError) as error:
+            raise NotGenuine(repr(error)) from error
+        return self._email(decoded.claims, nonce)
+
+    def _email(self, claims: dict[str, Any], nonce: str | None) -> str:
+        if isinstance(claims["aud"], list) and len(claims["aud"]) > 1 and claims.get("azp") != self._audience:
+            raise NotGenuine("it was issued to another of its audiences")
+        if nonce is not None and claims.get("nonce") != nonce:
+            raise NotGenuine("it does not repeat the nonce")
+        email = claims.get("email")
+        if not isinstance(email, str) or not email:
+            raise NotGenuine("it names no e-mail address")
+        if claims.get("email_verified") not in (True, "true"):  # some issuers write it as a string
+            raise NotGenuine("its e-mail address is not verified")
+        return email
+
+    async def _keys_for(self, token: str) -> KeySet:
+        kid = _kid(token)
+        if self._stale(kid):
+            async with self._lock:
+                if self._stale(kid):  # else somebody has asked meanwhile
+                    await self._refresh()
+        if not self._keys:
+            raise Unreachable(self._issuer)
+        if kid not in self._keys:
+            raise NotGenuine("it is signed by no key of this issuer")
+        return KeySet([self._keys[kid]])
+
+    def _stale(self, kid: str) -> bool:
+        """An unknown key is asked for at most every few seconds."""
+        age = self._clock() - self._fetched_at
+        return age > KEYS_S or (kid not in self._keys and age > REFRESH_S)
+
+    async def _refresh(self) -> None:
+        try:
+            found = await self._fetch()
+            self._keys = dict(_imported(found["keys"]))
+        except (httpx.HTTPError, JoseError, ValueError, KeyError, TypeError, AttributeError):
+            return  # the keys that we have, if any, are still good
+        finally:
+            self._fetched_at = self._clock()
+
+
+def _imported(keys: Any) -> list[tuple[str, Any]]:
+    usable = [key for key in keys if key.get("kty") in _KINDS and key.get("use", "sig") == "sig" and key.get("kid")]
+    return [(str(key["kid"]), _KINDS[key["kty"]].import_key(key)) for key in usable]
+
+
+def _kid(token: str) -> str:
+    from joserfc import jws
+
+    try:
+        return str(jws.extract_compact(token.encode()).headers().get("kid", ""))
+    except (JoseError, ValueError, UnicodeError, TypeError, AttributeError, RecursionError) as error:
+        raise NotGenuine(repr(error)) from error
+
+
+def configured(settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> Issuer | None:
+    """The issuer of the settings, or none. Raises ValueError when they say it by halves."""
+    given = (settings.oidc_issuer, settings.oidc_audience, settings.oidc_jwks_url)
+    if not any(given):
+        return None
+    if not (settings.oidc_issuer and settings.oidc_audience and settings.oidc_jwks_url):
+        raise ValueError("TENURE_OIDC_ISSUER, TENURE_OIDC_AUDIENCE and TENURE_OIDC_JWKS_URL go together")
+    url = settings.oidc_jwks_url
+
+    async def fetch() -> Any:
+        async with httpx.AsyncClient(timeout=3, trust_env=False, transport=transport) as client:
+            answer = await client.get(url)
+            answer.raise_for_status()
+            return answer.json()
+
+    return Issuer(settings.oidc_issuer, settings.oidc_audience, fetch)

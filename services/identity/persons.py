@@ -1,0 +1,107 @@
+"""Each person's key: what is personal in the log is readable while the key is there, and nowhere once it is erased.
+
+A value is stored as `enc:1:<base64 of nonce, ciphertext and tag>`: AES-256-GCM, with the account's id as associated
+data, so that a value moved to another account does not open.
+"""
+
+import base64
+import binascii
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from services.identity.domain.account import ACCOUNT
+from shared.events.base import Event
+from shared.runtime.doors import Pool
+
+SEALED: Final = "enc:1:"
+FORGOTTEN: Final = ""
+"""What an erased value reads."""
+_UNPRINTED: Final = """
+    update log.commands set fingerprint = '' where id in (
+        (select id from log.commands where id between $1 || ':' and $1 || ';'
+         union select causation_id from log.events where stream = $2)
+        except select causation_id from log.events where stream = $2 and type = 'AccountClosed')"""
+"""The fingerprints of what the person asked: a name or an address could be guessed and compared. Closing stays
+repeatable; the person's other commands, sent again, are refused as a reused key."""
+_NONCE: Final = 12
+_KEY_BITS: Final = 256
+
+
+class Persons:
+    """The sealer of identity's log, over the table `person_keys`. A key is made with a person's first event; an erased
+    one leaves its row, so that none is made again. Keys are not cached: another process may erase one."""
+
+    def __init__(self, db: Pool) -> None:
+        self._db = db
+
+    async def seal(self, events: Sequence[Event]) -> list[Event]:
+        """See `Sealer`. A key is committed before anything is stored under it."""
+        people = _people(events)
+        keys = await self._keys(people)
+        if missing := [account_id for account_id in people if account_id not in keys]:
+            fresh = [AESGCM.generate_key(_KEY_BITS) for _ in missing]
+            await self._db.execute(
+                "insert into person_keys (account_id, key) select * from unnest($1::text[], $2::bytea[]) "
+                "on conflict do nothing",
+                missing, fresh,
+            )  # fmt: skip
+            keys = await self._keys(people)
+        return [_changed(event, keys, _sealed) for event in events]
+
+    async def open(self, events: Sequence[Event]) -> list[Event]:
+        """See `Sealer`."""
+        keys = await self._keys(_people(events))
+        return [_changed(event, keys, _opened) for event in events]
+
+    async def _keys(self, people: Sequence[str]) -> dict[str, bytes | None]:
+        rows = await self._db.fetch(
+            "select account_id, key from person_keys where account_id = any($1::text[])", people
+        )
+        return {row["account_id"]: row["key"] for row in rows}
+
+
+async def erase(db: Any, account_id: str) -> None:
+    """Forgets the person: from now on nothing personal of theirs can be read, in any copy of the log. Their password's
+    verifier and their requests' fingerprints go with it. Doing it again changes nothing."""
+    await db.execute(
+        "insert into person_keys (account_id, key, erased_at) values ($1, null, now()) "
+        "on conflict (account_id) do update set key = null, erased_at = now() where person_keys.key is not null",
+        account_id,
+    )  # fmt: skip
+    await db.execute("delete from credentials where account_id = $1", account_id)
+    await db.execute(_UNPRINTED, account_id, ACCOUNT.id(account_id))
+
+
+def _people(events: Sequence[Event]) -> list[str]:
+    return sorted({event.account_id for event in events if event.PERSONAL_FIELDS})  # type: ignore[attr-defined]
+
+
+def _changed(event: Event, keys: Mapping[str, bytes | None], change: Any) -> Event:
+    if not event.PERSONAL_FIELDS:
+        return event
+    account_id: str = event.account_id  # type: ignore[attr-defined]  # every event with personal fields has it
+    key = keys.get(account_id)
+    update = {name: change(value, key, account_id) for name in event.PERSONAL_FIELDS if (value := getattr(event, name))}
+    return event.model_copy(update=update)
+
+
+def _sealed(value: str, key: bytes | None, account_id: str) -> str:
+    if key is None:
+        return FORGOTTEN
+    nonce = os.urandom(_NONCE)
+    return SEALED + base64.b64encode(nonce + AESGCM(key).encrypt(nonce, value.encode(), account_id.encode())).decode()
+
+
+def _opened(value: str, key: bytes | None, account_id: str) -> str:
+    """A value that its person's key does not open is as good as forgotten: the key that it was stored under is gone."""
+    if key is None:
+        return FORGOTTEN
+    try:
+        kept = base64.b64decode(value.removeprefix(SEALED), validate=True)
+        return AESGCM(key).decrypt(kept[:_NONCE], kept[_NONCE:], account_id.encode()).decode()
+    except (InvalidTag, binascii.Error, ValueError):
+        return FORGOTTEN

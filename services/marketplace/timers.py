@@ -1,0 +1,120 @@
+"""What marketplace does when time has come: reminders, questions asked again, the end of a term."""
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+
+from services.marketplace.calendars import business_calendar
+from services.marketplace.domain.calendar import end_of, start_of
+from services.marketplace.domain.plan import PLAN, BringPriceIn, plan_key, price_on
+from services.marketplace.domain.running import AskAgain, Asking, CloseTerm, Ending, Remind, Running
+from services.marketplace.domain.subscription import SUBSCRIPTION
+from services.marketplace.domain.terms import term_ends
+from services.marketplace.policies import policy_of
+from shared.eventlog.projection import Reach
+from shared.eventlog.timers import Cancel, Change, Set, Timers
+from shared.events import (
+    AutoRenewDisabled,
+    AutoRenewDisableRefused,
+    AutoRenewDisableRequested,
+    PlanPriceAnnounced,
+    SubscriptionConfirmed,
+    SubscriptionEnded,
+    SubscriptionRenewed,
+)
+from shared.events.envelope import Envelope
+from shared.events.registry import MARKETPLACE
+
+TIMERS = Timers(topics=(MARKETPLACE,))
+
+# ── What sets them ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@TIMERS.on(SubscriptionConfirmed)
+def _(event: SubscriptionConfirmed, _of: Envelope) -> Sequence[Change]:
+    return _of_term(event)
+
+
+@TIMERS.on(SubscriptionRenewed)
+def _(event: SubscriptionRenewed, _of: Envelope) -> Sequence[Change]:
+    return _of_term(event)
+
+
+def _of_term(event: SubscriptionConfirmed | SubscriptionRenewed) -> Sequence[Change]:
+    key, zone = event.subscription_id, event.cancel_by.time_zone
+    reminders = [
+        Set(f"remind:{days}", key, start_of(event.ends - timedelta(days=days), zone), event.customer)
+        for days in policy_of(event.plan.publisher).reminder_days
+    ]
+    return [*reminders, Set("close-term", key, end_of(event.ends, zone), event.customer)]
+
+
+@TIMERS.on(AutoRenewDisableRequested)
+def _(event: AutoRenewDisableRequested, of: Envelope) -> Sequence[Change]:
+    again = event.requested_at + policy_of(None).ask_again_after
+    return [Set("ask-again", event.subscription_id, again, of.tenant)]
+
+
+@TIMERS.on(AutoRenewDisabled)
+def _(event: AutoRenewDisabled, of: Envelope) -> Sequence[Change]:
+    return _answered(event.subscription_id, of)
+
+
+@TIMERS.on(AutoRenewDisableRefused)
+def _(event: AutoRenewDisableRefused, of: Envelope) -> Sequence[Change]:
+    return _answered(event.subscription_id, of)
+
+
+def _answered(key: str, of: Envelope) -> Sequence[Change]:
+    """A term whose end waited for this answer is closed now; in any other case nothing comes of it."""
+    return [Cancel("ask-again", key), Set("settle", key, of.time, of.tenant)]
+
+
+@TIMERS.on(SubscriptionEnded)
+def _(event: SubscriptionEnded, _of: Envelope) -> Sequence[Change]:
+    return [Cancel(name, event.subscription_id) for name in ("close-term", "ask-again", "settle")]
+
+
+@TIMERS.on(PlanPriceAnnounced)
+def _(event: PlanPriceAnnounced, of: Envelope) -> Sequence[Change]:
+    key = plan_key(event.publisher, event.product_id)
+    return [Set(f"new-price:{event.valid_from}", key, start_of(event.valid_from, "UTC"), of.tenant)]
+
+
+# ── What they become ───────────────────────────────────────────────────────────────────────────────────
+
+
+async def _live(key: str, reach: Reach) -> Running | Asking | Ending | None:
+    state = await reach.log.state(SUBSCRIPTION, key)
+    return state if isinstance(state, Running | Asking | Ending) else None
+
+
+@TIMERS.fires("remind", SUBSCRIPTION)
+async def _(key: str, now: datetime, reach: Reach) -> Remind:
+    state = await _live(key, reach)
+    return Remind(state.term.number, now, policy_of(state.term.plan.publisher)) if state else Remind(0, now)
+
+
+@TIMERS.fires("ask-again", SUBSCRIPTION)
+async def _(key: str, now: datetime, reach: Reach) -> AskAgain:
+    state = await _live(key, reach)
+    request = state.asked.ref if isinstance(state, Asking) else ""
+    return AskAgain(request, now, policy_of(None))
+
+
+@TIMERS.fires("new-price", PLAN)
+async def _(_key: str, now: datetime, _reach: Reach) -> BringPriceIn:
+    return BringPriceIn(now)
+
+
+@TIMERS.fires("close-term", SUBSCRIPTION)
+@TIMERS.fires("settle", SUBSCRIPTION)
+async def _(key: str, now: datetime, reach: Reach) -> CloseTerm:
+    state = await _live(key, reach)
+    if state is None:
+        return CloseTerm(0, now, business_calendar("", "UTC", date(2000, 1, 1)), None)
+    term = state.term
+    listed = await reach.log.state(PLAN, plan_key(term.plan.publisher, term.plan.product_id))
+    price = price_on(term.ends + timedelta(days=1), listed)
+    country = term.cancel_by.calendar
+    calendar = business_calendar(country, term.cancel_by.time_zone, term_ends(state.confirmed.starts, term.number + 1))
+    return CloseTerm(term.number, now, calendar, price, policy_of(term.plan.publisher))

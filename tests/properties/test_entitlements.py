@@ -1,0 +1,106 @@
+"""Whatever commands come, in any order: seats within bounds, rights as the facts have it, credits as the ledger."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.entitlements.domain import credits, seat_pool
+from shared.eventlog.decision import Rejected
+from shared.events import CreditsConsumed, CreditsExpired, CreditsGranted, SeatPoolEnded
+from tests.properties.test_deciders import live
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+_who = st.sampled_from(["ana", "ben", "chiyo", "mina", "dora"])
+_time = st.integers(0, 900).map(lambda days: START + timedelta(days=days))
+_year = st.integers(2026, 2029).map(lambda year: date(year, 12, 31))
+_number = st.one_of(st.none(), st.sampled_from(["N1", "N2"]))
+
+_pool = st.one_of(
+    st.builds(seat_pool.OpenPool, *map(st.just, ("s", "c", "org", "p", "P")), st.integers(1, 4),
+              st.just(date(2026, 1, 1)), st.just(date(2026, 12, 31)), st.just("reseller"), st.just("autodesk"),
+              st.sampled_from(["monthly", "annual", "three_year"])),
+    st.builds(seat_pool.AssignSeat, _who, st.just("admin")),
+    st.builds(seat_pool.AssignSeat, _who, st.just("admin")),
+    st.builds(seat_pool.UnassignSeat, _who, st.just("admin")),
+    st.builds(seat_pool.ResizePool, st.integers(1, 6)),
+    st.builds(seat_pool.RenewPool, st.integers(1, 6), _year),
+    st.builds(seat_pool.EndTerm, _year, _time),
+    st.builds(seat_pool.AdvanceLadder, _time),
+    st.builds(seat_pool.NoteCsn, st.sampled_from(["org", "reseller", "x"]), _number, st.integers(1, 9)),
+    st.builds(seat_pool.AnswerAutoRenewRequest, st.just("s"), st.sampled_from("12")),
+)  # fmt: skip
+_opening = seat_pool.OpenPool(
+    "s", "c", "org", "p", "P", 3, date(2026, 1, 1), date(2026, 12, 31), "reseller", "autodesk"
+)
+
+
+@given(st.lists(_pool, max_size=25))
+def test_a_pool_is_within_its_bounds_through_its_whole_course(commands: list[Any]) -> None:
+    for state in live(seat_pool.SEAT_POOL, [_opening, *commands]):
+        assert isinstance(state, seat_pool.Open)
+        holders = [held.account_id for held in state.held.values()]
+        assert len(holders) == len(set(holders)) <= state.seats
+        assert all(1 <= seat <= state.seats for seat in state.held)
+        assert not (isinstance(state.over, SeatPoolEnded) and holders)
+        valid = {noted.csn for noted in state.numbers.values()} - {None}
+        assert (state.right is not None) == bool(state.usable and valid)
+        assert state.right is None or state.right.csn in valid
+
+
+@given(st.lists(_who, unique=True, max_size=5), st.integers(5, 9), st.integers(1, 9), st.data())
+def test_a_renewal_keeps_whoever_was_there_longest(people: list[str], seats: int, fewer: int, data: Any) -> None:
+    commands: list[Any] = [seat_pool.ResizePool(seats), *(seat_pool.AssignSeat(one, "admin") for one in people)]
+    gone = data.draw(st.sets(st.sampled_from(people))) if people else set()
+    commands += [seat_pool.UnassignSeat(one, "admin") for one in sorted(gone)]
+    state = live(seat_pool.SEAT_POOL, [_opening, *commands, seat_pool.RenewPool(fewer, date(2027, 12, 31))])[-1]
+    staying = [one for one in people if one not in gone][:fewer]
+    assert {held.account_id for held in state.held.values()} == set(staying)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["org", "reseller"]), _number, st.integers(1, 6)), max_size=12), st.data())
+def test_the_right_is_the_same_in_whatever_order_numbers_come(words: list[Any], data: Any) -> None:
+    """Of each organisation one word a version, and the newest counts."""
+    unique = {(organisation, as_of): csn for organisation, csn, as_of in words}
+    notes = [seat_pool.NoteCsn(organisation, csn, as_of) for (organisation, as_of), csn in unique.items()]
+    ends = []
+    for order in (notes, data.draw(st.permutations(notes))):
+        state = live(seat_pool.SEAT_POOL, [_opening, *order])[-1]
+        ends.append((state.right is not None, {name: noted.csn for name, noted in state.numbers.items()}))
+    assert ends[0] == ends[1]
+
+
+_credits = st.one_of(
+    st.builds(credits.GrantCredits, st.just("c"), st.sampled_from("abcdef"), st.integers(0, 9), st.just("org"),
+              st.just("publisher"), _time, account_id=st.one_of(st.none(), _who)),
+    st.builds(credits.ConsumeCredits, st.just("c"), st.sampled_from("uvwxyz"), st.integers(0, 12), _time, _who),
+    st.builds(credits.ExpireCredits, _time),
+    st.builds(credits.EndCredits),
+)  # fmt: skip
+
+
+@given(st.lists(_credits, max_size=25))
+def test_a_balance_is_never_negative_and_always_what_the_ledger_says(commands: list[Any]) -> None:
+    state, ledger = credits.INITIAL, 0
+    for command in commands:
+        decision = credits.CREDITS.decide(command, state)
+        if isinstance(decision, Rejected):
+            assert decision.rule and decision.reason and decision.remedy
+            continue
+        for event in decision:
+            match event:
+                case CreditsGranted(amount=amount):
+                    ledger += amount
+                case CreditsConsumed(amount=amount, drawn=drawn):
+                    assert sum(draw.amount for draw in drawn) == amount
+                    assert all(state.lots[draw.grant_id].grant.account_id in (None, event.account_id) for draw in drawn)
+                    ledger -= amount
+                case CreditsExpired(amount=amount):
+                    ledger -= amount
+            state = credits.evolve(state, event)
+            ahead = [lot.grant.expires_on for lot in state.lots.values() if lot.left]
+            assert event.next_expiry == min(ahead, default=None), "the timer is set for what is left"
+        assert credits.CREDITS.decide(command, state) == (), f"{command} decides something new a second time"
+        assert credits.balance(state.lots.values()) == ledger
+        assert all(lot.left >= 0 for lot in state.lots.values())

@@ -1,0 +1,96 @@
+"""identity under whatever commands come: one Contract Manager always, clocks that only go forward, accounts that stay
+closed."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.identity.domain import account, clock, contract
+from shared.events import AccountClosed, AccountOpened, ProfileUpdated
+from tests.properties.test_deciders import live
+
+_people = ["ana", "ben", "chiyo", "mina"]
+_who = st.sampled_from(_people)
+_org = st.sampled_from(["org", "other"])
+_noon = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+_contract = st.one_of(
+    st.builds(contract.RecordSubscription, *map(st.just, ("c", "org", "autodesk", "programme")),
+              st.sampled_from(["s1", "s2"]), _who, st.sampled_from(["desktop", "maintenance", "other"]), st.just("p")),
+    st.builds(contract.RecordSubscriptionEnd, st.sampled_from(["s1", "s2", "s3"])),
+    st.builds(contract.RequestRole, _who, _org),
+    st.builds(contract.ApproveRoleRequest, _who, _who, st.booleans()),
+    st.builds(contract.DeclineRoleRequest, _who, _who),
+    st.builds(contract.NameCoordinator, _who, _org, _who, st.booleans()),
+    st.builds(contract.RevokeRole, _who, _who),
+    st.builds(contract.HandOverContract, _who, _who, _org, st.booleans()),
+    st.builds(contract.RecordAccountClosed, _who, _who, st.sampled_from(["", *_people])),
+)  # fmt: skip
+
+
+@given(st.lists(_contract, max_size=40))
+def test_exactly_one_contract_manager_and_somebody_always_coordinates(commands: list[Any]) -> None:
+    for state in live(contract.CONTRACT, commands):
+        if isinstance(state, contract.Open):
+            assert state.manager is not None and state.manager.role == contract.MANAGER
+            acting = contract.coordinating(state)
+            assert acting and set(acting) == (set(state.coordinators) or {state.manager.account_id})
+            for person in _people:
+                found = contract.administrative_access(state, person)
+                has_role = person == state.manager.account_id or person in state.coordinators
+                runs = any(a.kind in contract.ADMINISTRATIVE for a in state.agreements.values())
+                assert isinstance(found, tuple) == (has_role and runs)
+
+
+@given(st.lists(_contract, max_size=30), _who)
+def test_a_closed_account_keeps_no_coordinators_role_and_no_request(commands: list[Any], gone: str) -> None:
+    states = live(contract.CONTRACT, [*commands, contract.RecordAccountClosed(gone, gone)])
+    if states and isinstance(states[-1], contract.Open):
+        assert gone not in states[-1].coordinators and gone not in states[-1].requests
+
+
+_seconds = st.integers(-3, 2_000 * 86_400).map(lambda s: timedelta(seconds=s))
+_moves = st.builds(
+    clock.MoveClock, st.one_of(st.datetimes(), _seconds.map(lambda s: _noon + s)), st.just("org"), st.booleans(),
+    st.just(_noon), _who,
+)  # fmt: skip
+
+
+@given(st.lists(_moves, max_size=20))
+def test_a_clock_never_goes_back_and_never_too_far(commands: list[Any]) -> None:
+    ahead = [0, *(clock.ahead_s(state) for state in live(clock.CLOCK, commands))]
+    assert ahead == sorted(ahead)
+    assert timedelta(seconds=ahead[-1]) <= clock.FURTHEST
+
+
+_text = st.sampled_from(["ana@x.example", "ben@x.example", "no address", "DE", "UTC", "en"])
+_account = st.one_of(
+    st.builds(account.OpenAccount, *map(st.just, ("a", "org", "Org", "customer")), _text, st.just("Ana"),
+              st.just("DE"), st.just("UTC"), st.just("en"), st.just(_noon), st.just(frozenset({"UTC"})), st.booleans()),
+    st.builds(account.UpdateProfile, st.just(frozenset({"UTC"})), _text, _text),
+    st.builds(account.CloseAccount, _who, st.just(())),
+)  # fmt: skip
+
+
+@given(st.lists(_account, max_size=12))
+def test_a_closed_account_stays_closed_and_holds_nothing_personal(commands: list[Any]) -> None:
+    states = live(account.ACCOUNT, commands)
+    closed = [isinstance(state, account.Closed) for state in states]
+    assert closed == sorted(closed)
+    assert all("x.example" not in repr(state) for state in states if isinstance(state, account.Closed))
+
+
+@given(st.lists(_account, max_size=12))
+def test_an_open_account_claims_its_present_address_and_no_other(commands: list[Any]) -> None:
+    state, held = account.INITIAL, set[str]()
+    for command in commands:
+        decision = account.decide(command, state)
+        for event in decision if isinstance(decision, tuple) else ():
+            assert isinstance(event, AccountOpened | ProfileUpdated | AccountClosed)
+            claims = account.claims(state, event)
+            held = (held - set(claims.release)) | set(claims.take)
+            state = account.evolve(state, event)
+        expected = {account.claim_of(state.profile.email)} if isinstance(state, account.Open) else set()
+        assert held == expected

@@ -1,0 +1,147 @@
+"""Sign-in by another issuer: only its own tokens, for us, in time, with a verified address."""
+
+from typing import Any
+
+import httpx
+import pytest
+from joserfc import jwt
+from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+
+from services.identity.oidc import Issuer, NotGenuine, Unreachable, configured
+from shared.runtime.settings import Settings
+
+RSA, OTHER = (RSAKey.generate_key(2048, {"kid": kid}) for kid in ("rsa", "other"))
+EC = ECKey.generate_key("P-256", {"kid": "ec"})
+ED = OKPKey.generate_key("Ed25519", {"kid": "ed"})
+URL = "https://issuer.example"
+NOW = 1_795_000_000.0
+
+
+class Served:
+    """The issuer's JWKS over HTTP."""
+
+    def __init__(self, *keys: Any) -> None:
+        self.keys, self.asked, self.status = list(keys), 0, 200
+        self.transport = httpx.MockTransport(self._answer)
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        assert str(request.url) == f"{URL}/keys"
+        self.asked += 1
+        return httpx.Response(self.status, json={"keys": [key.as_dict(private=False) for key in self.keys]})
+
+
+def issuer(served: Served) -> Issuer:
+    settings = Settings(oidc_issuer=URL, oidc_audience="tenure-client", oidc_jwks_url=f"{URL}/keys")
+    made = configured(settings, served.transport)
+    assert made is not None
+    made._clock = lambda: NOW
+    return made
+
+
+def token(key: Any = RSA, alg: str = "RS256", kid: str | None = None, **changed: Any) -> str:
+    claims: dict[str, Any] = {
+        "iss": URL, "aud": "tenure-client", "sub": "248289761001", "iat": int(NOW), "exp": int(NOW) + 300,
+        "email": "mina@x.example", "email_verified": True, "nonce": "n-0S6",
+    } | changed  # fmt: skip
+    body = {name: value for name, value in claims.items() if value is not None}
+    return jwt.encode({"alg": alg, "kid": kid or key.kid}, body, key, [alg])
+
+
+GOOD = {
+    "RSA": token(), "elliptic": token(EC, "ES256"), "Edwards": token(ED, "Ed25519"), "RSA-PSS": token(RSA, "PS256"),
+    "one audience of a list": token(aud=["tenure-client"]),
+    "issued to us for others, too": token(aud=["tenure-client", "x"], azp="tenure-client"),
+    "a string for true": token(email_verified="true"), "a clock a minute off": token(exp=int(NOW) - 30),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", GOOD)
+async def test_a_token_of_the_issuer_names_its_holder(what: str) -> None:
+    assert await issuer(Served(RSA, EC, ED)).verified_email(GOOD[what]) == "mina@x.example"
+
+
+async def test_the_nonce_is_looked_at_when_there_is_one() -> None:
+    assert await issuer(Served(RSA)).verified_email(token(), "n-0S6") == "mina@x.example"
+    for wrong in (token(nonce=None), token(nonce="another")):
+        with pytest.raises(NotGenuine, match="nonce"):
+            await issuer(Served(RSA)).verified_email(wrong, "n-0S6")
+
+
+BAD = {
+    "another issuer": token(iss="https://other.example"), "another audience": token(aud="other-client"),
+    "issued to somebody else": token(aud=["tenure-client", "x"], azp="x"),
+    "two audiences and nobody named": token(aud=["tenure-client", "x"]),
+    "expired": token(exp=int(NOW) - 120), "not yet issued": token(iat=int(NOW) + 120), "no expiry": token(exp=None),
+    "no subject": token(sub=None), "no audience": token(aud=None), "no issuer": token(iss=None),
+    "no address": token(email=None), "a list for an address": token(email=["mina@x.example"]),
+    "an address that is not verified": token(email_verified=False), "nobody verified it": token(email_verified=None),
+    "a key of somebody else": token(OTHER), "another key under this key's name": token(OTHER, kid="rsa"),
+    "a shared secret": token(OctKey.generate_key(256, {"kid": "rsa"}), "HS256"),
+    "no signature": "eyJhbGciOiJub25lIiwia2lkIjoicnNhIn0." + token().split(".")[1] + ".",
+    "garbage": "a.b.c", "not even that": "\x00", "a list for a header": "W10.e30.",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BAD)
+async def test_nothing_else_signs_in(what: str) -> None:
+    with pytest.raises(NotGenuine):
+        await issuer(Served(RSA)).verified_email(BAD[what])
+
+
+async def test_a_shared_secret_among_the_keys_counts_for_nothing() -> None:
+    secret = OctKey.generate_key(256, {"kid": "secret"})
+
+    async def fetch() -> Any:
+        return {"keys": [secret.as_dict(private=True), RSA.as_dict(private=False)]}
+
+    with pytest.raises(NotGenuine):
+        await Issuer(URL, "tenure-client", fetch, lambda: NOW).verified_email(token(secret, "HS256"))
+
+
+async def test_keys_are_read_once_and_a_new_one_is_found() -> None:
+    served = Served(RSA)
+    made, now = issuer(served), [NOW]
+    made._clock = lambda: now[0]
+    for _ in range(3):
+        await made.verified_email(token())
+    served.keys = [EC]
+    for _ in range(3):
+        with pytest.raises(NotGenuine):
+            await made.verified_email(token(EC, "ES256"))
+    assert served.asked == 1
+    now[0] += 6
+    assert await made.verified_email(token(EC, "ES256")) == "mina@x.example"
+    with pytest.raises(NotGenuine):
+        await made.verified_email(token())
+
+
+async def test_a_withdrawn_key_counts_for_an_hour_at_most() -> None:
+    served, now = Served(RSA), [NOW]
+    made = issuer(served)
+    made._clock = lambda: now[0]
+    await made.verified_email(token())
+    served.keys = [EC]
+    now[0] += 3601
+    with pytest.raises(NotGenuine, match="no key"):
+        await made.verified_email(token(exp=int(now[0]) + 60))
+
+
+async def test_while_the_issuer_is_away_known_keys_are_good() -> None:
+    served, now = Served(RSA), [NOW]
+    made = issuer(served)
+    made._clock = lambda: now[0]
+    served.status = 500
+    with pytest.raises(Unreachable):
+        await made.verified_email(token())
+    now[0] += 6
+    served.status = 200
+    await made.verified_email(token())
+    served.status = 500
+    now[0] += 4000
+    assert await made.verified_email(token(exp=int(now[0]) + 60)) == "mina@x.example"
+
+
+def test_it_is_configured_whole_or_not_at_all() -> None:
+    assert configured(Settings()) is None
+    with pytest.raises(ValueError, match="go together"):
+        configured(Settings(oidc_issuer=URL))
