@@ -13,7 +13,7 @@ from services.distribution.domain import fleet, rollout
 from services.distribution.domain.fleet_state import State, groups_of, next_due, standing
 from services.distribution.domain.policy import DEFAULT
 from services.distribution.domain.update import UPDATE as UPDATE_STREAM
-from services.distribution.domain.update import RecordUpdate
+from services.distribution.domain.update import RecordUpdate, WithdrawUpdate
 from services.distribution.reactions import PROCESS
 from shared.eventlog.clocks import Clocks
 from shared.eventlog.log import Log, Meta
@@ -30,6 +30,7 @@ from shared.events import (
     SeatUnassigned,
     UpdateRightGranted,
     UpdateRightLost,
+    UpdateWithdrawn,
 )
 from shared.events.envelope import Envelope
 from shared.events.upcasts import decode
@@ -224,6 +225,29 @@ def test_rollouts_converge_whatever_order_events_arrive_in(
         assert isinstance(state, rollout.Running)
         assert set(state.targets) == {who for who in ("ana", "ben", "chiyo") if entitled(known, who)}
         assert set(state.targets) == expected(pool, rights)
+
+    asyncio.run(run())
+
+
+@given(st.lists(st.integers(0, 99), max_size=40), st.integers(0, 30))
+def test_a_withdrawal_stops_every_rollout_whenever_it_comes(order: list[int], at: int) -> None:
+    async def run() -> None:
+        world = World({"pool-s": [OPENED, _seat(SeatAssigned, "ana", "assigned_by")], "right-s": [GRANTED]})
+        await world.log.execute(UPDATE_STREAM, "autodesk-u", RecordUpdate(UPDATE, "autodesk"), Meta("u", "", NOON))
+        withdrawn = WithdrawUpdate(UpdateWithdrawn(update_id="u", publisher="autodesk", reason="r"), "autodesk")
+        steps, number = iter(order), 0
+        while (waiting := await world.waiting()) or number <= at:
+            if number == at:
+                await world.log.execute(UPDATE_STREAM, "autodesk-u", withdrawn, Meta("w", "", NOON))
+            choice = next(steps, 0)
+            await tried(world, approve(), number)
+            if waiting:
+                await world.step(waiting[choice % len(waiting)], again=choice % 7 == 0)
+            number += 1
+        state = await world.log.state(rollout.ROLLOUT, "c-1")
+        assert not isinstance(state, rollout.Running)
+        known = await world.log.state(fleet.FLEET, "c")
+        assert not known.rollouts and known.recalled
 
     asyncio.run(run())
 

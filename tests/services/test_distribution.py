@@ -236,7 +236,7 @@ async def test_only_administrators_of_the_contract_decide_and_look(bench: Bench)
         if door.bulk:
             body = {"items": [{"account_id": "ana"}]}
         answer = (await bench.ask(door.method, path, "ana", **body))[1]
-        refusal = answer["items"][0] if door.bulk else answer
+        refusal = answer["items"][0]["answer"] if door.bulk else answer
         assert refusal["rule"] == "role-missing", path
     assert (await bench.ask("POST", "/contracts/c/rollouts/other-1/stop", reason="x"))[0] == 404
 
