@@ -73,9 +73,10 @@ async def partners(doors: Doors, publisher: Publisher) -> list[tuple[Person, str
 
 
 async def plans(doors: Doors, clerk: Person) -> list[Json]:
-    """The plans that a subscription can have, open ones, monthly pre-paid and annual."""
+    """The open plans that a subscription can have and that let somebody administer it, monthly pre-paid and annual."""
     page = await doors.ok("marketplace", "GET", "/catalogue?limit=200", clerk)
-    return [plan for plan in page["items"] if plan["orderable"] and plan["category"] == "open"]
+    fitting = [plan for plan in page["items"] if plan["orderable"] and plan["category"] == "open"]
+    return [plan for plan in fitting if plan["agreement"] in ("desktop", "maintenance")]
 
 
 async def live(doors: Doors, consumer: AIOKafkaConsumer, count: int) -> list[Customer]:
@@ -118,7 +119,7 @@ async def _year(world: World, customers: list[Customer], numbers: Sequence[tuple
     await each("reminders, and cancelling too late", customers, lambda c: life.after_the_cutoff(world, c))
     await each("it is day 370", customers, moves(370))
     await each("terms renew or end", customers, lambda c: life.after_the_term(world, c))
-    await each("it is day 440", customers, moves(440))
+    await each("it is day 470", customers, moves(470))
     await each("what ended is over", customers, lambda c: life.long_after(world, c))
 
 
@@ -135,8 +136,8 @@ def dsns() -> dict[str, str]:
 
 
 _RESTLESS = """
-    select (select position from log.head) - coalesce((select max(position) from log.leases where name like 'relay:%'), 0)
-        as unpublished,
+    select (select position from log.head)
+        - coalesce((select max(position) from log.leases where name like 'relay:%'), 0) as unpublished,
     (select count(*) from log.timers t left join log.clocks c on c.organisation_id = t.customer
         where t.due <= now() + coalesce(c.ahead_s, 0) * interval '1 s') as due,
     (select count(*) from log.parked) as parked"""

@@ -96,7 +96,8 @@ async def _read_store(service: str, dsn: str) -> _Stored:
             batches = await db.fetch("select last_position, chain from log.batches order by last_position")
     finally:
         await db.close()
-    assert head is not None
+    if head is None:
+        raise ValueError(f"the log of {service} has no head")
     source = source_of(service)
     events = [
         (

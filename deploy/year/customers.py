@@ -76,13 +76,11 @@ async def until(c: Customer, look: Callable[[], object], what: str) -> Json:
     return found
 
 
-async def refused(
-    w: World, c: Customer, service: str, method: str, path: str, who: Person, body: Json, rule: str
-) -> Json:
-    problem = await w.doors.refused(service, method, path, who, body, rule=rule)
+async def refused(w: World, c: Customer, path: str, body: Json, rule: str) -> None:
+    """Something that entitlements must refuse to the manager, by this rule."""
+    problem = await w.doors.refused("entitlements", "POST", path, c.manager, body, rule=rule)
     must(problem.get("detail") and problem.get("remedy"), c, f"the refusal by {rule} says neither why nor what to do")
     c.refusals += 1
-    return problem
 
 
 # ── Before the year ────────────────────────────────────────────────────────────────────────────────────
@@ -130,9 +128,8 @@ async def is_confirmed(w: World, c: Customer) -> None:
 
     if c.fate == "is declined first":
         await until(c, lambda: status("failed"), "the publisher declines")
-        await w.doors.ok(
-            "marketplace", "POST", f"/subscriptions/{c.subscription}/resubmit", c.clerk, {"seats": c.seats}
-        )
+        again = f"/subscriptions/{c.subscription}/resubmit"
+        await w.doors.ok("marketplace", "POST", again, c.clerk, {"seats": c.seats})
     shown = await until(c, lambda: status("confirmed"), "the publisher confirms")
     owed = sum(part["amount"]["amount"] for part in shown["instalments"])
     must(owed == shown["total"]["amount"], c, f"instalments of {owed} for {shown['total']}")
@@ -150,7 +147,7 @@ async def seats_are_assigned(w: World, c: Customer) -> None:
 
     await until(c, assigned, "seats are assigned")
     stranger = {"account_id": c.clerk.account_id}
-    await refused(w, c, "entitlements", "POST", f"/pools/{c.subscription}/seats", c.manager, stranger, "user-unknown")
+    await refused(w, c, f"/pools/{c.subscription}/seats", stranger, "user-unknown")
 
 
 # ── Time ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -211,7 +208,7 @@ async def _credits(w: World, c: Customer) -> None:
     for _ in range(2):
         await w.doors.ok("entitlements", "POST", f"{path}/consumptions", c.manager, spent)
     beyond = {"consumption_id": "2", "amount": GRANTED, "purpose": "rendering"}
-    await refused(w, c, "entitlements", "POST", f"{path}/consumptions", c.manager, beyond, "credits-exhausted")
+    await refused(w, c, f"{path}/consumptions", beyond, "credits-exhausted")
 
 
 async def _rollout(w: World, c: Customer) -> None:
@@ -301,7 +298,7 @@ def _anniversary(starts: date) -> tuple[int, int]:
 
 
 async def long_after(w: World, c: Customer) -> None:
-    """Day 440: whoever ended has nothing left; credits of a year ago have expired."""
+    """Day 470: whoever ended has nothing left; credits granted a year ago have expired."""
     if c.fate == "cancels":
 
         async def ended() -> Json | None:
