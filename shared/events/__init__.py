@@ -93,7 +93,7 @@ from shared.events.marketplace import (
     SubscriptionOrderFailed,
     SubscriptionRenewed,
 )
-from shared.events.publisher import OrderConfirmed, OrderDeclined
+from shared.events.publisher import CreditsPurchased, OrderConfirmed, OrderDeclined
 from shared.events.registry import EVENTS
 
 __all__ = [
@@ -118,6 +118,7 @@ __all__ = [
     "CreditsConsumed",
     "CreditsExpired",
     "CreditsGranted",
+    "CreditsPurchased",
     "CsnIssued",
     "CsnRevoked",
     "EntitlementNoted",
