@@ -1,6 +1,6 @@
 """What the oracle looks at: a service's store, its topic, its consumers' notes. Read once, whole."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -79,15 +79,19 @@ class Evidence:
     """What the store knows of its commands, by id."""
 
 
-async def gather(dsns: dict[str, str], bootstrap: str) -> dict[str, Evidence]:
-    """All services' evidence. The system should be at rest: nothing on its way between stores and topics."""
+async def gather(
+    dsns: dict[str, str], bootstrap: str, topics: Mapping[str, str] | None = None
+) -> dict[str, Evidence]:
+    """All services' evidence. The system should be at rest: nothing on its way between stores and topics. `topics` says
+    where a service publishes, if not where it always does."""
+    of = {service: (topics or {}).get(service, topic_of(service)) for service in dsns}
     found = {service: Evidence(service) for service in dsns}
     for service, dsn in dsns.items():
         await _read_store(found[service], dsn)
     for service, dsn in dsns.items():
-        await _read_notes(found, service, dsn)
+        await _read_notes(found, service, dsn, of)
     for evidence in found.values():
-        evidence.topic = await read_topic(topic_of(evidence.service), bootstrap)
+        evidence.topic = await read_topic(of[evidence.service], bootstrap)
     return found
 
 
@@ -125,7 +129,7 @@ async def _read_store(evidence: Evidence, dsn: str) -> None:
     evidence.parked = [(row["consumer"], row["topic"], row["offset"], row["reason"]) for row in parked]
 
 
-async def _read_notes(found: dict[str, Evidence], service: str, dsn: str) -> None:
+async def _read_notes(found: dict[str, Evidence], service: str, dsn: str, topics_of: Mapping[str, str]) -> None:
     """A consumer's notes stand in the consumer's database; they belong to the evidence of the stream's service."""
     owner = {event.of.stream: e.service for e in found.values() for event in e.events}
     db = await asyncpg.connect(dsn)
@@ -133,7 +137,7 @@ async def _read_notes(found: dict[str, Evidence], service: str, dsn: str) -> Non
         for row in await db.fetch("select consumer, stream, version from log.seen"):
             of = owner.get(row["stream"], service)
             found[of].seen[row["consumer"], row["stream"]] = row["version"]
-        topics = {topic_of(name): evidence for name, evidence in found.items()}
+        topics = {topics_of[name]: evidence for name, evidence in found.items()}
         for row in await db.fetch("select * from log.checkpoints where topic = any($1::text[])", list(topics)):
             topics[row["topic"]].checkpoints[row["consumer"], row["partition"]] = row["offset"]
         for row in await db.fetch("select * from log.parked where topic = any($1::text[])", list(topics)):
