@@ -79,9 +79,7 @@ class Evidence:
     """What the store knows of its commands, by id."""
 
 
-async def gather(
-    dsns: dict[str, str], bootstrap: str, topics: Mapping[str, str] | None = None
-) -> dict[str, Evidence]:
+async def gather(dsns: dict[str, str], bootstrap: str, topics: Mapping[str, str] | None = None) -> dict[str, Evidence]:
     """All services' evidence. The system should be at rest: nothing on its way between stores and topics. `topics` says
     where a service publishes, if not where it always does."""
     of = {service: (topics or {}).get(service, topic_of(service)) for service in dsns}

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from hashlib import sha256
 
-from shared.events.envelope import GENESIS, Unreadable, chained, from_headers
+from shared.events.envelope import GENESIS, Unreadable, chained, from_headers, to_headers
 from tests.oracle.evidence import Evidence, streams_of
 
 
@@ -73,7 +73,8 @@ def _topic(evidence: Evidence) -> Iterator[str]:
         if event is None:
             yield f"{place}: event {of.id} is not in the store"
             continue
-        if of != event.of or record.value != event.data or record.key != event.of.stream.encode():
+        key = event.of.stream.encode()
+        if (record.headers, record.value, record.key) != (to_headers(event.of), event.data, key):
             yield f"{place}: {of.stream} version {of.version} differs from the store"
         if of.id not in found:
             if of.version != last.get(of.stream, 0) + 1:
