@@ -41,11 +41,11 @@ def clean(streams: int = 4, length: int = 6) -> Evidence:
     evidence.chain = chain
     evidence.seen = {("distribution.availability", stream): length for stream in heads}
     evidence.checkpoints = {("distribution.availability", 0): evidence.topic[-1].offset}
-    for event in evidence.events:
-        command = Asked(f"command-{event.of.id}", "entitlements", event.of.stream, "ok", (event.of.id,))
+    for stored in evidence.events:
+        command = Asked(f"command-{stored.of.id}", "entitlements", stored.of.stream, "ok", (stored.of.id,))
         evidence.asked.append(command)
-        first = (event.of.version or 1) - 1
-        evidence.answered[command.command_id] = Answered(event.of.stream, first, 1, refused=False)
+        first = (stored.of.version or 1) - 1
+        evidence.answered[command.command_id] = Answered(stored.of.stream, first, 1, refused=False)
     for stream in heads:
         evidence.asked.append(Asked(f"refused-{stream}", "entitlements", stream, "refused"))
         evidence.answered[f"refused-{stream}"] = Answered(stream, length, 0, refused=True)
