@@ -14,7 +14,7 @@ STATE := $(or $(TENURE_STATE),.local)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down status logs story year test format bench lock clean
+.PHONY: help install up down status logs story year test torture format bench lock clean
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -49,6 +49,10 @@ test: install ## lint, types, import rules, all tests (CONTAINERS=1: system test
 	$(TOOLS)/mypy
 	$(TOOLS)/lint-imports --cache-dir .local/cache/import-linter
 	$(VENV) -m pytest $(ARGS)
+
+torture: install ## SIGKILL at every executed line of append, relay and consumer, and 100,000 simulated seeds (SEEDS)
+	$(VENV) -m tests.simulation --seeds $(or $(SEEDS),100000)
+	$(VENV) -m tests.torture $(ARGS)
 
 format: install ## put the source into its form
 	$(TOOLS)/ruff check --fix

@@ -6,6 +6,7 @@ crash changes nothing; then the checkpoint moves.
 """
 
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -147,11 +148,16 @@ class Consumer:
             return
         reach = Reach(self._pool, self._commands, self._clocks.real(), self._clocks)
         identity = of.id if record.sequenced else f"{of.source}#{of.id}"
-        for number, do in enumerate(await reactions.react(event, of, reach)):
+        nth: Counter[str] = Counter()
+        for do in await reactions.react(event, of, reach):
+            # By stream, not by place in the answer: what is asked of read models may have changed since a first try,
+            # and then the same place is another stream's.
+            stream = do.stream.id(do.key)
             meta = Meta(
-                f"{self.name}:{identity}:{number}", of.actor or of.source, reach.now, of.correlation_id or of.id, of.id,
-                of.traceparent,
+                f"{self.name}:{identity}:{stream}:{nth[stream]}", of.actor or of.source, reach.now,
+                of.correlation_id or of.id, of.id, of.traceparent,
             )  # fmt: skip
+            nth[stream] += 1
             answer = await self._commands.execute(do.stream, do.key, do.command, meta)
             if answer.repeated:
                 continue

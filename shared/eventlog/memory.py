@@ -1,7 +1,6 @@
 """The store's twin in memory, for the rings of tests that need no database. It passes the same suite."""
 
 import asyncio
-import time as clock
 from collections.abc import Sequence
 
 from shared.eventlog.store import Head, Lease, LeaseLost, Moved, Outcome, Repeated, Taken, Write, Written
@@ -63,10 +62,10 @@ class MemoryStore:
     async def lease(self, name: str, owner: str, ttl_s: float) -> Lease | None:
         holder, token, until, position = self._leases.get(name, ("", 0, 0.0, 0))
         if holder != owner:
-            if holder and until >= clock.monotonic():
+            if holder and until >= asyncio.get_running_loop().time():
                 return None
             token += 1
-        self._leases[name] = (owner, token, clock.monotonic() + ttl_s, position)
+        self._leases[name] = (owner, token, asyncio.get_running_loop().time() + ttl_s, position)
         return Lease(token, position)
 
     async def advance(self, name: str, lease: Lease, position: int) -> None:

@@ -78,8 +78,9 @@ React = Callable[[Any, Envelope, Reach], Awaitable[Sequence[Do]]]
 
 
 class Reactions:
-    """Commands that follow from events. Each is executed once: its id derives from the consumer, the event and its
-    place in the reaction's answer, and a repeated id gets its first answer."""
+    """Commands that follow from events. Each is executed once: its id derives from the consumer, the event, its stream
+    and its place among the answer's commands for that stream, and a repeated id gets its first answer. So an answer may
+    name other streams when it is asked for again, but each stream's own commands should stay what they were."""
 
     def __init__(self, name: str, *, topics: Sequence[str]) -> None:
         self.name, self.topics = name, tuple(topics)

@@ -148,6 +148,26 @@ async def test_a_reactions_commands_are_done_once(bench: Bench) -> None:
     assert {e.of.causation_id for e in stored} == {dict(raw.headers)["ce_id"].decode() for raw in raws}  # type: ignore[union-attr]
 
 
+async def test_a_reaction_that_asks_again_and_hears_more_does_each_streams_command_once(bench: Bench) -> None:
+    """What a reaction finds in read models may grow between a first try and the next."""
+    reactions = Reactions("reactions", topics=(ENTITLEMENTS,))
+    known = ["b"]
+
+    @reactions.on(SeatUnassigned)
+    async def _(_event: SeatUnassigned, _of: Envelope, _reach: Reach) -> list[Do]:
+        return [Do(COUNTER, key, Count()) for key in known]
+
+    raws, consumer = topic("a"), bench.consumer(reactions)
+    await consumer.assigned([(ENTITLEMENTS, 0)])
+    await bench.consume(raws, consumer)
+    await bench.pool.execute("""update log.checkpoints set "offset" = -1""")
+    await bench.pool.execute("delete from log.seen")
+    known[:] = ["a", "b"]
+    await bench.consume(raws, consumer)
+    assert await bench.parked() == []
+    assert (await bench.log.state(COUNTER, "a")).number == (await bench.log.state(COUNTER, "b")).number == 1
+
+
 async def test_a_reaction_that_raises_parks_its_event(bench: Bench) -> None:
     reactions = Reactions("reactions", topics=(ENTITLEMENTS,))
 

@@ -1,11 +1,13 @@
 """What the oracle looks at: a service's store, its topic, its consumers' notes. Read once, whole."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer
 
+from shared.eventlog.log import Answer, Refused
 from shared.events.envelope import Envelope, Headers, source_of
 from shared.events.registry import topic_of
 
@@ -28,6 +30,30 @@ class Published:
 
 
 @dataclass(slots=True)
+class Asked:
+    """A command as its client knows it: what it heard, or that it heard nothing."""
+
+    command_id: str
+    service: str
+    stream: str
+    outcome: Literal["unknown", "ok", "refused"] = "unknown"
+    events: tuple[str, ...] = ()
+
+    def heard(self, answer: Answer) -> None:
+        self.outcome = "refused" if isinstance(answer, Refused) else "ok"
+        self.events = () if isinstance(answer, Refused) else tuple(event.id for event in answer.events)
+
+
+class Answered(NamedTuple):
+    """A command as the store knows it: its events are `stream`, versions first + 1 to first + events."""
+
+    stream: str
+    first: int
+    events: int
+    refused: bool
+
+
+@dataclass(slots=True)
 class Evidence:
     """One service's."""
 
@@ -40,19 +66,30 @@ class Evidence:
     topic: list[Published] = field(default_factory=list)
     seen: dict[tuple[str, str], int] = field(default_factory=dict)
     """Per consumer of any service and stream of this one: the version that it has dealt with."""
+    checkpoints: dict[tuple[str, int], int] = field(default_factory=dict)
+    """Per consumer of any service and partition of this one's topic: the last offset that it has dealt with."""
     parked: list[tuple[str, str, int, str]] = field(default_factory=list)
     """Consumer, topic, offset, reason; of this service's own consumers."""
+    waiting: dict[tuple[str, int, int], int] = field(default_factory=dict)
+    """Per consumer of any service, partition and offset of this one's topic: parked there, this version of a stream
+    (0 where it was not readable)."""
+    asked: list[Asked] = field(default_factory=list)
+    """What this service's clients know, where a test has asked them."""
+    answered: dict[str, Answered] = field(default_factory=dict)
+    """What the store knows of its commands, by id."""
 
 
-async def gather(dsns: dict[str, str], bootstrap: str) -> dict[str, Evidence]:
-    """All services' evidence. The system should be at rest: nothing on its way between stores and topics."""
+async def gather(dsns: dict[str, str], bootstrap: str, topics: Mapping[str, str] | None = None) -> dict[str, Evidence]:
+    """All services' evidence. The system should be at rest: nothing on its way between stores and topics. `topics` says
+    where a service publishes, if not where it always does."""
+    of = {service: (topics or {}).get(service, topic_of(service)) for service in dsns}
     found = {service: Evidence(service) for service in dsns}
     for service, dsn in dsns.items():
         await _read_store(found[service], dsn)
     for service, dsn in dsns.items():
-        await _read_notes(found, service, dsn)
+        await _read_notes(found, service, dsn, of)
     for evidence in found.values():
-        evidence.topic = await read_topic(topic_of(evidence.service), bootstrap)
+        evidence.topic = await read_topic(of[evidence.service], bootstrap)
     return found
 
 
@@ -64,6 +101,9 @@ async def _read_store(evidence: Evidence, dsn: str) -> None:
             head = await db.fetchrow("select position, chain from log.head")
             batches = await db.fetch("select last_position, chain from log.batches order by last_position")
             relayed = await db.fetchval("select coalesce(max(position), 0) from log.leases where name like 'relay:%'")
+            commands = await db.fetch(
+                "select id, stream, first, count, refusal is not null as refused from log.commands"
+            )
             parked = await db.fetch('select consumer, topic, "offset", reason from log.parked order by topic, "offset"')
     finally:
         await db.close()
@@ -83,10 +123,11 @@ async def _read_store(evidence: Evidence, dsn: str) -> None:
     evidence.position, evidence.chain = head["position"], head["chain"]
     evidence.batches = [(row["last_position"], row["chain"]) for row in batches]
     evidence.relayed = relayed
+    evidence.answered = {r["id"]: Answered(r["stream"], r["first"], r["count"], r["refused"]) for r in commands}
     evidence.parked = [(row["consumer"], row["topic"], row["offset"], row["reason"]) for row in parked]
 
 
-async def _read_notes(found: dict[str, Evidence], service: str, dsn: str) -> None:
+async def _read_notes(found: dict[str, Evidence], service: str, dsn: str, topics_of: Mapping[str, str]) -> None:
     """A consumer's notes stand in the consumer's database; they belong to the evidence of the stream's service."""
     owner = {event.of.stream: e.service for e in found.values() for event in e.events}
     db = await asyncpg.connect(dsn)
@@ -94,6 +135,12 @@ async def _read_notes(found: dict[str, Evidence], service: str, dsn: str) -> Non
         for row in await db.fetch("select consumer, stream, version from log.seen"):
             of = owner.get(row["stream"], service)
             found[of].seen[row["consumer"], row["stream"]] = row["version"]
+        topics = {topics_of[name]: evidence for name, evidence in found.items()}
+        for row in await db.fetch("select * from log.checkpoints where topic = any($1::text[])", list(topics)):
+            topics[row["topic"]].checkpoints[row["consumer"], row["partition"]] = row["offset"]
+        for row in await db.fetch("select * from log.parked where topic = any($1::text[])", list(topics)):
+            place = (row["consumer"], row["partition"], row["offset"])
+            topics[row["topic"]].waiting[place] = row["version"] or 0
     finally:
         await db.close()
 

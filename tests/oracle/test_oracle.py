@@ -5,12 +5,13 @@ from collections.abc import Callable
 from copy import deepcopy
 from datetime import UTC, datetime
 from hashlib import sha256
+from typing import Any
 
 import pytest
 
 from shared.events import SeatUnassigned
-from shared.events.envelope import GENESIS, Envelope, chained, source_of, to_headers
-from tests.oracle.evidence import Evidence, Published, Stored
+from shared.events.envelope import GENESIS, Envelope, chained, from_headers, source_of, to_headers
+from tests.oracle.evidence import Answered, Asked, Evidence, Published, Stored
 from tests.oracle.verdict import faults
 
 PLANTS = 200
@@ -39,6 +40,16 @@ def clean(streams: int = 4, length: int = 6) -> Evidence:
     evidence.position = evidence.relayed = len(evidence.events)
     evidence.chain = chain
     evidence.seen = {("distribution.availability", stream): length for stream in heads}
+    evidence.checkpoints = {("distribution.availability", 0): evidence.topic[-1].offset}
+    for stored in evidence.events:
+        command = Asked(f"command-{stored.of.id}", "entitlements", stored.of.stream, "ok", (stored.of.id,))
+        evidence.asked.append(command)
+        first = (stored.of.version or 1) - 1
+        evidence.answered[command.command_id] = Answered(stored.of.stream, first, 1, refused=False)
+    for stream in heads:
+        evidence.asked.append(Asked(f"refused-{stream}", "entitlements", stream, "refused"))
+        evidence.answered[f"refused-{stream}"] = Answered(stream, length, 0, refused=True)
+        evidence.asked.append(Asked(f"unknown-{stream}", "entitlements", stream))
     return evidence
 
 
@@ -101,9 +112,113 @@ def missed_by_consumer(e: Evidence, chance: random.Random) -> None:
     e.seen[chance.choice(list(e.seen))] -= chance.randrange(1, 4)
 
 
+def twice_and_different_in_store(e: Evidence, chance: random.Random) -> None:
+    """A second event of the same version, chained and hashed as it should be."""
+    at = chance.randrange(len(e.events))
+    of = e.events[at].of._replace(id="another", actor="another")
+    e.events.insert(at + 1, Stored(of._replace(hash=chained(of, e.events[at].data)), e.events[at].data))
+
+
+def twice_and_different_in_topic(e: Evidence, chance: random.Random) -> None:
+    r = chance.choice(e.topic)
+    headers = [(name, b"another" if name == "ce_actor" else value) for name, value in r.headers]
+    e.topic.append(Published(r.partition, 999, r.key, headers, r.value))
+
+
+def flipped_bit_in_header_of_topic(e: Evidence, chance: random.Random) -> None:
+    at = chance.randrange(len(e.topic))
+    r, headers = e.topic[at], list(e.topic[at].headers)
+    number = chance.randrange(len(headers))
+    headers[number] = (headers[number][0], flipped(headers[number][1], chance))
+    e.topic[at] = Published(r.partition, r.offset, r.key, headers, r.value)
+
+
+def flipped_bit_in_hash_of_store(e: Evidence, chance: random.Random) -> None:
+    at = chance.randrange(len(e.events))
+    of = e.events[at].of
+    changed = (
+        of._replace(hash=flipped(of.hash, chance))
+        if chance.random() < 0.5
+        else (of._replace(prevhash=flipped(of.prevhash, chance)))
+    )
+    e.events[at] = Stored(changed, e.events[at].data)
+
+
+def flipped_bit_in_field_of_store(e: Evidence, chance: random.Random) -> None:
+    at = chance.randrange(len(e.events))
+    of = e.events[at].of
+    name = chance.choice(("id", "type", "stream", "correlation_id", "causation_id", "actor", "tenant"))
+    text = flipped(getattr(of, name).encode("latin-1"), chance).decode("latin-1")
+    changed: dict[str, Any] = {name: text}
+    e.events[at] = Stored(of._replace(**changed), e.events[at].data)
+
+
+def altered_and_hashed_again(e: Evidence, chance: random.Random) -> None:
+    """By somebody who knows how a stream's chain is made: all of it to the end is made to fit."""
+    at = chance.randrange(len(e.events))
+    stream, before = e.events[at].of.stream, e.events[at].of.prevhash
+    for n in range(at, len(e.events)):
+        of, data = e.events[n].of, e.events[n].data
+        if of.stream == stream:
+            data = data.replace(b'"b"', b'"x"') if n == at else data
+            of = of._replace(prevhash=before)
+            of = of._replace(hash=chained(of, data))
+            before = of.hash
+            e.events[n] = Stored(of, data)
+
+
+def passed_over_by_consumer(e: Evidence, chance: random.Random) -> None:
+    """It has begun no stream, and its checkpoint lies behind records."""
+    e.checkpoints["marketplace.sales", 0] = chance.choice(e.topic).offset
+
+
+def lost_with_its_command(e: Evidence, chance: random.Random) -> None:
+    """The newest event of a store whose head was put back, too, and which nobody had relayed yet."""
+    last = e.events.pop()
+    e.topic = [
+        record for record in e.topic if record.key is None or from_headers(record.headers, None).id != last.of.id
+    ]
+    e.batches.pop()
+    e.position = e.relayed = len(e.events)
+    e.chain = e.batches[-1][1]
+    e.seen["distribution.availability", last.of.stream] -= 1
+    e.checkpoints["distribution.availability", 0] -= 1
+    del e.answered[f"command-{last.of.id}"]
+
+
+def answered_otherwise(e: Evidence, chance: random.Random) -> None:
+    """A client heard something else than the store knows."""
+    asked = chance.choice([asked for asked in e.asked if asked.outcome != "unknown"])
+    match chance.randrange(3):
+        case 0:
+            asked.outcome = "ok" if asked.outcome == "refused" else "refused"
+        case 1:
+            asked.events = (*asked.events, "another")
+        case _:
+            del e.answered[asked.command_id]
+
+
+def done_twice(e: Evidence, chance: random.Random) -> None:
+    """One command, two events: the second of no command's, chained, relayed and consumed like any other."""
+    last = e.events[-1]
+    of = last.of._replace(
+        id="twice", version=(last.of.version or 0) + 1, position=len(e.events) + 1, prevhash=last.of.hash
+    )
+    of = of._replace(hash=chained(of, last.data))
+    e.events.append(Stored(of, last.data))
+    e.position = e.relayed = len(e.events)
+    e.chain = sha256(e.chain + of.hash).digest()
+    e.batches.append((e.position, e.chain))
+    e.topic.append(Published(0, e.position, of.stream.encode(), to_headers(of), last.data))
+    e.seen["distribution.availability", of.stream] += 1
+
+
 DAMAGES: list[Callable[[Evidence, random.Random], None]] = [
     lost_in_store, lost_in_topic, twice_in_store, swapped_in_store, swapped_in_topic, altered_in_store,
     altered_in_topic, altered_repeat, tail_cut_in_store, tail_cut_in_topic, missed_by_consumer,
+    twice_and_different_in_store, twice_and_different_in_topic, flipped_bit_in_header_of_topic,
+    flipped_bit_in_hash_of_store, flipped_bit_in_field_of_store, altered_and_hashed_again, passed_over_by_consumer,
+    lost_with_its_command, answered_otherwise, done_twice,
 ]  # fmt: skip
 
 

@@ -3,13 +3,16 @@
 from collections.abc import Iterator
 from hashlib import sha256
 
-from shared.events.envelope import GENESIS, Unreadable, chained, from_headers
+from shared.events.envelope import GENESIS, Unreadable, chained, from_headers, to_headers
 from tests.oracle.evidence import Evidence, streams_of
 
 
 def faults(evidence: Evidence) -> list[str]:
     """All that is wrong with one service's evidence; empty when nothing is lost, doubled, reordered or altered."""
-    return [*_store(evidence), *_chains(evidence), *_head(evidence), *_topic(evidence), *_consumers(evidence)]
+    return [
+        *_store(evidence), *_chains(evidence), *_head(evidence), *_topic(evidence), *_consumers(evidence),
+        *_asked(evidence),
+    ]  # fmt: skip
 
 
 def _store(evidence: Evidence) -> Iterator[str]:
@@ -70,7 +73,8 @@ def _topic(evidence: Evidence) -> Iterator[str]:
         if event is None:
             yield f"{place}: event {of.id} is not in the store"
             continue
-        if of != event.of or record.value != event.data or record.key != event.of.stream.encode():
+        key = event.of.stream.encode()
+        if (record.headers, record.value, record.key) != (to_headers(event.of), event.data, key):
             yield f"{place}: {of.stream} version {of.version} differs from the store"
         if of.id not in found:
             if of.version != last.get(of.stream, 0) + 1:
@@ -83,11 +87,75 @@ def _topic(evidence: Evidence) -> Iterator[str]:
 
 
 def _consumers(evidence: Evidence) -> Iterator[str]:
-    """A consumer at rest has dealt with every version of every stream that it has begun, and with none beyond."""
+    """A consumer at rest has dealt with every version of every stream that it has begun, and with none beyond; of what
+    lies at or below its checkpoints each record is dealt with or parked."""
     versions = {stream: len(events) for stream, events in streams_of(evidence.events).items()}
     begun = {consumer for consumer, _ in evidence.seen}
+    parked = _parked(evidence)
     for consumer in sorted(begun):
         for stream, version in versions.items():
             noted = evidence.seen.get((consumer, stream), 0)
-            if noted != version:
+            missing = set(range(noted + 1, version + 1)) - parked.get((consumer, stream), set())
+            if noted > version or missing:
                 yield f"{consumer}: {stream} is at version {version}, but it has dealt with {noted}"
+    for consumer, partition in sorted(evidence.checkpoints):
+        yield from _at_or_below(evidence, consumer, partition)
+
+
+def _parked(evidence: Evidence) -> dict[tuple[str, str], set[int]]:
+    """Per consumer and stream: the versions that wait."""
+    streams = {(r.partition, r.offset): (r.key or b"").decode(errors="replace") for r in evidence.topic}
+    found: dict[tuple[str, str], set[int]] = {}
+    for (consumer, partition, offset), version in evidence.waiting.items():
+        found.setdefault((consumer, streams.get((partition, offset), "")), set()).add(version)
+    return found
+
+
+def _at_or_below(evidence: Evidence, consumer: str, partition: int) -> Iterator[str]:
+    checkpoint = evidence.checkpoints[consumer, partition]
+    for record in evidence.topic:
+        if record.partition != partition or record.offset > checkpoint:
+            continue
+        if (consumer, partition, record.offset) in evidence.waiting:
+            continue
+        try:
+            of = from_headers(record.headers, record.key)
+        except Unreadable:
+            yield f"{consumer}: partition {partition}, offset {record.offset} is unreadable and was passed over"
+            continue
+        if (of.version or 0) > evidence.seen.get((consumer, of.stream), 0):
+            yield f"{consumer}: {of.stream} version {of.version} lies below its checkpoint and was passed over"
+
+
+def _asked(evidence: Evidence) -> Iterator[str]:
+    """What clients heard is what the store knows, and every event is of one command that the store knows."""
+    ids = {(e.of.stream, e.of.version): e.of.id for e in evidence.events}
+    for asked in evidence.asked:
+        kept = evidence.answered.get(asked.command_id)
+        place = f"{evidence.service}: command {asked.command_id}"
+        if kept is None:
+            if asked.outcome != "unknown":
+                yield f"{place} was answered, and the store does not know it"
+            continue
+        if asked.outcome == "unknown":
+            continue
+        if kept.refused != (asked.outcome == "refused") or kept.stream != asked.stream:
+            yield f"{place} was {asked.outcome} for its client, and is something else in the store"
+        events = tuple(ids.get((kept.stream, kept.first + n), "nothing") for n in range(1, kept.events + 1))
+        if events != asked.events:
+            yield f"{place} was answered with the events {asked.events}, and the store has {events}"
+    if evidence.answered:
+        yield from _of_one_command(evidence)
+
+
+def _of_one_command(evidence: Evidence) -> Iterator[str]:
+    by_stream: dict[str, list[int]] = {}
+    for kept in evidence.answered.values():
+        by_stream.setdefault(kept.stream, []).extend(range(kept.first + 1, kept.first + kept.events + 1))
+    for stream, events in streams_of(evidence.events).items():
+        versions = sorted(by_stream.pop(stream, []))
+        if versions != [event.of.version for event in events]:
+            yield f"{evidence.service}: {stream} has {len(events)} events, its commands made the versions {versions}"
+    for stream, lost in sorted(by_stream.items()):
+        if lost:
+            yield f"{evidence.service}: {stream} has lost all of its {len(lost)} events"

@@ -1,0 +1,177 @@
+"""Bugs that the simulation must find: each a context in which the product, and not the simulation, is wrong."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Final
+from unittest.mock import patch
+
+from aiokafka.errors import KafkaError
+
+from shared.eventlog import consumer, host, plan, relay
+from shared.eventlog.consumer import Consumer
+from shared.eventlog.memory import MemoryStore
+from shared.eventlog.plan import Plan, Received
+from shared.eventlog.relay import Relay
+from shared.eventlog.store import Head, Lease, Outcome, Write
+from shared.events.envelope import StoredEvent
+
+Bug = Callable[[], AbstractContextManager[object]]
+
+# ── The relay ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def relay_skips() -> AbstractContextManager[object]:
+    """The last event of a long batch is left out."""
+    real = relay.plan
+
+    def skipping(*arguments: Any) -> Mapping[int, Sequence[StoredEvent]]:
+        return {n: events[:-1] if len(events) > 3 else events for n, events in real(*arguments).items()}
+
+    return patch.object(relay, "plan", skipping)
+
+
+def relay_hopes() -> AbstractContextManager[object]:
+    """A batch that was not acknowledged is taken for sent."""
+    real = Relay._acknowledged
+
+    async def hoping(self: Relay, *arguments: Any) -> None:
+        try:
+            await real(self, *arguments)
+        except KafkaError:
+            return
+
+    return patch.object(Relay, "_acknowledged", hoping)
+
+
+def relay_swaps() -> AbstractContextManager[object]:
+    """Two neighbours of a partition go out the other way round."""
+    real = relay.plan
+
+    def swapping(*arguments: Any) -> Mapping[int, Sequence[StoredEvent]]:
+        return {n: [*events[1::-1], *events[2:]] for n, events in real(*arguments).items()}
+
+    return patch.object(relay, "plan", swapping)
+
+
+def relay_is_not_fenced() -> AbstractContextManager[object]:
+    """Whoever was a relay once may move the checkpoint to wherever it believes to be."""
+
+    async def advance(self: MemoryStore, name: str, lease: Lease, position: int) -> None:
+        owner, token, until, _ = self._leases[name]
+        self._leases[name] = (owner, token, until, position)
+        lease.position = position
+
+    return patch.object(MemoryStore, "advance", advance)
+
+
+# ── Consumers ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def commits_first() -> AbstractContextManager[object]:
+    """The checkpoint moves before the effect."""
+
+    async def fold(self: Consumer, projection: Any, records: Sequence[Received]) -> Plan:
+        async with self._pool.acquire() as tx, tx.transaction():
+            done = plan.plan(records, await self._standing(tx, records))
+            await self._note(tx, done)
+        async with self._pool.acquire() as tx, tx.transaction():
+            await consumer._each(done, consumer._folding(projection, tx, careful=False), careful=False)
+        return done
+
+    return patch.object(Consumer, "_fold", fold)
+
+
+def reacts_after_commit() -> AbstractContextManager[object]:
+    """A reaction's commands follow its checkpoint."""
+
+    async def react(self: Consumer, reactions: Any, records: Sequence[Received]) -> Plan:
+        async with self._pool.acquire() as tx, tx.transaction():
+            done = plan.plan(records, await self._standing(tx, records))
+            await self._note(tx, done)
+        await consumer._each(done, lambda record: self._reaction(reactions, record), careful=True)
+        return done
+
+    return patch.object(Consumer, "_react", react)
+
+
+def commits_after() -> AbstractContextManager[object]:
+    """The effect and the checkpoint are two transactions, and nobody looks whether a zombie is at work."""
+
+    async def fold(self: Consumer, projection: Any, records: Sequence[Received]) -> Plan:
+        async with self._pool.acquire() as tx, tx.transaction():
+            done = plan.plan(records, await self._standing(tx, records))
+        async with self._pool.acquire() as tx, tx.transaction():
+            await consumer._each(done, consumer._folding(projection, tx, careful=False), careful=False)
+        async with self._pool.acquire() as tx, tx.transaction():
+            await self._note(tx, done)
+        return done
+
+    return patch.object(Consumer, "_fold", fold)
+
+
+def zombies_are_not_fenced() -> AbstractContextManager[object]:
+    """The checkpoint is read in one transaction and moved in another, together with the effect."""
+
+    async def fold(self: Consumer, projection: Any, records: Sequence[Received]) -> Plan:
+        async with self._pool.acquire() as tx, tx.transaction():
+            done = plan.plan(records, await self._standing(tx, records))
+        async with self._pool.acquire() as tx, tx.transaction():
+            await consumer._each(done, consumer._folding(projection, tx, careful=False), careful=False)
+            await self._note(tx, done)
+        return done
+
+    return patch.object(Consumer, "_fold", fold)
+
+
+def repeats_count() -> AbstractContextManager[object]:
+    """What was dealt with is dealt with again, as often as it comes."""
+
+    def judge(record: Received, of: Any, result: Plan, *_: Any) -> bool:
+        if of.version is not None:
+            result.seen[of.stream] = of.version
+        if record.event is not None:
+            result.apply.append(record)
+        return True
+
+    return patch.object(plan, "_judge", judge)
+
+
+def believes_kafka() -> AbstractContextManager[object]:
+    """Kafka's notes of offsets are believed, not the database's."""
+
+    def seek(self: Any, partition: Any, offset: int) -> None:
+        self._mine[partition] = 0
+
+    return patch.object(host.Feed, "_seek", seek)
+
+
+# ── The store ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def forgets_commands() -> AbstractContextManager[object]:
+    """A repeated command id is not known."""
+    real = MemoryStore.append
+
+    async def append(self: MemoryStore, write: Write) -> Outcome:
+        self._commands.pop(write.command_id, None)
+        return await real(self, write)
+
+    return patch.object(MemoryStore, "append", append)
+
+
+def appends_blindly() -> AbstractContextManager[object]:
+    """A write is taken although its stream has moved on since it was decided."""
+    real = MemoryStore.append
+
+    async def append(self: MemoryStore, write: Write) -> Outcome:
+        stream = self._streams.get(write.stream, [])
+        write.expected = Head(stream[-1].of.version or 0, stream[-1].of.hash) if stream else Head()
+        return await real(self, write)
+
+    return patch.object(MemoryStore, "append", append)
+
+
+BUGS: Final[tuple[Bug, ...]] = (
+    relay_skips, relay_hopes, relay_swaps, relay_is_not_fenced, commits_first, reacts_after_commit, commits_after,
+    zombies_are_not_fenced, repeats_count, believes_kafka, forgets_commands, appends_blindly,
+)  # fmt: skip

@@ -1,0 +1,324 @@
+"""A service's database as far as its consumers and timers use it: rows, row locks, transactions that commit whole.
+
+It answers the engine's own statements, by their text, and the few queries that reactions ask; one that it does not
+know is an error. Read-committed: a transaction's writes are seen by others once it commits.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import asyncpg
+
+from shared.eventlog.consumer import SQL
+from shared.eventlog.plan import Partition
+from tests.simulation.store import Rates
+from tests.simulation.time import Process
+
+Key = tuple[Any, ...]
+Row = dict[str, Any]
+
+
+class Tables:
+    """What is committed. Every row has a key: its table's name first."""
+
+    def __init__(self) -> None:
+        self.rows: dict[Key, Row] = {}
+        self.locks: dict[Key, asyncio.Lock] = {}
+        self.moved = asyncio.Event()
+
+    def of(self, table: str) -> list[Row]:
+        return [row for key, row in sorted(self.rows.items(), key=lambda item: repr(item[0])) if key[0] == table]
+
+
+class Transaction:
+    """A connection with, sometimes, a transaction: its own writes over what is committed."""
+
+    def __init__(self, tables: Tables, process: Process, chance: random.Random, rates: Rates) -> None:
+        self._tables, self._process, self._chance, self._rates = tables, process, chance, rates
+        self._writes: dict[Key, Row | None] = {}
+        self._held: list[asyncio.Lock] = []
+        self._depth = 0
+
+    def is_closed(self) -> bool:
+        return False
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        before, self._depth = dict(self._writes), self._depth + 1
+        try:
+            yield
+            if self._depth == 1:
+                await self._commit()
+        except BaseException:
+            self._writes = before
+            raise
+        finally:
+            self._depth -= 1
+            if self._depth == 0:
+                for lock in self._held:
+                    lock.release()
+                self._held.clear()
+
+    async def _commit(self) -> None:
+        await self._gate()
+        for key, row in self._writes.items():
+            if row is None:
+                self._tables.rows.pop(key, None)
+            else:
+                self._tables.rows[key] = row
+        self._writes.clear()
+        await self._process.gate()
+        if self._chance.random() < self._rates.database:
+            raise asyncpg.ConnectionDoesNotExistError("the answer to COMMIT was cut off")
+
+    async def _gate(self) -> None:
+        await self._process.gate()
+        if self._chance.random() < self._rates.database:
+            raise asyncpg.ConnectionDoesNotExistError("the connection broke")
+
+    def get(self, *key: Any) -> Row | None:
+        return self._writes[key] if key in self._writes else self._tables.rows.get(key)
+
+    def put(self, at: Key, /, **values: Any) -> None:
+        """Inserts or updates the row."""
+        self._writes[at] = {**(self.get(*at) or {}), **values}
+
+    def delete(self, *key: Any) -> None:
+        self._writes[key] = None
+
+    def all(self, table: str) -> list[Row]:
+        merged = {k: r for k, r in self._tables.rows.items() if k[0] == table and k not in self._writes}
+        merged |= {k: r for k, r in self._writes.items() if k[0] == table and r is not None}
+        return [merged[key] for key in sorted(merged, key=repr)]
+
+    async def _lock(self, key: Key) -> None:
+        lock = self._tables.locks.setdefault(key, asyncio.Lock())
+        if lock not in self._held:
+            await lock.acquire()
+            self._held.append(lock)
+            await self._process.gate()
+
+    async def fetch(self, query: str, *arguments: Any) -> list[Any]:
+        await self._gate()
+        if query is SQL["stand"]:
+            return await self._stand(*arguments)
+        found: list[Any] = _answer(query)(self, *arguments)
+        return found
+
+    async def fetchrow(self, query: str, *arguments: Any) -> Any:
+        return (await self.fetch(query, *arguments))[0]
+
+    async def fetchval(self, query: str, *arguments: Any) -> Any:
+        return await self.fetch(query, *arguments)
+
+    async def execute(self, query: str, *arguments: Any) -> None:
+        await self._gate()
+        _answer(query)(self, *arguments)
+        if self._depth == 0 and self._writes:
+            await self._commit()
+
+    async def _stand(self, consumer: str, topics: Sequence[str], numbers: Sequence[int]) -> list[Row]:
+        found = []
+        for topic, number in sorted(zip(topics, numbers, strict=True)):
+            key = ("checkpoint", consumer, topic, number)
+            if self.get(*key) is None:
+                continue
+            await self._lock(key)
+            row = self.get(*key) or {}
+            doubtful = any(
+                p["reason"] == "unreadable" and (p["consumer"], p["topic"], p["partition"]) == key[1:]
+                for p in self.all("parked")
+            )
+            found.append({"topic": topic, "partition": number, "offset": row["offset"], "doubtful": doubtful})
+        return found
+
+
+class Pool:
+    """One process's connections."""
+
+    def __init__(self, tables: Tables, process: Process, chance: random.Random, rates: Rates) -> None:
+        self._arguments = (tables, process, chance, rates)
+
+    def _connection(self) -> Transaction:
+        return Transaction(*self._arguments)
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Transaction]:
+        yield self._connection()
+
+    async def fetch(self, query: str, *arguments: Any) -> list[Any]:
+        connection = self._connection()
+        async with connection.transaction():
+            return await connection.fetch(query, *arguments)
+
+    async def fetchrow(self, query: str, *arguments: Any) -> Any:
+        return await self._connection().fetchrow(query, *arguments)
+
+    async def fetchval(self, query: str, *arguments: Any) -> Any:
+        return await self._connection().fetchval(query, *arguments)
+
+    async def execute(self, query: str, *arguments: Any) -> None:
+        await self._connection().execute(query, *arguments)
+
+
+# ── The engine's statements ────────────────────────────────────────────────────────────────────────────
+
+
+def _seen(tx: Transaction, consumer: str, streams: Sequence[str]) -> list[Row]:
+    held = {p["stream"] for p in tx.all("parked") if p["consumer"] == consumer and p["holds_stream"]}
+    return [
+        {"stream": s, "version": (tx.get("seen", consumer, s) or {}).get("version"), "held": s in held} for s in streams
+    ]
+
+
+def _advance(
+    tx: Transaction, consumer: str, streams: Sequence[str], versions: Sequence[int], topics: Sequence[str],
+    numbers: Sequence[int], offsets: Sequence[int],
+) -> None:  # fmt: skip
+    for stream, version in zip(streams, versions, strict=True):
+        tx.put(("seen", consumer, stream), consumer=consumer, stream=stream, version=version)
+    for topic, number, offset in zip(topics, numbers, offsets, strict=True):
+        tx.put(("checkpoint", consumer, topic, number), offset=offset)
+
+
+def _assign(tx: Transaction, consumer: str, topics: Sequence[str], numbers: Sequence[int]) -> list[Row]:
+    rows = []
+    for topic, number in zip(topics, numbers, strict=True):
+        key = ("checkpoint", consumer, topic, number)
+        if tx.get(*key) is None:
+            tx.put(key, offset=-1)
+        rows.append({"topic": topic, "partition": number, **(tx.get(*key) or {})})
+    return rows
+
+
+def _park(tx: Transaction, consumer: str, topic: str, partition: int, offset: int, stream: str | None,
+          version: int | None, reason: str, detail: str, holds_stream: bool, *_whole: Any) -> None:  # fmt: skip
+    tx.put(
+        ("parked", consumer, topic, partition, offset), consumer=consumer, topic=topic, partition=partition,
+        offset=offset, stream=stream, version=version, reason=reason, detail=detail, holds_stream=holds_stream,
+    )  # fmt: skip
+
+
+def _clock(tx: Transaction, organisation: str, ahead_s: int) -> None:
+    change = max((row["change"] for row in tx.all("clock")), default=0) + 1
+    tx.put(("clock", organisation), organisation_id=organisation, ahead_s=ahead_s, change=change)
+
+
+def _clocks_since(tx: Transaction, change: int) -> list[Row]:
+    return sorted((r for r in tx.all("clock") if r["change"] > change), key=lambda row: int(row["change"]))
+
+
+def _set_timer(tx: Transaction, name: str, key: str, due: datetime, customer: str, by: str, correlation: str) -> None:
+    tx.put(("timer", name, key), name=name, key=key, due=due, customer=customer, set_by=by, correlation_id=correlation)
+
+
+def _cancel_timer(tx: Transaction, name: str, key: str, due: datetime | None = None) -> None:
+    row = tx.get("timer", name, key)
+    if row is not None and due in (None, row["due"]):
+        tx.delete("timer", name, key)
+
+
+def _due(tx: Transaction, now: datetime, limit: int) -> list[Row]:
+    ahead = {row["organisation_id"]: timedelta(seconds=row["ahead_s"]) for row in tx.all("clock")}
+    due = [t for t in tx.all("timer") if t["due"] <= now + ahead.get(t["customer"], timedelta())]
+    return sorted(due, key=lambda t: (t["due"], t["key"], t["name"]))[:limit]
+
+
+def _put_off(tx: Transaction, name: str, key: str, due: datetime, later: datetime) -> None:
+    raise AssertionError(f"the timer {name} of {key}, due {due}, could not be fired")
+
+
+# ── What reactions ask ─────────────────────────────────────────────────────────────────────────────────
+
+
+def _folded(tx: Transaction, consumer: str, stream: str, version: int) -> bool:
+    seen = tx.get("seen", consumer, stream)
+    held = any(p["consumer"] == consumer and p["stream"] == stream and p["holds_stream"] for p in tx.all("parked"))
+    return held or (seen is not None and seen["version"] >= version)
+
+
+def _pools_of(tx: Transaction, organisation: str, publisher: str) -> list[Row]:
+    return [
+        p for p in tx.all("pool")
+        if organisation in (p["customer"], p["partner"]) and p["publisher"] == publisher
+        and p["phase"] in ("active", "expired")
+    ]  # fmt: skip
+
+
+def _number_of(tx: Transaction, organisation: str, publisher: str) -> list[Row]:
+    found = [r for r in tx.all("csn") if (r["organisation_id"], r["publisher"]) == (organisation, publisher)]
+    found.sort(key=lambda r: -int(r["version"]))
+    valid = next((r["csn"] for r in found if r["valid"]), None)
+    return [{"as_of": found[0]["version"] if found else None, "csn": valid}]
+
+
+def _usable(tx: Transaction, contract: str) -> bool:
+    return any(p["contract_id"] == contract and p["phase"] in ("active", "expired") for p in tx.all("pool"))
+
+
+def _seats_of(tx: Transaction, account: str) -> list[Row]:
+    return [r for r in tx.all("seat") if r["account_id"] == account]
+
+
+def _is_closed(tx: Transaction, account: str) -> bool | None:
+    row = tx.get("person", account)
+    return None if row is None else row["closed"]
+
+
+def _involve(tx: Transaction, account: str, contract: str) -> None:
+    tx.put(("involved", account, contract), account_id=account, contract_id=contract)
+
+
+def _contracts_of(tx: Transaction, account: str) -> list[Row]:
+    return [r for r in tx.all("involved") if r["account_id"] == account]
+
+
+def _erase(tx: Transaction, account: str) -> None:
+    tx.put(("erased", account), account_id=account)
+
+
+def _nothing(tx: Transaction, *_: Any) -> None:
+    """A table that nothing here looks at."""
+
+
+_ANSWERS: Final[dict[str, Callable[..., Any]]] = {
+    SQL["seen"]: _seen, SQL["advance"]: _advance, SQL["assign"]: _assign, SQL["park"]: _park,
+}  # fmt: skip
+_BEGINNINGS: Final[tuple[tuple[str, Callable[..., Any]], ...]] = (
+    ("insert into log.clocks", _clock),
+    ("select * from log.clocks where change >", _clocks_since),
+    ("insert into log.timers", _set_timer),
+    ("delete from log.timers", _cancel_timer),
+    ("(select * from log.timers where due <=", _due),
+    ("update log.timers set due", _put_off),
+    ("select coalesce((select version >= $3 from log.seen", _folded),
+    ("select subscription_id from pools", _pools_of),
+    ("select max(version) as as_of", _number_of),
+    ("select exists (select from pools", _usable),
+    ("select subscription_id from seats", _seats_of),
+    ("select closed from people", _is_closed),
+    ("insert into account_contracts", _involve),
+    ("select contract_id from account_contracts", _contracts_of),
+    ("insert into person_keys", _erase),
+    ("delete from credentials", _nothing),
+    ("update log.commands set fingerprint", _nothing),
+)
+
+
+def _answer(query: str) -> Callable[..., Any]:
+    found = _ANSWERS.get(query)
+    if found is None:
+        text = query.strip()
+        found = next((answer for beginning, answer in _BEGINNINGS if text.startswith(beginning)), None)
+        if found is None:
+            raise AssertionError(f"the simulated database does not know: {text[:120]}")
+        _ANSWERS[query] = found
+    return found
+
+
+def offsets(tables: Tables, consumer: str) -> dict[Partition, int]:
+    return {(key[2], key[3]): row["offset"] for key, row in tables.rows.items() if key[:2] == ("checkpoint", consumer)}

@@ -1,0 +1,200 @@
+"""One seed from its beginning to its verdict."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any, Final
+from unittest.mock import patch
+
+import structlog
+
+from shared.eventlog import clocks, plan, relay, timers
+from shared.events.envelope import Envelope, from_headers
+from shared.events.registry import topic_of
+from tests.simulation.bugs import Bug
+from tests.simulation.check import verdict
+from tests.simulation.database import offsets
+from tests.simulation.kafka import Producer
+from tests.simulation.story import World, tell
+from tests.simulation.system import SERVICES, START, Running, System
+from tests.simulation.time import Deadlock, run
+
+REST_WITHIN_S: Final = 300
+
+
+@dataclass(slots=True)
+class Run:
+    """What came of a seed."""
+
+    seed: int
+    faults: list[str] = field(default_factory=list)
+    events: int = 0
+    records: int = 0
+    upsets: int = 0
+    seconds: float = 0.0
+    digest: str = ""
+    """Of everything that the stores and the topics hold: the same for the same seed."""
+
+
+def simulate(seed: int, *bugs: Bug) -> Run:
+    """Plays the seed. Nothing but the seed (and the bugs that are planted) decides what happens."""
+    result = Run(seed)
+    with _calm(), ExitStack() as planted:
+        for bug in bugs:
+            planted.enter_context(bug())
+        try:
+            run(_history(seed, result))
+        except Deadlock as stuck:
+            result.faults.append(str(stuck))
+    return result
+
+
+def _read_once() -> Callable[[Any, bytes | None], Envelope]:
+    """The contract's `from_headers`, which is pure, asked once a record: ten consumers read it."""
+    known: dict[int, tuple[Any, Envelope]] = {}
+
+    def read(headers: Any, key: bytes | None) -> Envelope:
+        found = known.get(id(headers))
+        if found is None:
+            found = known[id(headers)] = headers, from_headers(headers, key)
+        return found[1]
+
+    return read
+
+
+@contextmanager
+def _calm() -> Iterator[None]:
+    """The simulated producer, less looking where there is nothing to see, and a log that nobody reads."""
+    before = structlog.get_config()
+    critical = structlog.make_filtering_bound_logger(logging.CRITICAL)
+    structlog.configure(wrapper_class=critical, logger_factory=structlog.ReturnLoggerFactory())
+    try:
+        with (
+            patch.object(relay, "AIOKafkaProducer", Producer),
+            patch.object(plan, "from_headers", _read_once()),
+            patch.object(relay, "POLL_S", 5.0),
+            patch.object(clocks, "LOOK_EVERY_S", 2.0),
+            patch.object(timers, "LOOK_EVERY_S", 2.0),
+        ):
+            yield
+    finally:
+        structlog.configure(**before)
+
+
+async def _history(seed: int, result: Run) -> None:
+    system = System(seed)
+    world = World(system, system.chance, [], [])
+    for name in SERVICES:
+        for _ in range(system.chance.choice((1, 1, 2))):
+            system.start(name)
+    upsetting = asyncio.create_task(_upset(system, result))
+    await tell(world)
+    await upsetting
+    system.rates.heal()
+    resting = await _comes_to_rest(system)
+    result.faults += [fault async for fault in _judged(world)] if resting else [_unrest(system)]
+    _measure(system, result)
+
+
+async def _judged(world: World) -> Any:
+    for fault in await verdict(world):
+        yield fault
+
+
+# ── Trouble ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _upset(system: System, result: Run) -> None:
+    """Kills, freezes, adds processes, and lets groups rebalance, some times, somewhere in the story."""
+    healing: list[asyncio.Task[None]] = []
+    for _ in range(system.rates.upsets):
+        await asyncio.sleep(system.chance.random() * 3)
+        name = system.chance.choice(SERVICES)
+        alive = [r for r in system.services[name].running if not r.process.dead and not r.process.frozen]
+        result.upsets += 1
+        match system.chance.randrange(5):
+            case 0 | 1 if alive:
+                healing.append(asyncio.create_task(_kill(system, name, system.chance.choice(alive))))
+            case 2 | 3 if alive:
+                healing.append(asyncio.create_task(_freeze(system, name, system.chance.choice(alive))))
+            case _:
+                system.rebalance(name)
+    for task in healing:
+        await task
+
+
+async def _kill(system: System, name: str, victim: Running) -> None:
+    """SIGKILL; its partitions move when the group misses it, and a new process comes."""
+    victim.process.kill()
+    await asyncio.sleep(system.chance.random() * 6)
+    system.rebalance(name)
+    await asyncio.sleep(system.chance.random() * 2)
+    system.start(name)
+
+
+async def _freeze(system: System, name: str, victim: Running) -> None:
+    """SIGSTOP, past a rebalance (a zombie) or not, and SIGCONT; a zombie finds out later that it is none."""
+    victim.process.freeze()
+    await asyncio.sleep(system.chance.random() * 8)
+    system.rebalance(name)
+    await asyncio.sleep(system.chance.random() * 4)
+    victim.process.thaw()
+    await asyncio.sleep(system.chance.random() * 2)
+    system.rebalance(name)
+
+
+# ── Rest ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _comes_to_rest(system: System) -> bool:
+    """Whether everything that follows has followed: nothing on its way twice in a row."""
+    quiet = 0
+    for _ in range(REST_WITHIN_S):
+        await asyncio.sleep(1)
+        quiet = 0 if _unrest(system) else quiet + 1
+        if quiet == 3:  # longer than the timers' and clocks' look
+            return True
+    return False
+
+
+def _unrest(system: System) -> str:
+    """What is still to do; "" where nothing is."""
+    if system.broker.under_way:
+        return "records are on their way"
+    for name, service in system.services.items():
+        topic = topic_of(name)
+        lease = service.store._leases.get(f"relay:{topic}")
+        at = 0 if lease is None else lease[3]
+        if at != len(service.store.events):
+            return f"{name}'s relay stands at {at}, its store at {len(service.store.events)}"
+    for group in system.broker.groups.values():
+        dealt = offsets(system.services[group.name.split(".", 1)[0]].tables, group.name)
+        for of in group.topics:
+            for number, log in enumerate(system.broker.logs(of)):
+                if dealt.get((of, number), -1) != len(log) - 1:
+                    return f"{group.name} stands at {dealt.get((of, number))} of {len(log) - 1} in {of}/{number}"
+    loop = asyncio.get_running_loop()
+    for name, service in system.services.items():
+        ahead = {r["organisation_id"]: timedelta(seconds=r["ahead_s"]) for r in service.tables.of("clock")}
+        for timer in service.tables.of("timer"):
+            now = START + timedelta(seconds=loop.time() - 3_600) + ahead.get(timer["customer"], timedelta())
+            if timer["due"] <= now:
+                return f"{name}: the timer {timer['name']} of {timer['key']} is due since {timer['due']}"
+    return ""
+
+
+def _measure(system: System, result: Run) -> None:
+    digest = sha256()
+    for name in SERVICES:
+        for event in system.services[name].store.events:
+            digest.update(event.of.hash)
+        for log in system.broker.logs(topic_of(name)):
+            result.records += len(log)
+            for record in log:
+                digest.update(repr((record.offset, record.headers)).encode())
+        result.events += len(system.services[name].store.events)
+    result.seconds, result.digest = asyncio.get_running_loop().time(), digest.hexdigest()

@@ -1,0 +1,225 @@
+"""The four services as processes of the simulation: the product's own reactions, timers, relay, feeds and consumers.
+
+Projections whose tables reactions ask have folds of their own here, and one projection a service, `mirror`, notes every
+event that it is told: what it has at the end is what a replay from nothing has, or something was lost, doubled or
+reordered.
+"""
+
+import asyncio
+import base64
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from hashlib import sha256
+from random import Random
+from typing import Any, Final
+
+from services.distribution import reactions as distribution
+from services.distribution.timers import TIMERS as DISTRIBUTION_TIMERS
+from services.entitlements import reactions as entitlements
+from services.entitlements.timers import TIMERS as ENTITLEMENTS_TIMERS
+from services.identity import reactions as identity
+from services.marketplace import reactions as marketplace
+from services.marketplace.timers import TIMERS as MARKETPLACE_TIMERS
+from shared.eventlog.clocks import CLOCKS, Clocks
+from shared.eventlog.consumer import Consumer
+from shared.eventlog.host import Feed
+from shared.eventlog.log import Log
+from shared.eventlog.memory import MemoryStore
+from shared.eventlog.projection import Projection, Reactions
+from shared.eventlog.relay import Relay
+from shared.eventlog.timers import Timers, TimerService
+from shared.events import (
+    AccountClosed,
+    AccountOpened,
+    CsnIssued,
+    CsnRevoked,
+    Event,
+    SeatAssigned,
+    SeatPoolEnded,
+    SeatPoolExpired,
+    SeatPoolOpened,
+    SeatPoolRenewed,
+    SeatPoolSuspended,
+    SeatUnassigned,
+)
+from shared.events.envelope import Envelope
+from shared.events.registry import ENTITLEMENTS as ENTITLEMENTS_TOPIC
+from shared.events.registry import EVENTS, IDENTITY, MARKETPLACE, topic_of
+from tests.simulation.database import Pool, Tables
+from tests.simulation.kafka import Broker, Subscriptions
+from tests.simulation.store import Connection, Rates
+from tests.simulation.time import Process
+
+START: Final = datetime.fromisoformat("2026-11-23T12:00:00+00:00")
+SERVICES: Final = ("identity", "marketplace", "entitlements", "distribution")
+
+POOLS: Final = Projection("pools", topics=(ENTITLEMENTS_TOPIC,))
+PEOPLE: Final = Projection("people", topics=(IDENTITY,))
+NUMBERS: Final = Projection("numbers", topics=(MARKETPLACE,))
+
+
+@POOLS.on(SeatPoolOpened, SeatPoolRenewed, SeatPoolExpired, SeatPoolSuspended, SeatPoolEnded)
+async def _pool(tx: Any, event: Any, _of: Envelope) -> None:
+    phases: dict[Any, str] = {SeatPoolExpired: "expired", SeatPoolSuspended: "suspended", SeatPoolEnded: "ended"}
+    key = ("pool", event.subscription_id)
+    if isinstance(event, SeatPoolOpened):
+        tx.put(
+            key, subscription_id=event.subscription_id, contract_id=event.contract_id, customer=event.customer,
+            partner=event.partner, publisher=event.publisher, phase="active",
+        )  # fmt: skip
+    elif type(event) in phases:
+        tx.put(key, phase=phases[type(event)])
+
+
+@POOLS.on(SeatAssigned, SeatUnassigned)
+async def _seat(tx: Any, event: Any, _of: Envelope) -> None:
+    key = ("seat", event.subscription_id, event.seat)
+    if isinstance(event, SeatAssigned):
+        assert tx.get(*key) is None, f"seat {event.seat} of {event.subscription_id} is held already"
+        tx.put(key, subscription_id=event.subscription_id, account_id=event.account_id)
+    else:
+        tx.delete(*key)
+
+
+@PEOPLE.on(AccountOpened, AccountClosed)
+async def _person(tx: Any, event: Any, _of: Envelope) -> None:
+    tx.put(("person", event.account_id), closed=isinstance(event, AccountClosed))
+
+
+@NUMBERS.on(CsnIssued, CsnRevoked)
+async def _number(tx: Any, event: Any, of: Envelope) -> None:
+    tx.put(
+        ("csn", event.organisation_id, event.publisher, event.csn), organisation_id=event.organisation_id,
+        publisher=event.publisher, csn=event.csn, valid=isinstance(event, CsnIssued), version=of.version,
+    )  # fmt: skip
+
+
+def _mirror(*topics: str) -> Projection:
+    mirror = Projection("mirror", topics=topics)
+
+    @mirror.on(*EVENTS.values())
+    async def _(tx: Any, event: Event, of: Envelope) -> None:
+        before = tx.get("mirror", of.stream) or {"number": 0, "chain": b""}
+        chain = sha256(before["chain"] + of.id.encode() + event.data()).digest()
+        tx.put(("mirror", of.stream), number=before["number"] + 1, chain=chain)
+
+    return mirror
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a service is made of."""
+
+    consumers: tuple[Projection | Reactions, ...]
+    timers: Timers | None = None
+
+
+def _made(service: str, *consumers: Projection | Reactions, timers: Timers | None = None) -> Made:
+    told = [CLOCKS, _mirror(topic_of(service)), *consumers]
+    return Made((*told, *([timers.projection] if timers else [])), timers)
+
+
+MADE: Final = {
+    "identity": _made("identity", identity.REACTIONS),
+    "marketplace": _made("marketplace", marketplace.PUBLISHER, marketplace.PROCESS, timers=MARKETPLACE_TIMERS),
+    "entitlements": _made(
+        "entitlements", POOLS, PEOPLE, NUMBERS, entitlements.REACTIONS, entitlements.MEETINGS,
+        timers=ENTITLEMENTS_TIMERS,
+    ),
+    "distribution": _made(
+        "distribution", distribution.REACTIONS, distribution.PROCESS, timers=DISTRIBUTION_TIMERS
+    ),
+}  # fmt: skip
+
+
+class Veil:
+    """A sealer as good as its key: the real one draws nonces, which no seed chooses."""
+
+    async def seal(self, events: Sequence[Event]) -> Sequence[Event]:
+        return [self._changed(event, lambda text: base64.b64encode(text.encode()).decode()) for event in events]
+
+    async def open(self, events: Sequence[Event]) -> Sequence[Event]:
+        return [self._changed(event, lambda text: base64.b64decode(text).decode()) for event in events]
+
+    def _changed(self, event: Event, change: Any) -> Event:
+        return event.model_copy(update={name: change(getattr(event, name)) for name in event.PERSONAL_FIELDS})
+
+
+@dataclass(slots=True)
+class Running:
+    """One process of a service, and its parts."""
+
+    process: Process
+    log: Log
+    clocks: Clocks
+    relay: Relay
+
+
+@dataclass(slots=True)
+class Service:
+    name: str
+    store: MemoryStore = field(default_factory=MemoryStore)
+    tables: Tables = field(default_factory=Tables)
+    running: list[Running] = field(default_factory=list)
+
+
+class System:
+    """Everything that one seed runs."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = Random(f"{seed}")
+        self.rates = Rates(self.chance)
+        self.broker = Broker(self.chance, self.rates)
+        self.services = {name: Service(name) for name in SERVICES}
+        self._mirrored = self.chance.sample(SERVICES, 2)
+        self._numbers = 0
+        self._processes = 0
+
+    def new_id(self) -> str:
+        self._numbers += 1
+        return str(uuid.UUID(int=self._numbers))
+
+    def consumers(self, name: str) -> list[Projection | Reactions]:
+        """What this service's processes consume with; two services have a mirror."""
+        return [what for what in MADE[name].consumers if what.name != "mirror" or name in self._mirrored]
+
+    def projections(self, name: str) -> list[Projection]:
+        return [what for what in self.consumers(name) if isinstance(what, Projection)]
+
+    def start(self, name: str) -> Running:
+        """One more process of this service."""
+        service, made = self.services[name], MADE[name]
+        self._processes += 1
+        process = Process(f"{name}-{self._processes}", self.chance)
+        skew = timedelta(seconds=self.chance.choice((0, 0, 0, 1, -1, 3_600, -3_600)))
+        loop = asyncio.get_running_loop()
+        clocks = Clocks(lambda: START + timedelta(seconds=loop.time()) + skew)
+        store = Connection(service.store, process, self.chance, self.rates)
+        log = Log(
+            store, name, new_id=self.new_id, sealer=Veil() if name == "identity" else None,
+            cached_streams=self.chance.choice((2, 1_000)),
+        )  # fmt: skip
+        pool: Any = Pool(service.tables, process, self.chance, self.rates)
+        # The relay hands its bootstrap to its producer, and this one's is the broker itself.
+        bootstrap: Any = self.broker
+        relay = Relay(store, topic_of(name), bootstrap, owner=process.name)
+        process.spawn(relay.run())
+        process.spawn(clocks.follow(pool))
+        if made.timers is not None:
+            process.spawn(TimerService(name, made.timers, pool, log, clocks).run())
+        kafka: Any = Subscriptions(self.broker, process)
+        for what in self.consumers(name):
+            Feed(Consumer(name, what, pool, log, clocks), kafka, None)
+        for member in kafka.members:
+            process.spawn(member.fetching())
+        running = Running(process, log, clocks, relay)
+        service.running.append(running)
+        self.rebalance(name)
+        return running
+
+    def rebalance(self, name: str) -> None:
+        for group in self.broker.groups.values():
+            if group.name.startswith(f"{name}."):
+                group.rebalance()

@@ -1,0 +1,138 @@
+"""Virtual time: an event loop that never waits, and processes that can be frozen and killed at any step.
+
+Nothing here looks at a wall clock or draws from anything but the seed, so a seed is a history.
+"""
+
+import asyncio
+import heapq
+import random
+from asyncio import base_events
+from collections import deque
+from collections.abc import Coroutine
+from contextvars import ContextVar
+from typing import Any, Final
+
+LONGEST_STEP_S: Final = 0.02
+"""How long one call to the store, the broker or the database may take. Which of two comes first is chance."""
+
+OFTEN_AT_ONCE: Final = 0.5
+"""How many of these calls nobody comes between."""
+
+
+class Deadlock(Exception):
+    """Nothing is left to do, and nobody is done."""
+
+
+class Loop(base_events.BaseEventLoop):
+    """asyncio's own loop, without files and without waiting: where nothing is ready, the clock moves on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._pushed = 0
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(  # type: ignore[override]  # typeshed's has type variables
+        self, when: float, callback: Any, *args: Any, context: Any = None
+    ) -> asyncio.TimerHandle:
+        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        self._pushed += 1
+        heapq.heappush(self._timers, (when, self._pushed, handle))
+        return handle
+
+    def _run_once(self) -> None:
+        ready: deque[asyncio.Handle] = self._ready  # type: ignore[attr-defined]  # asyncio's own queue
+        if not ready:
+            if not self._timers:
+                raise Deadlock("every task waits for another")
+            when, _, handle = heapq.heappop(self._timers)
+            if handle.cancelled():
+                return
+            self.now = max(self.now, when)
+            ready.append(handle)
+        for _ in range(len(ready)):
+            handle_ = ready.popleft()
+            if not handle_.cancelled():
+                handle_._run()
+
+    def _write_to_self(self) -> None:
+        """Nobody calls from another thread."""
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """Runs `work` to its end on a loop of its own. What it leaves behind is thrown away, unfinished."""
+    loop = Loop()
+    loop.set_exception_handler(lambda _loop, _context: None)  # a killed process's last words
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_until_complete(work)
+    finally:
+        for _ in range(5):  # some only give up when asked again
+            rest = asyncio.all_tasks(loop)
+            if not rest:
+                break
+            for task in rest:
+                task.cancel()
+            loop.run_until_complete(asyncio.wait(rest, timeout=1))
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+class Killed(asyncio.CancelledError):
+    """This process is dead: no further effect of it comes through."""
+
+
+class Process:
+    """One service's process. All that it asks of the world passes its `gate`."""
+
+    def __init__(self, name: str, chance: random.Random) -> None:
+        self.name, self._chance = name, chance
+        self.dead = False
+        self._going = asyncio.Event()
+        self._going.set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.failed: BaseException | None = None
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        async def guarded() -> None:
+            PROCESS.set(self)
+            try:
+                await work
+            except Exception as error:  # noqa: BLE001  # whatever a part dies of is told
+                self.failed = self.failed or error
+
+        task = asyncio.create_task(guarded())
+        self._tasks.append(task)
+
+    async def gate(self) -> None:
+        """Time passes; the process may be frozen or killed meanwhile. Raises Killed."""
+        taking = self._chance.random()
+        if taking > OFTEN_AT_ONCE:
+            await asyncio.sleep((taking - OFTEN_AT_ONCE) * LONGEST_STEP_S)
+        if not self._going.is_set():
+            await self._going.wait()
+        if self.dead:
+            raise Killed
+
+    @property
+    def frozen(self) -> bool:
+        return not self._going.is_set()
+
+    def freeze(self) -> None:
+        self._going.clear()
+
+    def thaw(self) -> None:
+        self._going.set()
+
+    def kill(self) -> None:
+        self.dead = True
+        self._going.set()
+        for task in self._tasks:
+            task.cancel()
+
+
+PROCESS: ContextVar[Process] = ContextVar("process")
+"""Whose code runs: the facades that stand in for a library's global names ask for it."""
