@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, Self
 import structlog
 from aiokafka.errors import KafkaError
 
+from shared.eventlog.store import Unavailable
 from shared.eventlog.topic import TopicReader, place
 from shared.events.envelope import Unreadable, stamp
 
@@ -58,27 +59,39 @@ class Anchors:
         self._file = None if folder is None else file_of(folder, service)
         self._position = self._at = 0.0
         self._said = False
+        self._writing: asyncio.Task[None] | None = None
 
-    async def note(self, relayed: int, producer: Any) -> None:
-        """After everything up to `relayed` was published. Writes an anchor when it is time for one."""
+    def note(self, relayed: int, producer: Any) -> None:
+        """After everything up to `relayed` was published. Begins to write an anchor when it is time for one."""
         now = asyncio.get_running_loop().time()
         if relayed <= self._position or (relayed - self._position < EVERY_EVENTS and now - self._at < EVERY_S):
             return
-        position, chain = await self._chain_at(relayed)
-        if position <= self._position:
-            return
-        anchor = Anchor(self._service, position, chain, stamp(datetime.now(UTC)))
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self.write(relayed, producer), name="anchor")
+
+    async def stop(self) -> None:
+        if self._writing is not None:
+            self._writing.cancel()
+            await asyncio.gather(self._writing, return_exceptions=True)
+
+    async def write(self, relayed: int, producer: Any) -> None:
+        """Writes an anchor of the last batch up to `relayed`, unless there is one."""
+        now = asyncio.get_running_loop().time()
         try:
+            position, chain = await self._chain_at(relayed)
+            anchor = Anchor(self._service, position, chain, stamp(datetime.now(UTC)))
+            if position <= self._position:
+                return
             await producer.send_and_wait(TOPIC, anchor.line(), key=self._service.encode())
             if self._file is not None:
                 await asyncio.to_thread(_append, self._file, anchor.line())
-        except (KafkaError, OSError) as fault:
+        except (KafkaError, OSError, Unavailable) as fault:
             if not self._said:
                 log.warning("an anchor could not be written", service=self._service, fault=repr(fault))
             self._said = True
         else:
             self._said = False
-        self._position, self._at = position, now
+        self._position, self._at = relayed, now
 
 
 def file_of(folder: Path, service: str) -> Path:

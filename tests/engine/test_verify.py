@@ -116,7 +116,9 @@ async def test_an_anchor_is_written_every_thousand_events(tmp_path: Path) -> Non
 
     producer, writer = _Producer(), Anchors("entitlements", chain_at, tmp_path / "anchors")
     for position in range(100, 5_000, 100):
-        await writer.note(position, producer)
+        writer.note(position, producer)
+        if writer._writing is not None:
+            await writer._writing
     found, strange = anchors.from_file(tmp_path / "anchors", "entitlements")
     assert [a.position for a in found] == [100, 1_100, 2_100, 3_100, 4_100]
     assert strange == []
