@@ -96,7 +96,7 @@ class PostgresStore:
         arguments = _arguments(writes)
         try:
             rows = await self._patiently(lambda: writer.append(arguments))
-        except asyncpg.RaiseError as refused:
+        except asyncpg.PostgresError as refused:
             if refused.sqlstate != FENCED:
                 raise
             raise Unavailable(str(refused)) from refused

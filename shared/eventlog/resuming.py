@@ -117,7 +117,14 @@ def _texts(raw: Raw) -> dict[str, str]:
     return {name: (value or b"").decode(errors="replace") for name, value in raw.headers if name in _NAMES}
 
 
-async def put_marks(db: Any, found: Sequence[Mark], bootstrap: str) -> int:
+def _see(raw: Raw, seen: dict[str, int]) -> None:
+    names = _texts(raw)
+    stream, version = names.get("ce_subject", ""), names.get("ce_sequence", "")
+    if version.isascii() and version.isdigit():
+        seen[stream] = max(seen.get(stream, 0), int(version))
+
+
+async def put_marks(pool: Any, found: Sequence[Mark], bootstrap: str) -> int:
     """Moves the checkpoints of one consumer forward to these marks, and notes the versions that lie before them. Never
     back: doing it again changes nothing. Answers how many partitions were moved."""
     moved = [mark for mark in found if mark.offset >= 0]
@@ -126,32 +133,21 @@ async def put_marks(db: Any, found: Sequence[Mark], bootstrap: str) -> int:
     consumer = moved[0].consumer
     here = {
         (row["topic"], row["partition"]): row["offset"]
-        for row in await db.fetch(
+        for row in await pool.fetch(
             'select topic, partition, "offset" from log.checkpoints where consumer = $1', consumer
         )
     }
     moved = [mark for mark in moved if mark.offset > here.get((mark.topic, mark.partition), -1)]
     seen: dict[str, int] = {}
-    for topic in sorted({mark.topic for mark in moved}):
+    for topic in sorted({mark.topic for mark in moved} - {INBOUND}):
         until = {mark.partition: mark.offset for mark in moved if mark.topic == topic}
         async with TopicReader(topic, bootstrap) as reader:
             at = {n: max(reader.starts[n], here.get((topic, n), -1) + 1) for n in until}
             while wanted := [n for n in until if at[n] <= until[n]]:
-                batches = await reader.read(wanted, at)
-                if not batches:
-                    break
-                for raw in (raw for batch in batches.values() for raw in batch):
-                    names = _texts(raw)
-                    version = names.get("ce_sequence", "")
-                    if (
-                        topic != INBOUND
-                        and raw.offset <= until[raw.partition]
-                        and version.isascii()
-                        and version.isdigit()
-                    ):
-                        stream = names.get("ce_subject", "")
-                        seen[stream] = max(seen.get(stream, 0), int(version))
-    async with db.transaction():
+                for raw in (raw for batch in (await reader.read(wanted, at)).values() for raw in batch):
+                    if raw.offset <= until[raw.partition]:
+                        _see(raw, seen)
+    async with pool.acquire() as db, db.transaction():
         await db.execute(_SEEN, consumer, list(seen), list(seen.values()))
         await db.execute(
             _MARK, consumer, [m.topic for m in moved], [m.partition for m in moved], [m.offset for m in moved]
