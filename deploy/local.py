@@ -68,6 +68,7 @@ def addresses(running: list[Part]) -> dict[str, str]:
         f"TENURE_{name.upper()}_URL": f"http://{HOST}:{PORT_BASE + at}" for at, name in enumerate(SERVICES, start=1)
     }
     found |= {name: os.environ[name] for name in ("DATABASE_URL", "KAFKA_BOOTSTRAP") if os.environ.get(name)}
+    found["TENURE_ANCHORS"] = os.environ.get("TENURE_ANCHORS") or str(STATE / "data" / "anchors")
     for part in running:
         if isinstance(part, Postgres):
             found["DATABASE_URL"] = part.url

@@ -10,6 +10,7 @@ from services.identity.domain.contract import CONTRACT
 from services.identity.persons import Persons
 from services.identity.projections import DIRECTORY
 from services.identity.reactions import REACTIONS
+from services.identity.restored import private
 from shared.runtime.auth import TokenVerifier
 from shared.runtime.service import Process, Service, run
 
@@ -34,6 +35,7 @@ SERVICE: Final = Service(
     consumers=(DIRECTORY, REACTIONS),
     on_start=_with_keys,
     sealer=Persons,
+    private=private,
 )
 
 if __name__ == "__main__":

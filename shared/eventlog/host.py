@@ -199,6 +199,11 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         for (topic, partition), lag in lags.items():
             if self._observer is not None:
                 self._observer.lagging(self.consumer.name, topic, partition, lag)
+        if self._beyond(ends):
+            await self.on_partitions_assigned([TopicPartition(*p) for p in mine])  # the database may know better by now
+            if lost := self._beyond(ends):
+                self.fault = f"its checkpoint lies behind the end of {', '.join(lost)}: `tenure restore` puts it right"
+                return
         now = asyncio.get_running_loop().time()
         if self.lag == 0:
             self._progress_at = now
@@ -211,6 +216,13 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             with suppress(KafkaError, IllegalStateError):
                 await kafka.commit({TopicPartition(*p): offset for p, offset in fresh.items()})
                 self._committed |= fresh
+
+    def _beyond(self, ends: Mapping[TopicPartition, int]) -> list[str]:
+        """The partitions that end before this consumer's place: the topic was made anew or lost its tail, and without
+        a word what comes there now would never be read."""
+        return [
+            f"{t} [{n}]" for (t, n), offset in self._mine.items() if offset > ends.get(TopicPartition(t, n), offset)
+        ]
 
     @property
     def ready(self) -> bool:

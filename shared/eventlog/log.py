@@ -299,11 +299,13 @@ class Log:
         of = Envelope(
             id_, self._source, type_, stream_id, meta.now, event.SCHEMA, version, None, meta.correlation_id,
             meta.causation_id, meta.actor, tenant, meta.traceparent, head.hash, hash_,
+            "" if meta.command_id == meta.causation_id else meta.command_id,
         )  # fmt: skip
         return StoredEvent(of, data)
 
     async def _first_answer(self, first: Repeated, write: Write) -> Answer:
-        if first.fingerprint != write.fingerprint or first.stream != write.stream:
+        known = first.fingerprint is None or first.fingerprint == write.fingerprint
+        if not known or first.stream != write.stream:
             raise KeyReused(f"{write.command_id} was used before for another command")
         if first.refusal is not None:
             kept = json.loads(first.refusal)

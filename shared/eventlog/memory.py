@@ -29,7 +29,8 @@ class MemoryStore:
             if self._claims.get(key, write.stream) != write.stream:
                 return Taken(key)
         for event in write.events:
-            placed = StoredEvent(event.of._replace(position=len(self.events) + 1), event.data)
+            other = "" if write.command_id == event.of.causation_id else write.command_id
+            placed = StoredEvent(event.of._replace(position=len(self.events) + 1, command_id=other), event.data)
             self.events.append(placed)
             self._streams.setdefault(write.stream, []).append(placed)
         for key in write.release:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -10,12 +10,14 @@ import asyncpg
 
 from shared.eventlog.batching import Batcher
 from shared.eventlog.store import Head, Lease, LeaseLost, Moved, Outcome, Repeated, Taken, Unavailable, Write, Written
-from shared.events.envelope import Envelope, StoredEvent, source_of
+from shared.events.envelope import GENESIS, Envelope, StoredEvent, source_of
 
 T = TypeVar("T")
 
 WRITERS: Final = 2
 TELL_EVERY_S: Final = 0.02
+FENCED: Final = "TN001"
+"""What `log.append` raises with while nothing may be written."""
 
 TRANSIENT: Final = (
     OSError,
@@ -33,7 +35,7 @@ TRANSIENT: Final = (
 _APPEND: Final = "select * from log.append($1, $2, $3, $4)"
 
 _COLUMNS: Final = """position, stream, version, id, type, schema, time, correlation_id, causation_id, actor, tenant,
-    traceparent, prevhash, hash, data::text"""
+    traceparent, prevhash, hash, command_id, data::text"""
 
 _READ_STREAM: Final = f"select {_COLUMNS} from log.events where stream = $1 and version > $2 order by version"  # noqa: S608
 _READ: Final = f"select {_COLUMNS} from log.events where position > $1 order by position limit $2"  # noqa: S608
@@ -92,7 +94,12 @@ class PostgresStore:
 
     async def _send(self, writer: "_Writer", writes: Sequence[Write]) -> Sequence[Outcome]:
         arguments = _arguments(writes)
-        rows = await self._patiently(lambda: writer.append(arguments))
+        try:
+            rows = await self._patiently(lambda: writer.append(arguments))
+        except asyncpg.PostgresError as refused:
+            if refused.sqlstate != FENCED:
+                raise
+            raise Unavailable(str(refused)) from refused
         self._moved.set()
         self._untold.set()
         return _outcomes(writes, rows)
@@ -132,6 +139,18 @@ class PostgresStore:
     async def read(self, after: int, limit: int) -> Sequence[StoredEvent]:
         return [self._event(row) for row in await self._fetch(_READ, after, limit)]
 
+    async def all_events(self, db: Any, at_once: int) -> AsyncIterator[Sequence[StoredEvent]]:
+        """All events in the order of positions, over a connection that is in a transaction: as of its snapshot."""
+        after = 0
+        while rows := await db.fetch(_READ, after, at_once):
+            yield [self._event(row) for row in rows]
+            after = rows[-1]["position"]
+
+    async def of_streams(self, db: Any, streams: Sequence[str]) -> Sequence[StoredEvent]:
+        """All events of these streams, stream by stream in their order."""
+        query = f"select {_COLUMNS} from log.events where stream = any($1::text[]) order by stream, version"  # noqa: S608
+        return [self._event(row) for row in await db.fetch(query, streams)]
+
     async def heads(self, streams: Sequence[str], at: int) -> dict[str, Head]:
         query = """select s.stream, e.version, e.hash from unnest($1::text[]) as s(stream), lateral (
             select version, hash from log.events where stream = s.stream and position <= $2
@@ -141,6 +160,19 @@ class PostgresStore:
     async def holder(self, key: str) -> str | None:
         rows = await self._fetch("select stream from log.claims where key = $1", key)
         return rows[0]["stream"] if rows else None
+
+    async def fence(self, why: str | None, unless: str = "") -> None:
+        """Nothing is written from now on, for this reason; None lifts it, if its reason begins with `unless`."""
+        if why is not None:
+            await self._fetch("update log.head set fenced = $1 where fenced is null", why)
+        else:
+            await self._fetch("update log.head set fenced = null where starts_with(fenced, $1)", unless)
+
+    async def chain_at(self, position: int) -> tuple[int, bytes]:
+        """The last batch's end at or before this position, and the chain there."""
+        query = "select last_position, chain from log.batches where last_position <= $1 order by 1 desc limit 1"
+        rows = await self._fetch(query, position)
+        return (rows[0]["last_position"], rows[0]["chain"]) if rows else (0, GENESIS)
 
     async def position(self) -> int:
         return int((await self._fetch("select position from log.head"))[0][0])
@@ -178,10 +210,10 @@ class PostgresStore:
 
     def _event(self, row: asyncpg.Record) -> StoredEvent:
         position, stream, version, id_, type_, schema, time, correlation, causation, *rest = row
-        actor, tenant, traceparent, prevhash, hash_, data = rest
+        actor, tenant, traceparent, prevhash, hash_, command_id, data = rest
         envelope = Envelope(
             str(id_), self._source, type_, stream, time, schema, version, position, correlation, causation, actor,
-            tenant, traceparent, prevhash, hash_,
+            tenant, traceparent, prevhash, hash_, command_id,
         )  # fmt: skip
         return StoredEvent(envelope, data.encode())
 

@@ -8,7 +8,7 @@ are not used: their protocol allows lost and torn ones (KIP-890).
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 READ_EVENTS: Final = 2_000
 LEASE_S: Final = 3.0
 POLL_S: Final = 0.5
+ALARM_S: Final = 10.0
+"""After this long a relay that stopped with an alarm looks whether somebody has repaired it."""
 BATCH_BYTES: Final = 512 * 1024
 STREAMS_REMEMBERED: Final = 100_000
 
@@ -83,6 +85,18 @@ class Progress(Protocol):
     def relayed(self, position: int, events: int) -> None: ...
 
 
+Guard = Callable[[int], Awaitable[str | None]]
+"""Asked by a new leader with its checkpoint: why it must not publish, or None."""
+
+
+class Anchors(Protocol):
+    """Notes outside of the store where it stood. Must not raise or wait."""
+
+    def note(self, relayed: int, producer: Any) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
 class Relay:
     """One service's relay. Any number of processes may run one; the lease lets one at a time publish."""
 
@@ -94,9 +108,11 @@ class Relay:
         *,
         owner: str = f"{socket.gethostname()}:{os.getpid()}",
         progress: Progress | None = None,
+        guard: Guard | None = None,
+        anchors: Anchors | None = None,
     ) -> None:
         self._store, self._topic, self._bootstrap, self._owner = store, topic, bootstrap, owner
-        self._progress = progress
+        self._progress, self._guard, self._anchors = progress, guard, anchors
         self.name = f"relay:{topic}"
         self.alarm: str | None = None
         """Why nothing is published until somebody has looked, if so."""
@@ -112,7 +128,7 @@ class Relay:
             except OutOfOrder as broken:
                 self.alarm = str(broken)
                 log.critical("relay stopped: the order is broken", relay=self.name, reason=self.alarm)
-                await asyncio.sleep(60)
+                await asyncio.sleep(ALARM_S)
             except LeaseLost as lost:
                 log.warning("relay stands back", relay=self.name, reason=str(lost))
             except (KafkaError, Unavailable, OSError, TimeoutError) as fault:
@@ -138,11 +154,17 @@ class Relay:
         )
         try:
             await producer.start()
+            if self._guard is not None:
+                if why := await self._guard(lease.position):
+                    raise OutOfOrder(why)
+                await self._renew(lease)
             partitions = len(await producer.partitions_for(self._topic))
             log.info("relay leads", relay=self.name, token=lease.token, position=lease.position)
             self.leading, self.alarm = True, None
             await self._publish_while_leading(lease, producer, partitions)
         finally:
+            if self._anchors is not None:
+                await self._anchors.stop()
             with suppress(Exception):  # a producer that failed is thrown away, not asked to finish
                 await asyncio.wait_for(producer.stop(), 2)
             with suppress(Exception):
@@ -166,6 +188,8 @@ class Relay:
                 await self._store.advance(self.name, lease, events[-1].of.position or 0)
                 if self._progress is not None:
                     self._progress.relayed(lease.position, len(events))
+            if self._anchors is not None:
+                self._anchors.note(lease.position, producer)
             if loop.time() >= renew_at:
                 await self._renew(lease)
                 renew_at = loop.time() + LEASE_S / 3

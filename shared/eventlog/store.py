@@ -59,9 +59,10 @@ class Taken(NamedTuple):
 
 
 class Repeated(NamedTuple):
-    """The command id was answered before: its events are `stream`, versions first + 1 to first + events."""
+    """The command id was answered before: its events are `stream`, versions first + 1 to first + events. Without a
+    fingerprint where the store was restored from its topic, which doesn't tell it."""
 
-    fingerprint: bytes
+    fingerprint: bytes | None
     stream: str
     first: int
     events: int

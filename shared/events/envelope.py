@@ -33,6 +33,7 @@ class Envelope(NamedTuple):
     """Everything about an event but its data. `version` counts in its stream from 1, `position` in its store.
 
     A foreign event has neither, and no hashes; its `stream` is whatever subject (or key) its sender gave.
+    `command_id` is the command that made it, "" where that is the `causation_id`; see `command`. It is not hashed.
     """
 
     id: str
@@ -50,6 +51,12 @@ class Envelope(NamedTuple):
     traceparent: str = ""
     prevhash: bytes = GENESIS
     hash: bytes = GENESIS
+    command_id: str = ""
+
+    @property
+    def command(self) -> str:
+        """The id of the command that made the event: a store that is restored from its topic knows it by this."""
+        return self.command_id or self.causation_id
 
 
 class StoredEvent(NamedTuple):
@@ -133,6 +140,8 @@ def to_headers(e: Envelope) -> Headers:
             ("ce_prevhash", e.prevhash.hex().encode()),
             ("ce_hash", e.hash.hex().encode()),
         ]
+        if e.command_id:
+            headers.append(("ce_commandid", e.command_id.encode()))
     return headers
 
 
@@ -223,4 +232,5 @@ def from_headers(headers: Sequence[tuple[str, bytes | None]], key: bytes | None)
         traceparent=texts.get("ce_traceparent", ""),
         prevhash=_hash(texts, "ce_prevhash"),
         hash=_hash(texts, "ce_hash"),
+        command_id=texts.get("ce_commandid", "") if version is not None else "",
     )

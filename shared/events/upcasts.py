@@ -16,6 +16,28 @@ UPCASTS: Final[Mapping[tuple[str, int], Upcast]] = {}
 """From (type, version) to the function that makes version + 1 of it. Every type stands at version 1 today."""
 
 
+def check(upcasts: Mapping[tuple[str, int], Upcast] = UPCASTS, events: Mapping[str, type[Event]] = EVENTS) -> None:
+    """Raises BadUpcasts, naming every one, where an old version can't be lifted, or a step is of no use: of a type that
+    doesn't exist, or from a version that is today's or newer, whose result would be lifted without end."""
+    wrong = [
+        f"{name} version {version} can't be read: there is no upcast from it to {version + 1}"
+        for name, model in events.items()
+        for version in range(1, model.SCHEMA)
+        if (name, version) not in upcasts
+    ]
+    for name, version in upcasts:
+        if name not in events:
+            wrong.append(f"there is an upcast of {name} version {version}, but no such event")
+        elif not 1 <= version < events[name].SCHEMA:
+            wrong.append(f"the upcast of {name} version {version} leads past {events[name].SCHEMA}, which is today's")
+    if wrong:
+        raise BadUpcasts("; ".join(wrong))
+
+
+class BadUpcasts(Exception):
+    """The upcasts don't lead from every old version to today's. A service doesn't start with such."""
+
+
 class UnknownType(Unreadable):
     """No event of this contract has this type."""
 

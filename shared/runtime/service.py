@@ -14,19 +14,24 @@ import structlog
 import uuid_utils
 import uvicorn
 import uvloop
+from aiokafka.errors import KafkaError
 from fastapi import APIRouter
 
+from shared.eventlog.anchors import Anchors
 from shared.eventlog.clocks import CLOCKS
 from shared.eventlog.consumer import Consumer
 from shared.eventlog.decision import Stream
+from shared.eventlog.guard import Guard
 from shared.eventlog.host import ConsumerHost
 from shared.eventlog.log import Log, Sealer
 from shared.eventlog.migrate import migrate
 from shared.eventlog.postgres import TRANSIENT, PostgresStore, connected
 from shared.eventlog.projection import Projection, Reactions
 from shared.eventlog.relay import Relay
+from shared.eventlog.restore import Whole
 from shared.eventlog.store import Unavailable
 from shared.eventlog.timers import Timers, TimerService
+from shared.events import upcasts
 from shared.events.registry import topic_of
 from shared.runtime.auth import TokenVerifier, fetcher
 from shared.runtime.doors import Doors, Pool
@@ -54,6 +59,16 @@ class Service:
     timers: Timers | None = None
     on_start: Callable[["Process"], Awaitable[None]] | None = None
     sealer: Callable[[Pool], Sealer] | None = None
+    private: Callable[[Any], Awaitable[Sequence[str]]] | None = None
+    """Puts right what the log knows of the service's private tables, after a restore; answers what it can't."""
+
+    def whole(self) -> Whole:
+        """What a restore of the service has to make again."""
+        projections = [CLOCKS, *(c for c in self.consumers if isinstance(c, Projection))]
+        return Whole(
+            self.name, self.streams, [*projections, *([self.timers.projection] if self.timers else [])],
+            [c for c in self.consumers if isinstance(c, Reactions)], self.sealer, self.private,
+        )  # fmt: skip
 
     @property
     def own_projections(self) -> list[str]:
@@ -125,18 +140,23 @@ class Process:
         pool = await self._patiently("database", lambda: connected(dsn, 2, 12))
         sealer = None if self.service.sealer is None else self.service.sealer(pool)
         commands = Log(store, self.service.name, observer=self.metrics, sealer=sealer)
-        self.parts.opened_log, self.parts.opened_db = commands, pool
         tasks: list[asyncio.Task[None]] = []
         clocks = self.parts.clocks
         try:
+            topic = topic_of(self.service.name)
+            guard = Guard(store, self.service.name, topic, self.settings.kafka_bootstrap)
+            await self._look_at_topic(guard, store)
+            self.parts.opened_log, self.parts.opened_db = commands, pool
             await clocks.look(pool)
             tasks.append(asyncio.create_task(clocks.follow(pool), name="clocks"))
             if self.service.on_start is not None:
                 await self.service.on_start(self)
             self.waiting.clear()
             if "relay" in self.only:
-                topic = topic_of(self.service.name)
-                self.relay = Relay(store, topic, self.settings.kafka_bootstrap, progress=self.metrics)
+                anchors = Anchors(self.service.name, store.chain_at, self.settings.anchors)
+                self.relay = Relay(
+                    store, topic, self.settings.kafka_bootstrap, progress=self.metrics, guard=guard, anchors=anchors
+                )
                 tasks.append(asyncio.create_task(self.relay.run(), name="relay"))
             if "consumers" in self.only:
                 timers = self.service.timers
@@ -155,6 +175,22 @@ class Process:
                 await asyncio.gather(task, return_exceptions=True)
             await store.close()
             pool.terminate()
+
+    async def _look_at_topic(self, guard: Guard, store: PostgresStore) -> None:
+        """Before anything is decided: a store that lacks what its topic has is fenced, and a service whose database was
+        lost does not begin anew. An empty store waits for Kafka; any other goes on without it."""
+        while True:
+            try:
+                if why := await asyncio.wait_for(guard(), 10):
+                    log.critical("the store and its topic differ: no commands are taken", reason=why)
+                return
+            except (KafkaError, OSError, TimeoutError, Unavailable) as fault:
+                if await store.position():
+                    log.warning("the topic can't be looked at", fault=repr(fault))
+                    return
+                self.waiting["topic"] = f"an empty store waits for Kafka, {type(fault).__name__}: {fault}"[:200]
+                log.warning("waiting", part="topic", fault=repr(fault))
+            await asyncio.sleep(1)
 
     async def _patiently(self, part: str, call: Callable[[], Awaitable[T]]) -> T:
         """Waits for the database instead of dying; /ready says for what."""
@@ -207,6 +243,7 @@ def run(service: Service) -> None:
             parser.error(f"there is no part {part}: choose from {', '.join(PARTS)}")
     current = settings()
     configure(service.name, current.log_as, current.log_level)
+    upcasts.check()
     process = Process(service, current, frozenset(chosen or PARTS))
     uvloop.run(process.run())
     sys.exit(1 if process.failed is not None else 0)

@@ -33,6 +33,8 @@ class Settings(BaseSettings):
     id there) and where its keys are."""
     oidc_audience: str | None = None
     oidc_jwks_url: str | None = None
+    anchors: Path | None = Path(".local/anchors")
+    """A folder outside of the stores, where the relays note where each store's head stood."""
     log: Literal["json", "console"] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

@@ -110,9 +110,10 @@ async def test_the_relays_producer_keeps_what_it_acknowledges(monkeypatch: pytes
 
 
 MAY_USE = {
-    "AIOKafkaProducer": "shared/eventlog/relay.py",
-    "AIOKafkaConsumer": "shared/eventlog/host.py",  # as a type: FastStream makes it
-    "KafkaBroker": "shared/eventlog/host.py",
+    "AIOKafkaProducer": ("shared/eventlog/relay.py",),
+    # As a type in the host: FastStream makes it. The reader of whole topics has no group and commits nothing.
+    "AIOKafkaConsumer": ("shared/eventlog/host.py", "shared/eventlog/topic.py"),
+    "KafkaBroker": ("shared/eventlog/host.py",),
 }
 
 
@@ -121,12 +122,12 @@ def transgressions(place: str, text: str) -> list[str]:
     found = []
     for node in ast.walk(ast.parse(text)):
         name = node.name if isinstance(node, ast.alias) else node.attr if isinstance(node, ast.Attribute) else ""
-        if MAY_USE.get(name, place) != place:
+        if place not in MAY_USE.get(name, (place,)):
             found.append(f"{place} uses {name}")
         if not isinstance(node, ast.Call):
             continue
         called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        if called == "AIOKafkaConsumer":
+        if called == "AIOKafkaConsumer" and place != "shared/eventlog/topic.py":
             found.append(f"{place}:{node.lineno} makes an AIOKafkaConsumer")
         if called in ("ack", "nack", "reject") or (called == "commit" and not node.args and not node.keywords):
             receiver = ast.unparse(node.func)

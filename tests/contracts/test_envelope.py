@@ -25,7 +25,7 @@ TIME = datetime(2026, 11, 21, 4, 3, 0, 5, tzinfo=UTC)
 OURS = Envelope(
     "01a1fca4-6f14-7081-8e20-2ebdc8254351", "urn:tenure:entitlements", "SeatUnassigned", "pool-s", TIME, 1, 2, 41_207,
     "story-1", "cause-1", "account-1", "tenant-1", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-    b"p" * 32, b"h" * 32,
+    b"p" * 32, b"h" * 32, "entitlements.reactions:cause-1:0",
 )  # fmt: skip
 
 _names = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=60)
@@ -37,7 +37,7 @@ _envelopes = st.builds(
     Envelope, id=_names, source=_names, type=st.from_regex(r"\A[A-Za-z0-9]{1,40}\Z"), stream=_names, time=_times,
     schema=st.integers(1, 999_999), version=st.integers(1, 10**17), position=st.integers(1, 10**17),
     correlation_id=_optional, causation_id=_optional, actor=_optional, tenant=_optional, traceparent=_optional,
-    prevhash=_hashes, hash=_hashes,
+    prevhash=_hashes, hash=_hashes, command_id=_optional,
 )  # fmt: skip
 
 

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from shared.events import EVENTS
+from shared.events import EVENTS, upcasts
 from shared.events.base import Event, Record, json_schema
 from shared.events.envelope import Envelope
-from shared.events.upcasts import UPCASTS, decode
+from shared.events.upcasts import UPCASTS, BadUpcasts, check, decode
+from shared.runtime.doors import Doors
+from shared.runtime.service import Service, run
 from tests.contracts.golden import HERE, golden_file, missing, schema_file
 
 Schema = dict[str, Any]
@@ -138,9 +140,37 @@ def test_a_sample_outlives_a_field_that_is_added_inside_it() -> None:
     assert written_as(Outer.model_validate_json(old), old) == old.decode()
 
 
-def test_upcasts_have_no_gaps() -> None:
-    for event in EVENTS.values():
-        assert [v for v in range(1, event.SCHEMA) if (event.type(), v) not in UPCASTS] == [], event.type()
+def test_the_upcasts_lead_from_every_version_to_todays() -> None:
+    check(UPCASTS, EVENTS)
+
+
+class Third(Event):
+    SCHEMA = 3
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        ([("Third", 1)], "Third version 2 can't be read"),
+        ([("Third", 2)], "Third version 1 can't be read"),
+        ([("Third", 1), ("Third", 2), ("Third", 3)], "upcast of Third version 3 leads past 3"),
+        ([("Third", 0), ("Third", 1), ("Third", 2)], "upcast of Third version 0 leads past 3"),
+        ([("Third", 1), ("Third", 2), ("Fourth", 1)], "Fourth version 1, but no such event"),
+    ],
+)
+def test_gaps_and_steps_that_lead_nowhere_are_named(steps: list[tuple[str, int]], said: str) -> None:
+    with pytest.raises(BadUpcasts, match=said):
+        check(dict.fromkeys(steps, lambda shape: shape), {"Third": Third})
+
+
+def test_a_service_does_not_start_with_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gap() -> None:
+        raise BadUpcasts("a gap")
+
+    monkeypatch.setattr(upcasts, "check", gap)
+    monkeypatch.setattr("sys.argv", ["service"])
+    with pytest.raises(BadUpcasts):
+        run(Service("entitlements", (), Doors(), None, ()))
 
 
 def test_the_events_that_the_system_is_known_for_exist() -> None:

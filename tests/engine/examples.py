@@ -43,7 +43,9 @@ def write(stream: str, head: Head | None = None, number: int = 1, **rest: object
     """A write of `number` events after `head`; `rest` are other fields of it."""
     start = head or Head()
     made = Write(f"command-{next(_numbers)}-{new_id()}", b"", stream, start, NOON)
-    made.events = next_events(stream, start, number)
+    made.events = [
+        StoredEvent(e.of._replace(command_id=made.command_id), e.data) for e in next_events(stream, start, number)
+    ]
     for name, value in rest.items():
         setattr(made, name, value)
     return made

@@ -113,7 +113,7 @@ async def _read_store(evidence: Evidence, dsn: str) -> None:
             Envelope(
                 str(r["id"]), source, r["type"], r["stream"], r["time"], r["schema"], r["version"], r["position"],
                 r["correlation_id"], r["causation_id"], r["actor"], r["tenant"], r["traceparent"], r["prevhash"],
-                r["hash"],
+                r["hash"], r["command_id"],
             ),
             r["bytes"].encode(),
         )

@@ -139,6 +139,7 @@ def system(folder: Path) -> Iterator[System]:
         asyncio.run(topics.ensure(kafka.bootstrap))
         ports = {name: free_port() for name in SERVICES}
         env = {"DATABASE_URL": postgres.url, "KAFKA_BOOTSTRAP": kafka.bootstrap, "TENURE_LOG": "json"}
+        env["TENURE_ANCHORS"] = str(folder / "anchors")
         env |= {f"TENURE_{name.upper()}_URL": f"http://127.0.0.1:{port}" for name, port in ports.items()}
         services = {name: Service(name, folder / name, port, env=env) for name, port in ports.items()}
         for service in services.values():

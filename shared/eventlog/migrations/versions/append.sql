@@ -34,9 +34,13 @@ declare
     verdicts integer[];
     failed boolean;
     added integer;
+    event log.new_event;
     now_chain bytea;
 begin
     select * into before from log.head for update;
+    if before.fenced is not null then
+        raise exception using errcode = 'TN001', message = before.fenced;
+    end if;
 
     verdicts := array(
         select case
@@ -75,20 +79,21 @@ begin
     end if;
     added := cardinality(events);
 
-    with new as (
-        insert into log.events (position, stream, version, id, type, schema, time, correlation_id, causation_id,
-                                actor, tenant, traceparent, prevhash, hash, data)
-        select before.position + e.n, (commands[e.command]).stream, e.version, e.id,
-               e.type, e.schema, (commands[e.command]).time, e.correlation, e.causation, e.actor, e.tenant,
-               e.traceparent, e.prevhash, e.hash, e.data::json
-        from unnest(events) with ordinality
-             as e(command, id, version, type, schema, correlation, causation, actor, tenant, traceparent, prevhash,
-                  hash, data, n)
-        returning position, hash
-    )
-    select sha256(before.chain || string_agg(new.hash, ''::bytea order by new.position)) into now_chain from new;
+    insert into log.events (position, stream, version, id, type, schema, time, correlation_id, causation_id,
+                            actor, tenant, traceparent, prevhash, hash, command_id, data)
+    select before.position + e.n, (commands[e.command]).stream, e.version, e.id,
+           e.type, e.schema, (commands[e.command]).time, e.correlation, e.causation, e.actor, e.tenant,
+           e.traceparent, e.prevhash, e.hash,
+           case when (commands[e.command]).id = e.causation then '' else (commands[e.command]).id end, e.data::json
+    from unnest(events) with ordinality
+         as e(command, id, version, type, schema, correlation, causation, actor, tenant, traceparent, prevhash,
+              hash, data, n);
 
     if added > 0 then
+        now_chain := before.chain;
+        foreach event in array events loop
+            now_chain := sha256(now_chain || event.hash);
+        end loop;
         update log.head set position = before.position + added, chain = now_chain;
         insert into log.batches (last_position, chain) values (before.position + added, now_chain);
     end if;

@@ -7,7 +7,8 @@ create schema log;
 create table log.head (
     one boolean primary key default true check (one),
     position bigint not null default 0,
-    chain bytea not null default decode(repeat('00', 32), 'hex')
+    chain bytea not null default decode(repeat('00', 32), 'hex'),
+    fenced text  -- why nothing may be appended, while that is so
 );
 insert into log.head default values;
 
@@ -26,11 +27,14 @@ create table log.events (
     traceparent text not null,
     prevhash bytea not null,
     hash bytea not null,
+    command_id text not null,  -- which command made it, where that is not the causation_id
     data json not null,  -- json, not jsonb: it keeps the bytes that were hashed and are published
     unique (stream, version)
 );
 
--- The chain over the batches: sha256(previous chain, the batch's event hashes in order). It shows a cut tail.
+-- The chain over all events, noted at the end of each batch: chain = sha256(previous chain, the event's hash). It shows
+-- a cut tail. It does not depend on where batches end: a store that is restored from its topic, which does not tell,
+-- comes to the very same chain, and the anchors outside fit it.
 create table log.batches (
     last_position bigint primary key,
     chain bytea not null,
@@ -40,7 +44,7 @@ create table log.batches (
 -- Every command id with its first answer: events first + 1 .. first + count of the stream, or a refusal.
 create table log.commands (
     id text collate "C" primary key,
-    fingerprint bytea not null,
+    fingerprint bytea,  -- null: restored from the topic, which does not tell
     stream text not null,
     first integer not null,
     count integer not null,

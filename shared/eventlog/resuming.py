@@ -1,0 +1,155 @@
+"""Where a service's consumers go on after its store was restored: folds at the beginning, reactions where they stood.
+
+A fold is done again from the first record: that is what makes its tables anew. A reaction must not be: its commands are
+in the log already. How far it had come died with the database, but two witnesses are left. Kafka has the offsets that
+its group committed, and commits only after the database did. And an event in the restored log that names a command of
+this consumer proves that everything before its cause, in the cause's partition, was dealt with. The reaction goes on
+after the later of the two. What it does from there on, it does for the first time or under the command id that it had
+before, which the log knows; so no effect is lost and none doubled.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from shared.eventlog.clocks import Clocks
+from shared.eventlog.consumer import Consumer
+from shared.eventlog.log import Log, utc_now
+from shared.eventlog.plan import Partition, Raw, receive
+from shared.eventlog.postgres import PostgresStore
+from shared.eventlog.projection import Projection, Reactions
+from shared.eventlog.topic import Missing, Progress, TopicReader
+from shared.events.registry import INBOUND
+
+_NAMES: Final = frozenset({"ce_id", "ce_source", "ce_subject", "ce_sequence"})
+
+_SEEN: Final = """
+    insert into log.seen as s (consumer, stream, version) select $1, * from unnest($2::text[], $3::int[])
+    on conflict (consumer, stream) do update set version = excluded.version where s.version < excluded.version"""
+_MARK: Final = """
+    insert into log.checkpoints as c (consumer, topic, partition, "offset")
+    select $1, * from unnest($2::text[], $3::int[], $4::bigint[])
+    on conflict (consumer, topic, partition) do update set "offset" = excluded."offset"
+    where c."offset" < excluded."offset" """
+
+
+async def fold(service: str, projection: Projection, pool: Any, bootstrap: str, progress: Progress) -> int:
+    """Folds a projection from its checkpoint to the ends of its topics, by the very code that does it in a running
+    service. Answers how many records it read. Raises Missing on a gap."""
+    log = Log(PostgresStore("", service), service)  # never asked for anything: a fold has no commands
+    consumer = Consumer(service, projection, pool, log, Clocks(utc_now))
+    total = 0
+    for topic in projection.topics:
+        async with TopicReader(topic, bootstrap) as reader:
+            done = await consumer.assigned([(topic, n) for n in reader.ends])
+            at = {n: max(offset + 1, reader.starts[n]) for (_, n), offset in done.items()}
+            goal = total + sum(max(0, reader.ends[n] - offset) for n, offset in at.items())
+            while batches := await reader.read(at, at):
+                raws = [raw for batch in batches.values() for raw in batch]
+                outcome = await consumer.consume([receive(raw, projection.types) for raw in raws])
+                if outcome.gaps:
+                    raise Missing(f"{topic} has a gap: {'; '.join(outcome.gaps)}")
+                total += len(raws)
+                progress(f"folding {consumer.name}", total, goal)
+    return total
+
+
+class Mark(NamedTuple):
+    """How far a consumer is known to have come in a partition."""
+
+    consumer: str
+    topic: str
+    partition: int
+    offset: int
+
+
+async def marks(service: str, reactions: Reactions, db: Any, bootstrap: str) -> list[Mark]:
+    """Where the reactions stood at least, by both witnesses; -1 for a partition of which neither knows."""
+    name = f"{service}.{reactions.name}"
+    rows = await db.fetch(
+        "select distinct command_id from log.events where starts_with(command_id, $1)", f"{name}:"
+    )  # fmt: skip
+    causes = {row["command_id"].removeprefix(f"{name}:").rpartition(":")[0] for row in rows}
+    told = await _committed(bootstrap, name)
+    result: list[Mark] = []
+    for topic in reactions.topics:
+        async with TopicReader(topic, bootstrap) as reader:
+            proven = await _proven(reader, causes)
+            for n, end in reader.ends.items():
+                committed = told.get((topic, n), 0)
+                result.append(Mark(name, topic, n, max(proven.get(n, 0), committed if committed <= end else 0) - 1))
+    return result
+
+
+async def _committed(bootstrap: str, group: str) -> Mapping[Partition, int]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        found = await admin.list_consumer_group_offsets(group)
+        return {(p.topic, p.partition): known.offset for p, known in found.items()}
+    except KafkaError:
+        return {}  # no such group: the other witness has to do
+    finally:
+        await admin.close()
+
+
+async def _proven(reader: TopicReader, causes: set[str]) -> dict[int, int]:
+    """By partition, the offset of the last event that caused one of the consumer's. That event itself is dealt with
+    again: one of several commands that it leads to may be missing."""
+    last: dict[int, int] = {}
+    waiting = set(causes)
+    at = dict(reader.starts)
+    while waiting and (batches := await reader.read(at, at)):
+        for raw in (raw for batch in batches.values() for raw in batch):
+            names = _texts(raw)
+            identity = names.get("ce_id", "")
+            if raw.topic == INBOUND:
+                identity = f"{names.get('ce_source')}#{identity}"
+            if identity in waiting:
+                waiting.discard(identity)  # its first record counts: a repeat was dropped
+                last[raw.partition] = raw.offset
+    return last
+
+
+def _texts(raw: Raw) -> dict[str, str]:
+    return {name: (value or b"").decode(errors="replace") for name, value in raw.headers if name in _NAMES}
+
+
+def _see(raw: Raw, seen: dict[str, int]) -> None:
+    names = _texts(raw)
+    stream, version = names.get("ce_subject", ""), names.get("ce_sequence", "")
+    if version.isascii() and version.isdigit():
+        seen[stream] = max(seen.get(stream, 0), int(version))
+
+
+async def put_marks(pool: Any, found: Sequence[Mark], bootstrap: str) -> int:
+    """Moves the checkpoints of one consumer forward to these marks, and notes the versions that lie before them. Never
+    back: doing it again changes nothing. Answers how many partitions were moved."""
+    moved = [mark for mark in found if mark.offset >= 0]
+    if not moved:
+        return 0
+    consumer = moved[0].consumer
+    here = {
+        (row["topic"], row["partition"]): row["offset"]
+        for row in await pool.fetch(
+            'select topic, partition, "offset" from log.checkpoints where consumer = $1', consumer
+        )
+    }
+    moved = [mark for mark in moved if mark.offset > here.get((mark.topic, mark.partition), -1)]
+    seen: dict[str, int] = {}
+    for topic in sorted({mark.topic for mark in moved} - {INBOUND}):
+        until = {mark.partition: mark.offset for mark in moved if mark.topic == topic}
+        async with TopicReader(topic, bootstrap) as reader:
+            at = {n: max(reader.starts[n], here.get((topic, n), -1) + 1) for n in until}
+            while wanted := [n for n in until if at[n] <= until[n]]:
+                for raw in (raw for batch in (await reader.read(wanted, at)).values() for raw in batch):
+                    if raw.offset <= until[raw.partition]:
+                        _see(raw, seen)
+    async with pool.acquire() as db, db.transaction():
+        await db.execute(_SEEN, consumer, list(seen), list(seen.values()))
+        await db.execute(
+            _MARK, consumer, [m.topic for m in moved], [m.partition for m in moved], [m.offset for m in moved]
+        )  # fmt: skip
+    return len(moved)

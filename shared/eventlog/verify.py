@@ -1,0 +1,268 @@
+"""Whether a log is what it was: every hash of the store and of the topic, one against the other and against anchors.
+
+`StoreCheck` and `TopicCheck` are the whole judgement and pure; below them are the readers. What each link shows: a
+stream's chain a changed, removed or swapped event; dense positions a removed one; the head's chain two that changed
+places, and a cut tail; the topic against the store what is missing, added or rewritten in either; anchors a store or a
+topic that was cut or rewritten whole, with its chains.
+"""
+
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import asyncpg
+
+from shared.eventlog import anchors
+from shared.eventlog.anchors import Anchor
+from shared.eventlog.plan import Raw
+from shared.eventlog.postgres import PostgresStore
+from shared.eventlog.relay import partition_of
+from shared.eventlog.store import Head
+from shared.eventlog.topic import Progress, TopicReader, own_event, place, silent
+from shared.events.envelope import GENESIS, StoredEvent, Unreadable, chained
+from shared.events.registry import topic_of
+
+AT_ONCE: Final = 5_000
+SHOWN: Final = 1_000
+"""So many findings are kept in words; all are counted."""
+_HASH: Final = 32
+
+
+class Finding(NamedTuple):
+    """Something that is not as it was. `place` says where, `what` what is wrong there."""
+
+    place: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.what}"
+
+
+@dataclass(slots=True)
+class Findings:
+    """What was found, the first of it in words."""
+
+    service: str
+    first: list[Finding] = field(default_factory=list)
+    number: int = 0
+
+    def add(self, place_: str, what: str) -> None:
+        self.number += 1
+        if len(self.first) < SHOWN:
+            self.first.append(Finding(f"{self.service}, {place_}", what))
+
+
+class StoreCheck:
+    """A store's events, given in the order of their positions, then its batches and its head."""
+
+    def __init__(self, findings: Findings, marks: Iterable[Anchor] = ()) -> None:
+        self._findings = findings
+        self._heads: dict[str, Head] = {}
+        self._marks = sorted(marks, key=lambda mark: mark.position)
+        self._mark = 0
+        self.hashes = bytearray()
+        """The stored hash of each position from 1 on."""
+        self.position = 0
+        self.chain = GENESIS
+        self._batch_from = 0
+        self._batches_fit = True
+
+    def event(self, event: StoredEvent) -> None:
+        of = event.of
+        where = f"store, position {of.position} ({of.stream} version {of.version})"
+        if of.position != self.position + 1:
+            self._findings.add(where, f"position {self.position + 1} should stand here")
+        # The others are judged by their own positions, so that one hole is one finding.
+        lost = max(0, (of.position or 0) - self.position - 1)
+        self.hashes += bytes(_HASH) * lost + of.hash
+        self.position += lost + 1
+        head = self._heads.get(of.stream, Head())
+        if of.version != head.version + 1:
+            self._findings.add(where, f"its stream was at version {head.version} before")
+        elif of.prevhash != head.hash:
+            self._findings.add(where, "it does not continue the event before it in its stream")
+        if chained(of, event.data) != of.hash:
+            self._findings.add(where, "it was altered: its hash does not fit")
+        self._heads[of.stream] = Head(of.version or 0, of.hash)
+        self.chain = sha256(self.chain + of.hash).digest()
+        while self._mark < len(self._marks) and self._marks[self._mark].position <= self.position:
+            self._anchored(self._marks[self._mark])
+            self._mark += 1
+
+    def _anchored(self, mark: Anchor) -> None:
+        if mark.position == self.position and mark.chain != self.chain:
+            self._findings.add(
+                f"store, positions 1 to {mark.position}",
+                f"the chain is not the one that an anchor of {mark.time} says: something there was rewritten",
+            )
+
+    def batch(self, last: int, chain: bytes) -> None:
+        """A batch's end; to be given as soon as its last event was."""
+        if self._batches_fit and (last != self.position or chain != self.chain):
+            self._findings.add(
+                f"store, positions {self._batch_from + 1} to {last}",
+                "the chain does not fit: events there were altered, removed or have changed places",
+            )
+            self._batches_fit = False  # whatever comes after it can't fit either
+        self._batch_from = last
+
+    def head(self, position: int, chain: bytes) -> None:
+        """The head, last of all."""
+        if position != self.position:
+            self._findings.add("store, head", f"it stands at {position}, the last event at {self.position}")
+        elif self._batch_from != position:
+            self._findings.add("store, head", f"it stands at {position}, the last batch ends at {self._batch_from}")
+        elif self._batches_fit and chain != self.chain:
+            self._findings.add("store, head", "its chain does not fit the last batch's")
+        beyond = self._marks[self._mark :]
+        if beyond:
+            self._findings.add(
+                f"store, after position {self.position}",
+                f"the tail was cut: an anchor of {beyond[-1].time} says that position {beyond[-1].position} existed",
+            )
+
+
+class TopicCheck:
+    """A topic's records, each partition's in its order, against the store's hashes, 32 bytes for each position."""
+
+    def __init__(self, findings: Findings, service: str, partitions: int, hashes: bytearray) -> None:
+        self._findings, self._service, self._partitions = findings, service, partitions
+        self._hashes = hashes
+        self._there = bytearray(len(hashes) // _HASH + 1)
+        self._last: dict[int, int] = {}
+        self._heads: dict[str, Head] = {}
+        self.top = 0
+
+    def record(self, raw: Raw) -> None:
+        where = place(raw)
+        try:
+            event = own_event(raw, self._service)
+        except Unreadable as why:
+            self._findings.add(where, str(why))
+            return
+        of, position = event.of, event.of.position or 0
+        what = f"position {position} ({of.stream} version {of.version})"
+        if partition_of(of.stream, self._partitions) != raw.partition:
+            self._findings.add(where, f"{what} belongs into another partition")
+        if position > len(self._hashes) // _HASH or self._stored(position) != of.hash:
+            self._findings.add(where, f"{what} is not what the store has there")
+            return
+        if not self._there[position]:
+            self._first(where, what, event)
+        self._there[position] = 1
+        self.top = max(self.top, position)
+
+    def _stored(self, position: int) -> bytes:
+        return bytes(self._hashes[(position - 1) * _HASH : position * _HASH])
+
+    def _first(self, where: str, what: str, event: StoredEvent) -> None:
+        """The first record of an event: within its partition and its stream it comes in order."""
+        of, partition = event.of, partition_of(event.of.stream, self._partitions)
+        last = self._last.get(partition, 0)
+        if (of.position or 0) < last:
+            self._findings.add(where, f"{what} comes after position {last}")
+        self._last[partition] = max(last, of.position or 0)
+        head = self._heads.get(of.stream, Head())
+        if (of.version, of.prevhash) != (head.version + 1, head.hash):
+            self._findings.add(where, f"{what} does not continue version {head.version}, the one before it here")
+        self._heads[of.stream] = Head(of.version or 0, of.hash)
+
+    def complete(self, relayed: int, marks: Iterable[Anchor] = ()) -> None:
+        """At the end: everything up to `relayed`, and up to the last anchor, is there."""
+        topic = topic_of(self._service)
+        marked = max((mark.position for mark in marks), default=0)
+        expected = max(relayed, marked, self.top)
+        self._there += bytes(max(0, expected + 1 - len(self._there)))
+        at = self._there.find(0, 1, expected + 1)
+        while at != -1:
+            end = self._there.find(1, at)
+            end = expected + 1 if end == -1 or end > expected else end
+            what = f"position {at} is missing" if end == at + 1 else f"positions {at} to {end - 1} are missing"
+            tail = ": the tail was cut" if end == expected + 1 else ""
+            self._findings.add(topic, f"{what}, though they were published{tail}")
+            at = self._there.find(0, end, expected + 1)
+
+
+@dataclass(slots=True)
+class Report:
+    """What `verify` looked at, and what it found."""
+
+    service: str
+    findings: Findings
+    events: int = 0
+    batches: int = 0
+    records: int = 0
+    anchors: int = 0
+    head: int = 0
+    chain: bytes = GENESIS
+
+    @property
+    def sound(self) -> bool:
+        return self.findings.number == 0
+
+
+async def verify(
+    service: str, dsn: str, bootstrap: str, *, anchor_folder: Path | None = None, topic: bool = True,
+    progress: Progress = silent,
+) -> Report:  # fmt: skip
+    """Judges a service's store, its topic and its anchors, while it runs or not; changes nothing. Raises the driver's
+    error when the database can't be reached, KafkaError when Kafka can't and `topic` is asked for.
+
+    The order of the looks keeps what is added meanwhile from being taken for a fault: whatever is anchored or relayed
+    is in the topic by the time that its ends are taken, and whatever is in the topic then is in the store afterwards.
+    """
+    report = Report(service, Findings(service))
+    marks, strange = anchors.from_file(anchor_folder, service)
+    if topic:
+        more, stranger = await anchors.from_topic(bootstrap, service)
+        marks, strange = marks + more, strange + stranger
+    report.anchors = len(marks)
+    for line in strange:
+        report.findings.add("anchors", line)
+    check = StoreCheck(report.findings, marks)
+    async with AsyncExitStack() as stack:
+        db = await asyncpg.connect(dsn)
+        stack.push_async_callback(db.close)
+        relayed: int = await db.fetchval(
+            "select coalesce(max(position), 0) from log.leases where name = $1", f"relay:{topic_of(service)}"
+        )
+        reader = await stack.enter_async_context(TopicReader(topic_of(service), bootstrap)) if topic else None
+        await _check_store(report, check, db, progress)
+        if reader is not None:
+            judged = TopicCheck(report.findings, service, len(reader.ends), check.hashes)
+            await _check_topic(report, judged, reader, progress)
+            judged.complete(relayed, marks)
+    return report
+
+
+async def _check_store(report: Report, check: StoreCheck, db: Any, progress: Progress) -> None:
+    """Reads it as of one moment, in batches."""
+    store = PostgresStore("", report.service)
+    async with db.transaction(isolation="repeatable_read", readonly=True):
+        head = await db.fetchrow("select position, chain from log.head")
+        batches = await db.fetch("select last_position, chain from log.batches order by last_position")
+        due = 0
+        async for events in store.all_events(db, AT_ONCE):
+            for event in events:
+                while due < len(batches) and batches[due]["last_position"] < (event.of.position or 0):
+                    check.batch(*batches[due])
+                    due += 1
+                check.event(event)
+            progress("store", check.position, head["position"])
+            report.events += len(events)
+        for batch in batches[due:]:
+            check.batch(*batch)
+        check.head(head["position"], head["chain"])
+    report.batches, report.head, report.chain = len(batches), head["position"], head["chain"]
+
+
+async def _check_topic(report: Report, check: TopicCheck, reader: TopicReader, progress: Progress) -> None:
+    at = dict(reader.starts)
+    while batches := await reader.read(at, at):
+        for raw in (raw for raws in batches.values() for raw in raws):
+            check.record(raw)
+            report.records += 1
+        progress("topic", report.records, reader.records)

@@ -1,0 +1,430 @@
+"""A store from its topic, a topic from its store, a store that is older than its topic: on real PostgreSQL and Kafka,
+with a topic of each test's own."""
+
+import asyncio
+import itertools
+import os
+import random
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import asyncpg
+import pytest
+
+from deploy import topics
+from shared.eventlog.anchors import TOPIC as ANCHORS
+from shared.eventlog.anchors import Anchors
+from shared.eventlog.clocks import Clocks
+from shared.eventlog.consumer import Consumer
+from shared.eventlog.guard import Guard
+from shared.eventlog.log import Accepted, Log, utc_now
+from shared.eventlog.migrate import migrate
+from shared.eventlog.plan import Raw, receive
+from shared.eventlog.postgres import PostgresStore
+from shared.eventlog.projection import Do, Projection, Reactions
+from shared.eventlog.relay import Relay
+from shared.eventlog.restore import Refused, Whole, reconcile, restore_store, restore_topic
+from shared.eventlog.store import Unavailable
+from shared.eventlog.topic import Differs, Missing
+from shared.eventlog.verify import verify
+from shared.events import SeatUnassigned
+from shared.events.registry import topic_of
+from tests.engine.examples import COUNTER, Count, meta
+from tests.oracle.evidence import read_topic
+from tests.system import parts
+
+pytestmark = pytest.mark.system
+
+SERVICE = "entitlements"
+EMPTY = "drop schema log cascade; drop schema public cascade; create schema public"
+
+TRUNCATE = (
+    "truncate log.events, log.batches, log.commands, log.claims, log.leases, log.checkpoints, log.seen, counted; "
+    "delete from log.head; insert into log.head default values"
+)
+
+
+class Stopped(Exception):
+    """The operator's Ctrl-C, at some step."""
+
+
+@dataclass
+class Bench:
+    """One store, a Kafka of its own for the module, and the topic made anew for each test."""
+
+    dsn: str
+    bootstrap: str
+    whole: Whole
+
+    async def fill(self, commands: int, *, seed: int = 0, streams: int = 7) -> None:
+        """Commands of one or more events, some claiming a name, some repeated."""
+        chance = random.Random(seed)
+        store = await PostgresStore(self.dsn, SERVICE).open()
+        log = Log(store, SERVICE)
+        try:
+            for n in range(commands):
+                name = f"n{seed}-{n}" if chance.random() < 0.1 else ""
+                await log.execute(COUNTER, str(chance.randrange(streams)), Count(name=name), meta(f"c{seed}-{n}"))
+        finally:
+            await store.close()
+
+    async def relay(self) -> Relay:
+        """Relays what there is, and ends; answers the relay, for its alarm."""
+        store = await PostgresStore(self.dsn, SERVICE).open()
+        guard = Guard(store, SERVICE, topic_of(SERVICE), self.bootstrap)
+        anchors = Anchors(SERVICE, store.chain_at)
+        relay = Relay(store, topic_of(SERVICE), self.bootstrap, guard=guard, anchors=anchors)
+        task = asyncio.create_task(relay.run())
+        async with asyncio.timeout(30):
+            while relay.alarm is None:
+                rows = await store._fetch("select position from log.leases where name = $1", relay.name)
+                if relay.leading and rows[0]["position"] == await store.position():
+                    break
+                await asyncio.sleep(0.02)
+        if anchors._writing is not None:
+            await anchors._writing
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await store.close()
+        return relay
+
+    async def query(self, sql: str, *arguments: Any) -> list[Any]:
+        db = await asyncpg.connect(self.dsn)
+        try:
+            return await db.fetch(sql, *arguments) if arguments or sql.startswith("select") else [await db.execute(sql)]
+        finally:
+            await db.close()
+
+    async def state(self) -> dict[str, list[Any]]:
+        """All that a restore has to bring back."""
+        found = {
+            "events": "select *, data::text as bytes from log.events order by position",
+            "head": "select position, chain, fenced from log.head",
+            "claims": "select key, stream from log.claims order by key",
+            "commands": "select id, stream, first, count from log.commands where count > 0 order by id",
+            "table": "select stream, n from counted order by stream" if await self.folded() else "select 1",
+        }
+        return {name: [tuple(row) for row in await self.query(sql)] for name, sql in found.items()}
+
+    async def folded(self) -> bool:
+        return bool((await self.query("select to_regclass('counted') is not null as there"))[0]["there"])
+
+    async def empty(self, *, quickly: bool = False) -> None:
+        if quickly:
+            await self.query(TRUNCATE)
+            return
+        await self.query(EMPTY)
+        await migrate(self.dsn, SERVICE)
+        await self.table()
+
+    async def table(self) -> None:
+        await self.query("create table counted (stream text primary key, n int not null)")
+
+
+def counting(name: str = "counting") -> Projection:
+    projection = Projection(name, topics=(topic_of(SERVICE),))
+
+    @projection.on(SeatUnassigned)
+    async def _(tx: Any, _event: SeatUnassigned, of: Any) -> None:
+        await tx.execute(
+            "insert into counted values ($1, 1) on conflict (stream) do update set n = counted.n + 1", of.stream
+        )
+
+    return projection
+
+
+@pytest.fixture(scope="module")
+def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with parts.kafka(tmp_path_factory.mktemp("restore") / "kafka") as server:
+        yield server
+
+
+async def wiped(bootstrap: str, *names: str) -> None:
+    """The topics made anew."""
+    declared = [t for t in topics.declared() if t.name in names]
+    await topics.ensure(bootstrap, declared)
+    admin = await topics._connected(bootstrap, 30)
+    try:
+        await admin.delete_topics(list(names))
+        async with asyncio.timeout(20):
+            while set(names) & set(await admin.list_topics()):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    finally:
+        await admin.close()
+    await topics.ensure(bootstrap, declared)
+
+
+@pytest.fixture
+async def bench(database: str, own_kafka: parts.Kafka) -> Bench:
+    await wiped(own_kafka.bootstrap, topic_of(SERVICE), ANCHORS)
+    made = Bench(database, own_kafka.bootstrap, Whole(SERVICE, [COUNTER], [counting()], []))
+    await made.table()
+    return made
+
+
+async def test_an_empty_database_comes_back_whole_and_a_second_time_changes_nothing(bench: Bench) -> None:
+    await bench.fill(300)
+    await bench.relay()
+    await bench.query("update log.leases set position = position - 40")
+    await bench.relay()  # the topic repeats a part
+    await restore_store(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)  # nothing to import: folds nothing
+    before = await bench.state()
+    assert before["head"][0][0] == 300
+    await bench.empty()
+
+    dry = await restore_store(bench.whole, bench.dsn, bench.bootstrap)
+    assert (dry.events, dry.before, dry.head) == (300, 0, 300)
+    assert (await bench.state())["head"][0][0] == 0, "a dry run changes nothing"
+    done = await restore_store(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)
+    assert (done.events, done.head) == (300, 300)
+    after = await bench.state()
+    assert sum(n for _, n in after["table"]) == 300
+    assert after | {"table": []} == before | {"table": []}
+    assert (await verify(SERVICE, bench.dsn, bench.bootstrap)).findings.first == []
+
+    again = await restore_store(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)
+    assert (again.events, again.claims, again.folded) == (0, 0, 0)
+    assert await bench.state() == after
+    assert (await bench.relay()).alarm is None
+    await bench.fill(5, seed=1)
+    assert (await bench.relay()).alarm is None
+    assert (await verify(SERVICE, bench.dsn, bench.bootstrap)).sound
+
+
+async def test_a_restore_that_was_stopped_anywhere_goes_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    await bench.fill(60)
+    await bench.relay()
+    before = await bench.state()
+    monkeypatch.setattr("shared.eventlog.restore.AT_ONCE", 10)
+    for stop_after in itertools.count(1):
+        await bench.empty(quickly=True)
+        steps = itertools.count(1)
+
+        def progress(step: str, _done: int, _of: int, steps: Any = steps, last: int = stop_after) -> None:
+            if next(steps) == last:
+                raise Stopped(step)
+
+        try:
+            await restore_store(bench.whole, bench.dsn, bench.bootstrap, dry_run=False, progress=progress)
+        except Stopped:
+            with pytest.raises(Unavailable, match="being restored"):
+                await bench.fill(1, seed=9)
+            await restore_store(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)
+            after = await bench.state()
+            assert after | {"table": []} == before | {"table": []}
+            assert sum(n for _, n in after["table"]) == 60
+        else:
+            break
+    assert stop_after > 8
+
+
+async def test_a_repeated_command_gets_its_first_answer_after_a_restore(bench: Bench) -> None:
+    await bench.fill(20)
+    await bench.relay()
+    await bench.empty()
+    await restore_store(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)
+    store = await PostgresStore(bench.dsn, SERVICE).open()
+    chance = random.Random(0)
+    chance.random()
+    first = str(chance.randrange(7))
+    answer = await Log(store, SERVICE).execute(COUNTER, first, Count(), meta("c0-0", "whatever was asked"))
+    assert isinstance(answer, Accepted)
+    assert answer.repeated
+    assert [(e.version, e.position) for e in answer.events] == [(1, 1)]
+    assert await store.position() == 20
+    await store.close()
+
+
+async def test_a_topic_with_a_hole_is_refused_with_its_place(bench: Bench) -> None:
+    await bench.fill(30)
+    await bench.query("update log.leases set position = 12")
+    await bench.query(
+        "insert into log.leases (name, owner, token, until, position) values ($1, '', 1, now(), 12)",
+        f"relay:{topic_of(SERVICE)}",
+    )
+    store = await PostgresStore(bench.dsn, SERVICE).open()
+    relay = Relay(store, topic_of(SERVICE), bench.bootstrap)
+    task = asyncio.create_task(relay.run())
+    await relayed(store, task, 30)
+    await bench.empty()
+    with pytest.raises(Missing, match="position 1 is missing in the topic: after 0 comes 13"):
+        await restore_store(bench.whole, bench.dsn, bench.bootstrap)
+
+
+async def test_a_wiped_topic_is_published_again_byte_for_byte(bench: Bench) -> None:
+    await bench.fill(250)
+    await bench.relay()
+    published = {(r.key, r.value, tuple(r.headers)) for r in await read_topic(topic_of(SERVICE), bench.bootstrap)}
+    await bench.query(
+        "insert into log.checkpoints (consumer, topic, partition, \"offset\") values ('x.y', $1, 0, 9999)",
+        topic_of(SERVICE),
+    )
+    await wiped(bench.bootstrap, topic_of(SERVICE))
+    relay = await bench.relay()
+    assert relay.alarm is not None
+    assert "ends at position 0, though 250 were published" in relay.alarm
+    consumers = {SERVICE: bench.dsn}
+    dry = await restore_topic(SERVICE, bench.dsn, bench.bootstrap, consumers=consumers)
+    assert (dry.before, dry.events, dry.moved) == (0, 250, 1)
+    assert await read_topic(topic_of(SERVICE), bench.bootstrap) == []
+    done = await restore_topic(SERVICE, bench.dsn, bench.bootstrap, consumers=consumers, dry_run=False)
+    assert (done.before, done.events, done.moved) == (0, 250, 1)
+    again = {(r.key, r.value, tuple(r.headers)) for r in await read_topic(topic_of(SERVICE), bench.bootstrap)}
+    assert again == published
+    assert [row["offset"] for row in await bench.query('select "offset" from log.checkpoints')] == [-1]
+    twice = await restore_topic(SERVICE, bench.dsn, bench.bootstrap, consumers=consumers, dry_run=False)
+    assert (twice.events, twice.moved) == (0, 0)
+    assert len(await read_topic(topic_of(SERVICE), bench.bootstrap)) == 250
+    assert (await bench.relay()).alarm is None
+
+
+async def relayed(store: PostgresStore, task: "asyncio.Task[None]", position: int) -> None:
+    """Waits until the relay is there, then ends it."""
+    async with asyncio.timeout(30):
+        while ((await store._fetch("select max(position) from log.leases"))[0][0] or 0) < position:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await store.close()
+
+
+async def backup(bench: Bench) -> dict[str, list[Any]]:
+    tables = ("head", "events", "batches", "commands", "claims", "leases", "checkpoints", "seen")
+    return {t: await bench.query(f"select * from log.{t}") for t in tables}
+
+
+async def load(bench: Bench, saved: dict[str, list[Any]]) -> None:
+    db = await asyncpg.connect(bench.dsn)
+    for table, rows in saved.items():
+        await db.execute(f"delete from log.{table}")
+        if rows:
+            await db.copy_records_to_table(
+                table, schema_name="log", columns=list(rows[0].keys()), records=[tuple(r) for r in rows]
+            )
+    await db.close()
+
+
+async def test_a_store_older_than_its_topic_is_fenced_and_reconciled(bench: Bench) -> None:
+    await bench.fill(60)
+    await bench.relay()
+    old = await backup(bench)
+    await bench.fill(40, seed=1)
+    await bench.relay()
+    before = await bench.state()
+    await load(bench, old)
+    relay = await bench.relay()
+    assert relay.alarm is not None
+    assert "ahead of the store by 40 events: the store ends at position 60, the topic at 100" in relay.alarm
+    with pytest.raises(Unavailable, match="ahead of the store by 40 events"):
+        await bench.fill(1, seed=2)
+    dry = await reconcile(bench.whole, bench.dsn, bench.bootstrap)
+    assert (dry.before, dry.events, dry.head) == (60, 40, 100)
+    assert (await bench.state())["head"][0][0] == 60
+    done = await reconcile(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)
+    assert (done.events, done.head) == (40, 100)
+    after = await bench.state()
+    assert after | {"table": []} == before | {"table": []}
+    assert (await bench.relay()).alarm is None
+    assert (await reconcile(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)).events == 0
+    assert (await verify(SERVICE, bench.dsn, bench.bootstrap)).findings.first == []
+    await bench.fill(3, seed=2)
+    assert (await bench.relay()).alarm is None
+
+
+async def test_a_store_that_went_a_way_of_its_own_is_not_overwritten(bench: Bench) -> None:
+    await bench.fill(60)
+    old = await backup(bench)
+    await bench.fill(40, seed=1)
+    await bench.relay()
+    await load(bench, old)
+    await bench.fill(10, seed=3)
+    relay = await bench.relay()
+    assert relay.alarm is not None
+    with pytest.raises(Refused, match=r"a way of its own from position 61 on.* Its 10 events"):
+        await reconcile(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)
+    assert (await bench.query("select position from log.head"))[0]["position"] == 70
+
+
+async def test_what_an_anchor_contradicts_is_not_restored(bench: Bench) -> None:
+    await bench.fill(50)
+    await bench.relay()
+    await wiped(bench.bootstrap, topic_of(SERVICE))
+    await bench.empty()
+    await bench.fill(60, seed=5)
+    store = await PostgresStore(bench.dsn, SERVICE).open()
+    task = asyncio.create_task(Relay(store, topic_of(SERVICE), bench.bootstrap).run())
+    await relayed(store, task, 60)
+    await bench.empty()
+    with pytest.raises(Differs, match="the chain is not the one that an anchor of"):
+        await restore_store(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)
+
+
+@pytest.mark.parametrize("behind", [0, 3])
+async def test_reactions_go_on_where_they_stood(bench: Bench, behind: int) -> None:
+    """Those with effects are proven by the log; what came after them is dealt with, once."""
+    reactions = Reactions("echo", topics=(topic_of(SERVICE),))
+
+    @reactions.on(SeatUnassigned)
+    async def _(event: SeatUnassigned, of: Any, _reach: Any) -> list[Do]:
+        return [] if of.stream.startswith("counter-echo") else [Do(COUNTER, f"echo-{of.stream}", Count(by=of.id))]
+
+    async def deal(until: int) -> None:
+        store = await PostgresStore(bench.dsn, SERVICE).open()
+        pool = await asyncpg.create_pool(bench.dsn, min_size=1, max_size=4)
+        consumer = Consumer(SERVICE, reactions, pool, Log(store, SERVICE), Clocks(utc_now))
+        await consumer.assigned([(topic_of(SERVICE), n) for n in range(6)])
+        raws = [
+            Raw(topic_of(SERVICE), r.partition, r.offset, r.key, r.headers, r.value)
+            for r in await read_topic(topic_of(SERVICE), bench.bootstrap)
+        ]
+        for raw in raws[:until]:
+            await consumer.consume([receive(raw, reactions.types)])
+        await pool.close()
+        await store.close()
+
+    bench.whole = replace(bench.whole, reactions=[reactions])
+    await bench.fill(30)
+    await bench.relay()
+    await deal(30 - behind)
+    await bench.relay()
+    before = await bench.state()
+    echoes = "select causation_id from log.events where stream like 'counter-echo%' order by 1"
+    done = await bench.query(echoes)
+    assert len(done) == 30 - behind
+    await bench.empty()
+    result = await restore_store(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)
+    assert result.moved >= 1
+    assert (await bench.state()) | {"table": []} == before | {"table": []}
+    await deal(10_000)
+    causes = [row["causation_id"] for row in await bench.query(echoes)]
+    assert len(causes) == len(set(causes)) == 30, "each once"
+
+
+async def test_restore_rates(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not a benchmark: a figure to see, from a few thousand events."""
+    await bench.fill(int(os.environ.get("RESTORE_EVENTS", "1000")), streams=100)
+    await bench.relay()
+    count = (await bench.query("select position from log.head"))[0]["position"]
+    rows = await bench.query("select * from log.events order by position")
+    await bench.empty()
+    started = time.perf_counter()
+    told: dict[str, list[tuple[float, int]]] = {}
+
+    def progress(step: str, done: int, _of: int) -> None:
+        told.setdefault(step, []).append((time.perf_counter(), done))
+
+    await restore_store(bench.whole, bench.dsn, bench.bootstrap, dry_run=False, progress=progress)
+    whole = time.perf_counter() - started
+    db = await asyncpg.connect(bench.dsn)
+    await db.execute("create table copied (like log.events including all)")
+    begun = time.perf_counter()
+    await db.copy_records_to_table("copied", columns=list(rows[0].keys()), records=[tuple(r) for r in rows])
+    copied = time.perf_counter() - begun
+    await db.close()
+    with capsys.disabled():
+        print(f"\n{count} events: {count / whole:.0f}/s all in all, COPY alone {count / copied:.0f}/s")
+        for step, at in told.items():
+            (begun, some), (ended, all_) = at[0], at[-1]
+            if ended > begun:
+                print(f"  {step}: {(all_ - some) / (ended - begun):.0f}/s")

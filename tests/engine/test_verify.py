@@ -1,0 +1,161 @@
+"""`verify`: whatever is changed in a store, a topic or outside of them is found, and the place is named."""
+
+import json
+import random
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from shared.eventlog import anchors
+from shared.eventlog.anchors import Anchor, Anchors
+from shared.eventlog.plan import Raw
+from shared.eventlog.postgres import PostgresStore
+from shared.eventlog.relay import partition_of
+from shared.eventlog.store import Head
+from shared.eventlog.verify import Findings, StoreCheck, TopicCheck, verify
+from shared.events.envelope import StoredEvent, Unreadable
+from tests.engine.examples import head_of, write
+from tests.oracle.evidence import Evidence
+from tests.oracle.test_oracle import DAMAGES, PLANTS, clean, missed_by_consumer
+
+PARTITIONS = 6
+
+
+def judged(evidence: Evidence, marks: list[Anchor] | None = None) -> Findings:
+    """The evidence of the oracle's tests, judged by the engine's own code."""
+    findings = Findings(evidence.service)
+    store = StoreCheck(findings, marks or ())
+    batches = list(evidence.batches)
+    for event in evidence.events:
+        while batches and batches[0][0] < (event.of.position or 0):
+            store.batch(*batches.pop(0))
+        store.event(StoredEvent(event.of, event.data))
+    for batch in batches:
+        store.batch(*batch)
+    store.head(evidence.position, evidence.chain)
+    topic = TopicCheck(findings, evidence.service, PARTITIONS, store.hashes)
+    for record in evidence.topic:
+        partition = partition_of((record.key or b"").decode(), PARTITIONS)
+        topic.record(Raw("entitlements.events.v1", partition, record.offset, record.key, record.headers, record.value))
+    topic.complete(evidence.relayed, marks or ())
+    return findings
+
+
+def test_a_sound_log_has_no_findings() -> None:
+    evidence = clean()
+    assert judged(evidence, [Anchor("entitlements", p, c) for p, c in evidence.batches]).first == []
+
+
+@pytest.mark.parametrize("damage", [d for d in DAMAGES if d is not missed_by_consumer], ids=lambda d: d.__name__)
+def test_every_damage_that_the_oracle_knows_is_found(damage: Callable[[Evidence, random.Random], None]) -> None:
+    sound = clean()
+    for seed in range(PLANTS):
+        evidence = deepcopy(sound)
+        damage(evidence, random.Random(seed))
+        assert judged(evidence).first, f"seed {seed} was not found"
+
+
+def test_a_store_and_a_topic_that_were_both_cut_show_by_an_anchor() -> None:
+    evidence = clean()
+    marks = [Anchor("entitlements", position, chain, "noon") for position, chain in evidence.batches]
+    del evidence.events[-5:], evidence.batches[-5:], evidence.topic[-5:]
+    evidence.position = evidence.relayed = len(evidence.events)
+    evidence.chain = evidence.batches[-1][1]
+    assert judged(evidence).first == [], "nothing inside tells"
+    said = [str(finding) for finding in judged(evidence, marks).first]
+    assert said == [
+        "entitlements, store, after position 19: the tail was cut: an anchor of noon says that position 24 existed",
+        "entitlements, entitlements.events.v1: positions 20 to 24 are missing, though they were published: the tail "
+        "was cut",
+    ]
+
+
+def test_a_log_that_was_rewritten_whole_shows_by_an_anchor() -> None:
+    other = clean(streams=3)
+    mark = Anchor("entitlements", *clean().batches[9], "noon")
+    (finding,) = judged(other, [mark]).first
+    assert finding.place == "entitlements, store, positions 1 to 10"
+    assert "rewritten" in finding.what
+
+
+def test_the_place_is_named() -> None:
+    evidence = clean()
+    gone = evidence.events.pop(6)
+    evidence.topic = [record for record in evidence.topic if record.offset != 12]
+    said = [str(finding) for finding in judged(evidence).first]
+    assert f"position 8 ({evidence.events[6].of.stream} version 2): position 7 should stand here" in said[1]
+    assert any("store, positions 7 to 7: the chain does not fit" in line for line in said)
+    assert any("offset 7: position 7 (pool-2 version 2) is not what the store has there" in line for line in said)
+    assert any(line.endswith("position 12 is missing, though they were published") for line in said)
+    assert gone.of.stream == "pool-2"
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"[]", b'{"service": "x"}', b'{"service":1,"position":"n","chain":"","time":""}']
+)
+def test_a_line_that_is_no_anchor_is_said(line: bytes) -> None:
+    with pytest.raises(Unreadable):
+        Anchor.read(line)
+
+
+class _Producer:
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+
+    async def send_and_wait(self, topic: str, value: bytes, key: bytes) -> None:
+        assert (topic, key) == (anchors.TOPIC, b"entitlements")
+        self.sent.append(value)
+
+
+async def test_an_anchor_is_written_every_thousand_events(tmp_path: Path) -> None:
+    async def chain_at(position: int) -> tuple[int, bytes]:
+        return position - position % 10, position.to_bytes(32)
+
+    producer, writer = _Producer(), Anchors("entitlements", chain_at, tmp_path / "anchors")
+    for position in range(100, 5_000, 100):
+        writer.note(position, producer)
+        if writer._writing is not None:
+            await writer._writing
+    found, strange = anchors.from_file(tmp_path / "anchors", "entitlements")
+    assert [a.position for a in found] == [100, 1_100, 2_100, 3_100, 4_100]
+    assert strange == []
+    assert [json.loads(line)["position"] for line in producer.sent] == [a.position for a in found]
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(
+    ("damage", "place"),
+    [
+        ("select 1", ""),
+        ("update log.events set data = '{\"n\": 2}' where position = 7", "position 7 "),
+        ("update log.events set actor = 'another' where position = 7", "position 7 "),
+        ("delete from log.events where position = 7", "position 7 should stand here"),
+        ("delete from log.events where position > 15", "store, head: it stands at 20, the last event at 15"),
+        (
+            "update log.events set position = case position when 3 then -6 else -3 end where position in (3, 6); "
+            "update log.events set position = -position where position < 0",
+            "store, positions",
+        ),
+        ("update log.head set position = 19", "store, head"),
+        ("delete from log.batches where last_position > 10", "the last batch ends at"),
+    ],
+)
+async def test_damage_in_a_real_store_is_found(database: str, damage: str, place: str) -> None:
+    store = await PostgresStore(database, "entitlements").open()
+    heads = {f"s{n}": Head() for n in range(4)}
+    for _ in range(5):
+        for stream, head in heads.items():
+            written = write(stream, head)
+            await store.append(written)
+            heads[stream] = head_of(written.events)
+    await store.close()
+    db = await asyncpg.connect(database)
+    await db.execute(damage)
+    await db.close()
+    report = await verify("entitlements", database, "", topic=False)
+    assert report.sound == (not place), report.findings.first
+    assert not place or any(place in str(finding) for finding in report.findings.first), report.findings.first
+    assert report.events >= 15

@@ -1,0 +1,171 @@
+"""Each service's database lost and made again from Kafka, then Kafka lost and made again from the stores."""
+
+import asyncio
+import importlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import asyncpg
+import pytest
+
+from deploy import topics
+from shared.eventlog.migrate import migrate
+from shared.eventlog.restore import Restored, Whole, restore_store, restore_topic
+from shared.eventlog.verify import verify
+from tests.system.running import SERVICES, System, system
+
+pytestmark = [pytest.mark.system, pytest.mark.slow]
+
+PRIVATE = ("person_keys", "credentials", "signing_keys")
+"""identity's tables that are no events: an operator has them in a backup of their own."""
+
+ENGINE = {
+    "log.events": "select *, data::text as bytes from log.events",
+    "log.head": "select position, chain, fenced from log.head",
+    "log.claims": "select * from log.claims",
+    "log.commands": "select id, stream, first, count from log.commands where count > 0",
+    "log.timers": "select * from log.timers",
+    "log.clocks": "select organisation_id, ahead_s from log.clocks",
+}
+
+Contents = dict[str, set[str]]
+
+
+@pytest.fixture(scope="module")
+def lost(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A system of its own, after the story: what is lost here nobody else needs."""
+    with system(tmp_path_factory.mktemp("lost")) as whole:
+        whole.tell()
+        yield whole
+
+
+def whole_of(service: str) -> Whole:
+    whole: Whole = importlib.import_module(f"services.{service}.__main__").SERVICE.whole()
+    return whole
+
+
+async def contents(dsn: str) -> Contents:
+    """Every row of every read model, and of the log's own tables, as text."""
+    db = await asyncpg.connect(dsn)
+    try:
+        tables = await db.fetch("select tablename from pg_tables where schemaname = 'public' order by 1")
+        queries = ENGINE | {t[0]: f"select * from public.{t[0]}" for t in tables if t[0] != "alembic_version"}
+        return {name: {str(row[0]) for row in await db.fetch(f"select t::text from ({query}) t")}
+                for name, query in queries.items()}  # fmt: skip
+    finally:
+        await db.close()
+
+
+def differences(before: Contents, after: Contents) -> dict[str, tuple[list[str], list[str]]]:
+    """By table, the rows that are gone and those that are new."""
+    found = {
+        name: (sorted(before[name] - after.get(name, set())), sorted(after.get(name, set()) - before[name]))
+        for name in before
+    }
+    return {name: rows for name, rows in found.items() if any(rows)}
+
+
+async def dropped(system: System, service: str) -> None:
+    """The database goes; what is private comes back from its own backup."""
+    dsn = system.dsns()[service]
+    saved: dict[str, list[Any]] = {}
+    if service == "identity":
+        db = await asyncpg.connect(dsn)
+        saved = {table: await db.fetch(f"select * from {table}") for table in PRIVATE}
+        await db.close()
+    admin = await asyncpg.connect(f"{system.postgres.url}/postgres")
+    await admin.execute(f"drop database tenure_{service} with (force)")
+    await admin.close()
+    await migrate(dsn, service)
+    db = await asyncpg.connect(dsn)
+    for table, rows in saved.items():
+        if rows:
+            await db.copy_records_to_table(table, columns=list(rows[0].keys()), records=[tuple(r) for r in rows])
+    await db.close()
+
+
+def _begins_nothing_anew(system: System, service: str) -> None:
+    """A supervisor may start the service on its empty database: it takes no commands, from nobody."""
+
+    async def head() -> Any:
+        db = await asyncpg.connect(system.dsns()[service])
+        try:
+            return await db.fetchrow("select position, fenced from log.head")
+        finally:
+            await db.close()
+
+    system.services[service].spawn()
+    deadline = time.monotonic() + 40
+    while not (asyncio.run(head()))["fenced"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(3)  # its consumers have read by now
+    stands = asyncio.run(head())
+    assert stands["position"] == 0
+    assert "is ahead of the store by" in stands["fenced"]
+    system.services[service].stop()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_database_that_was_lost_comes_back_from_kafka(lost: System, service: str) -> None:
+    dsn, bootstrap = lost.dsns()[service], lost.kafka.bootstrap
+    positions = {name: e.position for name, e in lost.assert_sound().items()}
+    before = asyncio.run(contents(dsn))
+    lost.services[service].stop()
+    asyncio.run(dropped(lost, service))
+    if service == "entitlements":
+        _begins_nothing_anew(lost, service)
+
+    dry: Restored = asyncio.run(restore_store(whole_of(service), dsn, bootstrap))
+    assert dry.events == positions[service]
+    done = asyncio.run(restore_store(whole_of(service), dsn, bootstrap, dry_run=False))
+    assert done.events == done.head == positions[service]
+    again = asyncio.run(restore_store(whole_of(service), dsn, bootstrap, dry_run=False))
+    assert (again.events, again.claims, again.folded, again.moved) == (0, 0, 0, 0)
+
+    lost.services[service].start()
+    after = {name: e.position for name, e in lost.assert_sound().items()}
+    assert after == positions, "no effect was repeated"
+    assert differences(before, asyncio.run(contents(dsn))) == {}
+    report = asyncio.run(verify(service, dsn, bootstrap))
+    assert report.findings.first == []
+
+
+def test_kafka_that_was_lost_comes_back_from_the_stores(lost: System) -> None:
+    positions = {name: e.position for name, e in lost.assert_sound().items()}
+    before = {name: asyncio.run(contents(dsn)) for name, dsn in lost.dsns().items()}
+    for process in lost.services.values():
+        process.stop()
+    asyncio.run(wiped(lost.kafka.bootstrap))
+    for service, dsn in lost.dsns().items():
+        done = asyncio.run(
+            restore_topic(service, dsn, lost.kafka.bootstrap, consumers=lost.dsns(), dry_run=False)
+        )  # fmt: skip
+        assert (done.before, done.events) == (0, positions[service])
+    for process in lost.services.values():
+        process.start()
+    assert {name: e.position for name, e in lost.assert_sound().items()} == positions, "no effect was repeated"
+    for service, dsn in lost.dsns().items():
+        assert differences(before[service], asyncio.run(contents(dsn))) == {}
+        report = asyncio.run(verify(service, dsn, lost.kafka.bootstrap))
+        assert report.findings.first == []
+
+
+def test_the_story_goes_on(lost: System) -> None:
+    assert "The story holds" in lost.tell()
+    lost.assert_sound()
+
+
+async def wiped(bootstrap: str) -> None:
+    """Every topic, with what consumers told Kafka about it."""
+    names = [topic.name for topic in topics.declared()]
+    admin = await topics._connected(bootstrap, 30)
+    try:
+        await admin.delete_topics(names)
+        async with asyncio.timeout(30):
+            while set(names) & set(await admin.list_topics()):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+    finally:
+        await admin.close()
+    await topics.ensure(bootstrap)
