@@ -34,6 +34,7 @@ SERVICE: Final = Service(
     consumers=(DIRECTORY, REACTIONS),
     on_start=_with_keys,
     sealer=Persons,
+    private_tables=("person_keys", "credentials", "signing_keys"),
 )
 
 if __name__ == "__main__":

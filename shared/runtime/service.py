@@ -44,7 +44,8 @@ PARTS: Final = ("api", "relay", "consumers")
 @dataclass(frozen=True)
 class Service:
     """What a service is made of. `on_start` runs once the database is open, before the first request is served;
-    `sealer` makes what keeps personal fields readable to the service alone, where its events have any."""
+    `sealer` makes what keeps personal fields readable to the service alone, where its events have any; `private_tables`
+    are those that no event makes again."""
 
     name: str
     streams: Sequence[Stream[Any, Any, Any]]
@@ -54,6 +55,13 @@ class Service:
     timers: Timers | None = None
     on_start: Callable[["Process"], Awaitable[None]] | None = None
     sealer: Callable[[Pool], Sealer] | None = None
+    private_tables: Sequence[str] = ()
+
+    @property
+    def projections(self) -> list[Projection]:
+        """All of them, the engine's own included: what can be rebuilt."""
+        own = [c for c in self.consumers if isinstance(c, Projection)]
+        return [CLOCKS, *own, *([self.timers.projection] if self.timers else [])]
 
     @property
     def own_projections(self) -> list[str]:
