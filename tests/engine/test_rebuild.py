@@ -15,13 +15,14 @@ from shared.eventlog.log import utc_now
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.projection import Projection
 from shared.eventlog.rebuild import Progress, Rebuild, drop_old
-from shared.eventlog.scratch import CannotFold, Trouble
+from shared.eventlog.relay import partition_of
+from shared.eventlog.scratch import CannotFold, Piece, Trouble
 from shared.eventlog.timers import Set, Timers, TimerService
 from shared.events import ClockMoved, SeatAssigned, SeatPoolOpened
 from shared.events.envelope import Envelope
 from shared.events.registry import ENTITLEMENTS
 from tests.engine.examples import COUNTER, NOON, Count
-from tests.engine.rebuilding import Bench, assigned, opened
+from tests.engine.rebuilding import PARTITIONS, Bench, assigned, opened
 
 pytestmark = pytest.mark.system
 
@@ -277,3 +278,58 @@ async def test_moved_clocks_are_found_again_by_who_has_looked(bench: Bench) -> N
         "o-1": timedelta(seconds=100),
         "o-2": timedelta(seconds=200),
     }
+
+
+class Records:
+    """Stands in for the topic: the store's events as they were fed to the live consumer."""
+
+    bench: Bench
+
+    def __init__(self, _bootstrap: str, types: frozenset[str]) -> None:
+        self.types = types
+
+    async def __aenter__(self) -> "Records":
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    async def between(self, done: Any, upto: Any) -> AsyncIterator[tuple[dict[Any, int], list[Piece]]]:
+        at = dict.fromkeys(range(PARTITIONS), 0)
+        for of, data in await self.bench.store.read(0, 10_000):
+            number = partition_of(of.stream, PARTITIONS)
+            place, offset = (ENTITLEMENTS, number), at[number]
+            at[number] += 1
+            if done.get(place, -1) < offset <= upto.get(place, -1):
+                yield {place: offset}, [Piece(of, data if of.type in self.types else None)]
+
+
+async def test_a_stream_that_waited_no_longer_is_read_again_from_kafka(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.pools(2)
+    await bench.write("9", opened(9), assigned(9, 1), assigned(9, 1), assigned(9, 2))
+    await bench.feed()
+    Records.bench = bench
+    monkeypatch.setattr(rebuild, "Topics", Records)
+    catch_up, waits = Rebuild._catch_up, True
+
+    async def meanwhile(self: Rebuild, db: Any) -> None:
+        """Its records were read and passed over. Then somebody mends it."""
+        nonlocal waits
+        if waits:
+            waits = False
+            await bench.pool.execute("delete from seats where subscription_id = 's-9'")
+            await bench.pool.execute("update log.seen set version = 2 where stream = 'pool-9'")
+            await catch_up(self, db)
+            await bench.pool.execute("delete from log.parked")
+        await catch_up(self, db)
+
+    await bench.pool.execute("update log.seen set version = 1 where stream = 'pool-9'")
+    monkeypatch.setattr(Rebuild, "_catch_up", meanwhile)
+    report = await again(bench, source="kafka").run(on_difference="switch")
+    assert report.state == "switched"
+    assert [row for row in await bench.rows("seats") if "s-9" in row] != [], "the seat of version 2 was read again"
+    monkeypatch.undo()
+    await bench.pool.execute("update log.seen set version = 9 where stream = 'pool-1'")
+    with pytest.raises(Trouble, match="pool-1 up to version 9, but only 5 can be read"):
+        await again(bench).run()
