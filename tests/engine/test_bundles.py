@@ -88,4 +88,4 @@ async def test_a_fold_that_looks_at_what_execute_answers_is_told() -> None:
     assert answer is UNANSWERED
     for look in (lambda: answer == "UPDATE 0", lambda: bool(answer), lambda: answer[-1]):
         with pytest.raises(TypeError, match="may not use what execute"):
-            look()
+            look()  # type: ignore[no-untyped-call]

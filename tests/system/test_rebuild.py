@@ -104,7 +104,7 @@ class Running:
 
 
 @pytest.fixture
-async def running(database: str, tmp_path: Path) -> AsyncIterator[Running]:
+async def pools(database: str, tmp_path: Path) -> AsyncIterator[Running]:
     kafka = parts.kafka(tmp_path / "kafka")  # its own: a shared one has other tests' streams in the topic
     await asyncio.to_thread(kafka.__enter__)
     store = await PostgresStore(database, "entitlements").open()
@@ -140,38 +140,38 @@ async def copied(pool: Any) -> float:
         return rows / taken
 
 
-async def test_a_rebuild_under_load_changes_nothing_that_a_reader_can_see(running: Running) -> None:
+async def test_a_rebuild_under_load_changes_nothing_that_a_reader_can_see(pools: Running) -> None:
     for _ in range(BEFORE // 100):
-        await asyncio.gather(*(running.order() for _ in range(100)))
-    await running.dealt_with()
+        await asyncio.gather(*(pools.order() for _ in range(100)))
+    await pools.dealt_with()
     stop = asyncio.Event()
-    loading, reading = asyncio.create_task(running.load(stop)), asyncio.create_task(running.read(stop))
+    loading, reading = asyncio.create_task(pools.load(stop)), asyncio.create_task(pools.read(stop))
     try:
-        from_store = await running.rebuild("store")
-        await running.rebuild("kafka", kill_after=BEFORE)
-        from_kafka = await running.rebuild("kafka")
+        from_store = await pools.rebuild("store")
+        await pools.rebuild("kafka", kill_after=BEFORE)
+        from_kafka = await pools.rebuild("kafka")
         await asyncio.sleep(1)
     finally:
         stop.set()
     rate = await loading
     await reading
-    await running.dealt_with()
+    await pools.dealt_with()
     assert from_store is not None
     assert from_kafka is not None
     for report in (from_store, from_kafka):
         assert (report["state"], report["agrees"]) == ("switched", True)
         assert report["tables"]["pools"]["rows"] >= BEFORE
     assert from_kafka["id"] == from_store["id"] + 1, "the killed one was gone on with"
-    assert running.looks > 20
-    assert await running.pool.fetchval("select count(*) from log.parked") == 0
+    assert pools.looks > 20
+    assert await pools.pool.fetchval("select count(*) from log.parked") == 0
     wrong = "select count(*) from pools where subscription_id not in (select subscription_id from seats)"
-    assert await running.pool.fetchval(wrong) == 0
-    quiet = await running.rebuild("store")
+    assert await pools.pool.fetchval(wrong) == 0
+    quiet = await pools.rebuild("store")
     assert quiet is not None
     assert quiet["agrees"]
     print(
-        f"\nload {rate:.0f} commands/s, {running.looks} looks; under it {_rate(from_store)} from the store; quiet "
-        f"{_rate(quiet)}; COPY {await copied(running.pool):,.0f} rows/s of the same rows; the consumer waited "
+        f"\nload {rate:.0f} commands/s, {pools.looks} looks; under it {_rate(from_store)} from the store; quiet "
+        f"{_rate(quiet)}; COPY {await copied(pools.pool):,.0f} rows/s of the same rows; the consumer waited "
         f"{1000 * from_store['blocked_s']:.0f} ms for the switch"
     )
 
