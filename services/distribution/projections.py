@@ -35,9 +35,16 @@ from shared.events.envelope import Envelope
 from shared.events.registry import DISTRIBUTION, ENTITLEMENTS
 from shared.runtime.access import access_projection
 
-AVAILABILITY: Final = Projection("availability", topics=(DISTRIBUTION, ENTITLEMENTS))
-FLEETS: Final = Projection("fleets", topics=(DISTRIBUTION,))
-ROLLOUTS: Final = Projection("rollouts", topics=(DISTRIBUTION,))
+AVAILABILITY: Final = Projection(
+    "availability", topics=(DISTRIBUTION, ENTITLEMENTS), tables=("updates", "owned_products")
+)
+FLEETS: Final = Projection(
+    "fleets", topics=(DISTRIBUTION,), tables=("fleet_groups", "fleet_members", "fleet_decisions")
+)
+ROLLOUTS: Final = Projection(
+    "rollouts", topics=(DISTRIBUTION,),
+    tables=("rollouts", "rollout_targets", "rollout_installs", "rollout_history"),
+)  # fmt: skip
 ACCESS: Final = access_projection()
 
 

@@ -28,10 +28,10 @@ from shared.events.envelope import Envelope
 from shared.events.registry import ENTITLEMENTS, IDENTITY, MARKETPLACE
 from shared.runtime.access import access_projection
 
-POOLS: Final = Projection("pools", topics=(ENTITLEMENTS,))
-LEDGER: Final = Projection("ledger", topics=(ENTITLEMENTS,))
-PEOPLE: Final = Projection("people", topics=(IDENTITY,))
-NUMBERS: Final = Projection("numbers", topics=(MARKETPLACE,))
+POOLS: Final = Projection("pools", topics=(ENTITLEMENTS,), tables=("pools", "seats"))
+LEDGER: Final = Projection("ledger", topics=(ENTITLEMENTS,), tables=("credit_lots", "credit_entries"))
+PEOPLE: Final = Projection("people", topics=(IDENTITY,), tables=("people", "contracts"))
+NUMBERS: Final = Projection("numbers", topics=(MARKETPLACE,), tables=("csns",))
 ACCESS: Final = access_projection()
 
 # ── Seats ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -36,6 +36,7 @@ SERVICE: Final = Service(
     on_start=_with_keys,
     sealer=Persons,
     private=private,
+    private_tables=("person_keys", "credentials", "signing_keys"),
 )
 
 if __name__ == "__main__":

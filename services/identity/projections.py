@@ -7,7 +7,11 @@ from shared.events import ContractOpened, RoleAssigned, RoleRequested
 from shared.events.envelope import Envelope
 from shared.events.registry import IDENTITY
 
-DIRECTORY: Final = Projection("directory", topics=(IDENTITY,))
+DIRECTORY: Final = Projection(
+    "directory", topics=(IDENTITY,), tables=("contracts", "account_contracts"),
+    # Doors note in it who is about to be given a role, before an event says so.
+    takes_over="insert into {new}.account_contracts select * from public.account_contracts on conflict do nothing",
+)  # fmt: skip
 
 
 @DIRECTORY.on(ContractOpened)

@@ -34,9 +34,12 @@ from shared.events import (
 from shared.events.envelope import Envelope
 from shared.events.registry import ENTITLEMENTS, IDENTITY, MARKETPLACE
 
-CATALOGUE = Projection("catalogue", topics=(MARKETPLACE,))
-SALES = Projection("sales", topics=(MARKETPLACE, ENTITLEMENTS))
-PEOPLE = Projection("people", topics=(IDENTITY,))
+CATALOGUE = Projection("catalogue", topics=(MARKETPLACE,), tables=("catalogue", "standings"))
+SALES = Projection(
+    "sales", topics=(MARKETPLACE, ENTITLEMENTS),
+    tables=("carts", "cart_lines", "subscriptions", "instalments", "reminders", "held_seats"),
+)  # fmt: skip
+PEOPLE = Projection("people", topics=(IDENTITY,), tables=("people",))
 
 # ── What is offered, and to whom ───────────────────────────────────────────────────────────────────────
 

@@ -21,7 +21,11 @@ log = structlog.get_logger(__name__)
 LOOK_EVERY_S: Final = 0.1
 """How late another process of the service may know that a clock was moved."""
 
-CLOCKS: Final = Projection("clocks", topics=(IDENTITY,))
+CLOCKS: Final = Projection(
+    "clocks", topics=(IDENTITY,), tables=("log.clocks",), apart=("change",),
+    # Whoever has looked at the old table has to find all of the new one changed.
+    takes_over="update {new}.clocks set change = change + (select coalesce(max(change), 0) from log.clocks)",
+)  # fmt: skip
 
 
 @CLOCKS.on(ClockMoved)

@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import reduce
@@ -16,7 +17,8 @@ from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 import uuid_utils
 
 from shared.eventlog.decision import NO_CLAIMS, Rejected, Stream
-from shared.eventlog.store import Conflict, Head, Moved, Outcome, Repeated, Store, Taken, Write, Written
+from shared.eventlog.snapshots import EVERY, KeepsSnapshots, Snapshots
+from shared.eventlog.store import Conflict, Head, Moved, Outcome, Repeated, Store, Taken, Unavailable, Write, Written
 from shared.events.base import Event
 from shared.events.envelope import Envelope, StoredEvent, checked_name, digest, source_of
 from shared.events.upcasts import decode
@@ -120,6 +122,7 @@ class Log:
         observer: Observer | None = None,
         sealer: Sealer | None = None,
         cached_streams: int = CACHED_STREAMS,
+        snapshot_every: int = EVERY,
     ) -> None:
         self.store = store
         self._source = source_of(service)
@@ -128,6 +131,8 @@ class Log:
         self._sealer = sealer
         self._cache: OrderedDict[str, _Current[Any]] = OrderedDict()
         self._cached_streams = cached_streams
+        kept = snapshot_every > 0 and isinstance(store, KeepsSnapshots)
+        self._snapshots = Snapshots(store, snapshot_every) if kept else None  # type: ignore[arg-type]  # narrowed
         self._turns: dict[str, deque[asyncio.Future[None]]] = {}
 
     async def execute(self, stream: Stream[S, C, E], key: str, command: C, meta: Meta) -> Answer:
@@ -222,12 +227,31 @@ class Log:
         return await self._catch_up(stream, stream_id, current)
 
     async def _load(self, stream: Stream[S, C, E], stream_id: str) -> _Current[S]:
-        return await self._catch_up(stream, stream_id, _Current(stream.initial, Head(), ""))
+        """From a snapshot, where there is a good one. A load that had much to fold leaves one."""
+        current, found = _Current(stream.initial, Head(), ""), None
+        codec = None if self._snapshots is None else self._snapshots.codec(stream)
+        if self._snapshots is None or codec is None:
+            return await self._catch_up(stream, stream_id, current)
+        kept, found = await self._snapshots.load(codec, stream_id)
+        before = current = current if kept is None else _Current(*kept)
+        current = await self._catch_up(stream, stream_id, current, found)
+        if current.head.version - before.head.version >= self._snapshots.every:
+            with suppress(Unavailable):
+                await self._snapshots.keep(codec, stream, stream_id, current.state, current.head, current.tenant)
+        return current
 
-    async def _catch_up(self, stream: Stream[S, C, E], stream_id: str, current: _Current[S]) -> _Current[S]:
-        """Folds what was appended since. The state at a version never changes, so a newer one may replace it."""
+    async def _catch_up(
+        self,
+        stream: Stream[S, C, E],
+        stream_id: str,
+        current: _Current[S],
+        found: Sequence[StoredEvent] | None = None,
+    ) -> _Current[S]:
+        """Folds what was appended since (`found`, if it was read already). The state at a version never changes, so a
+        newer one may replace it."""
         state, head, tenant = current.state, current.head, current.tenant
-        found = await self.store.read_stream(stream_id, head.version)
+        if found is None:
+            found = await self.store.read_stream(stream_id, head.version)
         for stored, event in zip(found, await self._opened(found), strict=True):
             if stored.of.prevhash != head.hash:
                 raise RuntimeError(f"{stream_id} version {stored.of.version} does not continue what came before it")

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+from shared.eventlog.snapshots import Snapshot
 from shared.eventlog.store import Head, Lease, LeaseLost, Moved, Outcome, Repeated, Taken, Write, Written
 from shared.events.envelope import StoredEvent
 
@@ -17,6 +18,7 @@ class MemoryStore:
         self._claims: dict[str, str] = {}
         self._leases: dict[str, tuple[str, int, float, int]] = {}
         self._moved = asyncio.Event()
+        self.snapshots: dict[str, Snapshot] = {}
 
     async def append(self, write: Write) -> Outcome:
         if write.command_id in self._commands:
@@ -46,6 +48,17 @@ class MemoryStore:
 
     async def read_stream(self, stream: str, after: int = 0) -> Sequence[StoredEvent]:
         return self._streams.get(stream, [])[after:]
+
+    async def load(self, stream: str, definition: str) -> tuple[Snapshot | None, Sequence[StoredEvent]]:
+        events, kept = self._streams.get(stream, []), self.snapshots.get(stream)
+        if kept is not None:
+            known = len(events) >= kept.head.version and events[kept.head.version - 1].of.hash == kept.head.hash
+            if not known or kept.definition != definition:
+                kept = None
+        return kept, events[kept.head.version if kept else 0 :]
+
+    async def keep(self, stream: str, snapshot: Snapshot) -> None:
+        self.snapshots[stream] = snapshot
 
     async def read(self, after: int, limit: int) -> Sequence[StoredEvent]:
         return self.events[after : after + limit]

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 import asyncpg
 
 from shared.eventlog.batching import Batcher
+from shared.eventlog.snapshots import Snapshot
 from shared.eventlog.store import Head, Lease, LeaseLost, Moved, Outcome, Repeated, Taken, Unavailable, Write, Written
 from shared.events.envelope import GENESIS, Envelope, StoredEvent, source_of
 
@@ -38,6 +39,13 @@ _COLUMNS: Final = """position, stream, version, id, type, schema, time, correlat
     traceparent, prevhash, hash, command_id, data::text"""
 
 _READ_STREAM: Final = f"select {_COLUMNS} from log.events where stream = $1 and version > $2 order by version"  # noqa: S608
+_LOAD: Final = f"""select s.version, s.hash, s.tenant, case when e.version is null or e.version = s.version + 1
+        then s.state end as state, e.* from (select) one
+    left join log.snapshots s on s.stream = $1 and s.definition = $2 and exists (
+        select from log.events where stream = $1 and version = s.version and hash = s.hash)
+    left join lateral (select {_COLUMNS} from log.events
+        where stream = $1 and version > coalesce(s.version, 0)) e on true
+    order by e.version"""  # noqa: S608
 _READ: Final = f"select {_COLUMNS} from log.events where position > $1 order by position limit $2"  # noqa: S608
 
 _LEASE: Final = """
@@ -136,6 +144,23 @@ class PostgresStore:
     async def read_stream(self, stream: str, after: int = 0) -> Sequence[StoredEvent]:
         return [self._event(row) for row in await self._fetch(_READ_STREAM, stream, after)]
 
+    async def load(self, stream: str, definition: str) -> tuple[Snapshot | None, Sequence[StoredEvent]]:
+        """In one round trip, since most streams have no snapshot."""
+        rows = await self._fetch(_LOAD, stream, definition)
+        version, hash_, tenant, state, *_ = rows[0]
+        kept = None if version is None else Snapshot(Head(version, hash_), tenant, definition, state)
+        return kept, [self._event(row[4:]) for row in rows if row["position"] is not None]
+
+    async def keep(self, stream: str, snapshot: Snapshot) -> None:
+        (version, hash_), tenant, definition, state = snapshot
+        await self._fetch(
+            "insert into log.snapshots (stream, version, hash, tenant, definition, state) "
+            "values ($1, $2, $3, $4, $5, $6) on conflict (stream) do update set version = excluded.version, "
+            "hash = excluded.hash, tenant = excluded.tenant, definition = excluded.definition, "
+            "state = excluded.state, time = clock_timestamp()",
+            stream, version, hash_, tenant, definition, state,
+        )  # fmt: skip
+
     async def read(self, after: int, limit: int) -> Sequence[StoredEvent]:
         return [self._event(row) for row in await self._fetch(_READ, after, limit)]
 
@@ -208,7 +233,7 @@ class PostgresStore:
         finally:
             self._moved.clear()
 
-    def _event(self, row: asyncpg.Record) -> StoredEvent:
+    def _event(self, row: Any) -> StoredEvent:
         position, stream, version, id_, type_, schema, time, correlation, causation, *rest = row
         actor, tenant, traceparent, prevhash, hash_, command_id, data = rest
         envelope = Envelope(

@@ -26,10 +26,19 @@ class Projection:
 
     Each fold runs in the transaction that moves the checkpoint: once per event, in the stream's order, without gaps.
     Between streams there is no order. Types without a fold are ignored by declaration.
+
+    `tables` are all that the folds write, and no other projection's: a rebuild makes them anew elsewhere, from a fold's
+    unqualified names (or `log.` ones). A rebuild sends a fold's `execute`s in bundles, so a fold reads what `execute`
+    answers nowhere. `apart` are columns that depend on the order between streams: no digest includes them. `takes_over`
+    is SQL, safe to repeat, that brings into rebuilt tables (schema `{new}`) what only the live ones know.
     """
 
-    def __init__(self, name: str, *, topics: Sequence[str]) -> None:
-        self.name, self.topics = name, tuple(topics)
+    def __init__(
+        self, name: str, *, topics: Sequence[str], tables: Sequence[str] = (), apart: Sequence[str] = (),
+        takes_over: str = "",
+    ) -> None:  # fmt: skip
+        self.name, self.topics, self.tables = name, tuple(topics), tuple(tables)
+        self.apart, self.takes_over = frozenset(apart), takes_over
         self._folds: dict[str, Fold] = {}
 
     @property
@@ -46,6 +55,10 @@ class Projection:
             return fold
 
         return declare
+
+    @property
+    def folds(self) -> Sequence[Fold]:
+        return list(self._folds.values())
 
     async def apply(self, tx: Any, event: Event, of: Envelope) -> None:
         await self._folds[of.type](tx, event, of)

@@ -33,6 +33,16 @@ ACTOR: Final = "timer"
 """Who an event is by that only time has brought about."""
 
 
+_TAKES_OVER: Final = """
+    delete from {new}.timers t using log.commands c where c.id = 'timer:' || t.name || ':' || t.key || ':'
+        || to_char(t.due at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS')
+        || case when extract(microseconds from t.due)::bigint % 1000000 = 0 then ''
+           else to_char(t.due at time zone 'UTC', '.US') end || '+00:00';
+    update {new}.timers t set due = l.due, first_due = l.first_due from log.timers l
+        where l.name = t.name and l.key = t.key and l.set_by = t.set_by and l.first_due in (t.due, t.first_due);"""
+"""A rebuilt timer that has fired is gone: the id of its command is known. One that was put off stays so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Set:
     """Set the timer `name` of `key`, a business key of the stream that it fires into, instead of one set before.
@@ -60,7 +70,7 @@ class Timers:
     """The timers of one service: which events set them, and the command that each becomes."""
 
     def __init__(self, *, topics: Sequence[str]) -> None:
-        self.projection = Projection("timers", topics=topics)
+        self.projection = Projection("timers", topics=topics, tables=("log.timers",), takes_over=_TAKES_OVER)
         self._fires: dict[str, tuple[Stream[Any, Any, Any], Fire]] = {}
 
     def on(
@@ -73,6 +83,7 @@ class Timers:
                 for change in changes(event, of):
                     await _keep(tx, change, of)
 
+            fold.__dict__["__wrapped__"] = changes  # for whoever asks what the fold is made of
             self.projection.on(*types)(fold)
             return changes
 
@@ -106,7 +117,7 @@ async def _keep(tx: Connection, change: Change, of: Envelope) -> None:
     await tx.execute(
         "insert into log.timers (name, key, due, customer, set_by, correlation_id) values ($1, $2, $3, $4, $5, $6) "
         "on conflict (name, key) do update set due = excluded.due, customer = excluded.customer, "
-        "set_by = excluded.set_by, correlation_id = excluded.correlation_id",
+        "set_by = excluded.set_by, correlation_id = excluded.correlation_id, first_due = null",
         change.name, change.key, change.due, change.customer, of.id, of.correlation_id,
     )  # fmt: skip
 
@@ -169,9 +180,10 @@ class TimerService:
         name, key, due = row["name"], row["key"], row["due"]
         # The very clock that made it due: what this process knows of clocks may be older, and too early is never.
         now = self._clocks.real() + timedelta(seconds=row["ahead_s"])
+        first_due = row["first_due"] or due  # of one that was put off: its command's id stays the same
         meta = Meta(
-            f"timer:{name}:{key}:{due.isoformat()}", ACTOR, self._clocks.real(), row["correlation_id"] or row["set_by"],
-            row["set_by"],
+            f"timer:{name}:{key}:{first_due.isoformat()}", ACTOR, self._clocks.real(),
+            row["correlation_id"] or row["set_by"], row["set_by"],
         )  # fmt: skip
         try:
             reach = Reach(self._db, self._commands, self._clocks.real(), self._clocks)
@@ -183,7 +195,8 @@ class TimerService:
             # A bug of this one timer's: it is tried again in an hour, the others go on.
             log.exception("a timer can't be fired", timer=name, key=key)
             await self._db.execute(
-                "update log.timers set due = $4 where name = $1 and key = $2 and due = $3",
+                "update log.timers set due = $4, first_due = coalesce(first_due, due) "
+                "where name = $1 and key = $2 and due = $3",
                 name, key, due, now + timedelta(hours=1),
             )  # fmt: skip
             return

@@ -33,7 +33,7 @@ class Grant:
 
 def access_projection() -> Projection:
     """The projection `access` over identity's events."""
-    access = Projection("access", topics=(IDENTITY,))
+    access = Projection("access", topics=(IDENTITY,), tables=("access_roles", "access_agreements"))
 
     @access.on(RoleAssigned)
     async def _(tx: Connection, event: RoleAssigned, of: Envelope) -> None:

@@ -49,7 +49,8 @@ PARTS: Final = ("api", "relay", "consumers")
 @dataclass(frozen=True)
 class Service:
     """What a service is made of. `on_start` runs once the database is open, before the first request is served;
-    `sealer` makes what keeps personal fields readable to the service alone, where its events have any."""
+    `sealer` makes what keeps personal fields readable to the service alone, where its events have any; `private_tables`
+    are those that no event makes again."""
 
     name: str
     streams: Sequence[Stream[Any, Any, Any]]
@@ -61,14 +62,18 @@ class Service:
     sealer: Callable[[Pool], Sealer] | None = None
     private: Callable[[Any], Awaitable[Sequence[str]]] | None = None
     """Puts right what the log knows of the service's private tables, after a restore; answers what it can't."""
+    private_tables: Sequence[str] = ()
+
+    @property
+    def projections(self) -> list[Projection]:
+        """All of them, the engine's own included: what can be rebuilt."""
+        own = [c for c in self.consumers if isinstance(c, Projection)]
+        return [CLOCKS, *own, *([self.timers.projection] if self.timers else [])]
 
     def whole(self) -> Whole:
         """What a restore of the service has to make again."""
-        projections = [CLOCKS, *(c for c in self.consumers if isinstance(c, Projection))]
-        return Whole(
-            self.name, self.streams, [*projections, *([self.timers.projection] if self.timers else [])],
-            [c for c in self.consumers if isinstance(c, Reactions)], self.sealer, self.private,
-        )  # fmt: skip
+        reactions = [c for c in self.consumers if isinstance(c, Reactions)]
+        return Whole(self.name, self.streams, self.projections, reactions, self.sealer, self.private)
 
     @property
     def own_projections(self) -> list[str]:

@@ -213,7 +213,8 @@ def _clocks_since(tx: Transaction, change: int) -> list[Row]:
 
 
 def _set_timer(tx: Transaction, name: str, key: str, due: datetime, customer: str, by: str, correlation: str) -> None:
-    tx.put(("timer", name, key), name=name, key=key, due=due, customer=customer, set_by=by, correlation_id=correlation)
+    tx.put(("timer", name, key), name=name, key=key, due=due, customer=customer, set_by=by, correlation_id=correlation,
+           first_due=None)  # fmt: skip
 
 
 def _cancel_timer(tx: Transaction, name: str, key: str, due: datetime | None = None) -> None:
@@ -224,7 +225,8 @@ def _cancel_timer(tx: Transaction, name: str, key: str, due: datetime | None = N
 
 def _due(tx: Transaction, now: datetime, limit: int) -> list[Row]:
     ahead = {row["organisation_id"]: timedelta(seconds=row["ahead_s"]) for row in tx.all("clock")}
-    due = [t for t in tx.all("timer") if t["due"] <= now + ahead.get(t["customer"], timedelta())]
+    found = [{**t, "ahead_s": int(ahead.get(t["customer"], timedelta()).total_seconds())} for t in tx.all("timer")]
+    due = [t for t in found if t["due"] <= now + timedelta(seconds=t["ahead_s"])]
     return sorted(due, key=lambda t: (t["due"], t["key"], t["name"]))[:limit]
 
 
@@ -293,7 +295,7 @@ _BEGINNINGS: Final[tuple[tuple[str, Callable[..., Any]], ...]] = (
     ("select * from log.clocks where change >", _clocks_since),
     ("insert into log.timers", _set_timer),
     ("delete from log.timers", _cancel_timer),
-    ("(select * from log.timers where due <=", _due),
+    ("select due.*, coalesce(c.ahead_s, 0)", _due),
     ("update log.timers set due", _put_off),
     ("select coalesce((select version >= $3 from log.seen", _folded),
     ("select subscription_id from pools", _pools_of),

@@ -120,7 +120,47 @@ create table log.timers (
     customer text collate "C" not null,
     set_by text not null,           -- the event that set it
     correlation_id text not null,
+    first_due timestamptz,          -- of one that could not be fired then, and was put off
     primary key (name, key)
 );
 create index on log.timers (due);
 create index on log.timers (customer, due);
+
+-- Rebuilds of projections: each makes its tables anew in a schema of its own, beside the live ones.
+create table log.rebuilds (
+    id bigint generated always as identity primary key,
+    consumer text not null,
+    schema text generated always as ('rebuild_' || id) stored,
+    source text not null,                   -- store | kafka: where the service's own events come from
+    workers integer not null,
+    folds text not null,                    -- a digest of the folds' code: another code begins anew
+    upto bigint not null,                   -- the store's last position when it began
+    state text not null default 'folding',  -- folding | differs | switched | dropped
+    tables jsonb,                           -- what the comparison said
+    detail text not null default '',
+    started timestamptz not null default clock_timestamp(),
+    ended timestamptz
+);
+create unique index on log.rebuilds (consumer) where state in ('folding', 'differs');
+
+-- Tables folded as of a position or a time that were kept, in a schema each.
+create table log.scratches (
+    schema text primary key,
+    consumer text not null,
+    folds text not null,
+    position bigint,                        -- of the service's own store; null where none of its events count
+    time timestamptz,
+    covers jsonb not null,
+    made timestamptz not null default clock_timestamp()
+);
+
+-- States of long streams, so that loading one need not fold all its events. Each can be thrown away at any time.
+create table log.snapshots (
+    stream text collate "C" primary key,
+    version integer not null,
+    hash bytea not null,                    -- of the event at that version
+    tenant text not null,
+    definition text not null,               -- a digest of the code that made the state
+    state bytea not null,
+    time timestamptz not null default clock_timestamp()
+);

@@ -1,0 +1,127 @@
+"""Where events are read again from: the service's own store, or the topics."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from shared.eventlog.plan import Partition, Raw, receive
+from shared.eventlog.scratch import Piece, Trouble
+from shared.events.envelope import Envelope, StoredEvent
+
+BATCH: Final = 2_000
+_COLUMNS: Final = """e.position, e.stream, e.version, e.id, e.type, e.schema, e.time, e.correlation_id, e.causation_id,
+    e.actor, e.tenant, e.traceparent, e.prevhash, e.hash, case when e.type = any($1::text[]) then e.data::text end"""
+
+_SHARE: Final = f"""select {_COLUMNS} from log.events e where position > $2 and position <= $3
+    and (hashtext(stream) & 2147483647) % $4 = $5 order by position limit {BATCH}"""  # noqa: S608
+
+_BEHIND: Final = f"""select {_COLUMNS} from log.seen l left join "{{schema}}"._seen s using (stream)
+    join log.events e on e.stream = l.stream and e.version > coalesce(s.version, 0) and e.version <= l.version
+    where l.consumer = $2 and l.version > coalesce(s.version, 0) order by e.position limit {BATCH}"""  # noqa: S608
+
+
+def pieces(stored: Sequence[StoredEvent], types: frozenset[str]) -> list[Piece]:
+    return [Piece(of, data if of.type in types else None) for of, data in stored]
+
+
+def _piece(row: Any, source: str) -> Piece:
+    position, stream, version, id_, type_, schema, time, correlation, causation, *rest = row
+    actor, tenant, traceparent, prevhash, hash_, data = rest
+    of = Envelope(
+        str(id_), source, type_, stream, time, schema, version, position, correlation, causation, actor, tenant,
+        traceparent, prevhash, hash_,
+    )  # fmt: skip
+    return Piece(of, None if data is None else data.encode())
+
+
+class OwnStore:
+    """The service's own events, out of its database."""
+
+    def __init__(self, db: Any, source: str, types: frozenset[str]) -> None:
+        self._db, self._source, self._types = db, source, sorted(types)
+
+    async def share(self, worker: int, workers: int, after: int, upto: int) -> AsyncIterator[tuple[int, list[Piece]]]:
+        """The events of one worker's streams in batches, each with the position up to which that is all of them."""
+        while after < upto:
+            rows = await self._db.fetch(_SHARE, self._types, after, upto, workers, worker)
+            after = rows[-1]["position"] if len(rows) == BATCH else upto
+            yield after, [_piece(row, self._source) for row in rows]
+
+    async def behind(self, consumer: str, schema: str) -> list[Piece]:
+        """Some events that the consumer has dealt with and the schema has not: the earliest, in order."""
+        rows = await self._db.fetch(_BEHIND.format(schema=schema), self._types, consumer)
+        return [_piece(row, self._source) for row in rows]
+
+
+class Topics:
+    """Records of partitions between two offsets, read without a group: nothing is noted in Kafka."""
+
+    def __init__(self, bootstrap: str, types: frozenset[str]) -> None:
+        self._bootstrap, self._types = bootstrap, types
+        self._kafka: Any = None
+
+    async def __aenter__(self) -> "Topics":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._kafka is not None:
+            await self._kafka.stop()
+
+    async def _assigned(self, partitions: Sequence[TopicPartition]) -> Any:
+        """The client, which connects when it is first needed."""
+        if self._kafka is None:
+            self._kafka = AIOKafkaConsumer(
+                bootstrap_servers=self._bootstrap, enable_auto_commit=False, auto_offset_reset="earliest",
+                fetch_max_wait_ms=50, max_partition_fetch_bytes=4 * 1024 * 1024,
+            )  # fmt: skip
+            await self._kafka.start()
+        self._kafka.assign(list(partitions))
+        return self._kafka
+
+    async def ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """The last offset of each of these as of now, -1 for none."""
+        wanted = [TopicPartition(*p) for p in partitions]
+        if not wanted:
+            return {}
+        ends = await (await self._assigned(wanted)).end_offsets(wanted)
+        return {(p.topic, p.partition): end - 1 for p, end in ends.items()}
+
+    async def between(
+        self, done: Mapping[Partition, int], upto: Mapping[Partition, int]
+    ) -> AsyncIterator[tuple[dict[Partition, int], list[Piece]]]:
+        """What lies after `done` (-1: from the start) and not after `upto`, in batches with the offsets reached."""
+        left = {TopicPartition(*p): end for p, end in upto.items() if done.get(p, -1) < end}
+        if not left:
+            return
+        kafka = await self._assigned(list(left))
+        starts = await kafka.beginning_offsets(list(left))
+        for p in left:
+            first = done.get((p.topic, p.partition), -1) + 1
+            if starts[p] > first:
+                raise Trouble(
+                    f"{p.topic}, partition {p.partition}, begins at offset {starts[p]} and not at {first} any more: "
+                    "its older events are gone from Kafka. Restore the topic from the store first."
+                )
+            kafka.seek(p, first)
+        while left:
+            found = await kafka.getmany(*left, timeout_ms=200, max_records=BATCH)
+            reached, batch = {}, []
+            for p, records in found.items():
+                kept = [r for r in records if r.offset <= left[p]]
+                batch += [self._piece(r) for r in kept]
+            for p in list(left):
+                next_offset = await kafka.position(p)
+                reached[p.topic, p.partition] = min(next_offset - 1, left[p])
+                if next_offset > left[p]:
+                    del left[p]
+                    kafka.pause(p)
+            yield reached, [each for each in batch if each is not None]
+
+    def _piece(self, r: Any) -> Piece | None:
+        """None for what is no event of a stream: a consumer has parked it, and so nothing was folded from it."""
+        received = receive(Raw(r.topic, r.partition, r.offset, r.key, r.headers, r.value), frozenset())
+        if received.of is None or not received.sequenced:
+            return None
+        of = received.of
+        return Piece(of, (r.value or b"") if of.type in self._types else None)

@@ -1,0 +1,335 @@
+"""A projection's tables made anew beside the live ones, over a real database."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from services.entitlements.projections import POOLS
+from shared.eventlog import rebuild, sources
+from shared.eventlog.clocks import CLOCKS, Clocks
+from shared.eventlog.log import utc_now
+from shared.eventlog.postgres import PostgresStore
+from shared.eventlog.projection import Projection
+from shared.eventlog.rebuild import Progress, Rebuild, drop_old
+from shared.eventlog.relay import partition_of
+from shared.eventlog.scratch import CannotFold, Piece, Trouble
+from shared.eventlog.timers import Set, Timers, TimerService
+from shared.events import ClockMoved, SeatAssigned, SeatPoolOpened
+from shared.events.envelope import Envelope
+from shared.events.registry import ENTITLEMENTS
+from tests.engine.examples import COUNTER, NOON, Count
+from tests.engine.rebuilding import PARTITIONS, Bench, assigned, opened
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture
+async def bench(database: str) -> AsyncIterator[Bench]:
+    store = await PostgresStore(database, "entitlements").open()
+    pool = await asyncpg.create_pool(database, min_size=1, max_size=4)
+    yield Bench(database, pool, store, POOLS)
+    await store.close()
+    await pool.close()
+
+
+def again(bench: Bench, projection: Projection = POOLS, **rest: Any) -> Rebuild:
+    return Rebuild("entitlements", projection, bench.dsn, "127.0.0.1:1", **rest)  # no Kafka is needed for the own store
+
+
+async def marks(bench: Bench) -> list[Any]:
+    return [
+        *await bench.pool.fetch("select * from log.seen order by consumer, stream"),
+        *await bench.pool.fetch('select consumer, topic, partition, "offset" from log.checkpoints order by 1, 2, 3'),
+    ]
+
+
+async def test_the_new_tables_are_the_old_ones_again_and_the_consumer_goes_on(bench: Bench) -> None:
+    await bench.pools(40)
+    await bench.feed()
+    pools, seats, before = await bench.rows("pools"), await bench.rows("seats"), await marks(bench)
+    told: list[Progress] = []
+    report = await again(bench, told=told.append).run()
+    assert (report.state, report.agrees, report.events) == ("switched", True, 40 * 5)
+    assert {name: table.rows for name, table in report.tables.items()} == {"pools": 40, "seats": 80}
+    assert (await bench.rows("pools"), await bench.rows("seats"), await marks(bench)) == (pools, seats, before)
+    assert await bench.rows("seats", str(report.old)) == seats, "the old ones are kept"
+    assert {each.stage for each in told} == {"folding", "catching up", "comparing", "switching"}
+    await bench.pools(3, first=40)
+    await bench.feed()
+    assert (len(await bench.rows("pools")), len(await bench.rows("pools", str(report.old)))) == (43, 40)
+    await drop_old(bench.dsn, report.id)
+    with pytest.raises(Trouble, match="keeps no old tables"):
+        await drop_old(bench.dsn, report.id)
+    assert await bench.pool.fetch("select 1 from pg_namespace where nspname ~ '^(old|rebuild)_'") == []
+
+
+async def test_keys_and_indexes_are_the_same(bench: Bench) -> None:
+    query = "select indexname, indexdef from pg_indexes where schemaname = 'public' order by 1"
+    columns = "select * from information_schema.columns where table_schema = 'public' order by table_name, column_name"
+    await bench.pools(1)
+    await bench.feed()
+    before = await bench.pool.fetch(query), await bench.pool.fetch(columns)
+    await again(bench).run()
+    assert (await bench.pool.fetch(query), await bench.pool.fetch(columns)) == before
+
+
+async def test_it_never_overtakes_the_live_consumer(bench: Bench) -> None:
+    """What is in the store and not dealt with yet comes by Kafka, later: folding it now would fold it twice."""
+    await bench.pools(30)
+    await bench.feed(limit=77)
+    report = await again(bench).run()
+    assert (report.agrees, report.events) == (True, 77)
+    await bench.feed()
+    assert len(await bench.rows("seats")) == 60
+    assert await bench.pool.fetchval("select count(*) from log.parked") == 0
+
+
+async def test_tables_that_would_change_are_switched_only_when_told_so(bench: Bench) -> None:
+    await bench.pools(5)
+    await bench.feed()
+    await bench.pool.execute("delete from seats where subscription_id = 's-3'")
+    report = await again(bench).run()
+    assert (report.state, report.agrees) == ("differs", False)
+    assert "seats would change" in report.detail
+    assert [table.agrees for table in report.tables.values()] == [True, False]
+    assert len(await bench.rows("seats")) == 8, "nothing has changed yet"
+    report = await again(bench).run(on_difference="switch")
+    assert (report.state, report.events, len(await bench.rows("seats"))) == ("switched", 0, 10)
+
+
+async def test_it_can_be_given_up(bench: Bench) -> None:
+    await bench.pools(2)
+    await bench.feed()
+    with pytest.raises(Trouble, match="No rebuild"):
+        await again(bench).give_up()
+    await bench.pool.execute("delete from seats")
+    await again(bench).run()
+    await again(bench).give_up()
+    assert await bench.pool.fetchval("select state from log.rebuilds") == "dropped"
+    assert await bench.rows("seats") == []
+
+
+async def test_killed_it_goes_on_where_it_was(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "BATCH", 20)
+    monkeypatch.setattr(sources, "_SHARE", sources._SHARE.replace("limit 2000", "limit 20"))
+    await bench.pools(60)
+    await bench.feed()
+    before = await bench.rows("seats")
+    task: asyncio.Task[Any]
+
+    def kill(progress: Progress) -> None:
+        if progress.folded > 90:
+            task.cancel()
+
+    task = asyncio.create_task(again(bench, told=kill, workers=3).run())
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await bench.rows("seats") == before
+    kept = await bench.pool.fetchval("select sum(version) from rebuild_1._seen")
+    assert 90 < kept < 300
+    report = await again(bench).run()
+    assert (report.id, report.agrees, report.events) == (1, True, 300 - kept)
+
+
+async def test_two_never_rebuild_the_same(bench: Bench) -> None:
+    await bench.pools(10)
+    await bench.feed()
+    first, second = await asyncio.gather(again(bench).run(), again(bench).run(), return_exceptions=True)
+    assert {type(first), type(second)} >= {Trouble}
+
+
+async def test_other_folds_begin_anew(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    await bench.pools(2)
+    await bench.feed()
+    await bench.pool.execute("delete from seats")
+    assert (await again(bench).run()).state == "differs"
+    monkeypatch.setattr(rebuild, "code_of", lambda _: "another")
+    report = await again(bench).run(on_difference="switch")
+    assert (report.id, report.events, len(await bench.rows("seats"))) == (2, 10, 4)
+
+
+async def test_nothing_is_rebuilt_that_never_ran(bench: Bench) -> None:
+    with pytest.raises(Trouble, match=r"No consumer entitlements\.pools has ever run"):
+        await again(bench).run()
+
+
+async def test_a_parked_stream_stays_where_it_is(bench: Bench) -> None:
+    await bench.pools(3)
+    await bench.write("9", opened(9), assigned(9, 1), assigned(9, 1), assigned(9, 2))  # no seat twice: the key says no
+    await bench.feed()
+    parked = await bench.pool.fetch("select stream, version, reason from log.parked order by version")
+    assert [tuple(row) for row in parked] == [("pool-9", 3, "failed"), ("pool-9", 4, "behind")]
+    report = await again(bench).run()
+    assert (report.agrees, report.events) == (True, 17)
+    assert len(await bench.pool.fetch("select from log.parked")) == 2
+
+
+async def test_a_fold_that_fails_is_named_and_nothing_is_lost(bench: Bench) -> None:
+    broken = Projection("pools", topics=POOLS.topics, tables=POOLS.tables)
+    bug = True
+
+    @broken.on(SeatPoolOpened)
+    async def _(tx: Any, event: SeatPoolOpened, of: Envelope) -> None:
+        await POOLS.apply(tx, event, of)
+
+    @broken.on(SeatAssigned)
+    async def _(tx: Any, event: SeatAssigned, of: Envelope) -> None:
+        if bug and event.subscription_id == "s-2":
+            await tx.execute("insert into seats values ($1)", 7, 8)
+        await POOLS.apply(tx, event, of)
+
+    await bench.pools(4)
+    await bench.feed()
+    with pytest.raises(CannotFold, match="pool-2, version 2"):
+        await again(bench, broken).run()
+    assert (len(await bench.rows("seats")), await bench.pool.fetchval("select state from log.rebuilds")) == (
+        8,
+        "folding",
+    )
+    bug = False
+    report = await again(bench, broken).run(on_difference="switch")
+    assert (report.state, len(await bench.rows("seats"))) == ("switched", 12), "without its fold, no seat is freed"
+
+
+async def test_a_fold_writes_its_own_tables_only(bench: Bench) -> None:
+    stray = Projection("pools", topics=POOLS.topics, tables=("pools",))
+
+    @stray.on(SeatAssigned)
+    async def _(tx: Any, event: SeatAssigned, of: Envelope) -> None:
+        await POOLS.apply(tx, event, of)
+
+    await bench.pools(1)
+    await bench.feed()
+    with pytest.raises(CannotFold, match='relation "seats" does not exist'):
+        await again(bench, stray).run()
+
+
+async def test_readers_see_no_gap_while_it_switches(bench: Bench) -> None:
+    """One statement reads two tables and the marks: before, during and after it finds the same."""
+    await bench.pools(50)
+    await bench.feed()
+    stop, looked = asyncio.Event(), 0
+
+    async def read() -> None:
+        nonlocal looked
+        while not stop.is_set():
+            wrong = await bench.pool.fetch(
+                "select stream from log.seen left join pools p on 'pool-' || substr(p.subscription_id, 3) = stream "
+                "where (select count(*) from seats where subscription_id = p.subscription_id) "
+                "is distinct from log.seen.version - 3"
+            )
+            assert wrong == []
+            looked += 1
+
+    readers = [asyncio.create_task(read()) for _ in range(2)]
+    for _ in range(3):
+        assert (await again(bench).run()).agrees
+    stop.set()
+    await asyncio.gather(*readers)
+    assert looked > 20
+
+
+async def test_fired_timers_do_not_come_back_and_put_off_ones_stay_put_off(bench: Bench) -> None:
+    timers = Timers(topics=(ENTITLEMENTS,))
+
+    @timers.on(SeatAssigned)
+    def _(event: SeatAssigned, of: Envelope) -> list[Set]:
+        return [Set("count", event.subscription_id, NOON + timedelta(seconds=event.seat, microseconds=5), "customer")]
+
+    @timers.fires("count", COUNTER)
+    async def _(key: str, _now: Any, _reach: Any) -> Count:
+        return Count(by="a bug" if key == "s-2" else "timer")
+
+    live = Bench(bench.dsn, bench.pool, bench.store, timers.projection)
+    for n in (1, 2, 3):
+        await live.write(f"{n}", assigned(n, 10 * n))
+    await live.feed()
+    service = TimerService("entitlements", timers, bench.pool, live.log, Clocks(lambda: NOON + timedelta(seconds=25)))
+    assert await service.fire() == 2
+    rows = await live.pool.fetch("select key, due, first_due from log.timers order by key")
+    assert [row["key"] for row in rows] == ["s-2", "s-3"]
+    report = await again(bench, timers.projection).run()
+    assert report.agrees
+    assert await live.pool.fetch("select key, due, first_due from log.timers order by key") == rows
+    assert await service.fire() == 0
+    assert len(await live.store.read_stream("counter-s-1")) == 1
+
+
+async def test_moved_clocks_are_found_again_by_who_has_looked(bench: Bench) -> None:
+    own = Projection("clocks", topics=(ENTITLEMENTS,), tables=CLOCKS.tables, apart=tuple(CLOCKS.apart),
+                     takes_over=CLOCKS.takes_over)  # fmt: skip
+    own.on(ClockMoved)(CLOCKS._folds["ClockMoved"])
+    live = Bench(bench.dsn, bench.pool, bench.store, own)
+    for n in range(4):
+        await live.write(f"{n % 3}", ClockMoved(organisation_id=f"o-{n % 3}", ahead_s=100 * n, moved_by="me"))
+    await live.feed()
+    clocks = Clocks(utc_now)
+    await clocks.look(bench.pool)
+    await bench.pool.execute("update log.clocks set ahead_s = 7 where organisation_id = 'o-1'")
+    report = await again(bench, own).run(on_difference="switch")
+    assert report.state == "switched"
+    await clocks.look(bench.pool)
+    assert clocks._ahead == {
+        "o-0": timedelta(seconds=300),
+        "o-1": timedelta(seconds=100),
+        "o-2": timedelta(seconds=200),
+    }
+
+
+class Records:
+    """Stands in for the topic: the store's events as they were fed to the live consumer."""
+
+    bench: Bench
+
+    def __init__(self, _bootstrap: str, types: frozenset[str]) -> None:
+        self.types = types
+
+    async def __aenter__(self) -> "Records":
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    async def between(self, done: Any, upto: Any) -> AsyncIterator[tuple[dict[Any, int], list[Piece]]]:
+        at = dict.fromkeys(range(PARTITIONS), 0)
+        for of, data in await self.bench.store.read(0, 10_000):
+            number = partition_of(of.stream, PARTITIONS)
+            place, offset = (ENTITLEMENTS, number), at[number]
+            at[number] += 1
+            if done.get(place, -1) < offset <= upto.get(place, -1):
+                yield {place: offset}, [Piece(of, data if of.type in self.types else None)]
+
+
+async def test_a_stream_that_waited_no_longer_is_read_again_from_kafka(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.pools(2)
+    await bench.write("9", opened(9), assigned(9, 1), assigned(9, 1), assigned(9, 2))
+    await bench.feed()
+    Records.bench = bench
+    monkeypatch.setattr(rebuild, "Topics", Records)
+    catch_up, waits = Rebuild._catch_up, True
+
+    async def meanwhile(self: Rebuild, db: Any) -> None:
+        """Its records were read and passed over. Then somebody mends it."""
+        nonlocal waits
+        if waits:
+            waits = False
+            await bench.pool.execute("delete from seats where subscription_id = 's-9'")
+            await bench.pool.execute("update log.seen set version = 2 where stream = 'pool-9'")
+            await catch_up(self, db)
+            await bench.pool.execute("delete from log.parked")
+        await catch_up(self, db)
+
+    await bench.pool.execute("update log.seen set version = 1 where stream = 'pool-9'")
+    monkeypatch.setattr(Rebuild, "_catch_up", meanwhile)
+    report = await again(bench, source="kafka").run(on_difference="switch")
+    assert report.state == "switched"
+    assert [row for row in await bench.rows("seats") if "s-9" in row] != [], "the seat of version 2 was read again"
+    monkeypatch.undo()
+    await bench.pool.execute("update log.seen set version = 9 where stream = 'pool-1'")
+    with pytest.raises(Trouble, match="pool-1 up to version 9, but only 5 can be read"):
+        await again(bench).run()

@@ -1,0 +1,183 @@
+"""Snapshots: a state from one is the state folded from the start, and a bad one is as good as none."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.distribution.__main__ import SERVICE as DISTRIBUTION
+from services.entitlements.__main__ import SERVICE as ENTITLEMENTS
+from services.entitlements.domain.seat_pool import SEAT_POOL
+from services.identity.__main__ import SERVICE as IDENTITY
+from services.marketplace.__main__ import SERVICE as MARKETPLACE
+from shared.eventlog.decision import Stream
+from shared.eventlog.log import Log, Meta
+from shared.eventlog.memory import MemoryStore
+from shared.eventlog.snapshots import Codec, KeepsSnapshots, Unkept, _same
+from shared.eventlog.store import Head, Store
+from shared.events import SeatUnassigned
+from tests.engine.examples import COUNTER, NOON, Count, new_id
+from tests.properties.test_entitlements import _opening, _pool
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A state with a bit of everything."""
+
+    by: Mapping[tuple[str, int], SeatUnassigned] = field(default_factory=dict)
+    names: frozenset[str] = frozenset()
+    last: SeatUnassigned | None = None
+    order: tuple[int, ...] = ()
+
+
+def evolve(state: Held, event: SeatUnassigned) -> Held:
+    by = {**state.by, (event.account_id, event.seat): event}
+    return Held(by, state.names | {event.account_id}, event, (*state.order, event.seat)[-3:])
+
+
+def decide(command: Count, state: Held) -> tuple[SeatUnassigned, ...]:
+    seat = len(state.by) + 1
+    return (
+        SeatUnassigned(subscription_id="s", contract_id="c", seat=seat, account_id=command.by, unassigned_by="é\n\0"),
+    )
+
+
+HELD = Stream("held", Held(), evolve, decide, tenant=lambda _: "tenant")
+
+
+def log(store: Store, every: int = 10) -> Log:
+    return Log(store, "entitlements", snapshot_every=every)
+
+
+async def fill(store: Store, number: int, key: str = "k") -> None:
+    writer = log(store, every=0)
+    for n in range(number):
+        await writer.execute(HELD, key, Count(by=f"p-{n % 7}"), Meta(new_id(), "actor", NOON))
+
+
+async def same(store: Store) -> None:
+    """A log that has snapshots and one that has none know the same."""
+    with_, without = await log(store).state(HELD, "k"), await log(store, every=0).state(HELD, "k")
+    assert _same(with_, without)
+
+
+async def test_a_load_that_had_much_to_fold_leaves_a_snapshot_and_the_next_starts_there(store: Store) -> None:
+    assert isinstance(store, KeepsSnapshots)
+    codec = Codec.of(HELD)
+    assert codec is not None
+    await fill(store, 9)
+    await same(store)
+    assert (await store.load("held-k", codec.definition))[0] is None, "too short"
+    await fill(store, 16)
+    await same(store)
+    kept, after = await store.load("held-k", codec.definition)
+    assert kept is not None
+    assert (kept.head.version, kept.tenant, len(after)) == (25, "tenant", 0)
+    await fill(store, 5)
+    kept, after = await store.load("held-k", codec.definition)
+    assert kept is not None
+    assert (kept.head.version, [event.of.version for event in after]) == (25, [26, 27, 28, 29, 30])
+    await same(store)
+    answer = await log(store).execute(HELD, "k", Count(by="x"), Meta(new_id(), "actor", NOON))
+    assert answer.version == 31  # type: ignore[union-attr]
+    assert (await store.load("another", codec.definition)) == (None, [])
+
+
+async def test_stale_unreadable_and_foreign_snapshots_are_as_good_as_none(store: Store) -> None:
+    assert isinstance(store, KeepsSnapshots)
+    codec = Codec.of(HELD)
+    assert codec is not None
+    await fill(store, 12)
+    expected = await log(store).state(HELD, "k")
+    good, _ = await store.load("held-k", codec.definition)
+    assert good is not None
+    lie = codec.encode(Held(order=(9, 9, 9)))
+    for bad in (
+        good._replace(definition="held:another", state=lie),
+        good._replace(head=Head(12, bytes(32)), state=lie),
+        good._replace(head=Head(99, good.head.hash), state=lie),
+        good._replace(state=b"\xff"),
+        good._replace(state=b'["class","Popen",{}]'),
+        good._replace(state=b'["class","Held",{"order":["class"]}]'),
+    ):
+        await store.keep("held-k", bad)
+        assert _same(await log(store).state(HELD, "k"), expected)
+        again, _ = await store.load("held-k", codec.definition)
+        assert again == good, "a good one took its place"
+
+
+def every_stream() -> list[Stream[Any, Any, Any]]:
+    return [stream for service in (IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION) for stream in service.streams]
+
+
+@pytest.mark.parametrize("stream", every_stream(), ids=lambda s: s.category)
+def test_which_streams_have_snapshots(stream: Stream[Any, Any, Any]) -> None:
+    codec = Codec.of(stream)
+    assert (codec is None) == (stream.category in PERSONAL), "whoever can be forgotten is kept in the log alone"
+    if codec is not None:
+        assert codec.definition.startswith(f"{stream.category}:")
+        assert _same(codec.decode(codec.encode(stream.initial)), stream.initial)
+
+
+PERSONAL = {"account", "contract"}
+
+
+def test_what_says_nothing_of_its_states_has_none() -> None:
+    assert Codec.of(COUNTER) is None
+    assert Codec.of(replace(HELD, evolve=lambda state, _: state)) is None
+
+
+@dataclass(frozen=True)
+class Odd:
+    value: Any = None
+
+
+def odd(state: Odd, event: SeatUnassigned) -> Odd:
+    return Odd(object())
+
+
+async def test_a_state_that_does_not_come_back_is_not_kept(caplog: Any) -> None:
+    codec = Codec.of(replace(HELD, evolve=odd, initial=Odd()))  # type: ignore[arg-type]
+    assert codec is not None
+    for value in (object(), {1: object()}, float("nan"), NOON.replace(tzinfo=None)):
+        with pytest.raises(Unkept):
+            codec.encode(Odd(value))
+    for value in (
+        NOON,
+        NOON.date(),
+        {"b": 1, "a": 2},
+        [1, (2, 3)],
+        b"\0",
+        {1, 2},
+        frozenset("ab"),
+        True,
+        1.5,
+        NOON - NOON,
+    ):
+        assert _same(codec.decode(codec.encode(Odd(value))), Odd(value))
+    store = MemoryStore()
+    await fill(store, 12)
+    strange = Stream("held", Odd(), odd, decide, tenant=lambda _: "t")  # type: ignore[arg-type]
+    await log(store).state(strange, "k")
+    assert store.snapshots == {}
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(_pool, max_size=40), st.integers(1, 9))
+def test_whatever_happened_to_a_pool_its_state_is_the_same_with_snapshots_and_without(
+    commands: list[Any], every: int
+) -> None:
+    async def check() -> None:
+        store = MemoryStore()
+        for command in [_opening, *commands]:
+            with_ = log(store, every)  # knows nothing yet: it loads
+            await with_.execute(SEAT_POOL, "s", command, Meta(new_id(), "actor", NOON))
+            assert _same(await log(store, every).state(SEAT_POOL, "s"), await log(store, 0).state(SEAT_POOL, "s"))
+        if len(store.events) > 2 * every:
+            assert store.snapshots
+
+    asyncio.run(check())

@@ -1,0 +1,45 @@
+"""Every table of a service is one projection's, so that a rebuild of them all makes all of them again."""
+
+import itertools
+import os
+from collections import Counter
+from typing import Any
+
+import asyncpg
+import pytest
+
+from services.distribution.__main__ import SERVICE as DISTRIBUTION
+from services.entitlements.__main__ import SERVICE as ENTITLEMENTS
+from services.identity.__main__ import SERVICE as IDENTITY
+from services.marketplace.__main__ import SERVICE as MARKETPLACE
+from shared.eventlog.migrate import migrate
+from shared.eventlog.scratch import bare, code_of, live, make
+from shared.runtime.service import Service
+from tests.system import parts
+
+_numbers = itertools.count(1)
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("service", [IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION], ids=lambda s: s.name)
+async def test_every_table_belongs_to_one_projection(service: Service, postgres: parts.Postgres) -> None:
+    dsn = f"{postgres.url}/tables_{os.getpid()}_{next(_numbers)}"
+    await migrate(dsn, service.name)
+    db: Any = await asyncpg.connect(dsn)
+    try:
+        rows = await db.fetch("select tablename from pg_tables where schemaname = 'public'")
+        kept = {"alembic_version", *service.private_tables}
+        declared = Counter(live(table) for p in service.projections for table in p.tables)
+        assert {f"public.{row['tablename']}" for row in rows} - {f"public.{name}" for name in kept} == {
+            name for name in declared if name.startswith("public.")
+        }
+        assert set(declared.values()) == {1}
+        for projection in service.projections:
+            await make(db, projection, f"scratch_{projection.name}")
+            copied = await db.fetch(
+                "select tablename from pg_tables where schemaname = $1", f"scratch_{projection.name}"
+            )
+            assert {row["tablename"] for row in copied} == {*map(bare, projection.tables), "_seen", "_progress"}
+            assert len(code_of(projection)) == 32
+    finally:
+        await db.close()

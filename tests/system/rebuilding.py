@@ -1,0 +1,26 @@
+"""Rebuilds a projection of entitlements in a process of its own: `python -m tests.system.rebuilding DSN KAFKA SOURCE`.
+
+Writes a line of JSON for each progress, and the report as the last one.
+"""
+
+import asyncio
+import json
+import sys
+from dataclasses import asdict
+
+from services.entitlements.projections import POOLS
+from shared.eventlog.rebuild import From, Progress, Rebuild
+
+
+def _told(progress: Progress) -> None:
+    print(json.dumps(progress._asdict()), flush=True)
+
+
+async def main(dsn: str, bootstrap: str, source: From) -> None:
+    report = await Rebuild("entitlements", POOLS, dsn, bootstrap, source=source, told=_told).run()
+    tables = {name: table._asdict() for name, table in report.tables.items()}
+    print(json.dumps({**asdict(report), "tables": tables, "agrees": report.agrees}), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.argv[2], "kafka" if sys.argv[3] == "kafka" else "store"))
