@@ -66,4 +66,5 @@ def decide(command: Command, state: State) -> Decision[Event]:
 
 
 TENANT: Final = "operator"
-OPERATION: Final = Stream("operation", Unbegun(), evolve, decide, tenant=lambda _event: TENANT)
+INITIAL: Final[State] = Unbegun()
+OPERATION: Final = Stream("operation", INITIAL, evolve, decide, tenant=lambda _event: TENANT)
