@@ -8,7 +8,7 @@ from cli.app import APP, ByWhom, Json, Reason, Since, Until, Yes, run
 from cli.change import Change, Go, Outcome, carry_out
 from cli.cloudevents import Foreign
 from cli.ends import NOT_FOUND, REFUSED, USAGE, Trouble
-from cli.place import TOPICS, Place, consumers, partitions
+from cli.place import TOPICS, Place, consumers
 from cli.say import Counter, Say, count
 from cli.stores import Found
 from cli.transfer import Chosen, events, known_types, send, service_named, span
@@ -76,7 +76,7 @@ async def _to_topic(
     if topic in TOPICS:
         raise Trouble(f"{topic} is written by its relay alone (tenure import is for the inbound topic): name another "
                       "topic.", REFUSED)  # fmt: skip
-    if not await partitions(await place.kafka(), topic):
+    if topic not in await place.partitions():
         raise Trouble(f"There is no topic {topic}, and none is made here.", NOT_FOUND)
     change = _change(service, found, looked, f"topic={topic}", [f"They would be sent to {topic}."])
 

@@ -34,12 +34,12 @@ class Say:
     def line(self, text: str = "") -> None:
         """For a person; silent with --json."""
         if not self.json:
-            self.out.print(plain(text))
+            self.out.print(plain(text), soft_wrap=not self.out.is_terminal)
 
     def note(self, text: str) -> None:
         """Beside the result: how much was looked at, what is waited for. To standard error."""
         if not self.json:
-            self.err.print(plain(text))
+            self.err.print(plain(text), soft_wrap=not self.err.is_terminal)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """For a person. A column whose name begins with `>` is of numbers."""

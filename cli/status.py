@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 
 from cli.app import APP, Json, run
 from cli.ends import DONE, FAULTS
-from cli.place import SERVICES, Place, partitions
+from cli.place import SERVICES, Place
 from cli.say import Say, count, duration, size
 from shared.eventlog.plan import Partition
 from shared.eventlog.postgres import TRANSIENT
@@ -98,10 +98,12 @@ async def _reader(place: Place) -> AIOKafkaConsumer | str:
         return f"Kafka at {place.settings.kafka_bootstrap} does not answer ({type(error).__name__})"
 
 
-async def _edges(kafka: AIOKafkaConsumer, seen: Sequence[Seen]) -> tuple[dict[Partition, int], dict[Partition, int]]:
+async def _edges(
+    kafka: AIOKafkaConsumer, there: set[Partition], seen: Sequence[Seen]
+) -> tuple[dict[Partition, int], dict[Partition, int]]:
+    """Where the partitions that are read begin and end; those that are there."""
     wanted = sorted({(row["topic"], row["partition"]) for each in seen for row in each.checkpoints})
-    known = {(t, n) for t in {t for t, _ in wanted} for n in await partitions(kafka, t)}
-    asked = [TopicPartition(*p) for p in wanted if p in known]
+    asked = [TopicPartition(*p) for p in wanted if p in there]
     begins, ends = await kafka.beginning_offsets(asked), await kafka.end_offsets(asked)
     return {(p.topic, p.partition): n for p, n in begins.items()}, {(p.topic, p.partition): n for p, n in ends.items()}
 
@@ -124,16 +126,17 @@ async def look(place: Place, over_s: float) -> tuple[list[Seen], list[Lag], str 
     """Looks twice, so that a trend shows. Returns what was found last, and why Kafka could not be looked at, if so."""
     kafka = await _reader(place)
     first: dict[str, int] = {}
-    started = time.monotonic()
+    started, there = time.monotonic(), set[Partition]()
     if not isinstance(kafka, str):
         seen = await asyncio.gather(*(_look(place, service) for service in SERVICES))
-        begins, ends = await _edges(kafka, seen)
+        there = {(topic, n) for topic, numbers in (await place.partitions()).items() for n in numbers}
+        begins, ends = await _edges(kafka, there, seen)
         first = {lag.consumer: lag.events for each in seen for lag in lags(each.checkpoints, ends, begins)}
         await asyncio.sleep(over_s)
     seen = await asyncio.gather(*(_look(place, service) for service in SERVICES))
     if isinstance(kafka, str):
         return seen, [lag for each in seen for lag in lags(each.checkpoints, {}, {})], kafka
-    begins, ends = await _edges(kafka, seen)
+    begins, ends = await _edges(kafka, there, seen)
     found = [lag for each in seen for lag in lags(each.checkpoints, ends, begins)]
     took = time.monotonic() - started
     for lag in found:

@@ -151,6 +151,7 @@ def _ended(say: Say, service: str, total: int, shown: int, at: datetime | None, 
 @APP.command()
 def why(
     event: Annotated[str, typer.Argument(help="The event's id.")],
+    whole: Annotated[bool, typer.Option("--all", help="The other events of its correlation, too.")] = False,
     json: Json = False,
 ) -> None:
     """What led to an event and what followed from it, over all services."""
@@ -159,15 +160,32 @@ def why(
         looked = Looked()
         asked = await find(place, event.lower(), looked)
         found = await related(place, asked, looked)
-        for tree in trees(found, asked):
+        shown = found if whole else kin(found, asked)
+        for tree in trees(shown, asked):
             if not say.json:
                 say.out.print(tree)
-        say.line(f"{count(len(found), 'event')} of one correlation; looked at {count(looked.events, 'event')} in "
+        others = f", {len(found) - len(shown):,} more of its correlation (--all)" if len(shown) < len(found) else ""
+        say.line(f"{count(len(shown), 'event')}{others}; looked at {count(looked.events, 'event')} in "
                  f"{len(SERVICES)} stores.")  # fmt: skip
-        say.result({"asked": asked.of.id, "looked_at": looked.events, "events": [_node(each) for each in found]})
+        say.result({"asked": asked.of.id, "looked_at": looked.events, "events": [_node(each) for each in shown]})
         return DONE
 
     run(json, work)
+
+
+def kin(found: Sequence[Found], asked: Found) -> list[Found]:
+    """Those that have the first cause in common with the one that was asked for."""
+    known = {each.of.id: each for each in found}
+    root, seen = asked, {asked.of.id}
+    while (cause := known.get(root.of.causation_id)) is not None and cause.of.id not in seen:
+        root = cause
+        seen.add(cause.of.id)
+    by_cause, waiting, reached = children(found), [root], {root.of.id}
+    while waiting:
+        effects = [each for each in by_cause.get(waiting.pop().of.id, ()) if each.of.id not in reached]
+        reached |= {each.of.id for each in effects}
+        waiting += effects
+    return [each for each in found if each.of.id in reached]
 
 
 def _node(found: Found) -> dict[str, Any]:
@@ -185,7 +203,8 @@ def trees(found: Sequence[Found], asked: Found) -> list[Tree]:
         cause = each.of.causation_id
         if cause in known and cause != each.of.id:
             continue
-        label = f"because of {cause}, which is no event of a service's" if cause else "begun here"
+        label = f"because of the command {cause}" if ":" in cause else f"because of {cause}, from outside"
+        label = label if cause else "begun here"
         root = roots.setdefault(cause, Tree(Text(plain(label)), guide_style="dim"))
         _grow(root, each, by_cause, asked, start)
     return list(roots.values())

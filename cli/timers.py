@@ -44,7 +44,7 @@ def timers(
             found += [{"service": each, **dict(row)} for row in rows]
         found.sort(key=lambda timer: timer["due_real"])
         now = datetime.now(UTC)
-        say.table(("service", "timer", "key", "due (its customer's time)", "in"), [_row(timer, now) for timer in found])
+        say.table(("service", "timer", "key", "due there", "in"), [_row(timer, now) for timer in found])
         say.line(f"{count(len(found), 'timer')} shown; looked at {looked:,}.")
         say.result({"looked_at": looked, "timers": found})
         return DONE

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from cli.app import APP, Json, Since, Until, run
 from cli.ends import DONE, FAULTS, NOT_FOUND, Trouble
-from cli.place import SERVICES, TOPICS, Place, partitions
+from cli.place import SERVICES, TOPICS, Place
 from cli.say import Say, count, when
 from shared.events.envelope import Envelope, Unreadable, from_headers, stamp
 from shared.events.registry import topic_of
@@ -24,10 +24,10 @@ def topics(json: Json = False) -> None:
     """The topics of the contract: partitions, events, the newest. Ends with 1 when one is missing."""
 
     async def work(place: Place, say: Say) -> int:
-        kafka = await place.kafka()
+        kafka, there = await place.kafka(), await place.partitions()
         rows, found, missing = [], [], []
         for topic in TOPICS:
-            numbers = [TopicPartition(topic, n) for n in await partitions(kafka, topic)]
+            numbers = [TopicPartition(topic, n) for n in there.get(topic, ())]
             if not numbers:
                 missing.append(topic)
                 continue
@@ -149,8 +149,8 @@ def tail(
     wanted = Filter(frozenset(type_ or ()), frozenset(stream or ()), tenant, since, until)
 
     async def work(place: Place, say: Say) -> int:
-        kafka = await place.kafka()
-        places = [TopicPartition(t, n) for t in named(topic or ()) for n in await partitions(kafka, t)]
+        kafka, there = await place.kafka(), await place.partitions()
+        places = [TopicPartition(t, n) for t in named(topic or ()) for n in there.get(t, ())]
         if not places:
             raise Trouble("None of these topics is there: `tenure topics` says which are.", NOT_FOUND)
         kafka.assign(places)

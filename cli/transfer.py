@@ -15,7 +15,7 @@ from cli import cloudevents
 from cli.app import APP, ByWhom, Json, Reason, Since, Until, Yes, run
 from cli.change import Change, Go, Outcome, carry_out
 from cli.ends import DONE, NOT_FOUND, REFUSED, Trouble
-from cli.place import SERVICES, Place, partitions
+from cli.place import SERVICES, Place
 from cli.say import Counter, Say, count
 from cli.stores import COLUMNS, SKEW, Found, first_at, stored
 from shared.events.envelope import Unreadable
@@ -188,7 +188,7 @@ def import_(
 async def send(place: Place, topic: str, records: Sequence[cloudevents.Foreign], counter: Counter) -> Outcome:
     """Sends them in order, each key's to one partition, and looks where they came to lie."""
     kafka = await place.kafka()
-    if not await partitions(kafka, topic):
+    if topic not in await place.partitions():
         raise Trouble(f"There is no topic {topic}, and none is made here.", NOT_FOUND)
     writer = await place.producer()
     firsts: dict[int, int] = {}
