@@ -37,9 +37,9 @@ def replay(
 
     A consumer gets copies in its parked records: `tenure parked retry` applies each of them once more (and its dry
     run says what comes of that). Whoever reads the contract's topics is not concerned."""
-    chosen = Chosen(first, last, known_types(only) if only else (), stream, tenant, since, until)
 
     async def work(place: Place, say: Say) -> int:
+        chosen = Chosen(first, last, known_types(only), stream, tenant, since, until)
         db = await place.db(service_named(service))
         low, high = await span(db, chosen)
         found = [each async for batch in events(db, service, chosen, low, high) for each in batch]

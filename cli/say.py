@@ -112,8 +112,8 @@ def duration(seconds: float) -> str:
     """`0.4 s`, `12 s`, `3 min`, `5 h`, `2 d`: two digits, one unit."""
     if seconds < 10:
         return f"{seconds:.1f} s"
-    for unit, length in (("s", 1), ("min", 60), ("h", 3600)):
-        if seconds < 100 * length or (unit == "h" and seconds < 48 * 3600):
+    for unit, length, below in (("s", 1, 100), ("min", 60, 100), ("h", 3600, 48)):
+        if seconds < below * length:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds / 86400:.0f} d"
 

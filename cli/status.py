@@ -165,17 +165,17 @@ def show(say: Say, seen: Sequence[Seen], found: Sequence[Lag], kafka: str | None
     for each in seen:
         log, state = each.log, "ready" if not each.waiting else "not ready"
         if log is None:
-            rows.append((each.service, state, *[""] * 6))
+            rows.append((each.service, state, *[""] * 5))
             continue
         relayed = log["relayed"] or 0
         backlog = log["head"] - relayed
         late = f" ({duration(log['relay_behind_s'])})" if backlog and log["relay_behind_s"] else ""
         due = f"{log['due']:,} of {log['timers']:,}" if log["timers"] else "0"
         rows.append(
-            (each.service, state, f"{log['head']:,}", f"{relayed:,}", f"{backlog:,}{late}", f"{log['parked']:,}", due,
+            (each.service, state, f"{log['head']:,}", f"{backlog:,}{late}", f"{log['parked']:,}", due,
              size(log["bytes"]))
         )  # fmt: skip
-    say.table(("service", "state", ">head", ">relayed", ">to go", ">parked", ">timers due", ">disk"), rows)
+    say.table(("service", "state", ">head", ">to relay", ">parked", ">timers due", ">disk"), rows)
     say.line()
     told = "?" if kafka else None
     say.table(

@@ -105,9 +105,9 @@ def export(
                                        "to a file.")] = False,
 ) -> None:  # fmt: skip
     """A store's events as CloudEvents in JSON, one a line. Personal fields stay sealed."""
-    chosen = Chosen(first, last, known_types(type_) if type_ else (), stream, tenant, since, until)
 
     async def work(place: Place, say: Say) -> int:
+        chosen = Chosen(first, last, known_types(type_), stream, tenant, since, until)
         db = await place.db(service_named(service))
         low, high = await span(db, chosen)
         written = 0
