@@ -271,8 +271,9 @@ def test_an_operation_that_fails_says_so_in_its_record(tenure: Tenure, stores: S
 
 def test_timers_and_clocks(tenure: Tenure, stores: Stores) -> None:
     fetch(stores["entitlements"], "insert into log.clocks values ('sand', 86400, 1)")
-    fetch(stores["entitlements"], "insert into log.timers values ('end', 'k', now() + interval '2 h', 'real', 'e', 'c'), "
-          "('end', 'k2', now() + interval '2 h', 'sand', 'e', 'c')")  # fmt: skip
+    timer = "insert into log.timers values ('end', '{}', now() + interval '2 h', '{}', 'e', 'c')"
+    for key, customer in (("k", "real"), ("k2", "sand")):
+        fetch(stores["entitlements"], timer.format(key, customer))
     found = tenure("timers", "--json").json
     assert (found["looked_at"], [each["key"] for each in found["timers"]]) == (2, ["k2", "k"])
     assert [each["key"] for each in tenure("timers", "--due", "--json").json["timers"]] == ["k2"]
