@@ -14,7 +14,7 @@ STATE := $(or $(TENURE_STATE),.local)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down status logs story test format bench lock clean
+.PHONY: help install up down status logs story year test format bench lock clean
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -39,6 +39,9 @@ logs: ## follow all logs
 
 story: install ## play the story on the running system, through its public doors
 	@if [ -f $(STATE)/run/addresses.env ]; then . $(STATE)/run/addresses.env; fi; $(VENV) -m deploy.story $(ARGS)
+
+year: install ## a sandbox of 1,000 customers lives one year on the running system (ARGS=--customers N)
+	@if [ -f $(STATE)/run/addresses.env ]; then . $(STATE)/run/addresses.env; fi; $(VENV) -m deploy.year $(ARGS)
 
 test: install ## lint, types, import rules, all tests (CONTAINERS=1: system tests in containers; ARGS go to pytest)
 	$(TOOLS)/ruff check

@@ -1,7 +1,7 @@
 """The story's steps, in order. Each prints what a person would want to know, and raises Wrong at a wrong answer."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
@@ -26,6 +26,7 @@ class Story:
     designers: list[Person]
     orders: list[str] = field(default_factory=list)
     contract: str = ""
+    update_id: str = ""
 
     @property
     def autocad(self) -> str:
@@ -71,7 +72,8 @@ async def accounts(s: Story) -> None:
     """Accounts for a partner's clerk and a customer's people; one account per e-mail address"""
     run = s.doors.run.removeprefix("story-")
     await _sign_up(s, s.clerk, {"organisation": {"name": f"CADworks {run}", "kind": "partner"}})
-    await _sign_up(s, s.manager, {"organisation": {"name": f"Northhaus Architects {run}", "kind": "customer"}})
+    northhaus = {"name": f"Northhaus Architects {run}", "kind": "customer", "sandbox": True}
+    await _sign_up(s, s.manager, {"organisation": northhaus})
     for person in (s.cad, *s.designers):
         invitation = await s.doors.ok("identity", "POST", "/invitations", s.manager, {})
         await _sign_up(s, person, {"invitation": invitation["invitation"]})
@@ -296,7 +298,7 @@ async def seats(s: Story) -> None:
 
 async def update(s: Story) -> None:
     """UpdatePublished arrives; this contract's administrators see it, and no one else"""
-    update_id = f"ACD-2027.1.{s.doors.run[-6:]}"
+    s.update_id = update_id = f"ACD-2027.1.{s.doors.run[-6:]}"
     await s.doors.emit("autodesk", "UpdatePublished", {
         "update_id": update_id, "publisher": "autodesk", "product": WIZARD["product"], "kind": "update",
         "title": "AutoCAD 2027.1", "version": "2027.1", "platform": "win64", "severity": "important",
@@ -330,6 +332,14 @@ async def update(s: Story) -> None:
 async def auto_renew(s: Story) -> None:
     """Auto-renew can't be turned off while seats are assigned; without them it can, and the charges run on"""
     path = f"/subscriptions/{s.monthly}/auto-renew-off"
+
+    async def previewed() -> Json | None:
+        shown = await s.doors.ok("marketplace", "GET", f"/subscriptions/{s.monthly}/cancel-preview", s.manager)
+        return shown if len(shown["seats_to_unassign"]) == 4 else None
+
+    preview = await eventually(previewed, "the cancel preview")
+    owed = money(preview["still_owed"])
+    s.say(f"a preview: possible until {preview['last_permitted_day']}, {owed} still owed, four seats in the way")
     await s.doors.ok("marketplace", "POST", path, s.manager, {})
 
     async def answered(state: str) -> Json | None:
@@ -341,22 +351,23 @@ async def auto_renew(s: Story) -> None:
     held = (await eventually(lambda: answered("on"), "the refusal"))["auto_renew"]["refused"]
     names = {person.account_id: person.name for person in (s.cad, *s.designers)}
     who = [f"seat {each['seat']} ({names[each['account_id']]})" for each in held["held"]]
-    expect(len(who) == 3, f"the refusal should name three seats: {held}")
+    expect(len(who) == 4, f"the refusal should name four seats: {held}")
     s.say(f"refused by {held['rule']}: {held['reason']} Held: {', '.join(who)}")
-    for person in s.designers:
-        await s.doors.ok("entitlements", "DELETE", f"/pools/{s.monthly}/seats/{person.account_id}", s.cad)
-    s.say("the three seats are un-assigned")
+    items = {"items": [{"account_id": person.account_id} for person in (s.cad, *s.designers)]}
+    freed = await s.doors.ok("entitlements", "POST", f"/pools/{s.monthly}/seats/unassign/bulk", s.cad, items)
+    expect(freed["accepted"] == 4, f"all four seats should be un-assigned: {freed}")
+    s.say("the four seats are un-assigned, in one request with an answer for each")
     await s.doors.ok("marketplace", "POST", path, s.manager, {})
     off = await eventually(lambda: answered("off"), "auto-renew is off")
     ends = date.fromisoformat(off["term"]["ends"])
     expect(ends > datetime.now(UTC).date() + timedelta(days=360), f"the term should end in a year, not on {ends}")
     expect(0 < off["still_owed"]["amount"] < off["total"]["amount"], f"eleven instalments are owed: {off}")
     s.say(f"auto-renew is off; the subscription ends on {ends} and {money(off['still_owed'])} are still owed")
-
-
-STEPS: Final[tuple[Callable[[Story], Awaitable[None]], ...]] = (
-    accounts, standing, ordering, confirmation, roles, seats, update, auto_renew,
-)  # fmt: skip
+    refund = f"/subscriptions/{s.monthly}/refund"
+    why = await s.doors.refused("marketplace", "POST", refund, s.clerk, {}, rule="no-refunds")
+    s.say(f"a refund is refused: {why['detail']}")
+    support = await s.doors.ok("marketplace", "GET", f"/subscriptions/{s.monthly}/support", s.manager)
+    s.say(f"who supports whom? {support['answer']}")
 
 
 async def settle() -> None:

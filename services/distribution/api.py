@@ -59,7 +59,7 @@ _CONTRACT: Final = "/contracts/{contract_id}"
 _UPDATE: Final = f"{_CONTRACT}/updates/{{publisher}}/{{update_id}}"
 _MEMBERS: Final = f"{_CONTRACT}/groups/{{group_id}}/users"
 DOORS.post(f"{_CONTRACT}/groups", FLEET, CreateGroup, supply=_create)
-DOORS.post(_MEMBERS, FLEET, PutUserInGroup, supply=_administered)
+DOORS.post(_MEMBERS, FLEET, PutUserInGroup, supply=_administered, bulk=True)
 DOORS.delete(f"{_MEMBERS}/{{account_id}}", FLEET, RemoveUserFromGroup, supply=_administered)
 DOORS.put(f"{_CONTRACT}/groups/{{group_id}}/policy", FLEET, SetGroupPolicy, supply=_set_policy)
 DOORS.post(f"{_UPDATE}/approval", FLEET, ApproveUpdate, supply=_approve)

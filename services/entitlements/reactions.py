@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
-from services.entitlements.domain.credits import CREDITS, EndCredits
+from services.entitlements.domain.credits import CREDITS, EndCredits, GrantCredits
 from services.entitlements.domain.seat_pool import (
     SEAT_POOL,
     AnswerAutoRenewRequest,
@@ -21,6 +21,7 @@ from shared.eventlog.store import Unavailable
 from shared.events import (
     AccountClosed,
     AutoRenewDisableRequested,
+    CreditsPurchased,
     CsnIssued,
     CsnRevoked,
     SeatAssigned,
@@ -31,10 +32,12 @@ from shared.events import (
     SubscriptionEnded,
     SubscriptionRenewed,
 )
-from shared.events.envelope import Envelope
-from shared.events.registry import ENTITLEMENTS, IDENTITY, MARKETPLACE
+from shared.events.envelope import Envelope, publisher_of
+from shared.events.registry import ENTITLEMENTS, IDENTITY, INBOUND, MARKETPLACE
 
-REACTIONS: Final = Reactions("reactions", topics=(MARKETPLACE,))
+REACTIONS: Final = Reactions("reactions", topics=(MARKETPLACE, INBOUND))
+CONTRACT_LOOKS: Final = 20
+"""Ten a second."""
 MEETINGS: Final = Reactions("meetings", topics=(ENTITLEMENTS, MARKETPLACE, IDENTITY))
 """Where facts of two streams make a third thing true. Each side waits until its own fact is folded, then looks for the
 other: whichever is folded last finds both, in whatever order they came."""
@@ -49,6 +52,30 @@ async def _confirmed(event: SubscriptionConfirmed, _of: Envelope, _reach: Reach)
         event.seats, event.starts, event.ends, event.partner, event.plan.publisher, event.plan.period,
     )  # fmt: skip
     return [Do(SEAT_POOL, event.subscription_id, opening)]
+
+
+@REACTIONS.on(CreditsPurchased)
+async def _purchased(event: CreditsPurchased, of: Envelope, reach: Reach) -> Sequence[Do]:
+    publisher = publisher_of(of.source)
+    customer = await _customer(reach, event.contract_id, publisher)
+    grant = GrantCredits(
+        event.contract_id, event.grant_id, event.amount, customer, of.source, reach.time_of(customer),
+        account_id=event.account_id,
+    )  # fmt: skip
+    return [Do(CREDITS, event.contract_id, grant)]
+
+
+async def _customer(reach: Reach, contract_id: str, publisher: str) -> str:
+    """Whose contract with this publisher it is, "" where there is none. A publisher may know of a contract before
+    this service has folded it, so it is looked for a little while."""
+    for _ in range(CONTRACT_LOOKS):
+        customer: str | None = await reach.db.fetchval(
+            "select customer from contracts where contract_id = $1 and publisher = $2", contract_id, publisher
+        )
+        if customer is not None:
+            return customer
+        await asyncio.sleep(0.1)
+    return ""
 
 
 @REACTIONS.on(AutoRenewDisableRequested)

@@ -1,17 +1,43 @@
-"""Business-day calendars of countries, out of the `holidays` library; its version is the calendar's."""
+"""Business-day calendars of countries, out of the `holidays` library and calendars.toml (or the file that
+TENURE_CALENDARS names). The library's version and the file's own are the calendar's."""
 
+import os
+import tomllib
 from datetime import date, timedelta
 from functools import cache
 from importlib import metadata
-from typing import Final
+from pathlib import Path
+from typing import Annotated, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import holidays
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from services.marketplace.domain.calendar import Calendar
 
 WEEKENDS_ONLY: Final = "weekends-only"
 """The calendar of a country that the library doesn't know."""
+_PACKAGED: Final = Path(__file__).with_name("calendars.toml")
+
+
+class Overrides(BaseModel):
+    """What is different in a country from what the library says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: Annotated[str, Field(min_length=1, max_length=40)]
+    holidays: frozenset[date] = frozenset()
+    working_days: frozenset[date] = frozenset()
+
+
+_FILE: Final = TypeAdapter(dict[Annotated[str, Field(pattern=r"^[A-Z]{2}$")], Overrides])
+
+
+@cache
+def overrides() -> dict[str, Overrides]:
+    """By country. Raises what is wrong with the file."""
+    with Path(os.environ.get("TENURE_CALENDARS") or _PACKAGED).open("rb") as file:
+        return _FILE.validate_python(tomllib.load(file))
 
 
 @cache
@@ -31,6 +57,7 @@ def zone(name: str) -> str:
 def business_calendar(country: str, time_zone: str, ends: date) -> Calendar:
     """The country's public holidays, weekend and worked weekend days for a deadline that lies before `ends`."""
     years = (ends.year - 1, ends.year)
+    own = overrides().get(country.upper())
     try:
         known = holidays.country_holidays(country.upper(), years=years)
     except NotImplementedError:
@@ -39,9 +66,10 @@ def business_calendar(country: str, time_zone: str, ends: date) -> Calendar:
     last_week = [ends - timedelta(days=n) for n in range(1, 8)]
     return Calendar(
         id=country.upper(),
-        version=f"holidays {_version()}",
+        version=f"holidays {_version()}" + (f", {country.upper()} {own.version}" if own else ""),
         time_zone=zone(time_zone),
         weekend=frozenset(day.weekday() for day in last_week if known.is_weekend(day)),
-        holidays=frozenset(known),
-        working_days=frozenset(day for day in known.weekend_workdays if day.year in years),
+        holidays=frozenset(known) | (own.holidays if own else frozenset()),
+        working_days=frozenset(day for day in known.weekend_workdays if day.year in years)
+        | (own.working_days if own else frozenset()),
     )

@@ -94,7 +94,7 @@ from shared.events.marketplace import (
     SubscriptionRenewed,
 )
 from shared.events.operations import OperationPerformed
-from shared.events.publisher import OrderConfirmed, OrderDeclined
+from shared.events.publisher import CreditsPurchased, OrderConfirmed, OrderDeclined
 from shared.events.registry import EVENTS
 
 __all__ = [
@@ -119,6 +119,7 @@ __all__ = [
     "CreditsConsumed",
     "CreditsExpired",
     "CreditsGranted",
+    "CreditsPurchased",
     "CsnIssued",
     "CsnRevoked",
     "EntitlementNoted",

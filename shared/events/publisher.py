@@ -19,3 +19,12 @@ class OrderDeclined(Event):
     subscription_id: str
     reason: str
     order: str = ""
+
+
+class CreditsPurchased(Event):
+    """The publisher sold a contract cloud credits: for one of its users, or (with no account) for all of them."""
+
+    contract_id: str
+    grant_id: str
+    amount: int
+    account_id: str | None = None

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
-import asyncpg
 import orjson
 import structlog
 from fastapi import FastAPI, Request
@@ -14,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from shared.eventlog.log import KeyReused, Refused
+from shared.eventlog.postgres import TRANSIENT
 from shared.eventlog.store import Conflict, Unavailable
 from shared.events.envelope import BadName
 
@@ -109,9 +109,7 @@ def to_problem(error: Exception) -> Problem:
         case Conflict():
             return Problem(503, rule="busy", reason="Too many changes at once; nothing was done.",
                            remedy="Send it again.", headers={"Retry-After": "1"})  # fmt: skip
-        case Unavailable() | OSError() | asyncpg.PostgresConnectionError() | asyncpg.InterfaceError() | TimeoutError():
-            return _away(error)
-        case asyncpg.OperatorInterventionError() | asyncpg.InsufficientResourcesError():
+        case _ if isinstance(error, (Unavailable, *TRANSIENT)):
             return _away(error)
         case HTTPException(status_code=status, detail=detail):
             phrase = HTTPStatus(status).phrase

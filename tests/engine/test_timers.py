@@ -103,6 +103,9 @@ async def test_a_sandboxs_clock_moves_its_own_timers_only(bench: Bench) -> None:
     await bench.move("sandbox", 30 * HOUR)
     assert await bench.service.fire() == 1
     assert (await bench.counted("one"), await bench.counted("two")) == (["timer"], [])
+    (counted,) = await bench.log.store.read_stream("counter-one")
+    assert (NOON + 30 * HOUR).isoformat() in counted.data.decode(), "in its own time, whatever this process knows of it"
+    await bench.clocks.look(bench.pool)
     assert bench.clocks.time_of("sandbox") == NOON + 30 * HOUR
     assert bench.clocks.time_of("other") == NOON
 

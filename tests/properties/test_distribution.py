@@ -13,7 +13,7 @@ from services.distribution.domain import fleet, rollout
 from services.distribution.domain.fleet_state import State, groups_of, next_due, standing
 from services.distribution.domain.policy import DEFAULT
 from services.distribution.domain.update import UPDATE as UPDATE_STREAM
-from services.distribution.domain.update import RecordUpdate
+from services.distribution.domain.update import RecordUpdate, WithdrawUpdate
 from services.distribution.reactions import PROCESS
 from shared.eventlog.clocks import Clocks
 from shared.eventlog.log import Log, Meta
@@ -30,6 +30,7 @@ from shared.events import (
     SeatUnassigned,
     UpdateRightGranted,
     UpdateRightLost,
+    UpdateWithdrawn,
 )
 from shared.events.envelope import Envelope
 from shared.events.upcasts import decode
@@ -75,7 +76,8 @@ def entitled(state: State, who: str) -> bool:
     return any(who in pool.holders and pool.in_term and pool.right for pool in state.pools.values())
 
 
-@given(st.booleans(), st.lists(st.one_of(_facts, _decisions), max_size=40))
+@settings(max_examples=200)
+@given(st.booleans(), st.lists(st.one_of(*[_facts] * 4, _decisions), max_size=40))
 def test_a_fleet_lets_nobody_without_seat_term_and_right_be_a_target(served: bool, commands: list[Any]) -> None:
     for state in live(fleet.FLEET, [*SERVED, approve("default", "g"), *commands] if served else commands):
         assert state.wake == next_due(state), "the timer is set to what is due next, and to nothing else"
@@ -156,14 +158,14 @@ def _seat(kind: type[Any], who: str, by: str) -> Event:
 
 
 _pool_events = st.lists(st.one_of(
-    _who.map(lambda who: _seat(SeatAssigned, who, "assigned_by")),
-    _who.map(lambda who: _seat(SeatUnassigned, who, "unassigned_by")),
+    *[_who.map(lambda who: _seat(SeatAssigned, who, "assigned_by"))] * 2,
+    *[_who.map(lambda who: _seat(SeatUnassigned, who, "unassigned_by"))] * 2,
     st.just(SeatPoolExpired(**_ids, **_pool, access_until=NOON.date())),
     st.just(SeatPoolRenewed(**_ids, seats=9, ends=NOON.date())),
 ), max_size=8)  # fmt: skip
-_right_events = st.lists(st.sampled_from([
-    UpdateRightGranted(**_ids, product="autocad", csn="x"), UpdateRightLost(**_ids, product="autocad", reason="r"),
-]), max_size=4)  # fmt: skip
+GRANTED = UpdateRightGranted(**_ids, product="autocad", csn="x")
+LOST = UpdateRightLost(**_ids, product="autocad", reason="r")
+_right_events = st.sampled_from([[GRANTED], [GRANTED, LOST, GRANTED], [LOST, GRANTED], [], [GRANTED, LOST]])
 OPENED = SeatPoolOpened(**_ids, **_pool, publisher="autodesk", product_name="A", seats=9, starts=NOON.date(),
                         ends=NOON.date() + timedelta(365))  # fmt: skip
 
@@ -200,7 +202,7 @@ class World:
         self.done[name] = number + 1
 
 
-@settings(max_examples=60)
+@settings(max_examples=200)
 @given(_pool_events, _right_events, st.lists(st.integers(0, 99), max_size=60), st.booleans())
 def test_rollouts_converge_whatever_order_events_arrive_in(
     pool: list[Event], rights: list[Event], order: list[int], late: bool
@@ -223,6 +225,29 @@ def test_rollouts_converge_whatever_order_events_arrive_in(
         assert isinstance(state, rollout.Running)
         assert set(state.targets) == {who for who in ("ana", "ben", "chiyo") if entitled(known, who)}
         assert set(state.targets) == expected(pool, rights)
+
+    asyncio.run(run())
+
+
+@given(st.lists(st.integers(0, 99), max_size=40), st.integers(0, 30))
+def test_a_withdrawal_stops_every_rollout_whenever_it_comes(order: list[int], at: int) -> None:
+    async def run() -> None:
+        world = World({"pool-s": [OPENED, _seat(SeatAssigned, "ana", "assigned_by")], "right-s": [GRANTED]})
+        await world.log.execute(UPDATE_STREAM, "autodesk-u", RecordUpdate(UPDATE, "autodesk"), Meta("u", "", NOON))
+        withdrawn = WithdrawUpdate(UpdateWithdrawn(update_id="u", publisher="autodesk", reason="r"), "autodesk")
+        steps, number = iter(order), 0
+        while (waiting := await world.waiting()) or number <= at:
+            if number == at:
+                await world.log.execute(UPDATE_STREAM, "autodesk-u", withdrawn, Meta("w", "", NOON))
+            choice = next(steps, 0)
+            await tried(world, approve(), number)
+            if waiting:
+                await world.step(waiting[choice % len(waiting)], again=choice % 7 == 0)
+            number += 1
+        state = await world.log.state(rollout.ROLLOUT, "c-1")
+        assert not isinstance(state, rollout.Running)
+        known = await world.log.state(fleet.FLEET, "c")
+        assert not known.rollouts and known.recalled
 
     asyncio.run(run())
 

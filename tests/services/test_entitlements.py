@@ -19,6 +19,7 @@ from shared.eventlog.consumer import Consumer, Fault
 from shared.eventlog.log import Log, Meta
 from shared.eventlog.plan import Raw, Received
 from shared.eventlog.postgres import PostgresStore
+from shared.eventlog.projection import Reach
 from shared.eventlog.timers import TimerService
 from shared.events import (
     AccountClosed,
@@ -26,6 +27,7 @@ from shared.events import (
     AgreementStarted,
     ClockMoved,
     ContractOpened,
+    CreditsPurchased,
     CsnIssued,
     CsnRevoked,
     Event,
@@ -103,6 +105,7 @@ class World:
         while True:
             while following := await self.next():
                 await self.hear(*chance.choice(following))
+            await self.clocks.look(self.pool)
             if not await self.timers.fire():
                 return
 
@@ -335,3 +338,11 @@ async def test_credits_expire_in_the_customers_time_or_with_the_contract(world: 
     await world.settle(chance)
     seen = await doors("ana", "GET", path)
     assert (seen["balance"], seen["entries"][-1]["reference"]) == (0, "contract")
+
+
+async def test_the_publishers_system_sells_credits_to_its_own_contracts(world: World, doors: Doors) -> None:
+    reach = Reach(world.pool, world.log, NOON, world.clocks)
+    sold = CreditsPurchased(contract_id="c", grant_id="g", amount=5)
+    for source, customer in (("urn:publisher:autodesk", "org"), ("urn:publisher:other", "")):
+        (do,) = await reactions.REACTIONS.react(sold, Envelope("e", source, sold.type(), "", NOON), reach)
+        assert (do.key, do.command.customer, do.command.granted_by) == ("c", customer, source)

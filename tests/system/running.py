@@ -84,10 +84,14 @@ class System:
                     "select (select position from log.head) - coalesce(max(position), 0) from log.leases "
                     "where name like 'relay:%'"
                 )
+                due = await db.fetchval(
+                    "select count(*) from log.timers t left join log.clocks c on c.organisation_id = t.customer "
+                    "where t.due <= now() + coalesce(c.ahead_s, 0) * interval '1 s'"
+                )
                 rows = await db.fetch("select stream, max(version) as version from log.events group by stream")
             finally:
                 await db.close()
-            if behind:
+            if behind or due:
                 return False
             stored[name] = {row["stream"]: row["version"] for row in rows}
         return all([await self._caught_up(dsn, stored) for dsn in self.dsns().values()])
@@ -107,6 +111,17 @@ class System:
             for row in read
             for stream, version in stored[row["topic"].split(".")[0]].items()
         )
+
+
+def told_as_far_as(story: "subprocess.Popen[str]", step: int) -> str:
+    """What the story said until it began this step."""
+    said = ""
+    while not said.splitlines()[-1:] or not said.splitlines()[-1].startswith(f"{step}. "):
+        assert story.stdout is not None
+        line = story.stdout.readline()
+        assert line, f"the story ended before step {step}: {said[-3000:]}"
+        said += line
+    return said
 
 
 def finished(story: "subprocess.Popen[str]", patience_s: float = 150) -> str:

@@ -42,10 +42,7 @@ from shared.events import (
 )
 from shared.events.distribution import Cadence
 
-Event: TypeAlias = (
-    FleetOpened | GroupCreated | UserPutInGroup | UserRemovedFromGroup | GroupPolicySet | EntitlementNoted
-    | UpdateOffered | UpdateRecalled | UpdateApproved | UpdateHeld | UpdateScheduled | ApprovalLapsed | NextDecisionDue
-)  # fmt: skip
+Event: TypeAlias = FleetEvent
 Fact: TypeAlias = Literal[
     "pool_opened", "term_renewed", "term_over", "pool_ended", "seat_assigned", "seat_unassigned", "right_granted",
     "right_lost",

@@ -180,8 +180,7 @@ def standing(state: State, number: int) -> Standing:
         return Standing({}, {}, reason, recalled.publisher)
     groups = groups_of(state, number)
     if not groups:
-        later = state.decided[key_of(approved), approved.groups[0]]
-        by = later.held_by if isinstance(later, UpdateHeld) else ""
+        by = _by(state.decided[key_of(approved), approved.groups[-1]])
         return Standing({}, {}, "Something else was decided since for every group that it was for.", by)
     targets: dict[str, str] = {}
     reasons: dict[str, str] = {}
@@ -198,6 +197,14 @@ def standing(state: State, number: int) -> Standing:
             else:
                 targets[account_id] = group
     return Standing(targets, {who: why for who, why in reasons.items() if who not in targets})
+
+
+def _by(decided: Deciding) -> str:
+    match decided:
+        case UpdateApproved(approved_by=by) | UpdateHeld(held_by=by) | UpdateScheduled(scheduled_by=by):
+            return by
+        case unreachable:
+            assert_never(unreachable)
 
 
 def concerned(

@@ -144,6 +144,11 @@ def _grant(command: GrantCredits, state: State) -> Decision[Event]:
             "grant-id-reused", f"Grant {command.grant_id} was made before, of {known.grant.amount} credits to "
             f"{known.grant.account_id or 'the pool'}.", "Use a new id for a new grant.", (known.grant,),
         )  # fmt: skip
+    if not command.customer:
+        return Rejected(
+            "contract-unknown", f"There is no contract {command.contract_id[:60]} with this publisher.",
+            "Check its id. One that was opened a moment ago is known in a few seconds: send it again then.",
+        )  # fmt: skip
     if refused := _malformed(command.grant_id, "", command.amount):
         return refused
     granted = CreditsGranted(

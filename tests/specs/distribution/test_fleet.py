@@ -199,6 +199,10 @@ def test_holding_takes_the_group_out_of_its_rollout() -> None:
     assert standing(state, 1).targets == {"ana": "g"}
     over = standing(of_fleet(*SERVED, approve(), HOLD), 1)
     assert over.over and over.over_by == "mina" and not over.targets
+    later = standing(of_fleet(*SERVED, approve(), schedule(NOON + DAY)), 1)
+    assert later.over and later.over_by == "mina"
+    anew = of_fleet(*SERVED, approve(), HOLD, approve(by="noor"))
+    assert standing(anew, 1).over_by == "noor" and set(standing(anew, 2).targets) == {"ana", "ben"}
 
 
 def test_a_schedule_starts_its_rollout_when_it_is_due() -> None:

@@ -1,5 +1,6 @@
 """Given what happened to a contract's credits, when a command comes, then facts or a refusal."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import reduce
 
@@ -159,3 +160,8 @@ def test_an_id_is_short_and_printable(text: str) -> None:
 def test_a_purpose_is_printable() -> None:
     refused = when(ConsumeCredits("c", "x", 1, NOW, "ana", "\x00"), given=(granted("pool", 10),))
     assert isinstance(refused, Rejected) and refused.rule == "malformed-text"
+
+
+def test_credits_of_a_contract_that_nobody_knows_are_refused() -> None:
+    refusal = CREDITS.decide(replace(grant("g", 5), customer=""), INITIAL)
+    assert isinstance(refusal, Rejected) and refusal.rule == "contract-unknown"

@@ -5,11 +5,12 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from deploy import Trouble
 from deploy.data import catalogue
 from services.marketplace import policies
-from services.marketplace.calendars import business_calendar
+from services.marketplace.calendars import business_calendar, overrides
 from services.marketplace.domain.calendar import last_permitted_day
 from services.marketplace.domain.plan import hyphenated, product_id
 from services.marketplace.domain.policy import Policy
@@ -117,3 +118,26 @@ def test_an_unknown_country_has_weekends_only_and_an_unknown_zone_is_utc() -> No
     nowhere = business_calendar("XX", "Nowhere/At-All", ends)
     assert (nowhere.id, nowhere.time_zone) == ("weekends-only", "UTC")
     assert last_permitted_day(ends, nowhere) == date(2025, 12, 26)
+
+
+def test_a_file_adds_to_a_countrys_calendar_and_its_version_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = date(2016, 12, 31)
+    before = business_calendar("DE", "Europe/Berlin", ends)
+    file = tmp_path / "calendars.toml"
+    file.write_text('[DE]\nversion = "7"\nholidays = ["2016-12-23"]\nworking_days = ["2016-12-26"]\n')
+    monkeypatch.setenv("TENURE_CALENDARS", str(file))
+    overrides.cache_clear()
+    try:
+        after = business_calendar("DE", "Europe/Berlin", ends)
+        file.write_text('[Germany]\nversion = "1"\n')
+        overrides.cache_clear()
+        with pytest.raises(ValidationError):
+            business_calendar("DE", "Europe/Berlin", ends)
+    finally:
+        overrides.cache_clear()
+    assert last_permitted_day(ends, before) == date(2016, 12, 23)
+    assert last_permitted_day(ends, after) == date(2016, 12, 26), "worked, although it is a holiday"
+    assert not after.works(date(2016, 12, 23))
+    assert after.version == f"{before.version}, DE 7"

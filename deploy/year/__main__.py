@@ -1,0 +1,216 @@
+"""Runs the year on the system that is up: `python -m deploy.year [--customers N]`. Exit 1 where anything is wrong."""
+
+import argparse
+import asyncio
+import os
+import secrets
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+from aiokafka import AIOKafkaConsumer
+
+from deploy.invite import invite
+from deploy.story.doors import Doors, Json, Person, Wrong, open_doors
+from deploy.year import customers as life
+from deploy.year.check import INVARIANTS, SERVICES, Findings, check
+from deploy.year.customers import FATES, PASSWORD, Customer, World
+from deploy.year.publisher import Publisher
+from shared.events.registry import MARKETPLACE
+
+PARTNERS = 4
+AT_ONCE = 48
+SIGN_UPS_AT_ONCE = 8
+"""A password costs a processor for 50 ms: more at once only wait for each other."""
+REST_S = 120.0
+
+
+async def each(
+    title: str, customers: Sequence[Customer], act: Callable[[Customer], Awaitable[None]], at_once: int = AT_ONCE
+) -> None:
+    """Does something for every customer, so many at once, and shows how far it is."""
+    began, done, gate = time.monotonic(), 0, asyncio.Semaphore(at_once)
+    shown = 0.0
+
+    async def one(customer: Customer) -> None:
+        nonlocal done, shown
+        async with gate:
+            await act(customer)
+        done += 1
+        now = time.monotonic()
+        if sys.stdout.isatty() and now - shown > 0.2:
+            shown = now
+            left = (now - began) / done * (len(customers) - done)
+            print(f"\r   {title}: {done} of {len(customers)}, {left:.0f} s left   ", end="", flush=True)
+
+    async with asyncio.TaskGroup() as group:
+        for customer in customers:
+            group.create_task(one(customer))
+    start = "\r" if sys.stdout.isatty() else ""
+    print(f"{start}   {title}: {len(customers)} in {time.monotonic() - began:.1f} s            ", flush=True)
+
+
+def people(run: str, number: int) -> tuple[Person, Person]:
+    def person(role: str) -> Person:
+        return Person(f"{role.title()} {number}", f"{role}.{number}@{run}.example", PASSWORD)
+
+    return person("manager"), person("colleague")
+
+
+async def partners(doors: Doors, publisher: Publisher) -> list[tuple[Person, str]]:
+    """The partners' clerks, each with its number; the last partner has none."""
+    found = []
+    for number in range(PARTNERS):
+        clerk = Person(f"Clerk {number}", f"clerk.{number}@{doors.run}.example", PASSWORD)
+        organisation = {"name": f"Partner {number} {doors.run}", "kind": "partner"}
+        await life.sign_up(doors, clerk, {"organisation": organisation})
+        csn = await publisher.issue(clerk.organisation_id) if number < PARTNERS - 1 else ""
+        found.append((clerk, csn))
+    return found
+
+
+async def plans(doors: Doors, clerk: Person) -> list[Json]:
+    """The open plans that a subscription can have and that let somebody administer it, monthly pre-paid and annual."""
+    page = await doors.ok("marketplace", "GET", "/catalogue?limit=200", clerk)
+    fitting = [plan for plan in page["items"] if plan["orderable"] and plan["category"] == "open"]
+    return [plan for plan in fitting if plan["agreement"] in ("desktop", "maintenance")]
+
+
+async def live(doors: Doors, consumer: AIOKafkaConsumer, count: int) -> list[Customer]:
+    publisher = Publisher(doors)
+    operator = Person("Operator", f"operator@{doors.run}.example", PASSWORD)
+    await life.sign_up(doors, operator, {"invitation": await invite("operator", "Tenure operations")})
+    world = World(doors, publisher, operator)
+    clerks = await partners(doors, publisher)
+    offered = await plans(doors, clerks[0][0])
+    autocad = next(plan for plan in offered if plan["product"] == "autocad" and plan["billing"] == "upfront")
+    world.update = await publisher.publish_update()
+    customers = []
+    for number in range(count):
+        fate, (clerk, csn) = FATES[number % len(FATES)], clerks[number // len(FATES) % PARTNERS]
+        manager, colleague = people(doors.run, number)
+        plan = autocad if fate == "rolls out" else offered[number % len(offered)]
+        customers.append(Customer(number, fate, clerk, bool(csn), manager, colleague, plan, seats=2 + number % 3))
+    with publisher.at_work(consumer):
+        await each("customers sign up", customers, lambda c: life.found(world, c), SIGN_UPS_AT_ONCE)
+        await each("partners order for them", customers, lambda c: life.order(world, c))
+        await each("the publisher answers", customers, lambda c: life.is_confirmed(world, c))
+        await each("seats are assigned", customers, lambda c: life.seats_are_assigned(world, c))
+        await _year(world, customers, [(clerk, csn) for clerk, csn in clerks if csn])
+    return customers
+
+
+async def _year(world: World, customers: list[Customer], numbers: Sequence[tuple[Person, str]]) -> None:
+    def moves(day: int, *services: str) -> Callable[[Customer], Awaitable[None]]:
+        return lambda c: life.moves_to(world, c, day, services)
+
+    both = ("marketplace", "entitlements")
+    await each("it is day 100", customers, moves(100, *both))
+    await each("seats, credits, hand-overs, rollouts", customers, lambda c: life.in_spring(world, c))
+    clerk, csn = numbers[0]
+    await world.publisher.revoke(clerk.organisation_id, csn)
+    await each("it is day 250", customers, moves(250, "marketplace"))
+    await each("some cancel, refused while seats are held", customers, lambda c: life.in_autumn(world, c))
+    await world.publisher.issue(clerk.organisation_id)
+    await each("it is day 362", customers, moves(362, "marketplace"))
+    await each("reminders, and cancelling too late", customers, lambda c: life.after_the_cutoff(world, c))
+    await each("it is day 370", customers, moves(370))
+    await each("terms renew or end", customers, lambda c: life.after_the_term(world, c))
+    await each("it is day 470", customers, moves(470))
+    await each("what ended is over", customers, lambda c: life.long_after(world, c))
+
+
+# ── Afterwards ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def dsns() -> dict[str, str]:
+    """Each service's own database, as the services themselves find it."""
+    parts = urlsplit(os.environ.get("DATABASE_URL") or "")
+    if not parts.scheme:
+        raise Wrong("The check reads the stores: DATABASE_URL should say where they are (`make year` sets it).")
+    prefix = parts.path.strip("/") or "tenure"
+    return {s.name: urlunsplit(parts._replace(path=f"/{prefix}_{s.name}")) for s in SERVICES}
+
+
+_RESTLESS = """
+    select (select position from log.head)
+        - coalesce((select max(position) from log.leases where name like 'relay:%'), 0) as unpublished,
+    (select count(*) from log.timers t left join log.clocks c on c.organisation_id = t.customer
+        where t.due <= now() + coalesce(c.ahead_s, 0) * interval '1 s') as due,
+    (select count(*) from log.parked) as parked"""
+
+
+async def rest(stores: dict[str, str]) -> None:
+    """Until nothing is on its way any more: no new event for two seconds, all published, no timer due."""
+    connections = {name: await asyncpg.connect(dsn) for name, dsn in stores.items()}
+    deadline, before, quiet = time.monotonic() + REST_S, None, 0
+    try:
+        while quiet < 4:
+            rows = {name: await db.fetchrow(_RESTLESS) for name, db in connections.items()}
+            heads = [await db.fetchval("select position from log.head") for db in connections.values()]
+            parked = {name: row["parked"] for name, row in rows.items() if row and row["parked"]}
+            if parked:
+                raise Wrong(f"events were parked: {parked}")
+            still = all(row and not row["unpublished"] and not row["due"] for row in rows.values())
+            quiet = quiet + 1 if still and heads == before else 0
+            before = heads
+            if time.monotonic() > deadline:
+                raise Wrong(f"the system did not come to rest: {rows}")
+            await asyncio.sleep(0.5)
+    finally:
+        for db in connections.values():
+            await db.close()
+
+
+def summary(customers: Sequence[Customer], findings: Findings) -> None:
+    fates = Counter(customer.fate for customer in customers)
+    print(f"\n{len(customers)} customers: " + ", ".join(f"{n} {fate}" for fate, n in fates.items()))
+    print(f"{sum(c.refusals for c in customers)} refusals, each with its rule, its reason and what to do")
+    print(f"{findings.events:,} events of {findings.streams:,} streams; {findings.records:,} records on Kafka")
+    for name, count in findings.types.most_common():
+        print(f"   {count:>7,}  {name}")
+    print("\nChecked over every event of the stores, and the topics:")
+    for invariant in INVARIANTS:
+        print(f"   {invariant}")
+    for violation in findings.violations[:50]:
+        print(f"   VIOLATED  {violation}")
+    print(f"{len(findings.violations)} violated." if findings.violations else "None is violated.")
+
+
+async def run(count: int) -> int:
+    stores, bootstrap = dsns(), os.environ.get("KAFKA_BOOTSTRAP") or "127.0.0.1:8111"
+    async with open_doors(f"year-{secrets.token_hex(4)}") as doors:
+        consumer = AIOKafkaConsumer(MARKETPLACE, bootstrap_servers=bootstrap, auto_offset_reset="latest")
+        await consumer.start()
+        try:
+            print(f"The year {doors.run}: {count} sandbox customers, {PARTNERS} partners, one publisher", flush=True)
+            customers = await live(doors, consumer, count)
+        finally:
+            await consumer.stop()
+    await rest(stores)
+    findings = await check(stores, bootstrap)
+    summary(customers, findings)
+    return 1 if findings.violations else 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m deploy.year", description="A sandbox lives one year.")
+    parser.add_argument("--customers", type=int, default=1_000, metavar="N")
+    chosen = parser.parse_args()
+    began = time.monotonic()
+    try:
+        status = asyncio.run(run(chosen.customers))
+    except* Wrong as wrong:
+        first = wrong.exceptions[0]
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        sys.exit(f"\nThe year breaks here: {first}")
+    print(f"Lived in {time.monotonic() - began:.0f} s.")
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()
