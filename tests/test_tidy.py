@@ -39,7 +39,7 @@ def test_every_module_says_what_it_is(file: Path) -> None:
     assert ast.get_docstring(ast.parse(file.read_text())), f"{name(file)} has no docstring"
 
 
-PRODUCT = [file for file in SOURCES if name(file).startswith(("services/", "shared/"))]
+PRODUCT = [file for file in SOURCES if name(file).startswith(("services/", "shared/", "cli/"))]
 
 
 @pytest.mark.parametrize("file", PRODUCT, ids=name)

@@ -87,6 +87,26 @@ class Consumer:
             log.error("a gap: fetching again", consumer=self.name, gap=gap)
         return done
 
+    @property
+    def folds(self) -> bool:
+        return isinstance(self.what, Projection)
+
+    async def apply(self, tx: Connection, record: Received) -> None:
+        """One record's effect, for an operator who resumes what was parked. A fold is in the transaction `tx`; what a
+        reaction does is committed by the log, and done again it changes nothing. Raises whatever they raise."""
+        if isinstance(self.what, Reactions):
+            await self._reaction(self.what, record)
+        elif record.event is not None and record.of is not None:
+            await self.what.apply(tx, record.event, record.of)
+
+    async def answers(self, record: Received) -> list[Answer]:
+        """What a reaction to this record would be answered now; nothing is written. Empty for a projection."""
+        if isinstance(self.what, Projection) or record.event is None or record.of is None:
+            return []
+        reach = Reach(self._pool, self._commands, self._clocks.real(), self._clocks)
+        does = await self.what.react(record.event, record.of, reach)
+        return [await self._commands.consider(do.stream, do.key, do.command) for do in does]
+
     async def _standing(self, tx: Connection, records: Sequence[Received]) -> Standing:
         partitions = sorted({(r.raw.topic, r.raw.partition) for r in records})
         streams = sorted({r.of.stream for r in records if r.of is not None and r.sequenced})
@@ -126,19 +146,19 @@ class Consumer:
                         await self._note(tx, done)
                         return done
                 except _Failed as failed:
-                    if tx.is_closed() or isinstance(failed.__cause__, _PASSING_IN_A_FOLD):
+                    if tx.is_closed() or isinstance(failed.__cause__, PASSING_IN_A_FOLD):
                         raise Fault(repr(failed.__cause__)) from failed
         raise AssertionError("the careful pass parks what fails")
 
     async def _react(self, reactions: Reactions, records: Sequence[Received]) -> Plan:
         async with self._pool.acquire() as tx, tx.transaction():
             done = plan(records, await self._standing(tx, records))
-        before = dict(done.offsets)
+        before = dict(done.offsets), [left.record.raw.offset for left in done.left]
         await _each(done, lambda record: self._reaction(reactions, record), careful=True)
         async with self._pool.acquire() as tx, tx.transaction():
             again = plan(records, await self._standing(tx, records))
-            if again.offsets != before:
-                raise Fault("another member of the group has dealt with this batch meanwhile")
+            if (again.offsets, [left.record.raw.offset for left in again.left]) != before:
+                raise Fault("another member of the group, or an operator, has dealt with this batch meanwhile")
             await self._note(tx, done)
         return done
 
@@ -183,7 +203,7 @@ def _outcome(answer: Answer) -> dict[str, Any]:
     return {"events": [event.id for event in answer.events]}
 
 
-_PASSING_IN_A_FOLD: Final = tuple(fault for fault in PASSING if fault is not asyncpg.InterfaceError)
+PASSING_IN_A_FOLD: Final = tuple(fault for fault in PASSING if fault is not asyncpg.InterfaceError)
 """While its connection lives, an InterfaceError is a fold that calls the driver wrongly."""
 
 
@@ -220,8 +240,8 @@ def _folding(projection: Projection, tx: Connection, careful: bool) -> Callable[
         try:
             async with tx.transaction():  # a savepoint
                 await fold(record)
-        except (asyncpg.InterfaceError, *_PASSING_IN_A_FOLD) as error:
-            if tx.is_closed() or isinstance(error, _PASSING_IN_A_FOLD):
+        except (asyncpg.InterfaceError, *PASSING_IN_A_FOLD) as error:
+            if tx.is_closed() or isinstance(error, PASSING_IN_A_FOLD):
                 raise _Failed from error
             raise RuntimeError(f"the fold calls the driver wrongly: {error}") from error
 

@@ -93,6 +93,7 @@ from shared.events.marketplace import (
     SubscriptionOrderFailed,
     SubscriptionRenewed,
 )
+from shared.events.operations import OperationPerformed
 from shared.events.publisher import CreditsPurchased, OrderConfirmed, OrderDeclined
 from shared.events.registry import EVENTS
 
@@ -133,6 +134,7 @@ __all__ = [
     "MaintenanceWindow",
     "Money",
     "NextDecisionDue",
+    "OperationPerformed",
     "OrderConfirmed",
     "OrderDeclined",
     "OrderLine",

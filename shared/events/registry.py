@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from shared.events import distribution, entitlements, identity, marketplace, publisher
+from shared.events import distribution, entitlements, identity, marketplace, operations, publisher
 from shared.events.base import Event
 
 IDENTITY: Final = "identity.events.v1"
@@ -27,7 +27,9 @@ def _events_of(*modules: object) -> dict[str, type[Event]]:
     return found
 
 
-EVENTS: Final[dict[str, type[Event]]] = _events_of(identity, marketplace, entitlements, distribution, publisher)
+EVENTS: Final[dict[str, type[Event]]] = _events_of(
+    identity, marketplace, entitlements, distribution, operations, publisher
+)  # fmt: skip
 """Every event type of the contract."""
 
 
@@ -36,4 +38,5 @@ def published_by(service: str) -> dict[str, type[Event]]:
     modules = {
         "identity": identity, "marketplace": marketplace, "entitlements": entitlements, "distribution": distribution,
     }  # fmt: skip
-    return {name: e for name, e in _events_of(modules[service]).items() if e.__module__ == modules[service].__name__}
+    own = {name: e for name, e in _events_of(modules[service]).items() if e.__module__ == modules[service].__name__}
+    return own | _events_of(operations)

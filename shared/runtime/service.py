@@ -25,6 +25,7 @@ from shared.eventlog.guard import Guard
 from shared.eventlog.host import ConsumerHost
 from shared.eventlog.log import Log, Sealer
 from shared.eventlog.migrate import migrate
+from shared.eventlog.operations import OPERATION
 from shared.eventlog.postgres import TRANSIENT, PostgresStore, connected
 from shared.eventlog.projection import Projection, Reactions
 from shared.eventlog.relay import Relay
@@ -73,7 +74,7 @@ class Service:
     def whole(self) -> Whole:
         """What a restore of the service has to make again."""
         reactions = [c for c in self.consumers if isinstance(c, Reactions)]
-        return Whole(self.name, self.streams, self.projections, reactions, self.sealer, self.private)
+        return Whole(self.name, (*self.streams, OPERATION), self.projections, reactions, self.sealer, self.private)
 
     @property
     def own_projections(self) -> list[str]:

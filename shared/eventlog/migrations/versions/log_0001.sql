@@ -105,6 +105,27 @@ create table log.parked (
 );
 create index on log.parked (consumer, stream) where holds_stream;
 
+-- What was parked, as it was, and what became of it by whose hand: nothing that was parked is ever thrown away.
+create table log.settled (
+    settled bigint generated always as identity primary key,
+    consumer text not null,
+    topic text not null,
+    partition integer not null,
+    "offset" bigint not null,
+    stream text,
+    version integer,
+    reason text not null,
+    detail text not null,
+    holds_stream boolean not null,
+    key bytea,
+    headers jsonb not null,
+    value bytea,
+    time timestamptz not null,
+    outcome text not null,      -- applied, repeat, ignored, edited, dropped
+    operation text not null,    -- the stream that says who did it and why
+    settled_at timestamptz not null default clock_timestamp()
+);
+
 -- How far ahead of real time an organisation's clock is: sandboxes alone have a row. `change` counts the changes.
 create table log.clocks (
     organisation_id text collate "C" primary key,

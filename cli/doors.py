@@ -1,0 +1,58 @@
+"""The services' doors, as an operator with a token uses them."""
+
+import os
+from typing import Any, Final
+
+import httpx
+
+from cli.ends import NOT_FOUND, REFUSED, USAGE, Trouble
+from cli.place import Place
+
+TOKEN: Final = "TENURE_TOKEN"  # noqa: S105  # a variable's name
+HOW: Final = (
+    f"Set {TOKEN} to a token of {{whom}}: POST /sessions at {{url}} with e-mail address and password answers one "
+    "for an hour."
+)
+
+
+def token(place: Place, whom: str) -> str:
+    """The token in the environment. Trouble that says how to get one."""
+    given = os.environ.get(TOKEN, "").strip()
+    if not given:
+        raise Trouble(HOW.format(whom=whom, url=place.urls["identity"]), USAGE)
+    return given
+
+
+async def call(
+    place: Place,
+    service: str,
+    method: str,
+    path: str,
+    key: str,
+    secret: str,
+    body: Any = None,
+    *,
+    dry_run: bool = False,
+) -> dict[str, Any]:
+    """What the door answers. `key` names the command: sent again, it gets its first answer. Trouble on a refusal."""
+    client = await place.http(service, secret)
+    answer = await client.request(
+        method, path, json=body, params={"dry_run": "true"} if dry_run else {}, headers={"Idempotency-Key": key}
+    )
+    return _read(answer)
+
+
+async def ask(place: Place, service: str, path: str, secret: str) -> dict[str, Any]:
+    return _read(await (await place.http(service, secret)).get(path))
+
+
+def _read(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        found = answer.json()
+    except ValueError:
+        found = {}
+    if answer.is_success:
+        return found if isinstance(found, dict) else {"answer": found}
+    said = f"{found.get('detail', answer.reason_phrase)} {found.get('remedy', '')}".strip()
+    rule = found.get("rule", answer.status_code)
+    raise Trouble(f"The service refused ({rule}): {said}", NOT_FOUND if answer.status_code == 404 else REFUSED)

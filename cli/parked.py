@@ -1,0 +1,359 @@
+"""`tenure parked`: what consumers could not deal with; shown, grouped, put right, resumed, given up."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeAlias
+
+import orjson
+import typer
+
+from cli.app import APP, ByWhom, Json, Reason, Yes, run
+from cli.change import Change, Go, Outcome, carry_out
+from cli.ends import DONE, FAULTS, NOT_FOUND, REFUSED, USAGE, Trouble
+from cli.place import SERVICES, Place, consumers
+from cli.say import Counter, Say, count, when
+from shared.eventlog import parked as engine
+from shared.eventlog.log import Accepted, Answer
+from shared.eventlog.parked import Line, Parked, Retried, Tried
+
+PARKED: Final = typer.Typer(no_args_is_help=True, help="Events that a consumer could not deal with, and their streams.")
+APP.add_typer(PARKED, name="parked")
+
+OfConsumer: TypeAlias = Annotated[str | None, typer.Option("--consumer", help="Of this consumer, as status names it.")]
+OfStream: TypeAlias = Annotated[str | None, typer.Option("--stream", help="Of this stream.")]
+Handles: TypeAlias = Annotated[list[str] | None, typer.Argument(help="Records, by their handles.")]
+
+
+async def _look(
+    place: Place, consumer: str | None = None, stream: str | None = None, handles: Sequence[str] | None = None,
+    *, behind: bool = False,
+) -> list[Parked]:  # fmt: skip
+    """Parked records over the services, or of the consumer's own."""
+    services = SERVICES if consumer is None else (_service(consumer),)
+    found = [await engine.look(await place.db(s), consumer, stream, handles, behind=behind) for s in services]
+    return sorted((each for some in found for each in some), key=lambda each: each.time)
+
+
+def _service(consumer: str) -> str:
+    service, _, own = consumer.partition(".")
+    if service not in SERVICES or own not in consumers(service):
+        raise Trouble(f"There is no consumer {consumer}: `tenure status` lists them.", NOT_FOUND)
+    return service
+
+
+async def _one(place: Place, handle: str) -> Parked:
+    found = await _look(place, handles=[handle])
+    if len(found) != 1:
+        how = "Nothing parked has" if not found else f"{len(found)} records have"
+        raise Trouble(f"{how} the handle {handle}: `tenure parked ls` lists what there is.", NOT_FOUND)
+    return found[0]
+
+
+def as_data(each: Parked) -> dict[str, Any]:
+    return {
+        "handle": each.handle, "consumer": each.consumer, "topic": each.raw.topic, "partition": each.raw.partition,
+        "offset": each.raw.offset, "stream": each.stream, "version": each.version, "type": each.type,
+        "reason": each.reason, "detail": each.detail, "fingerprint": each.fingerprint,
+        "holds_stream": each.holds_stream, "behind": each.behind, "time": each.time,
+    }  # fmt: skip
+
+
+# ── Looking ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@PARKED.command("ls")
+def ls(
+    consumer: OfConsumer = None,
+    stream: OfStream = None,
+    group: Annotated[str | None, typer.Option("--group", help="Of this group, by its fingerprint.")] = None,
+    behind: Annotated[bool, typer.Option("--behind", help="Those, too, that only wait behind another.")] = False,
+    json: Json = False,
+) -> None:
+    """What is parked, oldest first."""
+
+    async def work(place: Place, say: Say) -> int:
+        looked = await _look(place, consumer, stream, behind=behind)
+        found = [each for each in looked if group in (None, each.fingerprint)]
+        say.table(
+            ("handle", "consumer", "event", "why", ">behind"),
+            [(each.handle, each.consumer, _event(each), f"{each.reason}: {each.detail[:120]}", each.behind)
+             for each in found],
+        )  # fmt: skip
+        say.line(f"{count(len(found), 'record')} parked; looked at {len(looked):,}.")
+        say.result({"looked_at": len(looked), "parked": [as_data(each) for each in found]})
+        return DONE
+
+    run(json, work)
+
+
+def _event(each: Parked) -> str:
+    place = f"{each.raw.topic}/{each.raw.partition}/{each.raw.offset}"
+    return f"{each.type or '?'} {each.stream}@{each.version}" if each.stream else f"{each.type or '?'} {place}"
+
+
+@PARKED.command("group")
+def group(consumer: OfConsumer = None, json: Json = False) -> None:
+    """What is parked, by the fault: a group is what fails for the same cause."""
+
+    async def work(place: Place, say: Say) -> int:
+        looked = await _look(place, consumer)
+        groups: dict[str, list[Parked]] = {}
+        for each in looked:
+            groups.setdefault(each.fingerprint, []).append(each)
+        ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
+        say.table(
+            ("group", ">records", ">behind", "since", "consumer, event, fault"),
+            [(name, f"{len(some):,}", f"{sum(each.behind for each in some):,}", when(some[0].time),
+              f"{some[0].consumer} {some[0].type}: {engine.shape(some[0].detail) or some[0].reason}")
+             for name, some in ordered],
+        )  # fmt: skip
+        say.line(f"{count(len(groups), 'group')}; looked at {count(len(looked), 'record')}.")
+        say.result({
+            "looked_at": len(looked),
+            "groups": [{"fingerprint": name, "records": len(some), "behind": sum(each.behind for each in some),
+                        "first": some[0].time, "last": some[-1].time, "example": as_data(some[0])}
+                       for name, some in ordered],
+        })  # fmt: skip
+        return DONE
+
+    run(json, work)
+
+
+@PARKED.command("show")
+def show(handle: Annotated[str, typer.Argument(help="The record's handle.")], json: Json = False) -> None:
+    """One parked record, whole. Personal fields stay sealed."""
+
+    async def work(place: Place, say: Say) -> int:
+        each = await _one(place, handle)
+        headers = [(name, "" if value is None else value.decode(errors="replace")) for name, value in each.raw.headers]
+        value = each.raw.value or b""
+        say.fields([
+            ("consumer", each.consumer), ("place", f"{each.raw.topic}/{each.raw.partition}/{each.raw.offset}"),
+            ("parked", when(each.time)), ("reason", each.reason), ("detail", each.detail), ("group", each.fingerprint),
+            ("stream", f"{each.stream}@{each.version}" if each.stream else "none, or not readable"),
+            ("behind it", count(each.behind, "record")), *headers, ("body", value.decode(errors="replace")),
+        ])  # fmt: skip
+        say.result({**as_data(each), "key": each.raw.key, "headers": headers, "value": _readable(value)})
+        return DONE
+
+    run(json, work)
+
+
+def _readable(value: bytes) -> Any:
+    try:
+        return orjson.loads(value)
+    except ValueError:
+        return value
+
+
+# ── Retry ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@PARKED.command("retry")
+def retry(
+    handles: Handles = None,
+    group: Annotated[str | None, typer.Option("--group", help="All of a group.")] = None,
+    consumer: OfConsumer = None,
+    stream: OfStream = None,
+    over_gap: Annotated[bool, typer.Option("--over-gap", help="Go on where versions are missing that an unreadable "
+                                           "record stands for.")] = False,
+    yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False,
+) -> None:  # fmt: skip
+    """Applies parked records, each stream's in order from its first, to the one consumer that parked them.
+
+    The dry run applies them, too, and takes it back; a reaction's commands are only considered. A record is copied
+    to log.settled, the copy compared, and only then taken out, in the transaction of its effect. Ends with 1 when a
+    record still can't be applied."""
+
+    async def work(place: Place, say: Say) -> int:
+        if not (handles or group or consumer or stream):
+            raise Trouble("Say what to retry: handles, --group, --consumer or --stream.", USAGE)
+        looked = await _look(place, consumer, stream, handles or None)
+        found = [each for each in looked if group in (None, each.fingerprint)]
+        missing = set(handles or ()) - {each.handle for each in found}
+        if missing:
+            raise Trouble(f"Nothing parked has the handle {sorted(missing)[0]}: see `tenure parked ls`.", NOT_FOUND)
+        services = sorted({_service(each.consumer) for each in found})
+        codes = [
+            await _retry_in(place, say, service, [each for each in found if each.consumer.startswith(f"{service}.")],
+                            Go(yes, reason, actor), over_gap=over_gap)
+            for service in services
+        ]  # fmt: skip
+        if not services:
+            say.line("Nothing that is parked is meant by that.")
+            say.result({"verb": "parked retry", "count": 0, "dry_run": not yes})
+        return max(codes, default=DONE)
+
+    run(json, work)
+
+
+async def _retry_in(
+    place: Place, say: Say, service: str, found: Sequence[Parked], go: Go, *, over_gap: bool
+) -> int:  # fmt: skip
+    db, lines = await place.db(service, write=True), engine.lines(found)
+    tried = [
+        (line, await engine.attempt(db, await place.consumer(line.consumer), line, over_gap=over_gap)) for line in lines
+    ]
+    total = sum(each.waiting for _, each in tried)
+    change = Change(
+        "parked retry", service, [f"consumer={c}" for c in sorted({line.consumer for line in lines})]
+        + [f"line={_name(line)}" for line in lines[:50]], total, "parked record",
+        [said for line, each in tried for said in _would(line, each)],
+        {"service": service, "lines": [_tried(line, each) for line, each in tried]},
+    )  # fmt: skip
+
+    async def do(operation: str, counter: Counter) -> Outcome:
+        gone = [
+            (line, await engine.retry(db, await place.consumer(line.consumer), line, operation, over_gap=over_gap,
+                                      progress=counter))
+            for line in lines
+        ]  # fmt: skip
+        return await _looked_again(place, service, gone)
+
+    return await carry_out(place, say, change, go, do)
+
+
+def _name(line: Line) -> str:
+    return line.stream if line.stream is not None else "{1}/{2}/{3}".format(*line.place)
+
+
+def _would(line: Line, tried: Tried) -> list[str]:
+    """What a retry of a line would come to, for a person."""
+    more = tried.waiting - tried.would_apply
+    text = f"{line.consumer} {_name(line)}: {tried.would_apply:,} of {count(tried.waiting, 'record')} can be applied"
+    if tried.stopped:
+        return [f"{text}; then it stops: {tried.stopped}"]
+    later = f" ({more:,} more are tried when it is done)" if more > 0 else ""
+    return [text + later, *(f"    {_answered(answer)}" for answer in tried.answers or ())]
+
+
+def _answered(answer: Answer) -> str:
+    if isinstance(answer, Accepted):
+        events = ", ".join(each.event.type() for each in answer.events)
+        return f"{answer.stream}: {events or 'nothing new'}"
+    return f"{answer.stream}: refused by {answer.rule}"
+
+
+def _tried(line: Line, tried: Tried) -> dict[str, Any]:
+    return {"consumer": line.consumer, "line": _name(line), "would_apply": tried.would_apply, "waiting": tried.waiting,
+            "stopped": tried.stopped, "answers": [_answered(answer) for answer in tried.answers or ()]}  # fmt: skip
+
+
+async def _looked_again(place: Place, service: str, gone: Sequence[tuple[Line, Retried]]) -> Outcome:
+    """The second look: what of these lines is still parked."""
+    await asyncio.sleep(0.2)
+    db, left, says = await place.db(service), 0, []
+    for line, done in gone:
+        still = [each for each in await engine.look(db, line.consumer, line.stream) if _same(each, line)]
+        left += sum(1 + each.behind for each in still)
+        others = f", {done.repeats:,} repeats, {done.ignored:,} of no concern to it" * bool(done.repeats + done.ignored)
+        says.append(f"{line.consumer} {_name(line)}: {done.applied:,} applied{others}.")
+        if done.stopped:
+            says.append(f"It stopped, and {count(done.waiting, 'record')} wait: {done.stopped}.")
+    says.append(f"Looked again: {count(left, 'record')} of these still parked.")
+    lines = [
+        {"consumer": line.consumer, "line": _name(line), "applied": done.applied, "repeats": done.repeats,
+         "ignored": done.ignored, "waiting": done.waiting, "stopped": done.stopped}
+        for line, done in gone
+    ]  # fmt: skip
+    return Outcome(left == 0, says, {"retried": lines, "still_parked": left})
+
+
+def _same(each: Parked, line: Line) -> bool:
+    return each.holds_stream if line.stream is not None else each.place == line.place
+
+
+# ── Putting right, giving up ───────────────────────────────────────────────────────────────────────────
+
+
+@PARKED.command("edit")
+def edit(
+    handle: Annotated[str, typer.Argument(help="The record's handle.")],
+    value: Annotated[str | None, typer.Option("--value", help="A file with the new body; - is standard input.")] = None,
+    header: Annotated[list[str] | None, typer.Option("--header", help="name=text; an empty text removes it.")] = None,
+    yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False,
+) -> None:  # fmt: skip
+    """Puts other bytes in place of a parked record's, for its consumer alone; the original is kept.
+
+    The log and the topic stay as they are, so this consumer will hold something else than they say."""
+
+    async def work(place: Place, say: Say) -> int:
+        each = await _one(place, handle)
+        service = _service(each.consumer)
+        body = None if value is None else (sys.stdin.buffer.read() if value == "-" else _file(value))
+        types = consumers(service)[each.consumer.partition(".")[2]].types
+        raw, record = engine.edited(each, types, body, _headers(header or ()))
+        if raw == each.raw:
+            raise Trouble("Nothing would be different: give --value or --header.", USAGE)
+        of = record.of
+        before, after = len(each.raw.value or b""), len(raw.value or b"")
+        says = [
+            f"{each.consumer} would get {after:,} bytes instead of {before:,} for {_event(each)}; it reads as "
+            f"{of.type if of else '?'}.",
+            "The log and the topic keep what they have. Nothing is applied: `tenure parked retry` does that.",
+        ]
+        arguments = [f"handle={handle}", f"consumer={each.consumer}", f"line={_name(each.line)}"]
+        change = Change("parked edit", service, arguments, 1, "record", says, {"handle": handle})
+
+        async def do(operation: str, counter: Counter) -> Outcome:
+            await engine.edit(await place.db(service, write=True), each, record, operation)
+            counter()
+            again = await _one(place, handle)
+            same = again.raw.value == raw.value
+            holds = "holds" if same else "does NOT hold"
+            said = f"Looked again: {handle} {holds} the new bytes; the old are in log.settled."
+            return Outcome(same, [said], {"handle": handle})
+
+        return await carry_out(place, say, change, Go(yes, reason, actor), do)
+
+    run(json, work)
+
+
+def _file(name: str) -> bytes:
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise Trouble(f"{name} can't be read: {error.strerror}.", NOT_FOUND) from error
+
+
+def _headers(given: Sequence[str]) -> dict[str, str]:
+    if bad := [text for text in given if "=" not in text]:
+        raise Trouble(f"--header reads name=text, not {bad[0]}.", USAGE)
+    return dict(text.split("=", 1) for text in given)
+
+
+@PARKED.command("drop")
+def drop(
+    handles: Annotated[list[str], typer.Argument(help="Records, by their handles.")],
+    yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False,
+) -> None:  # fmt: skip
+    """Gives records up: their consumer will never have their effect. Their bytes are kept in log.settled."""
+
+    async def work(place: Place, say: Say) -> int:
+        found = [await _one(place, handle) for handle in dict.fromkeys(handles)]
+        services = {_service(each.consumer) for each in found}
+        if len(services) > 1:
+            raise Trouble(f"These are of {' and '.join(sorted(services))}: drop one service's at a time.", REFUSED)
+        service = services.pop()
+        says = [f"{each.consumer} would go on without {_event(each)} ({each.reason}: {each.detail[:200]})."
+                + (f" {count(each.behind, 'record')} behind it would wait for a retry." if each.behind else "")
+                for each in found]  # fmt: skip
+        arguments = [f"dropped={each.consumer} {_event(each)}" for each in found]
+        data = {"records": [as_data(each) for each in found]}
+        change = Change("parked drop", service, arguments, len(found), "record", says, data)
+
+        async def do(operation: str, counter: Counter) -> Outcome:
+            db = await place.db(service, write=True)
+            for each in found:
+                await engine.drop(db, each, operation)
+                counter()
+            left = await _look(place, handles=[each.handle for each in found])
+            return Outcome(not left, [f"Looked again: {count(len(left), 'record')} of these still parked."],
+                           {"still_parked": len(left)})  # fmt: skip
+
+        code = await carry_out(place, say, change, Go(yes, reason, actor), do)
+        return FAULTS if code == FAULTS else DONE
+
+    run(json, work)

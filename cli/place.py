@@ -1,0 +1,187 @@
+"""The system that is looked at: its databases, its Kafka, its services' doors and registries.
+
+Found as the services find it: DATABASE_URL, KAFKA_BOOTSTRAP and TENURE_<SERVICE>_URL; what is unset is read from the
+addresses of a system that runs on this machine.
+"""
+
+import asyncio
+import os
+import shlex
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, suppress
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import urlsplit
+
+import asyncpg
+import httpx
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+
+from cli.ends import NOT_FOUND, Trouble
+from shared.eventlog.clocks import CLOCKS, Clocks
+from shared.eventlog.consumer import Consumer
+from shared.eventlog.decision import Stream
+from shared.eventlog.log import Log, utc_now
+from shared.eventlog.operations import OPERATION
+from shared.eventlog.postgres import PostgresStore
+from shared.eventlog.projection import Projection, Reactions
+from shared.events.registry import DISTRIBUTION, ENTITLEMENTS, IDENTITY, INBOUND, MARKETPLACE
+from shared.runtime.settings import PORTS, Settings
+
+if TYPE_CHECKING:  # the whole runtime: it comes with the first registry that is asked for
+    from shared.runtime.service import Service
+
+SERVICES: Final = tuple(PORTS)
+TOPICS: Final = (IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION, INBOUND)
+ROOT: Final = Path(__file__).resolve().parent.parent
+_NAMES: Final = frozenset({"DATABASE_URL", "KAFKA_BOOTSTRAP", *(f"TENURE_{name.upper()}_URL" for name in SERVICES)})
+
+
+def addresses(state: Path) -> dict[str, str]:
+    """Where a system that runs on this machine has its parts; empty when none does."""
+    try:
+        lines = (state / "run" / "addresses.env").read_text().splitlines()
+    except OSError:
+        return {}
+    pairs = (line.removeprefix("export ").split("=", 1) for line in lines if "=" in line)
+    found = {name: shlex.split(value.split(":-", 1)[1].removesuffix("}"))[0] for name, value in pairs if ":-" in value}
+    return {name: value for name, value in found.items() if name in _NAMES}
+
+
+def environment(given: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What the environment says, completed."""
+    state = Path(given.get("TENURE_STATE") or ROOT / ".local").resolve()
+    return {**addresses(state), **{name: given[name] for name in _NAMES if given.get(name)}}
+
+
+class Place:
+    """Opened connections, made when first asked for, closed with the block."""
+
+    def __init__(self, env: Mapping[str, str] | None = None) -> None:
+        found = environment() if env is None else dict(env)
+        given = {"DATABASE_URL": found["DATABASE_URL"]} if "DATABASE_URL" in found else {}
+        given |= {"KAFKA_BOOTSTRAP": found["KAFKA_BOOTSTRAP"]} if "KAFKA_BOOTSTRAP" in found else {}
+        self.settings = Settings.model_validate(given)
+        self.urls = {
+            name: found.get(f"TENURE_{name.upper()}_URL", f"http://127.0.0.1:{PORTS[name]}") for name in SERVICES
+        }
+        self._stack = AsyncExitStack()
+        self._pools: dict[tuple[str, bool], asyncio.Task[Any]] = {}
+        self._logs: dict[str, Log] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    @property
+    def where(self) -> str:
+        """The stores' addresses, without the password."""
+        parts = urlsplit(self.settings.database_url.get_secret_value())
+        host = parts.netloc.rpartition("@")[2] or parts.query
+        return f"PostgreSQL {host}, Kafka {self.settings.kafka_bootstrap}"
+
+    async def db(self, service: str, *, write: bool = False) -> Any:
+        """A pool of the service's database, which refuses to write unless told otherwise."""
+        key = (service, write)
+        if key not in self._pools:
+            self._pools[key] = asyncio.ensure_future(self._connect(service, write))
+        return await asyncio.shield(self._pools[key])
+
+    async def _connect(self, service: str, write: bool) -> Any:
+        pool = await asyncpg.create_pool(
+            self.settings.dsn(service), min_size=1, max_size=4, timeout=5, command_timeout=120,
+            server_settings={"application_name": "tenure", "default_transaction_read_only": "off" if write else "on"},
+        )  # fmt: skip
+        self._stack.callback(pool.terminate)
+        return pool
+
+    async def log(self, service: str) -> Log:
+        """The service's log, as its own processes have it."""
+        if service not in self._logs:
+            declared, pool = registry(service), await self.db(service, write=True)
+            store = await PostgresStore(self.settings.dsn(service), service).open()
+            self._stack.push_async_callback(store.close)
+            sealer = None if declared.sealer is None else declared.sealer(pool)
+            self._logs[service] = Log(store, service, sealer=sealer)
+        return self._logs[service]
+
+    async def consumer(self, name: str) -> Consumer:
+        """A consumer by its full name, over the service's own database and log. It takes no partitions."""
+        service, _, own = name.partition(".")
+        what = consumers(service).get(own) if service in SERVICES else None
+        if what is None:
+            raise Trouble(f"There is no consumer {name}: `tenure status` lists them.", NOT_FOUND)
+        pool, clocks = await self.db(service, write=True), Clocks(utc_now)
+        await clocks.look(pool)
+        return Consumer(service, what, pool, await self.log(service), clocks)
+
+    async def kafka(self) -> AIOKafkaConsumer:
+        """A reader that belongs to no group and commits nothing."""
+        reader = AIOKafkaConsumer(
+            bootstrap_servers=self.settings.kafka_bootstrap, enable_auto_commit=False, request_timeout_ms=10_000,
+            max_partition_fetch_bytes=2 * 1024 * 1024,
+        )  # fmt: skip
+        self._stack.push_async_callback(_quietly, reader)
+        await reader.start()
+        return reader
+
+    async def partitions(self) -> dict[str, list[int]]:
+        """The topics that there are, with their partitions. Asked for none by name, so that no broker makes one."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.kafka_bootstrap, request_timeout_ms=10_000)
+        try:
+            await admin.start()
+            found = await admin.describe_topics()
+        finally:
+            await admin.close()
+        return {each["topic"]: sorted(p["partition"] for p in each["partitions"]) for each in found}
+
+    async def producer(self) -> AIOKafkaProducer:
+        writer = AIOKafkaProducer(
+            bootstrap_servers=self.settings.kafka_bootstrap, acks="all", enable_idempotence=True,
+            request_timeout_ms=10_000,
+        )  # fmt: skip
+        self._stack.push_async_callback(_quietly, writer)
+        await writer.start()
+        return writer
+
+    async def http(self, service: str, token: str | None = None) -> httpx.AsyncClient:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        client = httpx.AsyncClient(base_url=self.urls[service], timeout=10, headers=headers)
+        return await self._stack.enter_async_context(client)
+
+
+async def _quietly(client: Any) -> None:
+    with suppress(Exception):
+        await asyncio.wait_for(client.stop(), 5)
+
+
+# ── Registries ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def registry(service: str) -> "Service":
+    """What a service consists of, as it declares it."""
+    found: Service = import_module(f"services.{service}.__main__").SERVICE
+    return found
+
+
+def consumers(service: str) -> dict[str, Projection | Reactions]:
+    """A service's consumers by their names within it, in the order in which it runs them."""
+    declared = registry(service)
+    timers = [] if declared.timers is None else [declared.timers.projection]
+    return {what.name: what for what in (CLOCKS, *declared.consumers, *timers)}
+
+
+def stream_kinds(stream_id: str) -> list[tuple[str, Stream[Any, Any, Any]]]:
+    """The services, and their kinds of stream, that a stream of this id can belong to."""
+    if stream_id.startswith(f"{OPERATION.category}-"):
+        return [(service, OPERATION) for service in SERVICES]
+    return [
+        (service, kind)
+        for service in SERVICES
+        for kind in registry(service).streams
+        if stream_id.startswith(f"{kind.category}-")
+    ]

@@ -1,0 +1,225 @@
+"""`tenure status`: whether each service is ready, how far its relay and consumers are, what is parked and due."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import asyncpg
+import httpx
+import typer
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from cli.app import APP, Json, run
+from cli.ends import DONE, FAULTS
+from cli.place import SERVICES, Place
+from cli.say import Say, count, duration, size
+from shared.eventlog.plan import Partition
+from shared.eventlog.postgres import TRANSIENT
+from shared.eventlog.sql import statements
+
+SQL: Final = statements(Path(__file__).with_name("looks.sql"))
+_AGES_WITHIN_S: Final = 5.0
+
+
+@dataclass(slots=True)
+class Lag:
+    """How far one consumer is behind: records, the age of the first it has not dealt with, and how that changes."""
+
+    consumer: str
+    events: int
+    parked: int
+    next: dict[Partition, int] = field(default_factory=dict)
+    """Where it is behind: the next offset to deal with."""
+    seconds: float | None = None
+    per_s: float = 0.0
+    """Negative while it catches up."""
+
+    @property
+    def trend(self) -> str:
+        if abs(self.per_s) < 0.5:
+            return "steady" if self.events else ""
+        return f"{'growing' if self.per_s > 0 else 'falling'} {abs(self.per_s):,.0f}/s"
+
+
+def lags(
+    rows: Sequence[Mapping[str, Any]], ends: Mapping[Partition, int], begins: Mapping[Partition, int]
+) -> list[Lag]:
+    """Each consumer's lag, from its checkpoints and the partitions' ends."""
+    found: dict[str, Lag] = {}
+    for row in rows:
+        lag = found.setdefault(row["consumer"], Lag(row["consumer"], 0, row["parked"]))
+        partition = (row["topic"], row["partition"])
+        first = max(row["offset"] + 1, begins.get(partition, 0))
+        behind = max(0, ends.get(partition, 0) - first)
+        if behind:
+            lag.events += behind
+            lag.next[partition] = first
+    return list(found.values())
+
+
+@dataclass(slots=True)
+class Seen:
+    """What one look at a service found. `fault` says why its database could not be looked at."""
+
+    service: str
+    waiting: dict[str, str]
+    log: Mapping[str, Any] | None = None
+    checkpoints: Sequence[Mapping[str, Any]] = ()
+    fault: str | None = None
+
+
+async def _ready(place: Place, service: str) -> dict[str, str]:
+    try:
+        answer = await (await place.http(service)).get("/ready", timeout=3)
+        waiting: dict[str, str] = answer.json()["waiting_for"]
+    except (httpx.HTTPError, ValueError, KeyError) as error:
+        return {"service": f"no answer at {place.urls[service]} ({type(error).__name__})"}
+    return waiting
+
+
+async def _look(place: Place, service: str) -> Seen:
+    seen = Seen(service, await _ready(place, service))
+    try:
+        db = await place.db(service)
+        seen.log, seen.checkpoints = await db.fetchrow(SQL["service"]), await db.fetch(SQL["checkpoints"])
+    except (*TRANSIENT, asyncpg.PostgresError) as error:
+        seen.fault = f"{type(error).__name__}: {error}"
+    return seen
+
+
+async def _reader(place: Place) -> AIOKafkaConsumer | str:
+    try:
+        return await asyncio.wait_for(place.kafka(), 15)
+    except (KafkaError, OSError, TimeoutError) as error:
+        return f"Kafka at {place.settings.kafka_bootstrap} does not answer ({type(error).__name__})"
+
+
+async def _edges(
+    kafka: AIOKafkaConsumer, there: set[Partition], seen: Sequence[Seen]
+) -> tuple[dict[Partition, int], dict[Partition, int]]:
+    """Where the partitions that are read begin and end; those that are there."""
+    wanted = sorted({(row["topic"], row["partition"]) for each in seen for row in each.checkpoints})
+    asked = [TopicPartition(*p) for p in wanted if p in there]
+    begins, ends = await kafka.beginning_offsets(asked), await kafka.end_offsets(asked)
+    return {(p.topic, p.partition): n for p, n in begins.items()}, {(p.topic, p.partition): n for p, n in ends.items()}
+
+
+async def _ages(kafka: AIOKafkaConsumer, behind: Sequence[Lag]) -> None:
+    """Fills in since when the first record that a consumer has not dealt with lies in Kafka."""
+    deadline = time.monotonic() + _AGES_WITHIN_S
+    for lag in sorted(behind, key=lambda each: -each.events):
+        waiting = {TopicPartition(*partition): offset for partition, offset in lag.next.items()}
+        kafka.assign(list(waiting))
+        for partition, offset in waiting.items():
+            kafka.seek(partition, offset)
+        while waiting and time.monotonic() < deadline:
+            for partition, records in (await kafka.getmany(*waiting, timeout_ms=300)).items():
+                if records and waiting.pop(partition, None) is not None:
+                    lag.seconds = max(lag.seconds or 0.0, time.time() - records[0].timestamp / 1000)
+
+
+async def look(place: Place, over_s: float) -> tuple[list[Seen], list[Lag], str | None]:
+    """Looks twice, so that a trend shows. Returns what was found last, and why Kafka could not be looked at, if so."""
+    kafka = await _reader(place)
+    first: dict[str, int] = {}
+    started, there = time.monotonic(), set[Partition]()
+    if not isinstance(kafka, str):
+        seen = await asyncio.gather(*(_look(place, service) for service in SERVICES))
+        there = {(topic, n) for topic, numbers in (await place.partitions()).items() for n in numbers}
+        begins, ends = await _edges(kafka, there, seen)
+        first = {lag.consumer: lag.events for each in seen for lag in lags(each.checkpoints, ends, begins)}
+        await asyncio.sleep(over_s)
+    seen = await asyncio.gather(*(_look(place, service) for service in SERVICES))
+    if isinstance(kafka, str):
+        return seen, [lag for each in seen for lag in lags(each.checkpoints, {}, {})], kafka
+    begins, ends = await _edges(kafka, there, seen)
+    found = [lag for each in seen for lag in lags(each.checkpoints, ends, begins)]
+    took = time.monotonic() - started
+    for lag in found:
+        lag.per_s = (lag.events - first.get(lag.consumer, lag.events)) / took
+    await _ages(kafka, [lag for lag in found if lag.events])
+    return seen, found, None
+
+
+def faults(seen: Sequence[Seen], kafka: str | None) -> list[str]:
+    """What is wrong, a line each; nothing when all is well."""
+    wrong = [kafka] if kafka else []
+    for each in seen:
+        wrong += [f"{each.service}: {part}: {why}" for part, why in each.waiting.items()]
+        if each.fault is not None:
+            wrong.append(f"{each.service}: its database can't be looked at ({each.fault})")
+        elif each.log is not None and each.log["parked"]:
+            wrong.append(f"{each.service}: {count(each.log['parked'], 'event')} parked (tenure parked group)")
+        elif each.log is not None and each.log["relayed"] is not None and not each.log["led"]:
+            wrong.append(f"{each.service}: no relay publishes its events")
+    return wrong
+
+
+def show(say: Say, seen: Sequence[Seen], found: Sequence[Lag], kafka: str | None) -> None:
+    """For a person."""
+    rows = []
+    for each in seen:
+        log, state = each.log, "ready" if not each.waiting else "not ready"
+        if log is None:
+            rows.append((each.service, state, *[""] * 5))
+            continue
+        relayed = log["relayed"] or 0
+        backlog = log["head"] - relayed
+        late = f" ({duration(log['relay_behind_s'])})" if backlog and log["relay_behind_s"] else ""
+        due = f"{log['due']:,} of {log['timers']:,}" if log["timers"] else "0"
+        rows.append(
+            (each.service, state, f"{log['head']:,}", f"{backlog:,}{late}", f"{log['parked']:,}", due,
+             size(log["bytes"]))
+        )  # fmt: skip
+    say.table(("service", "state", ">head", ">to relay", ">parked", ">timers due", ">disk"), rows)
+    say.line()
+    told = "?" if kafka else None
+    say.table(
+        ("consumer", ">lag", ">oldest", "trend", ">parked"),
+        [(lag.consumer, told or f"{lag.events:,}", duration(lag.seconds) if lag.seconds is not None else "",
+          lag.trend, f"{lag.parked:,}") for lag in found],
+    )  # fmt: skip
+    say.line()
+
+
+def as_data(seen: Sequence[Seen], found: Sequence[Lag], wrong: Sequence[str]) -> dict[str, Any]:
+    """For a program."""
+    services = {
+        each.service: {"ready": not each.waiting, "waiting_for": each.waiting, "fault": each.fault,
+                       **(dict(each.log) if each.log is not None else {})}
+        for each in seen
+    }  # fmt: skip
+    consumers = [
+        {"consumer": lag.consumer, "lag": lag.events, "lag_s": lag.seconds, "per_s": round(lag.per_s, 1),
+         "parked": lag.parked}
+        for lag in found
+    ]  # fmt: skip
+    return {"well": not wrong, "wrong": list(wrong), "services": services, "consumers": consumers}
+
+
+@APP.command()
+def status(
+    json: Json = False,
+    over: Annotated[float, typer.Option(help="Seconds between the two looks that make the trend.")] = 2.0,
+) -> None:
+    """Whether all is well: services, relays, each consumer's lag and its trend, what is parked, timers, disk.
+
+    Ends with 1 when something is not ready or parked."""
+
+    async def work(place: Place, say: Say) -> int:
+        say.note(f"Looking at {place.where} for {duration(over)}.")
+        seen, found, kafka = await look(place, over)
+        wrong = faults(seen, kafka)
+        show(say, seen, found, kafka)
+        for fault in wrong:
+            say.line(fault)
+        if not wrong:
+            say.line("All is well.")
+        say.result(as_data(seen, found, wrong))
+        return FAULTS if wrong else DONE
+
+    run(json, work)

@@ -1,0 +1,132 @@
+"""Reading the services' stores: a stream, an event by its id, what followed from it."""
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from cli.ends import NOT_FOUND, USAGE, Trouble
+from cli.place import SERVICES, Place
+from shared.events.envelope import Envelope, StoredEvent, source_of
+
+SKEW: Final = timedelta(minutes=2)
+"""How far an event's time may be off the order of the positions: clocks of several machines, and a batch's wait."""
+MOST: Final = 2_000
+
+COLUMNS: Final = """position, stream, version, id, type, schema, time, correlation_id, causation_id, actor, tenant,
+    traceparent, prevhash, hash, data::text"""
+
+
+class Found(NamedTuple):
+    """An event and whose it is."""
+
+    service: str
+    of: Envelope
+    data: bytes
+
+
+@dataclass(slots=True)
+class Looked:
+    """How many events a search has looked at."""
+
+    events: int = 0
+
+
+def stored(service: str, row: Any) -> StoredEvent:
+    """A row of `COLUMNS` as an event."""
+    position, stream, version, id_, type_, schema, time, correlation, causation, *rest = row
+    actor, tenant, traceparent, prevhash, hash_, data = rest
+    of = Envelope(
+        str(id_), source_of(service), type_, stream, time, schema, version, position, correlation, causation, actor,
+        tenant, traceparent, prevhash, hash_,
+    )  # fmt: skip
+    return StoredEvent(of, data.encode())
+
+
+async def read_stream(db: Any, service: str, stream: str) -> list[StoredEvent]:
+    rows = await db.fetch(f"select {COLUMNS} from log.events where stream = $1 order by version", stream)  # noqa: S608
+    return [stored(service, row) for row in rows]
+
+
+async def first_at(db: Any, time: datetime) -> int:
+    """The first position that is not from before `time`, by halving: positions are dense, and nearly in its order."""
+    low, high = 1, int(await db.fetchval("select position from log.head")) + 1
+    while low < high:
+        middle = (low + high) // 2
+        if await db.fetchval("select time from log.events where position = $1", middle) < time:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def born(event_id: str) -> datetime | None:
+    """When an event's id was made: ids are UUIDs of version 7, which say it. None for another's id."""
+    try:
+        found = uuid.UUID(event_id)
+    except ValueError:
+        raise Trouble(f"{event_id} is no event's id: they are UUIDs.", USAGE) from None
+    return datetime.fromtimestamp(int(found.hex[:12], 16) / 1000, UTC) if found.version == 7 else None
+
+
+async def find(place: Place, event_id: str, looked: Looked) -> Found:
+    """The event, in whichever store it is: around the time when its id was made first, then everywhere."""
+    made = born(event_id)
+
+    async def within(service: str, everywhere: bool) -> Found | None:
+        db = await place.db(service)
+        low, high = 1, int(await db.fetchval("select position from log.head"))
+        if made is not None and not everywhere:
+            low, high = await first_at(db, made - SKEW), await first_at(db, made + SKEW)
+        looked.events += max(0, high - low + 1)
+        row = await db.fetchrow(
+            f"select {COLUMNS} from log.events where position between $1 and $2 and id = $3",  # noqa: S608
+            low, high, uuid.UUID(event_id),
+        )  # fmt: skip
+        return None if row is None else Found(service, *stored(service, row))
+
+    for everywhere in (False, True):
+        for found in await asyncio.gather(*(within(service, everywhere) for service in SERVICES)):
+            if found is not None:
+                return found
+    raise Trouble(f"No service has the event {event_id}: looked at {looked.events:,} events.", NOT_FOUND)
+
+
+async def related(place: Place, event: Found, looked: Looked) -> list[Found]:
+    """All events of the same correlation, over all stores, oldest first. One that began a correlation gave it its own
+    id, so that is looked for, too."""
+    names = [event.of.correlation_id or event.of.id, event.of.id]
+    roots = [at for name in names if (at := _born(name)) is not None]
+    since = min([event.of.time, *roots])
+
+    async def within(service: str) -> list[Found]:
+        db = await place.db(service)
+        low = await first_at(db, since - SKEW)
+        looked.events += max(0, int(await db.fetchval("select position from log.head")) - low + 1)
+        rows = await db.fetch(
+            f"select {COLUMNS} from log.events where position >= $1 and (correlation_id = any($2) "  # noqa: S608
+            "or id::text = any($2) or causation_id = $3) order by position limit $4",
+            low, names, event.of.id, MOST,
+        )  # fmt: skip
+        return [Found(service, *stored(service, row)) for row in rows]
+
+    found = [each for some in await asyncio.gather(*map(within, SERVICES)) for each in some]
+    known = {each.of.id for each in found}
+    return sorted([*found, *([] if event.of.id in known else [event])], key=lambda each: (each.of.time, each.of.id))
+
+
+def _born(name: str) -> datetime | None:
+    try:
+        return born(name)
+    except Trouble:
+        return None
+
+
+def children(found: Sequence[Found]) -> dict[str, list[Found]]:
+    """What followed from what, by the cause's id."""
+    by_cause: dict[str, list[Found]] = {}
+    for each in found:
+        by_cause.setdefault(each.of.causation_id, []).append(each)
+    return by_cause

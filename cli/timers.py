@@ -1,0 +1,139 @@
+"""`tenure timers` and `tenure clock`: what is due when, and what time it is for whom."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+import uuid_utils
+
+from cli import doors
+from cli.app import APP, ByWhom, Json, Reason, Yes, _time, run
+from cli.change import Change, Go, Outcome, carry_out
+from cli.ends import DONE, FAULTS, NOT_FOUND, Trouble
+from cli.place import SERVICES, Place
+from cli.say import Counter, Say, count, duration, when
+from shared.eventlog.sql import statements
+
+SQL: Final = statements(Path(__file__).with_name("looks.sql"))
+
+CLOCK: Final = typer.Typer(no_args_is_help=True, help="The time of sandbox organisations.")
+APP.add_typer(CLOCK, name="clock")
+
+
+@APP.command()
+def timers(
+    service: Annotated[str | None, typer.Option(help="Of this service.")] = None,
+    customer: Annotated[str | None, typer.Option(help="About this organisation.")] = None,
+    name: Annotated[str | None, typer.Option(help="Of this name.")] = None,
+    due: Annotated[bool, typer.Option("--due", help="Only what is due already.")] = False,
+    limit: Annotated[int, typer.Option(help="Show at most so many of a service.")] = 50,
+    json: Json = False,
+) -> None:
+    """What is to be done when, soonest first."""
+
+    async def work(place: Place, say: Say) -> int:
+        if service is not None and service not in SERVICES:
+            raise Trouble(f"There is no service {service}: they are {', '.join(SERVICES)}.", NOT_FOUND)
+        found, looked = [], 0
+        for each in SERVICES if service is None else (service,):
+            db = await place.db(each)
+            looked += await db.fetchval("select count(*) from log.timers")
+            rows = await db.fetch(SQL["timers"], customer, name, due, limit)
+            found += [{"service": each, **dict(row)} for row in rows]
+        found.sort(key=lambda timer: timer["due_real"])
+        now = datetime.now(UTC)
+        say.table(("service", "timer", "key", "due there", "in"), [_row(timer, now) for timer in found])
+        say.line(f"{count(len(found), 'timer')} shown; looked at {looked:,}.")
+        say.result({"looked_at": looked, "timers": found})
+        return DONE
+
+    run(json, work)
+
+
+def _row(timer: dict[str, Any], now: datetime) -> tuple[object, ...]:
+    away = (timer["due_real"] - now).total_seconds()
+    ahead = f" (+{duration(timer['ahead_s'])})" if timer["ahead_s"] else ""
+    return (timer["service"], timer["name"], timer["key"], when(timer["due"]) + ahead,
+            f"due {duration(-away)} ago" if away < 0 else duration(away))  # fmt: skip
+
+
+# ── Clocks ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _clocks(place: Place) -> dict[str, dict[str, int]]:
+    """How far each organisation is ahead, by service."""
+    found: dict[str, dict[str, int]] = {}
+    for service in SERVICES:
+        for row in await (await place.db(service)).fetch(SQL["clocks"]):
+            found.setdefault(row["organisation_id"], {})[service] = row["ahead_s"]
+    return found
+
+
+@CLOCK.command("show")
+def show(json: Json = False) -> None:
+    """The organisations whose clock was moved, and whether all services agree. Ends with 1 when they don't."""
+
+    async def work(place: Place, say: Say) -> int:
+        found, now = await _clocks(place), datetime.now(UTC)
+        apart = [name for name, ahead in found.items() if len({ahead.get(service, 0) for service in SERVICES}) > 1]
+        rows = [
+            (name, f"+{duration(max(ahead.values()))}", when(now + timedelta(seconds=max(ahead.values()))),
+             "not in all services yet" if name in apart else "")
+            for name, ahead in found.items()
+        ]  # fmt: skip
+        say.table(("organisation", ">ahead", "its time", ""), rows)
+        say.line(f"Real time is {when(now)}; {count(len(found), 'clock')} moved, looked at {len(SERVICES)} services.")
+        say.result({"now": now, "clocks": found, "apart": apart})
+        return FAULTS if apart else DONE
+
+    run(json, work)
+
+
+@CLOCK.command("move")
+def move(
+    to: Annotated[datetime, typer.Argument(parser=_time, metavar="TIME", help="What time it becomes; forward only.")],
+    yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False,
+) -> None:  # fmt: skip
+    """Moves the clock of a sandbox organisation, whose member TENURE_TOKEN is of, in all services."""
+
+    async def work(place: Place, say: Say) -> int:
+        secret = doors.token(place, "somebody of the sandbox")
+        mine = await doors.ask(place, "identity", "/me/clock", secret)
+        organisation, body = mine["organisation_id"], {"to": to.isoformat()}
+        key = str(uuid_utils.uuid7())
+        await doors.call(place, "identity", "POST", "/clock", key, secret, body, dry_run=True)
+        skipped = (to - datetime.fromisoformat(mine["now"])).total_seconds()
+        due = await _due(place, organisation, to)
+        says = [f"It is {when(datetime.fromisoformat(mine['now']))} for {organisation}; it would be {when(to)}, "
+                f"{duration(skipped)} later, in every service, for good.",
+                f"{count(due, 'timer')} of its would be due at once."]  # fmt: skip
+        change = Change("clock move", "identity", [f"organisation={organisation}", f"to={to.isoformat()}"], 1, "clock",
+                        says, {"organisation": organisation, "to": to, "timers_due": due})  # fmt: skip
+
+        async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
+            answer = await doors.call(place, "identity", "POST", "/clock", key, secret, body)
+            counter()
+            agreed = await _agreed(place, organisation)
+            says = [f"Looked again: {'every service has' if agreed else 'not every service has'} the new time."]
+            return Outcome(agreed, says, {"answer": answer})
+
+        return await carry_out(place, say, change, Go(yes, reason, actor), do)
+
+    run(json, work)
+
+
+async def _due(place: Place, organisation: str, to: datetime) -> int:
+    question = "select count(*) from log.timers where customer = $1 and due <= $2"
+    return sum([await (await place.db(service)).fetchval(question, organisation, to) for service in SERVICES])
+
+
+async def _agreed(place: Place, organisation: str) -> bool:
+    """Whether all services have the organisation's clock at one time; waits some seconds for it."""
+    for _ in range(50):
+        ahead = (await _clocks(place)).get(organisation, {})
+        if len(ahead) == len(SERVICES) and len(set(ahead.values())) == 1:
+            return True
+        await asyncio.sleep(0.2)
+    return False

@@ -1,0 +1,217 @@
+"""`tenure topics` and `tenure tail`: what Kafka holds, and what comes by."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import orjson
+import typer
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+
+from cli.app import APP, Json, Since, Until, run
+from cli.ends import DONE, FAULTS, NOT_FOUND, Trouble
+from cli.place import SERVICES, TOPICS, Place
+from cli.say import Say, count, when
+from shared.events.envelope import Envelope, Unreadable, from_headers, stamp
+from shared.events.registry import topic_of
+
+
+@APP.command()
+def topics(json: Json = False) -> None:
+    """The topics of the contract: partitions, events, the newest. Ends with 1 when one is missing."""
+
+    async def work(place: Place, say: Say) -> int:
+        kafka, there = await place.kafka(), await place.partitions()
+        rows, found, missing = [], [], []
+        for topic in TOPICS:
+            numbers = [TopicPartition(topic, n) for n in there.get(topic, ())]
+            if not numbers:
+                missing.append(topic)
+                continue
+            begins, ends = await kafka.beginning_offsets(numbers), await kafka.end_offsets(numbers)
+            held, newest = sum(ends[p] - begins[p] for p in numbers), await _newest(kafka, begins, ends)
+            rows.append((topic, len(numbers), f"{held:,}", "" if newest is None else when(newest)))
+            found.append({"topic": topic, "partitions": len(numbers), "records": held, "newest": newest})
+        say.table(("topic", ">partitions", ">records", "newest"), rows)
+        for topic in missing:
+            say.line(f"{topic} is missing: `python -m deploy.topics` makes it.")
+        say.result({"topics": found, "missing": missing})
+        return FAULTS if missing else DONE
+
+    run(json, work)
+
+
+async def _newest(kafka: AIOKafkaConsumer, begins: Any, ends: Any) -> datetime | None:
+    """When the last record of these partitions came."""
+    waiting = [p for p in ends if ends[p] > begins[p]]
+    if not waiting:
+        return None
+    kafka.assign(waiting)
+    for partition in waiting:
+        kafka.seek(partition, ends[partition] - 1)
+    latest, deadline = 0.0, time.monotonic() + 3
+    while waiting and time.monotonic() < deadline:
+        for partition, records in (await kafka.getmany(*waiting, timeout_ms=300)).items():
+            if records:
+                latest = max(latest, records[-1].timestamp / 1000)
+                waiting.remove(partition)
+    return datetime.fromtimestamp(latest, UTC) if latest else None
+
+
+# ── tail ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which events are shown: all that say yes to everything given."""
+
+    types: frozenset[str] = frozenset()
+    streams: frozenset[str] = frozenset()
+    tenant: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def takes(self, of: Envelope) -> bool:
+        return (
+            (not self.types or of.type in self.types)
+            and (not self.streams or of.stream in self.streams)
+            and (self.tenant is None or of.tenant == self.tenant)
+            and (self.since is None or of.time >= self.since)
+            and (self.until is None or of.time <= self.until)
+        )
+
+
+def named(names: Sequence[str]) -> list[str]:
+    """Topics by name, or by the service that publishes them. All of the contract's when none is named."""
+    found = [topic_of(name) if name in SERVICES else name for name in names]
+    unknown = [name for name in found if name not in TOPICS]
+    if unknown:
+        raise Trouble(f"There is no topic {unknown[0]}: `tenure topics` lists them.", NOT_FOUND)
+    return found or list(TOPICS)
+
+
+def read(record: ConsumerRecord) -> Envelope | str:
+    """A record's envelope, or why it has none."""
+    try:
+        return from_headers(record.headers, record.key)
+    except Unreadable as problem:
+        return str(problem)
+
+
+def as_data(record: ConsumerRecord, of: Envelope | str) -> dict[str, Any]:
+    place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+    if isinstance(of, str):
+        return {**place, "unreadable": of}
+    try:
+        data: Any = orjson.loads(record.value or b"null")
+    except ValueError:
+        data = (record.value or b"").decode(errors="replace")
+    event = {
+        "id": of.id, "source": of.source, "type": of.type, "stream": of.stream, "version": of.version,
+        "position": of.position, "time": stamp(of.time), "actor": of.actor, "tenant": of.tenant,
+        "correlation": of.correlation_id, "causation": of.causation_id,
+    }  # fmt: skip
+    return {**place, **{name: value for name, value in event.items() if value not in ("", None)}, "data": data}
+
+
+def _told(say: Say, record: ConsumerRecord, of: Envelope | str, data: bool) -> None:
+    if say.json:
+        say.record(as_data(record, of))
+    elif isinstance(of, str):
+        say.line(f"{record.topic}/{record.partition}/{record.offset} can't be read: {of}")
+    else:
+        version = "" if of.version is None else f"@{of.version}"
+        say.line(f"{of.time.astimezone(UTC):%H:%M:%S.%f}"[:12] + f" {of.type} {of.stream}{version}")
+        if data:
+            say.line(f"    {of.id} by {of.actor or of.source}")
+            say.line(f"    {(record.value or b'').decode(errors='replace')}")
+
+
+@APP.command()
+def tail(
+    topic: Annotated[
+        list[str] | None, typer.Argument(help="Topics, or services for their own; all by default.")
+    ] = None,
+    type_: Annotated[list[str] | None, typer.Option("--type", help="Only these types.")] = None,
+    stream: Annotated[list[str] | None, typer.Option(help="Only these streams.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only this organisation's.")] = None,
+    since: Since = None,
+    until: Until = None,
+    last: Annotated[int, typer.Option("-n", "--last", help="Without --since: begin about so many records back.")] = 10,
+    follow: Annotated[bool, typer.Option(help="Go on with what comes, until Ctrl-C.")] = True,
+    data: Annotated[bool, typer.Option("--data", help="Show the events' data, too.")] = False,
+    json: Json = False,
+) -> None:
+    """Events as they come by, live. --json writes one a line."""
+    wanted = Filter(frozenset(type_ or ()), frozenset(stream or ()), tenant, since, until)
+
+    async def work(place: Place, say: Say) -> int:
+        kafka, there = await place.kafka(), await place.partitions()
+        places = [TopicPartition(t, n) for t in named(topic or ()) for n in there.get(t, ())]
+        if not places:
+            raise Trouble("None of these topics is there: `tenure topics` says which are.", NOT_FOUND)
+        kafka.assign(places)
+        ends = await _begin(kafka, places, since, last)
+        tally = Tally()
+        try:
+            await _follow(kafka, say, wanted, None if follow and until is None else ends, data, tally)
+        except asyncio.CancelledError:  # Ctrl-C is how one stops looking
+            pass
+        finally:
+            say.note(f"Looked at {count(tally.looked, 'record')} of {count(len(places), 'partition')}, showed "
+                     f"{tally.shown:,}.")  # fmt: skip
+        return DONE
+
+    run(json, work)
+
+
+@dataclass(slots=True)
+class Tally:
+    """How much was looked at, and how much of it was shown."""
+
+    looked: int = 0
+    shown: int = 0
+
+
+async def _begin(
+    kafka: AIOKafkaConsumer, places: Sequence[TopicPartition], since: datetime | None, last: int
+) -> dict[TopicPartition, int]:
+    """Seeks to where to begin; returns the ends as they are now."""
+    begins, ends = await kafka.beginning_offsets(places), await kafka.end_offsets(places)
+    firsts = dict(begins)
+    if since is not None:
+        found = await kafka.offsets_for_times(dict.fromkeys(places, int(since.timestamp() * 1000)))
+        firsts = {p: ends[p] if found.get(p) is None else found[p].offset for p in places}
+    else:
+        each = -(-last // len(places))
+        firsts = {p: max(begins[p], ends[p] - each) for p in places}
+    for partition, offset in firsts.items():
+        kafka.seek(partition, offset)
+    return {p: end for p, end in ends.items() if firsts[p] < end}
+
+
+async def _follow(
+    kafka: AIOKafkaConsumer, say: Say, wanted: Filter, ends: dict[TopicPartition, int] | None, data: bool, tally: Tally
+) -> None:
+    """Shows what is wanted; up to these ends where there are any."""
+    left = None if ends is None else dict(ends)
+    while left is None or left:
+        batches = await kafka.getmany(timeout_ms=300)
+        records = [record for batch in batches.values() for record in batch]
+        for record in sorted(records, key=lambda r: (r.timestamp, r.topic, r.partition, r.offset)):
+            partition = TopicPartition(record.topic, record.partition)
+            if left is not None and (partition not in left or record.offset >= left[partition]):
+                continue
+            tally.looked += 1
+            of = read(record)
+            if (wanted == Filter()) if isinstance(of, str) else wanted.takes(of):
+                tally.shown += 1
+                _told(say, record, of, data)
+        if left is not None:
+            positions = [(p, await kafka.position(p)) for p in list(left)]
+            for partition, position in positions:
+                if position >= left[partition]:
+                    del left[partition]

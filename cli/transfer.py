@@ -1,0 +1,212 @@
+"""`tenure export` and `tenure import`: events as CloudEvents, a JSON line each."""
+
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, Final
+
+import typer
+from aiokafka import TopicPartition
+
+from cli import cloudevents
+from cli.app import APP, ByWhom, Json, Reason, Since, Until, Yes, run
+from cli.change import Change, Go, Outcome, carry_out
+from cli.ends import DONE, NOT_FOUND, REFUSED, Trouble
+from cli.place import SERVICES, Place
+from cli.say import Counter, Say, count
+from cli.stores import COLUMNS, SKEW, Found, first_at, stored
+from shared.events.envelope import Unreadable
+from shared.events.registry import EVENTS, INBOUND
+from shared.events.upcasts import decode
+
+_AT_ONCE: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Which events of a store: those that every part that is given takes."""
+
+    first: int = 1
+    last: int | None = None
+    types: Sequence[str] = ()
+    stream: str | None = None
+    tenant: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+async def span(db: Any, chosen: Chosen) -> tuple[int, int]:
+    """The first and the last position to look at."""
+    head = int(await db.fetchval("select position from log.head"))
+    first, last = max(1, chosen.first), head if chosen.last is None else min(head, chosen.last)
+    if chosen.since is not None:
+        first = max(first, await first_at(db, chosen.since - SKEW))
+    if chosen.until is not None:
+        last = min(last, await first_at(db, chosen.until + SKEW))
+    return first, last
+
+
+async def events(db: Any, service: str, chosen: Chosen, first: int, last: int) -> AsyncIterator[list[Found]]:
+    """The chosen events, in order, in batches of so many positions; a batch may be empty."""
+    query = f"""select {COLUMNS} from log.events where position between $1 and $2
+        and (cardinality($3::text[]) = 0 or type = any($3)) and ($4::text is null or stream = $4)
+        and ($5::text is null or tenant = $5) and ($6::timestamptz is null or time >= $6)
+        and ($7::timestamptz is null or time <= $7) order by position"""  # noqa: S608
+    for low in range(first, last + 1, _AT_ONCE):
+        rows = await db.fetch(
+            query, low, min(last, low + _AT_ONCE - 1), list(chosen.types), chosen.stream, chosen.tenant, chosen.since,
+            chosen.until,
+        )  # fmt: skip
+        yield [Found(service, *stored(service, row)) for row in rows]
+
+
+def service_named(name: str) -> str:
+    if name not in SERVICES:
+        raise Trouble(f"There is no service {name}: they are {', '.join(SERVICES)}.", NOT_FOUND)
+    return name
+
+
+def known_types(names: Sequence[str] | None) -> Sequence[str]:
+    if unknown := [name for name in names or () if name not in EVENTS]:
+        raise Trouble(f"No event of the contract has the type {unknown[0]}.", NOT_FOUND)
+    return names or ()
+
+
+@contextmanager
+def _to(file: str) -> Iterator[BinaryIO]:
+    if file == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    try:
+        with Path(file).open("xb") as opened:
+            yield opened
+    except FileExistsError:
+        raise Trouble(f"{file} is there already: name another file, or remove it.", REFUSED) from None
+    except OSError as error:
+        raise Trouble(f"{file} can't be written: {error.strerror}.", REFUSED) from error
+
+
+@APP.command("export")
+def export(
+    service: Annotated[str, typer.Argument(help="Whose events.")],
+    out: Annotated[str, typer.Option("-o", "--out", help="A new file; - is standard output.")] = "-",
+    first: Annotated[int, typer.Option("--from", help="From this position.")] = 1,
+    last: Annotated[int | None, typer.Option("--to", help="Up to this position.")] = None,
+    type_: Annotated[list[str] | None, typer.Option("--type", help="Only these types.")] = None,
+    stream: Annotated[str | None, typer.Option(help="Only this stream.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only this organisation's.")] = None,
+    since: Since = None,
+    until: Until = None,
+    json: Annotated[bool, typer.Option("--json", help="Say at the end how much it was, in JSON, where the events go "
+                                       "to a file.")] = False,
+) -> None:  # fmt: skip
+    """A store's events as CloudEvents in JSON, one a line. Personal fields stay sealed."""
+
+    async def work(place: Place, say: Say) -> int:
+        chosen = Chosen(first, last, known_types(type_), stream, tenant, since, until)
+        db = await place.db(service_named(service))
+        low, high = await span(db, chosen)
+        written = 0
+        with _to(out) as file, say.progress(f"export {service}", max(0, high - low + 1)) as counter:
+            async for batch in events(db, service, chosen, low, high):
+                file.writelines(cloudevents.line(found) + b"\n" for found in batch)
+                written += len(batch)
+                counter(min(_AT_ONCE, high - low + 1))
+        looked = max(0, high - low + 1)
+        say.note(f"{count(written, 'event')} written; looked at {looked:,}, positions {low:,} to {high:,}.")
+        if out != "-":
+            say.result(
+                {"service": service, "written": written, "looked_at": looked, "from": low, "to": high, "file": out}
+            )
+        return DONE
+
+    run(json, work)
+
+
+# ── import ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _lines(file: str) -> list[tuple[int, bytes]]:
+    try:
+        text = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise Trouble(f"{file} can't be read: {error.strerror}.", NOT_FOUND) from error
+    return [(number, each) for number, each in enumerate(text.splitlines(), start=1) if each.strip()]
+
+
+def checked(lines: Sequence[tuple[int, bytes]]) -> tuple[list[cloudevents.Foreign], list[str]]:
+    """The lines as records, and what is wrong with the others. A type of the contract has to read as one."""
+    good, bad = [], []
+    for number, text in lines:
+        try:
+            each = cloudevents.foreign(text)
+            decode(each.of, each.value)
+        except Unreadable as problem:
+            bad.append(f"line {number}: {problem}")
+        else:
+            good.append(each)
+    return good, bad
+
+
+@APP.command("import")
+def import_(
+    file: Annotated[str, typer.Argument(help="A file of CloudEvents in JSON, one a line; - is standard input.")],
+    yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False,
+) -> None:  # fmt: skip
+    """Puts a publisher's events on the inbound topic, all or none of a file. The same event twice has one effect."""
+
+    async def work(place: Place, say: Say) -> int:
+        lines = _lines(file)
+        good, bad = checked(lines)
+        if bad:
+            some = "; ".join(bad[:3])
+            raise Trouble(
+                f"{count(len(bad), 'line')} of {len(lines):,} can't be imported, so none is. {some}.", REFUSED
+            )
+        by_type: dict[str, int] = {}
+        for each in good:
+            by_type[each.of.type] = by_type.get(each.of.type, 0) + 1
+        sources = sorted({each.of.source for each in good})
+        says = [f"{INBOUND} would get {count(number, name + ' event')}." for name, number in sorted(by_type.items())]
+        says += [f"Sources: {', '.join(sources[:5])}. Looked at {count(len(lines), 'line')}."] if sources else []
+        arguments = [f"topic={INBOUND}", f"events={len(good)}", *(f"source={source}" for source in sources[:20])]
+        data = {"types": by_type, "sources": sources, "looked_at": len(lines)}
+        change = Change("import", "identity", arguments, len(good), "event", says, data)
+
+        async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
+            return await send(place, INBOUND, good, counter)
+
+        return await carry_out(place, say, change, Go(yes, reason, actor), do)
+
+    run(json, work)
+
+
+async def send(place: Place, topic: str, records: Sequence[cloudevents.Foreign], counter: Counter) -> Outcome:
+    """Sends them in order, each key's to one partition, and looks where they came to lie."""
+    kafka = await place.kafka()
+    if topic not in await place.partitions():
+        raise Trouble(f"There is no topic {topic}, and none is made here.", NOT_FOUND)
+    writer = await place.producer()
+    firsts: dict[int, int] = {}
+    lasts: dict[int, int] = {}
+    for low in range(0, len(records), _AT_ONCE):
+        batch = records[low : low + _AT_ONCE]
+        told = [await writer.send(topic, each.value, key=each.key or None, headers=each.headers) for each in batch]
+        for each in told:
+            placed = await each
+            firsts.setdefault(placed.partition, placed.offset)
+            lasts[placed.partition] = placed.offset
+        counter(len(batch))
+    found = await kafka.end_offsets([TopicPartition(topic, number) for number in lasts])
+    ends = {p.partition: end for p, end in found.items()}
+    there = all(ends[partition] > offset for partition, offset in lasts.items())
+    where = ", ".join(f"{n}: {firsts[n]} to {lasts[n]}" for n in sorted(lasts))
+    says = [
+        f"{count(len(records), 'event')} acknowledged by Kafka.",
+        f"Looked again: {'they lie' if there else 'NOT all lie'} in {topic}, partition and offsets {where}.",
+    ]
+    return Outcome(there, says, {"sent": len(records), "offsets": {n: [firsts[n], lasts[n]] for n in sorted(lasts)}})

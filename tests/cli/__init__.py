@@ -1,0 +1,1 @@
+"""The operator's command: its words, its answers from real stores, its ends."""

@@ -1,0 +1,302 @@
+"""Verbs over real databases: what they find, what they change, what they leave behind."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from shared.eventlog.clocks import Clocks
+from shared.eventlog.consumer import Consumer
+from shared.eventlog.decision import Stream
+from shared.eventlog.log import Log, Meta, utc_now
+from shared.eventlog.parked import FROM_STORE
+from shared.eventlog.plan import Raw, receive
+from shared.eventlog.postgres import PostgresStore
+from shared.eventlog.projection import Projection
+from shared.eventlog.store import Head
+from shared.events import AccountOpened, CsnIssued
+from shared.events.envelope import to_headers
+from shared.events.registry import MARKETPLACE
+from tests.cli.conftest import Tenure, in_a_loop
+from tests.contracts.golden import sample
+from tests.engine.examples import new_id, next_events
+
+pytestmark = pytest.mark.system
+
+Stores = Mapping[str, str]
+YES = ("--yes", "--reason", "a test")
+
+
+async def _append(dsn: str, service: str, stream_id: str, *events: Any, cause: str = "", about: str = "") -> list[str]:
+    """Puts these events at a stream's end as they are; their ids."""
+    category, _, key = stream_id.partition("-")
+    stream: Stream[Any, Any, Any] = Stream(category, None, lambda _s, _e: None, lambda c, _: c, tenant=lambda _: "t")
+    store = await PostgresStore(dsn, service).open()
+    try:
+        answer = await Log(store, service, sealer=_AsIs()).execute(
+            stream, key, tuple(events), Meta(new_id(), "somebody", utc_now(), about, cause)
+        )
+        return [event.id for event in answer.events]  # type: ignore[union-attr]
+    finally:
+        await store.close()
+
+
+class _AsIs:
+    async def seal(self, events: Any) -> Any:
+        return events
+
+    open = seal
+
+
+def append(dsn: str, service: str, stream_id: str, *events: Any, **how: str) -> list[str]:
+    ids: list[str] = in_a_loop(_append(dsn, service, stream_id, *events, **how))
+    return ids
+
+
+def fetch(dsn: str, query: str) -> list[Any]:
+    async def asked() -> list[Any]:
+        db = await asyncpg.connect(dsn)
+        try:
+            return list(await db.fetch(query))
+        finally:
+            await db.close()
+
+    found: list[Any] = in_a_loop(asked())
+    return found
+
+
+def operations(dsn: str) -> list[dict[str, Any]]:
+    rows = fetch(dsn, "select data::text from log.events where type = 'OperationPerformed' order by position")
+    return [json.loads(row["data"]) for row in rows]
+
+
+def csn(number: int) -> CsnIssued:
+    return CsnIssued(csn=f"{number}", organisation_id="o", publisher="p")
+
+
+def test_a_stream_is_shown_with_its_states_and_its_personal_fields_sealed(tenure: Tenure, stores: Stores) -> None:
+    opened = sample(AccountOpened).model_copy(update={"email": "enc:1:abc", "name": "enc:1:def"})
+    append(stores["identity"], "identity", "account-1", opened)
+    said = tenure("stream", "show", "account-1")
+    assert said.code == 0
+    assert "profile.email = enc:1:abc" in said.out or "opened.email = enc:1:abc" in said.out
+    assert "Looked at 1 event in identity's store; their chain is whole." in said.out
+    found = tenure("stream", "show", "account-1", "--json").json
+    assert (found["chain"], found["events"][0]["state"]["is"]) == ("whole", "Open")
+    assert tenure("stream", "show", "account-1", "--at", "1h", "--json").json["events"] == []
+
+
+def test_what_is_not_there_ends_with_4(tenure: Tenure, stores: Stores) -> None:
+    assert tenure("stream", "show", "account-2").code == 4
+    assert "No service has streams like" in tenure("stream", "show", "nothing-2").err
+    said = tenure("why", new_id())
+    assert said.code == 4 and "looked at" in said.err
+    assert tenure("why", "something").code == 2
+    assert tenure("parked", "show", "12345678").code == 4
+    assert tenure("erase", "nobody@x.example").code == 4
+    assert tenure("replay", "identity", "--consumer", "identity.nothing").code == 4
+
+
+def test_a_flipped_byte_is_seen(tenure: Tenure, stores: Stores) -> None:
+    append(stores["marketplace"], "marketplace", "partner-1", csn(1), csn(2))
+    fetch(stores["marketplace"], "update log.events set actor = 'somebody else' where version = 2")
+    said = tenure("stream", "show", "partner-1")
+    assert said.code == 1 and "version 2 is not what was hashed" in said.out
+
+
+def test_why_follows_an_event_over_the_stores(tenure: Tenure, stores: Stores) -> None:
+    (first,) = append(stores["marketplace"], "marketplace", "partner-1", csn(1), cause="door:1", about="it")
+    (effect,) = append(stores["entitlements"], "entitlements", "pool-1", csn(1), cause=first, about="it")
+    append(stores["entitlements"], "entitlements", "pool-2", csn(1), cause="door:2", about="it")
+    (last,) = append(stores["identity"], "identity", "account-1", csn(1), cause=effect, about="it")
+    found = tenure("why", effect, "--json").json
+    assert [each["id"] for each in found["events"]] == [first, effect, last]
+    assert found["looked_at"] >= 4
+    assert len(tenure("why", effect, "--all", "--json").json["events"]) == 4
+    said = tenure("why", effect)
+    assert "because of the command door:1" in said.out and "<- asked" in said.out and "1 more of its" in said.out
+
+
+def test_an_export_keeps_every_byte_and_hash(tenure: Tenure, stores: Stores, tmp_path: Path) -> None:
+    append(stores["marketplace"], "marketplace", "partner-1", csn(1), csn(2), csn(3))
+    file = tmp_path / "out.jsonl"
+    assert tenure("export", "marketplace", "-o", str(file), "--from", "2", "--json").json["written"] == 2
+    rows = fetch(
+        stores["marketplace"], "select id, data::text, hash from log.events where position > 1 order by position"
+    )
+    for line, row in zip(file.read_text().splitlines(), rows, strict=True):
+        event = json.loads(line)
+        assert (event["id"], event["hash"]) == (str(row["id"]), row["hash"].hex())
+        assert line.endswith(f',"data":{row["data"]}}}')
+    assert tenure("export", "marketplace", "-o", str(file)).code == 5, "a file that is there is not written over"
+    assert tenure("export", "marketplace", "--type", "Nothing").code == 4
+    assert "2 events written; looked at 2, positions 1 to 2" in tenure("export", "marketplace", "--to", "2").err
+
+
+PUBLISHERS = {"specversion": "1.0", "id": "x", "source": "urn:publisher:p", "type": "CsnIssued",
+              "time": "2026-11-21T12:00:00Z", "subject": "1",
+              "data": {"csn": "1", "organisation_id": "o", "publisher": "p"}}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [({"source": "urn:tenure:identity"}, "only urn:publisher"), ({"data": {"csn": "1"}}, "organisation_id"),
+     ({"type": "Nothing"}, "no event of this contract"), ({"time": "noon"}, "not a time"),
+     ({"A b": "c"}, "no attribute")],
+)  # fmt: skip
+def test_a_file_with_one_bad_line_is_not_imported(
+    tenure: Tenure, stores: Stores, tmp_path: Path, change: dict[str, Any], why: str
+) -> None:
+    file = tmp_path / "in.jsonl"
+    file.write_text(f"{json.dumps(PUBLISHERS)}\n\n{json.dumps({**PUBLISHERS, **change})}\n")
+    said = tenure("import", str(file), *YES)
+    assert said.code == 5 and why in said.err and "1 line of 2 can't be imported, so none is" in said.err
+    assert operations(stores["identity"]) == []
+
+
+# ── Parked ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _park(dsn: str) -> None:
+    """Three events of one stream that entitlements' numbers could not fold, as its consumer parks them."""
+    store, pool = (
+        await PostgresStore(dsn, "entitlements").open(),
+        await asyncpg.create_pool(dsn, min_size=1, max_size=2),
+    )
+    failing = Projection("numbers", topics=(MARKETPLACE,))
+
+    @failing.on(CsnIssued)
+    async def _(_tx: Any, event: CsnIssued, _of: Any) -> None:
+        raise KeyError(event.csn)
+
+    try:
+        consumer = Consumer("entitlements", failing, pool, Log(store, "entitlements"), Clocks(utc_now))
+        await consumer.assigned([(MARKETPLACE, 0)])
+        await consumer.consume([receive(raw, failing.types) for raw in _raws("partner-1", 3)])
+    finally:
+        await store.close()
+        await pool.close()
+
+
+def _raws(stream: str, number: int) -> list[Raw]:
+    made = [event.of._replace(source="urn:tenure:marketplace", type="CsnIssued", position=n)
+            for n, event in enumerate(next_events(stream, Head(), number), start=1)]  # fmt: skip
+    return [
+        Raw(MARKETPLACE, 0, n, stream.encode(), [*to_headers(of)], csn(5200 + n).data()) for n, of in enumerate(made)
+    ]
+
+
+@pytest.fixture
+def parked(stores: Stores) -> str:
+    in_a_loop(_park(stores["entitlements"]))
+    return stores["entitlements"]
+
+
+def test_parked_events_are_listed_grouped_and_shown(tenure: Tenure, parked: str) -> None:
+    (first,) = tenure("parked", "ls", "--json").json["parked"]
+    assert (first["consumer"], first["stream"], first["behind"]) == ("entitlements.numbers", "partner-1", 2)
+    (group,) = tenure("parked", "group", "--json").json["groups"]
+    assert (group["records"], group["behind"], group["fingerprint"]) == (1, 2, first["fingerprint"])
+    assert len(tenure("parked", "ls", "--behind", "--json").json["parked"]) == 3
+    assert tenure("parked", "ls", "--group", "00000000", "--json").json == {"looked_at": 1, "parked": []}
+    said = tenure("parked", "show", first["handle"])
+    assert "KeyError: '5200'" in said.out and '"csn":"5200"' in said.out and "2 records" in said.out
+    for verb in ("ls", "group"):
+        said = tenure("parked", verb)
+        assert said.code == 0 and max(map(len, said.out.splitlines())) <= 80
+
+
+def test_a_retry_is_dry_by_default_and_then_done_and_recorded(tenure: Tenure, parked: str) -> None:
+    said = tenure("parked", "retry", "--consumer", "entitlements.numbers")
+    assert said.code == 0 and "3 of 3 records can be applied" in said.out and "nothing was changed" in said.out
+    assert tenure("parked", "retry", "--consumer", "entitlements.numbers", "--yes").code == 2, "why?"
+    assert operations(parked) == []
+    done = tenure("parked", "retry", "--consumer", "entitlements.numbers", *YES, "--json")
+    assert done.code == 0
+    assert (done.json["ok"], done.json["still_parked"], done.json["retried"][0]["applied"]) == (True, 0, 3)
+    begun, ended = operations(parked)
+    assert (begun["outcome"], ended["outcome"]) == ("begun", "done")
+    assert (ended["actor"], ended["reason"]) == ("operator:test", "a test")
+    assert ended["verb"] == "parked retry" and "line=partner-1" in ended["arguments"]
+    assert {row["operation"] for row in fetch(parked, "select operation from log.settled")} == {done.json["operation"]}
+    assert tenure("stream", "show", done.json["operation"]).code == 0
+    assert "Nothing that is parked" in tenure("parked", "retry", "--consumer", "entitlements.numbers").out
+
+
+def test_an_edited_record_is_what_its_consumer_gets(tenure: Tenure, parked: str, tmp_path: Path) -> None:
+    handle = tenure("parked", "ls", "--json").json["parked"][0]["handle"]
+    body = tmp_path / "body.json"
+    body.write_bytes(csn(99).data())
+    assert tenure("parked", "edit", handle, "--header", "ce_sequence=7", *YES).code == 5
+    assert tenure("parked", "edit", handle, *YES).code == 2
+    assert tenure("parked", "edit", handle, "--value", str(body), *YES).code == 0
+    assert tenure("parked", "retry", handle, *YES).code == 0
+    rows = fetch(parked, "select outcome, value from log.settled order by settled")
+    assert [row["outcome"] for row in rows] == ["edited", "applied", "applied", "applied"]
+    assert (rows[0]["value"], rows[1]["value"]) == (csn(5200).data(), csn(99).data())
+
+
+def test_dropping_leaves_the_rest_waiting(tenure: Tenure, parked: str) -> None:
+    handle = tenure("parked", "ls", "--json").json["parked"][0]["handle"]
+    assert "2 records behind it would wait" in tenure("parked", "drop", handle).out
+    assert tenure("parked", "drop", handle, *YES).code == 0
+    assert tenure("parked", "ls", "--json").json["parked"][0]["version"] == 2
+    assert [each["outcome"] for each in operations(parked)] == ["begun", "done"]
+
+
+def test_a_replay_to_a_consumer_parks_copies_for_it_alone(tenure: Tenure, stores: Stores) -> None:
+    append(stores["marketplace"], "marketplace", "partner-1", csn(1), csn(2), csn(3))
+    arguments = ("replay", "marketplace", "--to", "2", "--consumer", "entitlements.numbers")
+    assert "2 CsnIssued events" in tenure(*arguments).out
+    assert tenure(*arguments, *YES, "--json").json["parked"] == 2
+    assert tenure(*arguments, *YES, "--json").json["parked"] == 0
+    rows = fetch(stores["entitlements"], 'select partition, "offset", holds_stream from log.parked order by "offset"')
+    assert [tuple(row) for row in rows] == [(FROM_STORE, 1, False), (FROM_STORE, 2, False)]
+    assert tenure("replay", "identity", "--consumer", "entitlements.numbers").code == 5
+    assert tenure("replay", "identity").code == 2
+    assert tenure("replay", "marketplace", "--to-topic", MARKETPLACE).code == 5, "its relay alone writes there"
+
+
+def test_an_operation_that_fails_says_so_in_its_record(tenure: Tenure, stores: Stores, tmp_path: Path) -> None:
+    file = tmp_path / "in.jsonl"
+    file.write_text(json.dumps(PUBLISHERS))
+    said = tenure("import", str(file), *YES)
+    assert said.code == 3 and "Kafka" in said.err and len(said.err.splitlines()) == 1
+    begun, failed = operations(stores["identity"])
+    assert (begun["outcome"], failed["outcome"]) == ("begun", "failed") and "Kafka" in failed["result"]
+
+
+def test_timers_and_clocks(tenure: Tenure, stores: Stores) -> None:
+    fetch(stores["entitlements"], "insert into log.clocks values ('sand', 86400, 1)")
+    timer = "insert into log.timers values ('end', '{}', now() + interval '2 h', '{}', 'e', 'c')"
+    for key, customer in (("k", "real"), ("k2", "sand")):
+        fetch(stores["entitlements"], timer.format(key, customer))
+    found = tenure("timers", "--json").json
+    assert (found["looked_at"], [each["key"] for each in found["timers"]]) == (2, ["k2", "k"])
+    assert [each["key"] for each in tenure("timers", "--due", "--json").json["timers"]] == ["k2"]
+    assert tenure("timers", "--service", "nothing").code == 4
+    said = tenure("clock", "show")
+    assert said.code == 1 and "not in all services yet" in said.out
+    assert "TENURE_TOKEN" in tenure("clock", "move", "2027-01-01").err
+
+
+def test_erasing_without_a_token_says_what_there_is_and_how(tenure: Tenure, stores: Stores) -> None:
+    append(stores["identity"], "identity", "account-1", sample(AccountOpened).model_copy(update={"account_id": "1"}))
+    said = tenure("erase", "1")
+    assert said.code == 0 and "personal fields of 1 event" in said.out and "POST /sessions" in said.err
+    assert tenure("erase", "1", *YES).code == 2
+    assert operations(stores["identity"]) == []
+
+
+def test_status_tells_what_is_wrong_without_kafka_or_services(tenure: Tenure, parked: str) -> None:
+    said = tenure("status", "--over", "0")
+    assert said.code == 1 and max(map(len, said.out.splitlines()[:20])) <= 80
+    for wrong in (
+        "Kafka at 127.0.0.1:1 does not answer",
+        "identity: service: no answer",
+        "entitlements: 3 events parked",
+    ):
+        assert wrong in said.out, wrong

@@ -1,0 +1,192 @@
+"""What a command prints, without a system: pure."""
+
+import io
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from cli.app import APP
+from cli.ends import MEANING
+from cli.place import environment
+from cli.say import Say, count, duration, plain, size, time_of
+from cli.status import Lag, Seen, faults, lags, show
+from cli.stores import Found
+from cli.streams import broken, changed, flat, kin, trees
+from cli.topics import Filter
+from deploy import ROOT
+from shared.eventlog.store import Head
+from shared.events.envelope import Envelope
+from tests.cli.conftest import Tenure
+from tests.engine.examples import next_events
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.04, "0.0 s"), (9.94, "9.9 s"), (59, "59 s"), (150, "2 min"), (7200, "2 h"), (200_000, "2 d")],
+)
+def test_a_duration_has_one_unit(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+def test_numbers_are_for_people() -> None:
+    assert (count(1, "event"), count(1204, "event")) == ("1 event", "1,204 events")
+    assert (size(999), size(1_500), size(123_456_789), size(5e13)) == ("999 B", "1.5 kB", "123 MB", "50.0 TB")
+
+
+def test_what_strangers_wrote_does_not_steer_the_terminal() -> None:
+    assert plain("a\x1b[31mred\x07\u202eb\n") == "a\\x1b[31mred\\x07\\x202eb\n"
+
+
+def test_a_time_is_read_as_it_is_typed() -> None:
+    assert time_of("2026-11-21", NOON) == datetime(2026, 11, 21, tzinfo=UTC)
+    assert time_of("2026-11-21T13:00:00+01:00") == NOON
+    assert time_of("90m", NOON) == NOON - timedelta(minutes=90)
+    with pytest.raises(ValueError, match="is no time"):
+        time_of("noon")
+
+
+def said(width: int = 80) -> tuple[Say, io.StringIO]:
+    out = io.StringIO()
+    say = Say(out=out)
+    say.out = Console(file=out, width=width, no_color=True, force_terminal=True, highlight=False, markup=False)
+    return say, out
+
+
+LOG = {"head": 41_207, "relayed": 41_100, "relay_behind_s": 1.5, "led": True, "parked": 2, "timers": 9, "due": 1,
+       "bytes": 8_400_000}  # fmt: skip
+
+
+def test_status_is_readable_at_80_columns_without_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    say, out = said()
+    seen = [Seen("entitlements", {"consumers": "connecting to Kafka"}, LOG), Seen("identity", {}, None, (), "gone")]
+    show(say, seen, [Lag("distribution.availability", 1_234_567, 3, seconds=421.0, per_s=-1_520.4)], None)
+    for fault in faults(seen, "Kafka does not answer"):
+        say.line(fault)
+    assert not re.search(r"\x1b\[[0-9;]*[349][0-9]", out.getvalue()), "no colours"
+    text = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
+    assert max(map(len, text.splitlines())) <= 80
+    for word in ("41,207", "107 (1.5 s)", "1 of 9", "1,234,567", "7 min", "falling 1,520/s", "not ready", "8.4 MB"):
+        assert word in text, word
+
+
+def test_a_lag_counts_what_is_still_there() -> None:
+    rows: list[Mapping[str, Any]] = [
+        {"consumer": "a.b", "topic": "t", "partition": n, "offset": offset, "parked": 4}
+        for n, offset in enumerate((-1, 99, 5))
+    ]
+    (lag,) = lags(rows, {("t", 0): 10, ("t", 1): 100, ("t", 2): 20}, {("t", 0): 3, ("t", 2): 0})
+    assert (lag.events, lag.parked, lag.next) == (7 + 14, 4, {("t", 0): 3, ("t", 2): 6})
+    assert (Lag("x", 5, 0, per_s=3).trend, Lag("x", 5, 0).trend, Lag("x", 0, 0).trend) == ("growing 3/s", "steady", "")
+
+
+def test_all_is_well_only_when_it_is() -> None:
+    well = {**LOG, "parked": 0}
+    assert faults([Seen("identity", {}, well)], None) == []
+    assert "2 events parked" in faults([Seen("identity", {}, LOG)], None)[0]
+    assert "no relay" in faults([Seen("identity", {}, {**well, "led": False})], None)[0]
+
+
+def test_a_state_is_told_by_what_changed() -> None:
+    before = flat({"is": "Open", "seats": [1, 2], "lines": [{"n": 1}], "plan": {"price": 3}})
+    after = flat({"is": "Closed", "seats": [1], "lines": [{"n": 1}, {"n": 2}]})
+    assert changed(before, after) == ["is = Closed", "seats = [1]", "lines[1].n = 2", "plan.price is gone"]
+
+
+def test_a_broken_chain_is_named() -> None:
+    events = next_events("a", Head(), 3)
+    assert broken(events) is None
+    assert broken([events[0], events[2]]) == "version 3 does not continue version 1"
+    assert broken([events[0], events[1]._replace(data=b'{"n": 2}'), events[2]]) == "version 2 is not what was hashed"
+
+
+def event(name: str, cause: str, after_s: float = 0) -> Found:
+    of = Envelope(name, "s", name.upper(), "stream", NOON + timedelta(seconds=after_s), 1, 1, 1, "c", cause)
+    return Found("identity", of, b"{}")
+
+
+def test_why_tells_one_cause_and_its_effects() -> None:
+    found = [event("a", "door:1"), event("b", "a", 1), event("c", "b", 2), event("d", "door:2", 3), event("e", "b", 4)]
+    shown = kin(found, found[2])
+    assert [each.of.id for each in shown] == ["a", "b", "c", "e"]
+    out = io.StringIO()
+    for tree in trees(shown, found[2]):
+        Console(file=out, width=80, no_color=True).print(tree)
+    assert "because of the command door:1" in out.getvalue()
+    assert [word for line in out.getvalue().splitlines() for word in line.split() if word in "ABCE"] == list("ABCE")
+    assert "C  identity +2.0 s  <- asked" in out.getvalue()
+
+
+def test_a_filter_takes_what_all_of_its_parts_take() -> None:
+    of = event("a", "").of
+    assert Filter().takes(of)
+    assert Filter(types=frozenset({"A"}), since=NOON, until=NOON).takes(of)
+    assert not Filter(types=frozenset({"A"}), tenant="somebody").takes(of)
+    assert not Filter(since=NOON + timedelta(seconds=1)).takes(of)
+
+
+def test_a_running_systems_addresses_complete_the_environment(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    lines = [
+        "DATABASE_URL=${DATABASE_URL:-'postgresql://u:p@h:1'}",
+        "KAFKA_BOOTSTRAP=${KAFKA_BOOTSTRAP:-h:2}",
+        "X=${X:-y}",
+    ]
+    (tmp_path / "run" / "addresses.env").write_text("".join(f"export {line}\n" for line in lines))
+    found = environment({"TENURE_STATE": str(tmp_path), "KAFKA_BOOTSTRAP": "other:3"})
+    assert found == {"DATABASE_URL": "postgresql://u:p@h:1", "KAFKA_BOOTSTRAP": "other:3"}
+    assert environment({"TENURE_STATE": str(tmp_path / "nowhere")}) == {}
+
+
+def test_help_tells_the_exit_codes_and_the_readme_the_same(tenure: Tenure) -> None:
+    said = tenure("--help")
+    assert said.code == 0
+    assert max(map(len, said.out.splitlines())) <= 80
+    readme = (ROOT / "cli" / "README.md").read_text()
+    for code, meaning in MEANING.items():
+        assert f"{code}:" in said.out
+        assert f"| {code} | {meaning} |" in readme
+
+
+def test_every_verb_stands_in_the_readme_and_answers_in_json(tenure: Tenure) -> None:
+    readme = (ROOT / "cli" / "README.md").read_text()
+    for verb in verbs():
+        assert f"`{' '.join(verb)}" in readme, verb
+        assert "--json" in tenure(*verb, "--help").out, verb
+
+
+def verbs() -> list[tuple[str, ...]]:
+    """Every verb there is, by what --help lists."""
+    alone = [(str(info.name or getattr(info.callback, "__name__", "")),) for info in APP.registered_commands]
+    groups = [(group.name or "", group.typer_instance) for group in APP.registered_groups]
+    return [*alone, *((name, info.name or "") for name, of in groups if of for info in of.registered_commands)]
+
+
+@pytest.mark.parametrize("arguments", [("topics", "--bogus"), ("nothing",), ("tail", "--since", "noon")])
+def test_a_wrong_command_line_ends_with_2(tenure: Tenure, arguments: tuple[str, ...]) -> None:
+    said = tenure(*arguments)
+    assert said.code == 2 and "Traceback" not in said.err
+
+
+def test_an_unreachable_database_is_one_sentence(tenure: Tenure, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1")
+    said = tenure("timers")
+    assert said.code == 3
+    assert len(said.err.splitlines()) == 1 and "PostgreSQL can't be reached" in said.err
+    said = tenure("timers", "--json")
+    assert (said.code, said.json["code"]) == (3, 3)
+
+
+def test_shells_can_complete_it(tenure: Tenure, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHELL", "/bin/bash")
+    monkeypatch.setenv("_TENURE_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "tenure st")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    assert tenure().out.split() == ["status", "stream"]
