@@ -127,7 +127,9 @@ class Doors:
         return list(self.seen)
 
 
-async def eventually(look: Callable[[], Awaitable[T | None]], what: str, patience_s: float = PATIENCE_S) -> T:
+async def eventually(
+    look: Callable[[], Awaitable[T | None]], what: str, patience_s: float = PATIENCE_S, pause_s: float = 0.05
+) -> T:
     """The first answer that is not None; facts travel between services in milliseconds, not in no time."""
     deadline = asyncio.get_running_loop().time() + patience_s
     while True:
@@ -136,7 +138,7 @@ async def eventually(look: Callable[[], Awaitable[T | None]], what: str, patienc
             return found
         if asyncio.get_running_loop().time() > deadline:
             raise Wrong(f"{what}: not seen within {patience_s:.0f} s")
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(pause_s)
 
 
 def addresses() -> Mapping[str, str]:

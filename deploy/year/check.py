@@ -3,11 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import asyncpg
-from aiokafka import AIOKafkaConsumer
 
 from services.distribution.__main__ import SERVICE as DISTRIBUTION
 from services.distribution.domain import rollout
@@ -17,6 +15,8 @@ from services.identity.__main__ import SERVICE as IDENTITY
 from services.identity.domain import contract
 from services.marketplace.__main__ import SERVICE as MARKETPLACE
 from services.marketplace.domain.terms import term_ends
+from shared.eventlog.postgres import PostgresStore
+from shared.eventlog.verify import verify
 from shared.events import (
     CreditsConsumed,
     CreditsExpired,
@@ -27,8 +27,7 @@ from shared.events import (
     SubscriptionEnded,
     SubscriptionRenewed,
 )
-from shared.events.envelope import GENESIS, Envelope, chained, from_headers, source_of
-from shared.events.registry import topic_of
+from shared.events.envelope import Envelope
 from shared.events.upcasts import decode
 
 SERVICES: Final = (IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION)
@@ -44,6 +43,9 @@ INVARIANTS: Final = (
 )
 
 
+History: TypeAlias = list[tuple[Envelope, Event]]
+
+
 @dataclass(slots=True)
 class Findings:
     events: int = 0
@@ -56,16 +58,15 @@ class Findings:
 async def check(dsns: dict[str, str], bootstrap: str) -> Findings:
     """Reads all four stores and topics whole. The system should be at rest."""
     findings = Findings()
-    histories: dict[str, list[tuple[Envelope, Event]]] = {}
+    histories: dict[str, History] = {}
     for service in SERVICES:
-        stored = await _read_store(service.name, dsns[service.name])
-        findings.violations += _sound(service.name, stored)
-        findings.violations += await _told(service.name, stored, bootstrap, findings)
-        for of, data in stored.events:
-            histories.setdefault(of.stream, []).append((of, decode(of, data)))
-            findings.types[of.type] += 1
-        findings.events += len(stored.events)
+        report = await verify(service.name, dsns[service.name], bootstrap)
+        findings.violations += [str(finding) for finding in report.findings.first]
+        findings.events += report.events
+        findings.records += report.records
+        await _read(service.name, dsns[service.name], histories)
     findings.streams = len(histories)
+    findings.types = Counter(event.type() for history in histories.values() for _, event in history)
     streams = {stream.category: stream for service in SERVICES for stream in service.streams}
     checks = {"subscription": _subscription, "contract": _contract, "pool": _pool, "credits": _credits}
     for stream_id, history in histories.items():
@@ -76,95 +77,18 @@ async def check(dsns: dict[str, str], bootstrap: str) -> Findings:
     return findings
 
 
-# ── The stores, and what was told of them ──────────────────────────────────────────────────────────────
-
-
-@dataclass(slots=True)
-class _Stored:
-    events: list[tuple[Envelope, bytes]]
-    position: int
-    chain: bytes
-    batches: list[tuple[int, bytes]]
-
-
-async def _read_store(service: str, dsn: str) -> _Stored:
+async def _read(service: str, dsn: str, histories: dict[str, History]) -> None:
     db = await asyncpg.connect(dsn)
     try:
         async with db.transaction(isolation="repeatable_read", readonly=True):
-            rows = await db.fetch("select *, data::text as bytes from log.events order by position")
-            head = await db.fetchrow("select position, chain from log.head")
-            batches = await db.fetch("select last_position, chain from log.batches order by last_position")
+            async for events in PostgresStore("", service).all_events(db, 5_000):
+                for of, data in events:
+                    histories.setdefault(of.stream, []).append((of, decode(of, data)))
     finally:
         await db.close()
-    if head is None:
-        raise ValueError(f"the log of {service} has no head")
-    source = source_of(service)
-    events = [
-        (
-            Envelope(
-                str(r["id"]), source, r["type"], r["stream"], r["time"], r["schema"], r["version"], r["position"],
-                r["correlation_id"], r["causation_id"], r["actor"], r["tenant"], r["traceparent"], r["prevhash"],
-                r["hash"],
-            ),
-            r["bytes"].encode(),
-        )
-        for r in rows
-    ]  # fmt: skip
-    return _Stored(events, head["position"], head["chain"], [(b["last_position"], b["chain"]) for b in batches])
-
-
-def _sound(service: str, stored: _Stored) -> Iterator[str]:
-    heads: dict[str, tuple[int, bytes]] = {}
-    for expected, (of, data) in enumerate(stored.events, start=1):
-        version, before = heads.get(of.stream, (0, GENESIS))
-        if (of.position, of.version, of.prevhash) != (expected, version + 1, before):
-            yield f"{service}: position {of.position}, {of.stream} version {of.version} does not follow"
-        if chained(of, data) != of.hash:
-            yield f"{service}: {of.stream} version {of.version} was altered"
-        heads[of.stream] = (of.version or 0, of.hash)
-    chain, done = GENESIS, 0
-    for last, expected_chain in stored.batches:
-        chain = sha256(chain + b"".join(of.hash for of, _ in stored.events[done:last])).digest()
-        done = last
-        if chain != expected_chain:
-            yield f"{service}: the batch that ends at position {last} was altered"
-            return
-    if (done, chain) != (stored.position, stored.chain):
-        yield f"{service}: the chain ends at {done}, the head stands at {stored.position}"
-
-
-async def _told(service: str, stored: _Stored, bootstrap: str, findings: Findings) -> list[str]:
-    by_id = {of.id: (of, data) for of, data in stored.events}
-    found: set[str] = set()
-    last: dict[str, int] = {}
-    wrong: list[str] = []
-    consumer = AIOKafkaConsumer(topic_of(service), bootstrap_servers=bootstrap, auto_offset_reset="earliest")
-    await consumer.start()
-    try:
-        ends = await consumer.end_offsets(list(consumer.assignment()))
-        await consumer.seek_to_beginning()
-        while [p for p, end in ends.items() if await consumer.position(p) < end]:
-            for batch in (await consumer.getmany(timeout_ms=200)).values():
-                for record in batch:
-                    findings.records += 1
-                    of = from_headers(record.headers, record.key)
-                    known = by_id.get(of.id)
-                    if known is None or known != (of, record.value):
-                        wrong.append(f"{topic_of(service)}: {of.stream} version {of.version} is not what is stored")
-                    elif of.id not in found:
-                        if of.version != last.get(of.stream, 0) + 1:
-                            wrong.append(f"{topic_of(service)}: {of.stream} version {of.version} is out of order")
-                        last[of.stream] = of.version or 0
-                        found.add(of.id)
-    finally:
-        await consumer.stop()
-    missing = len(by_id.keys() - found)
-    return [*wrong, f"{topic_of(service)}: {missing} stored events are not in it"] if missing else wrong
 
 
 # ── The business ───────────────────────────────────────────────────────────────────────────────────────
-
-History = list[tuple[Envelope, Event]]
 
 
 def _states(stream: Any, history: History) -> Iterator[tuple[Event, Any]]:

@@ -15,6 +15,8 @@ FATES: Final = (
 """What a customer's year is about; each tenth customer has the same."""
 
 PATIENCE_S: Final = 120.0
+PAUSE_S: Final = 0.3
+"""Between two looks: many customers look at once."""
 PASSWORD: Final = "correct horse battery staple"  # noqa: S105  # example people have no secrets
 GRANTED: Final = 100
 OWN: Final = 10
@@ -72,7 +74,7 @@ def must(condition: object, c: Customer, what: str) -> None:
 
 async def until(c: Customer, look: Callable[[], object], what: str) -> Json:
     """The first true answer. `look` returns an awaitable of an answer or None."""
-    found: Json = await eventually(look, f"customer {c.number}, which {c.fate}: {what}", PATIENCE_S)  # type: ignore[arg-type]
+    found: Json = await eventually(look, f"customer {c.number}, which {c.fate}: {what}", PATIENCE_S, PAUSE_S)  # type: ignore[arg-type]
     return found
 
 
