@@ -9,7 +9,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from shared.runtime.doors import Pool
 
 _HASHER: Final = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-"""argon2id at 19 MiB and two passes, OWASP's Password Storage Cheat Sheet: about 25 ms of a processor for each sign-in."""
+"""argon2id at 19 MiB and two passes, as OWASP's Password Storage Cheat Sheet has it: 25 ms of a processor a sign-in."""
 _NOBODY: Final = _HASHER.hash("the password of an account that does not exist")
 
 
