@@ -77,6 +77,8 @@ class Transaction:
 
     async def _gate(self) -> None:
         await self._process.gate()
+        if self._depth and self._chance.random() < self._rates.stall:
+            await self._process.stall()
         if self._chance.random() < self._rates.database:
             raise asyncpg.ConnectionDoesNotExistError("the connection broke")
 
