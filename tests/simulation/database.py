@@ -89,6 +89,10 @@ class Transaction:
         """Inserts or updates the row."""
         self._writes[at] = {**(self.get(*at) or {}), **values}
 
+    def made(self, at: Key, /, **values: Any) -> Row:
+        """`on conflict do nothing`, of a statement that is a transaction of its own: nobody comes between."""
+        return self._tables.rows.setdefault(at, values)
+
     def delete(self, *key: Any) -> None:
         self._writes[key] = None
 
@@ -191,9 +195,8 @@ def _assign(tx: Transaction, consumer: str, topics: Sequence[str], numbers: Sequ
     rows = []
     for topic, number in zip(topics, numbers, strict=True):
         key = ("checkpoint", consumer, topic, number)
-        if tx.get(*key) is None:
-            tx.put(key, offset=-1)
-        rows.append({"topic": topic, "partition": number, **(tx.get(*key) or {})})
+        row = tx.made(key, offset=-1)
+        rows.append({"topic": topic, "partition": number, **row})
     return rows
 
 
