@@ -50,8 +50,8 @@ test: install ## lint, types, import rules, all tests (CONTAINERS=1: system test
 	$(TOOLS)/lint-imports --cache-dir .local/cache/import-linter
 	$(VENV) -m pytest $(ARGS)
 
-torture: install ## SIGKILL at every executed line of append, relay and consumer, and 100,000 simulated seeds (SEEDS)
-	$(VENV) -m tests.simulation --seeds $(or $(SEEDS),100000)
+torture: install ## SIGKILL at every line of append, relay and consumer; 100,000 simulated seeds (SEEDS, ARGS="--points 20")
+	$(VENV) -m tests.simulation --seeds $(or $(SEEDS),$(if $(findstring --points,$(ARGS)),500,100000))
 	$(VENV) -m tests.torture $(ARGS)
 
 format: install ## put the source into its form

@@ -68,7 +68,11 @@ class Consumer:
             rows = await self._pool.fetch(SQL["assign"], self.name, topics, numbers)
         except PASSING as fault:
             raise Fault(repr(fault)) from fault
-        return {(row["topic"], row["partition"]): row["offset"] for row in rows}
+        found = {(row["topic"], row["partition"]): row["offset"] for row in rows}
+        if len(found) < len(set(partitions)):
+            # Made by another process while this statement waited for it: not in the statement's snapshot.
+            raise Fault("another process has just made these checkpoints")
+        return found
 
     async def consume(self, records: Sequence[Received]) -> Plan:
         """Applies a batch and moves the checkpoint. Raises Fault, with nothing done that a repetition would double."""

@@ -153,7 +153,10 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
     async def _dealt_with(self, first: Mapping[Partition, int], done: Plan) -> None:
         self.fault = "; ".join(done.gaps) or None
         for partition, offset in done.offsets.items():
-            self._mine[partition] = offset + 1
+            if partition in self._mine:
+                # Not one that was taken away meanwhile: given back, its next records come from wherever Kafka notes
+                # until the database was asked, and those are none to deal with.
+                self._mine[partition] = offset + 1
             if partition not in done.refetch:
                 self._pauses.pop(partition, None)
         self._progress_at = asyncio.get_running_loop().time()

@@ -1,5 +1,6 @@
 """A consumer over a real database: effects and checkpoint together, poison aside, zombies without effect."""
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
@@ -126,6 +127,22 @@ async def test_a_zombie_finds_the_checkpoint_moved_and_does_nothing(bench: Bench
     await bench.consume(raws[1:2], zombie)
     assert await bench.applied() == [("a", 1), ("a", 2), ("a", 3)]
     assert await bench.offset() == 2
+
+
+async def test_two_that_are_given_a_partition_at_once_both_learn_where_it_stands(bench: Bench) -> None:
+    """The second one's statement waits for the first one's row, and has a snapshot from before it."""
+    consumer = bench.consumer()
+    async with bench.pool.acquire() as first:
+        transaction = first.transaction()
+        await transaction.start()
+        await first.execute("insert into log.checkpoints values ('test.table', $1, 1, 7)", ENTITLEMENTS)
+        second = asyncio.create_task(consumer.assigned([(ENTITLEMENTS, 1)]))
+        await asyncio.sleep(0.3)
+        await transaction.commit()
+        try:
+            assert await second == {(ENTITLEMENTS, 1): 7}
+        except Fault:  # it is asked again, as the feed does
+            assert await consumer.assigned([(ENTITLEMENTS, 1)]) == {(ENTITLEMENTS, 1): 7}
 
 
 async def test_a_reactions_commands_are_done_once(bench: Bench) -> None:

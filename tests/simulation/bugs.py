@@ -12,7 +12,7 @@ from shared.eventlog.consumer import Consumer
 from shared.eventlog.memory import MemoryStore
 from shared.eventlog.plan import Plan, Received
 from shared.eventlog.relay import Relay
-from shared.eventlog.store import Head, Lease, Outcome, Write
+from shared.eventlog.store import Head, Outcome, Write
 from shared.events.envelope import StoredEvent
 
 Bug = Callable[[], AbstractContextManager[object]]
@@ -51,17 +51,6 @@ def relay_swaps() -> AbstractContextManager[object]:
         return {n: [*events[1::-1], *events[2:]] for n, events in real(*arguments).items()}
 
     return patch.object(relay, "plan", swapping)
-
-
-def relay_is_not_fenced() -> AbstractContextManager[object]:
-    """Whoever was a relay once may move the checkpoint to wherever it believes to be."""
-
-    async def advance(self: MemoryStore, name: str, lease: Lease, position: int) -> None:
-        owner, token, until, _ = self._leases[name]
-        self._leases[name] = (owner, token, until, position)
-        lease.position = position
-
-    return patch.object(MemoryStore, "advance", advance)
 
 
 # ── Consumers ──────────────────────────────────────────────────────────────────────────────────────────
@@ -172,6 +161,6 @@ def appends_blindly() -> AbstractContextManager[object]:
 
 
 BUGS: Final[tuple[Bug, ...]] = (
-    relay_skips, relay_hopes, relay_swaps, relay_is_not_fenced, commits_first, reacts_after_commit, commits_after,
+    relay_skips, relay_hopes, relay_swaps,  commits_first, reacts_after_commit, commits_after,
     zombies_are_not_fenced, repeats_count, believes_kafka, forgets_commands, appends_blindly,
 )  # fmt: skip

@@ -77,6 +77,8 @@ class Transaction:
 
     async def _gate(self) -> None:
         await self._process.gate()
+        if self._depth and self._chance.random() < self._rates.stall:
+            await self._process.stall()
         if self._chance.random() < self._rates.database:
             raise asyncpg.ConnectionDoesNotExistError("the connection broke")
 
@@ -86,6 +88,10 @@ class Transaction:
     def put(self, at: Key, /, **values: Any) -> None:
         """Inserts or updates the row."""
         self._writes[at] = {**(self.get(*at) or {}), **values}
+
+    def made(self, at: Key, /, **values: Any) -> Row:
+        """`on conflict do nothing`, of a statement that is a transaction of its own: nobody comes between."""
+        return self._tables.rows.setdefault(at, values)
 
     def delete(self, *key: Any) -> None:
         self._writes[key] = None
@@ -189,9 +195,8 @@ def _assign(tx: Transaction, consumer: str, topics: Sequence[str], numbers: Sequ
     rows = []
     for topic, number in zip(topics, numbers, strict=True):
         key = ("checkpoint", consumer, topic, number)
-        if tx.get(*key) is None:
-            tx.put(key, offset=-1)
-        rows.append({"topic": topic, "partition": number, **(tx.get(*key) or {})})
+        row = tx.made(key, offset=-1)
+        rows.append({"topic": topic, "partition": number, **row})
     return rows
 
 

@@ -15,7 +15,7 @@ from aiokafka.errors import IllegalStateError, KafkaConnectionError
 from tests.simulation.store import Rates
 from tests.simulation.time import PROCESS, Process
 
-POLL_S: Final = 0.2
+POLL_S: Final = 0.3
 """How long a fetch may take at most: what comes meanwhile comes along."""
 
 Headers = Sequence[tuple[str, bytes | None]]
@@ -140,7 +140,7 @@ class Group:
         """The living and awake are the members; each learns its part in its own time."""
         self.generation += 1
         self.members = [member for member in self.members if not member.process.dead]
-        heard_of = [member for member in self.members if not member.process.frozen]
+        heard_of = [member for member in self.members if member.process.heard_of]
         if not heard_of:
             return
         parts: dict[Member, list[TopicPartition]] = {member: [] for member in heard_of}
@@ -161,6 +161,7 @@ class Member:
         self._listener, self._broker, self._chance = listener, broker, broker.chance
         self._positions: dict[TopicPartition, int] = {}
         self._paused: set[TopicPartition] = set()
+        self._taking = asyncio.Lock()
         self._handle: Callable[[Sequence[Any]], Awaitable[None]]
 
     def __call__(self, handle: Callable[[Sequence[Any]], Awaitable[None]]) -> None:
@@ -190,6 +191,10 @@ class Member:
 
     async def take(self, part: Sequence[TopicPartition], generation: int) -> None:
         """Gives everything back, then has this part. Kafka's own notes of offsets may say anything."""
+        async with self._taking:  # a coordinator does one thing after the other
+            await self._take(part, generation)
+
+    async def _take(self, part: Sequence[TopicPartition], generation: int) -> None:
         await self.process.gate()
         if generation != self.group.generation:
             return

@@ -88,7 +88,8 @@ class Rates:
         self.database = 0.0 if calm else chance.choice((0.0, 0.005, 0.02))
         self.broker = 0.0 if calm else chance.choice((0.0, 0.05, 0.2))
         self.again = 0.0 if calm else chance.choice((0.0, 0.1, 0.3))
-        self.upsets = 0 if calm else chance.randrange(0, 12)
+        self.stall = 0.0 if calm else chance.choice((0.0, 0.002, 0.006))
+        self.upsets = 0 if calm else chance.randrange(2, 14)
 
     def heal(self) -> None:
-        self.store = self.conflict = self.database = self.broker = self.again = 0.0
+        self.store = self.conflict = self.database = self.broker = self.again = self.stall = 0.0

@@ -194,6 +194,7 @@ class System:
         self._processes += 1
         process = Process(f"{name}-{self._processes}", self.chance)
         skew = timedelta(seconds=self.chance.choice((0, 0, 0, 1, -1, 3_600, -3_600)))
+        process.missed = lambda: self.rebalance(name)
         loop = asyncio.get_running_loop()
         clocks = Clocks(lambda: START + timedelta(seconds=loop.time()) + skew)
         store = Connection(service.store, process, self.chance, self.rates)

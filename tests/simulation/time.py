@@ -8,7 +8,8 @@ import heapq
 import random
 from asyncio import base_events
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -94,6 +95,11 @@ class Process:
         self._going = asyncio.Event()
         self._going.set()
         self._tasks: list[asyncio.Task[None]] = []
+        self._steps = 0
+        self._there = asyncio.Event()
+        self.stalls = 0
+        self.missed: Callable[[], None] = lambda: None
+        """Told when the process stands still and when it goes on, as a group's coordinator would find out."""
         self.failed: BaseException | None = None
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
@@ -112,6 +118,11 @@ class Process:
         taking = self._chance.random()
         if taking > OFTEN_AT_ONCE:
             await asyncio.sleep((taking - OFTEN_AT_ONCE) * LONGEST_STEP_S)
+        if self._steps:
+            self._steps -= 1
+            if not self._steps:
+                self._there.set()
+                self._going.clear()
         if not self._going.is_set():
             await self._going.wait()
         if self.dead:
@@ -121,8 +132,31 @@ class Process:
     def frozen(self) -> bool:
         return not self._going.is_set()
 
+    @property
+    def heard_of(self) -> bool:
+        """Whether its groups count on it."""
+        return not (self.dead or self.frozen or self.stalls)
+
     def freeze(self) -> None:
         self._going.clear()
+
+    async def stall(self) -> None:
+        """One of its transactions stands still, for longer than its groups wait for it."""
+        self.stalls += 1
+        self.missed()
+        await asyncio.sleep(1 + self._chance.random() * 5)
+        self.stalls -= 1
+        self.missed()
+        await self.gate()
+
+    async def freeze_at_work(self, steps: int, patience_s: float) -> None:
+        """Freezes it so many steps from now, in the middle of whatever it does then; after a while in any case."""
+        self._steps = steps
+        self._there.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._there.wait(), patience_s)
+        self._steps = 0
+        self.freeze()
 
     def thaw(self) -> None:
         self._going.set()
