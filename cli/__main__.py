@@ -1,9 +1,24 @@
 """`python -m cli`, or `tenure`."""
 
-from cli import parked, replay, status, streams, subjects, timers, topics, transfer
+from cli import (
+    folding,
+    parked,
+    rebuild,
+    replay,
+    restore,
+    status,
+    streams,
+    subjects,
+    timers,
+    topics,
+    transfer,
+    verify,
+)
 from cli.app import main
 
-VERBS = (status, topics, streams, parked, timers, transfer, replay, subjects)
+VERBS = (
+    status, topics, streams, folding, verify, parked, timers, rebuild, restore, transfer, replay, subjects,
+)  # fmt: skip
 """Importing a family declares its verbs."""
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from cli.ends import INTERRUPTED, MEANING, REFUSED, UNREACHABLE, USAGE, Trouble
 from cli.place import Place
 from cli.say import Say, plain, time_of
+from shared.eventlog import restore, scratch, topic
 from shared.eventlog.consumer import Fault
 from shared.eventlog.parked import NotNow
 from shared.eventlog.postgres import TRANSIENT
@@ -103,6 +104,10 @@ def explained(error: Exception) -> tuple[str, int]:
             return str(error), error.code
         case NotNow():
             return f"{_capital(str(error))}.", REFUSED
+        case restore.Refused() | scratch.Trouble() | scratch.CannotFold():
+            return _capital(str(error)), REFUSED
+        case topic.Missing() | topic.Differs():
+            return f"{_capital(str(error))}. `tenure verify` looks at all of it.", REFUSED
         case asyncpg.InvalidCatalogNameError():
             return f"PostgreSQL has no such database ({error}): start the services once, or correct DATABASE_URL.", 3
         case asyncpg.UndefinedTableError() | asyncpg.UndefinedColumnError() | asyncpg.InvalidSchemaNameError():

@@ -52,6 +52,8 @@ class Change:
     thing: str
     says: Sequence[str] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
+    afterwards: bool = False
+    """Recorded only when it is done: there is no log before, or what is added to it would be in the way."""
 
 
 @dataclass(slots=True)
@@ -81,19 +83,27 @@ async def carry_out(place: Place, say: Say, change: Change, go: Go, do: Do) -> i
         say.line(f"Dry run: nothing was changed. `{change.verb}` with --yes and --reason would do it.")
         say.result({**shown, "dry_run": True})
         return DONE
-    log, name = await place.log(change.service), str(uuid_utils.uuid7())
+    name = str(uuid_utils.uuid7())
     operation = OPERATION.id(name)
     actor = _ascii(go.actor or me())
-    await _note(log, name, actor, "begin", Begin(change.verb, tuple(change.arguments), actor, go.reason))
+
+    async def note(step: str, command: Command) -> None:
+        await _note(await place.log(change.service), name, actor, step, command)
+
+    begin = Begin(change.verb, tuple(change.arguments), actor, go.reason)
+    if not change.afterwards:
+        await note("begin", begin)
     try:
         with say.progress(change.verb, change.total) as counter:
             outcome = await do(operation, counter)
     except BaseException as error:
         result = str(error) if isinstance(error, Trouble) else f"{type(error).__name__}: {error}"
-        await _note(log, name, actor, "end", End("failed", result[:1000]))
+        if not change.afterwards:
+            await note("end", End("failed", result[:1000]))
         raise
-    result = " ".join(outcome.says)
-    await _note(log, name, actor, "end", End("done" if outcome.ok else "failed", result[:1000]))
+    if change.afterwards:
+        await note("begin", begin)
+    await note("end", End("done" if outcome.ok else "failed", " ".join(outcome.says)[:1000]))
     for text in outcome.says:
         say.line(text)
     say.line(f"Recorded as {operation} in {change.service}'s log.")

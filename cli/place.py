@@ -36,7 +36,9 @@ if TYPE_CHECKING:  # the whole runtime: it comes with the first registry that is
 SERVICES: Final = tuple(PORTS)
 TOPICS: Final = (IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION, INBOUND)
 ROOT: Final = Path(__file__).resolve().parent.parent
-_NAMES: Final = frozenset({"DATABASE_URL", "KAFKA_BOOTSTRAP", *(f"TENURE_{name.upper()}_URL" for name in SERVICES)})
+_NAMES: Final = frozenset(
+    {"DATABASE_URL", "KAFKA_BOOTSTRAP", "TENURE_ANCHORS", *(f"TENURE_{name.upper()}_URL" for name in SERVICES)}
+)
 
 
 def addresses(state: Path) -> dict[str, str]:
@@ -63,6 +65,7 @@ class Place:
         found = environment() if env is None else dict(env)
         given = {"DATABASE_URL": found["DATABASE_URL"]} if "DATABASE_URL" in found else {}
         given |= {"KAFKA_BOOTSTRAP": found["KAFKA_BOOTSTRAP"]} if "KAFKA_BOOTSTRAP" in found else {}
+        given |= {"anchors": found["TENURE_ANCHORS"]} if "TENURE_ANCHORS" in found else {}
         self.settings = Settings.model_validate(given)
         self.urls = {
             name: found.get(f"TENURE_{name.upper()}_URL", f"http://127.0.0.1:{PORTS[name]}") for name in SERVICES
@@ -173,6 +176,18 @@ def consumers(service: str) -> dict[str, Projection | Reactions]:
     declared = registry(service)
     timers = [] if declared.timers is None else [declared.timers.projection]
     return {what.name: what for what in (CLOCKS, *declared.consumers, *timers)}
+
+
+def projection_named(name: str) -> tuple[str, Projection]:
+    """A projection by its full name, and its service's."""
+    service, _, own = name.partition(".")
+    found = consumers(service).get(own) if service in SERVICES else None
+    if not isinstance(found, Projection):
+        kinds = [f"{s}.{n}" for s in SERVICES for n, what in consumers(s).items() if isinstance(what, Projection)]
+        near = [each for each in kinds if each.startswith(f"{service}.")] or kinds
+        what = "is no projection but reacts to events" if found is not None else "is no projection"
+        raise Trouble(f"{name} {what}. There are {', '.join(near)}.", NOT_FOUND)
+    return service, found
 
 
 def stream_kinds(stream_id: str) -> list[tuple[str, Stream[Any, Any, Any]]]:

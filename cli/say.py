@@ -82,17 +82,25 @@ class Say:
             TimeRemainingColumn(), console=self.err, transient=True, disable=self.json or not self.err.is_terminal,
         )  # fmt: skip
         with shown:
-            yield Counter(shown, shown.add_task(what, total=total))
+            yield Counter(shown, what, shown.add_task(what, total=total))
 
 
 class Counter:
-    """Of a progress bar: call it with how many more are done."""
+    """Of a progress bar: call it with how many more are done, or `at` with how far a step of the work is."""
 
-    def __init__(self, shown: Progress, task: Any) -> None:
-        self._shown, self._task = shown, task
+    def __init__(self, shown: Progress, what: str, task: Any) -> None:
+        self._shown, self._what, self._task = shown, what, task
+        self._steps: dict[str, Any] = {}
 
     def __call__(self, more: int = 1) -> None:
         self._shown.advance(self._task, more)
+
+    def at(self, step: str, done: int, of: int) -> None:
+        """Each step has a bar of its own, in the place of the whole's. `of` is 0 where it isn't known."""
+        if step not in self._steps:
+            self._shown.update(self._task, visible=False)
+            self._steps[step] = self._shown.add_task(step)
+        self._shown.update(self._steps[step], completed=done, total=of or None)
 
 
 class _Rate(ProgressColumn):

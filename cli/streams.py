@@ -80,7 +80,8 @@ def broken(events: Sequence[StoredEvent]) -> str | None:
     return None
 
 
-async def _where(place: Place, stream: str) -> tuple[str, Stream[Any, Any, Any], list[StoredEvent]]:
+async def find_stream(place: Place, stream: str) -> tuple[str, Stream[Any, Any, Any], list[StoredEvent]]:
+    """Whose it is, its kind, and its events. Trouble where there is none."""
     kinds = stream_kinds(stream)
     for service, kind in kinds:
         if events := await read_stream(await place.db(service), service, stream):
@@ -103,7 +104,7 @@ def show(
     Ends with 1 when its chain of hashes is broken."""
 
     async def work(place: Place, say: Say) -> int:
-        service, kind, events = await _where(place, stream)
+        service, kind, events = await find_stream(place, stream)
         fault, total = broken(events), len(events)
         shown = [event for event in events if at is None or event.of.time <= at]
         states = folded(kind, shown)

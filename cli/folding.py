@@ -1,0 +1,217 @@
+"""`tenure step` and `tenure as-of`: what a projection makes of events, one by one or up to a moment, beside the live
+tables."""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+import orjson
+import typer
+
+from cli.app import APP, ByWhom, Json, Reason, Yes, _time, run
+from cli.change import Change, Go, Outcome, carry_out
+from cli.ends import DONE, FAULTS, REFUSED, USAGE, Trouble
+from cli.place import Place, projection_named
+from cli.say import Counter, Say, count, when
+from cli.streams import find_stream
+from shared.eventlog import scratch
+from shared.eventlog.asof import AsOf, RowChange, Stepped, as_of, drop_kept, step
+from shared.eventlog.postgres import TRANSIENT
+from shared.eventlog.projection import Projection
+from shared.eventlog.scratch import bare, code_of
+from shared.events.envelope import StoredEvent, stamp
+from shared.events.registry import topic_of
+
+_LINES: Final = 12
+_KEPT: Final = "select schema, position, time, folds, covers::text as covers, made from log.scratches " \
+               "where consumer = $1 order by time, position"  # fmt: skip
+
+
+# ── Step by step ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@APP.command("step")
+def step_by_step(
+    projection: Annotated[str, typer.Argument(help="Which, as entitlements.pools.")],
+    stream: Annotated[str, typer.Argument(help="The stream's id, as in pool-…")],
+    json: Json = False,
+) -> None:
+    """What each event of a stream changes in a projection's rows, beginning with empty tables.
+
+    Rows that other streams' events made aren't there. In tables of its own, of which nothing stays. Personal fields
+    stay sealed."""
+
+    async def work(place: Place, say: Say) -> int:
+        service, found = projection_named(projection)
+        owner, _, events = await find_stream(place, stream)
+        if topic_of(owner) not in found.topics:
+            raise Trouble(f"{projection} does not read {topic_of(owner)}, where {stream} is: it reads "
+                          f"{', '.join(found.topics)}.", REFUSED)  # fmt: skip
+        steps = await _stepped(projection, found, events, place.settings.dsn(service))
+        for each in steps:
+            _told(say, each)
+        folded, changes = sum(each.folded for each in steps), sum(len(each.changes) for each in steps)
+        say.line(f"Looked at {count(len(steps), 'event')} of {owner}'s store: {folded:,} folded, "
+                 f"{count(changes, 'row')} changed.")  # fmt: skip
+        say.result({"projection": projection, "stream": stream, "looked_at": len(steps), "folded": folded,
+                    "steps": [_as_data(each) for each in steps]})  # fmt: skip
+        return DONE
+
+    run(json, work)
+
+
+async def _stepped(name: str, found: Projection, events: Sequence[StoredEvent], dsn: str) -> list[Stepped]:
+    """A fold may raise whatever it likes, and mostly because rows of other streams aren't there."""
+    try:
+        return await step(found, events, dsn)
+    except (scratch.Trouble, scratch.CannotFold, *TRANSIENT):
+        raise
+    except Exception as error:
+        raise Trouble(f"A fold of {name} fails on this stream alone, or on what other streams' rows would have to be "
+                      f"there for: {type(error).__name__}: {error}", FAULTS) from error  # fmt: skip
+
+
+def _told(say: Say, each: Stepped) -> None:
+    of = each.of
+    nothing = "" if each.changes else ": changes nothing" if each.folded else ": no fold for it"
+    say.line(f"{of.version}  {of.type}  {when(of.time)}{nothing}")
+    for change in each.changes:
+        what = "a new row" if change.before is None else "a row less" if change.after is None else "a row changed"
+        say.line(f"   {change.table}: {what}")
+        lines = _columns(change)
+        for text in lines[:_LINES]:
+            say.line(f"     {text}")
+        if len(lines) > _LINES:
+            say.line(f"     and {count(len(lines) - _LINES, 'more column')} (--json shows all)")
+
+
+def _columns(change: RowChange) -> list[str]:
+    before, after = change.before, change.after
+    if before is None or after is None:
+        return [f"{name} = {_short(value)}" for name, value in (after or before or {}).items() if value is not None]
+    kept = [f"{name} = {_short(value)}" for name, value in after.items() if name not in change.changed][:2]
+    changed = [f"{name} = {_short(before.get(name))} -> {_short(after.get(name))}" for name in change.changed]
+    return [*changed, f"(of the row with {', '.join(kept)})"] if kept else changed
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def _as_data(each: Stepped) -> dict[str, Any]:
+    of = each.of
+    changes = [{"table": c.table, "before": c.before, "after": c.after, "changed": c.changed} for c in each.changes]
+    return {"version": of.version, "position": of.position, "id": of.id, "type": of.type, "time": stamp(of.time),
+            "folded": each.folded, "changes": changes}  # fmt: skip
+
+
+# ── As of ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@APP.command("as-of")
+def as_of_moment(
+    projection: Annotated[str, typer.Argument(help="Which, as entitlements.pools.")],
+    position: Annotated[int | None, typer.Option("--position", min=0, help="As of this position of its service's "
+                                                 "store.")] = None,
+    time: Annotated[datetime | None, typer.Option("--time", parser=_time, metavar="TIME", help="As of this time (or "
+                                                  "15m, 2h, 3d ago).")] = None,
+    rows: Annotated[int, typer.Option("--rows", min=0, help="Show so many rows of each table.")] = 5,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the tables: a later moment starts from them.")] = False,
+    drop: Annotated[str | None, typer.Option("--drop", metavar="SCHEMA", help="Drop tables that were kept.")] = None,
+    yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False,
+) -> None:  # fmt: skip
+    """A projection's tables as of a position or a time, in a schema that no reader sees.
+
+    Folded from the start or from the nearest kept tables; dropped when shown, unless --keep. Without a moment it
+    lists what is kept. Only --keep and --drop change something, and need --yes."""
+
+    async def work(place: Place, say: Say) -> int:
+        service, found = projection_named(projection)
+        asked = (position is not None) + (time is not None)
+        if asked > 1 or (drop is not None and (asked or keep)) or (keep and not asked):
+            raise Trouble("Say one moment, --position or --time, with or without --keep; or --drop alone.", USAGE)
+        go = Go(yes, reason, actor)
+        if drop is not None:
+            return await _drop(place, say, service, found, drop, go)
+        if not asked:
+            return await _list(place, say, service, found)
+
+        def folding(keep: bool) -> AbstractAsyncContextManager[AsOf]:
+            return as_of(service, found, place.settings.dsn(service), place.settings.kafka_bootstrap,
+                         position=position, time=time, keep=keep)  # fmt: skip
+
+        async with folding(False) as tables:
+            shown = await _shown(place, say, service, found, tables, rows)
+        if not keep:
+            say.result(shown)
+            return DONE
+        moment = f"position={position}" if position is not None else f"time={stamp(tables.time)}"
+        says = ["These tables would be kept, in a schema of their own."]
+        change = Change("as-of --keep", service, [f"projection={projection}", moment],
+                        sum(tables.tables.values()) or 1, "row", says, shown)  # fmt: skip
+
+        async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
+            async with folding(True) as kept:
+                counter(change.total)
+            there = [row["schema"] for row in await (await place.db(service)).fetch(_KEPT, projection)]
+            ok = kept.schema in there
+            says = [f"Kept in the schema {kept.schema}.", f"Looked again: it is {'there' if ok else 'NOT there'}, with "
+                    f"{len(there) - ok:,} others of {projection}."]  # fmt: skip
+            return Outcome(ok, says, {"schema": kept.schema})
+
+        return await carry_out(place, say, change, go, do)
+
+    run(json, work)
+
+
+async def _shown(
+    place: Place, say: Say, service: str, found: Projection, tables: AsOf, rows: int
+) -> dict[str, Any]:  # fmt: skip
+    db, first = await place.db(service), dict[str, list[Any]]()
+    for table, number in tables.tables.items():
+        say.line(f"{table}: {count(number, 'row')}")
+        query = f'select to_jsonb(t)::text as row from "{tables.schema}"."{bare(table)}" t order by 1 limit $1'  # noqa: S608
+        first[table] = [orjson.loads(row["row"]) for row in await db.fetch(query, rows)]
+        for row in first[table]:
+            say.line("    " + ", ".join(f"{name} {_short(value)}" for name, value in row.items() if value is not None))
+    own = "" if tables.position is None else f"position {tables.position:,} of {service}'s store, "
+    start = "the start" if tables.from_kept is None else f"what {tables.from_kept} keeps"
+    say.line(f"{service}.{found.name} as of {own}{when(tables.time)}: {count(tables.events, 'event')} folded from "
+             f"{start}, of {count(tables.streams, 'stream')} in all.")  # fmt: skip
+    return {
+        "projection": f"{service}.{found.name}", "position": tables.position, "time": stamp(tables.time),
+        "streams": tables.streams, "folded": tables.events, "from_kept": tables.from_kept,
+        "tables": dict(tables.tables), "rows": first,
+    }  # fmt: skip
+
+
+async def _list(place: Place, say: Say, service: str, found: Projection) -> int:
+    kept = await (await place.db(service)).fetch(_KEPT, f"{service}.{found.name}")
+    now = code_of(found)
+    say.table(
+        ("schema", ">position", "time", "rows"),
+        [(row["schema"], row["position"], when(row["time"]) + ("" if row["folds"] == now else " (other folds)"),
+          sum(orjson.loads(row["covers"])["tables"].values())) for row in kept],
+    )  # fmt: skip
+    say.line(f"{count(len(kept), 'moment')} of {service}.{found.name} kept.")
+    shown = [{**dict(row), "covers": orjson.loads(row["covers"]), "same_folds": row["folds"] == now} for row in kept]
+    say.result({"projection": f"{service}.{found.name}", "kept": shown})
+    return DONE
+
+
+async def _drop(place: Place, say: Say, service: str, found: Projection, schema: str, go: Go) -> int:
+    name, db = f"{service}.{found.name}", await place.db(service)
+    if schema not in [row["schema"] for row in await db.fetch(_KEPT, name)]:
+        raise scratch.Trouble(f"No tables of {name} are kept in a schema {schema}: `tenure as-of {name}` lists them.")
+    change = Change("as-of --drop", service, [f"projection={name}", f"schema={schema}"], 1, "schema",
+                    [f"The schema {schema} with its tables would be dropped."], {"schema": schema})  # fmt: skip
+
+    async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
+        await drop_kept(place.settings.dsn(service), schema)
+        counter()
+        left = await db.fetchval("select to_regnamespace($1) is not null", schema)
+        return Outcome(not left, [f"Looked again: the schema is {'STILL there' if left else 'gone'}."])
+
+    return await carry_out(place, say, change, go, do)

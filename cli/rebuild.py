@@ -1,0 +1,156 @@
+"""`tenure rebuild`: a projection's tables made anew while the service runs, switched when they agree."""
+
+from typing import Annotated, Any
+
+import typer
+
+from cli.app import APP, ByWhom, Json, Reason, Yes, run
+from cli.change import Change, Go, Outcome, carry_out
+from cli.ends import REFUSED, USAGE, Trouble
+from cli.place import Place, projection_named
+from cli.say import Counter, Say, count, duration, when
+from shared.eventlog.projection import Projection
+from shared.eventlog.rebuild import SQL, WORKERS, From, Progress, Rebuild, Report, drop_old, old_schema
+from shared.eventlog.scratch import live
+
+_KEPT = "select id, ended from log.rebuilds where consumer = $1 and state = 'switched' order by id"
+
+
+@APP.command()
+def rebuild(
+    projection: Annotated[str, typer.Argument(help="Which, as entitlements.pools.", metavar="SERVICE.PROJECTION")],
+    source: Annotated[str, typer.Option("--source", help="Where the service's own events come from: store or "
+                                        "kafka.")] = "store",
+    workers: Annotated[int, typer.Option("--workers", min=1, max=32, help="So many fold at once.")] = WORKERS,
+    switch_differing: Annotated[bool, typer.Option("--switch-differing", help="Switch, too, where the new tables are "
+                                                   "not as the live ones.")] = False,
+    drop: Annotated[bool, typer.Option("--drop-old", help="Drop the tables that its rebuilds have replaced.")] = False,
+    give_up: Annotated[bool, typer.Option("--give-up", help="Drop the new tables of one that has begun.")] = False,
+    yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False,
+) -> None:  # fmt: skip
+    """Makes a projection's tables anew beside the live ones, and switches them when both agree.
+
+    The service runs on. Interrupted, the next run goes on with it. Where they differ, nothing is switched: it ends
+    with 1, and both can be looked at. The old tables are kept until --drop-old."""
+
+    async def work(place: Place, say: Say) -> int:
+        service, found = projection_named(projection)
+        if drop and give_up:
+            raise Trouble("Say either --drop-old or --give-up.", USAGE)
+        if source not in ("store", "kafka"):
+            raise Trouble(f"--source is store or kafka, not {source}.", USAGE)
+        go = Go(yes, reason, actor)
+        if drop:
+            return await _drop_old(place, say, service, found, go)
+        if give_up:
+            return await _give_up(place, say, service, found, go)
+        way: From = "kafka" if source == "kafka" else "store"
+        return await _rebuild(place, say, service, found, way, workers, go, switch=switch_differing)
+
+    run(json, work)
+
+
+async def _rebuild(
+    place: Place, say: Say, service: str, found: Projection, source: From, workers: int, go: Go, *, switch: bool
+) -> int:  # fmt: skip
+    name, db = f"{service}.{found.name}", await place.db(service)
+    Rebuild(service, found, "", "")  # says so when it is one that can't be
+    if not await db.fetchval(SQL["known"], name):
+        raise Trouble(f"No consumer {name} has ever run on this database, so there is nothing to rebuild: start the "
+                      "service, and it folds all there is.", REFUSED)  # fmt: skip
+    total, rows = int(await db.fetchval(SQL["total"], name)), await _rows(place, service, found)
+    begun = await db.fetchrow(SQL["open"], name)
+    says = [f"{count(total, 'event')} would be folded anew, of {name}'s streams, from the {_from(source)},",
+            f"by {count(workers, 'worker')}, into {count(len(rows), 'table')}:",
+            *(f"    {table} (now {count(number, 'row')})" for table, number in rows.items()),
+            f"They take the live ones' place, {'whether they agree or not' if switch else 'if they agree'}.",
+            ]  # fmt: skip
+    if begun is not None:
+        says.append(f"Rebuild {begun['id']} of {when(begun['started'])} has begun: it would go on with that, from the "
+                    f"{_from(begun['source'])} by {begun['workers']}. {begun['detail']}".rstrip())  # fmt: skip
+    arguments = [f"projection={name}", f"source={source}", f"workers={workers}", f"switch_differing={switch}".lower()]
+    data = {"projection": name, "tables": rows, "begun": dict(begun) if begun else None}
+    change = Change("rebuild", service, arguments, total, "event", says, data)
+
+    async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
+        def told(at: Progress) -> None:
+            counter.at(at.stage, min(at.folded, at.total), at.total)
+
+        settings = place.settings
+        once = Rebuild(service, found, settings.dsn(service), settings.kafka_bootstrap, source=source,
+                       workers=workers, told=told)  # fmt: skip
+        report = await once.run(on_difference="switch" if switch else "stop")
+        return await _looked_again(place, service, found, report)
+
+    return await carry_out(place, say, change, go, do)
+
+
+def _from(source: str) -> str:
+    return "store" if source == "store" else "topics"
+
+
+async def _rows(place: Place, service: str, found: Projection) -> dict[str, int]:
+    db = await place.db(service)
+    return {table: int(await db.fetchval(f"select count(*) from {live(table)}")) for table in found.tables}  # noqa: S608
+
+
+async def _looked_again(place: Place, service: str, found: Projection, report: Report) -> Outcome:
+    """The second look: what log.rebuilds says, and the tables that readers now see."""
+    db = await place.db(service)
+    state = await db.fetchval("select state from log.rebuilds where id = $1", report.id)
+    rows, says = await _rows(place, service, found), []
+    for table, each in report.tables.items():
+        agree = "agree" if each.agrees else f"DIFFER: {count(each.new_rows, 'row')} anew"
+        says.append(f"{table}: {count(each.rows, 'row')} live, digests {agree}")
+    if report.state == "switched":
+        says.append(f"Folded {count(report.events, 'event')} in {duration(report.folding_s)}; the consumer waited "
+                    f"{duration(report.blocked_s)} for the switch.")  # fmt: skip
+        says.append(f"The old tables are in the schema {report.old} until `tenure rebuild {report.consumer} "
+                    "--drop-old`.")  # fmt: skip
+    else:
+        says.append(f"Not switched: {report.detail} (--switch-differing, or --give-up)")
+    told = ", ".join(f"{table} has {count(number, 'row')}" for table, number in rows.items())
+    says.append(f"Looked again: rebuild {report.id} is noted as {state}; {told}.")
+    data: dict[str, Any] = {
+        "rebuild": report.id, "state": state, "folded": report.events, "folding_s": report.folding_s,
+        "blocked_s": report.blocked_s, "agrees": report.agrees, "old": report.old, "rows_now": rows,
+        "compared": {table: each._asdict() for table, each in report.tables.items()},
+    }  # fmt: skip
+    return Outcome(report.state == state == "switched", says, data)
+
+
+async def _drop_old(place: Place, say: Say, service: str, found: Projection, go: Go) -> int:
+    name, db = f"{service}.{found.name}", await place.db(service)
+    kept = await db.fetch(_KEPT, name)
+    says = [f"The schema {old_schema(row['id'])}, replaced {when(row['ended'])}, would be dropped." for row in kept]
+    arguments = [f"projection={name}", *(f"schema={old_schema(row['id'])}" for row in kept)]
+    data = {"projection": name, "schemas": [old_schema(row["id"]) for row in kept]}
+    change = Change("rebuild --drop-old", service, arguments, len(kept), "old schema", says, data)
+
+    async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
+        for row in kept:
+            await drop_old(place.settings.dsn(service), row["id"])
+            counter()
+        left = len(await db.fetch(_KEPT, name))
+        return Outcome(not left, [f"Looked again: {count(left, 'old schema')} left."], {"left": left})
+
+    return await carry_out(place, say, change, go, do)
+
+
+async def _give_up(place: Place, say: Say, service: str, found: Projection, go: Go) -> int:
+    name, db = f"{service}.{found.name}", await place.db(service)
+    begun = await db.fetchrow(SQL["open"], name)
+    says = [] if begun is None else [
+        f"Rebuild {begun['id']} of {when(begun['started'])} ({begun['state']}): its schema {begun['schema']} would be "
+        "dropped. The live tables stay as they are."]  # fmt: skip
+    arguments = [f"projection={name}", *([f"schema={begun['schema']}"] if begun else [])]
+    change = Change("rebuild --give-up", service, arguments, int(begun is not None), "begun rebuild", says,
+                    {"projection": name})  # fmt: skip
+
+    async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
+        await Rebuild(service, found, place.settings.dsn(service), place.settings.kafka_bootstrap).give_up()
+        counter()
+        left = await db.fetchrow(SQL["open"], name)
+        return Outcome(left is None, [f"Looked again: {'nothing of it is' if left is None else 'it is STILL'} there."])
+
+    return await carry_out(place, say, change, go, do)

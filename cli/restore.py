@@ -1,0 +1,170 @@
+"""`tenure restore` and `tenure reconcile`: a store from its topic, a topic from its store."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Annotated, Any, Final, TypeAlias
+
+import asyncpg
+import typer
+
+from cli.app import APP, ByWhom, Json, Reason, Yes, run
+from cli.change import Change, Go, Outcome, carry_out
+from cli.place import SERVICES, Place, registry
+from cli.say import Counter, Say, count, when
+from cli.transfer import service_named
+from cli.verify import second_look
+from shared.eventlog import restore as engine
+from shared.eventlog.restore import Restored, Whole
+from shared.eventlog.topic import Progress
+from shared.events.registry import topic_of
+
+RESTORE: Final = typer.Typer(no_args_is_help=True, help="What was lost, made again: a store or a topic.")
+APP.add_typer(RESTORE, name="restore")
+
+OfService: TypeAlias = Annotated[str, typer.Argument(help="Whose.")]
+Way = Callable[..., Awaitable[Restored]]
+
+
+@RESTORE.command("store")
+def store(
+    service: OfService, yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False
+) -> None:  # fmt: skip
+    """Makes a service's store and read models from its topic.
+
+    Its database is empty, or half restored. Positions, hashes and the chain become what they were; the store takes no
+    commands meanwhile. Stopped anywhere, run it again. Recorded in the service's log when it is done."""
+    run(json, lambda place, say: _from_topic(place, say, "restore store", service, engine.restore_store,
+                                             Go(yes, reason, actor)))  # fmt: skip
+
+
+@APP.command()
+def reconcile(
+    service: OfService, yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False
+) -> None:  # fmt: skip
+    """Brings a store that is older than its topic up to it: a PostgreSQL from a backup.
+
+    Refused where the store has gone a way of its own since. Recorded in the service's log when it is done."""
+    run(json, lambda place, say: _from_topic(place, say, "reconcile", service, engine.reconcile,
+                                             Go(yes, reason, actor)))  # fmt: skip
+
+
+async def _from_topic(place: Place, say: Say, verb: str, service: str, way: Way, go: Go) -> int:
+    whole: Whole = registry(service_named(service)).whole()
+    settings, topic = place.settings, topic_of(service)
+
+    async def go_through(dry_run: bool, progress: Progress) -> Restored:
+        return await way(whole, settings.dsn(service), settings.kafka_bootstrap, dry_run=dry_run,
+                         anchor_folder=settings.anchors, progress=progress)  # fmt: skip
+
+    with say.progress(f"{verb}: looking", None) as counter:
+        would = await go_through(True, counter.at)
+    fence = await _fenced(settings.dsn(service))
+    span = f", of {when(would.first)} to {when(would.last)}" if would.first and would.last else ""
+    says = [f"{service}'s store ends at position {would.before:,}.",
+            f"{count(would.events, 'event')} would come from {topic}{span};",
+            f"it would then end at position {would.head:,}.",
+            *([f"It takes no commands now: {fence}."] if fence else []), *_notes(would)]  # fmt: skip
+    if would.events:
+        says.append(f"Then {count(len(whole.projections), 'projection')} and the unique names follow from the events, "
+                    f"and {count(len(whole.reactions), 'reaction')} go on from where they were.")  # fmt: skip
+    # A fence that is left is work of its own: of a restore that was cut off, or of a guard that need not hold any more.
+    arguments = [f"events={would.events}", f"from={would.before + 1}", f"to={would.head}"]
+    change = Change(verb, service, arguments, would.events or int(bool(fence)), "event", says, as_data(would),
+                    afterwards=True)  # fmt: skip
+
+    async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
+        done = await go_through(False, counter.at)
+        outcome = await second_look(place, service, counter)
+        says = [f"{count(done.events, 'event')} imported; {count(done.claims, 'unique name')} put right, "
+                f"{count(done.folded, 'record')} read by projections, {count(done.moved, 'checkpoint')} of reactions "
+                "moved.", *_notes(done)]  # fmt: skip
+        return replace(outcome, says=[*says, *outcome.says], data={**outcome.data, "done": as_data(done)})
+
+    return await carry_out(place, say, change, go, do)
+
+
+async def _fenced(dsn: str) -> str | None:
+    """Why the store takes no commands, if there is one and it takes none."""
+    try:
+        db = await asyncpg.connect(dsn)
+    except asyncpg.InvalidCatalogNameError:
+        return None
+    try:
+        if await db.fetchval("select to_regclass('log.head')") is None:
+            return None
+        found: str | None = await db.fetchval("select fenced from log.head")
+        return found
+    finally:
+        await db.close()
+
+
+def _notes(result: Restored) -> list[str]:
+    strange = [f"Passed over, as it is no intact event of {result.service}: {each}" for each in result.strange[:20]]
+    more = len(result.strange) - len(strange)
+    return [*result.notes, *strange, *([f"and {count(more, 'more such record')}"] if more else [])]
+
+
+def as_data(result: Restored) -> dict[str, Any]:
+    return {
+        "service": result.service, "before": result.before, "events": result.events, "head": result.head,
+        "chain": result.chain.hex(), "first": result.first, "last": result.last, "claims": result.claims,
+        "folded": result.folded, "moved": result.moved, "strange": result.strange, "notes": result.notes,
+    }  # fmt: skip
+
+
+@RESTORE.command("topic")
+def topic(
+    service: OfService, yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False
+) -> None:  # fmt: skip
+    """Publishes again what a service's topic has lost, byte for byte: all of it, or a tail.
+
+    Stop the service's processes first. All services' consumers then read the topic from its start, and drop by
+    version what they know."""
+
+    async def work(place: Place, say: Say) -> int:
+        settings, name = place.settings, topic_of(service_named(service))
+        consumers, gone = await _databases(place)
+
+        async def go_through(dry_run: bool, progress: Progress) -> Restored:
+            return await engine.restore_topic(service, settings.dsn(service), settings.kafka_bootstrap,
+                                              consumers=consumers, dry_run=dry_run, progress=progress)  # fmt: skip
+
+        with say.progress("restore topic: looking", None) as counter:
+            would = await go_through(True, counter.at)
+        says = [f"{name} ends at position {would.before:,}, the store at {would.head:,}.",
+                f"{count(would.events, 'event')} would be published, byte for byte as they were,",
+                f"and {count(would.moved, 'checkpoint')} of consumers moved to the start.",
+                *(f"{each} has no database now, so no consumer of it is concerned." for each in gone)]  # fmt: skip
+        arguments = [f"topic={name}", f"events={would.events}", f"from={would.before + 1}", f"to={would.head}"]
+        change = Change("restore topic", service, arguments, would.events or would.moved,
+                        "event" if would.events or not would.moved else "checkpoint", says, as_data(would))  # fmt: skip
+
+        async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
+            done = await go_through(False, counter.at)
+            outcome = await second_look(place, service, counter)
+            said = f"{count(done.events, 'event')} published, one of them the record of this operation; " \
+                   f"{count(done.moved, 'checkpoint')} moved."  # fmt: skip
+            return replace(outcome, says=[said, *outcome.says], data={**outcome.data, "done": as_data(done)})
+
+        return await carry_out(place, say, change, Go(yes, reason, actor), do)
+
+    run(json, work)
+
+
+async def _databases(place: Place) -> tuple[dict[str, str], list[str]]:
+    """The services' databases by name, and the services that have none: a lost one has no checkpoints."""
+    found, gone = {}, []
+    for service in SERVICES:
+        dsn = place.settings.dsn(service)
+        try:
+            db = await asyncpg.connect(dsn)
+        except asyncpg.InvalidCatalogNameError:
+            gone.append(service)
+            continue
+        there = await db.fetchval("select to_regclass('log.checkpoints')")
+        await db.close()
+        if there is None:
+            gone.append(service)
+        else:
+            found[service] = dsn
+    return found, gone

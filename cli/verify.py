@@ -1,0 +1,90 @@
+"""`tenure verify`: whether the logs are what they were."""
+
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from cli.app import APP, Json, run
+from cli.change import Outcome
+from cli.ends import DONE, FAULTS
+from cli.place import SERVICES, Place
+from cli.say import Counter, Say, count
+from cli.transfer import service_named
+from shared.eventlog.verify import Report
+from shared.eventlog.verify import verify as judged
+
+SHOWN: Final = 40
+"""Findings of a service that are shown to a person; --json has the first thousand."""
+
+
+@APP.command()
+def verify(
+    service: Annotated[str | None, typer.Argument(help="Only this service's log.")] = None,
+    store_only: Annotated[bool, typer.Option("--store-only", help="Not the topic, nor its anchors: no Kafka.")] = False,
+    anchors: Annotated[Path | None, typer.Option("--anchors", metavar="FOLDER", help="Where the relays' anchors are; "
+                                                 "otherwise TENURE_ANCHORS.")] = None,
+    json: Json = False,
+) -> None:  # fmt: skip
+    """Checks every hash of the stores and the topics, one against the other and against the anchors.
+
+    While the services run or not; changes nothing. Ends with 1 when something is not what it was."""
+
+    async def work(place: Place, say: Say) -> int:
+        names = SERVICES if service is None else (service_named(service),)
+        reports = []
+        for name in names:
+            with say.progress(f"verify {name}", None) as counter:
+                reports.append(await look(place, name, counter, folder=anchors, topic=not store_only))
+            told(say, reports[-1], store_only=store_only)
+        say.result({"sound": all(each.sound for each in reports), "services": [as_data(each) for each in reports]})
+        return DONE if all(each.sound for each in reports) else FAULTS
+
+    run(json, work)
+
+
+async def look(
+    place: Place, service: str, counter: Counter, *, folder: Path | None = None, topic: bool = True
+) -> Report:  # fmt: skip
+    settings = place.settings
+    return await judged(
+        service, settings.dsn(service), settings.kafka_bootstrap, anchor_folder=folder or settings.anchors,
+        topic=topic, progress=counter.at,
+    )  # fmt: skip
+
+
+async def second_look(place: Place, service: str, counter: Counter) -> Outcome:
+    """After a restore: everything against everything."""
+    report = await look(place, service, counter)
+    says = [f"Looked again: {_looked(report)}; {_judgement(report)}."]
+    says += [str(finding) for finding in report.findings.first[:SHOWN]]
+    return Outcome(report.sound, says, {"verified": as_data(report)})
+
+
+def told(say: Say, report: Report, *, store_only: bool) -> None:
+    for finding in report.findings.first[:SHOWN]:
+        say.line(f"{finding.place}:")
+        say.line(f"    {finding.what}")
+    if report.findings.number > SHOWN:
+        shown = "the first thousand" if report.findings.number > len(report.findings.first) else "all"
+        say.line(f"and {report.findings.number - SHOWN:,} more (--json has {shown})")
+    say.line(f"{report.service}: {_judgement(report)}.")
+    without = " The topic was not looked at." if store_only else ""
+    say.line(f"    Looked at {_looked(report)}.{without}")
+
+
+def _judgement(report: Report) -> str:
+    return "sound" if report.sound else f"NOT SOUND, {count(report.findings.number, 'finding')}"
+
+
+def _looked(report: Report) -> str:
+    return (f"{count(report.events, 'event')} of the store, {count(report.records, 'record')} of the topic, "
+            f"{count(report.anchors, 'anchor')}")  # fmt: skip
+
+
+def as_data(report: Report) -> dict[str, Any]:
+    return {
+        "service": report.service, "sound": report.sound, "events": report.events, "batches": report.batches,
+        "records": report.records, "anchors": report.anchors, "head": report.head, "chain": report.chain.hex(),
+        "number": report.findings.number, "findings": [each._asdict() for each in report.findings.first],
+    }  # fmt: skip
