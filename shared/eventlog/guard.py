@@ -35,7 +35,7 @@ class Guard:
         if relayed > top:
             return (
                 f"{self._topic} ends at position {top}, though {relayed} were published: {relayed - top} events are "
-                f"missing there. `tenure restore` publishes them again from the store"
+                f"missing there. `tenure restore topic` publishes them again from the store"
             )
         return None
 
@@ -43,7 +43,7 @@ class Guard:
         if not last or last[-1].position <= head:
             return None
         top = last[-1]
-        remedy = "`tenure reconcile` imports them" if head else "`tenure restore` makes it again from the topic"
+        remedy = "`tenure reconcile` imports them" if head else "`tenure restore store` makes it again from the topic"
         return (
             f"{self._topic} is ahead of the store by {top.position - head} events: the store ends at position {head}, "
             f"the topic at {top.position}, of {top.event.of.time:%Y-%m-%d %H:%M:%S} UTC. {remedy}"

@@ -205,7 +205,7 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         if self._beyond(ends):
             await self.on_partitions_assigned([TopicPartition(*p) for p in mine])  # the database may know better by now
             if lost := self._beyond(ends):
-                self.fault = f"its checkpoint lies behind the end of {', '.join(lost)}: `tenure restore` puts it right"
+                self.fault = f"its checkpoint lies behind the end of {', '.join(lost)}: `tenure restore topic` mends it"
                 return
         now = asyncio.get_running_loop().time()
         if self.lag == 0:
