@@ -69,9 +69,9 @@ async def marks(service: str, reactions: Reactions, db: Any, bootstrap: str) -> 
     """Where the reactions stood at least, by both witnesses; -1 for a partition of which neither knows."""
     name = f"{service}.{reactions.name}"
     rows = await db.fetch(
-        "select distinct command_id from log.events where starts_with(command_id, $1)", f"{name}:"
+        "select distinct command_id, causation_id from log.events where starts_with(command_id, $1)", f"{name}:"
     )  # fmt: skip
-    causes = {row["command_id"].removeprefix(f"{name}:").rpartition(":")[0] for row in rows}
+    causes = {_cause(row["command_id"].removeprefix(f"{name}:"), row["causation_id"]) for row in rows}
     told = await _committed(bootstrap, name)
     result: list[Mark] = []
     for topic in reactions.topics:
@@ -93,6 +93,13 @@ async def _committed(bootstrap: str, group: str) -> Mapping[Partition, int]:
         return {}  # no such group: the other witness has to do
     finally:
         await admin.close()
+
+
+def _cause(rest: str, event_id: str) -> str:
+    """The cause in a reaction's command id: the event's id, with its source before it where it is foreign."""
+    if rest.startswith(f"{event_id}:"):
+        return event_id
+    return f"{rest[: rest.find(f'#{event_id}:')]}#{event_id}"
 
 
 async def _proven(reader: TopicReader, causes: set[str]) -> dict[int, int]:

@@ -22,7 +22,7 @@ from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.relay import partition_of
 from shared.eventlog.store import Head
 from shared.eventlog.topic import Progress, TopicReader, own_event, place, silent
-from shared.events.envelope import GENESIS, StoredEvent, Unreadable, chained
+from shared.events.envelope import GENESIS, StoredEvent, Unreadable, chained, to_headers
 from shared.events.registry import topic_of
 
 AT_ONCE: Final = 5_000
@@ -150,6 +150,8 @@ class TopicCheck:
         if position > len(self._hashes) // _HASH or self._stored(position) != of.hash:
             self._findings.add(where, f"{what} is not what the store has there")
             return
+        if [*raw.headers] != to_headers(of):
+            self._findings.add(where, f"{what} has other headers than its attributes make")
         if not self._there[position]:
             self._first(where, what, event)
         self._there[position] = 1

@@ -19,7 +19,16 @@ from shared.eventlog.verify import Findings, StoreCheck, TopicCheck, verify
 from shared.events.envelope import StoredEvent, Unreadable
 from tests.engine.examples import head_of, write
 from tests.oracle.evidence import Evidence
-from tests.oracle.test_oracle import DAMAGES, PLANTS, clean, missed_by_consumer
+from tests.oracle.test_oracle import (
+    DAMAGES,
+    PLANTS,
+    answered_otherwise,
+    clean,
+    done_twice,
+    lost_with_its_command,
+    missed_by_consumer,
+    passed_over_by_consumer,
+)
 
 PARTITIONS = 6
 
@@ -49,7 +58,11 @@ def test_a_sound_log_has_no_findings() -> None:
     assert judged(evidence, [Anchor("entitlements", p, c) for p, c in evidence.batches]).first == []
 
 
-@pytest.mark.parametrize("damage", [d for d in DAMAGES if d is not missed_by_consumer], ids=lambda d: d.__name__)
+ELSEWHERE = (missed_by_consumer, passed_over_by_consumer, lost_with_its_command, answered_otherwise, done_twice)
+"""What only consumers' notes and clients' answers tell, which a log alone does not have."""
+
+
+@pytest.mark.parametrize("damage", [d for d in DAMAGES if d not in ELSEWHERE], ids=lambda d: d.__name__)
 def test_every_damage_that_the_oracle_knows_is_found(damage: Callable[[Evidence, random.Random], None]) -> None:
     sound = clean()
     for seed in range(PLANTS):
