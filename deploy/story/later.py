@@ -1,6 +1,7 @@
 """The story's later steps: more seats, credits, a rollout, a leaving colleague, and a year that passes."""
 
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Final
 
 from deploy.story.doors import Json, Person, eventually
@@ -87,7 +88,7 @@ async def rollout(s: Story) -> None:
     await s.doors.ok("distribution", "POST", "/me/installs", s.designers[0], done | {"machine": "pilot-1"})
     s.say("the pilot's desktop reports success: the next phase begins")
     for number, person in enumerate((*s.designers[1:], s.cad)):
-        await eventually(lambda who=person: offered(who), f"{person.name} is offered the update")  # type: ignore[misc]
+        await eventually(partial(offered, person), f"{person.name} is offered the update")
         await s.doors.ok("distribution", "POST", "/me/installs", person, done | {"machine": f"desk-{number}"})
 
     async def completed() -> Json | None:
@@ -134,7 +135,7 @@ async def moved(s: Story, to: date) -> None:
         return True if datetime.fromisoformat(shown["now"]) >= noon else None
 
     for service in ("marketplace", "entitlements", "distribution"):
-        await eventually(lambda name=service: there(name), f"{service} knows the time")  # type: ignore[misc]
+        await eventually(partial(there, service), f"{service} knows the time")
 
 
 async def a_year(s: Story) -> None:
@@ -165,7 +166,7 @@ async def a_year(s: Story) -> None:
     s.say(f"the monthly one has expired; its seats can be used until {expired['until']}")
     for days, wanted in ((20, "suspended"), (60, "ended")):
         await moved(s, ends + timedelta(days=days))
-        await eventually(lambda name=wanted: phase(name), f"the subscription is {wanted}")  # type: ignore[misc]
+        await eventually(partial(phase, wanted), f"the subscription is {wanted}")
         s.say(f"it is {ends + timedelta(days=days)}: the monthly one is {wanted}")
 
 

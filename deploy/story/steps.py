@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from typing import Final
 
@@ -316,7 +317,7 @@ async def update(s: Story) -> None:
         return True if update_id in [each["update_id"] for each in answer.json()["items"]] else None
 
     for person in (s.manager, s.cad):
-        await eventually(lambda who=person: shown(who), f"{person.name} sees the update")  # type: ignore[misc]
+        await eventually(partial(shown, person), f"{person.name} sees the update")
         s.say(f"{person.name} sees it as available")
     why = ""
     for person in (*s.designers, s.clerk):

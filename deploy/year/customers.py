@@ -1,6 +1,6 @@
 """One customer's year, step by step: what its people do, and what must come of it. Raises Wrong where it does not."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
@@ -72,9 +72,9 @@ def must(condition: object, c: Customer, what: str) -> None:
         raise Wrong(f"customer {c.number}, which {c.fate}: {what}")
 
 
-async def until(c: Customer, look: Callable[[], object], what: str) -> Json:
-    """The first true answer. `look` returns an awaitable of an answer or None."""
-    found: Json = await eventually(look, f"customer {c.number}, which {c.fate}: {what}", PATIENCE_S, PAUSE_S)  # type: ignore[arg-type]
+async def until(c: Customer, look: Callable[[], Awaitable[Json | None]], what: str) -> Json:
+    """The first answer that is not None."""
+    found: Json = await eventually(look, f"customer {c.number}, which {c.fate}: {what}", PATIENCE_S, PAUSE_S)
     return found
 
 

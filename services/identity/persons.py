@@ -77,13 +77,19 @@ async def erase(db: Any, account_id: str) -> None:
 
 
 def _people(events: Sequence[Event]) -> list[str]:
-    return sorted({event.account_id for event in events if event.PERSONAL_FIELDS})  # type: ignore[attr-defined]
+    return sorted({_whose(event) for event in events if event.PERSONAL_FIELDS})
+
+
+def _whose(event: Event) -> str:
+    """The account of an event with personal fields: each of those has it, which its class is checked for."""
+    account_id: str = event.model_dump(include={"account_id"})["account_id"]
+    return account_id
 
 
 def _changed(event: Event, keys: Mapping[str, bytes | None], change: Any) -> Event:
     if not event.PERSONAL_FIELDS:
         return event
-    account_id: str = event.account_id  # type: ignore[attr-defined]  # every event with personal fields has it
+    account_id = _whose(event)
     key = keys.get(account_id)
     update = {name: change(value, key, account_id) for name in event.PERSONAL_FIELDS if (value := getattr(event, name))}
     return event.model_copy(update=update)

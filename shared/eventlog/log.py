@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import reduce
-from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 import uuid_utils
 
@@ -131,8 +131,9 @@ class Log:
         self._sealer = sealer
         self._cache: OrderedDict[str, _Current[Any]] = OrderedDict()
         self._cached_streams = cached_streams
-        kept = snapshot_every > 0 and isinstance(store, KeepsSnapshots)
-        self._snapshots = Snapshots(store, snapshot_every) if kept else None  # type: ignore[arg-type]  # narrowed
+        self._snapshots: Snapshots | None = None
+        if snapshot_every > 0 and isinstance(store, KeepsSnapshots):
+            self._snapshots = Snapshots(store, snapshot_every)
         self._turns: dict[str, deque[asyncio.Future[None]]] = {}
 
     async def execute(self, stream: Stream[S, C, E], key: str, command: C, meta: Meta) -> Answer:
@@ -255,7 +256,7 @@ class Log:
         for stored, event in zip(found, await self._opened(found), strict=True):
             if stored.of.prevhash != head.hash:
                 raise RuntimeError(f"{stream_id} version {stored.of.version} does not continue what came before it")
-            state = stream.evolve(state, event)  # type: ignore[arg-type]  # the stream's own
+            state = stream.evolve(state, cast("E", event))  # a stream's events are of its own kinds
             head, tenant = Head(stored.of.version or 0, stored.of.hash), stored.of.tenant
         known = _Current(state, head, tenant)
         self._keep(stream_id, known)
