@@ -86,8 +86,13 @@ class Doors:
             await asyncio.sleep(0.25)
 
     async def ok(self, service: str, method: str, path: str, who: Person | None = None, body: Any = None) -> Json:
-        """The answer of a call that has to be accepted."""
-        answer = await self.call(service, method, path, who, body)
+        """The answer of a call that has to be accepted; while its role is on its way to the service, of a later one."""
+        deadline = asyncio.get_running_loop().time() + PATIENCE_S
+        while True:
+            answer = await self.call(service, method, path, who, body)
+            if not _on_its_way(answer) or asyncio.get_running_loop().time() > deadline:
+                break
+            await asyncio.sleep(0.1)
         if answer.status_code >= 300:
             raise Wrong(f"{method} {path} should be accepted, but {answer.status_code}: {answer.text}")
         found: Json = answer.json()
@@ -125,6 +130,14 @@ class Doors:
                         self.known.add((record.topic, of.id))  # a topic may repeat an event, after a crash
                         self.seen.append(Seen(record.topic, of, json.loads(record.value)))
         return list(self.seen)
+
+
+def _on_its_way(answer: httpx.Response) -> bool:
+    """Whether it is refused for want of something that identity says and that reaches the others a moment later; long
+    later where a consumer's process was killed."""
+    if answer.status_code != 403 or "problem+json" not in answer.headers["content-type"]:
+        return False
+    return answer.json().get("rule") in ("role-missing", "seat-right-missing", "agreement-missing")
 
 
 async def eventually(
