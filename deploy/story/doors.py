@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Any, Final, TypeVar
 
-import httpx
+import aiohttp
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from cloudevents.core.bindings.kafka import to_binary
@@ -53,20 +53,30 @@ class Seen:
     data: Json
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a door answered, read whole."""
+
+    status_code: int
+    headers: Mapping[str, str]
+    text: str
+
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+
 @dataclass(slots=True)
 class Doors:
     """Calls and events of one run; all of them carry its correlation id, so that they can be found again."""
 
     run: str
-    http: dict[str, httpx.AsyncClient]
+    http: dict[str, aiohttp.ClientSession]
     producer: AIOKafkaProducer
     consumer: AIOKafkaConsumer
     seen: list[Seen] = field(default_factory=list)
     known: set[tuple[str, str]] = field(default_factory=set)
 
-    async def call(
-        self, service: str, method: str, path: str, who: Person | None = None, body: Any = None
-    ) -> httpx.Response:
+    async def call(self, service: str, method: str, path: str, who: Person | None = None, body: Any = None) -> Reply:
         """The answer to one request. Where none comes, or 503, it is sent again under the same Idempotency-Key, as any
         client should: a command whose answer was lost is not done twice."""
         headers = {"X-Correlation-ID": self.run, "Idempotency-Key": token_hex(16)}
@@ -75,11 +85,11 @@ class Doors:
         deadline = asyncio.get_running_loop().time() + PATIENCE_S
         while True:
             try:
-                answer = await self.http[service].request(method, path, json=body, headers=headers)
-            except httpx.TransportError as error:
+                async with self.http[service].request(method, path, json=body, headers=headers) as response:
+                    answer = Reply(response.status, response.headers, await response.text())
+            except (aiohttp.ClientError, TimeoutError) as error:
                 if asyncio.get_running_loop().time() > deadline:
-                    base = self.http[service].base_url
-                    raise Wrong(f"{service} does not answer at {base}: {error!r}") from error
+                    raise Wrong(f"{service} does not answer at {addresses()[service]}: {error!r}") from error
             else:
                 if answer.status_code != 503 or asyncio.get_running_loop().time() > deadline:
                     return answer
@@ -132,7 +142,7 @@ class Doors:
         return list(self.seen)
 
 
-def _on_its_way(answer: httpx.Response) -> bool:
+def _on_its_way(answer: Reply) -> bool:
     """Whether it is refused for want of something that identity says and that reaches the others a moment later; long
     later where a consumer's process was killed."""
     if answer.status_code != 403 or "problem+json" not in answer.headers["content-type"]:
@@ -165,7 +175,8 @@ def addresses() -> Mapping[str, str]:
 async def open_doors(run: str) -> AsyncIterator[Doors]:
     """The doors of the running system, found through the environment (see `make story`)."""
     bootstrap = os.environ.get("KAFKA_BOOTSTRAP") or "127.0.0.1:8111"
-    http = {name: httpx.AsyncClient(base_url=url, timeout=15, trust_env=False) for name, url in addresses().items()}
+    timeout = aiohttp.ClientTimeout(total=15)
+    http = {name: aiohttp.ClientSession(url, timeout=timeout) for name, url in addresses().items()}
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
     consumer = AIOKafkaConsumer(*TOPICS, bootstrap_servers=bootstrap, enable_auto_commit=False)
     try:
@@ -182,14 +193,15 @@ async def open_doors(run: str) -> AsyncIterator[Doors]:
         with suppress(asyncio.CancelledError):  # a consumer without a group ends its own idle task like this
             await consumer.stop()
         for client in http.values():
-            await client.aclose()
+            await client.close()
 
 
-async def _answers(name: str, client: httpx.AsyncClient) -> None:
+async def _answers(name: str, client: aiohttp.ClientSession) -> None:
     try:
-        await client.get("/health")
-    except httpx.TransportError as error:
-        raise Wrong(f"{name} does not answer at {client.base_url}. Is the system up? (make up)") from error
+        async with client.get("/health"):
+            pass
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise Wrong(f"{name} does not answer at {addresses()[name]}. Is the system up? (make up)") from error
 
 
 async def _from_now_on(consumer: AIOKafkaConsumer) -> None:

@@ -8,9 +8,11 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+import uvloop
 from aiokafka import AIOKafkaConsumer
 
 from deploy.invite import invite
@@ -22,23 +24,21 @@ from deploy.year.publisher import Publisher
 from shared.events.registry import MARKETPLACE
 
 PARTNERS = 4
-AT_ONCE = 48
-SIGN_UPS_AT_ONCE = 8
-"""A password costs a processor for 50 ms: more at once only wait for each other."""
+AT_ONCE = 64
+"""Customers under way at once, each at its own place of its year."""
 REST_S = 120.0
 
 
-async def each(
-    title: str, customers: Sequence[Customer], act: Callable[[Customer], Awaitable[None]], at_once: int = AT_ONCE
-) -> None:
-    """Does something for every customer, so many at once, and shows how far it is."""
-    began, done, gate = time.monotonic(), 0, asyncio.Semaphore(at_once)
+async def each(title: str, customers: Sequence[Customer], *acts: Callable[[Customer], Awaitable[None]]) -> None:
+    """Does these things one after the other for every customer, many at once, and shows how far it is."""
+    began, done, gate = time.monotonic(), 0, asyncio.Semaphore(AT_ONCE)
     shown = 0.0
 
     async def one(customer: Customer) -> None:
         nonlocal done, shown
         async with gate:
-            await act(customer)
+            for act in acts:
+                await act(customer)
         done += 1
         now = time.monotonic()
         if sys.stdout.isatty() and now - shown > 0.2:
@@ -95,10 +95,8 @@ async def live(doors: Doors, consumer: AIOKafkaConsumer, count: int) -> list[Cus
         plan = autocad if fate == "rolls out" else offered[number % len(offered)]
         customers.append(Customer(number, fate, clerk, bool(csn), manager, colleague, plan, seats=2 + number % 3))
     with publisher.at_work(consumer):
-        await each("customers sign up", customers, lambda c: life.found(world, c), SIGN_UPS_AT_ONCE)
-        await each("partners order for them", customers, lambda c: life.order(world, c))
-        await each("the publisher answers", customers, lambda c: life.is_confirmed(world, c))
-        await each("seats are assigned", customers, lambda c: life.seats_are_assigned(world, c))
+        steps = (life.found, life.order, life.is_confirmed, life.seats_are_assigned)
+        await each("sign up, order, are confirmed, assign seats", customers, *(partial(step, world) for step in steps))
         await _year(world, customers, [(clerk, csn) for clerk, csn in clerks if csn])
     return customers
 
@@ -107,20 +105,19 @@ async def _year(world: World, customers: list[Customer], numbers: Sequence[tuple
     def moves(day: int, *services: str) -> Callable[[Customer], Awaitable[None]]:
         return lambda c: life.moves_to(world, c, day, services)
 
-    both = ("marketplace", "entitlements")
-    await each("it is day 100", customers, moves(100, *both))
-    await each("seats, credits, hand-overs, rollouts", customers, lambda c: life.in_spring(world, c))
+    def step(act: Callable[[World, Customer], Awaitable[None]]) -> Callable[[Customer], Awaitable[None]]:
+        return partial(act, world)
+
+    await each("day 100: seats, credits, hand-overs, rollouts", customers,
+               moves(100, "marketplace", "entitlements"), step(life.in_spring))  # fmt: skip
     clerk, csn = numbers[0]
     await world.publisher.revoke(clerk.organisation_id, csn)
-    await each("it is day 250", customers, moves(250, "marketplace"))
-    await each("some cancel, refused while seats are held", customers, lambda c: life.in_autumn(world, c))
+    await each("day 250: some cancel, refused while seats are held", customers,
+               moves(250, "marketplace"), step(life.in_autumn))  # fmt: skip
     await world.publisher.issue(clerk.organisation_id)
-    await each("it is day 362", customers, moves(362, "marketplace"))
-    await each("reminders, and cancelling too late", customers, lambda c: life.after_the_cutoff(world, c))
-    await each("it is day 370", customers, moves(370))
-    await each("terms renew or end", customers, lambda c: life.after_the_term(world, c))
-    await each("it is day 470", customers, moves(470))
-    await each("what ended is over", customers, lambda c: life.long_after(world, c))
+    await each("days 362 to 470: reminders, cancelling too late, renewals, ends", customers,
+               moves(362, "marketplace"), step(life.after_the_cutoff), moves(370), step(life.after_the_term),
+               moves(470), step(life.long_after))  # fmt: skip
 
 
 # ── Afterwards ─────────────────────────────────────────────────────────────────────────────────────────
@@ -202,7 +199,7 @@ def main() -> None:
     chosen = parser.parse_args()
     began = time.monotonic()
     try:
-        status = asyncio.run(run(chosen.customers))
+        status = uvloop.run(run(chosen.customers))
     except* Wrong as wrong:
         first = wrong.exceptions[0]
         while isinstance(first, BaseExceptionGroup):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
 
@@ -39,16 +39,17 @@ class Publisher:
     async def _answer(self, consumer: AIOKafkaConsumer) -> None:
         known: set[str] = set()
         while True:
-            for records in (await consumer.getmany(timeout_ms=200)).values():
-                for record in records:
-                    try:
-                        of = from_headers(record.headers, record.key)
-                    except Unreadable:
-                        continue
-                    if of.type != "SubscriptionOrdered" or of.correlation_id != self.doors.run or of.id in known:
-                        continue
-                    known.add(of.id)
-                    await self._word(of.id, json.loads(record.value))
+            found = await consumer.getmany(timeout_ms=200)
+            await asyncio.gather(*(self._read(record, known) for records in found.values() for record in records))
+
+    async def _read(self, record: Any, known: set[str]) -> None:
+        try:
+            of = from_headers(record.headers, record.key)
+        except Unreadable:
+            return
+        if of.type == "SubscriptionOrdered" and of.correlation_id == self.doors.run and of.id not in known:
+            known.add(of.id)
+            await self._word(of.id, json.loads(record.value))
 
     async def _word(self, order: str, data: dict[str, str]) -> None:
         answer = {"subscription_id": data["subscription_id"], "order": order}

@@ -5,11 +5,12 @@ reaction's commands are each committed by the log under an id made of the event'
 crash changes nothing; then the checkpoint moves.
 """
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import asyncpg
 import structlog
@@ -26,6 +27,10 @@ from shared.eventlog.store import Conflict, Unavailable
 log = structlog.get_logger(__name__)
 
 SQL: Final = statements(Path(__file__).with_name("checkpoint.sql"))
+
+BATCH_RECORDS: Final = 500
+"""The most that a consumer is given at once; what a restore takes for unproven goes as far back as that."""
+REACTIONS_AT_ONCE: Final = 16
 
 PASSING: Final = (*TRANSIENT, Unavailable, Conflict, KafkaError)
 """Faults that a later try may not meet. Any other exception of a fold or a reaction is a bug: its event is parked."""
@@ -158,7 +163,7 @@ class Consumer:
         async with self._pool.acquire() as tx, tx.transaction():
             done = plan(records, await self._standing(tx, records))
         before = dict(done.offsets), [left.record.raw.offset for left in done.left]
-        await _each(done, lambda record: self._reaction(reactions, record), careful=True)
+        await _side_by_side(done, lambda record: self._reaction(reactions, record))
         async with self._pool.acquire() as tx, tx.transaction():
             again = plan(records, await self._standing(tx, records))
             if (again.offsets, [left.record.raw.offset for left in again.left]) != before:
@@ -215,10 +220,39 @@ class _Failed(Exception):
     """A fold or a reaction raised; the cause is what."""
 
 
-async def _each(done: Plan, act: Callable[[Received], Awaitable[None]], careful: bool) -> None:
+Act: TypeAlias = Callable[[Received], Awaitable[None]]
+
+
+async def _each(done: Plan, act: Act, careful: bool) -> None:
     """Acts on each planned record in order. Careful: one that fails for good is parked with the later ones of its
     stream, and the others go on. Otherwise raises _Failed."""
-    waiting = list(done.apply)
+    await _in_order(done, list(done.apply), act, careful)
+
+
+async def _side_by_side(done: Plan, act: Act) -> None:
+    """Acts on the planned records carefully, on those of a stream in order, on several streams at once: reactions spend
+    their time waiting for commits, and what waits together is committed together. Foreign records have no stream: those
+    of one partition and key are in order."""
+    lines: dict[object, list[Received]] = {}
+    for record in done.apply:
+        raw, of = record.raw, record.of
+        own = of is not None and record.sequenced
+        lines.setdefault(of.stream if own and of else (raw.topic, raw.partition, raw.key), []).append(record)
+    gate = asyncio.Semaphore(REACTIONS_AT_ONCE)
+
+    async def follow(line: list[Received]) -> None:
+        async with gate:
+            await _in_order(done, line, act, careful=True)
+
+    # All of them end before a fault is raised, so that none is at work when the batch comes again.
+    ends = await asyncio.gather(*(follow(line) for line in lines.values()), return_exceptions=True)
+    for end in ends:
+        if isinstance(end, BaseException):
+            raise end
+    done.left.sort(key=lambda left: (left.record.raw.topic, left.record.raw.partition, left.record.raw.offset))
+
+
+async def _in_order(done: Plan, waiting: list[Received], act: Act, careful: bool) -> None:
     while waiting:
         record = waiting.pop(0)
         try:

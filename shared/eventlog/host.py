@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import Any, Final
 
 import structlog
@@ -17,13 +18,12 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaMessage
 
-from shared.eventlog.consumer import Consumer, Fault, Observer
+from shared.eventlog.consumer import BATCH_RECORDS, Consumer, Fault, Observer
 from shared.eventlog.plan import Partition, Plan, Raw, receive
 
 log = structlog.get_logger(__name__)
 
-BATCH_RECORDS: Final = 500
-POLL_MS: Final = 20
+POLL_MS: Final = 1_000
 COMMIT_EVERY_S: Final = 5.0
 WATCH_EVERY_S: Final = 5.0
 STALLED_S: Final = 60.0
@@ -61,6 +61,15 @@ async def parse(batch: tuple[ConsumerRecord, ...]) -> KafkaMessage:
     return KafkaMessage(raw_message=batch, body=b"", consumer=_NoConsumer())
 
 
+async def next_batch(kafka: AIOKafkaConsumer) -> tuple[ConsumerRecord, ...]:
+    """Waits until there are records, and no longer. FastStream's own, where a wait brought none, sleeps as long again
+    beside records that have come meanwhile: either they lie about, or an idle process wakes up hundreds of times a
+    second."""
+    while not (found := await kafka.getmany(timeout_ms=POLL_MS, max_records=BATCH_RECORDS)):
+        pass
+    return tuple(chain.from_iterable(found.values()))
+
+
 async def decode(message: KafkaMessage) -> Any:
     return message.raw_message
 
@@ -92,6 +101,7 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             *consumer.what.topics, group_id=consumer.name, listener=self, parser=parse, decoder=decode,
             **SUBSCRIBER_SETTINGS,
         )  # fmt: skip
+        self._subscriber.get_msg = next_batch
         self._subscriber(self.handle)
 
     @property

@@ -3,7 +3,7 @@
 A fold is done again from the first record: that is what makes its tables anew. A reaction must not be: its commands are
 in the log already. How far it had come died with the database, but two witnesses are left. Kafka has the offsets that
 its group committed, and commits only after the database did. And an event in the restored log that names a command of
-this consumer proves that everything before its cause, in the cause's partition, was dealt with. The reaction goes on
+this consumer proves that every batch before its cause's, in the cause's partition, was dealt with. The reaction goes on
 after the later of the two. What it does from there on, it does for the first time or under the command id that it had
 before, which the log knows; so no effect is lost and none doubled.
 """
@@ -15,7 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from shared.eventlog.clocks import Clocks
-from shared.eventlog.consumer import Consumer
+from shared.eventlog.consumer import BATCH_RECORDS, Consumer
 from shared.eventlog.log import Log, utc_now
 from shared.eventlog.plan import Partition, Raw, receive
 from shared.eventlog.postgres import PostgresStore
@@ -103,8 +103,8 @@ def _cause(rest: str, event_id: str) -> str:
 
 
 async def _proven(reader: TopicReader, causes: set[str]) -> dict[int, int]:
-    """By partition, the offset of the last event that caused one of the consumer's. That event itself is dealt with
-    again: one of several commands that it leads to may be missing."""
+    """By partition, the first offset of the last batch that can have caused one of the consumer's events. That batch is
+    dealt with again: its streams went side by side, so of what lies before the event some may be missing."""
     last: dict[int, int] = {}
     waiting = set(causes)
     at = dict(reader.starts)
@@ -117,7 +117,7 @@ async def _proven(reader: TopicReader, causes: set[str]) -> dict[int, int]:
             if identity in waiting:
                 waiting.discard(identity)  # its first record counts: a repeat was dropped
                 last[raw.partition] = raw.offset
-    return last
+    return {partition: max(0, offset - BATCH_RECORDS + 1) for partition, offset in last.items()}
 
 
 def _texts(raw: Raw) -> dict[str, str]:

@@ -199,3 +199,48 @@ async def test_a_reaction_that_raises_parks_its_event(bench: Bench) -> None:
     await bench.consume(topic("a", "b", "a"), consumer)
     assert (await bench.log.state(COUNTER, "all")).number == 1
     assert [row["reason"] for row in await bench.parked()] == ["failed", "behind"]
+
+
+async def test_reactions_to_several_streams_go_side_by_side_and_to_one_in_order(bench: Bench) -> None:
+    reactions = Reactions("reactions", topics=(ENTITLEMENTS,))
+    second, heard = asyncio.Event(), list[tuple[str, int | None]]()
+
+    @reactions.on(SeatUnassigned)
+    async def _(_event: SeatUnassigned, of: Envelope, _reach: Reach) -> list[Do]:
+        if of.stream == "b":
+            second.set()
+        elif of.version == 1:
+            await asyncio.wait_for(second.wait(), 10)  # what comes later in the batch, of another stream
+        heard.append((of.stream, of.version))
+        return [Do(COUNTER, "all", Count())]
+
+    consumer = bench.consumer(reactions)
+    await consumer.assigned([(ENTITLEMENTS, 0)])
+    await bench.consume(topic("a", "a", "b", "a"), consumer)
+    assert await bench.parked() == []
+    assert [version for stream, version in heard if stream == "a"] == [1, 2, 3]
+    assert (await bench.log.state(COUNTER, "all")).number == 4
+
+
+async def test_a_passing_fault_of_one_stream_waits_for_the_others_and_nothing_is_done_twice(bench: Bench) -> None:
+    reactions = Reactions("reactions", topics=(ENTITLEMENTS,))
+    faulty, at_work = [True], [0]
+
+    @reactions.on(SeatUnassigned)
+    async def _(_event: SeatUnassigned, of: Envelope, _reach: Reach) -> list[Do]:
+        if of.stream == "a" and faulty.pop():
+            raise ConnectionResetError
+        at_work[0] += 1
+        await asyncio.sleep(0.05)
+        at_work[0] -= 1
+        return [Do(COUNTER, of.stream, Count())]
+
+    raws, consumer = topic("a", "b", "b", "c"), bench.consumer(reactions)
+    await consumer.assigned([(ENTITLEMENTS, 0)])
+    with pytest.raises(Fault):
+        await bench.consume(raws, consumer)
+    assert at_work == [0], "none is at work when the batch comes again"
+    faulty.append(False)
+    await bench.consume(raws, consumer)
+    assert [(await bench.log.state(COUNTER, key)).number for key in "abc"] == [1, 2, 1]
+    assert await bench.parked() == []
