@@ -18,8 +18,9 @@ from cli.place import environment
 from cli.say import Say, count, duration, plain, size, time_of
 from cli.status import Lag, Seen, faults, lags, show
 from cli.stores import Found
-from cli.streams import broken, changed, flat, kin, trees
+from cli.streams import broken, changed, flat
 from cli.topics import Filter
+from cli.why import kin, trees
 from deploy import ROOT
 from shared.eventlog.store import Head
 from shared.events.envelope import Envelope
@@ -140,11 +141,42 @@ def test_why_tells_one_cause_and_its_effects() -> None:
     shown = kin(found, found[2])
     assert [each.of.id for each in shown] == ["a", "b", "c", "e"]
     out = io.StringIO()
-    for tree in trees(shown, found[2]):
+    for tree in trees(shown, {"c"}):
         Console(file=out, width=80, no_color=True).print(tree)
     assert "because of the command door:1" in out.getvalue()
     assert [word for line in out.getvalue().splitlines() for word in line.split() if word in "ABCE"] == list("ABCE")
     assert "C  identity +2.0 s  <- asked" in out.getvalue()
+
+
+def foreign(name: str, source: str, cause: str = "", after_s: float = 0) -> Found:
+    of = Envelope(name, source, name.upper(), "subject", NOON + timedelta(seconds=after_s), causation_id=cause)
+    return Found("", of, b"{}", "publisher.inbound.v1/2/7")
+
+
+def followed(name: str, cause: str, source: str, after_s: float) -> Found:
+    """As a reaction of ours to a publisher's event."""
+    found = event(name, cause, after_s)
+    return found._replace(of=found.of._replace(command_id=f"marketplace.sales:{source}#{cause}:partner-1:0"))
+
+
+def test_why_begins_with_the_publishers_event_and_goes_through_its_answers() -> None:
+    """Two publishers have an event of the same id; one of them answers an event of ours."""
+    one, other = "urn:publisher:one", "urn:publisher:other"
+    found = [foreign("x", one), foreign("x", other), followed("a", "x", one, 1), followed("b", "x", other, 2),
+             event("c", "a", 3), foreign("y", one, "c", 4), followed("d", "y", one, 5)]  # fmt: skip
+    assert (found[2].cause, found[3].cause) == (f"{one}#x", f"{other}#x")
+    assert [each.of.id for each in kin(found, found[6])] == ["x", "a", "c", "y", "d"]
+    assert [each.key for each in kin(found, found[1])] == [f"{other}#x", "b"]
+    assert kin(found, *found[:2]) == found
+    out = io.StringIO()
+    shown = trees(kin(found, found[6]), {"d"})
+    assert len(shown) == 1
+    Console(file=out, width=80, no_color=True).print(shown[0])
+    lines = [line.strip(" │└├─") for line in out.getvalue().splitlines()]
+    assert lines[:3] == [f"X  from {one}  2026-11-21 12:00:00Z", "x in publisher.inbound.v1/2/7", "A  identity +1.0 s"]
+    assert f"Y  from {one}  2026-11-21 12:00:04Z" in lines and "D  identity +5.0 s  <- asked" in lines
+    (lost,) = trees([found[2]], set())
+    assert str(lost.label) == f"because of x of {one}, which was not found"
 
 
 def test_a_filter_takes_what_all_of_its_parts_take() -> None:
