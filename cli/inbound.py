@@ -105,7 +105,7 @@ def _share(rooms: Offsets, step: int, left: int) -> dict[TopicPartition, int]:
     """How many records of each partition are looked at next: of those that have any, at most `step` each and `left` of
     all."""
     rooms = {p: room for p, room in rooms.items() if room > 0}
-    shares = {}
+    shares: dict[TopicPartition, int] = {}
     for p, room in rooms.items():
         shares[p] = min(room, step, max(1, left // len(rooms)), left - sum(shares.values()))
     return {p: share for p, share in shares.items() if share > 0}

@@ -199,8 +199,9 @@ def _label(each: Found, marked: Collection[str], start: datetime) -> Text:
     of, mark = each.of, "  <- asked" if each.key in marked else ""
     if not each.service:
         return Text(plain(f"{of.type}  from {of.source}  {when(of.time)}{mark}\n{of.id} in {each.where}"))
-    late = duration((of.time - start).total_seconds())
-    return Text(plain(f"{of.type}  {each.service} +{late}{mark}\n{of.stream}@{of.version}"))
+    late = (of.time - start).total_seconds()  # before its cause, where a publisher's clock is ahead
+    shown = f"{'-' if late < 0 else '+'}{duration(abs(late))}"
+    return Text(plain(f"{of.type}  {each.service} {shown}{mark}\n{of.stream}@{of.version}"))
 
 
 def _grow(

@@ -144,7 +144,8 @@ def test_why_goes_over_to_publishers_events(
 ) -> None:
     name, other = f"Order:{new_id()[-8:]}", f"other-{new_id()[-8:]}"
     file = tmp_path / "in.jsonl"
-    file.write_text("".join(f"{json.dumps({**PUBLISHERS, 'id': each})}\n" for each in (name, other)))
+    theirs = {**PUBLISHERS, "time": "2026-11-20T12:00:00Z"}
+    file.write_text("".join(f"{json.dumps({**theirs, 'id': each})}\n" for each in (name, other)))
     assert tenure("import", str(file), *YES).code == 0
     send(kafka.bootstrap, INBOUND, 30)
     effects = in_a_loop(_react(live["marketplace"], kafka.bootstrap, name))
@@ -156,11 +157,11 @@ def test_why_goes_over_to_publishers_events(
         first, *rest = found["events"]
         assert (first["id"], first["service"], first["source"], first["type"]) == (
             name, None, "urn:publisher:p", "CsnIssued")  # fmt: skip
-        assert first["where"].startswith(f"{INBOUND}/") and first["time"] == "2026-11-21T12:00:00.000000Z"
+        assert first["where"].startswith(f"{INBOUND}/") and first["time"] == "2026-11-20T12:00:00.000000Z"
         assert [each["id"] for each in rest] == [*effects, last]
         assert found["inbound"]["found"] == 1 and 0 < found["inbound"]["looked_at"] <= found["inbound"]["records"]
     said = tenure("why", name)
-    assert "CsnIssued  from urn:publisher:p  2026-11-21 12:00:00Z  <- asked" in said.out
+    assert "CsnIssued  from urn:publisher:p  2026-11-20 12:00:00Z  <- asked" in said.out
     assert f"records of {INBOUND}." in said.out and max(map(len, said.out.splitlines()[:-1])) <= 80
 
     found = tenure("why", other, "--json").json
