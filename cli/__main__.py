@@ -13,11 +13,12 @@ from cli import (
     topics,
     transfer,
     verify,
+    why,
 )
 from cli.app import main
 
 VERBS = (
-    status, topics, streams, folding, verify, parked, timers, rebuild, restore, transfer, replay, subjects,
+    status, topics, streams, folding, verify, parked, timers, rebuild, restore, transfer, replay, subjects, why,
 )  # fmt: skip
 """Importing a family declares its verbs."""
 

@@ -1,5 +1,5 @@
 -- service: where a service's log stands, how far its relay is, and what waits.
-select h.position as head, r.position as relayed, r.owner, r.until > clock_timestamp() as led,
+select h.position as head, h.fenced, r.position as relayed, r.owner, r.until > clock_timestamp() as led,
     extract(epoch from clock_timestamp() - (select time from log.events where position = r.position + 1))::float8
         as relay_behind_s,
     (select count(*) from log.parked) as parked,
@@ -8,6 +8,35 @@ select h.position as head, r.position as relayed, r.owner, r.until > clock_times
      where t.due <= clock_timestamp() + coalesce(c.ahead_s, 0) * interval '1 s') as due,
     pg_database_size(current_database()) as bytes
 from log.head h left join log.leases r on r.name like 'relay:%';
+
+-- horizon: others' open transactions that have written here, or hold or want the head's row, and how many appends each
+-- of them keeps waiting. Whoever only reads is none of them, so our own looks are not. An append waits behind the head's
+-- row, or with it in its hands behind something else: who is at the end of that queue is the one that counts.
+with recursive heads as (
+    select distinct pid from pg_locks
+    where database = (select oid from pg_database where datname = current_database())
+      and relation = 'log.head'::regclass and mode not in ('AccessShareLock', 'ShareUpdateExclusiveLock')
+), waiting as (
+    select l.pid, extract(epoch from clock_timestamp() - min(l.waitstart))::float8 as waits_s
+    from pg_locks l join heads using (pid) where not l.granted group by l.pid
+), queue (first, pid, waits_s) as (
+    select w.pid, b.pid, w.waits_s from waiting w, unnest(pg_blocking_pids(w.pid)) as b(pid)
+    union
+    select q.first, b.pid, q.waits_s from queue q, unnest(pg_blocking_pids(q.pid)) as b(pid)
+), blocking as (
+    select pid, count(distinct first) as blocks, max(waits_s) as waits_s from queue
+    where cardinality(pg_blocking_pids(pid)) = 0 group by pid
+)
+select coalesce(a.pid, b.pid) as pid, coalesce(a.application_name, '') as application, coalesce(a.usename, '') as user,
+    coalesce(a.state, 'in a state that is not shown to us') as state,
+    coalesce(extract(epoch from clock_timestamp() - a.xact_start), 0)::float8 as age_s,
+    coalesce(extract(epoch from clock_timestamp() - a.state_change), 0)::float8 as stands_s,
+    coalesce(a.pid in (select pid from heads), true) as head,
+    coalesce(b.blocks, 0) as blocks, coalesce(b.waits_s, 0) as waits_s
+from pg_stat_activity a full join blocking b using (pid)
+where b.pid is not null or (
+    a.datname = current_database() and a.pid <> pg_backend_pid() and a.backend_type = 'client backend'
+    and a.xact_start is not null and (a.backend_xid is not null or a.pid in (select pid from heads)));
 
 -- checkpoints: how far each consumer is in each partition, and how many records it has parked.
 select consumer, topic, partition, "offset", time,

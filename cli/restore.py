@@ -6,14 +6,17 @@ from typing import Annotated, Any, Final, TypeAlias
 
 import asyncpg
 import typer
+from aiokafka.errors import KafkaError
 
-from cli.app import APP, ByWhom, Json, Reason, Yes, run
-from cli.change import Change, Go, Outcome, carry_out
+from cli.app import APP, ByWhom, Json, Reason, Yes, explained, run
+from cli.change import Change, Go, Outcome, carry_out, me
+from cli.ends import Trouble
 from cli.place import SERVICES, Place, registry
 from cli.say import Counter, Say, count, when
 from cli.transfer import service_named
 from cli.verify import second_look
 from shared.eventlog import restore as engine
+from shared.eventlog.postgres import TRANSIENT
 from shared.eventlog.restore import Restored, Whole
 from shared.eventlog.topic import Progress
 from shared.events.registry import topic_of
@@ -32,7 +35,8 @@ def store(
     """Makes a service's store and read models from its topic.
 
     Its database is empty, or half restored. Positions, hashes and the chain become what they were; the store takes no
-    commands meanwhile. Stopped anywhere, run it again. Recorded in the service's log when it is done."""
+    commands meanwhile. Stopped anywhere, it leaves word of that in the store, and run again it goes on. Recorded in the
+    service's log when it is done."""
     run(json, lambda place, say: _from_topic(place, say, "restore store", service, engine.restore_store,
                                              Go(yes, reason, actor)))  # fmt: skip
 
@@ -52,9 +56,11 @@ async def _from_topic(place: Place, say: Say, verb: str, service: str, way: Way,
     whole: Whole = registry(service_named(service)).whole()
     settings, topic = place.settings, topic_of(service)
 
+    by = ": ".join(part for part in (go.actor or me(), go.reason.strip()) if part)
+
     async def go_through(dry_run: bool, progress: Progress) -> Restored:
         return await way(whole, settings.dsn(service), settings.kafka_bootstrap, dry_run=dry_run,
-                         anchor_folder=settings.anchors, progress=progress)  # fmt: skip
+                         anchor_folder=settings.anchors, progress=progress, by=by)  # fmt: skip
 
     with say.progress(f"{verb}: looking", None) as counter:
         would = await go_through(True, counter.at)
@@ -73,14 +79,39 @@ async def _from_topic(place: Place, say: Say, verb: str, service: str, way: Way,
                     afterwards=True)  # fmt: skip
 
     async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
-        done = await go_through(False, counter.at)
-        outcome = await second_look(place, service, counter)
+        try:
+            done = await go_through(False, counter.at)
+        except Exception as error:
+            raise await _not_ended(error, verb, service, settings.dsn(service)) from error
+        outcome = await _second_look(place, service, counter)
         says = [f"{count(done.events, 'event')} imported; {count(done.claims, 'unique name')} put right, "
                 f"{count(done.folded, 'record')} read by projections, {count(done.moved, 'checkpoint')} of reactions "
-                "moved.", *_notes(done)]  # fmt: skip
+                "moved.", *([f"An earlier try did not end: {done.earlier}."] if done.earlier else []),
+                *_notes(done)]  # fmt: skip
         return replace(outcome, says=[*says, *outcome.says], data={**outcome.data, "done": as_data(done)})
 
     return await carry_out(place, say, change, go, do)
+
+
+async def _not_ended(error: Exception, verb: str, service: str, dsn: str) -> Trouble:
+    """What went wrong, how far it came, what to do; the same is left in the store for whoever looks later."""
+    sentence, code = explained(error)
+    try:
+        fence = await _fenced(dsn)
+    except (*TRANSIENT, asyncpg.PostgresError):
+        fence = (
+            f"{service}'s database can't be asked how far it came. Run `tenure {verb} {service}` again, which goes on"
+        )
+    return Trouble(f"{sentence} {fence[:1].upper()}{fence[1:]}." if fence else sentence, code)
+
+
+async def _second_look(place: Place, service: str, counter: Counter) -> Outcome:
+    """The restore is done by now, and is recorded so, even where it can't be looked at again."""
+    try:
+        return await second_look(place, service, counter)
+    except (KafkaError, asyncpg.PostgresError, *TRANSIENT) as error:
+        sentence, _ = explained(error)
+        return Outcome(False, [f"It could NOT be looked at again: {sentence} `tenure verify {service}` does that."])
 
 
 async def _fenced(dsn: str) -> str | None:
@@ -109,6 +140,7 @@ def as_data(result: Restored) -> dict[str, Any]:
         "service": result.service, "before": result.before, "events": result.events, "head": result.head,
         "chain": result.chain.hex(), "first": result.first, "last": result.last, "claims": result.claims,
         "folded": result.folded, "moved": result.moved, "strange": result.strange, "notes": result.notes,
+        "earlier": result.earlier,
     }  # fmt: skip
 
 

@@ -45,7 +45,8 @@ class Say:
         """For a person. A column whose name begins with `>` is of numbers."""
         if self.json or not rows:
             return
-        table = Table(box=None, pad_edge=False, header_style="bold")
+        close = len(columns) > 7  # so many stand closer together, for 80 columns' sake
+        table = Table(box=None, pad_edge=False, collapse_padding=close, header_style="bold")
         for column in columns:
             table.add_column(
                 column.removeprefix(">"), justify="right" if column.startswith(">") else "left", overflow="fold"

@@ -13,6 +13,7 @@ import typer
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from cli import horizon
 from cli.app import APP, Json, run
 from cli.ends import DONE, FAULTS
 from cli.place import SERVICES, Place
@@ -23,6 +24,7 @@ from shared.eventlog.sql import statements
 
 SQL: Final = statements(Path(__file__).with_name("looks.sql"))
 _AGES_WITHIN_S: Final = 5.0
+_LOOK_WITHIN_S: Final = 20.0
 
 
 @dataclass(slots=True)
@@ -69,6 +71,7 @@ class Seen:
     waiting: dict[str, str]
     log: Mapping[str, Any] | None = None
     checkpoints: Sequence[Mapping[str, Any]] = ()
+    opened: Sequence[horizon.Open] = ()
     fault: str | None = None
 
 
@@ -85,7 +88,9 @@ async def _look(place: Place, service: str) -> Seen:
     seen = Seen(service, await _ready(place, service))
     try:
         db = await place.db(service)
-        seen.log, seen.checkpoints = await db.fetchrow(SQL["service"]), await db.fetch(SQL["checkpoints"])
+        seen.opened = horizon.read(await db.fetch(SQL["horizon"]))  # first: it waits for nobody's lock
+        seen.log = await db.fetchrow(SQL["service"], timeout=_LOOK_WITHIN_S)
+        seen.checkpoints = await db.fetch(SQL["checkpoints"], timeout=_LOOK_WITHIN_S)
     except (*TRANSIENT, asyncpg.PostgresError) as error:
         seen.fault = f"{type(error).__name__}: {error}"
     return seen
@@ -150,11 +155,17 @@ def faults(seen: Sequence[Seen], kafka: str | None) -> list[str]:
     wrong = [kafka] if kafka else []
     for each in seen:
         wrong += [f"{each.service}: {part}: {why}" for part, why in each.waiting.items()]
+        wrong += horizon.faults(each.service, each.opened)
         if each.fault is not None:
             wrong.append(f"{each.service}: its database can't be looked at ({each.fault})")
-        elif each.log is not None and each.log["parked"]:
+            continue
+        if each.log is None:
+            continue
+        if each.log["fenced"]:
+            wrong.append(f"{each.service}: it takes no commands: {each.log['fenced']}")
+        if each.log["parked"]:
             wrong.append(f"{each.service}: {count(each.log['parked'], 'event')} parked (tenure parked group)")
-        elif each.log is not None and each.log["relayed"] is not None and not each.log["led"]:
+        elif each.log["relayed"] is not None and not each.log["led"]:
             wrong.append(f"{each.service}: no relay publishes its events")
     return wrong
 
@@ -165,17 +176,17 @@ def show(say: Say, seen: Sequence[Seen], found: Sequence[Lag], kafka: str | None
     for each in seen:
         log, state = each.log, "ready" if not each.waiting else "not ready"
         if log is None:
-            rows.append((each.service, state, *[""] * 5))
+            rows.append((each.service, state, *[""] * 6))
             continue
         relayed = log["relayed"] or 0
         backlog = log["head"] - relayed
         late = f" ({duration(log['relay_behind_s'])})" if backlog and log["relay_behind_s"] else ""
         due = f"{log['due']:,} of {log['timers']:,}" if log["timers"] else "0"
         rows.append(
-            (each.service, state, f"{log['head']:,}", f"{backlog:,}{late}", f"{log['parked']:,}", due,
-             size(log["bytes"]))
+            (each.service, state, f"{log['head']:,}", horizon.held(each.opened), f"{backlog:,}{late}",
+             f"{log['parked']:,}", due, size(log["bytes"]))
         )  # fmt: skip
-    say.table(("service", "state", ">head", ">to relay", ">parked", ">timers due", ">disk"), rows)
+    say.table(("service", "state", ">horizon", ">held", ">to relay", ">parked", ">timers due", ">disk"), rows)
     say.line()
     told = "?" if kafka else None
     say.table(
@@ -190,7 +201,8 @@ def as_data(seen: Sequence[Seen], found: Sequence[Lag], wrong: Sequence[str]) ->
     """For a program."""
     services = {
         each.service: {"ready": not each.waiting, "waiting_for": each.waiting, "fault": each.fault,
-                       **(dict(each.log) if each.log is not None else {})}
+                       **({} if each.log is None else
+                          {**each.log, "horizon": horizon.as_data(each.log["head"], each.opened)})}
         for each in seen
     }  # fmt: skip
     consumers = [
@@ -208,7 +220,10 @@ def status(
 ) -> None:
     """Whether all is well: services, relays, each consumer's lag and its trend, what is parked, timers, disk.
 
-    Ends with 1 when something is not ready or parked."""
+    Horizon: up to which position readers may go, as nothing can appear below it any more. Held: the age of the oldest
+    open transaction that has written, or holds or wants the head's row.
+
+    Ends with 1 when something is not ready, parked, or kept waiting."""
 
     async def work(place: Place, say: Say) -> int:
         say.note(f"Looking at {place.where} for {duration(over)}.")

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from cli.ends import NOT_FOUND, USAGE, Trouble
 from cli.place import SERVICES, Place
 from shared.events.envelope import Envelope, StoredEvent, source_of
 
@@ -16,15 +15,34 @@ SKEW: Final = timedelta(minutes=2)
 MOST: Final = 2_000
 
 COLUMNS: Final = """position, stream, version, id, type, schema, time, correlation_id, causation_id, actor, tenant,
-    traceparent, prevhash, hash, data::text"""
+    traceparent, prevhash, hash, command_id, data::text"""
 
 
 class Found(NamedTuple):
-    """An event and whose it is."""
+    """An event and whose it is. A publisher's is no service's; `where` then says where it lies in Kafka."""
 
     service: str
     of: Envelope
     data: bytes
+    where: str = ""
+
+    @property
+    def key(self) -> str:
+        """What names it among all others: a publisher's id counts within its source only."""
+        return self.of.id if self.service else f"{self.of.source}#{self.of.id}"
+
+    @property
+    def cause(self) -> str:
+        """The `key` of what it followed from."""
+        source = publishers(self.of)
+        return f"{source}#{self.of.causation_id}" if source else self.of.causation_id
+
+
+def publishers(of: Envelope) -> str:
+    """The source of the publisher's event that an event of ours followed from; "" where it followed from another. A
+    reaction's command id tells: `<consumer>:<source>#<id>:<stream>:<number>`."""
+    before, found, _ = of.command_id.partition(f"#{of.causation_id}:")
+    return before.partition(":")[2] if found and of.causation_id else ""
 
 
 @dataclass(slots=True)
@@ -37,10 +55,10 @@ class Looked:
 def stored(service: str, row: Any) -> StoredEvent:
     """A row of `COLUMNS` as an event."""
     position, stream, version, id_, type_, schema, time, correlation, causation, *rest = row
-    actor, tenant, traceparent, prevhash, hash_, data = rest
+    actor, tenant, traceparent, prevhash, hash_, command_id, data = rest
     of = Envelope(
         str(id_), source_of(service), type_, stream, time, schema, version, position, correlation, causation, actor,
-        tenant, traceparent, prevhash, hash_,
+        tenant, traceparent, prevhash, hash_, command_id,
     )  # fmt: skip
     return StoredEvent(of, data.encode())
 
@@ -66,13 +84,17 @@ def born(event_id: str) -> datetime | None:
     """When an event's id was made: ids are UUIDs of version 7, which say it. None for another's id."""
     try:
         found = uuid.UUID(event_id)
-    except ValueError:
-        raise Trouble(f"{event_id} is no event's id: they are UUIDs.", USAGE) from None
-    return datetime.fromtimestamp(int(found.hex[:12], 16) / 1000, UTC) if found.version == 7 else None
+        return datetime.fromtimestamp(int(found.hex[:12], 16) / 1000, UTC) if found.version == 7 else None
+    except (ValueError, OverflowError):  # a publisher's may be anything
+        return None
 
 
-async def find(place: Place, event_id: str, looked: Looked) -> Found:
+async def find(place: Place, event_id: str, looked: Looked) -> Found | None:
     """The event, in whichever store it is: around the time when its id was made first, then everywhere."""
+    try:
+        wanted = uuid.UUID(event_id)
+    except ValueError:
+        return None
     made = born(event_id)
 
     async def within(service: str, everywhere: bool) -> Found | None:
@@ -83,7 +105,7 @@ async def find(place: Place, event_id: str, looked: Looked) -> Found:
         looked.events += max(0, high - low + 1)
         row = await db.fetchrow(
             f"select {COLUMNS} from log.events where position between $1 and $2 and id = $3",  # noqa: S608
-            low, high, uuid.UUID(event_id),
+            low, high, wanted,
         )  # fmt: skip
         return None if row is None else Found(service, *stored(service, row))
 
@@ -91,14 +113,31 @@ async def find(place: Place, event_id: str, looked: Looked) -> Found:
         for found in await asyncio.gather(*(within(service, everywhere) for service in SERVICES)):
             if found is not None:
                 return found
-    raise Trouble(f"No service has the event {event_id}: looked at {looked.events:,} events.", NOT_FOUND)
+    return None
+
+
+async def caused_by(place: Place, event_id: str, looked: Looked) -> list[Found]:
+    """What followed at once from the event of this id, in all stores, oldest first. Looks at all events: no index tells
+    causes, and a publisher's id tells no time."""
+
+    async def within(service: str) -> list[Found]:
+        db = await place.db(service)
+        looked.events += int(await db.fetchval("select position from log.head"))
+        rows = await db.fetch(
+            f"select {COLUMNS} from log.events where causation_id = $1 order by position limit $2",  # noqa: S608
+            event_id, MOST,
+        )  # fmt: skip
+        return [Found(service, *stored(service, row)) for row in rows]
+
+    found = [each for some in await asyncio.gather(*map(within, SERVICES)) for each in some]
+    return sorted(found, key=lambda each: (each.of.time, each.of.id))
 
 
 async def related(place: Place, event: Found, looked: Looked) -> list[Found]:
     """All events of the same correlation, over all stores, oldest first. One that began a correlation gave it its own
     id, so that is looked for, too."""
     names = [event.of.correlation_id or event.of.id, event.of.id]
-    roots = [at for name in names if (at := _born(name)) is not None]
+    roots = [at for name in names if (at := born(name)) is not None]
     since = min([event.of.time, *roots])
 
     async def within(service: str) -> list[Found]:
@@ -117,16 +156,9 @@ async def related(place: Place, event: Found, looked: Looked) -> list[Found]:
     return sorted([*found, *([] if event.of.id in known else [event])], key=lambda each: (each.of.time, each.of.id))
 
 
-def _born(name: str) -> datetime | None:
-    try:
-        return born(name)
-    except Trouble:
-        return None
-
-
 def children(found: Sequence[Found]) -> dict[str, list[Found]]:
-    """What followed from what, by the cause's id."""
+    """What followed from what, by the cause's key."""
     by_cause: dict[str, list[Found]] = {}
     for each in found:
-        by_cause.setdefault(each.of.causation_id, []).append(each)
+        by_cause.setdefault(each.cause, []).append(each)
     return by_cause

@@ -1,4 +1,4 @@
-"""`tenure stream show` and `tenure why`: what happened to one thing, and what followed from one event."""
+"""`tenure stream show`: what happened to one thing."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -7,14 +7,12 @@ from typing import Annotated, Any, Final
 import orjson
 import typer
 from pydantic_core import to_jsonable_python
-from rich.text import Text
-from rich.tree import Tree
 
 from cli.app import APP, At, Json, run
 from cli.ends import DONE, FAULTS, NOT_FOUND, Trouble
-from cli.place import SERVICES, Place, stream_kinds
-from cli.say import Say, count, duration, plain, when
-from cli.stores import Found, Looked, children, find, read_stream, related
+from cli.place import Place, stream_kinds
+from cli.say import Say, count, when
+from cli.stores import read_stream
 from shared.eventlog.decision import Stream
 from shared.events.envelope import GENESIS, StoredEvent, chained, stamp
 from shared.events.upcasts import decode
@@ -144,84 +142,3 @@ def _ended(say: Say, service: str, total: int, shown: int, at: datetime | None, 
     as_of = "" if at is None else f", {shown} of them by {when(at)}"
     whole = "their chain is whole" if fault is None else f"THE CHAIN IS BROKEN: {fault}"
     say.line(f"Looked at {count(total, 'event')} in {service}'s store{as_of}; {whole}.")
-
-
-# ── why ────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@APP.command()
-def why(
-    event: Annotated[str, typer.Argument(help="The event's id.")],
-    whole: Annotated[bool, typer.Option("--all", help="The other events of its correlation, too.")] = False,
-    json: Json = False,
-) -> None:
-    """What led to an event and what followed from it, over all services."""
-
-    async def work(place: Place, say: Say) -> int:
-        looked = Looked()
-        asked = await find(place, event.lower(), looked)
-        found = await related(place, asked, looked)
-        shown = found if whole else kin(found, asked)
-        for tree in trees(shown, asked):
-            if not say.json:
-                say.out.print(tree)
-        others = f", {len(found) - len(shown):,} more of its correlation (--all)" if len(shown) < len(found) else ""
-        say.line(f"{count(len(shown), 'event')}{others}; looked at {count(looked.events, 'event')} in "
-                 f"{len(SERVICES)} stores.")  # fmt: skip
-        say.result({"asked": asked.of.id, "looked_at": looked.events, "events": [_node(each) for each in shown]})
-        return DONE
-
-    run(json, work)
-
-
-def kin(found: Sequence[Found], asked: Found) -> list[Found]:
-    """Those that have the first cause in common with the one that was asked for."""
-    known = {each.of.id: each for each in found}
-    root, seen = asked, {asked.of.id}
-    while (cause := known.get(root.of.causation_id)) is not None and cause.of.id not in seen:
-        root = cause
-        seen.add(cause.of.id)
-    by_cause, waiting, reached = children(found), [root], {root.of.id}
-    while waiting:
-        effects = [each for each in by_cause.get(waiting.pop().of.id, ()) if each.of.id not in reached]
-        reached |= {each.of.id for each in effects}
-        waiting += effects
-    return [each for each in found if each.of.id in reached]
-
-
-def _node(found: Found) -> dict[str, Any]:
-    of = found.of
-    return {"id": of.id, "type": of.type, "service": found.service, "stream": of.stream, "version": of.version,
-            "time": stamp(of.time), "actor": of.actor, "causation": of.causation_id,
-            "correlation": of.correlation_id}  # fmt: skip
-
-
-def trees(found: Sequence[Found], asked: Found) -> list[Tree]:
-    """The events as trees, each under the one that caused it; what has no cause among them is a root."""
-    by_cause, known, start = children(found), {each.of.id for each in found}, found[0].of.time
-    roots: dict[str, Tree] = {}
-    for each in found:
-        cause = each.of.causation_id
-        if cause in known and cause != each.of.id:
-            continue
-        label = f"because of the command {cause}" if ":" in cause else f"because of {cause}, from outside"
-        label = label if cause else "begun here"
-        root = roots.setdefault(cause, Tree(Text(plain(label)), guide_style="dim"))
-        _grow(root, each, by_cause, asked, start)
-    return list(roots.values())
-
-
-def _grow(root: Tree, first: Found, by_cause: Mapping[str, Sequence[Found]], asked: Found, start: datetime) -> None:
-    """Adds an event and all that followed. Not recursive: a chain of renewals has no end."""
-    waiting, seen = [(root, first)], set()
-    while waiting:
-        parent, each = waiting.pop()
-        if each.of.id in seen:
-            continue
-        seen.add(each.of.id)
-        mark = "  <- asked" if each.of.id == asked.of.id else ""
-        late = duration((each.of.time - start).total_seconds())
-        branch = parent.add(
-            Text(plain(f"{each.of.type}  {each.service} +{late}{mark}\n{each.of.stream}@{each.of.version}"))
-        )
-        waiting += [(branch, effect) for effect in reversed(by_cause.get(each.of.id, ()))]

@@ -7,12 +7,14 @@ import typer
 
 from cli.app import APP, Json, run
 from cli.change import Outcome
-from cli.ends import DONE, FAULTS
+from cli.ends import DONE, FAULTS, USAGE, Trouble
 from cli.place import SERVICES, Place
 from cli.say import Counter, Say, count
+from cli.topics import named
 from cli.transfer import service_named
-from shared.eventlog.verify import Report
+from shared.eventlog.verify import Report, verify_topic
 from shared.eventlog.verify import verify as judged
+from shared.events.registry import INBOUND, topic_of
 
 SHOWN: Final = 40
 """Findings of a service that are shown to a person; --json has the first thousand."""
@@ -24,23 +26,42 @@ def verify(
     store_only: Annotated[bool, typer.Option("--store-only", help="Not the topic, nor its anchors: no Kafka.")] = False,
     anchors: Annotated[Path | None, typer.Option("--anchors", metavar="FOLDER", help="Where the relays' anchors are; "
                                                  "otherwise TENURE_ANCHORS.")] = None,
+    topic: Annotated[str | None, typer.Option("--topic", metavar="NAME", help="This topic alone, or this service's, "
+                                              "without its store: no PostgreSQL.")] = None,
     json: Json = False,
 ) -> None:  # fmt: skip
     """Checks every hash of the stores and the topics, one against the other and against the anchors.
 
+    With --topic, of one topic without its store: its hashes, headers, chains, order and repeats, and the anchors.
+
     While the services run or not; changes nothing. Ends with 1 when something is not what it was."""
 
     async def work(place: Place, say: Say) -> int:
-        names = SERVICES if service is None else (service_named(service),)
+        alone = None if topic is None else _publisher(topic, service, store_only=store_only)
+        names = (alone,) if alone else SERVICES if service is None else (service_named(service),)
         reports = []
         for name in names:
             with say.progress(f"verify {name}", None) as counter:
-                reports.append(await look(place, name, counter, folder=anchors, topic=not store_only))
-            told(say, reports[-1], store_only=store_only)
+                if alone is None:
+                    reports.append(await look(place, name, counter, folder=anchors, topic=not store_only))
+                else:
+                    reports.append(await verify_topic(name, place.settings.kafka_bootstrap, progress=counter.at,
+                                                      anchor_folder=anchors or place.settings.anchors))  # fmt: skip
+            told(say, reports[-1], store_only=store_only, alone=alone is not None)
         say.result({"sound": all(each.sound for each in reports), "services": [as_data(each) for each in reports]})
         return DONE if all(each.sound for each in reports) else FAULTS
 
     run(json, work)
+
+
+def _publisher(topic: str, service: str | None, *, store_only: bool) -> str:
+    """Whose topic it is."""
+    if service is not None or store_only:
+        raise Trouble("--topic looks at one topic without its store: leave out SERVICE and --store-only.", USAGE)
+    if topic == INBOUND:
+        raise Trouble(f"{INBOUND} holds publishers' events, which have no hashes: nothing there can be checked.", USAGE)
+    (name,) = named([topic])
+    return next(each for each in SERVICES if topic_of(each) == name)
 
 
 async def look(
@@ -61,13 +82,21 @@ async def second_look(place: Place, service: str, counter: Counter) -> Outcome:
     return Outcome(report.sound, says, {"verified": as_data(report)})
 
 
-def told(say: Say, report: Report, *, store_only: bool) -> None:
+def told(say: Say, report: Report, *, store_only: bool = False, alone: bool = False) -> None:
     for finding in report.findings.first[:SHOWN]:
         say.line(f"{finding.place}:")
         say.line(f"    {finding.what}")
     if report.findings.number > SHOWN:
         shown = "the first thousand" if report.findings.number > len(report.findings.first) else "all"
         say.line(f"and {report.findings.number - SHOWN:,} more (--json has {shown})")
+    if alone:
+        say.line(f"{topic_of(report.service)}: {_judgement(report)}.")
+        say.line(
+            f"    Looked at {count(report.records, 'record')}: {count(report.events, 'event')} up to position "
+            f"{report.head:,}, {count(report.repeats, 'repeat')} (allowed); {count(report.anchors, 'anchor')}."
+        )
+        say.line("    The store was not looked at: whether it holds the same, or more, is not said.")
+        return
     say.line(f"{report.service}: {_judgement(report)}.")
     without = " The topic was not looked at." if store_only else ""
     say.line(f"    Looked at {_looked(report)}.{without}")
@@ -85,6 +114,7 @@ def _looked(report: Report) -> str:
 def as_data(report: Report) -> dict[str, Any]:
     return {
         "service": report.service, "sound": report.sound, "events": report.events, "batches": report.batches,
-        "records": report.records, "anchors": report.anchors, "head": report.head, "chain": report.chain.hex(),
+        "records": report.records, "repeats": report.repeats, "anchors": report.anchors, "head": report.head,
+        "chain": report.chain.hex(),
         "number": report.findings.number, "findings": [each._asdict() for each in report.findings.first],
     }  # fmt: skip

@@ -3,6 +3,8 @@ again from its store.
 
 Each can be stopped anywhere and begun again, and done twice changes nothing. While a store is being restored it is
 fenced: it takes no commands, so that a process of the service that runs meanwhile can't decide on half of the facts.
+The fence is also the record of a try that did not end: who began it, where it stopped and why, how far it came, and
+what to do. It can't be an event: that would stand where the topic has its next one.
 
 What a log can't tell is said in `Restored.notes`, and is: refusals and commands that led to no event (sent again, they
 are decided anew); what was asked under a command id (a repeated id gets its first answer, whatever is asked); events
@@ -13,7 +15,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,13 +82,15 @@ class Restored:
     """Checkpoints that were moved."""
     strange: list[str] = field(default_factory=list)
     """Records of the topic that are no events of the service, passed over."""
+    earlier: str = ""
+    """What an earlier try left behind that did not end."""
     notes: list[str] = field(default_factory=list)
     """What can't be made again, in sentences."""
 
 
 async def restore_store(
     whole: Whole, dsn: str, bootstrap: str, *, dry_run: bool = True, anchor_folder: Path | None = None,
-    progress: Progress = silent,
+    progress: Progress = silent, by: str = "",
 ) -> Restored:  # fmt: skip
     """Makes a service's store and read models from its topic; the database may be empty, missing, or half restored.
     Positions, hashes and the chain are the ones that they were. Raises Refused, Missing or Differs."""
@@ -95,24 +99,26 @@ async def restore_store(
     elif not await _exists(dsn):
         return await _counted(whole.service, bootstrap, progress)
     async with _store(dsn, whole.service) as (store, pool):
-        return await _restore(whole, store, pool, bootstrap, dry_run, anchor_folder, progress, since=0)
+        this = _Try(f"tenure restore store {whole.service}", by)
+        return await _restore(whole, store, pool, bootstrap, dry_run, anchor_folder, progress, this, since=0)
 
 
 async def reconcile(
     whole: Whole, dsn: str, bootstrap: str, *, dry_run: bool = True, anchor_folder: Path | None = None,
-    progress: Progress = silent,
+    progress: Progress = silent, by: str = "",
 ) -> Restored:  # fmt: skip
     """Brings a store that is older than its topic up to it: a PostgreSQL that came back from a backup. Consumers go on
     from the backup's checkpoints, reactions from where they are known to have come. Raises Refused where the store went
     a way of its own meanwhile."""
     async with _store(dsn, whole.service) as (store, pool):
         since = max(0, await store.position() - OVERLAP)
-        return await _restore(whole, store, pool, bootstrap, dry_run, anchor_folder, progress, since=since)
+        this = _Try(f"tenure reconcile {whole.service}", by)
+        return await _restore(whole, store, pool, bootstrap, dry_run, anchor_folder, progress, this, since=since)
 
 
 async def _restore(
     whole: Whole, store: PostgresStore, pool: Any, bootstrap: str, dry_run: bool, anchor_folder: Path | None,
-    progress: Progress, since: int,
+    progress: Progress, this: "_Try", since: int,
 ) -> Restored:  # fmt: skip
     service, topic = whole.service, topic_of(whole.service)
     result = Restored(service, dry_run, before=await store.position())
@@ -124,22 +130,76 @@ async def _restore(
         if dry_run or known:
             await _look(reader, Merge(service, result.before, reader.ends, known), begin, result, progress)
         fence = await pool.fetchval("select fenced from log.head")
+        result.earlier = fence.removeprefix(_MENDING) if (fence or "").startswith(_MENDING) else ""
         if dry_run or not (result.events or fence or not known):
             return await _stands(pool, result)
-        async with _alone(store, pool, topic) as lease:
-            await pool.execute("update log.head set fenced = $1", f"{_MENDING}`tenure restore` or `reconcile` ends it")
+        async with _alone(store, pool, topic) as lease, _recorded(this, pool, reader, result, progress) as told:
             merge = Merge(service, result.before, reader.ends, known)
             marked = await _all_anchors(service, bootstrap, anchor_folder)
             async with pool.acquire() as db:
-                await _import(Importer(store, db, marked), reader, merge, begin, result, progress)
+                await _import(Importer(store, db, marked), reader, merge, begin, result, told)
             result.strange = merge.strange
             await store.advance(f"relay:{topic}", lease, merge.position)
-            await _rebuild(whole, store, pool, bootstrap, result, progress)
-            await pool.execute(
-                "update log.head set fenced = null where starts_with(fenced, $1) or starts_with(fenced, $2)",
-                _MENDING, FENCE,
-            )  # fmt: skip
+            await _rebuild(whole, store, pool, bootstrap, result, told)
     return await _stands(pool, result)
+
+
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """How a restore is begun `again`, and `by` whom it was begun now."""
+
+    again: str
+    by: str
+
+    def begun(self) -> str:
+        return f"begun {_now()}" + (f" by {self.by}" if self.by else "")
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+@asynccontextmanager
+async def _recorded(
+    this: _Try, pool: Any, reader: TopicReader, result: Restored, progress: Progress
+) -> AsyncIterator[Progress]:
+    """Fences the store with the record of this try, and lifts the fence at its good end. A try that fails says so
+    there; one that is killed leaves the record of its beginning."""
+    tops = [await reader.last(n, result.service) for n in reader.ends]
+    goal = max([found.position for found in tops if found is not None] + [result.before])
+    begun, step = this.begun(), ""
+
+    def told(name: str, done: int, of: int) -> None:
+        nonlocal step
+        step = name
+        progress(name, done, of)
+
+    await _record(
+        pool, f"{begun}, at position {result.before:,} of {goal:,}. If it runs no more: what it imported stays; run "
+              f"`{this.again}` again, which goes on from there"
+    )  # fmt: skip
+    try:
+        yield told
+    except BaseException as error:
+        why = "interrupted" if isinstance(error, asyncio.CancelledError) else f"{type(error).__name__}: {error}"
+        with suppress(Exception):  # without its database there is the record of the beginning
+            async with asyncio.timeout(10):
+                await _stopped(pool, f"{step or 'the beginning'} ({why[:300]}), {begun}", goal, this.again)
+        raise
+    await pool.execute(
+        "update log.head set fenced = null where starts_with(fenced, $1) or starts_with(fenced, $2)", _MENDING, FENCE
+    )
+
+
+async def _stopped(pool: Any, where: str, goal: int, again: str) -> None:
+    position = await pool.fetchval("select position from log.head")
+    so_far = f"{position:,} of {goal:,} events are imported" if position < goal else f"all {goal:,} events are imported"
+    await _record(pool, f"it stopped {_now()} at {where}; {so_far}. They stay: run `{again}` again, which goes on from "
+                        "there")  # fmt: skip
+
+
+async def _record(pool: Any, text: str) -> None:
+    await pool.execute("update log.head set fenced = $1", _MENDING + text)
 
 
 async def _look(reader: TopicReader, merge: Merge, begin: dict[int, int], result: Restored, progress: Progress) -> None:

@@ -1,12 +1,14 @@
 """Whether a log is what it was: every hash of the store and of the topic, one against the other and against anchors.
 
-`StoreCheck` and `TopicCheck` are the whole judgement and pure; below them are the readers. What each link shows: a
+`StoreCheck`, `TopicCheck` and, without a store, `LoneTopicCheck` are the whole judgement and pure; below them are the
+readers. What each link shows: a
 stream's chain a changed, removed or swapped event; dense positions a removed one; the head's chain two that changed
 places, and a cut tail; the topic against the store what is missing, added or rewritten in either; anchors a store or a
 topic that was cut or rewritten whole, with its chains.
 """
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -29,6 +31,11 @@ AT_ONCE: Final = 5_000
 SHOWN: Final = 1_000
 """So many findings are kept in words; all are counted."""
 _HASH: Final = 32
+_COMMAND: Final = 8
+_NOTE: Final = _HASH + _COMMAND
+"""What is kept of a record: its hash, and a print of its command's id, which is not hashed."""
+_SETTLES_S: Final = 1.0
+_SETTLES_TIMES: Final = 5
 
 
 class Finding(NamedTuple):
@@ -188,6 +195,120 @@ class TopicCheck:
             at = self._there.find(0, end, expected + 1)
 
 
+class LoneTopicCheck:
+    """A topic's records, each partition's in its order, where there is no store to judge them by: each by its own hash
+    and headers, its stream's chain and its partition, repeats against the first of them, the whole against anchors.
+
+    `records` is how many there are. A sound topic has no position above that, so the notes of positions up to there are
+    dense; those above are kept one by one, so that a record that claims a huge one costs nothing."""
+
+    def __init__(self, findings: Findings, service: str, partitions: int, records: int) -> None:
+        self._findings, self._service, self._partitions = findings, service, partitions
+        self._dense = bytearray(_NOTE * (records + 1))
+        self._sparse: dict[int, bytes] = {}
+        self._size = records
+        self._last: dict[int, int] = {}
+        self._heads: dict[str, Head] = {}
+        self.events = self.repeats = self.top = 0
+        self.chain = GENESIS
+
+    def record(self, raw: Raw) -> None:
+        where = place(raw)
+        try:
+            event = own_event(raw, self._service)
+        except Unreadable as why:
+            self._findings.add(where, str(why))
+            return
+        of, position = event.of, event.of.position or 0
+        what = f"position {position} ({of.stream} version {of.version})"
+        if partition_of(of.stream, self._partitions) != raw.partition:
+            self._findings.add(where, f"{what} belongs into another partition")
+        if [*raw.headers] != to_headers(of):
+            self._findings.add(where, f"{what} has other headers than its attributes make")
+        note, before = of.hash + sha256(of.command_id.encode()).digest()[:_COMMAND], self._noted(position)
+        if before is None:
+            self._first(where, what, raw.partition, event)
+            self._note(position, note)
+        elif before == note:
+            self.repeats += 1
+        else:
+            differs = "by another event" if before[:_HASH] != of.hash else "for another command"
+            self._findings.add(where, f"{what} is no repeat: this position was taken before, {differs}")
+
+    def _noted(self, position: int) -> bytes | None:
+        if position > self._size:
+            return self._sparse.get(position)
+        found = bytes(self._dense[position * _NOTE : (position + 1) * _NOTE])
+        return found if any(found) else None
+
+    def _note(self, position: int, note: bytes) -> None:
+        if position > self._size:
+            self._sparse[position] = note
+        else:
+            self._dense[position * _NOTE : (position + 1) * _NOTE] = note
+        self.events += 1
+        self.top = max(self.top, position)
+
+    def _first(self, where: str, what: str, partition: int, event: StoredEvent) -> None:
+        """The first record of a position: within its partition and its stream it comes in order, without a gap."""
+        of, last = event.of, self._last.get(partition, 0)
+        if (of.position or 0) < last:
+            self._findings.add(where, f"{what} comes after position {last}")
+        self._last[partition] = of.position or 0  # not the highest: one wrong position is one finding
+        head, version = self._heads.get(of.stream, Head()), of.version or 0
+        if version > head.version + 1:
+            lost = f"version {head.version + 1}" + (f" to {version - 1}" if version > head.version + 2 else "")
+            self._findings.add(where, f"{what} comes after version {head.version}: {lost} of its stream is missing")
+        elif version <= head.version:
+            self._findings.add(where, f"{what} conflicts with a version {version} of its stream at another position")
+            return
+        elif of.prevhash != head.hash:
+            self._findings.add(where, f"{what} does not continue version {head.version}, the one before it here")
+        self._heads[of.stream] = Head(version, of.hash)
+
+    def missing(self) -> list[tuple[int, int]]:
+        """The runs of positions, from 1 to the highest, of which there is no record."""
+        runs, expected = [], 1
+        for position in self._positions():
+            if position > expected:
+                runs.append((expected, position - 1))
+            expected = position + 1
+        return runs
+
+    def _positions(self) -> Iterator[int]:
+        yield from (n for n in range(1, min(self.top, self._size) + 1) if self._noted(n) is not None)
+        yield from sorted(self._sparse)
+
+    def complete(self, marks: Iterable[Anchor] = ()) -> None:
+        """At the end: no position is missing, and every anchor fits."""
+        topic, gaps = topic_of(self._service), self.missing()
+        for first, last in gaps:
+            what = f"position {first} is missing" if first == last else f"positions {first} to {last} are missing"
+            self._findings.add(topic, f"{what}, though later ones are there")
+        whole = gaps[0][0] - 1 if gaps else self.top  # a chain reaches no further than to the first gap
+        by_position = sorted(set(marks), key=lambda mark: mark.position)  # topic and file hold the same ones
+        due, at = 0, 0
+        for at in range(1, whole + 1):
+            self.chain = sha256(self.chain + (self._noted(at) or b"")[:_HASH]).digest()
+            while due < len(by_position) and by_position[due].position <= at:
+                self._anchored(topic, by_position[due], at)
+                due += 1
+        if by_position and by_position[-1].position > self.top:
+            mark = by_position[-1]
+            self._findings.add(
+                topic,
+                f"the tail was cut: an anchor of {mark.time} says that position {mark.position} existed, the last here "
+                f"is {self.top}",
+            )
+
+    def _anchored(self, topic: str, mark: Anchor, at: int) -> None:
+        if mark.position == at and mark.chain != self.chain:
+            self._findings.add(
+                f"{topic}, positions 1 to {at}",
+                f"the chain is not the one that an anchor of {mark.time} says: something there was rewritten",
+            )
+
+
 @dataclass(slots=True)
 class Report:
     """What `verify` looked at, and what it found."""
@@ -197,6 +318,8 @@ class Report:
     events: int = 0
     batches: int = 0
     records: int = 0
+    repeats: int = 0
+    """Records that were there before, byte for byte: a relay that starts again leaves some. Counted without a store."""
     anchors: int = 0
     head: int = 0
     chain: bytes = GENESIS
@@ -235,7 +358,7 @@ async def verify(
         await _check_store(report, check, db, progress)
         if reader is not None:
             judged = TopicCheck(report.findings, service, len(reader.ends), check.hashes)
-            await _check_topic(report, judged, reader, progress)
+            await _read_on(report, judged, reader, dict(reader.starts), progress)
             judged.complete(relayed, marks)
     return report
 
@@ -261,10 +384,43 @@ async def _check_store(report: Report, check: StoreCheck, db: Any, progress: Pro
     report.batches, report.head, report.chain = len(batches), head["position"], head["chain"]
 
 
-async def _check_topic(report: Report, check: TopicCheck, reader: TopicReader, progress: Progress) -> None:
-    at = dict(reader.starts)
+async def verify_topic(
+    service: str, bootstrap: str, *, anchor_folder: Path | None = None, progress: Progress = silent
+) -> Report:
+    """Judges a service's topic and its anchors without its store; changes nothing. Raises KafkaError when Kafka can't
+    be reached. What was never published, and whether the store holds the same, it can't know.
+
+    A relay sends to all partitions at once, so that a look may find a position and, for a moment, not the one before it
+    in another partition: what is missing is looked for again before it is a finding."""
+    report = Report(service, Findings(service))
+    marks, strange = anchors.from_file(anchor_folder, service)
+    more, stranger = await anchors.from_topic(bootstrap, service)
+    marks += more
+    report.anchors = len(marks)
+    for line in strange + stranger:
+        report.findings.add("anchors", line)
+    async with TopicReader(topic_of(service), bootstrap) as reader:
+        check = LoneTopicCheck(report.findings, service, len(reader.ends), reader.records)
+        at = dict(reader.starts)
+        await _read_on(report, check, reader, at, progress)
+    for _ in range(_SETTLES_TIMES):
+        if not check.missing():
+            break
+        await asyncio.sleep(_SETTLES_S)
+        async with TopicReader(topic_of(service), bootstrap) as reader:
+            if all(at[n] >= end for n, end in reader.ends.items()):
+                break
+            await _read_on(report, check, reader, at, progress)
+    check.complete(marks)
+    report.events, report.repeats, report.head, report.chain = check.events, check.repeats, check.top, check.chain
+    return report
+
+
+async def _read_on(
+    report: Report, check: TopicCheck | LoneTopicCheck, reader: TopicReader, at: dict[int, int], progress: Progress
+) -> None:
     while batches := await reader.read(at, at):
         for raw in (raw for raws in batches.values() for raw in raws):
             check.record(raw)
             report.records += 1
-        progress("topic", report.records, reader.records)
+        progress("topic", report.records, max(reader.records, report.records))

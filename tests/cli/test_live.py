@@ -7,15 +7,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from cli import topics
-from cli.place import SERVICES
+from cli import inbound, topics
+from cli.place import SERVICES, Place
+from shared.eventlog.clocks import Clocks
+from shared.eventlog.consumer import Consumer
+from shared.eventlog.log import Log, utc_now
+from shared.eventlog.plan import Raw, receive
+from shared.eventlog.postgres import PostgresStore
+from shared.eventlog.projection import Do, Reactions
+from shared.events import CsnIssued
 from shared.events.registry import INBOUND, MARKETPLACE
 from tests.cli.conftest import Tenure, in_a_loop
 from tests.cli.test_stores import PUBLISHERS, YES, append, csn, fetch, operations
+from tests.engine.examples import COUNTER, Count, new_id
 from tests.engine.test_host import Bench as _Bench  # noqa: F401  # the same Kafka, so the same tidiness about it
+from tests.oracle.evidence import read_topic
 from tests.system import parts
 
 pytestmark = pytest.mark.system
@@ -99,3 +109,87 @@ def test_a_replay_goes_to_a_topic_of_its_own(tenure: Tenure, live: Mapping[str, 
     append(live["marketplace"], "marketplace", "partner-1", csn(1), csn(2))
     said = tenure("replay", "marketplace", "--to-topic", "nobodys.topic", *YES)
     assert said.code == 4 and "none is made here" in said.err
+
+
+# ── why ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _react(dsn: str, bootstrap: str, event_id: str) -> list[str]:
+    """marketplace's consumer deals with the inbound event of this id; the ids of what follows."""
+    echo = Reactions("sales", topics=(INBOUND,))
+
+    @echo.on(CsnIssued)
+    async def _(_event: CsnIssued, of: Any, _reach: Any) -> list[Do]:
+        return [Do(COUNTER, key, Count(by=of.id)) for key in (f"{of.id}-a", f"{of.id}-b")]
+
+    store = await PostgresStore(dsn, "marketplace").open()
+    pool = await asyncpg.create_pool(dsn, min_size=1, max_size=2)
+    try:
+        for record in await read_topic(INBOUND, bootstrap):
+            raw = Raw(INBOUND, record.partition, record.offset, record.key, record.headers, record.value)
+            received = receive(raw, echo.types)
+            if received.of is not None and received.of.id == event_id:
+                consumer = Consumer("marketplace", echo, pool, Log(store, "marketplace"), Clocks(utc_now))
+                await consumer.assigned([(INBOUND, record.partition)])
+                await consumer.consume([received])
+        rows = await pool.fetch("select id from log.events where causation_id = $1 order by position", event_id)
+        return [str(row["id"]) for row in rows]
+    finally:
+        await store.close()
+        await pool.close()
+
+
+def test_why_goes_over_to_publishers_events(
+    tenure: Tenure, live: Mapping[str, str], kafka: parts.Kafka, tmp_path: Path
+) -> None:
+    name, other = f"Order:{new_id()[-8:]}", f"other-{new_id()[-8:]}"
+    file = tmp_path / "in.jsonl"
+    theirs = {**PUBLISHERS, "time": "2026-11-20T12:00:00Z"}
+    file.write_text("".join(f"{json.dumps({**theirs, 'id': each})}\n" for each in (name, other)))
+    assert tenure("import", str(file), *YES).code == 0
+    send(kafka.bootstrap, INBOUND, 30)
+    effects = in_a_loop(_react(live["marketplace"], kafka.bootstrap, name))
+    assert len(effects) == 2
+    (last,) = append(live["entitlements"], "entitlements", "pool-1", csn(1), cause=effects[1], about=name)
+
+    for asked in (name, last):
+        found = tenure("why", asked, "--json").json
+        first, *rest = found["events"]
+        assert (first["id"], first["service"], first["source"], first["type"]) == (
+            name, None, "urn:publisher:p", "CsnIssued")  # fmt: skip
+        assert first["where"].startswith(f"{INBOUND}/") and first["time"] == "2026-11-20T12:00:00.000000Z"
+        assert [each["id"] for each in rest] == [*effects, last]
+        assert found["inbound"]["found"] == 1 and 0 < found["inbound"]["looked_at"] <= found["inbound"]["records"]
+    said = tenure("why", name)
+    assert "CsnIssued  from urn:publisher:p  2026-11-20 12:00:00Z  <- asked" in said.out
+    assert f"records of {INBOUND}." in said.out and max(map(len, said.out.splitlines()[:-1])) <= 80
+
+    found = tenure("why", other, "--json").json
+    assert [each["id"] for each in found["events"]] == [other], "nothing followed from it"
+    said = tenure("why", last, "--search", "1")
+    assert said.code == 0 and "which was not found" in said.out and "--search N looks at more" in said.out
+    said = tenure("why", "nobodys-event")
+    assert said.code == 4 and "nothing followed from it" in said.err and f"records of {INBOUND}" in said.err
+
+
+@pytest.mark.parametrize("near", [True, False])
+def test_a_search_ends_where_it_may_look_no_further(
+    live: Mapping[str, str], kafka: parts.Kafka, tmp_path: Path, tenure: Tenure, near: bool
+) -> None:
+    """Each record once, backwards and then forwards, in steps; never more than it may."""
+    name, file = f"deep-{new_id()[-8:]}", tmp_path / "in.jsonl"
+    file.write_text(f"{json.dumps({**PUBLISHERS, 'id': name})}\n")
+    assert tenure("import", str(file), *YES).code == 0
+    send(kafka.bootstrap, INBOUND, 60)
+
+    async def searched(wanted: str, most: int) -> inbound.Search:
+        async with Place() as place:
+            return await inbound.search(place, [inbound.Wanted(wanted)], utc_now() if near else None, most)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(inbound, "_FIRST", 5)
+        found, none = in_a_loop(searched(name, 10_000)), in_a_loop(searched("nothing", 10_000))
+        some = in_a_loop(searched("nothing", 20))
+    assert [each.of.id for each in found.found] == [name]
+    assert none.found == [] and none.looked == none.held and none.whole
+    assert some.looked <= 20 and not some.whole and some.held == none.held

@@ -1,13 +1,25 @@
 """What was lost, made again by command: a topic, a store that came back from a backup, a store. Kafka is its own."""
 
+import itertools
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaConnectionError
 
 from deploy import topics
-from tests.cli.conftest import Tenure, in_a_loop
+from shared.eventlog import restore as engine
+from shared.eventlog.anchors import Anchor
+from shared.eventlog.importing import Importer
+from shared.eventlog.postgres import PostgresStore
+from shared.eventlog.store import Unavailable
+from shared.events.envelope import StoredEvent, chained
+from shared.events.registry import INBOUND, topic_of
+from tests.cli.conftest import Said, Tenure, in_a_loop
 from tests.cli.test_stores import YES, append, csn, fetch, operations
 from tests.engine.rebuilding import assigned, opened
 from tests.engine.test_host import Bench as _Bench  # noqa: F401  # the same Kafka, so the same tidiness about it
@@ -109,3 +121,147 @@ def test_a_store_that_went_a_way_of_its_own_is_not_reconciled(tenure: Tenure, li
     assert said.code == 5 and "went a way of its own from position 4" in said.err
     assert operations(dsn) == []
     assert tenure("verify", "marketplace").code == 1
+
+
+# ── Stopped midway ─────────────────────────────────────────────────────────────────────────────────────
+
+EVENTS = "select position, hash, data::text from log.events order by position"
+
+
+def stopped_midway(tenure: Tenure, dsn: str, monkeypatch: pytest.MonkeyPatch, *, killed: bool) -> Said:
+    """Loses the store, and its restore after four events. Killed, it can't even say so."""
+    database(dsn, 'drop database "{name}" with (force)')
+    take, batches = Importer.take, itertools.count(1)
+
+    async def gone(importer: Importer, found: Any) -> None:
+        if next(batches) == 3:
+            raise KafkaConnectionError("the broker is gone")
+        await take(importer, found)
+
+    async def nothing(*_: object) -> None:
+        raise OSError("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "AT_ONCE", 2)
+        patched.setattr(Importer, "take", gone)
+        if killed:
+            patched.setattr(engine, "_stopped", nothing)
+        return tenure("restore", "store", "distribution", *YES)
+
+
+def fence(dsn: str) -> str:
+    return str(fetch(dsn, "select fenced from log.head")[0]["fenced"])
+
+
+def test_a_restore_that_fails_midway_leaves_word_of_it_and_goes_on_when_run_again(
+    tenure: Tenure, live: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dsn = live["distribution"]
+    append(dsn, "distribution", "pool-1", csn(1), csn(2), csn(3))
+    append(dsn, "distribution", "pool-2", csn(1), csn(2), csn(3))
+    assert tenure("restore", "topic", "distribution", *YES).code == 0
+    kept = fetch(dsn, EVENTS)
+    total = 7  # with what `restore topic` recorded before it published
+    assert len(kept) >= total
+
+    said = stopped_midway(tenure, dsn, monkeypatch, killed=False)
+    again = "`tenure restore store distribution` again, which goes on from there"
+    assert said.code == 3 and again in said.err and len(said.err.splitlines()) == 1
+    assert f"4 of {total} events are imported" in said.err
+    assert fetch(dsn, EVENTS) == kept[:4], "and no event of its own among the topic's"
+    left = fence(dsn)
+    assert "it stopped 20" in left and "at importing (KafkaConnectionError: " in left and again in left
+    assert f"4 of {total} events are imported" in left and "by operator:test: a test" in left
+    wrong = tenure("status", "--over", "0", "--json").json
+    assert f"distribution: it takes no commands: {left}" in wrong["wrong"]
+    assert wrong["services"]["distribution"]["fenced"] == left
+    with pytest.raises(Unavailable, match="is being restored"):
+        append(dsn, "distribution", "pool-9", csn(1))
+
+    said = tenure("restore", "store", "distribution")
+    assert said.code == 0 and f"It takes no commands now: {left}" in said.out
+    assert f"{total - 4} events would come" in said.out and fence(dsn) == left
+    done = tenure("restore", "store", "distribution", *YES, "--json").json
+    assert (done["ok"], done["done"]["before"], done["done"]["events"]) == (True, 4, total - 4)
+    assert left.endswith(done["done"]["earlier"]) and done["done"]["earlier"].startswith("it stopped 20")
+    assert fetch(dsn, EVENTS)[:total] == kept[:total] and fence(dsn) == "None"
+    begun, ended = operations(dsn)[-2:]
+    assert (begun["verb"], begun["outcome"], ended["outcome"]) == ("restore store", "begun", "done")
+    assert f"An earlier try did not end: {done['done']['earlier']}"[:400] in ended["result"]
+    assert "Nothing to do" in tenure("restore", "store", "distribution", *YES).out
+    append(dsn, "distribution", "pool-9", csn(1))
+
+    # Killed: the record of its beginning is there.
+    said = stopped_midway(tenure, dsn, monkeypatch, killed=True)
+    assert said.code == 3 and again in said.err
+    left = fence(dsn)
+    assert f"at position 0 of {total}. If it runs no more" in left and "by operator:test: a test" in left
+    assert again in left and fetch(dsn, EVENTS) == kept[:4]
+
+    async def unreachable(*_: object) -> Any:
+        raise KafkaConnectionError("the broker is gone")
+
+    # Done, and Kafka away for the second look: it is recorded, as one that could not be looked at.
+    with monkeypatch.context() as patched:
+        patched.setattr("cli.restore.second_look", unreachable)
+        said = tenure("restore", "store", "distribution", *YES)
+    assert said.code == 1 and "It could NOT be looked at again" in said.out and fence(dsn) == "None"
+    ended = operations(dsn)[-1]
+    assert ended["outcome"] == "failed" and "An earlier try did not end: begun 20" in ended["result"]
+    assert tenure("verify", "distribution").code == 0
+    assert fetch(dsn, EVENTS)[:total] == kept[:total]
+
+
+# ── A topic without its store ──────────────────────────────────────────────────────────────────────────
+
+
+def test_a_topic_is_verified_without_its_store(
+    tenure: Tenure, live: Stores, empty: parts.Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dsn, topic = live["identity"], topic_of("identity")
+    append(dsn, "identity", "account-1", csn(1), csn(2), csn(3))
+    assert tenure("restore", "topic", "identity", *YES).code == 0
+    chain = fetch(dsn, "select chain from log.batches where last_position = 3")[0]["chain"]
+    stored = in_a_loop(_stored(dsn))
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1")
+    said = tenure("verify", "--topic", "identity")
+    assert said.code == 0 and f"{topic}: sound." in said.out and "The store was not looked at" in said.out
+    found = tenure("verify", "--topic", topic, "--json").json
+    (report,) = found["services"]
+    assert (found["sound"], report["events"], report["repeats"], report["head"]) == (True, 4, 0, 4)
+
+    async def sent(*records: tuple[StoredEvent, bytes]) -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=empty.bootstrap)
+        await producer.start()
+        for event, value in records:
+            await producer.send_and_wait(topic, value, key=event.of.stream.encode(), headers=event.headers())
+        await producer.stop()
+
+    in_a_loop(sent((stored[1], stored[1].data), (stored[2], stored[2].data)))
+    said = tenure("verify", "--topic", topic)
+    assert said.code == 0 and "Looked at 6 records: 4 events up to position 4, 2 repeats (allowed)" in said.out
+    of = stored[1].of._replace(actor="another")
+    conflict = StoredEvent(of._replace(hash=chained(of, stored[1].data)), stored[1].data)
+    in_a_loop(sent((conflict, conflict.data), (stored[0], stored[0].data.replace(b'"1"', b'"7"'))))
+    said = tenure("verify", "--topic", topic)
+    assert said.code == 1 and "NOT SOUND, 2 findings" in said.out and f"{topic}, partition " in said.out
+    assert "position 2 (account-1 version 2) is no repeat: this position was taken before, by another event" in said.out
+    assert "account-1 version 1 was altered: its hash does not fit" in said.out
+
+    folder = Path(os.environ["TENURE_ANCHORS"])
+    anchors = [Anchor("identity", 3, chain, "noon"), Anchor("identity", 9, chain, "later")]
+    (folder / "identity.jsonl").write_bytes(b"".join(anchor.line() + b"\n" for anchor in anchors))
+    found = tenure("verify", "--topic", topic, "--json").json["services"][0]
+    assert found["number"] == 3 and "an anchor of later says that position 9 existed" in found["findings"][-1]["what"]
+    assert tenure("verify", "identity", "--topic", topic).code == 2
+    assert tenure("verify", "--topic", topic, "--store-only").code == 2
+    assert tenure("verify", "--topic", INBOUND).code == 2
+    assert tenure("verify", "--topic", "nothing").code == 4
+
+
+async def _stored(dsn: str) -> list[StoredEvent]:
+    store = await PostgresStore(dsn, "identity").open()
+    try:
+        return list(await store.read(0, 3))
+    finally:
+        await store.close()

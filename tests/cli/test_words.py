@@ -10,14 +10,17 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from cli import horizon
 from cli.app import APP
 from cli.ends import MEANING
+from cli.horizon import Open
 from cli.place import environment
 from cli.say import Say, count, duration, plain, size, time_of
 from cli.status import Lag, Seen, faults, lags, show
 from cli.stores import Found
-from cli.streams import broken, changed, flat, kin, trees
+from cli.streams import broken, changed, flat
 from cli.topics import Filter
+from cli.why import kin, trees
 from deploy import ROOT
 from shared.eventlog.store import Head
 from shared.events.envelope import Envelope
@@ -60,20 +63,24 @@ def said(width: int = 80) -> tuple[Say, io.StringIO]:
 
 
 LOG = {"head": 41_207, "relayed": 41_100, "relay_behind_s": 1.5, "led": True, "parked": 2, "timers": 9, "due": 1,
-       "bytes": 8_400_000}  # fmt: skip
+       "bytes": 8_400_000, "fenced": None}  # fmt: skip
 
 
 def test_status_is_readable_at_80_columns_without_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     say, out = said()
-    seen = [Seen("entitlements", {"consumers": "connecting to Kafka"}, LOG), Seen("identity", {}, None, (), "gone")]
+    opened = [Open(4711, "psql", "ops", "idle in transaction", 150.0, 140.0, True, 2, 7.5)]
+    seen = [Seen("entitlements", {"consumers": "connecting to Kafka"}, LOG, (), opened),
+            Seen("distribution", {"service": "gone"}, {**LOG, "head": 12_345_678, "relayed": 12_345_571}, (), opened),
+            Seen("identity", {}, None, fault="gone")]  # fmt: skip
     show(say, seen, [Lag("distribution.availability", 1_234_567, 3, seconds=421.0, per_s=-1_520.4)], None)
     for fault in faults(seen, "Kafka does not answer"):
         say.line(fault)
     assert not re.search(r"\x1b\[[0-9;]*[349][0-9]", out.getvalue()), "no colours"
     text = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
     assert max(map(len, text.splitlines())) <= 80
-    for word in ("41,207", "107 (1.5 s)", "1 of 9", "1,234,567", "7 min", "falling 1,520/s", "not ready", "8.4 MB"):
+    for word in ("41,207", "107 (1.5 s)", "1 of 9", "1,234,567", "7 min", "falling 1,520/s", "not ready", "8.4 MB",
+                 "held", "2 min", "pid 4711, user ops"):  # fmt: skip
         assert word in text, word
 
 
@@ -91,7 +98,24 @@ def test_all_is_well_only_when_it_is() -> None:
     well = {**LOG, "parked": 0}
     assert faults([Seen("identity", {}, well)], None) == []
     assert "2 events parked" in faults([Seen("identity", {}, LOG)], None)[0]
+    assert "takes no commands: why" in faults([Seen("identity", {}, {**well, "fenced": "why"})], None)[0]
     assert "no relay" in faults([Seen("identity", {}, {**well, "led": False})], None)[0]
+
+
+@pytest.mark.parametrize(
+    ("blocks", "waits_s", "state", "stands_s", "said"),
+    [(1, 5.1, "active", 9.0, True), (1, 4.9, "active", 90.0, False), (0, 0.0, "idle in transaction", 90.0, False),
+     (1, 0.1, "idle in transaction", 6.0, True), (1, 0.1, "idle in transaction (aborted)", 4.0, False)],
+)  # fmt: skip
+def test_who_keeps_appends_waiting_is_named_after_five_seconds(
+    blocks: int, waits_s: float, state: str, stands_s: float, said: bool
+) -> None:
+    opened = [Open(4711, "", "ops", state, 100.0, stands_s, True, blocks, waits_s)]
+    found = horizon.faults("identity", opened)
+    assert bool(found) == said
+    for line in found:
+        assert "1 append waiting" in line and f"{state} for" in line and "pg_terminate_backend(4711)" in line
+    assert (horizon.held(opened), horizon.held(())) == ("2 min", "")
 
 
 def test_a_state_is_told_by_what_changed() -> None:
@@ -117,11 +141,42 @@ def test_why_tells_one_cause_and_its_effects() -> None:
     shown = kin(found, found[2])
     assert [each.of.id for each in shown] == ["a", "b", "c", "e"]
     out = io.StringIO()
-    for tree in trees(shown, found[2]):
+    for tree in trees(shown, {"c"}):
         Console(file=out, width=80, no_color=True).print(tree)
     assert "because of the command door:1" in out.getvalue()
     assert [word for line in out.getvalue().splitlines() for word in line.split() if word in "ABCE"] == list("ABCE")
     assert "C  identity +2.0 s  <- asked" in out.getvalue()
+
+
+def foreign(name: str, source: str, cause: str = "", after_s: float = 0) -> Found:
+    of = Envelope(name, source, name.upper(), "subject", NOON + timedelta(seconds=after_s), causation_id=cause)
+    return Found("", of, b"{}", "publisher.inbound.v1/2/7")
+
+
+def followed(name: str, cause: str, source: str, after_s: float) -> Found:
+    """As a reaction of ours to a publisher's event."""
+    found = event(name, cause, after_s)
+    return found._replace(of=found.of._replace(command_id=f"marketplace.sales:{source}#{cause}:partner-1:0"))
+
+
+def test_why_begins_with_the_publishers_event_and_goes_through_its_answers() -> None:
+    """Two publishers have an event of the same id; one of them answers an event of ours."""
+    one, other = "urn:publisher:one", "urn:publisher:other"
+    found = [foreign("x", one), foreign("x", other), followed("a", "x", one, 1), followed("b", "x", other, 2),
+             event("c", "a", 3), foreign("y", one, "c", 4), followed("d", "y", one, 5)]  # fmt: skip
+    assert (found[2].cause, found[3].cause) == (f"{one}#x", f"{other}#x")
+    assert [each.of.id for each in kin(found, found[6])] == ["x", "a", "c", "y", "d"]
+    assert [each.key for each in kin(found, found[1])] == [f"{other}#x", "b"]
+    assert kin(found, *found[:2]) == found
+    out = io.StringIO()
+    shown = trees(kin(found, found[6]), {"d"})
+    assert len(shown) == 1
+    Console(file=out, width=80, no_color=True).print(shown[0])
+    lines = [line.strip(" │└├─") for line in out.getvalue().splitlines()]
+    assert lines[:3] == [f"X  from {one}  2026-11-21 12:00:00Z", "x in publisher.inbound.v1/2/7", "A  identity +1.0 s"]
+    assert f"Y  from {one}  2026-11-21 12:00:04Z" in lines and "D  identity +5.0 s  <- asked" in lines
+    (lost,) = trees([found[2]], set())
+    assert str(lost.label) == f"because of x of {one}, which was not found"
 
 
 def test_a_filter_takes_what_all_of_its_parts_take() -> None:

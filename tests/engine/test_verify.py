@@ -4,7 +4,9 @@ import json
 import random
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -15,19 +17,25 @@ from shared.eventlog.plan import Raw
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.relay import partition_of
 from shared.eventlog.store import Head
-from shared.eventlog.verify import Findings, StoreCheck, TopicCheck, verify
-from shared.events.envelope import StoredEvent, Unreadable
+from shared.eventlog.verify import Findings, LoneTopicCheck, StoreCheck, TopicCheck, verify
+from shared.events.envelope import GENESIS, StoredEvent, Unreadable, chained, from_headers, to_headers
 from tests.engine.examples import head_of, write
-from tests.oracle.evidence import Evidence
+from tests.oracle.evidence import Evidence, Published
 from tests.oracle.test_oracle import (
     DAMAGES,
     PLANTS,
+    altered_in_topic,
+    altered_repeat,
     answered_otherwise,
     clean,
     done_twice,
+    flipped_bit_in_header_of_topic,
+    lost_in_topic,
     lost_with_its_command,
     missed_by_consumer,
     passed_over_by_consumer,
+    swapped_in_topic,
+    twice_and_different_in_topic,
 )
 
 PARTITIONS = 6
@@ -104,6 +112,117 @@ def test_the_place_is_named() -> None:
     assert any("offset 7: position 7 (pool-2 version 2) is not what the store has there" in line for line in said)
     assert any(line.endswith("position 12 is missing, though they were published") for line in said)
     assert gone.of.stream == "pool-2"
+
+
+# ── A topic without its store ──────────────────────────────────────────────────────────────────────────
+
+
+def alone(evidence: Evidence, marks: list[Anchor] | None = None, records: int | None = None) -> LoneTopicCheck:
+    """The evidence's topic, judged by itself."""
+    number = len(evidence.topic) if records is None else records
+    check = LoneTopicCheck(Findings(evidence.service), evidence.service, PARTITIONS, number)
+    for record in evidence.topic:
+        partition = partition_of((record.key or b"").decode(), PARTITIONS)
+        check.record(Raw("entitlements.events.v1", partition, record.offset, record.key, record.headers, record.value))
+    check.complete(marks or ())
+    return check
+
+
+def findings(check: LoneTopicCheck) -> list[str]:
+    return [str(finding) for finding in check._findings.first]
+
+
+def test_a_sound_topic_has_no_findings_without_its_store_and_its_repeats_are_counted() -> None:
+    evidence = clean()
+    marks = [Anchor("entitlements", position, chain, "noon") for position, chain in evidence.batches]
+    evidence.topic += [replace(record, offset=100 + n) for n, record in enumerate(evidence.topic[3:9])]
+    check = alone(evidence, marks)
+    assert findings(check) == []
+    assert (check.events, check.repeats, check.top, check.chain) == (24, 6, 24, evidence.chain)
+    assert findings(alone(evidence, marks, records=5)) == [], "however many there were said to be"
+
+
+IN_TOPIC = [
+    lost_in_topic, swapped_in_topic, altered_in_topic, altered_repeat, twice_and_different_in_topic,
+    flipped_bit_in_header_of_topic,
+]  # fmt: skip
+"""What the oracle plants in a topic, but for a cut tail, which only an anchor tells."""
+
+
+@pytest.mark.parametrize("damage", IN_TOPIC, ids=lambda d: d.__name__)
+def test_damage_in_a_topic_is_found_without_its_store(damage: Callable[[Evidence, random.Random], None]) -> None:
+    sound = clean()
+    marks = [Anchor("entitlements", *sound.batches[-1], "noon")]
+    for seed in range(PLANTS // 4):
+        evidence = deepcopy(sound)
+        damage(evidence, random.Random(seed))
+        assert findings(alone(evidence, marks)), f"seed {seed} was not found"
+
+
+def test_a_topics_cut_tail_shows_by_an_anchor_alone() -> None:
+    evidence = clean()
+    marks = [Anchor("entitlements", position, chain, "noon") for position, chain in evidence.batches]
+    del evidence.topic[-5:]
+    assert findings(alone(evidence)) == []
+    assert findings(alone(evidence, marks)) == [
+        "entitlements, entitlements.events.v1: the tail was cut: an anchor of noon says that position 24 existed, the "
+        "last here is 19"
+    ]
+    (line,) = findings(alone(clean(streams=3), [Anchor("entitlements", *clean().batches[9], "noon")]))
+    assert line.startswith("entitlements, entitlements.events.v1, positions 1 to 10: ") and "rewritten" in line
+
+
+def rewritten(record: Published, offset: int, **attributes: Any) -> Published:
+    """The record as another: its hash and headers fit what it says."""
+    of = from_headers(record.headers, record.key)._replace(**attributes)
+    of = of._replace(hash=chained(of, record.value or b""))
+    return replace(record, offset=offset, key=of.stream.encode(), headers=to_headers(of))
+
+
+def test_each_fault_of_a_topic_is_named_with_its_place() -> None:
+    sound = clean()
+    place = f"entitlements, entitlements.events.v1, partition {partition_of('pool-1', PARTITIONS)}, offset 99"
+    seventh = sound.topic[5]  # pool-1, version 2, position 6
+
+    def said(*more: Published, without: int | None = None) -> list[str]:
+        evidence = deepcopy(sound)
+        if without is not None:
+            del evidence.topic[without]
+        evidence.topic += more
+        return findings(alone(evidence))
+
+    what = "position 6 (pool-1 version 2) is no repeat: this position was taken before"
+    assert said(rewritten(seventh, 99, actor="another")) == [f"{place}: {what}, by another event"]
+    assert said(rewritten(seventh, 99, command_id="another")) == [f"{place}: {what}, for another command"]
+    found = said(rewritten(seventh, 99, position=25))
+    assert (
+        f"{place}: position 25 (pool-1 version 2) conflicts with a version 2 of its stream at another position" in found
+    )
+    assert any("position 10 (pool-1 version 3) comes after version 1: version 2 of its stream is missing" in line
+               for line in said(without=5))  # fmt: skip
+    assert "entitlements, entitlements.events.v1: position 6 is missing, though later ones are there" in said(without=5)
+    last = sound.topic[-3]  # pool-1, version 6, position 22
+    end = from_headers(last.headers, last.key).hash
+    found = said(rewritten(last, 99, version=7, position=10**17, prevhash=end))
+    assert found == ["entitlements, entitlements.events.v1: positions 25 to 99999999999999999 are missing, though "
+                     "later ones are there"]  # fmt: skip
+    found = said(rewritten(last, 99, version=7, position=25, prevhash=GENESIS))
+    assert found == [f"{place}: position 25 (pool-1 version 7) does not continue version 6, the one before it here"]
+
+
+def test_a_record_in_another_partition_or_order_is_found_without_a_store() -> None:
+    evidence = clean()
+    check = LoneTopicCheck(Findings("entitlements"), "entitlements", PARTITIONS, 24)
+    right = partition_of("pool-0", PARTITIONS)
+    for record in sorted(evidence.topic, key=lambda r: (-(r.offset > 12), r.offset)):
+        partition = partition_of((record.key or b"").decode(), PARTITIONS)
+        wrong = record.offset == 1
+        check.record(Raw("t", partition + wrong, record.offset, record.key, record.headers, record.value))
+    said = findings(check)
+    assert any(line.endswith("position 1 (pool-0 version 1) belongs into another partition") for line in said)
+    assert any(
+        f"partition {right}, offset 5: position 5 (pool-0 version 2) comes after position" in line for line in said
+    )
 
 
 @pytest.mark.parametrize(
