@@ -1,8 +1,9 @@
 """What every event is made of: a frozen record of a business fact, in the past tense."""
 
-from typing import Annotated, Any, ClassVar, Final, Self
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Final, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 
 class Record(BaseModel):
@@ -58,6 +59,11 @@ class Event(Record):
         """The event's JSON, as stored and published. Made once: afterwards the bytes are the event."""
         return self.__pydantic_serializer__.to_json(self)
 
+
+Instant: TypeAlias = Annotated[
+    AwareDatetime, Field(ge=datetime(1900, 1, 1, tzinfo=UTC), lt=datetime(9000, 1, 1, tzinfo=UTC))
+]
+"""A point in time. What names no zone is none, and at the calendar's ends there is no counting on: both are refused."""
 
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 

@@ -1,11 +1,11 @@
 """distribution's events: what reaches the desktops."""
 
-from datetime import date, datetime
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from shared.events.base import Event, Record
+from shared.events.base import Event, Instant, Record
 
 
 class UpdatePublished(Event):
@@ -22,7 +22,7 @@ class UpdatePublished(Event):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     size_bytes: Annotated[int, Field(ge=0)]
     location: str
-    published_at: datetime
+    published_at: Instant
 
 
 class UpdateWithdrawn(Event):
@@ -106,7 +106,7 @@ class GroupPolicySet(Event):
     success_percent: int
     error_percent: int
     windows: tuple[MaintenanceWindow, ...]
-    since: datetime
+    since: Instant
     """In the customer's time: the policy never acts before."""
     set_by: str
 
@@ -140,8 +140,8 @@ class UpdateOffered(Event):
     kind: Literal["update", "extension"]
     version: str
     severity: Literal["critical", "important", "normal"]
-    published_at: datetime
-    offered_at: datetime
+    published_at: Instant
+    offered_at: Instant
     """In the customer's time."""
 
 
@@ -188,7 +188,7 @@ class UpdateScheduled(Event):
     update_id: str
     groups: tuple[str, ...]
     phases: tuple[RolloutPhase, ...]
-    starts_at: datetime
+    starts_at: Instant
     scheduled_by: str
     rollouts: tuple[int, ...] = ()
 
@@ -207,7 +207,7 @@ class NextDecisionDue(Event):
 
     contract_id: str
     customer: str
-    due: datetime | None
+    due: Instant | None
 
 
 # ── Who has to be told of what: a product's line ───────────────────────────────────────────────────────

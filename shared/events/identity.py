@@ -1,9 +1,8 @@
 """identity's events: who may do what."""
 
-from datetime import datetime
 from typing import Literal
 
-from shared.events.base import Event, Personal
+from shared.events.base import Event, Instant, Personal
 
 Role = Literal["contract_manager", "software_coordinator"]
 OrganisationKind = Literal["customer", "partner", "publisher", "operator"]
@@ -22,7 +21,7 @@ class AccountOpened(Event):
     country: str
     time_zone: str
     locale: str
-    opened_at: datetime
+    opened_at: Instant
     sandbox: bool = False
     """The organisation is for trying things out: its time can be moved."""
 

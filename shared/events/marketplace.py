@@ -1,9 +1,9 @@
 """marketplace's events: what is bought."""
 
-from datetime import date, datetime
+from datetime import date
 from typing import Literal
 
-from shared.events.base import Event, Money, Record
+from shared.events.base import Event, Instant, Money, Record
 from shared.events.identity import AgreementKind
 
 Period = Literal["monthly", "annual", "three_year"]
@@ -34,7 +34,7 @@ class PlanListed(Event):
     """The publisher offers this plan, as it reads here, from now on (a later one replaces it)."""
 
     plan: Plan
-    said_at: datetime | None = None
+    said_at: Instant | None = None
     """The publisher's own time of it, set where the fact is recorded: a late arrival is told by it."""
     valid_from: date | None = None
     """Set where a price that was announced for this day came in."""
@@ -47,7 +47,7 @@ class PlanPriceAnnounced(Event):
     publisher: str
     price: Money
     valid_from: date
-    said_at: datetime | None = None
+    said_at: Instant | None = None
 
 
 class PlanWithdrawn(Event):
@@ -55,7 +55,7 @@ class PlanWithdrawn(Event):
 
     product_id: str
     publisher: str
-    said_at: datetime | None = None
+    said_at: Instant | None = None
 
 
 class CsnIssued(Event):
@@ -64,7 +64,7 @@ class CsnIssued(Event):
     csn: str
     organisation_id: str
     publisher: str
-    said_at: datetime | None = None
+    said_at: Instant | None = None
 
 
 class CsnRevoked(Event):
@@ -74,7 +74,7 @@ class CsnRevoked(Event):
     organisation_id: str
     publisher: str
     reason: str = ""
-    said_at: datetime | None = None
+    said_at: Instant | None = None
 
 
 class CartLine(Record):
@@ -159,7 +159,7 @@ class CancelBy(Record):
     """The last moment to turn auto-renew off for a term, computed once, with the calendar that it was computed by."""
 
     last_day: date
-    deadline: datetime
+    deadline: Instant
     """The first UTC instant that is too late: the end of `last_day` in `time_zone`."""
     time_zone: str
     calendar: str
@@ -198,9 +198,9 @@ class AutoRenewDisableRequested(Event):
 
     subscription_id: str
     requested_by: str
-    requested_at: datetime
+    requested_at: Instant
     term_ends: date
-    deadline: datetime
+    deadline: Instant
     binds: Literal["this_term", "next_term"] = "this_term"
     """Asked before the deadline, the subscription ends with the running term; afterwards, with the one after it."""
 

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel
 
 from shared.events import EVENTS
 from shared.events.base import Event, json_schema
@@ -45,7 +45,7 @@ def _value(kind: Any, name: str) -> Any:
     by_name: dict[str, Any] = {"currency": "EUR", "sha256": "0" * 64}
     by_kind: dict[Any, Any] = {
         str: by_name.get(name, f"{name} ä"), int: 7, bool: True, date: date(2027, 2, 28),
-        datetime: datetime(2026, 11, 21, 4, 3, 0, 5, tzinfo=UTC),
+        AwareDatetime: datetime(2026, 11, 21, 4, 3, 0, 5, tzinfo=UTC),
     }  # fmt: skip
     return by_kind[kind]
 

@@ -9,7 +9,7 @@ import pytest
 
 from shared.events import EVENTS, upcasts
 from shared.events.base import Event, Record, json_schema
-from shared.events.envelope import Envelope
+from shared.events.envelope import Envelope, Unreadable
 from shared.events.upcasts import UPCASTS, BadUpcasts, check, decode
 from shared.runtime.doors import Doors
 from shared.runtime.service import Service, run
@@ -33,6 +33,25 @@ def test_every_version_ever_released_is_read_today(file: Path) -> None:
     event = decode(envelope(name, int(version[1:])), data)
     if int(version[1:]) == type(event).SCHEMA:
         assert written_as(event, data) == data.decode(), f"{name} does not write what it read"
+
+
+TIMES = sorted(
+    file for file in (HERE / "golden").glob("*.json") if b'"2026-11-21T04:03:00.000005Z"' in file.read_bytes()
+)
+
+
+def test_the_samples_have_times() -> None:
+    assert len(TIMES) > 5
+
+
+@pytest.mark.parametrize(
+    "time", ["2026-11-21T04:03:00", "2026-11-21", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"]
+)
+@pytest.mark.parametrize("file", TIMES, ids=lambda file: file.name)
+def test_a_time_without_a_zone_or_at_the_ends_of_the_calendar_is_refused(file: Path, time: str) -> None:
+    data = file.read_bytes().replace(b"2026-11-21T04:03:00.000005Z", time.encode())
+    with pytest.raises(Unreadable, match=r"timezone info|9000|1900"):
+        decode(envelope(file.name.split(".")[0], 1), data)
 
 
 def written_as(event: Event, data: bytes) -> str:

@@ -10,7 +10,8 @@ from shared.eventlog.plan import Raw, Received, Standing, park, plan, receive
 from shared.eventlog.store import Head
 from shared.events import SeatUnassigned
 from shared.events.envelope import StoredEvent
-from shared.events.registry import ENTITLEMENTS, INBOUND
+from shared.events.registry import ENTITLEMENTS, EVENTS, INBOUND
+from tests.contracts.golden import golden_file
 from tests.engine.examples import head_of, next_events
 
 TYPES = frozenset({"SeatUnassigned"})
@@ -132,6 +133,19 @@ def test_a_record_without_what_ours_have_is_left(name: str) -> None:
     (raw,) = topic("a")
     (left,) = plan(received([without(raw, name)]), at()).left
     assert left.reason == "unreadable" and not left.holds_stream
+
+
+def test_a_publishers_time_that_names_no_zone_is_left_and_holds_nobody() -> None:
+    headers = [("ce_specversion", b"1.0"), ("ce_id", b"1"), ("ce_source", b"urn:publisher:autodesk"),
+               ("ce_type", b"UpdatePublished"), ("ce_time", b"2026-11-21T04:03:00Z")]  # fmt: skip
+    sample = golden_file(EVENTS["UpdatePublished"]).read_bytes()
+    bodies = (sample.replace(b'.000005Z"', b'"'), sample)
+    raws = [Raw(INBOUND, 0, offset, None, headers, body) for offset, body in enumerate(bodies)]
+    result = plan([receive(raw, frozenset({"UpdatePublished"})) for raw in raws], Standing({(INBOUND, 0): -1}, {}))
+    (left,) = result.left
+    assert (left.record.raw.offset, left.reason, left.holds_stream) == (0, "unreadable", False)
+    assert "published_at: Input should have timezone info" in left.detail
+    assert [applied.raw.offset for applied in result.apply] == [1]
 
 
 def test_a_failing_event_is_parked_with_the_later_ones_of_its_stream() -> None:

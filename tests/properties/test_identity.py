@@ -53,7 +53,8 @@ def test_a_closed_account_keeps_no_coordinators_role_and_no_request(commands: li
 
 _seconds = st.integers(-3, 2_000 * 86_400).map(lambda s: timedelta(seconds=s))
 _moves = st.builds(
-    clock.MoveClock, st.one_of(st.datetimes(), _seconds.map(lambda s: _noon + s)), st.just("org"), st.booleans(),
+    clock.MoveClock, st.one_of(st.datetimes(timezones=st.just(UTC)), _seconds.map(lambda s: _noon + s)),
+    st.just("org"), st.booleans(),
     st.just(_noon), _who,
 )  # fmt: skip
 

@@ -204,9 +204,10 @@ async def test_a_policy_starts_a_rollout_by_itself_within_its_window(bench: Benc
 
 
 async def test_a_schedule_starts_and_a_hold_ends_a_rollout(bench: Bench) -> None:
-    await bench.good(
-        "POST", "/contracts/c/updates/autodesk/u/schedule", groups=["default"], starts_at="2026-11-22T13:00:00+01:00"
-    )
+    schedule = "/contracts/c/updates/autodesk/u/schedule"
+    answer = await bench.ask("POST", schedule, groups=["default"], starts_at="2026-11-22T13:00:00")
+    assert (answer[0], answer[1]["rule"]) == (422, "malformed"), "an instant names its zone"
+    await bench.good("POST", schedule, groups=["default"], starts_at="2026-11-22T13:00:00+01:00")
     await bench.time(NOON + DAY)
     assert await bench.offers("ana") == ["c-1"]
     await bench.good("POST", "/contracts/c/updates/autodesk/u/hold", groups=["default"], reason="exams")

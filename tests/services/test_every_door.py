@@ -10,7 +10,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from joserfc.jwk import ECKey
-from starlette.routing import Route
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from shared.eventlog.log import utc_now
 from shared.runtime.auth import Actor, TokenSigner, TokenVerifier, public_keys
@@ -23,7 +24,7 @@ from tests.engine.examples import new_id
 SERVICES = ("identity", "marketplace", "entitlements", "distribution")
 KEY, THEIRS = (ECKey.generate_key("P-256", {"kid": "key"}) for _ in range(2))
 ACTOR = Actor("account", "organisation", "operator")
-EVERYWHERE = {"/health", "/ready", "/metrics", "/openapi.json", "/docs", "/docs/oauth2-redirect"}
+EVERYWHERE = {"/health", "/ready", "/metrics", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/docs/assets"}
 OPEN = {
     ("identity", "POST", "/accounts"), ("identity", "POST", "/sessions"),
     ("identity", "POST", "/sessions/oidc"), ("identity", "GET", "/.well-known/jwks.json"),
@@ -67,6 +68,9 @@ def every_route() -> list[tuple[str, str, str]]:
     found = []
     for name in SERVICES:
         for route in leaves(app_of(name).routes):
+            if isinstance(route, Mount) and isinstance(route.app, StaticFiles):
+                assert route.path in EVERYWHERE, f"{name}: {route.path} serves a folder to everybody"
+                continue
             assert isinstance(route, Route), f"{name}: {route!r} is of a kind that is not looked at here"
             methods = (route.methods or set()) - {"HEAD"}
             found += [(name, method, route.path) for method in sorted(methods) if route.path not in EVERYWHERE]
@@ -84,6 +88,26 @@ def test_the_list_of_routes_is_whole() -> None:
         queries = service.queries.routes if service.queries is not None else []
         assert {(door.method, door.path) for door in service.doors.doors} <= listed
         assert {(method, route.path) for route in leaves(queries) for method in route.methods} <= listed
+
+
+@pytest.mark.parametrize("name", SERVICES)
+async def test_the_page_of_a_service_names_no_foreign_host(name: str) -> None:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app_of(name)), base_url="http://test") as client:
+        page = await client.get("/docs")
+        assert (page.status_code, f"Tenure {name}" in page.text, "//" in page.text.replace("http://test", "")) == (
+            200,
+            True,
+            False,
+        )
+        loaded = re.findall(r"""(?:src|href)=["']([^"']+)["']""", page.text)
+        assert len(loaded) == 3
+        for path in (*loaded, "/openapi.json"):
+            answer = await client.get(path)
+            assert (answer.status_code, len(answer.content) > 1000) == (200, True), path
+        for kind, path in zip(("text/css", "image/png", "text/javascript"), loaded, strict=True):
+            assert (await client.get(path)).headers["content-type"].startswith(kind)
+        style = await client.get(loaded[0])
+        assert not re.search(r"""@import|url\(["']?(https?:)?//""", style.text), "nor does its style"
 
 
 @pytest.mark.parametrize("route", [route for route in ROUTES if route not in OPEN], ids=" ".join)

@@ -40,6 +40,7 @@ from shared.events import (
     UserPutInGroup,
     UserRemovedFromGroup,
 )
+from shared.events.base import Instant
 from shared.events.distribution import Cadence
 
 Event: TypeAlias = FleetEvent
@@ -131,7 +132,7 @@ class ScheduleUpdate:
     publisher: str
     update_id: str
     groups: tuple[str, ...]
-    starts_at: datetime
+    starts_at: Instant
     by: Annotated[str, SUPPLIED]
     now: Annotated[datetime, SUPPLIED]
     policy: Annotated[Policy, SUPPLIED]
@@ -373,8 +374,6 @@ def _schedule(command: ScheduleUpdate, state: State) -> Decision[Event]:
     refusal = undecidable(key, command.groups, state) or malformed_phases(command.phases, command.groups)
     if refusal is not None:
         return refusal
-    if command.starts_at.tzinfo is None:
-        return Rejected("schedule-without-zone", "The instant names no time zone.", "Write it like 2027-01-31T20:00Z.")
     if command.starts_at <= command.now:
         return Rejected("schedule-in-the-past", "The instant is over.", "Approve the update, or name a later instant.")
     wanted = UpdateScheduled(

@@ -4,11 +4,12 @@ A year of renewals can be seen in a minute; production organisations follow real
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Final, TypeAlias, assert_never
 
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
 from shared.events import ClockMoved
+from shared.events.base import Instant
 
 Event: TypeAlias = ClockMoved
 
@@ -47,10 +48,10 @@ def ahead_s(state: State) -> int:
 
 @dataclass(frozen=True, slots=True)
 class MoveClock:
-    """Make it `to` now for one's own sandbox organisation, in all services; from there its time runs on. Forward only.
-    A time that names no zone is UTC."""
+    """Make it `to` now for one's own sandbox organisation, in all services; from there its time runs on.
+    Forward only."""
 
-    to: datetime
+    to: Instant
     organisation_id: Annotated[str, SUPPLIED]
     sandbox: Annotated[bool, SUPPLIED]
     now: Annotated[datetime, SUPPLIED]
@@ -78,8 +79,7 @@ def _move(command: MoveClock, state: State) -> Decision[Event]:
             "not-a-sandbox", "This organisation follows real time; only a sandbox's time can be moved.",
             "Sign up with a new organisation that says sandbox.",
         )  # fmt: skip
-    to = command.to if command.to.tzinfo is not None else command.to.replace(tzinfo=UTC)
-    ahead = -((command.now - to) // timedelta(seconds=1))  # whole seconds, not short of `to`
+    ahead = -((command.now - command.to) // timedelta(seconds=1))  # whole seconds, not short of `to`
     before = ahead_s(state)
     because = (state.moved,) if isinstance(state, Ahead) else ()
     if ahead < before:
