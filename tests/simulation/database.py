@@ -73,6 +73,8 @@ class Transaction:
 
     async def _commit(self) -> None:
         await self._gate()
+        if not self._writes:
+            return
         for key, row in self._writes.items():
             if row is None:
                 self._tables.rows(key[0]).pop(key, None)
@@ -85,9 +87,9 @@ class Transaction:
 
     async def _gate(self) -> None:
         await self._process.gate()
-        if self._depth and self._chance.random() < self._rates.stall:
+        if self._rates.stall and self._chance.random() < self._rates.stall:
             await self._process.stall()
-        if self._chance.random() < self._rates.database:
+        if self._rates.database and self._chance.random() < self._rates.database:
             raise asyncpg.ConnectionDoesNotExistError("the connection broke")
 
     def get(self, *key: Any) -> Row | None:
@@ -117,7 +119,6 @@ class Transaction:
         if lock not in self._held:
             await lock.acquire()
             self._held.append(lock)
-            await self._process.gate()
 
     async def fetch(self, query: str, *arguments: Any) -> list[Any]:
         await self._gate()
@@ -168,9 +169,7 @@ class Pool:
         yield self._connection()
 
     async def fetch(self, query: str, *arguments: Any) -> list[Any]:
-        connection = self._connection()
-        async with connection.transaction():
-            return await connection.fetch(query, *arguments)
+        return await self._connection().fetch(query, *arguments)
 
     async def fetchrow(self, query: str, *arguments: Any) -> Any:
         return await self._connection().fetchrow(query, *arguments)
