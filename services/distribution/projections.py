@@ -173,19 +173,17 @@ _Rollout: TypeAlias = (
 )  # fmt: skip
 
 
-@ROLLOUTS.on(  # type: ignore[arg-type]  # mypy joins them to Event
-    RolloutStarted,
-    PhaseStarted,
-    PhasePassed,
-    TargetAdded,
-    TargetRemoved,
-    InstallSucceeded,
-    InstallFailed,
-    RolloutPaused,
-    RolloutResumed,
-    RolloutStopped,
-    RolloutCompleted,
-)
+@ROLLOUTS.on(RolloutStarted)
+@ROLLOUTS.on(PhaseStarted)
+@ROLLOUTS.on(PhasePassed)
+@ROLLOUTS.on(TargetAdded)
+@ROLLOUTS.on(TargetRemoved)
+@ROLLOUTS.on(InstallSucceeded)
+@ROLLOUTS.on(InstallFailed)
+@ROLLOUTS.on(RolloutPaused)
+@ROLLOUTS.on(RolloutResumed)
+@ROLLOUTS.on(RolloutStopped)
+@ROLLOUTS.on(RolloutCompleted)
 async def _rollout(tx: Connection, event: _Rollout, of: Envelope) -> None:
     await tx.execute(
         "insert into rollout_history (rollout_id, version, type, at, actor, data, event_id) "

@@ -2,16 +2,16 @@
 
 import json
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from pydantic import BaseModel
 
 from services.distribution.domain.fleet_state import DEFAULT_GROUP
 from services.distribution.windows import is_open
 from shared.events import MaintenanceWindow, RolloutPhase
 from shared.runtime.access import require_access
-from shared.runtime.http import CurrentActor, Database, Now
+from shared.runtime.http import CurrentActor, Database, Limit, Now
 from shared.runtime.problems import unknown
 
 QUERIES: Final = APIRouter()
@@ -57,7 +57,7 @@ async def available_updates(
     actor: CurrentActor,
     db: Database,
     now: Now,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    limit: Limit = 50,
     after: str = "",
 ) -> UpdateList:
     """The updates and extensions available for the products that the contract owns, for its administrators only."""
@@ -170,7 +170,7 @@ async def decisions(
     contract_id: str,
     actor: CurrentActor,
     db: Database,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    limit: Limit = 50,
     after: str = "",
 ) -> DecisionList:
     """What was decided last about each update for each group, by whom, in the order of deciding."""
@@ -251,7 +251,7 @@ async def rollouts(
     contract_id: str,
     actor: CurrentActor,
     db: Database,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    limit: Limit = 50,
     after: str = "",
 ) -> RolloutList:
     """The contract's rollouts in the order of their starts: where each stands, and for how many users."""

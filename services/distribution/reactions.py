@@ -127,13 +127,19 @@ _FACTS: Final[dict[type[_Pools | _Rights | SeatAssigned | SeatUnassigned], Fact]
 }  # fmt: skip
 
 
-@PROCESS.on(SeatPoolRenewed, SeatPoolExpired, SeatPoolSuspended, SeatPoolEnded, UpdateRightGranted, UpdateRightLost)  # type: ignore[arg-type]  # mypy joins them to Event
+@PROCESS.on(SeatPoolRenewed)
+@PROCESS.on(SeatPoolExpired)
+@PROCESS.on(SeatPoolSuspended)
+@PROCESS.on(SeatPoolEnded)
+@PROCESS.on(UpdateRightGranted)
+@PROCESS.on(UpdateRightLost)
 async def _entitled(event: _Pools | _Rights, of: Envelope, reach: Reach) -> Sequence[Do]:
     note = NoteEntitlement(event.contract_id, event.subscription_id, _FACTS[type(event)], of.id, reach.now)
     return [Do(FLEET, event.contract_id, note)]
 
 
-@PROCESS.on(SeatAssigned, SeatUnassigned)  # type: ignore[arg-type]  # mypy joins them to Event
+@PROCESS.on(SeatAssigned)
+@PROCESS.on(SeatUnassigned)
 async def _seated(event: SeatAssigned | SeatUnassigned, of: Envelope, reach: Reach) -> Sequence[Do]:
     note = NoteEntitlement(
         event.contract_id, event.subscription_id, _FACTS[type(event)], of.id, reach.now, account_id=event.account_id
@@ -160,7 +166,12 @@ _Moving: TypeAlias = (
 )
 
 
-@PROCESS.on(EntitlementNoted, UserPutInGroup, UserRemovedFromGroup, UpdateHeld, UpdateScheduled, UpdateRecalled)  # type: ignore[arg-type]  # mypy joins them to Event
+@PROCESS.on(EntitlementNoted)
+@PROCESS.on(UserPutInGroup)
+@PROCESS.on(UserRemovedFromGroup)
+@PROCESS.on(UpdateHeld)
+@PROCESS.on(UpdateScheduled)
+@PROCESS.on(UpdateRecalled)
 async def _moved(event: _Moving, _of: Envelope, reach: Reach) -> Sequence[Do]:
     fleet = await reach.log.state(FLEET, event.contract_id)
     found = [(f"{event.contract_id}-{number}", standing(fleet, number)) for number in event.rollouts]

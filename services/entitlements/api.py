@@ -11,7 +11,7 @@ from services.entitlements.domain.seat_pool import SEAT_POOL, AssignSeat, Unassi
 from shared.runtime.access import require_access
 from shared.runtime.auth import Actor
 from shared.runtime.doors import Call, Doors, Pool, Target
-from shared.runtime.http import CurrentActor, Database
+from shared.runtime.http import CurrentActor, Database, Limit
 from shared.runtime.problems import Problem, unknown
 
 SELLERS: Final = ("publisher", "operator")
@@ -175,7 +175,7 @@ async def pools(
     actor: CurrentActor,
     db: Database,
     contract_id: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    limit: Limit = 50,
     after: str = "",
 ) -> PoolList:
     """The pools of the caller's organisation, by subscription id."""

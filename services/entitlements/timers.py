@@ -43,21 +43,9 @@ def _ended(event: SeatPoolEnded, _of: Envelope) -> Sequence[Set | Cancel]:
 
 
 @TIMERS.on(CreditsGranted)
-def _granted(event: CreditsGranted, _of: Envelope) -> Sequence[Set | Cancel]:
-    return _next_expiry(event)
-
-
 @TIMERS.on(CreditsConsumed)
-def _consumed(event: CreditsConsumed, _of: Envelope) -> Sequence[Set | Cancel]:
-    return _next_expiry(event)
-
-
 @TIMERS.on(CreditsExpired)
-def _written_off(event: CreditsExpired, _of: Envelope) -> Sequence[Set | Cancel]:
-    return _next_expiry(event)
-
-
-def _next_expiry(event: CreditsGranted | CreditsConsumed | CreditsExpired) -> Sequence[Set | Cancel]:
+def _next_expiry(event: CreditsGranted | CreditsConsumed | CreditsExpired, _of: Envelope) -> Sequence[Set | Cancel]:
     """One timer a contract, for the earliest of its lots: spending may empty that one."""
     if event.next_expiry is None:
         return [Cancel("credits", event.contract_id)]

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Annotated, Any, Final, Literal
 
 import structlog
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from services.identity import credentials
@@ -51,7 +51,7 @@ from services.identity.views import (
 from shared.eventlog.log import Log
 from shared.runtime.auth import TOKEN_S, Actor
 from shared.runtime.doors import Call, Doors, Target
-from shared.runtime.http import CurrentActor, CurrentLog, Database
+from shared.runtime.http import CurrentActor, CurrentLog, Database, Limit
 from shared.runtime.problems import Problem, unknown
 
 DOORS: Final = Doors()
@@ -374,9 +374,7 @@ DOORS.post("/contracts/{contract_id}/handover", CONTRACT, HandOverContract, supp
 
 
 @QUERIES.get("/contracts")
-async def list_contracts(
-    actor: CurrentActor, db: Database, limit: Annotated[int, Query(ge=1, le=200)] = 50, after: str = ""
-) -> ContractList:
+async def list_contracts(actor: CurrentActor, db: Database, limit: Limit = 50, after: str = "") -> ContractList:
     """The contracts of the caller's organisation."""
     rows = await db.fetch(
         "select contract_id, customer, publisher, programme, manager from contracts "

@@ -19,7 +19,7 @@ from services.marketplace.domain.standing import STANDING
 from services.marketplace.domain.subscription import SUBSCRIPTION, Ordered, RequestRefund, Resubmit, Unordered, fact_of
 from services.marketplace.policies import policy_of
 from services.marketplace.projections import account, offers_for, publishers_of
-from shared.events import PlanListed, PlanWithdrawn
+from shared.events import PlanListed, PlanWithdrawn, SubscriptionConfirmed, SubscriptionOrdered
 from shared.runtime.access import require_access
 from shared.runtime.auth import Actor
 from shared.runtime.doors import Call, Doors, Target
@@ -160,12 +160,18 @@ async def _refund(call: Call) -> Target:
     return Target(subscription_id)
 
 
-async def _change_seats(call: Call) -> Target:
+async def _own_order(call: Call) -> tuple[str, SubscriptionOrdered | SubscriptionConfirmed]:
+    """The order that the calling partner placed."""
     partner_only(call.actor)
     subscription_id, state = await _subscription(call)
     fact = fact_of(state)
     if call.actor.organisation_id != fact.partner:
         raise unknown("order")
+    return subscription_id, fact
+
+
+async def _change_seats(call: Call) -> Target:
+    subscription_id, fact = await _own_order(call)
     return Target(
         subscription_id,
         changed_by=call.actor.account_id,
@@ -175,11 +181,7 @@ async def _change_seats(call: Call) -> Target:
 
 
 async def _resubmit(call: Call) -> Target:
-    partner_only(call.actor)
-    subscription_id, state = await _subscription(call)
-    fact = fact_of(state)
-    if call.actor.organisation_id != fact.partner:
-        raise unknown("order")
+    subscription_id, fact = await _own_order(call)
     return Target(
         subscription_id,
         ordered_by=call.actor.account_id,

@@ -4,7 +4,7 @@ TENURE_CALENDARS names). The library's version and the file's own are the calend
 import os
 import tomllib
 from datetime import date, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Final
@@ -54,12 +54,18 @@ def zone(name: str) -> str:
     return name
 
 
+@lru_cache(1_000)
+def _public(country: str, years: tuple[int, ...]) -> holidays.HolidayBase:
+    """What the library knows; it takes its time to find out. Raises NotImplementedError."""
+    return holidays.country_holidays(country, years=years)
+
+
 def business_calendar(country: str, time_zone: str, ends: date) -> Calendar:
     """The country's public holidays, weekend and worked weekend days for a deadline that lies before `ends`."""
     years = (ends.year - 1, ends.year)
     own = overrides().get(country.upper())
     try:
-        known = holidays.country_holidays(country.upper(), years=years)
+        known = _public(country.upper(), years)
     except NotImplementedError:
         return Calendar(WEEKENDS_ONLY, "1", zone(time_zone))
     # A country's weekend may change over the years; the one that counts is the one at the term's end.

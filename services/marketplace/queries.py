@@ -29,12 +29,11 @@ from services.marketplace.views import (
 from shared.events import CartCheckedOut, HeldSeat, Plan
 from shared.events.marketplace import Billing, Category, Period, Support
 from shared.runtime.auth import Actor
-from shared.runtime.http import CurrentActor, Database
+from shared.runtime.http import CurrentActor, Database, Limit
 from shared.runtime.problems import Problem, unknown
 
 QUERIES = APIRouter()
 
-Limit: TypeAlias = Annotated[int, Query(ge=1, le=200)]
 Text: TypeAlias = Annotated[str, Query(max_length=100, pattern=r"^[^\x00]*$")]
 
 

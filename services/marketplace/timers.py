@@ -30,16 +30,8 @@ TIMERS = Timers(topics=(MARKETPLACE,))
 
 
 @TIMERS.on(SubscriptionConfirmed)
-def _(event: SubscriptionConfirmed, _of: Envelope) -> Sequence[Change]:
-    return _of_term(event)
-
-
 @TIMERS.on(SubscriptionRenewed)
-def _(event: SubscriptionRenewed, _of: Envelope) -> Sequence[Change]:
-    return _of_term(event)
-
-
-def _of_term(event: SubscriptionConfirmed | SubscriptionRenewed) -> Sequence[Change]:
+def _(event: SubscriptionConfirmed | SubscriptionRenewed, _of: Envelope) -> Sequence[Change]:
     key, zone = event.subscription_id, event.cancel_by.time_zone
     reminders = [
         Set(f"remind:{days}", key, start_of(event.ends - timedelta(days=days), zone), event.customer)
@@ -55,17 +47,10 @@ def _(event: AutoRenewDisableRequested, of: Envelope) -> Sequence[Change]:
 
 
 @TIMERS.on(AutoRenewDisabled)
-def _(event: AutoRenewDisabled, of: Envelope) -> Sequence[Change]:
-    return _answered(event.subscription_id, of)
-
-
 @TIMERS.on(AutoRenewDisableRefused)
-def _(event: AutoRenewDisableRefused, of: Envelope) -> Sequence[Change]:
-    return _answered(event.subscription_id, of)
-
-
-def _answered(key: str, of: Envelope) -> Sequence[Change]:
+def _(event: AutoRenewDisabled | AutoRenewDisableRefused, of: Envelope) -> Sequence[Change]:
     """A term whose end waited for this answer is closed now; in any other case nothing comes of it."""
+    key = event.subscription_id
     return [Cancel("ask-again", key), Set("settle", key, of.time, of.tenant)]
 
 

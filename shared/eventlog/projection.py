@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from shared.eventlog.clocks import Clocks
 
 E = TypeVar("E", bound=Event)
+X = TypeVar("X")
+"""What else a fold or a reaction takes: of events it is declared for on other lines."""
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
-Fold = Callable[[Any, Any, Envelope], Awaitable[None]]
+_Folds: TypeAlias = Callable[[Any, X, Envelope], Awaitable[None]]
+Fold: TypeAlias = _Folds[Any]
 
 
 class Projection:
@@ -45,13 +48,13 @@ class Projection:
     def types(self) -> frozenset[str]:
         return frozenset(self._folds)
 
-    def on(self, *types: type[E]) -> Callable[[Callable[[Any, E, Envelope], Awaitable[None]]], Fold]:
-        """Declares the fold of these event types."""
+    def on(self, event: type[E]) -> Callable[[_Folds[E | X]], _Folds[E | X]]:
+        """Declares the fold of this event type. One that folds several is declared for each, one line above the next:
+        it takes their union, which is checked."""
 
-        def declare(fold: Callable[[Any, E, Envelope], Awaitable[None]]) -> Fold:
-            for event_type in types:
-                if self._folds.setdefault(event_type.type(), fold) is not fold:
-                    raise ValueError(f"projection {self.name} already folds {event_type.type()}")
+        def declare(fold: _Folds[E | X]) -> _Folds[E | X]:
+            if self._folds.setdefault(event.type(), fold) is not fold:
+                raise ValueError(f"projection {self.name} already folds {event.type()}")
             return fold
 
         return declare
@@ -87,7 +90,8 @@ class Reach:
         return self.clocks.time_of(organisation_id)
 
 
-React = Callable[[Any, Envelope, Reach], Awaitable[Sequence[Do]]]
+_Reacts: TypeAlias = Callable[[X, Envelope, Reach], Awaitable[Sequence[Do]]]
+React: TypeAlias = _Reacts[Any]
 
 
 class Reactions:
@@ -103,13 +107,12 @@ class Reactions:
     def types(self) -> frozenset[str]:
         return frozenset(self._reactions)
 
-    def on(self, *types: type[E]) -> Callable[[Callable[[E, Envelope, Reach], Awaitable[Sequence[Do]]]], React]:
-        """Declares the reaction to these event types."""
+    def on(self, event: type[E]) -> Callable[[_Reacts[E | X]], _Reacts[E | X]]:
+        """Declares the reaction to this event type; for several, one line above the next, as with projections."""
 
-        def declare(reaction: Callable[[E, Envelope, Reach], Awaitable[Sequence[Do]]]) -> React:
-            for event_type in types:
-                if self._reactions.setdefault(event_type.type(), reaction) is not reaction:
-                    raise ValueError(f"{self.name} already reacts to {event_type.type()}")
+        def declare(reaction: _Reacts[E | X]) -> _Reacts[E | X]:
+            if self._reactions.setdefault(event.type(), reaction) is not reaction:
+                raise ValueError(f"{self.name} already reacts to {event.type()}")
             return reaction
 
         return declare

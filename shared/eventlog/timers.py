@@ -25,6 +25,7 @@ from shared.events.envelope import Envelope
 log = structlog.get_logger(__name__)
 
 E = TypeVar("E", bound=Event)
+X = TypeVar("X")
 
 LOOK_EVERY_S: Final = 0.2
 LEASE_S: Final = 6.0
@@ -62,7 +63,7 @@ class Cancel:
 
 
 Change: TypeAlias = Set | Cancel
-Changes = Callable[[Any, Envelope], Sequence[Change]]
+_Changes: TypeAlias = Callable[[X, Envelope], Sequence[Change]]
 Fire = Callable[[str, datetime, Reach], Awaitable[Any]]
 
 
@@ -73,18 +74,16 @@ class Timers:
         self.projection = Projection("timers", topics=topics, tables=("log.timers",), takes_over=_TAKES_OVER)
         self._fires: dict[str, tuple[Stream[Any, Any, Any], Fire]] = {}
 
-    def on(
-        self, *types: type[E]
-    ) -> Callable[[Callable[[E, Envelope], Sequence[Change]]], Callable[[E, Envelope], Sequence[Change]]]:
-        """Declares which timers these events set and cancel."""
+    def on(self, event_type: type[E]) -> Callable[[_Changes[E | X]], _Changes[E | X]]:
+        """Declares which timers this event sets and cancels; for several, one line above the next."""
 
-        def declare(changes: Callable[[E, Envelope], Sequence[Change]]) -> Callable[[E, Envelope], Sequence[Change]]:
-            async def fold(tx: Connection, event: E, of: Envelope) -> None:
+        def declare(changes: _Changes[E | X]) -> _Changes[E | X]:
+            async def fold(tx: Connection, event: E | X, of: Envelope) -> None:
                 for change in changes(event, of):
                     await _keep(tx, change, of)
 
             fold.__dict__["__wrapped__"] = changes  # for whoever asks what the fold is made of
-            self.projection.on(*types)(fold)
+            self.projection.on(event_type)(fold)
             return changes
 
         return declare

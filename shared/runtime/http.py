@@ -10,7 +10,7 @@ from secrets import token_hex
 from typing import Annotated, Any, Final, TypeAlias
 
 import structlog
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 from starlette.responses import JSONResponse, Response
@@ -119,6 +119,9 @@ async def _now(request: Request) -> datetime:
 
 Now: TypeAlias = Annotated[datetime, Depends(_now)]
 """What time it is for the caller, UTC: a sandbox's clock may be ahead."""
+
+Limit: TypeAlias = Annotated[int, Query(ge=1, le=200)]
+"""How many rows a page of a list has at most."""
 
 _SEEN: Final = """
     select case when exists (select from log.events where stream = $1)

@@ -1,10 +1,10 @@
 """The oracle's judgement: every fault found, each in a sentence that names the place. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 
-from shared.events.envelope import GENESIS, Unreadable, chained, from_headers, to_headers
-from tests.oracle.evidence import Evidence, streams_of
+from shared.events.envelope import GENESIS, Envelope, Unreadable, chained, from_headers, to_headers
+from tests.oracle.evidence import Evidence, Published, streams_of
 
 
 def faults(evidence: Evidence) -> list[str]:
@@ -99,8 +99,11 @@ def _consumers(evidence: Evidence) -> Iterator[str]:
             missing = set(range(noted + 1, version + 1)) - parked.get((consumer, stream), set())
             if noted > version or missing:
                 yield f"{consumer}: {stream} is at version {version}, but it has dealt with {noted}"
+    logs: dict[int, list[tuple[int, Envelope | None]]] = {}
+    for record in evidence.topic:
+        logs.setdefault(record.partition, []).append((record.offset, _read(record)))
     for consumer, partition in sorted(evidence.checkpoints):
-        yield from _at_or_below(evidence, consumer, partition)
+        yield from _at_or_below(evidence, consumer, partition, logs.get(partition, []))
 
 
 def _parked(evidence: Evidence) -> dict[tuple[str, str], set[int]]:
@@ -112,19 +115,23 @@ def _parked(evidence: Evidence) -> dict[tuple[str, str], set[int]]:
     return found
 
 
-def _at_or_below(evidence: Evidence, consumer: str, partition: int) -> Iterator[str]:
+def _read(record: Published) -> Envelope | None:
+    try:
+        return from_headers(record.headers, record.key)
+    except Unreadable:
+        return None
+
+
+def _at_or_below(
+    evidence: Evidence, consumer: str, partition: int, log: Sequence[tuple[int, Envelope | None]]
+) -> Iterator[str]:
     checkpoint = evidence.checkpoints[consumer, partition]
-    for record in evidence.topic:
-        if record.partition != partition or record.offset > checkpoint:
+    for offset, of in log:
+        if offset > checkpoint or (consumer, partition, offset) in evidence.waiting:
             continue
-        if (consumer, partition, record.offset) in evidence.waiting:
-            continue
-        try:
-            of = from_headers(record.headers, record.key)
-        except Unreadable:
-            yield f"{consumer}: partition {partition}, offset {record.offset} is unreadable and was passed over"
-            continue
-        if (of.version or 0) > evidence.seen.get((consumer, of.stream), 0):
+        if of is None:
+            yield f"{consumer}: partition {partition}, offset {offset} is unreadable and was passed over"
+        elif (of.version or 0) > evidence.seen.get((consumer, of.stream), 0):
             yield f"{consumer}: {of.stream} version {of.version} lies below its checkpoint and was passed over"
 
 

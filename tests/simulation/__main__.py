@@ -21,6 +21,7 @@ def many(first: int, number: int, jobs: int) -> int:
     """Plays these seeds; the exit code."""
     began, failed, events = time.perf_counter(), [], 0
     gc.freeze()  # what was imported is not looked through again and again
+    gc.set_threshold(50_000)
     with multiprocessing.get_context("fork").Pool(jobs) as workers:
         results = workers.imap_unordered(simulate, range(first, first + number), chunksize=10)
         for done, result in enumerate(results, start=1):

@@ -62,10 +62,11 @@ def evidence(world: World, name: str) -> Evidence:
     ]
     own = {event.of.stream for event in service.store.events}
     for other in system.services.values():
-        for key, row in other.tables.rows.items():
-            if key[0] == "seen" and row["stream"] in own:
+        for row in other.tables.rows("seen").values():
+            if row["stream"] in own:
                 found.seen[row["consumer"], row["stream"]] = row["version"]
-            if key[0] == "checkpoint" and key[2] == topic:
+        for key, row in other.tables.rows("checkpoint").items():
+            if key[2] == topic:
                 found.checkpoints[key[1], key[3]] = row["offset"]
     found.asked = [asked for asked in world.asked if asked.service == name]
     found.answered = {
@@ -99,16 +100,16 @@ async def _replayed(system: System, name: str) -> list[str]:
         pass
     found = []
     for table in ("mirror", "pool", "seat", "person", "csn"):
-        is_, should = _rows(system.services[name].tables, table), _rows(tables, table)
+        is_, should = system.services[name].tables.rows(table), tables.rows(table)
         found += [
             f"{name}: {key} is {is_.get(key)}, a replay makes it {should.get(key)}"
             for key in sorted(is_.keys() | should.keys(), key=repr)
             if is_.get(key) != should.get(key)
         ]
-    clocks = {k: r["ahead_s"] for k, r in _rows(system.services[name].tables, "clock").items()}
-    if clocks != {k: r["ahead_s"] for k, r in _rows(tables, "clock").items()}:
+    clocks = {k: r["ahead_s"] for k, r in system.services[name].tables.rows("clock").items()}
+    if clocks != {k: r["ahead_s"] for k, r in tables.rows("clock").items()}:
         found.append(f"{name}: the clocks are {clocks}, a replay moves them otherwise")
-    timers, should = _rows(system.services[name].tables, "timer"), _rows(tables, "timer")
+    timers, should = system.services[name].tables.rows("timer"), tables.rows("timer")
     for key, row in timers.items():
         if should.get(key) != row:
             found.append(f"{name}: the timer {key} is {row}, a replay makes it {should.get(key)}")
@@ -119,10 +120,6 @@ async def _fold(projection: Projection, tx: Transaction, system: System, service
     for stored in system.services[service].store.events:
         if stored.of.type in projection.types:
             await projection.apply(tx, decode(stored.of, stored.data), stored.of)
-
-
-def _rows(tables: Tables, table: str) -> dict[Any, Any]:
-    return {key: row for key, row in tables.rows.items() if key[0] == table}
 
 
 # ── The business ───────────────────────────────────────────────────────────────────────────────────────

@@ -6,6 +6,7 @@ know is an error. Read-committed: a transaction's writes are seen by others once
 
 import asyncio
 import random
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -26,12 +27,19 @@ class Tables:
     """What is committed. Every row has a key: its table's name first."""
 
     def __init__(self) -> None:
-        self.rows: dict[Key, Row] = {}
+        self._of: defaultdict[str, dict[Key, Row]] = defaultdict(dict)
         self.locks: dict[Key, asyncio.Lock] = {}
         self.moved = asyncio.Event()
 
+    def rows(self, table: str) -> dict[Key, Row]:
+        return self._of[table]
+
     def of(self, table: str) -> list[Row]:
-        return [row for key, row in sorted(self.rows.items(), key=lambda item: repr(item[0])) if key[0] == table]
+        return _in_order(self._of[table])
+
+
+def _in_order(rows: dict[Key, Row]) -> list[Row]:
+    return [rows[key] for key in sorted(rows, key=repr)]
 
 
 class Transaction:
@@ -65,11 +73,13 @@ class Transaction:
 
     async def _commit(self) -> None:
         await self._gate()
+        if not self._writes:
+            return
         for key, row in self._writes.items():
             if row is None:
-                self._tables.rows.pop(key, None)
+                self._tables.rows(key[0]).pop(key, None)
             else:
-                self._tables.rows[key] = row
+                self._tables.rows(key[0])[key] = row
         self._writes.clear()
         await self._process.gate()
         if self._chance.random() < self._rates.database:
@@ -77,13 +87,13 @@ class Transaction:
 
     async def _gate(self) -> None:
         await self._process.gate()
-        if self._depth and self._chance.random() < self._rates.stall:
+        if self._rates.stall and self._chance.random() < self._rates.stall:
             await self._process.stall()
-        if self._chance.random() < self._rates.database:
+        if self._rates.database and self._chance.random() < self._rates.database:
             raise asyncpg.ConnectionDoesNotExistError("the connection broke")
 
     def get(self, *key: Any) -> Row | None:
-        return self._writes[key] if key in self._writes else self._tables.rows.get(key)
+        return self._writes[key] if key in self._writes else self._tables.rows(key[0]).get(key)
 
     def put(self, at: Key, /, **values: Any) -> None:
         """Inserts or updates the row."""
@@ -91,22 +101,24 @@ class Transaction:
 
     def made(self, at: Key, /, **values: Any) -> Row:
         """`on conflict do nothing`, of a statement that is a transaction of its own: nobody comes between."""
-        return self._tables.rows.setdefault(at, values)
+        return self._tables.rows(at[0]).setdefault(at, values)
 
     def delete(self, *key: Any) -> None:
         self._writes[key] = None
 
     def all(self, table: str) -> list[Row]:
-        merged = {k: r for k, r in self._tables.rows.items() if k[0] == table and k not in self._writes}
+        kept = self._tables.rows(table)
+        if not self._writes:
+            return _in_order(kept)
+        merged = {k: r for k, r in kept.items() if k not in self._writes}
         merged |= {k: r for k, r in self._writes.items() if k[0] == table and r is not None}
-        return [merged[key] for key in sorted(merged, key=repr)]
+        return _in_order(merged)
 
     async def _lock(self, key: Key) -> None:
         lock = self._tables.locks.setdefault(key, asyncio.Lock())
         if lock not in self._held:
             await lock.acquire()
             self._held.append(lock)
-            await self._process.gate()
 
     async def fetch(self, query: str, *arguments: Any) -> list[Any]:
         await self._gate()
@@ -157,9 +169,7 @@ class Pool:
         yield self._connection()
 
     async def fetch(self, query: str, *arguments: Any) -> list[Any]:
-        connection = self._connection()
-        async with connection.transaction():
-            return await connection.fetch(query, *arguments)
+        return await self._connection().fetch(query, *arguments)
 
     async def fetchrow(self, query: str, *arguments: Any) -> Any:
         return await self._connection().fetchrow(query, *arguments)
@@ -328,4 +338,4 @@ def _answer(query: str) -> Callable[..., Any]:
 
 
 def offsets(tables: Tables, consumer: str) -> dict[Partition, int]:
-    return {(key[2], key[3]): row["offset"] for key, row in tables.rows.items() if key[:2] == ("checkpoint", consumer)}
+    return {(key[2], key[3]): row["offset"] for key, row in tables.rows("checkpoint").items() if key[1] == consumer}

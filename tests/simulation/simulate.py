@@ -13,8 +13,12 @@ from unittest.mock import patch
 import structlog
 
 from shared.eventlog import clocks, plan, relay, timers
+from shared.eventlog import log as eventlog
+from shared.events.base import Event
 from shared.events.envelope import Envelope, from_headers
 from shared.events.registry import topic_of
+from shared.events.upcasts import decode
+from tests.simulation import check, story
 from tests.simulation.bugs import Bug
 from tests.simulation.check import verdict
 from tests.simulation.database import offsets
@@ -66,16 +70,35 @@ def _read_once() -> Callable[[Any, bytes | None], Envelope]:
     return read
 
 
+def _decoded_once() -> Callable[[Envelope, bytes], Event]:
+    """The contract's `decode`, which is pure, too, and makes something frozen: once for all who read these bytes."""
+    known: dict[tuple[str, str, int, bytes], Event] = {}
+
+    def read(of: Envelope, data: bytes) -> Event:
+        this = of.id, of.type, of.schema, data
+        found = known.get(this)
+        if found is None:
+            found = known[this] = decode(of, data)
+        return found
+
+    return read
+
+
 @contextmanager
 def _calm() -> Iterator[None]:
     """The simulated producer, less looking where there is nothing to see, and a log that nobody reads."""
     before = structlog.get_config()
+    decoded = _decoded_once()
     critical = structlog.make_filtering_bound_logger(logging.CRITICAL)
     structlog.configure(wrapper_class=critical, logger_factory=structlog.ReturnLoggerFactory())
     try:
         with (
             patch.object(relay, "AIOKafkaProducer", Producer),
             patch.object(plan, "from_headers", _read_once()),
+            patch.object(plan, "decode", decoded),
+            patch.object(eventlog, "decode", decoded),
+            patch.object(check, "decode", decoded),
+            patch.object(story, "decode", decoded),
             patch.object(relay, "POLL_S", 5.0),
             patch.object(clocks, "LOOK_EVERY_S", 2.0),
             patch.object(timers, "LOOK_EVERY_S", 2.0),

@@ -85,10 +85,10 @@ class Rates:
         calm = chance.random() < 0.1
         self.store = 0.0 if calm else chance.choice((0.0, 0.01, 0.05))
         self.conflict = 0.0 if calm else chance.choice((0.0, 0.02))
-        self.database = 0.0 if calm else chance.choice((0.0, 0.005, 0.02))
+        self.database = 0.0 if calm else chance.choice((0.0, 0.008, 0.03))
         self.broker = 0.0 if calm else chance.choice((0.0, 0.05, 0.2))
         self.again = 0.0 if calm else chance.choice((0.0, 0.1, 0.3))
-        self.stall = 0.0 if calm else chance.choice((0.0, 0.002, 0.006))
+        self.stall = 0.0 if calm else chance.choice((0.0, 0.004, 0.012))
         self.upsets = 0 if calm else chance.randrange(2, 14)
 
     def heal(self) -> None:

@@ -60,7 +60,11 @@ PEOPLE: Final = Projection("people", topics=(IDENTITY,))
 NUMBERS: Final = Projection("numbers", topics=(MARKETPLACE,))
 
 
-@POOLS.on(SeatPoolOpened, SeatPoolRenewed, SeatPoolExpired, SeatPoolSuspended, SeatPoolEnded)
+@POOLS.on(SeatPoolOpened)
+@POOLS.on(SeatPoolRenewed)
+@POOLS.on(SeatPoolExpired)
+@POOLS.on(SeatPoolSuspended)
+@POOLS.on(SeatPoolEnded)
 async def _pool(tx: Any, event: Any, _of: Envelope) -> None:
     phases: dict[Any, str] = {SeatPoolExpired: "expired", SeatPoolSuspended: "suspended", SeatPoolEnded: "ended"}
     key = ("pool", event.subscription_id)
@@ -73,7 +77,8 @@ async def _pool(tx: Any, event: Any, _of: Envelope) -> None:
         tx.put(key, phase=phases[type(event)])
 
 
-@POOLS.on(SeatAssigned, SeatUnassigned)
+@POOLS.on(SeatAssigned)
+@POOLS.on(SeatUnassigned)
 async def _seat(tx: Any, event: Any, _of: Envelope) -> None:
     key = ("seat", event.subscription_id, event.seat)
     if isinstance(event, SeatAssigned):
@@ -83,12 +88,14 @@ async def _seat(tx: Any, event: Any, _of: Envelope) -> None:
         tx.delete(*key)
 
 
-@PEOPLE.on(AccountOpened, AccountClosed)
+@PEOPLE.on(AccountOpened)
+@PEOPLE.on(AccountClosed)
 async def _person(tx: Any, event: Any, _of: Envelope) -> None:
     tx.put(("person", event.account_id), closed=isinstance(event, AccountClosed))
 
 
-@NUMBERS.on(CsnIssued, CsnRevoked)
+@NUMBERS.on(CsnIssued)
+@NUMBERS.on(CsnRevoked)
 async def _number(tx: Any, event: Any, of: Envelope) -> None:
     tx.put(
         ("csn", event.organisation_id, event.publisher, event.csn), organisation_id=event.organisation_id,
@@ -99,12 +106,13 @@ async def _number(tx: Any, event: Any, of: Envelope) -> None:
 def _mirror(*topics: str) -> Projection:
     mirror = Projection("mirror", topics=topics)
 
-    @mirror.on(*EVENTS.values())
-    async def _(tx: Any, event: Event, of: Envelope) -> None:
+    async def note(tx: Any, event: Event, of: Envelope) -> None:
         before = tx.get("mirror", of.stream) or {"number": 0, "chain": b""}
         chain = sha256(before["chain"] + of.id.encode() + event.data()).digest()
         tx.put(("mirror", of.stream), number=before["number"] + 1, chain=chain)
 
+    for event_type in EVENTS.values():
+        mirror.on(event_type)(note)
     return mirror
 
 

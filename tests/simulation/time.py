@@ -10,8 +10,8 @@ from asyncio import base_events
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from contextvars import ContextVar
-from typing import Any, Final
+from contextvars import Context, ContextVar, copy_context
+from typing import Any, Final, cast
 
 LONGEST_STEP_S: Final = 0.02
 """How long one call to the store, the broker or the database may take. Which of two comes first is chance."""
@@ -24,40 +24,97 @@ class Deadlock(Exception):
     """Nothing is left to do, and nobody is done."""
 
 
+class Handle:
+    """A call to come: asyncio's, without what only its debugging reads."""
+
+    __slots__ = ("args", "callback", "context", "dropped", "due")
+
+    def __init__(self, callback: Any, args: Any, context: Context | None, due: float) -> None:
+        self.callback, self.args, self.due = callback, args, due
+        self.context = copy_context() if context is None else context
+        self.dropped = False
+
+    def cancel(self) -> None:
+        self.dropped = True
+
+    def cancelled(self) -> bool:
+        return self.dropped
+
+    def when(self) -> float:
+        return self.due
+
+
 class Loop(base_events.BaseEventLoop):
     """asyncio's own loop, without files and without waiting: where nothing is ready, the clock moves on."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._timers: list[tuple[float, int, Handle | asyncio.Future[None]]] = []
         self._pushed = 0
+        self._soon: deque[Handle] = deque()
 
     def time(self) -> float:
         return self.now
 
-    def call_at(  # type: ignore[override]  # typeshed's has type variables
-        self, when: float, callback: Any, *args: Any, context: Any = None
-    ) -> asyncio.TimerHandle:
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
-        self._pushed += 1
-        heapq.heappush(self._timers, (when, self._pushed, handle))
+    def call_soon(  # type: ignore[override]  # typeshed's has type variables, here and below
+        self, callback: Any, *args: Any, context: Context | None = None
+    ) -> Any:
+        handle = Handle(callback, args, context, self.now)
+        self._soon.append(handle)
         return handle
 
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Any, *args: Any, context: Context | None = None
+    ) -> Any:
+        handle = Handle(callback, args, context, when)
+        self._push(when, handle)
+        return handle
+
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Any, *args: Any, context: Context | None = None
+    ) -> Any:
+        return self.call_at(self.now + delay, callback, *args, context=context)
+
+    def _push(self, when: float, what: "Handle | asyncio.Future[None]") -> None:
+        self._pushed += 1
+        heapq.heappush(self._timers, (when, self._pushed, what))
+
+    async def nap(self, seconds: float) -> None:
+        """asyncio.sleep, of a task that has nothing else to do. Where nobody comes first, nobody is asked: the clock
+        moves on there and then, as it would once this task waits."""
+        when = self.now + seconds
+        if not self._soon and (not self._timers or when < self._timers[0][0]):
+            self.now = when
+            return
+        over: asyncio.Future[None] = asyncio.Future(loop=self)
+        self._push(when, over)
+        await over
+
     def _run_once(self) -> None:
-        ready: deque[asyncio.Handle] = self._ready  # type: ignore[attr-defined]  # asyncio's own queue
-        if not ready:
-            if not self._timers:
-                raise Deadlock("every task waits for another")
-            when, _, handle = heapq.heappop(self._timers)
-            if handle.cancelled():
-                return
-            self.now = max(self.now, when)
-            ready.append(handle)
-        for _ in range(len(ready)):
-            handle_ = ready.popleft()
-            if not handle_.cancelled():
-                handle_._run()
+        """All of it, at once: asyncio would call for each step."""
+        soon, timers = self._soon, self._timers
+        while not self._stopping:  # type: ignore[attr-defined]  # asyncio's own
+            if not soon:
+                if not timers:
+                    raise Deadlock("every task waits for another")
+                when, _, due = heapq.heappop(timers)
+                if due.cancelled():
+                    continue
+                self.now = max(self.now, when)
+                if isinstance(due, Handle):
+                    soon.append(due)
+                else:
+                    due.set_result(None)
+                    continue
+            for _ in range(len(soon)):
+                handle = soon.popleft()
+                if handle.dropped:
+                    continue
+                try:
+                    handle.context.run(handle.callback, *handle.args)
+                except Exception as error:  # noqa: BLE001  # as asyncio's: a call that fails stops nobody else
+                    self.call_exception_handler({"message": "a call failed", "exception": error})
 
     def _write_to_self(self) -> None:
         """Nobody calls from another thread."""
@@ -91,6 +148,7 @@ class Process:
 
     def __init__(self, name: str, chance: random.Random) -> None:
         self.name, self._chance = name, chance
+        self._loop = cast("Loop", asyncio.get_running_loop())
         self.dead = False
         self._going = asyncio.Event()
         self._going.set()
@@ -117,7 +175,7 @@ class Process:
         """Time passes; the process may be frozen or killed meanwhile. Raises Killed."""
         taking = self._chance.random()
         if taking > OFTEN_AT_ONCE:
-            await asyncio.sleep((taking - OFTEN_AT_ONCE) * LONGEST_STEP_S)
+            await self._loop.nap((taking - OFTEN_AT_ONCE) * LONGEST_STEP_S)
         if self._steps:
             self._steps -= 1
             if not self._steps:
