@@ -8,7 +8,7 @@ from services.marketplace.domain.running import RecordPoolCleared, RecordPoolHel
 from services.marketplace.domain.standing import STANDING, RecordCsn, RevokeCsn
 from services.marketplace.domain.subscription import SUBSCRIPTION, Awaiting, ConfirmOrder, FailOrder, orders
 from services.marketplace.domain.terms import term_ends
-from services.marketplace.policies import policy_of, publisher_of
+from services.marketplace.policies import policy_of
 from shared.eventlog.projection import Do, Reach, Reactions
 from shared.events import (
     CartCheckedOut,
@@ -22,7 +22,7 @@ from shared.events import (
     SeatPoolCleared,
     SeatPoolHeld,
 )
-from shared.events.envelope import Envelope
+from shared.events.envelope import Envelope, publisher_of
 from shared.events.registry import ENTITLEMENTS, INBOUND, MARKETPLACE
 
 PUBLISHER = Reactions("publisher", topics=(INBOUND,))

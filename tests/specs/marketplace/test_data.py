@@ -1,6 +1,5 @@
 """Data that rules are fed with: the example catalogue, policies, countries' calendars."""
 
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -9,13 +8,14 @@ from pydantic import ValidationError
 
 from deploy import Trouble
 from deploy.data import catalogue
-from services.marketplace import policies
 from services.marketplace.calendars import business_calendar, overrides
 from services.marketplace.domain.calendar import last_permitted_day
 from services.marketplace.domain.plan import hyphenated, product_id
 from services.marketplace.domain.policy import Policy
+from services.marketplace.policies import POLICIES
 from shared.events import Plan, PlanListed
 from shared.events.envelope import from_headers
+from shared.runtime.policies import Policies
 
 PLANS = [PlanListed.model_validate_json(event.value).plan for event in catalogue()]
 
@@ -68,41 +68,37 @@ def test_a_row_that_is_no_plan_is_named(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def _fresh_policies() -> Iterator[None]:
-    policies._read.cache_clear()
-    yield
-    policies._read.cache_clear()
+def policies() -> Policies[Policy]:
+    """Not read yet."""
+    return Policies("marketplace", Policy, POLICIES.file)
 
 
-@pytest.mark.usefixtures("_fresh_policies")
-def test_a_publishers_policy_stands_over_the_default_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    file = tmp_path / "policies.toml"
-    file.write_text(
+def test_a_publishers_policy_stands_over_the_default_one(
+    policies: Policies[Policy], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "marketplace.toml").write_text(
         'default = {late_auto_renew_off = "refuse", ask_again_after = 5}\npublisher.acme = {seats_at_most = 9}\n'
     )
-    monkeypatch.setenv("TENURE_POLICIES", str(file))
-    acme, other = policies.policy_of("acme"), policies.policy_of("other")
+    monkeypatch.setenv("TENURE_POLICIES", str(tmp_path))
+    acme, other = policies.of("acme"), policies.of("other")
     assert (acme.seats_at_most, acme.late_auto_renew_off) == (9, "refuse")
     assert (other.seats_at_most, other.ask_again_after.total_seconds()) == (999, 5)
 
 
-@pytest.mark.usefixtures("_fresh_policies")
 @pytest.mark.parametrize("wrong", ["default = {seats = 3}", 'default = {late_auto_renew_off = "maybe"}', "other = 1"])
 def test_a_policy_that_means_nothing_stops_the_service(
-    wrong: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    policies: Policies[Policy], wrong: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    file = tmp_path / "policies.toml"
-    file.write_text(wrong)
-    monkeypatch.setenv("TENURE_POLICIES", str(file))
+    (tmp_path / "marketplace.toml").write_text(wrong)
+    monkeypatch.setenv("TENURE_POLICIES", str(tmp_path))
     with pytest.raises(ValueError):  # noqa: PT011  # pydantic's and our own
-        policies.policy_of(None)
+        policies.of(None)
 
 
-@pytest.mark.usefixtures("_fresh_policies")
-def test_the_packaged_policies_are_the_usual_ones() -> None:
-    usual = policies.policy_of(None)
+def test_the_packaged_policies_are_the_usual_ones(policies: Policies[Policy]) -> None:
+    usual = policies.of(None)
     assert usual == Policy()
-    assert policies.policy_of("autodesk").csn_pattern == "[0-9]{10}"
+    assert policies.of("autodesk").csn_pattern == "[0-9]{10}"
 
 
 def test_a_countrys_calendar_knows_its_holidays_and_weekend() -> None:

@@ -1,0 +1,14 @@
+"""Each publisher's particulars in entitlements: `policies.toml`, or `entitlements.toml` in TENURE_POLICIES."""
+
+from pathlib import Path
+from typing import Final
+
+from services.entitlements.domain.policy import Policy
+from shared.runtime.policies import Policies
+
+POLICIES: Final = Policies("entitlements", Policy, Path(__file__).with_name("policies.toml"))
+
+
+def policy_of(publisher: str | None) -> Policy:
+    """The publisher's policy, the default one for others and for None. Raises what is wrong with the file."""
+    return POLICIES.of(publisher)

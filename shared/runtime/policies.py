@@ -1,0 +1,59 @@
+"""Each publisher's particulars, as data: the rules' figures of one service, over the usual ones."""
+
+import os
+import tomllib
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+P = TypeVar("P")
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    default: dict[str, Any] = Field(default_factory=dict)
+    publisher: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+class Policies(Generic[P]):
+    """The policies of one service, of a dataclass `kind` whose defaults are the usual figures. Read when first needed:
+    from `<service>.toml` in the folder that TENURE_POLICIES names, where that is there, else from the packaged file.
+    `check` raises ValueError for values that fit their types and mean nothing all the same."""
+
+    def __init__(
+        self, service: str, kind: type[P], packaged: Path, check: Callable[[P], object] = lambda _policy: None
+    ) -> None:
+        self._service, self._kind, self._packaged, self._check = service, kind, packaged, check
+
+    def of(self, publisher: str | None) -> P:
+        """The publisher's policy, the default one for others and for None. Raises ValueError: what is wrong with the
+        file."""
+        default, own = self._read
+        return own.get(publisher or "", default)
+
+    @property
+    def file(self) -> Path:
+        """Where they are read from."""
+        folder = os.environ.get("TENURE_POLICIES")
+        own = Path(folder) / f"{self._service}.toml" if folder else self._packaged
+        return own if own.exists() else self._packaged
+
+    @cached_property
+    def _read(self) -> tuple[P, dict[str, P]]:
+        with self.file.open("rb") as file:
+            found = _File.model_validate(tomllib.load(file))
+        own = {name: self._policy(found.default | values) for name, values in found.publisher.items()}
+        return self._policy(found.default), own
+
+    def _policy(self, values: dict[str, Any]) -> P:
+        adapter = TypeAdapter(self._kind)
+        unknown = values.keys() - getattr(self._kind, "__dataclass_fields__", {}).keys()
+        if unknown:
+            raise ValueError(f"{self.file}: a policy has no {', '.join(sorted(unknown))}")
+        policy = adapter.validate_python(values)
+        self._check(policy)
+        return policy
