@@ -64,7 +64,7 @@ def test_every_command_and_fact_stands_in_the_table(service: str) -> None:
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_event_that_sets_something_off_is_named(service: str) -> None:
     text = readme(service)
-    replicated = {"RoleAssigned", "RoleRevoked", "AgreementStarted", "AgreementEnded"}
+    replicated = {"RoleAssigned", "RoleRevoked", "AgreementScheduled", "AgreementStarted", "AgreementEnded"}
     timers = declared(service).timers
     for name in timers.names if timers else ():
         assert f"`{name}`" in text, f"the timer {name}"
