@@ -146,6 +146,8 @@ async def a_year(s: Story) -> None:
     """A year passes by the customer's own clock: reminders, a renewal, an end, and what is left after it"""
     ends = date.fromisoformat((await _shown(s, s.autocad))["term"]["ends"])
     await moved(s, ends - timedelta(days=20))
+    owed = (await _shown(s, s.monthly))["still_owed"]["amount"]
+    expect(owed == 0, f"by the customer's clock every instalment is due, yet {owed} minor units read as still owed")
 
     async def reminded() -> Json | None:
         shown = await _shown(s, s.autocad)

@@ -1,7 +1,10 @@
 """The doors of marketplace's commands: who may pass, and what a command's author can't say. Queries: queries.py."""
 
 import re
+from typing import Annotated
 from uuid import UUID, uuid5
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.marketplace.domain.cart import (
     CART,
@@ -122,9 +125,18 @@ async def _check_out(call: Call) -> Target:
 # ── Subscriptions ──────────────────────────────────────────────────────────────────────────────────────
 
 
+class WhichSubscription(BaseModel):
+    """One of several subscriptions."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    subscription_id: Annotated[str, Field(max_length=100)]
+
+
 async def _subscription(call: Call) -> tuple[str, Ordered]:
-    """The subscription that the path names. Raises Problem 404 if it is unknown or of other organisations."""
-    subscription_id = call.path["subscription_id"]
+    """The subscription that the path names, or the item of a bulk request. Raises Problem 404 if it is unknown or of
+    other organisations."""
+    subscription_id = call.path.get("subscription_id") or call.body.subscription_id
     state = await call.log.state(SUBSCRIPTION, subscription_id) if _ID.fullmatch(subscription_id) else Unordered()
     if isinstance(state, Unordered):
         raise unknown("subscription")
@@ -196,6 +208,10 @@ DOORS.post("/carts/{cart_id}/lines", CART, AddToCart, supply=_add_to_cart)
 DOORS.delete("/carts/{cart_id}/lines/{line}", CART, RemoveFromCart, supply=_remove_from_cart)
 DOORS.post("/carts/{cart_id}/checkout", CART, CheckOut, supply=_check_out)
 DOORS.post("/subscriptions/{subscription_id}/auto-renew-off", SUBSCRIPTION, RequestAutoRenewOff, supply=_auto_renew_off)
+DOORS.bulk(
+    "/subscriptions/auto-renew-off/bulk", SUBSCRIPTION, RequestAutoRenewOff, supply=_auto_renew_off,
+    form=WhichSubscription,
+)  # fmt: skip
 DOORS.put("/subscriptions/{subscription_id}/seats", SUBSCRIPTION, ChangeSeats, supply=_change_seats)
 DOORS.post("/subscriptions/{subscription_id}/refund", SUBSCRIPTION, RequestRefund, supply=_refund)
 DOORS.post("/subscriptions/{subscription_id}/resubmit", SUBSCRIPTION, Resubmit, supply=_resubmit)
