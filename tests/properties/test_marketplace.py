@@ -230,6 +230,9 @@ _subscription_commands = st.one_of(
     st.just(lambda state: subscription.FailOrder("no", "autodesk", _answers(state))),
     st.builds(subscription.Resubmit, st.just(ex.CLERK), st.just(EPOCH), _starts, st.integers(0, 1001)),
     st.builds(subscription.Resubmit, st.just(ex.CLERK), st.just(EPOCH), _right_starts, st.integers(1, 9)),
+    st.builds(subscription.Resubmit, st.just(ex.CLERK), times),
+    st.builds(subscription.Resubmit, st.just(ex.CLERK), times, _right_starts, st.integers(1, 9)),
+    times.map(lambda now: lambda state: subscription.OrderAgain(_answers(state), now)),
     st.builds(running.RequestAutoRenewOff, st.just("somebody"), times, policies),
     st.just(lambda state: running.RecordPoolCleared(_asked(state))),
     st.just(lambda state: running.RecordPoolHeld(_asked(state), _held)),
@@ -273,7 +276,7 @@ def _a_subscriptions_invariants(state: subscription.State, _command: subscriptio
 def test_subscription_decisions_survive_a_retry_and_off_is_final(
     order: CartCheckedOut, beginning: list[Any], rest: list[Any]
 ) -> None:
-    commands = [*subscription.orders(order), *beginning, *rest]
+    commands = [*subscription.orders(order, EPOCH), *beginning, *rest]
     history = live(subscription.SUBSCRIPTION, commands, _a_subscriptions_invariants)
     kinds = [event.type() for event in history]
     assert kinds.count("SubscriptionConfirmed") <= 1

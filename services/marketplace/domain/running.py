@@ -210,6 +210,7 @@ def request_off(command: RequestAutoRenewOff, state: Confirmed) -> Decision[Auto
             term_ends=term.ends,
             deadline=term.cancel_by.deadline,
             binds="this_term" if in_time else "next_term",
+            publisher=term.plan.publisher,
         ),
     )
 

@@ -109,6 +109,26 @@ def test_a_countrys_calendar_knows_its_holidays_and_weekend() -> None:
     assert dubai.version.startswith("holidays ")
 
 
+@pytest.mark.parametrize(
+    ("country", "zone", "ends", "last_day"),
+    [
+        (
+            "US",
+            "America/New_York",
+            date(2016, 12, 31),
+            date(2016, 12, 23),
+        ),  # Christmas was on a Sunday: the 26th is off
+        ("US", "America/Los_Angeles", date(2026, 1, 2), date(2025, 12, 24)),
+        ("DE", "Europe/Berlin", date(2016, 12, 31), date(2016, 12, 23)),
+        ("DE", "Europe/Berlin", date(2026, 1, 2), date(2025, 12, 23)),  # the 26th is off, too
+    ],
+)
+def test_the_last_permitted_day_is_the_one_that_the_real_calendar_gives(
+    country: str, zone: str, ends: date, last_day: date
+) -> None:
+    assert last_permitted_day(ends, business_calendar(country, zone, ends)) == last_day
+
+
 def test_an_unknown_country_has_weekends_only_and_an_unknown_zone_is_utc() -> None:
     ends = date(2026, 1, 2)
     nowhere = business_calendar("XX", "Nowhere/At-All", ends)
