@@ -1,7 +1,6 @@
 """marketplace whole, but for HTTP's and Kafka's wires: its doors, queries and timers over a real database."""
 
 import asyncio
-import random
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
@@ -9,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import httpx
 import pytest
 
 from services.marketplace.__main__ import SERVICE
@@ -20,10 +18,8 @@ from shared.eventlog.postgres import PostgresStore
 from shared.events import (
     AccountOpened,
     AgreementStarted,
-    ClockMoved,
     CsnIssued,
     CsnRevoked,
-    Event,
     HeldSeat,
     Money,
     OrderConfirmed,
@@ -37,12 +33,10 @@ from shared.events import (
     SeatPoolHeld,
     SeatUnassigned,
 )
-from shared.runtime.auth import Actor, TokenSigner
-from shared.runtime.http import make_app
 from shared.runtime.policies import Policies
 from tests.contracts.golden import sample
 from tests.engine.examples import new_id
-from tests.services.test_doors import KEY, parts
+from tests.services.market import ORDER, Market
 from tests.services.world import World
 from tests.specs.marketplace.examples import AUTOCAD, AUTOCAD_MONTHLY, LT, LT_THREE_YEARS, NOON, VAULT, plan
 from tests.system import parts as system
@@ -50,83 +44,7 @@ from tests.system import parts as system
 pytestmark = pytest.mark.system
 
 GONE = plan("AAAAAWW0001A001", "gone")
-ACTORS = {
-    "clerk": Actor("clerk", "reseller", "partner"),
-    "rival": Actor("rival", "other-reseller", "partner"),
-    "mina": Actor("mina", "org", "customer"),  # the purchaser
-    "ana": Actor("ana", "org", "customer"),
-    "stranger": Actor("stranger", "x", "customer"),
-}
 ENDS = date(2027, 11, 22)
-ORDER = {"customer": "org", "purchaser": "mina", "starts": "2026-11-23"}
-
-
-class Market:
-    """The service, what others say to it, and its clients."""
-
-    def __init__(self, world: World) -> None:
-        self.world, self.chance = world, random.Random(7)
-        made = parts()
-        made.opened_log, made.opened_db, made.clocks = world.log, world.pool, world.clocks
-        transport = httpx.ASGITransport(make_app(made, SERVICE.doors, SERVICE.queries, api=True))
-        self.client = httpx.AsyncClient(transport=transport, base_url="http://test")
-
-    async def __call__(self, who: str, method: str, path: str, json: Any = None, status: int = 200) -> Any:
-        headers = {"Authorization": f"Bearer {TokenSigner(KEY).sign(ACTORS[who], new_id())}"}
-        answer = await self.client.request(method, path, json=json, headers=headers)
-        await self.settle()
-        assert answer.status_code == status, answer.text
-        return answer.json()
-
-    async def refused(self, who: str, method: str, path: str, rule: str, json: Any = None, status: int = 409) -> Any:
-        answer = await self(who, method, path, json, status)
-        assert answer["rule"] == rule, answer
-        return answer
-
-    async def settle(self) -> None:
-        await self.world.settle(self.chance)
-
-    async def hears(self, service: str, stream: str, *events: Event) -> None:
-        for event in events:
-            self.world.say(service, stream, event)
-        await self.settle()
-
-    async def publisher(self, *events: Event) -> None:
-        await self.hears("publisher:autodesk", "said", *events)
-
-    async def pool(self, subscription: str, *events: Event) -> None:
-        await self.hears("entitlements", f"pool-{subscription}", *events)
-
-    async def clock(self, to: datetime) -> None:
-        ahead = int((to - NOON).total_seconds())
-        moved = ClockMoved(organisation_id="org", ahead_s=ahead, moved_by="mina")
-        await self.hears("identity", "clock-org", moved)
-
-    async def cart(self, *lines: tuple[str, int]) -> str:
-        cart: str = (await self("clerk", "POST", "/carts"))["events"][0]["data"]["cart_id"]
-        for product_id, seats in lines:
-            await self("clerk", "POST", f"/carts/{cart}/lines", {"product_id": product_id, "seats": seats})
-        return cart
-
-    async def ordered(self, product_id: str = AUTOCAD_MONTHLY.product_id, seats: int = 3) -> str:
-        cart = await self.cart((product_id, seats))
-        done = await self("clerk", "POST", f"/carts/{cart}/checkout", ORDER)
-        subscription: str = done["events"][0]["data"]["lines"][0]["subscription_id"]
-        return subscription
-
-    async def running(self, product_id: str = AUTOCAD_MONTHLY.product_id) -> str:
-        subscription = await self.ordered(product_id)
-        await self.publisher(OrderConfirmed(subscription_id=subscription, reference="A-1"))
-        return subscription
-
-    async def asked(self, subscription: str) -> str:
-        """Asks for auto-renew off; the id of the question."""
-        answer = await self("clerk", "POST", f"/subscriptions/{subscription}/auto-renew-off", {})
-        question: str = answer["events"][0]["id"]
-        return question
-
-    async def preview(self, subscription: str, who: str = "clerk") -> Any:
-        return await self(who, "GET", f"/subscriptions/{subscription}/cancel-preview")
 
 
 @pytest.fixture
@@ -360,7 +278,7 @@ SHARE = 60_001  # of twelve; the odd units go to the first three
 
 async def test_the_preview_in_time_names_the_deadline_the_seats_and_what_is_owed(market: Market) -> None:
     subscription = await market.running()
-    seat = {"subscription_id": subscription, "contract_id": "c", "seat": 2, "account_id": "ana"}
+    seat: dict[str, Any] = {"subscription_id": subscription, "contract_id": "c", "seat": 2, "account_id": "ana"}
     await market.pool(subscription, SeatAssigned(**seat, assigned_by="mina"))
     preview = await market.preview(subscription, "mina")
     assert (preview["possible_now"], preview["in_time"], preview["would_end"]) == (False, True, "2027-11-22")
@@ -378,7 +296,7 @@ async def test_the_preview_in_time_names_the_deadline_the_seats_and_what_is_owed
     shown = (await market("clerk", "GET", f"/subscriptions/{subscription}"))["auto_renew"]
     assert (shown["state"], shown["refused"]["rule"]) == ("on", "seats-assigned")
 
-    gone = SeatUnassigned(**seat, reason="removed", unassigned_by="mina")
+    gone = SeatUnassigned(**seat, unassigned_by="mina")
     await market.pool(subscription, gone)
     preview = await market.preview(subscription)
     assert (preview["possible_now"], preview["seats_to_unassign"]) == (True, [])
