@@ -1,6 +1,8 @@
 """The doors of marketplace's commands: who may pass, and what a command's author can't say. Queries: queries.py."""
 
 import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID, uuid5
 
@@ -16,7 +18,7 @@ from services.marketplace.domain.cart import (
     OpenCart,
     RemoveFromCart,
 )
-from services.marketplace.domain.plan import PLAN, Listed, Withdrawn, plan_key, product_id
+from services.marketplace.domain.plan import PLAN, Listed, Withdrawn, listing_on, plan_key, product_id
 from services.marketplace.domain.running import ChangeSeats, RequestAutoRenewOff
 from services.marketplace.domain.standing import STANDING
 from services.marketplace.domain.subscription import SUBSCRIPTION, Ordered, RequestRefund, Resubmit, Unordered, fact_of
@@ -65,13 +67,15 @@ async def _cart(call: Call) -> tuple[str, Open | CheckedOut]:
     return cart_id, state
 
 
-async def _last_words(call: Call, stored: str, publishers: list[str]) -> list[PlanListed | PlanWithdrawn]:
-    """What each of these publishers last said about the plan with this product ID."""
+async def _last_words(
+    call: Call, stored: str, publishers: Iterable[str], now: datetime
+) -> list[PlanListed | PlanWithdrawn]:
+    """What each of these publishers last said about the plan with this product ID, at today's price."""
     words: list[PlanListed | PlanWithdrawn] = []
     for publisher in publishers:
         match await call.log.state(PLAN, plan_key(publisher, stored)):
-            case Listed(listing):
-                words.append(listing)
+            case Listed() as listed:
+                words.append(listing_on(now.astimezone(UTC).date(), listed))
             case Withdrawn(withdrawal):
                 words.append(withdrawal)
             case _:
@@ -82,12 +86,14 @@ async def _last_words(call: Call, stored: str, publishers: list[str]) -> list[Pl
 async def _add_to_cart(call: Call) -> Target:
     cart_id, _ = await _cart(call)
     form, words = call.body, []
+    now = call.time_of(form.customer) if form.customer else call.now
     if form.product_id:
         stored = product_id(form.product_id)
         if stored is not None:
-            words = await _last_words(call, stored, await publishers_of(call.db, stored))
+            words = await _last_words(call, stored, await publishers_of(call.db, stored), now)
     else:
-        words = list(await offers_for(call.db, form.product, form.period or "", form.support or "", form.billing or ""))
+        for fits in await offers_for(call.db, form.product, form.period or "", form.support or "", form.billing or ""):
+            words += await _last_words(call, fits.plan.product_id, [fits.plan.publisher], now)
     offers = tuple(word for word in words if isinstance(word, PlanListed))
     return Target(
         cart_id,
@@ -109,11 +115,12 @@ async def _remove_from_cart(call: Call) -> Target:
 async def _check_out(call: Call) -> Target:
     cart_id, state = await _cart(call)
     lines = [added.line.plan for added in state.lines.values()] if isinstance(state, Open) else []
-    offered = [word for plan in lines for word in await _last_words(call, plan.product_id, [plan.publisher])]
+    now = call.time_of(call.body.customer)
+    offered = [word for plan in lines for word in await _last_words(call, plan.product_id, [plan.publisher], now)]
     return Target(
         cart_id,
         ordered_by=call.actor.account_id,
-        now=call.time_of(call.body.customer),
+        now=now,
         subscription_ids=tuple(call.new_id() for _ in range(LINES_AT_MOST)),
         purchaser_account=await account(call.db, call.body.purchaser),
         offered=tuple(offered),

@@ -78,6 +78,22 @@ def test_plan_decisions_survive_a_retry(commands: list[plan.Command]) -> None:
     live(plan.PLAN, commands, nothing_more)
 
 
+@given(st.lists(_plan_words, max_size=12), times, st.lists(times.map(datetime.date), min_size=1, max_size=5))
+def test_bringing_a_price_in_changes_no_days_price(
+    commands: list[plan.Command], now: datetime, some_days: list[date]
+) -> None:
+    state: plan.State = plan.INITIAL
+    for command in [*commands, plan.BringPriceIn(now)]:
+        before, decision = state, plan.decide(command, state)
+        for event in () if isinstance(decision, Rejected) else decision:
+            state = plan.evolve(state, event)
+        if isinstance(command, plan.BringPriceIn):
+            assert [plan.price_on(day, state) for day in some_days] == [plan.price_on(day, before) for day in some_days]
+    if isinstance(state, plan.Listed):
+        assert [p.first for p in state.prices] == sorted({p.first for p in state.prices})
+        assert state.prices[0].first == date.min
+
+
 _numbers = st.sampled_from(["1", "2"])
 _csn_words = st.one_of(
     st.builds(standing.RecordCsn, _numbers, st.just("p"), publishers, publishers, times),

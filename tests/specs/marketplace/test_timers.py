@@ -1,14 +1,15 @@
 """What marketplace does when time has come. Given what its log holds, when a timer fires, then the command's events."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from services.marketplace import timers
+from services.marketplace.domain.plan import PLAN, AnnouncePrice, ListPlan, plan_key
 from services.marketplace.domain.policy import Policy
-from services.marketplace.domain.running import RequestAutoRenewOff
+from services.marketplace.domain.running import RequestAutoRenewOff, Running
 from services.marketplace.domain.subscription import SUBSCRIPTION, Order
 from services.marketplace.policies import POLICIES
 from services.marketplace.timers import TIMERS
@@ -19,7 +20,7 @@ from shared.eventlog.memory import MemoryStore
 from shared.eventlog.projection import Reach
 from shared.events.envelope import Envelope
 from shared.runtime.policies import Policies
-from tests.specs.marketplace.examples import NOON, PURCHASER
+from tests.specs.marketplace.examples import AUTOCAD_MONTHLY, AUTODESK, NOON, PURCHASER, euros
 from tests.specs.marketplace.test_subscription import CART, CONFIRM, DECLINE
 
 HOUR = timedelta(hours=1)
@@ -104,6 +105,26 @@ async def test_the_seat_pool_is_asked_again_after_ten_minutes() -> None:
     system = await asked()
     assert system.table.due["ask-again"] == NOON + HOUR / 6
     assert await system.when("ask-again", NOON + HOUR / 6) == ["AutoRenewDisableRequested"]
+
+
+LAST_DAY = date(2027, 11, 22)
+
+
+async def test_a_late_renewal_costs_what_its_first_day_cost() -> None:
+    system = await ordered()
+    await system.given(SUBSCRIPTION, "sub-1", CONFIRM)
+    key = plan_key(AUTODESK, AUTOCAD_MONTHLY.product_id)
+    await system.given(PLAN, key, ListPlan(AUTOCAD_MONTHLY, AUTODESK, NOON))
+    for days, cents in ((1, 1_200), (3, 1)):
+        first = LAST_DAY + timedelta(days=days)
+        price = AnnouncePrice(AUTOCAD_MONTHLY.product_id, AUTODESK, euros(cents), first, AUTODESK, NOON)
+        await system.given(PLAN, key, price)
+    late = datetime(2027, 11, 27, tzinfo=UTC)
+    assert await system.when("new-price", late, key) == ["PlanListed"]
+    assert await system.when("close-term", late) == ["SubscriptionRenewed"]
+    state = await system.log.state(SUBSCRIPTION, "sub-1")
+    assert isinstance(state, Running)
+    assert state.term.plan.price == euros(1_200)
 
 
 @pytest.mark.usefixtures("slow")
