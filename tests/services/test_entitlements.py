@@ -1,7 +1,6 @@
 """entitlements whole, but for HTTP's and Kafka's wires: its consumers over a real database, in any order; its doors."""
 
 import random
-import zlib
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -13,14 +12,9 @@ import pytest
 from services.entitlements import reactions
 from services.entitlements.__main__ import SERVICE
 from services.entitlements.domain.seat_pool import SEAT_POOL, AssignSeat, Open
-from services.entitlements.timers import TIMERS
-from shared.eventlog.clocks import CLOCKS, Clocks
-from shared.eventlog.consumer import Consumer, Fault
-from shared.eventlog.log import Log, Meta
-from shared.eventlog.plan import Raw, Received
+from shared.eventlog.log import Meta
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.projection import Reach
-from shared.eventlog.timers import TimerService
 from shared.events import (
     AccountClosed,
     AccountOpened,
@@ -30,7 +24,6 @@ from shared.events import (
     CreditsPurchased,
     CsnIssued,
     CsnRevoked,
-    Event,
     RoleAssigned,
     SeatsAdded,
     SubscriptionConfirmed,
@@ -38,13 +31,12 @@ from shared.events import (
     SubscriptionRenewed,
 )
 from shared.events.envelope import Envelope
-from shared.events.registry import topic_of
-from shared.events.upcasts import decode
 from shared.runtime.auth import Actor, TokenSigner
 from shared.runtime.http import make_app
 from tests.contracts.golden import sample
 from tests.engine.examples import new_id
 from tests.services.test_doors import KEY, parts
+from tests.services.world import World
 
 pytestmark = pytest.mark.system
 
@@ -52,70 +44,12 @@ NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 ENDS = date(2027, 11, 20)
 
 
-class World:
-    """The service's consumers, and what has been said on the topics: each of them hears each stream in its order."""
-
-    def __init__(self, pool: Any, store: PostgresStore) -> None:
-        self.pool, self.store, self.log = pool, store, Log(store, "entitlements")
-        self.clocks = Clocks(lambda: NOON)
-        self.timers = TimerService("entitlements", TIMERS, pool, self.log, self.clocks)
-        whats = (*SERVICE.consumers, TIMERS.projection, CLOCKS)
-        self.consumers = [Consumer("entitlements", what, pool, self.log, self.clocks) for what in whats]
-        self.said: dict[str, list[tuple[Envelope, Event]]] = {}
-        self.heard: dict[tuple[str, str], int] = {}
-        self.own = 0
-
-    def say(self, service: str, stream: str, event: Event) -> None:
-        version = len(self.said.setdefault(stream, [])) + 1
-        of = Envelope(new_id(), f"urn:tenure:{service}", event.type(), stream, NOON, 1, version)
-        self.said[stream].append((of, event))
-
-    async def relay(self) -> None:
-        for stored in await self.store.read(self.own, 1000):
-            self.said.setdefault(stored.of.stream, []).append((stored.of, decode(stored.of, stored.data)))
-            self.own = stored.of.position or 0
-
-    async def next(self) -> list[tuple[Consumer, str]]:
-        """What could be heard next, by whom."""
-        await self.relay()
-        return [
-            (consumer, stream)
-            for consumer in self.consumers
-            for stream, events in self.said.items()
-            if self.heard.get((consumer.name, stream), 0) < len(events)
-            and events[0][0].source.removeprefix("urn:tenure:") in {t.split(".")[0] for t in consumer.what.topics}
-        ]
-
-    async def hear(self, consumer: Consumer, stream: str) -> bool:
-        number = self.heard.get((consumer.name, stream), 0)
-        of, event = self.said[stream][number]
-        topic, partition = topic_of(of.source.removeprefix("urn:tenure:")), zlib.crc32(stream.encode()) >> 1
-        if number == 0:
-            await consumer.assigned([(topic, partition)])
-        raw = Raw(topic, partition, number, stream.encode(), (), b"")
-        try:
-            done = await consumer.consume([Received(raw, of, event if of.type in consumer.what.types else None)])
-        except Fault:
-            return False
-        assert not done.left, done.left
-        self.heard[(consumer.name, stream)] = number + 1
-        return True
-
-    async def settle(self, chance: random.Random) -> None:
-        while True:
-            while following := await self.next():
-                await self.hear(*chance.choice(following))
-            await self.clocks.look(self.pool)
-            if not await self.timers.fire():
-                return
-
-
 @pytest.fixture
 async def world(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     monkeypatch.setattr(reactions, "WAIT_S", -1.0)  # what is not folded yet comes again
     store = await PostgresStore(database, "entitlements").open()
     pool = await asyncpg.create_pool(database, min_size=1, max_size=4)
-    yield World(pool, store)
+    yield World(SERVICE, pool, store, NOON)
     await store.close()
     pool.terminate()
 
