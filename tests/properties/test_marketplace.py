@@ -15,7 +15,7 @@ from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.terms import instalments, months_after, term_ends
 from services.marketplace.domain.wizard import STEPS, Selection, Step, choices, remaining
 from shared.eventlog.decision import Rejected, Stream
-from shared.events import CartCheckedOut, Event, HeldSeat, Money, OrderLine, Plan, SubscriptionRenewed
+from shared.events import CartCheckedOut, Event, HeldSeat, Money, OrderLine, Plan, SeatsAdded, SubscriptionRenewed
 from tests.specs.marketplace import examples as ex
 
 EPOCH = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -303,8 +303,15 @@ def test_subscription_decisions_survive_a_retry_and_off_is_final(
         assert after.count("SubscriptionRenewed") <= 1, "a late request binds the next term, and no more"
     if "SubscriptionEnded" in kinds:
         assert kinds[-1] == "SubscriptionEnded"
-    terms = [event.term for event in history if isinstance(event, SubscriptionRenewed)]
-    assert terms == list(range(2, len(terms) + 2))
+    renewals = [event for event in history if isinstance(event, SubscriptionRenewed)]
+    assert [event.term for event in renewals] == list(range(2, len(renewals) + 2))
+    for event in renewals:
+        assert sum(part.amount.amount for part in event.instalments) == event.total.amount
+        assert event.total == event.plan.price.times(event.seats)
+    price = order.lines[0].plan.price.amount
+    for added in history:
+        if isinstance(added, SeatsAdded) and added.term == 1:
+            assert 0 < added.instalment.amount.amount <= added.added * price
 
 
 # ── dates and money ────────────────────────────────────────────────────────────────────────────────────
