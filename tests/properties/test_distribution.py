@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.distribution.domain import fleet, rollout
-from services.distribution.domain.fleet_state import State, groups_of, next_due, standing
+from services.distribution.domain.fleet_state import State, groups_of, key_of, next_due, standing
 from services.distribution.domain.policy import DEFAULT
 from services.distribution.domain.update import UPDATE as UPDATE_STREAM
 from services.distribution.domain.update import RecordUpdate, WithdrawUpdate
@@ -79,8 +79,12 @@ def entitled(state: State, who: str) -> bool:
 @settings(max_examples=200)
 @given(st.booleans(), st.lists(st.one_of(*[_facts] * 4, _decisions), max_size=40))
 def test_a_fleet_lets_nobody_without_seat_term_and_right_be_a_target(served: bool, commands: list[Any]) -> None:
+    numbers = 0
     for state in live(fleet.FLEET, [*SERVED, approve("default", "g"), *commands] if served else commands):
         assert state.wake == next_due(state), "the timer is set to what is due next, and to nothing else"
+        new = [number for number in state.rollouts if number > numbers]
+        assert all(state.owns(state.offered[key_of(state.rollouts[n])]) for n in new), "approved for its owner"
+        numbers = state.numbers
         for number in state.rollouts:
             targets = standing(state, number).targets
             assert all(entitled(state, who) for who in targets)
