@@ -73,6 +73,11 @@ class Fleet:
     def group_of(self, account_id: str) -> str:
         return self.members.get(account_id, DEFAULT_GROUP)
 
+    @property
+    def publisher(self) -> str | None:
+        """Whom the contract is with: whoever sold its first product that is known here; None, where none is."""
+        return next((pool.publisher for pool in self.pools.values() if pool.publisher), None)
+
     def serving(self, update: UpdateOffered) -> tuple[Pool, ...]:
         """The subscriptions for the update's product, also those that have ended."""
         return tuple(pool for pool in self.pools.values() if pool.serves(update))
