@@ -15,7 +15,8 @@ select s.stream, v.version, exists (
 from unnest($2::text[]) as s(stream)
 left join log.seen v on v.consumer = $1 and v.stream = s.stream;
 
--- advance: notes the versions and offsets that a batch has reached.
+-- advance: notes the versions and offsets that a batch has reached. The transaction doesn't wait for the disk: should the
+-- server die in the next moment, effects and checkpoint are gone together, and the consumer sees that and goes back.
 with versions as (
     insert into log.seen (consumer, stream, version)
     select $1, * from unnest($2::text[], $3::int[])
@@ -23,7 +24,8 @@ with versions as (
 )
 update log.checkpoints c set "offset" = o."offset", time = clock_timestamp()
 from unnest($4::text[], $5::int[], $6::bigint[]) as o(topic, partition, "offset")
-where c.consumer = $1 and c.topic = o.topic and c.partition = o.partition;
+where c.consumer = $1 and c.topic = o.topic and c.partition = o.partition
+    and set_config('synchronous_commit', 'off', true) is not null;
 
 -- park: keeps a record whole.
 insert into log.parked (consumer, topic, partition, "offset", stream, version, reason, detail, holds_stream, key,

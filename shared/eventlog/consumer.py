@@ -65,9 +65,23 @@ class Consumer:
         self.name = f"{service}.{what.name}"
         self.what = what
         self._pool, self._commands, self._clocks, self._observer = pool, commands, clocks, observer
+        self._reached: dict[Partition, int] = {}
+        """How far this process knows that it has come. Its transactions don't wait for the disk, and a database may be
+        set back under it: where the checkpoint says less, what lies between has to be dealt with again."""
 
     async def assigned(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         """The offset dealt with in each of these partitions, -1 for none: from here on they are this consumer's."""
+        found = await self._checkpoints(partitions)
+        self._reached |= found
+        return found
+
+    async def set_back(self, partitions: Sequence[Partition]) -> list[Partition]:
+        """Those whose checkpoint says less than this process has dealt with."""
+        known = dict(self._reached)
+        found = await self._checkpoints(partitions)
+        return [partition for partition, offset in found.items() if offset < known.get(partition, -1)]
+
+    async def _checkpoints(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         topics, numbers = [t for t, _ in partitions], [n for _, n in partitions]
         try:
             rows = await self._pool.fetch(SQL["assign"], self.name, topics, numbers)
@@ -80,7 +94,8 @@ class Consumer:
         return found
 
     async def consume(self, records: Sequence[Received]) -> Plan:
-        """Applies a batch and moves the checkpoint. Raises Fault, with nothing done that a repetition would double."""
+        """Applies a batch and moves the checkpoint. Partitions whose checkpoint was set back are passed over until they
+        are `assigned` again. Raises Fault, with nothing done that a repetition would double."""
         try:
             if isinstance(self.what, Projection):
                 done = await self._fold(self.what, records)
@@ -88,6 +103,7 @@ class Consumer:
                 done = await self._react(self.what, records)
         except PASSING as fault:
             raise Fault(repr(fault)) from fault
+        self._reached |= done.offsets
         if self._observer is not None:
             self._observer.consumed(self.name, len(done.apply), done.repeats)
         for left in done.left:
@@ -120,7 +136,13 @@ class Consumer:
         partitions = sorted({(r.raw.topic, r.raw.partition) for r in records})
         streams = sorted({r.of.stream for r in records if r.of is not None and r.sequenced})
         rows = await tx.fetch(SQL["stand"], self.name, [t for t, _ in partitions], [n for _, n in partitions])
-        standing = Standing({(r["topic"], r["partition"]): r["offset"] for r in rows}, {})
+        offsets = {(r["topic"], r["partition"]): r["offset"] for r in rows}
+        for partition in [p for p, offset in offsets.items() if offset < self._reached.get(p, -1)]:
+            log.warning(
+                "a checkpoint was set back: what follows it is dealt with again", consumer=self.name,
+                partition=partition, offset=offsets.pop(partition), reached=self._reached[partition],
+            )  # fmt: skip
+        standing = Standing(offsets, {})
         standing.doubtful = {(r["topic"], r["partition"]) for r in rows if r["doubtful"]}
         for row in await tx.fetch(SQL["seen"], self.name, streams):
             standing.seen[row["stream"]] = row["version"] or 0

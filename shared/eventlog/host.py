@@ -112,6 +112,7 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         for partition in revoked:
             self._mine.pop((partition.topic, partition.partition), None)
+            self._pauses.pop((partition.topic, partition.partition), None)
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Seeks to the database's checkpoints. Until that went through, records of these partitions are passed over."""
@@ -173,7 +174,7 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         if done.refetch:
             self._back_off(done.refetch, self.fault or "a gap")
         behind = [p for p in first if p not in done.offsets and p not in done.refetch]
-        if behind:  # the database is ahead of these records, or has forgotten the partition
+        if behind:  # the database is ahead of these records, or was set back, or has forgotten the partition
             await self.on_partitions_assigned([TopicPartition(*p) for p in behind])
 
     def _back_off(self, offsets: Mapping[Partition, int], fault: str) -> None:
@@ -212,6 +213,9 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         for (topic, partition), lag in lags.items():
             if self._observer is not None:
                 self._observer.lagging(self.consumer.name, topic, partition, lag)
+        if back := await self.consumer.set_back(list(mine)):
+            log.warning("checkpoints were set back", consumer=self.consumer.name, partitions=back)
+            await self.on_partitions_assigned([TopicPartition(*p) for p in back])
         if self._beyond(ends):
             await self.on_partitions_assigned([TopicPartition(*p) for p in mine])  # the database may know better by now
             if lost := self._beyond(ends):
@@ -277,5 +281,5 @@ class ConsumerHost:
             for feed in self.feeds:
                 try:
                     await asyncio.wait_for(feed.look(), 10)
-                except (KafkaError, TimeoutError, IllegalStateError) as fault:
-                    log.warning("can't see the ends of the topics", consumer=feed.consumer.name, fault=repr(fault))
+                except (KafkaError, TimeoutError, IllegalStateError, Fault) as fault:
+                    log.warning("can't see how far it is", consumer=feed.consumer.name, fault=repr(fault))

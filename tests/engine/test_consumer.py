@@ -51,6 +51,11 @@ class Bench:
     async def offset(self) -> int:
         return int(await self.pool.fetchval("""select "offset" from log.checkpoints where consumer = 'test.table'"""))
 
+    async def set_back(self) -> None:
+        """The database forgets what consumers have done, as one that lost its last moments does."""
+        await self.pool.execute("""update log.checkpoints set "offset" = -1""")
+        await self.pool.execute("delete from log.seen; delete from applied")
+
     async def parked(self) -> list[asyncpg.Record]:
         rows: list[asyncpg.Record] = await self.pool.fetch('select * from log.parked order by "offset"')
         return rows
@@ -129,6 +134,18 @@ async def test_a_zombie_finds_the_checkpoint_moved_and_does_nothing(bench: Bench
     assert await bench.offset() == 2
 
 
+async def test_a_checkpoint_that_was_set_back_under_its_consumer_is_gone_back_to(bench: Bench) -> None:
+    raws, consumer = topic("a", "b", "c", "a", "d"), bench.consumer()
+    await consumer.assigned([(ENTITLEMENTS, 0)])
+    await bench.consume(raws[:4], consumer)
+    await bench.set_back()
+    done = await consumer.consume([receive(raw, TYPES) for raw in raws[4:]])
+    assert (done.offsets, await bench.applied(), await bench.offset()) == ({}, [], -1), "nothing behind a hole"
+    assert await consumer.assigned([(ENTITLEMENTS, 0)]) == {(ENTITLEMENTS, 0): -1}
+    await bench.consume(raws, consumer)
+    assert await bench.applied() == [("a", 1), ("a", 2), ("b", 1), ("c", 1), ("d", 1)]
+
+
 async def test_two_that_are_given_a_partition_at_once_both_learn_where_it_stands(bench: Bench) -> None:
     """The second one's statement waits for the first one's row, and has a snapshot from before it."""
     consumer = bench.consumer()
@@ -156,8 +173,8 @@ async def test_a_reactions_commands_are_done_once(bench: Bench) -> None:
     consumer = bench.consumer(reactions)
     await consumer.assigned([(ENTITLEMENTS, 0)])
     await bench.consume(raws, consumer)
-    await bench.pool.execute("""update log.checkpoints set "offset" = -1""")
-    await bench.pool.execute("delete from log.seen")  # as after a crash between the commands and the checkpoint
+    await bench.set_back()  # as after a crash between the commands and the checkpoint
+    await consumer.assigned([(ENTITLEMENTS, 0)])
     await bench.consume(raws, consumer)
     assert (await bench.log.state(COUNTER, "all")).number == 3
     assert (await bench.log.state(COUNTER, "a")).number == 2
@@ -177,8 +194,8 @@ async def test_a_reaction_that_asks_again_and_hears_more_does_each_streams_comma
     raws, consumer = topic("a"), bench.consumer(reactions)
     await consumer.assigned([(ENTITLEMENTS, 0)])
     await bench.consume(raws, consumer)
-    await bench.pool.execute("""update log.checkpoints set "offset" = -1""")
-    await bench.pool.execute("delete from log.seen")
+    await bench.set_back()
+    await consumer.assigned([(ENTITLEMENTS, 0)])
     known[:] = ["a", "b"]
     await bench.consume(raws, consumer)
     assert await bench.parked() == []

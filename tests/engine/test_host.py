@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from shared.eventlog import host
 from shared.eventlog.clocks import Clocks
 from shared.eventlog.consumer import Consumer
 from shared.eventlog.host import ConsumerHost
@@ -105,6 +106,20 @@ async def test_members_that_come_and_go_apply_everything_once(bench: Bench) -> N
     await bench.fill(3)
     await bench.applied()
     await stopped(second)
+
+
+async def test_a_database_that_was_set_back_is_caught_up_though_nothing_new_comes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that lost its last moments: consumers' transactions don't wait for the disk."""
+    monkeypatch.setattr(host, "WATCH_EVERY_S", 0.2)
+    running = asyncio.create_task(bench.host().run())
+    await bench.fill(3)
+    await bench.applied()
+    async with bench.pool.acquire() as db, db.transaction():
+        await db.execute("""update log.checkpoints set "offset" = -1; delete from log.seen; delete from applied""")
+    await bench.applied()
+    await stopped(running)
 
 
 @pytest.mark.parametrize("told", [0, 10_000])
