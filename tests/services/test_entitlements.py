@@ -131,9 +131,11 @@ def confirmed(subscription: str, customer: str, partner: str, seats: int = 2, **
     )  # fmt: skip
 
 
-def person(account: str, organisation: str) -> AccountOpened:
+def person(account: str, organisation: str, name: str = "Northhaus") -> AccountOpened:
     made: AccountOpened = sample(AccountOpened)
-    return made.model_copy(update={"account_id": account, "organisation_id": organisation})
+    return made.model_copy(
+        update={"account_id": account, "organisation_id": organisation, "organisation_name": name}
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -146,7 +148,7 @@ async def test_pools_and_numbers_seats_and_closed_accounts_meet_in_any_order(wor
     world.say("identity", "account-ben", person("ben", "org"))
 
     async def assign(pool: str, account: str) -> None:
-        await world.log.execute(SEAT_POOL, pool, AssignSeat(account, "mina"), Meta(new_id(), "mina", NOON))
+        await world.log.execute(SEAT_POOL, pool, AssignSeat(account, "mina", person(account, "org")), Meta(new_id(), "mina", NOON))
 
     steps: list[list[Any]] = [  # each list in its order, the lists in any
         [
@@ -203,10 +205,16 @@ class Doors:
         transport = httpx.ASGITransport(make_app(made, SERVICE.doors, SERVICE.queries, api=True))
         self.client = httpx.AsyncClient(transport=transport, base_url="http://test")
 
-    async def __call__(self, who: str, method: str, path: str, json: Any = None, status: int = 200) -> Any:
-        actors = {"seller": Actor("seller", "publisher", "publisher"), "stranger": Actor("stranger", "x", "customer")}
+    async def __call__(
+        self, who: str, method: str, path: str, json: Any = None, status: int = 200, key: str = ""
+    ) -> Any:
+        actors = {
+            "seller": Actor("seller", "publisher", "publisher"), "other": Actor("other", "publisher-2", "publisher"),
+            "operator": Actor("operator", "operations", "operator"), "stranger": Actor("stranger", "x", "customer"),
+        }  # fmt: skip
         actor = actors.get(who) or Actor(who, "org", "customer")
-        headers = {"Authorization": f"Bearer {TokenSigner(KEY).sign(actor, new_id())}"}
+        token = TokenSigner(KEY).sign(actor, new_id())
+        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": key or new_id()}
         answer = await self.client.request(method, path, json=json, headers=headers)
         assert answer.status_code == status, answer.text
         return answer.json()
@@ -216,6 +224,8 @@ class Doors:
 async def doors(world: World) -> AsyncIterator[Doors]:
     for account in ("ana", "ben", "mina"):
         world.say("identity", f"account-{account}", person(account, "org"))
+    world.say("identity", "account-seller", person("seller", "publisher", "Autodesk"))
+    world.say("identity", "account-other", person("other", "publisher-2", "Other"))
     contract = {"contract_id": "c"}
     opened = ContractOpened(**contract, customer="org", publisher="autodesk", programme="p", opened_by_subscription="s")
     role = {"account_id": "mina", "role": "contract_manager", "may_assign_seats": True, "assigned_by": "x"}
