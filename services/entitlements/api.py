@@ -62,7 +62,7 @@ async def _require_seller(call: Call, contract: Any) -> None:
     if call.actor.organisation_kind == "operator":
         return
     name = await call.db.fetchval("select organisation_name from people where account_id = $1", call.actor.account_id)
-    if (name or "").lower() != contract["publisher"].lower():
+    if name is None or name.lower() != contract["publisher"].lower():
         raise Problem(
             403, rule="another-publisher", reason=f"This contract is with {contract['publisher']}, and your "
             "organisation is another.", remedy="Leave it to that publisher, or the operator. An account that was "
