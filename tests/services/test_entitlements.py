@@ -1,73 +1,45 @@
-"""entitlements whole, but for HTTP's and Kafka's wires: its consumers over a real database, in any order; its doors."""
+"""entitlements whole: its consumers over a real database, in any order; its doors, through a pool's whole course."""
 
 import random
 from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from typing import Any
 
-import asyncpg
-import httpx
 import pytest
 
 from services.entitlements import reactions
-from services.entitlements.__main__ import SERVICE
 from services.entitlements.domain.seat_pool import SEAT_POOL, AssignSeat, Open
 from shared.eventlog.log import Meta
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.projection import Reach
 from shared.events import (
     AccountClosed,
-    AccountOpened,
-    AgreementStarted,
-    ClockMoved,
-    ContractOpened,
-    CreditsPurchased,
     CsnIssued,
     CsnRevoked,
-    RoleAssigned,
     SeatsAdded,
-    SubscriptionConfirmed,
     SubscriptionEnded,
-    SubscriptionRenewed,
 )
-from shared.events.envelope import Envelope
-from shared.runtime.auth import Actor, TokenSigner
-from shared.runtime.http import make_app
 from tests.contracts.golden import sample
 from tests.engine.examples import new_id
-from tests.services.test_doors import KEY, parts
+from tests.services.entitled import (
+    ENDS,
+    NOON,
+    Doors,
+    a_world,
+    confirmed,
+    later,
+    open_doors,
+    person,
+    renewed,
+)
 from tests.services.world import World
 
 pytestmark = pytest.mark.system
-
-NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
-ENDS = date(2027, 11, 20)
 
 
 @pytest.fixture
 async def world(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     monkeypatch.setattr(reactions, "WAIT_S", -1.0)  # what is not folded yet comes again
-    store = await PostgresStore(database, "entitlements").open()
-    pool = await asyncpg.create_pool(database, min_size=1, max_size=4)
-    yield World(SERVICE, pool, store, NOON)
-    await store.close()
-    pool.terminate()
-
-
-def confirmed(subscription: str, customer: str, partner: str, seats: int = 2, **plan: Any) -> SubscriptionConfirmed:
-    made: SubscriptionConfirmed = sample(SubscriptionConfirmed)
-    changed = {"publisher": "autodesk", "period": "annual", "product": "autocad", "product_name": "AutoCAD"} | plan
-    return made.model_copy(
-        update={
-            "subscription_id": subscription, "customer": customer, "partner": partner, "contract_id": "c",
-            "seats": seats, "plan": made.plan.model_copy(update=changed), "starts": NOON.date(), "ends": ENDS,
-        }
-    )  # fmt: skip
-
-
-def person(account: str, organisation: str) -> AccountOpened:
-    made: AccountOpened = sample(AccountOpened)
-    return made.model_copy(update={"account_id": account, "organisation_id": organisation})
+    async with a_world(database) as made:
+        yield made
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -80,7 +52,9 @@ async def test_pools_and_numbers_seats_and_closed_accounts_meet_in_any_order(wor
     world.say("identity", "account-ben", person("ben", "org"))
 
     async def assign(pool: str, account: str) -> None:
-        await world.log.execute(SEAT_POOL, pool, AssignSeat(account, "mina"), Meta(new_id(), "mina", NOON))
+        await world.log.execute(
+            SEAT_POOL, pool, AssignSeat(account, "mina", person(account, "org")), Meta(new_id(), "mina", NOON)
+        )
 
     steps: list[list[Any]] = [  # each list in its order, the lists in any
         [
@@ -127,52 +101,13 @@ async def test_pools_and_numbers_seats_and_closed_accounts_meet_in_any_order(wor
     assert [row["account_id"] for row in await world.pool.fetch("select account_id from seats")] == ["ben"]
 
 
-# ── Doors and queries ──────────────────────────────────────────────────────────────────────────────────
-
-
-class Doors:
-    def __init__(self, world: World) -> None:
-        made = parts()
-        made.opened_log, made.opened_db, made.clocks = world.log, world.pool, world.clocks
-        transport = httpx.ASGITransport(make_app(made, SERVICE.doors, SERVICE.queries, api=True))
-        self.client = httpx.AsyncClient(transport=transport, base_url="http://test")
-
-    async def __call__(self, who: str, method: str, path: str, json: Any = None, status: int = 200) -> Any:
-        actors = {"seller": Actor("seller", "publisher", "publisher"), "stranger": Actor("stranger", "x", "customer")}
-        actor = actors.get(who) or Actor(who, "org", "customer")
-        headers = {"Authorization": f"Bearer {TokenSigner(KEY).sign(actor, new_id())}"}
-        answer = await self.client.request(method, path, json=json, headers=headers)
-        assert answer.status_code == status, answer.text
-        return answer.json()
+# ── Doors and queries──────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture
 async def doors(world: World) -> AsyncIterator[Doors]:
-    for account in ("ana", "ben", "mina"):
-        world.say("identity", f"account-{account}", person(account, "org"))
-    contract = {"contract_id": "c"}
-    opened = ContractOpened(**contract, customer="org", publisher="autodesk", programme="p", opened_by_subscription="s")
-    role = {"account_id": "mina", "role": "contract_manager", "may_assign_seats": True, "assigned_by": "x"}
-    world.say("identity", "contract-c", opened)
-    world.say("identity", "contract-c", RoleAssigned.model_validate(contract | role))
-    world.say("identity", "contract-c", AgreementStarted(**contract, subscription_id="s", kind="desktop", product="p"))
-    world.say("marketplace", "subscription-s", confirmed("s", "org", "reseller"))
-    world.say("marketplace", "partner-org", CsnIssued(csn="N1", organisation_id="org", publisher="autodesk"))
-    await world.settle(random.Random(1))
-    made = Doors(world)
-    yield made
-    await made.client.aclose()
-
-
-def later(world: World, days: int) -> None:
-    """The customer's clock is moved: so many days after noon of the first."""
-    ahead = int(timedelta(days=days).total_seconds())
-    world.say("identity", "organisation-org", ClockMoved(organisation_id="org", ahead_s=ahead, moved_by="mina"))
-
-
-def renewed(ends: date, seats: int = 1) -> SubscriptionRenewed:
-    made: SubscriptionRenewed = sample(SubscriptionRenewed)
-    return made.model_copy(update={"subscription_id": "s", "contract_id": "c", "seats": seats, "ends": ends})
+    async with open_doors(world, confirmed("s", "org", "reseller")) as made:
+        yield made
 
 
 async def test_a_pool_through_its_course(world: World, doors: Doors) -> None:
@@ -272,11 +207,3 @@ async def test_credits_expire_in_the_customers_time_or_with_the_contract(world: 
     await world.settle(chance)
     seen = await doors("ana", "GET", path)
     assert (seen["balance"], seen["entries"][-1]["reference"]) == (0, "contract")
-
-
-async def test_the_publishers_system_sells_credits_to_its_own_contracts(world: World, doors: Doors) -> None:
-    reach = Reach(world.pool, world.log, NOON, world.clocks)
-    sold = CreditsPurchased(contract_id="c", grant_id="g", amount=5)
-    for source, customer in (("urn:publisher:autodesk", "org"), ("urn:publisher:other", "")):
-        (do,) = await reactions.REACTIONS.react(sold, Envelope("e", source, sold.type(), "", NOON), reach)
-        assert (do.key, do.command.customer, do.command.granted_by) == ("c", customer, source)

@@ -45,6 +45,10 @@ class World:
         version = None if foreign else len(events) + 1
         events.append((Envelope(new_id(), source, event.type(), stream, self.noon, 1, version), event))
 
+    def of(self, stream: str, event_type: str) -> str:
+        """The id of the stream's last event of this type, among those relayed."""
+        return next(of.id for of, event in reversed(self.said[stream]) if event.type() == event_type)
+
     async def relay(self) -> None:
         for stored in await self.store.read(self.own, 1000):
             self.said.setdefault(stored.of.stream, []).append((stored.of, decode(stored.of, stored.data)))
