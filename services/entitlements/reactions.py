@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from services.entitlements.domain.credits import CREDITS, EndCredits, GrantCredits
 from services.entitlements.domain.seat_pool import (
@@ -75,6 +75,8 @@ async def _customer(reach: Reach, contract_id: str, publisher: str) -> str:
         if customer is not None:
             return customer
         await asyncio.sleep(0.1)
+    if await reach.db.fetchval(_HELD, f"entitlements.{PEOPLE.name}", f"contract-{contract_id}"):
+        raise Held(f"contract-{contract_id}", PEOPLE)
     return ""
 
 
@@ -168,6 +170,8 @@ async def _seat_meets_closed(event: SeatAssigned, of: Envelope, reach: Reach) ->
 @MEETINGS.on(SeatPoolSuspended)
 async def _last_pool(event: SeatPoolSuspended, of: Envelope, reach: Reach) -> Sequence[Do]:
     await _folded(reach, POOLS, of)
+    if (unseen := await reach.db.fetchval(_UNSEEN_POOL, f"entitlements.{POOLS.name}", event.contract_id)) is not None:
+        raise Held(unseen, POOLS)
     usable = await reach.db.fetchval(
         "select exists (select from pools where contract_id = $1 and phase in ('active', 'expired'))", event.contract_id
     )
@@ -177,17 +181,34 @@ async def _last_pool(event: SeatPoolSuspended, of: Envelope, reach: Reach) -> Se
 # ── Waiting for one's own fact ─────────────────────────────────────────────────────────────────────────
 
 WAIT_S: Final = 5.0
+_HELD: Final = "select exists (select from log.parked where consumer = $1 and stream = $2 and holds_stream)"
 _FOLDED: Final = """
-    select coalesce((select version >= $3 from log.seen where consumer = $1 and stream = $2), false)
-        or exists (select from log.parked where consumer = $1 and stream = $2 and holds_stream)"""
+    select coalesce((select version >= $3 from log.seen where consumer = $1 and stream = $2), false) as folded,
+        exists (select from log.parked where consumer = $1 and stream = $2 and holds_stream) as held"""
+_UNSEEN_POOL: Final = """
+    select p.stream from log.parked p join log.events e using (stream, version)
+    where p.consumer = $1 and p.holds_stream and e.type = 'SeatPoolOpened' and e.data->>'contract_id' = $2 limit 1"""
+"""A pool of the contract that waits before its very beginning: no table shows that it is there."""
+
+
+class Held(Exception):
+    """A projection has parked the stream, so its tables don't tell what they should: the event is parked, too."""
+
+    def __init__(self, stream: str, projection: Projection) -> None:
+        super().__init__(
+            f"{stream} is parked in entitlements.{projection.name}: resume it there first (`tenure parked retry`), "
+            "then this"
+        )
 
 
 async def _folded(reach: Reach, projection: Projection, of: Envelope) -> None:
-    """Returns once the projection has dealt with the event (or has parked its stream). Raises Unavailable after a
-    while: the batch comes again."""
+    """Returns once the projection has folded the event. Raises Held when it has parked the stream, and Unavailable
+    after a while: the batch comes again."""
     deadline = asyncio.get_running_loop().time() + WAIT_S
-    wanted: tuple[Any, ...] = (f"entitlements.{projection.name}", of.stream, of.version)
-    while not await reach.db.fetchval(_FOLDED, *wanted):
+    name = f"entitlements.{projection.name}"
+    while not (row := await reach.db.fetchrow(_FOLDED, name, of.stream, of.version))["folded"]:
+        if row["held"]:
+            raise Held(of.stream, projection)
         if asyncio.get_running_loop().time() > deadline:
             raise Unavailable(f"{of.stream}@{of.version} has not reached the projection {projection.name}")
         await asyncio.sleep(0.01)
