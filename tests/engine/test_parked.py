@@ -12,7 +12,7 @@ from shared.eventlog import parked
 from shared.eventlog.clocks import Clocks
 from shared.eventlog.consumer import Consumer, Fault
 from shared.eventlog.log import Log, Refused, utc_now
-from shared.eventlog.plan import Raw, receive
+from shared.eventlog.plan import Raw, Received, receive
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.projection import Do, Projection, Reach, Reactions
 from shared.events import SeatUnassigned
@@ -210,9 +210,9 @@ async def test_what_was_parked_of_a_topic_that_was_made_anew_hides_nothing(bench
     seen: list[str] = []
     apply = bench.consumer.apply
 
-    async def noted(tx: Any, received: Any) -> None:
-        seen.append(received.of.actor)
-        await apply(tx, received)
+    async def noted(tx: Any, record: Received) -> None:
+        seen.append(record.of.actor if record.of else "")
+        await apply(tx, record)
 
     bench.fails, bench.consumer.apply = {}, noted  # type: ignore[method-assign]
     done = await bench.retry()

@@ -416,11 +416,9 @@ async def test_credits_end_with_the_last_pool_even_if_one_was_parked(
     ill(POOLS, hidden, "s" if hidden is SeatPoolSuspended else "s2")
     world.say("marketplace", "subscription-s2", confirmed("s2", "org", "reseller"))
     await world.settle(random.Random(7))
-    over = {"contract_id": "c", "customer": "org", "ended": NOON.date()}
-    for subscription in ("s", "s2") if hidden is SeatPoolSuspended else ("s",):
-        world.say(
-            "marketplace", f"subscription-{subscription}", SubscriptionEnded(subscription_id=subscription, **over)
-        )
+    for s in ("s", "s2") if hidden is SeatPoolSuspended else ("s",):
+        last = SubscriptionEnded(subscription_id=s, contract_id="c", customer="org", ended=NOON.date())
+        world.say("marketplace", f"subscription-{s}", last)
     later(world, 20)
     await world.settle(random.Random(7))
     monkeypatch.undo()
