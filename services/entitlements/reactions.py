@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from services.entitlements.domain.credits import CREDITS, EndCredits, GrantCredits
 from services.entitlements.domain.seat_pool import (
@@ -65,6 +65,8 @@ async def _confirmed(event: SubscriptionConfirmed, _of: Envelope, _reach: Reach)
 async def _purchased(event: CreditsPurchased, of: Envelope, reach: Reach) -> Sequence[Do]:
     publisher = publisher_of(of.source)
     customer = await _looked_for(partial(_customer, reach, event.contract_id, publisher)) or ""
+    if not customer and await reach.db.fetchval(_HELD, f"entitlements.{PEOPLE.name}", f"contract-{event.contract_id}"):
+        raise Held(f"contract-{event.contract_id}", PEOPLE)
     who = event.account_id
     user: Account | None = None
     if customer and who is not None:
@@ -187,6 +189,7 @@ async def _seat_meets_closed(event: SeatAssigned, of: Envelope, reach: Reach) ->
 @MEETINGS.on(SeatPoolSuspended)
 async def _last_pool(event: SeatPoolSuspended, of: Envelope, reach: Reach) -> Sequence[Do]:
     await _folded(reach, POOLS, of)
+    await _pools_told(reach, event.contract_id)
     left = await usable(reach.db, event.contract_id, unknown=False)
     return [] if left else [Do(CREDITS, event.contract_id, EndCredits())]
 
@@ -194,24 +197,47 @@ async def _last_pool(event: SeatPoolSuspended, of: Envelope, reach: Reach) -> Se
 @MEETINGS.on(CreditsGranted)
 async def _too_late(event: CreditsGranted, _of: Envelope, reach: Reach) -> Sequence[Do]:
     """What was granted in the very moment of the end: the pools' last step was folded before the credits ended."""
+    await _pools_told(reach, event.contract_id)
     left = await usable(reach.db, event.contract_id, unknown=True)
     return [] if left else [Do(CREDITS, event.contract_id, EndCredits())]
+
+
+async def _pools_told(reach: Reach, contract_id: str) -> None:
+    """Raises Held where a pool of the contract waits before its very beginning: no table shows that it is there."""
+    if (unseen := await reach.db.fetchval(_UNSEEN_POOL, f"entitlements.{POOLS.name}", contract_id)) is not None:
+        raise Held(unseen, POOLS)
 
 
 # ── Waiting for one's own fact ─────────────────────────────────────────────────────────────────────────
 
 WAIT_S: Final = 5.0
+_HELD: Final = "select exists (select from log.parked where consumer = $1 and stream = $2 and holds_stream)"
 _FOLDED: Final = """
-    select coalesce((select version >= $3 from log.seen where consumer = $1 and stream = $2), false)
-        or exists (select from log.parked where consumer = $1 and stream = $2 and holds_stream)"""
+    select coalesce((select version >= $3 from log.seen where consumer = $1 and stream = $2), false) as folded,
+        exists (select from log.parked where consumer = $1 and stream = $2 and holds_stream) as held"""
+_UNSEEN_POOL: Final = """
+    select p.stream from log.parked p join log.events e using (stream, version)
+    where p.consumer = $1 and p.holds_stream and e.type = 'SeatPoolOpened' and e.data->>'contract_id' = $2 limit 1"""
+
+
+class Held(Exception):
+    """A projection has parked the stream, so its tables don't tell what they should: the event is parked, too."""
+
+    def __init__(self, stream: str, projection: Projection) -> None:
+        super().__init__(
+            f"{stream} is parked in entitlements.{projection.name}: resume it there first (`tenure parked retry`), "
+            "then this"
+        )
 
 
 async def _folded(reach: Reach, projection: Projection, of: Envelope) -> None:
-    """Returns once the projection has dealt with the event (or has parked its stream). Raises Unavailable after a
-    while: the batch comes again."""
+    """Returns once the projection has folded the event. Raises Held when it has parked the stream, and Unavailable
+    after a while: the batch comes again."""
     deadline = asyncio.get_running_loop().time() + WAIT_S
-    wanted: tuple[Any, ...] = (f"entitlements.{projection.name}", of.stream, of.version)
-    while not await reach.db.fetchval(_FOLDED, *wanted):
+    name = f"entitlements.{projection.name}"
+    while not (row := await reach.db.fetchrow(_FOLDED, name, of.stream, of.version))["folded"]:
+        if row["held"]:
+            raise Held(of.stream, projection)
         if asyncio.get_running_loop().time() > deadline:
             raise Unavailable(f"{of.stream}@{of.version} has not reached the projection {projection.name}")
         await asyncio.sleep(0.01)

@@ -1,7 +1,13 @@
 -- stand: where a consumer stands. Locks its checkpoints, so that a zombie's transaction waits and then finds them moved.
+-- A partition is doubtful once it had a record that can't be read, even one that was given up: the version that it hid
+-- never comes.
 select topic, partition, "offset", exists (
     select from log.parked p
     where p.consumer = c.consumer and p.topic = c.topic and p.partition = c.partition and p.reason = 'unreadable'
+) or exists (
+    select from log.settled s
+    where s.consumer = c.consumer and s.topic = c.topic and s.partition = c.partition and s.reason = 'unreadable'
+    and s.stream is null
 ) as doubtful
 from log.checkpoints c
 where consumer = $1 and (topic, partition) in (select * from unnest($2::text[], $3::int[]))
@@ -27,11 +33,21 @@ from unnest($4::text[], $5::int[], $6::bigint[]) as o(topic, partition, "offset"
 where c.consumer = $1 and c.topic = o.topic and c.partition = o.partition
     and set_config('synchronous_commit', 'off', true) is not null;
 
--- park: keeps a record whole.
-insert into log.parked (consumer, topic, partition, "offset", stream, version, reason, detail, holds_stream, key,
-                        headers, value)
+-- park: keeps a record whole. It may be parked there already, as it is or edited since; another one may not.
+insert into log.parked as p (consumer, topic, partition, "offset", stream, version, reason, detail, holds_stream, key,
+                             headers, value)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::jsonb, $12)
-on conflict do nothing;
+on conflict (consumer, topic, partition, "offset") do update set detail = case
+    when (p.key, p.headers, p.value) is not distinct from (excluded.key, excluded.headers, excluded.value)
+    or exists (
+        select from log.settled s
+        where (s.consumer, s.topic, s.partition, s."offset") = (p.consumer, p.topic, p.partition, p."offset")
+        and (s.key, s.headers, s.value) is not distinct from (excluded.key, excluded.headers, excluded.value)
+    ) then p.detail
+    else log.refused(format(
+        '%s has parked another record of %s at partition %s, offset %s. The topic was made anew, it seems: '
+        '`tenure restore topic` moves what was parked aside', p.consumer, p.topic, p.partition, p."offset"
+    )) end;
 
 -- assign: the checkpoints of partitions that a consumer was given, made where there are none.
 with made as (

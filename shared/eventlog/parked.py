@@ -372,6 +372,7 @@ async def edit(db: Pool, parked: Parked, record: Received, operation: str) -> No
     of = record.of
     assert of is not None, "`edited` made sure"  # noqa: S101  # a helper's promise, not a caller's input
     async with db.acquire() as tx, tx.transaction():
+        await tx.execute("set local lock_timeout = '20s'")
         await tx.execute(SQL["fence"], parked.consumer, parked.raw.topic)
         found = await tx.fetch(SQL["one"], *parked.place)
         if not found or _parked(found[0]).raw != parked.raw:
@@ -387,7 +388,16 @@ async def edit(db: Pool, parked: Parked, record: Received, operation: str) -> No
 
 
 FROM_STORE: Final = -1
-"""The partition of a copy that an operator made from a store: its offset is the event's position."""
+"""The partition of a copy that an operator made from a store: its offset is the event's position. Below it are those of
+what was parked of a topic that was made anew since."""
+
+
+async def forget(db: Connection, places: Sequence[tuple[str, str, int]]) -> None:
+    """These consumers read these partitions of their topics from the beginning; what they have parked of them stays
+    parked, and is moved aside. Call it in a transaction."""
+    for consumer, topic, partition in sorted(places):  # the checkpoint first, and in order: as the consumer locks them
+        await db.execute(SQL["forget"], consumer, topic, partition)
+        await db.execute(SQL["aside"], consumer, topic, partition)
 
 
 async def copy_in(db: Pool, consumer: str, raws: Sequence[Raw], operation: str) -> int:

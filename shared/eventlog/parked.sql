@@ -7,7 +7,7 @@ with parked as (
         count(*) over (partition by consumer, stream, holds_stream) as waiting
     from log.parked
     where ($1::text is null or consumer = $1) and ($2::text is null or stream = $2)
-    window line as (partition by consumer, stream, holds_stream order by version, "offset")
+    window line as (partition by consumer, stream, holds_stream order by version, partition >= 0, partition desc, "offset")
 )
 select *, case when holds_stream then waiting - place else 0 end as behind
 from parked
@@ -17,9 +17,10 @@ order by time, consumer, topic, partition, "offset";
 -- fence: holds the consumer still in this topic: its own transactions begin by locking the same rows.
 select 1 from log.checkpoints where consumer = $1 and topic = $2 order by partition for update;
 
--- line: the parked records that hold a stream, in its order.
+-- line: the parked records that hold a stream, in its order. Of several that are the same event the one that was parked
+-- first comes first (see aside): it may have been edited.
 select * from log.parked where consumer = $1 and stream = $2 and holds_stream
-order by version, "offset" limit $3 for update;
+order by version, partition >= 0, partition desc, "offset" limit $3 for update;
 
 -- one: a single parked record.
 select * from log.parked where consumer = $1 and topic = $2 and partition = $3 and "offset" = $4 for update;
@@ -52,6 +53,16 @@ where consumer = $1 and topic = $2 and partition = $3 and "offset" = $4;
 update log.parked set stream = $5, version = $6, reason = 'edited', detail = $7, holds_stream = $8, headers = $9::jsonb,
                       value = $10
 where consumer = $1 and topic = $2 and partition = $3 and "offset" = $4;
+
+-- forget: back to the beginning of a partition.
+update log.checkpoints set "offset" = -1 where consumer = $1 and topic = $2 and partition = $3;
+
+-- aside: gives what is parked of a partition a number of its own below 0: the topic that was made anew has other records
+-- at its offsets.
+update log.parked set partition = (
+    select least(min(partition), -1) - 1 from log.parked where consumer = $1 and topic = $2
+)
+where consumer = $1 and topic = $2 and partition = $3 and partition >= 0;
 
 -- waiting: how many records of a stream are parked and hold it.
 select count(*) from log.parked where consumer = $1 and stream = $2 and holds_stream;

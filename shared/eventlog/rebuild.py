@@ -367,7 +367,8 @@ class Rebuild:
     async def _unpark(self, db: Any) -> None:
         """Events of types that were unknown once, and were folded now, wait no longer."""
         known = [name.encode() for name in self._projection.types]
-        await db.execute(SQL["unpark"].format(schema=self._open.schema), self.consumer, known)
+        operation = f"rebuild-{self._open.id}"
+        await db.execute(SQL["unpark"].format(schema=self._open.schema), self.consumer, known, operation)
 
 
 def old_schema(rebuild: int) -> str:

@@ -35,10 +35,18 @@ update log.rebuilds set state = 'switched', tables = $2::text::jsonb, detail = '
 -- end: the tables that it kept are dropped.
 update log.rebuilds set state = $2, ended = coalesce(ended, clock_timestamp()) where id = $1;
 
--- unpark: forgets the parked events of types that were unknown, once they are folded.
-delete from log.parked p using "{schema}"._seen s
-where p.consumer = $1 and p.reason = 'unknown-type' and s.stream = p.stream and s.version >= p.version
-and exists (
-    select from jsonb_array_elements(p.headers) h
-    where h->>0 = 'ce_type' and decode(h->>1, 'base64') = any($2::bytea[])
-);
+-- unpark: takes out the parked events of types that were unknown, once they are folded; a copy stays.
+with gone as (
+    delete from log.parked p using "{schema}"._seen s
+    where p.consumer = $1 and p.reason = 'unknown-type' and s.stream = p.stream and s.version >= p.version
+    and exists (
+        select from jsonb_array_elements(p.headers) h
+        where h->>0 = 'ce_type' and decode(h->>1, 'base64') = any($2::bytea[])
+    )
+    returning p.*
+)
+insert into log.settled (consumer, topic, partition, "offset", stream, version, reason, detail, holds_stream, key,
+                         headers, value, time, outcome, operation)
+select consumer, topic, partition, "offset", stream, version, reason, detail, holds_stream, key, headers, value, time,
+       'applied', $3
+from gone;

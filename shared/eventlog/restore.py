@@ -6,16 +6,15 @@ fenced: it takes no commands, so that a process of the service that runs meanwhi
 The fence is also the record of a try that did not end: who began it, where it stopped and why, how far it came, and
 what to do. It can't be an event: that would stand where the topic has its next one.
 
-What a log can't tell is said in `Restored.notes`, and is: refusals and commands that led to no event (sent again, they
-are decided anew); what was asked under a command id (a repeated id gets its first answer, whatever is asked); events
-that were not published yet when the database was lost; parked records of reactions; and private tables.
+What a log can't tell is said in `Restored.notes`, whenever something is or would be imported: see `_UNTOLD`, what
+reactions had parked, and private tables.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,16 +22,17 @@ import asyncpg
 
 from shared.eventlog import anchors
 from shared.eventlog.decision import Stream
-from shared.eventlog.guard import FENCE
 from shared.eventlog.importing import AT_ONCE, Importer, claims_of, put_claims
 from shared.eventlog.log import Sealer
 from shared.eventlog.migrate import migrate
+from shared.eventlog.parked import forget
 from shared.eventlog.postgres import PostgresStore, connected
 from shared.eventlog.projection import Projection, Reactions
 from shared.eventlog.relay import Relay
-from shared.eventlog.resuming import fold, marks, put_marks
+from shared.eventlog.resuming import fold, resume
 from shared.eventlog.store import Lease
 from shared.eventlog.topic import OVERLAP, Differs, Found, Merge, Progress, TopicReader, in_order, silent
+from shared.eventlog.tries import MENDING, Try, recorded
 from shared.events.envelope import GENESIS
 from shared.events.registry import topic_of
 
@@ -40,7 +40,12 @@ FOLDS_AT_ONCE: Final = 3
 LEASE_S: Final = 600.0
 BULK_S: Final = 3_600.0
 """How long a query over all events may take."""
-_MENDING: Final = "the store is being restored from its topic: "
+_OWNER: Final = "restore"
+_UNTOLD: Final = (
+    "Refusals, and commands that led to no event, are in no topic: sent again, they are decided anew.",
+    "What was asked under a command id isn't, either: a repeated id gets its first answer, whatever is asked now.",
+    "Events that were not published yet when the database was lost are lost with it.",
+)
 
 
 class Refused(Exception):
@@ -97,9 +102,9 @@ async def restore_store(
     if not dry_run:
         await migrate(dsn, whole.service)
     elif not await _exists(dsn):
-        return await _counted(whole.service, bootstrap, progress)
+        return await _counted(whole, bootstrap, progress)
     async with _store(dsn, whole.service) as (store, pool):
-        this = _Try(f"tenure restore store {whole.service}", by)
+        this = Try(whole.service, f"tenure restore store {whole.service}", by)
         return await _restore(whole, store, pool, bootstrap, dry_run, anchor_folder, progress, this, since=0)
 
 
@@ -112,13 +117,13 @@ async def reconcile(
     a way of its own meanwhile."""
     async with _store(dsn, whole.service) as (store, pool):
         since = max(0, await store.position() - OVERLAP)
-        this = _Try(f"tenure reconcile {whole.service}", by)
+        this = Try(whole.service, f"tenure reconcile {whole.service}", by)
         return await _restore(whole, store, pool, bootstrap, dry_run, anchor_folder, progress, this, since=since)
 
 
 async def _restore(
     whole: Whole, store: PostgresStore, pool: Any, bootstrap: str, dry_run: bool, anchor_folder: Path | None,
-    progress: Progress, this: "_Try", since: int,
+    progress: Progress, this: Try, since: int,
 ) -> Restored:  # fmt: skip
     service, topic = whole.service, topic_of(whole.service)
     result = Restored(service, dry_run, before=await store.position())
@@ -130,76 +135,23 @@ async def _restore(
         if dry_run or known:
             await _look(reader, Merge(service, result.before, reader.ends, known), begin, result, progress)
         fence = await pool.fetchval("select fenced from log.head")
-        result.earlier = fence.removeprefix(_MENDING) if (fence or "").startswith(_MENDING) else ""
-        if dry_run or not (result.events or fence or not known):
+        result.earlier = fence.removeprefix(MENDING) if (fence or "").startswith(MENDING) else ""
+        if not (result.events or fence or not known):
             return await _stands(pool, result)
-        async with _alone(store, pool, topic) as lease, _recorded(this, pool, reader, result, progress) as told:
+        result.notes += _UNTOLD
+        if dry_run:
+            result.notes += _parked_is_lost(whole)
+            return await _stands(pool, result)
+        async with _alone(store, pool, topic) as lease, recorded(this, pool, reader, result.before, progress) as told:
             merge = Merge(service, result.before, reader.ends, known)
             marked = await _all_anchors(service, bootstrap, anchor_folder)
             async with pool.acquire() as db:
-                await _import(Importer(store, db, marked), reader, merge, begin, result, told)
+                renew = _Renewal(store, f"relay:{topic}", lease)
+                await _import(Importer(store, db, marked), reader, merge, begin, result, told, renew)
             result.strange = merge.strange
             await store.advance(f"relay:{topic}", lease, merge.position)
             await _rebuild(whole, store, pool, bootstrap, result, told)
     return await _stands(pool, result)
-
-
-@dataclass(frozen=True, slots=True)
-class _Try:
-    """How a restore is begun `again`, and `by` whom it was begun now."""
-
-    again: str
-    by: str
-
-    def begun(self) -> str:
-        return f"begun {_now()}" + (f" by {self.by}" if self.by else "")
-
-
-def _now() -> str:
-    return f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-@asynccontextmanager
-async def _recorded(
-    this: _Try, pool: Any, reader: TopicReader, result: Restored, progress: Progress
-) -> AsyncIterator[Progress]:
-    """Fences the store with the record of this try, and lifts the fence at its good end. A try that fails says so
-    there; one that is killed leaves the record of its beginning."""
-    tops = [await reader.last(n, result.service) for n in reader.ends]
-    goal = max([found.position for found in tops if found is not None] + [result.before])
-    begun, step = this.begun(), ""
-
-    def told(name: str, done: int, of: int) -> None:
-        nonlocal step
-        step = name
-        progress(name, done, of)
-
-    await _record(
-        pool, f"{begun}, at position {result.before:,} of {goal:,}. If it runs no more: what it imported stays; run "
-              f"`{this.again}` again, which goes on from there"
-    )  # fmt: skip
-    try:
-        yield told
-    except BaseException as error:
-        why = "interrupted" if isinstance(error, asyncio.CancelledError) else f"{type(error).__name__}: {error}"
-        with suppress(Exception):  # without its database there is the record of the beginning
-            async with asyncio.timeout(10):
-                await _stopped(pool, f"{step or 'the beginning'} ({why[:300]}), {begun}", goal, this.again)
-        raise
-    await pool.execute(
-        "update log.head set fenced = null where starts_with(fenced, $1) or starts_with(fenced, $2)", _MENDING, FENCE
-    )
-
-
-async def _stopped(pool: Any, where: str, goal: int, again: str) -> None:
-    position = await pool.fetchval("select position from log.head")
-    so_far = f"{position:,} of {goal:,} events are imported" if position < goal else f"all {goal:,} events are imported"
-    await _record(pool, f"it stopped {_now()} at {where}; {so_far}. They stay: run `{again}` again, which goes on from "
-                        "there")  # fmt: skip
-
-
-async def _record(pool: Any, text: str) -> None:
-    await pool.execute("update log.head set fenced = $1", _MENDING + text)
 
 
 async def _look(reader: TopicReader, merge: Merge, begin: dict[int, int], result: Restored, progress: Progress) -> None:
@@ -225,8 +177,9 @@ def _count(result: Restored, found: Sequence[Found]) -> None:
 
 
 async def _import(
-    importer: Importer, reader: TopicReader, merge: Merge, begin: dict[int, int], result: Restored, progress: Progress
-) -> None:
+    importer: Importer, reader: TopicReader, merge: Merge, begin: dict[int, int], result: Restored, progress: Progress,
+    renew: "_Renewal",
+) -> None:  # fmt: skip
     goal = result.events or reader.records
     result.events, result.first = 0, None
     async for found in in_order(reader, merge, begin):
@@ -234,6 +187,7 @@ async def _import(
             raise Differs(merge.first_difference[1])
         for start in range(0, len(found), AT_ONCE):
             part = found[start : start + AT_ONCE]
+            await renew()
             await importer.take(part)
             _count(result, part)
             progress("importing", result.events, max(goal, result.events))
@@ -269,7 +223,24 @@ async def _resume(service: str, reactions: Reactions, pool: Any, bootstrap: str,
     if await pool.fetchval("select count(*) from log.parked where consumer = $1 and holds_stream", name):
         result.notes.append(f"{name} has parked streams, so it goes on from its own checkpoint, before them.")
         return
-    result.moved += await put_marks(pool, await marks(service, reactions, pool, bootstrap), bootstrap)
+    moved, without = await resume(service, reactions, pool, bootstrap)
+    result.moved += moved
+    if without:
+        result.notes.append(
+            f"{name} goes on after what it had dealt with. {without:,} events before there have had no effect of it: "
+            "they asked for nothing, were refused, or had been parked, and what was parked never has its effect. "
+            "`tenure replay` gives it events once more."
+        )
+
+
+def _parked_is_lost(whole: Whole) -> list[str]:
+    names = [f"{whole.service}.{reactions.name}" for reactions in whole.reactions]
+    if not names:
+        return []
+    return [
+        f"What {' and '.join(names)} had parked, and what waited behind it, is in no topic and never has its effect. "
+        "How many events that may be is said when it is done."
+    ]
 
 
 async def _stands(pool: Any, result: Restored) -> Restored:
@@ -292,12 +263,14 @@ async def _exists(dsn: str) -> bool:
         await db.close()
 
 
-async def _counted(service: str, bootstrap: str, progress: Progress) -> Restored:
+async def _counted(whole: Whole, bootstrap: str, progress: Progress) -> Restored:
     """The dry run where there is no database."""
+    service = whole.service
     result = Restored(service, dry_run=True)
     async with TopicReader(topic_of(service), bootstrap) as reader:
         await _look(reader, Merge(service, 0, reader.ends), dict(reader.starts), result, progress)
     result.head = result.events
+    result.notes += (*_UNTOLD, *_parked_is_lost(whole))
     return result
 
 
@@ -335,12 +308,12 @@ async def _store(dsn: str, service: str) -> AsyncIterator[tuple[PostgresStore, A
 @asynccontextmanager
 async def _alone(store: PostgresStore, pool: Any, topic: str) -> AsyncIterator[Lease]:
     """With the relay's lease: nothing is published meanwhile, and nobody else restores."""
-    name, owner = f"relay:{topic}", "restore"
+    name = f"relay:{topic}"
     async with pool.acquire() as db:
         if not await db.fetchval("select pg_try_advisory_lock(hashtext('tenure restore'))"):
             raise Refused(f"Somebody else is restoring {topic} at this moment: wait for them.")
         try:
-            lease = await _patient_lease(store, name, owner)
+            lease = await _patient_lease(store, name)
             yield lease
             await store.release(name, lease)
         finally:
@@ -348,9 +321,27 @@ async def _alone(store: PostgresStore, pool: Any, topic: str) -> AsyncIterator[L
                 await db.fetchval("select pg_advisory_unlock(hashtext('tenure restore'))")
 
 
-async def _patient_lease(store: PostgresStore, name: str, owner: str) -> Lease:
+class _Renewal:
+    """Keeps the relay's lease through an import, however long that takes. Once everything is imported there is nothing
+    that a relay could publish."""
+
+    def __init__(self, store: PostgresStore, name: str, lease: Lease) -> None:
+        self._store, self._name, self._lease = store, name, lease
+        self._at = asyncio.get_running_loop().time()
+
+    async def __call__(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now < self._at + LEASE_S / 4:
+            return
+        self._at = now
+        found = await self._store.lease(self._name, _OWNER, LEASE_S)
+        if found is None or found.token != self._lease.token:
+            raise Refused(f"A relay has begun to publish ({self._name}): stop the service's processes first.")
+
+
+async def _patient_lease(store: PostgresStore, name: str) -> Lease:
     for _ in range(50):
-        lease = await store.lease(name, owner, LEASE_S)
+        lease = await store.lease(name, _OWNER, LEASE_S)
         if lease is not None:
             return lease
         await asyncio.sleep(0.2)
@@ -445,9 +436,8 @@ async def _stale(
 async def _forget(dsn: str, places: Sequence[tuple[str, str, int]]) -> None:
     db = await asyncpg.connect(dsn)
     try:
-        await db.executemany(
-            'update log.checkpoints set "offset" = -1 where consumer = $1 and topic = $2 and partition = $3', places
-        )
+        async with db.transaction():
+            await forget(db, places)
     finally:
         await db.close()
 
@@ -467,7 +457,7 @@ async def _publish(
 ) -> None:
     """By the relay itself, under the lease that is held already."""
     await store.release(f"relay:{topic}", lease)
-    relay = Relay(store, topic, bootstrap, owner="restore", progress=_Told(result.before, result.head, progress))
+    relay = Relay(store, topic, bootstrap, owner=_OWNER, progress=_Told(result.before, result.head, progress))
     task = asyncio.create_task(relay.run())
     try:
         while (await store._fetch("select position from log.leases where name = $1", relay.name))[0][0] < result.head:

@@ -23,7 +23,7 @@ from shared.eventlog.projection import Projection, Reactions
 from shared.eventlog.topic import Missing, Progress, TopicReader
 from shared.events.registry import INBOUND
 
-_NAMES: Final = frozenset({"ce_id", "ce_source", "ce_subject", "ce_sequence"})
+_NAMES: Final = frozenset({"ce_id", "ce_source", "ce_subject", "ce_sequence", "ce_type"})
 
 _SEEN: Final = """
     insert into log.seen as s (consumer, stream, version) select $1, * from unnest($2::text[], $3::int[])
@@ -65,13 +65,31 @@ class Mark(NamedTuple):
     offset: int
 
 
-async def marks(service: str, reactions: Reactions, db: Any, bootstrap: str) -> list[Mark]:
-    """Where the reactions stood at least, by both witnesses; -1 for a partition of which neither knows."""
-    name = f"{service}.{reactions.name}"
+class Resumed(NamedTuple):
+    """How many of a consumer's partitions were moved forward, and how many events of types that it reacts to lie before
+    there without any effect in the log: they asked for nothing, were refused, or had been parked."""
+
+    moved: int
+    without: int
+
+
+async def causes_of(name: str, db: Any) -> frozenset[str]:
+    """The events that this consumer's commands came from, as far as those led to events."""
     rows = await db.fetch(
         "select distinct command_id, causation_id from log.events where starts_with(command_id, $1)", f"{name}:"
     )  # fmt: skip
-    causes = {_cause(row["command_id"].removeprefix(f"{name}:"), row["causation_id"]) for row in rows}
+    return frozenset(_cause(row["command_id"].removeprefix(f"{name}:"), row["causation_id"]) for row in rows)
+
+
+async def resume(service: str, reactions: Reactions, pool: Any, bootstrap: str) -> Resumed:
+    """Moves the reactions' checkpoints to where they are known to have stood. Doing it again changes nothing."""
+    causes = await causes_of(f"{service}.{reactions.name}", pool)
+    return await _put(pool, await marks(service, reactions, causes, bootstrap), reactions.types, causes, bootstrap)
+
+
+async def marks(service: str, reactions: Reactions, causes: frozenset[str], bootstrap: str) -> list[Mark]:
+    """Where the reactions stood at least, by both witnesses; -1 for a partition of which neither knows."""
+    name = f"{service}.{reactions.name}"
     told = await _committed(bootstrap, name)
     result: list[Mark] = []
     for topic in reactions.topics:
@@ -102,7 +120,7 @@ def _cause(rest: str, event_id: str) -> str:
     return f"{rest[: rest.find(f'#{event_id}:')]}#{event_id}"
 
 
-async def _proven(reader: TopicReader, causes: set[str]) -> dict[int, int]:
+async def _proven(reader: TopicReader, causes: frozenset[str]) -> dict[int, int]:
     """By partition, the first offset of the last batch that can have caused one of the consumer's events. That batch is
     dealt with again: its streams went side by side, so of what lies before the event some may be missing."""
     last: dict[int, int] = {}
@@ -110,10 +128,7 @@ async def _proven(reader: TopicReader, causes: set[str]) -> dict[int, int]:
     at = dict(reader.starts)
     while waiting and (batches := await reader.read(at, at)):
         for raw in (raw for batch in batches.values() for raw in batch):
-            names = _texts(raw)
-            identity = names.get("ce_id", "")
-            if raw.topic == INBOUND:
-                identity = f"{names.get('ce_source')}#{identity}"
+            identity = _identity(raw, _texts(raw))
             if identity in waiting:
                 waiting.discard(identity)  # its first record counts: a repeat was dropped
                 last[raw.partition] = raw.offset
@@ -124,20 +139,32 @@ def _texts(raw: Raw) -> dict[str, str]:
     return {name: (value or b"").decode(errors="replace") for name, value in raw.headers if name in _NAMES}
 
 
-def _see(raw: Raw, seen: dict[str, int]) -> None:
-    names = _texts(raw)
+def _identity(raw: Raw, names: Mapping[str, str]) -> str:
+    """What a reaction's command id calls this event."""
+    own = names.get("ce_id", "")
+    return f"{names.get('ce_source')}#{own}" if raw.topic == INBOUND else own
+
+
+def _see(raw: Raw, names: Mapping[str, str], seen: dict[str, int]) -> bool:
+    """Notes the record's version; False for a repeat."""
     stream, version = names.get("ce_subject", ""), names.get("ce_sequence", "")
-    if version.isascii() and version.isdigit():
-        seen[stream] = max(seen.get(stream, 0), int(version))
+    if raw.topic == INBOUND:
+        return True
+    if not (version.isascii() and version.isdigit() and int(version) > seen.get(stream, 0)):
+        return False
+    seen[stream] = int(version)
+    return True
 
 
-async def put_marks(pool: Any, found: Sequence[Mark], bootstrap: str) -> int:
+async def _put(
+    pool: Any, found: Sequence[Mark], types: frozenset[str], causes: frozenset[str], bootstrap: str
+) -> Resumed:  # fmt: skip
     """Moves the checkpoints of one consumer forward to these marks, and notes the versions that lie before them. Never
-    back: doing it again changes nothing. Answers how many partitions were moved."""
+    back."""
     moved = [mark for mark in found if mark.offset >= 0]
     if not moved:
-        return 0
-    consumer = moved[0].consumer
+        return Resumed(0, 0)
+    consumer, without = moved[0].consumer, 0
     here = {
         (row["topic"], row["partition"]): row["offset"]
         for row in await pool.fetch(
@@ -146,17 +173,18 @@ async def put_marks(pool: Any, found: Sequence[Mark], bootstrap: str) -> int:
     }
     moved = [mark for mark in moved if mark.offset > here.get((mark.topic, mark.partition), -1)]
     seen: dict[str, int] = {}
-    for topic in sorted({mark.topic for mark in moved} - {INBOUND}):
+    for topic in sorted({mark.topic for mark in moved}):
         until = {mark.partition: mark.offset for mark in moved if mark.topic == topic}
         async with TopicReader(topic, bootstrap) as reader:
             at = {n: max(reader.starts[n], here.get((topic, n), -1) + 1) for n in until}
             while wanted := [n for n in until if at[n] <= until[n]]:
                 for raw in (raw for batch in (await reader.read(wanted, at)).values() for raw in batch):
-                    if raw.offset <= until[raw.partition]:
-                        _see(raw, seen)
+                    names = _texts(raw)
+                    if raw.offset <= until[raw.partition] and _see(raw, names, seen):
+                        without += names.get("ce_type") in types and _identity(raw, names) not in causes
     async with pool.acquire() as db, db.transaction():
         await db.execute(_SEEN, consumer, list(seen), list(seen.values()))
         await db.execute(
             _MARK, consumer, [m.topic for m in moved], [m.partition for m in moved], [m.offset for m in moved]
         )  # fmt: skip
-    return len(moved)
+    return Resumed(len(moved), without)

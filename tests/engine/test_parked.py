@@ -12,7 +12,7 @@ from shared.eventlog import parked
 from shared.eventlog.clocks import Clocks
 from shared.eventlog.consumer import Consumer, Fault
 from shared.eventlog.log import Log, Refused, utc_now
-from shared.eventlog.plan import Raw, receive
+from shared.eventlog.plan import Raw, Received, receive
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.projection import Do, Projection, Reach, Reactions
 from shared.events import SeatUnassigned
@@ -180,6 +180,64 @@ async def test_a_gap_may_be_accepted(bench: Bench) -> None:
     assert (await bench.retry(waiting.line)).applied == 0
     assert (await bench.retry(waiting.line, over_gap=True)).applied == 2
     assert await bench.applied() == [("a", 1), ("a", 3), ("a", 4)]
+
+
+async def test_a_partition_goes_on_once_its_unreadable_record_was_given_up(bench: Bench) -> None:
+    """The version that it hid never comes: its stream is parked and shown, and all the others flow on."""
+    raws = topic("a", "a", "b", "a", "b")
+    await bench.consume([raws[0], without(raws[1], "ce_id")])
+    (unreadable,) = await parked.look(bench.pool)
+    await parked.drop(bench.pool, unreadable, "operation-3")
+    await bench.consume(raws[2:])
+    assert await bench.applied() == [("a", 1), ("b", 1), ("b", 2)]
+    assert (await bench.retry(over_gap=True)).applied == 1
+    assert (await bench.applied())[-1] == ("a", 3)
+
+
+async def test_what_was_parked_of_a_topic_that_was_made_anew_hides_nothing(bench: Bench) -> None:
+    """The new topic has other records at the places of those that are parked."""
+    bench.fails = {("a", 1): KeyError("x")}
+    await bench.consume(topic("b", "a", "a"))
+    edited = (await parked.look(bench.pool))[0]
+    raw, record = parked.edited(edited, TYPES, None, {"ce_actor": "mended"})
+    await parked.edit(bench.pool, edited, record, "operation-8")
+    for again in (topic("a", "a", "a", "b"), topic("a", "b", "a", "a")):  # lost twice
+        async with bench.pool.acquire() as tx, tx.transaction():
+            await parked.forget(tx, [("test.table", ENTITLEMENTS, 0)])
+        await bench.consume(again)
+    places = {(each.raw.partition, each.raw.offset) for each in await parked.look(bench.pool, behind=True)}
+    assert places == {(-2, 1), (-2, 2), (-3, 0), (-3, 1), (-3, 2), (0, 0), (0, 2), (0, 3)}
+    seen: list[str] = []
+    apply = bench.consumer.apply
+
+    async def noted(tx: Any, record: Received) -> None:
+        seen.append(record.of.actor if record.of else "")
+        await apply(tx, record)
+
+    bench.fails, bench.consumer.apply = {}, noted  # type: ignore[method-assign]
+    done = await bench.retry()
+    assert (done.applied, done.repeats, done.waiting) == (3, 5, 0)
+    assert await bench.applied() == [("b", 1), ("a", 1), ("a", 2), ("a", 3)]
+    assert [seen[0], raw.topic] == ["mended", ENTITLEMENTS], "what was edited comes before what it replaced"
+
+
+async def test_a_record_is_not_parked_in_the_place_of_another(bench: Bench) -> None:
+    bench.fails = {("a", 1): KeyError("x"), ("b", 1): KeyError("y")}
+    raws = topic("a")
+    await bench.consume(raws)
+    back = """update log.checkpoints set "offset" = -1"""
+    await bench.pool.execute(back)
+    await bench.consume(raws)  # the same one may come again,
+    (first,) = await parked.look(bench.pool)
+    _, record = parked.edited(first, TYPES, None, {"ce_actor": "mended"})
+    await parked.edit(bench.pool, first, record, "operation-9")
+    await bench.pool.execute(back)
+    await bench.consume(raws)  # and does not undo what was edited.
+    assert dict((await parked.look(bench.pool))[0].raw.headers)["ce_actor"] == b"mended"
+    await bench.pool.execute(back)
+    with pytest.raises(asyncpg.RaiseError, match=r"parked another record of entitlements\.events\.v1 at partition 0"):
+        await bench.consume(topic("b"))
+    assert await bench.pool.fetchval("""select "offset" from log.checkpoints""") == -1
 
 
 async def test_only_the_first_of_a_stream_can_be_dropped_and_its_bytes_are_kept(bench: Bench) -> None:

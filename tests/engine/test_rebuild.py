@@ -168,6 +168,25 @@ async def test_a_parked_stream_stays_where_it_is(bench: Bench) -> None:
     assert len(await bench.pool.fetch("select from log.parked")) == 2
 
 
+async def test_a_type_that_was_unknown_is_folded_and_its_record_kept(bench: Bench) -> None:
+    await bench.pools(1)
+    await bench.feed()
+    await bench.pool.execute(
+        """insert into log.parked (consumer, topic, partition, "offset", stream, version, reason, detail, holds_stream,
+                                   key, headers, value)
+           select $1, $2, 3, 7, stream, version, 'unknown-type', '', false, 'k',
+                  jsonb_build_array(jsonb_build_array('ce_type', encode('SeatAssigned', 'base64'))), 'v'
+           from log.events where type = 'SeatAssigned' order by position limit 1""",
+        bench.consumer.name, ENTITLEMENTS,
+    )  # fmt: skip
+    before = await bench.pool.fetchrow("select * from log.parked")
+    report = await again(bench).run()
+    assert await bench.pool.fetchval("select count(*) from log.parked") == 0
+    kept = await bench.pool.fetchrow("select * from log.settled")
+    assert {name: kept[name] for name in before.keys()} == dict(before)  # noqa: SIM118  # a record's are its names
+    assert (kept["outcome"], kept["operation"]) == ("applied", f"rebuild-{report.id}")
+
+
 async def test_a_fold_that_fails_is_named_and_nothing_is_lost(bench: Bench) -> None:
     broken = Projection("pools", topics=POOLS.topics, tables=POOLS.tables)
     bug = True

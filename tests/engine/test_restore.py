@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from deploy import topics
-from shared.eventlog import resuming
+from shared.eventlog import parked, resuming
 from shared.eventlog.anchors import TOPIC as ANCHORS
 from shared.eventlog.anchors import Anchors
 from shared.eventlog.clocks import Clocks
@@ -176,16 +176,17 @@ async def test_an_empty_database_comes_back_whole_and_a_second_time_changes_noth
 
     dry = await restore_store(bench.whole, bench.dsn, bench.bootstrap)
     assert (dry.events, dry.before, dry.head) == (300, 0, 300)
+    assert ["Refusals" in dry.notes[0], "asked" in dry.notes[1], "not published" in dry.notes[2]] == [True] * 3
     assert (await bench.state())["head"][0][0] == 0, "a dry run changes nothing"
     done = await restore_store(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)
-    assert (done.events, done.head) == (300, 300)
+    assert (done.events, done.head, done.notes) == (300, 300, dry.notes)
     after = await bench.state()
     assert sum(n for _, n in after["table"]) == 300
     assert after | {"table": []} == before | {"table": []}
     assert (await verify(SERVICE, bench.dsn, bench.bootstrap)).findings.first == []
 
     again = await restore_store(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)
-    assert (again.events, again.claims, again.folded) == (0, 0, 0)
+    assert (again.events, again.claims, again.folded, again.notes) == (0, 0, 0, [])
     assert await bench.state() == after
     assert (await bench.relay()).alarm is None
     await bench.fill(5, seed=1)
@@ -218,6 +219,30 @@ async def test_a_restore_that_was_stopped_anywhere_goes_on(bench: Bench, monkeyp
         else:
             break
     assert stop_after > 8
+
+
+async def test_the_lease_is_renewed_while_events_are_imported(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    await bench.fill(60)
+    await bench.relay()
+    await bench.empty()
+    monkeypatch.setattr("shared.eventlog.restore.AT_ONCE", 10)
+    monkeypatch.setattr("shared.eventlog.restore.LEASE_S", 0.0)  # renewed with every batch
+    lease, asked = PostgresStore.lease, itertools.count(1)
+
+    async def taken(store: PostgresStore, name: str, owner: str, ttl_s: float) -> Any:
+        if next(asked) == 4:  # the first is the restore's beginning, two batches were imported
+            await lease(store, name, "a relay", 60)
+        return await lease(store, name, owner, ttl_s)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PostgresStore, "lease", taken)
+        with pytest.raises(Refused, match="A relay has begun to publish"):
+            await restore_store(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)
+    (head,) = await bench.query("select position, fenced from log.head")
+    assert head["position"] == 20
+    assert "20 of 60 events are imported" in head["fenced"]
+    await bench.query("update log.leases set until = now()")
+    assert (await restore_store(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)).head == 60
 
 
 async def test_a_repeated_command_gets_its_first_answer_after_a_restore(bench: Bench) -> None:
@@ -278,6 +303,52 @@ async def test_a_wiped_topic_is_published_again_byte_for_byte(bench: Bench) -> N
     assert (twice.events, twice.moved) == (0, 0)
     assert len(await read_topic(topic_of(SERVICE), bench.bootstrap)) == 250
     assert (await bench.relay()).alarm is None
+
+
+async def test_kafka_is_lost_while_something_is_parked(bench: Bench) -> None:
+    """The new topic has no repeats, so other records lie where those are that were parked."""
+    ill = True
+    projection = Projection("ill", topics=(topic_of(SERVICE),))
+
+    @projection.on(SeatUnassigned)
+    async def _(tx: Any, event: SeatUnassigned, of: Any) -> None:
+        if ill and of.stream in ("counter-1", "counter-2") and of.version > 2:
+            raise ZeroDivisionError("a bug")
+        await counting().apply(tx, event, of)
+
+    pool = await asyncpg.create_pool(bench.dsn, min_size=1, max_size=4)
+    store = await PostgresStore(bench.dsn, SERVICE).open()
+    consumer = Consumer(SERVICE, projection, pool, Log(store, SERVICE), Clocks(utc_now))
+
+    async def deal() -> None:
+        known = await consumer.assigned([(topic_of(SERVICE), n) for n in range(6)])
+        raws = [
+            Raw(topic_of(SERVICE), r.partition, r.offset, r.key, r.headers, r.value)
+            for r in await read_topic(topic_of(SERVICE), bench.bootstrap)
+        ]
+        await consumer.consume([receive(r, projection.types) for r in raws if r.offset > known[r.topic, r.partition]])
+
+    await bench.fill(40)
+    await bench.relay()
+    await bench.query("update log.leases set position = 0")
+    await bench.relay()
+    await bench.fill(40, seed=1)
+    await bench.relay()
+    await deal()
+    parked_before = await bench.query("select from log.parked")
+    assert len(parked_before) > 5
+    await wiped(bench.bootstrap, topic_of(SERVICE))
+    await restore_topic(SERVICE, bench.dsn, bench.bootstrap, consumers={SERVICE: bench.dsn}, dry_run=False)
+    await deal()
+    ill = False
+    for line in parked.lines(await parked.look(pool, consumer.name)):
+        done = await parked.retry(pool, consumer, line, "operation-1")
+        assert (done.waiting, done.stopped) == (0, None)
+    counted = {row["stream"]: row["n"] for row in await bench.query("select stream, n from counted")}
+    written = await bench.query("select stream, max(version) as n from log.events group by stream")
+    assert counted == {row["stream"]: row["n"] for row in written}
+    await store.close()
+    await pool.close()
 
 
 async def relayed(store: PostgresStore, task: "asyncio.Task[None]", position: int) -> None:
@@ -406,6 +477,41 @@ async def test_reactions_go_on_where_they_stood(bench: Bench, left: str, monkeyp
     await deal(10_000)
     causes = [row["causation_id"] for row in await bench.query(echoes)]
     assert len(causes) == len(set(causes)) == 30, "each once"
+
+
+async def test_what_reactions_had_parked_is_said(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resuming, "BATCH_RECORDS", 1)
+    reactions = Reactions("echo", topics=(topic_of(SERVICE),))
+
+    @reactions.on(SeatUnassigned)
+    async def _(_event: SeatUnassigned, of: Any, _reach: Any) -> list[Do]:
+        if of.stream == "counter-3":
+            raise ZeroDivisionError("a bug")
+        return [Do(COUNTER, f"echo-{of.stream}", Count(by=of.id))]
+
+    bench.whole = replace(bench.whole, reactions=[reactions])
+    await bench.fill(60, streams=12)
+    await bench.relay()
+    store = await PostgresStore(bench.dsn, SERVICE).open()
+    pool = await asyncpg.create_pool(bench.dsn, min_size=1, max_size=4)
+    consumer = Consumer(SERVICE, reactions, pool, Log(store, SERVICE), Clocks(utc_now))
+    await consumer.assigned([(topic_of(SERVICE), n) for n in range(6)])
+    for r in await read_topic(topic_of(SERVICE), bench.bootstrap):
+        raw = Raw(topic_of(SERVICE), r.partition, r.offset, r.key, r.headers, r.value)
+        await consumer.consume([receive(raw, reactions.types)])
+    await pool.close()
+    await store.close()
+    await bench.relay()
+    lost = await bench.query('select partition, "offset" from log.parked')
+    await bench.empty()
+    dry = await restore_store(bench.whole, bench.dsn, bench.bootstrap)
+    assert f"What {SERVICE}.echo had parked" in dry.notes[-1]
+    done = await restore_store(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)
+    marks = {r["partition"]: r["offset"] for r in await bench.query(
+        'select partition, "offset" from log.checkpoints where consumer = $1', consumer.name)}  # fmt: skip
+    expected = sum(r["offset"] <= marks.get(r["partition"], -1) for r in lost)
+    assert expected > 0
+    assert f"{SERVICE}.echo goes on after what it had dealt with. {expected} events" in done.notes[-1]
 
 
 async def test_restore_rates(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,6 +105,12 @@ create table log.parked (
 );
 create index on log.parked (consumer, stream) where holds_stream;
 
+-- Ends a statement that must not go on, with the reason.
+create function log.refused(why text) returns text language plpgsql as $$
+begin
+    raise exception using message = why;
+end $$;
+
 -- What was parked, as it was, and what became of it by whose hand: nothing that was parked is ever thrown away.
 create table log.settled (
     settled bigint generated always as identity primary key,
@@ -122,9 +128,10 @@ create table log.settled (
     value bytea,
     time timestamptz not null,
     outcome text not null,      -- applied, repeat, ignored, edited, dropped
-    operation text not null,    -- the stream that says who did it and why
+    operation text not null,    -- the stream that says who did it and why, or the rebuild that folded it
     settled_at timestamptz not null default clock_timestamp()
 );
+create index on log.settled (consumer, topic, partition) where reason = 'unreadable' and stream is null;
 
 -- How far ahead of real time an organisation's clock is: sandboxes alone have a row. `change` counts the changes.
 create table log.clocks (
