@@ -1,4 +1,4 @@
-"""PostgreSQL exchanged for an older one beneath running processes: it is noticed at once, on real PostgreSQL and Kafka."""
+"""PostgreSQL exchanged for an older one beneath running processes is noticed at once: on real PostgreSQL and Kafka."""
 
 import asyncio
 import time
@@ -22,7 +22,6 @@ from shared.events.registry import topic_of
 from tests.engine.examples import COUNTER, Count, meta
 from tests.engine.test_restore import SERVICE, Bench, backup, bench, own_kafka
 from tests.oracle.evidence import read_topic
-from tests.system import parts
 
 pytestmark = pytest.mark.system
 
@@ -67,7 +66,7 @@ async def until_relayed(bench: Bench, position: int) -> None:
 
 async def until_fenced(bench: Bench) -> str:
     async with asyncio.timeout(10):
-        while (fence := (await bench.query("select fenced from log.head"))[0]["fenced"]) is None:
+        while (fence := (await bench.query("select fenced from log.head"))[0]["fenced"]) is None:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     return str(fence)
 
@@ -206,7 +205,7 @@ class Slow:
     def create_batch(self) -> "_Batch":
         return _Batch()
 
-    async def send_batch(self, batch: "_Batch", _topic: str, *, partition: int) -> Any:  # noqa: ARG002
+    async def send_batch(self, batch: "_Batch", _topic: str, *, partition: int) -> Any:
         self.sent += batch.records
         await asyncio.sleep(0.15)
         return asyncio.sleep(0)
@@ -235,7 +234,7 @@ async def test_who_lost_the_lease_sends_no_further_batch(
     relay, producer = Relay(store, topic_of(SERVICE), bench.bootstrap, owner="me"), Slow()
     lease = await relay._lease()
     assert lease is not None
-    sending = asyncio.create_task(relay._send(producer, 0, await store.read(0, 60), lease))  # type: ignore[arg-type]
+    sending = asyncio.create_task(relay._send(producer, 0, await store.read(0, 60), lease))
     await asyncio.sleep(0.05)
     if heir:
         await bench.query("update log.leases set owner = 'heir', token = token + 1, until = now() + interval '9 s'")

@@ -21,7 +21,7 @@ class Reader(TopicReader):
         self.topic, self.starts, self.ends = "t", {0: 0}, {0: len(positions)}
         self.positions, self.read_so_far = positions, 0
 
-    async def _own(self, partition: int, begin: int, end: int, service: str) -> AsyncIterator[Any]:  # noqa: ARG002
+    async def _own(self, partition: int, begin: int, end: int, service: str) -> AsyncIterator[Any]:
         for offset in range(begin, end):
             self.read_so_far += 1
             yield SimpleNamespace(position=self.positions[offset])
