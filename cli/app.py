@@ -16,7 +16,7 @@ import typer
 from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
-from cli.ends import INTERRUPTED, MEANING, REFUSED, UNREACHABLE, USAGE, Trouble
+from cli.ends import INTERRUPTED, MEANING, OWN_FAULT, REFUSED, UNREACHABLE, USAGE, Trouble
 from cli.place import Place
 from cli.say import Say, plain, time_of
 from shared.eventlog import restore, scratch, topic
@@ -126,7 +126,7 @@ def explained(error: Exception) -> tuple[str, int]:
         case _ if isinstance(error, TRANSIENT):
             return f"PostgreSQL can't be reached ({_of(error)}): start it, or correct DATABASE_URL.", UNREACHABLE
         case _:
-            return f"This is a fault of tenure's own ({_of(error)}): TENURE_DEBUG=1 shows where.", 1
+            return f"This is a fault of tenure's own ({_of(error)}): TENURE_DEBUG=1 shows where.", OWN_FAULT
 
 
 def _of(error: Exception) -> str:

@@ -71,18 +71,46 @@ Do = Callable[[str, Counter], Awaitable[Outcome]]
 
 async def carry_out(place: Place, say: Say, change: Change, go: Go, do: Do) -> int:
     """The whole way. Returns the exit code."""
-    for text in change.says:
-        say.line(text)
-    shown = {"verb": change.verb, "count": change.total, **change.data}
-    if change.total == 0:
-        say.line(f"Nothing to do: no {change.thing}s are concerned.")
-        say.result({**shown, "dry_run": not go.yes})
+    return await carry_out_all(place, say, [(change, do)], go)
+
+
+async def carry_out_all(place: Place, say: Say, changes: Sequence[tuple[Change, Do]], go: Go) -> int:
+    """The whole way of one verb that concerns several services: they are shown together, decided about once, and done
+    one after the other, each recorded in its own log. Stops at the first that raises."""
+    for change, _ in changes:
+        for text in change.says:
+            say.line(text)
+    told = [_shown(change) for change, _ in changes]
+    if not (total := sum(change.total for change, _ in changes)):
+        say.line(f"Nothing to do: no {changes[0][0].thing}s are concerned.")
+        _result(say, [{**each, "dry_run": not go.yes} for each in told])
         return DONE
-    go = _decided(place, say, change, go)
+    go = _decided(place, say, changes[0][0], total, go)
     if not go.yes:
-        say.line(f"Dry run: nothing was changed. `{change.verb}` with --yes and --reason would do it.")
-        say.result({**shown, "dry_run": True})
+        say.line(f"Dry run: nothing was changed. `{changes[0][0].verb}` with --yes and --reason would do it.")
+        _result(say, [{**each, "dry_run": True} for each in told])
         return DONE
+    results = [await _carry_out(place, say, change, go, do) for change, do in changes if change.total]
+    _result(say, results)
+    return DONE if all(result["ok"] for result in results) else FAULTS
+
+
+def _shown(change: Change) -> dict[str, Any]:
+    return {"verb": change.verb, "count": change.total, **change.data}
+
+
+def _result(say: Say, results: Sequence[Mapping[str, Any]]) -> None:
+    """One document, whatever the number of services."""
+    if len(results) == 1:
+        say.result(results[0])
+        return
+    count_ = sum(result["count"] for result in results)
+    alike = {name: results[0][name] for name in ("verb", "dry_run")}
+    oks = [result["ok"] for result in results if "ok" in result]
+    say.result({**alike, "count": count_, **({"ok": all(oks)} if oks else {}), "changes": results})
+
+
+async def _carry_out(place: Place, say: Say, change: Change, go: Go, do: Do) -> dict[str, Any]:
     name = str(uuid_utils.uuid7())
     operation = OPERATION.id(name)
     actor = _ascii(go.actor or me())
@@ -99,7 +127,10 @@ async def carry_out(place: Place, say: Say, change: Change, go: Go, do: Do) -> i
     except BaseException as error:
         result = str(error) if isinstance(error, Trouble) else f"{type(error).__name__}: {error}"
         if not change.afterwards:
-            await note("end", End("failed", result[:1000]))
+            try:
+                await note("end", End("failed", result[:1000]))
+            except Exception as another:  # noqa: BLE001  # what went wrong first is what has to be told
+                say.note(f"That it failed could not be recorded in {change.service}'s log ({another!r}).")
         raise
     if change.afterwards:
         await note("begin", begin)
@@ -107,11 +138,10 @@ async def carry_out(place: Place, say: Say, change: Change, go: Go, do: Do) -> i
     for text in outcome.says:
         say.line(text)
     say.line(f"Recorded as {operation} in {change.service}'s log.")
-    say.result({**shown, "dry_run": False, "ok": outcome.ok, "operation": operation, **outcome.data})
-    return DONE if outcome.ok else FAULTS
+    return {**_shown(change), "dry_run": False, "ok": outcome.ok, "operation": operation, **outcome.data}
 
 
-def _decided(place: Place, say: Say, change: Change, go: Go) -> Go:
+def _decided(place: Place, say: Say, change: Change, total: int, go: Go) -> Go:
     """With --yes it needs a reason; without, a person at a terminal is asked for both."""
     if go.yes:
         if not go.reason.strip():
@@ -119,7 +149,7 @@ def _decided(place: Place, say: Say, change: Change, go: Go) -> Go:
         return go
     if say.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return go
-    say.line(f"{count(change.total, change.thing)} at {place.where}.")
+    say.line(f"{count(total, change.thing)} at {place.where}.")
     if not typer.confirm("Do it?", default=False):
         return go
     reason = go.reason or typer.prompt("Why (for the record)")

@@ -8,6 +8,7 @@ USAGE: Final = 2
 UNREACHABLE: Final = 3
 NOT_FOUND: Final = 4
 REFUSED: Final = 5
+OWN_FAULT: Final = 70
 INTERRUPTED: Final = 130
 
 MEANING: Final = {
@@ -17,6 +18,7 @@ MEANING: Final = {
     UNREACHABLE: "PostgreSQL, Kafka or a service can't be reached",
     NOT_FOUND: "there is no such thing",
     REFUSED: "a rule or a check refused it",
+    OWN_FAULT: "a fault of tenure's own; what it says about the system, it did not find out",
     INTERRUPTED: "interrupted",
 }
 

@@ -10,7 +10,7 @@ import orjson
 import typer
 
 from cli.app import APP, ByWhom, Json, Reason, Yes, run
-from cli.change import Change, Go, Outcome, carry_out
+from cli.change import Change, Do, Go, Outcome, carry_out, carry_out_all
 from cli.ends import DONE, FAULTS, NOT_FOUND, REFUSED, USAGE, Trouble
 from cli.place import SERVICES, Place, consumers
 from cli.say import Counter, Say, count, when
@@ -176,22 +176,23 @@ def retry(
         if missing:
             raise Trouble(f"Nothing parked has the handle {sorted(missing)[0]}: see `tenure parked ls`.", NOT_FOUND)
         services = sorted({_service(each.consumer) for each in found})
-        codes = [
-            await _retry_in(place, say, service, [each for each in found if each.consumer.startswith(f"{service}.")],
-                            Go(yes, reason, actor), over_gap=over_gap)
+        changes = [
+            await _retry_in(place, service, [each for each in found if each.consumer.startswith(f"{service}.")],
+                            over_gap=over_gap)
             for service in services
         ]  # fmt: skip
-        if not services:
-            say.line("Nothing that is parked is meant by that.")
-            say.result({"verb": "parked retry", "count": 0, "dry_run": not yes})
-        return max(codes, default=DONE)
+        if changes:
+            return await carry_out_all(place, say, changes, Go(yes, reason, actor))
+        say.line("Nothing that is parked is meant by that.")
+        say.result({"verb": "parked retry", "count": 0, "dry_run": not yes})
+        return DONE
 
     run(json, work)
 
 
 async def _retry_in(
-    place: Place, say: Say, service: str, found: Sequence[Parked], go: Go, *, over_gap: bool
-) -> int:  # fmt: skip
+    place: Place, service: str, found: Sequence[Parked], *, over_gap: bool
+) -> tuple[Change, Do]:  # fmt: skip
     db, lines = await place.db(service, write=True), engine.lines(found)
     tried = [
         (line, await engine.attempt(db, await place.consumer(line.consumer), line, over_gap=over_gap)) for line in lines
@@ -212,7 +213,7 @@ async def _retry_in(
         ]  # fmt: skip
         return await _looked_again(place, service, gone)
 
-    return await carry_out(place, say, change, go, do)
+    return change, do
 
 
 def _name(line: Line) -> str:

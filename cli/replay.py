@@ -1,5 +1,8 @@
 """`tenure replay`: events that are stored, sent once more: to a topic of its own, or to one consumer."""
 
+from collections import Counter as Counts
+from collections.abc import AsyncIterator, Collection, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +14,7 @@ from cli.ends import NOT_FOUND, REFUSED, USAGE, Trouble
 from cli.place import TOPICS, Place, consumers
 from cli.say import Counter, Say, count
 from cli.stores import Found
-from cli.transfer import Chosen, events, known_types, send, service_named, span
+from cli.transfer import AT_ONCE, Chosen, events, known_types, send, service_named, span
 from shared.eventlog import parked
 from shared.eventlog.plan import Raw
 from shared.events.envelope import to_headers
@@ -39,86 +42,105 @@ def replay(
     run says what comes of that). Whoever reads the contract's topics is not concerned."""
 
     async def work(place: Place, say: Say) -> int:
-        chosen = Chosen(first, last, known_types(only), stream, tenant, since, until)
-        db = await place.db(service_named(service))
-        low, high = await span(db, chosen)
-        found = [each async for batch in events(db, service, chosen, low, high) for each in batch]
-        looked = max(0, high - low + 1)
         if (to_topic is None) == (consumer is None):
             raise Trouble("Say where to: either --to-topic or --consumer.", USAGE)
+        chosen = Chosen(first, last, known_types(only), stream, tenant, since, until)
+        db = await place.db(service_named(service))
+        selection = Selection(db, service, chosen, *await span(db, chosen))
+        go = Go(yes, reason, actor)
         if to_topic is not None:
-            return await _to_topic(place, say, service, found, looked, to_topic, Go(yes, reason, actor))
-        return await _to_consumer(place, say, service, found, looked, consumer or "", Go(yes, reason, actor))
+            return await _to_topic(place, say, selection, to_topic, go)
+        return await _to_consumer(place, say, selection, consumer or "", go)
 
     run(json, work)
 
 
-def _types(found: list[Found]) -> dict[str, int]:
-    by_type: dict[str, int] = {}
-    for each in found:
-        by_type[each.of.type] = by_type.get(each.of.type, 0) + 1
-    return dict(sorted(by_type.items()))
+@dataclass(slots=True)
+class Selection:
+    """The chosen events, read as often as they are needed instead of kept."""
+
+    db: Any
+    service: str
+    chosen: Chosen
+    low: int
+    high: int
+
+    @property
+    def looked(self) -> int:
+        return max(0, self.high - self.low + 1)
+
+    async def batches(self, types: Collection[str] | None = None) -> AsyncIterator[list[Found]]:
+        """In order; with `types` only the events of these."""
+        async for batch in events(self.db, self.service, self.chosen, self.low, self.high):
+            yield [each for each in batch if types is None or each.of.type in types]
+
+    async def by_type(self, say: Say) -> Counts[str]:
+        """How many there are of each type; shows how far it is."""
+        found: Counts[str] = Counts()
+        with say.progress(f"look at {self.service}", self.looked) as counter:
+            async for batch in self.batches():
+                found.update(each.of.type for each in batch)
+                counter(min(AT_ONCE, self.looked))
+        return found
 
 
-def _change(service: str, found: list[Found], looked: int, where: str, says: list[str]) -> Change:
-    by_type = _types(found)
-    arguments = [where, f"events={len(found)}"]
-    arguments += [f"positions={found[0].of.position}-{found[-1].of.position}"] if found else []
-    told = [f"{count(number, name + ' event')}" for name, number in by_type.items()]
-    data: dict[str, Any] = {"types": by_type, "looked_at": looked}
-    told.append(f"Looked at {count(looked, 'event')}.")
-    return Change("replay", service, arguments, len(found), "event", [*told, *says], data)
+def _change(service: str, selection: Selection, by_type: Mapping[str, int], where: str, says: list[str]) -> Change:
+    total = sum(by_type.values())
+    arguments = [where, f"events={total}", f"positions={selection.low}-{selection.high}"]
+    told = [f"{count(number, name + ' event')}" for name, number in sorted(by_type.items())]
+    data: dict[str, Any] = {"types": dict(sorted(by_type.items())), "looked_at": selection.looked}
+    told.append(f"Looked at {count(selection.looked, 'event')}.")
+    return Change("replay", service, arguments, total, "event", [*told, *says], data)
 
 
-async def _to_topic(
-    place: Place, say: Say, service: str, found: list[Found], looked: int, topic: str, go: Go
-) -> int:  # fmt: skip
+async def _to_topic(place: Place, say: Say, selection: Selection, topic: str, go: Go) -> int:
     if topic in TOPICS:
         raise Trouble(f"{topic} is written by its relay alone (tenure import is for the inbound topic): name another "
                       "topic.", REFUSED)  # fmt: skip
     if topic not in await place.partitions():
         raise Trouble(f"There is no topic {topic}, and none is made here.", NOT_FOUND)
-    change = _change(service, found, looked, f"topic={topic}", [f"They would be sent to {topic}."])
+    by_type = await selection.by_type(say)
+    change = _change(selection.service, selection, by_type, f"topic={topic}", [f"They would be sent to {topic}."])
+
+    async def records() -> AsyncIterator[list[Foreign]]:
+        async for batch in selection.batches():
+            yield [Foreign(each.of, each.of.stream.encode(), [*to_headers(each.of)], each.data) for each in batch]
 
     async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
-        records = [Foreign(each.of, each.of.stream.encode(), to_headers(each.of), each.data) for each in found]
-        return await send(place, topic, records, counter)
+        return await send(place, topic, records(), counter)
 
     return await carry_out(place, say, change, go, do)
 
 
-async def _to_consumer(
-    place: Place, say: Say, service: str, found: list[Found], looked: int, consumer: str, go: Go
-) -> int:  # fmt: skip
+async def _to_consumer(place: Place, say: Say, selection: Selection, consumer: str, go: Go) -> int:
     at, _, own = consumer.partition(".")
     what = consumers(service_named(at)).get(own)
     if what is None:
         raise Trouble(f"There is no consumer {consumer}: `tenure status` lists them.", NOT_FOUND)
-    topic = topic_of(service)
+    topic = topic_of(selection.service)
     if topic not in what.topics:
         raise Trouble(f"{consumer} does not read {topic}: it reads {', '.join(what.topics)}.", REFUSED)
-    concerned = [each for each in found if each.of.type in what.types]
-    says = [f"Copies would be parked for {consumer}; of {len(found):,} events {len(concerned):,} concern it.",
+    by_type = await selection.by_type(say)
+    concerned = {name: number for name, number in by_type.items() if name in what.types}
+    says = [f"Copies would be parked for {consumer}; of {by_type.total():,} events {sum(concerned.values()):,} concern "
+            "it.",
             "Nothing is applied: `tenure parked retry` does that, and its dry run says what comes of it."]  # fmt: skip
-    change = _change(at, concerned, looked, f"consumer={consumer}", says)
+    change = _change(at, selection, concerned, f"consumer={consumer}", says)
 
     async def do(operation: str, counter: Counter) -> Outcome:
-        raws = [
-            Raw(
-                topic,
-                parked.FROM_STORE,
-                each.of.position or 0,
-                each.of.stream.encode(),
-                [*to_headers(each.of)],
-                each.data,
-            )
-            for each in concerned
-        ]
         db = await place.db(at, write=True)
-        new = await parked.copy_in(db, consumer, raws, operation)
-        counter(len(raws))
+        new, offsets = 0, set[int]()
+        async for batch in selection.batches(what.types):
+            raws = [
+                Raw(topic, parked.FROM_STORE, each.of.position or 0, each.of.stream.encode(), [*to_headers(each.of)],
+                    each.data)
+                for each in batch
+            ]  # fmt: skip
+            new += await parked.copy_in(db, consumer, raws, operation)
+            offsets |= {raw.offset for raw in raws}
+            counter(len(raws))
         there = {each.raw.offset for each in await parked.look(db, consumer) if each.raw.partition == parked.FROM_STORE}
-        missing = sum(raw.offset not in there for raw in raws)
+        missing = len(offsets - there)
         said = f"{new:,} parked for {consumer}, the others were there already. Looked again: {missing:,} are missing."
         return Outcome(not missing, [said], {"parked": new, "missing": missing})
 

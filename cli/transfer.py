@@ -1,7 +1,8 @@
 """`tenure export` and `tenure import`: events as CloudEvents, a JSON line each."""
 
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Final
 
 import typer
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from cli import cloudevents
 from cli.app import APP, ByWhom, Json, Reason, Since, Until, Yes, run
@@ -22,7 +23,8 @@ from shared.events.envelope import Unreadable
 from shared.events.registry import EVENTS, INBOUND
 from shared.events.upcasts import decode
 
-_AT_ONCE: Final = 1_000
+AT_ONCE: Final = 1_000
+_READ_AGAIN_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +57,9 @@ async def events(db: Any, service: str, chosen: Chosen, first: int, last: int) -
         and (cardinality($3::text[]) = 0 or type = any($3)) and ($4::text is null or stream = $4)
         and ($5::text is null or tenant = $5) and ($6::timestamptz is null or time >= $6)
         and ($7::timestamptz is null or time <= $7) order by position"""  # noqa: S608
-    for low in range(first, last + 1, _AT_ONCE):
+    for low in range(first, last + 1, AT_ONCE):
         rows = await db.fetch(
-            query, low, min(last, low + _AT_ONCE - 1), list(chosen.types), chosen.stream, chosen.tenant, chosen.since,
+            query, low, min(last, low + AT_ONCE - 1), list(chosen.types), chosen.stream, chosen.tenant, chosen.since,
             chosen.until,
         )  # fmt: skip
         yield [Found(service, *stored(service, row)) for row in rows]
@@ -115,7 +117,7 @@ def export(
             async for batch in events(db, service, chosen, low, high):
                 file.writelines(cloudevents.line(found) + b"\n" for found in batch)
                 written += len(batch)
-                counter(min(_AT_ONCE, high - low + 1))
+                counter(min(AT_ONCE, high - low + 1))
         looked = max(0, high - low + 1)
         say.note(f"{count(written, 'event')} written; looked at {looked:,}, positions {low:,} to {high:,}.")
         if out != "-":
@@ -178,35 +180,63 @@ def import_(
         change = Change("import", "identity", arguments, len(good), "event", says, data)
 
         async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
-            return await send(place, INBOUND, good, counter)
+            return await send(place, INBOUND, in_batches(good), counter)
 
         return await carry_out(place, say, change, Go(yes, reason, actor), do)
 
     run(json, work)
 
 
-async def send(place: Place, topic: str, records: Sequence[cloudevents.Foreign], counter: Counter) -> Outcome:
-    """Sends them in order, each key's to one partition, and looks where they came to lie."""
-    kafka = await place.kafka()
+async def in_batches(records: Sequence[cloudevents.Foreign]) -> AsyncIterator[Sequence[cloudevents.Foreign]]:
+    for low in range(0, len(records), AT_ONCE):
+        yield records[low : low + AT_ONCE]
+
+
+async def send(
+    place: Place, topic: str, batches: AsyncIterator[Sequence[cloudevents.Foreign]], counter: Counter
+) -> Outcome:
+    """Sends them in order, each key's to one partition, and reads them again from where Kafka says that they lie."""
     if topic not in await place.partitions():
         raise Trouble(f"There is no topic {topic}, and none is made here.", NOT_FOUND)
-    writer = await place.producer()
-    firsts: dict[int, int] = {}
-    lasts: dict[int, int] = {}
-    for low in range(0, len(records), _AT_ONCE):
-        batch = records[low : low + _AT_ONCE]
+    writer, reader = await place.producer(), await place.kafka()
+    spans: dict[int, tuple[int, int]] = {}
+    sent = other = 0
+    async for batch in batches:
         told = [await writer.send(topic, each.value, key=each.key or None, headers=each.headers) for each in batch]
-        for each in told:
-            placed = await each
-            firsts.setdefault(placed.partition, placed.offset)
-            lasts[placed.partition] = placed.offset
+        placed = {}
+        for each, promise in zip(batch, told, strict=True):
+            at = await promise
+            placed[at.partition, at.offset] = each
+            first, last = spans.get(at.partition, (at.offset, at.offset))
+            spans[at.partition] = min(first, at.offset), max(last, at.offset)
+        other += await _differing(reader, topic, placed)
+        sent += len(batch)
         counter(len(batch))
-    found = await kafka.end_offsets([TopicPartition(topic, number) for number in lasts])
-    ends = {p.partition: end for p, end in found.items()}
-    there = all(ends[partition] > offset for partition, offset in lasts.items())
-    where = ", ".join(f"{n}: {firsts[n]} to {lasts[n]}" for n in sorted(lasts))
+    where = ", ".join(f"{n}: {first} to {last}" for n, (first, last) in sorted(spans.items()))
     says = [
-        f"{count(len(records), 'event')} acknowledged by Kafka.",
-        f"Looked again: {'they lie' if there else 'NOT all lie'} in {topic}, partition and offsets {where}.",
+        f"{count(sent, 'event')} acknowledged by Kafka.",
+        f"Read again from {topic}, partition and offsets {where}: "
+        + (f"{other:,} of them are NOT there as they were sent." if other else "all there, byte for byte."),
     ]
-    return Outcome(there, says, {"sent": len(records), "offsets": {n: [firsts[n], lasts[n]] for n in sorted(lasts)}})
+    return Outcome(not other, says, {"sent": sent, "not_there": other, "offsets": dict(sorted(spans.items()))})
+
+
+async def _differing(
+    reader: AIOKafkaConsumer, topic: str, placed: Mapping[tuple[int, int], cloudevents.Foreign]
+) -> int:
+    """How many of the records do not lie where they were placed, with the same key, headers and value."""
+    waiting = dict(placed)
+    partitions = {TopicPartition(topic, n) for n, _ in waiting}
+    reader.assign(list(partitions))
+    for at in partitions:
+        reader.seek(at, min(offset for n, offset in waiting if n == at.partition))
+    deadline = time.monotonic() + _READ_AGAIN_S
+    wrong = 0
+    while waiting and time.monotonic() < deadline:
+        for records in (await reader.getmany(timeout_ms=500)).values():
+            for record in records:
+                each = waiting.pop((record.partition, record.offset), None)
+                if each is not None:
+                    there = (record.key or b"", [*record.headers], record.value)
+                    wrong += there != (each.key, [*each.headers], each.value)
+    return wrong + len(waiting)

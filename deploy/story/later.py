@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
+from hashlib import sha256
 from typing import Final
 
 from deploy.story.doors import Json, Person, eventually
@@ -143,9 +144,12 @@ async def moved(s: Story, to: date) -> None:
 
 
 async def a_year(s: Story) -> None:
-    """A year passes by the customer's own clock: reminders, a renewal, an end, and what is left after it"""
+    """A year passes by the customer's own clock: reminders, a renewal at a new price, an end, and what is left after"""
     ends = date.fromisoformat((await _shown(s, s.autocad))["term"]["ends"])
+    price = await _new_price(s, ends + timedelta(days=1))
     await moved(s, ends - timedelta(days=20))
+    owed = (await _shown(s, s.monthly))["still_owed"]["amount"]
+    expect(owed == 0, f"by the customer's clock every instalment is due, yet {owed} minor units read as still owed")
 
     async def reminded() -> Json | None:
         shown = await _shown(s, s.autocad)
@@ -159,8 +163,11 @@ async def a_year(s: Story) -> None:
         shown = await _shown(s, s.autocad)
         return shown if shown["term"]["number"] == 2 else None
 
-    term = (await eventually(renewed, "the renewal"))["term"]
+    shown = await eventually(renewed, "the renewal")
+    term, total = shown["term"], shown["total"]
     s.say(f"it is {ends + timedelta(days=3)}: AutoCAD has renewed, from {term['starts']} to {term['ends']}")
+    expect(total["amount"] == price["amount"] * shown["seats"], f"the renewal should cost {price} a seat, not {total}")
+    s.say(f"{shown['seats']} seats at the price announced for that day cost {money(total)}")
 
     async def phase(wanted: str) -> Json | None:
         pool = await s.doors.ok("entitlements", "GET", f"/pools/{s.monthly}", s.manager)
@@ -172,6 +179,21 @@ async def a_year(s: Story) -> None:
         await moved(s, ends + timedelta(days=days))
         await eventually(partial(phase, wanted), f"the subscription is {wanted}")
         s.say(f"it is {ends + timedelta(days=days)}: the monthly one is {wanted}")
+
+
+async def _new_price(s: Story, first: date) -> Json:
+    """Announced by the publisher for the renewal's first day; of this run alone, so that it is told from another's."""
+    price = {"amount": 240_000 + int(sha256(s.doors.run.encode()).hexdigest(), 16) % 10_000, "currency": "EUR"}
+    said = {"product_id": AUTOCAD, "publisher": PUBLISHER, "price": price, "valid_from": first.isoformat()}
+    await s.doors.emit(PUBLISHER, "PlanPriceAnnounced", said)
+
+    async def recorded() -> bool | None:
+        announced = [e for e in await s.doors.events() if e.of.type == "PlanPriceAnnounced" and e.of.version]
+        return True if announced else None
+
+    await eventually(recorded, "the new price is recorded")
+    s.say(f"the publisher announces that a seat of {AUTOCAD} costs {money(price)} from {first} on")
+    return price
 
 
 async def _shown(s: Story, subscription: str) -> Json:

@@ -90,10 +90,13 @@ async def live(doors: Doors, consumer: AIOKafkaConsumer, count: int) -> list[Cus
     world.update = await publisher.publish_update()
     customers = []
     for number in range(count):
-        fate, (clerk, csn) = FATES[number % len(FATES)], clerks[number // len(FATES) % PARTNERS]
+        fate, partner = FATES[number % len(FATES)], number // len(FATES) % PARTNERS
+        clerk, csn = clerks[partner]
         manager, colleague = people(doors.run, number)
         plan = autocad if fate == "rolls out" else offered[number % len(offered)]
-        customers.append(Customer(number, fate, clerk, bool(csn), manager, colleague, plan, seats=2 + number % 3))
+        customers.append(
+            Customer(number, fate, clerk, bool(csn), partner == 0, manager, colleague, plan, seats=2 + number % 3)
+        )
     with publisher.at_work(consumer):
         steps = (life.found, life.order, life.is_confirmed, life.seats_are_assigned)
         await each("sign up, order, are confirmed, assign seats", customers, *(partial(step, world) for step in steps))

@@ -15,17 +15,18 @@ from services.identity.__main__ import SERVICE as IDENTITY
 from services.identity.domain import contract
 from services.marketplace.__main__ import SERVICE as MARKETPLACE
 from services.marketplace.domain.terms import term_ends
+from shared.eventlog.operations import OPERATION
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.verify import verify
 from shared.events import (
     CreditsConsumed,
-    CreditsExpired,
-    CreditsGranted,
     Event,
     RoleAssigned,
+    SeatsAdded,
     SubscriptionConfirmed,
     SubscriptionEnded,
     SubscriptionRenewed,
+    UpdatePublished,
 )
 from shared.events.envelope import Envelope
 from shared.events.upcasts import decode
@@ -34,12 +35,13 @@ SERVICES: Final = (IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION)
 INVARIANTS: Final = (
     "every stream's hashes and the store's chain verify, positions and versions have no gap",
     "every stored event is in its topic with the same bytes, in its stream's order; nothing else is",
-    "instalments add up to each term's total",
+    "every stream folds, event by event",
+    "instalments add up to each term's total and to what was added to it",
     "each term renews once, keeps the anniversary, and nothing follows the end",
     "a contract has exactly one Contract Manager",
-    "never more seats held than bought, and nobody holds two of a pool",
-    "credit balances are never negative and equal to their ledger",
-    "a rollout targets nobody without seat, active term and update right",
+    "never more seats held than bought, nobody holds two of a pool, and a pool has the seats that were bought",
+    "credits spent are the sum of what was drawn; balances are never negative and equal to the ledger that is shown",
+    "a rollout targets nobody without a seat of its product, active term and update right",
 )
 
 
@@ -67,13 +69,15 @@ async def check(dsns: dict[str, str], bootstrap: str) -> Findings:
         await _read(service.name, dsns[service.name], histories)
     findings.streams = len(histories)
     findings.types = Counter(event.type() for history in histories.values() for _, event in history)
-    streams = {stream.category: stream for service in SERVICES for stream in service.streams}
+    streams = {stream.category: stream for service in SERVICES for stream in (*service.streams, OPERATION)}
     checks = {"subscription": _subscription, "contract": _contract, "pool": _pool, "credits": _credits}
+    states: dict[str, Any] = {}
     for stream_id, history in histories.items():
         category = stream_id.split("-", 1)[0]
+        findings.violations += _folds(stream_id, streams[category], history, states)
         if category in checks:
             findings.violations += [f"{stream_id}: {what}" for what in checks[category](streams[category], history)]
-    findings.violations += _targets(streams, histories)
+    findings.violations += [*_bought(states), *_targets(states, histories), *await _ledger(dsns, states)]
     return findings
 
 
@@ -91,6 +95,16 @@ async def _read(service: str, dsn: str, histories: dict[str, History]) -> None:
 # ── The business ───────────────────────────────────────────────────────────────────────────────────────
 
 
+def _folds(stream_id: str, stream: Any, history: History, states: dict[str, Any]) -> Iterator[str]:
+    """Notes the stream's last state."""
+    try:
+        states[stream_id] = stream.initial
+        for _, states[stream_id] in _states(stream, history):
+            pass
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is the finding
+        yield f"{stream_id} can't be folded: {type(error).__name__}: {error}"
+
+
 def _states(stream: Any, history: History) -> Iterator[tuple[Event, Any]]:
     state = stream.initial
     for _, event in history:
@@ -98,17 +112,19 @@ def _states(stream: Any, history: History) -> Iterator[tuple[Event, Any]]:
         yield event, state
 
 
-def _subscription(_stream: Any, history: History) -> Iterator[str]:
-    starts, term = None, 0
-    for number, (_, event) in enumerate(history):
+def _subscription(stream: Any, history: History) -> Iterator[str]:
+    starts, term, booked = None, 0, 0
+    for number, (event, state) in enumerate(_states(stream, history)):
         if isinstance(event, SubscriptionConfirmed | SubscriptionRenewed):
-            if sum(part.amount.amount for part in event.instalments) != event.total.amount:
-                yield f"the instalments of {event.starts} don't add up to {event.total.amount}"
-            starts, term = starts or event.starts, term + 1
+            starts, term, booked = starts or event.starts, term + 1, event.total.amount
             if isinstance(event, SubscriptionRenewed) and event.term != term:
                 yield f"term {event.term} follows {term - 1}"
             if event.ends != term_ends(starts, term):
                 yield f"term {term} ends on {event.ends}"
+        if isinstance(event, SeatsAdded):
+            booked += event.instalment.amount.amount
+        if term and sum(part.amount.amount for part in state.term.instalments) != booked:
+            yield f"the instalments of term {term} don't add up to {booked} after {event.type()}"
         if isinstance(event, SubscriptionEnded) and number != len(history) - 1:
             yield "something follows its end"
 
@@ -133,36 +149,66 @@ def _pool(stream: Any, history: History) -> Iterator[str]:
                 yield f"{len(holders)} of {state.seats} seats after {event.type()}"
 
 
-def _credits(_stream: Any, history: History) -> Iterator[str]:
-    left: Counter[str] = Counter()
-    for _, event in history:
-        match event:
-            case CreditsGranted():
-                left[event.grant_id] += event.amount
-            case CreditsConsumed():
-                for draw in event.drawn:
-                    left[draw.grant_id] -= draw.amount
-            case CreditsExpired():
-                left[event.grant_id] -= event.amount
-            case _:
-                pass
-        if min(left.values(), default=0) < 0:
+def _bought(states: dict[str, Any]) -> Iterator[str]:
+    """A pool has the seats of its subscription's running term."""
+    for stream_id, pool in states.items():
+        if stream_id.startswith("pool-") and isinstance(pool, seat_pool.Open) and pool.usable:
+            sold = states[f"subscription-{pool.opened.subscription_id}"].term
+            if pool.seats != sold.seats:
+                yield f"{stream_id} has {pool.seats} seats, {sold.seats} were bought"
+
+
+def _credits(stream: Any, history: History) -> Iterator[str]:
+    for event, state in _states(stream, history):
+        if isinstance(event, CreditsConsumed) and sum(draw.amount for draw in event.drawn) != event.amount:
+            yield f"{event.amount} were spent and {[draw.amount for draw in event.drawn]} drawn"
+        if min((lot.left for lot in state.lots.values()), default=0) < 0:
             yield f"a grant is overdrawn after {event.type()}"
 
 
-def _targets(streams: dict[str, Any], histories: dict[str, History]) -> Iterator[str]:
-    """Of each rollout that still offers something: whoever it targets holds a seat in an active term with the right."""
-    usable: set[tuple[str, str]] = set()
-    for stream_id, history in histories.items():
-        if stream_id.startswith("pool-"):
-            *_, (_, state) = _states(streams["pool"], history)
-            if isinstance(state, seat_pool.Open) and state.over is None and state.right is not None:
-                usable |= {(state.opened.contract_id, held.account_id) for held in state.held.values()}
-    for stream_id, history in histories.items():
-        if stream_id.startswith("rollout-"):
-            *_, (_, state) = _states(streams["rollout"], history)
-            if not isinstance(state, rollout.Running):
-                continue
-            for account_id in state.targets.keys() - state.gone.keys():
-                if (state.started.contract_id, account_id) not in usable:
+_SHOWN: Final = """
+    select contract_id, sum(remaining)::bigint as left, (
+        select coalesce(sum(amount), 0)::bigint from credit_entries e where e.contract_id = l.contract_id
+    ) as ledger from credit_lots l group by contract_id"""
+
+
+async def _ledger(dsns: dict[str, str], states: dict[str, Any]) -> list[str]:
+    """The balances and the ledger that people are shown, against what the streams say."""
+    db = await asyncpg.connect(dsns[ENTITLEMENTS.name])
+    try:
+        shown = {row["contract_id"]: (row["left"], row["ledger"]) for row in await db.fetch(_SHOWN)}
+    finally:
+        await db.close()
+    told = {
+        stream_id.removeprefix("credits-"): sum(lot.left for lot in state.lots.values())
+        for stream_id, state in states.items()
+        if stream_id.startswith("credits-")
+    }
+    return [
+        f"credits of {contract}: {told.get(contract)} by its stream, {shown.get(contract)} in lots and ledger"
+        for contract in sorted(told.keys() | shown.keys())
+        if (told.get(contract), told.get(contract)) != shown.get(contract)
+    ]
+
+
+def _targets(states: dict[str, Any], histories: dict[str, History]) -> Iterator[str]:
+    """Whoever a rollout targets holds a seat of the update's product, in a running term, with the right to updates."""
+    usable = {
+        (pool.opened.contract_id, pool.opened.product, held.account_id)
+        for stream_id, pool in states.items()
+        if stream_id.startswith("pool-") and isinstance(pool, seat_pool.Open)
+        if pool.over is None and pool.right is not None
+        for held in pool.held.values()
+    }
+    products = {
+        (event.publisher, event.update_id): event.product
+        for history in histories.values()
+        for _, event in history
+        if isinstance(event, UpdatePublished)
+    }
+    for stream_id, state in states.items():
+        if stream_id.startswith("rollout-") and isinstance(state, rollout.Running):
+            product = products[state.started.publisher, state.started.update_id]
+            for account_id in state.targets:
+                if (state.started.contract_id, product, account_id) not in usable:
                     yield f"{stream_id} targets {account_id}, who may not have it"

@@ -29,6 +29,9 @@ class Customer:
     clerk: Person
     """The partner's, who orders."""
     with_csn: bool
+    """Whether that partner has a customer-specific number,"""
+    loses_csn: bool
+    """and loses it in autumn."""
     manager: Person
     colleague: Person
     plan: Json = field(default_factory=dict)
@@ -39,6 +42,11 @@ class Customer:
     term: Json = field(default_factory=dict)
     rollout: str = ""
     refusals: int = 0
+
+    @property
+    def waits(self) -> bool:
+        """Whether its desktop never gets round to its update, of a partner that loses its number for a while."""
+        return self.fate == "rolls out" and self.loses_csn
 
 
 @dataclass(slots=True)
@@ -59,10 +67,11 @@ def body_of(person: Person) -> Json:
 
 
 async def sign_up(doors: Doors, person: Person, joining: Json) -> None:
-    await doors.ok("identity", "POST", "/accounts", None, body_of(person) | joining)
-    session = await doors.ok(
-        "identity", "POST", "/sessions", None, {"email": person.email, "password": person.password}
-    )
+    opened = await doors.ok("identity", "POST", "/accounts", None, body_of(person) | joining)
+    session = opened.get("session")
+    if session is None:  # the answer that had it was lost, and its command sent again
+        own = {"email": person.email, "password": person.password}
+        session = await doors.ok("identity", "POST", "/sessions", None, own)
     person.token, person.account_id = session["access_token"], session["account_id"]
     person.organisation_id = session["organisation_id"]
 
@@ -230,18 +239,36 @@ async def _rollout(w: World, c: Customer) -> None:
 
     offer = await until(c, offered, "the user is offered the update")
     c.rollout = offer["rollout_id"]
+    if c.waits:
+        return
     report = {"rollout_id": c.rollout, "version": offer["version"], "machine": "desk-1", "succeeded": True}
     await w.doors.ok("distribution", "POST", "/me/installs", c.manager, report)
 
 
 async def in_autumn(w: World, c: Customer) -> None:
-    """Day 250."""
+    """Day 250. A partner has lost its number, and with it its customers the right to updates."""
     if c.fate == "cancels":
         await _turn_off(w, c, "this_term")
+    if c.waits:
+        await _targets(w, c, 0, "without the right nobody is offered the update")
+
+
+async def _targets(w: World, c: Customer, count: int, what: str) -> None:
+    """The customer's rollout, not finished yet, offers the update to so many."""
+    path = f"/contracts/{c.contract}/rollouts/{c.rollout}"
+
+    async def aimed() -> Json | None:
+        shown = await w.doors.ok("distribution", "GET", path, c.manager)
+        must(shown["status"] == "running", c, f"the rollout should wait, not be {shown['status']}")
+        return shown if shown["targets"] == count else None
+
+    await until(c, aimed, what)
 
 
 async def after_the_cutoff(w: World, c: Customer) -> None:
-    """Day 362: reminders are out, and a request binds the next term."""
+    """Day 362: reminders are out, a request binds the next term, and the partner has a number again."""
+    if c.waits:
+        await _targets(w, c, 1, "with the right the update is offered again")
     shown = await subscription(w, c)
     if shown["auto_renew"]["state"] != "off":
 

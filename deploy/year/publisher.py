@@ -53,11 +53,12 @@ class Publisher:
 
     async def _word(self, order: str, data: dict[str, str]) -> None:
         answer = {"subscription_id": data["subscription_id"], "order": order}
+        reference = f"AD-{data['subscription_id'][-12:]}"  # the same for an order that was sent twice
         if data["customer"] in self.declines:
             self.declines.remove(data["customer"])
             await self.doors.emit(PUBLISHER, "OrderDeclined", {**answer, "reason": "The address is incomplete."})
         else:
-            await self.doors.emit(PUBLISHER, "OrderConfirmed", {**answer, "reference": f"AD-{order[-12:]}"})
+            await self.doors.emit(PUBLISHER, "OrderConfirmed", {**answer, "reference": reference})
         self.answered += 1
 
     async def issue(self, organisation_id: str) -> str:

@@ -7,6 +7,7 @@ from services.distribution.domain.fleet import FLEET
 from services.distribution.domain.line import LINE
 from services.distribution.domain.rollout import ROLLOUT
 from services.distribution.domain.update import UPDATE
+from services.distribution.policies import policy_of
 from services.distribution.projections import ACCESS, AVAILABILITY, FLEETS, ROLLOUTS
 from services.distribution.queries import QUERIES
 from services.distribution.reactions import PROCESS, REACTIONS
@@ -23,4 +24,5 @@ SERVICE: Final = Service(
 )
 
 if __name__ == "__main__":
+    policy_of(None)  # a file that means nothing stops the service here, not at one of its doors
     run(SERVICE)

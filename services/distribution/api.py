@@ -12,7 +12,6 @@ from services.distribution.domain.fleet import (
     ScheduleUpdate,
     SetGroupPolicy,
 )
-from services.distribution.domain.policy import DEFAULT
 from services.distribution.domain.rollout import (
     ROLLOUT,
     PauseRollout,
@@ -22,6 +21,7 @@ from services.distribution.domain.rollout import (
     Stopped,
     StopRollout,
 )
+from services.distribution.policies import policy_of
 from services.distribution.windows import TIME_ZONES
 from shared.runtime.access import require_access
 from shared.runtime.doors import Call, Doors, Target
@@ -42,17 +42,18 @@ async def _create(call: Call) -> Target:
 
 
 async def _set_policy(call: Call) -> Target:
-    return await _administered(
-        call, customer=call.actor.organisation_id, now=call.now, policy=DEFAULT, time_zones=TIME_ZONES
-    )
+    """By the figures of the publisher that the contract is with: a group's policy is for all its updates."""
+    target = await _administered(call, customer=call.actor.organisation_id, now=call.now, time_zones=TIME_ZONES)
+    target.supplied["policy"] = policy_of((await call.log.state(FLEET, target.key)).publisher)
+    return target
 
 
 async def _approve(call: Call) -> Target:
-    return await _administered(call, policy=DEFAULT)
+    return await _administered(call, policy=policy_of(call.path["publisher"]))
 
 
 async def _schedule(call: Call) -> Target:
-    return await _administered(call, policy=DEFAULT, now=call.now)
+    return await _administered(call, policy=policy_of(call.path["publisher"]), now=call.now)
 
 
 _CONTRACT: Final = "/contracts/{contract_id}"

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Final
 
-from services.distribution.domain.policy import Policy
+from services.distribution.domain.policy import Policy, check
 from shared.runtime.policies import Policies
 
-POLICIES: Final = Policies("distribution", Policy, Path(__file__).with_name("policies.toml"))
+POLICIES: Final = Policies("distribution", Policy, Path(__file__).with_name("policies.toml"), check)
 
 
 def policy_of(publisher: str | None) -> Policy:

@@ -1,17 +1,19 @@
 """entitlements' doors and queries. What they administer, `shared.runtime.access` guards."""
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
-from services.entitlements.domain.credits import CREDITS, ConsumeCredits, GrantCredits
+from services.entitlements.domain.credits import CREDITS, ConsumeCredits, GrantCredits, utc_day
 from services.entitlements.domain.seat_pool import SEAT_POOL, AssignSeat, UnassignSeat
+from services.entitlements.facts import account, last_steps, pools_for
+from services.entitlements.policies import policy_of
 from shared.runtime.access import require_access
 from shared.runtime.auth import Actor
 from shared.runtime.doors import Call, Doors, Pool, Target
-from shared.runtime.http import CurrentActor, Database, Limit
+from shared.runtime.http import CurrentActor, Database, Limit, Now
 from shared.runtime.problems import Problem, unknown
 
 SELLERS: Final = ("publisher", "operator")
@@ -32,23 +34,13 @@ async def _administered(call: Call) -> Any:
 
 async def _assign(call: Call) -> Target:
     pool = await _administered(call)
-    await _require_user(call, call.body.account_id, pool["customer"])
-    return Target(pool["subscription_id"], assigned_by=call.actor.account_id)
+    user = await account(call.db, call.body.account_id)
+    return Target(pool["subscription_id"], assigned_by=call.actor.account_id, user=user)
 
 
 async def _unassign(call: Call) -> Target:
     pool = await _administered(call)
     return Target(pool["subscription_id"], unassigned_by=call.actor.account_id)
-
-
-async def _require_user(call: Call, account_id: str, customer: str) -> None:
-    """Raises `user-unknown` unless it is an open account of the customer's organisation."""
-    person = await call.db.fetchrow("select organisation_id, closed from people where account_id = $1", account_id)
-    if person is None or person["organisation_id"] != customer or person["closed"]:
-        raise Problem(
-            409, rule="user-unknown", reason="No open account of the customer's organisation has this id.",
-            remedy="Check the id; a person who has just signed up is known here a moment later.",
-        )  # fmt: skip
 
 
 DOORS.post("/pools/{subscription_id}/seats", SEAT_POOL, AssignSeat, supply=_assign, bulk=True)
@@ -64,6 +56,20 @@ async def _contract_of(call: Call) -> Any:
     return row
 
 
+async def _require_seller(call: Call, contract: Any) -> None:
+    """Raises `another-publisher` unless the caller is the operator's, or of the contract's own publisher. A publisher's
+    organisation has the publisher's name: the operator has invited it under that."""
+    if call.actor.organisation_kind == "operator":
+        return
+    name = await call.db.fetchval("select organisation_name from people where account_id = $1", call.actor.account_id)
+    if name is None or name.lower() != contract["publisher"].lower():
+        raise Problem(
+            403, rule="another-publisher", reason=f"This contract is with {contract['publisher']}, and your "
+            "organisation is another.", remedy="Leave it to that publisher, or the operator. An account that was "
+            "opened a moment ago is known here in a few seconds.", because=[contract["event_id"]],
+        )  # fmt: skip
+
+
 async def _grant(call: Call) -> Target:
     contract = await _contract_of(call)
     if call.actor.organisation_kind not in SELLERS:
@@ -71,33 +77,27 @@ async def _grant(call: Call) -> Target:
             403, rule="not-a-publisher", reason="Only the publisher or the operator grants credits.",
             remedy="Ask the publisher.",
         )  # fmt: skip
-    customer = contract["customer"]
-    if call.body.account_id is not None:
-        await _require_user(call, call.body.account_id, customer)
+    await _require_seller(call, contract)
+    customer, to = contract["customer"], call.body.account_id
     return Target(
-        contract["contract_id"], customer=customer, granted_by=call.actor.account_id, now=call.time_of(customer)
-    )
+        contract["contract_id"], customer=customer, granted_by=call.actor.account_id, now=call.time_of(customer),
+        policy=policy_of(contract["publisher"]), user=None if to is None else await account(call.db, to),
+        over=await last_steps(call.db, call.log, contract["contract_id"]),
+    )  # fmt: skip
 
 
 async def _consume(call: Call) -> Target:
     contract = await _contract_of(call)
-    account_id = call.body.account_id or call.actor.account_id
-    if account_id != call.actor.account_id and call.actor.organisation_kind not in SELLERS:
+    account_id, now = call.body.account_id or call.actor.account_id, call.time_of(contract["customer"])
+    if call.actor.organisation_kind in SELLERS:
+        await _require_seller(call, contract)
+    elif account_id != call.actor.account_id:
         raise Problem(
             403, rule="credits-of-another", reason="You can spend credits for yourself only.",
             remedy="Leave account_id out.",
         )  # fmt: skip
-    holds = await call.db.fetchval(
-        "select exists (select from seats s join pools p using (subscription_id) where s.account_id = $1 "
-        "and p.contract_id = $2 and p.phase in ('active', 'expired'))",
-        account_id, contract["contract_id"],
-    )  # fmt: skip
-    if not holds:
-        raise Problem(
-            409, rule="seat-needed", reason="The user holds no seat of this contract that can be used.",
-            remedy="Ask an administrator of the contract for a seat.",
-        )  # fmt: skip
-    return Target(contract["contract_id"], account_id=account_id, now=call.time_of(contract["customer"]))
+    pools = await pools_for(call.db, call.log, contract["contract_id"], account_id, utc_day(now))
+    return Target(contract["contract_id"], account_id=account_id, now=now, pools=pools)
 
 
 DOORS.post("/contracts/{contract_id}/credits/grants", CREDITS, GrantCredits, supply=_grant, bulk=True)
@@ -108,8 +108,17 @@ def _sees(actor: Actor, customer: str) -> bool:
     return actor.organisation_id == customer or actor.organisation_kind in SELLERS
 
 
-Phase: TypeAlias = Literal["active", "expired", "suspended", "ended"]
-"""Active: in its term. Expired: the term is over, seats can be used. Suspended: they can't. Ended: all taken back."""
+Phase: TypeAlias = Literal["upcoming", "active", "expired", "suspended", "ended"]
+"""Upcoming: bought, its first term has not begun. Active: in its term. Expired: the term is over, seats can be used.
+Suspended: they can't. Ended: all taken back."""
+
+
+def _shown(row: Any, now: datetime) -> dict[str, Any]:
+    """The row as its customer has it at that time: what time alone begins is no event of the pool's."""
+    shown = dict(row)
+    if shown["phase"] == "active" and utc_day(now) < shown["starts"]:
+        shown |= {"phase": "upcoming", "until": shown["starts"] - timedelta(days=1)}
+    return shown
 
 
 class SeatView(BaseModel):
@@ -134,7 +143,7 @@ class PoolSummary(BaseModel):
     until: date | None
     """The phase's last day; of an active pool the term's, after which it may renew."""
     updates: bool
-    """Whether its users have the right to updates and upgrades."""
+    """Whether its users have the right to updates and upgrades; they get them from the first day on."""
 
 
 class PoolView(PoolSummary):
@@ -151,12 +160,14 @@ class MySeat(BaseModel):
     product: str
     product_name: str
     seat: int
+    starts: date
     ends: date
     phase: Phase
     until: date | None
     access: bool
     """Whether it can be used."""
     updates: bool
+    """Whether it can be used with updates."""
 
 
 class MySeats(BaseModel):
@@ -174,6 +185,7 @@ _SUMMARY: Final = """
 async def pools(
     actor: CurrentActor,
     db: Database,
+    now: Now,
     contract_id: str | None = None,
     limit: Limit = 50,
     after: str = "",
@@ -185,16 +197,17 @@ async def pools(
         actor.organisation_id, contract_id, after, limit,
     )  # fmt: skip
     following = rows[-1]["subscription_id"] if len(rows) == limit else None
-    return PoolList(items=[PoolSummary(**dict(row)) for row in rows], next=following)
+    return PoolList(items=[PoolSummary(**_shown(row, now)) for row in rows], next=following)
 
 
 @QUERIES.get("/pools/{subscription_id}")
-async def pool(subscription_id: str, actor: CurrentActor, db: Database) -> PoolView:
+async def pool(subscription_id: str, actor: CurrentActor, db: Database, request: Request) -> PoolView:
     """How many seats were bought, who holds which, how many are free."""
     row = await db.fetchrow(f"{_SUMMARY} where p.subscription_id = $1 group by p.subscription_id", subscription_id)
     if row is None or not _sees(actor, row["customer"]):
         raise unknown("pool of seats")
-    return PoolView(**dict(row), holders=await _holders(db, subscription_id))
+    now = request.app.state.parts.clocks.time_of(row["customer"])
+    return PoolView(**_shown(row, now), holders=await _holders(db, subscription_id))
 
 
 async def _holders(db: Pool, subscription_id: str) -> list[SeatView]:
@@ -207,15 +220,20 @@ async def _holders(db: Pool, subscription_id: str) -> list[SeatView]:
 
 
 @QUERIES.get("/me/seats")
-async def my_seats(actor: CurrentActor, db: Database) -> MySeats:
+async def my_seats(actor: CurrentActor, db: Database, now: Now) -> MySeats:
     """The seats that the caller holds: whether they can be used, with updates, and until when."""
     rows = await db.fetch(
-        "select s.subscription_id, p.product, p.product_name, s.seat, p.ends, p.phase, p.until, "
-        "p.phase in ('active', 'expired') as access, p.update_csn is not null as updates from seats s "
-        "join pools p using (subscription_id) where s.account_id = $1 order by p.product, s.subscription_id",
+        "select s.subscription_id, p.product, p.product_name, s.seat, p.starts, p.ends, p.phase, p.until, "
+        "p.update_csn is not null as has_right from seats s join pools p using (subscription_id) "
+        "where s.account_id = $1 order by p.product, s.subscription_id",
         actor.account_id,
     )
-    return MySeats(items=[MySeat(**dict(row)) for row in rows])
+    return MySeats(items=[_my_seat(_shown(row, now)) for row in rows])
+
+
+def _my_seat(shown: dict[str, Any]) -> MySeat:
+    access = shown["phase"] in ("active", "expired")
+    return MySeat(**shown, access=access, updates=access and shown["has_right"])
 
 
 class LotView(BaseModel):

@@ -157,22 +157,23 @@ async def _entry(
 
 
 @PEOPLE.on(AccountOpened)
-async def _person(tx: Connection, event: AccountOpened, _of: Envelope) -> None:
+async def _person(tx: Connection, event: AccountOpened, of: Envelope) -> None:
     await tx.execute(
-        "insert into people (account_id, organisation_id) values ($1, $2)", event.account_id, event.organisation_id
-    )
+        "insert into people (account_id, organisation_id, organisation_name, event_id) values ($1, $2, $3, $4)",
+        event.account_id, event.organisation_id, event.organisation_name, of.id,
+    )  # fmt: skip
 
 
 @PEOPLE.on(AccountClosed)
-async def _closed(tx: Connection, event: AccountClosed, _of: Envelope) -> None:
-    await tx.execute("update people set closed = true where account_id = $1", event.account_id)
+async def _closed(tx: Connection, event: AccountClosed, of: Envelope) -> None:
+    await tx.execute("update people set closed = true, event_id = $2 where account_id = $1", event.account_id, of.id)
 
 
 @PEOPLE.on(ContractOpened)
-async def _contract(tx: Connection, event: ContractOpened, _of: Envelope) -> None:
+async def _contract(tx: Connection, event: ContractOpened, of: Envelope) -> None:
     await tx.execute(
-        "insert into contracts (contract_id, customer, publisher) values ($1, $2, $3)",
-        event.contract_id, event.customer, event.publisher,
+        "insert into contracts (contract_id, customer, publisher, event_id) values ($1, $2, $3, $4)",
+        event.contract_id, event.customer, event.publisher, of.id,
     )  # fmt: skip
 
 

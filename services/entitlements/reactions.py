@@ -1,8 +1,9 @@
 """Events that become commands of entitlements' own streams."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from services.entitlements.domain.credits import CREDITS, EndCredits, GrantCredits
 from services.entitlements.domain.seat_pool import (
@@ -15,12 +16,16 @@ from services.entitlements.domain.seat_pool import (
     ResizePool,
     UnassignSeat,
 )
+from services.entitlements.domain.users import Account
+from services.entitlements.facts import account, last_steps, policy_for, usable
+from services.entitlements.policies import policy_of
 from services.entitlements.projections import NUMBERS, PEOPLE, POOLS
 from shared.eventlog.projection import Do, Projection, Reach, Reactions
 from shared.eventlog.store import Unavailable
 from shared.events import (
     AccountClosed,
     AutoRenewDisableRequested,
+    CreditsGranted,
     CreditsPurchased,
     CsnIssued,
     CsnRevoked,
@@ -35,8 +40,10 @@ from shared.events import (
 from shared.events.envelope import Envelope, publisher_of
 from shared.events.registry import ENTITLEMENTS, IDENTITY, INBOUND, MARKETPLACE
 
+T = TypeVar("T")
+
 REACTIONS: Final = Reactions("reactions", topics=(MARKETPLACE, INBOUND))
-CONTRACT_LOOKS: Final = 20
+LOOKS: Final = 20
 """Ten a second."""
 MEETINGS: Final = Reactions("meetings", topics=(ENTITLEMENTS, MARKETPLACE, IDENTITY))
 """Where facts of two streams make a third thing true. Each side waits until its own fact is folded, then looks for the
@@ -57,25 +64,36 @@ async def _confirmed(event: SubscriptionConfirmed, _of: Envelope, _reach: Reach)
 @REACTIONS.on(CreditsPurchased)
 async def _purchased(event: CreditsPurchased, of: Envelope, reach: Reach) -> Sequence[Do]:
     publisher = publisher_of(of.source)
-    customer = await _customer(reach, event.contract_id, publisher)
+    customer = await _looked_for(partial(_customer, reach, event.contract_id, publisher)) or ""
+    who = event.account_id
+    user: Account | None = None
+    if customer and who is not None:
+        user = await _looked_for(partial(account, reach.db, who))
+    over = await last_steps(reach.db, reach.log, event.contract_id) if customer else ()
     grant = GrantCredits(
         event.contract_id, event.grant_id, event.amount, customer, of.source, reach.time_of(customer),
-        account_id=event.account_id,
+        policy_of(publisher), who, user, over,
     )  # fmt: skip
     return [Do(CREDITS, event.contract_id, grant)]
 
 
-async def _customer(reach: Reach, contract_id: str, publisher: str) -> str:
-    """Whose contract with this publisher it is, "" where there is none. A publisher may know of a contract before
-    this service has folded it, so it is looked for a little while."""
-    for _ in range(CONTRACT_LOOKS):
-        customer: str | None = await reach.db.fetchval(
-            "select customer from contracts where contract_id = $1 and publisher = $2", contract_id, publisher
-        )
-        if customer is not None:
-            return customer
+async def _customer(reach: Reach, contract_id: str, publisher: str) -> str | None:
+    """Whose contract with this publisher it is."""
+    customer: str | None = await reach.db.fetchval(
+        "select customer from contracts where contract_id = $1 and publisher = $2", contract_id, publisher
+    )
+    return customer
+
+
+async def _looked_for(look: Callable[[], Awaitable[T | None]]) -> T | None:
+    """A publisher may know of a contract or an account before this service has folded it, so it is looked for a little
+    while."""
+    for _ in range(LOOKS):
+        found = await look()
+        if found is not None:
+            return found
         await asyncio.sleep(0.1)
-    return ""
+    return None
 
 
 @REACTIONS.on(AutoRenewDisableRequested)
@@ -95,7 +113,8 @@ async def _renewed(event: SubscriptionRenewed, _of: Envelope, _reach: Reach) -> 
 
 @REACTIONS.on(SubscriptionEnded)
 async def _ended(event: SubscriptionEnded, _of: Envelope, reach: Reach) -> Sequence[Do]:
-    return [Do(SEAT_POOL, event.subscription_id, EndTerm(event.ended, reach.time_of(event.customer)))]
+    policy = await policy_for(reach.log, event.subscription_id)
+    return [Do(SEAT_POOL, event.subscription_id, EndTerm(event.ended, reach.time_of(event.customer), policy))]
 
 
 # ── The right to updates: a pool and a number ──────────────────────────────────────────────────────────
@@ -168,10 +187,15 @@ async def _seat_meets_closed(event: SeatAssigned, of: Envelope, reach: Reach) ->
 @MEETINGS.on(SeatPoolSuspended)
 async def _last_pool(event: SeatPoolSuspended, of: Envelope, reach: Reach) -> Sequence[Do]:
     await _folded(reach, POOLS, of)
-    usable = await reach.db.fetchval(
-        "select exists (select from pools where contract_id = $1 and phase in ('active', 'expired'))", event.contract_id
-    )
-    return [] if usable else [Do(CREDITS, event.contract_id, EndCredits())]
+    left = await usable(reach.db, event.contract_id, unknown=False)
+    return [] if left else [Do(CREDITS, event.contract_id, EndCredits())]
+
+
+@MEETINGS.on(CreditsGranted)
+async def _too_late(event: CreditsGranted, _of: Envelope, reach: Reach) -> Sequence[Do]:
+    """What was granted in the very moment of the end: the pools' last step was folded before the credits ended."""
+    left = await usable(reach.db, event.contract_id, unknown=True)
+    return [] if left else [Do(CREDITS, event.contract_id, EndCredits())]
 
 
 # ── Waiting for one's own fact ─────────────────────────────────────────────────────────────────────────

@@ -6,6 +6,7 @@ from typing import Final
 
 from services.entitlements.domain.credits import CREDITS, ExpireCredits
 from services.entitlements.domain.seat_pool import SEAT_POOL, AdvanceLadder
+from services.entitlements.facts import policy_for
 from shared.eventlog.projection import Reach
 from shared.eventlog.timers import Cancel, Set, Timers
 from shared.events import (
@@ -53,8 +54,8 @@ def _next_expiry(event: CreditsGranted | CreditsConsumed | CreditsExpired, _of: 
 
 
 @TIMERS.fires("ladder", SEAT_POOL)
-async def _advance(_key: str, now: datetime, _reach: Reach) -> AdvanceLadder:
-    return AdvanceLadder(now)
+async def _advance(key: str, now: datetime, reach: Reach) -> AdvanceLadder:
+    return AdvanceLadder(now, await policy_for(reach.log, key))
 
 
 @TIMERS.fires("credits", CREDITS)

@@ -11,6 +11,7 @@ from services.identity.persons import Persons
 from services.identity.projections import DIRECTORY
 from services.identity.reactions import REACTIONS
 from services.identity.restored import private
+from services.identity.timers import TIMERS
 from shared.runtime.auth import TokenVerifier
 from shared.runtime.service import Process, Service, run
 
@@ -33,6 +34,7 @@ SERVICE: Final = Service(
     doors=DOORS,
     queries=QUERIES,
     consumers=(DIRECTORY, REACTIONS),
+    timers=TIMERS,
     on_start=_with_keys,
     sealer=Persons,
     private=private,

@@ -45,10 +45,12 @@ from services.identity.views import (
     ContractView,
     Invitation,
     Session,
+    SignedUp,
     access_view,
     contract_view,
 )
-from shared.eventlog.log import Log
+from shared.eventlog.log import Accepted, Log
+from shared.events import AccountOpened
 from shared.runtime.auth import TOKEN_S, Actor
 from shared.runtime.doors import Call, Doors, Target
 from shared.runtime.http import CurrentActor, CurrentLog, Database, Limit
@@ -131,12 +133,20 @@ async def _sign_up(call: Call) -> Target:
     organisation = _organisation(form, account_id, call.app_state.keys)
     holder = await call.log.store.holder(claim_of(normalised(form.email)))
     account = await call.log.state(ACCOUNT, account_id)
-    if not call.dry_run and not isinstance(account, Closed) and holder in (None, ACCOUNT.id(account_id)):
-        await credentials.keep(call.db, account_id, form.password.get_secret_value())
-    return Target(
+    target = Target(
         account_id, account_id=account_id, **organisation, email=form.email, name=form.name, country=form.country,
         time_zone=form.time_zone, locale=form.locale, now=call.now, known_zones=_zones(),
     )  # fmt: skip
+    free = not isinstance(account, Closed) and holder in (None, ACCOUNT.id(account_id))
+    # A try that broke off may have left another password: who only repeats its key gets no session.
+    if not call.dry_run and free and await credentials.keep(call.db, account_id, form.password.get_secret_value()):
+        target.besides = lambda answer: _signed_up(answer, call)
+    return target
+
+
+def _signed_up(answer: Accepted, call: Call) -> dict[str, Any]:
+    opened = next(each.event for each in answer.events if isinstance(each.event, AccountOpened))
+    return {"session": _session(opened, call.app_state.keys, call.new_id()).model_dump()}
 
 
 async def _own_profile(call: Call) -> Target:
@@ -161,7 +171,7 @@ async def _close_other(call: Call) -> Target:
     return await _closing(call, call.path["account_id"])
 
 
-DOORS.open_post("/accounts", ACCOUNT, OpenAccount, supply=_sign_up, form=SignUp)
+DOORS.open_post("/accounts", ACCOUNT, OpenAccount, supply=_sign_up, form=SignUp, besides=SignedUp)
 DOORS.put("/me/profile", ACCOUNT, UpdateProfile, supply=_own_profile)
 DOORS.delete("/me", ACCOUNT, CloseAccount, supply=_close_own)
 DOORS.delete("/accounts/{account_id}", ACCOUNT, CloseAccount, supply=_close_other)
@@ -184,12 +194,12 @@ async def sign_in(form: SignIn, request: Request, db: Database, log: CurrentLog)
     if not right or not isinstance(account, Open):
         raise Problem(401, rule="sign-in-failed", reason="The e-mail address or the password is not right.",
                       remedy="Try again, or open an account.")  # fmt: skip
-    return _session(account, request)
+    return _session(account.opened, _keys(request), request.app.state.parts.new_id())
 
 
-def _session(account: Open, request: Request) -> Session:
-    who = Actor(account.opened.account_id, account.opened.organisation_id, account.opened.organisation_kind)
-    token = _keys(request).signer.sign(who, request.app.state.parts.new_id())
+def _session(opened: AccountOpened, keys: Keys, token_id: str) -> Session:
+    who = Actor(opened.account_id, opened.organisation_id, opened.organisation_kind)
+    token = keys.signer.sign(who, token_id)
     return Session(access_token=token, expires_in=TOKEN_S, account_id=who.account_id,
                    organisation_id=who.organisation_id)  # fmt: skip
 
@@ -225,7 +235,7 @@ async def sign_in_elsewhere(form: SignInElsewhere, request: Request, log: Curren
         raise Problem(403, rule="no-account-for-address", reason="The issuer vouches for you, but no account has this "
                       "e-mail address.", remedy="Open an account with it first, or change your account's address to "
                       "it.")  # fmt: skip
-    return _session(account, request)
+    return _session(account.opened, _keys(request), request.app.state.parts.new_id())
 
 
 @QUERIES.post("/invitations")
@@ -346,8 +356,15 @@ def _by(field: str) -> Any:
     return supply
 
 
-async def _name_coordinator(call: Call) -> Target:
+async def _approve(call: Call) -> Target:
     contract_id, account_id = call.path["contract_id"], call.path["account_id"]
+    await visible(call.log, contract_id, call.actor)
+    organisation = await _organisation_of(call.log, account_id)
+    return Target(contract_id, organisation_id=organisation, approver=call.actor.account_id)
+
+
+async def _name_coordinator(call: Call) -> Target:
+    contract_id, account_id = call.path["contract_id"], call.path.get("account_id") or call.body.account_id
     await visible(call.log, contract_id, call.actor)
     await _involve(call, account_id)
     organisation = await _organisation_of(call.log, account_id)
@@ -366,10 +383,12 @@ async def _hand_over(call: Call) -> Target:
 _REQUEST: Final = "/contracts/{contract_id}/role-requests"
 _COORDINATOR: Final = "/contracts/{contract_id}/coordinators/{account_id}"
 DOORS.post(_REQUEST, CONTRACT, RequestRole, supply=_request_role)
-DOORS.post(f"{_REQUEST}/{{account_id}}/approval", CONTRACT, ApproveRoleRequest, supply=_by("approver"))
+DOORS.post(f"{_REQUEST}/{{account_id}}/approval", CONTRACT, ApproveRoleRequest, supply=_approve)
 DOORS.post(f"{_REQUEST}/{{account_id}}/decline", CONTRACT, DeclineRoleRequest, supply=_by("decliner"))
 DOORS.put(_COORDINATOR, CONTRACT, NameCoordinator, supply=_name_coordinator)
 DOORS.delete(_COORDINATOR, CONTRACT, RevokeRole, supply=_by("revoker"))
+DOORS.bulk("/contracts/{contract_id}/coordinators/bulk", CONTRACT, NameCoordinator, supply=_name_coordinator)
+DOORS.bulk("/contracts/{contract_id}/coordinators/revoke/bulk", CONTRACT, RevokeRole, supply=_by("revoker"))
 DOORS.post("/contracts/{contract_id}/handover", CONTRACT, HandOverContract, supply=_hand_over)
 
 

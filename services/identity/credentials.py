@@ -17,12 +17,15 @@ _HASHING: Final = ThreadPoolExecutor(os.cpu_count(), "argon2")
 _NOBODY: Final = _HASHER.hash("the password of an account that does not exist")
 
 
-async def keep(db: Pool, account_id: str, password: str) -> None:
-    """Keeps the password's verifier for an account that is being opened. The first one stays."""
+async def keep(db: Pool, account_id: str, password: str) -> bool:
+    """Keeps the password's verifier for an account that is being opened, and says whether it did: the first one
+    stays."""
     verifier = await asyncio.get_running_loop().run_in_executor(_HASHING, _HASHER.hash, password)
-    await db.execute(
-        "insert into credentials (account_id, verifier) values ($1, $2) on conflict do nothing", account_id, verifier
-    )
+    kept = await db.fetchval(
+        "insert into credentials (account_id, verifier) values ($1, $2) on conflict do nothing returning true",
+        account_id, verifier,
+    )  # fmt: skip
+    return bool(kept)
 
 
 async def matches(db: Pool, account_id: str | None, password: str) -> bool:

@@ -19,9 +19,10 @@ REACTIONS: Final = Reactions("reactions", topics=(IDENTITY, MARKETPLACE))
 @REACTIONS.on(SubscriptionConfirmed)
 async def _confirmed(event: SubscriptionConfirmed, _of: Envelope, reach: Reach) -> Sequence[Do]:
     await involve(reach.db, event.purchaser, event.contract_id)
+    to_come = event.starts > reach.time_of(event.customer).date()
     record = RecordSubscription(
         event.contract_id, event.customer, event.plan.publisher, event.plan.programme, event.subscription_id,
-        event.purchaser, event.plan.agreement, event.plan.product,
+        event.purchaser, event.plan.agreement, event.plan.product, event.starts if to_come else None,
     )  # fmt: skip
     return [Do(CONTRACT, event.contract_id, record)]
 

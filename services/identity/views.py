@@ -1,6 +1,6 @@
 """What identity's queries answer."""
 
-from datetime import datetime
+from datetime import date, datetime
 
 from pydantic import BaseModel
 
@@ -14,6 +14,14 @@ class Session(BaseModel):
     expires_in: int
     account_id: str
     organisation_id: str
+
+
+class SignedUp(BaseModel):
+    """What the answer to a sign-up has besides. Whoever gets no session signs in with the password."""
+
+    session: Session | None = None
+    """There when this very request opened the account and set its password: not in a dry run, and not when the
+    command's first answer is given again."""
 
 
 class Invitation(BaseModel):
@@ -64,6 +72,8 @@ class AgreementView(BaseModel):
     kind: str
     product: str
     event_id: str
+    starts: date | None = None
+    """The first day of one that is still to come; the others run."""
 
 
 class AccessView(BaseModel):
@@ -129,6 +139,10 @@ def contract_view(state: Open, account_id: str) -> ContractView:
         agreements=[
             AgreementView(subscription_id=a.subscription_id, kind=a.kind, product=a.product, event_id=a.ref)
             for a in state.agreements.values()
+        ] + [
+            AgreementView(subscription_id=a.subscription_id, kind=a.kind, product=a.product, event_id=a.ref,
+                          starts=a.starts)
+            for a in state.scheduled.values()
         ],
         access=access_view(state, account_id),
     )  # fmt: skip

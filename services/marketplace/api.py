@@ -1,7 +1,12 @@
 """The doors of marketplace's commands: who may pass, and what a command's author can't say. Queries: queries.py."""
 
 import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Annotated
 from uuid import UUID, uuid5
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.marketplace.domain.cart import (
     CART,
@@ -13,7 +18,7 @@ from services.marketplace.domain.cart import (
     OpenCart,
     RemoveFromCart,
 )
-from services.marketplace.domain.plan import PLAN, Listed, Withdrawn, plan_key, product_id
+from services.marketplace.domain.plan import PLAN, Listed, Withdrawn, listing_on, plan_key, product_id
 from services.marketplace.domain.running import ChangeSeats, RequestAutoRenewOff
 from services.marketplace.domain.standing import STANDING
 from services.marketplace.domain.subscription import SUBSCRIPTION, Ordered, RequestRefund, Resubmit, Unordered, fact_of
@@ -62,13 +67,15 @@ async def _cart(call: Call) -> tuple[str, Open | CheckedOut]:
     return cart_id, state
 
 
-async def _last_words(call: Call, stored: str, publishers: list[str]) -> list[PlanListed | PlanWithdrawn]:
-    """What each of these publishers last said about the plan with this product ID."""
+async def _last_words(
+    call: Call, stored: str, publishers: Iterable[str], now: datetime
+) -> list[PlanListed | PlanWithdrawn]:
+    """What each of these publishers last said about the plan with this product ID, at today's price."""
     words: list[PlanListed | PlanWithdrawn] = []
     for publisher in publishers:
         match await call.log.state(PLAN, plan_key(publisher, stored)):
-            case Listed(listing):
-                words.append(listing)
+            case Listed() as listed:
+                words.append(listing_on(now.astimezone(UTC).date(), listed))
             case Withdrawn(withdrawal):
                 words.append(withdrawal)
             case _:
@@ -79,12 +86,14 @@ async def _last_words(call: Call, stored: str, publishers: list[str]) -> list[Pl
 async def _add_to_cart(call: Call) -> Target:
     cart_id, _ = await _cart(call)
     form, words = call.body, []
+    now = call.time_of(form.customer) if form.customer else call.now
     if form.product_id:
         stored = product_id(form.product_id)
         if stored is not None:
-            words = await _last_words(call, stored, await publishers_of(call.db, stored))
+            words = await _last_words(call, stored, await publishers_of(call.db, stored), now)
     else:
-        words = list(await offers_for(call.db, form.product, form.period or "", form.support or "", form.billing or ""))
+        for fits in await offers_for(call.db, form.product, form.period or "", form.support or "", form.billing or ""):
+            words += await _last_words(call, fits.plan.product_id, [fits.plan.publisher], now)
     offers = tuple(word for word in words if isinstance(word, PlanListed))
     return Target(
         cart_id,
@@ -106,11 +115,12 @@ async def _remove_from_cart(call: Call) -> Target:
 async def _check_out(call: Call) -> Target:
     cart_id, state = await _cart(call)
     lines = [added.line.plan for added in state.lines.values()] if isinstance(state, Open) else []
-    offered = [word for plan in lines for word in await _last_words(call, plan.product_id, [plan.publisher])]
+    now = call.time_of(call.body.customer)
+    offered = [word for plan in lines for word in await _last_words(call, plan.product_id, [plan.publisher], now)]
     return Target(
         cart_id,
         ordered_by=call.actor.account_id,
-        now=call.time_of(call.body.customer),
+        now=now,
         subscription_ids=tuple(call.new_id() for _ in range(LINES_AT_MOST)),
         purchaser_account=await account(call.db, call.body.purchaser),
         offered=tuple(offered),
@@ -122,9 +132,18 @@ async def _check_out(call: Call) -> Target:
 # ── Subscriptions ──────────────────────────────────────────────────────────────────────────────────────
 
 
+class WhichSubscription(BaseModel):
+    """One of several subscriptions."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    subscription_id: Annotated[str, Field(max_length=100)]
+
+
 async def _subscription(call: Call) -> tuple[str, Ordered]:
-    """The subscription that the path names. Raises Problem 404 if it is unknown or of other organisations."""
-    subscription_id = call.path["subscription_id"]
+    """The subscription that the path names, or the item of a bulk request. Raises Problem 404 if it is unknown or of
+    other organisations."""
+    subscription_id = call.path.get("subscription_id") or call.body.subscription_id
     state = await call.log.state(SUBSCRIPTION, subscription_id) if _ID.fullmatch(subscription_id) else Unordered()
     if isinstance(state, Unordered):
         raise unknown("subscription")
@@ -196,6 +215,10 @@ DOORS.post("/carts/{cart_id}/lines", CART, AddToCart, supply=_add_to_cart)
 DOORS.delete("/carts/{cart_id}/lines/{line}", CART, RemoveFromCart, supply=_remove_from_cart)
 DOORS.post("/carts/{cart_id}/checkout", CART, CheckOut, supply=_check_out)
 DOORS.post("/subscriptions/{subscription_id}/auto-renew-off", SUBSCRIPTION, RequestAutoRenewOff, supply=_auto_renew_off)
+DOORS.bulk(
+    "/subscriptions/auto-renew-off/bulk", SUBSCRIPTION, RequestAutoRenewOff, supply=_auto_renew_off,
+    form=WhichSubscription,
+)  # fmt: skip
 DOORS.put("/subscriptions/{subscription_id}/seats", SUBSCRIPTION, ChangeSeats, supply=_change_seats)
 DOORS.post("/subscriptions/{subscription_id}/refund", SUBSCRIPTION, RequestRefund, supply=_refund)
 DOORS.post("/subscriptions/{subscription_id}/resubmit", SUBSCRIPTION, Resubmit, supply=_resubmit)

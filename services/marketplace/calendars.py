@@ -2,6 +2,7 @@
 TENURE_CALENDARS names). The library's version and the file's own are the calendar's."""
 
 import os
+import re
 import tomllib
 from datetime import date, timedelta
 from functools import cache, lru_cache
@@ -16,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from services.marketplace.domain.calendar import Calendar
 
 WEEKENDS_ONLY: Final = "weekends-only"
-"""The calendar of a country that the library doesn't know."""
+"""The version of a calendar that knows no holidays; its id, too, where no country is told."""
 _PACKAGED: Final = Path(__file__).with_name("calendars.toml")
 
 
@@ -30,7 +31,8 @@ class Overrides(BaseModel):
     working_days: frozenset[date] = frozenset()
 
 
-_FILE: Final = TypeAdapter(dict[Annotated[str, Field(pattern=r"^[A-Z]{2}$")], Overrides])
+_COUNTRY: Final = re.compile(r"[A-Z]{2}")
+_FILE: Final = TypeAdapter(dict[Annotated[str, Field(pattern=rf"^{_COUNTRY.pattern}$")], Overrides])
 
 
 @cache
@@ -67,7 +69,17 @@ def business_calendar(country: str, time_zone: str, ends: date) -> Calendar:
     try:
         known = _public(country.upper(), years)
     except NotImplementedError:
-        return Calendar(WEEKENDS_ONLY, "1", zone(time_zone))
+        # Under the country's own name, by which a renewal looks for it: what the file says by then counts.
+        named = country.upper() if _COUNTRY.fullmatch(country.upper()) else WEEKENDS_ONLY
+        if own is None:
+            return Calendar(named, WEEKENDS_ONLY, zone(time_zone))
+        return Calendar(
+            id=named,
+            version=f"{WEEKENDS_ONLY}, {named} {own.version}",
+            time_zone=zone(time_zone),
+            holidays=own.holidays,
+            working_days=own.working_days,
+        )
     # A country's weekend may change over the years; the one that counts is the one at the term's end.
     last_week = [ends - timedelta(days=n) for n in range(1, 8)]
     return Calendar(

@@ -1,13 +1,13 @@
 """What can be asked of marketplace: catalogue, wizard, carts, orders, subscriptions. The shapes stand in views.py."""
 
-from datetime import datetime
+from datetime import timedelta
 from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter, Depends, Query, Request
 
 from services.marketplace.api import partner_only
 from services.marketplace.domain import wizard
-from services.marketplace.domain.plan import hyphenated, product_id
+from services.marketplace.domain.plan import PLAN, hyphenated, plan_key, price_on, product_id
 from services.marketplace.policies import policy_of
 from services.marketplace.views import (
     CancelPreview,
@@ -26,10 +26,11 @@ from services.marketplace.views import (
     plan_view,
     subscription_view,
 )
+from shared.eventlog.clocks import Clocks
 from shared.events import CartCheckedOut, HeldSeat, Plan
 from shared.events.marketplace import Billing, Category, Period, Support
 from shared.runtime.auth import Actor
-from shared.runtime.http import CurrentActor, Database, Limit
+from shared.runtime.http import CurrentActor, CurrentLog, Database, Limit
 from shared.runtime.problems import Problem, unknown
 
 QUERIES = APIRouter()
@@ -37,12 +38,13 @@ QUERIES = APIRouter()
 Text: TypeAlias = Annotated[str, Query(max_length=100, pattern=r"^[^\x00]*$")]
 
 
-def _now(request: Request) -> datetime:
-    now: datetime = request.app.state.parts.now()
-    return now
+def _clocks(request: Request) -> Clocks:
+    clocks: Clocks = request.app.state.parts.clocks
+    return clocks
 
 
-Now: TypeAlias = Annotated[datetime, Depends(_now)]
+AllClocks: TypeAlias = Annotated[Clocks, Depends(_clocks)]
+"""A subscription is shown in its customer's time, to its partner too: that is the time the doors decide in."""
 
 # ── The catalogue ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -191,30 +193,32 @@ async def cart(cart_id: str, actor: CurrentActor, db: Database) -> CartView:
 
 
 @QUERIES.get("/orders")
-async def orders(actor: CurrentActor, db: Database, now: Now, limit: Limit = 50, after: Text = "") -> Subscriptions:
+async def orders(
+    actor: CurrentActor, db: Database, clocks: AllClocks, limit: Limit = 50, after: Text = ""
+) -> Subscriptions:
     """The partner's orders, the newest first: each becomes one subscription."""
     partner_only(actor)
-    return await _page(db, "partner = $1", actor, now, limit, after)
+    return await _page(db, "partner = $1", actor, clocks, limit, after)
 
 
 @QUERIES.get("/subscriptions")
 async def subscriptions(
-    actor: CurrentActor, db: Database, now: Now, limit: Limit = 50, after: Text = ""
+    actor: CurrentActor, db: Database, clocks: AllClocks, limit: Limit = 50, after: Text = ""
 ) -> Subscriptions:
     """What the caller's organisation bought, or ordered as a partner; the newest first."""
-    return await _page(db, "(customer = $1 or partner = $1)", actor, now, limit, after)
+    return await _page(db, "(customer = $1 or partner = $1)", actor, clocks, limit, after)
 
 
 @QUERIES.get("/subscriptions/{subscription_id}")
-async def subscription(subscription_id: str, actor: CurrentActor, db: Database, now: Now) -> SubscriptionView:
+async def subscription(subscription_id: str, actor: CurrentActor, db: Database, clocks: AllClocks) -> SubscriptionView:
     """A subscription with its term, its instalments, what is still owed, and whether it renews."""
-    return await _subscription(subscription_id, actor, db, now)
+    return await _subscription(subscription_id, actor, db, clocks)
 
 
 @QUERIES.get("/subscriptions/{subscription_id}/support")
-async def who_supports_whom(subscription_id: str, actor: CurrentActor, db: Database, now: Now) -> SupportView:
+async def who_supports_whom(subscription_id: str, actor: CurrentActor, db: Database, clocks: AllClocks) -> SupportView:
     """The partner supports its customers; the distributor and the publisher support the partner only."""
-    found = await _subscription(subscription_id, actor, db, now)
+    found = await _subscription(subscription_id, actor, db, clocks)
     rows = await db.fetch(
         "select distinct on (organisation_id) organisation_id, organisation_name from people "
         "where organisation_id = any($1::text[]) order by organisation_id, opened_at",
@@ -237,10 +241,12 @@ async def who_supports_whom(subscription_id: str, actor: CurrentActor, db: Datab
 
 
 @QUERIES.get("/subscriptions/{subscription_id}/cancel-preview")
-async def preview_cancel(subscription_id: str, actor: CurrentActor, db: Database, now: Now) -> CancelPreview:
+async def preview_cancel(
+    subscription_id: str, actor: CurrentActor, db: Database, log: CurrentLog, clocks: AllClocks
+) -> CancelPreview:
     """What turning auto-renew off would do: the deadline, the end, what is still owed, which seats are in the way."""
-    found = await _subscription(subscription_id, actor, db, now)
-    if found.auto_renew is None:
+    found = await _subscription(subscription_id, actor, db, clocks)
+    if found.auto_renew is None or found.term is None:
         raise Problem(
             409,
             rule="not-confirmed",
@@ -249,7 +255,9 @@ async def preview_cancel(subscription_id: str, actor: CurrentActor, db: Database
         )
     rows = await db.fetch("select * from held_seats where subscription_id = $1 order by seat", subscription_id)
     held = [HeldSeat(seat=row["seat"], account_id=row["account_id"], because=row["event_id"]) for row in rows]
-    return cancel_preview(found, held, policy_of(found.plan.publisher), now)
+    listed = await log.state(PLAN, plan_key(found.plan.publisher, _stored(found.plan.product_id)))
+    price = price_on(found.term.ends + timedelta(days=1), listed)
+    return cancel_preview(found, held, price, policy_of(found.plan.publisher), clocks.time_of(found.customer))
 
 
 _SUBSCRIPTIONS = """select s.*, array(select days_before from reminders r
@@ -261,26 +269,26 @@ async def _row(db: Any, sql: str, key: str) -> Any:
     return None if "\0" in key else await db.fetchrow(sql, key)
 
 
-async def _subscription(subscription_id: str, actor: Actor, db: Any, now: datetime) -> SubscriptionView:
+async def _subscription(subscription_id: str, actor: Actor, db: Any, clocks: Clocks) -> SubscriptionView:
     """Raises Problem 404 if it is unknown or of other organisations."""
     row = await _row(db, f"{_SUBSCRIPTIONS} where subscription_id = $1", subscription_id)
     if row is None or actor.organisation_id not in (row["partner"], row["customer"]):
         raise unknown("subscription")
-    (view,) = await _views(db, [row], now)
+    (view,) = await _views(db, [row], clocks)
     return view
 
 
-async def _page(db: Any, whose: str, actor: Actor, now: datetime, limit: int, after: str) -> Subscriptions:
+async def _page(db: Any, whose: str, actor: Actor, clocks: Clocks, limit: int, after: str) -> Subscriptions:
     rows = await db.fetch(
         f"""{_SUBSCRIPTIONS} where {whose} and ($2 = '' or subscription_id < $2)
         order by subscription_id desc limit $3""",  # made of constants
         actor.organisation_id, after, limit + 1,
     )  # fmt: skip
-    items = await _views(db, rows[:limit], now)
+    items = await _views(db, rows[:limit], clocks)
     return Subscriptions(items=items, next=items[-1].subscription_id if len(rows) > limit else None)
 
 
-async def _views(db: Any, rows: list[Any], now: datetime) -> list[SubscriptionView]:
+async def _views(db: Any, rows: list[Any], clocks: Clocks) -> list[SubscriptionView]:
     parts = await db.fetch(
         "select * from instalments where subscription_id = any($1::text[]) order by subscription_id, term, number",
         [row["subscription_id"] for row in rows],
@@ -288,7 +296,12 @@ async def _views(db: Any, rows: list[Any], now: datetime) -> list[SubscriptionVi
     by_subscription: dict[str, list[Any]] = {}
     for part in parts:
         by_subscription.setdefault(part["subscription_id"], []).append(part)
-    return [subscription_view(row, by_subscription.get(row["subscription_id"], []), _policy(row), now) for row in rows]
+    return [
+        subscription_view(
+            row, by_subscription.get(row["subscription_id"], []), _policy(row), clocks.time_of(row["customer"])
+        )
+        for row in rows
+    ]
 
 
 def _policy(row: Any) -> Any:

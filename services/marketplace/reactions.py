@@ -92,8 +92,8 @@ async def _(event: OrderDeclined, of: Envelope, _reach: Reach) -> list[Do]:
 
 
 @PROCESS.on(CartCheckedOut)
-async def _(event: CartCheckedOut, _of: Envelope, _reach: Reach) -> list[Do]:
-    lines = zip(event.lines, orders(event), strict=True)
+async def _(event: CartCheckedOut, _of: Envelope, reach: Reach) -> list[Do]:
+    lines = zip(event.lines, orders(event, reach.time_of(event.customer)), strict=True)
     return [Do(SUBSCRIPTION, line.subscription_id, order) for line, order in lines]
 
 

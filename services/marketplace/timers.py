@@ -7,7 +7,7 @@ from services.marketplace.calendars import business_calendar
 from services.marketplace.domain.calendar import end_of, start_of
 from services.marketplace.domain.plan import PLAN, BringPriceIn, plan_key, price_on
 from services.marketplace.domain.running import AskAgain, Asking, CloseTerm, Ending, Remind, Running
-from services.marketplace.domain.subscription import SUBSCRIPTION
+from services.marketplace.domain.subscription import SUBSCRIPTION, Awaiting, OrderAgain
 from services.marketplace.domain.terms import term_ends
 from services.marketplace.policies import policy_of
 from shared.eventlog.projection import Reach
@@ -19,6 +19,8 @@ from shared.events import (
     PlanPriceAnnounced,
     SubscriptionConfirmed,
     SubscriptionEnded,
+    SubscriptionOrdered,
+    SubscriptionOrderFailed,
     SubscriptionRenewed,
 )
 from shared.events.envelope import Envelope
@@ -29,6 +31,17 @@ TIMERS = Timers(topics=(MARKETPLACE,))
 # ── What sets them ─────────────────────────────────────────────────────────────────────────────────────
 
 
+@TIMERS.on(SubscriptionOrdered)
+def _(event: SubscriptionOrdered, of: Envelope) -> Sequence[Change]:
+    again = (event.ordered_at or of.time) + policy_of(event.plan.publisher).order_again_after
+    return [Set("order-again", event.subscription_id, again, event.customer)]
+
+
+@TIMERS.on(SubscriptionOrderFailed)
+def _(event: SubscriptionOrderFailed, _of: Envelope) -> Sequence[Change]:
+    return [Cancel("order-again", event.subscription_id)]
+
+
 @TIMERS.on(SubscriptionConfirmed)
 @TIMERS.on(SubscriptionRenewed)
 def _(event: SubscriptionConfirmed | SubscriptionRenewed, _of: Envelope) -> Sequence[Change]:
@@ -37,12 +50,13 @@ def _(event: SubscriptionConfirmed | SubscriptionRenewed, _of: Envelope) -> Sequ
         Set(f"remind:{days}", key, start_of(event.ends - timedelta(days=days), zone), event.customer)
         for days in policy_of(event.plan.publisher).reminder_days
     ]
-    return [*reminders, Set("close-term", key, end_of(event.ends, zone), event.customer)]
+    close = Set("close-term", key, end_of(event.ends, zone), event.customer)
+    return [Cancel("order-again", key), *reminders, close]
 
 
 @TIMERS.on(AutoRenewDisableRequested)
 def _(event: AutoRenewDisableRequested, of: Envelope) -> Sequence[Change]:
-    again = event.requested_at + policy_of(None).ask_again_after
+    again = event.requested_at + policy_of(event.publisher or None).ask_again_after
     return [Set("ask-again", event.subscription_id, again, of.tenant)]
 
 
@@ -73,6 +87,14 @@ async def _live(key: str, reach: Reach) -> Running | Asking | Ending | None:
     return state if isinstance(state, Running | Asking | Ending) else None
 
 
+@TIMERS.fires("order-again", SUBSCRIPTION)
+async def _(key: str, now: datetime, reach: Reach) -> OrderAgain:
+    state = await reach.log.state(SUBSCRIPTION, key)
+    if not isinstance(state, Awaiting):
+        return OrderAgain("", now)
+    return OrderAgain(state.order.ref, now, policy_of(state.order.plan.publisher))
+
+
 @TIMERS.fires("remind", SUBSCRIPTION)
 async def _(key: str, now: datetime, reach: Reach) -> Remind:
     state = await _live(key, reach)
@@ -82,8 +104,9 @@ async def _(key: str, now: datetime, reach: Reach) -> Remind:
 @TIMERS.fires("ask-again", SUBSCRIPTION)
 async def _(key: str, now: datetime, reach: Reach) -> AskAgain:
     state = await _live(key, reach)
-    request = state.asked.ref if isinstance(state, Asking) else ""
-    return AskAgain(request, now, policy_of(None))
+    if not isinstance(state, Asking):
+        return AskAgain("", now)
+    return AskAgain(state.asked.ref, now, policy_of(state.term.plan.publisher))
 
 
 @TIMERS.fires("new-price", PLAN)

@@ -159,15 +159,20 @@ class Subscriptions(BaseModel):
 
 
 class CancelPreview(BaseModel):
-    """What turning auto-renew off would do now."""
+    """What turning auto-renew off would do now; of one that was asked for, or is off, what that does."""
 
     possible_now: bool
     in_time: bool
+    """Whether the deadline is still ahead."""
     deadline: datetime
     last_permitted_day: date
     would_end: date | None
     """The subscription's last day if the request is granted; null where a request now would be refused as too late."""
     still_owed: Money
+    """All that falls due after today (UTC), up to that last day."""
+    next_term: Money | None
+    """How much of it is for the term after the running one, where the subscription would run that, too: its seats at
+    the price that the publisher has said by now for its first day."""
     seats_to_unassign: list[HeldSeat]
     note: str
 
@@ -277,20 +282,48 @@ def _auto_renew(row: Any, now: datetime) -> AutoRenewView:
     )
 
 
-def cancel_preview(view: SubscriptionView, held: list[HeldSeat], policy: Policy, now: datetime) -> CancelPreview:
-    """What turning a confirmed subscription's auto-renew off would do. The seat pool decides; `held` is a copy."""
+def cancel_preview(
+    view: SubscriptionView, held: list[HeldSeat], price: Money | None, policy: Policy, now: datetime
+) -> CancelPreview:
+    """What turning a confirmed subscription's auto-renew off would do. The seat pool decides; `held` is a copy. `price`
+    is the catalogue's for a seat on the next term's first day, None where it has none."""
     if view.auto_renew is None or view.term is None:
         raise ValueError("only a confirmed subscription has auto-renew")
     in_time = now < view.auto_renew.cancel_by.deadline
-    refused = not in_time and policy.late_auto_renew_off == "refuse"
-    ends = view.term.ends if in_time else term_ends(view.starts, view.term.number + 1)
+    refused = view.auto_renew.state == "on" and not in_time and policy.late_auto_renew_off == "refuse"
+    ends = None if refused else _would_end(view, view.auto_renew, view.term, in_time=in_time)
+    next_term = _next_term(view, price) if ends is not None and ends > view.term.ends else None
+    owed = view.still_owed.amount + (next_term.amount if next_term else 0)
     return CancelPreview(
         possible_now=view.auto_renew.state == "on" and not refused and not held,
         in_time=in_time,
         deadline=view.auto_renew.cancel_by.deadline,
         last_permitted_day=view.auto_renew.cancel_by.last_day,
-        would_end=view.auto_renew.ends or (None if refused else ends),
-        still_owed=view.still_owed,
+        would_end=ends,
+        still_owed=Money(amount=owed, currency=view.still_owed.currency),
+        next_term=next_term,
         seats_to_unassign=held,
-        note="Final once it is off. The instalments are owed to the end, and seats may be assigned again until then.",
+        note=_TOO_LATE if refused else _FINAL,
     )
+
+
+_FINAL = "Final once it is off. The instalments are owed to the end, and seats may be assigned again until then."
+_TOO_LATE = "The deadline has passed, so the subscription renews. It can be turned off in the next term."
+
+
+def _would_end(view: SubscriptionView, auto_renew: AutoRenewView, term: TermView, *, in_time: bool) -> date:
+    """The last day, decided already or as it would be; a request keeps what it was when it was made."""
+    if auto_renew.ends is not None:
+        return auto_renew.ends
+    following = term_ends(view.starts, term.number + 1)
+    asked = auto_renew.asked if auto_renew.state == "asked" else None
+    if asked is None:
+        return term.ends if in_time else following
+    return term.ends if asked.binds == "this_term" or asked.term_ends < term.ends else following
+
+
+def _next_term(view: SubscriptionView, price: Money | None) -> Money:
+    """What the next term costs, as it would be renewed: a price in another currency is none."""
+    own = view.plan.price
+    seat = price if price is not None and price.currency == own.currency else own
+    return seat.times(view.seats if view.seats_next_term is None else view.seats_next_term)

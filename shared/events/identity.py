@@ -1,5 +1,6 @@
 """identity's events: who may do what."""
 
+from datetime import date
 from typing import Literal
 
 from shared.events.base import Event, Instant, Personal
@@ -83,6 +84,17 @@ class RoleRevoked(Event):
     account_id: str
     role: Role
     revoked_by: str
+
+
+class AgreementScheduled(Event):
+    """A subscription will put the contract on an agreement: on this day, the first of its term."""
+
+    contract_id: str
+    customer: str
+    subscription_id: str
+    kind: AgreementKind
+    product: str
+    starts: date
 
 
 class AgreementStarted(Event):

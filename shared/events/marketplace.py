@@ -131,7 +131,8 @@ class CartCheckedOut(Event):
 
 
 class SubscriptionOrdered(Event):
-    """One plan was ordered for a customer and awaits the publisher's word."""
+    """One plan was ordered for a customer and awaits the publisher's word. (Again, the same but for its time: it had
+    not answered. Its answer may name any of these; what the order is known by is `subscription_id`.)"""
 
     subscription_id: str
     cart_id: str
@@ -147,6 +148,8 @@ class SubscriptionOrdered(Event):
     csn: str | None
     country: str = ""
     time_zone: str = "UTC"
+    ordered_at: Instant | None = None
+    """When it was sent, by the customer's clock."""
 
 
 class Instalment(Record):
@@ -203,6 +206,7 @@ class AutoRenewDisableRequested(Event):
     deadline: Instant
     binds: Literal["this_term", "next_term"] = "this_term"
     """Asked before the deadline, the subscription ends with the running term; afterwards, with the one after it."""
+    publisher: str = ""
 
 
 class HeldSeat(Record):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shared.eventlog.projection import Connection, Projection
-from shared.events import AgreementEnded, AgreementStarted, RoleAssigned, RoleRevoked
+from shared.events import AgreementEnded, AgreementScheduled, AgreementStarted, RoleAssigned, RoleRevoked
 from shared.events.envelope import Envelope
 from shared.events.identity import Role
 from shared.events.registry import IDENTITY
@@ -40,31 +40,40 @@ def access_projection() -> Projection:
         await tx.execute(
             "insert into access_roles (contract_id, account_id, role, may_assign_seats, event_id) "
             "values ($1, $2, $3, $4, $5) on conflict (contract_id, account_id, role) do update set "
-            "may_assign_seats = excluded.may_assign_seats, event_id = excluded.event_id",
+            "may_assign_seats = excluded.may_assign_seats, event_id = excluded.event_id, revoked = null",
             event.contract_id, event.account_id, event.role, event.may_assign_seats, of.id,
         )  # fmt: skip
 
     @access.on(RoleRevoked)
-    async def _(tx: Connection, event: RoleRevoked, _of: Envelope) -> None:
+    async def _(tx: Connection, event: RoleRevoked, of: Envelope) -> None:
         await tx.execute(
-            "delete from access_roles where contract_id = $1 and account_id = $2 and role = $3",
-            event.contract_id, event.account_id, event.role,
+            "update access_roles set revoked = $4 where contract_id = $1 and account_id = $2 and role = $3",
+            event.contract_id, event.account_id, event.role, of.id,
+        )  # fmt: skip
+
+    @access.on(AgreementScheduled)
+    async def _(tx: Connection, event: AgreementScheduled, of: Envelope) -> None:
+        await tx.execute(
+            "insert into access_agreements (contract_id, subscription_id, kind, phase, starts, event_id) "
+            "values ($1, $2, $3, 'scheduled', $4, $5) on conflict do nothing",
+            event.contract_id, event.subscription_id, event.kind, event.starts, of.id,
         )  # fmt: skip
 
     @access.on(AgreementStarted)
     async def _(tx: Connection, event: AgreementStarted, of: Envelope) -> None:
         await tx.execute(
-            "insert into access_agreements (contract_id, subscription_id, kind, event_id) values ($1, $2, $3, $4) "
-            "on conflict (contract_id, subscription_id) do update set kind = excluded.kind, "
-            "event_id = excluded.event_id",
+            "insert into access_agreements (contract_id, subscription_id, kind, phase, event_id) "
+            "values ($1, $2, $3, 'running', $4) on conflict (contract_id, subscription_id) do update set "
+            "kind = excluded.kind, phase = excluded.phase, event_id = excluded.event_id",
             event.contract_id, event.subscription_id, event.kind, of.id,
         )  # fmt: skip
 
     @access.on(AgreementEnded)
-    async def _(tx: Connection, event: AgreementEnded, _of: Envelope) -> None:
+    async def _(tx: Connection, event: AgreementEnded, of: Envelope) -> None:
         await tx.execute(
-            "delete from access_agreements where contract_id = $1 and subscription_id = $2",
-            event.contract_id, event.subscription_id,
+            "update access_agreements set phase = 'ended', event_id = $3 where contract_id = $1 "
+            "and subscription_id = $2",
+            event.contract_id, event.subscription_id, of.id,
         )  # fmt: skip
 
     return access
@@ -72,32 +81,40 @@ def access_projection() -> Projection:
 
 async def require_access(db: Any, actor: Actor, contract_id: str, *, assign_seats: bool = False) -> Grant:
     """The caller's administrative access to the contract. Raises Problem 403: `role-missing`, `seat-right-missing`
-    or `agreement-missing`. With `assign_seats` a Software Coordinator needs the right to do that."""
-    roles = await db.fetch(
-        "select role, may_assign_seats, event_id from access_roles where contract_id = $1 and account_id = $2 "
+    or `agreement-missing`. With `assign_seats` a Software Coordinator needs the right to do that, and it is open before
+    the term's first day, too: seats are set up for it."""
+    known = await db.fetch(
+        "select role, may_assign_seats, event_id, revoked from access_roles where contract_id = $1 and account_id = $2 "
         "order by role = 'contract_manager' desc, may_assign_seats desc",
         contract_id, actor.account_id,
     )  # fmt: skip
-    if not roles:
+    role = next((each for each in known if each["revoked"] is None), None)
+    if role is None:
         raise Problem(
             403, rule="role-missing", reason="You hold no administrative role on this contract.",
             remedy="Ask its Contract Manager for the role of Software Coordinator.",
+            because=sorted(each["revoked"] for each in known),
         )  # fmt: skip
-    role = roles[0]
     if assign_seats and role["role"] != "contract_manager" and not role["may_assign_seats"]:
         raise Problem(
             403, rule="seat-right-missing", reason="Your role on this contract does not include assigning seats.",
             remedy="Ask the Contract Manager for the right to assign seats.", because=[role["event_id"]],
         )  # fmt: skip
     agreements = await db.fetch(
-        "select event_id from access_agreements where contract_id = $1 and kind = any($2::text[]) order by event_id",
+        "select phase, starts, event_id from access_agreements where contract_id = $1 and kind = any($2::text[]) "
+        "order by event_id",
         contract_id, list(ADMINISTRATIVE),
     )  # fmt: skip
-    if not agreements:
+    opening = ("running", "scheduled") if assign_seats else ("running",)
+    open_by = next((each["event_id"] for phase in opening for each in agreements if each["phase"] == phase), None)
+    if open_by is None:
+        coming = min((each["starts"] for each in agreements if each["phase"] == "scheduled"), default=None)
         raise Problem(
             403, rule="agreement-missing", reason="You hold the role, but no product of this contract is on an active "
-            "desktop or maintenance subscription.", remedy="Administrative features open again with such a "
-            "subscription.", because=[role["event_id"]],
+            "desktop or maintenance subscription.",
+            remedy="Administrative features open again with such a subscription." if coming is None else
+            f"Administrative features open on {coming}, the first day of the next one.",
+            because=[role["event_id"], *(each["event_id"] for each in agreements)],
         )  # fmt: skip
-    because = (role["event_id"], agreements[0]["event_id"])
-    return Grant(role["role"], role["role"] == "contract_manager" or role["may_assign_seats"], because)
+    may_assign_seats = role["role"] == "contract_manager" or role["may_assign_seats"]
+    return Grant(role["role"], may_assign_seats, (role["event_id"], open_by))

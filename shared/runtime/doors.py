@@ -64,10 +64,13 @@ class Call:
 class Target:
     """Where a command goes: its stream's business key, and the fields that the door supplies."""
 
-    __slots__ = ("key", "supplied")
+    __slots__ = ("besides", "key", "supplied")
 
     def __init__(self, key: str, **supplied: Any) -> None:
         self.key, self.supplied = key, supplied
+        self.besides: Callable[[Accepted], Mapping[str, Any]] | None = None
+        """What the answer says besides, where this very request brought the command's events about: not a dry run,
+        not one sent again, not a refusal. It is not kept."""
 
 
 Supply = Callable[[Call], Awaitable[Target]]
@@ -94,6 +97,8 @@ class Door:
     its verifier."""
     bulk: bool = False
     """Whether `form` has `items`, each of them a command's public form."""
+    besides: type[BaseModel] | None = None
+    """What `Target.besides` may add to an answer."""
 
     @property
     def name(self) -> str:
@@ -119,7 +124,7 @@ class Doors:
         """Declares a door for many of these commands at once, `{"items": [...]}`: an answer per item, in their order.
         They are decided one by one under `<command id>:<n>`, so sent again, those done get their first answers."""
         config = ConfigDict(extra="forbid", str_max_length=2000)
-        item: Any = form or form_of(command, path)
+        item: Any = form or form_of(command, path, f"{command.__name__}Item")
         items: Any = (list[item], Field(min_length=1, max_length=MAX_ITEMS))
         many = create_model(f"{command.__name__}Bulk", __config__=config, items=items)
         self.doors.append(Door("POST", path, stream, command, many, form is None, supply, False, False, bulk=True))
@@ -133,15 +138,17 @@ class Doors:
         self._add("DELETE", path, stream, command, supply, form, open_=False)
 
     def open_post(self, path: str, stream: Stream[Any, Any, Any], command: type[Any], *, supply: Supply,
-                  form: type[BaseModel] | None = None) -> None:  # fmt: skip
+                  form: type[BaseModel] | None = None, besides: type[BaseModel] | None = None) -> None:  # fmt: skip
         """A door that needs no token: sign-up, and nothing else."""
-        self._add("POST", path, stream, command, supply, form, open_=True)
+        self._add("POST", path, stream, command, supply, form, open_=True, besides=besides)
 
     def _add(self, method: str, path: str, stream: Stream[Any, Any, Any], command: type[Any], supply: Supply,
-             form: type[BaseModel] | None, *, open_: bool) -> None:  # fmt: skip
+             form: type[BaseModel] | None, *, open_: bool,
+             besides: type[BaseModel] | None = None) -> None:  # fmt: skip
         derived = form or form_of(command, path)
         secret = any(_is_secret(field.annotation) for field in derived.model_fields.values())
-        self.doors.append(Door(method, path, stream, command, derived, form is None, supply, open_, secret))
+        whole = form is None
+        self.doors.append(Door(method, path, stream, command, derived, whole, supply, open_, secret, besides=besides))
 
     def routes(self) -> list[Route]:
         return [Route(door.path, _endpoint(door), methods=[door.method], name=door.name) for door in self.doors]
@@ -151,8 +158,9 @@ def _is_secret(annotation: Any) -> bool:
     return annotation is SecretStr or any(_is_secret(part) for part in get_args(annotation))
 
 
-def form_of(command: type[Any], path: str) -> type[BaseModel]:
-    """The command's public form: its fields but those that its door supplies or takes from the path."""
+def form_of(command: type[Any], path: str, name: str = "") -> type[BaseModel]:
+    """The command's public form: its fields but those that its door supplies or takes from the path. `name` is what the
+    document calls it, where the command has a form by its own name."""
     hints = get_type_hints(command, include_extras=True)
     fields: dict[str, Any] = {}
     for field in dataclasses.fields(command):
@@ -163,7 +171,7 @@ def form_of(command: type[Any], path: str) -> type[BaseModel]:
             default = field.default_factory()
         fields[field.name] = (hints[field.name], default)
     config = ConfigDict(extra="forbid", str_max_length=2000)
-    return create_model(command.__name__, __config__=config, __doc__=command.__doc__, **fields)
+    return create_model(name or command.__name__, __config__=config, __doc__=command.__doc__, **fields)
 
 
 def _endpoint(door: Door) -> Callable[[Request], Awaitable[Response]]:
@@ -216,7 +224,10 @@ async def _decide(
     )  # fmt: skip
     answer = await parts.log.execute(door.stream, target.key, command, meta)
     request.state.noted = _noted(door, answer)
-    return _answer(answer, dry_run=False), answer
+    besides: Mapping[str, Any] = {}
+    if target.besides is not None and isinstance(answer, Accepted) and answer.events and not answer.repeated:
+        besides = target.besides(answer)
+    return _answer(answer, besides, dry_run=False), answer
 
 
 async def _pass_all(door: Door, request: Request, call: Call, form: Any) -> Response:
@@ -271,7 +282,7 @@ def _command(door: Door, form: BaseModel, path: Mapping[str, str], target: Targe
     return door.command(**values)
 
 
-def _answer(answer: Answer, *, dry_run: bool) -> Response:
+def _answer(answer: Answer, besides: Mapping[str, Any] | None = None, *, dry_run: bool) -> Response:
     if not isinstance(answer, Accepted):
         return refusal(answer)
     events = [
@@ -280,7 +291,7 @@ def _answer(answer: Answer, *, dry_run: bool) -> Response:
     ]
     body = {
         "stream": answer.stream, "version": answer.version, "events": events, "repeated": answer.repeated,
-        "dry_run": dry_run,
+        "dry_run": dry_run, **(besides or {}),
     }  # fmt: skip
     headers = {} if dry_run else {"Tenure-Version": f"{answer.stream}@{answer.version}"}
     return Response(orjson.dumps(body), 200, headers, "application/json")

@@ -96,6 +96,12 @@ def _operation(door: Door, schemas: dict[str, Any]) -> dict[str, Any]:
     text = inspect.getdoc(door.command) or name
     if door.bulk:
         text = f"Many at once: {text}"
+    answer: dict[str, Any] = {"$ref": _REF.format(model="BulkAnswer" if door.bulk else "Answer")}
+    if door.besides is not None:
+        besides = door.besides.model_json_schema(ref_template=_REF)
+        schemas.update(besides.pop("$defs", {}))
+        schemas[door.besides.__name__] = besides
+        answer = {"allOf": [answer, {"$ref": _REF.format(model=door.besides.__name__)}]}
     operation: dict[str, Any] = {
         "operationId": door.name,
         "summary": text.split("\n")[0],
@@ -103,8 +109,7 @@ def _operation(door: Door, schemas: dict[str, Any]) -> dict[str, Any]:
         "tags": ["commands"],
         "parameters": [*parameters, *_HEADERS],
         "responses": {
-            "200": {"description": "Done, or nothing was new", "content": {
-                "application/json": {"schema": {"$ref": _REF.format(model="BulkAnswer" if door.bulk else "Answer")}}}},
+            "200": {"description": "Done, or nothing was new", "content": {"application/json": {"schema": answer}}},
             **{status: {"description": meaning, "content": {
                 MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="ProblemDetails")}}}}
                for status, meaning in _PROBLEMS.items()},

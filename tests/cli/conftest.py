@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -75,8 +76,11 @@ def templates(postgres: parts.Postgres) -> str:
 
 
 @pytest.fixture
-def stores(postgres: parts.Postgres, templates: str, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
+def stores(
+    postgres: parts.Postgres, templates: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Mapping[str, str]:
     """The four services' databases, empty, where the command finds them; and no Kafka, unless a test has one."""
+    monkeypatch.setenv("TENURE_ANCHORS", str(tmp_path / "anchors"))  # not those of a system that runs beside the tests
     url = f"{postgres.url}/cli_{os.getpid()}_{next(_numbers)}"
     monkeypatch.setenv("DATABASE_URL", url)
     monkeypatch.setenv("KAFKA_BOOTSTRAP", "127.0.0.1:1")

@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from cli import change
 from shared.eventlog.clocks import Clocks
 from shared.eventlog.consumer import Consumer
 from shared.eventlog.decision import Stream
@@ -17,7 +18,7 @@ from shared.eventlog.plan import Raw, receive
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.projection import Projection
 from shared.eventlog.store import Head
-from shared.events import AccountOpened, CsnIssued
+from shared.events import AccountOpened, AgreementStarted, CsnIssued
 from shared.events.envelope import to_headers
 from shared.events.registry import MARKETPLACE
 from tests.cli.conftest import Tenure, in_a_loop
@@ -276,6 +277,50 @@ def test_a_replay_to_a_consumer_parks_copies_for_it_alone(tenure: Tenure, stores
     assert tenure("replay", "identity", "--consumer", "entitlements.numbers").code == 5
     assert tenure("replay", "identity").code == 2
     assert tenure("replay", "marketplace", "--to-topic", MARKETPLACE).code == 5, "its relay alone writes there"
+
+
+def test_a_retry_in_several_services_is_one_question_and_one_document(tenure: Tenure, stores: Stores) -> None:
+    agreements = [AgreementStarted(contract_id="1", subscription_id=s, kind="desktop", product="p") for s in "ab"]
+    append(stores["identity"], "identity", "contract-1", *agreements)
+    services = ("entitlements", "marketplace")
+    for service in services:
+        assert tenure("replay", "identity", "--consumer", f"{service}.access", *YES).code == 0
+    handles = [each["handle"] for each in tenure("parked", "ls", "--json").json["parked"]]
+    dry = tenure("parked", "retry", *handles, "--json").json
+    assert (dry["count"], dry["dry_run"], [each["service"] for each in dry["changes"]]) == (4, True, list(services))
+    done = tenure("parked", "retry", *handles, *YES, "--json")
+    assert (done.code, done.json["ok"], [each["count"] for each in done.json["changes"]]) == (0, True, [2, 2])
+    for service in services:
+        assert [each["outcome"] for each in operations(stores[service]) if each["verb"] == "parked retry"] == [
+            "begun", "done",
+        ]  # fmt: skip
+        assert fetch(stores[service], "select count(*) from access_agreements")[0][0] == 2
+
+
+def test_what_went_wrong_is_told_though_it_can_not_be_recorded(
+    tenure: Tenure, stores: Stores, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    noted = change._note
+
+    async def once(log: Log, name: str, actor: str, step: str, command: Any) -> None:
+        if step == "end":
+            raise ConnectionResetError("the database went away, too")
+        await noted(log, name, actor, step, command)
+
+    monkeypatch.setattr(change, "_note", once)
+    file = tmp_path / "in.jsonl"
+    file.write_text(json.dumps(PUBLISHERS))
+    said = tenure("import", str(file), *YES)
+    assert said.code == 3 and "Kafka" in said.err and "could not be recorded" in said.err
+
+
+def test_a_fault_of_its_own_has_a_code_of_its_own(
+    tenure: Tenure, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert stores
+    monkeypatch.setattr("cli.transfer.span", None)
+    said = tenure("export", "identity")
+    assert said.code == 70 and "fault of tenure's own" in said.err
 
 
 def test_an_operation_that_fails_says_so_in_its_record(tenure: Tenure, stores: Stores, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from services.entitlements.domain import seat_pool
 from services.identity.domain import account, contract
 from shared.eventlog.decision import Rejected, Stream
 from shared.events import UpdatePublished, UpdateWithdrawn
+from tests.specs.entitlements import examples
 
 _who = st.sampled_from(["ana", "ben", "chiyo", "mina"])
 _when = datetime(2026, 1, 1, tzinfo=UTC)
@@ -33,10 +34,11 @@ def live(stream: Stream[Any, Any, Any], commands: list[Any]) -> list[Any]:
     return states
 
 
+_user = examples.account("anybody")
 _pool = st.one_of(
     st.builds(seat_pool.OpenPool, *map(st.just, ("s", "c", "org", "p", "P")), st.integers(1, 3),
               st.just(date(2026, 1, 1)), st.just(date(2026, 12, 31))),
-    st.builds(seat_pool.AssignSeat, _who, st.just("admin")),
+    st.builds(seat_pool.AssignSeat, _who, st.just("admin"), st.just(_user)),
     st.builds(seat_pool.UnassignSeat, _who, st.just("admin")),
     st.builds(seat_pool.AnswerAutoRenewRequest, st.just("s"), st.sampled_from("123")),
 )  # fmt: skip

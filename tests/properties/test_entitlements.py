@@ -8,21 +8,31 @@ from hypothesis import strategies as st
 
 from services.entitlements.domain import credits, seat_pool
 from shared.eventlog.decision import Rejected
-from shared.events import CreditsConsumed, CreditsExpired, CreditsGranted, SeatPoolEnded
+from shared.events import (
+    CreditsConsumed,
+    CreditsExpired,
+    CreditsGranted,
+    SeatAssigned,
+    SeatPoolEnded,
+    SeatPoolOpened,
+    SeatPoolSuspended,
+)
 from tests.properties.test_deciders import live
+from tests.specs.entitlements.examples import account
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 _who = st.sampled_from(["ana", "ben", "chiyo", "mina", "dora"])
 _time = st.integers(0, 900).map(lambda days: START + timedelta(days=days))
 _year = st.integers(2026, 2029).map(lambda year: date(year, 12, 31))
 _number = st.one_of(st.none(), st.sampled_from(["N1", "N2"]))
+_user, _other = account("anybody"), account("anybody", "other")
 
 _pool = st.one_of(
     st.builds(seat_pool.OpenPool, *map(st.just, ("s", "c", "org", "p", "P")), st.integers(1, 4),
               st.just(date(2026, 1, 1)), st.just(date(2026, 12, 31)), st.just("reseller"), st.just("autodesk"),
               st.sampled_from(["monthly", "annual", "three_year"])),
-    st.builds(seat_pool.AssignSeat, _who, st.just("admin")),
-    st.builds(seat_pool.AssignSeat, _who, st.just("admin")),
+    st.builds(seat_pool.AssignSeat, _who, st.just("admin"), st.sampled_from([_user, _user, _user, _other, None])),
+    st.builds(seat_pool.AssignSeat, _who, st.just("admin"), st.just(_user)),
     st.builds(seat_pool.UnassignSeat, _who, st.just("admin")),
     st.builds(seat_pool.ResizePool, st.integers(1, 6)),
     st.builds(seat_pool.RenewPool, st.integers(1, 6), _year),
@@ -51,7 +61,7 @@ def test_a_pool_is_within_its_bounds_through_its_whole_course(commands: list[Any
 
 @given(st.lists(_who, unique=True, max_size=5), st.integers(5, 9), st.integers(1, 9), st.data())
 def test_a_renewal_keeps_whoever_was_there_longest(people: list[str], seats: int, fewer: int, data: Any) -> None:
-    commands: list[Any] = [seat_pool.ResizePool(seats), *(seat_pool.AssignSeat(one, "admin") for one in people)]
+    commands: list[Any] = [seat_pool.ResizePool(seats), *(seat_pool.AssignSeat(one, "admin", _user) for one in people)]
     gone = data.draw(st.sets(st.sampled_from(people))) if people else set()
     commands += [seat_pool.UnassignSeat(one, "admin") for one in sorted(gone)]
     state = live(seat_pool.SEAT_POOL, [_opening, *commands, seat_pool.RenewPool(fewer, date(2027, 12, 31))])[-1]
@@ -71,10 +81,29 @@ def test_the_right_is_the_same_in_whatever_order_numbers_come(words: list[Any], 
     assert ends[0] == ends[1]
 
 
+_opened = SeatPoolOpened(
+    subscription_id="s", contract_id="c", customer="org", product="p", product_name="P", seats=3,
+    starts=date(2026, 2, 1), ends=date(2027, 1, 31),
+)  # fmt: skip
+_over = SeatPoolSuspended(
+    subscription_id="s", contract_id="c", customer="org", product="p", kept_until=date(2027, 3, 31)
+)
+_seats = st.sets(_who).map(
+    lambda people: {
+        number: SeatAssigned(subscription_id="s", contract_id="c", seat=number, account_id=one, assigned_by="admin")
+        for number, one in enumerate(sorted(people), start=1)
+    }
+)
+_pools = st.lists(
+    st.builds(seat_pool.Open, st.just(_opened), st.just(5), st.just(_opened.ends), _seats, st.just(frozenset[str]()),
+              st.sampled_from([None, None, _over])), max_size=3,
+).map(tuple)  # fmt: skip
 _credits = st.one_of(
     st.builds(credits.GrantCredits, st.just("c"), st.sampled_from("abcdef"), st.integers(0, 9), st.just("org"),
-              st.just("publisher"), _time, account_id=st.one_of(st.none(), _who)),
-    st.builds(credits.ConsumeCredits, st.just("c"), st.sampled_from("uvwxyz"), st.integers(0, 12), _time, _who),
+              st.just("publisher"), _time, account_id=st.one_of(st.none(), _who),
+              user=st.sampled_from([_user, _user, _other, None]), over=st.sampled_from([(), (), (_over,)])),
+    st.builds(credits.ConsumeCredits, st.just("c"), st.sampled_from("uvwxyz"), st.integers(0, 12), _time, _who,
+              pools=_pools),
     st.builds(credits.ExpireCredits, _time),
     st.builds(credits.EndCredits),
 )  # fmt: skip
@@ -91,9 +120,15 @@ def test_a_balance_is_never_negative_and_always_what_the_ledger_says(commands: l
         for event in decision:
             match event:
                 case CreditsGranted(amount=amount):
+                    assert not command.over and (event.account_id is None or command.user is _user)
                     ledger += amount
                 case CreditsConsumed(amount=amount, drawn=drawn):
                     assert sum(draw.amount for draw in drawn) == amount
+                    assert any(
+                        event.account_id in {held.account_id for held in pool.held.values()}
+                        and pool.over is None and pool.opened.starts <= command.now.date()
+                        for pool in command.pools
+                    )  # fmt: skip
                     assert all(state.lots[draw.grant_id].grant.account_id in (None, event.account_id) for draw in drawn)
                     ledger -= amount
                 case CreditsExpired(amount=amount):

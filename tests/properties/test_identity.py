@@ -1,14 +1,14 @@
 """identity under whatever commands come: one Contract Manager always, clocks that only go forward, accounts that stay
 closed."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.identity.domain import account, clock, contract
-from shared.events import AccountClosed, AccountOpened, ProfileUpdated
+from shared.events import AccountClosed, AccountOpened, AgreementStarted, ProfileUpdated
 from tests.properties.test_deciders import live
 
 _people = ["ana", "ben", "chiyo", "mina"]
@@ -18,10 +18,13 @@ _noon = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 _contract = st.one_of(
     st.builds(contract.RecordSubscription, *map(st.just, ("c", "org", "autodesk", "programme")),
-              st.sampled_from(["s1", "s2"]), _who, st.sampled_from(["desktop", "maintenance", "other"]), st.just("p")),
+              st.sampled_from(["s1", "s2"]), _who, st.sampled_from(["desktop", "maintenance", "other"]), st.just("p"),
+              st.none() | st.dates(date(2026, 11, 20), date(2026, 12, 22))),
+    st.builds(contract.StartAgreements,
+              st.datetimes(datetime(2026, 11, 20), datetime(2026, 12, 24), timezones=st.just(UTC))),
     st.builds(contract.RecordSubscriptionEnd, st.sampled_from(["s1", "s2", "s3"])),
-    st.builds(contract.RequestRole, _who, _org),
-    st.builds(contract.ApproveRoleRequest, _who, _who, st.booleans()),
+    st.builds(contract.RequestRole, _who, _org, st.sampled_from([contract.MANAGER, contract.COORDINATOR])),
+    st.builds(contract.ApproveRoleRequest, _who, _who, st.booleans(), _org),
     st.builds(contract.DeclineRoleRequest, _who, _who),
     st.builds(contract.NameCoordinator, _who, _org, _who, st.booleans()),
     st.builds(contract.RevokeRole, _who, _who),
@@ -42,6 +45,22 @@ def test_exactly_one_contract_manager_and_somebody_always_coordinates(commands: 
                 has_role = person == state.manager.account_id or person in state.coordinators
                 runs = any(a.kind in contract.ADMINISTRATIVE for a in state.agreements.values())
                 assert isinstance(found, tuple) == (has_role and runs)
+            assert state.manager.account_id not in state.requests
+            subscriptions = [*state.scheduled, *state.agreements, *state.ended]
+            assert len(subscriptions) == len(set(subscriptions)), "to come, running, or over"
+
+
+@given(st.lists(_contract, max_size=40))
+def test_no_agreement_starts_before_its_first_day_and_none_that_is_due_waits(commands: list[Any]) -> None:
+    state = contract.INITIAL
+    for command in commands:
+        decision = contract.decide(command, state)
+        events = decision if isinstance(decision, tuple) else ()
+        if isinstance(command, contract.StartAgreements) and isinstance(state, contract.Open):
+            due = {s for s, scheduled in state.scheduled.items() if scheduled.starts <= command.now.date()}
+            assert {event.subscription_id for event in events if isinstance(event, AgreementStarted)} == due
+        for event in events:
+            state = contract.evolve(state, event)
 
 
 @given(st.lists(_contract, max_size=30), _who)

@@ -15,7 +15,7 @@ from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.terms import instalments, months_after, term_ends
 from services.marketplace.domain.wizard import STEPS, Selection, Step, choices, remaining
 from shared.eventlog.decision import Rejected, Stream
-from shared.events import CartCheckedOut, Event, HeldSeat, Money, OrderLine, Plan, SubscriptionRenewed
+from shared.events import CartCheckedOut, Event, HeldSeat, Money, OrderLine, Plan, SeatsAdded, SubscriptionRenewed
 from tests.specs.marketplace import examples as ex
 
 EPOCH = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -76,6 +76,22 @@ _plan_words = st.one_of(
 @given(st.lists(_plan_words, max_size=12))
 def test_plan_decisions_survive_a_retry(commands: list[plan.Command]) -> None:
     live(plan.PLAN, commands, nothing_more)
+
+
+@given(st.lists(_plan_words, max_size=12), times, st.lists(times.map(datetime.date), min_size=1, max_size=5))
+def test_bringing_a_price_in_changes_no_days_price(
+    commands: list[plan.Command], now: datetime, some_days: list[date]
+) -> None:
+    state: plan.State = plan.INITIAL
+    for command in [*commands, plan.BringPriceIn(now)]:
+        before, decision = state, plan.decide(command, state)
+        for event in () if isinstance(decision, Rejected) else decision:
+            state = plan.evolve(state, event)
+        if isinstance(command, plan.BringPriceIn):
+            assert [plan.price_on(day, state) for day in some_days] == [plan.price_on(day, before) for day in some_days]
+    if isinstance(state, plan.Listed):
+        assert [p.first for p in state.prices] == sorted({p.first for p in state.prices})
+        assert state.prices[0].first == date.min
 
 
 _numbers = st.sampled_from(["1", "2"])
@@ -230,6 +246,9 @@ _subscription_commands = st.one_of(
     st.just(lambda state: subscription.FailOrder("no", "autodesk", _answers(state))),
     st.builds(subscription.Resubmit, st.just(ex.CLERK), st.just(EPOCH), _starts, st.integers(0, 1001)),
     st.builds(subscription.Resubmit, st.just(ex.CLERK), st.just(EPOCH), _right_starts, st.integers(1, 9)),
+    st.builds(subscription.Resubmit, st.just(ex.CLERK), times),
+    st.builds(subscription.Resubmit, st.just(ex.CLERK), times, _right_starts, st.integers(1, 9)),
+    times.map(lambda now: lambda state: subscription.OrderAgain(_answers(state), now)),
     st.builds(running.RequestAutoRenewOff, st.just("somebody"), times, policies),
     st.just(lambda state: running.RecordPoolCleared(_asked(state))),
     st.just(lambda state: running.RecordPoolHeld(_asked(state), _held)),
@@ -273,7 +292,7 @@ def _a_subscriptions_invariants(state: subscription.State, _command: subscriptio
 def test_subscription_decisions_survive_a_retry_and_off_is_final(
     order: CartCheckedOut, beginning: list[Any], rest: list[Any]
 ) -> None:
-    commands = [*subscription.orders(order), *beginning, *rest]
+    commands = [*subscription.orders(order, EPOCH), *beginning, *rest]
     history = live(subscription.SUBSCRIPTION, commands, _a_subscriptions_invariants)
     kinds = [event.type() for event in history]
     assert kinds.count("SubscriptionConfirmed") <= 1
@@ -284,8 +303,15 @@ def test_subscription_decisions_survive_a_retry_and_off_is_final(
         assert after.count("SubscriptionRenewed") <= 1, "a late request binds the next term, and no more"
     if "SubscriptionEnded" in kinds:
         assert kinds[-1] == "SubscriptionEnded"
-    terms = [event.term for event in history if isinstance(event, SubscriptionRenewed)]
-    assert terms == list(range(2, len(terms) + 2))
+    renewals = [event for event in history if isinstance(event, SubscriptionRenewed)]
+    assert [event.term for event in renewals] == list(range(2, len(renewals) + 2))
+    for event in renewals:
+        assert sum(part.amount.amount for part in event.instalments) == event.total.amount
+        assert event.total == event.plan.price.times(event.seats)
+    price = order.lines[0].plan.price.amount
+    for added in history:
+        if isinstance(added, SeatsAdded) and added.term == 1:
+            assert 0 < added.instalment.amount.amount <= added.added * price
 
 
 # ── dates and money ────────────────────────────────────────────────────────────────────────────────────

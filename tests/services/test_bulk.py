@@ -121,5 +121,5 @@ async def test_it_stands_in_the_document_with_its_own_answer(client: httpx.Async
     assert operation["operationId"] == "CountBulk"
     schemas = document["components"]["schemas"]
     assert operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].endswith("/BulkAnswer")
-    assert schemas["CountBulk"]["properties"]["items"]["items"]["$ref"].endswith("/Count")
+    assert schemas["CountBulk"]["properties"]["items"]["items"]["$ref"].endswith("/CountItem")
     assert schemas["Count"]["properties"]["limit"]["type"] == "integer"

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -11,7 +12,9 @@ import httpx
 import pytest
 from joserfc.jwk import ECKey
 
+from services.distribution import policies
 from services.distribution.__main__ import SERVICE
+from services.distribution.domain.policy import Policy, check
 from services.distribution.domain.update import UPDATE as UPDATE_STREAM
 from services.distribution.domain.update import RecordUpdate, WithdrawUpdate
 from services.distribution.projections import ACCESS, AVAILABILITY, FLEETS, ROLLOUTS
@@ -40,6 +43,7 @@ from shared.events.upcasts import decode
 from shared.runtime.auth import Actor, TokenSigner, TokenVerifier, public_keys
 from shared.runtime.http import Parts, make_app
 from shared.runtime.metrics import Metrics
+from shared.runtime.policies import Policies
 from shared.runtime.settings import Settings
 from tests.engine.examples import new_id
 from tests.specs.distribution.examples import DAY, NOON, UPDATE
@@ -201,6 +205,46 @@ async def test_a_policy_starts_a_rollout_by_itself_within_its_window(bench: Benc
     assert await bench.offers("ana") == ["c-1"]
     (policy,) = (await bench.good("GET", "/contracts/c/policies"))["items"]
     assert (policy["days"], policy["critical_days"], policy["windows"]) == (4, 2, [window])
+
+
+async def test_a_publishers_own_figures_hold_at_every_door(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "policies.toml"
+    days = "{ days = 9, critical_days = 1 }"
+    file.write_text(
+        f"publisher.autodesk = {{ success_percent = 80, error_percent = 5, "
+        f"cadences = {{ weekly = {days}, monthly = {days}, quarterly = {days} }} }}"
+    )
+    monkeypatch.setattr(policies, "POLICIES", Policies("distribution", Policy, file, check))
+    door = "/contracts/c/groups/default/policy"
+    (set_, due) = (await bench.good("PUT", door, cadence="weekly"))["events"]
+    names = ("days", "critical_days", "success_percent", "error_percent")
+    assert [set_["data"][name] for name in names] == [9, 1, 80, 5]
+    assert datetime.fromisoformat(due["data"]["due"]) == NOON + 9 * DAY
+    schedule, starts = "/contracts/c/updates/autodesk/u/schedule", "2026-11-22T13:00:00Z"
+    for path, body in ((schedule, {"starts_at": starts}), (APPROVAL, {})):
+        decided = (await bench.good("POST", path, groups=["default"], **body))["events"][0]["data"]
+        assert [(p["success_percent"], p["error_percent"]) for p in decided["phases"]] == [(80, 5)], path
+    monkeypatch.undo()
+    (set_, *_) = (await bench.good("PUT", door, cadence="weekly"))["events"]
+    assert [set_["data"][name] for name in names] == [4, 2, 90, 10], "setting it anew takes today's figures"
+
+
+async def test_an_update_for_a_product_whose_seats_have_ended_is_nobodys_to_decide(bench: Bench) -> None:
+    await bench.good("PUT", "/contracts/c/groups/default/policy", cadence="weekly")
+    await bench.hears(SeatPoolExpired(**IDS, **POOL, access_until=NOON.date()), SeatPoolEnded(**IDS, **POOL))
+    await bench.time(NOON + 9 * DAY)
+    assert (await bench.good("GET", "/contracts/c/rollouts"))["items"] == [], "nor the policy's"
+    status, refused = await bench.ask("POST", APPROVAL, groups=["default"])
+    assert (status, refused["rule"]) == (409, "product-not-owned")
+    (because,) = refused["because"]
+    (noted,) = (each.data for each in bench.store.events if each.of.id == because)
+    assert b"pool_ended" in noted
+    await bench.hears(OPENED.model_copy(update={"subscription_id": "t"}))
+    await bench.time(NOON + 9 * DAY)
+    (summary,) = (await bench.good("GET", "/contracts/c/rollouts"))["items"]
+    assert (summary["started_by"], summary["status"]) == ("policy:weekly", "running"), "bought again: due since long"
 
 
 async def test_a_schedule_starts_and_a_hold_ends_a_rollout(bench: Bench) -> None:

@@ -1,139 +1,45 @@
-"""entitlements whole, but for HTTP's and Kafka's wires: its consumers over a real database, in any order; its doors."""
+"""entitlements whole: its consumers over a real database, in any order; its doors, through a pool's whole course."""
 
 import random
-import zlib
 from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from typing import Any
 
-import asyncpg
-import httpx
 import pytest
 
 from services.entitlements import reactions
-from services.entitlements.__main__ import SERVICE
 from services.entitlements.domain.seat_pool import SEAT_POOL, AssignSeat, Open
-from services.entitlements.timers import TIMERS
-from shared.eventlog.clocks import CLOCKS, Clocks
-from shared.eventlog.consumer import Consumer, Fault
-from shared.eventlog.log import Log, Meta
-from shared.eventlog.plan import Raw, Received
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.projection import Reach
-from shared.eventlog.timers import TimerService
+from shared.eventlog.log import Meta
 from shared.events import (
     AccountClosed,
-    AccountOpened,
-    AgreementStarted,
-    ClockMoved,
-    ContractOpened,
-    CreditsPurchased,
     CsnIssued,
     CsnRevoked,
-    Event,
-    RoleAssigned,
     SeatsAdded,
-    SubscriptionConfirmed,
     SubscriptionEnded,
-    SubscriptionRenewed,
 )
-from shared.events.envelope import Envelope
-from shared.events.registry import topic_of
-from shared.events.upcasts import decode
-from shared.runtime.auth import Actor, TokenSigner
-from shared.runtime.http import make_app
 from tests.contracts.golden import sample
 from tests.engine.examples import new_id
-from tests.services.test_doors import KEY, parts
+from tests.services.entitled import (
+    ENDS,
+    NOON,
+    Doors,
+    a_world,
+    confirmed,
+    later,
+    open_doors,
+    person,
+    renewed,
+)
+from tests.services.world import World
 
 pytestmark = pytest.mark.system
-
-NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
-ENDS = date(2027, 11, 20)
-
-
-class World:
-    """The service's consumers, and what has been said on the topics: each of them hears each stream in its order."""
-
-    def __init__(self, pool: Any, store: PostgresStore) -> None:
-        self.pool, self.store, self.log = pool, store, Log(store, "entitlements")
-        self.clocks = Clocks(lambda: NOON)
-        self.timers = TimerService("entitlements", TIMERS, pool, self.log, self.clocks)
-        whats = (*SERVICE.consumers, TIMERS.projection, CLOCKS)
-        self.consumers = [Consumer("entitlements", what, pool, self.log, self.clocks) for what in whats]
-        self.said: dict[str, list[tuple[Envelope, Event]]] = {}
-        self.heard: dict[tuple[str, str], int] = {}
-        self.own = 0
-
-    def say(self, service: str, stream: str, event: Event) -> None:
-        version = len(self.said.setdefault(stream, [])) + 1
-        of = Envelope(new_id(), f"urn:tenure:{service}", event.type(), stream, NOON, 1, version)
-        self.said[stream].append((of, event))
-
-    async def relay(self) -> None:
-        for stored in await self.store.read(self.own, 1000):
-            self.said.setdefault(stored.of.stream, []).append((stored.of, decode(stored.of, stored.data)))
-            self.own = stored.of.position or 0
-
-    async def next(self) -> list[tuple[Consumer, str]]:
-        """What could be heard next, by whom."""
-        await self.relay()
-        return [
-            (consumer, stream)
-            for consumer in self.consumers
-            for stream, events in self.said.items()
-            if self.heard.get((consumer.name, stream), 0) < len(events)
-            and events[0][0].source.removeprefix("urn:tenure:") in {t.split(".")[0] for t in consumer.what.topics}
-        ]
-
-    async def hear(self, consumer: Consumer, stream: str) -> bool:
-        number = self.heard.get((consumer.name, stream), 0)
-        of, event = self.said[stream][number]
-        topic, partition = topic_of(of.source.removeprefix("urn:tenure:")), zlib.crc32(stream.encode()) >> 1
-        if number == 0:
-            await consumer.assigned([(topic, partition)])
-        raw = Raw(topic, partition, number, stream.encode(), (), b"")
-        try:
-            done = await consumer.consume([Received(raw, of, event if of.type in consumer.what.types else None)])
-        except Fault:
-            return False
-        assert not done.left, done.left
-        self.heard[(consumer.name, stream)] = number + 1
-        return True
-
-    async def settle(self, chance: random.Random) -> None:
-        while True:
-            while following := await self.next():
-                await self.hear(*chance.choice(following))
-            await self.clocks.look(self.pool)
-            if not await self.timers.fire():
-                return
 
 
 @pytest.fixture
 async def world(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     monkeypatch.setattr(reactions, "WAIT_S", -1.0)  # what is not folded yet comes again
-    store = await PostgresStore(database, "entitlements").open()
-    pool = await asyncpg.create_pool(database, min_size=1, max_size=4)
-    yield World(pool, store)
-    await store.close()
-    pool.terminate()
-
-
-def confirmed(subscription: str, customer: str, partner: str, seats: int = 2, **plan: Any) -> SubscriptionConfirmed:
-    made: SubscriptionConfirmed = sample(SubscriptionConfirmed)
-    changed = {"publisher": "autodesk", "period": "annual", "product": "autocad", "product_name": "AutoCAD"} | plan
-    return made.model_copy(
-        update={
-            "subscription_id": subscription, "customer": customer, "partner": partner, "contract_id": "c",
-            "seats": seats, "plan": made.plan.model_copy(update=changed), "starts": NOON.date(), "ends": ENDS,
-        }
-    )  # fmt: skip
-
-
-def person(account: str, organisation: str) -> AccountOpened:
-    made: AccountOpened = sample(AccountOpened)
-    return made.model_copy(update={"account_id": account, "organisation_id": organisation})
+    async with a_world(database) as made:
+        yield made
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -146,7 +52,9 @@ async def test_pools_and_numbers_seats_and_closed_accounts_meet_in_any_order(wor
     world.say("identity", "account-ben", person("ben", "org"))
 
     async def assign(pool: str, account: str) -> None:
-        await world.log.execute(SEAT_POOL, pool, AssignSeat(account, "mina"), Meta(new_id(), "mina", NOON))
+        await world.log.execute(
+            SEAT_POOL, pool, AssignSeat(account, "mina", person(account, "org")), Meta(new_id(), "mina", NOON)
+        )
 
     steps: list[list[Any]] = [  # each list in its order, the lists in any
         [
@@ -193,52 +101,13 @@ async def test_pools_and_numbers_seats_and_closed_accounts_meet_in_any_order(wor
     assert [row["account_id"] for row in await world.pool.fetch("select account_id from seats")] == ["ben"]
 
 
-# ── Doors and queries ──────────────────────────────────────────────────────────────────────────────────
-
-
-class Doors:
-    def __init__(self, world: World) -> None:
-        made = parts()
-        made.opened_log, made.opened_db, made.clocks = world.log, world.pool, world.clocks
-        transport = httpx.ASGITransport(make_app(made, SERVICE.doors, SERVICE.queries, api=True))
-        self.client = httpx.AsyncClient(transport=transport, base_url="http://test")
-
-    async def __call__(self, who: str, method: str, path: str, json: Any = None, status: int = 200) -> Any:
-        actors = {"seller": Actor("seller", "publisher", "publisher"), "stranger": Actor("stranger", "x", "customer")}
-        actor = actors.get(who) or Actor(who, "org", "customer")
-        headers = {"Authorization": f"Bearer {TokenSigner(KEY).sign(actor, new_id())}"}
-        answer = await self.client.request(method, path, json=json, headers=headers)
-        assert answer.status_code == status, answer.text
-        return answer.json()
+# ── Doors and queries──────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture
 async def doors(world: World) -> AsyncIterator[Doors]:
-    for account in ("ana", "ben", "mina"):
-        world.say("identity", f"account-{account}", person(account, "org"))
-    contract = {"contract_id": "c"}
-    opened = ContractOpened(**contract, customer="org", publisher="autodesk", programme="p", opened_by_subscription="s")
-    role = {"account_id": "mina", "role": "contract_manager", "may_assign_seats": True, "assigned_by": "x"}
-    world.say("identity", "contract-c", opened)
-    world.say("identity", "contract-c", RoleAssigned.model_validate(contract | role))
-    world.say("identity", "contract-c", AgreementStarted(**contract, subscription_id="s", kind="desktop", product="p"))
-    world.say("marketplace", "subscription-s", confirmed("s", "org", "reseller"))
-    world.say("marketplace", "partner-org", CsnIssued(csn="N1", organisation_id="org", publisher="autodesk"))
-    await world.settle(random.Random(1))
-    made = Doors(world)
-    yield made
-    await made.client.aclose()
-
-
-def later(world: World, days: int) -> None:
-    """The customer's clock is moved: so many days after noon of the first."""
-    ahead = int(timedelta(days=days).total_seconds())
-    world.say("identity", "organisation-org", ClockMoved(organisation_id="org", ahead_s=ahead, moved_by="mina"))
-
-
-def renewed(ends: date, seats: int = 1) -> SubscriptionRenewed:
-    made: SubscriptionRenewed = sample(SubscriptionRenewed)
-    return made.model_copy(update={"subscription_id": "s", "contract_id": "c", "seats": seats, "ends": ends})
+    async with open_doors(world, confirmed("s", "org", "reseller")) as made:
+        yield made
 
 
 async def test_a_pool_through_its_course(world: World, doors: Doors) -> None:
@@ -338,11 +207,3 @@ async def test_credits_expire_in_the_customers_time_or_with_the_contract(world: 
     await world.settle(chance)
     seen = await doors("ana", "GET", path)
     assert (seen["balance"], seen["entries"][-1]["reference"]) == (0, "contract")
-
-
-async def test_the_publishers_system_sells_credits_to_its_own_contracts(world: World, doors: Doors) -> None:
-    reach = Reach(world.pool, world.log, NOON, world.clocks)
-    sold = CreditsPurchased(contract_id="c", grant_id="g", amount=5)
-    for source, customer in (("urn:publisher:autodesk", "org"), ("urn:publisher:other", "")):
-        (do,) = await reactions.REACTIONS.react(sold, Envelope("e", source, sold.type(), "", NOON), reach)
-        assert (do.key, do.command.customer, do.command.granted_by) == ("c", customer, source)

@@ -1,145 +1,34 @@
-"""identity whole, over a real database and without Kafka: people come, hold roles, leave, and are forgotten."""
+"""identity whole: people come, prove who they are, and are forgotten."""
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Any
 
-import asyncpg
 import httpx
 import pytest
 from joserfc import jwt
-from joserfc.jwk import ECKey, RSAKey
+from joserfc.jwk import ECKey
 
-from services.identity import keys, oidc, persons
-from services.identity.__main__ import SERVICE
-from services.identity.domain import account, contract
-from services.identity.domain.account import ACCOUNT, CloseAccount
-from services.identity.domain.contract import CONTRACT, HandOverContract, NameCoordinator
+from services.identity import keys, persons
+from services.identity.domain import account
+from services.identity.domain.account import ACCOUNT
 from services.identity.persons import Persons
-from services.identity.projections import DIRECTORY, involve
-from services.identity.reactions import REACTIONS
-from shared.eventlog.clocks import Clocks
-from shared.eventlog.consumer import Consumer
-from shared.eventlog.log import Log, Meta, utc_now
-from shared.eventlog.migrate import migrate
-from shared.eventlog.plan import Raw, receive
-from shared.eventlog.postgres import PostgresStore
-from shared.events import AccountOpened, SubscriptionConfirmed, SubscriptionEnded, SubscriptionRenewed
-from shared.events.base import Event
-from shared.events.envelope import Envelope, StoredEvent, chained, source_of
-from shared.events.registry import IDENTITY, MARKETPLACE
-from shared.runtime.auth import Actor, TokenSigner, TokenVerifier, public_keys
-from shared.runtime.http import Parts, make_app
-from shared.runtime.metrics import Metrics
-from shared.runtime.settings import Settings
+from shared.eventlog.log import Log, utc_now
+from shared.events import AccountOpened
+from shared.events.envelope import chained
+from shared.runtime.auth import Actor, TokenSigner
 from tests.contracts.golden import sample
-from tests.engine.examples import NOON, new_id
+from tests.services.identity_bench import ISSUER, KEY, PASSWORD, Bench, opened, sign_up
 from tests.system.parts import Postgres
 
 pytestmark = pytest.mark.system
 
-KEY = ECKey.generate_key("P-256", {"kid": "key"})
-ISSUER = RSAKey.generate_key(2048, {"kid": "theirs"})
-PASSWORD = "correct horse battery"
-
-
-async def _jwks() -> Any:
-    return public_keys([KEY])
-
-
-async def _their_keys() -> Any:
-    return {"keys": [ISSUER.as_dict(private=False)]}
-
-
-class Bench:
-    """The service's application, and its consumers fed from its store as Kafka would."""
-
-    def __init__(self, pool: Any, store: PostgresStore) -> None:
-        self.pool, self.store = pool, store
-        self.log = Log(store, "identity", sealer=Persons(pool))
-        parts = Parts("identity", Settings(), Metrics(), TokenVerifier(_jwks), new_id, utc_now)
-        parts.opened_log, parts.opened_db = self.log, pool
-        app = make_app(parts, SERVICE.doors, SERVICE.queries, api=True)
-        app.state.keys = keys.Keys([KEY])
-        app.state.oidc = oidc.Issuer("https://issuer.example", "us", _their_keys)
-        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
-        self.consumers = [
-            Consumer("identity", what, pool, self.log, Clocks(utc_now)) for what in (DIRECTORY, REACTIONS)
-        ]
-        self.inbound: list[Raw] = []
-
-    async def ask(self, who: str, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
-        """`who` is a token, or "" for nobody."""
-        if who:
-            headers["Authorization"] = f"Bearer {who}"
-        return await self.http.request(method, path, json=body, headers=headers)
-
-    async def join(self, name: str, **where: Any) -> tuple[str, str]:
-        """The account's id and a token."""
-        where = where or {"organisation": {"name": "Northhaus", "kind": "customer"}}
-        form = {"email": f"{name}@x.example", "password": PASSWORD, "name": f"{name} Okafor", "country": "DE", **where}
-        opened = await self.ask("", "POST", "/accounts", form)
-        assert opened.status_code == 200, opened.text
-        session = (await self.sign_in(f"{name}@x.example")).json()
-        return session["account_id"], session["access_token"]
-
-    async def sign_in(self, email: str) -> httpx.Response:
-        return await self.ask("", "POST", "/sessions", {"email": email, "password": PASSWORD})
-
-    async def invited(self, inviter: str, name: str) -> tuple[str, str]:
-        invitation = (await self.ask(inviter, "POST", "/invitations")).json()["invitation"]
-        return await self.join(name, invitation=invitation)
-
-    async def purchase(self, purchaser: str, *more: type[Event]) -> None:
-        """The contract `c` of the purchaser's organisation, and what else becomes of its subscription `s`."""
-        found = await self.log.state(ACCOUNT, purchaser)
-        assert isinstance(found, account.Open)
-        same = {"subscription_id": "s", "contract_id": "c", "customer": found.opened.organisation_id}
-        kinds: list[type[Event]] = [SubscriptionConfirmed, *more]
-        for kind in kinds:
-            event = sample(kind)
-            agreement = (
-                {"plan": event.plan.model_copy(update={"agreement": "desktop"})} if hasattr(event, "plan") else {}
-            )
-            data = event.model_copy(update={**same, **agreement, "purchaser": purchaser}).data()
-            number = len(self.inbound)
-            of = Envelope(
-                new_id(), source_of("marketplace"), kind.type(), "subscription-s", NOON, 1, number + 1, number
-            )
-            of = of._replace(hash=chained(of, data))
-            self.inbound.append(Raw(MARKETPLACE, 0, number, b"subscription-s", StoredEvent(of, data).headers(), data))
-        await self.settle()
-
-    async def settle(self, only: Sequence[Consumer] = ()) -> None:
-        """Feeds the consumers until nothing follows any more."""
-        seen = -1
-        while seen != (seen := await self.store.position()):
-            mine = [Raw(IDENTITY, 0, (e.of.position or 0) - 1, e.of.stream.encode(), e.headers(), e.data)
-                    for e in await self.store.read(0, 10_000)]  # fmt: skip
-            for consumer in only or self.consumers:
-                raws = [raw for raw in (*mine, *self.inbound) if raw.topic in consumer.what.topics]
-                await consumer.assigned(sorted({(raw.topic, raw.partition) for raw in raws}))
-                await consumer.consume([receive(raw, consumer.what.types) for raw in raws])
-        assert not await self.pool.fetch("select * from log.parked")
-
-    async def contract(self) -> contract.Open:
-        state = await self.log.state(CONTRACT, "c")
-        assert isinstance(state, contract.Open)
-        return state
-
 
 @pytest.fixture
 async def bench(postgres: Postgres) -> AsyncIterator[Bench]:
-    dsn = f"{postgres.url}/test_identity_{new_id()[-12:]}"
-    await migrate(dsn, "identity")
-    store = await PostgresStore(dsn, "identity").open()
-    pool = await asyncpg.create_pool(dsn, min_size=1, max_size=4)
-    made = Bench(pool, store)
-    yield made
-    await made.http.aclose()
-    await store.close()
-    await pool.close()
+    async with opened(postgres) as made:
+        yield made
 
 
 async def whole(pool: Any) -> str:
@@ -163,8 +52,8 @@ async def test_a_closed_account_is_forgotten_and_the_log_unchanged(bench: Bench)
     key = {"Idempotency-Key": "again"}
     changed = await bench.ask(token, "PUT", "/me/profile", {"email": "m.o@x.example"}, **key)
     assert changed.json()["events"][0]["data"]["email"] == "m.o@x.example", "the answer is in the clear"
-    taken = {"email": "m.o@x.example", "password": PASSWORD, "name": "Mina", "country": "DE"}
-    taken_too = await bench.ask("", "POST", "/accounts", {**taken, "organisation": {"name": "N", "kind": "customer"}})
+    taken = sign_up("m.o")
+    taken_too = await bench.ask("", "POST", "/accounts", taken)
     assert taken_too.json()["rule"] == "email-taken"
     view = (await bench.ask(manager, "GET", "/contracts/c")).json()
     assert view["requests"][0]["message"] == "Mina here, mina@x.example"
@@ -196,8 +85,7 @@ async def test_a_closed_account_is_forgotten_and_the_log_unchanged(bench: Bench)
     assert (await bench.ask(token, "GET", "/me")).status_code == 404
     assert (await bench.contract()).requests == {}
     assert (await bench.ask(token, "DELETE", "/me")).json()["events"] == [], "closing again changes nothing"
-    assert (await bench.ask("", "POST", "/accounts", {**taken, "organisation": {"name": "N", "kind": "customer"}})
-            ).status_code == 200, "the address is free"  # fmt: skip
+    assert (await bench.ask("", "POST", "/accounts", taken)).status_code == 200, "the address is free"
 
 
 async def test_every_copy_of_the_log_is_unreadable_without_the_key(bench: Bench) -> None:
@@ -232,79 +120,6 @@ async def test_two_who_seal_at_once_share_the_persons_key(bench: Bench) -> None:
     assert opened == [[event]] * 8
 
 
-async def test_a_contract_manager_hands_over_before_closing(bench: Bench) -> None:
-    oskar, manager = await bench.join("oskar")
-    mina, token = await bench.invited(manager, "mina")
-    await bench.purchase(oskar)
-    refused = (await bench.ask(manager, "DELETE", "/me")).json()
-    assert (refused["rule"], "c" in refused["detail"]) == ("still-contract-manager", True)
-    assert refused["because"] == [(await bench.contract()).manager.ref]  # type: ignore[union-attr]
-    assert (await bench.ask(manager, "POST", "/contracts/c/handover", {"to": mina})).status_code == 200
-    kept = (await bench.ask(token, "DELETE", "/me")).json()
-    assert kept["rule"] == "still-contract-manager", "the heir, at once, before any table is folded"
-    assert (await bench.ask(manager, "DELETE", "/me")).status_code == 200
-    await bench.settle()
-    assert (await bench.contract()).manager.account_id == mina  # type: ignore[union-attr]
-    heirless = (await bench.ask(token, "POST", "/contracts/c/handover", {"to": oskar})).json()
-    assert heirless["rule"] == "not-of-customer", "nobody hands over to an account that is closed"
-
-
-async def test_a_coordinator_who_leaves_loses_the_role_everywhere(bench: Bench) -> None:
-    oskar, manager = await bench.join("oskar")
-    mina, token = await bench.invited(manager, "mina")
-    await bench.purchase(oskar)
-    path = f"/contracts/c/coordinators/{mina}"
-    for right in (False, True, False):
-        named = await bench.ask(manager, "PUT", path, {"may_assign_seats": right})
-        assert named.json()["events"][0]["data"]["may_assign_seats"] is right
-    assert (await bench.ask(manager, "GET", "/contracts/c")).json()["coordinating"] == [mina]
-    assert (await bench.ask(token, "GET", "/contracts/c/access")).json()["open"] is True
-    assert (await bench.ask(token, "DELETE", "/me")).status_code == 200
-    await bench.settle()
-    assert (await bench.contract()).coordinators == {}
-    assert (await bench.ask(manager, "GET", "/contracts/c")).json()["coordinating"] == [oskar]
-    refused = (await bench.ask(manager, "PUT", path, {"may_assign_seats": True})).json()
-    assert refused["rule"] == "not-of-customer"
-
-
-async def test_a_handover_and_a_closing_in_the_same_instant_leave_one_manager_who_is_there(bench: Bench) -> None:
-    """The doors have asked before either is committed; the reactions come in either order."""
-    for first in ("closing", "handover"):
-        oskar, _ = await bench.join(f"oskar.{first}")
-        state = await bench.log.state(ACCOUNT, oskar)
-        assert isinstance(state, account.Open)
-        mina, _ = await bench.join(f"mina.{first}")
-        org = state.opened.organisation_id
-        key = f"c-{first}"
-        record = contract.RecordSubscription(key, org, "autodesk", "p", "s", oskar, "desktop", "autocad")
-        await involve(bench.pool, mina, key)
-        await bench.log.execute(CONTRACT, key, record, Meta(new_id(), oskar, NOON))
-        steps: list[Any] = [
-            (ACCOUNT, mina, CloseAccount(mina, ())), (CONTRACT, key, HandOverContract(mina, oskar, org)),
-            (CONTRACT, key, NameCoordinator(mina, org, mina)),
-        ]  # fmt: skip
-        for stream, of, command in steps if first == "closing" else [steps[1], steps[2], steps[0]]:
-            await bench.log.execute(stream, of, command, Meta(new_id(), oskar, NOON))
-            if stream is ACCOUNT:
-                await bench.settle([bench.consumers[1]])
-        await bench.settle()
-        found = await bench.log.state(CONTRACT, key)
-        assert isinstance(found, contract.Open) and found.manager is not None
-        assert found.manager.account_id == oskar and found.coordinators == {}, first
-
-
-async def test_where_nobody_is_left_the_operator_hands_the_contract_over(bench: Bench) -> None:
-    oskar, manager = await bench.join("oskar")
-    ana, _ = await bench.invited(manager, "ana")
-    operator = TokenSigner(KEY).sign(Actor("operator", "tenure", "operator"), "token")
-    await bench.purchase(oskar)
-    await bench.log.execute(ACCOUNT, oskar, CloseAccount("operator", ()), Meta(new_id(), "operator", NOON))
-    await bench.settle()
-    assert (await bench.contract()).manager.account_id == oskar, "never none"  # type: ignore[union-attr]
-    assert (await bench.ask(operator, "POST", "/contracts/c/handover", {"to": ana})).status_code == 200
-    assert (await bench.contract()).manager.account_id == ana  # type: ignore[union-attr]
-
-
 async def test_only_the_operator_closes_somebody_elses_account(bench: Bench) -> None:
     _, manager = await bench.join("oskar")
     mina, token = await bench.invited(manager, "mina")
@@ -337,21 +152,6 @@ async def test_an_erasing_that_crashed_is_done_by_the_next_try(bench: Bench, mon
     await bench.settle()
     assert mina not in (await bench.contract()).coordinators
     assert await bench.pool.fetchval("select erased_at is not null from person_keys where account_id = $1", mina)
-
-
-async def test_the_agreement_ends_with_the_subscription_and_not_with_a_renewal(bench: Bench) -> None:
-    oskar, token = await bench.join("oskar")
-    await bench.purchase(oskar, SubscriptionRenewed)
-    assert (await bench.ask(token, "GET", "/contracts/c/access")).json()["open"] is True
-    bench.inbound.clear()
-    await bench.pool.execute("delete from log.checkpoints where topic = $1", MARKETPLACE)
-    await bench.pool.execute("delete from log.seen where stream = 'subscription-s'")
-    await bench.purchase(oskar, SubscriptionEnded)
-    shut = (await bench.ask(token, "GET", "/contracts/c/access")).json()
-    assert (shut["open"], shut["missing"]) == (False, "agreement-missing")
-    assert len(shut["because"]) == 2, "the role that is held, and the agreement's end"
-    _, stranger = await bench.invited(token, "mina")
-    assert (await bench.ask(stranger, "GET", "/contracts/c/access")).json()["missing"] == "role-missing"
 
 
 async def test_a_sandboxs_clock_moves_for_all_who_joined_it(bench: Bench) -> None:
@@ -403,3 +203,82 @@ async def test_without_another_issuer_there_is_no_such_sign_in(bench: Bench) -> 
     bench.http._transport.app.state.oidc = None  # type: ignore[attr-defined]
     answer = await bench.ask("", "POST", "/sessions/oidc", {"id_token": "x"})
     assert (answer.status_code, answer.json()["rule"]) == (404, "issuer-not-configured")
+
+
+async def test_a_sign_up_is_answered_with_a_session(bench: Bench) -> None:
+    answer = (await bench.ask("", "POST", "/accounts", sign_up("mina"), **{"Idempotency-Key": "first"})).json()
+    session, signed_in = answer["session"], (await bench.sign_in("mina@x.example")).json()
+    assert set(session) == set(signed_in)
+    same = ("account_id", "organisation_id", "token_type", "expires_in")
+    assert [session[name] for name in same] == [signed_in[name] for name in same]
+    assert session["account_id"] == answer["events"][0]["data"]["account_id"]
+    assert (await bench.ask(session["access_token"], "GET", "/me")).json()["email"] == "mina@x.example"
+    assert session["access_token"] not in await whole(bench.pool), "a token is kept nowhere"
+
+
+async def test_no_sign_up_that_is_repeated_considered_or_refused_has_a_session(bench: Bench) -> None:
+    key = {"Idempotency-Key": "first"}
+    considered = (await bench.ask("", "POST", "/accounts?dry_run=true", sign_up("mina"), **key)).json()
+    assert considered["dry_run"] is True and "session" not in considered
+    opened = (await bench.ask("", "POST", "/accounts", sign_up("mina"), **key)).json()
+    assert "session" in opened
+    for password in (PASSWORD, "somebody else's guess"):
+        again = (await bench.ask("", "POST", "/accounts", sign_up("mina") | {"password": password}, **key)).json()
+        assert again["repeated"] is True and again["events"] == opened["events"] and "session" not in again
+    for wrong in (sign_up("mina"), sign_up("ana") | {"name": " "}):
+        refused = await bench.ask("", "POST", "/accounts", wrong)
+        assert refused.status_code == 409 and "session" not in refused.json()
+    assert (await bench.ask("", "POST", "/sessions", {"email": "mina@x.example", "password": "somebody else's guess"})
+            ).status_code == 401  # fmt: skip
+
+
+async def test_a_sign_up_that_broke_off_leaves_its_password_and_who_repeats_its_key_gets_no_session(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def crash(*_: Any) -> Any:
+        raise ConnectionResetError("killed")
+
+    key = {"Idempotency-Key": "first"}
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.store, "append", crash)
+        assert (await bench.ask("", "POST", "/accounts", sign_up("mina"), **key)).status_code == 503
+    guess = {"password": "somebody else's guess"}
+    opened = (await bench.ask("", "POST", "/accounts", sign_up("mina") | guess, **key)).json()
+    assert [event["type"] for event in opened["events"]] == ["AccountOpened"] and opened["repeated"] is False
+    assert "session" not in opened, "this request's password was neither set nor verified"
+    assert (await bench.ask("", "POST", "/sessions", {"email": "mina@x.example", **guess})).status_code == 401
+    assert (await bench.sign_in("mina@x.example")).status_code == 200
+
+
+async def test_the_document_says_what_a_sign_up_answers_besides(bench: Bench) -> None:
+    document = (await bench.ask("", "GET", "/openapi.json")).json()
+    answers = document["paths"]["/accounts"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+    assert [each["$ref"].rsplit("/", 1)[1] for each in answers["allOf"]] == ["Answer", "SignedUp"]
+    schemas = document["components"]["schemas"]
+    assert "Session" in str(schemas["SignedUp"]["properties"]["session"]) and "access_token" in str(schemas["Session"])
+    assert set(schemas["NameCoordinator"]["properties"]) == {"may_assign_seats"}
+    assert set(schemas["NameCoordinatorItem"]["properties"]) == {"account_id", "may_assign_seats"}
+
+
+async def test_nobody_joins_by_an_invitation_that_is_not_valid(bench: Bench) -> None:
+    _, manager = await bench.join("oskar")
+    good = (await bench.ask(manager, "POST", "/invitations")).json()["invitation"]
+    another = keys.Keys([ECKey.generate_key("P-256", {"kid": "key"})])
+    forged = another.invite({"organisation_id": "org", "organisation_name": "N", "organisation_kind": "customer"},
+                            "oskar", "token")  # fmt: skip
+    for bad in ("nonsense", manager, forged, good[:-2]):
+        refused = await bench.ask("", "POST", "/accounts", sign_up("mina", invitation=bad))
+        assert (refused.status_code, refused.json()["rule"]) == (409, "invitation-not-valid")
+        assert refused.json()["remedy"]
+    assert (await bench.ask("", "POST", "/accounts", sign_up("mina", invitation=good))).status_code == 200
+
+
+async def test_a_wrong_password_and_an_unknown_address_are_answered_alike(bench: Bench) -> None:
+    await bench.join("mina")
+    problems = []
+    for email, password in (("mina@x.example", "something else"), ("ana@x.example", PASSWORD)):
+        refused = await bench.ask("", "POST", "/sessions", {"email": email, "password": password})
+        assert (refused.status_code, refused.json()["rule"]) == (401, "sign-in-failed")
+        problems.append(refused.json())
+    assert problems[0] == problems[1]
+    assert (await bench.sign_in(" MINA@x.example ")).status_code == 200

@@ -273,8 +273,9 @@ def _number_of(tx: Transaction, organisation: str, publisher: str) -> list[Row]:
     return [{"as_of": found[0]["version"] if found else None, "csn": valid}]
 
 
-def _usable(tx: Transaction, contract: str) -> bool:
-    return any(p["contract_id"] == contract and p["phase"] in ("active", "expired") for p in tx.all("pool"))
+def _usable(tx: Transaction, contract: str, unknown: bool) -> bool:
+    phases = [p["phase"] for p in tx.all("pool") if p["contract_id"] == contract]
+    return bool({"active", "expired"} & {*phases}) if phases else unknown
 
 
 def _seats_of(tx: Transaction, account: str) -> list[Row]:
@@ -315,7 +316,7 @@ _BEGINNINGS: Final[tuple[tuple[str, Callable[..., Any]], ...]] = (
     ("select coalesce((select version >= $3 from log.seen", _folded),
     ("select subscription_id from pools", _pools_of),
     ("select max(version) as as_of", _number_of),
-    ("select exists (select from pools", _usable),
+    ("select coalesce(bool_or(phase", _usable),
     ("select subscription_id from seats", _seats_of),
     ("select closed from people", _is_closed),
     ("insert into account_contracts", _involve),

@@ -28,6 +28,7 @@ from shared.events import (
     PlanListed,
     PlanWithdrawn,
     RolloutPhase,
+    SeatAssigned,
     UpdateWithdrawn,
 )
 from shared.events.envelope import stamp
@@ -180,7 +181,9 @@ async def lives(w: World, subscription_id: str, contract_id: str) -> None:
         person = w.chance.choice(PEOPLE)
         match w.chance.randrange(7):
             case 0 | 1 | 2:
-                await w.do("entitlements", seat_pool.SEAT_POOL, subscription_id, seat_pool.AssignSeat(person, "mandy"))
+                user = ex.PURCHASERS_ACCOUNT.model_copy(update={"account_id": person})
+                assign = seat_pool.AssignSeat(person, "mandy", user)
+                await w.do("entitlements", seat_pool.SEAT_POOL, subscription_id, assign)
             case 3:
                 await w.do(
                     "entitlements", seat_pool.SEAT_POOL, subscription_id, seat_pool.UnassignSeat(person, "mandy")
@@ -195,15 +198,20 @@ async def lives(w: World, subscription_id: str, contract_id: str) -> None:
                     "marketplace", subscription.SUBSCRIPTION, subscription_id, running.RequestAutoRenewOff("mandy", now)
                 )
             case _:
-                await spends(w, contract_id)
+                await spends(w, pool)
 
 
-async def spends(w: World, contract_id: str) -> None:
-    number = len(w.asked)
+async def spends(w: World, pool: seat_pool.Open) -> None:
+    number, contract_id = len(w.asked), pool.opened.contract_id
+    seat = SeatAssigned(
+        subscription_id=pool.opened.subscription_id, contract_id=contract_id, seat=1, account_id="ana",
+        assigned_by="mandy",
+    )  # fmt: skip
+    seated = (replace(pool, held={1: seat}),)  # as ana's door has found it
     if w.chance.random() < 0.5:
         grant = credits.GrantCredits(contract_id, f"g{number}", w.chance.randrange(1, 9), ex.CUSTOMER, "p", w.now)
         await w.do("entitlements", credits.CREDITS, contract_id, grant, "publisher")
-    use = credits.ConsumeCredits(contract_id, f"u{number}", w.chance.randrange(1, 6), w.now, "ana")
+    use = credits.ConsumeCredits(contract_id, f"u{number}", w.chance.randrange(1, 6), w.now, "ana", pools=seated)
     await w.do("entitlements", credits.CREDITS, contract_id, use, "ana")
 
 

@@ -306,7 +306,7 @@ def _set_policy(command: SetGroupPolicy, state: State) -> Decision[Event]:
         wrong = wrong_window(window, command.time_zones)
         if wrong:
             return Rejected("window-malformed", wrong, "Correct the maintenance window.")
-    figures, now = command.policy.cadences[command.cadence], state.policies.get(command.group_id)
+    figures, now = command.policy.figures(command.cadence), state.policies.get(command.group_id)
     wanted = GroupPolicySet(
         contract_id=command.contract_id, group_id=command.group_id, cadence=command.cadence, days=figures.days,
         critical_days=figures.critical_days, success_percent=command.policy.success_percent,

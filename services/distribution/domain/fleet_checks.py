@@ -26,10 +26,18 @@ def undecidable(key: Key, groups: tuple[str, ...], state: State) -> Rejected | N
         gone = state.recalled[key]
         return Rejected("update-withdrawn", f"{gone.publisher} withdrew the update: {gone.reason}",
                         "Decide about another one.", (gone,))  # fmt: skip
-    if key not in state.offered:
+    offered = state.offered.get(key)
+    if offered is None:
         return Rejected(
             "update-not-available", f"No product of this contract has an update {key[1]}.", "See the updates that are "
             "available; one that has just been published is known here a moment later.",
+        )  # fmt: skip
+    if not state.owns(offered):
+        ended = tuple(pool.ended for pool in state.serving(offered) if pool.ended is not None)
+        return Rejected(
+            "product-not-owned", f"The update is for {offered.product}, of which this contract has no seats"
+            + (" any more." if ended else "."), "Buy the product; seats that have just been bought are known here a "
+            "moment later.", ended,
         )  # fmt: skip
     return unknown_groups(groups, state)
 

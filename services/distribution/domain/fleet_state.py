@@ -44,6 +44,8 @@ class Pool:
     in_term: bool = False
     right: bool = False
     holders: frozenset[str] = frozenset()
+    ended: EntitlementNoted | None = None
+    """That its seats have ended, which is for good: the product is not the contract's by this subscription."""
 
     def serves(self, update: UpdateOffered) -> bool:
         """Whether the update is one for this subscription's product."""
@@ -70,6 +72,19 @@ class Fleet:
 
     def group_of(self, account_id: str) -> str:
         return self.members.get(account_id, DEFAULT_GROUP)
+
+    @property
+    def publisher(self) -> str | None:
+        """Whom the contract is with: whoever sold its first product that is known here; None, where none is."""
+        return next((pool.publisher for pool in self.pools.values() if pool.publisher), None)
+
+    def serving(self, update: UpdateOffered) -> tuple[Pool, ...]:
+        """The subscriptions for the update's product, also those that have ended."""
+        return tuple(pool for pool in self.pools.values() if pool.serves(update))
+
+    def owns(self, update: UpdateOffered) -> bool:
+        """Whether the update is one for a product that the contract owns now."""
+        return any(pool.ended is None for pool in self.serving(update))
 
     def managed(self, account_id: str) -> bool:
         """Whether the user holds a seat of the contract's."""
@@ -132,7 +147,7 @@ def _noted(pool: Pool, event: EntitlementNoted) -> Pool:
         case "term_over":
             return replace(pool, starts=None, in_term=False)
         case "pool_ended":
-            return replace(pool, starts=None, in_term=False, holders=frozenset())
+            return replace(pool, starts=None, in_term=False, holders=frozenset(), ended=pool.ended or event)
         case "seat_assigned":
             return replace(pool, holders=pool.holders | {event.account_id})
         case "seat_unassigned":
@@ -229,13 +244,15 @@ def start_of(pool: Pool) -> datetime | None:
 
 
 def installs(state: State) -> Iterator[tuple[datetime, Key, str]]:
-    """Which update a policy or a schedule gives to which group, from when on."""
+    """Which update a policy or a schedule gives to which group, from when on: of those for products that the contract
+    owns. What is for another waits, should the product be bought again."""
+    owned = {key: update for key, update in state.offered.items() if key not in state.recalled and state.owns(update)}
     for (key, group), decided in state.decided.items():
-        if isinstance(decided, UpdateScheduled) and key not in state.recalled:
+        if isinstance(decided, UpdateScheduled) and key in owned:
             yield decided.starts_at, key, group
     for group, policy in state.policies.items():
-        for key, update in state.offered.items() if policy.cadence != "off" else ():
-            if update.kind == "update" and key not in state.recalled and (key, group) not in state.decided:
+        for key, update in owned.items() if policy.cadence != "off" else ():
+            if update.kind == "update" and (key, group) not in state.decided:
                 days = policy.critical_days if update.severity == "critical" else policy.days
                 yield max(update.published_at + timedelta(days), update.offered_at, policy.since), key, group
 

@@ -53,7 +53,7 @@ class Running:
     machines: Mapping[tuple[str, str], InstallSucceeded | InstallFailed] = field(default_factory=dict)
     """What each machine of a user reported last."""
     forgiven: frozenset[tuple[str, str]] = frozenset()
-    """The machines whose failure no longer counts."""
+    """The machines whose failure no longer counts: until they report anew."""
     paused: RolloutPaused | None = None
     completed: bool = False
 
@@ -82,13 +82,14 @@ def _running(state: Running, event: Event) -> State:
         case TargetRemoved(account_id=account_id):
             return replace(state, targets=_without(state.targets, account_id), gone={**state.gone, account_id: event})
         case InstallSucceeded() | InstallFailed():
-            return replace(state, machines={**state.machines, (event.account_id, event.machine): event})
+            machine = (event.account_id, event.machine)
+            return replace(state, machines={**state.machines, machine: event}, forgiven=state.forgiven - {machine})
         case PhaseStarted(phase=phase):
             return replace(state, phase=phase)
         case RolloutPaused():
             return replace(state, paused=event)
         case RolloutResumed():
-            failed = (machine for machine, report in state.machines.items() if isinstance(report, InstallFailed))
+            failed = (each for each, report in state.machines.items() if isinstance(report, InstallFailed))
             return replace(state, paused=None, forgiven=frozenset(failed))
         case RolloutCompleted():
             return replace(state, completed=True)
@@ -300,8 +301,10 @@ def _report(command: ReportInstall, state: State) -> Decision[Event]:
         return Rejected("machine-missing", "The report names no machine.", "Name the machine.")
     if target.phase > state.phase:
         return Rejected("phase-not-started", "The update is not offered to you yet.", "Wait for your phase.", (target,))
-    before = state.machines.get((command.account_id, command.machine))
-    if isinstance(before, InstallSucceeded) or (before is not None and not command.succeeded):
+    machine = (command.account_id, command.machine)
+    before = state.machines.get(machine)
+    known = before is not None and not command.succeeded and machine not in state.forgiven
+    if isinstance(before, InstallSucceeded) or known:
         return ()
     report: Event
     if command.succeeded:
@@ -328,7 +331,9 @@ def _folded(events: Sequence[Event], state: State) -> State:
 
 
 def _threshold(state: Running) -> tuple[Event, ...]:
-    if state.paused is not None or state.completed:
+    """What a phase's threshold brings about. A phase without users is passed only where other phases have some: while
+    the rollout has no target at all, nobody can try the update, and it waits."""
+    if state.paused is not None or state.completed or not state.targets:
         return ()
     rollout_id, phases = state.started.rollout_id, state.started.phases
     for number in range(state.phase + 1):

@@ -10,8 +10,10 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Final, Literal, TypeAlias, TypeVar, assert_never
 
 from services.entitlements.domain.policy import DEFAULT, Policy
+from services.entitlements.domain.seat_pool import Open, Step
+from services.entitlements.domain.users import Account, not_a_user
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
-from shared.events import CreditDraw, CreditsConsumed, CreditsExpired, CreditsGranted
+from shared.events import CreditDraw, CreditsConsumed, CreditsExpired, CreditsGranted, SeatAssigned
 
 Event: TypeAlias = CreditsGranted | CreditsConsumed | CreditsExpired
 OneOf = TypeVar("OneOf", CreditsGranted, CreditsConsumed, CreditsExpired)
@@ -87,6 +89,10 @@ class GrantCredits:
     now: Annotated[datetime, SUPPLIED]
     policy: Annotated[Policy, SUPPLIED] = DEFAULT
     account_id: str | None = None
+    user: Annotated[Account | None, SUPPLIED] = None
+    """What is known of the account, where one is named."""
+    over: Annotated[tuple[Step, ...], SUPPLIED] = ()
+    """What the contract's pools have come to, where none of them can be used any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +108,8 @@ class ConsumeCredits:
     now: Annotated[datetime, SUPPLIED]
     account_id: str = ""
     purpose: str = ""
+    pools: Annotated[tuple[Open, ...], SUPPLIED] = ()
+    """The contract's, up to the first in which the user has a seat that can be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +137,7 @@ def decide(command: Command, state: State) -> Decision[Event]:
         case ConsumeCredits():
             return _consume(command, state)
         case ExpireCredits(now=now):
-            return _expired(state, "time", _day(now))
+            return _expired(state, "time", utc_day(now))
         case EndCredits():
             return _expired(state, "contract", date.max)
         case unreachable:
@@ -149,14 +157,24 @@ def _grant(command: GrantCredits, state: State) -> Decision[Event]:
             "contract-unknown", f"There is no contract {command.contract_id[:60]} with this publisher.",
             "Check its id. One that was opened a moment ago is known in a few seconds: send it again then.",
         )  # fmt: skip
-    if refused := _malformed(command.grant_id, "", command.amount):
+    if refused := _malformed(command.grant_id, "", command.amount) or _not_for(command):
         return refused
     granted = CreditsGranted(
         contract_id=command.contract_id, customer=command.customer, grant_id=command.grant_id,
         account_id=command.account_id, amount=command.amount, granted_by=command.granted_by, next_expiry=None,
-        expires_on=months_after(_day(command.now), command.policy.credit_months) - timedelta(days=1),
+        expires_on=months_after(utc_day(command.now), command.policy.credit_months) - timedelta(days=1),
     )  # fmt: skip
     return (_with_next(granted, state),)
+
+
+def _not_for(command: GrantCredits) -> Rejected | None:
+    """Why these can't be the contract's or the user's."""
+    if command.over:
+        return Rejected(
+            "contract-ended", "None of the contract's subscriptions can be used any more, and its credits ended with "
+            "them.", "Grant credits once a new subscription of this contract is confirmed.", command.over,
+        )  # fmt: skip
+    return None if command.account_id is None else not_a_user(command.user, command.account_id, command.customer)
 
 
 def _consume(command: ConsumeCredits, state: State) -> Decision[Event]:
@@ -169,7 +187,9 @@ def _consume(command: ConsumeCredits, state: State) -> Decision[Event]:
         )  # fmt: skip
     if refused := _malformed(command.consumption_id, command.purpose, command.amount):
         return refused
-    today = _day(command.now)
+    today = utc_day(command.now)
+    if refused := _seatless(command, today):
+        return refused
     lots = spendable(state, command.account_id, today)
     if balance(lots) < command.amount:
         own = balance(lot for lot in lots if lot.grant.account_id is not None)
@@ -192,6 +212,30 @@ def _consume(command: ConsumeCredits, state: State) -> Decision[Event]:
         next_expiry=None,
     )  # fmt: skip
     return (*written_off, _with_next(consumed, state))
+
+
+def seat_on(pool: Open, account_id: str, today: date) -> SeatAssigned | None:
+    """The user's seat in the pool, if it can be used on that day."""
+    return pool.seat_of(account_id) if pool.usable and pool.opened.starts <= today else None
+
+
+def _seatless(command: ConsumeCredits, today: date) -> Rejected | None:
+    """Names why each seat of the user can't be used; where there is none, the pools that they have none of."""
+    if any(seat_on(pool, command.account_id, today) for pool in command.pools):
+        return None
+    held = [pool for pool in command.pools if pool.seat_of(command.account_id) is not None]
+    if not held:
+        return Rejected(
+            "seat-needed", "The user holds no seat of this contract.", "Ask an administrator of the contract for a "
+            "seat; then send a new request.", tuple(pool.opened for pool in command.pools),
+        )  # fmt: skip
+    ahead = [pool.opened.starts for pool in held if pool.usable]
+    when = f"before its subscription's first day, {min(ahead)}" if ahead else "now that its subscription is over"
+    return Rejected(
+        "seat-needed", f"The user's seat of this contract can't be used {when}.",
+        "Wait for that day." if ahead else "Ask an administrator of the contract for a seat of another subscription.",
+        tuple(pool.over or pool.opened for pool in held),
+    )  # fmt: skip
 
 
 def _expired(state: State, reason: Literal["time", "contract"], before: date) -> tuple[CreditsExpired, ...]:
@@ -243,7 +287,8 @@ def _less(lot: Lot, amount: int) -> Lot:
     return replace(lot, left=lot.left - amount)
 
 
-def _day(now: datetime) -> date:
+def utc_day(now: datetime) -> date:
+    """The business date of this instant."""
     return now.astimezone(UTC).date()
 
 

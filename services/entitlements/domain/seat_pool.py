@@ -10,6 +10,7 @@ from functools import reduce
 from typing import Annotated, Final, TypeAlias, assert_never
 
 from services.entitlements.domain.policy import DEFAULT, Policy
+from services.entitlements.domain.users import Account, not_a_user
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
 from shared.events import (
     HeldSeat,
@@ -74,8 +75,12 @@ class Open:
 
     @property
     def usable(self) -> bool:
-        """Whether its seats can be used."""
+        """Whether its seats can be used, once the first term has begun."""
         return self.over is None or isinstance(self.over, SeatPoolExpired)
+
+    def seat_of(self, account_id: str) -> SeatAssigned | None:
+        """The user's seat."""
+        return next((held for held in self.held.values() if held.account_id == account_id), None)
 
 
 State: TypeAlias = Unopened | Open
@@ -148,6 +153,8 @@ class AssignSeat:
 
     account_id: str
     assigned_by: Annotated[str, SUPPLIED]
+    user: Annotated[Account | None, SUPPLIED]
+    """What is known of the account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +238,7 @@ def decide(command: Command, state: State) -> Decision[Event]:
         case AssignSeat():
             return _assign(command, state)
         case UnassignSeat():
-            held = _seat_of(command.account_id, state)
+            held = state.seat_of(command.account_id)
             return () if held is None else (_unassigned(held, command.unassigned_by),)
         case ResizePool(seats=seats):
             if seats <= state.seats or state.over is not None:
@@ -263,7 +270,9 @@ def _open(command: OpenPool, state: State) -> Decision[Event]:
 
 
 def _assign(command: AssignSeat, state: Open) -> Decision[Event]:
-    if _seat_of(command.account_id, state) is not None:
+    if refused := not_a_user(command.user, command.account_id, state.opened.customer):
+        return refused
+    if state.seat_of(command.account_id) is not None:
         return ()
     if state.over is not None:
         return _term_ended(state, state.over)
@@ -405,10 +414,6 @@ def _evolve_all(state: Open, event: Event) -> Open:
 
 def _lowest_free(state: Open) -> int | None:
     return next((seat for seat in range(1, state.seats + 1) if seat not in state.held), None)
-
-
-def _seat_of(account_id: str, state: Open) -> SeatAssigned | None:
-    return next((held for held in state.held.values() if held.account_id == account_id), None)
 
 
 def _assigned(state: Open, seat: int, account_id: str, by: str) -> SeatAssigned:

@@ -31,17 +31,21 @@ create table seats (
 );
 create index on seats (account_id);
 
--- Who belongs to which organisation: a fact that never changes, so a copy of it is never wrong, only late.
+-- Who belongs to which organisation: a fact that never changes, so a copy of it is never wrong, only late. `event_id` is
+-- that of the last word about the account.
 create table people (
     account_id text primary key,
     organisation_id text not null,
-    closed boolean not null default false
+    organisation_name text not null,
+    closed boolean not null default false,
+    event_id text not null
 );
 
 create table contracts (
     contract_id text primary key,
     customer text not null,
-    publisher text not null
+    publisher text not null,
+    event_id text not null
 );
 
 -- The publishers' last word about each number. `version` is that of the organisation's stream in marketplace.

@@ -5,11 +5,13 @@ One stream per contract. Exactly one Contract Manager, from the first event of i
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
 from typing import Annotated, Final, TypeAlias, TypeVar, assert_never
 
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
 from shared.events import (
     AgreementEnded,
+    AgreementScheduled,
     AgreementStarted,
     ContractOpened,
     RoleAssigned,
@@ -20,8 +22,8 @@ from shared.events import (
 from shared.events.identity import AgreementKind, Role
 
 Event: TypeAlias = (
-    ContractOpened | RoleAssigned | RoleRequested | RoleRequestDeclined | RoleRevoked | AgreementStarted
-    | AgreementEnded
+    ContractOpened | RoleAssigned | RoleRequested | RoleRequestDeclined | RoleRevoked | AgreementScheduled
+    | AgreementStarted | AgreementEnded
 )  # fmt: skip
 
 Kept = TypeVar("Kept")
@@ -46,6 +48,11 @@ class Open:
     """None only between the two events of the opening decision, or of a handover."""
     coordinators: Mapping[str, RoleAssigned]
     requests: Mapping[str, RoleRequested]
+    """One a person at a time."""
+    revoked: Mapping[str, RoleRevoked]
+    """The last role that was taken from whoever has not been given one since."""
+    scheduled: Mapping[str, AgreementScheduled]
+    """Those whose first day is still to come, by subscription."""
     agreements: Mapping[str, AgreementStarted]
     """The running ones, by subscription."""
     ended: Mapping[str, AgreementEnded]
@@ -58,31 +65,46 @@ INITIAL: Final[State] = Unopened()
 def evolve(state: State, event: Event) -> State:
     """The state after `event`."""
     if isinstance(event, ContractOpened):
-        return Open(event, None, {}, {}, {}, {})
+        return Open(event, None, {}, {}, {}, {}, {}, {})
     if isinstance(state, Unopened):
         return state
     match event:
-        case RoleAssigned(role="contract_manager"):
-            return replace(state, manager=event)
-        case RoleAssigned(account_id=account):
-            requests = _without(state.requests, account)
-            return replace(state, coordinators={**state.coordinators, account: event}, requests=requests)
+        case RoleAssigned():
+            return _given(state, event)
         case RoleRequested(account_id=account):
             return replace(state, requests={**state.requests, account: event})
         case RoleRequestDeclined(account_id=account):
             return replace(state, requests=_without(state.requests, account))
-        case RoleRevoked(role="contract_manager"):
-            return replace(state, manager=None)
         case RoleRevoked(account_id=account):
-            return replace(state, coordinators=_without(state.coordinators, account))
+            revoked = {**state.revoked, account: event}
+            if event.role == MANAGER:
+                return replace(state, manager=None, revoked=revoked)
+            return replace(state, coordinators=_without(state.coordinators, account), revoked=revoked)
+        case AgreementScheduled(subscription_id=subscription):
+            return replace(state, scheduled={**state.scheduled, subscription: event})
         case AgreementStarted(subscription_id=subscription):
-            return replace(state, agreements={**state.agreements, subscription: event})
+            scheduled = _without(state.scheduled, subscription)
+            return replace(state, scheduled=scheduled, agreements={**state.agreements, subscription: event})
         case AgreementEnded(subscription_id=subscription):
             return replace(
-                state, agreements=_without(state.agreements, subscription), ended={**state.ended, subscription: event}
-            )
+                state, scheduled=_without(state.scheduled, subscription),
+                agreements=_without(state.agreements, subscription), ended={**state.ended, subscription: event},
+            )  # fmt: skip
         case unreachable:
             assert_never(unreachable)
+
+
+def _given(state: Open, role: RoleAssigned) -> Open:
+    """A role answers the request for it; a Contract Manager has nothing left to ask for."""
+    account, asked = role.account_id, state.requests.get(role.account_id)
+    answered = asked is not None and role.role in (MANAGER, asked.role)
+    state = replace(
+        state, requests=_without(state.requests, account) if answered else state.requests,
+        revoked=_without(state.revoked, account),
+    )  # fmt: skip
+    if role.role == MANAGER:
+        return replace(state, manager=role)
+    return replace(state, coordinators={**state.coordinators, account: role})
 
 
 def _without(those: Mapping[str, Kept], key: str) -> Mapping[str, Kept]:
@@ -95,7 +117,7 @@ def _without(those: Mapping[str, Kept], key: str) -> Mapping[str, Kept]:
 @dataclass(frozen=True, slots=True)
 class RecordSubscription:
     """The publisher confirmed a subscription: its contract opens with the purchaser as Contract Manager, if it was not
-    open, and the subscription's agreement starts."""
+    open, and the subscription's agreement starts, or will on the term's first day."""
 
     contract_id: str
     customer: str
@@ -105,6 +127,16 @@ class RecordSubscription:
     purchaser: str
     agreement: AgreementKind
     product: str
+    starts: date | None = None
+    """The term's first day, where it is still to come."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartAgreements:
+    """The first day of agreements that were scheduled has come."""
+
+    now: datetime
+    """The customer's time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +148,8 @@ class RecordSubscriptionEnd:
 
 @dataclass(frozen=True, slots=True)
 class RequestRole:
-    """Ask the contract's Contract Manager for the role of Software Coordinator."""
+    """Ask the contract's Contract Manager for the role of Software Coordinator, or for their own (`contract_manager`).
+    One request at a time."""
 
     account_id: Annotated[str, SUPPLIED]
     organisation_id: Annotated[str, SUPPLIED]
@@ -126,11 +159,14 @@ class RequestRole:
 
 @dataclass(frozen=True, slots=True)
 class ApproveRoleRequest:
-    """Give the asked-for role, with or without the right to assign seats. The Contract Manager's to decide."""
+    """Give the asked-for role. The Contract Manager's to decide. A Software Coordinator gets it with or without the
+    right to assign seats; who asked to be Contract Manager takes over, and the one who approves is it no more."""
 
     account_id: str
     approver: Annotated[str, SUPPLIED]
     may_assign_seats: bool = False
+    organisation_id: Annotated[str, SUPPLIED] = ""
+    """The organisation that the account belongs to; "" for an unknown one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +221,8 @@ class RecordAccountClosed:
 
 
 Command: TypeAlias = (
-    RecordSubscription | RecordSubscriptionEnd | RequestRole | ApproveRoleRequest | DeclineRoleRequest
-    | NameCoordinator | RevokeRole | HandOverContract | RecordAccountClosed
+    RecordSubscription | StartAgreements | RecordSubscriptionEnd | RequestRole | ApproveRoleRequest
+    | DeclineRoleRequest | NameCoordinator | RevokeRole | HandOverContract | RecordAccountClosed
 )  # fmt: skip
 
 # ── Decisions ──────────────────────────────────────────────────────────────────────────────────────────
@@ -199,8 +235,12 @@ def decide(command: Command, state: State) -> Decision[Event]:
     if isinstance(state, Unopened):
         return Rejected("contract-unknown", "There is no such contract.", "It opens with its first confirmed order.")
     match command:
+        case StartAgreements(now):
+            today = now.astimezone(UTC).date()
+            due = [a for a in state.scheduled.values() if a.starts <= today]
+            return tuple(_started(a.contract_id, a.subscription_id, a.kind, a.product) for a in due)
         case RecordSubscriptionEnd(subscription):
-            if subscription not in state.agreements:
+            if subscription not in state.agreements and subscription not in state.scheduled:
                 return ()
             return (AgreementEnded(contract_id=state.opened.contract_id, subscription_id=subscription),)
         case RequestRole():
@@ -222,18 +262,24 @@ def decide(command: Command, state: State) -> Decision[Event]:
 
 
 def _record(command: RecordSubscription, state: State) -> Decision[Event]:
-    started = AgreementStarted(
-        contract_id=command.contract_id, subscription_id=command.subscription_id, kind=command.agreement,
-        product=command.product,
-    )  # fmt: skip
+    agreement: Event = _started(command.contract_id, command.subscription_id, command.agreement, command.product)
+    if command.starts is not None:
+        agreement = AgreementScheduled(
+            contract_id=command.contract_id, customer=command.customer, subscription_id=command.subscription_id,
+            kind=command.agreement, product=command.product, starts=command.starts,
+        )  # fmt: skip
     if isinstance(state, Open):
-        known = command.subscription_id in state.agreements or command.subscription_id in state.ended
-        return () if known else (started,)
+        known = (state.scheduled, state.agreements, state.ended)
+        return () if any(command.subscription_id in those for those in known) else (agreement,)
     opened = ContractOpened(
         contract_id=command.contract_id, customer=command.customer, publisher=command.publisher,
         programme=command.programme, opened_by_subscription=command.subscription_id,
     )  # fmt: skip
-    return (opened, _managed_by(command.contract_id, command.purchaser, command.purchaser), started)
+    return (opened, _managed_by(command.contract_id, command.purchaser, command.purchaser), agreement)
+
+
+def _started(contract_id: str, subscription_id: str, kind: AgreementKind, product: str) -> AgreementStarted:
+    return AgreementStarted(contract_id=contract_id, subscription_id=subscription_id, kind=kind, product=product)
 
 
 def _managed_by(contract_id: str, account_id: str, assigned_by: str) -> RoleAssigned:
@@ -245,13 +291,15 @@ def _managed_by(contract_id: str, account_id: str, assigned_by: str) -> RoleAssi
 def _request(command: RequestRole, state: Open) -> Decision[Event]:
     if command.organisation_id != state.opened.customer:
         return _not_of_customer("Roles on a contract are for people of the customer's organisation.", state)
-    if command.role == MANAGER:
-        return Rejected(
-            "manager-not-requestable", "There is exactly one Contract Manager; the role is handed over, not requested.",
-            "Ask the Contract Manager to hand the contract over.", _manager_fact(state),
-        )  # fmt: skip
-    if command.account_id in state.requests or command.account_id in state.coordinators:
+    asked = state.requests.get(command.account_id)
+    held = command.role == COORDINATOR and command.account_id in state.coordinators
+    if held or _manages(command.account_id, state) or (asked is not None and asked.role == command.role):
         return ()
+    if asked is not None:
+        return Rejected(
+            "request-waiting", "This account has asked for another role on this contract, and has no answer yet.",
+            "Ask the Contract Manager to approve or decline that first.", (asked,),
+        )  # fmt: skip
     return (
         RoleRequested(
             contract_id=state.opened.contract_id, account_id=command.account_id, role=command.role,
@@ -261,12 +309,19 @@ def _request(command: RequestRole, state: Open) -> Decision[Event]:
 
 
 def _approve(command: ApproveRoleRequest, state: Open) -> Decision[Event]:
+    asked = state.requests.get(command.account_id)
+    if command.account_id != command.approver and _handed_over(command.account_id, command.approver, state):
+        return ()  # it was approved like this before
     if refused := _managers_only(command.approver, state):
         return refused
+    if asked is not None and asked.role == MANAGER:
+        if command.organisation_id != state.opened.customer:
+            return _not_of_customer("A contract is managed by somebody of the customer's organisation.", state)
+        return _taken_over(state, command.account_id, command.approver)
     held = state.coordinators.get(command.account_id)
     if held is not None and held.may_assign_seats == command.may_assign_seats:
         return ()
-    if held is None and command.account_id not in state.requests:
+    if held is None and asked is None:
         return _no_request(command.account_id)
     return (_coordinated_by(state, command.account_id, command.approver, seats=command.may_assign_seats),)
 
@@ -316,16 +371,20 @@ def _revoked(state: Open, account_id: str, role: Role, revoked_by: str) -> RoleR
 
 
 def _hand_over(command: HandOverContract, state: Open) -> Decision[Event]:
-    manager = state.manager
-    if manager is not None and manager.account_id == command.to and manager.assigned_by == command.giver:
+    if _handed_over(command.to, command.giver, state):
         return ()  # it was handed over like this before
     if not command.by_operator and (refused := _managers_only(command.giver, state)):
         return refused
-    if manager is not None and command.to == manager.account_id:
+    if _manages(command.to, state):
         return ()
     if command.to_organisation != state.opened.customer:
         return _not_of_customer("A contract is managed by somebody of the customer's organisation.", state)
     return _taken_over(state, command.to, command.giver)
+
+
+def _handed_over(to: str, by: str, state: Open) -> bool:
+    manager = state.manager
+    return manager is not None and (manager.account_id, manager.assigned_by) == (to, by)
 
 
 def _taken_over(state: Open, to: str, by: str) -> tuple[Event, ...]:
@@ -345,19 +404,28 @@ def _account_closed(command: RecordAccountClosed, state: Open) -> Decision[Event
                 reason="The account was closed.", declined_by=command.closed_by,
             )
         )  # fmt: skip
-    managing = state.manager is not None and state.manager.account_id == gone
-    if managing and command.successor not in ("", gone):
+    if _manages(gone, state) and command.successor not in ("", gone):
         events += _taken_over(state, command.successor, command.closed_by)
     return tuple(events)
 
 
 def _managers_only(account_id: str, state: Open) -> Rejected | None:
-    if state.manager is not None and state.manager.account_id == account_id:
+    if _manages(account_id, state):
         return None
     return Rejected(
         "role-missing", "Only the contract's Contract Manager decides this.", "Ask the Contract Manager.",
-        _manager_fact(state),
+        (*_manager_fact(state), *_taken_from(account_id, state)),
     )  # fmt: skip
+
+
+def _manages(account_id: str, state: Open) -> bool:
+    return state.manager is not None and state.manager.account_id == account_id
+
+
+def _taken_from(account_id: str, state: Open) -> tuple[RoleRevoked, ...]:
+    """Why somebody has no role who had one."""
+    revoked = state.revoked.get(account_id)
+    return () if revoked is None else (revoked,)
 
 
 def _not_of_customer(reason: str, state: Open) -> Rejected:
@@ -386,23 +454,25 @@ def administrative_access(state: State, account_id: str) -> tuple[Event, ...] | 
 
     Source: administrative features open only while the products are on an active desktop or maintenance agreement.
     """
-    role = None
-    if isinstance(state, Open):
-        managed = state.manager if state.manager is not None and state.manager.account_id == account_id else None
-        role = managed or state.coordinators.get(account_id)
+    managed = state.manager if isinstance(state, Open) and _manages(account_id, state) else None
+    role = managed or (state.coordinators.get(account_id) if isinstance(state, Open) else None)
     if role is None or isinstance(state, Unopened):
         return Rejected(
             "role-missing", "This account holds no administrative role on the contract.",
             "Ask its Contract Manager for the role of Software Coordinator.",
+            _taken_from(account_id, state) if isinstance(state, Open) else (),
         )  # fmt: skip
     running = next((a for a in state.agreements.values() if a.kind in ADMINISTRATIVE), None)
-    if running is None:
-        return Rejected(
-            "agreement-missing", "The role is held, but no product of this contract is on an active desktop or "
-            "maintenance subscription.", "Administrative features open again with such a subscription.",
-            (role, *state.ended.values()),
-        )  # fmt: skip
-    return (role, running)
+    if running is not None:
+        return (role, running)
+    coming = [a for a in state.scheduled.values() if a.kind in ADMINISTRATIVE]
+    remedy = "Administrative features open again with such a subscription."
+    if coming:
+        remedy = f"Administrative features open on {min(a.starts for a in coming)}, the first day of the next one."
+    return Rejected(
+        "agreement-missing", "The role is held, but no product of this contract is on an active desktop or "
+        "maintenance subscription.", remedy, (role, *state.ended.values(), *coming),
+    )  # fmt: skip
 
 
 def _tenant(event: Event) -> str:

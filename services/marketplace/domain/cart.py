@@ -104,6 +104,8 @@ class AddToCart:
     period: Period | None = None
     support: Support | None = None
     billing: Billing | None = None
+    customer: str = ""
+    """For whom it will be ordered, where that is a sandbox: the price is the one of that customer's day."""
     offers: Annotated[tuple[PlanListed, ...], SUPPLIED] = ()
     """What the catalogue lists under the product ID, or under the wizard's choices."""
     withdrawn: Annotated[PlanWithdrawn | None, SUPPLIED] = None
@@ -392,7 +394,7 @@ def _changed_since(added: CartLineAdded, command: CheckOut) -> Rejected | None:
                     "plan-changed",
                     f"{plan.product_name} ({hyphenated(plan.product_id)}) reads otherwise than when it was put into "
                     f"the cart: it now costs {offer.plan.price.amount} {offer.plan.price.currency} minor units a seat.",
-                    "Put it into the cart again, look at it, and check out.",
+                    "Put it into the cart again (for a sandbox, naming the customer), look at it, and check out.",
                     because=(added, offer),
                 )
             if not opens(command.standing, plan):

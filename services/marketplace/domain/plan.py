@@ -41,10 +41,19 @@ class Unlisted:
 
 
 @dataclass(frozen=True, slots=True)
+class Priced:
+    """What a seat costs from a day (in UTC) on, and the fact that says so."""
+
+    first: date
+    price: Money
+    said: PlanListed | PlanPriceAnnounced
+
+
+@dataclass(frozen=True, slots=True)
 class Listed:
     listing: PlanListed
-    announced: tuple[PlanPriceAnnounced, ...] = ()
-    """The prices to come, by their first day; of two for one day the last word alone."""
+    prices: tuple[Priced, ...]
+    """The past ones, too, by their first day; of two for one day the last word alone. The first is there from ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,26 +67,65 @@ INITIAL: State = Unlisted()
 
 def evolve(state: State, event: Event) -> State:
     match event:
-        case PlanListed(valid_from=reached):
-            announced = state.announced if isinstance(state, Listed) else ()
-            return Listed(event, tuple(a for a in announced if reached is None or a.valid_from > reached))
-        case PlanPriceAnnounced(valid_from=day):
-            if not isinstance(state, Listed):
-                return state
-            others = (a for a in state.announced if a.valid_from != day)
-            return replace(state, announced=tuple(sorted((*others, event), key=lambda a: a.valid_from)))
+        case PlanListed():
+            return _listed(state, event)
+        case PlanPriceAnnounced():
+            return _announced(state, event) if isinstance(state, Listed) else state
         case PlanWithdrawn():
             return Withdrawn(event)
         case unreachable:
             assert_never(unreachable)
 
 
+def _listed(state: State, event: PlanListed) -> Listed:
+    if not isinstance(state, Listed):
+        return Listed(event, (Priced(date.min, event.plan.price, event),))
+    if event.valid_from is not None:  # a price that was announced came in: nothing new about prices
+        return replace(state, listing=event)
+    return Listed(event, _with(state.prices, Priced(_first_day(event), event.plan.price, event)))
+
+
+def _announced(state: Listed, event: PlanPriceAnnounced) -> Listed:
+    """From its day on the announcement replaces what was listed before it was said; other announcements stay."""
+    kept = tuple(p for p in state.prices if p.first <= event.valid_from or not _listed_before(p, event))
+    return replace(state, prices=_with(kept, Priced(event.valid_from, event.price, event)))
+
+
+def _listed_before(priced: Priced, event: PlanPriceAnnounced) -> bool:
+    listing = priced.said
+    if not isinstance(listing, PlanListed) or event.said_at is None:
+        return False
+    return listing.said_at is None or listing.said_at <= event.said_at
+
+
+def _with(prices: tuple[Priced, ...], priced: Priced) -> tuple[Priced, ...]:
+    others = (p for p in prices if p.first != priced.first)
+    return tuple(sorted((*others, priced), key=lambda p: p.first))
+
+
+def _first_day(listing: PlanListed) -> date:
+    """The day (in UTC) from which the plan is listed as it reads."""
+    if listing.valid_from is not None:
+        return listing.valid_from
+    return listing.said_at.astimezone(UTC).date() if listing.said_at is not None else date.min
+
+
+def _priced(day: date, state: Listed) -> Priced:
+    return next(p for p in reversed(state.prices) if p.first <= day)
+
+
 def price_on(day: date, state: State) -> Money | None:
     """What a seat costs on a day (in UTC), as far as the publisher has said by now; None where nothing is offered."""
-    if not isinstance(state, Listed):
-        return None
-    reached = [a.price for a in state.announced if a.valid_from <= day]
-    return reached[-1] if reached else state.listing.plan.price
+    return _priced(day, state).price if isinstance(state, Listed) else None
+
+
+def listing_on(day: date, state: Listed) -> PlanListed:
+    """The plan as it is offered on a day (in UTC). Where its price was announced, that is the fact to name."""
+    priced = _priced(day, state)
+    if priced.price == state.listing.plan.price:
+        return state.listing
+    plan = state.listing.plan.model_copy(update={"price": priced.price})
+    return PlanListed(plan=plan, said_at=state.listing.said_at, valid_from=priced.first).recorded(priced.said.ref)
 
 
 # ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
@@ -163,26 +211,29 @@ def _announce(command: AnnouncePrice, state: State) -> Decision[PlanPriceAnnounc
             "Correct the price and announce it again.",
             because=(state.listing,),
         )
-    same_day = next((a for a in state.announced if a.valid_from == command.valid_from), None)
-    late = same_day is not None and same_day.said_at is not None and command.said_at < same_day.said_at
-    if late or price_on(command.valid_from, state) == command.price:
+    same_day = next((p.said for p in state.prices if p.first == command.valid_from), None)
+    if same_day is not None and same_day.said_at is not None and command.said_at < same_day.said_at:
         return ()
     announced = PlanPriceAnnounced(
         product_id=stored, publisher=command.publisher, price=command.price, valid_from=command.valid_from,
         said_at=command.said_at,
     )  # fmt: skip
-    return (announced,)
+    return (announced,) if _steps(_announced(state, announced)) != _steps(state) else ()
+
+
+def _steps(state: Listed) -> list[tuple[date, Money]]:
+    return [(p.first, p.price) for p in state.prices]
 
 
 def _bring_in(now: datetime, state: State) -> Decision[PlanListed]:
     if not isinstance(state, Listed):
         return ()
     today = now.astimezone(UTC).date()
-    reached = [a for a in state.announced if a.valid_from <= today]
-    if not reached:
+    priced = _priced(today, state)
+    if today < _first_day(state.listing) or priced.price == state.listing.plan.price:
         return ()
-    plan = state.listing.plan.model_copy(update={"price": reached[-1].price})
-    return (PlanListed(plan=plan, said_at=state.listing.said_at, valid_from=reached[-1].valid_from),)
+    plan = state.listing.plan.model_copy(update={"price": priced.price})
+    return (PlanListed(plan=plan, said_at=state.listing.said_at, valid_from=priced.first),)
 
 
 def _list(plan: Plan, said_by: str, said_at: datetime, state: State) -> Decision[Event]:
@@ -197,9 +248,12 @@ def _list(plan: Plan, said_by: str, said_at: datetime, state: State) -> Decision
             "Correct the catalogue and send the plan again.",
         )
     plan = plan.model_copy(update={"product_id": stored})
-    if _is_late(said_at, state) or (isinstance(state, Listed) and state.listing.plan == plan):
+    listed = PlanListed(plan=plan, said_at=said_at)
+    if _is_late(said_at, state):
         return ()
-    return (PlanListed(plan=plan, said_at=said_at),)
+    if isinstance(state, Listed) and state.listing.plan == plan == listing_on(_first_day(listed), state).plan:
+        return ()
+    return (listed,)
 
 
 def _checked(code: str, publisher: str, said_by: str) -> str | Rejected:

@@ -20,7 +20,9 @@ class Policy:
     late_auto_renew_off: Literal["carry_over", "refuse"] = "carry_over"
     """What a request after the deadline does: bind the next term, or nothing."""
     ask_again_after: timedelta = timedelta(minutes=10)
-    """How long an unanswered question is waited for."""
+    """How long the seat pool is waited for, before it is asked once more."""
+    order_again_after: timedelta = timedelta(hours=1)
+    """How long the publisher is waited for, before an order that it left open is sent once more."""
     reminder_days: tuple[int, ...] = (90, 60, 30)
     """So many days before the term's last day its renewal is announced, with the date to turn it off by."""
     distributor: str = "the distributor"

@@ -6,7 +6,7 @@ A term ends by a timer; what must happen then follows from the state alone, howe
 
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from typing import Annotated, TypeAlias, TypeVar
+from typing import Annotated, TypeAlias, TypeVar, assert_never
 from zoneinfo import ZoneInfo
 
 from services.marketplace.domain.calendar import Calendar, cancel_by, end_of
@@ -210,6 +210,7 @@ def request_off(command: RequestAutoRenewOff, state: Confirmed) -> Decision[Auto
             term_ends=term.ends,
             deadline=term.cancel_by.deadline,
             binds="this_term" if in_time else "next_term",
+            publisher=term.plan.publisher,
         ),
     )
 
@@ -262,10 +263,7 @@ def held(command: RecordPoolHeld, state: Confirmed) -> Decision[AutoRenewDisable
 def change_seats(command: ChangeSeats, state: Confirmed) -> Decision[SeatsAdded | SeatDecreaseScheduled]:
     confirmed, term = state.confirmed, state.term
     if isinstance(state, Ended) or command.now >= _end(term):
-        return Rejected(
-            "subscription-ended", f"The term ended on {term.ends}.", "Order anew.",
-            because=(state.end if isinstance(state, Ended) else confirmed,),
-        )  # fmt: skip
+        return _over(state)
     if not 1 <= command.seats <= command.policy.seats_at_most:
         return seats_out_of_range(command.policy)
     if command.seats > term.seats:
@@ -282,6 +280,23 @@ def change_seats(command: ChangeSeats, state: Confirmed) -> Decision[SeatsAdded 
         requested_by=command.changed_by,
     )  # fmt: skip
     return (fewer,)
+
+
+def _over(state: Confirmed) -> Rejected:
+    """The term's last day is over; what follows is decided by its timer, a moment later."""
+    match state:
+        case Ended(_, term, end):
+            return Rejected("subscription-ended", f"The term ended on {term.ends}.", "Order anew.", because=(end,))
+        case Ending(_, term, off) if off.ends <= term.ends:
+            return Rejected("subscription-ended", f"The term ended on {term.ends}.", "Order anew.", because=(off,))
+        case Running(confirmed, term) | Asking(confirmed, term) | Ending(confirmed, term):
+            return Rejected(
+                "term-changing", f"The term ended on {term.ends}; the next one has not begun yet.",
+                "Look at the subscription in a moment, and send a new request.",
+                because=(state.asked if isinstance(state, Asking) else confirmed,),
+            )  # fmt: skip
+        case unreachable:
+            assert_never(unreachable)
 
 
 def _added(command: ChangeSeats, confirmed: SubscriptionConfirmed, term: Term) -> SeatsAdded:
@@ -308,9 +323,9 @@ def _end(term: Term) -> datetime:
 
 
 def remind(command: Remind, state: Confirmed) -> Decision[RenewalReminded]:
-    """The reminders that are due, and only while the subscription would renew."""
+    """The reminders that are due, late ones as well, and only while the subscription would renew."""
     term = state.term
-    if not isinstance(state, Running | Asking) or term.number != command.term or command.now >= _end(term):
+    if not isinstance(state, Running | Asking) or term.number != command.term:
         return ()
     today = command.now.astimezone(ZoneInfo(term.cancel_by.time_zone)).date()
     due = [days for days in command.policy.reminder_days if (term.ends - today).days <= days]

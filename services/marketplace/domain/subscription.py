@@ -6,8 +6,8 @@ once it is confirmed stands in `running.py`.
 """
 
 import json
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
 from typing import Annotated, TypeAlias, assert_never
 from uuid import UUID, uuid5
 
@@ -95,6 +95,10 @@ class Awaiting:
     """The publisher's word."""
 
     order: SubscriptionOrdered
+    sent: tuple[SubscriptionOrdered, ...]
+    """The same order each time that it was sent, `order` the last; an answer to any of them counts."""
+    replaced: tuple[SubscriptionOrdered, ...] = ()
+    """What was sent, never answered, and then corrected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,7 @@ INITIAL: State = Unordered()
 def evolve(state: State, event: Event) -> State:
     match event:
         case SubscriptionOrdered():
-            return Awaiting(event)
+            return _sent(state, event)
         case SubscriptionOrderFailed():
             return Failed(state.order, event) if isinstance(state, Awaiting) else state
         case SubscriptionConfirmed():
@@ -137,20 +141,38 @@ def evolve(state: State, event: Event) -> State:
             assert_never(unreachable)
 
 
+def _sent(state: State, event: SubscriptionOrdered) -> Awaiting:
+    if not isinstance(state, Awaiting):
+        return Awaiting(event, (event,))
+    if event == state.order.model_copy(update={"ordered_at": event.ordered_at}):
+        return replace(state, order=event, sent=(*state.sent, event))
+    return Awaiting(event, (event,), (*state.replaced, *state.sent))
+
+
 # ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Send a checked-out cart's line, `line` from 0, to the publisher."""
+    """Send a checked-out cart's line, `line` from 0, to the publisher. `now` is the customer's."""
 
     cart: CartCheckedOut
     line: int
+    now: datetime
 
 
-def orders(cart: CartCheckedOut) -> tuple[Order, ...]:
+def orders(cart: CartCheckedOut, now: datetime) -> tuple[Order, ...]:
     """What follows from a checked-out cart: one order a line, in the cart's sequence."""
-    return tuple(Order(cart, line) for line in range(len(cart.lines)))
+    return tuple(Order(cart, line, now) for line in range(len(cart.lines)))
+
+
+@dataclass(frozen=True, slots=True)
+class OrderAgain:
+    """Send an order that the publisher left open once more. `order` is the event that sent it last."""
+
+    order: str
+    now: datetime
+    policy: Policy = DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +198,8 @@ class FailOrder:
 
 @dataclass(frozen=True, slots=True)
 class Resubmit:
-    """Send a declined order again, corrected: another start, another number of seats, or neither."""
+    """Send an order again that was declined, or that the publisher left open for long: corrected (another start,
+    another number of seats) or as it was. One that was left open can be corrected once its start is over."""
 
     ordered_by: Annotated[str, SUPPLIED]
     now: Annotated[datetime, SUPPLIED]
@@ -195,6 +218,7 @@ class RequestRefund:
 
 Command: TypeAlias = (
     Order
+    | OrderAgain
     | ConfirmOrder
     | FailOrder
     | Resubmit
@@ -218,6 +242,8 @@ def decide(command: Command, state: State) -> Decision[Event]:
     if isinstance(state, Unordered):
         return Rejected("subscription-unknown", "There is no such subscription.", "Check its id.")
     match command:
+        case OrderAgain():
+            return _order_again(command, state)
         case ConfirmOrder():
             return _confirm(command, state)
         case FailOrder():
@@ -281,6 +307,7 @@ def _order(command: Order, state: State) -> Decision[Event]:
             csn=cart.csn,
             country=cart.country,
             time_zone=cart.time_zone,
+            ordered_at=command.now,
         ),
     )
 
@@ -290,8 +317,15 @@ def _confirm(command: ConfirmOrder, state: Ordered) -> Decision[Event]:
     if foreign is not None:
         return foreign
     match state:
-        case Awaiting(order):
-            if command.order not in ("", order.ref):
+        case Awaiting(order, sent, replaced):
+            if (superseded := next((o for o in replaced if command.order == o.ref), None)) is not None:
+                return Rejected(
+                    "order-replaced",
+                    "The publisher confirms an order that the partner has corrected since.",
+                    "The order as it is now was sent as well; the publisher then confirms that one.",
+                    because=(superseded, order),
+                )
+            if command.order and command.order not in {o.ref for o in sent}:
                 return ()
             return (_confirmed(order, command),)
         case Failed(_, failure):
@@ -338,8 +372,8 @@ def _fail(command: FailOrder, state: Ordered) -> Decision[Event]:
     if foreign is not None:
         return foreign
     match state:
-        case Awaiting(order):
-            if command.order not in ("", order.ref):
+        case Awaiting(order, sent):
+            if command.order and command.order not in {o.ref for o in sent}:
                 return ()
             failed = SubscriptionOrderFailed(
                 subscription_id=order.subscription_id, partner=order.partner, reason=command.reason
@@ -384,11 +418,13 @@ def _resubmit(command: Resubmit, state: Ordered) -> Decision[Event]:
     seats = order.seats if command.seats is None else command.seats
     starts = order.starts if command.starts is None else command.starts
     if isinstance(state, Awaiting):
-        if (seats, starts) == (order.seats, order.starts):
-            return ()
-        return Rejected(
-            "order-awaited", "The publisher has not answered yet.", "Wait for its answer.", because=(order,)
-        )
+        left_open = _left_open(order, command.now, command.policy)
+        if (seats, starts) == (order.seats, order.starts) and not (left_open and _start_over(order, command.now)):
+            return _as_it_was(order, command.now) if left_open else ()
+        if not (left_open and _start_over(order, command.now)):
+            return Rejected(
+                "order-awaited", "The publisher has not answered yet.", "Wait for its answer.", because=(order,)
+            )
     if not 1 <= seats <= command.policy.seats_at_most:
         return seats_out_of_range(command.policy)
     if not opens(command.standing, order.plan):
@@ -403,8 +439,31 @@ def _resubmit(command: Resubmit, state: Ordered) -> Decision[Event]:
         "total": order.plan.price.times(seats),
         "ordered_by": command.ordered_by,
         "csn": csn.csn if csn else None,
+        "ordered_at": command.now,
     }
     return (order.model_copy(update=again),)
+
+
+def _order_again(command: OrderAgain, state: Ordered) -> Decision[Event]:
+    """An order that the publisher left open is sent again, as it was, for as long as it can start as ordered."""
+    if not isinstance(state, Awaiting) or command.order != state.order.ref:
+        return ()
+    order = state.order
+    if not _left_open(order, command.now, command.policy) or _start_over(order, command.now):
+        return ()
+    return _as_it_was(order, command.now)
+
+
+def _left_open(order: SubscriptionOrdered, now: datetime, policy: Policy) -> bool:
+    return order.ordered_at is None or now - order.ordered_at >= policy.order_again_after
+
+
+def _start_over(order: SubscriptionOrdered, now: datetime) -> bool:
+    return order.starts < now.astimezone(UTC).date()
+
+
+def _as_it_was(order: SubscriptionOrdered, now: datetime) -> tuple[SubscriptionOrdered]:
+    return (order.model_copy(update={"ordered_at": now}),)
 
 
 def _no_refunds(state: Ordered) -> Rejected:

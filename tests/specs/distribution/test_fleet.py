@@ -173,6 +173,31 @@ def test_what_is_not_offered_or_was_withdrawn_is_not_decided_about() -> None:
         )
 
 
+def test_what_is_for_a_product_whose_seats_have_ended_is_not_decided_about() -> None:
+    given = (*SERVED, note("term_over"))
+    assert accepted(when(approve(), given=given)), "the term may be renewed"
+    ended = (*given, note("pool_ended"))
+    commands: tuple[Command, ...] = (approve(), HOLD, schedule(NOON + DAY))
+    for command in commands:
+        because = refused(when(command, given=ended), "product-not-owned").because
+        assert [e.fact for e in because if isinstance(e, EntitlementNoted)] == ["pool_ended"]
+        assert accepted(when(command, given=(*ended, note("pool_opened", sub="t")))), "bought again"
+        assert accepted(when(command, given=(note("pool_opened", sub="t"), *ended))), "one of two is left"
+
+
+def test_policies_and_schedules_wait_while_the_product_is_not_owned() -> None:
+    for decided in (weekly(), schedule(NOON + 4 * DAY)):
+        given = (*SERVED, decided)
+        assert of_fleet(*given).wake == NOON + 4 * DAY
+        _, due = accepted(when(note("pool_ended"), given=given))
+        assert due == NextDecisionDue(contract_id="c", customer="org", due=None), "the timer is taken back"
+        ended = (*given, note("pool_ended"))
+        assert when(ActOnWhatIsDue("c", NOON + 9 * DAY), given=ended) == ()
+        again = (*ended, note("pool_opened", sub="t", now=NOON + 9 * DAY))
+        approved = accepted(when(ActOnWhatIsDue("c", NOON + 9 * DAY), given=again))[0]
+        assert isinstance(approved, UpdateApproved), "it is due since long"
+
+
 def test_groups_are_named_once_and_exist() -> None:
     refused(when(approve("none")), "group-unknown")
     refused(when(approve("g", "g")), "groups-malformed")
@@ -285,8 +310,9 @@ def test_a_term_that_is_to_come_begins_on_its_day() -> None:
 
 def test_another_publishers_update_is_not_for_this_product() -> None:
     other = UPDATE.model_copy(update={"publisher": "another"})
-    given = (*SERVED, OfferUpdate("c", other, NOON), ApproveUpdate("c", "another", "u", ("default",), "mina", DEFAULT))
-    assert not standing(of_fleet(*given), 1).targets
+    given = (*SERVED, OfferUpdate("c", other, NOON))
+    approval = ApproveUpdate("c", "another", "u", ("default",), "mina", DEFAULT)
+    assert refused(when(approval, given=given), "product-not-owned").because == ()
 
 
 def test_one_of_two_subscriptions_is_enough() -> None:

@@ -105,6 +105,19 @@ def test_resuming_forgives_failures_up_to_then() -> None:
     assert kinds(when(report("ana"), *given)) == [InstallSucceeded, PhasePassed, PhaseStarted]
 
 
+def test_a_machine_that_fails_again_after_a_resume_counts_again() -> None:
+    given = (START, report("ana", False), RESUME)
+    state = of_rollout(*given)
+    assert isinstance(state, Running) and (count(state, 0).failed, count(state, 0).counting) == (1, 0)
+    failed, paused = accepted(when(report("ana", False), *given))
+    assert isinstance(failed, InstallFailed) and isinstance(paused, RolloutPaused) and "1 of 2" in paused.reason
+    again = (*given, report("ana", False))
+    assert when(report("ana", False), *again) == (), "once for each resume"
+    assert kinds(when(report("ana", False), *again, RESUME)) == [InstallFailed, RolloutPaused]
+    assert kinds(when(report("ana"), *again)) == [InstallSucceeded], "it is paused"
+    assert kinds(when(RESUME, *again, report("ana"))) == [RolloutResumed, PhasePassed, PhaseStarted]
+
+
 def test_a_repeated_report_changes_nothing() -> None:
     assert when(report("ana"), START, report("ana")) == ()
     assert when(report("ana", False), START, report("ana", False)) == ()
@@ -155,16 +168,47 @@ def test_losing_those_who_lag_may_pass_a_phase() -> None:
     assert kinds(when(left, slow, report("ana"))) == [TargetRemoved, PhasePassed, PhaseStarted]
 
 
-def test_a_phase_without_users_is_passed() -> None:
-    assert kinds(when(replace(START, targets={}))) == [
-        RolloutStarted, PhaseStarted, PhasePassed, PhaseStarted, PhasePassed, RolloutCompleted,
+def test_a_phase_without_users_is_passed_where_others_have_users() -> None:
+    assert kinds(when(replace(START, targets={"chiyo": "default"}))) == [
+        RolloutStarted, TargetAdded, PhaseStarted, PhasePassed, PhaseStarted,
     ]  # fmt: skip
+    last = accepted(when(report("ana"), replace(START, targets={"ana": "g"})))
+    assert [type(e) for e in last] == [InstallSucceeded, PhasePassed, PhaseStarted, PhasePassed, RolloutCompleted]
+    passed = last[3]
+    assert isinstance(passed, PhasePassed) and (passed.phase, passed.targets, passed.succeeded) == (1, 0, 0)
+
+
+def test_without_any_user_a_rollout_waits_in_its_phase() -> None:
+    empty = replace(START, targets={})
+    assert kinds(when(empty)) == [RolloutStarted, PhaseStarted]
+    assert kinds(when(RESUME, empty, PAUSE)) == [RolloutResumed]
+    joined = (empty, FollowFleet(USERS, {}))
+    assert kinds(when(joined[1], empty)) == [TargetAdded] * 3, "they are in the first phase and the second"
+    refused(when(report("chiyo"), *joined), "phase-not-started")
+    assert kinds(when(report("ana"), *joined)) == [InstallSucceeded, PhasePassed, PhaseStarted]
+
+
+def test_users_whose_right_was_gone_for_a_while_come_back_to_the_phase_that_they_were_in() -> None:
+    slow = replace(START, phases=(PILOTS.model_copy(update={"success_percent": 100}), REST))
+    gone, back = FollowFleet({}, {}), FollowFleet(USERS, {})
+    assert kinds(when(gone, slow, report("ana"))) == [TargetRemoved] * 3, "no phase is passed by that"
+    assert kinds(when(back, slow, report("ana"), gone)) == [TargetAdded] * 3
+    returned = (slow, report("ana"), gone, back)
+    state = of_rollout(*returned)
+    assert isinstance(state, Running) and state.phase == 0 and not state.completed
+    assert (count(state, 0).targets, count(state, 0).succeeded) == (2, 1), "what was installed stays so"
+    refused(when(report("chiyo"), *returned), "phase-not-started")
+    assert kinds(when(report("ben", False), *returned)) == [InstallFailed, RolloutPaused], "failures still pause it"
+    assert kinds(when(report("ben"), *returned)) == [InstallSucceeded, PhasePassed, PhaseStarted]
 
 
 def test_who_joins_a_completed_rollout_is_a_target_all_the_same() -> None:
-    given = replace(START, targets={})
-    assert kinds(when(FollowFleet(USERS, {}), given)) == [TargetAdded] * 3
-    assert kinds(when(report("chiyo"), given, FollowFleet(USERS, {}))) == [InstallSucceeded]
+    given = (replace(START, targets={"ana": "g"}), report("ana"), FollowFleet(USERS, {}))
+    assert kinds(when(given[-1], *given[:-1])) == [TargetAdded] * 2
+    state = of_rollout(*given)
+    assert isinstance(state, Running) and state.completed
+    assert kinds(when(report("chiyo"), *given)) == [InstallSucceeded]
+    assert kinds(when(report("chiyo", False), *given)) == [InstallFailed], "nothing is left to pause for"
 
 
 def test_shares_are_drawn_once_and_add_up() -> None:

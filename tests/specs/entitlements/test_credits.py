@@ -1,11 +1,13 @@
 """Given what happened to a contract's credits, when a command comes, then facts or a refusal."""
 
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from functools import reduce
+from typing import Any
 
 import pytest
 
+from services.entitlements.domain import seat_pool
 from services.entitlements.domain.credits import (
     CREDITS,
     INITIAL,
@@ -18,16 +20,51 @@ from services.entitlements.domain.credits import (
     evolve,
 )
 from services.entitlements.domain.policy import Policy
+from services.entitlements.domain.users import Account
 from shared.eventlog.decision import Decision, Rejected
-from shared.events import CreditDraw, CreditsConsumed, CreditsExpired, CreditsGranted
+from shared.events import (
+    AccountClosed,
+    CreditDraw,
+    CreditsConsumed,
+    CreditsExpired,
+    CreditsGranted,
+    SeatAssigned,
+    SeatPoolEnded,
+    SeatPoolExpired,
+    SeatPoolOpened,
+    SeatPoolSuspended,
+)
+from tests.specs.entitlements.examples import account
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 LATER = datetime(2026, 12, 1, tzinfo=UTC)
 YEAR, YEAR_LATER = date(2027, 11, 20), date(2027, 11, 30)
 
 
+ANA = account("ana")
+OPENED = SeatPoolOpened(
+    subscription_id="s", contract_id="c", customer="org", product="autocad", product_name="AutoCAD", seats=2,
+    starts=NOW.date(), ends=date(2027, 11, 20),
+)  # fmt: skip
+ENDS: dict[str, Any] = {"subscription_id": "s", "contract_id": "c", "customer": "org", "product": "autocad"}
+EXPIRED = SeatPoolExpired(**ENDS, access_until=date(2027, 12, 5))
+SUSPENDED = SeatPoolSuspended(**ENDS, kept_until=date(2028, 1, 4))
+ENDED = SeatPoolEnded(**ENDS)
+
+
+def seat(account_id: str) -> SeatAssigned:
+    return SeatAssigned(subscription_id="s", contract_id="c", seat=1, account_id=account_id, assigned_by="mina")
+
+
+def pool(*events: seat_pool.Event, opened: SeatPoolOpened = OPENED) -> seat_pool.Open:
+    state = reduce(seat_pool.evolve, (opened, *events), seat_pool.INITIAL)
+    assert isinstance(state, seat_pool.Open)
+    return state
+
+
 def grant(grant_id: str, amount: int, account_id: str | None = None, now: datetime = NOW) -> GrantCredits:
-    return GrantCredits("c", grant_id, amount, "org", "publisher", now, account_id=account_id)
+    user = None if account_id is None else ANA
+    return GrantCredits("c", grant_id, amount, "org", "publisher", now, account_id=account_id, user=user)
 
 
 def granted(
@@ -40,7 +77,7 @@ def granted(
 
 
 def consume(consumption_id: str, amount: int, now: datetime = NOW, account_id: str = "ana") -> ConsumeCredits:
-    return ConsumeCredits("c", consumption_id, amount, now, account_id, "rendering")
+    return ConsumeCredits("c", consumption_id, amount, now, account_id, "rendering", (pool(seat(account_id)),))
 
 
 def consumed(consumption_id: str, *drawn: tuple[str, int], following: date | None = YEAR) -> CreditsConsumed:
@@ -158,10 +195,63 @@ def test_an_id_is_short_and_printable(text: str) -> None:
 
 
 def test_a_purpose_is_printable() -> None:
-    refused = when(ConsumeCredits("c", "x", 1, NOW, "ana", "\x00"), given=(granted("pool", 10),))
+    refused = when(replace(consume("x", 1), purpose="\x00"), given=(granted("pool", 10),))
     assert isinstance(refused, Rejected) and refused.rule == "malformed-text"
 
 
 def test_credits_of_a_contract_that_nobody_knows_are_refused() -> None:
     refusal = CREDITS.decide(replace(grant("g", 5), customer=""), INITIAL)
     assert isinstance(refusal, Rejected) and refusal.rule == "contract-unknown"
+
+
+# ── Who may be granted credits, and who may spend them ─────────────────────────────────────────────────
+
+
+GONE = AccountClosed(account_id="ana", organisation_id="org", closed_by="ana")
+
+
+@pytest.mark.parametrize("user", [None, account("ana", "other"), GONE])
+def test_credits_of_ones_own_are_an_open_account_of_the_customers(user: Account | None) -> None:
+    refused = when(replace(grant("g", 10, "ana"), user=user), given=())
+    assert isinstance(refused, Rejected)
+    assert (refused.rule, refused.because) == ("user-unknown", () if user is None else (user,))
+
+
+def test_after_the_contracts_end_nothing_is_granted_but_a_grant_sent_again_changes_nothing() -> None:
+    late = replace(grant("g", 10), over=(SUSPENDED, ENDED))
+    refused = when(late, given=())
+    assert isinstance(refused, Rejected)
+    assert (refused.rule, refused.because) == ("contract-ended", (SUSPENDED, ENDED))
+    assert when(late, given=(granted("g", 10),)) == ()
+
+
+def test_who_spends_credits_holds_a_seat_of_the_contract() -> None:
+    free, bens = pool(), pool(seat("ben"), opened=OPENED.model_copy(update={"subscription_id": "t"}))
+    refused = when(replace(consume("x", 1), pools=(free, bens)), given=(granted("pool", 10),))
+    assert isinstance(refused, Rejected)
+    assert (refused.rule, refused.because) == ("seat-needed", (free.opened, bens.opened))
+
+
+@pytest.mark.parametrize(("steps", "may"), [((EXPIRED,), True), ((EXPIRED, SUSPENDED), False)])
+def test_after_the_term_while_the_seat_can_be_used(steps: tuple[seat_pool.Step, ...], may: bool) -> None:
+    decision = when(replace(consume("x", 1), pools=(pool(seat("ana"), *steps),)), given=(granted("pool", 10),))
+    assert decision == (consumed("x", ("pool", 1)),) if may else isinstance(decision, Rejected)
+    if isinstance(decision, Rejected):
+        assert (decision.rule, decision.because) == ("seat-needed", steps[-1:])
+
+
+def test_not_before_the_subscriptions_first_day() -> None:
+    first = NOW.date() + timedelta(days=31)
+    seated = pool(seat("ana"), opened=OPENED.model_copy(update={"starts": first}))
+    begins = datetime.combine(first, time(), UTC)
+    command = replace(consume("x", 1, begins - timedelta(microseconds=1)), pools=(seated,))
+    refused = when(command, given=(granted("pool", 10),))
+    assert isinstance(refused, Rejected)
+    assert (refused.rule, refused.because) == ("seat-needed", (seated.opened,))
+    assert "2026-12-22" in refused.reason
+    assert when(replace(command, now=begins), given=(granted("pool", 10),)) == (consumed("x", ("pool", 1)),)
+
+
+def test_a_consumption_sent_again_needs_no_seat() -> None:
+    given = (granted("pool", 10), consumed("x", ("pool", 4)))
+    assert when(replace(consume("x", 4), pools=()), given=given) == ()

@@ -22,8 +22,10 @@ from services.entitlements.domain.seat_pool import (
     UnassignSeat,
     evolve,
 )
+from services.entitlements.domain.users import Account
 from shared.eventlog.decision import Decision, Rejected
 from shared.events import (
+    AccountClosed,
     HeldSeat,
     PoolCsnNoted,
     SeatAssigned,
@@ -39,6 +41,7 @@ from shared.events import (
     UpdateRightGranted,
     UpdateRightLost,
 )
+from tests.specs.entitlements.examples import account
 
 OPEN = OpenPool("s", "c", "org", "autocad", "AutoCAD", 2, date(2026, 11, 21), date(2027, 11, 20))
 OPENED = SeatPoolOpened(
@@ -58,6 +61,10 @@ def unassigned(seat: int, account: str) -> SeatUnassigned:
 ANA, BEN = assigned(1, "ana"), assigned(2, "ben")
 
 
+def assign(account_id: str) -> AssignSeat:
+    return AssignSeat(account_id, "mina", account(account_id))
+
+
 def when(command: Command, *, given: tuple[Event, ...]) -> Decision[Event]:
     return SEAT_POOL.decide(command, reduce(evolve, given, INITIAL))
 
@@ -68,20 +75,36 @@ def test_a_confirmed_subscription_gives_its_customer_the_seats_once() -> None:
 
 
 def test_the_lowest_free_seat_is_given() -> None:
-    assert when(AssignSeat("ana", "mina"), given=(OPENED,)) == (ANA,)
-    assert when(AssignSeat("ben", "mina"), given=(OPENED, ANA)) == (BEN,)
+    assert when(assign("ana"), given=(OPENED,)) == (ANA,)
+    assert when(assign("ben"), given=(OPENED, ANA)) == (BEN,)
     freed = (OPENED, ANA, BEN, unassigned(1, "ana"))
-    assert when(AssignSeat("chiyo", "mina"), given=freed) == (assigned(1, "chiyo"),)
+    assert when(assign("chiyo"), given=freed) == (assigned(1, "chiyo"),)
 
 
 def test_nobody_holds_two_seats_of_a_pool() -> None:
-    assert when(AssignSeat("ana", "mina"), given=(OPENED, ANA)) == ()
+    assert when(assign("ana"), given=(OPENED, ANA)) == ()
 
 
 def test_never_more_seats_than_bought() -> None:
-    refused = when(AssignSeat("chiyo", "mina"), given=(OPENED, ANA, BEN))
+    refused = when(assign("chiyo"), given=(OPENED, ANA, BEN))
     assert isinstance(refused, Rejected)
     assert (refused.rule, refused.because) == ("seats-exhausted", (ANA, BEN))
+
+
+GONE = AccountClosed(account_id="ana", organisation_id="org", closed_by="ana").recorded("closed-ana")
+
+
+@pytest.mark.parametrize("user", [None, account("ana", "other"), GONE])
+@pytest.mark.parametrize("held", [(), (ANA,)])
+def test_a_user_is_an_open_account_of_the_customers(user: Account | None, held: tuple[Event, ...]) -> None:
+    refused = when(AssignSeat("ana", "mina", user), given=(OPENED, *held))
+    assert isinstance(refused, Rejected) and refused.rule == "user-unknown"
+    assert [fact.ref for fact in refused.because] == ([] if user is None else [user.ref])
+
+
+def test_seats_may_be_assigned_before_the_term() -> None:
+    starting = OPENED.model_copy(update={"starts": date(2026, 12, 21)})  # a pool's clock is not asked at all
+    assert when(assign("ana"), given=(starting,)) == (ANA,)
 
 
 def test_a_seat_is_taken_back_once() -> None:
@@ -92,7 +115,7 @@ def test_a_seat_is_taken_back_once() -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        AssignSeat("ana", "mina"), UnassignSeat("ana", "mina"), ResizePool(3), RenewPool(3, date(2028, 11, 20)),
+        assign("ana"), UnassignSeat("ana", "mina"), ResizePool(3), RenewPool(3, date(2028, 11, 20)),
         EndTerm(date(2027, 11, 20), datetime(2027, 11, 21, tzinfo=UTC)), NoteCsn("org", "N1", 1),
         AdvanceLadder(datetime(2029, 1, 1, tzinfo=UTC)),
     ],
@@ -129,7 +152,7 @@ def test_a_question_is_answered_once_and_a_new_one_anew() -> None:
 
 def test_seats_may_be_assigned_again_after_the_way_was_clear() -> None:
     cleared = SeatPoolCleared(subscription_id="s", request="asked-1")
-    assert when(AssignSeat("ana", "mina"), given=(OPENED, cleared)) == (ANA,)
+    assert when(assign("ana"), given=(OPENED, cleared)) == (ANA,)
 
 
 # ── The subscription's course ──────────────────────────────────────────────────────────────────────────
@@ -143,7 +166,7 @@ def test_more_seats_join_at_once_and_never_go_by_this_way() -> None:
     assert when(ResizePool(4), given=(OPENED,)) == (resized(4),)
     assert when(ResizePool(4), given=(OPENED, resized(4))) == ()
     assert when(ResizePool(1), given=(OPENED, ANA)) == ()
-    assert when(AssignSeat("chiyo", "mina"), given=(OPENED, ANA, BEN, resized(3))) == (assigned(3, "chiyo"),)
+    assert when(assign("chiyo"), given=(OPENED, ANA, BEN, resized(3))) == (assigned(3, "chiyo"),)
 
 
 NEXT = date(2028, 11, 20)
@@ -231,7 +254,7 @@ def test_a_running_term_has_no_steps() -> None:
     assert when(AdvanceLadder(after(999)), given=(OPENED, ANA)) == ()
 
 
-@pytest.mark.parametrize("command", [AssignSeat("chiyo", "mina"), RenewPool(2, NEXT)])
+@pytest.mark.parametrize("command", [assign("chiyo"), RenewPool(2, NEXT)])
 @pytest.mark.parametrize("steps", [(EXPIRED,), (EXPIRED, SUSPENDED), (EXPIRED, SUSPENDED, ENDED)])
 def test_after_the_last_term_nobody_new_gets_a_seat_and_nothing_renews(
     command: Command, steps: tuple[Event, ...]

@@ -1,5 +1,7 @@
 """Given facts about a contract, when a command comes, then facts or a refusal."""
 
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from functools import reduce
 
 import pytest
@@ -19,6 +21,7 @@ from services.identity.domain.contract import (
     RecordSubscriptionEnd,
     RequestRole,
     RevokeRole,
+    StartAgreements,
     administrative_access,
     coordinating,
     evolve,
@@ -26,6 +29,7 @@ from services.identity.domain.contract import (
 from shared.eventlog.decision import Decision, Rejected
 from shared.events import (
     AgreementEnded,
+    AgreementScheduled,
     AgreementStarted,
     ContractOpened,
     RoleAssigned,
@@ -54,6 +58,14 @@ REQUESTED = RoleRequested(contract_id="c", account_id="mina", role="software_coo
 COORDINATING = assigned("mina", "software_coordinator", "oskar")
 ENDED = AgreementEnded(contract_id="c", subscription_id="s1")
 GIVEN: tuple[Event, ...] = (OPENED, MANAGED, started("s1"))
+FIRST_DAY = date(2026, 12, 1)
+SCHEDULED = AgreementScheduled(
+    contract_id="c", customer="org", subscription_id="s1", kind="desktop", product="autocad", starts=FIRST_DAY
+)
+ASKS_TO_MANAGE = RequestRole("mina", "org", "contract_manager", "I take over.")
+ASKED_TO_MANAGE = RoleRequested(contract_id="c", account_id="mina", role="contract_manager", message="I take over.")
+GIVEN_UP = RoleRevoked(contract_id="c", account_id="oskar", role="contract_manager", revoked_by="oskar")
+TAKEN_OVER = assigned("mina", "contract_manager", "oskar")
 
 
 def when(command: Command, *, given: tuple[Event, ...] = GIVEN) -> Decision[Event]:
@@ -81,6 +93,41 @@ def test_an_agreement_that_ended_does_not_start_again_by_a_late_repeat() -> None
     assert when(RECORD, given=(*GIVEN, ENDED)) == ()
 
 
+def test_an_agreement_whose_term_begins_later_is_scheduled_and_starts_on_its_first_day() -> None:
+    later = replace(RECORD, starts=FIRST_DAY)
+    assert when(later, given=()) == (OPENED, MANAGED, SCHEDULED), "roles are there from the order on"
+    given = (OPENED, MANAGED, SCHEDULED)
+    assert when(later, given=given) == () == when(RECORD, given=given)
+    eve, midnight = datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC)
+    assert when(StartAgreements(eve), given=given) == ()
+    assert when(StartAgreements(midnight), given=given) == (started("s1"),)
+    assert when(StartAgreements(midnight), given=(*given, started("s1"))) == ()
+    assert when(later, given=(*given, started("s1"))) == ()
+
+
+def test_a_timer_that_is_late_starts_all_that_are_due_and_none_that_is_not() -> None:
+    second = SCHEDULED.model_copy(update={"subscription_id": "s2", "starts": date(2026, 12, 2)})
+    third = SCHEDULED.model_copy(update={"subscription_id": "s3", "starts": date(2026, 12, 3)})
+    given = (OPENED, MANAGED, SCHEDULED, second, third)
+    assert when(StartAgreements(datetime(2026, 12, 2, tzinfo=UTC)), given=given) == (started("s1"), started("s2"))
+
+
+def test_an_agreement_that_ended_before_its_first_day_never_starts() -> None:
+    given = (OPENED, MANAGED, SCHEDULED)
+    assert when(RecordSubscriptionEnd("s1"), given=given) == (ENDED,)
+    over = (*given, ENDED)
+    assert when(StartAgreements(datetime(2030, 1, 1, tzinfo=UTC)), given=over) == ()
+    assert when(RecordSubscriptionEnd("s1"), given=over) == () == when(replace(RECORD, starts=FIRST_DAY), given=over)
+
+
+def test_before_the_first_day_access_is_closed_and_says_when_it_opens() -> None:
+    given: tuple[Event, ...] = (OPENED, MANAGED, SCHEDULED)
+    shut = administrative_access(reduce(evolve, given, INITIAL), "oskar")
+    assert isinstance(shut, Rejected) and shut.rule == "agreement-missing"
+    assert shut.because == (MANAGED, SCHEDULED) and "2026-12-01" in shut.remedy
+    assert when(NameCoordinator("mina", "org", "oskar", may_assign_seats=True), given=given) == (COORDINATING,)
+
+
 def test_an_account_without_the_role_requests_it_once() -> None:
     ask = RequestRole("mina", "org", message="please")
     assert when(ask) == (REQUESTED,)
@@ -92,10 +139,57 @@ def test_roles_are_for_the_customers_people() -> None:
     assert refused(when(RequestRole("clara", "partner-org")), "not-of-customer").because == (OPENED,)
 
 
-def test_the_managers_role_is_not_to_be_requested() -> None:
-    assert refused(when(RequestRole("mina", "org", "contract_manager")), "manager-not-requestable").because == (
-        MANAGED,
+def test_the_managers_role_is_requested_and_its_approval_is_the_handover_in_one_decision() -> None:
+    assert when(ASKS_TO_MANAGE) == (ASKED_TO_MANAGE,) == when(ASKS_TO_MANAGE, given=(*GIVEN, COORDINATING))
+    given = (*GIVEN, ASKED_TO_MANAGE)
+    assert when(ASKS_TO_MANAGE, given=given) == ()
+    for seats in (True, False):
+        approve = ApproveRoleRequest("mina", "oskar", seats, "org")
+        assert when(approve, given=given) == (GIVEN_UP, TAKEN_OVER), "a Contract Manager may always assign seats"
+        assert when(approve, given=(*given, GIVEN_UP, TAKEN_OVER)) == ()
+    for other in ("mina", "ana"):
+        refused(when(ApproveRoleRequest("mina", other, False, "org"), given=given), "role-missing")
+    after = reduce(evolve, (*given, GIVEN_UP, TAKEN_OVER), INITIAL)
+    assert isinstance(after, Open) and not after.requests and after.manager == TAKEN_OVER
+
+
+def test_the_managers_role_is_declined_as_any_other_and_goes_to_nobody_who_has_left() -> None:
+    given = (*GIVEN, ASKED_TO_MANAGE)
+    declined = RoleRequestDeclined(
+        contract_id="c", account_id="mina", role="contract_manager", reason="", declined_by="oskar"
     )
+    assert when(DeclineRoleRequest("mina", "oskar"), given=given) == (declined,)
+    for elsewhere in ("", "partner-org"):
+        gone = ApproveRoleRequest("mina", "oskar", False, elsewhere)
+        assert refused(when(gone, given=given), "not-of-customer").because == (OPENED,)
+
+
+def test_who_manages_the_contract_has_nothing_to_ask_for() -> None:
+    for asks in (RequestRole("oskar", "org", "contract_manager"), RequestRole("oskar", "org")):
+        assert when(asks) == ()
+    state = reduce(evolve, (*GIVEN, REQUESTED, GIVEN_UP, TAKEN_OVER), INITIAL)
+    assert isinstance(state, Open) and not state.requests, "nor has one who was made it"
+
+
+def test_a_person_asks_for_one_role_at_a_time() -> None:
+    assert refused(when(ASKS_TO_MANAGE, given=(*GIVEN, REQUESTED)), "request-waiting").because == (REQUESTED,)
+    asks = RequestRole("mina", "org")
+    assert refused(when(asks, given=(*GIVEN, ASKED_TO_MANAGE)), "request-waiting").because == (ASKED_TO_MANAGE,)
+    named = reduce(evolve, (*GIVEN, ASKED_TO_MANAGE, COORDINATING), INITIAL)
+    assert isinstance(named, Open) and named.requests == {"mina": ASKED_TO_MANAGE}, "another role is no answer to it"
+
+
+def test_who_lost_a_role_is_told_by_which_event() -> None:
+    gone = RoleRevoked(contract_id="c", account_id="mina", role="software_coordinator", revoked_by="oskar")
+    for taken, account in ((gone, "mina"), (GIVEN_UP, "oskar")):
+        state = reduce(evolve, (*GIVEN, COORDINATING, gone, GIVEN_UP, TAKEN_OVER.model_copy(
+            update={"account_id": "ana"})), INITIAL)  # fmt: skip
+        found = administrative_access(state, account)
+        assert isinstance(found, Rejected) and (found.rule, found.because) == ("role-missing", (taken,))
+    again = reduce(evolve, (*GIVEN, COORDINATING, gone, COORDINATING), INITIAL)
+    assert isinstance(again, Open) and not again.revoked
+    given = (*GIVEN, GIVEN_UP, TAKEN_OVER)
+    assert refused(when(RevokeRole("ana", "oskar"), given=given), "role-missing").because == (TAKEN_OVER, GIVEN_UP)
 
 
 def test_the_manager_approves_and_nobody_else() -> None:
@@ -136,11 +230,9 @@ def test_a_role_is_revoked_by_the_manager() -> None:
 
 
 def test_a_handover_is_one_decision_never_zero_never_two() -> None:
-    given_up = RoleRevoked(contract_id="c", account_id="oskar", role="contract_manager", revoked_by="oskar")
-    taken_over = assigned("mina", "contract_manager", "oskar")
     handover = HandOverContract("mina", "oskar", "org")
-    assert when(handover) == (given_up, taken_over)
-    after = (*GIVEN, given_up, taken_over)
+    assert when(handover) == (GIVEN_UP, TAKEN_OVER)
+    after = (*GIVEN, GIVEN_UP, TAKEN_OVER)
     assert when(handover, given=after) == ()
     refused(when(ApproveRoleRequest("ana", "oskar"), given=after), "role-missing")
     assert isinstance(administrative_access(reduce(evolve, after, INITIAL), "oskar"), Rejected)
@@ -234,9 +326,7 @@ def test_a_closed_account_loses_its_role_and_its_request() -> None:
 
 
 def test_a_manager_who_closed_in_the_moment_of_taking_over_is_followed_in_one_decision() -> None:
-    given_up = RoleRevoked(contract_id="c", account_id="oskar", role="contract_manager", revoked_by="oskar")
-    taken = assigned("mina", "contract_manager", "oskar")
-    assert when(RecordAccountClosed("oskar", "oskar", "mina")) == (given_up, taken)
+    assert when(RecordAccountClosed("oskar", "oskar", "mina")) == (GIVEN_UP, TAKEN_OVER)
     for nobody in ("", "oskar"):
         assert when(RecordAccountClosed("oskar", "oskar", nobody)) == (), "never none: the operator names one"
 

@@ -109,10 +109,31 @@ def test_a_countrys_calendar_knows_its_holidays_and_weekend() -> None:
     assert dubai.version.startswith("holidays ")
 
 
+@pytest.mark.parametrize(
+    ("country", "zone", "ends", "last_day"),
+    [
+        (
+            "US",
+            "America/New_York",
+            date(2016, 12, 31),
+            date(2016, 12, 23),
+        ),  # Christmas was on a Sunday: the 26th is off
+        ("US", "America/Los_Angeles", date(2026, 1, 2), date(2025, 12, 24)),
+        ("DE", "Europe/Berlin", date(2016, 12, 31), date(2016, 12, 23)),
+        ("DE", "Europe/Berlin", date(2026, 1, 2), date(2025, 12, 23)),  # the 26th is off, too
+    ],
+)
+def test_the_last_permitted_day_is_the_one_that_the_real_calendar_gives(
+    country: str, zone: str, ends: date, last_day: date
+) -> None:
+    assert last_permitted_day(ends, business_calendar(country, zone, ends)) == last_day
+
+
 def test_an_unknown_country_has_weekends_only_and_an_unknown_zone_is_utc() -> None:
     ends = date(2026, 1, 2)
     nowhere = business_calendar("XX", "Nowhere/At-All", ends)
-    assert (nowhere.id, nowhere.time_zone) == ("weekends-only", "UTC")
+    assert (nowhere.id, nowhere.version, nowhere.time_zone) == ("XX", "weekends-only", "UTC")
+    assert business_calendar("", "UTC", ends).id == "weekends-only"
     assert last_permitted_day(ends, nowhere) == date(2025, 12, 26)
 
 
@@ -131,8 +152,13 @@ def test_a_file_adds_to_a_countrys_calendar_and_its_version_is_kept(
         overrides.cache_clear()
         with pytest.raises(ValidationError):
             business_calendar("DE", "Europe/Berlin", ends)
+        file.write_text('[XX]\nversion = "2"\nholidays = ["2016-12-30"]\nworking_days = ["2016-12-25"]\n')
+        overrides.cache_clear()
+        unknown = business_calendar("xx", "UTC", ends)
     finally:
         overrides.cache_clear()
+    assert (unknown.id, unknown.version) == ("XX", "weekends-only, XX 2")
+    assert last_permitted_day(ends, unknown) == date(2016, 12, 25), "the country is unknown to the library, not to us"
     assert last_permitted_day(ends, before) == date(2016, 12, 23)
     assert last_permitted_day(ends, after) == date(2016, 12, 26), "worked, although it is a holiday"
     assert not after.works(date(2016, 12, 23))

@@ -13,16 +13,18 @@ from services.marketplace.domain.plan import (
     BringPriceIn,
     Command,
     Event,
+    Listed,
     ListPlan,
     WithdrawPlan,
     decide,
     evolve,
+    listing_on,
     price_on,
     product_id,
 )
 from shared.eventlog.decision import Decision
 from shared.events import Money, PlanListed, PlanWithdrawn
-from tests.specs.marketplace.examples import AUTOCAD, AUTOCAD_ID, AUTODESK, NOON, plan, refused
+from tests.specs.marketplace.examples import AUTOCAD, AUTOCAD_ID, AUTODESK, NOON, TODAY, plan, refused
 
 LATER, EARLIER = NOON + timedelta(hours=1), NOON - timedelta(hours=1)
 LISTED = PlanListed(plan=AUTOCAD, said_at=NOON)
@@ -165,6 +167,40 @@ def test_a_price_is_the_publishers_own_of_a_listed_plan_in_its_currency() -> Non
     refused(when(announce(-1, JANUARY), given=(LISTED,)), "plan-without-sense", [""])
     in_dollars = replace(announce(1, JANUARY), price=Money(amount=1, currency="USD"))
     refused(when(in_dollars, given=(LISTED,)), "plan-without-sense", [""])
+
+
+def test_a_price_that_came_in_leaves_the_days_before_it_as_they_were() -> None:
+    given = history(announce(11, JANUARY), announce(12, MARCH), BringPriceIn(NOON + timedelta(days=150)))
+    days = (TODAY, JANUARY, date(2027, 2, 28), MARCH)
+    assert [amount_on(day, given) for day in days] == [AUTOCAD.price.amount, 11, 11, 12]
+    assert when(BringPriceIn(NOON + timedelta(days=50)), given=given) == (), "an older one comes in no more"
+
+
+def test_a_plan_is_offered_at_its_announced_price_though_nothing_has_brought_it_in() -> None:
+    given = (LISTED.model_copy().recorded("listed"), *history(announce(11, JANUARY))[1:])
+    given[1].recorded("announced")
+    state = reduce(evolve, given, INITIAL)
+    assert isinstance(state, Listed)
+    before, after = listing_on(TODAY, state), listing_on(JANUARY, state)
+    assert (before.plan, before.ref) == (AUTOCAD, "listed")
+    assert (after.plan, after.ref) == (plan(price=11), "announced"), "a refusal names the announcement"
+
+
+def test_a_listing_counts_from_its_day_and_leaves_prices_to_come() -> None:
+    in_february = NOON + timedelta(days=80)
+    given = history(announce(11, JANUARY), announce(12, MARCH), ListPlan(plan(price=15), AUTODESK, in_february))
+    assert [amount_on(day, given) for day in (JANUARY, in_february.date(), MARCH)] == [11, 15, 12]
+    back = history(announce(11, JANUARY), ListPlan(AUTOCAD, AUTODESK, in_february))
+    assert amount_on(in_february.date(), back) == AUTOCAD.price.amount, "though nothing had brought in the other"
+
+
+def test_an_announcement_replaces_what_was_listed_before_it_from_its_day_on() -> None:
+    in_february = NOON + timedelta(days=80)
+    listed_again = ListPlan(plan(price=15), AUTODESK, in_february)
+    given = history(listed_again, announce(11, JANUARY, said_at=in_february + timedelta(days=1)))
+    assert [amount_on(day, given) for day in (TODAY, JANUARY, MARCH)] == [AUTOCAD.price.amount, 11, 11]
+    given = history(listed_again, announce(11, JANUARY))
+    assert [amount_on(day, given) for day in (JANUARY, MARCH)] == [11, 15], "the listing is the later word"
 
 
 def test_a_withdrawn_plan_has_no_price() -> None:

@@ -78,7 +78,10 @@ async def test_a_source_that_is_not_that_publishers_system_is_refused() -> None:
 async def test_each_line_of_a_cart_is_ordered_in_sequence() -> None:
     reach = Reach(None, new_log(), NOON, Clocks(lambda: NOON))
     commands = await PROCESS.react(CART, Envelope("e", "s", CART.type(), "cart-1", NOON), reach)
-    assert [(do.key, do.command) for do in commands] == [("sub-1", Order(CART, 0)), ("sub-2", Order(CART, 1))]
+    assert [(do.key, do.command) for do in commands] == [
+        ("sub-1", Order(CART, 0, NOON)),
+        ("sub-2", Order(CART, 1, NOON)),
+    ]
 
 
 async def test_the_publishers_yes_starts_the_term_by_the_customers_calendar() -> None:

@@ -137,7 +137,8 @@ def test_reminders_come_90_60_and_30_days_before_with_the_date_to_cancel_by() ->
     assert when(Remind(1, noon - timedelta(days=61)), given=(*RUNNING, first)) == ()
     assert days_before(Remind(1, noon - timedelta(days=60)), first) == [60]
     assert days_before(Remind(1, noon), first) == [60, 30], "late ones are made up for, the earliest first"
-    assert when(Remind(1, OVER), given=RUNNING) == ()
+    assert days_before(Remind(1, OVER + timedelta(days=40))) == [90, 60, 30], "even after the end, before the renewal"
+    assert when(Remind(1, OVER), given=(*RUNNING, renewed())) == ()
     assert when(Remind(1, noon), given=(*RUNNING, ASKED, OFF)) == (), "nothing renews"
     assert days_before(Remind(1, noon, Policy(reminder_days=(7,)))) == [7]
 
@@ -188,4 +189,13 @@ def test_where_no_term_follows_fewer_seats_mean_nothing() -> None:
     given = (*RUNNING, ASKED, OFF)
     refused(when(FEWER, given=given), "no-next-term", ["off-1"])
     assert len(facts(MORE, given=given)) == 1
-    refused(when(replace(MORE, now=OVER), given=given), "subscription-ended", ["confirmed-1"])
+    refused(when(replace(MORE, now=OVER), given=given), "subscription-ended", ["off-1"])
+
+
+def test_between_two_terms_nobody_is_told_that_it_ended() -> None:
+    refusal = refused(when(replace(MORE, now=OVER), given=RUNNING), "term-changing", ["confirmed-1"])
+    assert "in a moment" in refusal.remedy
+    refused(when(replace(FEWER, now=OVER), given=(*RUNNING, ASKED)), "term-changing", ["asked-1"])
+    next_year = OFF.model_copy(update={"ends": date(2028, 11, 22)})
+    refused(when(replace(MORE, now=OVER), given=(*RUNNING, ASKED, next_year)), "term-changing", ["confirmed-1"])
+    assert len(facts(replace(MORE, now=OVER), given=(*RUNNING, renewed()))) == 1

@@ -16,6 +16,7 @@ from services.marketplace.domain.subscription import (
     Event,
     FailOrder,
     Order,
+    OrderAgain,
     RequestRefund,
     Resubmit,
     contract_id,
@@ -91,7 +92,7 @@ def recorded(decision: tuple[Event, ...], ref: str) -> Event:
 
 
 def kept_ordered() -> SubscriptionOrdered:
-    event = recorded(facts(Order(CART, 0)), "ordered-1")
+    event = recorded(facts(Order(CART, 0, NOON)), "ordered-1")
     assert isinstance(event, SubscriptionOrdered)
     return event
 
@@ -109,8 +110,9 @@ RUNNING: tuple[Event, ...] = (ORDERED, CONFIRMED)
 DEADLINE = CONFIRMED.cancel_by.deadline
 ASK = RequestAutoRenewOff(PURCHASER, NOON)
 ASKED = AutoRenewDisableRequested(
-    subscription_id="sub-1", requested_by=PURCHASER, requested_at=NOON, term_ends=CONFIRMED.ends, deadline=DEADLINE
-).recorded("asked-1")
+    subscription_id="sub-1", requested_by=PURCHASER, requested_at=NOON, term_ends=CONFIRMED.ends, deadline=DEADLINE,
+    publisher=AUTODESK,
+).recorded("asked-1")  # fmt: skip
 OFF = AutoRenewDisabled(subscription_id="sub-1", ends=CONFIRMED.ends, requested_by=PURCHASER).recorded("off-1")
 
 
@@ -118,7 +120,7 @@ OFF = AutoRenewDisabled(subscription_id="sub-1", ends=CONFIRMED.ends, requested_
 
 
 def test_a_cart_of_several_lines_becomes_one_order_a_line_in_sequence() -> None:
-    made = [recorded(facts(command), "o") for command in orders(CART)]
+    made = [recorded(facts(command), "o") for command in orders(CART, NOON)]
     assert [(o.subscription_id, o.plan, o.seats) for o in made if isinstance(o, SubscriptionOrdered)] == [
         ("sub-1", AUTOCAD_MONTHLY, 3),
         ("sub-2", AUTOCAD, 1),
@@ -132,8 +134,8 @@ def test_an_order_carries_what_was_checked_out() -> None:
 
 
 def test_an_order_is_sent_once() -> None:
-    assert when(Order(CART, 0), given=(ORDERED,)) == ()
-    assert when(Order(CART, 0), given=RUNNING) == ()
+    assert when(Order(CART, 0, NOON), given=(ORDERED,)) == ()
+    assert when(Order(CART, 0, NOON), given=RUNNING) == ()
 
 
 def test_a_customer_has_one_contract_per_publisher_and_programme() -> None:
@@ -222,6 +224,62 @@ def test_a_late_answer_to_an_earlier_sending_changes_nothing() -> None:
     assert when(replace(DECLINE, order="ordered-1"), given=given) == ()
     assert when(replace(CONFIRM, order="ordered-1"), given=given) == ()
     assert isinstance(when(replace(CONFIRM, order="ordered-2"), given=given), tuple)
+
+
+# ── An order left open ─────────────────────────────────────────────────────────────────────────────────
+
+HOUR_LATER, DAY_LATER = NOON + timedelta(hours=1), NOON + timedelta(days=1)
+AGAIN = ORDERED.model_copy(update={"ordered_at": HOUR_LATER}).recorded("ordered-2")
+
+
+def test_an_order_that_is_left_open_is_sent_again_as_it_was() -> None:
+    assert when(OrderAgain("ordered-1", HOUR_LATER), given=(ORDERED,)) == (AGAIN,)
+    assert when(OrderAgain("ordered-1", HOUR_LATER - timedelta(seconds=1)), given=(ORDERED,)) == ()
+    assert when(OrderAgain("ordered-1", HOUR_LATER), given=(ORDERED, AGAIN)) == (), "once for each time it was sent"
+    assert len(facts(OrderAgain("ordered-2", HOUR_LATER + timedelta(hours=1)), given=(ORDERED, AGAIN))) == 1
+    in_a_day = replace(OrderAgain("ordered-1", HOUR_LATER), policy=Policy(order_again_after=timedelta(days=1)))
+    assert when(in_a_day, given=(ORDERED,)) == ()
+
+
+def test_an_order_that_was_answered_is_not_sent_again() -> None:
+    for given in (RUNNING, (ORDERED, FAILED), (*RUNNING, ASKED, OFF)):
+        assert when(OrderAgain("ordered-1", HOUR_LATER), given=given) == ()
+
+
+def test_the_partner_can_send_it_again_after_the_same_wait() -> None:
+    assert when(Resubmit(CLERK, HOUR_LATER), given=(ORDERED,)) == (AGAIN,)
+    assert when(Resubmit(CLERK, HOUR_LATER), given=(ORDERED, AGAIN)) == ()
+    refused(when(Resubmit(CLERK, HOUR_LATER, seats=2), given=(ORDERED, AGAIN)), "order-awaited", ["ordered-2"])
+
+
+@pytest.mark.parametrize("sending", ["ordered-1", "ordered-2", ""])
+def test_an_answer_to_any_sending_of_the_same_order_counts(sending: str) -> None:
+    (yes,) = facts(replace(CONFIRM, order=sending), given=(ORDERED, AGAIN))
+    assert yes == CONFIRMED
+    assert when(replace(DECLINE, order=sending), given=(ORDERED, AGAIN)) == (FAILED,)
+    assert when(replace(CONFIRM, order="another's"), given=(ORDERED, AGAIN)) == ()
+
+
+def test_once_its_start_is_over_it_waits_for_an_answer_or_for_another_start() -> None:
+    assert when(OrderAgain("ordered-1", DAY_LATER), given=(ORDERED,)) == ()
+    refused(when(Resubmit(CLERK, DAY_LATER), given=(ORDERED,)), "start-in-the-past")
+    (moved,) = facts(Resubmit(CLERK, DAY_LATER, starts=DAY_LATER.date()), given=(ORDERED,))
+    assert isinstance(moved, SubscriptionOrdered)
+    assert (moved.starts, moved.seats, moved.ordered_at) == (DAY_LATER.date(), ORDERED.seats, DAY_LATER)
+    assert when(CONFIRM, given=(ORDERED,)) == (CONFIRMED,), "a late yes is to what was ordered"
+
+
+def test_a_yes_to_an_order_that_was_corrected_is_kept_as_a_refusal() -> None:
+    (moved,) = facts(Resubmit(CLERK, DAY_LATER, starts=DAY_LATER.date()), given=(ORDERED, AGAIN))
+    given = (ORDERED, AGAIN, moved.recorded("ordered-3"))
+    refused(when(replace(CONFIRM, order="ordered-2"), given=given), "order-replaced", ["ordered-2", "ordered-3"])
+    assert when(replace(DECLINE, order="ordered-1"), given=given) == ()
+    assert isinstance(when(replace(CONFIRM, order="ordered-3"), given=given), tuple)
+
+
+def test_an_order_that_was_kept_before_sendings_had_a_time_is_sent_again() -> None:
+    old = ORDERED.model_copy(update={"ordered_at": None}).recorded("ordered-1")
+    assert when(OrderAgain("ordered-1", NOON), given=(old,)) == (ORDERED,)
 
 
 # ── Auto-renew ─────────────────────────────────────────────────────────────────────────────────────────

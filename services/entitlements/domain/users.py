@@ -1,0 +1,26 @@
+"""Who may be given a seat, or credits of their own: an open account of the customer's organisation."""
+
+from typing import TypeAlias
+
+from shared.eventlog.decision import Rejected
+from shared.events import AccountClosed, AccountOpened
+
+Account: TypeAlias = AccountOpened | AccountClosed
+"""identity's last word about an account, as far as it is known here."""
+
+
+def not_a_user(account: Account | None, account_id: str, customer: str) -> Rejected | None:
+    """Why the account is none of the customer's users; None where it is one."""
+    if account is None:
+        return Rejected(
+            "user-unknown", f"No account {account_id[:60]!r} is known here.",
+            "Check the id. One that was opened a moment ago is known in a few seconds: send a new request then.",
+        )  # fmt: skip
+    if account.organisation_id != customer:
+        return Rejected(
+            "user-unknown", "The account belongs to another organisation than the customer.",
+            "Name an account of the customer's own organisation.", (account,),
+        )  # fmt: skip
+    if isinstance(account, AccountClosed):
+        return Rejected("user-unknown", "The account is closed.", "Name an open one.", (account,))
+    return None

@@ -1,0 +1,71 @@
+"""What doors, reactions and timers find for the deciders: what is known of an account, and of a contract's pools."""
+
+from datetime import date
+from typing import Any, Final
+
+from services.entitlements.domain.credits import seat_on
+from services.entitlements.domain.policy import Policy
+from services.entitlements.domain.seat_pool import SEAT_POOL, Open, Step
+from services.entitlements.domain.users import Account
+from services.entitlements.policies import policy_of
+from shared.eventlog.log import Log
+from shared.events import AccountClosed, AccountOpened
+
+
+async def account(db: Any, account_id: str) -> Account | None:
+    """The last word about the account, without what is personal about it."""
+    if "\0" in account_id:
+        return None
+    row = await db.fetchrow("select * from people where account_id = $1", account_id)
+    if row is None:
+        return None
+    who = {"account_id": account_id, "organisation_id": row["organisation_id"]}
+    kind = AccountClosed if row["closed"] else AccountOpened
+    said: Account = kind.model_construct(**who)
+    return said.recorded(row["event_id"])
+
+
+_USABLE: Final = (
+    "select coalesce(bool_or(phase in ('active', 'expired')), $2::boolean) from pools where contract_id = $1"
+)
+
+
+async def usable(db: Any, contract_id: str, *, unknown: bool) -> bool:
+    """Whether the contract has a pool whose seats can be used, or will be; `unknown` where no pool of it is known."""
+    found: bool = await db.fetchval(_USABLE, contract_id, unknown)
+    return found
+
+
+async def last_steps(db: Any, log: Log, contract_id: str) -> tuple[Step, ...]:
+    """The steps that the contract's pools have come to, where none of them can be used any more. Else nothing."""
+    if await usable(db, contract_id, unknown=True):
+        return ()
+    rows = await db.fetch("select subscription_id from pools where contract_id = $1 order by 1", contract_id)
+    states = [await log.state(SEAT_POOL, row["subscription_id"]) for row in rows]
+    return tuple(state.over for state in states if isinstance(state, Open) and state.over is not None)
+
+
+async def pools_for(db: Any, log: Log, contract_id: str, account_id: str, today: date) -> tuple[Open, ...]:
+    """The contract's pools, up to the first in which the user has a seat that can be used. As of now: a seat that was
+    given a moment ago counts."""
+    if "\0" in account_id:
+        return ()
+    rows = await db.fetch(
+        "select p.subscription_id from pools p left join seats s on s.subscription_id = p.subscription_id "
+        "and s.account_id = $2 where p.contract_id = $1 order by s.seat is null, p.subscription_id",
+        contract_id, account_id,
+    )  # fmt: skip
+    found: list[Open] = []
+    for row in rows:
+        state = await log.state(SEAT_POOL, row["subscription_id"])
+        if isinstance(state, Open):
+            found.append(state)
+            if seat_on(state, account_id, today) is not None:
+                break
+    return tuple(found)
+
+
+async def policy_for(log: Log, subscription_id: str) -> Policy:
+    """The policy of the pool's publisher."""
+    state = await log.state(SEAT_POOL, subscription_id)
+    return policy_of(state.opened.publisher if isinstance(state, Open) else None)

@@ -1,0 +1,32 @@
+"""What identity does when time has come, in the customer's own time."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, time
+from typing import Final
+
+from services.identity.domain.contract import CONTRACT, StartAgreements
+from shared.eventlog.projection import Reach
+from shared.eventlog.timers import Cancel, Set, Timers
+from shared.events import AgreementEnded, AgreementScheduled, AgreementStarted
+from shared.events.envelope import Envelope
+from shared.events.registry import IDENTITY
+
+TIMERS: Final = Timers(topics=(IDENTITY,))
+
+
+@TIMERS.on(AgreementScheduled)
+def _scheduled(event: AgreementScheduled, _of: Envelope) -> Sequence[Set | Cancel]:
+    """One timer a subscription: a contract may wait for several, each with a first day of its own."""
+    first_day = datetime.combine(event.starts, time(), UTC)
+    return [Set(f"start-agreement:{event.subscription_id}", event.contract_id, first_day, event.customer)]
+
+
+@TIMERS.on(AgreementStarted)
+@TIMERS.on(AgreementEnded)
+def _no_longer_to_come(event: AgreementStarted | AgreementEnded, _of: Envelope) -> Sequence[Set | Cancel]:
+    return [Cancel(f"start-agreement:{event.subscription_id}", event.contract_id)]
+
+
+@TIMERS.fires("start-agreement", CONTRACT)
+async def _start(_key: str, now: datetime, _reach: Reach) -> StartAgreements:
+    return StartAgreements(now)

@@ -1,0 +1,115 @@
+"""entitlements whole, but for HTTP's and Kafka's wires: its consumers over a real database, and its doors."""
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import httpx
+
+from services.entitlements.__main__ import SERVICE
+from shared.eventlog.postgres import PostgresStore
+from shared.events import (
+    AccountOpened,
+    AgreementStarted,
+    ClockMoved,
+    ContractOpened,
+    CsnIssued,
+    RoleAssigned,
+    SubscriptionConfirmed,
+    SubscriptionRenewed,
+)
+from shared.runtime.auth import Actor, TokenSigner
+from shared.runtime.http import make_app
+from tests.contracts.golden import sample
+from tests.engine.examples import new_id
+from tests.services.test_doors import KEY, parts
+from tests.services.world import World
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+ENDS = date(2027, 11, 20)
+
+
+@asynccontextmanager
+async def a_world(database: str) -> AsyncIterator[World]:
+    store = await PostgresStore(database, "entitlements").open()
+    pool = await asyncpg.create_pool(database, min_size=1, max_size=4)
+    yield World(SERVICE, pool, store, NOON)
+    await store.close()
+    pool.terminate()
+
+
+def confirmed(subscription: str, customer: str, partner: str, seats: int = 2, **plan: Any) -> SubscriptionConfirmed:
+    made: SubscriptionConfirmed = sample(SubscriptionConfirmed)
+    changed = {"publisher": "autodesk", "period": "annual", "product": "autocad", "product_name": "AutoCAD"} | plan
+    return made.model_copy(
+        update={
+            "subscription_id": subscription, "customer": customer, "partner": partner, "contract_id": "c",
+            "seats": seats, "plan": made.plan.model_copy(update=changed), "starts": NOON.date(), "ends": ENDS,
+        }
+    )  # fmt: skip
+
+
+def person(account: str, organisation: str, name: str = "Northhaus") -> AccountOpened:
+    made: AccountOpened = sample(AccountOpened)
+    return made.model_copy(
+        update={"account_id": account, "organisation_id": organisation, "organisation_name": name}
+    )  # fmt: skip
+
+
+class Doors:
+    def __init__(self, world: World) -> None:
+        made = parts()
+        made.opened_log, made.opened_db, made.clocks = world.log, world.pool, world.clocks
+        transport = httpx.ASGITransport(make_app(made, SERVICE.doors, SERVICE.queries, api=True))
+        self.client = httpx.AsyncClient(transport=transport, base_url="http://test")
+
+    async def __call__(
+        self, who: str, method: str, path: str, json: Any = None, status: int = 200, key: str = ""
+    ) -> Any:
+        actors = {
+            "seller": Actor("seller", "publisher", "publisher"), "other": Actor("other", "publisher-2", "publisher"),
+            "operator": Actor("operator", "operations", "operator"), "stranger": Actor("stranger", "x", "customer"),
+        }  # fmt: skip
+        actor = actors.get(who) or Actor(who, "org", "customer")
+        token = TokenSigner(KEY).sign(actor, new_id())
+        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": key or new_id()}
+        answer = await self.client.request(method, path, json=json, headers=headers)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+
+@asynccontextmanager
+async def open_doors(
+    world: World, subscription: SubscriptionConfirmed, publisher: str = "autodesk"
+) -> AsyncIterator[Doors]:
+    """A contract with this subscription, its manager, and people who have to do with it."""
+    for account in ("ana", "ben", "mina"):
+        world.say("identity", f"account-{account}", person(account, "org"))
+    world.say("identity", "account-seller", person("seller", "publisher", "Autodesk"))
+    world.say("identity", "account-other", person("other", "publisher-2", "Other"))
+    contract = {"contract_id": "c"}
+    opened = ContractOpened(**contract, customer="org", publisher=publisher, programme="p", opened_by_subscription="s")
+    role = {"account_id": "mina", "role": "contract_manager", "may_assign_seats": True, "assigned_by": "x"}
+    world.say("identity", "contract-c", opened)
+    world.say("identity", "contract-c", RoleAssigned.model_validate(contract | role))
+    world.say("identity", "contract-c", AgreementStarted(**contract, subscription_id="s", kind="desktop", product="p"))
+    world.say("marketplace", "subscription-s", subscription)
+    world.say("marketplace", "partner-org", CsnIssued(csn="N1", organisation_id="org", publisher="autodesk"))
+    await world.settle(random.Random(1))
+    made = Doors(world)
+    yield made
+    await made.client.aclose()
+
+
+def later(world: World, days: int) -> None:
+    """The customer's clock is moved: so many days after noon of the first."""
+    ahead = int(timedelta(days=days).total_seconds())
+    world.say("identity", "organisation-org", ClockMoved(organisation_id="org", ahead_s=ahead, moved_by="mina"))
+
+
+def renewed(ends: date, seats: int = 1) -> SubscriptionRenewed:
+    made: SubscriptionRenewed = sample(SubscriptionRenewed)
+    return made.model_copy(update={"subscription_id": "s", "contract_id": "c", "seats": seats, "ends": ends})

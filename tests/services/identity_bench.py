@@ -1,0 +1,147 @@
+"""identity whole, over a real database and without Kafka: what its tests work at."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import date
+from typing import Any
+
+import asyncpg
+import httpx
+from joserfc.jwk import ECKey, RSAKey
+
+from services.identity import keys, oidc
+from services.identity.__main__ import SERVICE
+from services.identity.domain import account, contract
+from services.identity.domain.account import ACCOUNT
+from services.identity.domain.contract import CONTRACT
+from services.identity.persons import Persons
+from services.identity.projections import DIRECTORY
+from services.identity.reactions import REACTIONS
+from services.identity.timers import TIMERS
+from shared.eventlog.clocks import CLOCKS, Clocks
+from shared.eventlog.consumer import Consumer
+from shared.eventlog.log import Log, utc_now
+from shared.eventlog.migrate import migrate
+from shared.eventlog.plan import Raw, receive
+from shared.eventlog.postgres import PostgresStore
+from shared.eventlog.timers import TimerService
+from shared.events import SubscriptionConfirmed
+from shared.events.base import Event
+from shared.events.envelope import Envelope, StoredEvent, chained, source_of
+from shared.events.registry import IDENTITY, MARKETPLACE
+from shared.runtime.auth import TokenVerifier, public_keys
+from shared.runtime.http import Parts, make_app
+from shared.runtime.metrics import Metrics
+from shared.runtime.settings import Settings
+from tests.contracts.golden import sample
+from tests.engine.examples import NOON, new_id
+from tests.system.parts import Postgres
+
+KEY = ECKey.generate_key("P-256", {"kid": "key"})
+ISSUER = RSAKey.generate_key(2048, {"kid": "theirs"})
+PASSWORD = "correct horse battery"
+
+
+async def _jwks() -> Any:
+    return public_keys([KEY])
+
+
+async def _their_keys() -> Any:
+    return {"keys": [ISSUER.as_dict(private=False)]}
+
+
+def sign_up(name: str, **where: Any) -> dict[str, Any]:
+    where = where or {"organisation": {"name": "Northhaus", "kind": "customer"}}
+    return {"email": f"{name}@x.example", "password": PASSWORD, "name": f"{name} Okafor", "country": "DE", **where}
+
+
+class Bench:
+    """The service's application, and its consumers fed from its store as Kafka would."""
+
+    def __init__(self, pool: Any, store: PostgresStore) -> None:
+        self.pool, self.store = pool, store
+        self.log = Log(store, "identity", sealer=Persons(pool))
+        parts = Parts("identity", Settings(), Metrics(), TokenVerifier(_jwks), new_id, utc_now)
+        parts.opened_log, parts.opened_db = self.log, pool
+        app = make_app(parts, SERVICE.doors, SERVICE.queries, api=True)
+        app.state.keys = keys.Keys([KEY])
+        app.state.oidc = oidc.Issuer("https://issuer.example", "us", _their_keys)
+        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+        self.clocks = Clocks(utc_now)
+        self.consumers = [
+            Consumer("identity", what, pool, self.log, self.clocks)
+            for what in (DIRECTORY, REACTIONS, CLOCKS, TIMERS.projection)
+        ]
+        self.timers = TimerService("identity", TIMERS, pool, self.log, self.clocks)
+        self.inbound: list[Raw] = []
+
+    async def ask(self, who: str, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
+        """`who` is a token, or "" for nobody."""
+        if who:
+            headers["Authorization"] = f"Bearer {who}"
+        return await self.http.request(method, path, json=body, headers=headers)
+
+    async def join(self, name: str, **where: Any) -> tuple[str, str]:
+        """The account's id and a token."""
+        answer = await self.ask("", "POST", "/accounts", sign_up(name, **where))
+        assert answer.status_code == 200, answer.text
+        session = answer.json()["session"]
+        return session["account_id"], session["access_token"]
+
+    async def sign_in(self, email: str) -> httpx.Response:
+        return await self.ask("", "POST", "/sessions", {"email": email, "password": PASSWORD})
+
+    async def invited(self, inviter: str, name: str) -> tuple[str, str]:
+        invitation = (await self.ask(inviter, "POST", "/invitations")).json()["invitation"]
+        return await self.join(name, invitation=invitation)
+
+    async def purchase(self, purchaser: str, *more: type[Event], starts: date | None = None) -> None:
+        """The contract `c` of the purchaser's organisation, and what else becomes of its subscription `s`."""
+        found = await self.log.state(ACCOUNT, purchaser)
+        assert isinstance(found, account.Open)
+        same = {"subscription_id": "s", "contract_id": "c", "customer": found.opened.organisation_id}
+        kinds: list[type[Event]] = [SubscriptionConfirmed, *more]
+        for kind in kinds:
+            event = sample(kind)
+            agreement = (
+                {"plan": event.plan.model_copy(update={"agreement": "desktop"})} if hasattr(event, "plan") else {}
+            )
+            changed = {**same, **agreement, "purchaser": purchaser, "starts": starts or utc_now().date()}
+            data = event.model_copy(update={name: changed[name] for name in changed if hasattr(event, name)}).data()
+            number = len(self.inbound)
+            of = Envelope(
+                new_id(), source_of("marketplace"), kind.type(), "subscription-s", NOON, 1, number + 1, number
+            )
+            of = of._replace(hash=chained(of, data))
+            self.inbound.append(Raw(MARKETPLACE, 0, number, b"subscription-s", StoredEvent(of, data).headers(), data))
+        await self.settle()
+
+    async def settle(self, only: Sequence[Consumer] = ()) -> None:
+        """Feeds the consumers until nothing follows any more."""
+        seen = -1
+        while seen != (seen := await self.store.position()):
+            mine = [Raw(IDENTITY, 0, (e.of.position or 0) - 1, e.of.stream.encode(), e.headers(), e.data)
+                    for e in await self.store.read(0, 10_000)]  # fmt: skip
+            for consumer in only or self.consumers:
+                raws = [raw for raw in (*mine, *self.inbound) if raw.topic in consumer.what.topics]
+                await consumer.assigned(sorted({(raw.topic, raw.partition) for raw in raws}))
+                await consumer.consume([receive(raw, consumer.what.types) for raw in raws])
+        assert not await self.pool.fetch("select * from log.parked")
+
+    async def contract(self) -> contract.Open:
+        state = await self.log.state(CONTRACT, "c")
+        assert isinstance(state, contract.Open)
+        return state
+
+
+@asynccontextmanager
+async def opened(postgres: Postgres) -> AsyncIterator[Bench]:
+    dsn = f"{postgres.url}/test_identity_{new_id()[-12:]}"
+    await migrate(dsn, "identity")
+    store = await PostgresStore(dsn, "identity").open()
+    pool = await asyncpg.create_pool(dsn, min_size=1, max_size=4)
+    made = Bench(pool, store)
+    yield made
+    await made.http.aclose()
+    await store.close()
+    await pool.close()

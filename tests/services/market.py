@@ -1,0 +1,93 @@
+"""marketplace with its clients, and what others say to it."""
+
+import random
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from services.marketplace.__main__ import SERVICE
+from shared.events import ClockMoved, Event, OrderConfirmed
+from shared.runtime.auth import Actor, TokenSigner
+from shared.runtime.http import make_app
+from tests.engine.examples import new_id
+from tests.services.test_doors import KEY, parts
+from tests.services.world import World
+from tests.specs.marketplace.examples import AUTOCAD_MONTHLY, NOON
+
+ACTORS = {
+    "clerk": Actor("clerk", "reseller", "partner"),
+    "rival": Actor("rival", "other-reseller", "partner"),
+    "mina": Actor("mina", "org", "customer"),  # the purchaser
+    "ana": Actor("ana", "org", "customer"),
+    "stranger": Actor("stranger", "x", "customer"),
+}
+ORDER = {"customer": "org", "purchaser": "mina", "starts": "2026-11-23"}
+
+
+class Market:
+    """The service, what others say to it, and its clients."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.chance = world, random.Random(7)
+        made = parts()
+        made.opened_log, made.opened_db, made.clocks = world.log, world.pool, world.clocks
+        transport = httpx.ASGITransport(make_app(made, SERVICE.doors, SERVICE.queries, api=True))
+        self.client = httpx.AsyncClient(transport=transport, base_url="http://test")
+
+    async def __call__(self, who: str, method: str, path: str, json: Any = None, status: int = 200) -> Any:
+        headers = {"Authorization": f"Bearer {TokenSigner(KEY).sign(ACTORS[who], new_id())}"}
+        answer = await self.client.request(method, path, json=json, headers=headers)
+        await self.settle()
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    async def refused(self, who: str, method: str, path: str, rule: str, json: Any = None, status: int = 409) -> Any:
+        answer = await self(who, method, path, json, status)
+        assert answer["rule"] == rule, answer
+        return answer
+
+    async def settle(self) -> None:
+        await self.world.settle(self.chance)
+
+    async def hears(self, service: str, stream: str, *events: Event) -> None:
+        for event in events:
+            self.world.say(service, stream, event)
+        await self.settle()
+
+    async def publisher(self, *events: Event) -> None:
+        await self.hears("publisher:autodesk", "said", *events)
+
+    async def pool(self, subscription: str, *events: Event) -> None:
+        await self.hears("entitlements", f"pool-{subscription}", *events)
+
+    async def clock(self, to: datetime) -> None:
+        ahead = int((to - NOON).total_seconds())
+        moved = ClockMoved(organisation_id="org", ahead_s=ahead, moved_by="mina")
+        await self.hears("identity", "clock-org", moved)
+
+    async def cart(self, *lines: tuple[str, int]) -> str:
+        cart: str = (await self("clerk", "POST", "/carts"))["events"][0]["data"]["cart_id"]
+        for product_id, seats in lines:
+            await self("clerk", "POST", f"/carts/{cart}/lines", {"product_id": product_id, "seats": seats})
+        return cart
+
+    async def ordered(self, product_id: str = AUTOCAD_MONTHLY.product_id, seats: int = 3) -> str:
+        cart = await self.cart((product_id, seats))
+        done = await self("clerk", "POST", f"/carts/{cart}/checkout", ORDER)
+        subscription: str = done["events"][0]["data"]["lines"][0]["subscription_id"]
+        return subscription
+
+    async def running(self, product_id: str = AUTOCAD_MONTHLY.product_id) -> str:
+        subscription = await self.ordered(product_id)
+        await self.publisher(OrderConfirmed(subscription_id=subscription, reference="A-1"))
+        return subscription
+
+    async def asked(self, subscription: str) -> str:
+        """Asks for auto-renew off; the id of the question."""
+        answer = await self("clerk", "POST", f"/subscriptions/{subscription}/auto-renew-off", {})
+        question: str = answer["events"][0]["id"]
+        return question
+
+    async def preview(self, subscription: str, who: str = "clerk") -> Any:
+        return await self(who, "GET", f"/subscriptions/{subscription}/cancel-preview")

@@ -1,0 +1,120 @@
+"""Administrative access as the other services know it, folded from identity's events into a real database."""
+
+from collections.abc import AsyncIterator
+from datetime import date
+
+import asyncpg
+import pytest
+
+from shared.eventlog.migrate import migrate
+from shared.events import AgreementEnded, AgreementScheduled, AgreementStarted, RoleAssigned, RoleRevoked
+from shared.events.base import Event
+from shared.events.envelope import Envelope, source_of
+from shared.events.identity import AgreementKind, Role
+from shared.runtime.access import Grant, access_projection, require_access
+from shared.runtime.auth import Actor
+from shared.runtime.problems import Problem
+from tests.engine.examples import NOON, new_id
+from tests.system.parts import Postgres
+
+pytestmark = pytest.mark.system
+
+
+class World:
+    """The events of contract `c`, as the projection hears them."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self.pool, self.projection = pool, access_projection()
+
+    async def hears(self, event: Event) -> str:
+        """Its id."""
+        of = Envelope(new_id(), source_of("identity"), event.type(), "contract-c", NOON, 1)
+        async with self.pool.acquire() as tx:
+            await self.projection.apply(tx, event, of)
+        return of.id
+
+    async def given(self, account_id: str, role: Role, *, seats: bool = False) -> str:
+        return await self.hears(
+            RoleAssigned(contract_id="c", account_id=account_id, role=role, may_assign_seats=seats, assigned_by="x")
+        )
+
+    async def taken(self, account_id: str, role: Role) -> str:
+        return await self.hears(RoleRevoked(contract_id="c", account_id=account_id, role=role, revoked_by="x"))
+
+    async def scheduled(self, subscription_id: str, starts: date) -> str:
+        return await self.hears(
+            AgreementScheduled(contract_id="c", customer="org", subscription_id=subscription_id, kind="desktop",
+                               product="p", starts=starts)
+        )  # fmt: skip
+
+    async def started(self, subscription_id: str, kind: AgreementKind = "desktop") -> str:
+        return await self.hears(
+            AgreementStarted(contract_id="c", subscription_id=subscription_id, kind=kind, product="p")
+        )
+
+    async def ended(self, subscription_id: str) -> str:
+        return await self.hears(AgreementEnded(contract_id="c", subscription_id=subscription_id))
+
+    async def access(self, account_id: str, *, seats: bool = False) -> Grant:
+        return await require_access(self.pool, Actor(account_id, "org", "customer"), "c", assign_seats=seats)
+
+    async def refused(self, account_id: str, rule: str, *because: str, seats: bool = False) -> Problem:
+        with pytest.raises(Problem) as found:
+            await self.access(account_id, seats=seats)
+        assert (found.value.status, found.value.rule, set(found.value.because)) == (403, rule, set(because))
+        assert found.value.reason and found.value.remedy
+        return found.value
+
+
+@pytest.fixture
+async def world(postgres: Postgres) -> AsyncIterator[World]:
+    dsn = f"{postgres.url}/test_access_{new_id()[-12:]}"
+    await migrate(dsn, "entitlements")
+    pool = await asyncpg.create_pool(dsn, min_size=1, max_size=2)
+    yield World(pool)
+    await pool.close()
+
+
+async def test_a_missing_role_names_the_events_that_took_it(world: World) -> None:
+    await world.started("s")
+    await world.refused("mina", "role-missing")
+    await world.given("mina", "software_coordinator")
+    gone = await world.taken("mina", "software_coordinator")
+    await world.refused("mina", "role-missing", gone)
+    await world.given("mina", "contract_manager", seats=True)
+    handed_over = await world.taken("mina", "contract_manager")
+    await world.refused("mina", "role-missing", gone, handed_over)
+    again = await world.given("mina", "software_coordinator")
+    assert (await world.access("mina")).because[0] == again
+    await world.refused("mina", "seat-right-missing", again, seats=True)
+
+
+async def test_a_missing_agreement_names_the_role_and_the_ends(world: World) -> None:
+    role = await world.given("mina", "contract_manager", seats=True)
+    await world.started("other", "other")
+    await world.refused("mina", "agreement-missing", role)
+    for subscription in ("s1", "s2"):
+        await world.started(subscription)
+    await world.ended("other")
+    first = await world.ended("s1")
+    assert (await world.access("mina")).role == "contract_manager"
+    second = await world.ended("s2")
+    await world.refused("mina", "agreement-missing", role, first, second)
+    third = await world.started("s3", "maintenance")
+    assert (await world.access("mina")).because == (role, third)
+
+
+async def test_before_the_first_day_seats_are_set_up_and_nothing_else_is_open(world: World) -> None:
+    role = await world.given("mina", "contract_manager", seats=True)
+    later = await world.scheduled("s2", date(2026, 12, 9))
+    first = await world.scheduled("s1", date(2026, 12, 1))
+    problem = await world.refused("mina", "agreement-missing", role, later, first)
+    assert "2026-12-01" in problem.remedy
+    assert (await world.access("mina", seats=True)).because == (role, later)
+    started = await world.started("s1")
+    for seats in (True, False):
+        assert (await world.access("mina", seats=seats)).because == (role, started)
+    ended = [await world.ended("s1"), await world.ended("s2")]
+    for seats in (True, False):
+        problem = await world.refused("mina", "agreement-missing", role, *ended, seats=seats)
+        assert "2026" not in problem.remedy

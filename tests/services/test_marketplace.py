@@ -1,0 +1,429 @@
+"""marketplace whole, but for HTTP's and Kafka's wires: its doors, queries and timers over a real database."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from services.marketplace.__main__ import SERVICE
+from services.marketplace.domain.policy import Policy
+from services.marketplace.policies import POLICIES
+from shared.eventlog.migrate import migrate
+from shared.eventlog.postgres import PostgresStore
+from shared.events import (
+    AccountOpened,
+    AgreementStarted,
+    CsnIssued,
+    CsnRevoked,
+    HeldSeat,
+    Money,
+    OrderConfirmed,
+    OrderDeclined,
+    PlanListed,
+    PlanPriceAnnounced,
+    PlanWithdrawn,
+    RoleAssigned,
+    SeatAssigned,
+    SeatPoolCleared,
+    SeatPoolHeld,
+    SeatUnassigned,
+)
+from shared.runtime.policies import Policies
+from tests.contracts.golden import sample
+from tests.engine.examples import new_id
+from tests.services.market import ORDER, Market
+from tests.services.world import World
+from tests.specs.marketplace.examples import AUTOCAD, AUTOCAD_MONTHLY, LT, LT_THREE_YEARS, NOON, VAULT, plan
+from tests.system import parts as system
+
+pytestmark = pytest.mark.system
+
+GONE = plan("AAAAAWW0001A001", "gone")
+ENDS = date(2027, 11, 22)
+
+
+@pytest.fixture
+async def market(postgres: system.Postgres) -> AsyncIterator[Market]:
+    dsn = f"{postgres.url}/marketplace_{new_id().replace('-', '')}"
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, migrate(dsn, "marketplace")).result()
+    store = await PostgresStore(dsn, "marketplace").open()
+    pool = await asyncpg.create_pool(dsn, min_size=1, max_size=4)
+    made = Market(World(SERVICE, pool, store, NOON))
+    for account, organisation, kind, country, zone in (
+        ("mina", "org", "customer", "DE", "Europe/Berlin"), ("clerk", "reseller", "partner", "DE", "Europe/Berlin"),
+    ):  # fmt: skip
+        where = {"organisation_id": organisation, "organisation_kind": kind, "country": country, "time_zone": zone}
+        named = {"account_id": account, "organisation_name": f"{organisation} Ltd"}
+        opened = sample(AccountOpened).model_copy(update=where | named)
+        made.world.say("identity", f"account-{account}", opened)
+    plans = (AUTOCAD, AUTOCAD_MONTHLY, LT, LT_THREE_YEARS, VAULT, GONE)
+    await made.publisher(*(PlanListed(plan=each) for each in plans))
+    await made.publisher(PlanWithdrawn(product_id=GONE.product_id, publisher="autodesk"))
+    yield made
+    await made.client.aclose()
+    await store.close()
+    pool.terminate()
+
+
+def csn(kind: type[CsnIssued] | type[CsnRevoked] = CsnIssued) -> CsnIssued | CsnRevoked:
+    return kind(csn="5100012345", organisation_id="reseller", publisher="autodesk")
+
+
+def euros(amount: int) -> dict[str, Any]:
+    return {"amount": amount, "currency": "EUR"}
+
+
+# ── The catalogue and the wizard ───────────────────────────────────────────────────────────────────────
+
+
+async def test_the_wizard_shows_only_choices_that_lead_to_a_plan(market: Market) -> None:
+    async def ask(query: str = "") -> tuple[int, str | None, dict[str, list[str]], str | None]:
+        found = await market("clerk", "GET", f"/wizard?{query}")
+        choices = {step: [choice["value"] for choice in each] for step, each in found["choices"].items()}
+        return found["plans"], found["next"], choices, found["plan"] and found["plan"]["product_id"]
+
+    plans, step, choices, one = await ask()
+    assert (plans, step, choices["product"], one) == (3, "product", ["autocad", "autocad-lt"], None), (
+        "no vault, no GONE"
+    )
+    plans, step, choices, _ = await ask("product=autocad")
+    assert (plans, step, choices["period"]) == (2, "period", ["annual", "monthly"])
+    assert await ask("product=autocad&period=monthly") == (
+        1, None, {"product": ["autocad"], "period": ["annual", "monthly"], "support": ["advanced"],
+                  "billing": ["instalments"]}, "001I1-006286-T605",
+    )  # fmt: skip
+    plans, _, choices, one = await ask("product=autocad-lt&period=three_year")
+    assert (plans, choices["period"], one) == (0, ["annual"], None), "it commits for 36 months"
+    await market.refused("clerk", "GET", "/wizard?period=weekly", "malformed", status=422)
+
+    await market.publisher(csn())
+    plans, _, choices, _ = await ask()
+    assert (plans, choices["product"]) == (4, ["autocad", "autocad-lt", "vault"])
+    assert (await ask("product=vault"))[3] == "569N1-WW3740-L562"
+
+
+async def test_the_catalogue_is_what_the_standing_opens(market: Market) -> None:
+    async def shown(query: str = "") -> list[str]:
+        first = await market("clerk", "GET", f"/catalogue?limit=2{query}")
+        items = first["items"]
+        while first["next"]:
+            first = await market("clerk", "GET", f"/catalogue?limit=2&after={first['next']}{query}")
+            items += first["items"]
+        return [item["product"] for item in items]
+
+    assert await shown() == ["autocad", "autocad-lt", "autocad-lt", "autocad"]
+    assert await shown("&period=annual&support=basic") == ["autocad-lt", "autocad"]
+    assert await shown("&product_id=c1rk1-ww1762-l158") == ["autocad"]
+    assert (await market("clerk", "GET", "/catalogue/C1RK1WW1762L158"))["price"] == euros(227_500)
+    await market.refused("clerk", "GET", "/catalogue/nonsense", "malformed-product-id", status=422)
+    await market.refused("clerk", "GET", "/catalogue/AAAAA-WW0009-A001", "plan-unknown", status=404)
+    withdrawn = await market.refused("clerk", "GET", f"/catalogue/{GONE.product_id}", "plan-withdrawn", status=404)
+    closed = await market.refused("clerk", "GET", f"/catalogue/{VAULT.product_id}", "specialised-needs-csn", status=403)
+    assert len(withdrawn["because"]) == len(closed["because"]) == 1
+
+    await market.publisher(csn())
+    assert await shown("&category=specialised") == ["vault"]
+    assert (await market("clerk", "GET", "/standing"))["specialised_open_for"] == ["autodesk"]
+    await market("clerk", "GET", f"/catalogue/{VAULT.product_id}")
+    await market.publisher(csn(CsnRevoked))
+    assert await shown("&category=specialised") == []
+    assert [each["valid"] for each in (await market("clerk", "GET", "/standing"))["csns"]] == [False]
+
+
+# ── Carts ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_cart_is_looked_at_whole_before_it_is_ordered(market: Market) -> None:
+    cart = await market.cart(("c1rk1-ww1762-l158", 2))
+    lines = f"/carts/{cart}/lines"
+    by_wizard = {"product": "autocad", "period": "monthly", "seats": 3}
+    await market("clerk", "POST", lines, by_wizard)
+    assert (await market("clerk", "POST", lines, by_wizard))["events"] == [], "it is in there already"
+    await market.refused("clerk", "POST", lines, "selection-ambiguous", {"product": "autocad", "seats": 1})
+    await market.refused("clerk", "POST", lines, "specialised-needs-csn", {"product": "vault", "seats": 1})
+    gone = await market.refused("clerk", "POST", lines, "plan-withdrawn", {"product_id": GONE.product_id, "seats": 1})
+    assert len(gone["because"]) == 1
+    await market("clerk", "POST", lines, {"product_id": LT.product_id, "seats": 1})
+    await market("clerk", "DELETE", f"{lines}/3")
+    assert (await market("clerk", "DELETE", f"{lines}/3"))["events"] == [], "it is out already"
+    await market.refused("clerk", "DELETE", f"{lines}/9", "line-unknown")
+    await market.refused("clerk", "DELETE", f"{lines}/last", "unknown", status=404)
+
+    seen = await market("clerk", "GET", f"/carts/{cart}")
+    assert [(line["line"], line["seats"], line["total"]["amount"], line["instalments"]) for line in seen["lines"]] == [
+        (1, 2, 455_000, 1), (2, 3, 720_003, 12),
+    ]  # fmt: skip
+    assert (seen["status"], seen["total"], seen["customer"]) == ("open", euros(1_175_003), None)
+    assert "12 months" in seen["commitment"] and "5 business days" in seen["commitment"]
+    assert "not refunded" in seen["refunds"]
+
+    would = await market("clerk", "POST", f"/carts/{cart}/checkout?dry_run=true", ORDER)
+    assert (await market("clerk", "GET", "/orders"))["items"] == [], "a dry run orders nothing"
+    assert (await market("clerk", "GET", f"/carts/{cart}"))["status"] == "open"
+    done = await market("clerk", "POST", f"/carts/{cart}/checkout", ORDER)
+    wanted, real = (each["events"][0]["data"] for each in (would, done))
+    for data in (wanted, real):
+        data["lines"] = [line | {"subscription_id": ""} for line in data["lines"]]
+    assert wanted == real and real["total"] == euros(1_175_003)
+
+    seen = await market("clerk", "GET", f"/carts/{cart}")
+    assert (seen["status"], seen["customer"], seen["starts"]) == ("checked-out", "org", "2026-11-23")
+    orders = (await market("clerk", "GET", "/orders"))["items"]
+    assert {line["subscription_id"] for line in seen["lines"]} == {order["subscription_id"] for order in orders}
+    after = await market.refused("clerk", "POST", lines, "cart-checked-out", {"product_id": LT.product_id, "seats": 1})
+    assert after["because"] == [done["events"][0]["id"]]
+    await market.refused("clerk", "DELETE", f"{lines}/1", "cart-checked-out")
+
+
+async def test_carts_are_a_partners_and_nobody_elses(market: Market) -> None:
+    cart = await market.cart((AUTOCAD.product_id, 1))
+    body: dict[str, Any] = {"product_id": LT.product_id, "seats": 1}
+    doors = [
+        ("POST", f"/carts/{cart}/lines", body), ("DELETE", f"/carts/{cart}/lines/1", None),
+        ("POST", f"/carts/{cart}/checkout", ORDER), ("GET", f"/carts/{cart}", None),
+    ]  # fmt: skip
+    for method, path, sent in [*doors, ("POST", "/carts", None), ("GET", "/orders", None)]:
+        await market.refused("mina", method, path, "partner-only", sent, 403)
+    for method, path, sent in doors:
+        await market.refused("rival", method, path, "unknown", sent, 404)
+        await market.refused("clerk", method, path.replace(cart, "no-such"), "unknown", sent, 404)
+        await market.refused("clerk", method, path.replace(cart, "no%20such"), "unknown", sent, 404)
+    assert len((await market("clerk", "GET", f"/carts/{cart}"))["lines"]) == 1
+    unknown = ORDER | {"purchaser": "nobody"}
+    await market.refused("clerk", "POST", f"/carts/{cart}/checkout", "purchaser-unknown", unknown)
+    wrong = await market.refused(
+        "clerk",
+        "POST",
+        f"/carts/{cart}/checkout",
+        "not-a-customer",
+        {**ORDER, "customer": "reseller", "purchaser": "clerk"},
+    )
+    assert len(wrong["because"]) == 1
+
+
+# ── Orders ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_declined_order_is_corrected_and_sent_again(market: Market) -> None:
+    subscription = await market.ordered()
+    path = f"/subscriptions/{subscription}"
+    again = {"starts": "2026-12-01", "seats": 4}
+    await market.refused("clerk", "POST", f"{path}/resubmit", "order-awaited", again)
+    await market.publisher(OrderDeclined(subscription_id=subscription, reason="too few seats"))
+    failed = await market("mina", "GET", path)
+    assert (failed["status"], failed["failure_reason"]) == ("failed", "too few seats")
+    await market.refused("mina", "POST", f"{path}/resubmit", "partner-only", again, 403)
+    await market.refused("rival", "POST", f"{path}/resubmit", "unknown", again, 404)
+    await market.refused("clerk", "POST", f"{path}/resubmit", "seats-out-of-range", {"seats": 1000})
+    sent = await market("clerk", "POST", f"{path}/resubmit", again)
+    (waiting,) = (await market("clerk", "GET", "/orders"))["items"]
+    assert (waiting["status"], waiting["seats"], waiting["failure_reason"]) == ("awaiting", 4, None)
+    assert waiting["total"] == euros(4 * 240_001)
+
+    order = sent["events"][0]["id"]
+    await market.publisher(OrderConfirmed(subscription_id=subscription, reference="A-2", order=order))
+    shown = await market("mina", "GET", path)
+    assert (shown["status"], shown["publisher_reference"]) == ("confirmed", "A-2")
+    assert (shown["term"]["starts"], shown["term"]["ends"]) == ("2026-12-01", "2027-11-30")
+    await market.refused("clerk", "POST", f"{path}/resubmit", "already-confirmed", {})
+    refund = await market.refused("mina", "POST", f"{path}/refund", "no-refunds", {"reason": "changed our minds"})
+    assert len(refund["because"]) == 1
+
+
+async def test_a_subscription_is_its_customers_and_its_partners(market: Market) -> None:
+    subscription = await market.ordered()
+    path = f"/subscriptions/{subscription}"
+    doors: list[tuple[str, str, Any]] = [
+        ("GET", "", None), ("GET", "/support", None), ("GET", "/cancel-preview", None), ("POST", "/auto-renew-off", {}),
+        ("PUT", "/seats", {"seats": 4}), ("POST", "/refund", {}), ("POST", "/resubmit", {}),
+    ]  # fmt: skip
+    for method, door, body in doors:
+        await market.refused("rival", method, path + door, "unknown", body, 404)
+        await market.refused("clerk", method, f"/subscriptions/no%00such{door}", "unknown", body, 404)
+    for door in ("/seats", "/resubmit"):
+        method, body = ("PUT", {"seats": 4}) if door == "/seats" else ("POST", {})
+        await market.refused("mina", method, path + door, "partner-only", body, 403)
+    for method, door, body in doors[:3] + doors[5:6]:
+        await market.refused("stranger", method, path + door, "unknown", body, 404)
+    assert (await market("stranger", "GET", "/subscriptions"))["items"] == []
+    for method, door, body in doors[2:5]:
+        await market.refused("clerk", method, path + door, "not-confirmed", body)
+
+    theirs, mine = [await market(who, "GET", f"{path}/support") for who in ("mina", "clerk")]
+    assert (theirs["supported_by"], theirs["customer"]) == ("reseller Ltd", "org Ltd")
+    assert theirs["answer"].startswith("reseller Ltd owes you support.")
+    assert mine["answer"].startswith("You owe org Ltd support;") and "autodesk" in mine["partner_supported_by"]
+
+
+async def test_lists_come_in_pages_the_newest_first(market: Market) -> None:
+    made = [await market.ordered(AUTOCAD.product_id) for _ in range(3)]
+    for who, path in (("clerk", "/orders"), ("mina", "/subscriptions")):
+        page = await market(who, "GET", f"{path}?limit=2")
+        rest = await market(who, "GET", f"{path}?limit=2&after={page['next']}")
+        shown = [item["subscription_id"] for item in (*page["items"], *rest["items"])]
+        assert shown == sorted(made, reverse=True) and rest["next"] is None
+
+
+# ── Auto-renew ─────────────────────────────────────────────────────────────────────────────────────────
+
+SHARE = 60_001  # of twelve; the odd units go to the first three
+"""An instalment of three seats' price, 720_003."""
+
+
+async def test_the_preview_in_time_names_the_deadline_the_seats_and_what_is_owed(market: Market) -> None:
+    subscription = await market.running()
+    seat: dict[str, Any] = {"subscription_id": subscription, "contract_id": "c", "seat": 2, "account_id": "ana"}
+    await market.pool(subscription, SeatAssigned(**seat, assigned_by="mina"))
+    preview = await market.preview(subscription, "mina")
+    assert (preview["possible_now"], preview["in_time"], preview["would_end"]) == (False, True, "2027-11-22")
+    assert preview["last_permitted_day"] == "2027-11-15"
+    assert (preview["still_owed"], preview["next_term"]) == (euros(720_003 - SHARE), None)
+    ((number, account),) = [(each["seat"], each["account_id"]) for each in preview["seats_to_unassign"]]
+    assert (number, account) == (2, "ana")
+
+    question = await market.asked(subscription)
+    asked = await market.preview(subscription)
+    assert (asked["possible_now"], asked["would_end"]) == (False, "2027-11-22"), "it is asked already"
+    because = preview["seats_to_unassign"][0]["because"]
+    held = HeldSeat(seat=2, account_id="ana", because=because)
+    await market.pool(subscription, SeatPoolHeld(subscription_id=subscription, request=question, held=(held,)))
+    shown = (await market("clerk", "GET", f"/subscriptions/{subscription}"))["auto_renew"]
+    assert (shown["state"], shown["refused"]["rule"]) == ("on", "seats-assigned")
+
+    gone = SeatUnassigned(**seat, unassigned_by="mina")
+    await market.pool(subscription, gone)
+    preview = await market.preview(subscription)
+    assert (preview["possible_now"], preview["seats_to_unassign"]) == (True, [])
+    cleared = SeatPoolCleared(subscription_id=subscription, request=await market.asked(subscription))
+    await market.pool(subscription, cleared)
+    off = await market.preview(subscription)
+    assert (off["possible_now"], off["would_end"], off["next_term"]) == (False, "2027-11-22", None)
+    assert off["still_owed"] == euros(720_003 - SHARE), "the charges run on"
+    assert (await market("clerk", "POST", f"/subscriptions/{subscription}/auto-renew-off", {}))["events"] == []
+
+
+async def test_what_is_owed_follows_the_customers_clock_for_its_partner_too(market: Market) -> None:
+    subscription = await market.running()
+    for moved, shares in ((datetime(2027, 2, 22, 12, tzinfo=UTC), 3), (datetime(2027, 2, 23, 12, tzinfo=UTC), 4)):
+        await market.clock(moved)
+        paid = min(shares, 3) * SHARE + max(shares - 3, 0) * (SHARE - 1)
+        for who in ("mina", "clerk"):
+            (shown,) = (await market(who, "GET", "/subscriptions"))["items"]
+            preview = await market.preview(subscription, who)
+            assert shown["still_owed"] == preview["still_owed"] == euros(720_003 - paid)
+            assert shown["auto_renew"]["in_time"] is preview["in_time"] is True
+    await market.clock(datetime(2027, 11, 15, 22, 59, tzinfo=UTC))
+    assert (await market.preview(subscription))["in_time"] is True, "the last permitted day, until midnight in Berlin"
+    await market.clock(datetime(2027, 11, 15, 23, 0, tzinfo=UTC))
+    assert (await market.preview(subscription))["in_time"] is False
+
+
+async def test_a_late_request_owes_the_next_term_as_the_preview_said(market: Market) -> None:
+    subscription = await market.running()
+    price = PlanPriceAnnounced(
+        product_id=AUTOCAD_MONTHLY.product_id, publisher="autodesk", valid_from=date(2027, 11, 23),
+        price=Money(amount=250_000, currency="EUR"),
+    )  # fmt: skip
+    await market.publisher(price)
+    await market("clerk", "PUT", f"/subscriptions/{subscription}/seats", {"seats": 2})
+    await market.clock(datetime(2027, 11, 20, 12, tzinfo=UTC))
+    late = await market.preview(subscription)
+    assert (late["possible_now"], late["in_time"], late["would_end"]) == (True, False, "2028-11-22")
+    assert late["next_term"] == late["still_owed"] == euros(2 * 250_000), "the running term is paid by now"
+    question = await market.asked(subscription)
+    assert (await market.preview(subscription)) == late | {"possible_now": False}
+    await market.pool(subscription, SeatPoolCleared(subscription_id=subscription, request=question))
+    assert (await market.preview(subscription)) == late | {"possible_now": False}
+
+    await market.clock(datetime(2027, 11, 23, 12, tzinfo=UTC))
+    shown = await market("clerk", "GET", f"/subscriptions/{subscription}")
+    assert (shown["term"]["number"], shown["total"], shown["seats"]) == (2, late["next_term"], 2)
+    preview = await market.preview(subscription)
+    assert (preview["would_end"], preview["next_term"]) == ("2028-11-22", None)
+    assert 0 < preview["still_owed"]["amount"] < 500_000
+    await market.clock(datetime(2028, 11, 23, 12, tzinfo=UTC))
+    shown = await market("clerk", "GET", f"/subscriptions/{subscription}")
+    assert (shown["status"], shown["still_owed"]) == ("ended", euros(0))
+
+
+async def test_what_was_asked_in_time_stays_so_after_the_deadline(market: Market) -> None:
+    subscription = await market.running()
+    await market.asked(subscription)
+    await market.clock(datetime(2027, 11, 20, 12, tzinfo=UTC))
+    preview = await market.preview(subscription)
+    assert (preview["in_time"], preview["would_end"], preview["next_term"]) == (False, "2027-11-22", None)
+
+
+async def test_where_late_requests_are_refused_the_preview_says_so(
+    market: Market, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "marketplace.toml").write_text('publisher.autodesk = {late_auto_renew_off = "refuse"}\n')
+    monkeypatch.setenv("TENURE_POLICIES", str(tmp_path))
+    monkeypatch.setitem(POLICIES.__dict__, "_read", Policies("marketplace", Policy, POLICIES.file)._read)
+    subscription = await market.running()
+    assert (await market.preview(subscription))["possible_now"] is True
+    await market.clock(datetime(2027, 11, 20, 12, tzinfo=UTC))
+    preview = await market.preview(subscription)
+    assert (preview["possible_now"], preview["would_end"], preview["next_term"]) == (False, None, None)
+    assert "deadline has passed" in preview["note"]
+    path = f"/subscriptions/{subscription}/auto-renew-off"
+    refused = await market.refused("clerk", "POST", path, "auto-renew-cutoff-passed", {})
+    assert len(refused["because"]) == 1
+    await market.clock(datetime(2027, 11, 23, 12, tzinfo=UTC))
+    preview = await market.preview(subscription)
+    assert (preview["possible_now"], preview["would_end"]) == (True, "2028-11-22"), "the next term's deadline is ahead"
+
+
+async def test_of_the_customer_only_the_contract_manager_turns_it_off(market: Market) -> None:
+    subscription = await market.running()
+    path = f"/subscriptions/{subscription}/auto-renew-off"
+    contract = (await market("mina", "GET", f"/subscriptions/{subscription}"))["contract_id"]
+
+    def role(account: str, name: str) -> RoleAssigned:
+        what = {"contract_id": contract, "account_id": account, "role": name}
+        return RoleAssigned.model_validate(what | {"may_assign_seats": True, "assigned_by": "x"})
+
+    await market.refused("mina", "POST", path, "role-missing", {}, 403)
+    await market.hears("identity", "contract-c", role("mina", "contract_manager"), role("ana", "software_coordinator"))
+    missing = await market.refused("mina", "POST", path, "agreement-missing", {}, 403)
+    started = AgreementStarted(contract_id=contract, subscription_id=subscription, kind="desktop", product="autocad")
+    await market.hears("identity", "contract-c", started)
+    not_hers = await market.refused("ana", "POST", path, "contract-manager-only", {}, 403)
+    assert missing["because"] and len(not_hers["because"]) == 2
+    (asked,) = (await market("mina", "POST", path, {}))["events"]
+    assert (asked["type"], asked["data"]["requested_by"]) == ("AutoRenewDisableRequested", "mina")
+
+
+async def test_many_are_turned_off_in_one_request(market: Market) -> None:
+    one, other = await market.running(), await market.running(AUTOCAD.product_id)
+    waiting = await market.ordered(LT.product_id)
+    items = {"items": [{"subscription_id": each} for each in (one, "no-such", waiting, other)]}
+    path = "/subscriptions/auto-renew-off/bulk"
+    dry = await market("clerk", "POST", f"{path}?dry_run=true", items)
+    done = await market("clerk", "POST", path, items)
+    for answer in (dry, done):
+        assert [item["status"] for item in answer["items"]] == [200, 404, 409, 200]
+    shown = (await market("clerk", "GET", "/orders"))["items"]
+    states = {each["subscription_id"]: each["auto_renew"] and each["auto_renew"]["state"] for each in shown}
+    assert states == {one: "asked", other: "asked", waiting: None}
+    theirs = (await market("rival", "POST", path, items))["items"]
+    assert {item["status"] for item in theirs} == {404}
+    await market.refused("clerk", "POST", path, "malformed", {"items": [{}]}, 422)
+
+
+async def test_reminders_and_the_renewal_come_in_the_customers_time(market: Market) -> None:
+    subscription = await market.running(AUTOCAD.product_id)
+    for days, reminded in ((91, []), (90, [90]), (31, [90, 60]), (0, [90, 60, 30])):
+        day = ENDS - timedelta(days=days)
+        await market.clock(datetime(day.year, day.month, day.day, 12, tzinfo=UTC))
+        shown = await market("mina", "GET", f"/subscriptions/{subscription}")
+        assert (shown["auto_renew"]["reminded"], shown["term"]["number"]) == (reminded, 1)
+    await market.clock(datetime(2027, 11, 22, 23, 0, tzinfo=UTC))  # midnight in Berlin
+    shown = await market("mina", "GET", f"/subscriptions/{subscription}")
+    assert (shown["term"]["number"], shown["auto_renew"]["reminded"]) == (2, [])

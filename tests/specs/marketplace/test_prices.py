@@ -1,0 +1,113 @@
+"""What a plan costs at the doors of a cart: the price of the day of whom it is ordered for."""
+
+from datetime import date, timedelta
+from typing import Any
+from unittest.mock import AsyncMock
+from uuid import uuid4
+
+import pytest
+
+from services.marketplace import api
+from services.marketplace.domain.cart import CART, AddToCart, CheckOut, OpenCart
+from services.marketplace.domain.plan import PLAN, AnnouncePrice, ListPlan, plan_key
+from shared.eventlog.clocks import Clocks
+from shared.eventlog.log import Accepted, Log, Meta, Refused
+from shared.eventlog.memory import MemoryStore
+from shared.events import CartCheckedOut, CartLineAdded
+from shared.runtime.auth import Actor
+from shared.runtime.doors import Call
+from tests.specs.marketplace.examples import (
+    AUTOCAD,
+    AUTOCAD_ID,
+    AUTODESK,
+    CLERK,
+    CUSTOMER,
+    NOON,
+    PARTNER,
+    PURCHASER,
+    PURCHASERS_ACCOUNT,
+    TODAY,
+    euros,
+    listed,
+)
+
+JANUARY = date(2027, 1, 1)
+BY_ID, BY_WIZARD = {"product_id": AUTOCAD_ID}, {"product": "autocad"}
+
+
+class Shop:
+    """marketplace's doors over a log in memory. The customer's time is 40 days ahead, past a new price's first day."""
+
+    def __init__(self, ahead: int = 40) -> None:
+        self.log = Log(MemoryStore(), "marketplace")
+        self.clocks = Clocks(lambda: NOON, {CUSTOMER: ahead * 86_400})
+
+    async def begin(self) -> "Shop":
+        key = plan_key(AUTODESK, AUTOCAD_ID)
+        await self.log.execute(PLAN, key, ListPlan(AUTOCAD, AUTODESK, NOON), Meta("1", "p", NOON))
+        price = AnnouncePrice(AUTOCAD_ID, AUTODESK, euros(300), JANUARY, AUTODESK, NOON)
+        await self.log.execute(PLAN, key, price, Meta("2", "p", NOON))
+        await self.log.execute(CART, "cart-1", OpenCart("cart-1", PARTNER, CLERK), Meta("3", CLERK, NOON))
+        return self
+
+    async def door(self, command: type[Any], **form: Any) -> Any:
+        """The event of an accepted command, or the refusal."""
+        door = next(d for d in api.DOORS.doors if d.command is command)
+        body = door.form(**form)
+        actor = Actor(CLERK, PARTNER, "partner")
+        command_id = str(uuid4())
+        call = Call(
+            actor, {"cart_id": "cart-1"}, body, self.clocks.time_of(PARTNER), command_id, False,
+            lambda: str(uuid4()), self.log, AsyncMock(), AsyncMock(), self.clocks, None,
+        )  # fmt: skip
+        target = await door.supply(call)
+        made = command(**dict(body), **target.supplied)
+        answer = await self.log.execute(door.stream, target.key, made, Meta(command_id, CLERK, NOON))
+        return answer if isinstance(answer, Refused) else _only(answer)
+
+    async def add(self, **form: Any) -> int:
+        added = await self.door(AddToCart, seats=1, **form)
+        assert isinstance(added, CartLineAdded)
+        return added.line.plan.price.amount
+
+    async def check_out(self, starts: date) -> Any:
+        return await self.door(CheckOut, customer=CUSTOMER, purchaser=PURCHASER, starts=starts)
+
+
+def _only(answer: Accepted) -> Any:
+    (recorded,) = answer.events
+    return recorded.event
+
+
+@pytest.fixture(autouse=True)
+def tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the doors look up in tables."""
+    monkeypatch.setattr(api, "publishers_of", AsyncMock(return_value=[AUTODESK]))
+    monkeypatch.setattr(api, "offers_for", AsyncMock(return_value=listed(AUTOCAD)))
+    monkeypatch.setattr(api, "account", AsyncMock(return_value=PURCHASERS_ACCOUNT))
+
+
+@pytest.mark.parametrize("chosen", [BY_ID, BY_WIZARD])
+async def test_a_line_has_the_price_of_the_day(chosen: dict[str, str]) -> None:
+    shop = await Shop().begin()
+    assert await shop.add(**chosen) == AUTOCAD.price.amount, "it is November for the partner"
+    assert await shop.add(**chosen, customer=CUSTOMER) == 300, "and January for the customer"
+
+
+async def test_what_is_ordered_has_the_price_of_the_customers_day() -> None:
+    shop = await Shop().begin()
+    await shop.add(**BY_ID)
+    refusal = await shop.check_out(TODAY + timedelta(days=40))
+    assert (refusal.rule, "300 EUR" in refusal.reason) == ("plan-changed", True)
+    await shop.add(**BY_ID, customer=CUSTOMER)
+    order = await shop.check_out(TODAY + timedelta(days=40))
+    assert isinstance(order, CartCheckedOut)
+    assert order.total == euros(300)
+
+
+async def test_before_a_prices_first_day_the_earlier_one_is_ordered() -> None:
+    shop = await Shop(ahead=0).begin()
+    await shop.add(**BY_ID)
+    order = await shop.check_out(TODAY)
+    assert isinstance(order, CartCheckedOut)
+    assert order.total == AUTOCAD.price
