@@ -76,16 +76,37 @@ class PostgresStore:
         self._dsn, self._service, self._readers, self._patience_s = dsn, service, readers, patience_s
         self._source = source_of(service)
         self._listener: asyncpg.Connection | None = None
+        self._when_back: Callable[[], Awaitable[None]] | None = None
+        self._looked_at = 0.0
+        self._looking = asyncio.Lock()
         self._moved = asyncio.Event()
         self._untold = asyncio.Event()
 
     async def open(self) -> "PostgresStore":
         """Connects. Raises the driver's error when the database can't be reached."""
         self._pool = await connected(self._dsn, 1, self._readers)
-        self._writers = [_Writer(self._dsn) for _ in range(WRITERS)]
+        self._writers = [_Writer(self._dsn, self._look) for _ in range(WRITERS)]
         self._batcher = Batcher([partial(self._send, writer) for writer in self._writers])
         self._telling = asyncio.create_task(self._tell(), name="tell")
         return self
+
+    async def watch(self, when_back: Callable[[], Awaitable[None]]) -> None:
+        """From now on asks this before the first write over a connection that was made anew: PostgreSQL may have come
+        back from a backup, and be fenced by it. It may raise Unavailable."""
+        for writer in self._writers:  # so that any that is made from now on is one made anew
+            with contextlib.suppress(asyncpg.PostgresError, *TRANSIENT):
+                await writer.connect(looked=True)
+        self._when_back = when_back
+
+    async def _look(self, connected_at: float) -> None:
+        """One look does for all the connections that were made before it began."""
+        if self._when_back is None:
+            return
+        async with self._looking:
+            began = asyncio.get_running_loop().time()
+            if self._looked_at <= connected_at:
+                await self._when_back()
+                self._looked_at = began
 
     async def close(self) -> None:
         await self._batcher.close()
@@ -244,17 +265,30 @@ class PostgresStore:
 
 
 class _Writer:
-    """A connection with log.append prepared, made anew when it broke."""
+    """A connection with log.append prepared, made anew when it broke; before its first write it has asked `look`."""
 
-    def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
+    def __init__(self, dsn: str, look: Callable[[float], Awaitable[None]]) -> None:
+        self._dsn, self._look = dsn, look
         self._connection: asyncpg.Connection | None = None
+        self._looked = False
+
+    async def connect(self, *, looked: bool = False) -> None:
+        """Unless it is connected. `looked`: nobody need look any more."""
+        if self._connection is None or self._connection.is_closed():
+            self._connection, self._looked = await asyncpg.connect(self._dsn, command_timeout=10, timeout=5), looked
+            self._connected_at = asyncio.get_running_loop().time()
+            try:
+                self._append = await self._connection.prepare(_APPEND)
+            except BaseException:
+                self.terminate()
+                raise
 
     async def append(self, arguments: Sequence[Any]) -> list[asyncpg.Record]:
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await asyncpg.connect(self._dsn, command_timeout=10, timeout=5)
-            self._append = await self._connection.prepare(_APPEND)
         try:
+            await self.connect()
+            if not self._looked:
+                await self._look(self._connected_at)
+                self._looked = True
             return await self._append.fetch(*arguments)
         except TRANSIENT:
             self.terminate()

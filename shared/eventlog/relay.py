@@ -41,6 +41,8 @@ class Published:
     """What the relay knows of the streams that it has published: each one's last version and hash."""
 
     heads: dict[str, Head] = field(default_factory=dict)
+    last: bytes | None = None
+    """The hash of the last event that this relay published."""
 
     def unknown(self, events: Sequence[StoredEvent]) -> list[str]:
         """The streams among `events` that began before this relay did; the store knows where they stood."""
@@ -54,11 +56,24 @@ class Published:
 
     def note(self, event: StoredEvent) -> None:
         self.heads[event.of.stream] = Head(event.of.version or 0, event.of.hash)
+        self.last = event.of.hash
 
 
 def partition_of(stream: str, partitions: int) -> int:
     """Where a stream's records go: Kafka's own murmur2 rule, so that every client finds the same partition."""
     return int((murmur2(stream.encode()) & 0x7FFFFFFF) % partitions)
+
+
+def unpublished(checkpoint: int, events: Sequence[StoredEvent], published: Published) -> Sequence[StoredEvent]:
+    """What comes after `checkpoint` among events that were read from it on. The first is what was published last: where
+    the store has it no more, PostgreSQL came back older than it was. Raises OutOfOrder."""
+    if not checkpoint:
+        return events
+    if not events or events[0].of.position != checkpoint:
+        raise OutOfOrder(f"position {checkpoint} was published, and the store has it no more")
+    if published.last not in (None, events[0].of.hash):
+        raise OutOfOrder(f"position {checkpoint} is another event in the store than the one that was published")
+    return events[1:]
 
 
 def plan(
@@ -86,7 +101,8 @@ class Progress(Protocol):
 
 
 Guard = Callable[[int], Awaitable[str | None]]
-"""Asked by a new leader with its checkpoint: why it must not publish, or None."""
+"""Asked with the checkpoint by a new leader, and by one whose store has changed beneath it: why nothing may be
+published, or None."""
 
 
 class Anchors(Protocol):
@@ -117,6 +133,8 @@ class Relay:
         self.alarm: str | None = None
         """Why nothing is published until somebody has looked, if so."""
         self.leading = False
+        self._renewed = 0.0
+        self._renewing = asyncio.Lock()
 
     async def run(self) -> None:
         """Relays until cancelled. Faults of Kafka and PostgreSQL are waited out; OutOfOrder raises `alarm`."""
@@ -140,10 +158,10 @@ class Relay:
 
     async def _lead(self) -> None:
         """Waits for the lease, publishes while it holds it, gives it back."""
-        lease = await self._store.lease(self.name, self._owner, LEASE_S)
+        lease = await self._lease()
         while lease is None:
             await asyncio.sleep(LEASE_S / 6)
-            lease = await self._store.lease(self.name, self._owner, LEASE_S)
+            lease = await self._lease()
         producer = AIOKafkaProducer(
             bootstrap_servers=self._bootstrap,
             acks="all",
@@ -161,7 +179,10 @@ class Relay:
             partitions = len(await producer.partitions_for(self._topic))
             log.info("relay leads", relay=self.name, token=lease.token, position=lease.position)
             self.leading, self.alarm = True, None
-            await self._publish_while_leading(lease, producer, partitions)
+            try:
+                await self._publish_while_leading(lease, producer, partitions)
+            except OutOfOrder as broken:  # at once, so that the store takes no commands which nobody could publish
+                raise OutOfOrder(await self._told_by_guard(lease) or str(broken)) from broken
         finally:
             if self._anchors is not None:
                 await self._anchors.stop()
@@ -171,17 +192,18 @@ class Relay:
                 await self._store.release(self.name, lease)
 
     async def _publish_while_leading(self, lease: Lease, producer: AIOKafkaProducer, partitions: int) -> None:
-        published, loop = Published(), asyncio.get_running_loop()
-        renew_at = loop.time() + LEASE_S / 3
+        published = Published()
         while True:
-            events = await self._store.read(lease.position, READ_EVENTS)
+            known = 1 if lease.position else 0  # the last that was published, read with what follows it
+            found = await self._store.read(lease.position - known, READ_EVENTS + known)
+            events = unpublished(lease.position, found, published)
             if events:
                 if len(published.heads) > STREAMS_REMEMBERED:
                     published.heads.clear()
                 if unknown := published.unknown(events):
                     published.heads |= await self._store.heads(unknown, lease.position)
                 batches = plan(lease.position, events, published, partitions)
-                sent = (self._send(producer, partition, batch) for partition, batch in batches.items())
+                sent = (self._send(producer, partition, batch, lease) for partition, batch in batches.items())
                 failed = [f for f in await asyncio.gather(*sent, return_exceptions=True) if f is not None]
                 if failed:
                     raise failed[0]
@@ -190,26 +212,49 @@ class Relay:
                     self._progress.relayed(lease.position, len(events))
             if self._anchors is not None:
                 self._anchors.note(lease.position, producer)
-            if loop.time() >= renew_at:
-                await self._renew(lease)
-                renew_at = loop.time() + LEASE_S / 3
+            await self._keep(lease, LEASE_S / 3)
             if len(events) < READ_EVENTS:
                 await self._store.wait(lease.position, POLL_S)
 
+    async def _told_by_guard(self, lease: Lease) -> str | None:
+        with suppress(KafkaError, Unavailable, OSError, TimeoutError):  # the alarm is raised without it, too
+            return await self._guard(lease.position) if self._guard is not None else None
+        return None
+
+    async def _lease(self) -> Lease | None:
+        asked = asyncio.get_running_loop().time()
+        lease = await self._store.lease(self.name, self._owner, LEASE_S)
+        if lease is not None:
+            self._renewed = asked
+        return lease
+
     async def _renew(self, lease: Lease) -> None:
-        renewed = await self._store.lease(self.name, self._owner, LEASE_S)
+        renewed = await self._lease()
         if renewed is None or renewed.token != lease.token:
             raise LeaseLost(f"{self.name}: it expired and somebody else took it")
+        if renewed.position != lease.position:
+            raise LeaseLost(f"{self.name}: its checkpoint was moved from {lease.position} to {renewed.position}")
 
-    async def _send(self, producer: AIOKafkaProducer, partition: int, events: Sequence[StoredEvent]) -> None:
-        """Sends a partition's events in order, each batch after the one before it was acknowledged."""
+    async def _keep(self, lease: Lease, age_s: float) -> None:
+        """Renews the lease if it is as old as that."""
+        async with self._renewing:
+            if asyncio.get_running_loop().time() - self._renewed >= age_s:
+                await self._renew(lease)
+
+    async def _send(
+        self, producer: AIOKafkaProducer, partition: int, events: Sequence[StoredEvent], lease: Lease
+    ) -> None:
+        """Sends a partition's events in order, each batch after the one before it was acknowledged. Acknowledgements
+        may take longer than the lease lasts: it is renewed in time, and who lost it sends nothing more."""
         batch = producer.create_batch()
         for event in events:
             if not self._append(batch, event):
+                await self._keep(lease, LEASE_S * 2 / 3)
                 await self._acknowledged(producer, batch, partition)
                 batch = producer.create_batch()
                 if not self._append(batch, event):
                     raise OutOfOrder(f"position {event.of.position} has {len(event.data)} bytes: too large to publish")
+        await self._keep(lease, LEASE_S * 2 / 3)
         await self._acknowledged(producer, batch, partition)
 
     @staticmethod

@@ -1,7 +1,10 @@
 """Reading a service's topic as a whole: its events in the store's order, out of partitions that may repeat.
 
-The relay publishes in the order of positions and after a failure goes back by at most one batch. So within a partition
-no event's first record comes after that of a later one, and the store's order is a merge of the partitions.
+The relay publishes in the order of positions, and after a failure goes back by at most READ_EVENTS of them. One that
+lost its lease while Kafka was slow may still get in what it had sent, wherever its heir stands by then: a block of at
+most READ_EVENTS repeats. So within a partition no event's first record comes after that of a later one, the store's
+order is a merge of the partitions, and how far a partition is at an offset is said by the highest position among more
+records before it than a block of repeats has.
 """
 
 from collections import deque
@@ -21,6 +24,8 @@ Progress = Callable[[str, int, int], None]
 
 OVERLAP: Final = 4 * READ_EVENTS
 """So far before a position a reading begins that must not miss the first record of what comes after it."""
+LOOK_BACK: Final = 2 * READ_EVENTS
+"""So many records tell how far a partition is: more than a block of repeats has."""
 FETCHED: Final = 2_000
 _PRINT: Final = 8
 
@@ -128,7 +133,7 @@ class TopicReader:
             if got:
                 return got
 
-    async def last(self, partition: int, service: str, look_back: int = READ_EVENTS) -> Found | None:
+    async def last(self, partition: int, service: str, look_back: int = LOOK_BACK) -> Found | None:
         """The service's event of the highest position among the partition's last records. None where there is none
         in the whole partition."""
         end, start = self.ends[partition], self.starts[partition]
@@ -150,10 +155,9 @@ class TopicReader:
             begin = max(start, end - step)
             if begin == start:
                 return start
-            async for found in self._own(partition, begin, min(end, begin + 50), service):
-                if found.position <= position - OVERLAP:
-                    return begin
-                break
+            before = [f.position async for f in self._own(partition, max(start, begin - LOOK_BACK), begin, service)]
+            if before and max(before) <= position - OVERLAP:
+                return begin
             step *= 4
 
     async def _own(self, partition: int, begin: int, end: int, service: str) -> AsyncIterator[Found]:

@@ -151,6 +151,7 @@ class Process:
         try:
             topic = topic_of(self.service.name)
             guard = Guard(store, self.service.name, topic, self.settings.kafka_bootstrap)
+            await store.watch(guard.when_back)
             await self._look_at_topic(guard, store)
             self.parts.opened_log, self.parts.opened_db = commands, pool
             await clocks.look(pool)

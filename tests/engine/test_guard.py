@@ -1,0 +1,279 @@
+"""PostgreSQL exchanged for an older one beneath running processes is noticed at once: on real PostgreSQL and Kafka."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+
+from deploy.processes import free_port
+from shared.eventlog import relay as relay_module
+from shared.eventlog.guard import Guard
+from shared.eventlog.log import Log
+from shared.eventlog.postgres import PostgresStore
+from shared.eventlog.relay import LEASE_S, OutOfOrder, Relay
+from shared.eventlog.restore import Refused, reconcile
+from shared.eventlog.store import LeaseLost, Unavailable
+from shared.eventlog.verify import verify
+from shared.events.registry import topic_of
+from tests.engine.examples import COUNTER, Count, meta
+from tests.engine.test_restore import SERVICE, Bench, backup, bench, own_kafka
+from tests.oracle.evidence import read_topic
+
+pytestmark = pytest.mark.system
+
+__all__ = ["bench", "own_kafka"]
+AHEAD = "ahead of the store by 40 events: the store ends at position 60, the topic at 100"
+Backup = dict[str, list[Any]]
+
+
+@pytest.fixture(autouse=True)
+def _looks_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_module, "ALARM_S", 2.0)
+
+
+@asynccontextmanager
+async def running(bench: Bench) -> AsyncIterator[tuple[PostgresStore, Relay]]:
+    """A process of the service, with its relay."""
+    store = await PostgresStore(bench.dsn, SERVICE).open()
+    guard = guard_of(store, bench.bootstrap)
+    await store.watch(guard.when_back)
+    relay = Relay(store, topic_of(SERVICE), bench.bootstrap, guard=guard)
+    task = asyncio.create_task(relay.run())
+    try:
+        yield store, relay
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await store.close()
+
+
+def guard_of(store: PostgresStore, bootstrap: str) -> Guard:
+    return Guard(store, SERVICE, topic_of(SERVICE), bootstrap)
+
+
+async def until_relayed(bench: Bench, position: int) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            rows = await bench.query("select position from log.leases where name = $1", f"relay:{topic_of(SERVICE)}")
+            if rows and rows[0]["position"] >= position:
+                return
+            await asyncio.sleep(0.02)
+
+
+async def until_fenced(bench: Bench) -> str:
+    async with asyncio.timeout(10):
+        while (fence := (await bench.query("select fenced from log.head"))[0]["fenced"]) is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    return str(fence)
+
+
+async def older(bench: Bench) -> Backup:
+    """A backup at position 60; relayed since, up to 100."""
+    await bench.fill(60)
+    await until_relayed(bench, 60)
+    saved = await backup(bench)
+    await bench.fill(40, seed=1)
+    await until_relayed(bench, 100)
+    return saved
+
+
+async def exchange(bench: Bench, saved: Backup, *then: str) -> None:
+    """The backup takes the database's place, from one moment to the next."""
+    db = await asyncpg.connect(bench.dsn)
+    async with db.transaction():
+        for table, rows in saved.items():
+            await db.execute(f"delete from log.{table}")
+            if rows:
+                await db.copy_records_to_table(
+                    table, schema_name="log", columns=list(rows[0].keys()), records=[tuple(r) for r in rows]
+                )
+        for sql in then:
+            await db.execute(sql)
+    await db.close()
+
+
+async def test_a_relay_that_runs_notices_and_goes_on_after_a_reconcile(bench: Bench) -> None:
+    async with running(bench) as (store, relay):
+        saved = await older(bench)
+        before = await bench.state()
+        await exchange(bench, saved)
+        begun = time.monotonic()
+        assert AHEAD in await until_fenced(bench)
+        assert time.monotonic() - begun < LEASE_S
+        with pytest.raises(Unavailable, match=AHEAD):
+            await Log(store, SERVICE).execute(COUNTER, "1", Count(), meta("late"))
+        async with asyncio.timeout(5):
+            while relay.alarm is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        assert AHEAD in relay.alarm
+        done = await reconcile(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)
+        assert (done.before, done.events, done.head) == (60, 40, 100)
+        assert await bench.state() | {"table": []} == before | {"table": []}
+        await bench.fill(10, seed=2)
+        await until_relayed(bench, 110)
+        assert relay.alarm is None
+        assert (await verify(SERVICE, bench.dsn, bench.bootstrap)).findings.first == []
+
+
+async def test_nothing_is_published_of_a_store_that_went_a_way_of_its_own(bench: Bench) -> None:
+    """All that it wrote before anybody could look is of new streams: no version breaks off."""
+    async with running(bench) as (_store, relay):
+        saved = await older(bench)
+        own = ", ".join(
+            f"({n}, 'counter-new{n}', 1, gen_random_uuid(), 'SeatUnassigned', 1, now(), 'c', 'c', 'a', '', '', "
+            f"sha256('{n}'), sha256('{n}'), '', '{{}}')" for n in range(61, 131)
+        )  # fmt: skip
+        await exchange(
+            bench, saved,
+            "insert into log.events (position, stream, version, id, type, schema, time, correlation_id, causation_id, "
+            f"actor, tenant, traceparent, prevhash, hash, command_id, data) values {own}",
+            "update log.head set position = 130",
+        )  # fmt: skip
+        assert "and another event in the store" in await until_fenced(bench)
+        assert len(await read_topic(topic_of(SERVICE), bench.bootstrap)) == 100
+        async with asyncio.timeout(5):
+            while relay.alarm is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        with pytest.raises(Refused, match="a way of its own from position 61 on"):
+            await reconcile(bench.whole, bench.dsn, bench.bootstrap)
+
+
+async def test_a_write_over_a_connection_made_anew_waits_for_the_guard(bench: Bench) -> None:
+    """In a process without a relay."""
+    async with running(bench):
+        saved = await older(bench)
+    looks: list[float] = []
+    store = await PostgresStore(bench.dsn, SERVICE).open()
+    guard = guard_of(store, bench.bootstrap)
+
+    async def look() -> None:
+        looks.append(time.monotonic())
+        await guard.when_back()
+
+    await store.watch(look)
+    log = Log(store, SERVICE)
+    await log.execute(COUNTER, "1", Count(), meta("first"))
+    assert looks == [], "nobody looks at a connection that was there from the beginning"
+    await bench.query("update log.head set fenced = null")
+    everybody_out = (
+        "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() "
+        "and pid <> pg_backend_pid()"
+    )
+    await exchange(bench, saved, everybody_out)
+    tries = [log.execute(COUNTER, str(n), Count(), meta(f"late-{n}")) for n in range(20)]
+    for answer in await asyncio.gather(*tries, return_exceptions=True):
+        assert isinstance(answer, Unavailable)
+        assert AHEAD in str(answer)
+    assert len(looks) in (1, 2), "once for each connection at most"
+    assert (await bench.query("select position from log.head"))[0]["position"] == 60
+    await store.close()
+
+
+async def test_commands_are_taken_while_kafka_is_away(bench: Bench) -> None:
+    store = await PostgresStore(bench.dsn, SERVICE).open()
+    await store.watch(guard_of(store, f"127.0.0.1:{free_port()}").when_back)
+    for writer in store._writers:
+        writer.terminate()
+    await Log(store, SERVICE).execute(COUNTER, "1", Count(), meta("taken"))
+    assert await store.position() == 1
+    await store.close()
+
+
+async def test_a_checkpoint_that_was_moved_ends_the_lease(bench: Bench) -> None:
+    store = await PostgresStore(bench.dsn, SERVICE).open()
+    relay = Relay(store, topic_of(SERVICE), bench.bootstrap, owner="me")
+    lease = await store.lease(relay.name, "me", LEASE_S)
+    assert lease is not None
+    await store.advance(relay.name, lease, 7)
+    await relay._renew(lease)
+    await bench.query("update log.leases set position = 5")
+    with pytest.raises(LeaseLost, match="its checkpoint was moved from 7 to 5"):
+        await relay._renew(lease)
+    await store.close()
+
+
+class Slow:
+    """A producer whose acknowledgements take longer than a lease lasts."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+
+    def create_batch(self) -> "_Batch":
+        return _Batch()
+
+    async def send_batch(self, batch: "_Batch", _topic: str, *, partition: int) -> Any:
+        self.sent += batch.records
+        await asyncio.sleep(0.15)
+        return asyncio.sleep(0)
+
+
+class _Batch:
+    records = 0
+
+    def append(self, **_record: Any) -> object | None:
+        if self.records == 10:
+            return None
+        self.records += 1
+        return self
+
+    def record_count(self) -> int:
+        return self.records
+
+
+@pytest.mark.parametrize("heir", [False, True])
+async def test_who_lost_the_lease_sends_no_further_batch(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, heir: bool
+) -> None:
+    monkeypatch.setattr(relay_module, "LEASE_S", 0.1 if heir else 0.6)
+    await bench.fill(60)
+    store = await PostgresStore(bench.dsn, SERVICE).open()
+    relay, producer = Relay(store, topic_of(SERVICE), bench.bootstrap, owner="me"), Slow()
+    lease = await relay._lease()
+    assert lease is not None
+    sending = asyncio.create_task(relay._send(producer, 0, await store.read(0, 60), lease))
+    await asyncio.sleep(0.05)
+    if heir:
+        await bench.query("update log.leases set owner = 'heir', token = token + 1, until = now() + interval '9 s'")
+        with pytest.raises(LeaseLost):
+            await sending
+        assert producer.sent == 10, "the batch that was on its way"
+    else:
+        await sending
+        assert producer.sent == 60
+        assert await store.lease(relay.name, "heir", 1) is None, "it is renewed while the batches take long"
+    await store.close()
+
+
+async def test_repeats_at_the_end_are_not_taken_for_a_loss(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More of them than are looked at in the first place."""
+    monkeypatch.setattr("shared.eventlog.guard.LOOK_BACK", 1)
+    await bench.fill(60, streams=1)
+    await bench.relay()
+    await bench.query("update log.leases set position = 20")
+    store = await PostgresStore(bench.dsn, SERVICE).open()
+    relay = Relay(store, topic_of(SERVICE), bench.bootstrap)
+    original, sends = relay._acknowledged, 0
+
+    async def cut(producer: Any, batch: Any, partition: int) -> None:
+        nonlocal sends
+        sends += 1
+        await original(producer, batch, partition)
+        raise OutOfOrder("killed here")
+
+    monkeypatch.setattr(relay_module, "READ_EVENTS", 10)
+    monkeypatch.setattr(relay, "_acknowledged", cut)
+    task = asyncio.create_task(relay.run())
+    async with asyncio.timeout(10):
+        while relay.alarm is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert sends == 1
+    guard = guard_of(store, bench.bootstrap)
+    assert [found.position for found in await guard._last(1)] == [30], "what lies at the end"
+    assert await guard(60) is None
+    await store.close()
