@@ -67,7 +67,9 @@ def judged(evidence: Evidence, marks: list[Anchor] | None = None) -> Findings:
     store.head(evidence.position, evidence.chain)
     topic = TopicCheck(findings, evidence.service, PARTITIONS, store.hashes)
     for record in evidence.topic:
-        topic.record(Raw("entitlements.events.v1", record.partition, record.offset, record.key, record.headers, record.value))
+        topic.record(
+            Raw("entitlements.events.v1", record.partition, record.offset, record.key, record.headers, record.value)
+        )
     topic.complete(evidence.relayed, marks or ())
     return findings
 
