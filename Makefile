@@ -50,7 +50,8 @@ test: install ## lint, types, import rules, all tests (CONTAINERS=1: system test
 	$(TOOLS)/lint-imports --cache-dir .local/cache/import-linter
 	$(VENV) -m pytest $(ARGS)
 
-torture: install ## SIGKILL at every line of append, relay and consumer; 100,000 simulated seeds (SEEDS, ARGS="--points 20")
+torture: install ## SIGKILL at every line; 100,000 simulated seeds; 1,000 plants of each damage (SEEDS, ARGS="--points 20")
+	PLANTS=1000 $(VENV) -m pytest -q tests/oracle tests/engine/test_verify.py
 	$(VENV) -m tests.simulation --seeds $(or $(SEEDS),$(if $(findstring --points,$(ARGS)),500,100000))
 	$(VENV) -m tests.torture $(ARGS)
 

@@ -1,15 +1,23 @@
 """What the oracle looks at: a service's store, its topic, its consumers' notes. Read once, whole."""
 
+import json
+from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer
 
+from shared.eventlog import anchors
+from shared.eventlog.anchors import Anchor
 from shared.eventlog.log import Answer, Refused
 from shared.events.envelope import Envelope, Headers, source_of
-from shared.events.registry import topic_of
+from shared.events.registry import INBOUND, topic_of
+
+PUBLISHERS: Final = "publisher"
+"""Under this name stands the evidence of the publishers' own topic, which no store is behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,52 +61,89 @@ class Answered(NamedTuple):
     refused: bool
 
 
+class Waiting(NamedTuple):
+    """A parked record: of this version of a stream (0 where it has none, or could not be read), with its bytes. Its
+    stream waits behind it where it is held."""
+
+    version: int
+    held: bool
+    key: bytes | None
+    headers: Headers
+    value: bytes | None
+
+
 @dataclass(slots=True)
 class Evidence:
-    """One service's."""
+    """One service's, or the publishers' topic's."""
 
     service: str
+    published: bool = True
+    """Whether there is a relay: without one only the store is judged."""
+    foreign: bool = False
+    """Whether what the topic holds is the publishers': no store says what should be there."""
+    at_ends: bool = True
+    """Whether consumers had the time to read the topic to its ends, repeats and all."""
+    fenced: str | None = None
+    """Why the store takes no commands."""
     events: list[Stored] = field(default_factory=list)
     position: int = 0
     chain: bytes = b""
     batches: list[tuple[int, bytes]] = field(default_factory=list)
     relayed: int = 0
     topic: list[Published] = field(default_factory=list)
+    ends: dict[int, int] = field(default_factory=dict)
+    """Of each of the topic's partitions the offset that its next record will have."""
+    planted: set[tuple[int, int]] = field(default_factory=set)
+    """Partition and offset of records that a test put there and no relay did."""
+    anchors: list[Anchor] = field(default_factory=list)
+    expected: frozenset[str] = frozenset()
+    """The consumers, of any service, that read this topic by their services' registries."""
     seen: dict[tuple[str, str], int] = field(default_factory=dict)
     """Per consumer of any service and stream of this one: the version that it has dealt with."""
     checkpoints: dict[tuple[str, int], int] = field(default_factory=dict)
     """Per consumer of any service and partition of this one's topic: the last offset that it has dealt with."""
     parked: list[tuple[str, str, int, str]] = field(default_factory=list)
     """Consumer, topic, offset, reason; of this service's own consumers."""
-    waiting: dict[tuple[str, int, int], int] = field(default_factory=dict)
-    """Per consumer of any service, partition and offset of this one's topic: parked there, this version of a stream
-    (0 where it was not readable)."""
+    waiting: dict[tuple[str, int, int], Waiting] = field(default_factory=dict)
+    """Per consumer of any service, partition and offset of this one's topic: what is parked there."""
     asked: list[Asked] = field(default_factory=list)
     """What this service's clients know, where a test has asked them."""
     answered: dict[str, Answered] = field(default_factory=dict)
     """What the store knows of its commands, by id."""
 
 
-async def gather(dsns: dict[str, str], bootstrap: str, topics: Mapping[str, str] | None = None) -> dict[str, Evidence]:
+async def gather(
+    dsns: Mapping[str, str], bootstrap: str, topics: Mapping[str, str] | None = None,
+    readers: Mapping[str, Sequence[str]] | None = None, anchored: Path | None = None,
+) -> dict[str, Evidence]:  # fmt: skip
     """All services' evidence. The system should be at rest: nothing on its way between stores and topics. `topics` says
-    where a service publishes, if not where it always does."""
+    where a service publishes, if not where it always does; `readers` which topics each consumer reads, by its service's
+    registry; `anchored` is the folder of the anchors: without it, none are read, from their topic neither."""
     of = {service: (topics or {}).get(service, topic_of(service)) for service in dsns}
     found = {service: Evidence(service) for service in dsns}
+    if any(INBOUND in read for read in (readers or {}).values()):
+        of[PUBLISHERS], found[PUBLISHERS] = INBOUND, Evidence(PUBLISHERS, foreign=True)
     for service, dsn in dsns.items():
-        await _read_store(found[service], dsn)
+        await read_store(found[service], dsn)
+        if anchored is not None:
+            marks = anchors.from_file(anchored, service)[0] + (await anchors.from_topic(bootstrap, service))[0]
+            found[service].anchors = marks
     for service, dsn in dsns.items():
         await _read_notes(found, service, dsn, of)
     for evidence in found.values():
-        evidence.topic = await read_topic(of[evidence.service], bootstrap)
+        topic = of[evidence.service]
+        evidence.topic, evidence.ends = await read_whole(topic, bootstrap)
+        evidence.expected = frozenset(name for name, read in (readers or {}).items() if topic in read)
     return found
 
 
-async def _read_store(evidence: Evidence, dsn: str) -> None:
+async def read_store(evidence: Evidence, dsn: str) -> None:
+    """All that one service's database says of its own log."""
     db = await asyncpg.connect(dsn)
     try:
         async with db.transaction(isolation="repeatable_read", readonly=True):
             rows = await db.fetch("select *, data::text as bytes from log.events order by position")
-            head = await db.fetchrow("select position, chain from log.head")
+            head = await db.fetchrow("select position, chain, fenced from log.head")
             batches = await db.fetch("select last_position, chain from log.batches order by last_position")
             relayed = await db.fetchval("select coalesce(max(position), 0) from log.leases where name like 'relay:%'")
             commands = await db.fetch(
@@ -120,7 +165,7 @@ async def _read_store(evidence: Evidence, dsn: str) -> None:
         for r in rows
     ]  # fmt: skip
     assert head is not None
-    evidence.position, evidence.chain = head["position"], head["chain"]
+    evidence.position, evidence.chain, evidence.fenced = head["position"], head["chain"], head["fenced"]
     evidence.batches = [(row["last_position"], row["chain"]) for row in batches]
     evidence.relayed = relayed
     evidence.answered = {r["id"]: Answered(r["stream"], r["first"], r["count"], r["refused"]) for r in commands}
@@ -140,13 +185,23 @@ async def _read_notes(found: dict[str, Evidence], service: str, dsn: str, topics
             topics[row["topic"]].checkpoints[row["consumer"], row["partition"]] = row["offset"]
         for row in await db.fetch("select * from log.parked where topic = any($1::text[])", list(topics)):
             place = (row["consumer"], row["partition"], row["offset"])
-            topics[row["topic"]].waiting[place] = row["version"] or 0
+            topics[row["topic"]].waiting[place] = _waiting(row)
     finally:
         await db.close()
 
 
+def _waiting(row: Any) -> Waiting:
+    headers: Any = [(n, None if v is None else b64decode(v)) for n, v in json.loads(row["headers"])]
+    return Waiting(row["version"] or 0, row["holds_stream"], row["key"], headers, row["value"])
+
+
 async def read_topic(topic: str, bootstrap: str) -> list[Published]:
     """Every record of the topic, within a partition in its order."""
+    return (await read_whole(topic, bootstrap))[0]
+
+
+async def read_whole(topic: str, bootstrap: str) -> tuple[list[Published], dict[int, int]]:
+    """Every record of the topic, within a partition in its order, and where each partition ends."""
     consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
     await consumer.start()
     records: list[Published] = []
@@ -159,7 +214,7 @@ async def read_topic(topic: str, bootstrap: str) -> list[Published]:
                 records += [Published(r.partition, r.offset, r.key, list(r.headers), r.value) for r in batch]
     finally:
         await consumer.stop()
-    return records
+    return records, {place.partition: end for place, end in ends.items()}
 
 
 def streams_of(events: Sequence[Stored]) -> dict[str, list[Stored]]:

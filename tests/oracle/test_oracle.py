@@ -1,20 +1,25 @@
 """The oracle itself: each kind of damage, planted in evidence that was clean, is found."""
 
+import os
 import random
 from collections.abc import Callable
-from copy import deepcopy
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
 import pytest
 
+from shared.eventlog.anchors import Anchor
+from shared.eventlog.relay import partition_of
 from shared.events import SeatUnassigned
 from shared.events.envelope import GENESIS, Envelope, chained, from_headers, source_of, to_headers
-from tests.oracle.evidence import Answered, Asked, Evidence, Published, Stored
+from tests.oracle.evidence import PUBLISHERS, Answered, Asked, Evidence, Published, Stored, Waiting
 from tests.oracle.verdict import faults
 
-PLANTS = 200
+PLANTS = int(os.environ.get("PLANTS", "200"))
+PARTITIONS = 6
+READER = "distribution.availability"
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -36,11 +41,14 @@ def clean(streams: int = 4, length: int = 6) -> Evidence:
             evidence.events.append(Stored(of, data))
             chain = sha256(chain + of.hash).digest()
             evidence.batches.append((position, chain))
-            evidence.topic.append(Published(0, position, stream.encode(), to_headers(of), data))
+            partition = partition_of(stream, PARTITIONS)
+            evidence.topic.append(Published(partition, position, stream.encode(), to_headers(of), data))
     evidence.position = evidence.relayed = len(evidence.events)
     evidence.chain = chain
-    evidence.seen = {("distribution.availability", stream): length for stream in heads}
-    evidence.checkpoints = {("distribution.availability", 0): evidence.topic[-1].offset}
+    evidence.anchors = [Anchor("entitlements", *evidence.batches[at]) for at in (4, len(evidence.batches) - 1)]
+    evidence.expected = frozenset({READER})
+    evidence.seen = {(READER, stream): length for stream in heads}
+    at_rest(evidence)
     for stored in evidence.events:
         command = Asked(f"command-{stored.of.id}", "entitlements", stored.of.stream, "ok", (stored.of.id,))
         evidence.asked.append(command)
@@ -51,6 +59,23 @@ def clean(streams: int = 4, length: int = 6) -> Evidence:
         evidence.answered[f"refused-{stream}"] = Answered(stream, length, 0, refused=True)
         evidence.asked.append(Asked(f"unknown-{stream}", "entitlements", stream))
     return evidence
+
+
+def copied(e: Evidence) -> Evidence:
+    """To be damaged. What is inside of the lists can't be changed, but for what clients were answered."""
+    return replace(
+        e, events=[*e.events], batches=[*e.batches], topic=[*e.topic], ends={**e.ends}, anchors=[*e.anchors],
+        seen={**e.seen}, checkpoints={**e.checkpoints}, waiting={**e.waiting}, asked=[replace(a) for a in e.asked],
+        answered={**e.answered},
+    )  # fmt: skip
+
+
+def at_rest(e: Evidence) -> None:
+    """The partitions end after their last records, and the reader is there."""
+    e.ends = dict.fromkeys(range(PARTITIONS), 0)
+    for record in e.topic:
+        e.ends[record.partition] = max(e.ends[record.partition], record.offset + 1)
+    e.checkpoints |= {(READER, partition): end - 1 for partition, end in e.ends.items()}
 
 
 def flipped(data: bytes, chance: random.Random) -> bytes:
@@ -169,7 +194,8 @@ def altered_and_hashed_again(e: Evidence, chance: random.Random) -> None:
 
 def passed_over_by_consumer(e: Evidence, chance: random.Random) -> None:
     """It has begun no stream, and its checkpoint lies behind records."""
-    e.checkpoints["marketplace.sales", 0] = chance.choice(e.topic).offset
+    record = chance.choice(e.topic)
+    e.checkpoints["marketplace.sales", record.partition] = record.offset
 
 
 def lost_with_its_command(e: Evidence, chance: random.Random) -> None:
@@ -181,8 +207,9 @@ def lost_with_its_command(e: Evidence, chance: random.Random) -> None:
     e.batches.pop()
     e.position = e.relayed = len(e.events)
     e.chain = e.batches[-1][1]
-    e.seen["distribution.availability", last.of.stream] -= 1
-    e.checkpoints["distribution.availability", 0] -= 1
+    e.anchors.pop()
+    e.seen[READER, last.of.stream] -= 1
+    at_rest(e)
     del e.answered[f"command-{last.of.id}"]
 
 
@@ -209,8 +236,111 @@ def done_twice(e: Evidence, chance: random.Random) -> None:
     e.position = e.relayed = len(e.events)
     e.chain = sha256(e.chain + of.hash).digest()
     e.batches.append((e.position, e.chain))
-    e.topic.append(Published(0, e.position, of.stream.encode(), to_headers(of), last.data))
-    e.seen["distribution.availability", of.stream] += 1
+    partition = partition_of(of.stream, PARTITIONS)
+    e.topic.append(Published(partition, e.position, of.stream.encode(), to_headers(of), last.data))
+    e.seen[READER, of.stream] += 1
+    at_rest(e)
+
+
+def halves_in_two_partitions(e: Evidence, chance: random.Random) -> None:
+    """Of one stream: its order is nobody's any more."""
+    stream = chance.choice(e.topic).key
+    for n, record in enumerate(e.topic):
+        if record.key == stream and n >= len(e.topic) // 2:
+            e.topic[n] = replace(record, partition=(record.partition + 1 + n % 2) % PARTITIONS)
+    at_rest(e)
+
+
+def never_began(e: Evidence, chance: random.Random) -> None:
+    """A consumer that its service's registry names has no notes at all."""
+    e.seen.clear()
+    e.checkpoints.clear()
+
+
+def not_assigned(e: Evidence, chance: random.Random) -> None:
+    del e.checkpoints[READER, chance.randrange(PARTITIONS)]
+
+
+def nothing_relayed(e: Evidence, chance: random.Random) -> None:
+    """Nor consumed: store and topic don't contradict one another."""
+    e.topic, e.relayed = [], 0
+    e.seen.clear()
+    at_rest(e)
+
+
+def relay_stands_still(e: Evidence, chance: random.Random) -> None:
+    e.relayed = chance.randrange(e.position)
+    e.topic = [record for record in e.topic if record.offset <= e.relayed]
+    for _, stream in list(e.seen):
+        e.seen[READER, stream] = sum(record.key == stream.encode() for record in e.topic)
+    at_rest(e)
+
+
+def checkpoint_behind(e: Evidence, chance: random.Random) -> None:
+    """Behind what it has dealt with."""
+    partition = chance.choice(e.topic).partition
+    e.checkpoints[READER, partition] -= chance.randrange(1, 4)
+
+
+def checkpoint_beyond(e: Evidence, chance: random.Random) -> None:
+    """Beyond the topic's end: what comes there next would be passed over."""
+    e.checkpoints[READER, chance.randrange(PARTITIONS)] += chance.randrange(1, 4)
+
+
+def park(e: Evidence, at: int) -> None:
+    """That record, and what waits behind it in its stream."""
+    first = from_headers(e.topic[at].headers, e.topic[at].key)
+    e.seen[READER, first.stream] = (first.version or 1) - 1
+    for record in e.topic[at:]:
+        of = from_headers(record.headers, record.key)
+        if of.stream == first.stream:
+            place = (READER, record.partition, record.offset)
+            e.waiting[place] = Waiting(of.version or 0, True, record.key, record.headers, record.value)
+
+
+def parked_and_applied(e: Evidence, chance: random.Random) -> None:
+    at = chance.randrange(len(e.topic))
+    park(e, at)
+    e.seen[READER, (e.topic[at].key or b"").decode()] += 1
+
+
+def parked_otherwise(e: Evidence, chance: random.Random) -> None:
+    """Not the bytes of the topic."""
+    park(e, chance.randrange(len(e.topic)))
+    place, kept = chance.choice(list(e.waiting.items()))
+    match chance.randrange(3):
+        case 0:
+            kept = kept._replace(value=flipped(kept.value or b"", chance))
+        case 1:
+            kept = kept._replace(headers=kept.headers[1:])
+        case _:
+            kept = kept._replace(key=None)
+    e.waiting[place] = kept
+
+
+def unparked(e: Evidence, chance: random.Random) -> None:
+    """What was parked is gone, and was never applied."""
+    park(e, chance.randrange(len(e.topic)))
+    del e.waiting[chance.choice(list(e.waiting))]
+
+
+def tail_cut_everywhere(e: Evidence, chance: random.Random) -> None:
+    """In the store, the topic, the consumers' notes and the commands, and no client says what it was answered: only an
+    anchor tells."""
+    kept = chance.randrange(1, len(e.events))
+    gone = e.events[kept:]
+    del e.events[kept:], e.batches[kept:], e.topic[kept:]
+    e.asked.clear()
+    for stored in gone:
+        del e.answered[f"command-{stored.of.id}"]
+        e.seen[READER, stored.of.stream] -= 1
+    e.position = e.relayed = kept
+    e.chain = e.batches[-1][1]
+    at_rest(e)
+
+
+def fenced(e: Evidence, chance: random.Random) -> None:
+    e.fenced = "its topic is ahead of it"
 
 
 DAMAGES: list[Callable[[Evidence, random.Random], None]] = [
@@ -218,7 +348,9 @@ DAMAGES: list[Callable[[Evidence, random.Random], None]] = [
     altered_in_topic, altered_repeat, tail_cut_in_store, tail_cut_in_topic, missed_by_consumer,
     twice_and_different_in_store, twice_and_different_in_topic, flipped_bit_in_header_of_topic,
     flipped_bit_in_hash_of_store, flipped_bit_in_field_of_store, altered_and_hashed_again, passed_over_by_consumer,
-    lost_with_its_command, answered_otherwise, done_twice,
+    lost_with_its_command, answered_otherwise, done_twice, halves_in_two_partitions, never_began, not_assigned,
+    nothing_relayed, relay_stands_still, checkpoint_behind, checkpoint_beyond, parked_and_applied, parked_otherwise,
+    unparked, tail_cut_everywhere, fenced,
 ]  # fmt: skip
 
 
@@ -232,10 +364,28 @@ def test_identical_repeats_in_a_topic_are_allowed() -> None:
     assert faults(evidence) == []
 
 
+def test_what_waits_is_no_fault() -> None:
+    evidence = clean()
+    park(evidence, 9)
+    assert faults(evidence) == []
+
+
+def test_of_the_publishers_topic_consumers_and_what_they_parked_are_judged() -> None:
+    """No store says what it should hold."""
+    evidence = Evidence(PUBLISHERS, foreign=True, expected=frozenset({READER}))
+    evidence.topic = [Published(0, n, b"key", [("ce_id", b"no event")], b"{}") for n in range(3)]
+    headers = evidence.topic[0].headers
+    evidence.waiting = {(READER, 0, n): Waiting(0, False, b"key", headers, b"{}") for n in range(3)}
+    at_rest(evidence)
+    assert faults(evidence) == []
+    del evidence.waiting[READER, 0, 1]
+    assert faults(evidence) == [f"{READER}: partition 0, offset 1 is unreadable and was passed over"]
+
+
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 def test_every_planted_damage_is_found(damage: Callable[[Evidence, random.Random], None]) -> None:
     sound = clean()
     for seed in range(PLANTS):
-        evidence = deepcopy(sound)
+        evidence = copied(sound)
         damage(evidence, random.Random(seed))
         assert faults(evidence), f"seed {seed} was not found"

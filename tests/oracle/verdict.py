@@ -3,16 +3,17 @@
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 
+from shared.eventlog.relay import partition_of
 from shared.events.envelope import GENESIS, Envelope, Unreadable, chained, from_headers, to_headers
 from tests.oracle.evidence import Evidence, Published, streams_of
 
 
 def faults(evidence: Evidence) -> list[str]:
     """All that is wrong with one service's evidence; empty when nothing is lost, doubled, reordered or altered."""
-    return [
-        *_store(evidence), *_chains(evidence), *_head(evidence), *_topic(evidence), *_consumers(evidence),
-        *_asked(evidence),
-    ]  # fmt: skip
+    found = [*_store(evidence), *_chains(evidence), *_head(evidence), *_anchors(evidence), *_asked(evidence)]
+    if evidence.published:
+        found += [*_topic(evidence), *_consumers(evidence), *_parked(evidence)]
+    return found
 
 
 def _store(evidence: Evidence) -> Iterator[str]:
@@ -58,12 +59,31 @@ def _head(evidence: Evidence) -> Iterator[str]:
         yield f"{evidence.service}: the last batch ends at {done}, the head is at {evidence.position}"
 
 
+def _anchors(evidence: Evidence) -> Iterator[str]:
+    """What was noted outside: every position that an anchor names is there, with the chain that it says."""
+    if evidence.fenced is not None:
+        yield f"{evidence.service}: the store takes no commands: {evidence.fenced}"
+    chains = [GENESIS]
+    for event in evidence.events:
+        chains.append(sha256(chains[-1] + event.of.hash).digest())
+    for position, chain in sorted({(mark.position, mark.chain) for mark in evidence.anchors}):
+        if position >= len(chains):
+            yield f"{evidence.service}: an anchor says that position {position} existed, the last is {len(chains) - 1}"
+        elif chain != chains[position]:
+            yield f"{evidence.service}: the chain at position {position} is not the one that an anchor says"
+
+
 def _topic(evidence: Evidence) -> Iterator[str]:
-    """Everything relayed is in the topic, byte for byte; what repeats is identical; first occurrences are in order."""
+    """Everything stored is relayed; what was is in the topic, byte for byte and in its stream's partition; what repeats
+    is identical; first occurrences are in order."""
+    if evidence.foreign:
+        return
+    if evidence.relayed != evidence.position:
+        yield f"{evidence.service}: the relay is at {evidence.relayed}, the store at {evidence.position}"
     stored = {event.of.id: event for event in evidence.events}
     last: dict[str, int] = {}
     found: set[str] = set()
-    for record in evidence.topic:
+    for record in _relays(evidence):
         place = f"{evidence.service}: the topic's partition {record.partition}, offset {record.offset}"
         try:
             of = from_headers(record.headers, record.key)
@@ -77,6 +97,8 @@ def _topic(evidence: Evidence) -> Iterator[str]:
         key = event.of.stream.encode()
         if (record.headers, record.value, record.key) != (to_headers(event.of), event.data, key):
             yield f"{place}: {of.stream} version {of.version} differs from the store"
+        if evidence.ends and record.partition != partition_of(event.of.stream, len(evidence.ends)):
+            yield f"{place}: {of.stream} belongs into another partition"
         if of.id not in found:
             if of.version != last.get(of.stream, 0) + 1:
                 yield f"{place}: {of.stream} version {of.version} came after {last.get(of.stream, 0)}"
@@ -87,32 +109,66 @@ def _topic(evidence: Evidence) -> Iterator[str]:
             yield f"{evidence.service}: {event.of.stream} version {event.of.version} was relayed but isn't in the topic"
 
 
+def _relays(evidence: Evidence) -> list[Published]:
+    """Without what a test planted."""
+    return [record for record in evidence.topic if (record.partition, record.offset) not in evidence.planted]
+
+
 def _consumers(evidence: Evidence) -> Iterator[str]:
-    """A consumer at rest has dealt with every version of every stream that it has begun, and with none beyond; of what
-    lies at or below its checkpoints each record is dealt with or parked."""
+    """Every consumer there should be, and at rest at the end of every partition: it has dealt with every version of
+    every stream, and with none beyond; of what lies at or below its checkpoints each record is dealt with or parked."""
     versions = {stream: len(events) for stream, events in streams_of(evidence.events).items()}
-    begun = {consumer for consumer, _ in evidence.seen}
-    parked = _parked(evidence)
-    for consumer in sorted(begun):
+    consumers = evidence.expected | {consumer for consumer, _ in evidence.seen}
+    parked = _waiting(evidence)
+    for consumer, stream in evidence.seen:
+        if stream not in versions:
+            yield f"{consumer}: it has dealt with {stream}, which {evidence.service}'s store does not have"
+    for consumer in sorted(consumers):
         for stream, version in versions.items():
             noted = evidence.seen.get((consumer, stream), 0)
             missing = set(range(noted + 1, version + 1)) - parked.get((consumer, stream), set())
             if noted > version or missing:
                 yield f"{consumer}: {stream} is at version {version}, but it has dealt with {noted}"
+        for partition in evidence.ends:
+            if (consumer, partition) not in evidence.checkpoints:
+                yield f"{consumer}: it has no checkpoint in partition {partition} of {evidence.service}'s topic"
     logs: dict[int, list[tuple[int, Envelope | None]]] = {}
     for record in evidence.topic:
         logs.setdefault(record.partition, []).append((record.offset, _read(record)))
-    for consumer, partition in sorted(evidence.checkpoints):
+    for (consumer, partition), checkpoint in sorted(evidence.checkpoints.items()):
+        end = evidence.ends.get(partition, 0) - 1
+        if evidence.ends and (checkpoint > end or (evidence.at_ends and checkpoint != end)):
+            yield f"{consumer}: its checkpoint in partition {partition} is {checkpoint}, the last offset {end}"
         yield from _at_or_below(evidence, consumer, partition, logs.get(partition, []))
 
 
-def _parked(evidence: Evidence) -> dict[tuple[str, str], set[int]]:
+def _waiting(evidence: Evidence) -> dict[tuple[str, str], set[int]]:
     """Per consumer and stream: the versions that wait."""
-    streams = {(r.partition, r.offset): (r.key or b"").decode(errors="replace") for r in evidence.topic}
+    streams = {(r.partition, r.offset): _stream(r) for r in evidence.topic}
     found: dict[tuple[str, str], set[int]] = {}
-    for (consumer, partition, offset), version in evidence.waiting.items():
-        found.setdefault((consumer, streams.get((partition, offset), "")), set()).add(version)
+    for (consumer, partition, offset), waiting in evidence.waiting.items():
+        found.setdefault((consumer, streams.get((partition, offset), "")), set()).add(waiting.version)
     return found
+
+
+def _parked(evidence: Evidence) -> Iterator[str]:
+    """What waits is what the topic has there, byte for byte, and waits still: nobody has dealt with it."""
+    records = {(record.partition, record.offset): record for record in evidence.topic}
+    for (consumer, partition, offset), waiting in sorted(evidence.waiting.items(), key=lambda each: each[0]):
+        place = f"{consumer}: what it has parked of partition {partition}, offset {offset}"
+        record = records.get((partition, offset))
+        if partition < 0:
+            continue  # of a topic that was made anew since: these places are the former one's
+        if record is None:
+            yield f"{place} is not in the topic"
+        elif (waiting.key, waiting.headers, waiting.value) != (record.key, record.headers, record.value):
+            yield f"{place} differs from the topic"
+        elif waiting.held and evidence.seen.get((consumer, _stream(record)), 0) >= waiting.version:
+            yield f"{place} was dealt with, too"
+
+
+def _stream(record: Published) -> str:
+    return (record.key or b"").decode(errors="replace")
 
 
 def _read(record: Published) -> Envelope | None:
@@ -131,7 +187,7 @@ def _at_or_below(
             continue
         if of is None:
             yield f"{consumer}: partition {partition}, offset {offset} is unreadable and was passed over"
-        elif (of.version or 0) > evidence.seen.get((consumer, of.stream), 0):
+        elif not evidence.foreign and (of.version or 0) > evidence.seen.get((consumer, of.stream), 0):
             yield f"{consumer}: {of.stream} version {of.version} lies below its checkpoint and was passed over"
 
 

@@ -60,6 +60,10 @@ def evidence(world: World, name: str) -> Evidence:
         for log in system.broker.logs(topic)
         for r in log
     ]
+    found.ends = {number: len(log) for number, log in enumerate(system.broker.logs(topic))}
+    found.expected = frozenset(
+        f"{other}.{what.name}" for other in SERVICES for what in system.consumers(other) if topic in what.topics
+    )
     own = {event.of.stream for event in service.store.events}
     for other in system.services.values():
         for row in other.tables.rows("seen").values():

@@ -4,24 +4,27 @@ import asyncio
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import asyncpg
-
 from deploy import ROOT, topics
 from deploy.processes import free_port
 from deploy.stack import Service
-from shared.events.registry import topic_of
+from deploy.year.check import SERVICES as DECLARED
+from deploy.year.check import check
+from shared.events.registry import INBOUND, topic_of
+from tests.oracle.effects import effects
 from tests.oracle.evidence import Evidence, gather
+from tests.oracle.replay import differences
 from tests.oracle.verdict import faults
 from tests.system import parts
+from tests.system.rest import reactions, readers, rests
+from tests.system.telling import heard
 
-SERVICES: Final = ("identity", "marketplace", "entitlements", "distribution")
+SERVICES: Final = tuple(service.name for service in DECLARED)
 PARTS: Final = (*SERVICES, "kafka", "postgres")
 
 
@@ -33,8 +36,11 @@ class System:
     kafka: parts.Kafka
     services: dict[str, Service]
     env: dict[str, str]
+    folder: Path
     planted: set[tuple[str, int, int]] = field(default_factory=set)
     """Topic, partition and offset of records that a test put there and no relay did."""
+    forgetful: set[str] = field(default_factory=set)
+    """The services that were restored from their topics, which tell of no refusal."""
 
     def part(self, name: str) -> parts.Part | Service:
         return {"postgres": self.postgres, "kafka": self.kafka, **self.services}[name]
@@ -42,8 +48,8 @@ class System:
     def story(self) -> "subprocess.Popen[str]":
         """The story, begun: it ends 0 when every answer was right."""
         return subprocess.Popen(
-            [sys.executable, "-m", "deploy.story"], cwd=ROOT, env={**os.environ, **self.env}, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            [sys.executable, "-m", "tests.system.telling", str(self.folder / "heard")], cwd=ROOT,
+            env={**os.environ, **self.env}, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
     def tell(self) -> str:
@@ -58,59 +64,34 @@ class System:
 
     def evidence(self) -> dict[str, Evidence]:
         """What the oracle judges, once the system is at rest."""
-        deadline = time.monotonic() + 60
-        while not asyncio.run(self._at_rest()):
-            assert time.monotonic() < deadline, "the system does not come to rest"
-            time.sleep(0.2)
-        found = asyncio.run(gather(self.dsns(), self.kafka.bootstrap))
+        return asyncio.run(self._evidence())
+
+    async def _evidence(self) -> dict[str, Evidence]:
+        reading = readers(DECLARED)
+        await rests(self.dsns(), self.kafka.bootstrap, reading)
+        anchored = Path(self.env["TENURE_ANCHORS"])
+        found = await gather(self.dsns(), self.kafka.bootstrap, readers=reading, anchored=anchored)
         for each in found.values():
-            topic = topic_of(each.service)
-            each.topic = [r for r in each.topic if (topic, r.partition, r.offset) not in self.planted]
+            topic = INBOUND if each.foreign else topic_of(each.service)
+            each.planted = {(partition, offset) for of, partition, offset in self.planted if of == topic}
+            each.asked = [asked for asked in heard(self.folder / "heard") if asked.service == each.service]
         return found
 
     def assert_sound(self) -> dict[str, Evidence]:
-        found = self.evidence()
+        """By the oracle, by a replay of every table, by `verify`, and by the business's own invariants."""
+        return asyncio.run(self._sound())
+
+    async def _sound(self) -> dict[str, Evidence]:
+        found, dsns = await self._evidence(), self.dsns()
         wrong = [fault for evidence in found.values() for fault in faults(evidence)]
+        wrong += effects(found, reactions(DECLARED), frozenset(self.forgetful))
+        for service in DECLARED:
+            wrong += await differences(service.name, service.projections, dsns[service.name], found)
+        violations = (await check(dsns, self.kafka.bootstrap)).violations
+        planted = [f"{topic}, partition {partition}, offset {offset}:" for topic, partition, offset in self.planted]
+        wrong += [line for line in violations if not any(place in line for place in planted)]
         assert not wrong, "\n".join(wrong)
         return found
-
-    async def _at_rest(self) -> bool:
-        """Whether everything stored is relayed, and each consumer has dealt with every stream that it reads."""
-        stored: dict[str, dict[str, int]] = {}
-        for name, dsn in self.dsns().items():
-            db = await asyncpg.connect(dsn)
-            try:
-                behind = await db.fetchval(
-                    "select (select position from log.head) - coalesce(max(position), 0) from log.leases "
-                    "where name like 'relay:%'"
-                )
-                due = await db.fetchval(
-                    "select count(*) from log.timers t left join log.clocks c on c.organisation_id = t.customer "
-                    "where t.due <= now() + coalesce(c.ahead_s, 0) * interval '1 s'"
-                )
-                rows = await db.fetch("select stream, max(version) as version from log.events group by stream")
-            finally:
-                await db.close()
-            if behind or due:
-                return False
-            stored[name] = {row["stream"]: row["version"] for row in rows}
-        return all([await self._caught_up(dsn, stored) for dsn in self.dsns().values()])
-
-    async def _caught_up(self, dsn: str, stored: dict[str, dict[str, int]]) -> bool:
-        db = await asyncpg.connect(dsn)
-        try:
-            read = await db.fetch("select distinct consumer, topic from log.checkpoints where topic like '%.events.v1'")
-            seen = {
-                (row["consumer"], row["stream"]): row["version"]
-                for row in await db.fetch("select consumer, stream, version from log.seen")
-            }
-        finally:
-            await db.close()
-        return all(
-            seen.get((row["consumer"], stream), 0) == version
-            for row in read
-            for stream, version in stored[row["topic"].split(".")[0]].items()
-        )
 
 
 def told_as_far_as(story: "subprocess.Popen[str]", step: int) -> str:
@@ -148,4 +129,4 @@ def system(folder: Path) -> Iterator[System]:
         for service in services.values():
             service.wait_ready()
         subprocess.run([sys.executable, "-m", "deploy.data"], cwd=ROOT, env={**os.environ, **env}, check=True)
-        yield System(postgres, kafka, services, env)
+        yield System(postgres, kafka, services, env, folder)

@@ -78,6 +78,7 @@ def test_hostile_records_are_kept_whole_and_everything_else_goes_on(running: Sys
         assert not row["holds_stream"], f"{what} must not hold anybody's stream"
     assert "event parked" in running.log_of("marketplace"), "the service says what it left"
     assert all(service.ready() for service in running.services.values())
+    running.assert_sound()
 
 
 def test_nothing_is_committed_to_kafka_that_the_database_has_not(running: System) -> None:
@@ -104,3 +105,4 @@ def test_nothing_is_committed_to_kafka_that_the_database_has_not(running: System
         return ahead
 
     assert asyncio.run(look()) == []
+    running.assert_sound()

@@ -51,6 +51,7 @@ def test_all_tables_are_made_again(running: System, source: From) -> None:
 
 
 def test_as_of_now_they_are_as_they_are(running: System) -> None:
-    running.evidence()
+    running.evidence()  # at rest
     for service in SERVICES:
         asyncio.run(_as_of_now(service, running.dsns()[service.name], running.kafka.bootstrap))
+    running.assert_sound()

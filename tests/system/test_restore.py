@@ -125,6 +125,7 @@ def test_a_database_that_was_lost_comes_back_from_kafka(lost: System, service: s
     assert (again.events, again.claims, again.folded, again.moved) == (0, 0, 0, 0)
 
     lost.services[service].start()
+    lost.forgetful.add(service)
     after = {name: e.position for name, e in lost.assert_sound().items()}
     assert after == positions, "no effect was repeated"
     assert differences(before, asyncio.run(contents(dsn))) == {}

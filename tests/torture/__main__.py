@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,11 +30,13 @@ from tests.oracle.evidence import gather
 from tests.oracle.verdict import faults
 from tests.system import parts
 from tests.torture.lines import Point, watch
-from tests.torture.workload import SERVICE, Bench, effects, heard, play
+from tests.torture.workload import CONSUMERS, SERVICE, Bench, effects, heard, play
 
 FORK: Final = multiprocessing.get_context("fork")
 TEMPLATE: Final = "torture_template"
 WITHIN_S: Final = 90
+MOST: Final = 0.95
+"""At least so many of the points have to be reached: a moment in flight may have passed before the kill."""
 IN_FLIGHT: Final = ("return await self._append.fetch(*arguments)", "sent: Awaitable[Any] = await producer.send_batch(")
 """What is sent to a server is killed at many moments of its way, too."""
 MOMENTS_S: Final = tuple(n * 0.0004 for n in range(1, 26))
@@ -104,6 +106,7 @@ async def _judged(bench: Bench) -> list[str]:
     found = await gather({SERVICE: bench.dsn}, bench.bootstrap, {SERVICE: bench.topic})
     evidence = found[SERVICE]
     evidence.asked, wrong = heard(bench.heard)
+    evidence.expected, evidence.at_ends = CONSUMERS, False  # it stops before it has read what the heir said again
     wrong += faults(evidence)
     wrong += [f"{consumer} has parked {topic}@{offset}: {why}" for consumer, topic, offset, why in evidence.parked]
     if len(evidence.asked) < 20 or any(asked.outcome == "unknown" for asked in evidence.asked):
@@ -162,7 +165,23 @@ def _torture(servers: Servers, chosen: Sequence[Point], jobs: int) -> int:
                 print(f"{done} of {len(chosen)} points, {time.monotonic() - began:.0f} s, {failed} failed", flush=True)
     took = time.monotonic() - began
     print(f"{len(chosen)} points in {took:.0f} s: {fates}; {failed} with something lost, doubled or reordered")
-    return 1 if failed else 0
+    why = amiss(fates, failed)
+    print("\n".join(why) or "nothing is amiss", flush=True)
+    return 1 if why else 0
+
+
+def amiss(fates: Mapping[str, int], failed: int) -> list[str]:
+    """Why a run doesn't count as passed: what it found, or that it did too little to find anything."""
+    points, killed = sum(fates.values()), fates.get("killed", 0)
+    why = [f"{failed} points left something wrong"] if failed else []
+    if not points:
+        why.append("there were no points: nothing was tried")
+    elif killed < MOST * points:
+        why.append(f"only {killed} of {points} were killed: the others passed their points")
+    others = {fate: number for fate, number in fates.items() if number and fate not in ("killed", "passed")}
+    if others:
+        why.append(f"some ended by themselves: {others}")
+    return why
 
 
 def main() -> int:

@@ -29,6 +29,7 @@ from tests.engine.examples import COUNTER, NOON, Count
 from tests.oracle.evidence import Asked
 
 SERVICE: Final = "entitlements"
+CONSUMERS: Final = frozenset({"entitlements.table", "entitlements.echo"})
 STREAMS: Final = 4
 COMMANDS: Final = 5
 REST_WITHIN_S: Final = 40.0

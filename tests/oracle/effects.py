@@ -1,0 +1,71 @@
+"""Whether every event had the effects that its service's reactions always have, and every effect has its event. Pure.
+
+The ids of commands tell: a reaction's are made of its consumer, the event and the stream.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from shared.events.envelope import Envelope, Unreadable, from_headers
+from tests.oracle.evidence import Evidence
+
+ALWAYS: Final[Mapping[str, frozenset[str]]] = {
+    "identity.reactions": frozenset({"SubscriptionConfirmed", "SubscriptionEnded"}),
+    "marketplace.publisher": frozenset({
+        "PlanListed", "PlanWithdrawn", "PlanPriceAnnounced", "CsnIssued", "CsnRevoked", "OrderConfirmed",
+        "OrderDeclined",
+    }),
+    "marketplace.process": frozenset({"CartCheckedOut", "SeatPoolCleared", "SeatPoolHeld"}),
+    "entitlements.reactions": frozenset({
+        "SubscriptionConfirmed", "CreditsPurchased", "AutoRenewDisableRequested", "SeatsAdded", "SubscriptionRenewed",
+        "SubscriptionEnded",
+    }),
+    "distribution.reactions": frozenset({"UpdatePublished", "UpdateWithdrawn"}),
+    "distribution.process": frozenset({
+        "UpdatePublished", "SeatPoolOpened", "SeatPoolRenewed", "SeatPoolExpired", "SeatPoolSuspended", "SeatPoolEnded",
+        "UpdateRightGranted", "UpdateRightLost", "SeatAssigned", "SeatUnassigned", "UpdateApproved", "RolloutStopped",
+    }),
+}  # fmt: skip
+"""By consumer the events that become a command whatever else is true: accepted or refused, the store knows it."""
+
+
+def effects(
+    found: Mapping[str, Evidence], reactions: Mapping[str, Sequence[str]], forgetful: frozenset[str] = frozenset()
+) -> Iterator[str]:
+    """What is wrong. `reactions` are the consumers that react, with the names of the evidence that they read;
+    `forgetful` the services that were restored from their topics, which tell of no refusal."""
+    for consumer, names in reactions.items():
+        service = consumer.partition(".")[0]
+        answered = found[service].answered
+        ids = sorted(id_ for id_ in answered if id_.startswith(f"{consumer}:"))
+        known: set[str] = set()
+        for name in names:
+            for place, of in _events(found[name]):
+                identity = f"{of.source}#{of.id}" if found[name].foreign else of.id
+                known.add(identity)
+                if (
+                    of.type in ALWAYS.get(consumer, ()) and service not in forgetful
+                    and (consumer, *place) not in found[name].waiting and not _any(ids, f"{consumer}:{identity}:")
+                ):  # fmt: skip
+                    yield f"{consumer}: {of.type} {of.id} had no effect"
+        for id_ in ids:
+            cause = id_[len(consumer) + 1 :].rpartition(":")[0].removesuffix(f":{answered[id_].stream}")
+            if cause not in known:
+                yield f"{consumer}: its command {id_} has no event that it could follow from"
+
+
+def _events(evidence: Evidence) -> Iterator[tuple[tuple[int, int], Envelope]]:
+    for record in evidence.topic:
+        place = (record.partition, record.offset)
+        if place in evidence.planted:
+            continue
+        try:
+            yield place, from_headers(record.headers, record.key)
+        except Unreadable:
+            continue  # said by the topic's own judgement
+
+
+def _any(ids: Sequence[str], prefix: str) -> bool:
+    at = bisect_left(ids, prefix)
+    return at < len(ids) and ids[at].startswith(prefix)
