@@ -229,7 +229,7 @@ async def _resume(service: str, reactions: Reactions, pool: Any, bootstrap: str,
         result.notes.append(
             f"{name} goes on after what it had dealt with. {without:,} events before there have had no effect of it: "
             "they asked for nothing, were refused, or had been parked, and what was parked never has its effect. "
-            "`tenure replay` gives it events once more."
+            f"`tenure replay --consumer {name}` gives it stored events once more."
         )
 
 

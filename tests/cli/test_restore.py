@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaConnectionError
 
 from deploy import topics
 from shared.eventlog import restore as engine
+from shared.eventlog import tries
 from shared.eventlog.anchors import Anchor
 from shared.eventlog.importing import Importer
 from shared.eventlog.postgres import PostgresStore
@@ -145,7 +146,7 @@ def stopped_midway(tenure: Tenure, dsn: str, monkeypatch: pytest.MonkeyPatch, *,
         patched.setattr(engine, "AT_ONCE", 2)
         patched.setattr(Importer, "take", gone)
         if killed:
-            patched.setattr(engine, "_stopped", nothing)
+            patched.setattr(tries, "_stopped", nothing)
         return tenure("restore", "store", "distribution", *YES)
 
 

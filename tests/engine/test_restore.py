@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from deploy import topics
-from shared.eventlog import parked, resuming
+from shared.eventlog import resuming
 from shared.eventlog.anchors import TOPIC as ANCHORS
 from shared.eventlog.anchors import Anchors
 from shared.eventlog.clocks import Clocks
@@ -156,12 +156,16 @@ async def wiped(bootstrap: str, *names: str) -> None:
     await topics.ensure(bootstrap, declared)
 
 
-@pytest.fixture
-async def bench(database: str, own_kafka: parts.Kafka) -> Bench:
-    await wiped(own_kafka.bootstrap, topic_of(SERVICE), ANCHORS)
-    made = Bench(database, own_kafka.bootstrap, Whole(SERVICE, [COUNTER], [counting()], []))
+async def new_bench(dsn: str, bootstrap: str) -> Bench:
+    await wiped(bootstrap, topic_of(SERVICE), ANCHORS)
+    made = Bench(dsn, bootstrap, Whole(SERVICE, [COUNTER], [counting()], []))
     await made.table()
     return made
+
+
+@pytest.fixture
+async def bench(database: str, own_kafka: parts.Kafka) -> Bench:
+    return await new_bench(database, own_kafka.bootstrap)
 
 
 async def test_an_empty_database_comes_back_whole_and_a_second_time_changes_nothing(bench: Bench) -> None:
@@ -305,52 +309,6 @@ async def test_a_wiped_topic_is_published_again_byte_for_byte(bench: Bench) -> N
     assert (await bench.relay()).alarm is None
 
 
-async def test_kafka_is_lost_while_something_is_parked(bench: Bench) -> None:
-    """The new topic has no repeats, so other records lie where those are that were parked."""
-    ill = True
-    projection = Projection("ill", topics=(topic_of(SERVICE),))
-
-    @projection.on(SeatUnassigned)
-    async def _(tx: Any, event: SeatUnassigned, of: Any) -> None:
-        if ill and of.stream in ("counter-1", "counter-2") and of.version > 2:
-            raise ZeroDivisionError("a bug")
-        await counting().apply(tx, event, of)
-
-    pool = await asyncpg.create_pool(bench.dsn, min_size=1, max_size=4)
-    store = await PostgresStore(bench.dsn, SERVICE).open()
-    consumer = Consumer(SERVICE, projection, pool, Log(store, SERVICE), Clocks(utc_now))
-
-    async def deal() -> None:
-        known = await consumer.assigned([(topic_of(SERVICE), n) for n in range(6)])
-        raws = [
-            Raw(topic_of(SERVICE), r.partition, r.offset, r.key, r.headers, r.value)
-            for r in await read_topic(topic_of(SERVICE), bench.bootstrap)
-        ]
-        await consumer.consume([receive(r, projection.types) for r in raws if r.offset > known[r.topic, r.partition]])
-
-    await bench.fill(40)
-    await bench.relay()
-    await bench.query("update log.leases set position = 0")
-    await bench.relay()
-    await bench.fill(40, seed=1)
-    await bench.relay()
-    await deal()
-    parked_before = await bench.query("select from log.parked")
-    assert len(parked_before) > 5
-    await wiped(bench.bootstrap, topic_of(SERVICE))
-    await restore_topic(SERVICE, bench.dsn, bench.bootstrap, consumers={SERVICE: bench.dsn}, dry_run=False)
-    await deal()
-    ill = False
-    for line in parked.lines(await parked.look(pool, consumer.name)):
-        done = await parked.retry(pool, consumer, line, "operation-1")
-        assert (done.waiting, done.stopped) == (0, None)
-    counted = {row["stream"]: row["n"] for row in await bench.query("select stream, n from counted")}
-    written = await bench.query("select stream, max(version) as n from log.events group by stream")
-    assert counted == {row["stream"]: row["n"] for row in written}
-    await store.close()
-    await pool.close()
-
-
 async def relayed(store: PostgresStore, task: "asyncio.Task[None]", position: int) -> None:
     """Waits until the relay is there, then ends it."""
     async with asyncio.timeout(30):
@@ -477,41 +435,6 @@ async def test_reactions_go_on_where_they_stood(bench: Bench, left: str, monkeyp
     await deal(10_000)
     causes = [row["causation_id"] for row in await bench.query(echoes)]
     assert len(causes) == len(set(causes)) == 30, "each once"
-
-
-async def test_what_reactions_had_parked_is_said(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resuming, "BATCH_RECORDS", 1)
-    reactions = Reactions("echo", topics=(topic_of(SERVICE),))
-
-    @reactions.on(SeatUnassigned)
-    async def _(_event: SeatUnassigned, of: Any, _reach: Any) -> list[Do]:
-        if of.stream == "counter-3":
-            raise ZeroDivisionError("a bug")
-        return [Do(COUNTER, f"echo-{of.stream}", Count(by=of.id))]
-
-    bench.whole = replace(bench.whole, reactions=[reactions])
-    await bench.fill(60, streams=12)
-    await bench.relay()
-    store = await PostgresStore(bench.dsn, SERVICE).open()
-    pool = await asyncpg.create_pool(bench.dsn, min_size=1, max_size=4)
-    consumer = Consumer(SERVICE, reactions, pool, Log(store, SERVICE), Clocks(utc_now))
-    await consumer.assigned([(topic_of(SERVICE), n) for n in range(6)])
-    for r in await read_topic(topic_of(SERVICE), bench.bootstrap):
-        raw = Raw(topic_of(SERVICE), r.partition, r.offset, r.key, r.headers, r.value)
-        await consumer.consume([receive(raw, reactions.types)])
-    await pool.close()
-    await store.close()
-    await bench.relay()
-    lost = await bench.query('select partition, "offset" from log.parked')
-    await bench.empty()
-    dry = await restore_store(bench.whole, bench.dsn, bench.bootstrap)
-    assert f"What {SERVICE}.echo had parked" in dry.notes[-1]
-    done = await restore_store(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)
-    marks = {r["partition"]: r["offset"] for r in await bench.query(
-        'select partition, "offset" from log.checkpoints where consumer = $1', consumer.name)}  # fmt: skip
-    expected = sum(r["offset"] <= marks.get(r["partition"], -1) for r in lost)
-    assert expected > 0
-    assert f"{SERVICE}.echo goes on after what it had dealt with. {expected} events" in done.notes[-1]
 
 
 async def test_restore_rates(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:

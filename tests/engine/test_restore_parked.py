@@ -1,0 +1,116 @@
+"""What was parked when a store or a topic was lost: on real PostgreSQL and Kafka, with a topic of each test's own."""
+
+from dataclasses import replace
+from typing import Any
+
+import asyncpg
+import pytest
+
+from shared.eventlog import parked, resuming
+from shared.eventlog.clocks import Clocks
+from shared.eventlog.consumer import Consumer
+from shared.eventlog.log import Log, utc_now
+from shared.eventlog.plan import Raw, receive
+from shared.eventlog.postgres import PostgresStore
+from shared.eventlog.projection import Do, Projection, Reactions
+from shared.eventlog.restore import restore_store, restore_topic
+from shared.events import SeatUnassigned
+from shared.events.registry import topic_of
+from tests.engine.examples import COUNTER, Count
+from tests.engine.test_restore import SERVICE, Bench, counting, new_bench, wiped
+from tests.oracle.evidence import read_topic
+from tests.system import parts
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture(scope="module")
+def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with parts.kafka(tmp_path_factory.mktemp("parked") / "kafka") as server:
+        yield server
+
+
+@pytest.fixture
+async def bench(database: str, own_kafka: parts.Kafka) -> Bench:
+    return await new_bench(database, own_kafka.bootstrap)
+
+
+async def test_kafka_is_lost_while_something_is_parked(bench: Bench) -> None:
+    """The new topic has no repeats, so other records lie where those are that were parked."""
+    ill = True
+    projection = Projection("ill", topics=(topic_of(SERVICE),))
+
+    @projection.on(SeatUnassigned)
+    async def _(tx: Any, event: SeatUnassigned, of: Any) -> None:
+        if ill and of.stream in ("counter-1", "counter-2") and of.version > 2:
+            raise ZeroDivisionError("a bug")
+        await counting().apply(tx, event, of)
+
+    pool = await asyncpg.create_pool(bench.dsn, min_size=1, max_size=4)
+    store = await PostgresStore(bench.dsn, SERVICE).open()
+    consumer = Consumer(SERVICE, projection, pool, Log(store, SERVICE), Clocks(utc_now))
+
+    async def deal() -> None:
+        known = await consumer.assigned([(topic_of(SERVICE), n) for n in range(6)])
+        raws = [
+            Raw(topic_of(SERVICE), r.partition, r.offset, r.key, r.headers, r.value)
+            for r in await read_topic(topic_of(SERVICE), bench.bootstrap)
+        ]
+        await consumer.consume([receive(r, projection.types) for r in raws if r.offset > known[r.topic, r.partition]])
+
+    await bench.fill(40)
+    await bench.relay()
+    await bench.query("update log.leases set position = 0")
+    await bench.relay()
+    await bench.fill(40, seed=1)
+    await bench.relay()
+    await deal()
+    parked_before = await bench.query("select from log.parked")
+    assert len(parked_before) > 5
+    await wiped(bench.bootstrap, topic_of(SERVICE))
+    await restore_topic(SERVICE, bench.dsn, bench.bootstrap, consumers={SERVICE: bench.dsn}, dry_run=False)
+    await deal()
+    ill = False
+    for line in parked.lines(await parked.look(pool, consumer.name)):
+        done = await parked.retry(pool, consumer, line, "operation-1")
+        assert (done.waiting, done.stopped) == (0, None)
+    counted = {row["stream"]: row["n"] for row in await bench.query("select stream, n from counted")}
+    written = await bench.query("select stream, max(version) as n from log.events group by stream")
+    assert counted == {row["stream"]: row["n"] for row in written}
+    await store.close()
+    await pool.close()
+
+
+async def test_what_reactions_had_parked_is_said(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resuming, "BATCH_RECORDS", 1)
+    reactions = Reactions("echo", topics=(topic_of(SERVICE),))
+
+    @reactions.on(SeatUnassigned)
+    async def _(_event: SeatUnassigned, of: Any, _reach: Any) -> list[Do]:
+        if of.stream == "counter-3":
+            raise ZeroDivisionError("a bug")
+        return [Do(COUNTER, f"echo-{of.stream}", Count(by=of.id))]
+
+    bench.whole = replace(bench.whole, reactions=[reactions])
+    await bench.fill(60, streams=12)
+    await bench.relay()
+    store = await PostgresStore(bench.dsn, SERVICE).open()
+    pool = await asyncpg.create_pool(bench.dsn, min_size=1, max_size=4)
+    consumer = Consumer(SERVICE, reactions, pool, Log(store, SERVICE), Clocks(utc_now))
+    await consumer.assigned([(topic_of(SERVICE), n) for n in range(6)])
+    for r in await read_topic(topic_of(SERVICE), bench.bootstrap):
+        raw = Raw(topic_of(SERVICE), r.partition, r.offset, r.key, r.headers, r.value)
+        await consumer.consume([receive(raw, reactions.types)])
+    await pool.close()
+    await store.close()
+    await bench.relay()
+    lost = await bench.query('select partition, "offset" from log.parked')
+    await bench.empty()
+    dry = await restore_store(bench.whole, bench.dsn, bench.bootstrap)
+    assert f"What {SERVICE}.echo had parked" in dry.notes[-1]
+    done = await restore_store(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)
+    marks = {r["partition"]: r["offset"] for r in await bench.query(
+        'select partition, "offset" from log.checkpoints where consumer = $1', consumer.name)}  # fmt: skip
+    expected = sum(r["offset"] <= marks.get(r["partition"], -1) for r in lost)
+    assert expected > 0
+    assert f"{SERVICE}.echo goes on after what it had dealt with. {expected} events" in done.notes[-1]
