@@ -16,14 +16,18 @@ from services.entitlements.projections import POOLS
 from shared.eventlog.clocks import Clocks
 from shared.eventlog.consumer import Consumer
 from shared.eventlog.host import ConsumerHost
-from shared.eventlog.log import Accepted, Log, Meta, utc_now
+from shared.eventlog.log import Log, Meta, utc_now
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.relay import Relay
 from shared.events.registry import ENTITLEMENTS
 from tests.engine.examples import new_id
 from tests.engine.rebuilding import POOL, assigned, opened
 from tests.engine.test_host import stopped
+from tests.oracle.evidence import Asked, gather
+from tests.oracle.replay import differences
+from tests.oracle.verdict import faults
 from tests.system import parts
+from tests.system.rest import rests
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
@@ -37,6 +41,7 @@ class Running:
 
     def __init__(self, dsn: str, bootstrap: str, pool: Any, log: Log) -> None:
         self.dsn, self.bootstrap, self.pool, self.log = dsn, bootstrap, pool, log
+        self.asked: list[Asked] = []
         self.pools = 0
         self.looks = 0
 
@@ -44,8 +49,10 @@ class Running:
         n = self.pools
         self.pools += 1
         events = (opened(n), *(assigned(n, seat + 1) for seat in range(seats)))
-        answer = await self.log.execute(POOL, f"{n}", events, Meta(new_id(), "actor", utc_now()))
-        assert isinstance(answer, Accepted)
+        command = Asked(new_id(), "entitlements", POOL.id(f"{n}"))
+        self.asked.append(command)
+        command.heard(await self.log.execute(POOL, f"{n}", events, Meta(command.command_id, "actor", utc_now())))
+        assert command.outcome == "ok"
 
     async def load(self, stop: asyncio.Event) -> float:
         """RATE commands a second until told to stop; says how many a second were acknowledged."""
@@ -78,6 +85,15 @@ class Running:
             assert row["pools"] == row["seen"] >= most
             most, self.looks = row["pools"], self.looks + 1
             await asyncio.sleep(0.01)
+
+    async def assert_sound(self) -> None:
+        """By the oracle, and by a replay."""
+        dsns, reading = {"entitlements": self.dsn}, {"entitlements.pools": POOLS.topics}
+        await rests(dsns, self.bootstrap, reading)
+        found = await gather(dsns, self.bootstrap, readers=reading)
+        found["entitlements"].asked = self.asked
+        assert faults(found["entitlements"]) == []
+        assert await differences("entitlements", [POOLS], self.dsn, found) == []
 
     async def dealt_with(self) -> None:
         async with asyncio.timeout(120):
@@ -166,6 +182,7 @@ async def test_a_rebuild_under_load_changes_nothing_that_a_reader_can_see(pools:
     assert await pools.pool.fetchval("select count(*) from log.parked") == 0
     wrong = "select count(*) from pools where subscription_id not in (select subscription_id from seats)"
     assert await pools.pool.fetchval(wrong) == 0
+    await pools.assert_sound()
     quiet = await pools.rebuild("store")
     assert quiet is not None
     assert quiet["agrees"]

@@ -1,15 +1,17 @@
 """Many writers on one stream, in processes' worth of stores of their own."""
 
 import asyncio
+import json
 from dataclasses import dataclass
 
-import asyncpg
 import pytest
 
 from shared.eventlog.decision import Stream
-from shared.eventlog.log import Accepted, Log, Meta, utc_now
+from shared.eventlog.log import Log, Meta, utc_now
 from shared.eventlog.postgres import PostgresStore
 from shared.events import SeatUnassigned
+from tests.oracle.evidence import Asked, Evidence, read_store
+from tests.oracle.verdict import faults
 
 pytestmark = pytest.mark.system
 
@@ -32,41 +34,34 @@ def _decide(command: Add, state: int) -> tuple[SeatUnassigned]:
 COUNTER = Stream("counter", 0, lambda state, _: state + 1, _decide, tenant=lambda _: "t")
 
 
-async def _write(dsn: str) -> list[tuple[int, int]]:
+async def _write(dsn: str) -> list[Asked]:
     stores = [await PostgresStore(dsn, "entitlements").open() for _ in range(4)]
     logs = [Log(store, "entitlements") for store in stores]
 
-    async def writer(number: int) -> list[Accepted]:
+    async def writer(number: int) -> list[Asked]:
         answers = []
         for turn in range(EACH):
             meta = Meta(f"{number}:{turn}", f"writer-{number}", utc_now())
             answer = await logs[number % 4].execute(COUNTER, "one", Add(f"{number}:{turn}"), meta)
-            assert isinstance(answer, Accepted)
-            answers.append(answer)
+            answers.append(Asked(meta.command_id, "entitlements", answer.stream))
+            answers[-1].heard(answer)
         return answers
 
     try:
-        answers = [a for each in await asyncio.gather(*(writer(n) for n in range(WRITERS))) for a in each]
+        return [a for each in await asyncio.gather(*(writer(n) for n in range(WRITERS))) for a in each]
     finally:
         for store in stores:
             await store.close()
-    return [(a.version, a.events[0].position) for a in answers]
 
 
 def test_64_writers_on_one_stream_lose_nothing_and_leave_no_gap(database: str) -> None:
-    acknowledged = asyncio.run(_write(database))
+    evidence = Evidence("entitlements", published=False)
+    evidence.asked = asyncio.run(_write(database))
+    asyncio.run(read_store(evidence, database))
+    assert faults(evidence) == []
+    assert {asked.outcome for asked in evidence.asked} == {"ok"}
     expected = list(range(1, WRITERS * EACH + 1))
-    assert sorted(version for version, _ in acknowledged) == expected
-
-    async def stored() -> list[asyncpg.Record]:
-        db = await asyncpg.connect(database)
-        try:
-            return await db.fetch("select position, version, data->>'seat' as seat from log.events order by position")
-        finally:
-            await db.close()
-
-    rows = asyncio.run(stored())
-    assert [row["position"] for row in rows] == expected
-    assert [row["version"] for row in rows] == expected
-    assert [int(row["seat"]) for row in rows] == expected, "each was decided on the state just before it"
-    assert sorted(acknowledged) == [(row["version"], row["position"]) for row in rows]
+    assert len(evidence.asked) == len(expected)
+    assert [event.of.version for event in evidence.events] == expected
+    seats = [json.loads(event.data)["seat"] for event in evidence.events]
+    assert seats == expected, "each was decided on the state just before it"
