@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from shared.events.envelope import Envelope, Unreadable, from_headers
-from tests.oracle.evidence import Evidence
+from tests.oracle.evidence import PUBLISHERS, Evidence, Published
 
 ALWAYS: Final[Mapping[str, frozenset[str]]] = {
     "identity.reactions": frozenset({"SubscriptionConfirmed", "SubscriptionEnded"}),
@@ -31,18 +31,21 @@ ALWAYS: Final[Mapping[str, frozenset[str]]] = {
 
 
 def effects(
-    found: Mapping[str, Evidence], reactions: Mapping[str, Sequence[str]], forgetful: frozenset[str] = frozenset()
-) -> Iterator[str]:
+    found: Mapping[str, Evidence], reactions: Mapping[str, Sequence[str]], forgetful: frozenset[str] = frozenset(),
+    former: Sequence[Published] = (),
+) -> Iterator[str]:  # fmt: skip
     """What is wrong. `reactions` are the consumers that react, with the names of the evidence that they read;
-    `forgetful` the services that were restored from their topics, which tell of no refusal."""
+    `forgetful` the services that were restored from their topics, which tell of no refusal; `former` what the publishers' topic
+    held before it was lost, which no store can make again."""
+    gone = {_identity(of, foreign=True) for _, of in _events(Evidence(PUBLISHERS, topic=[*former]))}
     for consumer, names in reactions.items():
         service = consumer.partition(".")[0]
         answered = found[service].answered
         ids = sorted(id_ for id_ in answered if id_.startswith(f"{consumer}:"))
-        known: set[str] = set()
+        known = set(gone)
         for name in names:
             for place, of in _events(found[name]):
-                identity = f"{of.source}#{of.id}" if found[name].foreign else of.id
+                identity = _identity(of, foreign=found[name].foreign)
                 known.add(identity)
                 if (
                     of.type in ALWAYS.get(consumer, ()) and service not in forgetful
@@ -53,6 +56,10 @@ def effects(
             cause = id_[len(consumer) + 1 :].rpartition(":")[0].removesuffix(f":{answered[id_].stream}")
             if cause not in known:
                 yield f"{consumer}: its command {id_} has no event that it could follow from"
+
+
+def _identity(of: Envelope, *, foreign: bool) -> str:
+    return f"{of.source}#{of.id}" if foreign else of.id
 
 
 def _events(evidence: Evidence) -> Iterator[tuple[tuple[int, int], Envelope]]:

@@ -40,7 +40,10 @@ async def test_what_was_folded_is_what_a_replay_makes(bench: Bench) -> None:
 DAMAGES = {
     "skipped": "delete from seats where (subscription_id, seat) = ('s-3', 2)",
     "skipped in the other table": "delete from pools where subscription_id = 's-1'",
-    "undone": "insert into seats (subscription_id, seat, account_id, assigned_by) values ('s-2', 1, 'a-1', 'me')",
+    "undone": (
+        "insert into seats (subscription_id, seat, account_id, assigned_by, assigned_at, event_id) "
+        "values ('s-2', 1, 'a-1', 'me', now(), gen_random_uuid())"
+    ),
     "altered": "update seats set account_id = 'another' where (subscription_id, seat) = ('s-4', 3)",
 }
 

@@ -17,7 +17,7 @@ from deploy.year.check import SERVICES as DECLARED
 from deploy.year.check import check
 from shared.events.registry import INBOUND, topic_of
 from tests.oracle.effects import effects
-from tests.oracle.evidence import Evidence, gather
+from tests.oracle.evidence import Evidence, Published, gather
 from tests.oracle.replay import differences
 from tests.oracle.verdict import faults
 from tests.system import parts
@@ -39,6 +39,8 @@ class System:
     folder: Path
     planted: set[tuple[str, int, int]] = field(default_factory=set)
     """Topic, partition and offset of records that a test put there and no relay did."""
+    former: list[Published] = field(default_factory=list)
+    """What the publishers' topic held before it was lost."""
     forgetful: set[str] = field(default_factory=set)
     """The services that were restored from their topics, which tell of no refusal."""
 
@@ -84,7 +86,7 @@ class System:
     async def _sound(self) -> dict[str, Evidence]:
         found, dsns = await self._evidence(), self.dsns()
         wrong = [fault for evidence in found.values() for fault in faults(evidence)]
-        wrong += effects(found, reactions(DECLARED), frozenset(self.forgetful))
+        wrong += effects(found, reactions(DECLARED), frozenset(self.forgetful), self.former)
         for service in DECLARED:
             wrong += await differences(service.name, service.projections, dsns[service.name], found)
         violations = (await check(dsns, self.kafka.bootstrap)).violations

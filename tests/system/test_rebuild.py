@@ -179,6 +179,7 @@ async def test_a_rebuild_under_load_changes_nothing_that_a_reader_can_see(pools:
         assert report["tables"]["pools"]["rows"] >= BEFORE
     assert from_kafka["id"] == from_store["id"] + 1, "the killed one was gone on with"
     assert pools.looks > 20
+    assert rate >= 0.95 * RATE, "the load was what it is said to be"
     assert await pools.pool.fetchval("select count(*) from log.parked") == 0
     wrong = "select count(*) from pools where subscription_id not in (select subscription_id from seats)"
     assert await pools.pool.fetchval(wrong) == 0

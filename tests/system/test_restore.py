@@ -13,6 +13,7 @@ from deploy import topics
 from shared.eventlog.migrate import migrate
 from shared.eventlog.restore import Restored, Whole, restore_store, restore_topic
 from shared.eventlog.verify import verify
+from tests.oracle.evidence import PUBLISHERS
 from tests.system.running import SERVICES, System, system
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
@@ -134,7 +135,9 @@ def test_a_database_that_was_lost_comes_back_from_kafka(lost: System, service: s
 
 
 def test_kafka_that_was_lost_comes_back_from_the_stores(lost: System) -> None:
-    positions = {name: e.position for name, e in lost.assert_sound().items()}
+    sound = lost.assert_sound()
+    positions = {name: e.position for name, e in sound.items()}
+    lost.former = sound[PUBLISHERS].topic
     before = {name: asyncio.run(contents(dsn)) for name, dsn in lost.dsns().items()}
     for process in lost.services.values():
         process.stop()
