@@ -252,10 +252,17 @@ def _put_off(tx: Transaction, name: str, key: str, due: datetime, later: datetim
 # ── What reactions ask ─────────────────────────────────────────────────────────────────────────────────
 
 
-def _folded(tx: Transaction, consumer: str, stream: str, version: int) -> bool:
+def _folded(tx: Transaction, consumer: str, stream: str, version: int) -> list[Row]:
     seen = tx.get("seen", consumer, stream)
-    held = any(p["consumer"] == consumer and p["stream"] == stream and p["holds_stream"] for p in tx.all("parked"))
-    return held or (seen is not None and seen["version"] >= version)
+    return [{"folded": seen is not None and seen["version"] >= version, "held": _held(tx, consumer, stream)}]
+
+
+def _held(tx: Transaction, consumer: str, stream: str) -> bool:
+    return any(p["consumer"] == consumer and p["stream"] == stream and p["holds_stream"] for p in tx.all("parked"))
+
+
+def _unseen_pool(tx: Transaction, consumer: str, _contract: str) -> None:
+    assert not any(p["consumer"] == consumer for p in tx.all("parked")), "nothing is parked in a seed that goes well"
 
 
 def _pools_of(tx: Transaction, organisation: str, publisher: str) -> list[Row]:
@@ -314,6 +321,8 @@ _BEGINNINGS: Final[tuple[tuple[str, Callable[..., Any]], ...]] = (
     ("select due.*, coalesce(c.ahead_s, 0)", _due),
     ("update log.timers set due", _put_off),
     ("select coalesce((select version >= $3 from log.seen", _folded),
+    ("select exists (select from log.parked", _held),
+    ("select p.stream from log.parked p join log.events", _unseen_pool),
     ("select subscription_id from pools", _pools_of),
     ("select max(version) as as_of", _number_of),
     ("select coalesce(bool_or(phase", _usable),
