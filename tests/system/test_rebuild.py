@@ -5,13 +5,11 @@ import json
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
-import uvloop
 
 from deploy import ROOT, topics
 from services.entitlements.projections import POOLS
@@ -123,8 +121,8 @@ class Running:
         return last if kill_after is None else None
 
 
-@asynccontextmanager
-async def running(database: str, tmp_path: Path) -> AsyncIterator[Running]:
+@pytest.fixture
+async def pools(database: str, tmp_path: Path) -> AsyncIterator[Running]:
     kafka = parts.kafka(tmp_path / "kafka")  # its own: a shared one has other tests' streams in the topic
     await asyncio.to_thread(kafka.__enter__)
     store = await PostgresStore(database, "entitlements").open()
@@ -160,17 +158,7 @@ async def copied(pool: Any) -> float:
         return rows / taken
 
 
-def test_a_rebuild_under_load_changes_nothing_that_a_reader_can_see(database: str, tmp_path: Path) -> None:
-    """On the services' own loop: the load, the relay and the consumer cost what they cost there."""
-
-    async def play() -> None:
-        async with running(database, tmp_path) as pools:
-            await _rebuilt_under_load(pools)
-
-    uvloop.run(play())
-
-
-async def _rebuilt_under_load(pools: Running) -> None:
+async def test_a_rebuild_under_load_changes_nothing_that_a_reader_can_see(pools: Running) -> None:
     for _ in range(BEFORE // 100):
         await asyncio.gather(*(pools.order() for _ in range(100)))
     await pools.dealt_with()
