@@ -35,8 +35,8 @@ def effects(
     former: Sequence[Published] = (),
 ) -> Iterator[str]:  # fmt: skip
     """What is wrong. `reactions` are the consumers that react, with the names of the evidence that they read;
-    `forgetful` the services that were restored from their topics, which tell of no refusal; `former` what the publishers' topic
-    held before it was lost, which no store can make again."""
+    `forgetful` the services that were restored from their topics, which tell of no refusal; `former` what the
+    publishers' topic held before it was lost, which no store can make again."""
     gone = {_identity(of, foreign=True) for _, of in _events(Evidence(PUBLISHERS, topic=[*former]))}
     for consumer, names in reactions.items():
         service = consumer.partition(".")[0]
