@@ -57,8 +57,10 @@ def zone(name: str) -> str:
 
 
 @lru_cache(1_000)
-def _public(country: str, years: tuple[int, ...]) -> holidays.HolidayBase:
-    """What the library knows; it takes its time to find out. Raises NotImplementedError."""
+def _public(country: str, years: tuple[int, ...]) -> holidays.HolidayBase | None:
+    """What the library knows, None where it doesn't know the country; it takes its time to find out."""
+    if country not in holidays.list_supported_countries(include_aliases=True):
+        return None
     return holidays.country_holidays(country, years=years)
 
 
@@ -66,9 +68,8 @@ def business_calendar(country: str, time_zone: str, ends: date) -> Calendar:
     """The country's public holidays, weekend and worked weekend days for a deadline that lies before `ends`."""
     years = (ends.year - 1, ends.year)
     own = overrides().get(country.upper())
-    try:
-        known = _public(country.upper(), years)
-    except NotImplementedError:
+    known = _public(country.upper(), years)
+    if known is None:
         # Under the country's own name, by which a renewal looks for it: what the file says by then counts.
         named = country.upper() if _COUNTRY.fullmatch(country.upper()) else WEEKENDS_ONLY
         if own is None:

@@ -12,7 +12,7 @@ from cli import change
 from shared.eventlog.clocks import Clocks
 from shared.eventlog.consumer import Consumer
 from shared.eventlog.decision import Stream
-from shared.eventlog.log import Log, Meta, utc_now
+from shared.eventlog.log import Accepted, Log, Meta, utc_now
 from shared.eventlog.parked import FROM_STORE
 from shared.eventlog.plan import Raw, receive
 from shared.eventlog.postgres import PostgresStore
@@ -42,7 +42,8 @@ async def _append(
         answer = await Log(store, service, sealer=_AsIs()).execute(
             stream, key, tuple(events), Meta(command or new_id(), "somebody", utc_now(), about, cause)
         )
-        return [event.id for event in answer.events]  # type: ignore[union-attr]
+        assert isinstance(answer, Accepted)
+        return [event.id for event in answer.events]
     finally:
         await store.close()
 

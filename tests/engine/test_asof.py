@@ -101,7 +101,9 @@ async def test_step_by_step_each_event_says_what_it_changes(bench: Bench) -> Non
         [("pools", True, False)], [("seats", True, False)], [("seats", True, False)], [("seats", False, True)],
         [("pools", False, False)],
     ]  # fmt: skip
-    assert (list(steps[4].changes[0].changed), steps[4].changes[0].after["seats"]) == (["seats"], 7)  # type: ignore[index]
+    change = steps[4].changes[0]
+    assert change.after is not None
+    assert (list(change.changed), change.after["seats"]) == (["seats"], 7)
     assert await bench.rows("pools") == []
     assert await schemas(bench) == []
 
