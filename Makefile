@@ -12,9 +12,11 @@ unexport PYTHONDONTWRITEBYTECODE
 DETACH ?= $(shell test -t 0 && echo 0 || echo 1)
 STATE := $(or $(TENURE_STATE),.local)
 ARGS ?=
+# The tests' workers, each with a PostgreSQL and a Kafka of its own.
+JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down status logs story year test torture format bench lock clean
+.PHONY: help install up down status logs story year test long torture format bench lock clean
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -48,7 +50,10 @@ test: install ## lint, types, import rules, all tests (CONTAINERS=1: system test
 	$(TOOLS)/ruff format --check
 	$(TOOLS)/mypy
 	$(TOOLS)/lint-imports --cache-dir .local/cache/import-linter
-	$(VENV) -m pytest $(ARGS)
+	$(VENV) -m pytest -n $(JOBS) --maxprocesses 4 --dist loadscope --no-loadscope-reorder -m "not long" $(ARGS)
+
+long: install ## the tests that would take `make test` beyond ten minutes: an exchanged PostgreSQL, every table made anew
+	$(VENV) -m pytest -m long $(ARGS)
 
 torture: install ## SIGKILL at every line; 100,000 simulated seeds; 1,000 plants of each damage (SEEDS, ARGS="--points 20")
 	PLANTS=1000 $(VENV) -m pytest -q tests/oracle tests/engine/test_verify.py

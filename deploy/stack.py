@@ -345,6 +345,7 @@ logger.server.level = info
 
     def _java(self, *arguments: str) -> list[str]:
         options = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-XX:-UsePerfData"]
+        options.append("-XX:TieredStopAtLevel=1")  # it lives for minutes: the second compiler takes more than it gives
         options += [
             "--sun-misc-unsafe-memory-access=allow",
             "--enable-native-access=ALL-UNNAMED",

@@ -1,24 +1,47 @@
 """What every ring of tests may use: one real PostgreSQL and one real Kafka a session, started when first asked for."""
 
 import asyncio
-import itertools
+import gc
 import os
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from deploy import topics
-from shared.eventlog.migrate import migrate
+from tests.databases import Databases
 from tests.system import parts
 
-_numbers = itertools.count(1)
+SHARING = {"test_older.py": "expendable", "test_restore.py": "expendable"}
+"""Of the system tests, those that share another system than the others (`system/conftest.py`)."""
 
 
 def pytest_sessionstart() -> None:
     if os.environ.get("CONTAINERS"):
         parts.containers()  # says where none can be had; later on, output is captured
+
+
+class OneWorkerEach(LoadScopeScheduling):  # type: ignore[misc]
+    """The tests that share a running system go to one worker, all others by file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return SHARING.get(file.rpartition("/")[2], "running") if file.startswith("tests/system/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneWorkerEach:
+    return OneWorkerEach(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes first."""
+    items.sort(key=lambda item: item.path.parent.name != "system")
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what was collected is not looked through again and again
 
 
 @pytest.fixture(scope="session")
@@ -30,19 +53,29 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Postgre
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Kafka]:
     with parts.kafka(tmp_path_factory.mktemp("shared") / "kafka") as server:
-        _in_a_loop(topics.ensure(server.bootstrap))
+        in_a_loop(topics.ensure(server.bootstrap))
         yield server
 
 
+@pytest.fixture(scope="session")
+def all_databases(postgres: parts.Postgres) -> Databases:
+    return Databases(postgres.url)
+
+
 @pytest.fixture
-def database(postgres: parts.Postgres) -> str:
+def databases(all_databases: Databases) -> Iterator[Callable[[str], str]]:
+    """Makes the database of a service, empty, and says its URL."""
+    yield lambda service: in_a_loop(all_databases.made(service))
+    in_a_loop(all_databases.emptied())
+
+
+@pytest.fixture
+def database(databases: Callable[[str], str]) -> str:
     """The URL of a database of the test's own, with entitlements' tables."""
-    dsn = f"{postgres.url}/test_{os.getpid()}_{next(_numbers)}"
-    _in_a_loop(migrate(dsn, "entitlements"))
-    return dsn
+    return databases("entitlements")
 
 
-def _in_a_loop(work: Coroutine[Any, Any, Any]) -> None:
+def in_a_loop(work: Coroutine[Any, Any, Any]) -> Any:
     """Runs it in a thread's own loop: the fixture may be asked for inside a test's."""
     with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, work).result()
+        return thread.submit(asyncio.run, work).result()

@@ -44,7 +44,7 @@ SUBSCRIBER_SETTINGS: Final[Mapping[str, Any]] = {
     "auto_offset_reset": "earliest",
     "max_records": BATCH_RECORDS,
     "batch_timeout_ms": POLL_MS,
-    "fetch_max_wait_ms": 100,
+    "fetch_max_wait_ms": 500,
     "session_timeout_ms": 6_000,  # the partitions of a killed process move after this
     "heartbeat_interval_ms": 1_500,
     "max_partition_fetch_bytes": 2 * 1024 * 1024,

@@ -1,26 +1,18 @@
 """A command line in this process, over four real databases."""
 
-import asyncio
-import itertools
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import asyncpg
 import pytest
 import structlog
 
 from cli.__main__ import VERBS
 from cli.app import main
 from cli.place import SERVICES
-from shared.eventlog.migrate import migrate
-from tests.system import parts
-
-_numbers = itertools.count(1)
+from tests.databases import Databases
 
 
 class Said(NamedTuple):
@@ -62,43 +54,14 @@ def tenure(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
     structlog.reset_defaults()
 
 
-@pytest.fixture(scope="session")
-def templates(postgres: parts.Postgres) -> str:
-    """The four services' databases, empty, to be copied."""
-    url = f"{postgres.url}/template_{os.getpid()}"
-
-    async def made() -> None:
-        for service in SERVICES:
-            await migrate(f"{url}_{service}", service)
-
-    in_a_loop(made())
-    return url
-
-
 @pytest.fixture
 def stores(
-    postgres: parts.Postgres, templates: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    all_databases: Databases, databases: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Mapping[str, str]:
     """The four services' databases, empty, where the command finds them; and no Kafka, unless a test has one."""
     monkeypatch.setenv("TENURE_ANCHORS", str(tmp_path / "anchors"))  # not those of a system that runs beside the tests
-    url = f"{postgres.url}/cli_{os.getpid()}_{next(_numbers)}"
-    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setenv("DATABASE_URL", all_databases.prefix)
     monkeypatch.setenv("KAFKA_BOOTSTRAP", "127.0.0.1:1")
     for service in SERVICES:
         monkeypatch.setenv(f"TENURE_{service.upper()}_URL", "http://127.0.0.1:1")
-
-    async def copied() -> None:
-        db = await asyncpg.connect(f"{postgres.url}/postgres")
-        for service in SERVICES:
-            names = (f"{base.rpartition('/')[2]}_{service}" for base in (url, templates))
-            await db.execute('create database "{}" template "{}"'.format(*names))
-        await db.close()
-
-    in_a_loop(copied())
-    return {service: f"{url}_{service}" for service in SERVICES}
-
-
-def in_a_loop(work: Any) -> Any:
-    """Runs it in a thread's own loop: the command has one of its own."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, work).result()
+    return {service: databases(service) for service in SERVICES}

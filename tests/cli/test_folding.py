@@ -9,8 +9,9 @@ import pytest
 
 from services.entitlements.projections import POOLS
 from shared.eventlog.postgres import PostgresStore
-from tests.cli.conftest import Said, Tenure, in_a_loop
+from tests.cli.conftest import Said, Tenure
 from tests.cli.test_stores import YES, append, csn, fetch, operations
+from tests.conftest import in_a_loop
 from tests.engine.rebuilding import Bench
 
 pytestmark = pytest.mark.system

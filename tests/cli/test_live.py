@@ -20,9 +20,11 @@ from shared.eventlog.plan import Raw, receive
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.projection import Do, Reactions
 from shared.events import CsnIssued
+from shared.events.envelope import stamp
 from shared.events.registry import INBOUND, MARKETPLACE
-from tests.cli.conftest import Tenure, in_a_loop
+from tests.cli.conftest import Tenure
 from tests.cli.test_stores import PUBLISHERS, YES, append, csn, fetch, operations
+from tests.conftest import in_a_loop
 from tests.engine.examples import COUNTER, Count, new_id
 from tests.engine.test_host import Bench as _Bench  # noqa: F401  # the same Kafka, so the same tidiness about it
 from tests.oracle.evidence import read_topic
@@ -50,7 +52,7 @@ def send(bootstrap: str, topic: str, number: int) -> None:
 
 def test_topics_and_an_import_that_tail_then_shows(tenure: Tenure, live: Mapping[str, str], tmp_path: Path) -> None:
     file = tmp_path / "in.jsonl"
-    ours = [{**PUBLISHERS, "id": f"cli-{n}", "subject": f"{n}"} for n in range(5)]
+    ours = [{**PUBLISHERS, "id": f"cli-{n}", "subject": f"{n}", "time": stamp(utc_now())} for n in range(5)]
     file.write_text("".join(f"{json.dumps(each)}\n" for each in ours))
     before = {each["topic"]: each["records"] for each in tenure("topics", "--json").json["topics"]}
     assert len(before) == len(SERVICES) + 1

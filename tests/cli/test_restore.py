@@ -20,8 +20,9 @@ from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.store import Unavailable
 from shared.events.envelope import StoredEvent, chained
 from shared.events.registry import INBOUND, topic_of
-from tests.cli.conftest import Said, Tenure, in_a_loop
+from tests.cli.conftest import Said, Tenure
 from tests.cli.test_stores import YES, append, csn, fetch, operations
+from tests.conftest import in_a_loop
 from tests.engine.rebuilding import assigned, opened
 from tests.engine.test_host import Bench as _Bench  # noqa: F401  # the same Kafka, so the same tidiness about it
 from tests.system import parts

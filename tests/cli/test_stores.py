@@ -21,7 +21,8 @@ from shared.eventlog.store import Head
 from shared.events import AccountOpened, AgreementStarted, CsnIssued
 from shared.events.envelope import to_headers
 from shared.events.registry import MARKETPLACE
-from tests.cli.conftest import Tenure, in_a_loop
+from tests.cli.conftest import Tenure
+from tests.conftest import in_a_loop
 from tests.contracts.golden import sample
 from tests.engine.examples import new_id, next_events
 

@@ -198,6 +198,7 @@ async def test_an_empty_database_comes_back_whole_and_a_second_time_changes_noth
     assert (await verify(SERVICE, bench.dsn, bench.bootstrap)).sound
 
 
+@pytest.mark.long
 async def test_a_restore_that_was_stopped_anywhere_goes_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     await bench.fill(60)
     await bench.relay()

@@ -8,7 +8,9 @@ from typing import Any
 
 import asyncpg
 import httpx
+import pytest
 
+from services.entitlements import reactions
 from services.entitlements.__main__ import SERVICE
 from shared.eventlog.postgres import PostgresStore
 from shared.events import (
@@ -33,7 +35,8 @@ ENDS = date(2027, 11, 20)
 
 
 @asynccontextmanager
-async def a_world(database: str) -> AsyncIterator[World]:
+async def a_world(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    monkeypatch.setattr(reactions, "WAIT_S", -1.0)  # what is not folded yet comes again
     store = await PostgresStore(database, "entitlements").open()
     pool = await asyncpg.create_pool(database, min_size=1, max_size=4)
     yield World(SERVICE, pool, store, NOON)

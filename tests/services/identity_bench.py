@@ -1,6 +1,6 @@
 """identity whole, over a real database and without Kafka: what its tests work at."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
 from typing import Any
@@ -21,7 +21,6 @@ from services.identity.timers import TIMERS
 from shared.eventlog.clocks import CLOCKS, Clocks
 from shared.eventlog.consumer import Consumer
 from shared.eventlog.log import Log, utc_now
-from shared.eventlog.migrate import migrate
 from shared.eventlog.plan import Raw, receive
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.timers import TimerService
@@ -35,7 +34,6 @@ from shared.runtime.metrics import Metrics
 from shared.runtime.settings import Settings
 from tests.contracts.golden import sample
 from tests.engine.examples import NOON, new_id
-from tests.system.parts import Postgres
 
 KEY = ECKey.generate_key("P-256", {"kid": "key"})
 ISSUER = RSAKey.generate_key(2048, {"kid": "theirs"})
@@ -135,9 +133,8 @@ class Bench:
 
 
 @asynccontextmanager
-async def opened(postgres: Postgres) -> AsyncIterator[Bench]:
-    dsn = f"{postgres.url}/test_identity_{new_id()[-12:]}"
-    await migrate(dsn, "identity")
+async def opened(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
+    dsn = databases("identity")
     store = await PostgresStore(dsn, "identity").open()
     pool = await asyncpg.create_pool(dsn, min_size=1, max_size=4)
     made = Bench(pool, store)

@@ -6,7 +6,6 @@ from datetime import date
 import asyncpg
 import pytest
 
-from shared.eventlog.migrate import migrate
 from shared.events import AgreementEnded, AgreementScheduled, AgreementStarted, RoleAssigned, RoleRevoked
 from shared.events.base import Event
 from shared.events.envelope import Envelope, source_of
@@ -15,7 +14,6 @@ from shared.runtime.access import Grant, access_projection, require_access
 from shared.runtime.auth import Actor
 from shared.runtime.problems import Problem
 from tests.engine.examples import NOON, new_id
-from tests.system.parts import Postgres
 
 pytestmark = pytest.mark.system
 
@@ -67,10 +65,8 @@ class World:
 
 
 @pytest.fixture
-async def world(postgres: Postgres) -> AsyncIterator[World]:
-    dsn = f"{postgres.url}/test_access_{new_id()[-12:]}"
-    await migrate(dsn, "entitlements")
-    pool = await asyncpg.create_pool(dsn, min_size=1, max_size=2)
+async def world(database: str) -> AsyncIterator[World]:
+    pool = await asyncpg.create_pool(database, min_size=1, max_size=2)
     yield World(pool)
     await pool.close()
 

@@ -1,8 +1,6 @@
 """From a published update to the machines of a contract's users, over real tables: folds, doors and queries."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,6 @@ from services.distribution.reactions import PROCESS
 from services.distribution.timers import TIMERS
 from shared.eventlog.log import Log, Meta
 from shared.eventlog.memory import MemoryStore
-from shared.eventlog.migrate import migrate
 from shared.eventlog.projection import Reach
 from shared.eventlog.timers import TimerService
 from shared.events import (
@@ -47,7 +44,6 @@ from shared.runtime.policies import Policies
 from shared.runtime.settings import Settings
 from tests.engine.examples import new_id
 from tests.specs.distribution.examples import DAY, NOON, UPDATE
-from tests.system import parts as system
 
 pytestmark = pytest.mark.system
 
@@ -125,11 +121,8 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(postgres: system.Postgres) -> AsyncIterator[Bench]:
-    dsn = f"{postgres.url}/distribution_{new_id().replace('-', '')}"
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, migrate(dsn, "distribution")).result()
-    pool = await asyncpg.create_pool(dsn, min_size=1, max_size=4)
+async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
+    pool = await asyncpg.create_pool(databases("distribution"), min_size=1, max_size=4)
     made = Bench(pool)
     await made.hears(
         RoleAssigned(contract_id="c", account_id="mina", role="contract_manager", may_assign_seats=True,

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from services.entitlements import reactions
 from services.entitlements.domain.seat_pool import SEAT_POOL, AssignSeat, Open
 from shared.eventlog.log import Meta
 from shared.events import (
@@ -37,8 +36,7 @@ pytestmark = pytest.mark.system
 
 @pytest.fixture
 async def world(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    monkeypatch.setattr(reactions, "WAIT_S", -1.0)  # what is not folded yet comes again
-    async with a_world(database) as made:
+    async with a_world(database, monkeypatch) as made:
         yield made
 
 

@@ -32,8 +32,7 @@ pytestmark = pytest.mark.system
 
 @pytest.fixture
 async def world(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    monkeypatch.setattr(reactions, "WAIT_S", -1.0)  # what is not folded yet comes again
-    async with a_world(database) as made:
+    async with a_world(database, monkeypatch) as made:
         yield made
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
@@ -20,14 +20,13 @@ from shared.events.envelope import chained
 from shared.runtime.auth import Actor, TokenSigner
 from tests.contracts.golden import sample
 from tests.services.identity_bench import ISSUER, KEY, PASSWORD, Bench, opened, sign_up
-from tests.system.parts import Postgres
 
 pytestmark = pytest.mark.system
 
 
 @pytest.fixture
-async def bench(postgres: Postgres) -> AsyncIterator[Bench]:
-    async with opened(postgres) as made:
+async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
+    async with opened(databases) as made:
         yield made
 
 

@@ -1,7 +1,7 @@
 """identity whole: who holds which role on a contract, and when its agreements open what."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
@@ -18,14 +18,13 @@ from shared.events.registry import MARKETPLACE
 from shared.runtime.auth import Actor, TokenSigner
 from tests.engine.examples import NOON, new_id
 from tests.services.identity_bench import KEY, Bench, opened
-from tests.system.parts import Postgres
 
 pytestmark = pytest.mark.system
 
 
 @pytest.fixture
-async def bench(postgres: Postgres) -> AsyncIterator[Bench]:
-    async with opened(postgres) as made:
+async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
+    async with opened(databases) as made:
         yield made
 
 

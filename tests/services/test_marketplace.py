@@ -1,8 +1,6 @@
 """marketplace whole, but for HTTP's and Kafka's wires: its doors, queries and timers over a real database."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,6 @@ import pytest
 from services.marketplace.__main__ import SERVICE
 from services.marketplace.domain.policy import Policy
 from services.marketplace.policies import POLICIES
-from shared.eventlog.migrate import migrate
 from shared.eventlog.postgres import PostgresStore
 from shared.events import (
     AccountOpened,
@@ -35,11 +32,9 @@ from shared.events import (
 )
 from shared.runtime.policies import Policies
 from tests.contracts.golden import sample
-from tests.engine.examples import new_id
 from tests.services.market import ORDER, Market
 from tests.services.world import World
 from tests.specs.marketplace.examples import AUTOCAD, AUTOCAD_MONTHLY, LT, LT_THREE_YEARS, NOON, VAULT, plan
-from tests.system import parts as system
 
 pytestmark = pytest.mark.system
 
@@ -48,10 +43,8 @@ ENDS = date(2027, 11, 22)
 
 
 @pytest.fixture
-async def market(postgres: system.Postgres) -> AsyncIterator[Market]:
-    dsn = f"{postgres.url}/marketplace_{new_id().replace('-', '')}"
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, migrate(dsn, "marketplace")).result()
+async def market(databases: Callable[[str], str]) -> AsyncIterator[Market]:
+    dsn = databases("marketplace")
     store = await PostgresStore(dsn, "marketplace").open()
     pool = await asyncpg.create_pool(dsn, min_size=1, max_size=4)
     made = Market(World(SERVICE, pool, store, NOON))

@@ -1,4 +1,4 @@
-"""One running system for the tests that don't need one of their own."""
+"""The running systems that tests share: one for those that leave it whole, one for those that lose parts of it."""
 
 from collections.abc import Iterator
 
@@ -9,5 +9,15 @@ from tests.system.running import System, system
 
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """After a story."""
     with system(tmp_path_factory.mktemp("system")) as whole:
+        whole.tell()
+        yield whole
+
+
+@pytest.fixture(scope="session")
+def expendable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """After a story; its databases, its topics and its server's data may be lost."""
+    with system(tmp_path_factory.mktemp("expendable")) as whole:
+        whole.tell()
         yield whole

@@ -33,7 +33,6 @@ def printed(event: Stored) -> bytes:
 
 
 def test_kcat_shows_key_headers_and_the_bytes_that_the_store_holds(running: System) -> None:
-    running.tell()
     command = documented()
     assert command[command.index("-t") + 1] == MARKETPLACE
     command[command.index("-b") + 1] = running.kafka.bootstrap

@@ -10,7 +10,6 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +19,13 @@ import pytest
 from deploy import ROOT, stack
 from shared.eventlog.guard import FENCE
 from shared.eventlog.verify import verify
-from tests.system.running import SERVICES, System, system
+from tests.system.running import SERVICES, System
 from tests.system.test_restore import PRIVATE, contents, differences
 
-pytestmark = [pytest.mark.system, pytest.mark.slow]
+pytestmark = [pytest.mark.system, pytest.mark.long]
 
 NOTICED_S = 30.0
 """With a machine that does other things, too; most of it is the services' finding the server again."""
-
-
-@pytest.fixture
-def mine(tmp_path: Path) -> Iterator[System]:
-    with system(tmp_path / "older") as whole:
-        yield whole
 
 
 def data(postgres: Any) -> Path:
@@ -112,48 +105,47 @@ def tenure(system: System, *arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_an_older_postgresql_beneath_running_services(mine: System, tmp_path: Path) -> None:
-    mine.tell()
-    old = {name: evidence.position for name, evidence in mine.assert_sound().items()}
-    folder, backup = data(mine.postgres), tmp_path / "backup"
-    mine.postgres.stop()
+def test_an_older_postgresql_beneath_running_services(expendable: System, tmp_path: Path) -> None:
+    old = {name: evidence.position for name, evidence in expendable.assert_sound().items()}
+    folder, backup = data(expendable.postgres), tmp_path / "backup"
+    expendable.postgres.stop()
     shutil.copytree(folder, backup)
-    mine.postgres.start()
-    mine.tell()
-    new = {name: evidence.position for name, evidence in mine.assert_sound().items()}
+    expendable.postgres.start()
+    expendable.tell()
+    new = {name: evidence.position for name, evidence in expendable.assert_sound().items()}
     assert all(new[name] > old[name] for name in SERVICES)
-    before = {name: asyncio.run(contents(dsn)) for name, dsn in mine.dsns().items()}
-    private = asyncio.run(kept_apart(mine.dsns()["identity"]))
-    processes = {name: service.pid for name, service in mine.services.items()}
+    before = {name: asyncio.run(contents(dsn)) for name, dsn in expendable.dsns().items()}
+    private = asyncio.run(kept_apart(expendable.dsns()["identity"]))
+    processes = {name: service.pid for name, service in expendable.services.items()}
 
-    mine.postgres.kill()
+    expendable.postgres.kill()
     shutil.rmtree(folder)
     backup.rename(folder)
-    mine.postgres.start()
-    assert refused(mine) == 503, "by the guard before a relay, or by the fence"
+    expendable.postgres.start()
+    assert refused(expendable) == 503, "by the guard before a relay, or by the fence"
     deadline = time.monotonic() + NOTICED_S
-    while any(fence is None for _, fence in heads(mine).values()):
-        assert time.monotonic() < deadline, heads(mine)
+    while any(fence is None for _, fence in heads(expendable).values()):
+        assert time.monotonic() < deadline, heads(expendable)
         time.sleep(0.1)
-    for name, (position, fence) in heads(mine).items():
+    for name, (position, fence) in heads(expendable).items():
         assert position == old[name], "nothing was written meanwhile"
         assert f"is ahead of the store by {new[name] - old[name]} events" in (fence or "").removeprefix(FENCE)
-    assert refused(mine) == 503
-    for service in mine.services.values():
+    assert refused(expendable) == 503
+    for service in expendable.services.values():
         assert "`tenure reconcile` imports them" in unready(service)
 
-    asyncio.run(loaded(mine.dsns()["identity"], private))
+    asyncio.run(loaded(expendable.dsns()["identity"], private))
     for name in SERVICES:
-        tenure(mine, "reconcile", name, "--yes", "--reason", "PostgreSQL came back from a backup")
-    sound = mine.assert_sound()
+        tenure(expendable, "reconcile", name, "--yes", "--reason", "PostgreSQL came back from a backup")
+    sound = expendable.assert_sound()
     for name in SERVICES:
         own = [e.of.stream for e in sound[name].events[new[name] :]]
         assert own, "the record of what was done"
         assert all(stream.startswith("operation-") for stream in own), f"no effect was repeated: {own}"
-    for name, dsn in mine.dsns().items():
+    for name, dsn in expendable.dsns().items():
         wrong = differences(before[name], asyncio.run(contents(dsn)))
         assert {table: rows for table, (rows, _) in wrong.items() if rows and table != "log.head"} == {}
-        assert asyncio.run(verify(name, dsn, mine.kafka.bootstrap)).findings.first == []
-    assert {name: service.pid for name, service in mine.services.items()} == processes, "nobody was started anew"
-    assert "The story holds" in mine.tell()
-    mine.assert_sound()
+        assert asyncio.run(verify(name, dsn, expendable.kafka.bootstrap)).findings.first == []
+    assert {name: service.pid for name, service in expendable.services.items()} == processes, "nobody was started anew"
+    assert "The story holds" in expendable.tell()
+    expendable.assert_sound()

@@ -15,7 +15,7 @@ from shared.eventlog.rebuild import From, Rebuild
 from shared.runtime.service import Service
 from tests.system.running import System
 
-pytestmark = [pytest.mark.system, pytest.mark.slow]
+pytestmark = [pytest.mark.system, pytest.mark.long]
 SERVICES: Final = (IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION)
 
 
@@ -41,7 +41,6 @@ async def _as_of_now(service: Service, dsn: str, bootstrap: str) -> None:
 
 @pytest.mark.parametrize("source", ["store", "kafka"])
 def test_all_tables_are_made_again(running: System, source: From) -> None:
-    running.tell()
     running.evidence()  # at rest
     for service in SERVICES:
         folded = asyncio.run(_rebuild(service, running.dsns()[service.name], running.kafka.bootstrap, source))

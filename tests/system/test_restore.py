@@ -3,7 +3,6 @@
 import asyncio
 import importlib
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import asyncpg
@@ -14,7 +13,7 @@ from shared.eventlog.migrate import migrate
 from shared.eventlog.restore import Restored, Whole, restore_store, restore_topic
 from shared.eventlog.verify import verify
 from tests.oracle.evidence import PUBLISHERS
-from tests.system.running import SERVICES, System, system
+from tests.system.running import SERVICES, System
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
@@ -31,14 +30,6 @@ ENGINE = {
 }
 
 Contents = dict[str, set[str]]
-
-
-@pytest.fixture(scope="module")
-def lost(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """A system of its own, after the story: what is lost here nobody else needs."""
-    with system(tmp_path_factory.mktemp("lost")) as whole:
-        whole.tell()
-        yield whole
 
 
 def whole_of(service: str) -> Whole:
@@ -109,14 +100,14 @@ def _begins_nothing_anew(system: System, service: str) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_database_that_was_lost_comes_back_from_kafka(lost: System, service: str) -> None:
-    dsn, bootstrap = lost.dsns()[service], lost.kafka.bootstrap
-    positions = {name: e.position for name, e in lost.assert_sound().items()}
+def test_a_database_that_was_lost_comes_back_from_kafka(expendable: System, service: str) -> None:
+    dsn, bootstrap = expendable.dsns()[service], expendable.kafka.bootstrap
+    positions = {name: e.position for name, e in expendable.assert_sound().items()}
     before = asyncio.run(contents(dsn))
-    lost.services[service].stop()
-    asyncio.run(dropped(lost, service))
+    expendable.services[service].stop()
+    asyncio.run(dropped(expendable, service))
     if service == "entitlements":
-        _begins_nothing_anew(lost, service)
+        _begins_nothing_anew(expendable, service)
 
     dry: Restored = asyncio.run(restore_store(whole_of(service), dsn, bootstrap))
     assert dry.events == positions[service]
@@ -125,40 +116,40 @@ def test_a_database_that_was_lost_comes_back_from_kafka(lost: System, service: s
     again = asyncio.run(restore_store(whole_of(service), dsn, bootstrap, dry_run=False))
     assert (again.events, again.claims, again.folded, again.moved) == (0, 0, 0, 0)
 
-    lost.services[service].start()
-    lost.forgetful.add(service)
-    after = {name: e.position for name, e in lost.assert_sound().items()}
+    expendable.services[service].start()
+    expendable.forgetful.add(service)
+    after = {name: e.position for name, e in expendable.assert_sound().items()}
     assert after == positions, "no effect was repeated"
     assert differences(before, asyncio.run(contents(dsn))) == {}
     report = asyncio.run(verify(service, dsn, bootstrap))
     assert report.findings.first == []
 
 
-def test_kafka_that_was_lost_comes_back_from_the_stores(lost: System) -> None:
-    sound = lost.assert_sound()
+def test_kafka_that_was_lost_comes_back_from_the_stores(expendable: System) -> None:
+    sound = expendable.assert_sound()
     positions = {name: e.position for name, e in sound.items()}
-    lost.former = sound[PUBLISHERS].topic
-    before = {name: asyncio.run(contents(dsn)) for name, dsn in lost.dsns().items()}
-    for process in lost.services.values():
+    expendable.former = sound[PUBLISHERS].topic
+    before = {name: asyncio.run(contents(dsn)) for name, dsn in expendable.dsns().items()}
+    for process in expendable.services.values():
         process.stop()
-    asyncio.run(wiped(lost.kafka.bootstrap))
-    for service, dsn in lost.dsns().items():
+    asyncio.run(wiped(expendable.kafka.bootstrap))
+    for service, dsn in expendable.dsns().items():
         done = asyncio.run(
-            restore_topic(service, dsn, lost.kafka.bootstrap, consumers=lost.dsns(), dry_run=False)
+            restore_topic(service, dsn, expendable.kafka.bootstrap, consumers=expendable.dsns(), dry_run=False)
         )  # fmt: skip
         assert (done.before, done.events) == (0, positions[service])
-    for process in lost.services.values():
+    for process in expendable.services.values():
         process.start()
-    assert {name: e.position for name, e in lost.assert_sound().items()} == positions, "no effect was repeated"
-    for service, dsn in lost.dsns().items():
+    assert {name: e.position for name, e in expendable.assert_sound().items()} == positions, "no effect was repeated"
+    for service, dsn in expendable.dsns().items():
         assert differences(before[service], asyncio.run(contents(dsn))) == {}
-        report = asyncio.run(verify(service, dsn, lost.kafka.bootstrap))
+        report = asyncio.run(verify(service, dsn, expendable.kafka.bootstrap))
         assert report.findings.first == []
 
 
-def test_the_story_goes_on(lost: System) -> None:
-    assert "The story holds" in lost.tell()
-    lost.assert_sound()
+def test_the_story_goes_on(expendable: System) -> None:
+    assert "The story holds" in expendable.tell()
+    expendable.assert_sound()
 
 
 async def wiped(bootstrap: str) -> None:
