@@ -162,9 +162,14 @@ def _rule(answer: Reply) -> str:
 
 
 async def eventually(
-    look: Callable[[], Awaitable[T | None]], what: str, patience_s: float = PATIENCE_S, pause_s: float = 0.05
+    look: Callable[[], Awaitable[T | None]],
+    what: str,
+    patience_s: float = PATIENCE_S,
+    pause_s: float = 0.05,
+    longest_pause_s: float = 0.05,
 ) -> T:
-    """The first answer that is not None; facts travel between services in milliseconds, not in no time."""
+    """The first answer that is not None; facts travel between services in milliseconds, not in no time. Each pause is
+    twice the one before, up to the longest."""
     deadline = asyncio.get_running_loop().time() + patience_s
     while True:
         found = await look()
@@ -173,6 +178,7 @@ async def eventually(
         if asyncio.get_running_loop().time() > deadline:
             raise Wrong(f"{what}: not seen within {patience_s:.0f} s")
         await asyncio.sleep(pause_s)
+        pause_s = max(pause_s, min(2 * pause_s, longest_pause_s))
 
 
 def addresses() -> Mapping[str, str]:

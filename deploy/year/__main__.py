@@ -24,7 +24,7 @@ from deploy.year.publisher import Publisher
 from shared.events.registry import MARKETPLACE
 
 PARTNERS = 4
-AT_ONCE = 64
+AT_ONCE = 96
 """Customers under way at once, each at its own place of its year."""
 REST_S = 120.0
 

@@ -15,7 +15,9 @@ FATES: Final = (
 """What a customer's year is about; each tenth customer has the same."""
 
 PATIENCE_S: Final = 120.0
-PAUSE_S: Final = 0.3
+PAUSE_S: Final = 1.0
+LONGEST_PAUSE_S: Final = 8.0
+"""A thousand customers who ask three times a second would be most of the load."""
 """Between two looks: many customers look at once."""
 PASSWORD: Final = "correct horse battery staple"  # noqa: S105  # example people have no secrets
 GRANTED: Final = 100
@@ -83,7 +85,8 @@ def must(condition: object, c: Customer, what: str) -> None:
 
 async def until(c: Customer, look: Callable[[], Awaitable[Json | None]], what: str) -> Json:
     """The first answer that is not None."""
-    found: Json = await eventually(look, f"customer {c.number}, which {c.fate}: {what}", PATIENCE_S, PAUSE_S)
+    named = f"customer {c.number}, which {c.fate}: {what}"
+    found: Json = await eventually(look, named, PATIENCE_S, PAUSE_S, LONGEST_PAUSE_S)
     return found
 
 

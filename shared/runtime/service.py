@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import gc
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -251,6 +252,7 @@ def run(service: Service) -> None:
     current = settings()
     configure(service.name, current.log_as, current.log_level)
     upcasts.check()
+    gc.freeze()  # what was imported stays: it is not looked through again and again
     process = Process(service, current, frozenset(chosen or PARTS))
     uvloop.run(process.run())
     sys.exit(1 if process.failed is not None else 0)

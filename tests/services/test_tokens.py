@@ -12,6 +12,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
+from shared.runtime import auth
 from shared.runtime.auth import AUDIENCE, ISSUER, Actor, TokenSigner, TokenVerifier, public_keys
 from shared.runtime.problems import Problem
 
@@ -157,13 +158,33 @@ async def test_known_keys_are_good_while_identity_is_away() -> None:
 async def test_a_key_that_is_withdrawn_opens_nothing_once_the_keys_are_read_again() -> None:
     clock, identity = Clock(), Identity(KEY)
     verifier = TokenVerifier(identity, clock)
-    await verifier.actor(f"Bearer {signed()}")
+    before = f"Bearer {signed()}"
+    await verifier.actor(before)
     identity.keys[:] = [OTHER]
     clock.now += 6
     assert await verifier.actor("Bearer " + TokenSigner(OTHER, clock).sign(ACTOR, "token")) == ACTOR
     with pytest.raises(Problem) as refused:
-        await verifier.actor(f"Bearer {signed()}")
+        await verifier.actor(before)
     assert refused.value.status == 401
+
+
+async def test_a_token_that_was_good_expires_all_the_same() -> None:
+    clock = Clock()
+    verifier, token = TokenVerifier(Identity(KEY), clock), f"Bearer {signed()}"
+    for _ in range(2):
+        assert await verifier.actor(token) == ACTOR
+    clock.now += 61
+    with pytest.raises(Problem) as refused:
+        await verifier.actor(token)
+    assert refused.value.status == 401
+
+
+async def test_of_the_tokens_that_were_good_some_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "KNOWN_TOKENS", 3)
+    verifier = TokenVerifier(Identity(KEY), Clock())
+    for number in range(10):
+        assert await verifier.actor(f"Bearer {signed(jti=str(number))}") == ACTOR
+        assert len(verifier._good) <= 3
 
 
 async def test_strangers_make_one_request_every_five_seconds() -> None:

@@ -119,6 +119,7 @@ def system(folder: Path) -> Iterator[System]:
     with ExitStack() as stack:
         postgres = stack.enter_context(parts.postgres(folder / "postgres"))
         kafka = stack.enter_context(parts.kafka(folder / "kafka"))
+        stack.callback(kafka.kill)  # nobody needs its data any more: an orderly end would take seconds
         asyncio.run(topics.ensure(kafka.bootstrap))
         ports = {name: free_port() for name in SERVICES}
         env = {"DATABASE_URL": postgres.url, "KAFKA_BOOTSTRAP": kafka.bootstrap, "TENURE_LOG": "json"}
@@ -126,7 +127,7 @@ def system(folder: Path) -> Iterator[System]:
         env |= {f"TENURE_{name.upper()}_URL": f"http://127.0.0.1:{port}" for name, port in ports.items()}
         services = {name: Service(name, folder / name, port, env=env) for name, port in ports.items()}
         for service in services.values():
-            stack.callback(service.stop)
+            stack.callback(service.kill)
             service.spawn()
         for service in services.values():
             service.wait_ready()
