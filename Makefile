@@ -45,7 +45,7 @@ story: install ## play the story on the running system, through its public doors
 year: install ## a sandbox of 1,000 customers lives one year on the running system (ARGS=--customers N)
 	@if [ -f $(STATE)/run/addresses.env ]; then . $(STATE)/run/addresses.env; fi; $(VENV) -m deploy.year $(ARGS)
 
-test: install ## lint, types, import rules, all tests (CONTAINERS=1: system tests in containers; ARGS go to pytest)
+test: install ## lint, types, import rules, tests (CONTAINERS=1: system tests in containers; ARGS go to pytest)
 	$(TOOLS)/ruff check
 	$(TOOLS)/ruff format --check
 	$(TOOLS)/mypy
