@@ -23,7 +23,7 @@ def pytest_sessionstart() -> None:
         parts.containers()  # says where none can be had; later on, output is captured
 
 
-class OneWorkerEach(LoadScopeScheduling):  # type: ignore[misc]
+class OneWorkerEach(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """The tests that share a running system go to one worker, all others by file."""
 
     def _split_scope(self, nodeid: str) -> str:

@@ -1,7 +1,6 @@
 """entitlements whole: its consumers over a real database, in any order; its doors, through a pool's whole course."""
 
 import random
-from collections.abc import AsyncIterator
 from datetime import date
 from typing import Any
 
@@ -22,22 +21,14 @@ from tests.services.entitled import (
     ENDS,
     NOON,
     Doors,
-    a_world,
     confirmed,
     later,
-    open_doors,
     person,
     renewed,
 )
 from tests.services.world import World
 
 pytestmark = pytest.mark.system
-
-
-@pytest.fixture
-async def world(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    async with a_world(database, monkeypatch) as made:
-        yield made
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -100,12 +91,6 @@ async def test_pools_and_numbers_seats_and_closed_accounts_meet_in_any_order(wor
 
 
 # ── Doors and queries──────────────────────────────────────────────────────────────────
-
-
-@pytest.fixture
-async def doors(world: World) -> AsyncIterator[Doors]:
-    async with open_doors(world, confirmed("s", "org", "reseller")) as made:
-        yield made
 
 
 async def test_a_pool_through_its_course(world: World, doors: Doors) -> None:

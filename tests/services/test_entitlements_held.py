@@ -1,7 +1,7 @@
 """Reactions of entitlements while a projection has parked what they look for."""
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,22 +24,10 @@ from shared.events import (
     SubscriptionEnded,
 )
 from shared.events.envelope import Envelope
-from tests.services.entitled import NOON, Doors, a_world, confirmed, later, open_doors
+from tests.services.entitled import NOON, Doors, confirmed, later
 from tests.services.world import World
 
 pytestmark = pytest.mark.system
-
-
-@pytest.fixture
-async def world(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    async with a_world(database, monkeypatch) as made:
-        yield made
-
-
-@pytest.fixture
-async def doors(world: World) -> AsyncIterator[Doors]:
-    async with open_doors(world, confirmed("s", "org", "reseller")) as made:
-        yield made
 
 
 @pytest.fixture

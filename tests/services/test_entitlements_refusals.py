@@ -1,7 +1,6 @@
 """What entitlements' doors and reactions refuse, and by which facts; when a purchase begins; whose figures count."""
 
 import random
-from collections.abc import AsyncIterator
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -22,22 +21,10 @@ from shared.events import (
 from shared.events.envelope import Envelope
 from shared.runtime.policies import Policies
 from tests.engine.examples import new_id
-from tests.services.entitled import ENDS, NOON, Doors, a_world, confirmed, later, open_doors, person
+from tests.services.entitled import ENDS, NOON, Doors, confirmed, later, open_doors, person
 from tests.services.world import World
 
 pytestmark = pytest.mark.system
-
-
-@pytest.fixture
-async def world(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    async with a_world(database, monkeypatch) as made:
-        yield made
-
-
-@pytest.fixture
-async def doors(world: World) -> AsyncIterator[Doors]:
-    async with open_doors(world, confirmed("s", "org", "reseller")) as made:
-        yield made
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,20 @@
+"""entitlements whole, for its tests."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.services.entitled import Doors, a_world, confirmed, open_doors
+from tests.services.world import World
+
+
+@pytest.fixture
+async def world(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    async with a_world(database, monkeypatch) as made:
+        yield made
+
+
+@pytest.fixture
+async def doors(world: World) -> AsyncIterator[Doors]:
+    async with open_doors(world, confirmed("s", "org", "reseller")) as made:
+        yield made
