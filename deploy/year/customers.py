@@ -39,6 +39,8 @@ class Customer:
     plan: Json = field(default_factory=dict)
     seats: int = 2
     starts: date = date.min
+    now: datetime | None = None
+    """Where its clock was moved to."""
     subscription: str = ""
     contract: str = ""
     term: Json = field(default_factory=dict)
@@ -167,17 +169,20 @@ async def seats_are_assigned(w: World, c: Customer) -> None:
 # ── Time ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def moves_to(w: World, c: Customer, day: int, services: tuple[str, ...] = ()) -> None:
-    """The customer's clock to noon of a day of its year, seen by these services."""
-    to = datetime(c.starts.year, c.starts.month, c.starts.day, 12, tzinfo=UTC) + timedelta(days=day)
-    await w.doors.ok("identity", "POST", "/clock", c.manager, {"to": to.isoformat()})
-    for service in services:
+async def moves_to(w: World, c: Customer, day: int) -> None:
+    """The customer's clock to noon of a day of its year."""
+    c.now = datetime(c.starts.year, c.starts.month, c.starts.day, 12, tzinfo=UTC) + timedelta(days=day)
+    await w.doors.ok("identity", "POST", "/clock", c.manager, {"to": c.now.isoformat()})
 
-        async def there(service: str = service) -> Json | None:
-            shown = await w.doors.ok(service, "GET", "/clock", c.manager)
-            return shown if datetime.fromisoformat(shown["now"]) >= to else None
 
-        await until(c, there, f"{service} knows the time")
+async def knows_the_time(w: World, c: Customer, service: str) -> None:
+    """For what is decided there by the customer's clock, in the next moment."""
+
+    async def there() -> Json | None:
+        shown = await w.doors.ok(service, "GET", "/clock", c.manager)
+        return shown if c.now is None or datetime.fromisoformat(shown["now"]) >= c.now else None
+
+    await until(c, there, f"{service} knows the time")
 
 
 # ── During the year ────────────────────────────────────────────────────────────────────────────────────
@@ -188,10 +193,12 @@ async def in_spring(w: World, c: Customer) -> None:
     path = f"/subscriptions/{c.subscription}/seats"
     match c.fate:
         case "grows":
+            await knows_the_time(w, c, "marketplace")
             more = await w.doors.ok("marketplace", "PUT", path, c.clerk, {"seats": c.seats + 3})
             must(more["events"][0]["type"] == "SeatsAdded", c, f"seats should join at once: {more}")
             c.seats += 3
         case "shrinks":
+            await knows_the_time(w, c, "marketplace")
             fewer = await w.doors.ok("marketplace", "PUT", path, c.clerk, {"seats": 1})
             must(fewer["events"][0]["type"] == "SeatDecreaseScheduled", c, f"fewer seats begin later: {fewer}")
         case "loses a colleague":
@@ -206,6 +213,7 @@ async def in_spring(w: World, c: Customer) -> None:
             await w.doors.ok("identity", "POST", f"/contracts/{c.contract}/handover", c.manager,
                              {"to": c.colleague.account_id})  # fmt: skip
         case "spends credits":
+            await knows_the_time(w, c, "entitlements")
             await _credits(w, c)
         case "rolls out" if c.with_csn:
             await _rollout(w, c)
@@ -286,6 +294,7 @@ async def after_the_cutoff(w: World, c: Customer) -> None:
 
 async def _turn_off(w: World, c: Customer, binds: str) -> None:
     path = f"/subscriptions/{c.subscription}/auto-renew-off"
+    await knows_the_time(w, c, "marketplace")
     await w.doors.ok("marketplace", "POST", path, c.manager, {})
 
     async def held() -> Json | None:

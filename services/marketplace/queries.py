@@ -38,7 +38,7 @@ QUERIES = APIRouter()
 Text: TypeAlias = Annotated[str, Query(max_length=100, pattern=r"^[^\x00]*$")]
 
 
-def _clocks(request: Request) -> Clocks:
+async def _clocks(request: Request) -> Clocks:
     clocks: Clocks = request.app.state.parts.clocks
     return clocks
 

@@ -8,7 +8,7 @@ crash changes nothing; then the checkpoint moves.
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -27,6 +27,8 @@ from shared.eventlog.store import Conflict, Unavailable
 log = structlog.get_logger(__name__)
 
 SQL: Final = statements(Path(__file__).with_name("checkpoint.sql"))
+LOOK: Final = SQL["stand"].removesuffix("for update;")
+"""`stand` for whoever will ask again before it notes anything: a lock is a write, and its commit waits for the disk."""
 
 BATCH_RECORDS: Final = 500
 """The most that a consumer is given at once; what a restore takes for unproven goes as far back as that."""
@@ -96,11 +98,12 @@ class Consumer:
     async def consume(self, records: Sequence[Received]) -> Plan:
         """Applies a batch and moves the checkpoint. Partitions whose checkpoint was set back are passed over until they
         are `assigned` again. Raises Fault, with nothing done that a repetition would double."""
+        reached = dict(self._reached)  # as these records were fetched: who is `assigned` meanwhile starts elsewhere
         try:
             if isinstance(self.what, Projection):
-                done = await self._fold(self.what, records)
+                done = await self._fold(self.what, records, reached)
             else:
-                done = await self._react(self.what, records)
+                done = await self._react(self.what, records, reached)
         except PASSING as fault:
             raise Fault(repr(fault)) from fault
         self._reached |= done.offsets
@@ -132,15 +135,17 @@ class Consumer:
         does = await self.what.react(record.event, record.of, reach)
         return [await self._commands.consider(do.stream, do.key, do.command) for do in does]
 
-    async def _standing(self, tx: Connection, records: Sequence[Received]) -> Standing:
+    async def _standing(
+        self, tx: Connection, records: Sequence[Received], reached: Mapping[Partition, int], stand: str = SQL["stand"]
+    ) -> Standing:
         partitions = sorted({(r.raw.topic, r.raw.partition) for r in records})
         streams = sorted({r.of.stream for r in records if r.of is not None and r.sequenced})
-        rows = await tx.fetch(SQL["stand"], self.name, [t for t, _ in partitions], [n for _, n in partitions])
+        rows = await tx.fetch(stand, self.name, [t for t, _ in partitions], [n for _, n in partitions])
         offsets = {(r["topic"], r["partition"]): r["offset"] for r in rows}
-        for partition in [p for p, offset in offsets.items() if offset < self._reached.get(p, -1)]:
+        for partition in [p for p, offset in offsets.items() if offset < reached.get(p, -1)]:
             log.warning(
                 "a checkpoint was set back: what follows it is dealt with again", consumer=self.name,
-                partition=partition, offset=offsets.pop(partition), reached=self._reached[partition],
+                partition=partition, offset=offsets.pop(partition), reached=reached[partition],
             )  # fmt: skip
         standing = Standing(offsets, {})
         standing.doubtful = {(r["topic"], r["partition"]) for r in rows if r["doubtful"]}
@@ -165,14 +170,16 @@ class Consumer:
             [n for _, n in partitions], list(done.offsets.values()),
         )  # fmt: skip
 
-    async def _fold(self, projection: Projection, records: Sequence[Received]) -> Plan:
+    async def _fold(
+        self, projection: Projection, records: Sequence[Received], reached: Mapping[Partition, int]
+    ) -> Plan:
         """All of the batch in one transaction. Should a fold fail, once more with a savepoint around each event, so
         that the one that fails is parked and the others stand."""
         async with self._pool.acquire() as tx:
             for careful in (False, True):
                 try:
                     async with tx.transaction():
-                        done = plan(records, await self._standing(tx, records))
+                        done = plan(records, await self._standing(tx, records, reached))
                         await _each(done, _folding(projection, tx, careful), careful)
                         await self._note(tx, done)
                         return done
@@ -181,13 +188,13 @@ class Consumer:
                         raise Fault(repr(failed.__cause__)) from failed
         raise AssertionError("the careful pass parks what fails")
 
-    async def _react(self, reactions: Reactions, records: Sequence[Received]) -> Plan:
-        async with self._pool.acquire() as tx, tx.transaction():
-            done = plan(records, await self._standing(tx, records))
+    async def _react(self, reactions: Reactions, records: Sequence[Received], reached: Mapping[Partition, int]) -> Plan:
+        async with self._pool.acquire() as tx:
+            done = plan(records, await self._standing(tx, records, reached, LOOK))
         before = dict(done.offsets), [left.record.raw.offset for left in done.left]
         await _side_by_side(done, lambda record: self._reaction(reactions, record))
         async with self._pool.acquire() as tx, tx.transaction():
-            again = plan(records, await self._standing(tx, records))
+            again = plan(records, await self._standing(tx, records, reached))
             if (again.offsets, [left.record.raw.offset for left in again.left]) != before:
                 raise Fault("another member of the group, or an operator, has dealt with this batch meanwhile")
             await self._note(tx, done)

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
+from math import ceil
 from typing import Any, Final
 
 import structlog
@@ -24,7 +25,9 @@ from shared.eventlog.plan import Partition, Plan, Raw, receive
 log = structlog.get_logger(__name__)
 
 POLL_MS: Final = 1_000
-COMMIT_EVERY_S: Final = 5.0
+LINGER_S: Final = 0.5
+"""How long records of no use to a consumer wait for one that is: each batch is a transaction, and three of four records
+that a consumer is given only have to be noted as dealt with."""
 WATCH_EVERY_S: Final = 5.0
 STALLED_S: Final = 60.0
 MAX_PAUSE_S: Final = 30.0
@@ -61,15 +64,6 @@ async def parse(batch: tuple[ConsumerRecord, ...]) -> KafkaMessage:
     return KafkaMessage(raw_message=batch, body=b"", consumer=_NoConsumer())
 
 
-async def next_batch(kafka: AIOKafkaConsumer) -> tuple[ConsumerRecord, ...]:
-    """Waits until there are records, and no longer. FastStream's own, where a wait brought none, sleeps as long again
-    beside records that have come meanwhile: either they lie about, or an idle process wakes up hundreds of times a
-    second."""
-    while not (found := await kafka.getmany(timeout_ms=POLL_MS, max_records=BATCH_RECORDS)):
-        pass
-    return tuple(chain.from_iterable(found.values()))
-
-
 async def decode(message: KafkaMessage) -> Any:
     return message.raw_message
 
@@ -89,6 +83,9 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         self.consumer = consumer
         self._observer = observer
         self._mine: dict[Partition, int] = {}  # the next offset to fetch
+        self._fetched: list[ConsumerRecord] = []
+        """What waits to be dealt with; none of it from before its partition's last seek."""
+        self._types = frozenset(name.encode() for name in consumer.what.types)
         self._pauses: dict[Partition, float] = {}
         self._retries: set[asyncio.Task[None]] = set()
         self._committed: dict[Partition, int] = {}
@@ -101,7 +98,7 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             *consumer.what.topics, group_id=consumer.name, listener=self, parser=parse, decoder=decode,
             **SUBSCRIBER_SETTINGS,
         )  # fmt: skip
-        self._subscriber.get_msg = next_batch
+        self._subscriber.get_msg = self.next_batch
         self._subscriber(self.handle)
 
     @property
@@ -142,9 +139,27 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         with suppress(IllegalStateError):  # the partition went elsewhere meanwhile
             self._kafka.seek(TopicPartition(*partition), offset)
             self._mine[partition] = offset
+            self._fetched = [r for r in self._fetched if (r.topic, r.partition) != partition]
 
-    async def handle(self, batch: Sequence[ConsumerRecord]) -> None:
-        """Deals with a batch. Never raises: FastStream would log it and go on with the next."""
+    async def next_batch(self, kafka: AIOKafkaConsumer) -> tuple[ConsumerRecord, ...]:
+        """Waits until there is something to do, and no longer. FastStream's own, where a wait brought nothing, sleeps
+        as long again beside records that have come meanwhile: either they lie about, or an idle process wakes up
+        hundreds of times a second."""
+        clock, due, concerned = asyncio.get_running_loop().time, 0.0, False
+        while not (self._fetched and (concerned or clock() >= due or len(self._fetched) >= BATCH_RECORDS)):
+            wait_ms = ceil(1000 * max(0.0, due - clock())) if self._fetched else POLL_MS
+            found = await kafka.getmany(timeout_ms=wait_ms, max_records=BATCH_RECORDS - len(self._fetched))
+            if not self._fetched:
+                due = clock() + LINGER_S
+            for record in chain.from_iterable(found.values()):
+                self._fetched.append(record)
+                concerned = concerned or any(n == "ce_type" and v in self._types for n, v in record.headers)
+        return tuple(self._fetched)
+
+    async def handle(self, _batch: Sequence[ConsumerRecord]) -> None:
+        """Deals with what was fetched and not sought away from since. Never raises: FastStream would log it and go on
+        with the next."""
+        batch, self._fetched = self._fetched, []
         mine = [r for r in batch if r.offset >= self._mine.get((r.topic, r.partition), r.offset + 1)]
         if not mine:
             return

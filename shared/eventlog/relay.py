@@ -26,6 +26,10 @@ log = structlog.get_logger(__name__)
 READ_EVENTS: Final = 2_000
 LEASE_S: Final = 3.0
 POLL_S: Final = 0.5
+REST: Final = 2
+LONGEST_REST_S: Final = 0.15
+"""A round of publishing is followed by a rest so many times as long: an event that finds the relay idle goes at once,
+those of a busy time go together, and are one fetch and one transaction for each consumer."""
 ALARM_S: Final = 10.0
 """After this long a relay that stopped with an alarm looks whether somebody has repaired it."""
 BATCH_BYTES: Final = 512 * 1024
@@ -194,6 +198,7 @@ class Relay:
     async def _publish_while_leading(self, lease: Lease, producer: AIOKafkaProducer, partitions: int) -> None:
         published = Published()
         while True:
+            began = asyncio.get_running_loop().time()
             known = 1 if lease.position else 0  # the last that was published, read with what follows it
             found = await self._store.read(lease.position - known, READ_EVENTS + known)
             events = unpublished(lease.position, found, published)
@@ -214,6 +219,8 @@ class Relay:
                 self._anchors.note(lease.position, producer)
             await self._keep(lease, LEASE_S / 3)
             if len(events) < READ_EVENTS:
+                took = asyncio.get_running_loop().time() - began
+                await asyncio.sleep(min(LONGEST_REST_S, REST * took) if events else 0)
                 await self._store.wait(lease.position, POLL_S)
 
     async def _told_by_guard(self, lease: Lease) -> str | None:

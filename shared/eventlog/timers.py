@@ -28,6 +28,8 @@ E = TypeVar("E", bound=Event)
 X = TypeVar("X")
 
 LOOK_EVERY_S: Final = 0.2
+REST: Final = 20
+"""A look where nothing is due asks every sandbox's clock. It is followed by a pause so many times as long."""
 LEASE_S: Final = 6.0
 AT_ONCE: Final = 500
 ACTOR: Final = "timer"
@@ -131,6 +133,11 @@ _DUE: Final = """
     order by due, key, name limit $2"""
 
 
+_FIRED: Final = """
+    delete from log.timers t using unnest($1::text[], $2::text[], $3::timestamptz[]) as f(name, key, due)
+    where (t.name, t.key, t.due) = (f.name, f.key, f.due)"""
+
+
 class TimerService:
     """Fires what is due, in one process of the service at a time."""
 
@@ -138,6 +145,7 @@ class TimerService:
         self._service, self._timers, self._db, self._commands, self._clocks = service, timers, db, commands, clocks
         self._owner = str(uuid_utils.uuid7())
         self._name = f"timers:{service}"
+        self._looked_s = 0.0
 
     async def run(self) -> None:
         """Until cancelled. Faults of the database are waited out."""
@@ -157,25 +165,32 @@ class TimerService:
                     log.warning("timers wait", service=self._service, fault=repr(fault))
                     await asyncio.sleep(1)
                 if not fired:
-                    await asyncio.sleep(LOOK_EVERY_S)
+                    await asyncio.sleep(max(LOOK_EVERY_S, REST * self._looked_s))
         finally:
             if lease is not None:
                 await self._commands.store.release(self._name, lease)
 
     async def fire(self) -> int:
         """Fires what is due now, of each stream in order. Says how many timers that were."""
+        began = asyncio.get_running_loop().time()
         rows = await self._db.fetch(_DUE, self._clocks.real(), AT_ONCE)
+        self._looked_s = asyncio.get_running_loop().time() - began
         by_key: dict[str, list[Any]] = {}
         for row in rows:
             by_key.setdefault(row["key"], []).append(row)
-        await asyncio.gather(*(self._in_order(of_one) for of_one in by_key.values()))
+        ends = await asyncio.gather(*(self._in_order(of_one) for of_one in by_key.values()), return_exceptions=True)
+        if fired := [timer for end in ends if not isinstance(end, BaseException) for timer in end]:
+            await self._db.execute(_FIRED, *(list(column) for column in zip(*fired, strict=True)))
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
         return len(rows)
 
-    async def _in_order(self, rows: Sequence[Any]) -> None:
-        for row in rows:
-            await self._fire(row)
+    async def _in_order(self, rows: Sequence[Any]) -> list[tuple[str, str, datetime]]:
+        """Those that are done with. Of a stream that meets a fault none is: to fire one again changes nothing."""
+        return [(row["name"], row["key"], row["due"]) for row in rows if await self._fire(row)]
 
-    async def _fire(self, row: Any) -> None:
+    async def _fire(self, row: Any) -> bool:
         name, key, due = row["name"], row["key"], row["due"]
         # The very clock that made it due: what this process knows of clocks may be older, and too early is never.
         now = self._clocks.real() + timedelta(seconds=row["ahead_s"])
@@ -198,6 +213,6 @@ class TimerService:
                 "where name = $1 and key = $2 and due = $3",
                 name, key, due, now + timedelta(hours=1),
             )  # fmt: skip
-            return
+            return False
         log.info("timer", timer=name, stream=answer.stream, rule=answer.rule if isinstance(answer, Refused) else None)
-        await self._db.execute("delete from log.timers where name = $1 and key = $2 and due = $3", name, key, due)
+        return True

@@ -146,6 +146,25 @@ async def test_a_checkpoint_that_was_set_back_under_its_consumer_is_gone_back_to
     assert await bench.applied() == [("a", 1), ("a", 2), ("b", 1), ("c", 1), ("d", 1)]
 
 
+async def test_a_batch_from_before_a_checkpoint_was_gone_back_to_does_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch is under way when somebody sees that the database was set back, and goes back to its checkpoint."""
+    raws, consumer = topic("a", "b", "c", "a", "d"), bench.consumer()
+    await consumer.assigned([(ENTITLEMENTS, 0)])
+    await bench.consume(raws[:4], consumer)
+    standing = consumer._standing
+
+    async def after_that(*arguments: Any) -> Any:
+        await bench.set_back()
+        await consumer.assigned([(ENTITLEMENTS, 0)])
+        return await standing(*arguments)
+
+    monkeypatch.setattr(consumer, "_standing", after_that)
+    done = await consumer.consume([receive(raw, TYPES) for raw in raws[4:]])
+    assert (done.offsets, await bench.applied(), await bench.offset()) == ({}, [], -1), "nothing behind a hole"
+
+
 async def test_two_that_are_given_a_partition_at_once_both_learn_where_it_stands(bench: Bench) -> None:
     """The second one's statement waits for the first one's row, and has a snapshot from before it."""
     consumer = bench.consumer()

@@ -59,9 +59,9 @@ def relay_swaps() -> AbstractContextManager[object]:
 def commits_first() -> AbstractContextManager[object]:
     """The checkpoint moves before the effect."""
 
-    async def fold(self: Consumer, projection: Any, records: Sequence[Received]) -> Plan:
+    async def fold(self: Consumer, projection: Any, records: Sequence[Received], reached: Any) -> Plan:
         async with self._pool.acquire() as tx, tx.transaction():
-            done = plan.plan(records, await self._standing(tx, records))
+            done = plan.plan(records, await self._standing(tx, records, reached))
             await self._note(tx, done)
         async with self._pool.acquire() as tx, tx.transaction():
             await consumer._each(done, consumer._folding(projection, tx, careful=False), careful=False)
@@ -73,9 +73,9 @@ def commits_first() -> AbstractContextManager[object]:
 def reacts_after_commit() -> AbstractContextManager[object]:
     """A reaction's commands follow its checkpoint."""
 
-    async def react(self: Consumer, reactions: Any, records: Sequence[Received]) -> Plan:
+    async def react(self: Consumer, reactions: Any, records: Sequence[Received], reached: Any) -> Plan:
         async with self._pool.acquire() as tx, tx.transaction():
-            done = plan.plan(records, await self._standing(tx, records))
+            done = plan.plan(records, await self._standing(tx, records, reached))
             await self._note(tx, done)
         await consumer._each(done, lambda record: self._reaction(reactions, record), careful=True)
         return done
@@ -86,9 +86,9 @@ def reacts_after_commit() -> AbstractContextManager[object]:
 def commits_after() -> AbstractContextManager[object]:
     """The effect and the checkpoint are two transactions, and nobody looks whether a zombie is at work."""
 
-    async def fold(self: Consumer, projection: Any, records: Sequence[Received]) -> Plan:
+    async def fold(self: Consumer, projection: Any, records: Sequence[Received], reached: Any) -> Plan:
         async with self._pool.acquire() as tx, tx.transaction():
-            done = plan.plan(records, await self._standing(tx, records))
+            done = plan.plan(records, await self._standing(tx, records, reached))
         async with self._pool.acquire() as tx, tx.transaction():
             await consumer._each(done, consumer._folding(projection, tx, careful=False), careful=False)
         async with self._pool.acquire() as tx, tx.transaction():
@@ -101,9 +101,9 @@ def commits_after() -> AbstractContextManager[object]:
 def zombies_are_not_fenced() -> AbstractContextManager[object]:
     """The checkpoint is read in one transaction and moved in another, together with the effect."""
 
-    async def fold(self: Consumer, projection: Any, records: Sequence[Received]) -> Plan:
+    async def fold(self: Consumer, projection: Any, records: Sequence[Received], reached: Any) -> Plan:
         async with self._pool.acquire() as tx, tx.transaction():
-            done = plan.plan(records, await self._standing(tx, records))
+            done = plan.plan(records, await self._standing(tx, records, reached))
         async with self._pool.acquire() as tx, tx.transaction():
             await consumer._each(done, consumer._folding(projection, tx, careful=False), careful=False)
             await self._note(tx, done)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from shared.eventlog.consumer import SQL
+from shared.eventlog.consumer import LOOK, SQL
 from shared.eventlog.plan import Partition
 from tests.simulation.store import Rates
 from tests.simulation.time import Process
@@ -122,8 +122,8 @@ class Transaction:
 
     async def fetch(self, query: str, *arguments: Any) -> list[Any]:
         await self._gate()
-        if query is SQL["stand"]:
-            return await self._stand(*arguments)
+        if query in (SQL["stand"], LOOK):
+            return await self._stand(query != LOOK, *arguments)
         found: list[Any] = _answer(query)(self, *arguments)
         return found
 
@@ -139,13 +139,14 @@ class Transaction:
         if self._depth == 0 and self._writes:
             await self._commit()
 
-    async def _stand(self, consumer: str, topics: Sequence[str], numbers: Sequence[int]) -> list[Row]:
+    async def _stand(self, locks: bool, consumer: str, topics: Sequence[str], numbers: Sequence[int]) -> list[Row]:
         found = []
         for topic, number in sorted(zip(topics, numbers, strict=True)):
             key = ("checkpoint", consumer, topic, number)
             if self.get(*key) is None:
                 continue
-            await self._lock(key)
+            if locks:
+                await self._lock(key)
             row = self.get(*key) or {}
             doubtful = any(
                 p["reason"] == "unreadable" and (p["consumer"], p["topic"], p["partition"]) == key[1:]
@@ -232,10 +233,15 @@ def _set_timer(tx: Transaction, name: str, key: str, due: datetime, customer: st
            first_due=None)  # fmt: skip
 
 
-def _cancel_timer(tx: Transaction, name: str, key: str, due: datetime | None = None) -> None:
-    row = tx.get("timer", name, key)
-    if row is not None and due in (None, row["due"]):
+def _cancel_timer(tx: Transaction, name: str, key: str) -> None:
+    if tx.get("timer", name, key) is not None:
         tx.delete("timer", name, key)
+
+
+def _fired(tx: Transaction, names: Sequence[str], keys: Sequence[str], dues: Sequence[datetime]) -> None:
+    for name, key, due in zip(names, keys, dues, strict=True):
+        if (row := tx.get("timer", name, key)) is not None and row["due"] == due:
+            tx.delete("timer", name, key)
 
 
 def _due(tx: Transaction, now: datetime, limit: int) -> list[Row]:
@@ -317,7 +323,8 @@ _BEGINNINGS: Final[tuple[tuple[str, Callable[..., Any]], ...]] = (
     ("insert into log.clocks", _clock),
     ("select * from log.clocks where change >", _clocks_since),
     ("insert into log.timers", _set_timer),
-    ("delete from log.timers", _cancel_timer),
+    ("delete from log.timers where", _cancel_timer),
+    ("delete from log.timers t using", _fired),
     ("select due.*, coalesce(c.ahead_s, 0)", _due),
     ("update log.timers set due", _put_off),
     ("select coalesce((select version >= $3 from log.seen", _folded),

@@ -7,6 +7,7 @@ what the relay asks of aiokafka's.
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from aiokafka import TopicPartition
@@ -163,6 +164,7 @@ class Member:
         self._paused: set[TopicPartition] = set()
         self._taking = asyncio.Lock()
         self._handle: Callable[[Sequence[Any]], Awaitable[None]]
+        self.get_msg: Callable[[Member], Awaitable[Sequence[Any]]]
 
     def __call__(self, handle: Callable[[Sequence[Any]], Awaitable[None]]) -> None:
         self._handle = handle
@@ -208,23 +210,31 @@ class Member:
     async def fetching(self) -> None:
         """Fetches and hands over, a batch at a time, until the process ends."""
         while True:
-            await self.process.gate()
-            ready = [p for p in self._positions if p not in self._paused and self._left(p)]
-            if not ready:
-                self.wake.clear()
-                await self.wake.wait()
-                await asyncio.sleep(self._chance.random() * POLL_S)
-                continue
-            batch: list[Record] = []
-            for partition in ready:
-                start = self._positions[partition]
-                if self._chance.random() < self._broker.rates.again:
-                    start -= self._chance.randrange(min(start, 5) + 1)
-                found = self._broker.logs(partition.topic)[partition.partition][start:]
-                found = found[: self._chance.choice((3, 100, 100))]
-                batch += found
-                self._positions[partition] = start + len(found)
-            await self._handle(batch)
+            await self._handle(await self.get_msg(self))
+
+    async def getmany(self, *, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[Record]]:
+        await self.process.gate()
+        if not (ready := self._ready):
+            self.wake.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.wake.wait(), timeout_ms / 1000)
+            await asyncio.sleep(self._chance.random() * POLL_S)
+            ready = self._ready
+        batch: dict[TopicPartition, list[Record]] = {}
+        for partition in ready:
+            start = self._positions[partition]
+            if self._chance.random() < self._broker.rates.again:
+                start -= self._chance.randrange(min(start, 5) + 1)
+            found = self._broker.logs(partition.topic)[partition.partition][start:]
+            found = found[: min(max_records, self._chance.choice((3, 100, 100)))]
+            max_records -= len(found)
+            batch[partition] = found
+            self._positions[partition] = start + len(found)
+        return batch
+
+    @property
+    def _ready(self) -> list[TopicPartition]:
+        return [p for p in self._positions if p not in self._paused and self._left(p)]
 
     def told(self, partition: TopicPartition) -> None:
         """There is something new."""

@@ -1,0 +1,88 @@
+"""What a feed makes a batch of, without Kafka: a consumer that has records in store, and is told where to go on."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from aiokafka import ConsumerRecord, TopicPartition
+
+from shared.eventlog import host
+from shared.eventlog.consumer import BATCH_RECORDS
+from shared.eventlog.host import Feed
+
+PLACE = ("entitlements.events.v1", 0)
+
+
+def record(offset: int, event_type: str = "Boring") -> ConsumerRecord:
+    headers = [("ce_id", None), ("ce_type", event_type.encode())]
+    return ConsumerRecord(*PLACE, offset, 0, 0, b"k", b"{}", None, 1, 2, headers)
+
+
+class Kafka:
+    """Gives one of these fetches after the other, then nothing more."""
+
+    def __init__(self, *fetches: Sequence[ConsumerRecord] | Callable[[], Sequence[ConsumerRecord]]) -> None:
+        self.fetches = list(fetches)
+
+    async def getmany(self, *, timeout_ms: int, max_records: int) -> dict[TopicPartition, Sequence[ConsumerRecord]]:
+        if not self.fetches:
+            await asyncio.sleep(timeout_ms / 1000)
+            return {}
+        fetch = self.fetches.pop(0)
+        found = fetch() if callable(fetch) else fetch
+        return {TopicPartition(*PLACE): found[:max_records]}
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """What comes next is in `fetches`."""
+
+
+class Subscriber:
+    consumer: Any = None
+    get_msg: Any = None
+
+    def __call__(self, _handle: Any) -> None: ...
+
+
+@pytest.fixture
+async def feed(monkeypatch: pytest.MonkeyPatch) -> Feed:
+    monkeypatch.setattr(host, "LINGER_S", 0.2)
+    what = SimpleNamespace(types=frozenset({"Wanted"}), topics=(PLACE[0],))
+    broker = SimpleNamespace(subscriber=lambda *_, **__: Subscriber())
+    made = Feed(cast(Any, SimpleNamespace(name="test.feed", what=what)), cast(Any, broker), None)
+    made._subscriber.consumer = Kafka()
+    return made
+
+
+async def offsets(feed: Feed, kafka: Kafka) -> list[int]:
+    return [r.offset for r in await feed._subscriber.get_msg(kafka)]
+
+
+async def test_a_record_of_use_comes_at_once_with_those_before_it(feed: Feed) -> None:
+    kafka = Kafka([record(0)], [record(1), record(2, "Wanted")], [record(3, "Wanted")])
+    began = asyncio.get_running_loop().time()
+    assert await offsets(feed, kafka) == [0, 1, 2]
+    assert asyncio.get_running_loop().time() - began < host.LINGER_S
+
+
+async def test_records_of_no_use_come_after_a_while(feed: Feed) -> None:
+    began = asyncio.get_running_loop().time()
+    assert await offsets(feed, Kafka([record(0)], [record(1)])) == [0, 1]
+    assert asyncio.get_running_loop().time() - began >= host.LINGER_S
+
+
+async def test_a_batch_never_has_more_than_a_restore_goes_back(feed: Feed) -> None:
+    many = [record(n) for n in range(BATCH_RECORDS)]
+    assert len(await offsets(feed, Kafka(many[:400], many))) == BATCH_RECORDS
+
+
+async def test_what_was_fetched_before_a_seek_is_forgotten(feed: Feed) -> None:
+    def gone_back() -> list[ConsumerRecord]:
+        feed._seek(PLACE, 3)
+        return [record(3), record(4, "Wanted")]
+
+    assert await offsets(feed, Kafka([record(7)], gone_back)) == [3, 4]
+    feed._seek(PLACE, 1)
+    await feed.handle(())  # deals with nothing: this consumer has no `consume`
+    assert not feed._fetched
