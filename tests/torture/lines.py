@@ -11,7 +11,8 @@ from typing import Any, Final, NamedTuple
 from deploy import ROOT
 
 FILES: Final = tuple(
-    f"shared/eventlog/{name}.py" for name in ("log", "batching", "postgres", "relay", "plan", "consumer", "host")
+    f"shared/eventlog/{name}.py"
+    for name in ("log", "batching", "postgres", "relay", "guard", "anchors", "plan", "consumer", "host")
 )
 _NAMES: Final = {str(ROOT / file): file for file in FILES}
 

@@ -15,9 +15,11 @@ from typing import Any, Final, NamedTuple
 from faststream.kafka import KafkaBroker
 
 from shared.eventlog import relay as relay_module
+from shared.eventlog.anchors import Anchors
 from shared.eventlog.clocks import Clocks
 from shared.eventlog.consumer import Consumer
 from shared.eventlog.decision import Stream
+from shared.eventlog.guard import Guard
 from shared.eventlog.host import ConsumerHost
 from shared.eventlog.log import Log, Meta, utc_now
 from shared.eventlog.postgres import PostgresStore, connected
@@ -44,6 +46,10 @@ class Bench(NamedTuple):
     topic: str
     heard: Path
 
+    @property
+    def anchors(self) -> Path:
+        return self.heard.with_suffix("")
+
 
 def _consumers(topic: str) -> tuple[Projection, Reactions]:
     table, echo = Projection("table", topics=(topic,)), Reactions("echo", topics=(topic,))
@@ -65,7 +71,10 @@ async def play(bench: Bench, name: str) -> None:
     store = await PostgresStore(bench.dsn, SERVICE).open()
     pool = await connected(bench.dsn, 1, 4)
     log = Log(store, SERVICE)
-    relay = Relay(store, bench.topic, bench.bootstrap, owner=name)
+    guard = Guard(store, SERVICE, bench.topic, bench.bootstrap)
+    await store.watch(guard.when_back)
+    anchors = Anchors(SERVICE, store.chain_at, bench.anchors)
+    relay = Relay(store, bench.topic, bench.bootstrap, owner=name, guard=guard, anchors=anchors)
     host = ConsumerHost(
         [Consumer(SERVICE, what, pool, log, Clocks(utc_now)) for what in _consumers(bench.topic)], bench.bootstrap
     )
