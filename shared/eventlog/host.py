@@ -89,7 +89,7 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         self._pauses: dict[Partition, float] = {}
         self._retries: set[asyncio.Task[None]] = set()
         self._committed: dict[Partition, int] = {}
-        self._progress_at = asyncio.get_running_loop().time()
+        self._stands: dict[Partition, tuple[int, float]] = {}  # the next offset, and since when it is that
         self._joined = False
         self.lag: int | None = None
         """Records not dealt with yet, as of the last look; None before the first."""
@@ -185,7 +185,6 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
                 self._mine[partition] = offset + 1
             if partition not in done.refetch:
                 self._pauses.pop(partition, None)
-        self._progress_at = asyncio.get_running_loop().time()
         if done.refetch:
             self._back_off(done.refetch, self.fault or "a gap")
         behind = [p for p in first if p not in done.offsets and p not in done.refetch]
@@ -236,18 +235,27 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             if lost := self._beyond(ends):
                 self.fault = f"its checkpoint lies behind the end of {', '.join(lost)}: `tenure restore topic` mends it"
                 return
-        now = asyncio.get_running_loop().time()
-        if self.lag == 0:
-            self._progress_at = now
-        if now - self._progress_at > STALLED_S and not self._pauses:
-            raise Stalled(
-                f"{self.consumer.name} has {self.lag} records to go and made no progress for {STALLED_S:.0f} s"
-            )
+        self._watch(mine, lags)
         fresh = {p: offset for p, offset in mine.items() if self._committed.get(p) != offset}
         if fresh:
             with suppress(KafkaError, IllegalStateError):
                 await kafka.commit({TopicPartition(*p): offset for p, offset in fresh.items()})
                 self._committed |= fresh
+
+    def _watch(self, mine: Mapping[Partition, int], lags: Mapping[Partition, int]) -> None:
+        """Raises Stalled where a partition that has records to go, and no reason to wait, does not move."""
+        now, before = asyncio.get_running_loop().time(), self._stands
+        stood = {
+            p: before[p] if p in before and before[p][0] == offset and lags[p] else (offset, now)
+            for p, offset in mine.items()
+        }
+        self._stands = stood
+        for partition, (_, since) in stood.items():
+            if now - since > STALLED_S and partition not in self._pauses:
+                raise Stalled(
+                    f"{self.consumer.name} has {lags[partition]} records to go in {partition[0]} [{partition[1]}] and "
+                    f"made no progress for {STALLED_S:.0f} s"
+                )
 
     def _beyond(self, ends: Mapping[TopicPartition, int]) -> list[str]:
         """The partitions that end before this consumer's place: the topic was made anew or lost its tail, and without

@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import uuid_utils
 
-from shared.eventlog.decision import NO_CLAIMS, Rejected, Stream
+from shared.eventlog.decision import NO_CLAIMS, Decision, Rejected, Stream
 from shared.eventlog.snapshots import EVERY, KeepsSnapshots, Snapshots
 from shared.eventlog.store import Conflict, Head, Moved, Outcome, Repeated, Store, Taken, Unavailable, Write, Written
 from shared.events.base import Event
@@ -210,12 +210,26 @@ class Log:
         other considered commands would have appended before."""
         stream_id = checked_name(stream.id(key), "a stream id")
         current = await self._fresh(stream, stream_id)
-        decision = stream.decide(command, reduce(stream.evolve, given, current.state))
+        state = reduce(stream.evolve, given, current.state)
+        decision = stream.decide(command, state)
+        if not isinstance(decision, Rejected):
+            decision = await self._unless_taken(stream, stream_id, state, decision)
         if isinstance(decision, Rejected):
             return _refused(stream_id, decision)
         before = current.head.version + len(given)
         events = tuple(Recorded("", n, 0, event) for n, event in enumerate(decision, start=before + 1))
         return Accepted(stream_id, before + len(events), events)
+
+    async def _unless_taken(
+        self, stream: Stream[S, C, E], stream_id: str, state: S, decision: tuple[E, ...]
+    ) -> Decision[E]:
+        """The decision, or the refusal of it for a name that another stream holds."""
+        for event in decision:
+            for name in stream.claims(state, event).take:
+                if await self.store.holder(name) not in (None, stream_id):
+                    return stream.claimed(name)
+            state = stream.evolve(state, event)
+        return decision
 
     async def state(self, stream: Stream[S, C, E], key: str) -> S:
         """The stream's state as of everything committed before the call."""

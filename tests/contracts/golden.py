@@ -17,12 +17,13 @@ from shared.events.base import Event, json_schema
 HERE: Final = Path(__file__).parent
 
 
-def golden_file(event: type[Event]) -> Path:
-    return HERE / "golden" / f"{event.type()}.v{event.SCHEMA}.json"
+def golden_file(event: type[Event], version: int = 0) -> Path:
+    """Of this version; 0 is today's."""
+    return HERE / "golden" / f"{event.type()}.v{version or event.SCHEMA}.json"
 
 
-def schema_file(event: type[Event]) -> Path:
-    return HERE / "schemas" / f"{event.type()}.v{event.SCHEMA}.json"
+def schema_file(event: type[Event], version: int = 0) -> Path:
+    return HERE / "schemas" / f"{event.type()}.v{version or event.SCHEMA}.json"
 
 
 def sample(model: type[BaseModel]) -> Any:
@@ -51,7 +52,10 @@ def _value(kind: Any, name: str) -> Any:
 
 
 def missing() -> list[Path]:
-    return [file for event in EVENTS.values() for file in (golden_file(event), schema_file(event)) if not file.exists()]
+    """Of every version there ever was."""
+    versions = [(event, version) for event in EVENTS.values() for version in range(1, event.SCHEMA + 1)]
+    files = [file for each in versions for file in (golden_file(*each), schema_file(*each))]
+    return [file for file in files if not file.exists()]
 
 
 def main() -> None:

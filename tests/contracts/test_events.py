@@ -1,7 +1,7 @@
 """Events, once released, are read for ever: no change may break a reader of any version."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +165,36 @@ def test_the_upcasts_lead_from_every_version_to_todays() -> None:
 
 class Third(Event):
     SCHEMA = 3
+
+    told: date
+    name: str = ""
+
+
+LIFTS: dict[tuple[str, int], upcasts.Upcast] = {
+    ("Third", 1): lambda shape: {**shape, "label": shape["title"]},
+    ("Third", 2): lambda shape: {**shape, "name": shape["label"].upper()},
+}
+
+
+@pytest.mark.parametrize(
+    ("version", "body"),
+    [(1, {"title": "a"}), (2, {"label": "a"}), (3, {"name": "A"})],
+)
+def test_an_old_shape_is_lifted_step_by_step(
+    version: int, body: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upcasts, "EVENTS", {"Third": Third})
+    monkeypatch.setattr(upcasts, "UPCASTS", LIFTS)
+    data = json.dumps({"told": "2026-11-21", **body}).encode()
+    assert decode(envelope("Third", version), data) == Third(told=date(2026, 11, 21), name="A")
+
+
+@pytest.mark.parametrize("data", [b"{}", b"[]", b"7", b'{"title":7}', b'{"told":"x","title":"a"}', b"{"])
+def test_a_body_that_never_had_the_old_shape_is_unreadable(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upcasts, "EVENTS", {"Third": Third})
+    monkeypatch.setattr(upcasts, "UPCASTS", LIFTS)
+    with pytest.raises(Unreadable, match="Third"):
+        decode(envelope("Third", 1), data)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ from aiokafka import ConsumerRecord, TopicPartition
 
 from shared.eventlog import host
 from shared.eventlog.consumer import BATCH_RECORDS
-from shared.eventlog.host import Feed
+from shared.eventlog.host import Feed, Stalled
 
 PLACE = ("entitlements.events.v1", 0)
+END = 9
 
 
 def record(offset: int, event_type: str = "Boring") -> ConsumerRecord:
@@ -37,6 +38,11 @@ class Kafka:
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """What comes next is in `fetches`."""
 
+    async def end_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, END)
+
+    async def commit(self, offsets: Any) -> None: ...
+
 
 class Subscriber:
     consumer: Any = None
@@ -50,7 +56,12 @@ async def feed(monkeypatch: pytest.MonkeyPatch) -> Feed:
     monkeypatch.setattr(host, "LINGER_S", 0.2)
     what = SimpleNamespace(types=frozenset({"Wanted"}), topics=(PLACE[0],))
     broker = SimpleNamespace(subscriber=lambda *_, **__: Subscriber())
-    made = Feed(cast(Any, SimpleNamespace(name="test.feed", what=what)), cast(Any, broker), None)
+
+    async def set_back(_partitions: Any) -> list[Any]:
+        return []
+
+    consumer = SimpleNamespace(name="test.feed", what=what, set_back=set_back)
+    made = Feed(cast(Any, consumer), cast(Any, broker), None)
     made._subscriber.consumer = Kafka()
     return made
 
@@ -86,3 +97,32 @@ async def test_what_was_fetched_before_a_seek_is_forgotten(feed: Feed) -> None:
     feed._seek(PLACE, 1)
     await feed.handle(())  # deals with nothing: this consumer has no `consume`
     assert not feed._fetched
+
+
+async def test_who_has_records_to_go_and_makes_no_progress_ends_its_process(
+    feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "STALLED_S", 0.1)
+    feed._seek(PLACE, END - 2)
+    for busy in range(4):
+        feed._seek((PLACE[0], 1), busy)
+        await feed.look()
+        await asyncio.sleep(0.03)
+    assert feed.lag == 2 + END - 3
+    await asyncio.sleep(0.03)
+    feed._seek((PLACE[0], 1), 4)
+    with pytest.raises(Stalled, match=r"test\.feed has 2 records to go in .* \[0\]"):
+        await feed.look()
+
+
+async def test_who_has_nothing_to_do_or_says_why_it_waits_is_left_alone(
+    feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "STALLED_S", 0.0)
+    feed._seek(PLACE, END)
+    await feed.look()
+    await feed.look()
+    feed._seek(PLACE, END - 2)
+    feed._pauses[PLACE] = 30.0
+    await feed.look()
+    assert feed.lag == 2

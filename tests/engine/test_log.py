@@ -123,6 +123,8 @@ async def test_a_dry_run_answers_the_same_and_writes_nothing(store: Store) -> No
 async def test_a_taken_name_is_refused_by_the_streams_own_rule(store: Store) -> None:
     log = Log(store, "entitlements")
     await log.execute(COUNTER, "one", Count(name="x"), meta())
+    would = await log.consider(COUNTER, "two", Count(name="x"))
+    assert isinstance(would, Refused) and would.rule == "name-taken", "a dry run says so, too"
     refused = await log.execute(COUNTER, "two", Count(name="x"), meta())
     assert isinstance(refused, Refused) and refused.rule == "name-taken"
     assert await log.state(COUNTER, "two") == Counted()
