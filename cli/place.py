@@ -159,7 +159,8 @@ class Place:
 
 async def _quietly(client: Any) -> None:
     with suppress(Exception):
-        await asyncio.wait_for(client.stop(), 5)
+        async with asyncio.timeout(5):
+            await client.stop()
 
 
 # ── Registries ─────────────────────────────────────────────────────────────────────────────────────────

@@ -98,7 +98,8 @@ async def _look(place: Place, service: str) -> Seen:
 
 async def _reader(place: Place) -> AIOKafkaConsumer | str:
     try:
-        return await asyncio.wait_for(place.kafka(), 15)
+        async with asyncio.timeout(15):
+            return await place.kafka()
     except (KafkaError, OSError, TimeoutError) as error:
         return f"Kafka at {place.settings.kafka_bootstrap} does not answer ({type(error).__name__})"
 

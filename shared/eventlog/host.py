@@ -296,13 +296,15 @@ class ConsumerHost:
                 pause = min(2 * pause, 5.0)
             finally:
                 with suppress(Exception):
-                    await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(broker.stop())), 10)
+                    async with asyncio.timeout(10):
+                        await asyncio.shield(asyncio.ensure_future(broker.stop()))
 
     async def _watch(self) -> None:
         while True:  # looks often while somebody is not ready, so that readiness shows soon
             await asyncio.sleep(WATCH_EVERY_S if all(feed.ready for feed in self.feeds) else 0.2)
             for feed in self.feeds:
                 try:
-                    await asyncio.wait_for(feed.look(), 10)
+                    async with asyncio.timeout(10):
+                        await feed.look()
                 except (KafkaError, TimeoutError, IllegalStateError, Fault) as fault:
                     log.warning("can't see how far it is", consumer=feed.consumer.name, fault=repr(fault))

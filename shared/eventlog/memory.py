@@ -99,6 +99,7 @@ class MemoryStore:
             return
         self._moved.clear()
         try:
-            await asyncio.wait_for(self._moved.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._moved.wait()
         except TimeoutError:
             return

@@ -248,7 +248,8 @@ class PostgresStore:
                 self._listener = await asyncpg.connect(self._dsn, command_timeout=10, timeout=5)
                 await self._listener.add_listener("log", lambda *_: self._moved.set())
                 return  # whatever came before we listened
-            await asyncio.wait_for(self._moved.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._moved.wait()
         except (*TRANSIENT, TimeoutError):
             await asyncio.sleep(0.05 if self._listener is None or self._listener.is_closed() else 0)
         finally:

@@ -191,7 +191,8 @@ class Relay:
             if self._anchors is not None:
                 await self._anchors.stop()
             with suppress(Exception):  # a producer that failed is thrown away, not asked to finish
-                await asyncio.wait_for(producer.stop(), 2)
+                async with asyncio.timeout(2):
+                    await producer.stop()
             with suppress(Exception):
                 await self._store.release(self.name, lease)
 
@@ -273,4 +274,5 @@ class Relay:
     async def _acknowledged(self, producer: AIOKafkaProducer, batch: Any, partition: int) -> None:
         if batch.record_count():
             sent: Awaitable[Any] = await producer.send_batch(batch, self._topic, partition=partition)
-            await asyncio.wait_for(sent, 30)
+            async with asyncio.timeout(30):
+                await sent

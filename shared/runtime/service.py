@@ -189,7 +189,9 @@ class Process:
         lost does not begin anew. An empty store waits for Kafka; any other goes on without it."""
         while True:
             try:
-                if why := await asyncio.wait_for(guard(), 10):
+                async with asyncio.timeout(10):
+                    why = await guard()
+                if why:
                     log.critical("the store and its topic differ: no commands are taken", reason=why)
                 return
             except (KafkaError, OSError, TimeoutError, Unavailable) as fault:

@@ -246,7 +246,8 @@ async def test_reactions_to_several_streams_go_side_by_side_and_to_one_in_order(
         if of.stream == "b":
             second.set()
         elif of.version == 1:
-            await asyncio.wait_for(second.wait(), 10)  # what comes later in the batch, of another stream
+            async with asyncio.timeout(10):
+                await second.wait()  # what comes later in the batch, of another stream
         heard.append((of.stream, of.version))
         return [Do(COUNTER, "all", Count())]
 

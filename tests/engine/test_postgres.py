@@ -86,7 +86,8 @@ async def test_a_reader_misses_nothing_while_the_head_is_held(database: str) -> 
         await asyncio.sleep(0.5)
         assert read == [], "nothing may show while an earlier append is under way"
     await asyncio.gather(*appends)
-    await asyncio.wait_for(following, 10)
+    async with asyncio.timeout(10):
+        await following
     assert read == list(range(1, 201))
     await blocker.close()
     for store in stores:

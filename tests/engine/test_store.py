@@ -1,6 +1,7 @@
 """What every store promises: one suite, in memory and in PostgreSQL."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -164,4 +165,15 @@ async def test_waiting_ends_with_the_next_write(store: Store) -> None:
     waiting = asyncio.create_task(store.wait(0, 5))
     await asyncio.sleep(0.05)
     await store.append(write(new_id()))
-    await asyncio.wait_for(waiting, 2)
+    async with asyncio.timeout(2):
+        await waiting
+
+
+async def test_who_is_stopped_as_something_comes_stops(store: Any) -> None:
+    await store.wait(10**9, 0.2)
+    waiting = asyncio.create_task(store.wait(10**9, 5))
+    await asyncio.sleep(0.05)
+    store._moved.set()
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert waiting.cancelled()

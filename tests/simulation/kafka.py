@@ -217,7 +217,8 @@ class Member:
         if not (ready := self._ready):
             self.wake.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.wake.wait(), timeout_ms / 1000)
+                async with asyncio.timeout(timeout_ms / 1000):
+                    await self.wake.wait()
             await asyncio.sleep(self._chance.random() * POLL_S)
             ready = self._ready
         batch: dict[TopicPartition, list[Record]] = {}

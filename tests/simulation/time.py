@@ -212,7 +212,8 @@ class Process:
         self._steps = steps
         self._there.clear()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._there.wait(), patience_s)
+            async with asyncio.timeout(patience_s):
+                await self._there.wait()
         self._steps = 0
         self.freeze()
 
