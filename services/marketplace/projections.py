@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from services.marketplace.domain.cart import Account
 from shared.eventlog.projection import Connection, Projection
 from shared.events import (
+    AccountClosed,
     AccountOpened,
     AutoRenewDisabled,
     AutoRenewDisableRefused,
@@ -91,10 +93,15 @@ async def _csn(tx: Connection, event: CsnIssued | CsnRevoked, reason: str, of: E
 @PEOPLE.on(AccountOpened)
 async def _(tx: Connection, event: AccountOpened, of: Envelope) -> None:
     await tx.execute(
-        "insert into people values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (account_id) do nothing",
+        "insert into people values ($1, $2, $3, $4, $5, $6, $7, false, $8) on conflict (account_id) do nothing",
         event.account_id, event.organisation_id, event.organisation_name, event.organisation_kind, event.country,
         event.time_zone, event.opened_at, of.id,
     )  # fmt: skip
+
+
+@PEOPLE.on(AccountClosed)
+async def _(tx: Connection, event: AccountClosed, of: Envelope) -> None:
+    await tx.execute("update people set closed = true, event_id = $2 where account_id = $1", event.account_id, of.id)
 
 
 @PEOPLE.on(ProfileUpdated)
@@ -279,13 +286,17 @@ async def offers_for(db: Any, product: str, period: str, support: str, billing: 
     return tuple(PlanListed(plan=Plan.model_validate_json(row["plan"])).recorded(row["event_id"]) for row in rows)
 
 
-async def account(db: Any, account_id: str) -> AccountOpened | None:
-    """Who opened the account, for which organisation and where, without what is personal about it."""
+async def account(db: Any, account_id: str) -> Account | None:
+    """The last word about the account: for which organisation it was opened and where, without what is personal about
+    it, or that it was closed."""
     if "\0" in account_id:
         return None
     row = await db.fetchrow("select * from people where account_id = $1", account_id)
     if row is None:
         return None
+    if row["closed"]:
+        who = {"account_id": account_id, "organisation_id": row["organisation_id"]}
+        return AccountClosed.model_construct(**who).recorded(row["event_id"])
     opened = AccountOpened.model_construct(
         account_id=row["account_id"],
         organisation_id=row["organisation_id"],

@@ -13,6 +13,7 @@ from services.marketplace.domain.policy import Policy
 from services.marketplace.policies import POLICIES
 from shared.eventlog.postgres import PostgresStore
 from shared.events import (
+    AccountClosed,
     AccountOpened,
     AgreementStarted,
     CsnIssued,
@@ -198,6 +199,16 @@ async def test_carts_are_a_partners_and_nobody_elses(market: Market) -> None:
         {**ORDER, "customer": "reseller", "purchaser": "clerk"},
     )
     assert len(wrong["because"]) == 1
+
+
+async def test_an_account_that_was_closed_is_no_purchaser(market: Market) -> None:
+    cart = await market.cart((AUTOCAD.product_id, 1))
+    closed = AccountClosed(account_id="mina", organisation_id="org", closed_by="mina")
+    await market.hears("identity", "account-mina", closed)
+    for path in (f"/carts/{cart}/checkout?dry_run=true", f"/carts/{cart}/checkout"):
+        gone = await market.refused("clerk", "POST", path, "purchaser-closed", ORDER)
+        assert gone["because"] == [market.world.of("account-mina", "AccountClosed")]
+    assert (await market("clerk", "GET", f"/carts/{cart}"))["status"] == "open"
 
 
 # ── Orders ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -17,6 +17,7 @@ from services.marketplace.domain.standing import State as Standing
 from services.marketplace.domain.standing import needs_csn, opens, valid_csn
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
 from shared.events import (
+    AccountClosed,
     AccountOpened,
     CartCheckedOut,
     CartLine,
@@ -33,6 +34,9 @@ from shared.events.marketplace import Billing, Period, Support
 
 LINES_AT_MOST = 50
 """A cart is one clerk's order, not a price list."""
+
+Account: TypeAlias = AccountOpened | AccountClosed
+"""identity's last word about an account, as far as it is known here."""
 
 Event: TypeAlias = CartOpened | CartLineAdded | CartLineRemoved | CartCheckedOut
 
@@ -133,7 +137,7 @@ class CheckOut:
     now: Annotated[datetime, SUPPLIED]
     subscription_ids: Annotated[tuple[str, ...], SUPPLIED]
     """New ids, at least one per line."""
-    purchaser_account: Annotated[AccountOpened | None, SUPPLIED] = None
+    purchaser_account: Annotated[Account | None, SUPPLIED] = None
     offered: Annotated[tuple[PlanListed | PlanWithdrawn, ...], SUPPLIED] = ()
     """The catalogue's last word on each plan in the cart."""
     standing: Annotated[Standing, SUPPLIED] = NO_STANDING
@@ -321,7 +325,7 @@ def _remove(line: int, state: Open) -> Decision[Event]:
 def _check_out(command: CheckOut, state: Open) -> Decision[Event]:
     if not state.lines:
         return Rejected("cart-empty", "There is nothing in the cart.", "Put a plan into it.", because=(state.opened,))
-    purchaser = _purchaser(command)
+    purchaser = purchaser_of(command.customer, command.purchaser, command.purchaser_account)
     if isinstance(purchaser, Rejected):
         return purchaser
     refusal = start_refused(command.starts, command.now, command.policy)
@@ -359,19 +363,26 @@ def _check_out(command: CheckOut, state: Open) -> Decision[Event]:
     )
 
 
-def _purchaser(command: CheckOut) -> AccountOpened | Rejected:
-    account = command.purchaser_account
+def purchaser_of(customer: str, purchaser: str, account: Account | None) -> AccountOpened | Rejected:
+    """The account with the id `purchaser`, if it may order for the customer."""
     if account is None:
         return Rejected(
             "purchaser-unknown",
-            f"No account {command.purchaser[:40]!r} is known here.",
+            f"No account {purchaser[:40]!r} is known here.",
             "Check the id. One that was opened a moment ago is known in a few seconds: send a new request then.",
         )
-    if account.organisation_id != command.customer:
+    if account.organisation_id != customer:
         return Rejected(
             "purchaser-not-of-customer",
             "The purchaser's account belongs to another organisation than the customer.",
             "Name an account of the customer's own.",
+            because=(account,),
+        )
+    if isinstance(account, AccountClosed):
+        return Rejected(
+            "purchaser-closed",
+            "The purchaser's account is closed; nobody would be the contract's Contract Manager.",
+            "Name an open account of the customer's.",
             because=(account,),
         )
     if account.organisation_kind != "customer":

@@ -38,7 +38,8 @@ create table people (
     country text not null,
     time_zone text not null,
     opened_at timestamptz not null,
-    event_id text not null
+    closed boolean not null,
+    event_id text not null                  -- the account's opening, or its closing
 );
 create index on people (organisation_id);
 

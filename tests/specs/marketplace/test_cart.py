@@ -22,6 +22,7 @@ from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.standing import INITIAL as NO_STANDING
 from shared.eventlog.decision import Decision
 from shared.events import (
+    AccountClosed,
     CartCheckedOut,
     CartLine,
     CartLineAdded,
@@ -269,6 +270,14 @@ def test_the_purchaser_is_an_account_of_the_customers() -> None:
     refused(
         when(replace(CHECK_OUT, customer="customer-2"), given=given), "purchaser-not-of-customer", ["account-opened-1"]
     )
+
+
+def test_nobody_becomes_contract_manager_with_a_closed_account() -> None:
+    closed = AccountClosed(account_id=PURCHASER, organisation_id=CUSTOMER, closed_by=PURCHASER).recorded("closed-1")
+    gone = replace(CHECK_OUT, purchaser_account=closed)
+    given = (OPENED, added(1, AUTOCAD))
+    refused(when(gone, given=given), "purchaser-closed", ["closed-1"])
+    refused(when(replace(gone, customer="customer-2"), given=given), "purchaser-not-of-customer", ["closed-1"])
 
 
 def test_a_customer_is_an_organisation_that_buys() -> None:
