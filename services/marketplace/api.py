@@ -195,6 +195,7 @@ async def _change_seats(call: Call) -> Target:
         subscription_id,
         changed_by=call.actor.account_id,
         now=call.time_of(fact.customer),
+        standing=await call.log.state(STANDING, call.actor.organisation_id),
         policy=policy_of(fact.plan.publisher),
     )
 

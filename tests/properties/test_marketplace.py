@@ -254,7 +254,7 @@ _subscription_commands = st.one_of(
     st.just(lambda state: running.RecordPoolHeld(_asked(state), _held)),
     st.builds(running.RecordPoolCleared, st.sampled_from(["#0", "#2", "#3"])),
     st.just(subscription.RequestRefund()),
-    st.builds(running.ChangeSeats, st.integers(0, 1001), st.just("clerk"), times),
+    st.builds(running.ChangeSeats, st.integers(0, 1001), st.just("clerk"), times, standings),
     st.builds(running.Remind, st.integers(1, 3), _later),
     st.builds(running.CloseTerm, st.integers(1, 3), _later, st.just(_berlin), _prices),
     st.just(lambda state: running.AskAgain(_asked(state), EPOCH + timedelta(days=1))),

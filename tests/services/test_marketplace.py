@@ -274,6 +274,22 @@ async def test_lists_come_in_pages_the_newest_first(market: Market) -> None:
         assert shown == sorted(made, reverse=True) and rest["next"] is None
 
 
+async def test_a_partner_that_lost_its_csn_adds_no_seats_of_a_specialised_plan(market: Market) -> None:
+    await market.publisher(csn())
+    subscription = await market.running(VAULT.product_id)
+    path = f"/subscriptions/{subscription}/seats"
+    await market("clerk", "PUT", path, {"seats": 4})
+    await market.publisher(csn(CsnRevoked))
+    (number,) = (await market("clerk", "GET", "/standing"))["csns"]
+    lost = await market.refused("clerk", "PUT", path, "specialised-needs-csn", {"seats": 5})
+    assert lost["because"] == [number["event_id"]]
+    (fewer,) = (await market("clerk", "PUT", path, {"seats": 2}))["events"]
+    assert fewer["type"] == "SeatDecreaseScheduled"
+    await market.clock(datetime(2027, 11, 23, 12, tzinfo=UTC))
+    shown = await market("clerk", "GET", f"/subscriptions/{subscription}")
+    assert (shown["term"]["number"], shown["seats"]) == (2, 2), "it renews without a number"
+
+
 # ── Auto-renew ─────────────────────────────────────────────────────────────────────────────────────────
 
 SHARE = 60_001  # of twelve; the odd units go to the first three

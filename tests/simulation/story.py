@@ -191,7 +191,7 @@ async def lives(w: World, subscription_id: str, contract_id: str) -> None:
             case 4:
                 await w.do(
                     "marketplace", subscription.SUBSCRIPTION, subscription_id,
-                    running.ChangeSeats(w.chance.randrange(1, 6), ex.CLERK, now),
+                    running.ChangeSeats(w.chance.randrange(1, 6), ex.CLERK, now, ex.WITH_CSN),
                 )  # fmt: skip
             case 5:
                 await w.do(

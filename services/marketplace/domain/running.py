@@ -12,6 +12,9 @@ from zoneinfo import ZoneInfo
 from services.marketplace.domain.calendar import Calendar, cancel_by, end_of
 from services.marketplace.domain.cart import seats_out_of_range
 from services.marketplace.domain.policy import DEFAULT, Policy
+from services.marketplace.domain.standing import INITIAL as NO_STANDING
+from services.marketplace.domain.standing import State as Standing
+from services.marketplace.domain.standing import needs_csn, opens
 from services.marketplace.domain.terms import instalments, term_ends
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected
 from shared.events import (
@@ -154,12 +157,13 @@ class RecordPoolHeld:
 
 @dataclass(frozen=True, slots=True)
 class ChangeSeats:
-    """Have so many seats. More join at once, up to the term's end, and are charged for the rest of it; fewer take
-    effect when it renews."""
+    """Have so many seats. More join at once, up to the term's end, and are charged for the rest of it; of a specialised
+    plan they take a valid CSN, as its order did. Fewer take effect when it renews."""
 
     seats: int
     changed_by: Annotated[str, SUPPLIED]
     now: Annotated[datetime, SUPPLIED]
+    standing: Annotated[Standing, SUPPLIED] = NO_STANDING
     policy: Annotated[Policy, SUPPLIED] = DEFAULT
 
 
@@ -267,6 +271,8 @@ def change_seats(command: ChangeSeats, state: Confirmed) -> Decision[SeatsAdded 
     if not 1 <= command.seats <= command.policy.seats_at_most:
         return seats_out_of_range(command.policy)
     if command.seats > term.seats:
+        if not opens(command.standing, term.plan):
+            return needs_csn(command.standing, term.plan)
         return (_added(command, confirmed, term),)
     if command.seats == term.next_seats:
         return ()

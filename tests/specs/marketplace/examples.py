@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 
 from services.marketplace.domain.standing import Standing, evolve
 from shared.eventlog.decision import Decision, Rejected
-from shared.events import AccountOpened, CsnIssued, Event, Money, Plan, PlanListed
+from shared.events import AccountOpened, CsnIssued, CsnRevoked, Event, Money, Plan, PlanListed
 from shared.events.marketplace import Billing, Category, Period, Support
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -60,6 +60,10 @@ OTHERS_PLAN = plan("AAAAAWW0001A001", "drawer", publisher="acme", price=1_000)
 
 CSN = CsnIssued(csn="5100012345", organisation_id=PARTNER, publisher=AUTODESK, said_at=NOON).recorded("csn-issued-1")
 WITH_CSN = evolve(Standing(), CSN)
+REVOKED = CsnRevoked(csn=CSN.csn, organisation_id=PARTNER, publisher=AUTODESK, reason="audit", said_at=NOON).recorded(
+    "csn-revoked-1"
+)
+NO_CSN_ANY_MORE = evolve(WITH_CSN, REVOKED)
 
 PURCHASERS_ACCOUNT = AccountOpened(
     account_id=PURCHASER,

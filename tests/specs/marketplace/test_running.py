@@ -19,7 +19,7 @@ from shared.events import (
     SubscriptionEnded,
     SubscriptionRenewed,
 )
-from tests.specs.marketplace.examples import CLERK, NOON, refused
+from tests.specs.marketplace.examples import CLERK, NO_CSN_ANY_MORE, NOON, VAULT, WITH_CSN, refused
 from tests.specs.marketplace.test_subscription import (
     ASK,
     ASKED,
@@ -183,6 +183,21 @@ def test_a_subscription_has_1_to_999_seats() -> None:
     for seats in (0, 1000):
         refused(when(ChangeSeats(seats, CLERK, NOON), given=RUNNING), "seats-out-of-range", [])
     refused(when(MORE, given=(ORDERED,)), "not-confirmed", ["ordered-1"])
+
+
+def test_more_seats_of_a_specialised_plan_take_a_valid_csn() -> None:
+    confirmed = CONFIRMED.model_copy(update={"plan": VAULT}).recorded("confirmed-1")
+    given: tuple[Event, ...] = (ORDERED, confirmed)
+    assert len(facts(replace(MORE, standing=WITH_CSN), given=given)) == 1
+    refused(when(MORE, given=given), "specialised-needs-csn", [])
+    lost = replace(MORE, standing=NO_CSN_ANY_MORE)
+    refused(when(lost, given=given), "specialised-needs-csn", ["csn-revoked-1"])
+    assert len(facts(lost, given=RUNNING)) == 1, "an open plan takes none"
+
+    (fewer,) = facts(replace(lost, seats=2), given=given)
+    (kept,) = facts(replace(lost, seats=3), given=(*given, fewer))
+    assert isinstance(kept, SeatDecreaseScheduled), "what the contract renews is no order"
+    assert renewed(given=(*given, fewer, kept)).seats == 3
 
 
 def test_where_no_term_follows_fewer_seats_mean_nothing() -> None:
