@@ -1,19 +1,27 @@
 """What can be asked of marketplace: catalogue, wizard, carts, orders, subscriptions. The shapes stand in views.py."""
 
-from datetime import timedelta
+from datetime import UTC, date, timedelta
 from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter, Depends, Query, Request
 
 from services.marketplace.api import partner_only
+from services.marketplace.calendars import business_calendar
 from services.marketplace.domain import wizard
+from services.marketplace.domain.calendar import cancel_by
+from services.marketplace.domain.cart import purchaser_of, start_refused
 from services.marketplace.domain.plan import PLAN, hyphenated, plan_key, price_on, product_id
+from services.marketplace.domain.policy import Policy
+from services.marketplace.domain.standing import STANDING, valid_csn
+from services.marketplace.domain.terms import term_ends
 from services.marketplace.policies import policy_of
+from services.marketplace.projections import account
 from services.marketplace.views import (
     CancelPreview,
     CartView,
     Choice,
     Csn,
+    OrderedWith,
     Plans,
     PlanView,
     StandingView,
@@ -27,7 +35,8 @@ from services.marketplace.views import (
     subscription_view,
 )
 from shared.eventlog.clocks import Clocks
-from shared.events import CartCheckedOut, HeldSeat, Plan
+from shared.eventlog.decision import Rejected
+from shared.events import CancelBy, CartCheckedOut, HeldSeat, Plan
 from shared.events.marketplace import Billing, Category, Period, Support
 from shared.runtime.auth import Actor
 from shared.runtime.http import CurrentActor, CurrentLog, Database, Limit
@@ -177,16 +186,65 @@ def _no_plan(stored: str, rule: str, reason: str, *because: str) -> Problem:
 
 
 @QUERIES.get("/carts/{cart_id}")
-async def cart(cart_id: str, actor: CurrentActor, db: Database) -> CartView:
-    """The whole order, for checking before it is sent: there are no returns afterwards."""
+async def cart(
+    cart_id: str,
+    actor: CurrentActor,
+    db: Database,
+    log: CurrentLog,
+    clocks: AllClocks,
+    customer: Text = "",
+    purchaser: Text = "",
+    starts: date | None = None,
+) -> CartView:
+    """The whole order, for checking before it is sent: there are no returns afterwards. `customer`, `purchaser` and
+    `starts` are the checkout's, as far as they are known, and refused as it would refuse them; an ordered cart is shown
+    with its own."""
     partner_only(actor)
     row = await _row(db, "select * from carts where cart_id = $1", cart_id)
     if row is None or row["partner"] != actor.organisation_id:
         raise unknown("cart")
-    found = await db.fetch("select line, plan, seats from cart_lines where cart_id = $1 order by line", cart_id)
-    lines = [(line["line"], Plan.model_validate_json(line["plan"]), line["seats"]) for line in found]
+    added = await db.fetch("select line, plan, seats from cart_lines where cart_id = $1 order by line", cart_id)
+    lines = [(line["line"], Plan.model_validate_json(line["plan"]), line["seats"]) for line in added]
     order = CartCheckedOut.model_validate_json(row["checked_out"]) if row["checked_out"] else None
-    return cart_view(cart_id, order, lines, policy_of(lines[0][1].publisher if lines else None))
+    publisher = lines[0][1].publisher if lines else ""
+    policy = policy_of(publisher)
+    if order is not None:
+        until = _cancel_by(order.starts, order.country, order.time_zone, policy)
+        sent = OrderedWith(order.customer, order.purchaser, order.starts, order.csn, until)
+        return cart_view(cart_id, order, lines, policy, sent)
+    now = clocks.time_of(customer or actor.organisation_id)
+    begins = starts or now.astimezone(UTC).date()
+    buyer = purchaser_of(customer, purchaser, await account(db, purchaser)) if purchaser else None
+    if isinstance(buyer, Rejected):
+        raise _problem(buyer)
+    if (refused := start_refused(begins, now, policy)) is not None:
+        raise _problem(refused)
+    assumed = [] if starts else [f"It starts today, {begins} (UTC): no start is named."]
+    if not purchaser:
+        assumed.append("The date to cancel by is open: no purchaser is named, whose business days count.")
+    number = valid_csn(await log.state(STANDING, actor.organisation_id), publisher)
+    would = OrderedWith(
+        customer=customer or None,
+        purchaser=purchaser or None,
+        starts=begins,
+        csn=number.csn if number else None,
+        cancel_by=_cancel_by(begins, buyer.country, buyer.time_zone, policy) if buyer else None,
+        assumed=tuple(assumed),
+    )
+    return cart_view(cart_id, None, lines, policy, would)
+
+
+def _cancel_by(starts: date, country: str, time_zone: str, policy: Policy) -> CancelBy:
+    """As the confirmation sets it, by the calendar of today."""
+    ends = term_ends(starts)
+    return cancel_by(ends, business_calendar(country, time_zone, ends), policy.cancel_business_days)
+
+
+def _problem(refused: Rejected) -> Problem:
+    return Problem(
+        409, rule=refused.rule, reason=refused.reason, remedy=refused.remedy,
+        because=[event.ref for event in refused.because],
+    )  # fmt: skip
 
 
 # ── Orders and subscriptions ───────────────────────────────────────────────────────────────────────────

@@ -1,5 +1,6 @@
 """What queries answer: the shapes, and how they are made of rows."""
 
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Literal
 
@@ -7,7 +8,7 @@ from pydantic import BaseModel
 
 from services.marketplace.domain.plan import hyphenated
 from services.marketplace.domain.policy import Policy
-from services.marketplace.domain.terms import INSTALMENTS, term_ends
+from services.marketplace.domain.terms import instalments, term_ends
 from shared.events import (
     AutoRenewDisableRefused,
     AutoRenewDisableRequested,
@@ -82,18 +83,33 @@ class StandingView(BaseModel):
     csns: list[Csn]
 
 
+class TermView(BaseModel):
+    number: int
+    """From 1; each renewal begins the next one."""
+    starts: date
+    ends: date
+    """The last day."""
+
+
 class CartLineView(BaseModel):
+    """A line, and the subscription that it becomes once the publisher confirms it."""
+
     line: int
     plan: PlanView
     seats: int
     price_a_seat: Money
     total: Money
-    instalments: int
+    term: TermView
+    instalments: list[Instalment]
+    cancel_by: CancelBy | None
+    """Until when auto-renew can be turned off in that term; null before a purchaser is named."""
+    csn: str | None
+    """The number that the order names."""
     subscription_id: str | None
 
 
 class CartView(BaseModel):
-    """The whole order, for checking before it is sent."""
+    """The whole order, for checking before it is sent; once it was sent, as it was."""
 
     cart_id: str
     status: Literal["open", "checked-out"]
@@ -103,15 +119,9 @@ class CartView(BaseModel):
     refunds: str
     customer: str | None
     purchaser: str | None
-    starts: date | None
-
-
-class TermView(BaseModel):
-    number: int
-    """From 1; each renewal begins the next one."""
     starts: date
-    ends: date
-    """The last day."""
+    assumed: list[str]
+    """What stands here for what was not named."""
 
 
 class AutoRenewView(BaseModel):
@@ -206,10 +216,28 @@ def plan_view(plan: Plan, policy: Policy) -> PlanView:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class OrderedWith:
+    """What a cart was ordered with, or would be."""
+
+    customer: str | None
+    purchaser: str | None
+    starts: date
+    csn: str | None
+    cancel_by: CancelBy | None
+    assumed: tuple[str, ...] = ()
+
+
 def cart_view(
-    cart_id: str, order: CartCheckedOut | None, lines: list[tuple[int, Plan, int]], policy: Policy
+    cart_id: str,
+    order: CartCheckedOut | None,
+    lines: list[tuple[int, Plan, int]],
+    policy: Policy,
+    ordered_with: OrderedWith,
 ) -> CartView:
     """A cart with its (line, plan, seats), and what it was ordered as, if it was."""
+    starts = ordered_with.starts
+    term = TermView(number=1, starts=starts, ends=term_ends(starts))
     subscriptions = [line.subscription_id for line in order.lines] if order else [None] * len(lines)
     shown = [
         CartLineView(
@@ -218,7 +246,10 @@ def cart_view(
             seats=seats,
             price_a_seat=plan.price,
             total=plan.price.times(seats),
-            instalments=INSTALMENTS if plan.billing == "instalments" else 1,
+            term=term,
+            instalments=list(instalments(plan.price.times(seats), starts, plan.billing)),
+            cancel_by=ordered_with.cancel_by,
+            csn=ordered_with.csn,
             subscription_id=subscription_id,
         )
         for (number, plan, seats), subscription_id in zip(lines, subscriptions, strict=True)
@@ -232,9 +263,10 @@ def cart_view(
         commitment=f"Every subscription commits for {policy.commitment_months} months; it renews by itself unless "
         f"auto-renew is turned off until {policy.cancel_business_days} business days before its term ends.",
         refunds=NO_REFUNDS,
-        customer=order.customer if order else None,
-        purchaser=order.purchaser if order else None,
-        starts=order.starts if order else None,
+        customer=ordered_with.customer,
+        purchaser=ordered_with.purchaser,
+        starts=starts,
+        assumed=list(ordered_with.assumed),
     )
 
 

@@ -150,9 +150,8 @@ async def test_a_cart_is_looked_at_whole_before_it_is_ordered(market: Market) ->
     await market.refused("clerk", "DELETE", f"{lines}/last", "unknown", status=404)
 
     seen = await market("clerk", "GET", f"/carts/{cart}")
-    assert [(line["line"], line["seats"], line["total"]["amount"], line["instalments"]) for line in seen["lines"]] == [
-        (1, 2, 455_000, 1), (2, 3, 720_003, 12),
-    ]  # fmt: skip
+    parts = [(each["line"], each["seats"], each["total"]["amount"], len(each["instalments"])) for each in seen["lines"]]
+    assert parts == [(1, 2, 455_000, 1), (2, 3, 720_003, 12)]
     assert (seen["status"], seen["total"], seen["customer"]) == ("open", euros(1_175_003), None)
     assert "12 months" in seen["commitment"] and "5 business days" in seen["commitment"]
     assert "not refunded" in seen["refunds"]
@@ -173,6 +172,48 @@ async def test_a_cart_is_looked_at_whole_before_it_is_ordered(market: Market) ->
     after = await market.refused("clerk", "POST", lines, "cart-checked-out", {"product_id": LT.product_id, "seats": 1})
     assert after["because"] == [done["events"][0]["id"]]
     await market.refused("clerk", "DELETE", f"{lines}/1", "cart-checked-out")
+
+
+async def test_before_checkout_a_cart_shows_what_its_subscriptions_will_be(market: Market) -> None:
+    await market.publisher(csn())
+    cart = await market.cart((AUTOCAD_MONTHLY.product_id, 3), (VAULT.product_id, 1))
+    path, starts = f"/carts/{cart}", "2026-12-01"
+    named = f"?customer=org&purchaser=mina&starts={starts}"
+
+    vague = await market("clerk", "GET", path)
+    assert (vague["starts"], vague["lines"][0]["cancel_by"]) == ("2026-11-23", None)
+    assert ["2026-11-23" in vague["assumed"][0], "no purchaser" in vague["assumed"][1]] == [True, True]
+    assert vague["lines"][0]["term"] == {"number": 1, "starts": "2026-11-23", "ends": "2027-11-22"}
+    shown = await market("clerk", "GET", path + named)
+    assert (shown["customer"], shown["purchaser"], shown["starts"], shown["assumed"]) == ("org", "mina", starts, [])
+    assert [part["due"] for part in shown["lines"][0]["instalments"]][:2] == ["2026-12-01", "2027-01-01"]
+    assert sum(part["amount"]["amount"] for part in shown["lines"][0]["instalments"]) == 720_003
+    assert shown["lines"][1]["csn"] == "5100012345"
+    assert shown["lines"][0]["cancel_by"]["last_day"] == "2027-11-23"
+
+    await market("clerk", "POST", f"{path}/checkout", ORDER | {"starts": starts})
+    ordered = await market("clerk", "GET", path)
+    subscriptions = [line.pop("subscription_id") for line in ordered["lines"]]
+    assert ordered["lines"] == [{k: v for k, v in line.items() if k != "subscription_id"} for line in shown["lines"]]
+    for subscription, line in zip(subscriptions, shown["lines"], strict=True):
+        await market.publisher(OrderConfirmed(subscription_id=subscription, reference="A-1"))
+        found = await market("clerk", "GET", f"/subscriptions/{subscription}")
+        for what in ("plan", "seats", "total", "term", "instalments", "csn"):
+            assert found[what] == line[what], what
+        assert found["auto_renew"]["cancel_by"] == line["cancel_by"]
+
+
+async def test_what_the_checkout_would_refuse_is_refused_before_it(market: Market) -> None:
+    path = f"/carts/{await market.cart((AUTOCAD.product_id, 1))}"
+    for query, rule in (
+        ("starts=2026-11-22", "start-in-the-past"), ("starts=9999-12-31", "start-too-far-ahead"),
+        ("customer=org&purchaser=nobody", "purchaser-unknown"), ("purchaser=mina", "purchaser-not-of-customer"),
+        ("customer=reseller&purchaser=clerk", "not-a-customer"),
+    ):  # fmt: skip
+        await market.refused("clerk", "GET", f"{path}?{query}", rule)
+    await market.refused("clerk", "GET", f"{path}?starts=tomorrow", "malformed", status=422)
+    await market.clock(datetime(2027, 6, 1, 12, tzinfo=UTC))
+    assert (await market("clerk", "GET", f"{path}?customer=org"))["starts"] == "2027-06-01", "the customer's day"
 
 
 async def test_carts_are_a_partners_and_nobody_elses(market: Market) -> None:
@@ -205,8 +246,11 @@ async def test_an_account_that_was_closed_is_no_purchaser(market: Market) -> Non
     cart = await market.cart((AUTOCAD.product_id, 1))
     closed = AccountClosed(account_id="mina", organisation_id="org", closed_by="mina")
     await market.hears("identity", "account-mina", closed)
-    for path in (f"/carts/{cart}/checkout?dry_run=true", f"/carts/{cart}/checkout"):
-        gone = await market.refused("clerk", "POST", path, "purchaser-closed", ORDER)
+    for method, path in (
+        ("GET", f"/carts/{cart}?customer=org&purchaser=mina"), ("POST", f"/carts/{cart}/checkout?dry_run=true"),
+        ("POST", f"/carts/{cart}/checkout"),
+    ):  # fmt: skip
+        gone = await market.refused("clerk", method, path, "purchaser-closed", ORDER if method == "POST" else None)
         assert gone["because"] == [market.world.of("account-mina", "AccountClosed")]
     assert (await market("clerk", "GET", f"/carts/{cart}"))["status"] == "open"
 
