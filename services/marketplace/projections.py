@@ -143,17 +143,17 @@ async def _(tx: Connection, event: CartCheckedOut, _of: Envelope) -> None:
 
 
 @SALES.on(SubscriptionOrdered)
-async def _(tx: Connection, event: SubscriptionOrdered, _of: Envelope) -> None:
+async def _(tx: Connection, event: SubscriptionOrdered, of: Envelope) -> None:
     await tx.execute(
         """insert into subscriptions (subscription_id, cart_id, contract_id, partner, customer, purchaser, ordered_by,
-            status, plan, seats, total_amount, currency, starts, csn)
-        values ($1, $2, $3, $4, $5, $6, $7, 'awaiting', $8, $9, $10, $11, $12, $13)
+            status, plan, seats, total_amount, currency, starts, csn, order_event)
+        values ($1, $2, $3, $4, $5, $6, $7, 'awaiting', $8, $9, $10, $11, $12, $13, $14)
         on conflict (subscription_id) do update set status = 'awaiting', ordered_by = excluded.ordered_by,
             seats = excluded.seats, total_amount = excluded.total_amount, starts = excluded.starts,
-            csn = excluded.csn, failure_reason = null""",
+            csn = excluded.csn, order_event = excluded.order_event, failure_reason = null""",
         event.subscription_id, event.cart_id, event.contract_id, event.partner, event.customer, event.purchaser,
         event.ordered_by, event.plan.model_dump_json(), event.seats, event.total.amount, event.total.currency,
-        event.starts, event.csn,
+        event.starts, event.csn, of.id,
     )  # fmt: skip
 
 

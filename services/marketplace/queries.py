@@ -310,6 +310,7 @@ async def preview_cancel(
             rule="not-confirmed",
             reason="The publisher has not accepted this order; nothing runs, and nothing renews.",
             remedy="Wait for its answer.",
+            because=(await db.fetchval(_ORDER, subscription_id),),
         )
     rows = await db.fetch("select * from held_seats where subscription_id = $1 order by seat", subscription_id)
     held = [HeldSeat(seat=row["seat"], account_id=row["account_id"], because=row["event_id"]) for row in rows]
@@ -317,6 +318,8 @@ async def preview_cancel(
     price = price_on(found.term.ends + timedelta(days=1), listed)
     return cancel_preview(found, held, price, policy_of(found.plan.publisher), clocks.time_of(found.customer))
 
+
+_ORDER = "select order_event from subscriptions where subscription_id = $1"
 
 _SUBSCRIPTIONS = """select s.*, array(select days_before from reminders r
     where r.subscription_id = s.subscription_id and r.term = s.term order by days_before desc) as reminded

@@ -301,7 +301,8 @@ async def test_a_subscription_is_its_customers_and_its_partners(market: Market) 
         await market.refused("stranger", method, path + door, "unknown", body, 404)
     assert (await market("stranger", "GET", "/subscriptions"))["items"] == []
     for method, door, body in doors[2:5]:
-        await market.refused("clerk", method, path + door, "not-confirmed", body)
+        early = await market.refused("clerk", method, path + door, "not-confirmed", body)
+        assert early["because"] == [market.world.of(f"subscription-{subscription}", "SubscriptionOrdered")]
 
     theirs, mine = [await market(who, "GET", f"{path}/support") for who in ("mina", "clerk")]
     assert (theirs["supported_by"], theirs["customer"]) == ("reseller Ltd", "org Ltd")

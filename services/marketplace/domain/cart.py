@@ -208,7 +208,10 @@ def _add(command: AddToCart, state: Open) -> Decision[Event]:
     same = next((added.line for added in state.lines.values() if added.line.plan.product_id == plan.product_id), None)
     if same is None and len(state.lines) >= LINES_AT_MOST:
         return Rejected(
-            "too-many-lines", f"A cart has at most {LINES_AT_MOST} lines.", "Check this cart out and open another."
+            "too-many-lines",
+            f"A cart has at most {LINES_AT_MOST} lines.",
+            "Check this cart out and open another.",
+            because=tuple(state.lines.values()),
         )
     line = CartLine(line=same.line if same else state.next_line, plan=plan, seats=command.seats)
     if line == same:
@@ -263,7 +266,7 @@ def _by_product_id(command: AddToCart) -> Plan | Rejected:
         )
     listed = [offer for offer in command.offers if offer.plan.product_id == stored]
     if len(listed) > 1:
-        return _ambiguous([offer.plan for offer in listed], wizard.Selection())
+        return _ambiguous(listed, wizard.Selection())
     if not listed and command.withdrawn is not None:
         return plan_withdrawn(stored, command.withdrawn)
     if not listed:
@@ -289,26 +292,32 @@ def _by_wizard(selection: wizard.Selection, command: AddToCart) -> Plan | Reject
     committed = [offer for offer in fitting if offer.plan.commitment_months == command.policy.commitment_months]
     if not committed:
         return not_orderable(fitting[0].plan, fitting[0], command.policy) or fitting[0].plan
-    plans = [offer.plan for offer in committed if opens(command.standing, offer.plan)]
-    match plans:
+    opened = [offer for offer in committed if opens(command.standing, offer.plan)]
+    match opened:
         case []:
             return needs_csn(command.standing, committed[0].plan)
-        case [plan]:
-            return plan
+        case [offer]:
+            return offer.plan
         case _:
-            return _ambiguous(plans, selection)
+            return _ambiguous(opened, selection)
 
 
-def _ambiguous(plans: list[Plan], selection: wizard.Selection) -> Rejected:
+def _ambiguous(offers: list[PlanListed], selection: wizard.Selection) -> Rejected:
+    """Names ten of what fits at most: without any choice that is the whole catalogue."""
+    plans = [offer.plan for offer in offers]
+    because = tuple(offers[:10])
     step = wizard.next_step(plans, selection)
     if step is None:
         named = ", ".join(hyphenated(plan.product_id) for plan in plans[:10])
-        return Rejected("selection-ambiguous", f"{len(plans)} plans fit: {named}.", "Order one by its product ID.")
+        return Rejected(
+            "selection-ambiguous", f"{len(plans)} plans fit: {named}.", "Order one by its product ID.", because
+        )
     left = wizard.choices(plans, selection, step)
     shown = ", ".join(left[:10]) + (", …" if len(left) > 10 else "")
     return Rejected(
-        "selection-ambiguous", f"{len(plans)} plans fit. Still to choose: {step} ({shown}).", f"Choose a {step}, too."
-    )
+        "selection-ambiguous", f"{len(plans)} plans fit. Still to choose: {step} ({shown}).", f"Choose a {step}, too.",
+        because,
+    )  # fmt: skip
 
 
 # ── Out of the cart ────────────────────────────────────────────────────────────────────────────────────

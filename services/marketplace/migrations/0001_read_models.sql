@@ -75,6 +75,7 @@ create table subscriptions (
     currency text not null,
     starts date not null,
     csn text,
+    order_event text not null,              -- the last SubscriptionOrdered
     failure_reason text,
     publisher_reference text,
     term integer,                           -- the running (or last) term's number, from 1

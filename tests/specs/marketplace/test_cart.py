@@ -113,14 +113,18 @@ def test_the_wizards_choices_put_the_one_plan_that_remains_into_the_cart() -> No
 
 def test_choices_that_leave_several_plans_say_what_is_still_to_choose() -> None:
     refusal = refused(
-        when(AddToCart(3, product="autocad", offers=listed(AUTOCAD, AUTOCAD_MONTHLY))), "selection-ambiguous"
+        when(AddToCart(3, product="autocad", offers=listed(AUTOCAD, AUTOCAD_MONTHLY))),
+        "selection-ambiguous",
+        [f"listed-{AUTOCAD_ID}", f"listed-{AUTOCAD_MONTHLY.product_id}"],
     )
     assert "period (annual, monthly)" in refusal.reason
 
 
 def test_plans_that_the_wizard_cannot_tell_apart_are_named_by_their_product_ids() -> None:
     twins = listed(AUTOCAD, plan("C1RK1WW1764L158"))
-    refusal = refused(when(AddToCart(3, product="autocad", offers=twins)), "selection-ambiguous")
+    refusal = refused(
+        when(AddToCart(3, product="autocad", offers=twins)), "selection-ambiguous", [twin.ref for twin in twins]
+    )
     assert "C1RK1-WW1762-L158, C1RK1-WW1764-L158" in refusal.reason
 
 
@@ -132,7 +136,8 @@ def test_the_wizard_passes_over_plans_that_the_standing_does_not_open() -> None:
     special = plan("C1RK1WW9999L158", support="advanced", category="specialised")
     offers = listed(AUTOCAD, special)
     assert when(AddToCart(3, product="autocad", offers=offers)) == (added(1, AUTOCAD),)
-    refused(when(AddToCart(3, product="autocad", offers=offers, standing=WITH_CSN)), "selection-ambiguous")
+    both = [offer.ref for offer in offers]
+    refused(when(AddToCart(3, product="autocad", offers=offers, standing=WITH_CSN)), "selection-ambiguous", both)
     refused(when(AddToCart(3, product="autocad", support="advanced", offers=offers)), "specialised-needs-csn")
 
 
@@ -152,7 +157,12 @@ def test_a_withdrawn_plan_cannot_be_ordered() -> None:
 
 def test_a_product_id_of_two_publishers_names_no_plan() -> None:
     other = plan(publisher="acme", product="drawer")
-    refused(when(by_id(AUTOCAD_ID, AUTOCAD, other)), "selection-ambiguous")
+    refused(when(by_id(AUTOCAD_ID, AUTOCAD, other)), "selection-ambiguous", [f"listed-{AUTOCAD_ID}"] * 2)
+
+
+def test_an_ambiguous_choice_names_ten_plans_at_most() -> None:
+    many = listed(*(plan(f"C1RK1WW{n:04}L158") for n in range(11)))
+    refused(when(AddToCart(3, offers=many)), "selection-ambiguous", [offer.ref for offer in many[:10]])
 
 
 def test_specialised_plans_need_a_valid_csn() -> None:
@@ -192,7 +202,7 @@ def test_one_publisher_a_cart() -> None:
 
 def test_a_cart_has_an_end() -> None:
     full = tuple(added(n, plan(f"C1RK1WW{n:04}L158")) for n in range(1, LINES_AT_MOST + 1))
-    refused(when(by_id(LT.product_id, LT), given=(OPENED, *full)), "too-many-lines")
+    refused(when(by_id(LT.product_id, LT), given=(OPENED, *full)), "too-many-lines", [line.ref for line in full])
 
 
 def test_a_removed_line_is_gone_and_its_number_is_not_used_again() -> None:
