@@ -4,6 +4,7 @@ import uuid
 import zoneinfo
 from datetime import timedelta
 from functools import cache
+from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
 import structlog
@@ -52,7 +53,7 @@ from services.identity.views import (
 from shared.eventlog.log import Accepted, Log
 from shared.events import AccountOpened
 from shared.runtime.auth import TOKEN_S, Actor
-from shared.runtime.doors import Call, Doors, Target
+from shared.runtime.doors import Call, Doors, Pool, Target
 from shared.runtime.http import CurrentActor, CurrentLog, Database, Limit
 from shared.runtime.problems import Problem, unknown
 
@@ -189,11 +190,11 @@ async def sign_in(form: SignIn, request: Request, db: Database, log: CurrentLog)
     """A token for an hour. The answer and the work are the same for an unknown address and a wrong password."""
     holder = await log.store.holder(claim_of(normalised(form.email)))
     account_id = holder.removeprefix("account-") if holder else None
-    right = await credentials.matches(db, account_id, form.password.get_secret_value())
+    verifier = await credentials.matched(db, account_id, form.password.get_secret_value())
     account = await log.state(ACCOUNT, account_id or "")
-    if not right or not isinstance(account, Open):
+    if verifier is None or not isinstance(account, Open):
         raise Problem(401, rule="sign-in-failed", reason="The e-mail address or the password is not right.",
-                      remedy="Try again, or open an account.")  # fmt: skip
+                      remedy="Try again, ask the operator for a reset, or open an account.")  # fmt: skip
     return _session(account.opened, _keys(request), request.app.state.parts.new_id())
 
 
@@ -202,6 +203,53 @@ def _session(opened: AccountOpened, keys: Keys, token_id: str) -> Session:
     token = keys.signer.sign(who, token_id)
     return Session(access_token=token, expires_in=TOKEN_S, account_id=who.account_id,
                    organisation_id=who.organisation_id)  # fmt: skip
+
+
+class ChangePassword(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    current: Annotated[SecretStr, Field(max_length=256)]
+    new: Password
+
+
+@QUERIES.put("/me/password", status_code=HTTPStatus.NO_CONTENT)
+async def change_password(form: ChangePassword, actor: CurrentActor, db: Database, log: CurrentLog) -> None:
+    """Sets a new password of one's own. Tokens issued before run out within their hour."""
+    account = await log.state(ACCOUNT, actor.account_id)
+    if not isinstance(account, Open):
+        raise unknown("account")
+    before = await credentials.matched(db, actor.account_id, form.current.get_secret_value())
+    new = form.new.get_secret_value()
+    if before is None or not await credentials.replace(db, actor.account_id, before, new):
+        raise Problem(403, rule="password-wrong", reason="The current password is not right.",
+                      remedy="Try again, or ask the operator for a reset.")  # fmt: skip
+    _log.info("password changed", account_id=actor.account_id)
+
+
+class ResetPassword(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    reset: Annotated[str, Field(max_length=4096)]
+    new: Password
+
+
+@QUERIES.post("/password", status_code=HTTPStatus.NO_CONTENT)
+async def reset_password(form: ResetPassword, request: Request, db: Database, log: CurrentLog) -> None:
+    """Sets the password of whoever the operator made the reset for, once. Every refusal is the same."""
+    reset = _keys(request).reset_by(form.reset)
+    if reset is None or not await _reset(reset, form.new.get_secret_value(), db, log):
+        raise Problem(409, rule="reset-not-valid", reason="The reset is not valid, or not any more.",
+                      remedy="Ask the operator for a new one.")  # fmt: skip
+    _log.info("password reset", account_id=reset["sub"], reset=reset["jti"])
+
+
+async def _reset(reset: dict[str, Any], new: str, db: Pool, log: Log) -> bool:
+    account_id = reset["sub"]
+    before = await credentials.verifier_of(db, account_id)
+    account = await log.state(ACCOUNT, account_id)
+    if credentials.digest(before) != reset["replaces"] or not isinstance(account, Open):
+        return False
+    return await credentials.replace(db, account_id, before, new)
 
 
 class SignInElsewhere(BaseModel):

@@ -1,6 +1,7 @@
 """Passwords. A verifier is no business fact: it stands in a private table, never in an event or a log."""
 
 import asyncio
+import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -15,12 +16,18 @@ _HASHER: Final = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=
 _HASHING: Final = ThreadPoolExecutor(os.cpu_count(), "argon2")
 """More at once would only take each other's processor and memory; everything else goes on beside them."""
 _NOBODY: Final = _HASHER.hash("the password of an account that does not exist")
+_CHANGE: Final = "update credentials set verifier = $2 where account_id = $1 and verifier = $3 returning true"
+_SET: Final = """
+    insert into credentials (account_id, verifier)
+    select account_id, $2 from person_keys where account_id = $1 and key is not null for share
+    on conflict do nothing returning true"""
+"""The lock is on what erasing a person changes first: of an account that closes meanwhile no verifier is left."""
 
 
 async def keep(db: Pool, account_id: str, password: str) -> bool:
     """Keeps the password's verifier for an account that is being opened, and says whether it did: the first one
     stays."""
-    verifier = await asyncio.get_running_loop().run_in_executor(_HASHING, _HASHER.hash, password)
+    verifier = await _hashed(password)
     kept = await db.fetchval(
         "insert into credentials (account_id, verifier) values ($1, $2) on conflict do nothing returning true",
         account_id, verifier,
@@ -28,11 +35,34 @@ async def keep(db: Pool, account_id: str, password: str) -> bool:
     return bool(kept)
 
 
-async def matches(db: Pool, account_id: str | None, password: str) -> bool:
-    """Whether the password is the account's. Takes as long for an account that does not exist."""
-    verifier = account_id and await db.fetchval("select verifier from credentials where account_id = $1", account_id)
+async def replace(db: Pool, account_id: str, before: str | None, password: str) -> bool:
+    """Puts the password's verifier in the place of `before` (None: where there is none) and says whether it did: not
+    where another one is by now, and not for somebody who is forgotten."""
+    verifier = await _hashed(password)
+    arguments = (account_id, verifier) if before is None else (account_id, verifier, before)
+    return bool(await db.fetchval(_SET if before is None else _CHANGE, *arguments))
+
+
+async def verifier_of(db: Pool, account_id: str) -> str | None:
+    """The account's verifier, if it has one."""
+    verifier: str | None = await db.fetchval("select verifier from credentials where account_id = $1", account_id)
+    return verifier
+
+
+async def matched(db: Pool, account_id: str | None, password: str) -> str | None:
+    """The account's verifier, if the password is the account's. Takes as long for an account that does not exist."""
+    verifier = await verifier_of(db, account_id) if account_id else None
     right = await asyncio.get_running_loop().run_in_executor(_HASHING, _verify, verifier or _NOBODY, password)
-    return right and bool(verifier)
+    return verifier if right else None
+
+
+def digest(verifier: str | None) -> str:
+    """What a reset names the verifier by that it replaces. No guess can be compared with it: the salt is not known."""
+    return hashlib.sha256((verifier or "").encode()).hexdigest()
+
+
+async def _hashed(password: str) -> str:
+    return await asyncio.get_running_loop().run_in_executor(_HASHING, _HASHER.hash, password)
 
 
 def _verify(verifier: str, password: str) -> bool:

@@ -1,4 +1,4 @@
-"""The key that identity signs tokens with, and what else it signs: invitations."""
+"""The key that identity signs tokens with, and what else it signs: invitations and password resets."""
 
 from typing import Any, Final
 
@@ -11,6 +11,8 @@ from shared.runtime.settings import Settings
 
 INVITATION: Final = "tenure-invitation"
 INVITATION_S: Final = 7 * 24 * 3600
+RESET: Final = "tenure-password-reset"
+RESET_S: Final = 24 * 3600
 
 
 class Keys:
@@ -31,8 +33,21 @@ class Keys:
 
     def invited_by(self, token: str) -> dict[str, Any] | None:
         """What an invitation says, if it is one of ours and in time."""
+        return self._said(token, INVITATION)
+
+    def reset(self, account_id: str, replaces: str, token_id: str) -> str:
+        """A token that lets its holder set the account's password, for a day, while the verifier that it replaces (by
+        its digest) is the account's: so once."""
+        claims = {"sub": account_id, "replaces": replaces}
+        return self.signer.sign_claims(claims, token_id, audience=RESET, lifetime_s=RESET_S)
+
+    def reset_by(self, token: str) -> dict[str, Any] | None:
+        """What a reset says, if it is one of ours and in time."""
+        return self._said(token, RESET)
+
+    def _said(self, token: str, audience: str) -> dict[str, Any] | None:
         try:
-            return verified(token, KeySet(list(self._keys)), INVITATION)
+            return verified(token, KeySet(list(self._keys)), audience)
         except (JoseError, ValueError, TypeError):
             return None
 

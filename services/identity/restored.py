@@ -17,17 +17,21 @@ async def private(db: Any) -> Sequence[str]:
     opened = "select distinct data ->> 'account_id' as account_id from log.events where type = 'AccountOpened'"
     unreadable, unsigned = await db.fetchrow(
         f"select count(*) filter (where k.account_id is null), count(*) filter (where c.account_id is null and "  # noqa: S608
-        f"(k.key is not null or k.account_id is null)) from ({opened}) a left join person_keys k using (account_id) "
+        f"k.key is not null) from ({opened}) a left join person_keys k using (account_id) "
         "left join credentials c using (account_id)"
     )
     notes = []
     if unreadable:
         notes.append(
-            f"{unreadable} people's keys are not there, and keys are no events: their names and addresses read empty. "
-            "Load the table person_keys from its own backup and restore again, if there is one."
+            f"{unreadable} people's keys are not there, and keys are no events: their names and addresses read empty, "
+            "so that they can't sign in. Load the table person_keys from its own backup and restore again, if there is "
+            "one."
         )
     if unsigned:
-        notes.append(f"{unsigned} people have no password here and set a new one.")
+        notes.append(
+            f"{unsigned} people have no password here: python -m deploy.invite password <address> makes each the reset "
+            "that sets a new one."
+        )
     if not await db.fetchval("select count(*) from signing_keys"):
         notes.append("There is no signing key: a new one is made, and everybody signs in again.")
     return notes

@@ -86,8 +86,8 @@ class Bench:
         session = answer.json()["session"]
         return session["account_id"], session["access_token"]
 
-    async def sign_in(self, email: str) -> httpx.Response:
-        return await self.ask("", "POST", "/sessions", {"email": email, "password": PASSWORD})
+    async def sign_in(self, email: str, password: str = PASSWORD) -> httpx.Response:
+        return await self.ask("", "POST", "/sessions", {"email": email, "password": password})
 
     async def invited(self, inviter: str, name: str) -> tuple[str, str]:
         invitation = (await self.ask(inviter, "POST", "/invitations")).json()["invitation"]

@@ -27,7 +27,8 @@ ACTOR = Actor("account", "organisation", "operator")
 EVERYWHERE = {"/health", "/ready", "/metrics", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/docs/assets"}
 OPEN = {
     ("identity", "POST", "/accounts"), ("identity", "POST", "/sessions"),
-    ("identity", "POST", "/sessions/oidc"), ("identity", "GET", "/.well-known/jwks.json"),
+    ("identity", "POST", "/sessions/oidc"), ("identity", "POST", "/password"),
+    ("identity", "GET", "/.well-known/jwks.json"),
 }  # fmt: skip
 UNKNOWN: dict[str, dict[str, str]] = {
     "no token": {},

@@ -24,7 +24,7 @@ create table person_keys (
     check ((key is null) = (erased_at is not null))
 );
 
--- Private, not folded from events: lost with the database, and then people set a new password.
+-- Private, not folded from events: lost with the database, and then everybody needs a reset.
 create table credentials (
     account_id text primary key,
     verifier text not null

@@ -1,0 +1,207 @@
+"""identity whole: a password is changed, and lost, and set anew."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+
+import httpx
+import pytest
+import structlog
+from joserfc.jwk import ECKey
+
+from deploy import invite
+from services.identity import credentials, keys, persons
+from services.identity.keys import RESET_S, Keys
+from services.identity.restored import private
+from shared.runtime.auth import TokenSigner
+from shared.runtime.settings import Settings
+from tests.services.identity_bench import KEY, PASSWORD, Bench, opened
+
+pytestmark = pytest.mark.system
+
+NEW = "another long password"
+
+
+@pytest.fixture
+async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
+    async with opened(databases) as made:
+        yield made
+
+
+async def change(bench: Bench, token: str, current: str, new: str = NEW) -> httpx.Response:
+    return await bench.ask(token, "PUT", "/me/password", {"current": current, "new": new})
+
+
+async def use(bench: Bench, reset: str, new: str = NEW) -> httpx.Response:
+    return await bench.ask("", "POST", "/password", {"reset": reset, "new": new})
+
+
+async def reset_of(bench: Bench, account_id: str, made_by: Keys | None = None) -> str:
+    replaces = credentials.digest(await credentials.verifier_of(bench.pool, account_id))
+    return (made_by or Keys([KEY])).reset(account_id, replaces, "reset")
+
+
+async def signs_in(bench: Bench, password: str) -> bool:
+    answer = await bench.sign_in("mina@x.example", password)
+    assert answer.status_code in (200, 401)
+    return answer.status_code == 200
+
+
+def refused(answer: httpx.Response, status: int, rule: str) -> None:
+    said = answer.json()
+    assert (answer.status_code, said["rule"], said["type"]) == (status, rule, f"urn:tenure:rule:{rule}")
+    assert said["detail"] and said["remedy"]
+
+
+async def test_a_person_changes_their_password(bench: Bench) -> None:
+    mina, token = await bench.join("mina")
+    before = await bench.store.position()
+    with structlog.testing.capture_logs() as lines:
+        changed = await change(bench, token, PASSWORD)
+    assert (changed.status_code, changed.content) == (204, b"")
+    assert (await signs_in(bench, PASSWORD), await signs_in(bench, NEW)) == (False, True)
+    assert await bench.store.position() == before, "a password is no event"
+    assert [line["account_id"] for line in lines if line["event"] == "password changed"] == [mina]
+    assert PASSWORD not in str(lines) and NEW not in str(lines)
+
+
+async def test_a_wrong_current_password_changes_nothing(bench: Bench) -> None:
+    _, token = await bench.join("mina")
+    refused(await change(bench, token, "something else"), 403, "password-wrong")
+    refused(await bench.ask("", "PUT", "/me/password", {"current": PASSWORD, "new": NEW}), 401, "not-signed-in")
+    assert (await signs_in(bench, PASSWORD), await signs_in(bench, NEW)) == (True, False)
+
+
+async def test_of_two_changes_at_once_one_is_done(bench: Bench) -> None:
+    _, token = await bench.join("mina")
+    news = [f"{NEW} {number}" for number in range(4)]
+    answers = await asyncio.gather(*(change(bench, token, PASSWORD, new) for new in news))
+    assert sorted(answer.status_code for answer in answers) == [204, 403, 403, 403]
+    done = [answer.status_code == 204 for answer in answers]
+    assert [await signs_in(bench, new) for new in news] == done
+
+
+async def test_a_new_password_is_as_at_sign_up(bench: Bench) -> None:
+    mina, token = await bench.join("mina")
+    for bad in ("x" * 11, "x" * 257):
+        for answer in (await change(bench, token, PASSWORD, bad), await use(bench, await reset_of(bench, mina), bad)):
+            refused(answer, 422, "malformed")
+            assert bad not in answer.text
+    for good in ("x" * 12, "y" * 256):
+        assert (await use(bench, await reset_of(bench, mina), good)).status_code == 204
+        assert await signs_in(bench, good)
+
+
+async def test_who_guesses_does_the_same_work_where_there_is_no_password(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, token = await bench.join("mina")
+    await bench.pool.execute("delete from credentials")
+    verified = list[str]()
+
+    def right(verifier: str, _: str) -> bool:
+        verified.append(verifier)
+        return True
+
+    monkeypatch.setattr(credentials, "_verify", right)
+    refused(await change(bench, token, PASSWORD), 403, "password-wrong")
+    assert verified == [credentials._NOBODY], "and what is verified in its place is nobody's password"
+
+
+async def test_after_the_database_was_lost_people_set_a_password_by_reset(
+    bench: Bench, databases: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mina, _ = await bench.join("mina")
+    await bench.pool.execute("delete from credentials")
+    assert not await signs_in(bench, PASSWORD)
+    (note,) = [note for note in await private(bench.pool) if "password" in note]
+    assert note.startswith("1 people") and "python -m deploy.invite password" in note
+
+    monkeypatch.setenv("DATABASE_URL", databases("identity").removesuffix("_identity"))
+    own = Settings()
+    assert own.dsn("identity") == databases("identity")
+    monkeypatch.setattr(invite, "settings", lambda: own)
+    bench.http._transport.app.state.keys = await keys.load(bench.pool, own, "kept")  # type: ignore[attr-defined]
+    assert await invite.reset("nobody@x.example") is None
+    reset = await invite.reset(" MINA@x.example")
+    assert reset is not None
+    with structlog.testing.capture_logs() as lines:
+        assert (await use(bench, reset)).status_code == 204
+    assert [line["account_id"] for line in lines if line["event"] == "password reset"] == [mina]
+    assert reset not in str(lines) and NEW not in str(lines)
+    assert (await signs_in(bench, PASSWORD), await signs_in(bench, NEW)) == (False, True)
+    assert not [note for note in await private(bench.pool) if "password" in note]
+    refused(await use(bench, reset, "a third long password"), 409, "reset-not-valid")
+    assert await signs_in(bench, NEW)
+
+
+async def test_a_reset_works_once_and_only_for_the_password_that_it_replaces(bench: Bench) -> None:
+    mina, token = await bench.join("mina")
+    one, other = await reset_of(bench, mina), await reset_of(bench, mina)
+    assert (await use(bench, one)).status_code == 204
+    for used in (one, other):
+        refused(await use(bench, used, PASSWORD), 409, "reset-not-valid")
+    outstanding = await reset_of(bench, mina)
+    assert (await change(bench, token, NEW, "a third long password")).status_code == 204
+    refused(await use(bench, outstanding), 409, "reset-not-valid")
+    assert await signs_in(bench, "a third long password")
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_reset_used_by_several_at_once_works_for_one(bench: Bench, lost: bool) -> None:
+    mina, _ = await bench.join("mina")
+    if lost:
+        await bench.pool.execute("delete from credentials")
+    reset, news = await reset_of(bench, mina), [f"{NEW} {number}" for number in range(4)]
+    answers = await asyncio.gather(*(use(bench, reset, new) for new in news))
+    assert sorted(answer.status_code for answer in answers) == [204, 409, 409, 409]
+    assert [await signs_in(bench, new) for new in news] == [answer.status_code == 204 for answer in answers]
+
+
+@pytest.mark.parametrize("erased", [False, True])
+async def test_a_closed_account_is_not_reset(bench: Bench, erased: bool) -> None:
+    mina, token = await bench.join("mina")
+    resets = [await reset_of(bench, mina), Keys([KEY]).reset(mina, credentials.digest(None), "reset")]
+    await bench.ask(token, "DELETE", "/me")
+    if erased:
+        await bench.settle()
+    for reset in resets:
+        refused(await use(bench, reset), 409, "reset-not-valid")
+    assert (await change(bench, token, PASSWORD)).status_code == 404
+    await bench.settle()
+    assert not await bench.pool.fetch("select * from credentials")
+
+
+async def test_of_an_account_that_closes_during_its_reset_no_verifier_is_left(bench: Bench) -> None:
+    mina, _ = await bench.join("mina")
+    await bench.pool.execute("delete from credentials")
+    async with bench.pool.acquire() as other, other.transaction():
+        await other.execute("update person_keys set key = null, erased_at = now()")  # as erasing does first
+        setting = asyncio.create_task(credentials.replace(bench.pool, mina, None, NEW))
+        await asyncio.sleep(0.3)
+        assert not setting.done(), "it waits for who erases"
+    assert not await setting
+    assert not await bench.pool.fetch("select * from credentials")
+    await persons.erase(bench.pool, mina)
+
+
+async def test_no_other_token_resets_and_all_are_refused_alike(bench: Bench) -> None:
+    mina, token = await bench.join("mina")
+    good = await reset_of(bench, mina)
+    late = Keys([KEY])
+    late.signer = TokenSigner(KEY, lambda: time.time() - RESET_S - 1)
+    invitation = (await bench.ask(token, "POST", "/invitations")).json()["invitation"]
+    bad = {
+        "expired": await reset_of(bench, mina, late),
+        "another's signature": await reset_of(bench, mina, Keys([ECKey.generate_key("P-256", {"kid": "key"})])),
+        "of an account that does not exist": await reset_of(bench, "nobody"),
+        "cut": good[:-2], "nonsense": "nonsense", "access": token, "invitation": invitation,
+    }  # fmt: skip
+    problems = []
+    for what, reset in bad.items():
+        answer = await use(bench, reset)
+        assert answer.json()["rule"] == "reset-not-valid", what
+        problems.append(answer.json())
+    assert problems == [problems[0]] * len(bad) and problems[0]["status"] == 409
+    refused(await bench.ask(good, "GET", "/me"), 401, "not-signed-in")
+    assert (await use(bench, good)).status_code == 204, "while the good one, made beside them, works"
