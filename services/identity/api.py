@@ -17,9 +17,9 @@ from services.identity.domain import contract as contracts
 from services.identity.domain.account import (
     ACCOUNT,
     CloseAccount,
-    Closed,
     Open,
     OpenAccount,
+    Unopened,
     UpdateProfile,
     claim_of,
     normalised,
@@ -138,8 +138,9 @@ async def _sign_up(call: Call) -> Target:
         account_id, account_id=account_id, **organisation, email=form.email, name=form.name, country=form.country,
         time_zone=form.time_zone, locale=form.locale, now=call.now, known_zones=_zones(),
     )  # fmt: skip
-    free = not isinstance(account, Closed) and holder in (None, ACCOUNT.id(account_id))
-    # A try that broke off may have left another password: who only repeats its key gets no session.
+    free = isinstance(account, Unopened) and holder is None
+    # A try that broke off may have left another password: who only repeats its key gets no session. Nor does repeating
+    # one set a password of an account that is open, whose own may be lost.
     if not call.dry_run and free and await credentials.keep(call.db, account_id, form.password.get_secret_value()):
         target.besides = lambda answer: _signed_up(answer, call)
     return target

@@ -15,7 +15,7 @@ from services.identity.keys import RESET_S, Keys
 from services.identity.restored import private
 from shared.runtime.auth import TokenSigner
 from shared.runtime.settings import Settings
-from tests.services.identity_bench import KEY, PASSWORD, Bench, opened
+from tests.services.identity_bench import KEY, PASSWORD, Bench, opened, sign_up
 
 pytestmark = pytest.mark.system
 
@@ -133,6 +133,14 @@ async def test_after_the_database_was_lost_people_set_a_password_by_reset(
     assert not [note for note in await private(bench.pool) if "password" in note]
     refused(await use(bench, reset, "a third long password"), 409, "reset-not-valid")
     assert await signs_in(bench, NEW)
+
+
+async def test_after_the_database_was_lost_a_sign_up_sent_again_sets_no_password(bench: Bench) -> None:
+    key = {"Idempotency-Key": "first"}
+    assert (await bench.ask("", "POST", "/accounts", sign_up("mina"), **key)).status_code == 200
+    await bench.pool.execute("delete from credentials")
+    await bench.ask("", "POST", "/accounts", sign_up("mina") | {"password": NEW}, **key)
+    assert not await bench.pool.fetch("select * from credentials"), "who knows the key need not be the person"
 
 
 async def test_a_reset_works_once_and_only_for_the_password_that_it_replaces(bench: Bench) -> None:
