@@ -4,7 +4,8 @@
 readers. What each link shows: a
 stream's chain a changed, removed or swapped event; dense positions a removed one; the head's chain two that changed
 places, and a cut tail; the topic against the store what is missing, added or rewritten in either; anchors a store or a
-topic that was cut or rewritten whole, with its chains.
+topic that was cut or rewritten whole, with its chains. Command ids are not hashed: the topic's are held against the
+store's, and the store's against the commands that it knows.
 """
 
 import asyncio
@@ -33,9 +34,23 @@ SHOWN: Final = 1_000
 _HASH: Final = 32
 _COMMAND: Final = 8
 _NOTE: Final = _HASH + _COMMAND
-"""What is kept of a record: its hash, and a print of its command's id, which is not hashed."""
+"""What is kept of an event: its hash, and a print of its command's id, which is not hashed."""
 _SETTLES_S: Final = 1.0
 _SETTLES_TIMES: Final = 5
+
+
+_COMMANDS: Final = """
+    with made as (
+        select coalesce(nullif(command_id, ''), causation_id) as id, stream, min(version) - 1 as first,
+            count(*) as count, min(position) as position
+        from log.events group by 1, 2)
+    select m.position, coalesce(m.id, c.id) as id, coalesce(m.stream, c.stream) as stream, m.first, m.count,
+        c.stream as kept_stream, c.first as kept_first, c.count as kept_count
+    from made m full join log.commands c on c.id = m.id
+    where c.id is null or case when m.id is null then c.count > 0
+        else (m.stream, m.first, m.count) is distinct from (c.stream, c.first, c.count) end
+    order by m.position"""
+"""The commands that are not those that made the store's events."""
 
 
 class Finding(NamedTuple):
@@ -62,6 +77,10 @@ class Findings:
             self.first.append(Finding(f"{self.service}, {place_}", what))
 
 
+def note_of(event: StoredEvent) -> bytes:
+    return event.of.hash + sha256(event.of.command_id.encode()).digest()[:_COMMAND]
+
+
 class StoreCheck:
     """A store's events, given in the order of their positions, then its batches and its head."""
 
@@ -70,8 +89,8 @@ class StoreCheck:
         self._heads: dict[str, Head] = {}
         self._marks = sorted(marks, key=lambda mark: mark.position)
         self._mark = 0
-        self.hashes = bytearray()
-        """The stored hash of each position from 1 on."""
+        self.notes = bytearray()
+        """Of each position from 1 on, what the topic is compared with."""
         self.position = 0
         self.chain = GENESIS
         self._batch_from = 0
@@ -84,7 +103,7 @@ class StoreCheck:
             self._findings.add(where, f"position {self.position + 1} should stand here")
         # The others are judged by their own positions, so that one hole is one finding.
         lost = max(0, (of.position or 0) - self.position - 1)
-        self.hashes += bytes(_HASH) * lost + of.hash
+        self.notes += bytes(_NOTE) * lost + note_of(event)
         self.position += lost + 1
         head = self._heads.get(of.stream, Head())
         if of.version != head.version + 1:
@@ -133,12 +152,12 @@ class StoreCheck:
 
 
 class TopicCheck:
-    """A topic's records, each partition's in its order, against the store's hashes, 32 bytes for each position."""
+    """A topic's records, each partition's in its order, against the store's notes, one for each position."""
 
-    def __init__(self, findings: Findings, service: str, partitions: int, hashes: bytearray) -> None:
+    def __init__(self, findings: Findings, service: str, partitions: int, notes: bytearray) -> None:
         self._findings, self._service, self._partitions = findings, service, partitions
-        self._hashes = hashes
-        self._there = bytearray(len(hashes) // _HASH + 1)
+        self._notes = notes
+        self._there = bytearray(len(notes) // _NOTE + 1)
         self._last: dict[int, int] = {}
         self._heads: dict[str, Head] = {}
         self.top = 0
@@ -154,18 +173,18 @@ class TopicCheck:
         what = f"position {position} ({of.stream} version {of.version})"
         if partition_of(of.stream, self._partitions) != raw.partition:
             self._findings.add(where, f"{what} belongs into another partition")
-        if position > len(self._hashes) // _HASH or self._stored(position) != of.hash:
+        stored = bytes(self._notes[(position - 1) * _NOTE : position * _NOTE])
+        if stored[:_HASH] != of.hash:
             self._findings.add(where, f"{what} is not what the store has there")
             return
+        if stored != note_of(event):
+            self._findings.add(where, f"{what} names another command than the store's event: {of.command_id!r}")
         if [*raw.headers] != to_headers(of):
             self._findings.add(where, f"{what} has other headers than its attributes make")
         if not self._there[position]:
             self._first(where, what, event)
         self._there[position] = 1
         self.top = max(self.top, position)
-
-    def _stored(self, position: int) -> bytes:
-        return bytes(self._hashes[(position - 1) * _HASH : position * _HASH])
 
     def _first(self, where: str, what: str, event: StoredEvent) -> None:
         """The first record of an event: within its partition and its stream it comes in order."""
@@ -225,7 +244,7 @@ class LoneTopicCheck:
             self._findings.add(where, f"{what} belongs into another partition")
         if [*raw.headers] != to_headers(of):
             self._findings.add(where, f"{what} has other headers than its attributes make")
-        note, before = of.hash + sha256(of.command_id.encode()).digest()[:_COMMAND], self._noted(position)
+        note, before = note_of(event), self._noted(position)
         if before is None:
             self._first(where, what, raw.partition, event)
             self._note(position, note)
@@ -357,7 +376,7 @@ async def verify(
         reader = await stack.enter_async_context(TopicReader(topic_of(service), bootstrap)) if topic else None
         await _check_store(report, check, db, progress)
         if reader is not None:
-            judged = TopicCheck(report.findings, service, len(reader.ends), check.hashes)
+            judged = TopicCheck(report.findings, service, len(reader.ends), check.notes)
             await _read_on(report, judged, reader, dict(reader.starts), progress)
             judged.complete(relayed, marks)
     return report
@@ -381,7 +400,28 @@ async def _check_store(report: Report, check: StoreCheck, db: Any, progress: Pro
         for batch in batches[due:]:
             check.batch(*batch)
         check.head(head["position"], head["chain"])
+        async for row in db.cursor(_COMMANDS, prefetch=AT_ONCE):
+            report.findings.add(*_other_command(row))
     report.batches, report.head, report.chain = len(batches), head["position"], head["chain"]
+
+
+def _other_command(row: Any) -> tuple[str, str]:
+    """The place and the words of a row of `_COMMANDS`."""
+    command = f"store, command {row['id']}"
+    made = _versions(row["stream"], row["first"], row["count"])
+    kept = _versions(row["kept_stream"], row["kept_first"], row["kept_count"])
+    if row["kept_count"] is None:
+        return f"store, position {row['position']} ({made})", f"the store does not know its command, {row['id']}"
+    if row["count"] is None:
+        return command, f"it is said to have made {kept}, and no event names it"
+    return command, f"it is said to have made {kept}, and {made} name it, from position {row['position']} on"
+
+
+def _versions(stream: str | None, first: int | None, count: int | None) -> str:
+    if not count:
+        return "nothing"
+    begin = (first or 0) + 1
+    return f"{stream} version {begin}" + (f" to {begin + count - 1}" if count > 1 else "")
 
 
 async def verify_topic(

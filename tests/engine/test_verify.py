@@ -33,6 +33,7 @@ from tests.oracle.test_oracle import (
     copied,
     done_twice,
     fenced,
+    flipped_bit_in_command_of_store_and_topic,
     flipped_bit_in_header_of_topic,
     lost_in_topic,
     lost_with_its_command,
@@ -65,7 +66,7 @@ def judged(evidence: Evidence, marks: list[Anchor] | None = None) -> Findings:
     for batch in batches:
         store.batch(*batch)
     store.head(evidence.position, evidence.chain)
-    topic = TopicCheck(findings, evidence.service, PARTITIONS, store.hashes)
+    topic = TopicCheck(findings, evidence.service, PARTITIONS, store.notes)
     for record in evidence.topic:
         topic.record(
             Raw("entitlements.events.v1", record.partition, record.offset, record.key, record.headers, record.value)
@@ -83,8 +84,9 @@ ELSEWHERE = (
     missed_by_consumer, passed_over_by_consumer, lost_with_its_command, answered_otherwise, done_twice,
     never_began, not_assigned, nothing_relayed, relay_stands_still, checkpoint_behind, checkpoint_beyond,
     parked_and_applied, parked_otherwise, unparked, tail_cut_everywhere, fenced,
+    flipped_bit_in_command_of_store_and_topic,
 )  # fmt: skip
-"""What only consumers' notes, clients' answers and anchors tell, which a log alone does not have."""
+"""What only consumers' notes, clients' answers, known commands and anchors tell, which a log alone does not have."""
 
 
 @pytest.mark.parametrize("damage", [d for d in DAMAGES if d not in ELSEWHERE], ids=lambda d: d.__name__)
@@ -131,6 +133,20 @@ def test_the_place_is_named() -> None:
     assert gone.of.stream == "pool-2"
 
 
+def test_a_command_that_is_not_the_stores_is_one_finding_with_its_place() -> None:
+    """Altered, or taken out."""
+    for altered in ([("ce_commandid", b"another")], []):
+        evidence = clean()
+        r = evidence.topic[5]
+        headers = [each for each in r.headers if each[0] != "ce_commandid"] + altered
+        evidence.topic[5] = replace(r, headers=headers)
+        said = altered[0][1].decode() if altered else ""
+        assert [str(finding) for finding in judged(evidence).first] == [
+            f"entitlements, entitlements.events.v1, partition {r.partition}, offset 6: position 6 (pool-1 version 2) "
+            f"names another command than the store's event: {said!r}"
+        ]
+
+
 # ── A topic without its store ──────────────────────────────────────────────────────────────────────────
 
 
@@ -163,7 +179,8 @@ IN_TOPIC = [
     lost_in_topic, swapped_in_topic, altered_in_topic, altered_repeat, twice_and_different_in_topic,
     flipped_bit_in_header_of_topic,
 ]  # fmt: skip
-"""What the oracle plants in a topic, but for a cut tail, which only an anchor tells."""
+"""What the oracle plants in a topic, but for a cut tail, which only an anchor tells, and another command's id, which only
+the store does."""
 
 
 @pytest.mark.parametrize("damage", IN_TOPIC, ids=lambda d: d.__name__)
@@ -274,6 +291,9 @@ async def test_an_anchor_is_written_every_thousand_events(tmp_path: Path) -> Non
     assert [json.loads(line)["position"] for line in producer.sent] == [a.position for a in found]
 
 
+_SEVENTHS = "id = (select command_id from log.events where position = 7)"
+
+
 @pytest.mark.system
 @pytest.mark.parametrize(
     ("damage", "place"),
@@ -290,6 +310,25 @@ async def test_an_anchor_is_written_every_thousand_events(tmp_path: Path) -> Non
         ),
         ("update log.head set position = 19", "store, head"),
         ("delete from log.batches where last_position > 10", "the last batch ends at"),
+        (
+            "update log.events set command_id = 'another' where position = 7",
+            "store, position 7 (s2 version 2): the store does not know its command, another",
+        ),
+        (f"delete from log.commands where {_SEVENTHS}", "store, position 7 (s2 version 2): the store does not know"),
+        (
+            f"update log.commands set id = 'another' where {_SEVENTHS}",
+            "store, command another: it is said to have made s2 version 2, and no event names it",
+        ),
+        (
+            f"update log.commands set count = 2 where {_SEVENTHS}",
+            "it is said to have made s2 version 2 to 3, and s2 version 2 name it, from position 7 on",
+        ),
+        (
+            f"update log.commands set first = 2 where {_SEVENTHS}",
+            "it is said to have made s2 version 3, and s2 version 2 name it",
+        ),
+        (f"update log.commands set stream = 's1' where {_SEVENTHS}", "it is said to have made s1 version 2, and s2"),
+        (f"update log.commands set count = 0 where {_SEVENTHS}", "it is said to have made nothing, and s2 version 2"),
     ],
 )
 async def test_damage_in_a_real_store_is_found(database: str, damage: str, place: str) -> None:

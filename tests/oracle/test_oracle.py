@@ -34,7 +34,7 @@ def clean(streams: int = 4, length: int = 6) -> Evidence:
             position, data = len(evidence.events) + 1, event.data()
             of = Envelope(
                 f"{stream}/{version}", source_of("entitlements"), event.type(), stream, NEW_YEAR, 1, version, position,
-                "c", "d", "a", "t", "", heads[stream],
+                "c", "d", "a", "t", "", heads[stream], command_id=f"command-{stream}/{version}",
             )  # fmt: skip
             of = of._replace(hash=chained(of, data))
             heads[stream] = of.hash
@@ -152,9 +152,17 @@ def twice_and_different_in_topic(e: Evidence, chance: random.Random) -> None:
 
 def flipped_bit_in_header_of_topic(e: Evidence, chance: random.Random) -> None:
     at = chance.randrange(len(e.topic))
-    r, headers = e.topic[at], list(e.topic[at].headers)
-    number = chance.randrange(len(headers))
-    headers[number] = (headers[number][0], flipped(headers[number][1], chance))
+    _flip_header(e, at, chance.choice([name for name, _ in e.topic[at].headers if name != "ce_commandid"]), chance)
+
+
+def flipped_bit_in_command_of_topic(e: Evidence, chance: random.Random) -> None:
+    """No hash tells: only the store knows which command it was."""
+    _flip_header(e, chance.randrange(len(e.topic)), "ce_commandid", chance)
+
+
+def _flip_header(e: Evidence, at: int, which: str, chance: random.Random) -> None:
+    r = e.topic[at]
+    headers = [(name, flipped(value, chance) if name == which else value) for name, value in r.headers]
     e.topic[at] = Published(r.partition, r.offset, r.key, headers, r.value)
 
 
@@ -170,12 +178,26 @@ def flipped_bit_in_hash_of_store(e: Evidence, chance: random.Random) -> None:
 
 
 def flipped_bit_in_field_of_store(e: Evidence, chance: random.Random) -> None:
+    _flip_field(e, chance.choice(("id", "type", "stream", "correlation_id", "causation_id", "actor", "tenant")), chance)
+
+
+def flipped_bit_in_command_of_store(e: Evidence, chance: random.Random) -> None:
+    _flip_field(e, "command_id", chance)
+
+
+def flipped_bit_in_command_of_store_and_topic(e: Evidence, chance: random.Random) -> None:
+    """Both say the same: only the commands that the store knows tell."""
+    at = _flip_field(e, "command_id", chance)
+    e.topic[at] = replace(e.topic[at], headers=to_headers(e.events[at].of))
+
+
+def _flip_field(e: Evidence, name: str, chance: random.Random) -> int:
     at = chance.randrange(len(e.events))
     of = e.events[at].of
-    name = chance.choice(("id", "type", "stream", "correlation_id", "causation_id", "actor", "tenant"))
     text = flipped(getattr(of, name).encode("latin-1"), chance).decode("latin-1")
     changed: dict[str, Any] = {name: text}
     e.events[at] = Stored(of._replace(**changed), e.events[at].data)
+    return at
 
 
 def altered_and_hashed_again(e: Evidence, chance: random.Random) -> None:
@@ -347,6 +369,7 @@ DAMAGES: list[Callable[[Evidence, random.Random], None]] = [
     lost_in_store, lost_in_topic, twice_in_store, swapped_in_store, swapped_in_topic, altered_in_store,
     altered_in_topic, altered_repeat, tail_cut_in_store, tail_cut_in_topic, missed_by_consumer,
     twice_and_different_in_store, twice_and_different_in_topic, flipped_bit_in_header_of_topic,
+    flipped_bit_in_command_of_topic, flipped_bit_in_command_of_store, flipped_bit_in_command_of_store_and_topic,
     flipped_bit_in_hash_of_store, flipped_bit_in_field_of_store, altered_and_hashed_again, passed_over_by_consumer,
     lost_with_its_command, answered_otherwise, done_twice, halves_in_two_partitions, never_began, not_assigned,
     nothing_relayed, relay_stands_still, checkpoint_behind, checkpoint_beyond, parked_and_applied, parked_otherwise,

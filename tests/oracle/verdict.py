@@ -210,6 +210,16 @@ def _asked(evidence: Evidence) -> Iterator[str]:
             yield f"{place} was answered with the events {asked.events}, and the store has {events}"
     if evidence.answered:
         yield from _of_one_command(evidence)
+        yield from _of_its_command(evidence)
+
+
+def _of_its_command(evidence: Evidence) -> Iterator[str]:
+    """The command that an event names is the one that made it."""
+    for event in evidence.events:
+        of, kept = event.of, evidence.answered.get(event.of.command)
+        first, last = (0, 0) if kept is None else (kept.first + 1, kept.first + kept.events)
+        if kept is None or kept.stream != of.stream or not first <= (of.version or 0) <= last:
+            yield f"{evidence.service}: {of.stream} version {of.version} names the command {of.command!r}, not its own"
 
 
 def _of_one_command(evidence: Evidence) -> Iterator[str]:
