@@ -179,8 +179,8 @@ IN_TOPIC = [
     lost_in_topic, swapped_in_topic, altered_in_topic, altered_repeat, twice_and_different_in_topic,
     flipped_bit_in_header_of_topic,
 ]  # fmt: skip
-"""What the oracle plants in a topic, but for a cut tail, which only an anchor tells, and another command's id, which only
-the store does."""
+"""What the oracle plants in a topic, but for a cut tail, which only an anchor tells, and another command's id, which
+only the store does."""
 
 
 @pytest.mark.parametrize("damage", IN_TOPIC, ids=lambda d: d.__name__)
