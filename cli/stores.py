@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -13,6 +13,7 @@ from shared.events.envelope import Envelope, StoredEvent, source_of
 SKEW: Final = timedelta(minutes=2)
 """How far an event's time may be off the order of the positions: clocks of several machines, and a batch's wait."""
 MOST: Final = 2_000
+"""So many events of one store a search takes."""
 
 COLUMNS: Final = """position, stream, version, id, type, schema, time, correlation_id, causation_id, actor, tenant,
     traceparent, prevhash, hash, command_id, data::text"""
@@ -45,11 +46,30 @@ def publishers(of: Envelope) -> str:
     return before.partition(":")[2] if found and of.causation_id else ""
 
 
+class Cut(NamedTuple):
+    """Where a search in a store ended because it had enough: what came after that position, it did not look at."""
+
+    service: str
+    about: str
+    taken: int
+    after: int
+    left: int
+
+
 @dataclass(slots=True)
 class Looked:
-    """How many events a search has looked at."""
+    """How many events a search has looked at, and where it ended early."""
 
     events: int = 0
+    cuts: list[Cut] = field(default_factory=list)
+
+    def within(self, service: str, about: str, low: int, head: int, rows: list[Any]) -> list[Found]:
+        """Counts a look from `low` on for at most MOST events, of which one more than that is at hand; gives them."""
+        last = head if len(rows) <= MOST else rows[MOST - 1]["position"]
+        self.events += max(0, last - low + 1)
+        if last < head:
+            self.cuts.append(Cut(service, about, MOST, last, head - last))
+        return [Found(service, *stored(service, row)) for row in rows[:MOST]]
 
 
 def stored(service: str, row: Any) -> StoredEvent:
@@ -101,7 +121,7 @@ async def find(place: Place, event_id: str, looked: Looked) -> Found | None:
         db = await place.db(service)
         low, high = 1, int(await db.fetchval("select position from log.head"))
         if made is not None and not everywhere:
-            low, high = await first_at(db, made - SKEW), await first_at(db, made + SKEW)
+            low, high = await first_at(db, made - SKEW), min(high, await first_at(db, made + SKEW))
         looked.events += max(0, high - low + 1)
         row = await db.fetchrow(
             f"select {COLUMNS} from log.events where position between $1 and $2 and id = $3",  # noqa: S608
@@ -122,12 +142,13 @@ async def caused_by(place: Place, event_id: str, looked: Looked) -> list[Found]:
 
     async def within(service: str) -> list[Found]:
         db = await place.db(service)
-        looked.events += int(await db.fetchval("select position from log.head"))
+        head = int(await db.fetchval("select position from log.head"))
         rows = await db.fetch(
-            f"select {COLUMNS} from log.events where causation_id = $1 order by position limit $2",  # noqa: S608
-            event_id, MOST,
+            f"select {COLUMNS} from log.events where position <= $1 and causation_id = $2 "  # noqa: S608
+            "order by position limit $3",
+            head, event_id, MOST + 1,
         )  # fmt: skip
-        return [Found(service, *stored(service, row)) for row in rows]
+        return looked.within(service, event_id, 1, head, rows)
 
     found = [each for some in await asyncio.gather(*map(within, SERVICES)) for each in some]
     return sorted(found, key=lambda each: (each.of.time, each.of.id))
@@ -143,13 +164,13 @@ async def related(place: Place, event: Found, looked: Looked) -> list[Found]:
     async def within(service: str) -> list[Found]:
         db = await place.db(service)
         low = await first_at(db, since - SKEW)
-        looked.events += max(0, int(await db.fetchval("select position from log.head")) - low + 1)
+        head = int(await db.fetchval("select position from log.head"))
         rows = await db.fetch(
-            f"select {COLUMNS} from log.events where position >= $1 and (correlation_id = any($2) "  # noqa: S608
-            "or id::text = any($2) or causation_id = $3) order by position limit $4",
-            low, names, event.of.id, MOST,
+            f"select {COLUMNS} from log.events where position between $1 and $2 and (correlation_id = any($3) "  # noqa: S608
+            "or id::text = any($3) or causation_id = $4) order by position limit $5",
+            low, head, names, event.of.id, MOST + 1,
         )  # fmt: skip
-        return [Found(service, *stored(service, row)) for row in rows]
+        return looked.within(service, names[0], low, head, rows)
 
     found = [each for some in await asyncio.gather(*map(within, SERVICES)) for each in some]
     known = {each.of.id for each in found}

@@ -1,6 +1,6 @@
 """`tenure why`: what led to an event and what followed from it, over all stores and the publishers' topic."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final
 
@@ -43,7 +43,10 @@ def why(
         others = f", {more:,} more of its correlation (--all)" if more else ""
         say.line(f"{count(len(shown), 'event')}{others}; looked at {count(looked.events, 'event')} in "
                  f"{len(SERVICES)} stores{story.searched()}.")  # fmt: skip
+        for line in story.cut_off():
+            say.line(line)
         say.result({"asked": story.id, "looked_at": looked.events, "inbound": story.inbound(),
+                    "cut_off": [cut._asdict() for cut in looked.cuts], "not_followed": story.not_followed,
                     "events": [_node(each) for each in shown]})  # fmt: skip
         return DONE
 
@@ -64,6 +67,8 @@ class Story:
         self.id, self.asked = event_id, list[Found]()
         self.found: list[Found] = []
         self.searches: list[Search] = []
+        self.not_followed = {"correlations": 0, "publishers_events": 0}
+        """How many there were more of than are followed."""
         self._place, self._whole, self._most, self._looked = place, whole, most, looked
 
     async def told(self) -> None:
@@ -80,9 +85,20 @@ class Story:
                 return
             await self._search(list(unseen), max(unseen.values()))
             tried |= unseen.keys()
+        self.not_followed["publishers_events"] = len(self._unseen(tried))
 
     def shown(self) -> list[Found]:
         return self.found if self._whole else kin(self.found, *self._starts())
+
+    def cut_off(self) -> Iterator[str]:
+        """What of it may be missing, a line each."""
+        for service, about, taken, after, left in self._looked.cuts:
+            yield (f"CUT OFF in {service}'s store after {count(taken, 'event')} of {about}: "
+                   f"{count(left, 'event')} after position {after:,} not looked at.")  # fmt: skip
+        if more := self.not_followed["correlations"]:
+            yield f"CUT OFF: {count(more, 'correlation')} more in which it has effects, not followed."
+        if more := self.not_followed["publishers_events"]:
+            yield f"CUT OFF: {count(more, 'event')} more of publishers that it goes back to, not looked for."
 
     def searched(self) -> str:
         last = self.searches[-1] if self.searches else None
@@ -106,6 +122,7 @@ class Story:
         """It is in no store: what followed from it, and the event itself in the inbound topic."""
         effects = await caused_by(self._place, self.id, self._looked)
         firsts = {(each.of.correlation_id, each.cause): each for each in reversed(effects)}
+        self.not_followed["correlations"] = max(0, len(firsts) - _CORRELATIONS)
         for each in list(firsts.values())[:_CORRELATIONS]:
             self._add(await related(self._place, each, self._looked))
         self._add(effects)

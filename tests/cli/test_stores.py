@@ -125,6 +125,37 @@ def test_why_follows_an_event_over_the_stores(tenure: Tenure, stores: Stores) ->
     assert "because of the command door:1" in said.out and "<- asked" in said.out and "1 more of its" in said.out
 
 
+def test_why_says_what_it_did_not_look_at(tenure: Tenure, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    about = [append(stores["marketplace"], "marketplace", f"partner-{n}", csn(n), cause="door:1", about="it")
+             for n in range(3)]  # fmt: skip
+    whole = tenure("why", "door:1", "--json").json
+    assert (len(whole["events"]), whole["looked_at"], whole["cut_off"]) == (3, 6, []), "for effects, and for relatives"
+    assert "CUT OFF" not in tenure("why", "door:1").out
+    monkeypatch.setattr("cli.stores.MOST", 2)
+    cut = tenure("why", "door:1", "--json").json
+    assert [each["id"] for each in cut["events"]] == [each for (each,) in about[:2]]
+    assert cut["looked_at"] == 4, "not the third"
+    place = {"service": "marketplace", "taken": 2, "after": 2, "left": 1}
+    assert cut["cut_off"] == [{**place, "about": "door:1"}, {**place, "about": "it"}]
+    line = "CUT OFF in marketplace's store after 2 events of door:1: 1 event after position 2 not looked at."
+    assert line in " ".join(tenure("why", "door:1").out.split())
+
+    monkeypatch.setattr("cli.stores.MOST", 3)
+    monkeypatch.setattr("cli.why._CORRELATIONS", 1)
+    append(stores["identity"], "identity", "account-1", csn(1), cause="door:1", about="another")
+    found = tenure("why", "door:1", "--json").json
+    assert (len(found["events"]), found["cut_off"]) == (4, [])
+    assert found["not_followed"] == {"correlations": 1, "publishers_events": 0}
+    assert "CUT OFF: 1 correlation more in which it has effects, not followed." in tenure("why", "door:1").out
+
+    monkeypatch.setattr("cli.why._CROSSINGS", 0)
+    of = {"about": "in-1", "cause": "in-1", "command": "marketplace.sales:urn:publisher:p#in-1:partner-9:0"}
+    (effect,) = append(stores["marketplace"], "marketplace", "partner-9", csn(1), **of)
+    assert tenure("why", effect, "--json").json["not_followed"] == {"correlations": 0, "publishers_events": 1}
+    said = tenure("why", effect).out
+    assert "CUT OFF: 1 event more of publishers that it goes back to, not looked for." in said
+
+
 def test_why_of_a_command_and_without_kafka(tenure: Tenure, stores: Stores) -> None:
     (first,) = append(stores["marketplace"], "marketplace", "partner-1", csn(1), cause="door:1", about="it")
     found = tenure("why", "door:1", "--json").json
