@@ -14,6 +14,7 @@ from cli.change import Change, Go, Outcome, carry_out
 from cli.ends import DONE, FAULTS, NOT_FOUND, Trouble
 from cli.place import SERVICES, Place
 from cli.say import Counter, Say, count, duration, when
+from services.identity.domain.clock import CLOCK as CLOCK_STREAM
 from shared.eventlog.sql import statements
 
 SQL: Final = statements(Path(__file__).with_name("looks.sql"))
@@ -130,10 +131,12 @@ async def _due(place: Place, organisation: str, to: datetime) -> int:
 
 
 async def _agreed(place: Place, organisation: str) -> bool:
-    """Whether all services have the organisation's clock at one time; waits some seconds for it."""
+    """Whether all services have the organisation's clock as identity's log last says; waits some seconds for it."""
+    db = await place.db("identity")
+    last = "select (data->>'ahead_s')::bigint from log.events where stream = $1 order by version desc limit 1"
+    told = await db.fetchval(last, CLOCK_STREAM.id(organisation))
     for _ in range(50):
-        ahead = (await _clocks(place)).get(organisation, {})
-        if len(ahead) == len(SERVICES) and len(set(ahead.values())) == 1:
+        if (await _clocks(place)).get(organisation) == dict.fromkeys(SERVICES, told):
             return True
         await asyncio.sleep(0.2)
     return False
