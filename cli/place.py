@@ -20,6 +20,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from cli.ends import NOT_FOUND, Trouble
+from shared.eventlog.anchors import TOPIC as ANCHORS
 from shared.eventlog.clocks import CLOCKS, Clocks
 from shared.eventlog.consumer import Consumer
 from shared.eventlog.decision import Stream
@@ -34,7 +35,8 @@ if TYPE_CHECKING:  # the whole runtime: it comes with the first registry that is
     from shared.runtime.service import Service
 
 SERVICES: Final = tuple(PORTS)
-TOPICS: Final = (IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION, INBOUND)
+EVENT_TOPICS: Final = (IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION, INBOUND)
+TOPICS: Final = (*EVENT_TOPICS, ANCHORS)
 ROOT: Final = Path(__file__).resolve().parent.parent
 _NAMES: Final = frozenset(
     {"DATABASE_URL", "KAFKA_BOOTSTRAP", "TENURE_ANCHORS", *(f"TENURE_{name.upper()}_URL" for name in SERVICES)}

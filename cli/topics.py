@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from cli.app import APP, Json, Since, Until, run
 from cli.ends import DONE, FAULTS, NOT_FOUND, Trouble
-from cli.place import SERVICES, TOPICS, Place
+from cli.place import EVENT_TOPICS, SERVICES, TOPICS, Place
 from cli.say import Say, count, when
 from shared.events.envelope import Envelope, Unreadable, from_headers, stamp
 from shared.events.registry import topic_of
@@ -21,7 +21,7 @@ from shared.events.registry import topic_of
 
 @APP.command()
 def topics(json: Json = False) -> None:
-    """The topics of the contract: partitions, events, the newest. Ends with 1 when one is missing."""
+    """The topics of the contract: partitions, records, the newest. Ends with 1 when one is missing."""
 
     async def work(place: Place, say: Say) -> int:
         kafka, there = await place.kafka(), await place.partitions()
@@ -85,12 +85,12 @@ class Filter:
 
 
 def named(names: Sequence[str]) -> list[str]:
-    """Topics by name, or by the service that publishes them. All of the contract's when none is named."""
+    """Topics by name, or by the service that publishes them. All that hold events when none is named."""
     found = [topic_of(name) if name in SERVICES else name for name in names]
     unknown = [name for name in found if name not in TOPICS]
     if unknown:
         raise Trouble(f"There is no topic {unknown[0]}: `tenure topics` lists them.", NOT_FOUND)
-    return found or list(TOPICS)
+    return found or list(EVENT_TOPICS)
 
 
 def read(record: ConsumerRecord) -> Envelope | str:

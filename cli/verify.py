@@ -12,6 +12,7 @@ from cli.place import SERVICES, Place
 from cli.say import Counter, Say, count
 from cli.topics import named
 from cli.transfer import service_named
+from shared.eventlog.anchors import TOPIC as ANCHORS
 from shared.eventlog.verify import Report, verify_topic
 from shared.eventlog.verify import verify as judged
 from shared.events.registry import INBOUND, topic_of
@@ -61,6 +62,9 @@ def _publisher(topic: str, service: str | None, *, store_only: bool) -> str:
     if topic == INBOUND:
         raise Trouble(f"{INBOUND} holds publishers' events, which have no hashes: nothing there can be checked.", USAGE)
     (name,) = named([topic])
+    if name == ANCHORS:
+        raise Trouble(f"{ANCHORS} holds no events but where the stores' heads stood: `tenure verify` compares them.",
+                      USAGE)  # fmt: skip
     return next(each for each in SERVICES if topic_of(each) == name)
 
 

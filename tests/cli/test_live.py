@@ -10,9 +10,12 @@ from typing import Any
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from cli import inbound, topics
-from cli.place import SERVICES, Place
+from cli.place import TOPICS, Place
+from deploy.topics import declared
+from shared.eventlog.anchors import TOPIC as ANCHORS
 from shared.eventlog.clocks import Clocks
 from shared.eventlog.consumer import Consumer
 from shared.eventlog.log import Log, utc_now
@@ -55,7 +58,7 @@ def test_topics_and_an_import_that_tail_then_shows(tenure: Tenure, live: Mapping
     ours = [{**PUBLISHERS, "id": f"cli-{n}", "subject": f"{n}", "time": stamp(utc_now())} for n in range(5)]
     file.write_text("".join(f"{json.dumps(each)}\n" for each in ours))
     before = {each["topic"]: each["records"] for each in tenure("topics", "--json").json["topics"]}
-    assert len(before) == len(SERVICES) + 1
+    assert set(before) == {each.name for each in declared()}
     assert "would get 5 CsnIssued events" in tenure("import", str(file)).out
     done = tenure("import", str(file), *YES, "--json")
     assert (done.code, done.json["sent"], done.json["ok"]) == (0, 5, True)
@@ -66,6 +69,22 @@ def test_topics_and_an_import_that_tail_then_shows(tenure: Tenure, live: Mapping
     assert [json.loads(line)["id"] for line in said.out.splitlines()] == ["cli-3"]
     assert "showed 1" not in said.err, "--json is for a program"
     assert "showed 1." in tenure("tail", INBOUND, "--no-follow", "--since", "1h", "--stream", "3").err
+
+
+def test_a_missing_topic_ends_with_1(tenure: Tenure, live: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tenure("topics").code == 0
+    monkeypatch.setattr(topics, "TOPICS", (*TOPICS, "missing.v1"))
+    said = tenure("topics")
+    assert said.code == 1 and "missing.v1 is missing: `python -m deploy.topics` makes it." in said.out
+    assert tenure("topics", "--json").json["missing"] == ["missing.v1"]
+
+
+def test_anchors_are_no_events(tenure: Tenure, live: Mapping[str, str]) -> None:
+    assert live
+    assert ANCHORS not in topics.named([]) and topics.named([ANCHORS]) == [ANCHORS]
+    said = tenure("verify", "--topic", ANCHORS)
+    assert said.code == 2 and "holds no events" in said.err
+    assert tenure("replay", "marketplace", "--to-topic", ANCHORS).code == 5
 
 
 def test_tail_shows_what_comes_by(
@@ -111,6 +130,43 @@ def test_a_replay_goes_to_a_topic_of_its_own(tenure: Tenure, live: Mapping[str, 
     append(live["marketplace"], "marketplace", "partner-1", csn(1), csn(2))
     said = tenure("replay", "marketplace", "--to-topic", "nobodys.topic", *YES)
     assert said.code == 4 and "none is made here" in said.err
+    assert operations(live["marketplace"]) == []
+
+
+async def _make(bootstrap: str, topic: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(topic, 2, 1)])
+    finally:
+        await admin.close()
+
+
+def test_a_replay_to_a_topic_sends_the_very_events_and_reads_them_again(
+    tenure: Tenure, live: Mapping[str, str], kafka: parts.Kafka
+) -> None:
+    topic = f"replayed-{new_id()[-8:]}"
+    in_a_loop(_make(kafka.bootstrap, topic))
+    ids = [*append(live["marketplace"], "marketplace", "partner-1", csn(1), csn(2)),
+           *append(live["marketplace"], "marketplace", "partner-2", csn(3))]  # fmt: skip
+    arguments = ("replay", "marketplace", "--from", "2", "--only", "CsnIssued", "--to-topic", topic)
+    dry = tenure(*arguments, "--json").json
+    assert (dry["count"], dry["dry_run"], dry["types"], dry["looked_at"]) == (2, True, {"CsnIssued": 2}, 2)
+    assert in_a_loop(read_topic(topic, kafka.bootstrap)) == [] and operations(live["marketplace"]) == []
+
+    done = tenure(*arguments, *YES, "--json")
+    assert (done.code, done.json["ok"], done.json["sent"], done.json["not_there"]) == (0, True, 2, 0)
+    records = in_a_loop(read_topic(topic, kafka.bootstrap))
+    rows = fetch(live["marketplace"], "select id, stream, data::text from log.events where position in (2, 3)")
+    assert {(dict(r.headers)["ce_id"].decode(), r.key.decode(), r.value.decode()) for r in records} == {
+        (str(row["id"]), row["stream"], row["data"]) for row in rows
+    }
+    assert {dict(r.headers)["ce_id"].decode() for r in records} == set(ids[1:])
+    begun, ended = operations(live["marketplace"])
+    assert (begun["outcome"], ended["outcome"], ended["verb"]) == ("begun", "done", "replay")
+    assert (ended["actor"], ended["reason"]) == ("operator:test", "a test")
+    assert ended["arguments"] == [f"topic={topic}", "events=2", "positions=2-3"]
+    assert "2 events acknowledged by Kafka." in ended["result"] and "all there, byte for byte" in ended["result"]
 
 
 # ── why ────────────────────────────────────────────────────────────────────────────────────────────────
