@@ -1,0 +1,38 @@
+"""What the image, the compose file and the READMEs have to say alike; the containers themselves are run by .ci/run."""
+
+import re
+
+from cli.place import _NAMES
+from deploy import ROOT
+
+COMPOSE = (ROOT / "docker-compose.yml").read_text()
+DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
+
+
+def section(name: str) -> str:
+    """Of the compose file: a service, or one of the parts that they share, without its comments."""
+    found = re.search(rf"^( *){name}:.*\n((?:\1 +.*\n|\n)+)", COMPOSE, re.MULTILINE)
+    assert found, name
+    return re.sub(r" +#.*", "", found[2])
+
+
+def test_anchors_lie_in_a_volume_that_services_may_write_to() -> None:
+    (folder,) = re.findall(r"TENURE_ANCHORS: (\S+)", section("x-parts"))
+    assert re.search(rf"useradd .* tenure \\\n && install --directory --owner=tenure {folder}\n(.*\n)*USER tenure\n",
+                     DOCKERFILE)  # fmt: skip
+    mount = f'volumes: ["anchors:{folder}"]'
+    assert mount in section("x-service") and mount in section("tenure")
+    assert re.search(r"^volumes:\n(  .*\n)*  anchors:\n", COMPOSE, re.MULTILINE)
+    assert "read_only: true" in section("x-process")
+
+
+def test_the_operators_command_finds_the_system_and_who_asks() -> None:
+    """It is run by name, and `up` leaves it out."""
+    command = section("tenure")
+    assert "entrypoint: [python, -m, cli]" in command and "profiles: [operator]" in command
+    for passed_on in ("TENURE_ACTOR", "TENURE_TOKEN"):
+        assert re.search(rf"^ +{passed_on}: *$", command, re.MULTILINE), passed_on
+        assert passed_on not in section("x-parts"), "nobody else's"
+    assert "<<: *parts" in command
+    assert {name for name in _NAMES if f"{name}: " not in section("x-parts")} == set()
+    assert "docker compose run --rm tenure " in (ROOT / "cli" / "README.md").read_text()
