@@ -110,11 +110,13 @@ async def _group(tx: Connection, event: GroupCreated, _of: Envelope) -> None:
 async def _policy(tx: Connection, event: GroupPolicySet, _of: Envelope) -> None:
     """The default group has no row before its first policy."""
     await tx.execute(
-        "insert into fleet_groups (contract_id, group_id, cadence, days, critical_days, windows, policy_set_by) "
-        "values ($1, $2, $3, $4, $5, $6, $7) on conflict (contract_id, group_id) do update set "
-        "cadence = excluded.cadence, days = excluded.days, critical_days = excluded.critical_days, "
+        "insert into fleet_groups (contract_id, group_id, cadence, period, days, critical_period, critical_days, "
+        "windows, policy_set_by) values ($1, $2, $3, $4, $5, $6, $7, $8, $9) "
+        "on conflict (contract_id, group_id) do update set cadence = excluded.cadence, period = excluded.period, "
+        "days = excluded.days, critical_period = excluded.critical_period, critical_days = excluded.critical_days, "
         "windows = excluded.windows, policy_set_by = excluded.policy_set_by",
-        event.contract_id, event.group_id, event.cadence, event.days, event.critical_days,
+        event.contract_id, event.group_id, event.cadence, event.period, event.days, event.critical_period,
+        event.critical_days,
         _json([window.model_dump() for window in event.windows]), event.set_by,
     )  # fmt: skip
 

@@ -99,7 +99,9 @@ class GroupList(BaseModel):
 class PolicyView(BaseModel):
     group_id: str
     cadence: str
+    period: str | None
     days: int
+    critical_period: str | None
     critical_days: int
     windows: list[MaintenanceWindow]
     set_by: str | None
@@ -130,7 +132,7 @@ _GROUPS: Final = """
     with every as (
         select * from fleet_groups where contract_id = $1
         union all
-        select $1, $2, 'default', 'off', 0, 0, '[]', null
+        select $1, $2, 'default', 'off', null, 0, null, 0, '[]', null
         where not exists (select from fleet_groups where contract_id = $1 and group_id = $2))
     select g.*, coalesce((select array_agg(m.account_id order by m.account_id) from fleet_members m
         where m.contract_id = $1 and m.group_id = g.group_id), '{}') as members
@@ -147,13 +149,14 @@ async def groups(contract_id: str, actor: CurrentActor, db: Database) -> GroupLi
 
 @QUERIES.get("/contracts/{contract_id}/policies")
 async def policies(contract_id: str, actor: CurrentActor, db: Database) -> PolicyList:
-    """Each group's policy: how old an update is when the group gets it by itself, and in which windows."""
+    """Each group's policy: when the group gets updates by itself, how old they are then, and in which windows."""
     await require_access(db, actor, contract_id)
     rows = await db.fetch(_GROUPS, contract_id, DEFAULT_GROUP)
     return PolicyList(
         items=[
             PolicyView(
-                group_id=r["group_id"], cadence=r["cadence"], days=r["days"], critical_days=r["critical_days"],
+                group_id=r["group_id"], cadence=r["cadence"], period=r["period"], days=r["days"],
+                critical_period=r["critical_period"], critical_days=r["critical_days"],
                 windows=_windows(r["windows"]), set_by=r["policy_set_by"],
             )
             for r in rows

@@ -7,6 +7,8 @@ from pydantic import Field
 
 from shared.events.base import Event, Instant, Record
 
+Severity = Literal["critical", "important", "normal"]
+
 
 class UpdatePublished(Event):
     """The publisher offers an update or an extension for a product."""
@@ -18,7 +20,7 @@ class UpdatePublished(Event):
     title: str
     version: str
     platform: str
-    severity: Literal["critical", "important", "normal"]
+    severity: Severity
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     size_bytes: Annotated[int, Field(ge=0)]
     location: str
@@ -36,6 +38,7 @@ class UpdateWithdrawn(Event):
 # ── What a contract's administrators decide: its fleet ─────────────────────────────────────────────────
 
 Cadence = Literal["weekly", "monthly", "quarterly", "off"]
+Period = Literal["week", "month", "quarter"]
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 
 
@@ -96,7 +99,8 @@ class UserRemovedFromGroup(Event):
 
 
 class GroupPolicySet(Event):
-    """The group gets updates by itself once they are so many days old (never with `off`), in these windows only."""
+    """At the start of each of these periods (None: at any time) the group gets by itself the updates that are so many
+    days old by then (never with `off`), in these windows only."""
 
     contract_id: str
     group_id: str
@@ -109,6 +113,8 @@ class GroupPolicySet(Event):
     since: Instant
     """In the customer's time: the policy never acts before."""
     set_by: str
+    period: Period | None = None
+    critical_period: Period | None = None
 
 
 class EntitlementNoted(Event):
@@ -139,7 +145,7 @@ class UpdateOffered(Event):
     product: str
     kind: Literal["update", "extension"]
     version: str
-    severity: Literal["critical", "important", "normal"]
+    severity: Severity
     published_at: Instant
     offered_at: Instant
     """In the customer's time."""

@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from types import GenericAlias
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -46,14 +47,16 @@ class Policies(Generic[P]):
     def _read(self) -> tuple[P, dict[str, P]]:
         with self.file.open("rb") as file:
             found = _File.model_validate(tomllib.load(file))
-        own = {name: self._policy(found.default | values) for name, values in found.publisher.items()}
-        return self._policy(found.default), own
+        own = {name: self._policy(name, found.default | values) for name, values in found.publisher.items()}
+        return self._policy("default", found.default), own
 
-    def _policy(self, values: dict[str, Any]) -> P:
-        adapter = TypeAdapter(self._kind)
-        unknown = values.keys() - getattr(self._kind, "__dataclass_fields__", {}).keys()
-        if unknown:
-            raise ValueError(f"{self.file}: a policy has no {', '.join(sorted(unknown))}")
-        policy = adapter.validate_python(values)
-        self._check(policy)
+    def _policy(self, name: str, values: dict[str, Any]) -> P:
+        # A configuration can't be given for a dataclass, but for a dictionary, and holds for all dataclasses in it.
+        named: Any = GenericAlias(dict, (str, self._kind))
+        adapter: TypeAdapter[dict[str, P]] = TypeAdapter(named, config=ConfigDict(extra="forbid"))
+        try:
+            policy = adapter.validate_python({name: values})[name]
+            self._check(policy)
+        except ValueError as wrong:
+            raise ValueError(f"{self.file}: {wrong}") from None
         return policy

@@ -43,7 +43,7 @@ from shared.runtime.metrics import Metrics
 from shared.runtime.policies import Policies
 from shared.runtime.settings import Settings
 from tests.engine.examples import new_id
-from tests.specs.distribution.examples import DAY, NOON, UPDATE
+from tests.specs.distribution.examples import DAY, MONDAY, NOON, UPDATE
 
 pytestmark = pytest.mark.system
 
@@ -116,6 +116,11 @@ class Bench:
         assert status == 200, answer
         return answer
 
+    def said(self, because: str) -> str:
+        """What the event that justified a refusal says."""
+        (data,) = (each.data for each in self.store.events if each.of.id == because)
+        return data.decode()
+
     async def offers(self, who: str) -> list[str]:
         return [offer["rollout_id"] for offer in (await self.good("GET", "/me/updates?machine=pc", who))["items"]]
 
@@ -145,6 +150,9 @@ async def test_an_update_goes_to_a_group_phase_by_phase(bench: Bench) -> None:
     await bench.good("POST", f"/contracts/c/groups/{group}/users", account_id="ana")
     groups = (await bench.good("GET", "/contracts/c/groups"))["items"]
     assert [(each["name"], each["members"]) for each in groups] == [("default", []), ("pilots", ["ana"])]
+    await bench.hears(seated("eve"), SeatUnassigned(**IDS, seat=1, account_id="eve", unassigned_by="mina"))
+    refused = (await bench.ask("POST", f"/contracts/c/groups/{group}/users", account_id="eve"))[1]
+    assert refused["rule"] == "user-not-managed" and "seat_unassigned" in bench.said(*refused["because"])
     phases = [{"groups": [g], "success_percent": 100, "error_percent": 100} for g in (group, "default")]
     await bench.good("POST", APPROVAL, groups=[group, "default"], phases=phases)
     assert (await bench.offers("ana"), await bench.offers("ben")) == (["c-1"], [])
@@ -186,25 +194,26 @@ async def test_targets_come_and_go_with_seats_terms_and_withdrawals(bench: Bench
 
 
 async def test_a_policy_starts_a_rollout_by_itself_within_its_window(bench: Bench) -> None:
-    window = {"weekday": "wednesday", "starts": "22:00", "minutes": 240, "time_zone": "Europe/Berlin"}
+    window = {"weekday": "monday", "starts": "22:00", "minutes": 240, "time_zone": "Europe/Berlin"}
     await bench.good("PUT", "/contracts/c/groups/default/policy", cadence="weekly", windows=[window])
-    await bench.time(NOON + 4 * DAY - timedelta(seconds=1))
+    await bench.time(MONDAY - timedelta(seconds=1))
     assert (await bench.good("GET", "/contracts/c/rollouts"))["items"] == []
-    await bench.time(NOON + 4 * DAY)
+    await bench.time(MONDAY)
     (summary,) = (await bench.good("GET", "/contracts/c/rollouts"))["items"]
     assert (summary["started_by"], summary["targets"]) == ("policy:weekly", 2)
     assert await bench.offers("ana") == []
-    bench.now = NOON + 4 * DAY + timedelta(hours=9)
+    bench.now = MONDAY + timedelta(hours=21)
     assert await bench.offers("ana") == ["c-1"]
     (policy,) = (await bench.good("GET", "/contracts/c/policies"))["items"]
-    assert (policy["days"], policy["critical_days"], policy["windows"]) == (4, 2, [window])
+    assert (policy["period"], policy["days"], policy["windows"]) == ("week", 4, [window])
+    assert (policy["critical_period"], policy["critical_days"]) == ("week", 2)
 
 
 async def test_a_publishers_own_figures_hold_at_every_door(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     file = tmp_path / "policies.toml"
-    days = "{ days = 9, critical_days = 1 }"
+    days = '{ period = "month", days = 9, critical_period = "quarter", critical_days = 1 }'
     file.write_text(
         f"publisher.autodesk = {{ success_percent = 80, error_percent = 5, "
         f"cadences = {{ weekly = {days}, monthly = {days}, quarterly = {days} }} }}"
@@ -212,16 +221,18 @@ async def test_a_publishers_own_figures_hold_at_every_door(
     monkeypatch.setattr(policies, "POLICIES", Policies("distribution", Policy, file, check))
     door = "/contracts/c/groups/default/policy"
     (set_, due) = (await bench.good("PUT", door, cadence="weekly"))["events"]
-    names = ("days", "critical_days", "success_percent", "error_percent")
-    assert [set_["data"][name] for name in names] == [9, 1, 80, 5]
-    assert datetime.fromisoformat(due["data"]["due"]) == NOON + 9 * DAY
+    names = ("period", "days", "critical_period", "critical_days", "success_percent", "error_percent")
+    assert [set_["data"][name] for name in names] == ["month", 9, "quarter", 1, 80, 5]
+    assert due["data"]["due"] == "2026-12-01T00:00:00Z"
     schedule, starts = "/contracts/c/updates/autodesk/u/schedule", "2026-11-22T13:00:00Z"
     for path, body in ((schedule, {"starts_at": starts}), (APPROVAL, {})):
         decided = (await bench.good("POST", path, groups=["default"], **body))["events"][0]["data"]
         assert [(p["success_percent"], p["error_percent"]) for p in decided["phases"]] == [(80, 5)], path
     monkeypatch.undo()
     (set_, *_) = (await bench.good("PUT", door, cadence="weekly"))["events"]
-    assert [set_["data"][name] for name in names] == [4, 2, 90, 10], "setting it anew takes today's figures"
+    assert [set_["data"][name] for name in names] == ["week", 4, "week", 2, 90, 10], (
+        "setting it anew takes today's figures"
+    )
 
 
 async def test_an_update_for_a_product_whose_seats_have_ended_is_nobodys_to_decide(bench: Bench) -> None:
@@ -231,9 +242,7 @@ async def test_an_update_for_a_product_whose_seats_have_ended_is_nobodys_to_deci
     assert (await bench.good("GET", "/contracts/c/rollouts"))["items"] == [], "nor the policy's"
     status, refused = await bench.ask("POST", APPROVAL, groups=["default"])
     assert (status, refused["rule"]) == (409, "product-not-owned")
-    (because,) = refused["because"]
-    (noted,) = (each.data for each in bench.store.events if each.of.id == because)
-    assert b"pool_ended" in noted
+    assert "pool_ended" in bench.said(*refused["because"])
     await bench.hears(OPENED.model_copy(update={"subscription_id": "t"}))
     await bench.time(NOON + 9 * DAY)
     (summary,) = (await bench.good("GET", "/contracts/c/rollouts"))["items"]
@@ -287,8 +296,13 @@ async def test_extensions_are_for_subscribers_only(bench: Bench) -> None:
     async def listed() -> list[str]:
         return [item["update_id"] for item in (await bench.good("GET", "/contracts/c/updates"))["items"]]
 
+    approval = "/contracts/c/updates/autodesk/x/approval"
     assert await listed() == ["u", "x"]
+    assert (await bench.ask("POST", f"{approval}?dry_run=true", groups=["default"]))[0] == 200
     await bench.hears(SeatPoolExpired(**IDS, **POOL, access_until=NOON.date()))
     assert await listed() == ["u"]
+    status, refused = await bench.ask("POST", approval, groups=["default"])
+    assert (status, refused["rule"]) == (409, "term-not-active"), "what is not shown is not decided about"
+    assert "term_over" in bench.said(*refused["because"])
     await bench.hears(SeatPoolEnded(**IDS, **POOL))
     assert await listed() == []

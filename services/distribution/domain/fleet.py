@@ -86,7 +86,7 @@ class RemoveUserFromGroup:
 
 @dataclass(frozen=True, slots=True)
 class SetGroupPolicy:
-    """Have the group get updates by itself, by this cadence, in these maintenance windows only (none: at any time)."""
+    """Have the group get updates by itself, in this rhythm, in these maintenance windows only (none: at any time)."""
 
     contract_id: str
     group_id: str
@@ -269,9 +269,10 @@ def _put(command: PutUserInGroup, state: State) -> Decision[Event]:
     if refusal is not None:
         return refusal
     if not state.managed(command.account_id):
+        lost = state.lost(command.account_id)
         return Rejected(
-            "user-not-managed", "The user holds no seat of this contract.", "Assign a seat first; one that has just "
-            "been assigned is known here a moment later.",
+            "user-not-managed", "The user holds no seat of this contract" + (" any more." if lost else "."),
+            "Assign a seat first; one that has just been assigned is known here a moment later.", lost,
         )  # fmt: skip
     if state.group_of(command.account_id) == command.group_id:
         return ()
@@ -311,6 +312,7 @@ def _set_policy(command: SetGroupPolicy, state: State) -> Decision[Event]:
         contract_id=command.contract_id, group_id=command.group_id, cadence=command.cadence, days=figures.days,
         critical_days=figures.critical_days, success_percent=command.policy.success_percent,
         error_percent=command.policy.error_percent, windows=command.windows, since=command.now, set_by=command.by,
+        period=figures.period, critical_period=figures.critical_period,
     )  # fmt: skip
     unchanged = now is not None and wanted == now.model_copy(update={"since": command.now, "set_by": command.by})
     return () if unchanged else (wanted,)

@@ -39,6 +39,13 @@ def undecidable(key: Key, groups: tuple[str, ...], state: State) -> Rejected | N
             + (" any more." if ended else "."), "Buy the product; seats that have just been bought are known here a "
             "moment later.", ended,
         )  # fmt: skip
+    if not state.shows(offered):
+        idle = tuple(pool.no_term for pool in state.serving(offered) if pool.no_term and pool.ended is None)
+        return Rejected(
+            "term-not-active", f"{key[1]} is an extension, which is for subscribers only, and no term of "
+            f"{offered.product} is active.", "Decide about it during a term; one that has just begun is known here a "
+            "moment later.", idle,
+        )  # fmt: skip
     return unknown_groups(groups, state)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final, TypeAlias, assert_never
 
+from services.distribution.domain.policy import occasion
 from shared.events import (
     ApprovalLapsed,
     EntitlementNoted,
@@ -43,7 +44,11 @@ class Pool:
     starts: date | None = None
     in_term: bool = False
     right: bool = False
+    no_term: EntitlementNoted | None = None
+    """What says so, where the term has not begun or is over."""
     holders: frozenset[str] = frozenset()
+    lost: Mapping[str, EntitlementNoted] = field(default_factory=dict)
+    """What took the seats of users who hold none any more."""
     ended: EntitlementNoted | None = None
     """That its seats have ended, which is for good: the product is not the contract's by this subscription."""
 
@@ -86,9 +91,17 @@ class Fleet:
         """Whether the update is one for a product that the contract owns now."""
         return any(pool.ended is None for pool in self.serving(update))
 
+    def shows(self, update: UpdateOffered) -> bool:
+        """Whether the contract's administrators see the update: extensions are for subscribers only."""
+        return self.owns(update) and (update.kind != "extension" or any(pool.in_term for pool in self.serving(update)))
+
     def managed(self, account_id: str) -> bool:
         """Whether the user holds a seat of the contract's."""
         return any(account_id in pool.holders for pool in self.pools.values())
+
+    def lost(self, account_id: str) -> tuple[EntitlementNoted, ...]:
+        """What took the user's seats of the contract."""
+        return tuple(pool.lost[account_id] for pool in self.pools.values() if account_id in pool.lost)
 
 
 State: TypeAlias = Fleet
@@ -139,19 +152,23 @@ def _decided(state: State, event: Deciding) -> Mapping[tuple[Key, str], Deciding
 def _noted(pool: Pool, event: EntitlementNoted) -> Pool:
     match event.fact:
         case "pool_opened":
-            return replace(pool, product=event.product, publisher=event.publisher, starts=event.starts)
+            return replace(pool, product=event.product, publisher=event.publisher, starts=event.starts, no_term=event)
         case "term_started":
             return replace(pool, starts=None, in_term=True)
         case "term_renewed":
             return replace(pool, in_term=True)
         case "term_over":
-            return replace(pool, starts=None, in_term=False)
+            news = pool.in_term or pool.starts is not None
+            return replace(pool, starts=None, in_term=False, no_term=event if news else pool.no_term)
         case "pool_ended":
-            return replace(pool, starts=None, in_term=False, holders=frozenset(), ended=pool.ended or event)
+            lost = {**pool.lost, **dict.fromkeys(pool.holders, event)}
+            return replace(pool, starts=None, in_term=False, holders=frozenset(), lost=lost, ended=pool.ended or event)
         case "seat_assigned":
-            return replace(pool, holders=pool.holders | {event.account_id})
+            lost = {who: by for who, by in pool.lost.items() if who != event.account_id}
+            return replace(pool, holders=pool.holders | {event.account_id}, lost=lost)
         case "seat_unassigned":
-            return replace(pool, holders=pool.holders - {event.account_id})
+            lost = {**pool.lost, **dict.fromkeys(pool.holders & {event.account_id}, event)}
+            return replace(pool, holders=pool.holders - {event.account_id}, lost=lost)
         case "right_granted":
             return replace(pool, right=True)
         case "right_lost":
@@ -244,17 +261,19 @@ def start_of(pool: Pool) -> datetime | None:
 
 
 def installs(state: State) -> Iterator[tuple[datetime, Key, str]]:
-    """Which update a policy or a schedule gives to which group, from when on: of those for products that the contract
-    owns. What is for another waits, should the product be bought again."""
-    owned = {key: update for key, update in state.offered.items() if key not in state.recalled and state.owns(update)}
+    """Which update a policy or a schedule gives to which group, from when on: of those that administrators see. Others
+    wait, should the product be bought again, or an extension's term be renewed."""
+    shown = {key: update for key, update in state.offered.items() if key not in state.recalled and state.shows(update)}
     for (key, group), decided in state.decided.items():
-        if isinstance(decided, UpdateScheduled) and key in owned:
+        if isinstance(decided, UpdateScheduled) and key in shown:
             yield decided.starts_at, key, group
     for group, policy in state.policies.items():
-        for key, update in owned.items() if policy.cadence != "off" else ():
+        for key, update in shown.items() if policy.cadence != "off" else ():
             if update.kind == "update" and (key, group) not in state.decided:
-                days = policy.critical_days if update.severity == "critical" else policy.days
-                yield max(update.published_at + timedelta(days), update.offered_at, policy.since), key, group
+                critical = update.severity == "critical"
+                days = policy.critical_days if critical else policy.days
+                ready = max(update.published_at + timedelta(days), update.offered_at, policy.since)
+                yield occasion(policy.critical_period if critical else policy.period, ready), key, group
 
 
 def next_due(state: State) -> datetime | None:

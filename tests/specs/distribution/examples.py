@@ -16,6 +16,8 @@ E = TypeVar("E", bound=Event)
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
+MONDAY = datetime(2026, 11, 30, tzinfo=UTC)
+"""When the update below, which is four days old on a Wednesday, is installed weekly."""
 UPDATE = UpdatePublished(
     update_id="u", publisher="autodesk", product="autocad", kind="update", title="AutoCAD 2027.1", version="2027.1",
     platform="win64", severity="normal", sha256="0" * 64, size_bytes=1, location="https://updates.example/u",

@@ -1,7 +1,7 @@
 """Given what is known of a fleet, when a command comes, then facts or a refusal."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -20,7 +20,7 @@ from services.distribution.domain.fleet import (
     ScheduleUpdate,
     decide,
 )
-from services.distribution.domain.fleet_state import DEFAULT_GROUP, standing
+from services.distribution.domain.fleet_state import DEFAULT_GROUP, evolve, next_due, standing
 from services.distribution.domain.policy import DEFAULT
 from shared.eventlog.decision import Decision, Rejected
 from shared.events import (
@@ -39,10 +39,22 @@ from shared.events import (
     UserRemovedFromGroup,
 )
 from shared.events.distribution import Cadence
-from tests.specs.distribution.examples import DAY, NOON, SERVED, UPDATE, accepted, approve, note, of_fleet, weekly
+from tests.specs.distribution.examples import (
+    DAY,
+    MONDAY,
+    NOON,
+    SERVED,
+    UPDATE,
+    accepted,
+    approve,
+    note,
+    of_fleet,
+    weekly,
+)
 
 PUT = PutUserInGroup("ana", "c", "g", "mina")
 HOLD = HoldUpdate("c", "autodesk", "u", ("default",), "it breaks our plug-in", "mina")
+EXTENSION = OfferUpdate("c", UPDATE.model_copy(update={"kind": "extension"}), NOON)
 RECALL = RecallUpdate("c", "autodesk", "u", "it breaks printing")
 HALF = RolloutPhase(share=50, success_percent=90, error_percent=10)
 
@@ -89,22 +101,43 @@ def test_a_user_is_in_one_group_at_most_and_otherwise_in_the_default_one() -> No
 
 
 def test_only_managed_users_are_put_and_only_in_groups_that_exist() -> None:
-    refused(when(replace(PUT, account_id="stranger")), "user-not-managed")
+    assert refused(when(replace(PUT, account_id="stranger")), "user-not-managed").because == ()
     refused(when(replace(PUT, group_id="none")), "group-unknown")
+
+
+def test_whoever_lost_the_seat_is_told_what_took_it() -> None:
+    elsewhere = (note("pool_opened", sub="t"), note("seat_assigned", "ana", sub="t"))
+    unassigned = (*SERVED, note("seat_unassigned", "ana"))
+    for given, facts in (
+        (unassigned, ["seat_unassigned"]),
+        ((*unassigned, note("pool_ended")), ["seat_unassigned"]),
+        ((*SERVED, note("pool_ended")), ["pool_ended"]),
+        ((*unassigned, *elsewhere, note("pool_ended", sub="t")), ["seat_unassigned", "pool_ended"]),
+        ((*unassigned, note("seat_assigned", "ana"), note("pool_ended")), ["pool_ended"]),
+    ):
+        because = refused(when(PUT, given=given), "user-not-managed").because
+        assert [each.fact for each in because if isinstance(each, EntitlementNoted)] == facts
+    assert accepted(when(PUT, given=(*unassigned, *elsewhere))), "one of two is left"
+    assert when(replace(note("seat_unassigned", "ana"), because="again"), given=unassigned) == (), "lost once"
 
 
 # ── Policies ───────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
-    ("cadence", "severity", "days"),
-    [("weekly", "normal", 4), ("weekly", "critical", 2), ("monthly", "normal", 15), ("monthly", "critical", 4),
-     ("quarterly", "normal", 45), ("quarterly", "critical", 45)],
+    ("cadence", "severity", "published", "first"),
+    [("weekly", "normal", "2026-11-19", "2026-11-23"), ("weekly", "normal", "2026-11-20", "2026-11-30"),
+     ("weekly", "critical", "2026-11-21", "2026-11-23"), ("weekly", "critical", "2026-11-22", "2026-11-30"),
+     ("monthly", "normal", "2026-11-16", "2026-12-01"), ("monthly", "important", "2026-11-17", "2027-01-01"),
+     ("monthly", "critical", "2026-11-19", "2026-11-23"), ("monthly", "critical", "2026-11-20", "2026-11-30"),
+     ("quarterly", "normal", "2026-11-17", "2027-01-01"), ("quarterly", "critical", "2026-11-18", "2027-04-01")],
 )  # fmt: skip
-def test_a_cadence_installs_updates_that_are_so_old(cadence: Cadence, severity: str, days: int) -> None:
-    offered = OfferUpdate("c", UPDATE.model_copy(update={"severity": severity}), NOON)
-    given = (*SERVED[:4], offered, weekly(cadence=cadence))
-    due = NOON + days * DAY
+def test_a_cadence_installs_updates_that_are_so_old_at_the_start_of_its_next_period(
+    cadence: Cadence, severity: str, published: str, first: str
+) -> None:
+    out, due = (datetime.fromisoformat(f"{day}T00:00Z") for day in (published, first))
+    offered = OfferUpdate("c", UPDATE.model_copy(update={"severity": severity, "published_at": out}), out)
+    given = (*SERVED[:4], offered, weekly(cadence=cadence, now=out))
     assert of_fleet(*given).wake == due
     assert when(ActOnWhatIsDue("c", due - timedelta(seconds=1)), given=given) == ()
     approved, next_ = accepted(when(ActOnWhatIsDue("c", due), given=given))
@@ -117,11 +150,19 @@ def test_a_cadence_installs_updates_that_are_so_old(cadence: Cadence, severity: 
 def test_off_installs_nothing_and_a_changed_policy_waits_anew() -> None:
     assert of_fleet(*SERVED, weekly(cadence="off")).wake is None
     assert of_fleet(*SERVED, weekly(), weekly(cadence="off")).wake is None
-    assert of_fleet(*SERVED, weekly(), weekly(cadence="monthly")).wake == NOON + 15 * DAY
-    late = NOON + 100 * DAY
+    assert of_fleet(*SERVED, weekly(), weekly(cadence="monthly")).wake == datetime(2027, 1, 1, tzinfo=UTC)
+    late = MONDAY + 70 * DAY
     assert of_fleet(*SERVED, weekly(now=late)).wake == late, "not before it was set"
+    assert of_fleet(*SERVED, weekly(now=late + timedelta(seconds=1))).wake == late + 7 * DAY
     assert when(weekly(now=late), given=(*SERVED, weekly())) == (), "the same again changes nothing"
-    assert of_fleet(*SERVED, weekly("g")).wake == NOON + 4 * DAY
+    assert of_fleet(*SERVED, weekly("g")).wake == MONDAY
+
+
+def test_a_policy_from_before_there_were_periods_acts_as_soon_as_the_update_is_old_enough() -> None:
+    policy = (
+        of_fleet(*SERVED, weekly()).policies["default"].model_copy(update={"period": None, "critical_period": None})
+    )
+    assert next_due(evolve(of_fleet(*SERVED), policy)) == NOON + 4 * DAY
 
 
 def test_a_policy_asks_nothing_where_somebody_decided() -> None:
@@ -133,8 +174,7 @@ def test_a_policy_asks_nothing_where_somebody_decided() -> None:
 
 
 def test_a_policy_never_installs_extensions_nor_what_was_withdrawn() -> None:
-    extension = OfferUpdate("c", UPDATE.model_copy(update={"kind": "extension"}), NOON)
-    assert of_fleet(*SERVED[:4], extension, weekly()).wake is None
+    assert of_fleet(*SERVED[:4], EXTENSION, weekly()).wake is None
     assert of_fleet(*SERVED, weekly(), RECALL).wake is None
 
 
@@ -185,10 +225,38 @@ def test_what_is_for_a_product_whose_seats_have_ended_is_not_decided_about() -> 
         assert accepted(when(command, given=(note("pool_opened", sub="t"), *ended))), "one of two is left"
 
 
+def test_extensions_are_decided_about_during_a_term_only_as_they_are_shown() -> None:
+    offered = (*SERVED[:4], EXTENSION)
+    over = (*offered, note("term_over"))
+    soon = (note("pool_opened", starts=(NOON + 3 * DAY).date()), EXTENSION)
+    assert when(replace(note("term_over"), because="suspended"), given=over) == (), "over once"
+    commands: tuple[Command, ...] = (approve(), HOLD, schedule(NOON + DAY))
+    for command in commands:
+        assert accepted(when(command, given=offered))
+        for given, fact in ((over, "term_over"), (soon, "pool_opened")):
+            because = refused(when(command, given=given), "term-not-active").because
+            assert [each.fact for each in because if isinstance(each, EntitlementNoted)] == [fact]
+        assert accepted(when(command, given=(*over, note("term_renewed"))))
+        assert accepted(when(command, given=(*over, note("pool_opened", sub="t")))), "one of two is active"
+        assert accepted(when(command, given=(*soon, ActOnWhatIsDue("c", NOON + 3 * DAY))))
+        refused(when(command, given=(*over, note("pool_ended"))), "product-not-owned")
+        left = (*over, note("pool_ended"), note("pool_opened", sub="t", starts=(NOON + 3 * DAY).date()))
+        because = refused(when(command, given=left), "term-not-active").because
+        assert [each.subscription_id for each in because if isinstance(each, EntitlementNoted)] == ["t"]
+
+
+def test_an_extensions_schedule_waits_for_the_next_term() -> None:
+    over = (*SERVED[:4], EXTENSION, schedule(NOON + DAY), note("term_over"))
+    assert of_fleet(*over).wake is None and when(ActOnWhatIsDue("c", NOON + 9 * DAY), given=over) == ()
+    renewed = (*over, note("term_renewed"))
+    assert of_fleet(*renewed).wake == NOON + DAY
+    assert isinstance(accepted(when(ActOnWhatIsDue("c", NOON + 9 * DAY), given=renewed))[0], UpdateApproved)
+
+
 def test_policies_and_schedules_wait_while_the_product_is_not_owned() -> None:
-    for decided in (weekly(), schedule(NOON + 4 * DAY)):
+    for decided in (weekly(), schedule(MONDAY)):
         given = (*SERVED, decided)
-        assert of_fleet(*given).wake == NOON + 4 * DAY
+        assert of_fleet(*given).wake == MONDAY
         _, due = accepted(when(note("pool_ended"), given=given))
         assert due == NextDecisionDue(contract_id="c", customer="org", due=None), "the timer is taken back"
         ended = (*given, note("pool_ended"))

@@ -1,32 +1,38 @@
 """A publisher's figures are data: a file stands over the usual ones, and one that means nothing is refused."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime, time
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from deploy import ROOT
-from services.distribution.domain.fleet import decide
-from services.distribution.domain.policy import Figures, Policy, check
+from services.distribution.domain.fleet import OfferUpdate, decide
+from services.distribution.domain.policy import DEFAULT, Figures, Policy, check, occasion
 from services.distribution.policies import POLICIES
 from shared.events import GroupPolicySet, UpdateApproved, UpdateScheduled
+from shared.events.distribution import Cadence, Period, Severity
 from shared.runtime.policies import Policies
-from tests.specs.distribution.examples import DAY, NOON, SERVED, accepted, approve, note, of_fleet, weekly
+from tests.specs.distribution.examples import DAY, NOON, SERVED, UPDATE, accepted, approve, note, of_fleet, weekly
 from tests.specs.distribution.test_fleet import schedule
 
-OWN = Policy({"weekly": Figures(9, 1), "monthly": Figures(30, 3), "quarterly": Figures(90, 90)}, 80, 5)
-FILE = """
-[publisher.acme]
-success_percent = 80
-error_percent = 5
-[publisher.acme.cadences]
-weekly = { days = 9, critical_days = 1 }
-monthly = { days = 30, critical_days = 3 }
-quarterly = { days = 90, critical_days = 90 }
+OWN = Policy({
+    "weekly": Figures("week", 9, "week", 1), "monthly": Figures("quarter", 30, "week", 3),
+    "quarterly": Figures("quarter", 90, "month", 90),
+}, 80, 5)  # fmt: skip
+FIGURES = """
+cadences.weekly = { period = "week", days = 9, critical_period = "week", critical_days = 1 }
+cadences.monthly = { period = "quarter", days = 30, critical_period = "week", critical_days = 3 }
+cadences.quarterly = { period = "quarter", days = 90, critical_period = "month", critical_days = 90 }
 """
+FILE = f"[publisher.acme]\nsuccess_percent = 80\nerror_percent = 5{FIGURES}"
 
 
 @pytest.fixture
@@ -46,14 +52,79 @@ def test_the_packaged_policies_are_the_usual_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    ["error_percent = 0", "success_percent = 101", "cadences = { weekly = { days = 4, critical_days = 2 } }",
-     "cadences.daily = { days = 1, critical_days = 1 }", "days = 4", FILE.replace("90", "-1").partition("acme]")[2]],
+    ("wrong", "said"),
+    [("error_percent = 0", "a threshold is"), ("success_percent = 101", "a threshold is"),
+     (FIGURES.partition("cadences.monthly")[0], "cadences are"),
+     (FIGURES.replace("monthly", "daily"), "cadences.daily"),
+     ("days = 4", "default.days"), (FIGURES.replace("90", "-1"), "a cadence's days are"),
+     (FIGURES.replace("days = 9,", "days = 9, hours = 1,"), "cadences.weekly.hours"),
+     (FIGURES.replace(", critical_days = 3", ""), "cadences.monthly.critical_days"),
+     (FIGURES.replace('"month"', '"fortnight"'), "cadences.quarterly.critical_period")],
 )  # fmt: skip
-def test_figures_that_mean_nothing_are_refused(policies: Policies[Policy], wrong: str, tmp_path: Path) -> None:
-    (tmp_path / "distribution.toml").write_text(f"[default]\n{wrong.replace('publisher.acme', 'default')}")
-    with pytest.raises(ValueError, match=r"cadence|threshold|percent|has no days"):
+def test_figures_that_mean_nothing_are_refused(
+    policies: Policies[Policy], wrong: str, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "distribution.toml").write_text(f"[default]\n{wrong}")
+    with pytest.raises(ValueError, match=rf"distribution\.toml: (.|\n)*{re.escape(said)}"):
         policies.of(None)
+
+
+def test_a_publishers_key_that_nothing_knows_is_refused(policies: Policies[Policy], tmp_path: Path) -> None:
+    (tmp_path / "distribution.toml").write_text(FILE.replace("days = 9,", "days = 9, hours = 1,"))
+    with pytest.raises(ValueError, match=re.escape("acme.cadences.weekly.hours")):
+        policies.of("autodesk")
+
+
+# ── When a cadence installs ────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("period", "ready", "first"),
+    [("week", "2026-11-21T12:00Z", "2026-11-23"), ("week", "2026-11-23T00:00Z", "2026-11-23"),
+     ("week", "2026-11-23T00:00:00.000001Z", "2026-11-30"), ("week", "2026-12-29T10:00Z", "2027-01-04"),
+     ("week", "2026-11-23T00:30+01:00", "2026-11-23"), ("week", "2026-11-22T23:30-01:00", "2026-11-30"),
+     ("month", "2026-11-30T23:59Z", "2026-12-01"), ("month", "2026-12-01T00:00Z", "2026-12-01"),
+     ("month", "2026-12-01T00:01Z", "2027-01-01"), ("month", "2027-01-31T12:00Z", "2027-02-01"),
+     ("month", "2028-02-29T12:00Z", "2028-03-01"), ("quarter", "2026-09-30T23:59Z", "2026-10-01"),
+     ("quarter", "2026-10-01T00:00Z", "2026-10-01"), ("quarter", "2026-10-01T00:01Z", "2027-01-01"),
+     ("quarter", "2026-11-30T12:00Z", "2027-01-01"), ("quarter", "2026-12-31T23:59Z", "2027-01-01"),
+     ("quarter", "2027-02-28T12:00Z", "2027-04-01"), ("quarter", "2027-05-31T12:00Z", "2027-07-01")],
+)  # fmt: skip
+def test_an_occasion_is_the_start_of_a_monday_a_month_or_a_quarter(period: Period, ready: str, first: str) -> None:
+    assert occasion(period, datetime.fromisoformat(ready)) == datetime.fromisoformat(f"{first}T00:00Z")
+
+
+def test_without_a_period_every_moment_is_an_occasion() -> None:
+    assert occasion(None, NOON) == NOON
+
+
+def starts(period: Period, instant: datetime) -> bool:
+    """Whether such a period begins with this instant."""
+    first = {"week": instant.weekday() == 0, "month": instant.day == 1,
+             "quarter": instant.day == 1 and instant.month in (1, 4, 7, 10)}  # fmt: skip
+    return instant.time() == time() and first[period]
+
+
+@given(
+    st.sampled_from(get_args(Cadence)[:3]), st.sampled_from(get_args(Severity)),
+    st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.timezones()),
+    st.integers(0, 200), st.integers(0, 200),
+)  # fmt: skip
+def test_a_policy_acts_at_the_first_occasion_at_which_the_update_is_old_enough(
+    cadence: Cadence, severity: Severity, published: datetime, offered: int, since: int
+) -> None:
+    update = UPDATE.model_copy(update={"severity": severity, "published_at": published})
+    policy = weekly(cadence=cadence, now=published + since * DAY)
+    due = of_fleet(*SERVED[:4], OfferUpdate("c", update, published + offered * DAY), policy).wake
+    figures = DEFAULT.cadences[cadence]
+    critical = severity == "critical"
+    period, days = (figures.critical_period, figures.critical_days) if critical else (figures.period, figures.days)
+    assert due is not None and period is not None and starts(period, due.astimezone(UTC))
+    ready = published + max(days, offered, since) * DAY
+    assert ready <= due, "never younger, nor before it was offered or the policy set"
+    midnights = (due - n * DAY for n in range(1, (due - ready).days + 1))
+    assert not any(starts(period, midnight) for midnight in midnights), "no occasion was missed"
+    assert due - ready < {"week": 7, "month": 31, "quarter": 92}[period] * DAY
 
 
 def test_a_wrong_file_stops_the_service_when_it_starts(tmp_path: Path) -> None:
@@ -69,9 +140,17 @@ def test_the_figures_that_are_handed_are_those_that_hold() -> None:
     (set_, *_) = accepted(decide(replace(weekly(), policy=OWN), of_fleet(*SERVED)))
     assert isinstance(set_, GroupPolicySet)
     assert (set_.days, set_.critical_days, set_.success_percent, set_.error_percent) == (9, 1, 80, 5)
-    assert of_fleet(*SERVED, replace(weekly(), policy=OWN)).wake == NOON + 9 * DAY
+    assert (set_.period, set_.critical_period) == ("week", "week")
+    assert of_fleet(*SERVED, replace(weekly(), policy=OWN)).wake == datetime(2026, 11, 30, tzinfo=UTC) + 7 * DAY
+    (rare, *_) = accepted(decide(replace(weekly(cadence="quarterly"), policy=OWN), of_fleet(*SERVED)))
+    assert isinstance(rare, GroupPolicySet) and (rare.period, rare.critical_period) == ("quarter", "month")
     (off, *_) = accepted(decide(replace(weekly(cadence="off"), policy=OWN), of_fleet(*SERVED)))
-    assert isinstance(off, GroupPolicySet) and (off.days, off.critical_days) == (0, 0)
+    assert isinstance(off, GroupPolicySet) and (off.days, off.critical_days, off.period, off.critical_period) == (
+        0,
+        0,
+        None,
+        None,
+    )
     for command in (replace(approve(), policy=OWN), replace(schedule(NOON + DAY), policy=OWN)):
         decided = accepted(decide(command, of_fleet(*SERVED)))[0]
         assert isinstance(decided, UpdateApproved | UpdateScheduled)
