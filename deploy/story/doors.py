@@ -28,7 +28,7 @@ TOPICS: Final = (INBOUND, IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION)
 PATIENCE_S: Final = 30.0
 LATE: Final = frozenset({
     "unknown", "role-missing", "seat-right-missing", "agreement-missing", "contract-manager-only", "user-unknown",
-    "purchaser-unknown", "seat-needed", "user-not-managed", "not-confirmed",
+    "purchaser-unknown", "seat-needed", "user-not-managed", "not-confirmed", "update-not-available",
 })  # fmt: skip
 """What a service answers for want of a fact that another has told and that it has not heard yet: a moment later it has;
 long later where a consumer's process was killed."""

@@ -1,14 +1,15 @@
-"""The story's later steps: more seats, credits, a rollout, a leaving colleague, and a year that passes."""
+"""The story's later steps: more seats, credits, rollouts, a lost CSN, a leaving colleague, and a year that passes."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from hashlib import sha256
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from deploy.story.doors import Json, Person, eventually
-from deploy.story.steps import AUTOCAD, Story, expect, money
+from deploy.story.steps import ANNUAL, PUBLISHER, Story, expect, money, published, visible
 
-PUBLISHER: Final = "autodesk"
+BERLIN: Final = ZoneInfo("Europe/Berlin")
 
 # ── More seats ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -75,25 +76,15 @@ async def rollout(s: Story) -> None:
         {"groups": ["default"], "success_percent": 90, "error_percent": 50},
     ]}  # fmt: skip
     approval = f"/contracts/{s.contract}/updates/{PUBLISHER}/{s.update_id}/approval"
-
-    async def approved() -> Json | None:  # a fleet is offered what was published a moment later
-        answer = await s.doors.call("distribution", "POST", approval, s.cad, phases)
-        return answer.json() if answer.status_code == 200 else None
-
-    await eventually(approved, "the update can be approved")
+    await s.doors.ok("distribution", "POST", approval, s.cad, phases)
     s.say(f"{s.cad.name} approves it: {s.designers[0].name} first, as a pilot, then everybody")
-
-    async def offered(person: Person) -> Json | None:
-        shown = await s.doors.ok("distribution", "GET", "/me/updates", person)
-        return next((item for item in shown["items"] if item["update_id"] == s.update_id), None)
-
-    offer = await eventually(lambda: offered(s.designers[0]), "the pilot is offered the update")
-    expect(await offered(s.designers[1]) is None, "nobody else should be offered it yet")
+    offer = await _offered(s, s.update_id, s.designers[0])
+    expect(not await _offers(s, s.update_id, s.designers[1]), "nobody else should be offered it yet")
     done = {"rollout_id": offer["rollout_id"], "version": offer["version"], "succeeded": True}
     await s.doors.ok("distribution", "POST", "/me/installs", s.designers[0], done | {"machine": "pilot-1"})
     s.say("the pilot's desktop reports success: the next phase begins")
     for number, person in enumerate((*s.designers[1:], s.cad)):
-        await eventually(partial(offered, person), f"{person.name} is offered the update")
+        await _offered(s, s.update_id, person)
         await s.doors.ok("distribution", "POST", "/me/installs", person, done | {"machine": f"desk-{number}"})
 
     async def completed() -> Json | None:
@@ -103,6 +94,89 @@ async def rollout(s: Story) -> None:
 
     await eventually(completed, "the rollout is completed")
     s.say("all four desktops have it: the rollout is completed")
+
+
+async def _offers(s: Story, update_id: str, *people: Person) -> list[Json]:
+    """This update's offers to them: outside of a maintenance window there are none."""
+    shown = [await s.doors.ok("distribution", "GET", "/me/updates", person) for person in people]
+    return [item for offers in shown for item in offers["items"] if item["update_id"] == update_id]
+
+
+async def _offered(s: Story, update_id: str, *people: Person) -> Json:
+    """The offer, once all of them have it."""
+
+    async def to_all() -> Json | None:
+        offers = await _offers(s, update_id, *people)
+        return offers[0] if len(offers) == len(people) else None
+
+    return await eventually(to_all, f"{', '.join(person.name for person in people)} should be offered {update_id}")
+
+
+async def _offered_no_more(s: Story, update_id: str, *people: Person) -> None:
+    async def to_nobody() -> bool | None:
+        return None if await _offers(s, update_id, *people) else True
+
+    await eventually(to_nobody, f"nobody of {', '.join(person.name for person in people)} is offered {update_id}")
+
+
+async def lost_standing(s: Story) -> None:
+    """The publisher revokes the CSN, and the right to updates that rests on it goes; a new one brings it back"""
+    users = (*s.designers, s.cad)
+    await _rights(s, updates=True)
+    standing = {"organisation_id": s.clerk.organisation_id, "publisher": PUBLISHER}
+    await s.doors.emit(PUBLISHER, "CsnRevoked", standing | {"csn": s.csn, "reason": "audit"})
+    await _rights(s, updates=False)
+    await _offered_no_more(s, s.update_id, *users)
+    s.say(f"CsnRevoked {s.csn}: the seats stay, without updates, and no desktop is offered the one that is rolled out")
+    s.csn = f"52{s.csn[2:]}"
+    await s.doors.emit(PUBLISHER, "CsnIssued", standing | {"csn": s.csn})
+    await _rights(s, updates=True)
+    await _offered(s, s.update_id, *users)
+    s.say(f"CsnIssued {s.csn}: the right is back, and all four are offered the update again")
+
+
+async def _rights(s: Story, *, updates: bool) -> None:
+    async def right(subscription: str) -> Json | None:
+        pool = await s.doors.ok("entitlements", "GET", f"/pools/{subscription}", s.manager)
+        return pool if pool["updates"] is updates else None
+
+    for subscription in s.orders:
+        await eventually(partial(right, subscription), f"the seats of {subscription}, updates: {updates}")
+
+
+async def maintenance(s: Story) -> None:
+    """The next update is held, then scheduled for a maintenance window; its rollout pauses itself and is resumed"""
+    others = (*s.designers[1:], s.cad)
+    next_id = await published(s, "2027.2")
+    path, groups = f"/contracts/{s.contract}/updates/{PUBLISHER}/{next_id}", {"groups": ["default"]}
+    broken = {"reason": "it breaks our title-block plug-in"}
+    await s.doors.ok("distribution", "POST", f"{path}/hold", s.cad, groups | broken)
+
+    async def held() -> Json | None:
+        shown = await s.doors.ok("distribution", "GET", f"/contracts/{s.contract}/decisions", s.cad)
+        return next((d for d in shown["items"] if (d["update_id"], d["decision"]) == (next_id, "held")), None)
+
+    s.say(f"{s.cad.name} holds {next_id} for all but the pilot: {(await eventually(held, 'the hold'))['reason']}")
+    opens = datetime.combine(datetime.now(BERLIN).date() + timedelta(days=3), time(22), BERLIN)
+    window = {"weekday": f"{opens:%A}".lower(), "starts": "22:00", "minutes": 240, "time_zone": BERLIN.key}
+    policy = {"cadence": "off", "windows": [window]}
+    await s.doors.ok("distribution", "PUT", f"/contracts/{s.contract}/groups/default/policy", s.cad, policy)
+    await s.doors.ok("distribution", "POST", f"{path}/schedule", s.cad, groups | {"starts_at": opens.isoformat()})
+    await _offered_no_more(s, s.update_id, *others)
+    expect(not await _offers(s, next_id, *others), "what is scheduled should not be offered yet")
+    s.say(f"corrected, it is scheduled for the maintenance window of {opens:%A %H:%M}; until then nothing is offered")
+    await moved(s, opens + timedelta(minutes=30))
+    offer = await _offered(s, next_id, *others)
+    report = {"rollout_id": offer["rollout_id"], "version": offer["version"], "machine": "desk-0", "succeeded": False}
+    await s.doors.ok("distribution", "POST", "/me/installs", others[0], report | {"error": "disk full"})
+    rollout = f"/contracts/{s.contract}/rollouts/{offer['rollout_id']}"
+    await _offered_no_more(s, next_id, *others)
+    paused = await s.doors.ok("distribution", "GET", rollout, s.cad)
+    expect(paused["status"] == "paused", f"a third of the users failed, the rollout should be paused: {paused}")
+    s.say(f"{opens + timedelta(minutes=30):%A %H:%M}, it is rolled out, and pauses: {paused['reason']}")
+    await s.doors.ok("distribution", "POST", f"{rollout}/resume", s.cad, {})
+    await _offered(s, next_id, *others)
+    s.say(f"{s.cad.name} resumes it: all three are offered it again, and {others[0].name} gets a second try")
 
 
 # ── People ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -131,13 +205,13 @@ async def leaving(s: Story) -> None:
 
 
 async def moved(s: Story, to: date) -> None:
-    """The customer's clock to noon of a day; the other services know it a moment later."""
-    noon = datetime(to.year, to.month, to.day, 12, tzinfo=UTC)
-    await s.doors.ok("identity", "POST", "/clock", s.manager, {"to": noon.isoformat()})
+    """The customer's clock to an instant, or to noon of a day; the other services know it a moment later."""
+    then = to if isinstance(to, datetime) else datetime(to.year, to.month, to.day, 12, tzinfo=UTC)
+    await s.doors.ok("identity", "POST", "/clock", s.manager, {"to": then.isoformat()})
 
     async def there(service: str) -> bool | None:
         shown = await s.doors.ok(service, "GET", "/clock", s.manager)
-        return True if datetime.fromisoformat(shown["now"]) >= noon else None
+        return True if datetime.fromisoformat(shown["now"]) >= then else None
 
     for service in ("marketplace", "entitlements", "distribution"):
         await eventually(partial(there, service), f"{service} knows the time")
@@ -145,27 +219,33 @@ async def moved(s: Story, to: date) -> None:
 
 async def a_year(s: Story) -> None:
     """A year passes by the customer's own clock: reminders, a renewal at a new price, an end, and what is left after"""
-    ends = date.fromisoformat((await _shown(s, s.autocad))["term"]["ends"])
+    ends = date.fromisoformat((await _shown(s, s.annual))["term"]["ends"])
     price = await _new_price(s, ends + timedelta(days=1))
+    fewer = await s.doors.ok("marketplace", "PUT", f"/subscriptions/{s.annual}/seats", s.clerk, {"seats": 3})
+    begins = fewer["events"][0]["data"]["takes_effect"]
+    expect((await _shown(s, s.annual))["seats"] == 4, "the seats of the running term should stay")
+    s.say(f"one seat fewer of {ANNUAL}: the four stay to the term's end, three begin on {begins}")
     await moved(s, ends - timedelta(days=20))
     owed = (await _shown(s, s.monthly))["still_owed"]["amount"]
     expect(owed == 0, f"by the customer's clock every instalment is due, yet {owed} minor units read as still owed")
 
     async def reminded() -> Json | None:
-        shown = await _shown(s, s.autocad)
+        shown = await _shown(s, s.annual)
         return shown if shown["auto_renew"]["reminded"] == [90, 60, 30] else None
 
     by = (await eventually(reminded, "the reminders"))["auto_renew"]["cancel_by"]["last_day"]
-    s.say(f"it is {ends - timedelta(days=20)}, three reminders are out: {AUTOCAD} renews unless turned off until {by}")
+    s.say(f"it is {ends - timedelta(days=20)}, three reminders are out: {ANNUAL} renews unless turned off until {by}")
+    last = await _too_late(s, date.fromisoformat(by) + timedelta(days=1), price)
     await moved(s, ends + timedelta(days=3))
 
     async def renewed() -> Json | None:
-        shown = await _shown(s, s.autocad)
+        shown = await _shown(s, s.annual)
         return shown if shown["term"]["number"] == 2 else None
 
     shown = await eventually(renewed, "the renewal")
     term, total = shown["term"], shown["total"]
-    s.say(f"it is {ends + timedelta(days=3)}: AutoCAD has renewed, from {term['starts']} to {term['ends']}")
+    expect(shown["seats"] == 3 and term["ends"] == last, f"three seats up to {last} should have renewed: {shown}")
+    s.say(f"it is {ends + timedelta(days=3)}: AutoCAD LT has renewed, from {term['starts']} to {term['ends']}")
     expect(total["amount"] == price["amount"] * shown["seats"], f"the renewal should cost {price} a seat, not {total}")
     s.say(f"{shown['seats']} seats at the price announced for that day cost {money(total)}")
 
@@ -175,16 +255,38 @@ async def a_year(s: Story) -> None:
 
     expired = await eventually(lambda: phase("expired"), "the subscription that was turned off is over")
     s.say(f"the monthly one has expired; its seats can be used until {expired['until']}")
+    await visible(s, s.cad, s.extension_id, 404)
+    await visible(s, s.cad, s.update_id)
+    s.say(f"{s.cad.name} still sees the update {s.update_id}; the extension is gone with the subscription")
     for days, wanted in ((20, "suspended"), (60, "ended")):
         await moved(s, ends + timedelta(days=days))
         await eventually(partial(phase, wanted), f"the subscription is {wanted}")
         s.say(f"it is {ends + timedelta(days=days)}: the monthly one is {wanted}")
 
 
+async def _too_late(s: Story, day: date, price: Json) -> str:
+    """Auto-renew is turned off after its cutoff: the last day of the term that is carried over into."""
+    await moved(s, day)
+    path = f"/subscriptions/{s.annual}"
+    preview = await s.doors.ok("marketplace", "GET", f"{path}/cancel-preview", s.clerk)
+    owed = preview["next_term"]["amount"]
+    expect(not preview["in_time"] and owed == 3 * price["amount"], f"three seats more should be owed: {preview}")
+    asked = await s.doors.ok("marketplace", "POST", f"{path}/auto-renew-off", s.clerk, {})
+    expect(asked["events"][0]["data"]["binds"] == "next_term", f"it should be too late for this term: {asked}")
+
+    async def off() -> Json | None:
+        renew: Json = (await _shown(s, s.annual))["auto_renew"]
+        return renew if renew["state"] == "off" else None
+
+    last = str((await eventually(off, "auto-renew is off, for the next term"))["ends"])
+    s.say(f"it is {day}, too late to turn it off for this term: it renews once more and ends on {last}")
+    return last
+
+
 async def _new_price(s: Story, first: date) -> Json:
     """Announced by the publisher for the renewal's first day; of this run alone, so that it is told from another's."""
-    price = {"amount": 240_000 + int(sha256(s.doors.run.encode()).hexdigest(), 16) % 10_000, "currency": "EUR"}
-    said = {"product_id": AUTOCAD, "publisher": PUBLISHER, "price": price, "valid_from": first.isoformat()}
+    price = {"amount": 60_000 + int(sha256(s.doors.run.encode()).hexdigest(), 16) % 10_000, "currency": "EUR"}
+    said = {"product_id": ANNUAL, "publisher": PUBLISHER, "price": price, "valid_from": first.isoformat()}
     await s.doors.emit(PUBLISHER, "PlanPriceAnnounced", said)
 
     async def recorded() -> bool | None:
@@ -192,7 +294,7 @@ async def _new_price(s: Story, first: date) -> Json:
         return True if announced else None
 
     await eventually(recorded, "the new price is recorded")
-    s.say(f"the publisher announces that a seat of {AUTOCAD} costs {money(price)} from {first} on")
+    s.say(f"the publisher announces that a seat of {ANNUAL} costs {money(price)} from {first} on")
     return price
 
 

@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
 from hashlib import sha256
 from typing import Final
 
 from deploy.story.doors import Doors, Json, Person, Wrong, eventually
 
-AUTOCAD: Final = "C1RK1-WW1762-L158"
+ANNUAL: Final = "057O1-WW6525-L347"
 WIZARD: Final = {"product": "autocad", "period": "monthly", "support": "advanced"}
+PUBLISHER: Final = "autodesk"
 PASSWORD: Final = "correct horse battery staple"  # noqa: S105  # example people have no secrets
 
 
@@ -25,12 +25,14 @@ class Story:
     manager: Person
     cad: Person
     designers: list[Person]
+    csn: str = ""
     orders: list[str] = field(default_factory=list)
     contract: str = ""
     update_id: str = ""
+    extension_id: str = ""
 
     @property
-    def autocad(self) -> str:
+    def annual(self) -> str:
         return self.orders[0]
 
     @property
@@ -110,16 +112,16 @@ async def standing(s: Story) -> None:
     async def offered() -> list[Json] | None:  # a system that has just begun may still be hearing of its plans
         first = await _catalogue(s)
         await asyncio.sleep(0.2)
-        known = AUTOCAD in [plan["product_id"] for plan in first] and len(await _catalogue(s)) == len(first)
+        known = ANNUAL in [plan["product_id"] for plan in first] and len(await _catalogue(s)) == len(first)
         return first if known else None
 
     before = await eventually(offered, "the catalogue")
     expect(all(plan["category"] == "open" for plan in before), "without a CSN only open plans should be shown")
     s.say(f"without a CSN the catalogue shows {len(before)} plans, all open")
-    number = f"51{int(sha256(s.doors.run.encode()).hexdigest(), 16) % 10**8:08d}"
-    csn = {"csn": number, "organisation_id": s.clerk.organisation_id, "publisher": "autodesk"}
-    event_id = await s.doors.emit("autodesk", "CsnIssued", csn)
-    s.say(f"the publisher's system emits CsnIssued {number} (event {event_id})")
+    s.csn = f"51{int(sha256(s.doors.run.encode()).hexdigest(), 16) % 10**8:08d}"
+    csn = {"csn": s.csn, "organisation_id": s.clerk.organisation_id, "publisher": PUBLISHER}
+    event_id = await s.doors.emit(PUBLISHER, "CsnIssued", csn)
+    s.say(f"the publisher's system emits CsnIssued {s.csn} (event {event_id})")
 
     async def grown() -> list[Json] | None:
         now = await _catalogue(s)
@@ -154,11 +156,11 @@ async def ordering(s: Story) -> None:
         "marketplace", "POST", lines, s.clerk, {"product_id": "ZZZZZ-WW1762-L158", "seats": 5}, rule="plan-unknown"
     )
     s.say(f"product ID ZZZZZ-WW1762-L158 is refused: {wrong['detail']} {wrong['remedy']}")
-    line = await s.doors.ok("marketplace", "POST", lines, s.clerk, {"product_id": AUTOCAD, "seats": 5})
+    line = await s.doors.ok("marketplace", "POST", lines, s.clerk, {"product_id": ANNUAL, "seats": 5})
     plan = line["events"][0]["data"]["line"]["plan"]
-    s.say(f"product ID {AUTOCAD} puts {plan['product_name']} ({plan['period']}, {plan['support']}) into the cart")
+    s.say(f"product ID {ANNUAL} puts {plan['product_name']} ({plan['period']}, {plan['support']}) into the cart")
     same = await s.doors.ok(
-        "marketplace", "POST", lines, s.clerk, {"product_id": AUTOCAD.replace("-", "").lower(), "seats": 5}
+        "marketplace", "POST", lines, s.clerk, {"product_id": ANNUAL.replace("-", "").lower(), "seats": 5}
     )
     expect(not same["events"], "the same ID without hyphens should be the same plan")
     s.say("the same ID without hyphens is the same plan: nothing changes")
@@ -206,15 +208,12 @@ async def _checkout(s: Story, cart: str) -> None:
 
 
 async def confirmation(s: Story) -> None:
-    """The publisher confirms; the purchaser becomes Contract Manager; seats and instalments exist"""
-
-    async def ordered() -> list[str] | None:
-        found = [e.data["subscription_id"] for e in await s.doors.events() if e.of.type == "SubscriptionOrdered"]
-        return found if len(found) == 2 else None
-
-    for number, subscription in enumerate(await eventually(ordered, "the orders on Kafka"), start=1):
+    """The publisher declines an order, and confirms it corrected; a Contract Manager, instalments and seats exist"""
+    await _declined(s)
+    for number, (subscription, wanted) in enumerate(((s.annual, 4), (s.monthly, 3)), start=1):
+        order = await _ordered(s, subscription, wanted)
         reference = f"AD-{s.doors.run[-6:].upper()}-{number}"
-        await s.doors.emit("autodesk", "OrderConfirmed", {"subscription_id": subscription, "reference": reference})
+        await s.doors.emit(PUBLISHER, "OrderConfirmed", order | {"reference": reference})
         s.say(f"the publisher saw SubscriptionOrdered {subscription} on Kafka and confirms it as {reference}")
     monthly = await _subscription(s, s.monthly, "confirmed")
     instalments = monthly["instalments"]
@@ -224,7 +223,7 @@ async def confirmation(s: Story) -> None:
     term = monthly["term"]
     s.say(f"the term runs {term['starts']} to {term['ends']}; auto-renew is {monthly['auto_renew']['state']}")
     s.say(f"12 instalments of about {money(instalments[0]['amount'])} add up to exactly {money(monthly['total'])}")
-    await _subscription(s, s.autocad, "confirmed")
+    await _subscription(s, s.annual, "confirmed")
     s.contract = monthly["contract_id"]
     await eventually(lambda: _holds(s, s.manager, "contract_manager"), "the purchaser becomes Contract Manager")
     s.say(f"{s.manager.name}, the purchaser, is Contract Manager of {s.contract}")
@@ -236,6 +235,31 @@ async def confirmation(s: Story) -> None:
     seats = await eventually(pool, "the pool of seats, with the right to updates")
     expect(seats["seats"] == 3, f"the pool should have 3 seats: {seats}")
     s.say(f"a pool of {seats['seats']} seats of {seats['product_name']} is open")
+
+
+async def _declined(s: Story) -> None:
+    order = await _ordered(s, s.annual, 5)
+    why = "The customer's credit limit covers 4 seats."
+    await s.doors.emit(PUBLISHER, "OrderDeclined", order | {"reason": why})
+    failed = await _subscription(s, s.annual, "failed")
+    expect(failed["failure_reason"] == why, f"the publisher's reason should be shown: {failed}")
+    s.say(f"the publisher saw SubscriptionOrdered {s.annual} on Kafka and declines it: {why}")
+    path = f"/subscriptions/{s.annual}/resubmit"
+    again = (await s.doors.ok("marketplace", "POST", path, s.clerk, {"seats": 4}))["events"][0]["data"]
+    same = again["subscription_id"] == s.annual and again["total"]["amount"] == 4 * again["plan"]["price"]["amount"]
+    expect(same, f"it should be the same order, for 4 seats: {again}")
+    s.say(f"{s.clerk.name} sends the same order again, corrected: 4 seats instead of 5, for {money(again['total'])}")
+
+
+async def _ordered(s: Story, subscription: str, seats: int) -> Json:
+    """The order as it stands on Kafka, for the publisher to answer."""
+
+    async def sent() -> Json | None:
+        sendings = [e for e in await s.doors.events() if e.of.type == "SubscriptionOrdered"]
+        wanted = [e for e in sendings if (e.data["subscription_id"], e.data["seats"]) == (subscription, seats)]
+        return {"subscription_id": subscription, "order": wanted[-1].of.id} if wanted else None
+
+    return await eventually(sent, f"the order {subscription} of {seats} seats on Kafka")
 
 
 async def _subscription(s: Story, subscription: str, status: str) -> Json:
@@ -305,33 +329,44 @@ async def seats(s: Story) -> None:
 
 
 async def update(s: Story) -> None:
-    """UpdatePublished arrives; this contract's administrators see it, and no one else"""
-    s.update_id = update_id = f"ACD-2027.1.{s.doors.run[-6:]}"
-    await s.doors.emit("autodesk", "UpdatePublished", {
-        "update_id": update_id, "publisher": "autodesk", "product": WIZARD["product"], "kind": "update",
-        "title": "AutoCAD 2027.1", "version": "2027.1", "platform": "win64", "severity": "important",
-        "sha256": sha256(update_id.encode()).hexdigest(), "size_bytes": 412_000_000,
-        "location": "https://updates.publisher.example/acd/2027.1.msp",
-        "published_at": datetime.now(UTC).isoformat(),
-    })  # fmt: skip
-    s.say(f"the publisher emits UpdatePublished {update_id}")
-    path = f"/contracts/{s.contract}/updates"
-
-    async def shown(person: Person) -> bool | None:
-        answer = await s.doors.call("distribution", "GET", f"{path}?limit=200", person)
-        if answer.status_code != 200:
-            return None
-        return True if update_id in [each["update_id"] for each in answer.json()["items"]] else None
-
+    """An update and an extension are published; this contract's administrators see them, and no one else"""
+    s.update_id = await published(s, "2027.1")
+    s.extension_id = await published(s, "2027.1", "extension")
+    s.say(f"the publisher emits UpdatePublished {s.update_id}, and {s.extension_id} for subscribers only")
     for person in (s.manager, s.cad):
-        await eventually(partial(shown, person), f"{person.name} sees the update")
-        s.say(f"{person.name} sees it as available")
+        for update_id in (s.update_id, s.extension_id):
+            await visible(s, person, update_id)
+        s.say(f"{person.name} sees them as available")
     why = ""
     for person in (*s.designers, s.clerk):
-        answer = await s.doors.call("distribution", "GET", path, person)
+        answer = await s.doors.call("distribution", "GET", f"/contracts/{s.contract}/updates", person)
         expect(answer.status_code in (403, 404), f"{person.name} should not see the updates: {answer.text}")
         why = answer.json()["detail"]
     s.say(f"the designers and the partner's clerk do not: {why}")
+
+
+async def published(s: Story, version: str, kind: str = "update") -> str:
+    """The id of an update for AutoCAD, or of an extension of it, that the publisher emits."""
+    update_id = f"ACD-{version}-{kind}.{s.doors.run[-6:]}"
+    await s.doors.emit(PUBLISHER, "UpdatePublished", {
+        "update_id": update_id, "publisher": PUBLISHER, "product": WIZARD["product"], "kind": kind,
+        "title": f"AutoCAD {version}", "version": version, "platform": "win64", "severity": "important",
+        "sha256": sha256(update_id.encode()).hexdigest(), "size_bytes": 412_000_000,
+        "location": f"https://updates.publisher.example/acd/{version}.msp",
+        "published_at": datetime.now(UTC).isoformat(),
+    })  # fmt: skip
+    return update_id
+
+
+async def visible(s: Story, person: Person, update_id: str, status: int = 200) -> None:
+    """Waits until the administrator is shown the update; with 404, until no longer."""
+
+    async def shown() -> bool | None:
+        path = f"/contracts/{s.contract}/updates/{PUBLISHER}/{update_id}"
+        answer = await s.doors.call("distribution", "GET", path, person)
+        return True if answer.status_code == status else None
+
+    await eventually(shown, f"{update_id} is answered {status} to {person.name}")
 
 
 # ── 8 ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -11,14 +11,17 @@ pytestmark = pytest.mark.system
 
 TOLD = {
     "AccountOpened": 6, "AccountClosed": 1, "ContractOpened": 1, "RoleAssigned": 3, "RoleRevoked": 1,
-    "AgreementStarted": 2, "AgreementEnded": 1, "ClockMoved": 4,
-    "CsnIssued": 1, "CartCheckedOut": 1, "SubscriptionOrdered": 2, "SubscriptionConfirmed": 2, "SeatsAdded": 1,
-    "AutoRenewDisabled": 1, "AutoRenewDisableRefused": 1, "RenewalReminded": 3, "SubscriptionRenewed": 1,
+    "AgreementStarted": 2, "AgreementEnded": 1, "ClockMoved": 6,
+    "CsnIssued": 2, "CsnRevoked": 1, "CartCheckedOut": 1, "SubscriptionOrdered": 3, "SubscriptionOrderFailed": 1,
+    "SubscriptionConfirmed": 2, "SeatsAdded": 1, "SeatDecreaseScheduled": 1,
+    "AutoRenewDisabled": 2, "AutoRenewDisableRefused": 1, "RenewalReminded": 3, "SubscriptionRenewed": 1,
     "SubscriptionEnded": 1,
     "SeatPoolOpened": 2, "SeatAssigned": 4, "SeatUnassigned": 4, "SeatPoolResized": 1, "SeatPoolRenewed": 1,
-    "SeatPoolHeld": 1, "SeatPoolCleared": 1, "SeatPoolExpired": 1, "SeatPoolSuspended": 1, "SeatPoolEnded": 1,
-    "UpdateRightGranted": 2, "CreditsGranted": 2, "CreditsConsumed": 1,
-    "UpdatePublished": 1, "UpdateApproved": 1, "RolloutStarted": 1, "InstallSucceeded": 4, "RolloutCompleted": 1,
+    "SeatPoolHeld": 1, "SeatPoolCleared": 2, "SeatPoolExpired": 1, "SeatPoolSuspended": 1, "SeatPoolEnded": 1,
+    "UpdateRightGranted": 4, "UpdateRightLost": 3, "CreditsGranted": 2, "CreditsConsumed": 1,
+    "UpdatePublished": 3, "UpdateHeld": 1, "GroupPolicySet": 1, "UpdateScheduled": 1, "UpdateApproved": 2,
+    "RolloutStarted": 2, "InstallSucceeded": 4, "InstallFailed": 1, "RolloutPaused": 1, "RolloutResumed": 1,
+    "RolloutCompleted": 1,
 }  # fmt: skip
 """How often each of these happens in one story, whatever is killed meanwhile."""
 
