@@ -26,11 +26,10 @@ log = structlog.get_logger(__name__)
 READ_EVENTS: Final = 2_000
 LEASE_S: Final = 3.0
 POLL_S: Final = 0.5
-BUSY_S: Final = 0.03
+REST: Final = 2
 LONGEST_REST_S: Final = 0.15
-"""A round of publishing that took BUSY_S is followed by a rest as long; one of half of that, by a quarter of that rest.
-So an event of a quiet time goes at once; those of a busy one go together and are one fetch and one transaction for each
-consumer, which takes the load off a machine that has too much."""
+"""A round of publishing is followed by a rest so many times as long: an event that finds the relay idle goes at once,
+those of a busy time go together, and are one fetch and one transaction for each consumer."""
 ALARM_S: Final = 10.0
 """After this long a relay that stopped with an alarm looks whether somebody has repaired it."""
 BATCH_BYTES: Final = 512 * 1024
@@ -222,7 +221,7 @@ class Relay:
             await self._keep(lease, LEASE_S / 3)
             if len(events) < READ_EVENTS:
                 took = asyncio.get_running_loop().time() - began
-                await asyncio.sleep(min(LONGEST_REST_S, took * took / BUSY_S) if events else 0)
+                await asyncio.sleep(min(LONGEST_REST_S, REST * took) if events else 0)
                 await self._store.wait(lease.position, POLL_S)
 
     async def _told_by_guard(self, lease: Lease) -> str | None:

@@ -37,6 +37,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Kafka]:
     with parts.kafka(tmp_path_factory.mktemp("lost") / "kafka") as server:
         in_a_loop(topics.ensure(server.bootstrap))
         yield server
+        server.kill()
 
 
 @pytest.fixture

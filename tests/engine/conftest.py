@@ -1,12 +1,13 @@
-"""Both stores, for the suite that each of them has to pass."""
+"""Both stores, for the suite that each of them has to pass, and a Kafka whose topics may be lost."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from shared.eventlog.memory import MemoryStore
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.store import Store
+from tests.system import parts
 
 
 @pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.system)])
@@ -17,3 +18,11 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     opened = await PostgresStore(request.getfixturevalue("database"), "entitlements").open()
     yield opened
     await opened.close()
+
+
+@pytest.fixture(scope="session")
+def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Kafka]:
+    """For tests that make topics anew: one that nobody else is reading."""
+    with parts.kafka(tmp_path_factory.mktemp("restore") / "kafka") as server:
+        yield server
+        server.kill()

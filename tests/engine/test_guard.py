@@ -20,12 +20,12 @@ from shared.eventlog.store import LeaseLost, Unavailable
 from shared.eventlog.verify import verify
 from shared.events.registry import topic_of
 from tests.engine.examples import COUNTER, Count, meta
-from tests.engine.test_restore import SERVICE, Bench, backup, bench, own_kafka
+from tests.engine.test_restore import SERVICE, Bench, backup, bench
 from tests.oracle.evidence import read_topic
 
 pytestmark = pytest.mark.system
 
-__all__ = ["bench", "own_kafka"]
+__all__ = ["bench"]
 AHEAD = "ahead of the store by 40 events: the store ends at position 60, the topic at 100"
 Backup = dict[str, list[Any]]
 

@@ -135,12 +135,6 @@ def counting(name: str = "counting") -> Projection:
     return projection
 
 
-@pytest.fixture(scope="module")
-def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    with parts.kafka(tmp_path_factory.mktemp("restore") / "kafka") as server:
-        yield server
-
-
 async def wiped(bootstrap: str, *names: str) -> None:
     """The topics made anew."""
     declared = [t for t in topics.declared() if t.name in names]
@@ -156,16 +150,12 @@ async def wiped(bootstrap: str, *names: str) -> None:
     await topics.ensure(bootstrap, declared)
 
 
-async def new_bench(dsn: str, bootstrap: str) -> Bench:
-    await wiped(bootstrap, topic_of(SERVICE), ANCHORS)
-    made = Bench(dsn, bootstrap, Whole(SERVICE, [COUNTER], [counting()], []))
-    await made.table()
-    return made
-
-
 @pytest.fixture
 async def bench(database: str, own_kafka: parts.Kafka) -> Bench:
-    return await new_bench(database, own_kafka.bootstrap)
+    await wiped(own_kafka.bootstrap, topic_of(SERVICE), ANCHORS)
+    made = Bench(database, own_kafka.bootstrap, Whole(SERVICE, [COUNTER], [counting()], []))
+    await made.table()
+    return made
 
 
 async def test_an_empty_database_comes_back_whole_and_a_second_time_changes_nothing(bench: Bench) -> None:

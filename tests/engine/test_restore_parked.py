@@ -17,22 +17,12 @@ from shared.eventlog.restore import restore_store, restore_topic
 from shared.events import SeatUnassigned
 from shared.events.registry import topic_of
 from tests.engine.examples import COUNTER, Count
-from tests.engine.test_restore import SERVICE, Bench, counting, new_bench, wiped
+from tests.engine.test_restore import SERVICE, Bench, bench, counting, wiped
 from tests.oracle.evidence import read_topic
-from tests.system import parts
 
 pytestmark = pytest.mark.system
 
-
-@pytest.fixture(scope="module")
-def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    with parts.kafka(tmp_path_factory.mktemp("parked") / "kafka") as server:
-        yield server
-
-
-@pytest.fixture
-async def bench(database: str, own_kafka: parts.Kafka) -> Bench:
-    return await new_bench(database, own_kafka.bootstrap)
+__all__ = ["bench"]
 
 
 async def test_kafka_is_lost_while_something_is_parked(bench: Bench) -> None:

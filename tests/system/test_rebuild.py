@@ -140,6 +140,7 @@ async def pools(database: str, tmp_path: Path) -> AsyncIterator[Running]:
     finally:
         await store.close()
         await pool.close()
+        await asyncio.to_thread(kafka.kill)
         await asyncio.to_thread(kafka.__exit__, None, None, None)
 
 
