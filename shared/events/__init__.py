@@ -1,4 +1,8 @@
-"""The contract: every event's model, its envelope on the bus, the registry from type to model. Data only."""
+"""The contract: every event's model, its envelope on the bus, the registry from type to model. Data only.
+
+Business dates are days in UTC; but a term's last day (`ends`, `term_ends`, `ended`) and the last day to cancel are days
+of the zone that `cancel_by` names, the purchaser's.
+"""
 
 from shared.events.base import Event, Money, Record
 from shared.events.distribution import (
