@@ -3,6 +3,8 @@
 import asyncio
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from difflib import unified_diff
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias
 
@@ -17,6 +19,7 @@ from cli.say import Counter, Say, count, when
 from shared.eventlog import parked as engine
 from shared.eventlog.log import Accepted, Answer
 from shared.eventlog.parked import Line, Parked, Retried, Tried
+from shared.eventlog.plan import Raw
 
 PARKED: Final = typer.Typer(no_args_is_help=True, help="Events that a consumer could not deal with, and their streams.")
 APP.add_typer(PARKED, name="parked")
@@ -293,10 +296,11 @@ def edit(
         says = [
             f"{each.consumer} would get {after:,} bytes instead of {before:,} for {_event(each)}; it reads as "
             f"{of.type if of else '?'}.",
+            *(changes := _changes(each.raw, raw)),
             "The log and the topic keep what they have. Nothing is applied: `tenure parked retry` does that.",
         ]
         arguments = [f"handle={handle}", f"consumer={each.consumer}", f"line={_name(each.line)}"]
-        change = Change("parked edit", service, arguments, 1, "record", says, {"handle": handle})
+        change = Change("parked edit", service, arguments, 1, "record", says, {"handle": handle, "changes": changes})
 
         async def do(operation: str, counter: Counter) -> Outcome:
             await engine.edit(await place.db(service, write=True), each, record, operation)
@@ -310,6 +314,20 @@ def edit(
         return await carry_out(place, say, change, Go(yes, reason, actor), do)
 
     run(json, work)
+
+
+def _changes(before: Raw, after: Raw) -> list[str]:
+    """What goes (-) and what comes (+), line by line of the headers and of the body, which is set out if it is JSON."""
+    lines = unified_diff(_lines(before), _lines(after), n=0, lineterm="")
+    return [f"  {line}" for line in lines if not line.startswith(("---", "+++", "@@"))]
+
+
+def _lines(raw: Raw) -> list[str]:
+    headers = [f"{name}: {(value or b'').decode(errors='backslashreplace')}" for name, value in raw.headers]
+    body = raw.value or b""
+    with suppress(orjson.JSONDecodeError):
+        body = orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2)
+    return headers + body.decode(errors="backslashreplace").splitlines()
 
 
 def _file(name: str) -> bytes:

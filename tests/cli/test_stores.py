@@ -285,6 +285,8 @@ def test_an_edited_record_is_what_its_consumer_gets(tenure: Tenure, parked: str,
     body.write_bytes(csn(99).data())
     assert tenure("parked", "edit", handle, "--header", "ce_sequence=7", *YES).code == 5
     assert tenure("parked", "edit", handle, *YES).code == 2
+    would = tenure("parked", "edit", handle, "--value", str(body), "--header", "ce_actor=me", "--json").json["changes"]
+    assert would == ["  -ce_actor: a", "  +ce_actor: me", '  -  "csn": "5200",', '  +  "csn": "99",']
     assert tenure("parked", "edit", handle, "--value", str(body), *YES).code == 0
     assert tenure("parked", "retry", handle, *YES).code == 0
     rows = fetch(parked, "select outcome, value from log.settled order by settled")
