@@ -8,11 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 from deploy import topics
 from tests.databases import Databases
 from tests.system import parts
+
+# How quick a machine is fails no test.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 SHARING = {"test_older.py": "expendable", "test_restore.py": "expendable"}
 """Of the system tests, those that share another system than the others (`system/conftest.py`)."""
