@@ -1,5 +1,6 @@
 """Statements kept back and sent together: each stream's stay in order, and nothing else is promised."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -86,6 +87,7 @@ async def test_what_a_fold_reads_comes_after_all_that_was_kept_back() -> None:
 async def test_a_fold_that_looks_at_what_execute_answers_is_told() -> None:
     answer = await Bundles(Tx(), str).of_stream("s").execute("update a set b = 1")
     assert answer is UNANSWERED
-    for look in (lambda: answer == "UPDATE 0", lambda: bool(answer), lambda: answer[-1]):
+    looks: list[Callable[[], object]] = [lambda: answer == "UPDATE 0", lambda: bool(answer), lambda: answer[-1]]
+    for look in looks:
         with pytest.raises(TypeError, match="may not use what execute"):
-            look()  # type: ignore[no-untyped-call]
+            look()

@@ -24,7 +24,7 @@ from shared.eventlog.log import Log, utc_now
 from shared.eventlog.plan import Raw, receive
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.timers import TimerService
-from shared.events import SubscriptionConfirmed
+from shared.events import RoleAssigned, SubscriptionConfirmed
 from shared.events.base import Event
 from shared.events.envelope import Envelope, StoredEvent, chained, source_of
 from shared.events.registry import IDENTITY, MARKETPLACE
@@ -130,6 +130,12 @@ class Bench:
         state = await self.log.state(CONTRACT, "c")
         assert isinstance(state, contract.Open)
         return state
+
+    async def manager(self) -> RoleAssigned:
+        """The contract's one Contract Manager."""
+        found = (await self.contract()).manager
+        assert found is not None
+        return found
 
 
 @asynccontextmanager
