@@ -12,8 +12,8 @@ unexport PYTHONDONTWRITEBYTECODE
 DETACH ?= $(shell test -t 0 && echo 0 || echo 1)
 STATE := $(or $(TENURE_STATE),.local)
 ARGS ?=
-# The tests' workers, each with a PostgreSQL and a Kafka of its own.
-JOBS ?= auto
+# The tests' workers, each with a PostgreSQL and a Kafka of its own: one more than cores, as each of them waits at times.
+JOBS ?= $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 4))')
 
 .DEFAULT_GOAL := help
 .PHONY: help install up down status logs story year test long torture format bench lock clean
@@ -50,7 +50,7 @@ test: install ## lint, types, import rules, tests (CONTAINERS=1: system tests in
 	$(TOOLS)/ruff format --check
 	$(TOOLS)/mypy
 	$(TOOLS)/lint-imports --cache-dir .local/cache/import-linter
-	$(VENV) -m pytest -n $(JOBS) --maxprocesses 4 --dist loadscope --no-loadscope-reorder -m "not long" $(ARGS)
+	$(VENV) -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder -m "not long" $(ARGS)
 
 long: install ## the tests that would take `make test` beyond ten minutes: an exchanged PostgreSQL, every table made anew
 	$(VENV) -m pytest -m long $(ARGS)

@@ -32,13 +32,15 @@ import asyncpg
 import psutil
 from aiokafka.admin import AIOKafkaAdminClient
 
-from deploy import ROOT, Trouble, jars
+from deploy import LOCAL, ROOT, Trouble, jars
 from deploy.processes import Process, end_leftover, free_port, require_free
 
 T = TypeVar("T")
 HOST: Final = "127.0.0.1"
 _REMEDY: Final = "stop what listens there, or set TENURE_PORT_BASE to the first of 13 free ports"
 _PROBE_S: Final = 3.0
+AOT_CACHE: Final = LOCAL / "kafka.aot"
+"""Kafka's classes, loaded and linked ahead of time (`aot.py`)."""
 
 
 class NotReady(Exception):
@@ -307,6 +309,7 @@ logger.server.level = info
     ) -> None:
         super().__init__(folder, port, log=log, pid_file=pid_file)
         self.controller_port = controller_port or free_port()
+        self.ahead_of_time = f"-XX:AOTCache={AOT_CACHE}" if AOT_CACHE.exists() else "-XX:AOTMode=off"
 
     @property
     def bootstrap(self) -> str:
@@ -346,6 +349,8 @@ logger.server.level = info
     def _java(self, *arguments: str) -> list[str]:
         options = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-XX:-UsePerfData"]
         options.append("-XX:TieredStopAtLevel=1")  # it lives for minutes: the second compiler takes more than it gives
+        # A file that is damaged or of other jars is left aside, with a word in the log.
+        options += [self.ahead_of_time, "-XX:+VerifySharedSpaces", "-Xlog:aot*=error"]
         options += [
             "--sun-misc-unsafe-memory-access=allow",
             "--enable-native-access=ALL-UNNAMED",

@@ -20,7 +20,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     await opened.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Kafka]:
     """For tests that make topics anew: one that nobody else is reading."""
     with parts.kafka(tmp_path_factory.mktemp("restore") / "kafka") as server:

@@ -7,14 +7,13 @@ what the relay asks of aiokafka's.
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaConnectionError
 
 from tests.simulation.store import Rates
-from tests.simulation.time import PROCESS, Process
+from tests.simulation.time import PROCESS, Loop, Process
 
 POLL_S: Final = 0.3
 """How long a fetch may take at most: what comes meanwhile comes along."""
@@ -163,6 +162,7 @@ class Member:
         self._positions: dict[TopicPartition, int] = {}
         self._paused: set[TopicPartition] = set()
         self._taking = asyncio.Lock()
+        self._loop = cast("Loop", asyncio.get_running_loop())
         self._handle: Callable[[Sequence[Any]], Awaitable[None]]
         self.get_msg: Callable[[Member], Awaitable[Sequence[Any]]]
 
@@ -216,10 +216,10 @@ class Member:
         await self.process.gate()
         if not (ready := self._ready):
             self.wake.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(timeout_ms / 1000):
-                    await self.wake.wait()
-            await asyncio.sleep(self._chance.random() * POLL_S)
+            over = self._loop.call_later(timeout_ms / 1000, self.wake.set)
+            await self.wake.wait()
+            over.cancel()
+            await self._loop.nap(self._chance.random() * POLL_S)
             ready = self._ready
         batch: dict[TopicPartition, list[Record]] = {}
         for partition in ready:

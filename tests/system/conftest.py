@@ -1,4 +1,6 @@
-"""The running systems that tests share: one for those that leave it whole, one for those that lose parts of it."""
+"""The running systems that tests share: one for those that leave it whole, one for those that lose parts of it.
+
+They end with this package's last test: idle, they would take a third of a core from the tests after it."""
 
 from collections.abc import Iterator
 
@@ -7,7 +9,7 @@ import pytest
 from tests.system.running import System, system
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """After a story."""
     with system(tmp_path_factory.mktemp("system")) as whole:
@@ -15,7 +17,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         yield whole
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def expendable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """After a story; its databases, its topics and its server's data may be lost."""
     with system(tmp_path_factory.mktemp("expendable")) as whole:
