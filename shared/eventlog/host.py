@@ -302,9 +302,12 @@ class ConsumerHost:
     async def _watch(self) -> None:
         while True:  # looks often while somebody is not ready, so that readiness shows soon
             await asyncio.sleep(WATCH_EVERY_S if all(feed.ready for feed in self.feeds) else 0.2)
-            for feed in self.feeds:
-                try:
-                    async with asyncio.timeout(10):
-                        await feed.look()
-                except (KafkaError, TimeoutError, IllegalStateError, Fault) as fault:
-                    log.warning("can't see how far it is", consumer=feed.consumer.name, fault=repr(fault))
+            # Side by side: what a feed asks Kafka waits behind the fetch under way on its connection.
+            await asyncio.gather(*(self._look_at(feed) for feed in self.feeds))
+
+    async def _look_at(self, feed: Feed) -> None:
+        try:
+            async with asyncio.timeout(10):
+                await feed.look()
+        except (KafkaError, TimeoutError, IllegalStateError, Fault) as fault:
+            log.warning("can't see how far it is", consumer=feed.consumer.name, fault=repr(fault))
