@@ -8,6 +8,9 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 LOCAL: Final = ROOT / ".local"
 """What is installed: the venv, Kafka's jars, caches. Git ignores it; `make clean` removes it."""
 
+AOT_CACHE: Final = LOCAL / "kafka.aot"
+"""Kafka's classes, loaded and linked ahead of time (`aot.py`)."""
+
 STATE: Final = Path(os.environ.get("TENURE_STATE") or LOCAL).resolve()
 """What a running system keeps: data/, logs/ and run/. TENURE_STATE moves it, so that a second system can run."""
 

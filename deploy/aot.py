@@ -1,16 +1,19 @@
 """Kafka's classes as its start leaves them, kept in a file (JEP 483, JEP 514): a later start takes half the processor's
 time and a third of the wait. `python -m deploy.aot` starts Kafka once, stops it, and keeps what its JVM writes then.
 
-Only a shortcut: a JVM that has no such file, or one that was made of other jars, loads its classes itself.
+Only a shortcut: a JVM that has no such file, or one that is damaged or of other jars, loads its classes itself.
 """
 
+import shutil
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Final
 
-from deploy import LOCAL, Trouble
+from deploy import AOT_CACHE, LOCAL, Trouble
 from deploy.processes import Process
-from deploy.stack import AOT_CACHE, Kafka
+from deploy.stack import Kafka
+
+_FOLDER: Final = LOCAL / "aot"  # always the same: what an interrupted run left is found and ended
 
 
 class _Learning(Kafka):
@@ -28,13 +31,18 @@ class _Learning(Kafka):
 def make() -> None:
     """Makes the file anew. Trouble when Kafka did not start, or wrote none."""
     AOT_CACHE.unlink(missing_ok=True)
-    with TemporaryDirectory(prefix="aot-", dir=LOCAL) as folder:
-        kafka = _Learning(Path(folder))
+    kafka = _Learning(_FOLDER)
+    kafka.end_leftovers()
+    shutil.rmtree(_FOLDER, ignore_errors=True)
+    try:
         kafka.start()
         kafka.stop()
         if not kafka.cache.exists():
             raise Trouble(f"Kafka kept no classes: {kafka.log.read_text(errors='replace').strip()[-300:]}")
         kafka.cache.replace(AOT_CACHE)
+    finally:
+        kafka.kill()  # where it was interrupted
+        shutil.rmtree(_FOLDER, ignore_errors=True)
 
 
 if __name__ == "__main__":
@@ -42,3 +50,5 @@ if __name__ == "__main__":
         make()
     except Trouble as trouble:
         sys.exit(str(trouble))
+    except KeyboardInterrupt:
+        sys.exit("interrupted")

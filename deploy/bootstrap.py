@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from deploy import LOCAL, ROOT, Trouble, jars
+from deploy import AOT_CACHE, LOCAL, ROOT, Trouble, jars
 
 VENV: Final = LOCAL / "venv"
 PYTHON: Final = VENV / "bin" / "python"
@@ -25,7 +25,6 @@ LOCK: Final = ROOT / "requirements-dev.lock"
 RUNTIME_LOCK: Final = ROOT / "requirements.lock"
 UV_LOCK: Final = ROOT / "requirements-bootstrap.lock"
 _STAMP: Final = VENV / "installed"
-_AOT: Final = LOCAL / "kafka.aot"
 _LOG: Final = LOCAL / "logs" / "install.log"
 _FULL: Final = ("no space left on device", "disk quota exceeded")
 _UV_FOR_PIP: Final = {
@@ -48,7 +47,7 @@ def install() -> None:
             _fetch_jars(missing)
         else:
             jars.fetch()
-        if old or missing or not _AOT.exists():
+        if old or missing or not AOT_CACHE.exists():
             _prepare_kafka()
 
 
@@ -167,20 +166,26 @@ def _pip_settings() -> dict[str, str]:
 
 def _run(command: list[str], environment: dict[str, str]) -> str | None:
     """None when it went well, else the reason in a few words; all that it says goes to the log."""
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
-    )
-    said = done.stdout.decode(errors="replace")
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as child:
+        try:
+            said = child.communicate()[0].decode(errors="replace")
+        except KeyboardInterrupt:  # it has heard it, too, and tidies up
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(5)
+            child.kill()
+            raise
     _LOG.parent.mkdir(parents=True, exist_ok=True)
     with _LOG.open("a") as log:
         log.write(f"$ {' '.join(command)}\n{said}")
-    if done.returncode == 0:
+    if child.returncode == 0:
         return None
     if any(sign in said.lower() for sign in _FULL):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     telling = [line for line in lines if line.lower().startswith(("error", "caused by", "×", "╰"))]
-    return (telling or lines or [f"exit {done.returncode}"])[-1][:200]
+    return (telling or lines or [f"exit {child.returncode}"])[-1][:200]
 
 
 @contextlib.contextmanager

@@ -32,15 +32,13 @@ import asyncpg
 import psutil
 from aiokafka.admin import AIOKafkaAdminClient
 
-from deploy import LOCAL, ROOT, Trouble, jars
+from deploy import AOT_CACHE, ROOT, Trouble, jars
 from deploy.processes import Process, end_leftover, free_port, require_free
 
 T = TypeVar("T")
 HOST: Final = "127.0.0.1"
 _REMEDY: Final = "stop what listens there, or set TENURE_PORT_BASE to the first of 13 free ports"
 _PROBE_S: Final = 3.0
-AOT_CACHE: Final = LOCAL / "kafka.aot"
-"""Kafka's classes, loaded and linked ahead of time (`aot.py`)."""
 
 
 class NotReady(Exception):
