@@ -29,7 +29,8 @@ POLL_S: Final = 0.5
 REST: Final = 2
 LONGEST_REST_S: Final = 0.15
 """A round of publishing is followed by a rest so many times as long: an event that finds the relay idle goes at once,
-those of a busy time go together, and are one fetch and one transaction for each consumer."""
+those of a busy time go together, and are one fetch and one transaction for each consumer. As long as the quicker of the
+last two: one that Kafka was slow with is no reason to wait longer still."""
 ALARM_S: Final = 10.0
 """After this long a relay that stopped with an alarm looks whether somebody has repaired it."""
 BATCH_BYTES: Final = 512 * 1024
@@ -197,7 +198,7 @@ class Relay:
                 await self._store.release(self.name, lease)
 
     async def _publish_while_leading(self, lease: Lease, producer: AIOKafkaProducer, partitions: int) -> None:
-        published = Published()
+        published, before = Published(), 0.0
         while True:
             began = asyncio.get_running_loop().time()
             known = 1 if lease.position else 0  # the last that was published, read with what follows it
@@ -221,7 +222,8 @@ class Relay:
             await self._keep(lease, LEASE_S / 3)
             if len(events) < READ_EVENTS:
                 took = asyncio.get_running_loop().time() - began
-                await asyncio.sleep(min(LONGEST_REST_S, REST * took) if events else 0)
+                await asyncio.sleep(min(LONGEST_REST_S, REST * min(took, before)) if events else 0)
+                before = took
                 await self._store.wait(lease.position, POLL_S)
 
     async def _told_by_guard(self, lease: Lease) -> str | None:
