@@ -213,7 +213,7 @@ def test_a_file_with_one_bad_line_is_not_imported(
 # ── Parked ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def _park(dsn: str) -> None:
+async def park(dsn: str) -> None:
     """Three events of one stream that entitlements' numbers could not fold, as its consumer parks them."""
     store, pool = (
         await PostgresStore(dsn, "entitlements").open(),
@@ -244,7 +244,7 @@ def _raws(stream: str, number: int) -> list[Raw]:
 
 @pytest.fixture
 def parked(stores: Stores) -> str:
-    in_a_loop(_park(stores["entitlements"]))
+    in_a_loop(park(stores["entitlements"]))
     return stores["entitlements"]
 
 

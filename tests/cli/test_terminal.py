@@ -10,18 +10,17 @@ from collections.abc import Mapping
 import pytest
 
 from deploy import ROOT
-from tests.cli.conftest import Tenure
-from tests.cli.test_stores import Stores, _park, operations
+from tests.cli.test_stores import Stores, operations, park
 from tests.conftest import in_a_loop
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.usefixtures("tenure")]  # which sets its environment
 
 PATIENCE_S = 60
 
 
 @pytest.fixture
-def parked(stores: Stores, tenure: Tenure) -> str:  # `tenure` sets its environment
-    in_a_loop(_park(stores["entitlements"]))
+def parked(stores: Stores) -> str:
+    in_a_loop(park(stores["entitlements"]))
     return stores["entitlements"]
 
 

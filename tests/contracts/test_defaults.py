@@ -3,7 +3,7 @@
 import ast
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiokafka import ConsumerRecord
@@ -12,6 +12,7 @@ from faststream.kafka import KafkaBroker
 
 from deploy import ROOT
 from shared.eventlog import host, relay
+from shared.eventlog.consumer import Consumer
 from shared.eventlog.memory import MemoryStore
 from shared.eventlog.projection import Projection
 from shared.events.registry import IDENTITY
@@ -20,6 +21,8 @@ SOURCES = [*(ROOT / "shared").rglob("*.py"), *(ROOT / "services").rglob("*.py")]
 
 
 class _Consumer:
+    """All that is asked of one."""
+
     name, what = "identity.directory", Projection("directory", topics=(IDENTITY,))
 
 
@@ -56,7 +59,7 @@ async def built(monkeypatch: pytest.MonkeyPatch) -> Built:
 
     monkeypatch.setattr(KafkaBroker, "subscriber", subscriber)
     monkeypatch.setattr(KafkaBroker, "start", starts)
-    running = host.ConsumerHost([_Consumer()], "localhost:1")  # type: ignore[list-item]  # all that is asked of one
+    running = host.ConsumerHost([cast("Consumer", _Consumer())], "localhost:1")
     with pytest.raises(Stop):
         await running.run()
     made.subscriber = running.feeds[0]._subscriber

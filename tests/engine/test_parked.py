@@ -194,7 +194,9 @@ async def test_a_partition_goes_on_once_its_unreadable_record_was_given_up(bench
     assert (await bench.applied())[-1] == ("a", 3)
 
 
-async def test_what_was_parked_of_a_topic_that_was_made_anew_hides_nothing(bench: Bench) -> None:
+async def test_what_was_parked_of_a_topic_that_was_made_anew_hides_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The new topic has other records at the places of those that are parked."""
     bench.fails = {("a", 1): KeyError("x")}
     await bench.consume(topic("b", "a", "a"))
@@ -215,7 +217,8 @@ async def test_what_was_parked_of_a_topic_that_was_made_anew_hides_nothing(bench
         seen.append(record.of.actor if record.of else "")
         await apply(tx, record)
 
-    bench.fails, bench.consumer.apply = {}, noted  # type: ignore[method-assign]
+    bench.fails = {}
+    monkeypatch.setattr(bench.consumer, "apply", noted)
     done = await bench.retry()
     assert (done.applied, done.repeats, done.waiting) == (3, 5, 0)
     assert await bench.applied() == [("b", 1), ("a", 1), ("a", 2), ("a", 3)]
@@ -308,7 +311,7 @@ async def test_a_reaction_is_considered_first_and_then_done_once(bench: Bench) -
     assert isinstance(await bench.log.consider(COUNTER, "all", Count(limit=2)), Refused)
 
 
-async def test_a_reaction_judged_before_a_retry_is_judged_again(bench: Bench) -> None:
+async def test_a_reaction_judged_before_a_retry_is_judged_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The consumer saw the stream held, then an operator freed it: the next event must not be parked behind nothing."""
     fails = {"a"}
     consumer = Consumer("test", reactions(fails), bench.pool, bench.log, Clocks(utc_now))
@@ -320,12 +323,12 @@ async def test_a_reaction_judged_before_a_retry_is_judged_again(bench: Bench) ->
     original = bench.log.execute
 
     async def meanwhile(*arguments: Any, **named: Any) -> Any:
-        bench.log.execute = original  # type: ignore[method-assign]
+        monkeypatch.undo()
         fails.clear()
         await parked.retry(bench.pool, consumer, line, "operation-7")
         return await original(*arguments, **named)
 
-    bench.log.execute = meanwhile  # type: ignore[method-assign]
+    monkeypatch.setattr(bench.log, "execute", meanwhile)
     with pytest.raises(Fault, match="an operator"):
         await bench.consume(raws[1:], consumer)
     await bench.consume(raws[1:], consumer)

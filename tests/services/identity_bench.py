@@ -61,7 +61,7 @@ class Bench:
         self.log = Log(store, "identity", sealer=Persons(pool))
         parts = Parts("identity", Settings(), Metrics(), TokenVerifier(_jwks), new_id, utc_now)
         parts.opened_log, parts.opened_db = self.log, pool
-        app = make_app(parts, SERVICE.doors, SERVICE.queries, api=True)
+        self.app = app = make_app(parts, SERVICE.doors, SERVICE.queries, api=True)
         app.state.keys = keys.Keys([KEY])
         app.state.oidc = oidc.Issuer("https://issuer.example", "us", _their_keys)
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")

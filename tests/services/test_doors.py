@@ -1,7 +1,7 @@
 """A door over HTTP: who may pass, what it reads, what it answers."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import httpx
 import pytest
@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, SecretStr
 from shared.eventlog.log import Log, utc_now
 from shared.eventlog.memory import MemoryStore
 from shared.runtime.auth import Actor, TokenSigner, TokenVerifier, public_keys
-from shared.runtime.doors import Call, Doors, Target
+from shared.runtime.doors import Call, Doors, Pool, Target
 from shared.runtime.http import CurrentActor, Database, Parts, make_app
 from shared.runtime.metrics import Metrics
 from shared.runtime.problems import unknown
@@ -75,7 +75,8 @@ async def client(store: MemoryStore) -> AsyncIterator[httpx.AsyncClient]:
     doors, made = Doors(), parts()
     doors.post("/counters/{key}", COUNTER, Count, supply=_target)
     doors.post("/secret/{key}", COUNTER, Count, supply=_secretly, form=WithSecret)
-    made.opened_log, made.opened_db = Log(store, "entitlements", observer=made.metrics), object()  # type: ignore[assignment]
+    made.opened_log = Log(store, "entitlements", observer=made.metrics)
+    made.opened_db = cast("Pool", object())  # these doors ask it nothing
     app = make_app(made, doors, QUERIES, api=True)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     headers = {"Authorization": f"Bearer {TOKEN}"}

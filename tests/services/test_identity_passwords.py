@@ -121,7 +121,7 @@ async def test_after_the_database_was_lost_people_set_a_password_by_reset(
     own = Settings()
     assert own.dsn("identity") == databases("identity")
     monkeypatch.setattr(invite, "settings", lambda: own)
-    bench.http._transport.app.state.keys = await keys.load(bench.pool, own, "kept")  # type: ignore[attr-defined]
+    bench.app.state.keys = await keys.load(bench.pool, own, "kept")
     assert await invite.reset("nobody@x.example") is None
     reset = await invite.reset(" MINA@x.example")
     assert reset is not None

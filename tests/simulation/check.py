@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from hashlib import sha256
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from services.distribution.domain import fleet, rollout
 from services.distribution.domain.fleet_state import State as Fleet
@@ -13,7 +13,7 @@ from services.identity.domain import contract
 from services.marketplace.domain import running, subscription
 from shared.eventlog.decision import Stream
 from shared.eventlog.projection import Projection
-from shared.events.envelope import GENESIS
+from shared.events.envelope import GENESIS, Headers
 from shared.events.registry import topic_of
 from shared.events.upcasts import decode
 from tests.oracle.evidence import Answered, Evidence, Published, Stored
@@ -56,7 +56,7 @@ def evidence(world: World, name: str) -> Evidence:
     found.position, found.chain = len(found.events), chain
     found.relayed = service.store._leases[f"relay:{topic}"][3]
     found.topic = [
-        Published(r.partition, r.offset, r.key, list(r.headers), r.value)  # type: ignore[arg-type]  # the relay's own
+        Published(r.partition, r.offset, r.key, cast("Headers", list(r.headers)), r.value)
         for log in system.broker.logs(topic)
         for r in log
     ]

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from unittest.mock import patch
 
 from faststream.kafka import KafkaBroker
 
@@ -101,13 +102,13 @@ def _raise(tasks: Sequence["asyncio.Task[None]"]) -> None:
 
 def _hurried(name: str) -> None:
     """A lease that ends soon, and a group of this process's own: another's member is missed after six seconds only."""
-    relay_module.LEASE_S = 0.5  # type: ignore[misc]
+    patch.object(relay_module, "LEASE_S", 0.5).start()
     subscriber = KafkaBroker.subscriber
 
     def own(self: KafkaBroker, *topics: Any, group_id: str, **settings: Any) -> Any:
         return subscriber(self, *topics, group_id=f"{group_id}-{name}", **settings)
 
-    KafkaBroker.subscriber = own  # type: ignore[method-assign,assignment]
+    patch.object(KafkaBroker, "subscriber", own).start()
 
 
 async def _clients(log: Log, heard: Path) -> None:

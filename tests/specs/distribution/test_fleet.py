@@ -11,6 +11,7 @@ from services.distribution.domain.fleet import (
     Command,
     CreateGroup,
     Event,
+    Fact,
     HoldUpdate,
     LapseApproval,
     OfferUpdate,
@@ -337,10 +338,11 @@ def test_targets_hold_a_seat_in_an_active_term_with_the_update_right() -> None:
     given = (*SERVED, approve())
     assert standing(of_fleet(*given), 1).targets == {"ana": "default", "ben": "default"}
     assert standing(of_fleet(*given, note("seat_unassigned", "ben")), 1).targets == {"ana": "default"}
-    for lost, back in (("right_lost", "right_granted"), ("term_over", "term_renewed")):
-        without = standing(of_fleet(*given, note(lost)), 1)  # type: ignore[arg-type]
+    pairs: tuple[tuple[Fact, Fact], ...] = (("right_lost", "right_granted"), ("term_over", "term_renewed"))
+    for lost, back in pairs:
+        without = standing(of_fleet(*given, note(lost)), 1)
         assert not without.targets and set(without.reasons) == {"ana", "ben"}
-        assert standing(of_fleet(*given, note(lost), note(back)), 1).targets  # type: ignore[arg-type]
+        assert standing(of_fleet(*given, note(lost), note(back)), 1).targets
     ended = of_fleet(*given, note("pool_ended"))
     assert not standing(ended, 1).targets and not ended.managed("ana")
 
