@@ -24,7 +24,7 @@ from shared.events.envelope import StoredEvent, stamp
 from shared.events.registry import topic_of
 
 _LINES: Final = 12
-_KEPT: Final = "select schema, position, time, folds, covers::text as covers, made from log.scratches " \
+_KEPT: Final = "select schema, position, time, folds, covers::text as covers, made from engine.scratches " \
                "where consumer = $1 order by time, position"  # fmt: skip
 
 

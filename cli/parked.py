@@ -167,7 +167,7 @@ def retry(
     """Applies parked records, each stream's in order from its first, to the one consumer that parked them.
 
     The dry run applies them, too, and takes it back; a reaction's commands are only considered. A record is copied
-    to log.settled, the copy compared, and only then taken out, in the transaction of its effect. Ends with 1 when a
+    to engine.settled, the copy compared, and only then taken out, in the transaction of its effect. Ends with 1 when a
     record still can't be applied."""
 
     async def work(place: Place, say: Say) -> int:
@@ -308,7 +308,7 @@ def edit(
             again = await _one(place, handle)
             same = again.raw.value == raw.value
             holds = "holds" if same else "does NOT hold"
-            said = f"Looked again: {handle} {holds} the new bytes; the old are in log.settled."
+            said = f"Looked again: {handle} {holds} the new bytes; the old are in engine.settled."
             return Outcome(same, [said], {"handle": handle})
 
         return await carry_out(place, say, change, Go(yes, reason, actor), do)
@@ -348,7 +348,7 @@ def drop(
     handles: Annotated[list[str], typer.Argument(help="Records, by their handles.")],
     yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False,
 ) -> None:  # fmt: skip
-    """Gives records up: their consumer will never have their effect. Their bytes are kept in log.settled."""
+    """Gives records up: their consumer will never have their effect. Their bytes are kept in engine.settled."""
 
     async def work(place: Place, say: Say) -> int:
         found = [await _one(place, handle) for handle in dict.fromkeys(handles)]

@@ -13,7 +13,7 @@ from shared.eventlog.projection import Projection
 from shared.eventlog.rebuild import SQL, WORKERS, From, Progress, Rebuild, Report, drop_old, old_schema
 from shared.eventlog.scratch import live
 
-_KEPT = "select id, ended from log.rebuilds where consumer = $1 and state = 'switched' order by id"
+_KEPT = "select id, ended from engine.rebuilds where consumer = $1 and state = 'switched' order by id"
 
 
 @APP.command()
@@ -95,9 +95,9 @@ async def _rows(place: Place, service: str, found: Projection) -> dict[str, int]
 
 
 async def _looked_again(place: Place, service: str, found: Projection, report: Report) -> Outcome:
-    """The second look: what log.rebuilds says, and the tables that readers now see."""
+    """The second look: what engine.rebuilds says, and the tables that readers now see."""
     db = await place.db(service)
-    state = await db.fetchval("select state from log.rebuilds where id = $1", report.id)
+    state = await db.fetchval("select state from engine.rebuilds where id = $1", report.id)
     rows, says = await _rows(place, service, found), []
     for table, each in report.tables.items():
         agree = "agree" if each.agrees else f"DIFFER: {count(each.new_rows, 'row')} anew"

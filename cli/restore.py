@@ -193,7 +193,7 @@ async def _databases(place: Place) -> tuple[dict[str, str], list[str]]:
         except asyncpg.InvalidCatalogNameError:
             gone.append(service)
             continue
-        there = await db.fetchval("select to_regclass('log.checkpoints')")
+        there = await db.fetchval("select to_regclass('engine.checkpoints')")
         await db.close()
         if there is None:
             gone.append(service)

@@ -40,7 +40,7 @@ def timers(
         found, looked = [], 0
         for each in SERVICES if service is None else (service,):
             db = await place.db(each)
-            looked += await db.fetchval("select count(*) from log.timers")
+            looked += await db.fetchval("select count(*) from engine.timers")
             rows = await db.fetch(SQL["timers"], customer, name, due, limit)
             found += [{"service": each, **dict(row)} for row in rows]
         found.sort(key=lambda timer: timer["due_real"])
@@ -126,7 +126,7 @@ def move(
 
 
 async def _due(place: Place, organisation: str, to: datetime) -> int:
-    question = "select count(*) from log.timers where customer = $1 and due <= $2"
+    question = "select count(*) from engine.timers where customer = $1 and due <= $2"
     return sum([await (await place.db(service)).fetchval(question, organisation, to) for service in SERVICES])
 
 

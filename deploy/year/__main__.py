@@ -137,10 +137,10 @@ def dsns() -> dict[str, str]:
 
 _RESTLESS = """
     select (select position from log.head)
-        - coalesce((select max(position) from log.leases where name like 'relay:%'), 0) as unpublished,
-    (select count(*) from log.timers t left join log.clocks c on c.organisation_id = t.customer
+        - coalesce((select max(position) from engine.leases where name like 'relay:%'), 0) as unpublished,
+    (select count(*) from engine.timers t left join engine.clocks c on c.organisation_id = t.customer
         where t.due <= now() + coalesce(c.ahead_s, 0) * interval '1 s') as due,
-    (select count(*) from log.parked) as parked"""
+    (select count(*) from engine.parked) as parked"""
 
 
 async def rest(stores: dict[str, str]) -> None:

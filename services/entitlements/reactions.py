@@ -211,12 +211,12 @@ async def _pools_told(reach: Reach, contract_id: str) -> None:
 # ── Waiting for one's own fact ─────────────────────────────────────────────────────────────────────────
 
 WAIT_S: Final = 5.0
-_HELD: Final = "select exists (select from log.parked where consumer = $1 and stream = $2 and holds_stream)"
+_HELD: Final = "select exists (select from engine.parked where consumer = $1 and stream = $2 and holds_stream)"
 _FOLDED: Final = """
-    select coalesce((select version >= $3 from log.seen where consumer = $1 and stream = $2), false) as folded,
-        exists (select from log.parked where consumer = $1 and stream = $2 and holds_stream) as held"""
+    select coalesce((select version >= $3 from engine.seen where consumer = $1 and stream = $2), false) as folded,
+        exists (select from engine.parked where consumer = $1 and stream = $2 and holds_stream) as held"""
 _UNSEEN_POOL: Final = """
-    select p.stream from log.parked p join log.events e using (stream, version)
+    select p.stream from engine.parked p join log.events e using (stream, version)
     where p.consumer = $1 and p.holds_stream and e.type = 'SeatPoolOpened' and e.data->>'contract_id' = $2 limit 1"""
 
 

@@ -82,7 +82,7 @@ async def drop_kept(dsn: str, schema: str) -> None:
     db = await asyncpg.connect(dsn, command_timeout=60)
     try:
         async with db.transaction():
-            if await db.fetchval("delete from log.scratches where schema = $1 returning 1", schema) is None:
+            if await db.fetchval("delete from engine.scratches where schema = $1 returning 1", schema) is None:
                 raise Trouble(f"No tables are kept in a schema {schema}.")
             await db.execute(f'drop schema "{schema}" cascade')
     finally:
@@ -128,7 +128,7 @@ class _Folding:
     async def _from_nearest(self, db: Any) -> str | None:
         """Copies the latest kept tables of the same folds that are of no later moment."""
         kept = await db.fetchval(
-            "select schema from log.scratches where consumer = $1 and folds = $2 and position <= $3 and time <= $4 "
+            "select schema from engine.scratches where consumer = $1 and folds = $2 and position <= $3 and time <= $4 "
             "order by time desc, position desc limit 1",
             self._consumer, code_of(self._projection), self._asked.position, self._asked.time,
         )  # fmt: skip
@@ -156,7 +156,7 @@ class _Folding:
         if not topics:
             return {}
         rows = await db.fetch(
-            "select topic, partition from log.checkpoints where consumer = $1 and topic = any($2::text[])",
+            "select topic, partition from engine.checkpoints where consumer = $1 and topic = any($2::text[])",
             self._consumer, topics,
         )  # fmt: skip
         if missing := set(topics) - {row["topic"] for row in rows}:
@@ -202,7 +202,7 @@ class _Folding:
     async def kept(self, db: Any, result: AsOf) -> None:
         covers = {"streams": result.streams, "tables": dict(result.tables)}
         await db.execute(
-            "insert into log.scratches (schema, consumer, folds, position, time, covers) "
+            "insert into engine.scratches (schema, consumer, folds, position, time, covers) "
             "values ($1, $2, $3, $4, $5, $6::text::jsonb)",
             self._schema, self._consumer, code_of(self._projection), self._asked.position, self._asked.time,
             json.dumps(covers),

@@ -2,62 +2,62 @@
 -- A partition is doubtful once it had a record that can't be read, even one that was given up: the version that it hid
 -- never comes.
 select topic, partition, "offset", exists (
-    select from log.parked p
+    select from engine.parked p
     where p.consumer = c.consumer and p.topic = c.topic and p.partition = c.partition and p.reason = 'unreadable'
 ) or exists (
-    select from log.settled s
+    select from engine.settled s
     where s.consumer = c.consumer and s.topic = c.topic and s.partition = c.partition and s.reason = 'unreadable'
     and s.stream is null
 ) as doubtful
-from log.checkpoints c
+from engine.checkpoints c
 where consumer = $1 and (topic, partition) in (select * from unnest($2::text[], $3::int[]))
 order by topic, partition
 for update;
 
 -- seen: the last version of each of these streams that the consumer has dealt with, and whether the stream is held.
 select s.stream, v.version, exists (
-    select from log.parked p where p.consumer = $1 and p.stream = s.stream and p.holds_stream
+    select from engine.parked p where p.consumer = $1 and p.stream = s.stream and p.holds_stream
 ) as held
 from unnest($2::text[]) as s(stream)
-left join log.seen v on v.consumer = $1 and v.stream = s.stream;
+left join engine.seen v on v.consumer = $1 and v.stream = s.stream;
 
 -- advance: notes the versions and offsets that a batch has reached. The transaction doesn't wait for the disk: should the
 -- server die in the next moment, effects and checkpoint are gone together, and the consumer sees that and goes back.
 with versions as (
-    insert into log.seen (consumer, stream, version)
+    insert into engine.seen (consumer, stream, version)
     select $1, * from unnest($2::text[], $3::int[])
     on conflict (consumer, stream) do update set version = excluded.version
 )
-update log.checkpoints c set "offset" = o."offset", time = clock_timestamp()
+update engine.checkpoints c set "offset" = o."offset", time = clock_timestamp()
 from unnest($4::text[], $5::int[], $6::bigint[]) as o(topic, partition, "offset")
 where c.consumer = $1 and c.topic = o.topic and c.partition = o.partition
     and set_config('synchronous_commit', 'off', true) is not null;
 
 -- park: keeps a record whole. It may be parked there already, as it is or edited since; another one may not.
-insert into log.parked as p (consumer, topic, partition, "offset", stream, version, reason, detail, holds_stream, key,
+insert into engine.parked as p (consumer, topic, partition, "offset", stream, version, reason, detail, holds_stream, key,
                              headers, value)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::jsonb, $12)
 on conflict (consumer, topic, partition, "offset") do update set detail = case
     when (p.key, p.headers, p.value) is not distinct from (excluded.key, excluded.headers, excluded.value)
     or exists (
-        select from log.settled s
+        select from engine.settled s
         where (s.consumer, s.topic, s.partition, s."offset") = (p.consumer, p.topic, p.partition, p."offset")
         and (s.key, s.headers, s.value) is not distinct from (excluded.key, excluded.headers, excluded.value)
     ) then p.detail
-    else log.refused(format(
+    else engine.refused(format(
         '%s has parked another record of %s at partition %s, offset %s. The topic was made anew, it seems: '
         '`tenure restore topic` moves what was parked aside', p.consumer, p.topic, p.partition, p."offset"
     )) end;
 
 -- assign: the checkpoints of partitions that a consumer was given, made where there are none.
 with made as (
-    insert into log.checkpoints (consumer, topic, partition, "offset")
+    insert into engine.checkpoints (consumer, topic, partition, "offset")
     select $1, t, p, -1 from unnest($2::text[], $3::int[]) as a(t, p)
     on conflict do nothing
     returning topic, partition, "offset"
 )
 select topic, partition, "offset" from made
 union all
-select c.topic, c.partition, c."offset" from log.checkpoints c
+select c.topic, c.partition, c."offset" from engine.checkpoints c
 join unnest($2::text[], $3::int[]) as a(t, p) on c.topic = a.t and c.partition = a.p
 where c.consumer = $1;

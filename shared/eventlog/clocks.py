@@ -22,17 +22,17 @@ LOOK_EVERY_S: Final = 0.1
 """How late another process of the service may know that a clock was moved."""
 
 CLOCKS: Final = Projection(
-    "clocks", topics=(IDENTITY,), tables=("log.clocks",), apart=("change",),
+    "clocks", topics=(IDENTITY,), tables=("engine.clocks",), apart=("change",),
     # Whoever has looked at the old table has to find all of the new one changed.
-    takes_over="update {new}.clocks set change = change + (select coalesce(max(change), 0) from log.clocks)",
+    takes_over="update {new}.clocks set change = change + (select coalesce(max(change), 0) from engine.clocks)",
 )  # fmt: skip
 
 
 @CLOCKS.on(ClockMoved)
 async def _(tx: Connection, event: ClockMoved, _of: Envelope) -> None:
     await tx.execute(
-        "insert into log.clocks (organisation_id, ahead_s, change) "
-        "values ($1, $2, (select coalesce(max(change), 0) + 1 from log.clocks)) on conflict (organisation_id) "
+        "insert into engine.clocks (organisation_id, ahead_s, change) "
+        "values ($1, $2, (select coalesce(max(change), 0) + 1 from engine.clocks)) on conflict (organisation_id) "
         "do update set ahead_s = excluded.ahead_s, change = excluded.change",
         event.organisation_id, event.ahead_s,
     )  # fmt: skip
@@ -53,7 +53,7 @@ class Clocks:
 
     async def look(self, db: Any) -> None:
         """Learns the clocks that were moved since the last look."""
-        for row in await db.fetch("select * from log.clocks where change > $1 order by change", self._change):
+        for row in await db.fetch("select * from engine.clocks where change > $1 order by change", self._change):
             self._ahead[row["organisation_id"]] = timedelta(seconds=row["ahead_s"])
             self._change = row["change"]
 

@@ -2,8 +2,8 @@
 
 A retry does what the consumer would have done, under the same fences, while the consumer runs: its checkpoints of the
 topic are locked, so that none of its transactions comes between; the stream's next version is checked against
-`log.seen`; the effect, `log.seen` and the mark are one transaction. The record is copied into `log.settled` first and
-taken out only when that copy is the same.
+`engine.seen`; the effect, `engine.seen` and the mark are one transaction. The record is copied into `engine.settled`
+first and taken out only when that copy is the same.
 """
 
 import json
@@ -368,7 +368,7 @@ def edited(
 
 
 async def edit(db: Pool, parked: Parked, record: Received, operation: str) -> None:
-    """Puts the changed record in place; the original is kept in `log.settled`. Nothing is applied: retry does that."""
+    """Put the changed record in place and keep the original in `engine.settled`. Nothing is applied until a retry."""
     of = record.of
     assert of is not None, "`edited` made sure"  # noqa: S101  # a helper's promise, not a caller's input
     async with db.acquire() as tx, tx.transaction():
@@ -409,12 +409,12 @@ async def copy_in(db: Pool, consumer: str, raws: Sequence[Raw], operation: str) 
         for raw in raws
     ]  # fmt: skip
     async with db.acquire() as tx, tx.transaction():
-        before = await tx.fetchval("select count(*) from log.parked where consumer = $1", consumer)
+        before = await tx.fetchval("select count(*) from engine.parked where consumer = $1", consumer)
         await tx.executemany(
-            'insert into log.parked (consumer, topic, partition, "offset", stream, version, reason, detail, '
+            'insert into engine.parked (consumer, topic, partition, "offset", stream, version, reason, detail, '
             "holds_stream, key, headers, value) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::jsonb, $12) "
             "on conflict do nothing",
             rows,
         )
-        after = await tx.fetchval("select count(*) from log.parked where consumer = $1", consumer)
+        after = await tx.fetchval("select count(*) from engine.parked where consumer = $1", consumer)
     return int(after - before)

@@ -5,7 +5,7 @@ with parked as (
         left(encode(sha256(convert_to(concat_ws(' ', consumer, topic, partition, "offset"), 'UTF8')), 'hex'), 8) as handle,
         row_number() over line as place,
         count(*) over (partition by consumer, stream, holds_stream) as waiting
-    from log.parked
+    from engine.parked
     where ($1::text is null or consumer = $1) and ($2::text is null or stream = $2)
     window line as (partition by consumer, stream, holds_stream order by version, partition >= 0, partition desc, "offset")
 )
@@ -15,54 +15,54 @@ where ($3::text[] is null or handle = any($3)) and ($4 or $3 is not null or not 
 order by time, consumer, topic, partition, "offset";
 
 -- fence: holds the consumer still in this topic: its own transactions begin by locking the same rows.
-select 1 from log.checkpoints where consumer = $1 and topic = $2 order by partition for update;
+select 1 from engine.checkpoints where consumer = $1 and topic = $2 order by partition for update;
 
 -- line: the parked records that hold a stream, in its order. Of several that are the same event the one that was parked
 -- first comes first (see aside): it may have been edited.
-select * from log.parked where consumer = $1 and stream = $2 and holds_stream
+select * from engine.parked where consumer = $1 and stream = $2 and holds_stream
 order by version, partition >= 0, partition desc, "offset" limit $3 for update;
 
 -- one: a single parked record.
-select * from log.parked where consumer = $1 and topic = $2 and partition = $3 and "offset" = $4 for update;
+select * from engine.parked where consumer = $1 and topic = $2 and partition = $3 and "offset" = $4 for update;
 
 -- reached: the last version of a stream that the consumer has dealt with.
-select coalesce((select version from log.seen where consumer = $1 and stream = $2), 0);
+select coalesce((select version from engine.seen where consumer = $1 and stream = $2), 0);
 
 -- reach: notes that the consumer has dealt with this version.
-insert into log.seen (consumer, stream, version) values ($1, $2, $3)
+insert into engine.seen (consumer, stream, version) values ($1, $2, $3)
 on conflict (consumer, stream) do update set version = excluded.version;
 
 -- keep: copies a parked record as it is, with what becomes of it.
-insert into log.settled (consumer, topic, partition, "offset", stream, version, reason, detail, holds_stream, key,
+insert into engine.settled (consumer, topic, partition, "offset", stream, version, reason, detail, holds_stream, key,
                          headers, value, time, outcome, operation)
 select consumer, topic, partition, "offset", stream, version, reason, detail, holds_stream, key, headers, value, time,
        $5, $6
-from log.parked where consumer = $1 and topic = $2 and partition = $3 and "offset" = $4
+from engine.parked where consumer = $1 and topic = $2 and partition = $3 and "offset" = $4
 returning settled;
 
 -- unpark: takes a record out, once its copy is there.
-delete from log.parked p where consumer = $1 and topic = $2 and partition = $3 and "offset" = $4 and exists (
-    select from log.settled s where s.settled = $5 and s.value is not distinct from p.value and s.headers = p.headers)
+delete from engine.parked p where consumer = $1 and topic = $2 and partition = $3 and "offset" = $4 and exists (
+    select from engine.settled s where s.settled = $5 and s.value is not distinct from p.value and s.headers = p.headers)
 returning 1;
 
 -- again: notes why a record still can't be applied.
-update log.parked set reason = $5, detail = $6, holds_stream = $7
+update engine.parked set reason = $5, detail = $6, holds_stream = $7
 where consumer = $1 and topic = $2 and partition = $3 and "offset" = $4;
 
 -- edit: puts other bytes in place of a record's.
-update log.parked set stream = $5, version = $6, reason = 'edited', detail = $7, holds_stream = $8, headers = $9::jsonb,
+update engine.parked set stream = $5, version = $6, reason = 'edited', detail = $7, holds_stream = $8, headers = $9::jsonb,
                       value = $10
 where consumer = $1 and topic = $2 and partition = $3 and "offset" = $4;
 
 -- forget: back to the beginning of a partition.
-update log.checkpoints set "offset" = -1 where consumer = $1 and topic = $2 and partition = $3;
+update engine.checkpoints set "offset" = -1 where consumer = $1 and topic = $2 and partition = $3;
 
 -- aside: gives what is parked of a partition a number of its own below 0: the topic that was made anew has other records
 -- at its offsets.
-update log.parked set partition = (
-    select least(min(partition), -1) - 1 from log.parked where consumer = $1 and topic = $2
+update engine.parked set partition = (
+    select least(min(partition), -1) - 1 from engine.parked where consumer = $1 and topic = $2
 )
 where consumer = $1 and topic = $2 and partition = $3 and partition >= 0;
 
 -- waiting: how many records of a stream are parked and hold it.
-select count(*) from log.parked where consumer = $1 and stream = $2 and holds_stream;
+select count(*) from engine.parked where consumer = $1 and stream = $2 and holds_stream;

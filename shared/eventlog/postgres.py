@@ -41,7 +41,7 @@ _COLUMNS: Final = """position, stream, version, id, type, schema, time, correlat
 _READ_STREAM: Final = f"select {_COLUMNS} from log.events where stream = $1 and version > $2 order by version"  # noqa: S608
 _LOAD: Final = f"""select s.version, s.hash, s.tenant, case when e.version is null or e.version = s.version + 1
         then s.state end as state, e.* from (select) one
-    left join log.snapshots s on s.stream = $1 and s.definition = $2 and exists (
+    left join engine.snapshots s on s.stream = $1 and s.definition = $2 and exists (
         select from log.events where stream = $1 and version = s.version and hash = s.hash)
     left join lateral (select {_COLUMNS} from log.events
         where stream = $1 and version > coalesce(s.version, 0)) e on true
@@ -49,7 +49,8 @@ _LOAD: Final = f"""select s.version, s.hash, s.tenant, case when e.version is nu
 _READ: Final = f"select {_COLUMNS} from log.events where position > $1 order by position limit $2"  # noqa: S608
 
 _LEASE: Final = """
-    insert into log.leases as l (name, owner, token, until) values ($1, $2, 1, clock_timestamp() + $3 * interval '1 s')
+    insert into engine.leases as l (name, owner, token, until)
+    values ($1, $2, 1, clock_timestamp() + $3 * interval '1 s')
     on conflict (name) do update set owner = excluded.owner, until = excluded.until,
         token = case when l.owner = excluded.owner then l.token else l.token + 1 end
     where l.owner = excluded.owner or l.until < clock_timestamp()
@@ -175,7 +176,7 @@ class PostgresStore:
     async def keep(self, stream: str, snapshot: Snapshot) -> None:
         (version, hash_), tenant, definition, state = snapshot
         await self._fetch(
-            "insert into log.snapshots (stream, version, hash, tenant, definition, state) "
+            "insert into engine.snapshots (stream, version, hash, tenant, definition, state) "
             "values ($1, $2, $3, $4, $5, $6) on conflict (stream) do update set version = excluded.version, "
             "hash = excluded.hash, tenant = excluded.tenant, definition = excluded.definition, "
             "state = excluded.state, time = clock_timestamp()",
@@ -229,7 +230,8 @@ class PostgresStore:
 
     async def advance(self, name: str, lease: Lease, position: int) -> None:
         rows = await self._fetch(
-            "update log.leases set position = $4 where name = $1 and token = $2 and position in ($3, $4) returning 1",
+            "update engine.leases set position = $4 where name = $1 and token = $2 and position in ($3, $4) "
+            "returning 1",
             name, lease.token, lease.position, position,
         )  # fmt: skip
         if not rows:
@@ -238,7 +240,7 @@ class PostgresStore:
 
     async def release(self, name: str, lease: Lease) -> None:
         await self._fetch(
-            "update log.leases set until = clock_timestamp(), owner = '' where name = $1 and token = $2",
+            "update engine.leases set until = clock_timestamp(), owner = '' where name = $1 and token = $2",
             name, lease.token,
         )  # fmt: skip
 

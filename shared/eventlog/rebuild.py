@@ -1,9 +1,9 @@
 """Makes a projection's tables anew while the service runs, and puts them in the old ones' place in one transaction.
 
 The new tables are folded beside the live ones, never further than the live consumer has got: what it has dealt with
-(`log.seen`, `log.checkpoints`) is the mark. So both stand at the same point as soon as nothing is missing, and the
-consumer's marks stay as they are through the switch. What it has parked stays parked. Reactions are not run: there is
-nothing here that could.
+(`engine.seen`, `engine.checkpoints`) is the mark. So both stand at the same point as soon as nothing is missing, and
+the consumer's marks stay as they are through the switch. What it has parked stays parked. Reactions are not run: there
+is nothing here that could.
 """
 
 import asyncio
@@ -88,7 +88,7 @@ class Progress(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """A rebuild that has begun and is not switched, as `log.rebuilds` has it."""
+    """A rebuild that has begun and is not switched, as `engine.rebuilds` has it."""
 
     id: int
     schema: str
@@ -387,7 +387,7 @@ async def drop_old(dsn: str, rebuild: int) -> None:
 
 async def _drop_old(db: Any, rebuild: int) -> None:
     async with db.transaction():
-        if await db.fetchval("select state from log.rebuilds where id = $1 for update", rebuild) != "switched":
+        if await db.fetchval("select state from engine.rebuilds where id = $1 for update", rebuild) != "switched":
             raise Trouble(f"Rebuild {rebuild} keeps no old tables: it has not switched, or they were dropped before.")
         await db.execute(f'drop schema "{old_schema(rebuild)}" cascade')
         await db.execute(SQL["end"], rebuild, "dropped")

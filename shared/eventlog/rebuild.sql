@@ -1,43 +1,43 @@
 -- open: the rebuild of this consumer that has begun and is not switched.
-select * from log.rebuilds where consumer = $1 and state in ('folding', 'differs');
+select * from engine.rebuilds where consumer = $1 and state in ('folding', 'differs');
 
 -- known: whether this consumer has ever run.
-select exists (select from log.checkpoints where consumer = $1);
+select exists (select from engine.checkpoints where consumer = $1);
 
 -- begin: a new rebuild.
-insert into log.rebuilds (consumer, source, workers, folds, upto)
+insert into engine.rebuilds (consumer, source, workers, folds, upto)
 select $1, $2, $3, $4, position from log.head
 returning *;
 
 -- total: how many events of streams this consumer has dealt with.
-select coalesce(sum(version), 0) from log.seen where consumer = $1;
+select coalesce(sum(version), 0) from engine.seen where consumer = $1;
 
 -- versions: how far the live consumer is in these streams.
-select stream, version from log.seen where consumer = $1 and stream = any($2::text[]);
+select stream, version from engine.seen where consumer = $1 and stream = any($2::text[]);
 
 -- offsets: how far the live consumer is in the partitions of these topics.
-select topic, partition, "offset" from log.checkpoints where consumer = $1 and topic = any($2::text[]);
+select topic, partition, "offset" from engine.checkpoints where consumer = $1 and topic = any($2::text[]);
 
 -- stop: whoever holds these rows lets the live consumer do nothing.
-select "offset" from log.checkpoints where consumer = $1 order by topic, partition for update;
+select "offset" from engine.checkpoints where consumer = $1 order by topic, partition for update;
 
 -- missing: a stream that isn't folded as far as the live consumer has dealt with it.
-select l.stream, l.version as live, coalesce(s.version, 0) as new from log.seen l
+select l.stream, l.version as live, coalesce(s.version, 0) as new from engine.seen l
 left join "{schema}"._seen s using (stream)
 where l.consumer = $1 and l.version <> coalesce(s.version, 0) limit 1;
 
 -- differs: the comparison failed.
-update log.rebuilds set state = 'differs', tables = $2::text::jsonb, detail = $3 where id = $1;
+update engine.rebuilds set state = 'differs', tables = $2::text::jsonb, detail = $3 where id = $1;
 
 -- switched: done.
-update log.rebuilds set state = 'switched', tables = $2::text::jsonb, detail = '', ended = clock_timestamp() where id = $1;
+update engine.rebuilds set state = 'switched', tables = $2::text::jsonb, detail = '', ended = clock_timestamp() where id = $1;
 
 -- end: the tables that it kept are dropped.
-update log.rebuilds set state = $2, ended = coalesce(ended, clock_timestamp()) where id = $1;
+update engine.rebuilds set state = $2, ended = coalesce(ended, clock_timestamp()) where id = $1;
 
 -- unpark: takes out the parked events of types that were unknown, once they are folded; a copy stays.
 with gone as (
-    delete from log.parked p using "{schema}"._seen s
+    delete from engine.parked p using "{schema}"._seen s
     where p.consumer = $1 and p.reason = 'unknown-type' and s.stream = p.stream and s.version >= p.version
     and exists (
         select from jsonb_array_elements(p.headers) h
@@ -45,7 +45,7 @@ with gone as (
     )
     returning p.*
 )
-insert into log.settled (consumer, topic, partition, "offset", stream, version, reason, detail, holds_stream, key,
+insert into engine.settled (consumer, topic, partition, "offset", stream, version, reason, detail, holds_stream, key,
                          headers, value, time, outcome, operation)
 select consumer, topic, partition, "offset", stream, version, reason, detail, holds_stream, key, headers, value, time,
        'applied', $3

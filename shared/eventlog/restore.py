@@ -214,13 +214,13 @@ async def _rebuild(
         await _resume(whole.service, reactions, pool, bootstrap, result)
     if whole.private is not None:
         result.notes += await whole.private(pool)
-    if parked := await pool.fetchval("select count(*) from log.parked"):
+    if parked := await pool.fetchval("select count(*) from engine.parked"):
         result.notes.append(f"{parked} records are parked: `tenure parked ls` shows them.")
 
 
 async def _resume(service: str, reactions: Reactions, pool: Any, bootstrap: str, result: Restored) -> None:
     name = f"{service}.{reactions.name}"
-    if await pool.fetchval("select count(*) from log.parked where consumer = $1 and holds_stream", name):
+    if await pool.fetchval("select count(*) from engine.parked where consumer = $1 and holds_stream", name):
         result.notes.append(f"{name} has parked streams, so it goes on from its own checkpoint, before them.")
         return
     moved, without = await resume(service, reactions, pool, bootstrap)
@@ -364,7 +364,7 @@ async def restore_topic(
         ]
         result.before = await _prefix(service, topic, bootstrap, hashes, progress)
         result.events, result.head = len(hashes) - result.before, len(hashes)
-        relayed = await pool.fetchval("select position from log.leases where name = $1", f"relay:{topic}") or 0
+        relayed = await pool.fetchval("select position from engine.leases where name = $1", f"relay:{topic}") or 0
         stale = await _stale(consumers, topic, bootstrap, lost=relayed > result.before)
         result.moved = sum(len(places) for places in stale.values())
         if dry_run or not (result.events or stale):
@@ -374,7 +374,7 @@ async def restore_topic(
                 await _forget(consumers[name], places)
             if relayed > result.before:
                 await pool.execute(
-                    "update log.leases set position = $2 where name = $1 and token = $3",
+                    "update engine.leases set position = $2 where name = $1 and token = $3",
                     f"relay:{topic}", result.before, lease.token,
                 )  # fmt: skip
             await _publish(store, topic, bootstrap, lease, result, progress)
@@ -419,7 +419,7 @@ async def _stale(
         db = await asyncpg.connect(dsn)
         try:
             rows = await db.fetch(
-                'select consumer, topic, partition, "offset" from log.checkpoints where "offset" >= 0'
+                'select consumer, topic, partition, "offset" from engine.checkpoints where "offset" >= 0'
             )
         finally:
             await db.close()
@@ -460,7 +460,9 @@ async def _publish(
     relay = Relay(store, topic, bootstrap, owner=_OWNER, progress=_Told(result.before, result.head, progress))
     task = asyncio.create_task(relay.run())
     try:
-        while (await store._fetch("select position from log.leases where name = $1", relay.name))[0][0] < result.head:
+        while (await store._fetch("select position from engine.leases where name = $1", relay.name))[0][
+            0
+        ] < result.head:
             if relay.alarm:
                 raise Refused(f"The relay refuses to publish: {relay.alarm}.")
             await asyncio.sleep(0.05)

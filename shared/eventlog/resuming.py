@@ -26,10 +26,10 @@ from shared.events.registry import INBOUND
 _NAMES: Final = frozenset({"ce_id", "ce_source", "ce_subject", "ce_sequence", "ce_type"})
 
 _SEEN: Final = """
-    insert into log.seen as s (consumer, stream, version) select $1, * from unnest($2::text[], $3::int[])
+    insert into engine.seen as s (consumer, stream, version) select $1, * from unnest($2::text[], $3::int[])
     on conflict (consumer, stream) do update set version = excluded.version where s.version < excluded.version"""
 _MARK: Final = """
-    insert into log.checkpoints as c (consumer, topic, partition, "offset")
+    insert into engine.checkpoints as c (consumer, topic, partition, "offset")
     select $1, * from unnest($2::text[], $3::int[], $4::bigint[])
     on conflict (consumer, topic, partition) do update set "offset" = excluded."offset"
     where c."offset" < excluded."offset" """
@@ -168,7 +168,7 @@ async def _put(
     here = {
         (row["topic"], row["partition"]): row["offset"]
         for row in await pool.fetch(
-            'select topic, partition, "offset" from log.checkpoints where consumer = $1', consumer
+            'select topic, partition, "offset" from engine.checkpoints where consumer = $1', consumer
         )
     }
     moved = [mark for mark in moved if mark.offset > here.get((mark.topic, mark.partition), -1)]

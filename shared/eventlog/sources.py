@@ -16,7 +16,7 @@ _COLUMNS: Final = """e.position, e.stream, e.version, e.id, e.type, e.schema, e.
 _SHARE: Final = f"""select {_COLUMNS} from log.events e where position > $2 and position <= $3
     and (hashtext(stream) & 2147483647) % $4 = $5 order by position limit {BATCH}"""  # noqa: S608
 
-_BEHIND: Final = f"""select {_COLUMNS} from log.seen l left join "{{schema}}"._seen s using (stream)
+_BEHIND: Final = f"""select {_COLUMNS} from engine.seen l left join "{{schema}}"._seen s using (stream)
     join log.events e on e.stream = l.stream and e.version > coalesce(s.version, 0) and e.version <= l.version
     where l.consumer = $2 and l.version > coalesce(s.version, 0) order by e.position limit {BATCH}"""  # noqa: S608
 

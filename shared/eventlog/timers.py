@@ -41,7 +41,7 @@ _TAKES_OVER: Final = """
         || to_char(t.due at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS')
         || case when extract(microseconds from t.due)::bigint % 1000000 = 0 then ''
            else to_char(t.due at time zone 'UTC', '.US') end || '+00:00';
-    update {new}.timers t set due = l.due, first_due = l.first_due from log.timers l
+    update {new}.timers t set due = l.due, first_due = l.first_due from engine.timers l
         where l.name = t.name and l.key = t.key and l.set_by = t.set_by and l.first_due in (t.due, t.first_due);"""
 """A rebuilt timer that has fired is gone: the id of its command is known. One that was put off stays so."""
 
@@ -73,7 +73,7 @@ class Timers:
     """The timers of one service: which events set them, and the command that each becomes."""
 
     def __init__(self, *, topics: Sequence[str]) -> None:
-        self.projection = Projection("timers", topics=topics, tables=("log.timers",), takes_over=_TAKES_OVER)
+        self.projection = Projection("timers", topics=topics, tables=("engine.timers",), takes_over=_TAKES_OVER)
         self._fires: dict[str, tuple[Stream[Any, Any, Any], Fire]] = {}
 
     def on(self, event_type: type[E]) -> Callable[[_Changes[E | X]], _Changes[E | X]]:
@@ -113,10 +113,10 @@ class Timers:
 
 async def _keep(tx: Connection, change: Change, of: Envelope) -> None:
     if isinstance(change, Cancel):
-        await tx.execute("delete from log.timers where name = $1 and key = $2", change.name, change.key)
+        await tx.execute("delete from engine.timers where name = $1 and key = $2", change.name, change.key)
         return
     await tx.execute(
-        "insert into log.timers (name, key, due, customer, set_by, correlation_id) values ($1, $2, $3, $4, $5, $6) "
+        "insert into engine.timers (name, key, due, customer, set_by, correlation_id) values ($1, $2, $3, $4, $5, $6) "
         "on conflict (name, key) do update set due = excluded.due, customer = excluded.customer, "
         "set_by = excluded.set_by, correlation_id = excluded.correlation_id, first_due = null",
         change.name, change.key, change.due, change.customer, of.id, of.correlation_id,
@@ -125,16 +125,16 @@ async def _keep(tx: Connection, change: Change, of: Envelope) -> None:
 
 _DUE: Final = """
     select due.*, coalesce(c.ahead_s, 0) as ahead_s from (
-        (select * from log.timers where due <= $1 order by due limit $2)
+        (select * from engine.timers where due <= $1 order by due limit $2)
         union
-        (select t.* from log.clocks c join log.timers t on t.customer = c.organisation_id
+        (select t.* from engine.clocks c join engine.timers t on t.customer = c.organisation_id
          where c.ahead_s > 0 and t.due <= $1::timestamptz + c.ahead_s * interval '1 s' order by t.due limit $2)
-    ) as due left join log.clocks c on c.organisation_id = due.customer
+    ) as due left join engine.clocks c on c.organisation_id = due.customer
     order by due, key, name limit $2"""
 
 
 _FIRED: Final = """
-    delete from log.timers t using unnest($1::text[], $2::text[], $3::timestamptz[]) as f(name, key, due)
+    delete from engine.timers t using unnest($1::text[], $2::text[], $3::timestamptz[]) as f(name, key, due)
     where (t.name, t.key, t.due) = (f.name, f.key, f.due)"""
 
 
@@ -209,7 +209,7 @@ class TimerService:
             # A bug of this one timer's: it is tried again in an hour, the others go on.
             log.exception("a timer can't be fired", timer=name, key=key)
             await self._db.execute(
-                "update log.timers set due = $4, first_due = coalesce(first_due, due) "
+                "update engine.timers set due = $4, first_due = coalesce(first_due, due) "
                 "where name = $1 and key = $2 and due = $3",
                 name, key, due, now + timedelta(hours=1),
             )  # fmt: skip

@@ -371,7 +371,7 @@ async def verify(
         db = await asyncpg.connect(dsn)
         stack.push_async_callback(db.close)
         relayed: int = await db.fetchval(
-            "select coalesce(max(position), 0) from log.leases where name = $1", f"relay:{topic_of(service)}"
+            "select coalesce(max(position), 0) from engine.leases where name = $1", f"relay:{topic_of(service)}"
         )
         reader = await stack.enter_async_context(TopicReader(topic_of(service), bootstrap)) if topic else None
         await _check_store(report, check, db, progress)

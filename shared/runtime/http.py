@@ -125,9 +125,9 @@ Limit: TypeAlias = Annotated[int, Query(ge=1, le=200)]
 
 _SEEN: Final = """
     select case when exists (select from log.events where stream = $1)
-        then (select count(*) = cardinality($3::text[]) from log.seen
+        then (select count(*) = cardinality($3::text[]) from engine.seen
               where stream = $1 and version >= $2 and consumer = any($3::text[]))
-        else (select coalesce(bool_and(version >= $2), false) from log.seen where stream = $1)
+        else (select coalesce(bool_and(version >= $2), false) from engine.seen where stream = $1)
     end"""
 
 

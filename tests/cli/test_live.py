@@ -113,7 +113,7 @@ def test_status_measures_a_lag_and_its_trend(tenure: Tenure, live: Mapping[str, 
     (ends,) = (each["records"] for each in tenure("topics", "--json").json["topics"] if each["topic"] == MARKETPLACE)
     fetch(
         live["entitlements"],
-        f"insert into log.checkpoints values ('entitlements.numbers', '{MARKETPLACE}', 0, -1, now())",
+        f"insert into engine.checkpoints values ('entitlements.numbers', '{MARKETPLACE}', 0, -1, now())",
     )
     later = threading.Timer(1, send, (kafka.bootstrap, MARKETPLACE, 40))
     later.start()

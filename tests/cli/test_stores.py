@@ -274,7 +274,9 @@ def test_a_retry_is_dry_by_default_and_then_done_and_recorded(tenure: Tenure, pa
     assert (begun["outcome"], ended["outcome"]) == ("begun", "done")
     assert (ended["actor"], ended["reason"]) == ("operator:test", "a test")
     assert ended["verb"] == "parked retry" and "line=partner-1" in ended["arguments"]
-    assert {row["operation"] for row in fetch(parked, "select operation from log.settled")} == {done.json["operation"]}
+    assert {row["operation"] for row in fetch(parked, "select operation from engine.settled")} == {
+        done.json["operation"]
+    }
     assert tenure("stream", "show", done.json["operation"]).code == 0
     assert "Nothing that is parked" in tenure("parked", "retry", "--consumer", "entitlements.numbers").out
 
@@ -289,7 +291,7 @@ def test_an_edited_record_is_what_its_consumer_gets(tenure: Tenure, parked: str,
     assert would == ["  -ce_actor: a", "  +ce_actor: me", '  -  "csn": "5200",', '  +  "csn": "99",']
     assert tenure("parked", "edit", handle, "--value", str(body), *YES).code == 0
     assert tenure("parked", "retry", handle, *YES).code == 0
-    rows = fetch(parked, "select outcome, value from log.settled order by settled")
+    rows = fetch(parked, "select outcome, value from engine.settled order by settled")
     assert [row["outcome"] for row in rows] == ["edited", "applied", "applied", "applied"]
     assert (rows[0]["value"], rows[1]["value"]) == (csn(5200).data(), csn(99).data())
 
@@ -308,7 +310,9 @@ def test_a_replay_to_a_consumer_parks_copies_for_it_alone(tenure: Tenure, stores
     assert "2 CsnIssued events" in tenure(*arguments).out
     assert tenure(*arguments, *YES, "--json").json["parked"] == 2
     assert tenure(*arguments, *YES, "--json").json["parked"] == 0
-    rows = fetch(stores["entitlements"], 'select partition, "offset", holds_stream from log.parked order by "offset"')
+    rows = fetch(
+        stores["entitlements"], 'select partition, "offset", holds_stream from engine.parked order by "offset"'
+    )
     assert [tuple(row) for row in rows] == [(FROM_STORE, 1, False), (FROM_STORE, 2, False)]
     assert tenure("replay", "identity", "--consumer", "entitlements.numbers").code == 5
     assert tenure("replay", "identity").code == 2
@@ -369,8 +373,8 @@ def test_an_operation_that_fails_says_so_in_its_record(tenure: Tenure, stores: S
 
 
 def test_timers_and_clocks(tenure: Tenure, stores: Stores) -> None:
-    fetch(stores["entitlements"], "insert into log.clocks values ('sand', 86400, 1)")
-    timer = "insert into log.timers values ('end', '{}', now() + interval '2 h', '{}', 'e', 'c')"
+    fetch(stores["entitlements"], "insert into engine.clocks values ('sand', 86400, 1)")
+    timer = "insert into engine.timers values ('end', '{}', now() + interval '2 h', '{}', 'e', 'c')"
     for key, customer in (("k", "real"), ("k2", "sand")):
         fetch(stores["entitlements"], timer.format(key, customer))
     found = tenure("timers", "--json").json
@@ -396,7 +400,7 @@ def test_services_that_agree_on_the_former_time_do_not_have_the_new_one(
     append(stores["identity"], "identity", "clock-sand", ClockMoved(organisation_id="sand", ahead_s=2, moved_by="a"))
     for ahead in (1, 2):
         for dsn in stores.values():
-            fetch(dsn, f"insert into log.clocks values ('sand', {ahead}, {ahead}) on conflict (organisation_id) "
+            fetch(dsn, f"insert into engine.clocks values ('sand', {ahead}, {ahead}) on conflict (organisation_id) "
                        "do update set ahead_s = excluded.ahead_s")  # fmt: skip
         assert in_a_loop(agreed()) == (ahead == 2)
 

@@ -119,4 +119,4 @@ async def test_timers_are_stepped_through_as_well(bench: Bench) -> None:
     steps = await step(timers.projection, await bench.store.read_stream("pool-1"), bench.dsn)
     assert [each.folded for each in steps] == [False, True, True]
     assert [list(change.changed)[:1] for each in steps for change in each.changes] == [["due"], ["set_by"]]
-    assert await bench.pool.fetchval("select count(*) from log.timers") == 0
+    assert await bench.pool.fetchval("select count(*) from engine.timers") == 0

@@ -65,10 +65,10 @@ class Tx:
 
 async def test_what_a_fold_reads_comes_after_all_that_was_kept_back() -> None:
     tx = Tx()
-    bundles = Bundles(tx, renaming({"log.timers": '"x".timers'}))
+    bundles = Bundles(tx, renaming({"engine.timers": '"x".timers'}))
     for n in range(COPY_FROM):
         await bundles.of_stream(f"{n}").execute("insert into seats values ($1)", n)
-    await bundles.of_stream("1").executemany("update log.timers set a = $1", [(1,), (2,)])
+    await bundles.of_stream("1").executemany("update engine.timers set a = $1", [(1,), (2,)])
     assert tx.calls == []
     assert await bundles.of_stream("2").fetchval("select from log.timers_of") == 7
     assert tx.calls == [
@@ -80,7 +80,7 @@ async def test_what_a_fold_reads_comes_after_all_that_was_kept_back() -> None:
     await bundles.send()
     await bundles.send()
     assert tx.calls[3:] == [("delete from a", (3,))]
-    assert await Rewriting(tx, renaming({"log.clocks": "y"})).execute("delete from log.clocks") == "DONE 1"
+    assert await Rewriting(tx, renaming({"engine.clocks": "y"})).execute("delete from engine.clocks") == "DONE 1"
     assert tx.calls[-1] == ("delete from y", ())
 
 

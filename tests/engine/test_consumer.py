@@ -49,15 +49,17 @@ class Bench:
         return [(row["stream"], row["version"]) for row in rows]
 
     async def offset(self) -> int:
-        return int(await self.pool.fetchval("""select "offset" from log.checkpoints where consumer = 'test.table'"""))
+        return int(
+            await self.pool.fetchval("""select "offset" from engine.checkpoints where consumer = 'test.table'""")
+        )
 
     async def set_back(self) -> None:
         """The database forgets what consumers have done, as one that lost its last moments does."""
-        await self.pool.execute("""update log.checkpoints set "offset" = -1""")
-        await self.pool.execute("delete from log.seen; delete from applied")
+        await self.pool.execute("""update engine.checkpoints set "offset" = -1""")
+        await self.pool.execute("delete from engine.seen; delete from applied")
 
     async def parked(self) -> list[asyncpg.Record]:
-        rows: list[asyncpg.Record] = await self.pool.fetch('select * from log.parked order by "offset"')
+        rows: list[asyncpg.Record] = await self.pool.fetch('select * from engine.parked order by "offset"')
         return rows
 
 
@@ -171,7 +173,7 @@ async def test_two_that_are_given_a_partition_at_once_both_learn_where_it_stands
     async with bench.pool.acquire() as first:
         transaction = first.transaction()
         await transaction.start()
-        await first.execute("insert into log.checkpoints values ('test.table', $1, 1, 7)", ENTITLEMENTS)
+        await first.execute("insert into engine.checkpoints values ('test.table', $1, 1, 7)", ENTITLEMENTS)
         second = asyncio.create_task(consumer.assigned([(ENTITLEMENTS, 1)]))
         await asyncio.sleep(0.3)
         await transaction.commit()

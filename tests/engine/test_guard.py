@@ -58,7 +58,7 @@ def guard_of(store: PostgresStore, bootstrap: str) -> Guard:
 async def until_relayed(bench: Bench, position: int) -> None:
     async with asyncio.timeout(20):
         while True:
-            rows = await bench.query("select position from log.leases where name = $1", f"relay:{topic_of(SERVICE)}")
+            rows = await bench.query("select position from engine.leases where name = $1", f"relay:{topic_of(SERVICE)}")
             if rows and rows[0]["position"] >= position:
                 return
             await asyncio.sleep(0.02)
@@ -86,10 +86,11 @@ async def exchange(bench: Bench, saved: Backup, *then: str) -> None:
     db = await asyncpg.connect(bench.dsn)
     async with db.transaction():
         for table, rows in saved.items():
-            await db.execute(f"delete from log.{table}")
+            await db.execute(f"delete from {table}")
             if rows:
+                schema, _, name = table.partition(".")
                 await db.copy_records_to_table(
-                    table, schema_name="log", columns=list(rows[0].keys()), records=[tuple(r) for r in rows]
+                    name, schema_name=schema, columns=list(rows[0].keys()), records=[tuple(r) for r in rows]
                 )
         for sql in then:
             await db.execute(sql)
@@ -190,7 +191,7 @@ async def test_a_checkpoint_that_was_moved_ends_the_lease(bench: Bench) -> None:
     assert lease is not None
     await store.advance(relay.name, lease, 7)
     await relay._renew(lease)
-    await bench.query("update log.leases set position = 5")
+    await bench.query("update engine.leases set position = 5")
     with pytest.raises(LeaseLost, match="its checkpoint was moved from 7 to 5"):
         await relay._renew(lease)
     await store.close()
@@ -237,7 +238,7 @@ async def test_who_lost_the_lease_sends_no_further_batch(
     sending = asyncio.create_task(relay._send(producer, 0, await store.read(0, 60), lease))
     await asyncio.sleep(0.05)
     if heir:
-        await bench.query("update log.leases set owner = 'heir', token = token + 1, until = now() + interval '9 s'")
+        await bench.query("update engine.leases set owner = 'heir', token = token + 1, until = now() + interval '9 s'")
         with pytest.raises(LeaseLost):
             await sending
         assert producer.sent == 10, "the batch that was on its way"
@@ -253,7 +254,7 @@ async def test_repeats_at_the_end_are_not_taken_for_a_loss(bench: Bench, monkeyp
     monkeypatch.setattr("shared.eventlog.guard.LOOK_BACK", 1)
     await bench.fill(60, streams=1)
     await bench.relay()
-    await bench.query("update log.leases set position = 20")
+    await bench.query("update engine.leases set position = 20")
     store = await PostgresStore(bench.dsn, SERVICE).open()
     relay = Relay(store, topic_of(SERVICE), bench.bootstrap)
     original, sends = relay._acknowledged, 0

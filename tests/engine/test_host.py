@@ -64,7 +64,7 @@ class Bench:
             while await self.pool.fetchval("select count(*) from applied") < expected:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         # Of its own: other tests leave records on this Kafka that nobody can read.
-        assert await self.pool.fetch("select * from log.parked where stream is not null") == []
+        assert await self.pool.fetch("select * from engine.parked where stream is not null") == []
 
 
 @pytest.fixture
@@ -117,7 +117,9 @@ async def test_a_database_that_was_set_back_is_caught_up_though_nothing_new_come
     await bench.fill(3)
     await bench.applied()
     async with bench.pool.acquire() as db, db.transaction():
-        await db.execute("""update log.checkpoints set "offset" = -1; delete from log.seen; delete from applied""")
+        await db.execute(
+            """update engine.checkpoints set "offset" = -1; delete from engine.seen; delete from applied"""
+        )
     await bench.applied()
     await stopped(running)
 

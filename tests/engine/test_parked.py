@@ -58,7 +58,7 @@ class Bench:
         return await parked.retry(self.pool, self.consumer, line or await self.line(), "operation-1", **how)
 
     async def settled(self) -> list[tuple[str, int]]:
-        rows = await self.pool.fetch("select outcome, version from log.settled order by settled")
+        rows = await self.pool.fetch("select outcome, version from engine.settled order by settled")
         return [(row["outcome"], row["version"]) for row in rows]
 
 
@@ -231,7 +231,7 @@ async def test_a_record_is_not_parked_in_the_place_of_another(bench: Bench) -> N
     await bench.consume(raws)
 
     async def back() -> None:
-        await bench.pool.execute("""update log.checkpoints set "offset" = -1""")
+        await bench.pool.execute("""update engine.checkpoints set "offset" = -1""")
         await bench.consumer.assigned([(ENTITLEMENTS, 0)])
 
     await back()
@@ -245,7 +245,7 @@ async def test_a_record_is_not_parked_in_the_place_of_another(bench: Bench) -> N
     await back()
     with pytest.raises(asyncpg.RaiseError, match=r"parked another record of entitlements\.events\.v1 at partition 0"):
         await bench.consume(topic("b"))
-    assert await bench.pool.fetchval("""select "offset" from log.checkpoints""") == -1
+    assert await bench.pool.fetchval("""select "offset" from engine.checkpoints""") == -1
 
 
 async def test_only_the_first_of_a_stream_can_be_dropped_and_its_bytes_are_kept(bench: Bench) -> None:
@@ -258,7 +258,7 @@ async def test_only_the_first_of_a_stream_can_be_dropped_and_its_bytes_are_kept(
     await parked.drop(bench.pool, first, "operation-4")
     assert (await bench.retry()).applied == 2
     assert await bench.applied() == [("a", 2), ("a", 3)]
-    row = await bench.pool.fetchrow("select * from log.settled where outcome = 'dropped'")
+    row = await bench.pool.fetchrow("select * from engine.settled where outcome = 'dropped'")
     assert (row["value"], row["operation"], row["detail"]) == (raws[0].value, "operation-4", "KeyError: 'x'")
 
 
@@ -279,7 +279,7 @@ async def test_copies_of_events_are_applied_once_more_to_one_consumer(bench: Ben
     for line in parked.lines(await parked.look(bench.pool)):
         assert (await bench.retry(line)).applied == 1
     assert await bench.applied() == [("a", 1), ("a", 2)] * 2
-    assert await bench.pool.fetchval("select version from log.seen where stream = 'a'") == 2
+    assert await bench.pool.fetchval("select version from engine.seen where stream = 'a'") == 2
 
 
 def reactions(fails: set[str]) -> Reactions:

@@ -42,8 +42,8 @@ def again(bench: Bench, projection: Projection = POOLS, **rest: Any) -> Rebuild:
 
 async def marks(bench: Bench) -> list[Any]:
     return [
-        *await bench.pool.fetch("select * from log.seen order by consumer, stream"),
-        *await bench.pool.fetch('select consumer, topic, partition, "offset" from log.checkpoints order by 1, 2, 3'),
+        *await bench.pool.fetch("select * from engine.seen order by consumer, stream"),
+        *await bench.pool.fetch('select consumer, topic, partition, "offset" from engine.checkpoints order by 1, 2, 3'),
     ]
 
 
@@ -85,7 +85,7 @@ async def test_it_never_overtakes_the_live_consumer(bench: Bench) -> None:
     assert (report.agrees, report.events) == (True, 77)
     await bench.feed()
     assert len(await bench.rows("seats")) == 60
-    assert await bench.pool.fetchval("select count(*) from log.parked") == 0
+    assert await bench.pool.fetchval("select count(*) from engine.parked") == 0
 
 
 async def test_tables_that_would_change_are_switched_only_when_told_so(bench: Bench) -> None:
@@ -109,7 +109,7 @@ async def test_it_can_be_given_up(bench: Bench) -> None:
     await bench.pool.execute("delete from seats")
     await again(bench).run()
     await again(bench).give_up()
-    assert await bench.pool.fetchval("select state from log.rebuilds") == "dropped"
+    assert await bench.pool.fetchval("select state from engine.rebuilds") == "dropped"
     assert await bench.rows("seats") == []
 
 
@@ -161,28 +161,28 @@ async def test_a_parked_stream_stays_where_it_is(bench: Bench) -> None:
     await bench.pools(3)
     await bench.write("9", opened(9), assigned(9, 1), assigned(9, 1), assigned(9, 2))  # no seat twice: the key says no
     await bench.feed()
-    parked = await bench.pool.fetch("select stream, version, reason from log.parked order by version")
+    parked = await bench.pool.fetch("select stream, version, reason from engine.parked order by version")
     assert [tuple(row) for row in parked] == [("pool-9", 3, "failed"), ("pool-9", 4, "behind")]
     report = await again(bench).run()
     assert (report.agrees, report.events) == (True, 17)
-    assert len(await bench.pool.fetch("select from log.parked")) == 2
+    assert len(await bench.pool.fetch("select from engine.parked")) == 2
 
 
 async def test_a_type_that_was_unknown_is_folded_and_its_record_kept(bench: Bench) -> None:
     await bench.pools(1)
     await bench.feed()
     await bench.pool.execute(
-        """insert into log.parked (consumer, topic, partition, "offset", stream, version, reason, detail, holds_stream,
-                                   key, headers, value)
+        """insert into engine.parked (consumer, topic, partition, "offset", stream, version, reason, detail,
+                                      holds_stream, key, headers, value)
            select $1, $2, 3, 7, stream, version, 'unknown-type', '', false, 'k',
                   jsonb_build_array(jsonb_build_array('ce_type', encode('SeatAssigned', 'base64'))), 'v'
            from log.events where type = 'SeatAssigned' order by position limit 1""",
         bench.consumer.name, ENTITLEMENTS,
     )  # fmt: skip
-    before = await bench.pool.fetchrow("select * from log.parked")
+    before = await bench.pool.fetchrow("select * from engine.parked")
     report = await again(bench).run()
-    assert await bench.pool.fetchval("select count(*) from log.parked") == 0
-    kept = await bench.pool.fetchrow("select * from log.settled")
+    assert await bench.pool.fetchval("select count(*) from engine.parked") == 0
+    kept = await bench.pool.fetchrow("select * from engine.settled")
     assert {name: kept[name] for name in before.keys()} == dict(before)  # noqa: SIM118  # a record's are its names
     assert (kept["outcome"], kept["operation"]) == ("applied", f"rebuild-{report.id}")
 
@@ -205,7 +205,7 @@ async def test_a_fold_that_fails_is_named_and_nothing_is_lost(bench: Bench) -> N
     await bench.feed()
     with pytest.raises(CannotFold, match="pool-2, version 2"):
         await again(bench, broken).run()
-    assert (len(await bench.rows("seats")), await bench.pool.fetchval("select state from log.rebuilds")) == (
+    assert (len(await bench.rows("seats")), await bench.pool.fetchval("select state from engine.rebuilds")) == (
         8,
         "folding",
     )
@@ -237,9 +237,9 @@ async def test_readers_see_no_gap_while_it_switches(bench: Bench) -> None:
         nonlocal looked
         while not stop.is_set():
             wrong = await bench.pool.fetch(
-                "select stream from log.seen left join pools p on 'pool-' || substr(p.subscription_id, 3) = stream "
+                "select stream from engine.seen left join pools p on 'pool-' || substr(p.subscription_id, 3) = stream "
                 "where (select count(*) from seats where subscription_id = p.subscription_id) "
-                "is distinct from log.seen.version - 3"
+                "is distinct from engine.seen.version - 3"
             )
             assert wrong == []
             looked += 1
@@ -269,11 +269,11 @@ async def test_fired_timers_do_not_come_back_and_put_off_ones_stay_put_off(bench
     await live.feed()
     service = TimerService("entitlements", timers, bench.pool, live.log, Clocks(lambda: NOON + timedelta(seconds=25)))
     assert await service.fire() == 2
-    rows = await live.pool.fetch("select key, due, first_due from log.timers order by key")
+    rows = await live.pool.fetch("select key, due, first_due from engine.timers order by key")
     assert [row["key"] for row in rows] == ["s-2", "s-3"]
     report = await again(bench, timers.projection).run()
     assert report.agrees
-    assert await live.pool.fetch("select key, due, first_due from log.timers order by key") == rows
+    assert await live.pool.fetch("select key, due, first_due from engine.timers order by key") == rows
     assert await service.fire() == 0
     assert len(await live.store.read_stream("counter-s-1")) == 1
 
@@ -288,7 +288,7 @@ async def test_moved_clocks_are_found_again_by_who_has_looked(bench: Bench) -> N
     await live.feed()
     clocks = Clocks(utc_now)
     await clocks.look(bench.pool)
-    await bench.pool.execute("update log.clocks set ahead_s = 7 where organisation_id = 'o-1'")
+    await bench.pool.execute("update engine.clocks set ahead_s = 7 where organisation_id = 'o-1'")
     report = await again(bench, own).run(on_difference="switch")
     assert report.state == "switched"
     await clocks.look(bench.pool)
@@ -338,17 +338,17 @@ async def test_a_stream_that_waited_no_longer_is_read_again_from_kafka(
         if waits:
             waits = False
             await bench.pool.execute("delete from seats where subscription_id = 's-9'")
-            await bench.pool.execute("update log.seen set version = 2 where stream = 'pool-9'")
+            await bench.pool.execute("update engine.seen set version = 2 where stream = 'pool-9'")
             await catch_up(self, db)
-            await bench.pool.execute("delete from log.parked")
+            await bench.pool.execute("delete from engine.parked")
         await catch_up(self, db)
 
-    await bench.pool.execute("update log.seen set version = 1 where stream = 'pool-9'")
+    await bench.pool.execute("update engine.seen set version = 1 where stream = 'pool-9'")
     monkeypatch.setattr(Rebuild, "_catch_up", meanwhile)
     report = await again(bench, source="kafka").run(on_difference="switch")
     assert report.state == "switched"
     assert [row for row in await bench.rows("seats") if "s-9" in row] != [], "the seat of version 2 was read again"
     monkeypatch.undo()
-    await bench.pool.execute("update log.seen set version = 9 where stream = 'pool-1'")
+    await bench.pool.execute("update engine.seen set version = 9 where stream = 'pool-1'")
     with pytest.raises(Trouble, match="pool-1 up to version 9, but only 5 can be read"):
         await again(bench).run()

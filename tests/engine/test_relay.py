@@ -36,7 +36,7 @@ async def fill(store: PostgresStore, streams: dict[str, Head], rounds: int) -> N
 async def relayed(store: PostgresStore) -> None:
     async with asyncio.timeout(30):
         while True:
-            lease = await store._fetch("select position from log.leases where name like 'relay:%'")
+            lease = await store._fetch("select position from engine.leases where name like 'relay:%'")
             if lease and lease[0]["position"] == await store.position():
                 return
             await asyncio.sleep(0.02)
@@ -59,7 +59,7 @@ async def test_restarts_and_handovers_repeat_at_worst(database: str, kafka: part
         async with relaying(store, kafka, owner):
             await fill(store, streams, 2)
     # A checkpoint that was not kept: everything since is sent again.
-    await store._fetch("update log.leases set position = position - 40")
+    await store._fetch("update engine.leases set position = position - 40")
     async with relaying(store, kafka, "last"):
         await relayed(store)
 

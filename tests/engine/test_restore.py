@@ -38,10 +38,11 @@ from tests.system import parts
 pytestmark = pytest.mark.system
 
 SERVICE = "entitlements"
-EMPTY = "drop schema log cascade; drop schema public cascade; create schema public"
+EMPTY = "drop schema log cascade; drop schema engine cascade; drop schema public cascade; create schema public"
 
 TRUNCATE = (
-    "truncate log.events, log.batches, log.commands, log.claims, log.leases, log.checkpoints, log.seen, counted; "
+    "truncate log.events, log.batches, log.commands, log.claims, engine.leases, engine.checkpoints, engine.seen, "
+    "counted; "
     "delete from log.head; insert into log.head default values"
 )
 
@@ -79,7 +80,7 @@ class Bench:
         task = asyncio.create_task(relay.run())
         async with asyncio.timeout(30):
             while relay.alarm is None:
-                rows = await store._fetch("select position from log.leases where name = $1", relay.name)
+                rows = await store._fetch("select position from engine.leases where name = $1", relay.name)
                 if relay.leading and rows[0]["position"] == await store.position():
                     break
                 await asyncio.sleep(0.02)
@@ -161,7 +162,7 @@ async def bench(database: str, own_kafka: parts.Kafka) -> Bench:
 async def test_an_empty_database_comes_back_whole_and_a_second_time_changes_nothing(bench: Bench) -> None:
     await bench.fill(300)
     await bench.relay()
-    await bench.query("update log.leases set position = position - 40")
+    await bench.query("update engine.leases set position = position - 40")
     await bench.relay()  # the topic repeats a part
     await restore_store(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)  # nothing to import: folds nothing
     before = await bench.state()
@@ -236,7 +237,7 @@ async def test_the_lease_is_renewed_while_events_are_imported(bench: Bench, monk
     (head,) = await bench.query("select position, fenced from log.head")
     assert head["position"] == 20
     assert "20 of 60 events are imported" in head["fenced"]
-    await bench.query("update log.leases set until = now()")
+    await bench.query("update engine.leases set until = now()")
     assert (await restore_store(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)).head == 60
 
 
@@ -259,9 +260,9 @@ async def test_a_repeated_command_gets_its_first_answer_after_a_restore(bench: B
 
 async def test_a_topic_with_a_hole_is_refused_with_its_place(bench: Bench) -> None:
     await bench.fill(30)
-    await bench.query("update log.leases set position = 12")
+    await bench.query("update engine.leases set position = 12")
     await bench.query(
-        "insert into log.leases (name, owner, token, until, position) values ($1, '', 1, now(), 12)",
+        "insert into engine.leases (name, owner, token, until, position) values ($1, '', 1, now(), 12)",
         f"relay:{topic_of(SERVICE)}",
     )
     store = await PostgresStore(bench.dsn, SERVICE).open()
@@ -278,7 +279,7 @@ async def test_a_wiped_topic_is_published_again_byte_for_byte(bench: Bench) -> N
     await bench.relay()
     published = {(r.key, r.value, tuple(r.headers)) for r in await read_topic(topic_of(SERVICE), bench.bootstrap)}
     await bench.query(
-        "insert into log.checkpoints (consumer, topic, partition, \"offset\") values ('x.y', $1, 0, 9999)",
+        "insert into engine.checkpoints (consumer, topic, partition, \"offset\") values ('x.y', $1, 0, 9999)",
         topic_of(SERVICE),
     )
     await wiped(bench.bootstrap, topic_of(SERVICE))
@@ -293,7 +294,7 @@ async def test_a_wiped_topic_is_published_again_byte_for_byte(bench: Bench) -> N
     assert (done.before, done.events, done.moved) == (0, 250, 1)
     again = {(r.key, r.value, tuple(r.headers)) for r in await read_topic(topic_of(SERVICE), bench.bootstrap)}
     assert again == published
-    assert [row["offset"] for row in await bench.query('select "offset" from log.checkpoints')] == [-1]
+    assert [row["offset"] for row in await bench.query('select "offset" from engine.checkpoints')] == [-1]
     twice = await restore_topic(SERVICE, bench.dsn, bench.bootstrap, consumers=consumers, dry_run=False)
     assert (twice.events, twice.moved) == (0, 0)
     assert len(await read_topic(topic_of(SERVICE), bench.bootstrap)) == 250
@@ -303,7 +304,7 @@ async def test_a_wiped_topic_is_published_again_byte_for_byte(bench: Bench) -> N
 async def relayed(store: PostgresStore, task: "asyncio.Task[None]", position: int) -> None:
     """Waits until the relay is there, then ends it."""
     async with asyncio.timeout(30):
-        while ((await store._fetch("select max(position) from log.leases"))[0][0] or 0) < position:  # noqa: ASYNC110
+        while ((await store._fetch("select max(position) from engine.leases"))[0][0] or 0) < position:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -311,17 +312,19 @@ async def relayed(store: PostgresStore, task: "asyncio.Task[None]", position: in
 
 
 async def backup(bench: Bench) -> dict[str, list[Any]]:
-    tables = ("head", "events", "batches", "commands", "claims", "leases", "checkpoints", "seen")
-    return {t: await bench.query(f"select * from log.{t}") for t in tables}
+    log = ("head", "events", "batches", "commands", "claims")
+    tables = [*(f"log.{t}" for t in log), *(f"engine.{t}" for t in ("leases", "checkpoints", "seen"))]
+    return {t: await bench.query(f"select * from {t}") for t in tables}
 
 
 async def load(bench: Bench, saved: dict[str, list[Any]]) -> None:
     db = await asyncpg.connect(bench.dsn)
     for table, rows in saved.items():
-        await db.execute(f"delete from log.{table}")
+        await db.execute(f"delete from {table}")
         if rows:
+            schema, _, name = table.partition(".")
             await db.copy_records_to_table(
-                table, schema_name="log", columns=list(rows[0].keys()), records=[tuple(r) for r in rows]
+                name, schema_name=schema, columns=list(rows[0].keys()), records=[tuple(r) for r in rows]
             )
     await db.close()
 

@@ -50,12 +50,12 @@ async def test_kafka_is_lost_while_something_is_parked(bench: Bench) -> None:
 
     await bench.fill(40)
     await bench.relay()
-    await bench.query("update log.leases set position = 0")
+    await bench.query("update engine.leases set position = 0")
     await bench.relay()
     await bench.fill(40, seed=1)
     await bench.relay()
     await deal()
-    parked_before = await bench.query("select from log.parked")
+    parked_before = await bench.query("select from engine.parked")
     assert len(parked_before) > 5
     await wiped(bench.bootstrap, topic_of(SERVICE))
     await restore_topic(SERVICE, bench.dsn, bench.bootstrap, consumers={SERVICE: bench.dsn}, dry_run=False)
@@ -94,13 +94,13 @@ async def test_what_reactions_had_parked_is_said(bench: Bench, monkeypatch: pyte
     await pool.close()
     await store.close()
     await bench.relay()
-    lost = await bench.query('select partition, "offset" from log.parked')
+    lost = await bench.query('select partition, "offset" from engine.parked')
     await bench.empty()
     dry = await restore_store(bench.whole, bench.dsn, bench.bootstrap)
     assert f"What {SERVICE}.echo had parked" in dry.notes[-1]
     done = await restore_store(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)
     marks = {r["partition"]: r["offset"] for r in await bench.query(
-        'select partition, "offset" from log.checkpoints where consumer = $1', consumer.name)}  # fmt: skip
+        'select partition, "offset" from engine.checkpoints where consumer = $1', consumer.name)}  # fmt: skip
     expected = sum(r["offset"] <= marks.get(r["partition"], -1) for r in lost)
     assert expected > 0
     assert f"{SERVICE}.echo goes on after what it had dealt with. {expected} events" in done.notes[-1]

@@ -118,7 +118,7 @@ async def test_a_clock_moved_again_is_read_again(bench: Bench) -> None:
 
 
 async def test_one_that_can_not_be_fired_holds_up_no_other(bench: Bench) -> None:
-    await bench.pool.execute("insert into log.timers values ('unheard-of', 'k', $1, 'customer', 'e', '')", NOON)
+    await bench.pool.execute("insert into engine.timers values ('unheard-of', 'k', $1, 'customer', 'e', '')", NOON)
     await bench.set("one")
     bench.now += HOUR
     assert await bench.service.fire() == 2

@@ -145,11 +145,15 @@ async def read_store(evidence: Evidence, dsn: str) -> None:
             rows = await db.fetch("select *, data::text as bytes from log.events order by position")
             head = await db.fetchrow("select position, chain, fenced from log.head")
             batches = await db.fetch("select last_position, chain from log.batches order by last_position")
-            relayed = await db.fetchval("select coalesce(max(position), 0) from log.leases where name like 'relay:%'")
+            relayed = await db.fetchval(
+                "select coalesce(max(position), 0) from engine.leases where name like 'relay:%'"
+            )
             commands = await db.fetch(
                 "select id, stream, first, count, refusal is not null as refused from log.commands"
             )
-            parked = await db.fetch('select consumer, topic, "offset", reason from log.parked order by topic, "offset"')
+            parked = await db.fetch(
+                'select consumer, topic, "offset", reason from engine.parked order by topic, "offset"'
+            )
     finally:
         await db.close()
     source = source_of(evidence.service)
@@ -177,13 +181,13 @@ async def _read_notes(found: dict[str, Evidence], service: str, dsn: str, topics
     owner = {event.of.stream: e.service for e in found.values() for event in e.events}
     db = await asyncpg.connect(dsn)
     try:
-        for row in await db.fetch("select consumer, stream, version from log.seen"):
+        for row in await db.fetch("select consumer, stream, version from engine.seen"):
             of = owner.get(row["stream"], service)
             found[of].seen[row["consumer"], row["stream"]] = row["version"]
         topics = {topics_of[name]: evidence for name, evidence in found.items()}
-        for row in await db.fetch("select * from log.checkpoints where topic = any($1::text[])", list(topics)):
+        for row in await db.fetch("select * from engine.checkpoints where topic = any($1::text[])", list(topics)):
             topics[row["topic"]].checkpoints[row["consumer"], row["partition"]] = row["offset"]
-        for row in await db.fetch("select * from log.parked where topic = any($1::text[])", list(topics)):
+        for row in await db.fetch("select * from engine.parked where topic = any($1::text[])", list(topics)):
             place = (row["consumer"], row["partition"], row["offset"])
             topics[row["topic"]].waiting[place] = _waiting(row)
     finally:

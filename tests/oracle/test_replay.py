@@ -27,7 +27,7 @@ async def bench(database: str) -> AsyncIterator[Bench]:
 async def judged(bench: Bench) -> list[str]:
     evidence = Evidence("entitlements")
     await read_store(evidence, bench.dsn)
-    for row in await bench.pool.fetch("select consumer, stream, version from log.seen"):
+    for row in await bench.pool.fetch("select consumer, stream, version from engine.seen"):
         evidence.seen[row["consumer"], row["stream"]] = row["version"]
     return await differences("entitlements", [POOLS], bench.dsn, {"entitlements": evidence})
 
@@ -55,6 +55,6 @@ async def test_what_was_not_folded_as_it_should_is_found(bench: Bench, damage: s
 
 
 async def test_what_waits_is_not_expected(bench: Bench) -> None:
-    await bench.pool.execute("update log.seen set version = 1 where stream = 'pool-2'")
+    await bench.pool.execute("update engine.seen set version = 1 where stream = 'pool-2'")
     await bench.pool.execute("delete from seats where subscription_id = 's-2'")
     assert await judged(bench) == []

@@ -124,7 +124,7 @@ class Bench:
                 raws = [raw for raw in (*mine, *self.inbound) if raw.topic in consumer.what.topics]
                 await consumer.assigned(sorted({(raw.topic, raw.partition) for raw in raws}))
                 await consumer.consume([receive(raw, consumer.what.types) for raw in raws])
-        assert not await self.pool.fetch("select * from log.parked")
+        assert not await self.pool.fetch("select * from engine.parked")
 
     async def contract(self) -> contract.Open:
         state = await self.log.state(CONTRACT, "c")

@@ -33,7 +33,8 @@ async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
 async def whole(pool: Any) -> str:
     """Everything that the database holds, as text, binary columns and what is inside them included."""
     tables = await pool.fetch(
-        "select format('%I.%I', schemaname, tablename) as name from pg_tables where schemaname in ('public', 'log')"
+        "select format('%I.%I', schemaname, tablename) as name from pg_tables "
+        "where schemaname in ('public', 'log', 'engine')"
     )
     rows = [
         str(row["t"]) for table in tables for row in await pool.fetch(f"select t::text as t from {table['name']} t")

@@ -106,8 +106,8 @@ async def test_the_agreement_ends_with_the_subscription_and_not_with_a_renewal(b
     await bench.purchase(oskar, SubscriptionRenewed)
     assert (await bench.ask(token, "GET", "/contracts/c/access")).json()["open"] is True
     bench.inbound.clear()
-    await bench.pool.execute("delete from log.checkpoints where topic = $1", MARKETPLACE)
-    await bench.pool.execute("delete from log.seen where stream = 'subscription-s'")
+    await bench.pool.execute("delete from engine.checkpoints where topic = $1", MARKETPLACE)
+    await bench.pool.execute("delete from engine.seen where stream = 'subscription-s'")
     await bench.purchase(oskar, SubscriptionEnded)
     shut = (await bench.ask(token, "GET", "/contracts/c/access")).json()
     assert (shut["open"], shut["missing"]) == (False, "agreement-missing")
@@ -245,7 +245,7 @@ async def test_an_agreement_of_a_later_term_starts_on_its_first_day_in_the_custo
     assert opened["open"] is True and opened["because"][1] == (await bench.contract()).agreements["s"].ref
     await bench.settle()
     assert await bench.timers.fire() == 0
-    assert not await bench.pool.fetch("select * from log.timers")
+    assert not await bench.pool.fetch("select * from engine.timers")
     assert (await bench.ask(token, "GET", "/contracts/c")).json()["agreements"][0]["starts"] is None
 
 
@@ -258,12 +258,12 @@ async def test_a_term_that_begins_today_for_a_sandbox_ahead_of_us_starts_at_once
     await bench.clocks.look(bench.pool)
     await bench.purchase(oskar, starts=first_day)
     assert set((await bench.contract()).agreements) == {"s"}
-    assert not await bench.pool.fetch("select * from log.timers")
+    assert not await bench.pool.fetch("select * from engine.timers")
 
 
 async def test_a_subscription_that_ended_before_its_first_day_leaves_no_timer(bench: Bench) -> None:
     oskar, token = await bench.join("oskar")
     await bench.purchase(oskar, SubscriptionEnded, starts=utc_now().date() + timedelta(days=5))
     assert not (await bench.contract()).scheduled and set((await bench.contract()).ended) == {"s"}
-    assert not await bench.pool.fetch("select * from log.timers")
+    assert not await bench.pool.fetch("select * from engine.timers")
     assert (await bench.ask(token, "GET", "/contracts/c/access")).json()["missing"] == "agreement-missing"

@@ -15,8 +15,8 @@ from shared.runtime.service import Service
 PATIENCE_S: Final = 60.0
 _OWN: Final = """
     select (select position from log.head) as head,
-        (select coalesce(max(position), 0) from log.leases where name like 'relay:%') as relayed,
-        (select count(*) from log.timers t left join log.clocks c on c.organisation_id = t.customer
+        (select coalesce(max(position), 0) from engine.leases where name like 'relay:%') as relayed,
+        (select count(*) from engine.timers t left join engine.clocks c on c.organisation_id = t.customer
          where t.due <= now() + coalesce(c.ahead_s, 0) * interval '1 s') as due"""
 
 
@@ -87,7 +87,7 @@ async def _row(dsn: str) -> Any:
 async def _checkpoints(dsn: str) -> dict[tuple[str, str, int], int]:
     db = await asyncpg.connect(dsn)
     try:
-        rows = await db.fetch('select consumer, topic, partition, "offset" from log.checkpoints')
+        rows = await db.fetch('select consumer, topic, partition, "offset" from engine.checkpoints')
         return {(row["consumer"], row["topic"], row["partition"]): row["offset"] for row in rows}
     finally:
         await db.close()

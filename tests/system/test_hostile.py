@@ -57,7 +57,7 @@ async def _send(bootstrap: str, topic: str) -> list[tuple[int, int]]:
 async def _parked(dsn: str, topic: str) -> list[asyncpg.Record]:
     db = await asyncpg.connect(dsn)
     try:
-        return await db.fetch('select * from log.parked where topic = $1 order by "offset", consumer', topic)
+        return await db.fetch('select * from engine.parked where topic = $1 order by "offset", consumer', topic)
     finally:
         await db.close()
 
@@ -93,7 +93,7 @@ def test_nothing_is_committed_to_kafka_that_the_database_has_not(running: System
         try:
             for dsn in running.dsns().values():
                 db = await asyncpg.connect(dsn)
-                rows = await db.fetch('select consumer, topic, partition, "offset" from log.checkpoints')
+                rows = await db.fetch('select consumer, topic, partition, "offset" from engine.checkpoints')
                 await db.close()
                 for row in rows:
                     told = await admin.list_consumer_group_offsets(row["consumer"])

@@ -91,7 +91,7 @@ class Bench:
         return [(row["what"], row["account_id"]) for row in rows]
 
     async def parked(self) -> list[asyncpg.Record]:
-        return await self.sales.fetch('select * from log.parked where topic = $1 order by "offset"', ENTITLEMENTS)
+        return await self.sales.fetch('select * from engine.parked where topic = $1 order by "offset"', ENTITLEMENTS)
 
     async def applied(self, pools: list[str]) -> bool | None:
         """True once the read model has had all that was said of these pools, once each and in order."""
@@ -215,10 +215,10 @@ async def _stopped(b: Bench, victim: str, others: list[str], poison: Person) -> 
     assert all(r["holds_stream"] for r in rows)
     assert "this row is refused" in rows[0]["detail"]
     assert await b.effects(victim) == seats(said[:at])
-    seen = "select stream, version from log.seen where consumer = $1 and stream = any($2)"
+    seen = "select stream, version from engine.seen where consumer = $1 and stream = any($2)"
     noted = {r["stream"]: r["version"] for r in await b.sales.fetch(seen, CONSUMER, [f"pool-{p}" for p in b.pools])}
     assert noted == {f"pool-{victim}": said[at][0] - 1} | {f"pool-{p}": (await b.said(p))[-1][0] for p in others}
-    checkpoint = 'select "offset" from log.checkpoints where consumer = $1 and topic = $2 and partition = $3'
+    checkpoint = 'select "offset" from engine.checkpoints where consumer = $1 and topic = $2 and partition = $3'
     assert await b.sales.fetchval(checkpoint, CONSUMER, ENTITLEMENTS, rows[0]["partition"]) >= rows[-1]["offset"]
     return said[at][0]
 
@@ -243,7 +243,7 @@ async def _resumed(b: Bench, victim: str, first: int) -> None:
     await eventually(lambda: b.applied(b.pools), "all ten are applied, once and in order")
     assert not await b.parked()
     settled = await b.sales.fetch(
-        "select version, outcome from log.settled where consumer = $1 and stream = $2 order by settled",
+        "select version, outcome from engine.settled where consumer = $1 and stream = $2 order by settled",
         CONSUMER, f"pool-{victim}",
     )  # fmt: skip
     versions = [row["version"] for row in settled]

@@ -77,11 +77,11 @@ class Running:
         while not stop.is_set():
             row = await self.pool.fetchrow(
                 """select (select count(*) from pools) as pools,
-                    (select count(*) from pools p join log.seen s on s.consumer = 'entitlements.pools'
+                    (select count(*) from pools p join engine.seen s on s.consumer = 'entitlements.pools'
                         and s.stream = 'pool-' || substr(p.subscription_id, 3)
                      where s.version - 1 <> (select count(*) from seats where subscription_id = p.subscription_id)
                     ) as wrong,
-                    (select count(*) from log.seen where consumer = 'entitlements.pools') as seen"""
+                    (select count(*) from engine.seen where consumer = 'entitlements.pools') as seen"""
             )
             assert row["wrong"] == 0
             assert row["pools"] == row["seen"] >= most
@@ -184,7 +184,7 @@ async def test_a_rebuild_under_load_changes_nothing_that_a_reader_can_see(pools:
     assert from_kafka["id"] == from_store["id"] + 1, "the killed one was gone on with"
     assert pools.looks > 20
     assert rate >= RATE / 2, "there was a load; how much of it a machine bears is printed"
-    assert await pools.pool.fetchval("select count(*) from log.parked") == 0
+    assert await pools.pool.fetchval("select count(*) from engine.parked") == 0
     wrong = "select count(*) from pools where subscription_id not in (select subscription_id from seats)"
     assert await pools.pool.fetchval(wrong) == 0
     await pools.assert_sound()

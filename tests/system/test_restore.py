@@ -25,8 +25,8 @@ ENGINE = {
     "log.head": "select position, chain, fenced from log.head",
     "log.claims": "select * from log.claims",
     "log.commands": "select id, stream, first, count from log.commands where count > 0",
-    "log.timers": "select * from log.timers",
-    "log.clocks": "select organisation_id, ahead_s from log.clocks",
+    "engine.timers": "select * from engine.timers",
+    "engine.clocks": "select organisation_id, ahead_s from engine.clocks",
 }
 
 Contents = dict[str, set[str]]

@@ -138,9 +138,9 @@ def _note(heard: Path, line: dict[str, Any]) -> None:
 async def _rests(pool: Any, host: ConsumerHost, topic: str) -> bool:
     """Whether the relay has told everything, and both consumers have dealt with it."""
     behind = await pool.fetchval(
-        """select (select position from log.head) - coalesce((select position from log.leases where name = $1), -1)
+        """select (select position from log.head) - coalesce((select position from engine.leases where name = $1), -1)
         + (select count(*) from log.events e, (values ('entitlements.table'), ('entitlements.echo')) as c(name)
-           where not exists (select from log.seen s
+           where not exists (select from engine.seen s
                              where s.consumer = c.name and s.stream = e.stream and s.version >= e.version))""",
         f"relay:{topic}",
     )

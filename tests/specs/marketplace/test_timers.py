@@ -27,7 +27,7 @@ HOUR = timedelta(hours=1)
 
 
 class Table:
-    """Takes the statements of `log.timers` for a dictionary of what is set: (name, key) and when."""
+    """Takes the statements of `engine.timers` for a dictionary of what is set: (name, key) and when."""
 
     def __init__(self) -> None:
         self.due: dict[str, datetime] = {}
