@@ -38,11 +38,15 @@ async def _identity() -> AsyncIterator[tuple[Pool, keys.Keys]]:
         await db.close()
 
 
-async def invite(kind: str, name: str) -> str:
-    """The invitation, good for seven days; whoever holds it may sign up with it. Raises the driver's error."""
+async def invite(kind: str, name: str, publisher: str = "") -> str:
+    """The invitation, good for seven days; whoever holds it may sign up with it. Raises the driver's error.
+
+    `publisher` is the publisher's name as its contracts have it; by default the organisation's, in small letters.
+    """
     organisation = {
         "organisation_id": str(uuid.uuid5(_ORGANISATIONS, f"{kind}:{name}")), "organisation_name": name,
         "organisation_kind": kind, "sandbox": False,
+        "publisher": (publisher or name.strip().casefold()) if kind == "publisher" else "",
     }  # fmt: skip
     async with _identity() as (_, loaded):
         return loaded.invite(organisation, "operator", str(uuid_utils.uuid7()))
@@ -68,9 +72,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m deploy.invite", description=__doc__.splitlines()[0])
     parser.add_argument("kind", choices=("publisher", "operator", "password"))
     parser.add_argument("name", help="the organisation's name; with `password` the person's e-mail address")
+    parser.add_argument("--publisher", default="", help="the publisher's name as its contracts have it")
     chosen = parser.parse_args()
     if chosen.kind != "password":
-        print(asyncio.run(invite(chosen.kind, chosen.name)))
+        print(asyncio.run(invite(chosen.kind, chosen.name, chosen.publisher)))
     elif (made := asyncio.run(reset(chosen.name))) is not None:
         print(made)
     else:

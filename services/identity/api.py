@@ -23,6 +23,7 @@ from services.identity.domain.account import (
     UpdateProfile,
     claim_of,
     normalised,
+    publisher_of,
 )
 from services.identity.domain.clock import CLOCK, MoveClock
 from services.identity.domain.contract import (
@@ -124,7 +125,8 @@ def _organisation(form: SignUp, account_id: str, keys: Keys) -> dict[str, Any]:
     if invitation is None:
         raise Problem(409, rule="invitation-not-valid", reason="The invitation is not valid, or not any more.",
                       remedy="Ask a colleague for a new one.")  # fmt: skip
-    return {name: invitation[name] for name in _OF_AN_INVITATION}
+    publisher = invitation.get("publisher", "")
+    return {**{name: invitation[name] for name in _OF_AN_INVITATION}, "publisher": publisher}
 
 
 async def _sign_up(call: Call) -> Target:
@@ -200,7 +202,7 @@ async def sign_in(form: SignIn, request: Request, db: Database, log: CurrentLog)
 
 
 def _session(opened: AccountOpened, keys: Keys, token_id: str) -> Session:
-    who = Actor(opened.account_id, opened.organisation_id, opened.organisation_kind)
+    who = Actor(opened.account_id, opened.organisation_id, opened.organisation_kind, publisher_of(opened))
     token = keys.signer.sign(who, token_id)
     return Session(access_token=token, expires_in=TOKEN_S, account_id=who.account_id,
                    organisation_id=who.organisation_id)  # fmt: skip
@@ -296,7 +298,7 @@ async def invite(actor: CurrentActor, request: Request, log: CurrentLog) -> Invi
     opened = account.opened
     organisation = {
         "organisation_id": opened.organisation_id, "organisation_name": opened.organisation_name,
-        "organisation_kind": opened.organisation_kind, "sandbox": opened.sandbox,
+        "organisation_kind": opened.organisation_kind, "sandbox": opened.sandbox, "publisher": publisher_of(opened),
     }  # fmt: skip
     token = _keys(request).invite(organisation, actor.account_id, request.app.state.parts.new_id())
     return Invitation(invitation=token, expires_in=INVITATION_S, organisation_name=opened.organisation_name)

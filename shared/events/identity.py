@@ -25,6 +25,8 @@ class AccountOpened(Event):
     opened_at: Instant
     sandbox: bool = False
     """The organisation is for trying things out: its time can be moved."""
+    publisher: str = ""
+    """Of a publisher's organisation: the publisher that its people act for, by the name that contracts have."""
 
 
 class ProfileUpdated(Event):

@@ -29,6 +29,8 @@ class Actor:
     account_id: str
     organisation_id: str
     organisation_kind: OrganisationKind
+    publisher: str = ""
+    """The publisher that a publisher's people act for; "" for everybody else."""
 
 
 class TokenSigner:
@@ -39,6 +41,8 @@ class TokenSigner:
 
     def sign(self, actor: Actor, token_id: str, lifetime_s: int = TOKEN_S) -> str:
         claims = {"sub": actor.account_id, "org": actor.organisation_id, "kind": actor.organisation_kind}
+        if actor.publisher:
+            claims["pub"] = actor.publisher
         return self.sign_claims(claims, token_id, audience=AUDIENCE, lifetime_s=lifetime_s)
 
     def sign_claims(self, claims: dict[str, Any], token_id: str, *, audience: str, lifetime_s: int) -> str:
@@ -99,14 +103,16 @@ class TokenVerifier:
         keys = await self._keys_for(token)
         try:
             claims = verified(token, keys, AUDIENCE, self._clock)
-            org, kind = claims["org"], claims["kind"]
+            org, kind, publisher = claims["org"], claims["kind"], claims.get("pub", "")
             if not all(isinstance(c, str) and c for c in (claims["sub"], org, kind)):
                 raise ValueError("the token names no account or organisation")
+            if not isinstance(publisher, str):
+                raise ValueError("the token names no publisher")
         except (JoseError, ValueError, KeyError, TypeError, UnicodeError, RecursionError) as error:
             raise _unauthorised("The token is not valid, or not any more.", "Sign in again.") from error
         if len(self._good) >= KNOWN_TOKENS:
             self._good.clear()
-        actor = Actor(claims["sub"], org, cast(OrganisationKind, kind))
+        actor = Actor(claims["sub"], org, cast(OrganisationKind, kind), publisher)
         self._good[token] = actor, float(claims["exp"])
         return actor
 

@@ -67,7 +67,8 @@ async def _actor(token: str, *keys: ECKey) -> Actor:
 
 
 async def test_what_identity_signs_every_door_reads() -> None:
-    assert await _actor(TokenSigner(KEY, Clock()).sign(ACTOR, "token")) == ACTOR
+    for actor in (ACTOR, Actor("account", "organisation", "publisher", "autodesk")):
+        assert await _actor(TokenSigner(KEY, Clock()).sign(actor, "token")) == actor
     assert await _actor(signed()) == ACTOR
 
 
@@ -103,6 +104,7 @@ FORGED = {
     "an expiry that is a word": signed(exp="never"),
     "no organisation": signed(org=None),
     "an empty organisation": signed(org=""),
+    "a list for a publisher": signed(pub=["autodesk"]),
     "a list for an organisation": signed(org=["organisation"]),
     "a changed body": signed()[:-90] + "x" + signed()[-89:],
     "garbage": "a.b.c",

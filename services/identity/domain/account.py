@@ -111,6 +111,8 @@ class OpenAccount:
     """IANA's names, as the door knows them today."""
     sandbox: bool = False
     """Whether the organisation is for trying things out; a colleague's invitation says it for an existing one."""
+    publisher: str = ""
+    """Of a publisher's organisation: which publisher it is, as the operator's invitation says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,16 @@ _EMAIL: Final = re.compile(r"^[^@\s\"(),:;<>\[\]\\]{1,64}@[^@\s.]+(\.[^@\s.]+)+$
 _LOCALE: Final = re.compile(r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")
 
 
+def publisher_of(opened: AccountOpened) -> str:
+    """The publisher that the account's people act for; "" for any other kind of organisation.
+
+    Accounts of before there was a field for it have the publisher's name as their organisation's.
+    """
+    if opened.organisation_kind != "publisher":
+        return ""
+    return opened.publisher or opened.organisation_name.strip().casefold()
+
+
 def normalised(email: str) -> str:
     """An address as it is kept: composed characters, no space around it, lower case."""
     return unicodedata.normalize("NFC", email).strip().lower()
@@ -169,6 +181,7 @@ def decide(command: Command, state: State) -> Decision[Event]:
                     organisation_name=command.organisation_name.strip(), organisation_kind=command.organisation_kind,
                     email=profile.email, name=profile.name, country=profile.country, time_zone=profile.time_zone,
                     locale=profile.locale, opened_at=command.now, sandbox=command.sandbox,
+                    publisher=command.publisher,
                 ),
             )  # fmt: skip
         case UpdateProfile():

@@ -20,6 +20,7 @@ from services.identity.domain.account import (
     email_taken,
     evolve,
     normalised,
+    publisher_of,
 )
 from shared.eventlog.decision import Claims, Decision, Rejected
 from shared.events import AccountClosed, AccountOpened, ProfileUpdated, RoleAssigned
@@ -140,3 +141,23 @@ def test_a_refusal_never_repeats_what_was_typed(field: str) -> None:
     typed: dict[str, Any] = {field: "mina@northhaus.example \n" * 20}
     refused = when(replace(OPEN, **typed))
     assert isinstance(refused, Rejected) and "mina" not in f"{refused.reason}{refused.remedy}".lower()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "publisher", "speaks_for"),
+    [
+        ("publisher", "Autodesk GmbH", "autodesk", "autodesk"),
+        ("publisher", " Autodesk ", "", "autodesk"),
+        ("customer", "Autodesk", "autodesk", ""),
+        ("operator", "Tenure", "", ""),
+    ],
+)
+def test_only_a_publishers_people_act_for_a_publisher(kind: Any, name: str, publisher: str, speaks_for: str) -> None:
+    changed = {"organisation_kind": kind, "organisation_name": name, "publisher": publisher}
+    assert publisher_of(OPENED.model_copy(update=changed)) == speaks_for
+
+
+def test_the_account_keeps_the_publisher_of_its_invitation() -> None:
+    events = ACCOUNT.decide(replace(OPEN, organisation_kind="publisher", publisher="autodesk"), INITIAL)
+    assert isinstance(events, tuple) and isinstance(events[0], AccountOpened)
+    assert events[0].publisher == "autodesk"
