@@ -4,12 +4,10 @@ import uuid
 import zoneinfo
 from datetime import timedelta
 from functools import cache
-from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
-import structlog
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.identity import credentials
 from services.identity.domain import clock as clocks
@@ -35,9 +33,9 @@ from services.identity.domain.contract import (
     RequestRole,
     RevokeRole,
 )
-from services.identity.keys import INVITATION_S, Keys
-from services.identity.oidc import Issuer, NotGenuine, Unreachable
+from services.identity.keys import INVITATION_S, Keys, current_keys
 from services.identity.projections import contracts_of, involve
+from services.identity.sessions import SESSIONS, Password, issue
 from services.identity.views import (
     AccessView,
     AccountView,
@@ -46,26 +44,22 @@ from services.identity.views import (
     ContractSummary,
     ContractView,
     Invitation,
-    Session,
     SignedUp,
     access_view,
     contract_view,
 )
 from shared.eventlog.log import Accepted, Log
 from shared.events import AccountOpened
-from shared.runtime.auth import TOKEN_S, Actor
-from shared.runtime.doors import Call, Doors, Pool, Target
+from shared.runtime.auth import Actor
+from shared.runtime.doors import Call, Doors, Target
 from shared.runtime.http import CurrentActor, CurrentLog, Database, Limit
 from shared.runtime.problems import Problem, unknown
 
 DOORS: Final = Doors()
 QUERIES: Final = APIRouter()
-
-_log: Final = structlog.get_logger(__name__)
+QUERIES.routes.extend(SESSIONS.routes)
 
 # ── Accounts ───────────────────────────────────────────────────────────────────────────────────────────
-
-Password = Annotated[SecretStr, Field(min_length=12, max_length=256)]
 
 
 class NewOrganisation(BaseModel):
@@ -101,13 +95,6 @@ class SignUp(BaseModel):
 @cache
 def _zones() -> frozenset[str]:
     return frozenset(zoneinfo.available_timezones())
-
-
-def _keys(request: Request) -> Keys:
-    keys: Keys | None = getattr(request.app.state, "keys", None)
-    if keys is None:
-        raise Problem(503, rule="unavailable", reason="The service is starting.", remedy="Try again in a moment.")
-    return keys
 
 
 _OF_AN_INVITATION: Final = ("organisation_id", "organisation_name", "organisation_kind", "sandbox")
@@ -150,7 +137,7 @@ async def _sign_up(call: Call) -> Target:
 
 def _signed_up(answer: Accepted, call: Call) -> dict[str, Any]:
     opened = next(each.event for each in answer.events if isinstance(each.event, AccountOpened))
-    return {"session": _session(opened, call.app_state.keys, call.new_id()).model_dump()}
+    return {"session": issue(opened, call.app_state.keys, call.new_id()).model_dump()}
 
 
 async def _own_profile(call: Call) -> Target:
@@ -181,114 +168,6 @@ DOORS.delete("/me", ACCOUNT, CloseAccount, supply=_close_own)
 DOORS.delete("/accounts/{account_id}", ACCOUNT, CloseAccount, supply=_close_other)
 
 
-class SignIn(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    email: Annotated[str, Field(max_length=254)]
-    password: Annotated[SecretStr, Field(max_length=256)]
-
-
-@QUERIES.post("/sessions")
-async def sign_in(form: SignIn, request: Request, db: Database, log: CurrentLog) -> Session:
-    """A token for an hour. The answer and the work are the same for an unknown address and a wrong password."""
-    holder = await log.store.holder(claim_of(normalised(form.email)))
-    account_id = holder.removeprefix("account-") if holder else None
-    verifier = await credentials.matched(db, account_id, form.password.get_secret_value())
-    account = await log.state(ACCOUNT, account_id or "")
-    if verifier is None or not isinstance(account, Open):
-        raise Problem(401, rule="sign-in-failed", reason="The e-mail address or the password is not right.",
-                      remedy="Try again, ask the operator for a reset, or open an account.")  # fmt: skip
-    return _session(account.opened, _keys(request), request.app.state.parts.new_id())
-
-
-def _session(opened: AccountOpened, keys: Keys, token_id: str) -> Session:
-    who = Actor(opened.account_id, opened.organisation_id, opened.organisation_kind, publisher_of(opened))
-    token = keys.signer.sign(who, token_id)
-    return Session(access_token=token, expires_in=TOKEN_S, account_id=who.account_id,
-                   organisation_id=who.organisation_id)  # fmt: skip
-
-
-class ChangePassword(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    current: Annotated[SecretStr, Field(max_length=256)]
-    new: Password
-
-
-@QUERIES.put("/me/password", status_code=HTTPStatus.NO_CONTENT)
-async def change_password(form: ChangePassword, actor: CurrentActor, db: Database, log: CurrentLog) -> None:
-    """Sets a new password of one's own. Tokens issued before run out within their hour."""
-    account = await log.state(ACCOUNT, actor.account_id)
-    if not isinstance(account, Open):
-        raise unknown("account")
-    before = await credentials.matched(db, actor.account_id, form.current.get_secret_value())
-    new = form.new.get_secret_value()
-    if before is None or not await credentials.replace(db, actor.account_id, before, new):
-        raise Problem(403, rule="password-wrong", reason="The current password is not right.",
-                      remedy="Try again, or ask the operator for a reset.")  # fmt: skip
-    _log.info("password changed", account_id=actor.account_id)
-
-
-class ResetPassword(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    reset: Annotated[str, Field(max_length=4096)]
-    new: Password
-
-
-@QUERIES.post("/password", status_code=HTTPStatus.NO_CONTENT)
-async def reset_password(form: ResetPassword, request: Request, db: Database, log: CurrentLog) -> None:
-    """Sets the password of whoever the operator made the reset for, once. Every refusal is the same."""
-    reset = _keys(request).reset_by(form.reset)
-    if reset is None or not await _reset(reset, form.new.get_secret_value(), db, log):
-        raise Problem(409, rule="reset-not-valid", reason="The reset is not valid, or not any more.",
-                      remedy="Ask the operator for a new one.")  # fmt: skip
-    _log.info("password reset", account_id=reset["sub"], reset=reset["jti"])
-
-
-async def _reset(reset: dict[str, Any], new: str, db: Pool, log: Log) -> bool:
-    account_id = reset["sub"]
-    before = await credentials.verifier_of(db, account_id)
-    account = await log.state(ACCOUNT, account_id)
-    if credentials.digest(before) != reset["replaces"] or not isinstance(account, Open):
-        return False
-    return await credentials.replace(db, account_id, before, new)
-
-
-class SignInElsewhere(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    id_token: Annotated[str, Field(min_length=1, max_length=16_384)]
-    nonce: Annotated[str, Field(min_length=1, max_length=256)] | None = None
-    """What the caller gave the issuer to repeat, if it did."""
-
-
-@QUERIES.post("/sessions/oidc")
-async def sign_in_elsewhere(form: SignInElsewhere, request: Request, log: CurrentLog) -> Session:
-    """A token for an hour, for the ID token of the configured issuer: the account with its verified e-mail address."""
-    issuer: Issuer | None = getattr(request.app.state, "oidc", None)
-    if issuer is None:
-        raise Problem(404, rule="issuer-not-configured", reason="No other issuer signs people in here.",
-                      remedy="Sign in with a password (POST /sessions).")  # fmt: skip
-    try:
-        email = await issuer.verified_email(form.id_token, form.nonce)
-    except NotGenuine as why:
-        _log.info("sign-in elsewhere refused", fault=str(why)[:300])
-        raise Problem(401, rule="id-token-not-valid", reason="The ID token is not one of the configured issuer's for "
-                      "us, is out of time, or names no verified e-mail address.",
-                      remedy="Sign in at the issuer again.") from why  # fmt: skip
-    except Unreachable as why:
-        raise Problem(503, rule="unavailable", reason="The issuer's keys can't be had now.",
-                      remedy="Try again in a moment.", headers={"Retry-After": "2"}) from why  # fmt: skip
-    holder = await log.store.holder(claim_of(normalised(email)))
-    account = await log.state(ACCOUNT, holder.removeprefix("account-") if holder else "")
-    if not isinstance(account, Open):
-        raise Problem(403, rule="no-account-for-address", reason="The issuer vouches for you, but no account has this "
-                      "e-mail address.", remedy="Open an account with it first, or change your account's address to "
-                      "it.")  # fmt: skip
-    return _session(account.opened, _keys(request), request.app.state.parts.new_id())
-
-
 @QUERIES.post("/invitations")
 async def invite(actor: CurrentActor, request: Request, log: CurrentLog) -> Invitation:
     """An invitation into the caller's organisation, for whoever is given it, for seven days."""
@@ -300,14 +179,8 @@ async def invite(actor: CurrentActor, request: Request, log: CurrentLog) -> Invi
         "organisation_id": opened.organisation_id, "organisation_name": opened.organisation_name,
         "organisation_kind": opened.organisation_kind, "sandbox": opened.sandbox, "publisher": publisher_of(opened),
     }  # fmt: skip
-    token = _keys(request).invite(organisation, actor.account_id, request.app.state.parts.new_id())
+    token = current_keys(request).invite(organisation, actor.account_id, request.app.state.parts.new_id())
     return Invitation(invitation=token, expires_in=INVITATION_S, organisation_name=opened.organisation_name)
-
-
-@QUERIES.get("/.well-known/jwks.json")
-async def jwks(request: Request) -> dict[str, Any]:
-    """The public keys that tokens are checked with."""
-    return _keys(request).published()
 
 
 @QUERIES.get("/me")

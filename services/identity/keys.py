@@ -2,11 +2,13 @@
 
 from typing import Any, Final
 
+from fastapi import Request
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet
 
 from shared.runtime.auth import TokenSigner, public_keys, verified
 from shared.runtime.doors import Pool
+from shared.runtime.problems import Problem
 from shared.runtime.settings import Settings
 
 INVITATION: Final = "tenure-invitation"
@@ -50,6 +52,14 @@ class Keys:
             return verified(token, KeySet(list(self._keys)), audience)
         except (JoseError, ValueError, TypeError):
             return None
+
+
+def current_keys(request: Request) -> Keys:
+    """The keys of the process that answers the request. Raises Problem 503 while it starts."""
+    keys: Keys | None = getattr(request.app.state, "keys", None)
+    if keys is None:
+        raise Problem(503, rule="unavailable", reason="The service is starting.", remedy="Try again in a moment.")
+    return keys
 
 
 async def load(db: Pool, settings: Settings, new_id: str) -> Keys:
