@@ -21,6 +21,7 @@ from cli.place import Place
 from cli.say import Say, plain, time_of
 from shared.eventlog import restore, scratch, topic
 from shared.eventlog.consumer import Fault
+from shared.eventlog.kafka import InvalidKafkaSettings
 from shared.eventlog.parked import NotNow
 from shared.eventlog.postgres import TRANSIENT
 from shared.eventlog.store import Conflict, Unavailable
@@ -121,6 +122,8 @@ def explained(error: Exception) -> tuple[str, int]:
             return f"The service does not answer ({_of(error)}): start it, or correct its TENURE_SERVICE_URL.", 3
         case Fault() | Unavailable() | Conflict():
             return f"It could not be done now, and nothing was left half done ({error}): try again in a moment.", 3
+        case InvalidKafkaSettings():
+            return str(error), USAGE
         case ValidationError():
             return f"A setting in the environment can't be read: {error.errors()[0]['msg']}.", USAGE
         case _ if isinstance(error, TRANSIENT):

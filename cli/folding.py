@@ -139,7 +139,7 @@ def as_of_moment(
             return await _list(place, say, service, found)
 
         def folding(keep: bool) -> AbstractAsyncContextManager[AsOf]:
-            return as_of(service, found, place.settings.dsn(service), place.settings.kafka_bootstrap,
+            return as_of(service, found, place.settings.dsn(service), place.settings.kafka,
                          position=position, time=time, keep=keep)  # fmt: skip
 
         async with folding(False) as tables:

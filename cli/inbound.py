@@ -64,7 +64,7 @@ async def search(place: Place, wanted: Sequence[Wanted], near: datetime | None, 
         done.held = sum(ends[p] - begins[p] for p in places)
         await _look(kafka, wanted, await _from(kafka, ends, near), (begins, ends), done, most)
     except (KafkaError, OSError) as error:
-        done.problem = f"Kafka at {place.settings.kafka_bootstrap} does not answer ({type(error).__name__})"
+        done.problem = f"Kafka at {place.settings.kafka.bootstrap} does not answer ({type(error).__name__})"
     return done
 
 

@@ -24,6 +24,8 @@ from shared.eventlog.anchors import TOPIC as ANCHORS
 from shared.eventlog.clocks import CLOCKS, Clocks
 from shared.eventlog.consumer import Consumer
 from shared.eventlog.decision import Stream
+from shared.eventlog.kafka import VARIABLES as KAFKA_VARIABLES
+from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.log import Log, utc_now
 from shared.eventlog.operations import OPERATION
 from shared.eventlog.postgres import PostgresStore
@@ -39,7 +41,7 @@ EVENT_TOPICS: Final = (IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION, INBOUN
 TOPICS: Final = (*EVENT_TOPICS, ANCHORS)
 ROOT: Final = Path(__file__).resolve().parent.parent
 _NAMES: Final = frozenset(
-    {"DATABASE_URL", "KAFKA_BOOTSTRAP", "TENURE_ANCHORS", *(f"TENURE_{name.upper()}_URL" for name in SERVICES)}
+    {"DATABASE_URL", *KAFKA_VARIABLES, "TENURE_ANCHORS", *(f"TENURE_{name.upper()}_URL" for name in SERVICES)}
 )
 
 
@@ -57,7 +59,10 @@ def addresses(state: Path) -> dict[str, str]:
 def environment(given: Mapping[str, str] = os.environ) -> dict[str, str]:
     """What the environment says, completed."""
     state = Path(given.get("TENURE_STATE") or ROOT / ".local").resolve()
-    return {**addresses(state), **{name: given[name] for name in _NAMES if given.get(name)}}
+    named = {name: given[name] for name in _NAMES if given.get(name)}
+    # Who one is at one Kafka is nobody at another: these variables come from one place, all of them.
+    elsewhere = KAFKA_VARIABLES if "KAFKA_BOOTSTRAP" in named else ()
+    return {**{name: value for name, value in addresses(state).items() if name not in elsewhere}, **named}
 
 
 class Place:
@@ -65,8 +70,8 @@ class Place:
 
     def __init__(self, env: Mapping[str, str] | None = None) -> None:
         found = environment() if env is None else dict(env)
-        given = {"DATABASE_URL": found["DATABASE_URL"]} if "DATABASE_URL" in found else {}
-        given |= {"KAFKA_BOOTSTRAP": found["KAFKA_BOOTSTRAP"]} if "KAFKA_BOOTSTRAP" in found else {}
+        given: dict[str, object] = {"kafka": KafkaAccess.from_environment(found)}
+        given |= {"DATABASE_URL": found["DATABASE_URL"]} if "DATABASE_URL" in found else {}
         given |= {"anchors": found["TENURE_ANCHORS"]} if "TENURE_ANCHORS" in found else {}
         self.settings = Settings.model_validate(given)
         self.urls = {
@@ -87,7 +92,7 @@ class Place:
         """The stores' addresses, without the password."""
         parts = urlsplit(self.settings.database_url.get_secret_value())
         host = parts.netloc.rpartition("@")[2] or parts.query
-        return f"PostgreSQL {host}, Kafka {self.settings.kafka_bootstrap}"
+        return f"PostgreSQL {host}, Kafka {self.settings.kafka.bootstrap}"
 
     async def db(self, service: str, *, write: bool = False) -> Any:
         """A pool of the service's database, which refuses to write unless told otherwise."""
@@ -127,7 +132,7 @@ class Place:
     async def kafka(self) -> AIOKafkaConsumer:
         """A reader that belongs to no group and commits nothing."""
         reader = AIOKafkaConsumer(
-            bootstrap_servers=self.settings.kafka_bootstrap, enable_auto_commit=False, request_timeout_ms=10_000,
+            **self.settings.kafka.client(), enable_auto_commit=False, request_timeout_ms=10_000,
             max_partition_fetch_bytes=2 * 1024 * 1024,
         )  # fmt: skip
         self._stack.push_async_callback(_quietly, reader)
@@ -136,7 +141,7 @@ class Place:
 
     async def partitions(self) -> dict[str, list[int]]:
         """The topics that there are, with their partitions. Asked for none by name, so that no broker makes one."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.kafka_bootstrap, request_timeout_ms=10_000)
+        admin = AIOKafkaAdminClient(**self.settings.kafka.client(), request_timeout_ms=10_000)
         try:
             await admin.start()
             found = await admin.describe_topics()
@@ -146,7 +151,7 @@ class Place:
 
     async def producer(self) -> AIOKafkaProducer:
         writer = AIOKafkaProducer(
-            bootstrap_servers=self.settings.kafka_bootstrap, acks="all", enable_idempotence=True,
+            **self.settings.kafka.client(), acks="all", enable_idempotence=True,
             request_timeout_ms=10_000,
         )  # fmt: skip
         self._stack.push_async_callback(_quietly, writer)

@@ -54,7 +54,7 @@ async def _rebuild(
     place: Place, say: Say, service: str, found: Projection, source: From, workers: int, go: Go, *, switch: bool
 ) -> int:  # fmt: skip
     name, db = f"{service}.{found.name}", await place.db(service)
-    Rebuild(service, found, "", "")  # says so when it is one that can't be
+    Rebuild(service, found, "", place.settings.kafka)  # says so when it is one that can't be
     if not await db.fetchval(SQL["known"], name):
         raise Trouble(f"No consumer {name} has ever run on this database, so there is nothing to rebuild: start the "
                       "service, and it folds all there is.", REFUSED)  # fmt: skip
@@ -77,7 +77,7 @@ async def _rebuild(
             counter.at(at.stage, min(at.folded, at.total), at.total)
 
         settings = place.settings
-        once = Rebuild(service, found, settings.dsn(service), settings.kafka_bootstrap, source=source,
+        once = Rebuild(service, found, settings.dsn(service), settings.kafka, source=source,
                        workers=workers, told=told)  # fmt: skip
         report = await once.run(on_difference="switch" if switch else "stop")
         return await _looked_again(place, service, found, report)
@@ -148,7 +148,7 @@ async def _give_up(place: Place, say: Say, service: str, found: Projection, go: 
                     {"projection": name})  # fmt: skip
 
     async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
-        await Rebuild(service, found, place.settings.dsn(service), place.settings.kafka_bootstrap).give_up()
+        await Rebuild(service, found, place.settings.dsn(service), place.settings.kafka).give_up()
         counter()
         left = await db.fetchrow(SQL["open"], name)
         return Outcome(left is None, [f"Looked again: {'nothing of it is' if left is None else 'it is STILL'} there."])

@@ -59,7 +59,7 @@ async def _from_topic(place: Place, say: Say, verb: str, service: str, way: Way,
     by = ": ".join(part for part in (go.actor or me(), go.reason.strip()) if part)
 
     async def go_through(dry_run: bool, progress: Progress) -> Restored:
-        return await way(whole, settings.dsn(service), settings.kafka_bootstrap, dry_run=dry_run,
+        return await way(whole, settings.dsn(service), settings.kafka, dry_run=dry_run,
                          anchor_folder=settings.anchors, progress=progress, by=by)  # fmt: skip
 
     with say.progress(f"{verb}: looking", None) as counter:
@@ -158,7 +158,7 @@ def topic(
         consumers, gone = await _databases(place)
 
         async def go_through(dry_run: bool, progress: Progress) -> Restored:
-            return await engine.restore_topic(service, settings.dsn(service), settings.kafka_bootstrap,
+            return await engine.restore_topic(service, settings.dsn(service), settings.kafka,
                                               consumers=consumers, dry_run=dry_run, progress=progress)  # fmt: skip
 
         with say.progress("restore topic: looking", None) as counter:

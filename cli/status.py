@@ -101,7 +101,7 @@ async def _reader(place: Place) -> AIOKafkaConsumer | str:
         async with asyncio.timeout(15):
             return await place.kafka()
     except (KafkaError, OSError, TimeoutError) as error:
-        return f"Kafka at {place.settings.kafka_bootstrap} does not answer ({type(error).__name__})"
+        return f"Kafka at {place.settings.kafka.bootstrap} does not answer ({type(error).__name__})"
 
 
 async def _edges(

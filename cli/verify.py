@@ -46,7 +46,7 @@ def verify(
                 if alone is None:
                     reports.append(await look(place, name, counter, folder=anchors, topic=not store_only))
                 else:
-                    reports.append(await verify_topic(name, place.settings.kafka_bootstrap, progress=counter.at,
+                    reports.append(await verify_topic(name, place.settings.kafka, progress=counter.at,
                                                       anchor_folder=anchors or place.settings.anchors))  # fmt: skip
             told(say, reports[-1], store_only=store_only, alone=alone is not None)
         say.result({"sound": all(each.sound for each in reports), "services": [as_data(each) for each in reports]})
@@ -73,7 +73,7 @@ async def look(
 ) -> Report:  # fmt: skip
     settings = place.settings
     return await judged(
-        service, settings.dsn(service), settings.kafka_bootstrap, anchor_folder=folder or settings.anchors,
+        service, settings.dsn(service), settings.kafka, anchor_folder=folder or settings.anchors,
         topic=topic, progress=counter.at,
     )  # fmt: skip
 

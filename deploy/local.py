@@ -27,6 +27,8 @@ from deploy import ROOT, STATE, Trouble, topics
 from deploy.processes import Process, end_leftover, remember, remembered
 from deploy.stack import HOST, Kafka, Part, Postgres, Service
 from deploy.supervisor import Stopped, Supervisor
+from shared.eventlog.kafka import VARIABLES as KAFKA_VARIABLES
+from shared.eventlog.kafka import KafkaAccess
 
 SERVICES: Final = ("identity", "marketplace", "entitlements", "distribution")
 _BASE: Final = os.environ.get("TENURE_PORT_BASE") or "8100"
@@ -67,13 +69,13 @@ def addresses(running: list[Part]) -> dict[str, str]:
     found = {
         f"TENURE_{name.upper()}_URL": f"http://{HOST}:{PORT_BASE + at}" for at, name in enumerate(SERVICES, start=1)
     }
-    found |= {name: os.environ[name] for name in ("DATABASE_URL", "KAFKA_BOOTSTRAP") if os.environ.get(name)}
+    found |= {name: os.environ[name] for name in ("DATABASE_URL", *KAFKA_VARIABLES) if os.environ.get(name)}
     found["TENURE_ANCHORS"] = os.environ.get("TENURE_ANCHORS") or str(STATE / "data" / "anchors")
     for part in running:
         if isinstance(part, Postgres):
             found["DATABASE_URL"] = part.url
         if isinstance(part, Kafka):
-            found["KAFKA_BOOTSTRAP"] = part.bootstrap
+            found |= part.access.environment()
     return found
 
 
@@ -89,7 +91,7 @@ def run(supervisor: Supervisor) -> None:
     supervisor.bring_up(*([part] for part in below))  # they stop in reverse: Kafka, then PostgreSQL
     env = addresses(below)
     _write_addresses(env)
-    created = supervisor.meanwhile(topics.ensure(env["KAFKA_BOOTSTRAP"], patience_s=20))
+    created = supervisor.meanwhile(topics.ensure(KafkaAccess.from_environment(env), patience_s=20))
     supervisor.say(f"topics are as declared, {len(created)} of {len(topics.declared())} new")
     supervisor.bring_up(services(env))
     supervisor.say("the example data is being loaded")

@@ -1,7 +1,7 @@
 """PostgreSQL 18, Apache Kafka 4.3 and the services as plain child processes: neither Docker nor Java is needed.
 
     with Postgres(folder / "postgres") as postgres, Kafka(folder / "kafka") as kafka:
-        use(postgres.url, kafka.bootstrap)
+        use(postgres.url, kafka.access)
 
 The launcher runs one of each; system tests run their own, kill them and start them again on the same folder and port.
 Everything here blocks; from a coroutine, call it by `asyncio.to_thread`.
@@ -34,6 +34,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy import AOT_CACHE, ROOT, Trouble, jars
 from deploy.processes import Process, end_leftover, free_port, require_free
+from shared.eventlog.kafka import KafkaAccess
 
 T = TypeVar("T")
 HOST: Final = "127.0.0.1"
@@ -310,8 +311,8 @@ logger.server.level = info
         self.ahead_of_time = f"-XX:AOTCache={AOT_CACHE}" if AOT_CACHE.exists() else "-XX:AOTMode=off"
 
     @property
-    def bootstrap(self) -> str:
-        return f"{HOST}:{self.port}"
+    def access(self) -> KafkaAccess:
+        return KafkaAccess(bootstrap=f"{HOST}:{self.port}")
 
     def _ports(self) -> dict[int, str]:
         return {self.port: self.name, self.controller_port: "kafka's controller"}
@@ -366,7 +367,7 @@ logger.server.level = info
 
     async def _describe(self) -> None:
         """The broker counts as a part of its cluster, and the cluster has a controller."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap, request_timeout_ms=int(_PROBE_S * 1000))
+        admin = AIOKafkaAdminClient(**self.access.client(), request_timeout_ms=int(_PROBE_S * 1000))
         try:
             await admin.start()
             cluster = await admin.describe_cluster()

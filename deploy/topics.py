@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import sys
 import tomllib
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from deploy import Trouble
+from shared.eventlog.kafka import InvalidKafkaSettings, KafkaAccess
 
 _DECLARATION: Final = Path(__file__).with_name("topics.toml")
 
@@ -34,14 +34,14 @@ def declared(page: Path = _DECLARATION) -> list[Topic]:
     ]
 
 
-async def ensure(bootstrap: str, topics: list[Topic] | None = None, patience_s: float = 60.0) -> list[str]:
+async def ensure(access: KafkaAccess, topics: list[Topic] | None = None, patience_s: float = 60.0) -> list[str]:
     """Create what is missing, wait until every partition has a leader, and return the names created.
 
     Safe to run by several at once. Trouble when Kafka does not answer within `patience_s`, or when a topic that exists
     differs from its declaration: nothing about an existing topic is ever changed here.
     """
     wanted = declared() if topics is None else topics
-    admin = await _connected(bootstrap, patience_s)
+    admin = await _connected(access, patience_s)
     try:
         existing = {found["topic"] for found in await admin.describe_topics()}
         missing = [topic for topic in wanted if topic.name not in existing]
@@ -49,7 +49,7 @@ async def ensure(bootstrap: str, topics: list[Topic] | None = None, patience_s: 
         differences = _partition_differences(wanted, await _led(admin, wanted, patience_s))
         differences += await _config_differences(admin, wanted)
     except KafkaError as error:
-        raise Trouble(f"Kafka at {bootstrap} refused the topics: {error}.") from error
+        raise Trouble(f"Kafka at {access.bootstrap} refused the topics: {error}.") from error
     finally:
         await admin.close()
     if differences:
@@ -57,17 +57,19 @@ async def ensure(bootstrap: str, topics: list[Topic] | None = None, patience_s: 
     return created
 
 
-async def _connected(bootstrap: str, patience_s: float) -> AIOKafkaAdminClient:
+async def _connected(access: KafkaAccess, patience_s: float) -> AIOKafkaAdminClient:
     loop = asyncio.get_running_loop()
     deadline, pause_s = loop.time() + patience_s, 0.2
     while True:
-        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=10_000)
+        admin = AIOKafkaAdminClient(**access.client(), request_timeout_ms=10_000)
         try:
             await admin.start()
         except (KafkaError, OSError) as error:
             await admin.close()
             if loop.time() + pause_s > deadline:
-                raise Trouble(f"No Kafka answers at {bootstrap}: start it, or correct KAFKA_BOOTSTRAP.") from error
+                raise Trouble(
+                    f"No Kafka answers at {access.bootstrap}: start it, or correct KAFKA_BOOTSTRAP."
+                ) from error
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, 5.0)
         else:
@@ -131,11 +133,10 @@ async def _config_differences(admin: AIOKafkaAdminClient, wanted: list[Topic]) -
 
 
 def main() -> None:
-    bootstrap = os.environ.get("KAFKA_BOOTSTRAP", "127.0.0.1:8111")
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it retries is said once, at the end
     try:
-        created = asyncio.run(ensure(bootstrap))
-    except Trouble as trouble:
+        created = asyncio.run(ensure(KafkaAccess.from_environment()))
+    except (Trouble, InvalidKafkaSettings) as trouble:
         sys.exit(str(trouble))
     print(f"{len(declared())} topics as declared, {len(created)} of them new")
 

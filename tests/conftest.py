@@ -58,7 +58,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Postgre
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Kafka]:
     with parts.kafka(tmp_path_factory.mktemp("shared") / "kafka") as server:
-        in_a_loop(topics.ensure(server.bootstrap))
+        in_a_loop(topics.ensure(server.access))
         yield server
         server.kill()  # nobody needs its data any more: an orderly end would take seconds
 

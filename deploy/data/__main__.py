@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import sys
 
 from aiokafka import AIOKafkaProducer
@@ -10,22 +9,23 @@ from aiokafka.errors import KafkaError
 
 from deploy import Trouble
 from deploy.data import CATALOGUE, catalogue
+from shared.eventlog.kafka import InvalidKafkaSettings, KafkaAccess
 from shared.events.registry import INBOUND
 
 ANSWER_S = 60.0
 
 
-async def emit(bootstrap: str) -> int:
+async def emit(access: KafkaAccess) -> int:
     """How many plans were acknowledged by Kafka. Raises Trouble when one can't be."""
     events = list(catalogue())
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
+    producer = AIOKafkaProducer(**access.client(), acks="all", enable_idempotence=True)
     try:
         async with asyncio.timeout(ANSWER_S):
             await producer.start()
             sent = [await producer.send(INBOUND, e.value, key=e.key, headers=e.headers) for e in events]
             await asyncio.gather(*sent)
     except (KafkaError, TimeoutError) as error:
-        raise Trouble(f"Kafka at {bootstrap} did not take the catalogue: {error!r}.") from error
+        raise Trouble(f"Kafka at {access.bootstrap} did not take the catalogue: {error!r}.") from error
     finally:
         await producer.stop()
     return len(events)
@@ -33,10 +33,9 @@ async def emit(bootstrap: str) -> int:
 
 def main() -> int:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    bootstrap = os.environ.get("KAFKA_BOOTSTRAP", "127.0.0.1:8111")
     try:
-        count = asyncio.run(emit(bootstrap))
-    except Trouble as trouble:
+        count = asyncio.run(emit(KafkaAccess.from_environment()))
+    except (Trouble, InvalidKafkaSettings) as trouble:
         print(trouble, file=sys.stderr)
         return 1
     print(f"{count} service plans of {CATALOGUE.name} are offered on {INBOUND}.")

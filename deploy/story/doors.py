@@ -17,6 +17,7 @@ from cloudevents.core.bindings.kafka import to_binary
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
+from shared.eventlog.kafka import InvalidKafkaSettings, KafkaAccess
 from shared.events.envelope import Envelope, from_headers
 from shared.events.registry import DISTRIBUTION, ENTITLEMENTS, IDENTITY, INBOUND, MARKETPLACE
 
@@ -79,6 +80,7 @@ class Doors:
     http: dict[str, aiohttp.ClientSession]
     producer: AIOKafkaProducer
     consumer: AIOKafkaConsumer
+    kafka: KafkaAccess
     seen: list[Seen] = field(default_factory=list)
     known: set[tuple[str, str]] = field(default_factory=set)
 
@@ -191,20 +193,23 @@ def addresses() -> Mapping[str, str]:
 @asynccontextmanager
 async def open_doors(run: str) -> AsyncIterator[Doors]:
     """The doors of the running system, found through the environment (see `make story`)."""
-    bootstrap = os.environ.get("KAFKA_BOOTSTRAP") or "127.0.0.1:8111"
+    try:
+        access = KafkaAccess.from_environment()
+    except InvalidKafkaSettings as why:
+        raise Wrong(str(why)) from None
     timeout = aiohttp.ClientTimeout(total=15)
     http = {name: aiohttp.ClientSession(url, timeout=timeout) for name, url in addresses().items()}
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
-    consumer = AIOKafkaConsumer(*TOPICS, bootstrap_servers=bootstrap, enable_auto_commit=False)
+    producer = AIOKafkaProducer(**access.client(), acks="all", enable_idempotence=True)
+    consumer = AIOKafkaConsumer(*TOPICS, **access.client(), enable_auto_commit=False)
     try:
         for name, client in http.items():
             await _answers(name, client)
         await producer.start()
         await consumer.start()
         await _from_now_on(consumer)
-        yield Doors(run, http, producer, consumer)
+        yield Doors(run, http, producer, consumer, access)
     except (KafkaError, OSError) as error:
-        raise Wrong(f"Kafka does not answer at {bootstrap}: {error!r}. Is the system up? (make up)") from error
+        raise Wrong(f"Kafka does not answer at {access.bootstrap}: {error!r}. Is the system up? (make up)") from error
     finally:
         await producer.stop()
         with suppress(asyncio.CancelledError):  # a consumer without a group ends its own idle task like this

@@ -181,9 +181,9 @@ def summary(customers: Sequence[Customer], findings: Findings) -> None:
 
 
 async def run(count: int) -> int:
-    stores, bootstrap = dsns(), os.environ.get("KAFKA_BOOTSTRAP") or "127.0.0.1:8111"
+    stores = dsns()
     async with open_doors(f"year-{secrets.token_hex(4)}") as doors:
-        consumer = AIOKafkaConsumer(MARKETPLACE, bootstrap_servers=bootstrap, auto_offset_reset="latest")
+        consumer = AIOKafkaConsumer(MARKETPLACE, **doors.kafka.client(), auto_offset_reset="latest")
         await consumer.start()
         try:
             print(f"The year {doors.run}: {count} sandbox customers, {PARTNERS} partners, one publisher", flush=True)
@@ -191,7 +191,7 @@ async def run(count: int) -> int:
         finally:
             await consumer.stop()
     await rest(stores)
-    findings = await check(stores, bootstrap)
+    findings = await check(stores, doors.kafka)
     summary(customers, findings)
     return 1 if findings.violations else 0
 

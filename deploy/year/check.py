@@ -15,6 +15,7 @@ from services.identity.__main__ import SERVICE as IDENTITY
 from services.identity.domain import contract
 from services.marketplace.__main__ import SERVICE as MARKETPLACE
 from services.marketplace.domain.terms import term_ends
+from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.operations import OPERATION
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.verify import verify
@@ -57,12 +58,12 @@ class Findings:
     violations: list[str] = field(default_factory=list)
 
 
-async def check(dsns: dict[str, str], bootstrap: str) -> Findings:
+async def check(dsns: dict[str, str], access: KafkaAccess) -> Findings:
     """Reads all four stores and topics whole. The system should be at rest."""
     findings = Findings()
     histories: dict[str, History] = {}
     for service in SERVICES:
-        report = await verify(service.name, dsns[service.name], bootstrap)
+        report = await verify(service.name, dsns[service.name], access)
         findings.violations += [str(finding) for finding in report.findings.first]
         findings.events += report.events
         findings.records += report.records

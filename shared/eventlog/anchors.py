@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, Self
 import structlog
 from aiokafka.errors import KafkaError
 
+from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.store import Unavailable
 from shared.eventlog.topic import TopicReader, place
 from shared.events.envelope import Unreadable, stamp
@@ -113,10 +114,10 @@ def from_file(folder: Path | None, service: str) -> tuple[list[Anchor], list[str
     return _read(service, lines)
 
 
-async def from_topic(bootstrap: str, service: str) -> tuple[list[Anchor], list[str]]:
+async def from_topic(access: KafkaAccess, service: str) -> tuple[list[Anchor], list[str]]:
     """The topic's anchors of the service, and what in it is none. Raises KafkaError."""
     lines: list[tuple[str, bytes]] = []
-    async with TopicReader(TOPIC, bootstrap) as reader:
+    async with TopicReader(TOPIC, access) as reader:
         at = dict(reader.starts)
         while raws := await reader.read(at, at):
             mine = (raw for batch in raws.values() for raw in batch if raw.key == service.encode())

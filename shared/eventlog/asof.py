@@ -15,6 +15,7 @@ import asyncpg
 import uuid_utils
 
 from shared.eventlog.bundles import Rewriting, renaming
+from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.plan import Partition
 from shared.eventlog.projection import Projection
 from shared.eventlog.scratch import Counts, Scratch, Source, Trouble, bare, code_of, make
@@ -51,7 +52,7 @@ class Asked(NamedTuple):
 
 @asynccontextmanager
 async def as_of(
-    service: str, projection: Projection, dsn: str, bootstrap: str, *, position: int | None = None,
+    service: str, projection: Projection, dsn: str, access: KafkaAccess, *, position: int | None = None,
     time: datetime | None = None, keep: bool = False,
 ) -> AsyncIterator[AsOf]:  # fmt: skip
     """The projection's tables as of a position of the service's store, or as of a time (events that were decided by
@@ -65,7 +66,7 @@ async def as_of(
     schema = f"asof_{uuid_utils.uuid7().hex}"
     keeping = False
     try:
-        folding = _Folding(service, projection, dsn, bootstrap, schema, await _moment(db, position, time))
+        folding = _Folding(service, projection, dsn, access, schema, await _moment(db, position, time))
         result = await folding.run(db)
         if keep:
             await folding.kept(db, result)
@@ -107,9 +108,9 @@ class _Folding:
     """One folding as of a moment."""
 
     def __init__(
-        self, service: str, projection: Projection, dsn: str, bootstrap: str, schema: str, asked: Asked
+        self, service: str, projection: Projection, dsn: str, access: KafkaAccess, schema: str, asked: Asked
     ) -> None:  # fmt: skip
-        self._service, self._projection, self._dsn, self._bootstrap = service, projection, dsn, bootstrap
+        self._service, self._projection, self._dsn, self._access = service, projection, dsn, access
         self._schema, self._asked = schema, asked
         self._consumer = f"{service}.{projection.name}"
         self._own = topic_of(service)
@@ -164,7 +165,7 @@ class _Folding:
                 f"The consumer {self._consumer} has never read {', '.join(sorted(missing))}, so its partitions are "
                 "not known: start the service first."
             )
-        async with Topics(self._bootstrap, self._projection.types) as reading:
+        async with Topics(self._access, self._projection.types) as reading:
             return await reading.ends((row["topic"], row["partition"]) for row in rows)
 
     async def _from_store(self, scratch: Scratch, worker: int, progress: Mapping[Source, int]) -> None:
@@ -179,7 +180,7 @@ class _Folding:
 
     async def _from_topics(self, scratch: Scratch, types: frozenset[str], ends: Mapping[Partition, int]) -> None:
         """Always from the start: what was too late for a kept one may count now. What it has isn't folded again."""
-        async with Topics(self._bootstrap, types) as topics:
+        async with Topics(self._access, types) as topics:
             async for _, batch in topics.between({}, ends):
                 await scratch.fold(batch, self._bound, {})
 

@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 from aiokafka.errors import KafkaError
 
+from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.relay import READ_EVENTS
 from shared.eventlog.topic import LOOK_BACK, Found, TopicReader, place
@@ -33,8 +34,8 @@ log = structlog.get_logger(__name__)
 class Guard:
     """Compares a store's head with the last events of each partition of its topic."""
 
-    def __init__(self, store: PostgresStore, service: str, topic: str, bootstrap: str) -> None:
-        self._store, self._service, self._topic, self._bootstrap = store, service, topic, bootstrap
+    def __init__(self, store: PostgresStore, service: str, topic: str, access: KafkaAccess) -> None:
+        self._store, self._service, self._topic, self._access = store, service, topic, access
 
     async def __call__(self, relayed: int = 0) -> str | None:
         """Why nothing may be published after the checkpoint `relayed`; None when all is well. Fences the store as long
@@ -65,7 +66,7 @@ class Guard:
             log.critical("the store and its topic differ: no commands are taken", reason=why)
 
     async def _last(self, look_back: int = LOOK_BACK) -> list[Found]:
-        async with TopicReader(self._topic, self._bootstrap) as reader:
+        async with TopicReader(self._topic, self._access) as reader:
             found = [await reader.last(n, self._service, look_back) for n in reader.ends]
         return sorted((f for f in found if f is not None), key=lambda f: f.position)
 

@@ -20,6 +20,7 @@ from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaMessage
 
 from shared.eventlog.consumer import BATCH_RECORDS, Consumer, Fault, Observer
+from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.plan import Partition, Plan, Raw, receive
 
 log = structlog.get_logger(__name__)
@@ -273,8 +274,8 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
 class ConsumerHost:
     """All consumers of one process."""
 
-    def __init__(self, consumers: Sequence[Consumer], bootstrap: str, observer: Observer | None = None) -> None:
-        self._consumers, self._bootstrap, self._observer = consumers, bootstrap, observer
+    def __init__(self, consumers: Sequence[Consumer], access: KafkaAccess, observer: Observer | None = None) -> None:
+        self._consumers, self._access, self._observer = consumers, access, observer
         self.feeds: list[Feed] = []
 
     async def run(self) -> None:
@@ -283,7 +284,11 @@ class ConsumerHost:
         pause = 0.5
         while True:
             broker = KafkaBroker(
-                self._bootstrap, logger=logging.getLogger("faststream"), client_id="tenure", **BROKER_SETTINGS
+                self._access.bootstrap,
+                security=self._access.broker_security(),
+                logger=logging.getLogger("faststream"),
+                client_id="tenure",
+                **BROKER_SETTINGS,
             )
             self.feeds = [Feed(consumer, broker, self._observer) for consumer in self._consumers]
             try:

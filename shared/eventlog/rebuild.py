@@ -19,6 +19,7 @@ from typing import Any, Final, Literal, NamedTuple
 import asyncpg
 import structlog
 
+from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.plan import Partition
 from shared.eventlog.projection import Projection
 from shared.eventlog.scratch import Counts, Scratch, Source, Trouble, bare, code_of, digests, live, make
@@ -102,13 +103,13 @@ class Rebuild:
     """One projection's rebuild. Killed at any moment, the next one of the same projection goes on with it."""
 
     def __init__(
-        self, service: str, projection: Projection, dsn: str, bootstrap: str, *, source: From = "store",
+        self, service: str, projection: Projection, dsn: str, access: KafkaAccess, *, source: From = "store",
         workers: int = WORKERS, told: Callable[[Progress], None] = lambda _: None,
     ) -> None:  # fmt: skip
         if INBOUND in projection.topics:
             raise Trouble(f"{projection.name} folds foreign events, which have no streams: it can't be rebuilt.")
         self.consumer = f"{service}.{projection.name}"
-        self._projection, self._dsn, self._bootstrap, self._told = projection, dsn, bootstrap, told
+        self._projection, self._dsn, self._access, self._told = projection, dsn, access, told
         self._service, self._source, self._workers = service, source, max(1, workers)
         self._total = 0
         self._reread = False
@@ -121,7 +122,7 @@ class Rebuild:
             self._open = await self._begun(db)
             scratch = await Scratch.opened(self._projection, self._open.schema, self._dsn, self._open.workers)
             try:
-                async with Topics(self._bootstrap, self._projection.types) as topics:
+                async with Topics(self._access, self._projection.types) as topics:
                     self._scratch, self._topics = scratch, topics
                     return await self._through(db, on_difference)
             finally:
@@ -244,7 +245,7 @@ class Rebuild:
             await self._fold(batch, {(_STORE, worker): position})
 
     async def _from_topics(self, targets: dict[Partition, int], progress: dict[Source, int]) -> None:
-        async with Topics(self._bootstrap, self._projection.types) as topics:
+        async with Topics(self._access, self._projection.types) as topics:
             async for reached, batch in topics.between(progress, targets):
                 await self._fold(batch, dict(reached))
 

@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
+from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.store import Head, Lease, LeaseLost, Store, Unavailable
 from shared.events.envelope import StoredEvent
 
@@ -125,14 +126,14 @@ class Relay:
         self,
         store: Store,
         topic: str,
-        bootstrap: str,
+        access: KafkaAccess,
         *,
         owner: str = f"{socket.gethostname()}:{os.getpid()}",
         progress: Progress | None = None,
         guard: Guard | None = None,
         anchors: Anchors | None = None,
     ) -> None:
-        self._store, self._topic, self._bootstrap, self._owner = store, topic, bootstrap, owner
+        self._store, self._topic, self._access, self._owner = store, topic, access, owner
         self._progress, self._guard, self._anchors = progress, guard, anchors
         self.name = f"relay:{topic}"
         self.alarm: str | None = None
@@ -168,7 +169,7 @@ class Relay:
             await asyncio.sleep(LEASE_S / 6)
             lease = await self._lease()
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap,
+            **self._access.client(),
             acks="all",
             enable_idempotence=True,
             max_batch_size=BATCH_BYTES,

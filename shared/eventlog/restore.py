@@ -23,6 +23,7 @@ import asyncpg
 from shared.eventlog import anchors
 from shared.eventlog.decision import Stream
 from shared.eventlog.importing import AT_ONCE, Importer, claims_of, put_claims
+from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.log import Sealer
 from shared.eventlog.migrate import migrate
 from shared.eventlog.parked import forget
@@ -94,7 +95,7 @@ class Restored:
 
 
 async def restore_store(
-    whole: Whole, dsn: str, bootstrap: str, *, dry_run: bool = True, anchor_folder: Path | None = None,
+    whole: Whole, dsn: str, access: KafkaAccess, *, dry_run: bool = True, anchor_folder: Path | None = None,
     progress: Progress = silent, by: str = "",
 ) -> Restored:  # fmt: skip
     """Makes a service's store and read models from its topic; the database may be empty, missing, or half restored.
@@ -102,14 +103,14 @@ async def restore_store(
     if not dry_run:
         await migrate(dsn, whole.service)
     elif not await _exists(dsn):
-        return await _counted(whole, bootstrap, progress)
+        return await _counted(whole, access, progress)
     async with _store(dsn, whole.service) as (store, pool):
         this = Try(whole.service, f"tenure restore store {whole.service}", by)
-        return await _restore(whole, store, pool, bootstrap, dry_run, anchor_folder, progress, this, since=0)
+        return await _restore(whole, store, pool, access, dry_run, anchor_folder, progress, this, since=0)
 
 
 async def reconcile(
-    whole: Whole, dsn: str, bootstrap: str, *, dry_run: bool = True, anchor_folder: Path | None = None,
+    whole: Whole, dsn: str, access: KafkaAccess, *, dry_run: bool = True, anchor_folder: Path | None = None,
     progress: Progress = silent, by: str = "",
 ) -> Restored:  # fmt: skip
     """Brings a store that is older than its topic up to it: a PostgreSQL that came back from a backup. Consumers go on
@@ -118,19 +119,19 @@ async def reconcile(
     async with _store(dsn, whole.service) as (store, pool):
         since = max(0, await store.position() - OVERLAP)
         this = Try(whole.service, f"tenure reconcile {whole.service}", by)
-        return await _restore(whole, store, pool, bootstrap, dry_run, anchor_folder, progress, this, since=since)
+        return await _restore(whole, store, pool, access, dry_run, anchor_folder, progress, this, since=since)
 
 
 async def _restore(
-    whole: Whole, store: PostgresStore, pool: Any, bootstrap: str, dry_run: bool, anchor_folder: Path | None,
+    whole: Whole, store: PostgresStore, pool: Any, access: KafkaAccess, dry_run: bool, anchor_folder: Path | None,
     progress: Progress, this: Try, since: int,
 ) -> Restored:  # fmt: skip
     service, topic = whole.service, topic_of(whole.service)
     result = Restored(service, dry_run, before=await store.position())
-    result.notes += await _anchored(service, bootstrap, anchor_folder, result)
+    result.notes += await _anchored(service, access, anchor_folder, result)
     known = [row["hash"] for row in await pool.fetch(
         "select hash from log.events where position > $1 order by position", since, timeout=BULK_S)]  # fmt: skip
-    async with TopicReader(topic, bootstrap) as reader:
+    async with TopicReader(topic, access) as reader:
         begin = {n: await reader.offset_before(n, since, service) if since else reader.starts[n] for n in reader.ends}
         if dry_run or known:
             await _look(reader, Merge(service, result.before, reader.ends, known), begin, result, progress)
@@ -144,13 +145,13 @@ async def _restore(
             return await _stands(pool, result)
         async with _alone(store, pool, topic) as lease, recorded(this, pool, reader, result.before, progress) as told:
             merge = Merge(service, result.before, reader.ends, known)
-            marked = await _all_anchors(service, bootstrap, anchor_folder)
+            marked = await _all_anchors(service, access, anchor_folder)
             async with pool.acquire() as db:
                 renew = _Renewal(store, f"relay:{topic}", lease)
                 await _import(Importer(store, db, marked), reader, merge, begin, result, told, renew)
             result.strange = merge.strange
             await store.advance(f"relay:{topic}", lease, merge.position)
-            await _rebuild(whole, store, pool, bootstrap, result, told)
+            await _rebuild(whole, store, pool, access, result, told)
     return await _stands(pool, result)
 
 
@@ -194,7 +195,7 @@ async def _import(
 
 
 async def _rebuild(
-    whole: Whole, store: PostgresStore, pool: Any, bootstrap: str, result: Restored, progress: Progress
+    whole: Whole, store: PostgresStore, pool: Any, access: KafkaAccess, result: Restored, progress: Progress
 ) -> None:
     """What follows from the events: names, tables, consumers' places, what is known of private tables."""
     sealer = None if whole.sealer is None else whole.sealer(pool)
@@ -207,23 +208,23 @@ async def _rebuild(
 
     async def one(projection: Projection) -> int:
         async with turns:
-            return await fold(whole.service, projection, pool, bootstrap, progress)
+            return await fold(whole.service, projection, pool, access, progress)
 
     result.folded = sum(await asyncio.gather(*(one(projection) for projection in whole.projections)))
     for reactions in whole.reactions:
-        await _resume(whole.service, reactions, pool, bootstrap, result)
+        await _resume(whole.service, reactions, pool, access, result)
     if whole.private is not None:
         result.notes += await whole.private(pool)
     if parked := await pool.fetchval("select count(*) from engine.parked"):
         result.notes.append(f"{parked} records are parked: `tenure parked ls` shows them.")
 
 
-async def _resume(service: str, reactions: Reactions, pool: Any, bootstrap: str, result: Restored) -> None:
+async def _resume(service: str, reactions: Reactions, pool: Any, access: KafkaAccess, result: Restored) -> None:
     name = f"{service}.{reactions.name}"
     if await pool.fetchval("select count(*) from engine.parked where consumer = $1 and holds_stream", name):
         result.notes.append(f"{name} has parked streams, so it goes on from its own checkpoint, before them.")
         return
-    moved, without = await resume(service, reactions, pool, bootstrap)
+    moved, without = await resume(service, reactions, pool, access)
     result.moved += moved
     if without:
         result.notes.append(
@@ -263,27 +264,27 @@ async def _exists(dsn: str) -> bool:
         await db.close()
 
 
-async def _counted(whole: Whole, bootstrap: str, progress: Progress) -> Restored:
+async def _counted(whole: Whole, access: KafkaAccess, progress: Progress) -> Restored:
     """The dry run where there is no database."""
     service = whole.service
     result = Restored(service, dry_run=True)
-    async with TopicReader(topic_of(service), bootstrap) as reader:
+    async with TopicReader(topic_of(service), access) as reader:
         await _look(reader, Merge(service, 0, reader.ends), dict(reader.starts), result, progress)
     result.head = result.events
     result.notes += (*_UNTOLD, *_parked_is_lost(whole))
     return result
 
 
-async def _all_anchors(service: str, bootstrap: str, folder: Path | None) -> list[anchors.Anchor]:
-    return anchors.from_file(folder, service)[0] + (await anchors.from_topic(bootstrap, service))[0]
+async def _all_anchors(service: str, access: KafkaAccess, folder: Path | None) -> list[anchors.Anchor]:
+    return anchors.from_file(folder, service)[0] + (await anchors.from_topic(access, service))[0]
 
 
-async def _anchored(service: str, bootstrap: str, folder: Path | None, result: Restored) -> list[str]:
+async def _anchored(service: str, access: KafkaAccess, folder: Path | None, result: Restored) -> list[str]:
     """Whether an anchor says that there was more than the topic has."""
-    last = max(await _all_anchors(service, bootstrap, folder), key=lambda mark: mark.position, default=None)
+    last = max(await _all_anchors(service, access, folder), key=lambda mark: mark.position, default=None)
     if last is None:
         return []
-    async with TopicReader(topic_of(service), bootstrap) as reader:
+    async with TopicReader(topic_of(service), access) as reader:
         tops = [await reader.last(n, service) for n in reader.ends]
     top = max([found.position for found in tops if found is not None] + [result.before])
     if last.position <= top:
@@ -349,7 +350,7 @@ async def _patient_lease(store: PostgresStore, name: str) -> Lease:
 
 
 async def restore_topic(
-    service: str, dsn: str, bootstrap: str, *, consumers: Mapping[str, str], dry_run: bool = True,
+    service: str, dsn: str, access: KafkaAccess, *, consumers: Mapping[str, str], dry_run: bool = True,
     progress: Progress = silent,
 ) -> Restored:  # fmt: skip
     """Publishes again what a topic has lost: all of it after Kafka was made anew, or a tail. The records are the same,
@@ -362,10 +363,10 @@ async def restore_topic(
         hashes = [
             row["hash"] for row in await pool.fetch("select hash from log.events order by position", timeout=BULK_S)
         ]
-        result.before = await _prefix(service, topic, bootstrap, hashes, progress)
+        result.before = await _prefix(service, topic, access, hashes, progress)
         result.events, result.head = len(hashes) - result.before, len(hashes)
         relayed = await pool.fetchval("select position from engine.leases where name = $1", f"relay:{topic}") or 0
-        stale = await _stale(consumers, topic, bootstrap, lost=relayed > result.before)
+        stale = await _stale(consumers, topic, access, lost=relayed > result.before)
         result.moved = sum(len(places) for places in stale.values())
         if dry_run or not (result.events or stale):
             return await _stands_at(pool, result)
@@ -377,7 +378,7 @@ async def restore_topic(
                     "update engine.leases set position = $2 where name = $1 and token = $3",
                     f"relay:{topic}", result.before, lease.token,
                 )  # fmt: skip
-            await _publish(store, topic, bootstrap, lease, result, progress)
+            await _publish(store, topic, access, lease, result, progress)
         return await _stands_at(pool, result)
 
 
@@ -386,9 +387,9 @@ async def _stands_at(pool: Any, result: Restored) -> Restored:
     return result
 
 
-async def _prefix(service: str, topic: str, bootstrap: str, hashes: Sequence[bytes], progress: Progress) -> int:
+async def _prefix(service: str, topic: str, access: KafkaAccess, hashes: Sequence[bytes], progress: Progress) -> int:
     """Up to which position the topic has what the store has."""
-    async with TopicReader(topic, bootstrap) as reader:
+    async with TopicReader(topic, access) as reader:
         merge, position = Merge(service, 0, reader.ends), 0
         async for found in in_order(
             reader, merge, dict(reader.starts), lambda n: progress("looking", n, reader.records)
@@ -409,7 +410,7 @@ async def _prefix(service: str, topic: str, bootstrap: str, hashes: Sequence[byt
 
 
 async def _stale(
-    consumers: Mapping[str, str], topic: str, bootstrap: str, *, lost: bool
+    consumers: Mapping[str, str], topic: str, access: KafkaAccess, *, lost: bool
 ) -> dict[str, list[tuple[str, str, int]]]:
     """The checkpoints that are of no use any more, by service: all in the topic if it has `lost` something, and those
     behind the end of any other (a foreign topic was lost, too, and can't be made again)."""
@@ -425,7 +426,7 @@ async def _stale(
             await db.close()
         for row in rows:
             if row["topic"] not in ends:
-                async with TopicReader(row["topic"], bootstrap) as reader:
+                async with TopicReader(row["topic"], access) as reader:
                     ends[row["topic"]] = reader.ends
             beyond = row["offset"] >= ends[row["topic"]].get(row["partition"], 0)
             if (lost and row["topic"] == topic) or (beyond and not row["topic"].endswith(".events.v1")):
@@ -453,11 +454,11 @@ class _Told:
 
 
 async def _publish(
-    store: PostgresStore, topic: str, bootstrap: str, lease: Lease, result: Restored, progress: Progress
+    store: PostgresStore, topic: str, access: KafkaAccess, lease: Lease, result: Restored, progress: Progress
 ) -> None:
     """By the relay itself, under the lease that is held already."""
     await store.release(f"relay:{topic}", lease)
-    relay = Relay(store, topic, bootstrap, owner=_OWNER, progress=_Told(result.before, result.head, progress))
+    relay = Relay(store, topic, access, owner=_OWNER, progress=_Told(result.before, result.head, progress))
     task = asyncio.create_task(relay.run())
     try:
         while (await store._fetch("select position from engine.leases where name = $1", relay.name))[0][

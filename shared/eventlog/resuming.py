@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 
 from shared.eventlog.clocks import Clocks
 from shared.eventlog.consumer import BATCH_RECORDS, Consumer
+from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.log import Log, utc_now
 from shared.eventlog.plan import Partition, Raw, receive
 from shared.eventlog.postgres import PostgresStore
@@ -35,14 +36,14 @@ _MARK: Final = """
     where c."offset" < excluded."offset" """
 
 
-async def fold(service: str, projection: Projection, pool: Any, bootstrap: str, progress: Progress) -> int:
+async def fold(service: str, projection: Projection, pool: Any, access: KafkaAccess, progress: Progress) -> int:
     """Folds a projection from its checkpoint to the ends of its topics, by the very code that does it in a running
     service. Answers how many records it read. Raises Missing on a gap."""
     log = Log(PostgresStore("", service), service)  # never asked for anything: a fold has no commands
     consumer = Consumer(service, projection, pool, log, Clocks(utc_now))
     total = 0
     for topic in projection.topics:
-        async with TopicReader(topic, bootstrap) as reader:
+        async with TopicReader(topic, access) as reader:
             done = await consumer.assigned([(topic, n) for n in reader.ends])
             at = {n: max(offset + 1, reader.starts[n]) for (_, n), offset in done.items()}
             goal = total + sum(max(0, reader.ends[n] - offset) for n, offset in at.items())
@@ -81,19 +82,19 @@ async def causes_of(name: str, db: Any) -> frozenset[str]:
     return frozenset(_cause(row["command_id"].removeprefix(f"{name}:"), row["causation_id"]) for row in rows)
 
 
-async def resume(service: str, reactions: Reactions, pool: Any, bootstrap: str) -> Resumed:
+async def resume(service: str, reactions: Reactions, pool: Any, access: KafkaAccess) -> Resumed:
     """Moves the reactions' checkpoints to where they are known to have stood. Doing it again changes nothing."""
     causes = await causes_of(f"{service}.{reactions.name}", pool)
-    return await _put(pool, await marks(service, reactions, causes, bootstrap), reactions.types, causes, bootstrap)
+    return await _put(pool, await marks(service, reactions, causes, access), reactions.types, causes, access)
 
 
-async def marks(service: str, reactions: Reactions, causes: frozenset[str], bootstrap: str) -> list[Mark]:
+async def marks(service: str, reactions: Reactions, causes: frozenset[str], access: KafkaAccess) -> list[Mark]:
     """Where the reactions stood at least, by both witnesses; -1 for a partition of which neither knows."""
     name = f"{service}.{reactions.name}"
-    told = await _committed(bootstrap, name)
+    told = await _committed(access, name)
     result: list[Mark] = []
     for topic in reactions.topics:
-        async with TopicReader(topic, bootstrap) as reader:
+        async with TopicReader(topic, access) as reader:
             proven = await _proven(reader, causes)
             for n, end in reader.ends.items():
                 committed = told.get((topic, n), 0)
@@ -101,8 +102,8 @@ async def marks(service: str, reactions: Reactions, causes: frozenset[str], boot
     return result
 
 
-async def _committed(bootstrap: str, group: str) -> Mapping[Partition, int]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+async def _committed(access: KafkaAccess, group: str) -> Mapping[Partition, int]:
+    admin = AIOKafkaAdminClient(**access.client())
     await admin.start()
     try:
         found = await admin.list_consumer_group_offsets(group)
@@ -157,7 +158,7 @@ def _see(raw: Raw, names: Mapping[str, str], seen: dict[str, int]) -> bool:
 
 
 async def _put(
-    pool: Any, found: Sequence[Mark], types: frozenset[str], causes: frozenset[str], bootstrap: str
+    pool: Any, found: Sequence[Mark], types: frozenset[str], causes: frozenset[str], access: KafkaAccess
 ) -> Resumed:  # fmt: skip
     """Moves the checkpoints of one consumer forward to these marks, and notes the versions that lie before them. Never
     back."""
@@ -175,7 +176,7 @@ async def _put(
     seen: dict[str, int] = {}
     for topic in sorted({mark.topic for mark in moved}):
         until = {mark.partition: mark.offset for mark in moved if mark.topic == topic}
-        async with TopicReader(topic, bootstrap) as reader:
+        async with TopicReader(topic, access) as reader:
             at = {n: max(reader.starts[n], here.get((topic, n), -1) + 1) for n in until}
             while wanted := [n for n in until if at[n] <= until[n]]:
                 for raw in (raw for batch in (await reader.read(wanted, at)).values() for raw in batch):

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.plan import Partition, Raw, receive
 from shared.eventlog.scratch import Piece, Trouble
 from shared.events.envelope import Envelope, StoredEvent
@@ -57,8 +58,8 @@ class OwnStore:
 class Topics:
     """Records of partitions between two offsets, read without a group: nothing is noted in Kafka."""
 
-    def __init__(self, bootstrap: str, types: frozenset[str]) -> None:
-        self._bootstrap, self._types = bootstrap, types
+    def __init__(self, access: KafkaAccess, types: frozenset[str]) -> None:
+        self._access, self._types = access, types
         self._kafka: Any = None
 
     async def __aenter__(self) -> "Topics":
@@ -72,7 +73,7 @@ class Topics:
         """The client, which connects when it is first needed."""
         if self._kafka is None:
             self._kafka = AIOKafkaConsumer(
-                bootstrap_servers=self._bootstrap, enable_auto_commit=False, auto_offset_reset="earliest",
+                **self._access.client(), enable_auto_commit=False, auto_offset_reset="earliest",
                 fetch_max_wait_ms=50, max_partition_fetch_bytes=4 * 1024 * 1024,
             )  # fmt: skip
             await self._kafka.start()

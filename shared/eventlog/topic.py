@@ -15,6 +15,7 @@ from typing import Final, NamedTuple, Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import UnknownTopicOrPartitionError
 
+from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.plan import Raw
 from shared.eventlog.relay import READ_EVENTS
 from shared.events.envelope import StoredEvent, Unreadable, chained, from_headers, source_of
@@ -73,10 +74,10 @@ def place(raw: Raw) -> str:
 class TopicReader:
     """A topic as of its ends when it was opened. Reads without a group, so nobody else notices."""
 
-    def __init__(self, topic: str, bootstrap: str) -> None:
+    def __init__(self, topic: str, access: KafkaAccess) -> None:
         self.topic = topic
         self._kafka = AIOKafkaConsumer(
-            topic, bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest",
+            topic, **access.client(), enable_auto_commit=False, auto_offset_reset="earliest",
             max_partition_fetch_bytes=4 * 1024 * 1024, fetch_max_wait_ms=100,
         )  # fmt: skip
         self.starts: dict[int, int] = {}

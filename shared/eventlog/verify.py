@@ -20,6 +20,7 @@ import asyncpg
 
 from shared.eventlog import anchors
 from shared.eventlog.anchors import Anchor
+from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.plan import Raw
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.relay import partition_of
@@ -349,7 +350,7 @@ class Report:
 
 
 async def verify(
-    service: str, dsn: str, bootstrap: str, *, anchor_folder: Path | None = None, topic: bool = True,
+    service: str, dsn: str, access: KafkaAccess, *, anchor_folder: Path | None = None, topic: bool = True,
     progress: Progress = silent,
 ) -> Report:  # fmt: skip
     """Judges a service's store, its topic and its anchors, while it runs or not; changes nothing. Raises the driver's
@@ -361,7 +362,7 @@ async def verify(
     report = Report(service, Findings(service))
     marks, strange = anchors.from_file(anchor_folder, service)
     if topic:
-        more, stranger = await anchors.from_topic(bootstrap, service)
+        more, stranger = await anchors.from_topic(access, service)
         marks, strange = marks + more, strange + stranger
     report.anchors = len(marks)
     for line in strange:
@@ -373,7 +374,7 @@ async def verify(
         relayed: int = await db.fetchval(
             "select coalesce(max(position), 0) from engine.leases where name = $1", f"relay:{topic_of(service)}"
         )
-        reader = await stack.enter_async_context(TopicReader(topic_of(service), bootstrap)) if topic else None
+        reader = await stack.enter_async_context(TopicReader(topic_of(service), access)) if topic else None
         await _check_store(report, check, db, progress)
         if reader is not None:
             judged = TopicCheck(report.findings, service, len(reader.ends), check.notes)
@@ -425,7 +426,7 @@ def _versions(stream: str | None, first: int | None, count: int | None) -> str:
 
 
 async def verify_topic(
-    service: str, bootstrap: str, *, anchor_folder: Path | None = None, progress: Progress = silent
+    service: str, access: KafkaAccess, *, anchor_folder: Path | None = None, progress: Progress = silent
 ) -> Report:
     """Judges a service's topic and its anchors without its store; changes nothing. Raises KafkaError when Kafka can't
     be reached. What was never published, and whether the store holds the same, it can't know.
@@ -434,12 +435,12 @@ async def verify_topic(
     in another partition: what is missing is looked for again before it is a finding."""
     report = Report(service, Findings(service))
     marks, strange = anchors.from_file(anchor_folder, service)
-    more, stranger = await anchors.from_topic(bootstrap, service)
+    more, stranger = await anchors.from_topic(access, service)
     marks += more
     report.anchors = len(marks)
     for line in strange + stranger:
         report.findings.add("anchors", line)
-    async with TopicReader(topic_of(service), bootstrap) as reader:
+    async with TopicReader(topic_of(service), access) as reader:
         check = LoneTopicCheck(report.findings, service, len(reader.ends), reader.records)
         at = dict(reader.starts)
         await _read_on(report, check, reader, at, progress)
@@ -447,7 +448,7 @@ async def verify_topic(
         if not check.missing():
             break
         await asyncio.sleep(_SETTLES_S)
-        async with TopicReader(topic_of(service), bootstrap) as reader:
+        async with TopicReader(topic_of(service), access) as reader:
             if all(at[n] >= end for n, end in reader.ends.items()):
                 break
             await _read_on(report, check, reader, at, progress)

@@ -24,6 +24,7 @@ from shared.eventlog.consumer import Consumer
 from shared.eventlog.decision import Stream
 from shared.eventlog.guard import Guard
 from shared.eventlog.host import ConsumerHost
+from shared.eventlog.kafka import InvalidKafkaSettings
 from shared.eventlog.log import Log, Sealer
 from shared.eventlog.migrate import migrate
 from shared.eventlog.operations import OPERATION
@@ -151,7 +152,7 @@ class Process:
         clocks = self.parts.clocks
         try:
             topic = topic_of(self.service.name)
-            guard = Guard(store, self.service.name, topic, self.settings.kafka_bootstrap)
+            guard = Guard(store, self.service.name, topic, self.settings.kafka)
             await store.watch(guard.when_back)
             await self._look_at_topic(guard, store)
             self.parts.opened_log, self.parts.opened_db = commands, pool
@@ -163,7 +164,7 @@ class Process:
             if "relay" in self.only:
                 anchors = Anchors(self.service.name, store.chain_at, self.settings.anchors)
                 self.relay = Relay(
-                    store, topic, self.settings.kafka_bootstrap, progress=self.metrics, guard=guard, anchors=anchors
+                    store, topic, self.settings.kafka, progress=self.metrics, guard=guard, anchors=anchors
                 )
                 tasks.append(asyncio.create_task(self.relay.run(), name="relay"))
             if "consumers" in self.only:
@@ -173,7 +174,7 @@ class Process:
                 if timers:
                     firing = TimerService(self.service.name, timers, pool, commands, clocks)
                     tasks.append(asyncio.create_task(firing.run(), name="timers"))
-                self.host = ConsumerHost(consumers, self.settings.kafka_bootstrap, self.metrics)
+                self.host = ConsumerHost(consumers, self.settings.kafka, self.metrics)
                 tasks.append(asyncio.create_task(self.host.run(), name="consumers"))
             log.info("working", parts=sorted(self.only))
             await asyncio.gather(*tasks)
@@ -251,7 +252,10 @@ def run(service: Service) -> None:
     for part in chosen:
         if part not in PARTS:
             parser.error(f"there is no part {part}: choose from {', '.join(PARTS)}")
-    current = settings()
+    try:
+        current = settings()
+    except InvalidKafkaSettings as why:
+        sys.exit(str(why))
     configure(service.name, current.log_as, current.log_level)
     upcasts.check()
     gc.freeze()  # what was imported stays: it is not looked through again and again

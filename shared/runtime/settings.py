@@ -9,18 +9,20 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.eventlog.kafka import KafkaAccess
+
 PORTS: Final = {"identity": 8101, "marketplace": 8102, "entitlements": 8103, "distribution": 8104}
 
 
 class Settings(BaseSettings):
-    """Secrets are never printed: the database's URL holds a password."""
+    """Secrets are never printed: the database's URL holds a password, and so does the access to Kafka."""
 
     model_config = SettingsConfigDict(env_prefix="TENURE_", extra="ignore")
 
     database_url: Annotated[SecretStr, Field(validation_alias="DATABASE_URL")] = SecretStr(
         "postgresql://tenure@127.0.0.1:8110"
     )
-    kafka_bootstrap: Annotated[str, Field(validation_alias="KAFKA_BOOTSTRAP")] = "127.0.0.1:8111"
+    kafka: Annotated[KafkaAccess, Field(default_factory=KafkaAccess.from_environment)]
     host: str = "127.0.0.1"
     port: int | None = None
     """0 is any free port; unset is the service's own (identity 8101 to distribution 8104)."""

@@ -53,8 +53,8 @@ def appends(postgres: Postgres, env: Mapping[str, str] | None, clients: int, sec
 def pipelines(postgres: Postgres, env: Mapping[str, str] | None, folder: Path, rate: int, seconds: int) -> Variants:
     async def ours() -> Result:
         with tempfile.TemporaryDirectory(dir=folder) as place, Kafka(Path(place)) as kafka:
-            await topics.ensure(kafka.bootstrap)
-            return _pipeline(rate, seconds, {"DATABASE_URL": postgres.url, "KAFKA_BOOTSTRAP": kafka.bootstrap})
+            await topics.ensure(kafka.access)
+            return _pipeline(rate, seconds, {"DATABASE_URL": postgres.url, **kafka.access.environment()})
 
     async def minimal() -> Result:
         assert env is not None

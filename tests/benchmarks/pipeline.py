@@ -19,6 +19,7 @@ import uvloop
 from shared.eventlog.clocks import Clocks
 from shared.eventlog.consumer import Consumer
 from shared.eventlog.host import ConsumerHost
+from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.log import Accepted, Log, utc_now
 from shared.eventlog.migrate import migrate
 from shared.eventlog.plan import Plan, Received
@@ -79,7 +80,7 @@ async def service(rate: int, seconds: int) -> Result:
     await migrate(dsn, SERVICE)
     store = await PostgresStore(dsn, SERVICE).open()
     log, relayed = Log(store, SERVICE), Relayed()
-    relay = Relay(store, TOPIC, os.environ["KAFKA_BOOTSTRAP"], progress=relayed)
+    relay = Relay(store, TOPIC, KafkaAccess.from_environment(), progress=relayed)
     relaying = asyncio.create_task(relay.run())
     await until(lambda: relay.leading)
     answers: list[tuple[int, int, int]] = []
@@ -120,7 +121,7 @@ async def consumer(rate: int, seconds: int) -> Result:
     store = await PostgresStore(dsn, CONSUMER).open()
     timed = Timed(CONSUMER, SEATED, pool, Log(store, CONSUMER), Clocks(utc_now))
     timed.applied = []
-    host = ConsumerHost([timed], os.environ["KAFKA_BOOTSTRAP"])
+    host = ConsumerHost([timed], KafkaAccess.from_environment())
     hosting = asyncio.create_task(host.run())
     await until(lambda: bool(host.feeds) and all(feed.ready for feed in host.feeds))
     say({"ready": True})

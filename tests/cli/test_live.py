@@ -18,6 +18,7 @@ from deploy.topics import declared
 from shared.eventlog.anchors import TOPIC as ANCHORS
 from shared.eventlog.clocks import Clocks
 from shared.eventlog.consumer import Consumer
+from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.log import Log, utc_now
 from shared.eventlog.plan import Raw, receive
 from shared.eventlog.postgres import PostgresStore
@@ -38,13 +39,14 @@ pytestmark = pytest.mark.system
 
 @pytest.fixture
 def live(stores: Mapping[str, str], kafka: parts.Kafka, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
-    monkeypatch.setenv("KAFKA_BOOTSTRAP", kafka.bootstrap)
+    for name, value in kafka.access.environment().items():
+        monkeypatch.setenv(name, value)
     return stores
 
 
-def send(bootstrap: str, topic: str, number: int) -> None:
+def send(access: KafkaAccess, topic: str, number: int) -> None:
     async def sent() -> None:
-        producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
+        producer = AIOKafkaProducer(**access.client())
         await producer.start()
         for _ in range(number):
             await producer.send_and_wait(topic, b"{}", partition=0)
@@ -101,7 +103,7 @@ def test_tail_shows_what_comes_by(
             raise KeyboardInterrupt
 
     monkeypatch.setattr(topics, "_told", stop_at_three)
-    later = threading.Timer(2, send, (kafka.bootstrap, INBOUND, 3))
+    later = threading.Timer(2, send, (kafka.access, INBOUND, 3))
     later.start()
     said = tenure("tail", INBOUND, "--last", "0")
     later.join()
@@ -109,13 +111,13 @@ def test_tail_shows_what_comes_by(
 
 
 def test_status_measures_a_lag_and_its_trend(tenure: Tenure, live: Mapping[str, str], kafka: parts.Kafka) -> None:
-    send(kafka.bootstrap, MARKETPLACE, 4)
+    send(kafka.access, MARKETPLACE, 4)
     (ends,) = (each["records"] for each in tenure("topics", "--json").json["topics"] if each["topic"] == MARKETPLACE)
     fetch(
         live["entitlements"],
         f"insert into engine.checkpoints values ('entitlements.numbers', '{MARKETPLACE}', 0, -1, now())",
     )
-    later = threading.Timer(1, send, (kafka.bootstrap, MARKETPLACE, 40))
+    later = threading.Timer(1, send, (kafka.access, MARKETPLACE, 40))
     later.start()
     began = time.time()
     said = tenure("status", "--over", "4", "--json")
@@ -133,8 +135,8 @@ def test_a_replay_goes_to_a_topic_of_its_own(tenure: Tenure, live: Mapping[str, 
     assert operations(live["marketplace"]) == []
 
 
-async def _make(bootstrap: str, topic: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+async def _make(access: KafkaAccess, topic: str) -> None:
+    admin = AIOKafkaAdminClient(**access.client())
     await admin.start()
     try:
         await admin.create_topics([NewTopic(topic, 2, 1)])
@@ -146,17 +148,17 @@ def test_a_replay_to_a_topic_sends_the_very_events_and_reads_them_again(
     tenure: Tenure, live: Mapping[str, str], kafka: parts.Kafka
 ) -> None:
     topic = f"replayed-{new_id()[-8:]}"
-    in_a_loop(_make(kafka.bootstrap, topic))
+    in_a_loop(_make(kafka.access, topic))
     ids = [*append(live["marketplace"], "marketplace", "partner-1", csn(1), csn(2)),
            *append(live["marketplace"], "marketplace", "partner-2", csn(3))]  # fmt: skip
     arguments = ("replay", "marketplace", "--from", "2", "--only", "CsnIssued", "--to-topic", topic)
     dry = tenure(*arguments, "--json").json
     assert (dry["count"], dry["dry_run"], dry["types"], dry["looked_at"]) == (2, True, {"CsnIssued": 2}, 2)
-    assert in_a_loop(read_topic(topic, kafka.bootstrap)) == [] and operations(live["marketplace"]) == []
+    assert in_a_loop(read_topic(topic, kafka.access)) == [] and operations(live["marketplace"]) == []
 
     done = tenure(*arguments, *YES, "--json")
     assert (done.code, done.json["ok"], done.json["sent"], done.json["not_there"]) == (0, True, 2, 0)
-    records = in_a_loop(read_topic(topic, kafka.bootstrap))
+    records = in_a_loop(read_topic(topic, kafka.access))
     rows = fetch(live["marketplace"], "select id, stream, data::text from log.events where position in (2, 3)")
     assert {(dict(r.headers)["ce_id"].decode(), r.key.decode(), r.value.decode()) for r in records} == {
         (str(row["id"]), row["stream"], row["data"]) for row in rows
@@ -172,7 +174,7 @@ def test_a_replay_to_a_topic_sends_the_very_events_and_reads_them_again(
 # ── why ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def _react(dsn: str, bootstrap: str, event_id: str) -> list[str]:
+async def _react(dsn: str, access: KafkaAccess, event_id: str) -> list[str]:
     """marketplace's consumer deals with the inbound event of this id; the ids of what follows."""
     echo = Reactions("sales", topics=(INBOUND,))
 
@@ -183,7 +185,7 @@ async def _react(dsn: str, bootstrap: str, event_id: str) -> list[str]:
     store = await PostgresStore(dsn, "marketplace").open()
     pool = await asyncpg.create_pool(dsn, min_size=1, max_size=2)
     try:
-        for record in await read_topic(INBOUND, bootstrap):
+        for record in await read_topic(INBOUND, access):
             raw = Raw(INBOUND, record.partition, record.offset, record.key, record.headers, record.value)
             received = receive(raw, echo.types)
             if received.of is not None and received.of.id == event_id:
@@ -205,8 +207,8 @@ def test_why_goes_over_to_publishers_events(
     theirs = {**PUBLISHERS, "time": "2026-11-20T12:00:00Z"}
     file.write_text("".join(f"{json.dumps({**theirs, 'id': each})}\n" for each in (name, other)))
     assert tenure("import", str(file), *YES).code == 0
-    send(kafka.bootstrap, INBOUND, 30)
-    effects = in_a_loop(_react(live["marketplace"], kafka.bootstrap, name))
+    send(kafka.access, INBOUND, 30)
+    effects = in_a_loop(_react(live["marketplace"], kafka.access, name))
     assert len(effects) == 2
     (last,) = append(live["entitlements"], "entitlements", "pool-1", csn(1), cause=effects[1], about=name)
 
@@ -238,7 +240,7 @@ def test_a_search_ends_where_it_may_look_no_further(
     name, file = f"deep-{new_id()[-8:]}", tmp_path / "in.jsonl"
     file.write_text(f"{json.dumps({**PUBLISHERS, 'id': name})}\n")
     assert tenure("import", str(file), *YES).code == 0
-    send(kafka.bootstrap, INBOUND, 60)
+    send(kafka.access, INBOUND, 60)
 
     async def searched(wanted: str, most: int) -> inbound.Search:
         async with Place() as place:

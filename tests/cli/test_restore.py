@@ -35,7 +35,7 @@ Stores = Mapping[str, str]
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Kafka]:
     with parts.kafka(tmp_path_factory.mktemp("lost") / "kafka") as server:
-        in_a_loop(topics.ensure(server.bootstrap))
+        in_a_loop(topics.ensure(server.access))
         yield server
         server.kill()
 
@@ -43,7 +43,8 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Kafka]:
 @pytest.fixture
 def live(stores: Stores, empty: parts.Kafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stores:
     """Four empty stores, and a Kafka that has none of the topics' events but those of the module's other tests."""
-    monkeypatch.setenv("KAFKA_BOOTSTRAP", empty.bootstrap)
+    for name, value in empty.access.environment().items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("TENURE_ANCHORS", str(tmp_path))
     return stores
 
@@ -234,7 +235,7 @@ def test_a_topic_is_verified_without_its_store(
     assert (found["sound"], report["events"], report["repeats"], report["head"]) == (True, 4, 0, 4)
 
     async def sent(*records: tuple[StoredEvent, bytes]) -> None:
-        producer = AIOKafkaProducer(bootstrap_servers=empty.bootstrap)
+        producer = AIOKafkaProducer(**empty.access.client())
         await producer.start()
         for event, value in records:
             await producer.send_and_wait(topic, value, key=event.of.stream.encode(), headers=event.headers())

@@ -200,6 +200,16 @@ def test_a_running_systems_addresses_complete_the_environment(tmp_path: Path) ->
     assert environment({"TENURE_STATE": str(tmp_path / "nowhere")}) == {}
 
 
+def test_who_one_is_at_this_machines_kafka_is_not_told_to_another(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "addresses.env").write_text(
+        "export KAFKA_BOOTSTRAP=${KAFKA_BOOTSTRAP:-h:2}\nexport KAFKA_USERNAME=${KAFKA_USERNAME:-operator}\n"
+    )
+    state = {"TENURE_STATE": str(tmp_path)}
+    assert environment(state) == {"KAFKA_BOOTSTRAP": "h:2", "KAFKA_USERNAME": "operator"}
+    assert environment({**state, "KAFKA_BOOTSTRAP": "other:3"}) == {"KAFKA_BOOTSTRAP": "other:3"}
+
+
 def test_help_tells_the_exit_codes_and_the_readme_the_same(tenure: Tenure) -> None:
     said = tenure("--help")
     assert said.code == 0

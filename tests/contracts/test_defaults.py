@@ -13,6 +13,7 @@ from faststream.kafka import KafkaBroker
 from deploy import ROOT
 from shared.eventlog import host, relay
 from shared.eventlog.consumer import Consumer
+from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.memory import MemoryStore
 from shared.eventlog.projection import Projection
 from shared.events.registry import IDENTITY
@@ -59,7 +60,7 @@ async def built(monkeypatch: pytest.MonkeyPatch) -> Built:
 
     monkeypatch.setattr(KafkaBroker, "subscriber", subscriber)
     monkeypatch.setattr(KafkaBroker, "start", starts)
-    running = host.ConsumerHost([cast("Consumer", _Consumer())], "localhost:1")
+    running = host.ConsumerHost([cast("Consumer", _Consumer())], KafkaAccess(bootstrap="localhost:1"))
     with pytest.raises(Stop):
         await running.run()
     made.subscriber = running.feeds[0]._subscriber
@@ -105,7 +106,7 @@ async def test_the_relays_producer_keeps_what_it_acknowledges(monkeypatch: pytes
 
     monkeypatch.setattr(relay, "AIOKafkaProducer", producer)
     with pytest.raises(Stop):
-        await relay.Relay(MemoryStore(), IDENTITY, "localhost:1")._lead()
+        await relay.Relay(MemoryStore(), IDENTITY, KafkaAccess(bootstrap="localhost:1"))._lead()
     assert told["acks"] == "all"
     assert told["enable_idempotence"] is True
     assert told["max_batch_size"] >= 256 * 1024

@@ -8,6 +8,7 @@ import pytest
 
 from services.entitlements.projections import POOLS
 from shared.eventlog.asof import as_of, drop_kept, step
+from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.log import Meta, utc_now
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.scratch import CannotFold, Trouble
@@ -21,6 +22,8 @@ from tests.engine.rebuilding import POOL, Bench, assigned, opened, unassigned
 
 pytestmark = pytest.mark.system
 HERE = ("entitlements", POOLS)
+NO_KAFKA = KafkaAccess(bootstrap="127.0.0.1:1")
+"""None is needed where a service's own store is folded."""
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ async def test_at_each_position_the_tables_are_as_they_were(bench: Bench) -> Non
     await bench.pools(4)
     for position in range(0, 21, 4):
         await bench.feed(limit=position - bench._fed)
-        async with as_of(*HERE, bench.dsn, "", position=position) as past:
+        async with as_of(*HERE, bench.dsn, NO_KAFKA, position=position) as past:
             assert await bench.rows("seats", past.schema) == await bench.rows("seats")
             assert await bench.rows("pools", past.schema) == await bench.rows("pools")
             assert (past.position, past.events, past.from_kept) == (position, position, None)
@@ -57,21 +60,21 @@ async def test_as_of_a_time_counts_what_was_decided_by_then(bench: Bench) -> Non
         await write(bench, NOON + timedelta(seconds=second), f"{n}", opened(n), assigned(n, 1))
     await write(bench, NOON + timedelta(seconds=20), "1", unassigned(1, 1))
     for second, seats in ((-1, 0), (0, 1), (4, 1), (5, 2), (10, 3), (20, 2), (99, 2)):
-        async with as_of(*HERE, bench.dsn, "", time=NOON + timedelta(seconds=second)) as past:
+        async with as_of(*HERE, bench.dsn, NO_KAFKA, time=NOON + timedelta(seconds=second)) as past:
             assert past.tables["seats"] == seats, second
     with pytest.raises(Trouble, match="no zone"):
-        async with as_of(*HERE, bench.dsn, "", time=datetime(2026, 1, 1)):
+        async with as_of(*HERE, bench.dsn, NO_KAFKA, time=datetime(2026, 1, 1)):
             pass
 
 
 async def test_kept_ones_are_where_later_ones_begin(bench: Bench) -> None:
     for n, second in ((1, 0), (2, 10), (3, 5)):
         await write(bench, NOON + timedelta(seconds=second), f"{n}", opened(n), assigned(n, 1))
-    async with as_of(*HERE, bench.dsn, "", time=NOON + timedelta(seconds=5), keep=True) as first:
+    async with as_of(*HERE, bench.dsn, NO_KAFKA, time=NOON + timedelta(seconds=5), keep=True) as first:
         assert (first.events, first.tables["seats"]) == (4, 2)
-    async with as_of(*HERE, bench.dsn, "", position=2) as earlier:
+    async with as_of(*HERE, bench.dsn, NO_KAFKA, position=2) as earlier:
         assert earlier.from_kept is None
-    async with as_of(*HERE, bench.dsn, "", time=NOON + timedelta(seconds=10)) as later:
+    async with as_of(*HERE, bench.dsn, NO_KAFKA, time=NOON + timedelta(seconds=10)) as later:
         assert (later.from_kept, later.events, later.tables["seats"]) == (first.schema, 2, 3)
     assert await schemas(bench) == [first.schema]
     await drop_kept(bench.dsn, first.schema)
@@ -83,11 +86,11 @@ async def test_kept_ones_are_where_later_ones_begin(bench: Bench) -> None:
 async def test_what_can_not_be_asked_for(bench: Bench) -> None:
     for asked in ({}, {"position": 1, "time": utc_now()}, {"position": 1}, {"position": -1}):
         with pytest.raises(Trouble):
-            async with as_of(*HERE, bench.dsn, "", **asked):
+            async with as_of(*HERE, bench.dsn, NO_KAFKA, **asked):
                 pass
     await write(bench, NOON, "1", opened(1), assigned(1, 1), assigned(1, 1))
     with pytest.raises(CannotFold, match="pool-1, version 3"):
-        async with as_of(*HERE, bench.dsn, "", position=3):
+        async with as_of(*HERE, bench.dsn, NO_KAFKA, position=3):
             pass
     assert await schemas(bench) == []
 

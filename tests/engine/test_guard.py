@@ -12,6 +12,7 @@ import pytest
 from deploy.processes import free_port
 from shared.eventlog import relay as relay_module
 from shared.eventlog.guard import Guard
+from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.log import Log
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.relay import LEASE_S, OutOfOrder, Relay
@@ -39,9 +40,9 @@ def _looks_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 async def running(bench: Bench) -> AsyncIterator[tuple[PostgresStore, Relay]]:
     """A process of the service, with its relay."""
     store = await PostgresStore(bench.dsn, SERVICE).open()
-    guard = guard_of(store, bench.bootstrap)
+    guard = guard_of(store, bench.access)
     await store.watch(guard.when_back)
-    relay = Relay(store, topic_of(SERVICE), bench.bootstrap, guard=guard)
+    relay = Relay(store, topic_of(SERVICE), bench.access, guard=guard)
     task = asyncio.create_task(relay.run())
     try:
         yield store, relay
@@ -51,8 +52,8 @@ async def running(bench: Bench) -> AsyncIterator[tuple[PostgresStore, Relay]]:
         await store.close()
 
 
-def guard_of(store: PostgresStore, bootstrap: str) -> Guard:
-    return Guard(store, SERVICE, topic_of(SERVICE), bootstrap)
+def guard_of(store: PostgresStore, access: KafkaAccess) -> Guard:
+    return Guard(store, SERVICE, topic_of(SERVICE), access)
 
 
 async def until_relayed(bench: Bench, position: int) -> None:
@@ -111,13 +112,13 @@ async def test_a_relay_that_runs_notices_and_goes_on_after_a_reconcile(bench: Be
             while relay.alarm is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         assert AHEAD in relay.alarm
-        done = await reconcile(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)
+        done = await reconcile(bench.whole, bench.dsn, bench.access, dry_run=False)
         assert (done.before, done.events, done.head) == (60, 40, 100)
         assert await bench.state() | {"table": []} == before | {"table": []}
         await bench.fill(10, seed=2)
         await until_relayed(bench, 110)
         assert relay.alarm is None
-        assert (await verify(SERVICE, bench.dsn, bench.bootstrap)).findings.first == []
+        assert (await verify(SERVICE, bench.dsn, bench.access)).findings.first == []
 
 
 async def test_nothing_is_published_of_a_store_that_went_a_way_of_its_own(bench: Bench) -> None:
@@ -135,12 +136,12 @@ async def test_nothing_is_published_of_a_store_that_went_a_way_of_its_own(bench:
             "update log.head set position = 130",
         )  # fmt: skip
         assert "and another event in the store" in await until_fenced(bench)
-        assert len(await read_topic(topic_of(SERVICE), bench.bootstrap)) == 100
+        assert len(await read_topic(topic_of(SERVICE), bench.access)) == 100
         async with asyncio.timeout(5):
             while relay.alarm is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         with pytest.raises(Refused, match="a way of its own from position 61 on"):
-            await reconcile(bench.whole, bench.dsn, bench.bootstrap)
+            await reconcile(bench.whole, bench.dsn, bench.access)
 
 
 async def test_a_write_over_a_connection_made_anew_waits_for_the_guard(bench: Bench) -> None:
@@ -149,7 +150,7 @@ async def test_a_write_over_a_connection_made_anew_waits_for_the_guard(bench: Be
         saved = await older(bench)
     looks: list[float] = []
     store = await PostgresStore(bench.dsn, SERVICE).open()
-    guard = guard_of(store, bench.bootstrap)
+    guard = guard_of(store, bench.access)
 
     async def look() -> None:
         looks.append(time.monotonic())
@@ -176,7 +177,7 @@ async def test_a_write_over_a_connection_made_anew_waits_for_the_guard(bench: Be
 
 async def test_commands_are_taken_while_kafka_is_away(bench: Bench) -> None:
     store = await PostgresStore(bench.dsn, SERVICE).open()
-    await store.watch(guard_of(store, f"127.0.0.1:{free_port()}").when_back)
+    await store.watch(guard_of(store, KafkaAccess(bootstrap=f"127.0.0.1:{free_port()}")).when_back)
     for writer in store._writers:
         writer.terminate()
     await Log(store, SERVICE).execute(COUNTER, "1", Count(), meta("taken"))
@@ -186,7 +187,7 @@ async def test_commands_are_taken_while_kafka_is_away(bench: Bench) -> None:
 
 async def test_a_checkpoint_that_was_moved_ends_the_lease(bench: Bench) -> None:
     store = await PostgresStore(bench.dsn, SERVICE).open()
-    relay = Relay(store, topic_of(SERVICE), bench.bootstrap, owner="me")
+    relay = Relay(store, topic_of(SERVICE), bench.access, owner="me")
     lease = await store.lease(relay.name, "me", LEASE_S)
     assert lease is not None
     await store.advance(relay.name, lease, 7)
@@ -232,7 +233,7 @@ async def test_who_lost_the_lease_sends_no_further_batch(
     monkeypatch.setattr(relay_module, "LEASE_S", 0.1 if heir else 0.6)
     await bench.fill(60)
     store = await PostgresStore(bench.dsn, SERVICE).open()
-    relay, producer = Relay(store, topic_of(SERVICE), bench.bootstrap, owner="me"), Slow()
+    relay, producer = Relay(store, topic_of(SERVICE), bench.access, owner="me"), Slow()
     lease = await relay._lease()
     assert lease is not None
     sending = asyncio.create_task(relay._send(producer, 0, await store.read(0, 60), lease))
@@ -256,7 +257,7 @@ async def test_repeats_at_the_end_are_not_taken_for_a_loss(bench: Bench, monkeyp
     await bench.relay()
     await bench.query("update engine.leases set position = 20")
     store = await PostgresStore(bench.dsn, SERVICE).open()
-    relay = Relay(store, topic_of(SERVICE), bench.bootstrap)
+    relay = Relay(store, topic_of(SERVICE), bench.access)
     original, sends = relay._acknowledged, 0
 
     async def cut(producer: Any, batch: Any, partition: int) -> None:
@@ -274,7 +275,7 @@ async def test_repeats_at_the_end_are_not_taken_for_a_loss(bench: Bench, monkeyp
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert sends == 1
-    guard = guard_of(store, bench.bootstrap)
+    guard = guard_of(store, bench.access)
     assert [found.position for found in await guard._last(1)] == [30], "what lies at the end"
     assert await guard(60) is None
     await store.close()

@@ -45,7 +45,7 @@ class Bench:
             await tx.execute("insert into applied values ($1, $2)", of.stream, of.version)
 
         consumer = Consumer("test", table, self.pool, Log(self.store, "marketplace"), Clocks(utc_now))
-        return ConsumerHost([consumer], self.kafka.bootstrap)
+        return ConsumerHost([consumer], self.kafka.access)
 
     async def fill(self, rounds: int) -> None:
         for _ in range(rounds):
@@ -72,7 +72,7 @@ async def bench(database: str, kafka: parts.Kafka) -> AsyncIterator[Bench]:
     store = await PostgresStore(database, "marketplace").open()
     pool = await asyncpg.create_pool(database, min_size=1, max_size=6)
     await pool.execute("create table applied (stream text, version int, primary key (stream, version))")
-    relay = asyncio.create_task(Relay(store, MARKETPLACE, kafka.bootstrap).run())
+    relay = asyncio.create_task(Relay(store, MARKETPLACE, kafka.access).run())
     yield Bench(store, pool, kafka, database.rsplit("/", 1)[1])
     await stopped(relay)
     await store.close()
@@ -131,7 +131,7 @@ async def test_what_kafka_was_told_does_not_count(bench: Bench, told: int) -> No
     await bench.fill(3)
     await bench.applied()
     await stopped(running)
-    liar = AIOKafkaConsumer(bootstrap_servers=bench.kafka.bootstrap, group_id=f"test.{bench.name}")
+    liar = AIOKafkaConsumer(**bench.kafka.access.client(), group_id=f"test.{bench.name}")
     await liar.start()
     partitions = [TopicPartition(MARKETPLACE, n) for n in range(6)]
     liar.assign(partitions)

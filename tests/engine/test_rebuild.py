@@ -11,6 +11,7 @@ import pytest
 from services.entitlements.projections import POOLS
 from shared.eventlog import rebuild, sources
 from shared.eventlog.clocks import CLOCKS, Clocks
+from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.log import utc_now
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.projection import Projection
@@ -23,6 +24,9 @@ from shared.events.envelope import Envelope
 from shared.events.registry import ENTITLEMENTS
 from tests.engine.examples import COUNTER, NOON, Count
 from tests.engine.rebuilding import PARTITIONS, Bench, assigned, opened
+
+NO_KAFKA = KafkaAccess(bootstrap="127.0.0.1:1")
+"""None is needed where a service's own store is folded."""
 
 pytestmark = pytest.mark.system
 
@@ -37,7 +41,7 @@ async def bench(database: str) -> AsyncIterator[Bench]:
 
 
 def again(bench: Bench, projection: Projection = POOLS, **rest: Any) -> Rebuild:
-    return Rebuild("entitlements", projection, bench.dsn, "127.0.0.1:1", **rest)  # no Kafka is needed for the own store
+    return Rebuild("entitlements", projection, bench.dsn, NO_KAFKA, **rest)
 
 
 async def marks(bench: Bench) -> list[Any]:
@@ -304,7 +308,7 @@ class Records:
 
     bench: Bench
 
-    def __init__(self, _bootstrap: str, types: frozenset[str]) -> None:
+    def __init__(self, _access: KafkaAccess, types: frozenset[str]) -> None:
         self.types = types
 
     async def __aenter__(self) -> "Records":

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.system
 
 @asynccontextmanager
 async def relaying(store: PostgresStore, kafka: parts.Kafka, owner: str) -> AsyncIterator[Relay]:
-    relay = Relay(store, DISTRIBUTION, kafka.bootstrap, owner=owner)
+    relay = Relay(store, DISTRIBUTION, kafka.access, owner=owner)
     task = asyncio.create_task(relay.run())
     yield relay
     task.cancel()
@@ -64,7 +64,7 @@ async def test_restarts_and_handovers_repeat_at_worst(database: str, kafka: part
         await relayed(store)
 
     seen: dict[str, list[int]] = {stream: [] for stream in streams}
-    for record in await read_topic(DISTRIBUTION, kafka.bootstrap):
+    for record in await read_topic(DISTRIBUTION, kafka.access):
         stream = (record.key or b"").decode()
         if stream in seen:
             seen[stream].append(int(dict(record.headers)["ce_sequence"]))
@@ -86,6 +86,6 @@ async def test_a_store_that_does_not_continue_stops_it_with_an_alarm(database: s
             while relay.alarm is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         assert "does not continue" in relay.alarm
-    published = [r for r in await read_topic(DISTRIBUTION, kafka.bootstrap) if r.key == stream.encode()]
+    published = [r for r in await read_topic(DISTRIBUTION, kafka.access) if r.key == stream.encode()]
     assert published == [], "nothing of a batch that is out of order is published"
     await store.close()

@@ -19,6 +19,7 @@ from shared.eventlog.anchors import Anchors
 from shared.eventlog.clocks import Clocks
 from shared.eventlog.consumer import Consumer
 from shared.eventlog.guard import Guard
+from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.log import Accepted, Log, utc_now
 from shared.eventlog.migrate import migrate
 from shared.eventlog.plan import Raw, receive
@@ -56,7 +57,7 @@ class Bench:
     """One store, a Kafka of its own for the module, and the topic made anew for each test."""
 
     dsn: str
-    bootstrap: str
+    access: KafkaAccess
     whole: Whole
 
     async def fill(self, commands: int, *, seed: int = 0, streams: int = 7) -> None:
@@ -74,9 +75,9 @@ class Bench:
     async def relay(self) -> Relay:
         """Relays what there is, and ends; answers the relay, for its alarm."""
         store = await PostgresStore(self.dsn, SERVICE).open()
-        guard = Guard(store, SERVICE, topic_of(SERVICE), self.bootstrap)
+        guard = Guard(store, SERVICE, topic_of(SERVICE), self.access)
         anchors = Anchors(SERVICE, store.chain_at)
-        relay = Relay(store, topic_of(SERVICE), self.bootstrap, guard=guard, anchors=anchors)
+        relay = Relay(store, topic_of(SERVICE), self.access, guard=guard, anchors=anchors)
         task = asyncio.create_task(relay.run())
         async with asyncio.timeout(30):
             while relay.alarm is None:
@@ -136,11 +137,11 @@ def counting(name: str = "counting") -> Projection:
     return projection
 
 
-async def wiped(bootstrap: str, *names: str) -> None:
+async def wiped(access: KafkaAccess, *names: str) -> None:
     """The topics made anew."""
     declared = [t for t in topics.declared() if t.name in names]
-    await topics.ensure(bootstrap, declared)
-    admin = await topics._connected(bootstrap, 30)
+    await topics.ensure(access, declared)
+    admin = await topics._connected(access, 30)
     try:
         await admin.delete_topics(list(names))
         async with asyncio.timeout(20):
@@ -148,13 +149,13 @@ async def wiped(bootstrap: str, *names: str) -> None:
                 await asyncio.sleep(0.05)
     finally:
         await admin.close()
-    await topics.ensure(bootstrap, declared)
+    await topics.ensure(access, declared)
 
 
 @pytest.fixture
 async def bench(database: str, own_kafka: parts.Kafka) -> Bench:
-    await wiped(own_kafka.bootstrap, topic_of(SERVICE), ANCHORS)
-    made = Bench(database, own_kafka.bootstrap, Whole(SERVICE, [COUNTER], [counting()], []))
+    await wiped(own_kafka.access, topic_of(SERVICE), ANCHORS)
+    made = Bench(database, own_kafka.access, Whole(SERVICE, [COUNTER], [counting()], []))
     await made.table()
     return made
 
@@ -164,29 +165,29 @@ async def test_an_empty_database_comes_back_whole_and_a_second_time_changes_noth
     await bench.relay()
     await bench.query("update engine.leases set position = position - 40")
     await bench.relay()  # the topic repeats a part
-    await restore_store(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)  # nothing to import: folds nothing
+    await restore_store(bench.whole, bench.dsn, bench.access, dry_run=False)  # nothing to import: folds nothing
     before = await bench.state()
     assert before["head"][0][0] == 300
     await bench.empty()
 
-    dry = await restore_store(bench.whole, bench.dsn, bench.bootstrap)
+    dry = await restore_store(bench.whole, bench.dsn, bench.access)
     assert (dry.events, dry.before, dry.head) == (300, 0, 300)
     assert ["Refusals" in dry.notes[0], "asked" in dry.notes[1], "not published" in dry.notes[2]] == [True] * 3
     assert (await bench.state())["head"][0][0] == 0, "a dry run changes nothing"
-    done = await restore_store(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)
+    done = await restore_store(bench.whole, bench.dsn, bench.access, dry_run=False)
     assert (done.events, done.head, done.notes) == (300, 300, dry.notes)
     after = await bench.state()
     assert sum(n for _, n in after["table"]) == 300
     assert after | {"table": []} == before | {"table": []}
-    assert (await verify(SERVICE, bench.dsn, bench.bootstrap)).findings.first == []
+    assert (await verify(SERVICE, bench.dsn, bench.access)).findings.first == []
 
-    again = await restore_store(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)
+    again = await restore_store(bench.whole, bench.dsn, bench.access, dry_run=False)
     assert (again.events, again.claims, again.folded, again.notes) == (0, 0, 0, [])
     assert await bench.state() == after
     assert (await bench.relay()).alarm is None
     await bench.fill(5, seed=1)
     assert (await bench.relay()).alarm is None
-    assert (await verify(SERVICE, bench.dsn, bench.bootstrap)).sound
+    assert (await verify(SERVICE, bench.dsn, bench.access)).sound
 
 
 @pytest.mark.long
@@ -204,11 +205,11 @@ async def test_a_restore_that_was_stopped_anywhere_goes_on(bench: Bench, monkeyp
                 raise Stopped(step)
 
         try:
-            await restore_store(bench.whole, bench.dsn, bench.bootstrap, dry_run=False, progress=progress)
+            await restore_store(bench.whole, bench.dsn, bench.access, dry_run=False, progress=progress)
         except Stopped:
             with pytest.raises(Unavailable, match="being restored"):
                 await bench.fill(1, seed=9)
-            await restore_store(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)
+            await restore_store(bench.whole, bench.dsn, bench.access, dry_run=False)
             after = await bench.state()
             assert after | {"table": []} == before | {"table": []}
             assert sum(n for _, n in after["table"]) == 60
@@ -233,19 +234,19 @@ async def test_the_lease_is_renewed_while_events_are_imported(bench: Bench, monk
     with monkeypatch.context() as patch:
         patch.setattr(PostgresStore, "lease", taken)
         with pytest.raises(Refused, match="A relay has begun to publish"):
-            await restore_store(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)
+            await restore_store(bench.whole, bench.dsn, bench.access, dry_run=False)
     (head,) = await bench.query("select position, fenced from log.head")
     assert head["position"] == 20
     assert "20 of 60 events are imported" in head["fenced"]
     await bench.query("update engine.leases set until = now()")
-    assert (await restore_store(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)).head == 60
+    assert (await restore_store(bench.whole, bench.dsn, bench.access, dry_run=False)).head == 60
 
 
 async def test_a_repeated_command_gets_its_first_answer_after_a_restore(bench: Bench) -> None:
     await bench.fill(20)
     await bench.relay()
     await bench.empty()
-    await restore_store(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)
+    await restore_store(bench.whole, bench.dsn, bench.access, dry_run=False)
     store = await PostgresStore(bench.dsn, SERVICE).open()
     chance = random.Random(0)
     chance.random()
@@ -266,38 +267,38 @@ async def test_a_topic_with_a_hole_is_refused_with_its_place(bench: Bench) -> No
         f"relay:{topic_of(SERVICE)}",
     )
     store = await PostgresStore(bench.dsn, SERVICE).open()
-    relay = Relay(store, topic_of(SERVICE), bench.bootstrap)
+    relay = Relay(store, topic_of(SERVICE), bench.access)
     task = asyncio.create_task(relay.run())
     await relayed(store, task, 30)
     await bench.empty()
     with pytest.raises(Missing, match="position 1 is missing in the topic: after 0 comes 13"):
-        await restore_store(bench.whole, bench.dsn, bench.bootstrap)
+        await restore_store(bench.whole, bench.dsn, bench.access)
 
 
 async def test_a_wiped_topic_is_published_again_byte_for_byte(bench: Bench) -> None:
     await bench.fill(250)
     await bench.relay()
-    published = {(r.key, r.value, tuple(r.headers)) for r in await read_topic(topic_of(SERVICE), bench.bootstrap)}
+    published = {(r.key, r.value, tuple(r.headers)) for r in await read_topic(topic_of(SERVICE), bench.access)}
     await bench.query(
         "insert into engine.checkpoints (consumer, topic, partition, \"offset\") values ('x.y', $1, 0, 9999)",
         topic_of(SERVICE),
     )
-    await wiped(bench.bootstrap, topic_of(SERVICE))
+    await wiped(bench.access, topic_of(SERVICE))
     relay = await bench.relay()
     assert relay.alarm is not None
     assert "ends at position 0, though 250 were published" in relay.alarm
     consumers = {SERVICE: bench.dsn}
-    dry = await restore_topic(SERVICE, bench.dsn, bench.bootstrap, consumers=consumers)
+    dry = await restore_topic(SERVICE, bench.dsn, bench.access, consumers=consumers)
     assert (dry.before, dry.events, dry.moved) == (0, 250, 1)
-    assert await read_topic(topic_of(SERVICE), bench.bootstrap) == []
-    done = await restore_topic(SERVICE, bench.dsn, bench.bootstrap, consumers=consumers, dry_run=False)
+    assert await read_topic(topic_of(SERVICE), bench.access) == []
+    done = await restore_topic(SERVICE, bench.dsn, bench.access, consumers=consumers, dry_run=False)
     assert (done.before, done.events, done.moved) == (0, 250, 1)
-    again = {(r.key, r.value, tuple(r.headers)) for r in await read_topic(topic_of(SERVICE), bench.bootstrap)}
+    again = {(r.key, r.value, tuple(r.headers)) for r in await read_topic(topic_of(SERVICE), bench.access)}
     assert again == published
     assert [row["offset"] for row in await bench.query('select "offset" from engine.checkpoints')] == [-1]
-    twice = await restore_topic(SERVICE, bench.dsn, bench.bootstrap, consumers=consumers, dry_run=False)
+    twice = await restore_topic(SERVICE, bench.dsn, bench.access, consumers=consumers, dry_run=False)
     assert (twice.events, twice.moved) == (0, 0)
-    assert len(await read_topic(topic_of(SERVICE), bench.bootstrap)) == 250
+    assert len(await read_topic(topic_of(SERVICE), bench.access)) == 250
     assert (await bench.relay()).alarm is None
 
 
@@ -342,16 +343,16 @@ async def test_a_store_older_than_its_topic_is_fenced_and_reconciled(bench: Benc
     assert "ahead of the store by 40 events: the store ends at position 60, the topic at 100" in relay.alarm
     with pytest.raises(Unavailable, match="ahead of the store by 40 events"):
         await bench.fill(1, seed=2)
-    dry = await reconcile(bench.whole, bench.dsn, bench.bootstrap)
+    dry = await reconcile(bench.whole, bench.dsn, bench.access)
     assert (dry.before, dry.events, dry.head) == (60, 40, 100)
     assert (await bench.state())["head"][0][0] == 60
-    done = await reconcile(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)
+    done = await reconcile(bench.whole, bench.dsn, bench.access, dry_run=False)
     assert (done.events, done.head) == (40, 100)
     after = await bench.state()
     assert after | {"table": []} == before | {"table": []}
     assert (await bench.relay()).alarm is None
-    assert (await reconcile(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)).events == 0
-    assert (await verify(SERVICE, bench.dsn, bench.bootstrap)).findings.first == []
+    assert (await reconcile(bench.whole, bench.dsn, bench.access, dry_run=False)).events == 0
+    assert (await verify(SERVICE, bench.dsn, bench.access)).findings.first == []
     await bench.fill(3, seed=2)
     assert (await bench.relay()).alarm is None
 
@@ -366,22 +367,22 @@ async def test_a_store_that_went_a_way_of_its_own_is_not_overwritten(bench: Benc
     relay = await bench.relay()
     assert relay.alarm is not None
     with pytest.raises(Refused, match=r"a way of its own from position 61 on.* Its 10 events"):
-        await reconcile(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)
+        await reconcile(bench.whole, bench.dsn, bench.access, dry_run=False)
     assert (await bench.query("select position from log.head"))[0]["position"] == 70
 
 
 async def test_what_an_anchor_contradicts_is_not_restored(bench: Bench) -> None:
     await bench.fill(50)
     await bench.relay()
-    await wiped(bench.bootstrap, topic_of(SERVICE))
+    await wiped(bench.access, topic_of(SERVICE))
     await bench.empty()
     await bench.fill(60, seed=5)
     store = await PostgresStore(bench.dsn, SERVICE).open()
-    task = asyncio.create_task(Relay(store, topic_of(SERVICE), bench.bootstrap).run())
+    task = asyncio.create_task(Relay(store, topic_of(SERVICE), bench.access).run())
     await relayed(store, task, 60)
     await bench.empty()
     with pytest.raises(Differs, match="the chain is not the one that an anchor of"):
-        await restore_store(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)
+        await restore_store(bench.whole, bench.dsn, bench.access, dry_run=False)
 
 
 @pytest.mark.parametrize("left", ["nothing", "the last", "every other"])
@@ -401,7 +402,7 @@ async def test_reactions_go_on_where_they_stood(bench: Bench, left: str, monkeyp
         await consumer.assigned([(topic_of(SERVICE), n) for n in range(6)])
         raws = [
             Raw(topic_of(SERVICE), r.partition, r.offset, r.key, r.headers, r.value)
-            for r in await read_topic(topic_of(SERVICE), bench.bootstrap)
+            for r in await read_topic(topic_of(SERVICE), bench.access)
         ]
         for raw in raws[:until]:
             received = receive(raw, reactions.types)
@@ -423,7 +424,7 @@ async def test_reactions_go_on_where_they_stood(bench: Bench, left: str, monkeyp
     done = await bench.query(echoes)
     assert 0 < len(done) == {"nothing": 30, "the last": 27}.get(left, len(done)) <= 30
     await bench.empty()
-    result = await restore_store(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)
+    result = await restore_store(bench.whole, bench.dsn, bench.access, dry_run=False)
     assert (result.moved > 0) == (left != "every other")
     assert (await bench.state()) | {"table": []} == before | {"table": []}
     await deal(10_000)
@@ -444,7 +445,7 @@ async def test_restore_rates(bench: Bench, capsys: pytest.CaptureFixture[str]) -
     def progress(step: str, done: int, _of: int) -> None:
         told.setdefault(step, []).append((time.perf_counter(), done))
 
-    await restore_store(bench.whole, bench.dsn, bench.bootstrap, dry_run=False, progress=progress)
+    await restore_store(bench.whole, bench.dsn, bench.access, dry_run=False, progress=progress)
     whole = time.perf_counter() - started
     db = await asyncpg.connect(bench.dsn)
     await db.execute("create table copied (like log.events including all)")

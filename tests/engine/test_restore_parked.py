@@ -44,7 +44,7 @@ async def test_kafka_is_lost_while_something_is_parked(bench: Bench) -> None:
         known = await consumer.assigned([(topic_of(SERVICE), n) for n in range(6)])
         raws = [
             Raw(topic_of(SERVICE), r.partition, r.offset, r.key, r.headers, r.value)
-            for r in await read_topic(topic_of(SERVICE), bench.bootstrap)
+            for r in await read_topic(topic_of(SERVICE), bench.access)
         ]
         await consumer.consume([receive(r, projection.types) for r in raws if r.offset > known[r.topic, r.partition]])
 
@@ -57,8 +57,8 @@ async def test_kafka_is_lost_while_something_is_parked(bench: Bench) -> None:
     await deal()
     parked_before = await bench.query("select from engine.parked")
     assert len(parked_before) > 5
-    await wiped(bench.bootstrap, topic_of(SERVICE))
-    await restore_topic(SERVICE, bench.dsn, bench.bootstrap, consumers={SERVICE: bench.dsn}, dry_run=False)
+    await wiped(bench.access, topic_of(SERVICE))
+    await restore_topic(SERVICE, bench.dsn, bench.access, consumers={SERVICE: bench.dsn}, dry_run=False)
     await deal()
     ill = False
     for line in parked.lines(await parked.look(pool, consumer.name)):
@@ -88,7 +88,7 @@ async def test_what_reactions_had_parked_is_said(bench: Bench, monkeypatch: pyte
     pool = await asyncpg.create_pool(bench.dsn, min_size=1, max_size=4)
     consumer = Consumer(SERVICE, reactions, pool, Log(store, SERVICE), Clocks(utc_now))
     await consumer.assigned([(topic_of(SERVICE), n) for n in range(6)])
-    for r in await read_topic(topic_of(SERVICE), bench.bootstrap):
+    for r in await read_topic(topic_of(SERVICE), bench.access):
         raw = Raw(topic_of(SERVICE), r.partition, r.offset, r.key, r.headers, r.value)
         await consumer.consume([receive(raw, reactions.types)])
     await pool.close()
@@ -96,9 +96,9 @@ async def test_what_reactions_had_parked_is_said(bench: Bench, monkeypatch: pyte
     await bench.relay()
     lost = await bench.query('select partition, "offset" from engine.parked')
     await bench.empty()
-    dry = await restore_store(bench.whole, bench.dsn, bench.bootstrap)
+    dry = await restore_store(bench.whole, bench.dsn, bench.access)
     assert f"What {SERVICE}.echo had parked" in dry.notes[-1]
-    done = await restore_store(bench.whole, bench.dsn, bench.bootstrap, dry_run=False)
+    done = await restore_store(bench.whole, bench.dsn, bench.access, dry_run=False)
     marks = {r["partition"]: r["offset"] for r in await bench.query(
         'select partition, "offset" from engine.checkpoints where consumer = $1', consumer.name)}  # fmt: skip
     expected = sum(r["offset"] <= marks.get(r["partition"], -1) for r in lost)

@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer
 
 from shared.eventlog import anchors
 from shared.eventlog.anchors import Anchor
+from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.log import Answer, Refused
 from shared.events.envelope import Envelope, Headers, source_of
 from shared.events.registry import INBOUND, topic_of
@@ -113,7 +114,7 @@ class Evidence:
 
 
 async def gather(
-    dsns: Mapping[str, str], bootstrap: str, topics: Mapping[str, str] | None = None,
+    dsns: Mapping[str, str], access: KafkaAccess, topics: Mapping[str, str] | None = None,
     readers: Mapping[str, Sequence[str]] | None = None, anchored: Path | None = None,
 ) -> dict[str, Evidence]:  # fmt: skip
     """All services' evidence. The system should be at rest: nothing on its way between stores and topics. `topics` says
@@ -126,13 +127,13 @@ async def gather(
     for service, dsn in dsns.items():
         await read_store(found[service], dsn)
         if anchored is not None:
-            marks = anchors.from_file(anchored, service)[0] + (await anchors.from_topic(bootstrap, service))[0]
+            marks = anchors.from_file(anchored, service)[0] + (await anchors.from_topic(access, service))[0]
             found[service].anchors = marks
     for service, dsn in dsns.items():
         await _read_notes(found, service, dsn, of)
     for evidence in found.values():
         topic = of[evidence.service]
-        evidence.topic, evidence.ends = await read_whole(topic, bootstrap)
+        evidence.topic, evidence.ends = await read_whole(topic, access)
         evidence.expected = frozenset(name for name, read in (readers or {}).items() if topic in read)
     return found
 
@@ -199,14 +200,14 @@ def _waiting(row: Any) -> Waiting:
     return Waiting(row["version"] or 0, row["holds_stream"], row["key"], headers, row["value"])
 
 
-async def read_topic(topic: str, bootstrap: str) -> list[Published]:
+async def read_topic(topic: str, access: KafkaAccess) -> list[Published]:
     """Every record of the topic, within a partition in its order."""
-    return (await read_whole(topic, bootstrap))[0]
+    return (await read_whole(topic, access))[0]
 
 
-async def read_whole(topic: str, bootstrap: str) -> tuple[list[Published], dict[int, int]]:
+async def read_whole(topic: str, access: KafkaAccess) -> tuple[list[Published], dict[int, int]]:
     """Every record of the topic, within a partition in its order, and where each partition ends."""
-    consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(topic, **access.client(), auto_offset_reset="earliest")
     await consumer.start()
     records: list[Published] = []
     try:

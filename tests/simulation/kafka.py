@@ -102,6 +102,16 @@ class Batch:
         return len(self.records)
 
 
+class Access:
+    """Stands in for KafkaAccess: the address that a relay hands to its producer is the broker itself."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    def client(self) -> dict[str, Any]:
+        return {"bootstrap_servers": self._broker}
+
+
 class Producer:
     """Stands in for AIOKafkaProducer in the relay."""
 

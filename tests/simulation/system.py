@@ -48,7 +48,7 @@ from shared.events.envelope import Envelope
 from shared.events.registry import ENTITLEMENTS as ENTITLEMENTS_TOPIC
 from shared.events.registry import EVENTS, IDENTITY, MARKETPLACE, topic_of
 from tests.simulation.database import Pool, Tables
-from tests.simulation.kafka import Broker, Subscriptions
+from tests.simulation.kafka import Access, Broker, Subscriptions
 from tests.simulation.store import Connection, Rates
 from tests.simulation.time import Process
 
@@ -211,9 +211,8 @@ class System:
             cached_streams=self.chance.choice((2, 1_000)),
         )  # fmt: skip
         pool: Any = Pool(service.tables, process, self.chance, self.rates)
-        # The relay hands its bootstrap to its producer, and this one's is the broker itself.
-        bootstrap: Any = self.broker
-        relay = Relay(store, topic_of(name), bootstrap, owner=process.name)
+        access: Any = Access(self.broker)
+        relay = Relay(store, topic_of(name), access, owner=process.name)
         process.spawn(relay.run())
         process.spawn(clocks.follow(pool))
         if made.timers is not None:

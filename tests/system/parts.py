@@ -1,7 +1,7 @@
 """The one place that a system test gets its PostgreSQL and its Kafka from: local processes, or containers.
 
     with parts.postgres(folder / "postgres") as postgres, parts.kafka(folder / "kafka") as kafka:
-        use(postgres.url, kafka.bootstrap)
+        use(postgres.url, kafka.access)
 
 Containers when CONTAINERS=1 is set and a Docker engine of this machine answers, local processes otherwise; the tests
 are the same. Everything here blocks: from a coroutine, call it by `asyncio.to_thread`.
@@ -21,6 +21,7 @@ from typing import Any, Protocol, Self
 
 from deploy import Trouble, stack
 from deploy.processes import free_port
+from shared.eventlog.kafka import KafkaAccess
 
 HOST = "127.0.0.1"
 READY_WITHIN_S = 60.0
@@ -58,8 +59,8 @@ class Postgres(Part, Protocol):
 
 class Kafka(Part, Protocol):
     @property
-    def bootstrap(self) -> str:
-        """`host:port`; no topic makes itself."""
+    def access(self) -> KafkaAccess:
+        """How its administrator reaches it; no topic makes itself."""
 
 
 def postgres(folder: Path) -> Postgres:
@@ -173,8 +174,8 @@ class _ContainedPostgres(_Contained):
 
 class _ContainedKafka(_Contained):
     @property
-    def bootstrap(self) -> str:
-        return f"{HOST}:{self.port}"
+    def access(self) -> KafkaAccess:
+        return KafkaAccess(bootstrap=f"{HOST}:{self.port}")
 
     def _make(self) -> Any:
         from testcontainers.core.container import DockerContainer

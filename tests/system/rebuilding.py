@@ -1,4 +1,5 @@
-"""Rebuilds a projection of entitlements in a process of its own: `python -m tests.system.rebuilding DSN KAFKA SOURCE`.
+"""Rebuilds a projection of entitlements in a process of its own: `python -m tests.system.rebuilding DSN SOURCE`, with
+Kafka's address in the environment.
 
 Writes a line of JSON for each progress, and the report as the last one.
 """
@@ -9,6 +10,7 @@ import sys
 from dataclasses import asdict
 
 from services.entitlements.projections import POOLS
+from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.rebuild import From, Progress, Rebuild
 
 
@@ -16,11 +18,11 @@ def _told(progress: Progress) -> None:
     print(json.dumps(progress._asdict()), flush=True)
 
 
-async def main(dsn: str, bootstrap: str, source: From) -> None:
-    report = await Rebuild("entitlements", POOLS, dsn, bootstrap, source=source, told=_told).run()
+async def main(dsn: str, access: KafkaAccess, source: From) -> None:
+    report = await Rebuild("entitlements", POOLS, dsn, access, source=source, told=_told).run()
     tables = {name: table._asdict() for name, table in report.tables.items()}
     print(json.dumps({**asdict(report), "tables": tables, "agrees": report.agrees}), flush=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], "kafka" if sys.argv[3] == "kafka" else "store"))
+    asyncio.run(main(sys.argv[1], KafkaAccess.from_environment(), "kafka" if sys.argv[2] == "kafka" else "store"))

@@ -9,6 +9,7 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer
 
 from shared.eventlog.clocks import CLOCKS
+from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.projection import Reactions
 from shared.runtime.service import Service
 
@@ -39,10 +40,10 @@ def reactions(services: Sequence[Service]) -> dict[str, Sequence[str]]:
     }
 
 
-async def rests(dsns: Mapping[str, str], bootstrap: str, reading: Mapping[str, Sequence[str]]) -> None:
+async def rests(dsns: Mapping[str, str], access: KafkaAccess, reading: Mapping[str, Sequence[str]]) -> None:
     """Returns once it does. AssertionError, with what is still to do, if it does not in a minute."""
     topics = {topic for read in reading.values() for topic in read}
-    kafka = AIOKafkaConsumer(*topics, bootstrap_servers=bootstrap)  # of no group: it is given every partition
+    kafka = AIOKafkaConsumer(*topics, **access.client())  # of no group: it is given every partition
     await kafka.start()
     todo = "nothing was looked at"
     try:

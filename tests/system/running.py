@@ -70,9 +70,9 @@ class System:
 
     async def _evidence(self) -> dict[str, Evidence]:
         reading = readers(DECLARED)
-        await rests(self.dsns(), self.kafka.bootstrap, reading)
+        await rests(self.dsns(), self.kafka.access, reading)
         anchored = Path(self.env["TENURE_ANCHORS"])
-        found = await gather(self.dsns(), self.kafka.bootstrap, readers=reading, anchored=anchored)
+        found = await gather(self.dsns(), self.kafka.access, readers=reading, anchored=anchored)
         for each in found.values():
             topic = INBOUND if each.foreign else topic_of(each.service)
             each.planted = {(partition, offset) for of, partition, offset in self.planted if of == topic}
@@ -89,7 +89,7 @@ class System:
         wrong += effects(found, reactions(DECLARED), frozenset(self.forgetful), self.former)
         for service in DECLARED:
             wrong += await differences(service.name, service.projections, dsns[service.name], found)
-        violations = (await check(dsns, self.kafka.bootstrap)).violations
+        violations = (await check(dsns, self.kafka.access)).violations
         planted = [f"{topic}, partition {partition}, offset {offset}:" for topic, partition, offset in self.planted]
         wrong += [line for line in violations if not any(place in line for place in planted)]
         assert not wrong, "\n".join(wrong)
@@ -120,9 +120,9 @@ def system(folder: Path) -> Iterator[System]:
         postgres = stack.enter_context(parts.postgres(folder / "postgres"))
         kafka = stack.enter_context(parts.kafka(folder / "kafka"))
         stack.callback(kafka.kill)  # nobody needs its data any more: an orderly end would take seconds
-        asyncio.run(topics.ensure(kafka.bootstrap))
+        asyncio.run(topics.ensure(kafka.access))
         ports = {name: free_port() for name in SERVICES}
-        env = {"DATABASE_URL": postgres.url, "KAFKA_BOOTSTRAP": kafka.bootstrap, "TENURE_LOG": "json"}
+        env = {"DATABASE_URL": postgres.url, **kafka.access.environment(), "TENURE_LOG": "json"}
         env["TENURE_ANCHORS"] = str(folder / "anchors")
         env |= {f"TENURE_{name.upper()}_URL": f"http://127.0.0.1:{port}" for name, port in ports.items()}
         services = {name: Service(name, folder / name, port, env=env) for name, port in ports.items()}

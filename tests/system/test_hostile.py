@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 
+from shared.eventlog.kafka import KafkaAccess
 from shared.events.registry import IDENTITY, INBOUND
 from tests.system.running import System
 
@@ -38,9 +39,9 @@ HOSTILE: dict[str, tuple[list[tuple[str, bytes | None]], bytes | None]] = {
 }
 
 
-async def _send(bootstrap: str, topic: str) -> list[tuple[int, int]]:
+async def _send(access: KafkaAccess, topic: str) -> list[tuple[int, int]]:
     """Sends them as they are; aiokafka's own producer writes null header values, its type hints notwithstanding."""
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all")
+    producer = AIOKafkaProducer(**access.client(), acks="all")
     await producer.start()
     try:
         places = []
@@ -64,7 +65,7 @@ async def _parked(dsn: str, topic: str) -> list[asyncpg.Record]:
 
 @pytest.mark.parametrize("topic", [INBOUND, IDENTITY])
 def test_hostile_records_are_kept_whole_and_everything_else_goes_on(running: System, topic: str) -> None:
-    places = asyncio.run(_send(running.kafka.bootstrap, topic))
+    places = asyncio.run(_send(running.kafka.access, topic))
     running.planted |= {(topic, partition, offset) for partition, offset in places}
     running.tell()
     parked = asyncio.run(_parked(running.dsns()["marketplace"], topic))
@@ -87,7 +88,7 @@ def test_nothing_is_committed_to_kafka_that_the_database_has_not(running: System
     async def look() -> list[str]:
         from aiokafka.admin import AIOKafkaAdminClient
 
-        admin = AIOKafkaAdminClient(bootstrap_servers=running.kafka.bootstrap)
+        admin = AIOKafkaAdminClient(**running.kafka.access.client())
         await admin.start()
         ahead = []
         try:

@@ -145,7 +145,7 @@ def test_an_older_postgresql_beneath_running_services(expendable: System, tmp_pa
     for name, dsn in expendable.dsns().items():
         wrong = differences(before[name], asyncio.run(contents(dsn)))
         assert {table: rows for table, (rows, _) in wrong.items() if rows and table != "log.head"} == {}
-        assert asyncio.run(verify(name, dsn, expendable.kafka.bootstrap)).findings.first == []
+        assert asyncio.run(verify(name, dsn, expendable.kafka.access)).findings.first == []
     assert {name: service.pid for name, service in expendable.services.items()} == processes, "nobody was started anew"
     assert "The story holds" in expendable.tell()
     expendable.assert_sound()

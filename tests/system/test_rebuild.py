@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -16,6 +17,7 @@ from services.entitlements.projections import POOLS
 from shared.eventlog.clocks import Clocks
 from shared.eventlog.consumer import Consumer
 from shared.eventlog.host import ConsumerHost
+from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.log import Log, Meta, utc_now
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.relay import Relay
@@ -41,8 +43,8 @@ LOOK_EVERY_S = 0.1
 class Running:
     """entitlements' pools: a log, its relay, the consumer, and a load of commands."""
 
-    def __init__(self, dsn: str, bootstrap: str, pool: Any, log: Log) -> None:
-        self.dsn, self.bootstrap, self.pool, self.log = dsn, bootstrap, pool, log
+    def __init__(self, dsn: str, access: KafkaAccess, pool: Any, log: Log) -> None:
+        self.dsn, self.access, self.pool, self.log = dsn, access, pool, log
         self.asked: list[Asked] = []
         self.pools = 0
         self.looks = 0
@@ -91,8 +93,8 @@ class Running:
     async def assert_sound(self) -> None:
         """By the oracle, and by a replay."""
         dsns, reading = {"entitlements": self.dsn}, {"entitlements.pools": POOLS.topics}
-        await rests(dsns, self.bootstrap, reading)
-        found = await gather(dsns, self.bootstrap, readers=reading)
+        await rests(dsns, self.access, reading)
+        found = await gather(dsns, self.access, readers=reading)
         found["entitlements"].asked = self.asked
         assert faults(found["entitlements"]) == []
         assert await differences("entitlements", [POOLS], self.dsn, found) == []
@@ -105,7 +107,8 @@ class Running:
     async def rebuild(self, source: str, kill_after: int | None = None) -> dict[str, Any] | None:
         """In a process of its own. Its report, or None when it was killed after so many events."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.system.rebuilding", self.dsn, self.bootstrap, source, cwd=ROOT,
+            sys.executable, "-m", "tests.system.rebuilding", self.dsn, source, cwd=ROOT,
+            env={**os.environ, **self.access.environment()},
             stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         assert process.stdout is not None
@@ -128,14 +131,14 @@ async def pools(database: str, tmp_path: Path) -> AsyncIterator[Running]:
     store = await PostgresStore(database, "entitlements").open()
     pool = await asyncpg.create_pool(database, min_size=1, max_size=8)
     try:
-        await topics.ensure(kafka.bootstrap)
+        await topics.ensure(kafka.access)
         log = Log(store, "entitlements")
         consumer = Consumer("entitlements", POOLS, pool, log, Clocks(utc_now))
         tasks = [
-            asyncio.create_task(Relay(store, ENTITLEMENTS, kafka.bootstrap).run()),
-            asyncio.create_task(ConsumerHost([consumer], kafka.bootstrap).run()),
+            asyncio.create_task(Relay(store, ENTITLEMENTS, kafka.access).run()),
+            asyncio.create_task(ConsumerHost([consumer], kafka.access).run()),
         ]
-        yield Running(database, kafka.bootstrap, pool, log)
+        yield Running(database, kafka.access, pool, log)
         await stopped(*tasks)
     finally:
         await store.close()

@@ -11,6 +11,7 @@ from services.entitlements.__main__ import SERVICE as ENTITLEMENTS
 from services.identity.__main__ import SERVICE as IDENTITY
 from services.marketplace.__main__ import SERVICE as MARKETPLACE
 from shared.eventlog.asof import as_of
+from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.rebuild import From, Rebuild
 from shared.runtime.service import Service
 from tests.system.running import System
@@ -19,22 +20,22 @@ pytestmark = [pytest.mark.system, pytest.mark.long]
 SERVICES: Final = (IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION)
 
 
-async def _rebuild(service: Service, dsn: str, bootstrap: str, source: From) -> int:
+async def _rebuild(service: Service, dsn: str, access: KafkaAccess, source: From) -> int:
     folded = 0
     for projection in service.projections:
-        report = await Rebuild(service.name, projection, dsn, bootstrap, source=source).run()
+        report = await Rebuild(service.name, projection, dsn, access, source=source).run()
         assert (report.state, report.agrees) == ("switched", True), (projection.name, report)
         folded += report.events
     return folded
 
 
-async def _as_of_now(service: Service, dsn: str, bootstrap: str) -> None:
+async def _as_of_now(service: Service, dsn: str, access: KafkaAccess) -> None:
     """The same rows as a rebuild compares; timers that have fired are among them, though."""
     for projection in service.projections:
         if projection.name == "timers":
             continue
-        async with as_of(service.name, projection, dsn, bootstrap, time=datetime.now(UTC)) as now:
-            report = await Rebuild(service.name, projection, dsn, bootstrap).run()
+        async with as_of(service.name, projection, dsn, access, time=datetime.now(UTC)) as now:
+            report = await Rebuild(service.name, projection, dsn, access).run()
             rows = {table: each.rows for table, each in report.tables.items()}
             assert projection.name == "directory" or now.tables == rows, projection.name
 
@@ -43,7 +44,7 @@ async def _as_of_now(service: Service, dsn: str, bootstrap: str) -> None:
 def test_all_tables_are_made_again(running: System, source: From) -> None:
     running.evidence()  # at rest
     for service in SERVICES:
-        folded = asyncio.run(_rebuild(service, running.dsns()[service.name], running.kafka.bootstrap, source))
+        folded = asyncio.run(_rebuild(service, running.dsns()[service.name], running.kafka.access, source))
         assert folded > 0, service.name
     running.tell()  # with the new tables, all the same
     running.assert_sound()
@@ -52,5 +53,5 @@ def test_all_tables_are_made_again(running: System, source: From) -> None:
 def test_as_of_now_they_are_as_they_are(running: System) -> None:
     running.evidence()  # at rest
     for service in SERVICES:
-        asyncio.run(_as_of_now(service, running.dsns()[service.name], running.kafka.bootstrap))
+        asyncio.run(_as_of_now(service, running.dsns()[service.name], running.kafka.access))
     running.assert_sound()

@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from deploy import topics
+from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.migrate import migrate
 from shared.eventlog.restore import Restored, Whole, restore_store, restore_topic
 from shared.eventlog.verify import verify
@@ -101,7 +102,7 @@ def _begins_nothing_anew(system: System, service: str) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_database_that_was_lost_comes_back_from_kafka(expendable: System, service: str) -> None:
-    dsn, bootstrap = expendable.dsns()[service], expendable.kafka.bootstrap
+    dsn, access = expendable.dsns()[service], expendable.kafka.access
     positions = {name: e.position for name, e in expendable.assert_sound().items()}
     before = asyncio.run(contents(dsn))
     expendable.services[service].stop()
@@ -109,11 +110,11 @@ def test_a_database_that_was_lost_comes_back_from_kafka(expendable: System, serv
     if service == "entitlements":
         _begins_nothing_anew(expendable, service)
 
-    dry: Restored = asyncio.run(restore_store(whole_of(service), dsn, bootstrap))
+    dry: Restored = asyncio.run(restore_store(whole_of(service), dsn, access))
     assert dry.events == positions[service]
-    done = asyncio.run(restore_store(whole_of(service), dsn, bootstrap, dry_run=False))
+    done = asyncio.run(restore_store(whole_of(service), dsn, access, dry_run=False))
     assert done.events == done.head == positions[service]
-    again = asyncio.run(restore_store(whole_of(service), dsn, bootstrap, dry_run=False))
+    again = asyncio.run(restore_store(whole_of(service), dsn, access, dry_run=False))
     assert (again.events, again.claims, again.folded, again.moved) == (0, 0, 0, 0)
 
     expendable.services[service].start()
@@ -121,7 +122,7 @@ def test_a_database_that_was_lost_comes_back_from_kafka(expendable: System, serv
     after = {name: e.position for name, e in expendable.assert_sound().items()}
     assert after == positions, "no effect was repeated"
     assert differences(before, asyncio.run(contents(dsn))) == {}
-    report = asyncio.run(verify(service, dsn, bootstrap))
+    report = asyncio.run(verify(service, dsn, access))
     assert report.findings.first == []
 
 
@@ -132,10 +133,10 @@ def test_kafka_that_was_lost_comes_back_from_the_stores(expendable: System) -> N
     before = {name: asyncio.run(contents(dsn)) for name, dsn in expendable.dsns().items()}
     for process in expendable.services.values():
         process.stop()
-    asyncio.run(wiped(expendable.kafka.bootstrap))
+    asyncio.run(wiped(expendable.kafka.access))
     for service, dsn in expendable.dsns().items():
         done = asyncio.run(
-            restore_topic(service, dsn, expendable.kafka.bootstrap, consumers=expendable.dsns(), dry_run=False)
+            restore_topic(service, dsn, expendable.kafka.access, consumers=expendable.dsns(), dry_run=False)
         )  # fmt: skip
         assert (done.before, done.events) == (0, positions[service])
     for process in expendable.services.values():
@@ -143,7 +144,7 @@ def test_kafka_that_was_lost_comes_back_from_the_stores(expendable: System) -> N
     assert {name: e.position for name, e in expendable.assert_sound().items()} == positions, "no effect was repeated"
     for service, dsn in expendable.dsns().items():
         assert differences(before[service], asyncio.run(contents(dsn))) == {}
-        report = asyncio.run(verify(service, dsn, expendable.kafka.bootstrap))
+        report = asyncio.run(verify(service, dsn, expendable.kafka.access))
         assert report.findings.first == []
 
 
@@ -152,10 +153,10 @@ def test_the_story_goes_on(expendable: System) -> None:
     expendable.assert_sound()
 
 
-async def wiped(bootstrap: str) -> None:
+async def wiped(access: KafkaAccess) -> None:
     """Every topic, with what consumers told Kafka about it."""
     names = [topic.name for topic in topics.declared()]
-    admin = await topics._connected(bootstrap, 30)
+    admin = await topics._connected(access, 30)
     try:
         await admin.delete_topics(names)
         async with asyncio.timeout(30):
@@ -163,4 +164,4 @@ async def wiped(bootstrap: str) -> None:
                 await asyncio.sleep(0.1)
     finally:
         await admin.close()
-    await topics.ensure(bootstrap)
+    await topics.ensure(access)

@@ -25,6 +25,7 @@ import structlog
 
 from deploy import topics
 from shared.eventlog import anchors
+from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.migrate import migrate
 from shared.eventlog.postgres import connected
 from tests.oracle.evidence import gather
@@ -47,13 +48,13 @@ MOMENTS_S: Final = tuple(n * 0.0004 for n in range(1, 26))
 class Servers:
     """One PostgreSQL and one Kafka for all runs; each run has a database and a topic of its own."""
 
-    def __init__(self, url: str, bootstrap: str, folder: Path) -> None:
-        self.url, self.bootstrap, self.folder = url, bootstrap, folder
+    def __init__(self, url: str, access: KafkaAccess, folder: Path) -> None:
+        self.url, self.access, self.folder = url, access, folder
 
     async def prepare(self) -> None:
         dsn = f"{self.url}/{TEMPLATE}"
         await migrate(dsn, SERVICE)
-        await topics.ensure(self.bootstrap, [topics.Topic(anchors.TOPIC, 1, {})])
+        await topics.ensure(self.access, [topics.Topic(anchors.TOPIC, 1, {})])
         db = await asyncpg.connect(dsn)
         await db.execute(
             "create table applied (id text, stream text, version int, number bigint generated always as identity)"
@@ -65,8 +66,8 @@ class Servers:
         await db.execute(f'create database "{name}" template "{TEMPLATE}" strategy file_copy')
         await db.close()
         topic = f"{SERVICE}.{name}"
-        await topics.ensure(self.bootstrap, [topics.Topic(topic, 2, {})])
-        return Bench(f"{self.url}/{name}", self.bootstrap, topic, self.folder / f"{name}.jsonl")
+        await topics.ensure(self.access, [topics.Topic(topic, 2, {})])
+        return Bench(f"{self.url}/{name}", self.access, topic, self.folder / f"{name}.jsonl")
 
     async def drop(self, name: str) -> None:
         db = await asyncpg.connect(f"{self.url}/postgres")
@@ -106,7 +107,7 @@ def _in_child(bench: Bench, name: str, point: Point | None = None, *, trace: boo
 
 
 async def _judged(bench: Bench) -> list[str]:
-    found = await gather({SERVICE: bench.dsn}, bench.bootstrap, {SERVICE: bench.topic})
+    found = await gather({SERVICE: bench.dsn}, bench.access, {SERVICE: bench.topic})
     evidence = found[SERVICE]
     evidence.anchors, strange = anchors.from_file(bench.anchors, SERVICE)  # the topic has all runs' anchors
     evidence.asked, wrong = heard(bench.heard)
@@ -218,7 +219,7 @@ def started() -> Iterator[Servers]:
     with tempfile.TemporaryDirectory(prefix="torture-", ignore_cleanup_errors=True) as made:
         folder = Path(made)
         with parts.postgres(folder / "postgres") as postgres, parts.kafka(folder / "kafka") as kafka:
-            servers = Servers(postgres.url, kafka.bootstrap, folder)
+            servers = Servers(postgres.url, kafka.access, folder)
             asyncio.run(servers.prepare())
             yield servers
 

@@ -22,6 +22,7 @@ from shared.eventlog.consumer import Consumer
 from shared.eventlog.decision import Stream
 from shared.eventlog.guard import Guard
 from shared.eventlog.host import ConsumerHost
+from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.log import Log, Meta, utc_now
 from shared.eventlog.postgres import PostgresStore, connected
 from shared.eventlog.projection import Do, Projection, Reach, Reactions
@@ -43,7 +44,7 @@ class Bench(NamedTuple):
     """A run's own database, topic and file, on servers that all runs share."""
 
     dsn: str
-    bootstrap: str
+    access: KafkaAccess
     topic: str
     heard: Path
 
@@ -72,12 +73,12 @@ async def play(bench: Bench, name: str) -> None:
     store = await PostgresStore(bench.dsn, SERVICE).open()
     pool = await connected(bench.dsn, 1, 4)
     log = Log(store, SERVICE)
-    guard = Guard(store, SERVICE, bench.topic, bench.bootstrap)
+    guard = Guard(store, SERVICE, bench.topic, bench.access)
     await store.watch(guard.when_back)
     anchors = Anchors(SERVICE, store.chain_at, bench.anchors)
-    relay = Relay(store, bench.topic, bench.bootstrap, owner=name, guard=guard, anchors=anchors)
+    relay = Relay(store, bench.topic, bench.access, owner=name, guard=guard, anchors=anchors)
     host = ConsumerHost(
-        [Consumer(SERVICE, what, pool, log, Clocks(utc_now)) for what in _consumers(bench.topic)], bench.bootstrap
+        [Consumer(SERVICE, what, pool, log, Clocks(utc_now)) for what in _consumers(bench.topic)], bench.access
     )
     tasks = [asyncio.create_task(relay.run()), asyncio.create_task(host.run())]
     try:

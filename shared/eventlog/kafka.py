@@ -1,0 +1,162 @@
+"""How a client reaches Kafka: the address, who it is there, and how the connection is protected.
+
+Every client of the project is made from a KafkaAccess, so that no client can be less protected than another. It is
+read from the environment:
+
+    KAFKA_BOOTSTRAP      host:port, several separated by commas
+    KAFKA_SECURITY       plaintext, sasl_plaintext, tls or sasl_tls; unset: sasl_tls with a KAFKA_USERNAME, or plaintext
+    KAFKA_USERNAME       the principal, authenticated by SCRAM-SHA-512
+    KAFKA_PASSWORD       or KAFKA_PASSWORD_FILE, whose text it is
+    KAFKA_CA_FILE        PEM certificates that the broker's is checked with; unset: the system's
+"""
+
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, Literal, Self, cast, get_args
+
+from faststream.security import BaseSecurity, SASLScram512
+
+Security = Literal["plaintext", "sasl_plaintext", "tls", "sasl_tls"]
+MECHANISM: Final = "SCRAM-SHA-512"
+DEFAULT_BOOTSTRAP: Final = "127.0.0.1:8111"
+VARIABLES: Final = (
+    "KAFKA_BOOTSTRAP",
+    "KAFKA_SECURITY",
+    "KAFKA_USERNAME",
+    "KAFKA_PASSWORD",
+    "KAFKA_PASSWORD_FILE",
+    "KAFKA_CA_FILE",
+)
+"""The environment variables that `KafkaAccess.from_environment` reads."""
+
+_PROTOCOLS: Final[Mapping[Security, str]] = {
+    "plaintext": "PLAINTEXT",
+    "sasl_plaintext": "SASL_PLAINTEXT",
+    "tls": "SSL",
+    "sasl_tls": "SASL_SSL",
+}
+
+
+class InvalidKafkaSettings(Exception):
+    """The settings of the connection to Kafka contradict each other or name a file that can't be read. The message is
+    one sentence that says which and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KafkaAccess:
+    """An address of Kafka and the identity to use there. Raises InvalidKafkaSettings where the parts don't fit."""
+
+    bootstrap: str
+    security: Security = "plaintext"
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.security not in get_args(Security):
+            raise InvalidKafkaSettings(
+                f"KAFKA_SECURITY is {self.security!r}: it must be one of {', '.join(get_args(Security))}."
+            )
+        if self.sasl and not (self.username and self.password):
+            missing = "KAFKA_PASSWORD or KAFKA_PASSWORD_FILE" if self.username else "KAFKA_USERNAME"
+            raise InvalidKafkaSettings(f"KAFKA_SECURITY {self.security} needs a user and a password: set {missing}.")
+        if not self.sasl and (self.username or self.password):
+            raise InvalidKafkaSettings(
+                f"KAFKA_SECURITY {self.security} has no users, but KAFKA_USERNAME or KAFKA_PASSWORD is set: "
+                "use sasl_tls, or unset them."
+            )
+        if self.ca_file is not None and not self.tls:
+            raise InvalidKafkaSettings(
+                f"KAFKA_SECURITY {self.security} has no certificates, but KAFKA_CA_FILE is set: use sasl_tls or tls."
+            )
+        if self.tls:
+            _trusting(self.ca_file)
+
+    @classmethod
+    def from_environment(cls, env: Mapping[str, str] = os.environ) -> Self:
+        """Read the variables of `VARIABLES`; an empty one counts as unset."""
+        given = {name: env[name] for name in VARIABLES if env.get(name)}
+        username = given.get("KAFKA_USERNAME")
+        return cls(
+            bootstrap=given.get("KAFKA_BOOTSTRAP", DEFAULT_BOOTSTRAP),
+            security=cast("Security", given.get("KAFKA_SECURITY", "sasl_tls" if username else "plaintext")),
+            username=username,
+            password=_password(given),
+            ca_file=Path(given["KAFKA_CA_FILE"]) if "KAFKA_CA_FILE" in given else None,
+        )
+
+    @property
+    def sasl(self) -> bool:
+        """Whether the client authenticates."""
+        return self.security in ("sasl_plaintext", "sasl_tls")
+
+    @property
+    def tls(self) -> bool:
+        """Whether the connection is encrypted and the broker authenticated."""
+        return self.security in ("tls", "sasl_tls")
+
+    def client(self) -> dict[str, Any]:
+        """The keyword arguments of aiokafka's clients that say where Kafka is and who asks."""
+        settings: dict[str, Any] = {"bootstrap_servers": self.bootstrap, "security_protocol": _PROTOCOLS[self.security]}
+        if self.tls:
+            settings["ssl_context"] = _trusting(self.ca_file)
+        if self.sasl:
+            settings["sasl_mechanism"] = MECHANISM
+            settings["sasl_plain_username"] = self.username
+            settings["sasl_plain_password"] = self.password
+        return settings
+
+    def broker_security(self) -> BaseSecurity:
+        """The same for FastStream's broker."""
+        context = _trusting(self.ca_file) if self.tls else None
+        if self.username is None or self.password is None:
+            return BaseSecurity(ssl_context=context, use_ssl=self.tls)
+        return SASLScram512(self.username, self.password, ssl_context=context, use_ssl=self.tls)
+
+    def librdkafka(self) -> dict[str, str]:
+        """The same in the names of librdkafka: confluent-kafka and kcat."""
+        settings = {"bootstrap.servers": self.bootstrap, "security.protocol": _PROTOCOLS[self.security]}
+        if self.ca_file is not None:
+            settings["ssl.ca.location"] = str(self.ca_file)
+        if self.username is not None and self.password is not None:
+            settings |= {"sasl.mechanism": MECHANISM, "sasl.username": self.username, "sasl.password": self.password}
+        return settings
+
+    def environment(self) -> dict[str, str]:
+        """The variables that `from_environment` reads this from."""
+        given = {
+            "KAFKA_BOOTSTRAP": self.bootstrap,
+            "KAFKA_SECURITY": self.security,
+            "KAFKA_USERNAME": self.username,
+            "KAFKA_PASSWORD": self.password,
+            "KAFKA_CA_FILE": None if self.ca_file is None else str(self.ca_file),
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+
+def _password(given: Mapping[str, str]) -> str | None:
+    file = given.get("KAFKA_PASSWORD_FILE")
+    if file is None:
+        return given.get("KAFKA_PASSWORD")
+    if "KAFKA_PASSWORD" in given:
+        raise InvalidKafkaSettings("KAFKA_PASSWORD and KAFKA_PASSWORD_FILE are both set: unset one of them.")
+    try:
+        return Path(file).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not text"
+        raise InvalidKafkaSettings(f"KAFKA_PASSWORD_FILE {file} can't be read ({why}).") from None
+
+
+@lru_cache(maxsize=16)
+def _trusting(ca_file: Path | None) -> ssl.SSLContext:
+    """A context that checks the broker's certificate and its name."""
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise InvalidKafkaSettings(
+            f"KAFKA_CA_FILE {ca_file} holds no certificate that can be read ({error.strerror or error})."
+        ) from None
