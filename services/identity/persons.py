@@ -20,11 +20,7 @@ from shared.runtime.doors import Pool
 SEALED: Final = "enc:1:"
 FORGOTTEN: Final = ""
 """What an erased value reads."""
-_UNPRINTED: Final = """
-    update log.commands set fingerprint = '' where id in (
-        (select id from log.commands where id between $1 || ':' and $1 || ';'
-         union select causation_id from log.events where stream = $2)
-        except select causation_id from log.events where stream = $2 and type = 'AccountClosed')"""
+_UNPRINTED: Final = "select log.erase_fingerprints($1, $2)"
 """The fingerprints of what the person asked: a name or an address could be guessed and compared. Closing stays
 repeatable; the person's other commands, sent again, are refused as a reused key."""
 _NONCE: Final = 12

@@ -22,7 +22,7 @@ from shared.eventlog.relay import READ_EVENTS
 from shared.eventlog.topic import LOOK_BACK, Found, TopicReader, place
 
 FENCE: Final = "the store and its topic differ: "
-"""How the guard's reasons begin."""
+"""How the guard's reasons begin; `log.fence` and `log.unfence` take no others."""
 LOOK_S: Final = 3.0
 """So long a write waits for Kafka after its connection was made anew."""
 FURTHER: Final = 20 * READ_EVENTS
@@ -76,7 +76,7 @@ class Guard:
         if why := self._ahead(last, head) or await self._differs(last):
             await self._store.fence(FENCE + why)
             return why
-        await self._store.fence(None, unless=FENCE)
+        await self._store.fence(None)
         return None
 
     def _ahead(self, last: Sequence[Found], head: int) -> str | None:

@@ -208,12 +208,15 @@ class PostgresStore:
         rows = await self._fetch("select stream from log.claims where key = $1", key)
         return rows[0]["stream"] if rows else None
 
-    async def fence(self, why: str | None, unless: str = "") -> None:
-        """Nothing is written from now on, for this reason; None lifts it, if its reason begins with `unless`."""
+    async def fence(self, why: str | None) -> None:
+        """End all appends for this reason, which begins with `guard.FENCE`; None lets them go on.
+
+        An operator's reason (a restore) is neither replaced nor lifted.
+        """
         if why is not None:
-            await self._fetch("update log.head set fenced = $1 where fenced is null", why)
+            await self._fetch("select log.fence($1)", why)
         else:
-            await self._fetch("update log.head set fenced = null where starts_with(fenced, $1)", unless)
+            await self._fetch("select log.unfence()")
 
     async def chain_at(self, position: int) -> tuple[int, bytes]:
         """The last batch's end at or before this position, and the chain there."""

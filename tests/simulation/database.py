@@ -339,7 +339,7 @@ _BEGINNINGS: Final[tuple[tuple[str, Callable[..., Any]], ...]] = (
     ("select contract_id from account_contracts", _contracts_of),
     ("insert into person_keys", _erase),
     ("delete from credentials", _nothing),
-    ("update log.commands set fingerprint", _nothing),
+    ("select log.erase_fingerprints", _nothing),
 )
 
 
