@@ -61,7 +61,7 @@ def folded(kind: Stream[Any, Any, Any], events: Sequence[StoredEvent]) -> list[A
     """The state after each event. Personal fields are as the log has them: sealed."""
     states, state = [], kind.initial
     for event in events:
-        state = kind.evolve(state, decode(event.of, event.data))
+        state = kind.evolve(state, decode(event.of, event.data, trusted=True))
         states.append(shape(state))
     return states
 

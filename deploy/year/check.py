@@ -88,7 +88,7 @@ async def _read(service: str, dsn: str, histories: dict[str, History]) -> None:
         async with db.transaction(isolation="repeatable_read", readonly=True):
             async for events in PostgresStore("", service).all_events(db, 5_000):
                 for of, data in events:
-                    histories.setdefault(of.stream, []).append((of, decode(of, data)))
+                    histories.setdefault(of.stream, []).append((of, decode(of, data, trusted=True)))
     finally:
         await db.close()
 

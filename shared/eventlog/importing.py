@@ -143,7 +143,7 @@ async def _streams(
             return
         names = [row["stream"] for row in rows]
         stored = await store.of_streams(db, names)
-        events: Sequence[Event] = [decode(s.of, s.data) for s in stored]
+        events: Sequence[Event] = [decode(s.of, s.data, trusted=True) for s in stored]
         if sealer is not None:
             opened = await sealer.open(events)
             events = [event.recorded(s.of.id) for event, s in zip(opened, stored, strict=True)]

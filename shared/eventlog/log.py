@@ -282,7 +282,7 @@ class Log:
         return await self._sealer.seal(events)
 
     async def _opened(self, stored: Sequence[StoredEvent]) -> Sequence[Event]:
-        events = [decode(of, data) for of, data in stored]
+        events = [decode(of, data, trusted=True) for of, data in stored]
         if self._sealer is None or not _personal(events):
             return events
         opened = await self._sealer.open(events)

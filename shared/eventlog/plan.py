@@ -60,7 +60,7 @@ def receive(raw: Raw, types: frozenset[str]) -> Received:
     if of.type in EVENTS and of.type not in types:
         return Received(raw, of, None)
     try:
-        return Received(raw, of, decode(of, raw.value or b""))
+        return Received(raw, of, decode(of, raw.value or b"", trusted=raw.topic != INBOUND))
     except Unreadable as problem:
         return Received(raw, of, None, str(problem))
 

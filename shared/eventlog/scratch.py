@@ -49,7 +49,7 @@ class Piece(NamedTuple):
     def event(self) -> Event:
         """Raises CannotFold where the bytes can't be read."""
         try:
-            return decode(self.of, self.data or b"")
+            return decode(self.of, self.data or b"", trusted=True)
         except Unreadable as problem:
             raise CannotFold(
                 f"{self.of.type} {self.of.id} ({self.of.stream}, version {self.of.version}) can't be read: {problem}. "

@@ -1,15 +1,35 @@
 """What every event is made of: a frozen record of a business fact, in the past tense."""
 
-from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, Final, Self, TypeAlias
+from functools import cache
+from typing import Annotated, Any, ClassVar, Final, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import SchemaValidator
+
+from shared.events.fields import Instant, without_content_checks
+
+__all__ = ["PERSONAL", "Currency", "Event", "Instant", "Money", "Personal", "Record", "json_schema"]
 
 
 class Record(BaseModel):
     """A frozen value inside an event. Unknown fields are ignored, so that an older reader accepts a newer writer."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", ser_json_bytes="base64")
+
+    @classmethod
+    def from_stored(cls, data: bytes | str) -> Self:
+        """Read what this system itself once wrote. What was accepted before the contents of fields were restricted is
+        read by its types alone, as it was read then. Raises ValidationError."""
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError:
+            found: Self = _types_alone(cls).validate_json(data)
+            return found
+
+
+@cache
+def _types_alone(model: type[Record]) -> SchemaValidator:
+    return without_content_checks(model)
 
 
 class _Personal:
@@ -59,11 +79,6 @@ class Event(Record):
         """The event's JSON, as stored and published. Made once: afterwards the bytes are the event."""
         return self.__pydantic_serializer__.to_json(self)
 
-
-Instant: TypeAlias = Annotated[
-    AwareDatetime, Field(ge=datetime(1900, 1, 1, tzinfo=UTC), lt=datetime(9000, 1, 1, tzinfo=UTC))
-]
-"""A point in time. What names no zone is none, and at the calendar's ends there is no counting on: both are refused."""
 
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 

@@ -61,7 +61,7 @@ async def _fold(consumer: str, projection: Projection, db: Any, found: Mapping[s
                 bundles = Bundles(db, rewrite)
                 for event in batch:
                     of = event.of
-                    await projection.apply(bundles.of_stream(of.stream), decode(of, event.data), of)
+                    await projection.apply(bundles.of_stream(of.stream), decode(of, event.data, trusted=True), of)
                 await bundles.send()
 
 

@@ -78,7 +78,7 @@ def _decoded_once() -> Callable[[Envelope, bytes], Event]:
         this = of.id, of.type, of.schema, data
         found = known.get(this)
         if found is None:
-            found = known[this] = decode(of, data)
+            found = known[this] = decode(of, data, trusted=True)
         return found
 
     return read

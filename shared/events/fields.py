@@ -1,0 +1,371 @@
+"""The types of the contract's fields: one definition of what may enter, for events, HTTP forms and parameters.
+
+Each type is strict (nothing is coerced), bounded and canonical, and holds no character that a table, an index, a header
+or a reader can't. What a type accepts, everything behind the boundary can keep.
+
+Text is NFC. Control characters, lone surrogates, bidirectional controls, unassigned and private code points, and what
+is invisible are refused; every kind of space becomes U+0020. Two invisible kinds have a place: zero-width joiners where
+a script needs them (RFC 5892, appendix A) or between emoji, and variation selectors after the character that they vary.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from functools import cache
+from importlib import resources
+from typing import Annotated, Any, Final, TypeAlias, TypeVar
+
+import idna
+import pycountry
+from pydantic import AfterValidator, AwareDatetime, Field, SecretStr, Strict, StringConstraints
+from pydantic_core import PydanticCustomError, SchemaValidator
+
+V = TypeVar("V")
+
+CONTENT_CHECKS: Final[set[object]] = set()
+"""The functions that restrict a field's content. Reading an event of before the restriction leaves them out."""
+
+
+def _checked(check: Callable[[V], V]) -> AfterValidator:
+    CONTENT_CHECKS.add(check)
+    return AfterValidator(check)
+
+
+def _refusal(kind: str, message: str) -> PydanticCustomError:
+    return PydanticCustomError(kind, message)
+
+
+# ── Text for people ────────────────────────────────────────────────────────────────────────────────────
+
+NAME_AT_MOST: Final = 200
+TEXT_AT_MOST: Final = 2000
+_UNFIT: Final = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
+_BLANK: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Letters, marks and a symbol that show nothing."""
+_JOINERS: Final = frozenset("\u200c\u200d")
+_VARIATIONS: Final = re.compile("[\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+_OTHER_SPACES: Final = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
+_NEW_LINES: Final = re.compile("\r\n?")
+
+
+def _fits(text: str, at: int, spared: str) -> bool:
+    """Whether the character has a place there."""
+    character = text[at]
+    if character in _JOINERS:
+        return _joins(text, at)
+    if _VARIATIONS.match(character):
+        return at > 0 and unicodedata.category(text[at - 1])[0] in "LNPS"
+    return character in spared or not (character in _BLANK or unicodedata.category(character) in _UNFIT)
+
+
+def _joins(text: str, at: int) -> bool:
+    """Whether a zero-width joiner or non-joiner changes how its neighbours look."""
+    try:
+        if idna.core.valid_contextj(text, at):
+            return True
+    except ValueError:  # a neighbour that IDNA does not know
+        return False
+    if text[at] == "\u200c" or not 0 < at < len(text) - 1:
+        return False
+    before = text[at - 2] if at > 1 and _VARIATIONS.match(text[at - 1]) else text[at - 1]
+    return unicodedata.category(before) in ("So", "Sk") and unicodedata.category(text[at + 1]) == "So"
+
+
+def _composed(text: str, spared: str = "") -> str:
+    """The text in NFC, with one kind of space. Raises PydanticCustomError on a character that has no place."""
+    if not text.isascii():
+        text = _OTHER_SPACES.sub(" ", unicodedata.normalize("NFC", text))
+    for at, character in enumerate(text):
+        if not (" " <= character <= "~") and not _fits(text, at, spared):
+            raise _refusal(
+                "character", f"The character U+{ord(character):04X} has no place here: it is invisible or a control."
+            )
+    return text
+
+
+def _name(value: str) -> str:
+    if not (value.isascii() and value.isprintable()):
+        value = _composed(value)
+    value = value.strip(" ")
+    if not value or len(value) > NAME_AT_MOST:
+        raise _refusal("name", f"A name has 1 to {NAME_AT_MOST} characters.")
+    if unicodedata.combining(value[0]) or unicodedata.category(value[0])[0] == "M":
+        raise _refusal("name", "A name does not begin with a combining mark.")
+    return value
+
+
+def _text(value: str) -> str:
+    if not (value.isascii() and value.isprintable()):
+        value = _composed(_NEW_LINES.sub("\n", value), "\n\t")
+    value = value.strip(" \n\t")
+    if len(value) > TEXT_AT_MOST:
+        raise _refusal("text", f"A text has at most {TEXT_AT_MOST} characters.")
+    return value
+
+
+def _phrase(value: str) -> str:
+    return _name(value) if value.strip(" ") else ""
+
+
+Name: TypeAlias = Annotated[str, Strict(), StringConstraints(min_length=1, max_length=NAME_AT_MOST), _checked(_name)]
+"""One line that people read, without spaces around it: 1 to 200 characters, so at most 800 bytes in an index."""
+
+OptionalName: TypeAlias = Annotated[str, Strict(), StringConstraints(max_length=NAME_AT_MOST), _checked(_phrase)]
+"""A name, or "" for none."""
+
+Text: TypeAlias = Annotated[str, Strict(), StringConstraints(max_length=TEXT_AT_MOST), _checked(_text)]
+"""What somebody wrote: a reason, a message, an error. It may have several lines and tabs, and be empty."""
+
+
+# ── Ids and codes ──────────────────────────────────────────────────────────────────────────────────────
+
+ID_AT_MOST: Final = 100
+
+Identifier: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=rf"^[!-9;-~]{{1,{ID_AT_MOST}}}$")]
+"""An id that becomes a part of stream ids, timers' names and headers: printable ASCII without spaces and colons. Up to
+three of them and a category make a stream id of at most 500 characters."""
+
+OptionalIdentifier: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=rf"^[!-9;-~]{{0,{ID_AT_MOST}}}$")]
+"""An id, or "" for none."""
+
+DerivedIdentifier: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[!-9;-~]{1,120}$")]
+"""An id that is made of another one and a number."""
+
+ForeignIdentifier: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[!-~]([ -~]{0,198}[!-~])?$")]
+"""What another system calls something: 1 to 200 printable ASCII characters. It is no part of a stream id."""
+
+Code: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[!-~]([ -~]{0,98}[!-~])?$")]
+"""A short name by which systems know something (a product, a programme, a version, a platform): 1 to 100 printable
+ASCII characters, spaces inside only."""
+
+OptionalCode: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^([!-~]([ -~]{0,98}[!-~])?)?$")]
+"""A code, or "" for none."""
+
+ProductId: TypeAlias = Annotated[
+    str, Strict(), StringConstraints(pattern=r"^[0-9A-Za-z]{5}-?([Ww]{2}[0-9]{4}|[0-9]{6})-?[A-Za-z][0-9]{3}$")
+]
+"""The 15 characters of a service plan's product ID, read 5-6-4, with or without hyphens."""
+
+Sha256: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Location: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^https?://[!-~]+$", max_length=2000)]
+"""Where an artefact is fetched from."""
+ClockTime: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+"""A local time of day, `22:00`."""
+Currency: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[A-Z]{3}$")]
+
+
+# ── Places and languages ───────────────────────────────────────────────────────────────────────────────
+
+
+@cache
+def countries() -> frozenset[str]:
+    """ISO 3166-1 alpha-2, as the pycountry package has it."""
+    return frozenset(country.alpha_2 for country in pycountry.countries)
+
+
+@cache
+def time_zones() -> frozenset[str]:
+    """IANA's names as the locked tzdata package lists them, whatever the machine's own folder holds; without `Factory`,
+    which is the zone of a machine that was not set up."""
+    return frozenset(resources.files("tzdata").joinpath("zones").read_text().split()) - {"Factory"}
+
+
+@cache
+def _languages() -> frozenset[str]:
+    found = {getattr(language, "alpha_2", language.alpha_3) for language in pycountry.languages}
+    return frozenset(found | {language.alpha_3 for language in pycountry.languages})
+
+
+def _country(value: str) -> str:
+    code = value.upper()
+    if code not in countries():
+        raise _refusal("country", "This is not a country of ISO 3166-1: use two letters, such as DE.")
+    return code
+
+
+def _optional_country(value: str) -> str:
+    return _country(value) if value else ""
+
+
+def _time_zone(value: str) -> str:
+    if value not in time_zones():
+        raise _refusal("time_zone", "This is not a time zone: use an IANA name, such as Europe/Berlin.")
+    return value
+
+
+_LOCALE: Final = re.compile(
+    r"(?P<language>[A-Za-z]{2,3})(-(?P<script>[A-Za-z]{4}))?(-(?P<region>[A-Za-z]{2}|[0-9]{3}))?"
+    r"(?P<variants>(-([0-9A-Za-z]{5,8}|[0-9][0-9A-Za-z]{3}))*)"
+)
+
+
+def _locale(value: str) -> str:
+    """In the letter case of RFC 5646: `de`, `en-GB`, `zh-Hant-TW`."""
+    match = _LOCALE.fullmatch(value)
+    region = (match["region"] or "").upper() if match else ""
+    if (
+        match is None
+        or match["language"].lower() not in _languages()
+        or (region.isalpha() and region not in countries())
+    ):
+        raise _refusal("locale", "This is not a locale: use a language tag, such as en-GB.")
+    parts = (match["language"].lower(), (match["script"] or "").title(), region, match["variants"].strip("-").lower())
+    return "-".join(part for part in parts if part)
+
+
+Country: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[A-Za-z]{2}$"), _checked(_country)]
+"""ISO 3166-1 alpha-2. Lower case is understood and kept as upper case."""
+OptionalCountry: TypeAlias = Annotated[
+    str, Strict(), StringConstraints(pattern=r"^([A-Za-z]{2})?$"), _checked(_optional_country)
+]
+"""A country, or "" where none is known."""
+TimeZone: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[!-~]{1,64}$"), _checked(_time_zone)]
+Locale: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[!-~]{2,35}$"), _checked(_locale)]
+"""A BCP 47 language tag: language, script, region and variants, without extensions."""
+
+
+# ── E-mail addresses ───────────────────────────────────────────────────────────────────────────────────
+
+_LOCAL: Final = re.compile(r"[^@\s\"(),:;<>\[\]\\]{1,64}")
+_NO_ADDRESS: Final = "This is not an e-mail address: write it as name@example.org."
+ADDRESS_AT_MOST: Final = 254
+
+
+def canonical_address(text: str) -> str:
+    """The one form of an e-mail address: NFKC, no spaces around it, lower case, the domain in ASCII (IDNA 2008).
+
+    Raises:
+        ValueError: where it is no address, or holds a character that has no place in one.
+    """
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).strip(" ").lower())
+    if any(c in _BLANK or _VARIATIONS.match(c) or unicodedata.category(c) in _UNFIT for c in text):
+        raise ValueError("an e-mail address holds no control and no invisible character")
+    local, at, domain = text.partition("@")
+    if not at or not _LOCAL.fullmatch(local):
+        raise ValueError(_NO_ADDRESS)
+    try:
+        ascii_domain = idna.encode(domain, uts46=True, std3_rules=True).decode()
+    except (UnicodeError, ValueError, IndexError):
+        raise ValueError(_NO_ADDRESS) from None
+    address = f"{local}@{ascii_domain}"
+    if "." not in ascii_domain.strip(".") or ascii_domain.endswith(".") or len(address) > ADDRESS_AT_MOST:
+        raise ValueError(_NO_ADDRESS)
+    return address
+
+
+def _address(value: str) -> str:
+    try:
+        return canonical_address(value)
+    except ValueError:
+        raise _refusal("address", _NO_ADDRESS) from None
+
+
+Address: TypeAlias = Annotated[str, Strict(), StringConstraints(min_length=3, max_length=320), _checked(_address)]
+"""An e-mail address, in its one form."""
+
+
+# ── Personal fields: in the clear with their owner, sealed or forgotten everywhere else ─────────────────
+
+_SEALED: Final = re.compile(r"enc:1:[A-Za-z0-9+/]{38,11000}={0,2}")
+
+
+def _sealed_or(check: Callable[[str], str]) -> AfterValidator:
+    def checked(value: str) -> str:
+        return value if not value or _SEALED.fullmatch(value) else check(value)
+
+    return _checked(checked)
+
+
+_Kept: TypeAlias = Annotated[str, Strict(), StringConstraints(max_length=11_100)]
+PersonalAddress: TypeAlias = Annotated[_Kept, _sealed_or(_address)]
+PersonalName: TypeAlias = Annotated[_Kept, _sealed_or(_name)]
+PersonalText: TypeAlias = Annotated[_Kept, _sealed_or(_text)]
+"""What an event says about a person: in the clear, under the person's key (`enc:1:…`), or "" once it is forgotten. Each
+is used with the mark `PERSONAL`."""
+
+
+# ── Secrets ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _password(value: SecretStr) -> SecretStr:
+    if any(unicodedata.category(c) in ("Cc", "Cs") for c in value.get_secret_value()):
+        raise _refusal("password", "A password holds no control characters.")
+    return value
+
+
+Password: TypeAlias = Annotated[SecretStr, Field(min_length=12, max_length=256), _checked(_password)]
+"""A password that is set: characters only, neither controls nor lone surrogates."""
+GivenPassword: TypeAlias = Annotated[SecretStr, Field(max_length=256), _checked(_password)]
+"""A password that is compared with the one that was set."""
+
+
+# ── Numbers ────────────────────────────────────────────────────────────────────────────────────────────
+
+COUNT_AT_MOST: Final = 1_000_000_000
+SEATS_AT_MOST: Final = 999
+PRICE_AT_MOST: Final = 10**12
+AMOUNT_AT_MOST: Final = 10**17
+"""A cart of 50 lines of 999 seats at the highest price. An int8 holds 92 times as much."""
+AHEAD_AT_MOST: Final = 200_000_000
+
+Count: TypeAlias = Annotated[int, Strict(), Field(ge=0, le=COUNT_AT_MOST)]
+"""How many, or the number of something: fits an int4."""
+Number: TypeAlias = Annotated[int, Strict(), Field(ge=1, le=COUNT_AT_MOST)]
+"""A count from 1."""
+Seats: TypeAlias = Annotated[int, Strict(), Field(ge=1, le=SEATS_AT_MOST)]
+"""Seats of a subscription. A publisher's policy may allow fewer, never more."""
+Credits: TypeAlias = Annotated[int, Strict(), Field(ge=1, le=COUNT_AT_MOST)]
+Months: TypeAlias = Annotated[int, Strict(), Field(ge=1, le=120)]
+Days: TypeAlias = Annotated[int, Strict(), Field(ge=0, le=3660)]
+Percent: TypeAlias = Annotated[int, Strict(), Field(ge=0, le=100)]
+Minutes: TypeAlias = Annotated[int, Strict(), Field(ge=1, le=24 * 60)]
+"""Up to a day's."""
+SecondsAhead: TypeAlias = Annotated[int, Strict(), Field(ge=0, le=AHEAD_AT_MOST)]
+"""How far a clock is ahead: up to six years."""
+Amount: TypeAlias = Annotated[int, Strict(), Field(ge=0, le=AMOUNT_AT_MOST)]
+"""Money in minor units."""
+Bytes: TypeAlias = Annotated[int, Strict(), Field(ge=0, le=2**53 - 1)]
+"""A size that every reader's numbers hold exactly."""
+
+# ── Time ───────────────────────────────────────────────────────────────────────────────────────────────
+
+Instant: TypeAlias = Annotated[
+    AwareDatetime, Field(ge=datetime(1900, 1, 1, tzinfo=UTC), lt=datetime(9000, 1, 1, tzinfo=UTC))
+]
+"""A point in time. What names no zone is none, and at the calendar's ends there is no counting on: both are refused."""
+
+Day: TypeAlias = Annotated[date, Strict(), Field(ge=date(1900, 1, 1), lt=date(9000, 1, 1))]
+"""A date. Terms, reminders and deadlines are counted from it in both directions and stay dates."""
+
+
+# ── Reading what was stored before ─────────────────────────────────────────────────────────────────────
+
+_BOUNDS: Final = {
+    "str": ("pattern", "min_length", "max_length"),
+    "int": ("ge", "gt", "le", "lt"),
+    "date": ("ge", "gt", "le", "lt"),
+    "tuple": ("min_length", "max_length"),
+}
+
+
+def without_content_checks(model: type[Any]) -> SchemaValidator:
+    """Reads instances of a model by their types alone, as they were read before their contents were restricted."""
+    # Without its default, the strict validators of the model and its parts would be taken as they are.
+    return SchemaValidator(_loosened(model.__pydantic_core_schema__), _use_prebuilt=False)
+
+
+def _loosened(schema: Any) -> Any:
+    if isinstance(schema, list | tuple):
+        return type(schema)(_loosened(part) for part in schema)
+    if not isinstance(schema, dict):
+        return schema
+    function = schema.get("function")
+    if isinstance(function, dict) and function.get("function") in CONTENT_CHECKS:
+        return _loosened(schema["schema"])
+    dropped = ("strict", *_BOUNDS.get(schema.get("type", ""), ()))
+    return {
+        key: part if key in ("cls", "metadata", "serialization", "function") else _loosened(part)
+        for key, part in schema.items()
+        if key not in dropped
+    }
