@@ -38,6 +38,9 @@ from shared.eventlog.kafka import KafkaAccess
 
 T = TypeVar("T")
 HOST: Final = "127.0.0.1"
+LOOPBACK_LIMITS: Final = "sign-up=off, sign-in=off, refresh=off, invitation=off, bulk=off, command=off"
+"""TENURE_LIMITS of a service that this machine alone can reach, where it is not set: all of its people, the thousands
+of `make year` among them, come from one address."""
 _REMEDY: Final = "stop what listens there, or set TENURE_PORT_BASE to the first of 13 free ports"
 _PROBE_S: Final = 3.0
 
@@ -407,7 +410,8 @@ class Service(Part):
 
     def _process(self) -> Process:
         command = [sys.executable, "-m", f"services.{self.name}", *self._arguments]
-        env = {**os.environ, "PYTHONUNBUFFERED": "1", **self._env, "TENURE_HOST": HOST, "TENURE_PORT": str(self.port)}
+        own = {"PYTHONUNBUFFERED": "1", **self._env, "TENURE_HOST": HOST, "TENURE_PORT": str(self.port)}
+        env = {"TENURE_LIMITS": LOOPBACK_LIMITS, **os.environ, **own}
         return Process(self.name, command, log=self.log, pid_file=self.pid_file, env=env, cwd=ROOT)
 
     def _prepare(self) -> None:

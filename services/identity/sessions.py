@@ -17,6 +17,7 @@ from shared.events import AccountOpened
 from shared.runtime.auth import TOKEN_S, Actor
 from shared.runtime.doors import Pool
 from shared.runtime.http import CurrentActor, CurrentLog, Database
+from shared.runtime.limits import limited_by_source
 from shared.runtime.problems import Problem, unknown
 
 SESSIONS: Final = APIRouter()
@@ -32,7 +33,7 @@ class SignIn(BaseModel):
     password: Annotated[SecretStr, Field(max_length=256)]
 
 
-@SESSIONS.post("/sessions")
+@SESSIONS.post("/sessions", dependencies=[limited_by_source("sign-in")])
 async def sign_in(form: SignIn, request: Request, db: Database, log: CurrentLog) -> Session:
     """A token for an hour. The answer and the work are the same for an unknown address and a wrong password."""
     holder = await log.store.holder(claim_of(normalised(form.email)))
@@ -80,7 +81,7 @@ class ResetPassword(BaseModel):
     new: Password
 
 
-@SESSIONS.post("/password", status_code=HTTPStatus.NO_CONTENT)
+@SESSIONS.post("/password", status_code=HTTPStatus.NO_CONTENT, dependencies=[limited_by_source("reset")])
 async def reset_password(form: ResetPassword, request: Request, db: Database, log: CurrentLog) -> None:
     """Sets the password of whoever the operator made the reset for, once. Every refusal is the same."""
     reset = current_keys(request).reset_by(form.reset)
@@ -107,7 +108,7 @@ class SignInElsewhere(BaseModel):
     """What the caller gave the issuer to repeat, if it did."""
 
 
-@SESSIONS.post("/sessions/oidc")
+@SESSIONS.post("/sessions/oidc", dependencies=[limited_by_source("sign-in")])
 async def sign_in_elsewhere(form: SignInElsewhere, request: Request, log: CurrentLog) -> Session:
     """A token for an hour, for the ID token of the configured issuer: the account with its verified e-mail address."""
     issuer: Issuer | None = getattr(request.app.state, "oidc", None)

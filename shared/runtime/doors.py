@@ -25,6 +25,7 @@ from shared.eventlog.log import Accepted, Answer, Log, Meta
 from shared.events.base import Event
 from shared.events.envelope import checked_name
 from shared.runtime.auth import Actor
+from shared.runtime.limits import Limits, source_of
 from shared.runtime.problems import Problem, malformed, refusal, to_problem
 from shared.runtime.settings import Settings
 
@@ -188,6 +189,8 @@ def _endpoint(door: Door) -> Callable[[Request], Awaitable[Response]]:
 async def _pass(door: Door, request: Request) -> Response:
     parts = request.app.state.parts
     actor = ANYBODY if door.open else await parts.verifier.actor(request.headers.get("authorization"))
+    dry_run = request.query_params.get("dry_run", "").lower() in ("true", "1")
+    _count(door, request, actor, parts.limits, dry_run=dry_run)
     raw = await request.body()
     form = _parsed(door.form, raw, request.headers.get("content-type", ""))
     key = request.headers.get("idempotency-key") or parts.new_id()
@@ -195,7 +198,6 @@ async def _pass(door: Door, request: Request) -> Response:
         reason = f"The Idempotency-Key is longer than {MAX_KEY} characters or not printable ASCII."
         raise Problem(422, rule="malformed", reason=reason, remedy="Use a UUID, for instance.")
     command_id = checked_name(f"{actor.account_id or 'anybody'}:{key}", "a command id")
-    dry_run = request.query_params.get("dry_run", "").lower() in ("true", "1")
     call = Call(
         actor, request.path_params, form, parts.clocks.time_of(actor.organisation_id), command_id, dry_run,
         parts.new_id, parts.log, parts.db, parts.settings, parts.clocks, request.app.state,
@@ -204,6 +206,14 @@ async def _pass(door: Door, request: Request) -> Response:
         return await _pass_all(door, request, call, form)
     response, _ = await _decide(door, request, call, form.model_dump_json().encode() if door.secret else raw)
     return response
+
+
+def _count(door: Door, request: Request, actor: Actor, limits: Limits, *, dry_run: bool) -> None:
+    """Count the request, before anything is read or done for it. Raises Problem 429."""
+    if door.open:
+        limits.take("dry-run" if dry_run else "sign-up", source_of(request.scope))
+    else:
+        limits.take("bulk" if door.bulk else "command", actor.account_id)
 
 
 async def _decide(

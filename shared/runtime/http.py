@@ -21,6 +21,7 @@ from shared.eventlog.log import Log, utc_now
 from shared.runtime import problems
 from shared.runtime.auth import Actor, TokenVerifier
 from shared.runtime.doors import Doors, Pool
+from shared.runtime.limits import Limits
 from shared.runtime.metrics import Metrics
 from shared.runtime.openapi import describe
 from shared.runtime.problems import Problem
@@ -51,9 +52,11 @@ class Parts:
     opened_log: Log | None = None
     opened_db: Pool | None = None
     clocks: Clocks = field(init=False)
+    limits: Limits = field(init=False)
 
     def __post_init__(self) -> None:
         self.clocks = Clocks(self.now)
+        self.limits = Limits(self.settings.limits, refused=self.metrics.limited)
 
     @property
     def log(self) -> Log:

@@ -24,11 +24,16 @@ class Metrics:
             "tenure_consumer_lag", "Records not dealt with yet", ["consumer", "topic", "partition"], registry=registry
         )
 
+        self._limited = Counter("tenure_requests_limited", "Requests refused by a limit", ["limit"], registry=registry)
+
     def page(self) -> bytes:
         return generate_latest(self.registry)
 
     def requested(self, method: str, route: str, status: int, seconds: float) -> None:
         self._requests.labels(method, route, str(status)).observe(seconds)
+
+    def limited(self, limit: str) -> None:
+        self._limited.labels(limit).inc()
 
     def answered(self, command: object, answer: Answer) -> None:
         outcome = "repeated" if answer.repeated else "accepted" if isinstance(answer, Accepted) else "refused"

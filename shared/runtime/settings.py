@@ -6,12 +6,18 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.eventlog.kafka import KafkaAccess
+from shared.runtime.limits import parsed as parsed_limits
 
 PORTS: Final = {"identity": 8101, "marketplace": 8102, "entitlements": 8103, "distribution": 8104}
+
+
+def _readable(limits: str) -> str:
+    parsed_limits(limits)
+    return limits
 
 
 class Settings(BaseSettings):
@@ -37,6 +43,9 @@ class Settings(BaseSettings):
     oidc_jwks_url: str | None = None
     anchors: Path | None = Path(".local/anchors")
     """A folder outside of the stores, where the relays note where each store's head stood."""
+    limits: Annotated[str, AfterValidator(_readable)] = ""
+    """How often one account, address or source may ask, where it is not as by default: `sign-up=1000/minute,
+    dry-run=off`. See `shared.runtime.limits`."""
     log: Literal["json", "console"] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
