@@ -8,6 +8,7 @@ import orjson
 
 from cli.stores import Found
 from shared.events.envelope import Envelope, Unreadable, from_headers, publisher_of, stamp
+from shared.events.registry import INBOUND, why_not_from
 
 _ATTRIBUTE: Final = re.compile(r"^[a-z0-9]{1,20}$")
 _BODY: Final = ("data", "data_base64")
@@ -58,6 +59,8 @@ def foreign(text: bytes) -> Foreign:
     of = from_headers(headers, key)
     if not publisher_of(of.source):
         raise Unreadable(f"its source is {of.source[:60]!r}: only urn:publisher:… may come in here")
+    if (why := why_not_from(INBOUND, of.source, of.type)) is not None:
+        raise Unreadable(why)
     return Foreign(of, key, headers, _body(found))
 
 

@@ -15,7 +15,7 @@ from cli.transfer import service_named
 from shared.eventlog.anchors import TOPIC as ANCHORS
 from shared.eventlog.verify import Report, verify_topic
 from shared.eventlog.verify import verify as judged
-from shared.events.registry import INBOUND, topic_of
+from shared.events.registry import is_inbound, topic_of
 
 SHOWN: Final = 40
 """Findings of a service that are shown to a person; --json has the first thousand."""
@@ -59,8 +59,8 @@ def _publisher(topic: str, service: str | None, *, store_only: bool) -> str:
     """Whose topic it is."""
     if service is not None or store_only:
         raise Trouble("--topic looks at one topic without its store: leave out SERVICE and --store-only.", USAGE)
-    if topic == INBOUND:
-        raise Trouble(f"{INBOUND} holds publishers' events, which have no hashes: nothing there can be checked.", USAGE)
+    if is_inbound(topic):
+        raise Trouble(f"{topic} holds publishers' events, which have no hashes: nothing there can be checked.", USAGE)
     (name,) = named([topic])
     if name == ANCHORS:
         raise Trouble(f"{ANCHORS} holds no events but where the stores' heads stood: `tenure verify` compares them.",

@@ -21,7 +21,7 @@ from shared.eventlog.projection import Projection
 from shared.eventlog.scratch import Counts, Scratch, Source, Trouble, bare, code_of, make
 from shared.eventlog.sources import OwnStore, Topics, pieces
 from shared.events.envelope import Envelope, StoredEvent, source_of
-from shared.events.registry import INBOUND, topic_of
+from shared.events.registry import is_inbound, topic_of
 
 WORKERS: Final = 4
 _STORE: Final = "store"
@@ -60,7 +60,7 @@ async def as_of(
     ends, unless they are to be kept: then a later moment starts from them. Raises Trouble or CannotFold."""
     if (position is None) == (time is None):
         raise Trouble("Name either a position or a time.")
-    if INBOUND in projection.topics:
+    if any(map(is_inbound, projection.topics)):
         raise Trouble(f"{projection.name} folds foreign events, which have no streams: it can't be folded anew.")
     db = await asyncpg.connect(dsn, command_timeout=600)
     schema = f"asof_{uuid_utils.uuid7().hex}"

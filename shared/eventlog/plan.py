@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from shared.events.base import Event
-from shared.events.envelope import Envelope, Unreadable, from_headers
-from shared.events.registry import EVENTS, INBOUND
+from shared.events.envelope import Envelope, Unreadable, from_headers, publisher_of
+from shared.events.registry import EVENTS, is_inbound, publisher_named, why_not_from
 from shared.events.upcasts import decode
 
 Partition = tuple[str, int]
-Reason = Literal["unreadable", "unknown-type", "failed", "behind"]
+Reason = Literal["unreadable", "unknown-type", "refused", "forged", "failed", "behind"]
 
 
 class Raw(NamedTuple):
@@ -36,6 +36,8 @@ class Received(NamedTuple):
     of: Envelope | None
     event: Event | None
     problem: str | None = None
+    reason: Reason = "unreadable"
+    """What the problem is of: `refused` is what its sender may not say, `forged` what cannot be a service's own."""
 
     @property
     def sequenced(self) -> bool:
@@ -47,22 +49,24 @@ def receive(raw: Raw, types: frozenset[str]) -> Received:
     """Reads a record; never raises, whatever bytes it holds."""
     try:
         of = from_headers(raw.headers, raw.key)
-        if raw.topic != INBOUND:
-            expected = f"urn:tenure:{raw.topic.split('.', 1)[0]}"
-            if of.source != expected or not of.version:
-                raise Unreadable(
-                    f"{raw.topic} holds events of {expected} with a ce_sequence from 1, not of {of.source[:80]!r}"
-                )
-        else:  # a foreign sequence counts something of its sender's, not versions of a stream here
+        foreign = is_inbound(raw.topic)
+        if (why := why_not_from(raw.topic, of.source, of.type)) is not None:
+            return Received(raw, None, None, why, "refused" if foreign else "forged")
+        if foreign:  # a foreign sequence counts something of its sender's, not versions of a stream here
             of = of._replace(version=None, position=None)
+        elif not of.version:
+            raise Unreadable(f"{raw.topic} holds events with a ce_sequence from 1")
     except Unreadable as problem:
         return Received(raw, None, None, str(problem))
     if of.type in EVENTS and of.type not in types:
         return Received(raw, of, None)
     try:
-        return Received(raw, of, decode(of, raw.value or b"", trusted=raw.topic != INBOUND))
+        event = decode(of, raw.value or b"", trusted=not foreign)
     except Unreadable as problem:
         return Received(raw, of, None, str(problem))
+    if foreign and (named := publisher_named(event)) not in (None, publisher_of(of.source)):
+        return Received(raw, of, None, f"{of.source} may not speak for the publisher {named!r}", "refused")
+    return Received(raw, of, event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +118,9 @@ def plan(records: Iterable[Received], standing: Standing) -> Plan:
             result.repeats += 1
             continue
         if record.of is None:
-            doubtful.add(partition)
-            result.left.append(Left(record, "unreadable", record.problem or "", holds_stream=False))
+            if record.reason == "unreadable":
+                doubtful.add(partition)
+            result.left.append(Left(record, record.reason, record.problem or "", holds_stream=False))
         elif not _judge(record, record.of, result, standing.seen, held, partition in doubtful):
             result.refetch[partition] = done + 1
             continue
@@ -150,7 +155,7 @@ def _judge(
         if not unknown and version is not None:
             held.add(stream)
             result.seen[stream] = (version or 1) - 1
-        reason: Reason = "unknown-type" if unknown else "unreadable"
+        reason: Reason = "unknown-type" if unknown else record.reason
         result.left.append(Left(record, reason, record.problem, holds_stream=not unknown and version is not None))
     elif record.event is not None:
         result.apply.append(record)

@@ -26,7 +26,7 @@ from shared.eventlog.scratch import Counts, Scratch, Source, Trouble, bare, code
 from shared.eventlog.sources import OwnStore, Topics
 from shared.eventlog.sql import statements
 from shared.events.envelope import Envelope, source_of
-from shared.events.registry import INBOUND, topic_of
+from shared.events.registry import is_inbound, topic_of
 
 log = structlog.get_logger(__name__)
 
@@ -106,7 +106,7 @@ class Rebuild:
         self, service: str, projection: Projection, dsn: str, access: KafkaAccess, *, source: From = "store",
         workers: int = WORKERS, told: Callable[[Progress], None] = lambda _: None,
     ) -> None:  # fmt: skip
-        if INBOUND in projection.topics:
+        if any(map(is_inbound, projection.topics)):
             raise Trouble(f"{projection.name} folds foreign events, which have no streams: it can't be rebuilt.")
         self.consumer = f"{service}.{projection.name}"
         self._projection, self._dsn, self._access, self._told = projection, dsn, access, told

@@ -22,7 +22,7 @@ from shared.eventlog.plan import Partition, Raw, receive
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.projection import Projection, Reactions
 from shared.eventlog.topic import Missing, Progress, TopicReader
-from shared.events.registry import INBOUND
+from shared.events.registry import is_inbound
 
 _NAMES: Final = frozenset({"ce_id", "ce_source", "ce_subject", "ce_sequence", "ce_type"})
 
@@ -143,13 +143,13 @@ def _texts(raw: Raw) -> dict[str, str]:
 def _identity(raw: Raw, names: Mapping[str, str]) -> str:
     """What a reaction's command id calls this event."""
     own = names.get("ce_id", "")
-    return f"{names.get('ce_source')}#{own}" if raw.topic == INBOUND else own
+    return f"{names.get('ce_source')}#{own}" if is_inbound(raw.topic) else own
 
 
 def _see(raw: Raw, names: Mapping[str, str], seen: dict[str, int]) -> bool:
     """Notes the record's version; False for a repeat."""
     stream, version = names.get("ce_subject", ""), names.get("ce_sequence", "")
-    if raw.topic == INBOUND:
+    if is_inbound(raw.topic):
         return True
     if not (version.isascii() and version.isdigit() and int(version) > seen.get(stream, 0)):
         return False

@@ -1,5 +1,6 @@
 """What a consumer does with each record. Pure."""
 
+import re
 from collections.abc import Sequence
 
 import pytest
@@ -139,6 +140,7 @@ def test_a_publishers_time_that_names_no_zone_is_left_and_holds_nobody() -> None
     headers = [("ce_specversion", b"1.0"), ("ce_id", b"1"), ("ce_source", b"urn:publisher:autodesk"),
                ("ce_type", b"UpdatePublished"), ("ce_time", b"2026-11-21T04:03:00Z")]  # fmt: skip
     sample = golden_file(EVENTS["UpdatePublished"]).read_bytes()
+    sample = re.sub(rb'"publisher": ?"[^"]*"', b'"publisher": "autodesk"', sample)
     bodies = (sample.replace(b'.000005Z"', b'"'), sample)
     raws = [Raw(INBOUND, 0, offset, None, headers, body) for offset, body in enumerate(bodies)]
     result = plan([receive(raw, frozenset({"UpdatePublished"})) for raw in raws], Standing({(INBOUND, 0): -1}, {}))
