@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from cli.place import SERVICES, Place
-from shared.events.envelope import Envelope, StoredEvent, source_of
+from shared.events.envelope import Envelope, StoredEvent, publisher_of, shortened, source_of
 
 SKEW: Final = timedelta(minutes=2)
 """How far an event's time may be off the order of the positions: clocks of several machines, and a batch's wait."""
@@ -41,9 +41,13 @@ class Found(NamedTuple):
 
 def publishers(of: Envelope) -> str:
     """The source of the publisher's event that an event of ours followed from; "" where it followed from another. A
-    reaction's command id tells: `<consumer>:<source>#<id>:<stream>:<number>`."""
+    reaction's command id tells: `<consumer>:<source>#<id>:<stream>:<number>`, or the digest of source and id, where
+    they were too long: then it is the actor, if that fits."""
     before, found, _ = of.command_id.partition(f"#{of.causation_id}:")
-    return before.partition(":")[2] if found and of.causation_id else ""
+    if found and of.causation_id:
+        return before.partition(":")[2]
+    named = shortened(f"{of.actor}#{of.causation_id}")
+    return of.actor if f":{named}:" in of.command_id and publisher_of(of.actor) else ""
 
 
 class Cut(NamedTuple):

@@ -23,6 +23,7 @@ from shared.eventlog.postgres import TRANSIENT
 from shared.eventlog.projection import Connection, Projection, Reach, Reactions
 from shared.eventlog.sql import statements
 from shared.eventlog.store import Conflict, Unavailable
+from shared.events.envelope import derived_id
 
 log = structlog.get_logger(__name__)
 
@@ -212,7 +213,7 @@ class Consumer:
             # and then the same place is another stream's.
             stream = do.stream.id(do.key)
             meta = Meta(
-                f"{self.name}:{identity}:{stream}:{nth[stream]}", of.actor or of.source, reach.now,
+                derived_id(self.name, identity, stream, str(nth[stream])), of.actor or of.source, reach.now,
                 of.correlation_id or of.id, of.id, of.traceparent,
             )  # fmt: skip
             nth[stream] += 1

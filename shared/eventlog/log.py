@@ -20,7 +20,7 @@ from shared.eventlog.decision import NO_CLAIMS, Decision, Rejected, Stream
 from shared.eventlog.snapshots import EVERY, KeepsSnapshots, Snapshots
 from shared.eventlog.store import Conflict, Head, Moved, Outcome, Repeated, Store, Taken, Unavailable, Write, Written
 from shared.events.base import Event
-from shared.events.envelope import Envelope, StoredEvent, checked_name, digest, source_of
+from shared.events.envelope import BadName, Envelope, StoredEvent, checked_name, digest, source_of
 from shared.events.upcasts import decode
 
 S = TypeVar("S")
@@ -137,9 +137,11 @@ class Log:
         self._turns: dict[str, deque[asyncio.Future[None]]] = {}
 
     async def execute(self, stream: Stream[S, C, E], key: str, command: C, meta: Meta) -> Answer:
-        """Decide and commit. Raises KeyReused, Conflict (too busy, try again), Unavailable (outcome unknown: send the
-        same command id again), or whatever the decider raises by mistake."""
+        """Decide and commit. Raises BadName (an id that can't stand in a header), KeyReused, Conflict (too busy, try
+        again), Unavailable (outcome unknown: send the same command id again), or whatever the decider raises by
+        mistake."""
         stream_id = checked_name(stream.id(key), "a stream id")
+        _check(meta)
         if stream_id in self._turns:
             await self._my_turn(stream_id)
         else:
@@ -358,6 +360,17 @@ class Log:
         # A write that was sent again because its connection broke is not a repetition by the caller.
         ours = bool(write.events) and bool(stored) and stored[0].of.id == write.events[0].of.id
         return Accepted(first.stream, first.first + first.events, events, repeated=not ours)
+
+
+def _check(meta: Meta) -> None:
+    """Whatever is written can be read again: each of these ends in a header and in a hash. Raises BadName."""
+    if not meta.command_id:
+        raise BadName("a command id must not be empty")
+    checked_name(meta.command_id, "a command id")
+    checked_name(meta.actor, "an actor")
+    checked_name(meta.correlation_id, "a correlation id")
+    checked_name(meta.causation_id, "a causation id")
+    checked_name(meta.traceparent, "a traceparent")
 
 
 def _personal(events: Sequence[Event]) -> bool:

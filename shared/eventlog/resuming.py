@@ -22,6 +22,7 @@ from shared.eventlog.plan import Partition, Raw, receive
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.projection import Projection, Reactions
 from shared.eventlog.topic import Missing, Progress, TopicReader
+from shared.events.envelope import shortened
 from shared.events.registry import is_inbound
 
 _NAMES: Final = frozenset({"ce_id", "ce_source", "ce_subject", "ce_sequence", "ce_type"})
@@ -115,10 +116,12 @@ async def _committed(access: KafkaAccess, group: str) -> Mapping[Partition, int]
 
 
 def _cause(rest: str, event_id: str) -> str:
-    """The cause in a reaction's command id: the event's id, with its source before it where it is foreign."""
+    """The cause in a reaction's command id: the event's id, with its source before it where it is foreign, or the
+    digest of both where they were too long."""
     if rest.startswith(f"{event_id}:"):
         return event_id
-    return f"{rest[: rest.find(f'#{event_id}:')]}#{event_id}"
+    source, is_whole, _ = rest.partition(f"#{event_id}:")
+    return f"{source}#{event_id}" if is_whole else rest.partition(":")[0]
 
 
 async def _proven(reader: TopicReader, causes: frozenset[str]) -> dict[int, int]:
@@ -130,8 +133,8 @@ async def _proven(reader: TopicReader, causes: frozenset[str]) -> dict[int, int]
     while waiting and (batches := await reader.read(at, at)):
         for raw in (raw for batch in batches.values() for raw in batch):
             identity = _identity(raw, _texts(raw))
-            if identity in waiting:
-                waiting.discard(identity)  # its first record counts: a repeat was dropped
+            if found := waiting & {identity, shortened(identity)}:
+                waiting -= found  # its first record counts: a repeat was dropped
                 last[raw.partition] = raw.offset
     return {partition: max(0, offset - BATCH_RECORDS + 1) for partition, offset in last.items()}
 
@@ -182,7 +185,8 @@ async def _put(
                 for raw in (raw for batch in (await reader.read(wanted, at)).values() for raw in batch):
                     names = _texts(raw)
                     if raw.offset <= until[raw.partition] and _see(raw, names, seen):
-                        without += names.get("ce_type") in types and _identity(raw, names) not in causes
+                        identity = _identity(raw, names)
+                        without += names.get("ce_type") in types and causes.isdisjoint((identity, shortened(identity)))
     async with pool.acquire() as db, db.transaction():
         await db.execute(_SEEN, consumer, list(seen), list(seen.values()))
         await db.execute(

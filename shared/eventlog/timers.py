@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
 import structlog
@@ -18,9 +19,10 @@ from shared.eventlog.decision import Stream
 from shared.eventlog.log import Log, Meta, Refused
 from shared.eventlog.postgres import TRANSIENT
 from shared.eventlog.projection import Connection, Projection, Reach
+from shared.eventlog.sql import statements
 from shared.eventlog.store import Conflict, Lease, Unavailable
 from shared.events.base import Event
-from shared.events.envelope import Envelope
+from shared.events.envelope import Envelope, derived_id
 
 log = structlog.get_logger(__name__)
 
@@ -36,14 +38,7 @@ ACTOR: Final = "timer"
 """Who an event is by that only time has brought about."""
 
 
-_TAKES_OVER: Final = """
-    delete from {new}.timers t using log.commands c where c.id = 'timer:' || t.name || ':' || t.key || ':'
-        || to_char(t.due at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS')
-        || case when extract(microseconds from t.due)::bigint % 1000000 = 0 then ''
-           else to_char(t.due at time zone 'UTC', '.US') end || '+00:00';
-    update {new}.timers t set due = l.due, first_due = l.first_due from engine.timers l
-        where l.name = t.name and l.key = t.key and l.set_by = t.set_by and l.first_due in (t.due, t.first_due);"""
-"""A rebuilt timer that has fired is gone: the id of its command is known. One that was put off stays so."""
+_SQL: Final = statements(Path(__file__).with_name("timers.sql"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +68,9 @@ class Timers:
     """The timers of one service: which events set them, and the command that each becomes."""
 
     def __init__(self, *, topics: Sequence[str]) -> None:
-        self.projection = Projection("timers", topics=topics, tables=("engine.timers",), takes_over=_TAKES_OVER)
+        self.projection = Projection(
+            "timers", topics=topics, tables=("engine.timers",), takes_over=_SQL["carry_over"] + _SQL["put_off"]
+        )
         self._fires: dict[str, tuple[Stream[Any, Any, Any], Fire]] = {}
 
     def on(self, event_type: type[E]) -> Callable[[_Changes[E | X]], _Changes[E | X]]:
@@ -196,7 +193,7 @@ class TimerService:
         now = self._clocks.real() + timedelta(seconds=row["ahead_s"])
         first_due = row["first_due"] or due  # of one that was put off: its command's id stays the same
         meta = Meta(
-            f"timer:{name}:{key}:{first_due.isoformat()}", ACTOR, self._clocks.real(),
+            derived_id("timer", name, key, first_due.isoformat()), ACTOR, self._clocks.real(),
             row["correlation_id"] or row["set_by"], row["set_by"],
         )  # fmt: skip
         try:

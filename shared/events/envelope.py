@@ -17,8 +17,11 @@ GENESIS: Final = bytes(32)
 
 CONTENT_TYPE: Final = b"application/json"
 _SCHEMA_URN: Final = re.compile(r"^urn:tenure:events:([A-Za-z0-9]+):([1-9][0-9]{0,5})$")
-_NAME: Final = re.compile(r"^[!-~][ -~]{0,499}$")
+NAME_CHARACTERS: Final = 500
+_NAME: Final = re.compile(rf"[!-~][ -~]{{0,{NAME_CHARACTERS - 1}}}\Z")
 """What an attribute may look like: printable ASCII. It may end up in a hash, where a line break ends a field."""
+_SHORTENED: Final = "sha256-"
+_SHORTENED_CHARACTERS: Final = len(_SHORTENED) + 64
 
 
 class Unreadable(ValueError):
@@ -83,6 +86,26 @@ def checked_name(value: str, what: str) -> str:
     if value and not _NAME.match(value):
         raise BadName(f"{what} must be printable ASCII of at most 500 characters, not {value[:60]!r}")
     return value
+
+
+def derived_id(*parts: str) -> str:
+    """An id that is made of others: `parts`, joined by colons, if that is a name; it never exceeds a name's length.
+
+    One that does not fit has a digest in place of each part that is longer than its digest would be, so that what is
+    short in it (the consumer, the number) can still be read. The same parts always make the same id.
+    """
+    joined = ":".join(parts)
+    if len(joined) <= NAME_CHARACTERS:
+        return joined
+    joined = ":".join(shortened(part) for part in parts)
+    return joined if len(joined) <= NAME_CHARACTERS else shortened(joined)
+
+
+def shortened(part: str) -> str:
+    """A part of a derived id as it stands in one that would be too long otherwise."""
+    if len(part) <= _SHORTENED_CHARACTERS:
+        return part
+    return _SHORTENED + sha256(part.encode()).hexdigest()
 
 
 def stamp(time: datetime) -> str:

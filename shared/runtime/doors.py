@@ -23,7 +23,7 @@ from shared.eventlog.clocks import Clocks
 from shared.eventlog.decision import SUPPLIED, Stream
 from shared.eventlog.log import Accepted, Answer, Log, Meta
 from shared.events.base import Event
-from shared.events.envelope import checked_name
+from shared.events.envelope import derived_id
 from shared.runtime.auth import Actor
 from shared.runtime.limits import Limits, source_of
 from shared.runtime.problems import Problem, malformed, refusal, to_problem
@@ -197,7 +197,7 @@ async def _pass(door: Door, request: Request) -> Response:
     if len(key) > MAX_KEY or not (key.isascii() and key.isprintable()):
         reason = f"The Idempotency-Key is longer than {MAX_KEY} characters or not printable ASCII."
         raise Problem(422, rule="malformed", reason=reason, remedy="Use a UUID, for instance.")
-    command_id = checked_name(f"{actor.account_id or 'anybody'}:{key}", "a command id")
+    command_id = derived_id(actor.account_id or "anybody", key)
     call = Call(
         actor, request.path_params, form, parts.clocks.time_of(actor.organisation_id), command_id, dry_run,
         parts.new_id, parts.log, parts.db, parts.settings, parts.clocks, request.app.state,

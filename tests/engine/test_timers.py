@@ -89,6 +89,22 @@ async def test_a_timer_that_a_crash_left_behind_changes_nothing(bench: Bench) ->
     assert await bench.service.fire() == 0
 
 
+@pytest.mark.parametrize("length", [20, 400, 449, 450, 480])
+async def test_a_rebuilt_timer_that_has_fired_is_gone_however_long_its_key(bench: Bench, length: int) -> None:
+    """The statement that a rebuild ends with makes the command's id as `derived_id` does."""
+    fired, waiting = "f" * length, "w" * length
+    await bench.set(fired)
+    bench.now += HOUR
+    assert (await bench.service.fire(), await bench.counted(fired)) == (1, ["timer"])
+    await bench.pool.execute("create schema rebuilt; create table rebuilt.timers (like engine.timers)")
+    row = "insert into rebuilt.timers values ('count', $1, $2, 'customer', 'e', 'c')"
+    await bench.pool.execute(row, fired, NOON + HOUR)
+    await bench.pool.execute(row, waiting, NOON + HOUR)
+    await bench.pool.execute(TIMERS.projection.takes_over.format(new="rebuilt"))
+    assert [each["key"] for each in await bench.pool.fetch("select key from rebuilt.timers")] == [waiting]
+    await bench.pool.execute("drop schema rebuilt cascade")
+
+
 async def test_a_cancelled_timer_never_fires(bench: Bench) -> None:
     await bench.set("one")
     gone = SeatUnassigned(subscription_id="one", contract_id="", seat=1, account_id="", unassigned_by="")

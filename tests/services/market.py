@@ -1,19 +1,24 @@
 """marketplace with its clients, and what others say to it."""
 
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
+import asyncpg
 import httpx
 
 from services.marketplace.__main__ import SERVICE
-from shared.events import ClockMoved, Event, OrderConfirmed
+from shared.eventlog.postgres import PostgresStore
+from shared.events import AccountOpened, ClockMoved, Event, OrderConfirmed, PlanListed, PlanWithdrawn
 from shared.runtime.auth import Actor, TokenSigner
 from shared.runtime.http import make_app
+from tests.contracts.golden import sample
 from tests.engine.examples import new_id
 from tests.services.test_doors import KEY, parts
 from tests.services.world import World
-from tests.specs.marketplace.examples import AUTOCAD_MONTHLY, NOON
+from tests.specs.marketplace.examples import AUTOCAD, AUTOCAD_MONTHLY, LT, LT_THREE_YEARS, NOON, VAULT, plan
 
 ACTORS = {
     "clerk": Actor("clerk", "reseller", "partner"),
@@ -22,6 +27,7 @@ ACTORS = {
     "ana": Actor("ana", "org", "customer"),
     "stranger": Actor("stranger", "x", "customer"),
 }
+GONE = plan("AAAAAWW0001A001", "gone")
 ORDER = {"customer": "org", "purchaser": "mina", "starts": "2026-11-23"}
 
 
@@ -91,3 +97,25 @@ class Market:
 
     async def preview(self, subscription: str, who: str = "clerk") -> Any:
         return await self(who, "GET", f"/subscriptions/{subscription}/cancel-preview")
+
+
+@asynccontextmanager
+async def a_market(dsn: str) -> AsyncIterator[Market]:
+    """A partner, a customer's purchaser and a catalogue."""
+    store = await PostgresStore(dsn, "marketplace").open()
+    pool = await asyncpg.create_pool(dsn, min_size=1, max_size=4)
+    made = Market(World(SERVICE, pool, store, NOON))
+    for account, organisation, kind, country, zone in (
+        ("mina", "org", "customer", "DE", "Europe/Berlin"), ("clerk", "reseller", "partner", "DE", "Europe/Berlin"),
+    ):  # fmt: skip
+        where = {"organisation_id": organisation, "organisation_kind": kind, "country": country, "time_zone": zone}
+        named = {"account_id": account, "organisation_name": f"{organisation} Ltd"}
+        opened = sample(AccountOpened).model_copy(update=where | named)
+        made.world.say("identity", f"account-{account}", opened)
+    plans = (AUTOCAD, AUTOCAD_MONTHLY, LT, LT_THREE_YEARS, VAULT, GONE)
+    await made.publisher(*(PlanListed(plan=each) for each in plans))
+    await made.publisher(PlanWithdrawn(product_id=GONE.product_id, publisher="autodesk"))
+    yield made
+    await made.client.aclose()
+    await store.close()
+    pool.terminate()

@@ -5,16 +5,12 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
-from services.marketplace.__main__ import SERVICE
 from services.marketplace.domain.policy import Policy
 from services.marketplace.policies import POLICIES
-from shared.eventlog.postgres import PostgresStore
 from shared.events import (
     AccountClosed,
-    AccountOpened,
     AgreementStarted,
     CsnIssued,
     CsnRevoked,
@@ -22,9 +18,7 @@ from shared.events import (
     Money,
     OrderConfirmed,
     OrderDeclined,
-    PlanListed,
     PlanPriceAnnounced,
-    PlanWithdrawn,
     RoleAssigned,
     SeatAssigned,
     SeatPoolCleared,
@@ -32,37 +26,18 @@ from shared.events import (
     SeatUnassigned,
 )
 from shared.runtime.policies import Policies
-from tests.contracts.golden import sample
-from tests.services.market import ORDER, Market
-from tests.services.world import World
-from tests.specs.marketplace.examples import AUTOCAD, AUTOCAD_MONTHLY, LT, LT_THREE_YEARS, NOON, VAULT, plan
+from tests.services.market import GONE, ORDER, Market, a_market
+from tests.specs.marketplace.examples import AUTOCAD, AUTOCAD_MONTHLY, LT, VAULT
 
 pytestmark = pytest.mark.system
 
-GONE = plan("AAAAAWW0001A001", "gone")
 ENDS = date(2027, 11, 22)
 
 
 @pytest.fixture
 async def market(databases: Callable[[str], str]) -> AsyncIterator[Market]:
-    dsn = databases("marketplace")
-    store = await PostgresStore(dsn, "marketplace").open()
-    pool = await asyncpg.create_pool(dsn, min_size=1, max_size=4)
-    made = Market(World(SERVICE, pool, store, NOON))
-    for account, organisation, kind, country, zone in (
-        ("mina", "org", "customer", "DE", "Europe/Berlin"), ("clerk", "reseller", "partner", "DE", "Europe/Berlin"),
-    ):  # fmt: skip
-        where = {"organisation_id": organisation, "organisation_kind": kind, "country": country, "time_zone": zone}
-        named = {"account_id": account, "organisation_name": f"{organisation} Ltd"}
-        opened = sample(AccountOpened).model_copy(update=where | named)
-        made.world.say("identity", f"account-{account}", opened)
-    plans = (AUTOCAD, AUTOCAD_MONTHLY, LT, LT_THREE_YEARS, VAULT, GONE)
-    await made.publisher(*(PlanListed(plan=each) for each in plans))
-    await made.publisher(PlanWithdrawn(product_id=GONE.product_id, publisher="autodesk"))
-    yield made
-    await made.client.aclose()
-    await store.close()
-    pool.terminate()
+    async with a_market(databases("marketplace")) as made:
+        yield made
 
 
 def csn(kind: type[CsnIssued] | type[CsnRevoked] = CsnIssued) -> CsnIssued | CsnRevoked:

@@ -40,13 +40,13 @@ class World:
         self.heard: dict[tuple[str, str], int] = {}
         self.own = 0
 
-    def say(self, service: str, stream: str, event: Event) -> None:
+    def say(self, service: str, stream: str, event: Event, id_: str = "") -> None:
         """Another service's word; a publisher's system's, where `service` reads `publisher:<its name>`."""
         events = self.said.setdefault(stream, [])
         foreign = service.startswith("publisher:")
         source = f"urn:{service}" if foreign else f"urn:tenure:{service}"
         version = None if foreign else len(events) + 1
-        events.append((Envelope(new_id(), source, event.type(), stream, self.noon, 1, version), event))
+        events.append((Envelope(id_ or new_id(), source, event.type(), stream, self.noon, 1, version), event))
 
     def of(self, stream: str, event_type: str) -> str:
         """The id of the stream's last event of this type, among those relayed."""
