@@ -78,7 +78,7 @@ async def accounts(s: Story) -> None:
     northhaus = {"name": f"Northhaus Architects {run}", "kind": "customer", "sandbox": True}
     await _sign_up(s, s.manager, {"organisation": northhaus})
     for person in (s.cad, *s.designers):
-        invitation = await s.doors.ok("identity", "POST", "/invitations", s.manager, {})
+        invitation = await s.doors.ok("identity", "POST", "/invitations", s.manager, {"email": person.email})
         await _sign_up(s, person, {"invitation": invitation["invitation"]})
     expect(s.cad.organisation_id == s.manager.organisation_id, "the CAD manager should be in Northhaus")
     taken = _profile(s.clerk) | {"organisation": {"name": "Other", "kind": "partner"}}

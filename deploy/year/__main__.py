@@ -82,7 +82,7 @@ async def plans(doors: Doors, clerk: Person) -> list[Json]:
 async def live(doors: Doors, consumer: AIOKafkaConsumer, count: int) -> list[Customer]:
     publisher = Publisher(doors)
     operator = Person("Operator", f"operator@{doors.run}.example", PASSWORD)
-    await life.sign_up(doors, operator, {"invitation": await invite("operator", "Tenure operations")})
+    await life.sign_up(doors, operator, {"invitation": await invite("operator", "Tenure operations", operator.email)})
     world = World(doors, publisher, operator)
     clerks = await partners(doors, publisher)
     offered = await plans(doors, clerks[0][0])

@@ -106,7 +106,7 @@ async def found(w: World, c: Customer) -> None:
     organisation = {"name": f"Customer {c.number} {w.doors.run}", "kind": "customer", "sandbox": True}
     await sign_up(w.doors, c.manager, {"organisation": organisation})
     if c.fate in ("loses a colleague", "hands over"):
-        invitation = await w.doors.ok("identity", "POST", "/invitations", c.manager, {})
+        invitation = await w.doors.ok("identity", "POST", "/invitations", c.manager, {"email": c.colleague.email})
         await sign_up(w.doors, c.colleague, {"invitation": invitation["invitation"]})
 
 

@@ -7,6 +7,7 @@ from services.identity.api import DOORS, QUERIES
 from services.identity.domain.account import ACCOUNT
 from services.identity.domain.clock import CLOCK
 from services.identity.domain.contract import CONTRACT
+from services.identity.domain.invitation import INVITATION
 from services.identity.persons import Persons
 from services.identity.projections import DIRECTORY
 from services.identity.reactions import REACTIONS
@@ -30,7 +31,7 @@ async def _with_keys(process: Process) -> None:
 
 SERVICE: Final = Service(
     name="identity",
-    streams=(ACCOUNT, CONTRACT, CLOCK),
+    streams=(ACCOUNT, INVITATION, CONTRACT, CLOCK),
     doors=DOORS,
     queries=QUERIES,
     consumers=(DIRECTORY, REACTIONS),

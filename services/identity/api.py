@@ -21,7 +21,7 @@ from services.identity.domain.account import (
     UpdateProfile,
     claim_of,
     normalised,
-    publisher_of,
+    organisation_of,
 )
 from services.identity.domain.clock import CLOCK, MoveClock
 from services.identity.domain.contract import (
@@ -33,7 +33,7 @@ from services.identity.domain.contract import (
     RequestRole,
     RevokeRole,
 )
-from services.identity.keys import INVITATION_S, Keys, current_keys
+from services.identity.invitations import INVITATION_DOORS, INVITATION_QUERIES, joining
 from services.identity.projections import contracts_of, involve
 from services.identity.sessions import SESSIONS, Password, issue
 from services.identity.views import (
@@ -43,7 +43,6 @@ from services.identity.views import (
     ContractList,
     ContractSummary,
     ContractView,
-    Invitation,
     SignedUp,
     access_view,
     contract_view,
@@ -58,6 +57,8 @@ from shared.runtime.problems import Problem, unknown
 DOORS: Final = Doors()
 QUERIES: Final = APIRouter()
 QUERIES.routes.extend(SESSIONS.routes)
+QUERIES.routes.extend(INVITATION_QUERIES.routes)
+DOORS.doors.extend(INVITATION_DOORS.doors)
 
 # ── Accounts ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -97,37 +98,31 @@ def _zones() -> frozenset[str]:
     return frozenset(zoneinfo.available_timezones())
 
 
-_OF_AN_INVITATION: Final = ("organisation_id", "organisation_name", "organisation_kind", "sandbox")
-
-
-def _organisation(form: SignUp, account_id: str, keys: Keys) -> dict[str, Any]:
+async def _organisation(call: Call, form: SignUp, account_id: str) -> dict[str, Any]:
+    """The new organisation, or the one that the invitation is for and whether it lets this person in."""
     if form.organisation is not None:
-        new = str(uuid.uuid5(uuid.UUID(account_id), "organisation"))
-        kind, name = form.organisation.kind, form.organisation.name
-        sandbox = form.organisation.sandbox
         return {
-            "organisation_id": new, "organisation_name": name, "organisation_kind": kind, "sandbox": sandbox,
-        }  # fmt: skip
-    invitation = keys.invited_by(form.invitation or "")
-    if invitation is None:
-        raise Problem(409, rule="invitation-not-valid", reason="The invitation is not valid, or not any more.",
-                      remedy="Ask a colleague for a new one.")  # fmt: skip
-    publisher = invitation.get("publisher", "")
-    return {**{name: invitation[name] for name in _OF_AN_INVITATION}, "publisher": publisher}
+            "organisation_id": organisation_of(account_id),
+            "organisation_name": form.organisation.name,
+            "organisation_kind": form.organisation.kind,
+            "sandbox": form.organisation.sandbox,
+        }
+    invited = await joining(call, form.invitation or "", form.email)
+    return {**invited.organisation, "not_invited": invited.refused}
 
 
 async def _sign_up(call: Call) -> Target:
     """The account's id follows from the command's, so that a request sent again opens the same account."""
     form: SignUp = call.body
     account_id = str(uuid.uuid5(uuid.NAMESPACE_OID, call.command_id))
-    organisation = _organisation(form, account_id, call.app_state.keys)
+    organisation = await _organisation(call, form, account_id)
     holder = await call.log.store.holder(claim_of(normalised(form.email)))
     account = await call.log.state(ACCOUNT, account_id)
     target = Target(
         account_id, account_id=account_id, **organisation, email=form.email, name=form.name, country=form.country,
         time_zone=form.time_zone, locale=form.locale, now=call.now, known_zones=_zones(),
     )  # fmt: skip
-    free = isinstance(account, Unopened) and holder is None
+    free = isinstance(account, Unopened) and holder is None and organisation.get("not_invited") is None
     # A try that broke off may have left another password: who only repeats its key gets no session. Nor does repeating
     # one set a password of an account that is open, whose own may be lost.
     if not call.dry_run and free and await credentials.keep(call.db, account_id, form.password.get_secret_value()):
@@ -166,21 +161,6 @@ DOORS.open_post("/accounts", ACCOUNT, OpenAccount, supply=_sign_up, form=SignUp,
 DOORS.put("/me/profile", ACCOUNT, UpdateProfile, supply=_own_profile)
 DOORS.delete("/me", ACCOUNT, CloseAccount, supply=_close_own)
 DOORS.delete("/accounts/{account_id}", ACCOUNT, CloseAccount, supply=_close_other)
-
-
-@QUERIES.post("/invitations")
-async def invite(actor: CurrentActor, request: Request, log: CurrentLog) -> Invitation:
-    """An invitation into the caller's organisation, for whoever is given it, for seven days."""
-    account = await log.state(ACCOUNT, actor.account_id)
-    if not isinstance(account, Open):
-        raise unknown("account")
-    opened = account.opened
-    organisation = {
-        "organisation_id": opened.organisation_id, "organisation_name": opened.organisation_name,
-        "organisation_kind": opened.organisation_kind, "sandbox": opened.sandbox, "publisher": publisher_of(opened),
-    }  # fmt: skip
-    token = current_keys(request).invite(organisation, actor.account_id, request.app.state.parts.new_id())
-    return Invitation(invitation=token, expires_in=INVITATION_S, organisation_name=opened.organisation_name)
 
 
 @QUERIES.get("/me")

@@ -28,13 +28,13 @@ class Keys:
         """The JWKS."""
         return public_keys(self._keys)
 
-    def invite(self, organisation: dict[str, Any], inviter: str, token_id: str) -> str:
-        """A token that lets its holder join the organisation, for seven days."""
-        claims = {"sub": inviter, **organisation}
+    def invite(self, invitation_id: str, token_id: str, *, mailed: bool = False) -> str:
+        """The token of an invitation. One that is `mailed` to the invited address proves that address, too."""
+        claims = {"sub": invitation_id, "mailed": mailed}
         return self.signer.sign_claims(claims, token_id, audience=INVITATION, lifetime_s=INVITATION_S)
 
     def invited_by(self, token: str) -> dict[str, Any] | None:
-        """What an invitation says, if it is one of ours and in time."""
+        """What an invitation's token says, if it is one of ours and in time."""
         return self._said(token, INVITATION)
 
     def reset(self, account_id: str, replaces: str, token_id: str) -> str:

@@ -14,6 +14,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from services.identity.domain.account import ACCOUNT
+from services.identity.domain.invitation import INVITATION
 from shared.events.base import Event
 from shared.runtime.doors import Pool
 
@@ -23,6 +24,12 @@ FORGOTTEN: Final = ""
 _UNPRINTED: Final = "select log.erase_fingerprints($1, $2)"
 """The fingerprints of what the person asked: a name or an address could be guessed and compared. Closing stays
 repeatable; the person's other commands, sent again, are refused as a reused key."""
+_INVITED_UNPRINTED: Final = """
+    update log.commands set fingerprint = '' where id in (
+        select causation_id from log.events where stream = $1 and type = 'InvitationIssued')"""
+_ERASED: Final = """
+    insert into person_keys (account_id, key, erased_at) values ($1, null, now())
+    on conflict (account_id) do update set key = null, erased_at = now() where person_keys.key is not null"""
 _NONCE: Final = 12
 _KEY_BITS: Final = 256
 
@@ -60,14 +67,17 @@ class Persons:
         return {row["account_id"]: row["key"] for row in rows}
 
 
+async def erase_invited(db: Any, invitation_id: str) -> None:
+    """Forgets the address that a settled invitation was for, and what could be compared with it. Doing it again changes
+    nothing."""
+    await db.execute(_ERASED, invitation_id)
+    await db.execute(_INVITED_UNPRINTED, INVITATION.id(invitation_id))
+
+
 async def erase(db: Any, account_id: str) -> None:
     """Forgets the person: from now on nothing personal of theirs can be read, in any copy of the log. Their password's
     verifier and their requests' fingerprints go with it. Doing it again changes nothing."""
-    await db.execute(
-        "insert into person_keys (account_id, key, erased_at) values ($1, null, now()) "
-        "on conflict (account_id) do update set key = null, erased_at = now() where person_keys.key is not null",
-        account_id,
-    )  # fmt: skip
+    await db.execute(_ERASED, account_id)
     await db.execute("delete from credentials where account_id = $1", account_id)
     await db.execute(_UNPRINTED, account_id, ACCOUNT.id(account_id))
 
@@ -77,9 +87,10 @@ def _people(events: Sequence[Event]) -> list[str]:
 
 
 def _whose(event: Event) -> str:
-    """The account of an event with personal fields: each of those has it, which its class is checked for."""
-    account_id: str = event.model_dump(include={"account_id"})["account_id"]
-    return account_id
+    """Whose the event's personal fields are: an account's, or those of somebody who is only invited. Each class with
+    such fields is checked for having the one that says so."""
+    whose: str = getattr(event, event.PERSONAL_OF)
+    return whose
 
 
 def _changed(event: Event, keys: Mapping[str, bytes | None], change: Any) -> Event:

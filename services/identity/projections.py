@@ -3,14 +3,15 @@
 from typing import Any, Final
 
 from shared.eventlog.projection import Connection, Projection
-from shared.events import ContractOpened, RoleAssigned, RoleRequested
+from shared.events import ContractOpened, InvitationIssued, RoleAssigned, RoleRequested
 from shared.events.envelope import Envelope
 from shared.events.registry import IDENTITY
 
 DIRECTORY: Final = Projection(
-    "directory", topics=(IDENTITY,), tables=("contracts", "account_contracts"),
+    "directory", topics=(IDENTITY,), tables=("contracts", "account_contracts", "invitations"),
     # Doors note in it who is about to be given a role, before an event says so.
-    takes_over="insert into {new}.account_contracts select * from public.account_contracts on conflict do nothing",
+    takes_over="insert into {new}.account_contracts select * from public.account_contracts on conflict do nothing; "
+    "insert into {new}.invitations select * from public.invitations on conflict do nothing",
 )  # fmt: skip
 
 
@@ -43,6 +44,43 @@ async def involve(db: Any, account_id: str, contract_id: str) -> None:
         "insert into account_contracts (account_id, contract_id) values ($1, $2) on conflict do nothing",
         account_id, contract_id,
     )  # fmt: skip
+
+
+@DIRECTORY.on(InvitationIssued)
+async def _invited(tx: Connection, event: InvitationIssued, _of: Envelope) -> None:
+    await note_invitation(tx, event)
+
+
+async def note_invitation(db: Any, event: InvitationIssued) -> None:
+    """Notes who invited, and where to. Also before the reactions ask whether the inviter still may, so that whoever
+    takes that right away later finds the invitation."""
+    await db.execute(
+        "insert into invitations (invitation_id, organisation_id, organisation_kind, issued_by) "
+        "values ($1, $2, $3, $4) on conflict do nothing",
+        event.invitation_id,
+        event.organisation_id,
+        event.organisation_kind,
+        event.issued_by,
+    )
+
+
+async def invitations_by(db: Any, account_id: str) -> list[str]:
+    """All invitations that the account issued; what became of them, each says."""
+    rows = await db.fetch("select invitation_id from invitations where issued_by = $1 order by 1", account_id)
+    return [row["invitation_id"] for row in rows]
+
+
+async def invitations_for(db: Any, organisation_id: str, *, across: bool, after: str, limit: int) -> list[str]:
+    """The invitations into the organisation, and, with `across`, into any publisher's and the operator's."""
+    rows = await db.fetch(
+        "select invitation_id from invitations where (organisation_id = $1 or ($2 and organisation_kind in "
+        "('publisher', 'operator'))) and invitation_id > $3 order by invitation_id limit $4",
+        organisation_id,
+        across,
+        after,
+        limit,
+    )
+    return [row["invitation_id"] for row in rows]
 
 
 async def contracts_of(db: Any, account_id: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Events that become commands of contracts: marketplace's subscriptions, and accounts that are closed."""
+"""Events that become commands of contracts and invitations: subscriptions, and accounts that open and close."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -7,9 +7,28 @@ from services.identity import persons
 from services.identity.domain import account, contract
 from services.identity.domain.account import ACCOUNT
 from services.identity.domain.contract import CONTRACT, RecordAccountClosed, RecordSubscription, RecordSubscriptionEnd
-from services.identity.projections import contracts_of, involve
+from services.identity.domain.invitation import (
+    INVITATION,
+    OPERATOR,
+    RecordAcceptance,
+    RevokeInvitation,
+    not_entitled,
+)
+from services.identity.projections import contracts_of, invitations_by, involve, note_invitation
 from shared.eventlog.projection import Do, Reach, Reactions
-from shared.events import AccountClosed, RoleAssigned, RoleRequested, SubscriptionConfirmed, SubscriptionEnded
+from shared.events import (
+    AccountClosed,
+    AccountOpened,
+    InvitationAccepted,
+    InvitationExpired,
+    InvitationIssued,
+    InvitationRevoked,
+    PeopleAdministratorRemoved,
+    RoleAssigned,
+    RoleRequested,
+    SubscriptionConfirmed,
+    SubscriptionEnded,
+)
 from shared.events.envelope import Envelope
 from shared.events.registry import IDENTITY, MARKETPLACE
 
@@ -37,7 +56,50 @@ async def _closed(event: AccountClosed, _of: Envelope, reach: Reach) -> Sequence
     """Forgets the person, and takes their roles. A crash in between does it again, which changes nothing."""
     await persons.erase(reach.db, event.account_id)
     contracts = await contracts_of(reach.db, event.account_id)
-    return [await _left(event, contract_id, reach) for contract_id in contracts]
+    left = [await _left(event, contract_id, reach) for contract_id in contracts]
+    return [*left, *await _withdrawn(event.account_id, event.closed_by, reach)]
+
+
+@REACTIONS.on(PeopleAdministratorRemoved)
+async def _removed(event: PeopleAdministratorRemoved, _of: Envelope, reach: Reach) -> Sequence[Do]:
+    return await _withdrawn(event.account_id, event.removed_by, reach)
+
+
+async def _withdrawn(inviter: str, by: str, reach: Reach) -> Sequence[Do]:
+    """What somebody has invited to ends with their right to invite. One that is settled changes by nothing."""
+    return [
+        Do(INVITATION, invitation_id, RevokeInvitation(by)) for invitation_id in await invitations_by(reach.db, inviter)
+    ]
+
+
+@REACTIONS.on(InvitationIssued)
+async def _invited(event: InvitationIssued, _of: Envelope, reach: Reach) -> Sequence[Do]:
+    """An invitation that was issued while its inviter's right ended is revoked like the others."""
+    await note_invitation(reach.db, event)
+    if event.issued_by == OPERATOR:
+        return []
+    inviter = await reach.log.state(ACCOUNT, event.issued_by)
+    if not_entitled(inviter, event.organisation_id, event.organisation_kind) is None:
+        return []
+    return [Do(INVITATION, event.invitation_id, RevokeInvitation(event.issued_by))]
+
+
+@REACTIONS.on(AccountOpened)
+async def _joined(event: AccountOpened, _of: Envelope, _reach: Reach) -> Sequence[Do]:
+    if not event.invitation_id:
+        return []
+    return [Do(INVITATION, event.invitation_id, RecordAcceptance(event.account_id))]
+
+
+@REACTIONS.on(InvitationAccepted)
+@REACTIONS.on(InvitationRevoked)
+@REACTIONS.on(InvitationExpired)
+async def _settled(
+    event: InvitationAccepted | InvitationRevoked | InvitationExpired, _of: Envelope, reach: Reach
+) -> Sequence[Do]:
+    """Nobody needs the invited address any more."""
+    await persons.erase_invited(reach.db, event.invitation_id)
+    return []
 
 
 @REACTIONS.on(RoleAssigned)

@@ -14,6 +14,9 @@ async def private(db: Any) -> Sequence[str]:
     )
     for row in closed:
         await persons.erase(db, row["account_id"])
+    settled = "select distinct data ->> 'invitation_id' as invitation_id from log.events where type = any($1::text[])"
+    for row in await db.fetch(settled, ["InvitationAccepted", "InvitationRevoked", "InvitationExpired"]):
+        await persons.erase_invited(db, row["invitation_id"])
     opened = "select distinct data ->> 'account_id' as account_id from log.events where type = 'AccountOpened'"
     unreadable, unsigned = await db.fetchrow(
         f"select count(*) filter (where k.account_id is null), count(*) filter (where c.account_id is null and "  # noqa: S608

@@ -5,9 +5,17 @@ from datetime import UTC, datetime, time
 from typing import Final
 
 from services.identity.domain.contract import CONTRACT, StartAgreements
+from services.identity.domain.invitation import INVITATION, ExpireInvitation
 from shared.eventlog.projection import Reach
 from shared.eventlog.timers import Cancel, Set, Timers
-from shared.events import AgreementEnded, AgreementScheduled, AgreementStarted
+from shared.events import (
+    AgreementEnded,
+    AgreementScheduled,
+    AgreementStarted,
+    InvitationAccepted,
+    InvitationIssued,
+    InvitationRevoked,
+)
 from shared.events.envelope import Envelope
 from shared.events.registry import IDENTITY
 
@@ -25,6 +33,22 @@ def _scheduled(event: AgreementScheduled, _of: Envelope) -> Sequence[Set | Cance
 @TIMERS.on(AgreementEnded)
 def _no_longer_to_come(event: AgreementStarted | AgreementEnded, _of: Envelope) -> Sequence[Set | Cancel]:
     return [Cancel(f"start-agreement:{event.subscription_id}", event.contract_id)]
+
+
+@TIMERS.on(InvitationIssued)
+def _invited(event: InvitationIssued, _of: Envelope) -> Sequence[Set | Cancel]:
+    return [Set("expire-invitation", event.invitation_id, event.expires_at, event.organisation_id)]
+
+
+@TIMERS.on(InvitationAccepted)
+@TIMERS.on(InvitationRevoked)
+def _settled(event: InvitationAccepted | InvitationRevoked, _of: Envelope) -> Sequence[Set | Cancel]:
+    return [Cancel("expire-invitation", event.invitation_id)]
+
+
+@TIMERS.fires("expire-invitation", INVITATION)
+async def _expire(_key: str, now: datetime, _reach: Reach) -> ExpireInvitation:
+    return ExpireInvitation(now)
 
 
 @TIMERS.fires("start-agreement", CONTRACT)

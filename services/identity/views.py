@@ -1,6 +1,7 @@
 """What identity's queries answer."""
 
 from datetime import date, datetime
+from typing import Literal
 
 from pydantic import BaseModel
 
@@ -24,10 +25,36 @@ class SignedUp(BaseModel):
     command's first answer is given again."""
 
 
+InvitationState = Literal["pending", "accepted", "revoked", "expired"]
+
+
 class Invitation(BaseModel):
-    invitation: str
-    expires_in: int
+    """What the answer to an invitation has besides, when this very request issued it."""
+
+    invitation: str | None = None
+    """The token to sign up with, for the invited address alone."""
+    invitation_id: str | None = None
+    expires_in: int | None = None
+    organisation_name: str | None = None
+
+
+class InvitationView(BaseModel):
+    invitation_id: str
+    organisation_id: str
     organisation_name: str
+    organisation_kind: str
+    email: str | None
+    """Of one that is pending; later nobody needs it."""
+    issued_by: str
+    expires_at: datetime
+    state: InvitationState
+    account_id: str | None
+    """Who joined by it."""
+
+
+class InvitationList(BaseModel):
+    items: list[InvitationView]
+    next: str | None
 
 
 class AccountView(BaseModel):

@@ -42,8 +42,8 @@ class _Personal:
 PERSONAL: Final = _Personal()
 
 Personal = Annotated[str, PERSONAL]
-"""A string about the person whose `account_id` the event has. The log keeps it only under that person's key, so that
-it can be forgotten; who has not the key reads `enc:1:…`."""
+"""A string about the person whose `account_id` (or other `PERSONAL_OF`) the event has. The log keeps it only under that
+person's key, so that it can be forgotten; who has not the key reads `enc:1:…`."""
 
 
 class Event(Record):
@@ -52,6 +52,8 @@ class Event(Record):
     SCHEMA: ClassVar[int] = 1
     PERSONAL_FIELDS: ClassVar[tuple[str, ...]] = ()
     """The names of its `Personal` fields."""
+    PERSONAL_OF: ClassVar[str] = "account_id"
+    """The field that says whose they are: the id that their key is kept under."""
     # A slot, not a private attribute of pydantic's: that costs as much as all the rest of making an event.
     __slots__ = ("__ref",)
 
@@ -68,8 +70,8 @@ class Event(Record):
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
         cls.PERSONAL_FIELDS = tuple(name for name, field in cls.model_fields.items() if PERSONAL in field.metadata)
-        if cls.PERSONAL_FIELDS and "account_id" not in cls.model_fields:
-            raise TypeError(f"{cls.__name__} has personal fields and does not say whose: it needs account_id")
+        if cls.PERSONAL_FIELDS and cls.PERSONAL_OF not in cls.model_fields:
+            raise TypeError(f"{cls.__name__} has personal fields and does not say whose: it needs {cls.PERSONAL_OF}")
 
     @classmethod
     def type(cls) -> str:

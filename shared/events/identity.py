@@ -1,7 +1,7 @@
 """identity's events: who may do what."""
 
 from datetime import date
-from typing import Literal
+from typing import ClassVar, Literal
 
 from shared.events.base import Event, Instant, Personal
 
@@ -27,6 +27,8 @@ class AccountOpened(Event):
     """The organisation is for trying things out: its time can be moved."""
     publisher: str = ""
     """Of a publisher's organisation: the publisher that its people act for, by the name that contracts have."""
+    invitation_id: str = ""
+    """The invitation that let this person join. One that has let somebody in lets nobody else in."""
 
 
 class ProfileUpdated(Event):
@@ -129,3 +131,63 @@ class ClockMoved(Event):
     organisation_id: str
     ahead_s: int
     moved_by: str
+
+
+class PeopleAdministratorNamed(Event):
+    """The account may invite people into its organisation, as the organisation's first account may."""
+
+    account_id: str
+    organisation_id: str
+    named_by: str
+
+
+class PeopleAdministratorRemoved(Event):
+    """The account may no longer invite people into its organisation."""
+
+    account_id: str
+    organisation_id: str
+    removed_by: str
+
+
+class InvitationIssued(Event):
+    """The person with this address may join the organisation, once, until the invitation expires.
+
+    The address is kept under a key of the invitation's own, which is erased once the invitation is settled.
+    """
+
+    PERSONAL_OF: ClassVar[str] = "invitation_id"
+
+    invitation_id: str
+    organisation_id: str
+    organisation_name: str
+    organisation_kind: OrganisationKind
+    sandbox: bool
+    email: Personal
+    issued_by: str
+    """An account, or `operator` for whoever runs the system and issued it on its machine."""
+    expires_at: Instant
+    publisher: str = ""
+    """Into a publisher's organisation: the publisher that its people act for, by the name that contracts have."""
+
+
+class InvitationAccepted(Event):
+    """The invited person joined the organisation with this account."""
+
+    invitation_id: str
+    organisation_id: str
+    account_id: str
+
+
+class InvitationRevoked(Event):
+    """The invitation lets nobody in: it was taken back, or its inviter may invite no longer."""
+
+    invitation_id: str
+    organisation_id: str
+    revoked_by: str
+
+
+class InvitationExpired(Event):
+    """Nobody joined in time."""
+
+    invitation_id: str
+    organisation_id: str

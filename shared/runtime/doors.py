@@ -113,10 +113,11 @@ class Doors:
         self.doors: list[Door] = []
 
     def post(self, path: str, stream: Stream[Any, Any, Any], command: type[Any], *, supply: Supply,
-             form: type[BaseModel] | None = None, bulk: bool = False) -> None:  # fmt: skip
+             form: type[BaseModel] | None = None, bulk: bool = False,
+             besides: type[BaseModel] | None = None) -> None:  # fmt: skip
         """Declares a door. `form` replaces the public form derived from the command; `supply` then gives all fields.
-        With `bulk` there is `<path>/bulk`, too."""
-        self._add("POST", path, stream, command, supply, form, open_=False)
+        With `bulk` there is `<path>/bulk`, too. `besides` is what its answers may have besides."""
+        self._add("POST", path, stream, command, supply, form, open_=False, besides=besides)
         if bulk:
             self.bulk(f"{path}/bulk", stream, command, supply=supply, form=form)
 

@@ -101,7 +101,7 @@ def test_which_fields_are_personal() -> None:
     personal = {name: event.PERSONAL_FIELDS for name, event in EVENTS.items() if event.PERSONAL_FIELDS}
     assert personal == {
         "AccountOpened": ("email", "name"), "ProfileUpdated": ("email", "name"), "RoleRequested": ("message",),
-        "RoleRequestDeclined": ("reason",),
+        "RoleRequestDeclined": ("reason",), "InvitationIssued": ("email",),
     }  # fmt: skip
 
 

@@ -90,8 +90,14 @@ class Bench:
         return await self.ask("", "POST", "/sessions", {"email": email, "password": password})
 
     async def invited(self, inviter: str, name: str) -> tuple[str, str]:
-        invitation = (await self.ask(inviter, "POST", "/invitations")).json()["invitation"]
-        return await self.join(name, invitation=invitation)
+        return await self.join(name, invitation=await self.invite(inviter, name))
+
+    async def invite(self, inviter: str, name: str) -> str:
+        """The token of an invitation for `name`, as the inviter's answer has it."""
+        answer = await self.ask(inviter, "POST", "/invitations", {"email": f"{name}@x.example"})
+        assert answer.status_code == 200, answer.text
+        invitation: str = answer.json()["invitation"]
+        return invitation
 
     async def purchase(self, purchaser: str, *more: type[Event], starts: date | None = None) -> None:
         """The contract `c` of the purchaser's organisation, and what else becomes of its subscription `s`."""

@@ -59,7 +59,8 @@ async def test_a_closed_account_is_forgotten_and_the_log_unchanged(bench: Bench)
     assert view["requests"][0]["message"] == "Mina here, mina@x.example"
     assert (await bench.ask(manager, "GET", f"/accounts/{mina}")).json()["name"] == "Mina Adaeze"
     before = await bench.store.read(0, 1000)
-    assert {e.of.type for e in before if b'"enc:1:' in e.data} == {"AccountOpened", "ProfileUpdated", "RoleRequested"}
+    sealed = {"AccountOpened", "ProfileUpdated", "RoleRequested", "InvitationIssued"}
+    assert {e.of.type for e in before if b'"enc:1:' in e.data} == sealed
 
     closed = await bench.ask(token, "DELETE", "/me", **{"Idempotency-Key": "bye"})
     assert [event["type"] for event in closed.json()["events"]] == ["AccountClosed"]
@@ -263,10 +264,9 @@ async def test_the_document_says_what_a_sign_up_answers_besides(bench: Bench) ->
 
 async def test_nobody_joins_by_an_invitation_that_is_not_valid(bench: Bench) -> None:
     _, manager = await bench.join("oskar")
-    good = (await bench.ask(manager, "POST", "/invitations")).json()["invitation"]
+    good = await bench.invite(manager, "mina")
     another = keys.Keys([ECKey.generate_key("P-256", {"kid": "key"})])
-    forged = another.invite({"organisation_id": "org", "organisation_name": "N", "organisation_kind": "customer"},
-                            "oskar", "token")  # fmt: skip
+    forged = another.invite("invitation", "token")
     for bad in ("nonsense", manager, forged, good[:-2]):
         refused = await bench.ask("", "POST", "/accounts", sign_up("mina", invitation=bad))
         assert (refused.status_code, refused.json()["rule"]) == (409, "invitation-not-valid")

@@ -198,7 +198,7 @@ async def test_no_other_token_resets_and_all_are_refused_alike(bench: Bench) -> 
     good = await reset_of(bench, mina)
     late = Keys([KEY])
     late.signer = TokenSigner(KEY, lambda: time.time() - RESET_S - 1)
-    invitation = (await bench.ask(token, "POST", "/invitations")).json()["invitation"]
+    invitation = await bench.invite(token, "ana")
     bad = {
         "expired": await reset_of(bench, mina, late),
         "another's signature": await reset_of(bench, mina, Keys([ECKey.generate_key("P-256", {"kid": "key"})])),

@@ -38,7 +38,7 @@ def operated(running: System, tenure: Tenure, monkeypatch: pytest.MonkeyPatch) -
     return running
 
 
-def signed_up(system: System, joining: Mapping[str, Any]) -> Somebody:
+def signed_up(system: System, joining: Mapping[str, Any], email: str = "") -> Somebody:
     with httpx.Client(base_url=system.env["TENURE_IDENTITY_URL"], timeout=30) as http:
 
         def post(path: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,17 +47,22 @@ def signed_up(system: System, joining: Mapping[str, Any]) -> Somebody:
             found: dict[str, Any] = answer.json()
             return found
 
-        email = f"{token_hex(6)}@operator.example"
+        email = email or an_address()
         profile = {"name": "Kim Example", "country": "DE", "time_zone": "Europe/Berlin", "locale": "en-GB"}
         post("/accounts", {"email": email, "password": PASSWORD, **profile, **joining})
         session = post("/sessions", {"email": email, "password": PASSWORD})
     return Somebody(session["account_id"], session["organisation_id"], email, session["access_token"])
 
 
+def an_address() -> str:
+    return f"{token_hex(6)}@operator.example"
+
+
 def invited_operator(system: System) -> Somebody:
-    command = [sys.executable, "-m", "deploy.invite", "operator", "Tenure"]
+    email = an_address()
+    command = [sys.executable, "-m", "deploy.invite", "operator", "Tenure", email]
     ended = subprocess.run(command, cwd=ROOT, env={**os.environ, **system.env}, check=True, capture_output=True)
-    return signed_up(system, {"invitation": ended.stdout.decode().strip()})
+    return signed_up(system, {"invitation": ended.stdout.decode().strip()}, email)
 
 
 def assert_recorded(system: System, said: Said, verb: str, argument: str, looked_again: str) -> None:

@@ -10,6 +10,7 @@ from tests.system.running import PARTS, System, finished, told_as_far_as
 pytestmark = pytest.mark.system
 
 TOLD = {
+    "InvitationIssued": 4, "InvitationAccepted": 4,
     "AccountOpened": 6, "AccountClosed": 1, "ContractOpened": 1, "RoleAssigned": 3, "RoleRevoked": 1,
     "AgreementStarted": 2, "AgreementEnded": 1, "ClockMoved": 6,
     "CsnIssued": 2, "CsnRevoked": 1, "CartCheckedOut": 1, "SubscriptionOrdered": 3, "SubscriptionOrderFailed": 1,

@@ -2,15 +2,25 @@
 
 import re
 import unicodedata
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Final, TypeAlias, assert_never
 
 from shared.eventlog.decision import NO_CLAIMS, SUPPLIED, Claims, Decision, Rejected, Stream
-from shared.events import AccountClosed, AccountOpened, ProfileUpdated, RoleAssigned
+from shared.events import (
+    AccountClosed,
+    AccountOpened,
+    PeopleAdministratorNamed,
+    PeopleAdministratorRemoved,
+    ProfileUpdated,
+    RoleAssigned,
+)
 from shared.events.identity import OrganisationKind
 
-Event: TypeAlias = AccountOpened | ProfileUpdated | AccountClosed
+Event: TypeAlias = (
+    AccountOpened | ProfileUpdated | PeopleAdministratorNamed | PeopleAdministratorRemoved | AccountClosed
+)
 
 # ── State ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -33,6 +43,8 @@ class Profile:
 class Open:
     opened: AccountOpened
     profile: Profile
+    administrator: PeopleAdministratorNamed | None = None
+    """Set while the account may invite people because it was named for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +64,11 @@ def evolve(state: State, event: Event) -> State:
         case AccountOpened():
             return Open(event, _profile(event))
         case ProfileUpdated():
-            return Open(state.opened, _profile(event)) if isinstance(state, Open) else state
+            return replace(state, profile=_profile(event)) if isinstance(state, Open) else state
+        case PeopleAdministratorNamed():
+            return replace(state, administrator=event) if isinstance(state, Open) else state
+        case PeopleAdministratorRemoved():
+            return replace(state, administrator=None) if isinstance(state, Open) else state
         case AccountClosed():
             return Closed(event)
         case unreachable:
@@ -64,16 +80,19 @@ def _profile(event: AccountOpened | ProfileUpdated) -> Profile:
 
 
 def claims(state: State, event: Event) -> Claims:
-    """An address belongs to one account at a time; a changed one, or a closed account's, is free at once."""
+    """An address belongs to one account at a time; a changed one, or a closed account's, is free at once. The account
+    that an invitation let in holds it for ever, so that it lets nobody else in."""
     match event:
-        case AccountOpened(email=email):
-            return Claims(take=(claim_of(email),))
+        case AccountOpened(email=email, invitation_id=invitation_id):
+            return Claims(take=(claim_of(email), *((invitation_claim(invitation_id),) if invitation_id else ())))
         case ProfileUpdated(email=email):
             if not isinstance(state, Open) or claim_of(email) == claim_of(state.profile.email):
                 return NO_CLAIMS
             return Claims(take=(claim_of(email),), release=(claim_of(state.profile.email),))
         case AccountClosed():
             return Claims(release=(claim_of(state.profile.email),)) if isinstance(state, Open) else NO_CLAIMS
+        case PeopleAdministratorNamed() | PeopleAdministratorRemoved():
+            return NO_CLAIMS
         case unreachable:
             assert_never(unreachable)
 
@@ -83,7 +102,17 @@ def claim_of(email: str) -> str:
     return f"email:{email.casefold()}"
 
 
-def email_taken(_claim: str) -> Rejected:
+def invitation_claim(invitation_id: str) -> str:
+    """The unique name of an invitation's outcome: the account that joined by it, or its end, holds this, never both."""
+    return f"invitation:{invitation_id}"
+
+
+def taken(claim: str) -> Rejected:
+    """The refusal where another stream holds the name that an account needs."""
+    if claim.startswith(invitation_claim("")):
+        return Rejected(
+            "invitation-not-valid", "The invitation is not valid, or not any more.", "Ask a colleague for a new one."
+        )
     return Rejected(
         "email-taken", "An account with this e-mail address exists already.",
         "Sign in with it, or use another address.",
@@ -113,6 +142,10 @@ class OpenAccount:
     """Whether the organisation is for trying things out; a colleague's invitation says it for an existing one."""
     publisher: str = ""
     """Of a publisher's organisation: which publisher it is, as the operator's invitation says."""
+    invitation_id: str = ""
+    """The invitation that lets the person join."""
+    not_invited: Rejected | None = None
+    """Why that invitation doesn't let this person in, if so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +173,24 @@ class CloseAccount:
     """The roles of Contract Manager that the account holds now."""
 
 
-Command: TypeAlias = OpenAccount | UpdateProfile | CloseAccount
+@dataclass(frozen=True, slots=True)
+class NamePeopleAdministrator:
+    """Let a colleague invite people into the organisation, as its first account may."""
+
+    named_by: Annotated[str, SUPPLIED]
+    by: Annotated[State, SUPPLIED]
+    """The account that asks for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemovePeopleAdministrator:
+    """Let a colleague invite people no longer. What they have invited to and nobody has accepted ends with it."""
+
+    removed_by: Annotated[str, SUPPLIED]
+    by: Annotated[State, SUPPLIED]
+
+
+Command: TypeAlias = OpenAccount | UpdateProfile | NamePeopleAdministrator | RemovePeopleAdministrator | CloseAccount
 
 # ── Decisions ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -171,6 +221,8 @@ def decide(command: Command, state: State) -> Decision[Event]:
                 return ()
             if isinstance(state, Closed):
                 return _closed(state)
+            if command.not_invited is not None:
+                return command.not_invited
             profile = Profile(
                 normalised(command.email), command.name.strip(), command.country.upper(), command.time_zone,
                 command.locale,
@@ -182,10 +234,13 @@ def decide(command: Command, state: State) -> Decision[Event]:
                     email=profile.email, name=profile.name, country=profile.country, time_zone=profile.time_zone,
                     locale=profile.locale, opened_at=command.now, sandbox=command.sandbox,
                     publisher=command.publisher,
+                    invitation_id=command.invitation_id,
                 ),
             )  # fmt: skip
         case UpdateProfile():
             return _update(command, state)
+        case NamePeopleAdministrator() | RemovePeopleAdministrator():
+            return _administrate(command, state)
         case CloseAccount():
             return _close(command, state)
         case unreachable:
@@ -211,6 +266,53 @@ def _update(command: UpdateProfile, state: State) -> Decision[Event]:
             time_zone=after.time_zone, locale=after.locale,
         ),
     )  # fmt: skip
+
+
+def organisation_of(account_id: str) -> str:
+    """The organisation that is new with this account."""
+    return str(uuid.uuid5(uuid.UUID(account_id), "organisation"))
+
+
+def founded(opened: AccountOpened) -> bool:
+    """Whether this is its organisation's first account."""
+    try:
+        return opened.organisation_id == organisation_of(opened.account_id)
+    except ValueError:
+        return False
+
+
+def _administrate(command: NamePeopleAdministrator | RemovePeopleAdministrator, state: State) -> Decision[Event]:
+    if not isinstance(state, Open):
+        return _closed(state) if isinstance(state, Closed) else _unknown()
+    opened, by = state.opened, command.by
+    if opened.organisation_kind in ("publisher", "operator"):
+        return Rejected(
+            "operator-only", "Only the operator invites people of a publisher or of the operator.",
+            "Ask the operator to invite them.", (opened,),
+        )  # fmt: skip
+    colleague = isinstance(by, Open) and by.opened.organisation_id == opened.organisation_id
+    if not isinstance(by, Open) or not (
+        by.opened.organisation_kind == "operator" or (colleague and founded(by.opened))
+    ):
+        return Rejected(
+            "first-account-only", "The organisation's first account says who else may invite people.",
+            "Ask that colleague, or the operator where they have left.",
+        )  # fmt: skip
+    if isinstance(command, NamePeopleAdministrator):
+        if state.administrator is not None:
+            return ()
+        return (
+            PeopleAdministratorNamed(
+                account_id=opened.account_id, organisation_id=opened.organisation_id, named_by=command.named_by
+            ),
+        )
+    if state.administrator is None:
+        return ()
+    return (
+        PeopleAdministratorRemoved(
+            account_id=opened.account_id, organisation_id=opened.organisation_id, removed_by=command.removed_by
+        ),
+    )
 
 
 def _close(command: CloseAccount, state: State) -> Decision[Event]:
@@ -240,10 +342,17 @@ def _closed(state: Closed) -> Rejected:
     return Rejected("account-closed", "This account was closed for good.", "Open a new one.", (state.closed,))
 
 
+def address_refusal(email: str) -> Rejected | None:
+    """Why this can't be an e-mail address, if so."""
+    if len(email) > 254 or not _EMAIL.match(email):
+        return Rejected("email-malformed", "This is not an e-mail address.", "Write it as name@example.org.")
+    return None
+
+
 def refusal(profile: Profile, known_zones: frozenset[str]) -> Rejected | None:
     """Why a profile can't stand as it is, if so. Says nothing of what was typed: refusals are kept for ever."""
-    if len(profile.email) > 254 or not _EMAIL.match(profile.email):
-        return Rejected("email-malformed", "This is not an e-mail address.", "Write it as name@example.org.")
+    if (malformed := address_refusal(profile.email)) is not None:
+        return malformed
     if not 1 <= len(profile.name) <= 200:
         return Rejected("name-missing", "A name has 1 to 200 characters.", "Give the name that colleagues know.")
     if not re.match(r"^[A-Z]{2}$", profile.country):
@@ -259,4 +368,4 @@ def _tenant(event: Event) -> str:
     return event.organisation_id if isinstance(event, AccountOpened) else ""
 
 
-ACCOUNT: Final = Stream("account", INITIAL, evolve, decide, tenant=_tenant, claims=claims, claimed=email_taken)
+ACCOUNT: Final = Stream("account", INITIAL, evolve, decide, tenant=_tenant, claims=claims, claimed=taken)

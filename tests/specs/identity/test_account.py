@@ -17,10 +17,10 @@ from services.identity.domain.account import (
     OpenAccount,
     UpdateProfile,
     claims,
-    email_taken,
     evolve,
     normalised,
     publisher_of,
+    taken,
 )
 from shared.eventlog.decision import Claims, Decision, Rejected
 from shared.events import AccountClosed, AccountOpened, ProfileUpdated, RoleAssigned
@@ -93,8 +93,8 @@ def test_one_account_per_email_address() -> None:
         take=("email:m.okafor@northhaus.example",), release=("email:mina@northhaus.example",)
     )
     assert claims(opened, UPDATED.model_copy(update={"email": OPENED.email})) == Claims()
-    assert email_taken("email:mina@northhaus.example").rule == "email-taken"
-    assert "mina" not in email_taken("email:mina@northhaus.example").reason
+    assert taken("email:mina@northhaus.example").rule == "email-taken"
+    assert "mina" not in taken("email:mina@northhaus.example").reason
 
 
 CLOSED = AccountClosed(account_id="account-1", organisation_id="org-1", closed_by="account-1")

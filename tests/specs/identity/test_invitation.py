@@ -1,0 +1,210 @@
+"""Given facts about an invitation, when a command comes, then facts or a refusal."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import reduce
+from typing import Any
+
+import pytest
+
+from services.identity.domain import account
+from services.identity.domain.account import NamePeopleAdministrator, RemovePeopleAdministrator, organisation_of
+from services.identity.domain.invitation import (
+    INITIAL,
+    INVITATION,
+    OPERATOR,
+    Command,
+    Event,
+    ExpireInvitation,
+    IssueInvitation,
+    RecordAcceptance,
+    RevokeInvitation,
+    Settled,
+    claims,
+    evolve,
+    not_entitled,
+    not_invited,
+    used,
+)
+from shared.eventlog.decision import Claims, Decision, Rejected
+from shared.events import (
+    AccountClosed,
+    AccountOpened,
+    InvitationAccepted,
+    InvitationExpired,
+    InvitationIssued,
+    InvitationRevoked,
+    PeopleAdministratorNamed,
+    PeopleAdministratorRemoved,
+)
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+WEEK = timedelta(days=7)
+FOUNDER_ID = "8f4e6f1e-0c5a-4a55-9a7b-0d4f6b9c1a10"
+ORG = organisation_of(FOUNDER_ID)
+ISSUE = IssueInvitation(
+    invitation_id="i", email=" Mina@Northhaus.example", organisation_id=ORG, organisation_name="Northhaus",
+    organisation_kind="customer", sandbox=False, issued_by=FOUNDER_ID, now=NOON, refused=None,
+)  # fmt: skip
+ISSUED = InvitationIssued(
+    invitation_id="i", organisation_id=ORG, organisation_name="Northhaus", organisation_kind="customer", sandbox=False,
+    email="mina@northhaus.example", issued_by=FOUNDER_ID, expires_at=NOON + WEEK,
+)  # fmt: skip
+ACCEPTED = InvitationAccepted(invitation_id="i", organisation_id=ORG, account_id="mina")
+REVOKED = InvitationRevoked(invitation_id="i", organisation_id=ORG, revoked_by=FOUNDER_ID)
+EXPIRED = InvitationExpired(invitation_id="i", organisation_id=ORG)
+
+
+def opened(account_id: str, **changed: Any) -> AccountOpened:
+    same: dict[str, Any] = {
+        "account_id": account_id, "organisation_id": ORG, "organisation_name": "Northhaus",
+        "organisation_kind": "customer", "email": "somebody@x.example", "name": "Somebody", "country": "DE",
+        "time_zone": "UTC", "locale": "en", "opened_at": NOON,
+    }  # fmt: skip
+    return AccountOpened(**same | changed)
+
+
+def somebody(*events: account.Event) -> account.State:
+    return reduce(account.evolve, events, account.INITIAL)
+
+
+FOUNDER = somebody(opened(FOUNDER_ID))
+MEMBER = somebody(opened("member"))
+NAMED = PeopleAdministratorNamed(account_id="member", organisation_id=ORG, named_by=FOUNDER_ID)
+REMOVED = PeopleAdministratorRemoved(account_id="member", organisation_id=ORG, removed_by=FOUNDER_ID)
+ADMINISTRATOR = somebody(opened("member"), NAMED)
+OPERATORS = somebody(opened("kim", organisation_id="ops", organisation_kind="operator"))
+PUBLISHERS = somebody(opened("pat", organisation_id="pub", organisation_kind="publisher"))
+CLOSED = somebody(
+    opened(FOUNDER_ID), AccountClosed(account_id=FOUNDER_ID, organisation_id=ORG, closed_by=FOUNDER_ID)
+)  # fmt: skip
+
+
+def when(command: Command, *, given: tuple[Event, ...] = ()) -> Decision[Event]:
+    return INVITATION.decide(command, reduce(evolve, given, INITIAL))
+
+
+def rule(decision: object) -> str:
+    assert isinstance(decision, Rejected)
+    return decision.rule
+
+
+def test_an_invitation_is_for_one_address_and_seven_days() -> None:
+    assert when(ISSUE) == (ISSUED,)
+
+
+def test_issuing_it_again_changes_nothing() -> None:
+    assert when(ISSUE, given=(ISSUED,)) == ()
+
+
+def test_only_an_address_can_be_invited() -> None:
+    assert rule(when(replace(ISSUE, email="not an address"))) == "email-malformed"
+
+
+def test_the_first_account_whoever_it_named_and_nobody_else_may_invite() -> None:
+    assert not_entitled(FOUNDER, ORG, "customer") is None
+    assert not_entitled(ADMINISTRATOR, ORG, "customer") is None
+    for other in (MEMBER, somebody(opened("member"), NAMED, REMOVED), CLOSED, PUBLISHERS, OPERATORS):
+        assert rule(not_entitled(other, ORG, "customer")) == "may-not-invite"
+
+
+def test_nobody_invites_into_another_organisation() -> None:
+    assert rule(not_entitled(FOUNDER, "another", "customer")) == "may-not-invite"
+
+
+def test_only_an_operators_account_invites_into_a_publishers_or_the_operators_organisation() -> None:
+    for kind, organisation in (("publisher", "pub"), ("operator", "ops")):
+        assert not_entitled(OPERATORS, organisation, kind) is None  # type: ignore[arg-type]  # of both kinds
+        for other in (PUBLISHERS, FOUNDER, ADMINISTRATOR):
+            assert rule(not_entitled(other, organisation, kind)) == "operator-only"  # type: ignore[arg-type]
+
+
+def test_the_invited_person_may_join() -> None:
+    assert not_invited(evolve(INITIAL, ISSUED), "MINA@northhaus.example", FOUNDER, NOON) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "email", "inviter", "at"),
+    [
+        ((), "mina@northhaus.example", FOUNDER, NOON),
+        ((ISSUED,), "ana@northhaus.example", FOUNDER, NOON),
+        ((ISSUED,), "mina@northhaus.example", FOUNDER, NOON + WEEK),
+        ((ISSUED,), "mina@northhaus.example", CLOSED, NOON),
+        ((ISSUED,), "mina@northhaus.example", MEMBER, NOON),
+        ((ISSUED, REVOKED), "mina@northhaus.example", FOUNDER, NOON),
+        ((ISSUED, EXPIRED), "mina@northhaus.example", FOUNDER, NOON),
+        ((ISSUED, ACCEPTED), "mina@northhaus.example", FOUNDER, NOON),
+        ((ISSUED.model_copy(update={"email": ""}),), "", FOUNDER, NOON),
+    ],
+    ids=["none", "another address", "late", "inviter left", "inviter's right withdrawn", "revoked", "expired", "used",
+         "forgotten"],
+)  # fmt: skip
+def test_nobody_else_and_not_any_more(
+    given: tuple[Event, ...], email: str, inviter: account.State, at: datetime
+) -> None:  # fmt: skip
+    assert rule(not_invited(reduce(evolve, given, INITIAL), email, inviter, at)) == "invitation-not-valid"
+
+
+def test_the_operators_own_invitation_needs_no_account_that_invites() -> None:
+    from_the_machine = ISSUED.model_copy(update={"issued_by": OPERATOR})
+    assert not_invited(evolve(INITIAL, from_the_machine), "mina@northhaus.example", account.INITIAL, NOON) is None
+
+
+def test_an_invitation_ends_once() -> None:
+    assert when(RecordAcceptance("mina"), given=(ISSUED,)) == (ACCEPTED,)
+    assert when(RevokeInvitation(FOUNDER_ID), given=(ISSUED,)) == (REVOKED,)
+    assert when(ExpireInvitation(NOON + WEEK), given=(ISSUED,)) == (EXPIRED,)
+    assert when(ExpireInvitation(NOON + WEEK - timedelta(seconds=1)), given=(ISSUED,)) == ()
+    for ended in (ACCEPTED, REVOKED, EXPIRED):
+        for command in (RecordAcceptance("mina"), ExpireInvitation(NOON + WEEK)):
+            assert when(command, given=(ISSUED, ended)) == ()
+    assert when(RevokeInvitation(FOUNDER_ID), given=(ISSUED, REVOKED)) == ()
+
+
+def test_an_invitation_that_somebody_joined_by_is_not_revoked() -> None:
+    assert rule(when(RevokeInvitation(FOUNDER_ID), given=(ISSUED, ACCEPTED))) == "invitation-used"
+
+
+def test_what_does_not_exist_is_not_settled() -> None:
+    assert rule(when(RevokeInvitation(FOUNDER_ID))) == "invitation-unknown"
+
+
+def test_whoever_may_not_is_refused() -> None:
+    refused = Rejected("may-not-invite", "reason")
+    assert when(replace(ISSUE, refused=refused)) is refused
+    assert when(RevokeInvitation("member", refused), given=(ISSUED,)) is refused
+
+
+def test_joining_and_ending_need_the_same_name_so_that_only_one_of_them_happens() -> None:
+    joined = account.claims(account.INITIAL, opened("mina", invitation_id="i"))
+    assert "invitation:i" in joined.take
+    pending = evolve(INITIAL, ISSUED)
+    assert claims(pending, REVOKED) == claims(pending, EXPIRED) == Claims(take=("invitation:i",))
+    assert claims(pending, ACCEPTED) == Claims()
+    assert account.taken("invitation:i").rule == "invitation-not-valid"
+    assert used("invitation:i").rule == "invitation-used"
+
+
+def test_a_settled_invitation_has_no_address() -> None:
+    state = evolve(evolve(INITIAL, ISSUED), ACCEPTED)
+    assert isinstance(state, Settled) and state.issued.email == ""
+
+
+def test_the_first_account_names_and_removes_who_else_may_invite() -> None:
+    name = NamePeopleAdministrator(FOUNDER_ID, FOUNDER)
+    assert account.decide(name, MEMBER) == (NAMED,)
+    assert account.decide(name, ADMINISTRATOR) == ()
+    remove = RemovePeopleAdministrator(FOUNDER_ID, FOUNDER)
+    assert account.decide(remove, ADMINISTRATOR) == (REMOVED,)
+    assert account.decide(remove, MEMBER) == ()
+
+
+def test_the_operator_names_where_the_first_account_left() -> None:
+    assert isinstance(account.decide(NamePeopleAdministrator("kim", OPERATORS), MEMBER), tuple)
+
+
+def test_nobody_else_names() -> None:
+    for other in (ADMINISTRATOR, MEMBER, CLOSED, somebody(opened("ben", organisation_id="another"))):
+        assert rule(account.decide(NamePeopleAdministrator("x", other), MEMBER)) == "first-account-only"
+    assert rule(account.decide(NamePeopleAdministrator("kim", OPERATORS), PUBLISHERS)) == "operator-only"
+    assert rule(account.decide(NamePeopleAdministrator("kim", FOUNDER), CLOSED)) == "account-closed"
