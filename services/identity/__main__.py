@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from services.identity import keys, oidc
+from services.identity import credentials, keys, oidc
 from services.identity.api import DOORS, QUERIES
 from services.identity.domain.account import ACCOUNT
 from services.identity.domain.clock import CLOCK
@@ -22,6 +22,9 @@ async def _with_keys(process: Process) -> None:
     loaded = await keys.load(process.parts.db, process.settings, process.parts.new_id())
     process.app.state.keys = loaded
     process.app.state.oidc = oidc.configured(process.settings)
+    process.metrics.watch(
+        "tenure_argon2_queue", "Passwords being checked or waiting for it", lambda: credentials.HASHING.length
+    )
 
     async def published() -> dict[str, Any]:
         return loaded.published()

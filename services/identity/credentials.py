@@ -3,18 +3,58 @@
 import asyncio
 import hashlib
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from shared.runtime.doors import Pool
+from shared.runtime.problems import Problem
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _HASHER: Final = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 """argon2id at 19 MiB and two passes, as OWASP's Password Storage Cheat Sheet has it: 25 ms of a processor a sign-in."""
-_HASHING: Final = ThreadPoolExecutor(os.cpu_count(), "argon2")
-"""More at once would only take each other's processor and memory; everything else goes on beside them."""
+
+
+class HashingQueue:
+    """Work for argon2: as many at once as there are processors, a few that wait, and 503 for everybody else.
+
+    More at once would only take each other's processor and memory. More that wait would wait longer than people do.
+    """
+
+    def __init__(self, workers: int, waiting_at_most: int) -> None:
+        self._threads = ThreadPoolExecutor(workers, "argon2")
+        self._at_most = workers + waiting_at_most
+        self.length = 0
+        """Those that run and those that wait."""
+
+    async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Do the work in one of the threads. Raises Problem 503 `busy` at once where too many wait already."""
+        if self.length >= self._at_most:
+            raise Problem(
+                503,
+                rule="busy",
+                reason="Too many passwords are being checked at this moment.",
+                remedy="Send it again in a second.",
+                headers={"Retry-After": "1"},
+            )
+        self.length += 1
+        future = self._threads.submit(work, *args, **kwargs)
+        # Not when this coroutine ends: a caller that has gone leaves its work to the thread.
+        loop = asyncio.get_running_loop()
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._done))
+        return await asyncio.wrap_future(future)
+
+    def _done(self) -> None:
+        self.length -= 1
+
+
+_PROCESSORS: Final = os.cpu_count() or 1
+HASHING: Final = HashingQueue(_PROCESSORS, 4 * _PROCESSORS)
 _NOBODY: Final = _HASHER.hash("the password of an account that does not exist")
 _CHANGE: Final = "update credentials set verifier = $2 where account_id = $1 and verifier = $3 returning true"
 _SET: Final = """
@@ -52,7 +92,7 @@ async def verifier_of(db: Pool, account_id: str) -> str | None:
 async def matched(db: Pool, account_id: str | None, password: str) -> str | None:
     """The account's verifier, if the password is the account's. Takes as long for an account that does not exist."""
     verifier = await verifier_of(db, account_id) if account_id else None
-    right = await asyncio.get_running_loop().run_in_executor(_HASHING, _verify, verifier or _NOBODY, password)
+    right = await HASHING.run(_verify, verifier or _NOBODY, password)
     return verifier if right else None
 
 
@@ -62,7 +102,7 @@ def digest(verifier: str | None) -> str:
 
 
 async def _hashed(password: str) -> str:
-    return await asyncio.get_running_loop().run_in_executor(_HASHING, _HASHER.hash, password)
+    return await HASHING.run(_HASHER.hash, password)
 
 
 def _verify(verifier: str, password: str) -> bool:

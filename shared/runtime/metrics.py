@@ -1,5 +1,7 @@
 """What is counted, and the page that shows it to Prometheus."""
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from shared.eventlog.log import Accepted, Answer
@@ -25,6 +27,10 @@ class Metrics:
         )
 
         self._limited = Counter("tenure_requests_limited", "Requests refused by a limit", ["limit"], registry=registry)
+
+    def watch(self, name: str, what: str, count: Callable[[], float]) -> None:
+        """Show the figure that `count` answers whenever the page is asked for."""
+        Gauge(name, what, registry=self.registry).set_function(count)
 
     def page(self) -> bytes:
         return generate_latest(self.registry)
