@@ -34,6 +34,7 @@ from services.identity.domain.contract import (
     RevokeRole,
 )
 from services.identity.invitations import INVITATION_DOORS, INVITATION_QUERIES, joining
+from services.identity.passwords import require_uncommon
 from services.identity.projections import contracts_of, involve
 from services.identity.sessions import SESSIONS, Password, issue
 from services.identity.views import (
@@ -118,6 +119,8 @@ async def _sign_up(call: Call) -> Target:
     organisation = await _organisation(call, form, account_id)
     holder = await call.log.store.holder(claim_of(normalised(form.email)))
     account = await call.log.state(ACCOUNT, account_id)
+    about = (form.email, form.name, organisation["organisation_name"])
+    await require_uncommon(form.password.get_secret_value(), *about)
     target = Target(
         account_id, account_id=account_id, **organisation, email=form.email, name=form.name, country=form.country,
         time_zone=form.time_zone, locale=form.locale, now=call.now, known_zones=_zones(),

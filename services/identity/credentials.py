@@ -11,7 +11,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from shared.runtime.doors import Pool
-from shared.runtime.problems import Problem
+from shared.runtime.problems import busy
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,13 +35,7 @@ class HashingQueue:
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Do the work in one of the threads. Raises Problem 503 `busy` at once where too many wait already."""
         if self.length >= self._at_most:
-            raise Problem(
-                503,
-                rule="busy",
-                reason="Too many passwords are being checked at this moment.",
-                remedy="Send it again in a second.",
-                headers={"Retry-After": "1"},
-            )
+            raise busy("Too many passwords are being checked at this moment.")
         self.length += 1
         future = self._threads.submit(work, *args, **kwargs)
         # Not when this coroutine ends: a caller that has gone leaves its work to the thread.

@@ -11,6 +11,7 @@ from services.identity import credentials
 from services.identity.domain.account import ACCOUNT, Open, claim_of, normalised, publisher_of
 from services.identity.keys import Keys, current_keys
 from services.identity.oidc import Issuer, NotGenuine, Unreachable
+from services.identity.passwords import require_uncommon
 from services.identity.views import Session
 from shared.eventlog.log import Log
 from shared.events import AccountOpened
@@ -68,6 +69,8 @@ async def change_password(form: ChangePassword, actor: CurrentActor, db: Databas
         raise unknown("account")
     before = await credentials.matched(db, actor.account_id, form.current.get_secret_value())
     new = form.new.get_secret_value()
+    if before is not None:  # before that, nothing is said but that the current one is wrong
+        await require_uncommon(new, *known_of(account))
     if before is None or not await credentials.replace(db, actor.account_id, before, new):
         raise Problem(403, rule="password-wrong", reason="The current password is not right.",
                       remedy="Try again, or ask the operator for a reset.")  # fmt: skip
@@ -97,7 +100,13 @@ async def _reset(reset: dict[str, Any], new: str, db: Pool, log: Log) -> bool:
     account = await log.state(ACCOUNT, account_id)
     if credentials.digest(before) != reset["replaces"] or not isinstance(account, Open):
         return False
+    await require_uncommon(new, *known_of(account))
     return await credentials.replace(db, account_id, before, new)
+
+
+def known_of(account: Open) -> tuple[str, str, str]:
+    """What anybody knows of a person, and guesses first."""
+    return account.profile.email, account.profile.name, account.opened.organisation_name
 
 
 class SignInElsewhere(BaseModel):

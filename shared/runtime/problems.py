@@ -68,6 +68,11 @@ def unknown(what: str, remedy: str = "Check the id, and that you are signed in f
     return Problem(404, rule="unknown", reason=f"There is no {what} that you may see.", remedy=remedy)
 
 
+def busy(reason: str) -> Problem:
+    """503: there is more to do at this moment than is taken on; nothing was done."""
+    return Problem(503, rule="busy", reason=reason, remedy="Send it again in a second.", headers={"Retry-After": "1"})
+
+
 def refusal(refused: Refused) -> Response:
     """A decider's refusal."""
     return Problem(
@@ -107,8 +112,7 @@ def to_problem(error: Exception) -> Problem:
             reason = "This Idempotency-Key was used before for another request."
             return Problem(422, rule="idempotency-key-reused", reason=reason, remedy="Use a new key for a new request.")
         case Conflict():
-            return Problem(503, rule="busy", reason="Too many changes at once; nothing was done.",
-                           remedy="Send it again.", headers={"Retry-After": "1"})  # fmt: skip
+            return busy("Too many changes at once; nothing was done.")
         case _ if isinstance(error, (Unavailable, *TRANSIENT)):
             return _away(error)
         case HTTPException(status_code=status, detail=detail):

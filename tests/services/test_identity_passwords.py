@@ -87,9 +87,23 @@ async def test_a_new_password_is_as_at_sign_up(bench: Bench) -> None:
         for answer in (await change(bench, token, PASSWORD, bad), await use(bench, await reset_of(bench, mina), bad)):
             refused(answer, 422, "malformed")
             assert bad not in answer.text
-    for good in ("x" * 12, "y" * 256):
+    for good in ("kV8#qTz!m2Lx", "kV8#qTz!m2Lx" * 21 + "9@Fd"):
         assert (await use(bench, await reset_of(bench, mina), good)).status_code == 204
         assert await signs_in(bench, good)
+
+
+async def test_a_common_password_is_refused_wherever_one_is_set(bench: Bench) -> None:
+    mina, token = await bench.join("mina")
+    reset = await reset_of(bench, mina)
+    for common in ("password1234", "MinaOkafor2026"):
+        form = sign_up("mina-2") | {"password": common, "email": "okafor@x.example", "name": "Mina Okafor"}
+        refused(await bench.ask("", "POST", "/accounts?dry_run=true", form), 422, "password-common")
+        refused(await bench.ask("", "POST", "/accounts", form), 422, "password-common")
+        refused(await change(bench, token, PASSWORD, common), 422, "password-common")
+        refused(await use(bench, reset, common), 422, "password-common")
+        refused(await change(bench, token, "something else", common), 403, "password-wrong")
+    assert (await signs_in(bench, PASSWORD), await signs_in(bench, "password1234")) == (True, False)
+    assert (await use(bench, reset)).status_code == 204, "a refused try uses up no reset"
 
 
 async def test_who_guesses_does_the_same_work_where_there_is_no_password(
