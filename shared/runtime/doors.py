@@ -24,6 +24,7 @@ from shared.eventlog.decision import SUPPLIED, Stream
 from shared.eventlog.log import Accepted, Answer, Log, Meta
 from shared.events.base import Event
 from shared.events.envelope import derived_id
+from shared.runtime import wellformed
 from shared.runtime.auth import Actor
 from shared.runtime.limits import Limits, source_of
 from shared.runtime.problems import Problem, malformed, refusal, to_problem
@@ -190,13 +191,13 @@ def _endpoint(door: Door) -> Callable[[Request], Awaitable[Response]]:
 async def _pass(door: Door, request: Request) -> Response:
     parts = request.app.state.parts
     actor = ANYBODY if door.open else await parts.verifier.actor(request.headers.get("authorization"))
-    dry_run = request.query_params.get("dry_run", "").lower() in ("true", "1")
+    dry_run = wellformed.dry_run(request.scope["query_string"])
     _count(door, request, actor, parts.limits, dry_run=dry_run)
     raw = await request.body()
     form = _parsed(door.form, raw, request.headers.get("content-type", ""))
-    key = request.headers.get("idempotency-key") or parts.new_id()
-    if len(key) > MAX_KEY or not (key.isascii() and key.isprintable()):
-        reason = f"The Idempotency-Key is longer than {MAX_KEY} characters or not printable ASCII."
+    key = request.headers.get("idempotency-key", parts.new_id())
+    if not 0 < len(key) <= MAX_KEY or not (key.isascii() and key.isprintable()):
+        reason = f"The Idempotency-Key is empty, longer than {MAX_KEY} characters or not printable ASCII."
         raise Problem(422, rule="malformed", reason=reason, remedy="Use a UUID, for instance.")
     command_id = derived_id(actor.account_id or "anybody", key)
     call = Call(
@@ -278,10 +279,13 @@ def _parsed(form: type[BaseModel], raw: bytes, content_type: str) -> BaseModel:
     if content_type.split(";")[0].strip().lower() not in ("application/json", ""):
         reason = f"This door reads application/json, not {content_type[:80]}."
         raise Problem(415, rule="unsupported-media-type", reason=reason, remedy="Send the body as JSON.")
+    parsed = wellformed.check_json(raw)
     try:
-        return form.model_validate_json(raw or b"null")
+        made = form.model_validate_json(raw or b"null")
     except ValidationError as error:
         raise malformed(error) from None
+    wellformed.check_fields(made, parsed)
+    return made
 
 
 def _command(door: Door, form: BaseModel, path: Mapping[str, str], target: Target) -> Any:

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Final, TypeAlias
 
 import structlog
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 from starlette.responses import JSONResponse, Response
@@ -18,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.eventlog.clocks import Clocks
 from shared.eventlog.log import Log, utc_now
-from shared.runtime import problems
+from shared.runtime import problems, wellformed
 from shared.runtime.auth import Actor, TokenVerifier
 from shared.runtime.doors import Doors, Pool
 from shared.runtime.limits import Limits
@@ -33,6 +35,8 @@ BODY_BYTES: Final = 64 * 1024
 WAIT_S: Final = 2.0
 _TRACEPARENT: Final = re.compile(r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
 _CORRELATION: Final = re.compile(r"^[!-~]{1,200}$")
+_PAGES: Final = frozenset({"/docs", "/openapi.json"})
+"""Routes of the framework's own, which have no parameters."""
 _AT_LEAST: Final = re.compile(r"^([!-~]{1,400})@([0-9]{1,9})$")
 
 
@@ -80,6 +84,23 @@ def _starting() -> Problem:
         remedy="Send it again in a moment.",
         headers={"Retry-After": "1"},
     )
+
+
+def _asks_who_calls(dependant: Dependant) -> bool:
+    return any(each.call in (_actor, _now) or _asks_who_calls(each) for each in dependant.dependencies)
+
+
+async def _well_formed(request: Request) -> None:
+    """Whether a query brings only what its route reads. Who calls is asked first."""
+    route: APIRoute = request.scope["route"]
+    if _asks_who_calls(route.dependant):
+        await request.app.state.parts.verifier.actor(request.headers.get("authorization"))
+    if request.scope["query_string"]:
+        wellformed.Parameters.of(route.dependant).read(request.scope["query_string"])
+    if route.body_field is None:
+        wellformed.check_no_body(request.scope["headers"])
+    else:
+        wellformed.check_json(await request.body())
 
 
 _bearer: Final = HTTPBearer(auto_error=False, scheme_name="Bearer")
@@ -153,6 +174,7 @@ def make_app(parts: Parts, doors: Doors, queries: APIRouter | None, *, api: bool
     app = FastAPIOffline(
         "/docs", None, title=f"Tenure {parts.service}", version="1", static_url="/docs/assets",
         swagger_ui_parameters={"validatorUrl": None},  # or the page would show the document to a checker elsewhere
+        dependencies=[Depends(_well_formed)],
     )  # fmt: skip
     app.state.parts = parts
     problems.install(app)
@@ -235,6 +257,9 @@ class _Requests:
             await _too_large().response()(scope, receive, send)
             return
         try:
+            wellformed.check_headers(scope["headers"])
+            if scope["path"] in _PAGES:
+                wellformed.NO_PARAMETERS.read(scope["query_string"])
             await self.app(scope, counted, send)
         except Problem as problem:
             await problem.response()(scope, receive, send)

@@ -52,14 +52,16 @@ _BULK_ANSWER: Final[dict[str, Any]] = {
     },
 }  # fmt: skip
 _HEADERS: Final[list[dict[str, Any]]] = [
-    {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "maxLength": 200},
+    {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "minLength": 1, "maxLength": 200},
      "description": "Names the command: sent again, it gets its first answer again. Made when absent."},
-    {"name": "dry_run", "in": "query", "schema": {"type": "boolean"},
-     "description": "Answer what would happen; nothing is kept."},
+    {"name": "dry_run", "in": "query", "schema": {"type": "string", "enum": ["true", "false"], "default": "false"},
+     "description": "Answer what would happen; nothing is kept. Anything but exactly true or false, once, is refused."},
 ]  # fmt: skip
 _PROBLEMS: Final = {
     "401": "Not signed in", "403": "Not allowed", "404": "Unknown, or somebody else's", "409": "Refused by a rule",
-    "422": "Malformed, or an Idempotency-Key used for something else", "503": "Not now; send it again",
+    "413": "The body is too large", "415": "The body is not JSON",
+    "422": "Malformed, with a parameter or field that does not exist, or an Idempotency-Key used for something else",
+    "429": "Too often; Retry-After says when", "503": "Not now; send it again",
 }  # fmt: skip
 
 

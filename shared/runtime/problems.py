@@ -115,6 +115,11 @@ def to_problem(error: Exception) -> Problem:
             return busy("Too many changes at once; nothing was done.")
         case _ if isinstance(error, (Unavailable, *TRANSIENT)):
             return _away(error)
+        case HTTPException(__cause__=Problem() as problem):
+            return problem  # what reading the body ended with
+        case HTTPException(status_code=HTTPStatus.BAD_REQUEST, __cause__=RecursionError() | ValueError()):
+            return Problem(422, rule="malformed", reason="The request is not well formed: its body can't be read.",
+                           remedy="Send the body as JSON.")  # fmt: skip
         case HTTPException(status_code=status, detail=detail):
             phrase = HTTPStatus(status).phrase
             return Problem(status, rule=phrase.lower().replace(" ", "-"), reason=f"{detail or phrase}.",

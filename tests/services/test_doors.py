@@ -1,6 +1,7 @@
 """A door over HTTP: who may pass, what it reads, what it answers."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, cast
 
 import httpx
@@ -72,6 +73,13 @@ async def store() -> MemoryStore:
 
 @pytest.fixture
 async def client(store: MemoryStore) -> AsyncIterator[httpx.AsyncClient]:
+    async with a_client(store) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def a_client(store: MemoryStore) -> AsyncIterator[httpx.AsyncClient]:
+    """Of an application with two doors and some queries."""
     doors, made = Doors(), parts()
     doors.post("/counters/{key}", COUNTER, Count, supply=_target)
     doors.post("/secret/{key}", COUNTER, Count, supply=_secretly, form=WithSecret)
@@ -273,5 +281,7 @@ async def test_a_door_stands_in_the_one_document(client: httpx.AsyncClient) -> N
     for status, response in operation["responses"].items():
         assert list(response["content"]) == ["application/json" if status == "200" else "application/problem+json"]
     assert operation["security"] == [{"Bearer": []}]
+    (dry_run,) = [each for each in operation["parameters"] if each["name"] == "dry_run"]
+    assert dry_run["schema"]["enum"] == ["true", "false"]
     assert {"key", "Idempotency-Key", "dry_run"} == {parameter["name"] for parameter in operation["parameters"]}
     assert document["components"]["schemas"]["Count"]["properties"]["limit"]["type"] == "integer"
