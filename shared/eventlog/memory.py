@@ -70,6 +70,9 @@ class MemoryStore:
     async def holder(self, key: str) -> str | None:
         return self._claims.get(key)
 
+    async def fingerprints(self, commands: Sequence[str]) -> dict[str, bytes | None]:
+        return {id_: self._commands[id_].fingerprint for id_ in commands if id_ in self._commands}
+
     async def position(self) -> int:
         return len(self.events)
 

@@ -208,6 +208,10 @@ class PostgresStore:
         rows = await self._fetch("select stream from log.claims where key = $1", key)
         return rows[0]["stream"] if rows else None
 
+    async def fingerprints(self, commands: Sequence[str]) -> dict[str, bytes | None]:
+        rows = await self._fetch("select id, fingerprint from log.commands where id = any($1::text[])", commands)
+        return {row["id"]: row["fingerprint"] for row in rows}
+
     async def fence(self, why: str | None) -> None:
         """End all appends for this reason, which begins with `guard.FENCE`; None lets them go on.
 

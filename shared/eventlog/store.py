@@ -107,6 +107,10 @@ class Store(Protocol):
         """The stream that holds a unique name."""
         ...
 
+    async def fingerprints(self, commands: Sequence[str]) -> dict[str, bytes | None]:
+        """Of those of these command ids that were answered, the fingerprint that was kept with the answer."""
+        ...
+
     async def position(self) -> int:
         """The last committed position."""
         ...

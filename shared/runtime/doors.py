@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args, get_type_hints
 
@@ -17,7 +18,8 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, create_model
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from shared.eventlog.clocks import Clocks
 from shared.eventlog.decision import SUPPLIED, Stream
@@ -29,6 +31,7 @@ from shared.runtime.auth import Actor
 from shared.runtime.limits import Limits, source_of
 from shared.runtime.problems import Problem, malformed, refusal, to_problem
 from shared.runtime.settings import Settings
+from shared.runtime.sizes import BODY_BYTES, body_bytes
 
 MAX_KEY: Final = 200
 MAX_ITEMS: Final = 1000
@@ -101,6 +104,8 @@ class Door:
     """Whether `form` has `items`, each of them a command's public form."""
     besides: type[BaseModel] | None = None
     """What `Target.besides` may add to an answer."""
+    body_bytes: int = BODY_BYTES
+    """How large a request may be."""
 
     @property
     def name(self) -> str:
@@ -125,12 +130,16 @@ class Doors:
     def bulk(self, path: str, stream: Stream[Any, Any, Any], command: type[Any], *, supply: Supply,
              form: type[BaseModel] | None = None) -> None:  # fmt: skip
         """Declares a door for many of these commands at once, `{"items": [...]}`: an answer per item, in their order.
-        They are decided one by one under `<command id>:<n>`, so sent again, those done get their first answers."""
+        They are decided one by one, each under an id of its own, so sent again, those done get their first answers."""
         config = ConfigDict(extra="forbid", str_max_length=2000)
         item: Any = form or form_of(command, path, f"{command.__name__}Item")
         items: Any = (list[item], Field(min_length=1, max_length=MAX_ITEMS))
         many = create_model(f"{command.__name__}Bulk", __config__=config, items=items)
-        self.doors.append(Door("POST", path, stream, command, many, form is None, supply, False, False, bulk=True))
+        door = Door(
+            "POST", path, stream, command, many, form is None, supply, open=False, secret=False, bulk=True,
+            body_bytes=body_bytes(many),
+        )  # fmt: skip
+        self.doors.append(door)
 
     def put(self, path: str, stream: Stream[Any, Any, Any], command: type[Any], *, supply: Supply,
             form: type[BaseModel] | None = None) -> None:  # fmt: skip
@@ -152,6 +161,18 @@ class Doors:
         secret = any(_is_secret(field.annotation) for field in derived.model_fields.values())
         whole = form is None
         self.doors.append(Door(method, path, stream, command, derived, whole, supply, open_, secret, besides=besides))
+
+    def body_bytes(self, scope: Scope) -> int:
+        """How large the body of this request may be."""
+        for door, route in self._large:
+            if route.matches(scope)[0] is Match.FULL:
+                return door.body_bytes
+        return BODY_BYTES
+
+    @cached_property
+    def _large(self) -> list[tuple[Door, Route]]:
+        return [(door, route) for door, route in zip(self.doors, self.routes(), strict=True)
+                if door.body_bytes > BODY_BYTES]  # fmt: skip
 
     def routes(self) -> list[Route]:
         return [Route(door.path, _endpoint(door), methods=[door.method], name=door.name) for door in self.doors]
@@ -199,15 +220,24 @@ async def _pass(door: Door, request: Request) -> Response:
     if not 0 < len(key) <= MAX_KEY or not (key.isascii() and key.isprintable()):
         reason = f"The Idempotency-Key is empty, longer than {MAX_KEY} characters or not printable ASCII."
         raise Problem(422, rule="malformed", reason=reason, remedy="Use a UUID, for instance.")
-    command_id = derived_id(actor.account_id or "anybody", key)
     call = Call(
-        actor, request.path_params, form, parts.clocks.time_of(actor.organisation_id), command_id, dry_run,
+        actor, request.path_params, form, parts.clocks.time_of(actor.organisation_id), _id_of(actor, key), dry_run,
         parts.new_id, parts.log, parts.db, parts.settings, parts.clocks, request.app.state,
     )  # fmt: skip
     if door.bulk:
-        return await _pass_all(door, request, call, form)
+        return await _pass_all(door, request, call, form, key)
     response, _ = await _decide(door, request, call, form.model_dump_json().encode() if door.secret else raw)
     return response
+
+
+def _id_of(actor: Actor, key: str, item: int | None = None) -> str:
+    """The id of the command that this caller's key names, or of an item of a bulk request with this key.
+
+    No two meet: an item's has a `~` and its number before the key, and a key that begins with a `~` itself gets a
+    second one. All of a caller's ids begin with the account and a colon.
+    """
+    named = f"~{item}:{key}" if item is not None else f"~{key}" if key.startswith("~") else key
+    return derived_id(actor.account_id or "anybody", named)
 
 
 def _count(door: Door, request: Request, actor: Actor, limits: Limits, *, dry_run: bool) -> None:
@@ -229,10 +259,9 @@ async def _decide(
         before = (given or {}).get(door.stream.id(target.key), ())
         answer = await parts.log.consider(door.stream, target.key, command, before)
         return _answer(answer, dry_run=True), answer
-    fingerprint = hashlib.sha256(b"\n".join((door.method.encode(), request.url.path.encode(), asked))).digest()
     meta = Meta(
         call.command_id, call.actor.account_id or target.key, parts.now(), request.state.correlation_id,
-        call.command_id, request.state.traceparent, fingerprint,
+        call.command_id, request.state.traceparent, _fingerprint(door, request, asked),
     )  # fmt: skip
     answer = await parts.log.execute(door.stream, target.key, command, meta)
     request.state.noted = _noted(door, answer)
@@ -242,13 +271,19 @@ async def _decide(
     return _answer(answer, besides, dry_run=False), answer
 
 
-async def _pass_all(door: Door, request: Request, call: Call, form: Any) -> Response:
+def _fingerprint(door: Door, request: Request, asked: bytes) -> bytes:
+    return hashlib.sha256(b"\n".join((door.method.encode(), request.url.path.encode(), asked))).digest()
+
+
+async def _pass_all(door: Door, request: Request, call: Call, form: Any, key: str) -> Response:
     """Each item in order. A fault ends the request: sent again with its key, it goes on where it was."""
     items, given, headers, accepted = [], dict[str, list[Event]](), dict[str, str](), 0
-    for number, item in enumerate(form.items):
-        one = dataclasses.replace(call, body=item, command_id=f"{call.command_id}:{number}")
+    asked = [item.model_dump_json().encode() for item in form.items]
+    ids = await _item_ids(door, request, call, key, asked)
+    for item, command_id, raw in zip(form.items, ids, asked, strict=True):
+        one = dataclasses.replace(call, body=item, command_id=command_id)
         try:
-            response, answer = await _decide(door, request, one, item.model_dump_json().encode(), given)
+            response, answer = await _decide(door, request, one, raw, given)
         except Exception as error:
             problem = to_problem(error)
             if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -263,6 +298,20 @@ async def _pass_all(door: Door, request: Request, call: Call, form: Any) -> Resp
     request.state.noted = {"command": door.name, "items": len(items), "accepted": accepted}
     body = {"items": items, "accepted": accepted, "dry_run": call.dry_run}
     return Response(orjson.dumps(body), 200, headers, "application/json")
+
+
+async def _item_ids(door: Door, request: Request, call: Call, key: str, asked: Sequence[bytes]) -> list[str]:
+    """Each item's command id. Of a request that was answered under the ids of former versions, `<command id>:<n>`,
+    these: sent again after an upgrade, it gets its first answers."""
+    ids = [_id_of(call.actor, key, number) for number in range(len(asked))]
+    if call.dry_run:
+        return ids
+    former = [f"{call.actor.account_id or 'anybody'}:{key}:{number}" for number in range(len(asked))]
+    known = await call.log.store.fingerprints(former)
+    return [
+        old if old in known and known[old] in (None, _fingerprint(door, request, raw)) else new
+        for old, new, raw in zip(former, ids, asked, strict=True)
+    ]
 
 
 def _noted(door: Door, answer: Answer) -> dict[str, Any]:

@@ -28,10 +28,10 @@ from shared.runtime.metrics import Metrics
 from shared.runtime.openapi import describe
 from shared.runtime.problems import Problem
 from shared.runtime.settings import Settings
+from shared.runtime.sizes import BODY_BYTES
 
 log = structlog.get_logger("http")
 
-BODY_BYTES: Final = 64 * 1024
 WAIT_S: Final = 2.0
 _TRACEPARENT: Final = re.compile(r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
 _CORRELATION: Final = re.compile(r"^[!-~]{1,200}$")
@@ -205,15 +205,15 @@ def make_app(parts: Parts, doors: Doors, queries: APIRouter | None, *, api: bool
     async def metrics() -> Response:
         return Response(parts.metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    app.add_middleware(_Requests, parts=parts)
+    app.add_middleware(_Requests, parts=parts, limit_of=doors.body_bytes if api else lambda _: BODY_BYTES)
     return app
 
 
 class _Requests:
     """Around every request: its size limit, its correlation id and trace, one log line, one measurement."""
 
-    def __init__(self, app: ASGIApp, parts: Parts) -> None:
-        self.app, self.parts = app, parts
+    def __init__(self, app: ASGIApp, parts: Parts, limit_of: Callable[[Scope], int]) -> None:
+        self.app, self.parts, self._limit_of = app, parts, limit_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -244,17 +244,19 @@ class _Requests:
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send, announced: str) -> None:
         size = 0
+        short = announced.isdigit() and int(announced) <= BODY_BYTES
+        limit = BODY_BYTES if short else self._limit_of(scope)
 
         async def counted() -> Message:
             nonlocal size
             message = await receive()
             size += len(message.get("body", b""))
-            if size > BODY_BYTES:
-                raise _too_large()
+            if size > limit:
+                raise _too_large(limit)
             return message
 
-        if announced.isdigit() and int(announced) > BODY_BYTES:
-            await _too_large().response()(scope, receive, send)
+        if announced.isdigit() and int(announced) > limit:
+            await _too_large(limit).response()(scope, receive, send)
             return
         try:
             wellformed.check_headers(scope["headers"])
@@ -275,6 +277,6 @@ class _Requests:
                  **scope["state"].get("noted", {}))  # fmt: skip
 
 
-def _too_large() -> Problem:
-    return Problem(413, rule="too-large", reason=f"A request has at most {BODY_BYTES // 1024} KiB.",
+def _too_large(limit: int) -> Problem:
+    return Problem(413, rule="too-large", reason=f"A request has at most {limit // 1024} KiB here.",
                    remedy="Send less at once.")  # fmt: skip

@@ -59,7 +59,7 @@ _HEADERS: Final[list[dict[str, Any]]] = [
 ]  # fmt: skip
 _PROBLEMS: Final = {
     "401": "Not signed in", "403": "Not allowed", "404": "Unknown, or somebody else's", "409": "Refused by a rule",
-    "413": "The body is too large", "415": "The body is not JSON",
+    "415": "The body is not JSON",
     "422": "Malformed, with a parameter or field that does not exist, or an Idempotency-Key used for something else",
     "429": "Too often; Retry-After says when", "503": "Not now; send it again",
 }  # fmt: skip
@@ -114,7 +114,7 @@ def _operation(door: Door, schemas: dict[str, Any]) -> dict[str, Any]:
             "200": {"description": "Done, or nothing was new", "content": {"application/json": {"schema": answer}}},
             **{status: {"description": meaning, "content": {
                 MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="ProblemDetails")}}}}
-               for status, meaning in _PROBLEMS.items()},
+               for status, meaning in (_PROBLEMS | {"413": f"The body has more than {door.body_bytes} bytes"}).items()},
         },
     }  # fmt: skip
     if door.form.model_fields:

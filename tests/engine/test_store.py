@@ -177,3 +177,9 @@ async def test_who_is_stopped_as_something_comes_stops(store: Any) -> None:
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     assert waiting.cancelled()
+
+
+async def test_the_fingerprints_of_what_was_answered_are_known(store: Store) -> None:
+    made = write("a", fingerprint=b"asked")
+    await store.append(made)
+    assert await store.fingerprints([made.command_id, "never asked"]) == {made.command_id: b"asked"}

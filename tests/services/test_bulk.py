@@ -1,5 +1,6 @@
 """Many commands in one request: an answer per item, in their order, under one idempotency key."""
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
@@ -12,8 +13,10 @@ from shared.eventlog.store import Outcome, Unavailable, Write
 from shared.runtime.doors import Call, Doors, Pool, Target
 from shared.runtime.http import make_app
 from shared.runtime.problems import Problem
+from shared.runtime.sizes import BODY_BYTES, CEILING_BYTES
 from tests.engine.examples import COUNTER, Count
 from tests.services.test_doors import TOKEN, parts
+from tests.services.test_every_door import SERVICES, service_of
 
 HOW_MANY = 1000
 
@@ -67,7 +70,7 @@ async def test_each_item_is_answered_as_it_would_be_alone_in_order(client: httpx
     assert [each["events"][0]["data"]["account_id"] for each in (first, second)] == ["ana", "ben"]
     assert (unknown["rule"], full["rule"]) == ("user-unknown", "limit")
     assert full["because"] == [second["events"][0]["id"]]
-    assert list(store._commands) == ["account:one:0", "account:one:2", "account:one:3"]
+    assert list(store._commands) == ["account:~0:one", "account:~2:one", "account:~3:one"]
     assert {event.of.correlation_id for event in store.events} == {answer.headers["X-Correlation-ID"]}
 
 
@@ -114,6 +117,77 @@ async def test_every_seat_of_the_largest_subscription_goes_into_one_request(clie
     sent = {"items": [{"by": f"{number:036}"} for number in range(HOW_MANY)]}
     answer = await client.post("/counters/one/bulk", json=sent)
     assert answer.json()["accepted"] == HOW_MANY
+
+
+@pytest.mark.parametrize("key", ["b:0", "~0:b", "~~0:b", "~", "~b"])
+async def test_no_key_of_a_single_request_meets_an_item(client: httpx.AsyncClient, store: Store, key: str) -> None:
+    single = await client.post("/counters/one", json={"by": "ana"}, headers={"Idempotency-Key": key})
+    assert single.status_code == 200
+    for bulk in ("b", "~0:b", key):
+        items = (await send(client, "ben", "chiyo", key=bulk)).json()["items"]
+        assert [item["status"] for item in items] == [200, 200], (key, bulk, items)
+    again = await client.post("/counters/one", json={"by": "ana"}, headers={"Idempotency-Key": key})
+    assert again.json()["repeated"] is True
+    assert all(command.startswith("account:") for command in store._commands), "so that all of a person's are found"
+
+
+async def test_a_bulk_request_of_before_an_upgrade_gets_its_first_answers(
+    client: httpx.AsyncClient, store: Store
+) -> None:
+    await send(client, "ana", "ben", key="b")
+    new = {f"account:~{number}:b": f"account:b:{number}" for number in range(2)}
+    store._commands = {new[name]: answer for name, answer in store._commands.items()}  # as they were named then
+    items = (await send(client, "ana", "ben", "chiyo", key="b")).json()["items"]
+    assert [item["answer"]["repeated"] for item in items] == [True, True, False]
+    assert list(store._commands) == ["account:b:0", "account:b:1", "account:~2:b"]
+    other = (await send(client, "dora", "ben", key="b")).json()["items"]
+    assert [item["answer"]["repeated"] for item in other] == [False, True], "only what was asked is asked again"
+
+
+@pytest.mark.parametrize(
+    ("number", "characters", "status"),
+    [(HOW_MANY, 36, 200), (HOW_MANY, 500, 200), (HOW_MANY + 1, 36, 422), (HOW_MANY - 1, 36, 200)],
+)
+async def test_as_many_items_as_are_promised_are_taken(
+    client: httpx.AsyncClient, number: int, characters: int, status: int
+) -> None:
+    sent = {"items": [{"by": f"{n:0{characters}}"} for n in range(number)]}
+    answer = await client.post("/counters/one/bulk?dry_run=true", content=json.dumps(sent, indent=4))
+    assert answer.status_code == status, answer.text[:300]
+
+
+async def test_what_is_larger_than_all_items_can_be_is_refused_unread(client: httpx.AsyncClient) -> None:
+    async def unread() -> AsyncIterator[bytes]:
+        raise AssertionError("somebody reads it")
+        yield b""
+
+    headers = {"Content-Length": str(CEILING_BYTES + 1)}
+    answer = await client.post("/counters/one/bulk", content=unread(), headers=headers)
+    assert (answer.status_code, answer.json()["rule"]) == (413, "too-large")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_bulk_door_takes_the_largest_items_that_its_form_allows(name: str) -> None:
+    for door in service_of(name).doors.doors:
+        if door.bulk:
+            schema = door.form.model_json_schema()
+            body = json.dumps({"items": [_largest(schema["$defs"], schema["properties"]["items"]["items"])] * HOW_MANY})
+            assert len(body) <= door.body_bytes or door.body_bytes == CEILING_BYTES, f"{door.path}: {len(body)}"
+            assert door.body_bytes >= 200 * HOW_MANY
+        else:
+            assert door.body_bytes == BODY_BYTES
+
+
+def _largest(shapes: Any, schema: Any) -> Any:
+    if "$ref" in schema:
+        return _largest(shapes, shapes[schema["$ref"].rpartition("/")[2]])
+    if "anyOf" in schema:
+        return max((_largest(shapes, each) for each in schema["anyOf"]), key=lambda each: len(json.dumps(each)))
+    if schema["type"] == "object":
+        return {name: _largest(shapes, each) for name, each in schema["properties"].items()}
+    return {"string": "\u4e00" * schema.get("maxLength", 2000), "integer": -(2**62), "boolean": False, "null": None}[
+        schema["type"]
+    ]
 
 
 async def test_it_stands_in_the_document_with_its_own_answer(client: httpx.AsyncClient) -> None:

@@ -53,6 +53,10 @@ class Connection:
         await self._process.gate()
         return await self._store.holder(key)
 
+    async def fingerprints(self, commands: Sequence[str]) -> dict[str, bytes | None]:
+        await self._process.gate()
+        return await self._store.fingerprints(commands)
+
     async def position(self) -> int:
         return await self._store.position()
 
