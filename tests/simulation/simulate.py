@@ -72,13 +72,13 @@ def _read_once() -> Callable[[Any, bytes | None], Envelope]:
 
 def _decoded_once() -> Callable[[Envelope, bytes], Event]:
     """The contract's `decode`, which is pure, too, and makes something frozen: once for all who read these bytes."""
-    known: dict[tuple[str, str, int, bytes], Event] = {}
+    known: dict[tuple[str, str, int, bytes, bool], Event] = {}
 
-    def read(of: Envelope, data: bytes) -> Event:
-        this = of.id, of.type, of.schema, data
+    def read(of: Envelope, data: bytes, *, trusted: bool = False) -> Event:
+        this = of.id, of.type, of.schema, data, trusted
         found = known.get(this)
         if found is None:
-            found = known[this] = decode(of, data, trusted=True)
+            found = known[this] = decode(of, data, trusted=trusted)
         return found
 
     return read
