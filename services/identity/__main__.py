@@ -8,6 +8,8 @@ from services.identity.domain.account import ACCOUNT
 from services.identity.domain.clock import CLOCK
 from services.identity.domain.contract import CONTRACT
 from services.identity.domain.invitation import INVITATION
+from services.identity.letters import Letters
+from services.identity.mail import Sender, transport
 from services.identity.persons import Persons
 from services.identity.projections import DIRECTORY
 from services.identity.reactions import REACTIONS
@@ -32,6 +34,18 @@ async def _with_keys(process: Process) -> None:
     process.parts.verifier = TokenVerifier(published)
 
 
+async def _send_mail(process: Process) -> None:
+    """Send what is in the outbox until cancelled."""
+    parts, settings = process.parts, process.settings
+    letters = Letters(parts.log, process.app.state.keys, settings.public_url)
+    mails = process.metrics.count("tenure_mails", "Mails by kind and outcome", ("kind", "outcome"))
+    sender = Sender(parts.db, parts.log, letters, transport(settings), settings.mail_from, mails)
+    process.metrics.watch("tenure_mail_waiting", "Mails to be sent", lambda: sender.figures.waiting)
+    process.metrics.watch("tenure_mail_parked", "Mails that can't be sent", lambda: sender.figures.parked)
+    process.metrics.watch("tenure_mail_oldest_seconds", "How long the oldest waits", lambda: sender.figures.oldest_s)
+    await sender.run()
+
+
 SERVICE: Final = Service(
     name="identity",
     streams=(ACCOUNT, INVITATION, CONTRACT, CLOCK),
@@ -40,9 +54,10 @@ SERVICE: Final = Service(
     consumers=(DIRECTORY, REACTIONS),
     timers=TIMERS,
     on_start=_with_keys,
+    background=(_send_mail,),
     sealer=Persons,
     private=private,
-    private_tables=("person_keys", "credentials", "signing_keys"),
+    private_tables=("person_keys", "credentials", "signing_keys", "outbox", "outbox_muted", "used_nonces"),
 )
 
 if __name__ == "__main__":

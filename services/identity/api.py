@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.identity import credentials
+from services.identity.addresses import ADDRESS_DOORS, ADDRESS_QUERIES, proven_by, release
 from services.identity.domain import clock as clocks
 from services.identity.domain import contract as contracts
 from services.identity.domain.account import (
@@ -59,7 +60,9 @@ DOORS: Final = Doors()
 QUERIES: Final = APIRouter()
 QUERIES.routes.extend(SESSIONS.routes)
 QUERIES.routes.extend(INVITATION_QUERIES.routes)
+QUERIES.routes.extend(ADDRESS_QUERIES.routes)
 DOORS.doors.extend(INVITATION_DOORS.doors)
+DOORS.doors.extend(ADDRESS_DOORS.doors)
 
 # ── Accounts ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -86,6 +89,8 @@ class SignUp(BaseModel):
     locale: str = "en"
     organisation: NewOrganisation | None = None
     invitation: Annotated[str, Field(max_length=4096)] | None = None
+    proof: Annotated[str, Field(max_length=4096)] | None = None
+    """A proof of the address that was mailed to it (POST /addresses/proof). It needs none while nobody else has it."""
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "SignUp":
@@ -109,7 +114,8 @@ async def _organisation(call: Call, form: SignUp, account_id: str) -> dict[str, 
             "sandbox": form.organisation.sandbox,
         }
     invited = await joining(call, form.invitation or "", form.email)
-    return {**invited.organisation, "not_invited": invited.refused}
+    proof = "invitation" if invited.proves_address and invited.refused is None else None
+    return {**invited.organisation, "not_invited": invited.refused, "proof": proof}
 
 
 async def _sign_up(call: Call) -> Target:
@@ -117,6 +123,11 @@ async def _sign_up(call: Call) -> Target:
     form: SignUp = call.body
     account_id = str(uuid.uuid5(uuid.NAMESPACE_OID, call.command_id))
     organisation = await _organisation(call, form, account_id)
+    if form.proof is not None:
+        proven_by(call, form.proof, form.email)
+        organisation["proof"] = "link"
+    if organisation.get("proof") is not None:
+        await release(call, form.email)
     holder = await call.log.store.holder(claim_of(normalised(form.email)))
     account = await call.log.state(ACCOUNT, account_id)
     about = (form.email, form.name, organisation["organisation_name"])
@@ -176,7 +187,9 @@ async def me(actor: CurrentActor, log: CurrentLog) -> AccountView:
     return AccountView(
         account_id=opened.account_id, organisation_id=opened.organisation_id,
         organisation_name=opened.organisation_name, organisation_kind=opened.organisation_kind, name=profile.name,
-        email=profile.email, country=profile.country, time_zone=profile.time_zone, locale=profile.locale,
+        email=profile.email,
+        email_verified=account.verified, country=profile.country, time_zone=profile.time_zone,
+        locale=profile.locale,
         sandbox=opened.sandbox,
     )  # fmt: skip
 

@@ -13,6 +13,11 @@ from shared.runtime.settings import Settings
 
 INVITATION: Final = "tenure-invitation"
 INVITATION_S: Final = 7 * 24 * 3600
+VERIFICATION: Final = "tenure-address-verification"
+PROOF: Final = "tenure-address-proof"
+ADDRESS_S: Final = 3 * 24 * 3600
+NONCE: Final = "tenure-oidc-nonce"
+NONCE_S: Final = 600
 RESET: Final = "tenure-password-reset"
 RESET_S: Final = 24 * 3600
 
@@ -36,6 +41,32 @@ class Keys:
     def invited_by(self, token: str) -> dict[str, Any] | None:
         """What an invitation's token says, if it is one of ours and in time."""
         return self._said(token, INVITATION)
+
+    def verification(self, account_id: str, address_digest: str, token_id: str) -> str:
+        """A token that shows, for three days, that whoever has this account reads the mail to this address."""
+        claims = {"sub": account_id, "address": address_digest}
+        return self.signer.sign_claims(claims, token_id, audience=VERIFICATION, lifetime_s=ADDRESS_S)
+
+    def verified_by(self, token: str) -> dict[str, Any] | None:
+        """What a verification says, if it is one of ours and in time."""
+        return self._said(token, VERIFICATION)
+
+    def address_proof(self, address_digest: str, token_id: str) -> str:
+        """A token that shows, for three days, that its holder reads the mail to this address."""
+        return self.signer.sign_claims({"sub": address_digest}, token_id, audience=PROOF, lifetime_s=ADDRESS_S)
+
+    def proven_by(self, token: str) -> str | None:
+        """The digest of the address that the token proves, if it is one of ours and in time."""
+        said = self._said(token, PROOF)
+        return None if said is None else str(said["sub"])
+
+    def nonce(self, token_id: str) -> str:
+        """Something for another issuer to repeat in its ID token, for ten minutes."""
+        return self.signer.sign_claims({"sub": "nonce"}, token_id, audience=NONCE, lifetime_s=NONCE_S)
+
+    def is_nonce(self, text: str) -> bool:
+        """Whether it is a nonce of ours, in time. Whether it was used, the database says."""
+        return self._said(text, NONCE) is not None
 
     def reset(self, account_id: str, replaces: str, token_id: str) -> str:
         """A token that lets its holder set the account's password, for a day, while the verifier that it replaces (by

@@ -13,6 +13,7 @@ from typing import Any, Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from services.identity import outbox
 from services.identity.domain.account import ACCOUNT
 from services.identity.domain.invitation import INVITATION
 from shared.events.base import Event
@@ -24,9 +25,7 @@ FORGOTTEN: Final = ""
 _UNPRINTED: Final = "select log.erase_fingerprints($1, $2)"
 """The fingerprints of what the person asked: a name or an address could be guessed and compared. Closing stays
 repeatable; the person's other commands, sent again, are refused as a reused key."""
-_INVITED_UNPRINTED: Final = """
-    update log.commands set fingerprint = '' where id in (
-        select causation_id from log.events where stream = $1 and type = 'InvitationIssued')"""
+_INVITED_UNPRINTED: Final = "select log.erase_invitation_fingerprint($1)"
 _ERASED: Final = """
     insert into person_keys (account_id, key, erased_at) values ($1, null, now())
     on conflict (account_id) do update set key = null, erased_at = now() where person_keys.key is not null"""
@@ -71,6 +70,7 @@ async def erase_invited(db: Any, invitation_id: str) -> None:
     """Forgets the address that a settled invitation was for, and what could be compared with it. Doing it again changes
     nothing."""
     await db.execute(_ERASED, invitation_id)
+    await outbox.forget(db, invitation_id)
     await db.execute(_INVITED_UNPRINTED, INVITATION.id(invitation_id))
 
 
@@ -78,6 +78,7 @@ async def erase(db: Any, account_id: str) -> None:
     """Forgets the person: from now on nothing personal of theirs can be read, in any copy of the log. Their password's
     verifier and their requests' fingerprints go with it. Doing it again changes nothing."""
     await db.execute(_ERASED, account_id)
+    await outbox.forget(db, account_id)
     await db.execute("delete from credentials where account_id = $1", account_id)
     await db.execute(_UNPRINTED, account_id, ACCOUNT.id(account_id))
 

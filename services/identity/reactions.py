@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
-from services.identity import persons
-from services.identity.domain import account, contract
+from services.identity import outbox, persons
+from services.identity.domain import account, contract, invitation
 from services.identity.domain.account import ACCOUNT
 from services.identity.domain.contract import CONTRACT, RecordAccountClosed, RecordSubscription, RecordSubscriptionEnd
 from services.identity.domain.invitation import (
@@ -24,6 +24,7 @@ from shared.events import (
     InvitationIssued,
     InvitationRevoked,
     PeopleAdministratorRemoved,
+    ProfileUpdated,
     RoleAssigned,
     RoleRequested,
     SubscriptionConfirmed,
@@ -73,9 +74,12 @@ async def _withdrawn(inviter: str, by: str, reach: Reach) -> Sequence[Do]:
 
 
 @REACTIONS.on(InvitationIssued)
-async def _invited(event: InvitationIssued, _of: Envelope, reach: Reach) -> Sequence[Do]:
-    """An invitation that was issued while its inviter's right ended is revoked like the others."""
+async def _invited(event: InvitationIssued, of: Envelope, reach: Reach) -> Sequence[Do]:
+    """Mail it. One that was issued while its inviter's right ended is revoked like the others."""
     await note_invitation(reach.db, event)
+    state = await reach.log.state(INVITATION, event.invitation_id)
+    if isinstance(state, invitation.Pending):
+        await outbox.enqueue(reach.db, "invitation", event.invitation_id, state.issued.email, of)
     if event.issued_by == OPERATOR:
         return []
     inviter = await reach.log.state(ACCOUNT, event.issued_by)
@@ -85,10 +89,24 @@ async def _invited(event: InvitationIssued, _of: Envelope, reach: Reach) -> Sequ
 
 
 @REACTIONS.on(AccountOpened)
-async def _joined(event: AccountOpened, _of: Envelope, _reach: Reach) -> Sequence[Do]:
+async def _joined(event: AccountOpened, of: Envelope, reach: Reach) -> Sequence[Do]:
+    await _mail_link(event.account_id, of, reach)
     if not event.invitation_id:
         return []
     return [Do(INVITATION, event.invitation_id, RecordAcceptance(event.account_id))]
+
+
+@REACTIONS.on(ProfileUpdated)
+async def _changed(event: ProfileUpdated, of: Envelope, reach: Reach) -> Sequence[Do]:
+    await _mail_link(event.account_id, of, reach)
+    return []
+
+
+async def _mail_link(account_id: str, of: Envelope, reach: Reach) -> None:
+    """A link to the account's address as it is now, if nobody has shown yet that it is theirs."""
+    state = await reach.log.state(ACCOUNT, account_id)
+    if isinstance(state, account.Open) and state.profile.email and not state.verified:
+        await outbox.enqueue(reach.db, "verify-address", account_id, state.profile.email, of)
 
 
 @REACTIONS.on(InvitationAccepted)

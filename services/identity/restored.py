@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from services.identity import persons
+from services.identity import outbox, persons
 
 
 async def private(db: Any) -> Sequence[str]:
@@ -23,6 +23,7 @@ async def private(db: Any) -> Sequence[str]:
         f"k.key is not null) from ({opened}) a left join person_keys k using (account_id) "
         "left join credentials c using (account_id)"
     )
+    await outbox.mute(db)
     notes = []
     if unreadable:
         notes.append(

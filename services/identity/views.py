@@ -64,6 +64,8 @@ class AccountView(BaseModel):
     organisation_kind: str
     name: str
     email: str | None = None
+    email_verified: bool | None = None
+    """Of one's own account: whether it was shown that the address is the person's."""
     country: str | None = None
     time_zone: str | None = None
     locale: str | None = None

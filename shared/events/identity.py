@@ -8,6 +8,9 @@ from shared.events.base import Event, Instant, Personal
 Role = Literal["contract_manager", "software_coordinator"]
 OrganisationKind = Literal["customer", "partner", "publisher", "operator"]
 AgreementKind = Literal["desktop", "maintenance", "other"]
+AddressProof = Literal["link", "invitation", "issuer"]
+"""How an address was shown to be somebody's: by a link or an invitation that was mailed to it, or by another issuer of
+identities that vouches for it."""
 
 
 class AccountOpened(Event):
@@ -191,3 +194,33 @@ class InvitationExpired(Event):
 
     invitation_id: str
     organisation_id: str
+
+
+class AddressVerified(Event):
+    """The person has shown that this e-mail address, which is the account's, is theirs."""
+
+    account_id: str
+    email: Personal
+    proof: AddressProof
+
+
+class AddressReleased(Event):
+    """Somebody else has shown that the account's unproven address is theirs: the account has none until it gets one."""
+
+    account_id: str
+    email: Personal
+
+
+class IdentityLinked(Event):
+    """Whoever another issuer of identities knows by this subject signs in as this account."""
+
+    account_id: str
+    issuer: str
+    subject: Personal
+
+
+class IdentityUnlinked(Event):
+    """The issuer's identity signs in as this account no longer."""
+
+    account_id: str
+    issuer: str

@@ -1,6 +1,6 @@
 """What is counted, and the page that shows it to Prometheus."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -31,6 +31,11 @@ class Metrics:
     def watch(self, name: str, what: str, count: Callable[[], float]) -> None:
         """Show the figure that `count` answers whenever the page is asked for."""
         Gauge(name, what, registry=self.registry).set_function(count)
+
+    def count(self, name: str, what: str, labels: Sequence[str]) -> Callable[..., None]:
+        """A counter of a service's own: the answer, called with a value for each label, counts one more."""
+        counter = Counter(name, what, labels, registry=self.registry)
+        return lambda *values: counter.labels(*values).inc()
 
     def page(self) -> bytes:
         return generate_latest(self.registry)

@@ -6,7 +6,7 @@ import contextlib
 import gc
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -62,6 +62,8 @@ class Service:
     consumers: Sequence[Projection | Reactions]
     timers: Timers | None = None
     on_start: Callable[["Process"], Awaitable[None]] | None = None
+    background: Sequence[Callable[["Process"], Coroutine[Any, Any, None]]] = ()
+    """What runs beside the consumers until the process ends."""
     sealer: Callable[[Pool], Sealer] | None = None
     private: Callable[[Any], Awaitable[Sequence[str]]] | None = None
     """Puts right what the log knows of the service's private tables, after a restore; answers what it can't."""
@@ -174,6 +176,7 @@ class Process:
                 if timers:
                     firing = TimerService(self.service.name, timers, pool, commands, clocks)
                     tasks.append(asyncio.create_task(firing.run(), name="timers"))
+                tasks += [asyncio.create_task(work(self), name="background") for work in self.service.background]
                 self.host = ConsumerHost(consumers, self.settings.kafka, self.metrics)
                 tasks.append(asyncio.create_task(self.host.run(), name="consumers"))
             log.info("working", parts=sorted(self.only))

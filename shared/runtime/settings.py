@@ -41,6 +41,13 @@ class Settings(BaseSettings):
     id there) and where its keys are."""
     oidc_audience: str | None = None
     oidc_jwks_url: str | None = None
+    smtp_url: SecretStr | None = None
+    """identity only: where mails are sent, `smtp://user:password@host:587` (STARTTLS) or `smtps://…`; or instead a
+    folder that they are written into. With neither none are sent."""
+    mail_folder: Path | None = None
+    mail_from: str = "tenure@localhost"
+    public_url: str = "http://127.0.0.1:8101"
+    """identity only: what the links in mails begin with."""
     anchors: Path | None = Path(".local/anchors")
     """A folder outside of the stores, where the relays note where each store's head stood."""
     limits: Annotated[str, AfterValidator(_readable)] = ""

@@ -102,6 +102,7 @@ def test_which_fields_are_personal() -> None:
     assert personal == {
         "AccountOpened": ("email", "name"), "ProfileUpdated": ("email", "name"), "RoleRequested": ("message",),
         "RoleRequestDeclined": ("reason",), "InvitationIssued": ("email",),
+        "AddressVerified": ("email",), "AddressReleased": ("email",), "IdentityLinked": ("subject",),
     }  # fmt: skip
 
 

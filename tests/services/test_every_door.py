@@ -28,6 +28,7 @@ EVERYWHERE = {"/health", "/ready", "/metrics", "/openapi.json", "/docs", "/docs/
 OPEN = {
     ("identity", "POST", "/accounts"), ("identity", "POST", "/sessions"),
     ("identity", "POST", "/sessions/oidc"), ("identity", "POST", "/password"),
+    ("identity", "POST", "/addresses/proof"),
     ("identity", "GET", "/.well-known/jwks.json"),
 }  # fmt: skip
 UNKNOWN: dict[str, dict[str, str]] = {

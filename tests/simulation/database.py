@@ -316,6 +316,12 @@ def _nothing(tx: Transaction, *_: Any) -> None:
     """A table that nothing here looks at."""
 
 
+def _no_rows(tx: Transaction, *_: Any) -> list[Row]:
+    """Of a table that nothing here fills."""
+    del tx
+    return []
+
+
 _ANSWERS: Final[dict[str, Callable[..., Any]]] = {
     SQL["seen"]: _seen, SQL["advance"]: _advance, SQL["assign"]: _assign, SQL["park"]: _park,
 }  # fmt: skip
@@ -339,6 +345,10 @@ _BEGINNINGS: Final[tuple[tuple[str, Callable[..., Any]], ...]] = (
     ("select contract_id from account_contracts", _contracts_of),
     ("insert into person_keys", _erase),
     ("delete from credentials", _nothing),
+    ("delete from outbox", _nothing),
+    ("insert into outbox", _nothing),
+    ("insert into invitations", _nothing),
+    ("select invitation_id from invitations where issued_by", _no_rows),
     ("select log.erase_fingerprints", _nothing),
 )
 

@@ -1,122 +1,79 @@
 """One person's account: who they are and which organisation they belong to. One stream per account."""
 
+import hashlib
 import re
 import unicodedata
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Final, TypeAlias, assert_never
 
-from shared.eventlog.decision import NO_CLAIMS, SUPPLIED, Claims, Decision, Rejected, Stream
+from services.identity.domain.account_state import (
+    INITIAL,
+    Closed,
+    Event,
+    Identity,
+    Open,
+    Profile,
+    State,
+    Unopened,
+    claim_of,
+    claims,
+    evolve,
+    identity_claim,
+    invitation_claim,
+    taken,
+)
+from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
 from shared.events import (
     AccountClosed,
     AccountOpened,
+    AddressReleased,
+    AddressVerified,
+    IdentityLinked,
+    IdentityUnlinked,
     PeopleAdministratorNamed,
     PeopleAdministratorRemoved,
     ProfileUpdated,
     RoleAssigned,
 )
-from shared.events.identity import OrganisationKind
+from shared.events.identity import AddressProof, OrganisationKind
 
-Event: TypeAlias = (
-    AccountOpened | ProfileUpdated | PeopleAdministratorNamed | PeopleAdministratorRemoved | AccountClosed
-)
-
-# ── State ──────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True)
-class Unopened:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    email: str
-    name: str
-    country: str
-    time_zone: str
-    locale: str
-
-
-@dataclass(frozen=True, slots=True)
-class Open:
-    opened: AccountOpened
-    profile: Profile
-    administrator: PeopleAdministratorNamed | None = None
-    """Set while the account may invite people because it was named for that."""
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """Nothing of the person is left."""
-
-    closed: AccountClosed
-
-
-State: TypeAlias = Unopened | Open | Closed
-INITIAL: Final[State] = Unopened()
-
-
-def evolve(state: State, event: Event) -> State:
-    """The state after `event`."""
-    match event:
-        case AccountOpened():
-            return Open(event, _profile(event))
-        case ProfileUpdated():
-            return replace(state, profile=_profile(event)) if isinstance(state, Open) else state
-        case PeopleAdministratorNamed():
-            return replace(state, administrator=event) if isinstance(state, Open) else state
-        case PeopleAdministratorRemoved():
-            return replace(state, administrator=None) if isinstance(state, Open) else state
-        case AccountClosed():
-            return Closed(event)
-        case unreachable:
-            assert_never(unreachable)
-
-
-def _profile(event: AccountOpened | ProfileUpdated) -> Profile:
-    return Profile(event.email, event.name, event.country, event.time_zone, event.locale)
-
-
-def claims(state: State, event: Event) -> Claims:
-    """An address belongs to one account at a time; a changed one, or a closed account's, is free at once. The account
-    that an invitation let in holds it for ever, so that it lets nobody else in."""
-    match event:
-        case AccountOpened(email=email, invitation_id=invitation_id):
-            return Claims(take=(claim_of(email), *((invitation_claim(invitation_id),) if invitation_id else ())))
-        case ProfileUpdated(email=email):
-            if not isinstance(state, Open) or claim_of(email) == claim_of(state.profile.email):
-                return NO_CLAIMS
-            return Claims(take=(claim_of(email),), release=(claim_of(state.profile.email),))
-        case AccountClosed():
-            return Claims(release=(claim_of(state.profile.email),)) if isinstance(state, Open) else NO_CLAIMS
-        case PeopleAdministratorNamed() | PeopleAdministratorRemoved():
-            return NO_CLAIMS
-        case unreachable:
-            assert_never(unreachable)
-
-
-def claim_of(email: str) -> str:
-    """The unique name of an e-mail address."""
-    return f"email:{email.casefold()}"
-
-
-def invitation_claim(invitation_id: str) -> str:
-    """The unique name of an invitation's outcome: the account that joined by it, or its end, holds this, never both."""
-    return f"invitation:{invitation_id}"
-
-
-def taken(claim: str) -> Rejected:
-    """The refusal where another stream holds the name that an account needs."""
-    if claim.startswith(invitation_claim("")):
-        return Rejected(
-            "invitation-not-valid", "The invitation is not valid, or not any more.", "Ask a colleague for a new one."
-        )
-    return Rejected(
-        "email-taken", "An account with this e-mail address exists already.",
-        "Sign in with it, or use another address.",
-    )  # fmt: skip
+__all__ = [
+    "ACCOUNT",
+    "INITIAL",
+    "CloseAccount",
+    "Closed",
+    "Command",
+    "Event",
+    "Identity",
+    "LinkIdentity",
+    "NamePeopleAdministrator",
+    "Open",
+    "OpenAccount",
+    "Profile",
+    "ReleaseAddress",
+    "RemovePeopleAdministrator",
+    "State",
+    "UnlinkIdentity",
+    "Unopened",
+    "UpdateProfile",
+    "VerifyAddress",
+    "address_digest",
+    "address_refusal",
+    "claim_of",
+    "claims",
+    "decide",
+    "evolve",
+    "founded",
+    "identity_claim",
+    "invitation_claim",
+    "normalised",
+    "organisation_of",
+    "publisher_of",
+    "refusal",
+    "taken",
+]
 
 
 # ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
@@ -146,6 +103,10 @@ class OpenAccount:
     """The invitation that lets the person join."""
     not_invited: Rejected | None = None
     """Why that invitation doesn't let this person in, if so."""
+    proof: AddressProof | None = None
+    """How the address was shown to be the person's, if it was."""
+    identity: Identity | None = None
+    """Who the person is at another issuer, if they signed up by that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +135,36 @@ class CloseAccount:
 
 
 @dataclass(frozen=True, slots=True)
+class VerifyAddress:
+    """Show that the account's e-mail address is one's own, by the link that was mailed to it."""
+
+    digest: str
+    """Of the address that was shown to be the person's: `address_digest`."""
+    proof: AddressProof
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseAddress:
+    """Give up an address that nobody has proven here, because somebody else has."""
+
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkIdentity:
+    """Let somebody whom another issuer knows sign in as this account."""
+
+    identity: Identity
+    by_address: bool
+    """Whether nothing but the address says that it is the same person. Then both sides must have proven it."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnlinkIdentity:
+    """Sign in by another issuer no longer."""
+
+
+@dataclass(frozen=True, slots=True)
 class NamePeopleAdministrator:
     """Let a colleague invite people into the organisation, as its first account may."""
 
@@ -190,7 +181,17 @@ class RemovePeopleAdministrator:
     by: Annotated[State, SUPPLIED]
 
 
-Command: TypeAlias = OpenAccount | UpdateProfile | NamePeopleAdministrator | RemovePeopleAdministrator | CloseAccount
+Command: TypeAlias = (
+    OpenAccount
+    | UpdateProfile
+    | VerifyAddress
+    | ReleaseAddress
+    | LinkIdentity
+    | UnlinkIdentity
+    | NamePeopleAdministrator
+    | RemovePeopleAdministrator
+    | CloseAccount
+)
 
 # ── Decisions ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -227,24 +228,100 @@ def decide(command: Command, state: State) -> Decision[Event]:
                 normalised(command.email), command.name.strip(), command.country.upper(), command.time_zone,
                 command.locale,
             )  # fmt: skip
-            return refusal(profile, command.known_zones) or (
-                AccountOpened(
-                    account_id=command.account_id, organisation_id=command.organisation_id,
-                    organisation_name=command.organisation_name.strip(), organisation_kind=command.organisation_kind,
-                    email=profile.email, name=profile.name, country=profile.country, time_zone=profile.time_zone,
-                    locale=profile.locale, opened_at=command.now, sandbox=command.sandbox,
-                    publisher=command.publisher,
-                    invitation_id=command.invitation_id,
-                ),
-            )  # fmt: skip
+            return refusal(profile, command.known_zones) or _opened(command, profile)
         case UpdateProfile():
             return _update(command, state)
+        case VerifyAddress() | ReleaseAddress() | LinkIdentity() | UnlinkIdentity():
+            if isinstance(state, Unopened):
+                return _unknown()
+            return _closed(state) if isinstance(state, Closed) else _prove(command, state)
         case NamePeopleAdministrator() | RemovePeopleAdministrator():
             return _administrate(command, state)
         case CloseAccount():
             return _close(command, state)
         case unreachable:
             assert_never(unreachable)
+
+
+def _opened(command: OpenAccount, profile: Profile) -> Decision[Event]:
+    account_id = command.account_id
+    opened = AccountOpened(
+        account_id=account_id,
+        organisation_id=command.organisation_id,
+        organisation_name=command.organisation_name.strip(),
+        organisation_kind=command.organisation_kind,
+        email=profile.email,
+        name=profile.name,
+        country=profile.country,
+        time_zone=profile.time_zone,
+        locale=profile.locale,
+        opened_at=command.now,
+        sandbox=command.sandbox,
+        publisher=command.publisher,
+        invitation_id=command.invitation_id,
+    )
+    events: list[Event] = [opened]
+    if command.proof is not None:
+        events.append(AddressVerified(account_id=account_id, email=profile.email, proof=command.proof))
+    if command.identity is not None:
+        who = command.identity
+        events.append(IdentityLinked(account_id=account_id, issuer=who.issuer, subject=who.subject))
+    return tuple(events)
+
+
+def address_digest(email: str) -> str:
+    """What a link says for the address that it was mailed to."""
+    return hashlib.sha256(email.encode()).hexdigest()
+
+
+def _prove(command: VerifyAddress | ReleaseAddress | LinkIdentity | UnlinkIdentity, state: Open) -> Decision[Event]:
+    account_id, email = state.opened.account_id, state.profile.email
+    match command:
+        case VerifyAddress():
+            if address_digest(email) != command.digest:
+                return Rejected(
+                    "verification-not-valid", "The link is for another address than the account's.",
+                    "Ask for a new one (POST /me/address/verification/mail).",
+                )  # fmt: skip
+            if state.verified:
+                return ()
+            return (AddressVerified(account_id=account_id, email=email, proof=command.proof),)
+        case ReleaseAddress():
+            if address_digest(email) != command.digest:
+                return ()
+            return taken(claim_of(email)) if state.verified else (AddressReleased(account_id=account_id, email=email),)
+        case LinkIdentity():
+            return _link(command, state)
+        case UnlinkIdentity():
+            issuers = dict.fromkeys(each.issuer for each in state.identities)
+            return tuple(IdentityUnlinked(account_id=account_id, issuer=issuer) for issuer in issuers)
+        case unreachable:
+            assert_never(unreachable)
+
+
+def _link(command: LinkIdentity, state: Open) -> Decision[Event]:
+    """Where only the address says that it is the same person, both sides must have proven it: an account that merely
+    typed the address gets nobody's identity."""
+    identity, account_id = command.identity, state.opened.account_id
+    same = identity.email != "" and identity.email == state.profile.email
+    if command.by_address and not (same and state.verified):
+        return Rejected(
+            "address-not-verified", "An account has this e-mail address, and nobody has shown there that it is theirs.",
+            "If it is yours, sign in with its password and link this identity (POST /me/oidc). If not, sign up with "
+            "this identity (POST /accounts with id_token): the address is yours then.",
+        )  # fmt: skip
+    for known in state.identities:
+        if (known.issuer, known.subject) == (identity.issuer, identity.subject):
+            return ()
+        if known.issuer == identity.issuer:
+            return Rejected(
+                "identity-linked", "Another identity of this issuer signs in as this account.",
+                "Unlink it first (DELETE /me/oidc).", (known,),
+            )  # fmt: skip
+    linked = IdentityLinked(account_id=account_id, issuer=identity.issuer, subject=identity.subject)
+    if same and not state.verified:
+        return (linked, AddressVerified(account_id=account_id, email=identity.email, proof="issuer"))
+    return (linked,)
 
 
 def _update(command: UpdateProfile, state: State) -> Decision[Event]:

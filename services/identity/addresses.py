@@ -1,0 +1,116 @@
+"""E-mail addresses and whose they are: proofs by mail, and what a proof is good for.
+
+An address that somebody merely typed is theirs for signing in, and yields to whoever proves it: by a link or an
+invitation that was mailed to it, or by another issuer of identities.
+"""
+
+from http import HTTPStatus
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.identity import outbox
+from services.identity.domain.account import (
+    ACCOUNT,
+    Open,
+    ReleaseAddress,
+    VerifyAddress,
+    address_digest,
+    address_refusal,
+    claim_of,
+    normalised,
+)
+from services.identity.keys import Keys
+from shared.eventlog.log import Meta
+from shared.runtime.doors import Call, Doors, Target
+from shared.runtime.http import CurrentActor, CurrentLog, Database
+from shared.runtime.limits import limited_by_source
+from shared.runtime.problems import Problem, unknown
+
+ADDRESS_DOORS: Final = Doors()
+ADDRESS_QUERIES: Final = APIRouter()
+
+Token = Annotated[str, Field(min_length=1, max_length=4096)]
+
+# ── One's own address ──────────────────────────────────────────────────────────────────────────────────
+
+
+class Verification(BaseModel):
+    """Show that the account's e-mail address is one's own, by the token that was mailed to it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    token: Token
+
+
+async def _verify(call: Call) -> Target:
+    """Only for whoever is signed in as the account: the owner of an address must not confirm somebody else's account by
+    following a link."""
+    form: Verification = call.body
+    keys: Keys = call.app_state.keys
+    said = keys.verified_by(form.token)
+    if said is None or said["sub"] != call.actor.account_id:
+        raise Problem(409, rule="verification-not-valid", reason="The link is not valid, or not any more, or it is for "
+                      "another account.",
+                      remedy="Ask for a new one (POST /me/address/verification/mail).")  # fmt: skip
+    return Target(call.actor.account_id, digest=said["address"], proof="link")
+
+
+ADDRESS_DOORS.post("/me/address/verification", ACCOUNT, VerifyAddress, supply=_verify, form=Verification)
+
+
+@ADDRESS_QUERIES.post("/me/address/verification/mail", status_code=HTTPStatus.ACCEPTED)
+async def mail_again(actor: CurrentActor, request: Request, db: Database, log: CurrentLog) -> None:
+    """Mail the link to one's own address again, if it is not verified: once in some minutes."""
+    account = await log.state(ACCOUNT, actor.account_id)
+    if not isinstance(account, Open):
+        raise unknown("account")
+    if account.profile.email and not account.verified:
+        now = request.app.state.parts.now()
+        await outbox.ask(db, "verify-address", actor.account_id, account.profile.email, now)
+
+
+# ── An address that has no account ─────────────────────────────────────────────────────────────────────
+
+
+class AskForProof(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    email: Annotated[str, Field(max_length=254)]
+
+
+@ADDRESS_QUERIES.post(
+    "/addresses/proof", status_code=HTTPStatus.ACCEPTED, dependencies=[limited_by_source("sign-up")]
+)  # fmt: skip
+async def ask_for_proof(form: AskForProof, request: Request, db: Database) -> None:
+    """Mail a proof to an address, for signing up with it although somebody else has typed it here.
+
+    The answer says nothing of whether the address is known.
+    """
+    email = normalised(form.email)
+    if (malformed := address_refusal(email)) is not None:
+        raise Problem(422, rule=malformed.rule, reason=malformed.reason, remedy=malformed.remedy)
+    parts = request.app.state.parts
+    parts.limits.take("sign-up-address", email)
+    await outbox.ask(db, "prove-address", "", email, parts.now(), address=email)
+
+
+def proven_by(call: Call, token: str, email: str) -> None:
+    """Check that the token proves this address. Raises Problem 409."""
+    keys: Keys = call.app_state.keys
+    if keys.proven_by(token) != address_digest(normalised(email)):
+        raise Problem(409, rule="proof-not-valid", reason="The proof is not valid, or not any more, or it is for "
+                      "another address.", remedy="Ask for a new one (POST /addresses/proof).")  # fmt: skip
+
+
+async def release(call: Call, email: str) -> None:
+    """Free the address for whoever has proven it, should an account hold it that has not."""
+    address = normalised(email)
+    holder = await call.log.store.holder(claim_of(address))
+    if holder is None or call.dry_run:
+        return
+    account_id = holder.removeprefix(ACCOUNT.id(""))
+    command_id = f"{call.command_id}:release"
+    meta = Meta(command_id, call.actor.account_id or account_id, call.now, command_id, call.command_id)
+    await call.log.execute(ACCOUNT, account_id, ReleaseAddress(address_digest(address)), meta)

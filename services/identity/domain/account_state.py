@@ -1,0 +1,189 @@
+"""What is known of one account: its state, folded from its events, and the unique names that these take."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias, assert_never
+
+from shared.eventlog.decision import NO_CLAIMS, Claims, Rejected
+from shared.events import (
+    AccountClosed,
+    AccountOpened,
+    AddressReleased,
+    AddressVerified,
+    IdentityLinked,
+    IdentityUnlinked,
+    PeopleAdministratorNamed,
+    PeopleAdministratorRemoved,
+    ProfileUpdated,
+)
+
+Event: TypeAlias = (
+    AccountOpened
+    | ProfileUpdated
+    | AddressVerified
+    | AddressReleased
+    | IdentityLinked
+    | IdentityUnlinked
+    | PeopleAdministratorNamed
+    | PeopleAdministratorRemoved
+    | AccountClosed
+)
+
+# ── State ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Unopened:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    email: str
+    name: str
+    country: str
+    time_zone: str
+    locale: str
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    opened: AccountOpened
+    profile: Profile
+    administrator: PeopleAdministratorNamed | None = None
+    """Set while the account may invite people because it was named for that."""
+    verified: bool = False
+    """Whether the profile's address has been shown to be the person's."""
+    identities: tuple[IdentityLinked, ...] = ()
+    """Who at other issuers signs in as this account."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Nothing of the person is left."""
+
+    closed: AccountClosed
+
+
+State: TypeAlias = Unopened | Open | Closed
+INITIAL: Final[State] = Unopened()
+
+
+def evolve(state: State, event: Event) -> State:
+    """The state after `event`."""
+    match event:
+        case AccountOpened():
+            return Open(event, _profile(event))
+        case ProfileUpdated():
+            return _with_profile(state, _profile(event)) if isinstance(state, Open) else state
+        case AddressVerified() | AddressReleased() | IdentityLinked() | IdentityUnlinked():
+            return _evolve_proofs(state, event) if isinstance(state, Open) else state
+        case PeopleAdministratorNamed():
+            return replace(state, administrator=event) if isinstance(state, Open) else state
+        case PeopleAdministratorRemoved():
+            return replace(state, administrator=None) if isinstance(state, Open) else state
+        case AccountClosed():
+            return Closed(event)
+        case unreachable:
+            assert_never(unreachable)
+
+
+def _with_profile(state: Open, profile: Profile) -> Open:
+    """A changed address has not been shown to be anybody's."""
+    return replace(state, profile=profile, verified=state.verified and profile.email == state.profile.email)
+
+
+def _evolve_proofs(state: Open, event: AddressVerified | AddressReleased | IdentityLinked | IdentityUnlinked) -> Open:
+    match event:
+        case AddressVerified():
+            return replace(state, verified=True)
+        case AddressReleased():
+            return replace(state, profile=replace(state.profile, email=""), verified=False)
+        case IdentityLinked():
+            return replace(state, identities=(*state.identities, event))
+        case IdentityUnlinked():
+            return replace(state, identities=tuple(each for each in state.identities if each.issuer != event.issuer))
+        case unreachable:
+            assert_never(unreachable)
+
+
+def _profile(event: AccountOpened | ProfileUpdated) -> Profile:
+    return Profile(event.email, event.name, event.country, event.time_zone, event.locale)
+
+
+def claims(state: State, event: Event) -> Claims:
+    """An address belongs to one account at a time; a changed one, or a closed account's, is free at once. The account
+    that an invitation let in holds it for ever, so that it lets nobody else in."""
+    match event:
+        case AccountOpened(email=email, invitation_id=invitation_id):
+            return Claims(take=(claim_of(email), *((invitation_claim(invitation_id),) if invitation_id else ())))
+        case ProfileUpdated(email=email):
+            if not isinstance(state, Open) or claim_of(email) == claim_of(state.profile.email):
+                return NO_CLAIMS
+            return Claims(take=(claim_of(email),), release=_address_of(state))
+        case AddressReleased():
+            return Claims(release=_address_of(state)) if isinstance(state, Open) else NO_CLAIMS
+        case IdentityLinked(issuer=issuer, subject=subject):
+            return Claims(take=(identity_claim(issuer, subject),))
+        case IdentityUnlinked(issuer=issuer):
+            return Claims(release=_identities_of(state, issuer)) if isinstance(state, Open) else NO_CLAIMS
+        case AccountClosed():
+            if not isinstance(state, Open):
+                return NO_CLAIMS
+            return Claims(release=(*_address_of(state), *_identities_of(state)))
+        case AddressVerified() | PeopleAdministratorNamed() | PeopleAdministratorRemoved():
+            return NO_CLAIMS
+        case unreachable:
+            assert_never(unreachable)
+
+
+def _address_of(state: Open) -> tuple[str, ...]:
+    return (claim_of(state.profile.email),) if state.profile.email else ()
+
+
+def _identities_of(state: Open, issuer: str = "") -> tuple[str, ...]:
+    return tuple(identity_claim(each.issuer, each.subject) for each in state.identities if issuer in ("", each.issuer))
+
+
+def identity_claim(issuer: str, subject: str) -> str:
+    """The unique name of somebody whom another issuer knows: a digest, for the subject may be anything."""
+    digest = hashlib.sha256("\n".join((issuer, subject)).encode()).hexdigest()
+    return f"oidc:{digest}"
+
+
+def claim_of(email: str) -> str:
+    """The unique name of an e-mail address."""
+    return f"email:{email.casefold()}"
+
+
+def invitation_claim(invitation_id: str) -> str:
+    """The unique name of an invitation's outcome: the account that joined by it, or its end, holds this, never both."""
+    return f"invitation:{invitation_id}"
+
+
+def taken(claim: str) -> Rejected:
+    """The refusal where another stream holds the name that an account needs."""
+    if claim.startswith(invitation_claim("")):
+        return Rejected(
+            "invitation-not-valid", "The invitation is not valid, or not any more.", "Ask a colleague for a new one."
+        )
+    if claim.startswith("oidc:"):
+        return Rejected(
+            "identity-linked", "The issuer's identity signs in as another account.",
+            "Sign in with it, and unlink it there first (DELETE /me/oidc).",
+        )  # fmt: skip
+    return Rejected(
+        "email-taken", "An account with this e-mail address exists already.",
+        "Sign in with it, or use another address. If it is yours and somebody else took it, prove it "
+        "(POST /addresses/proof) and send the proof with the sign-up.",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Somebody as another issuer knows them."""
+
+    issuer: str
+    subject: str
+    email: str = ""
+    """The address that the issuer has verified, if any, in its canonical form."""

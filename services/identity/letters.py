@@ -1,0 +1,90 @@
+"""What mails say: read from the log when they are sent, with a link that is signed then.
+
+Templates are plain text, in `templates/`: the first line is the subject.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from string import Template
+from typing import Final, NamedTuple
+
+from services.identity.domain import account, invitation
+from services.identity.domain.account import ACCOUNT, address_digest
+from services.identity.domain.invitation import INVITATION, OPERATOR
+from services.identity.keys import Keys
+from services.identity.outbox import Row
+from shared.eventlog.log import Log
+
+_TEMPLATES: Final = {file.stem: file.read_text() for file in (Path(__file__).parent / "templates").glob("*.txt")}
+
+
+class Letter(NamedTuple):
+    """A mail's contents."""
+
+    to: str
+    subject: str
+    body: str
+
+
+class Letters:
+    """Writes the mails of identity."""
+
+    def __init__(self, event_log: Log, keys: Keys, public_url: str) -> None:
+        self._log, self._keys, self._url = event_log, keys, public_url.rstrip("/")
+
+    async def compose(self, row: Row) -> Letter | None:
+        """The mail of this row, or None where it is of no use any more: what it is about has changed since."""
+        match row.kind:
+            case "verify-address":
+                return await self._verify(row)
+            case "invitation":
+                return await self._invite(row)
+            case "prove-address":
+                return self._prove(row)
+
+    async def _verify(self, row: Row) -> Letter | None:
+        state = await self._log.state(ACCOUNT, row.about)
+        if not isinstance(state, account.Open) or state.verified or address_digest(state.profile.email) != row.digest:
+            return None
+        token = self._keys.verification(row.about, row.digest, f"{row.event_id}:{row.tries}")
+        fields = {"name": state.profile.name, "organisation": state.opened.organisation_name}
+        return self._letter(row.kind, state.profile.email, fields | {"link": self._link("verify-address", token)})
+
+    async def _invite(self, row: Row) -> Letter | None:
+        state = await self._log.state(INVITATION, row.about)
+        if not isinstance(state, invitation.Pending) or address_digest(state.issued.email) != row.digest:
+            return None
+        issued = state.issued
+        inviter = await self._log.state(ACCOUNT, issued.issued_by)
+        by = "whoever runs this system"
+        if isinstance(inviter, account.Open):
+            by = inviter.profile.name
+        elif issued.issued_by != OPERATOR:
+            return None
+        fields = {
+            "organisation": issued.organisation_name,
+            "inviter": by,
+            "email": issued.email,
+            "expires": f"{issued.expires_at:%Y-%m-%d %H:%M} UTC",
+            "link": self._link("join", self._keys.invite(row.about, f"{row.event_id}:{row.tries}", mailed=True)),
+        }
+        return self._letter(row.kind, issued.email, fields)
+
+    def _prove(self, row: Row) -> Letter | None:
+        if row.address is None:
+            return None
+        token = self._keys.address_proof(row.digest, f"{row.event_id}:{row.tries}")
+        return self._letter(row.kind, row.address, {"link": self._link("join", token)})
+
+    def _link(self, page: str, token: str) -> str:
+        """The token stands behind the `#`: browsers send that to no server, and no server logs it."""
+        return f"{self._url}/{page}#{token}"
+
+    def _letter(self, kind: str, to: str, fields: Mapping[str, str]) -> Letter:
+        subject, _, body = _TEMPLATES[kind].partition("\n")
+        return Letter(to, subject, Template(body).substitute({name: one_line(text) for name, text in fields.items()}))
+
+
+def one_line(text: str) -> str:
+    """Somebody's own words as one line that can't be taken for a part of our text."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

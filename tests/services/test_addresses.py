@@ -1,0 +1,195 @@
+"""Whose an e-mail address is: shown by a link, and until then claimed by nobody for good."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from services.identity.domain.account import ACCOUNT, Open, address_digest
+from tests.services.identity_bench import Bench, opened, sign_up
+from tests.services.mailing import Kept, mailed, token_for, token_in
+
+pytestmark = pytest.mark.system
+VERIFY = "/me/address/verification"
+
+
+@pytest.fixture
+async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
+    async with opened(databases) as made:
+        yield made
+
+
+def refused(answer: httpx.Response, rule: str, status: int = 409) -> None:
+    assert (answer.status_code, answer.json()["rule"]) == (status, rule), answer.text
+
+
+async def is_verified(bench: Bench, token: str) -> bool:
+    found: bool = (await bench.ask(token, "GET", "/me")).json()["email_verified"]
+    return found
+
+
+async def test_an_address_is_proven_by_the_link_that_was_mailed_to_it(bench: Bench) -> None:
+    _, session = await bench.join("mina")
+    assert not await is_verified(bench, session)
+    answer = await bench.ask(session, "POST", VERIFY, {"token": await token_for(bench, "mina")})
+    assert [event["type"] for event in answer.json()["events"]] == ["AddressVerified"]
+    assert await is_verified(bench, session)
+
+
+async def test_a_link_used_twice_changes_nothing(bench: Bench) -> None:
+    _, session = await bench.join("mina")
+    token = await token_for(bench, "mina")
+    await bench.ask(session, "POST", VERIFY, {"token": token})
+    again = await bench.ask(session, "POST", VERIFY, {"token": token})
+    assert (again.status_code, again.json()["events"]) == (200, [])
+
+
+async def test_a_link_is_for_one_account_only(bench: Bench) -> None:
+    """Also when the owner of the address follows it in good faith: the account is somebody else's."""
+    await bench.join("mina")
+    _, other = await bench.join("ana")
+    token = await token_for(bench, "mina")
+    refused(await bench.ask(other, "POST", VERIFY, {"token": token}), "verification-not-valid")
+    refused(await bench.ask("", "POST", VERIFY, {"token": token}), "not-signed-in", 401)
+
+
+async def test_a_link_is_of_no_use_after_the_address_changed(bench: Bench) -> None:
+    _, session = await bench.join("mina")
+    token = await token_for(bench, "mina")
+    await bench.ask(session, "PUT", "/me/profile", {"email": "m@x.example"})
+    refused(await bench.ask(session, "POST", VERIFY, {"token": token}), "verification-not-valid")
+    fresh = await token_for(bench, "m")
+    assert (await bench.ask(session, "POST", VERIFY, {"token": fresh})).status_code == 200
+    assert await is_verified(bench, session)
+
+
+async def test_a_changed_address_is_not_proven(bench: Bench) -> None:
+    _, session = await bench.join("mina")
+    await bench.ask(session, "POST", VERIFY, {"token": await token_for(bench, "mina")})
+    await bench.ask(session, "PUT", "/me/profile", {"name": "Mina Adaeze"})
+    assert await is_verified(bench, session)
+    await bench.ask(session, "PUT", "/me/profile", {"email": "m@x.example"})
+    assert not await is_verified(bench, session)
+
+
+async def test_no_other_token_of_ours_proves_an_address(bench: Bench) -> None:
+    mina, session = await bench.join("mina")
+    keys = bench.app.state.keys
+    others = (session, keys.invite(mina, "t"), keys.address_proof(mina, "t"), keys.nonce("t"), "nonsense")
+    for token in others:
+        refused(await bench.ask(session, "POST", VERIFY, {"token": token}), "verification-not-valid")
+    for token in (*others[:2], keys.verification(mina, "x", "t"), keys.nonce("t")):
+        refused(await bench.ask("", "POST", "/accounts", sign_up("ben", **OWN, proof=token)), "proof-not-valid")
+
+
+OWN: dict[str, Any] = {"organisation": {"name": "Own", "kind": "customer"}}
+
+
+async def proof_for(bench: Bench, name: str) -> str:
+    assert (await bench.ask("", "POST", "/addresses/proof", {"email": f"{name}@x.example"})).status_code == 202
+    return await token_for(bench, name, "Proof")
+
+
+async def test_an_unproven_address_yields_to_whoever_proves_it(bench: Bench) -> None:
+    """An attacker signs up with the victim's address; the victim comes later."""
+    attacker, session = await bench.join("victim")
+    refused(await bench.ask("", "POST", "/accounts", sign_up("victim", **OWN)), "email-taken")
+    answer = await bench.ask("", "POST", "/accounts", sign_up("victim", **OWN, proof=await proof_for(bench, "victim")))
+    assert answer.status_code == 200, answer.text
+    victim = answer.json()["session"]
+    assert victim["account_id"] != attacker
+    assert await is_verified(bench, victim["access_token"])
+    assert (await bench.sign_in("victim@x.example")).json()["account_id"] == victim["account_id"]
+    left = await bench.log.state(ACCOUNT, attacker)
+    assert isinstance(left, Open) and left.profile.email == ""
+    taken = await bench.ask(session, "PUT", "/me/profile", {"email": "victim@x.example"})
+    refused(taken, "email-taken")
+    assert (await bench.ask(session, "PUT", "/me/profile", {"email": "attacker@x.example"})).status_code == 200
+
+
+async def test_a_proven_address_yields_to_nobody(bench: Bench) -> None:
+    mina, session = await bench.join("mina")
+    await bench.ask(session, "POST", VERIFY, {"token": await token_for(bench, "mina")})
+    proof = bench.app.state.keys.address_proof(address_digest("mina@x.example"), "t")
+    refused(await bench.ask("", "POST", "/accounts", sign_up("mina", **OWN, proof=proof)), "email-taken")
+    assert (await bench.sign_in("mina@x.example")).json()["account_id"] == mina
+
+
+async def test_a_proof_is_for_one_address_only(bench: Bench) -> None:
+    proof = await proof_for(bench, "ana")
+    refused(await bench.ask("", "POST", "/accounts", sign_up("mina", **OWN, proof=proof)), "proof-not-valid")
+
+
+async def test_who_joins_by_a_mailed_invitation_has_proven_the_address(bench: Bench) -> None:
+    _, manager = await bench.join("oskar")
+    await bench.invite(manager, "mina")
+    _, session = await bench.join("mina", invitation=await token_for(bench, "mina"))
+    assert await is_verified(bench, session)
+
+
+async def test_who_joins_by_the_inviters_token_has_not(bench: Bench) -> None:
+    _, manager = await bench.join("oskar")
+    _, session = await bench.invited(manager, "mina")
+    assert not await is_verified(bench, session)
+
+
+async def test_an_attackers_account_does_not_keep_the_invited_person_out(bench: Bench) -> None:
+    _, manager = await bench.join("oskar")
+    attacker, _ = await bench.join("mina")
+    await bench.invite(manager, "mina")
+    mina, session = await bench.join("mina", invitation=await token_for(bench, "mina", "invited"))
+    assert mina != attacker and await is_verified(bench, session)
+
+
+async def test_concurrent_sign_ups_for_one_address_leave_exactly_one_with_a_proof_too(bench: Bench) -> None:
+    proof = await proof_for(bench, "mina")
+    bodies = [sign_up("mina", **OWN, proof=proof), sign_up("mina", **OWN)] * 3
+    answers = await asyncio.gather(*(bench.ask("", "POST", "/accounts", body) for body in bodies))
+    assert {answer.status_code for answer in answers} <= {200, 409}
+    opened_ids = [answer.json()["session"]["account_id"] for answer in answers if answer.status_code == 200]
+    holders = [await bench.log.state(ACCOUNT, account_id) for account_id in opened_ids]
+    with_it = [state for state in holders if isinstance(state, Open) and state.profile.email == "mina@x.example"]
+    assert len(with_it) == 1
+
+
+async def test_after_a_crash_between_releasing_and_taking_the_address_is_free(bench: Bench) -> None:
+    """The sign-up that released it is refused, as one that broke off would be: sent again it goes through."""
+    await bench.join("victim")
+    proof = await proof_for(bench, "victim")
+    body = sign_up("victim", **OWN, proof=proof)
+    refused(await bench.ask("", "POST", "/accounts", body | {"time_zone": "Mars/Olympus"}), "time-zone-unknown")
+    assert await bench.store.holder("email:victim@x.example") is None
+    assert (await bench.ask("", "POST", "/accounts", body)).status_code == 200
+
+
+async def test_a_dry_run_releases_nothing(bench: Bench) -> None:
+    await bench.join("victim")
+    holder = await bench.store.holder("email:victim@x.example")
+    body = sign_up("victim", **OWN, proof=await proof_for(bench, "victim"))
+    refused(await bench.ask("", "POST", "/accounts?dry_run=true", body), "email-taken")
+    assert await bench.store.holder("email:victim@x.example") == holder
+
+
+async def test_asking_for_a_proof_says_nothing_of_whether_the_address_is_known(bench: Bench) -> None:
+    await bench.join("mina")
+    answers = [
+        await bench.ask("", "POST", "/addresses/proof", {"email": f"{name}@x.example"}) for name in ("mina", "ana")
+    ]
+    assert [(answer.status_code, answer.content) for answer in answers] == [(202, answers[0].content)] * 2
+    refused(await bench.ask("", "POST", "/addresses/proof", {"email": "nonsense"}), "email-malformed", 422)
+
+
+async def test_the_link_is_mailed_again_on_request_and_not_at_will(bench: Bench) -> None:
+    _, session = await bench.join("mina")
+    await mailed(bench, Kept())
+    for _ in range(3):
+        assert (await bench.ask(session, "POST", f"{VERIFY}/mail")).status_code == 202
+    kept = Kept()
+    await mailed(bench, kept)
+    (message,) = kept.messages
+    assert (await bench.ask(session, "POST", VERIFY, {"token": token_in(message)})).status_code == 200
+    assert (await bench.ask(session, "POST", f"{VERIFY}/mail")).status_code == 202
+    await mailed(bench, kept)
+    assert len(kept.messages) == 1, "it is verified"
