@@ -11,7 +11,7 @@ from cli.place import Place
 TOKEN: Final = "TENURE_TOKEN"  # noqa: S105  # a variable's name
 HOW: Final = (
     f"Set {TOKEN} to a token of {{whom}}: POST /sessions at {{url}} with e-mail address and password answers one "
-    "for an hour."
+    "for five minutes."
 )
 
 

@@ -49,6 +49,12 @@ class Person:
     account_id: str = ""
     organisation_id: str = ""
     token: str = field(default="", repr=False)
+    refresh_token: str = field(default="", repr=False)
+
+    def signed_in(self, session: Json) -> None:
+        """Take over what a session's answer says."""
+        self.token, self.refresh_token = session["access_token"], session["refresh_token"]
+        self.account_id, self.organisation_id = session["account_id"], session["organisation_id"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +94,11 @@ class Doors:
         """The answer to one request. Where none comes, or 503, it is sent again under the same Idempotency-Key, as any
         client should: a command whose answer was lost is not done twice."""
         headers = {"X-Correlation-ID": self.run, "Idempotency-Key": token_hex(16)}
-        if who is not None:
-            headers["Authorization"] = f"Bearer {who.token}"
         deadline = asyncio.get_running_loop().time() + PATIENCE_S
         while True:
+            used = "" if who is None else who.token
+            if used:
+                headers["Authorization"] = f"Bearer {used}"
             try:
                 async with self.http[service].request(method, path, json=body, headers=headers) as response:
                     answer = Reply(response.status, response.headers, await response.text())
@@ -99,9 +106,27 @@ class Doors:
                 if asyncio.get_running_loop().time() > deadline:
                     raise Wrong(f"{service} does not answer at {addresses()[service]}: {error!r}") from error
             else:
+                if answer.status_code == 401 and who is not None and await self._signed_in_again(who, used):
+                    continue
                 if answer.status_code != 503 or asyncio.get_running_loop().time() > deadline:
                     return answer
             await asyncio.sleep(0.25)
+
+    async def _signed_in_again(self, who: Person, used: str) -> bool:
+        """Whether there is another token than the used one, which ran out or whose session has ended."""
+        if who.token != used:
+            return True
+        ways = {
+            "/sessions/refresh": {"refresh_token": who.refresh_token},
+            "/sessions": {"email": who.email, "password": who.password},
+        }
+        for path, body in ways.items():
+            with suppress(aiohttp.ClientError, TimeoutError):
+                async with self.http["identity"].post(path, json=body) as response:
+                    if response.status == 200:
+                        who.signed_in(await response.json())
+                        return True
+        return False
 
     async def ok(self, service: str, method: str, path: str, who: Person | None = None, body: Any = None) -> Json:
         """The answer of a call that has to be accepted; while a fact is on its way to the service, of a later one."""

@@ -98,8 +98,7 @@ async def _sign_up(s: Story, person: Person, joining: Json) -> None:
     session = await s.doors.ok(
         "identity", "POST", "/sessions", None, {"email": person.email, "password": person.password}
     )
-    person.token, person.account_id = session["access_token"], session["account_id"]
-    person.organisation_id = session["organisation_id"]
+    person.signed_in(session)
     s.say(f"{person.name} has an account ({person.email}) and is signed in")
 
 

@@ -76,8 +76,7 @@ async def sign_up(doors: Doors, person: Person, joining: Json) -> None:
     if session is None:  # the answer that had it was lost, and its command sent again
         own = {"email": person.email, "password": person.password}
         session = await doors.ok("identity", "POST", "/sessions", None, own)
-    person.token, person.account_id = session["access_token"], session["account_id"]
-    person.organisation_id = session["organisation_id"]
+    person.signed_in(session)
 
 
 def must(condition: object, c: Customer, what: str) -> None:

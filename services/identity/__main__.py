@@ -8,6 +8,8 @@ from services.identity.domain.account import ACCOUNT
 from services.identity.domain.clock import CLOCK
 from services.identity.domain.contract import CONTRACT
 from services.identity.domain.invitation import INVITATION
+from services.identity.domain.sessions import SESSIONS
+from services.identity.endings import OwnEndings
 from services.identity.letters import Letters
 from services.identity.mail import Sender, transport
 from services.identity.persons import Persons
@@ -31,7 +33,9 @@ async def _with_keys(process: Process) -> None:
     async def published() -> dict[str, Any]:
         return loaded.published()
 
-    process.parts.verifier = TokenVerifier(published)
+    endings = OwnEndings(process.parts.db)
+    await endings.look()
+    process.parts.verifier = TokenVerifier(published, endings, issuer=process.settings.token_issuer)
 
 
 async def _send_mail(process: Process) -> None:
@@ -48,7 +52,7 @@ async def _send_mail(process: Process) -> None:
 
 SERVICE: Final = Service(
     name="identity",
-    streams=(ACCOUNT, INVITATION, CONTRACT, CLOCK),
+    streams=(ACCOUNT, INVITATION, CONTRACT, CLOCK, SESSIONS),
     doors=DOORS,
     queries=QUERIES,
     consumers=(DIRECTORY, REACTIONS),
@@ -57,7 +61,7 @@ SERVICE: Final = Service(
     background=(_send_mail,),
     sealer=Persons,
     private=private,
-    private_tables=("person_keys", "credentials", "signing_keys", "outbox", "outbox_muted", "used_nonces"),
+    private_tables=("person_keys", "credentials", "signing_keys", "outbox", "outbox_muted", "used_nonces", "sessions"),
 )
 
 if __name__ == "__main__":

@@ -4,12 +4,12 @@ import uuid
 import zoneinfo
 from datetime import timedelta
 from functools import cache
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from services.identity import credentials
+from services.identity import credentials, sessions
 from services.identity.addresses import ADDRESS_DOORS, ADDRESS_QUERIES, proven_by, release
 from services.identity.domain import clock as clocks
 from services.identity.domain import contract as contracts
@@ -37,7 +37,7 @@ from services.identity.domain.contract import (
 from services.identity.invitations import INVITATION_DOORS, INVITATION_QUERIES, joining
 from services.identity.passwords import require_uncommon
 from services.identity.projections import contracts_of, involve
-from services.identity.sessions import SESSIONS, Password, issue
+from services.identity.sessions import Password, start
 from services.identity.views import (
     AccessView,
     AccountView,
@@ -58,7 +58,8 @@ from shared.runtime.problems import Problem, unknown
 
 DOORS: Final = Doors()
 QUERIES: Final = APIRouter()
-QUERIES.routes.extend(SESSIONS.routes)
+QUERIES.routes.extend(sessions.ROUTES.routes)
+DOORS.doors.extend(sessions.DOORS.doors)
 QUERIES.routes.extend(INVITATION_QUERIES.routes)
 QUERIES.routes.extend(ADDRESS_QUERIES.routes)
 DOORS.doors.extend(INVITATION_DOORS.doors)
@@ -144,9 +145,10 @@ async def _sign_up(call: Call) -> Target:
     return target
 
 
-def _signed_up(answer: Accepted, call: Call) -> dict[str, Any]:
-    opened = next(each.event for each in answer.events if isinstance(each.event, AccountOpened))
-    return {"session": issue(opened, call.app_state.keys, call.new_id()).model_dump()}
+async def _signed_up(answer: Accepted, call: Call) -> dict[str, Any]:
+    opened = next(each for each in answer.events if isinstance(each.event, AccountOpened))
+    session = await start(cast("AccountOpened", opened.event), call.app_state, since=opened.position)
+    return {} if session is None else {"session": session.model_dump()}
 
 
 async def _own_profile(call: Call) -> Target:

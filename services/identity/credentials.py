@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, ParamSpec, TypeVar
 
@@ -69,12 +69,22 @@ async def keep(db: Pool, account_id: str, password: str) -> bool:
     return bool(kept)
 
 
-async def replace(db: Pool, account_id: str, before: str | None, password: str) -> bool:
-    """Puts the password's verifier in the place of `before` (None: where there is none) and says whether it did: not
-    where another one is by now, and not for somebody who is forgotten."""
+async def replace(
+    db: Pool, account_id: str, before: str | None, password: str, ending: Callable[[], Awaitable[None]]
+) -> bool:
+    """Put the password's verifier in the place of `before` (None: where there is none) and say whether it did: not
+    where another one is by now, and not for somebody who is forgotten.
+
+    `ending` appends the end of the account's sessions. It comes before the commit, and whoever signs in with the old
+    password waits for that: a crash in between ends the sessions and leaves the old password.
+    """
     verifier = await _hashed(password)
     arguments = (account_id, verifier) if before is None else (account_id, verifier, before)
-    return bool(await db.fetchval(_SET if before is None else _CHANGE, *arguments))
+    async with db.acquire() as tx, tx.transaction():
+        done = bool(await tx.fetchval(_SET if before is None else _CHANGE, *arguments))
+        if done:
+            await ending()
+    return done
 
 
 async def verifier_of(db: Pool, account_id: str) -> str | None:

@@ -82,7 +82,11 @@ async def _issue(call: Call) -> Target:
         refused=not_entitled(inviter, into["organisation_id"], into["organisation_kind"]),
         **into,
     )
-    target.besides = lambda answer: _issued(answer, call)
+
+    async def besides(answer: Accepted) -> dict[str, Any]:
+        return _issued(answer, call)
+
+    target.besides = besides
     return target
 
 

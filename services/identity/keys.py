@@ -6,7 +6,7 @@ from fastapi import Request
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet
 
-from shared.runtime.auth import TokenSigner, public_keys, verified
+from shared.runtime.auth import ISSUER, TokenSigner, public_keys, verified
 from shared.runtime.doors import Pool
 from shared.runtime.problems import Problem
 from shared.runtime.settings import Settings
@@ -25,9 +25,9 @@ RESET_S: Final = 24 * 3600
 class Keys:
     """The signing keys; the newest signs, all of them verify."""
 
-    def __init__(self, keys: list[ECKey]) -> None:
-        self._keys = keys
-        self.signer = TokenSigner(keys[-1])
+    def __init__(self, keys: list[ECKey], issuer: str = ISSUER) -> None:
+        self._keys, self._issuer = keys, issuer
+        self.signer = TokenSigner(keys[-1], issuer=issuer)
 
     def published(self) -> dict[str, Any]:
         """The JWKS."""
@@ -80,7 +80,7 @@ class Keys:
 
     def _said(self, token: str, audience: str) -> dict[str, Any] | None:
         try:
-            return verified(token, KeySet(list(self._keys)), audience)
+            return verified(token, KeySet(list(self._keys)), audience, issuer=self._issuer, leeway_s=0)
         except (JoseError, ValueError, TypeError):
             return None
 
@@ -96,13 +96,14 @@ def current_keys(request: Request) -> Keys:
 async def load(db: Pool, settings: Settings, new_id: str) -> Keys:
     """The keys of the database, the first made under a lock so that replicas share it; TENURE_SIGNING_KEY_FILE
     replaces them. Raises OSError or ValueError when that file is not a key."""
+    issuer = settings.token_issuer
     if settings.signing_key_file is not None:
         key = ECKey.import_key(settings.signing_key_file.read_bytes())
-        return Keys([ECKey.import_key(key.as_dict(private=True), {"kid": key.thumbprint()})])
+        return Keys([ECKey.import_key(key.as_dict(private=True), {"kid": key.thumbprint()})], issuer)
     async with db.acquire() as tx, tx.transaction():
         await tx.execute("lock table signing_keys in exclusive mode")
         rows = await tx.fetch("select kid, pem from signing_keys order by created_at")
         if not rows:
             pem = ECKey.generate_key("P-256").as_pem(private=True).decode()
             rows = await tx.fetch("insert into signing_keys (kid, pem) values ($1, $2) returning kid, pem", new_id, pem)
-    return Keys([ECKey.import_key(row["pem"], {"kid": row["kid"]}) for row in rows])
+    return Keys([ECKey.import_key(row["pem"], {"kid": row["kid"]}) for row in rows], issuer)

@@ -80,6 +80,7 @@ async def erase(db: Any, account_id: str) -> None:
     await db.execute(_ERASED, account_id)
     await outbox.forget(db, account_id)
     await db.execute("delete from credentials where account_id = $1", account_id)
+    await db.execute("delete from sessions where account_id = $1", account_id)
     await db.execute(_UNPRINTED, account_id, ACCOUNT.id(account_id))
 
 

@@ -17,6 +17,8 @@ async def private(db: Any) -> Sequence[str]:
     settled = "select distinct data ->> 'invitation_id' as invitation_id from log.events where type = any($1::text[])"
     for row in await db.fetch(settled, ["InvitationAccepted", "InvitationRevoked", "InvitationExpired"]):
         await persons.erase_invited(db, row["invitation_id"])
+    # Some of the refresh tokens in a backup were used since, and would be good again.
+    await db.execute("delete from sessions")
     opened = "select distinct data ->> 'account_id' as account_id from log.events where type = 'AccountOpened'"
     unreadable, unsigned = await db.fetchrow(
         f"select count(*) filter (where k.account_id is null), count(*) filter (where c.account_id is null and "  # noqa: S608

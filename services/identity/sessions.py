@@ -1,27 +1,34 @@
-"""Signing in, passwords, and the keys that tokens are checked with. None of it is a business fact."""
+"""Signing in and out, passwords, and the keys that tokens are checked with."""
 
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 import structlog
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from starlette.datastructures import State
 
 from services.identity import credentials
+from services.identity import refresh as refreshing
 from services.identity.domain.account import ACCOUNT, Open, claim_of, normalised, publisher_of
-from services.identity.keys import Keys, current_keys
+from services.identity.domain.sessions import SESSIONS, EndSession, EndSessions
+from services.identity.keys import current_keys
 from services.identity.oidc import Issuer, NotGenuine, Unreachable
 from services.identity.passwords import require_uncommon
-from services.identity.views import Session
-from shared.eventlog.log import Log
+from services.identity.refresh import Running
+from services.identity.views import CurrentSession, Session, SessionList, SessionView
+from shared.eventlog.log import Log, Meta
 from shared.events import AccountOpened
 from shared.runtime.auth import TOKEN_S, Actor
-from shared.runtime.doors import Pool
-from shared.runtime.http import CurrentActor, CurrentLog, Database
+from shared.runtime.doors import Call, Doors, Pool, Target
+from shared.runtime.http import CurrentActor, CurrentLog, Database, Parts
 from shared.runtime.limits import limited_by_source
 from shared.runtime.problems import Problem, unknown
 
-SESSIONS: Final = APIRouter()
+DOORS: Final = Doors()
+ROUTES: Final = APIRouter()
+NOT_STORED: Final = {"Cache-Control": "no-store"}
+"""On every answer with a token (RFC 6749, section 5.1)."""
 Password = Annotated[SecretStr, Field(min_length=12, max_length=256)]
 
 _log: Final = structlog.get_logger(__name__)
@@ -34,24 +41,176 @@ class SignIn(BaseModel):
     password: Annotated[SecretStr, Field(max_length=256)]
 
 
-@SESSIONS.post("/sessions", dependencies=[limited_by_source("sign-in")])
-async def sign_in(form: SignIn, request: Request, db: Database, log: CurrentLog) -> Session:
-    """A token for an hour. The answer and the work are the same for an unknown address and a wrong password."""
+@ROUTES.post("/sessions", dependencies=[limited_by_source("sign-in")])
+async def sign_in(form: SignIn, request: Request, response: Response, db: Database, log: CurrentLog) -> Session:
+    """Begin a session: an access token for minutes, and a refresh token for the next one.
+
+    The answer and the work are the same for an unknown address and a wrong password.
+    """
+    since = await log.store.position()
     holder = await log.store.holder(claim_of(normalised(form.email)))
     account_id = holder.removeprefix("account-") if holder else None
     verifier = await credentials.matched(db, account_id, form.password.get_secret_value())
     account = await log.state(ACCOUNT, account_id or "")
-    if verifier is None or not isinstance(account, Open):
+    session = None
+    if verifier is not None and isinstance(account, Open):
+        session = await start(account.opened, request.app.state, since=since, verifier=verifier)
+    if session is None:
         raise Problem(401, rule="sign-in-failed", reason="The e-mail address or the password is not right.",
                       remedy="Try again, ask the operator for a reset, or open an account.")  # fmt: skip
-    return issue(account.opened, current_keys(request), request.app.state.parts.new_id())
+    response.headers.update(NOT_STORED)
+    return session
 
 
-def issue(opened: AccountOpened, keys: Keys, token_id: str) -> Session:
-    who = Actor(opened.account_id, opened.organisation_id, opened.organisation_kind, publisher_of(opened))
-    token = keys.signer.sign(who, token_id)
-    return Session(access_token=token, expires_in=TOKEN_S, account_id=who.account_id,
-                   organisation_id=who.organisation_id)  # fmt: skip
+async def start(opened: AccountOpened, app: State, *, since: int, verifier: str | None = None) -> Session | None:
+    """Begin a session of the account. None when the verifier that the password matched is not the account's any more.
+
+    `since` is the log's position from before the password, or whatever stands for it, was checked.
+    """
+    parts: Parts = app.parts
+    running = await refreshing.begin(
+        parts.db, opened.account_id, session_id=parts.new_id(), since=since, now=parts.now(), verifier=verifier
+    )
+    return None if running is None else _session(opened, running, app)
+
+
+def _session(opened: AccountOpened, running: Running, app: State) -> Session:
+    who = Actor(
+        opened.account_id, opened.organisation_id, opened.organisation_kind, publisher_of(opened),
+        session_id=running.session_id, since=running.since,
+    )  # fmt: skip
+    return Session(
+        access_token=app.keys.signer.sign(who, app.parts.new_id()),
+        expires_in=TOKEN_S,
+        refresh_token=running.token,
+        refresh_expires_in=int((running.expires - app.parts.now()).total_seconds()),
+        session_id=running.session_id,
+        account_id=who.account_id,
+        organisation_id=who.organisation_id,
+    )
+
+
+class Refresh(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    refresh_token: Annotated[SecretStr, Field(max_length=4096)]
+
+
+@ROUTES.post("/sessions/refresh", dependencies=[limited_by_source("refresh")])
+async def refresh(form: Refresh, request: Request, response: Response) -> Session:
+    """Exchange a refresh token for an access token and the next refresh token.
+
+    A refresh token is used once. One that is used again, some seconds later, ends its session: somebody else has it.
+    """
+    session = await refreshed(form.refresh_token.get_secret_value(), request)
+    if session is None:
+        raise Problem(401, rule="session-ended", reason="The refresh token is not valid, or not any more.",
+                      remedy="Sign in again.")  # fmt: skip
+    response.headers.update(NOT_STORED)
+    return session
+
+
+async def refreshed(token: str, request: Request) -> Session | None:
+    """The session with its next tokens; None when it has ended, or there is none."""
+    current_keys(request)
+    app = request.app.state
+    parts: Parts = app.parts
+    try:
+        running = await refreshing.rotate(parts.db, token, parts.now())
+    except refreshing.Reused as reused:
+        account = await parts.log.state(ACCOUNT, reused.account_id)
+        organisation = account.opened.organisation_id if isinstance(account, Open) else ""
+        await end(request, EndSession(
+            session_id=reused.session_id, account_id=reused.account_id, organisation_id=organisation,
+            ended_by="identity", reason="refresh-token-reused",
+        ))  # fmt: skip
+        _log.warning("refresh token reused", account_id=reused.account_id, session_id=reused.session_id)
+        return None
+    if running is None:
+        return None
+    account = await parts.log.state(ACCOUNT, running.account_id)
+    if not isinstance(account, Open):
+        return None
+    who = Actor(running.account_id, "", "customer", session_id=running.session_id, since=running.since)
+    if not await parts.verifier.endings.good(who, ""):
+        return None
+    return _session(account.opened, running, app)
+
+
+async def end(request: Request, command: EndSession | EndSessions) -> None:
+    """Append the end of one session, or of all sessions, of an account."""
+    parts: Parts = request.app.state.parts
+    command_id = f"{command.reason}:{parts.new_id()}"
+    state = request.state
+    meta = Meta(command_id, command.ended_by, parts.now(), state.correlation_id, command_id, state.traceparent)
+    await parts.log.execute(SESSIONS, command.account_id, command, meta)
+
+
+@ROUTES.get("/sessions")
+async def sessions(actor: CurrentActor, request: Request, db: Database) -> SessionList:
+    """The caller's own sessions that run."""
+    parts: Parts = request.app.state.parts
+    found = []
+    for each in await refreshing.of_account(db, actor.account_id, parts.now()):
+        who = Actor(actor.account_id, "", "customer", session_id=each.session_id, since=each.since)
+        if await parts.verifier.endings.good(who, ""):
+            found.append(SessionView(
+                session_id=each.session_id, started=each.started, last_used=each.last_used, expires=each.expires,
+                current=each.session_id == actor.session_id,
+            ))  # fmt: skip
+    return SessionList(items=found)
+
+
+@ROUTES.get("/sessions/current")
+async def current_session(actor: CurrentActor, response: Response) -> CurrentSession:
+    """Who the token speaks for, while it is good: what other services ask when they can't know whether it has ended."""
+    response.headers.update(NOT_STORED)
+    return CurrentSession(
+        account_id=actor.account_id,
+        organisation_id=actor.organisation_id,
+        session_id=actor.session_id or None,
+        client_id=actor.client_id or None,
+        scope=None if actor.scopes is None else " ".join(sorted(actor.scopes)),
+    )
+
+
+async def _own(call: Call) -> dict[str, str]:
+    who = call.actor
+    return {"account_id": who.account_id, "organisation_id": who.organisation_id, "ended_by": who.account_id}
+
+
+async def _end_current(call: Call) -> Target:
+    return Target(call.actor.account_id, **await _own(call), session_id=call.actor.session_id)
+
+
+async def _end_one(call: Call) -> Target:
+    wanted = call.path["session_id"]
+    own = await refreshing.of_account(call.db, call.actor.account_id, call.clocks.real())
+    if wanted not in {each.session_id for each in own}:
+        raise unknown("session", "See GET /sessions.")
+    return Target(call.actor.account_id, **await _own(call), session_id=wanted)
+
+
+async def _end_all(call: Call) -> Target:
+    return Target(call.actor.account_id, **await _own(call))
+
+
+async def _end_all_of(call: Call) -> Target:
+    account_id = call.path["account_id"]
+    if call.actor.organisation_kind != "operator":
+        raise Problem(403, rule="operator-only", reason="Only the operator ends somebody else's sessions.",
+                      remedy="End your own (DELETE /sessions), or ask the operator.")  # fmt: skip
+    account = await call.log.state(ACCOUNT, account_id)
+    if not isinstance(account, Open):
+        raise unknown("account")
+    return Target(account_id, account_id=account_id, organisation_id=account.opened.organisation_id,
+                  ended_by=call.actor.account_id, reason="ended-by-operator")  # fmt: skip
+
+
+DOORS.delete("/sessions/current", SESSIONS, EndSession, supply=_end_current)
+DOORS.delete("/sessions/{session_id}", SESSIONS, EndSession, supply=_end_one)
+DOORS.delete("/sessions", SESSIONS, EndSessions, supply=_end_all)
+DOORS.delete("/accounts/{account_id}/sessions", SESSIONS, EndSessions, supply=_end_all_of)
 
 
 class ChangePassword(BaseModel):
@@ -61,9 +220,11 @@ class ChangePassword(BaseModel):
     new: Password
 
 
-@SESSIONS.put("/me/password", status_code=HTTPStatus.NO_CONTENT)
-async def change_password(form: ChangePassword, actor: CurrentActor, db: Database, log: CurrentLog) -> None:
-    """Sets a new password of one's own. Tokens issued before run out within their hour."""
+@ROUTES.put("/me/password", status_code=HTTPStatus.NO_CONTENT)
+async def change_password(
+    form: ChangePassword, actor: CurrentActor, request: Request, db: Database, log: CurrentLog
+) -> None:
+    """Set a new password of one's own, which ends all sessions: sign in with it."""
     account = await log.state(ACCOUNT, actor.account_id)
     if not isinstance(account, Open):
         raise unknown("account")
@@ -71,7 +232,11 @@ async def change_password(form: ChangePassword, actor: CurrentActor, db: Databas
     new = form.new.get_secret_value()
     if before is not None:  # before that, nothing is said but that the current one is wrong
         await require_uncommon(new, *known_of(account))
-    if before is None or not await credentials.replace(db, actor.account_id, before, new):
+    command = EndSessions(account_id=actor.account_id, organisation_id=actor.organisation_id,
+                          ended_by=actor.account_id, reason="password-changed")  # fmt: skip
+    if before is None or not await credentials.replace(
+        db, actor.account_id, before, new, lambda: end(request, command)
+    ):
         raise Problem(403, rule="password-wrong", reason="The current password is not right.",
                       remedy="Try again, or ask the operator for a reset.")  # fmt: skip
     _log.info("password changed", account_id=actor.account_id)
@@ -84,24 +249,29 @@ class ResetPassword(BaseModel):
     new: Password
 
 
-@SESSIONS.post("/password", status_code=HTTPStatus.NO_CONTENT, dependencies=[limited_by_source("reset")])
+@ROUTES.post("/password", status_code=HTTPStatus.NO_CONTENT, dependencies=[limited_by_source("reset")])
 async def reset_password(form: ResetPassword, request: Request, db: Database, log: CurrentLog) -> None:
-    """Sets the password of whoever the operator made the reset for, once. Every refusal is the same."""
+    """Set the password of whoever the operator made the reset for, once, which ends all sessions.
+
+    Every refusal is the same.
+    """
     reset = current_keys(request).reset_by(form.reset)
-    if reset is None or not await _reset(reset, form.new.get_secret_value(), db, log):
+    if reset is None or not await _reset(reset, form.new.get_secret_value(), request, db, log):
         raise Problem(409, rule="reset-not-valid", reason="The reset is not valid, or not any more.",
                       remedy="Ask the operator for a new one.")  # fmt: skip
     _log.info("password reset", account_id=reset["sub"], reset=reset["jti"])
 
 
-async def _reset(reset: dict[str, Any], new: str, db: Pool, log: Log) -> bool:
+async def _reset(reset: dict[str, Any], new: str, request: Request, db: Pool, log: Log) -> bool:
     account_id = reset["sub"]
     before = await credentials.verifier_of(db, account_id)
     account = await log.state(ACCOUNT, account_id)
     if credentials.digest(before) != reset["replaces"] or not isinstance(account, Open):
         return False
     await require_uncommon(new, *known_of(account))
-    return await credentials.replace(db, account_id, before, new)
+    command = EndSessions(account_id=account_id, organisation_id=account.opened.organisation_id, ended_by=account_id,
+                          reason="password-reset")  # fmt: skip
+    return await credentials.replace(db, account_id, before, new, lambda: end(request, command))
 
 
 def known_of(account: Open) -> tuple[str, str, str]:
@@ -117,9 +287,10 @@ class SignInElsewhere(BaseModel):
     """What the caller gave the issuer to repeat, if it did."""
 
 
-@SESSIONS.post("/sessions/oidc", dependencies=[limited_by_source("sign-in")])
-async def sign_in_elsewhere(form: SignInElsewhere, request: Request, log: CurrentLog) -> Session:
-    """A token for an hour, for the ID token of the configured issuer: the account with its verified e-mail address."""
+@ROUTES.post("/sessions/oidc", dependencies=[limited_by_source("sign-in")])
+async def sign_in_elsewhere(form: SignInElsewhere, request: Request, response: Response, log: CurrentLog) -> Session:
+    """Begin a session for the ID token of the configured issuer: of the account with its verified e-mail address."""
+    since = await log.store.position()
     issuer: Issuer | None = getattr(request.app.state, "oidc", None)
     if issuer is None:
         raise Problem(404, rule="issuer-not-configured", reason="No other issuer signs people in here.",
@@ -140,10 +311,14 @@ async def sign_in_elsewhere(form: SignInElsewhere, request: Request, log: Curren
         raise Problem(403, rule="no-account-for-address", reason="The issuer vouches for you, but no account has this "
                       "e-mail address.", remedy="Open an account with it first, or change your account's address to "
                       "it.")  # fmt: skip
-    return issue(account.opened, current_keys(request), request.app.state.parts.new_id())
+    session = await start(account.opened, request.app.state, since=since)
+    if session is None:
+        raise unknown("account")
+    response.headers.update(NOT_STORED)
+    return session
 
 
-@SESSIONS.get("/.well-known/jwks.json")
+@ROUTES.get("/.well-known/jwks.json")
 async def jwks(request: Request) -> dict[str, Any]:
     """The public keys that tokens are checked with."""
     return current_keys(request).published()

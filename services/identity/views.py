@@ -13,8 +13,37 @@ class Session(BaseModel):
     access_token: str
     token_type: str = "Bearer"  # noqa: S105  # the scheme's name
     expires_in: int
+    refresh_token: str
+    """Good once, for the next access token (POST /sessions/refresh)."""
+    refresh_expires_in: int
+    """Of the session: however often it is refreshed, it lasts no longer than that."""
+    session_id: str
     account_id: str
     organisation_id: str
+
+
+class SessionView(BaseModel):
+    session_id: str
+    started: datetime
+    last_used: datetime
+    """When it was begun or refreshed last."""
+    expires: datetime
+    current: bool
+    """Whether it is the one that asks."""
+
+
+class SessionList(BaseModel):
+    items: list[SessionView]
+
+
+class CurrentSession(BaseModel):
+    """Who a token speaks for: a person in a session, or a machine with the scope that it was given."""
+
+    account_id: str
+    organisation_id: str
+    session_id: str | None
+    client_id: str | None
+    scope: str | None
 
 
 class SignedUp(BaseModel):

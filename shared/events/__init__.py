@@ -79,6 +79,8 @@ from shared.events.identity import (
     RoleRequestDeclined,
     RoleRequested,
     RoleRevoked,
+    SessionEnded,
+    SessionsEnded,
 )
 from shared.events.marketplace import (
     AutoRenewDisabled,
@@ -197,6 +199,8 @@ __all__ = [
     "SeatPoolSuspended",
     "SeatUnassigned",
     "SeatsAdded",
+    "SessionEnded",
+    "SessionsEnded",
     "SubscriptionConfirmed",
     "SubscriptionEnded",
     "SubscriptionOrderFailed",

@@ -11,6 +11,8 @@ AgreementKind = Literal["desktop", "maintenance", "other"]
 AddressProof = Literal["link", "invitation", "issuer"]
 """How an address was shown to be somebody's: by a link or an invitation that was mailed to it, or by another issuer of
 identities that vouches for it."""
+SessionEndReason = Literal["signed-out", "refresh-token-reused"]
+SessionsEndReason = Literal["signed-out", "password-changed", "password-reset", "ended-by-operator"]
 
 
 class AccountOpened(Event):
@@ -126,6 +128,25 @@ class AccountClosed(Event):
     account_id: str
     organisation_id: str
     closed_by: str
+
+
+class SessionEnded(Event):
+    """One session of the account has ended: its tokens open nothing any more."""
+
+    account_id: str
+    organisation_id: str
+    session_id: str
+    reason: SessionEndReason
+    ended_by: str
+
+
+class SessionsEnded(Event):
+    """All sessions of the account that began before this have ended."""
+
+    account_id: str
+    organisation_id: str
+    reason: SessionsEndReason
+    ended_by: str
 
 
 class ClockMoved(Event):

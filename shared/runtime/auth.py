@@ -3,8 +3,8 @@
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final, cast
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, cast
 
 import httpx
 from joserfc import jwt
@@ -14,11 +14,17 @@ from joserfc.jwk import ECKey, KeySet
 from shared.events.identity import OrganisationKind
 from shared.runtime.problems import Problem
 
-ISSUER: Final = "tenure-identity"
+ISSUER: Final = "http://127.0.0.1:8101"
+"""Who signs, unless the settings say otherwise: the URL of identity, under which its discovery document is found."""
 AUDIENCE: Final = "tenure"
 ALGORITHM: Final = "ES256"
-TOKEN_S: Final = 3600
+TOKEN_S: Final = 300
+LEEWAY_S: Final = 30
+"""How far another machine's clock may be off: for the times that a token names, never for a session that has ended."""
 REFRESH_S: Final = 5.0
+"""How soon the keys may be fetched again for a key that is not known."""
+JWKS_S: Final = 60
+"""How long fetched keys are used, and what the JWKS says of it. A withdrawn key is believed for so long."""
 KNOWN_TOKENS: Final = 10_000
 
 
@@ -31,24 +37,51 @@ class Actor:
     organisation_kind: OrganisationKind
     publisher: str = ""
     """The publisher that a publisher's people act for; "" for everybody else."""
+    session_id: str = field(default="", kw_only=True)
+    """The person's session; "" for a machine."""
+    client_id: str = field(default="", kw_only=True)
+    """The machine account; "" for a person. Its `account_id` is the account that it acts for, or this id."""
+    scopes: frozenset[str] | None = field(default=None, kw_only=True)
+    """What a machine was given; None for a person, whom no scope limits."""
+    since: int = field(default=0, kw_only=True)
+    """The position of identity's log at which the session began, or the machine's token was issued: whatever ends it
+    stands later in that log. Positions, unlike times, have one order whichever machine's clock is behind."""
+
+
+class Endings(Protocol):
+    """What knows which sessions and machine accounts have ended."""
+
+    async def good(self, actor: Actor, token: str) -> bool:
+        """Whether the caller's session still runs. Raises Problem 503 when that can't be known now."""
+        ...
 
 
 class TokenSigner:
-    """identity's: makes tokens with the newest key."""
+    """Signs tokens with one of identity's keys."""
 
-    def __init__(self, key: ECKey, clock: Callable[[], float] = time.time) -> None:
-        self._key, self._clock = key, clock
+    def __init__(self, key: ECKey, clock: Callable[[], float] = time.time, issuer: str = ISSUER) -> None:
+        self._key, self._clock, self._issuer = key, clock, issuer
 
     def sign(self, actor: Actor, token_id: str, lifetime_s: int = TOKEN_S) -> str:
-        claims = {"sub": actor.account_id, "org": actor.organisation_id, "kind": actor.organisation_kind}
+        """Make an access token. One that belongs to no session is a session by itself."""
+        claims: dict[str, Any] = {
+            "sub": actor.account_id,
+            "org": actor.organisation_id,
+            "kind": actor.organisation_kind,
+            "since": actor.since,
+        }
         if actor.publisher:
             claims["pub"] = actor.publisher
+        if actor.client_id:
+            claims |= {"client_id": actor.client_id, "scope": " ".join(sorted(actor.scopes or ()))}
+        else:
+            claims["sid"] = actor.session_id or token_id
         return self.sign_claims(claims, token_id, audience=AUDIENCE, lifetime_s=lifetime_s)
 
     def sign_claims(self, claims: dict[str, Any], token_id: str, *, audience: str, lifetime_s: int) -> str:
         """A token for another purpose than access (an invitation), told apart by its audience."""
         now = int(self._clock())
-        body = {**claims, "iss": ISSUER, "aud": audience, "iat": now, "exp": now + lifetime_s, "jti": token_id}
+        body = {**claims, "iss": self._issuer, "aud": audience, "iat": now, "exp": now + lifetime_s, "jti": token_id}
         return jwt.encode({"alg": ALGORITHM, "typ": "JWT", "kid": self._key.kid}, body, self._key, [ALGORITHM])
 
 
@@ -57,7 +90,15 @@ def public_keys(keys: list[ECKey]) -> dict[str, Any]:
     return {"keys": [{**key.as_dict(private=False), "use": "sig", "alg": ALGORITHM, "kid": key.kid} for key in keys]}
 
 
-def verified(token: str, keys: KeySet, audience: str, clock: Callable[[], float] = time.time) -> dict[str, Any]:
+def verified(
+    token: str,
+    keys: KeySet,
+    audience: str,
+    clock: Callable[[], float] = time.time,
+    *,
+    issuer: str = ISSUER,
+    leeway_s: int = LEEWAY_S,
+) -> dict[str, Any]:
     """The claims of a token that is signed, in time, from us and for `audience`. Raises JoseError or ValueError.
 
     Only ES256 with one of our keys: a token can bring neither its key nor its algorithm.
@@ -66,8 +107,8 @@ def verified(token: str, keys: KeySet, audience: str, clock: Callable[[], float]
     if not set(decoded.header) <= {"alg", "typ", "kid"} or "kid" not in decoded.header:
         raise ValueError("the token's header names more or less than its key")
     registry = jwt.JWTClaimsRegistry(
-        now=lambda: int(clock()), leeway=0,
-        iss={"essential": True, "value": ISSUER}, aud={"essential": True, "value": audience},
+        now=lambda: int(clock()), leeway=leeway_s,
+        iss={"essential": True, "value": issuer}, aud={"essential": True, "value": audience},
         exp={"essential": True}, iat={"essential": True}, sub={"essential": True}, jti={"essential": True},
     )  # fmt: skip
     registry.validate(decoded.claims)
@@ -75,50 +116,63 @@ def verified(token: str, keys: KeySet, audience: str, clock: Callable[[], float]
 
 
 class TokenVerifier:
-    """Checks tokens with identity's keys: fetched once, again for an unknown key (at most every few seconds), and
-    still good while identity is away. A token that was good is not checked again until it expires or keys are fetched
-    anew: its signature takes longer than most queries."""
+    """Checks tokens with identity's keys, and that their sessions have not ended.
 
-    def __init__(self, fetch: Callable[[], Any], clock: Callable[[], float] = time.time) -> None:
+    The keys are fetched on a schedule, and for a key that is not known (at most every few seconds); they are still good
+    while identity is away. A token that was good is not checked again until it expires or other keys are fetched: its
+    signature takes longer than most queries. Whether its session has ended is asked each time.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[], Any],
+        endings: Endings,
+        clock: Callable[[], float] = time.time,
+        issuer: str = ISSUER,
+    ) -> None:
         """`fetch` is an async function that returns the JWKS."""
-        self._fetch, self._clock = fetch, clock
+        self._fetch, self.endings, self._clock, self._issuer = fetch, endings, clock, issuer
         self._keys: KeySet | None = None
         self._kids: frozenset[str] = frozenset()
-        self._fetched_at = float("-inf")
+        self._published: Any = None
+        self._fetched_at = self._tried_at = float("-inf")
         self._tries = 0
         self._lock = asyncio.Lock()
         self._good: dict[str, tuple[Actor, float]] = {}
-        """By token, the caller and when it expires."""
+        """By token, the caller and until when it is good."""
 
     async def actor(self, authorization: str | None) -> Actor:
-        """The caller. Raises Problem 401 (no token, or not a good one) or 503 (the keys can't be had yet)."""
+        """The caller. Raises Problem 401 (no token, or not a good one) or 503 (the keys can't be had yet, or nobody
+        can say whether the session has ended)."""
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token or len(token) > 4096:
             raise _unauthorised(
                 "This door needs a token.", "Sign in at identity (POST /sessions) and send it as Bearer."
             )
+        actor = await self._known(token)
+        if not await self.endings.good(actor, token):
+            raise _unauthorised("The token is not valid, or not any more.", "Sign in again.", INVALID)
+        return actor
+
+    async def _known(self, token: str) -> Actor:
+        keys = await self._keys_for(token)
         known = self._good.get(token)
         if known is not None and self._clock() < known[1]:
             return known[0]
-        keys = await self._keys_for(token)
         try:
-            claims = verified(token, keys, AUDIENCE, self._clock)
-            org, kind, publisher = claims["org"], claims["kind"], claims.get("pub", "")
-            if not all(isinstance(c, str) and c for c in (claims["sub"], org, kind)):
-                raise ValueError("the token names no account or organisation")
-            if not isinstance(publisher, str):
-                raise ValueError("the token names no publisher")
+            claims = verified(token, keys, AUDIENCE, self._clock, issuer=self._issuer)
+            actor = _actor_of(claims)
         except (JoseError, ValueError, KeyError, TypeError, UnicodeError, RecursionError) as error:
-            raise _unauthorised("The token is not valid, or not any more.", "Sign in again.") from error
+            raise _unauthorised("The token is not valid, or not any more.", "Sign in again.", INVALID) from error
         if len(self._good) >= KNOWN_TOKENS:
             self._good.clear()
-        actor = Actor(claims["sub"], org, cast(OrganisationKind, kind), publisher)
-        self._good[token] = actor, float(claims["exp"])
+        self._good[token] = actor, float(claims["exp"]) + LEEWAY_S
         return actor
 
     async def _keys_for(self, token: str) -> KeySet:
-        kid = _kid(token)
-        if self._keys is None or (kid not in self._kids and self._clock() - self._fetched_at > REFRESH_S):
+        now = self._clock()
+        due = now - self._fetched_at >= JWKS_S or (token not in self._good and _kid(token) not in self._kids)
+        if self._keys is None or (due and now - self._tried_at > REFRESH_S):
             tries = self._tries
             async with self._lock:
                 if tries == self._tries:  # else somebody has asked meanwhile; its answer, good or bad, is ours
@@ -132,14 +186,38 @@ class TokenVerifier:
         try:
             found = await self._fetch()
             keys = [ECKey.import_key(key) for key in found["keys"] if key.get("kty") == "EC"]
-            self._keys = KeySet(list(keys))
-            self._kids = frozenset(str(key.kid) for key in keys)
-            self._good.clear()
+            if found != self._published:
+                self._keys = KeySet(list(keys))
+                self._kids = frozenset(str(key.kid) for key in keys)
+                self._published = found
+                self._good.clear()
+            self._fetched_at = self._clock()
         except (httpx.HTTPError, JoseError, ValueError, KeyError, TypeError):
             return  # the keys that we have, if any, are still good
         finally:
             self._tries += 1
-            self._fetched_at = self._clock()
+            self._tried_at = self._clock()
+
+
+def _actor_of(claims: dict[str, Any]) -> Actor:
+    """The caller that the claims name. Raises ValueError or KeyError when they name none, or both kinds of caller."""
+    account_id, org, kind, since = claims["sub"], claims["org"], claims["kind"], claims["since"]
+    publisher, session_id, client_id = (claims.get(name, "") for name in ("pub", "sid", "client_id"))
+    if not all(isinstance(claim, str) and claim for claim in (account_id, org, kind, session_id or client_id)):
+        raise ValueError("the token names no account, organisation or session")
+    if not all(isinstance(claim, str) for claim in (publisher, session_id, client_id)):
+        raise ValueError("a name in the token is none")
+    if (session_id and client_id) or type(since) is not int or since < 0:
+        raise ValueError("the token is a person's and a machine's, or says not since when")
+    scopes = None
+    if client_id:
+        if not isinstance(claims["scope"], str):
+            raise ValueError("the token's scope is no text")
+        scopes = frozenset(claims["scope"].split())
+    return Actor(
+        account_id, org, cast(OrganisationKind, kind), publisher,
+        session_id=session_id, client_id=client_id, scopes=scopes, since=since,
+    )  # fmt: skip
 
 
 def _kid(token: str) -> str:
@@ -151,8 +229,12 @@ def _kid(token: str) -> str:
         return ""
 
 
-def _unauthorised(reason: str, remedy: str) -> Problem:
-    headers = {"WWW-Authenticate": "Bearer"}
+INVALID: Final = 'Bearer error="invalid_token"'
+"""RFC 6750, section 3.1: what is said of a token that is not good; of none at all, only the scheme is."""
+
+
+def _unauthorised(reason: str, remedy: str, challenge: str = "Bearer") -> Problem:
+    headers = {"WWW-Authenticate": challenge}
     return Problem(401, rule="not-signed-in", reason=reason, remedy=remedy, headers=headers)
 
 

@@ -73,7 +73,7 @@ class Target:
 
     def __init__(self, key: str, **supplied: Any) -> None:
         self.key, self.supplied = key, supplied
-        self.besides: Callable[[Accepted], Mapping[str, Any]] | None = None
+        self.besides: Callable[[Accepted], Awaitable[Mapping[str, Any]]] | None = None
         """What the answer says besides, where this very request brought the command's events about: not a dry run,
         not one sent again, not a refusal. It is not kept."""
 
@@ -267,7 +267,7 @@ async def _decide(
     request.state.noted = _noted(door, answer)
     besides: Mapping[str, Any] = {}
     if target.besides is not None and isinstance(answer, Accepted) and answer.events and not answer.repeated:
-        besides = target.besides(answer)
+        besides = await target.besides(answer)
     return _answer(answer, besides, dry_run=False), answer
 
 
@@ -358,4 +358,6 @@ def _answer(answer: Answer, besides: Mapping[str, Any] | None = None, *, dry_run
         "dry_run": dry_run, **(besides or {}),
     }  # fmt: skip
     headers = {} if dry_run else {"Tenure-Version": f"{answer.stream}@{answer.version}"}
+    if besides:  # it may have a token
+        headers["Cache-Control"] = "no-store"
     return Response(orjson.dumps(body), 200, headers, "application/json")

@@ -38,6 +38,7 @@ from shared.events import upcasts
 from shared.events.registry import topic_of
 from shared.runtime.auth import TokenVerifier, fetcher
 from shared.runtime.doors import Doors, Pool
+from shared.runtime.endings import FollowedEndings
 from shared.runtime.http import Parts, make_app
 from shared.runtime.logging import configure
 from shared.runtime.metrics import Metrics
@@ -103,7 +104,9 @@ class Process:
 
     def __post_init__(self) -> None:
         self.metrics = Metrics()
-        verifier = TokenVerifier(fetcher(self.settings.identity_url))
+        url = self.settings.identity_url
+        self.endings = FollowedEndings(self.settings.kafka, url)
+        verifier = TokenVerifier(fetcher(url), self.endings, issuer=self.settings.token_issuer)
         self.parts = Parts(
             self.service.name, self.settings, self.metrics, verifier, new_id=lambda: str(uuid_utils.uuid7()),
             own_projections=self.service.own_projections, waiting_for=self.waiting_for,
@@ -162,6 +165,8 @@ class Process:
             tasks.append(asyncio.create_task(clocks.follow(pool), name="clocks"))
             if self.service.on_start is not None:
                 await self.service.on_start(self)
+            if "api" in self.only and self.parts.verifier.endings is self.endings:
+                tasks.append(asyncio.create_task(self.endings.run(), name="endings"))
             self.waiting.clear()
             if "relay" in self.only:
                 anchors = Anchors(self.service.name, store.chain_at, self.settings.anchors)

@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     """0 is any free port; unset is the service's own (identity 8101 to distribution 8104)."""
     identity_url: str = "http://127.0.0.1:8101"
     """Where the keys are that tokens are checked with."""
+    issuer: str | None = None
+    """identity's public URL, which its tokens and its discovery document name; the same for all services. Unset is
+    `identity_url`."""
     signing_key_file: Path | None = None
     """identity only: a PEM private key (EC P-256) to sign with, instead of the one kept in its database."""
     oidc_issuer: str | None = None
@@ -64,6 +67,10 @@ class Settings(BaseSettings):
 
     def port_of(self, service: str) -> int:
         return PORTS[service] if self.port is None else self.port
+
+    @property
+    def token_issuer(self) -> str:
+        return self.issuer or self.identity_url
 
     @property
     def log_as(self) -> Literal["json", "console"]:

@@ -113,10 +113,11 @@ async def test_the_relays_producer_keeps_what_it_acknowledges(monkeypatch: pytes
     assert "transactional_id" not in told
 
 
+MAKE_READERS = ("shared/eventlog/sources.py", "shared/eventlog/tail.py", "shared/eventlog/topic.py")
 MAY_USE = {
     "AIOKafkaProducer": ("shared/eventlog/relay.py",),
     # As a type in the host: FastStream makes it. The readers of whole topics have no group and commit nothing.
-    "AIOKafkaConsumer": ("shared/eventlog/host.py", "shared/eventlog/sources.py", "shared/eventlog/topic.py"),
+    "AIOKafkaConsumer": ("shared/eventlog/host.py", *MAKE_READERS),
     "KafkaBroker": ("shared/eventlog/host.py",),
 }
 
@@ -131,7 +132,7 @@ def transgressions(place: str, text: str) -> list[str]:
         if not isinstance(node, ast.Call):
             continue
         called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        if called == "AIOKafkaConsumer" and place not in ("shared/eventlog/topic.py", "shared/eventlog/sources.py"):
+        if called == "AIOKafkaConsumer" and place not in MAKE_READERS:
             found.append(f"{place}:{node.lineno} makes an AIOKafkaConsumer")
         if called in ("ack", "nack", "reject") or (called == "commit" and not node.args and not node.keywords):
             receiver = ast.unparse(node.func)

@@ -14,6 +14,7 @@ from services.identity.__main__ import SERVICE
 from services.identity.domain import account, contract
 from services.identity.domain.account import ACCOUNT
 from services.identity.domain.contract import CONTRACT
+from services.identity.endings import OwnEndings
 from services.identity.persons import Persons
 from services.identity.projections import DIRECTORY
 from services.identity.reactions import REACTIONS
@@ -59,7 +60,7 @@ class Bench:
     def __init__(self, pool: Any, store: PostgresStore) -> None:
         self.pool, self.store = pool, store
         self.log = Log(store, "identity", sealer=Persons(pool))
-        parts = Parts("identity", Settings(), Metrics(), TokenVerifier(_jwks), new_id, utc_now)
+        parts = Parts("identity", Settings(), Metrics(), TokenVerifier(_jwks, OwnEndings(pool)), new_id, utc_now)
         parts.opened_log, parts.opened_db = self.log, pool
         self.app = app = make_app(parts, SERVICE.doors, SERVICE.queries, api=True)
         app.state.keys = keys.Keys([KEY])
@@ -85,6 +86,11 @@ class Bench:
         assert answer.status_code == 200, answer.text
         session = answer.json()["session"]
         return session["account_id"], session["access_token"]
+
+    async def again(self, name: str) -> str:
+        """A token of somebody whose session has ended."""
+        token: str = (await self.sign_in(f"{name}@x.example")).json()["access_token"]
+        return token
 
     async def sign_in(self, email: str, password: str = PASSWORD) -> httpx.Response:
         return await self.ask("", "POST", "/sessions", {"email": email, "password": password})

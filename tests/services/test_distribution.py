@@ -43,6 +43,7 @@ from shared.runtime.metrics import Metrics
 from shared.runtime.policies import Policies
 from shared.runtime.settings import Settings
 from tests.engine.examples import new_id
+from tests.services.tokens import NothingEnded
 from tests.specs.distribution.examples import DAY, MONDAY, NOON, UPDATE
 
 pytestmark = pytest.mark.system
@@ -68,7 +69,9 @@ class Bench:
     def __init__(self, pool: Any) -> None:
         self.pool, self.store, self.now, self.known, self.heard = pool, MemoryStore(), NOON, 0, 0
         self.log = Log(self.store, "distribution")
-        made = Parts("distribution", Settings(), Metrics(), TokenVerifier(_keys), new_id, lambda: self.now)
+        made = Parts(
+            "distribution", Settings(), Metrics(), TokenVerifier(_keys, NothingEnded()), new_id, lambda: self.now
+        )
         made.opened_log, made.opened_db = self.log, pool
         self.clocks = made.clocks
         self.timers = TimerService("distribution", TIMERS, pool, self.log, made.clocks)

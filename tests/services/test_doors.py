@@ -19,6 +19,7 @@ from shared.runtime.metrics import Metrics
 from shared.runtime.problems import unknown
 from shared.runtime.settings import Settings
 from tests.engine.examples import COUNTER, Count, new_id
+from tests.services.tokens import NothingEnded
 
 KEY = ECKey.generate_key("P-256", {"kid": "key"})
 TOKEN = TokenSigner(KEY).sign(Actor("account", "organisation", "customer"), "token")
@@ -46,7 +47,7 @@ async def _keys() -> Any:
 
 
 def parts() -> Parts:
-    return Parts("test", Settings(), Metrics(), TokenVerifier(_keys), new_id, utc_now)
+    return Parts("test", Settings(), Metrics(), TokenVerifier(_keys, NothingEnded()), new_id, utc_now)
 
 
 async def _target(call: Call) -> Target:

@@ -38,6 +38,7 @@ async def test_a_contract_manager_hands_over_before_closing(bench: Bench) -> Non
     assert (await bench.ask(manager, "POST", "/contracts/c/handover", {"to": mina})).status_code == 200
     kept = (await bench.ask(token, "DELETE", "/me")).json()
     assert kept["rule"] == "still-contract-manager", "the heir, at once, before any table is folded"
+    manager = await bench.again("oskar")
     assert (await bench.ask(manager, "DELETE", "/me")).status_code == 200
     await bench.settle()
     assert (await bench.manager()).account_id == mina
@@ -152,6 +153,8 @@ async def test_who_asks_to_manage_takes_over_by_the_managers_approval(bench: Ben
     taken = (await bench.ask(manager, "POST", approval)).json()
     assert [event["type"] for event in taken["events"]] == ["RoleRevoked", "RoleAssigned"]
     assert [event["data"] for event in considered["events"]] == [event["data"] for event in taken["events"]]
+    assert (await bench.ask(manager, "POST", approval)).status_code == 401, "who loses the role signs in again"
+    manager = await bench.again("oskar")
     assert (await bench.ask(manager, "POST", approval)).json()["events"] == [], "it was approved before"
     await bench.settle()
     roles = (await bench.ask(token, "GET", "/contracts/c")).json()["roles"]

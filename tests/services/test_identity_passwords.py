@@ -41,6 +41,10 @@ async def reset_of(bench: Bench, account_id: str, made_by: Keys | None = None) -
     return (made_by or Keys([KEY])).reset(account_id, replaces, "reset")
 
 
+async def nothing_to_end() -> None:
+    """Stands for the end of the account's sessions."""
+
+
 async def signs_in(bench: Bench, password: str) -> bool:
     answer = await bench.sign_in("mina@x.example", password)
     assert answer.status_code in (200, 401)
@@ -55,12 +59,13 @@ def refused(answer: httpx.Response, status: int, rule: str) -> None:
 
 async def test_a_person_changes_their_password(bench: Bench) -> None:
     mina, token = await bench.join("mina")
-    before = await bench.store.position()
     with structlog.testing.capture_logs() as lines:
         changed = await change(bench, token, PASSWORD)
     assert (changed.status_code, changed.content) == (204, b"")
     assert (await signs_in(bench, PASSWORD), await signs_in(bench, NEW)) == (False, True)
-    assert await bench.store.position() == before, "a password is no event"
+    assert (await bench.ask(token, "GET", "/me")).status_code == 401, "the sessions of before have ended"
+    events = [stored.of.type for stored in await bench.store.read(0, 10)]
+    assert events == ["AccountOpened", "SessionsEnded"], "a password is no event"
     assert [line["account_id"] for line in lines if line["event"] == "password changed"] == [mina]
     assert PASSWORD not in str(lines) and NEW not in str(lines)
 
@@ -163,7 +168,9 @@ async def test_a_reset_works_once_and_only_for_the_password_that_it_replaces(ben
     assert (await use(bench, one)).status_code == 204
     for used in (one, other):
         refused(await use(bench, used, PASSWORD), 409, "reset-not-valid")
+    assert (await bench.ask(token, "GET", "/me")).status_code == 401, "the sessions of before have ended"
     outstanding = await reset_of(bench, mina)
+    token = (await bench.sign_in("mina@x.example", NEW)).json()["access_token"]
     assert (await change(bench, token, NEW, "a third long password")).status_code == 204
     refused(await use(bench, outstanding), 409, "reset-not-valid")
     assert await signs_in(bench, "a third long password")
@@ -189,7 +196,7 @@ async def test_a_closed_account_is_not_reset(bench: Bench, erased: bool) -> None
         await bench.settle()
     for reset in resets:
         refused(await use(bench, reset), 409, "reset-not-valid")
-    assert (await change(bench, token, PASSWORD)).status_code == 404
+    assert (await change(bench, token, PASSWORD)).status_code == 401
     await bench.settle()
     assert not await bench.pool.fetch("select * from credentials")
 
@@ -199,7 +206,7 @@ async def test_of_an_account_that_closes_during_its_reset_no_verifier_is_left(be
     await bench.pool.execute("delete from credentials")
     async with bench.pool.acquire() as other, other.transaction():
         await other.execute("update person_keys set key = null, erased_at = now()")  # as erasing does first
-        setting = asyncio.create_task(credentials.replace(bench.pool, mina, None, NEW))
+        setting = asyncio.create_task(credentials.replace(bench.pool, mina, None, NEW, nothing_to_end))
         await asyncio.sleep(0.3)
         assert not setting.done(), "it waits for who erases"
     assert not await setting

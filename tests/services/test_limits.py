@@ -15,6 +15,7 @@ from shared.runtime.metrics import Metrics
 from shared.runtime.problems import Problem
 from shared.runtime.settings import Settings
 from tests.engine.examples import new_id
+from tests.services.tokens import NothingEnded
 
 QUERIES = APIRouter()
 
@@ -147,7 +148,7 @@ def test_a_source_is_an_ipv4_address_or_an_ipv6_network(host: str, counted: str)
 
 @pytest.fixture
 async def client(clock: Clock) -> AsyncIterator[httpx.AsyncClient]:
-    made = Parts("test", Settings(), Metrics(), TokenVerifier(_no_keys), new_id)
+    made = Parts("test", Settings(), Metrics(), TokenVerifier(_no_keys, NothingEnded()), new_id)
     made.limits = Limits("sign-in=5/minute", clock=clock, refused=made.metrics.limited)
     app = make_app(made, Doors(), QUERIES, api=True)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:

@@ -15,9 +15,10 @@ from joserfc.jwk import ECKey, RSAKey
 from shared.runtime import auth
 from shared.runtime.auth import AUDIENCE, ISSUER, Actor, TokenSigner, TokenVerifier, public_keys
 from shared.runtime.problems import Problem
+from tests.services.tokens import NothingEnded
 
 KEY, OTHER = (ECKey.generate_key("P-256", {"kid": kid}) for kid in ("key-1", "key-2"))
-ACTOR = Actor("account", "organisation", "customer")
+ACTOR = Actor("account", "organisation", "customer", session_id="session", since=7)
 NOW = 1_795_000_000.0
 
 
@@ -45,7 +46,7 @@ class Identity:
 def claims(**changed: Any) -> dict[str, Any]:
     body = {
         "sub": "account", "org": "organisation", "kind": "customer", "iss": ISSUER, "aud": AUDIENCE, "iat": int(NOW),
-        "exp": int(NOW) + 60, "jti": "token",
+        "exp": int(NOW) + 60, "jti": "token", "sid": "session", "since": 7,
     }  # fmt: skip
     return {name: value for name, value in (body | changed).items() if value is not None}
 
@@ -63,11 +64,12 @@ def by_hand(header: bytes, secret: bytes | None = None) -> str:
 
 
 async def _actor(token: str, *keys: ECKey) -> Actor:
-    return await TokenVerifier(Identity(*(keys or (KEY,))), Clock()).actor(f"Bearer {token}")
+    return await TokenVerifier(Identity(*(keys or (KEY,))), NothingEnded(), Clock()).actor(f"Bearer {token}")
 
 
 async def test_what_identity_signs_every_door_reads() -> None:
-    for actor in (ACTOR, Actor("account", "organisation", "publisher", "autodesk")):
+    publishers = Actor("account", "organisation", "publisher", "autodesk", session_id="session")
+    for actor in (ACTOR, publishers):
         assert await _actor(TokenSigner(KEY, Clock()).sign(actor, "token")) == actor
     assert await _actor(signed()) == ACTOR
 
@@ -88,10 +90,10 @@ FORGED = {
     "a key's name that is a list": by_hand(b'{"alg": "ES256", "kid": ["key-1"]}'),
     "an extension that it calls critical": by_hand(b'{"alg": "ES256", "kid": "key-1", "crit": ["b64"], "b64": false}'),
     "brackets without an end": by_hand(b"[" * 2000),
-    "not valid yet": signed(nbf=int(NOW) + 60),
-    "expired a second ago": signed(exp=int(NOW) - 1),
-    "expired this second": signed(exp=int(NOW)),
-    "issued in the future": signed(iat=int(NOW) + 60),
+    "not valid yet": signed(nbf=int(NOW) + 31),
+    "expired 31 seconds ago": signed(exp=int(NOW) - 31),
+    "expired as long ago as clocks may differ": signed(exp=int(NOW) - 30),
+    "issued in the future": signed(iat=int(NOW) + 31),
     "an invitation": signed(aud="tenure-invitation"),
     "another issuer": signed(iss="somebody"),
     "no expiry": signed(exp=None),
@@ -100,6 +102,16 @@ FORGED = {
     "a number for an account": signed(sub=7),
     "no time of issue": signed(iat=None),
     "no id": signed(jti=None),
+    "no session": signed(sid=None),
+    "an empty session": signed(sid=""),
+    "a number for a session": signed(sid=7),
+    "a session and a machine": signed(client_id="machine", scope="read"),
+    "a machine without a scope": signed(sid=None, client_id="machine"),
+    "a machine with a list for a scope": signed(sid=None, client_id="machine", scope=["read"]),
+    "not since when": signed(since=None),
+    "since before the log": signed(since=-1),
+    "since a word": signed(since="7"),
+    "since true": signed(since=True),
     "no kind of organisation": signed(kind=None),
     "an expiry that is a word": signed(exp="never"),
     "no organisation": signed(org=None),
@@ -124,14 +136,14 @@ async def test_nothing_else_opens_a_door(what: str) -> None:
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic abc", f"Token {signed()}"])
 async def test_no_token_is_no_entry(header: str | None) -> None:
     with pytest.raises(Problem) as refused:
-        await TokenVerifier(Identity(KEY), Clock()).actor(header)
+        await TokenVerifier(Identity(KEY), NothingEnded(), Clock()).actor(header)
     assert refused.value.status == 401
     assert refused.value.headers["WWW-Authenticate"] == "Bearer"
 
 
 async def test_a_new_key_is_fetched_once_and_not_for_every_stranger() -> None:
     clock, identity = Clock(), Identity(KEY)
-    verifier = TokenVerifier(identity, clock)
+    verifier = TokenVerifier(identity, NothingEnded(), clock)
     await verifier.actor(f"Bearer {signed()}")
     identity.keys.append(OTHER)
     newer = jwt.encode({"alg": "ES256", "kid": "key-2"}, claims(), OTHER, ["ES256"])
@@ -146,7 +158,7 @@ async def test_a_new_key_is_fetched_once_and_not_for_every_stranger() -> None:
 
 async def test_known_keys_are_good_while_identity_is_away() -> None:
     clock, identity = Clock(), Identity(KEY)
-    verifier = TokenVerifier(identity, clock)
+    verifier = TokenVerifier(identity, NothingEnded(), clock)
     await verifier.actor(f"Bearer {signed()}")
     identity.away = True
     clock.now += 10
@@ -157,25 +169,52 @@ async def test_known_keys_are_good_while_identity_is_away() -> None:
     assert await verifier.actor(f"Bearer {signed(exp=int(NOW) + 3600)}") == ACTOR
 
 
+async def test_clocks_may_differ_by_half_a_minute() -> None:
+    for token in (signed(exp=int(NOW) - 29), signed(iat=int(NOW) + 29), signed(nbf=int(NOW) + 29)):
+        assert await _actor(token) == ACTOR
+
+
+async def test_a_machine_has_scopes_and_no_session() -> None:
+    machine = Actor("account", "organisation", "customer", client_id="m", scopes=frozenset({"read", "x:y"}), since=7)
+    assert await _actor(TokenSigner(KEY, Clock()).sign(machine, "token")) == machine
+
+
+async def test_a_session_that_has_ended_opens_nothing_while_its_token_is_remembered_as_good() -> None:
+    ended = set[str]()
+
+    class SomeEnded:
+        async def good(self, actor: Actor, token: str) -> bool:
+            return bool(token) and actor.session_id not in ended
+
+    verifier, token = TokenVerifier(Identity(KEY), SomeEnded(), Clock()), f"Bearer {signed()}"
+    assert await verifier.actor(token) == ACTOR
+    ended.add("session")
+    with pytest.raises(Problem) as refused:
+        await verifier.actor(token)
+    assert refused.value.status == 401
+    assert refused.value.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+
+
 async def test_a_key_that_is_withdrawn_opens_nothing_once_the_keys_are_read_again() -> None:
-    clock, identity = Clock(), Identity(KEY)
-    verifier = TokenVerifier(identity, clock)
-    before = f"Bearer {signed()}"
+    clock, identity = Clock(), Identity(KEY, OTHER)
+    verifier = TokenVerifier(identity, NothingEnded(), clock)
+    before = f"Bearer {signed(exp=int(NOW) + 3600)}"
     await verifier.actor(before)
     identity.keys[:] = [OTHER]
-    clock.now += 6
-    assert await verifier.actor("Bearer " + TokenSigner(OTHER, clock).sign(ACTOR, "token")) == ACTOR
+    clock.now += 59
+    assert (await verifier.actor(before), identity.asked) == (ACTOR, 1)
+    clock.now += 1
     with pytest.raises(Problem) as refused:
         await verifier.actor(before)
-    assert refused.value.status == 401
+    assert (refused.value.status, identity.asked) == (401, 2)
 
 
 async def test_a_token_that_was_good_expires_all_the_same() -> None:
     clock = Clock()
-    verifier, token = TokenVerifier(Identity(KEY), clock), f"Bearer {signed()}"
+    verifier, token = TokenVerifier(Identity(KEY), NothingEnded(), clock), f"Bearer {signed()}"
     for _ in range(2):
         assert await verifier.actor(token) == ACTOR
-    clock.now += 61
+    clock.now += 91
     with pytest.raises(Problem) as refused:
         await verifier.actor(token)
     assert refused.value.status == 401
@@ -183,7 +222,7 @@ async def test_a_token_that_was_good_expires_all_the_same() -> None:
 
 async def test_of_the_tokens_that_were_good_some_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auth, "KNOWN_TOKENS", 3)
-    verifier = TokenVerifier(Identity(KEY), Clock())
+    verifier = TokenVerifier(Identity(KEY), NothingEnded(), Clock())
     for number in range(10):
         assert await verifier.actor(f"Bearer {signed(jti=str(number))}") == ACTOR
         assert len(verifier._good) <= 3
@@ -191,7 +230,7 @@ async def test_of_the_tokens_that_were_good_some_are_forgotten(monkeypatch: pyte
 
 async def test_strangers_make_one_request_every_five_seconds() -> None:
     clock, identity = Clock(), Identity(KEY)
-    verifier = TokenVerifier(identity, clock)
+    verifier = TokenVerifier(identity, NothingEnded(), clock)
     strangers = [jwt.encode({"alg": "ES256", "kid": f"kid-{n}"}, claims(), OTHER, ["ES256"]) for n in range(12)]
     for second, stranger in enumerate(strangers):
         clock.now = NOW + second
@@ -206,7 +245,7 @@ async def test_an_answer_that_is_no_key_set_is_as_good_as_none(answer: Any) -> N
         return answer
 
     with pytest.raises(Problem) as refused:
-        await TokenVerifier(fetch, Clock()).actor(f"Bearer {signed()}")
+        await TokenVerifier(fetch, NothingEnded(), Clock()).actor(f"Bearer {signed()}")
     assert refused.value.status == 503
 
 
@@ -220,7 +259,7 @@ async def test_those_who_wait_for_the_keys_share_one_request() -> None:
         await asyncio.sleep(0.01)
         raise httpx.ConnectTimeout("away")
 
-    verifier = TokenVerifier(fetch)
+    verifier = TokenVerifier(fetch, NothingEnded())
     answers = await asyncio.gather(*(verifier.actor(f"Bearer {signed()}") for _ in range(20)), return_exceptions=True)
     assert {getattr(answer, "status", None) for answer in answers} == {503}
     assert asked == 1
@@ -232,7 +271,7 @@ async def test_those_who_wait_for_the_keys_share_one_request() -> None:
 async def test_without_keys_the_answer_is_later_not_no() -> None:
     identity = Identity(KEY)
     identity.away = True
-    verifier = TokenVerifier(identity)
+    verifier = TokenVerifier(identity, NothingEnded())
     with pytest.raises(Problem) as refused:
         await verifier.actor(f"Bearer {signed(exp=int(time.time()) + 60)}")
     assert refused.value.status == 503

@@ -1,0 +1,125 @@
+"""Refresh tokens: each is used once, and one that is used again shows that somebody else has it."""
+
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+
+from shared.eventlog.sql import statements
+from shared.runtime.doors import Pool
+
+LIFETIME: Final = timedelta(days=30)
+"""How long a session lasts at most, however it is used."""
+IDLE: Final = timedelta(days=14)
+"""How long a session lasts without being used."""
+GRACE: Final = timedelta(seconds=10)
+"""How long a used token is answered once more, with the same successor: for an answer that was lost on its way, and for
+two windows of one client that refresh at the same time."""
+
+_SQL: Final = statements(Path(__file__).with_name("refresh.sql"))
+_TAG: Final = 16
+_SECRET: Final = 32
+
+
+class Reused(Exception):
+    """A token that was used before was presented again: its session has to end."""
+
+    def __init__(self, session_id: str, account_id: str) -> None:
+        super().__init__(f"a refresh token of session {session_id} was used twice")
+        self.session_id, self.account_id = session_id, account_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A session, and the refresh token that is good now."""
+
+    session_id: str
+    account_id: str
+    since: int
+    expires: datetime
+    token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A session as its owner sees it."""
+
+    session_id: str
+    since: int
+    started: datetime
+    last_used: datetime
+    expires: datetime
+
+
+async def begin(
+    db: Pool, account_id: str, *, session_id: str, since: int, now: datetime, verifier: str | None
+) -> Running | None:
+    """Begin a session; None when `verifier`, which the password matched, is not the account's any more.
+
+    `since` is read before the password is checked: an end of all sessions that comes in between ends this one, too.
+    """
+    tag, secret, expires = secrets.token_bytes(_TAG), secrets.token_bytes(_SECRET), now + LIFETIME
+    await db.execute(_SQL["prune"], account_id, now, now - IDLE)
+    values = (_digest(tag), secrets.token_bytes(_SECRET), _digest(secret))
+    if not await db.fetchval(_SQL["begin"], session_id, account_id, since, now, expires, *values, verifier):
+        return None
+    token = _token(session_id, tag, secret)
+    return Running(session_id=session_id, account_id=account_id, since=since, expires=expires, token=token)
+
+
+async def rotate(db: Pool, token: str, now: datetime) -> Running | None:
+    """Exchange a refresh token for the next; None when it is not one, or its session ran out. Raises Reused."""
+    session_id, tag, secret = _read(token)
+    async with db.acquire() as tx, tx.transaction():
+        row = await tx.fetchrow(_SQL["locked"], session_id)
+        if row is None or not hmac.compare_digest(_digest(tag), row["tag"]) or _over(row, now):
+            return None
+        presented, following = _digest(secret), hmac.digest(row["seed"], secret, "sha256")
+        if hmac.compare_digest(presented, row["current"]):
+            await tx.execute(_SQL["rotate"], session_id, _digest(following), now)
+        elif not (presented == row["previous"] and now - row["rotated"] <= GRACE):
+            raise Reused(session_id, row["account_id"])
+    return Running(
+        session_id=session_id,
+        account_id=row["account_id"],
+        since=row["since"],
+        expires=row["expires"],
+        token=_token(session_id, tag, following),
+    )
+
+
+async def of_account(db: Pool, account_id: str, now: datetime) -> Sequence[Listed]:
+    """The sessions of an account that have not run out; which of them were ended, the log says."""
+    rows = await db.fetch(_SQL["listed"], account_id, now, now - IDLE)
+    return [Listed(**dict(row)) for row in rows]
+
+
+def _over(row: asyncpg.Record, now: datetime) -> bool:
+    return bool(row["expires"] <= now or row["last_used"] <= now - IDLE)
+
+
+def _digest(secret: bytes) -> bytes:
+    return hashlib.sha256(secret).digest()
+
+
+def _token(session_id: str, tag: bytes, secret: bytes) -> str:
+    return f"{session_id}.{base64.urlsafe_b64encode(tag + secret).decode()}"
+
+
+def _read(token: str) -> tuple[str, bytes, bytes]:
+    """The parts of a token; of what is none, parts that match nothing."""
+    session_id, _, rest = token.partition(".")
+    try:
+        raw = base64.b64decode(rest.encode("ascii"), altchars=b"-_", validate=True)
+    except ValueError:
+        return "", b"", b""
+    if len(raw) != _TAG + _SECRET or not session_id.isascii() or not session_id.isprintable():
+        return "", b"", b""
+    return session_id, raw[:_TAG], raw[_TAG:]
