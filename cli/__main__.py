@@ -2,6 +2,7 @@
 
 from cli import (
     folding,
+    keys,
     parked,
     rebuild,
     replay,
@@ -18,7 +19,7 @@ from cli import (
 from cli.app import main
 
 VERBS = (
-    status, topics, streams, folding, verify, parked, timers, rebuild, restore, transfer, replay, subjects, why,
+    status, topics, streams, folding, verify, parked, timers, keys, rebuild, restore, transfer, replay, subjects, why,
 )  # fmt: skip
 """Importing a family declares its verbs."""
 

@@ -38,6 +38,12 @@ async def _with_keys(process: Process) -> None:
     process.parts.verifier = TokenVerifier(published, endings, issuer=process.settings.token_issuer)
 
 
+async def _follow_keys(process: Process) -> None:
+    """Take over what becomes of the signing keys, until cancelled."""
+    if process.settings.signing_key_file is None:
+        await keys.follow(process.parts.db, process.app.state.keys)
+
+
 async def _send_mail(process: Process) -> None:
     """Send what is in the outbox until cancelled."""
     parts, settings = process.parts, process.settings
@@ -59,6 +65,7 @@ SERVICE: Final = Service(
     timers=TIMERS,
     on_start=_with_keys,
     background=(_send_mail,),
+    in_each_process=(_follow_keys,),
     sealer=Persons,
     private=private,
     private_tables=("person_keys", "credentials", "signing_keys", "outbox", "outbox_muted", "used_nonces", "sessions"),

@@ -1,12 +1,21 @@
-"""The key that identity signs tokens with, and what else it signs: invitations and password resets."""
+"""The keys that identity signs with: access tokens, and what only itself reads, such as invitations and resets."""
 
-from typing import Any, Final
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, Literal
 
+import structlog
 from fastapi import Request
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet
 
-from shared.runtime.auth import ISSUER, TokenSigner, public_keys, verified
+from shared.eventlog.postgres import TRANSIENT
+from shared.eventlog.sql import statements
+from shared.runtime.auth import ISSUER, JWKS_S, TokenSigner, public_keys, verified
 from shared.runtime.doors import Pool
 from shared.runtime.problems import Problem
 from shared.runtime.settings import Settings
@@ -20,23 +29,63 @@ NONCE: Final = "tenure-oidc-nonce"
 NONCE_S: Final = 600
 RESET: Final = "tenure-password-reset"
 RESET_S: Final = 24 * 3600
+LONGEST_S: Final = INVITATION_S
+"""No token that is signed here is good for longer."""
+PUBLISHED_S: Final = 2 * JWKS_S
+"""How long a key is published before it signs: whoever checks tokens fetches the keys twice meanwhile."""
+FOLLOW_S: Final = 5.0
+"""How late a process knows of a new key, or of one that was retired."""
+_OWN_ISSUER: Final = "tenure-identity"
+
+_log: Final = structlog.get_logger(__name__)
+_SQL: Final = statements(Path(__file__).with_name("keys.sql"))
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A key, and the second of real time from which it signs."""
+
+    key: ECKey
+    signs_from: float = 0.0
 
 
 class Keys:
-    """The signing keys; the newest signs, all of them verify."""
+    """The signing keys: the newest whose time has come signs, all of them verify."""
 
-    def __init__(self, keys: list[ECKey], issuer: str = ISSUER) -> None:
-        self._keys, self._issuer = keys, issuer
-        self.signer = TokenSigner(keys[-1], issuer=issuer)
+    def __init__(
+        self, keys: Sequence[ECKey | SigningKey], issuer: str = ISSUER, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._issuer, self._clock = issuer, clock
+        self.take([each if isinstance(each, SigningKey) else SigningKey(each) for each in keys])
+
+    def take(self, keys: Sequence[SigningKey]) -> None:
+        """Use these from now on."""
+        self._keys = sorted(keys, key=lambda each: each.signs_from)
+        self._public = public_keys([each.key for each in self._keys])
+
+    @property
+    def signer(self) -> TokenSigner:
+        """Signs access tokens."""
+        return TokenSigner(self._signing, self._clock, self._issuer)
+
+    @property
+    def _own(self) -> TokenSigner:
+        """Signs what only identity itself reads, which names no URL: the operator's tools sign it, too."""
+        return TokenSigner(self._signing, self._clock, _OWN_ISSUER)
+
+    @property
+    def _signing(self) -> ECKey:
+        now = self._clock()
+        return next((each.key for each in reversed(self._keys) if each.signs_from <= now), self._keys[0].key)
 
     def published(self) -> dict[str, Any]:
-        """The JWKS."""
-        return public_keys(self._keys)
+        """The JWKS: also the keys that don't sign yet."""
+        return self._public
 
     def invite(self, invitation_id: str, token_id: str, *, mailed: bool = False) -> str:
         """The token of an invitation. One that is `mailed` to the invited address proves that address, too."""
         claims = {"sub": invitation_id, "mailed": mailed}
-        return self.signer.sign_claims(claims, token_id, audience=INVITATION, lifetime_s=INVITATION_S)
+        return self._own.sign_claims(claims, token_id, audience=INVITATION, lifetime_s=INVITATION_S)
 
     def invited_by(self, token: str) -> dict[str, Any] | None:
         """What an invitation's token says, if it is one of ours and in time."""
@@ -45,7 +94,7 @@ class Keys:
     def verification(self, account_id: str, address_digest: str, token_id: str) -> str:
         """A token that shows, for three days, that whoever has this account reads the mail to this address."""
         claims = {"sub": account_id, "address": address_digest}
-        return self.signer.sign_claims(claims, token_id, audience=VERIFICATION, lifetime_s=ADDRESS_S)
+        return self._own.sign_claims(claims, token_id, audience=VERIFICATION, lifetime_s=ADDRESS_S)
 
     def verified_by(self, token: str) -> dict[str, Any] | None:
         """What a verification says, if it is one of ours and in time."""
@@ -53,7 +102,7 @@ class Keys:
 
     def address_proof(self, address_digest: str, token_id: str) -> str:
         """A token that shows, for three days, that its holder reads the mail to this address."""
-        return self.signer.sign_claims({"sub": address_digest}, token_id, audience=PROOF, lifetime_s=ADDRESS_S)
+        return self._own.sign_claims({"sub": address_digest}, token_id, audience=PROOF, lifetime_s=ADDRESS_S)
 
     def proven_by(self, token: str) -> str | None:
         """The digest of the address that the token proves, if it is one of ours and in time."""
@@ -62,7 +111,7 @@ class Keys:
 
     def nonce(self, token_id: str) -> str:
         """Something for another issuer to repeat in its ID token, for ten minutes."""
-        return self.signer.sign_claims({"sub": "nonce"}, token_id, audience=NONCE, lifetime_s=NONCE_S)
+        return self._own.sign_claims({"sub": "nonce"}, token_id, audience=NONCE, lifetime_s=NONCE_S)
 
     def is_nonce(self, text: str) -> bool:
         """Whether it is a nonce of ours, in time. Whether it was used, the database says."""
@@ -72,7 +121,7 @@ class Keys:
         """A token that lets its holder set the account's password, for a day, while the verifier that it replaces (by
         its digest) is the account's: so once."""
         claims = {"sub": account_id, "replaces": replaces}
-        return self.signer.sign_claims(claims, token_id, audience=RESET, lifetime_s=RESET_S)
+        return self._own.sign_claims(claims, token_id, audience=RESET, lifetime_s=RESET_S)
 
     def reset_by(self, token: str) -> dict[str, Any] | None:
         """What a reset says, if it is one of ours and in time."""
@@ -80,7 +129,7 @@ class Keys:
 
     def _said(self, token: str, audience: str) -> dict[str, Any] | None:
         try:
-            return verified(token, KeySet(list(self._keys)), audience, issuer=self._issuer, leeway_s=0)
+            return verified(token, KeySet([each.key for each in self._keys]), audience, issuer=_OWN_ISSUER, leeway_s=0)
         except (JoseError, ValueError, TypeError):
             return None
 
@@ -100,10 +149,122 @@ async def load(db: Pool, settings: Settings, new_id: str) -> Keys:
     if settings.signing_key_file is not None:
         key = ECKey.import_key(settings.signing_key_file.read_bytes())
         return Keys([ECKey.import_key(key.as_dict(private=True), {"kid": key.thumbprint()})], issuer)
+    if not (found := await _read(db)):
+        async with db.acquire() as tx, tx.transaction():
+            await tx.execute(_SQL["lock"])
+            if not (found := await _read(tx)):
+                await tx.execute(_SQL["add"], new_id, _new_pem(), datetime.now(UTC))
+                found = await _read(tx)
+    return Keys(found, issuer)
+
+
+async def follow(db: Pool, keys: Keys, every_s: float = FOLLOW_S) -> None:
+    """Take over what becomes of the keys in the database, until cancelled."""
+    while True:
+        await asyncio.sleep(every_s)
+        try:
+            if found := await _read(db):
+                keys.take(found)
+        except TRANSIENT as fault:
+            _log.warning("the signing keys can't be read", fault=repr(fault))
+
+
+async def _read(db: Any) -> list[SigningKey]:
+    return [
+        SigningKey(ECKey.import_key(row["pem"], {"kid": row["kid"]}), row["signs_from"].timestamp())
+        for row in await db.fetch(_SQL["listed"])
+        if row["pem"] is not None
+    ]
+
+
+def _new_pem() -> str:
+    pem: str = ECKey.generate_key("P-256").as_pem(private=True).decode()
+    return pem
+
+
+# ── Rotation ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+class CannotRetire(Exception):
+    """The key is needed. The message says what for, and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyStanding:
+    """What a key is for now: it `signs`, is `published` before it signs, `verifies` what it signed, or is `retired`."""
+
+    kid: str
+    state: Literal["signs", "published", "verifies", "retired"]
+    signs_from: datetime
+    signs_until: datetime | None
+    retired_at: datetime | None
+
+    @property
+    def needed_until(self) -> datetime | None:
+        """When the last thing that it signed has expired; None while it signs."""
+        return None if self.signs_until is None else self.signs_until + timedelta(seconds=LONGEST_S)
+
+
+async def standing(db: Any) -> list[KeyStanding]:
+    """All keys, in the order in which they sign."""
+    rows, now = await db.fetch(_SQL["listed"]), datetime.now(UTC)
+    alive = [row for row in rows if row["retired_at"] is None]
+    signing = max((row["signs_from"] for row in alive if row["signs_from"] <= now), default=None)
+    found = []
+    for row in rows:
+        later = [each["signs_from"] for each in rows if each["signs_from"] > row["signs_from"]]
+        state: Literal["signs", "published", "verifies", "retired"] = "verifies"
+        if row["retired_at"] is not None:
+            state = "retired"
+        elif row["signs_from"] > now:
+            state = "published"
+        elif row["signs_from"] == signing:
+            state = "signs"
+        found.append(
+            KeyStanding(
+                kid=row["kid"],
+                state=state,
+                signs_from=row["signs_from"],
+                signs_until=min(later, default=row["retired_at"]),
+                retired_at=row["retired_at"],
+            )
+        )
+    return found
+
+
+async def rotate(db: Any, kid: str) -> datetime:
+    """Add a key that signs once everybody who checks tokens has had the time to fetch it; return from when on."""
+    signs_from = datetime.now(UTC) + timedelta(seconds=PUBLISHED_S)
+    await db.execute(_SQL["add"], kid, _new_pem(), signs_from)
+    return signs_from
+
+
+def successor(keys: Sequence[KeyStanding], kid: str, *, at_once: bool) -> str | None:
+    """The key that has to sign at once in the place of one that is to be retired, if there is need. Raises LookupError
+    where there is no such key, and CannotRetire."""
+    key = next((each for each in keys if each.kid == kid), None)
+    if key is None or key.state == "retired":
+        raise LookupError(kid)
+    if not at_once:
+        if key.state in ("signs", "published"):
+            raise CannotRetire("It signs now, or will: rotate first, and retire it once nothing it signed is in use.")
+        if key.needed_until is not None and key.needed_until > datetime.now(UTC):
+            raise CannotRetire(
+                f"Invitations it signed may be in use until {key.needed_until:%Y-%m-%d %H:%M} UTC. Retire it then; "
+                "if somebody else has it, --at-once ends what it signed."
+            )
+    if key.state != "signs":
+        return None
+    others = [each.kid for each in keys if each.kid != kid and each.state in ("verifies", "published")]
+    if not others:
+        raise CannotRetire("It is the only key: rotate first.")
+    return others[-1]
+
+
+async def retire(db: Any, kid: str, sign_now: str | None) -> None:
+    """Withdraw a key and erase its private half; `sign_now` signs in its place at once."""
     async with db.acquire() as tx, tx.transaction():
-        await tx.execute("lock table signing_keys in exclusive mode")
-        rows = await tx.fetch("select kid, pem from signing_keys order by created_at")
-        if not rows:
-            pem = ECKey.generate_key("P-256").as_pem(private=True).decode()
-            rows = await tx.fetch("insert into signing_keys (kid, pem) values ($1, $2) returning kid, pem", new_id, pem)
-    return Keys([ECKey.import_key(row["pem"], {"kid": row["kid"]}) for row in rows], issuer)
+        await tx.execute(_SQL["lock"])
+        if sign_now is not None:
+            await tx.execute(_SQL["sign_now"], sign_now)
+        await tx.execute(_SQL["retire"], kid)

@@ -1,8 +1,10 @@
 """Signing in and out, passwords, and the keys that tokens are checked with."""
 
+from hashlib import sha256
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
+import orjson
 import structlog
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -19,7 +21,7 @@ from services.identity.refresh import Running
 from services.identity.views import CurrentSession, Session, SessionList, SessionView
 from shared.eventlog.log import Log, Meta
 from shared.events import AccountOpened
-from shared.runtime.auth import TOKEN_S, Actor
+from shared.runtime.auth import JWKS_S, TOKEN_S, Actor
 from shared.runtime.doors import Call, Doors, Pool, Target
 from shared.runtime.http import CurrentActor, CurrentLog, Database, Parts
 from shared.runtime.limits import limited_by_source
@@ -319,6 +321,15 @@ async def sign_in_elsewhere(form: SignInElsewhere, request: Request, response: R
 
 
 @ROUTES.get("/.well-known/jwks.json")
-async def jwks(request: Request) -> dict[str, Any]:
-    """The public keys that tokens are checked with."""
-    return current_keys(request).published()
+async def jwks(request: Request) -> Response:
+    """The public keys that tokens are checked with, the next ones among them."""
+    return cached(request, current_keys(request).published())
+
+
+def cached(request: Request, document: dict[str, Any]) -> Response:
+    """A document for everybody, which a cache may keep for a minute; 304 to whoever has it."""
+    body = orjson.dumps(document)
+    headers = {"Cache-Control": f"public, max-age={JWKS_S}", "ETag": f'"{sha256(body).hexdigest()[:32]}"'}
+    if headers["ETag"] in request.headers.get("if-none-match", ""):
+        return Response(None, HTTPStatus.NOT_MODIFIED, headers)
+    return Response(body, HTTPStatus.OK, headers, "application/json")

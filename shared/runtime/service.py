@@ -69,6 +69,8 @@ class Service:
     private: Callable[[Any], Awaitable[Sequence[str]]] | None = None
     """Puts right what the log knows of the service's private tables, after a restore; answers what it can't."""
     private_tables: Sequence[str] = ()
+    in_each_process: Sequence[Callable[["Process"], Coroutine[Any, Any, None]]] = ()
+    """What every process of the service does beside its parts, until cancelled."""
 
     @property
     def projections(self) -> list[Projection]:
@@ -165,6 +167,7 @@ class Process:
             tasks.append(asyncio.create_task(clocks.follow(pool), name="clocks"))
             if self.service.on_start is not None:
                 await self.service.on_start(self)
+            tasks += [asyncio.create_task(work(self), name="background") for work in self.service.in_each_process]
             if "api" in self.only and self.parts.verifier.endings is self.endings:
                 tasks.append(asyncio.create_task(self.endings.run(), name="endings"))
             self.waiting.clear()

@@ -13,7 +13,6 @@ from deploy import invite
 from services.identity import credentials, keys, persons
 from services.identity.keys import RESET_S, Keys
 from services.identity.restored import private
-from shared.runtime.auth import TokenSigner
 from shared.runtime.settings import Settings
 from tests.services.identity_bench import KEY, PASSWORD, Bench, opened, sign_up
 
@@ -217,8 +216,7 @@ async def test_of_an_account_that_closes_during_its_reset_no_verifier_is_left(be
 async def test_no_other_token_resets_and_all_are_refused_alike(bench: Bench) -> None:
     mina, token = await bench.join("mina")
     good = await reset_of(bench, mina)
-    late = Keys([KEY])
-    late.signer = TokenSigner(KEY, lambda: time.time() - RESET_S - 1)
+    late = Keys([KEY], clock=lambda: time.time() - RESET_S - 1)
     invitation = await bench.invite(token, "ana")
     bad = {
         "expired": await reset_of(bench, mina, late),

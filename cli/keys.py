@@ -1,0 +1,113 @@
+"""`tenure keys`: the keys that identity signs tokens with, followed by others without anybody noticing."""
+
+from typing import Annotated, Any, Final
+
+import typer
+import uuid_utils
+
+from cli.app import APP, ByWhom, Json, Reason, Yes, run
+from cli.change import Change, Go, Outcome, carry_out
+from cli.ends import DONE, NOT_FOUND, REFUSED, Trouble
+from cli.place import Place
+from cli.say import Counter, Say, count, when
+from services.identity import keys as signing
+from services.identity.keys import CannotRetire, KeyStanding
+from shared.runtime.auth import JWKS_S
+
+KEYS: Final = typer.Typer(no_args_is_help=True, help="The keys that identity signs tokens with.")
+APP.add_typer(KEYS, name="keys")
+
+
+@KEYS.command("list")
+def list_(json: Json = False) -> None:
+    """The keys that there are and were, and what each is for."""
+
+    async def work(place: Place, say: Say) -> int:
+        found = await signing.standing(await place.db("identity"))
+        say.table(("key", "", "signs from", "until"), [_row(each) for each in found])
+        alive = sum(each.state != "retired" for each in found)
+        say.line(f"{count(alive, 'key')} published, {len(found) - alive} retired.")
+        say.result({"keys": [_data(each) for each in found]})
+        return DONE
+
+    run(json, work)
+
+
+def _row(key: KeyStanding) -> tuple[object, ...]:
+    return key.kid, key.state, when(key.signs_from), "" if key.signs_until is None else when(key.signs_until)
+
+
+def _data(key: KeyStanding) -> dict[str, Any]:
+    return {
+        "kid": key.kid,
+        "state": key.state,
+        "signs_from": key.signs_from,
+        "signs_until": key.signs_until,
+        "retired_at": key.retired_at,
+    }
+
+
+@KEYS.command("rotate")
+def rotate(yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False) -> None:
+    """Makes a key that is published at once and signs two minutes later; the one before goes on verifying."""
+
+    async def work(place: Place, say: Say) -> int:
+        kid = str(uuid_utils.uuid7())
+        says = [
+            f"A new key would be published within {signing.FOLLOW_S:.0f} s and sign {signing.PUBLISHED_S} s later.",
+            "Nobody is signed out: what the key before has signed goes on being valid.",
+        ]
+        change = Change("keys rotate", "identity", [f"kid={kid}"], 1, "key", says, {"kid": kid})
+
+        async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
+            db = await place.db("identity", write=True)
+            signs_from = await signing.rotate(db, kid)
+            counter()
+            there = kid in {each.kid for each in await signing.standing(db)}
+            return Outcome(
+                there, [f"Looked again: {kid} signs from {when(signs_from)} on."], {"signs_from": signs_from}
+            )
+
+        return await carry_out(place, say, change, Go(yes, reason, actor), do)
+
+    run(json, work)
+
+
+@KEYS.command("retire")
+def retire(
+    kid: Annotated[str, typer.Argument(metavar="KEY", help="Its id, as `tenure keys list` shows it.")],
+    at_once: Annotated[
+        bool, typer.Option("--at-once", help="Also while something that it signed is in use: somebody else has it.")
+    ] = False,
+    yes: Yes = False,
+    reason: Reason = "",
+    actor: ByWhom = "",
+    json: Json = False,
+) -> None:
+    """Withdraws a key and erases its private half: what it signed is valid no more."""
+
+    async def work(place: Place, say: Say) -> int:
+        try:
+            known = await signing.standing(await place.db("identity"))
+            following = signing.successor(known, kid, at_once=at_once)
+        except LookupError:
+            raise Trouble(f"There is no key {kid} to retire: `tenure keys list` shows them.", NOT_FOUND) from None
+        except CannotRetire as why:
+            raise Trouble(str(why), REFUSED) from None
+        says = [f"What {kid} signed would be valid no more within {JWKS_S + signing.FOLLOW_S:.0f} s, in every "
+                "service: access tokens, invitations, resets, links in mails. Sessions go on."]  # fmt: skip
+        says += [f"{following} would sign in its place at once."] if following else []
+        arguments = [f"kid={kid}", f"at_once={at_once}"]
+        change = Change("keys retire", "identity", arguments, 1, "key", says, {"kid": kid, "signs_now": following})
+
+        async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
+            db = await place.db("identity", write=True)
+            await signing.retire(db, kid, following)
+            counter()
+            states = {each.kid: each.state for each in await signing.standing(db)}
+            gone = states[kid] == "retired"
+            return Outcome(gone, [f"Looked again: {kid} is {states[kid]}."], {"state": states[kid]})
+
+        return await carry_out(place, say, change, Go(yes, reason, actor), do)
+
+    run(json, work)
