@@ -68,7 +68,17 @@ SERVICE: Final = Service(
     in_each_process=(_follow_keys,),
     sealer=Persons,
     private=private,
-    private_tables=("person_keys", "credentials", "signing_keys", "outbox", "outbox_muted", "used_nonces", "sessions"),
+    private_tables=(
+        "person_keys",
+        "credentials",
+        "signing_keys",
+        "outbox",
+        "outbox_muted",
+        "used_nonces",
+        "sessions",
+        "password_guesses",
+        "password_guess_salt",
+    ),
 )
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from services.identity import credentials
 from services.identity import refresh as refreshing
 from services.identity.domain.account import ACCOUNT, Open, claim_of, normalised, publisher_of
 from services.identity.domain.sessions import SESSIONS, EndSession, EndSessions
+from services.identity.guesses import current_guesses
 from services.identity.keys import current_keys
 from services.identity.oidc import Issuer, NotGenuine, Unreachable
 from services.identity.passwords import require_uncommon
@@ -24,7 +25,7 @@ from shared.events import AccountOpened
 from shared.runtime.auth import JWKS_S, TOKEN_S, Actor
 from shared.runtime.doors import Call, Doors, Pool, Target
 from shared.runtime.http import CurrentActor, CurrentLog, Database, Parts
-from shared.runtime.limits import limited_by_source
+from shared.runtime.limits import limited_by_source, source_of
 from shared.runtime.problems import Problem, unknown
 
 DOORS: Final = Doors()
@@ -52,7 +53,10 @@ async def sign_in(form: SignIn, request: Request, response: Response, db: Databa
     since = await log.store.position()
     holder = await log.store.holder(claim_of(normalised(form.email)))
     account_id = holder.removeprefix("account-") if holder else None
-    verifier = await credentials.matched(db, account_id, form.password.get_secret_value())
+    source, password = source_of(request.scope), form.password.get_secret_value()
+    verifier = await current_guesses(request).checked(
+        claim_of(normalised(form.email)), source, lambda: credentials.matched(db, account_id, password)
+    )
     account = await log.state(ACCOUNT, account_id or "")
     session = None
     if verifier is not None and isinstance(account, Open):
@@ -60,6 +64,7 @@ async def sign_in(form: SignIn, request: Request, response: Response, db: Databa
     if session is None:
         raise Problem(401, rule="sign-in-failed", reason="The e-mail address or the password is not right.",
                       remedy="Try again, ask the operator for a reset, or open an account.")  # fmt: skip
+    request.app.state.parts.limits.give_back("sign-in", source)
     response.headers.update(NOT_STORED)
     return session
 
@@ -230,7 +235,13 @@ async def change_password(
     account = await log.state(ACCOUNT, actor.account_id)
     if not isinstance(account, Open):
         raise unknown("account")
-    before = await credentials.matched(db, actor.account_id, form.current.get_secret_value())
+    request.app.state.parts.limits.take("password", actor.account_id)
+    current = form.current.get_secret_value()
+    before = await current_guesses(request).checked(
+        claim_of(account.profile.email),
+        source_of(request.scope),
+        lambda: credentials.matched(db, actor.account_id, current),
+    )
     new = form.new.get_secret_value()
     if before is not None:  # before that, nothing is said but that the current one is wrong
         await require_uncommon(new, *known_of(account))
@@ -273,7 +284,10 @@ async def _reset(reset: dict[str, Any], new: str, request: Request, db: Pool, lo
     await require_uncommon(new, *known_of(account))
     command = EndSessions(account_id=account_id, organisation_id=account.opened.organisation_id, ended_by=account_id,
                           reason="password-reset")  # fmt: skip
-    return await credentials.replace(db, account_id, before, new, lambda: end(request, command))
+    if not await credentials.replace(db, account_id, before, new, lambda: end(request, command)):
+        return False
+    await current_guesses(request).pardon(claim_of(account.profile.email))
+    return True
 
 
 def known_of(account: Open) -> tuple[str, str, str]:
