@@ -1,6 +1,5 @@
 """The HTTP side of a service process: doors, queries, health, readiness, metrics."""
 
-import asyncio
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ from shared.eventlog.log import Log, utc_now
 from shared.runtime import problems, wellformed
 from shared.runtime.auth import Actor, TokenVerifier
 from shared.runtime.doors import Doors, Pool
+from shared.runtime.freshness import Freshness
 from shared.runtime.limits import Limits
 from shared.runtime.metrics import Metrics
 from shared.runtime.openapi import describe
@@ -32,12 +32,10 @@ from shared.runtime.sizes import BODY_BYTES
 
 log = structlog.get_logger("http")
 
-WAIT_S: Final = 2.0
 _TRACEPARENT: Final = re.compile(r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
 _CORRELATION: Final = re.compile(r"^[!-~]{1,200}$")
 _PAGES: Final = frozenset({"/docs", "/openapi.json"})
 """Routes of the framework's own, which have no parameters."""
-_AT_LEAST: Final = re.compile(r"^([!-~]{1,400})@([0-9]{1,9})$")
 
 
 @dataclass(slots=True)
@@ -51,16 +49,22 @@ class Parts:
     new_id: Callable[[], str]
     now: Callable[[], datetime] = utc_now
     own_projections: Sequence[str] = ()
+    own_categories: Sequence[str] = ()
+    """What the names of the service's own streams begin with."""
     waiting_for: Callable[[], dict[str, str]] = field(default=lambda: {"start": "starting"})
     """What keeps the process from being ready, by part; empty when it is."""
     opened_log: Log | None = None
     opened_db: Pool | None = None
     clocks: Clocks = field(init=False)
     limits: Limits = field(init=False)
+    freshness: Freshness = field(init=False)
 
     def __post_init__(self) -> None:
         self.clocks = Clocks(self.now)
         self.limits = Limits(self.settings.limits, refused=self.metrics.limited)
+        self.freshness = Freshness(
+            lambda: self.db, self.own_projections, self.own_categories, refused=self.metrics.limited
+        )
 
     @property
     def log(self) -> Log:
@@ -115,7 +119,8 @@ async def _database(request: Request) -> Pool:
     parts: Parts = request.app.state.parts
     wanted = request.headers.get("tenure-at-least")
     if wanted is not None:
-        await at_least(parts, wanted)
+        actor = await parts.verifier.actor(request.headers.get("authorization"))
+        await parts.freshness.reached(wanted, actor.account_id)
     return parts.db
 
 
@@ -123,7 +128,7 @@ CurrentActor: TypeAlias = Annotated[Actor, Depends(_actor)]
 """The caller of a query, known by its token."""
 
 Database: TypeAlias = Annotated[Pool, Depends(_database)]
-"""The service's read models, as new as the header `Tenure-At-Least` asks."""
+"""The service's read models, as new as the header `Tenure-At-Least` asks. The header needs a token on every route."""
 
 
 async def _log(request: Request) -> Log:
@@ -146,27 +151,6 @@ Now: TypeAlias = Annotated[datetime, Depends(_now)]
 
 Limit: TypeAlias = Annotated[int, Query(ge=1, le=200)]
 """How many rows a page of a list has at most."""
-
-_SEEN: Final = """
-    select case when exists (select from log.events where stream = $1)
-        then (select count(*) = cardinality($3::text[]) from engine.seen
-              where stream = $1 and version >= $2 and consumer = any($3::text[]))
-        else (select coalesce(bool_and(version >= $2), false) from engine.seen where stream = $1)
-    end"""
-
-
-async def at_least(parts: Parts, wanted: str) -> None:
-    """Waits until this service's projections have seen `<stream>@<version>`; Problem 503 after two seconds."""
-    match = _AT_LEAST.match(wanted)
-    if match is None:
-        raise Problem(422, rule="malformed", reason="Tenure-At-Least reads <stream>@<version>.",
-                      remedy="Send back the Tenure-Version of a command's answer.")  # fmt: skip
-    deadline = time.monotonic() + WAIT_S
-    while not await parts.db.fetchval(_SEEN, match[1], int(match[2]), list(parts.own_projections)):
-        if time.monotonic() > deadline:
-            raise Problem(503, rule="not-yet", reason=f"{wanted} has not reached this service's tables yet.",
-                          remedy="Ask again in a moment.", headers={"Retry-After": "1"})  # fmt: skip
-        await asyncio.sleep(0.01)
 
 
 def make_app(parts: Parts, doors: Doors, queries: APIRouter | None, *, api: bool) -> FastAPI:

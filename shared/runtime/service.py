@@ -110,9 +110,15 @@ class Process:
         self.endings = FollowedEndings(self.settings.kafka, url)
         verifier = TokenVerifier(fetcher(url), self.endings, issuer=self.settings.token_issuer)
         self.parts = Parts(
-            self.service.name, self.settings, self.metrics, verifier, new_id=lambda: str(uuid_utils.uuid7()),
-            own_projections=self.service.own_projections, waiting_for=self.waiting_for,
-        )  # fmt: skip
+            self.service.name,
+            self.settings,
+            self.metrics,
+            verifier,
+            new_id=lambda: str(uuid_utils.uuid7()),
+            own_projections=self.service.own_projections,
+            own_categories=[stream.category for stream in self.service.streams],
+            waiting_for=self.waiting_for,
+        )
         self.app = make_app(self.parts, self.service.doors, self.service.queries, api="api" in self.only)
 
     def waiting_for(self) -> dict[str, str]:
