@@ -345,6 +345,7 @@ _BEGINNINGS: Final[tuple[tuple[str, Callable[..., Any]], ...]] = (
     ("select contract_id from account_contracts", _contracts_of),
     ("insert into person_keys", _erase),
     ("delete from credentials", _nothing),
+    ("delete from sessions", _nothing),
     ("delete from outbox", _nothing),
     ("insert into outbox", _nothing),
     ("insert into invitations", _nothing),

@@ -69,7 +69,7 @@ async def test_a_publishers_words_are_recorded_on_our_own_streams_with_its_time(
 
 async def test_a_source_that_is_not_that_publishers_system_is_refused() -> None:
     issued = CsnIssued(csn=CSN.csn, organisation_id=PARTNER, publisher=AUTODESK)
-    for source in ("urn:publisher:acme", "autodesk", "urn:publisher:autodesk\n"):
+    for source in ("urn:publisher:acme", "autodesk", "urn:publisher:autodesk "):
         (answer,) = await when(issued, given=new_log(), source=source)
         assert isinstance(answer, Refused)
         assert answer.rule == "foreign-publisher"
