@@ -89,4 +89,4 @@ async def _reported(call: Call) -> Target:
     return Target(call.body.rollout_id, account_id=call.actor.account_id)
 
 
-DOORS.post("/me/installs", ROLLOUT, ReportInstall, supply=_reported)
+DOORS.post("/me/installs", ROLLOUT, ReportInstall, supply=_reported, scopes=("installs:report",))

@@ -13,6 +13,7 @@ from shared.events import MaintenanceWindow, RolloutPhase
 from shared.runtime.access import require_access
 from shared.runtime.http import CurrentActor, Database, Limit, Now
 from shared.runtime.problems import unknown
+from shared.runtime.scopes import machines
 
 QUERIES: Final = APIRouter()
 
@@ -310,7 +311,7 @@ class OfferList(BaseModel):
     items: list[Offer]
 
 
-@QUERIES.get("/me/updates")
+@QUERIES.get("/me/updates", openapi_extra=machines("read", "installs:report"))
 async def my_updates(actor: CurrentActor, db: Database, now: Now, machine: str = "") -> OfferList:
     """What the caller's machines (or this one) should install now: nothing outside of the group's maintenance windows,
     nothing that the machine has reported as installed."""

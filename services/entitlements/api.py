@@ -101,7 +101,8 @@ async def _consume(call: Call) -> Target:
 
 
 DOORS.post("/contracts/{contract_id}/credits/grants", CREDITS, GrantCredits, supply=_grant, bulk=True)
-DOORS.post("/contracts/{contract_id}/credits/consumptions", CREDITS, ConsumeCredits, supply=_consume)
+DOORS.post("/contracts/{contract_id}/credits/consumptions", CREDITS, ConsumeCredits, supply=_consume,
+           scopes=("credits:consume",))  # fmt: skip
 
 
 def _sees(actor: Actor, customer: str) -> bool:

@@ -8,6 +8,7 @@ from services.identity.domain.account import ACCOUNT
 from services.identity.domain.clock import CLOCK
 from services.identity.domain.contract import CONTRACT
 from services.identity.domain.invitation import INVITATION
+from services.identity.domain.machine import MACHINE
 from services.identity.domain.sessions import SESSIONS
 from services.identity.endings import OwnEndings
 from services.identity.letters import Letters
@@ -58,7 +59,7 @@ async def _send_mail(process: Process) -> None:
 
 SERVICE: Final = Service(
     name="identity",
-    streams=(ACCOUNT, INVITATION, CONTRACT, CLOCK, SESSIONS),
+    streams=(ACCOUNT, INVITATION, CONTRACT, CLOCK, SESSIONS, MACHINE),
     doors=DOORS,
     queries=QUERIES,
     consumers=(DIRECTORY, REACTIONS),
@@ -78,6 +79,7 @@ SERVICE: Final = Service(
         "sessions",
         "password_guesses",
         "password_guess_salt",
+        "machine_secrets",
     ),
 )
 

@@ -35,6 +35,8 @@ from services.identity.domain.contract import (
     RevokeRole,
 )
 from services.identity.invitations import INVITATION_DOORS, INVITATION_QUERIES, joining
+from services.identity.machines import MACHINE_DOORS, MACHINE_QUERIES
+from services.identity.oauth import OAUTH
 from services.identity.passwords import require_uncommon
 from services.identity.projections import contracts_of, involve
 from services.identity.sessions import Password, start
@@ -60,6 +62,9 @@ DOORS: Final = Doors()
 QUERIES: Final = APIRouter()
 QUERIES.routes.extend(sessions.ROUTES.routes)
 DOORS.doors.extend(sessions.DOORS.doors)
+QUERIES.routes.extend(MACHINE_QUERIES.routes)
+DOORS.doors.extend(MACHINE_DOORS.doors)
+QUERIES.routes.extend(OAUTH.routes)
 QUERIES.routes.extend(INVITATION_QUERIES.routes)
 QUERIES.routes.extend(ADDRESS_QUERIES.routes)
 DOORS.doors.extend(INVITATION_DOORS.doors)

@@ -38,6 +38,7 @@ from shared.events.identity import OrganisationKind
 from shared.runtime.doors import Call, Doors, Target
 from shared.runtime.http import CurrentActor, CurrentLog, Database, Limit, Now
 from shared.runtime.problems import Problem, unknown
+from shared.runtime.scopes import machines
 
 INVITATION_DOORS: Final = Doors()
 INVITATION_QUERIES: Final = APIRouter()
@@ -146,7 +147,7 @@ INVITATION_DOORS.post("/invitations", INVITATION, IssueInvitation, supply=_issue
 INVITATION_DOORS.delete("/invitations/{invitation_id}", INVITATION, RevokeInvitation, supply=_revoke)
 
 
-@INVITATION_QUERIES.get("/invitations")
+@INVITATION_QUERIES.get("/invitations", openapi_extra=machines())
 async def list_invitations(
     actor: CurrentActor, db: Database, log: CurrentLog, now: Now, limit: Limit = 50, after: str = ""
 ) -> InvitationList:

@@ -3,12 +3,12 @@
 from typing import Any, Final
 
 from shared.eventlog.projection import Connection, Projection
-from shared.events import ContractOpened, InvitationIssued, RoleAssigned, RoleRequested
+from shared.events import ContractOpened, InvitationIssued, MachineRegistered, RoleAssigned, RoleRequested
 from shared.events.envelope import Envelope
 from shared.events.registry import IDENTITY
 
 DIRECTORY: Final = Projection(
-    "directory", topics=(IDENTITY,), tables=("contracts", "account_contracts", "invitations"),
+    "directory", topics=(IDENTITY,), tables=("contracts", "account_contracts", "invitations", "machines"),
     # Doors note in it who is about to be given a role, before an event says so.
     takes_over="insert into {new}.account_contracts select * from public.account_contracts on conflict do nothing; "
     "insert into {new}.invitations select * from public.invitations on conflict do nothing",
@@ -44,6 +44,25 @@ async def involve(db: Any, account_id: str, contract_id: str) -> None:
         "insert into account_contracts (account_id, contract_id) values ($1, $2) on conflict do nothing",
         account_id, contract_id,
     )  # fmt: skip
+
+
+@DIRECTORY.on(MachineRegistered)
+async def _machine(tx: Connection, event: MachineRegistered, _of: Envelope) -> None:
+    await tx.execute(
+        "insert into machines (client_id, organisation_id, registered_by, acts_for) values ($1, $2, $3, $4)",
+        event.client_id, event.organisation_id, event.registered_by, event.acts_for,
+    )  # fmt: skip
+
+
+async def machines_of(db: Any, organisation_id: str, account_id: str, after: str, limit: int) -> list[str]:
+    """The organisation's machine accounts after this one, in the order of their ids; with an account only those that it
+    registered or that act for it."""
+    rows = await db.fetch(
+        "select client_id from machines where organisation_id = $1 and client_id > $3 "
+        "and ($2 = '' or $2 in (registered_by, acts_for)) order by client_id limit $4",
+        organisation_id, account_id, after, limit,
+    )  # fmt: skip
+    return [row["client_id"] for row in rows]
 
 
 @DIRECTORY.on(InvitationIssued)

@@ -27,6 +27,7 @@ from shared.runtime.doors import Call, Doors, Pool, Target
 from shared.runtime.http import CurrentActor, CurrentLog, Database, Parts
 from shared.runtime.limits import limited_by_source, source_of
 from shared.runtime.problems import Problem, unknown
+from shared.runtime.scopes import EVERY_MACHINE, machines
 
 DOORS: Final = Doors()
 ROUTES: Final = APIRouter()
@@ -153,7 +154,7 @@ async def end(request: Request, command: EndSession | EndSessions) -> None:
     await parts.log.execute(SESSIONS, command.account_id, command, meta)
 
 
-@ROUTES.get("/sessions")
+@ROUTES.get("/sessions", openapi_extra=machines())
 async def sessions(actor: CurrentActor, request: Request, db: Database) -> SessionList:
     """The caller's own sessions that run."""
     parts: Parts = request.app.state.parts
@@ -168,7 +169,7 @@ async def sessions(actor: CurrentActor, request: Request, db: Database) -> Sessi
     return SessionList(items=found)
 
 
-@ROUTES.get("/sessions/current")
+@ROUTES.get("/sessions/current", openapi_extra=EVERY_MACHINE)
 async def current_session(actor: CurrentActor, response: Response) -> CurrentSession:
     """Who the token speaks for, while it is good: what other services ask when they can't know whether it has ended."""
     response.headers.update(NOT_STORED)

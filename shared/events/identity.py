@@ -11,6 +11,8 @@ AgreementKind = Literal["desktop", "maintenance", "other"]
 AddressProof = Literal["link", "invitation", "issuer"]
 """How an address was shown to be somebody's: by a link or an invitation that was mailed to it, or by another issuer of
 identities that vouches for it."""
+MachineScope = Literal["read", "installs:report", "credits:consume", "tokens:introspect"]
+"""What a machine account may be given."""
 SessionEndReason = Literal["signed-out", "refresh-token-reused"]
 SessionsEndReason = Literal["signed-out", "password-changed", "password-reset", "ended-by-operator"]
 
@@ -147,6 +149,36 @@ class SessionsEnded(Event):
     organisation_id: str
     reason: SessionsEndReason
     ended_by: str
+
+
+class MachineRegistered(Event):
+    """A machine account exists: a system, an agent or a dashboard, with what it may do and until when."""
+
+    client_id: str
+    organisation_id: str
+    organisation_kind: OrganisationKind
+    publisher: str = ""
+    name: str
+    scopes: tuple[MachineScope, ...]
+    acts_for: str = ""
+    """The account in whose name it acts; "" where it acts in its own."""
+    expires_at: Instant
+    registered_by: str
+
+
+class MachineSecretRotated(Event):
+    """The machine account has another secret; the one before is good until then."""
+
+    client_id: str
+    previous_until: Instant
+    rotated_by: str
+
+
+class MachineRevoked(Event):
+    """The machine account is no more; its tokens open nothing."""
+
+    client_id: str
+    revoked_by: str
 
 
 class ClockMoved(Event):

@@ -26,10 +26,12 @@ from shared.eventlog.decision import SUPPLIED, Stream
 from shared.eventlog.log import Accepted, Answer, Log, Meta
 from shared.events.base import Event
 from shared.events.envelope import derived_id
+from shared.events.identity import MachineScope
 from shared.runtime import wellformed
 from shared.runtime.auth import Actor
 from shared.runtime.limits import Limits, source_of
 from shared.runtime.problems import Problem, malformed, refusal, to_problem
+from shared.runtime.scopes import require_scope
 from shared.runtime.settings import Settings
 from shared.runtime.sizes import BODY_BYTES, body_bytes
 
@@ -104,6 +106,8 @@ class Door:
     """Whether `form` has `items`, each of them a command's public form."""
     besides: type[BaseModel] | None = None
     """What `Target.besides` may add to an answer."""
+    scopes: tuple[MachineScope, ...] = ()
+    """Any of these suffices a machine account; without, the door is for people only."""
     body_bytes: int = BODY_BYTES
     """How large a request may be."""
 
@@ -120,10 +124,11 @@ class Doors:
 
     def post(self, path: str, stream: Stream[Any, Any, Any], command: type[Any], *, supply: Supply,
              form: type[BaseModel] | None = None, bulk: bool = False,
-             besides: type[BaseModel] | None = None) -> None:  # fmt: skip
+             besides: type[BaseModel] | None = None, scopes: tuple[MachineScope, ...] = ()) -> None:  # fmt: skip
         """Declares a door. `form` replaces the public form derived from the command; `supply` then gives all fields.
-        With `bulk` there is `<path>/bulk`, too. `besides` is what its answers may have besides."""
-        self._add("POST", path, stream, command, supply, form, open_=False, besides=besides)
+        With `bulk` there is `<path>/bulk`, too. `besides` is what its answers may have besides;
+        `scopes` are what open it to a machine account."""
+        self._add("POST", path, stream, command, supply, form, open_=False, besides=besides, scopes=scopes)
         if bulk:
             self.bulk(f"{path}/bulk", stream, command, supply=supply, form=form)
 
@@ -155,12 +160,16 @@ class Doors:
         self._add("POST", path, stream, command, supply, form, open_=True, besides=besides)
 
     def _add(self, method: str, path: str, stream: Stream[Any, Any, Any], command: type[Any], supply: Supply,
-             form: type[BaseModel] | None, *, open_: bool,
-             besides: type[BaseModel] | None = None) -> None:  # fmt: skip
+             form: type[BaseModel] | None, *, open_: bool, besides: type[BaseModel] | None = None,
+             scopes: tuple[MachineScope, ...] = ()) -> None:  # fmt: skip
         derived = form or form_of(command, path)
         secret = any(_is_secret(field.annotation) for field in derived.model_fields.values())
         whole = form is None
-        self.doors.append(Door(method, path, stream, command, derived, whole, supply, open_, secret, besides=besides))
+        self.doors.append(
+            Door(
+                method, path, stream, command, derived, whole, supply, open_, secret, besides=besides, scopes=scopes
+            )
+        )  # fmt: skip
 
     def body_bytes(self, scope: Scope) -> int:
         """How large the body of this request may be."""
@@ -212,6 +221,7 @@ def _endpoint(door: Door) -> Callable[[Request], Awaitable[Response]]:
 async def _pass(door: Door, request: Request) -> Response:
     parts = request.app.state.parts
     actor = ANYBODY if door.open else await parts.verifier.actor(request.headers.get("authorization"))
+    require_scope(actor, door.scopes)
     dry_run = wellformed.dry_run(request.scope["query_string"])
     _count(door, request, actor, parts.limits, dry_run=dry_run)
     raw = await request.body()

@@ -21,7 +21,14 @@ from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.plan import Raw
 from shared.eventlog.tail import Tail
 from shared.eventlog.topic import own_event
-from shared.events import AccountClosed, PeopleAdministratorRemoved, RoleRevoked, SessionEnded, SessionsEnded
+from shared.events import (
+    AccountClosed,
+    MachineRevoked,
+    PeopleAdministratorRemoved,
+    RoleRevoked,
+    SessionEnded,
+    SessionsEnded,
+)
 from shared.events.envelope import Unreadable
 from shared.events.registry import IDENTITY
 from shared.runtime.auth import LEEWAY_S, TOKEN_S, Actor
@@ -37,6 +44,7 @@ ENDS: Final[Mapping[str, str]] = {
         (AccountClosed, "account_id"),
         (RoleRevoked, "account_id"),
         (PeopleAdministratorRemoved, "account_id"),
+        (MachineRevoked, "client_id"),
     )
 }
 """By event type, the field that names whose sessions end with it: one session, or all of an account that began before.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from secrets import token_hex
 from typing import Annotated, Any, Final, TypeAlias
+from urllib.parse import parse_qsl
 
 import structlog
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
@@ -27,6 +28,7 @@ from shared.runtime.limits import Limits
 from shared.runtime.metrics import Metrics
 from shared.runtime.openapi import describe
 from shared.runtime.problems import Problem
+from shared.runtime.scopes import EVERY_MACHINE, require_scope, scopes_of
 from shared.runtime.settings import Settings
 from shared.runtime.sizes import BODY_BYTES
 
@@ -98,21 +100,52 @@ async def _well_formed(request: Request) -> None:
     """Whether a query brings only what its route reads. Who calls is asked first."""
     route: APIRoute = request.scope["route"]
     if _asks_who_calls(route.dependant):
-        await request.app.state.parts.verifier.actor(request.headers.get("authorization"))
+        await _caller(request)
     if request.scope["query_string"]:
         wellformed.Parameters.of(route.dependant).read(request.scope["query_string"])
+    if any(each.call is form_fields for each in route.dependant.dependencies):
+        return
     if route.body_field is None:
         wellformed.check_no_body(request.scope["headers"])
     else:
         wellformed.check_json(await request.body())
 
 
+async def _caller(request: Request) -> Actor:
+    """Who asks a query: asked once a request, and for a machine whether its scopes suffice."""
+    known: Actor | None = getattr(request.state, "caller", None)
+    if known is None:
+        known = await request.app.state.parts.verifier.actor(request.headers.get("authorization"))
+        require_scope(known, scopes_of(request.scope["route"]))
+        request.state.caller = known
+    return known
+
+
+async def form_fields(request: Request) -> dict[str, str]:
+    """The fields of a form (application/x-www-form-urlencoded). Raises Problem 415 or 422."""
+    if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/x-www-form-urlencoded":
+        raise Problem(415, rule="unsupported-media-type", reason="This route reads a form.",
+                      remedy="Send it as application/x-www-form-urlencoded.")  # fmt: skip
+    try:
+        pairs = parse_qsl((await request.body()).decode(), keep_blank_values=True, strict_parsing=True,
+                          errors="strict", max_num_fields=20)  # fmt: skip
+    except ValueError:
+        pairs = []
+    fields = dict(pairs)
+    if not pairs or len(fields) < len(pairs):
+        raise Problem(422, rule="malformed", reason="The form is empty, not well formed, or has a field twice.",
+                      remedy="Correct it and send it again.")  # fmt: skip
+    return fields
+
+
+FormFields: TypeAlias = Annotated[dict[str, str], Depends(form_fields)]
+"""The fields of a form, each once."""
+
 _bearer: Final = HTTPBearer(auto_error=False, scheme_name="Bearer")
 
 
 async def _actor(request: Request, _: Annotated[Any, Depends(_bearer)]) -> Actor:
-    actor: Actor = await request.app.state.parts.verifier.actor(request.headers.get("authorization"))
-    return actor
+    return await _caller(request)
 
 
 async def _database(request: Request) -> Pool:
@@ -141,7 +174,7 @@ CurrentLog: TypeAlias = Annotated[Log, Depends(_log)]
 
 
 async def _now(request: Request) -> datetime:
-    actor: Actor = await request.app.state.parts.verifier.actor(request.headers.get("authorization"))
+    actor = await _caller(request)
     now: datetime = request.app.state.parts.clocks.time_of(actor.organisation_id)
     return now
 
@@ -166,7 +199,7 @@ def make_app(parts: Parts, doors: Doors, queries: APIRouter | None, *, api: bool
         app.router.routes.extend(doors.routes())
         if queries is not None:
             app.include_router(queries, tags=["queries"])
-        describe(app, doors)
+        describe(app, doors, parts.settings.token_issuer)
 
     @app.get("/health", tags=["operation"])
     async def health() -> dict[str, str]:
@@ -180,7 +213,7 @@ def make_app(parts: Parts, doors: Doors, queries: APIRouter | None, *, api: bool
         body = {"ready": not waiting, "service": parts.service, "waiting_for": waiting}
         return JSONResponse(body, 503 if waiting else 200)
 
-    @app.get("/clock", tags=["operation"])
+    @app.get("/clock", tags=["operation"], openapi_extra=EVERY_MACHINE)
     async def clock(now: Now) -> dict[str, datetime]:
         """What time it is here for the caller's organisation. A sandbox's clock is moved at identity."""
         return {"now": now}

@@ -1,12 +1,17 @@
 """The one OpenAPI document: FastAPI's for the queries, and the doors beside them."""
 
 import inspect
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
 
 from shared.runtime.doors import Door, Doors
 from shared.runtime.problems import MEDIA_TYPE, ProblemDetails
+from shared.runtime.scopes import scheme, scopes_of
+from shared.runtime.scopes import security as scope_security
 
 _REF: Final = "#/components/schemas/{model}"
 _ANSWER: Final[dict[str, Any]] = {
@@ -65,7 +70,7 @@ _PROBLEMS: Final = {
 }  # fmt: skip
 
 
-def describe(app: FastAPI, doors: Doors) -> None:
+def describe(app: FastAPI, doors: Doors, issuer: str) -> None:
     """Makes `app.openapi()` describe the doors, too."""
     plain = app.openapi
 
@@ -77,6 +82,9 @@ def describe(app: FastAPI, doors: Doors) -> None:
             schemas["ProblemDetails"] = ProblemDetails.model_json_schema(ref_template=_REF)
             security = document["components"].setdefault("securitySchemes", {})
             security["Bearer"] = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+            security["Machine"] = scheme(issuer)
+            for route in _queries(app.routes):
+                _secure(document, route)
             for door in doors.doors:
                 document["paths"].setdefault(door.path, {})[door.method.lower()] = _operation(door, schemas)
             app.openapi_schema = document
@@ -123,5 +131,23 @@ def _operation(door: Door, schemas: dict[str, Any]) -> dict[str, Any]:
             "content": {"application/json": {"schema": {"$ref": _REF.format(model=name)}}},
         }
     if not door.open:
-        operation["security"] = [{"Bearer": []}]
+        operation["security"] = scope_security(door.scopes)
     return operation
+
+
+def _queries(routes: Sequence[BaseRoute]) -> Iterator[APIRoute]:
+    """The queries among these routes, also those of a router that was included."""
+    for route in routes:
+        included: APIRouter | None = getattr(route, "original_router", None)
+        if included is not None:
+            yield from _queries(included.routes)
+        elif isinstance(route, APIRoute):
+            yield route
+
+
+def _secure(document: dict[str, Any], route: APIRoute) -> None:
+    """Says of a query that asks for a token which scopes of a machine account suffice."""
+    for method in route.methods or ():
+        operation = document["paths"].get(route.path, {}).get(method.lower(), {})
+        if "security" in operation:
+            operation["security"] = scope_security(scopes_of(route))

@@ -11,7 +11,15 @@ from aiokafka import AIOKafkaProducer
 
 from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.log import utc_now
-from shared.events import AccountClosed, Event, PeopleAdministratorRemoved, RoleRevoked, SessionEnded, SessionsEnded
+from shared.events import (
+    AccountClosed,
+    Event,
+    MachineRevoked,
+    PeopleAdministratorRemoved,
+    RoleRevoked,
+    SessionEnded,
+    SessionsEnded,
+)
 from shared.events.envelope import Envelope, Headers, StoredEvent, chained, source_of
 from shared.events.registry import IDENTITY
 from shared.runtime.auth import Actor
@@ -21,9 +29,16 @@ from tests.contracts.golden import sample
 from tests.engine.examples import new_id
 from tests.system import parts
 
-WHO = Actor("account", "organisation", "customer", session_id="session", since=7)
-ENDING: list[type[Event]] = [SessionEnded, SessionsEnded, AccountClosed, RoleRevoked, PeopleAdministratorRemoved]
-NAMED = {"account_id": "account", "session_id": "session"}
+WHO = Actor("account", "organisation", "customer", session_id="session", client_id="machine", since=7)
+ENDING: list[type[Event]] = [
+    SessionEnded,
+    SessionsEnded,
+    AccountClosed,
+    RoleRevoked,
+    PeopleAdministratorRemoved,
+    MachineRevoked,
+]
+NAMED = {"account_id": "account", "session_id": "session", "client_id": "machine"}
 
 
 def naming(kind: type[Event], **ids: str) -> Event:
@@ -148,7 +163,8 @@ async def publish(access: KafkaAccess, *records: tuple[Headers, bytes, bytes]) -
 @pytest.mark.parametrize("kind", ENDING)
 async def test_an_end_is_known_by_its_event_without_asking(kafka: parts.Kafka, kind: type[Event]) -> None:
     ids = {name: new_id() for name in NAMED}
-    who = Actor(ids["account_id"], "organisation", "customer", session_id=ids["session_id"], since=7)
+    who = Actor(ids["account_id"], "organisation", "customer", session_id=ids["session_id"],
+                client_id=ids["client_id"], since=7)  # fmt: skip
     async with following(kafka.access) as (endings, identity, _):
         await caught_up(endings)
         assert await endings.good(who, "token") and identity.asked == 0
@@ -178,7 +194,8 @@ async def test_who_is_behind_asks_identity_and_lets_nobody_in_when_it_is_away(ka
 @pytest.mark.system
 async def test_what_identity_did_not_write_ends_nothing_and_stops_nothing(kafka: parts.Kafka) -> None:
     ids = {name: new_id() for name in NAMED}
-    who = Actor(ids["account_id"], "organisation", "customer", session_id=ids["session_id"], since=7)
+    who = Actor(ids["account_id"], "organisation", "customer", session_id=ids["session_id"],
+                client_id=ids["client_id"], since=7)  # fmt: skip
     good, key, value = record(naming(SessionEnded, **ids))
     elsewhere = [(name, b"urn:publisher:autodesk" if name == "ce_source" else text) for name, text in good]
     nobody = [(name, text) for name, text in good if name != "ce_position"]

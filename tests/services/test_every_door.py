@@ -30,7 +30,8 @@ OPEN = {
     ("identity", "POST", "/accounts"), ("identity", "POST", "/sessions"),
     ("identity", "POST", "/sessions/oidc"), ("identity", "POST", "/password"),
     ("identity", "POST", "/addresses/proof"), ("identity", "POST", "/sessions/refresh"),
-    ("identity", "GET", "/.well-known/jwks.json"),
+    ("identity", "GET", "/.well-known/jwks.json"), ("identity", "GET", "/.well-known/openid-configuration"),
+    ("identity", "POST", "/oauth/token"), ("identity", "POST", "/oauth/introspect"),
 }  # fmt: skip
 UNKNOWN: dict[str, dict[str, str]] = {
     "no token": {},

@@ -2,8 +2,8 @@
 
 from shared.eventlog.migrate import run_sql
 
-revision: str = "identity_0005"
-down_revision: str | None = "identity_0004"
+revision: str = "identity_0006"
+down_revision: str | None = "identity_0005"
 branch_labels: tuple[str, ...] | None = None
 depends_on: str | None = None
 

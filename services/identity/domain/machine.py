@@ -1,0 +1,214 @@
+"""A machine account: a publisher's system, an agent or a dashboard, with scopes and an end. One stream per account.
+
+Its secrets are no events. They stand, as digests, in a private table with the number of the rotation that made them;
+which of these numbers are good is decided here.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Final, TypeAlias, assert_never
+
+from services.identity.domain.account import Open as OpenAccount
+from services.identity.domain.account import founded
+from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
+from shared.events import MachineRegistered, MachineRevoked, MachineSecretRotated
+from shared.events.fields import Days, Name
+from shared.events.identity import MachineScope, OrganisationKind
+
+Event: TypeAlias = MachineRegistered | MachineSecretRotated | MachineRevoked
+
+LONGEST: Final = timedelta(days=366)
+LONGEST_OVERLAP: Final = timedelta(days=7)
+OWN: Final[frozenset[MachineScope]] = frozenset({"installs:report"})
+"""What anybody may give a machine that acts for themselves, and an administrator one that acts for a colleague."""
+ORGANISATIONS: Final[frozenset[MachineScope]] = frozenset({"read", "installs:report"})
+"""What an organisation's administrator may give. The rest is the operator's to give."""
+
+# ── State ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Unregistered:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """`rotation` counts the secrets after the first."""
+
+    registered: MachineRegistered
+    rotation: int = 0
+    previous_until: datetime | None = None
+
+    def accepts(self, rotation: int, now: datetime) -> bool:
+        """Whether the secret of this rotation is good now: the last one, and for a while the one before."""
+        if now >= self.registered.expires_at:
+            return False
+        if rotation == self.rotation:
+            return True
+        return rotation == self.rotation - 1 and self.previous_until is not None and now < self.previous_until
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    registered: MachineRegistered
+    revoked: MachineRevoked
+
+
+State: TypeAlias = Unregistered | Registered | Revoked
+INITIAL: Final[State] = Unregistered()
+
+
+def evolve(state: State, event: Event) -> State:
+    """The state after `event`."""
+    match event:
+        case MachineRegistered():
+            return Registered(event)
+        case MachineSecretRotated():
+            if not isinstance(state, Registered):
+                return state
+            return Registered(state.registered, state.rotation + 1, event.previous_until)
+        case MachineRevoked():
+            return Revoked(state.registered, event) if isinstance(state, Registered) else state
+        case unreachable:
+            assert_never(unreachable)
+
+
+# ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterMachine:
+    """Register a machine account. The answer has its secret, once."""
+
+    client_id: str
+    organisation_id: str
+    organisation_kind: OrganisationKind
+    publisher: str
+    name: Name
+    scopes: tuple[MachineScope, ...]
+    acts_for: str
+    expires_at: datetime
+    now: datetime
+    registered_by: OpenAccount
+    administers: bool
+    """Whether whoever registers it holds an administrative role on a contract."""
+    acts_for_colleague: bool
+    """Whether `acts_for` is an open account of the organisation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotateMachineSecret:
+    """Give a machine account another secret, which the answer has, once. The one before is good for `overlap_days`."""
+
+    overlap_days: Days = 1
+    now: Annotated[datetime, SUPPLIED]
+    rotated_by: Annotated[str, SUPPLIED]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevokeMachine:
+    """End a machine account for good: its tokens open nothing any more."""
+
+    revoked_by: Annotated[str, SUPPLIED]
+
+
+Command: TypeAlias = RegisterMachine | RotateMachineSecret | RevokeMachine
+
+# ── Decisions ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def decide(command: Command, state: State) -> Decision[Event]:
+    """What follows from `command` in `state`."""
+    match command:
+        case RegisterMachine():
+            return () if isinstance(state, Registered) else _register(command)
+        case RotateMachineSecret():
+            return _rotate(command, state)
+        case RevokeMachine():
+            if isinstance(state, Unregistered):
+                return _unknown()
+            if isinstance(state, Revoked):
+                return ()
+            return (MachineRevoked(client_id=state.registered.client_id, revoked_by=command.revoked_by),)
+        case unreachable:
+            assert_never(unreachable)
+
+
+def _register(command: RegisterMachine) -> Decision[Event]:
+    lifetime = command.expires_at - command.now
+    if not timedelta(0) < lifetime <= LONGEST:
+        return Rejected(
+            "machine-lifetime", "A machine account lasts for a year at most, and ends in the future.",
+            "Name an earlier end.",
+        )  # fmt: skip
+    if not command.scopes:
+        return Rejected("machine-scopes", "A machine account without a scope may do nothing.", "Name its scopes.")
+    return may_not_give(command) or (
+        MachineRegistered(
+            client_id=command.client_id,
+            organisation_id=command.organisation_id,
+            organisation_kind=command.organisation_kind,
+            publisher=command.publisher,
+            name=command.name,
+            scopes=tuple(sorted(set(command.scopes))),
+            acts_for=command.acts_for,
+            expires_at=command.expires_at,
+            registered_by=command.registered_by.opened.account_id,
+        ),
+    )
+
+
+def may_not_give(command: RegisterMachine) -> Rejected | None:
+    """Why this account may not register such a machine, if so: nobody gives more than they may do themselves."""
+    account, asked = command.registered_by, frozenset(command.scopes)
+    opened = account.opened
+    if command.acts_for and not command.acts_for_colleague:
+        return Rejected("machine-acts-for", "A machine acts for an open account of its own organisation.",
+                        "Name one, or none.")  # fmt: skip
+    if opened.organisation_kind == "operator":
+        return None
+    own = opened.organisation_id == command.organisation_id
+    administrator = founded(opened) or account.administrator is not None or command.administers
+    if own and opened.organisation_kind in ("customer", "partner"):
+        if command.acts_for == opened.account_id and asked <= (ORGANISATIONS if administrator else OWN):
+            return None
+        if administrator and asked <= (OWN if command.acts_for else ORGANISATIONS):
+            return None
+    return Rejected(
+        "machine-not-yours-to-give",
+        "You may not register a machine account with these scopes: people give their own machine installs:report, and "
+        "administrators of a customer or partner give their organisation's read, or a colleague's installs:report.",
+        "Ask an administrator of your organisation, or the operator.", (opened,),
+    )  # fmt: skip
+
+
+def _rotate(command: RotateMachineSecret, state: State) -> Decision[Event]:
+    if not isinstance(state, Registered):
+        return _unknown() if isinstance(state, Unregistered) else _revoked(state)
+    overlap = timedelta(days=command.overlap_days)
+    if not timedelta(0) <= overlap <= LONGEST_OVERLAP:
+        return Rejected("machine-overlap", "The secret before is good for seven days at most.", "Name fewer days.")
+    return (
+        MachineSecretRotated(
+            client_id=state.registered.client_id,
+            previous_until=command.now + overlap,
+            rotated_by=command.rotated_by,
+        ),
+    )
+
+
+def _unknown() -> Rejected:
+    return Rejected("machine-unknown", "There is no such machine account.", "See GET /machines.")
+
+
+def _revoked(state: Revoked) -> Rejected:
+    return Rejected("machine-revoked", "This machine account was ended for good.", "Register a new one.",
+                    (state.revoked,))  # fmt: skip
+
+
+def _tenant(event: Event) -> str:
+    return event.organisation_id if isinstance(event, MachineRegistered) else ""
+
+
+MACHINE: Final = Stream("machine", INITIAL, evolve, decide, tenant=_tenant)

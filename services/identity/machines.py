@@ -1,0 +1,232 @@
+"""Machine accounts: registering, listing, rotating and ending them."""
+
+import hashlib
+import secrets
+import uuid
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.identity.domain import contract as contracts
+from services.identity.domain.account import ACCOUNT, Open, founded, publisher_of
+from services.identity.domain.contract import CONTRACT
+from services.identity.domain.machine import (
+    MACHINE,
+    Registered,
+    RegisterMachine,
+    Revoked,
+    RevokeMachine,
+    RotateMachineSecret,
+)
+from services.identity.projections import contracts_of, machines_of
+from shared.eventlog.log import Accepted, Log
+from shared.events.fields import Identifier, Instant, Name
+from shared.events.identity import MachineScope, OrganisationKind
+from shared.runtime.auth import Actor
+from shared.runtime.doors import Call, Doors, Pool, Target
+from shared.runtime.http import CurrentActor, CurrentLog, Database, Limit
+from shared.runtime.problems import Problem, unknown
+from shared.runtime.scopes import machines as for_machines
+
+MACHINE_DOORS: Final = Doors()
+MACHINE_QUERIES: Final = APIRouter()
+
+_SECRET_BYTES: Final = 32
+_KEEP: Final = """
+    insert into machine_secrets (client_id, rotation, digest) values ($1, $2, $3)
+    on conflict do nothing returning true"""
+
+
+class MachinesOrganisation(BaseModel):
+    """The organisation of a machine account that the operator registers."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    organisation_id: Identifier
+    kind: OrganisationKind
+    publisher: Annotated[str, Field(max_length=200)] = ""
+    """Of a publisher's: which publisher it is, as contracts name it."""
+
+
+class NewMachine(BaseModel):
+    """Register a machine account of one's own organisation, as the operator also of another."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Name
+    scopes: Annotated[tuple[MachineScope, ...], Field(min_length=1, max_length=10)]
+    expires_at: Instant
+    acts_for: Identifier | None = None
+    """The account in whose name it acts: an agent's user."""
+    organisation: MachinesOrganisation | None = None
+
+
+class MachineSecret(BaseModel):
+    """What the answer has besides, once: whoever loses it rotates the secret."""
+
+    client_id: str
+    client_secret: str
+
+
+class MachineView(BaseModel):
+    client_id: str
+    name: str
+    organisation_id: str
+    scopes: list[str]
+    acts_for: str | None
+    registered_by: str
+    expires_at: datetime
+    rotations: int
+    previous_until: datetime | None
+    """Until when the secret before the last is good, too."""
+    revoked_by: str | None
+
+
+class MachineList(BaseModel):
+    items: list[MachineView]
+    next: str | None
+
+
+async def _register(call: Call) -> Target:
+    """The client id follows from the command's, so that a request sent again registers the same machine."""
+    form: NewMachine = call.body
+    account = await call.log.state(ACCOUNT, call.actor.account_id)
+    if not isinstance(account, Open):
+        raise unknown("account")
+    opened, other = account.opened, form.organisation
+    if other is not None and opened.organisation_kind != "operator":
+        raise Problem(403, rule="operator-only", reason="Only the operator registers machines of another organisation.",
+                      remedy="Leave the organisation out for your own.")  # fmt: skip
+    organisation_id = opened.organisation_id if other is None else other.organisation_id
+    client_id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"machine:{call.command_id}"))
+    target = Target(
+        client_id,
+        client_id=client_id,
+        organisation_id=organisation_id,
+        organisation_kind=opened.organisation_kind if other is None else other.kind,
+        publisher=publisher_of(opened) if other is None else other.publisher,
+        name=form.name,
+        scopes=form.scopes,
+        acts_for=form.acts_for or "",
+        expires_at=form.expires_at,
+        now=call.clocks.real(),
+        registered_by=account,
+        administers=await _administers(call.db, call.log, opened.account_id),
+        acts_for_colleague=await _colleague(call.log, form.acts_for, organisation_id),
+    )
+
+    async def besides(_answer: Accepted) -> dict[str, Any]:
+        return await _with_secret(call.db, client_id, 0)
+
+    target.besides = besides
+    return target
+
+
+async def _administers(db: Pool, log: Log, account_id: str) -> bool:
+    """Whether the account holds an administrative role on a contract."""
+    states = [await log.state(CONTRACT, contract_id) for contract_id in await contracts_of(db, account_id)]
+    return any(
+        isinstance(state, contracts.Open)
+        and (account_id in state.coordinators or (state.manager is not None and state.manager.account_id == account_id))
+        for state in states
+    )
+
+
+async def _colleague(log: Log, account_id: str | None, organisation_id: str) -> bool:
+    if not account_id:
+        return False
+    account = await log.state(ACCOUNT, account_id)
+    return isinstance(account, Open) and account.opened.organisation_id == organisation_id
+
+
+async def _with_secret(db: Pool, client_id: str, rotation: int) -> dict[str, Any]:
+    """A new secret, kept as its digest; nothing where there is one of this rotation."""
+    secret = secrets.token_urlsafe(_SECRET_BYTES)
+    if not await db.fetchval(_KEEP, client_id, rotation, digest_of(secret)):
+        return {}
+    return MachineSecret(client_id=client_id, client_secret=secret).model_dump()
+
+
+def digest_of(secret: str) -> bytes:
+    """What is kept of a secret. It has 256 random bits: nothing slower is needed."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+async def _theirs(log: Log, actor: Actor, client_id: str) -> Registered | Revoked:
+    """The machine account, for whoever registered it, whom it acts for, its organisation's administrators and the
+    operator. Problem 404 for others."""
+    state = await log.state(MACHINE, client_id)
+    if isinstance(state, Registered | Revoked) and await _may_see(log, actor, state):
+        return state
+    raise unknown("machine account", "See GET /machines.")
+
+
+async def _may_see(log: Log, actor: Actor, state: Registered | Revoked) -> bool:
+    machine = state.registered
+    if actor.organisation_kind == "operator" or actor.account_id in (machine.registered_by, machine.acts_for):
+        return True
+    return machine.organisation_id == actor.organisation_id and await _administrator(log, actor)
+
+
+async def _administrator(log: Log, actor: Actor) -> bool:
+    account = await log.state(ACCOUNT, actor.account_id)
+    return isinstance(account, Open) and (founded(account.opened) or account.administrator is not None)
+
+
+async def _rotate(call: Call) -> Target:
+    client_id = call.path["client_id"]
+    await _theirs(call.log, call.actor, client_id)
+    target = Target(client_id, now=call.clocks.real(), rotated_by=call.actor.account_id)
+
+    async def besides(_answer: Accepted) -> dict[str, Any]:
+        state = await call.log.state(MACHINE, client_id)
+        return await _with_secret(call.db, client_id, state.rotation) if isinstance(state, Registered) else {}
+
+    target.besides = besides
+    return target
+
+
+async def _revoke(call: Call) -> Target:
+    await _theirs(call.log, call.actor, call.path["client_id"])
+    return Target(call.path["client_id"], revoked_by=call.actor.account_id)
+
+
+MACHINE_DOORS.post("/machines", MACHINE, RegisterMachine, supply=_register, form=NewMachine, besides=MachineSecret)
+MACHINE_DOORS.post("/machines/{client_id}/secret", MACHINE, RotateMachineSecret, supply=_rotate, besides=MachineSecret)
+MACHINE_DOORS.delete("/machines/{client_id}", MACHINE, RevokeMachine, supply=_revoke)
+
+
+@MACHINE_QUERIES.get("/machines", openapi_extra=for_machines())
+async def machines(
+    actor: CurrentActor, db: Database, log: CurrentLog, limit: Limit = 50, after: Identifier | None = None
+) -> MachineList:
+    """The machine accounts of the caller's organisation, for its administrators; one's own for others."""
+    mine = "" if await _administrator(log, actor) or actor.organisation_kind == "operator" else actor.account_id
+    ids = await machines_of(db, actor.organisation_id, mine, after or "", limit)
+    states = [await log.state(MACHINE, client_id) for client_id in ids]
+    items = [_view(state) for state in states if isinstance(state, Registered | Revoked)]
+    return MachineList(items=items, next=ids[-1] if len(ids) == limit else None)
+
+
+@MACHINE_QUERIES.get("/machines/{client_id}", openapi_extra=for_machines())
+async def machine(client_id: Identifier, actor: CurrentActor, log: CurrentLog) -> MachineView:
+    """One machine account."""
+    return _view(await _theirs(log, actor, client_id))
+
+
+def _view(state: Registered | Revoked) -> MachineView:
+    made = state.registered
+    return MachineView(
+        client_id=made.client_id,
+        name=made.name,
+        organisation_id=made.organisation_id,
+        scopes=list(made.scopes),
+        acts_for=made.acts_for or None,
+        registered_by=made.registered_by,
+        expires_at=made.expires_at,
+        rotations=state.rotation if isinstance(state, Registered) else 0,
+        previous_until=state.previous_until if isinstance(state, Registered) else None,
+        revoked_by=state.revoked.revoked_by if isinstance(state, Revoked) else None,
+    )
