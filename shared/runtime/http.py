@@ -173,7 +173,7 @@ CurrentLog: TypeAlias = Annotated[Log, Depends(_log)]
 """The service's log: `state()` of a stream is never stale."""
 
 
-async def _now(request: Request) -> datetime:
+async def _now(request: Request, _: Annotated[Any, Depends(_bearer)]) -> datetime:
     actor = await _caller(request)
     now: datetime = request.app.state.parts.clocks.time_of(actor.organisation_id)
     return now
