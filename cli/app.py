@@ -110,10 +110,13 @@ def explained(error: Exception) -> tuple[str, int]:
         case topic.Missing() | topic.Differs():
             return f"{_capital(str(error))}. `tenure verify` looks at all of it.", REFUSED
         case asyncpg.InvalidCatalogNameError():
-            return f"PostgreSQL has no such database ({error}): start the services once, or correct DATABASE_URL.", 3
+            return f"PostgreSQL has no such database ({error}): `python -m deploy.databases` makes it; or correct "\
+                "DATABASE_URL.", UNREACHABLE  # fmt: skip
         case asyncpg.UndefinedTableError() | asyncpg.UndefinedColumnError() | asyncpg.InvalidSchemaNameError():
-            return f"The database is not of this version of Tenure ({error}): start the services, which bring it up "\
-                "to date.", UNREACHABLE  # fmt: skip
+            return f"The database is not of this version of Tenure ({error}): `python -m deploy.databases` brings it "\
+                "up to date.", UNREACHABLE  # fmt: skip
+        case asyncpg.InsufficientPrivilegeError():
+            return f"PostgreSQL refuses this role ({error}): DATABASE_URL should name the operator's.", UNREACHABLE
         case asyncpg.InvalidAuthorizationSpecificationError():
             return f"PostgreSQL does not let us in ({error}): correct DATABASE_URL.", UNREACHABLE
         case KafkaError():

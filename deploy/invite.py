@@ -20,7 +20,7 @@ from services.identity.domain.invitation import INVITATION, OPERATOR, IssueInvit
 from services.identity.invitations import operators_choice
 from services.identity.persons import Persons
 from shared.eventlog.log import Log, Meta, Refused, utc_now
-from shared.eventlog.migrate import migrate
+from shared.eventlog.migrate import require_migrated
 from shared.eventlog.postgres import PostgresStore, connected
 from shared.events.identity import OrganisationKind
 from shared.runtime.doors import Pool
@@ -32,7 +32,7 @@ async def _identity() -> AsyncIterator[tuple[Pool, PostgresStore, keys.Keys]]:
     """identity's database, its log's store, and the keys that it signs with."""
     current = settings()
     dsn = current.dsn("identity")
-    await migrate(dsn, "identity")
+    await require_migrated(dsn, "identity")
     db = await connected(dsn, 1, 1)
     store = PostgresStore(dsn, "identity", readers=1)
     try:

@@ -23,7 +23,7 @@ from typing import Any, Final, TypedDict
 from rich.console import Console
 from rich.table import Table
 
-from deploy import ROOT, STATE, Trouble, topics
+from deploy import ROOT, STATE, Trouble, databases, topics
 from deploy.processes import Process, end_leftover, remember, remembered
 from deploy.stack import HOST, Kafka, Part, Postgres, Service
 from deploy.supervisor import Stopped, Supervisor
@@ -57,9 +57,22 @@ def stores() -> list[Part]:
     return parts
 
 
+def superuser_url() -> str:
+    """How `deploy.databases` reaches this machine's PostgreSQL. Trouble when there is none."""
+    for part in stores():
+        if isinstance(part, Postgres):
+            try:
+                return part.url
+            except FileNotFoundError:
+                break
+    raise Trouble("There is no PostgreSQL of a system here: `make up` makes one, or name another by DATABASE_URL.")
+
+
 def services(env: dict[str, str]) -> list[Part]:
+    """Each with its own role in PostgreSQL; `env` has the operator's, or nothing of what is not to be started."""
+    own = {name: databases.service_environment(env["DATABASE_URL"], name) if env else {} for name in SERVICES}
     return [
-        Service(name, _RUN, PORT_BASE + number, env=env, **_files(name))
+        Service(name, _RUN, PORT_BASE + number, env={**env, **own[name]}, **_files(name))
         for number, name in enumerate(SERVICES, start=1)
     ]
 
@@ -90,6 +103,10 @@ def run(supervisor: Supervisor) -> None:
 
     supervisor.bring_up(*([part] for part in below))  # they stop in reverse: Kafka, then PostgreSQL
     env = addresses(below)
+    ours = any(isinstance(part, Postgres) for part in below)
+    supervisor.meanwhile(databases.prepare(env["DATABASE_URL"], whole_cluster=ours))
+    supervisor.say("PostgreSQL's roles, databases and tables are as they should be")
+    env["DATABASE_URL"] = databases.url_of(env["DATABASE_URL"], databases.OPERATOR, databases.generated("operator"))
     _write_addresses(env)
     created = supervisor.meanwhile(topics.ensure(KafkaAccess.from_environment(env), patience_s=20))
     supervisor.say(f"topics are as declared, {len(created)} of {len(topics.declared())} new")

@@ -205,7 +205,7 @@ class Postgres(Part):
 
     @property
     def url(self) -> str:
-        """postgresql://user:password@host:port, without a database: each service makes its own."""
+        """The superuser's postgresql://user:password@host:port, by which `deploy.databases` makes roles."""
         return f"postgresql://tenure:{(self.folder / 'password').read_text()}@{HOST}:{self.port}"
 
     @property
@@ -415,7 +415,7 @@ class Service(Part):
         return Process(self.name, command, log=self.log, pid_file=self.pid_file, env=env, cwd=ROOT)
 
     def _prepare(self) -> None:
-        """It makes its database by itself."""
+        """Its database is there: `deploy.databases` ran before."""
 
     def _ask(self) -> None:
         connection = http.client.HTTPConnection(HOST, self.port, timeout=_PROBE_S)

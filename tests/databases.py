@@ -1,13 +1,18 @@
-"""Databases for tests: one a service, emptied after each test. To make one takes a hundred times as long."""
+"""Databases for tests: one a service, emptied after each test. To make one takes a hundred times as long.
+
+A test has what a service's process has: the service's own role. Whoever prepares damage, migrates, rebuilds or restores
+is the operator (`as_operator`)."""
 
 import asyncio
 import os
 import time
 from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from shared.eventlog.migrate import migrate
+from deploy.databases import OPERATOR, make_roles, url_of
+from shared.eventlog.migrate import migrate, operator_of, owner_of
 
 _OURS: Final = "nspname not in ('pg_catalog', 'information_schema') and nspname not like 'pg\\_%'"
 _SHAPE: Final = f"""
@@ -27,6 +32,51 @@ _OTHERS: Final = "from pg_stat_activity where datname = current_database() and p
 _GONE_WITHIN_S: Final = 5.0
 
 
+PASSWORD: Final = "tests"
+
+
+def password(_login: str) -> str:
+    """Of every role that a test makes."""
+    return PASSWORD
+
+
+def as_operator(dsn: str) -> str:
+    """The same database for the operator, who acts as its owner: to migrate, rebuild, restore, and prepare damage."""
+    parts = urlsplit(dsn)
+    prefix = parts.path.strip("/").rpartition("_")[0]
+    host, owner = parts.netloc.rpartition("@")[2], owner_of(parts.path.strip("/"))
+    return urlunsplit(parts._replace(netloc=f"{operator_of(prefix)}:{PASSWORD}@{host}", query=f"role={owner}"))
+
+
+async def execute_as_operator(dsn: str, *statements: str) -> None:
+    """Make a table of the test's own, or damage, in the service's database."""
+    db = await asyncpg.connect(as_operator(dsn))
+    try:
+        for statement in statements:
+            await db.execute(statement)
+    finally:
+        await db.close()
+
+
+async def fetch_as_operator(dsn: str, query: str) -> list[Any]:
+    """What the service's role may not read: tables that are made anew."""
+    db = await asyncpg.connect(as_operator(dsn))
+    try:
+        return list(await db.fetch(query))
+    finally:
+        await db.close()
+
+
+async def made(url: str, database: str, service: str) -> str:
+    """The URL of a database `<prefix>_<name>` with the service's tables, for the service's role; `url` is the server's,
+    for a user that may do everything."""
+    prefix, _, name = database.rpartition("_")
+    await make_roles(f"{url}/{prefix}", password, [name], whole_cluster=True)
+    dsn = f"{url_of(f'{url}/{prefix}', name, 'tests').rpartition('/')[0]}/{database}"
+    await migrate(as_operator(dsn), service)
+    return dsn
+
+
 class Databases:
     """What a test asks for is empty, and nobody else's until it ends."""
 
@@ -37,22 +87,29 @@ class Databases:
         self._used: set[str] = set()
 
     @property
-    def prefix(self) -> str:
-        """The URL of a service's database, up to `_SERVICE`."""
-        return f"{self._url}/test_{os.getpid()}_{self._set}"
+    def operator_url(self) -> str:
+        """The operator's DATABASE_URL."""
+        return url_of(f"{self._url}/{self._name}", OPERATOR, PASSWORD)
+
+    @property
+    def _name(self) -> str:
+        return f"test_{os.getpid()}_{self._set}"
 
     async def made(self, service: str) -> str:
-        """The URL of a database with the service's tables."""
-        dsn = f"{self.prefix}_{service}"
+        """The URL of a database with the service's tables, for the service's role."""
+        dsn = url_of(f"{self._url}/{self._name}", service, PASSWORD) + f"_{service}"
         if dsn not in self._new:
-            await migrate(dsn, service)
-            db = await asyncpg.connect(dsn)
+            await made(self._url, f"{self._name}_{service}", service)
+            db = await asyncpg.connect(self._admin(dsn))
             shape, tables = await db.fetchval(_SHAPE), await db.fetch(_TABLES)
             rows = {tuple(table): await db.fetch('select * from "{}"."{}"'.format(*table)) for table in tables}
             await db.close()
             self._new[dsn] = shape, rows
         self._used.add(dsn)
         return dsn
+
+    def _admin(self, dsn: str) -> str:
+        return self._url + urlsplit(dsn).path
 
     async def emptied(self) -> None:
         """As they were when they were new. Those that a test dropped, or gave another shape, are left behind."""
@@ -63,7 +120,7 @@ class Databases:
     async def _emptied(self, dsn: str) -> bool:
         shape, rows = self._new[dsn]
         try:
-            db = await asyncpg.connect(dsn)
+            db = await asyncpg.connect(self._admin(dsn))
         except asyncpg.InvalidCatalogNameError:
             return False
         try:

@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import uvloop
@@ -22,6 +21,7 @@ from deploy.year.check import INVARIANTS, SERVICES, Findings, check
 from deploy.year.customers import FATES, PASSWORD, Customer, World
 from deploy.year.publisher import Publisher
 from shared.events.registry import MARKETPLACE
+from shared.runtime.settings import settings
 
 PARTNERS = 4
 AT_ONCE = 96
@@ -128,11 +128,9 @@ async def _year(world: World, customers: list[Customer], numbers: Sequence[tuple
 
 def dsns() -> dict[str, str]:
     """Each service's own database, as the services themselves find it."""
-    parts = urlsplit(os.environ.get("DATABASE_URL") or "")
-    if not parts.scheme:
+    if not os.environ.get("DATABASE_URL"):
         raise Wrong("The check reads the stores: DATABASE_URL should say where they are (`make year` sets it).")
-    prefix = parts.path.strip("/") or "tenure"
-    return {s.name: urlunsplit(parts._replace(path=f"/{prefix}_{s.name}")) for s in SERVICES}
+    return {service.name: settings().dsn(service.name) for service in SERVICES}
 
 
 _RESTLESS = """

@@ -1,8 +1,12 @@
 """Brings a service's database up to date: the engine's tables, then the service's read models. Raw SQL, by alembic.
 
-Alembic is loaded when there is something to do: it takes a third of a service's time to start."""
+Who migrates is not who serves: a database belongs to the role `<database>_owner`, as which `migrate` acts; a service's
+processes log in as the role `<database>`, which may neither make nor change a table. They ask by `require_migrated`.
+
+Alembic is loaded when there is something to do: it takes a third of a second to start."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -16,49 +20,85 @@ _HERE: Final = Path(__file__).parent
 _ROOT: Final = _HERE.parent.parent
 _LOCK: Final = 0x7E47  # any number, the same in every process that migrates
 _APPLIED: Final = "select obj_description('public.alembic_version'::regclass, 'pg_class')"
+_PRIVILEGES: Final = _HERE / "migrations" / "privileges.sql"
+
+
+class NotMigrated(Exception):
+    """The database lacks migrations that this code needs. The message names the first and says what to do."""
+
+
+def owner_of(database: str) -> str:
+    """The role that owns the database and all that is in it."""
+    return f"{database}_owner"
+
+
+def operator_of(prefix: str) -> str:
+    """The role that may act as each owner of a database of this prefix."""
+    return f"{prefix}_operator"
 
 
 async def migrate(dsn: str, service: str) -> None:
-    """Creates the database if it is missing and applies what is new. Processes that start together wait for each
-    other. Raises the driver's error when the server can't be reached or the user may not create databases."""
+    """Create the database if it is missing, apply what is new, and say anew what the service's role may do.
+
+    Processes that start together wait for each other. The user of `dsn` is a member of the owner's role.
+
+    Raises:
+        asyncpg.PostgresError, OSError: the server can't be reached, or the user may not do that.
+    """
     await _create_database(dsn)
-    read_models = _ROOT / "services" / service / "migrations"
-    wanted = _digest(_HERE / "migrations" / "versions", read_models)
-    if await _applied(dsn) == wanted:
-        return
-    from sqlalchemy import text
-    from sqlalchemy.ext.asyncio import create_async_engine
-    from sqlalchemy.pool import NullPool
-
-    url = urlunsplit(urlsplit(dsn)._replace(scheme="postgresql+asyncpg"))
-    engine = create_async_engine(url, poolclass=NullPool)
+    folders = _folders(service)
+    files = _digests(folders)
+    if await _applied(dsn) != files:
+        await _upgrade_all(dsn, folders)
+    owner = await _as_owner(dsn)
     try:
-        async with engine.connect() as connection:
-            await connection.execute(text(f"select pg_advisory_lock({_LOCK})"))
-            await connection.commit()
-            await connection.run_sync(_upgrade, read_models)
-            await connection.execute(text(f"comment on table public.alembic_version is '{wanted}'"))
-            await connection.commit()
+        async with owner.transaction():
+            await owner.execute(f"select pg_advisory_xact_lock({_LOCK})")
+            await owner.execute(_PRIVILEGES.read_text())
+            lines = "\n".join(f"{name} {digest}" for name, digest in files.items())
+            await owner.execute(f"comment on table public.alembic_version is '{lines}'")
     finally:
-        await engine.dispose()
+        await owner.close()
 
 
-def _digest(*folders: Path) -> str:
+async def require_migrated(dsn: str, service: str) -> None:
+    """Return when all that this code needs was applied. A database that is newer than the code has more, and will do:
+    so a process of the former version can start while the next one is rolled out.
+
+    Raises:
+        NotMigrated: something is missing, or was applied with another text.
+    """
+    applied = await _applied(dsn)
+    for name, digest in _digests(_folders(service)).items():
+        if applied.get(name) != digest:
+            raise NotMigrated(
+                f"{_database(dsn)} lacks the migration {name}"
+                + (" as it is here" if name in applied else "")
+                + ": `python -m deploy.databases` applies it"
+            )
+
+
+def _folders(service: str) -> tuple[Path, Path]:
+    return _HERE / "migrations" / "versions", _ROOT / "services" / service / "migrations"
+
+
+def _digests(folders: Sequence[Path]) -> dict[str, str]:
     """Of every file there, by name: another one, or another text, is something to look at."""
     files = sorted(file for folder in folders for file in folder.iterdir() if file.suffix in {".py", ".sql"})
-    return hashlib.sha256(b"".join(file.name.encode() + file.read_bytes() for file in files)).hexdigest()
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
-async def _applied(dsn: str) -> str | None:
-    """The digest of what was applied last, where that is known."""
+async def _applied(dsn: str) -> dict[str, str]:
+    """The digests of the files that were applied, where that is known."""
     connection = await asyncpg.connect(dsn, timeout=5)
     try:
         known: str | None = await connection.fetchval(_APPLIED)
     except asyncpg.UndefinedTableError:
-        return None
+        return {}
     finally:
         await connection.close()
-    return known
+    pairs = (line.split() for line in (known or "").splitlines())
+    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
 
 
 def run_sql(revision_file: str) -> None:
@@ -88,16 +128,48 @@ def _upgrade(connection: "Connection", read_models: Path) -> None:
     command.upgrade(config, "heads")
 
 
+async def _upgrade_all(dsn: str, folders: tuple[Path, Path]) -> None:
+    from sqlalchemy import text
+    from sqlalchemy.ext.asyncio import create_async_engine
+    from sqlalchemy.pool import NullPool
+
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda: _as_owner(dsn), poolclass=NullPool)
+    try:
+        async with engine.connect() as connection:
+            await connection.execute(text(f"select pg_advisory_lock({_LOCK})"))
+            await connection.commit()
+            await connection.run_sync(_upgrade, folders[1])
+            await connection.commit()
+    finally:
+        await engine.dispose()
+
+
+async def _as_owner(dsn: str) -> "asyncpg.Connection[asyncpg.Record]":
+    return await asyncpg.connect(dsn, timeout=5, server_settings={"role": owner_of(_database(dsn))})
+
+
 async def _create_database(dsn: str) -> None:
     try:
         connection = await asyncpg.connect(dsn, timeout=5)
         await connection.close()
     except asyncpg.InvalidCatalogNameError:
-        parts = urlsplit(dsn)
-        admin = await asyncpg.connect(urlunsplit(parts._replace(path="/postgres")), timeout=5)
+        database = _database(dsn)
+        admin = await asyncpg.connect(_without_role(dsn, "postgres"), timeout=5)
         try:
-            await admin.execute(f'create database "{parts.path.lstrip("/")}"')
+            await admin.execute(f'create database "{database}" owner "{owner_of(database)}"')
+            await admin.execute(f'revoke all on database "{database}" from public')
         except (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
             pass  # another process was faster
         finally:
             await admin.close()
+
+
+def _database(dsn: str) -> str:
+    return urlsplit(dsn).path.lstrip("/")
+
+
+def _without_role(dsn: str, database: str) -> str:
+    """Another database of the server, where the user acts as itself."""
+    parts = urlsplit(dsn)
+    query = [pair for pair in parts.query.split("&") if pair and not pair.startswith("role=")]
+    return urlunsplit(parts._replace(path=f"/{database}", query="&".join(query)))

@@ -359,6 +359,8 @@ class Rebuild:
         await db.execute(f'create schema "{old}"')
         for table in self._projection.tables:
             home = live(table).rpartition(".")[0]
+            for grant in await db.fetch(SQL["grants"], live(table), f'"{self._open.schema}"."{bare(table)}"'):
+                await db.execute(grant["statement"])
             await db.execute(f'alter table {live(table)} set schema "{old}"')
             await db.execute(f'alter table "{self._open.schema}"."{bare(table)}" set schema {home}')
         await self._unpark(db)

@@ -35,6 +35,12 @@ update engine.rebuilds set state = 'switched', tables = $2::text::jsonb, detail 
 -- end: the tables that it kept are dropped.
 update engine.rebuilds set state = $2, ended = coalesce(ended, clock_timestamp()) where id = $1;
 
+-- grants: what gives others the rights on a table that they have on another.
+select format('grant %s on %s to %s', string_agg(privilege_type, ', '), $2::text,
+              case grantee when 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) end) as statement
+from pg_class, aclexplode(relacl) where oid = $1::text::regclass and grantee <> relowner
+group by grantee;
+
 -- unpark: takes out the parked events of types that were unknown, once they are folded; a copy stays.
 with gone as (
     delete from engine.parked p using "{schema}"._seen s

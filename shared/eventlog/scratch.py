@@ -83,13 +83,12 @@ async def make(db: Any, projection: Projection, schema: str) -> None:
             raise Trouble(f"The table {live(table)} of the projection {projection.name} does not exist: migrate first.")
         lost = await db.fetchval(
             "select exists (select from pg_trigger where tgrelid = $1::text::regclass and not tgisinternal) "
-            "or exists (select from pg_constraint where 'f' = contype and $1::text::regclass in (conrelid, confrelid)) "
-            "or exists (select from pg_class where oid = $1::text::regclass and relacl is not null)",
+            "or exists (select from pg_constraint where 'f' = contype and $1::text::regclass in (conrelid, confrelid))",
             live(table),
         )
         if lost:
             raise Trouble(
-                f"{live(table)} has triggers, foreign keys or grants, which a copy of the table would not have. "
+                f"{live(table)} has triggers or foreign keys, which a copy of the table would not have. "
                 "Take them away, or give them to the new table by hand."
             )
     await db.execute(f'create schema "{schema}"')

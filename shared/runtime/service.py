@@ -26,7 +26,7 @@ from shared.eventlog.guard import Guard
 from shared.eventlog.host import ConsumerHost
 from shared.eventlog.kafka import InvalidKafkaSettings
 from shared.eventlog.log import Log, Sealer
-from shared.eventlog.migrate import migrate
+from shared.eventlog.migrate import NotMigrated, require_migrated
 from shared.eventlog.operations import OPERATION
 from shared.eventlog.postgres import TRANSIENT, PostgresStore, connected
 from shared.eventlog.projection import Projection, Reactions
@@ -48,6 +48,13 @@ log = structlog.get_logger("service")
 
 T = TypeVar("T")
 PARTS: Final = ("api", "relay", "consumers")
+_NOT_YET: Final = (
+    asyncpg.CannotConnectNowError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InsufficientPrivilegeError,
+)
+"""How a server answers a service whose role or database is still to be made, or whose password was changed."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +162,7 @@ class Process:
     async def _work(self) -> None:
         """Everything behind HTTP: database, log, relay, consumers."""
         dsn = self.settings.dsn(self.service.name)
-        await self._patiently("database", lambda: migrate(dsn, self.service.name))
+        await self._patiently("database", lambda: require_migrated(dsn, self.service.name))
         store = PostgresStore(dsn, self.service.name)
         await self._patiently("database", store.open)
         pool = await self._patiently("database", lambda: connected(dsn, 2, 12))
@@ -226,7 +233,10 @@ class Process:
         while True:
             try:
                 return await call()
-            except (*TRANSIENT, Unavailable, asyncpg.CannotConnectNowError) as fault:
+            except NotMigrated as lacking:
+                self.waiting[part] = str(lacking)
+                log.warning("waiting", part=part, fault=str(lacking), pause_s=pause)
+            except (*TRANSIENT, Unavailable, *_NOT_YET) as fault:
                 self.waiting[part] = f"{type(fault).__name__}: {fault}"[:200]
                 log.warning("waiting", part=part, fault=repr(fault), pause_s=pause)
             await asyncio.sleep(pause)

@@ -4,12 +4,13 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Final, Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.eventlog.kafka import KafkaAccess
+from shared.eventlog.migrate import operator_of, owner_of
 from shared.runtime.limits import parsed as parsed_limits
 
 PORTS: Final = {"identity": 8101, "marketplace": 8102, "entitlements": 8103, "distribution": 8104}
@@ -28,6 +29,8 @@ class Settings(BaseSettings):
     database_url: Annotated[SecretStr, Field(validation_alias="DATABASE_URL")] = SecretStr(
         "postgresql://tenure@127.0.0.1:8110"
     )
+    database_password_file: Annotated[Path | None, Field(validation_alias="DATABASE_PASSWORD_FILE")] = None
+    """The password of DATABASE_URL's user, where it is not in the URL."""
     kafka: Annotated[KafkaAccess, Field(default_factory=KafkaAccess.from_environment)]
     host: str = "127.0.0.1"
     port: int | None = None
@@ -60,10 +63,26 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def dsn(self, service: str) -> str:
-        """The service's own database: `<prefix or "tenure">_<service>` on the server of DATABASE_URL."""
-        parts = urlsplit(self.database_url.get_secret_value())
+        """The service's own database: `<prefix or "tenure">_<service>` on the server of DATABASE_URL.
+
+        The operator acts there as the database's owner: what the operator makes is the owner's.
+        """
+        parts = urlsplit(self.server_url())
         prefix = parts.path.strip("/") or "tenure"
-        return urlunsplit(parts._replace(scheme="postgresql", path=f"/{prefix}_{service}"))
+        database, query = f"{prefix}_{service}", [parts.query] if parts.query else []
+        if parts.username == operator_of(prefix):
+            query.append(f"role={owner_of(database)}")
+        return urlunsplit(parts._replace(scheme="postgresql", path=f"/{database}", query="&".join(query)))
+
+    def server_url(self) -> str:
+        """DATABASE_URL with its password. Raises OSError when the password's file can't be read."""
+        url = self.database_url.get_secret_value()
+        if self.database_password_file is None:
+            return url
+        parts = urlsplit(url)
+        user, host = quote(unquote(parts.username or ""), safe=""), parts.netloc.rpartition("@")[2]
+        password = quote(self.database_password_file.read_text().strip(), safe="")
+        return urlunsplit(parts._replace(netloc=f"{user}:{password}@{host}"))
 
     def port_of(self, service: str) -> int:
         return PORTS[service] if self.port is None else self.port

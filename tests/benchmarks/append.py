@@ -16,7 +16,6 @@ import asyncpg
 import uvloop
 
 from shared.eventlog.log import Accepted, Log
-from shared.eventlog.migrate import migrate
 from shared.eventlog.postgres import PostgresStore
 from tests.benchmarks.measure import (
     SEATS,
@@ -24,6 +23,7 @@ from tests.benchmarks.measure import (
     STREAMS,
     Assign,
     Result,
+    as_service,
     cpu_meter,
     decided,
     fresh,
@@ -56,7 +56,7 @@ class Variant(ABC):
 
 class Execute(Variant):
     async def open(self, dsn: str, clients: int) -> None:
-        await migrate(dsn, SERVICE)
+        dsn = await as_service(dsn, SERVICE)
         self._log = Log(await PostgresStore(dsn, SERVICE).open(), SERVICE)
 
     async def append(self, stream: int, number: int) -> None:

@@ -17,6 +17,7 @@ import uuid_utils
 from shared.eventlog.decision import Stream
 from shared.eventlog.log import Meta
 from shared.events import SeatAssigned
+from tests.databases import made
 
 STREAMS: Final = 1_000
 SERVICE: Final = "entitlements"
@@ -98,6 +99,12 @@ async def fresh(url: str, database: str) -> str:
     finally:
         await admin.close()
     return f"{url}/{database}"
+
+
+async def as_service(dsn: str, service: str) -> str:
+    """The database with the service's tables, for a role that has what the service's own has."""
+    server, _, database = dsn.rpartition("/")
+    return await made(server, database, service)
 
 
 async def wal_bytes(connection: "asyncpg.Connection[asyncpg.Record]") -> int:

@@ -21,7 +21,6 @@ from shared.eventlog.consumer import Consumer
 from shared.eventlog.host import ConsumerHost
 from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.log import Accepted, Log, utc_now
-from shared.eventlog.migrate import migrate
 from shared.eventlog.plan import Plan, Received
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.projection import Connection, Projection
@@ -29,7 +28,20 @@ from shared.eventlog.relay import Relay
 from shared.events import SeatAssigned
 from shared.events.envelope import Envelope
 from shared.events.registry import topic_of
-from tests.benchmarks.measure import SEATS, SERVICE, STREAMS, Assign, Result, cpu_meter, fresh, meta, quantiles, say
+from tests.benchmarks.measure import (
+    SEATS,
+    SERVICE,
+    STREAMS,
+    Assign,
+    Result,
+    as_service,
+    cpu_meter,
+    fresh,
+    meta,
+    quantiles,
+    say,
+)
+from tests.databases import execute_as_operator
 
 WARM_UP_S: Final = 2
 CONSUMER: Final = "distribution"
@@ -77,8 +89,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 async def service(rate: int, seconds: int) -> Result:
     dsn = await fresh(os.environ["DATABASE_URL"], f"bench_{SERVICE}")
-    await migrate(dsn, SERVICE)
-    store = await PostgresStore(dsn, SERVICE).open()
+    store = await PostgresStore(await as_service(dsn, SERVICE), SERVICE).open()
     log, relayed = Log(store, SERVICE), Relayed()
     relay = Relay(store, TOPIC, KafkaAccess.from_environment(), progress=relayed)
     relaying = asyncio.create_task(relay.run())
@@ -112,12 +123,13 @@ async def service(rate: int, seconds: int) -> Result:
 
 async def consumer(rate: int, seconds: int) -> Result:
     dsn = await fresh(os.environ["DATABASE_URL"], f"bench_{CONSUMER}")
-    await migrate(dsn, CONSUMER)
-    pool = await asyncpg.create_pool(dsn, min_size=2, max_size=12)
-    await pool.execute(
+    dsn = await as_service(dsn, CONSUMER)
+    await execute_as_operator(
+        dsn,
         "create table bench (subscription_id text, seat bigint, account_id text, assigned_by text, "
-        "assigned_at timestamptz, event_id text primary key)"
+        "assigned_at timestamptz, event_id text primary key)",
     )
+    pool = await asyncpg.create_pool(dsn, min_size=2, max_size=12)
     store = await PostgresStore(dsn, CONSUMER).open()
     timed = Timed(CONSUMER, SEATED, pool, Log(store, CONSUMER), Clocks(utc_now))
     timed.applied = []

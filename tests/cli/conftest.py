@@ -58,9 +58,10 @@ def tenure(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
 def stores(
     all_databases: Databases, databases: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Mapping[str, str]:
-    """The four services' databases, empty, where the command finds them; and no Kafka, unless a test has one."""
+    """The four services' databases, empty, for their own roles; the command finds them as the operator. No Kafka,
+    unless a test has one."""
     monkeypatch.setenv("TENURE_ANCHORS", str(tmp_path / "anchors"))  # not those of a system that runs beside the tests
-    monkeypatch.setenv("DATABASE_URL", all_databases.prefix)
+    monkeypatch.setenv("DATABASE_URL", all_databases.operator_url)
     monkeypatch.setenv("KAFKA_BOOTSTRAP", "127.0.0.1:1")
     for service in SERVICES:
         monkeypatch.setenv(f"TENURE_{service.upper()}_URL", "http://127.0.0.1:1")

@@ -12,6 +12,7 @@ import pytest
 from cli import horizon
 from tests.cli.conftest import Tenure
 from tests.cli.test_stores import append, csn
+from tests.databases import as_operator
 
 pytestmark = pytest.mark.system
 
@@ -21,7 +22,7 @@ WROTE = "create temporary table something (n int)"
 
 
 async def _connected(dsn: str, name: str) -> Any:
-    return await asyncpg.connect(dsn, server_settings={"application_name": name})
+    return await asyncpg.connect(as_operator(dsn), server_settings={"application_name": name})
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
@@ -23,6 +24,7 @@ from shared.events.registry import INBOUND, topic_of
 from tests.cli.conftest import Said, Tenure
 from tests.cli.test_stores import YES, append, csn, fetch, operations
 from tests.conftest import in_a_loop
+from tests.databases import as_operator
 from tests.engine.rebuilding import assigned, opened
 from tests.engine.test_host import Bench as _Bench  # noqa: F401  # the same Kafka, so the same tidiness about it
 from tests.system import parts
@@ -56,10 +58,10 @@ def pool(dsn: str, number: int) -> None:
 
 def database(dsn: str, what: str, other: str = "") -> None:
     """Does something to a whole database."""
-    base, _, name = dsn.rpartition("/")
+    operator, name = urlsplit(as_operator(dsn)), urlsplit(dsn).path.strip("/")
 
     async def done() -> None:
-        db = await asyncpg.connect(f"{base}/postgres")
+        db = await asyncpg.connect(urlunsplit(operator._replace(path="/postgres", query="")))
         await db.execute(what.format(name=name, other=other or f"{name}_backup"))
         await db.close()
 

@@ -25,6 +25,7 @@ from shared.events.registry import MARKETPLACE
 from tests.cli.conftest import Tenure
 from tests.conftest import in_a_loop
 from tests.contracts.golden import sample
+from tests.databases import as_operator
 from tests.engine.examples import new_id, next_events
 
 pytestmark = pytest.mark.system
@@ -64,7 +65,7 @@ def append(dsn: str, service: str, stream_id: str, *events: Any, **how: str) -> 
 
 def fetch(dsn: str, query: str) -> list[Any]:
     async def asked() -> list[Any]:
-        db = await asyncpg.connect(dsn)
+        db = await asyncpg.connect(as_operator(dsn))
         try:
             return list(await db.fetch(query))
         finally:

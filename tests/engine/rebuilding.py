@@ -15,6 +15,7 @@ from shared.eventlog.relay import partition_of
 from shared.events import SeatAssigned, SeatPoolOpened, SeatUnassigned
 from shared.events.base import Event
 from shared.events.registry import ENTITLEMENTS
+from tests.databases import fetch_as_operator
 from tests.engine.examples import new_id
 
 PARTITIONS = 6
@@ -61,7 +62,7 @@ class Bench:
         return done
 
     async def rows(self, table: str, schema: str = "public") -> Sequence[str]:
-        rows = await self.pool.fetch(f'select t::text as row from "{schema}".{table} t order by t::text')
+        rows = await fetch_as_operator(self.dsn, f'select t::text as row from "{schema}".{table} t order by t::text')
         return [row["row"] for row in rows]
 
 

@@ -11,6 +11,7 @@ from shared.eventlog.postgres import _APPEND, PostgresStore, _arguments
 from shared.eventlog.store import Head, Unavailable, Written
 from shared.eventlog.tries import MENDING
 from shared.events.envelope import StoredEvent
+from tests.databases import as_operator
 from tests.engine.examples import head_of, next_events, write
 
 pytestmark = pytest.mark.system
@@ -71,7 +72,7 @@ async def test_a_command_has_as_many_events_as_it_says(database: str, counts: tu
 
 async def test_the_guard_neither_replaces_nor_lifts_what_an_operator_fenced_for(database: str) -> None:
     store = await PostgresStore(database, "entitlements").open()
-    db = await asyncpg.connect(database)
+    db = await asyncpg.connect(as_operator(database))
     await db.execute("update log.head set fenced = $1", f"{MENDING}begun")
     await store.fence(f"{FENCE}ahead")
     await store.fence(None)

@@ -17,6 +17,7 @@ from shared.events import SeatAssigned, SeatPoolResized
 from shared.events.base import Event
 from shared.events.envelope import Envelope
 from shared.events.registry import ENTITLEMENTS
+from tests.databases import as_operator
 from tests.engine.examples import NOON, new_id
 from tests.engine.rebuilding import POOL, Bench, assigned, opened, unassigned
 
@@ -48,7 +49,7 @@ async def test_at_each_position_the_tables_are_as_they_were(bench: Bench) -> Non
     await bench.pools(4)
     for position in range(0, 21, 4):
         await bench.feed(limit=position - bench._fed)
-        async with as_of(*HERE, bench.dsn, NO_KAFKA, position=position) as past:
+        async with as_of(*HERE, as_operator(bench.dsn), NO_KAFKA, position=position) as past:
             assert await bench.rows("seats", past.schema) == await bench.rows("seats")
             assert await bench.rows("pools", past.schema) == await bench.rows("pools")
             assert (past.position, past.events, past.from_kept) == (position, position, None)
@@ -60,37 +61,37 @@ async def test_as_of_a_time_counts_what_was_decided_by_then(bench: Bench) -> Non
         await write(bench, NOON + timedelta(seconds=second), f"{n}", opened(n), assigned(n, 1))
     await write(bench, NOON + timedelta(seconds=20), "1", unassigned(1, 1))
     for second, seats in ((-1, 0), (0, 1), (4, 1), (5, 2), (10, 3), (20, 2), (99, 2)):
-        async with as_of(*HERE, bench.dsn, NO_KAFKA, time=NOON + timedelta(seconds=second)) as past:
+        async with as_of(*HERE, as_operator(bench.dsn), NO_KAFKA, time=NOON + timedelta(seconds=second)) as past:
             assert past.tables["seats"] == seats, second
     with pytest.raises(Trouble, match="no zone"):
-        async with as_of(*HERE, bench.dsn, NO_KAFKA, time=datetime(2026, 1, 1)):
+        async with as_of(*HERE, as_operator(bench.dsn), NO_KAFKA, time=datetime(2026, 1, 1)):
             pass
 
 
 async def test_kept_ones_are_where_later_ones_begin(bench: Bench) -> None:
     for n, second in ((1, 0), (2, 10), (3, 5)):
         await write(bench, NOON + timedelta(seconds=second), f"{n}", opened(n), assigned(n, 1))
-    async with as_of(*HERE, bench.dsn, NO_KAFKA, time=NOON + timedelta(seconds=5), keep=True) as first:
+    async with as_of(*HERE, as_operator(bench.dsn), NO_KAFKA, time=NOON + timedelta(seconds=5), keep=True) as first:
         assert (first.events, first.tables["seats"]) == (4, 2)
-    async with as_of(*HERE, bench.dsn, NO_KAFKA, position=2) as earlier:
+    async with as_of(*HERE, as_operator(bench.dsn), NO_KAFKA, position=2) as earlier:
         assert earlier.from_kept is None
-    async with as_of(*HERE, bench.dsn, NO_KAFKA, time=NOON + timedelta(seconds=10)) as later:
+    async with as_of(*HERE, as_operator(bench.dsn), NO_KAFKA, time=NOON + timedelta(seconds=10)) as later:
         assert (later.from_kept, later.events, later.tables["seats"]) == (first.schema, 2, 3)
     assert await schemas(bench) == [first.schema]
-    await drop_kept(bench.dsn, first.schema)
+    await drop_kept(as_operator(bench.dsn), first.schema)
     with pytest.raises(Trouble, match="No tables are kept"):
-        await drop_kept(bench.dsn, first.schema)
+        await drop_kept(as_operator(bench.dsn), first.schema)
     assert await schemas(bench) == []
 
 
 async def test_what_can_not_be_asked_for(bench: Bench) -> None:
     for asked in ({}, {"position": 1, "time": utc_now()}, {"position": 1}, {"position": -1}):
         with pytest.raises(Trouble):
-            async with as_of(*HERE, bench.dsn, NO_KAFKA, **asked):
+            async with as_of(*HERE, as_operator(bench.dsn), NO_KAFKA, **asked):
                 pass
     await write(bench, NOON, "1", opened(1), assigned(1, 1), assigned(1, 1))
     with pytest.raises(CannotFold, match="pool-1, version 3"):
-        async with as_of(*HERE, bench.dsn, NO_KAFKA, position=3):
+        async with as_of(*HERE, as_operator(bench.dsn), NO_KAFKA, position=3):
             pass
     assert await schemas(bench) == []
 
@@ -98,7 +99,7 @@ async def test_what_can_not_be_asked_for(bench: Bench) -> None:
 async def test_step_by_step_each_event_says_what_it_changes(bench: Bench) -> None:
     await bench.write("1", opened(1), assigned(1, 1), assigned(1, 2), unassigned(1, 1))
     await bench.write("1", SeatPoolResized(subscription_id="s-1", contract_id="c", seats=7))
-    steps = await step(POOLS, await bench.store.read_stream("pool-1"), bench.dsn)
+    steps = await step(POOLS, await bench.store.read_stream("pool-1"), as_operator(bench.dsn))
     found = [[(c.table, c.before is None, c.after is None) for c in each.changes] for each in steps]
     assert found == [
         [("pools", True, False)], [("seats", True, False)], [("seats", True, False)], [("seats", False, True)],
@@ -119,7 +120,7 @@ async def test_timers_are_stepped_through_as_well(bench: Bench) -> None:
         return [Set("seat", event.subscription_id, NOON, "customer")]
 
     await bench.write("1", opened(1), assigned(1, 1), assigned(1, 2))
-    steps = await step(timers.projection, await bench.store.read_stream("pool-1"), bench.dsn)
+    steps = await step(timers.projection, await bench.store.read_stream("pool-1"), as_operator(bench.dsn))
     assert [each.folded for each in steps] == [False, True, True]
     assert [list(change.changed)[:1] for each in steps for change in each.changes] == [["due"], ["set_by"]]
     assert await bench.pool.fetchval("select count(*) from engine.timers") == 0

@@ -18,6 +18,7 @@ from shared.eventlog.projection import Do, Projection, Reach, Reactions
 from shared.events import SeatUnassigned
 from shared.events.envelope import Envelope
 from shared.events.registry import ENTITLEMENTS
+from tests.databases import execute_as_operator
 from tests.engine.examples import COUNTER, Count
 from tests.engine.test_consumer_plan import TYPES, topic
 
@@ -67,7 +68,9 @@ class Bench:
 async def bench(database: str) -> AsyncIterator[Bench]:
     store = await PostgresStore(database, "entitlements").open()
     pool = await asyncpg.create_pool(database, min_size=1, max_size=4)
-    await pool.execute("create table applied (stream text, version int, primary key (stream, version))")
+    await execute_as_operator(
+        database, "create table applied (stream text, version int, primary key (stream, version))"
+    )
     made = Bench(pool, Log(store, "entitlements"))
     await made.consumer().assigned([(ENTITLEMENTS, 0)])
     yield made

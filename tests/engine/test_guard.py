@@ -84,7 +84,7 @@ async def older(bench: Bench) -> Backup:
 
 async def exchange(bench: Bench, saved: Backup, *then: str) -> None:
     """The backup takes the database's place, from one moment to the next."""
-    db = await asyncpg.connect(bench.dsn)
+    db = await asyncpg.connect(bench.operator)
     async with db.transaction():
         for table, rows in saved.items():
             await db.execute(f"delete from {table}")
@@ -112,13 +112,13 @@ async def test_a_relay_that_runs_notices_and_goes_on_after_a_reconcile(bench: Be
             while relay.alarm is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         assert AHEAD in relay.alarm
-        done = await reconcile(bench.whole, bench.dsn, bench.access, dry_run=False)
+        done = await reconcile(bench.whole, bench.operator, bench.access, dry_run=False)
         assert (done.before, done.events, done.head) == (60, 40, 100)
         assert await bench.state() | {"table": []} == before | {"table": []}
         await bench.fill(10, seed=2)
         await until_relayed(bench, 110)
         assert relay.alarm is None
-        assert (await verify(SERVICE, bench.dsn, bench.access)).findings.first == []
+        assert (await verify(SERVICE, bench.operator, bench.access)).findings.first == []
 
 
 async def test_nothing_is_published_of_a_store_that_went_a_way_of_its_own(bench: Bench) -> None:
@@ -141,7 +141,7 @@ async def test_nothing_is_published_of_a_store_that_went_a_way_of_its_own(bench:
             while relay.alarm is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         with pytest.raises(Refused, match="a way of its own from position 61 on"):
-            await reconcile(bench.whole, bench.dsn, bench.access)
+            await reconcile(bench.whole, bench.operator, bench.access)
 
 
 async def test_a_write_over_a_connection_made_anew_waits_for_the_guard(bench: Bench) -> None:

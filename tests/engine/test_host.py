@@ -22,6 +22,7 @@ from shared.eventlog.store import Head
 from shared.events import SeatUnassigned
 from shared.events.envelope import Envelope
 from shared.events.registry import MARKETPLACE
+from tests.databases import execute_as_operator
 from tests.engine.examples import head_of, next_events, write
 from tests.system import parts
 
@@ -71,7 +72,9 @@ class Bench:
 async def bench(database: str, kafka: parts.Kafka) -> AsyncIterator[Bench]:
     store = await PostgresStore(database, "marketplace").open()
     pool = await asyncpg.create_pool(database, min_size=1, max_size=6)
-    await pool.execute("create table applied (stream text, version int, primary key (stream, version))")
+    await execute_as_operator(
+        database, "create table applied (stream text, version int, primary key (stream, version))"
+    )
     relay = asyncio.create_task(Relay(store, MARKETPLACE, kafka.access).run())
     yield Bench(store, pool, kafka, database.rsplit("/", 1)[1])
     await stopped(relay)

@@ -7,6 +7,7 @@ import pytest
 
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.store import Head, Repeated, Unavailable, Written
+from tests.databases import as_operator
 from tests.engine.examples import next_events, write
 
 pytestmark = pytest.mark.system
@@ -69,7 +70,7 @@ async def test_ended_connections_lose_and_double_nothing(database: str) -> None:
 
 async def test_a_reader_misses_nothing_while_the_head_is_held(database: str) -> None:
     stores = [await PostgresStore(database, "entitlements").open() for _ in range(2)]
-    blocker = await asyncpg.connect(database)
+    blocker = await asyncpg.connect(as_operator(database))
     read: list[int] = []
 
     async def follow() -> None:

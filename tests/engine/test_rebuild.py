@@ -22,6 +22,7 @@ from shared.eventlog.timers import Set, Timers, TimerService
 from shared.events import ClockMoved, SeatAssigned, SeatPoolOpened
 from shared.events.envelope import Envelope
 from shared.events.registry import ENTITLEMENTS
+from tests.databases import as_operator, fetch_as_operator
 from tests.engine.examples import COUNTER, NOON, Count
 from tests.engine.rebuilding import PARTITIONS, Bench, assigned, opened
 
@@ -41,7 +42,7 @@ async def bench(database: str) -> AsyncIterator[Bench]:
 
 
 def again(bench: Bench, projection: Projection = POOLS, **rest: Any) -> Rebuild:
-    return Rebuild("entitlements", projection, bench.dsn, NO_KAFKA, **rest)
+    return Rebuild("entitlements", projection, as_operator(bench.dsn), NO_KAFKA, **rest)
 
 
 async def marks(bench: Bench) -> list[Any]:
@@ -65,9 +66,9 @@ async def test_the_new_tables_are_the_old_ones_again_and_the_consumer_goes_on(be
     await bench.pools(3, first=40)
     await bench.feed()
     assert (len(await bench.rows("pools")), len(await bench.rows("pools", str(report.old)))) == (43, 40)
-    await drop_old(bench.dsn, report.id)
+    await drop_old(as_operator(bench.dsn), report.id)
     with pytest.raises(Trouble, match="keeps no old tables"):
-        await drop_old(bench.dsn, report.id)
+        await drop_old(as_operator(bench.dsn), report.id)
     assert await bench.pool.fetch("select 1 from pg_namespace where nspname ~ '^(old|rebuild)_'") == []
 
 
@@ -133,7 +134,7 @@ async def test_killed_it_goes_on_where_it_was(bench: Bench, monkeypatch: pytest.
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await bench.rows("seats") == before
-    kept = await bench.pool.fetchval("select sum(version) from rebuild_1._seen")
+    ((kept,),) = await fetch_as_operator(bench.dsn, "select sum(version) from rebuild_1._seen")
     assert 90 < kept < 300
     report = await again(bench).run()
     assert (report.id, report.agrees, report.events) == (1, True, 300 - kept)

@@ -10,6 +10,7 @@ from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.relay import Relay
 from shared.eventlog.store import Head
 from shared.events.registry import DISTRIBUTION
+from tests.databases import execute_as_operator
 from tests.engine.examples import head_of, write
 from tests.oracle.evidence import read_topic
 from tests.system import parts
@@ -80,7 +81,7 @@ async def test_a_store_that_does_not_continue_stops_it_with_an_alarm(database: s
     stream = f"{database.rsplit('/', 1)[1]}-broken"
     first = write(stream, number=3)
     await store.append(first)
-    await store._fetch("update log.events set prevhash = hash where version = 3 returning 1")
+    await execute_as_operator(database, "update log.events set prevhash = hash where version = 3")
     async with relaying(store, kafka, "only") as relay:
         async with asyncio.timeout(20):
             while relay.alarm is None:  # noqa: ASYNC110

@@ -32,6 +32,7 @@ from shared.eventlog.topic import Differs, Missing
 from shared.eventlog.verify import verify
 from shared.events import SeatUnassigned
 from shared.events.registry import topic_of
+from tests.databases import as_operator
 from tests.engine.examples import COUNTER, Count, meta
 from tests.oracle.evidence import read_topic
 from tests.system import parts
@@ -59,6 +60,11 @@ class Bench:
     dsn: str
     access: KafkaAccess
     whole: Whole
+
+    @property
+    def operator(self) -> str:
+        """The database's URL for whoever restores it."""
+        return as_operator(self.dsn)
 
     async def fill(self, commands: int, *, seed: int = 0, streams: int = 7) -> None:
         """Commands of one or more events, some claiming a name, some repeated."""
@@ -93,7 +99,7 @@ class Bench:
         return relay
 
     async def query(self, sql: str, *arguments: Any) -> list[Any]:
-        db = await asyncpg.connect(self.dsn)
+        db = await asyncpg.connect(self.operator)
         try:
             return await db.fetch(sql, *arguments) if arguments or sql.startswith("select") else [await db.execute(sql)]
         finally:
@@ -118,7 +124,7 @@ class Bench:
             await self.query(TRUNCATE)
             return
         await self.query(EMPTY)
-        await migrate(self.dsn, SERVICE)
+        await migrate(self.operator, SERVICE)
         await self.table()
 
     async def table(self) -> None:
@@ -165,29 +171,29 @@ async def test_an_empty_database_comes_back_whole_and_a_second_time_changes_noth
     await bench.relay()
     await bench.query("update engine.leases set position = position - 40")
     await bench.relay()  # the topic repeats a part
-    await restore_store(bench.whole, bench.dsn, bench.access, dry_run=False)  # nothing to import: folds nothing
+    await restore_store(bench.whole, bench.operator, bench.access, dry_run=False)  # nothing to import: folds nothing
     before = await bench.state()
     assert before["head"][0][0] == 300
     await bench.empty()
 
-    dry = await restore_store(bench.whole, bench.dsn, bench.access)
+    dry = await restore_store(bench.whole, bench.operator, bench.access)
     assert (dry.events, dry.before, dry.head) == (300, 0, 300)
     assert ["Refusals" in dry.notes[0], "asked" in dry.notes[1], "not published" in dry.notes[2]] == [True] * 3
     assert (await bench.state())["head"][0][0] == 0, "a dry run changes nothing"
-    done = await restore_store(bench.whole, bench.dsn, bench.access, dry_run=False)
+    done = await restore_store(bench.whole, bench.operator, bench.access, dry_run=False)
     assert (done.events, done.head, done.notes) == (300, 300, dry.notes)
     after = await bench.state()
     assert sum(n for _, n in after["table"]) == 300
     assert after | {"table": []} == before | {"table": []}
-    assert (await verify(SERVICE, bench.dsn, bench.access)).findings.first == []
+    assert (await verify(SERVICE, bench.operator, bench.access)).findings.first == []
 
-    again = await restore_store(bench.whole, bench.dsn, bench.access, dry_run=False)
+    again = await restore_store(bench.whole, bench.operator, bench.access, dry_run=False)
     assert (again.events, again.claims, again.folded, again.notes) == (0, 0, 0, [])
     assert await bench.state() == after
     assert (await bench.relay()).alarm is None
     await bench.fill(5, seed=1)
     assert (await bench.relay()).alarm is None
-    assert (await verify(SERVICE, bench.dsn, bench.access)).sound
+    assert (await verify(SERVICE, bench.operator, bench.access)).sound
 
 
 @pytest.mark.long
@@ -205,11 +211,11 @@ async def test_a_restore_that_was_stopped_anywhere_goes_on(bench: Bench, monkeyp
                 raise Stopped(step)
 
         try:
-            await restore_store(bench.whole, bench.dsn, bench.access, dry_run=False, progress=progress)
+            await restore_store(bench.whole, bench.operator, bench.access, dry_run=False, progress=progress)
         except Stopped:
             with pytest.raises(Unavailable, match="being restored"):
                 await bench.fill(1, seed=9)
-            await restore_store(bench.whole, bench.dsn, bench.access, dry_run=False)
+            await restore_store(bench.whole, bench.operator, bench.access, dry_run=False)
             after = await bench.state()
             assert after | {"table": []} == before | {"table": []}
             assert sum(n for _, n in after["table"]) == 60
@@ -234,19 +240,19 @@ async def test_the_lease_is_renewed_while_events_are_imported(bench: Bench, monk
     with monkeypatch.context() as patch:
         patch.setattr(PostgresStore, "lease", taken)
         with pytest.raises(Refused, match="A relay has begun to publish"):
-            await restore_store(bench.whole, bench.dsn, bench.access, dry_run=False)
+            await restore_store(bench.whole, bench.operator, bench.access, dry_run=False)
     (head,) = await bench.query("select position, fenced from log.head")
     assert head["position"] == 20
     assert "20 of 60 events are imported" in head["fenced"]
     await bench.query("update engine.leases set until = now()")
-    assert (await restore_store(bench.whole, bench.dsn, bench.access, dry_run=False)).head == 60
+    assert (await restore_store(bench.whole, bench.operator, bench.access, dry_run=False)).head == 60
 
 
 async def test_a_repeated_command_gets_its_first_answer_after_a_restore(bench: Bench) -> None:
     await bench.fill(20)
     await bench.relay()
     await bench.empty()
-    await restore_store(bench.whole, bench.dsn, bench.access, dry_run=False)
+    await restore_store(bench.whole, bench.operator, bench.access, dry_run=False)
     store = await PostgresStore(bench.dsn, SERVICE).open()
     chance = random.Random(0)
     chance.random()
@@ -272,7 +278,7 @@ async def test_a_topic_with_a_hole_is_refused_with_its_place(bench: Bench) -> No
     await relayed(store, task, 30)
     await bench.empty()
     with pytest.raises(Missing, match="position 1 is missing in the topic: after 0 comes 13"):
-        await restore_store(bench.whole, bench.dsn, bench.access)
+        await restore_store(bench.whole, bench.operator, bench.access)
 
 
 async def test_a_wiped_topic_is_published_again_byte_for_byte(bench: Bench) -> None:
@@ -287,16 +293,16 @@ async def test_a_wiped_topic_is_published_again_byte_for_byte(bench: Bench) -> N
     relay = await bench.relay()
     assert relay.alarm is not None
     assert "ends at position 0, though 250 were published" in relay.alarm
-    consumers = {SERVICE: bench.dsn}
-    dry = await restore_topic(SERVICE, bench.dsn, bench.access, consumers=consumers)
+    consumers = {SERVICE: bench.operator}
+    dry = await restore_topic(SERVICE, bench.operator, bench.access, consumers=consumers)
     assert (dry.before, dry.events, dry.moved) == (0, 250, 1)
     assert await read_topic(topic_of(SERVICE), bench.access) == []
-    done = await restore_topic(SERVICE, bench.dsn, bench.access, consumers=consumers, dry_run=False)
+    done = await restore_topic(SERVICE, bench.operator, bench.access, consumers=consumers, dry_run=False)
     assert (done.before, done.events, done.moved) == (0, 250, 1)
     again = {(r.key, r.value, tuple(r.headers)) for r in await read_topic(topic_of(SERVICE), bench.access)}
     assert again == published
     assert [row["offset"] for row in await bench.query('select "offset" from engine.checkpoints')] == [-1]
-    twice = await restore_topic(SERVICE, bench.dsn, bench.access, consumers=consumers, dry_run=False)
+    twice = await restore_topic(SERVICE, bench.operator, bench.access, consumers=consumers, dry_run=False)
     assert (twice.events, twice.moved) == (0, 0)
     assert len(await read_topic(topic_of(SERVICE), bench.access)) == 250
     assert (await bench.relay()).alarm is None
@@ -319,7 +325,7 @@ async def backup(bench: Bench) -> dict[str, list[Any]]:
 
 
 async def load(bench: Bench, saved: dict[str, list[Any]]) -> None:
-    db = await asyncpg.connect(bench.dsn)
+    db = await asyncpg.connect(bench.operator)
     for table, rows in saved.items():
         await db.execute(f"delete from {table}")
         if rows:
@@ -343,16 +349,16 @@ async def test_a_store_older_than_its_topic_is_fenced_and_reconciled(bench: Benc
     assert "ahead of the store by 40 events: the store ends at position 60, the topic at 100" in relay.alarm
     with pytest.raises(Unavailable, match="ahead of the store by 40 events"):
         await bench.fill(1, seed=2)
-    dry = await reconcile(bench.whole, bench.dsn, bench.access)
+    dry = await reconcile(bench.whole, bench.operator, bench.access)
     assert (dry.before, dry.events, dry.head) == (60, 40, 100)
     assert (await bench.state())["head"][0][0] == 60
-    done = await reconcile(bench.whole, bench.dsn, bench.access, dry_run=False)
+    done = await reconcile(bench.whole, bench.operator, bench.access, dry_run=False)
     assert (done.events, done.head) == (40, 100)
     after = await bench.state()
     assert after | {"table": []} == before | {"table": []}
     assert (await bench.relay()).alarm is None
-    assert (await reconcile(bench.whole, bench.dsn, bench.access, dry_run=False)).events == 0
-    assert (await verify(SERVICE, bench.dsn, bench.access)).findings.first == []
+    assert (await reconcile(bench.whole, bench.operator, bench.access, dry_run=False)).events == 0
+    assert (await verify(SERVICE, bench.operator, bench.access)).findings.first == []
     await bench.fill(3, seed=2)
     assert (await bench.relay()).alarm is None
 
@@ -367,7 +373,7 @@ async def test_a_store_that_went_a_way_of_its_own_is_not_overwritten(bench: Benc
     relay = await bench.relay()
     assert relay.alarm is not None
     with pytest.raises(Refused, match=r"a way of its own from position 61 on.* Its 10 events"):
-        await reconcile(bench.whole, bench.dsn, bench.access, dry_run=False)
+        await reconcile(bench.whole, bench.operator, bench.access, dry_run=False)
     assert (await bench.query("select position from log.head"))[0]["position"] == 70
 
 
@@ -382,7 +388,7 @@ async def test_what_an_anchor_contradicts_is_not_restored(bench: Bench) -> None:
     await relayed(store, task, 60)
     await bench.empty()
     with pytest.raises(Differs, match="the chain is not the one that an anchor of"):
-        await restore_store(bench.whole, bench.dsn, bench.access, dry_run=False)
+        await restore_store(bench.whole, bench.operator, bench.access, dry_run=False)
 
 
 @pytest.mark.parametrize("left", ["nothing", "the last", "every other"])
@@ -424,7 +430,7 @@ async def test_reactions_go_on_where_they_stood(bench: Bench, left: str, monkeyp
     done = await bench.query(echoes)
     assert 0 < len(done) == {"nothing": 30, "the last": 27}.get(left, len(done)) <= 30
     await bench.empty()
-    result = await restore_store(bench.whole, bench.dsn, bench.access, dry_run=False)
+    result = await restore_store(bench.whole, bench.operator, bench.access, dry_run=False)
     assert (result.moved > 0) == (left != "every other")
     assert (await bench.state()) | {"table": []} == before | {"table": []}
     await deal(10_000)
@@ -445,9 +451,9 @@ async def test_restore_rates(bench: Bench, capsys: pytest.CaptureFixture[str]) -
     def progress(step: str, done: int, _of: int) -> None:
         told.setdefault(step, []).append((time.perf_counter(), done))
 
-    await restore_store(bench.whole, bench.dsn, bench.access, dry_run=False, progress=progress)
+    await restore_store(bench.whole, bench.operator, bench.access, dry_run=False, progress=progress)
     whole = time.perf_counter() - started
-    db = await asyncpg.connect(bench.dsn)
+    db = await asyncpg.connect(bench.operator)
     await db.execute("create table copied (like log.events including all)")
     begun = time.perf_counter()
     await db.copy_records_to_table("copied", columns=list(rows[0].keys()), records=[tuple(r) for r in rows])

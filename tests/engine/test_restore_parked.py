@@ -58,7 +58,7 @@ async def test_kafka_is_lost_while_something_is_parked(bench: Bench) -> None:
     parked_before = await bench.query("select from engine.parked")
     assert len(parked_before) > 5
     await wiped(bench.access, topic_of(SERVICE))
-    await restore_topic(SERVICE, bench.dsn, bench.access, consumers={SERVICE: bench.dsn}, dry_run=False)
+    await restore_topic(SERVICE, bench.operator, bench.access, consumers={SERVICE: bench.operator}, dry_run=False)
     await deal()
     ill = False
     for line in parked.lines(await parked.look(pool, consumer.name)):
@@ -96,9 +96,9 @@ async def test_what_reactions_had_parked_is_said(bench: Bench, monkeypatch: pyte
     await bench.relay()
     lost = await bench.query('select partition, "offset" from engine.parked')
     await bench.empty()
-    dry = await restore_store(bench.whole, bench.dsn, bench.access)
+    dry = await restore_store(bench.whole, bench.operator, bench.access)
     assert f"What {SERVICE}.echo had parked" in dry.notes[-1]
-    done = await restore_store(bench.whole, bench.dsn, bench.access, dry_run=False)
+    done = await restore_store(bench.whole, bench.operator, bench.access, dry_run=False)
     marks = {r["partition"]: r["offset"] for r in await bench.query(
         'select partition, "offset" from engine.checkpoints where consumer = $1', consumer.name)}  # fmt: skip
     expected = sum(r["offset"] <= marks.get(r["partition"], -1) for r in lost)

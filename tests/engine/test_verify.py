@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
 from shared.eventlog import anchors
@@ -20,6 +19,7 @@ from shared.eventlog.relay import partition_of
 from shared.eventlog.store import Head
 from shared.eventlog.verify import Findings, LoneTopicCheck, StoreCheck, TopicCheck, verify
 from shared.events.envelope import GENESIS, StoredEvent, Unreadable, chained, from_headers, to_headers
+from tests.databases import execute_as_operator
 from tests.engine.examples import head_of, write
 from tests.oracle.evidence import Evidence, Published
 from tests.oracle.test_oracle import (
@@ -341,9 +341,7 @@ async def test_damage_in_a_real_store_is_found(database: str, damage: str, place
             await store.append(written)
             heads[stream] = head_of(written.events)
     await store.close()
-    db = await asyncpg.connect(database)
-    await db.execute(damage)
-    await db.close()
+    await execute_as_operator(database, damage)
     report = await verify("entitlements", database, KafkaAccess(bootstrap="none is asked"), topic=False)
     assert report.sound == (not place), report.findings.first
     assert not place or any(place in str(finding) for finding in report.findings.first), report.findings.first

@@ -7,6 +7,7 @@ import pytest
 
 from services.entitlements.projections import POOLS
 from shared.eventlog.postgres import PostgresStore
+from tests.databases import as_operator
 from tests.engine.rebuilding import Bench
 from tests.oracle.evidence import Evidence, read_store
 from tests.oracle.replay import differences
@@ -29,7 +30,7 @@ async def judged(bench: Bench) -> list[str]:
     await read_store(evidence, bench.dsn)
     for row in await bench.pool.fetch("select consumer, stream, version from engine.seen"):
         evidence.seen[row["consumer"], row["stream"]] = row["version"]
-    return await differences("entitlements", [POOLS], bench.dsn, {"entitlements": evidence})
+    return await differences("entitlements", [POOLS], as_operator(bench.dsn), {"entitlements": evidence})
 
 
 async def test_what_was_folded_is_what_a_replay_makes(bench: Bench) -> None:

@@ -1,8 +1,7 @@
 """Every table of a service is one projection's, so that a rebuild of them all makes all of them again."""
 
-import itertools
-import os
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import asyncpg
@@ -12,20 +11,15 @@ from services.distribution.__main__ import SERVICE as DISTRIBUTION
 from services.entitlements.__main__ import SERVICE as ENTITLEMENTS
 from services.identity.__main__ import SERVICE as IDENTITY
 from services.marketplace.__main__ import SERVICE as MARKETPLACE
-from shared.eventlog.migrate import migrate
 from shared.eventlog.scratch import bare, code_of, live, make
 from shared.runtime.service import Service
-from tests.system import parts
-
-_numbers = itertools.count(1)
+from tests.databases import as_operator
 
 
 @pytest.mark.system
 @pytest.mark.parametrize("service", [IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION], ids=lambda s: s.name)
-async def test_every_table_belongs_to_one_projection(service: Service, postgres: parts.Postgres) -> None:
-    dsn = f"{postgres.url}/tables_{os.getpid()}_{next(_numbers)}"
-    await migrate(dsn, service.name)
-    db: Any = await asyncpg.connect(dsn)
+async def test_every_table_belongs_to_one_projection(service: Service, databases: Callable[[str], str]) -> None:
+    db: Any = await asyncpg.connect(as_operator(databases(service.name)))
     try:
         rows = await db.fetch("select tablename from pg_tables where schemaname = 'public'")
         kept = {"alembic_version", *service.private_tables}

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Final
 
 from deploy import ROOT, topics
+from deploy.databases import OPERATOR, prepare, url_of
 from deploy.processes import free_port
 from deploy.stack import Service
 from deploy.year.check import SERVICES as DECLARED
 from deploy.year.check import check
 from shared.events.registry import INBOUND, topic_of
+from tests.databases import PASSWORD, as_operator, password
 from tests.oracle.effects import effects
 from tests.oracle.evidence import Evidence, Published, gather
 from tests.oracle.replay import differences
@@ -59,7 +61,8 @@ class System:
         return finished(self.story())
 
     def dsns(self) -> dict[str, str]:
-        return {name: f"{self.postgres.url}/tenure_{name}" for name in SERVICES}
+        """Of each service's database, for the operator."""
+        return {name: as_operator(f"{self.postgres.url}/tenure_{name}") for name in SERVICES}
 
     def log_of(self, service: str) -> str:
         return self.services[service].log.read_text(errors="replace")
@@ -113,6 +116,11 @@ def finished(story: "subprocess.Popen[str]", patience_s: float = 150) -> str:
     return said
 
 
+def prepare_databases(url: str) -> None:
+    """What comes before the services, also after a database was lost; `url` is the superuser's."""
+    asyncio.run(prepare(url, password, whole_cluster=True))
+
+
 @contextmanager
 def system(folder: Path) -> Iterator[System]:
     """The whole system in a folder, with the example data, until the block ends."""
@@ -122,10 +130,18 @@ def system(folder: Path) -> Iterator[System]:
         stack.callback(kafka.kill)  # nobody needs its data any more: an orderly end would take seconds
         asyncio.run(topics.ensure(kafka.access))
         ports = {name: free_port() for name in SERVICES}
-        env = {"DATABASE_URL": postgres.url, **kafka.access.environment(), "TENURE_LOG": "json"}
+        prepare_databases(postgres.url)
+        env = {
+            "DATABASE_URL": url_of(postgres.url, OPERATOR, PASSWORD),
+            **kafka.access.environment(),
+            "TENURE_LOG": "json",
+        }
         env["TENURE_ANCHORS"] = str(folder / "anchors")
         env |= {f"TENURE_{name.upper()}_URL": f"http://127.0.0.1:{port}" for name, port in ports.items()}
-        services = {name: Service(name, folder / name, port, env=env) for name, port in ports.items()}
+        services = {
+            name: Service(name, folder / name, port, env={**env, "DATABASE_URL": url_of(postgres.url, name, PASSWORD)})
+            for name, port in ports.items()
+        }
         for service in services.values():
             stack.callback(service.kill)
             service.spawn()

@@ -22,6 +22,7 @@ from shared.eventlog.log import Log, Meta, utc_now
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.relay import Relay
 from shared.events.registry import ENTITLEMENTS
+from tests.databases import as_operator
 from tests.engine.examples import new_id
 from tests.engine.rebuilding import POOL, assigned, opened
 from tests.engine.test_host import stopped
@@ -138,7 +139,7 @@ async def pools(database: str, tmp_path: Path) -> AsyncIterator[Running]:
             asyncio.create_task(Relay(store, ENTITLEMENTS, kafka.access).run()),
             asyncio.create_task(ConsumerHost([consumer], kafka.access).run()),
         ]
-        yield Running(database, kafka.access, pool, log)
+        yield Running(as_operator(database), kafka.access, pool, log)
         await stopped(*tasks)
     finally:
         await store.close()

@@ -9,10 +9,11 @@ import asyncpg
 import pytest
 
 from deploy import topics
+from deploy.databases import prepare
 from shared.eventlog.kafka import KafkaAccess
-from shared.eventlog.migrate import migrate
 from shared.eventlog.restore import Restored, Whole, restore_store, restore_topic
 from shared.eventlog.verify import verify
+from tests.databases import password
 from tests.oracle.evidence import PUBLISHERS
 from tests.system.running import SERVICES, System
 
@@ -71,7 +72,7 @@ async def dropped(system: System, service: str) -> None:
     admin = await asyncpg.connect(f"{system.postgres.url}/postgres")
     await admin.execute(f"drop database tenure_{service} with (force)")
     await admin.close()
-    await migrate(dsn, service)
+    await prepare(system.postgres.url, password, whole_cluster=True)
     db = await asyncpg.connect(dsn)
     for table, rows in saved.items():
         if rows:

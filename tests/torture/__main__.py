@@ -19,6 +19,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import asyncpg
 import structlog
@@ -26,8 +27,8 @@ import structlog
 from deploy import topics
 from shared.eventlog import anchors
 from shared.eventlog.kafka import KafkaAccess
-from shared.eventlog.migrate import migrate
 from shared.eventlog.postgres import connected
+from tests.databases import execute_as_operator, made
 from tests.oracle.evidence import gather
 from tests.oracle.verdict import faults
 from tests.system import parts
@@ -52,14 +53,12 @@ class Servers:
         self.url, self.access, self.folder = url, access, folder
 
     async def prepare(self) -> None:
-        dsn = f"{self.url}/{TEMPLATE}"
-        await migrate(dsn, SERVICE)
+        dsn = await made(self.url, TEMPLATE, SERVICE)
+        self._role = urlsplit(dsn).netloc
         await topics.ensure(self.access, [topics.Topic(anchors.TOPIC, 1, {})])
-        db = await asyncpg.connect(dsn)
-        await db.execute(
-            "create table applied (id text, stream text, version int, number bigint generated always as identity)"
+        await execute_as_operator(
+            dsn, "create table applied (id text, stream text, version int, number bigint generated always as identity)"
         )
-        await db.close()
 
     async def bench(self, name: str) -> Bench:
         db = await asyncpg.connect(f"{self.url}/postgres")
@@ -67,7 +66,7 @@ class Servers:
         await db.close()
         topic = f"{SERVICE}.{name}"
         await topics.ensure(self.access, [topics.Topic(topic, 2, {})])
-        return Bench(f"{self.url}/{name}", self.access, topic, self.folder / f"{name}.jsonl")
+        return Bench(f"postgresql://{self._role}/{name}", self.access, topic, self.folder / f"{name}.jsonl")
 
     async def drop(self, name: str) -> None:
         db = await asyncpg.connect(f"{self.url}/postgres")

@@ -1,0 +1,222 @@
+"""Roles and databases of the services, and the migrations: `python -m deploy.databases`. Run before the services.
+
+DATABASE_URL names the server, and a user that may make roles (the cluster's superuser). Of each service there are then
+a database `tenure_<service>`, its owner `tenure_<service>_owner`, which nobody logs in as, and the role
+`tenure_<service>`, which is all that the service's processes have. `tenure_operator` may act as each owner: the
+migrations, and the operator's command. Where the user of DATABASE_URL is `tenure_operator` itself, the roles have been
+made by hand (`--sql` prints how), and it migrates only. A path in DATABASE_URL replaces `tenure` in all these names.
+
+Passwords are secrets named `postgres-<service>` and `postgres-operator`: made when they are first asked for, or given.
+"""
+
+import argparse
+import asyncio
+import base64
+import hashlib
+import hmac
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import asyncpg
+
+from deploy import Trouble
+from deploy.secrets import FOLDER, renewed, secret
+from shared.eventlog.migrate import migrate, operator_of, owner_of
+from shared.eventlog.sql import statements
+from shared.runtime.settings import PORTS, settings
+
+SERVICES: Final = tuple(PORTS)
+OPERATOR: Final = "operator"
+LOGINS: Final = (*SERVICES, OPERATOR)
+SQL: Final = statements(Path(__file__).with_name("roles.sql"))
+_ITERATIONS: Final = 4096
+_PREFIX: Final = re.compile(r"^[a-z][a-z0-9_]{0,40}$")
+
+Passwords = Callable[[str], str]
+"""From a login (`identity`, `operator`) to its password."""
+
+
+def generated(login: str) -> str:
+    """The password of a login of this machine's system."""
+    return secret(f"postgres-{login}")
+
+
+def prefix_of(url: str) -> str:
+    """What the databases' and the roles' names begin with. Trouble when it can't be one."""
+    prefix = urlsplit(url).path.strip("/") or "tenure"
+    if not _PREFIX.match(prefix):
+        raise Trouble(f"DATABASE_URL ends in {prefix!r}: name a prefix of at most 41 letters (a to z), digits and _.")
+    return prefix
+
+
+def url_of(url: str, login: str, password: str | None) -> str:
+    """The same server for another login; without a password, for whoever has it in a file."""
+    parts = urlsplit(url)
+    user = f"{prefix_of(url)}_{login}" + ("" if password is None else f":{quote(password, safe='')}")
+    return urlunsplit(parts._replace(netloc=f"{user}@{parts.netloc.rpartition('@')[2]}"))
+
+
+def verifier(password: str, salt: bytes) -> str:
+    """What PostgreSQL keeps of a password (SCRAM-SHA-256, RFC 5803)."""
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _ITERATIONS)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    parts = [base64.b64encode(part).decode() for part in (salt, stored, hmac.digest(salted, b"Server Key", "sha256"))]
+    return f"SCRAM-SHA-256${_ITERATIONS}:{parts[0]}${parts[1]}:{parts[2]}"
+
+
+def role_statements(
+    prefix: str, passwords: Passwords, services: Sequence[str], *, whole_cluster: bool
+) -> Iterator[str]:
+    """The SQL that makes the roles, and puts their passwords and memberships right where they are there."""
+    operator = operator_of(prefix)
+    yield SQL["role"].format(role=operator)
+    yield SQL["operator"].format(role=operator, verifier=verifier(passwords(OPERATOR), os.urandom(16)))
+    for name in services:
+        service, owner = f"{prefix}_{name}", owner_of(f"{prefix}_{name}")
+        yield SQL["role"].format(role=service)
+        yield SQL["role"].format(role=owner)
+        yield SQL["login"].format(role=service, verifier=verifier(passwords(name), os.urandom(16)))
+        yield SQL["owner"].format(owner=owner, service=service, operator=operator)
+    if whole_cluster:
+        yield SQL["others"].format(operator=operator)
+
+
+async def make_roles(
+    url: str, passwords: Passwords = generated, services: Sequence[str] = SERVICES, *, whole_cluster: bool = False
+) -> None:
+    """Make the roles, by a user that may; databases that were another's become their owners'.
+
+    Args:
+        whole_cluster: the server is Tenure's alone, so `postgres` and `template1` are closed to other roles, too.
+
+    Raises:
+        Trouble: a role of such a name may more than it should.
+        asyncpg.PostgresError, OSError: the server can't be reached, or the user may not do that.
+    """
+    prefix = prefix_of(url)
+    admin = await asyncpg.connect(_database(url, "postgres"), timeout=5)
+    try:
+        async with admin.transaction():
+            await admin.execute("select pg_advisory_xact_lock(hashtext('tenure roles'))")
+            for statement in role_statements(prefix, passwords, services, whole_cluster=whole_cluster):
+                await admin.execute(statement)
+            roles = [f"{prefix}_{name}" for name in (OPERATOR, *services)]
+            roles += [owner_of(f"{prefix}_{name}") for name in services]
+            powerful = await admin.fetchval(SQL["powerful"], roles, operator_of(prefix))
+            if powerful is not None:
+                raise Trouble(f"The role {powerful} may more than a role of Tenure needs: take its attributes away.")
+        for name in services:
+            await _adopt(admin, url, f"{prefix}_{name}")
+    finally:
+        await admin.close()
+
+
+async def _adopt(admin: "asyncpg.Connection[asyncpg.Record]", url: str, database: str) -> None:
+    """A database of before there were these roles, and what somebody else made in it, becomes its owner's."""
+    owner = owner_of(database)
+    if not await admin.fetchval("select exists (select from pg_database where datname = $1)", database):
+        return
+    inside = await asyncpg.connect(_database(url, database), timeout=5)
+    try:
+        async with inside.transaction():
+            await inside.execute(SQL["adopt"].format(owner=owner))
+            if await inside.fetchval(SQL["owned_by"], database) != owner:
+                await inside.execute(f'alter database "{database}" owner to "{owner}"')
+    finally:
+        await inside.close()
+
+
+async def prepare(
+    url: str, passwords: Passwords = generated, services: Sequence[str] = SERVICES, *, whole_cluster: bool = False
+) -> None:
+    """Roles, where the user of `url` is not the operator; then databases and migrations, as the operator.
+
+    Raises:
+        Trouble: the server can't be reached, or refuses.
+    """
+    try:
+        if urlsplit(url).username != operator_of(prefix_of(url)):
+            await make_roles(url, passwords, services, whole_cluster=whole_cluster)
+            url = url_of(url, OPERATOR, passwords(OPERATOR))
+        for name in services:
+            await migrate(_database(url, f"{prefix_of(url)}_{name}"), name)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise Trouble(
+            f"PostgreSQL refuses the user of DATABASE_URL ({error}): name one that may make roles, or have an "
+            "administrator run what `python -m deploy.databases --sql` prints, and name the operator."
+        ) from error
+    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+        raise Trouble(f"PostgreSQL could not be prepared ({type(error).__name__}: {error}).") from error
+
+
+async def rotate(url: str, login: str, password: str) -> None:
+    """Give a login another password, by a user that may, and end the sessions that it has: whoever knew the former one
+    is out."""
+    role = f"{prefix_of(url)}_{login}"
+    admin = await asyncpg.connect(_database(url, "postgres"), timeout=5)
+    try:
+        statement = SQL["operator" if login == OPERATOR else "login"]
+        await admin.execute(statement.format(role=role, verifier=verifier(password, os.urandom(16))))
+        await admin.execute(SQL["end_sessions"], role)
+    finally:
+        await admin.close()
+
+
+def service_environment(url: str, service: str, secrets_folder: Path = FOLDER) -> dict[str, str]:
+    """How a service's processes find their database: by their own role, whose password is in a file."""
+    return {
+        "DATABASE_URL": url_of(url, service, None),
+        "DATABASE_PASSWORD_FILE": str(secrets_folder / f"postgres-{service}"),
+    }
+
+
+def _database(url: str, database: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(scheme="postgresql", path=f"/{database}"))
+
+
+def _server() -> str:
+    """DATABASE_URL, or the server of this machine's system."""
+    if os.environ.get("DATABASE_URL"):
+        return settings().server_url()
+    from deploy.local import superuser_url  # which imports this module
+
+    return superuser_url()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m deploy.databases", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--sql", action="store_true", help="print what makes the roles, for an administrator; do nothing"
+    )
+    parser.add_argument(
+        "--whole-cluster", action="store_true", help="the server is Tenure's alone: close its other databases, too"
+    )
+    parser.add_argument(
+        "--rotate", choices=LOGINS, help="make another password for this login and end its sessions; restart it then"
+    )
+    chosen = parser.parse_args()
+    try:
+        url = _server()
+        if chosen.sql:
+            print("\n".join(role_statements(prefix_of(url), generated, SERVICES, whole_cluster=chosen.whole_cluster)))
+        elif chosen.rotate:
+            asyncio.run(rotate(url, chosen.rotate, renewed(f"postgres-{chosen.rotate}")))
+            print(
+                f"{prefix_of(url)}_{chosen.rotate} has another password: what used the former one has to be restarted."
+            )
+        else:
+            asyncio.run(prepare(url, whole_cluster=chosen.whole_cluster))
+            print(f"Roles and databases are as they should be, {len(SERVICES)} databases are up to date.")
+    except Trouble as trouble:
+        print(trouble, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+-- role: one that may nothing yet, unless it is there.
+do $$ begin
+    if not exists (select from pg_roles where rolname = '{role}') then
+        create role "{role}" nosuperuser nocreatedb nocreaterole noreplication nobypassrls;
+    end if;
+end $$;
+
+-- login: how a process of a service is known. The password's verifier, so that no log of the server has the password.
+alter role "{role}" login password '{verifier}';
+
+-- operator: besides, may make a lost database again, from the database postgres.
+alter role "{role}" login createdb password '{verifier}';
+grant connect on database postgres to "{role}";
+
+-- owner: the operator acts as a database's owner, who sees whose transactions are open and ends those of the service.
+grant "{owner}" to "{operator}";
+grant "{service}" to "{owner}";
+grant pg_read_all_stats to "{owner}";
+
+-- others: the databases that are nobody's are closed.
+revoke all on database postgres, template1 from public;
+
+-- powerful: the roles that may more than they should, though this never let them.
+select rolname from pg_roles
+where rolname = any($1::text[])
+    and (rolsuper or rolcreaterole or rolreplication or rolbypassrls or (rolcreatedb and rolname <> $2));
+
+-- end_sessions: of a role, whatever they are doing.
+select pg_terminate_backend(pid) from pg_stat_activity where usename = $1;
+
+-- owned_by: who owns a database.
+select pg_get_userbyid(datdba) from pg_database where datname = $1;
+
+-- adopt: what somebody else owns in this database becomes its owner's: it was made before there were such roles.
+do $$
+declare
+    statement text;
+    owner constant oid := to_regrole('"{owner}"');
+begin
+    for statement in
+        select format('alter schema %I owner to "{owner}"', nspname) from pg_namespace
+        where nspname not like 'pg\_%' and nspname <> 'information_schema' and nspowner <> owner
+            and nspowner <> 'pg_database_owner'::regrole
+        union all
+        select format('alter %s %s owner to "{owner}"', case relkind when 'c' then 'type' else 'table' end, c.oid::regclass)
+        from pg_class c join pg_namespace n on n.oid = relnamespace
+        where nspname not like 'pg\_%' and nspname <> 'information_schema' and relowner <> owner
+            and relkind in ('r', 'p', 'v', 'm', 'f', 'c', 'S')
+            and not exists (select from pg_depend where classid = 'pg_class'::regclass and objid = c.oid
+                            and (deptype = 'e' or relkind = 'S' and deptype in ('a', 'i')))
+        union all
+        select format('alter routine %s owner to "{owner}"', p.oid::regprocedure)
+        from pg_proc p join pg_namespace n on n.oid = pronamespace
+        where nspname not like 'pg\_%' and nspname <> 'information_schema' and proowner <> owner
+            and not exists (select from pg_depend where classid = 'pg_proc'::regclass and objid = p.oid and deptype = 'e')
+    loop
+        execute statement;
+    end loop;
+end $$;
