@@ -16,7 +16,7 @@ ARGS ?=
 JOBS ?= $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 4))')
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down status logs story year test long torture format bench lock clean
+.PHONY: help install secrets up down status logs story year test long torture format bench lock clean
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -26,6 +26,9 @@ help: ## list what there is
 install: ## install what the project needs into .local (every other target does it by itself)
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: name one, as in make up PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	@$(PYTHON) -m deploy.bootstrap
+
+secrets: ## make the passwords that docker-compose.yml reads, where there are none
+	@$(PYTHON) -m deploy.secrets
 
 up: install ## start PostgreSQL, Kafka and the services; Ctrl-C stops them (DETACH=1 returns when ready)
 	@$(VENV) -m deploy.local up $(if $(filter 1,$(DETACH)),--detach)

@@ -2,8 +2,11 @@
 
 import re
 
-from cli.place import _NAMES
+import pytest
+
+from cli.place import _NAMES, SERVICES
 from deploy import ROOT
+from deploy.secrets import COMPOSE_NAMES
 
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
@@ -33,7 +36,21 @@ def test_the_operators_command_finds_the_system_and_who_asks() -> None:
     for passed_on in ("TENURE_ACTOR", "TENURE_TOKEN"):
         assert re.search(rf"^ +{passed_on}: *$", command, re.MULTILINE), passed_on
         assert passed_on not in section("x-parts"), "nobody else's"
-    assert "<<: *parts" in command
+    assert "<<: *operator" in command and "<<: *parts" in section("x-operator")
     named = {name for name in _NAMES if not name.startswith("KAFKA_")} | {"KAFKA_BOOTSTRAP"}
-    assert {name for name in named if f"{name}: " not in section("x-parts")} == set()
+    assert {name for name in named if f"{name}: " not in section("x-parts") + section("x-operator")} == set()
     assert "docker compose run --rm tenure " in (ROOT / "cli" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_has_the_password_of_its_own_role_and_no_other(service: str) -> None:
+    own = section(service)
+    assert f"DATABASE_URL: postgresql://tenure_{service}@postgres:5432\n" in own
+    assert f"DATABASE_PASSWORD_FILE: /run/secrets/postgres-{service}\n" in own
+    assert set(re.findall(r"postgres-[a-z]+", own)) == {f"postgres-{service}"}
+    assert "DATABASE_URL" not in section("x-parts") + section("x-service")
+
+
+def test_every_secret_of_the_containers_is_made() -> None:
+    declared = re.findall(r"^  (\S+): \{file: ", COMPOSE.partition("\nsecrets:\n")[2], re.MULTILINE)
+    assert set(declared) == set(COMPOSE_NAMES)
