@@ -38,7 +38,11 @@ class BadUpcasts(Exception):
     """The upcasts don't lead from every old version to today's. A service doesn't start with such."""
 
 
-class UnknownType(Unreadable):
+class NewerEvent(Unreadable):
+    """An event that a newer version of the code wrote: this process can't read it, one that is upgraded can."""
+
+
+class UnknownType(NewerEvent):
     """No event of this contract has this type."""
 
 
@@ -56,7 +60,7 @@ def decode(of: Envelope, data: bytes, *, trusted: bool = False) -> Event:
     if model is None:
         raise UnknownType(f"no event of this contract has the type {of.type[:80]!r}")
     if of.schema > model.SCHEMA:
-        raise Unreadable(f"{of.type} version {of.schema} is newer than the {model.SCHEMA} that is known here")
+        raise NewerEvent(f"{of.type} version {of.schema} is newer than the {model.SCHEMA} that is known here")
     try:
         today = data if of.schema == model.SCHEMA else _lifted(of, data)
         event = model.from_stored(today) if trusted else model.model_validate_json(today)

@@ -16,6 +16,7 @@ from shared.eventlog.log import KeyReused, Refused
 from shared.eventlog.postgres import TRANSIENT
 from shared.eventlog.store import Conflict, Unavailable
 from shared.events.envelope import BadName
+from shared.events.upcasts import NewerEvent
 
 log = structlog.get_logger(__name__)
 
@@ -113,6 +114,11 @@ def to_problem(error: Exception) -> Problem:
             return Problem(422, rule="idempotency-key-reused", reason=reason, remedy="Use a new key for a new request.")
         case Conflict():
             return busy("Too many changes at once; nothing was done.")
+        case NewerEvent():
+            log.error("an event is newer than this process", fault=str(error))
+            return Problem(503, rule="newer-event", reason=f"This process is older than what it has to read: {error}.",
+                           remedy="Upgrade it; an upgraded process of the service answers meanwhile.",
+                           headers={"Retry-After": "30"})  # fmt: skip
         case _ if isinstance(error, (Unavailable, *TRANSIENT)):
             return _away(error)
         case HTTPException(__cause__=Problem() as problem):
@@ -145,5 +151,6 @@ def install(app: FastAPI) -> None:
         BadName,
         Conflict,
         Unavailable,
+        NewerEvent,
     ):
         app.add_exception_handler(kind, answer)

@@ -1,0 +1,65 @@
+"""A process that is older than its log says so: 503 with the reason, for commands, dry runs and queries."""
+
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import httpx
+import pytest
+from fastapi import APIRouter
+
+from shared.eventlog.log import Log
+from shared.eventlog.memory import MemoryStore
+from shared.eventlog.store import Head
+from shared.events.envelope import StoredEvent
+from shared.runtime.doors import Call, Doors, Pool, Target
+from shared.runtime.http import CurrentLog, make_app
+from tests.engine.examples import COUNTER, Count, next_events, write
+from tests.services.test_doors import TOKEN, parts
+
+QUERIES = APIRouter()
+
+
+@QUERIES.get("/counters/{key}")
+async def counter(key: str, log: CurrentLog) -> int:
+    return (await log.state(COUNTER, key)).number
+
+
+async def _target(call: Call) -> Target:
+    return Target(call.path["key"])
+
+
+async def a_log_with(**newer: Any) -> MemoryStore:
+    store = MemoryStore()
+    (made,) = next_events("counter-one", Head(), 1)
+    await store.append(write("counter-one", events=[StoredEvent(made.of._replace(**newer), made.data)]))
+    return store
+
+
+@pytest.fixture(params=[{"schema": 2}, {"schema": 999_999}, {"type": "SeatInvented"}], ids=str)
+async def client(request: pytest.FixtureRequest) -> AsyncIterator[httpx.AsyncClient]:
+    doors, made = Doors(), parts()
+    doors.post("/counters/{key}", COUNTER, Count, supply=_target, bulk=True)
+    made.opened_log = Log(await a_log_with(**request.param), "entitlements")
+    made.opened_db = cast("Pool", object())  # nothing asks it anything
+    transport = httpx.ASGITransport(make_app(made, doors, QUERIES, api=True))
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/counters/one", {}),
+        ("POST", "/counters/one?dry_run=true", {}),
+        ("POST", "/counters/one/bulk", {"items": [{}]}),
+        ("GET", "/counters/one", None),
+    ],
+)
+async def test_it_answers_503_with_the_reason(client: httpx.AsyncClient, method: str, path: str, body: Any) -> None:
+    answer = await client.request(method, path, json=body)
+    assert (answer.status_code, answer.json()["rule"]) == (503, "newer-event"), answer.text
+    assert "SeatUnassigned version" in answer.json()["detail"] or "SeatInvented" in answer.json()["detail"]
+    assert "Upgrade" in answer.json()["remedy"] and answer.headers["Retry-After"]
+    other = await client.request(method, path.replace("one", "two"), json=body)
+    assert other.status_code == 200, "the streams that it can read go on"
