@@ -8,7 +8,7 @@ import typer
 from cli.app import APP, Json, run
 from cli.change import Outcome
 from cli.ends import DONE, FAULTS, USAGE, Trouble
-from cli.place import SERVICES, Place
+from cli.place import SERVICES, Place, registry
 from cli.say import Counter, Say, count
 from cli.topics import named
 from cli.transfer import service_named
@@ -73,7 +73,8 @@ async def look(
 ) -> Report:  # fmt: skip
     settings = place.settings
     return await judged(
-        service, settings.dsn(service), settings.kafka, anchor_folder=folder or settings.anchors,
+        service, settings.dsn(service), settings.kafka, streams=registry(service).streams,
+        anchor_folder=folder or settings.anchors,
         topic=topic, progress=counter.at,
     )  # fmt: skip
 

@@ -63,7 +63,7 @@ async def check(dsns: dict[str, str], access: KafkaAccess) -> Findings:
     findings = Findings()
     histories: dict[str, History] = {}
     for service in SERVICES:
-        report = await verify(service.name, dsns[service.name], access)
+        report = await verify(service.name, dsns[service.name], access, streams=service.streams)
         findings.violations += [str(finding) for finding in report.findings.first]
         findings.events += report.events
         findings.records += report.records

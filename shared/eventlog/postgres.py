@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 import asyncpg
 
 from shared.eventlog.batching import Batcher
-from shared.eventlog.snapshots import Snapshot
+from shared.eventlog.snapshots import SQL, Snapshot
 from shared.eventlog.store import Head, Lease, LeaseLost, Moved, Outcome, Repeated, Taken, Unavailable, Write, Written
 from shared.events.envelope import GENESIS, Envelope, StoredEvent, source_of
 
@@ -40,7 +40,7 @@ _COLUMNS: Final = """position, stream, version, id, type, schema, time, correlat
 
 _READ_STREAM: Final = f"select {_COLUMNS} from log.events where stream = $1 and version > $2 order by version"  # noqa: S608
 _LOAD: Final = f"""select s.version, s.hash, s.tenant, case when e.version is null or e.version = s.version + 1
-        then s.state end as state, e.* from (select) one
+        then s.state end as state, s.digest, e.* from (select) one
     left join engine.snapshots s on s.stream = $1 and s.definition = $2 and exists (
         select from log.events where stream = $1 and version = s.version and hash = s.hash)
     left join lateral (select {_COLUMNS} from log.events
@@ -169,19 +169,13 @@ class PostgresStore:
     async def load(self, stream: str, definition: str) -> tuple[Snapshot | None, Sequence[StoredEvent]]:
         """In one round trip, since most streams have no snapshot."""
         rows = await self._fetch(_LOAD, stream, definition)
-        version, hash_, tenant, state, *_ = rows[0]
-        kept = None if version is None else Snapshot(Head(version, hash_), tenant, definition, state)
-        return kept, [self._event(row[4:]) for row in rows if row["position"] is not None]
+        version, hash_, tenant, state, digest, *_ = rows[0]
+        kept = None if version is None else Snapshot(Head(version, hash_), tenant, definition, state, digest)
+        return kept, [self._event(row[5:]) for row in rows if row["position"] is not None]
 
     async def keep(self, stream: str, snapshot: Snapshot) -> None:
-        (version, hash_), tenant, definition, state = snapshot
-        await self._fetch(
-            "insert into engine.snapshots (stream, version, hash, tenant, definition, state) "
-            "values ($1, $2, $3, $4, $5, $6) on conflict (stream) do update set version = excluded.version, "
-            "hash = excluded.hash, tenant = excluded.tenant, definition = excluded.definition, "
-            "state = excluded.state, time = clock_timestamp()",
-            stream, version, hash_, tenant, definition, state,
-        )  # fmt: skip
+        (version, hash_), tenant, definition, state, digest = snapshot
+        await self._fetch(SQL["keep"], stream, version, hash_, tenant, definition, state, digest)
 
     async def read(self, after: int, limit: int) -> Sequence[StoredEvent]:
         return [self._event(row) for row in await self._fetch(_READ, after, limit)]

@@ -9,7 +9,7 @@ a forgotten person must be gone from here as well.
 import inspect
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -24,23 +24,34 @@ from pydantic import BaseModel
 
 from shared import events
 from shared.eventlog.decision import Stream
+from shared.eventlog.sql import statements
 from shared.eventlog.store import Head
 from shared.events.base import Event
 from shared.events.envelope import StoredEvent
+from shared.events.upcasts import decode
 
 log = structlog.get_logger(__name__)
 
+SQL: Final = statements(Path(__file__).with_name("snapshots.sql"))
 EVERY: Final = 500
 """So many events are folded in a load before their state is kept."""
 
 
 class Snapshot(NamedTuple):
-    """A stream's state at `head`, as bytes; `definition` is a digest of the code that it was made by."""
+    """A stream's state at `head`, as bytes; `definition` is a digest of the code that it was made by, `digest` of all
+    the rest and the stream."""
 
     head: Head
     tenant: str
     definition: str
     state: bytes
+    digest: bytes = b""
+
+    def digested(self, stream: str) -> bytes:
+        """The digest that it should have."""
+        (version, hash_), texts = self.head, (stream, self.tenant, self.definition)
+        parts = [str(version).encode(), hash_, *(text.encode() for text in texts), self.state]
+        return sha256(b"".join(len(part).to_bytes(8) + part for part in parts)).digest()
 
 
 @runtime_checkable
@@ -230,6 +241,9 @@ class Snapshots:
         snapshot, found = await self.store.load(stream_id, codec.definition)
         if snapshot is None:
             return None, found
+        if snapshot.digest != snapshot.digested(stream_id):
+            log.error("a snapshot was altered: its stream is read from the start", stream=stream_id)
+            return None, None
         try:
             return (codec.decode(snapshot.state), snapshot.head, snapshot.tenant), found
         except Exception as error:  # noqa: BLE001  # whatever is wrong with it, the events are there
@@ -244,4 +258,40 @@ class Snapshots:
             log.warning("states of these streams are not kept", category=stream.category, reason=str(reason))
             self._codecs[stream.category] = None
             return
-        await self.store.keep(id_, Snapshot(head, t, codec.definition, written))
+        snapshot = Snapshot(head, t, codec.definition, written)
+        await self.store.keep(id_, snapshot._replace(digest=snapshot.digested(id_)))
+
+
+async def altered(
+    db: Any, stored: Callable[[str], Awaitable[Sequence[StoredEvent]]], streams: Sequence[Stream[Any, Any, Any]]
+) -> AsyncIterator[tuple[str, str]]:
+    """The snapshots in a database that are not what they were: the place of each and what is wrong there.
+
+    A digest shows a change by whoever does not know how it is made. What shows every change is the fold: the state that
+    the stream's events make, which the log's hashes vouch for, is compared byte by byte. That takes the code that the
+    snapshot was made by; one that was made by other code is judged by its digest alone, and no process begins with it.
+    """
+    codecs = {codec.definition: (stream, codec) for stream in streams if (codec := Codec.of(stream)) is not None}
+    for row in await db.fetch(SQL["all"]):
+        head = Head(row["version"], row["hash"])
+        snapshot = Snapshot(head, row["tenant"], row["definition"], row["state"], row["digest"])
+        place = f"snapshot of {row['stream']} at version {head.version}"
+        if snapshot.digest and snapshot.digest != snapshot.digested(row["stream"]):
+            yield place, "it was altered: its digest does not fit"
+        elif found := codecs.get(snapshot.definition):
+            made = _folded(await stored(row["stream"]), *found, head)
+            if made is not None and made != (snapshot.tenant, snapshot.state):
+                yield place, "it was altered: the stream's events make another state"
+
+
+def _folded(
+    events: Sequence[StoredEvent], stream: Stream[Any, Any, Any], codec: Codec, head: Head
+) -> tuple[str, bytes] | None:
+    """What the snapshot at `head` has to be; None where the stream does not have that event, so that nothing begins
+    there."""
+    if len(events) < head.version or events[head.version - 1].of.hash != head.hash:
+        return None
+    state = stream.initial
+    for event in events[: head.version]:
+        state = stream.evolve(state, decode(event.of, event.data, trusted=True))
+    return events[head.version - 1].of.tenant, codec.encode(state)

@@ -9,7 +9,7 @@ store's, and the store's against the commands that it knows.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -20,10 +20,12 @@ import asyncpg
 
 from shared.eventlog import anchors
 from shared.eventlog.anchors import Anchor
+from shared.eventlog.decision import Stream
 from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.plan import Raw
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.relay import partition_of
+from shared.eventlog.snapshots import altered
 from shared.eventlog.store import Head
 from shared.eventlog.topic import Progress, TopicReader, own_event, place, silent
 from shared.events.envelope import GENESIS, StoredEvent, Unreadable, chained, to_headers
@@ -350,11 +352,12 @@ class Report:
 
 
 async def verify(
-    service: str, dsn: str, access: KafkaAccess, *, anchor_folder: Path | None = None, topic: bool = True,
-    progress: Progress = silent,
+    service: str, dsn: str, access: KafkaAccess, *, streams: Sequence[Stream[Any, Any, Any]] = (),
+    anchor_folder: Path | None = None, topic: bool = True, progress: Progress = silent,
 ) -> Report:  # fmt: skip
-    """Judges a service's store, its topic and its anchors, while it runs or not; changes nothing. Raises the driver's
-    error when the database can't be reached, KafkaError when Kafka can't and `topic` is asked for.
+    """Judges a service's store, its topic and its anchors, while it runs or not; changes nothing. Snapshots are held
+    against the events of these `streams`. Raises the driver's error when the database can't be reached, KafkaError when
+    Kafka can't and `topic` is asked for.
 
     The order of the looks keeps what is added meanwhile from being taken for a fault: whatever is anchored or relayed
     is in the topic by the time that its ends are taken, and whatever is in the topic then is in the store afterwards.
@@ -375,7 +378,7 @@ async def verify(
             "select coalesce(max(position), 0) from engine.leases where name = $1", f"relay:{topic_of(service)}"
         )
         reader = await stack.enter_async_context(TopicReader(topic_of(service), access)) if topic else None
-        await _check_store(report, check, db, progress)
+        await _check_store(report, check, db, streams, progress)
         if reader is not None:
             judged = TopicCheck(report.findings, service, len(reader.ends), check.notes)
             await _read_on(report, judged, reader, dict(reader.starts), progress)
@@ -383,7 +386,9 @@ async def verify(
     return report
 
 
-async def _check_store(report: Report, check: StoreCheck, db: Any, progress: Progress) -> None:
+async def _check_store(
+    report: Report, check: StoreCheck, db: Any, streams: Sequence[Stream[Any, Any, Any]], progress: Progress
+) -> None:
     """Reads it as of one moment, in batches."""
     store = PostgresStore("", report.service)
     async with db.transaction(isolation="repeatable_read", readonly=True):
@@ -403,6 +408,8 @@ async def _check_store(report: Report, check: StoreCheck, db: Any, progress: Pro
         check.head(head["position"], head["chain"])
         async for row in db.cursor(_COMMANDS, prefetch=AT_ONCE):
             report.findings.add(*_other_command(row))
+        async for place_, what in altered(db, lambda name: store.of_streams(db, [name]), streams):
+            report.findings.add(place_, what)
     report.batches, report.head, report.chain = len(batches), head["position"], head["chain"]
 
 

@@ -15,10 +15,13 @@ from services.entitlements.domain.seat_pool import SEAT_POOL
 from services.identity.__main__ import SERVICE as IDENTITY
 from services.marketplace.__main__ import SERVICE as MARKETPLACE
 from shared.eventlog.decision import Stream
+from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.log import Accepted, Log, Meta
 from shared.eventlog.memory import MemoryStore
+from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.snapshots import Codec, KeepsSnapshots, Unkept, _same
 from shared.eventlog.store import Head, Store
+from shared.eventlog.verify import verify
 from shared.events import SeatUnassigned
 from tests.engine.examples import COUNTER, NOON, Count, new_id
 from tests.properties.test_entitlements import _opening, _pool
@@ -104,10 +107,67 @@ async def test_stale_unreadable_and_foreign_snapshots_are_as_good_as_none(store:
         good._replace(state=b'["class","Popen",{}]'),
         good._replace(state=b'["class","Held",{"order":["class"]}]'),
     ):
-        await store.keep("held-k", bad)
+        await store.keep("held-k", bad._replace(digest=bad.digested("held-k")))
         assert _same(await log(store).state(HELD, "k"), expected)
         again, _ = await store.load("held-k", codec.definition)
         assert again == good, "a good one took its place"
+
+
+async def test_a_snapshot_that_was_altered_is_as_good_as_none_and_is_reported(store: Store, capsys: Any) -> None:
+    assert isinstance(store, KeepsSnapshots)
+    codec = Codec.of(HELD)
+    assert codec is not None
+    await fill(store, 12)
+    expected = await log(store).state(HELD, "k")
+    good, _ = await store.load("held-k", codec.definition)
+    assert good is not None
+    for bad in (
+        good._replace(state=good.state.replace(b"11,12", b"11,19")),
+        good._replace(state=codec.encode(Held(order=(9, 9, 9)))),
+        good._replace(tenant="another"),
+        good._replace(digest=b""),
+        good._replace(digest=bytes(32)),
+        good._replace(digest=good.digested("held-another")),
+    ):
+        assert bad != good
+        await store.keep("held-k", bad)
+        capsys.readouterr()
+        assert _same(await log(store).state(HELD, "k"), expected)
+        assert "a snapshot was altered" in capsys.readouterr().out
+        assert (await store.load("held-k", codec.definition))[0] == good, "a good one took its place"
+
+
+@pytest.mark.system
+async def test_verify_finds_a_snapshot_that_was_altered(database: str) -> None:
+    """Also one whose digest was made anew with it: its stream's events make another state."""
+    store = await PostgresStore(database, "entitlements").open()
+    codec = Codec.of(HELD)
+    assert codec is not None
+    await fill(store, 12)
+    await log(store).state(HELD, "k")
+    good, _ = await store.load("held-k", codec.definition)
+    assert good is not None
+
+    async def found() -> list[str]:
+        access = KafkaAccess(bootstrap="none is asked")
+        report = await verify("entitlements", database, access, streams=[HELD], topic=False)
+        return [str(finding) for finding in report.findings.first]
+
+    assert await found() == []
+    lie = good._replace(state=codec.encode(Held(order=(9, 9, 9))))
+    place = "entitlements, snapshot of held-k at version 12: it was altered: "
+    for bad, what in (
+        (lie, "its digest does not fit"),
+        (lie._replace(digest=lie.digested("held-k")), "the stream's events make another state"),
+        (good._replace(tenant="x"), "its digest does not fit"),
+        (good._replace(definition="held:older"), "its digest does not fit"),
+    ):
+        await store.keep("held-k", bad)
+        assert await found() == [place + what]
+    stale = good._replace(definition="held:older")
+    await store.keep("held-k", stale._replace(digest=stale.digested("held-k")))
+    assert await found() == [], "made by other code, it is used by no process of this one"
+    await store.close()
 
 
 def every_stream() -> list[Stream[Any, Any, Any]]:
@@ -123,7 +183,7 @@ def test_which_streams_have_snapshots(stream: Stream[Any, Any, Any]) -> None:
         assert _same(codec.decode(codec.encode(stream.initial)), stream.initial)
 
 
-PERSONAL = {"account", "contract"}
+PERSONAL = {"account", "contract", "invitation"}
 
 
 def test_what_says_nothing_of_its_states_has_none() -> None:
