@@ -16,9 +16,10 @@ import asyncpg
 import structlog
 from aiokafka.errors import KafkaError
 
+from shared.eventlog import duplicates
 from shared.eventlog.clocks import Clocks
-from shared.eventlog.log import Answer, Log, Meta, Refused
-from shared.eventlog.plan import Left, Partition, Plan, Received, Standing, headers_json, park, plan
+from shared.eventlog.log import Answer, KeyReused, Log, Meta, Refused
+from shared.eventlog.plan import Left, Partition, Plan, Reason, Received, Standing, headers_json, park, plan
 from shared.eventlog.postgres import TRANSIENT
 from shared.eventlog.projection import Connection, Projection, Reach, Reactions
 from shared.eventlog.sql import statements
@@ -35,8 +36,12 @@ BATCH_RECORDS: Final = 500
 """The most that a consumer is given at once; what a restore takes for unproven goes as far back as that."""
 REACTIONS_AT_ONCE: Final = 16
 
-PASSING: Final = (*TRANSIENT, Unavailable, Conflict, KafkaError)
+PASSING: Final = (*TRANSIENT, Unavailable, Conflict, KafkaError, duplicates.Unsure)
 """Faults that a later try may not meet. Any other exception of a fold or a reaction is a bug: its event is parked."""
+
+
+CONFLICTS: Final = (duplicates.Conflicting, KeyReused)
+"""An event of this name was dealt with before, and it said something else."""
 
 
 class Fault(Exception):
@@ -124,14 +129,21 @@ class Consumer:
         """One record's effect, for an operator who resumes what was parked. A fold is in the transaction `tx`; what a
         reaction does is committed by the log, and done again it changes nothing. Raises whatever they raise."""
         if isinstance(self.what, Reactions):
-            await self._reaction(self.what, record)
+            await self._reaction(self.what, record, await self._noted(tx, record))
         elif record.event is not None and record.of is not None:
             await self.what.apply(tx, record.event, record.of)
+
+    async def _noted(self, tx: Connection, record: Received) -> Mapping[bytes, bytes]:
+        if record.of is None or record.event is None or record.sequenced:
+            return {}
+        return await duplicates.claim(tx, self.name, [record])
 
     async def answers(self, record: Received) -> list[Answer]:
         """What a reaction to this record would be answered now; nothing is written. Empty for a projection."""
         if isinstance(self.what, Projection) or record.event is None or record.of is None:
             return []
+        if not record.sequenced and await duplicates.conflicts(self._pool, self.name, record):
+            raise duplicates.Conflicting(f"{record.of.source} has sent {record.of.id} before: it said something else")
         reach = Reach(self._pool, self._commands, self._clocks.real(), self._clocks)
         does = await self.what.react(record.event, record.of, reach)
         return [await self._commands.consider(do.stream, do.key, do.command) for do in does]
@@ -193,18 +205,24 @@ class Consumer:
         async with self._pool.acquire() as tx:
             done = plan(records, await self._standing(tx, records, reached, LOOK))
         before = dict(done.offsets), [left.record.raw.offset for left in done.left]
-        await _side_by_side(done, lambda record: self._reaction(reactions, record))
+        noted = await duplicates.claim(self._pool, self.name, [each for each in done.apply if not each.sequenced])
+        await _side_by_side(done, lambda record: self._reaction(reactions, record, noted))
+        failed = [left.record for left in done.left if left.reason == "failed" and not left.record.sequenced]
         async with self._pool.acquire() as tx, tx.transaction():
             again = plan(records, await self._standing(tx, records, reached))
             if (again.offsets, [left.record.raw.offset for left in again.left]) != before:
                 raise Fault("another member of the group, or an operator, has dealt with this batch meanwhile")
+            await duplicates.unclaim(tx, self.name, failed)
             await self._note(tx, done)
         return done
 
-    async def _reaction(self, reactions: Reactions, record: Received) -> None:
+    async def _reaction(self, reactions: Reactions, record: Received, noted: Mapping[bytes, bytes]) -> None:
         of, event = record.of, record.event
         if of is None or event is None:
             return
+        asked = duplicates.content_of(record)
+        if not record.sequenced and noted.get(duplicates.identity_of(record), asked) != asked:
+            raise duplicates.Conflicting(f"{of.source} has sent {of.id} before, and it said something else")
         reach = Reach(self._pool, self._commands, self._clocks.real(), self._clocks)
         identity = of.id if record.sequenced else f"{of.source}#{of.id}"
         nth: Counter[str] = Counter()
@@ -214,7 +232,7 @@ class Consumer:
             stream = do.stream.id(do.key)
             meta = Meta(
                 derived_id(self.name, identity, stream, str(nth[stream])), of.actor or of.source, reach.now,
-                of.correlation_id or of.id, of.id, of.traceparent,
+                of.correlation_id or of.id, of.id, of.traceparent, asked, derived=True,
             )  # fmt: skip
             nth[stream] += 1
             answer = await self._commands.execute(do.stream, do.key, do.command, meta)
@@ -296,7 +314,8 @@ async def _in_order(done: Plan, waiting: list[Received], act: Act, careful: bool
                 raise
             detail = f"{type(error).__name__}: {error}"
             log.exception("event can't be applied", event_id=record.of and record.of.id, fault=detail)
-            waiting = park(done, record, detail, waiting)
+            reason: Reason = "conflicting-duplicate" if isinstance(error, CONFLICTS) else "failed"
+            waiting = park(done, record, detail, waiting, reason)
 
 
 def _folding(projection: Projection, tx: Connection, careful: bool) -> Callable[[Received], Awaitable[None]]:

@@ -40,7 +40,9 @@ class KeyReused(Exception):
 
 class Meta(NamedTuple):
     """What comes with a command: its id and who, why and from where. `fingerprint` is a digest of what was asked, kept
-    with the answer: the same id with another one is refused. `now` is UTC."""
+    with the answer: the same id with another one is refused. `now` is UTC. A `derived` command follows from an event
+    or from time, and not from a request: where it was answered without a fingerprint, as all of them were once, what
+    it was asked is not known, and it gets its answer."""
 
     command_id: str
     actor: str
@@ -49,6 +51,7 @@ class Meta(NamedTuple):
     causation_id: str = ""
     traceparent: str = ""
     fingerprint: bytes = b""
+    derived: bool = False
 
 
 class Recorded(NamedTuple):
@@ -205,7 +208,7 @@ class Log:
                     taken = name
                 case Repeated() as first:
                     self._cache.pop(stream_id, None)
-                    return await self._first_answer(first, write)
+                    return await self._first_answer(first, write, derived=meta.derived)
 
     async def consider(self, stream: Stream[S, C, E], key: str, command: C, given: Sequence[E] = ()) -> Answer:
         """The answer that `execute` would give now, from the same decider; nothing is written. `given` are events that
@@ -344,8 +347,9 @@ class Log:
         )  # fmt: skip
         return StoredEvent(of, data)
 
-    async def _first_answer(self, first: Repeated, write: Write) -> Answer:
-        known = first.fingerprint is None or first.fingerprint == write.fingerprint
+    async def _first_answer(self, first: Repeated, write: Write, *, derived: bool) -> Answer:
+        untold = first.fingerprint is None or (derived and not first.fingerprint)
+        known = untold or first.fingerprint == write.fingerprint
         if not known or first.stream != write.stream:
             raise KeyReused(f"{write.command_id} was used before for another command")
         if first.refusal is not None:

@@ -223,7 +223,8 @@ async def _outcome(tx: Connection, consumer: Consumer, parked: Parked, operation
         return "ignored"
     fault = await _applied(tx, consumer, record)
     if fault is not None:
-        await tx.execute(SQL["again"], *parked.place, "failed", fault[:2000], parked.holds_stream)
+        reason = parked.reason if parked.reason == "conflicting-duplicate" else "failed"
+        await tx.execute(SQL["again"], *parked.place, reason, fault[:2000], parked.holds_stream)
         return None
     await _settle(tx, parked, "applied", operation)
     return "applied"

@@ -15,7 +15,7 @@ from shared.events.registry import EVENTS, is_inbound, publisher_named, why_not_
 from shared.events.upcasts import decode
 
 Partition = tuple[str, int]
-Reason = Literal["unreadable", "unknown-type", "refused", "forged", "failed", "behind"]
+Reason = Literal["unreadable", "unknown-type", "refused", "forged", "failed", "behind", "conflicting-duplicate"]
 
 
 class Raw(NamedTuple):
@@ -162,10 +162,12 @@ def _judge(
     return True
 
 
-def park(plan_: Plan, failed: Received, detail: str, later: Sequence[Received]) -> list[Received]:
+def park(
+    plan_: Plan, failed: Received, detail: str, later: Sequence[Received], reason: Reason = "failed"
+) -> list[Received]:
     """Takes a record that can't be applied out of the plan, with the later ones of its stream; returns the rest of
     `later`. Foreign records have no stream order: only the one itself is parked."""
-    plan_.left.append(Left(failed, "failed", detail, holds_stream=failed.sequenced))
+    plan_.left.append(Left(failed, reason, detail, holds_stream=failed.sequenced))
     plan_.apply.remove(failed)
     if not failed.sequenced or failed.of is None:
         return list(later)

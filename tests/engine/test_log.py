@@ -239,3 +239,23 @@ async def test_forgotten_streams_are_read_again(store: Store) -> None:
     for key in ("a", "b", "c", "d"):
         assert (await log.state(COUNTER, key)).number == 3
     assert list(log._cache) == ["counter-c", "counter-d"]
+
+
+async def test_a_derived_command_that_was_answered_without_a_fingerprint_gets_its_answer(store: Store) -> None:
+    """As all of them were before they had one: an event that comes again after an upgrade is a repeat."""
+    log = Log(store, "entitlements")
+    before = meta("before")
+    await log.execute(COUNTER, "k", Count(), before)
+    again = await log.execute(COUNTER, "k", Count(), before._replace(fingerprint=b"asked", derived=True))
+    assert again.repeated
+    with pytest.raises(KeyReused):
+        await log.execute(COUNTER, "k", Count(), before._replace(fingerprint=b"asked"))
+
+
+async def test_a_derived_command_that_was_asked_something_else_is_refused(store: Store) -> None:
+    log = Log(store, "entitlements")
+    first = meta("first", "one thing")._replace(derived=True)
+    await log.execute(COUNTER, "k", Count(), first)
+    assert (await log.execute(COUNTER, "k", Count(), first)).repeated
+    with pytest.raises(KeyReused):
+        await log.execute(COUNTER, "k", Count(), first._replace(fingerprint=b"another"))

@@ -75,7 +75,7 @@ class World:
         topic, partition = _topic(of.source), zlib.crc32(stream.encode()) >> 1
         if number == 0:
             await consumer.assigned([(topic, partition)])
-        raw = Raw(topic, partition, number, stream.encode(), *self.stored.get(of.id, ((), b"")))
+        raw = Raw(topic, partition, number, stream.encode(), *self.stored.get(of.id, ((), event.data())))
         try:
             done = await consumer.consume([Received(raw, of, event if of.type in consumer.what.types else None)])
         except Fault:

@@ -77,7 +77,7 @@ def reacts_after_commit() -> AbstractContextManager[object]:
         async with self._pool.acquire() as tx, tx.transaction():
             done = plan.plan(records, await self._standing(tx, records, reached))
             await self._note(tx, done)
-        await consumer._each(done, lambda record: self._reaction(reactions, record), careful=True)
+        await consumer._each(done, lambda record: self._reaction(reactions, record, {}), careful=True)
         return done
 
     return patch.object(Consumer, "_react", react)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import asyncpg
 
+from shared.eventlog import duplicates
 from shared.eventlog.consumer import LOOK, SQL
 from shared.eventlog.plan import Partition
 from tests.simulation.store import Rates
@@ -312,6 +313,19 @@ def _erase(tx: Transaction, account: str) -> None:
     tx.put(("erased", account), account_id=account)
 
 
+def _claim(tx: Transaction, consumer: str, identities: Sequence[bytes], contents: Sequence[bytes]) -> list[Row]:
+    return [
+        tx.made(("inbound", consumer, identity), identity=identity, content=content)
+        for identity, content in zip(identities, contents, strict=True)
+    ]
+
+
+def _unclaim(tx: Transaction, consumer: str, identities: Sequence[bytes], contents: Sequence[bytes]) -> None:
+    for identity, content in zip(identities, contents, strict=True):
+        if (noted := tx.get("inbound", consumer, identity)) is not None and noted["content"] == content:
+            tx.delete("inbound", consumer, identity)
+
+
 def _nothing(tx: Transaction, *_: Any) -> None:
     """A table that nothing here looks at."""
 
@@ -324,6 +338,7 @@ def _no_rows(tx: Transaction, *_: Any) -> list[Row]:
 
 _ANSWERS: Final[dict[str, Callable[..., Any]]] = {
     SQL["seen"]: _seen, SQL["advance"]: _advance, SQL["assign"]: _assign, SQL["park"]: _park,
+    duplicates.SQL["claim"]: _claim, duplicates.SQL["unclaim"]: _unclaim,
 }  # fmt: skip
 _BEGINNINGS: Final[tuple[tuple[str, Callable[..., Any]], ...]] = (
     ("insert into engine.clocks", _clock),
