@@ -1,6 +1,5 @@
 """`tenure timers` and `tenure clock`: what is due when, and what time it is for whom."""
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -14,7 +13,6 @@ from cli.change import Change, Go, Outcome, carry_out
 from cli.ends import DONE, FAULTS, NOT_FOUND, Trouble
 from cli.place import SERVICES, Place
 from cli.say import Counter, Say, count, duration, when
-from services.identity.domain.clock import CLOCK as CLOCK_STREAM
 from shared.eventlog.sql import statements
 
 SQL: Final = statements(Path(__file__).with_name("looks.sql"))
@@ -116,9 +114,9 @@ def move(
         async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
             answer = await doors.call(place, "identity", "POST", "/clock", key, secret, body)
             counter()
-            agreed = await _agreed(place, organisation)
-            says = [f"Looked again: {'every service has' if agreed else 'not every service has'} the new time."]
-            return Outcome(agreed, says, {"answer": answer})
+            lacking = answer["waiting_for"]
+            says = [f"Not every service has the new time yet: {', '.join(lacking)}. See `tenure clock show`."]
+            return Outcome(not lacking, says if lacking else ["Every service has the new time."], {"answer": answer})
 
         return await carry_out(place, say, change, Go(yes, reason, actor), do)
 
@@ -128,15 +126,3 @@ def move(
 async def _due(place: Place, organisation: str, to: datetime) -> int:
     question = "select count(*) from engine.timers where customer = $1 and due <= $2"
     return sum([await (await place.db(service)).fetchval(question, organisation, to) for service in SERVICES])
-
-
-async def _agreed(place: Place, organisation: str) -> bool:
-    """Whether all services have the organisation's clock as identity's log last says; waits some seconds for it."""
-    db = await place.db("identity")
-    last = "select (data->>'ahead_s')::bigint from log.events where stream = $1 order by version desc limit 1"
-    told = await db.fetchval(last, CLOCK_STREAM.id(organisation))
-    for _ in range(50):
-        if (await _clocks(place)).get(organisation) == dict.fromkeys(SERVICES, told):
-            return True
-        await asyncio.sleep(0.2)
-    return False

@@ -169,14 +169,14 @@ async def seats_are_assigned(w: World, c: Customer) -> None:
 
 
 async def moves_to(w: World, c: Customer, day: int) -> None:
-    """The customer's clock to noon of a day of its year."""
+    """The customer's clock to noon of a day of its year, in every service."""
     c.now = datetime(c.starts.year, c.starts.month, c.starts.day, 12, tzinfo=UTC) + timedelta(days=day)
-    await w.doors.ok("identity", "POST", "/clock", c.manager, {"to": c.now.isoformat()})
+    moved = await w.doors.ok("identity", "POST", "/clock", c.manager, {"to": c.now.isoformat()})
+    for service in moved["waiting_for"]:  # one that was away
+        await _knows_the_time(w, c, service)
 
 
-async def knows_the_time(w: World, c: Customer, service: str) -> None:
-    """For what is decided there by the customer's clock, in the next moment."""
-
+async def _knows_the_time(w: World, c: Customer, service: str) -> None:
     async def there() -> Json | None:
         shown = await w.doors.ok(service, "GET", "/clock", c.manager)
         return shown if c.now is None or datetime.fromisoformat(shown["now"]) >= c.now else None
@@ -192,12 +192,10 @@ async def in_spring(w: World, c: Customer) -> None:
     path = f"/subscriptions/{c.subscription}/seats"
     match c.fate:
         case "grows":
-            await knows_the_time(w, c, "marketplace")
             more = await w.doors.ok("marketplace", "PUT", path, c.clerk, {"seats": c.seats + 3})
             must(more["events"][0]["type"] == "SeatsAdded", c, f"seats should join at once: {more}")
             c.seats += 3
         case "shrinks":
-            await knows_the_time(w, c, "marketplace")
             fewer = await w.doors.ok("marketplace", "PUT", path, c.clerk, {"seats": 1})
             must(fewer["events"][0]["type"] == "SeatDecreaseScheduled", c, f"fewer seats begin later: {fewer}")
         case "loses a colleague":
@@ -212,7 +210,6 @@ async def in_spring(w: World, c: Customer) -> None:
             await w.doors.ok("identity", "POST", f"/contracts/{c.contract}/handover", c.manager,
                              {"to": c.colleague.account_id})  # fmt: skip
         case "spends credits":
-            await knows_the_time(w, c, "entitlements")
             await _credits(w, c)
         case "rolls out" if c.with_csn:
             await _rollout(w, c)
@@ -293,7 +290,6 @@ async def after_the_cutoff(w: World, c: Customer) -> None:
 
 async def _turn_off(w: World, c: Customer, binds: str) -> None:
     path = f"/subscriptions/{c.subscription}/auto-renew-off"
-    await knows_the_time(w, c, "marketplace")
     await w.doors.ok("marketplace", "POST", path, c.manager, {})
 
     async def held() -> Json | None:

@@ -11,6 +11,7 @@ from services.identity.domain.invitation import INVITATION
 from services.identity.domain.machine import MACHINE
 from services.identity.domain.sessions import SESSIONS
 from services.identity.endings import OwnEndings
+from services.identity.everywhere import Everywhere
 from services.identity.letters import Letters
 from services.identity.mail import Sender, transport
 from services.identity.persons import Persons
@@ -27,6 +28,7 @@ async def _with_keys(process: Process) -> None:
     loaded = await keys.load(process.parts.db, process.settings, process.parts.new_id())
     process.app.state.keys = loaded
     process.app.state.oidc = oidc.configured(process.settings)
+    process.app.state.everywhere = Everywhere.of(process.settings)
     process.metrics.watch(
         "tenure_argon2_queue", "Passwords being checked or waiting for it", lambda: credentials.HASHING.length
     )

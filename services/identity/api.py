@@ -3,7 +3,7 @@
 import uuid
 import zoneinfo
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Annotated, Any, Final, Literal, cast
 
 from fastapi import APIRouter, Request
@@ -34,6 +34,7 @@ from services.identity.domain.contract import (
     RequestRole,
     RevokeRole,
 )
+from services.identity.everywhere import Everywhere
 from services.identity.invitations import INVITATION_DOORS, INVITATION_QUERIES, joining
 from services.identity.machines import MACHINE_DOORS, MACHINE_QUERIES
 from services.identity.oauth import OAUTH
@@ -43,6 +44,7 @@ from services.identity.sessions import Password, start
 from services.identity.views import (
     AccessView,
     AccountView,
+    ClockMovedView,
     ClockView,
     ContractList,
     ContractSummary,
@@ -54,7 +56,7 @@ from services.identity.views import (
 from shared.eventlog.log import Accepted, Log
 from shared.events import AccountOpened
 from shared.runtime.auth import Actor
-from shared.runtime.doors import Call, Doors, Target
+from shared.runtime.doors import Call, Completion, Doors, Target
 from shared.runtime.http import CurrentActor, CurrentLog, Database, Limit
 from shared.runtime.problems import Problem, unknown
 
@@ -221,13 +223,24 @@ async def colleague(account_id: str, actor: CurrentActor, log: CurrentLog) -> Ac
 async def _move_clock(call: Call) -> Target:
     account = await call.log.state(ACCOUNT, call.actor.account_id)
     organisation = call.actor.organisation_id
-    return Target(
+    target = Target(
         organisation, organisation_id=organisation, sandbox=isinstance(account, Open) and account.opened.sandbox,
         now=call.clocks.real(), moved_by=call.actor.account_id,
     )  # fmt: skip
+    target.completion = partial(_moved_everywhere, call)
+    return target
 
 
-DOORS.post("/clock", CLOCK, MoveClock, supply=_move_clock)
+async def _moved_everywhere(call: Call, authorization: str) -> Completion:
+    """Waits until every service decides by the organisation's time."""
+    everywhere: Everywhere = call.app_state.everywhere
+    organisation = call.actor.organisation_id
+    ahead = clocks.ahead_s(await call.log.state(CLOCK, organisation))
+    lacking = await everywhere.lacking(organisation, ahead, authorization, call.clocks, call.db)
+    return Completion(not lacking, ClockMovedView(everywhere=not lacking, waiting_for=lacking).model_dump())
+
+
+DOORS.post("/clock", CLOCK, MoveClock, supply=_move_clock, besides=ClockMovedView, completes=True)
 
 
 @QUERIES.get("/me/clock")

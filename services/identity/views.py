@@ -101,6 +101,13 @@ class AccountView(BaseModel):
     sandbox: bool = False
 
 
+class ClockMovedView(BaseModel):
+    everywhere: bool
+    """Every command of the organisation, in every service, is decided by the new time from now on."""
+    waiting_for: list[str]
+    """The services that did not show it in time: until they do, they decide by the old one."""
+
+
 class ClockView(BaseModel):
     """The organisation's time: real time, or a sandbox's that was moved ahead."""
 

@@ -68,13 +68,24 @@ class Call:
         return self.clocks.time_of(organisation_id)
 
 
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """How far what follows from an accepted command has come: 202 unless it is `done`, with these fields besides."""
+
+    done: bool
+    besides: Mapping[str, Any]
+
+
 class Target:
     """Where a command goes: its stream's business key, and the fields that the door supplies."""
 
-    __slots__ = ("besides", "key", "supplied")
+    __slots__ = ("besides", "completion", "key", "supplied")
 
     def __init__(self, key: str, **supplied: Any) -> None:
         self.key, self.supplied = key, supplied
+        self.completion: Callable[[str], Awaitable[Completion]] | None = None
+        """What the answer waits for once the command is accepted, now or before; not in a dry run. Called with the
+        request's Authorization."""
         self.besides: Callable[[Accepted], Awaitable[Mapping[str, Any]]] | None = None
         """What the answer says besides, where this very request brought the command's events about: not a dry run,
         not one sent again, not a refusal. It is not kept."""
@@ -105,9 +116,11 @@ class Door:
     bulk: bool = False
     """Whether `form` has `items`, each of them a command's public form."""
     besides: type[BaseModel] | None = None
-    """What `Target.besides` may add to an answer."""
+    """What `Target.besides` and a completion may add to an answer."""
     scopes: tuple[MachineScope, ...] = ()
     """Any of these suffices a machine account; without, the door is for people only."""
+    completes: bool = False
+    """Whether an accepted command may be answered 202: its `Target.completion` is not done."""
     body_bytes: int = BODY_BYTES
     """How large a request may be."""
 
@@ -124,11 +137,13 @@ class Doors:
 
     def post(self, path: str, stream: Stream[Any, Any, Any], command: type[Any], *, supply: Supply,
              form: type[BaseModel] | None = None, bulk: bool = False,
-             besides: type[BaseModel] | None = None, scopes: tuple[MachineScope, ...] = ()) -> None:  # fmt: skip
+             besides: type[BaseModel] | None = None, scopes: tuple[MachineScope, ...] = (),
+             completes: bool = False) -> None:  # fmt: skip
         """Declares a door. `form` replaces the public form derived from the command; `supply` then gives all fields.
         With `bulk` there is `<path>/bulk`, too. `besides` is what its answers may have besides;
         `scopes` are what open it to a machine account."""
-        self._add("POST", path, stream, command, supply, form, open_=False, besides=besides, scopes=scopes)
+        self._add("POST", path, stream, command, supply, form, open_=False, besides=besides, scopes=scopes,
+                  completes=completes)  # fmt: skip
         if bulk:
             self.bulk(f"{path}/bulk", stream, command, supply=supply, form=form)
 
@@ -161,15 +176,14 @@ class Doors:
 
     def _add(self, method: str, path: str, stream: Stream[Any, Any, Any], command: type[Any], supply: Supply,
              form: type[BaseModel] | None, *, open_: bool, besides: type[BaseModel] | None = None,
-             scopes: tuple[MachineScope, ...] = ()) -> None:  # fmt: skip
+             scopes: tuple[MachineScope, ...] = (), completes: bool = False) -> None:  # fmt: skip
         derived = form or form_of(command, path)
         secret = any(_is_secret(field.annotation) for field in derived.model_fields.values())
-        whole = form is None
-        self.doors.append(
-            Door(
-                method, path, stream, command, derived, whole, supply, open_, secret, besides=besides, scopes=scopes
-            )
+        door = Door(
+            method, path, stream, command, derived, form is None, supply, open_, secret, besides=besides, scopes=scopes,
+            completes=completes,
         )  # fmt: skip
+        self.doors.append(door)
 
     def body_bytes(self, scope: Scope) -> int:
         """How large the body of this request may be."""
@@ -230,6 +244,7 @@ async def _pass(door: Door, request: Request) -> Response:
     if not 0 < len(key) <= MAX_KEY or not (key.isascii() and key.isprintable()):
         reason = f"The Idempotency-Key is empty, longer than {MAX_KEY} characters or not printable ASCII."
         raise Problem(422, rule="malformed", reason=reason, remedy="Use a UUID, for instance.")
+    await parts.clocks.fresh(parts.db)
     call = Call(
         actor, request.path_params, form, parts.clocks.time_of(actor.organisation_id), _id_of(actor, key), dry_run,
         parts.new_id, parts.log, parts.db, parts.settings, parts.clocks, request.app.state,
@@ -278,7 +293,12 @@ async def _decide(
     besides: Mapping[str, Any] = {}
     if target.besides is not None and isinstance(answer, Accepted) and answer.events and not answer.repeated:
         besides = await target.besides(answer)
-    return _answer(answer, besides, dry_run=False), answer
+    if target.completion is None or not isinstance(answer, Accepted):
+        return _answer(answer, besides, dry_run=False), answer
+    completion = await target.completion(request.headers.get("authorization", ""))
+    response = _answer(answer, {**besides, **completion.besides}, dry_run=False)
+    response.status_code = HTTPStatus.OK if completion.done else HTTPStatus.ACCEPTED
+    return response, answer
 
 
 def _fingerprint(door: Door, request: Request, asked: bytes) -> bytes:

@@ -15,6 +15,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
+from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -175,8 +176,10 @@ CurrentLog: TypeAlias = Annotated[Log, Depends(_log)]
 
 async def _now(request: Request, _: Annotated[Any, Depends(_bearer)]) -> datetime:
     actor = await _caller(request)
-    now: datetime = request.app.state.parts.clocks.time_of(actor.organisation_id)
-    return now
+    parts: Parts = request.app.state.parts
+    if parts.opened_db is not None:
+        await parts.clocks.fresh(parts.opened_db)
+    return parts.clocks.time_of(actor.organisation_id)
 
 
 Now: TypeAlias = Annotated[datetime, Depends(_now)]
@@ -184,6 +187,12 @@ Now: TypeAlias = Annotated[datetime, Depends(_now)]
 
 Limit: TypeAlias = Annotated[int, Query(ge=1, le=200)]
 """How many rows a page of a list has at most."""
+
+
+class ClockShown(BaseModel):
+    now: datetime
+    ahead_s: int
+    """How far that is ahead of real time."""
 
 
 def make_app(parts: Parts, doors: Doors, queries: APIRouter | None, *, api: bool) -> FastAPI:
@@ -214,9 +223,9 @@ def make_app(parts: Parts, doors: Doors, queries: APIRouter | None, *, api: bool
         return JSONResponse(body, 503 if waiting else 200)
 
     @app.get("/clock", tags=["operation"], openapi_extra=EVERY_MACHINE)
-    async def clock(now: Now) -> dict[str, datetime]:
+    async def clock(actor: CurrentActor, now: Now) -> ClockShown:
         """What time it is here for the caller's organisation. A sandbox's clock is moved at identity."""
-        return {"now": now}
+        return ClockShown(now=now, ahead_s=parts.clocks.ahead_s(actor.organisation_id))
 
     @app.get("/metrics", tags=["operation"])
     async def metrics() -> Response:

@@ -120,6 +120,8 @@ def _operation(door: Door, schemas: dict[str, Any]) -> dict[str, Any]:
         "parameters": [*parameters, *_HEADERS],
         "responses": {
             "200": {"description": "Done, or nothing was new", "content": {"application/json": {"schema": answer}}},
+            **({"202": {"description": "Kept, and not complete yet; the answer says what it waits for",
+                        "content": {"application/json": {"schema": answer}}}} if door.completes else {}),
             **{status: {"description": meaning, "content": {
                 MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="ProblemDetails")}}}}
                for status, meaning in (_PROBLEMS | {"413": f"The body has more than {door.body_bytes} bytes"}).items()},

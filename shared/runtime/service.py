@@ -175,8 +175,8 @@ class Process:
             guard = Guard(store, self.service.name, topic, self.settings.kafka)
             await store.watch(guard.when_back)
             await self._look_at_topic(guard, store)
-            self.parts.opened_log, self.parts.opened_db = commands, pool
             await clocks.look(pool)
+            self.parts.opened_log, self.parts.opened_db = commands, pool
             tasks.append(asyncio.create_task(clocks.follow(pool), name="clocks"))
             if self.service.on_start is not None:
                 await self.service.on_start(self)

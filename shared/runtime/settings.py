@@ -37,6 +37,10 @@ class Settings(BaseSettings):
     """0 is any free port; unset is the service's own (identity 8101 to distribution 8104)."""
     identity_url: str = "http://127.0.0.1:8101"
     """Where the keys are that tokens are checked with."""
+    marketplace_url: str = "http://127.0.0.1:8102"
+    """identity only: where it asks whether the service has the new time of a clock that was moved; so the next two."""
+    entitlements_url: str = "http://127.0.0.1:8103"
+    distribution_url: str = "http://127.0.0.1:8104"
     issuer: str | None = None
     """identity's public URL, which its tokens and its discovery document name; the same for all services. Unset is
     `identity_url`."""
@@ -83,6 +87,13 @@ class Settings(BaseSettings):
         user, host = quote(unquote(parts.username or ""), safe=""), parts.netloc.rpartition("@")[2]
         password = quote(self.database_password_file.read_text().strip(), safe="")
         return urlunsplit(parts._replace(netloc=f"{user}:{password}@{host}"))
+
+    def url_of(self, service: str) -> str:
+        urls = {
+            "identity": self.identity_url, "marketplace": self.marketplace_url, "entitlements": self.entitlements_url,
+            "distribution": self.distribution_url,
+        }  # fmt: skip
+        return urls[service].rstrip("/")
 
     def port_of(self, service: str) -> int:
         return PORTS[service] if self.port is None else self.port

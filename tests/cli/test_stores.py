@@ -8,8 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from cli import change, timers
-from cli.place import Place
+from cli import change
 from shared.eventlog.clocks import Clocks
 from shared.eventlog.consumer import Consumer
 from shared.eventlog.decision import Stream
@@ -19,7 +18,7 @@ from shared.eventlog.plan import Raw, receive
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.projection import Projection
 from shared.eventlog.store import Head
-from shared.events import AccountOpened, AgreementStarted, ClockMoved, CsnIssued
+from shared.events import AccountOpened, AgreementStarted, CsnIssued
 from shared.events.envelope import to_headers
 from shared.events.registry import MARKETPLACE
 from tests.cli.conftest import Tenure
@@ -385,25 +384,6 @@ def test_timers_and_clocks(tenure: Tenure, stores: Stores) -> None:
     said = tenure("clock", "show")
     assert said.code == 1 and "not in all services yet" in said.out
     assert "TENURE_TOKEN" in tenure("clock", "move", "2027-01-01").err
-
-
-def test_services_that_agree_on_the_former_time_do_not_have_the_new_one(
-    stores: Stores, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def at_once(_: float) -> None:
-        pass
-
-    async def agreed() -> bool:
-        async with Place() as place:
-            return await timers._agreed(place, "sand")
-
-    monkeypatch.setattr("cli.timers.asyncio.sleep", at_once)
-    append(stores["identity"], "identity", "clock-sand", ClockMoved(organisation_id="sand", ahead_s=2, moved_by="a"))
-    for ahead in (1, 2):
-        for dsn in stores.values():
-            fetch(dsn, f"insert into engine.clocks values ('sand', {ahead}, {ahead}) on conflict (organisation_id) "
-                       "do update set ahead_s = excluded.ahead_s")  # fmt: skip
-        assert in_a_loop(agreed()) == (ahead == 2)
 
 
 def test_erasing_without_a_token_says_what_there_is_and_how(tenure: Tenure, stores: Stores) -> None:

@@ -15,6 +15,7 @@ from services.identity.domain import account, contract
 from services.identity.domain.account import ACCOUNT
 from services.identity.domain.contract import CONTRACT
 from services.identity.endings import OwnEndings
+from services.identity.everywhere import Everywhere
 from services.identity.persons import Persons
 from services.identity.projections import DIRECTORY
 from services.identity.reactions import REACTIONS
@@ -54,6 +55,13 @@ def sign_up(name: str, **where: Any) -> dict[str, Any]:
     return {"email": f"{name}@x.example", "password": PASSWORD, "name": f"{name} Okafor", "country": "DE", **where}
 
 
+class AtOnce(Everywhere):
+    """There is no other service, and nobody waits for this one."""
+
+    async def lacking(self, *_: Any) -> list[str]:
+        return []
+
+
 class Bench:
     """The service's application, and its consumers fed from its store as Kafka would."""
 
@@ -64,6 +72,7 @@ class Bench:
         parts.opened_log, parts.opened_db = self.log, pool
         self.app = app = make_app(parts, SERVICE.doors, SERVICE.queries, api=True)
         app.state.keys = keys.Keys([KEY])
+        app.state.everywhere = AtOnce({})
         app.state.oidc = oidc.Issuer("https://issuer.example", "us", _their_keys)
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
         self.clocks = Clocks(utc_now)

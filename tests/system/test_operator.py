@@ -99,7 +99,7 @@ def test_a_sandboxs_clock_is_moved_in_every_service(
         now = ahead()
         assert set(now) == set(SERVICES) and len(set(now.values())) == 1
         assert abs(now["identity"] - days * 86_400) < 60, "not the time before"
-        looked = "Looked again: every service has the new time."
+        looked = "Every service has the new time."
         assert_recorded(operated, done, "clock move", f"organisation={somebody.organisation_id}", looked)
     assert tenure("clock", "move", stamp(datetime.now(UTC)), *YES).code == 5, "forward only"
 
