@@ -205,6 +205,7 @@ class Consumer:
         async with self._pool.acquire() as tx:
             done = plan(records, await self._standing(tx, records, reached, LOOK))
         before = dict(done.offsets), [left.record.raw.offset for left in done.left]
+        await self._clocks.fresh(self._pool)
         noted = await duplicates.claim(self._pool, self.name, [each for each in done.apply if not each.sequenced])
         await _side_by_side(done, lambda record: self._reaction(reactions, record, noted))
         failed = [left.record for left in done.left if left.reason == "failed" and not left.record.sequenced]
