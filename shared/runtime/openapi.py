@@ -1,7 +1,7 @@
 """The one OpenAPI document: FastAPI's for the queries, and the doors beside them."""
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI
@@ -69,6 +69,12 @@ _PROBLEMS: Final = {
     "429": "Too often; Retry-After says when", "503": "Not now; send it again",
 }  # fmt: skip
 
+_OF_AN_OPEN_ONE: Final = {
+    "422": "Malformed, or with a parameter or field that does not exist", "429": _PROBLEMS["429"],
+    "503": _PROBLEMS["503"],
+}  # fmt: skip
+_OF_A_QUERY: Final = {name: _PROBLEMS[name] for name in ("401", "403", "404")} | _OF_AN_OPEN_ONE
+
 
 def describe(app: FastAPI, doors: Doors, issuer: str) -> None:
     """Makes `app.openapi()` describe the doors, too."""
@@ -85,12 +91,22 @@ def describe(app: FastAPI, doors: Doors, issuer: str) -> None:
             security["Machine"] = scheme(issuer)
             for route in _queries(app.routes):
                 _secure(document, route)
+            for methods in document["paths"].values():
+                for operation in methods.values():
+                    operation["responses"] |= _problems(_OF_A_QUERY if "security" in operation else _OF_AN_OPEN_ONE)
+            schemas.pop("HTTPValidationError", None), schemas.pop("ValidationError", None)  # the framework's own shape
             for door in doors.doors:
                 document["paths"].setdefault(door.path, {})[door.method.lower()] = _operation(door, schemas)
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend the document
+
+
+def _problems(meanings: Mapping[str, str]) -> dict[str, Any]:
+    """The answers that are problems, by status."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="ProblemDetails")}}}
+    return {status: {"description": meaning, "content": content} for status, meaning in meanings.items()}
 
 
 def _operation(door: Door, schemas: dict[str, Any]) -> dict[str, Any]:
@@ -122,9 +138,7 @@ def _operation(door: Door, schemas: dict[str, Any]) -> dict[str, Any]:
             "200": {"description": "Done, or nothing was new", "content": {"application/json": {"schema": answer}}},
             **({"202": {"description": "Kept, and not complete yet; the answer says what it waits for",
                         "content": {"application/json": {"schema": answer}}}} if door.completes else {}),
-            **{status: {"description": meaning, "content": {
-                MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="ProblemDetails")}}}}
-               for status, meaning in (_PROBLEMS | {"413": f"The body has more than {door.body_bytes} bytes"}).items()},
+            **_problems(_PROBLEMS | {"413": f"The body has more than {door.body_bytes} bytes"}),
         },
     }  # fmt: skip
     if door.form.model_fields:

@@ -267,3 +267,15 @@ def test_no_form_of_any_service_ignores_a_field(name: str) -> None:
         for operation in methods.values():
             for form in re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(operation.get("requestBody", {}))):
                 assert shapes[form].get("additionalProperties") is False, f"{path}: {form} ignores unknown fields"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_route_documents_its_refusals_as_problems(name: str) -> None:
+    document = app_of(name).openapi()
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            refusals = {status: each for status, each in operation["responses"].items() if status >= "400"}
+            assert {"422", "503"} <= set(refusals), f"{method} {path}"
+            assert ("security" in operation) <= ("401" in refusals), f"{method} {path}"
+            for each in refusals.values():
+                assert list(each["content"]) == ["application/problem+json"], f"{method} {path}"
