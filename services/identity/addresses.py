@@ -111,6 +111,6 @@ async def release(call: Call, email: str) -> None:
     if holder is None or call.dry_run:
         return
     account_id = holder.removeprefix(ACCOUNT.id(""))
-    command_id = f"{call.command_id}:release"
+    command_id = call.further_id("release")
     meta = Meta(command_id, call.actor.account_id or account_id, call.now, command_id, call.command_id)
     await call.log.execute(ACCOUNT, account_id, ReleaseAddress(address_digest(address)), meta)

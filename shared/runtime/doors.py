@@ -63,6 +63,12 @@ class Call:
     app_state: Any
     """What the service keeps beside the runtime's own parts, such as identity's keys."""
 
+    def further_id(self, name: str) -> str:
+        """The id of a further command of this request. `name` is a word; no caller's key makes the same id, as with the
+        items of a bulk request."""
+        account, _, named = self.command_id.partition(":")
+        return derived_id(account, f"~{name}:{named}")
+
     def time_of(self, organisation_id: str) -> datetime:
         """Now for this organisation: a sandbox's may be ahead. `now` is the caller's own."""
         return self.clocks.time_of(organisation_id)

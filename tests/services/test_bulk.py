@@ -7,7 +7,7 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from shared.eventlog.log import Log
+from shared.eventlog.log import Log, Meta
 from shared.eventlog.memory import MemoryStore
 from shared.eventlog.store import Outcome, Unavailable, Write
 from shared.runtime.doors import Call, Doors, Pool, Target
@@ -39,6 +39,12 @@ async def _target(call: Call) -> Target:
     return Target(call.path["key"])
 
 
+async def _with_another(call: Call) -> Target:
+    meta = Meta(call.further_id("release"), call.actor.account_id, call.now)
+    assert not (await call.log.execute(COUNTER, "another", Count(), meta)).repeated
+    return Target(call.path["key"])
+
+
 @pytest.fixture
 async def store() -> Store:
     return Store()
@@ -48,6 +54,7 @@ async def store() -> Store:
 async def client(store: Store) -> AsyncIterator[httpx.AsyncClient]:
     doors, made = Doors(), parts()
     doors.post("/counters/{key}", COUNTER, Count, supply=_target, bulk=True)
+    doors.post("/further/{key}", COUNTER, Count, supply=_with_another)
     made.opened_log = Log(store, "entitlements", observer=made.metrics)
     made.opened_db = cast("Pool", object())  # these doors ask it nothing
     headers = {"Authorization": f"Bearer {TOKEN}"}
@@ -129,6 +136,14 @@ async def test_no_key_of_a_single_request_meets_an_item(client: httpx.AsyncClien
     again = await client.post("/counters/one", json={"by": "ana"}, headers={"Idempotency-Key": key})
     assert again.json()["repeated"] is True
     assert all(command.startswith("account:") for command in store._commands), "so that all of a person's are found"
+
+
+async def test_no_key_meets_a_further_command_of_a_request(client: httpx.AsyncClient, store: Store) -> None:
+    for key in ("x", "x:release", "~release:x", "~~release:x", "~0:x"):
+        await client.post("/further/one", json={}, headers={"Idempotency-Key": key})
+        await send(client, "ana", key=key)
+    assert len(store._commands) == len(set(store._commands)) == 5 * 3
+    assert all(command.startswith("account:") for command in store._commands)
 
 
 async def test_a_bulk_request_of_before_an_upgrade_gets_its_first_answers(
