@@ -1,5 +1,4 @@
--- enqueue: a mail that follows from an event, once. A mail about an address that was mailed already about the same
--- account is not sent again; one that follows from an event of before a restore is kept for the operator only.
+-- enqueue: a mail that follows from an event, once; not to the same address again, nor from before a restore.
 insert into outbox (event_id, kind, about, digest, address, state, reason)
 select $1, $2, $3, $4, $5, case when m.muted then 'dropped' else 'waiting' end,
     case when m.muted then 'it follows from an event of before a restore, and may have been sent' else '' end
