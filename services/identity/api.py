@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, cast
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from services.identity import credentials, sessions
+from services.identity import credentials, elsewhere, sessions
 from services.identity.addresses import ADDRESS_DOORS, ADDRESS_QUERIES, proven_by, release
 from services.identity.domain import clock as clocks
 from services.identity.domain import contract as contracts
@@ -34,6 +34,7 @@ from services.identity.domain.contract import (
     RequestRole,
     RevokeRole,
 )
+from services.identity.elsewhere import IdToken, NonceText, for_sign_up
 from services.identity.everywhere import Everywhere
 from services.identity.invitations import INVITATION_DOORS, INVITATION_QUERIES, joining
 from services.identity.machines import MACHINE_DOORS, MACHINE_QUERIES
@@ -69,6 +70,8 @@ DOORS.doors.extend(MACHINE_DOORS.doors)
 QUERIES.routes.extend(OAUTH.routes)
 QUERIES.routes.extend(INVITATION_QUERIES.routes)
 QUERIES.routes.extend(ADDRESS_QUERIES.routes)
+QUERIES.routes.extend(elsewhere.ROUTES.routes)
+DOORS.doors.extend(elsewhere.DOORS.doors)
 DOORS.doors.extend(INVITATION_DOORS.doors)
 DOORS.doors.extend(ADDRESS_DOORS.doors)
 
@@ -100,10 +103,16 @@ class SignUp(BaseModel):
     proof: Annotated[str, Field(max_length=4096)] | None = None
     """A proof of the address that was mailed to it (POST /addresses/proof). It needs none while nobody else has it."""
 
+    id_token: IdToken | None = None
+    """Of the configured issuer, to sign in by it from now on. It proves the address, if the issuer has verified it."""
+    nonce: NonceText | None = None
+
     @model_validator(mode="after")
     def _one_of_both(self) -> "SignUp":
         if (self.organisation is None) == (self.invitation is None):
             raise ValueError("give either an organisation to open or an invitation to join one")
+        if (self.id_token is None) != (self.nonce is None):
+            raise ValueError("an ID token goes with the nonce that it repeats")
         return self
 
 
@@ -126,23 +135,32 @@ async def _organisation(call: Call, form: SignUp, account_id: str) -> dict[str, 
     return {**invited.organisation, "not_invited": invited.refused, "proof": proof}
 
 
+async def _proven(call: Call, form: SignUp) -> dict[str, Any]:
+    """What the sign-up has to prove the address with besides an invitation, and who the person is at another issuer."""
+    found: dict[str, Any] = {}
+    if form.id_token is not None:
+        found |= await for_sign_up(call, form.id_token, form.nonce or "", normalised(form.email))
+    if form.proof is not None:
+        proven_by(call, form.proof, form.email)
+        found |= {"proof": "link"}
+    return found
+
+
 async def _sign_up(call: Call) -> Target:
     """The account's id follows from the command's, so that a request sent again opens the same account."""
     form: SignUp = call.body
     account_id = str(uuid.uuid5(uuid.NAMESPACE_OID, call.command_id))
     organisation = await _organisation(call, form, account_id)
-    if form.proof is not None:
-        proven_by(call, form.proof, form.email)
-        organisation["proof"] = "link"
-    if organisation.get("proof") is not None:
+    about = (form.email, form.name, organisation["organisation_name"])
+    await require_uncommon(form.password.get_secret_value(), *about)
+    proven = await _proven(call, form)
+    if (proven or organisation).get("proof") is not None and organisation.get("not_invited") is None:
         await release(call, form.email)
     holder = await call.log.store.holder(claim_of(normalised(form.email)))
     account = await call.log.state(ACCOUNT, account_id)
-    about = (form.email, form.name, organisation["organisation_name"])
-    await require_uncommon(form.password.get_secret_value(), *about)
     target = Target(
-        account_id, account_id=account_id, **organisation, email=form.email, name=form.name, country=form.country,
-        time_zone=form.time_zone, locale=form.locale, now=call.now, known_zones=_zones(),
+        account_id, account_id=account_id, **{**organisation, **proven}, email=form.email, name=form.name,
+        country=form.country, time_zone=form.time_zone, locale=form.locale, now=call.now, known_zones=_zones(),
     )  # fmt: skip
     free = isinstance(account, Unopened) and holder is None and organisation.get("not_invited") is None
     # A try that broke off may have left another password: who only repeats its key gets no session. Nor does repeating

@@ -1,4 +1,4 @@
-"""Sign-in by another issuer: its ID tokens (OpenID Connect) name a verified e-mail address. Configured, not coded."""
+"""Sign-in by another issuer: its ID tokens (OpenID Connect) say who somebody is there. Configured, not coded."""
 
 import asyncio
 import time
@@ -10,6 +10,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
 
+from services.identity.domain.account import Identity, address_refusal, normalised
 from shared.runtime.auth import REFRESH_S
 from shared.runtime.settings import Settings
 
@@ -17,6 +18,9 @@ ALGORITHMS: Final = ("RS256", "PS256", "ES256", "ES384", "Ed25519")
 """Signatures by a private key of the issuer's; nothing that a shared secret can make."""
 LEEWAY_S: Final = 60
 """How far the issuer's clock may be off."""
+OLDEST_S: Final = 600
+"""How long ago an ID token may have been issued. It is used at once, or not at all."""
+SUBJECT_AT_MOST: Final = 255
 KEYS_S: Final = 3600.0
 """After this the keys are read again, so that a withdrawn one stops to count."""
 _KINDS: Final[dict[str, Any]] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
@@ -42,9 +46,13 @@ class Issuer:
         self._fetched_at = float("-inf")
         self._lock = asyncio.Lock()
 
-    async def verified_email(self, token: str, nonce: str | None = None) -> str:
-        """The e-mail address that the issuer says is its holder's. With `nonce`, the token has to repeat it. Raises
-        NotGenuine or Unreachable."""
+    async def identify(self, token: str, nonce: str) -> Identity:
+        """Who the token's holder is at the issuer. The token has to repeat the nonce.
+
+        Raises:
+            NotGenuine: It is not a good token of this issuer's for us, or too old.
+            Unreachable: The issuer's keys can't be had now.
+        """
         keys = await self._keys_for(token)
         try:
             decoded = jwt.decode(token, keys, algorithms=list(ALGORITHMS))
@@ -56,19 +64,20 @@ class Issuer:
             registry.validate(decoded.claims)
         except (JoseError, ValueError, KeyError, TypeError, UnicodeError, RecursionError) as error:
             raise NotGenuine(repr(error)) from error
-        return self._email(decoded.claims, nonce)
+        return self._identity(decoded.claims, nonce)
 
-    def _email(self, claims: dict[str, Any], nonce: str | None) -> str:
-        if isinstance(claims["aud"], list) and len(claims["aud"]) > 1 and claims.get("azp") != self._audience:
+    def _identity(self, claims: dict[str, Any], nonce: str) -> Identity:
+        several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
+        if (several or "azp" in claims) and claims.get("azp") != self._audience:
             raise NotGenuine("it was issued to another of its audiences")
-        if nonce is not None and claims.get("nonce") != nonce:
+        if not nonce or claims.get("nonce") != nonce:
             raise NotGenuine("it does not repeat the nonce")
-        email = claims.get("email")
-        if not isinstance(email, str) or not email:
-            raise NotGenuine("it names no e-mail address")
-        if claims.get("email_verified") not in (True, "true"):  # some issuers write it as a string
-            raise NotGenuine("its e-mail address is not verified")
-        return email
+        if claims["iat"] < self._clock() - OLDEST_S - LEEWAY_S:
+            raise NotGenuine("it was issued too long ago")
+        subject = claims["sub"]
+        if not isinstance(subject, str) or not 1 <= len(subject) <= SUBJECT_AT_MOST or not subject.isprintable():
+            raise NotGenuine("its subject is none")
+        return Identity(self._issuer, subject, _verified_address(claims))
 
     async def _keys_for(self, token: str) -> KeySet:
         kid = _kid(token)
@@ -95,6 +104,16 @@ class Issuer:
             return  # the keys that we have, if any, are still good
         finally:
             self._fetched_at = self._clock()
+
+
+def _verified_address(claims: dict[str, Any]) -> str:
+    """The address that the issuer has verified, in its canonical form, or "". Some issuers write `true` as a string;
+    nothing else is taken for it."""
+    email, verified = claims.get("email"), claims.get("email_verified")
+    if not isinstance(email, str) or not (verified is True or verified == "true"):
+        return ""
+    address = normalised(email)
+    return address if address_refusal(address) is None else ""
 
 
 def _imported(keys: Any) -> list[tuple[str, Any]]:

@@ -16,7 +16,6 @@ from services.identity.domain.account import ACCOUNT, Open, claim_of, normalised
 from services.identity.domain.sessions import SESSIONS, EndSession, EndSessions
 from services.identity.guesses import current_guesses
 from services.identity.keys import current_keys
-from services.identity.oidc import Issuer, NotGenuine, Unreachable
 from services.identity.passwords import require_uncommon
 from services.identity.refresh import Running
 from services.identity.views import CurrentSession, Session, SessionList, SessionView
@@ -294,45 +293,6 @@ async def _reset(reset: dict[str, Any], new: str, request: Request, db: Pool, lo
 def known_of(account: Open) -> tuple[str, str, str]:
     """What anybody knows of a person, and guesses first."""
     return account.profile.email, account.profile.name, account.opened.organisation_name
-
-
-class SignInElsewhere(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    id_token: Annotated[str, Field(min_length=1, max_length=16_384)]
-    nonce: Annotated[str, Field(min_length=1, max_length=256)] | None = None
-    """What the caller gave the issuer to repeat, if it did."""
-
-
-@ROUTES.post("/sessions/oidc", dependencies=[limited_by_source("sign-in")])
-async def sign_in_elsewhere(form: SignInElsewhere, request: Request, response: Response, log: CurrentLog) -> Session:
-    """Begin a session for the ID token of the configured issuer: of the account with its verified e-mail address."""
-    since = await log.store.position()
-    issuer: Issuer | None = getattr(request.app.state, "oidc", None)
-    if issuer is None:
-        raise Problem(404, rule="issuer-not-configured", reason="No other issuer signs people in here.",
-                      remedy="Sign in with a password (POST /sessions).")  # fmt: skip
-    try:
-        email = await issuer.verified_email(form.id_token, form.nonce)
-    except NotGenuine as why:
-        _log.info("sign-in elsewhere refused", fault=str(why)[:300])
-        raise Problem(401, rule="id-token-not-valid", reason="The ID token is not one of the configured issuer's for "
-                      "us, is out of time, or names no verified e-mail address.",
-                      remedy="Sign in at the issuer again.") from why  # fmt: skip
-    except Unreachable as why:
-        raise Problem(503, rule="unavailable", reason="The issuer's keys can't be had now.",
-                      remedy="Try again in a moment.", headers={"Retry-After": "2"}) from why  # fmt: skip
-    holder = await log.store.holder(claim_of(normalised(email)))
-    account = await log.state(ACCOUNT, holder.removeprefix("account-") if holder else "")
-    if not isinstance(account, Open):
-        raise Problem(403, rule="no-account-for-address", reason="The issuer vouches for you, but no account has this "
-                      "e-mail address.", remedy="Open an account with it first, or change your account's address to "
-                      "it.")  # fmt: skip
-    session = await start(account.opened, request.app.state, since=since)
-    if session is None:
-        raise unknown("account")
-    response.headers.update(NOT_STORED)
-    return session
 
 
 @ROUTES.get("/.well-known/jwks.json")

@@ -36,6 +36,13 @@ class SessionList(BaseModel):
     items: list[SessionView]
 
 
+class Nonce(BaseModel):
+    """Something for another issuer to repeat, once."""
+
+    nonce: str
+    expires_in: int
+
+
 class CurrentSession(BaseModel):
     """Who a token speaks for: a person in a session, or a machine with the scope that it was given."""
 

@@ -28,7 +28,8 @@ ACTOR = Actor("account", "organisation", "operator")
 EVERYWHERE = {"/health", "/ready", "/metrics", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/docs/assets"}
 OPEN = {
     ("identity", "POST", "/accounts"), ("identity", "POST", "/sessions"),
-    ("identity", "POST", "/sessions/oidc"), ("identity", "POST", "/password"),
+    ("identity", "POST", "/sessions/oidc"), ("identity", "POST", "/sessions/oidc/nonce"),
+    ("identity", "POST", "/password"),
     ("identity", "POST", "/addresses/proof"), ("identity", "POST", "/sessions/refresh"),
     ("identity", "GET", "/.well-known/jwks.json"), ("identity", "GET", "/.well-known/openid-configuration"),
     ("identity", "POST", "/oauth/token"), ("identity", "POST", "/oauth/introspect"),

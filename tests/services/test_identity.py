@@ -5,21 +5,19 @@ import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import httpx
 import pytest
-from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from services.identity import keys, persons
 from services.identity.domain import account
 from services.identity.domain.account import ACCOUNT
 from services.identity.persons import Persons
-from shared.eventlog.log import Log, utc_now
+from shared.eventlog.log import Log
 from shared.events import AccountOpened
 from shared.events.envelope import chained
 from shared.runtime.auth import Actor, TokenSigner
 from tests.contracts.golden import sample
-from tests.services.identity_bench import ISSUER, KEY, PASSWORD, Bench, opened, sign_up
+from tests.services.identity_bench import KEY, PASSWORD, Bench, opened, sign_up
 
 pytestmark = pytest.mark.system
 
@@ -175,35 +173,6 @@ async def test_a_sandboxs_clock_moves_for_all_who_joined_it(bench: Bench) -> Non
     assert (await bench.ask(real, "POST", "/clock", {"to": "2030-01-01T00:00:00Z"})).json()["rule"] == "not-a-sandbox"
     still = (await bench.ask(real, "GET", "/me/clock")).json()
     assert (still["sandbox"], still["ahead_s"]) == (False, 0)
-
-
-async def test_another_issuer_signs_in_whoever_has_the_address_here(bench: Bench) -> None:
-    mina, own = await bench.join("mina")
-
-    async def elsewhere(email: str, **more: Any) -> httpx.Response:
-        now = int(utc_now().timestamp())
-        claims = {"iss": "https://issuer.example", "aud": "us", "sub": "1", "iat": now, "exp": now + 60, "email": email,
-                  "email_verified": True} | more  # fmt: skip
-        token = jwt.encode({"alg": "RS256", "kid": "theirs"}, claims, ISSUER, ["RS256"])
-        return await bench.ask("", "POST", "/sessions/oidc", {"id_token": token})
-
-    session = (await elsewhere("Mina@X.example")).json()
-    assert session["account_id"] == mina
-    assert (await bench.ask(session["access_token"], "GET", "/me")).json()["name"] == "mina Okafor"
-    for answer, status, rule in (
-        (await elsewhere("nobody@x.example"), 403, "no-account-for-address"),
-        (await elsewhere("mina@x.example", email_verified=False), 401, "id-token-not-valid"),
-        (await bench.ask("", "POST", "/sessions/oidc", {"id_token": own}), 401, "id-token-not-valid"),
-    ):
-        assert (answer.status_code, answer.json()["rule"]) == (status, rule)
-    await bench.ask(own, "DELETE", "/me")
-    assert (await elsewhere("mina@x.example")).status_code == 403
-
-
-async def test_without_another_issuer_there_is_no_such_sign_in(bench: Bench) -> None:
-    bench.app.state.oidc = None
-    answer = await bench.ask("", "POST", "/sessions/oidc", {"id_token": "x"})
-    assert (answer.status_code, answer.json()["rule"]) == (404, "issuer-not-configured")
 
 
 async def test_a_sign_up_is_answered_with_a_session(bench: Bench) -> None:

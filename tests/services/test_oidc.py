@@ -7,6 +7,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
+from services.identity.domain.account import Identity
 from services.identity.oidc import Issuer, NotGenuine, Unreachable, configured
 from shared.runtime.settings import Settings
 
@@ -15,6 +16,8 @@ EC = ECKey.generate_key("P-256", {"kid": "ec"})
 ED = OKPKey.generate_key("Ed25519", {"kid": "ed"})
 URL = "https://issuer.example"
 NOW = 1_795_000_000.0
+NONCE = "n-0S6"
+MINA = Identity(URL, "248289761001", "mina@x.example")
 
 
 class Served:
@@ -50,6 +53,7 @@ def token(key: Any = RSA, alg: str = "RS256", kid: str | None = None, **changed:
 GOOD = {
     "RSA": token(), "elliptic": token(EC, "ES256"), "Edwards": token(ED, "Ed25519"), "RSA-PSS": token(RSA, "PS256"),
     "one audience of a list": token(aud=["tenure-client"]),
+    "issued to us alone, which it says": token(azp="tenure-client"),
     "issued to us for others, too": token(aud=["tenure-client", "x"], azp="tenure-client"),
     "a string for true": token(email_verified="true"), "a clock a minute off": token(exp=int(NOW) - 30),
 }  # fmt: skip
@@ -57,14 +61,16 @@ GOOD = {
 
 @pytest.mark.parametrize("what", GOOD)
 async def test_a_token_of_the_issuer_names_its_holder(what: str) -> None:
-    assert await issuer(Served(RSA, EC, ED)).verified_email(GOOD[what]) == "mina@x.example"
+    assert await issuer(Served(RSA, EC, ED)).identify(GOOD[what], NONCE) == MINA
 
 
-async def test_the_nonce_is_looked_at_when_there_is_one() -> None:
-    assert await issuer(Served(RSA)).verified_email(token(), "n-0S6") == "mina@x.example"
-    for wrong in (token(nonce=None), token(nonce="another")):
+BAD_NONCES = [(token(nonce=None), NONCE), (token(nonce="another"), NONCE), (token(), ""), (token(nonce=""), "")]
+
+
+async def test_the_nonce_has_to_be_repeated() -> None:
+    for wrong, nonce in BAD_NONCES:
         with pytest.raises(NotGenuine, match="nonce"):
-            await issuer(Served(RSA)).verified_email(wrong, "n-0S6")
+            await issuer(Served(RSA)).identify(wrong, nonce)
 
 
 BAD = {
@@ -73,8 +79,10 @@ BAD = {
     "two audiences and nobody named": token(aud=["tenure-client", "x"]),
     "expired": token(exp=int(NOW) - 120), "not yet issued": token(iat=int(NOW) + 120), "no expiry": token(exp=None),
     "no subject": token(sub=None), "no audience": token(aud=None), "no issuer": token(iss=None),
-    "no address": token(email=None), "a list for an address": token(email=["mina@x.example"]),
-    "an address that is not verified": token(email_verified=False), "nobody verified it": token(email_verified=None),
+    "issued to somebody else, though we are its audience": token(azp="other-client"),
+    "issued long ago": token(iat=int(NOW) - 700),
+    "a number for a subject": token(sub=7), "an empty subject": token(sub=""),
+    "a subject with a control character": token(sub="a\nb"), "a subject without end": token(sub="a" * 256),
     "a key of somebody else": token(OTHER), "another key under this key's name": token(OTHER, kid="rsa"),
     "a shared secret": token(OctKey.generate_key(256, {"kid": "rsa"}), "HS256"),
     "no signature": "eyJhbGciOiJub25lIiwia2lkIjoicnNhIn0." + token().split(".")[1] + ".",
@@ -82,10 +90,27 @@ BAD = {
 }  # fmt: skip
 
 
+UNPROVEN = {
+    "no address": token(email=None), "a list for an address": token(email=["mina@x.example"]),
+    "an address that is not verified": token(email_verified=False), "nobody verified it": token(email_verified=None),
+    "a number for true": token(email_verified=1), "a list for true": token(email_verified=[True]),
+    "another string for true": token(email_verified="True"), "no address at all": token(email="mina"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", UNPROVEN)
+async def test_an_address_counts_only_where_the_issuer_has_verified_it(what: str) -> None:
+    assert await issuer(Served(RSA)).identify(UNPROVEN[what], NONCE) == Identity(URL, "248289761001")
+
+
+async def test_a_verified_address_is_in_its_canonical_form() -> None:
+    assert (await issuer(Served(RSA)).identify(token(email=" Mina@X.example"), NONCE)) == MINA
+
+
 @pytest.mark.parametrize("what", BAD)
 async def test_nothing_else_signs_in(what: str) -> None:
     with pytest.raises(NotGenuine):
-        await issuer(Served(RSA)).verified_email(BAD[what])
+        await issuer(Served(RSA)).identify(BAD[what], NONCE)
 
 
 async def test_a_shared_secret_among_the_keys_counts_for_nothing() -> None:
@@ -95,7 +120,7 @@ async def test_a_shared_secret_among_the_keys_counts_for_nothing() -> None:
         return {"keys": [secret.as_dict(private=True), RSA.as_dict(private=False)]}
 
     with pytest.raises(NotGenuine):
-        await Issuer(URL, "tenure-client", fetch, lambda: NOW).verified_email(token(secret, "HS256"))
+        await Issuer(URL, "tenure-client", fetch, lambda: NOW).identify(token(secret, "HS256"), NONCE)
 
 
 async def test_keys_are_read_once_and_a_new_one_is_found() -> None:
@@ -103,27 +128,27 @@ async def test_keys_are_read_once_and_a_new_one_is_found() -> None:
     made, now = issuer(served), [NOW]
     made._clock = lambda: now[0]
     for _ in range(3):
-        await made.verified_email(token())
+        await made.identify(token(), NONCE)
     served.keys = [EC]
     for _ in range(3):
         with pytest.raises(NotGenuine):
-            await made.verified_email(token(EC, "ES256"))
+            await made.identify(token(EC, "ES256"), NONCE)
     assert served.asked == 1
     now[0] += 6
-    assert await made.verified_email(token(EC, "ES256")) == "mina@x.example"
+    assert await made.identify(token(EC, "ES256"), NONCE) == MINA
     with pytest.raises(NotGenuine):
-        await made.verified_email(token())
+        await made.identify(token(), NONCE)
 
 
 async def test_a_withdrawn_key_counts_for_an_hour_at_most() -> None:
     served, now = Served(RSA), [NOW]
     made = issuer(served)
     made._clock = lambda: now[0]
-    await made.verified_email(token())
+    await made.identify(token(), NONCE)
     served.keys = [EC]
     now[0] += 3601
     with pytest.raises(NotGenuine, match="no key"):
-        await made.verified_email(token(exp=int(now[0]) + 60))
+        await made.identify(token(exp=int(now[0]) + 60), NONCE)
 
 
 async def test_while_the_issuer_is_away_known_keys_are_good() -> None:
@@ -132,13 +157,14 @@ async def test_while_the_issuer_is_away_known_keys_are_good() -> None:
     made._clock = lambda: now[0]
     served.status = 500
     with pytest.raises(Unreachable):
-        await made.verified_email(token())
+        await made.identify(token(), NONCE)
     now[0] += 6
     served.status = 200
-    await made.verified_email(token())
+    await made.identify(token(), NONCE)
     served.status = 500
     now[0] += 4000
-    assert await made.verified_email(token(exp=int(now[0]) + 60)) == "mina@x.example"
+    later = token(exp=int(now[0]) + 60, iat=int(now[0]))
+    assert await made.identify(later, NONCE) == MINA
 
 
 def test_it_is_configured_whole_or_not_at_all() -> None:

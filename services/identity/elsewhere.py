@@ -1,0 +1,186 @@
+"""Signing in by another issuer of identities (OpenID Connect), and linking who somebody is there to their account.
+
+A link is by issuer and subject. The first sign-in of somebody unknown links by the address only where both sides have
+proven it: the issuer says that it is verified, and here it was shown to be the account's person's.
+"""
+
+import hashlib
+from datetime import timedelta
+from http import HTTPStatus
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import structlog
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.datastructures import State
+
+from services.identity.domain.account import (
+    ACCOUNT,
+    Identity,
+    LinkIdentity,
+    Open,
+    UnlinkIdentity,
+    claim_of,
+    identity_claim,
+)
+from services.identity.keys import NONCE_S, current_keys
+from services.identity.oidc import Issuer, NotGenuine, Unreachable
+from services.identity.sessions import NOT_STORED, start
+from services.identity.views import Nonce, Session
+from shared.eventlog.log import Log, Meta, Refused
+from shared.eventlog.sql import statements
+from shared.runtime.doors import Call, Doors, Target
+from shared.runtime.http import CurrentLog, Parts
+from shared.runtime.limits import limited_by_source
+from shared.runtime.problems import Problem
+
+DOORS: Final = Doors()
+ROUTES: Final = APIRouter()
+SQL: Final = statements(Path(__file__).with_suffix(".sql"))
+_NONCE_KEPT: Final = timedelta(seconds=2 * NONCE_S)
+
+_log: Final = structlog.get_logger(__name__)
+
+IdToken = Annotated[str, Field(min_length=1, max_length=16_384)]
+NonceText = Annotated[str, Field(min_length=1, max_length=1024)]
+
+
+class ByIdToken(BaseModel):
+    """Who somebody is at the configured issuer: its ID token, which repeats a nonce of ours."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id_token: IdToken
+    nonce: NonceText
+    """From POST /sessions/oidc/nonce, given to the issuer to repeat."""
+
+
+# ── Who somebody is ────────────────────────────────────────────────────────────────────────────────────
+
+
+@ROUTES.post("/sessions/oidc/nonce", dependencies=[limited_by_source("sign-in")])
+async def make_nonce(request: Request, response: Response) -> Nonce:
+    """Make a nonce for the issuer to repeat in its ID token: for ten minutes, and once."""
+    _issuer(request.app.state)
+    response.headers.update(NOT_STORED)
+    nonce = current_keys(request).nonce(request.app.state.parts.new_id())
+    return Nonce(nonce=nonce, expires_in=NONCE_S)
+
+
+def _issuer(app: State) -> Issuer:
+    issuer: Issuer | None = getattr(app, "oidc", None)
+    if issuer is None:
+        raise Problem(404, rule="issuer-not-configured", reason="No other issuer signs people in here.",
+                      remedy="Sign in with a password (POST /sessions).")  # fmt: skip
+    return issuer
+
+
+async def identified(app: State, id_token: str, nonce: str, used_by: str, *, dry_run: bool = False) -> Identity:
+    """Check the ID token and use its nonce up; only the request `used_by` may repeat it.
+
+    Raises:
+        Problem: 401 where the token is not a good one for us or the nonce is not ours, or was used; 503 where the
+            issuer's keys can't be had; 404 where no issuer is configured.
+    """
+    issuer, parts = _issuer(app), app.parts
+    try:
+        if not app.keys.is_nonce(nonce):
+            raise NotGenuine("its nonce is none of ours, or out of time")
+        identity = await issuer.identify(id_token, nonce)
+        if not await _used(parts, nonce, used_by, dry_run=dry_run):
+            raise NotGenuine("its nonce was used before")
+    except NotGenuine as why:
+        _log.info("sign-in elsewhere refused", fault=str(why)[:300])
+        raise Problem(401, rule="id-token-not-valid", reason="The ID token is not one of the configured issuer's for "
+                      "us, is out of time, or does not repeat a fresh nonce of ours.",
+                      remedy="Take a nonce (POST /sessions/oidc/nonce) and sign in at the issuer again.",
+                      ) from why  # fmt: skip
+    except Unreachable as why:
+        raise Problem(503, rule="unavailable", reason="The issuer's keys can't be had now.",
+                      remedy="Try again in a moment.", headers={"Retry-After": "2"}) from why  # fmt: skip
+    return identity
+
+
+async def _used(parts: Parts, nonce: str, used_by: str, *, dry_run: bool) -> bool:
+    """Whether the nonce is this request's by now; in a dry run whether it could be."""
+    digest = hashlib.sha256(nonce.encode()).digest()
+    if dry_run:
+        return not await parts.db.fetchval(SQL["used"], digest, used_by)
+    now = parts.now()
+    await parts.db.execute(SQL["prune"], now)
+    return bool(await parts.db.fetchval(SQL["use"], digest, used_by, now + _NONCE_KEPT))
+
+
+# ── Signing in ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@ROUTES.post("/sessions/oidc", dependencies=[limited_by_source("sign-in")])
+async def sign_in_elsewhere(form: ByIdToken, request: Request, response: Response, log: CurrentLog) -> Session:
+    """Begin a session for the ID token of the configured issuer: of the account that its subject is linked to."""
+    since = await log.store.position()
+    parts: Parts = request.app.state.parts
+    used_by = f"session:{parts.new_id()}"
+    identity = await identified(request.app.state, form.id_token, form.nonce, used_by)
+    account = await _holder(log, identity_claim(identity.issuer, identity.subject))
+    if account is None:
+        account = await _linked_by_address(log, identity, used_by, parts)
+    session = await start(account.opened, request.app.state, since=since)
+    if session is None:
+        raise _no_account()
+    response.headers.update(NOT_STORED)
+    return session
+
+
+async def _holder(log: Log, claim: str) -> Open | None:
+    """The open account that holds this unique name."""
+    stream = await log.store.holder(claim)
+    state = await log.state(ACCOUNT, stream.removeprefix(ACCOUNT.id("")) if stream else "")
+    return state if isinstance(state, Open) else None
+
+
+async def _linked_by_address(log: Log, identity: Identity, command_id: str, parts: Parts) -> Open:
+    """The account with the identity's address, linked to it from now on. Raises Problem 403 where there is none, or
+    where either side has not proven the address."""
+    account = await _holder(log, claim_of(identity.email)) if identity.email else None
+    if account is None:
+        raise _no_account()
+    account_id = account.opened.account_id
+    meta = Meta(command_id, account_id, parts.now(), command_id, command_id)
+    answer = await log.execute(ACCOUNT, account_id, LinkIdentity(identity, by_address=True), meta)
+    if isinstance(answer, Refused):
+        raise Problem(HTTPStatus.FORBIDDEN, rule=answer.rule, reason=answer.reason, remedy=answer.remedy)
+    return account
+
+
+def _no_account() -> Problem:
+    return Problem(403, rule="no-account-for-identity", reason="The issuer vouches for you, but no account here is "
+                   "linked to you, or has the e-mail address that it has verified.",
+                   remedy="Sign up with this identity (POST /accounts with id_token and nonce), or sign in to your "
+                   "account and link it (POST /me/oidc).")  # fmt: skip
+
+
+# ── Linking ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _link(call: Call) -> Target:
+    form: ByIdToken = call.body
+    identity = await identified(
+        call.app_state, form.id_token, form.nonce, call.command_id, dry_run=call.dry_run
+    )  # fmt: skip
+    return Target(call.actor.account_id, identity=identity, by_address=False)
+
+
+async def _unlink(call: Call) -> Target:
+    return Target(call.actor.account_id)
+
+
+DOORS.post("/me/oidc", ACCOUNT, LinkIdentity, supply=_link, form=ByIdToken)
+DOORS.delete("/me/oidc", ACCOUNT, UnlinkIdentity, supply=_unlink)
+
+
+async def for_sign_up(call: Call, id_token: str, nonce: str, email: str) -> dict[str, Any]:
+    """What a sign-up by ID token says: who the person is at the issuer, and whether that proves the address."""
+    identity = await identified(call.app_state, id_token, nonce, call.command_id, dry_run=call.dry_run)
+    proven = identity.email != "" and identity.email == email
+    return {"identity": identity, **({"proof": "issuer"} if proven else {})}
