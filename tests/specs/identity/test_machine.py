@@ -1,0 +1,118 @@
+"""A machine account's rules: who gives it what, for how long, and which secret is good."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import reduce
+from typing import get_args
+
+import pytest
+
+from services.identity.domain.account import Open, Profile
+from services.identity.domain.machine import (
+    INITIAL,
+    Command,
+    Event,
+    Registered,
+    RegisterMachine,
+    RevokeMachine,
+    RotateMachineSecret,
+    decide,
+    evolve,
+)
+from shared.eventlog.decision import Decision, Rejected
+from shared.events import AccountOpened, MachineRegistered, MachineRevoked, MachineSecretRotated
+from shared.events.identity import MachineScope
+from tests.contracts.golden import sample
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+MEMBER = Open(
+    sample(AccountOpened).model_copy(
+        update={"account_id": "mina", "organisation_id": "org", "organisation_kind": "customer"}
+    ),
+    Profile("mina@x.example", "Mina", "DE", "UTC", "en"),
+)
+REGISTER = RegisterMachine(
+    client_id="m", organisation_id="org", organisation_kind="customer", publisher="", name="Agent", scopes=("read",),
+    acts_for="", expires_at=NOW + timedelta(days=90), now=NOW, registered_by=MEMBER, administers=True,
+    acts_for_colleague=False,
+)  # fmt: skip
+REGISTERED = MachineRegistered(
+    client_id="m", organisation_id="org", organisation_kind="customer", name="Agent", scopes=("read",),
+    expires_at=NOW + timedelta(days=90), registered_by="mina",
+)  # fmt: skip
+ROTATE = RotateMachineSecret(overlap_days=2, now=NOW, rotated_by="mina")
+ROTATED = MachineSecretRotated(client_id="m", previous_until=NOW + timedelta(days=2), rotated_by="mina")
+REVOKED = MachineRevoked(client_id="m", revoked_by="mina")
+
+
+def when(command: Command, *given: Event) -> Decision[Event]:
+    return decide(command, reduce(evolve, given, INITIAL))
+
+
+def rule(decision: Decision[Event]) -> str:
+    return decision.rule if isinstance(decision, Rejected) else ""
+
+
+def test_an_administrator_registers_a_machine_for_its_organisation() -> None:
+    assert when(REGISTER) == (REGISTERED,)
+    assert when(REGISTER, REGISTERED) == ()
+
+
+@pytest.mark.parametrize(
+    ("command", "refused_by"),
+    [
+        (replace(REGISTER, administers=False), "machine-not-yours-to-give"),
+        (replace(REGISTER, organisation_id="other"), "machine-not-yours-to-give"),
+        (replace(REGISTER, scopes=("read", "credits:consume")), "machine-not-yours-to-give"),
+        (replace(REGISTER, acts_for="ana", acts_for_colleague=True), "machine-not-yours-to-give"),
+        (replace(REGISTER, acts_for="ana"), "machine-acts-for"),
+        (replace(REGISTER, scopes=()), "machine-scopes"),
+        (replace(REGISTER, expires_at=NOW), "machine-lifetime"),
+        (replace(REGISTER, expires_at=NOW + timedelta(days=366, seconds=1)), "machine-lifetime"),
+        (replace(ROTATE, overlap_days=8), "machine-unknown"),
+        (RevokeMachine(revoked_by="mina"), "machine-unknown"),
+    ],
+)
+def test_what_is_not_theirs_to_give_is_refused(command: Command, refused_by: str) -> None:
+    assert rule(when(command)) == refused_by
+
+
+def test_anybody_gives_their_own_agent_what_reports_installs() -> None:
+    own = replace(REGISTER, administers=False, acts_for="mina", acts_for_colleague=True, scopes=("installs:report",))
+    decided = when(own)
+    assert not isinstance(decided, Rejected)
+    (registered,) = decided
+    assert isinstance(registered, MachineRegistered) and registered.acts_for == "mina"
+    assert rule(when(replace(own, scopes=("installs:report", "read")))) == "machine-not-yours-to-give"
+
+
+@pytest.mark.parametrize("scope", get_args(MachineScope))
+def test_the_operator_gives_anything_to_any_organisation(scope: MachineScope) -> None:
+    operator = Open(MEMBER.opened.model_copy(update={"organisation_kind": "operator"}), MEMBER.profile)
+    command = replace(REGISTER, registered_by=operator, organisation_id="other", administers=False)
+    assert rule(when(replace(command, scopes=(scope,)))) == ""
+
+
+def test_a_secret_is_good_until_its_successors_successor_and_the_end_of_the_overlap() -> None:
+    state = evolve(evolve(INITIAL, REGISTERED), ROTATED)
+    assert isinstance(state, Registered)
+    later = NOW + timedelta(days=2)
+    assert [state.accepts(rotation, NOW) for rotation in (0, 1, 2)] == [True, True, False]
+    assert [state.accepts(rotation, later) for rotation in (0, 1)] == [False, True]
+    again = evolve(state, ROTATED)
+    assert isinstance(again, Registered)
+    assert [again.accepts(rotation, NOW) for rotation in (0, 1, 2)] == [False, True, True]
+    assert not again.accepts(2, REGISTERED.expires_at)
+
+
+def test_the_overlap_has_its_bound() -> None:
+    assert when(ROTATE, REGISTERED) == (ROTATED,)
+    assert rule(when(replace(ROTATE, overlap_days=8), REGISTERED)) == "machine-overlap"
+
+
+def test_a_machine_that_was_revoked_stays_so() -> None:
+    assert when(RevokeMachine(revoked_by="mina"), REGISTERED) == (REVOKED,)
+    assert when(RevokeMachine(revoked_by="mina"), REGISTERED, REVOKED) == ()
+    refused = when(ROTATE, REGISTERED, REVOKED)
+    assert isinstance(refused, Rejected) and (refused.rule, refused.because) == ("machine-revoked", (REVOKED,))
+    assert evolve(evolve(evolve(INITIAL, REGISTERED), REVOKED), ROTATED) == evolve(evolve(INITIAL, REGISTERED), REVOKED)
