@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 from cli.place import Place
 from cli.stores import SKEW, Found
 from shared.events.envelope import Envelope, Unreadable, from_headers
-from shared.events.registry import INBOUND
+from shared.events.registry import INBOUND, is_inbound
 
 MOST: Final = 100_000
 """So many records are looked at, unless told otherwise."""
@@ -45,8 +45,8 @@ class Search:
     def told(self) -> str:
         """How much was looked at, in words."""
         if self.problem is not None:
-            return f"{INBOUND} was not looked at: {self.problem}"
-        return f"{self.looked:,} of {self.held:,} records of {INBOUND}"
+            return f"{INBOUND}* was not looked at: {self.problem}"
+        return f"{self.looked:,} of {self.held:,} records of {INBOUND}*"
 
 
 async def search(place: Place, wanted: Sequence[Wanted], near: datetime | None, most: int = MOST) -> Search:
@@ -55,8 +55,8 @@ async def search(place: Place, wanted: Sequence[Wanted], near: datetime | None, 
     done = Search()
     try:
         kafka = await place.kafka()
-        there = (await place.partitions()).get(INBOUND, [])
-        places = [TopicPartition(INBOUND, number) for number in there]
+        there = await place.partitions()
+        places = [TopicPartition(t, n) for t, numbers in there.items() if is_inbound(t) for n in numbers]
         if not places:
             done.problem = "there is no such topic"
             return done

@@ -18,7 +18,7 @@ from cli.transfer import AT_ONCE, Chosen, events, known_types, send, service_nam
 from shared.eventlog import parked
 from shared.eventlog.plan import Raw
 from shared.events.envelope import to_headers
-from shared.events.registry import topic_of
+from shared.events.registry import is_inbound, topic_of
 
 
 @APP.command()
@@ -94,7 +94,7 @@ def _change(service: str, selection: Selection, by_type: Mapping[str, int], wher
 
 
 async def _to_topic(place: Place, say: Say, selection: Selection, topic: str, go: Go) -> int:
-    if topic in TOPICS:
+    if topic in TOPICS or is_inbound(topic):
         raise Trouble(f"{topic} is written by its relay alone (tenure import is for the inbound topic): name another "
                       "topic.", REFUSED)  # fmt: skip
     if topic not in await place.partitions():

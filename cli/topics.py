@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ from cli.ends import DONE, FAULTS, NOT_FOUND, Trouble
 from cli.place import EVENT_TOPICS, SERVICES, TOPICS, Place
 from cli.say import Say, count, when
 from shared.events.envelope import Envelope, Unreadable, from_headers, stamp
-from shared.events.registry import topic_of
+from shared.events.registry import topic_of, topics_read
 
 
 @APP.command()
@@ -26,7 +26,7 @@ def topics(json: Json = False) -> None:
     async def work(place: Place, say: Say) -> int:
         kafka, there = await place.kafka(), await place.partitions()
         rows, found, missing = [], [], []
-        for topic in TOPICS:
+        for topic in topics_read(TOPICS, there):
             numbers = [TopicPartition(topic, n) for n in there.get(topic, ())]
             if not numbers:
                 missing.append(topic)
@@ -84,13 +84,14 @@ class Filter:
         )
 
 
-def named(names: Sequence[str]) -> list[str]:
-    """Topics by name, or by the service that publishes them. All that hold events when none is named."""
+def named(names: Sequence[str], existing: Iterable[str] = ()) -> list[str]:
+    """Topics by name, or by the service that publishes them. All that hold events when none is named; of publishers'
+    own topics those that exist."""
     found = [topic_of(name) if name in SERVICES else name for name in names]
-    unknown = [name for name in found if name not in TOPICS]
+    unknown = [name for name in found if name not in topics_read(TOPICS, existing)]
     if unknown:
         raise Trouble(f"There is no topic {unknown[0]}: `tenure topics` lists them.", NOT_FOUND)
-    return found or list(EVENT_TOPICS)
+    return found or topics_read(EVENT_TOPICS, existing)
 
 
 def read(record: ConsumerRecord) -> Envelope | str:
@@ -150,7 +151,7 @@ def tail(
 
     async def work(place: Place, say: Say) -> int:
         kafka, there = await place.kafka(), await place.partitions()
-        places = [TopicPartition(t, n) for t in named(topic or ()) for n in there.get(t, ())]
+        places = [TopicPartition(t, n) for t in named(topic or (), there) for n in there.get(t, ())]
         if not places:
             raise Trouble("None of these topics is there: `tenure topics` says which are.", NOT_FOUND)
         kafka.assign(places)

@@ -22,6 +22,7 @@ from faststream.kafka.message import KafkaMessage
 from shared.eventlog.consumer import BATCH_RECORDS, Consumer, Fault, Observer
 from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.plan import Partition, Plan, Raw, receive
+from shared.events.registry import INBOUND, topics_pattern
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +39,7 @@ BROKER_SETTINGS: Final[Mapping[str, Any]] = {
     "acks": "all",
     "enable_idempotence": True,
     "allow_auto_create_topics": False,
+    "metadata_max_age_ms": 5_000,  # within so long a new publisher's topic is read
     "apply_types": False,
     "graceful_timeout": 15.0,
     "log_level": logging.DEBUG,
@@ -95,9 +97,11 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         self.lag: int | None = None
         """Records not dealt with yet, as of the last look; None before the first."""
         self.fault: str | None = None
+        topics = consumer.what.topics
+        inbound = INBOUND in topics  # a family of topics, to which one comes with each new publisher
         self._subscriber: Any = broker.subscriber(
-            *consumer.what.topics, group_id=consumer.name, listener=self, parser=parse, decoder=decode,
-            **SUBSCRIBER_SETTINGS,
+            *(() if inbound else topics), pattern=topics_pattern(topics) if inbound else None,
+            group_id=consumer.name, listener=self, parser=parse, decoder=decode, **SUBSCRIBER_SETTINGS,
         )  # fmt: skip
         self._subscriber.get_msg = self.next_batch
         self._subscriber(self.handle)

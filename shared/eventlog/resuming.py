@@ -23,7 +23,7 @@ from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.projection import Projection, Reactions
 from shared.eventlog.topic import Missing, Progress, TopicReader
 from shared.events.envelope import shortened
-from shared.events.registry import is_inbound
+from shared.events.registry import is_inbound, topics_read
 
 _NAMES: Final = frozenset({"ce_id", "ce_source", "ce_subject", "ce_sequence", "ce_type"})
 
@@ -92,9 +92,9 @@ async def resume(service: str, reactions: Reactions, pool: Any, access: KafkaAcc
 async def marks(service: str, reactions: Reactions, causes: frozenset[str], access: KafkaAccess) -> list[Mark]:
     """Where the reactions stood at least, by both witnesses; -1 for a partition of which neither knows."""
     name = f"{service}.{reactions.name}"
-    told = await _committed(access, name)
+    told, existing = await _committed(access, name)
     result: list[Mark] = []
-    for topic in reactions.topics:
+    for topic in topics_read(reactions.topics, existing):
         async with TopicReader(topic, access) as reader:
             proven = await _proven(reader, causes)
             for n, end in reader.ends.items():
@@ -103,14 +103,17 @@ async def marks(service: str, reactions: Reactions, causes: frozenset[str], acce
     return result
 
 
-async def _committed(access: KafkaAccess, group: str) -> Mapping[Partition, int]:
+async def _committed(access: KafkaAccess, group: str) -> tuple[Mapping[Partition, int], Sequence[str]]:
+    """The offsets that the group committed, and the topics that there are."""
     admin = AIOKafkaAdminClient(**access.client())
     await admin.start()
     try:
-        found = await admin.list_consumer_group_offsets(group)
-        return {(p.topic, p.partition): known.offset for p, known in found.items()}
-    except KafkaError:
-        return {}  # no such group: the other witness has to do
+        existing: Sequence[str] = await admin.list_topics()
+        try:
+            found = await admin.list_consumer_group_offsets(group)
+        except KafkaError:
+            return {}, existing  # no such group: the other witness has to do
+        return {(p.topic, p.partition): known.offset for p, known in found.items()}, existing
     finally:
         await admin.close()
 

@@ -43,7 +43,9 @@ def effects(
         answered = found[service].answered
         ids = sorted(id_ for id_ in answered if id_.startswith(f"{consumer}:"))
         known = set(gone)
-        for name in names:
+        for name in (
+            name for name in found if name in names or (PUBLISHERS in names and name.startswith(f"{PUBLISHERS}."))
+        ):
             for place, of in _events(found[name]):
                 identity = _identity(of, foreign=found[name].foreign)
                 known.add(identity)

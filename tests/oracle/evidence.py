@@ -9,15 +9,17 @@ from typing import Any, Final, Literal, NamedTuple
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
 
 from shared.eventlog import anchors
 from shared.eventlog.anchors import Anchor
 from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.log import Answer, Refused
 from shared.events.envelope import Envelope, Headers, source_of
-from shared.events.registry import INBOUND, topic_of
+from shared.events.registry import INBOUND, is_inbound, topic_of, topics_read
 
 PUBLISHERS: Final = "publisher"
+"""Whose evidence the gateway's inbound topic is; `publisher.<name>` is a publisher's own topic's."""
 """Under this name stands the evidence of the publishers' own topic, which no store is behind."""
 
 
@@ -122,8 +124,10 @@ async def gather(
     registry; `anchored` is the folder of the anchors: without it, none are read, from their topic neither."""
     of = {service: (topics or {}).get(service, topic_of(service)) for service in dsns}
     found = {service: Evidence(service) for service in dsns}
-    if any(INBOUND in read for read in (readers or {}).values()):
-        of[PUBLISHERS], found[PUBLISHERS] = INBOUND, Evidence(PUBLISHERS, foreign=True)
+    reading = {name: topics_read(read, await _existing(access)) for name, read in (readers or {}).items()}
+    for topic in {topic for read in reading.values() for topic in read if is_inbound(topic)}:
+        name = PUBLISHERS + topic.removeprefix(INBOUND)
+        of[name], found[name] = topic, Evidence(name, foreign=True)
     for service, dsn in dsns.items():
         await read_store(found[service], dsn)
         if anchored is not None:
@@ -134,8 +138,18 @@ async def gather(
     for evidence in found.values():
         topic = of[evidence.service]
         evidence.topic, evidence.ends = await read_whole(topic, access)
-        evidence.expected = frozenset(name for name, read in (readers or {}).items() if topic in read)
+        evidence.expected = frozenset(name for name, read in reading.items() if topic in read)
     return found
+
+
+async def _existing(access: KafkaAccess) -> list[str]:
+    admin = AIOKafkaAdminClient(**access.client())
+    await admin.start()
+    try:
+        names: list[str] = await admin.list_topics()
+        return names
+    finally:
+        await admin.close()
 
 
 async def read_store(evidence: Evidence, dsn: str) -> None:

@@ -6,12 +6,14 @@ what the relay asks of aiokafka's.
 
 import asyncio
 import random
+import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple, cast
 
 from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaConnectionError
 
+from shared.events.registry import INBOUND, SERVICES, topic_of
 from tests.simulation.store import Rates
 from tests.simulation.time import PROCESS, Loop, Process
 
@@ -263,7 +265,11 @@ class Subscriptions:
         self._broker, self._process = broker, process
         self.members: list[Member] = []
 
-    def subscriber(self, *topics: str, group_id: str, listener: Any, **_settings: Any) -> Member:
+    def subscriber(
+        self, *topics: str, pattern: str | None = None, group_id: str, listener: Any, **_settings: Any
+    ) -> Member:
+        if pattern is not None:
+            topics = tuple(topic for topic in (*map(topic_of, SERVICES), INBOUND) if re.match(pattern, topic))
         group = self._broker.groups.setdefault(group_id, Group(group_id, topics, self._broker))
         member = Member(group, listener, self._process, self._broker)
         group.members.append(member)

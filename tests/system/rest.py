@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer
 from shared.eventlog.clocks import CLOCKS
 from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.projection import Reactions
+from shared.events.registry import topics_pattern, topics_read
 from shared.runtime.service import Service
 
 PATIENCE_S: Final = 60.0
@@ -42,8 +43,8 @@ def reactions(services: Sequence[Service]) -> dict[str, Sequence[str]]:
 
 async def rests(dsns: Mapping[str, str], access: KafkaAccess, reading: Mapping[str, Sequence[str]]) -> None:
     """Returns once it does. AssertionError, with what is still to do, if it does not in a minute."""
-    topics = {topic for read in reading.values() for topic in read}
-    kafka = AIOKafkaConsumer(*topics, **access.client())  # of no group: it is given every partition
+    kafka = AIOKafkaConsumer(**access.client())  # of no group: it is given every partition
+    kafka.subscribe(pattern=topics_pattern({topic for read in reading.values() for topic in read}))
     await kafka.start()
     todo = "nothing was looked at"
     try:
@@ -66,7 +67,7 @@ async def _to_do(dsns: Mapping[str, str], kafka: Any, reading: Mapping[str, Sequ
     for name, dsn in dsns.items():
         notes = await _checkpoints(dsn)
         for consumer in (each for each in reading if each.partition(".")[0] == name):
-            for place in (each for each in ends if each.topic in reading[consumer]):
+            for place in (each for each in ends if each.topic in topics_read(reading[consumer], {each.topic})):
                 at = notes.get((consumer, *place), -1)
                 if at < ends[place] - 1:
                     return f"{consumer} is at {at} of {ends[place] - 1} in {place.topic}/{place.partition}"
