@@ -51,7 +51,7 @@ def addresses(state: Path) -> dict[str, str]:
         lines = (state / "run" / "addresses.env").read_text().splitlines()
     except OSError:
         return {}
-    pairs = (line.removeprefix("export ").split("=", 1) for line in lines if "=" in line)
+    pairs = (line.removeprefix("export ").split("=", 1) for line in lines if line.startswith("export "))
     found = {name: shlex.split(value.split(":-", 1)[1].removesuffix("}"))[0] for name, value in pairs if ":-" in value}
     return {name: value for name, value in found.items() if name in _NAMES}
 

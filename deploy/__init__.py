@@ -1,6 +1,7 @@
 """Runs the system: launcher for one machine, topics, example data, container image."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,10 @@ AOT_CACHE: Final = LOCAL / "kafka.aot"
 
 STATE: Final = Path(os.environ.get("TENURE_STATE") or LOCAL).resolve()
 """What a running system keeps: data/, logs/ and run/. TENURE_STATE moves it, so that a second system can run."""
+
+_BASE: Final = os.environ.get("TENURE_PORT_BASE") or "8100"
+PORT_BASE: Final = int(_BASE) if _BASE.isdecimal() else sys.exit(f"TENURE_PORT_BASE must be a port, not {_BASE!r}.")
+"""The first of the block: +1 to +4 the services, +10 PostgreSQL, +11 Kafka, +12 Kafka's controller."""
 
 
 class Trouble(Exception):

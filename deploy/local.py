@@ -16,14 +16,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypedDict
 
 from rich.console import Console
 from rich.table import Table
 
-from deploy import ROOT, STATE, Trouble, databases, topics
+from deploy import PORT_BASE, ROOT, STATE, Trouble, databases, secrets, topics
+from deploy.broker import Protection
+from deploy.data import PUBLISHER
 from deploy.processes import Process, end_leftover, remember, remembered
 from deploy.stack import HOST, Kafka, Part, Postgres, Service
 from deploy.supervisor import Stopped, Supervisor
@@ -31,9 +33,6 @@ from shared.eventlog.kafka import VARIABLES as KAFKA_VARIABLES
 from shared.eventlog.kafka import KafkaAccess
 
 SERVICES: Final = ("identity", "marketplace", "entitlements", "distribution")
-_BASE: Final = os.environ.get("TENURE_PORT_BASE") or "8100"
-PORT_BASE: Final = int(_BASE) if _BASE.isdecimal() else sys.exit(f"TENURE_PORT_BASE must be a port, not {_BASE!r}.")
-"""The first of the block: +1 to +4 the services, +10 PostgreSQL, +11 Kafka, +12 Kafka's controller."""
 
 _RUN: Final = STATE / "run"
 _LOGS: Final = STATE / "logs"
@@ -41,6 +40,7 @@ _LOG: Final = _LOGS / "tenure.log"
 _STATE_FILE: Final = _RUN / "state.json"
 _PID_FILE: Final = _RUN / "tenure.pid"
 _ADDRESSES: Final = _RUN / "addresses.env"
+_KCAT: Final = _RUN / "kcat.conf"
 _DATA_WITHIN_S: Final = 120
 _DOWN_WITHIN_S: Final = 120
 
@@ -53,7 +53,9 @@ def stores() -> list[Part]:
     if not os.environ.get("DATABASE_URL"):
         parts.append(Postgres(STATE / "data" / "postgres", PORT_BASE + 10, **_files("postgres")))
     if not os.environ.get("KAFKA_BOOTSTRAP"):
-        parts.append(Kafka(STATE / "data" / "kafka", PORT_BASE + 11, PORT_BASE + 12, **_files("kafka")))
+        protection = Protection(secrets.FOLDER)
+        folder, ports = STATE / "data" / "kafka", (PORT_BASE + 11, PORT_BASE + 12)
+        parts.append(Kafka(folder, *ports, protection=protection, **_files("kafka")))
     return parts
 
 
@@ -68,27 +70,45 @@ def superuser_url() -> str:
     raise Trouble("There is no PostgreSQL of a system here: `make up` makes one, or name another by DATABASE_URL.")
 
 
-def services(env: dict[str, str]) -> list[Part]:
-    """Each with its own role in PostgreSQL; `env` has the operator's, or nothing of what is not to be started."""
-    own = {name: databases.service_environment(env["DATABASE_URL"], name) if env else {} for name in SERVICES}
+def services(env: Mapping[str, str], running: Sequence[Part] = ()) -> list[Part]:
+    """The services, each with credentials of its own; `env` has the operator's, or nothing of what is not started."""
+    postgres = {name: databases.service_environment(env["DATABASE_URL"], name) if env else {} for name in SERVICES}
+    own = {name: {**env, **postgres[name], **kafka_environment(running, name)} for name in SERVICES}
     return [
-        Service(name, _RUN, PORT_BASE + number, env={**env, **own[name]}, **_files(name))
+        Service(name, _RUN, PORT_BASE + number, env=own[name], **_files(name))
         for number, name in enumerate(SERVICES, start=1)
     ]
 
 
-def addresses(running: list[Part]) -> dict[str, str]:
-    """Where everything is, as the environment variables that every part of the project reads."""
+def kafka_environment(running: Sequence[Part], user: str) -> dict[str, str]:
+    """How a user reaches Kafka: the one that runs here, or as the environment says, whoever that is there."""
+    for part in running:
+        if isinstance(part, Kafka):
+            return part.access_of(user).environment()
+    return {name: os.environ.get(name, "") for name in KAFKA_VARIABLES}
+
+
+def operators(env: Mapping[str, str], running: Sequence[Part]) -> dict[str, str]:
+    """The environment of the operator's command, the story and the example data: with the operator's credentials, and
+    those of the publisher whose system the story plays."""
+    found = {**env, **kafka_environment(running, "operator")}
+    for part in running:
+        if isinstance(part, Kafka):
+            publisher = part.access_of(f"publisher-{PUBLISHER}")
+            found["KAFKA_PUBLISHER_PASSWORD"] = publisher.password or ""
+    return found
+
+
+def addresses(running: Sequence[Part]) -> dict[str, str]:
+    """Where everything is but Kafka, as the environment variables that every part of the project reads."""
     found = {
         f"TENURE_{name.upper()}_URL": f"http://{HOST}:{PORT_BASE + at}" for at, name in enumerate(SERVICES, start=1)
     }
-    found |= {name: os.environ[name] for name in ("DATABASE_URL", *KAFKA_VARIABLES) if os.environ.get(name)}
+    found |= {name: os.environ[name] for name in ("DATABASE_URL",) if os.environ.get(name)}
     found["TENURE_ANCHORS"] = os.environ.get("TENURE_ANCHORS") or str(STATE / "data" / "anchors")
     for part in running:
         if isinstance(part, Postgres):
             found["DATABASE_URL"] = part.url
-        if isinstance(part, Kafka):
-            found |= part.access.environment()
     return found
 
 
@@ -107,16 +127,28 @@ def run(supervisor: Supervisor) -> None:
     supervisor.meanwhile(databases.prepare(env["DATABASE_URL"], whole_cluster=ours))
     supervisor.say("PostgreSQL's roles, databases and tables are as they should be")
     env["DATABASE_URL"] = databases.url_of(env["DATABASE_URL"], databases.OPERATOR, databases.generated("operator"))
-    _write_addresses(env)
-    created = supervisor.meanwhile(topics.ensure(KafkaAccess.from_environment(env), patience_s=20))
-    supervisor.say(f"topics are as declared, {len(created)} of {len(topics.declared())} new")
-    supervisor.bring_up(services(env))
+    _write_addresses(operators(env, below), below)
+    supervisor.meanwhile(_prepare_kafka(supervisor, below))
+    supervisor.bring_up(services(env, below))
     supervisor.say("the example data is being loaded")
-    supervisor.meanwhile(_load_data(env))
+    supervisor.meanwhile(_load_data(operators(env, below)))
     supervisor.watch()
 
 
-async def _load_data(env: dict[str, str]) -> None:
+async def _prepare_kafka(supervisor: Supervisor, running: Sequence[Part]) -> None:
+    """The topics, and on a Kafka of ours its users and their rights. Another's users are its administrator's affair."""
+    kafka = next((part for part in running if isinstance(part, Kafka)), None)
+    strange: list[str] = []
+    if kafka is None:
+        created = await topics.ensure(KafkaAccess.from_environment(), patience_s=20)
+    else:
+        created, strange = await topics.bring_about(kafka.access, patience_s=20)
+    supervisor.say(f"topics are as declared, {len(created)} of {len(topics.declared())} new")
+    for line in strange:
+        supervisor.say(f"not declared in deploy/topics.toml: {line}; `python -m deploy.topics --prune` removes it")
+
+
+async def _load_data(env: Mapping[str, str]) -> None:
     data = Process("data", [sys.executable, "-m", "deploy.data"], env={**os.environ, **env}, cwd=ROOT, **_files("data"))
     data.start()
     try:
@@ -150,7 +182,7 @@ def supervise() -> int:
             supervisor.stop("Stopping after an error of the launcher")
             raise
         finally:
-            for file in (_STATE_FILE, _ADDRESSES, _PID_FILE):
+            for file in (_STATE_FILE, _ADDRESSES, _KCAT, _PID_FILE):
                 file.unlink(missing_ok=True)
     return 0
 
@@ -222,7 +254,7 @@ def _print_new_lines(console: Console, said: int) -> int:
 
 
 def _announce(console: Console, took_s: float, detach: bool) -> None:
-    env = {name: value for name, value in _read_addresses().items() if name != "DATABASE_URL"}
+    env = _read_addresses()
     lines = [f"\nTenure is ready ({took_s:.1f} s)"]
     lines += [f"  {name:<13} {env[f'TENURE_{name.upper()}_URL']}/docs" for name in SERVICES]
     lines += [f"  {'Kafka':<13} {env['KAFKA_BOOTSTRAP']}", f"  {'all addresses':<13} {_shown(_ADDRESSES)}"]
@@ -290,16 +322,24 @@ def _state() -> dict[str, Any]:
     return {}
 
 
-def _write_addresses(env: dict[str, str]) -> None:
-    """For a shell to read; a variable that is set already wins."""
-    _ADDRESSES.unlink(missing_ok=True)
-    _ADDRESSES.touch(mode=0o600)
-    lines = [f"export {name}=${{{name}:-{shlex.quote(value)}}}\n" for name, value in sorted(env.items())]
-    _ADDRESSES.write_text("".join(lines))
+def _write_addresses(env: Mapping[str, str], running: Sequence[Part]) -> None:
+    """For a shell to read; a variable that is set already wins. And Kafka's part of it for kcat."""
+    kafkas = {name: value for name, value in sorted(env.items()) if name.startswith("KAFKA_")}
+    others = sorted(env.items() - kafkas.items())
+    lines = [f"export {name}=${{{name}:-{shlex.quote(value)}}}\n" for name, value in others]
+    # Who one is at this Kafka is nobody at another: these variables are taken together or not at all.
+    lines += ['if [ -z "${KAFKA_BOOTSTRAP:-}" ]; then\n']
+    lines += [f"export {name}=${{{name}:-{shlex.quote(value)}}}\n" for name, value in kafkas.items()]
+    secrets.write(_ADDRESSES, "".join([*lines, "fi\n"]))
+    for part in running:
+        if isinstance(part, Kafka):
+            settings = part.access_of("operator").librdkafka().items()
+            secrets.write(_KCAT, "".join(f"{name}={value}\n" for name, value in settings))
 
 
 def _read_addresses() -> dict[str, str]:
-    pairs = (line.removeprefix("export ").split("=", 1) for line in _ADDRESSES.read_text().splitlines())
+    lines = (line for line in _ADDRESSES.read_text().splitlines() if line.startswith("export "))
+    pairs = (line.removeprefix("export ").split("=", 1) for line in lines)
     return {name: shlex.split(value.split(":-", 1)[1].removesuffix("}"))[0] for name, value in pairs}
 
 

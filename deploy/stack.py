@@ -33,6 +33,8 @@ import psutil
 from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy import AOT_CACHE, ROOT, Trouble, jars
+from deploy.broker import Protection
+from deploy.declaration import ADMIN
 from deploy.processes import Process, end_leftover, free_port, require_free
 from shared.eventlog.kafka import KafkaAccess
 
@@ -270,7 +272,6 @@ class Kafka(Part):
         "process.roles": "broker,controller",
         "node.id": "1",
         "controller.listener.names": "CONTROLLER",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "auto.create.topics.enable": "false",
         "unclean.leader.election.enable": "false",
         "offsets.topic.replication.factor": "1",
@@ -306,16 +307,26 @@ logger.server.level = info
         port: int = 0,
         controller_port: int = 0,
         *,
+        protection: Protection | None = None,
         log: Path | None = None,
         pid_file: Path | None = None,
     ) -> None:
+        """Without a protection anybody on this machine may do everything with it: for tests of other things."""
         super().__init__(folder, port, log=log, pid_file=pid_file)
+        self.protection = protection
         self.controller_port = controller_port or free_port()
         self.ahead_of_time = f"-XX:AOTCache={AOT_CACHE}" if AOT_CACHE.exists() else "-XX:AOTMode=off"
 
     @property
     def access(self) -> KafkaAccess:
-        return KafkaAccess(bootstrap=f"{HOST}:{self.port}")
+        """The administrator's."""
+        return self.access_of(ADMIN)
+
+    def access_of(self, user: str) -> KafkaAccess:
+        bootstrap = f"{HOST}:{self.port}"
+        if self.protection is None:
+            return KafkaAccess(bootstrap=bootstrap)
+        return self.protection.access(bootstrap, user)
 
     def _ports(self) -> dict[int, str]:
         return {self.port: self.name, self.controller_port: "kafka's controller"}
@@ -323,9 +334,10 @@ logger.server.level = info
     def _prepare(self) -> None:
         settings = {
             **self._SETTINGS,
+            **self._protecting(),
             "log.dirs": str(self.folder / "data"),
-            "listeners": f"PLAINTEXT://{HOST}:{self.port},CONTROLLER://{HOST}:{self.controller_port}",
-            "advertised.listeners": f"PLAINTEXT://{HOST}:{self.port}",
+            "listeners": f"CLIENTS://{HOST}:{self.port},CONTROLLER://{HOST}:{self.controller_port}",
+            "advertised.listeners": f"CLIENTS://{HOST}:{self.port}",
             "controller.quorum.voters": f"1@{HOST}:{self.controller_port}",
         }
         text = "".join(f"{name}={value}\n" for name, value in settings.items())
@@ -343,6 +355,13 @@ logger.server.level = info
             said = ((done.stderr + done.stdout).strip().splitlines() or ["it said nothing"])[-1]
             raise Trouble(f"Kafka's folder {self.folder} could not be made: {said}")
         (self.folder / "formatted").touch()
+
+    def _protecting(self) -> Mapping[str, str]:
+        if self.protection is None:
+            protocols = "CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT"
+            return {"listener.security.protocol.map": protocols, "inter.broker.listener.name": "CLIENTS"}
+        self.protection.prepare()
+        return self.protection.settings()
 
     def _process(self) -> Process:
         command = self._java("kafka.Kafka", str(self.folder / "server.properties"))
@@ -362,6 +381,8 @@ logger.server.level = info
             "java.io.tmpdir": str(self.folder / "tmp"),
             "log4j2.configurationFile": str(self.folder / "log4j2.properties"),
         }
+        if self.protection is not None:
+            system["java.security.auth.login.config"] = str(self.protection.jaas)
         properties = [f"-D{name}={value}" for name, value in system.items()]
         return [_java_binary(), *options, *properties, "-cp", jars.classpath(), *arguments]
 

@@ -1,112 +1,151 @@
-"""Creates the topics that topics.toml declares, and checks those that exist. `python -m deploy.topics`."""
+"""Creates the topics, users and access rules that topics.toml declares, and checks those that exist.
 
+    python -m deploy.topics [--prune]                 bring it about; --prune removes access that is not declared
+    python -m deploy.topics add-publisher NAME        a topic, a user and a password for one more publisher
+    python -m deploy.topics revoke-publisher NAME     take its access away; its events stay
+    python -m deploy.topics rotate USER               a new password for a user
+
+Users and rules need an administrator: KAFKA_USERNAME is `admin`, or a user who may alter the cluster. Without one
+only the topics are made.
+"""
+
+import argparse
 import asyncio
-import logging
+import os
 import sys
-import tomllib
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
-from deploy import Trouble
+from deploy import PORT_BASE, Trouble, declaration, secrets, users
+from deploy.broker import Protection
+from deploy.declaration import Topic as Topic
 from shared.eventlog.kafka import InvalidKafkaSettings, KafkaAccess
+from shared.events.registry import inbound_topic
 
-_DECLARATION: Final = Path(__file__).with_name("topics.toml")
-
-
-@dataclass(frozen=True, slots=True)
-class Topic:
-    name: str
-    partitions: int
-    config: dict[str, str]
+T = TypeVar("T")
+REQUEST_S: Final = 10.0
 
 
-def declared(page: Path = _DECLARATION) -> list[Topic]:
-    """The topics of the page, in its order."""
-    tables = tomllib.loads(page.read_text())
-    return [
-        Topic(name, table["partitions"], {key: str(value) for key, value in table.items() if key != "partitions"})
-        for name, table in tables.items()
-    ]
+def declared(page: Path = declaration.PAGE) -> list[Topic]:
+    """The topics of the page, in its order; the declared publishers' come last."""
+    return list(declaration.read(page).topics)
 
 
-async def ensure(access: KafkaAccess, topics: list[Topic] | None = None, patience_s: float = 60.0) -> list[str]:
-    """Create what is missing, wait until every partition has a leader, and return the names created.
+async def ensure(access: KafkaAccess, topics: Sequence[Topic] | None = None, patience_s: float = 60.0) -> list[str]:
+    """Create what topics are missing, wait until every partition has a leader, and return the names created.
 
     Safe to run by several at once. Trouble when Kafka does not answer within `patience_s`, or when a topic that exists
     differs from its declaration: nothing about an existing topic is ever changed here.
     """
     wanted = declared() if topics is None else topics
-    admin = await _connected(access, patience_s)
+    return await asyncio.to_thread(lambda: _ensure(connected(access, patience_s), access, wanted, patience_s))
+
+
+async def bring_about(
+    access: KafkaAccess, folder: Path = secrets.FOLDER, patience_s: float = 60.0, *, prune: bool = False
+) -> tuple[list[str], list[str]]:
+    """Make topics, and users and access rules where Kafka has users. Answers the topics created, and the access that
+    exists without being declared, in sentences; `prune` has removed it."""
+
+    def work() -> tuple[list[str], list[str]]:
+        admin, page = connected(access, patience_s), declaration.read()
+        created = _ensure(admin, access, page.topics, patience_s)
+        return created, users.bring_about(admin, page, partial(_password, folder), prune=prune) if access.sasl else []
+
+    return await asyncio.to_thread(work)
+
+
+def _password(folder: Path, user: str) -> str:
+    return secrets.secret(f"kafka-{user}", folder)
+
+
+def connected(access: KafkaAccess, patience_s: float) -> AdminClient:
+    """An administrator's client that has reached Kafka. Trouble where that takes longer than `patience_s`."""
+    heard: list[KafkaError] = []
+    settings: dict[str, Any] = {"client.id": "tenure-topics", "log_level": 0, "error_cb": heard.append}
+    settings |= {"reconnect.backoff.ms": 50, "reconnect.backoff.max.ms": 1_000, "allow.auto.create.topics": "false"}
+    admin = AdminClient({**access.librdkafka(), **settings})
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            admin.list_topics(timeout=min(2.0, patience_s))
+        except KafkaException as error:
+            refused = [e for e in heard if e.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL)]
+            if refused:
+                raise Trouble(f"Kafka at {access.bootstrap} does not let us in: {refused[-1].str()}.") from error
+            if time.monotonic() > deadline:
+                raise Trouble(
+                    f"No Kafka answers at {access.bootstrap}: start it, or correct KAFKA_BOOTSTRAP."
+                ) from error
+        else:
+            return admin
+
+
+def _ensure(admin: AdminClient, access: KafkaAccess, wanted: Sequence[Topic], patience_s: float) -> list[str]:
     try:
-        existing = {found["topic"] for found in await admin.describe_topics()}
+        existing = admin.list_topics(timeout=REQUEST_S).topics
         missing = [topic for topic in wanted if topic.name not in existing]
-        created = await _create(admin, missing) if missing else []
-        differences = _partition_differences(wanted, await _led(admin, wanted, patience_s))
-        differences += await _config_differences(admin, wanted)
-    except KafkaError as error:
-        raise Trouble(f"Kafka at {access.bootstrap} refused the topics: {error}.") from error
-    finally:
-        await admin.close()
+        created = _create(admin, missing) if missing else []
+        differences = _partition_differences(wanted, _led(admin, wanted, patience_s))
+        differences += _config_differences(admin, wanted)
+    except KafkaException as error:
+        raise Trouble(f"Kafka at {access.bootstrap} refused the topics: {error.args[0].str()}.") from error
     if differences:
         raise Trouble(f"Topics differ from deploy/topics.toml, put one or the other right: {'; '.join(differences)}.")
     return created
 
 
-async def _connected(access: KafkaAccess, patience_s: float) -> AIOKafkaAdminClient:
-    loop = asyncio.get_running_loop()
-    deadline, pause_s = loop.time() + patience_s, 0.2
-    while True:
-        admin = AIOKafkaAdminClient(**access.client(), request_timeout_ms=10_000)
-        try:
-            await admin.start()
-        except (KafkaError, OSError) as error:
-            await admin.close()
-            if loop.time() + pause_s > deadline:
-                raise Trouble(
-                    f"No Kafka answers at {access.bootstrap}: start it, or correct KAFKA_BOOTSTRAP."
-                ) from error
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, 5.0)
-        else:
-            return admin
-
-
-async def _create(admin: AIOKafkaAdminClient, topics: list[Topic]) -> list[str]:
+def _create(admin: AdminClient, topics: Sequence[Topic]) -> list[str]:
     """Replication is the cluster's to say (`default.replication.factor`): one broker here, three there."""
-    new = [
-        NewTopic(each.name, each.partitions, replication_factor=-1, replica_assignments={}, topic_configs=each.config)
-        for each in topics
-    ]
-    answer = (await admin.create_topics(new)).to_object()
+    new = [NewTopic(each.name, each.partitions, replication_factor=-1, config=each.config) for each in topics]
     created = []
-    for result in answer["topic_errors"]:
-        error = for_code(result["error_code"])
-        if result["error_code"] == 0:
-            created.append(result["topic"])
-        elif error is not TopicAlreadyExistsError:
-            raise error(f"{result['topic']}: {result.get('error_message') or error.description}")
+    for name, answer in admin.create_topics(new, request_timeout=REQUEST_S).items():
+        try:
+            answer.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+        else:
+            created.append(name)
     return created
 
 
-async def _led(admin: AIOKafkaAdminClient, wanted: list[Topic], patience_s: float) -> dict[str, int]:
+def _led(admin: AdminClient, wanted: Sequence[Topic], patience_s: float) -> dict[str, int]:
     """Each topic's number of partitions, once all of them have a leader."""
-    deadline = asyncio.get_running_loop().time() + patience_s
+    deadline = time.monotonic() + patience_s
+    names = TopicCollection([topic.name for topic in wanted])
     while True:
-        found: list[dict[str, Any]] = await admin.describe_topics([topic.name for topic in wanted])
-        if all(t["error_code"] == 0 and all(p["leader"] >= 0 for p in t["partitions"]) for t in found):
-            return {t["topic"]: len(t["partitions"]) for t in found}
-        if asyncio.get_running_loop().time() > deadline:
-            unled = [t["topic"] for t in found if t["error_code"] or any(p["leader"] < 0 for p in t["partitions"])]
+        found: dict[str, int] = {}
+        for name, answer in admin.describe_topics(names, request_timeout=REQUEST_S).items():
+            partitions = _described(answer)
+            if partitions and all(each.leader is not None and each.leader.id >= 0 for each in partitions):
+                found[name] = len(partitions)
+        unled = [topic.name for topic in wanted if topic.name not in found]
+        if not unled:
+            return found
+        if time.monotonic() > deadline:
             raise Trouble(f"After {patience_s:.0f} s partitions are without a leader in {', '.join(unled)}.")
-        await asyncio.sleep(0.1)
+        time.sleep(0.05)
 
 
-def _partition_differences(wanted: list[Topic], found: dict[str, int]) -> list[str]:
+def _described(answer: "Future[Any]") -> Sequence[Any]:
+    """A topic's partitions; none where a broker does not know of the new topic yet."""
+    try:
+        return list(answer.result().partitions)
+    except KafkaException as error:
+        if error.args[0].code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+            return []
+        raise
+
+
+def _partition_differences(wanted: Sequence[Topic], found: Mapping[str, int]) -> list[str]:
     return [
         f"{topic.name} has {found[topic.name]} partitions, declared are {topic.partitions} (partitions are not added: "
         "each key's partition would change)"
@@ -115,30 +154,98 @@ def _partition_differences(wanted: list[Topic], found: dict[str, int]) -> list[s
     ]
 
 
-async def _config_differences(admin: AIOKafkaAdminClient, wanted: list[Topic]) -> list[str]:
-    resources = [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in wanted]
-    found: dict[str, dict[str, str]] = {}
-    for answer in await admin.describe_configs(resources):
-        for resource in answer.to_object()["resources"]:
-            if resource["error_code"]:
-                raise for_code(resource["error_code"])(resource["resource_name"])
-            entries = resource["config_entries"]
-            found[resource["resource_name"]] = {entry["config_names"]: entry["config_value"] for entry in entries}
+def _config_differences(admin: AdminClient, wanted: Sequence[Topic]) -> list[str]:
+    resources = [ConfigResource(ResourceType.TOPIC, topic.name) for topic in wanted]
+    answers = admin.describe_configs(resources, request_timeout=REQUEST_S)
+    found = {resource.name: answer.result() for resource, answer in answers.items()}
+    has = {name: {key: entry.value for key, entry in entries.items()} for name, entries in found.items()}
     return [
-        f"{topic.name} has {key}={found[topic.name].get(key)}, declared is {value}"
+        f"{topic.name} has {key}={has[topic.name].get(key)}, declared is {value}"
         for topic in wanted
         for key, value in topic.config.items()
-        if found[topic.name].get(key) != value
+        if has[topic.name].get(key) != value
     ]
 
 
+# ── The commands ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def _bring_about(access: KafkaAccess, folder: Path, prune: bool) -> None:
+    created, strange = asyncio.run(bring_about(access, folder, prune=prune))
+    page = declaration.read()
+    print(f"{len(page.topics)} topics as declared, {len(created)} of them new")
+    if access.sasl:
+        print(f"{len(page.users)} users and {len(page.grants)} access rules as declared")
+    for line in strange:
+        print(f"{'removed' if prune else 'not declared'}: {line}")
+    if strange and not prune:
+        raise Trouble("Access that is not declared exists: declare it in deploy/topics.toml, or run this with --prune.")
+
+
+def add_publisher(access: KafkaAccess, folder: Path, name: str) -> None:
+    """Make a publisher's topic, its user with a password in the folder, and its right to write there."""
+    page, user = declaration.read(), declaration.user_of_publisher(name)
+    topic = page.topic_of_publisher(name)
+    admin = connected(access, 20.0)
+    _ensure(admin, access, [topic], 20.0)
+    users.put(admin, {user: _password(folder, user)})
+    users.grant(admin, declaration.publisher_grants(name))
+    print(f"{name} may send to {topic.name} as the user {user}; its password is in {folder / f'kafka-{user}'}.")
+
+
+def revoke_publisher(access: KafkaAccess, folder: Path, name: str) -> None:
+    """Take a publisher's rights and its credential; the topic stays, because its events are history."""
+    user = declaration.user_of_publisher(name)
+    topic, admin = inbound_topic(name), connected(access, 20.0)
+    users.revoke(admin, user)
+    (folder / f"kafka-{user}").unlink(missing_ok=True)
+    print(f"{user} may do nothing any more, from this moment; its events stay in {topic}.")
+    if name in declaration.read().publishers:
+        print("It is declared in deploy/topics.toml: take it out there, or it is let in again.")
+
+
+def rotate(access: KafkaAccess, folder: Path, user: str) -> None:
+    """Give a user a new password, and put it into the folder."""
+    admin = connected(access, 20.0)
+    if user not in users.existing(admin):
+        raise Trouble(f"There is no user {user}: there are {', '.join(sorted(users.existing(admin)))}.")
+    users.put(admin, {user: secrets.renewed(f"kafka-{user}", folder)})
+    print(f"{user} has a new password, in {folder / f'kafka-{user}'}: start again whoever uses it.")
+
+
+def _administrator(folder: Path) -> KafkaAccess:
+    """As the environment says; where it names no Kafka, the administrator of the one that runs on this machine."""
+    if os.environ.get("KAFKA_BOOTSTRAP"):
+        return KafkaAccess.from_environment()
+    return Protection(folder).access(f"127.0.0.1:{PORT_BASE + 11}")
+
+
 def main() -> None:
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it retries is said once, at the end
+    parser = argparse.ArgumentParser(prog="python -m deploy.topics", description="Topics, users and access of Kafka.")
+    parser.add_argument("--prune", action="store_true", help="remove users and access rules that are not declared")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands.add_parser("add-publisher", help="let one more publisher in").add_argument("name")
+    commands.add_parser("revoke-publisher", help="let a publisher in no more").add_argument("name")
+    commands.add_parser("rotate", help="a new password for a user").add_argument("name", metavar="user")
+    chosen = parser.parse_args()
+    folder = Path(os.environ.get("TENURE_SECRETS") or secrets.FOLDER)
     try:
-        created = asyncio.run(ensure(KafkaAccess.from_environment()))
-    except (Trouble, InvalidKafkaSettings) as trouble:
+        access = _administrator(folder)
+        match chosen.command:
+            case None:
+                return _bring_about(access, folder, chosen.prune)
+            case _ if not access.sasl:
+                raise Trouble("Kafka has no users without KAFKA_USERNAME and KAFKA_PASSWORD of its administrator.")
+            case "add-publisher":
+                return add_publisher(access, folder, chosen.name)
+            case "revoke-publisher":
+                return revoke_publisher(access, folder, chosen.name)
+            case _:
+                return rotate(access, folder, chosen.name)
+    except KafkaException as error:
+        sys.exit(f"Kafka refused it: {error.args[0].str()}.")
+    except (Trouble, InvalidKafkaSettings, ValueError) as trouble:
         sys.exit(str(trouble))
-    print(f"{len(declared())} topics as declared, {len(created)} of them new")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ Kept out of `__main__` so that tests can read the catalogue without a Kafka.
 
 import csv
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from pathlib import Path
@@ -15,13 +16,26 @@ from uuid import UUID, uuid5
 from pydantic import ValidationError
 
 from deploy import Trouble
+from shared.eventlog.kafka import KafkaAccess
 from shared.events import Money, Plan, PlanListed
+from shared.events.registry import inbound_topic
 
 CATALOGUE: Final = Path(__file__).with_name("catalogue.csv")
 PUBLISHER: Final = "autodesk"
 PROGRAMME: Final = "subscription"
 SOURCE: Final = f"urn:publisher:{PUBLISHER}"
+TOPIC: Final = inbound_topic(PUBLISHER)
 _ROWS: Final = UUID("d2f0a6f4-24a9-5e83-a1c8-6f5f3c6d8b11")
+
+
+def as_publisher(env: Mapping[str, str] = os.environ) -> KafkaAccess:
+    """How the publisher's system reaches Kafka: as itself, where its KAFKA_PUBLISHER_PASSWORD (or the _FILE with it) is
+    given, and else as whoever the environment names."""
+    given = {name: env.get(f"KAFKA_PUBLISHER_{name}", "") for name in ("PASSWORD", "PASSWORD_FILE")}
+    if not any(given.values()):
+        return KafkaAccess.from_environment(env)
+    own = {f"KAFKA_{name}": value for name, value in given.items()}
+    return KafkaAccess.from_environment({**env, **own, "KAFKA_USERNAME": f"publisher-{PUBLISHER}"})
 
 
 @dataclass(frozen=True, slots=True)

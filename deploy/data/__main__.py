@@ -8,9 +8,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from deploy import Trouble
-from deploy.data import CATALOGUE, catalogue
+from deploy.data import CATALOGUE, TOPIC, as_publisher, catalogue
 from shared.eventlog.kafka import InvalidKafkaSettings, KafkaAccess
-from shared.events.registry import INBOUND
 
 ANSWER_S = 60.0
 
@@ -22,7 +21,7 @@ async def emit(access: KafkaAccess) -> int:
     try:
         async with asyncio.timeout(ANSWER_S):
             await producer.start()
-            sent = [await producer.send(INBOUND, e.value, key=e.key, headers=e.headers) for e in events]
+            sent = [await producer.send(TOPIC, e.value, key=e.key, headers=e.headers) for e in events]
             await asyncio.gather(*sent)
     except (KafkaError, TimeoutError) as error:
         raise Trouble(f"Kafka at {access.bootstrap} did not take the catalogue: {error!r}.") from error
@@ -34,11 +33,11 @@ async def emit(access: KafkaAccess) -> int:
 def main() -> int:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
-        count = asyncio.run(emit(KafkaAccess.from_environment()))
+        count = asyncio.run(emit(as_publisher()))
     except (Trouble, InvalidKafkaSettings) as trouble:
         print(trouble, file=sys.stderr)
         return 1
-    print(f"{count} service plans of {CATALOGUE.name} are offered on {INBOUND}.")
+    print(f"{count} service plans of {CATALOGUE.name} are offered on {TOPIC}.")
     return 0
 
 

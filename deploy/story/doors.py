@@ -17,15 +17,16 @@ from cloudevents.core.bindings.kafka import to_binary
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
+from deploy.data import PUBLISHER, as_publisher
 from shared.eventlog.kafka import InvalidKafkaSettings, KafkaAccess
 from shared.events.envelope import Envelope, from_headers
-from shared.events.registry import DISTRIBUTION, ENTITLEMENTS, IDENTITY, INBOUND, MARKETPLACE
+from shared.events.registry import DISTRIBUTION, ENTITLEMENTS, IDENTITY, INBOUND, MARKETPLACE, inbound_topic
 
 T = TypeVar("T")
 Json = dict[str, Any]
 
 SERVICES: Final = {"identity": 8101, "marketplace": 8102, "entitlements": 8103, "distribution": 8104}
-TOPICS: Final = (INBOUND, IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION)
+TOPICS: Final = (INBOUND, inbound_topic(PUBLISHER), IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION)
 PATIENCE_S: Final = 30.0
 LATE: Final = frozenset({
     "unknown", "role-missing", "seat-right-missing", "agreement-missing", "contract-manager-only", "user-unknown",
@@ -165,7 +166,9 @@ class Doors:
         }  # fmt: skip
         event = CloudEvent(attributes, data)
         message = to_binary(event, JSONFormat())
-        await self.producer.send_and_wait(INBOUND, message.value, headers=list(message.headers.items()))
+        await self.producer.send_and_wait(
+            inbound_topic(publisher), message.value, headers=list(message.headers.items())
+        )
         return str(event.get_id())
 
     async def events(self) -> list[Seen]:
@@ -219,12 +222,12 @@ def addresses() -> Mapping[str, str]:
 async def open_doors(run: str) -> AsyncIterator[Doors]:
     """The doors of the running system, found through the environment (see `make story`)."""
     try:
-        access = KafkaAccess.from_environment()
+        access, publisher = KafkaAccess.from_environment(), as_publisher()
     except InvalidKafkaSettings as why:
         raise Wrong(str(why)) from None
     timeout = aiohttp.ClientTimeout(total=15)
     http = {name: aiohttp.ClientSession(url, timeout=timeout) for name, url in addresses().items()}
-    producer = AIOKafkaProducer(**access.client(), acks="all", enable_idempotence=True)
+    producer = AIOKafkaProducer(**publisher.client(), acks="all", enable_idempotence=True)
     consumer = AIOKafkaConsumer(*TOPICS, **access.client(), enable_auto_commit=False)
     try:
         for name, client in http.items():

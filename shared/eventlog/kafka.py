@@ -5,7 +5,8 @@ read from the environment:
 
     KAFKA_BOOTSTRAP      host:port, several separated by commas
     KAFKA_SECURITY       plaintext, sasl_plaintext, tls or sasl_tls; unset: sasl_tls with a KAFKA_USERNAME, or plaintext
-    KAFKA_USERNAME       the principal, authenticated by SCRAM-SHA-512
+    KAFKA_USERNAME       the principal
+    KAFKA_SASL_MECHANISM SCRAM-SHA-512, which is the default, or PLAIN, which the broker's administrator uses
     KAFKA_PASSWORD       or KAFKA_PASSWORD_FILE, whose text it is
     KAFKA_CA_FILE        PEM certificates that the broker's is checked with; unset: the system's
 """
@@ -18,14 +19,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal, Self, cast, get_args
 
-from faststream.security import BaseSecurity, SASLScram512
+from faststream.security import BaseSecurity, SASLPlaintext, SASLScram512
 
 Security = Literal["plaintext", "sasl_plaintext", "tls", "sasl_tls"]
-MECHANISM: Final = "SCRAM-SHA-512"
+Mechanism = Literal["SCRAM-SHA-512", "PLAIN"]
 DEFAULT_BOOTSTRAP: Final = "127.0.0.1:8111"
 VARIABLES: Final = (
     "KAFKA_BOOTSTRAP",
     "KAFKA_SECURITY",
+    "KAFKA_SASL_MECHANISM",
     "KAFKA_USERNAME",
     "KAFKA_PASSWORD",
     "KAFKA_PASSWORD_FILE",
@@ -52,6 +54,7 @@ class KafkaAccess:
 
     bootstrap: str
     security: Security = "plaintext"
+    mechanism: Mechanism = "SCRAM-SHA-512"
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     ca_file: Path | None = None
@@ -64,6 +67,12 @@ class KafkaAccess:
         if self.sasl and not (self.username and self.password):
             missing = "KAFKA_PASSWORD or KAFKA_PASSWORD_FILE" if self.username else "KAFKA_USERNAME"
             raise InvalidKafkaSettings(f"KAFKA_SECURITY {self.security} needs a user and a password: set {missing}.")
+        if self.mechanism not in get_args(Mechanism):
+            raise InvalidKafkaSettings(
+                f"KAFKA_SASL_MECHANISM is {self.mechanism!r}: it must be {' or '.join(get_args(Mechanism))}."
+            )
+        if self.mechanism == "PLAIN" and not self.tls:
+            raise InvalidKafkaSettings("KAFKA_SASL_MECHANISM PLAIN would send the password in clear: use sasl_tls.")
         if not self.sasl and (self.username or self.password):
             raise InvalidKafkaSettings(
                 f"KAFKA_SECURITY {self.security} has no users, but KAFKA_USERNAME or KAFKA_PASSWORD is set: "
@@ -84,6 +93,7 @@ class KafkaAccess:
         return cls(
             bootstrap=given.get("KAFKA_BOOTSTRAP", DEFAULT_BOOTSTRAP),
             security=cast("Security", given.get("KAFKA_SECURITY", "sasl_tls" if username else "plaintext")),
+            mechanism=cast("Mechanism", given.get("KAFKA_SASL_MECHANISM", "SCRAM-SHA-512")),
             username=username,
             password=_password(given),
             ca_file=Path(given["KAFKA_CA_FILE"]) if "KAFKA_CA_FILE" in given else None,
@@ -105,7 +115,7 @@ class KafkaAccess:
         if self.tls:
             settings["ssl_context"] = _trusting(self.ca_file)
         if self.sasl:
-            settings["sasl_mechanism"] = MECHANISM
+            settings["sasl_mechanism"] = self.mechanism
             settings["sasl_plain_username"] = self.username
             settings["sasl_plain_password"] = self.password
         return settings
@@ -115,7 +125,8 @@ class KafkaAccess:
         context = _trusting(self.ca_file) if self.tls else None
         if self.username is None or self.password is None:
             return BaseSecurity(ssl_context=context, use_ssl=self.tls)
-        return SASLScram512(self.username, self.password, ssl_context=context, use_ssl=self.tls)
+        kind = SASLPlaintext if self.mechanism == "PLAIN" else SASLScram512
+        return kind(self.username, self.password, ssl_context=context, use_ssl=self.tls)
 
     def librdkafka(self) -> dict[str, str]:
         """The same in the names of librdkafka: confluent-kafka and kcat."""
@@ -123,19 +134,25 @@ class KafkaAccess:
         if self.ca_file is not None:
             settings["ssl.ca.location"] = str(self.ca_file)
         if self.username is not None and self.password is not None:
-            settings |= {"sasl.mechanism": MECHANISM, "sasl.username": self.username, "sasl.password": self.password}
+            settings |= {
+                "sasl.mechanism": self.mechanism,
+                "sasl.username": self.username,
+                "sasl.password": self.password,
+            }
         return settings
 
     def environment(self) -> dict[str, str]:
-        """The variables that `from_environment` reads this from."""
+        """The variables that `from_environment` reads this from: all of them, so that none is inherited."""
         given = {
             "KAFKA_BOOTSTRAP": self.bootstrap,
             "KAFKA_SECURITY": self.security,
+            "KAFKA_SASL_MECHANISM": self.mechanism if self.sasl else None,
             "KAFKA_USERNAME": self.username,
             "KAFKA_PASSWORD": self.password,
+            "KAFKA_PASSWORD_FILE": None,
             "KAFKA_CA_FILE": None if self.ca_file is None else str(self.ca_file),
         }
-        return {name: value for name, value in given.items() if value is not None}
+        return {name: value or "" for name, value in given.items()}
 
 
 def _password(given: Mapping[str, str]) -> str | None:

@@ -12,7 +12,6 @@ from typing import Any
 import asyncpg
 import pytest
 
-from deploy import topics
 from shared.eventlog import resuming
 from shared.eventlog.anchors import TOPIC as ANCHORS
 from shared.eventlog.anchors import Anchors
@@ -35,6 +34,7 @@ from shared.events.registry import topic_of
 from tests.databases import as_operator
 from tests.engine.examples import COUNTER, Count, meta
 from tests.oracle.evidence import read_topic
+from tests.remade import remade
 from tests.system import parts
 
 pytestmark = pytest.mark.system
@@ -143,24 +143,9 @@ def counting(name: str = "counting") -> Projection:
     return projection
 
 
-async def wiped(access: KafkaAccess, *names: str) -> None:
-    """The topics made anew."""
-    declared = [t for t in topics.declared() if t.name in names]
-    await topics.ensure(access, declared)
-    admin = await topics._connected(access, 30)
-    try:
-        await admin.delete_topics(list(names))
-        async with asyncio.timeout(20):
-            while set(names) & set(await admin.list_topics()):  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-    finally:
-        await admin.close()
-    await topics.ensure(access, declared)
-
-
 @pytest.fixture
 async def bench(database: str, own_kafka: parts.Kafka) -> Bench:
-    await wiped(own_kafka.access, topic_of(SERVICE), ANCHORS)
+    await remade(own_kafka.access, topic_of(SERVICE), ANCHORS)
     made = Bench(database, own_kafka.access, Whole(SERVICE, [COUNTER], [counting()], []))
     await made.table()
     return made
@@ -289,7 +274,7 @@ async def test_a_wiped_topic_is_published_again_byte_for_byte(bench: Bench) -> N
         "insert into engine.checkpoints (consumer, topic, partition, \"offset\") values ('x.y', $1, 0, 9999)",
         topic_of(SERVICE),
     )
-    await wiped(bench.access, topic_of(SERVICE))
+    await remade(bench.access, topic_of(SERVICE))
     relay = await bench.relay()
     assert relay.alarm is not None
     assert "ends at position 0, though 250 were published" in relay.alarm
@@ -380,7 +365,7 @@ async def test_a_store_that_went_a_way_of_its_own_is_not_overwritten(bench: Benc
 async def test_what_an_anchor_contradicts_is_not_restored(bench: Bench) -> None:
     await bench.fill(50)
     await bench.relay()
-    await wiped(bench.access, topic_of(SERVICE))
+    await remade(bench.access, topic_of(SERVICE))
     await bench.empty()
     await bench.fill(60, seed=5)
     store = await PostgresStore(bench.dsn, SERVICE).open()

@@ -17,8 +17,9 @@ from shared.eventlog.restore import restore_store, restore_topic
 from shared.events import SeatUnassigned
 from shared.events.registry import topic_of
 from tests.engine.examples import COUNTER, Count
-from tests.engine.test_restore import SERVICE, Bench, bench, counting, wiped
+from tests.engine.test_restore import SERVICE, Bench, bench, counting
 from tests.oracle.evidence import read_topic
+from tests.remade import remade
 
 pytestmark = pytest.mark.system
 
@@ -57,7 +58,7 @@ async def test_kafka_is_lost_while_something_is_parked(bench: Bench) -> None:
     await deal()
     parked_before = await bench.query("select from engine.parked")
     assert len(parked_before) > 5
-    await wiped(bench.access, topic_of(SERVICE))
+    await remade(bench.access, topic_of(SERVICE))
     await restore_topic(SERVICE, bench.operator, bench.access, consumers={SERVICE: bench.operator}, dry_run=False)
     await deal()
     ill = False

@@ -8,13 +8,11 @@ from typing import Any
 import asyncpg
 import pytest
 
-from deploy import topics
 from deploy.databases import prepare
-from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.restore import Restored, Whole, restore_store, restore_topic
 from shared.eventlog.verify import verify
 from tests.databases import password
-from tests.oracle.evidence import PUBLISHERS
+from tests.remade import remade
 from tests.system.running import SERVICES, System
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
@@ -131,11 +129,11 @@ def test_a_database_that_was_lost_comes_back_from_kafka(expendable: System, serv
 def test_kafka_that_was_lost_comes_back_from_the_stores(expendable: System) -> None:
     sound = expendable.assert_sound()
     positions = {name: e.position for name, e in sound.items()}
-    expendable.former = sound[PUBLISHERS].topic
+    expendable.former = [each for found in sound.values() if found.foreign for each in found.topic]
     before = {name: asyncio.run(contents(dsn)) for name, dsn in expendable.dsns().items()}
     for process in expendable.services.values():
         process.stop()
-    asyncio.run(wiped(expendable.kafka.access))
+    asyncio.run(remade(expendable.kafka.access))
     for service, dsn in expendable.dsns().items():
         done = asyncio.run(
             restore_topic(service, dsn, expendable.kafka.access, consumers=expendable.dsns(), dry_run=False)
@@ -153,17 +151,3 @@ def test_kafka_that_was_lost_comes_back_from_the_stores(expendable: System) -> N
 def test_the_story_goes_on(expendable: System) -> None:
     assert "The story holds" in expendable.tell()
     expendable.assert_sound()
-
-
-async def wiped(access: KafkaAccess) -> None:
-    """Every topic, with what consumers told Kafka about it."""
-    names = [topic.name for topic in topics.declared()]
-    admin = await topics._connected(access, 30)
-    try:
-        await admin.delete_topics(names)
-        async with asyncio.timeout(30):
-            while set(names) & set(await admin.list_topics()):  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
-    finally:
-        await admin.close()
-    await topics.ensure(access)

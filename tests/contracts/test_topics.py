@@ -1,0 +1,81 @@
+"""What topics.toml declares: topics, users and rights, against what the services say that they read and write."""
+
+from pathlib import Path
+
+import pytest
+
+from deploy import Trouble, declaration
+from deploy.declaration import Grant, publisher_grants
+from services.distribution.__main__ import SERVICE as DISTRIBUTION
+from services.entitlements.__main__ import SERVICE as ENTITLEMENTS
+from services.identity.__main__ import SERVICE as IDENTITY
+from services.marketplace.__main__ import SERVICE as MARKETPLACE
+from shared.eventlog.anchors import TOPIC as ANCHORS
+from shared.events.registry import INBOUND, inbound_topic, is_inbound, topic_of
+from shared.runtime.service import Service
+from tests.system.rest import readers
+
+SERVICES = (IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION)
+PAGE = declaration.read()
+
+
+def granted(user: str, operation: str, resource: str = "topic") -> set[str]:
+    return {
+        each.name + "*" * each.prefixed
+        for each in PAGE.grants
+        if (each.user, each.operation, each.resource) == (user, operation, resource)
+    }
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
+def test_a_service_reads_what_its_consumers_read_and_its_own_topic(service: Service) -> None:
+    read = {topic for topics in readers([service]).values() for topic in topics} | {topic_of(service.name)}
+    assert granted(service.name, "read") == {f"{topic}*" if topic == INBOUND else topic for topic in read}
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
+def test_a_service_writes_its_own_topic_and_its_anchors_in_groups_of_its_own(service: Service) -> None:
+    assert granted(service.name, "write") == {topic_of(service.name), ANCHORS}
+    assert granted(service.name, "read", "group") == {f"{service.name}.*"}
+
+
+def test_a_publisher_writes_its_own_topic_and_nothing_else() -> None:
+    for publisher in PAGE.publishers:
+        mine = {each for each in PAGE.grants if each.user == f"publisher-{publisher}"}
+        assert mine == publisher_grants(publisher)
+    assert [(each.operation, each.name) for each in publisher_grants("rival")] == [("write", inbound_topic("rival"))]
+
+
+def test_only_services_the_operator_and_publishers_write_anything() -> None:
+    writing = {each.user for each in PAGE.grants if each.operation == "write"}
+    assert writing == {*(s.name for s in SERVICES), "operator", *(f"publisher-{name}" for name in PAGE.publishers)}
+
+
+def test_every_declared_publisher_has_a_topic_of_the_family() -> None:
+    topics = {topic.name: topic for topic in PAGE.topics}
+    for publisher in PAGE.publishers:
+        assert is_inbound(inbound_topic(publisher)) and topics[inbound_topic(publisher)].config["retention.ms"] == "-1"
+
+
+def test_a_name_that_ends_in_a_star_stands_for_all_that_begin_so(tmp_path: Path) -> None:
+    (tmp_path / "page").write_text('[users.one]\nreads = ["a.*", "b", "*"]\ngroups = ["g.*"]\n')
+    assert declaration.read(tmp_path / "page").grants == {
+        Grant(user="one", operation="read", resource="topic", name="a.", prefixed=True),
+        Grant(user="one", operation="read", resource="topic", name="b"),
+        Grant(user="one", operation="read", resource="topic", name="*"),
+        Grant(user="one", operation="read", resource="group", name="g.", prefixed=True),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[user.one]\n", "a table 'user'"),
+        ('[users.one]\nwrite = ["a"]\n', "has 'write'"),
+        ('[users.admin]\nreads = ["*"]\n', "the broker's administrator"),
+    ],
+)
+def test_a_page_that_says_something_unknown_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "page").write_text(text)
+    with pytest.raises(Trouble, match=says):
+        declaration.read(tmp_path / "page")

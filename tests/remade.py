@@ -1,0 +1,25 @@
+"""Topics made anew: what a lost Kafka leaves behind."""
+
+import asyncio
+
+from aiokafka.admin import AIOKafkaAdminClient
+
+from deploy import topics
+from shared.eventlog.kafka import KafkaAccess
+
+
+async def remade(access: KafkaAccess, *names: str) -> None:
+    """Delete the declared topics of these names, or all of them, with what they hold; then create them again."""
+    declared = [topic for topic in topics.declared() if topic.name in names or not names]
+    await topics.ensure(access, declared)
+    admin = AIOKafkaAdminClient(**access.client())
+    await admin.start()
+    try:
+        gone = {topic.name for topic in declared}
+        await admin.delete_topics(list(gone))
+        async with asyncio.timeout(30):
+            while gone & set(await admin.list_topics()):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    finally:
+        await admin.close()
+    await topics.ensure(access, declared)
