@@ -11,7 +11,9 @@ import atexit
 import contextlib
 import functools
 import os
+import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -20,6 +22,9 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from deploy import Trouble, stack
+from deploy.broker import JAAS, Protection
+from deploy.certificates import AUTHORITY, SERVER
+from deploy.declaration import ADMIN
 from deploy.processes import free_port
 from shared.eventlog.kafka import KafkaAccess
 
@@ -62,15 +67,23 @@ class Kafka(Part, Protocol):
     def access(self) -> KafkaAccess:
         """How its administrator reaches it; no topic makes itself."""
 
+    def access_of(self, user: str) -> KafkaAccess:
+        """How a user reaches it; as anybody does where it is not protected."""
+
 
 def postgres(folder: Path) -> Postgres:
     """A PostgreSQL, not started yet. A local one keeps its data and its log in `folder`."""
     return _ContainedPostgres() if containers() else stack.Postgres(folder)
 
 
-def kafka(folder: Path) -> Kafka:
-    """A Kafka without topics, not started yet. A local one keeps its data and its log in `folder`."""
-    return _ContainedKafka() if containers() else stack.Kafka(folder)
+def kafka(folder: Path, *, protected: bool = False) -> Kafka:
+    """A Kafka without topics, not started yet. A local one keeps its data and its log in `folder`.
+
+    A protected one has TLS, users and access rules, as `make up` has it; its secrets are in `folder`. One that is not
+    starts half a second sooner: for tests of something else.
+    """
+    protection = Protection(folder / "secrets") if protected else None
+    return _ContainedKafka(protection) if containers() else stack.Kafka(folder, protection=protection)
 
 
 @functools.cache
@@ -173,9 +186,21 @@ class _ContainedPostgres(_Contained):
 
 
 class _ContainedKafka(_Contained):
+    _SECRETS = Path("/etc/kafka/secrets")
+
+    def __init__(self, protection: Protection | None) -> None:
+        super().__init__()
+        self._protection = protection
+
     @property
     def access(self) -> KafkaAccess:
-        return KafkaAccess(bootstrap=f"{HOST}:{self.port}")
+        return self.access_of(ADMIN)
+
+    def access_of(self, user: str) -> KafkaAccess:
+        bootstrap = f"{HOST}:{self.port}"
+        if self._protection is None:
+            return KafkaAccess(bootstrap=bootstrap)
+        return self._protection.access(bootstrap, user)
 
     def _make(self) -> Any:
         from testcontainers.core.container import DockerContainer
@@ -185,10 +210,9 @@ class _ContainedKafka(_Contained):
             KAFKA_NODE_ID="1",
             KAFKA_CONTROLLER_QUORUM_VOTERS="1@localhost:9093",
             KAFKA_CONTROLLER_LISTENER_NAMES="CONTROLLER",
-            KAFKA_LISTENER_SECURITY_PROTOCOL_MAP="PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
             # One number inside and outside: the advertised address is right for the broker itself, too.
-            KAFKA_LISTENERS=f"PLAINTEXT://:{self.port},CONTROLLER://localhost:9093",
-            KAFKA_ADVERTISED_LISTENERS=f"PLAINTEXT://{HOST}:{self.port}",
+            KAFKA_LISTENERS=f"CLIENTS://:{self.port},CONTROLLER://localhost:9093",
+            KAFKA_ADVERTISED_LISTENERS=f"CLIENTS://{HOST}:{self.port}",
             KAFKA_LOG_DIRS="/var/lib/kafka/data",
             KAFKA_AUTO_CREATE_TOPICS_ENABLE="false",
             KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR="1",
@@ -200,15 +224,43 @@ class _ContainedKafka(_Contained):
             KAFKA_BROKER_SESSION_TIMEOUT_MS="2000",
             KAFKA_BROKER_HEARTBEAT_INTERVAL_MS="500",
             KAFKA_HEAP_OPTS="-Xmx512m",
+            **self._protecting(),
         )
+        if self._protection is not None:
+            made.with_volume_mapping(str(self._mounted), str(self._SECRETS), "ro")
         made.ports[str(self.port)] = (HOST, self.port)
         return made
+
+    @property
+    def _mounted(self) -> Path:
+        """The broker's own part of the secrets."""
+        assert self._protection is not None
+        return self._protection.folder.with_name("broker-secrets")
+
+    def _protecting(self) -> dict[str, str]:
+        if self._protection is None:
+            protocols = "CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT"
+            return {"KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": protocols, "KAFKA_INTER_BROKER_LISTENER_NAME": "CLIENTS"}
+        self._protection.prepare()
+        self._mounted.mkdir(mode=0o755)  # the image's own user reads it, which is another than this one
+        for name in (AUTHORITY, SERVER, JAAS):
+            shutil.copy(self._protection.folder / name, self._mounted)
+            (self._mounted / name).chmod(0o644)
+        settings = self._protection.settings(self._SECRETS)
+        found = {f"KAFKA_{name.upper().replace('.', '_')}": value for name, value in settings.items()}
+        return {**found, "KAFKA_OPTS": f"-Djava.security.auth.login.config={self._SECRETS / JAAS}"}
 
     def _answers(self) -> bool:
         """Asks for the protocol's versions, request 1: a connection alone may be one to Docker's proxy."""
         try:
-            with socket.create_connection((HOST, self.port), timeout=1) as broker:
+            with socket.create_connection((HOST, self.port), timeout=1) as plain, self._encrypted(plain) as broker:
                 broker.sendall(bytes.fromhex("0000000a 0012 0000 00000001 ffff"))
                 return broker.recv(8)[4:] == bytes.fromhex("00000001")
         except OSError:
             return False
+
+    def _encrypted(self, plain: socket.socket) -> socket.socket:
+        if self._protection is None:
+            return plain
+        context: ssl.SSLContext = self.access.client()["ssl_context"]
+        return context.wrap_socket(plain, server_hostname=HOST)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy import ROOT, topics
+from deploy.data import PUBLISHER
 from deploy.databases import OPERATOR, prepare, url_of
 from deploy.processes import free_port
 from deploy.stack import Service
@@ -19,7 +20,7 @@ from deploy.year.check import check
 from shared.events.registry import INBOUND, topic_of
 from tests.databases import PASSWORD, as_operator, password
 from tests.oracle.effects import effects
-from tests.oracle.evidence import Evidence, Published, gather
+from tests.oracle.evidence import PUBLISHERS, Evidence, Published, gather
 from tests.oracle.replay import differences
 from tests.oracle.verdict import faults
 from tests.system import parts
@@ -77,7 +78,7 @@ class System:
         anchored = Path(self.env["TENURE_ANCHORS"])
         found = await gather(self.dsns(), self.kafka.access, readers=reading, anchored=anchored)
         for each in found.values():
-            topic = INBOUND if each.foreign else topic_of(each.service)
+            topic = INBOUND + each.service.removeprefix(PUBLISHERS) if each.foreign else topic_of(each.service)
             each.planted = {(partition, offset) for of, partition, offset in self.planted if of == topic}
             each.asked = [asked for asked in heard(self.folder / "heard") if asked.service == each.service]
         return found
@@ -121,25 +122,28 @@ def prepare_databases(url: str) -> None:
     asyncio.run(prepare(url, password, whole_cluster=True))
 
 
+def _own_credentials(service: str, postgres: parts.Postgres, kafka: parts.Kafka) -> dict[str, str]:
+    """What a service's process is told instead of the operator's."""
+    own = {"DATABASE_URL": url_of(postgres.url, service, PASSWORD), "KAFKA_PUBLISHER_PASSWORD": ""}
+    return {**own, **kafka.access_of(service).environment()}
+
+
 @contextmanager
 def system(folder: Path) -> Iterator[System]:
     """The whole system in a folder, with the example data, until the block ends."""
     with ExitStack() as stack:
         postgres = stack.enter_context(parts.postgres(folder / "postgres"))
-        kafka = stack.enter_context(parts.kafka(folder / "kafka"))
+        kafka = stack.enter_context(parts.kafka(folder / "kafka", protected=True))
         stack.callback(kafka.kill)  # nobody needs its data any more: an orderly end would take seconds
-        asyncio.run(topics.ensure(kafka.access))
+        asyncio.run(topics.bring_about(kafka.access, folder / "kafka" / "secrets"))
         ports = {name: free_port() for name in SERVICES}
         prepare_databases(postgres.url)
-        env = {
-            "DATABASE_URL": url_of(postgres.url, OPERATOR, PASSWORD),
-            **kafka.access.environment(),
-            "TENURE_LOG": "json",
-        }
-        env["TENURE_ANCHORS"] = str(folder / "anchors")
+        env = {"DATABASE_URL": url_of(postgres.url, OPERATOR, PASSWORD), **kafka.access_of("operator").environment()}
+        env |= {"TENURE_LOG": "json", "TENURE_ANCHORS": str(folder / "anchors")}
+        env["KAFKA_PUBLISHER_PASSWORD"] = kafka.access_of(f"publisher-{PUBLISHER}").password or ""
         env |= {f"TENURE_{name.upper()}_URL": f"http://127.0.0.1:{port}" for name, port in ports.items()}
         services = {
-            name: Service(name, folder / name, port, env={**env, "DATABASE_URL": url_of(postgres.url, name, PASSWORD)})
+            name: Service(name, folder / name, port, env={**env, **_own_credentials(name, postgres, kafka)})
             for name, port in ports.items()
         }
         for service in services.values():

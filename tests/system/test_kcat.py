@@ -35,7 +35,9 @@ def printed(event: Stored) -> bytes:
 def test_kcat_shows_key_headers_and_the_bytes_that_the_store_holds(running: System) -> None:
     command = documented()
     assert command[command.index("-t") + 1] == MARKETPLACE
-    command[command.index("-b") + 1] = running.kafka.access.bootstrap
+    settings = running.kafka.access.librdkafka()
+    (running.folder / "kcat.conf").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+    command[command.index("-F") + 1] = str(running.folder / "kcat.conf")
     for service, found in running.assert_sound().items():
         if found.foreign or any(topic == topic_of(service) for topic, *_ in running.planted):
             continue
