@@ -5,7 +5,8 @@ import re
 import pytest
 
 from cli.place import _NAMES, SERVICES
-from deploy import ROOT
+from deploy import ROOT, declaration
+from deploy.broker import SETTINGS
 from deploy.secrets import COMPOSE_NAMES
 
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
@@ -23,7 +24,7 @@ def test_anchors_lie_in_a_volume_that_services_may_write_to() -> None:
     (folder,) = re.findall(r"TENURE_ANCHORS: (\S+)", section("x-parts"))
     assert re.search(rf"useradd .* tenure \\\n && install --directory --owner=tenure {folder}\n(.*\n)*USER tenure\n",
                      DOCKERFILE)  # fmt: skip
-    mount = f'volumes: ["anchors:{folder}"]'
+    mount = f"anchors:{folder}"
     assert mount in section("x-service") and mount in section("tenure")
     assert re.search(r"^volumes:\n(  .*\n)*  anchors:\n", COMPOSE, re.MULTILINE)
     assert "read_only: true" in section("x-process")
@@ -37,7 +38,7 @@ def test_the_operators_command_finds_the_system_and_who_asks() -> None:
         assert re.search(rf"^ +{passed_on}: *$", command, re.MULTILINE), passed_on
         assert passed_on not in section("x-parts"), "nobody else's"
     assert "<<: *operator" in command and "<<: *parts" in section("x-operator")
-    named = {name for name in _NAMES if not name.startswith("KAFKA_")} | {"KAFKA_BOOTSTRAP"}
+    named = set(_NAMES) - {"KAFKA_SASL_MECHANISM", "KAFKA_PASSWORD"}  # the default, and a file instead
     assert {name for name in named if f"{name}: " not in section("x-parts") + section("x-operator")} == set()
     assert "docker compose run --rm tenure " in (ROOT / "cli" / "README.md").read_text()
 
@@ -49,6 +50,29 @@ def test_a_service_has_the_password_of_its_own_role_and_no_other(service: str) -
     assert f"DATABASE_PASSWORD_FILE: /run/secrets/postgres-{service}\n" in own
     assert set(re.findall(r"postgres-[a-z]+", own)) == {f"postgres-{service}"}
     assert "DATABASE_URL" not in section("x-parts") + section("x-service")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_is_its_own_user_of_kafka_and_no_other(service: str) -> None:
+    own = section(service)
+    assert f"KAFKA_USERNAME: {service}\n" in own and f"KAFKA_PASSWORD_FILE: /run/secrets/kafka-{service}\n" in own
+    assert set(re.findall(r"kafka-[a-z-]+", own)) == {f"kafka-{service}"}
+    assert "KAFKA_SECURITY: sasl_tls" in section("x-parts")
+
+
+def test_kafkas_settings_in_containers_are_those_of_the_local_one() -> None:
+    written = section("kafka")
+    for name, value in SETTINGS.items():
+        if name not in ("listener.security.protocol.map", "inter.broker.listener.name"):
+            said = re.search(rf"^ *KAFKA_{name.upper().replace('.', '_')}: (.*)$", written, re.MULTILINE)
+            assert said and said[1].strip('"') == value, name
+    assert "INSIDE:SASL_SSL,HOST:SASL_SSL,CONTROLLER:SASL_PLAINTEXT,HEALTH:SASL_PLAINTEXT" in written
+    assert "CONTROLLER://localhost:" in written and "HEALTH://127.0.0.1:" in written
+
+
+def test_every_user_of_kafka_has_a_secret_of_the_containers() -> None:
+    needed = {f"kafka-{user}" for user in declaration.read().users}
+    assert needed <= set(COMPOSE_NAMES) and needed <= set(re.findall(r"kafka-[a-z-]+", section("topics")))
 
 
 def test_every_secret_of_the_containers_is_made() -> None:
