@@ -74,5 +74,5 @@ lock: install ## make the locks again from pyproject.toml (ARGS=--upgrade for ne
 	$(PYTHON) -m deploy.bootstrap lock $(ARGS)
 
 clean: down ## stop the system and remove everything that was installed or written, its data too
-	@rm -rf .local $(if $(TENURE_STATE),$(TENURE_STATE)/data $(TENURE_STATE)/logs $(TENURE_STATE)/run)
+	@rm -rf .local $(if $(TENURE_STATE),$(TENURE_STATE)/data $(TENURE_STATE)/logs $(TENURE_STATE)/mail $(TENURE_STATE)/run)
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

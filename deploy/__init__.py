@@ -17,7 +17,7 @@ STATE: Final = Path(os.environ.get("TENURE_STATE") or LOCAL).resolve()
 
 _BASE: Final = os.environ.get("TENURE_PORT_BASE") or "8100"
 PORT_BASE: Final = int(_BASE) if _BASE.isdecimal() else sys.exit(f"TENURE_PORT_BASE must be a port, not {_BASE!r}.")
-"""The first of the block: +1 to +4 the services, +10 PostgreSQL, +11 Kafka, +12 Kafka's controller."""
+"""The first of the block: +1 to +4 the services, +8 the page of mails, +9 mail, +10 PostgreSQL, +11 and +12 Kafka."""
 
 
 class Trouble(Exception):

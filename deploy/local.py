@@ -25,6 +25,7 @@ from rich.table import Table
 
 from deploy import PORT_BASE, ROOT, STATE, Trouble, databases, secrets, topics
 from deploy.broker import Protection
+from deploy.catcher import MailCatcher
 from deploy.data import PUBLISHER
 from deploy.processes import Process, end_leftover, remember, remembered
 from deploy.stack import HOST, Kafka, Part, Postgres, Service
@@ -70,14 +71,22 @@ def superuser_url() -> str:
     raise Trouble("There is no PostgreSQL of a system here: `make up` makes one, or name another by DATABASE_URL.")
 
 
+def catcher() -> list[MailCatcher]:
+    """What keeps and shows mails, unless they are sent elsewhere."""
+    if os.environ.get("TENURE_SMTP_URL") or os.environ.get("TENURE_MAIL_FOLDER"):
+        return []
+    return [MailCatcher(STATE / "mail", _RUN, PORT_BASE + 8, **_files("mail"))]
+
+
 def services(env: Mapping[str, str], running: Sequence[Part] = ()) -> list[Part]:
     """The services, each with credentials of its own; `env` has the operator's, or nothing of what is not started."""
     postgres = {name: databases.service_environment(env["DATABASE_URL"], name) if env else {} for name in SERVICES}
     own = {name: {**env, **postgres[name], **kafka_environment(running, name)} for name in SERVICES}
-    return [
+    named = [
         Service(name, _RUN, PORT_BASE + number, env=own[name], **_files(name))
         for number, name in enumerate(SERVICES, start=1)
     ]
+    return [*named, *catcher()]
 
 
 def kafka_environment(running: Sequence[Part], user: str) -> dict[str, str]:
@@ -105,6 +114,9 @@ def addresses(running: Sequence[Part]) -> dict[str, str]:
         f"TENURE_{name.upper()}_URL": f"http://{HOST}:{PORT_BASE + at}" for at, name in enumerate(SERVICES, start=1)
     }
     found |= {name: os.environ[name] for name in ("DATABASE_URL",) if os.environ.get(name)}
+    found["TENURE_PUBLIC_URL"] = os.environ.get("TENURE_PUBLIC_URL") or found["TENURE_IDENTITY_URL"]
+    for caught in catcher():
+        found |= {"TENURE_SMTP_URL": caught.smtp_url, "TENURE_MAIL_URL": caught.url}
     found["TENURE_ANCHORS"] = os.environ.get("TENURE_ANCHORS") or str(STATE / "data" / "anchors")
     for part in running:
         if isinstance(part, Postgres):
@@ -257,6 +269,7 @@ def _announce(console: Console, took_s: float, detach: bool) -> None:
     env = _read_addresses()
     lines = [f"\nTenure is ready ({took_s:.1f} s)"]
     lines += [f"  {name:<13} {env[f'TENURE_{name.upper()}_URL']}/docs" for name in SERVICES]
+    lines += [f"  {'mail':<13} {env['TENURE_MAIL_URL']}"] if "TENURE_MAIL_URL" in env else []
     lines += [f"  {'Kafka':<13} {env['KAFKA_BOOTSTRAP']}", f"  {'all addresses':<13} {_shown(_ADDRESSES)}"]
     lines += [f"  {'logs':<13} {_shown(_LOGS)}", "", "See it work: make story"]
     lines += ["Stop it:     make down" + ("" if detach else " or Ctrl-C")]

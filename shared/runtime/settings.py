@@ -24,7 +24,7 @@ def _readable(limits: str) -> str:
 class Settings(BaseSettings):
     """Secrets are never printed: the database's URL holds a password, and so does the access to Kafka."""
 
-    model_config = SettingsConfigDict(env_prefix="TENURE_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="TENURE_", env_ignore_empty=True, extra="ignore")
 
     database_url: Annotated[SecretStr, Field(validation_alias="DATABASE_URL")] = SecretStr(
         "postgresql://tenure@127.0.0.1:8110"

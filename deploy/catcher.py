@@ -1,0 +1,30 @@
+"""The catcher of mails as a part of the system on one machine; what it does is in `mail.py`."""
+
+import sys
+from pathlib import Path
+
+from deploy import ROOT
+from deploy.processes import Process
+from deploy.stack import HOST, Service
+
+
+class MailCatcher(Service):
+    """Keeps the mails that services send, and shows them on a page at its port; by SMTP at the next."""
+
+    def __init__(
+        self, folder: Path, run: Path, port: int, *, log: Path | None = None, pid_file: Path | None = None
+    ) -> None:
+        self._mails = folder
+        super().__init__("mail", run, port, env={}, log=log, pid_file=pid_file)
+
+    @property
+    def smtp_url(self) -> str:
+        return f"smtp://{HOST}:{self.port + 1}"
+
+    def _ports(self) -> dict[int, str]:
+        return {self.port: "the page of mails", self.port + 1: "mail"}
+
+    def _process(self) -> Process:
+        ports = ("--page-port", str(self.port), "--smtp-port", str(self.port + 1))
+        command = [sys.executable, "-m", "deploy.mail", str(self._mails), *ports]
+        return Process(self.name, command, log=self.log, pid_file=self.pid_file, cwd=ROOT)
