@@ -3,6 +3,7 @@
 from cli import (
     folding,
     keys,
+    mail,
     parked,
     rebuild,
     replay,
@@ -19,7 +20,8 @@ from cli import (
 from cli.app import main
 
 VERBS = (
-    status, topics, streams, folding, verify, parked, timers, keys, rebuild, restore, transfer, replay, subjects, why,
+    status, topics, streams, folding, verify, parked, mail, timers, keys, rebuild, restore, transfer, replay,
+    subjects, why,
 )  # fmt: skip
 """Importing a family declares its verbs."""
 
