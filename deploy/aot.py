@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy import AOT_CACHE, LOCAL, Trouble
+from deploy.broker import Protection
 from deploy.processes import Process
 from deploy.stack import Kafka
 
@@ -20,7 +21,7 @@ class _Learning(Kafka):
     stop_within_s = 90.0  # the file is made when it ends
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+        super().__init__(folder, protection=Protection(folder / "secrets"))
         self.cache = folder / AOT_CACHE.name
 
     def _process(self) -> Process:
