@@ -254,14 +254,24 @@ async def _looked_again(place: Place, service: str, gone: Sequence[tuple[Line, R
         left += sum(1 + each.behind for each in still)
         others = f", {done.repeats:,} repeats, {done.ignored:,} of no concern to it" * bool(done.repeats + done.ignored)
         says.append(f"{line.consumer} {_name(line)}: {done.applied:,} applied{others}.")
+        if done.refused:
+            says.append(f"{count(done.refused, 'record')} of them are not the stream's, and hold it no longer.")
         if done.stopped:
             says.append(f"It stopped, and {count(done.waiting, 'record')} wait: {done.stopped}.")
     says.append(f"Looked again: {count(left, 'record')} of these still parked.")
     lines = [
-        {"consumer": line.consumer, "line": _name(line), "applied": done.applied, "repeats": done.repeats,
-         "ignored": done.ignored, "waiting": done.waiting, "stopped": done.stopped}
+        {
+            "consumer": line.consumer,
+            "line": _name(line),
+            "applied": done.applied,
+            "repeats": done.repeats,
+            "ignored": done.ignored,
+            "refused": done.refused,
+            "waiting": done.waiting,
+            "stopped": done.stopped,
+        }
         for line, done in gone
-    ]  # fmt: skip
+    ]
     return Outcome(left == 0, says, {"retried": lines, "still_parked": left})
 
 
@@ -366,7 +376,7 @@ def drop(
         async def do(operation: str, counter: Counter) -> Outcome:
             db = await place.db(service, write=True)
             for each in found:
-                await engine.drop(db, each, operation)
+                await engine.drop(db, await place.consumer(each.consumer), each, operation)
                 counter()
             left = await _look(place, handles=[each.handle for each in found])
             return Outcome(not left, [f"Looked again: {count(len(left), 'record')} of these still parked."],

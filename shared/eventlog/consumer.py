@@ -8,9 +8,10 @@ crash changes nothing; then the checkpoint moves.
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 import asyncpg
 import structlog
@@ -19,12 +20,27 @@ from aiokafka.errors import KafkaError
 from shared.eventlog import duplicates
 from shared.eventlog.clocks import Clocks
 from shared.eventlog.log import Answer, KeyReused, Log, Meta, Refused
-from shared.eventlog.plan import Left, Partition, Plan, Reason, Received, Standing, headers_json, park, plan
+from shared.eventlog.plan import (
+    ALARMING,
+    Known,
+    Left,
+    Partition,
+    Plan,
+    Reason,
+    Received,
+    Seen,
+    Standing,
+    as_text,
+    headers_json,
+    park,
+    plan,
+)
 from shared.eventlog.postgres import TRANSIENT
 from shared.eventlog.projection import Connection, Projection, Reach, Reactions
 from shared.eventlog.sql import statements
 from shared.eventlog.store import Conflict, Unavailable
 from shared.events.envelope import derived_id
+from shared.events.registry import topic_of
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +74,13 @@ class Observer(Protocol):
     def lagging(self, consumer: str, topic: str, partition: int, lag: int) -> None: ...
 
 
+class _Start(NamedTuple):
+    """What a batch begins with: how far this process had come, and where it waits for no gap."""
+
+    reached: Mapping[Partition, int]
+    impatient: frozenset[Partition]
+
+
 class Consumer:
     """One projection or the reactions of a service, over its database."""
 
@@ -70,7 +93,7 @@ class Consumer:
         clocks: Clocks,
         observer: Observer | None = None,
     ) -> None:
-        self.name = f"{service}.{what.name}"
+        self.name, self.own = f"{service}.{what.name}", topic_of(service)
         self.what = what
         self._pool, self._commands, self._clocks, self._observer = pool, commands, clocks, observer
         self._reached: dict[Partition, int] = {}
@@ -101,15 +124,17 @@ class Consumer:
             raise Fault("another process has just made these checkpoints")
         return found
 
-    async def consume(self, records: Sequence[Received]) -> Plan:
-        """Applies a batch and moves the checkpoint. Partitions whose checkpoint was set back are passed over until they
-        are `assigned` again. Raises Fault, with nothing done that a repetition would double."""
-        reached = dict(self._reached)  # as these records were fetched: who is `assigned` meanwhile starts elsewhere
+    async def consume(self, records: Sequence[Received], impatient: Collection[Partition] = ()) -> Plan:
+        """Apply a batch and move the checkpoint. Partitions whose checkpoint was set back are passed over until they
+        are `assigned` again. In `impatient` ones no gap is waited for. Raises Fault, with nothing done that a
+        repetition would double."""
+        # As these records were fetched: who is `assigned` meanwhile starts elsewhere.
+        start = _Start(dict(self._reached), frozenset(impatient))
         try:
             if isinstance(self.what, Projection):
-                done = await self._fold(self.what, records, reached)
+                done = await self._fold(self.what, records, start)
             else:
-                done = await self._react(self.what, records, reached)
+                done = await self._react(self.what, records, start)
         except PASSING as fault:
             raise Fault(repr(fault)) from fault
         self._reached |= done.offsets
@@ -120,6 +145,10 @@ class Consumer:
         for gap in done.gaps:
             log.error("a gap: fetching again", consumer=self.name, gap=gap)
         return done
+
+    def now(self) -> datetime:
+        """The real time, as the process has it."""
+        return self._clocks.real()
 
     @property
     def folds(self) -> bool:
@@ -149,24 +178,53 @@ class Consumer:
         return [await self._commands.consider(do.stream, do.key, do.command) for do in does]
 
     async def _standing(
-        self, tx: Connection, records: Sequence[Received], reached: Mapping[Partition, int], stand: str = SQL["stand"]
+        self, tx: Connection, records: Sequence[Received], start: _Start, stand: str = SQL["stand"]
     ) -> Standing:
         partitions = sorted({(r.raw.topic, r.raw.partition) for r in records})
         streams = sorted({r.of.stream for r in records if r.of is not None and r.sequenced})
         rows = await tx.fetch(stand, self.name, [t for t, _ in partitions], [n for _, n in partitions])
         offsets = {(r["topic"], r["partition"]): r["offset"] for r in rows}
-        for partition in [p for p, offset in offsets.items() if offset < reached.get(p, -1)]:
+        for partition in [p for p, offset in offsets.items() if offset < start.reached.get(p, -1)]:
             log.warning(
-                "a checkpoint was set back: what follows it is dealt with again", consumer=self.name,
-                partition=partition, offset=offsets.pop(partition), reached=reached[partition],
-            )  # fmt: skip
-        standing = Standing(offsets, {})
-        standing.doubtful = {(r["topic"], r["partition"]) for r in rows if r["doubtful"]}
+                "a checkpoint was set back: what follows it is dealt with again",
+                consumer=self.name,
+                partition=partition,
+                offset=offsets.pop(partition),
+                reached=start.reached[partition],
+            )
+        standing = Standing(offsets, {}, own=self.own)
+        standing.doubtful = set(start.impatient) | {(r["topic"], r["partition"]) for r in rows if r["doubtful"]}
         for row in await tx.fetch(SQL["seen"], self.name, streams):
-            standing.seen[row["stream"]] = row["version"] or 0
+            if row["version"] is not None:
+                standing.seen[row["stream"]] = Seen(row["version"], row["hash"])
             if row["held"]:
-                standing.held.add(row["stream"])
+                (standing.held if row["blocked"] else standing.waiting).add(row["stream"])
+        await self._known(tx, records, standing)
         return standing
+
+    async def _known(self, tx: Connection, records: Sequence[Received], standing: Standing) -> None:
+        """Look up which of these versions the service knows: its own in its log, others' in what was dealt with.
+        Raises Fault while the store is fenced and has less than its topic."""
+        own, others = set[tuple[str, int]](), set[tuple[str, int]]()
+        last = 0
+        for record in records:
+            if record.of is None or record.of.version is None:
+                continue
+            if record.raw.topic == self.own:
+                own.add((record.of.stream, record.of.version))
+                last = max(last, record.of.position or 0)
+            else:
+                others.add((record.of.stream, record.of.version))
+        for pairs, query in ((own, SQL["stored"]), (others, SQL["known"])):
+            if not pairs:
+                continue
+            for row in await tx.fetch(query, [stream for stream, _ in pairs], [version for _, version in pairs]):
+                standing.known[row["stream"], row["version"]] = Known(row["hash"], row["position"])
+        if own:
+            (head,) = await tx.fetch(SQL["head"])
+            standing.head = head["position"]
+            if last > standing.head and head["fenced"] is not None:
+                raise Fault(f"the store has less than its topic, and is fenced: {head['fenced']}")
 
     async def _note(self, tx: Connection, done: Plan) -> None:
         for left in done.left:
@@ -174,25 +232,32 @@ class Consumer:
             sequenced = of if left.record.sequenced else None
             await tx.execute(
                 SQL["park"], self.name, raw.topic, raw.partition, raw.offset, sequenced and sequenced.stream,
-                sequenced and sequenced.version, left.reason, left.detail[:2000], left.holds_stream, raw.key,
+                sequenced and sequenced.version, left.reason, as_text(left.detail)[:2000], left.holds_stream, raw.key,
                 json.dumps(headers_json(raw.headers)), raw.value,
             )  # fmt: skip
-        partitions = list(done.offsets)
+        partitions, hashes = list(done.offsets), sorted(done.hashes)
         await tx.execute(
-            SQL["advance"], self.name, list(done.seen), list(done.seen.values()), [t for t, _ in partitions],
-            [n for _, n in partitions], list(done.offsets.values()),
-        )  # fmt: skip
+            SQL["advance"],
+            self.name,
+            list(done.seen),
+            [seen.version for seen in done.seen.values()],
+            [seen.hash for seen in done.seen.values()],
+            [t for t, _ in partitions],
+            [n for _, n in partitions],
+            list(done.offsets.values()),
+            [stream for stream, _ in hashes],
+            [version for _, version in hashes],
+            [done.hashes[each] for each in hashes],
+        )
 
-    async def _fold(
-        self, projection: Projection, records: Sequence[Received], reached: Mapping[Partition, int]
-    ) -> Plan:
+    async def _fold(self, projection: Projection, records: Sequence[Received], start: _Start) -> Plan:
         """All of the batch in one transaction. Should a fold fail, once more with a savepoint around each event, so
         that the one that fails is parked and the others stand."""
         async with self._pool.acquire() as tx:
             for careful in (False, True):
                 try:
                     async with tx.transaction():
-                        done = plan(records, await self._standing(tx, records, reached))
+                        done = plan(records, await self._standing(tx, records, start))
                         await _each(done, _folding(projection, tx, careful), careful)
                         await self._note(tx, done)
                         return done
@@ -201,16 +266,16 @@ class Consumer:
                         raise Fault(repr(failed.__cause__)) from failed
         raise AssertionError("the careful pass parks what fails")
 
-    async def _react(self, reactions: Reactions, records: Sequence[Received], reached: Mapping[Partition, int]) -> Plan:
+    async def _react(self, reactions: Reactions, records: Sequence[Received], start: _Start) -> Plan:
         async with self._pool.acquire() as tx:
-            done = plan(records, await self._standing(tx, records, reached, LOOK))
+            done = plan(records, await self._standing(tx, records, start, LOOK))
         before = dict(done.offsets), [left.record.raw.offset for left in done.left]
         await self._clocks.fresh(self._pool)
         noted = await duplicates.claim(self._pool, self.name, [each for each in done.apply if not each.sequenced])
         await _side_by_side(done, lambda record: self._reaction(reactions, record, noted))
         failed = [left.record for left in done.left if left.reason == "failed" and not left.record.sequenced]
         async with self._pool.acquire() as tx, tx.transaction():
-            again = plan(records, await self._standing(tx, records, reached))
+            again = plan(records, await self._standing(tx, records, start))
             if (again.offsets, [left.record.raw.offset for left in again.left]) != before:
                 raise Fault("another member of the group, or an operator, has dealt with this batch meanwhile")
             await duplicates.unclaim(tx, self.name, failed)
@@ -248,11 +313,19 @@ class Consumer:
         raw, of = left.record.raw, left.record.of
         if self._observer is not None:
             self._observer.left(self.name, left.reason)
-        log.warning(
-            "event parked", consumer=self.name, reason=left.reason, detail=left.detail[:300], topic=raw.topic,
-            partition=raw.partition, offset=raw.offset, stream=of and of.stream, event_id=of and of.id,
+        tell = log.critical if left.reason in ALARMING else log.warning
+        tell(
+            "event parked",
+            consumer=self.name,
+            reason=left.reason,
+            detail=as_text(left.detail)[:300],
+            topic=raw.topic,
+            partition=raw.partition,
+            offset=raw.offset,
+            stream=of and of.stream,
+            event_id=of and of.id,
             holds_stream=left.holds_stream,
-        )  # fmt: skip
+        )
 
 
 def _outcome(answer: Answer) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from faststream.kafka.message import KafkaMessage
 
 from shared.eventlog.consumer import BATCH_RECORDS, Consumer, Fault, Observer
 from shared.eventlog.kafka import KafkaAccess
-from shared.eventlog.plan import Partition, Plan, Raw, receive
+from shared.eventlog.plan import Partition, Plan, receive
+from shared.eventlog.records import raw_of
 from shared.events.registry import INBOUND, topics_pattern
 
 log = structlog.get_logger(__name__)
@@ -33,6 +34,11 @@ that a consumer is given only have to be noted as dealt with."""
 WATCH_EVERY_S: Final = 5.0
 STALLED_S: Final = 60.0
 MAX_PAUSE_S: Final = 30.0
+GAP_PATIENCE_S: Final = 3.0
+"""So long a missing version is fetched again. A topic never skips, so that it hardly ever comes, and all that lies
+behind it in its partition waits."""
+IMPATIENT_S: Final = 60.0
+"""So long after that the partition's other gaps are parked at once."""
 
 BROKER_SETTINGS: Final[Mapping[str, Any]] = {
     "consumer_only": True,
@@ -90,6 +96,8 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         """What waits to be dealt with; none of it from before its partition's last seek."""
         self._types = frozenset(name.encode() for name in consumer.what.types)
         self._pauses: dict[Partition, float] = {}
+        self._gap_since: dict[Partition, float] = {}
+        self._impatient_until: dict[Partition, float] = {}
         self._retries: set[asyncio.Task[None]] = set()
         self._committed: dict[Partition, int] = {}
         self._stands: dict[Partition, tuple[int, float]] = {}  # the next offset, and since when it is that
@@ -115,6 +123,7 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         for partition in revoked:
             self._mine.pop((partition.topic, partition.partition), None)
             self._pauses.pop((partition.topic, partition.partition), None)
+            self._gap_since.pop((partition.topic, partition.partition), None)
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Seeks to the database's checkpoints. Until that went through, records of these partitions are passed over."""
@@ -168,11 +177,11 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         mine = [r for r in batch if r.offset >= self._mine.get((r.topic, r.partition), r.offset + 1)]
         if not mine:
             return
-        raws = (Raw(r.topic, r.partition, r.offset, r.key, r.headers, r.value) for r in mine)
-        records = [receive(raw, self.consumer.what.types) for raw in raws]
+        now = self.consumer.now()
+        records = [receive(raw_of(r), self.consumer.what.types, now) for r in mine]
         first = {(r.topic, r.partition): r.offset for r in reversed(mine)}
         try:
-            done = await self.consumer.consume(records)
+            done = await self.consumer.consume(records, self._impatient())
         except Fault as fault:
             self._back_off(first, str(fault))
         except Exception as bug:
@@ -190,11 +199,26 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
                 self._mine[partition] = offset + 1
             if partition not in done.refetch:
                 self._pauses.pop(partition, None)
+                self._gap_since.pop(partition, None)
         if done.refetch:
+            for partition in done.refetch:
+                self._gap_since.setdefault(partition, asyncio.get_running_loop().time())
             self._back_off(done.refetch, self.fault or "a gap")
         behind = [p for p in first if p not in done.offsets and p not in done.refetch]
         if behind:  # the database is ahead of these records, or was set back, or has forgotten the partition
             await self.on_partitions_assigned([TopicPartition(*p) for p in behind])
+
+    def _impatient(self) -> set[Partition]:
+        """The partitions in which no gap is waited for any more: one was, for long enough, and in vain. That holds for
+        a while, so that a flood of gaps doesn't cost that patience each time."""
+        now = asyncio.get_running_loop().time()
+        for partition, since in list(self._gap_since.items()):
+            if now - since >= GAP_PATIENCE_S:
+                self._gap_since.pop(partition)
+                self._impatient_until[partition] = now + IMPATIENT_S
+                log.error("a gap stays: its stream is parked", consumer=self.consumer.name, partition=partition)
+        self._impatient_until = {p: until for p, until in self._impatient_until.items() if until > now}
+        return set(self._impatient_until)
 
     def _back_off(self, offsets: Mapping[Partition, int], fault: str) -> None:
         """Pauses these partitions, for longer each time, then fetches from these offsets again; others flow on."""

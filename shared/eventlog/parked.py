@@ -8,7 +8,6 @@ first and taken out only when that copy is the same.
 
 import json
 import re
-from base64 import b64decode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,11 +17,21 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import asyncpg
 
+from shared.eventlog import turns
 from shared.eventlog.consumer import PASSING, PASSING_IN_A_FOLD, Consumer, Fault
 from shared.eventlog.log import Answer
-from shared.eventlog.plan import Raw, Received, headers_json, receive
+from shared.eventlog.plan import (
+    Raw,
+    Received,
+    Seen,
+    as_text,
+    headers_json,
+    headers_of,
+    receive,
+)
 from shared.eventlog.projection import Connection
 from shared.eventlog.sql import statements
+from shared.eventlog.turns import CHAINED
 from shared.events.registry import EVENTS
 
 SQL: Final = statements(Path(__file__).with_name("parked.sql"))
@@ -37,7 +46,7 @@ class NotNow(Exception):
     """What was asked can't be done to this record; the message says why and what to do instead."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Parked:
     """A parked record. `handle` is a short name for it; `behind` counts the later ones of its stream that wait."""
 
@@ -50,6 +59,7 @@ class Parked:
     detail: str
     holds_stream: bool
     time: datetime
+    edited: bool
     behind: int = 0
 
     @property
@@ -107,12 +117,22 @@ async def look(
 
 
 def _parked(row: asyncpg.Record, handle: str = "", behind: int = 0) -> Parked:
-    headers = [(name, None if value is None else b64decode(value)) for name, value in json.loads(row["headers"])]
-    raw = Raw(row["topic"], row["partition"], row["offset"], row["key"], headers, row["value"])
+    unparsed = row["detail"] if row["reason"] == "unparsable" else ""
+    headers = headers_of(json.loads(row["headers"]))
+    raw = Raw(row["topic"], row["partition"], row["offset"], row["key"], headers, row["value"], unparsed)
     return Parked(
-        handle, row["consumer"], raw, row["stream"], row["version"], row["reason"], row["detail"], row["holds_stream"],
-        row["time"], behind,
-    )  # fmt: skip
+        handle=handle,
+        consumer=row["consumer"],
+        raw=raw,
+        stream=row["stream"],
+        version=row["version"],
+        reason=row["reason"],
+        detail=row["detail"],
+        holds_stream=row["holds_stream"],
+        time=row["time"],
+        edited=row["edited"],
+        behind=behind,
+    )
 
 
 def lines(parked: Sequence[Parked]) -> list[Line]:
@@ -134,6 +154,8 @@ class Retried:
     applied: int = 0
     repeats: int = 0
     ignored: int = 0
+    refused: int = 0
+    """Records that are not the stream's: they stay parked, and hold it no longer."""
     waiting: int = 0
     stopped: str | None = None
 
@@ -171,24 +193,34 @@ async def retry(
     return done
 
 
-async def _some(
-    tx: Connection, consumer: Consumer, line: Line, operation: str, over_gap: bool, done: Retried
-) -> bool:  # fmt: skip
-    """A transaction's worth of a line; whether there may be more of it."""
+async def _some(tx: Connection, consumer: Consumer, line: Line, operation: str, over_gap: bool, done: Retried) -> bool:
+    """Resume a transaction's worth of a line; whether there may be more of it."""
     await tx.execute("set local lock_timeout = '20s'")
     await tx.execute(SQL["fence"], line.consumer, line.place[1])
     rows = await _rows(tx, line, AT_ONCE)
-    seen = await tx.fetchval(SQL["reached"], line.consumer, line.stream) if line.stream is not None else 0
+    seen = await turns.seen(tx, line.consumer, line.stream)
     for parked in map(_parked, rows):
-        version = parked.version if line.stream is not None else None
-        if version is not None and version <= seen:
-            await _settle(tx, parked, "repeat", operation)
-            done.repeats += 1
-            continue
-        if version is not None and version > seen + 1 and not over_gap:
-            done.stopped = gap(parked, seen)
-            return False
-        outcome = await _outcome(tx, consumer, parked, operation)
+        record = _received(consumer, parked)
+        turn: turns.Turn | None = None
+        if record.of is not None and _counts(parked):
+            if line.stream is None:
+                seen = await turns.seen(tx, line.consumer, parked.stream)
+            turn = await turns.turn(tx, consumer, parked.raw.topic, record.of, seen, over_gap=over_gap)
+            if turn.kind == "repeat":
+                await _settle(tx, parked, "repeat", operation)
+                done.repeats += 1
+                continue
+            if turn.kind == "refused":
+                reason, why = turn.fault
+                await tx.execute(SQL["again"], *parked.place, reason, why[:2000], False)
+                done.refused += 1
+                if line.stream is None:
+                    done.stopped = f"{reason}: {why}"
+                continue
+            if turn.kind == "early":
+                done.stopped = gap(parked, seen.version)
+                return False
+        outcome = await _outcome(tx, consumer, parked, record, operation, holds=parked.holds_stream or turn is not None)
         if outcome is None:
             done.stopped = await _why(tx, parked)
             return False
@@ -196,9 +228,9 @@ async def _some(
             done.applied += 1
         else:
             done.ignored += 1
-        if version is not None:
-            seen, over_gap = version, False
-            await tx.execute(SQL["reach"], line.consumer, line.stream, seen)
+        if turn is not None and record.of is not None:
+            seen, over_gap = Seen(record.of.version or 0, record.of.hash), False
+            await turns.reach(tx, consumer, parked.raw.topic, parked.stream, seen)
     return line.stream is not None and len(rows) == AT_ONCE
 
 
@@ -208,15 +240,26 @@ async def _rows(tx: Connection, line: Line, limit: int) -> list[asyncpg.Record]:
     return list(await tx.fetch(SQL["line"], line.consumer, line.stream, limit))
 
 
-async def _outcome(tx: Connection, consumer: Consumer, parked: Parked, operation: str) -> Ended | None:
-    """Applies one record and marks it. None when it can't be: its fault is noted instead."""
-    record = receive(parked.raw, consumer.what.types)
+def _received(consumer: Consumer, parked: Parked) -> Received:
+    return receive(parked.raw, consumer.what.types, consumer.now(), edited=parked.edited)
+
+
+def _counts(parked: Parked) -> bool:
+    """Whether the record has a place in its stream that was not dealt with. One of a type that was unknown has not: its
+    stream flowed on."""
+    return parked.version is not None and (parked.holds_stream or parked.reason in CHAINED)
+
+
+async def _outcome(
+    tx: Connection, consumer: Consumer, parked: Parked, record: Received, operation: str, *, holds: bool
+) -> Ended | None:
+    """Apply one record and mark it. None when it can't be: its fault is noted instead."""
     if record.problem is not None:
-        unknown = record.of is not None and record.of.type not in EVENTS
-        if unknown and parked.holds_stream:  # as the consumer would: parked for itself, its stream flows on
-            await tx.execute(SQL["again"], *parked.place, "unknown-type", record.problem, False)
+        unknown = record.of is not None and record.of.type not in EVENTS and record.reason == "unreadable"
+        if unknown and holds:  # as the consumer would: parked for itself, its stream flows on
+            await tx.execute(SQL["again"], *parked.place, "unknown-type", as_text(record.problem)[:2000], False)
             return "ignored"
-        await tx.execute(SQL["again"], *parked.place, "unreadable", record.problem[:2000], parked.holds_stream)
+        await tx.execute(SQL["again"], *parked.place, record.reason, as_text(record.problem)[:2000], holds)
         return None
     if record.event is None:
         await _settle(tx, parked, "ignored", operation)
@@ -224,7 +267,7 @@ async def _outcome(tx: Connection, consumer: Consumer, parked: Parked, operation
     fault = await _applied(tx, consumer, record)
     if fault is not None:
         reason = parked.reason if parked.reason == "conflicting-duplicate" else "failed"
-        await tx.execute(SQL["again"], *parked.place, reason, fault[:2000], parked.holds_stream)
+        await tx.execute(SQL["again"], *parked.place, reason, as_text(fault)[:2000], holds)
         return None
     await _settle(tx, parked, "applied", operation)
     return "applied"
@@ -251,8 +294,8 @@ async def _why(tx: Connection, parked: Parked) -> str:
 
 def gap(parked: Parked, seen: int) -> str:
     return (
-        f"version {parked.version} waits, but after {seen} comes {seen + 1}, which is not here: an unreadable record "
-        "stands for it. Put that right (parked edit), or go on without it (--over-gap)"
+        f"version {parked.version} waits, but after {seen} comes {seen + 1}, which is not here: it never came, or an "
+        "unreadable record stands for it. Put that right (parked edit), or go on without it (--over-gap)"
     )
 
 
@@ -299,14 +342,23 @@ async def _try(tx: Connection, consumer: Consumer, line: Line, over_gap: bool, l
     tried.waiting = 1
     if line.stream is not None:
         tried.waiting = await tx.fetchval(SQL["waiting"], line.consumer, line.stream)
-    seen = await tx.fetchval(SQL["reached"], line.consumer, line.stream) if line.stream is not None else 0
+    seen = await turns.seen(tx, line.consumer, line.stream)
     for parked in map(_parked, await _rows(tx, line, limit)):
-        if line.stream is not None and parked.version is not None:
-            if parked.version > seen + 1 and not over_gap:
-                tried.stopped = gap(parked, seen)
+        record = _received(consumer, parked)
+        if record.of is not None and _counts(parked):
+            if line.stream is None:
+                seen = await turns.seen(tx, line.consumer, parked.stream)
+            turn = await turns.turn(tx, consumer, parked.raw.topic, record.of, seen, over_gap=over_gap)
+            if turn.kind == "early":
+                tried.stopped = gap(parked, seen.version)
                 return
-            seen, over_gap = max(seen, parked.version), False
-        record = receive(parked.raw, consumer.what.types)
+            if turn.kind == "refused" and line.stream is None:
+                tried.stopped = ": ".join(turn.fault)
+                return
+            if turn.kind != "next":
+                tried.would_apply += turn.kind == "repeat"
+                continue
+            seen, over_gap = Seen(record.of.version or 0, record.of.hash), False
         if record.problem is not None:
             tried.stopped = record.problem
             return
@@ -333,9 +385,10 @@ async def _considered(tx: Connection, consumer: Consumer, record: Received) -> t
 # ── Putting right, giving up, copying in ───────────────────────────────────────────────────────────────
 
 
-async def drop(db: Pool, parked: Parked, operation: str) -> None:
-    """Gives a record up: this consumer will never have its effect. Only the first of a stream can be, so that the
-    order stays. The later ones of its stream wait until they are retried. Raises NotNow."""
+async def drop(db: Pool, consumer: Consumer, parked: Parked, operation: str) -> None:
+    """Give a record up: this consumer will never have its effect. Only the first of a stream can be, so that the
+    order stays. The later ones of its stream wait until they are retried; where it was not its stream's next event,
+    that one is still missing. Raises NotNow."""
     async with db.acquire() as tx, tx.transaction():
         await tx.execute("set local lock_timeout = '20s'")
         await tx.execute(SQL["fence"], parked.consumer, parked.raw.topic)
@@ -344,9 +397,13 @@ async def drop(db: Pool, parked: Parked, operation: str) -> None:
             raise NotNow(
                 f"{parked.handle} is not the first that waits in {parked.stream}: drop the one before it first"
             )
-        if parked.holds_stream and parked.stream is not None and parked.version is not None:
-            seen = await tx.fetchval(SQL["reached"], parked.consumer, parked.stream)
-            await tx.execute(SQL["reach"], parked.consumer, parked.stream, max(seen, parked.version))
+        record = _received(consumer, parked)
+        if parked.holds_stream and record.of is not None:
+            seen = await turns.seen(tx, parked.consumer, parked.stream)
+            if (await turns.turn(tx, consumer, parked.raw.topic, record.of, seen, over_gap=False)).kind == "next":
+                await turns.reach(
+                    tx, consumer, parked.raw.topic, parked.stream, Seen(record.of.version or 0, record.of.hash)
+                )
         await _settle(tx, parked, "dropped", operation)
 
 
@@ -360,7 +417,7 @@ def edited(
         headers=[*kept, *((name, text.encode()) for name, text in headers.items() if text)],
         value=parked.raw.value if value is None else value,
     )
-    record = receive(raw, types)
+    record = receive(raw._replace(unparsed=""), types, edited=True)
     if record.problem is not None or record.of is None:
         raise NotNow(f"changed like this it still can't be read: {record.problem}")
     if parked.version is not None and (record.of.stream, record.of.version) != (parked.stream, parked.version):
@@ -379,8 +436,8 @@ async def edit(db: Pool, parked: Parked, record: Received, operation: str) -> No
         if not found or _parked(found[0]).raw != parked.raw:
             raise NotNow(f"{parked.handle} is not parked any more, or was changed meanwhile: look again")
         stream = of.stream if record.sequenced else None
-        seen = await tx.fetchval(SQL["reached"], parked.consumer, stream) if stream is not None else 0
-        holds = stream is not None and of.version is not None and of.version > seen
+        seen = await turns.seen(tx, parked.consumer, stream)
+        holds = stream is not None and of.version is not None and of.version > seen.version
         await tx.execute(SQL["keep"], *parked.place, "edited", operation)
         await tx.execute(
             SQL["edit"], *parked.place, stream, of.version, f"edited by an operator ({operation})", holds,

@@ -25,13 +25,6 @@ order by version, partition >= 0, partition desc, "offset" limit $3 for update;
 -- one: a single parked record.
 select * from engine.parked where consumer = $1 and topic = $2 and partition = $3 and "offset" = $4 for update;
 
--- reached: the last version of a stream that the consumer has dealt with.
-select coalesce((select version from engine.seen where consumer = $1 and stream = $2), 0);
-
--- reach: notes that the consumer has dealt with this version.
-insert into engine.seen (consumer, stream, version) values ($1, $2, $3)
-on conflict (consumer, stream) do update set version = excluded.version;
-
 -- keep: copies a parked record as it is, with what becomes of it.
 insert into engine.settled (consumer, topic, partition, "offset", stream, version, reason, detail, holds_stream, key,
                          headers, value, time, outcome, operation)
@@ -50,7 +43,7 @@ update engine.parked set reason = $5, detail = $6, holds_stream = $7
 where consumer = $1 and topic = $2 and partition = $3 and "offset" = $4;
 
 -- edit: puts other bytes in place of a record's.
-update engine.parked set stream = $5, version = $6, reason = 'edited', detail = $7, holds_stream = $8, headers = $9::jsonb,
+update engine.parked set stream = $5, version = $6, reason = 'edited', edited = true, detail = $7, holds_stream = $8, headers = $9::jsonb,
                       value = $10
 where consumer = $1 and topic = $2 and partition = $3 and "offset" = $4;
 

@@ -1,21 +1,33 @@
 """What a consumer does with each record of a batch: the whole decision, pure.
 
 A consumer's promise: each event's effect once, in its stream's order, nothing skipped silently. So every record is
-applied, ignored by declaration, dropped as a repeat, or left: parked whole, with the reason.
+applied, ignored by declaration, dropped as a repeat of what was dealt with byte for byte, or left: parked whole, with
+the reason. Nothing is believed because it is on a topic: a service's event has to be intact, to continue its stream's
+chain, and, on the service's own topic, to be in its store.
 """
 
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal, NamedTuple
 
 from shared.events.base import Event
-from shared.events.envelope import Envelope, Unreadable, from_headers, publisher_of
+from shared.events.envelope import GENESIS, Envelope, Unreadable, counted, flaw, from_headers, publisher_of
 from shared.events.registry import EVENTS, is_inbound, publisher_named, why_not_from
 from shared.events.upcasts import decode
 
 Partition = tuple[str, int]
-Reason = Literal["unreadable", "unknown-type", "refused", "forged", "failed", "behind", "conflicting-duplicate"]
+Reason = Literal[
+    "unreadable", "unparsable", "unknown-type", "refused", "forged", "broken-chain", "conflict", "gap", "failed",
+    "behind", "conflicting-duplicate",
+]  # fmt: skip
+ALARMING: Final[frozenset[Reason]] = frozenset({"forged", "broken-chain", "conflict"})
+"""What only a forger, or a topic that is not its store's, can be the cause of."""
+HIDING: Final[frozenset[Reason]] = frozenset({"unreadable", "unparsable"})
+"""What may hide the version of a stream that then seems to be missing."""
+AHEAD: Final = timedelta(minutes=5)
+"""So far a publisher's clock may be ahead of ours."""
 
 
 class Raw(NamedTuple):
@@ -26,7 +38,10 @@ class Raw(NamedTuple):
     offset: int
     key: bytes | None
     headers: Sequence[tuple[str, bytes | None]]
+    """A name that is not UTF-8 has its bytes as lone surrogates (`surrogateescape`)."""
     value: bytes | None
+    unparsed: str = ""
+    """Why the client library could not read the record; `value` are its bytes then, or those of its batch."""
 
 
 class Received(NamedTuple):
@@ -45,19 +60,31 @@ class Received(NamedTuple):
         return self.of is not None and self.of.version is not None
 
 
-def receive(raw: Raw, types: frozenset[str]) -> Received:
-    """Reads a record; never raises, whatever bytes it holds."""
+def receive(raw: Raw, types: frozenset[str], now: datetime | None = None, *, edited: bool = False) -> Received:
+    """Read a record; never raise, whatever bytes it holds.
+
+    Args:
+        now: the real time; without it, a publisher's time may be any.
+        edited: an operator has changed the record since, so that its hash can't fit.
+    """
+    if raw.unparsed:
+        return Received(raw, None, None, raw.unparsed, "unparsable")
+    foreign = is_inbound(raw.topic)
     try:
         of = from_headers(raw.headers, raw.key)
-        foreign = is_inbound(raw.topic)
         if (why := why_not_from(raw.topic, of.source, of.type)) is not None:
             return Received(raw, None, None, why, "refused" if foreign else "forged")
         if foreign:  # a foreign sequence counts something of its sender's, not versions of a stream here
             of = of._replace(version=None, position=None)
-        elif not of.version:
-            raise Unreadable(f"{raw.topic} holds events with a ce_sequence from 1")
+        elif not of.stream or not counted(of):
+            raise Unreadable(f"{raw.topic} holds events of a stream, with a ce_sequence and a ce_position from 1")
+        elif not edited and (why := flaw(of, raw.key, raw.value or b"")) is not None:
+            return Received(raw, None, None, why, "forged")
     except Unreadable as problem:
         return Received(raw, None, None, str(problem))
+    if foreign and now is not None and of.time > now + AHEAD:
+        why = f"its time, {of.time.isoformat()}, is more than five minutes ahead of {now.isoformat()}"
+        return Received(raw, of, None, why, "refused")
     if of.type in EVENTS and of.type not in types:
         return Received(raw, of, None)
     try:
@@ -79,36 +106,67 @@ class Left:
     holds_stream: bool
 
 
+class Seen(NamedTuple):
+    """The last version of a stream that a consumer has dealt with. Its hash is None where it was noted before hashes
+    were kept: then the next event is believed, and its hash kept from there on."""
+
+    version: int = 0
+    hash: bytes | None = GENESIS
+
+
+class Known(NamedTuple):
+    """What this service knows of a version of a stream: its hash; of its own streams, the position, too."""
+
+    hash: bytes
+    position: int | None = None
+
+
 @dataclass(slots=True)
 class Standing:
-    """Where a consumer stands, as its database says: the offset dealt with in each partition (-1 for none), the
-    last version of the streams at hand, the streams that are held, the partitions that have unreadable records."""
+    """Where a consumer stands, as its database says.
+
+    Attributes:
+        offsets: the offset dealt with in each partition, -1 for none.
+        seen: the last version of the streams at hand.
+        held: the streams whose next version is parked.
+        waiting: the streams of which only later versions are parked, behind a gap.
+        doubtful: the partitions in which a gap is not waited for.
+        known: the versions at hand that this service knows already.
+        own: the topic of the service itself: what its store does not have is forged.
+        head: the store's last position.
+    """
 
     offsets: Mapping[Partition, int]
-    seen: dict[str, int]
+    seen: dict[str, Seen]
     held: set[str] = field(default_factory=set)
+    waiting: set[str] = field(default_factory=set)
     doubtful: set[Partition] = field(default_factory=set)
+    known: dict[tuple[str, int], Known] = field(default_factory=dict)
+    own: str = ""
+    head: int = 0
 
 
 @dataclass(slots=True)
 class Plan:
-    """The batch's decisions. `offsets` and `seen` are what is to be noted with them; `refetch` names the partitions
-    whose records from there on could not be judged (a gap) and the offset to fetch again."""
+    """The batch's decisions. `offsets`, `seen` and `hashes` are what is to be noted with them; `refetch` names the
+    partitions whose records from there on could not be judged (a gap) and the offset to fetch again."""
 
     apply: list[Received] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
     offsets: dict[Partition, int] = field(default_factory=dict)
-    seen: dict[str, int] = field(default_factory=dict)
+    seen: dict[str, Seen] = field(default_factory=dict)
+    hashes: dict[tuple[str, int], bytes] = field(default_factory=dict)
+    """Of other services' events that are dealt with for the first time here."""
     refetch: dict[Partition, int] = field(default_factory=dict)
     gaps: list[str] = field(default_factory=list)
     repeats: int = 0
 
 
 def plan(records: Iterable[Received], standing: Standing) -> Plan:
-    """Decides about each record, in the order given. Partitions that are not in `standing.offsets` are passed over:
+    """Decide about each record, in the order given. Partitions that are not in `standing.offsets` are passed over:
     they are not this consumer's (any more)."""
     result = Plan()
-    held, doubtful = set(standing.held), set(standing.doubtful)
+    streams = _Streams(standing, result)
     for record in records:
         partition = (record.raw.topic, record.raw.partition)
         done = result.offsets.get(partition, standing.offsets.get(partition))
@@ -118,48 +176,121 @@ def plan(records: Iterable[Received], standing: Standing) -> Plan:
             result.repeats += 1
             continue
         if record.of is None:
-            if record.reason == "unreadable":
-                doubtful.add(partition)
+            if record.reason in HIDING:
+                streams.doubtful.add(partition)
             result.left.append(Left(record, record.reason, record.problem or "", holds_stream=False))
-        elif not _judge(record, record.of, result, standing.seen, held, partition in doubtful):
+        elif record.of.version is None:
+            _take(record, record.of, result)
+        elif not streams.judge(record, record.of, record.of.version):
             result.refetch[partition] = done + 1
             continue
         result.offsets[partition] = record.raw.offset
     return result
 
 
-def _judge(
-    record: Received, of: Envelope, result: Plan, seen: Mapping[str, int], held: set[str], doubtful: bool
-) -> bool:
-    """Decides about one readable record; False on a gap in its stream."""
-    stream, version = of.stream, of.version
-    if version is not None:
-        before = result.seen.get(stream, seen.get(stream, 0))
-        if version <= before:
-            result.repeats += 1
+def _take(record: Received, of: Envelope, result: Plan) -> bool:
+    """Apply, ignore or park a record whose turn it is; whether the next of its stream may follow."""
+    if record.problem is None:
+        if record.event is not None:
+            result.apply.append(record)
+        return True
+    unknown = of.type not in EVENTS and record.reason == "unreadable"
+    holds = of.version is not None and not unknown
+    result.left.append(Left(record, "unknown-type" if unknown else record.reason, record.problem, holds_stream=holds))
+    return not holds
+
+
+class _Streams:
+    """The services' streams in a batch: what is known of each, while the batch is judged."""
+
+    def __init__(self, standing: Standing, result: Plan) -> None:
+        self._standing, self._result = standing, result
+        self._held, self._waiting = set(standing.held), set(standing.waiting)
+        self.doubtful = set(standing.doubtful)
+
+    def judge(self, record: Received, of: Envelope, version: int) -> bool:
+        """Decide about one intact record; False on a gap that may close."""
+        seen = self._result.seen.get(of.stream) or self._standing.seen.get(of.stream) or Seen()
+        known = self._known(of.stream, version, seen)
+        own = record.raw.topic == self._standing.own
+        if own and known is None and (of.position or 0) > self._standing.head:
+            return self._missing(record, f"the store has no position {of.position} yet", "forged")
+        if (fault := contradiction(of, known, own=own)) is not None:
+            self._result.left.append(Left(record, *fault, holds_stream=False))
+        elif version <= seen.version:
+            self._result.repeats += 1
+            if known is None:  # of before hashes were kept: from here on this one counts
+                self._result.hashes[of.stream, version] = of.hash
+        elif version > seen.version + 1:
+            return self._ahead(record, of, f"{of.stream}: version {version} came after {seen.version}")
+        elif of.stream in self._held:
+            self._result.left.append(Left(record, "behind", _BEHIND, holds_stream=True))
+        elif not continues(of, seen):
+            self._result.left.append(Left(record, "broken-chain", broken(of, seen), holds_stream=False))
+        else:
+            self._next(record, of, version)
+        return True
+
+    def _known(self, stream: str, version: int, seen: Seen) -> Known | None:
+        found = self._standing.known.get((stream, version))
+        if found is None and (added := self._result.hashes.get((stream, version))) is not None:
+            found = Known(added)
+        if found is None and version == seen.version and seen.hash is not None:
+            found = Known(seen.hash)
+        return found
+
+    def _next(self, record: Received, of: Envelope, version: int) -> None:
+        if record.raw.topic != self._standing.own and (of.stream, version) not in self._standing.known:
+            self._result.hashes[of.stream, version] = of.hash
+        if _take(record, of, self._result):
+            self._result.seen[of.stream] = Seen(version, of.hash)
+        else:
+            self._held.add(of.stream)
+            self._result.seen[of.stream] = Seen(version - 1, of.prevhash)
+
+    def _ahead(self, record: Received, of: Envelope, gap: str) -> bool:
+        if of.stream in self._held:
+            self._result.left.append(Left(record, "behind", _BEHIND, holds_stream=True))
             return True
-        if stream not in held and version > before + 1:
-            gap = f"{stream}: version {version} came after {before}"
-            if not doubtful:
-                result.gaps.append(gap)
-                return False
-            held.add(stream)
-            result.left.append(Left(record, "behind", f"{gap}; an unreadable record lies before it", holds_stream=True))
+        if of.stream in self._waiting:
+            self._result.left.append(Left(record, "gap", gap, holds_stream=True))
             return True
-        if stream in held:
-            result.left.append(Left(record, "behind", "an earlier event of its stream is parked", holds_stream=True))
+        if self._missing(record, gap, "gap"):
+            self._waiting.add(of.stream)
             return True
-        result.seen[stream] = version
-    if record.problem is not None:
-        unknown = of.type not in EVENTS
-        if not unknown and version is not None:
-            held.add(stream)
-            result.seen[stream] = (version or 1) - 1
-        reason: Reason = "unknown-type" if unknown else record.reason
-        result.left.append(Left(record, reason, record.problem, holds_stream=not unknown and version is not None))
-    elif record.event is not None:
-        result.apply.append(record)
-    return True
+        return False
+
+    def _missing(self, record: Received, gap: str, reason: Reason) -> bool:
+        """Park what waiting has not helped, or is no use for; False where it may."""
+        if (record.raw.topic, record.raw.partition) not in self.doubtful:
+            self._result.gaps.append(gap)
+            return False
+        self._result.left.append(Left(record, reason, gap, holds_stream=reason == "gap"))
+        return True
+
+
+_BEHIND: Final = "an earlier event of its stream is parked"
+
+
+def contradiction(of: Envelope, known: Known | None, *, own: bool) -> tuple[Reason, str] | None:
+    """How a record contradicts what its service knows of that version of the stream, if it does."""
+    if own and known is None:
+        return "forged", f"{of.stream} version {of.version}, position {of.position}: the store has no such event"
+    if known is None or (known.hash == of.hash and known.position in (None, of.position)):
+        return None
+    if own:
+        return "forged", f"{of.stream} version {of.version}, position {of.position}: the store has another event there"
+    return "conflict", f"{of.stream} version {of.version} is known with another hash, {known.hash.hex()[:16]}…"
+
+
+def continues(of: Envelope, seen: Seen) -> bool:
+    """Whether the event follows the one that was seen last."""
+    return seen.hash is None or seen.hash == of.prevhash
+
+
+def broken(of: Envelope, seen: Seen) -> str:
+    kept = (seen.hash or b"").hex()[:16]
+    return f"{of.stream} version {of.version} continues {of.prevhash.hex()[:16]}…, version {seen.version} is {kept}…"
 
 
 def park(
@@ -172,16 +303,35 @@ def park(
     if not failed.sequenced or failed.of is None:
         return list(later)
     stream, rest = failed.of.stream, []
-    plan_.seen[stream] = (failed.of.version or 1) - 1
+    plan_.seen[stream] = Seen((failed.of.version or 1) - 1, failed.of.prevhash)
     for record in later:
         if record.of is not None and record.sequenced and record.of.stream == stream:
             plan_.apply.remove(record)
-            plan_.left.append(Left(record, "behind", "an earlier event of its stream is parked", holds_stream=True))
+            plan_.left.append(Left(record, "behind", _BEHIND, holds_stream=True))
         else:
             rest.append(record)
     return rest
 
 
 def headers_json(headers: Sequence[tuple[str, bytes | None]]) -> list[list[str | None]]:
-    """Headers as JSON that loses no byte: values in base64."""
-    return [[name, None if value is None else b64encode(value).decode()] for name, value in headers]
+    """Headers as JSON that loses no byte: values in base64; names, too, as a third part, where they are no text."""
+    return [[*_name_json(name, None if value is None else b64encode(value).decode())] for name, value in headers]
+
+
+def _name_json(name: str, value: str | None) -> tuple[str | None, ...]:
+    if name.isprintable():
+        return name, value
+    return ascii(name), value, b64encode(name.encode(errors="surrogateescape")).decode()
+
+
+def headers_of(stored: Sequence[Sequence[Any]]) -> list[tuple[str, bytes | None]]:
+    """The headers that `headers_json` made this of."""
+    return [
+        (b64decode(rest[0]).decode(errors="surrogateescape") if rest else name, None if v is None else b64decode(v))
+        for name, v, *rest in stored
+    ]
+
+
+def as_text(text: str) -> str:
+    """Any text as one that PostgreSQL can hold: without NUL and lone surrogates."""
+    return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")

@@ -6,7 +6,8 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from shared.eventlog.kafka import KafkaAccess
-from shared.eventlog.plan import Partition, Raw, receive
+from shared.eventlog.plan import Partition, receive
+from shared.eventlog.records import raw_of
 from shared.eventlog.scratch import Piece, Trouble
 from shared.events.envelope import Envelope, StoredEvent
 
@@ -121,7 +122,7 @@ class Topics:
 
     def _piece(self, r: Any) -> Piece | None:
         """None for what is no event of a stream: a consumer has parked it, and so nothing was folded from it."""
-        received = receive(Raw(r.topic, r.partition, r.offset, r.key, r.headers, r.value), frozenset())
+        received = receive(raw_of(r), frozenset())
         if received.of is None or not received.sequenced:
             return None
         of = received.of

@@ -17,8 +17,9 @@ from aiokafka.errors import UnknownTopicOrPartitionError
 
 from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.plan import Raw
+from shared.eventlog.records import raw_of
 from shared.eventlog.relay import READ_EVENTS
-from shared.events.envelope import StoredEvent, Unreadable, chained, from_headers, source_of
+from shared.events.envelope import StoredEvent, Unreadable, counted, flaw, from_headers, source_of
 
 Progress = Callable[[str, int, int], None]
 """Told of a step by name, how much of it is done, and of how much (0: not known). Must not raise or wait."""
@@ -56,14 +57,13 @@ class Found(NamedTuple):
 
 def own_event(raw: Raw, service: str) -> StoredEvent:
     """The event of a record. Raises Unreadable where it is not an event of this service, or not intact."""
-    of = from_headers(raw.headers, raw.key)
-    if of.source != source_of(service) or not of.version or not of.position:
+    if raw.unparsed:
+        raise Unreadable(raw.unparsed)
+    of, data = from_headers(raw.headers, raw.key), raw.value or b""
+    if of.source != source_of(service) or not of.stream or not counted(of):
         raise Unreadable(f"it is not an event of {service}'s store but of {of.source[:80]!r}")
-    data = raw.value or b""
-    if chained(of, data) != of.hash:
-        raise Unreadable(f"{of.stream} version {of.version} was altered: its hash does not fit")
-    if raw.key != of.stream.encode():
-        raise Unreadable(f"{of.stream} version {of.version} lies under the key {raw.key!r:.80}")
+    if (why := flaw(of, raw.key, data)) is not None:
+        raise Unreadable(why)
     return StoredEvent(of, data)
 
 
@@ -123,11 +123,7 @@ class TopicReader:
             batches = await self._kafka.getmany(*tps, timeout_ms=1_000, max_records=limit)
             got: dict[int, list[Raw]] = {}
             for tp, records in batches.items():
-                raws = [
-                    Raw(r.topic, r.partition, r.offset, r.key, r.headers, r.value)
-                    for r in records
-                    if at[tp.partition] <= r.offset < self.ends[tp.partition]
-                ]
+                raws = [raw_of(r) for r in records if at[tp.partition] <= r.offset < self.ends[tp.partition]]
                 got[tp.partition] = raws
                 self._next[tp.partition] = records[-1].offset + 1
                 at[tp.partition] = min(records[-1].offset + 1, self.ends[tp.partition])

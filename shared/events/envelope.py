@@ -17,6 +17,9 @@ GENESIS: Final = bytes(32)
 
 CONTENT_TYPE: Final = b"application/json"
 _SCHEMA_URN: Final = re.compile(r"^urn:tenure:events:([A-Za-z0-9]+):([1-9][0-9]{0,5})$")
+MAX_VERSION: Final = 2**31 - 1
+"""The highest version of a stream that a store can hold."""
+MAX_POSITION: Final = 2**63 - 1
 NAME_CHARACTERS: Final = 500
 _NAME: Final = re.compile(rf"[!-~][ -~]{{0,{NAME_CHARACTERS - 1}}}\Z")
 """What an attribute may look like: printable ASCII. It may end up in a hash, where a line break ends a field."""
@@ -135,6 +138,20 @@ def chained(e: Envelope, data: bytes) -> bytes:
     )  # fmt: skip
 
 
+def flaw(e: Envelope, key: bytes | None, data: bytes) -> str | None:
+    """Why this is not an intact record of an event of ours, by its own bytes; None when it is."""
+    if chained(e, data) != e.hash:
+        return f"{e.stream} version {e.version} was altered: its hash does not fit"
+    if key != e.stream.encode():
+        return f"{e.stream} version {e.version} lies under the key {key!r:.80}"
+    return None
+
+
+def counted(e: Envelope) -> bool:
+    """Whether an event has the version and the position that every event of ours has."""
+    return e.version is not None and 0 < e.version <= MAX_VERSION and 0 < (e.position or 0) <= MAX_POSITION
+
+
 def to_headers(e: Envelope) -> Headers:
     """The Kafka headers of an event of ours."""
     headers: Headers = [
@@ -169,9 +186,11 @@ def to_headers(e: Envelope) -> Headers:
 
 
 def _texts(headers: Sequence[tuple[str, bytes | None]]) -> Mapping[str, str]:
-    """The ce_ headers as text. Others (a tracer's, a proxy's) are nobody's business here and may hold any bytes."""
+    """The ce_ headers as text. Others (a tracer's, a proxy's) may hold any bytes under a name that is text."""
     texts: dict[str, str] = {}
     for name, value in headers:
+        if not name.isprintable():
+            raise Unreadable(f"a header's name is no text: {name[:60]!a}")
         if not name.startswith("ce_") and name != "content-type":
             continue
         if value is None:
@@ -230,6 +249,12 @@ def _schema(text: str | None, event_type: str) -> int:
     return int(match.group(2))
 
 
+def _from_key(key: bytes | None) -> str:
+    """The stream that a record without a subject is of: its key's, where that is a name."""
+    text = (key or b"").decode(errors="replace")
+    return text if _NAME.match(text) else ""
+
+
 def from_headers(headers: Sequence[tuple[str, bytes | None]], key: bytes | None) -> Envelope:
     """The envelope of a record. Raises Unreadable, and nothing else, on whatever bytes come."""
     texts = _texts(headers)
@@ -243,7 +268,7 @@ def from_headers(headers: Sequence[tuple[str, bytes | None]], key: bytes | None)
         id=texts["ce_id"],
         source=texts["ce_source"],
         type=texts["ce_type"],
-        stream=texts.get("ce_subject") or (key or b"").decode(errors="replace"),
+        stream=texts.get("ce_subject") or _from_key(key),
         time=_time(texts["ce_time"]),
         schema=_schema(texts.get("ce_dataschema"), texts["ce_type"]),
         version=version,

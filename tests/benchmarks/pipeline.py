@@ -9,7 +9,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -21,7 +21,7 @@ from shared.eventlog.consumer import Consumer
 from shared.eventlog.host import ConsumerHost
 from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.log import Accepted, Log, utc_now
-from shared.eventlog.plan import Plan, Received
+from shared.eventlog.plan import Partition, Plan, Received
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.projection import Connection, Projection
 from shared.eventlog.relay import Relay
@@ -74,9 +74,9 @@ class Timed(Consumer):
 
     applied: list[tuple[int, int, int]]
 
-    async def consume(self, records: Sequence[Received]) -> Plan:
+    async def consume(self, records: Sequence[Received], impatient: Collection[Partition] = ()) -> Plan:
         came = time.monotonic_ns()
-        done = await super().consume(records)
+        done = await super().consume(records, impatient)
         committed = time.monotonic_ns()
         self.applied += [(r.event.seat, came, committed) for r in done.apply if isinstance(r.event, SeatAssigned)]
         return done

@@ -21,12 +21,20 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
-def next_events(stream: str, head: Head, number: int, data: bytes = b'{"n": 1}') -> list[StoredEvent]:
+def next_events(
+    stream: str,
+    head: Head,
+    number: int,
+    data: bytes = b'{"n": 1}',
+    *,
+    service: str = "entitlements",
+    event_type: str = "SeatUnassigned",
+) -> list[StoredEvent]:
     """The next events of a stream, chained to its head."""
     events = []
     for version in range(head.version + 1, head.version + 1 + number):
         of = Envelope(
-            new_id(), source_of("entitlements"), "SeatUnassigned", stream, NOON, 1, version, None, "c", "d", "a", "t",
+            new_id(), source_of(service), event_type, stream, NOON, 1, version, None, "c", "d", "a", "t",
             "", head.hash,
         )  # fmt: skip
         of = of._replace(hash=chained(of, data))

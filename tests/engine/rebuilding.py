@@ -14,7 +14,7 @@ from shared.eventlog.projection import Projection
 from shared.eventlog.relay import partition_of
 from shared.events import SeatAssigned, SeatPoolOpened, SeatUnassigned
 from shared.events.base import Event
-from shared.events.registry import ENTITLEMENTS
+from shared.events.registry import topic_of
 from tests.databases import fetch_as_operator
 from tests.engine.examples import new_id
 
@@ -29,10 +29,13 @@ POOL: Stream[int, tuple[Event, ...], Event] = Stream(
 class Bench:
     """A store, and the live consumer of a projection over it."""
 
-    def __init__(self, dsn: str, pool: Any, store: PostgresStore, projection: Projection) -> None:
+    def __init__(
+        self, dsn: str, pool: Any, store: PostgresStore, projection: Projection, service: str = "entitlements"
+    ) -> None:
         self.dsn, self.pool, self.store, self.projection = dsn, pool, store, projection
-        self.log = Log(store, "entitlements")
-        self.consumer = Consumer("entitlements", projection, pool, self.log, Clocks(utc_now))
+        self.service, self.topic = service, topic_of(service)
+        self.log = Log(store, service)
+        self.consumer = Consumer(service, projection, pool, self.log, Clocks(utc_now))
         self._next = dict.fromkeys(range(PARTITIONS), 0)
         self._fed = 0
 
@@ -46,13 +49,13 @@ class Bench:
 
     async def feed(self, limit: int = 1_000_000) -> Plan | None:
         """Gives the live consumer what is new in the store, as if from Kafka."""
-        await self.consumer.assigned([(ENTITLEMENTS, n) for n in range(PARTITIONS)])
+        await self.consumer.assigned([(self.topic, n) for n in range(PARTITIONS)])
         done = None
         while limit > 0 and (found := await self.store.read(self._fed, min(500, limit))):
             records = []
             for stored in found:
                 partition = partition_of(stored.of.stream, PARTITIONS)
-                raw = Raw(ENTITLEMENTS, partition, self._next[partition], stored.of.stream.encode(), stored.headers(),
+                raw = Raw(self.topic, partition, self._next[partition], stored.of.stream.encode(), stored.headers(),
                           stored.data)  # fmt: skip
                 self._next[partition] += 1
                 records.append(receive(raw, self.projection.types))

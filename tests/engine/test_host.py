@@ -19,7 +19,7 @@ from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.projection import Projection
 from shared.eventlog.relay import Relay
 from shared.eventlog.store import Head
-from shared.events import SeatUnassigned
+from shared.events import CsnIssued
 from shared.events.envelope import Envelope
 from shared.events.registry import MARKETPLACE
 from tests.databases import execute_as_operator
@@ -28,7 +28,7 @@ from tests.system import parts
 
 pytestmark = pytest.mark.system
 
-BODY = SeatUnassigned(subscription_id="s", contract_id="c", seat=1, account_id="a", unassigned_by="b").data()
+BODY = CsnIssued(csn="1", organisation_id="o", publisher="p").data()
 
 
 class Bench:
@@ -41,8 +41,8 @@ class Bench:
     def host(self) -> ConsumerHost:
         table = Projection(self.name, topics=(MARKETPLACE,))
 
-        @table.on(SeatUnassigned)
-        async def _(tx: Any, _event: SeatUnassigned, of: Envelope) -> None:
+        @table.on(CsnIssued)
+        async def _(tx: Any, _event: CsnIssued, of: Envelope) -> None:
             await tx.execute("insert into applied values ($1, $2)", of.stream, of.version)
 
         consumer = Consumer("test", table, self.pool, Log(self.store, "marketplace"), Clocks(utc_now))
@@ -53,7 +53,7 @@ class Bench:
             writes = []
             for stream, head in self.streams.items():
                 made = write(stream, head)
-                made.events = next_events(stream, head, 1, BODY)
+                made.events = next_events(stream, head, 1, BODY, service="marketplace", event_type="CsnIssued")
                 writes.append(made)
             await asyncio.gather(*(self.store.append(w) for w in writes))
             self.streams |= {w.stream: head_of(w.events) for w in writes}

@@ -179,7 +179,7 @@ async def test_a_gap_may_be_accepted(bench: Bench) -> None:
     raws = topic("a", "a", "a", "a")
     await bench.consume([raws[0], without(raws[1], "ce_id"), raws[2], raws[3]])
     unreadable, waiting = await parked.look(bench.pool)
-    await parked.drop(bench.pool, unreadable, "operation-3")
+    await parked.drop(bench.pool, bench.consumer, unreadable, "operation-3")
     assert (await bench.retry(waiting.line)).applied == 0
     assert (await bench.retry(waiting.line, over_gap=True)).applied == 2
     assert await bench.applied() == [("a", 1), ("a", 3), ("a", 4)]
@@ -190,7 +190,7 @@ async def test_a_partition_goes_on_once_its_unreadable_record_was_given_up(bench
     raws = topic("a", "a", "b", "a", "b")
     await bench.consume([raws[0], without(raws[1], "ce_id")])
     (unreadable,) = await parked.look(bench.pool)
-    await parked.drop(bench.pool, unreadable, "operation-3")
+    await parked.drop(bench.pool, bench.consumer, unreadable, "operation-3")
     await bench.consume(raws[2:])
     assert await bench.applied() == [("a", 1), ("b", 1), ("b", 2)]
     assert (await bench.retry(over_gap=True)).applied == 1
@@ -257,8 +257,8 @@ async def test_only_the_first_of_a_stream_can_be_dropped_and_its_bytes_are_kept(
     await bench.consume(raws)
     first, second, _ = await parked.look(bench.pool, behind=True)
     with pytest.raises(parked.NotNow, match="drop the one before it first"):
-        await parked.drop(bench.pool, second, "operation-4")
-    await parked.drop(bench.pool, first, "operation-4")
+        await parked.drop(bench.pool, bench.consumer, second, "operation-4")
+    await parked.drop(bench.pool, bench.consumer, first, "operation-4")
     assert (await bench.retry()).applied == 2
     assert await bench.applied() == [("a", 2), ("a", 3)]
     row = await bench.pool.fetchrow("select * from engine.settled where outcome = 'dropped'")

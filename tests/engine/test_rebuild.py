@@ -42,7 +42,7 @@ async def bench(database: str) -> AsyncIterator[Bench]:
 
 
 def again(bench: Bench, projection: Projection = POOLS, **rest: Any) -> Rebuild:
-    return Rebuild("entitlements", projection, as_operator(bench.dsn), NO_KAFKA, **rest)
+    return Rebuild(bench.service, projection, as_operator(bench.dsn), NO_KAFKA, **rest)
 
 
 async def marks(bench: Bench) -> list[Any]:
@@ -284,17 +284,16 @@ async def test_fired_timers_do_not_come_back_and_put_off_ones_stay_put_off(bench
 
 
 async def test_moved_clocks_are_found_again_by_who_has_looked(bench: Bench) -> None:
-    own = Projection("clocks", topics=(ENTITLEMENTS,), tables=CLOCKS.tables, apart=tuple(CLOCKS.apart),
-                     takes_over=CLOCKS.takes_over)  # fmt: skip
-    own.on(ClockMoved)(CLOCKS._folds["ClockMoved"])
-    live = Bench(bench.dsn, bench.pool, bench.store, own)
+    live = Bench(bench.dsn, bench.pool, PostgresStore(bench.dsn, "identity"), CLOCKS, "identity")
+    await live.store.open()
     for n in range(4):
         await live.write(f"{n % 3}", ClockMoved(organisation_id=f"o-{n % 3}", ahead_s=100 * n, moved_by="me"))
     await live.feed()
     clocks = Clocks(utc_now)
     await clocks.look(bench.pool)
     await bench.pool.execute("update engine.clocks set ahead_s = 7 where organisation_id = 'o-1'")
-    report = await again(bench, own).run(on_difference="switch")
+    report = await again(live, CLOCKS).run(on_difference="switch")
+    await live.store.close()
     assert report.state == "switched"
     await clocks.look(bench.pool)
     assert clocks._ahead == {

@@ -28,7 +28,7 @@ from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.timers import TimerService
 from shared.events import RoleAssigned, SubscriptionConfirmed
 from shared.events.base import Event
-from shared.events.envelope import Envelope, StoredEvent, chained, source_of
+from shared.events.envelope import GENESIS, Envelope, StoredEvent, chained, from_headers, source_of
 from shared.events.registry import IDENTITY, MARKETPLACE
 from shared.runtime.auth import TokenVerifier, public_keys
 from shared.runtime.http import Parts, make_app
@@ -129,8 +129,10 @@ class Bench:
             data = event.model_copy(update={name: changed[name] for name in changed if hasattr(event, name)}).data()
             number = len(self.inbound)
             of = Envelope(
-                new_id(), source_of("marketplace"), kind.type(), "subscription-s", NOON, 1, number + 1, number
+                new_id(), source_of("marketplace"), kind.type(), "subscription-s", NOON, 1, number + 1, number + 1
             )
+            before = from_headers(self.inbound[-1].headers, None).hash if self.inbound else GENESIS
+            of = of._replace(prevhash=before)
             of = of._replace(hash=chained(of, data))
             self.inbound.append(Raw(MARKETPLACE, 0, number, b"subscription-s", StoredEvent(of, data).headers(), data))
         await self.settle()

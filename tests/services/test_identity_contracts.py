@@ -109,6 +109,7 @@ async def test_the_agreement_ends_with_the_subscription_and_not_with_a_renewal(b
     bench.inbound.clear()
     await bench.pool.execute("delete from engine.checkpoints where topic = $1", MARKETPLACE)
     await bench.pool.execute("delete from engine.seen where stream = 'subscription-s'")
+    await bench.pool.execute("delete from engine.hashes where stream = 'subscription-s'")
     await bench.purchase(oskar, SubscriptionEnded)
     shut = (await bench.ask(token, "GET", "/contracts/c/access")).json()
     assert (shut["open"], shut["missing"]) == (False, "agreement-missing")

@@ -115,14 +115,13 @@ def zombies_are_not_fenced() -> AbstractContextManager[object]:
 def repeats_count() -> AbstractContextManager[object]:
     """What was dealt with is dealt with again, as often as it comes."""
 
-    def judge(record: Received, of: Any, result: Plan, *_: Any) -> bool:
-        if of.version is not None:
-            result.seen[of.stream] = of.version
+    def judge(self: Any, record: Received, of: Any, version: int) -> bool:
+        self._result.seen[of.stream] = plan.Seen(version, of.hash)
         if record.event is not None:
-            result.apply.append(record)
+            self._result.apply.append(record)
         return True
 
-    return patch.object(plan, "_judge", judge)
+    return patch.object(plan._Streams, "judge", judge)
 
 
 def believes_kafka() -> AbstractContextManager[object]:

@@ -16,7 +16,8 @@ import asyncpg
 
 from shared.eventlog import duplicates
 from shared.eventlog.consumer import LOOK, SQL
-from shared.eventlog.plan import Partition
+from shared.eventlog.memory import MemoryStore
+from shared.eventlog.plan import HIDING, Partition
 from tests.simulation.store import Rates
 from tests.simulation.time import Process
 
@@ -29,6 +30,8 @@ class Tables:
 
     def __init__(self) -> None:
         self._of: defaultdict[str, dict[Key, Row]] = defaultdict(dict)
+        self.log = MemoryStore()
+        """The service's own log, in the same database."""
         self.locks: dict[Key, asyncio.Lock] = {}
         self.moved = asyncio.Event()
 
@@ -51,6 +54,10 @@ class Transaction:
         self._writes: dict[Key, Row | None] = {}
         self._held: list[asyncio.Lock] = []
         self._depth = 0
+
+    @property
+    def log(self) -> MemoryStore:
+        return self._tables.log
 
     def is_closed(self) -> bool:
         return False
@@ -150,7 +157,7 @@ class Transaction:
                 await self._lock(key)
             row = self.get(*key) or {}
             doubtful = any(
-                p["reason"] == "unreadable" and (p["consumer"], p["topic"], p["partition"]) == key[1:]
+                p["reason"] in HIDING and (p["consumer"], p["topic"], p["partition"]) == key[1:]
                 for p in self.all("parked")
             )
             found.append({"topic": topic, "partition": number, "offset": row["offset"], "doubtful": doubtful})
@@ -187,20 +194,52 @@ class Pool:
 
 
 def _seen(tx: Transaction, consumer: str, streams: Sequence[str]) -> list[Row]:
-    held = {p["stream"] for p in tx.all("parked") if p["consumer"] == consumer and p["holds_stream"]}
-    return [
-        {"stream": s, "version": (tx.get("seen", consumer, s) or {}).get("version"), "held": s in held} for s in streams
-    ]
+    holding = [p for p in tx.all("parked") if p["consumer"] == consumer and p["holds_stream"]]
+    found = []
+    for stream in streams:
+        row = tx.get("seen", consumer, stream) or {"version": None, "hash": None}
+        mine = [p for p in holding if p["stream"] == stream]
+        blocked = any(p["reason"] != "gap" and p["version"] <= (row["version"] or 0) + 1 for p in mine)
+        found.append({**row, "stream": stream, "held": bool(mine), "blocked": blocked})
+    return found
+
+
+def _stored(tx: Transaction, streams: Sequence[str], versions: Sequence[int]) -> list[Row]:
+    found = []
+    for stream, version in zip(streams, versions, strict=True):
+        events = tx.log._streams.get(stream, [])
+        if version <= len(events):
+            of = events[version - 1].of
+            found.append({"stream": stream, "version": version, "hash": of.hash, "position": of.position})
+    return found
+
+
+def _known(tx: Transaction, streams: Sequence[str], versions: Sequence[int]) -> list[Row]:
+    rows = (tx.get("hash", *each) for each in zip(streams, versions, strict=True))
+    return [{**row, "position": None} for row in rows if row is not None]
+
+
+def _head(tx: Transaction) -> list[Row]:
+    return [{"position": len(tx.log.events), "fenced": None}]
 
 
 def _advance(
-    tx: Transaction, consumer: str, streams: Sequence[str], versions: Sequence[int], topics: Sequence[str],
-    numbers: Sequence[int], offsets: Sequence[int],
-) -> None:  # fmt: skip
-    for stream, version in zip(streams, versions, strict=True):
-        tx.put(("seen", consumer, stream), consumer=consumer, stream=stream, version=version)
+    tx: Transaction,
+    consumer: str,
+    streams: Sequence[str],
+    versions: Sequence[int],
+    hashes: Sequence[bytes],
+    topics: Sequence[str],
+    numbers: Sequence[int],
+    offsets: Sequence[int],
+    *dealt_with: Sequence[Any],
+) -> None:
+    for stream, version, hash_ in zip(streams, versions, hashes, strict=True):
+        tx.put(("seen", consumer, stream), consumer=consumer, stream=stream, version=version, hash=hash_)
     for topic, number, offset in zip(topics, numbers, offsets, strict=True):
         tx.put(("checkpoint", consumer, topic, number), offset=offset)
+    for stream, version, hash_ in zip(*dealt_with, strict=True):
+        tx.made(("hash", stream, version), stream=stream, version=version, hash=hash_)
 
 
 def _assign(tx: Transaction, consumer: str, topics: Sequence[str], numbers: Sequence[int]) -> list[Row]:
@@ -339,6 +378,7 @@ def _no_rows(tx: Transaction, *_: Any) -> list[Row]:
 _ANSWERS: Final[dict[str, Callable[..., Any]]] = {
     SQL["seen"]: _seen, SQL["advance"]: _advance, SQL["assign"]: _assign, SQL["park"]: _park,
     duplicates.SQL["claim"]: _claim, duplicates.SQL["unclaim"]: _unclaim,
+    SQL["stored"]: _stored, SQL["known"]: _known, SQL["head"]: _head,
 }  # fmt: skip
 _BEGINNINGS: Final[tuple[tuple[str, Callable[..., Any]], ...]] = (
     ("insert into engine.clocks", _clock),

@@ -49,6 +49,10 @@ HALVES: Final = (
 )
 
 
+PUBLISHERS_CLOCK: Final = timedelta(hours=1)
+"""So much the publisher's clock is behind: a service whose own is as much behind would refuse what comes from ahead."""
+
+
 @dataclass(slots=True)
 class World:
     """The system, and what its clients know of it."""
@@ -120,7 +124,7 @@ class World:
         headers: list[tuple[str, bytes | None]] = [
             ("ce_specversion", b"1.0"), ("ce_id", f"said-{self.said}".encode()),
             ("ce_source", f"urn:publisher:{publisher}".encode()), ("ce_type", event.type().encode()),
-            ("ce_time", stamp(self.now).encode()), ("content-type", b"application/json"),
+            ("ce_time", stamp(self.now - PUBLISHERS_CLOCK).encode()), ("content-type", b"application/json"),
         ]  # fmt: skip
         partition = partition_of(event.type(), self.system.broker.partitions)
         for _ in range(1 + (self.chance.random() < 0.2)):

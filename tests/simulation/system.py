@@ -172,6 +172,9 @@ class Service:
     tables: Tables = field(default_factory=Tables)
     running: list[Running] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.tables.log = self.store
+
 
 class System:
     """Everything that one seed runs."""

@@ -1,0 +1,9 @@
+-- reached: the last version of a stream that the consumer has dealt with, and its hash.
+select version, hash from engine.seen where consumer = $1 and stream = $2;
+
+-- reach: notes that the consumer has dealt with this version.
+insert into engine.seen (consumer, stream, version, hash) values ($1, $2, $3, $4)
+on conflict (consumer, stream) do update set version = excluded.version, hash = excluded.hash;
+
+-- known: notes which event of another service is this version of its stream.
+insert into engine.hashes (stream, version, hash) values ($1, $2, $3) on conflict (stream, version) do nothing;
