@@ -118,7 +118,9 @@ def test_a_standing_does_not_depend_on_the_order_in_which_words_arrive(order: li
     state: standing.State = standing.INITIAL
     for command in said:
         decision = standing.decide(command, state)
-        assert not isinstance(decision, Rejected)
+        if isinstance(decision, Rejected):
+            assert decision.rule == "said-later"
+            continue
         for event in decision:
             state = standing.evolve(state, event)
     assert (standing.valid_csn(state, "acme") is not None) == (count % 2 == 1)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import TypeAlias, assert_never
 
+from services.marketplace.domain.standing import said_later
 from shared.eventlog.decision import Decision, Rejected, Stream
 from shared.events import Money, Plan, PlanListed, PlanPriceAnnounced, PlanWithdrawn
 
@@ -183,7 +184,9 @@ def decide(command: Command, state: State) -> Decision[Event]:
             stored = _checked(code, publisher, said_by)
             if isinstance(stored, Rejected):
                 return stored
-            if isinstance(state, Withdrawn) or _is_late(said_at, state):
+            if isinstance(state, Listed) and _is_late(said_at, state):
+                return said_later(state.listing, said_at)
+            if isinstance(state, Withdrawn):
                 return ()
             return (PlanWithdrawn(product_id=stored, publisher=publisher, said_at=said_at),)
         case AnnouncePrice():
@@ -213,7 +216,7 @@ def _announce(command: AnnouncePrice, state: State) -> Decision[PlanPriceAnnounc
         )
     same_day = next((p.said for p in state.prices if p.first == command.valid_from), None)
     if same_day is not None and same_day.said_at is not None and command.said_at < same_day.said_at:
-        return ()
+        return said_later(same_day, command.said_at)
     announced = PlanPriceAnnounced(
         product_id=stored, publisher=command.publisher, price=command.price, valid_from=command.valid_from,
         said_at=command.said_at,
@@ -249,8 +252,10 @@ def _list(plan: Plan, said_by: str, said_at: datetime, state: State) -> Decision
         )
     plan = plan.model_copy(update={"product_id": stored})
     listed = PlanListed(plan=plan, said_at=said_at)
-    if _is_late(said_at, state):
-        return ()
+    if isinstance(state, Listed) and _is_late(said_at, state):
+        return said_later(state.listing, said_at)
+    if isinstance(state, Withdrawn) and _is_late(said_at, state):
+        return said_later(state.withdrawal, said_at)
     if isinstance(state, Listed) and state.listing.plan == plan == listing_on(_first_day(listed), state).plan:
         return ()
     return (listed,)

@@ -12,7 +12,7 @@ from typing import TypeAlias, assert_never
 
 from services.marketplace.domain.policy import DEFAULT, Policy
 from shared.eventlog.decision import Decision, Rejected, Stream
-from shared.events import CsnIssued, CsnRevoked, Plan
+from shared.events import CsnIssued, CsnRevoked, Plan, PlanListed, PlanPriceAnnounced, PlanWithdrawn
 
 Event: TypeAlias = CsnIssued | CsnRevoked
 
@@ -114,12 +114,12 @@ def decide(command: Command, state: State) -> Decision[Event]:
                     f"{csn[:40]!r} does not read like a customer-specific number of {publisher}.",
                     "Correct the number, or the publisher's csn_pattern in the policies.",
                 )
-            if _is_late(said_at, word, wins_a_tie=False):
-                return ()
+            if word is not None and _is_late(said_at, word, wins_a_tie=False):
+                return _said_already(word, said_at, CsnIssued)
             return (CsnIssued(csn=csn, organisation_id=organisation_id, publisher=publisher, said_at=said_at),)
         case RevokeCsn(csn, organisation_id, publisher, reason, _, said_at):
-            if _is_late(said_at, word, wins_a_tie=isinstance(word, CsnIssued)):
-                return ()
+            if word is not None and _is_late(said_at, word, wins_a_tie=isinstance(word, CsnIssued)):
+                return _said_already(word, said_at, CsnRevoked)
             revoked = CsnRevoked(
                 csn=csn, organisation_id=organisation_id, publisher=publisher, reason=reason, said_at=said_at
             )
@@ -128,9 +128,25 @@ def decide(command: Command, state: State) -> Decision[Event]:
             assert_never(unreachable)
 
 
-def _is_late(said_at: datetime, word: Event | None, *, wins_a_tie: bool) -> bool:
+def said_later(word: Event | PlanListed | PlanWithdrawn | PlanPriceAnnounced, said_at: datetime) -> Rejected:
+    """The refusal of what a publisher said before it said something else: kept, so that nothing is dropped silently."""
+    said = "" if word.said_at is None else f" at {word.said_at.isoformat()}"
+    return Rejected(
+        "said-later",
+        f"This is of {said_at.isoformat()}, and the publisher said something else{said}: {word.type()}. That counts.",
+        "Nothing, if that is so. Otherwise send it again with its present time.",
+        because=(word,),
+    )
+
+
+def _said_already(word: Event, said_at: datetime, kind: type[Event]) -> Decision[Event]:
+    """Nothing for the same news once more; a refusal for news that something later stands against."""
+    return () if isinstance(word, kind) and word.said_at == said_at else said_later(word, said_at)
+
+
+def _is_late(said_at: datetime, word: Event, *, wins_a_tie: bool) -> bool:
     """Whether the publisher's last word about the number is as new as this one, or newer."""
-    if word is None or word.said_at is None:
+    if word.said_at is None:
         return False
     return said_at < word.said_at if wins_a_tie else said_at <= word.said_at
 

@@ -22,7 +22,7 @@ from services.marketplace.domain.plan import (
     price_on,
     product_id,
 )
-from shared.eventlog.decision import Decision
+from shared.eventlog.decision import Decision, Rejected
 from shared.events import Money, PlanListed, PlanWithdrawn
 from tests.specs.marketplace.examples import AUTOCAD, AUTOCAD_ID, AUTODESK, NOON, TODAY, plan, refused
 
@@ -69,8 +69,8 @@ def test_a_changed_plan_is_listed_again() -> None:
     assert when(ListPlan(dearer, AUTODESK, LATER), given=(LISTED,)) == (PlanListed(plan=dearer, said_at=LATER),)
 
 
-def test_an_older_price_that_arrives_late_changes_nothing() -> None:
-    assert when(ListPlan(plan(price=1), AUTODESK, EARLIER), given=(LISTED,)) == ()
+def test_an_older_price_that_arrives_late_is_refused_for_the_newer() -> None:
+    refused(when(ListPlan(plan(price=1), AUTODESK, EARLIER), given=(LISTED,)), "said-later", [""])
 
 
 def test_a_withdrawn_plan_is_offered_no_longer() -> None:
@@ -82,11 +82,11 @@ def test_a_withdrawn_plan_is_offered_no_longer() -> None:
 def test_a_withdrawal_that_overtakes_the_listing_still_holds() -> None:
     withdrawn = when(WithdrawPlan(AUTOCAD_ID, AUTODESK, AUTODESK, LATER))
     assert withdrawn == (WITHDRAWN,)
-    assert when(ListPlan(AUTOCAD, AUTODESK, NOON), given=(WITHDRAWN,)) == ()
+    refused(when(ListPlan(AUTOCAD, AUTODESK, NOON), given=(WITHDRAWN,)), "said-later", [""])
 
 
 def test_an_old_withdrawal_does_not_touch_a_plan_listed_since() -> None:
-    assert when(WithdrawPlan(AUTOCAD_ID, AUTODESK, AUTODESK, EARLIER), given=(LISTED,)) == ()
+    refused(when(WithdrawPlan(AUTOCAD_ID, AUTODESK, AUTODESK, EARLIER), given=(LISTED,)), "said-later", [""])
 
 
 def test_a_withdrawn_plan_can_be_offered_again() -> None:
@@ -126,8 +126,10 @@ def history(*commands: Command) -> tuple[Event, ...]:
     given: tuple[Event, ...] = (LISTED,)
     for command in commands:
         decision = when(command, given=given)
-        assert isinstance(decision, tuple)
-        given += decision
+        if isinstance(decision, Rejected):
+            assert decision.rule == "said-later"
+        else:
+            given += decision
     return given
 
 

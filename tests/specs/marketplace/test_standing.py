@@ -65,23 +65,23 @@ def test_a_number_said_again_later_is_recorded_so_that_an_older_revocation_comes
     again = when(replace(RECORD, said_at=LATER + timedelta(hours=1)), given=(CSN,))
     assert isinstance(again, tuple)
     assert len(again) == 1
-    assert when(REVOKE, given=(CSN, *again)) == ()
+    refused(when(REVOKE, given=(CSN, *again)), "said-later", [""])
 
 
-def test_an_issue_that_arrives_after_its_revocation_changes_nothing() -> None:
+def test_an_issue_that_arrives_after_its_revocation_is_refused_for_it() -> None:
     assert when(REVOKE) == (REVOKED,)
-    assert when(RECORD, given=(REVOKED,)) == ()
+    refused(when(RECORD, given=(REVOKED.recorded("revoked-1"),)), "said-later", ["revoked-1"])
 
 
-def test_a_revocation_older_than_the_issue_changes_nothing() -> None:
-    assert when(replace(REVOKE, said_at=EARLIER), given=(CSN,)) == ()
+def test_a_revocation_older_than_the_issue_is_refused_for_it() -> None:
+    refused(when(replace(REVOKE, said_at=EARLIER), given=(CSN,)), "said-later", [CSN.ref])
 
 
 def test_at_the_same_time_the_revocation_wins_whatever_arrives_first() -> None:
     at_once = replace(REVOKE, said_at=NOON)
     revoked = REVOKED.model_copy(update={"said_at": NOON})
     assert when(at_once, given=(CSN,)) == (revoked,)
-    assert when(RECORD, given=(revoked,)) == ()
+    refused(when(RECORD, given=(revoked,)), "said-later", [""])
 
 
 def test_a_number_can_be_given_back() -> None:
