@@ -16,7 +16,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from services.identity import outbox
 from services.identity.domain.account import ACCOUNT
 from services.identity.domain.invitation import INVITATION
+from shared.events import AccountClosed
 from shared.events.base import Event
+from shared.events.envelope import Envelope
 from shared.runtime.doors import Pool
 
 SEALED: Final = "enc:1:"
@@ -29,6 +31,8 @@ _INVITED_UNPRINTED: Final = "select log.erase_invitation_fingerprint($1)"
 _ERASED: Final = """
     insert into person_keys (account_id, key, erased_at) values ($1, null, now())
     on conflict (account_id) do update set key = null, erased_at = now() where person_keys.key is not null"""
+_CLOSED: Final = """
+    select true from log.events where stream = $1 and version = $2 and hash = $3 and type = 'AccountClosed'"""
 _NONCE: Final = 12
 _KEY_BITS: Final = 256
 
@@ -72,6 +76,21 @@ async def erase_invited(db: Any, invitation_id: str) -> None:
     await db.execute(_ERASED, invitation_id)
     await outbox.forget(db, invitation_id)
     await db.execute(_INVITED_UNPRINTED, INVITATION.id(invitation_id))
+
+
+class NotInTheLog(Exception):
+    """An event that this service's own log does not have: nothing that can't be undone follows from it."""
+
+
+async def erase_closed(db: Any, event: AccountClosed, of: Envelope) -> None:
+    """Forget whose account is closed, if that is what the log has. Raises NotInTheLog.
+
+    An erased key never comes back, so the topic's word is not enough, nor a check that others make on the way.
+    """
+    found = await db.fetchval(_CLOSED, ACCOUNT.id(event.account_id), of.version, of.hash)
+    if found is None:
+        raise NotInTheLog(f"{of.stream} version {of.version} is not in the log: {event.account_id} keeps their key")
+    await erase(db, event.account_id)
 
 
 async def erase(db: Any, account_id: str) -> None:

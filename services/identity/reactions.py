@@ -53,9 +53,9 @@ async def _ended(event: SubscriptionEnded, _of: Envelope, _reach: Reach) -> Sequ
 
 
 @REACTIONS.on(AccountClosed)
-async def _closed(event: AccountClosed, _of: Envelope, reach: Reach) -> Sequence[Do]:
-    """Forgets the person, and takes their roles. A crash in between does it again, which changes nothing."""
-    await persons.erase(reach.db, event.account_id)
+async def _closed(event: AccountClosed, of: Envelope, reach: Reach) -> Sequence[Do]:
+    """Forget the person, and take their roles. A crash in between does it again, which changes nothing."""
+    await persons.erase_closed(reach.db, event, of)
     contracts = await contracts_of(reach.db, event.account_id)
     left = [await _left(event, contract_id, reach) for contract_id in contracts]
     return [*left, *await _withdrawn(event.account_id, event.closed_by, reach)]

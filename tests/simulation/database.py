@@ -365,6 +365,11 @@ def _unclaim(tx: Transaction, consumer: str, identities: Sequence[bytes], conten
             tx.delete("inbound", consumer, identity)
 
 
+def _is_in_the_log(tx: Transaction, stream: str, version: int, hash_: bytes) -> bool | None:
+    events = tx.log._streams.get(stream, [])
+    return True if version <= len(events) and events[version - 1].of.hash == hash_ else None
+
+
 def _nothing(tx: Transaction, *_: Any) -> None:
     """A table that nothing here looks at."""
 
@@ -398,6 +403,7 @@ _BEGINNINGS: Final[tuple[tuple[str, Callable[..., Any]], ...]] = (
     ("select closed from people", _is_closed),
     ("insert into account_contracts", _involve),
     ("select contract_id from account_contracts", _contracts_of),
+    ("select true from log.events where stream", _is_in_the_log),
     ("insert into person_keys", _erase),
     ("delete from credentials", _nothing),
     ("delete from sessions", _nothing),

@@ -1,0 +1,50 @@
+"""A closing that identity's own log does not have erases nobody's key."""
+
+import pytest
+
+from services.identity import persons
+from services.identity.reactions import REACTIONS
+from shared.eventlog.plan import Raw, receive
+from shared.eventlog.projection import Reach
+from shared.events import AccountClosed
+from shared.events.envelope import Envelope, StoredEvent, chained, source_of
+from shared.events.registry import IDENTITY
+from tests.engine.examples import NOON, new_id
+from tests.services.identity_bench import Bench
+from tests.services.test_identity_contracts import bench
+
+__all__ = ["bench"]
+
+pytestmark = pytest.mark.system
+
+
+async def key_of(bench: Bench, account_id: str) -> bytes | None:
+    found: bytes | None = await bench.pool.fetchval("select key from person_keys where account_id = $1", account_id)
+    return found
+
+
+async def test_an_invented_closing_erases_no_key(bench: Bench) -> None:
+    victim, _ = await bench.join("oskar")
+    closed = AccountClosed(account_id=victim, organisation_id="org", closed_by=victim)
+    data = closed.data()
+    for position in (1, 10_000):
+        of = Envelope(new_id(), source_of("identity"), closed.type(), "account-new", NOON, 1, 1, position)
+        forged = StoredEvent(of._replace(hash=chained(of, data)), data)
+        raw = Raw(IDENTITY, 0, 9_000 + position, b"account-new", forged.headers(), data)
+        for consumer in bench.consumers:
+            if IDENTITY in consumer.what.topics:
+                await consumer.assigned([(IDENTITY, 0)])
+                await consumer.consume([receive(raw, consumer.what.types)], {(IDENTITY, 0)})
+    rows = await bench.pool.fetch("select distinct reason, holds_stream from engine.parked")
+    assert [tuple(row.values()) for row in rows] == [("forged", False)]
+    assert await key_of(bench, victim) is not None
+
+
+async def test_the_reaction_itself_believes_the_own_log_only(bench: Bench) -> None:
+    victim, _ = await bench.join("oskar")
+    of = Envelope(new_id(), source_of("identity"), "AccountClosed", f"account-{victim}", NOON, 1, 2, 2)
+    consumer = next(each for each in bench.consumers if each.what is REACTIONS)
+    reach = Reach(bench.pool, bench.log, consumer.now(), consumer._clocks)
+    with pytest.raises(persons.NotInTheLog, match="keeps their key"):
+        await REACTIONS.react(AccountClosed(account_id=victim, organisation_id="org", closed_by=victim), of, reach)
+    assert await key_of(bench, victim) is not None
