@@ -24,6 +24,7 @@ from shared.eventlog.log import Log, utc_now
 from shared.runtime import problems, wellformed
 from shared.runtime.auth import Actor, TokenVerifier
 from shared.runtime.doors import Doors, Pool
+from shared.runtime.figures import Figures
 from shared.runtime.freshness import Freshness
 from shared.runtime.limits import Limits
 from shared.runtime.metrics import Metrics
@@ -56,6 +57,8 @@ class Parts:
     """What the names of the service's own streams begin with."""
     waiting_for: Callable[[], dict[str, str]] = field(default=lambda: {"start": "starting"})
     """What keeps the process from being ready, by part; empty when it is."""
+    figures: Figures | None = None
+    """What /ready shows besides."""
     opened_log: Log | None = None
     opened_db: Pool | None = None
     clocks: Clocks = field(init=False)
@@ -217,9 +220,14 @@ def make_app(parts: Parts, doors: Doors, queries: APIRouter | None, *, api: bool
 
     @app.get("/ready", tags=["operation"])
     async def ready() -> Response:
-        """Whether it does its work: by progress, not by being alive."""
+        """Whether it does its work: by progress, not by being alive.
+
+        What is parked, the alarms and how far the relay is behind are shown, and keep nobody from being ready: another
+        start of the process would mend none of it.
+        """
         waiting = parts.waiting_for()
-        body = {"ready": not waiting, "service": parts.service, "waiting_for": waiting}
+        shown = {} if parts.figures is None else parts.figures.as_data()
+        body = {"ready": not waiting, "service": parts.service, "waiting_for": waiting, **shown}
         return JSONResponse(body, 503 if waiting else 200)
 
     @app.get("/clock", tags=["operation"], openapi_extra=EVERY_MACHINE)

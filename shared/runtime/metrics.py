@@ -1,10 +1,35 @@
 """What is counted, and the page that shows it to Prometheus."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from shared.eventlog.log import Accepted, Answer
+from shared.runtime.figures import Figures
+
+
+class _Figures(Collector):
+    """What the database says, as of its last refresh."""
+
+    def __init__(self, figures: Figures) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        figures = self._figures
+        parked = GaugeMetricFamily("tenure_parked_records", "Records parked now", labels=["consumer", "reason"])
+        oldest = GaugeMetricFamily(
+            "tenure_parked_oldest_seconds", "Since when the first of them waits", labels=["consumer", "reason"]
+        )
+        for each in figures.parked:
+            parked.add_metric([each.consumer, each.reason], each.records)
+            oldest.add_metric([each.consumer, each.reason], each.oldest_s)
+        yield parked
+        yield oldest
+        yield GaugeMetricFamily("tenure_alarms", "Parked records that are forged or contradict", figures.alarms)
+        yield GaugeMetricFamily("tenure_relay_behind_events", "Events not published yet", figures.relay_events)
+        yield GaugeMetricFamily("tenure_relay_behind_seconds", "Age of the oldest of them", figures.relay_s)
 
 
 class Metrics:
@@ -27,6 +52,10 @@ class Metrics:
         )
 
         self._limited = Counter("tenure_requests_limited", "Requests refused by a limit", ["limit"], registry=registry)
+
+    def show(self, figures: Figures) -> None:
+        """Show a service's figures whenever the page is asked for."""
+        self.registry.register(_Figures(figures))
 
     def watch(self, name: str, what: str, count: Callable[[], float]) -> None:
         """Show the figure that `count` answers whenever the page is asked for."""

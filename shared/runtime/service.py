@@ -39,6 +39,7 @@ from shared.events.registry import topic_of
 from shared.runtime.auth import TokenVerifier, fetcher
 from shared.runtime.doors import Doors, Pool
 from shared.runtime.endings import FollowedEndings
+from shared.runtime.figures import Figures
 from shared.runtime.http import Parts, make_app
 from shared.runtime.logging import configure
 from shared.runtime.metrics import Metrics
@@ -113,6 +114,8 @@ class Process:
 
     def __post_init__(self) -> None:
         self.metrics = Metrics()
+        self.figures = Figures(self.service.name, topic_of(self.service.name))
+        self.metrics.show(self.figures)
         url = self.settings.identity_url
         self.endings = FollowedEndings(self.settings.kafka, url)
         verifier = TokenVerifier(fetcher(url), self.endings, issuer=self.settings.token_issuer)
@@ -125,6 +128,7 @@ class Process:
             own_projections=self.service.own_projections,
             own_categories=[stream.category for stream in self.service.streams],
             waiting_for=self.waiting_for,
+            figures=self.figures,
         )
         self.app = make_app(self.parts, self.service.doors, self.service.queries, api="api" in self.only)
 
@@ -178,6 +182,7 @@ class Process:
             await clocks.look(pool)
             self.parts.opened_log, self.parts.opened_db = commands, pool
             tasks.append(asyncio.create_task(clocks.follow(pool), name="clocks"))
+            tasks.append(asyncio.create_task(self.figures.follow(pool), name="figures"))
             if self.service.on_start is not None:
                 await self.service.on_start(self)
             tasks += [asyncio.create_task(work(self), name="background") for work in self.service.in_each_process]

@@ -1,0 +1,74 @@
+"""What a service's database says of its work: what is parked and since when, and how far its relay is behind."""
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import asyncpg
+import structlog
+
+from shared.eventlog.plan import ALARMING
+from shared.eventlog.postgres import TRANSIENT
+from shared.eventlog.sql import statements
+
+logger = structlog.get_logger(__name__)
+
+SQL: Final = statements(Path(__file__).with_name("figures.sql"))
+REFRESH_S: Final = 5.0
+
+
+class Parked(NamedTuple):
+    """How many records a consumer has parked for a reason, and for how long the first of them has waited."""
+
+    consumer: str
+    reason: str
+    records: int
+    oldest_s: float
+
+
+@dataclass(slots=True)
+class Figures:
+    """The figures of one service, as of the last refresh."""
+
+    service: str
+    topic: str
+    parked: list[Parked] = field(default_factory=list)
+    relay_events: int = 0
+    relay_s: float = 0.0
+    """For how long the oldest event that is not published has waited."""
+
+    @property
+    def alarms(self) -> int:
+        """Records that only a forger can have written, or that are not what the store holds."""
+        return sum(each.records for each in self.parked if each.reason in ALARMING)
+
+    @property
+    def oldest_s(self) -> float:
+        return max((each.oldest_s for each in self.parked), default=0.0)
+
+    async def refresh(self, db: Any) -> None:
+        """Ask the database."""
+        self.parked = [Parked(*row.values()) for row in await db.fetch(SQL["parked"])]
+        row = await db.fetchrow(SQL["relay"], f"relay:{self.topic}")
+        self.relay_events, self.relay_s = row["events"], row["seconds"]
+
+    async def follow(self, db: Any) -> None:
+        """Refresh the figures every few seconds, until cancelled."""
+        while True:
+            try:
+                await self.refresh(db)
+            except (*TRANSIENT, asyncpg.PostgresError) as fault:
+                logger.warning("the figures are not refreshed", fault=repr(fault))
+            await asyncio.sleep(REFRESH_S)
+
+    def as_data(self) -> dict[str, Any]:
+        """For /ready: shown, and never a reason not to be ready."""
+        return {
+            "parked": [
+                {"consumer": each.consumer, "reason": each.reason, "records": each.records} for each in self.parked
+            ],
+            "oldest_parked_s": round(self.oldest_s, 1),
+            "alarms": self.alarms,
+            "relay": {"behind": self.relay_events, "behind_s": round(self.relay_s, 1)},
+        }

@@ -1,0 +1,63 @@
+"""What is parked, the alarms and the relay's backlog are shown, and keep nobody from being ready."""
+
+import asyncpg
+import httpx
+import pytest
+
+from shared.eventlog.postgres import PostgresStore
+from shared.events.registry import topic_of
+from shared.runtime.auth import TokenVerifier
+from shared.runtime.doors import Doors
+from shared.runtime.figures import Figures
+from shared.runtime.http import Parts, make_app
+from shared.runtime.metrics import Metrics
+from shared.runtime.settings import Settings
+from tests.databases import execute_as_operator
+from tests.engine.examples import new_id, write
+from tests.services.tokens import NothingEnded
+
+pytestmark = pytest.mark.system
+
+
+async def _no_keys() -> object:
+    return {"keys": []}
+
+
+PARK = """insert into engine.parked (consumer, topic, partition, "offset", reason, detail, holds_stream, headers, time)
+    values ($1, 't', 0, $2, $3, '', false, '[]', now() - $4 * interval '1 s')"""
+
+
+async def test_parked_records_alarms_and_the_relays_backlog_are_shown(database: str) -> None:
+    store = await PostgresStore(database, "identity").open()
+    db = await asyncpg.connect(database)
+    figures, metrics = Figures("identity", topic_of("identity")), Metrics()
+    metrics.show(figures)
+    await figures.refresh(db)
+    assert figures.as_data() == {
+        "parked": [], "oldest_parked_s": 0.0, "alarms": 0, "relay": {"behind": 0, "behind_s": 0.0},
+    }  # fmt: skip
+    await store.append(write("one"))
+    await store.append(write("two"))
+    await execute_as_operator(database, "update log.batches set time = now() - interval '30 s'")
+    rows = [("a", 1, "gap", 50.0), ("a", 2, "forged", 70.0), ("b", 3, "forged", 5.0), ("b", 4, "conflict", 1.0)]
+    for consumer, offset, reason, age in rows:
+        await db.execute(PARK, consumer, offset, reason, age)
+    await figures.refresh(db)
+    shown = figures.as_data()
+    assert (shown["alarms"], shown["relay"]["behind"], len(shown["parked"])) == (3, 2, 4)
+    assert 70 <= shown["oldest_parked_s"] < 100 and 30 <= shown["relay"]["behind_s"] < 60
+    page = metrics.page().decode()
+    assert 'tenure_parked_records{consumer="a",reason="forged"} 1.0' in page
+    assert "tenure_alarms 3.0" in page and "tenure_relay_behind_events 2.0" in page
+    assert "tenure_relay_behind_seconds 3" in page
+    assert 'tenure_parked_oldest_seconds{consumer="a",reason="gap"} 5' in page
+    made = Parts(
+        "identity", Settings(), metrics, TokenVerifier(_no_keys, NothingEnded()), new_id, waiting_for=dict,
+        figures=figures,
+    )  # fmt: skip
+    app = make_app(made, Doors(), None, api=False)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        answer = await client.get("/ready")
+    assert (answer.status_code, answer.json()["alarms"], answer.json()["ready"]) == (200, 3, True)
+    await db.close()
+    await store.close()
