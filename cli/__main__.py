@@ -1,6 +1,7 @@
 """`python -m cli`, or `tenure`."""
 
 from cli import (
+    checkpoint,
     folding,
     keys,
     mail,
@@ -20,9 +21,23 @@ from cli import (
 from cli.app import main
 
 VERBS = (
-    status, topics, streams, folding, verify, parked, mail, timers, keys, rebuild, restore, transfer, replay,
-    subjects, why,
-)  # fmt: skip
+    status,
+    topics,
+    streams,
+    folding,
+    verify,
+    parked,
+    checkpoint,
+    timers,
+    keys,
+    mail,
+    rebuild,
+    restore,
+    transfer,
+    replay,
+    subjects,
+    why,
+)
 """Importing a family declares its verbs."""
 
 if __name__ == "__main__":

@@ -1,0 +1,198 @@
+"""`tenure checkpoint`: how far consumers are; moved by hand where a record or a stream stands in their way."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, TypeAlias
+
+import typer
+from aiokafka import TopicPartition
+
+from cli.app import APP, ByWhom, Json, Reason, Yes, run
+from cli.change import Change, Go, Outcome, carry_out
+from cli.ends import DONE, NOT_FOUND, USAGE, Trouble
+from cli.place import SERVICES, Place, consumers
+from cli.say import Counter, Say, count, when
+from shared.eventlog import checkpoints as engine
+from shared.eventlog.checkpoints import Checkpoint
+from shared.eventlog.plan import Raw
+from shared.eventlog.records import raw_of
+from shared.events.registry import topic_of
+
+CHECKPOINT = typer.Typer(no_args_is_help=True, help="How far each consumer is, and how it is moved by hand.")
+APP.add_typer(CHECKPOINT, name="checkpoint")
+
+Name: TypeAlias = Annotated[str, typer.Argument(help="The consumer, as status names it.")]
+Topic: TypeAlias = Annotated[str, typer.Argument(help="The topic, or the service that publishes it.")]
+Number: TypeAlias = Annotated[int, typer.Argument(help="The partition.")]
+
+
+def _service(consumer: str) -> str:
+    service, _, own = consumer.partition(".")
+    if service not in SERVICES or own not in consumers(service):
+        raise Trouble(f"There is no consumer {consumer}: `tenure status` lists them.", NOT_FOUND)
+    return service
+
+
+async def _one(place: Place, consumer: str, topic: str, partition: int) -> Checkpoint:
+    name = topic_of(topic) if topic in SERVICES else topic
+    found = await engine.listed(await place.db(_service(consumer)), consumer)
+    one = [each for each in found if (each.topic, each.partition) == (name, partition)]
+    if not one:
+        raise Trouble(f"{consumer} has no checkpoint in {name}/{partition}: `tenure checkpoint ls` lists them.",
+                      NOT_FOUND)  # fmt: skip
+    return one[0]
+
+
+@CHECKPOINT.command("ls")
+def ls(
+    consumer: Annotated[str | None, typer.Option("--consumer", help="Of this consumer.")] = None, json: Json = False
+) -> None:
+    """The last offset that each consumer has dealt with, by partition, and how many records of it are parked."""
+
+    async def work(place: Place, say: Say) -> int:
+        services: Sequence[str] = SERVICES if consumer is None else (_service(consumer),)
+        found = [each for s in services for each in await engine.listed(await place.db(s), consumer)]
+        say.table(
+            ("consumer", "topic", ">partition", ">offset", "moved", ">parked"),
+            [(e.consumer, e.topic, e.partition, e.offset, when(e.time), e.parked) for e in found],
+        )
+        say.line(f"{count(len(found), 'checkpoint')}.")
+        say.result({
+            "checkpoints": [
+                {"consumer": e.consumer, "topic": e.topic, "partition": e.partition, "offset": e.offset,
+                 "time": e.time, "parked": e.parked}
+                for e in found
+            ]
+        })  # fmt: skip
+        return DONE
+
+    run(json, work)
+
+
+@CHECKPOINT.command("set")
+def set_(
+    consumer: Name,
+    topic: Topic,
+    partition: Number,
+    offset: Annotated[int | None, typer.Argument(help="The last offset that counts as dealt with; -1: none.")] = None,
+    forward: Annotated[int, typer.Option("--forward", min=0, help="By so many records forward instead.")] = 0,
+    back: Annotated[int, typer.Option("--back", min=0, help="By so many records back instead.")] = 0,
+    yes: Yes = False,
+    reason: Reason = "",
+    actor: ByWhom = "",
+    json: Json = False,
+) -> None:
+    """Moves a consumer's checkpoint in a partition. The running consumer goes on from there within seconds.
+
+    Back, it deals with those records again: repeats of what it knows are dropped by version. Forward, it never deals
+    with what lies between; streams of which versions are missing then are parked at the gap."""
+
+    async def work(place: Place, say: Say) -> int:
+        at = await _one(place, consumer, topic, partition)
+        given = [offset is not None, forward > 0, back > 0]
+        if sum(given) != 1:
+            raise Trouble("Say where to: an offset, --forward or --back, one of them.", USAGE)
+        to = offset if offset is not None else at.offset + forward - back
+        begin, end = await _edges(place, at)
+        if not begin - 1 <= to < end:
+            raise Trouble(f"{at.topic}/{at.partition} has the offsets {begin} to {end - 1}, so that {to} can't be the "
+                          "last that is dealt with.", USAGE)  # fmt: skip
+        what = "would deal again with" if to < at.offset else "would never deal with"
+        says = [f"{at.consumer} stands at {at.offset} in {at.topic}/{at.partition}; it would stand at {to}, and "
+                f"{what} {count(abs(to - at.offset), 'record')}."]  # fmt: skip
+        return await _moved(place, say, at, to, None, says, Go(yes, reason, actor))
+
+    run(json, work)
+
+
+@CHECKPOINT.command("skip")
+def skip(
+    consumer: Name, topic: Topic, partition: Number,
+    yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False,
+) -> None:  # fmt: skip
+    """Passes over the one record that a consumer comes to next; it is parked with its bytes, if they can be fetched."""
+
+    async def work(place: Place, say: Say) -> int:
+        at = await _one(place, consumer, topic, partition)
+        _, end = await _edges(place, at)
+        if at.offset + 1 >= end:
+            raise Trouble(f"{at.topic}/{at.partition} has no record after {at.offset}: nothing to skip.", NOT_FOUND)
+        record = await _fetched(place, at)
+        to = at.offset + 1 if record is None else record.offset
+        kept = "its bytes can't be fetched, and are kept nowhere" if record is None else "it is parked as it is"
+        says = [f"{at.consumer} would pass over offset {to} of {at.topic}/{at.partition}; {kept}."]
+        return await _moved(place, say, at, to, record, says, Go(yes, reason, actor))
+
+    run(json, work)
+
+
+async def _edges(place: Place, at: Checkpoint) -> tuple[int, int]:
+    kafka, partition = await place.kafka(), TopicPartition(at.topic, at.partition)
+    begins, ends = await kafka.beginning_offsets([partition]), await kafka.end_offsets([partition])
+    return begins[partition], ends[partition]
+
+
+async def _fetched(place: Place, at: Checkpoint, within_s: float = 10.0) -> Raw | None:
+    """The next record of a partition; None where it can't be had."""
+    kafka, partition = await place.kafka(), TopicPartition(at.topic, at.partition)
+    kafka.assign([partition])
+    kafka.seek(partition, at.offset + 1)
+    try:
+        async with asyncio.timeout(within_s):
+            return raw_of(await kafka.getone(partition))
+    except Exception as fault:  # noqa: BLE001  # whatever the client trips over: that is what is skipped
+        del fault
+        return None
+
+
+async def _moved(
+    place: Place, say: Say, at: Checkpoint, to: int, skipped: Raw | None, says: Sequence[str], go: Go
+) -> int:  # fmt: skip
+    service = _service(at.consumer)
+    arguments = [f"consumer={at.consumer}", f"place={at.topic}/{at.partition}", f"from={at.offset}", f"to={to}"]
+    data = {"consumer": at.consumer, "topic": at.topic, "partition": at.partition, "from": at.offset, "to": to}
+    verb = "checkpoint set" if skipped is None else "checkpoint skip"
+    change = Change(verb, service, arguments, int(to != at.offset), "checkpoint", says, data)
+
+    async def do(operation: str, counter: Counter) -> Outcome:
+        db = await place.db(service, write=True)
+        await engine.move(db, at, to, skipped, operation)
+        counter()
+        now = await _one(place, at.consumer, at.topic, at.partition)
+        ok = now.offset >= to if to > at.offset else True  # set back, the consumer may have gone on already
+        return Outcome(ok, [f"Looked again: {at.consumer} stands at {now.offset}."], {"now": now.offset})
+
+    return await carry_out(place, say, change, go, do)
+
+
+@CHECKPOINT.command("stream")
+def stream(
+    consumer: Name,
+    stream: Annotated[str, typer.Argument(help="The stream.")],
+    version: Annotated[int, typer.Argument(min=0, help="The last version that counts as dealt with.")],
+    yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False,
+) -> None:  # fmt: skip
+    """Sets the last version of a stream that a consumer has dealt with: the next one it applies is the one after.
+
+    After a forged event was believed, say: set it to the version before, then `parked retry` the genuine ones, then
+    rebuild the projection. Of another service's stream the next event is believed whatever it continues."""
+
+    async def work(place: Place, say: Say) -> int:
+        service = _service(consumer)
+        before = await engine.seen(await place.db(service), consumer, stream)
+        says = [f"{consumer} has dealt with {stream} up to version {before}; it would count as {version}. What it made "
+                "of later versions stays in its tables: rebuild them."]  # fmt: skip
+        arguments = [f"consumer={consumer}", f"stream={stream}", f"from={before}", f"to={version}"]
+        data = {"consumer": consumer, "stream": stream, "from": before, "to": version}
+        change = Change("checkpoint stream", service, arguments, int(version != before), "stream", says, data)
+
+        async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001  # it is in the audit's own event
+            moved = await engine.move_stream(await place.db(service, write=True), consumer, stream, before, version)
+            counter()
+            said = f"{consumer} counts {stream} as dealt with up to version {moved.after}."
+            unknown = f" {count(moved.unknown, 'later event')} of it are unknown again." if moved.unknown else ""
+            return Outcome(True, [said + unknown], {"unknown": moved.unknown})
+
+        return await carry_out(place, say, change, Go(yes, reason, actor), do)
+
+    run(json, work)
