@@ -214,7 +214,9 @@ WAIT_S: Final = 5.0
 _HELD: Final = "select exists (select from engine.parked where consumer = $1 and stream = $2 and holds_stream)"
 _FOLDED: Final = """
     select coalesce((select version >= $3 from engine.seen where consumer = $1 and stream = $2), false) as folded,
-        exists (select from engine.parked where consumer = $1 and stream = $2 and holds_stream) as held"""
+        exists (
+            select from engine.parked where consumer = $1 and stream = $2 and holds_stream and version <= $3
+        ) as held"""
 _UNSEEN_POOL: Final = """
     select p.stream from engine.parked p join log.events e using (stream, version)
     where p.consumer = $1 and p.holds_stream and e.type = 'SeatPoolOpened' and e.data->>'contract_id' = $2 limit 1"""

@@ -1,7 +1,6 @@
 """What the oracle looks at: a service's store, its topic, its consumers' notes. Read once, whole."""
 
 import json
-from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from shared.eventlog import anchors
 from shared.eventlog.anchors import Anchor
 from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.log import Answer, Refused
+from shared.eventlog.plan import headers_of
 from shared.events.envelope import Envelope, Headers, source_of
 from shared.events.registry import INBOUND, is_inbound, topic_of, topics_read
 
@@ -210,7 +210,7 @@ async def _read_notes(found: dict[str, Evidence], service: str, dsn: str, topics
 
 
 def _waiting(row: Any) -> Waiting:
-    headers: Any = [(n, None if v is None else b64decode(v)) for n, v in json.loads(row["headers"])]
+    headers: Any = headers_of(json.loads(row["headers"]))
     return Waiting(row["version"] or 0, row["holds_stream"], row["key"], headers, row["value"])
 
 

@@ -182,6 +182,7 @@ def _at_or_below(
     evidence: Evidence, consumer: str, partition: int, log: Sequence[tuple[int, Envelope | None]]
 ) -> Iterator[str]:
     checkpoint = evidence.checkpoints[consumer, partition]
+    hashes = {(event.of.stream, event.of.version): event.of.hash for event in evidence.events}
     for offset, of in log:
         if offset > checkpoint or (consumer, partition, offset) in evidence.waiting:
             continue
@@ -189,6 +190,8 @@ def _at_or_below(
             yield f"{consumer}: partition {partition}, offset {offset} is unreadable and was passed over"
         elif not evidence.foreign and (of.version or 0) > evidence.seen.get((consumer, of.stream), 0):
             yield f"{consumer}: {of.stream} version {of.version} lies below its checkpoint and was passed over"
+        elif not evidence.foreign and of.hash != hashes.get((of.stream, of.version)):
+            yield f"{consumer}: {of.stream} version {of.version} at {offset} is not the store's and was not set aside"
 
 
 def _asked(evidence: Evidence) -> Iterator[str]:
