@@ -1,5 +1,6 @@
 """The HTTP side of a service process: doors, queries, health, readiness, metrics."""
 
+import asyncio
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -35,6 +36,12 @@ from shared.runtime.settings import Settings
 from shared.runtime.sizes import BODY_BYTES
 
 log = structlog.get_logger("http")
+
+BODY_S: Final = 10.0
+LARGE_BODY_S: Final = 30.0
+"""How long the body of a bulk request may take."""
+CLOSING: Final = {"Connection": "close"}
+"""On an answer to a request whose rest is not read."""
 
 _TRACEPARENT: Final = re.compile(r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
 _CORRELATION: Final = re.compile(r"^[!-~]{1,200}$")
@@ -277,13 +284,21 @@ class _Requests:
                 self._note(scope, status, time.perf_counter() - started)
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send, announced: str) -> None:
-        size = 0
+        size, whole = 0, False
         short = announced.isdigit() and int(announced) <= BODY_BYTES
         limit = BODY_BYTES if short else self._limit_of(scope)
 
+        late_at = time.monotonic() + (LARGE_BODY_S if limit > BODY_BYTES else BODY_S)
+
         async def counted() -> Message:
-            nonlocal size
-            message = await receive()
+            nonlocal size, whole
+            try:
+                # What comes after the body is only that the client has gone.
+                async with asyncio.timeout(None if whole else late_at - time.monotonic()):
+                    message = await receive()
+            except TimeoutError:
+                raise _too_slow() from None
+            whole = not message.get("more_body", False)
             size += len(message.get("body", b""))
             if size > limit:
                 raise _too_large(limit)
@@ -311,6 +326,16 @@ class _Requests:
                  **scope["state"].get("noted", {}))  # fmt: skip
 
 
+def _too_slow() -> Problem:
+    return Problem(
+        408,
+        rule="request-timeout",
+        reason="The request's body did not arrive in time.",
+        remedy="Send it again, all of it at once.",
+        headers=CLOSING,
+    )
+
+
 def _too_large(limit: int) -> Problem:
     return Problem(413, rule="too-large", reason=f"A request has at most {limit // 1024} KiB here.",
-                   remedy="Send less at once.")  # fmt: skip
+                   remedy="Send less at once.", headers=CLOSING)  # fmt: skip

@@ -2,18 +2,16 @@
 
 import argparse
 import asyncio
-import contextlib
 import gc
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 import asyncpg
 import structlog
 import uuid_utils
-import uvicorn
 import uvloop
 from aiokafka.errors import KafkaError
 from fastapi import APIRouter
@@ -43,6 +41,7 @@ from shared.runtime.figures import Figures
 from shared.runtime.http import Parts, make_app
 from shared.runtime.logging import configure
 from shared.runtime.metrics import Metrics
+from shared.runtime.server import Server
 from shared.runtime.settings import Settings, settings
 
 log = structlog.get_logger("service")
@@ -147,7 +146,7 @@ class Process:
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT, or until a part fails for good; then stops in order: HTTP, consumers, relay, log."""
-        server = _Server(self.app, self.settings.host, self.settings.port_of(self.service.name))
+        server = Server(self.app, self.settings, self.settings.port_of(self.service.name), self.metrics.limited)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.stop)
@@ -246,31 +245,6 @@ class Process:
                 log.warning("waiting", part=part, fault=repr(fault), pause_s=pause)
             await asyncio.sleep(pause)
             pause = min(2 * pause, 2.0)
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handling: the process stops in its own order."""
-
-    def __init__(self, app: Any, host: str, port: int) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app, host=host, port=port, log_config=None, access_log=False, lifespan="off", http="httptools",
-                timeout_graceful_shutdown=10, server_header=False,
-            )
-        )  # fmt: skip
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    def stop(self) -> None:
-        self.should_exit = True
-
-    async def startup(self, sockets: Any = None) -> None:
-        await super().startup(sockets)
-        for each in self.servers:
-            for listening in each.sockets:
-                log.info("listening", address="{}:{}".format(*listening.getsockname()[:2]))
 
 
 def run(service: Service) -> None:

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.migrate import operator_of, owner_of
+from shared.runtime.connections import trusting
 from shared.runtime.limits import parsed as parsed_limits
 
 PORTS: Final = {"identity": 8101, "marketplace": 8102, "entitlements": 8103, "distribution": 8104}
@@ -19,6 +20,11 @@ PORTS: Final = {"identity": 8101, "marketplace": 8102, "entitlements": 8103, "di
 def _readable(limits: str) -> str:
     parsed_limits(limits)
     return limits
+
+
+def _networks(proxies: str) -> str:
+    trusting(proxies)
+    return proxies
 
 
 class Settings(BaseSettings):
@@ -63,6 +69,12 @@ class Settings(BaseSettings):
     limits: Annotated[str, AfterValidator(_readable)] = ""
     """How often one account, address or source may ask, where it is not as by default: `sign-up=1000/minute,
     dry-run=off`. See `shared.runtime.limits`."""
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
+    """Addresses and networks of the proxies before the services, such as `10.0.0.0/8`: what they say in X-Forwarded-For
+    is believed, and counted as the source of a request."""
+    connections: Annotated[int, Field(ge=1)] = 1000
+    """How many a process takes at once, and how many of them from one network address (an IPv6 /64)."""
+    connections_of_a_source: Annotated[int, Field(ge=1)] = 300
     log: Literal["json", "console"] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
