@@ -60,6 +60,7 @@ from shared.runtime.auth import Actor
 from shared.runtime.doors import Call, Completion, Doors, Target
 from shared.runtime.http import CurrentActor, CurrentLog, Database, Limit
 from shared.runtime.problems import Problem, unknown
+from shared.runtime.visibility import listed, sees
 
 DOORS: Final = Doors()
 QUERIES: Final = APIRouter()
@@ -276,10 +277,11 @@ async def clock(actor: CurrentActor, request: Request, log: CurrentLog) -> Clock
 
 
 async def visible(log: Log, contract_id: str, actor: Actor) -> contracts.Open:
-    """The contract, for people of its customer (and the publisher's and the operator's). Problem 404 for others."""
+    """The contract, for people of its customer, its publisher and the operator. Raises Problem 404 for others."""
     state = await log.state(CONTRACT, contract_id)
-    across = actor.organisation_kind in ("publisher", "operator")
-    if not isinstance(state, contracts.Open) or not (across or actor.organisation_id == state.opened.customer):
+    if not isinstance(state, contracts.Open) or not sees(
+        actor, customer=state.opened.customer, publisher=state.opened.publisher
+    ):
         raise unknown("contract")
     return state
 
@@ -352,12 +354,15 @@ DOORS.post("/contracts/{contract_id}/handover", CONTRACT, HandOverContract, supp
 
 @QUERIES.get("/contracts")
 async def list_contracts(actor: CurrentActor, db: Database, limit: Limit = 50, after: str = "") -> ContractList:
-    """The contracts of the caller's organisation."""
+    """The contracts of the caller's organisation; of a publisher's people, those with that publisher."""
+    whose, value = listed(actor)
     rows = await db.fetch(
-        "select contract_id, customer, publisher, programme, manager from contracts "
-        "where customer = $1 and contract_id > $2 order by contract_id limit $3",
-        actor.organisation_id, after, limit,
-    )  # fmt: skip
+        "select contract_id, customer, publisher, programme, manager from contracts "  # noqa: S608
+        f"where {whose} and contract_id > $2 order by contract_id limit $3",
+        value,
+        after,
+        limit,
+    )
     following = rows[-1]["contract_id"] if len(rows) == limit else None
     return ContractList(items=[ContractSummary(**dict(row)) for row in rows], next=following)
 

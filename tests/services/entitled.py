@@ -73,7 +73,9 @@ class Doors:
         self, who: str, method: str, path: str, json: Any = None, status: int = 200, key: str = ""
     ) -> Any:
         actors = {
-            "seller": Actor("seller", "publisher", "publisher"), "other": Actor("other", "publisher-2", "publisher"),
+            "seller": Actor("seller", "publisher", "publisher", "autodesk"),
+            "other": Actor("other", "publisher-2", "publisher", "rival"),
+            "nameless": Actor("nameless", "publisher-3", "publisher"),
             "operator": Actor("operator", "operations", "operator"), "stranger": Actor("stranger", "x", "customer"),
         }  # fmt: skip
         actor = actors.get(who) or Actor(who, "org", "customer")

@@ -1,0 +1,150 @@
+"""A publisher's people see and change what concerns that publisher; anything else is as if it did not exist."""
+
+import random
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from services.entitlements.__main__ import SERVICE as ENTITLEMENTS
+from services.identity.__main__ import SERVICE as IDENTITY
+from shared.events import ContractOpened
+from shared.runtime.auth import Actor, TokenSigner
+from shared.runtime.service import Service
+from shared.runtime.visibility import listed, sees, sells
+from tests.services.entitled import Doors
+from tests.services.identity_bench import KEY, Bench, opened
+from tests.services.test_every_door import leaves
+from tests.services.world import World
+
+OWN = Actor("pat", "autodesk-gmbh", "publisher", "autodesk")
+RIVAL = Actor("rob", "rival-ltd", "publisher", "rival")
+NAMELESS = Actor("nora", "nameless", "publisher")
+OPERATOR = Actor("kim", "tenure", "operator")
+CUSTOMER = Actor("mina", "org", "customer")
+PARTNER = Actor("clerk", "reseller", "partner", "autodesk")
+
+
+@pytest.mark.parametrize(
+    ("actor", "seen"),
+    [(OWN, True), (RIVAL, False), (NAMELESS, False), (OPERATOR, True), (CUSTOMER, True), (PARTNER, False)],
+)
+def test_a_contract_is_seen_by_its_customer_its_publisher_and_the_operator(actor: Actor, seen: bool) -> None:
+    assert sees(actor, customer="org", publisher="autodesk") is seen
+
+
+@pytest.mark.parametrize(
+    ("actor", "may"),
+    [(OWN, True), (RIVAL, False), (NAMELESS, False), (OPERATOR, True), (CUSTOMER, False), (PARTNER, False)],
+)
+def test_a_publisher_is_acted_for_by_its_people_and_the_operator(actor: Actor, may: bool) -> None:
+    assert sells(actor, "autodesk") is may
+    assert not sells(NAMELESS, ""), "who is of no publisher is not of one without a name"
+
+
+def test_a_list_is_of_the_callers_own() -> None:
+    assert listed(OWN) == ("publisher = $1 and $1 <> ''", "autodesk")
+    assert listed(CUSTOMER) == ("customer = $1", "org")
+    assert listed(PARTNER) == ("customer = $1", "reseller")
+
+
+# ── Every route that names a contract or a subscription ────────────────────────────────────────────────
+
+BODIES: dict[str, dict[str, Any]] = {
+    "AssignSeat": {"account_id": "ana"}, "UnassignSeat": {}, "GrantCredits": {"grant_id": "g1", "amount": 10},
+    "ConsumeCredits": {"consumption_id": "x", "amount": 5}, "RequestRole": {"role": "software_coordinator"},
+    "ApproveRoleRequest": {}, "DeclineRoleRequest": {"reason": "no"}, "NameCoordinator": {}, "RevokeRole": {},
+    "HandOverContract": {"to": "ana"},
+}  # fmt: skip
+"""A body for each command: a new one needs its own here."""
+ITEMS = {
+    "UnassignSeat": {"account_id": "ana"},
+    "NameCoordinator": {"account_id": "a"},
+    "RevokeRole": {"account_id": "a"},
+}
+
+
+def named(service: Service) -> Iterator[tuple[str, str, Any]]:
+    """Method, path and body of each route of the service that names a contract or a subscription."""
+    for door in service.doors.doors:
+        if re.search(r"\{(contract|subscription)_id\}", door.path):
+            name = door.command.__name__
+            item = ITEMS.get(name, BODIES[name])
+            yield door.method, door.path, {"items": [item]} if door.bulk else BODIES[name] or None
+    for route in leaves(service.queries.routes if service.queries else []):
+        if re.search(r"\{(contract|subscription)_id\}", route.path):
+            for method in route.methods - {"HEAD"}:
+                yield method, route.path, None
+
+
+def filled(path: str, contract: str, subscription: str) -> str:
+    path = path.replace("{contract_id}", contract).replace("{subscription_id}", subscription)
+    return re.sub(r"\{[a-z_]+\}", "ana", path)
+
+
+def said(answer: Any) -> Any:
+    """What is answered; of a bulk request, to its item."""
+    return answer["items"][0]["answer"] if "items" in answer else answer
+
+
+@pytest.mark.parametrize(("method", "path", "body"), list(named(ENTITLEMENTS)), ids=lambda value: str(value)[:60])
+async def test_entitlements_answers_another_publishers_people_as_if_it_did_not_exist(
+    doors: Doors, method: str, path: str, body: Any
+) -> None:
+    status = 200 if path.endswith("/bulk") else 404
+    for who in ("other", "nameless", "stranger"):
+        theirs = await doors(who, method, filled(path, "c", "s"), body, status)
+        nothing = await doors(who, method, filled(path, "none", "none"), body, status)
+        assert said(theirs)["status"] == 404
+        assert said(theirs) == said(nothing), "nor is it told apart from what does not exist"
+
+
+async def test_entitlements_lists_a_publishers_own_pools(world: World, doors: Doors) -> None:
+    del world
+    for who, pools in (("seller", ["s"]), ("operator", ["s"]), ("mina", ["s"]), ("other", []), ("nameless", [])):
+        assert [each["subscription_id"] for each in (await doors(who, "GET", "/pools"))["items"]] == pools, who
+        of_contract = await doors(who, "GET", "/pools?contract_id=c")
+        assert [each["subscription_id"] for each in of_contract["items"]] == pools, who
+
+
+@pytest.fixture
+async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
+    async with opened(databases) as made:
+        yield made
+
+
+def token(actor: Actor) -> str:
+    return TokenSigner(KEY).sign(actor, "token")
+
+
+@pytest.mark.system
+async def test_identity_answers_another_publishers_people_as_if_it_did_not_exist(bench: Bench) -> None:
+    manager, _ = await bench.join("mina")
+    await bench.purchase(manager)
+    publisher = (await bench.contract()).opened.publisher
+    own = Actor("pat", "the-publisher", "publisher", publisher)
+    for method, path, body in named(IDENTITY):
+        for who in (RIVAL, NAMELESS, PARTNER):
+            theirs = (await bench.ask(token(who), method, filled(path, "c", "s"), body)).json()
+            nothing = (await bench.ask(token(who), method, filled(path, "none", "none"), body)).json()
+            assert said(theirs)["status"] == 404, f"{method} {path}"
+            assert said(theirs) == said(nothing)
+    assert (await bench.ask(token(own), "GET", "/contracts/c")).status_code == 200
+    listed_by = {
+        who: [each["contract_id"] for each in (await bench.ask(token(who), "GET", "/contracts")).json()["items"]]
+        for who in (own, RIVAL, NAMELESS, OPERATOR, PARTNER)
+    }
+    assert listed_by == {own: ["c"], RIVAL: [], NAMELESS: [], OPERATOR: ["c"], PARTNER: []}
+
+
+async def test_each_publisher_lists_its_own_contracts(world: World, doors: Doors) -> None:
+    theirs = ContractOpened(
+        contract_id="d", customer="org", publisher="rival", programme="p", opened_by_subscription="t"
+    )
+    world.say("identity", "contract-d", theirs)
+    await world.settle(random.Random(2))
+    await doors("other", "GET", "/contracts/d/credits")
+    await doors("seller", "GET", "/contracts/d/credits", status=404)
+    await doors("other", "POST", "/contracts/d/credits/grants", {"grant_id": "g1", "amount": 10})
+    await doors("seller", "POST", "/contracts/d/credits/grants", {"grant_id": "g2", "amount": 10}, 404)
