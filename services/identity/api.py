@@ -1,5 +1,7 @@
 """identity's doors and queries."""
 
+import hashlib
+import secrets
 import uuid
 import zoneinfo
 from datetime import timedelta
@@ -64,6 +66,8 @@ from shared.runtime.visibility import listed, sees
 
 DOORS: Final = Doors()
 QUERIES: Final = APIRouter()
+_COUNTED_UNDER: Final = secrets.token_bytes(16)
+
 QUERIES.routes.extend(sessions.ROUTES.routes)
 DOORS.doors.extend(sessions.DOORS.doors)
 QUERIES.routes.extend(MACHINE_QUERIES.routes)
@@ -147,9 +151,16 @@ async def _proven(call: Call, form: SignUp) -> dict[str, Any]:
     return found
 
 
+def address_key(email: str) -> str:
+    """What the sign-ups of an e-mail address are counted under: not the address."""
+    return hashlib.blake2b(claim_of(normalised(email)).encode(), key=_COUNTED_UNDER, digest_size=16).hexdigest()
+
+
 async def _sign_up(call: Call) -> Target:
     """The account's id follows from the command's, so that a request sent again opens the same account."""
     form: SignUp = call.body
+    if not call.dry_run:
+        call.app_state.parts.limits.take("sign-up-address", address_key(form.email))
     account_id = str(uuid.uuid5(uuid.NAMESPACE_OID, call.command_id))
     organisation = await _organisation(call, form, account_id)
     about = (form.email, form.name, organisation["organisation_name"])

@@ -69,6 +69,8 @@ class Invite(BaseModel):
 async def _issue(call: Call) -> Target:
     """The invitation's id follows from the command's, so that a request sent again issues the same invitation."""
     form: Invite = call.body
+    if not call.dry_run:
+        call.app_state.parts.limits.take("invitation", call.actor.account_id)
     inviter = await call.log.state(ACCOUNT, call.actor.account_id)
     if not isinstance(inviter, Open):
         raise unknown("account")

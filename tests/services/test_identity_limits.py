@@ -1,0 +1,77 @@
+"""What identity admits how often: sign-ups, dry runs without a token, invitations, bulk requests."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import httpx
+import pytest
+
+from shared.runtime.limits import Limits
+from tests.services.identity_bench import Bench, opened, sign_up
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture
+async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
+    async with opened(databases) as made:
+        yield made
+
+
+def limit(bench: Bench, text: str) -> None:
+    parts = bench.app.state.parts
+    parts.limits = Limits(text, refused=parts.metrics.limited)
+
+
+def statuses(answers: list[httpx.Response]) -> dict[int, int]:
+    found = [answer.status_code for answer in answers]
+    for answer in answers:
+        if answer.status_code == 429:
+            assert answer.json()["rule"] == "too-many-requests"
+            assert int(answer.headers["Retry-After"]) > 0
+    return {status: found.count(status) for status in sorted(set(found))}
+
+
+async def test_of_300_dry_runs_without_a_token_thirty_are_decided(bench: Bench) -> None:
+    forms = [sign_up(f"person-{number}") for number in range(300)]
+    answers = [await bench.ask("", "POST", "/accounts?dry_run=true", form) for form in forms]
+    assert statuses(answers) == {200: 30, 429: 270}
+    assert await bench.store.position() == 0
+
+
+async def test_one_network_address_opens_so_many_accounts(bench: Bench) -> None:
+    limit(bench, "sign-up=5/minute")
+    answers = [await bench.ask("", "POST", "/accounts", sign_up(f"person-{number}")) for number in range(8)]
+    assert statuses(answers) == {200: 5, 429: 3}
+    assert await bench.store.position() == 5
+
+
+async def test_one_e_mail_address_is_signed_up_so_often_in_whatever_spelling(bench: Bench) -> None:
+    limit(bench, "sign-up=off")
+    answers = [
+        await bench.ask("", "POST", "/accounts", sign_up("mina") | {"email": email})
+        for email in ("mina@x.example", "MINA@x.example", " mina@X.example") * 5
+    ]
+    assert answers[0].status_code == 200
+    found = statuses(answers)
+    assert found[429] == 5, "ten an hour"
+    assert "mina" not in str(bench.app.state.parts.limits._counters._windows), "nor is the address kept"
+
+
+async def test_one_account_invites_so_often(bench: Bench) -> None:
+    limit(bench, "invitation=3/hour")
+    _, token = await bench.join("mina")
+    answers = [await bench.ask(token, "POST", "/invitations", {"email": f"p{number}@x.example"}) for number in range(5)]
+    assert statuses(answers) == {200: 3, 429: 2}
+
+
+async def test_one_account_sends_so_many_commands_and_bulk_requests(bench: Bench) -> None:
+    limit(bench, "command=3/minute, bulk=2/minute")
+    _, token = await bench.join("mina")
+    bulk, one = "/contracts/none/coordinators/bulk", "/contracts/none/coordinators/ana"
+    many = [await bench.ask(token, "POST", bulk, {"items": [{"account_id": "ana"}]}) for _ in range(4)]
+    assert statuses(many) == {200: 2, 429: 2}
+    single = await asyncio.gather(*(bench.ask(token, "PUT", one, {}) for _ in range(5)))
+    assert statuses(single) == {404: 3, 429: 2}
+    _, another = await bench.join("ana")
+    assert (await bench.ask(another, "PUT", one, {})).status_code == 404, "another account has its own"
