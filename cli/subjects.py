@@ -12,7 +12,7 @@ from cli.change import Change, Go, Outcome, carry_out
 from cli.ends import DONE, NOT_FOUND, Trouble
 from cli.place import Place
 from cli.say import Counter, Say, count
-from services.identity.domain.account import ACCOUNT, claim_of, normalised
+from services.identity.domain.account import ACCOUNT, claims_of, former_claim_of
 from shared.events import EVENTS
 
 _PERSONAL: Final = tuple(name for name, event in EVENTS.items() if event.PERSONAL_FIELDS)
@@ -28,7 +28,8 @@ async def _account(db: Any, person: str) -> str:
     """The account's id, from itself or from its e-mail address."""
     if "@" not in person:
         return person.removeprefix(f"{ACCOUNT.category}-")
-    holder = await db.fetchval("select stream from log.claims where key = $1", claim_of(normalised(person)))
+    names = [*claims_of(person), former_claim_of(person)]
+    holder = await db.fetchval("select stream from log.claims where key = any($1::text[])", names)
     if holder is None:
         raise Trouble("No open account has this e-mail address.", NOT_FOUND)
     return str(holder).removeprefix(f"{ACCOUNT.category}-")

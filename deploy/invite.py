@@ -15,10 +15,9 @@ import uuid_utils
 
 from deploy import Trouble
 from services.identity import credentials, keys
-from services.identity.domain.account import claim_of, normalised
 from services.identity.domain.invitation import INVITATION, OPERATOR, IssueInvitation
 from services.identity.invitations import operators_choice
-from services.identity.persons import Persons
+from services.identity.persons import Persons, holder_of
 from shared.eventlog.log import Log, Meta, Refused, utc_now
 from shared.eventlog.migrate import require_migrated
 from shared.eventlog.postgres import PostgresStore, connected
@@ -68,7 +67,7 @@ async def reset(email: str) -> str | None:
     """The reset for whoever has this address, good for a day and once; None where nobody has. Raises the driver's
     error."""
     async with _identity() as (db, store, loaded):
-        holder = await store.holder(claim_of(normalised(email)))
+        holder = await holder_of(store, email)
         if holder is None:
             return None
         account_id = holder.removeprefix("account-")

@@ -67,6 +67,7 @@ def _event(row: dict[str, str]) -> Foreign:
         {name: row[name] for name in Plan.model_fields if name not in ("publisher", "programme", "price")}
         | {
             "product_id": row["product_id"].replace("-", ""),
+            "commitment_months": int(row["commitment_months"]),
             "publisher": PUBLISHER,
             "programme": PROGRAMME,
             "price": Money(amount=int(row["price"]), currency=row["currency"]),

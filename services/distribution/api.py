@@ -22,7 +22,6 @@ from services.distribution.domain.rollout import (
     StopRollout,
 )
 from services.distribution.policies import policy_of
-from services.distribution.windows import TIME_ZONES
 from shared.runtime.access import require_access
 from shared.runtime.doors import Call, Doors, Target
 from shared.runtime.problems import unknown
@@ -43,7 +42,7 @@ async def _create(call: Call) -> Target:
 
 async def _set_policy(call: Call) -> Target:
     """By the figures of the publisher that the contract is with: a group's policy is for all its updates."""
-    target = await _administered(call, customer=call.actor.organisation_id, now=call.now, time_zones=TIME_ZONES)
+    target = await _administered(call, customer=call.actor.organisation_id, now=call.now)
     target.supplied["policy"] = policy_of((await call.log.state(FLEET, target.key)).publisher)
     return target
 

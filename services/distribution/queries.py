@@ -10,8 +10,9 @@ from pydantic import BaseModel
 from services.distribution.domain.fleet_state import DEFAULT_GROUP
 from services.distribution.windows import is_open
 from shared.events import MaintenanceWindow, RolloutPhase
+from shared.events.fields import DerivedIdentifier, Identifier, OptionalName, Publisher
 from shared.runtime.access import require_access
-from shared.runtime.http import CurrentActor, Database, Limit, Now
+from shared.runtime.http import After, CurrentActor, Database, Limit, Now
 from shared.runtime.problems import unknown
 from shared.runtime.scopes import machines
 
@@ -54,12 +55,12 @@ def _view(row: Any) -> UpdateView:
 
 @QUERIES.get("/contracts/{contract_id}/updates")
 async def available_updates(
-    contract_id: str,
+    contract_id: Identifier,
     actor: CurrentActor,
     db: Database,
     now: Now,
     limit: Limit = 50,
-    after: str = "",
+    after: After = "",
 ) -> UpdateList:
     """The updates and extensions available for the products that the contract owns, for its administrators only."""
     await require_access(db, actor, contract_id)
@@ -72,7 +73,7 @@ async def available_updates(
 
 @QUERIES.get("/contracts/{contract_id}/updates/{publisher}/{update_id}")
 async def available_update(
-    contract_id: str, publisher: str, update_id: str, actor: CurrentActor, db: Database, now: Now
+    contract_id: Identifier, publisher: Publisher, update_id: Identifier, actor: CurrentActor, db: Database, now: Now
 ) -> UpdateView:
     """One of these updates."""
     await require_access(db, actor, contract_id)
@@ -141,7 +142,7 @@ _GROUPS: Final = """
 
 
 @QUERIES.get("/contracts/{contract_id}/groups")
-async def groups(contract_id: str, actor: CurrentActor, db: Database) -> GroupList:
+async def groups(contract_id: Identifier, actor: CurrentActor, db: Database) -> GroupList:
     """The groups of the contract's users, the default one first."""
     await require_access(db, actor, contract_id)
     rows = await db.fetch(_GROUPS, contract_id, DEFAULT_GROUP)
@@ -149,7 +150,7 @@ async def groups(contract_id: str, actor: CurrentActor, db: Database) -> GroupLi
 
 
 @QUERIES.get("/contracts/{contract_id}/policies")
-async def policies(contract_id: str, actor: CurrentActor, db: Database) -> PolicyList:
+async def policies(contract_id: Identifier, actor: CurrentActor, db: Database) -> PolicyList:
     """Each group's policy: when the group gets updates by itself, how old they are then, and in which windows."""
     await require_access(db, actor, contract_id)
     rows = await db.fetch(_GROUPS, contract_id, DEFAULT_GROUP)
@@ -166,16 +167,16 @@ async def policies(contract_id: str, actor: CurrentActor, db: Database) -> Polic
 
 
 def _windows(stored: str | None) -> list[MaintenanceWindow]:
-    return [MaintenanceWindow(**window) for window in json.loads(stored or "[]")]
+    return [MaintenanceWindow.from_stored(json.dumps(window)) for window in json.loads(stored or "[]")]
 
 
 @QUERIES.get("/contracts/{contract_id}/decisions")
 async def decisions(
-    contract_id: str,
+    contract_id: Identifier,
     actor: CurrentActor,
     db: Database,
     limit: Limit = 50,
-    after: str = "",
+    after: After = "",
 ) -> DecisionList:
     """What was decided last about each update for each group, by whom, in the order of deciding."""
     await require_access(db, actor, contract_id)
@@ -247,16 +248,16 @@ _ROLLOUTS: Final = """
 
 
 def _summary(row: Any) -> dict[str, Any]:
-    return dict(row) | {"phases": [RolloutPhase(**phase) for phase in json.loads(row["phases"])]}
+    return dict(row) | {"phases": [RolloutPhase.from_stored(json.dumps(phase)) for phase in json.loads(row["phases"])]}
 
 
 @QUERIES.get("/contracts/{contract_id}/rollouts")
 async def rollouts(
-    contract_id: str,
+    contract_id: Identifier,
     actor: CurrentActor,
     db: Database,
     limit: Limit = 50,
-    after: str = "",
+    after: After = "",
 ) -> RolloutList:
     """The contract's rollouts in the order of their starts: where each stands, and for how many users."""
     await require_access(db, actor, contract_id)
@@ -269,7 +270,9 @@ async def rollouts(
 
 
 @QUERIES.get("/contracts/{contract_id}/rollouts/{rollout_id}")
-async def rollout(contract_id: str, rollout_id: str, actor: CurrentActor, db: Database) -> RolloutView:
+async def rollout(
+    contract_id: Identifier, rollout_id: DerivedIdentifier, actor: CurrentActor, db: Database
+) -> RolloutView:
     """One rollout: its targets and who was one, and everything that happened, by whom."""
     await require_access(db, actor, contract_id)
     row = await db.fetchrow(
@@ -312,7 +315,7 @@ class OfferList(BaseModel):
 
 
 @QUERIES.get("/me/updates", openapi_extra=machines("read", "installs:report"))
-async def my_updates(actor: CurrentActor, db: Database, now: Now, machine: str = "") -> OfferList:
+async def my_updates(actor: CurrentActor, db: Database, now: Now, machine: OptionalName = "") -> OfferList:
     """What the caller's machines (or this one) should install now: nothing outside of the group's maintenance windows,
     nothing that the machine has reported as installed."""
     rows = await db.fetch(

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
 from typing import Final, get_args
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from shared.events import MaintenanceWindow
 from shared.events.distribution import Weekday
 
 _WEEKDAYS: Final = get_args(Weekday)
-TIME_ZONES: Final = frozenset(available_timezones())
 
 
 def is_open(windows: Sequence[MaintenanceWindow], now: datetime) -> bool:

@@ -10,9 +10,10 @@ from services.entitlements.domain.credits import CREDITS, ConsumeCredits, GrantC
 from services.entitlements.domain.seat_pool import SEAT_POOL, AssignSeat, UnassignSeat
 from services.entitlements.facts import account, last_steps, pools_for
 from services.entitlements.policies import policy_of
+from shared.events.fields import Identifier, WrittenCount
 from shared.runtime.access import require_access
 from shared.runtime.doors import Call, Doors, Pool, Target
-from shared.runtime.http import CurrentActor, Database, Limit, Now
+from shared.runtime.http import After, CurrentActor, Database, Limit, Now
 from shared.runtime.problems import Problem, unknown
 from shared.runtime.visibility import SELLERS, listed, sees
 
@@ -163,9 +164,9 @@ async def pools(
     actor: CurrentActor,
     db: Database,
     request: Request,
-    contract_id: str | None = None,
+    contract_id: Identifier | None = None,
     limit: Limit = 50,
-    after: str = "",
+    after: After = "",
 ) -> PoolList:
     """The pools of the caller's organisation, by subscription id; of a publisher's people, those of its contracts."""
     whose, value = listed(actor)
@@ -184,7 +185,7 @@ async def pools(
 
 
 @QUERIES.get("/pools/{subscription_id}")
-async def pool(subscription_id: str, actor: CurrentActor, db: Database, request: Request) -> PoolView:
+async def pool(subscription_id: Identifier, actor: CurrentActor, db: Database, request: Request) -> PoolView:
     """How many seats were bought, who holds which, how many are free."""
     row = await db.fetchrow(f"{_SUMMARY} where p.subscription_id = $1 group by p.subscription_id", subscription_id)
     if row is None or not sees(actor, customer=row["customer"], publisher=row["publisher"]):
@@ -257,11 +258,11 @@ class CreditsView(BaseModel):
 
 @QUERIES.get("/contracts/{contract_id}/credits")
 async def contract_credits(
-    contract_id: str,
+    contract_id: Identifier,
     actor: CurrentActor,
     db: Database,
-    limit: Annotated[int, Query(ge=1, le=500)] = 200,
-    after: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[WrittenCount, Query(ge=1, le=500)] = 200,
+    after: WrittenCount = 0,
 ) -> CreditsView:
     """What is left of the contract's credits, and the ledger that explains it."""
     contract = await db.fetchrow("select customer, publisher from contracts where contract_id = $1", contract_id)

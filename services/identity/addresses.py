@@ -5,10 +5,10 @@ invitation that was mailed to it, or by another issuer of identities.
 """
 
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Final
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from services.identity import outbox
 from services.identity.domain.account import (
@@ -17,12 +17,12 @@ from services.identity.domain.account import (
     ReleaseAddress,
     VerifyAddress,
     address_digest,
-    address_refusal,
-    claim_of,
     normalised,
 )
 from services.identity.keys import Keys
+from services.identity.persons import holder_of
 from shared.eventlog.log import Meta
+from shared.events.fields import Address, Token
 from shared.runtime.doors import Call, Doors, Target
 from shared.runtime.http import CurrentActor, CurrentLog, Database
 from shared.runtime.limits import limited_by_source
@@ -31,15 +31,13 @@ from shared.runtime.problems import Problem, unknown
 ADDRESS_DOORS: Final = Doors()
 ADDRESS_QUERIES: Final = APIRouter()
 
-Token = Annotated[str, Field(min_length=1, max_length=4096)]
-
 # ── One's own address ──────────────────────────────────────────────────────────────────────────────────
 
 
 class Verification(BaseModel):
     """Show that the account's e-mail address is one's own, by the token that was mailed to it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     token: Token
 
@@ -75,9 +73,9 @@ async def mail_again(actor: CurrentActor, request: Request, db: Database, log: C
 
 
 class AskForProof(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
-    email: Annotated[str, Field(max_length=254)]
+    email: Address
 
 
 @ADDRESS_QUERIES.post(
@@ -88,9 +86,7 @@ async def ask_for_proof(form: AskForProof, request: Request, db: Database) -> No
 
     The answer says nothing of whether the address is known.
     """
-    email = normalised(form.email)
-    if (malformed := address_refusal(email)) is not None:
-        raise Problem(422, rule=malformed.rule, reason=malformed.reason, remedy=malformed.remedy)
+    email = form.email
     parts = request.app.state.parts
     parts.limits.take("sign-up-address", email)
     await outbox.ask(db, "prove-address", "", email, parts.now(), address=email)
@@ -107,7 +103,7 @@ def proven_by(call: Call, token: str, email: str) -> None:
 async def release(call: Call, email: str) -> None:
     """Free the address for whoever has proven it, should an account hold it that has not."""
     address = normalised(email)
-    holder = await call.log.store.holder(claim_of(address))
+    holder = await holder_of(call.log.store, address)
     if holder is None or call.dry_run:
         return
     account_id = holder.removeprefix(ACCOUNT.id(""))

@@ -3,13 +3,12 @@
 import hashlib
 import secrets
 import uuid
-import zoneinfo
 from datetime import timedelta
-from functools import cache, partial
-from typing import Annotated, Any, Final, Literal, cast
+from functools import partial
+from typing import Any, Final, Literal, cast
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from services.identity import credentials, elsewhere, sessions
 from services.identity.addresses import ADDRESS_DOORS, ADDRESS_QUERIES, proven_by, release
@@ -23,7 +22,6 @@ from services.identity.domain.account import (
     Unopened,
     UpdateProfile,
     claim_of,
-    normalised,
     organisation_of,
 )
 from services.identity.domain.clock import CLOCK, MoveClock
@@ -42,8 +40,9 @@ from services.identity.invitations import INVITATION_DOORS, INVITATION_QUERIES, 
 from services.identity.machines import MACHINE_DOORS, MACHINE_QUERIES
 from services.identity.oauth import OAUTH
 from services.identity.passwords import require_uncommon
+from services.identity.persons import holder_of
 from services.identity.projections import contracts_of, involve
-from services.identity.sessions import Password, start
+from services.identity.sessions import start
 from services.identity.views import (
     AccessView,
     AccountView,
@@ -58,9 +57,10 @@ from services.identity.views import (
 )
 from shared.eventlog.log import Accepted, Log
 from shared.events import AccountOpened
+from shared.events.fields import Address, Country, Identifier, Locale, Name, Password, TimeZone, Token
 from shared.runtime.auth import Actor
 from shared.runtime.doors import Call, Completion, Doors, Target
-from shared.runtime.http import CurrentActor, CurrentLog, Database, Limit
+from shared.runtime.http import After, CurrentActor, CurrentLog, Database, Limit
 from shared.runtime.problems import Problem, unknown
 from shared.runtime.visibility import listed, sees
 
@@ -84,9 +84,9 @@ DOORS.doors.extend(ADDRESS_DOORS.doors)
 
 
 class NewOrganisation(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
-    name: Annotated[str, Field(min_length=1, max_length=200)]
+    name: Name
     kind: Literal["customer", "partner"]
     sandbox: bool = False
     """For trying things out: its time can be moved forward."""
@@ -95,17 +95,17 @@ class NewOrganisation(BaseModel):
 class SignUp(BaseModel):
     """Open an account, in a new organisation or in the one that sent the invitation."""
 
-    model_config = ConfigDict(extra="forbid", str_max_length=2000)
+    model_config = ConfigDict(extra="forbid", strict=True)
 
-    email: str
+    email: Address
     password: Password
-    name: str
-    country: str
-    time_zone: str = "UTC"
-    locale: str = "en"
+    name: Name
+    country: Country
+    time_zone: TimeZone = "UTC"
+    locale: Locale = "en"
     organisation: NewOrganisation | None = None
-    invitation: Annotated[str, Field(max_length=4096)] | None = None
-    proof: Annotated[str, Field(max_length=4096)] | None = None
+    invitation: Token | None = None
+    proof: Token | None = None
     """A proof of the address that was mailed to it (POST /addresses/proof). It needs none while nobody else has it."""
 
     id_token: IdToken | None = None
@@ -119,11 +119,6 @@ class SignUp(BaseModel):
         if (self.id_token is None) != (self.nonce is None):
             raise ValueError("an ID token goes with the nonce that it repeats")
         return self
-
-
-@cache
-def _zones() -> frozenset[str]:
-    return frozenset(zoneinfo.available_timezones())
 
 
 async def _organisation(call: Call, form: SignUp, account_id: str) -> dict[str, Any]:
@@ -144,7 +139,7 @@ async def _proven(call: Call, form: SignUp) -> dict[str, Any]:
     """What the sign-up has to prove the address with besides an invitation, and who the person is at another issuer."""
     found: dict[str, Any] = {}
     if form.id_token is not None:
-        found |= await for_sign_up(call, form.id_token, form.nonce or "", normalised(form.email))
+        found |= await for_sign_up(call, form.id_token, form.nonce or "", form.email)
     if form.proof is not None:
         proven_by(call, form.proof, form.email)
         found |= {"proof": "link"}
@@ -153,7 +148,7 @@ async def _proven(call: Call, form: SignUp) -> dict[str, Any]:
 
 def address_key(email: str) -> str:
     """What the sign-ups of an e-mail address are counted under: not the address."""
-    return hashlib.blake2b(claim_of(normalised(email)).encode(), key=_COUNTED_UNDER, digest_size=16).hexdigest()
+    return hashlib.blake2b(claim_of(email).encode(), key=_COUNTED_UNDER, digest_size=16).hexdigest()
 
 
 async def _sign_up(call: Call) -> Target:
@@ -168,11 +163,11 @@ async def _sign_up(call: Call) -> Target:
     proven = await _proven(call, form)
     if (proven or organisation).get("proof") is not None and organisation.get("not_invited") is None:
         await release(call, form.email)
-    holder = await call.log.store.holder(claim_of(normalised(form.email)))
+    holder = await holder_of(call.log.store, form.email)
     account = await call.log.state(ACCOUNT, account_id)
     target = Target(
         account_id, account_id=account_id, **{**organisation, **proven}, email=form.email, name=form.name,
-        country=form.country, time_zone=form.time_zone, locale=form.locale, now=call.now, known_zones=_zones(),
+        country=form.country, time_zone=form.time_zone, locale=form.locale, now=call.now,
     )  # fmt: skip
     free = isinstance(account, Unopened) and holder is None and organisation.get("not_invited") is None
     # A try that broke off may have left another password: who only repeats its key gets no session. Nor does repeating
@@ -189,7 +184,7 @@ async def _signed_up(answer: Accepted, call: Call) -> dict[str, Any]:
 
 
 async def _own_profile(call: Call) -> Target:
-    return Target(call.actor.account_id, known_zones=_zones())
+    return Target(call.actor.account_id)
 
 
 async def _closing(call: Call, account_id: str) -> Target:
@@ -234,7 +229,7 @@ async def me(actor: CurrentActor, log: CurrentLog) -> AccountView:
 
 
 @QUERIES.get("/accounts/{account_id}")
-async def colleague(account_id: str, actor: CurrentActor, log: CurrentLog) -> AccountView:
+async def colleague(account_id: Identifier, actor: CurrentActor, log: CurrentLog) -> AccountView:
     """A colleague: name and organisation, for people of the same organisation only."""
     account = await log.state(ACCOUNT, account_id)
     if not isinstance(account, Open) or account.opened.organisation_id != actor.organisation_id:
@@ -364,7 +359,7 @@ DOORS.post("/contracts/{contract_id}/handover", CONTRACT, HandOverContract, supp
 
 
 @QUERIES.get("/contracts")
-async def list_contracts(actor: CurrentActor, db: Database, limit: Limit = 50, after: str = "") -> ContractList:
+async def list_contracts(actor: CurrentActor, db: Database, limit: Limit = 50, after: After = "") -> ContractList:
     """The contracts of the caller's organisation; of a publisher's people, those with that publisher."""
     whose, value = listed(actor)
     rows = await db.fetch(
@@ -379,12 +374,12 @@ async def list_contracts(actor: CurrentActor, db: Database, limit: Limit = 50, a
 
 
 @QUERIES.get("/contracts/{contract_id}")
-async def one_contract(contract_id: str, actor: CurrentActor, log: CurrentLog) -> ContractView:
+async def one_contract(contract_id: Identifier, actor: CurrentActor, log: CurrentLog) -> ContractView:
     """Who holds which role, who asks for one, which agreements run, and what is open to the caller."""
     return contract_view(await visible(log, contract_id, actor), actor.account_id)
 
 
 @QUERIES.get("/contracts/{contract_id}/access")
-async def my_access(contract_id: str, actor: CurrentActor, log: CurrentLog) -> AccessView:
+async def my_access(contract_id: Identifier, actor: CurrentActor, log: CurrentLog) -> AccessView:
     """Whether administrative features are open to the caller, and what is missing if not."""
     return access_view(await visible(log, contract_id, actor), actor.account_id)

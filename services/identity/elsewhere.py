@@ -8,11 +8,11 @@ import hashlib
 from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import structlog
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 from starlette.datastructures import State
 
 from services.identity.domain.account import (
@@ -30,6 +30,7 @@ from services.identity.sessions import NOT_STORED, start
 from services.identity.views import Nonce, Session
 from shared.eventlog.log import Log, Meta, Refused
 from shared.eventlog.sql import statements
+from shared.events.fields import Token
 from shared.runtime.doors import Call, Doors, Target
 from shared.runtime.http import CurrentLog, Parts
 from shared.runtime.limits import limited_by_source
@@ -42,14 +43,14 @@ _NONCE_KEPT: Final = timedelta(seconds=2 * NONCE_S)
 
 _log: Final = structlog.get_logger(__name__)
 
-IdToken = Annotated[str, Field(min_length=1, max_length=16_384)]
-NonceText = Annotated[str, Field(min_length=1, max_length=1024)]
+IdToken = Token
+NonceText = Token
 
 
 class ByIdToken(BaseModel):
     """Who somebody is at the configured issuer: its ID token, which repeats a nonce of ours."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     id_token: IdToken
     nonce: NonceText

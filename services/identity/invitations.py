@@ -3,10 +3,10 @@
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from services.identity.domain import account, invitation
 from services.identity.domain.account import (
@@ -34,9 +34,10 @@ from services.identity.views import Invitation, InvitationList, InvitationState,
 from shared.eventlog.decision import Rejected
 from shared.eventlog.log import Accepted, Log
 from shared.events import InvitationAccepted, InvitationIssued, InvitationRevoked
+from shared.events.fields import Address, Name, OptionalPublisher
 from shared.events.identity import OrganisationKind
 from shared.runtime.doors import Call, Doors, Target
-from shared.runtime.http import CurrentActor, CurrentLog, Database, Limit, Now
+from shared.runtime.http import After, CurrentActor, CurrentLog, Database, Limit, Now
 from shared.runtime.problems import Problem, unknown
 from shared.runtime.scopes import machines
 
@@ -49,20 +50,20 @@ INVITATION_QUERIES: Final = APIRouter()
 class InvitedInto(BaseModel):
     """A publisher's or the operator's organisation, into which only the operator invites."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     kind: Literal["publisher", "operator"]
-    name: Annotated[str, Field(min_length=1, max_length=200)]
-    publisher: Annotated[str, Field(max_length=200)] = ""
+    name: Name
+    publisher: OptionalPublisher = ""
     """The publisher's name as its contracts have it; by default the organisation's, in small letters."""
 
 
 class Invite(BaseModel):
     """Invite the person with this e-mail address: into one's own organisation, or, as the operator, into another."""
 
-    model_config = ConfigDict(extra="forbid", str_max_length=2000)
+    model_config = ConfigDict(extra="forbid", strict=True)
 
-    email: str
+    email: Address
     organisation: InvitedInto | None = None
 
 
@@ -151,7 +152,7 @@ INVITATION_DOORS.delete("/invitations/{invitation_id}", INVITATION, RevokeInvita
 
 @INVITATION_QUERIES.get("/invitations", openapi_extra=machines())
 async def list_invitations(
-    actor: CurrentActor, db: Database, log: CurrentLog, now: Now, limit: Limit = 50, after: str = ""
+    actor: CurrentActor, db: Database, log: CurrentLog, now: Now, limit: Limit = 50, after: After = ""
 ) -> InvitationList:
     """The invitations into the caller's organisation, and what became of each; for whoever may invite. The operator's
     people see those into publishers' organisations, too."""

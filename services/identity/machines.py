@@ -22,7 +22,7 @@ from services.identity.domain.machine import (
 )
 from services.identity.projections import contracts_of, machines_of
 from shared.eventlog.log import Accepted, Log
-from shared.events.fields import Identifier, Instant, Name
+from shared.events.fields import Identifier, Instant, Name, OptionalPublisher
 from shared.events.identity import MachineScope, OrganisationKind
 from shared.runtime.auth import Actor
 from shared.runtime.doors import Call, Doors, Pool, Target
@@ -42,18 +42,18 @@ _KEEP: Final = """
 class MachinesOrganisation(BaseModel):
     """The organisation of a machine account that the operator registers."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     organisation_id: Identifier
     kind: OrganisationKind
-    publisher: Annotated[str, Field(max_length=200)] = ""
+    publisher: OptionalPublisher = ""
     """Of a publisher's: which publisher it is, as contracts name it."""
 
 
 class NewMachine(BaseModel):
     """Register a machine account of one's own organisation, as the operator also of another."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     name: Name
     scopes: Annotated[tuple[MachineScope, ...], Field(min_length=1, max_length=10)]

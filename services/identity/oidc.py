@@ -10,7 +10,8 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
 
-from services.identity.domain.account import Identity, address_refusal, normalised
+from services.identity.domain.account import Identity
+from shared.events.fields import canonical_address
 from shared.runtime.auth import REFRESH_S
 from shared.runtime.settings import Settings
 
@@ -112,8 +113,10 @@ def _verified_address(claims: dict[str, Any]) -> str:
     email, verified = claims.get("email"), claims.get("email_verified")
     if not isinstance(email, str) or not (verified is True or verified == "true"):
         return ""
-    address = normalised(email)
-    return address if address_refusal(address) is None else ""
+    try:
+        return canonical_address(email)
+    except ValueError:
+        return ""
 
 
 def _imported(keys: Any) -> list[tuple[str, Any]]:

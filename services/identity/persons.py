@@ -14,8 +14,9 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from services.identity import outbox
-from services.identity.domain.account import ACCOUNT
+from services.identity.domain.account import ACCOUNT, claims_of, former_claim_of
 from services.identity.domain.invitation import INVITATION
+from shared.eventlog.store import Store
 from shared.events import AccountClosed
 from shared.events.base import Event
 from shared.events.envelope import Envelope
@@ -91,6 +92,14 @@ async def erase_closed(db: Any, event: AccountClosed, of: Envelope) -> None:
     if found is None:
         raise NotInTheLog(f"{of.stream} version {of.version} is not in the log: {event.account_id} keeps their key")
     await erase(db, event.account_id)
+
+
+async def holder_of(store: Store, email: str) -> str | None:
+    """The stream of the account that has this address, under whichever of its unique names."""
+    for name in dict.fromkeys((*claims_of(email), former_claim_of(email))):
+        if (holder := await store.holder(name)) is not None:
+            return holder
+    return None
 
 
 async def erase(db: Any, account_id: str) -> None:

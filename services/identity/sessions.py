@@ -12,15 +12,17 @@ from starlette.datastructures import State
 
 from services.identity import credentials
 from services.identity import refresh as refreshing
-from services.identity.domain.account import ACCOUNT, Open, claim_of, normalised, publisher_of
+from services.identity.domain.account import ACCOUNT, Open, claim_of, publisher_of
 from services.identity.domain.sessions import SESSIONS, EndSession, EndSessions
 from services.identity.guesses import current_guesses
 from services.identity.keys import current_keys
 from services.identity.passwords import require_uncommon
+from services.identity.persons import holder_of
 from services.identity.refresh import Running
 from services.identity.views import CurrentSession, Session, SessionList, SessionView
 from shared.eventlog.log import Log, Meta
 from shared.events import AccountOpened
+from shared.events.fields import Address, GivenPassword, Password, Token
 from shared.runtime.auth import JWKS_S, TOKEN_S, Actor
 from shared.runtime.doors import Call, Doors, Pool, Target
 from shared.runtime.http import CurrentActor, CurrentLog, Database, Parts
@@ -32,16 +34,15 @@ DOORS: Final = Doors()
 ROUTES: Final = APIRouter()
 NOT_STORED: Final = {"Cache-Control": "no-store"}
 """On every answer with a token (RFC 6749, section 5.1)."""
-Password = Annotated[SecretStr, Field(min_length=12, max_length=256)]
 
 _log: Final = structlog.get_logger(__name__)
 
 
 class SignIn(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
-    email: Annotated[str, Field(max_length=254)]
-    password: Annotated[SecretStr, Field(max_length=256)]
+    email: Address
+    password: GivenPassword
 
 
 @ROUTES.post("/sessions", dependencies=[limited_by_source("sign-in")])
@@ -51,11 +52,11 @@ async def sign_in(form: SignIn, request: Request, response: Response, db: Databa
     The answer and the work are the same for an unknown address and a wrong password.
     """
     since = await log.store.position()
-    holder = await log.store.holder(claim_of(normalised(form.email)))
+    holder = await holder_of(log.store, form.email)
     account_id = holder.removeprefix("account-") if holder else None
     source, password = source_of(request.scope), form.password.get_secret_value()
     verifier = await current_guesses(request).checked(
-        claim_of(normalised(form.email)), source, lambda: credentials.matched(db, account_id, password)
+        claim_of(form.email), source, lambda: credentials.matched(db, account_id, password)
     )
     account = await log.state(ACCOUNT, account_id or "")
     session = None
@@ -98,7 +99,7 @@ def _session(opened: AccountOpened, running: Running, app: State) -> Session:
 
 
 class Refresh(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     refresh_token: Annotated[SecretStr, Field(max_length=4096)]
 
@@ -221,9 +222,9 @@ DOORS.delete("/accounts/{account_id}/sessions", SESSIONS, EndSessions, supply=_e
 
 
 class ChangePassword(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
-    current: Annotated[SecretStr, Field(max_length=256)]
+    current: GivenPassword
     new: Password
 
 
@@ -256,9 +257,9 @@ async def change_password(
 
 
 class ResetPassword(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
-    reset: Annotated[str, Field(max_length=4096)]
+    reset: Token
     new: Password
 
 

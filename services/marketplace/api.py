@@ -3,10 +3,9 @@
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Annotated
 from uuid import UUID, uuid5
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from services.marketplace.domain.cart import (
     CART,
@@ -18,13 +17,14 @@ from services.marketplace.domain.cart import (
     OpenCart,
     RemoveFromCart,
 )
-from services.marketplace.domain.plan import PLAN, Listed, Withdrawn, listing_on, plan_key, product_id
+from services.marketplace.domain.plan import PLAN, Listed, Withdrawn, listing_on, plan_key
 from services.marketplace.domain.running import ChangeSeats, RequestAutoRenewOff
 from services.marketplace.domain.standing import STANDING
 from services.marketplace.domain.subscription import SUBSCRIPTION, Ordered, RequestRefund, Resubmit, Unordered, fact_of
 from services.marketplace.policies import policy_of
 from services.marketplace.projections import account, offers_for, publishers_of
 from shared.events import PlanListed, PlanWithdrawn, SubscriptionConfirmed, SubscriptionOrdered
+from shared.events.fields import Identifier, product_id
 from shared.runtime.access import require_access
 from shared.runtime.auth import Actor
 from shared.runtime.doors import Call, Doors, Target
@@ -34,7 +34,6 @@ DOORS = Doors()
 
 _CARTS = UUID("0e3f3f0a-8a55-5c6a-9d6e-53d3a1b6a7f1")
 """The namespace of cart ids: made of the command's id, so that a repeated request names the cart it opened first."""
-_ID = re.compile(r"[!-~]{1,100}")
 
 
 def partner_only(actor: Actor) -> None:
@@ -61,7 +60,7 @@ async def _cart(call: Call) -> tuple[str, Open | CheckedOut]:
     """The cart that the path names. Raises Problem 404 if it is unknown or another partner's."""
     partner_only(call.actor)
     cart_id = call.path["cart_id"]
-    state = await call.log.state(CART, cart_id) if _ID.fullmatch(cart_id) else CART.initial
+    state = await call.log.state(CART, cart_id)
     if not isinstance(state, Open | CheckedOut) or state.opened.partner != call.actor.organisation_id:
         raise unknown("cart")
     return cart_id, state
@@ -135,16 +134,16 @@ async def _check_out(call: Call) -> Target:
 class WhichSubscription(BaseModel):
     """One of several subscriptions."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
-    subscription_id: Annotated[str, Field(max_length=100)]
+    subscription_id: Identifier
 
 
 async def _subscription(call: Call) -> tuple[str, Ordered]:
     """The subscription that the path names, or the item of a bulk request. Raises Problem 404 if it is unknown or of
     other organisations."""
     subscription_id = call.path.get("subscription_id") or call.body.subscription_id
-    state = await call.log.state(SUBSCRIPTION, subscription_id) if _ID.fullmatch(subscription_id) else Unordered()
+    state = await call.log.state(SUBSCRIPTION, subscription_id)
     if isinstance(state, Unordered):
         raise unknown("subscription")
     fact = fact_of(state)

@@ -3,14 +3,14 @@
 from datetime import UTC, date, timedelta
 from typing import Annotated, Any, TypeAlias
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Request
 
 from services.marketplace.api import partner_only
 from services.marketplace.calendars import business_calendar
 from services.marketplace.domain import wizard
 from services.marketplace.domain.calendar import cancel_by
 from services.marketplace.domain.cart import purchaser_of, start_refused
-from services.marketplace.domain.plan import PLAN, hyphenated, plan_key, price_on, product_id
+from services.marketplace.domain.plan import PLAN, hyphenated, plan_key, price_on
 from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.standing import STANDING, valid_csn
 from services.marketplace.domain.terms import term_ends
@@ -37,14 +37,13 @@ from services.marketplace.views import (
 from shared.eventlog.clocks import Clocks
 from shared.eventlog.decision import Rejected
 from shared.events import CancelBy, CartCheckedOut, HeldSeat, Plan
+from shared.events.fields import Code, Identifier, OptionalCode, OptionalIdentifier, WrittenDay, product_id
 from shared.events.marketplace import Billing, Category, Period, Support
 from shared.runtime.auth import Actor
-from shared.runtime.http import CurrentActor, CurrentLog, Database, Limit
+from shared.runtime.http import After, CurrentActor, CurrentLog, Database, Limit
 from shared.runtime.problems import Problem, unknown
 
 QUERIES = APIRouter()
-
-Text: TypeAlias = Annotated[str, Query(max_length=100, pattern=r"^[^\x00]*$")]
 
 
 async def _clocks(request: Request) -> Clocks:
@@ -65,13 +64,13 @@ _OPEN_TO: str = """(category = 'open' or exists (select from standings s
 async def catalogue(
     actor: CurrentActor,
     db: Database,
-    product: Text = "",
+    product: OptionalCode = "",
     period: Period | None = None,
     support: Support | None = None,
     category: Category | None = None,
-    product_id: Text = "",
+    product_id: OptionalCode = "",
     limit: Limit = 50,
-    after: Text = "",
+    after: After = "",
 ) -> Plans:
     """The plans that the caller's standing opens, in the order of their product IDs."""
     wanted = _stored(product_id) if product_id else ""
@@ -88,7 +87,7 @@ async def catalogue(
 
 
 @QUERIES.get("/catalogue/{product_id}")
-async def one_plan(product_id: str, actor: CurrentActor, db: Database) -> PlanView:
+async def one_plan(product_id: Code, actor: CurrentActor, db: Database) -> PlanView:
     """One plan, by its product ID, with or without hyphens."""
     stored = _stored(product_id)
     row = await db.fetchrow(
@@ -115,7 +114,7 @@ async def one_plan(product_id: str, actor: CurrentActor, db: Database) -> PlanVi
 async def ask_wizard(
     actor: CurrentActor,
     db: Database,
-    product: Text = "",
+    product: OptionalCode = "",
     period: Period | None = None,
     support: Support | None = None,
     billing: Billing | None = None,
@@ -125,7 +124,7 @@ async def ask_wizard(
         f"select plan from catalogue where listed and {_OPEN_TO} order by product_id, publisher",  # noqa: S608
         actor.organisation_id,
     )
-    read = [Plan.model_validate_json(row["plan"]) for row in rows]
+    read = [Plan.from_stored(row["plan"]) for row in rows]
     plans = [plan for plan in read if plan.commitment_months == policy_of(plan.publisher).commitment_months]
     names = {plan.product: plan.product_name for plan in plans}
     chosen = wizard.Selection(product, period or "", support or "", billing or "")
@@ -160,7 +159,7 @@ async def standing(actor: CurrentActor, db: Database) -> StandingView:
 
 
 def _plan_view(plan_json: str) -> PlanView:
-    plan = Plan.model_validate_json(plan_json)
+    plan = Plan.from_stored(plan_json)
     return plan_view(plan, policy_of(plan.publisher))
 
 
@@ -187,25 +186,25 @@ def _no_plan(stored: str, rule: str, reason: str, *because: str) -> Problem:
 
 @QUERIES.get("/carts/{cart_id}")
 async def cart(
-    cart_id: str,
+    cart_id: Identifier,
     actor: CurrentActor,
     db: Database,
     log: CurrentLog,
     clocks: AllClocks,
-    customer: Text = "",
-    purchaser: Text = "",
-    starts: date | None = None,
+    customer: OptionalIdentifier = "",
+    purchaser: OptionalIdentifier = "",
+    starts: WrittenDay | None = None,
 ) -> CartView:
     """The whole order, for checking before it is sent: there are no returns afterwards. `customer`, `purchaser` and
     `starts` are the checkout's, as far as they are known, and refused as it would refuse them; an ordered cart is shown
     with its own."""
     partner_only(actor)
-    row = await _row(db, "select * from carts where cart_id = $1", cart_id)
+    row = await db.fetchrow("select * from carts where cart_id = $1", cart_id)
     if row is None or row["partner"] != actor.organisation_id:
         raise unknown("cart")
     added = await db.fetch("select line, plan, seats from cart_lines where cart_id = $1 order by line", cart_id)
-    lines = [(line["line"], Plan.model_validate_json(line["plan"]), line["seats"]) for line in added]
-    order = CartCheckedOut.model_validate_json(row["checked_out"]) if row["checked_out"] else None
+    lines = [(line["line"], Plan.from_stored(line["plan"]), line["seats"]) for line in added]
+    order = CartCheckedOut.from_stored(row["checked_out"]) if row["checked_out"] else None
     publisher = lines[0][1].publisher if lines else ""
     policy = policy_of(publisher)
     if order is not None:
@@ -252,7 +251,7 @@ def _problem(refused: Rejected) -> Problem:
 
 @QUERIES.get("/orders")
 async def orders(
-    actor: CurrentActor, db: Database, clocks: AllClocks, limit: Limit = 50, after: Text = ""
+    actor: CurrentActor, db: Database, clocks: AllClocks, limit: Limit = 50, after: After = ""
 ) -> Subscriptions:
     """The partner's orders, the newest first: each becomes one subscription."""
     partner_only(actor)
@@ -261,20 +260,24 @@ async def orders(
 
 @QUERIES.get("/subscriptions")
 async def subscriptions(
-    actor: CurrentActor, db: Database, clocks: AllClocks, limit: Limit = 50, after: Text = ""
+    actor: CurrentActor, db: Database, clocks: AllClocks, limit: Limit = 50, after: After = ""
 ) -> Subscriptions:
     """What the caller's organisation bought, or ordered as a partner; the newest first."""
     return await _page(db, "(customer = $1 or partner = $1)", actor, clocks, limit, after)
 
 
 @QUERIES.get("/subscriptions/{subscription_id}")
-async def subscription(subscription_id: str, actor: CurrentActor, db: Database, clocks: AllClocks) -> SubscriptionView:
+async def subscription(
+    subscription_id: Identifier, actor: CurrentActor, db: Database, clocks: AllClocks
+) -> SubscriptionView:
     """A subscription with its term, its instalments, what is still owed, and whether it renews."""
     return await _subscription(subscription_id, actor, db, clocks)
 
 
 @QUERIES.get("/subscriptions/{subscription_id}/support")
-async def who_supports_whom(subscription_id: str, actor: CurrentActor, db: Database, clocks: AllClocks) -> SupportView:
+async def who_supports_whom(
+    subscription_id: Identifier, actor: CurrentActor, db: Database, clocks: AllClocks
+) -> SupportView:
     """The partner supports its customers; the distributor and the publisher support the partner only."""
     found = await _subscription(subscription_id, actor, db, clocks)
     rows = await db.fetch(
@@ -300,7 +303,7 @@ async def who_supports_whom(subscription_id: str, actor: CurrentActor, db: Datab
 
 @QUERIES.get("/subscriptions/{subscription_id}/cancel-preview")
 async def preview_cancel(
-    subscription_id: str, actor: CurrentActor, db: Database, log: CurrentLog, clocks: AllClocks
+    subscription_id: Identifier, actor: CurrentActor, db: Database, log: CurrentLog, clocks: AllClocks
 ) -> CancelPreview:
     """What turning auto-renew off would do: the deadline, the end, what is still owed, which seats are in the way."""
     found = await _subscription(subscription_id, actor, db, clocks)
@@ -326,13 +329,9 @@ _SUBSCRIPTIONS = """select s.*, array(select days_before from reminders r
     from subscriptions s"""
 
 
-async def _row(db: Any, sql: str, key: str) -> Any:
-    return None if "\0" in key else await db.fetchrow(sql, key)
-
-
 async def _subscription(subscription_id: str, actor: Actor, db: Any, clocks: Clocks) -> SubscriptionView:
     """Raises Problem 404 if it is unknown or of other organisations."""
-    row = await _row(db, f"{_SUBSCRIPTIONS} where subscription_id = $1", subscription_id)
+    row = await db.fetchrow(f"{_SUBSCRIPTIONS} where subscription_id = $1", subscription_id)
     if row is None or actor.organisation_id not in (row["partner"], row["customer"]):
         raise unknown("subscription")
     (view,) = await _views(db, [row], clocks)
@@ -366,4 +365,4 @@ async def _views(db: Any, rows: list[Any], clocks: Clocks) -> list[SubscriptionV
 
 
 def _policy(row: Any) -> Any:
-    return policy_of(Plan.model_validate_json(row["plan"]).publisher)
+    return policy_of(Plan.from_stored(row["plan"]).publisher)

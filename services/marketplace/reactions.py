@@ -3,7 +3,7 @@
 from datetime import date
 
 from services.marketplace.calendars import business_calendar
-from services.marketplace.domain.plan import PLAN, AnnouncePrice, ListPlan, WithdrawPlan, plan_key, product_id
+from services.marketplace.domain.plan import PLAN, AnnouncePrice, ListPlan, WithdrawPlan, plan_key
 from services.marketplace.domain.running import RecordPoolCleared, RecordPoolHeld
 from services.marketplace.domain.standing import STANDING, RecordCsn, RevokeCsn
 from services.marketplace.domain.subscription import SUBSCRIPTION, Awaiting, ConfirmOrder, FailOrder, orders
@@ -34,19 +34,19 @@ PROCESS = Reactions("process", topics=(MARKETPLACE, ENTITLEMENTS))
 @PUBLISHER.on(PlanListed)
 async def _(event: PlanListed, of: Envelope, _reach: Reach) -> list[Do]:
     plan = event.plan
-    key = plan_key(plan.publisher, product_id(plan.product_id) or plan.product_id)
+    key = plan_key(plan.publisher, plan.product_id)
     return [Do(PLAN, key, ListPlan(plan, publisher_of(of.source), of.time))]
 
 
 @PUBLISHER.on(PlanWithdrawn)
 async def _(event: PlanWithdrawn, of: Envelope, _reach: Reach) -> list[Do]:
-    key = plan_key(event.publisher, product_id(event.product_id) or event.product_id)
+    key = plan_key(event.publisher, event.product_id)
     return [Do(PLAN, key, WithdrawPlan(event.product_id, event.publisher, publisher_of(of.source), of.time))]
 
 
 @PUBLISHER.on(PlanPriceAnnounced)
 async def _(event: PlanPriceAnnounced, of: Envelope, _reach: Reach) -> list[Do]:
-    key = plan_key(event.publisher, product_id(event.product_id) or event.product_id)
+    key = plan_key(event.publisher, event.product_id)
     announce = AnnouncePrice(
         event.product_id, event.publisher, event.price, event.valid_from, publisher_of(of.source), of.time
     )

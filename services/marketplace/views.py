@@ -284,7 +284,7 @@ def subscription_view(row: Any, parts: list[Any], policy: Policy, now: datetime)
         partner=row["partner"],
         customer=row["customer"],
         purchaser=row["purchaser"],
-        plan=plan_view(Plan.model_validate_json(row["plan"]), policy),
+        plan=plan_view(Plan.from_stored(row["plan"]), policy),
         seats=row["seats"],
         seats_next_term=row["next_seats"],
         total=Money(amount=row["total_amount"], currency=currency),
@@ -301,7 +301,7 @@ def subscription_view(row: Any, parts: list[Any], policy: Policy, now: datetime)
 
 
 def _auto_renew(row: Any, now: datetime) -> AutoRenewView:
-    cancel_by = CancelBy.model_validate_json(row["cancel_by"])
+    cancel_by = CancelBy.from_stored(row["cancel_by"])
     asked, refused = row["asked"], row["refused"]
     return AutoRenewView(
         state=row["auto_renew"],
@@ -309,8 +309,8 @@ def _auto_renew(row: Any, now: datetime) -> AutoRenewView:
         in_time=now < cancel_by.deadline,
         ends=row["last_day"],
         reminded=row["reminded"],
-        asked=AutoRenewDisableRequested.model_validate_json(asked) if asked else None,
-        refused=AutoRenewDisableRefused.model_validate_json(refused) if refused else None,
+        asked=AutoRenewDisableRequested.from_stored(asked) if asked else None,
+        refused=AutoRenewDisableRefused.from_stored(refused) if refused else None,
     )
 
 

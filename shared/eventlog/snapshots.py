@@ -26,7 +26,7 @@ from shared import events
 from shared.eventlog.decision import Stream
 from shared.eventlog.sql import statements
 from shared.eventlog.store import Head
-from shared.events.base import Event
+from shared.events.base import Event, Record
 from shared.events.envelope import StoredEvent
 from shared.events.upcasts import decode
 
@@ -145,9 +145,9 @@ class Codec:
             return {self._value(key): self._value(each) for key, each in rest[0]}
         kind: Any = self._classes[rest[0]]
         if tag == "event":
-            return kind.model_validate_json(rest[2]).recorded(rest[1])
+            return kind.from_stored(rest[2]).recorded(rest[1])
         if tag == "model":
-            return kind.model_validate_json(rest[1])
+            return kind.from_stored(rest[1]) if issubclass(kind, Record) else kind.model_validate_json(rest[1])
         if tag == "enum":
             return kind[rest[1]]
         return kind(**{name: self._value(each) for name, each in rest[1].items()})

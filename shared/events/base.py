@@ -1,20 +1,20 @@
 """What every event is made of: a frozen record of a business fact, in the past tense."""
 
 from functools import cache
-from typing import Annotated, Any, ClassVar, Final, Self
+from typing import Annotated, Any, ClassVar, Final, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import SchemaValidator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic_core import PydanticCustomError, SchemaValidator
 
-from shared.events.fields import Instant, without_content_checks
+from shared.events.fields import CONTENT_CHECKS, PRICE_AT_MOST, Amount, Currency, Instant, without_content_checks
 
-__all__ = ["PERSONAL", "Currency", "Event", "Instant", "Money", "Personal", "Record", "json_schema"]
+__all__ = ["PERSONAL", "Currency", "Event", "Instant", "Money", "Personal", "Price", "Record", "json_schema"]
 
 
 class Record(BaseModel):
     """A frozen value inside an event. Unknown fields are ignored, so that an older reader accepts a newer writer."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_bytes="base64")
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", ser_json_bytes="base64")
 
     @classmethod
     def from_stored(cls, data: bytes | str) -> Self:
@@ -82,13 +82,10 @@ class Event(Record):
         return self.__pydantic_serializer__.to_json(self)
 
 
-Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
-
-
 class Money(Record):
     """An amount in the currency's minor units (cents for EUR)."""
 
-    amount: int
+    amount: Amount
     currency: Currency
 
     def __add__(self, other: "Money") -> "Money":
@@ -98,6 +95,17 @@ class Money(Record):
 
     def times(self, count: int) -> "Money":
         return Money(amount=self.amount * count, currency=self.currency)
+
+
+def _price(value: Money) -> Money:
+    if value.amount > PRICE_AT_MOST:
+        raise PydanticCustomError("price", f"A price is at most {PRICE_AT_MOST} minor units.")
+    return value
+
+
+CONTENT_CHECKS.add(_price)
+Price: TypeAlias = Annotated[Money, AfterValidator(_price)]
+"""What one seat costs for the whole commitment. What follows from it for every seat and line is an amount, too."""
 
 
 def json_schema(event: type[Event]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
 import idna
 import pycountry
-from pydantic import AfterValidator, AwareDatetime, Field, SecretStr, Strict, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, SecretStr, Strict, StringConstraints
 from pydantic_core import PydanticCustomError, SchemaValidator
 
 V = TypeVar("V")
@@ -132,6 +132,17 @@ OptionalIdentifier: TypeAlias = Annotated[str, Strict(), StringConstraints(patte
 DerivedIdentifier: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[!-9;-~]{1,120}$")]
 """An id that is made of another one and a number."""
 
+ActorId: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=rf"^[!-~]{{1,{ID_AT_MOST}}}$")]
+"""Who did something: an account's id, or what acted by itself (`thresholds`, `policy:weekly`)."""
+
+Publisher: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[!-9;-~]([ -9;-~]{0,98}[!-9;-~])?$")]
+"""A publisher's name, as contracts, sources and stream ids have it: an identifier that may have spaces inside."""
+
+OptionalPublisher: TypeAlias = Annotated[
+    str, Strict(), StringConstraints(pattern=r"^([!-9;-~]([ -9;-~]{0,98}[!-9;-~])?)?$")
+]
+"""A publisher, or "" for none or any."""
+
 ForeignIdentifier: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[!-~]([ -~]{0,198}[!-~])?$")]
 """What another system calls something: 1 to 200 printable ASCII characters. It is no part of a stream id."""
 
@@ -142,10 +153,24 @@ ASCII characters, spaces inside only."""
 OptionalCode: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^([!-~]([ -~]{0,98}[!-~])?)?$")]
 """A code, or "" for none."""
 
-ProductId: TypeAlias = Annotated[
-    str, Strict(), StringConstraints(pattern=r"^[0-9A-Za-z]{5}-?([Ww]{2}[0-9]{4}|[0-9]{6})-?[A-Za-z][0-9]{3}$")
-]
-"""The 15 characters of a service plan's product ID, read 5-6-4, with or without hyphens."""
+_PRODUCT_ID: Final = re.compile(r"([0-9A-Z]{5})-?(WW[0-9]{4}|[0-9]{6})-?([A-Z][0-9]{3})", re.ASCII | re.IGNORECASE)
+
+
+def product_id(text: str) -> str | None:
+    """The 15 characters of a product ID, with or without its hyphens, in either case; None where it is none."""
+    match = _PRODUCT_ID.fullmatch(text.strip())
+    return "".join(match.groups()).upper() if match else None
+
+
+def _product_id(value: str) -> str:
+    stored = product_id(value)
+    if stored is None:
+        raise _refusal("product_id", "A product ID has 15 characters, read 5-6-4, such as C1RK1-WW1762-L158.")
+    return stored
+
+
+ProductId: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[!-~]{15,17}$"), _checked(_product_id)]
+"""The 15 characters of a service plan's product ID; hyphens (5-6-4) and lower case are understood, and not kept."""
 
 Sha256: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Location: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^https?://[!-~]+$", max_length=2000)]
@@ -254,6 +279,15 @@ def canonical_address(text: str) -> str:
     return address
 
 
+def readable_address(address: str) -> str:
+    """A canonical address with its domain as people read it."""
+    local, _, domain = address.rpartition("@")
+    try:
+        return f"{local}@{idna.decode(domain)}"
+    except UnicodeError:
+        return address
+
+
 def _address(value: str) -> str:
     try:
         return canonical_address(value)
@@ -270,6 +304,13 @@ Address: TypeAlias = Annotated[str, Strict(), StringConstraints(min_length=3, ma
 _SEALED: Final = re.compile(r"enc:1:[A-Za-z0-9+/]{38,11000}={0,2}")
 
 
+def _subject(value: str) -> str:
+    """What an issuer calls a person: at most 255 ASCII characters (OpenID Connect Core, section 2)."""
+    if not (1 <= len(value) <= 255 and value.isascii() and value.isprintable()):
+        raise _refusal("subject", "A subject has 1 to 255 printable ASCII characters.")
+    return value
+
+
 def _sealed_or(check: Callable[[str], str]) -> AfterValidator:
     def checked(value: str) -> str:
         return value if not value or _SEALED.fullmatch(value) else check(value)
@@ -277,9 +318,13 @@ def _sealed_or(check: Callable[[str], str]) -> AfterValidator:
     return _checked(checked)
 
 
+Issuer: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[!-~]{1,500}$")]
+"""The URL by which an issuer of identities names itself."""
+
 _Kept: TypeAlias = Annotated[str, Strict(), StringConstraints(max_length=11_100)]
 PersonalAddress: TypeAlias = Annotated[_Kept, _sealed_or(_address)]
 PersonalName: TypeAlias = Annotated[_Kept, _sealed_or(_name)]
+PersonalSubject: TypeAlias = Annotated[_Kept, _sealed_or(_subject)]
 PersonalText: TypeAlias = Annotated[_Kept, _sealed_or(_text)]
 """What an event says about a person: in the clear, under the person's key (`enc:1:…`), or "" once it is forgotten. Each
 is used with the mark `PERSONAL`."""
@@ -293,6 +338,9 @@ def _password(value: SecretStr) -> SecretStr:
         raise _refusal("password", "A password holds no control characters.")
     return value
 
+
+Token: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[!-~]{1,16384}$")]
+"""A signed token, as it is sent back."""
 
 Password: TypeAlias = Annotated[SecretStr, Field(min_length=12, max_length=256), _checked(_password)]
 """A password that is set: characters only, neither controls nor lone surrogates."""
@@ -315,7 +363,7 @@ Number: TypeAlias = Annotated[int, Strict(), Field(ge=1, le=COUNT_AT_MOST)]
 """A count from 1."""
 Seats: TypeAlias = Annotated[int, Strict(), Field(ge=1, le=SEATS_AT_MOST)]
 """Seats of a subscription. A publisher's policy may allow fewer, never more."""
-Credits: TypeAlias = Annotated[int, Strict(), Field(ge=1, le=COUNT_AT_MOST)]
+CreditAmount: TypeAlias = Annotated[int, Strict(), Field(ge=1, le=COUNT_AT_MOST)]
 Months: TypeAlias = Annotated[int, Strict(), Field(ge=1, le=120)]
 Days: TypeAlias = Annotated[int, Strict(), Field(ge=0, le=3660)]
 Percent: TypeAlias = Annotated[int, Strict(), Field(ge=0, le=100)]
@@ -337,6 +385,39 @@ Instant: TypeAlias = Annotated[
 
 Day: TypeAlias = Annotated[date, Strict(), Field(ge=date(1900, 1, 1), lt=date(9000, 1, 1))]
 """A date. Terms, reminders and deadlines are counted from it in both directions and stay dates."""
+
+
+def _written_day(value: object) -> object:
+    """Parameters are text: this one form of it is a date, and neither a time nor a number of seconds."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+        return date.fromisoformat(value)
+    return value
+
+
+def _written_number(value: object) -> object:
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,20}", value):
+        return int(value)
+    return value
+
+
+WrittenDay: TypeAlias = Annotated[Day, BeforeValidator(_written_day)]
+"""A date in a path or a query."""
+WrittenCount: TypeAlias = Annotated[Count, BeforeValidator(_written_number)]
+"""A count in a path or a query: decimal digits, nothing else."""
+
+
+# ── Several of something ───────────────────────────────────────────────────────────────────────────────
+
+
+def distinct(key: Callable[[Any], object], what: str) -> AfterValidator:
+    """Refuses two of one key: a table has a row for each."""
+
+    def check(values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len({key(value) for value in values}) < len(values):
+            raise _refusal("distinct", f"Each {what} stands here once.")
+        return values
+
+    return _checked(check)
 
 
 # ── Reading what was stored before ─────────────────────────────────────────────────────────────────────

@@ -2,29 +2,30 @@
 that records them: `PlanListed`, `PlanWithdrawn`, `CsnIssued`, `CsnRevoked`, `UpdatePublished`, `UpdateWithdrawn`."""
 
 from shared.events.base import Event
+from shared.events.fields import CreditAmount, ForeignIdentifier, Identifier, Name, OptionalIdentifier, Text
 
 
 class OrderConfirmed(Event):
     """The publisher accepts an order and names it in its own books."""
 
-    subscription_id: str
-    reference: str
-    order: str = ""
+    subscription_id: Identifier
+    reference: Name
+    order: OptionalIdentifier = ""
     """The id of the `SubscriptionOrdered` that is answered, where the publisher's system says so."""
 
 
 class OrderDeclined(Event):
     """The publisher turns an order down."""
 
-    subscription_id: str
-    reason: str
-    order: str = ""
+    subscription_id: Identifier
+    reason: Text
+    order: OptionalIdentifier = ""
 
 
 class CreditsPurchased(Event):
     """The publisher sold a contract cloud credits: for one of its users, or (with no account) for all of them."""
 
-    contract_id: str
-    grant_id: str
-    amount: int
-    account_id: str | None = None
+    contract_id: Identifier
+    grant_id: ForeignIdentifier
+    amount: CreditAmount
+    account_id: Identifier | None = None

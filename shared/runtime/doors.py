@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args, get_type_hint
 
 import asyncpg
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError, create_model
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
@@ -26,6 +26,7 @@ from shared.eventlog.decision import SUPPLIED, Stream
 from shared.eventlog.log import Accepted, Answer, Log, Meta
 from shared.events.base import Event
 from shared.events.envelope import derived_id
+from shared.events.fields import DerivedIdentifier
 from shared.events.identity import MachineScope
 from shared.runtime import wellformed
 from shared.runtime.auth import Actor
@@ -157,7 +158,7 @@ class Doors:
              form: type[BaseModel] | None = None) -> None:  # fmt: skip
         """Declares a door for many of these commands at once, `{"items": [...]}`: an answer per item, in their order.
         They are decided one by one, each under an id of its own, so sent again, those done get their first answers."""
-        config = ConfigDict(extra="forbid", str_max_length=2000)
+        config = ConfigDict(extra="forbid", strict=True)
         item: Any = form or form_of(command, path, f"{command.__name__}Item")
         items: Any = (list[item], Field(min_length=1, max_length=MAX_ITEMS))
         many = create_model(f"{command.__name__}Bulk", __config__=config, items=items)
@@ -223,7 +224,7 @@ def form_of(command: type[Any], path: str, name: str = "") -> type[BaseModel]:
         if field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
         fields[field.name] = (hints[field.name], default)
-    config = ConfigDict(extra="forbid", str_max_length=2000)
+    config = ConfigDict(extra="forbid", strict=True)
     return create_model(name or command.__name__, __config__=config, __doc__=command.__doc__, **fields)
 
 
@@ -252,8 +253,8 @@ async def _pass(door: Door, request: Request) -> Response:
         raise Problem(422, rule="malformed", reason=reason, remedy="Use a UUID, for instance.")
     await parts.clocks.fresh(parts.db)
     call = Call(
-        actor, request.path_params, form, parts.clocks.time_of(actor.organisation_id), _id_of(actor, key), dry_run,
-        parts.new_id, parts.log, parts.db, parts.settings, parts.clocks, request.app.state,
+        actor, _path(request.path_params), form, parts.clocks.time_of(actor.organisation_id), _id_of(actor, key),
+        dry_run, parts.new_id, parts.log, parts.db, parts.settings, parts.clocks, request.app.state,
     )  # fmt: skip
     if door.bulk:
         return await _pass_all(door, request, call, form, key)
@@ -371,6 +372,19 @@ def _parsed(form: type[BaseModel], raw: bytes, content_type: str) -> BaseModel:
         raise malformed(error) from None
     wellformed.check_fields(made, parsed)
     return made
+
+
+_PARAMETER: Final[TypeAdapter[str]] = TypeAdapter(DerivedIdentifier)
+
+
+def _path(parameters: Mapping[str, str]) -> Mapping[str, str]:
+    """The path's parameters: each is an id. Raises Problem 422, naming what can't be one."""
+    for name, value in parameters.items():
+        try:
+            _PARAMETER.validate_python(value)
+        except ValidationError as error:
+            raise malformed(error, name) from None
+    return parameters
 
 
 def _command(door: Door, form: BaseModel, path: Mapping[str, str], target: Target) -> Any:

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.eventlog.clocks import Clocks
 from shared.eventlog.log import Log, utc_now
+from shared.events.fields import WrittenCount
 from shared.runtime import problems, wellformed
 from shared.runtime.auth import Actor, TokenVerifier
 from shared.runtime.doors import Doors, Pool
@@ -195,8 +196,11 @@ async def _now(request: Request, _: Annotated[Any, Depends(_bearer)]) -> datetim
 Now: TypeAlias = Annotated[datetime, Depends(_now)]
 """What time it is for the caller, UTC: a sandbox's clock may be ahead."""
 
-Limit: TypeAlias = Annotated[int, Query(ge=1, le=200)]
+Limit: TypeAlias = Annotated[WrittenCount, Query(ge=1, le=200)]
 """How many rows a page of a list has at most."""
+
+After: TypeAlias = Annotated[str, Query(max_length=500, pattern=r"^[ -~]*$")]
+"""The place in a list after which a page begins: the `next` of the page before."""
 
 
 class ClockShown(BaseModel):

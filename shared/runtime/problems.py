@@ -81,10 +81,10 @@ def refusal(refused: Refused) -> Response:
     ).response()
 
 
-def malformed(error: ValidationError | RequestValidationError) -> Problem:
-    """422: names each field that is wrong, without repeating what was sent."""
+def malformed(error: ValidationError | RequestValidationError, parameter: str = "body") -> Problem:
+    """422: names each field that is wrong, without repeating what was sent. `parameter` is what was read as a whole."""
     fields = [
-        {"field": ".".join(str(part) for part in each["loc"]) or "body", "error": each["msg"]}
+        {"field": ".".join(str(part) for part in each["loc"]) or parameter, "error": each["msg"]}
         for each in error.errors()
     ]
     named = "; ".join(f"{f['field']}: {f['error']}" for f in fields[:5])

@@ -7,14 +7,19 @@ import json
 import typing
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import AwareDatetime, BaseModel
+from pydantic import AwareDatetime, BaseModel, TypeAdapter, ValidationError
 
 from shared.events import EVENTS
 from shared.events.base import Event, json_schema
 
 HERE: Final = Path(__file__).parent
+TEXTS: Final = (
+    "EUR", "0" * 64, "DE", "de-CH", "Europe/Berlin", "grace@example.org", "22:00", "C1RK1WW1762L158",
+    "https://updates.example.org/1.msp",
+)  # fmt: skip
+"""For the fields whose content has a form of its own."""
 
 
 def golden_file(event: type[Event], version: int = 0) -> Path:
@@ -28,27 +33,40 @@ def schema_file(event: type[Event], version: int = 0) -> Path:
 
 def sample(model: type[BaseModel]) -> Any:
     """An instance with every field filled, the optional ones too."""
-    return model(**{name: _value(field.annotation, name) for name, field in model.model_fields.items()})
+    fields = model.model_fields.items()
+    return model(**{name: _value(Annotated[(field.annotation, name, *field.metadata)], name) for name, field in fields})
 
 
 def _value(kind: Any, name: str) -> Any:
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    bare = typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind
+    origin, arguments = typing.get_origin(bare), typing.get_args(bare)
     if origin is typing.Literal:
         return arguments[0]
     if origin is tuple:
         return (_value(arguments[0], name),)
-    if origin is typing.Annotated:
-        return _value(arguments[0], name)
     if arguments:  # a union: its first member
         return _value(arguments[0], name)
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return sample(kind)
-    by_name: dict[str, Any] = {"currency": "EUR", "sha256": "0" * 64}
+    if isinstance(bare, type) and issubclass(bare, BaseModel):
+        return sample(bare)
+    if bare is str:
+        return _text(kind, name)
     by_kind: dict[Any, Any] = {
-        str: by_name.get(name, f"{name} ä"), int: 7, bool: True, date: date(2027, 2, 28),
+        int: 7, bool: True, date: date(2027, 2, 28),
         AwareDatetime: datetime(2026, 11, 21, 4, 3, 0, 5, tzinfo=UTC),
     }  # fmt: skip
-    return by_kind[kind]
+    return by_kind[bare]
+
+
+def _text(kind: Any, name: str) -> str:
+    """The first of these that the field's type takes as it is."""
+    adapter: TypeAdapter[str] = TypeAdapter(kind)
+    for text in (f"{name} ä", name, *TEXTS):
+        try:
+            if adapter.validate_python(text) == text:
+                return text
+        except ValidationError:
+            continue
+    raise ValueError(f"TEXTS has nothing for the field {name}")
 
 
 def missing() -> list[Path]:

@@ -104,8 +104,18 @@ def _fields(where: str, before: Schema, after: Schema) -> list[str]:
 
 
 def _plain(field: Schema) -> Schema:
-    """What readers depend on: not the words, and not what stands when it is left out."""
-    return {key: value for key, value in field.items() if key not in ("description", "title", "default")}
+    """What readers depend on: not the words, not what stands when it is left out, and not how much less than its type
+    allows may stand there from now on. A new member of an enumeration is something that they don't know."""
+    plain = {key: value for key, value in field.items() if key not in _WORDS and key not in _NARROWER}
+    if "anyOf" in plain:
+        plain["anyOf"] = [_plain(part) for part in plain["anyOf"]]
+    if "items" in plain:
+        plain["items"] = _plain(plain["items"])
+    return plain
+
+
+_WORDS = ("description", "title", "default")
+_NARROWER = ("pattern", "minLength", "maxLength", "minimum", "maximum", "exclusiveMaximum", "minItems", "maxItems")
 
 
 def _changed(change: str) -> Schema:

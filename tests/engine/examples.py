@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
+from typing import Final
 
 import uuid_utils
 
@@ -74,19 +75,26 @@ class Counted:
     last: SeatUnassigned | None = None
 
 
+NAMELESS: Final = "nameless"
+
+
 def decide(command: Count, state: Counted) -> Decision[SeatUnassigned]:
     if command.by == "a bug":
         raise ZeroDivisionError
     if state.number >= command.limit:
         return Rejected("limit", f"{state.number} is the limit.", "Stop.", (state.last,) if state.last else ())
     event = SeatUnassigned(
-        subscription_id=command.name, contract_id="c", seat=state.number + 1, account_id=command.by, unassigned_by="x"
+        subscription_id=command.name or NAMELESS,
+        contract_id="c",
+        seat=state.number + 1,
+        account_id=command.by,
+        unassigned_by="x",
     )
     return (event,)
 
 
 def _claims(state: Counted, event: SeatUnassigned) -> Claims:
-    return Claims(take=(f"name:{event.subscription_id}",)) if event.subscription_id else Claims()
+    return Claims(take=(f"name:{event.subscription_id}",)) if event.subscription_id != NAMELESS else Claims()
 
 
 COUNTER = Stream(

@@ -12,9 +12,8 @@ from shared.events.base import Event, Personal
 from shared.events.envelope import chained
 from tests.engine.examples import COUNTER, NOON, Count, new_id
 
-ZONES = frozenset({"UTC"})
 OPEN = OpenAccount(
-    "a", "org", "Northhaus", "customer", "mina@x.example", "Mina Okafor", "DE", "UTC", "en", NOON, ZONES
+    "a", "org", "Northhaus", "customer", "mina@x.example", "Mina Okafor", "DE", "UTC", "en", NOON
 )  # fmt: skip
 
 
@@ -49,7 +48,7 @@ async def test_stored_sealed_and_answered_in_the_clear() -> None:
     log = Log(store, "identity", sealer=sealer)
     first = await log.execute(ACCOUNT, "a", OPEN, meta("one"))
     assert isinstance(first, Accepted) and clear(first.events[0].event.data())
-    await log.execute(ACCOUNT, "a", UpdateProfile(ZONES, country="FR"), meta())
+    await log.execute(ACCOUNT, "a", UpdateProfile(country="FR"), meta())
     for stored in store.events:
         assert not clear(stored.data) and b"rofakO aniM" in stored.data
         assert stored.of.hash == chained(stored.of, stored.data), "the hash is over what is stored"

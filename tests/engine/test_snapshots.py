@@ -45,7 +45,10 @@ def evolve(state: Held, event: SeatUnassigned) -> Held:
 def decide(command: Count, state: Held) -> tuple[SeatUnassigned, ...]:
     seat = len(state.by) + 1
     return (
-        SeatUnassigned(subscription_id="s", contract_id="c", seat=seat, account_id=command.by, unassigned_by="é\n\0"),
+        # As events of before the contents of fields were restricted may be.
+        SeatUnassigned.model_construct(
+            subscription_id="s", contract_id="c", seat=seat, account_id=command.by, unassigned_by="é\n\0"
+        ),
     )
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from services.distribution.domain import update
 from services.entitlements.domain import seat_pool
-from services.identity.domain import account, contract
+from services.identity.domain import contract
 from shared.eventlog.decision import Rejected, Stream
 from shared.events import UpdatePublished, UpdateWithdrawn
 from tests.specs.entitlements import examples
@@ -78,25 +78,10 @@ def test_never_two_contract_managers_and_never_none(commands: list[Any]) -> None
                 assert isinstance(found, tuple) == (has_role and runs)
 
 
-_text = st.sampled_from(["ana@x.example", "ben@x.example", "no address", "", "DE", "UTC", "en"])
-_account = st.one_of(
-    st.builds(account.OpenAccount, *map(st.just, ("a", "org", "Org", "customer")), _text, _text, _text, _text, _text,
-              st.just(_when), st.just(frozenset({"UTC"}))),
-    st.builds(account.UpdateProfile, st.just(frozenset({"UTC"})), *[st.one_of(st.none(), _text)] * 5),
-)  # fmt: skip
-
-
-@given(st.lists(_account, max_size=12))
-def test_an_account_always_has_a_profile_that_makes_sense(commands: list[Any]) -> None:
-    for state in live(account.ACCOUNT, commands):
-        if isinstance(state, account.Open):
-            assert account.refusal(state.profile, frozenset({"UTC"})) is None
-
-
 _published = st.builds(
     UpdatePublished, update_id=st.just("u"), publisher=st.just("p"), product=st.just("x"), kind=st.just("update"),
     title=st.sampled_from("ab"), version=st.just("1"), platform=st.just("win"), severity=st.just("normal"),
-    sha256=st.just("0" * 64), size_bytes=st.just(1), location=st.just("l"), published_at=st.just(_when),
+    sha256=st.just("0" * 64), size_bytes=st.just(1), location=st.just("https://u.example"), published_at=st.just(_when),
 )  # fmt: skip
 _withdrawn = st.builds(UpdateWithdrawn, update_id=st.just("u"), publisher=st.just("p"), reason=st.just("r"))
 _update = st.one_of(

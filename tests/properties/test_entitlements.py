@@ -99,10 +99,10 @@ _pools = st.lists(
               st.sampled_from([None, None, _over])), max_size=3,
 ).map(tuple)  # fmt: skip
 _credits = st.one_of(
-    st.builds(credits.GrantCredits, st.just("c"), st.sampled_from("abcdef"), st.integers(0, 9), st.just("org"),
+    st.builds(credits.GrantCredits, st.just("c"), st.sampled_from("abcdef"), st.integers(1, 9), st.just("org"),
               st.just("publisher"), _time, account_id=st.one_of(st.none(), _who),
               user=st.sampled_from([_user, _user, _other, None]), over=st.sampled_from([(), (), (_over,)])),
-    st.builds(credits.ConsumeCredits, st.just("c"), st.sampled_from("uvwxyz"), st.integers(0, 12), _time, _who,
+    st.builds(credits.ConsumeCredits, st.just("c"), st.sampled_from("uvwxyz"), st.integers(1, 12), _time, _who,
               pools=_pools),
     st.builds(credits.ExpireCredits, _time),
     st.builds(credits.EndCredits),

@@ -85,11 +85,11 @@ def test_a_clock_never_goes_back_and_never_too_far(commands: list[Any]) -> None:
     assert timedelta(seconds=ahead[-1]) <= clock.FURTHEST
 
 
-_text = st.sampled_from(["ana@x.example", "ben@x.example", "no address", "DE", "UTC", "en"])
+_text = st.sampled_from(["ana@x.example", "ben@x.example", "ana@xn--mller-kva.example"])
 _account = st.one_of(
     st.builds(account.OpenAccount, *map(st.just, ("a", "org", "Org", "customer")), _text, st.just("Ana"),
-              st.just("DE"), st.just("UTC"), st.just("en"), st.just(_noon), st.just(frozenset({"UTC"})), st.booleans()),
-    st.builds(account.UpdateProfile, st.just(frozenset({"UTC"})), _text, _text),
+              st.just("DE"), st.just("UTC"), st.just("en"), st.just(_noon), st.booleans()),
+    st.builds(account.UpdateProfile, st.none() | _text, st.none() | st.sampled_from(["Ana", "Ben"])),
     st.builds(account.CloseAccount, _who, st.just(())),
 )  # fmt: skip
 
@@ -112,5 +112,5 @@ def test_an_open_account_claims_its_present_address_and_no_other(commands: list[
             claims = account.claims(state, event)
             held = (held - set(claims.release)) | set(claims.take)
             state = account.evolve(state, event)
-        expected = {account.claim_of(state.profile.email)} if isinstance(state, account.Open) else set()
+        expected = set(account.claims_of(state.profile.email)) if isinstance(state, account.Open) else set()
         assert held == expected

@@ -134,7 +134,7 @@ async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
     made = Bench(pool)
     await made.hears(
         RoleAssigned(contract_id="c", account_id="mina", role="contract_manager", may_assign_seats=True,
-                     assigned_by=""),
+                     assigned_by="mina"),
         AgreementStarted(**IDS, kind="desktop", product="autocad"),
         OPENED, UpdateRightGranted(**IDS, product="autocad", csn="x"), seated("ana"), seated("ben"),
     )  # fmt: skip

@@ -126,7 +126,7 @@ async def test_a_refusal_about_a_user_is_kept_with_its_evidence(world: World, do
         refused = await doors("mina", "POST", path, {"account_id": account}, 409)
         last = world.said[f"account-{account}"][-1][0].id
         assert (refused["rule"], refused["because"]) == ("user-unknown", [last])
-    assert (await doors("mina", "POST", path, {"account_id": "a\0"}, 409))["rule"] == "user-unknown"
+    assert (await doors("mina", "POST", path, {"account_id": "a\0"}, 422))["rule"] == "malformed"
 
 
 async def test_a_refusal_for_want_of_a_seat_is_kept_with_its_evidence(world: World, doors: Doors) -> None:
@@ -137,8 +137,8 @@ async def test_a_refusal_for_want_of_a_seat_is_kept_with_its_evidence(world: Wor
     await doors("mina", "POST", "/pools/s/seats", {"account_id": "ana"})
     assert await doors("ana", "POST", path, spend, 409, key="early") == early, "the first answer"
     await doors("ana", "POST", path, spend)  # though no read model knows the seat yet
-    refused = await doors("seller", "POST", path, spend | {"consumption_id": "y", "account_id": "a\0"}, 409)
-    assert refused["rule"] == "seat-needed"
+    refused = await doors("seller", "POST", path, spend | {"consumption_id": "y", "account_id": "a\0"}, 422)
+    assert refused["rule"] == "malformed"
 
 
 async def test_seats_are_assigned_by_those_who_may_while_an_agreement_runs(world: World, doors: Doors) -> None:

@@ -47,7 +47,6 @@ async def operator(bench: Bench) -> str:
     account_id = new_id()
     command = OpenAccount(
         account_id, "tenure", "Tenure", "operator", "kim@tenure.example", "Kim", "DE", "UTC", "en", utc_now(),
-        frozenset({"UTC"}),
     )  # fmt: skip
     await bench.log.execute(ACCOUNT, account_id, command, Meta(new_id(), account_id, utc_now()))
     since = await bench.store.position()

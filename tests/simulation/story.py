@@ -139,10 +139,10 @@ async def signs_up(w: World) -> None:
     for person in w.chance.sample(PEOPLE, w.chance.randrange(1, 5)):
         await w.do("identity", account.ACCOUNT, person, account.OpenAccount(
             person, ex.CUSTOMER, "Studio Nord", "customer", f"{person}@nord.example", person, "DE", "Europe/Berlin",
-            "de", w.now, ZONES, sandbox=True,
+            "de", w.now, sandbox=True,
         ), person)  # fmt: skip
     if w.chance.random() < 0.3:
-        await w.do("identity", account.ACCOUNT, "ana", account.UpdateProfile(ZONES, name="Ana B."), "ana")
+        await w.do("identity", account.ACCOUNT, "ana", account.UpdateProfile(name="Ana B."), "ana")
 
 
 async def sells(w: World, number: int, contracts: list[str]) -> None:
@@ -259,7 +259,7 @@ async def decides(w: World, contracts: list[str]) -> None:
         fleet.ApproveUpdate(*u, groups, "mandy", FLEET_POLICY),
         fleet.HoldUpdate(*u, ("default",), "not now", "mandy"),
         fleet.ScheduleUpdate(*u, ("default",), w.now + timedelta(days=3), "mandy", w.now, FLEET_POLICY),
-        fleet.SetGroupPolicy(contract_id, "default", "weekly", ex.CUSTOMER, "mandy", w.now, FLEET_POLICY, ZONES),
+        fleet.SetGroupPolicy(contract_id, "default", "weekly", ex.CUSTOMER, "mandy", w.now, FLEET_POLICY),
         fleet.RemoveUserFromGroup(contract_id, "g", "ana", "mandy"),
     ]
     chosen = commands[:2] + w.chance.sample(commands[2:], w.chance.randrange(2, 6))

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from functools import reduce
 from typing import Annotated, Final, Literal, TypeAlias, assert_never
 
-from services.distribution.domain.fleet_checks import malformed_phases, undecidable, unknown_groups, wrong_window
+from services.distribution.domain.fleet_checks import malformed_phases, undecidable, unknown_groups
 from services.distribution.domain.fleet_state import (
     DEFAULT_GROUP,
     INITIAL,
@@ -28,7 +28,6 @@ from shared.events import (
     FleetOpened,
     GroupCreated,
     GroupPolicySet,
-    MaintenanceWindow,
     NextDecisionDue,
     RolloutPhase,
     UpdateApproved,
@@ -41,7 +40,8 @@ from shared.events import (
     UserRemovedFromGroup,
 )
 from shared.events.base import Instant
-from shared.events.distribution import Cadence
+from shared.events.distribution import Cadence, GroupIds, MaintenanceWindows, RolloutPhases
+from shared.events.fields import Identifier, Name, Publisher, Text
 
 Event: TypeAlias = FleetEvent
 Fact: TypeAlias = Literal[
@@ -57,8 +57,8 @@ Fact: TypeAlias = Literal[
 class CreateGroup:
     """Make a group of users, to decide for them apart from others."""
 
-    name: str
-    contract_id: str
+    name: Name
+    contract_id: Identifier
     group_id: Annotated[str, SUPPLIED]
     customer: Annotated[str, SUPPLIED]
     by: Annotated[str, SUPPLIED]
@@ -68,9 +68,9 @@ class CreateGroup:
 class PutUserInGroup:
     """Put a user who holds a seat of the contract into the group, and out of any other."""
 
-    account_id: str
-    contract_id: str
-    group_id: str
+    account_id: Identifier
+    contract_id: Identifier
+    group_id: Identifier
     by: Annotated[str, SUPPLIED]
 
 
@@ -78,9 +78,9 @@ class PutUserInGroup:
 class RemoveUserFromGroup:
     """Put the user back into the default group."""
 
-    contract_id: str
-    group_id: str
-    account_id: str
+    contract_id: Identifier
+    group_id: Identifier
+    account_id: Identifier
     by: Annotated[str, SUPPLIED]
 
 
@@ -88,39 +88,38 @@ class RemoveUserFromGroup:
 class SetGroupPolicy:
     """Have the group get updates by itself, in this rhythm, in these maintenance windows only (none: at any time)."""
 
-    contract_id: str
-    group_id: str
+    contract_id: Identifier
+    group_id: Identifier
     cadence: Cadence
     customer: Annotated[str, SUPPLIED]
     by: Annotated[str, SUPPLIED]
     now: Annotated[datetime, SUPPLIED]
     policy: Annotated[Policy, SUPPLIED]
-    time_zones: Annotated[frozenset[str], SUPPLIED]
-    windows: tuple[MaintenanceWindow, ...] = ()
+    windows: MaintenanceWindows = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ApproveUpdate:
     """Let these groups have the update now, by a rollout: in these phases, or all of them at once."""
 
-    contract_id: str
-    publisher: str
-    update_id: str
-    groups: tuple[str, ...]
+    contract_id: Identifier
+    publisher: Publisher
+    update_id: Identifier
+    groups: GroupIds
     by: Annotated[str, SUPPLIED]
     policy: Annotated[Policy, SUPPLIED]
-    phases: tuple[RolloutPhase, ...] = ()
+    phases: RolloutPhases = ()
 
 
 @dataclass(frozen=True, slots=True)
 class HoldUpdate:
     """Keep the update from these groups, whatever their policy, and whoever of them it was on the way to."""
 
-    contract_id: str
-    publisher: str
-    update_id: str
-    groups: tuple[str, ...]
-    reason: str
+    contract_id: Identifier
+    publisher: Publisher
+    update_id: Identifier
+    groups: GroupIds
+    reason: Text
     by: Annotated[str, SUPPLIED]
 
 
@@ -128,15 +127,15 @@ class HoldUpdate:
 class ScheduleUpdate:
     """Let these groups have the update from this instant on, whatever their policy."""
 
-    contract_id: str
-    publisher: str
-    update_id: str
-    groups: tuple[str, ...]
+    contract_id: Identifier
+    publisher: Publisher
+    update_id: Identifier
+    groups: GroupIds
     starts_at: Instant
     by: Annotated[str, SUPPLIED]
     now: Annotated[datetime, SUPPLIED]
     policy: Annotated[Policy, SUPPLIED]
-    phases: tuple[RolloutPhase, ...] = ()
+    phases: RolloutPhases = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,9 +254,7 @@ def _decide(command: Command, state: State) -> Decision[Event]:
 def _create(command: CreateGroup, state: State) -> Decision[Event]:
     if command.group_id in state.groups:
         return ()
-    name = command.name.strip()
-    if not name:
-        return Rejected("group-name-missing", "The group has no name.", "Give it one.")
+    name = command.name
     namesake = next((group for group in state.groups.values() if group.name == name), None)
     if namesake is not None:
         return Rejected("group-name-taken", f"There is a group {name} already.", "Choose another name.", (namesake,))
@@ -303,10 +300,6 @@ def _set_policy(command: SetGroupPolicy, state: State) -> Decision[Event]:
     refusal = unknown_groups((command.group_id,), state)
     if refusal is not None:
         return refusal
-    for window in command.windows:
-        wrong = wrong_window(window, command.time_zones)
-        if wrong:
-            return Rejected("window-malformed", wrong, "Correct the maintenance window.")
     figures, now = command.policy.figures(command.cadence), state.policies.get(command.group_id)
     wanted = GroupPolicySet(
         contract_id=command.contract_id, group_id=command.group_id, cadence=command.cadence, days=figures.days,

@@ -1,23 +1,8 @@
 """What is wrong with a decision about a fleet, before anything follows from it."""
 
-import re
-from typing import Final, get_args
-
 from services.distribution.domain.fleet_state import DEFAULT_GROUP, Key, State
 from shared.eventlog.decision import Rejected
-from shared.events import MaintenanceWindow, RolloutPhase
-from shared.events.distribution import Weekday
-
-_CLOCK: Final = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
-_DAY_MINUTES: Final = 24 * 60
-
-
-def wrong_window(window: MaintenanceWindow, time_zones: frozenset[str]) -> str:
-    if window.weekday not in get_args(Weekday) or not _CLOCK.fullmatch(window.starts):
-        return f"A window starts on a weekday at a time like 22:00, not {window.weekday} {window.starts[:20]}."
-    if not 1 <= window.minutes <= _DAY_MINUTES:
-        return f"A window lasts 1 to {_DAY_MINUTES} minutes, not {window.minutes}."
-    return "" if window.time_zone in time_zones else f"There is no time zone {window.time_zone[:60]}."
+from shared.events import RolloutPhase
 
 
 def undecidable(key: Key, groups: tuple[str, ...], state: State) -> Rejected | None:
@@ -50,8 +35,8 @@ def undecidable(key: Key, groups: tuple[str, ...], state: State) -> Rejected | N
 
 
 def unknown_groups(groups: tuple[str, ...], state: State) -> Rejected | None:
-    if not groups or len(set(groups)) < len(groups):
-        return Rejected("groups-malformed", "No group is named, or one twice.", "Name each group once.")
+    if not groups:
+        return Rejected("groups-malformed", "No group is named.", "Name a group.")
     missing = [group for group in groups if group != DEFAULT_GROUP and group not in state.groups]
     if not missing:
         return None

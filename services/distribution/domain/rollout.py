@@ -22,6 +22,7 @@ from shared.events import (
     TargetAdded,
     TargetRemoved,
 )
+from shared.events.fields import Code, DerivedIdentifier, Name, Text
 
 Event: TypeAlias = (
     RolloutStarted | PhaseStarted | PhasePassed | TargetAdded | TargetRemoved | InstallSucceeded | InstallFailed
@@ -174,7 +175,7 @@ class FollowFleet:
 class PauseRollout:
     """Offer the update to nobody for now."""
 
-    reason: str
+    reason: Text
     by: Annotated[str, SUPPLIED]
 
 
@@ -189,7 +190,7 @@ class ResumeRollout:
 class StopRollout:
     """End the rollout for good."""
 
-    reason: str
+    reason: Text
     by: Annotated[str, SUPPLIED]
 
 
@@ -197,12 +198,12 @@ class StopRollout:
 class ReportInstall:
     """A machine's agent says for its user whether the update could be installed."""
 
-    rollout_id: str
-    version: str
-    machine: str
+    rollout_id: DerivedIdentifier
+    version: Code
+    machine: Name
     succeeded: bool
     account_id: Annotated[str, SUPPLIED]
-    error: str = ""
+    error: Text = ""
 
 
 Command: TypeAlias = StartRollout | FollowFleet | PauseRollout | ResumeRollout | StopRollout | ReportInstall
@@ -297,8 +298,6 @@ def _report(command: ReportInstall, state: State) -> Decision[Event]:
     if command.version != started.version:
         return Rejected("version-mismatch", f"The rollout is of version {started.version}.", "Report that one.",
                         (started,))  # fmt: skip
-    if not command.machine.strip():
-        return Rejected("machine-missing", "The report names no machine.", "Name the machine.")
     if target.phase > state.phase:
         return Rejected("phase-not-started", "The update is not offered to you yet.", "Wait for your phase.", (target,))
     machine = (command.account_id, command.machine)

@@ -14,6 +14,7 @@ from services.entitlements.domain.seat_pool import Open, Step
 from services.entitlements.domain.users import Account, not_a_user
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
 from shared.events import CreditDraw, CreditsConsumed, CreditsExpired, CreditsGranted, SeatAssigned
+from shared.events.fields import CreditAmount, ForeignIdentifier, Identifier, OptionalIdentifier, OptionalName
 
 Event: TypeAlias = CreditsGranted | CreditsConsumed | CreditsExpired
 OneOf = TypeVar("OneOf", CreditsGranted, CreditsConsumed, CreditsExpired)
@@ -81,14 +82,14 @@ class GrantCredits:
     The same grant sent again changes nothing.
     """
 
-    contract_id: str
-    grant_id: str
-    amount: int
+    contract_id: Identifier
+    grant_id: ForeignIdentifier
+    amount: CreditAmount
     customer: Annotated[str, SUPPLIED]
     granted_by: Annotated[str, SUPPLIED]
     now: Annotated[datetime, SUPPLIED]
     policy: Annotated[Policy, SUPPLIED] = DEFAULT
-    account_id: str | None = None
+    account_id: Identifier | None = None
     user: Annotated[Account | None, SUPPLIED] = None
     """What is known of the account, where one is named."""
     over: Annotated[tuple[Step, ...], SUPPLIED] = ()
@@ -102,12 +103,12 @@ class ConsumeCredits:
     The same consumption sent again changes nothing. A user's own call leaves `account_id` out.
     """
 
-    contract_id: str
-    consumption_id: str
-    amount: int
+    contract_id: Identifier
+    consumption_id: ForeignIdentifier
+    amount: CreditAmount
     now: Annotated[datetime, SUPPLIED]
-    account_id: str = ""
-    purpose: str = ""
+    account_id: OptionalIdentifier = ""
+    purpose: OptionalName = ""
     pools: Annotated[tuple[Open, ...], SUPPLIED] = ()
     """The contract's, up to the first in which the user has a seat that can be used."""
 
@@ -157,7 +158,7 @@ def _grant(command: GrantCredits, state: State) -> Decision[Event]:
             "contract-unknown", f"There is no contract {command.contract_id[:60]} with this publisher.",
             "Check its id. One that was opened a moment ago is known in a few seconds: send it again then.",
         )  # fmt: skip
-    if refused := _malformed(command.grant_id, "", command.amount) or _not_for(command):
+    if refused := _not_for(command):
         return refused
     granted = CreditsGranted(
         contract_id=command.contract_id, customer=command.customer, grant_id=command.grant_id,
@@ -185,8 +186,6 @@ def _consume(command: ConsumeCredits, state: State) -> Decision[Event]:
             "consumption-id-reused", f"Consumption {command.consumption_id} was recorded before, of {known.amount} "
             f"credits by {known.account_id}.", "Use a new id for a new consumption.", (known,),
         )  # fmt: skip
-    if refused := _malformed(command.consumption_id, command.purpose, command.amount):
-        return refused
     today = utc_day(command.now)
     if refused := _seatless(command, today):
         return refused
@@ -261,26 +260,6 @@ def _with_next(event: OneOf, state: State) -> OneOf:
 
 
 # ── Parts ──────────────────────────────────────────────────────────────────────────────────────────────
-
-
-CREDITS_AT_MOST: Final = 1_000_000_000
-TEXT_AT_MOST: Final = 200
-
-
-def _malformed(id_: str, purpose: str, amount: int) -> Rejected | None:
-    if not 1 <= amount <= CREDITS_AT_MOST:
-        return Rejected(
-            "amount-out-of-range", f"An amount is a whole number of credits from 1 to {CREDITS_AT_MOST:,}.",
-            "Correct the amount.",
-        )  # fmt: skip
-    if not (1 <= len(id_) <= TEXT_AT_MOST and id_.isascii() and id_.isprintable()) or not (
-        len(purpose) <= TEXT_AT_MOST and purpose.isprintable()
-    ):
-        return Rejected(
-            "malformed-text", f"An id is 1 to {TEXT_AT_MOST} printable ASCII characters, a purpose at most as many "
-            "printable ones.", "Correct the id or the purpose.",
-        )  # fmt: skip
-    return None
 
 
 def _less(lot: Lot, amount: int) -> Lot:

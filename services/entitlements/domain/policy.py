@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from shared.events.fields import Days, Months
 from shared.events.marketplace import Period
 
 
@@ -10,13 +11,13 @@ from shared.events.marketplace import Period
 class Policy:
     """The figures, handed to the deciders. What follows from them stands in the events: a replay needs no policy."""
 
-    expired_days: int = 15
+    expired_days: Days = 15
     """After the term's last day: seats can be used all the same."""
-    suspended_days: int = 30
+    suspended_days: Days = 30
     """After those: seats can't be used, who holds them is kept."""
-    suspended_days_monthly: int = 15
+    suspended_days_monthly: Days = 15
     """The same, for plans of a monthly period."""
-    credit_months: int = 12
+    credit_months: Months = 12
     """How long granted credits can be spent."""
 
     def suspended_for(self, period: Period) -> int:

@@ -28,6 +28,7 @@ from shared.events import (
     UpdateRightGranted,
     UpdateRightLost,
 )
+from shared.events.fields import Identifier
 from shared.events.marketplace import Period
 
 Step: TypeAlias = SeatPoolExpired | SeatPoolSuspended | SeatPoolEnded
@@ -151,7 +152,7 @@ class AssignSeat:
     A user holds one seat of a pool at most; asked again for a user who has one, nothing changes.
     """
 
-    account_id: str
+    account_id: Identifier
     assigned_by: Annotated[str, SUPPLIED]
     user: Annotated[Account | None, SUPPLIED]
     """What is known of the account."""
@@ -161,7 +162,7 @@ class AssignSeat:
 class UnassignSeat:
     """Take the user's seat back; it is free for somebody else at once."""
 
-    account_id: str
+    account_id: Identifier
     unassigned_by: Annotated[str, SUPPLIED]
 
 

@@ -1,8 +1,6 @@
 """One person's account: who they are and which organisation they belong to. One stream per account."""
 
 import hashlib
-import re
-import unicodedata
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,9 +17,12 @@ from services.identity.domain.account_state import (
     Unopened,
     claim_of,
     claims,
+    claims_of,
     evolve,
+    former_claim_of,
     identity_claim,
     invitation_claim,
+    normalised,
     taken,
 )
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
@@ -37,6 +38,7 @@ from shared.events import (
     ProfileUpdated,
     RoleAssigned,
 )
+from shared.events.fields import Address, Country, Identifier, Locale, Name, TimeZone
 from shared.events.identity import AddressProof, OrganisationKind
 
 __all__ = [
@@ -60,18 +62,18 @@ __all__ = [
     "UpdateProfile",
     "VerifyAddress",
     "address_digest",
-    "address_refusal",
     "claim_of",
     "claims",
+    "claims_of",
     "decide",
     "evolve",
+    "former_claim_of",
     "founded",
     "identity_claim",
     "invitation_claim",
     "normalised",
     "organisation_of",
     "publisher_of",
-    "refusal",
     "taken",
 ]
 
@@ -83,18 +85,16 @@ __all__ = [
 class OpenAccount:
     """Sign up: an identity of one's own, in an organisation that is new or that sent an invitation."""
 
-    account_id: str
-    organisation_id: str
-    organisation_name: str
+    account_id: Identifier
+    organisation_id: Identifier
+    organisation_name: Name
     organisation_kind: OrganisationKind
-    email: str
-    name: str
-    country: str
-    time_zone: str
-    locale: str
+    email: Address
+    name: Name
+    country: Country
+    time_zone: TimeZone
+    locale: Locale
     now: datetime
-    known_zones: frozenset[str]
-    """IANA's names, as the door knows them today."""
     sandbox: bool = False
     """Whether the organisation is for trying things out; a colleague's invitation says it for an existing one."""
     publisher: str = ""
@@ -116,12 +116,11 @@ class UpdateProfile:
     `country` is ISO 3166-1 alpha-2, `time_zone` an IANA name, `locale` a BCP 47 tag.
     """
 
-    known_zones: Annotated[frozenset[str], SUPPLIED]
-    email: str | None = None
-    name: str | None = None
-    country: str | None = None
-    time_zone: str | None = None
-    locale: str | None = None
+    email: Address | None = None
+    name: Name | None = None
+    country: Country | None = None
+    time_zone: TimeZone | None = None
+    locale: Locale | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +194,6 @@ Command: TypeAlias = (
 
 # ── Decisions ──────────────────────────────────────────────────────────────────────────────────────────
 
-_EMAIL: Final = re.compile(r"^[^@\s\"(),:;<>\[\]\\]{1,64}@[^@\s.]+(\.[^@\s.]+)+$")
-_LOCALE: Final = re.compile(r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")
-
 
 def publisher_of(opened: AccountOpened) -> str:
     """The publisher that the account's people act for; "" for any other kind of organisation.
@@ -207,11 +203,6 @@ def publisher_of(opened: AccountOpened) -> str:
     if opened.organisation_kind != "publisher":
         return ""
     return opened.publisher or opened.organisation_name.strip().casefold()
-
-
-def normalised(email: str) -> str:
-    """An address as it is kept: composed characters, no space around it, lower case."""
-    return unicodedata.normalize("NFC", email).strip().lower()
 
 
 def decide(command: Command, state: State) -> Decision[Event]:
@@ -224,11 +215,7 @@ def decide(command: Command, state: State) -> Decision[Event]:
                 return _closed(state)
             if command.not_invited is not None:
                 return command.not_invited
-            profile = Profile(
-                normalised(command.email), command.name.strip(), command.country.upper(), command.time_zone,
-                command.locale,
-            )  # fmt: skip
-            return refusal(profile, command.known_zones) or _opened(command, profile)
+            return _opened(command)
         case UpdateProfile():
             return _update(command, state)
         case VerifyAddress() | ReleaseAddress() | LinkIdentity() | UnlinkIdentity():
@@ -243,18 +230,18 @@ def decide(command: Command, state: State) -> Decision[Event]:
             assert_never(unreachable)
 
 
-def _opened(command: OpenAccount, profile: Profile) -> Decision[Event]:
+def _opened(command: OpenAccount) -> Decision[Event]:
     account_id = command.account_id
     opened = AccountOpened(
         account_id=account_id,
         organisation_id=command.organisation_id,
-        organisation_name=command.organisation_name.strip(),
+        organisation_name=command.organisation_name,
         organisation_kind=command.organisation_kind,
-        email=profile.email,
-        name=profile.name,
-        country=profile.country,
-        time_zone=profile.time_zone,
-        locale=profile.locale,
+        email=command.email,
+        name=command.name,
+        country=command.country,
+        time_zone=command.time_zone,
+        locale=command.locale,
         opened_at=command.now,
         sandbox=command.sandbox,
         publisher=command.publisher,
@@ -262,7 +249,7 @@ def _opened(command: OpenAccount, profile: Profile) -> Decision[Event]:
     )
     events: list[Event] = [opened]
     if command.proof is not None:
-        events.append(AddressVerified(account_id=account_id, email=profile.email, proof=command.proof))
+        events.append(AddressVerified(account_id=account_id, email=command.email, proof=command.proof))
     if command.identity is not None:
         who = command.identity
         events.append(IdentityLinked(account_id=account_id, issuer=who.issuer, subject=who.subject))
@@ -329,15 +316,15 @@ def _update(command: UpdateProfile, state: State) -> Decision[Event]:
         return _closed(state) if isinstance(state, Closed) else _unknown()
     before = state.profile
     after = Profile(
-        before.email if command.email is None else normalised(command.email),
-        before.name if command.name is None else command.name.strip(),
-        before.country if command.country is None else command.country.upper(),
+        before.email if command.email is None else command.email,
+        before.name if command.name is None else command.name,
+        before.country if command.country is None else command.country,
         before.time_zone if command.time_zone is None else command.time_zone,
         before.locale if command.locale is None else command.locale,
     )
     if after == before:
         return ()
-    return refusal(after, command.known_zones) or (
+    return (
         ProfileUpdated(
             account_id=state.opened.account_id, email=after.email, name=after.name, country=after.country,
             time_zone=after.time_zone, locale=after.locale,
@@ -417,28 +404,6 @@ def _unknown() -> Rejected:
 
 def _closed(state: Closed) -> Rejected:
     return Rejected("account-closed", "This account was closed for good.", "Open a new one.", (state.closed,))
-
-
-def address_refusal(email: str) -> Rejected | None:
-    """Why this can't be an e-mail address, if so."""
-    if len(email) > 254 or not _EMAIL.match(email):
-        return Rejected("email-malformed", "This is not an e-mail address.", "Write it as name@example.org.")
-    return None
-
-
-def refusal(profile: Profile, known_zones: frozenset[str]) -> Rejected | None:
-    """Why a profile can't stand as it is, if so. Says nothing of what was typed: refusals are kept for ever."""
-    if (malformed := address_refusal(profile.email)) is not None:
-        return malformed
-    if not 1 <= len(profile.name) <= 200:
-        return Rejected("name-missing", "A name has 1 to 200 characters.", "Give the name that colleagues know.")
-    if not re.match(r"^[A-Z]{2}$", profile.country):
-        return Rejected("country-malformed", "This is not a country.", "Use two letters, such as DE.")
-    if profile.time_zone not in known_zones:
-        return Rejected("time-zone-unknown", "This is not a time zone.", "Use an IANA name, such as Europe/Berlin.")
-    if not _LOCALE.match(profile.locale):
-        return Rejected("locale-malformed", "This is not a locale.", "Use a tag such as en-GB.")
-    return None
 
 
 def _tenant(event: Event) -> str:

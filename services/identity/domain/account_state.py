@@ -1,6 +1,7 @@
 """What is known of one account: its state, folded from its events, and the unique names that these take."""
 
 import hashlib
+import unicodedata
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias, assert_never
 
@@ -16,6 +17,7 @@ from shared.events import (
     PeopleAdministratorRemoved,
     ProfileUpdated,
 )
+from shared.events.fields import canonical_address, readable_address
 
 Event: TypeAlias = (
     AccountOpened
@@ -116,11 +118,11 @@ def claims(state: State, event: Event) -> Claims:
     that an invitation let in holds it for ever, so that it lets nobody else in."""
     match event:
         case AccountOpened(email=email, invitation_id=invitation_id):
-            return Claims(take=(claim_of(email), *((invitation_claim(invitation_id),) if invitation_id else ())))
+            return Claims(take=(*claims_of(email), *((invitation_claim(invitation_id),) if invitation_id else ())))
         case ProfileUpdated(email=email):
-            if not isinstance(state, Open) or claim_of(email) == claim_of(state.profile.email):
+            if not isinstance(state, Open) or normalised(email) == normalised(state.profile.email):
                 return NO_CLAIMS
-            return Claims(take=(claim_of(email),), release=_address_of(state))
+            return Claims(take=claims_of(email), release=_address_of(state))
         case AddressReleased():
             return Claims(release=_address_of(state)) if isinstance(state, Open) else NO_CLAIMS
         case IdentityLinked(issuer=issuer, subject=subject):
@@ -138,7 +140,8 @@ def claims(state: State, event: Event) -> Claims:
 
 
 def _address_of(state: Open) -> tuple[str, ...]:
-    return (claim_of(state.profile.email),) if state.profile.email else ()
+    email = state.profile.email
+    return tuple(dict.fromkeys((*claims_of(email), former_claim_of(email)))) if email else ()
 
 
 def _identities_of(state: Open, issuer: str = "") -> tuple[str, ...]:
@@ -151,9 +154,35 @@ def identity_claim(issuer: str, subject: str) -> str:
     return f"oidc:{digest}"
 
 
+def normalised(email: str) -> str:
+    """The one form of an address; of one that was accepted before there was one form, the form that it was kept in."""
+    try:
+        return canonical_address(email)
+    except ValueError:
+        return _normalised_before(email)
+
+
+def _normalised_before(email: str) -> str:
+    return unicodedata.normalize("NFC", email).strip().lower()
+
+
 def claim_of(email: str) -> str:
     """The unique name of an e-mail address."""
-    return f"email:{email.casefold()}"
+    return f"email:{normalised(email).casefold()}"
+
+
+def claims_of(email: str) -> tuple[str, ...]:
+    """The unique names that an address takes: its own, and where its domain is an international one the name that an
+    account of before has, when the domain was kept as it is read."""
+    if not email:
+        return ()
+    readable = readable_address(normalised(email))
+    return tuple(dict.fromkeys((claim_of(email), f"email:{readable.casefold()}")))
+
+
+def former_claim_of(email: str) -> str:
+    """The name that the address had before there was one form of it."""
+    return f"email:{_normalised_before(email).casefold()}"
 
 
 def invitation_claim(invitation_id: str) -> str:

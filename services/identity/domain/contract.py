@@ -19,6 +19,7 @@ from shared.events import (
     RoleRequested,
     RoleRevoked,
 )
+from shared.events.fields import Identifier, Text
 from shared.events.identity import AgreementKind, Role
 
 Event: TypeAlias = (
@@ -154,7 +155,7 @@ class RequestRole:
     account_id: Annotated[str, SUPPLIED]
     organisation_id: Annotated[str, SUPPLIED]
     role: Role = COORDINATOR
-    message: str = ""
+    message: Text = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ class ApproveRoleRequest:
     """Give the asked-for role. The Contract Manager's to decide. A Software Coordinator gets it with or without the
     right to assign seats; who asked to be Contract Manager takes over, and the one who approves is it no more."""
 
-    account_id: str
+    account_id: Identifier
     approver: Annotated[str, SUPPLIED]
     may_assign_seats: bool = False
     organisation_id: Annotated[str, SUPPLIED] = ""
@@ -173,9 +174,9 @@ class ApproveRoleRequest:
 class DeclineRoleRequest:
     """Say no to a request for a role. The Contract Manager's to decide."""
 
-    account_id: str
+    account_id: Identifier
     decliner: Annotated[str, SUPPLIED]
-    reason: str = ""
+    reason: Text = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,7 @@ class NameCoordinator:
     """Make somebody of the organisation a Software Coordinator, asked or not, with or without the right to assign
     seats; for one who is it already, give or take that right. The Contract Manager's to decide."""
 
-    account_id: str
+    account_id: Identifier
     organisation_id: Annotated[str, SUPPLIED]
     """The organisation that the account belongs to; "" for an unknown one."""
     named_by: Annotated[str, SUPPLIED]
@@ -194,7 +195,7 @@ class NameCoordinator:
 class RevokeRole:
     """Take the role of Software Coordinator back. The Contract Manager's to decide."""
 
-    account_id: str
+    account_id: Identifier
     revoker: Annotated[str, SUPPLIED]
 
 
@@ -203,7 +204,7 @@ class HandOverContract:
     """Make somebody else of the organisation the Contract Manager, in one decision. The operator may do it for one who
     has left."""
 
-    to: str
+    to: Identifier
     giver: Annotated[str, SUPPLIED]
     to_organisation: Annotated[str, SUPPLIED]
     """The organisation that `to` belongs to; "" for an unknown account."""

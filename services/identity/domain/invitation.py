@@ -13,6 +13,7 @@ from services.identity.domain import account
 from services.identity.domain.account import founded, invitation_claim, normalised
 from shared.eventlog.decision import NO_CLAIMS, SUPPLIED, Claims, Decision, Rejected, Stream
 from shared.events import InvitationAccepted, InvitationExpired, InvitationIssued, InvitationRevoked
+from shared.events.fields import ActorId, Address, Identifier, Name, OptionalPublisher
 from shared.events.identity import OrganisationKind
 
 Event: TypeAlias = InvitationIssued | InvitationAccepted | InvitationRevoked | InvitationExpired
@@ -114,7 +115,7 @@ def not_invited(state: State, email: str, inviter: account.State, now: datetime)
         entitled = issued.issued_by == OPERATOR or (
             not_entitled(inviter, issued.organisation_id, issued.organisation_kind) is None
         )
-        addressed = issued.email != "" and normalised(email) == issued.email
+        addressed = issued.email != "" and normalised(email) == normalised(issued.email)
         if entitled and addressed and now < issued.expires_at:
             return None
     return account.taken(invitation_claim(""))
@@ -130,17 +131,17 @@ class IssueInvitation:
     The link goes to that address; the answer has a token, too, for whoever would rather hand it over.
     """
 
-    invitation_id: str
-    email: str
-    organisation_id: str
-    organisation_name: str
+    invitation_id: Identifier
+    email: Address
+    organisation_id: Identifier
+    organisation_name: Name
     organisation_kind: OrganisationKind
     sandbox: bool
-    issued_by: str
+    issued_by: ActorId
     now: datetime
     refused: Rejected | None
     """Why the inviter may not, if so."""
-    publisher: str = ""
+    publisher: OptionalPublisher = ""
     """Into a publisher's organisation: which publisher it is."""
 
 
@@ -164,7 +165,7 @@ class ExpireInvitation:
 class RecordAcceptance:
     """The account was opened by this invitation."""
 
-    account_id: str
+    account_id: Identifier
 
 
 Command: TypeAlias = IssueInvitation | RevokeInvitation | ExpireInvitation | RecordAcceptance
@@ -188,17 +189,14 @@ def _issue(command: IssueInvitation, state: State) -> Decision[Event]:
         return ()
     if command.refused is not None:
         return command.refused
-    email = normalised(command.email)
-    if (malformed := account.address_refusal(email)) is not None:
-        return malformed
     return (
         InvitationIssued(
             invitation_id=command.invitation_id,
             organisation_id=command.organisation_id,
-            organisation_name=command.organisation_name.strip(),
+            organisation_name=command.organisation_name,
             organisation_kind=command.organisation_kind,
             sandbox=command.sandbox,
-            email=email,
+            email=command.email,
             issued_by=command.issued_by,
             expires_at=command.now + LIFETIME,
             publisher=command.publisher,

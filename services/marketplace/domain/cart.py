@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, TypeAlias, assert_never
 
 from services.marketplace.domain import wizard
-from services.marketplace.domain.plan import hyphenated, product_id
+from services.marketplace.domain.plan import hyphenated
 from services.marketplace.domain.policy import DEFAULT, Policy
 from services.marketplace.domain.standing import INITIAL as NO_STANDING
 from services.marketplace.domain.standing import State as Standing
@@ -30,6 +30,7 @@ from shared.events import (
     PlanListed,
     PlanWithdrawn,
 )
+from shared.events.fields import Count, Day, Identifier, Number, OptionalCode, OptionalIdentifier, product_id
 from shared.events.marketplace import Billing, Period, Support
 
 LINES_AT_MOST = 50
@@ -102,13 +103,13 @@ class AddToCart:
     """Put one plan into the cart, for so many named users: by its product ID (hyphens or not), or by the wizard's
     choices, as many as it takes to single one plan out. A plan has one line; adding it again sets its seats."""
 
-    seats: int
-    product_id: str = ""
-    product: str = ""
+    seats: Count
+    product_id: OptionalCode = ""
+    product: OptionalCode = ""
     period: Period | None = None
     support: Support | None = None
     billing: Billing | None = None
-    customer: str = ""
+    customer: OptionalIdentifier = ""
     """For whom it will be ordered, where that is a sandbox: the price is the one of that customer's day."""
     offers: Annotated[tuple[PlanListed, ...], SUPPLIED] = ()
     """What the catalogue lists under the product ID, or under the wizard's choices."""
@@ -122,7 +123,7 @@ class AddToCart:
 class RemoveFromCart:
     """Take a line out of the cart."""
 
-    line: int
+    line: Number
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +131,9 @@ class CheckOut:
     """Order what is in the cart, for a customer: each line becomes one order, in the cart's sequence. The purchaser, an
     account of the customer's, becomes Contract Manager with the first order. `starts` is a date in UTC, today on."""
 
-    customer: str
-    purchaser: str
-    starts: date
+    customer: Identifier
+    purchaser: Identifier
+    starts: Day
     ordered_by: Annotated[str, SUPPLIED]
     now: Annotated[datetime, SUPPLIED]
     subscription_ids: Annotated[tuple[str, ...], SUPPLIED]

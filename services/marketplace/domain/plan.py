@@ -4,7 +4,6 @@ The publisher's system says what is offered and at what price; here that is only
 counts, whatever arrives later.
 """
 
-import re
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import TypeAlias, assert_never
@@ -14,14 +13,6 @@ from shared.eventlog.decision import Decision, Rejected, Stream
 from shared.events import Money, Plan, PlanListed, PlanPriceAnnounced, PlanWithdrawn
 
 Event: TypeAlias = PlanListed | PlanPriceAnnounced | PlanWithdrawn
-
-_PRODUCT_ID = re.compile(r"([0-9A-Z]{5})-?(WW[0-9]{4}|[0-9]{6})-?([A-Z][0-9]{3})", re.ASCII | re.IGNORECASE)
-
-
-def product_id(text: str) -> str | None:
-    """The 15 characters of a product ID, with or without its hyphens, in either case; None where it is none."""
-    match = _PRODUCT_ID.fullmatch(text.strip())
-    return "".join(match.groups()).upper() if match else None
 
 
 def hyphenated(stored: str) -> str:
@@ -181,14 +172,13 @@ def decide(command: Command, state: State) -> Decision[Event]:
         case ListPlan(plan, said_by, said_at):
             return _list(plan, said_by, said_at, state)
         case WithdrawPlan(code, publisher, said_by, said_at):
-            stored = _checked(code, publisher, said_by)
-            if isinstance(stored, Rejected):
-                return stored
+            if (refused := _foreign(publisher, said_by)) is not None:
+                return refused
             if isinstance(state, Listed) and _is_late(said_at, state):
                 return said_later(state.listing, said_at)
             if isinstance(state, Withdrawn):
                 return ()
-            return (PlanWithdrawn(product_id=stored, publisher=publisher, said_at=said_at),)
+            return (PlanWithdrawn(product_id=code, publisher=publisher, said_at=said_at),)
         case AnnouncePrice():
             return _announce(command, state)
         case BringPriceIn(now):
@@ -198,15 +188,14 @@ def decide(command: Command, state: State) -> Decision[Event]:
 
 
 def _announce(command: AnnouncePrice, state: State) -> Decision[PlanPriceAnnounced]:
-    stored = _checked(command.product_id, command.publisher, command.said_by)
-    if isinstance(stored, Rejected):
-        return stored
+    if (refused := _foreign(command.publisher, command.said_by)) is not None:
+        return refused
     if not isinstance(state, Listed):
         return Rejected(
             "plan-unknown", "A price is announced for a plan that the catalogue does not have.", "List the plan first.",
             because=(state.withdrawal,) if isinstance(state, Withdrawn) else (),
         )  # fmt: skip
-    if command.price.amount < 0 or command.price.currency != state.listing.plan.price.currency:
+    if command.price.currency != state.listing.plan.price.currency:
         return Rejected(
             "plan-without-sense",
             f"{command.price.amount} {command.price.currency} minor units can't follow a price in "
@@ -218,7 +207,7 @@ def _announce(command: AnnouncePrice, state: State) -> Decision[PlanPriceAnnounc
     if same_day is not None and same_day.said_at is not None and command.said_at < same_day.said_at:
         return said_later(same_day, command.said_at)
     announced = PlanPriceAnnounced(
-        product_id=stored, publisher=command.publisher, price=command.price, valid_from=command.valid_from,
+        product_id=command.product_id, publisher=command.publisher, price=command.price, valid_from=command.valid_from,
         said_at=command.said_at,
     )  # fmt: skip
     return (announced,) if _steps(_announced(state, announced)) != _steps(state) else ()
@@ -240,17 +229,8 @@ def _bring_in(now: datetime, state: State) -> Decision[PlanListed]:
 
 
 def _list(plan: Plan, said_by: str, said_at: datetime, state: State) -> Decision[Event]:
-    stored = _checked(plan.product_id, plan.publisher, said_by)
-    if isinstance(stored, Rejected):
-        return stored
-    if plan.commitment_months < 1 or plan.price.amount < 0:
-        return Rejected(
-            "plan-without-sense",
-            f"A commitment of {plan.commitment_months} months at {plan.price.amount} {plan.price.currency} minor units "
-            "can't be offered.",
-            "Correct the catalogue and send the plan again.",
-        )
-    plan = plan.model_copy(update={"product_id": stored})
+    if (refused := _foreign(plan.publisher, said_by)) is not None:
+        return refused
     listed = PlanListed(plan=plan, said_at=said_at)
     if isinstance(state, Listed) and _is_late(said_at, state):
         return said_later(state.listing, said_at)
@@ -261,18 +241,14 @@ def _list(plan: Plan, said_by: str, said_at: datetime, state: State) -> Decision
     return (listed,)
 
 
-def _checked(code: str, publisher: str, said_by: str) -> str | Rejected:
-    """The product ID as it is stored, if this publisher's own system says it about a well-formed one."""
-    if said_by != publisher:
-        return Rejected(
-            "foreign-publisher",
-            f"The system of {said_by or 'nobody known'} says something about a plan of {publisher}.",
-            "Send it from that publisher's own system, as its source.",
-        )
-    return product_id(code) or Rejected(
-        "malformed-product-id",
-        f"{code[:40]!r} is not a product ID.",
-        "A product ID has 15 characters, read 5-6-4 with or without hyphens, such as C1RK1-WW1762-L158.",
+def _foreign(publisher: str, said_by: str) -> Rejected | None:
+    """Refuse what another system than the publisher's own says about its plan."""
+    if said_by == publisher:
+        return None
+    return Rejected(
+        "foreign-publisher",
+        f"The system of {said_by or 'nobody known'} says something about a plan of {publisher}.",
+        "Send it from that publisher's own system, as its source.",
     )
 
 

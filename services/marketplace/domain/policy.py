@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from shared.events.fields import Days, Months, Seats
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -11,11 +13,11 @@ class Policy:
 
     csn_pattern: str = r"[!-~]{1,64}"
     """What a customer-specific number looks like, whole. It says nothing else."""
-    commitment_months: int = 12
-    seats_at_most: int = 999
+    commitment_months: Months = 12
+    seats_at_most: Seats = 999
     """For one subscription."""
-    start_days_ahead: int = 31
-    cancel_business_days: int = 5
+    start_days_ahead: Days = 31
+    cancel_business_days: Days = 5
     """Auto-renew can be turned off until so many business days before the term's last day, that day included."""
     late_auto_renew_off: Literal["carry_over", "refuse"] = "carry_over"
     """What a request after the deadline does: bind the next term, or nothing."""
@@ -23,7 +25,7 @@ class Policy:
     """How long the seat pool is waited for, before it is asked once more."""
     order_again_after: timedelta = timedelta(hours=1)
     """How long the publisher is waited for, before an order that it left open is sent once more."""
-    reminder_days: tuple[int, ...] = (90, 60, 30)
+    reminder_days: tuple[Days, ...] = (90, 60, 30)
     """So many days before the term's last day its renewal is announced, with the date to turn it off by."""
     distributor: str = "the distributor"
 

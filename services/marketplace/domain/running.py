@@ -33,6 +33,7 @@ from shared.events import (
     SubscriptionEnded,
     SubscriptionRenewed,
 )
+from shared.events.fields import Count
 
 # ── State ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -160,7 +161,7 @@ class ChangeSeats:
     """Have so many seats. More join at once, up to the term's end, and are charged for the rest of it; of a specialised
     plan they take a valid CSN, as its order did. Fewer take effect when it renews."""
 
-    seats: int
+    seats: Count
     changed_by: Annotated[str, SUPPLIED]
     now: Annotated[datetime, SUPPLIED]
     standing: Annotated[Standing, SUPPLIED] = NO_STANDING
@@ -248,10 +249,16 @@ def _ends_with(state: Asking) -> date:
     return term_ends(state.confirmed.starts, following)
 
 
+NAMED_AT_MOST = 10
+"""Of the seats in the way a refusal's text names so many; its `held` has them all."""
+
+
 def held(command: RecordPoolHeld, state: Confirmed) -> Decision[AutoRenewDisableRefused]:
     if not isinstance(state, Asking) or command.request != state.asked.ref:
         return ()
-    who = ", ".join(f"seat {seat.seat} (account {seat.account_id})" for seat in command.held)
+    named = [f"seat {seat.seat} (account {seat.account_id})" for seat in command.held[:NAMED_AT_MOST]]
+    more = len(command.held) - len(named)
+    who = ", ".join(named) + (f" and {more} more" if more else "")
     refused = AutoRenewDisableRefused(
         subscription_id=state.confirmed.subscription_id,
         rule="seats-assigned",

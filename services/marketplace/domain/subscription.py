@@ -7,7 +7,7 @@ once it is confirmed stands in `running.py`.
 
 import json
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Annotated, TypeAlias, assert_never
 from uuid import UUID, uuid5
 
@@ -58,6 +58,7 @@ from shared.events import (
     SubscriptionOrderFailed,
     SubscriptionRenewed,
 )
+from shared.events.fields import Count, Day, Text
 
 _CONTRACTS = UUID("6f0c1c1e-5a53-5f0e-9a0b-3f1b7a0d8c52")
 """The namespace of contract ids, for ever."""
@@ -203,8 +204,8 @@ class Resubmit:
 
     ordered_by: Annotated[str, SUPPLIED]
     now: Annotated[datetime, SUPPLIED]
-    starts: date | None = None
-    seats: int | None = None
+    starts: Day | None = None
+    seats: Count | None = None
     standing: Annotated[Standing, SUPPLIED] = NO_STANDING
     policy: Annotated[Policy, SUPPLIED] = DEFAULT
 
@@ -213,7 +214,7 @@ class Resubmit:
 class RequestRefund:
     """Ask for a return or a refund: there is none, and the answer says why."""
 
-    reason: str = ""
+    reason: Text = ""
 
 
 Command: TypeAlias = (

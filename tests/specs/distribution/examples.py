@@ -45,7 +45,7 @@ def approve(*groups: str, by: str = "mina") -> fleet.ApproveUpdate:
 
 
 def weekly(group: str = "default", *, now: datetime = NOON, cadence: Cadence = "weekly") -> fleet.SetGroupPolicy:
-    return fleet.SetGroupPolicy("c", group, cadence, "org", "mina", now, DEFAULT, frozenset({"UTC"}))
+    return fleet.SetGroupPolicy("c", group, cadence, "org", "mina", now, DEFAULT)
 
 
 def of_fleet(*commands: fleet.Command) -> State:

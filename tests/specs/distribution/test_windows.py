@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.distribution.windows import TIME_ZONES, is_open
+from services.distribution.windows import is_open
 from shared.events import MaintenanceWindow
 from shared.events.distribution import Weekday
+from shared.events.fields import time_zones
 
 WEEKDAYS: tuple[Weekday, ...] = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 SECOND = timedelta(seconds=1)
@@ -88,7 +89,7 @@ def test_where_clocks_go_back_over_midnight_the_day_that_began_goes_on() -> None
     lasts(window("sunday", "00:00", 60, "America/St_Johns"), "2010-11-07T02:30Z", "2010-11-07T03:30Z")
 
 
-@given(st.sampled_from(sorted(TIME_ZONES)), st.dates(date(2000, 1, 1), date(2035, 12, 31)), st.times(),
+@given(st.sampled_from(sorted(time_zones())), st.dates(date(2000, 1, 1), date(2035, 12, 31)), st.times(),
        st.integers(1, 1440), st.data())  # fmt: skip
 def test_a_window_is_open_for_all_of_its_minutes_on_every_day_everywhere(
     name: str, day: date, at: time, minutes: int, data: st.DataObject

@@ -180,25 +180,6 @@ def test_with_the_contract_everything_ends() -> None:
     assert when(EndCredits(), given=()) == ()
 
 
-@pytest.mark.parametrize("amount", [0, -1, 1_000_000_001])
-def test_an_amount_is_a_sensible_number_from_one(amount: int) -> None:
-    for command in (grant("g", amount), consume("x", amount)):
-        refused = when(command, given=(granted("pool", 10),))
-        assert isinstance(refused, Rejected) and refused.rule == "amount-out-of-range"
-
-
-@pytest.mark.parametrize("text", ["", "\x00", "ä", "x" * 201])
-def test_an_id_is_short_and_printable(text: str) -> None:
-    for command in (grant(text, 1), consume(text, 1)):
-        refused = when(command, given=(granted("pool", 10),))
-        assert isinstance(refused, Rejected) and refused.rule == "malformed-text"
-
-
-def test_a_purpose_is_printable() -> None:
-    refused = when(replace(consume("x", 1), purpose="\x00"), given=(granted("pool", 10),))
-    assert isinstance(refused, Rejected) and refused.rule == "malformed-text"
-
-
 def test_credits_of_a_contract_that_nobody_knows_are_refused() -> None:
     refusal = CREDITS.decide(replace(grant("g", 5), customer=""), INITIAL)
     assert isinstance(refusal, Rejected) and refusal.rule == "contract-unknown"

@@ -26,7 +26,7 @@ from services.identity.domain.account import (
 from services.identity.domain.account_state import INITIAL
 from shared.eventlog.decision import Claims, Decision, Rejected
 from shared.events import AddressReleased, AddressVerified, IdentityLinked, IdentityUnlinked
-from tests.specs.identity.test_account import CLOSED, OPEN, OPENED, UPDATED, ZONES
+from tests.specs.identity.test_account import CLOSED, OPEN, OPENED, UPDATED
 
 MINA = "mina@northhaus.example"
 VERIFIED = AddressVerified(account_id="account-1", email=MINA, proof="link")
@@ -80,10 +80,10 @@ def test_a_proven_address_is_not() -> None:
 
 
 def test_an_account_without_an_address_takes_a_new_one() -> None:
-    change = UpdateProfile(ZONES, email="m.okafor@northhaus.example")
+    change = UpdateProfile(email="m.okafor@northhaus.example")
     assert when(change, given=(OPENED, RELEASED)) == (UPDATED,)
     assert claims(open_after(OPENED, RELEASED), UPDATED) == Claims(take=("email:m.okafor@northhaus.example",))
-    assert rule(when(UpdateProfile(ZONES, name="Mina"), given=(OPENED, RELEASED))) == "email-malformed"
+    assert rule(when(UpdateProfile(name="Mina"), given=(OPENED, RELEASED))) == "email-malformed"
 
 
 def test_a_proven_sign_up_is_verified_and_linked_from_the_start() -> None:

@@ -10,11 +10,12 @@ from deploy import Trouble
 from deploy.data import catalogue
 from services.marketplace.calendars import business_calendar, overrides
 from services.marketplace.domain.calendar import last_permitted_day
-from services.marketplace.domain.plan import hyphenated, product_id
+from services.marketplace.domain.plan import hyphenated
 from services.marketplace.domain.policy import Policy
 from services.marketplace.policies import POLICIES
 from shared.events import Plan, PlanListed
 from shared.events.envelope import from_headers
+from shared.events.fields import product_id
 from shared.runtime.policies import Policies
 
 PLANS = [PlanListed.model_validate_json(event.value).plan for event in catalogue()]

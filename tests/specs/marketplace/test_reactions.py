@@ -21,7 +21,7 @@ from shared.events import (
     SeatPoolHeld,
 )
 from shared.events.envelope import Envelope
-from tests.specs.marketplace.examples import AUTOCAD, AUTODESK, CSN, NOON, PARTNER
+from tests.specs.marketplace.examples import AUTOCAD, AUTODESK, CSN, NOON, PARTNER, plan
 from tests.specs.marketplace.test_subscription import CART, HELD
 
 
@@ -37,7 +37,7 @@ async def when(
     reach = Reach(db=None, log=given, now=NOON, clocks=Clocks(lambda: NOON))
     commands = await by.react(event, of, reach)
     return [
-        await given.execute(do.stream, do.key, do.command, Meta(f"{event.type()}:{n}", source, NOON))
+        await given.execute(do.stream, do.key, do.command, Meta(f"{event.type()}:{n}", "publisher", NOON))
         for n, do in enumerate(commands)
     ]
 
@@ -54,7 +54,7 @@ async def ordered() -> Log:
 
 
 async def test_a_publishers_words_are_recorded_on_our_own_streams_with_its_time() -> None:
-    listed = PlanListed(plan=AUTOCAD.model_copy(update={"product_id": "C1RK1-WW1762-L158"}))
+    listed = PlanListed(plan=plan("C1RK1-WW1762-L158"))
     log = new_log()
     assert events(await when(listed, given=log)) == [
         ("plan-autodesk-C1RK1WW1762L158", PlanListed(plan=AUTOCAD, said_at=NOON))
@@ -108,9 +108,9 @@ async def test_an_answer_for_an_unknown_order_is_a_kept_refusal() -> None:
 async def test_the_pools_answers_reach_the_subscription_that_asked() -> None:
     log = await ordered()
     await when(OrderConfirmed(subscription_id="sub-1", reference="A-1"), given=log)
-    cleared = SeatPoolCleared(subscription_id="sub-1", request="nobody asked")
+    cleared = SeatPoolCleared(subscription_id="sub-1", request="nobody-asked")
     assert events(await when(cleared, given=log, by=PROCESS, source="urn:tenure:entitlements")) == []
-    held = SeatPoolHeld(subscription_id="sub-1", request="nobody asked", held=HELD)
+    held = SeatPoolHeld(subscription_id="sub-1", request="nobody-asked", held=HELD)
     assert events(await when(held, given=log, by=PROCESS, source="urn:tenure:entitlements")) == []
 
 
