@@ -324,6 +324,11 @@ def _update(command: UpdateProfile, state: State) -> Decision[Event]:
     )
     if after == before:
         return ()
+    if not after.email:
+        return Rejected(
+            "address-missing", "The account has no e-mail address: somebody else has shown that the one it had is "
+            "theirs.", "Send an address of your own, too.",
+        )  # fmt: skip
     return (
         ProfileUpdated(
             account_id=state.opened.account_id, email=after.email, name=after.name, country=after.country,

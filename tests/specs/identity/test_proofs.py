@@ -83,7 +83,7 @@ def test_an_account_without_an_address_takes_a_new_one() -> None:
     change = UpdateProfile(email="m.okafor@northhaus.example")
     assert when(change, given=(OPENED, RELEASED)) == (UPDATED,)
     assert claims(open_after(OPENED, RELEASED), UPDATED) == Claims(take=("email:m.okafor@northhaus.example",))
-    assert rule(when(UpdateProfile(name="Mina"), given=(OPENED, RELEASED))) == "email-malformed"
+    assert rule(when(UpdateProfile(name="Mina"), given=(OPENED, RELEASED))) == "address-missing"
 
 
 def test_a_proven_sign_up_is_verified_and_linked_from_the_start() -> None:
