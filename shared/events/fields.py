@@ -122,35 +122,47 @@ Text: TypeAlias = Annotated[str, Strict(), StringConstraints(max_length=TEXT_AT_
 
 ID_AT_MOST: Final = 100
 
-Identifier: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=rf"^[!-9;-~]{{1,{ID_AT_MOST}}}$")]
+Identifier: TypeAlias = Annotated[
+    str, Strict(), StringConstraints(pattern=rf"^[!-9;-~]{{1,{ID_AT_MOST}}}$", max_length=ID_AT_MOST)
+]
 """An id that becomes a part of stream ids, timers' names and headers: printable ASCII without spaces and colons. Up to
 three of them and a category make a stream id of at most 500 characters."""
 
-OptionalIdentifier: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=rf"^[!-9;-~]{{0,{ID_AT_MOST}}}$")]
+OptionalIdentifier: TypeAlias = Annotated[
+    str, Strict(), StringConstraints(pattern=rf"^[!-9;-~]{{0,{ID_AT_MOST}}}$", max_length=ID_AT_MOST)
+]
 """An id, or "" for none."""
 
-DerivedIdentifier: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[!-9;-~]{1,120}$")]
+DerivedIdentifier: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[!-9;-~]{1,120}$", max_length=120)]
 """An id that is made of another one and a number."""
 
-ActorId: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=rf"^[!-~]{{1,{ID_AT_MOST}}}$")]
+ActorId: TypeAlias = Annotated[
+    str, Strict(), StringConstraints(pattern=rf"^[!-~]{{1,{ID_AT_MOST}}}$", max_length=ID_AT_MOST)
+]
 """Who did something: an account's id, or what acted by itself (`thresholds`, `policy:weekly`)."""
 
-Publisher: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[!-9;-~]([ -9;-~]{0,98}[!-9;-~])?$")]
+Publisher: TypeAlias = Annotated[
+    str, Strict(), StringConstraints(pattern=r"^[!-9;-~]([ -9;-~]{0,98}[!-9;-~])?$", max_length=ID_AT_MOST)
+]
 """A publisher's name, as contracts, sources and stream ids have it: an identifier that may have spaces inside."""
 
 OptionalPublisher: TypeAlias = Annotated[
-    str, Strict(), StringConstraints(pattern=r"^([!-9;-~]([ -9;-~]{0,98}[!-9;-~])?)?$")
+    str, Strict(), StringConstraints(pattern=r"^([!-9;-~]([ -9;-~]{0,98}[!-9;-~])?)?$", max_length=ID_AT_MOST)
 ]
 """A publisher, or "" for none or any."""
 
-ForeignIdentifier: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[!-~]([ -~]{0,198}[!-~])?$")]
+ForeignIdentifier: TypeAlias = Annotated[
+    str, Strict(), StringConstraints(pattern=r"^[!-~]([ -~]{0,198}[!-~])?$", max_length=200)
+]
 """What another system calls something: 1 to 200 printable ASCII characters. It is no part of a stream id."""
 
-Code: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[!-~]([ -~]{0,98}[!-~])?$")]
+Code: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[!-~]([ -~]{0,98}[!-~])?$", max_length=100)]
 """A short name by which systems know something (a product, a programme, a version, a platform): 1 to 100 printable
 ASCII characters, spaces inside only."""
 
-OptionalCode: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^([!-~]([ -~]{0,98}[!-~])?)?$")]
+OptionalCode: TypeAlias = Annotated[
+    str, Strict(), StringConstraints(pattern=r"^([!-~]([ -~]{0,98}[!-~])?)?$", max_length=100)
+]
 """A code, or "" for none."""
 
 _PRODUCT_ID: Final = re.compile(r"([0-9A-Z]{5})-?(WW[0-9]{4}|[0-9]{6})-?([A-Z][0-9]{3})", re.ASCII | re.IGNORECASE)
@@ -169,15 +181,19 @@ def _product_id(value: str) -> str:
     return stored
 
 
-ProductId: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[!-~]{15,17}$"), _checked(_product_id)]
+ProductId: TypeAlias = Annotated[
+    str, Strict(), StringConstraints(pattern=r"^[!-~]{15,17}$", max_length=17), _checked(_product_id)
+]
 """The 15 characters of a service plan's product ID; hyphens (5-6-4) and lower case are understood, and not kept."""
 
-Sha256: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Sha256: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[0-9a-f]{64}$", max_length=64)]
 Location: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^https?://[!-~]+$", max_length=2000)]
 """Where an artefact is fetched from."""
-ClockTime: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+ClockTime: TypeAlias = Annotated[
+    str, Strict(), StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", max_length=5)
+]
 """A local time of day, `22:00`."""
-Currency: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[A-Z]{3}$")]
+Currency: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[A-Z]{3}$", max_length=3)]
 
 
 # ── Places and languages ───────────────────────────────────────────────────────────────────────────────
@@ -239,14 +255,20 @@ def _locale(value: str) -> str:
     return "-".join(part for part in parts if part)
 
 
-Country: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[A-Za-z]{2}$"), _checked(_country)]
+Country: TypeAlias = Annotated[
+    str, Strict(), StringConstraints(pattern=r"^[A-Za-z]{2}$", max_length=2), _checked(_country)
+]
 """ISO 3166-1 alpha-2. Lower case is understood and kept as upper case."""
 OptionalCountry: TypeAlias = Annotated[
-    str, Strict(), StringConstraints(pattern=r"^([A-Za-z]{2})?$"), _checked(_optional_country)
+    str, Strict(), StringConstraints(pattern=r"^([A-Za-z]{2})?$", max_length=2), _checked(_optional_country)
 ]
 """A country, or "" where none is known."""
-TimeZone: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[!-~]{1,64}$"), _checked(_time_zone)]
-Locale: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[!-~]{2,35}$"), _checked(_locale)]
+TimeZone: TypeAlias = Annotated[
+    str, Strict(), StringConstraints(pattern=r"^[!-~]{1,64}$", max_length=64), _checked(_time_zone)
+]
+Locale: TypeAlias = Annotated[
+    str, Strict(), StringConstraints(pattern=r"^[!-~]{2,35}$", max_length=35), _checked(_locale)
+]
 """A BCP 47 language tag: language, script, region and variants, without extensions."""
 
 
@@ -318,7 +340,7 @@ def _sealed_or(check: Callable[[str], str]) -> AfterValidator:
     return _checked(checked)
 
 
-Issuer: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[!-~]{1,500}$")]
+Issuer: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[!-~]{1,500}$", max_length=500)]
 """The URL by which an issuer of identities names itself."""
 
 _Kept: TypeAlias = Annotated[str, Strict(), StringConstraints(max_length=11_100)]
@@ -339,7 +361,7 @@ def _password(value: SecretStr) -> SecretStr:
     return value
 
 
-Token: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[!-~]{1,16384}$")]
+Token: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^[!-~]{1,16384}$", max_length=16_384)]
 """A signed token, as it is sent back."""
 
 Password: TypeAlias = Annotated[SecretStr, Field(min_length=12, max_length=256), _checked(_password)]

@@ -177,6 +177,25 @@ async def test_an_update_goes_to_a_group_phase_by_phase(bench: Bench) -> None:
     assert (await bench.good("GET", "/contracts/c/decisions"))["items"][0]["decision"] == "approved"
 
 
+async def test_text_that_no_table_holds_parks_nothing(bench: Bench) -> None:
+    """The contract's fleet and the rollout go on, and what is decided afterwards shows."""
+    await bench.good("POST", APPROVAL, groups=["default"])
+    report = {"rollout_id": "c-1", "version": "2027.1", "machine": "pc", "succeeded": False, "error": "disk full"}
+    various = "".join(map(chr, range(0x4E00, 0x4E00 + 2000)))
+    for hostile in ({"machine": "pc\0"}, {"machine": various}, {"error": "a\0"}, {"machine": "pc\u202e"}):
+        status, answer = await bench.ask("POST", "/me/installs", "ana", **report | hostile)
+        assert (status, answer["rule"], answer["fields"][0]["field"]) == (422, "malformed", next(iter(hostile)))
+    for name in ("g\0", "g\u200b", " ", "g\n"):
+        assert (await bench.ask("POST", "/contracts/c/groups", name=name))[1]["fields"][0]["field"] == "name"
+    await bench.good("POST", "/me/installs", "ana", **report | {"machine": various[:200]})
+    await bench.good("POST", "/contracts/c/groups", name="\u96fb\u8166")
+    shown = await bench.good("GET", "/contracts/c/rollouts/c-1")
+    assert sum(user["failed"] for user in shown["users"]) == 1
+    assert "\u96fb\u8166" in [each["name"] for each in (await bench.good("GET", "/contracts/c/groups"))["items"]]
+    assert (await bench.ask("GET", "/contracts/c%00/groups"))[0] == 422
+    assert (await bench.ask("GET", "/me/updates?machine=a%00"))[0] == 422
+
+
 async def test_targets_come_and_go_with_seats_terms_and_withdrawals(bench: Bench) -> None:
     await bench.good("POST", APPROVAL, groups=["default"])
     await bench.hears(SeatUnassigned(**IDS, seat=1, account_id="ana", unassigned_by="mina"), seated("chiyo"))
