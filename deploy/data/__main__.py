@@ -1,4 +1,7 @@
-"""Emits the example catalogue to the inbound topic: `python -m deploy.data`. Repeating it changes nothing."""
+"""Emits the example catalogue to the inbound topic: `python -m deploy.data`. Repeating it changes nothing.
+
+It ends once marketplace's catalogue shows all of it, so that whoever waits for it can ask for it.
+"""
 
 import asyncio
 import logging
@@ -9,35 +12,47 @@ from aiokafka.errors import KafkaError
 
 from deploy import Trouble
 from deploy.data import CATALOGUE, TOPIC, as_publisher, catalogue
+from deploy.data.folded import until_folded
 from shared.eventlog.kafka import InvalidKafkaSettings, KafkaAccess
+from shared.runtime.settings import settings
 
 ANSWER_S = 60.0
 
 
-async def emit(access: KafkaAccess) -> int:
-    """How many plans were acknowledged by Kafka. Raises Trouble when one can't be."""
+async def emit(access: KafkaAccess) -> dict[int, int]:
+    """Emit the catalogue. Return, by partition of the topic, the offset of the last record that Kafka acknowledged.
+
+    Raises:
+        Trouble: Kafka did not acknowledge one of them.
+    """
     events = list(catalogue())
     producer = AIOKafkaProducer(**access.client(), acks="all", enable_idempotence=True)
     try:
         async with asyncio.timeout(ANSWER_S):
             await producer.start()
             sent = [await producer.send(TOPIC, e.value, key=e.key, headers=e.headers) for e in events]
-            await asyncio.gather(*sent)
+            acknowledged = await asyncio.gather(*sent)
     except (KafkaError, TimeoutError) as error:
         raise Trouble(f"Kafka at {access.bootstrap} did not take the catalogue: {error!r}.") from error
     finally:
         await producer.stop()
-    return len(events)
+    return {each.partition: each.offset for each in sorted(acknowledged, key=lambda each: int(each.offset))}
+
+
+async def load() -> None:
+    """Emit the catalogue and wait until it can be ordered from."""
+    sent = await emit(as_publisher())
+    await until_folded(settings().dsn("marketplace"), sent)
 
 
 def main() -> int:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
-        count = asyncio.run(emit(as_publisher()))
+        asyncio.run(load())
     except (Trouble, InvalidKafkaSettings) as trouble:
         print(trouble, file=sys.stderr)
         return 1
-    print(f"{count} service plans of {CATALOGUE.name} are offered on {TOPIC}.")
+    print(f"The service plans of {CATALOGUE.name} are offered on {TOPIC}, and stand in the catalogue.")
     return 0
 
 

@@ -1,0 +1,63 @@
+"""Whether the example data has arrived where it is asked for: in marketplace's catalogue."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+
+from deploy import Trouble
+from deploy.data import TOPIC
+from services.marketplace.domain.plan import PLAN
+from services.marketplace.projections import CATALOGUE
+from services.marketplace.reactions import PUBLISHER
+from shared.eventlog.postgres import TRANSIENT
+from shared.eventlog.sql import statements
+
+SQL: Final = statements(Path(__file__).with_name("folded.sql"))
+PATIENCE_S: Final = 90.0
+_ASK_EVERY_S: Final = 0.1
+
+
+async def until_folded(dsn: str, sent: Mapping[int, int], patience_s: float = PATIENCE_S) -> None:
+    """Return once every plan that was sent is in the catalogue.
+
+    Args:
+        dsn: marketplace's database, for somebody who may read `log` and `engine`.
+        sent: By partition of the publisher's topic, the offset of the last record that was sent.
+        patience_s: How long to wait.
+
+    Raises:
+        Trouble: It did not happen in time; says how far it came.
+    """
+    missing = "marketplace's database can't be reached"
+    try:
+        async with asyncio.timeout(patience_s):
+            while missing:
+                try:
+                    missing = await _missing(dsn, sent)
+                except TRANSIENT:
+                    await asyncio.sleep(1)
+                if missing:
+                    await asyncio.sleep(_ASK_EVERY_S)
+    except TimeoutError:
+        raise Trouble(
+            f"The example data is not in the catalogue after {patience_s:.0f} s: {missing}. `tenure status` and "
+            "`tenure parked` say what waits."
+        ) from None
+
+
+async def _missing(dsn: str, sent: Mapping[int, int]) -> str:
+    """What is not done yet, "" for nothing."""
+    db = await asyncpg.connect(dsn, timeout=5)
+    try:
+        reader = f"marketplace.{PUBLISHER.name}"
+        unread = await db.fetch(SQL["dealt_with"], reader, TOPIC, list(sent), list(sent.values()))
+        if unread:
+            return f"{reader} has records of {TOPIC} to go in partition {unread[0]['partition']}"
+        folder = f"marketplace.{CATALOGUE.name}"
+        behind = await db.fetch(SQL["behind"], folder, PLAN.id(""))
+        return f"{folder} has not folded {len(behind)} plans" if behind else ""
+    finally:
+        await db.close()
