@@ -105,8 +105,8 @@ def _commands(events: Sequence[StoredEvent]) -> tuple[list[Any], ...]:
 
 async def claims_of(db: Any, store: PostgresStore, streams: Sequence[Stream[Any, Any, Any]], sealer: Sealer | None,
                     told: Callable[[int], None]) -> tuple[dict[str, str], list[str]]:  # fmt: skip
-    """Who holds which unique name, by folding the streams that take any; and the names that more than one would hold.
-    Those are of events that can't be read any more: nobody holds them."""
+    """Who holds which unique name, by folding the streams that take any; and the names that more than one would hold,
+    which nobody gets."""
     held: dict[str, str] = {}
     doubled: set[str] = set()
     done = 0

@@ -203,7 +203,7 @@ async def _rebuild(
         held, doubled = await claims_of(db, store, whole.streams, sealer, lambda n: progress("unique names", n, 0))
         result.claims = await put_claims(db, held, await store.position())
     if doubled:
-        result.notes.append(f"{len(doubled)} unique names can't be read any more: nobody holds them.")
+        result.notes.append(f"{len(doubled)} unique names would be held by more than one stream: nobody holds them.")
     turns = asyncio.Semaphore(FOLDS_AT_ONCE)
 
     async def one(projection: Projection) -> int:

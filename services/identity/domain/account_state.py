@@ -126,7 +126,7 @@ def claims(state: State, event: Event) -> Claims:
         case AddressReleased():
             return Claims(release=_address_of(state)) if isinstance(state, Open) else NO_CLAIMS
         case IdentityLinked(issuer=issuer, subject=subject):
-            return Claims(take=(identity_claim(issuer, subject),))
+            return Claims(take=_identity(issuer, subject))
         case IdentityUnlinked(issuer=issuer):
             return Claims(release=_identities_of(state, issuer)) if isinstance(state, Open) else NO_CLAIMS
         case AccountClosed():
@@ -144,8 +144,14 @@ def _address_of(state: Open) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*claims_of(email), former_claim_of(email)))) if email else ()
 
 
+def _identity(issuer: str, subject: str) -> tuple[str, ...]:
+    """The unique names of somebody at another issuer: none once the person's key is erased."""
+    return (identity_claim(issuer, subject),) if subject else ()
+
+
 def _identities_of(state: Open, issuer: str = "") -> tuple[str, ...]:
-    return tuple(identity_claim(each.issuer, each.subject) for each in state.identities if issuer in ("", each.issuer))
+    mine = (each for each in state.identities if issuer in ("", each.issuer))
+    return tuple(name for each in mine for name in _identity(each.issuer, each.subject))
 
 
 def identity_claim(issuer: str, subject: str) -> str:

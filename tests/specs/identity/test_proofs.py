@@ -24,7 +24,7 @@ from services.identity.domain.account import (
     taken,
 )
 from services.identity.domain.account_state import INITIAL
-from shared.eventlog.decision import Claims, Decision, Rejected
+from shared.eventlog.decision import NO_CLAIMS, Claims, Decision, Rejected
 from shared.events import AddressReleased, AddressVerified, IdentityLinked, IdentityUnlinked
 from tests.specs.identity.test_account import CLOSED, OPEN, OPENED, UPDATED
 
@@ -122,6 +122,29 @@ def test_an_identity_is_one_accounts_at_a_time() -> None:
     assert claims(open_after(OPENED, LINKED), UNLINKED) == Claims(release=(name,))
     assert claims(open_after(OPENED, LINKED), CLOSED) == Claims(release=(f"email:{MINA}", name))
     assert taken(name).rule == "identity-linked"
+
+
+def test_what_nobody_can_read_any_more_is_nobodys_name() -> None:
+    """Once the person's key is erased every address and subject reads empty; two such accounts share no name."""
+    erased: tuple[Event, ...] = (
+        OPENED.model_copy(update={"email": "", "name": ""}),
+        VERIFIED.model_copy(update={"email": ""}),
+        LINKED.model_copy(update={"subject": ""}),
+        RELEASED.model_copy(update={"email": ""}),
+        UPDATED.model_copy(update={"email": "", "name": ""}),
+        UNLINKED,
+        LINKED.model_copy(update={"subject": ""}),
+        CLOSED,
+    )
+    for n, event in enumerate(erased):
+        assert claims(reduce(evolve, erased[:n], INITIAL), event) == NO_CLAIMS, event
+
+
+def test_an_account_without_an_address_takes_its_next_one_and_gives_back_none() -> None:
+    assert claims(open_after(OPENED), RELEASED) == Claims(release=(f"email:{MINA}",))
+    released = open_after(OPENED, RELEASED)
+    assert claims(released, UPDATED) == Claims(take=("email:m.okafor@northhaus.example",))
+    assert claims(released, CLOSED) == NO_CLAIMS
 
 
 def test_the_same_subject_of_two_issuers_is_two_people() -> None:
