@@ -20,7 +20,7 @@ from deploy import ROOT, stack
 from shared.eventlog.guard import FENCE
 from shared.eventlog.verify import verify
 from tests.system.running import SERVICES, System
-from tests.system.test_restore import PRIVATE, contents, differences
+from tests.system.test_restore import contents, differences, service_of
 
 pytestmark = [pytest.mark.system, pytest.mark.long]
 
@@ -45,7 +45,7 @@ async def fetch(dsn: str, sql: str) -> list[Any]:
 
 async def kept_apart(dsn: str) -> dict[str, list[Any]]:
     """What identity has a backup of its own for."""
-    return {table: await fetch(dsn, f"select * from {table}") for table in PRIVATE}
+    return {table: await fetch(dsn, f"select * from {table}") for table in service_of("identity").private_tables}
 
 
 async def loaded(dsn: str, saved: dict[str, list[Any]]) -> None:

@@ -11,14 +11,15 @@ import pytest
 from deploy.databases import prepare
 from shared.eventlog.restore import Restored, Whole, restore_store, restore_topic
 from shared.eventlog.verify import verify
+from shared.runtime.service import Service
 from tests.databases import password
 from tests.remade import remade
 from tests.system.running import SERVICES, System
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
-PRIVATE = ("person_keys", "credentials", "signing_keys", "outbox", "outbox_muted", "used_nonces")
-"""identity's tables that are no events: an operator has them in a backup of their own."""
+NOTED = ("alembic_version", "outbox_muted", "sessions")
+"""Tables in which a restore notes something itself: which mails it holds back, and that every session has ended."""
 
 ENGINE = {
     "log.events": "select *, data::text as bytes from log.events",
@@ -32,9 +33,13 @@ ENGINE = {
 Contents = dict[str, set[str]]
 
 
+def service_of(name: str) -> Service:
+    service: Service = importlib.import_module(f"services.{name}.__main__").SERVICE
+    return service
+
+
 def whole_of(service: str) -> Whole:
-    whole: Whole = importlib.import_module(f"services.{service}.__main__").SERVICE.whole()
-    return whole
+    return service_of(service).whole()
 
 
 async def contents(dsn: str) -> Contents:
@@ -42,8 +47,7 @@ async def contents(dsn: str) -> Contents:
     db = await asyncpg.connect(dsn)
     try:
         tables = await db.fetch("select tablename from pg_tables where schemaname = 'public' order by 1")
-        restored = ("alembic_version", "outbox_muted")  # what a restore notes for itself
-        queries = ENGINE | {t[0]: f"select * from public.{t[0]}" for t in tables if t[0] not in restored}
+        queries = ENGINE | {t[0]: f"select * from public.{t[0]}" for t in tables if t[0] not in NOTED}
         return {name: {str(row[0]) for row in await db.fetch(f"select t::text from ({query}) t")}
                 for name, query in queries.items()}  # fmt: skip
     finally:
@@ -60,19 +64,18 @@ def differences(before: Contents, after: Contents) -> dict[str, tuple[list[str],
 
 
 async def dropped(system: System, service: str) -> None:
-    """The database goes; what is private comes back from its own backup."""
+    """The database goes; what is private, which no event tells, comes back from its own backup."""
     dsn = system.dsns()[service]
-    saved: dict[str, list[Any]] = {}
-    if service == "identity":
-        db = await asyncpg.connect(dsn)
-        saved = {table: await db.fetch(f"select * from {table}") for table in PRIVATE}
-        await db.close()
+    db = await asyncpg.connect(dsn)
+    saved = {table: await db.fetch(f"select * from {table}") for table in service_of(service).private_tables}
+    await db.close()
     admin = await asyncpg.connect(f"{system.postgres.url}/postgres")
     await admin.execute(f"drop database tenure_{service} with (force)")
     await admin.close()
     await prepare(system.postgres.url, password, whole_cluster=True)
     db = await asyncpg.connect(dsn)
     for table, rows in saved.items():
+        await db.execute(f"delete from {table}")  # a salt is made with its table
         if rows:
             await db.copy_records_to_table(table, columns=list(rows[0].keys()), records=[tuple(r) for r in rows])
     await db.close()
