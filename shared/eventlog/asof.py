@@ -19,7 +19,7 @@ from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.plan import Partition
 from shared.eventlog.projection import Projection
 from shared.eventlog.scratch import Counts, Scratch, Source, Trouble, bare, code_of, make
-from shared.eventlog.sources import OwnStore, Topics, pieces
+from shared.eventlog.sources import OwnStore, Topics, applied, pieces
 from shared.events.envelope import Envelope, StoredEvent, source_of
 from shared.events.registry import is_inbound, topic_of
 
@@ -153,11 +153,11 @@ class _Folding:
             raise faults.exceptions[0] from None
 
     async def _ends(self, db: Any, topics: Sequence[str]) -> dict[Partition, int]:
-        """The ends of the topics' partitions that the live consumer knows."""
+        """How far the topics' partitions are read: as far as the live consumer has judged what is there."""
         if not topics:
             return {}
         rows = await db.fetch(
-            "select topic, partition from engine.checkpoints where consumer = $1 and topic = any($2::text[])",
+            'select topic, partition, "offset" from engine.checkpoints where consumer = $1 and topic = any($2::text[])',
             self._consumer, topics,
         )  # fmt: skip
         if missing := set(topics) - {row["topic"] for row in rows}:
@@ -165,8 +165,9 @@ class _Folding:
                 f"The consumer {self._consumer} has never read {', '.join(sorted(missing))}, so its partitions are "
                 "not known: start the service first."
             )
+        judged = {(row["topic"], row["partition"]): row["offset"] for row in rows}
         async with Topics(self._access, self._projection.types) as reading:
-            return await reading.ends((row["topic"], row["partition"]) for row in rows)
+            return {place: min(end, judged[place]) for place, end in (await reading.ends(judged)).items()}
 
     async def _from_store(self, scratch: Scratch, worker: int, progress: Mapping[Source, int]) -> None:
         """From where a kept one ended. That is before the first event that was passed over: it may count now."""
@@ -182,7 +183,7 @@ class _Folding:
         """Always from the start: what was too late for a kept one may count now. What it has isn't folded again."""
         async with Topics(self._access, types) as topics:
             async for _, batch in topics.between({}, ends):
-                await scratch.fold(batch, self._bound, {})
+                await scratch.fold(await applied(scratch.pool, self._service, batch), self._bound, {})
 
     async def _bound(self, _tx: Any, _streams: Sequence[str]) -> Counts:
         position, time, own = self._asked.position, self._asked.time, source_of(self._service)

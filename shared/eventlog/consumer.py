@@ -8,7 +8,7 @@ crash changes nothing; then the checkpoint moves.
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence, Set
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
@@ -54,6 +54,21 @@ REACTIONS_AT_ONCE: Final = 16
 
 PASSING: Final = (*TRANSIENT, Unavailable, Conflict, KafkaError, duplicates.Unsure)
 """Faults that a later try may not meet. Any other exception of a fold or a reaction is a bug: its event is parked."""
+
+
+Version: TypeAlias = tuple[str, int]
+"""Of a stream."""
+
+
+async def known_versions(tx: Connection, own: Set[Version], others: Set[Version]) -> dict[Version, Known]:
+    """Which of these a service knows: of its own streams by its log, of others' by what was dealt with."""
+    known = {}
+    for versions, query in ((own, SQL["stored"]), (others, SQL["known"])):
+        if versions:
+            streams, numbers = zip(*versions, strict=True)
+            for row in await tx.fetch(query, list(streams), list(numbers)):
+                known[row["stream"], row["version"]] = Known(row["hash"], row["position"])
+    return known
 
 
 CONFLICTS: Final = (duplicates.Conflicting, KeyReused)
@@ -205,7 +220,7 @@ class Consumer:
     async def _known(self, tx: Connection, records: Sequence[Received], standing: Standing) -> None:
         """Look up which of these versions the service knows: its own in its log, others' in what was dealt with.
         Raises Fault while the store is fenced and has less than its topic."""
-        own, others = set[tuple[str, int]](), set[tuple[str, int]]()
+        own, others = set[Version](), set[Version]()
         last = 0
         for record in records:
             if record.of is None or record.of.version is None:
@@ -215,11 +230,7 @@ class Consumer:
                 last = max(last, record.of.position or 0)
             else:
                 others.add((record.of.stream, record.of.version))
-        for pairs, query in ((own, SQL["stored"]), (others, SQL["known"])):
-            if not pairs:
-                continue
-            for row in await tx.fetch(query, [stream for stream, _ in pairs], [version for _, version in pairs]):
-                standing.known[row["stream"], row["version"]] = Known(row["hash"], row["position"])
+        standing.known |= await known_versions(tx, own, others)
         if own:
             (head,) = await tx.fetch(SQL["head"])
             standing.head = head["position"]

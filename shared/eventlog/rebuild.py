@@ -23,7 +23,7 @@ from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.plan import Partition
 from shared.eventlog.projection import Projection
 from shared.eventlog.scratch import Counts, Scratch, Source, Trouble, bare, code_of, digests, live, make
-from shared.eventlog.sources import OwnStore, Topics
+from shared.eventlog.sources import OwnStore, Topics, applied
 from shared.eventlog.sql import statements
 from shared.events.envelope import Envelope, source_of
 from shared.events.registry import is_inbound, topic_of
@@ -247,7 +247,7 @@ class Rebuild:
     async def _from_topics(self, targets: dict[Partition, int], progress: dict[Source, int]) -> None:
         async with Topics(self._access, self._projection.types) as topics:
             async for reached, batch in topics.between(progress, targets):
-                await self._fold(batch, dict(reached))
+                await self._fold(await applied(self._scratch.pool, self._service, batch), dict(reached))
 
     async def _offsets(self, db: Any) -> dict[Partition, int]:
         """How far the live consumer is in the topics that are read from Kafka."""
@@ -267,7 +267,7 @@ class Rebuild:
         folded = 0
         progress = await self._scratch.progress()
         async for reached, batch in self._topics.between(progress, await self._offsets(db)):
-            folded += await self._fold(batch, dict(reached))
+            folded += await self._fold(await applied(self._scratch.pool, self._service, batch), dict(reached))
         if (own := self._own(db)) is not None:
             while batch := await own.behind(self.consumer, self._open.schema):
                 now = await self._fold(batch, {})

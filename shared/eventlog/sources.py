@@ -5,11 +5,12 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from shared.eventlog.consumer import known_versions
 from shared.eventlog.kafka import KafkaAccess
-from shared.eventlog.plan import Partition, receive
+from shared.eventlog.plan import Partition, contradiction, receive
 from shared.eventlog.records import raw_of
 from shared.eventlog.scratch import Piece, Trouble
-from shared.events.envelope import Envelope, StoredEvent
+from shared.events.envelope import Envelope, StoredEvent, source_of
 
 BATCH: Final = 2_000
 _COLUMNS: Final = """e.position, e.stream, e.version, e.id, e.type, e.schema, e.time, e.correlation_id, e.causation_id,
@@ -54,6 +55,20 @@ class OwnStore:
         """Some events that the consumer has dealt with and the schema has not: the earliest, in order."""
         rows = await self._db.fetch(_BEHIND.format(schema=schema), self._types, consumer)
         return [_piece(row, self._source) for row in rows]
+
+
+async def applied(db: Any, service: str, read: Sequence[Piece]) -> list[Piece]:
+    """Those of the events from topics that are what the service's consumers went by. Another one of the same stream
+    and version, which they have parked as a conflict or as forged, may lie before it."""
+    source = source_of(service)
+    versions = [(piece.of.stream, piece.of.version or 0) for piece in read]
+    own = {version for version, piece in zip(versions, read, strict=True) if piece.of.source == source}
+    known = await known_versions(db, own, set(versions) - own)
+    return [
+        piece
+        for version, piece in zip(versions, read, strict=True)
+        if contradiction(piece.of, known.get(version), own=piece.of.source == source) is None
+    ]
 
 
 class Topics:
