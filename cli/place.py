@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from cli.ends import NOT_FOUND, Trouble
-from shared.eventlog.anchors import TOPIC as ANCHORS
+from shared.eventlog.anchors import topic_of_anchors
 from shared.eventlog.clocks import CLOCKS, Clocks
 from shared.eventlog.consumer import Consumer
 from shared.eventlog.decision import Stream
@@ -38,7 +38,8 @@ if TYPE_CHECKING:  # the whole runtime: it comes with the first registry that is
 
 SERVICES: Final = tuple(PORTS)
 EVENT_TOPICS: Final = (IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION, INBOUND)
-TOPICS: Final = (*EVENT_TOPICS, ANCHORS)
+ANCHOR_TOPICS: Final = tuple(map(topic_of_anchors, SERVICES))
+TOPICS: Final = (*EVENT_TOPICS, *ANCHOR_TOPICS)
 ROOT: Final = Path(__file__).resolve().parent.parent
 _NAMES: Final = frozenset(
     {"DATABASE_URL", *KAFKA_VARIABLES, "TENURE_ANCHORS", *(f"TENURE_{name.upper()}_URL" for name in SERVICES)}

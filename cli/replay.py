@@ -16,6 +16,7 @@ from cli.say import Counter, Say, count
 from cli.stores import Found
 from cli.transfer import AT_ONCE, Chosen, events, known_types, send, service_named, span
 from shared.eventlog import parked
+from shared.eventlog.anchors import FORMER
 from shared.eventlog.plan import Raw
 from shared.events.envelope import to_headers
 from shared.events.registry import is_inbound, topic_of
@@ -94,7 +95,7 @@ def _change(service: str, selection: Selection, by_type: Mapping[str, int], wher
 
 
 async def _to_topic(place: Place, say: Say, selection: Selection, topic: str, go: Go) -> int:
-    if topic in TOPICS or is_inbound(topic):
+    if topic in (*TOPICS, FORMER) or is_inbound(topic):
         raise Trouble(f"{topic} is written by its relay alone (tenure import is for the inbound topic): name another "
                       "topic.", REFUSED)  # fmt: skip
     if topic not in await place.partitions():

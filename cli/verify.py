@@ -8,11 +8,10 @@ import typer
 from cli.app import APP, Json, run
 from cli.change import Outcome
 from cli.ends import DONE, FAULTS, USAGE, Trouble
-from cli.place import SERVICES, Place, registry
+from cli.place import ANCHOR_TOPICS, SERVICES, Place, registry
 from cli.say import Counter, Say, count
 from cli.topics import named
 from cli.transfer import service_named
-from shared.eventlog.anchors import TOPIC as ANCHORS
 from shared.eventlog.verify import Report, verify_topic
 from shared.eventlog.verify import verify as judged
 from shared.events.registry import is_inbound, topic_of
@@ -62,9 +61,8 @@ def _publisher(topic: str, service: str | None, *, store_only: bool) -> str:
     if is_inbound(topic):
         raise Trouble(f"{topic} holds publishers' events, which have no hashes: nothing there can be checked.", USAGE)
     (name,) = named([topic])
-    if name == ANCHORS:
-        raise Trouble(f"{ANCHORS} holds no events but where the stores' heads stood: `tenure verify` compares them.",
-                      USAGE)  # fmt: skip
+    if name in ANCHOR_TOPICS:
+        raise Trouble(f"{name} holds no events but where the store's head stood: `tenure verify` compares it.", USAGE)
     return next(each for each in SERVICES if topic_of(each) == name)
 
 

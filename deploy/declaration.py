@@ -49,6 +49,8 @@ class Declaration:
     publishers: Sequence[str]
     publisher_rule: Topic
     """What each publisher's own topic is like, under the name of the family."""
+    former: Sequence[str]
+    """Topics of before, which may exist: no rule is on them any more."""
 
     def topic_of_publisher(self, publisher: str) -> Topic:
         """The topic that the publisher's system alone may write."""
@@ -68,8 +70,8 @@ def publisher_grants(publisher: str) -> frozenset[Grant]:
 def read(page: Path = PAGE) -> Declaration:
     """The declaration of a page. Trouble where it says something that is not known here."""
     tables = tomllib.loads(page.read_text())
-    if unknown := set(tables) - {"topics", "publishers", "users"}:
-        raise Trouble(f"{page} has a table {min(unknown)!r}: there are topics, publishers and users.")
+    if unknown := set(tables) - {"topics", "former", "publishers", "users"}:
+        raise Trouble(f"{page} has a table {min(unknown)!r}: there are topics, former, publishers and users.")
     rule: dict[str, Any] = dict(tables.get("publishers", {"partitions": 1}))
     publishers: list[str] = rule.pop("names", [])
     users: Mapping[str, Mapping[str, list[str]]] = tables.get("users", {})
@@ -84,6 +86,7 @@ def read(page: Path = PAGE) -> Declaration:
         grants=frozenset(grants.union(*map(publisher_grants, publishers))),
         publishers=publishers,
         publisher_rule=family,
+        former=tables.get("former", {}).get("topics", []),
     )
 
 

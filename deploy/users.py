@@ -30,10 +30,14 @@ _MECHANISM: Final = ScramMechanism.SCRAM_SHA_512
 def bring_about(
     admin: AdminClient, page: Declaration, password: Callable[[str], str], *, prune: bool = False
 ) -> list[str]:
-    """Create the declared users and rules that are missing. Answers what exists beyond them, in sentences; `prune` has
-    removed it. A user's password is set each time: Kafka can't be asked which it has."""
+    """Create the declared users and rules that are missing, and end the rules on former topics. Answers what exists
+    beyond them, in sentences; `prune` has removed it. A user's password is set each time: Kafka can't be asked which
+    it has."""
     put(admin, {user: password(user) for user in page.users})
     present = bindings(admin)
+    ended = {each for each in present if each.restype is ResourceType.TOPIC and each.name in page.former}
+    _delete(admin, ended)
+    present -= ended
     wanted = {_binding(each) for each in page.grants}
     _create(admin, wanted - present)
     allowed = wanted | {_binding(each) for name in _publishers(admin) for each in publisher_grants(name)}

@@ -1,8 +1,8 @@
 """Anchors: where a store's head stood, noted outside of the store, so that a cut tail or a rewritten store shows.
 
-The relay writes one every thousand events and every minute in which something was published: to the topic `anchors.v1`
-and to a file. Neither is ever rewritten, and an anchor holds for any faithful copy of the log: its chain does not
-depend on how events were batched.
+The relay writes one every thousand events and every minute in which something was published: to the service's own topic
+of anchors, which no other service may write, and to a file. Neither is ever rewritten, and an anchor holds for any
+faithful copy of the log: its chain does not depend on how events were batched.
 """
 
 import asyncio
@@ -22,11 +22,17 @@ from shared.events.envelope import Unreadable, stamp
 
 log = structlog.get_logger(__name__)
 
-TOPIC: Final = "anchors.v1"
+FORMER: Final = "anchors.v1"
+"""The one topic of all services' anchors that there was before: read where it exists, never written."""
 EVERY_EVENTS: Final = 1_000
 EVERY_S: Final = 60.0
 
 ChainAt = Callable[[int], Awaitable[tuple[int, bytes]]]
+
+
+def topic_of_anchors(service: str) -> str:
+    """The topic that has this service's anchors, and no other's."""
+    return f"{FORMER}.{service}"
 
 
 class Anchor(NamedTuple):
@@ -83,7 +89,7 @@ class Anchors:
             anchor = Anchor(self._service, position, chain, stamp(datetime.now(UTC)))
             if position <= self._position:
                 return
-            await producer.send_and_wait(TOPIC, anchor.line(), key=self._service.encode())
+            await producer.send_and_wait(topic_of_anchors(self._service), anchor.line(), key=self._service.encode())
             if self._file is not None:
                 await asyncio.to_thread(_append, self._file, anchor.line())
         except (KafkaError, OSError, Unavailable) as fault:
@@ -115,14 +121,24 @@ def from_file(folder: Path | None, service: str) -> tuple[list[Anchor], list[str
 
 
 async def from_topic(access: KafkaAccess, service: str) -> tuple[list[Anchor], list[str]]:
-    """The topic's anchors of the service, and what in it is none. Raises KafkaError."""
-    lines: list[tuple[str, bytes]] = []
-    async with TopicReader(TOPIC, access) as reader:
-        at = dict(reader.starts)
-        while raws := await reader.read(at, at):
-            mine = (raw for batch in raws.values() for raw in batch if raw.key == service.encode())
-            lines += [(place(raw), raw.value or b"") for raw in mine]
+    """The anchors of the service in its topic and in the former one, and what there is none. Raises KafkaError."""
+    async with TopicReader(topic_of_anchors(service), access) as reader:
+        lines = await _lines(reader, service)
+        has_former = FORMER in await reader.topics()
+    if has_former:
+        async with TopicReader(FORMER, access) as reader:
+            lines = await _lines(reader, service) + lines
     return _read(service, lines)
+
+
+async def _lines(reader: TopicReader, service: str) -> list[tuple[str, bytes]]:
+    """Each record under the service's name, and where it lies."""
+    lines: list[tuple[str, bytes]] = []
+    at = dict(reader.starts)
+    while raws := await reader.read(at, at):
+        mine = (raw for batch in raws.values() for raw in batch if raw.key == service.encode())
+        lines += [(place(raw), raw.value or b"") for raw in mine]
+    return lines
 
 
 def _read(service: str, lines: list[tuple[str, bytes]]) -> tuple[list[Anchor], list[str]]:

@@ -8,7 +8,7 @@ records before it than a block of repeats has.
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence, Set
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
@@ -108,6 +108,11 @@ class TopicReader:
     @property
     def records(self) -> int:
         return sum(self.ends.values()) - sum(self.starts.values())
+
+    async def topics(self) -> Set[str]:
+        """The topics that there are, as far as this user may see them."""
+        found: Set[str] = await self._kafka.topics()
+        return found
 
     async def read(self, partitions: Iterable[int], at: dict[int, int], limit: int = FETCHED) -> dict[int, list[Raw]]:
         """The next records of these partitions from the offsets `at`, which are moved; some at least of one of them.

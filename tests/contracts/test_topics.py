@@ -10,7 +10,7 @@ from services.distribution.__main__ import SERVICE as DISTRIBUTION
 from services.entitlements.__main__ import SERVICE as ENTITLEMENTS
 from services.identity.__main__ import SERVICE as IDENTITY
 from services.marketplace.__main__ import SERVICE as MARKETPLACE
-from shared.eventlog.anchors import TOPIC as ANCHORS
+from shared.eventlog.anchors import FORMER, topic_of_anchors
 from shared.events.registry import INBOUND, inbound_topic, is_inbound, topic_of
 from shared.runtime.service import Service
 from tests.system.rest import readers
@@ -35,8 +35,22 @@ def test_a_service_reads_what_its_consumers_read_and_its_own_topic(service: Serv
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
 def test_a_service_writes_its_own_topic_and_its_anchors_in_groups_of_its_own(service: Service) -> None:
-    assert granted(service.name, "write") == {topic_of(service.name), ANCHORS}
+    assert granted(service.name, "write") == {topic_of(service.name), topic_of_anchors(service.name)}
     assert granted(service.name, "read", "group") == {f"{service.name}.*"}
+
+
+def test_each_service_has_a_topic_of_anchors_that_nobody_else_writes() -> None:
+    declared = {topic.name for topic in PAGE.topics}
+    for service in SERVICES:
+        mine = topic_of_anchors(service.name)
+        assert mine in declared
+        assert {each.user for each in PAGE.grants if (each.operation, each.name) == ("write", mine)} == {service.name}
+
+
+def test_the_topic_of_all_anchors_is_neither_made_nor_granted() -> None:
+    assert list(PAGE.former) == [FORMER]
+    assert FORMER not in {topic.name for topic in PAGE.topics}
+    assert [each for each in PAGE.grants if each.name == FORMER] == []
 
 
 def test_a_publisher_writes_its_own_topic_and_nothing_else() -> None:

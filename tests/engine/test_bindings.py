@@ -100,7 +100,9 @@ def test_a_type_that_nobody_knows_yet_is_left_for_a_newer_version() -> None:
 
 def test_inbound_topics_are_a_family() -> None:
     assert is_inbound(INBOUND) and is_inbound(f"{INBOUND}.autodesk")
-    assert not any(map(is_inbound, (f"{INBOUND}.", f"{INBOUND}x", f"{INBOUND}.a b", f"{INBOUND}.a\n", "anchors.v1")))
+    assert not any(
+        map(is_inbound, (f"{INBOUND}.", f"{INBOUND}x", f"{INBOUND}.a b", f"{INBOUND}.a\n", "anchors.v1.identity"))
+    )
     assert publisher_of_topic(INBOUND) == "" and publisher_of_topic(inbound_topic("a-1")) == "a-1"
     assert publisher_of_topic("identity.events.v1") == ""
     for name in ("", "a b", "a/b", "ä", "a\n"):
@@ -109,7 +111,7 @@ def test_inbound_topics_are_a_family() -> None:
 
 
 def test_who_reads_the_inbound_topic_reads_the_publishers_own() -> None:
-    there = [*TOPICS, "anchors.v1"]
+    there = [*TOPICS, "anchors.v1.identity"]
     identity = topic_of("identity")
     assert topics_read([identity, INBOUND], there) == [identity, INBOUND, f"{INBOUND}.autodesk", f"{INBOUND}.rival"]
     assert topics_read([identity], there) == [identity]

@@ -13,8 +13,7 @@ import asyncpg
 import pytest
 
 from shared.eventlog import resuming
-from shared.eventlog.anchors import TOPIC as ANCHORS
-from shared.eventlog.anchors import Anchors
+from shared.eventlog.anchors import Anchors, topic_of_anchors
 from shared.eventlog.clocks import Clocks
 from shared.eventlog.consumer import Consumer
 from shared.eventlog.guard import Guard
@@ -145,7 +144,7 @@ def counting(name: str = "counting") -> Projection:
 
 @pytest.fixture
 async def bench(database: str, own_kafka: parts.Kafka) -> Bench:
-    await remade(own_kafka.access, topic_of(SERVICE), ANCHORS)
+    await remade(own_kafka.access, topic_of(SERVICE), topic_of_anchors(SERVICE))
     made = Bench(database, own_kafka.access, Whole(SERVICE, [COUNTER], [counting()], []))
     await made.table()
     return made

@@ -273,7 +273,7 @@ class _Producer:
         self.sent: list[bytes] = []
 
     async def send_and_wait(self, topic: str, value: bytes, key: bytes) -> None:
-        assert (topic, key) == (anchors.TOPIC, b"entitlements")
+        assert (topic, key) == ("anchors.v1.entitlements", b"entitlements")
         self.sent.append(value)
 
 

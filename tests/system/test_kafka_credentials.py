@@ -29,7 +29,7 @@ from confluent_kafka import TopicPartition as Place
 
 from deploy import declaration, topics, users
 from deploy.broker import HOSTS, Protection
-from shared.eventlog.anchors import TOPIC as ANCHORS
+from shared.eventlog.anchors import FORMER, topic_of_anchors
 from shared.eventlog.kafka import KafkaAccess
 from shared.events.registry import SERVICES, inbound_topic, topic_of
 from tests.conftest import in_a_loop
@@ -39,19 +39,26 @@ pytestmark = pytest.mark.system
 
 RIVAL = "rival"
 USERS = (*SERVICES, "publisher-autodesk", "publisher-rival", "dashboard", "operator")
-TOPICS = (*(topic.name for topic in topics.declared()), inbound_topic(RIVAL))
+TOPICS = (*(topic.name for topic in topics.declared()), inbound_topic(RIVAL), FORMER)
 
 
 class Protected:
-    """A protected Kafka with the declared topics and users, and one publisher more."""
+    """A protected Kafka with the declared topics and users, one publisher more, and the anchors' former topic."""
 
     def __init__(self, kafka: parts.Kafka, folder: Path) -> None:
         self.kafka, self.secrets = kafka, folder / "kafka" / "secrets"
 
     def begin(self) -> None:
+        in_a_loop(self._before())
         in_a_loop(topics.bring_about(self.kafka.access, self.secrets))
         topics.add_publisher(self.kafka.access, self.secrets, RIVAL)
         in_a_loop(self._fill())
+
+    async def _before(self) -> None:
+        """As it was when all services wrote their anchors to one topic."""
+        await topics.ensure(self.kafka.access, [topics.Topic(FORMER, 1, {})])
+        granted = {declaration.Grant(user=name, operation="write", resource="topic", name=FORMER) for name in SERVICES}
+        await asyncio.to_thread(users.grant, topics.connected(self.kafka.access, 10), granted)
 
     async def _fill(self) -> None:
         """One record in each topic: who may not read it is to be refused something."""
@@ -155,7 +162,7 @@ async def test_a_user_writes_the_topics_that_are_its_own_and_no_other(protected:
 def test_no_page_could_let_a_service_write_anothers_topic(service: str) -> None:
     """The matrix above compares with the page: this says what the page must say."""
     mine = {topic for topic in TOPICS if may(service, "write", "topic", topic)}
-    assert mine == {topic_of(service), ANCHORS}
+    assert mine == {topic_of(service), topic_of_anchors(service)}
 
 
 @pytest.mark.parametrize("user", USERS)

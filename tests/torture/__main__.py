@@ -55,7 +55,7 @@ class Servers:
     async def prepare(self) -> None:
         dsn = await made(self.url, TEMPLATE, SERVICE)
         self._role = urlsplit(dsn).netloc
-        await topics.ensure(self.access, [topics.Topic(anchors.TOPIC, 1, {})])
+        await topics.ensure(self.access, [topics.Topic(anchors.topic_of_anchors(SERVICE), 1, {})])
         await execute_as_operator(
             dsn, "create table applied (id text, stream text, version int, number bigint generated always as identity)"
         )
