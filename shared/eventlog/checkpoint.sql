@@ -60,22 +60,6 @@ from unnest($5::text[], $6::int[], $7::bigint[]) as o(topic, partition, "offset"
 where c.consumer = $1 and c.topic = o.topic and c.partition = o.partition
     and set_config('synchronous_commit', 'off', true) is not null;
 
--- park: keeps a record whole. It may be parked there already, as it is or edited since; another one may not.
-insert into engine.parked as p (consumer, topic, partition, "offset", stream, version, reason, detail, holds_stream, key,
-                             headers, value)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::jsonb, $12)
-on conflict (consumer, topic, partition, "offset") do update set detail = case
-    when (p.key, p.headers, p.value) is not distinct from (excluded.key, excluded.headers, excluded.value)
-    or exists (
-        select from engine.settled s
-        where (s.consumer, s.topic, s.partition, s."offset") = (p.consumer, p.topic, p.partition, p."offset")
-        and (s.key, s.headers, s.value) is not distinct from (excluded.key, excluded.headers, excluded.value)
-    ) then p.detail
-    else engine.refused(format(
-        '%s has parked another record of %s at partition %s, offset %s. The topic was made anew, it seems: '
-        '`tenure restore topic` moves what was parked aside', p.consumer, p.topic, p.partition, p."offset"
-    )) end;
-
 -- assign: the checkpoints of partitions that a consumer was given, made where there are none.
 with made as (
     insert into engine.checkpoints (consumer, topic, partition, "offset")

@@ -6,7 +6,6 @@ crash changes nothing; then the checkpoint moves.
 """
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence, Set
 from datetime import datetime
@@ -17,11 +16,10 @@ import asyncpg
 import structlog
 from aiokafka.errors import KafkaError
 
-from shared.eventlog import duplicates
+from shared.eventlog import duplicates, leaving
 from shared.eventlog.clocks import Clocks
 from shared.eventlog.log import Answer, KeyReused, Log, Meta, Refused
 from shared.eventlog.plan import (
-    ALARMING,
     Known,
     Left,
     Partition,
@@ -30,8 +28,6 @@ from shared.eventlog.plan import (
     Received,
     Seen,
     Standing,
-    as_text,
-    headers_json,
     park,
     plan,
 )
@@ -155,8 +151,7 @@ class Consumer:
         self._reached |= done.offsets
         if self._observer is not None:
             self._observer.consumed(self.name, len(done.apply), done.repeats)
-        for left in done.left:
-            self._tell(left)
+        self._tell(done.left)
         for gap in done.gaps:
             log.error("a gap: fetching again", consumer=self.name, gap=gap)
         return done
@@ -238,14 +233,7 @@ class Consumer:
                 raise Fault(f"the store has less than its topic, and is fenced: {head['fenced']}")
 
     async def _note(self, tx: Connection, done: Plan) -> None:
-        for left in done.left:
-            raw, of = left.record.raw, left.record.of
-            sequenced = of if left.record.sequenced else None
-            await tx.execute(
-                SQL["park"], self.name, raw.topic, raw.partition, raw.offset, sequenced and sequenced.stream,
-                sequenced and sequenced.version, left.reason, as_text(left.detail)[:2000], left.holds_stream, raw.key,
-                json.dumps(headers_json(raw.headers)), raw.value,
-            )  # fmt: skip
+        await leaving.park(tx, self.name, done.left)
         partitions, hashes = list(done.offsets), sorted(done.hashes)
         await tx.execute(
             SQL["advance"],
@@ -320,23 +308,11 @@ class Consumer:
                 stream=answer.stream, **_outcome(answer),
             )  # fmt: skip
 
-    def _tell(self, left: Left) -> None:
-        raw, of = left.record.raw, left.record.of
+    def _tell(self, left: Sequence[Left]) -> None:
         if self._observer is not None:
-            self._observer.left(self.name, left.reason)
-        tell = log.critical if left.reason in ALARMING else log.warning
-        tell(
-            "event parked",
-            consumer=self.name,
-            reason=left.reason,
-            detail=as_text(left.detail)[:300],
-            topic=raw.topic,
-            partition=raw.partition,
-            offset=raw.offset,
-            stream=of and of.stream,
-            event_id=of and of.id,
-            holds_stream=left.holds_stream,
-        )
+            for each in left:
+                self._observer.left(self.name, each.reason)
+        leaving.tell(self.name, left)
 
 
 def _outcome(answer: Answer) -> dict[str, Any]:

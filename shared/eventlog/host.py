@@ -21,7 +21,7 @@ from faststream.kafka.message import KafkaMessage
 
 from shared.eventlog.consumer import BATCH_RECORDS, Consumer, Fault, Observer
 from shared.eventlog.kafka import KafkaAccess
-from shared.eventlog.plan import Partition, Plan, receive
+from shared.eventlog.plan import Partition, Plan, Received, receive, weight
 from shared.eventlog.records import raw_of
 from shared.events.registry import INBOUND, topics_pattern
 
@@ -37,8 +37,12 @@ MAX_PAUSE_S: Final = 30.0
 GAP_PATIENCE_S: Final = 3.0
 """So long a missing version is fetched again. A topic never skips, so that it hardly ever comes, and all that lies
 behind it in its partition waits."""
+GAP_PAUSE_S: Final = 1.0
+"""The longest pause of these: whatever the partition had to wait for before."""
 IMPATIENT_S: Final = 60.0
 """So long after that the partition's other gaps are parked at once."""
+READ_BYTES: Final = 256 * 1024
+"""So much is read at a time: a flood of large records must not keep a process from its other work."""
 
 BROKER_SETTINGS: Final[Mapping[str, Any]] = {
     "consumer_only": True,
@@ -173,12 +177,12 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
     async def handle(self, _batch: Sequence[ConsumerRecord]) -> None:
         """Deals with what was fetched and not sought away from since. Never raises: FastStream would log it and go on
         with the next."""
+        known = await self._read()
         batch, self._fetched = self._fetched, []
         mine = [r for r in batch if r.offset >= self._mine.get((r.topic, r.partition), r.offset + 1)]
         if not mine:
             return
-        now = self.consumer.now()
-        records = [receive(raw_of(r), self.consumer.what.types, now) for r in mine]
+        records = [known[id(r)] for r in mine]
         first = {(r.topic, r.partition): r.offset for r in reversed(mine)}
         try:
             done = await self.consumer.consume(records, self._impatient())
@@ -189,6 +193,19 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             self._back_off(first, repr(bug))
         else:
             await self._dealt_with(first, done)
+
+    async def _read(self) -> dict[int, Received]:
+        """What was fetched, read, by the record's identity; others have their turn between large ones. They stay in
+        `_fetched` meanwhile, so that those of a partition that is sought away from are given up as ever."""
+        types, now, done = self.consumer.what.types, self.consumer.now(), 0
+        known: dict[int, Received] = {}
+        for record in list(self._fetched):
+            known[id(record)] = receive(raw_of(record), types, now)
+            done += weight(record.headers, record.value)
+            if done >= READ_BYTES:
+                done = 0
+                await asyncio.sleep(0)
+        return known
 
     async def _dealt_with(self, first: Mapping[Partition, int], done: Plan) -> None:
         self.fault = "; ".join(done.gaps) or None
@@ -203,7 +220,7 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         if done.refetch:
             for partition in done.refetch:
                 self._gap_since.setdefault(partition, asyncio.get_running_loop().time())
-            self._back_off(done.refetch, self.fault or "a gap")
+            self._back_off(done.refetch, self.fault or "a gap", GAP_PAUSE_S)
         behind = [p for p in first if p not in done.offsets and p not in done.refetch]
         if behind:  # the database is ahead of these records, or was set back, or has forgotten the partition
             await self.on_partitions_assigned([TopicPartition(*p) for p in behind])
@@ -220,11 +237,11 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         self._impatient_until = {p: until for p, until in self._impatient_until.items() if until > now}
         return set(self._impatient_until)
 
-    def _back_off(self, offsets: Mapping[Partition, int], fault: str) -> None:
+    def _back_off(self, offsets: Mapping[Partition, int], fault: str, longest_s: float = MAX_PAUSE_S) -> None:
         """Pauses these partitions, for longer each time, then fetches from these offsets again; others flow on."""
         self.fault = fault
         for partition, offset in offsets.items():
-            pause = min(2 * self._pauses.get(partition, 0.1), MAX_PAUSE_S)
+            pause = min(2 * self._pauses.get(partition, 0.1), longest_s)
             self._pauses[partition] = pause
             log.warning(
                 "consumer waits", consumer=self.consumer.name, partition=partition, fault=fault[:300], pause_s=pause

@@ -313,6 +313,11 @@ def park(
     return rest
 
 
+def weight(headers: Sequence[object], value: bytes | None) -> int:
+    """About how much work a record is, in bytes: a header costs as much as tens of bytes of a value."""
+    return 100 + 40 * len(headers) + len(value or b"")
+
+
 def headers_json(headers: Sequence[tuple[str, bytes | None]]) -> list[list[str | None]]:
     """Headers as JSON that loses no byte: values in base64; names, too, as a third part, where they are no text."""
     return [[*_name_json(name, None if value is None else b64encode(value).decode())] for name, value in headers]

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from shared.eventlog import duplicates
+from shared.eventlog import duplicates, leaving
 from shared.eventlog.consumer import LOOK, SQL
 from shared.eventlog.memory import MemoryStore
 from shared.eventlog.plan import HIDING, Partition
@@ -251,12 +251,11 @@ def _assign(tx: Transaction, consumer: str, topics: Sequence[str], numbers: Sequ
     return rows
 
 
-def _park(tx: Transaction, consumer: str, topic: str, partition: int, offset: int, stream: str | None,
-          version: int | None, reason: str, detail: str, holds_stream: bool, *_whole: Any) -> None:  # fmt: skip
-    tx.put(
-        ("parked", consumer, topic, partition, offset), consumer=consumer, topic=topic, partition=partition,
-        offset=offset, stream=stream, version=version, reason=reason, detail=detail, holds_stream=holds_stream,
-    )  # fmt: skip
+def _park(tx: Transaction, consumer: str, *columns: Sequence[Any]) -> None:
+    names = ("topic", "partition", "offset", "stream", "version", "reason", "detail", "holds_stream")
+    for values in zip(*columns, strict=True):
+        row = dict(zip(names, values, strict=False), consumer=consumer)
+        tx.put(("parked", consumer, row["topic"], row["partition"], row["offset"]), **row)
 
 
 def _clock(tx: Transaction, organisation: str, ahead_s: int) -> None:
@@ -381,7 +380,7 @@ def _no_rows(tx: Transaction, *_: Any) -> list[Row]:
 
 
 _ANSWERS: Final[dict[str, Callable[..., Any]]] = {
-    SQL["seen"]: _seen, SQL["advance"]: _advance, SQL["assign"]: _assign, SQL["park"]: _park,
+    SQL["seen"]: _seen, SQL["advance"]: _advance, SQL["assign"]: _assign, leaving.SQL["park"]: _park,
     duplicates.SQL["claim"]: _claim, duplicates.SQL["unclaim"]: _unclaim,
     SQL["stored"]: _stored, SQL["known"]: _known, SQL["head"]: _head,
 }  # fmt: skip

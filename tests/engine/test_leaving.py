@@ -1,0 +1,82 @@
+"""What a batch leaves is parked with every byte, in few statements, and told of in few lines."""
+
+import json
+from typing import Any
+
+import asyncpg
+import pytest
+from structlog.testing import capture_logs
+
+from shared.eventlog import leaving
+from shared.eventlog.leaving import STATEMENT_BYTES, TOLD_OF_A_REASON
+from shared.eventlog.plan import Left, Raw, headers_of, receive
+from shared.events.registry import ENTITLEMENTS
+
+LARGE = [(f"x{number}", b"y") for number in range(3_000)]
+
+
+def left(number: int, headers: list[tuple[str, bytes | None]] | None = None) -> list[Left]:
+    """So many records that nobody can read, each with other bytes."""
+    found = []
+    for offset in range(number):
+        plain: list[tuple[str, bytes | None]] = [("\udcff\0", None), ("ce_id", b"%d\xff" % offset)]
+        key, value = (None, b"\0%d" % offset) if offset % 2 else (b"k%d" % offset, None)
+        record = receive(Raw(ENTITLEMENTS, 0, offset, key, headers or plain, value), frozenset())
+        found.append(Left(record, record.reason, record.problem or "", holds_stream=False))
+    return found
+
+
+class Counting:
+    """A connection that counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[int]] = []
+
+    async def execute(self, _query: str, *arguments: Any) -> None:
+        self.asked.append(arguments[3])
+
+
+async def test_a_batch_of_small_records_is_parked_by_one_statement() -> None:
+    tx: Any = Counting()
+    await leaving.park(tx, "test.one", left(500))
+    assert tx.asked == [list(range(500))]
+
+
+async def test_large_records_are_parked_by_several_statements_each_of_a_bounded_size() -> None:
+    tx: Any = Counting()
+    await leaving.park(tx, "test.one", left(20, [*LARGE]))
+    assert [offset for some in tx.asked for offset in some] == list(range(20))
+    assert {len(some) for some in tx.asked} == {STATEMENT_BYTES // (40 * len(LARGE) + 100)}
+
+
+async def test_nothing_that_is_left_is_no_statement() -> None:
+    tx: Any = Counting()
+    await leaving.park(tx, "test.one", [])
+    assert tx.asked == []
+
+
+@pytest.mark.system
+async def test_many_are_parked_with_identical_bytes_and_again_without_a_change(database: str) -> None:
+    db = await asyncpg.connect(database)
+    many = left(300)
+    for _ in range(2):
+        await leaving.park(db, "test.one", many)
+    rows = await db.fetch('select * from engine.parked order by "offset"')
+    found = [(r["offset"], r["key"], headers_of(json.loads(r["headers"])), r["value"]) for r in rows]
+    raws = [each.record.raw for each in many]
+    assert found == [(raw.offset, raw.key, raw.headers, raw.value) for raw in raws]
+    with pytest.raises(asyncpg.RaiseError, match="has parked another record"):
+        await leaving.park(db, "test.one", [many[1], Left(many[0].record, "gap", "", False), *_other(many[2])])
+    await db.close()
+
+
+def _other(kept: Left) -> list[Left]:
+    raw = kept.record.raw._replace(value=b"another")
+    return [Left(kept.record._replace(raw=raw), kept.reason, kept.detail, holds_stream=False)]
+
+
+def test_a_batch_is_told_of_in_few_lines() -> None:
+    with capture_logs() as lines:
+        leaving.tell("test.one", left(500))
+    assert [line["event"] for line in lines] == ["event parked"] * TOLD_OF_A_REASON + ["more events parked"]
+    assert lines[-1]["more"] == 500 - TOLD_OF_A_REASON
