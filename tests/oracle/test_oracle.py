@@ -66,7 +66,7 @@ def copied(e: Evidence) -> Evidence:
     return replace(
         e, events=[*e.events], batches=[*e.batches], topic=[*e.topic], ends={**e.ends}, anchors=[*e.anchors],
         seen={**e.seen}, checkpoints={**e.checkpoints}, waiting={**e.waiting}, asked=[replace(a) for a in e.asked],
-        answered={**e.answered},
+        answered={**e.answered}, planted={*e.planted},
     )  # fmt: skip
 
 
@@ -346,6 +346,22 @@ def unparked(e: Evidence, chance: random.Random) -> None:
     del e.waiting[chance.choice(list(e.waiting))]
 
 
+def forge(e: Evidence, chance: random.Random) -> Published:
+    """A record that no relay wrote: a version that the store has, with another body and the hash that fits it."""
+    genuine = chance.choice(e.topic)
+    of = from_headers(genuine.headers, genuine.key)
+    of = of._replace(hash=chained(of, b"{}"))
+    forged = Published(genuine.partition, e.ends[genuine.partition], genuine.key, to_headers(of), b"{}")
+    e.topic.append(forged)
+    e.planted.add((forged.partition, forged.offset))
+    at_rest(e)
+    return forged
+
+
+def forged_and_not_set_aside(e: Evidence, chance: random.Random) -> None:
+    forge(e, chance)
+
+
 def tail_cut_everywhere(e: Evidence, chance: random.Random) -> None:
     """In the store, the topic, the consumers' notes and the commands, and no client says what it was answered: only an
     anchor tells."""
@@ -373,7 +389,7 @@ DAMAGES: list[Callable[[Evidence, random.Random], None]] = [
     flipped_bit_in_hash_of_store, flipped_bit_in_field_of_store, altered_and_hashed_again, passed_over_by_consumer,
     lost_with_its_command, answered_otherwise, done_twice, halves_in_two_partitions, never_began, not_assigned,
     nothing_relayed, relay_stands_still, checkpoint_behind, checkpoint_beyond, parked_and_applied, parked_otherwise,
-    unparked, tail_cut_everywhere, fenced,
+    unparked, forged_and_not_set_aside, tail_cut_everywhere, fenced,
 ]  # fmt: skip
 
 
@@ -390,6 +406,19 @@ def test_identical_repeats_in_a_topic_are_allowed() -> None:
 def test_what_waits_is_no_fault() -> None:
     evidence = clean()
     park(evidence, 9)
+    assert faults(evidence) == []
+
+
+def test_what_a_forger_wrote_is_no_fault_once_it_is_set_aside() -> None:
+    evidence = clean()
+    forged = forge(evidence, random.Random(1))
+    of = from_headers(forged.headers, forged.key)
+    (fault,) = faults(evidence)
+    assert fault == (
+        f"{READER}: {of.stream} version {of.version} at {forged.offset} is not the store's and was not set aside"
+    )
+    kept = Waiting(of.version or 0, False, forged.key, forged.headers, forged.value)
+    evidence.waiting[READER, forged.partition, forged.offset] = kept
     assert faults(evidence) == []
 
 
