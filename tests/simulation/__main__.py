@@ -13,7 +13,7 @@ from tests.simulation.simulate import Run, simulate
 def said(result: Run) -> str:
     return (
         f"seed {result.seed}: {result.events} events, {result.records} records, {result.upsets} upsets, "
-        f"{result.seconds:.0f} simulated seconds, digest {result.digest[:16]}"
+        f"{result.forged} forged, {result.seconds:.0f} simulated seconds, digest {result.digest[:16]}"
     )
 
 

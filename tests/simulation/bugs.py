@@ -124,6 +124,41 @@ def repeats_count() -> AbstractContextManager[object]:
     return patch.object(plan._Streams, "judge", judge)
 
 
+def believes_the_second() -> AbstractContextManager[object]:
+    """Of two different events of one version, the one that came last counts."""
+    real = plan._Streams.judge
+
+    def judge(self: Any, record: Received, of: Any, version: int) -> bool:
+        seen = self._result.seen.get(of.stream) or self._standing.seen.get(of.stream) or plan.Seen()
+        if record.event is None or seen.version != version or seen.hash == of.hash:
+            return real(self, record, of, version)
+        self._result.seen[of.stream] = plan.Seen(version, of.hash)
+        self._result.apply.append(record)
+        return True
+
+    return patch.object(plan._Streams, "judge", judge)
+
+
+def takes_the_second_for_a_repeat() -> AbstractContextManager[object]:
+    """Of two different events of one version, the second is dropped without a word."""
+    real = plan.contradiction
+
+    def agreeing(of: Any, known: Any, *, own: bool) -> Any:
+        return None if known is not None else real(of, known, own=own)
+
+    return patch.object(plan, "contradiction", agreeing)
+
+
+def does_not_look_at_the_chain() -> AbstractContextManager[object]:
+    """Whatever claims to be a stream's next event is, on other services' topics."""
+    return patch.object(plan, "continues", lambda *_: True)
+
+
+def does_not_look_at_the_type() -> AbstractContextManager[object]:
+    """Any service may say anything on its topic."""
+    return patch.object(plan, "why_not_from", lambda *_: None)
+
+
 def believes_kafka() -> AbstractContextManager[object]:
     """Kafka's notes of offsets are believed, not the database's."""
 
@@ -161,5 +196,6 @@ def appends_blindly() -> AbstractContextManager[object]:
 
 BUGS: Final[tuple[Bug, ...]] = (
     relay_skips, relay_hopes, relay_swaps,  commits_first, reacts_after_commit, commits_after,
-    zombies_are_not_fenced, repeats_count, believes_kafka, forgets_commands, appends_blindly,
+    zombies_are_not_fenced, repeats_count, believes_the_second, takes_the_second_for_a_repeat,
+    does_not_look_at_the_chain, does_not_look_at_the_type, believes_kafka, forgets_commands, appends_blindly,
 )  # fmt: skip

@@ -1,5 +1,6 @@
 """What must hold once a simulated system has come to rest: the oracle's verdict, the replay's, the business's."""
 
+import json
 from collections.abc import Iterator
 from hashlib import sha256
 from random import Random
@@ -12,11 +13,12 @@ from services.entitlements.domain import credits, seat_pool
 from services.identity.domain import contract
 from services.marketplace.domain import running, subscription
 from shared.eventlog.decision import Stream
+from shared.eventlog.plan import headers_of
 from shared.eventlog.projection import Projection
 from shared.events.envelope import GENESIS, Headers
 from shared.events.registry import topic_of
 from shared.events.upcasts import decode
-from tests.oracle.evidence import Answered, Evidence, Published, Stored
+from tests.oracle.evidence import Answered, Evidence, Published, Stored, Waiting
 from tests.oracle.verdict import faults
 from tests.simulation.database import Tables, Transaction
 from tests.simulation.store import Rates
@@ -31,8 +33,10 @@ async def verdict(world: World) -> Iterator[str]:
     found = [*world.wrong]
     for name in SERVICES:
         found += faults(evidence(world, name))
-        for consumer, topic, _, reason, detail in _parked(system, name):
-            found.append(f"{consumer} has parked a record of {topic} ({reason}): {detail}")
+        for row in system.services[name].tables.of("parked"):
+            place = (row["topic"], row["partition"], row["offset"])
+            if place not in system.forged or row["holds_stream"]:
+                found.append(f"{row['consumer']} has parked a record, {place} ({row['reason']}): {row['detail']}")
         found += await _replayed(system, name)
         for running_ in system.services[name].running:
             if running_.process.failed is not None:
@@ -72,17 +76,18 @@ def evidence(world: World, name: str) -> Evidence:
         for key, row in other.tables.rows("checkpoint").items():
             if key[2] == topic:
                 found.checkpoints[key[1], key[3]] = row["offset"]
+        for row in (each for each in other.tables.of("parked") if each["topic"] == topic):
+            headers = cast("Headers", headers_of(json.loads(row["headers"])))
+            found.waiting[row["consumer"], row["partition"], row["offset"]] = Waiting(
+                row["version"] or 0, row["holds_stream"], row["key"], headers, row["value"]
+            )
+    found.planted = {(partition, offset) for of, partition, offset in system.forged if of == topic}
     found.asked = [asked for asked in world.asked if asked.service == name]
     found.answered = {
         id_: Answered(kept.stream, kept.first, kept.events, kept.refusal is not None)
         for id_, kept in service.store._commands.items()
     }
     return found
-
-
-def _parked(system: System, name: str) -> list[tuple[str, str, int, str, str]]:
-    rows = system.services[name].tables.of("parked")
-    return [(r["consumer"], r["topic"], r["offset"], r["reason"], r["detail"]) for r in rows]
 
 
 class _Still(Process):

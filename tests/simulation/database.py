@@ -252,9 +252,12 @@ def _assign(tx: Transaction, consumer: str, topics: Sequence[str], numbers: Sequ
 
 
 def _park(tx: Transaction, consumer: str, *columns: Sequence[Any]) -> None:
-    names = ("topic", "partition", "offset", "stream", "version", "reason", "detail", "holds_stream")
+    names = (
+        "topic", "partition", "offset", "stream", "version", "reason", "detail", "holds_stream", "key", "headers",
+        "value",
+    )  # fmt: skip
     for values in zip(*columns, strict=True):
-        row = dict(zip(names, values, strict=False), consumer=consumer)
+        row = dict(zip(names, values, strict=True), consumer=consumer)
         tx.put(("parked", consumer, row["topic"], row["partition"], row["offset"]), **row)
 
 
@@ -307,7 +310,8 @@ def _held(tx: Transaction, consumer: str, stream: str) -> bool:
 
 
 def _unseen_pool(tx: Transaction, consumer: str, _contract: str) -> None:
-    assert not any(p["consumer"] == consumer for p in tx.all("parked")), "nothing is parked in a seed that goes well"
+    held = any(p["consumer"] == consumer and p["holds_stream"] for p in tx.all("parked"))
+    assert not held, "no stream is held in a seed that goes well"
 
 
 def _pools_of(tx: Transaction, organisation: str, publisher: str) -> list[Row]:

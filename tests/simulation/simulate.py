@@ -22,6 +22,7 @@ from tests.simulation import check, story
 from tests.simulation.bugs import Bug
 from tests.simulation.check import verdict
 from tests.simulation.database import offsets
+from tests.simulation.forger import forge
 from tests.simulation.kafka import Producer
 from tests.simulation.story import World, tell
 from tests.simulation.system import SERVICES, START, Running, System
@@ -39,6 +40,7 @@ class Run:
     events: int = 0
     records: int = 0
     upsets: int = 0
+    forged: int = 0
     seconds: float = 0.0
     digest: str = ""
     """Of everything that the stores and the topics hold: the same for the same seed."""
@@ -114,9 +116,10 @@ async def _history(seed: int, result: Run) -> None:
     for name in SERVICES:
         for _ in range(system.chance.choice((1, 2, 2))):
             system.start(name)
-    upsetting = asyncio.create_task(_upset(system, result))
+    upsetting, forging = asyncio.create_task(_upset(system, result)), asyncio.create_task(forge(system))
     await tell(world)
     await upsetting
+    await forging
     system.rates.heal()
     resting = await _comes_to_rest(system)
     result.faults += [fault async for fault in _judged(world)] if resting else [_unrest(system)]
@@ -213,7 +216,7 @@ def _unrest(system: System) -> str:
 
 
 def _measure(system: System, result: Run) -> None:
-    digest = sha256()
+    digest, result.forged = sha256(), len(system.forged)
     for name in SERVICES:
         for event in system.services[name].store.events:
             digest.update(event.of.hash)

@@ -94,6 +94,7 @@ class Rates:
         self.again = 0.0 if calm else chance.choice((0.0, 0.1, 0.3))
         self.stall = 0.0 if calm else chance.choice((0.0, 0.004, 0.012))
         self.upsets = 0 if calm else chance.randrange(2, 14)
+        self.forgeries = 0 if calm else chance.choice((0, 1, 4))
 
     def heal(self) -> None:
         self.store = self.conflict = self.database = self.broker = self.again = self.stall = 0.0

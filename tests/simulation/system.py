@@ -184,6 +184,8 @@ class System:
         self.rates = Rates(self.chance)
         self.broker = Broker(self.chance, self.rates)
         self.services = {name: Service(name) for name in SERVICES}
+        self.forged: set[tuple[str, int, int]] = set()
+        """Topic, partition and offset of records that no relay wrote."""
         self._mirrored = self.chance.sample(SERVICES, 2)
         self._numbers = 0
         self._processes = 0
