@@ -8,9 +8,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from shared.eventlog import leaving
+from shared.eventlog.consumer import SQL as CHECKPOINTS
 from shared.eventlog.leaving import STATEMENT_BYTES, TOLD_OF_A_REASON
 from shared.eventlog.plan import Left, Raw, headers_of, receive
 from shared.events.registry import ENTITLEMENTS
+from tests.databases import execute_as_operator
 
 LARGE = [(f"x{number}", b"y") for number in range(3_000)]
 
@@ -80,3 +82,22 @@ def test_a_batch_is_told_of_in_few_lines() -> None:
         leaving.tell("test.one", left(500))
     assert [line["event"] for line in lines] == ["event parked"] * TOLD_OF_A_REASON + ["more events parked"]
     assert lines[-1]["more"] == 500 - TOLD_OF_A_REASON
+
+
+@pytest.mark.system
+async def test_a_batch_is_judged_as_quickly_when_very_much_is_parked(database: str) -> None:
+    """By what the server reads for the questions that each batch asks, not by a clock."""
+    await execute_as_operator(
+        database,
+        """insert into engine.checkpoints (consumer, topic, partition, "offset") values ('c', 't', 0, 1);
+        insert into engine.parked (consumer, topic, partition, "offset", stream, version, reason, detail, holds_stream,
+            headers)
+        select 'c', 't', 0, n, 's', n + 1, 'gap', '', true, '[]' from generate_series(1, 20000) n;
+        analyze engine.parked""",
+    )
+    db = await asyncpg.connect(database)
+    for query, arguments in ((CHECKPOINTS["stand"], ("c", ["t"], [0])), (CHECKPOINTS["seen"], ("c", ["s"]))):
+        plan = json.loads(await db.fetchval(f"explain (analyze, buffers, timing off, format json) {query}", *arguments))
+        top = plan[0]["Plan"]
+        assert top["Shared Hit Blocks"] + top["Shared Read Blocks"] < 60, json.dumps(plan, indent=1)
+    await db.close()

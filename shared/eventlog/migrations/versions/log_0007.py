@@ -1,0 +1,16 @@
+"""What a batch asks of what is parked costs the same however much is."""
+
+from shared.eventlog.migrate import run_sql
+
+revision: str = "log_0007"
+down_revision: str | None = "log_0006"
+branch_labels: tuple[str, ...] | None = None
+depends_on: str | None = None
+
+
+def upgrade() -> None:
+    run_sql(__file__)
+
+
+def downgrade() -> None:
+    raise RuntimeError("An event log is not taken back; restore a backup made before the migration.")
