@@ -19,7 +19,9 @@ from cloudevents.core.v1.event import CloudEvent
 
 from deploy.data import PUBLISHER, as_publisher
 from shared.eventlog.kafka import InvalidKafkaSettings, KafkaAccess
-from shared.events.envelope import Envelope, from_headers
+from shared.eventlog.plan import receive
+from shared.eventlog.records import raw_of
+from shared.events.envelope import Envelope
 from shared.events.registry import DISTRIBUTION, ENTITLEMENTS, IDENTITY, INBOUND, MARKETPLACE, inbound_topic
 
 T = TypeVar("T")
@@ -177,8 +179,8 @@ class Doors:
         while [partition for partition, end in ends.items() if await self.consumer.position(partition) < end]:
             for records in (await self.consumer.getmany(timeout_ms=200)).values():
                 for record in records:
-                    of = from_headers(record.headers, record.key)
-                    if of.correlation_id == self.run and (record.topic, of.id) not in self.known:
+                    of = receive(raw_of(record), frozenset()).of  # None: a topic may hold what is no event of it
+                    if of is not None and of.correlation_id == self.run and (record.topic, of.id) not in self.known:
                         self.known.add((record.topic, of.id))  # a topic may repeat an event, after a crash
                         self.seen.append(Seen(record.topic, of, json.loads(record.value)))
         return list(self.seen)
