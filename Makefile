@@ -55,13 +55,13 @@ test: install ## lint, types, import rules, tests (CONTAINERS=1: system tests in
 	$(TOOLS)/lint-imports --cache-dir .local/cache/import-linter
 	$(VENV) -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder -m "not long" $(ARGS)
 
-long: install ## the tests that would take `make test` beyond ten minutes: an exchanged PostgreSQL, every table made anew
+long: install ## the tests that would take `make test` beyond ten minutes: an exchanged PostgreSQL, every table made anew, 10,000 hostile records
 	$(VENV) -m pytest -m long $(ARGS)
 
-torture: install ## SIGKILL at every line; 100,000 simulated seeds; 1,000 plants of each damage; 20,000 events; 50,000 hostile records (SEEDS, HOSTILE, ARGS="--points 20")
+torture: install ## SIGKILL at every line; 100,000 simulated seeds; 1,000 plants of each damage; 20,000 events; 50,000 hostile records (SEEDS, HOSTILE, HOSTILE_RATE, ARGS="--points 20")
 	EVENTS=$(or $(EVENTS),20000) $(VENV) -m pytest -q tests/properties/test_any_event.py
 	PLANTS=1000 $(VENV) -m pytest -q tests/oracle tests/engine/test_verify.py
-	HOSTILE=$(or $(HOSTILE),50000) $(VENV) -m pytest -q -s tests/system/test_hostile_flood.py
+	HOSTILE=$(or $(HOSTILE),50000) $(VENV) -m pytest -q -s -m long tests/system/test_hostile_flood.py
 	$(VENV) -m tests.simulation --seeds $(or $(SEEDS),$(if $(findstring --points,$(ARGS)),500,100000))
 	$(VENV) -m tests.torture $(ARGS)
 

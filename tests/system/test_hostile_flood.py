@@ -1,244 +1,188 @@
-"""A flood of hostile records on every topic, beside a story: each is parked with its bytes, or a repeat; nobody waits.
+"""A flood of hostile records on every topic, beside stories: each is parked with its bytes, and nobody waits for it.
 
-`HOSTILE=50000` sends so many; the seed is printed, and `HOSTILE_SEED` plays it again.
+`HOSTILE=50000` makes the long form send so many, `HOSTILE_RATE` as many a second; `HOSTILE_SEED`, which is printed,
+plays the flood again. `HOSTILE_WAIT_S` is how long a well-formed record may wait, where the machine has other work.
 """
 
 import asyncio
 import json
 import os
 import random
+import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Final
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+from unittest.mock import patch
 
 import asyncpg
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import MessageSizeTooLargeError
 
 from deploy.topics import declared
 from deploy.year.check import SERVICES as DECLARED
-from shared.eventlog.kafka import KafkaAccess
+from shared.eventlog import verify
 from shared.eventlog.plan import headers_of
-from shared.eventlog.records import raw_of
-from shared.events.envelope import Envelope, chained, from_headers, source_of, to_headers
-from shared.events.registry import INBOUND, SERVICES, topic_of
-from tests.engine.batches import Written, read, send
-from tests.oracle.evidence import Published, read_topic
+from shared.events.registry import INBOUND, SERVICES, topic_of, topics_read
+from tests.engine.batches import read
+from tests.system.hostile import LIMIT, OWN_TOPIC, Flood, Sent, flooding, good
 from tests.system.rest import readers, rests
 from tests.system.running import System, finished
+from tests.system.waits import Longest, Place, Waits, times_of
 
 pytestmark = pytest.mark.system
 
-NUMBER: Final = int(os.environ.get("HOSTILE", "600"))
-BATCH: Final = 50
-PATIENCE_S: Final = 30 + NUMBER / 200
-"""A gap costs a partition three seconds a minute, and parking costs each consumer a statement a record."""
-_NOON: Final = datetime(2026, 11, 21, 12, tzinfo=UTC)
-Headers = list[tuple[bytes | None, bytes | None]]
-Change = Callable[[random.Random, Written], Written]
+TOPICS: Final = (*map(topic_of, SERVICES), INBOUND, OWN_TOPIC)
+PATIENCE_S: Final = 300
 
 
-def but(name: bytes, value: bytes | None) -> Change:
-    def change(_: random.Random, record: Written) -> Written:
-        return record._replace(headers=[(n, value if n == name else v) for n, v in record.headers])
-
-    return change
+def test_a_flood_of_hostile_records_is_kept_whole_and_everything_else_goes_on(running: System) -> None:
+    _flooded(running, number=600, a_second=60, patience_s=20)
 
 
-def named(name: bytes, value: bytes | None = b"x") -> Change:
-    return lambda _, record: record._replace(headers=[*record.headers, (name, value)])
+@pytest.mark.long
+def test_a_long_flood_of_hostile_records_lets_no_partition_wait(running: System) -> None:
+    number, rate = int(os.environ.get("HOSTILE", "10000")), float(os.environ.get("HOSTILE_RATE", "250"))
+    _flooded(running, number, rate, patience_s=8)
 
 
-def body(value: bytes | None) -> Change:
-    return lambda _, record: record._replace(value=value)
+def _flooded(running: System, number: int, a_second: float, patience_s: float) -> None:
+    seed = int(os.environ.get("HOSTILE_SEED", str(random.SystemRandom().randrange(10**9))))
+    patience_s = float(os.environ.get("HOSTILE_WAIT_S", str(patience_s)))
+    print(f"\nHOSTILE_SEED={seed}")
+    begun = time.time()
+    with Waits(running.dsns()) as waits:
+        sent = asyncio.run(_told_under_a_flood(running, random.Random(seed), number, a_second))
+        lasted = time.time() - begun
+        asyncio.run(rests(running.dsns(), running.kafka.access, readers(DECLARED)))
+    rested = time.time() - begun
+    planted = {(each.topic, each.partition, each.offset) for each in sent}
+    running.planted |= planted
+    times = asyncio.run(times_of(running.kafka.access, _partitions(), begun))
+    longest = waits.longest(times, planted)
+    parked = asyncio.run(_parked(running.dsns(), {(each.topic, each.partition, each.offset): each for each in sent}))
+    _tell(sent, lasted, rested, longest, parked)
+    assert parked.otherwise == []
+    assert _missing(sent, parked) == []
+    assert longest.keys() == {*TOPICS}, "a topic had no well-formed record beside the flood"
+    late = {topic: each for topic, each in longest.items() if each.longest_s > patience_s}
+    assert not late, f"well-formed records waited for more than {patience_s} s"
+    assert all(service.ready() for service in running.services.values())
+    asyncio.run(_verifies(running))
+    running.assert_sound()
 
 
-def flipped(chance: random.Random, record: Written) -> Written:
-    value = bytearray(record.value or b"{}")
-    value[chance.randrange(len(value))] ^= 1 << chance.randrange(8)
-    return record._replace(value=bytes(value))
+async def _told_under_a_flood(running: System, chance: random.Random, number: int, a_second: float) -> list[Sent]:
+    """Stories, one after the other, and publishers' well-formed events, until the flood is over."""
+    async with flooding(running.kafka.access, chance) as flood:
+        over = asyncio.Event()
+        beside = asyncio.create_task(_beside(flood, over))
+        sending = asyncio.create_task(flood.send(number, a_second))
+        try:
+            await asyncio.to_thread(finished, running.story(), PATIENCE_S)
+            while not sending.done():
+                await asyncio.to_thread(finished, running.story(), PATIENCE_S)
+            await sending
+            for topic in TOPICS:
+                await flood.largest(topic)
+                with pytest.raises(MessageSizeTooLargeError):
+                    await flood.raw(topic, 0, read([flood.sized(topic, LIMIT + 1)]), 1)
+        finally:
+            over.set()
+            await beside
+        return flood.sent
 
 
-ANYWHERE: Final[Mapping[str, Change]] = {
-    "a null header": but(b"ce_id", None),
-    "a header that is not UTF-8": but(b"ce_source", b"\xff\xfe"),
-    "a name with NUL": named(b"\0"),
-    "a name that is not UTF-8": named(b"x\xff"),
-    "a name of ours that is not UTF-8": named(b"ce_\xff"),
-    "a NUL in an id": but(b"ce_id", b"a\0b"),
-    "an id of 501 characters": but(b"ce_id", b"x" * 501),
-    "no headers": lambda _, record: record._replace(headers=[]),
-    "ten thousand headers": lambda _, record: record._replace(
-        headers=[(b"x%d" % n, b"y") for n in range(10_000)]
-    ),
-    "another service's source": but(b"ce_source", b"urn:tenure:nobody"),
-    "another's type": but(b"ce_type", b"SeatPoolOpened"),
-    "a time without a zone": but(b"ce_time", b"2026-01-01T00:00:00"),
-    "another version of CloudEvents": but(b"ce_specversion", b"0.3"),
-}  # fmt: skip
-OWN: Final[Mapping[str, Change]] = {
-    "a flipped bit": flipped,
-    "a truncated body": lambda _, record: record._replace(value=(record.value or b"")[:-1]),
-    "no body": body(None),
-    "10,000 deep": body(b"[" * 10_000),
-    "a null key": lambda _, record: record._replace(key=None),
-    "another key": lambda _, record: record._replace(key=b"a\0b"),
-    "no subject and a key with NUL": lambda _, record: record._replace(
-        key=b"a\0b", headers=[(n, v) for n, v in record.headers if n not in (b"ce_subject", b"ce_partitionkey")]
-    ),
-    "a version beyond int4": but(b"ce_sequence", b"3000000000"),
-    "a position beyond int8": but(b"ce_position", b"9223372036854775808"),
-    "another tenant": but(b"ce_tenant", b"somebody-else"),
-    "another hash": but(b"ce_hash", b"11" * 32),
-    "another previous hash": but(b"ce_prevhash", b"22" * 32),
-}  # fmt: skip
-SAID: Final = b'{"csn": "5100000001", "organisation_id": "hostile", "publisher": "autodesk"}'
-FOREIGN: Final[Mapping[str, Change]] = {
-    "not a number": body(b'{"csn": NaN, "organisation_id": "x", "publisher": "autodesk"}'),
-    "1e400": body(b'{"csn": 1e400, "organisation_id": "x", "publisher": "autodesk"}'),
-    "a lone surrogate": body(b'{"csn": "\\ud800", "organisation_id": "x", "publisher": "autodesk"}'),
-    "another publisher's": body(SAID.replace(b"autodesk", b"acme")),
-    "from 2099": but(b"ce_time", b"2099-01-01T00:00:00Z"),
-    "a service's type": but(b"ce_type", b"SubscriptionEnded"),
-    "a type that is unknown": but(b"ce_type", b"SomethingElse"),
-}
+async def _beside(flood: Flood, over: asyncio.Event) -> None:
+    """A well-formed event of a publisher now and then, in each partition."""
+    number = 0
+    while not over.is_set():
+        for topic in (INBOUND, OWN_TOPIC):
+            number += 1
+            await flood.raw(topic, number // 2 % _partitions()[topic], read([good(topic, -number)]), 1)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await over.wait()
+
+
+def _partitions() -> dict[str, int]:
+    return {topic.name: topic.partitions for topic in declared() if topic.name in TOPICS}
 
 
 @dataclass(slots=True)
-class Sent:
-    """A record that was sent, and who has to have parked it: all readers of its topic, or those of its type."""
+class Parked:
+    """What is parked of what was sent: by whom, for which reasons, and what has other bytes than were sent."""
 
-    topic: str
-    partition: int
-    offset: int
-    what: str
-    record: Written
-    by_type: bool
+    places: set[tuple[str, str, int, int]] = field(default_factory=set)
+    reasons: Counter[str] = field(default_factory=Counter)
+    otherwise: list[str] = field(default_factory=list)
 
 
-def good(topic: str, number: int) -> Written:
-    headers: Headers = [
-        (b"ce_specversion", b"1.0"), (b"ce_id", b"flood-%d" % number), (b"ce_source", b"urn:publisher:autodesk"),
-        (b"ce_type", b"CsnIssued"), (b"ce_time", b"2026-01-01T00:00:00Z"), (b"content-type", b"application/json"),
-    ]  # fmt: skip
-    assert topic == INBOUND
-    return Written(b"flood", SAID, headers)
-
-
-def gap(service: str, number: int) -> Written:
-    """A correctly hashed version 7 of a stream of which no other comes."""
-    of = Envelope(f"flood-{number}", source_of(service), "OperationPerformed", f"flood-{number}", _NOON, 1, 7, 10**9)
-    of = of._replace(hash=chained(of, b"{}"))
-    return Written(of.stream.encode(), b"{}", [(n.encode(), v) for n, v in to_headers(of)])
-
-
-def forged(service: str, genuine: Published) -> Written:
-    """The genuine event's version again, with another body and the hash that fits it."""
-    record = raw_of_published(genuine)
-    fields = {n.decode(): (v or b"").decode() for n, v in record.headers if n is not None}
-    of = from_headers([(n, v.encode()) for n, v in fields.items()], record.key)
-    data = (record.value or b"")[:-1] + b" }"
-    of = of._replace(source=source_of(service))
-    of = of._replace(hash=chained(of, data))
-    return Written(record.key, data, [(n.encode(), v) for n, v in to_headers(of)])
-
-
-def raw_of_published(record: Published) -> Written:
-    return Written(record.key, record.value, [(n.encode(), v) for n, v in record.headers])
-
-
-async def flood(access: KafkaAccess, chance: random.Random) -> list[Sent]:
-    """Sends the records in batches, over all topics and partitions."""
-    genuine = {service: [r for r in await read_topic(topic_of(service), access) if r.value] for service in SERVICES}
-    partitions = {topic.name: topic.partitions for topic in declared()}
-    batches: dict[tuple[str, int], list[tuple[str, Written, bool]]] = {}
-    for number in range(NUMBER):
-        service = chance.choice((*SERVICES, ""))
-        if not service:
-            what, change = chance.choice([*ANYWHERE.items(), *FOREIGN.items()])
-            record = change(chance, good(INBOUND, number))
-            by_type = what in FOREIGN and what not in ("a service's type", "a type that is unknown")
-            batches.setdefault((INBOUND, chance.randrange(partitions[INBOUND])), []).append((what, record, by_type))
-            continue
-        source = chance.choice(genuine[service])
-        if (kind := chance.random()) < 0.05:
-            what, record = "a gap that never closes", gap(service, number)
-        elif kind < 0.2:
-            what, record = "a known version with another body", forged(service, source)
-        else:
-            what, change = chance.choice([*ANYWHERE.items(), *OWN.items()])
-            record = change(chance, raw_of_published(source))
-        partition = (
-            source.partition if not what.startswith("a gap") else chance.randrange(partitions[topic_of(service)])
-        )
-        batches.setdefault((topic_of(service), partition), []).append((what, record, False))
-    sent: list[Sent] = []
-    for (topic, partition), records in batches.items():
-        for begin in range(0, len(records), BATCH):
-            some = records[begin : begin + BATCH]
-            data = (read([record for _, record, _ in some]), len(some))
-            (first,) = await send(access, topic, partition, [data])
-            sent += [Sent(topic, partition, first + n, *each) for n, each in enumerate(some)]
-    return sent
-
-
-async def parked(dsn: str) -> dict[tuple[str, str, int, int], asyncpg.Record]:
-    db = await asyncpg.connect(dsn)
-    try:
-        rows = await db.fetch("select * from engine.parked")
-        return {(row["consumer"], row["topic"], row["partition"], row["offset"]): row for row in rows}
-    finally:
+async def _parked(dsns: Mapping[str, str], sent: Mapping[Place, Sent]) -> Parked:
+    """Compares each row as it comes: all of them together would be gigabytes."""
+    found = Parked()
+    for dsn in dsns.values():
+        db = await asyncpg.connect(dsn)
+        async with db.transaction(readonly=True):
+            async for row in db.cursor("select * from engine.parked", prefetch=100):
+                if (each := sent.get((row["topic"], row["partition"], row["offset"]))) is None:
+                    continue
+                found.places.add((row["consumer"], each.topic, each.partition, each.offset))
+                found.reasons[row["reason"]] += 1
+                headers = [(n.encode(errors="surrogateescape"), v) for n, v in headers_of(json.loads(row["headers"]))]
+                if (row["key"], row["value"], headers) != (each.record.key, each.record.value, [*each.record.headers]):
+                    found.otherwise.append(
+                        f"{row['consumer']} has other bytes of {each.what}: {each.topic}/{each.offset}"
+                    )
         await db.close()
+    return found
 
 
-async def held(access: KafkaAccess, sent: Sequence[Sent]) -> None:
-    """What Kafka holds is what was sent: so the comparison is with what came, not with what was meant."""
-    kafka = AIOKafkaConsumer(**access.client())
-    await kafka.start()
-    try:
-        one = sent[0]
-        partition = TopicPartition(one.topic, one.partition)
-        kafka.assign([partition])
-        kafka.seek(partition, one.offset)
-        raw = raw_of(await kafka.getone(partition))
-        assert (raw.key, raw.value) == (one.record.key, one.record.value)
-    finally:
-        await kafka.stop()
-
-
-def missing(sent: Sequence[Sent], rows: Mapping[tuple[str, str, int, int], Any]) -> list[str]:
-    """The records that a consumer should have parked and has not, or not with the same bytes."""
+def _missing(sent: Sequence[Sent], parked: Parked) -> list[str]:
+    """The records that a consumer should have parked and has not."""
     wrong = []
     for service in DECLARED:
         for what in service.consumers:
             name = f"{service.name}.{what.name}"
+            topics = topics_read(what.topics, TOPICS)
             for each in sent:
-                if each.topic not in what.topics or (each.by_type and "CsnIssued" not in what.types):
+                if each.topic not in topics or (each.by_type and "CsnIssued" not in what.types):
                     continue
-                row = rows.get((name, each.topic, each.partition, each.offset))
-                if row is None:
+                if (name, each.topic, each.partition, each.offset) not in parked.places:
                     wrong.append(f"{name} has not parked {each.what} at {each.topic}/{each.partition}/{each.offset}")
-                    continue
-                headers = [(n.encode(errors="surrogateescape"), v) for n, v in headers_of(json.loads(row["headers"]))]
-                if (row["key"], row["value"], headers) != (each.record.key, each.record.value, [*each.record.headers]):
-                    wrong.append(f"{name} has other bytes of {each.what} at {each.topic}/{each.offset}")
     return wrong
 
 
-def test_a_flood_of_hostile_records_is_kept_whole_and_everything_else_goes_on(running: System) -> None:
-    seed = int(os.environ.get("HOSTILE_SEED", str(random.SystemRandom().randrange(10**9))))
-    print(f"HOSTILE_SEED={seed}")
-    access = running.kafka.access
-    sent = asyncio.run(flood(access, random.Random(seed)))
-    running.planted |= {(each.topic, each.partition, each.offset) for each in sent}
-    story, begun = running.story(), time.monotonic()
-    finished(story)
-    asyncio.run(rests(running.dsns(), access, readers(DECLARED)))
-    assert time.monotonic() - begun < PATIENCE_S + 60, "a partition waited"
-    asyncio.run(held(access, sent))
-    rows = {place: row for dsn in running.dsns().values() for place, row in asyncio.run(parked(dsn)).items()}
-    assert missing(sent, rows) == []
-    assert all(service.ready() for service in running.services.values())
-    running.assert_sound()
+async def _verifies(running: System) -> None:
+    """What `tenure verify` judges: the stores are sound; in the topics only what was planted is not theirs."""
+    with patch.object(verify, "SHOWN", 10**9):
+        for service in DECLARED:
+            name, dsn = service.name, running.dsns()[service.name]
+            alone = await verify.verify(name, dsn, running.kafka.access, streams=service.streams, topic=False)
+            assert alone.sound, alone.findings.first[:10]
+            whole = await verify.verify(name, dsn, running.kafka.access, streams=service.streams)
+            others = [each for each in whole.findings.first if _place(each) not in running.planted]
+            assert not others, others[:10]
+            print(f"verify {name}: {whole.events} events are sound, {whole.findings.number} records are not its own")
+
+
+_PLACE: Final = re.compile(r"([a-z0-9.]+), partition (\d+), offset (\d+)")
+
+
+def _place(finding: verify.Finding) -> tuple[str, int, int] | None:
+    """The place in a topic that a finding names."""
+    found = _PLACE.search(finding.place)
+    return None if found is None else (found[1], int(found[2]), int(found[3]))
+
+
+def _tell(sent: Sequence[Sent], lasted: float, rested: float, longest: Mapping[str, Longest], parked: Parked) -> None:
+    rate = len(sent) / lasted
+    print(f"{len(sent)} hostile records in {lasted:.1f} s, {rate:.0f}/s; at rest {rested - lasted:.1f} s later")
+    print("parked: " + ", ".join(f"{reason} {number}" for reason, number in parked.reasons.most_common()))
+    for topic, each in sorted(longest.items()):
+        print(
+            f"{topic}: {each.records} well-formed records, waited {each.longest_s:.1f} s at most "
+            f"({each.consumer}, {each.place}), {each.median_s:.2f} s in the middle"
+        )
