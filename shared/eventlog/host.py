@@ -39,7 +39,7 @@ GAP_PATIENCE_S: Final = 3.0
 behind it in its partition waits."""
 GAP_PAUSE_S: Final = 1.0
 """The longest pause of these: whatever the partition had to wait for before."""
-IMPATIENT_S: Final = 60.0
+IMPATIENT_S: Final = 600.0
 """So long after that the partition's other gaps are parked at once."""
 READ_BYTES: Final = 256 * 1024
 """So much is read at a time: a flood of large records must not keep a process from its other work."""
