@@ -48,6 +48,12 @@ def flipped(chance: random.Random, record: Written) -> Written:
     return record._replace(value=bytes(value))
 
 
+def foreign(chance: random.Random, record: Written) -> Written:
+    """Of a type that another service publishes, whichever service's the record is."""
+    ours = (b"ce_source", source_of("entitlements").encode()) in record.headers
+    return but(b"ce_type", b"SubscriptionEnded" if ours else b"SeatPoolOpened")(chance, record)
+
+
 MANY: Final = "ten thousand headers"
 MANY_OF: Final = 10
 """Of so many of these one is sent: they alone would be most of the bytes."""
@@ -63,7 +69,7 @@ ANYWHERE: Final[Mapping[str, Change]] = {
     "no headers": lambda _, record: record._replace(headers=[]),
     MANY: lambda _, record: record._replace(headers=TEN_THOUSAND),
     "another service's source": but(b"ce_source", b"urn:tenure:nobody"),
-    "another's type": but(b"ce_type", b"SeatPoolOpened"),
+    "another's type": foreign,
     "a time without a zone": but(b"ce_time", b"2026-01-01T00:00:00"),
     "another version of CloudEvents": but(b"ce_specversion", b"0.3"),
 }  # fmt: skip
