@@ -19,6 +19,7 @@ from shared.eventlog.anchors import Anchor
 from shared.eventlog.importing import Importer
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.store import Unavailable
+from shared.events import FleetOpened
 from shared.events.envelope import StoredEvent, chained
 from shared.events.registry import INBOUND, topic_of
 from tests.cli.conftest import Said, Tenure
@@ -49,6 +50,11 @@ def live(stores: Stores, empty: parts.Kafka, tmp_path: Path, monkeypatch: pytest
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("TENURE_ANCHORS", str(tmp_path))
     return stores
+
+
+def fleet(number: int) -> FleetOpened:
+    """An event of distribution's that none of its consumers does anything with."""
+    return FleetOpened(contract_id=f"contract-{number}", customer="customer-1")
 
 
 def pool(dsn: str, number: int) -> None:
@@ -163,8 +169,8 @@ def test_a_restore_that_fails_midway_leaves_word_of_it_and_goes_on_when_run_agai
     tenure: Tenure, live: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dsn = live["distribution"]
-    append(dsn, "distribution", "pool-1", csn(1), csn(2), csn(3))
-    append(dsn, "distribution", "pool-2", csn(1), csn(2), csn(3))
+    append(dsn, "distribution", "pool-1", fleet(1), fleet(2), fleet(3))
+    append(dsn, "distribution", "pool-2", fleet(1), fleet(2), fleet(3))
     assert tenure("restore", "topic", "distribution", *YES).code == 0
     kept = fetch(dsn, EVENTS)
     total = 7  # with what `restore topic` recorded before it published
@@ -182,7 +188,7 @@ def test_a_restore_that_fails_midway_leaves_word_of_it_and_goes_on_when_run_agai
     assert f"distribution: it takes no commands: {left}" in wrong["wrong"]
     assert wrong["services"]["distribution"]["fenced"] == left
     with pytest.raises(Unavailable, match="is being restored"):
-        append(dsn, "distribution", "pool-9", csn(1))
+        append(dsn, "distribution", "pool-9", fleet(1))
 
     said = tenure("restore", "store", "distribution")
     assert said.code == 0 and f"It takes no commands now: {left}" in said.out
@@ -195,7 +201,7 @@ def test_a_restore_that_fails_midway_leaves_word_of_it_and_goes_on_when_run_agai
     assert (begun["verb"], begun["outcome"], ended["outcome"]) == ("restore store", "begun", "done")
     assert f"An earlier try did not end: {done['done']['earlier']}"[:400] in ended["result"]
     assert "Nothing to do" in tenure("restore", "store", "distribution", *YES).out
-    append(dsn, "distribution", "pool-9", csn(1))
+    append(dsn, "distribution", "pool-9", fleet(1))
 
     # Killed: the record of its beginning is there.
     said = stopped_midway(tenure, dsn, monkeypatch, killed=True)

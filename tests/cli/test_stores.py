@@ -19,7 +19,7 @@ from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.projection import Projection
 from shared.eventlog.store import Head
 from shared.events import AccountOpened, AgreementStarted, CsnIssued
-from shared.events.envelope import to_headers
+from shared.events.envelope import GENESIS, chained, to_headers
 from shared.events.registry import MARKETPLACE
 from tests.cli.conftest import Tenure
 from tests.conftest import in_a_loop
@@ -235,11 +235,13 @@ async def park(dsn: str) -> None:
 
 
 def _raws(stream: str, number: int) -> list[Raw]:
-    made = [event.of._replace(source="urn:tenure:marketplace", type="CsnIssued", position=n)
-            for n, event in enumerate(next_events(stream, Head(), number), start=1)]  # fmt: skip
-    return [
-        Raw(MARKETPLACE, 0, n, stream.encode(), [*to_headers(of)], csn(5200 + n).data()) for n, of in enumerate(made)
-    ]
+    raws, prevhash = [], GENESIS
+    for n, event in enumerate(next_events(stream, Head(), number)):
+        data = csn(5200 + n).data()
+        of = event.of._replace(source="urn:tenure:marketplace", type="CsnIssued", position=n + 1, prevhash=prevhash)
+        prevhash = chained(of, data)
+        raws.append(Raw(MARKETPLACE, 0, n, stream.encode(), to_headers(of._replace(hash=prevhash)), data))
+    return raws
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from shared.events.registry import (
     topics_read,
     why_not_from,
 )
-from tests.contracts.golden import golden_file
+from tests.contracts.golden import sample
 
 AUTODESK, RIVAL = "urn:publisher:autodesk", "urn:publisher:rival"
 TOPICS = (*map(topic_of, SERVICES), INBOUND, inbound_topic("autodesk"), inbound_topic("rival"))
@@ -39,7 +39,7 @@ def belongs(topic: str, source: str, event_type: str) -> bool:
 
 def record(topic: str, source: str, event_type: str, data: bytes | None = None) -> Raw:
     """A well-formed record of this type, source and topic, chained as its stream's first."""
-    body = golden_file(EVENTS[event_type]).read_bytes() if data is None else data
+    body = sample(EVENTS[event_type]).data() if data is None else data
     schema = EVENTS[event_type].SCHEMA
     of = Envelope("id-1", source, event_type, "s-1", datetime(2026, 11, 21, tzinfo=UTC), schema, 1, 1)
     of = of._replace(hash=chained(of, body))
@@ -82,7 +82,7 @@ def test_publishers_speak_for_themselves_only() -> None:
         fields = {*model.model_fields} & {"publisher", "plan"}
         if not fields:
             continue  # an order's or a contract's publisher is known by its stream: its decider compares
-        body = golden_file(EVENTS[event_type]).read_bytes()
+        body = sample(EVENTS[event_type]).data()
         own = record(INBOUND, AUTODESK, event_type, re.sub(rb'"publisher": ?"[^"]*"', b'"publisher":"autodesk"', body))
         other = own._replace(headers=[(n, RIVAL.encode() if n == "ce_source" else v) for n, v in own.headers])
         assert receive(own, frozenset(EVENTS)).problem is None

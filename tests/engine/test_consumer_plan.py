@@ -13,7 +13,7 @@ from shared.eventlog.store import Head
 from shared.events import SeatUnassigned
 from shared.events.envelope import StoredEvent, chained
 from shared.events.registry import ENTITLEMENTS, EVENTS, INBOUND
-from tests.contracts.golden import golden_file
+from tests.contracts.golden import sample
 from tests.engine.examples import head_of, next_events
 
 TYPES = frozenset({"SeatUnassigned"})
@@ -144,9 +144,9 @@ def test_a_record_without_what_ours_have_is_left(name: str) -> None:
 def test_a_publishers_time_that_names_no_zone_is_left_and_holds_nobody() -> None:
     headers = [("ce_specversion", b"1.0"), ("ce_id", b"1"), ("ce_source", b"urn:publisher:autodesk"),
                ("ce_type", b"UpdatePublished"), ("ce_time", b"2026-11-21T04:03:00Z")]  # fmt: skip
-    sample = golden_file(EVENTS["UpdatePublished"]).read_bytes()
-    sample = re.sub(rb'"publisher": ?"[^"]*"', b'"publisher": "autodesk"', sample)
-    bodies = (sample.replace(b'.000005Z"', b'"'), sample)
+    body = sample(EVENTS["UpdatePublished"]).data()
+    body = re.sub(rb'"publisher": ?"[^"]*"', b'"publisher": "autodesk"', body)
+    bodies = (re.sub(rb'("published_at": ?"[^"]*)Z"', rb'\1"', body), body)
     raws = [Raw(INBOUND, 0, offset, None, headers, body) for offset, body in enumerate(bodies)]
     result = plan([receive(raw, frozenset({"UpdatePublished"})) for raw in raws], Standing({(INBOUND, 0): -1}, {}))
     (left,) = result.left
