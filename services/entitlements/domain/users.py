@@ -10,16 +10,12 @@ Account: TypeAlias = AccountOpened | AccountClosed
 
 
 def not_a_user(account: Account | None, account_id: str, customer: str) -> Rejected | None:
-    """Why the account is none of the customer's users; None where it is one."""
-    if account is None:
+    """Why the account is none of the customer's users; None where it is one. Whether another organisation's
+    account exists is not told."""
+    if account is None or account.organisation_id != customer:
         return Rejected(
-            "user-unknown", f"No account {account_id[:60]!r} is known here.",
+            "user-unknown", f"No account {account_id[:60]!r} of the customer's organisation is known here.",
             "Check the id. One that was opened a moment ago is known in a few seconds: send a new request then.",
-        )  # fmt: skip
-    if account.organisation_id != customer:
-        return Rejected(
-            "user-unknown", "The account belongs to another organisation than the customer.",
-            "Name an account of the customer's own organisation.", (account,),
         )  # fmt: skip
     if isinstance(account, AccountClosed):
         return Rejected("user-unknown", "The account is closed.", "Name an open one.", (account,))
