@@ -47,16 +47,17 @@ select position, fenced from log.head;
 -- advance: notes the versions and offsets that a batch has reached. The transaction doesn't wait for the disk: should the
 -- server die in the next moment, effects and checkpoint are gone together, and the consumer sees that and goes back.
 with versions as (
-    insert into engine.seen (consumer, stream, version, hash)
-    select $1, * from unnest($2::text[], $3::int[], $4::bytea[])
-    on conflict (consumer, stream) do update set version = excluded.version, hash = excluded.hash
+    insert into engine.seen as s (consumer, stream, version, hash, tenant)
+    select $1, * from unnest($2::text[], $3::int[], $4::bytea[], $5::text[])
+    on conflict (consumer, stream) do update set version = excluded.version, hash = excluded.hash,
+        tenant = coalesce(excluded.tenant, s.tenant)
 ), hashes as (
     insert into engine.hashes (stream, version, hash)
-    select * from unnest($8::text[], $9::int[], $10::bytea[])
+    select * from unnest($9::text[], $10::int[], $11::bytea[])
     on conflict (stream, version) do nothing
 )
 update engine.checkpoints c set "offset" = o."offset", time = clock_timestamp()
-from unnest($5::text[], $6::int[], $7::bigint[]) as o(topic, partition, "offset")
+from unnest($6::text[], $7::int[], $8::bigint[]) as o(topic, partition, "offset")
 where c.consumer = $1 and c.topic = o.topic and c.partition = o.partition
     and set_config('synchronous_commit', 'off', true) is not null;
 

@@ -241,6 +241,7 @@ class Consumer:
             list(done.seen),
             [seen.version for seen in done.seen.values()],
             [seen.hash for seen in done.seen.values()],
+            [seen.tenant for seen in done.seen.values()],
             [t for t, _ in partitions],
             [n for _, n in partitions],
             list(done.offsets.values()),

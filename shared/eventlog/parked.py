@@ -23,11 +23,11 @@ from shared.eventlog.log import Answer
 from shared.eventlog.plan import (
     Raw,
     Received,
-    Seen,
     as_text,
     headers_json,
     headers_of,
     receive,
+    seen_of,
 )
 from shared.eventlog.projection import Connection
 from shared.eventlog.sql import statements
@@ -229,7 +229,7 @@ async def _some(tx: Connection, consumer: Consumer, line: Line, operation: str, 
         else:
             done.ignored += 1
         if turn is not None and record.of is not None:
-            seen, over_gap = Seen(record.of.version or 0, record.of.hash), False
+            seen, over_gap = seen_of(record.of), False
             await turns.reach(tx, consumer, parked.raw.topic, parked.stream, seen)
     return line.stream is not None and len(rows) == AT_ONCE
 
@@ -358,7 +358,7 @@ async def _try(tx: Connection, consumer: Consumer, line: Line, over_gap: bool, l
             if turn.kind != "next":
                 tried.would_apply += turn.kind == "repeat"
                 continue
-            seen, over_gap = Seen(record.of.version or 0, record.of.hash), False
+            seen, over_gap = seen_of(record.of), False
         if record.problem is not None:
             tried.stopped = record.problem
             return
@@ -401,9 +401,7 @@ async def drop(db: Pool, consumer: Consumer, parked: Parked, operation: str) -> 
         if parked.holds_stream and record.of is not None:
             seen = await turns.seen(tx, parked.consumer, parked.stream)
             if (await turns.turn(tx, consumer, parked.raw.topic, record.of, seen, over_gap=False)).kind == "next":
-                await turns.reach(
-                    tx, consumer, parked.raw.topic, parked.stream, Seen(record.of.version or 0, record.of.hash)
-                )
+                await turns.reach(tx, consumer, parked.raw.topic, parked.stream, seen_of(record.of))
         await _settle(tx, parked, "dropped", operation)
 
 

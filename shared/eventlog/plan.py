@@ -108,10 +108,17 @@ class Left:
 
 class Seen(NamedTuple):
     """The last version of a stream that a consumer has dealt with. Its hash is None where it was noted before hashes
-    were kept: then the next event is believed, and its hash kept from there on."""
+    were kept: then the next event is believed, and its hash kept from there on. Its tenant is None where nothing
+    said it yet."""
 
     version: int = 0
     hash: bytes | None = GENESIS
+    tenant: str | None = None
+
+
+def seen_of(of: Envelope) -> Seen:
+    """What a consumer has seen that has dealt with this event."""
+    return Seen(of.version or 0, of.hash, of.tenant)
 
 
 class Known(NamedTuple):
@@ -243,10 +250,10 @@ class _Streams:
         if record.raw.topic != self._standing.own and (of.stream, version) not in self._standing.known:
             self._result.hashes[of.stream, version] = of.hash
         if _take(record, of, self._result):
-            self._result.seen[of.stream] = Seen(version, of.hash)
+            self._result.seen[of.stream] = seen_of(of)
         else:
             self._held.add(of.stream)
-            self._result.seen[of.stream] = Seen(version - 1, of.prevhash)
+            self._result.seen[of.stream] = Seen(version - 1, of.prevhash, of.tenant)
 
     def _ahead(self, record: Received, of: Envelope, gap: str) -> bool:
         if of.stream in self._held:
@@ -303,7 +310,7 @@ def park(
     if not failed.sequenced or failed.of is None:
         return list(later)
     stream, rest = failed.of.stream, []
-    plan_.seen[stream] = Seen((failed.of.version or 1) - 1, failed.of.prevhash)
+    plan_.seen[stream] = Seen((failed.of.version or 1) - 1, failed.of.prevhash, failed.of.tenant)
     for record in later:
         if record.of is not None and record.sequenced and record.of.stream == stream:
             plan_.apply.remove(record)

@@ -45,6 +45,6 @@ async def seen(tx: Any, consumer: str, stream: str | None) -> Seen:
 
 async def reach(tx: Any, consumer: Consumer, topic: str, stream: str | None, seen: Seen) -> None:
     """Note that the consumer has dealt with this version; of another service's stream, for all of this service."""
-    await tx.execute(SQL["reach"], consumer.name, stream, seen.version, seen.hash)
+    await tx.execute(SQL["reach"], consumer.name, stream, seen.version, seen.hash, seen.tenant)
     if topic != consumer.own and seen.hash is not None:
         await tx.execute(SQL["known"], stream, seen.version, seen.hash)

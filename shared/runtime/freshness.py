@@ -9,9 +9,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from shared.eventlog.sql import statements
+from shared.runtime.auth import Actor
 from shared.runtime.doors import Pool
 from shared.runtime.limits import too_many
 from shared.runtime.problems import Problem, busy
@@ -25,7 +26,14 @@ _WANTED: Final = re.compile(r"([!-~]{1,400})@([0-9]{1,10})")
 _INT_AT_MOST: Final = 2**31 - 1
 _REACHED: Final = statements(Path(__file__).with_name("freshness.sql"))["reached"]
 
-Wanted = tuple[str, int]
+
+class Wanted(NamedTuple):
+    """A version of a stream, and who asks for it; None is of every organisation."""
+
+    stream: str
+    version: int
+    account_id: str
+    organisation_id: str | None
 
 
 class Freshness:
@@ -52,14 +60,16 @@ class Freshness:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    async def reached(self, header: str, account_id: str) -> None:
+    async def reached(self, header: str, actor: Actor) -> None:
         """Wait until this service's tables have what the header names.
+
+        What is another organisation's is as if it did not exist, unless the caller has written to it.
 
         Raises:
             Problem: 422 where the header is malformed or names what this service's log does not have; 429 or 503
                 where too many wait already; 503 where the tables do not get there within two seconds.
         """
-        wanted = _read(header)
+        wanted, account_id = _read(header, actor), actor.account_id
         if self._by_account[account_id] >= WAITING_OF_AN_ACCOUNT:
             self._refused("waiting")
             raise too_many(f"{WAITING_OF_AN_ACCOUNT} queries of this account wait already.", 0)
@@ -82,7 +92,7 @@ class Freshness:
     async def _ask(self) -> None:
         """Ask for everybody who waits, until nobody does."""
         while self._waiting:
-            asked = set(self._waiting.values())
+            asked = list(set(self._waiting.values()))
             try:
                 outcomes = await self._outcomes(asked)
             except Exception as error:  # noqa: BLE001  # whatever it is, those who wait are told
@@ -96,22 +106,22 @@ class Freshness:
                         future.set_exception(outcome)
             await asyncio.sleep(ASK_EVERY_S)
 
-    async def _outcomes(self, asked: Collection[Wanted]) -> dict[Wanted, Exception | None]:
+    async def _outcomes(self, asked: Sequence[Wanted]) -> dict[Wanted, Exception | None]:
         """For those that need wait no longer: None, or why they wait in vain."""
         self.questions += 1
-        streams, versions = [stream for stream, _ in asked], [version for _, version in asked]
-        rows = await self._db().fetch(_REACHED, streams, versions, self._own_projections)
+        streams, versions, accounts, organisations = zip(*asked, strict=True)
+        rows = await self._db().fetch(_REACHED, streams, versions, accounts, organisations, self._own_projections)
         found: dict[Wanted, Exception | None] = {}
         for row in rows:
-            wanted = (row["stream"], row["wanted"])
+            wanted = asked[row["n"] - 1]
             if row["reached"]:
                 found[wanted] = None
-            elif wanted[0].partition("-")[0] in self._own_categories and (row["written"] or 0) < wanted[1]:
+            elif wanted.stream.partition("-")[0] in self._own_categories and (row["written"] or 0) < wanted.version:
                 found[wanted] = _never(wanted)
         return found
 
 
-def _read(header: str) -> Wanted:
+def _read(header: str, actor: Actor) -> Wanted:
     match = _WANTED.fullmatch(header)
     if match is None or int(match[2]) > _INT_AT_MOST:
         raise Problem(
@@ -120,14 +130,15 @@ def _read(header: str) -> Wanted:
             reason="Tenure-At-Least reads <stream>@<version>.",
             remedy="Send back the Tenure-Version of a command's answer.",
         )
-    return match[1], int(match[2])
+    organisation = None if actor.organisation_kind == "operator" else actor.organisation_id
+    return Wanted(match[1], int(match[2]), actor.account_id, organisation)
 
 
 def _never(wanted: Wanted) -> Problem:
     return Problem(
         422,
         rule="version-unknown",
-        reason=f"This service's log has no {wanted[0]}@{wanted[1]}.",
+        reason=f"This service's log has no {wanted.stream}@{wanted.version}.",
         remedy="Send back the Tenure-Version of a command's answer.",
     )
 
@@ -136,7 +147,7 @@ def _not_yet(wanted: Wanted) -> Problem:
     return Problem(
         503,
         rule="not-yet",
-        reason=f"{wanted[0]}@{wanted[1]} has not reached this service's tables yet.",
+        reason=f"{wanted.stream}@{wanted.version} has not reached this service's tables yet.",
         remedy="Ask again in a moment.",
         headers={"Retry-After": "1"},
     )

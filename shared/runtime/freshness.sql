@@ -1,13 +1,22 @@
 -- reached: of each of these streams ($1) and versions ($2): whether the tables have it, and the last version that the
--- service itself has written. The tables of an own stream are those of the projections $3, all of them; of another
--- service's stream, those that follow it.
-select w.stream, w.version as wanted, own.version as written, case
-    when own.version is null then coalesce(
-        (select bool_and(s.version >= w.version) from engine.seen s where s.stream = w.stream), false)
+-- service itself has written. The tables of an own stream are those of the projections $5, all of them; of another
+-- service's stream, those that follow it. Asked by an account ($3) of an organisation ($4, null for one that sees all): a
+-- stream that is not the organisation's, and to which the account has written nothing, is as one that does not exist.
+select w.n, own.version as written, case
+    when own.version is null then coalesce((
+        select bool_and(s.version >= w.version and (s.tenant = w.organisation) is not false) from engine.seen s
+        where s.stream = w.stream
+    ), false)
     else (
-        select count(*) = cardinality($3::text[]) from engine.seen s
-        where s.stream = w.stream and s.version >= w.version and s.consumer = any($3)
+        select count(*) = cardinality($5::text[]) from engine.seen s
+        where s.stream = w.stream and s.version >= w.version and s.consumer = any($5)
     )
 end as reached
-from unnest($1::text[], $2::int[]) as w (stream, version)
-left join lateral (select max(e.version) as version from log.events e where e.stream = w.stream) own on true;
+from unnest($1::text[], $2::int[], $3::text[], $4::text[]) with ordinality
+    as w (stream, version, account, organisation, n)
+left join lateral (
+    select e.version, e.tenant from log.events e where e.stream = w.stream order by e.version desc limit 1
+) own on own.tenant = w.organisation or w.organisation is null or exists (
+    select from log.commands c where c.id >= w.account || ':' and c.id < w.account || ';' and c.stream = w.stream
+    and c.refusal is null
+);

@@ -165,7 +165,7 @@ async def _database(request: Request) -> Pool:
     wanted = request.headers.get("tenure-at-least")
     if wanted is not None:
         actor = await parts.verifier.actor(request.headers.get("authorization"))
-        await parts.freshness.reached(wanted, actor.account_id)
+        await parts.freshness.reached(wanted, actor)
     return parts.db
 
 

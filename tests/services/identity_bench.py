@@ -129,7 +129,15 @@ class Bench:
             data = event.model_copy(update={name: changed[name] for name in changed if hasattr(event, name)}).data()
             number = len(self.inbound)
             of = Envelope(
-                new_id(), source_of("marketplace"), kind.type(), "subscription-s", NOON, 1, number + 1, number + 1
+                new_id(),
+                source_of("marketplace"),
+                kind.type(),
+                "subscription-s",
+                NOON,
+                1,
+                number + 1,
+                number + 1,
+                tenant=found.opened.organisation_id,
             )
             before = from_headers(self.inbound[-1].headers, None).hash if self.inbound else GENESIS
             of = of._replace(prevhash=before)

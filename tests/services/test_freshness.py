@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from services.identity.__main__ import SERVICE
+from services.identity.domain.account import organisation_of
 from shared.runtime import freshness
+from shared.runtime.auth import Actor, TokenSigner
 from shared.runtime.freshness import Freshness
 from shared.runtime.problems import Problem
-from tests.services.identity_bench import Bench, opened
+from tests.services.identity_bench import KEY, Bench, opened
 
 pytestmark = pytest.mark.system
 
@@ -28,9 +30,18 @@ def waiting(bench: Bench, wait_s: float = 60.0) -> Freshness:
     return Freshness(lambda: bench.pool, SERVICE.own_projections, CATEGORIES, wait_s=wait_s)
 
 
-async def refused(freshness: Freshness, wanted: str, account: str = "mina") -> tuple[int, str]:
+def who(account: str, organisation: str = "elsewhere") -> Actor:
+    return Actor(account, organisation, "customer")
+
+
+def own(account: str) -> Actor:
+    """Of the organisation that the account founded."""
+    return who(account, organisation_of(account))
+
+
+async def refused(freshness: Freshness, wanted: str, actor: Actor | None = None) -> tuple[int, str]:
     with pytest.raises(Problem) as problem:
-        await freshness.reached(wanted, account)
+        await freshness.reached(wanted, actor or who("mina"))
     return problem.value.status, problem.value.rule
 
 
@@ -41,7 +52,7 @@ async def started(*tasks: asyncio.Task[None]) -> None:
 
 async def test_a_query_waits_until_the_tables_have_the_version(bench: Bench) -> None:
     mina, _ = await bench.join("mina")
-    waits = asyncio.create_task(waiting(bench).reached(f"account-{mina}@1", "mina"))
+    waits = asyncio.create_task(waiting(bench).reached(f"account-{mina}@1", own(mina)))
     await asyncio.sleep(0.1)
     assert not waits.done(), "written, but not folded yet"
     await bench.settle()
@@ -49,8 +60,9 @@ async def test_a_query_waits_until_the_tables_have_the_version(bench: Bench) -> 
 
 
 async def test_of_another_services_stream_the_tables_that_follow_it_count(bench: Bench) -> None:
-    waits = asyncio.create_task(waiting(bench).reached("subscription-s@1", "mina"))
     mina, _ = await bench.join("mina")
+    waits = asyncio.create_task(waiting(bench).reached("subscription-s@1", own(mina)))
+    await asyncio.sleep(0.1)
     assert not waits.done()
     await bench.purchase(mina)
     await waits
@@ -60,7 +72,7 @@ async def test_of_another_services_stream_the_tables_that_follow_it_count(bench:
 async def test_what_the_services_own_log_does_not_have_is_refused_at_once(bench: Bench, wanted: str) -> None:
     mina, _ = await bench.join("mina")
     await bench.settle()
-    found = await refused(waiting(bench), wanted.format(mina=mina))
+    found = await refused(waiting(bench), wanted.format(mina=mina), own(mina))
     assert found == (422, "version-unknown")
 
 
@@ -78,7 +90,7 @@ async def test_a_malformed_wish_is_refused(bench: Bench, wanted: str) -> None:
 
 async def test_all_that_wait_share_one_question(bench: Bench) -> None:
     made = waiting(bench, wait_s=0.5)
-    tasks = [asyncio.create_task(made.reached(FOREIGN, f"account {number}")) for number in range(400)]
+    tasks = [asyncio.create_task(made.reached(FOREIGN, who(f"account {number}"))) for number in range(400)]
     problems = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(each, Problem) and each.rule == "not-yet" for each in problems)
     assert made.questions <= 51, "one each hundredth of a second, and not one a waiter"
@@ -91,16 +103,16 @@ async def test_an_account_and_a_process_wait_so_often_and_no_more(
     monkeypatch.setattr(freshness, "WAITING_OF_AN_ACCOUNT", 3)
     monkeypatch.setattr(freshness, "WAITING_AT_MOST", 5)
     made = waiting(bench)
-    tasks = [asyncio.create_task(made.reached(FOREIGN, "mina")) for _ in range(3)]
+    tasks = [asyncio.create_task(made.reached(FOREIGN, who("mina"))) for _ in range(3)]
     await started(*tasks)
     assert await refused(made, FOREIGN) == (429, "too-many-requests")
-    more = [asyncio.create_task(made.reached(FOREIGN, f"account {number}")) for number in range(2)]
+    more = [asyncio.create_task(made.reached(FOREIGN, who(f"account {number}"))) for number in range(2)]
     await started(*more)
-    assert await refused(made, FOREIGN, "ana") == (503, "busy")
+    assert await refused(made, FOREIGN, who("ana")) == (503, "busy")
     for task in (*tasks, *more):
         task.cancel()
     await asyncio.gather(*tasks, *more, return_exceptions=True)
-    again = asyncio.create_task(made.reached(FOREIGN, "mina"))
+    again = asyncio.create_task(made.reached(FOREIGN, who("mina")))
     await started(again)
     assert len(made) == 1, "who has gone makes room"
     again.cancel()
@@ -111,7 +123,7 @@ async def test_without_a_database_nobody_waits(bench: Bench) -> None:
     made = waiting(bench)
     await bench.pool.close()
     with pytest.raises(Exception, match="closed"):
-        await made.reached(FOREIGN, "mina")
+        await made.reached(FOREIGN, who("mina"))
 
 
 @pytest.mark.parametrize(
@@ -136,3 +148,49 @@ async def test_over_http_a_read_has_what_the_command_wrote(bench: Bench) -> None
     reads = asyncio.create_task(bench.ask(token, "GET", "/contracts", **{"Tenure-At-Least": f"account-{mina}@1"}))
     await bench.settle()
     assert (await reads).status_code == 200
+
+
+# ── Another organisation's ─────────────────────────────────────────────────────────────────────────────
+
+
+async def told(bench: Bench, wanted: str, actor: Actor) -> tuple[int, str]:
+    try:
+        await waiting(bench, wait_s=0.05).reached(wanted, actor)
+    except Problem as problem:
+        return problem.status, problem.reason.replace(wanted, "it")
+    return 200, ""
+
+
+@pytest.mark.parametrize(
+    ("theirs", "nothing"),
+    [("account-{mina}", "account-nobody"), ("contract-c", "contract-none"), ("subscription-s", "subscription-none")],
+)
+async def test_whether_somebody_elses_stream_exists_is_not_told(bench: Bench, theirs: str, nothing: str) -> None:
+    mina, _ = await bench.join("mina")
+    await bench.purchase(mina)
+    await bench.settle()
+    real = theirs.format(mina=mina)
+    for stranger in (
+        who("eve"),
+        Actor("eve", "reseller", "partner"),
+        Actor("eve", "", "customer"),
+        Actor("eve", "autodesk-gmbh", "publisher", "autodesk"),
+    ):
+        for version in (1, 9):
+            assert await told(bench, f"{real}@{version}", stranger) == await told(
+                bench, f"{nothing}@{version}", stranger
+            )
+    assert await told(bench, f"{real}@1", who("ana", organisation_of(mina))) == (200, "")
+    assert await told(bench, f"{real}@1", Actor("kim", "tenure", "operator")) == (200, "")
+
+
+async def test_who_has_written_to_another_organisations_stream_waits_for_it(bench: Bench) -> None:
+    mina, token = await bench.join("mina")
+    heir, _ = await bench.invited(token, "heir")
+    await bench.purchase(mina)
+    kim = Actor("kim", "tenure", "operator")
+    handed = await bench.ask(TokenSigner(KEY).sign(kim, "token"), "POST", "/contracts/c/handover", {"to": heir})
+    wanted = handed.headers["tenure-version"]
+    await bench.settle()
+    assert await told(bench, wanted, Actor("kim", "tenure", "partner")) == (200, "")
+    assert (await told(bench, wanted, Actor("ki", "tenure", "partner")))[0] == 422

@@ -229,6 +229,7 @@ def _advance(
     streams: Sequence[str],
     versions: Sequence[int],
     hashes: Sequence[bytes],
+    _tenants: Sequence[str | None],
     topics: Sequence[str],
     numbers: Sequence[int],
     offsets: Sequence[int],
