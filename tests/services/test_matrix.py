@@ -2,7 +2,7 @@
 
 The operations are read from the OpenAPI documents, so a new route is in here by itself. The services have no database:
 whatever looked something up would answer 503. What needs data (another tenant, a lower role, another publisher) is in
-tests/system/test_strangers.py.
+tests/system/test_strangers.py and test_lower_roles.py.
 """
 
 import re

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.system.running import System, system
+from tests.system.scene import Scene, play
 
 
 @pytest.fixture(scope="package")
@@ -23,3 +24,9 @@ def expendable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     with system(tmp_path_factory.mktemp("expendable")) as whole:
         whole.tell()
         yield whole
+
+
+@pytest.fixture(scope="package")
+def scene(running: System) -> Scene:
+    """Of that system: a story of which everybody is still signed in."""
+    return play(running)

@@ -24,13 +24,17 @@ SOON_S = 3.0
 class Someone:
     """Somebody with an account, and how they ask each service."""
 
-    def __init__(self, system: System, joining: dict[str, Any] | None = None, email: str = "") -> None:
+    def __init__(
+        self, system: System, joining: dict[str, Any] | None = None, email: str = "", *, known: bool = False
+    ) -> None:
+        """Who is `known` has an account with this address."""
         self.http = {name: httpx.Client(base_url=system.env[f"TENURE_{name.upper()}_URL"], timeout=15)
                      for name in SERVICES}  # fmt: skip
         self.email = email or f"{token_hex(6)}@sessions.example"
         joining = joining or {"organisation": {"name": f"Sessions {token_hex(4)}", "kind": "customer"}}
         profile = {"email": self.email, "password": PASSWORD, "name": "Sam Example", "country": "DE"}
-        self.ask("POST", "/accounts", profile | joining, token="")
+        if not known:
+            self.ask("POST", "/accounts", profile | joining, token="")
         self.session = self.sign_in()
         self.refresh_at = time.monotonic() + self.session["expires_in"] - 60
 
