@@ -29,7 +29,7 @@ Json = dict[str, Any]
 
 SERVICES: Final = {"identity": 8101, "marketplace": 8102, "entitlements": 8103, "distribution": 8104}
 TOPICS: Final = (INBOUND, inbound_topic(PUBLISHER), IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION)
-PATIENCE_S: Final = 30.0
+PATIENCE_S: Final = 60.0
 LATE: Final = frozenset({
     "unknown", "role-missing", "seat-right-missing", "agreement-missing", "contract-manager-only", "user-unknown",
     "purchaser-unknown", "seat-needed", "user-not-managed", "not-confirmed", "update-not-available",

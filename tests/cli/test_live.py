@@ -182,7 +182,7 @@ async def _react(dsn: str, access: KafkaAccess, event_id: str) -> list[str]:
 
     @echo.on(CsnIssued)
     async def _(_event: CsnIssued, of: Any, _reach: Any) -> list[Do]:
-        return [Do(COUNTER, key, Count(by=of.id)) for key in (f"{of.id}-a", f"{of.id}-b")]
+        return [Do(COUNTER, key, Count(by="somebody")) for key in (f"{of.id}-a", f"{of.id}-b")]
 
     store = await PostgresStore(dsn, "marketplace").open()
     pool = await asyncpg.create_pool(dsn, min_size=1, max_size=2)

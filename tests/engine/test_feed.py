@@ -11,6 +11,7 @@ from aiokafka import ConsumerRecord, TopicPartition
 from shared.eventlog import host
 from shared.eventlog.consumer import BATCH_RECORDS
 from shared.eventlog.host import Feed, Stalled
+from shared.eventlog.log import utc_now
 
 PLACE = ("entitlements.events.v1", 0)
 END = 9
@@ -60,7 +61,7 @@ async def feed(monkeypatch: pytest.MonkeyPatch) -> Feed:
     async def set_back(_partitions: Any) -> list[Any]:
         return []
 
-    consumer = SimpleNamespace(name="test.feed", what=what, set_back=set_back)
+    consumer = SimpleNamespace(name="test.feed", what=what, set_back=set_back, now=utc_now)
     made = Feed(cast(Any, consumer), cast(Any, broker), None)
     made._subscriber.consumer = Kafka()
     return made

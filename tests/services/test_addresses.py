@@ -154,16 +154,6 @@ async def test_concurrent_sign_ups_for_one_address_leave_exactly_one_with_a_proo
     assert len(with_it) == 1
 
 
-async def test_after_a_crash_between_releasing_and_taking_the_address_is_free(bench: Bench) -> None:
-    """The sign-up that released it is refused, as one that broke off would be: sent again it goes through."""
-    await bench.join("victim")
-    proof = await proof_for(bench, "victim")
-    body = sign_up("victim", **OWN, proof=proof)
-    refused(await bench.ask("", "POST", "/accounts", body | {"time_zone": "Mars/Olympus"}), "time-zone-unknown")
-    assert await bench.store.holder("email:victim@x.example") is None
-    assert (await bench.ask("", "POST", "/accounts", body)).status_code == 200
-
-
 async def test_a_dry_run_releases_nothing(bench: Bench) -> None:
     await bench.join("victim")
     holder = await bench.store.holder("email:victim@x.example")

@@ -22,7 +22,7 @@ from tests.engine.examples import COUNTER, Count, new_id
 from tests.services.tokens import NothingEnded
 
 KEY = ECKey.generate_key("P-256", {"kid": "key"})
-TOKEN = TokenSigner(KEY).sign(Actor("account", "organisation", "customer"), "token")
+TOKEN = TokenSigner(KEY).sign(Actor("account", "organisation", "customer"), "token", lifetime_s=3600)
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 QUERIES = APIRouter()
 

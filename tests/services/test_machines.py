@@ -16,7 +16,7 @@ from tests.services.identity_bench import KEY, Bench, opened
 
 pytestmark = pytest.mark.system
 
-OPERATOR = TokenSigner(KEY).sign(Actor("operator", "tenure", "operator"), "token")
+OPERATOR = TokenSigner(KEY).sign(Actor("operator", "tenure", "operator"), "token", lifetime_s=3600)
 
 
 @pytest.fixture

@@ -288,7 +288,7 @@ async def test_requests_for_proofs_are_bounded(bench: Bench, monkeypatch: pytest
 
 
 async def test_a_name_or_an_organisation_is_no_part_of_a_header_and_one_line_of_the_text(bench: Bench) -> None:
-    where = {"organisation": {"name": "Northhaus\n\nhttps://evil.example/win", "kind": "customer"}}
+    where = {"organisation": {"name": "Northhaus https://evil.example/win", "kind": "customer"}}
     _, manager = await bench.join("oskar", **where)
     await bench.invite(manager, "mina")
     kept = Kept()

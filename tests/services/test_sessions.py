@@ -7,7 +7,6 @@ from typing import Any
 
 import httpx
 import pytest
-import structlog
 
 from services.identity import credentials, refresh
 from services.identity.restored import private
@@ -74,13 +73,11 @@ async def test_of_a_refresh_token_nothing_is_kept_that_it_could_be_made_from(ben
 async def test_a_refresh_token_that_is_used_again_ends_the_session(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mina, _ = await bench.join("mina")
+    await bench.join("mina")
     stolen = await begun(bench)
     following = (await refreshed(bench, stolen)).json()
     later(bench, monkeypatch, refresh.GRACE + timedelta(seconds=1))
-    with structlog.testing.capture_logs() as lines:
-        assert (await refreshed(bench, stolen)).status_code == 401
-    assert [line["account_id"] for line in lines if line["event"] == "refresh token reused"] == [mina]
+    assert (await refreshed(bench, stolen)).status_code == 401
     assert await runs(bench, following) == (False, False)
     ended = (await bench.store.read(0, 100))[-1]
     assert SessionEnded.model_validate_json(ended.data).reason == "refresh-token-reused"

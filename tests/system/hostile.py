@@ -13,7 +13,9 @@ from aiokafka import AIOKafkaProducer
 from deploy.data import PUBLISHER
 from deploy.topics import declared
 from shared.eventlog.kafka import KafkaAccess
-from shared.events.envelope import Envelope, chained, from_headers, source_of, to_headers
+from shared.eventlog.plan import Raw
+from shared.eventlog.topic import own_event
+from shared.events.envelope import Envelope, Unreadable, chained, from_headers, source_of, to_headers
 from shared.events.registry import INBOUND, SERVICES, inbound_topic, is_inbound, topic_of
 from tests.engine.batches import Written, read
 from tests.oracle.evidence import Published, read_topic
@@ -144,6 +146,16 @@ def forged(service: str, genuine: Published) -> Written:
     return Written(record.key, data, [(n.encode(), v) for n, v in to_headers(of)])
 
 
+def _is_genuine(service: str, record: Published) -> bool:
+    """Whether it is an event of the service, and not what another test of hostile records has left there."""
+    raw = Raw(topic_of(service), record.partition, record.offset, record.key, record.headers, record.value)
+    try:
+        own_event(raw, service)
+    except Unreadable:
+        return False
+    return True
+
+
 def as_written(record: Published) -> Written:
     return Written(record.key, record.value, [(n.encode(), v) for n, v in record.headers])
 
@@ -161,7 +173,7 @@ class Flood:
         """So many of every kind, in batches of a partition each."""
         for service in SERVICES:
             found = await read_topic(topic_of(service), self._access)
-            self._genuine[service] = [record for record in found if record.value]
+            self._genuine[service] = [record for record in found if _is_genuine(service, record)]
         waiting: dict[tuple[str, int], list[Sent]] = {}
         loop = asyncio.get_running_loop()
         begun = loop.time()

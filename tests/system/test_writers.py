@@ -42,7 +42,7 @@ async def _write(dsn: str) -> list[Asked]:
         answers = []
         for turn in range(EACH):
             meta = Meta(f"{number}:{turn}", f"writer-{number}", utc_now())
-            answer = await logs[number % 4].execute(COUNTER, "one", Add(f"{number}:{turn}"), meta)
+            answer = await logs[number % 4].execute(COUNTER, "one", Add(f"{number}-{turn}"), meta)
             answers.append(Asked(meta.command_id, "entitlements", answer.stream))
             answers[-1].heard(answer)
         return answers
