@@ -28,12 +28,15 @@ from shared.eventlog.store import Conflict, Unavailable
 
 _CODES: Final = "\n\n".join(f"{code}: {meaning}" for code, meaning in MEANING.items())
 APP: Final = typer.Typer(
-    name="tenure", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown",
+    name="tenure",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Looks at a Tenure system and puts it right. A verb that changes something is a dry run unless told --yes.\n\n"
     "It finds the system by DATABASE_URL, KAFKA_BOOTSTRAP and TENURE_SERVICE_URL; what is unset is read from a system "
     f"that runs on this machine.\n\nExit codes:\n\n{_CODES}",
-)  # fmt: skip
+)
 
 Work = Callable[[Place, Say], Awaitable[int]]
 
@@ -113,11 +116,17 @@ def explained(error: Exception) -> tuple[str, int]:
         case topic.Missing() | topic.Differs():
             return f"{_capital(str(error))}. `tenure verify` looks at all of it.", REFUSED
         case asyncpg.InvalidCatalogNameError():
-            return f"PostgreSQL has no such database ({error}): `python -m deploy.databases` makes it; or correct "\
-                "DATABASE_URL.", UNREACHABLE  # fmt: skip
+            return (
+                f"PostgreSQL has no such database ({error}): `python -m deploy.databases` makes it; or correct "
+                "DATABASE_URL.",
+                UNREACHABLE,
+            )
         case asyncpg.UndefinedTableError() | asyncpg.UndefinedColumnError() | asyncpg.InvalidSchemaNameError():
-            return f"The database is not of this version of Tenure ({error}): `python -m deploy.databases` brings it "\
-                "up to date.", UNREACHABLE  # fmt: skip
+            return (
+                f"The database is not of this version of Tenure ({error}): `python -m deploy.databases` brings it "
+                "up to date.",
+                UNREACHABLE,
+            )
         case asyncpg.InsufficientPrivilegeError():
             return f"PostgreSQL refuses this role ({error}): DATABASE_URL should name the operator's.", UNREACHABLE
         case asyncpg.InvalidAuthorizationSpecificationError():

@@ -38,8 +38,9 @@ async def _one(place: Place, consumer: str, topic: str, partition: int) -> Check
     found = await engine.listed(await place.db(_service(consumer)), consumer)
     one = [each for each in found if (each.topic, each.partition) == (name, partition)]
     if not one:
-        raise Trouble(f"{consumer} has no checkpoint in {name}/{partition}: `tenure checkpoint ls` lists them.",
-                      NOT_FOUND)  # fmt: skip
+        raise Trouble(
+            f"{consumer} has no checkpoint in {name}/{partition}: `tenure checkpoint ls` lists them.", NOT_FOUND
+        )
     return one[0]
 
 
@@ -57,13 +58,21 @@ def ls(
             [(e.consumer, e.topic, e.partition, e.offset, when(e.time), e.parked) for e in found],
         )
         say.line(f"{count(len(found), 'checkpoint')}.")
-        say.result({
-            "checkpoints": [
-                {"consumer": e.consumer, "topic": e.topic, "partition": e.partition, "offset": e.offset,
-                 "time": e.time, "parked": e.parked}
-                for e in found
-            ]
-        })  # fmt: skip
+        say.result(
+            {
+                "checkpoints": [
+                    {
+                        "consumer": e.consumer,
+                        "topic": e.topic,
+                        "partition": e.partition,
+                        "offset": e.offset,
+                        "time": e.time,
+                        "parked": e.parked,
+                    }
+                    for e in found
+                ]
+            }
+        )
         return DONE
 
     run(json, work)
@@ -95,11 +104,16 @@ def set_(
         to = offset if offset is not None else at.offset + forward - back
         begin, end = await _edges(place, at)
         if not begin - 1 <= to < end:
-            raise Trouble(f"{at.topic}/{at.partition} has the offsets {begin} to {end - 1}, so that {to} can't be the "
-                          "last that is dealt with.", USAGE)  # fmt: skip
+            raise Trouble(
+                f"{at.topic}/{at.partition} has the offsets {begin} to {end - 1}, so that {to} can't be the "
+                "last that is dealt with.",
+                USAGE,
+            )
         what = "would deal again with" if to < at.offset else "would never deal with"
-        says = [f"{at.consumer} stands at {at.offset} in {at.topic}/{at.partition}; it would stand at {to}, and "
-                f"{what} {count(abs(to - at.offset), 'record')}."]  # fmt: skip
+        says = [
+            f"{at.consumer} stands at {at.offset} in {at.topic}/{at.partition}; it would stand at {to}, and "
+            f"{what} {count(abs(to - at.offset), 'record')}."
+        ]
         return await _moved(place, say, at, to, None, says, Go(yes, reason, actor))
 
     run(json, work)
@@ -107,9 +121,14 @@ def set_(
 
 @CHECKPOINT.command("skip")
 def skip(
-    consumer: Name, topic: Topic, partition: Number,
-    yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False,
-) -> None:  # fmt: skip
+    consumer: Name,
+    topic: Topic,
+    partition: Number,
+    yes: Yes = False,
+    reason: Reason = "",
+    actor: ByWhom = "",
+    json: Json = False,
+) -> None:
     """Passes over the one record that a consumer comes to next; it is parked with its bytes, if they can be fetched."""
 
     async def work(place: Place, say: Say) -> int:
@@ -147,7 +166,7 @@ async def _fetched(place: Place, at: Checkpoint, within_s: float = 10.0) -> Raw 
 
 async def _moved(
     place: Place, say: Say, at: Checkpoint, to: int, skipped: Raw | None, says: Sequence[str], go: Go
-) -> int:  # fmt: skip
+) -> int:
     service = _service(at.consumer)
     arguments = [f"consumer={at.consumer}", f"place={at.topic}/{at.partition}", f"from={at.offset}", f"to={to}"]
     data = {"consumer": at.consumer, "topic": at.topic, "partition": at.partition, "from": at.offset, "to": to}
@@ -170,8 +189,11 @@ def stream(
     consumer: Name,
     stream: Annotated[str, typer.Argument(help="The stream.")],
     version: Annotated[int, typer.Argument(min=0, help="The last version that counts as dealt with.")],
-    yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False,
-) -> None:  # fmt: skip
+    yes: Yes = False,
+    reason: Reason = "",
+    actor: ByWhom = "",
+    json: Json = False,
+) -> None:
     """Sets the last version of a stream that a consumer has dealt with: the next one it applies is the one after.
 
     After a forged event was believed, say: set it to the version before, then `parked retry` the genuine ones, then
@@ -180,8 +202,10 @@ def stream(
     async def work(place: Place, say: Say) -> int:
         service = _service(consumer)
         before = await engine.seen(await place.db(service), consumer, stream)
-        says = [f"{consumer} has dealt with {stream} up to version {before}; it would count as {version}. What it made "
-                "of later versions stays in its tables: rebuild them."]  # fmt: skip
+        says = [
+            f"{consumer} has dealt with {stream} up to version {before}; it would count as {version}. What it made "
+            "of later versions stays in its tables: rebuild them."
+        ]
         arguments = [f"consumer={consumer}", f"stream={stream}", f"from={before}", f"to={version}"]
         data = {"consumer": consumer, "stream": stream, "from": before, "to": version}
         change = Change("checkpoint stream", service, arguments, int(version != before), "stream", says, data)

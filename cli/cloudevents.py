@@ -18,13 +18,25 @@ def line(found: Found) -> bytes:
     """A stored event in CloudEvents' JSON format. The data's bytes are kept as they were hashed."""
     of = found.of
     attributes: dict[str, Any] = {
-        "specversion": "1.0", "id": of.id, "source": of.source, "type": of.type, "subject": of.stream,
-        "time": stamp(of.time), "datacontenttype": "application/json",
-        "dataschema": f"urn:tenure:events:{of.type}:{of.schema}", "partitionkey": of.stream,
-        "sequence": str(of.version), "position": str(of.position), "correlationid": of.correlation_id,
-        "causationid": of.causation_id, "actor": of.actor, "tenant": of.tenant, "traceparent": of.traceparent,
-        "prevhash": of.prevhash.hex(), "hash": of.hash.hex(),
-    }  # fmt: skip
+        "specversion": "1.0",
+        "id": of.id,
+        "source": of.source,
+        "type": of.type,
+        "subject": of.stream,
+        "time": stamp(of.time),
+        "datacontenttype": "application/json",
+        "dataschema": f"urn:tenure:events:{of.type}:{of.schema}",
+        "partitionkey": of.stream,
+        "sequence": str(of.version),
+        "position": str(of.position),
+        "correlationid": of.correlation_id,
+        "causationid": of.causation_id,
+        "actor": of.actor,
+        "tenant": of.tenant,
+        "traceparent": of.traceparent,
+        "prevhash": of.prevhash.hex(),
+        "hash": of.hash.hex(),
+    }
     head = orjson.dumps({name: value for name, value in attributes.items() if value != ""})
     if b"\n" in found.data or b"\r" in found.data:
         return head[:-1] + b',"data_base64":' + orjson.dumps(base64.b64encode(found.data).decode()) + b"}"

@@ -24,8 +24,10 @@ from shared.events.envelope import StoredEvent, stamp
 from shared.events.registry import topic_of
 
 _LINES: Final = 12
-_KEPT: Final = "select schema, position, time, folds, covers::text as covers, made from engine.scratches " \
-               "where consumer = $1 order by time, position"  # fmt: skip
+_KEPT: Final = (
+    "select schema, position, time, folds, covers::text as covers, made from engine.scratches "
+    "where consumer = $1 order by time, position"
+)
 
 
 # ── Step by step ───────────────────────────────────────────────────────────────────────────────────────
@@ -46,16 +48,27 @@ def step_by_step(
         service, found = projection_named(projection)
         owner, _, events = await find_stream(place, stream)
         if topic_of(owner) not in found.topics:
-            raise Trouble(f"{projection} does not read {topic_of(owner)}, where {stream} is: it reads "
-                          f"{', '.join(found.topics)}.", REFUSED)  # fmt: skip
+            raise Trouble(
+                f"{projection} does not read {topic_of(owner)}, where {stream} is: it reads {', '.join(found.topics)}.",
+                REFUSED,
+            )
         steps = await _stepped(projection, found, events, place.settings.dsn(service))
         for each in steps:
             _told(say, each)
         folded, changes = sum(each.folded for each in steps), sum(len(each.changes) for each in steps)
-        say.line(f"Looked at {count(len(steps), 'event')} of {owner}'s store: {folded:,} folded, "
-                 f"{count(changes, 'row')} changed.")  # fmt: skip
-        say.result({"projection": projection, "stream": stream, "looked_at": len(steps), "folded": folded,
-                    "steps": [_as_data(each) for each in steps]})  # fmt: skip
+        say.line(
+            f"Looked at {count(len(steps), 'event')} of {owner}'s store: {folded:,} folded, "
+            f"{count(changes, 'row')} changed."
+        )
+        say.result(
+            {
+                "projection": projection,
+                "stream": stream,
+                "looked_at": len(steps),
+                "folded": folded,
+                "steps": [_as_data(each) for each in steps],
+            }
+        )
         return DONE
 
     run(json, work)
@@ -68,8 +81,11 @@ async def _stepped(name: str, found: Projection, events: Sequence[StoredEvent], 
     except (scratch.Trouble, scratch.CannotFold, *TRANSIENT):
         raise
     except Exception as error:
-        raise Trouble(f"A fold of {name} fails on this stream alone, or on what other streams' rows would have to be "
-                      f"there for: {type(error).__name__}: {error}", FAULTS) from error  # fmt: skip
+        raise Trouble(
+            f"A fold of {name} fails on this stream alone, or on what other streams' rows would have to be "
+            f"there for: {type(error).__name__}: {error}",
+            FAULTS,
+        ) from error
 
 
 def _told(say: Say, each: Stepped) -> None:
@@ -103,8 +119,15 @@ def _short(value: object) -> str:
 def _as_data(each: Stepped) -> dict[str, Any]:
     of = each.of
     changes = [{"table": c.table, "before": c.before, "after": c.after, "changed": c.changed} for c in each.changes]
-    return {"version": of.version, "position": of.position, "id": of.id, "type": of.type, "time": stamp(of.time),
-            "folded": each.folded, "changes": changes}  # fmt: skip
+    return {
+        "version": of.version,
+        "position": of.position,
+        "id": of.id,
+        "type": of.type,
+        "time": stamp(of.time),
+        "folded": each.folded,
+        "changes": changes,
+    }
 
 
 # ── As of ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -113,15 +136,21 @@ def _as_data(each: Stepped) -> dict[str, Any]:
 @APP.command("as-of")
 def as_of_moment(
     projection: Annotated[str, typer.Argument(help="Which, as entitlements.pools.")],
-    position: Annotated[int | None, typer.Option("--position", min=0, help="As of this position of its service's "
-                                                 "store.")] = None,
-    time: Annotated[datetime | None, typer.Option("--time", parser=_time, metavar="TIME", help="As of this time (or "
-                                                  "15m, 2h, 3d ago).")] = None,
+    position: Annotated[
+        int | None, typer.Option("--position", min=0, help="As of this position of its service's store.")
+    ] = None,
+    time: Annotated[
+        datetime | None,
+        typer.Option("--time", parser=_time, metavar="TIME", help="As of this time (or 15m, 2h, 3d ago)."),
+    ] = None,
     rows: Annotated[int, typer.Option("--rows", min=0, help="Show so many rows of each table.")] = 5,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the tables: a later moment starts from them.")] = False,
     drop: Annotated[str | None, typer.Option("--drop", metavar="SCHEMA", help="Drop tables that were kept.")] = None,
-    yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False,
-) -> None:  # fmt: skip
+    yes: Yes = False,
+    reason: Reason = "",
+    actor: ByWhom = "",
+    json: Json = False,
+) -> None:
     """A projection's tables as of a position or a time, in a schema that no reader sees.
 
     Folded from the start or from the nearest kept tables; dropped when shown, unless --keep. Without a moment it
@@ -139,8 +168,8 @@ def as_of_moment(
             return await _list(place, say, service, found)
 
         def folding(keep: bool) -> AbstractAsyncContextManager[AsOf]:
-            return as_of(service, found, place.settings.dsn(service), place.settings.kafka,
-                         position=position, time=time, keep=keep)  # fmt: skip
+            dsn, kafka = place.settings.dsn(service), place.settings.kafka
+            return as_of(service, found, dsn, kafka, position=position, time=time, keep=keep)
 
         async with folding(False) as tables:
             shown = await _shown(place, say, service, found, tables, rows)
@@ -149,16 +178,19 @@ def as_of_moment(
             return DONE
         moment = f"position={position}" if position is not None else f"time={stamp(tables.time)}"
         says = ["These tables would be kept, in a schema of their own."]
-        change = Change("as-of --keep", service, [f"projection={projection}", moment],
-                        sum(tables.tables.values()) or 1, "row", says, shown)  # fmt: skip
+        arguments, rows_kept = [f"projection={projection}", moment], sum(tables.tables.values()) or 1
+        change = Change("as-of --keep", service, arguments, rows_kept, "row", says, shown)
 
         async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
             async with folding(True) as kept:
                 counter(change.total)
             there = [row["schema"] for row in await (await place.db(service)).fetch(_KEPT, projection)]
             ok = kept.schema in there
-            says = [f"Kept in the schema {kept.schema}.", f"Looked again: it is {'there' if ok else 'NOT there'}, with "
-                    f"{len(there) - ok:,} others of {projection}."]  # fmt: skip
+            says = [
+                f"Kept in the schema {kept.schema}.",
+                f"Looked again: it is {'there' if ok else 'NOT there'}, with "
+                f"{len(there) - ok:,} others of {projection}.",
+            ]
             return Outcome(ok, says, {"schema": kept.schema})
 
         return await carry_out(place, say, change, go, do)
@@ -166,9 +198,7 @@ def as_of_moment(
     run(json, work)
 
 
-async def _shown(
-    place: Place, say: Say, service: str, found: Projection, tables: AsOf, rows: int
-) -> dict[str, Any]:  # fmt: skip
+async def _shown(place: Place, say: Say, service: str, found: Projection, tables: AsOf, rows: int) -> dict[str, Any]:
     db, first = await place.db(service), dict[str, list[Any]]()
     for table, number in tables.tables.items():
         say.line(f"{table}: {count(number, 'row')}")
@@ -178,13 +208,20 @@ async def _shown(
             say.line("    " + ", ".join(f"{name} {_short(value)}" for name, value in row.items() if value is not None))
     own = "" if tables.position is None else f"position {tables.position:,} of {service}'s store, "
     start = "the start" if tables.from_kept is None else f"what {tables.from_kept} keeps"
-    say.line(f"{service}.{found.name} as of {own}{when(tables.time)}: {count(tables.events, 'event')} folded from "
-             f"{start}, of {count(tables.streams, 'stream')} in all.")  # fmt: skip
+    say.line(
+        f"{service}.{found.name} as of {own}{when(tables.time)}: {count(tables.events, 'event')} folded from "
+        f"{start}, of {count(tables.streams, 'stream')} in all."
+    )
     return {
-        "projection": f"{service}.{found.name}", "position": tables.position, "time": stamp(tables.time),
-        "streams": tables.streams, "folded": tables.events, "from_kept": tables.from_kept,
-        "tables": dict(tables.tables), "rows": first,
-    }  # fmt: skip
+        "projection": f"{service}.{found.name}",
+        "position": tables.position,
+        "time": stamp(tables.time),
+        "streams": tables.streams,
+        "folded": tables.events,
+        "from_kept": tables.from_kept,
+        "tables": dict(tables.tables),
+        "rows": first,
+    }
 
 
 async def _list(place: Place, say: Say, service: str, found: Projection) -> int:
@@ -192,9 +229,16 @@ async def _list(place: Place, say: Say, service: str, found: Projection) -> int:
     now = code_of(found)
     say.table(
         ("schema", ">position", "time", "rows"),
-        [(row["schema"], row["position"], when(row["time"]) + ("" if row["folds"] == now else " (other folds)"),
-          sum(orjson.loads(row["covers"])["tables"].values())) for row in kept],
-    )  # fmt: skip
+        [
+            (
+                row["schema"],
+                row["position"],
+                when(row["time"]) + ("" if row["folds"] == now else " (other folds)"),
+                sum(orjson.loads(row["covers"])["tables"].values()),
+            )
+            for row in kept
+        ],
+    )
     say.line(f"{count(len(kept), 'moment')} of {service}.{found.name} kept.")
     shown = [{**dict(row), "covers": orjson.loads(row["covers"]), "same_folds": row["folds"] == now} for row in kept]
     say.result({"projection": f"{service}.{found.name}", "kept": shown})
@@ -205,8 +249,15 @@ async def _drop(place: Place, say: Say, service: str, found: Projection, schema:
     name, db = f"{service}.{found.name}", await place.db(service)
     if schema not in [row["schema"] for row in await db.fetch(_KEPT, name)]:
         raise scratch.Trouble(f"No tables of {name} are kept in a schema {schema}: `tenure as-of {name}` lists them.")
-    change = Change("as-of --drop", service, [f"projection={name}", f"schema={schema}"], 1, "schema",
-                    [f"The schema {schema} with its tables would be dropped."], {"schema": schema})  # fmt: skip
+    change = Change(
+        "as-of --drop",
+        service,
+        [f"projection={name}", f"schema={schema}"],
+        1,
+        "schema",
+        [f"The schema {schema} with its tables would be dropped."],
+        {"schema": schema},
+    )
 
     async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
         await drop_kept(place.settings.dsn(service), schema)

@@ -48,10 +48,22 @@ class Open:
 def read(rows: Sequence[Mapping[str, Any]]) -> list[Open]:
     """The answer of `looks.sql`'s `horizon`, the oldest first."""
     return sorted(
-        (Open(row["pid"], row["application"], row["user"], row["state"], row["age_s"], row["stands_s"], row["head"],
-              row["blocks"], row["waits_s"]) for row in rows),
+        (
+            Open(
+                row["pid"],
+                row["application"],
+                row["user"],
+                row["state"],
+                row["age_s"],
+                row["stands_s"],
+                row["head"],
+                row["blocks"],
+                row["waits_s"],
+            )
+            for row in rows
+        ),
         key=lambda each: -each.age_s,
-    )  # fmt: skip
+    )
 
 
 def held(opened: Sequence[Open]) -> str:
@@ -83,9 +95,17 @@ def as_data(position: int, opened: Sequence[Open]) -> dict[str, Any]:
         "held_s": oldest and round(oldest.age_s, 3),
         "appends_waiting": sum(each.blocks for each in opened),
         "open": [
-            {"pid": each.pid, "application": each.application, "user": each.user, "state": each.state,
-             "age_s": round(each.age_s, 3), "state_s": round(each.stands_s, 3), "head": each.head,
-             "blocks": each.blocks, "waits_s": round(each.waits_s, 3)}
+            {
+                "pid": each.pid,
+                "application": each.application,
+                "user": each.user,
+                "state": each.state,
+                "age_s": round(each.age_s, 3),
+                "state_s": round(each.stands_s, 3),
+                "head": each.head,
+                "blocks": each.blocks,
+                "waits_s": round(each.waits_s, 3),
+            }
             for each in opened
         ],
-    }  # fmt: skip
+    }

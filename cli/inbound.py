@@ -81,9 +81,13 @@ async def _from(kafka: AIOKafkaConsumer, ends: Offsets, near: datetime | None) -
 
 
 async def _look(
-    kafka: AIOKafkaConsumer, wanted: Sequence[Wanted], middle: Offsets, edges: tuple[Offsets, Offsets], done: Search,
+    kafka: AIOKafkaConsumer,
+    wanted: Sequence[Wanted],
+    middle: Offsets,
+    edges: tuple[Offsets, Offsets],
+    done: Search,
     most: int,
-) -> None:  # fmt: skip
+) -> None:
     begins, ends = edges
     low, high, step = dict(middle), dict(middle), _FIRST
     while (more := _share({p: low[p] - begins[p] for p in low}, step, most - done.looked)) and not _enough(

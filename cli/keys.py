@@ -94,8 +94,10 @@ def retire(
             raise Trouble(f"There is no key {kid} to retire: `tenure keys list` shows them.", NOT_FOUND) from None
         except CannotRetire as why:
             raise Trouble(str(why), REFUSED) from None
-        says = [f"What {kid} signed would be valid no more within {JWKS_S + signing.FOLLOW_S:.0f} s, in every "
-                "service: access tokens, invitations, resets, links in mails. Sessions go on."]  # fmt: skip
+        says = [
+            f"What {kid} signed would be valid no more within {JWKS_S + signing.FOLLOW_S:.0f} s, in every "
+            "service: access tokens, invitations, resets, links in mails. Sessions go on."
+        ]
         says += [f"{following} would sign in its place at once."] if following else []
         arguments = [f"kid={kid}", f"at_once={at_once}"]
         change = Change("keys retire", "identity", arguments, 1, "key", says, {"kid": kid, "signs_now": following})

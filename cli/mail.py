@@ -38,9 +38,19 @@ def ls(
         found = await _list(place, state)
         say.table(
             ("mail", "kind", "about", "state", ">tries", "since", "why"),
-            [(each["id"], each["kind"], each["about"] or "(an address)", each["state"], each["tries"],
-              when(each["created_at"]), each["reason"][:100]) for each in found],
-        )  # fmt: skip
+            [
+                (
+                    each["id"],
+                    each["kind"],
+                    each["about"] or "(an address)",
+                    each["state"],
+                    each["tries"],
+                    when(each["created_at"]),
+                    each["reason"][:100],
+                )
+                for each in found
+            ],
+        )
         say.line(f"{count(len(found), 'mail')} shown; {figures['waiting']:,} wait, {figures['parked']:,} parked.")
         say.result({"mails": found, **figures})
         return DONE
@@ -52,8 +62,11 @@ def ls(
 def retry(
     ids: Ids = None,
     parked: Annotated[bool, typer.Option("--parked", help="All that are parked.")] = False,
-    yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False,
-) -> None:  # fmt: skip
+    yes: Yes = False,
+    reason: Reason = "",
+    actor: ByWhom = "",
+    json: Json = False,
+) -> None:
     """Sends mails that are parked or were dropped, from their first try. What it was about may have changed: then none
     is sent."""
 
@@ -67,9 +80,7 @@ def retry(
 
 
 @MAIL.command("drop")
-def drop(
-    ids: Ids = None, yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False
-) -> None:  # fmt: skip
+def drop(ids: Ids = None, yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False) -> None:
     """Gives up mails that wait or are parked: they are never sent."""
 
     async def work(place: Place, say: Say) -> int:
@@ -90,7 +101,7 @@ async def _chosen(place: Place, ids: Sequence[int] | None, state: str) -> list[d
 
 async def _change(
     place: Place, say: Say, verb: str, what: str, found: Sequence[dict[str, Any]], go: Go, becomes: str
-) -> int:  # fmt: skip
+) -> int:
     """The whole way of a verb that puts these mails into another state."""
     ids = [each["id"] for each in found]
     says = [f"Mail {each['id']} ({each['kind']}, {each['state']}: {each['reason'][:200]}) {what}." for each in found]

@@ -30,9 +30,13 @@ Handles: TypeAlias = Annotated[list[str] | None, typer.Argument(help="Records, b
 
 
 async def _look(
-    place: Place, consumer: str | None = None, stream: str | None = None, handles: Sequence[str] | None = None,
-    *, behind: bool = False,
-) -> list[Parked]:  # fmt: skip
+    place: Place,
+    consumer: str | None = None,
+    stream: str | None = None,
+    handles: Sequence[str] | None = None,
+    *,
+    behind: bool = False,
+) -> list[Parked]:
     """Parked records over the services, or of the consumer's own."""
     services = SERVICES if consumer is None else (_service(consumer),)
     found = [await engine.look(await place.db(s), consumer, stream, handles, behind=behind) for s in services]
@@ -56,11 +60,21 @@ async def _one(place: Place, handle: str) -> Parked:
 
 def as_data(each: Parked) -> dict[str, Any]:
     return {
-        "handle": each.handle, "consumer": each.consumer, "topic": each.raw.topic, "partition": each.raw.partition,
-        "offset": each.raw.offset, "stream": each.stream, "version": each.version, "type": each.type,
-        "reason": each.reason, "detail": each.detail, "fingerprint": each.fingerprint,
-        "holds_stream": each.holds_stream, "behind": each.behind, "time": each.time,
-    }  # fmt: skip
+        "handle": each.handle,
+        "consumer": each.consumer,
+        "topic": each.raw.topic,
+        "partition": each.raw.partition,
+        "offset": each.raw.offset,
+        "stream": each.stream,
+        "version": each.version,
+        "type": each.type,
+        "reason": each.reason,
+        "detail": each.detail,
+        "fingerprint": each.fingerprint,
+        "holds_stream": each.holds_stream,
+        "behind": each.behind,
+        "time": each.time,
+    }
 
 
 # ── Looking ────────────────────────────────────────────────────────────────────────────────────────────
@@ -81,9 +95,11 @@ def ls(
         found = [each for each in looked if group in (None, each.fingerprint)]
         say.table(
             ("handle", "consumer", "event", "why", ">behind"),
-            [(each.handle, each.consumer, _event(each), f"{each.reason}: {each.detail[:120]}", each.behind)
-             for each in found],
-        )  # fmt: skip
+            [
+                (each.handle, each.consumer, _event(each), f"{each.reason}: {each.detail[:120]}", each.behind)
+                for each in found
+            ],
+        )
         say.line(f"{count(len(found), 'record')} parked; looked at {len(looked):,}.")
         say.result({"looked_at": len(looked), "parked": [as_data(each) for each in found]})
         return DONE
@@ -108,17 +124,34 @@ def group(consumer: OfConsumer = None, json: Json = False) -> None:
         ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
         say.table(
             ("group", ">records", ">behind", "since", "consumer, event, fault"),
-            [(name, f"{len(some):,}", f"{sum(each.behind for each in some):,}", when(some[0].time),
-              f"{some[0].consumer} {some[0].type}: {engine.shape(some[0].detail) or some[0].reason}")
-             for name, some in ordered],
-        )  # fmt: skip
+            [
+                (
+                    name,
+                    f"{len(some):,}",
+                    f"{sum(each.behind for each in some):,}",
+                    when(some[0].time),
+                    f"{some[0].consumer} {some[0].type}: {engine.shape(some[0].detail) or some[0].reason}",
+                )
+                for name, some in ordered
+            ],
+        )
         say.line(f"{count(len(groups), 'group')}; looked at {count(len(looked), 'record')}.")
-        say.result({
-            "looked_at": len(looked),
-            "groups": [{"fingerprint": name, "records": len(some), "behind": sum(each.behind for each in some),
-                        "first": some[0].time, "last": some[-1].time, "example": as_data(some[0])}
-                       for name, some in ordered],
-        })  # fmt: skip
+        say.result(
+            {
+                "looked_at": len(looked),
+                "groups": [
+                    {
+                        "fingerprint": name,
+                        "records": len(some),
+                        "behind": sum(each.behind for each in some),
+                        "first": some[0].time,
+                        "last": some[-1].time,
+                        "example": as_data(some[0]),
+                    }
+                    for name, some in ordered
+                ],
+            }
+        )
         return DONE
 
     run(json, work)
@@ -132,12 +165,20 @@ def show(handle: Annotated[str, typer.Argument(help="The record's handle.")], js
         each = await _one(place, handle)
         headers = [(name, "" if value is None else value.decode(errors="replace")) for name, value in each.raw.headers]
         value = each.raw.value or b""
-        say.fields([
-            ("consumer", each.consumer), ("place", f"{each.raw.topic}/{each.raw.partition}/{each.raw.offset}"),
-            ("parked", when(each.time)), ("reason", each.reason), ("detail", each.detail), ("group", each.fingerprint),
-            ("stream", f"{each.stream}@{each.version}" if each.stream else "none, or not readable"),
-            ("behind it", count(each.behind, "record")), *headers, ("body", value.decode(errors="replace")),
-        ])  # fmt: skip
+        say.fields(
+            [
+                ("consumer", each.consumer),
+                ("place", f"{each.raw.topic}/{each.raw.partition}/{each.raw.offset}"),
+                ("parked", when(each.time)),
+                ("reason", each.reason),
+                ("detail", each.detail),
+                ("group", each.fingerprint),
+                ("stream", f"{each.stream}@{each.version}" if each.stream else "none, or not readable"),
+                ("behind it", count(each.behind, "record")),
+                *headers,
+                ("body", value.decode(errors="replace")),
+            ]
+        )
         say.result({**as_data(each), "key": each.raw.key, "headers": headers, "value": _readable(value)})
         return DONE
 
@@ -160,10 +201,14 @@ def retry(
     group: Annotated[str | None, typer.Option("--group", help="All of a group.")] = None,
     consumer: OfConsumer = None,
     stream: OfStream = None,
-    over_gap: Annotated[bool, typer.Option("--over-gap", help="Go on where versions are missing that an unreadable "
-                                           "record stands for.")] = False,
-    yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False,
-) -> None:  # fmt: skip
+    over_gap: Annotated[
+        bool, typer.Option("--over-gap", help="Go on where versions are missing that an unreadable record stands for.")
+    ] = False,
+    yes: Yes = False,
+    reason: Reason = "",
+    actor: ByWhom = "",
+    json: Json = False,
+) -> None:
     """Applies parked records, each stream's in order from its first, to the one consumer that parked them.
 
     The dry run applies them, too, and takes it back; a reaction's commands are only considered. A record is copied
@@ -180,10 +225,11 @@ def retry(
             raise Trouble(f"Nothing parked has the handle {sorted(missing)[0]}: see `tenure parked ls`.", NOT_FOUND)
         services = sorted({_service(each.consumer) for each in found})
         changes = [
-            await _retry_in(place, service, [each for each in found if each.consumer.startswith(f"{service}.")],
-                            over_gap=over_gap)
+            await _retry_in(
+                place, service, [each for each in found if each.consumer.startswith(f"{service}.")], over_gap=over_gap
+            )
             for service in services
-        ]  # fmt: skip
+        ]
         if changes:
             return await carry_out_all(place, say, changes, Go(yes, reason, actor))
         say.line("Nothing that is parked is meant by that.")
@@ -193,27 +239,33 @@ def retry(
     run(json, work)
 
 
-async def _retry_in(
-    place: Place, service: str, found: Sequence[Parked], *, over_gap: bool
-) -> tuple[Change, Do]:  # fmt: skip
+async def _retry_in(place: Place, service: str, found: Sequence[Parked], *, over_gap: bool) -> tuple[Change, Do]:
     db, lines = await place.db(service, write=True), engine.lines(found)
     tried = [
         (line, await engine.attempt(db, await place.consumer(line.consumer), line, over_gap=over_gap)) for line in lines
     ]
     total = sum(each.waiting for _, each in tried)
     change = Change(
-        "parked retry", service, [f"consumer={c}" for c in sorted({line.consumer for line in lines})]
-        + [f"line={_name(line)}" for line in lines[:50]], total, "parked record",
+        "parked retry",
+        service,
+        [f"consumer={c}" for c in sorted({line.consumer for line in lines})]
+        + [f"line={_name(line)}" for line in lines[:50]],
+        total,
+        "parked record",
         [said for line, each in tried for said in _would(line, each)],
         {"service": service, "lines": [_tried(line, each) for line, each in tried]},
-    )  # fmt: skip
+    )
 
     async def do(operation: str, counter: Counter) -> Outcome:
         gone = [
-            (line, await engine.retry(db, await place.consumer(line.consumer), line, operation, over_gap=over_gap,
-                                      progress=counter))
+            (
+                line,
+                await engine.retry(
+                    db, await place.consumer(line.consumer), line, operation, over_gap=over_gap, progress=counter
+                ),
+            )
             for line in lines
-        ]  # fmt: skip
+        ]
         return await _looked_again(place, service, gone)
 
     return change, do
@@ -241,8 +293,14 @@ def _answered(answer: Answer) -> str:
 
 
 def _tried(line: Line, tried: Tried) -> dict[str, Any]:
-    return {"consumer": line.consumer, "line": _name(line), "would_apply": tried.would_apply, "waiting": tried.waiting,
-            "stopped": tried.stopped, "answers": [_answered(answer) for answer in tried.answers or ()]}  # fmt: skip
+    return {
+        "consumer": line.consumer,
+        "line": _name(line),
+        "would_apply": tried.would_apply,
+        "waiting": tried.waiting,
+        "stopped": tried.stopped,
+        "answers": [_answered(answer) for answer in tried.answers or ()],
+    }
 
 
 async def _looked_again(place: Place, service: str, gone: Sequence[tuple[Line, Retried]]) -> Outcome:
@@ -287,8 +345,11 @@ def edit(
     handle: Annotated[str, typer.Argument(help="The record's handle.")],
     value: Annotated[str | None, typer.Option("--value", help="A file with the new body; - is standard input.")] = None,
     header: Annotated[list[str] | None, typer.Option("--header", help="name=text; an empty text removes it.")] = None,
-    yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False,
-) -> None:  # fmt: skip
+    yes: Yes = False,
+    reason: Reason = "",
+    actor: ByWhom = "",
+    json: Json = False,
+) -> None:
     """Puts other bytes in place of a parked record's, for its consumer alone; the original is kept.
 
     The log and the topic stay as they are, so this consumer will hold something else than they say."""
@@ -356,8 +417,11 @@ def _headers(given: Sequence[str]) -> dict[str, str]:
 @PARKED.command("drop")
 def drop(
     handles: Annotated[list[str], typer.Argument(help="Records, by their handles.")],
-    yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False,
-) -> None:  # fmt: skip
+    yes: Yes = False,
+    reason: Reason = "",
+    actor: ByWhom = "",
+    json: Json = False,
+) -> None:
     """Gives records up: their consumer will never have their effect. Their bytes are kept in engine.settled."""
 
     async def work(place: Place, say: Say) -> int:
@@ -366,9 +430,11 @@ def drop(
         if len(services) > 1:
             raise Trouble(f"These are of {' and '.join(sorted(services))}: drop one service's at a time.", REFUSED)
         service = services.pop()
-        says = [f"{each.consumer} would go on without {_event(each)} ({each.reason}: {each.detail[:200]})."
-                + (f" {count(each.behind, 'record')} behind it would wait for a retry." if each.behind else "")
-                for each in found]  # fmt: skip
+        says = [
+            f"{each.consumer} would go on without {_event(each)} ({each.reason}: {each.detail[:200]})."
+            + (f" {count(each.behind, 'record')} behind it would wait for a retry." if each.behind else "")
+            for each in found
+        ]
         arguments = [f"dropped={each.consumer} {_event(each)}" for each in found]
         data = {"records": [as_data(each) for each in found]}
         change = Change("parked drop", service, arguments, len(found), "record", says, data)
@@ -379,8 +445,11 @@ def drop(
                 await engine.drop(db, await place.consumer(each.consumer), each, operation)
                 counter()
             left = await _look(place, handles=[each.handle for each in found])
-            return Outcome(not left, [f"Looked again: {count(len(left), 'record')} of these still parked."],
-                           {"still_parked": len(left)})  # fmt: skip
+            return Outcome(
+                not left,
+                [f"Looked again: {count(len(left), 'record')} of these still parked."],
+                {"still_parked": len(left)},
+            )
 
         code = await carry_out(place, say, change, Go(yes, reason, actor), do)
         return FAULTS if code == FAULTS else DONE

@@ -104,9 +104,13 @@ class Place:
 
     async def _connect(self, service: str, write: bool) -> Any:
         pool = await asyncpg.create_pool(
-            self.settings.dsn(service), min_size=1, max_size=4, timeout=5, command_timeout=120,
+            self.settings.dsn(service),
+            min_size=1,
+            max_size=4,
+            timeout=5,
+            command_timeout=120,
             server_settings={"application_name": "tenure", "default_transaction_read_only": "off" if write else "on"},
-        )  # fmt: skip
+        )
         self._stack.callback(pool.terminate)
         return pool
 
@@ -133,9 +137,11 @@ class Place:
     async def kafka(self) -> AIOKafkaConsumer:
         """A reader that belongs to no group and commits nothing."""
         reader = AIOKafkaConsumer(
-            **self.settings.kafka.client(), enable_auto_commit=False, request_timeout_ms=10_000,
+            **self.settings.kafka.client(),
+            enable_auto_commit=False,
+            request_timeout_ms=10_000,
             max_partition_fetch_bytes=2 * 1024 * 1024,
-        )  # fmt: skip
+        )
         self._stack.push_async_callback(_quietly, reader)
         await reader.start()
         return reader
@@ -152,9 +158,11 @@ class Place:
 
     async def producer(self) -> AIOKafkaProducer:
         writer = AIOKafkaProducer(
-            **self.settings.kafka.client(), acks="all", enable_idempotence=True,
+            **self.settings.kafka.client(),
+            acks="all",
+            enable_idempotence=True,
             request_timeout_ms=10_000,
-        )  # fmt: skip
+        )
         self._stack.push_async_callback(_quietly, writer)
         await writer.start()
         return writer

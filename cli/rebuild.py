@@ -19,15 +19,20 @@ _KEPT = "select id, ended from engine.rebuilds where consumer = $1 and state = '
 @APP.command()
 def rebuild(
     projection: Annotated[str, typer.Argument(help="Which, as entitlements.pools.", metavar="SERVICE.PROJECTION")],
-    source: Annotated[str, typer.Option("--source", help="Where the service's own events come from: store or "
-                                        "kafka.")] = "store",
+    source: Annotated[
+        str, typer.Option("--source", help="Where the service's own events come from: store or kafka.")
+    ] = "store",
     workers: Annotated[int, typer.Option("--workers", min=1, max=32, help="So many fold at once.")] = WORKERS,
-    switch_differing: Annotated[bool, typer.Option("--switch-differing", help="Switch, too, where the new tables are "
-                                                   "not as the live ones.")] = False,
+    switch_differing: Annotated[
+        bool, typer.Option("--switch-differing", help="Switch, too, where the new tables are not as the live ones.")
+    ] = False,
     drop: Annotated[bool, typer.Option("--drop-old", help="Drop the tables that its rebuilds have replaced.")] = False,
     give_up: Annotated[bool, typer.Option("--give-up", help="Drop the new tables of one that has begun.")] = False,
-    yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False,
-) -> None:  # fmt: skip
+    yes: Yes = False,
+    reason: Reason = "",
+    actor: ByWhom = "",
+    json: Json = False,
+) -> None:
     """Makes a projection's tables anew beside the live ones, and switches them when both agree.
 
     The service runs on. Interrupted, the next run goes on with it. Where they differ, nothing is switched: it ends
@@ -52,22 +57,28 @@ def rebuild(
 
 async def _rebuild(
     place: Place, say: Say, service: str, found: Projection, source: From, workers: int, go: Go, *, switch: bool
-) -> int:  # fmt: skip
+) -> int:
     name, db = f"{service}.{found.name}", await place.db(service)
     Rebuild(service, found, "", place.settings.kafka)  # says so when it is one that can't be
     if not await db.fetchval(SQL["known"], name):
-        raise Trouble(f"No consumer {name} has ever run on this database, so there is nothing to rebuild: start the "
-                      "service, and it folds all there is.", REFUSED)  # fmt: skip
+        raise Trouble(
+            f"No consumer {name} has ever run on this database, so there is nothing to rebuild: start the "
+            "service, and it folds all there is.",
+            REFUSED,
+        )
     total, rows = int(await db.fetchval(SQL["total"], name)), await _rows(place, service, found)
     begun = await db.fetchrow(SQL["open"], name)
-    says = [f"{count(total, 'event')} would be folded anew, of {name}'s streams, from the {_from(source)},",
-            f"by {count(workers, 'worker')}, into {count(len(rows), 'table')}:",
-            *(f"    {table} (now {count(number, 'row')})" for table, number in rows.items()),
-            f"They take the live ones' place, {'whether they agree or not' if switch else 'if they agree'}.",
-            ]  # fmt: skip
+    says = [
+        f"{count(total, 'event')} would be folded anew, of {name}'s streams, from the {_from(source)},",
+        f"by {count(workers, 'worker')}, into {count(len(rows), 'table')}:",
+        *(f"    {table} (now {count(number, 'row')})" for table, number in rows.items()),
+        f"They take the live ones' place, {'whether they agree or not' if switch else 'if they agree'}.",
+    ]
     if begun is not None:
-        says.append(f"Rebuild {begun['id']} of {when(begun['started'])} has begun: it would go on with that, from the "
-                    f"{_from(begun['source'])} by {begun['workers']}. {begun['detail']}".rstrip())  # fmt: skip
+        says.append(
+            f"Rebuild {begun['id']} of {when(begun['started'])} has begun: it would go on with that, from the "
+            f"{_from(begun['source'])} by {begun['workers']}. {begun['detail']}".rstrip()
+        )
     arguments = [f"projection={name}", f"source={source}", f"workers={workers}", f"switch_differing={switch}".lower()]
     data = {"projection": name, "tables": rows, "begun": dict(begun) if begun else None}
     change = Change("rebuild", service, arguments, total, "event", says, data)
@@ -77,8 +88,7 @@ async def _rebuild(
             counter.at(at.stage, min(at.folded, at.total), at.total)
 
         settings = place.settings
-        once = Rebuild(service, found, settings.dsn(service), settings.kafka, source=source,
-                       workers=workers, told=told)  # fmt: skip
+        once = Rebuild(service, found, settings.dsn(service), settings.kafka, source=source, workers=workers, told=told)
         report = await once.run(on_difference="switch" if switch else "stop")
         return await _looked_again(place, service, found, report)
 
@@ -103,19 +113,28 @@ async def _looked_again(place: Place, service: str, found: Projection, report: R
         agree = "agree" if each.agrees else f"DIFFER: {count(each.new_rows, 'row')} anew"
         says.append(f"{table}: {count(each.rows, 'row')} live, digests {agree}")
     if report.state == "switched":
-        says.append(f"Folded {count(report.events, 'event')} in {duration(report.folding_s)}; the consumer waited "
-                    f"{duration(report.blocked_s)} for the switch.")  # fmt: skip
-        says.append(f"The old tables are in the schema {report.old} until `tenure rebuild {report.consumer} "
-                    "--drop-old`.")  # fmt: skip
+        says.append(
+            f"Folded {count(report.events, 'event')} in {duration(report.folding_s)}; the consumer waited "
+            f"{duration(report.blocked_s)} for the switch."
+        )
+        says.append(
+            f"The old tables are in the schema {report.old} until `tenure rebuild {report.consumer} --drop-old`."
+        )
     else:
         says.append(f"Not switched: {report.detail} (--switch-differing, or --give-up)")
     told = ", ".join(f"{table} has {count(number, 'row')}" for table, number in rows.items())
     says.append(f"Looked again: rebuild {report.id} is noted as {state}; {told}.")
     data: dict[str, Any] = {
-        "rebuild": report.id, "state": state, "folded": report.events, "folding_s": report.folding_s,
-        "blocked_s": report.blocked_s, "agrees": report.agrees, "old": report.old, "rows_now": rows,
+        "rebuild": report.id,
+        "state": state,
+        "folded": report.events,
+        "folding_s": report.folding_s,
+        "blocked_s": report.blocked_s,
+        "agrees": report.agrees,
+        "old": report.old,
+        "rows_now": rows,
         "compared": {table: each._asdict() for table, each in report.tables.items()},
-    }  # fmt: skip
+    }
     return Outcome(report.state == state == "switched", says, data)
 
 
@@ -140,12 +159,18 @@ async def _drop_old(place: Place, say: Say, service: str, found: Projection, go:
 async def _give_up(place: Place, say: Say, service: str, found: Projection, go: Go) -> int:
     name, db = f"{service}.{found.name}", await place.db(service)
     begun = await db.fetchrow(SQL["open"], name)
-    says = [] if begun is None else [
-        f"Rebuild {begun['id']} of {when(begun['started'])} ({begun['state']}): its schema {begun['schema']} would be "
-        "dropped. The live tables stay as they are."]  # fmt: skip
+    says = (
+        []
+        if begun is None
+        else [
+            f"Rebuild {begun['id']} of {when(begun['started'])} ({begun['state']}): its schema {begun['schema']} would "
+            "be dropped. The live tables stay as they are."
+        ]
+    )
     arguments = [f"projection={name}", *([f"schema={begun['schema']}"] if begun else [])]
-    change = Change("rebuild --give-up", service, arguments, int(begun is not None), "begun rebuild", says,
-                    {"projection": name})  # fmt: skip
+    change = Change(
+        "rebuild --give-up", service, arguments, int(begun is not None), "begun rebuild", says, {"projection": name}
+    )
 
     async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
         await Rebuild(service, found, place.settings.dsn(service), place.settings.kafka).give_up()

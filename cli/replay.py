@@ -32,11 +32,16 @@ def replay(
     tenant: Annotated[str | None, typer.Option(help="Only this organisation's.")] = None,
     since: Since = None,
     until: Until = None,
-    to_topic: Annotated[str | None, typer.Option("--to-topic", help="Send them to this topic, which exists and is none "
-                                                 "of the contract's.")] = None,
+    to_topic: Annotated[
+        str | None,
+        typer.Option("--to-topic", help="Send them to this topic, which exists and is none of the contract's."),
+    ] = None,
     consumer: Annotated[str | None, typer.Option("--consumer", help="Park copies for this consumer alone.")] = None,
-    yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False,
-) -> None:  # fmt: skip
+    yes: Yes = False,
+    reason: Reason = "",
+    actor: ByWhom = "",
+    json: Json = False,
+) -> None:
     """Stored events once more, to a topic or to one consumer. No checkpoint is moved.
 
     A consumer gets copies in its parked records: `tenure parked retry` applies each of them once more (and its dry
@@ -96,8 +101,10 @@ def _change(service: str, selection: Selection, by_type: Mapping[str, int], wher
 
 async def _to_topic(place: Place, say: Say, selection: Selection, topic: str, go: Go) -> int:
     if topic in (*TOPICS, FORMER) or is_inbound(topic):
-        raise Trouble(f"{topic} is written by its relay alone (tenure import is for the inbound topic): name another "
-                      "topic.", REFUSED)  # fmt: skip
+        raise Trouble(
+            f"{topic} is written by its relay alone (tenure import is for the inbound topic): name another topic.",
+            REFUSED,
+        )
     if topic not in await place.partitions():
         raise Trouble(f"There is no topic {topic}, and none is made here.", NOT_FOUND)
     by_type = await selection.by_type(say)
@@ -123,9 +130,10 @@ async def _to_consumer(place: Place, say: Say, selection: Selection, consumer: s
         raise Trouble(f"{consumer} does not read {topic}: it reads {', '.join(what.topics)}.", REFUSED)
     by_type = await selection.by_type(say)
     concerned = {name: number for name, number in by_type.items() if name in what.types}
-    says = [f"Copies would be parked for {consumer}; of {by_type.total():,} events {sum(concerned.values()):,} concern "
-            "it.",
-            "Nothing is applied: `tenure parked retry` does that, and its dry run says what comes of it."]  # fmt: skip
+    says = [
+        f"Copies would be parked for {consumer}; of {by_type.total():,} events {sum(concerned.values()):,} concern it.",
+        "Nothing is applied: `tenure parked retry` does that, and its dry run says what comes of it.",
+    ]
     change = _change(at, selection, concerned, f"consumer={consumer}", says)
 
     async def do(operation: str, counter: Counter) -> Outcome:
@@ -133,10 +141,16 @@ async def _to_consumer(place: Place, say: Say, selection: Selection, consumer: s
         new, offsets = 0, set[int]()
         async for batch in selection.batches(what.types):
             raws = [
-                Raw(topic, parked.FROM_STORE, each.of.position or 0, each.of.stream.encode(), [*to_headers(each.of)],
-                    each.data)
+                Raw(
+                    topic,
+                    parked.FROM_STORE,
+                    each.of.position or 0,
+                    each.of.stream.encode(),
+                    [*to_headers(each.of)],
+                    each.data,
+                )
                 for each in batch
-            ]  # fmt: skip
+            ]
             new += await parked.copy_in(db, consumer, raws, operation)
             offsets |= {raw.offset for raw in raws}
             counter(len(raws))

@@ -17,6 +17,7 @@ from cli.transfer import service_named
 from cli.verify import second_look
 from shared.eventlog import restore as engine
 from shared.eventlog.postgres import TRANSIENT
+from shared.eventlog.republish import restore_topic
 from shared.eventlog.restore import Restored, Whole
 from shared.eventlog.topic import Progress
 from shared.events.registry import topic_of
@@ -29,27 +30,30 @@ Way = Callable[..., Awaitable[Restored]]
 
 
 @RESTORE.command("store")
-def store(
-    service: OfService, yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False
-) -> None:  # fmt: skip
+def store(service: OfService, yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False) -> None:
     """Makes a service's store and read models from its topic.
 
     Its database is empty, or half restored. Positions, hashes and the chain become what they were; the store takes no
     commands meanwhile. Stopped anywhere, it leaves word of that in the store, and run again it goes on. Recorded in the
     service's log when it is done."""
-    run(json, lambda place, say: _from_topic(place, say, "restore store", service, engine.restore_store,
-                                             Go(yes, reason, actor)))  # fmt: skip
+    run(
+        json,
+        lambda place, say: _from_topic(
+            place, say, "restore store", service, engine.restore_store, Go(yes, reason, actor)
+        ),
+    )
 
 
 @APP.command()
 def reconcile(
     service: OfService, yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False
-) -> None:  # fmt: skip
+) -> None:
     """Brings a store that is older than its topic up to it: a PostgreSQL from a backup.
 
     Refused where the store has gone a way of its own since. Recorded in the service's log when it is done."""
-    run(json, lambda place, say: _from_topic(place, say, "reconcile", service, engine.reconcile,
-                                             Go(yes, reason, actor)))  # fmt: skip
+    run(
+        json, lambda place, say: _from_topic(place, say, "reconcile", service, engine.reconcile, Go(yes, reason, actor))
+    )
 
 
 async def _from_topic(place: Place, say: Say, verb: str, service: str, way: Way, go: Go) -> int:
@@ -59,24 +63,37 @@ async def _from_topic(place: Place, say: Say, verb: str, service: str, way: Way,
     by = ": ".join(part for part in (go.actor or me(), go.reason.strip()) if part)
 
     async def go_through(dry_run: bool, progress: Progress) -> Restored:
-        return await way(whole, settings.dsn(service), settings.kafka, dry_run=dry_run,
-                         anchor_folder=settings.anchors, progress=progress, by=by)  # fmt: skip
+        return await way(
+            whole,
+            settings.dsn(service),
+            settings.kafka,
+            dry_run=dry_run,
+            anchor_folder=settings.anchors,
+            progress=progress,
+            by=by,
+        )
 
     with say.progress(f"{verb}: looking", None) as counter:
         would = await go_through(True, counter.at)
     fence = await _fenced(settings.dsn(service))
     span = f", of {when(would.first)} to {when(would.last)}" if would.first and would.last else ""
-    says = [f"{service}'s store ends at position {would.before:,}.",
-            f"{count(would.events, 'event')} would come from {topic}{span};",
-            f"it would then end at position {would.head:,}.",
-            *([f"It takes no commands now: {fence}."] if fence else []), *_notes(would)]  # fmt: skip
+    says = [
+        f"{service}'s store ends at position {would.before:,}.",
+        f"{count(would.events, 'event')} would come from {topic}{span};",
+        f"it would then end at position {would.head:,}.",
+        *([f"It takes no commands now: {fence}."] if fence else []),
+        *_notes(would),
+    ]
     if would.events:
-        says.append(f"Then {count(len(whole.projections), 'projection')} and the unique names follow from the events, "
-                    f"and {count(len(whole.reactions), 'reaction')} go on from where they were.")  # fmt: skip
+        says.append(
+            f"Then {count(len(whole.projections), 'projection')} and the unique names follow from the events, "
+            f"and {count(len(whole.reactions), 'reaction')} go on from where they were."
+        )
     # A fence that is left is work of its own: of a restore that was cut off, or of a guard that need not hold any more.
     arguments = [f"events={would.events}", f"from={would.before + 1}", f"to={would.head}"]
-    change = Change(verb, service, arguments, would.events or int(bool(fence)), "event", says, as_data(would),
-                    afterwards=True)  # fmt: skip
+    change = Change(
+        verb, service, arguments, would.events or int(bool(fence)), "event", says, as_data(would), afterwards=True
+    )
 
     async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
         try:
@@ -84,10 +101,13 @@ async def _from_topic(place: Place, say: Say, verb: str, service: str, way: Way,
         except Exception as error:
             raise await _not_ended(error, verb, service, settings.dsn(service)) from error
         outcome = await _second_look(place, service, counter)
-        says = [f"{count(done.events, 'event')} imported; {count(done.claims, 'unique name')} put right, "
-                f"{count(done.folded, 'record')} read by projections, {count(done.moved, 'checkpoint')} of reactions "
-                "moved.", *([f"An earlier try did not end: {done.earlier}."] if done.earlier else []),
-                *_notes(done)]  # fmt: skip
+        says = [
+            f"{count(done.events, 'event')} imported; {count(done.claims, 'unique name')} put right, "
+            f"{count(done.folded, 'record')} read by projections, {count(done.moved, 'checkpoint')} of reactions "
+            "moved.",
+            *([f"An earlier try did not end: {done.earlier}."] if done.earlier else []),
+            *_notes(done),
+        ]
         return replace(outcome, says=[*says, *outcome.says], data={**outcome.data, "done": as_data(done)})
 
     return await carry_out(place, say, change, go, do)
@@ -137,17 +157,24 @@ def _notes(result: Restored) -> list[str]:
 
 def as_data(result: Restored) -> dict[str, Any]:
     return {
-        "service": result.service, "before": result.before, "events": result.events, "head": result.head,
-        "chain": result.chain.hex(), "first": result.first, "last": result.last, "claims": result.claims,
-        "folded": result.folded, "moved": result.moved, "strange": result.strange, "notes": result.notes,
+        "service": result.service,
+        "before": result.before,
+        "events": result.events,
+        "head": result.head,
+        "chain": result.chain.hex(),
+        "first": result.first,
+        "last": result.last,
+        "claims": result.claims,
+        "folded": result.folded,
+        "moved": result.moved,
+        "strange": result.strange,
+        "notes": result.notes,
         "earlier": result.earlier,
-    }  # fmt: skip
+    }
 
 
 @RESTORE.command("topic")
-def topic(
-    service: OfService, yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False
-) -> None:  # fmt: skip
+def topic(service: OfService, yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False) -> None:
     """Publishes again what a service's topic has lost, byte for byte: all of it, or a tail.
 
     Stop the service's processes first. All services' consumers then read the topic from its start, and drop by
@@ -158,24 +185,36 @@ def topic(
         consumers, gone = await _databases(place)
 
         async def go_through(dry_run: bool, progress: Progress) -> Restored:
-            return await engine.restore_topic(service, settings.dsn(service), settings.kafka,
-                                              consumers=consumers, dry_run=dry_run, progress=progress)  # fmt: skip
+            return await restore_topic(
+                service, settings.dsn(service), settings.kafka, consumers=consumers, dry_run=dry_run, progress=progress
+            )
 
         with say.progress("restore topic: looking", None) as counter:
             would = await go_through(True, counter.at)
-        says = [f"{name} ends at position {would.before:,}, the store at {would.head:,}.",
-                f"{count(would.events, 'event')} would be published, byte for byte as they were,",
-                f"and {count(would.moved, 'checkpoint')} of consumers moved to the start.",
-                *(f"{each} has no database now, so no consumer of it is concerned." for each in gone)]  # fmt: skip
+        says = [
+            f"{name} ends at position {would.before:,}, the store at {would.head:,}.",
+            f"{count(would.events, 'event')} would be published, byte for byte as they were,",
+            f"and {count(would.moved, 'checkpoint')} of consumers moved to the start.",
+            *(f"{each} has no database now, so no consumer of it is concerned." for each in gone),
+        ]
         arguments = [f"topic={name}", f"events={would.events}", f"from={would.before + 1}", f"to={would.head}"]
-        change = Change("restore topic", service, arguments, would.events or would.moved,
-                        "event" if would.events or not would.moved else "checkpoint", says, as_data(would))  # fmt: skip
+        change = Change(
+            "restore topic",
+            service,
+            arguments,
+            would.events or would.moved,
+            "event" if would.events or not would.moved else "checkpoint",
+            says,
+            as_data(would),
+        )
 
         async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
             done = await go_through(False, counter.at)
             outcome = await second_look(place, service, counter)
-            said = f"{count(done.events, 'event')} published, one of them the record of this operation; " \
-                   f"{count(done.moved, 'checkpoint')} moved."  # fmt: skip
+            said = (
+                f"{count(done.events, 'event')} published, one of them the record of this operation; "
+                f"{count(done.moved, 'checkpoint')} moved."
+            )
             return replace(outcome, says=[said, *outcome.says], data={**outcome.data, "done": as_data(done)})
 
         return await carry_out(place, say, change, Go(yes, reason, actor), do)

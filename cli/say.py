@@ -79,9 +79,15 @@ class Say:
     def progress(self, what: str, total: int | None) -> Iterator["Counter"]:
         """Counts with rate and time left, on a terminal."""
         shown = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), _Rate(),
-            TimeRemainingColumn(), console=self.err, transient=True, disable=self.json or not self.err.is_terminal,
-        )  # fmt: skip
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeRemainingColumn(),
+            console=self.err,
+            transient=True,
+            disable=self.json or not self.err.is_terminal,
+        )
         with shown:
             yield Counter(shown, what, shown.add_task(what, total=total))
 

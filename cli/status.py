@@ -184,33 +184,57 @@ def show(say: Say, seen: Sequence[Seen], found: Sequence[Lag], kafka: str | None
         late = f" ({duration(log['relay_behind_s'])})" if backlog and log["relay_behind_s"] else ""
         due = f"{log['due']:,} of {log['timers']:,}" if log["timers"] else "0"
         rows.append(
-            (each.service, state, f"{log['head']:,}", horizon.held(each.opened), f"{backlog:,}{late}",
-             f"{log['parked']:,}", due, size(log["bytes"]))
-        )  # fmt: skip
+            (
+                each.service,
+                state,
+                f"{log['head']:,}",
+                horizon.held(each.opened),
+                f"{backlog:,}{late}",
+                f"{log['parked']:,}",
+                due,
+                size(log["bytes"]),
+            )
+        )
     say.table(("service", "state", ">horizon", ">held", ">to relay", ">parked", ">timers due", ">disk"), rows)
     say.line()
     told = "?" if kafka else None
     say.table(
         ("consumer", ">lag", ">oldest", "trend", ">parked"),
-        [(lag.consumer, told or f"{lag.events:,}", duration(lag.seconds) if lag.seconds is not None else "",
-          lag.trend, f"{lag.parked:,}") for lag in found],
-    )  # fmt: skip
+        [
+            (
+                lag.consumer,
+                told or f"{lag.events:,}",
+                duration(lag.seconds) if lag.seconds is not None else "",
+                lag.trend,
+                f"{lag.parked:,}",
+            )
+            for lag in found
+        ],
+    )
     say.line()
 
 
 def as_data(seen: Sequence[Seen], found: Sequence[Lag], wrong: Sequence[str]) -> dict[str, Any]:
     """For a program."""
     services = {
-        each.service: {"ready": not each.waiting, "waiting_for": each.waiting, "fault": each.fault,
-                       **({} if each.log is None else
-                          {**each.log, "horizon": horizon.as_data(each.log["head"], each.opened)})}
+        each.service: {
+            "ready": not each.waiting,
+            "waiting_for": each.waiting,
+            "fault": each.fault,
+            **({} if each.log is None else {**each.log, "horizon": horizon.as_data(each.log["head"], each.opened)}),
+        }
         for each in seen
-    }  # fmt: skip
+    }
     consumers = [
-        {"consumer": lag.consumer, "lag": lag.events, "lag_s": lag.seconds, "per_s": round(lag.per_s, 1),
-         "parked": lag.parked}
+        {
+            "consumer": lag.consumer,
+            "lag": lag.events,
+            "lag_s": lag.seconds,
+            "per_s": round(lag.per_s, 1),
+            "parked": lag.parked,
+        }
         for lag in found
-    ]  # fmt: skip
+    ]
     return {"well": not wrong, "wrong": list(wrong), "services": services, "consumers": consumers}
 
 

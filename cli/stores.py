@@ -81,9 +81,23 @@ def stored(service: str, row: Any) -> StoredEvent:
     position, stream, version, id_, type_, schema, time, correlation, causation, *rest = row
     actor, tenant, traceparent, prevhash, hash_, command_id, data = rest
     of = Envelope(
-        str(id_), source_of(service), type_, stream, time, schema, version, position, correlation, causation, actor,
-        tenant, traceparent, prevhash, hash_, command_id,
-    )  # fmt: skip
+        str(id_),
+        source_of(service),
+        type_,
+        stream,
+        time,
+        schema,
+        version,
+        position,
+        correlation,
+        causation,
+        actor,
+        tenant,
+        traceparent,
+        prevhash,
+        hash_,
+        command_id,
+    )
     return StoredEvent(of, data.encode())
 
 
@@ -129,8 +143,10 @@ async def find(place: Place, event_id: str, looked: Looked) -> Found | None:
         looked.events += max(0, high - low + 1)
         row = await db.fetchrow(
             f"select {COLUMNS} from log.events where position between $1 and $2 and id = $3",  # noqa: S608
-            low, high, wanted,
-        )  # fmt: skip
+            low,
+            high,
+            wanted,
+        )
         return None if row is None else Found(service, *stored(service, row))
 
     for everywhere in (False, True):
@@ -150,8 +166,10 @@ async def caused_by(place: Place, event_id: str, looked: Looked) -> list[Found]:
         rows = await db.fetch(
             f"select {COLUMNS} from log.events where position <= $1 and causation_id = $2 "  # noqa: S608
             "order by position limit $3",
-            head, event_id, MOST + 1,
-        )  # fmt: skip
+            head,
+            event_id,
+            MOST + 1,
+        )
         return looked.within(service, event_id, 1, head, rows)
 
     found = [each for some in await asyncio.gather(*map(within, SERVICES)) for each in some]
@@ -172,8 +190,12 @@ async def related(place: Place, event: Found, looked: Looked) -> list[Found]:
         rows = await db.fetch(
             f"select {COLUMNS} from log.events where position between $1 and $2 and (correlation_id = any($3) "  # noqa: S608
             "or id::text = any($3) or causation_id = $4) order by position limit $5",
-            low, head, names, event.of.id, MOST + 1,
-        )  # fmt: skip
+            low,
+            head,
+            names,
+            event.of.id,
+            MOST + 1,
+        )
         return looked.within(service, names[0], low, head, rows)
 
     found = [each for some in await asyncio.gather(*map(within, SERVICES)) for each in some]

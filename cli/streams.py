@@ -113,9 +113,15 @@ def show(
             before = after
         _ended(say, service, total, len(shown), at, fault)
         say.result(
-            {"service": service, "stream": stream, "at": at, "looked_at": total, "chain": fault or "whole",
-             "events": [as_data(event, state) for event, state in zip(shown, states, strict=True)]}
-        )  # fmt: skip
+            {
+                "service": service,
+                "stream": stream,
+                "at": at,
+                "looked_at": total,
+                "chain": fault or "whole",
+                "events": [as_data(event, state) for event, state in zip(shown, states, strict=True)],
+            }
+        )
         return DONE if fault is None else FAULTS
 
     run(json, work)
@@ -123,9 +129,20 @@ def show(
 
 def as_data(event: StoredEvent, state: Any) -> dict[str, Any]:
     of = event.of
-    return {"id": of.id, "type": of.type, "version": of.version, "position": of.position, "time": stamp(of.time),
-            "actor": of.actor, "tenant": of.tenant, "correlation": of.correlation_id, "causation": of.causation_id,
-            "hash": of.hash.hex(), "data": orjson.loads(event.data), "state": state}  # fmt: skip
+    return {
+        "id": of.id,
+        "type": of.type,
+        "version": of.version,
+        "position": of.position,
+        "time": stamp(of.time),
+        "actor": of.actor,
+        "tenant": of.tenant,
+        "correlation": of.correlation_id,
+        "causation": of.causation_id,
+        "hash": of.hash.hex(),
+        "data": orjson.loads(event.data),
+        "state": state,
+    }
 
 
 def _told(say: Say, event: StoredEvent, changes: Sequence[str]) -> None:

@@ -38,8 +38,11 @@ async def _account(db: Any, person: str) -> str:
 @APP.command()
 def erase(
     person: Annotated[str, typer.Argument(help="The account's id, or its e-mail address.")],
-    yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False,
-) -> None:  # fmt: skip
+    yes: Yes = False,
+    reason: Reason = "",
+    actor: ByWhom = "",
+    json: Json = False,
+) -> None:
     """Closes a person's account and forgets them: nothing personal of theirs can be read any more, in any copy.
 
     Goes through identity's door with the operator's TENURE_TOKEN; without one the dry run still says what there is."""
@@ -62,8 +65,15 @@ def erase(
         ]
         key = str(uuid_utils.uuid7())
         secret = await _permitted(place, say, account, key, needed=yes)
-        change = Change("erase", "identity", [f"account={account}"], found["personal"], "event", says,
-                        {"account": account, "permitted": secret is not None})  # fmt: skip
+        change = Change(
+            "erase",
+            "identity",
+            [f"account={account}"],
+            found["personal"],
+            "event",
+            says,
+            {"account": account, "permitted": secret is not None},
+        )
 
         async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
             given = secret or doors.token(place, "the operator's")
@@ -96,5 +106,11 @@ async def _looked_again(db: Any, account: str) -> Outcome:
         if not found["readable"]:
             return Outcome(True, ["Looked again: the account is closed, and its key is gone."], {"forgotten": True})
         await asyncio.sleep(0.1)
-    return Outcome(False, ["Looked again: the account is closed, but its key is still there after 10 s: see whether "
-                           "identity.reactions runs (tenure status)."], {"forgotten": False})  # fmt: skip
+    return Outcome(
+        False,
+        [
+            "Looked again: the account is closed, but its key is still there after 10 s: see whether "
+            "identity.reactions runs (tenure status)."
+        ],
+        {"forgotten": False},
+    )

@@ -54,8 +54,13 @@ def timers(
 def _row(timer: dict[str, Any], now: datetime) -> tuple[object, ...]:
     away = (timer["due_real"] - now).total_seconds()
     ahead = f" (+{duration(timer['ahead_s'])})" if timer["ahead_s"] else ""
-    return (timer["service"], timer["name"], timer["key"], when(timer["due"]) + ahead,
-            f"due {duration(-away)} ago" if away < 0 else duration(away))  # fmt: skip
+    return (
+        timer["service"],
+        timer["name"],
+        timer["key"],
+        when(timer["due"]) + ahead,
+        f"due {duration(-away)} ago" if away < 0 else duration(away),
+    )
 
 
 # ── Clocks ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -78,10 +83,14 @@ def show(json: Json = False) -> None:
         found, now = await _clocks(place), datetime.now(UTC)
         apart = [name for name, ahead in found.items() if len({ahead.get(service, 0) for service in SERVICES}) > 1]
         rows = [
-            (name, f"+{duration(max(ahead.values()))}", when(now + timedelta(seconds=max(ahead.values()))),
-             "not in all services yet" if name in apart else "")
+            (
+                name,
+                f"+{duration(max(ahead.values()))}",
+                when(now + timedelta(seconds=max(ahead.values()))),
+                "not in all services yet" if name in apart else "",
+            )
             for name, ahead in found.items()
-        ]  # fmt: skip
+        ]
         say.table(("organisation", ">ahead", "its time", ""), rows)
         say.line(f"Real time is {when(now)}; {count(len(found), 'clock')} moved, looked at {len(SERVICES)} services.")
         say.result({"now": now, "clocks": found, "apart": apart})
@@ -93,8 +102,11 @@ def show(json: Json = False) -> None:
 @CLOCK.command("move")
 def move(
     to: Annotated[datetime, typer.Argument(parser=_time, metavar="TIME", help="What time it becomes; forward only.")],
-    yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False,
-) -> None:  # fmt: skip
+    yes: Yes = False,
+    reason: Reason = "",
+    actor: ByWhom = "",
+    json: Json = False,
+) -> None:
     """Moves the clock of a sandbox organisation, whose member TENURE_TOKEN is of, in all services."""
 
     async def work(place: Place, say: Say) -> int:
@@ -105,11 +117,20 @@ def move(
         await doors.call(place, "identity", "POST", "/clock", key, secret, body, dry_run=True)
         skipped = (to - datetime.fromisoformat(mine["now"])).total_seconds()
         due = await _due(place, organisation, to)
-        says = [f"It is {when(datetime.fromisoformat(mine['now']))} for {organisation}; it would be {when(to)}, "
-                f"{duration(skipped)} later, in every service, for good.",
-                f"{count(due, 'timer')} of its would be due at once."]  # fmt: skip
-        change = Change("clock move", "identity", [f"organisation={organisation}", f"to={to.isoformat()}"], 1, "clock",
-                        says, {"organisation": organisation, "to": to, "timers_due": due})  # fmt: skip
+        says = [
+            f"It is {when(datetime.fromisoformat(mine['now']))} for {organisation}; it would be {when(to)}, "
+            f"{duration(skipped)} later, in every service, for good.",
+            f"{count(due, 'timer')} of its would be due at once.",
+        ]
+        change = Change(
+            "clock move",
+            "identity",
+            [f"organisation={organisation}", f"to={to.isoformat()}"],
+            1,
+            "clock",
+            says,
+            {"organisation": organisation, "to": to, "timers_due": due},
+        )
 
         async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
             answer = await doors.call(place, "identity", "POST", "/clock", key, secret, body)

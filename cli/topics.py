@@ -111,10 +111,18 @@ def as_data(record: ConsumerRecord, of: Envelope | str) -> dict[str, Any]:
     except ValueError:
         data = (record.value or b"").decode(errors="replace")
     event = {
-        "id": of.id, "source": of.source, "type": of.type, "stream": of.stream, "version": of.version,
-        "position": of.position, "time": stamp(of.time), "actor": of.actor, "tenant": of.tenant,
-        "correlation": of.correlation_id, "causation": of.causation_id,
-    }  # fmt: skip
+        "id": of.id,
+        "source": of.source,
+        "type": of.type,
+        "stream": of.stream,
+        "version": of.version,
+        "position": of.position,
+        "time": stamp(of.time),
+        "actor": of.actor,
+        "tenant": of.tenant,
+        "correlation": of.correlation_id,
+        "causation": of.causation_id,
+    }
     return {**place, **{name: value for name, value in event.items() if value not in ("", None)}, "data": data}
 
 
@@ -162,8 +170,10 @@ def tail(
         except asyncio.CancelledError:  # Ctrl-C is how one stops looking
             pass
         finally:
-            say.note(f"Looked at {count(tally.looked, 'record')} of {count(len(places), 'partition')}, showed "
-                     f"{tally.shown:,}.")  # fmt: skip
+            say.note(
+                f"Looked at {count(tally.looked, 'record')} of {count(len(places), 'partition')}, showed "
+                f"{tally.shown:,}."
+            )
         return DONE
 
     run(json, work)

@@ -59,9 +59,15 @@ async def events(db: Any, service: str, chosen: Chosen, first: int, last: int) -
         and ($7::timestamptz is null or time <= $7) order by position"""  # noqa: S608
     for low in range(first, last + 1, AT_ONCE):
         rows = await db.fetch(
-            query, low, min(last, low + AT_ONCE - 1), list(chosen.types), chosen.stream, chosen.tenant, chosen.since,
+            query,
+            low,
+            min(last, low + AT_ONCE - 1),
+            list(chosen.types),
+            chosen.stream,
+            chosen.tenant,
+            chosen.since,
             chosen.until,
-        )  # fmt: skip
+        )
         yield [Found(service, *stored(service, row)) for row in rows]
 
 
@@ -103,9 +109,10 @@ def export(
     tenant: Annotated[str | None, typer.Option(help="Only this organisation's.")] = None,
     since: Since = None,
     until: Until = None,
-    json: Annotated[bool, typer.Option("--json", help="Say at the end how much it was, in JSON, where the events go "
-                                       "to a file.")] = False,
-) -> None:  # fmt: skip
+    json: Annotated[
+        bool, typer.Option("--json", help="Say at the end how much it was, in JSON, where the events go to a file.")
+    ] = False,
+) -> None:
     """A store's events as CloudEvents in JSON, one a line. Personal fields stay sealed."""
 
     async def work(place: Place, say: Say) -> int:
@@ -157,8 +164,11 @@ def checked(lines: Sequence[tuple[int, bytes]]) -> tuple[list[cloudevents.Foreig
 @APP.command("import")
 def import_(
     file: Annotated[str, typer.Argument(help="A file of CloudEvents in JSON, one a line; - is standard input.")],
-    yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False,
-) -> None:  # fmt: skip
+    yes: Yes = False,
+    reason: Reason = "",
+    actor: ByWhom = "",
+    json: Json = False,
+) -> None:
     """Puts a publisher's events on the inbound topic, all or none of a file. The same event twice has one effect."""
 
     async def work(place: Place, say: Say) -> int:

@@ -24,12 +24,18 @@ SHOWN: Final = 40
 def verify(
     service: Annotated[str | None, typer.Argument(help="Only this service's log.")] = None,
     store_only: Annotated[bool, typer.Option("--store-only", help="Not the topic, nor its anchors: no Kafka.")] = False,
-    anchors: Annotated[Path | None, typer.Option("--anchors", metavar="FOLDER", help="Where the relays' anchors are; "
-                                                 "otherwise TENURE_ANCHORS.")] = None,
-    topic: Annotated[str | None, typer.Option("--topic", metavar="NAME", help="This topic alone, or this service's, "
-                                              "without its store: no PostgreSQL.")] = None,
+    anchors: Annotated[
+        Path | None,
+        typer.Option("--anchors", metavar="FOLDER", help="Where the relays' anchors are; otherwise TENURE_ANCHORS."),
+    ] = None,
+    topic: Annotated[
+        str | None,
+        typer.Option(
+            "--topic", metavar="NAME", help="This topic alone, or this service's, without its store: no PostgreSQL."
+        ),
+    ] = None,
     json: Json = False,
-) -> None:  # fmt: skip
+) -> None:
     """Checks every hash of the stores and the topics, one against the other and against the anchors.
 
     With --topic, of one topic without its store: its hashes, headers, chains, order and repeats, and the anchors.
@@ -45,8 +51,14 @@ def verify(
                 if alone is None:
                     reports.append(await look(place, name, counter, folder=anchors, topic=not store_only))
                 else:
-                    reports.append(await verify_topic(name, place.settings.kafka, progress=counter.at,
-                                                      anchor_folder=anchors or place.settings.anchors))  # fmt: skip
+                    reports.append(
+                        await verify_topic(
+                            name,
+                            place.settings.kafka,
+                            progress=counter.at,
+                            anchor_folder=anchors or place.settings.anchors,
+                        )
+                    )
             told(say, reports[-1], store_only=store_only, alone=alone is not None)
         say.result({"sound": all(each.sound for each in reports), "services": [as_data(each) for each in reports]})
         return DONE if all(each.sound for each in reports) else FAULTS
@@ -68,13 +80,17 @@ def _publisher(topic: str, service: str | None, *, store_only: bool) -> str:
 
 async def look(
     place: Place, service: str, counter: Counter, *, folder: Path | None = None, topic: bool = True
-) -> Report:  # fmt: skip
+) -> Report:
     settings = place.settings
     return await judged(
-        service, settings.dsn(service), settings.kafka, streams=registry(service).streams,
+        service,
+        settings.dsn(service),
+        settings.kafka,
+        streams=registry(service).streams,
         anchor_folder=folder or settings.anchors,
-        topic=topic, progress=counter.at,
-    )  # fmt: skip
+        topic=topic,
+        progress=counter.at,
+    )
 
 
 async def second_look(place: Place, service: str, counter: Counter) -> Outcome:
@@ -110,14 +126,23 @@ def _judgement(report: Report) -> str:
 
 
 def _looked(report: Report) -> str:
-    return (f"{count(report.events, 'event')} of the store, {count(report.records, 'record')} of the topic, "
-            f"{count(report.anchors, 'anchor')}")  # fmt: skip
+    return (
+        f"{count(report.events, 'event')} of the store, {count(report.records, 'record')} of the topic, "
+        f"{count(report.anchors, 'anchor')}"
+    )
 
 
 def as_data(report: Report) -> dict[str, Any]:
     return {
-        "service": report.service, "sound": report.sound, "events": report.events, "batches": report.batches,
-        "records": report.records, "repeats": report.repeats, "anchors": report.anchors, "head": report.head,
+        "service": report.service,
+        "sound": report.sound,
+        "events": report.events,
+        "batches": report.batches,
+        "records": report.records,
+        "repeats": report.repeats,
+        "anchors": report.anchors,
+        "head": report.head,
         "chain": report.chain.hex(),
-        "number": report.findings.number, "findings": [each._asdict() for each in report.findings.first],
-    }  # fmt: skip
+        "number": report.findings.number,
+        "findings": [each._asdict() for each in report.findings.first],
+    }

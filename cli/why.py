@@ -25,10 +25,12 @@ _CORRELATIONS: Final = 20
 def why(
     event: Annotated[str, typer.Argument(help="The event's id; a publisher's, or a command's, too.")],
     whole: Annotated[bool, typer.Option("--all", help="The other events of its correlation, too.")] = False,
-    most: Annotated[int, typer.Option("--search", metavar="N", min=1, help="Look at so many records of the inbound "
-                                      "topic at the most.")] = MOST,
+    most: Annotated[
+        int,
+        typer.Option("--search", metavar="N", min=1, help="Look at so many records of the inbound topic at the most."),
+    ] = MOST,
     json: Json = False,
-) -> None:  # fmt: skip
+) -> None:
     """What led to an event and what followed from it, over all services, from the publisher's event on."""
 
     async def work(place: Place, say: Say) -> int:
@@ -41,13 +43,22 @@ def why(
                 say.out.print(tree)
         more = len(story.found) - len(shown)
         others = f", {more:,} more of its correlation (--all)" if more else ""
-        say.line(f"{count(len(shown), 'event')}{others}; looked at {count(looked.events, 'event')} in "
-                 f"{len(SERVICES)} stores{story.searched()}.")  # fmt: skip
+        say.line(
+            f"{count(len(shown), 'event')}{others}; looked at {count(looked.events, 'event')} in "
+            f"{len(SERVICES)} stores{story.searched()}."
+        )
         for line in story.cut_off():
             say.line(line)
-        say.result({"asked": story.id, "looked_at": looked.events, "inbound": story.inbound(),
-                    "cut_off": [cut._asdict() for cut in looked.cuts], "not_followed": story.not_followed,
-                    "events": [_node(each) for each in shown]})  # fmt: skip
+        say.result(
+            {
+                "asked": story.id,
+                "looked_at": looked.events,
+                "inbound": story.inbound(),
+                "cut_off": [cut._asdict() for cut in looked.cuts],
+                "not_followed": story.not_followed,
+                "events": [_node(each) for each in shown],
+            }
+        )
         return DONE
 
     run(json, work)
@@ -93,8 +104,10 @@ class Story:
     def cut_off(self) -> Iterator[str]:
         """What of it may be missing, a line each."""
         for service, about, taken, after, left in self._looked.cuts:
-            yield (f"CUT OFF in {service}'s store after {count(taken, 'event')} of {about}: "
-                   f"{count(left, 'event')} after position {after:,} not looked at.")  # fmt: skip
+            yield (
+                f"CUT OFF in {service}'s store after {count(taken, 'event')} of {about}: "
+                f"{count(left, 'event')} after position {after:,} not looked at."
+            )
         if more := self.not_followed["correlations"]:
             yield f"CUT OFF: {count(more, 'correlation')} more in which it has effects, not followed."
         if more := self.not_followed["publishers_events"]:
@@ -180,9 +193,19 @@ def kin(found: Sequence[Found], *asked: Found) -> list[Found]:
 
 def _node(found: Found) -> dict[str, Any]:
     of = found.of
-    return {"id": of.id, "type": of.type, "service": found.service or None, "source": of.source, "stream": of.stream,
-            "version": of.version, "time": stamp(of.time), "actor": of.actor, "causation": of.causation_id,
-            "correlation": of.correlation_id, "where": found.where or None}  # fmt: skip
+    return {
+        "id": of.id,
+        "type": of.type,
+        "service": found.service or None,
+        "source": of.source,
+        "stream": of.stream,
+        "version": of.version,
+        "time": stamp(of.time),
+        "actor": of.actor,
+        "causation": of.causation_id,
+        "correlation": of.correlation_id,
+        "where": found.where or None,
+    }
 
 
 def trees(found: Sequence[Found], marked: Collection[str]) -> list[Tree]:
@@ -222,9 +245,12 @@ def _label(each: Found, marked: Collection[str], start: datetime) -> Text:
 
 
 def _grow(
-    root: Tree, firsts: Sequence[Found], by_cause: Mapping[str, Sequence[Found]], marked: Collection[str],
+    root: Tree,
+    firsts: Sequence[Found],
+    by_cause: Mapping[str, Sequence[Found]],
+    marked: Collection[str],
     start: datetime,
-) -> None:  # fmt: skip
+) -> None:
     """Adds events and all that followed. Not recursive: a chain of renewals has no end."""
     waiting, seen = [(root, each) for each in reversed(firsts)], set()
     while waiting:

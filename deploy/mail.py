@@ -204,7 +204,7 @@ async def serve(folder: Path, smtp_port: int, page_port: int, host: str = HOST) 
         server = await loop.create_server(protocol, HOST, smtp_port)
     config = uvicorn.Config(
         application(box), host=host, port=page_port, log_level="warning", lifespan="off", server_header=False
-    )  # fmt: skip
+    )
     try:
         await uvicorn.Server(config).serve()
     finally:

@@ -17,6 +17,7 @@ HOSTS = re.compile(
     r"\b(pypi\.(org|python)|files\.pythonhosted|npmjs|yarnpkg|(repo\d?|search)\.maven|proxy\.golang|crates\.io)\b"
     r"|https?://[^\s\"']*(pypi|pythonhosted|npm|maven|golang|crates)|(?<![\w.])/(work|farm|root)/"
 )
+SKIPPED = re.compile(r"#\s*fmt:\s*(skip|off)")
 UNFINISHED = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b|raise NotImplemented" + "Error")
 
 
@@ -32,6 +33,12 @@ def test_a_file_and_its_functions_fit_the_head(file: Path) -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
             assert lines <= 70, f"{name(file)}:{node.lineno} {node.name} has {lines} lines"
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=name)
+def test_the_formatter_wins(file: Path) -> None:
+    skipped = [n for n, line in enumerate(file.read_text().splitlines(), start=1) if SKIPPED.search(line)]
+    assert not skipped, f"{name(file)} keeps lines {skipped} from the formatter"
 
 
 @pytest.mark.parametrize("file", [f for f in SOURCES if "migrations/versions" not in str(f)], ids=name)
@@ -74,10 +81,14 @@ def test_nothing_is_unfinished_and_nothing_names_a_machine() -> None:
 @pytest.mark.parametrize(
     "parts",
     [
-        ("pypi", ".", "org"), ("files.python", "hosted", ".org"), ("cd /wo", "rk/", "main"),
-        ("x = '/ro", "ot/", ".cache'"), ("registry.npm", "js", ".org"), ("repo1.", "maven", ".org"),
+        ("pypi", ".", "org"),
+        ("files.python", "hosted", ".org"),
+        ("cd /wo", "rk/", "main"),
+        ("x = '/ro", "ot/", ".cache'"),
+        ("registry.npm", "js", ".org"),
+        ("repo1.", "maven", ".org"),
     ],
-)  # fmt: skip
+)
 def test_the_search_finds_addresses(parts: tuple[str, ...]) -> None:
     """They are put together here, so that this file has no address either."""
     assert HOSTS.search(f"see {''.join(parts)}/")

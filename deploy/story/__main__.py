@@ -12,10 +12,22 @@ from deploy.story.doors import TOPICS, Seen, Wrong, open_doors
 from deploy.story.steps import PUBLISHER, Story, cast, settle
 
 STEPS: Final[tuple[Callable[[Story], Awaitable[None]], ...]] = (
-    steps.accounts, steps.standing, steps.ordering, steps.confirmation, steps.roles, steps.seats, later.more_seats,
-    later.credits, steps.update, later.rollout, later.lost_standing, later.maintenance, steps.auto_renew, later.leaving,
+    steps.accounts,
+    steps.standing,
+    steps.ordering,
+    steps.confirmation,
+    steps.roles,
+    steps.seats,
+    later.more_seats,
+    later.credits,
+    steps.update,
+    later.rollout,
+    later.lost_standing,
+    later.maintenance,
+    steps.auto_renew,
+    later.leaving,
     later.a_year,
-)  # fmt: skip
+)
 
 
 async def tell() -> None:

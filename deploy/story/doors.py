@@ -30,10 +30,21 @@ Json = dict[str, Any]
 SERVICES: Final = {"identity": 8101, "marketplace": 8102, "entitlements": 8103, "distribution": 8104}
 TOPICS: Final = (INBOUND, inbound_topic(PUBLISHER), IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION)
 PATIENCE_S: Final = 60.0
-LATE: Final = frozenset({
-    "unknown", "role-missing", "seat-right-missing", "agreement-missing", "contract-manager-only", "user-unknown",
-    "purchaser-unknown", "seat-needed", "user-not-managed", "not-confirmed", "update-not-available",
-})  # fmt: skip
+LATE: Final = frozenset(
+    {
+        "unknown",
+        "role-missing",
+        "seat-right-missing",
+        "agreement-missing",
+        "contract-manager-only",
+        "user-unknown",
+        "purchaser-unknown",
+        "seat-needed",
+        "user-not-managed",
+        "not-confirmed",
+        "update-not-available",
+    }
+)
 """What a service answers for want of a fact that another has told and that it has not heard yet: a moment later it has;
 long later where a consumer's process was killed."""
 
@@ -163,9 +174,12 @@ class Doors:
     async def emit(self, publisher: str, event_type: str, data: Json) -> str:
         """An event of the publisher's own system, made by the CloudEvents SDK as a stranger would; returns its id."""
         attributes = {
-            "type": event_type, "source": f"urn:publisher:{publisher}", "datacontenttype": "application/json",
-            "time": datetime.now(UTC), "correlationid": self.run,
-        }  # fmt: skip
+            "type": event_type,
+            "source": f"urn:publisher:{publisher}",
+            "datacontenttype": "application/json",
+            "time": datetime.now(UTC),
+            "correlationid": self.run,
+        }
         event = CloudEvent(attributes, data)
         message = to_binary(event, JSONFormat())
         await self.producer.send_and_wait(

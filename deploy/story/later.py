@@ -71,10 +71,13 @@ async def rollout(s: Story) -> None:
     await s.doors.ok("distribution", "POST", users, s.cad, member)
     for person in (*s.designers[1:], s.cad):  # a phase is passed by those who are known to hold a seat
         await s.doors.ok("distribution", "POST", f"{users}?dry_run=true", s.cad, {"account_id": person.account_id})
-    phases = {"groups": [group, "default"], "phases": [
-        {"groups": [group], "success_percent": 100, "error_percent": 50},
-        {"groups": ["default"], "success_percent": 90, "error_percent": 50},
-    ]}  # fmt: skip
+    phases = {
+        "groups": [group, "default"],
+        "phases": [
+            {"groups": [group], "success_percent": 100, "error_percent": 50},
+            {"groups": ["default"], "success_percent": 90, "error_percent": 50},
+        ],
+    }
     approval = f"/contracts/{s.contract}/updates/{PUBLISHER}/{s.update_id}/approval"
     await s.doors.ok("distribution", "POST", approval, s.cad, phases)
     s.say(f"{s.cad.name} approves it: {s.designers[0].name} first, as a pilot, then everybody")

@@ -88,9 +88,13 @@ async def accounts(s: Story) -> None:
 
 def _profile(person: Person) -> Json:
     return {
-        "email": person.email, "password": person.password, "name": person.name, "country": "DE",
-        "time_zone": "Europe/Berlin", "locale": "en-GB",
-    }  # fmt: skip
+        "email": person.email,
+        "password": person.password,
+        "name": person.name,
+        "country": "DE",
+        "time_zone": "Europe/Berlin",
+        "locale": "en-GB",
+    }
 
 
 async def _sign_up(s: Story, person: Person, joining: Json) -> None:
@@ -194,9 +198,10 @@ async def _checkout(s: Story, cart: str) -> None:
     order = await eventually(shown, "the cart shows two lines")
     s.say(f"before ordering, the whole order is shown: {len(order['lines'])} lines, {money(order['total'])}")
     body = {
-        "customer": s.manager.organisation_id, "purchaser": s.manager.account_id,
+        "customer": s.manager.organisation_id,
+        "purchaser": s.manager.account_id,
         "starts": datetime.now(UTC).date().isoformat(),
-    }  # fmt: skip
+    }
     out = await s.doors.ok("marketplace", "POST", f"/carts/{cart}/checkout", s.clerk, body)
     s.orders = [line["subscription_id"] for line in out["events"][0]["data"]["lines"]]
     expect(len(s.orders) == 2, "a cart of two lines should become two orders")
@@ -347,13 +352,24 @@ async def update(s: Story) -> None:
 async def published(s: Story, version: str, kind: str = "update") -> str:
     """The id of an update for AutoCAD, or of an extension of it, that the publisher emits."""
     update_id = f"ACD-{version}-{kind}.{s.doors.run[-6:]}"
-    await s.doors.emit(PUBLISHER, "UpdatePublished", {
-        "update_id": update_id, "publisher": PUBLISHER, "product": WIZARD["product"], "kind": kind,
-        "title": f"AutoCAD {version}", "version": version, "platform": "win64", "severity": "important",
-        "sha256": sha256(update_id.encode()).hexdigest(), "size_bytes": 412_000_000,
-        "location": f"https://updates.publisher.example/acd/{version}.msp",
-        "published_at": datetime.now(UTC).isoformat(),
-    })  # fmt: skip
+    await s.doors.emit(
+        PUBLISHER,
+        "UpdatePublished",
+        {
+            "update_id": update_id,
+            "publisher": PUBLISHER,
+            "product": WIZARD["product"],
+            "kind": kind,
+            "title": f"AutoCAD {version}",
+            "version": version,
+            "platform": "win64",
+            "severity": "important",
+            "sha256": sha256(update_id.encode()).hexdigest(),
+            "size_bytes": 412_000_000,
+            "location": f"https://updates.publisher.example/acd/{version}.msp",
+            "published_at": datetime.now(UTC).isoformat(),
+        },
+    )
     return update_id
 
 

@@ -111,16 +111,21 @@ async def _year(world: World, customers: list[Customer], numbers: Sequence[tuple
     def step(act: Callable[[World, Customer], Awaitable[None]]) -> Callable[[Customer], Awaitable[None]]:
         return partial(act, world)
 
-    await each("day 100: seats, credits, hand-overs, rollouts", customers,
-               moves(100), step(life.in_spring))  # fmt: skip
+    await each("day 100: seats, credits, hand-overs, rollouts", customers, moves(100), step(life.in_spring))
     clerk, csn = numbers[0]
     await world.publisher.revoke(clerk.organisation_id, csn)
-    await each("day 250: some cancel, refused while seats are held", customers,
-               moves(250), step(life.in_autumn))  # fmt: skip
+    await each("day 250: some cancel, refused while seats are held", customers, moves(250), step(life.in_autumn))
     await world.publisher.issue(clerk.organisation_id)
-    await each("days 362 to 470: reminders, cancelling too late, renewals, ends", customers,
-               moves(362), step(life.after_the_cutoff), moves(370), step(life.after_the_term),
-               moves(470), step(life.long_after))  # fmt: skip
+    await each(
+        "days 362 to 470: reminders, cancelling too late, renewals, ends",
+        customers,
+        moves(362),
+        step(life.after_the_cutoff),
+        moves(370),
+        step(life.after_the_term),
+        moves(470),
+        step(life.long_after),
+    )
 
 
 # ── Afterwards ─────────────────────────────────────────────────────────────────────────────────────────

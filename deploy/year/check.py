@@ -12,7 +12,7 @@ from services.distribution.domain import rollout
 from services.entitlements.__main__ import SERVICE as ENTITLEMENTS
 from services.entitlements.domain import seat_pool
 from services.identity.__main__ import SERVICE as IDENTITY
-from services.identity.domain import contract
+from services.identity.domain import contract_state
 from services.marketplace.__main__ import SERVICE as MARKETPLACE
 from services.marketplace.domain.terms import term_ends
 from shared.eventlog.kafka import KafkaAccess
@@ -137,7 +137,7 @@ def _contract(stream: Any, history: History) -> Iterator[str]:
     for (event, state), decision, then in zip(_states(stream, history), decisions, following, strict=True):
         if isinstance(event, RoleAssigned) and event.role == "contract_manager" and manager is not None:
             yield "a second Contract Manager is named beside the first"
-        manager = state.manager if isinstance(state, contract.Open) else None
+        manager = state.manager if isinstance(state, contract_state.Open) else None
         if manager is None and decision != then:
             yield f"{event.type()} leaves it without a Contract Manager"
 

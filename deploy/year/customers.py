@@ -9,9 +9,17 @@ from deploy.story.doors import Doors, Json, Person, Wrong, eventually
 from deploy.year.publisher import PUBLISHER, Publisher
 
 FATES: Final = (
-    "renews", "cancels", "cancels late", "grows", "shrinks", "is declined first", "loses a colleague", "hands over",
-    "spends credits", "rolls out",
-)  # fmt: skip
+    "renews",
+    "cancels",
+    "cancels late",
+    "grows",
+    "shrinks",
+    "is declined first",
+    "loses a colleague",
+    "hands over",
+    "spends credits",
+    "rolls out",
+)
 """What a customer's year is about; each tenth customer has the same."""
 
 PATIENCE_S: Final = 120.0
@@ -65,9 +73,13 @@ class World:
 
 def body_of(person: Person) -> Json:
     return {
-        "email": person.email, "password": person.password, "name": person.name, "country": "DE",
-        "time_zone": "Europe/Berlin", "locale": "en-GB",
-    }  # fmt: skip
+        "email": person.email,
+        "password": person.password,
+        "name": person.name,
+        "country": "DE",
+        "time_zone": "Europe/Berlin",
+        "locale": "en-GB",
+    }
 
 
 async def sign_up(doors: Doors, person: Person, joining: Json) -> None:
@@ -207,8 +219,9 @@ async def in_spring(w: World, c: Customer) -> None:
 
             await until(c, freed, "the colleague's seat is free")
         case "hands over":
-            await w.doors.ok("identity", "POST", f"/contracts/{c.contract}/handover", c.manager,
-                             {"to": c.colleague.account_id})  # fmt: skip
+            await w.doors.ok(
+                "identity", "POST", f"/contracts/{c.contract}/handover", c.manager, {"to": c.colleague.account_id}
+            )
         case "spends credits":
             await _credits(w, c)
         case "rolls out" if c.with_csn:

@@ -74,11 +74,22 @@ class Publisher:
 
     async def publish_update(self) -> str:
         update_id = f"ACD-{self.doors.run}"
-        await self.doors.emit(PUBLISHER, "UpdatePublished", {
-            "update_id": update_id, "publisher": PUBLISHER, "product": PRODUCT, "kind": "update",
-            "title": "AutoCAD 2027.1", "version": "2027.1", "platform": "win64", "severity": "important",
-            "sha256": sha256(update_id.encode()).hexdigest(), "size_bytes": 412_000_000,
-            "location": "https://updates.publisher.example/acd/2027.1.msp",
-            "published_at": datetime.now(UTC).isoformat(),
-        })  # fmt: skip
+        await self.doors.emit(
+            PUBLISHER,
+            "UpdatePublished",
+            {
+                "update_id": update_id,
+                "publisher": PUBLISHER,
+                "product": PRODUCT,
+                "kind": "update",
+                "title": "AutoCAD 2027.1",
+                "version": "2027.1",
+                "platform": "win64",
+                "severity": "important",
+                "sha256": sha256(update_id.encode()).hexdigest(),
+                "size_bytes": 412_000_000,
+                "location": "https://updates.publisher.example/acd/2027.1.msp",
+                "published_at": datetime.now(UTC).isoformat(),
+            },
+        )
         return update_id

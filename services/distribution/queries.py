@@ -157,13 +157,18 @@ async def policies(contract_id: Identifier, actor: CurrentActor, db: Database) -
     return PolicyList(
         items=[
             PolicyView(
-                group_id=r["group_id"], cadence=r["cadence"], period=r["period"], days=r["days"],
-                critical_period=r["critical_period"], critical_days=r["critical_days"],
-                windows=_windows(r["windows"]), set_by=r["policy_set_by"],
+                group_id=r["group_id"],
+                cadence=r["cadence"],
+                period=r["period"],
+                days=r["days"],
+                critical_period=r["critical_period"],
+                critical_days=r["critical_days"],
+                windows=_windows(r["windows"]),
+                set_by=r["policy_set_by"],
             )
             for r in rows
         ]
-    )  # fmt: skip
+    )
 
 
 def _windows(stored: str | None) -> list[MaintenanceWindow]:
@@ -184,8 +189,10 @@ async def decisions(
     rows = await db.fetch(
         f"select {fields}, event_id || ' ' || group_id as place from fleet_decisions where contract_id = $1 "  # noqa: S608
         "and event_id || ' ' || group_id > $2 order by place limit $3",
-        contract_id, after, limit,
-    )  # fmt: skip
+        contract_id,
+        after,
+        limit,
+    )
     following = rows[-1]["place"] if len(rows) == limit else None
     return DecisionList(items=[DecisionView(**dict(row)) for row in rows], next=following)
 
@@ -263,8 +270,10 @@ async def rollouts(
     await require_access(db, actor, contract_id)
     rows = await db.fetch(
         f"{_ROLLOUTS} where r.contract_id = $1 and r.event_id > $2 group by r.rollout_id order by r.event_id limit $3",
-        contract_id, after, limit,
-    )  # fmt: skip
+        contract_id,
+        after,
+        limit,
+    )
     following = rows[-1]["event_id"] if len(rows) == limit else None
     return RolloutList(items=[RolloutSummary(**_summary(row)) for row in rows], next=following)
 
@@ -289,9 +298,10 @@ async def rollout(
     )
     history = await db.fetch("select * from rollout_history where rollout_id = $1 order by version", rollout_id)
     return RolloutView(
-        **_summary(row), users=[TargetView(**dict(user)) for user in users],
+        **_summary(row),
+        users=[TargetView(**dict(user)) for user in users],
         history=[HistoryView(**dict(each) | {"data": json.loads(each["data"])}) for each in history],
-    )  # fmt: skip
+    )
 
 
 # ── For the users' machines ────────────────────────────────────────────────────────────────────────────
@@ -326,6 +336,8 @@ async def my_updates(actor: CurrentActor, db: Database, now: Now, machine: Optio
         "where t.account_id = $1 and t.removed is null and t.phase <= r.phase and r.status in ('running', 'completed') "
         "and not exists (select from rollout_installs i where i.rollout_id = r.rollout_id and i.machine = $2 "
         "and i.account_id = t.account_id and i.succeeded) order by r.event_id",
-        actor.account_id, machine, DEFAULT_GROUP,
-    )  # fmt: skip
+        actor.account_id,
+        machine,
+        DEFAULT_GROUP,
+    )
     return OfferList(items=[Offer(**dict(row)) for row in rows if is_open(_windows(row["windows"]), now)])

@@ -8,7 +8,8 @@ order: a rollout is told where the fleet stands when it is told, never less than
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
-from services.distribution.domain.fleet import FLEET, Fact, LapseApproval, NoteEntitlement, OfferUpdate, RecallUpdate
+from services.distribution.domain.fleet import FLEET, LapseApproval, OfferUpdate, RecallUpdate
+from services.distribution.domain.fleet_entitlements import Fact, NoteEntitlement
 from services.distribution.domain.fleet_state import standing
 from services.distribution.domain.line import LINE, JoinLine, ListUpdate, concerns
 from services.distribution.domain.rollout import ROLLOUT, FollowFleet, StartRollout
@@ -111,9 +112,16 @@ async def _offer(owner: ProductOwned, listed: UpdateListed, reach: Reach) -> Seq
 @PROCESS.on(SeatPoolOpened)
 async def _opened(event: SeatPoolOpened, of: Envelope, reach: Reach) -> Sequence[Do]:
     note = NoteEntitlement(
-        event.contract_id, event.subscription_id, "pool_opened", of.id, reach.time_of(event.customer),
-        customer=event.customer, product=event.product, publisher=event.publisher, starts=event.starts,
-    )  # fmt: skip
+        event.contract_id,
+        event.subscription_id,
+        "pool_opened",
+        of.id,
+        reach.time_of(event.customer),
+        customer=event.customer,
+        product=event.product,
+        publisher=event.publisher,
+        starts=event.starts,
+    )
     join = JoinLine(event.product, event.publisher, event.contract_id)
     return [Do(FLEET, event.contract_id, note), Do(LINE, event.product, join)]
 
@@ -121,10 +129,15 @@ async def _opened(event: SeatPoolOpened, of: Envelope, reach: Reach) -> Sequence
 _Pools: TypeAlias = SeatPoolRenewed | SeatPoolExpired | SeatPoolSuspended | SeatPoolEnded
 _Rights: TypeAlias = UpdateRightGranted | UpdateRightLost
 _FACTS: Final[dict[type[_Pools | _Rights | SeatAssigned | SeatUnassigned], Fact]] = {
-    SeatPoolRenewed: "term_renewed", SeatPoolExpired: "term_over", SeatPoolSuspended: "term_over",
-    SeatPoolEnded: "pool_ended", SeatAssigned: "seat_assigned", SeatUnassigned: "seat_unassigned",
-    UpdateRightGranted: "right_granted", UpdateRightLost: "right_lost",
-}  # fmt: skip
+    SeatPoolRenewed: "term_renewed",
+    SeatPoolExpired: "term_over",
+    SeatPoolSuspended: "term_over",
+    SeatPoolEnded: "pool_ended",
+    SeatAssigned: "seat_assigned",
+    SeatUnassigned: "seat_unassigned",
+    UpdateRightGranted: "right_granted",
+    UpdateRightLost: "right_lost",
+}
 
 
 @PROCESS.on(SeatPoolRenewed)
@@ -155,9 +168,17 @@ async def _approved(event: UpdateApproved, _of: Envelope, reach: Reach) -> Seque
     fleet = await reach.log.state(FLEET, event.contract_id)
     offered = fleet.offered[event.publisher, event.update_id]
     start = StartRollout(
-        event.rollout_id, event.contract_id, fleet.customer, event.publisher, event.update_id, offered.version,
-        event.groups, event.phases, standing(fleet, event.number).targets, event.approved_by,
-    )  # fmt: skip
+        event.rollout_id,
+        event.contract_id,
+        fleet.customer,
+        event.publisher,
+        event.update_id,
+        offered.version,
+        event.groups,
+        event.phases,
+        standing(fleet, event.number).targets,
+        event.approved_by,
+    )
     return [Do(ROLLOUT, event.rollout_id, start)]
 
 

@@ -58,15 +58,21 @@ async def _grant(call: Call) -> Target:
     contract = await _contract_of(call)
     if call.actor.organisation_kind not in SELLERS:
         raise Problem(
-            403, rule="not-a-publisher", reason="Only the publisher or the operator grants credits.",
+            403,
+            rule="not-a-publisher",
+            reason="Only the publisher or the operator grants credits.",
             remedy="Ask the publisher.",
-        )  # fmt: skip
+        )
     customer, to = contract["customer"], call.body.account_id
     return Target(
-        contract["contract_id"], customer=customer, granted_by=call.actor.account_id, now=call.time_of(customer),
-        policy=policy_of(contract["publisher"]), user=None if to is None else await account(call.db, to),
+        contract["contract_id"],
+        customer=customer,
+        granted_by=call.actor.account_id,
+        now=call.time_of(customer),
+        policy=policy_of(contract["publisher"]),
+        user=None if to is None else await account(call.db, to),
         over=await last_steps(call.db, call.log, contract["contract_id"]),
-    )  # fmt: skip
+    )
 
 
 async def _consume(call: Call) -> Target:
@@ -74,16 +80,23 @@ async def _consume(call: Call) -> Target:
     account_id, now = call.body.account_id or call.actor.account_id, call.time_of(contract["customer"])
     if call.actor.organisation_kind not in SELLERS and account_id != call.actor.account_id:
         raise Problem(
-            403, rule="credits-of-another", reason="You can spend credits for yourself only.",
+            403,
+            rule="credits-of-another",
+            reason="You can spend credits for yourself only.",
             remedy="Leave account_id out.",
-        )  # fmt: skip
+        )
     pools = await pools_for(call.db, call.log, contract["contract_id"], account_id, utc_day(now))
     return Target(contract["contract_id"], account_id=account_id, now=now, pools=pools)
 
 
 DOORS.post("/contracts/{contract_id}/credits/grants", CREDITS, GrantCredits, supply=_grant, bulk=True)
-DOORS.post("/contracts/{contract_id}/credits/consumptions", CREDITS, ConsumeCredits, supply=_consume,
-           scopes=("credits:consume",))  # fmt: skip
+DOORS.post(
+    "/contracts/{contract_id}/credits/consumptions",
+    CREDITS,
+    ConsumeCredits,
+    supply=_consume,
+    scopes=("credits:consume",),
+)
 
 
 Phase: TypeAlias = Literal["upcoming", "active", "expired", "suspended", "ended"]
@@ -277,8 +290,10 @@ async def contract_credits(
         "select * from (select *, (sum(amount) over (order by version, line))::bigint as balance from credit_entries "
         "where contract_id = $1) as entries where version in (select distinct version from credit_entries "
         "where contract_id = $1 and version > $2 order by version limit $3) order by version, line",
-        contract_id, after, limit,
-    )  # fmt: skip
+        contract_id,
+        after,
+        limit,
+    )
     whole_page = len({entry["version"] for entry in entries}) == limit
     individual: dict[str, int] = {}
     for lot in lots:
@@ -286,7 +301,11 @@ async def contract_credits(
             individual[lot["account_id"]] = individual.get(lot["account_id"], 0) + lot["remaining"]
     balance = sum(lot["remaining"] for lot in lots)
     return CreditsView(
-        contract_id=contract_id, balance=balance, pool=balance - sum(individual.values()), individual=individual,
-        lots=[LotView(**dict(lot)) for lot in lots], entries=[EntryView(**dict(entry)) for entry in entries],
+        contract_id=contract_id,
+        balance=balance,
+        pool=balance - sum(individual.values()),
+        individual=individual,
+        lots=[LotView(**dict(lot)) for lot in lots],
+        entries=[EntryView(**dict(entry)) for entry in entries],
         next=entries[-1]["version"] if whole_page else None,
-    )  # fmt: skip
+    )

@@ -49,8 +49,9 @@ async def pools_for(db: Any, log: Log, contract_id: str, account_id: str, today:
     rows = await db.fetch(
         "select p.subscription_id from pools p left join seats s on s.subscription_id = p.subscription_id "
         "and s.account_id = $2 where p.contract_id = $1 order by s.seat is null, p.subscription_id",
-        contract_id, account_id,
-    )  # fmt: skip
+        contract_id,
+        account_id,
+    )
     found: list[Open] = []
     for row in rows:
         state = await log.state(SEAT_POOL, row["subscription_id"])

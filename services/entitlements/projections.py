@@ -43,9 +43,19 @@ async def _opened(tx: Connection, event: SeatPoolOpened, of: Envelope) -> None:
         "insert into pools (subscription_id, contract_id, customer, partner, publisher, product, product_name, seats, "
         "starts, ends, phase, until, event_id, version) "
         "values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'active', $10, $11, $12)",
-        event.subscription_id, event.contract_id, event.customer, event.partner, event.publisher, event.product,
-        event.product_name, event.seats, event.starts, event.ends, of.id, of.version,
-    )  # fmt: skip
+        event.subscription_id,
+        event.contract_id,
+        event.customer,
+        event.partner,
+        event.publisher,
+        event.product,
+        event.product_name,
+        event.seats,
+        event.starts,
+        event.ends,
+        of.id,
+        of.version,
+    )
 
 
 @POOLS.on(SeatPoolResized)
@@ -57,8 +67,10 @@ async def _resized(tx: Connection, event: SeatPoolResized, _of: Envelope) -> Non
 async def _renewed(tx: Connection, event: SeatPoolRenewed, _of: Envelope) -> None:
     await tx.execute(
         "update pools set seats = $2, ends = $3, until = $3 where subscription_id = $1",
-        event.subscription_id, event.seats, event.ends,
-    )  # fmt: skip
+        event.subscription_id,
+        event.seats,
+        event.ends,
+    )
 
 
 @POOLS.on(SeatPoolExpired)
@@ -97,15 +109,18 @@ async def _assigned(tx: Connection, event: SeatAssigned, of: Envelope) -> None:
     await tx.execute(
         "insert into seats (subscription_id, seat, account_id, assigned_by, assigned_at, event_id) "
         "values ($1, $2, $3, $4, $5, $6)",
-        event.subscription_id, event.seat, event.account_id, event.assigned_by, of.time, of.id,
-    )  # fmt: skip
+        event.subscription_id,
+        event.seat,
+        event.account_id,
+        event.assigned_by,
+        of.time,
+        of.id,
+    )
 
 
 @POOLS.on(SeatUnassigned)
 async def _unassigned(tx: Connection, event: SeatUnassigned, _of: Envelope) -> None:
-    await tx.execute(
-        "delete from seats where subscription_id = $1 and seat = $2", event.subscription_id, event.seat
-    )  # fmt: skip
+    await tx.execute("delete from seats where subscription_id = $1 and seat = $2", event.subscription_id, event.seat)
 
 
 # ── Credits ────────────────────────────────────────────────────────────────────────────────────────────
@@ -116,8 +131,12 @@ async def _granted(tx: Connection, event: CreditsGranted, of: Envelope) -> None:
     await tx.execute(
         "insert into credit_lots (contract_id, grant_id, account_id, granted, remaining, expires_on) "
         "values ($1, $2, $3, $4, $4, $5)",
-        event.contract_id, event.grant_id, event.account_id, event.amount, event.expires_on,
-    )  # fmt: skip
+        event.contract_id,
+        event.grant_id,
+        event.account_id,
+        event.amount,
+        event.expires_on,
+    )
     await _entry(tx, event, of, 1, "granted", event.grant_id, event.amount, event.grant_id)
 
 
@@ -137,20 +156,38 @@ async def _expired(tx: Connection, event: CreditsExpired, of: Envelope) -> None:
 async def _take(tx: Connection, contract_id: str, grant_id: str, amount: int) -> None:
     await tx.execute(
         "update credit_lots set remaining = remaining - $3 where contract_id = $1 and grant_id = $2",
-        contract_id, grant_id, amount,
-    )  # fmt: skip
+        contract_id,
+        grant_id,
+        amount,
+    )
 
 
 async def _entry(
-    tx: Connection, event: CreditsGranted | CreditsConsumed | CreditsExpired, of: Envelope, line: int, kind: str,
-    grant_id: str, amount: int, reference: str, purpose: str = "",
-) -> None:  # fmt: skip
+    tx: Connection,
+    event: CreditsGranted | CreditsConsumed | CreditsExpired,
+    of: Envelope,
+    line: int,
+    kind: str,
+    grant_id: str,
+    amount: int,
+    reference: str,
+    purpose: str = "",
+) -> None:
     await tx.execute(
         "insert into credit_entries (contract_id, version, line, kind, grant_id, account_id, amount, reference, "
         "purpose, at, event_id) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-        event.contract_id, of.version, line, kind, grant_id, event.account_id, amount, reference, purpose, of.time,
+        event.contract_id,
+        of.version,
+        line,
+        kind,
+        grant_id,
+        event.account_id,
+        amount,
+        reference,
+        purpose,
+        of.time,
         of.id,
-    )  # fmt: skip
+    )
 
 
 # ── What other services say ────────────────────────────────────────────────────────────────────────────
@@ -160,8 +197,11 @@ async def _entry(
 async def _person(tx: Connection, event: AccountOpened, of: Envelope) -> None:
     await tx.execute(
         "insert into people (account_id, organisation_id, organisation_name, event_id) values ($1, $2, $3, $4)",
-        event.account_id, event.organisation_id, event.organisation_name, of.id,
-    )  # fmt: skip
+        event.account_id,
+        event.organisation_id,
+        event.organisation_name,
+        of.id,
+    )
 
 
 @PEOPLE.on(AccountClosed)
@@ -173,8 +213,11 @@ async def _closed(tx: Connection, event: AccountClosed, of: Envelope) -> None:
 async def _contract(tx: Connection, event: ContractOpened, of: Envelope) -> None:
     await tx.execute(
         "insert into contracts (contract_id, customer, publisher, event_id) values ($1, $2, $3, $4)",
-        event.contract_id, event.customer, event.publisher, of.id,
-    )  # fmt: skip
+        event.contract_id,
+        event.customer,
+        event.publisher,
+        of.id,
+    )
 
 
 @NUMBERS.on(CsnIssued)
@@ -192,5 +235,9 @@ async def _number(tx: Connection, event: CsnIssued | CsnRevoked, of: Envelope) -
         "insert into csns (organisation_id, publisher, csn, valid, version) values ($1, $2, $3, $4, $5) "
         "on conflict (organisation_id, publisher, csn) do update set valid = excluded.valid, "
         "version = excluded.version",
-        event.organisation_id, event.publisher, event.csn, isinstance(event, CsnIssued), of.version,
-    )  # fmt: skip
+        event.organisation_id,
+        event.publisher,
+        event.csn,
+        isinstance(event, CsnIssued),
+        of.version,
+    )

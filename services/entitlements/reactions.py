@@ -55,9 +55,18 @@ other: whichever is folded last finds both, in whatever order they came."""
 @REACTIONS.on(SubscriptionConfirmed)
 async def _confirmed(event: SubscriptionConfirmed, _of: Envelope, _reach: Reach) -> Sequence[Do]:
     opening = OpenPool(
-        event.subscription_id, event.contract_id, event.customer, event.plan.product, event.plan.product_name,
-        event.seats, event.starts, event.ends, event.partner, event.plan.publisher, event.plan.period,
-    )  # fmt: skip
+        event.subscription_id,
+        event.contract_id,
+        event.customer,
+        event.plan.product,
+        event.plan.product_name,
+        event.seats,
+        event.starts,
+        event.ends,
+        event.partner,
+        event.plan.publisher,
+        event.plan.period,
+    )
     return [Do(SEAT_POOL, event.subscription_id, opening)]
 
 
@@ -73,9 +82,17 @@ async def _purchased(event: CreditsPurchased, of: Envelope, reach: Reach) -> Seq
         user = await _looked_for(partial(account, reach.db, who))
     over = await last_steps(reach.db, reach.log, event.contract_id) if customer else ()
     grant = GrantCredits(
-        event.contract_id, event.grant_id, event.amount, customer, of.source, reach.time_of(customer),
-        policy_of(publisher), who, user, over,
-    )  # fmt: skip
+        event.contract_id,
+        event.grant_id,
+        event.amount,
+        customer,
+        of.source,
+        reach.time_of(customer),
+        policy_of(publisher),
+        who,
+        user,
+        over,
+    )
     return [Do(CREDITS, event.contract_id, grant)]
 
 
@@ -147,8 +164,9 @@ async def _number_meets_pools(event: CsnIssued | CsnRevoked, of: Envelope, reach
     pools = await reach.db.fetch(
         "select subscription_id from pools where (customer = $1 or partner = $1) and publisher = $2 "
         "and phase in ('active', 'expired') order by subscription_id",
-        event.organisation_id, event.publisher,
-    )  # fmt: skip
+        event.organisation_id,
+        event.publisher,
+    )
     return [Do(SEAT_POOL, pool["subscription_id"], note) for pool in pools if note is not None]
 
 
@@ -157,8 +175,9 @@ async def _note(reach: Reach, organisation_id: str, publisher: str) -> NoteCsn |
     row = await reach.db.fetchrow(
         "select max(version) as as_of, (array_agg(csn order by version desc) filter (where valid))[1] as csn "
         "from csns where organisation_id = $1 and publisher = $2",
-        organisation_id, publisher,
-    )  # fmt: skip
+        organisation_id,
+        publisher,
+    )
     return None if row["as_of"] is None else NoteCsn(organisation_id, row["csn"], row["as_of"])
 
 

@@ -49,9 +49,12 @@ async def _verify(call: Call) -> Target:
     keys: Keys = call.app_state.keys
     said = keys.verified_by(form.token)
     if said is None or said["sub"] != call.actor.account_id:
-        raise Problem(409, rule="verification-not-valid", reason="The link is not valid, or not any more, or it is for "
-                      "another account.",
-                      remedy="Ask for a new one (POST /me/address/verification/mail).")  # fmt: skip
+        raise Problem(
+            409,
+            rule="verification-not-valid",
+            reason="The link is not valid, or not any more, or it is for another account.",
+            remedy="Ask for a new one (POST /me/address/verification/mail).",
+        )
     return Target(call.actor.account_id, digest=said["address"], proof="link")
 
 
@@ -78,9 +81,7 @@ class AskForProof(BaseModel):
     email: Address
 
 
-@ADDRESS_QUERIES.post(
-    "/addresses/proof", status_code=HTTPStatus.ACCEPTED, dependencies=[limited_by_source("sign-up")]
-)  # fmt: skip
+@ADDRESS_QUERIES.post("/addresses/proof", status_code=HTTPStatus.ACCEPTED, dependencies=[limited_by_source("sign-up")])
 async def ask_for_proof(form: AskForProof, request: Request, db: Database) -> None:
     """Mail a proof to an address, for signing up with it although somebody else has typed it here.
 
@@ -96,8 +97,12 @@ def proven_by(call: Call, token: str, email: str) -> None:
     """Check that the token proves this address. Raises Problem 409."""
     keys: Keys = call.app_state.keys
     if keys.proven_by(token) != address_digest(normalised(email)):
-        raise Problem(409, rule="proof-not-valid", reason="The proof is not valid, or not any more, or it is for "
-                      "another address.", remedy="Ask for a new one (POST /addresses/proof).")  # fmt: skip
+        raise Problem(
+            409,
+            rule="proof-not-valid",
+            reason="The proof is not valid, or not any more, or it is for another address.",
+            remedy="Ask for a new one (POST /addresses/proof).",
+        )
 
 
 async def release(call: Call, email: str) -> None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from services.identity import credentials, elsewhere, sessions
 from services.identity.addresses import ADDRESS_DOORS, ADDRESS_QUERIES, proven_by, release
 from services.identity.domain import clock as clocks
-from services.identity.domain import contract as contracts
+from services.identity.domain import contract_state
 from services.identity.domain.account import (
     ACCOUNT,
     CloseAccount,
@@ -166,9 +166,16 @@ async def _sign_up(call: Call) -> Target:
     holder = await holder_of(call.log.store, form.email)
     account = await call.log.state(ACCOUNT, account_id)
     target = Target(
-        account_id, account_id=account_id, **{**organisation, **proven}, email=form.email, name=form.name,
-        country=form.country, time_zone=form.time_zone, locale=form.locale, now=call.now,
-    )  # fmt: skip
+        account_id,
+        account_id=account_id,
+        **{**organisation, **proven},
+        email=form.email,
+        name=form.name,
+        country=form.country,
+        time_zone=form.time_zone,
+        locale=form.locale,
+        now=call.now,
+    )
     free = isinstance(account, Unopened) and holder is None and organisation.get("not_invited") is None
     # A try that broke off may have left another password: who only repeats its key gets no session. Nor does repeating
     # one set a password of an account that is open, whose own may be lost.
@@ -189,7 +196,9 @@ async def _own_profile(call: Call) -> Target:
 
 async def _closing(call: Call, account_id: str) -> Target:
     states = [await call.log.state(CONTRACT, known) for known in await contracts_of(call.db, account_id)]
-    managers = [state.manager for state in states if isinstance(state, contracts.Open) and state.manager is not None]
+    managers = [
+        state.manager for state in states if isinstance(state, contract_state.Open) and state.manager is not None
+    ]
     manages = tuple(role for role in managers if role.account_id == account_id)
     return Target(account_id, closed_by=call.actor.account_id, manages=manages)
 
@@ -200,8 +209,12 @@ async def _close_own(call: Call) -> Target:
 
 async def _close_other(call: Call) -> Target:
     if call.actor.organisation_kind != "operator":
-        raise Problem(403, rule="operator-only", reason="Only the operator closes somebody else's account.",
-                      remedy="Ask the person to close it (DELETE /me), or the operator.")  # fmt: skip
+        raise Problem(
+            403,
+            rule="operator-only",
+            reason="Only the operator closes somebody else's account.",
+            remedy="Ask the person to close it (DELETE /me), or the operator.",
+        )
     return await _closing(call, call.path["account_id"])
 
 
@@ -219,13 +232,18 @@ async def me(actor: CurrentActor, log: CurrentLog) -> AccountView:
         raise unknown("account")
     opened, profile = account.opened, account.profile
     return AccountView(
-        account_id=opened.account_id, organisation_id=opened.organisation_id,
-        organisation_name=opened.organisation_name, organisation_kind=opened.organisation_kind, name=profile.name,
+        account_id=opened.account_id,
+        organisation_id=opened.organisation_id,
+        organisation_name=opened.organisation_name,
+        organisation_kind=opened.organisation_kind,
+        name=profile.name,
         email=profile.email,
-        email_verified=account.verified, country=profile.country, time_zone=profile.time_zone,
+        email_verified=account.verified,
+        country=profile.country,
+        time_zone=profile.time_zone,
         locale=profile.locale,
         sandbox=opened.sandbox,
-    )  # fmt: skip
+    )
 
 
 @QUERIES.get("/accounts/{account_id}")
@@ -236,10 +254,13 @@ async def colleague(account_id: Identifier, actor: CurrentActor, log: CurrentLog
         raise unknown("account")
     opened = account.opened
     return AccountView(
-        account_id=opened.account_id, organisation_id=opened.organisation_id,
-        organisation_name=opened.organisation_name, organisation_kind=opened.organisation_kind,
-        name=account.profile.name, sandbox=opened.sandbox,
-    )  # fmt: skip
+        account_id=opened.account_id,
+        organisation_id=opened.organisation_id,
+        organisation_name=opened.organisation_name,
+        organisation_kind=opened.organisation_kind,
+        name=account.profile.name,
+        sandbox=opened.sandbox,
+    )
 
 
 # ── The organisation's time ────────────────────────────────────────────────────────────────────────────
@@ -249,9 +270,12 @@ async def _move_clock(call: Call) -> Target:
     account = await call.log.state(ACCOUNT, call.actor.account_id)
     organisation = call.actor.organisation_id
     target = Target(
-        organisation, organisation_id=organisation, sandbox=isinstance(account, Open) and account.opened.sandbox,
-        now=call.clocks.real(), moved_by=call.actor.account_id,
-    )  # fmt: skip
+        organisation,
+        organisation_id=organisation,
+        sandbox=isinstance(account, Open) and account.opened.sandbox,
+        now=call.clocks.real(),
+        moved_by=call.actor.account_id,
+    )
     target.completion = partial(_moved_everywhere, call)
     return target
 
@@ -274,18 +298,20 @@ async def clock(actor: CurrentActor, request: Request, log: CurrentLog) -> Clock
     account = await log.state(ACCOUNT, actor.account_id)
     ahead = clocks.ahead_s(await log.state(CLOCK, actor.organisation_id))
     return ClockView(
-        organisation_id=actor.organisation_id, sandbox=isinstance(account, Open) and account.opened.sandbox,
-        ahead_s=ahead, now=request.app.state.parts.clocks.real() + timedelta(seconds=ahead),
-    )  # fmt: skip
+        organisation_id=actor.organisation_id,
+        sandbox=isinstance(account, Open) and account.opened.sandbox,
+        ahead_s=ahead,
+        now=request.app.state.parts.clocks.real() + timedelta(seconds=ahead),
+    )
 
 
 # ── Contracts ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def visible(log: Log, contract_id: str, actor: Actor) -> contracts.Open:
+async def visible(log: Log, contract_id: str, actor: Actor) -> contract_state.Open:
     """The contract, for people of its customer, its publisher and the operator. Raises Problem 404 for others."""
     state = await log.state(CONTRACT, contract_id)
-    if not isinstance(state, contracts.Open) or not sees(
+    if not isinstance(state, contract_state.Open) or not sees(
         actor, customer=state.opened.customer, publisher=state.opened.publisher
     ):
         raise unknown("contract")
@@ -342,8 +368,9 @@ async def _hand_over(call: Call) -> Target:
     await _involve(call, call.body.to)
     organisation = await _organisation_of(call.log, call.body.to)
     operator = call.actor.organisation_kind == "operator"
-    return Target(call.path["contract_id"], giver=call.actor.account_id, to_organisation=organisation,
-                  by_operator=operator)  # fmt: skip
+    return Target(
+        call.path["contract_id"], giver=call.actor.account_id, to_organisation=organisation, by_operator=operator
+    )
 
 
 _REQUEST: Final = "/contracts/{contract_id}/role-requests"

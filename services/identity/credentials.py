@@ -64,8 +64,9 @@ async def keep(db: Pool, account_id: str, password: str) -> bool:
     verifier = await _hashed(password)
     kept = await db.fetchval(
         "insert into credentials (account_id, verifier) values ($1, $2) on conflict do nothing returning true",
-        account_id, verifier,
-    )  # fmt: skip
+        account_id,
+        verifier,
+    )
     return bool(kept)
 
 

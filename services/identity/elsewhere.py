@@ -72,8 +72,12 @@ async def make_nonce(request: Request, response: Response) -> Nonce:
 def _issuer(app: State) -> Issuer:
     issuer: Issuer | None = getattr(app, "oidc", None)
     if issuer is None:
-        raise Problem(404, rule="issuer-not-configured", reason="No other issuer signs people in here.",
-                      remedy="Sign in with a password (POST /sessions).")  # fmt: skip
+        raise Problem(
+            404,
+            rule="issuer-not-configured",
+            reason="No other issuer signs people in here.",
+            remedy="Sign in with a password (POST /sessions).",
+        )
     return issuer
 
 
@@ -93,13 +97,21 @@ async def identified(app: State, id_token: str, nonce: str, used_by: str, *, dry
             raise NotGenuine("its nonce was used before")
     except NotGenuine as why:
         _log.info("sign-in elsewhere refused", fault=str(why)[:300])
-        raise Problem(401, rule="id-token-not-valid", reason="The ID token is not one of the configured issuer's for "
-                      "us, is out of time, or does not repeat a fresh nonce of ours.",
-                      remedy="Take a nonce (POST /sessions/oidc/nonce) and sign in at the issuer again.",
-                      ) from why  # fmt: skip
+        raise Problem(
+            401,
+            rule="id-token-not-valid",
+            reason="The ID token is not one of the configured issuer's for "
+            "us, is out of time, or does not repeat a fresh nonce of ours.",
+            remedy="Take a nonce (POST /sessions/oidc/nonce) and sign in at the issuer again.",
+        ) from why
     except Unreachable as why:
-        raise Problem(503, rule="unavailable", reason="The issuer's keys can't be had now.",
-                      remedy="Try again in a moment.", headers={"Retry-After": "2"}) from why  # fmt: skip
+        raise Problem(
+            503,
+            rule="unavailable",
+            reason="The issuer's keys can't be had now.",
+            remedy="Try again in a moment.",
+            headers={"Retry-After": "2"},
+        ) from why
     return identity
 
 
@@ -155,10 +167,14 @@ async def _linked_by_address(log: Log, identity: Identity, command_id: str, part
 
 
 def _no_account() -> Problem:
-    return Problem(403, rule="no-account-for-identity", reason="The issuer vouches for you, but no account here is "
-                   "linked to you, or has the e-mail address that it has verified.",
-                   remedy="Sign up with this identity (POST /accounts with id_token and nonce), or sign in to your "
-                   "account and link it (POST /me/oidc).")  # fmt: skip
+    return Problem(
+        403,
+        rule="no-account-for-identity",
+        reason="The issuer vouches for you, but no account here is "
+        "linked to you, or has the e-mail address that it has verified.",
+        remedy="Sign up with this identity (POST /accounts with id_token and nonce), or sign in to your "
+        "account and link it (POST /me/oidc).",
+    )
 
 
 # ── Linking ────────────────────────────────────────────────────────────────────────────────────────────
@@ -166,9 +182,7 @@ def _no_account() -> Problem:
 
 async def _link(call: Call) -> Target:
     form: ByIdToken = call.body
-    identity = await identified(
-        call.app_state, form.id_token, form.nonce, call.command_id, dry_run=call.dry_run
-    )  # fmt: skip
+    identity = await identified(call.app_state, form.id_token, form.nonce, call.command_id, dry_run=call.dry_run)
     return Target(call.actor.account_id, identity=identity, by_address=False)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.identity.domain import contract as contracts
+from services.identity.domain import contract_state
 from services.identity.domain.account import ACCOUNT, Open, founded, publisher_of
 from services.identity.domain.contract import CONTRACT
 from services.identity.domain.machine import (
@@ -97,8 +97,12 @@ async def _register(call: Call) -> Target:
         raise unknown("account")
     opened, other = account.opened, form.organisation
     if other is not None and opened.organisation_kind != "operator":
-        raise Problem(403, rule="operator-only", reason="Only the operator registers machines of another organisation.",
-                      remedy="Leave the organisation out for your own.")  # fmt: skip
+        raise Problem(
+            403,
+            rule="operator-only",
+            reason="Only the operator registers machines of another organisation.",
+            remedy="Leave the organisation out for your own.",
+        )
     organisation_id = opened.organisation_id if other is None else other.organisation_id
     client_id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"machine:{call.command_id}"))
     target = Target(
@@ -128,7 +132,7 @@ async def _administers(db: Pool, log: Log, account_id: str) -> bool:
     """Whether the account holds an administrative role on a contract."""
     states = [await log.state(CONTRACT, contract_id) for contract_id in await contracts_of(db, account_id)]
     return any(
-        isinstance(state, contracts.Open)
+        isinstance(state, contract_state.Open)
         and (account_id in state.coordinators or (state.manager is not None and state.manager.account_id == account_id))
         for state in states
     )

@@ -238,9 +238,14 @@ class Sender:
     """Sends what is due, in one process of the service at a time."""
 
     def __init__(
-        self, db: Any, event_log: Log, letters: Letters, carrier: Transport | None, sender: str,
+        self,
+        db: Any,
+        event_log: Log,
+        letters: Letters,
+        carrier: Transport | None,
+        sender: str,
         told: Callable[[str, str], None] = lambda _kind, _outcome: None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`told` hears of each mail's kind and outcome, for metrics."""
         self._db, self._log, self._letters, self._told = db, event_log, letters, told
         self._carrier, self._sender = carrier, sender

@@ -87,8 +87,11 @@ async def _machine(fields: Mapping[str, str], request: Request) -> tuple[Registe
     state = await parts.log.state(MACHINE, client_id)
     good = found is not None and isinstance(state, Registered) and state.accepts(found, parts.now())
     if not isinstance(state, Registered) or not good or not await _user_is_there(state, parts):
-        raise OAuthError("invalid_client", "The machine account is unknown or has ended, or its secret is not right.",
-                         HTTPStatus.UNAUTHORIZED)  # fmt: skip
+        raise OAuthError(
+            "invalid_client",
+            "The machine account is unknown or has ended, or its secret is not right.",
+            HTTPStatus.UNAUTHORIZED,
+        )
     return state, since
 
 
@@ -98,8 +101,9 @@ def _credentials(fields: Mapping[str, str], authorization: str | None) -> tuple[
     posted = "client_secret" in fields
     if scheme.lower() != "basic":
         if not posted or authorization is not None:
-            raise OAuthError("invalid_client", "The machine account's id and secret are missing.",
-                             HTTPStatus.UNAUTHORIZED)  # fmt: skip
+            raise OAuthError(
+                "invalid_client", "The machine account's id and secret are missing.", HTTPStatus.UNAUTHORIZED
+            )
         pair = fields.get("client_id", ""), fields["client_secret"]
     else:
         if posted:
@@ -130,9 +134,14 @@ def _machine_token(state: Registered, since: int, asked: str | None, request: Re
         raise OAuthError("invalid_scope", f"This machine account has the scopes {' '.join(machine.scopes)}.")
     lifetime = min(TOKEN_S, int((machine.expires_at - parts.now()).total_seconds()))
     who = Actor(
-        machine.acts_for or machine.client_id, machine.organisation_id, machine.organisation_kind, machine.publisher,
-        client_id=machine.client_id, scopes=frozenset(scopes), since=since,
-    )  # fmt: skip
+        machine.acts_for or machine.client_id,
+        machine.organisation_id,
+        machine.organisation_kind,
+        machine.publisher,
+        client_id=machine.client_id,
+        scopes=frozenset(scopes),
+        since=since,
+    )
     return {
         "access_token": current_keys(request).signer.sign(who, parts.new_id(), lifetime),
         "token_type": "Bearer",
@@ -170,17 +179,20 @@ async def discovery(request: Request) -> Response:
     """Where tokens come from, how they are signed, and where the keys are."""
     parts: Parts = request.app.state.parts
     issuer = parts.settings.token_issuer
-    return cached(request, {
-        "issuer": issuer,
-        "jwks_uri": f"{issuer}/.well-known/jwks.json",
-        "token_endpoint": f"{issuer}/oauth/token",
-        "introspection_endpoint": f"{issuer}/oauth/introspect",
-        "grant_types_supported": ["client_credentials", "refresh_token"],
-        "response_types_supported": [],
-        "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": [ALGORITHM],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
-        "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
-        "scopes_supported": list(MEANING),
-        "claims_supported": list(CLAIMS),
-    })  # fmt: skip
+    return cached(
+        request,
+        {
+            "issuer": issuer,
+            "jwks_uri": f"{issuer}/.well-known/jwks.json",
+            "token_endpoint": f"{issuer}/oauth/token",
+            "introspection_endpoint": f"{issuer}/oauth/introspect",
+            "grant_types_supported": ["client_credentials", "refresh_token"],
+            "response_types_supported": [],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": [ALGORITHM],
+            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+            "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+            "scopes_supported": list(MEANING),
+            "claims_supported": list(CLAIMS),
+        },
+    )

@@ -58,10 +58,14 @@ class Issuer:
         try:
             decoded = jwt.decode(token, keys, algorithms=list(ALGORITHMS))
             registry = jwt.JWTClaimsRegistry(
-                now=lambda: int(self._clock()), leeway=LEEWAY_S,
-                iss={"essential": True, "value": self._issuer}, aud={"essential": True, "value": self._audience},
-                exp={"essential": True}, iat={"essential": True}, sub={"essential": True},
-            )  # fmt: skip
+                now=lambda: int(self._clock()),
+                leeway=LEEWAY_S,
+                iss={"essential": True, "value": self._issuer},
+                aud={"essential": True, "value": self._audience},
+                exp={"essential": True},
+                iat={"essential": True},
+                sub={"essential": True},
+            )
             registry.validate(decoded.claims)
         except (JoseError, ValueError, KeyError, TypeError, UnicodeError, RecursionError) as error:
             raise NotGenuine(repr(error)) from error

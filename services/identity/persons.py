@@ -54,8 +54,9 @@ class Persons:
             await self._db.execute(
                 "insert into person_keys (account_id, key) select * from unnest($1::text[], $2::bytea[]) "
                 "on conflict do nothing",
-                missing, fresh,
-            )  # fmt: skip
+                missing,
+                fresh,
+            )
             keys = await self._keys(people)
         return [_changed(event, keys, _sealed) for event in events]
 

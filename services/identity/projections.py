@@ -8,19 +8,24 @@ from shared.events.envelope import Envelope
 from shared.events.registry import IDENTITY
 
 DIRECTORY: Final = Projection(
-    "directory", topics=(IDENTITY,), tables=("contracts", "account_contracts", "invitations", "machines"),
+    "directory",
+    topics=(IDENTITY,),
+    tables=("contracts", "account_contracts", "invitations", "machines"),
     # Doors note in it who is about to be given a role, before an event says so.
     takes_over="insert into {new}.account_contracts select * from public.account_contracts on conflict do nothing; "
     "insert into {new}.invitations select * from public.invitations on conflict do nothing",
-)  # fmt: skip
+)
 
 
 @DIRECTORY.on(ContractOpened)
 async def _opened(tx: Connection, event: ContractOpened, _of: Envelope) -> None:
     await tx.execute(
         "insert into contracts (contract_id, customer, publisher, programme) values ($1, $2, $3, $4)",
-        event.contract_id, event.customer, event.publisher, event.programme,
-    )  # fmt: skip
+        event.contract_id,
+        event.customer,
+        event.publisher,
+        event.programme,
+    )
 
 
 @DIRECTORY.on(RoleAssigned)
@@ -42,16 +47,20 @@ async def involve(db: Any, account_id: str, contract_id: str) -> None:
     so that whoever closes the account later finds the contract."""
     await db.execute(
         "insert into account_contracts (account_id, contract_id) values ($1, $2) on conflict do nothing",
-        account_id, contract_id,
-    )  # fmt: skip
+        account_id,
+        contract_id,
+    )
 
 
 @DIRECTORY.on(MachineRegistered)
 async def _machine(tx: Connection, event: MachineRegistered, _of: Envelope) -> None:
     await tx.execute(
         "insert into machines (client_id, organisation_id, registered_by, acts_for) values ($1, $2, $3, $4)",
-        event.client_id, event.organisation_id, event.registered_by, event.acts_for,
-    )  # fmt: skip
+        event.client_id,
+        event.organisation_id,
+        event.registered_by,
+        event.acts_for,
+    )
 
 
 async def machines_of(db: Any, organisation_id: str, account_id: str, after: str, limit: int) -> list[str]:
@@ -60,8 +69,11 @@ async def machines_of(db: Any, organisation_id: str, account_id: str, after: str
     rows = await db.fetch(
         "select client_id from machines where organisation_id = $1 and client_id > $3 "
         "and ($2 = '' or $2 in (registered_by, acts_for)) order by client_id limit $4",
-        organisation_id, account_id, after, limit,
-    )  # fmt: skip
+        organisation_id,
+        account_id,
+        after,
+        limit,
+    )
     return [row["client_id"] for row in rows]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from services.identity import outbox, persons
-from services.identity.domain import account, contract, invitation
+from services.identity.domain import account, contract_state, invitation
 from services.identity.domain.account import ACCOUNT
 from services.identity.domain.contract import CONTRACT, RecordAccountClosed, RecordSubscription, RecordSubscriptionEnd
 from services.identity.domain.invitation import (
@@ -41,9 +41,16 @@ async def _confirmed(event: SubscriptionConfirmed, _of: Envelope, reach: Reach) 
     await involve(reach.db, event.purchaser, event.contract_id)
     to_come = event.starts > reach.time_of(event.customer).date()
     record = RecordSubscription(
-        event.contract_id, event.customer, event.plan.publisher, event.plan.programme, event.subscription_id,
-        event.purchaser, event.plan.agreement, event.plan.product, event.starts if to_come else None,
-    )  # fmt: skip
+        event.contract_id,
+        event.customer,
+        event.plan.publisher,
+        event.plan.programme,
+        event.subscription_id,
+        event.purchaser,
+        event.plan.agreement,
+        event.plan.product,
+        event.starts if to_come else None,
+    )
     return [Do(CONTRACT, event.contract_id, record)]
 
 
@@ -138,11 +145,11 @@ async def _too_late(event: RoleAssigned | RoleRequested, reach: Reach) -> Sequen
 
 async def _left(closed: AccountClosed, contract_id: str, reach: Reach) -> Do:
     state = await reach.log.state(CONTRACT, contract_id)
-    successor = await _successor(state, reach) if isinstance(state, contract.Open) else ""
+    successor = await _successor(state, reach) if isinstance(state, contract_state.Open) else ""
     return Do(CONTRACT, contract_id, RecordAccountClosed(closed.account_id, closed.closed_by, successor))
 
 
-async def _successor(state: contract.Open, reach: Reach) -> str:
+async def _successor(state: contract_state.Open, reach: Reach) -> str:
     """Who manages the contract, should its manager be gone: whoever handed it over, else a Software Coordinator."""
     handed_over_by = state.manager.assigned_by if state.manager is not None else ""
     for account_id in (handed_over_by, *state.coordinators):

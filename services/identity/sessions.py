@@ -63,8 +63,12 @@ async def sign_in(form: SignIn, request: Request, response: Response, db: Databa
     if verifier is not None and isinstance(account, Open):
         session = await start(account.opened, request.app.state, since=since, verifier=verifier)
     if session is None:
-        raise Problem(401, rule="sign-in-failed", reason="The e-mail address or the password is not right.",
-                      remedy="Try again, ask the operator for a reset, or open an account.")  # fmt: skip
+        raise Problem(
+            401,
+            rule="sign-in-failed",
+            reason="The e-mail address or the password is not right.",
+            remedy="Try again, ask the operator for a reset, or open an account.",
+        )
     request.app.state.parts.limits.give_back("sign-in", source)
     response.headers.update(NOT_STORED)
     return session
@@ -84,9 +88,13 @@ async def start(opened: AccountOpened, app: State, *, since: int, verifier: str 
 
 def _session(opened: AccountOpened, running: Running, app: State) -> Session:
     who = Actor(
-        opened.account_id, opened.organisation_id, opened.organisation_kind, publisher_of(opened),
-        session_id=running.session_id, since=running.since,
-    )  # fmt: skip
+        opened.account_id,
+        opened.organisation_id,
+        opened.organisation_kind,
+        publisher_of(opened),
+        session_id=running.session_id,
+        since=running.since,
+    )
     return Session(
         access_token=app.keys.signer.sign(who, app.parts.new_id()),
         expires_in=TOKEN_S,
@@ -112,8 +120,12 @@ async def refresh(form: Refresh, request: Request, response: Response) -> Sessio
     """
     session = await refreshed(form.refresh_token.get_secret_value(), request)
     if session is None:
-        raise Problem(401, rule="session-ended", reason="The refresh token is not valid, or not any more.",
-                      remedy="Sign in again.")  # fmt: skip
+        raise Problem(
+            401,
+            rule="session-ended",
+            reason="The refresh token is not valid, or not any more.",
+            remedy="Sign in again.",
+        )
     response.headers.update(NOT_STORED)
     return session
 
@@ -128,10 +140,16 @@ async def refreshed(token: str, request: Request) -> Session | None:
     except refreshing.Reused as reused:
         account = await parts.log.state(ACCOUNT, reused.account_id)
         organisation = account.opened.organisation_id if isinstance(account, Open) else ""
-        await end(request, EndSession(
-            session_id=reused.session_id, account_id=reused.account_id, organisation_id=organisation,
-            ended_by="identity", reason="refresh-token-reused",
-        ))  # fmt: skip
+        await end(
+            request,
+            EndSession(
+                session_id=reused.session_id,
+                account_id=reused.account_id,
+                organisation_id=organisation,
+                ended_by="identity",
+                reason="refresh-token-reused",
+            ),
+        )
         _log.warning("refresh token reused", account_id=reused.account_id, session_id=reused.session_id)
         return None
     if running is None:
@@ -162,10 +180,15 @@ async def sessions(actor: CurrentActor, request: Request, db: Database) -> Sessi
     for each in await refreshing.of_account(db, actor.account_id, parts.now()):
         who = Actor(actor.account_id, "", "customer", session_id=each.session_id, since=each.since)
         if await parts.verifier.endings.good(who, ""):
-            found.append(SessionView(
-                session_id=each.session_id, started=each.started, last_used=each.last_used, expires=each.expires,
-                current=each.session_id == actor.session_id,
-            ))  # fmt: skip
+            found.append(
+                SessionView(
+                    session_id=each.session_id,
+                    started=each.started,
+                    last_used=each.last_used,
+                    expires=each.expires,
+                    current=each.session_id == actor.session_id,
+                )
+            )
     return SessionList(items=found)
 
 
@@ -206,13 +229,22 @@ async def _end_all(call: Call) -> Target:
 async def _end_all_of(call: Call) -> Target:
     account_id = call.path["account_id"]
     if call.actor.organisation_kind != "operator":
-        raise Problem(403, rule="operator-only", reason="Only the operator ends somebody else's sessions.",
-                      remedy="End your own (DELETE /sessions), or ask the operator.")  # fmt: skip
+        raise Problem(
+            403,
+            rule="operator-only",
+            reason="Only the operator ends somebody else's sessions.",
+            remedy="End your own (DELETE /sessions), or ask the operator.",
+        )
     account = await call.log.state(ACCOUNT, account_id)
     if not isinstance(account, Open):
         raise unknown("account")
-    return Target(account_id, account_id=account_id, organisation_id=account.opened.organisation_id,
-                  ended_by=call.actor.account_id, reason="ended-by-operator")  # fmt: skip
+    return Target(
+        account_id,
+        account_id=account_id,
+        organisation_id=account.opened.organisation_id,
+        ended_by=call.actor.account_id,
+        reason="ended-by-operator",
+    )
 
 
 DOORS.delete("/sessions/current", SESSIONS, EndSession, supply=_end_current)
@@ -246,13 +278,21 @@ async def change_password(
     new = form.new.get_secret_value()
     if before is not None:  # before that, nothing is said but that the current one is wrong
         await require_uncommon(new, *known_of(account))
-    command = EndSessions(account_id=actor.account_id, organisation_id=actor.organisation_id,
-                          ended_by=actor.account_id, reason="password-changed")  # fmt: skip
+    command = EndSessions(
+        account_id=actor.account_id,
+        organisation_id=actor.organisation_id,
+        ended_by=actor.account_id,
+        reason="password-changed",
+    )
     if before is None or not await credentials.replace(
         db, actor.account_id, before, new, lambda: end(request, command)
     ):
-        raise Problem(403, rule="password-wrong", reason="The current password is not right.",
-                      remedy="Try again, or ask the operator for a reset.")  # fmt: skip
+        raise Problem(
+            403,
+            rule="password-wrong",
+            reason="The current password is not right.",
+            remedy="Try again, or ask the operator for a reset.",
+        )
     _log.info("password changed", account_id=actor.account_id)
 
 
@@ -271,8 +311,12 @@ async def reset_password(form: ResetPassword, request: Request, db: Database, lo
     """
     reset = current_keys(request).reset_by(form.reset)
     if reset is None or not await _reset(reset, form.new.get_secret_value(), request, db, log):
-        raise Problem(409, rule="reset-not-valid", reason="The reset is not valid, or not any more.",
-                      remedy="Ask the operator for a new one.")  # fmt: skip
+        raise Problem(
+            409,
+            rule="reset-not-valid",
+            reason="The reset is not valid, or not any more.",
+            remedy="Ask the operator for a new one.",
+        )
     _log.info("password reset", account_id=reset["sub"], reset=reset["jti"])
 
 
@@ -283,8 +327,12 @@ async def _reset(reset: dict[str, Any], new: str, request: Request, db: Pool, lo
     if credentials.digest(before) != reset["replaces"] or not isinstance(account, Open):
         return False
     await require_uncommon(new, *known_of(account))
-    command = EndSessions(account_id=account_id, organisation_id=account.opened.organisation_id, ended_by=account_id,
-                          reason="password-reset")  # fmt: skip
+    command = EndSessions(
+        account_id=account_id,
+        organisation_id=account.opened.organisation_id,
+        ended_by=account_id,
+        reason="password-reset",
+    )
     if not await credentials.replace(db, account_id, before, new, lambda: end(request, command)):
         return False
     await current_guesses(request).pardon(claim_of(account.profile.email))

@@ -5,7 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from services.identity.domain.contract import Open, administrative_access, coordinating
+from services.identity.domain.contract import administrative_access, coordinating
+from services.identity.domain.contract_state import Open
 from shared.eventlog.decision import Rejected
 
 
@@ -199,8 +200,13 @@ def contract_view(state: Open, account_id: str) -> ContractView:
         publisher=state.opened.publisher,
         programme=state.opened.programme,
         roles=[
-            RoleView(account_id=r.account_id, role=r.role, may_assign_seats=r.may_assign_seats,
-                     assigned_by=r.assigned_by, event_id=r.ref)
+            RoleView(
+                account_id=r.account_id,
+                role=r.role,
+                may_assign_seats=r.may_assign_seats,
+                assigned_by=r.assigned_by,
+                event_id=r.ref,
+            )
             for r in held
         ],
         requests=[
@@ -211,10 +217,12 @@ def contract_view(state: Open, account_id: str) -> ContractView:
         agreements=[
             AgreementView(subscription_id=a.subscription_id, kind=a.kind, product=a.product, event_id=a.ref)
             for a in state.agreements.values()
-        ] + [
-            AgreementView(subscription_id=a.subscription_id, kind=a.kind, product=a.product, event_id=a.ref,
-                          starts=a.starts)
+        ]
+        + [
+            AgreementView(
+                subscription_id=a.subscription_id, kind=a.kind, product=a.product, event_id=a.ref, starts=a.starts
+            )
             for a in state.scheduled.values()
         ],
         access=access_view(state, account_id),
-    )  # fmt: skip
+    )

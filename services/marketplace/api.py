@@ -216,9 +216,12 @@ DOORS.delete("/carts/{cart_id}/lines/{line}", CART, RemoveFromCart, supply=_remo
 DOORS.post("/carts/{cart_id}/checkout", CART, CheckOut, supply=_check_out)
 DOORS.post("/subscriptions/{subscription_id}/auto-renew-off", SUBSCRIPTION, RequestAutoRenewOff, supply=_auto_renew_off)
 DOORS.bulk(
-    "/subscriptions/auto-renew-off/bulk", SUBSCRIPTION, RequestAutoRenewOff, supply=_auto_renew_off,
+    "/subscriptions/auto-renew-off/bulk",
+    SUBSCRIPTION,
+    RequestAutoRenewOff,
+    supply=_auto_renew_off,
     form=WhichSubscription,
-)  # fmt: skip
+)
 DOORS.put("/subscriptions/{subscription_id}/seats", SUBSCRIPTION, ChangeSeats, supply=_change_seats)
 DOORS.post("/subscriptions/{subscription_id}/refund", SUBSCRIPTION, RequestRefund, supply=_refund)
 DOORS.post("/subscriptions/{subscription_id}/resubmit", SUBSCRIPTION, Resubmit, supply=_resubmit)

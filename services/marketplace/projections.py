@@ -38,9 +38,10 @@ from shared.events.registry import ENTITLEMENTS, IDENTITY, MARKETPLACE
 
 CATALOGUE = Projection("catalogue", topics=(MARKETPLACE,), tables=("catalogue", "standings"))
 SALES = Projection(
-    "sales", topics=(MARKETPLACE, ENTITLEMENTS),
+    "sales",
+    topics=(MARKETPLACE, ENTITLEMENTS),
     tables=("carts", "cart_lines", "subscriptions", "instalments", "reminders", "held_seats"),
-)  # fmt: skip
+)
 PEOPLE = Projection("people", topics=(IDENTITY,), tables=("people",))
 
 # ── What is offered, and to whom ───────────────────────────────────────────────────────────────────────
@@ -54,9 +55,17 @@ async def _(tx: Connection, event: PlanListed, of: Envelope) -> None:
         on conflict (product_id, publisher) do update set listed = true, event_id = excluded.event_id,
             plan = excluded.plan, product = excluded.product, period = excluded.period, support = excluded.support,
             billing = excluded.billing, category = excluded.category, commitment_months = excluded.commitment_months""",
-        plan.product_id, plan.publisher, of.id, plan.model_dump_json(), plan.product, plan.period, plan.support,
-        plan.billing, plan.category, plan.commitment_months,
-    )  # fmt: skip
+        plan.product_id,
+        plan.publisher,
+        of.id,
+        plan.model_dump_json(),
+        plan.product,
+        plan.period,
+        plan.support,
+        plan.billing,
+        plan.category,
+        plan.commitment_months,
+    )
 
 
 @CATALOGUE.on(PlanWithdrawn)
@@ -64,8 +73,10 @@ async def _(tx: Connection, event: PlanWithdrawn, of: Envelope) -> None:
     await tx.execute(
         """insert into catalogue (product_id, publisher, listed, event_id) values ($1, $2, false, $3)
         on conflict (product_id, publisher) do update set listed = false, event_id = excluded.event_id""",
-        event.product_id, event.publisher, of.id,
-    )  # fmt: skip
+        event.product_id,
+        event.publisher,
+        of.id,
+    )
 
 
 @CATALOGUE.on(CsnIssued)
@@ -83,8 +94,14 @@ async def _csn(tx: Connection, event: CsnIssued | CsnRevoked, reason: str, of: E
         """insert into standings values ($1, $2, $3, $4, $5, $6, $7)
         on conflict (organisation_id, publisher, csn) do update set valid = excluded.valid,
             said_at = excluded.said_at, reason = excluded.reason, event_id = excluded.event_id""",
-        event.organisation_id, event.publisher, event.csn, isinstance(event, CsnIssued), event.said_at, reason, of.id,
-    )  # fmt: skip
+        event.organisation_id,
+        event.publisher,
+        event.csn,
+        isinstance(event, CsnIssued),
+        event.said_at,
+        reason,
+        of.id,
+    )
 
 
 # ── Who belongs where ──────────────────────────────────────────────────────────────────────────────────
@@ -94,9 +111,15 @@ async def _csn(tx: Connection, event: CsnIssued | CsnRevoked, reason: str, of: E
 async def _(tx: Connection, event: AccountOpened, of: Envelope) -> None:
     await tx.execute(
         "insert into people values ($1, $2, $3, $4, $5, $6, $7, false, $8) on conflict (account_id) do nothing",
-        event.account_id, event.organisation_id, event.organisation_name, event.organisation_kind, event.country,
-        event.time_zone, event.opened_at, of.id,
-    )  # fmt: skip
+        event.account_id,
+        event.organisation_id,
+        event.organisation_name,
+        event.organisation_kind,
+        event.country,
+        event.time_zone,
+        event.opened_at,
+        of.id,
+    )
 
 
 @PEOPLE.on(AccountClosed)
@@ -108,8 +131,10 @@ async def _(tx: Connection, event: AccountClosed, of: Envelope) -> None:
 async def _(tx: Connection, event: ProfileUpdated, _of: Envelope) -> None:
     await tx.execute(
         "update people set country = $2, time_zone = $3 where account_id = $1",
-        event.account_id, event.country, event.time_zone,
-    )  # fmt: skip
+        event.account_id,
+        event.country,
+        event.time_zone,
+    )
 
 
 # ── Carts ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -125,8 +150,11 @@ async def _(tx: Connection, event: CartLineAdded, _of: Envelope) -> None:
     await tx.execute(
         """insert into cart_lines values ($1, $2, $3, $4)
         on conflict (cart_id, line) do update set plan = excluded.plan, seats = excluded.seats""",
-        event.cart_id, event.line.line, event.line.plan.model_dump_json(), event.line.seats,
-    )  # fmt: skip
+        event.cart_id,
+        event.line.line,
+        event.line.plan.model_dump_json(),
+        event.line.seats,
+    )
 
 
 @SALES.on(CartLineRemoved)
@@ -151,18 +179,30 @@ async def _(tx: Connection, event: SubscriptionOrdered, of: Envelope) -> None:
         on conflict (subscription_id) do update set status = 'awaiting', ordered_by = excluded.ordered_by,
             seats = excluded.seats, total_amount = excluded.total_amount, starts = excluded.starts,
             csn = excluded.csn, order_event = excluded.order_event, failure_reason = null""",
-        event.subscription_id, event.cart_id, event.contract_id, event.partner, event.customer, event.purchaser,
-        event.ordered_by, event.plan.model_dump_json(), event.seats, event.total.amount, event.total.currency,
-        event.starts, event.csn, of.id,
-    )  # fmt: skip
+        event.subscription_id,
+        event.cart_id,
+        event.contract_id,
+        event.partner,
+        event.customer,
+        event.purchaser,
+        event.ordered_by,
+        event.plan.model_dump_json(),
+        event.seats,
+        event.total.amount,
+        event.total.currency,
+        event.starts,
+        event.csn,
+        of.id,
+    )
 
 
 @SALES.on(SubscriptionOrderFailed)
 async def _(tx: Connection, event: SubscriptionOrderFailed, _of: Envelope) -> None:
     await tx.execute(
         "update subscriptions set status = 'failed', failure_reason = $2 where subscription_id = $1",
-        event.subscription_id, event.reason,
-    )  # fmt: skip
+        event.subscription_id,
+        event.reason,
+    )
 
 
 @SALES.on(SubscriptionConfirmed)
@@ -171,8 +211,12 @@ async def _(tx: Connection, event: SubscriptionConfirmed, _of: Envelope) -> None
         """update subscriptions set status = 'confirmed', publisher_reference = $2, starts = $3, ends = $4,
             cancel_by = $5, auto_renew = 'on', term = 1, term_starts = $3, next_seats = seats
         where subscription_id = $1""",
-        event.subscription_id, event.publisher_reference, event.starts, event.ends, event.cancel_by.model_dump_json(),
-    )  # fmt: skip
+        event.subscription_id,
+        event.publisher_reference,
+        event.starts,
+        event.ends,
+        event.cancel_by.model_dump_json(),
+    )
     await _owe(tx, event.subscription_id, 1, event.instalments)
 
 
@@ -188,9 +232,15 @@ async def _(tx: Connection, event: SubscriptionRenewed, _of: Envelope) -> None:
     await tx.execute(
         """update subscriptions set term = $2, term_starts = $3, ends = $4, cancel_by = $5, plan = $6, seats = $7,
             next_seats = $7, total_amount = $8 where subscription_id = $1""",
-        event.subscription_id, event.term, event.starts, event.ends, event.cancel_by.model_dump_json(),
-        event.plan.model_dump_json(), event.seats, event.total.amount,
-    )  # fmt: skip
+        event.subscription_id,
+        event.term,
+        event.starts,
+        event.ends,
+        event.cancel_by.model_dump_json(),
+        event.plan.model_dump_json(),
+        event.seats,
+        event.total.amount,
+    )
     await _owe(tx, event.subscription_id, event.term, event.instalments)
 
 
@@ -204,8 +254,10 @@ async def _(tx: Connection, event: SeatsAdded, _of: Envelope) -> None:
     await tx.execute(
         "update subscriptions set seats = $2, next_seats = $2, total_amount = total_amount + $3 "
         "where subscription_id = $1",
-        event.subscription_id, event.seats, event.instalment.amount.amount,
-    )  # fmt: skip
+        event.subscription_id,
+        event.seats,
+        event.instalment.amount.amount,
+    )
     await _owe(tx, event.subscription_id, event.term, [event.instalment])
 
 
@@ -220,32 +272,39 @@ async def _(tx: Connection, event: SeatDecreaseScheduled, _of: Envelope) -> None
 async def _(tx: Connection, event: RenewalReminded, of: Envelope) -> None:
     await tx.execute(
         "insert into reminders values ($1, $2, $3, $4, $5) on conflict do nothing",
-        event.subscription_id, event.term, event.days_before, event.ends, of.time,
-    )  # fmt: skip
+        event.subscription_id,
+        event.term,
+        event.days_before,
+        event.ends,
+        of.time,
+    )
 
 
 @SALES.on(AutoRenewDisableRequested)
 async def _(tx: Connection, event: AutoRenewDisableRequested, _of: Envelope) -> None:
     await tx.execute(
         "update subscriptions set auto_renew = 'asked', asked = $2, refused = null where subscription_id = $1",
-        event.subscription_id, event.data().decode(),
-    )  # fmt: skip
+        event.subscription_id,
+        event.data().decode(),
+    )
 
 
 @SALES.on(AutoRenewDisableRefused)
 async def _(tx: Connection, event: AutoRenewDisableRefused, _of: Envelope) -> None:
     await tx.execute(
         "update subscriptions set auto_renew = 'on', refused = $2 where subscription_id = $1",
-        event.subscription_id, event.data().decode(),
-    )  # fmt: skip
+        event.subscription_id,
+        event.data().decode(),
+    )
 
 
 @SALES.on(AutoRenewDisabled)
 async def _(tx: Connection, event: AutoRenewDisabled, _of: Envelope) -> None:
     await tx.execute(
         "update subscriptions set auto_renew = 'off', refused = null, last_day = $2 where subscription_id = $1",
-        event.subscription_id, event.ends,
-    )  # fmt: skip
+        event.subscription_id,
+        event.ends,
+    )
 
 
 @SALES.on(SeatAssigned)
@@ -253,8 +312,11 @@ async def _(tx: Connection, event: SeatAssigned, of: Envelope) -> None:
     await tx.execute(
         """insert into held_seats values ($1, $2, $3, $4) on conflict (subscription_id, seat) do update
         set account_id = excluded.account_id, event_id = excluded.event_id""",
-        event.subscription_id, event.seat, event.account_id, of.id,
-    )  # fmt: skip
+        event.subscription_id,
+        event.seat,
+        event.account_id,
+        of.id,
+    )
 
 
 @SALES.on(SeatUnassigned)
@@ -279,8 +341,11 @@ async def offers_for(db: Any, product: str, period: str, support: str, billing: 
         """select plan, event_id from catalogue where listed and product = coalesce(nullif($1, ''), product)
             and period = coalesce(nullif($2, ''), period) and support = coalesce(nullif($3, ''), support)
             and billing = coalesce(nullif($4, ''), billing) order by product_id, publisher""",
-        product, period, support, billing,
-    )  # fmt: skip
+        product,
+        period,
+        support,
+        billing,
+    )
     return tuple(PlanListed(plan=Plan.from_stored(row["plan"])).recorded(row["event_id"]) for row in rows)
 
 

@@ -80,8 +80,15 @@ async def catalogue(
             and ($4::text is null or support = $4) and ($5::text is null or category = $5)
             and ($6 = '' or product_id = $6) and product_id || '.' || publisher > $7
         order by cursor limit $8""",  # noqa: S608  # made of constants
-        actor.organisation_id, product, period, support, category, wanted, after, limit + 1,
-    )  # fmt: skip
+        actor.organisation_id,
+        product,
+        period,
+        support,
+        category,
+        wanted,
+        after,
+        limit + 1,
+    )
     items = [_plan_view(row["plan"]) for row in rows[:limit]]
     return Plans(items=items, next=rows[limit - 1]["cursor"] if len(rows) > limit else None)
 
@@ -93,8 +100,9 @@ async def one_plan(product_id: Code, actor: CurrentActor, db: Database) -> PlanV
     row = await db.fetchrow(
         f"""select plan, listed, event_id, {_OPEN_TO} as open_to from catalogue
         where product_id = $2 order by listed desc, publisher limit 1""",  # noqa: S608  # made of constants
-        actor.organisation_id, stored,
-    )  # fmt: skip
+        actor.organisation_id,
+        stored,
+    )
     if row is None:
         raise _no_plan(stored, "plan-unknown", "The catalogue has no plan {}.")
     if not row["listed"]:
@@ -241,9 +249,12 @@ def _cancel_by(starts: date, country: str, time_zone: str, policy: Policy) -> Ca
 
 def _problem(refused: Rejected) -> Problem:
     return Problem(
-        409, rule=refused.rule, reason=refused.reason, remedy=refused.remedy,
+        409,
+        rule=refused.rule,
+        reason=refused.reason,
+        remedy=refused.remedy,
         because=[event.ref for event in refused.because],
-    )  # fmt: skip
+    )
 
 
 # ── Orders and subscriptions ───────────────────────────────────────────────────────────────────────────
@@ -284,7 +295,7 @@ async def who_supports_whom(
         "select distinct on (organisation_id) organisation_id, organisation_name from people "
         "where organisation_id = any($1::text[]) order by organisation_id, opened_at",
         [found.partner, found.customer],
-    )  # fmt: skip
+    )
     names = {row["organisation_id"]: row["organisation_name"] for row in rows}
     partner, customer = names.get(found.partner, found.partner), names.get(found.customer, found.customer)
     behind = [policy_of(found.plan.publisher).distributor, found.plan.publisher]
@@ -342,8 +353,10 @@ async def _page(db: Any, whose: str, actor: Actor, clocks: Clocks, limit: int, a
     rows = await db.fetch(
         f"""{_SUBSCRIPTIONS} where {whose} and ($2 = '' or subscription_id < $2)
         order by subscription_id desc limit $3""",  # made of constants
-        actor.organisation_id, after, limit + 1,
-    )  # fmt: skip
+        actor.organisation_id,
+        after,
+        limit + 1,
+    )
     items = await _views(db, rows[:limit], clocks)
     return Subscriptions(items=items, next=items[-1].subscription_id if len(rows) > limit else None)
 
@@ -352,7 +365,7 @@ async def _views(db: Any, rows: list[Any], clocks: Clocks) -> list[SubscriptionV
     parts = await db.fetch(
         "select * from instalments where subscription_id = any($1::text[]) order by subscription_id, term, number",
         [row["subscription_id"] for row in rows],
-    )  # fmt: skip
+    )
     by_subscription: dict[str, list[Any]] = {}
     for part in parts:
         by_subscription.setdefault(part["subscription_id"], []).append(part)

@@ -52,9 +52,15 @@ class Asked(NamedTuple):
 
 @asynccontextmanager
 async def as_of(
-    service: str, projection: Projection, dsn: str, access: KafkaAccess, *, position: int | None = None,
-    time: datetime | None = None, keep: bool = False,
-) -> AsyncIterator[AsOf]:  # fmt: skip
+    service: str,
+    projection: Projection,
+    dsn: str,
+    access: KafkaAccess,
+    *,
+    position: int | None = None,
+    time: datetime | None = None,
+    keep: bool = False,
+) -> AsyncIterator[AsOf]:
     """The projection's tables as of a position of the service's store, or as of a time (events that were decided by
     then). They are what events alone make: timers that have fired are still among the timers. Dropped when the block
     ends, unless they are to be kept: then a later moment starts from them. Raises Trouble or CannotFold."""
@@ -109,7 +115,7 @@ class _Folding:
 
     def __init__(
         self, service: str, projection: Projection, dsn: str, access: KafkaAccess, schema: str, asked: Asked
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._service, self._projection, self._dsn, self._access = service, projection, dsn, access
         self._schema, self._asked = schema, asked
         self._consumer = f"{service}.{projection.name}"
@@ -131,8 +137,11 @@ class _Folding:
         kept = await db.fetchval(
             "select schema from engine.scratches where consumer = $1 and folds = $2 and position <= $3 and time <= $4 "
             "order by time desc, position desc limit 1",
-            self._consumer, code_of(self._projection), self._asked.position, self._asked.time,
-        )  # fmt: skip
+            self._consumer,
+            code_of(self._projection),
+            self._asked.position,
+            self._asked.time,
+        )
         if kept is not None:
             for table in (*map(bare, self._projection.tables), "_seen", "_progress"):
                 await db.execute(f'insert into "{self._schema}"."{table}" select * from "{kept}"."{table}"')  # noqa: S608
@@ -158,8 +167,9 @@ class _Folding:
             return {}
         rows = await db.fetch(
             'select topic, partition, "offset" from engine.checkpoints where consumer = $1 and topic = any($2::text[])',
-            self._consumer, topics,
-        )  # fmt: skip
+            self._consumer,
+            topics,
+        )
         if missing := set(topics) - {row["topic"] for row in rows}:
             raise Trouble(
                 f"The consumer {self._consumer} has never read {', '.join(sorted(missing))}, so its partitions are "
@@ -206,9 +216,13 @@ class _Folding:
         await db.execute(
             "insert into engine.scratches (schema, consumer, folds, position, time, covers) "
             "values ($1, $2, $3, $4, $5, $6::text::jsonb)",
-            self._schema, self._consumer, code_of(self._projection), self._asked.position, self._asked.time,
+            self._schema,
+            self._consumer,
+            code_of(self._projection),
+            self._asked.position,
+            self._asked.time,
             json.dumps(covers),
-        )  # fmt: skip
+        )
 
 
 # ── Step by step ───────────────────────────────────────────────────────────────────────────────────────

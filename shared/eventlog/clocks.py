@@ -24,10 +24,13 @@ FRESH_S: Final = 0.5
 """How late it knows at most, when it decides something: see `Clocks.fresh`."""
 
 CLOCKS: Final = Projection(
-    "clocks", topics=(IDENTITY,), tables=("engine.clocks",), apart=("change",),
+    "clocks",
+    topics=(IDENTITY,),
+    tables=("engine.clocks",),
+    apart=("change",),
     # Whoever has looked at the old table has to find all of the new one changed.
     takes_over="update {new}.clocks set change = change + (select coalesce(max(change), 0) from engine.clocks)",
-)  # fmt: skip
+)
 
 
 @CLOCKS.on(ClockMoved)
@@ -36,8 +39,9 @@ async def _(tx: Connection, event: ClockMoved, _of: Envelope) -> None:
         "insert into engine.clocks (organisation_id, ahead_s, change) "
         "values ($1, $2, (select coalesce(max(change), 0) + 1 from engine.clocks)) on conflict (organisation_id) "
         "do update set ahead_s = excluded.ahead_s, change = excluded.change",
-        event.organisation_id, event.ahead_s,
-    )  # fmt: skip
+        event.organisation_id,
+        event.ahead_s,
+    )
 
 
 class Clocks:

@@ -297,17 +297,28 @@ class Consumer:
             # and then the same place is another stream's.
             stream = do.stream.id(do.key)
             meta = Meta(
-                derived_id(self.name, identity, stream, str(nth[stream])), of.actor or of.source, reach.now,
-                of.correlation_id or of.id, of.id, of.traceparent, asked, derived=True,
-            )  # fmt: skip
+                derived_id(self.name, identity, stream, str(nth[stream])),
+                of.actor or of.source,
+                reach.now,
+                of.correlation_id or of.id,
+                of.id,
+                of.traceparent,
+                asked,
+                derived=True,
+            )
             nth[stream] += 1
             answer = await self._commands.execute(do.stream, do.key, do.command, meta)
             if answer.repeated:
                 continue
             log.info(
-                "reaction", consumer=self.name, event_type=of.type, event_id=of.id, correlation_id=meta.correlation_id,
-                stream=answer.stream, **_outcome(answer),
-            )  # fmt: skip
+                "reaction",
+                consumer=self.name,
+                event_type=of.type,
+                event_id=of.id,
+                correlation_id=meta.correlation_id,
+                stream=answer.stream,
+                **_outcome(answer),
+            )
 
     def _tell(self, left: Sequence[Left]) -> None:
         if self._observer is not None:

@@ -112,9 +112,14 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         topics = consumer.what.topics
         inbound = INBOUND in topics  # a family of topics, to which one comes with each new publisher
         self._subscriber: Any = broker.subscriber(
-            *(() if inbound else topics), pattern=topics_pattern(topics) if inbound else None,
-            group_id=consumer.name, listener=self, parser=parse, decoder=decode, **SUBSCRIBER_SETTINGS,
-        )  # fmt: skip
+            *(() if inbound else topics),
+            pattern=topics_pattern(topics) if inbound else None,
+            group_id=consumer.name,
+            listener=self,
+            parser=parse,
+            decoder=decode,
+            **SUBSCRIBER_SETTINGS,
+        )
         self._subscriber.get_msg = self.next_batch
         self._subscriber(self.handle)
 

@@ -21,9 +21,23 @@ from shared.events.upcasts import decode
 
 AT_ONCE: Final = 5_000
 _COLUMNS: Final = (
-    "position", "stream", "version", "id", "type", "schema", "time", "correlation_id", "causation_id", "actor",
-    "tenant", "traceparent", "prevhash", "hash", "command_id", "data",
-)  # fmt: skip
+    "position",
+    "stream",
+    "version",
+    "id",
+    "type",
+    "schema",
+    "time",
+    "correlation_id",
+    "causation_id",
+    "actor",
+    "tenant",
+    "traceparent",
+    "prevhash",
+    "hash",
+    "command_id",
+    "data",
+)
 
 _COMMANDS: Final = """
     insert into log.commands as c (id, fingerprint, stream, first, count, time)
@@ -84,9 +98,23 @@ class Importer:
 def _row(event: StoredEvent) -> tuple[Any, ...]:
     of = event.of
     return (
-        of.position, of.stream, of.version, of.id, of.type, of.schema, of.time, of.correlation_id, of.causation_id,
-        of.actor, of.tenant, of.traceparent, of.prevhash, of.hash, of.command_id, event.data.decode(),
-    )  # fmt: skip
+        of.position,
+        of.stream,
+        of.version,
+        of.id,
+        of.type,
+        of.schema,
+        of.time,
+        of.correlation_id,
+        of.causation_id,
+        of.actor,
+        of.tenant,
+        of.traceparent,
+        of.prevhash,
+        of.hash,
+        of.command_id,
+        event.data.decode(),
+    )
 
 
 def _commands(events: Sequence[StoredEvent]) -> tuple[list[Any], ...]:
@@ -103,8 +131,13 @@ def _commands(events: Sequence[StoredEvent]) -> tuple[list[Any], ...]:
     return ids, streams, firsts, counts, times
 
 
-async def claims_of(db: Any, store: PostgresStore, streams: Sequence[Stream[Any, Any, Any]], sealer: Sealer | None,
-                    told: Callable[[int], None]) -> tuple[dict[str, str], list[str]]:  # fmt: skip
+async def claims_of(
+    db: Any,
+    store: PostgresStore,
+    streams: Sequence[Stream[Any, Any, Any]],
+    sealer: Sealer | None,
+    told: Callable[[int], None],
+) -> tuple[dict[str, str], list[str]]:
     """Who holds which unique name, by folding the streams that take any; and the names that more than one would hold,
     which nobody gets."""
     held: dict[str, str] = {}
@@ -137,8 +170,9 @@ async def _streams(
         rows = await db.fetch(
             "select stream from log.events where stream > $1 and starts_with(stream, $2) and version = 1 "
             "order by stream limit 500",
-            after, f"{category}-",
-        )  # fmt: skip
+            after,
+            f"{category}-",
+        )
         if not rows:
             return
         names = [row["stream"] for row in rows]
@@ -162,11 +196,13 @@ async def put_claims(db: Any, held: dict[str, str], at: int) -> int:
         gone = await db.fetch(
             "delete from log.claims c where not exists (select from unnest($1::text[], $2::text[]) as n(key, stream) "
             "where n.key = c.key and n.stream = c.stream) returning 1",
-            names, streams,
-        )  # fmt: skip
+            names,
+            streams,
+        )
         new = await db.fetch(
             "insert into log.claims (key, stream) select * from unnest($1::text[], $2::text[]) on conflict do nothing "
             "returning 1",
-            names, streams,
-        )  # fmt: skip
+            names,
+            streams,
+        )
     return max(len(gone), len(new))

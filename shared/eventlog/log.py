@@ -337,14 +337,39 @@ class Log:
         if len(data) > EVENT_BYTES:
             raise ValueError(f"{type_} of {len(data)} bytes; an event has at most {EVENT_BYTES}")
         hash_ = digest(
-            head.hash, id_, self._source, type_, stream_id, version, meta.now, event.SCHEMA, meta.correlation_id,
-            meta.causation_id, meta.actor, tenant, meta.traceparent, data,
-        )  # fmt: skip
+            head.hash,
+            id_,
+            self._source,
+            type_,
+            stream_id,
+            version,
+            meta.now,
+            event.SCHEMA,
+            meta.correlation_id,
+            meta.causation_id,
+            meta.actor,
+            tenant,
+            meta.traceparent,
+            data,
+        )
         of = Envelope(
-            id_, self._source, type_, stream_id, meta.now, event.SCHEMA, version, None, meta.correlation_id,
-            meta.causation_id, meta.actor, tenant, meta.traceparent, head.hash, hash_,
+            id_,
+            self._source,
+            type_,
+            stream_id,
+            meta.now,
+            event.SCHEMA,
+            version,
+            None,
+            meta.correlation_id,
+            meta.causation_id,
+            meta.actor,
+            tenant,
+            meta.traceparent,
+            head.hash,
+            hash_,
             "" if meta.command_id == meta.causation_id else meta.command_id,
-        )  # fmt: skip
+        )
         return StoredEvent(of, data)
 
     async def _first_answer(self, first: Repeated, write: Write, *, derived: bool) -> Answer:

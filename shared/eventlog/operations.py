@@ -54,10 +54,13 @@ def decide(command: Command, state: State) -> Decision[Event]:
             return ()
         return (
             OperationPerformed(
-                verb=command.verb, arguments=command.arguments, actor=command.actor, reason=command.reason,
+                verb=command.verb,
+                arguments=command.arguments,
+                actor=command.actor,
+                reason=command.reason,
                 outcome="begun",
             ),
-        )  # fmt: skip
+        )
     if isinstance(state, Unbegun):
         return Rejected("operation-unbegun", "This operation has not begun.", "Begin it first.")
     if state.last.outcome != "begun":

@@ -108,9 +108,13 @@ def fingerprint(consumer: str, event_type: str, reason: str, detail: str) -> str
 
 
 async def look(
-    db: Pool, consumer: str | None = None, stream: str | None = None, handles: Sequence[str] | None = None,
-    *, behind: bool = False,
-) -> list[Parked]:  # fmt: skip
+    db: Pool,
+    consumer: str | None = None,
+    stream: str | None = None,
+    handles: Sequence[str] | None = None,
+    *,
+    behind: bool = False,
+) -> list[Parked]:
     """Parked records, oldest first. Those that only wait behind another are left out unless `behind`."""
     rows = await db.fetch(SQL["look"], consumer, stream, None if handles is None else list(handles), behind)
     return [_parked(row, row["handle"], row["behind"]) for row in rows]
@@ -405,9 +409,7 @@ async def drop(db: Pool, consumer: Consumer, parked: Parked, operation: str) -> 
         await _settle(tx, parked, "dropped", operation)
 
 
-def edited(
-    parked: Parked, types: frozenset[str], value: bytes | None, headers: dict[str, str]
-) -> tuple[Raw, Received]:  # fmt: skip
+def edited(parked: Parked, types: frozenset[str], value: bytes | None, headers: dict[str, str]) -> tuple[Raw, Received]:
     """The record with another body and other headers, read. Raises NotNow when it still is no event, or when it
     would be another event of the stream than the one that was parked."""
     kept = [(name, old) for name, old in parked.raw.headers if name not in headers]
@@ -438,9 +440,15 @@ async def edit(db: Pool, parked: Parked, record: Received, operation: str) -> No
         holds = stream is not None and of.version is not None and of.version > seen.version
         await tx.execute(SQL["keep"], *parked.place, "edited", operation)
         await tx.execute(
-            SQL["edit"], *parked.place, stream, of.version, f"edited by an operator ({operation})", holds,
-            json.dumps(headers_json(record.raw.headers)), record.raw.value,
-        )  # fmt: skip
+            SQL["edit"],
+            *parked.place,
+            stream,
+            of.version,
+            f"edited by an operator ({operation})",
+            holds,
+            json.dumps(headers_json(record.raw.headers)),
+            record.raw.value,
+        )
 
 
 FROM_STORE: Final = -1
@@ -460,10 +468,22 @@ async def copy_in(db: Pool, consumer: str, raws: Sequence[Raw], operation: str) 
     """Parks copies of events for one consumer; retried, each is applied once more. They hold no stream and move no
     checkpoint. Returns how many were not there yet."""
     rows = [
-        (consumer, raw.topic, raw.partition, raw.offset, None, None, "replayed", f"copied by an operator ({operation})",
-         False, raw.key, json.dumps(headers_json(raw.headers)), raw.value)
+        (
+            consumer,
+            raw.topic,
+            raw.partition,
+            raw.offset,
+            None,
+            None,
+            "replayed",
+            f"copied by an operator ({operation})",
+            False,
+            raw.key,
+            json.dumps(headers_json(raw.headers)),
+            raw.value,
+        )
         for raw in raws
-    ]  # fmt: skip
+    ]
     async with db.acquire() as tx, tx.transaction():
         before = await tx.fetchval("select count(*) from engine.parked where consumer = $1", consumer)
         await tx.executemany(

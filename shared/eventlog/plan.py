@@ -19,9 +19,18 @@ from shared.events.upcasts import decode
 
 Partition = tuple[str, int]
 Reason = Literal[
-    "unreadable", "unparsable", "unknown-type", "refused", "forged", "broken-chain", "conflict", "gap", "failed",
-    "behind", "conflicting-duplicate",
-]  # fmt: skip
+    "unreadable",
+    "unparsable",
+    "unknown-type",
+    "refused",
+    "forged",
+    "broken-chain",
+    "conflict",
+    "gap",
+    "failed",
+    "behind",
+    "conflicting-duplicate",
+]
 ALARMING: Final[frozenset[Reason]] = frozenset({"forged", "broken-chain", "conflict"})
 """What only a forger, or a topic that is not its store's, can be the cause of."""
 HIDING: Final[frozenset[Reason]] = frozenset({"unreadable", "unparsable"})

@@ -233,8 +233,11 @@ class PostgresStore:
         rows = await self._fetch(
             "update engine.leases set position = $4 where name = $1 and token = $2 and position in ($3, $4) "
             "returning 1",
-            name, lease.token, lease.position, position,
-        )  # fmt: skip
+            name,
+            lease.token,
+            lease.position,
+            position,
+        )
         if not rows:
             raise LeaseLost(f"{name}: another owner has it, or its checkpoint is not {lease.position}")
         lease.position = position
@@ -242,8 +245,9 @@ class PostgresStore:
     async def release(self, name: str, lease: Lease) -> None:
         await self._fetch(
             "update engine.leases set until = clock_timestamp(), owner = '' where name = $1 and token = $2",
-            name, lease.token,
-        )  # fmt: skip
+            name,
+            lease.token,
+        )
 
     async def wait(self, after: int, timeout_s: float) -> None:  # noqa: ARG002  # any wake-up will do
         try:
@@ -262,9 +266,23 @@ class PostgresStore:
         position, stream, version, id_, type_, schema, time, correlation, causation, *rest = row
         actor, tenant, traceparent, prevhash, hash_, command_id, data = rest
         envelope = Envelope(
-            str(id_), self._source, type_, stream, time, schema, version, position, correlation, causation, actor,
-            tenant, traceparent, prevhash, hash_, command_id,
-        )  # fmt: skip
+            str(id_),
+            self._source,
+            type_,
+            stream,
+            time,
+            schema,
+            version,
+            position,
+            correlation,
+            causation,
+            actor,
+            tenant,
+            traceparent,
+            prevhash,
+            hash_,
+            command_id,
+        )
         return StoredEvent(envelope, data.encode())
 
 
@@ -311,9 +329,22 @@ def _arguments(writes: Sequence[Write]) -> tuple[list[Any], ...]:
         commands.append((w.command_id, w.fingerprint, w.stream, version, hash_, len(w.events), w.refusal, w.time))
         for e, data in w.events:
             events.append(
-                (number, e.id, e.version, e.type, e.schema, e.correlation_id, e.causation_id, e.actor, e.tenant,
-                 e.traceparent, e.prevhash, e.hash, data.decode())
-            )  # fmt: skip
+                (
+                    number,
+                    e.id,
+                    e.version,
+                    e.type,
+                    e.schema,
+                    e.correlation_id,
+                    e.causation_id,
+                    e.actor,
+                    e.tenant,
+                    e.traceparent,
+                    e.prevhash,
+                    e.hash,
+                    data.decode(),
+                )
+            )
         taken += [(number, key) for key in w.take]
         released += [(number, key) for key in w.release]
     return commands, events, taken, released

@@ -37,9 +37,14 @@ class Projection:
     """
 
     def __init__(
-        self, name: str, *, topics: Sequence[str], tables: Sequence[str] = (), apart: Sequence[str] = (),
+        self,
+        name: str,
+        *,
+        topics: Sequence[str],
+        tables: Sequence[str] = (),
+        apart: Sequence[str] = (),
         takes_over: str = "",
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.name, self.topics, self.tables = name, tuple(topics), tuple(tables)
         self.apart, self.takes_over = frozenset(apart), takes_over
         self._folds: dict[str, Fold] = {}

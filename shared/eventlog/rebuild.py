@@ -103,9 +103,16 @@ class Rebuild:
     """One projection's rebuild. Killed at any moment, the next one of the same projection goes on with it."""
 
     def __init__(
-        self, service: str, projection: Projection, dsn: str, access: KafkaAccess, *, source: From = "store",
-        workers: int = WORKERS, told: Callable[[Progress], None] = lambda _: None,
-    ) -> None:  # fmt: skip
+        self,
+        service: str,
+        projection: Projection,
+        dsn: str,
+        access: KafkaAccess,
+        *,
+        source: From = "store",
+        workers: int = WORKERS,
+        told: Callable[[Progress], None] = lambda _: None,
+    ) -> None:
         if any(map(is_inbound, projection.topics)):
             raise Trouble(f"{projection.name} folds foreign events, which have no streams: it can't be rebuilt.")
         self.consumer = f"{service}.{projection.name}"

@@ -11,7 +11,7 @@ reactions had parked, and private tables.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,10 +26,8 @@ from shared.eventlog.importing import AT_ONCE, Importer, claims_of, put_claims
 from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.log import Sealer
 from shared.eventlog.migrate import migrate
-from shared.eventlog.parked import forget
 from shared.eventlog.postgres import PostgresStore, connected
 from shared.eventlog.projection import Projection, Reactions
-from shared.eventlog.relay import Relay
 from shared.eventlog.resuming import fold, resume
 from shared.eventlog.store import Lease
 from shared.eventlog.topic import OVERLAP, Differs, Found, Merge, Progress, TopicReader, in_order, silent
@@ -41,7 +39,7 @@ FOLDS_AT_ONCE: Final = 3
 LEASE_S: Final = 600.0
 BULK_S: Final = 3_600.0
 """How long a query over all events may take."""
-_OWNER: Final = "restore"
+OWNER: Final = "restore"
 _UNTOLD: Final = (
     "Refusals, and commands that led to no event, are in no topic: sent again, they are decided anew.",
     "What was asked under a command id isn't, either: a repeated id gets its first answer, whatever is asked now.",
@@ -95,42 +93,65 @@ class Restored:
 
 
 async def restore_store(
-    whole: Whole, dsn: str, access: KafkaAccess, *, dry_run: bool = True, anchor_folder: Path | None = None,
-    progress: Progress = silent, by: str = "",
-) -> Restored:  # fmt: skip
+    whole: Whole,
+    dsn: str,
+    access: KafkaAccess,
+    *,
+    dry_run: bool = True,
+    anchor_folder: Path | None = None,
+    progress: Progress = silent,
+    by: str = "",
+) -> Restored:
     """Makes a service's store and read models from its topic; the database may be empty, missing, or half restored.
     Positions, hashes and the chain are the ones that they were. Raises Refused, Missing or Differs."""
     if not dry_run:
         await migrate(dsn, whole.service)
     elif not await _exists(dsn):
         return await _counted(whole, access, progress)
-    async with _store(dsn, whole.service) as (store, pool):
+    async with opened(dsn, whole.service) as (store, pool):
         this = Try(whole.service, f"tenure restore store {whole.service}", by)
         return await _restore(whole, store, pool, access, dry_run, anchor_folder, progress, this, since=0)
 
 
 async def reconcile(
-    whole: Whole, dsn: str, access: KafkaAccess, *, dry_run: bool = True, anchor_folder: Path | None = None,
-    progress: Progress = silent, by: str = "",
-) -> Restored:  # fmt: skip
+    whole: Whole,
+    dsn: str,
+    access: KafkaAccess,
+    *,
+    dry_run: bool = True,
+    anchor_folder: Path | None = None,
+    progress: Progress = silent,
+    by: str = "",
+) -> Restored:
     """Brings a store that is older than its topic up to it: a PostgreSQL that came back from a backup. Consumers go on
     from the backup's checkpoints, reactions from where they are known to have come. Raises Refused where the store went
     a way of its own meanwhile."""
-    async with _store(dsn, whole.service) as (store, pool):
+    async with opened(dsn, whole.service) as (store, pool):
         since = max(0, await store.position() - OVERLAP)
         this = Try(whole.service, f"tenure reconcile {whole.service}", by)
         return await _restore(whole, store, pool, access, dry_run, anchor_folder, progress, this, since=since)
 
 
 async def _restore(
-    whole: Whole, store: PostgresStore, pool: Any, access: KafkaAccess, dry_run: bool, anchor_folder: Path | None,
-    progress: Progress, this: Try, since: int,
-) -> Restored:  # fmt: skip
+    whole: Whole,
+    store: PostgresStore,
+    pool: Any,
+    access: KafkaAccess,
+    dry_run: bool,
+    anchor_folder: Path | None,
+    progress: Progress,
+    this: Try,
+    since: int,
+) -> Restored:
     service, topic = whole.service, topic_of(whole.service)
     result = Restored(service, dry_run, before=await store.position())
     result.notes += await _anchored(service, access, anchor_folder, result)
-    known = [row["hash"] for row in await pool.fetch(
-        "select hash from log.events where position > $1 order by position", since, timeout=BULK_S)]  # fmt: skip
+    known = [
+        row["hash"]
+        for row in await pool.fetch(
+            "select hash from log.events where position > $1 order by position", since, timeout=BULK_S
+        )
+    ]
     async with TopicReader(topic, access) as reader:
         begin = {n: await reader.offset_before(n, since, service) if since else reader.starts[n] for n in reader.ends}
         if dry_run or known:
@@ -143,7 +164,7 @@ async def _restore(
         if dry_run:
             result.notes += _parked_is_lost(whole)
             return await _stands(pool, result)
-        async with _alone(store, pool, topic) as lease, recorded(this, pool, reader, result.before, progress) as told:
+        async with alone(store, pool, topic) as lease, recorded(this, pool, reader, result.before, progress) as told:
             merge = Merge(service, result.before, reader.ends, known)
             marked = await _all_anchors(service, access, anchor_folder)
             async with pool.acquire() as db:
@@ -178,9 +199,14 @@ def _count(result: Restored, found: Sequence[Found]) -> None:
 
 
 async def _import(
-    importer: Importer, reader: TopicReader, merge: Merge, begin: dict[int, int], result: Restored, progress: Progress,
+    importer: Importer,
+    reader: TopicReader,
+    merge: Merge,
+    begin: dict[int, int],
+    result: Restored,
+    progress: Progress,
     renew: "_Renewal",
-) -> None:  # fmt: skip
+) -> None:
     goal = result.events or reader.records
     result.events, result.first = 0, None
     async for found in in_order(reader, merge, begin):
@@ -296,7 +322,7 @@ async def _anchored(service: str, access: KafkaAccess, folder: Path | None, resu
 
 
 @asynccontextmanager
-async def _store(dsn: str, service: str) -> AsyncIterator[tuple[PostgresStore, Any]]:
+async def opened(dsn: str, service: str) -> AsyncIterator[tuple[PostgresStore, Any]]:
     store = await PostgresStore(dsn, service).open()
     pool = await connected(dsn, 1, FOLDS_AT_ONCE + 3)
     try:
@@ -307,7 +333,7 @@ async def _store(dsn: str, service: str) -> AsyncIterator[tuple[PostgresStore, A
 
 
 @asynccontextmanager
-async def _alone(store: PostgresStore, pool: Any, topic: str) -> AsyncIterator[Lease]:
+async def alone(store: PostgresStore, pool: Any, topic: str) -> AsyncIterator[Lease]:
     """With the relay's lease: nothing is published meanwhile, and nobody else restores."""
     name = f"relay:{topic}"
     async with pool.acquire() as db:
@@ -335,138 +361,15 @@ class _Renewal:
         if now < self._at + LEASE_S / 4:
             return
         self._at = now
-        found = await self._store.lease(self._name, _OWNER, LEASE_S)
+        found = await self._store.lease(self._name, OWNER, LEASE_S)
         if found is None or found.token != self._lease.token:
             raise Refused(f"A relay has begun to publish ({self._name}): stop the service's processes first.")
 
 
 async def _patient_lease(store: PostgresStore, name: str) -> Lease:
     for _ in range(50):
-        lease = await store.lease(name, _OWNER, LEASE_S)
+        lease = await store.lease(name, OWNER, LEASE_S)
         if lease is not None:
             return lease
         await asyncio.sleep(0.2)
     raise Refused(f"A relay is publishing ({name}): stop the service's processes first.")
-
-
-async def restore_topic(
-    service: str, dsn: str, access: KafkaAccess, *, consumers: Mapping[str, str], dry_run: bool = True,
-    progress: Progress = silent,
-) -> Restored:  # fmt: skip
-    """Publishes again what a topic has lost: all of it after Kafka was made anew, or a tail. The records are the same,
-    byte for byte. `consumers` are the databases of all services by name: their places in the topic are of no use any
-    more, so they read it from its beginning and drop by version what they know. Raises Refused where what the topic
-    still has is no beginning of the store."""
-    topic = topic_of(service)
-    async with _store(dsn, service) as (store, pool):
-        result = Restored(service, dry_run)
-        hashes = [
-            row["hash"] for row in await pool.fetch("select hash from log.events order by position", timeout=BULK_S)
-        ]
-        result.before = await _prefix(service, topic, access, hashes, progress)
-        result.events, result.head = len(hashes) - result.before, len(hashes)
-        relayed = await pool.fetchval("select position from engine.leases where name = $1", f"relay:{topic}") or 0
-        stale = await _stale(consumers, topic, access, lost=relayed > result.before)
-        result.moved = sum(len(places) for places in stale.values())
-        if dry_run or not (result.events or stale):
-            return await _stands_at(pool, result)
-        async with _alone(store, pool, topic) as lease:
-            for name, places in stale.items():
-                await _forget(consumers[name], places)
-            if relayed > result.before:
-                await pool.execute(
-                    "update engine.leases set position = $2 where name = $1 and token = $3",
-                    f"relay:{topic}", result.before, lease.token,
-                )  # fmt: skip
-            await _publish(store, topic, access, lease, result, progress)
-        return await _stands_at(pool, result)
-
-
-async def _stands_at(pool: Any, result: Restored) -> Restored:
-    result.chain = await pool.fetchval("select chain from log.head")
-    return result
-
-
-async def _prefix(service: str, topic: str, access: KafkaAccess, hashes: Sequence[bytes], progress: Progress) -> int:
-    """Up to which position the topic has what the store has."""
-    async with TopicReader(topic, access) as reader:
-        merge, position = Merge(service, 0, reader.ends), 0
-        async for found in in_order(
-            reader, merge, dict(reader.starts), lambda n: progress("looking", n, reader.records)
-        ):
-            for one in found:
-                if one.position > len(hashes):
-                    raise Refused(
-                        f"{topic} is ahead of the store, which ends at position {len(hashes)}: `tenure reconcile` "
-                        "imports what is missing there."
-                    )
-                if hashes[one.position - 1] != one.event.of.hash:
-                    raise Refused(
-                        f"{topic} has another event at position {one.position} than the store. Find out with "
-                        "`tenure verify` which of the two is right."
-                    )
-                position = one.position
-    return position
-
-
-async def _stale(
-    consumers: Mapping[str, str], topic: str, access: KafkaAccess, *, lost: bool
-) -> dict[str, list[tuple[str, str, int]]]:
-    """The checkpoints that are of no use any more, by service: all in the topic if it has `lost` something, and those
-    behind the end of any other (a foreign topic was lost, too, and can't be made again)."""
-    result: dict[str, list[tuple[str, str, int]]] = {}
-    ends: dict[str, dict[int, int]] = {}
-    for name, dsn in consumers.items():
-        db = await asyncpg.connect(dsn)
-        try:
-            rows = await db.fetch(
-                'select consumer, topic, partition, "offset" from engine.checkpoints where "offset" >= 0'
-            )
-        finally:
-            await db.close()
-        for row in rows:
-            if row["topic"] not in ends:
-                async with TopicReader(row["topic"], access) as reader:
-                    ends[row["topic"]] = reader.ends
-            beyond = row["offset"] >= ends[row["topic"]].get(row["partition"], 0)
-            if (lost and row["topic"] == topic) or (beyond and not row["topic"].endswith(".events.v1")):
-                result.setdefault(name, []).append((row["consumer"], row["topic"], row["partition"]))
-    return result
-
-
-async def _forget(dsn: str, places: Sequence[tuple[str, str, int]]) -> None:
-    db = await asyncpg.connect(dsn)
-    try:
-        async with db.transaction():
-            await forget(db, places)
-    finally:
-        await db.close()
-
-
-class _Told:
-    """The relay's progress, passed on."""
-
-    def __init__(self, before: int, head: int, progress: Progress) -> None:
-        self._before, self._head, self._progress = before, head, progress
-
-    def relayed(self, position: int, events: int) -> None:  # noqa: ARG002
-        self._progress("publishing", position - self._before, self._head - self._before)
-
-
-async def _publish(
-    store: PostgresStore, topic: str, access: KafkaAccess, lease: Lease, result: Restored, progress: Progress
-) -> None:
-    """By the relay itself, under the lease that is held already."""
-    await store.release(f"relay:{topic}", lease)
-    relay = Relay(store, topic, access, owner=_OWNER, progress=_Told(result.before, result.head, progress))
-    task = asyncio.create_task(relay.run())
-    try:
-        while (await store._fetch("select position from engine.leases where name = $1", relay.name))[0][
-            0
-        ] < result.head:
-            if relay.alarm:
-                raise Refused(f"The relay refuses to publish: {relay.alarm}.")
-            await asyncio.sleep(0.05)
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

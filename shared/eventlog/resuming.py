@@ -79,7 +79,7 @@ async def causes_of(name: str, db: Any) -> frozenset[str]:
     """The events that this consumer's commands came from, as far as those led to events."""
     rows = await db.fetch(
         "select distinct command_id, causation_id from log.events where starts_with(command_id, $1)", f"{name}:"
-    )  # fmt: skip
+    )
     return frozenset(_cause(row["command_id"].removeprefix(f"{name}:"), row["causation_id"]) for row in rows)
 
 
@@ -165,7 +165,7 @@ def _see(raw: Raw, names: Mapping[str, str], seen: dict[str, int]) -> bool:
 
 async def _put(
     pool: Any, found: Sequence[Mark], types: frozenset[str], causes: frozenset[str], access: KafkaAccess
-) -> Resumed:  # fmt: skip
+) -> Resumed:
     """Moves the checkpoints of one consumer forward to these marks, and notes the versions that lie before them. Never
     back."""
     moved = [mark for mark in found if mark.offset >= 0]
@@ -194,5 +194,5 @@ async def _put(
         await db.execute(_SEEN, consumer, list(seen), list(seen.values()))
         await db.execute(
             _MARK, consumer, [m.topic for m in moved], [m.partition for m in moved], [m.offset for m in moved]
-        )  # fmt: skip
+        )
     return Resumed(len(moved), without)

@@ -108,8 +108,9 @@ async def digests(db: Any, projection: Projection, schema: str | None = None) ->
         name = live(table) if schema is None else f'"{schema}"."{bare(table)}"'
         rows = await db.fetch(
             "select attname from pg_attribute where attrelid = $1::text::regclass and attnum > 0 "
-            "and not attisdropped order by attname", name,
-        )  # fmt: skip
+            "and not attisdropped order by attname",
+            name,
+        )
         columns = ", ".join(f'"{row["attname"]}"' for row in rows if row["attname"] not in projection.apart)
         hashed, number = sha256(), 0
         query = f'select row({columns})::text as row from {name} order by row({columns})::text collate "C"'  # noqa: S608
@@ -134,9 +135,12 @@ class Scratch:
     async def opened(projection: Projection, schema: str, dsn: str, workers: int) -> "Scratch":
         """Over connections of its own. What a crash of the server may lose of them is folded again."""
         pool = await asyncpg.create_pool(
-            dsn, min_size=1, max_size=workers + 1, command_timeout=600,
+            dsn,
+            min_size=1,
+            max_size=workers + 1,
+            command_timeout=600,
             server_settings={"search_path": f'"{schema}"', "synchronous_commit": "off"},
-        )  # fmt: skip
+        )
         return Scratch(projection, schema, pool)
 
     async def progress(self) -> dict[Source, int]:
@@ -175,8 +179,9 @@ class Scratch:
         await tx.execute(
             "insert into _seen select * from unnest($1::text[], $2::int[]) "
             "on conflict (stream) do update set version = excluded.version",
-            list(after), list(after.values()),
-        )  # fmt: skip
+            list(after),
+            list(after.values()),
+        )
         await tx.executemany(
             "insert into _progress values ($1, $2, $3) on conflict (source, number) do update set done = excluded.done",
             [(*source, done) for source, done in read.items()],

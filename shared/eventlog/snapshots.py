@@ -174,8 +174,11 @@ _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "bytes": b64decode,
 }
 _COLLECTIONS: Final[Mapping[str, Callable[[Iterator[Any]], Any]]] = {
-    "tuple": tuple, "list": list, "frozenset": frozenset, "set": set,
-}  # fmt: skip
+    "tuple": tuple,
+    "list": list,
+    "frozenset": frozenset,
+    "set": set,
+}
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -32,9 +32,22 @@ def _piece(row: Any, source: str) -> Piece:
     position, stream, version, id_, type_, schema, time, correlation, causation, *rest = row
     actor, tenant, traceparent, prevhash, hash_, data = rest
     of = Envelope(
-        str(id_), source, type_, stream, time, schema, version, position, correlation, causation, actor, tenant,
-        traceparent, prevhash, hash_,
-    )  # fmt: skip
+        str(id_),
+        source,
+        type_,
+        stream,
+        time,
+        schema,
+        version,
+        position,
+        correlation,
+        causation,
+        actor,
+        tenant,
+        traceparent,
+        prevhash,
+        hash_,
+    )
     return Piece(of, None if data is None else data.encode())
 
 
@@ -89,9 +102,12 @@ class Topics:
         """The client, which connects when it is first needed."""
         if self._kafka is None:
             self._kafka = AIOKafkaConsumer(
-                **self._access.client(), enable_auto_commit=False, auto_offset_reset="earliest",
-                fetch_max_wait_ms=50, max_partition_fetch_bytes=4 * 1024 * 1024,
-            )  # fmt: skip
+                **self._access.client(),
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                fetch_max_wait_ms=50,
+                max_partition_fetch_bytes=4 * 1024 * 1024,
+            )
             await self._kafka.start()
         self._kafka.assign(list(partitions))
         return self._kafka

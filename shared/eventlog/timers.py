@@ -116,8 +116,13 @@ async def _keep(tx: Connection, change: Change, of: Envelope) -> None:
         "insert into engine.timers (name, key, due, customer, set_by, correlation_id) values ($1, $2, $3, $4, $5, $6) "
         "on conflict (name, key) do update set due = excluded.due, customer = excluded.customer, "
         "set_by = excluded.set_by, correlation_id = excluded.correlation_id, first_due = null",
-        change.name, change.key, change.due, change.customer, of.id, of.correlation_id,
-    )  # fmt: skip
+        change.name,
+        change.key,
+        change.due,
+        change.customer,
+        of.id,
+        of.correlation_id,
+    )
 
 
 _DUE: Final = """
@@ -193,9 +198,12 @@ class TimerService:
         now = self._clocks.real() + timedelta(seconds=row["ahead_s"])
         first_due = row["first_due"] or due  # of one that was put off: its command's id stays the same
         meta = Meta(
-            derived_id("timer", name, key, first_due.isoformat()), ACTOR, self._clocks.real(),
-            row["correlation_id"] or row["set_by"], row["set_by"],
-        )  # fmt: skip
+            derived_id("timer", name, key, first_due.isoformat()),
+            ACTOR,
+            self._clocks.real(),
+            row["correlation_id"] or row["set_by"],
+            row["set_by"],
+        )
         try:
             reach = Reach(self._db, self._commands, self._clocks.real(), self._clocks)
             stream, command = await self._timers.command(name, key, now, reach)
@@ -208,8 +216,11 @@ class TimerService:
             await self._db.execute(
                 "update engine.timers set due = $4, first_due = coalesce(first_due, due) "
                 "where name = $1 and key = $2 and due = $3",
-                name, key, due, now + timedelta(hours=1),
-            )  # fmt: skip
+                name,
+                key,
+                due,
+                now + timedelta(hours=1),
+            )
             return False
         log.info("timer", timer=name, stream=answer.stream, rule=answer.rule if isinstance(answer, Refused) else None)
         return True

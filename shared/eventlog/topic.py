@@ -77,9 +77,13 @@ class TopicReader:
     def __init__(self, topic: str, access: KafkaAccess) -> None:
         self.topic = topic
         self._kafka = AIOKafkaConsumer(
-            topic, **access.client(), enable_auto_commit=False, auto_offset_reset="earliest",
-            max_partition_fetch_bytes=4 * 1024 * 1024, fetch_max_wait_ms=100,
-        )  # fmt: skip
+            topic,
+            **access.client(),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=4 * 1024 * 1024,
+            fetch_max_wait_ms=100,
+        )
         self.starts: dict[int, int] = {}
         self.ends: dict[int, int] = {}
         self._next: dict[int, int] = {}

@@ -48,9 +48,10 @@ async def recorded(
         progress(name, done, of)
 
     await _record(
-        pool, f"{begun}, at position {before:,} of {goal:,}. If it runs no more: what it imported stays; run "
-              f"`{this.again}` again, which goes on from there"
-    )  # fmt: skip
+        pool,
+        f"{begun}, at position {before:,} of {goal:,}. If it runs no more: what it imported stays; run "
+        f"`{this.again}` again, which goes on from there",
+    )
     try:
         yield told
     except BaseException as error:
@@ -67,8 +68,9 @@ async def recorded(
 async def _stopped(pool: Any, where: str, goal: int, again: str) -> None:
     position = await pool.fetchval("select position from log.head")
     so_far = f"{position:,} of {goal:,} events are imported" if position < goal else f"all {goal:,} events are imported"
-    await _record(pool, f"it stopped {_now()} at {where}; {so_far}. They stay: run `{again}` again, which goes on from "
-                        "there")  # fmt: skip
+    await _record(
+        pool, f"it stopped {_now()} at {where}; {so_far}. They stay: run `{again}` again, which goes on from there"
+    )
 
 
 async def _record(pool: Any, text: str) -> None:

@@ -352,9 +352,15 @@ class Report:
 
 
 async def verify(
-    service: str, dsn: str, access: KafkaAccess, *, streams: Sequence[Stream[Any, Any, Any]] = (),
-    anchor_folder: Path | None = None, topic: bool = True, progress: Progress = silent,
-) -> Report:  # fmt: skip
+    service: str,
+    dsn: str,
+    access: KafkaAccess,
+    *,
+    streams: Sequence[Stream[Any, Any, Any]] = (),
+    anchor_folder: Path | None = None,
+    topic: bool = True,
+    progress: Progress = silent,
+) -> Report:
     """Judges a service's store, its topic and its anchors, while it runs or not; changes nothing. Snapshots are held
     against the events of these `streams`. Raises the driver's error when the database can't be reached, KafkaError when
     Kafka can't and `topic` is asked for.

@@ -157,9 +157,16 @@ class EntitlementNoted(Event):
     contract_id: Identifier
     subscription_id: Identifier
     fact: Literal[
-        "pool_opened", "term_started", "term_renewed", "term_over", "pool_ended", "seat_assigned", "seat_unassigned",
-        "right_granted", "right_lost",
-    ]  # fmt: skip
+        "pool_opened",
+        "term_started",
+        "term_renewed",
+        "term_over",
+        "pool_ended",
+        "seat_assigned",
+        "seat_unassigned",
+        "right_granted",
+        "right_lost",
+    ]
     account_id: OptionalIdentifier = ""
     product: OptionalCode = ""
     publisher: OptionalPublisher = ""

@@ -119,9 +119,21 @@ def stamp(time: datetime) -> str:
 
 
 def digest(
-    prevhash: bytes, id_: str, source: str, type_: str, stream: str, version: int | None, time: datetime, schema: int,
-    correlation_id: str, causation_id: str, actor: str, tenant: str, traceparent: str, data: bytes,
-) -> bytes:  # fmt: skip
+    prevhash: bytes,
+    id_: str,
+    source: str,
+    type_: str,
+    stream: str,
+    version: int | None,
+    time: datetime,
+    schema: int,
+    correlation_id: str,
+    causation_id: str,
+    actor: str,
+    tenant: str,
+    traceparent: str,
+    data: bytes,
+) -> bytes:
     """SHA-256 over the previous hash and an event's fields. Position is left out: it is given at commit."""
     fields = (
         f"{id_}\n{source}\n{type_}\n{stream}\n{version}\n{stamp(time)}\n{schema}\n{correlation_id}\n{causation_id}\n"
@@ -133,9 +145,21 @@ def digest(
 def chained(e: Envelope, data: bytes) -> bytes:
     """The hash that the event should have, continuing the previous one that it names."""
     return digest(
-        e.prevhash, e.id, e.source, e.type, e.stream, e.version, e.time, e.schema, e.correlation_id, e.causation_id,
-        e.actor, e.tenant, e.traceparent, data,
-    )  # fmt: skip
+        e.prevhash,
+        e.id,
+        e.source,
+        e.type,
+        e.stream,
+        e.version,
+        e.time,
+        e.schema,
+        e.correlation_id,
+        e.causation_id,
+        e.actor,
+        e.tenant,
+        e.traceparent,
+        data,
+    )
 
 
 def flaw(e: Envelope, key: bytes | None, data: bytes) -> str | None:

@@ -125,9 +125,9 @@ def why_not_from(topic: str, source: str, event_type: str) -> str | None:
         allowed = source == own[0] and (event_type in own[1] or event_type not in EVENTS)
     elif is_inbound(topic):
         speaker, only = publisher_of(source), publisher_of_topic(topic)
-        allowed = bool(speaker) and only in ("", speaker) and (
-            event_type in PUBLISHERS_EVENTS or event_type not in EVENTS
-        )  # fmt: skip
+        allowed = (
+            bool(speaker) and only in ("", speaker) and (event_type in PUBLISHERS_EVENTS or event_type not in EVENTS)
+        )
     else:
         allowed = source == source_of(topic.split(".", 1)[0])
     return None if allowed else f"type {event_type[:80]} is not one that {source[:120]} may publish on {topic}"

@@ -41,23 +41,34 @@ def access_projection() -> Projection:
             "insert into access_roles (contract_id, account_id, role, may_assign_seats, event_id) "
             "values ($1, $2, $3, $4, $5) on conflict (contract_id, account_id, role) do update set "
             "may_assign_seats = excluded.may_assign_seats, event_id = excluded.event_id, revoked = null",
-            event.contract_id, event.account_id, event.role, event.may_assign_seats, of.id,
-        )  # fmt: skip
+            event.contract_id,
+            event.account_id,
+            event.role,
+            event.may_assign_seats,
+            of.id,
+        )
 
     @access.on(RoleRevoked)
     async def _(tx: Connection, event: RoleRevoked, of: Envelope) -> None:
         await tx.execute(
             "update access_roles set revoked = $4 where contract_id = $1 and account_id = $2 and role = $3",
-            event.contract_id, event.account_id, event.role, of.id,
-        )  # fmt: skip
+            event.contract_id,
+            event.account_id,
+            event.role,
+            of.id,
+        )
 
     @access.on(AgreementScheduled)
     async def _(tx: Connection, event: AgreementScheduled, of: Envelope) -> None:
         await tx.execute(
             "insert into access_agreements (contract_id, subscription_id, kind, phase, starts, event_id) "
             "values ($1, $2, $3, 'scheduled', $4, $5) on conflict do nothing",
-            event.contract_id, event.subscription_id, event.kind, event.starts, of.id,
-        )  # fmt: skip
+            event.contract_id,
+            event.subscription_id,
+            event.kind,
+            event.starts,
+            of.id,
+        )
 
     @access.on(AgreementStarted)
     async def _(tx: Connection, event: AgreementStarted, of: Envelope) -> None:
@@ -65,16 +76,21 @@ def access_projection() -> Projection:
             "insert into access_agreements (contract_id, subscription_id, kind, phase, event_id) "
             "values ($1, $2, $3, 'running', $4) on conflict (contract_id, subscription_id) do update set "
             "kind = excluded.kind, phase = excluded.phase, event_id = excluded.event_id",
-            event.contract_id, event.subscription_id, event.kind, of.id,
-        )  # fmt: skip
+            event.contract_id,
+            event.subscription_id,
+            event.kind,
+            of.id,
+        )
 
     @access.on(AgreementEnded)
     async def _(tx: Connection, event: AgreementEnded, of: Envelope) -> None:
         await tx.execute(
             "update access_agreements set phase = 'ended', event_id = $3 where contract_id = $1 "
             "and subscription_id = $2",
-            event.contract_id, event.subscription_id, of.id,
-        )  # fmt: skip
+            event.contract_id,
+            event.subscription_id,
+            of.id,
+        )
 
     return access
 
@@ -86,35 +102,45 @@ async def require_access(db: Any, actor: Actor, contract_id: str, *, assign_seat
     known = await db.fetch(
         "select role, may_assign_seats, event_id, revoked from access_roles where contract_id = $1 and account_id = $2 "
         "order by role = 'contract_manager' desc, may_assign_seats desc",
-        contract_id, actor.account_id,
-    )  # fmt: skip
+        contract_id,
+        actor.account_id,
+    )
     role = next((each for each in known if each["revoked"] is None), None)
     if role is None:
         raise Problem(
-            403, rule="role-missing", reason="You hold no administrative role on this contract.",
+            403,
+            rule="role-missing",
+            reason="You hold no administrative role on this contract.",
             remedy="Ask its Contract Manager for the role of Software Coordinator.",
             because=sorted(each["revoked"] for each in known),
-        )  # fmt: skip
+        )
     if assign_seats and role["role"] != "contract_manager" and not role["may_assign_seats"]:
         raise Problem(
-            403, rule="seat-right-missing", reason="Your role on this contract does not include assigning seats.",
-            remedy="Ask the Contract Manager for the right to assign seats.", because=[role["event_id"]],
-        )  # fmt: skip
+            403,
+            rule="seat-right-missing",
+            reason="Your role on this contract does not include assigning seats.",
+            remedy="Ask the Contract Manager for the right to assign seats.",
+            because=[role["event_id"]],
+        )
     agreements = await db.fetch(
         "select phase, starts, event_id from access_agreements where contract_id = $1 and kind = any($2::text[]) "
         "order by event_id",
-        contract_id, list(ADMINISTRATIVE),
-    )  # fmt: skip
+        contract_id,
+        list(ADMINISTRATIVE),
+    )
     opening = ("running", "scheduled") if assign_seats else ("running",)
     open_by = next((each["event_id"] for phase in opening for each in agreements if each["phase"] == phase), None)
     if open_by is None:
         coming = min((each["starts"] for each in agreements if each["phase"] == "scheduled"), default=None)
         raise Problem(
-            403, rule="agreement-missing", reason="You hold the role, but no product of this contract is on an active "
+            403,
+            rule="agreement-missing",
+            reason="You hold the role, but no product of this contract is on an active "
             "desktop or maintenance subscription.",
-            remedy="Administrative features open again with such a subscription." if coming is None else
-            f"Administrative features open on {coming}, the first day of the next one.",
+            remedy="Administrative features open again with such a subscription."
+            if coming is None
+            else f"Administrative features open on {coming}, the first day of the next one.",
             because=[role["event_id"], *(each["event_id"] for each in agreements)],
-        )  # fmt: skip
+        )
     may_assign_seats = role["role"] == "contract_manager" or role["may_assign_seats"]
     return Grant(role["role"], may_assign_seats, (role["event_id"], open_by))

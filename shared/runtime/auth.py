@@ -107,10 +107,15 @@ def verified(
     if not set(decoded.header) <= {"alg", "typ", "kid"} or "kid" not in decoded.header:
         raise ValueError("the token's header names more or less than its key")
     registry = jwt.JWTClaimsRegistry(
-        now=lambda: int(clock()), leeway=leeway_s,
-        iss={"essential": True, "value": issuer}, aud={"essential": True, "value": audience},
-        exp={"essential": True}, iat={"essential": True}, sub={"essential": True}, jti={"essential": True},
-    )  # fmt: skip
+        now=lambda: int(clock()),
+        leeway=leeway_s,
+        iss={"essential": True, "value": issuer},
+        aud={"essential": True, "value": audience},
+        exp={"essential": True},
+        iat={"essential": True},
+        sub={"essential": True},
+        jti={"essential": True},
+    )
     registry.validate(decoded.claims)
     return dict(decoded.claims)
 
@@ -178,8 +183,13 @@ class TokenVerifier:
                 if tries == self._tries:  # else somebody has asked meanwhile; its answer, good or bad, is ours
                     await self._refresh()
         if self._keys is None:
-            raise Problem(503, rule="unavailable", reason="The keys that tokens are checked with can't be had now.",
-                          remedy="Try again in a moment.", headers={"Retry-After": "2"})  # fmt: skip
+            raise Problem(
+                503,
+                rule="unavailable",
+                reason="The keys that tokens are checked with can't be had now.",
+                remedy="Try again in a moment.",
+                headers={"Retry-After": "2"},
+            )
         return self._keys
 
     async def _refresh(self) -> None:
@@ -215,9 +225,15 @@ def _actor_of(claims: dict[str, Any]) -> Actor:
             raise ValueError("the token's scope is no text")
         scopes = frozenset(claims["scope"].split())
     return Actor(
-        account_id, org, cast(OrganisationKind, kind), publisher,
-        session_id=session_id, client_id=client_id, scopes=scopes, since=since,
-    )  # fmt: skip
+        account_id,
+        org,
+        cast(OrganisationKind, kind),
+        publisher,
+        session_id=session_id,
+        client_id=client_id,
+        scopes=scopes,
+        since=since,
+    )
 
 
 def _kid(token: str) -> str:

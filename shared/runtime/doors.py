@@ -11,27 +11,27 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import asyncpg
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from shared.eventlog.clocks import Clocks
-from shared.eventlog.decision import SUPPLIED, Stream
+from shared.eventlog.decision import Stream
 from shared.eventlog.log import Accepted, Answer, Log, Meta
 from shared.events.base import Event
 from shared.events.envelope import derived_id
-from shared.events.fields import DerivedIdentifier
 from shared.events.identity import MachineScope
 from shared.runtime import wellformed
 from shared.runtime.auth import Actor
+from shared.runtime.forms import form_of, is_secret, read_form, read_path
 from shared.runtime.limits import Limits, source_of
-from shared.runtime.problems import Problem, malformed, refusal, to_problem
+from shared.runtime.problems import Problem, refusal, to_problem
 from shared.runtime.scopes import require_scope
 from shared.runtime.settings import Settings
 from shared.runtime.sizes import BODY_BYTES, body_bytes
@@ -142,20 +142,46 @@ class Doors:
     def __init__(self) -> None:
         self.doors: list[Door] = []
 
-    def post(self, path: str, stream: Stream[Any, Any, Any], command: type[Any], *, supply: Supply,
-             form: type[BaseModel] | None = None, bulk: bool = False,
-             besides: type[BaseModel] | None = None, scopes: tuple[MachineScope, ...] = (),
-             completes: bool = False) -> None:  # fmt: skip
+    def post(
+        self,
+        path: str,
+        stream: Stream[Any, Any, Any],
+        command: type[Any],
+        *,
+        supply: Supply,
+        form: type[BaseModel] | None = None,
+        bulk: bool = False,
+        besides: type[BaseModel] | None = None,
+        scopes: tuple[MachineScope, ...] = (),
+        completes: bool = False,
+    ) -> None:
         """Declares a door. `form` replaces the public form derived from the command; `supply` then gives all fields.
         With `bulk` there is `<path>/bulk`, too. `besides` is what its answers may have besides;
         `scopes` are what open it to a machine account."""
-        self._add("POST", path, stream, command, supply, form, open_=False, besides=besides, scopes=scopes,
-                  completes=completes)  # fmt: skip
+        self._add(
+            "POST",
+            path,
+            stream,
+            command,
+            supply,
+            form,
+            open_=False,
+            besides=besides,
+            scopes=scopes,
+            completes=completes,
+        )
         if bulk:
             self.bulk(f"{path}/bulk", stream, command, supply=supply, form=form)
 
-    def bulk(self, path: str, stream: Stream[Any, Any, Any], command: type[Any], *, supply: Supply,
-             form: type[BaseModel] | None = None) -> None:  # fmt: skip
+    def bulk(
+        self,
+        path: str,
+        stream: Stream[Any, Any, Any],
+        command: type[Any],
+        *,
+        supply: Supply,
+        form: type[BaseModel] | None = None,
+    ) -> None:
         """Declares a door for many of these commands at once, `{"items": [...]}`: an answer per item, in their order.
         They are decided one by one, each under an id of its own, so sent again, those done get their first answers."""
         config = ConfigDict(extra="forbid", strict=True)
@@ -163,33 +189,85 @@ class Doors:
         items: Any = (list[item], Field(min_length=1, max_length=MAX_ITEMS))
         many = create_model(f"{command.__name__}Bulk", __config__=config, items=items)
         door = Door(
-            "POST", path, stream, command, many, form is None, supply, open=False, secret=False, bulk=True,
+            "POST",
+            path,
+            stream,
+            command,
+            many,
+            form is None,
+            supply,
+            open=False,
+            secret=False,
+            bulk=True,
             body_bytes=body_bytes(many),
-        )  # fmt: skip
+        )
         self.doors.append(door)
 
-    def put(self, path: str, stream: Stream[Any, Any, Any], command: type[Any], *, supply: Supply,
-            form: type[BaseModel] | None = None) -> None:  # fmt: skip
+    def put(
+        self,
+        path: str,
+        stream: Stream[Any, Any, Any],
+        command: type[Any],
+        *,
+        supply: Supply,
+        form: type[BaseModel] | None = None,
+    ) -> None:
         self._add("PUT", path, stream, command, supply, form, open_=False)
 
-    def delete(self, path: str, stream: Stream[Any, Any, Any], command: type[Any], *, supply: Supply,
-               form: type[BaseModel] | None = None) -> None:  # fmt: skip
+    def delete(
+        self,
+        path: str,
+        stream: Stream[Any, Any, Any],
+        command: type[Any],
+        *,
+        supply: Supply,
+        form: type[BaseModel] | None = None,
+    ) -> None:
         self._add("DELETE", path, stream, command, supply, form, open_=False)
 
-    def open_post(self, path: str, stream: Stream[Any, Any, Any], command: type[Any], *, supply: Supply,
-                  form: type[BaseModel] | None = None, besides: type[BaseModel] | None = None) -> None:  # fmt: skip
+    def open_post(
+        self,
+        path: str,
+        stream: Stream[Any, Any, Any],
+        command: type[Any],
+        *,
+        supply: Supply,
+        form: type[BaseModel] | None = None,
+        besides: type[BaseModel] | None = None,
+    ) -> None:
         """A door that needs no token: sign-up, and nothing else."""
         self._add("POST", path, stream, command, supply, form, open_=True, besides=besides)
 
-    def _add(self, method: str, path: str, stream: Stream[Any, Any, Any], command: type[Any], supply: Supply,
-             form: type[BaseModel] | None, *, open_: bool, besides: type[BaseModel] | None = None,
-             scopes: tuple[MachineScope, ...] = (), completes: bool = False) -> None:  # fmt: skip
+    def _add(
+        self,
+        method: str,
+        path: str,
+        stream: Stream[Any, Any, Any],
+        command: type[Any],
+        supply: Supply,
+        form: type[BaseModel] | None,
+        *,
+        open_: bool,
+        besides: type[BaseModel] | None = None,
+        scopes: tuple[MachineScope, ...] = (),
+        completes: bool = False,
+    ) -> None:
         derived = form or form_of(command, path)
-        secret = any(_is_secret(field.annotation) for field in derived.model_fields.values())
+        secret = any(is_secret(field.annotation) for field in derived.model_fields.values())
         door = Door(
-            method, path, stream, command, derived, form is None, supply, open_, secret, besides=besides, scopes=scopes,
+            method,
+            path,
+            stream,
+            command,
+            derived,
+            form is None,
+            supply,
+            open_,
+            secret,
+            besides=besides,
+            scopes=scopes,
             completes=completes,
-        )  # fmt: skip
+        )
         self.doors.append(door)
 
     def body_bytes(self, scope: Scope) -> int:
@@ -201,31 +279,12 @@ class Doors:
 
     @cached_property
     def _large(self) -> list[tuple[Door, Route]]:
-        return [(door, route) for door, route in zip(self.doors, self.routes(), strict=True)
-                if door.body_bytes > BODY_BYTES]  # fmt: skip
+        return [
+            (door, route) for door, route in zip(self.doors, self.routes(), strict=True) if door.body_bytes > BODY_BYTES
+        ]
 
     def routes(self) -> list[Route]:
         return [Route(door.path, _endpoint(door), methods=[door.method], name=door.name) for door in self.doors]
-
-
-def _is_secret(annotation: Any) -> bool:
-    return annotation is SecretStr or any(_is_secret(part) for part in get_args(annotation))
-
-
-def form_of(command: type[Any], path: str, name: str = "") -> type[BaseModel]:
-    """The command's public form: its fields but those that its door supplies or takes from the path. `name` is what the
-    document calls it, where the command has a form by its own name."""
-    hints = get_type_hints(command, include_extras=True)
-    fields: dict[str, Any] = {}
-    for field in dataclasses.fields(command):
-        if SUPPLIED in getattr(hints[field.name], "__metadata__", ()) or f"{{{field.name}}}" in path:
-            continue
-        default = ... if field.default is dataclasses.MISSING else field.default
-        if field.default_factory is not dataclasses.MISSING:
-            default = field.default_factory()
-        fields[field.name] = (hints[field.name], default)
-    config = ConfigDict(extra="forbid", strict=True)
-    return create_model(name or command.__name__, __config__=config, __doc__=command.__doc__, **fields)
 
 
 def _endpoint(door: Door) -> Callable[[Request], Awaitable[Response]]:
@@ -246,16 +305,26 @@ async def _pass(door: Door, request: Request) -> Response:
     dry_run = wellformed.dry_run(request.scope["query_string"])
     _count(door, request, actor, parts.limits, dry_run=dry_run)
     raw = await request.body()
-    form = _parsed(door.form, raw, request.headers.get("content-type", ""))
+    form = read_form(door.form, raw, request.headers.get("content-type", ""))
     key = request.headers.get("idempotency-key", parts.new_id())
     if not 0 < len(key) <= MAX_KEY or not (key.isascii() and key.isprintable()):
         reason = f"The Idempotency-Key is empty, longer than {MAX_KEY} characters or not printable ASCII."
         raise Problem(422, rule="malformed", reason=reason, remedy="Use a UUID, for instance.")
     await parts.clocks.fresh(parts.db)
     call = Call(
-        actor, _path(request.path_params), form, parts.clocks.time_of(actor.organisation_id), _id_of(actor, key),
-        dry_run, parts.new_id, parts.log, parts.db, parts.settings, parts.clocks, request.app.state,
-    )  # fmt: skip
+        actor,
+        read_path(request.path_params),
+        form,
+        parts.clocks.time_of(actor.organisation_id),
+        _id_of(actor, key),
+        dry_run,
+        parts.new_id,
+        parts.log,
+        parts.db,
+        parts.settings,
+        parts.clocks,
+        request.app.state,
+    )
     if door.bulk:
         return await _pass_all(door, request, call, form, key)
     response, _ = await _decide(door, request, call, form.model_dump_json().encode() if door.secret else raw)
@@ -292,9 +361,14 @@ async def _decide(
         answer = await parts.log.consider(door.stream, target.key, command, before)
         return _answer(answer, dry_run=True), answer
     meta = Meta(
-        call.command_id, call.actor.account_id or target.key, parts.now(), request.state.correlation_id,
-        call.command_id, request.state.traceparent, _fingerprint(door, request, asked),
-    )  # fmt: skip
+        call.command_id,
+        call.actor.account_id or target.key,
+        parts.now(),
+        request.state.correlation_id,
+        call.command_id,
+        request.state.traceparent,
+        _fingerprint(door, request, asked),
+    )
     answer = await parts.log.execute(door.stream, target.key, command, meta)
     request.state.noted = _noted(door, answer)
     besides: Mapping[str, Any] = {}
@@ -359,34 +433,6 @@ def _noted(door: Door, answer: Answer) -> dict[str, Any]:
     return noted | {"rule": answer.rule}
 
 
-def _parsed(form: type[BaseModel], raw: bytes, content_type: str) -> BaseModel:
-    if not raw and not any(field.is_required() for field in form.model_fields.values()):
-        return form()
-    if content_type.split(";")[0].strip().lower() not in ("application/json", ""):
-        reason = f"This door reads application/json, not {content_type[:80]}."
-        raise Problem(415, rule="unsupported-media-type", reason=reason, remedy="Send the body as JSON.")
-    parsed = wellformed.check_json(raw)
-    try:
-        made = form.model_validate_json(raw or b"null")
-    except ValidationError as error:
-        raise malformed(error) from None
-    wellformed.check_fields(made, parsed)
-    return made
-
-
-_PARAMETER: Final[TypeAdapter[str]] = TypeAdapter(DerivedIdentifier)
-
-
-def _path(parameters: Mapping[str, str]) -> Mapping[str, str]:
-    """The path's parameters: each is an id. Raises Problem 422, naming what can't be one."""
-    for name, value in parameters.items():
-        try:
-            _PARAMETER.validate_python(value)
-        except ValidationError as error:
-            raise malformed(error, name) from None
-    return parameters
-
-
 def _command(door: Door, form: BaseModel, path: Mapping[str, str], target: Target) -> Any:
     values = dict(target.supplied)
     if door.whole:
@@ -404,9 +450,13 @@ def _answer(answer: Answer, besides: Mapping[str, Any] | None = None, *, dry_run
         for e in answer.events
     ]
     body = {
-        "stream": answer.stream, "version": answer.version, "events": events, "repeated": answer.repeated,
-        "dry_run": dry_run, **(besides or {}),
-    }  # fmt: skip
+        "stream": answer.stream,
+        "version": answer.version,
+        "events": events,
+        "repeated": answer.repeated,
+        "dry_run": dry_run,
+        **(besides or {}),
+    }
     headers = {} if dry_run else {"Tenure-Version": f"{answer.stream}@{answer.version}"}
     if besides:  # it may have a token
         headers["Cache-Control"] = "no-store"

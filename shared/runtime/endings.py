@@ -116,8 +116,13 @@ class FollowedEndings:
             self._ended.note(envelope.type, data, envelope.position or 0, self._clock())
         except (Unreadable, ValueError, KeyError, TypeError) as fault:
             # identity writes no such record, and whoever consumes the topic parks it.
-            logger.warning("a record ends no session", topic=raw.topic, partition=raw.partition, offset=raw.offset,
-                           fault=repr(fault))  # fmt: skip
+            logger.warning(
+                "a record ends no session",
+                topic=raw.topic,
+                partition=raw.partition,
+                offset=raw.offset,
+                fault=repr(fault),
+            )
 
 
 class Asking:

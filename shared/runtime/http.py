@@ -136,17 +136,30 @@ async def _caller(request: Request) -> Actor:
 async def form_fields(request: Request) -> dict[str, str]:
     """The fields of a form (application/x-www-form-urlencoded). Raises Problem 415 or 422."""
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/x-www-form-urlencoded":
-        raise Problem(415, rule="unsupported-media-type", reason="This route reads a form.",
-                      remedy="Send it as application/x-www-form-urlencoded.")  # fmt: skip
+        raise Problem(
+            415,
+            rule="unsupported-media-type",
+            reason="This route reads a form.",
+            remedy="Send it as application/x-www-form-urlencoded.",
+        )
     try:
-        pairs = parse_qsl((await request.body()).decode(), keep_blank_values=True, strict_parsing=True,
-                          errors="strict", max_num_fields=20)  # fmt: skip
+        pairs = parse_qsl(
+            (await request.body()).decode(),
+            keep_blank_values=True,
+            strict_parsing=True,
+            errors="strict",
+            max_num_fields=20,
+        )
     except ValueError:
         pairs = []
     fields = dict(pairs)
     if not pairs or len(fields) < len(pairs):
-        raise Problem(422, rule="malformed", reason="The form is empty, not well formed, or has a field twice.",
-                      remedy="Correct it and send it again.")  # fmt: skip
+        raise Problem(
+            422,
+            rule="malformed",
+            reason="The form is empty, not well formed, or has a field twice.",
+            remedy="Correct it and send it again.",
+        )
     return fields
 
 
@@ -212,10 +225,14 @@ class ClockShown(BaseModel):
 def make_app(parts: Parts, doors: Doors, queries: APIRouter | None, *, api: bool) -> FastAPI:
     """The application: always health, readiness and metrics; with `api` the service's doors and queries."""
     app = FastAPIOffline(
-        "/docs", None, title=f"Tenure {parts.service}", version="1", static_url="/docs/assets",
+        "/docs",
+        None,
+        title=f"Tenure {parts.service}",
+        version="1",
+        static_url="/docs/assets",
         swagger_ui_parameters={"validatorUrl": None},  # or the page would show the document to a checker elsewhere
         dependencies=[Depends(_well_formed)],
-    )  # fmt: skip
+    )
     app.state.parts = parts
     problems.install(app)
     if api:
@@ -326,8 +343,14 @@ class _Requests:
         self.parts.metrics.requested(scope["method"], route, status, seconds)
         if route in ("/health", "/ready", "/metrics"):
             return
-        log.info("request", method=scope["method"], route=route, status=status, duration_ms=round(seconds * 1000, 1),
-                 **scope["state"].get("noted", {}))  # fmt: skip
+        log.info(
+            "request",
+            method=scope["method"],
+            route=route,
+            status=status,
+            duration_ms=round(seconds * 1000, 1),
+            **scope["state"].get("noted", {}),
+        )
 
 
 def _too_slow() -> Problem:
@@ -341,5 +364,10 @@ def _too_slow() -> Problem:
 
 
 def _too_large(limit: int) -> Problem:
-    return Problem(413, rule="too-large", reason=f"A request has at most {limit // 1024} KiB here.",
-                   remedy="Send less at once.", headers=CLOSING)  # fmt: skip
+    return Problem(
+        413,
+        rule="too-large",
+        reason=f"A request has at most {limit // 1024} KiB here.",
+        remedy="Send less at once.",
+        headers=CLOSING,
+    )

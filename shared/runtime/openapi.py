@@ -26,7 +26,9 @@ _ANSWER: Final[dict[str, Any]] = {
             "items": {
                 "type": "object",
                 "properties": {
-                    "id": {"type": "string"}, "type": {"type": "string"}, "version": {"type": "integer"},
+                    "id": {"type": "string"},
+                    "type": {"type": "string"},
+                    "version": {"type": "integer"},
                     "data": {"type": "object"},
                 },
             },
@@ -34,7 +36,7 @@ _ANSWER: Final[dict[str, Any]] = {
         "repeated": {"type": "boolean", "description": "The command id was answered before; this is that answer."},
         "dry_run": {"type": "boolean"},
     },
-}  # fmt: skip
+}
 _BULK_ANSWER: Final[dict[str, Any]] = {
     "title": "BulkAnswer",
     "type": "object",
@@ -47,32 +49,49 @@ _BULK_ANSWER: Final[dict[str, Any]] = {
                 "type": "object",
                 "properties": {
                     "status": {"type": "integer", "description": "What the item alone would have been answered with."},
-                    "answer": {"oneOf": [{"$ref": "#/components/schemas/Answer"},
-                                         {"$ref": "#/components/schemas/ProblemDetails"}]},
+                    "answer": {
+                        "oneOf": [
+                            {"$ref": "#/components/schemas/Answer"},
+                            {"$ref": "#/components/schemas/ProblemDetails"},
+                        ]
+                    },
                 },
             },
         },
         "accepted": {"type": "integer", "description": "How many items were."},
         "dry_run": {"type": "boolean"},
     },
-}  # fmt: skip
+}
 _HEADERS: Final[list[dict[str, Any]]] = [
-    {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "minLength": 1, "maxLength": 200},
-     "description": "Names the command: sent again, it gets its first answer again. Made when absent."},
-    {"name": "dry_run", "in": "query", "schema": {"type": "string", "enum": ["true", "false"], "default": "false"},
-     "description": "Answer what would happen; nothing is kept. Anything but exactly true or false, once, is refused."},
-]  # fmt: skip
+    {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+        "description": "Names the command: sent again, it gets its first answer again. Made when absent.",
+    },
+    {
+        "name": "dry_run",
+        "in": "query",
+        "schema": {"type": "string", "enum": ["true", "false"], "default": "false"},
+        "description": "Answer what would happen; nothing is kept. Anything but true or false, once, is refused.",
+    },
+]
 _PROBLEMS: Final = {
-    "401": "Not signed in", "403": "Not allowed", "404": "Unknown, or somebody else's", "409": "Refused by a rule",
+    "401": "Not signed in",
+    "403": "Not allowed",
+    "404": "Unknown, or somebody else's",
+    "409": "Refused by a rule",
     "415": "The body is not JSON",
     "422": "Malformed, with a parameter or field that does not exist, or an Idempotency-Key used for something else",
-    "429": "Too often; Retry-After says when", "503": "Not now; send it again",
-}  # fmt: skip
+    "429": "Too often; Retry-After says when",
+    "503": "Not now; send it again",
+}
 
 _OF_AN_OPEN_ONE: Final = {
-    "422": "Malformed, or with a parameter or field that does not exist", "429": _PROBLEMS["429"],
+    "422": "Malformed, or with a parameter or field that does not exist",
+    "429": _PROBLEMS["429"],
     "503": _PROBLEMS["503"],
-}  # fmt: skip
+}
 _OF_A_QUERY: Final = {name: _PROBLEMS[name] for name in ("401", "403", "404")} | _OF_AN_OPEN_ONE
 
 
@@ -136,11 +155,19 @@ def _operation(door: Door, schemas: dict[str, Any]) -> dict[str, Any]:
         "parameters": [*parameters, *_HEADERS],
         "responses": {
             "200": {"description": "Done, or nothing was new", "content": {"application/json": {"schema": answer}}},
-            **({"202": {"description": "Kept, and not complete yet; the answer says what it waits for",
-                        "content": {"application/json": {"schema": answer}}}} if door.completes else {}),
+            **(
+                {
+                    "202": {
+                        "description": "Kept, and not complete yet; the answer says what it waits for",
+                        "content": {"application/json": {"schema": answer}},
+                    }
+                }
+                if door.completes
+                else {}
+            ),
             **_problems(_PROBLEMS | {"413": f"The body has more than {door.body_bytes} bytes"}),
         },
-    }  # fmt: skip
+    }
     if door.form.model_fields:
         operation["requestBody"] = {
             "required": any(field.is_required() for field in door.form.model_fields.values()),

@@ -56,9 +56,14 @@ class Problem(Exception):
 
     def response(self) -> Response:
         body: dict[str, Any] = {
-            "type": f"urn:tenure:rule:{self.rule}", "title": HTTPStatus(self.status).phrase, "status": self.status,
-            "detail": self.reason, "rule": self.rule, "remedy": self.remedy, "because": self.because,
-        }  # fmt: skip
+            "type": f"urn:tenure:rule:{self.rule}",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.reason,
+            "rule": self.rule,
+            "remedy": self.remedy,
+            "because": self.because,
+        }
         if self.fields:
             body["fields"] = self.fields
         return Response(orjson.dumps(body), self.status, self.headers, MEDIA_TYPE)
@@ -88,16 +93,24 @@ def malformed(error: ValidationError | RequestValidationError, parameter: str = 
         for each in error.errors()
     ]
     named = "; ".join(f"{f['field']}: {f['error']}" for f in fields[:5])
-    return Problem(422, rule="malformed", reason=f"The request is not well formed: {named}.",
-                   remedy="Correct these fields and send it again.", fields=fields)  # fmt: skip
+    return Problem(
+        422,
+        rule="malformed",
+        reason=f"The request is not well formed: {named}.",
+        remedy="Correct these fields and send it again.",
+        fields=fields,
+    )
 
 
 def _away(error: Exception) -> Problem:
     log.warning("the database is away", fault=repr(error))
     return Problem(
-        503, rule="unavailable", reason="The service can't reach its database now; whether the command was kept is "
-        "not known.", remedy="Send it again with the same Idempotency-Key.", headers={"Retry-After": "2"},
-    )  # fmt: skip
+        503,
+        rule="unavailable",
+        reason="The service can't reach its database now; whether the command was kept is not known.",
+        remedy="Send it again with the same Idempotency-Key.",
+        headers={"Retry-After": "2"},
+    )
 
 
 def to_problem(error: Exception) -> Problem:
@@ -116,20 +129,32 @@ def to_problem(error: Exception) -> Problem:
             return busy("Too many changes at once; nothing was done.")
         case NewerEvent():
             log.error("an event is newer than this process", fault=str(error))
-            return Problem(503, rule="newer-event", reason=f"This process is older than what it has to read: {error}.",
-                           remedy="Upgrade it; an upgraded process of the service answers meanwhile.",
-                           headers={"Retry-After": "30"})  # fmt: skip
+            return Problem(
+                503,
+                rule="newer-event",
+                reason=f"This process is older than what it has to read: {error}.",
+                remedy="Upgrade it; an upgraded process of the service answers meanwhile.",
+                headers={"Retry-After": "30"},
+            )
         case _ if isinstance(error, (Unavailable, *TRANSIENT)):
             return _away(error)
         case HTTPException(__cause__=Problem() as problem):
             return problem  # what reading the body ended with
         case HTTPException(status_code=HTTPStatus.BAD_REQUEST, __cause__=RecursionError() | ValueError()):
-            return Problem(422, rule="malformed", reason="The request is not well formed: its body can't be read.",
-                           remedy="Send the body as JSON.")  # fmt: skip
+            return Problem(
+                422,
+                rule="malformed",
+                reason="The request is not well formed: its body can't be read.",
+                remedy="Send the body as JSON.",
+            )
         case HTTPException(status_code=status, detail=detail):
             phrase = HTTPStatus(status).phrase
-            return Problem(status, rule=phrase.lower().replace(" ", "-"), reason=f"{detail or phrase}.",
-                           headers=dict(error.headers or {}))  # fmt: skip
+            return Problem(
+                status,
+                rule=phrase.lower().replace(" ", "-"),
+                reason=f"{detail or phrase}.",
+                headers=dict(error.headers or {}),
+            )
         case _:
             log.error("request failed", exc_info=error)
             remedy = "Tell the operator the X-Correlation-ID of this answer."

@@ -251,9 +251,12 @@ def run(service: Service) -> None:
     """`python -m services.<name> [--only api,relay,consumers]`"""
     parser = argparse.ArgumentParser(prog=f"python -m services.{service.name}")
     parser.add_argument(
-        "--only", action="append", default=[], metavar="PART",
+        "--only",
+        action="append",
+        default=[],
+        metavar="PART",
         help="run these parts only (api, relay, consumers; may be repeated or a comma list), so that they scale apart",
-    )  # fmt: skip
+    )
     chosen = [part for given in parser.parse_args().only for part in given.split(",") if part]
     for part in chosen:
         if part not in PARTS:

@@ -102,9 +102,11 @@ class Settings(BaseSettings):
 
     def url_of(self, service: str) -> str:
         urls = {
-            "identity": self.identity_url, "marketplace": self.marketplace_url, "entitlements": self.entitlements_url,
+            "identity": self.identity_url,
+            "marketplace": self.marketplace_url,
+            "entitlements": self.entitlements_url,
             "distribution": self.distribution_url,
-        }  # fmt: skip
+        }
         return urls[service].rstrip("/")
 
     def port_of(self, service: str) -> int:

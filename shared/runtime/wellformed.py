@@ -205,5 +205,10 @@ def _declared(dependant: Dependant) -> Iterator[tuple[str, Any]]:
 
 def _malformed(fields: Sequence[dict[str, str]]) -> Problem:
     named = "; ".join(f"{each['field']}: {each['error']}" for each in fields[:5])
-    return Problem(422, rule="malformed", reason=f"The request is not well formed: {named}.",
-                   remedy="Correct this and send it again.", fields=fields)  # fmt: skip
+    return Problem(
+        422,
+        rule="malformed",
+        reason=f"The request is not well formed: {named}.",
+        remedy="Correct this and send it again.",
+        fields=fields,
+    )

@@ -84,8 +84,11 @@ class Naive(Variant):
         (event,) = decided(Assign(number), 0)
         await self._pool.execute(
             "insert into events (stream, version, type, data) values ($1, $2, $3, $4)",
-            f"bench-{stream}", number, "SeatAssigned", event.data().decode(),
-        )  # fmt: skip
+            f"bench-{stream}",
+            number,
+            "SeatAssigned",
+            event.data().decode(),
+        )
 
 
 VARIANTS: Final[dict[str, type[Variant]]] = {"execute": Execute, "naive": Naive}
@@ -121,10 +124,12 @@ async def run(name: str, clients: int, seconds: float) -> Result:
     cpu = cpu_us(written)
     assert await db.fetchval(variant.events) == written, "what was acknowledged is not what is there"
     return {
-        "events_s": round(len(latencies) / seconds), **quantiles(latencies), "cpu_us": cpu,
+        "events_s": round(len(latencies) / seconds),
+        **quantiles(latencies),
+        "cpu_us": cpu,
         "events_a_round_trip": round(written / await variant.round_trips(db), 1),
         "wal_bytes": round((await wal_bytes(db) - wal_before) / written),
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":

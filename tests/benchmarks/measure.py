@@ -81,8 +81,13 @@ def say(result: Result) -> None:
 def asked(command: Sequence[str], env: Mapping[str, str], folder: Path) -> Result:
     """The last line that a Python process says, JSON, once it has ended well."""
     done = subprocess.run(
-        [sys.executable, *command], env={**os.environ, **env}, cwd=folder, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        [sys.executable, *command],
+        env={**os.environ, **env},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
     result: Result = json.loads(done.stdout.strip().splitlines()[-1])

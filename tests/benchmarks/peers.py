@@ -28,9 +28,12 @@ async def environment(postgres: Postgres, folder: Path) -> Mapping[str, str]:
     for jar in jars.jars():
         (flat / jar.path.name).symlink_to(jar.path)
     return {
-        "PGPORT": str(postgres.port), "PGPASSWORD": _NAME, "PGBIN": str(postgres_bin()), "KAFKA_JARS": str(flat),
+        "PGPORT": str(postgres.port),
+        "PGPASSWORD": _NAME,
+        "PGBIN": str(postgres_bin()),
+        "KAFKA_JARS": str(flat),
         "PYTHONDONTWRITEBYTECODE": "1",
-    }  # fmt: skip
+    }
 
 
 async def append(variant: str, clients: int, seconds: float, env: Mapping[str, str]) -> Result:
@@ -44,9 +47,11 @@ async def append(variant: str, clients: int, seconds: float, env: Mapping[str, s
     finally:
         await db.close()
     return {
-        **{key: said[key] for key in ("events_s", "p50_ms", "p99_ms")}, "cpu_us": said["client_cpu_us"],
-        "events_a_round_trip": said["batch_mean"] or 1.0, "wal_bytes": round(wal / rows),
-    }  # fmt: skip
+        **{key: said[key] for key in ("events_s", "p50_ms", "p99_ms")},
+        "cpu_us": said["client_cpu_us"],
+        "events_a_round_trip": said["batch_mean"] or 1.0,
+        "wal_bytes": round(wal / rows),
+    }
 
 
 def pipeline(rate: int, seconds: int, env: Mapping[str, str]) -> Result:

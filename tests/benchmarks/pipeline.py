@@ -54,8 +54,13 @@ async def _assigned(tx: Connection, event: SeatAssigned, of: Envelope) -> None:
     await tx.execute(
         "insert into bench (subscription_id, seat, account_id, assigned_by, assigned_at, event_id) "
         "values ($1, $2, $3, $4, $5, $6)",
-        event.subscription_id, event.seat, event.account_id, event.assigned_by, of.time, of.id,
-    )  # fmt: skip
+        event.subscription_id,
+        event.seat,
+        event.account_id,
+        event.assigned_by,
+        of.time,
+        of.id,
+    )
 
 
 class Relayed:

@@ -30,8 +30,15 @@ async def on(dsn: str, query: str, *arguments: Any) -> list[Any]:
 
 
 def at(dsn: str, topic: str, offset: int) -> None:
-    asyncio.run(on(dsn, 'insert into engine.checkpoints (consumer, topic, partition, "offset") values ($1, $2, 0, $3)',
-                   CONSUMER, topic, offset))  # fmt: skip
+    asyncio.run(
+        on(
+            dsn,
+            'insert into engine.checkpoints (consumer, topic, partition, "offset") values ($1, $2, 0, $3)',
+            CONSUMER,
+            topic,
+            offset,
+        )
+    )
 
 
 def test_checkpoints_are_listed_by_consumer_and_partition(tenure: Tenure, stores: Mapping[str, str]) -> None:

@@ -66,8 +66,10 @@ def test_verify_finds_a_flipped_byte_and_names_the_place(tenure: Tenure, stores:
     said = tenure("verify", "--store-only")
     assert said.code == 0
     assert "marketplace: sound." in said.out and "Looked at 2 events of the store" in said.out
-    fetch(stores["marketplace"], "update log.events set data = replace(data::text, '\"2\"', '\"3\"')::json "
-                                 "where position = 2")  # fmt: skip
+    fetch(
+        stores["marketplace"],
+        "update log.events set data = replace(data::text, '\"2\"', '\"3\"')::json where position = 2",
+    )
     said = tenure("verify", "marketplace", "--store-only")
     assert said.code == 1
     assert "position 2 (partner-1 version 2)" in said.out and "its hash does not fit" in said.out

@@ -151,8 +151,10 @@ def test_a_replay_to_a_topic_sends_the_very_events_and_reads_them_again(
 ) -> None:
     topic = f"replayed-{new_id()[-8:]}"
     in_a_loop(_make(kafka.access, topic))
-    ids = [*append(live["marketplace"], "marketplace", "partner-1", csn(1), csn(2)),
-           *append(live["marketplace"], "marketplace", "partner-2", csn(3))]  # fmt: skip
+    ids = [
+        *append(live["marketplace"], "marketplace", "partner-1", csn(1), csn(2)),
+        *append(live["marketplace"], "marketplace", "partner-2", csn(3)),
+    ]
     arguments = ("replay", "marketplace", "--from", "2", "--only", "CsnIssued", "--to-topic", topic)
     dry = tenure(*arguments, "--json").json
     assert (dry["count"], dry["dry_run"], dry["types"], dry["looked_at"]) == (2, True, {"CsnIssued": 2}, 2)
@@ -218,7 +220,11 @@ def test_why_goes_over_to_publishers_events(
         found = tenure("why", asked, "--json").json
         first, *rest = found["events"]
         assert (first["id"], first["service"], first["source"], first["type"]) == (
-            name, None, "urn:publisher:p", "CsnIssued")  # fmt: skip
+            name,
+            None,
+            "urn:publisher:p",
+            "CsnIssued",
+        )
         assert first["where"].startswith(f"{INBOUND}/") and first["time"] == "2026-11-20T12:00:00.000000Z"
         assert [each["id"] for each in rest] == [*effects, last]
         assert found["inbound"]["found"] == 1 and 0 < found["inbound"]["looked_at"] <= found["inbound"]["records"]

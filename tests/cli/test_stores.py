@@ -127,8 +127,10 @@ def test_why_follows_an_event_over_the_stores(tenure: Tenure, stores: Stores) ->
 
 
 def test_why_says_what_it_did_not_look_at(tenure: Tenure, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
-    about = [append(stores["marketplace"], "marketplace", f"partner-{n}", csn(n), cause="door:1", about="it")
-             for n in range(3)]  # fmt: skip
+    about = [
+        append(stores["marketplace"], "marketplace", f"partner-{n}", csn(n), cause="door:1", about="it")
+        for n in range(3)
+    ]
     whole = tenure("why", "door:1", "--json").json
     assert (len(whole["events"]), whole["looked_at"], whole["cut_off"]) == (3, 6, []), "for effects, and for relatives"
     assert "CUT OFF" not in tenure("why", "door:1").out
@@ -189,17 +191,27 @@ def test_an_export_keeps_every_byte_and_hash(tenure: Tenure, stores: Stores, tmp
     assert "2 events written; looked at 2, positions 1 to 2" in tenure("export", "marketplace", "--to", "2").err
 
 
-PUBLISHERS = {"specversion": "1.0", "id": "x", "source": "urn:publisher:p", "type": "CsnIssued",
-              "time": "2026-11-21T12:00:00Z", "subject": "1",
-              "data": {"csn": "1", "organisation_id": "o", "publisher": "p"}}  # fmt: skip
+PUBLISHERS = {
+    "specversion": "1.0",
+    "id": "x",
+    "source": "urn:publisher:p",
+    "type": "CsnIssued",
+    "time": "2026-11-21T12:00:00Z",
+    "subject": "1",
+    "data": {"csn": "1", "organisation_id": "o", "publisher": "p"},
+}
 
 
 @pytest.mark.parametrize(
     ("change", "why"),
-    [({"source": "urn:tenure:identity"}, "only urn:publisher"), ({"data": {"csn": "1"}}, "organisation_id"),
-     ({"type": "Nothing"}, "no event of this contract"), ({"time": "noon"}, "not a time"),
-     ({"A b": "c"}, "no attribute")],
-)  # fmt: skip
+    [
+        ({"source": "urn:tenure:identity"}, "only urn:publisher"),
+        ({"data": {"csn": "1"}}, "organisation_id"),
+        ({"type": "Nothing"}, "no event of this contract"),
+        ({"time": "noon"}, "not a time"),
+        ({"A b": "c"}, "no attribute"),
+    ],
+)
 def test_a_file_with_one_bad_line_is_not_imported(
     tenure: Tenure, stores: Stores, tmp_path: Path, change: dict[str, Any], why: str
 ) -> None:
@@ -334,8 +346,9 @@ def test_a_retry_in_several_services_is_one_question_and_one_document(tenure: Te
     assert (done.code, done.json["ok"], [each["count"] for each in done.json["changes"]]) == (0, True, [2, 2])
     for service in services:
         assert [each["outcome"] for each in operations(stores[service]) if each["verb"] == "parked retry"] == [
-            "begun", "done",
-        ]  # fmt: skip
+            "begun",
+            "done",
+        ]
         assert fetch(stores[service], "select count(*) from access_agreements")[0][0] == 2
 
 

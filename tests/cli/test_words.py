@@ -62,25 +62,47 @@ def said(width: int = 80) -> tuple[Say, io.StringIO]:
     return say, out
 
 
-LOG = {"head": 41_207, "relayed": 41_100, "relay_behind_s": 1.5, "led": True, "parked": 2, "timers": 9, "due": 1,
-       "bytes": 8_400_000, "fenced": None}  # fmt: skip
+LOG = {
+    "head": 41_207,
+    "relayed": 41_100,
+    "relay_behind_s": 1.5,
+    "led": True,
+    "parked": 2,
+    "timers": 9,
+    "due": 1,
+    "bytes": 8_400_000,
+    "fenced": None,
+}
 
 
 def test_status_is_readable_at_80_columns_without_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     say, out = said()
     opened = [Open(4711, "psql", "ops", "idle in transaction", 150.0, 140.0, True, 2, 7.5)]
-    seen = [Seen("entitlements", {"consumers": "connecting to Kafka"}, LOG, (), opened),
-            Seen("distribution", {"service": "gone"}, {**LOG, "head": 12_345_678, "relayed": 12_345_571}, (), opened),
-            Seen("identity", {}, None, fault="gone")]  # fmt: skip
+    seen = [
+        Seen("entitlements", {"consumers": "connecting to Kafka"}, LOG, (), opened),
+        Seen("distribution", {"service": "gone"}, {**LOG, "head": 12_345_678, "relayed": 12_345_571}, (), opened),
+        Seen("identity", {}, None, fault="gone"),
+    ]
     show(say, seen, [Lag("distribution.availability", 1_234_567, 3, seconds=421.0, per_s=-1_520.4)], None)
     for fault in faults(seen, "Kafka does not answer"):
         say.line(fault)
     assert not re.search(r"\x1b\[[0-9;]*[349][0-9]", out.getvalue()), "no colours"
     text = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
     assert max(map(len, text.splitlines())) <= 80
-    for word in ("41,207", "107 (1.5 s)", "1 of 9", "1,234,567", "7 min", "falling 1,520/s", "not ready", "8.4 MB",
-                 "held", "2 min", "pid 4711, user ops"):  # fmt: skip
+    for word in (
+        "41,207",
+        "107 (1.5 s)",
+        "1 of 9",
+        "1,234,567",
+        "7 min",
+        "falling 1,520/s",
+        "not ready",
+        "8.4 MB",
+        "held",
+        "2 min",
+        "pid 4711, user ops",
+    ):
         assert word in text, word
 
 
@@ -104,9 +126,14 @@ def test_all_is_well_only_when_it_is() -> None:
 
 @pytest.mark.parametrize(
     ("blocks", "waits_s", "state", "stands_s", "said"),
-    [(1, 5.1, "active", 9.0, True), (1, 4.9, "active", 90.0, False), (0, 0.0, "idle in transaction", 90.0, False),
-     (1, 0.1, "idle in transaction", 6.0, True), (1, 0.1, "idle in transaction (aborted)", 4.0, False)],
-)  # fmt: skip
+    [
+        (1, 5.1, "active", 9.0, True),
+        (1, 4.9, "active", 90.0, False),
+        (0, 0.0, "idle in transaction", 90.0, False),
+        (1, 0.1, "idle in transaction", 6.0, True),
+        (1, 0.1, "idle in transaction (aborted)", 4.0, False),
+    ],
+)
 def test_who_keeps_appends_waiting_is_named_after_five_seconds(
     blocks: int, waits_s: float, state: str, stands_s: float, said: bool
 ) -> None:
@@ -162,8 +189,15 @@ def followed(name: str, cause: str, source: str, after_s: float) -> Found:
 def test_why_begins_with_the_publishers_event_and_goes_through_its_answers() -> None:
     """Two publishers have an event of the same id; one of them answers an event of ours."""
     one, other = "urn:publisher:one", "urn:publisher:other"
-    found = [foreign("x", one), foreign("x", other), followed("a", "x", one, 1), followed("b", "x", other, 2),
-             event("c", "a", 3), foreign("y", one, "c", 4), followed("d", "y", one, 5)]  # fmt: skip
+    found = [
+        foreign("x", one),
+        foreign("x", other),
+        followed("a", "x", one, 1),
+        followed("b", "x", other, 2),
+        event("c", "a", 3),
+        foreign("y", one, "c", 4),
+        followed("d", "y", one, 5),
+    ]
     assert (found[2].cause, found[3].cause) == (f"{one}#x", f"{other}#x")
     assert [each.of.id for each in kin(found, found[6])] == ["x", "a", "c", "y", "d"]
     assert [each.key for each in kin(found, found[1])] == [f"{other}#x", "b"]

@@ -16,9 +16,16 @@ from shared.events.base import Event, json_schema
 
 HERE: Final = Path(__file__).parent
 TEXTS: Final = (
-    "EUR", "0" * 64, "DE", "de-CH", "Europe/Berlin", "grace@example.org", "22:00", "C1RK1WW1762L158",
+    "EUR",
+    "0" * 64,
+    "DE",
+    "de-CH",
+    "Europe/Berlin",
+    "grace@example.org",
+    "22:00",
+    "C1RK1WW1762L158",
     "https://updates.example.org/1.msp",
-)  # fmt: skip
+)
 """For the fields whose content has a form of its own."""
 
 
@@ -51,9 +58,11 @@ def _value(kind: Any, name: str) -> Any:
     if bare is str:
         return _text(kind, name)
     by_kind: dict[Any, Any] = {
-        int: 7, bool: True, date: date(2027, 2, 28),
+        int: 7,
+        bool: True,
+        date: date(2027, 2, 28),
         AwareDatetime: datetime(2026, 11, 21, 4, 3, 0, 5, tzinfo=UTC),
-    }  # fmt: skip
+    }
     return by_kind[bare]
 
 

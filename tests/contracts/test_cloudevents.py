@@ -19,9 +19,22 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 def ours(name: str) -> Envelope:
     return Envelope(
-        "01a1fca4-6f14-7081-8e20-2ebdc8254351", "urn:tenure:marketplace", name, "stream-1", TIME, EVENTS[name].SCHEMA,
-        2, 41_207, "story-1", "cause-1", "account-1", "tenant-1", TRACE, b"p" * 32, b"h" * 32,
-    )  # fmt: skip
+        "01a1fca4-6f14-7081-8e20-2ebdc8254351",
+        "urn:tenure:marketplace",
+        name,
+        "stream-1",
+        TIME,
+        EVENTS[name].SCHEMA,
+        2,
+        41_207,
+        "story-1",
+        "cause-1",
+        "account-1",
+        "tenant-1",
+        TRACE,
+        b"p" * 32,
+        b"h" * 32,
+    )
 
 
 @pytest.mark.parametrize("name", sorted(EVENTS))
@@ -31,12 +44,25 @@ def test_the_sdk_reads_every_attribute_of_every_event_that_we_publish(name: str)
     assert len({header for header, _ in headers}) == len(headers), "a header stands there twice"
     read = from_binary(KafkaMessage(dict(headers), of.stream.encode(), data), JSONFormat())
     assert read.get_attributes() == {
-        "specversion": "1.0", "id": of.id, "source": "urn:tenure:marketplace", "type": name, "subject": "stream-1",
-        "time": TIME, "datacontenttype": "application/json",
-        "dataschema": f"urn:tenure:events:{name}:{EVENTS[name].SCHEMA}", "partitionkey": "stream-1",
-        "sequence": "2", "position": "41207", "correlationid": "story-1", "causationid": "cause-1",
-        "actor": "account-1", "tenant": "tenant-1", "traceparent": TRACE, "prevhash": "70" * 32, "hash": "68" * 32,
-    }  # fmt: skip
+        "specversion": "1.0",
+        "id": of.id,
+        "source": "urn:tenure:marketplace",
+        "type": name,
+        "subject": "stream-1",
+        "time": TIME,
+        "datacontenttype": "application/json",
+        "dataschema": f"urn:tenure:events:{name}:{EVENTS[name].SCHEMA}",
+        "partitionkey": "stream-1",
+        "sequence": "2",
+        "position": "41207",
+        "correlationid": "story-1",
+        "causationid": "cause-1",
+        "actor": "account-1",
+        "tenant": "tenant-1",
+        "traceparent": TRACE,
+        "prevhash": "70" * 32,
+        "hash": "68" * 32,
+    }
     assert read.get_data() == json.loads(data)
 
 
@@ -51,17 +77,26 @@ def test_what_the_sdk_hands_on_of_ours_is_still_the_same_event(name: str) -> Non
 
 def test_we_read_a_foreign_event() -> None:
     attributes = {
-        "type": "CsnIssued", "source": "urn:publisher:autodesk", "id": "foreign-1", "subject": "partner",
-        "time": datetime(2026, 1, 1, 1, tzinfo=timezone(timedelta(hours=1))), "datacontenttype": "application/json",
-        "correlationid": "theirs", "dataschema": "https://publisher.example/csn/4",
-    }  # fmt: skip
+        "type": "CsnIssued",
+        "source": "urn:publisher:autodesk",
+        "id": "foreign-1",
+        "subject": "partner",
+        "time": datetime(2026, 1, 1, 1, tzinfo=timezone(timedelta(hours=1))),
+        "datacontenttype": "application/json",
+        "correlationid": "theirs",
+        "dataschema": "https://publisher.example/csn/4",
+    }
     data = {"csn": "5100000001", "organisation_id": "o", "publisher": "autodesk", "more": "than we know"}
     message = to_binary(CloudEvent(attributes, data), JSONFormat())
     of = from_headers(list(message.headers.items()), None)
     assert of == Envelope(
-        "foreign-1", "urn:publisher:autodesk", "CsnIssued", "partner", datetime(2026, 1, 1, tzinfo=UTC),
+        "foreign-1",
+        "urn:publisher:autodesk",
+        "CsnIssued",
+        "partner",
+        datetime(2026, 1, 1, tzinfo=UTC),
         correlation_id="theirs",
-    )  # fmt: skip
+    )
     event = decode(of, message.value)
     assert event == CsnIssued(csn="5100000001", organisation_id="o", publisher="autodesk")
     assert event.ref == "foreign-1"

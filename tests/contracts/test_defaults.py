@@ -149,10 +149,13 @@ def test_nobody_else_talks_to_kafka_or_commits_bare(source: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "from aiokafka import AIOKafkaProducer as P", "import aiokafka\naiokafka.AIOKafkaConsumer()",
-        "from faststream.kafka import KafkaBroker", "await message.ack()", "await consumer.commit()",
+        "from aiokafka import AIOKafkaProducer as P",
+        "import aiokafka\naiokafka.AIOKafkaConsumer()",
+        "from faststream.kafka import KafkaBroker",
+        "await message.ack()",
+        "await consumer.commit()",
     ],
-)  # fmt: skip
+)
 def test_the_check_finds_who_does(text: str) -> None:
     assert transgressions("services/any/thing.py", text)
 

@@ -23,10 +23,23 @@ from shared.events.envelope import (
 
 TIME = datetime(2026, 11, 21, 4, 3, 0, 5, tzinfo=UTC)
 OURS = Envelope(
-    "01a1fca4-6f14-7081-8e20-2ebdc8254351", "urn:tenure:entitlements", "SeatUnassigned", "pool-s", TIME, 1, 2, 41_207,
-    "story-1", "cause-1", "account-1", "tenant-1", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-    b"p" * 32, b"h" * 32, "entitlements.reactions:cause-1:0",
-)  # fmt: skip
+    "01a1fca4-6f14-7081-8e20-2ebdc8254351",
+    "urn:tenure:entitlements",
+    "SeatUnassigned",
+    "pool-s",
+    TIME,
+    1,
+    2,
+    41_207,
+    "story-1",
+    "cause-1",
+    "account-1",
+    "tenant-1",
+    "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    b"p" * 32,
+    b"h" * 32,
+    "entitlements.reactions:cause-1:0",
+)
 
 _names = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=60)
 _optional = st.one_of(st.just(""), _names)
@@ -34,11 +47,24 @@ _hashes = st.binary(min_size=32, max_size=32)
 _zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 _times = st.datetimes(datetime(1990, 1, 1), datetime(2200, 1, 1), timezones=_zones)
 _envelopes = st.builds(
-    Envelope, id=_names, source=_names, type=st.from_regex(r"\A[A-Za-z0-9]{1,40}\Z"), stream=_names, time=_times,
-    schema=st.integers(1, 999_999), version=st.integers(1, 10**17), position=st.integers(1, 10**17),
-    correlation_id=_optional, causation_id=_optional, actor=_optional, tenant=_optional, traceparent=_optional,
-    prevhash=_hashes, hash=_hashes, command_id=_optional,
-)  # fmt: skip
+    Envelope,
+    id=_names,
+    source=_names,
+    type=st.from_regex(r"\A[A-Za-z0-9]{1,40}\Z"),
+    stream=_names,
+    time=_times,
+    schema=st.integers(1, 999_999),
+    version=st.integers(1, 10**17),
+    position=st.integers(1, 10**17),
+    correlation_id=_optional,
+    causation_id=_optional,
+    actor=_optional,
+    tenant=_optional,
+    traceparent=_optional,
+    prevhash=_hashes,
+    hash=_hashes,
+    command_id=_optional,
+)
 
 
 @given(_envelopes)
@@ -54,9 +80,19 @@ def by_the_book(prevhash: bytes, fields: list[str], data: bytes) -> str:
 
 def test_the_hash_is_the_one_that_is_described() -> None:
     fields = [
-        OURS.id, "urn:tenure:entitlements", "SeatUnassigned", "pool-s", "2", "2026-11-21T04:03:00.000005Z", "1",
-        "story-1", "cause-1", "account-1", "tenant-1", OURS.traceparent,
-    ]  # fmt: skip
+        OURS.id,
+        "urn:tenure:entitlements",
+        "SeatUnassigned",
+        "pool-s",
+        "2",
+        "2026-11-21T04:03:00.000005Z",
+        "1",
+        "story-1",
+        "cause-1",
+        "account-1",
+        "tenant-1",
+        OURS.traceparent,
+    ]
     assert chained(OURS, b'{"a": 1}').hex() == by_the_book(b"p" * 32, fields, b'{"a": 1}')
 
 
@@ -73,11 +109,21 @@ def test_a_hash_never_changes() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("id", "x"), ("source", "x"), ("type", "x"), ("stream", "x"), ("version", 7), ("schema", 7),
-        ("time", TIME + timedelta(microseconds=1)), ("correlation_id", "x"), ("causation_id", "x"), ("actor", "x"),
-        ("tenant", "x"), ("traceparent", "x"), ("prevhash", b"x" * 32),
+        ("id", "x"),
+        ("source", "x"),
+        ("type", "x"),
+        ("stream", "x"),
+        ("version", 7),
+        ("schema", 7),
+        ("time", TIME + timedelta(microseconds=1)),
+        ("correlation_id", "x"),
+        ("causation_id", "x"),
+        ("actor", "x"),
+        ("tenant", "x"),
+        ("traceparent", "x"),
+        ("prevhash", b"x" * 32),
     ],
-)  # fmt: skip
+)
 def test_every_field_is_hashed(field: str, value: Any) -> None:
     assert chained(OURS._replace(**{field: value}), b"{}") != chained(OURS, b"{}")
 
@@ -96,12 +142,21 @@ def test_a_time_is_written_in_utc_whatever_its_zone() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("ce_id", None), ("ce_id", b""), ("ce_id", b"a\nb"), ("ce_id", b"\xff"), ("ce_time", b"yesterday"),
-        ("ce_time", b"2026-01-01T00:00:00"), ("ce_time", b"9999-12-31T23:59:59-14:00"), ("ce_sequence", b"-1"),
-        ("ce_sequence", "١".encode()), ("ce_hash", b"12"), ("ce_prevhash", b"zz" * 32),
-        ("ce_dataschema", b"urn:tenure:events:Other:1"), ("ce_actor", b"x" * 501),
+        ("ce_id", None),
+        ("ce_id", b""),
+        ("ce_id", b"a\nb"),
+        ("ce_id", b"\xff"),
+        ("ce_time", b"yesterday"),
+        ("ce_time", b"2026-01-01T00:00:00"),
+        ("ce_time", b"9999-12-31T23:59:59-14:00"),
+        ("ce_sequence", b"-1"),
+        ("ce_sequence", "١".encode()),
+        ("ce_hash", b"12"),
+        ("ce_prevhash", b"zz" * 32),
+        ("ce_dataschema", b"urn:tenure:events:Other:1"),
+        ("ce_actor", b"x" * 501),
     ],
-)  # fmt: skip
+)
 def test_a_header_that_is_wrong_is_named(name: str, value: bytes | None) -> None:
     headers = [(n, value if n == name else v) for n, v in to_headers(OURS)]
     with pytest.raises(Unreadable, match=f"header {name} "):
@@ -130,10 +185,13 @@ def test_headers_of_others_are_passed_over() -> None:
 
 _NAMES = [name for name, _ in to_headers(OURS)]
 _values = st.one_of(
-    st.none(), st.binary(max_size=60), st.text(max_size=20).map(str.encode),
-    st.sampled_from([value for _, value in to_headers(OURS)]), st.integers().map(lambda number: str(number).encode()),
+    st.none(),
+    st.binary(max_size=60),
+    st.text(max_size=20).map(str.encode),
+    st.sampled_from([value for _, value in to_headers(OURS)]),
+    st.integers().map(lambda number: str(number).encode()),
     st.datetimes(timezones=_zones).map(lambda time: str(time).encode()),
-)  # fmt: skip
+)
 
 
 @given(st.dictionaries(st.sampled_from(_NAMES), _values), st.one_of(st.none(), st.binary(max_size=20)))

@@ -146,11 +146,16 @@ def _changed(change: str) -> Schema:
 @pytest.mark.parametrize(
     "change",
     [
-        "field Plan.product_id is gone", "field seats is gone", "field seats has another type",
-        "field Plan.period has another type", "new field more has no default", "field country has a default no more",
-        "Money is gone", "",
+        "field Plan.product_id is gone",
+        "field seats is gone",
+        "field seats has another type",
+        "field Plan.period has another type",
+        "new field more has no default",
+        "field country has a default no more",
+        "Money is gone",
+        "",
     ],
-)  # fmt: skip
+)
 def test_the_check_of_changes_finds_them_and_no_others(change: str) -> None:
     assert breaks(json_schema(EVENTS["SubscriptionOrdered"]), _changed(change)) == ([change] if change else [])
 

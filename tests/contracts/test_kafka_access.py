@@ -125,11 +125,13 @@ def test_every_client_of_kafka_is_made_of_an_access(source: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "AIOKafkaProducer(bootstrap_servers='h:1')", "aiokafka.AIOKafkaConsumer('t', **settings)",
-        "KafkaBroker('h:1')", "AIOKafkaAdminClient()",
+        "AIOKafkaProducer(bootstrap_servers='h:1')",
+        "aiokafka.AIOKafkaConsumer('t', **settings)",
+        "KafkaBroker('h:1')",
+        "AIOKafkaAdminClient()",
         "from confluent_kafka.admin import AdminClient\nAdminClient({'bootstrap.servers': 'h:1'})",
     ],
-)  # fmt: skip
+)
 def test_the_check_finds_a_client_that_is_not(text: str) -> None:
     assert made_otherwise(text)
 

@@ -35,9 +35,21 @@ def next_events(
     events = []
     for version in range(head.version + 1, head.version + 1 + number):
         of = Envelope(
-            new_id(), source_of(service), event_type, stream, NOON, 1, version, None, "c", "d", "a", "t",
-            "", head.hash,
-        )  # fmt: skip
+            new_id(),
+            source_of(service),
+            event_type,
+            stream,
+            NOON,
+            1,
+            version,
+            None,
+            "c",
+            "d",
+            "a",
+            "t",
+            "",
+            head.hash,
+        )
         of = of._replace(hash=chained(of, data))
         events.append(StoredEvent(of, data))
         head = Head(version, of.hash)
@@ -98,9 +110,14 @@ def _claims(state: Counted, event: SeatUnassigned) -> Claims:
 
 
 COUNTER = Stream(
-    "counter", Counted(), lambda state, event: Counted(state.number + 1, event), decide, tenant=lambda _: "tenant",
-    claims=_claims, claimed=lambda key: Rejected("name-taken", f"{key} is taken."),
-)  # fmt: skip
+    "counter",
+    Counted(),
+    lambda state, event: Counted(state.number + 1, event),
+    decide,
+    tenant=lambda _: "tenant",
+    claims=_claims,
+    claimed=lambda key: Rejected("name-taken", f"{key} is taken."),
+)
 
 
 def meta(command_id: str | None = None, fingerprint: str = "") -> Meta:

@@ -55,8 +55,14 @@ class Bench:
             records = []
             for stored in found:
                 partition = partition_of(stored.of.stream, PARTITIONS)
-                raw = Raw(self.topic, partition, self._next[partition], stored.of.stream.encode(), stored.headers(),
-                          stored.data)  # fmt: skip
+                raw = Raw(
+                    self.topic,
+                    partition,
+                    self._next[partition],
+                    stored.of.stream.encode(),
+                    stored.headers(),
+                    stored.data,
+                )
                 self._next[partition] += 1
                 records.append(receive(raw, self.projection.types))
             done = await self.consumer.consume(records)
@@ -71,9 +77,15 @@ class Bench:
 
 def opened(n: int) -> SeatPoolOpened:
     return SeatPoolOpened(
-        subscription_id=f"s-{n}", contract_id="contract", customer="customer", product="product",
-        product_name="Product", seats=100, starts=date(2026, 1, 1), ends=date(2026, 12, 31),
-    )  # fmt: skip
+        subscription_id=f"s-{n}",
+        contract_id="contract",
+        customer="customer",
+        product="product",
+        product_name="Product",
+        seats=100,
+        starts=date(2026, 1, 1),
+        ends=date(2026, 12, 31),
+    )
 
 
 def assigned(n: int, seat: int) -> SeatAssigned:

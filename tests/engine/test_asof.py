@@ -102,9 +102,12 @@ async def test_step_by_step_each_event_says_what_it_changes(bench: Bench) -> Non
     steps = await step(POOLS, await bench.store.read_stream("pool-1"), as_operator(bench.dsn))
     found = [[(c.table, c.before is None, c.after is None) for c in each.changes] for each in steps]
     assert found == [
-        [("pools", True, False)], [("seats", True, False)], [("seats", True, False)], [("seats", False, True)],
+        [("pools", True, False)],
+        [("seats", True, False)],
+        [("seats", True, False)],
+        [("seats", False, True)],
         [("pools", False, False)],
-    ]  # fmt: skip
+    ]
     change = steps[4].changes[0]
     assert change.after is not None
     assert (list(change.changed), change.after["seats"]) == (["seats"], 7)

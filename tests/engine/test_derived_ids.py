@@ -50,11 +50,16 @@ def test_a_name_has_no_line_break_at_its_end_either(text: str) -> None:
 
 @given(
     st.builds(
-        Meta, command_id=_texts, actor=_texts, now=st.just(NOON), correlation_id=_texts, causation_id=_texts,
+        Meta,
+        command_id=_texts,
+        actor=_texts,
+        now=st.just(NOON),
+        correlation_id=_texts,
+        causation_id=_texts,
         traceparent=_texts,
     ),
     _texts,
-)  # fmt: skip
+)
 def test_what_execute_accepts_its_readers_read(meta: Meta, key: str) -> None:
     store = MemoryStore()
 

@@ -112,8 +112,11 @@ def test_a_gap_holds_up_neither_another_partition_nor_another_consumer() -> None
     async def told() -> None:
         bench = Bench("one", "other")
         bench.tables.rows("seen")["seen", "marketplace.other", "gap"] = {
-            "consumer": "marketplace.other", "stream": "gap", "version": 6, "hash": None,
-        }  # fmt: skip  # for the other consumer it is none
+            "consumer": "marketplace.other",
+            "stream": "gap",
+            "version": 6,
+            "hash": None,
+        }  # for the other consumer it is none
         bench.send(0, "gap", 7)
         bench.send(0, "behind")
         bench.send(1, "beside")

@@ -127,14 +127,16 @@ async def test_nothing_is_published_of_a_store_that_went_a_way_of_its_own(bench:
         saved = await older(bench)
         own = ", ".join(
             f"({n}, 'counter-new{n}', 1, gen_random_uuid(), 'SeatUnassigned', 1, now(), 'c', 'c', 'a', '', '', "
-            f"sha256('{n}'), sha256('{n}'), '', '{{}}')" for n in range(61, 131)
-        )  # fmt: skip
+            f"sha256('{n}'), sha256('{n}'), '', '{{}}')"
+            for n in range(61, 131)
+        )
         await exchange(
-            bench, saved,
+            bench,
+            saved,
             "insert into log.events (position, stream, version, id, type, schema, time, correlation_id, causation_id, "
             f"actor, tenant, traceparent, prevhash, hash, command_id, data) values {own}",
             "update log.head set position = 130",
-        )  # fmt: skip
+        )
         assert "and another event in the store" in await until_fenced(bench)
         assert len(await read_topic(topic_of(SERVICE), bench.access)) == 100
         async with asyncio.timeout(5):

@@ -182,8 +182,9 @@ async def test_a_type_that_was_unknown_is_folded_and_its_record_kept(bench: Benc
            select $1, $2, 3, 7, stream, version, 'unknown-type', '', false, 'k',
                   jsonb_build_array(jsonb_build_array('ce_type', encode('SeatAssigned', 'base64'))), 'v'
            from log.events where type = 'SeatAssigned' order by position limit 1""",
-        bench.consumer.name, ENTITLEMENTS,
-    )  # fmt: skip
+        bench.consumer.name,
+        ENTITLEMENTS,
+    )
     columns = (
         'consumer, topic, partition, "offset", stream, version, reason, detail, holds_stream, key, headers, value, time'
     )

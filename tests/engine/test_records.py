@@ -130,8 +130,14 @@ SAID = CsnIssued(csn="5100000001", organisation_id="o", publisher="p").data()
 
 
 def said(id_: str, name: bytes = b"x") -> Written:
-    headers = [(b"ce_specversion", b"1.0"), (b"ce_id", id_.encode()), (b"ce_source", b"urn:publisher:p"),
-               (b"ce_type", b"CsnIssued"), (b"ce_time", b"2026-11-21T04:03:00Z"), (name, b"y")]  # fmt: skip
+    headers = [
+        (b"ce_specversion", b"1.0"),
+        (b"ce_id", id_.encode()),
+        (b"ce_source", b"urn:publisher:p"),
+        (b"ce_type", b"CsnIssued"),
+        (b"ce_time", b"2026-11-21T04:03:00Z"),
+        (name, b"y"),
+    ]
     return Written(b"o", SAID, headers)
 
 

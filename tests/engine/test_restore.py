@@ -24,7 +24,8 @@ from shared.eventlog.plan import Raw, receive
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.projection import Do, Projection, Reactions
 from shared.eventlog.relay import Relay
-from shared.eventlog.restore import Refused, Whole, reconcile, restore_store, restore_topic
+from shared.eventlog.republish import restore_topic
+from shared.eventlog.restore import Refused, Whole, reconcile, restore_store
 from shared.eventlog.store import Unavailable
 from shared.eventlog.topic import Differs, Missing
 from shared.eventlog.verify import verify

@@ -13,7 +13,8 @@ from shared.eventlog.log import Log, utc_now
 from shared.eventlog.plan import Raw, receive
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.projection import Do, Projection, Reactions
-from shared.eventlog.restore import restore_store, restore_topic
+from shared.eventlog.republish import restore_topic
+from shared.eventlog.restore import restore_store
 from shared.events import SeatUnassigned
 from shared.events.registry import topic_of
 from tests.engine.examples import COUNTER, Count
@@ -100,8 +101,12 @@ async def test_what_reactions_had_parked_is_said(bench: Bench, monkeypatch: pyte
     dry = await restore_store(bench.whole, bench.operator, bench.access)
     assert f"What {SERVICE}.echo had parked" in dry.notes[-1]
     done = await restore_store(bench.whole, bench.operator, bench.access, dry_run=False)
-    marks = {r["partition"]: r["offset"] for r in await bench.query(
-        'select partition, "offset" from engine.checkpoints where consumer = $1', consumer.name)}  # fmt: skip
+    marks = {
+        r["partition"]: r["offset"]
+        for r in await bench.query(
+            'select partition, "offset" from engine.checkpoints where consumer = $1', consumer.name
+        )
+    }
     expected = sum(r["offset"] <= marks.get(r["partition"], -1) for r in lost)
     assert expected > 0
     assert f"{SERVICE}.echo goes on after what it had dealt with. {expected} events" in done.notes[-1]

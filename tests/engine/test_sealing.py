@@ -12,9 +12,7 @@ from shared.events.base import Event, Personal
 from shared.events.envelope import chained
 from tests.engine.examples import COUNTER, NOON, Count, new_id
 
-OPEN = OpenAccount(
-    "a", "org", "Northhaus", "customer", "mina@x.example", "Mina Okafor", "DE", "UTC", "en", NOON
-)  # fmt: skip
+OPEN = OpenAccount("a", "org", "Northhaus", "customer", "mina@x.example", "Mina Okafor", "DE", "UTC", "en", NOON)
 
 
 class Upside:
@@ -99,10 +97,15 @@ async def test_others_never_meet_the_sealer() -> None:
 def test_which_fields_are_personal() -> None:
     personal = {name: event.PERSONAL_FIELDS for name, event in EVENTS.items() if event.PERSONAL_FIELDS}
     assert personal == {
-        "AccountOpened": ("email", "name"), "ProfileUpdated": ("email", "name"), "RoleRequested": ("message",),
-        "RoleRequestDeclined": ("reason",), "InvitationIssued": ("email",),
-        "AddressVerified": ("email",), "AddressReleased": ("email",), "IdentityLinked": ("subject",),
-    }  # fmt: skip
+        "AccountOpened": ("email", "name"),
+        "ProfileUpdated": ("email", "name"),
+        "RoleRequested": ("message",),
+        "RoleRequestDeclined": ("reason",),
+        "InvitationIssued": ("email",),
+        "AddressVerified": ("email",),
+        "AddressReleased": ("email",),
+        "IdentityLinked": ("subject",),
+    }
 
 
 def test_personal_fields_say_whose_they_are() -> None:

@@ -82,11 +82,24 @@ def test_a_sound_log_has_no_findings() -> None:
 
 
 ELSEWHERE = (
-    missed_by_consumer, passed_over_by_consumer, lost_with_its_command, answered_otherwise, done_twice,
-    never_began, not_assigned, nothing_relayed, relay_stands_still, checkpoint_behind, checkpoint_beyond,
-    parked_and_applied, parked_otherwise, unparked, tail_cut_everywhere, fenced,
+    missed_by_consumer,
+    passed_over_by_consumer,
+    lost_with_its_command,
+    answered_otherwise,
+    done_twice,
+    never_began,
+    not_assigned,
+    nothing_relayed,
+    relay_stands_still,
+    checkpoint_behind,
+    checkpoint_beyond,
+    parked_and_applied,
+    parked_otherwise,
+    unparked,
+    tail_cut_everywhere,
+    fenced,
     flipped_bit_in_command_of_store_and_topic,
-)  # fmt: skip
+)
 """What only consumers' notes, clients' answers, known commands and anchors tell, which a log alone does not have."""
 
 
@@ -177,9 +190,13 @@ def test_a_sound_topic_has_no_findings_without_its_store_and_its_repeats_are_cou
 
 
 IN_TOPIC = [
-    lost_in_topic, swapped_in_topic, altered_in_topic, altered_repeat, twice_and_different_in_topic,
+    lost_in_topic,
+    swapped_in_topic,
+    altered_in_topic,
+    altered_repeat,
+    twice_and_different_in_topic,
     flipped_bit_in_header_of_topic,
-]  # fmt: skip
+]
 """What the oracle plants in a topic, but for a cut tail, which only an anchor tells, and another command's id, which
 only the store does."""
 
@@ -233,14 +250,18 @@ def test_each_fault_of_a_topic_is_named_with_its_place() -> None:
     assert (
         f"{place}: position 25 (pool-1 version 2) conflicts with a version 2 of its stream at another position" in found
     )
-    assert any("position 10 (pool-1 version 3) comes after version 1: version 2 of its stream is missing" in line
-               for line in said(without=5))  # fmt: skip
+    assert any(
+        "position 10 (pool-1 version 3) comes after version 1: version 2 of its stream is missing" in line
+        for line in said(without=5)
+    )
     assert "entitlements, entitlements.events.v1: position 6 is missing, though later ones are there" in said(without=5)
     last = sound.topic[-3]  # pool-1, version 6, position 22
     end = from_headers(last.headers, last.key).hash
     found = said(rewritten(last, 99, version=7, position=10**17, prevhash=end))
-    assert found == ["entitlements, entitlements.events.v1: positions 25 to 99999999999999999 are missing, though "
-                     "later ones are there"]  # fmt: skip
+    assert found == [
+        "entitlements, entitlements.events.v1: positions 25 to 99999999999999999 are missing, though "
+        "later ones are there"
+    ]
     found = said(rewritten(last, 99, version=7, position=25, prevhash=GENESIS))
     assert found == [f"{place}: position 25 (pool-1 version 7) does not continue version 6, the one before it here"]
 

@@ -12,28 +12,55 @@ from tests.oracle.evidence import PUBLISHERS, Evidence, Published
 
 ALWAYS: Final[Mapping[str, frozenset[str]]] = {
     "identity.reactions": frozenset({"SubscriptionConfirmed", "SubscriptionEnded"}),
-    "marketplace.publisher": frozenset({
-        "PlanListed", "PlanWithdrawn", "PlanPriceAnnounced", "CsnIssued", "CsnRevoked", "OrderConfirmed",
-        "OrderDeclined",
-    }),
+    "marketplace.publisher": frozenset(
+        {
+            "PlanListed",
+            "PlanWithdrawn",
+            "PlanPriceAnnounced",
+            "CsnIssued",
+            "CsnRevoked",
+            "OrderConfirmed",
+            "OrderDeclined",
+        }
+    ),
     "marketplace.process": frozenset({"CartCheckedOut", "SeatPoolCleared", "SeatPoolHeld"}),
-    "entitlements.reactions": frozenset({
-        "SubscriptionConfirmed", "CreditsPurchased", "AutoRenewDisableRequested", "SeatsAdded", "SubscriptionRenewed",
-        "SubscriptionEnded",
-    }),
+    "entitlements.reactions": frozenset(
+        {
+            "SubscriptionConfirmed",
+            "CreditsPurchased",
+            "AutoRenewDisableRequested",
+            "SeatsAdded",
+            "SubscriptionRenewed",
+            "SubscriptionEnded",
+        }
+    ),
     "distribution.reactions": frozenset({"UpdatePublished", "UpdateWithdrawn"}),
-    "distribution.process": frozenset({
-        "UpdatePublished", "SeatPoolOpened", "SeatPoolRenewed", "SeatPoolExpired", "SeatPoolSuspended", "SeatPoolEnded",
-        "UpdateRightGranted", "UpdateRightLost", "SeatAssigned", "SeatUnassigned", "UpdateApproved", "RolloutStopped",
-    }),
-}  # fmt: skip
+    "distribution.process": frozenset(
+        {
+            "UpdatePublished",
+            "SeatPoolOpened",
+            "SeatPoolRenewed",
+            "SeatPoolExpired",
+            "SeatPoolSuspended",
+            "SeatPoolEnded",
+            "UpdateRightGranted",
+            "UpdateRightLost",
+            "SeatAssigned",
+            "SeatUnassigned",
+            "UpdateApproved",
+            "RolloutStopped",
+        }
+    ),
+}
 """By consumer the events that become a command whatever else is true: accepted or refused, the store knows it."""
 
 
 def effects(
-    found: Mapping[str, Evidence], reactions: Mapping[str, Sequence[str]], forgetful: frozenset[str] = frozenset(),
+    found: Mapping[str, Evidence],
+    reactions: Mapping[str, Sequence[str]],
+    forgetful: frozenset[str] = frozenset(),
     former: Sequence[Published] = (),
-) -> Iterator[str]:  # fmt: skip
+) -> Iterator[str]:
     """What is wrong. `reactions` are the consumers that react, with the names of the evidence that they read;
     `forgetful` the services that were restored from their topics, which tell of no refusal; `former` what the
     publishers' topic held before it was lost, which no store can make again."""
@@ -50,9 +77,11 @@ def effects(
                 identity = _identity(of, foreign=found[name].foreign)
                 known.add(identity)
                 if (
-                    of.type in ALWAYS.get(consumer, ()) and service not in forgetful
-                    and (consumer, *place) not in found[name].waiting and not _any(ids, f"{consumer}:{identity}:")
-                ):  # fmt: skip
+                    of.type in ALWAYS.get(consumer, ())
+                    and service not in forgetful
+                    and (consumer, *place) not in found[name].waiting
+                    and not _any(ids, f"{consumer}:{identity}:")
+                ):
                     yield f"{consumer}: {of.type} {of.id} had no effect"
         for id_ in ids:
             cause = id_[len(consumer) + 1 :].rpartition(":")[0].removesuffix(f":{answered[id_].stream}")

@@ -116,9 +116,12 @@ class Evidence:
 
 
 async def gather(
-    dsns: Mapping[str, str], access: KafkaAccess, topics: Mapping[str, str] | None = None,
-    readers: Mapping[str, Sequence[str]] | None = None, anchored: Path | None = None,
-) -> dict[str, Evidence]:  # fmt: skip
+    dsns: Mapping[str, str],
+    access: KafkaAccess,
+    topics: Mapping[str, str] | None = None,
+    readers: Mapping[str, Sequence[str]] | None = None,
+    anchored: Path | None = None,
+) -> dict[str, Evidence]:
     """All services' evidence. The system should be at rest: nothing on its way between stores and topics. `topics` says
     where a service publishes, if not where it always does; `readers` which topics each consumer reads, by its service's
     registry; `anchored` is the folder of the anchors: without it, none are read, from their topic neither."""
@@ -175,14 +178,27 @@ async def read_store(evidence: Evidence, dsn: str) -> None:
     evidence.events = [
         Stored(
             Envelope(
-                str(r["id"]), source, r["type"], r["stream"], r["time"], r["schema"], r["version"], r["position"],
-                r["correlation_id"], r["causation_id"], r["actor"], r["tenant"], r["traceparent"], r["prevhash"],
-                r["hash"], r["command_id"],
+                str(r["id"]),
+                source,
+                r["type"],
+                r["stream"],
+                r["time"],
+                r["schema"],
+                r["version"],
+                r["position"],
+                r["correlation_id"],
+                r["causation_id"],
+                r["actor"],
+                r["tenant"],
+                r["traceparent"],
+                r["prevhash"],
+                r["hash"],
+                r["command_id"],
             ),
             r["bytes"].encode(),
         )
         for r in rows
-    ]  # fmt: skip
+    ]
     assert head is not None
     evidence.position, evidence.chain, evidence.fenced = head["position"], head["chain"], head["fenced"]
     evidence.batches = [(row["last_position"], row["chain"]) for row in batches]

@@ -33,9 +33,22 @@ def clean(streams: int = 4, length: int = 6) -> Evidence:
             )
             position, data = len(evidence.events) + 1, event.data()
             of = Envelope(
-                f"{stream}/{version}", source_of("entitlements"), event.type(), stream, NEW_YEAR, 1, version, position,
-                "c", "d", "a", "t", "", heads[stream], command_id=f"command-{stream}/{version}",
-            )  # fmt: skip
+                f"{stream}/{version}",
+                source_of("entitlements"),
+                event.type(),
+                stream,
+                NEW_YEAR,
+                1,
+                version,
+                position,
+                "c",
+                "d",
+                "a",
+                "t",
+                "",
+                heads[stream],
+                command_id=f"command-{stream}/{version}",
+            )
             of = of._replace(hash=chained(of, data))
             heads[stream] = of.hash
             evidence.events.append(Stored(of, data))
@@ -64,10 +77,19 @@ def clean(streams: int = 4, length: int = 6) -> Evidence:
 def copied(e: Evidence) -> Evidence:
     """To be damaged. What is inside of the lists can't be changed, but for what clients were answered."""
     return replace(
-        e, events=[*e.events], batches=[*e.batches], topic=[*e.topic], ends={**e.ends}, anchors=[*e.anchors],
-        seen={**e.seen}, checkpoints={**e.checkpoints}, waiting={**e.waiting}, asked=[replace(a) for a in e.asked],
-        answered={**e.answered}, planted={*e.planted},
-    )  # fmt: skip
+        e,
+        events=[*e.events],
+        batches=[*e.batches],
+        topic=[*e.topic],
+        ends={**e.ends},
+        anchors=[*e.anchors],
+        seen={**e.seen},
+        checkpoints={**e.checkpoints},
+        waiting={**e.waiting},
+        asked=[replace(a) for a in e.asked],
+        answered={**e.answered},
+        planted={*e.planted},
+    )
 
 
 def at_rest(e: Evidence) -> None:
@@ -382,15 +404,44 @@ def fenced(e: Evidence, chance: random.Random) -> None:
 
 
 DAMAGES: list[Callable[[Evidence, random.Random], None]] = [
-    lost_in_store, lost_in_topic, twice_in_store, swapped_in_store, swapped_in_topic, altered_in_store,
-    altered_in_topic, altered_repeat, tail_cut_in_store, tail_cut_in_topic, missed_by_consumer,
-    twice_and_different_in_store, twice_and_different_in_topic, flipped_bit_in_header_of_topic,
-    flipped_bit_in_command_of_topic, flipped_bit_in_command_of_store, flipped_bit_in_command_of_store_and_topic,
-    flipped_bit_in_hash_of_store, flipped_bit_in_field_of_store, altered_and_hashed_again, passed_over_by_consumer,
-    lost_with_its_command, answered_otherwise, done_twice, halves_in_two_partitions, never_began, not_assigned,
-    nothing_relayed, relay_stands_still, checkpoint_behind, checkpoint_beyond, parked_and_applied, parked_otherwise,
-    unparked, forged_and_not_set_aside, tail_cut_everywhere, fenced,
-]  # fmt: skip
+    lost_in_store,
+    lost_in_topic,
+    twice_in_store,
+    swapped_in_store,
+    swapped_in_topic,
+    altered_in_store,
+    altered_in_topic,
+    altered_repeat,
+    tail_cut_in_store,
+    tail_cut_in_topic,
+    missed_by_consumer,
+    twice_and_different_in_store,
+    twice_and_different_in_topic,
+    flipped_bit_in_header_of_topic,
+    flipped_bit_in_command_of_topic,
+    flipped_bit_in_command_of_store,
+    flipped_bit_in_command_of_store_and_topic,
+    flipped_bit_in_hash_of_store,
+    flipped_bit_in_field_of_store,
+    altered_and_hashed_again,
+    passed_over_by_consumer,
+    lost_with_its_command,
+    answered_otherwise,
+    done_twice,
+    halves_in_two_partitions,
+    never_began,
+    not_assigned,
+    nothing_relayed,
+    relay_stands_still,
+    checkpoint_behind,
+    checkpoint_beyond,
+    parked_and_applied,
+    parked_otherwise,
+    unparked,
+    forged_and_not_set_aside,
+    tail_cut_everywhere,
+    fenced,
+]
 
 
 def test_clean_evidence_has_no_faults() -> None:

@@ -15,10 +15,28 @@ from shared.events.base import PERSONAL, Money, Price
 M = TypeVar("M", bound=BaseModel)
 
 _WORDS: Final = (
-    "好" * 200, "𝒳" * 200, "नमस्ते", "خانه\u200cها", "👩\u200d💻", "葛\U000e0100", "❤\ufe0f", "e\u0301", "Ω≈ç√", "ｅ",
-    "O'Brien; drop table x", '"\\/<&>%s{}$1', "x" * 200, "ß", "İ", "ﷺ", "한\u0301", "\U0001f3f4", "-1",
-    "null", "𠜎" * 200,
-)  # fmt: skip
+    "好" * 200,
+    "𝒳" * 200,
+    "नमस्ते",
+    "خانه\u200cها",
+    "👩\u200d💻",
+    "葛\U000e0100",
+    "❤\ufe0f",
+    "e\u0301",
+    "Ω≈ç√",
+    "ｅ",
+    "O'Brien; drop table x",
+    '"\\/<&>%s{}$1',
+    "x" * 200,
+    "ß",
+    "İ",
+    "ﷺ",
+    "한\u0301",
+    "\U0001f3f4",
+    "-1",
+    "null",
+    "𠜎" * 200,
+)
 _VISIBLE: Final = st.characters(categories=("L", "M", "N", "P", "S", "Zs"))
 _ADDRESSES: Final = ("a@b.example", "é@müller.example", "x" * 64 + "@" + "y" * 60 + ".example", "用户@例え.テスト")
 
@@ -78,7 +96,7 @@ BY_NAME: Final[dict[str, st.SearchStrategy[Any]]] = {
     "Day": st.one_of(
         st.dates(date(1900, 1, 1), date(8999, 12, 31)), st.sampled_from((date(1900, 1, 1), date(8999, 12, 31)))
     ),
-}  # fmt: skip
+}
 """Of the types whose content a function checks, or whose pattern matters."""
 
 

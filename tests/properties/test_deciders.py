@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from services.distribution.domain import update
 from services.entitlements.domain import seat_pool
-from services.identity.domain import contract
+from services.identity.domain import contract, contract_state
 from shared.eventlog.decision import Rejected, Stream
 from shared.events import UpdatePublished, UpdateWithdrawn
 from tests.specs.entitlements import examples
@@ -36,12 +36,17 @@ def live(stream: Stream[Any, Any, Any], commands: list[Any]) -> list[Any]:
 
 _user = examples.account("anybody")
 _pool = st.one_of(
-    st.builds(seat_pool.OpenPool, *map(st.just, ("s", "c", "org", "p", "P")), st.integers(1, 3),
-              st.just(date(2026, 1, 1)), st.just(date(2026, 12, 31))),
+    st.builds(
+        seat_pool.OpenPool,
+        *map(st.just, ("s", "c", "org", "p", "P")),
+        st.integers(1, 3),
+        st.just(date(2026, 1, 1)),
+        st.just(date(2026, 12, 31)),
+    ),
     st.builds(seat_pool.AssignSeat, _who, st.just("admin"), st.just(_user)),
     st.builds(seat_pool.UnassignSeat, _who, st.just("admin")),
     st.builds(seat_pool.AnswerAutoRenewRequest, st.just("s"), st.sampled_from("123")),
-)  # fmt: skip
+)
 
 
 @given(st.lists(_pool, max_size=25))
@@ -54,35 +59,55 @@ def test_never_more_seats_than_bought_and_nobody_with_two(commands: list[Any]) -
 
 
 _contract = st.one_of(
-    st.builds(contract.RecordSubscription, *map(st.just, ("c", "org", "autodesk", "programme")),
-              st.sampled_from(["s1", "s2"]), _who, st.sampled_from(["desktop", "maintenance", "other"]), st.just("p")),
+    st.builds(
+        contract.RecordSubscription,
+        *map(st.just, ("c", "org", "autodesk", "programme")),
+        st.sampled_from(["s1", "s2"]),
+        _who,
+        st.sampled_from(["desktop", "maintenance", "other"]),
+        st.just("p"),
+    ),
     st.builds(contract.RecordSubscriptionEnd, st.sampled_from(["s1", "s2", "s3"])),
-    st.builds(contract.RequestRole, _who, st.sampled_from(["org", "other"]),
-              st.sampled_from(["software_coordinator", "contract_manager"])),
+    st.builds(
+        contract.RequestRole,
+        _who,
+        st.sampled_from(["org", "other"]),
+        st.sampled_from(["software_coordinator", "contract_manager"]),
+    ),
     st.builds(contract.ApproveRoleRequest, _who, _who, st.booleans()),
     st.builds(contract.DeclineRoleRequest, _who, _who),
     st.builds(contract.RevokeRole, _who, _who),
     st.builds(contract.HandOverContract, _who, _who, st.sampled_from(["org", "other"])),
-)  # fmt: skip
+)
 
 
 @given(st.lists(_contract, max_size=30))
 def test_never_two_contract_managers_and_never_none(commands: list[Any]) -> None:
     for state in live(contract.CONTRACT, commands):
-        if isinstance(state, contract.Open):
+        if isinstance(state, contract_state.Open):
             assert state.manager is not None
             for person in ("ana", "ben", "chiyo", "mina"):
                 found = contract.administrative_access(state, person)
                 has_role = person == state.manager.account_id or person in state.coordinators
-                runs = any(a.kind in contract.ADMINISTRATIVE for a in state.agreements.values())
+                runs = any(a.kind in contract_state.ADMINISTRATIVE for a in state.agreements.values())
                 assert isinstance(found, tuple) == (has_role and runs)
 
 
 _published = st.builds(
-    UpdatePublished, update_id=st.just("u"), publisher=st.just("p"), product=st.just("x"), kind=st.just("update"),
-    title=st.sampled_from("ab"), version=st.just("1"), platform=st.just("win"), severity=st.just("normal"),
-    sha256=st.just("0" * 64), size_bytes=st.just(1), location=st.just("https://u.example"), published_at=st.just(_when),
-)  # fmt: skip
+    UpdatePublished,
+    update_id=st.just("u"),
+    publisher=st.just("p"),
+    product=st.just("x"),
+    kind=st.just("update"),
+    title=st.sampled_from("ab"),
+    version=st.just("1"),
+    platform=st.just("win"),
+    severity=st.just("normal"),
+    sha256=st.just("0" * 64),
+    size_bytes=st.just(1),
+    location=st.just("https://u.example"),
+    published_at=st.just(_when),
+)
 _withdrawn = st.builds(UpdateWithdrawn, update_id=st.just("u"), publisher=st.just("p"), reason=st.just("r"))
 _update = st.one_of(
     st.builds(update.RecordUpdate, _published, st.sampled_from(["p", "q"])),

@@ -42,35 +42,61 @@ _group = st.sampled_from(["default", "g"])
 _groups = st.sampled_from([("default",), ("g",), ("default", "g")])
 EXTENSION = UPDATE.model_copy(update={"kind": "extension"})
 _days = st.integers(-3, 60).map(lambda n: NOON + n * DAY)
-_phases = st.sampled_from([
-    (), (RolloutPhase(share=100, success_percent=50, error_percent=50),),
-    (RolloutPhase(share=50, success_percent=100, error_percent=1),
-     RolloutPhase(share=50, success_percent=1, error_percent=100)),
-])  # fmt: skip
+_phases = st.sampled_from(
+    [
+        (),
+        (RolloutPhase(share=100, success_percent=50, error_percent=50),),
+        (
+            RolloutPhase(share=50, success_percent=100, error_percent=1),
+            RolloutPhase(share=50, success_percent=1, error_percent=100),
+        ),
+    ]
+)
 
 # ── Fleets ─────────────────────────────────────────────────────────────────────────────────────────────
 
 _facts = st.one_of(
-    st.builds(note, st.sampled_from(["pool_opened", "term_renewed", "term_over", "right_granted", "right_lost",
-                                     "pool_ended"]), sub=st.sampled_from("st"), now=st.just(NOON)),
+    st.builds(
+        note,
+        st.sampled_from(["pool_opened", "term_renewed", "term_over", "right_granted", "right_lost", "pool_ended"]),
+        sub=st.sampled_from("st"),
+        now=st.just(NOON),
+    ),
     st.builds(note, st.sampled_from(["seat_assigned", "seat_unassigned"]), _who, sub=st.sampled_from("st")),
-)  # fmt: skip
+)
 _decisions = st.one_of(
     st.builds(fleet.CreateGroup, st.just("pilots"), *map(st.just, ("c", "g", "org", "m"))),
     st.builds(fleet.PutUserInGroup, _who, st.just("c"), _group, st.just("m")),
     st.builds(fleet.RemoveUserFromGroup, st.just("c"), _group, _who, st.just("m")),
-    st.builds(fleet.SetGroupPolicy, st.just("c"), _group, st.sampled_from(["weekly", "monthly", "quarterly", "off"]),
-              st.just("org"), st.just("m"), _days, st.just(DEFAULT)),
-    st.builds(fleet.ApproveUpdate, *map(st.just, ("c", "autodesk", "u")), _groups, st.just("m"), st.just(DEFAULT),
-              _phases),
+    st.builds(
+        fleet.SetGroupPolicy,
+        st.just("c"),
+        _group,
+        st.sampled_from(["weekly", "monthly", "quarterly", "off"]),
+        st.just("org"),
+        st.just("m"),
+        _days,
+        st.just(DEFAULT),
+    ),
+    st.builds(
+        fleet.ApproveUpdate, *map(st.just, ("c", "autodesk", "u")), _groups, st.just("m"), st.just(DEFAULT), _phases
+    ),
     st.builds(fleet.HoldUpdate, *map(st.just, ("c", "autodesk", "u")), _groups, st.just("r"), st.just("m")),
-    st.builds(fleet.ScheduleUpdate, *map(st.just, ("c", "autodesk", "u")), _groups, _days, st.just("m"), st.just(NOON),
-              st.just(DEFAULT), _phases),
+    st.builds(
+        fleet.ScheduleUpdate,
+        *map(st.just, ("c", "autodesk", "u")),
+        _groups,
+        _days,
+        st.just("m"),
+        st.just(NOON),
+        st.just(DEFAULT),
+        _phases,
+    ),
     st.builds(fleet.OfferUpdate, st.just("c"), st.sampled_from([UPDATE, EXTENSION]), _days),
     st.builds(fleet.RecallUpdate, *map(st.just, ("c", "autodesk", "u", "r"))),
     st.builds(fleet.LapseApproval, st.just("c"), st.sampled_from(["c-1", "c-2"]), st.just("r")),
     st.builds(fleet.ActOnWhatIsDue, st.just("c"), _days),
-)  # fmt: skip
+)
 
 
 def entitled(state: State, who: str) -> bool:
@@ -104,16 +130,27 @@ _rollout = st.one_of(
     st.builds(rollout.FollowFleet, _targets, st.just({}), st.sampled_from(["", "", "", "withdrawn"])),
     st.builds(rollout.PauseRollout, st.just("r"), st.just("m")),
     st.builds(rollout.ResumeRollout, st.just("m")),
-    st.builds(rollout.ReportInstall, st.just("r"), st.sampled_from(["1", "1", "2"]),
-              st.sampled_from(["pc", "laptop"]), st.booleans(), _who),
+    st.builds(
+        rollout.ReportInstall,
+        st.just("r"),
+        st.sampled_from(["1", "1", "2"]),
+        st.sampled_from(["pc", "laptop"]),
+        st.booleans(),
+        _who,
+    ),
     st.builds(rollout.ReportInstall, st.just("r"), st.just("1"), st.just("pc"), st.booleans(), _who),
-)  # fmt: skip
+)
 _start = st.builds(
-    rollout.StartRollout, *map(st.just, ("r", "c", "org", "p", "u", "1", ("default", "g"))),
-    st.lists(st.builds(RolloutPhase, share=st.just(50), success_percent=_percent,
-                       error_percent=_percent), min_size=2, max_size=2).map(tuple),
-    _targets, st.just("m"),
-)  # fmt: skip
+    rollout.StartRollout,
+    *map(st.just, ("r", "c", "org", "p", "u", "1", ("default", "g"))),
+    st.lists(
+        st.builds(RolloutPhase, share=st.just(50), success_percent=_percent, error_percent=_percent),
+        min_size=2,
+        max_size=2,
+    ).map(tuple),
+    _targets,
+    st.just("m"),
+)
 
 
 @given(_start, st.lists(_rollout, max_size=40))
@@ -163,17 +200,27 @@ def _seat(kind: type[Any], who: str, by: str) -> Event:
     return made
 
 
-_pool_events = st.lists(st.one_of(
-    *[_who.map(lambda who: _seat(SeatAssigned, who, "assigned_by"))] * 2,
-    *[_who.map(lambda who: _seat(SeatUnassigned, who, "unassigned_by"))] * 2,
-    st.just(SeatPoolExpired(**_ids, **_pool, access_until=NOON.date())),
-    st.just(SeatPoolRenewed(**_ids, seats=9, ends=NOON.date())),
-), max_size=8)  # fmt: skip
+_pool_events = st.lists(
+    st.one_of(
+        *[_who.map(lambda who: _seat(SeatAssigned, who, "assigned_by"))] * 2,
+        *[_who.map(lambda who: _seat(SeatUnassigned, who, "unassigned_by"))] * 2,
+        st.just(SeatPoolExpired(**_ids, **_pool, access_until=NOON.date())),
+        st.just(SeatPoolRenewed(**_ids, seats=9, ends=NOON.date())),
+    ),
+    max_size=8,
+)
 GRANTED = UpdateRightGranted(**_ids, product="autocad", csn="x")
 LOST = UpdateRightLost(**_ids, product="autocad", reason="r")
 _right_events = st.sampled_from([[GRANTED], [GRANTED, LOST, GRANTED], [LOST, GRANTED], [], [GRANTED, LOST]])
-OPENED = SeatPoolOpened(**_ids, **_pool, publisher="autodesk", product_name="A", seats=9, starts=NOON.date(),
-                        ends=NOON.date() + timedelta(365))  # fmt: skip
+OPENED = SeatPoolOpened(
+    **_ids,
+    **_pool,
+    publisher="autodesk",
+    product_name="A",
+    seats=9,
+    starts=NOON.date(),
+    ends=NOON.date() + timedelta(365),
+)
 
 
 class World:

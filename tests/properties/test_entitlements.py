@@ -28,9 +28,16 @@ _number = st.one_of(st.none(), st.sampled_from(["N1", "N2"]))
 _user, _other = account("anybody"), account("anybody", "other")
 
 _pool = st.one_of(
-    st.builds(seat_pool.OpenPool, *map(st.just, ("s", "c", "org", "p", "P")), st.integers(1, 4),
-              st.just(date(2026, 1, 1)), st.just(date(2026, 12, 31)), st.just("reseller"), st.just("autodesk"),
-              st.sampled_from(["monthly", "annual", "three_year"])),
+    st.builds(
+        seat_pool.OpenPool,
+        *map(st.just, ("s", "c", "org", "p", "P")),
+        st.integers(1, 4),
+        st.just(date(2026, 1, 1)),
+        st.just(date(2026, 12, 31)),
+        st.just("reseller"),
+        st.just("autodesk"),
+        st.sampled_from(["monthly", "annual", "three_year"]),
+    ),
     st.builds(seat_pool.AssignSeat, _who, st.just("admin"), st.sampled_from([_user, _user, _user, _other, None])),
     st.builds(seat_pool.AssignSeat, _who, st.just("admin"), st.just(_user)),
     st.builds(seat_pool.UnassignSeat, _who, st.just("admin")),
@@ -40,7 +47,7 @@ _pool = st.one_of(
     st.builds(seat_pool.AdvanceLadder, _time),
     st.builds(seat_pool.NoteCsn, st.sampled_from(["org", "reseller", "x"]), _number, st.integers(1, 9)),
     st.builds(seat_pool.AnswerAutoRenewRequest, st.just("s"), st.sampled_from("12")),
-)  # fmt: skip
+)
 _opening = seat_pool.OpenPool(
     "s", "c", "org", "p", "P", 3, date(2026, 1, 1), date(2026, 12, 31), "reseller", "autodesk"
 )
@@ -82,9 +89,15 @@ def test_the_right_is_the_same_in_whatever_order_numbers_come(words: list[Any], 
 
 
 _opened = SeatPoolOpened(
-    subscription_id="s", contract_id="c", customer="org", product="p", product_name="P", seats=3,
-    starts=date(2026, 2, 1), ends=date(2027, 1, 31),
-)  # fmt: skip
+    subscription_id="s",
+    contract_id="c",
+    customer="org",
+    product="p",
+    product_name="P",
+    seats=3,
+    starts=date(2026, 2, 1),
+    ends=date(2027, 1, 31),
+)
 _over = SeatPoolSuspended(
     subscription_id="s", contract_id="c", customer="org", product="p", kept_until=date(2027, 3, 31)
 )
@@ -95,18 +108,36 @@ _seats = st.sets(_who).map(
     }
 )
 _pools = st.lists(
-    st.builds(seat_pool.Open, st.just(_opened), st.just(5), st.just(_opened.ends), _seats, st.just(frozenset[str]()),
-              st.sampled_from([None, None, _over])), max_size=3,
-).map(tuple)  # fmt: skip
+    st.builds(
+        seat_pool.Open,
+        st.just(_opened),
+        st.just(5),
+        st.just(_opened.ends),
+        _seats,
+        st.just(frozenset[str]()),
+        st.sampled_from([None, None, _over]),
+    ),
+    max_size=3,
+).map(tuple)
 _credits = st.one_of(
-    st.builds(credits.GrantCredits, st.just("c"), st.sampled_from("abcdef"), st.integers(1, 9), st.just("org"),
-              st.just("publisher"), _time, account_id=st.one_of(st.none(), _who),
-              user=st.sampled_from([_user, _user, _other, None]), over=st.sampled_from([(), (), (_over,)])),
-    st.builds(credits.ConsumeCredits, st.just("c"), st.sampled_from("uvwxyz"), st.integers(1, 12), _time, _who,
-              pools=_pools),
+    st.builds(
+        credits.GrantCredits,
+        st.just("c"),
+        st.sampled_from("abcdef"),
+        st.integers(1, 9),
+        st.just("org"),
+        st.just("publisher"),
+        _time,
+        account_id=st.one_of(st.none(), _who),
+        user=st.sampled_from([_user, _user, _other, None]),
+        over=st.sampled_from([(), (), (_over,)]),
+    ),
+    st.builds(
+        credits.ConsumeCredits, st.just("c"), st.sampled_from("uvwxyz"), st.integers(1, 12), _time, _who, pools=_pools
+    ),
     st.builds(credits.ExpireCredits, _time),
     st.builds(credits.EndCredits),
-)  # fmt: skip
+)
 
 
 @given(st.lists(_credits, max_size=25))
@@ -126,9 +157,10 @@ def test_a_balance_is_never_negative_and_always_what_the_ledger_says(commands: l
                     assert sum(draw.amount for draw in drawn) == amount
                     assert any(
                         event.account_id in {held.account_id for held in pool.held.values()}
-                        and pool.over is None and pool.opened.starts <= command.now.date()
+                        and pool.over is None
+                        and pool.opened.starts <= command.now.date()
                         for pool in command.pools
-                    )  # fmt: skip
+                    )
                     assert all(state.lots[draw.grant_id].grant.account_id in (None, event.account_id) for draw in drawn)
                     ledger -= amount
                 case CreditsExpired(amount=amount):

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.identity.domain import account, clock, contract
+from services.identity.domain import account, clock, contract, contract_state
 from shared.events import AccountClosed, AccountOpened, AgreementStarted, ProfileUpdated
 from tests.properties.test_deciders import live
 
@@ -17,33 +17,40 @@ _org = st.sampled_from(["org", "other"])
 _noon = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 _contract = st.one_of(
-    st.builds(contract.RecordSubscription, *map(st.just, ("c", "org", "autodesk", "programme")),
-              st.sampled_from(["s1", "s2"]), _who, st.sampled_from(["desktop", "maintenance", "other"]), st.just("p"),
-              st.none() | st.dates(date(2026, 11, 20), date(2026, 12, 22))),
-    st.builds(contract.StartAgreements,
-              st.datetimes(datetime(2026, 11, 20), datetime(2026, 12, 24), timezones=st.just(UTC))),
+    st.builds(
+        contract.RecordSubscription,
+        *map(st.just, ("c", "org", "autodesk", "programme")),
+        st.sampled_from(["s1", "s2"]),
+        _who,
+        st.sampled_from(["desktop", "maintenance", "other"]),
+        st.just("p"),
+        st.none() | st.dates(date(2026, 11, 20), date(2026, 12, 22)),
+    ),
+    st.builds(
+        contract.StartAgreements, st.datetimes(datetime(2026, 11, 20), datetime(2026, 12, 24), timezones=st.just(UTC))
+    ),
     st.builds(contract.RecordSubscriptionEnd, st.sampled_from(["s1", "s2", "s3"])),
-    st.builds(contract.RequestRole, _who, _org, st.sampled_from([contract.MANAGER, contract.COORDINATOR])),
+    st.builds(contract.RequestRole, _who, _org, st.sampled_from([contract_state.MANAGER, contract_state.COORDINATOR])),
     st.builds(contract.ApproveRoleRequest, _who, _who, st.booleans(), _org),
     st.builds(contract.DeclineRoleRequest, _who, _who),
     st.builds(contract.NameCoordinator, _who, _org, _who, st.booleans()),
     st.builds(contract.RevokeRole, _who, _who),
     st.builds(contract.HandOverContract, _who, _who, _org, st.booleans()),
     st.builds(contract.RecordAccountClosed, _who, _who, st.sampled_from(["", *_people])),
-)  # fmt: skip
+)
 
 
 @given(st.lists(_contract, max_size=40))
 def test_exactly_one_contract_manager_and_somebody_always_coordinates(commands: list[Any]) -> None:
     for state in live(contract.CONTRACT, commands):
-        if isinstance(state, contract.Open):
-            assert state.manager is not None and state.manager.role == contract.MANAGER
+        if isinstance(state, contract_state.Open):
+            assert state.manager is not None and state.manager.role == contract_state.MANAGER
             acting = contract.coordinating(state)
             assert acting and set(acting) == (set(state.coordinators) or {state.manager.account_id})
             for person in _people:
                 found = contract.administrative_access(state, person)
                 has_role = person == state.manager.account_id or person in state.coordinators
-                runs = any(a.kind in contract.ADMINISTRATIVE for a in state.agreements.values())
+                runs = any(a.kind in contract_state.ADMINISTRATIVE for a in state.agreements.values())
                 assert isinstance(found, tuple) == (has_role and runs)
             assert state.manager.account_id not in state.requests
             subscriptions = [*state.scheduled, *state.agreements, *state.ended]
@@ -52,30 +59,33 @@ def test_exactly_one_contract_manager_and_somebody_always_coordinates(commands: 
 
 @given(st.lists(_contract, max_size=40))
 def test_no_agreement_starts_before_its_first_day_and_none_that_is_due_waits(commands: list[Any]) -> None:
-    state = contract.INITIAL
+    state = contract_state.INITIAL
     for command in commands:
         decision = contract.decide(command, state)
         events = decision if isinstance(decision, tuple) else ()
-        if isinstance(command, contract.StartAgreements) and isinstance(state, contract.Open):
+        if isinstance(command, contract.StartAgreements) and isinstance(state, contract_state.Open):
             due = {s for s, scheduled in state.scheduled.items() if scheduled.starts <= command.now.date()}
             assert {event.subscription_id for event in events if isinstance(event, AgreementStarted)} == due
         for event in events:
-            state = contract.evolve(state, event)
+            state = contract_state.evolve(state, event)
 
 
 @given(st.lists(_contract, max_size=30), _who)
 def test_a_closed_account_keeps_no_coordinators_role_and_no_request(commands: list[Any], gone: str) -> None:
     states = live(contract.CONTRACT, [*commands, contract.RecordAccountClosed(gone, gone)])
-    if states and isinstance(states[-1], contract.Open):
+    if states and isinstance(states[-1], contract_state.Open):
         assert gone not in states[-1].coordinators and gone not in states[-1].requests
 
 
 _seconds = st.integers(-3, 2_000 * 86_400).map(lambda s: timedelta(seconds=s))
 _moves = st.builds(
-    clock.MoveClock, st.one_of(st.datetimes(timezones=st.just(UTC)), _seconds.map(lambda s: _noon + s)),
-    st.just("org"), st.booleans(),
-    st.just(_noon), _who,
-)  # fmt: skip
+    clock.MoveClock,
+    st.one_of(st.datetimes(timezones=st.just(UTC)), _seconds.map(lambda s: _noon + s)),
+    st.just("org"),
+    st.booleans(),
+    st.just(_noon),
+    _who,
+)
 
 
 @given(st.lists(_moves, max_size=20))
@@ -87,11 +97,20 @@ def test_a_clock_never_goes_back_and_never_too_far(commands: list[Any]) -> None:
 
 _text = st.sampled_from(["ana@x.example", "ben@x.example", "ana@xn--mller-kva.example"])
 _account = st.one_of(
-    st.builds(account.OpenAccount, *map(st.just, ("a", "org", "Org", "customer")), _text, st.just("Ana"),
-              st.just("DE"), st.just("UTC"), st.just("en"), st.just(_noon), st.booleans()),
+    st.builds(
+        account.OpenAccount,
+        *map(st.just, ("a", "org", "Org", "customer")),
+        _text,
+        st.just("Ana"),
+        st.just("DE"),
+        st.just("UTC"),
+        st.just("en"),
+        st.just(_noon),
+        st.booleans(),
+    ),
     st.builds(account.UpdateProfile, st.none() | _text, st.none() | st.sampled_from(["Ana", "Ben"])),
     st.builds(account.CloseAccount, _who, st.just(())),
-)  # fmt: skip
+)
 
 
 @given(st.lists(_account, max_size=12))

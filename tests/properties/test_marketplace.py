@@ -66,11 +66,16 @@ _plan_words = st.one_of(
     ),
     st.builds(plan.WithdrawPlan, st.just(ex.AUTOCAD_ID), publishers, publishers, times),
     st.builds(
-        plan.AnnouncePrice, st.just(ex.AUTOCAD_ID), publishers, st.builds(ex.euros, st.integers(0, 3)),
-        times.map(datetime.date), publishers, times,
+        plan.AnnouncePrice,
+        st.just(ex.AUTOCAD_ID),
+        publishers,
+        st.builds(ex.euros, st.integers(0, 3)),
+        times.map(datetime.date),
+        publishers,
+        times,
     ),
     st.builds(plan.BringPriceIn, times),
-)  # fmt: skip
+)
 
 
 @given(st.lists(_plan_words, max_size=12))
@@ -155,20 +160,27 @@ _awry = st.one_of(
         lambda chosen, seats, who: cart.AddToCart(
             seats, product_id=chosen.product_id, offers=ex.listed(chosen), standing=who
         ),
-        plans, st.integers(-1, 1001), standings,
+        plans,
+        st.integers(-1, 1001),
+        standings,
     ),
     st.builds(
         lambda product, seats, who: cart.AddToCart(seats, product=product, offers=ex.listed(*PLANS), standing=who),
-        st.sampled_from([p.product for p in PLANS]), st.integers(1, 5), standings,
+        st.sampled_from([p.product for p in PLANS]),
+        st.integers(1, 5),
+        standings,
     ),
     st.builds(
         lambda customer, starts, who, offered, account: replace(
             _checkout, customer=customer, starts=starts, standing=who, offered=offered, purchaser_account=account
         ),
-        st.sampled_from([ex.CUSTOMER, "other"]), _starts, standings, _offered,
+        st.sampled_from([ex.CUSTOMER, "other"]),
+        _starts,
+        standings,
+        _offered,
         st.sampled_from([None, ex.PURCHASERS_ACCOUNT]),
     ),
-)  # fmt: skip
+)
 _cart_commands = st.one_of(
     _by_id,
     st.builds(cart.RemoveFromCart, st.integers(0, 4)),

@@ -49,17 +49,21 @@ def confirmed(subscription: str, customer: str, partner: str, seats: int = 2, **
     changed = {"publisher": "autodesk", "period": "annual", "product": "autocad", "product_name": "AutoCAD"} | plan
     return made.model_copy(
         update={
-            "subscription_id": subscription, "customer": customer, "partner": partner, "contract_id": "c",
-            "seats": seats, "plan": made.plan.model_copy(update=changed), "starts": NOON.date(), "ends": ENDS,
+            "subscription_id": subscription,
+            "customer": customer,
+            "partner": partner,
+            "contract_id": "c",
+            "seats": seats,
+            "plan": made.plan.model_copy(update=changed),
+            "starts": NOON.date(),
+            "ends": ENDS,
         }
-    )  # fmt: skip
+    )
 
 
 def person(account: str, organisation: str, name: str = "Northhaus") -> AccountOpened:
     made: AccountOpened = sample(AccountOpened)
-    return made.model_copy(
-        update={"account_id": account, "organisation_id": organisation, "organisation_name": name}
-    )  # fmt: skip
+    return made.model_copy(update={"account_id": account, "organisation_id": organisation, "organisation_name": name})
 
 
 class Doors:
@@ -76,8 +80,9 @@ class Doors:
             "seller": Actor("seller", "publisher", "publisher", "autodesk"),
             "other": Actor("other", "publisher-2", "publisher", "rival"),
             "nameless": Actor("nameless", "publisher-3", "publisher"),
-            "operator": Actor("operator", "operations", "operator"), "stranger": Actor("stranger", "x", "customer"),
-        }  # fmt: skip
+            "operator": Actor("operator", "operations", "operator"),
+            "stranger": Actor("stranger", "x", "customer"),
+        }
         actor = actors.get(who) or Actor(who, "org", "customer")
         token = TokenSigner(KEY).sign(actor, new_id())
         headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": key or new_id()}

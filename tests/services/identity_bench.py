@@ -11,7 +11,7 @@ from joserfc.jwk import ECKey, RSAKey
 
 from services.identity import keys, oidc
 from services.identity.__main__ import SERVICE
-from services.identity.domain import account, contract
+from services.identity.domain import account, contract_state
 from services.identity.domain.account import ACCOUNT
 from services.identity.domain.contract import CONTRACT
 from services.identity.endings import OwnEndings
@@ -149,17 +149,19 @@ class Bench:
         """Feeds the consumers until nothing follows any more."""
         seen = -1
         while seen != (seen := await self.store.position()):
-            mine = [Raw(IDENTITY, 0, (e.of.position or 0) - 1, e.of.stream.encode(), e.headers(), e.data)
-                    for e in await self.store.read(0, 10_000)]  # fmt: skip
+            mine = [
+                Raw(IDENTITY, 0, (e.of.position or 0) - 1, e.of.stream.encode(), e.headers(), e.data)
+                for e in await self.store.read(0, 10_000)
+            ]
             for consumer in only or self.consumers:
                 raws = [raw for raw in (*mine, *self.inbound) if raw.topic in consumer.what.topics]
                 await consumer.assigned(sorted({(raw.topic, raw.partition) for raw in raws}))
                 await consumer.consume([receive(raw, consumer.what.types) for raw in raws])
         assert not await self.pool.fetch("select * from engine.parked")
 
-    async def contract(self) -> contract.Open:
+    async def contract(self) -> contract_state.Open:
         state = await self.log.state(CONTRACT, "c")
-        assert isinstance(state, contract.Open)
+        assert isinstance(state, contract_state.Open)
         return state
 
     async def manager(self) -> RoleAssigned:

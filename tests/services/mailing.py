@@ -74,7 +74,7 @@ class FakeServer:
 
     async def handle_RCPT(  # noqa: N802  # aiosmtpd's name
         self, _server: smtp.SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
-    ) -> str:  # fmt: skip
+    ) -> str:
         if address in self.refused:
             return self.refused[address]
         envelope.rcpt_tos.append(address)
@@ -108,6 +108,15 @@ async def smtp_server(fake: FakeServer, port: int = 0) -> AsyncIterator[int]:
 
 
 __all__ = [
-    "FROM", "URL", "FakeServer", "Kept", "NotTaken", "ServerAway", "mailed", "sender", "smtp_server", "token_for",
+    "FROM",
+    "URL",
+    "FakeServer",
+    "Kept",
+    "NotTaken",
+    "ServerAway",
+    "mailed",
+    "sender",
+    "smtp_server",
+    "token_for",
     "token_in",
-]  # fmt: skip
+]

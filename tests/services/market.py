@@ -106,8 +106,9 @@ async def a_market(dsn: str) -> AsyncIterator[Market]:
     pool = await asyncpg.create_pool(dsn, min_size=1, max_size=4)
     made = Market(World(SERVICE, pool, store, NOON))
     for account, organisation, kind, country, zone in (
-        ("mina", "org", "customer", "DE", "Europe/Berlin"), ("clerk", "reseller", "partner", "DE", "Europe/Berlin"),
-    ):  # fmt: skip
+        ("mina", "org", "customer", "DE", "Europe/Berlin"),
+        ("clerk", "reseller", "partner", "DE", "Europe/Berlin"),
+    ):
         where = {"organisation_id": organisation, "organisation_kind": kind, "country": country, "time_zone": zone}
         named = {"account_id": account, "organisation_name": f"{organisation} Ltd"}
         opened = sample(AccountOpened).model_copy(update=where | named)

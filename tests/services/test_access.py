@@ -41,9 +41,15 @@ class World:
 
     async def scheduled(self, subscription_id: str, starts: date) -> str:
         return await self.hears(
-            AgreementScheduled(contract_id="c", customer="org", subscription_id=subscription_id, kind="desktop",
-                               product="p", starts=starts)
-        )  # fmt: skip
+            AgreementScheduled(
+                contract_id="c",
+                customer="org",
+                subscription_id=subscription_id,
+                kind="desktop",
+                product="p",
+                starts=starts,
+            )
+        )
 
     async def started(self, subscription_id: str, kind: AgreementKind = "desktop") -> str:
         return await self.hears(

@@ -51,8 +51,9 @@ pytestmark = pytest.mark.system
 KEY = ECKey.generate_key("P-256", {"kid": "key"})
 IDS: dict[str, Any] = {"subscription_id": "s", "contract_id": "c"}
 POOL: dict[str, Any] = {"customer": "org", "product": "autocad"}
-OPENED = SeatPoolOpened(**IDS, **POOL, publisher="autodesk", product_name="AutoCAD", seats=9,
-                        starts=NOON.date(), ends=date(2027, 11, 20))  # fmt: skip
+OPENED = SeatPoolOpened(
+    **IDS, **POOL, publisher="autodesk", product_name="AutoCAD", seats=9, starts=NOON.date(), ends=date(2027, 11, 20)
+)
 
 
 def seated(who: str) -> SeatAssigned:
@@ -133,11 +134,15 @@ async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
     pool = await asyncpg.create_pool(databases("distribution"), min_size=1, max_size=4)
     made = Bench(pool)
     await made.hears(
-        RoleAssigned(contract_id="c", account_id="mina", role="contract_manager", may_assign_seats=True,
-                     assigned_by="mina"),
+        RoleAssigned(
+            contract_id="c", account_id="mina", role="contract_manager", may_assign_seats=True, assigned_by="mina"
+        ),
         AgreementStarted(**IDS, kind="desktop", product="autocad"),
-        OPENED, UpdateRightGranted(**IDS, product="autocad", csn="x"), seated("ana"), seated("ben"),
-    )  # fmt: skip
+        OPENED,
+        UpdateRightGranted(**IDS, product="autocad", csn="x"),
+        seated("ana"),
+        seated("ben"),
+    )
     await made.log.execute(UPDATE_STREAM, "autodesk-u", RecordUpdate(UPDATE, "autodesk"), Meta("u", "", NOON))
     await made.settle()
     yield made
@@ -297,10 +302,17 @@ async def test_only_administrators_of_the_contract_decide_and_look(bench: Bench)
     for door in SERVICE.doors.doors:
         if door.path == "/me/installs":
             continue
-        path = door.path.format(contract_id="c", group_id="default", account_id="ana", publisher="autodesk",
-                                update_id="u", rollout_id="c-1")  # fmt: skip
-        fills = {"name": "x", "account_id": "ana", "cadence": "off", "groups": ["default"], "reason": "x",
-                 "starts_at": "2027-01-01T00:00:00Z"}  # fmt: skip
+        path = door.path.format(
+            contract_id="c", group_id="default", account_id="ana", publisher="autodesk", update_id="u", rollout_id="c-1"
+        )
+        fills = {
+            "name": "x",
+            "account_id": "ana",
+            "cadence": "off",
+            "groups": ["default"],
+            "reason": "x",
+            "starts_at": "2027-01-01T00:00:00Z",
+        }
         body: dict[str, Any] = {name: value for name, value in fills.items() if name in door.form.model_fields}
         if door.bulk:
             body = {"items": [{"account_id": "ana"}]}

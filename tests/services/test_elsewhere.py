@@ -38,9 +38,15 @@ async def fresh(bench: Bench) -> str:
 def id_token(nonce: str, sub: str = "1", email: str | None = "mina@x.example", **more: Any) -> str:
     now = int(utc_now().timestamp())
     claims = {
-        "iss": URL, "aud": "us", "sub": sub, "iat": now, "exp": now + 60, "email": email, "email_verified": True,
+        "iss": URL,
+        "aud": "us",
+        "sub": sub,
+        "iat": now,
+        "exp": now + 60,
+        "email": email,
+        "email_verified": True,
         "nonce": nonce,
-    } | more  # fmt: skip
+    } | more
     body = {name: value for name, value in claims.items() if value is not None}
     return jwt.encode({"alg": "RS256", "kid": "theirs"}, body, ISSUER, ["RS256"])
 
@@ -51,9 +57,7 @@ async def given(bench: Bench, sub: str = "1", email: str | None = "mina@x.exampl
     return {"id_token": id_token(nonce, sub, email, **more), "nonce": nonce}
 
 
-async def signs_in(
-    bench: Bench, sub: str = "1", email: str | None = "mina@x.example", **more: Any
-) -> httpx.Response:  # fmt: skip
+async def signs_in(bench: Bench, sub: str = "1", email: str | None = "mina@x.example", **more: Any) -> httpx.Response:
     return await bench.ask("", "POST", "/sessions/oidc", await given(bench, sub, email, **more))
 
 

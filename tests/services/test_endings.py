@@ -163,8 +163,9 @@ async def publish(access: KafkaAccess, *records: tuple[Headers, bytes, bytes]) -
 @pytest.mark.parametrize("kind", ENDING)
 async def test_an_end_is_known_by_its_event_without_asking(kafka: parts.Kafka, kind: type[Event]) -> None:
     ids = {name: new_id() for name in NAMED}
-    who = Actor(ids["account_id"], "organisation", "customer", session_id=ids["session_id"],
-                client_id=ids["client_id"], since=7)  # fmt: skip
+    who = Actor(
+        ids["account_id"], "organisation", "customer", session_id=ids["session_id"], client_id=ids["client_id"], since=7
+    )
     async with following(kafka.access) as (endings, identity, _):
         await caught_up(endings)
         assert await endings.good(who, "token") and identity.asked == 0
@@ -194,16 +195,24 @@ async def test_who_is_behind_asks_identity_and_lets_nobody_in_when_it_is_away(ka
 @pytest.mark.system
 async def test_what_identity_did_not_write_ends_nothing_and_stops_nothing(kafka: parts.Kafka) -> None:
     ids = {name: new_id() for name in NAMED}
-    who = Actor(ids["account_id"], "organisation", "customer", session_id=ids["session_id"],
-                client_id=ids["client_id"], since=7)  # fmt: skip
+    who = Actor(
+        ids["account_id"], "organisation", "customer", session_id=ids["session_id"], client_id=ids["client_id"], since=7
+    )
     good, key, value = record(naming(SessionEnded, **ids))
     elsewhere = [(name, b"urn:publisher:autodesk" if name == "ce_source" else text) for name, text in good]
     nobody = [(name, text) for name, text in good if name != "ce_position"]
     async with following(kafka.access) as (endings, identity, _):
         await caught_up(endings)
-        await publish(kafka.access, (elsewhere, key, value), (nobody, key, value), (good, key, b"{}"),
-                      (good, key, value.replace(b"session", b"sessiom")), ([("ce_type", b"\xff")], key, value),
-                      ([], key, value), ([("ce_type", b"SessionEnded")], key, value))  # fmt: skip
+        await publish(
+            kafka.access,
+            (elsewhere, key, value),
+            (nobody, key, value),
+            (good, key, b"{}"),
+            (good, key, value.replace(b"session", b"sessiom")),
+            ([("ce_type", b"\xff")], key, value),
+            ([], key, value),
+            ([("ce_type", b"SessionEnded")], key, value),
+        )
         await asyncio.sleep(0.5)
         await caught_up(endings)
         assert await endings.good(who, "token") and identity.asked == 0

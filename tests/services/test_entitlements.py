@@ -63,7 +63,7 @@ async def test_pools_and_numbers_seats_and_closed_accounts_meet_in_any_order(wor
         ],
         [("identity", "account-ana", AccountClosed(account_id="ana", organisation_id="org", closed_by="ana"))],
         [("s1", "ana"), ("s1", "ben")],
-    ]  # fmt: skip
+    ]
     while any(steps):
         following = await world.next()
         if following and chance.random() < 0.8:
@@ -164,8 +164,11 @@ async def test_a_ledger_explains_every_balance(world: World, doors: Doors) -> No
     seen = await doors("ana", "GET", path)
     assert (seen["balance"], seen["pool"], seen["individual"]) == (8, 8, {})
     assert [(e["kind"], e["grant_id"], e["amount"], e["balance"]) for e in seen["entries"]] == [
-        ("granted", "g1", 10, 10), ("granted", "g2", 3, 13), ("consumed", "g2", -3, 10), ("consumed", "g1", -2, 8),
-    ]  # fmt: skip
+        ("granted", "g1", 10, 10),
+        ("granted", "g2", 3, 13),
+        ("consumed", "g2", -3, 10),
+        ("consumed", "g1", -2, 8),
+    ]
     assert [(lot["grant_id"], lot["remaining"], lot["expires_on"]) for lot in seen["lots"]] == [("g1", 8, "2027-11-20")]
     page = await doors("ana", "GET", f"{path}?limit=2")
     rest = await doors("ana", "GET", f"{path}?limit=2&after={page['next']}")

@@ -118,6 +118,4 @@ async def test_a_grant_waits_for_a_contract_that_was_parked(
     reach = Reach(world.pool, world.log, NOON, world.clocks)
     sold = CreditsPurchased(contract_id="c9", grant_id="g", amount=5)
     with pytest.raises(reactions.Held, match=r"contract-c9 is parked in entitlements\.people"):
-        await reactions.REACTIONS.react(
-            sold, Envelope("e", "urn:publisher:autodesk", sold.type(), "", NOON), reach
-        )  # fmt: skip
+        await reactions.REACTIONS.react(sold, Envelope("e", "urn:publisher:autodesk", sold.type(), "", NOON), reach)

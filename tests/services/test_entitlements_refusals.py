@@ -90,9 +90,11 @@ async def test_credits_are_granted_by_the_contracts_publisher_and_the_operator(w
 async def test_many_grants_at_once_are_answered_one_by_one(world: World, doors: Doors) -> None:
     path, key = "/contracts/c/credits/grants/bulk", new_id()
     items = [
-        {"grant_id": "g1", "amount": 10}, {"grant_id": "g2", "amount": 3, "account_id": "nobody"},
-        {"grant_id": "g1", "amount": 11}, {"grant_id": "g3", "amount": 4, "account_id": "ana"},
-    ]  # fmt: skip
+        {"grant_id": "g1", "amount": 10},
+        {"grant_id": "g2", "amount": 3, "account_id": "nobody"},
+        {"grant_id": "g1", "amount": 11},
+        {"grant_id": "g3", "amount": 4, "account_id": "ana"},
+    ]
     rules = [None, "user-unknown", "grant-id-reused", None]
     would = await doors("seller", "POST", f"{path}?dry_run=true", {"items": items})
     first = await doors("seller", "POST", path, {"items": items}, key=key)

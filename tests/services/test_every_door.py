@@ -27,13 +27,18 @@ KEY, THEIRS = (ECKey.generate_key("P-256", {"kid": "key"}) for _ in range(2))
 ACTOR = Actor("account", "organisation", "operator")
 EVERYWHERE = {"/health", "/ready", "/metrics", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/docs/assets"}
 OPEN = {
-    ("identity", "POST", "/accounts"), ("identity", "POST", "/sessions"),
-    ("identity", "POST", "/sessions/oidc"), ("identity", "POST", "/sessions/oidc/nonce"),
+    ("identity", "POST", "/accounts"),
+    ("identity", "POST", "/sessions"),
+    ("identity", "POST", "/sessions/oidc"),
+    ("identity", "POST", "/sessions/oidc/nonce"),
     ("identity", "POST", "/password"),
-    ("identity", "POST", "/addresses/proof"), ("identity", "POST", "/sessions/refresh"),
-    ("identity", "GET", "/.well-known/jwks.json"), ("identity", "GET", "/.well-known/openid-configuration"),
-    ("identity", "POST", "/oauth/token"), ("identity", "POST", "/oauth/introspect"),
-}  # fmt: skip
+    ("identity", "POST", "/addresses/proof"),
+    ("identity", "POST", "/sessions/refresh"),
+    ("identity", "GET", "/.well-known/jwks.json"),
+    ("identity", "GET", "/.well-known/openid-configuration"),
+    ("identity", "POST", "/oauth/token"),
+    ("identity", "POST", "/oauth/introspect"),
+}
 UNKNOWN: dict[str, dict[str, str]] = {
     "no token": {},
     "nonsense": {"Authorization": "Bearer nonsense"},

@@ -34,8 +34,11 @@ async def test_parked_records_alarms_and_the_relays_backlog_are_shown(database: 
     metrics.show(figures)
     await figures.refresh(db)
     assert figures.as_data() == {
-        "parked": [], "oldest_parked_s": 0.0, "alarms": 0, "relay": {"behind": 0, "behind_s": 0.0},
-    }  # fmt: skip
+        "parked": [],
+        "oldest_parked_s": 0.0,
+        "alarms": 0,
+        "relay": {"behind": 0, "behind_s": 0.0},
+    }
     await store.append(write("one"))
     await store.append(write("two"))
     await execute_as_operator(database, "update log.batches set time = now() - interval '30 s'")
@@ -52,9 +55,14 @@ async def test_parked_records_alarms_and_the_relays_backlog_are_shown(database: 
     assert "tenure_relay_behind_seconds 3" in page
     assert 'tenure_parked_oldest_seconds{consumer="a",reason="gap"} 5' in page
     made = Parts(
-        "identity", Settings(), metrics, TokenVerifier(_no_keys, NothingEnded()), new_id, waiting_for=dict,
+        "identity",
+        Settings(),
+        metrics,
+        TokenVerifier(_no_keys, NothingEnded()),
+        new_id,
+        waiting_for=dict,
         figures=figures,
-    )  # fmt: skip
+    )
     app = make_app(made, Doors(), None, api=False)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         answer = await client.get("/ready")

@@ -198,8 +198,9 @@ async def test_no_sign_up_that_is_repeated_considered_or_refused_has_a_session(b
     for wrong, status in ((sign_up("mina"), 409), (sign_up("ana") | {"name": " "}, 422)):
         refused = await bench.ask("", "POST", "/accounts", wrong)
         assert refused.status_code == status and "session" not in refused.json()
-    assert (await bench.ask("", "POST", "/sessions", {"email": "mina@x.example", "password": "somebody else's guess"})
-            ).status_code == 401  # fmt: skip
+    assert (
+        await bench.ask("", "POST", "/sessions", {"email": "mina@x.example", "password": "somebody else's guess"})
+    ).status_code == 401
 
 
 async def test_a_sign_up_that_broke_off_leaves_its_password_and_who_repeats_its_key_gets_no_session(

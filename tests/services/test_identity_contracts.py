@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.identity.domain import account, contract
+from services.identity.domain import account, contract, contract_state
 from services.identity.domain.account import ACCOUNT, CloseAccount
 from services.identity.domain.contract import CONTRACT, ApproveRoleRequest, HandOverContract, NameCoordinator
 from services.identity.persons import Persons
@@ -77,16 +77,17 @@ async def test_a_handover_and_a_closing_in_the_same_instant_leave_one_manager_wh
         await involve(bench.pool, mina, key)
         await bench.log.execute(CONTRACT, key, record, Meta(new_id(), oskar, NOON))
         steps: list[Any] = [
-            (ACCOUNT, mina, CloseAccount(mina, ())), (CONTRACT, key, HandOverContract(mina, oskar, org)),
+            (ACCOUNT, mina, CloseAccount(mina, ())),
+            (CONTRACT, key, HandOverContract(mina, oskar, org)),
             (CONTRACT, key, NameCoordinator(mina, org, mina)),
-        ]  # fmt: skip
+        ]
         for stream, of, command in steps if first == "closing" else [steps[1], steps[2], steps[0]]:
             await bench.log.execute(stream, of, command, Meta(new_id(), oskar, NOON))
             if stream is ACCOUNT:
                 await bench.settle([bench.consumers[1]])
         await bench.settle()
         found = await bench.log.state(CONTRACT, key)
-        assert isinstance(found, contract.Open) and found.manager is not None
+        assert isinstance(found, contract_state.Open) and found.manager is not None
         assert found.manager.account_id == oskar and found.coordinators == {}, first
 
 
@@ -176,7 +177,7 @@ async def test_two_handovers_at_once_leave_one_manager_and_refuse_the_other(benc
         key = f"c-{n}"
         record = contract.RecordSubscription(key, org, "autodesk", "p", "s", oskar, "desktop", "autocad")
         await bench.log.execute(CONTRACT, key, record, Meta(new_id(), oskar, NOON))
-        asks = contract.RequestRole("ana", org, contract.MANAGER)
+        asks = contract.RequestRole("ana", org, contract_state.MANAGER)
         await bench.log.execute(CONTRACT, key, asks, Meta(new_id(), "ana", NOON))
         for log in logs:
             await log.state(CONTRACT, key)
@@ -195,7 +196,7 @@ async def test_two_handovers_at_once_leave_one_manager_and_refuse_the_other(benc
         assert isinstance(won, Accepted) and isinstance(lost, Refused)
         assert [event.event.type() for event in won.events] == ["RoleRevoked", "RoleAssigned"]
         state = await bench.log.state(CONTRACT, key)
-        assert isinstance(state, contract.Open) and state.manager is not None
+        assert isinstance(state, contract_state.Open) and state.manager is not None
         assert state.manager.ref == won.events[1].id and state.coordinators == {}
         assert lost.rule == "role-missing" and lost.because == (won.events[1].id, won.events[0].id)
 
@@ -204,8 +205,13 @@ async def test_coordinators_are_named_and_their_roles_taken_in_bulk(bench: Bench
     oskar, manager = await bench.join("oskar")
     people = [(await bench.invited(manager, name))[0] for name in ("mina", "ana")]
     await bench.purchase(oskar)
-    named = {"items": [{"account_id": people[0], "may_assign_seats": True}, {"account_id": "nobody"},
-                       {"account_id": people[1]}]}  # fmt: skip
+    named = {
+        "items": [
+            {"account_id": people[0], "may_assign_seats": True},
+            {"account_id": "nobody"},
+            {"account_id": people[1]},
+        ]
+    }
     path, key = "/contracts/c/coordinators", {"Idempotency-Key": "all"}
     considered = (await bench.ask(manager, "POST", f"{path}/bulk?dry_run=true", named)).json()
     assert considered["accepted"] == 2 and (await bench.contract()).coordinators == {}
@@ -230,8 +236,9 @@ async def test_an_agreement_of_a_later_term_starts_on_its_first_day_in_the_custo
     scheduled = (await bench.contract()).scheduled["s"]
     shut = (await bench.ask(token, "GET", "/contracts/c/access")).json()
     assert (shut["missing"], shut["because"]) == (
-        "agreement-missing", [(await bench.manager()).ref, scheduled.ref],
-    )  # fmt: skip
+        "agreement-missing",
+        [(await bench.manager()).ref, scheduled.ref],
+    )
     (shown,) = (await bench.ask(token, "GET", "/contracts/c")).json()["agreements"]
     assert (shown["subscription_id"], shown["starts"]) == ("s", first_day.isoformat())
     assert (await bench.ask(token, "PUT", f"/contracts/c/coordinators/{mina}")).status_code == 200, "roles are not late"

@@ -222,8 +222,11 @@ async def test_no_other_token_resets_and_all_are_refused_alike(bench: Bench) -> 
         "expired": await reset_of(bench, mina, late),
         "another's signature": await reset_of(bench, mina, Keys([ECKey.generate_key("P-256", {"kid": "key"})])),
         "of an account that does not exist": await reset_of(bench, "nobody"),
-        "cut": good[:-2], "nonsense": "nonsense", "access": token, "invitation": invitation,
-    }  # fmt: skip
+        "cut": good[:-2],
+        "nonsense": "nonsense",
+        "access": token,
+        "invitation": invitation,
+    }
     problems = []
     for what, reset in bad.items():
         answer = await use(bench, reset)

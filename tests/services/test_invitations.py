@@ -99,9 +99,18 @@ async def test_of_many_who_join_at_once_exactly_one_gets_in(bench: Bench) -> Non
 
     def command(account_id: str) -> OpenAccount:
         return OpenAccount(
-            account_id, "org", "Northhaus", "customer", f"{account_id}@x.example", "Mina", "DE", "UTC", "en", NOON,
+            account_id,
+            "org",
+            "Northhaus",
+            "customer",
+            f"{account_id}@x.example",
+            "Mina",
+            "DE",
+            "UTC",
+            "en",
+            NOON,
             invitation_id=answer["invitation_id"],
-        )  # fmt: skip
+        )
 
     ids = [new_id() for _ in range(8)]
     await asyncio.gather(*(bench.log.execute(ACCOUNT, i, command(i), Meta(i, i, NOON)) for i in ids))

@@ -42,6 +42,9 @@ def test_a_line_names_service_and_correlation(capsys: pytest.CaptureFixture[str]
     logging.getLogger("uvicorn.error").warning("from a library")
     ours, theirs = (json.loads(line) for line in capsys.readouterr().err.splitlines())
     assert (ours["service"], ours["correlation_id"], ours["stream"], ours["level"]) == (
-        "identity", "story-1", "account-1", "info",
-    )  # fmt: skip
+        "identity",
+        "story-1",
+        "account-1",
+        "info",
+    )
     assert (theirs["event"], theirs["service"]) == ("from a library", "identity")

@@ -46,8 +46,17 @@ async def operator(bench: Bench) -> str:
     """The token of an operator's account."""
     account_id = new_id()
     command = OpenAccount(
-        account_id, "tenure", "Tenure", "operator", "kim@tenure.example", "Kim", "DE", "UTC", "en", utc_now(),
-    )  # fmt: skip
+        account_id,
+        "tenure",
+        "Tenure",
+        "operator",
+        "kim@tenure.example",
+        "Kim",
+        "DE",
+        "UTC",
+        "en",
+        utc_now(),
+    )
     await bench.log.execute(ACCOUNT, account_id, command, Meta(new_id(), account_id, utc_now()))
     since = await bench.store.position()
     return TokenSigner(KEY).sign(Actor(account_id, "tenure", "operator", since=since), "token")

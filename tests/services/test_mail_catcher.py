@@ -35,9 +35,7 @@ def a_mail(subject: str = "Hello", body: str = "A link: https://x.example/#token
     return message
 
 
-async def test_what_comes_by_smtp_is_kept_for_its_owner_only_and_shown(
-    box: Box, browser: httpx.AsyncClient
-) -> None:  # fmt: skip
+async def test_what_comes_by_smtp_is_kept_for_its_owner_only_and_shown(box: Box, browser: httpx.AsyncClient) -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: smtp.SMTP(Receiver(box), loop=loop, hostname="x"), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]

@@ -64,9 +64,11 @@ async def test_the_wizard_shows_only_choices_that_lead_to_a_plan(market: Market)
     plans, step, choices, _ = await ask("product=autocad")
     assert (plans, step, choices["period"]) == (2, "period", ["annual", "monthly"])
     assert await ask("product=autocad&period=monthly") == (
-        1, None, {"product": ["autocad"], "period": ["annual", "monthly"], "support": ["advanced"],
-                  "billing": ["instalments"]}, "001I1-006286-T605",
-    )  # fmt: skip
+        1,
+        None,
+        {"product": ["autocad"], "period": ["annual", "monthly"], "support": ["advanced"], "billing": ["instalments"]},
+        "001I1-006286-T605",
+    )
     plans, _, choices, one = await ask("product=autocad-lt&period=three_year")
     assert (plans, choices["period"], one) == (0, ["annual"], None), "it commits for 36 months"
     await market.refused("clerk", "GET", "/wizard?period=weekly", "malformed", status=422)
@@ -181,10 +183,12 @@ async def test_before_checkout_a_cart_shows_what_its_subscriptions_will_be(marke
 async def test_what_the_checkout_would_refuse_is_refused_before_it(market: Market) -> None:
     path = f"/carts/{await market.cart((AUTOCAD.product_id, 1))}"
     for query, rule in (
-        ("starts=2026-11-22", "start-in-the-past"), ("starts=8999-12-31", "start-too-far-ahead"),
-        ("customer=org&purchaser=nobody", "purchaser-unknown"), ("purchaser=mina", "purchaser-unknown"),
+        ("starts=2026-11-22", "start-in-the-past"),
+        ("starts=8999-12-31", "start-too-far-ahead"),
+        ("customer=org&purchaser=nobody", "purchaser-unknown"),
+        ("purchaser=mina", "purchaser-unknown"),
         ("customer=reseller&purchaser=clerk", "not-a-customer"),
-    ):  # fmt: skip
+    ):
         await market.refused("clerk", "GET", f"{path}?{query}", rule)
     for wrong in ("starts=tomorrow", "starts=0001-01-01", "starts=1700000000", "customer=%00", "purchaser=a%20b"):
         await market.refused("clerk", "GET", f"{path}?{wrong}", "malformed", status=422)
@@ -196,9 +200,11 @@ async def test_carts_are_a_partners_and_nobody_elses(market: Market) -> None:
     cart = await market.cart((AUTOCAD.product_id, 1))
     body: dict[str, Any] = {"product_id": LT.product_id, "seats": 1}
     doors = [
-        ("POST", f"/carts/{cart}/lines", body), ("DELETE", f"/carts/{cart}/lines/1", None),
-        ("POST", f"/carts/{cart}/checkout", ORDER), ("GET", f"/carts/{cart}", None),
-    ]  # fmt: skip
+        ("POST", f"/carts/{cart}/lines", body),
+        ("DELETE", f"/carts/{cart}/lines/1", None),
+        ("POST", f"/carts/{cart}/checkout", ORDER),
+        ("GET", f"/carts/{cart}", None),
+    ]
     for method, path, sent in [*doors, ("POST", "/carts", None), ("GET", "/orders", None)]:
         await market.refused("mina", method, path, "partner-only", sent, 403)
     for method, path, sent in doors:
@@ -223,9 +229,10 @@ async def test_an_account_that_was_closed_is_no_purchaser(market: Market) -> Non
     closed = AccountClosed(account_id="mina", organisation_id="org", closed_by="mina")
     await market.hears("identity", "account-mina", closed)
     for method, path in (
-        ("GET", f"/carts/{cart}?customer=org&purchaser=mina"), ("POST", f"/carts/{cart}/checkout?dry_run=true"),
+        ("GET", f"/carts/{cart}?customer=org&purchaser=mina"),
+        ("POST", f"/carts/{cart}/checkout?dry_run=true"),
         ("POST", f"/carts/{cart}/checkout"),
-    ):  # fmt: skip
+    ):
         gone = await market.refused("clerk", method, path, "purchaser-closed", ORDER if method == "POST" else None)
         assert gone["because"] == [market.world.of("account-mina", "AccountClosed")]
     assert (await market("clerk", "GET", f"/carts/{cart}"))["status"] == "open"
@@ -264,9 +271,14 @@ async def test_a_subscription_is_its_customers_and_its_partners(market: Market) 
     subscription = await market.ordered()
     path = f"/subscriptions/{subscription}"
     doors: list[tuple[str, str, Any]] = [
-        ("GET", "", None), ("GET", "/support", None), ("GET", "/cancel-preview", None), ("POST", "/auto-renew-off", {}),
-        ("PUT", "/seats", {"seats": 4}), ("POST", "/refund", {}), ("POST", "/resubmit", {}),
-    ]  # fmt: skip
+        ("GET", "", None),
+        ("GET", "/support", None),
+        ("GET", "/cancel-preview", None),
+        ("POST", "/auto-renew-off", {}),
+        ("PUT", "/seats", {"seats": 4}),
+        ("POST", "/refund", {}),
+        ("POST", "/resubmit", {}),
+    ]
     for method, door, body in doors:
         await market.refused("rival", method, path + door, "unknown", body, 404)
         await market.refused("clerk", method, f"/subscriptions/no%00such{door}", "malformed", body, 422)
@@ -368,9 +380,11 @@ async def test_what_is_owed_follows_the_customers_clock_for_its_partner_too(mark
 async def test_a_late_request_owes_the_next_term_as_the_preview_said(market: Market) -> None:
     subscription = await market.running()
     price = PlanPriceAnnounced(
-        product_id=AUTOCAD_MONTHLY.product_id, publisher="autodesk", valid_from=date(2027, 11, 23),
+        product_id=AUTOCAD_MONTHLY.product_id,
+        publisher="autodesk",
+        valid_from=date(2027, 11, 23),
         price=Money(amount=250_000, currency="EUR"),
-    )  # fmt: skip
+    )
     await market.publisher(price)
     await market("clerk", "PUT", f"/subscriptions/{subscription}/seats", {"seats": 2})
     await market.clock(datetime(2027, 11, 20, 12, tzinfo=UTC))

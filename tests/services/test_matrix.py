@@ -74,8 +74,18 @@ OPERATIONS = list(operations())
 
 def token(**changed: Any) -> str:
     now = int(time.time())
-    claims = {"sub": "account", "org": "organisation", "kind": "operator", "iss": ISSUER, "aud": AUDIENCE, "iat": now,
-              "exp": now + 60, "jti": "token", "sid": "runs", "since": 0}  # fmt: skip
+    claims = {
+        "sub": "account",
+        "org": "organisation",
+        "kind": "operator",
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "iat": now,
+        "exp": now + 60,
+        "jti": "token",
+        "sid": "runs",
+        "since": 0,
+    }
     return jwt.encode({"alg": "ES256", "kid": "key"}, claims | changed, KEY, ["ES256"])
 
 

@@ -43,20 +43,30 @@ def issuer(served: Served) -> Issuer:
 
 def token(key: Any = RSA, alg: str = "RS256", kid: str | None = None, **changed: Any) -> str:
     claims: dict[str, Any] = {
-        "iss": URL, "aud": "tenure-client", "sub": "248289761001", "iat": int(NOW), "exp": int(NOW) + 300,
-        "email": "mina@x.example", "email_verified": True, "nonce": "n-0S6",
-    } | changed  # fmt: skip
+        "iss": URL,
+        "aud": "tenure-client",
+        "sub": "248289761001",
+        "iat": int(NOW),
+        "exp": int(NOW) + 300,
+        "email": "mina@x.example",
+        "email_verified": True,
+        "nonce": "n-0S6",
+    } | changed
     body = {name: value for name, value in claims.items() if value is not None}
     return jwt.encode({"alg": alg, "kid": kid or key.kid}, body, key, [alg])
 
 
 GOOD = {
-    "RSA": token(), "elliptic": token(EC, "ES256"), "Edwards": token(ED, "Ed25519"), "RSA-PSS": token(RSA, "PS256"),
+    "RSA": token(),
+    "elliptic": token(EC, "ES256"),
+    "Edwards": token(ED, "Ed25519"),
+    "RSA-PSS": token(RSA, "PS256"),
     "one audience of a list": token(aud=["tenure-client"]),
     "issued to us alone, which it says": token(azp="tenure-client"),
     "issued to us for others, too": token(aud=["tenure-client", "x"], azp="tenure-client"),
-    "a string for true": token(email_verified="true"), "a clock a minute off": token(exp=int(NOW) - 30),
-}  # fmt: skip
+    "a string for true": token(email_verified="true"),
+    "a clock a minute off": token(exp=int(NOW) - 30),
+}
 
 
 @pytest.mark.parametrize("what", GOOD)
@@ -74,28 +84,42 @@ async def test_the_nonce_has_to_be_repeated() -> None:
 
 
 BAD = {
-    "another issuer": token(iss="https://other.example"), "another audience": token(aud="other-client"),
+    "another issuer": token(iss="https://other.example"),
+    "another audience": token(aud="other-client"),
     "issued to somebody else": token(aud=["tenure-client", "x"], azp="x"),
     "two audiences and nobody named": token(aud=["tenure-client", "x"]),
-    "expired": token(exp=int(NOW) - 120), "not yet issued": token(iat=int(NOW) + 120), "no expiry": token(exp=None),
-    "no subject": token(sub=None), "no audience": token(aud=None), "no issuer": token(iss=None),
+    "expired": token(exp=int(NOW) - 120),
+    "not yet issued": token(iat=int(NOW) + 120),
+    "no expiry": token(exp=None),
+    "no subject": token(sub=None),
+    "no audience": token(aud=None),
+    "no issuer": token(iss=None),
     "issued to somebody else, though we are its audience": token(azp="other-client"),
     "issued long ago": token(iat=int(NOW) - 700),
-    "a number for a subject": token(sub=7), "an empty subject": token(sub=""),
-    "a subject with a control character": token(sub="a\nb"), "a subject without end": token(sub="a" * 256),
-    "a key of somebody else": token(OTHER), "another key under this key's name": token(OTHER, kid="rsa"),
+    "a number for a subject": token(sub=7),
+    "an empty subject": token(sub=""),
+    "a subject with a control character": token(sub="a\nb"),
+    "a subject without end": token(sub="a" * 256),
+    "a key of somebody else": token(OTHER),
+    "another key under this key's name": token(OTHER, kid="rsa"),
     "a shared secret": token(OctKey.generate_key(256, {"kid": "rsa"}), "HS256"),
     "no signature": "eyJhbGciOiJub25lIiwia2lkIjoicnNhIn0." + token().split(".")[1] + ".",
-    "garbage": "a.b.c", "not even that": "\x00", "a list for a header": "W10.e30.",
-}  # fmt: skip
+    "garbage": "a.b.c",
+    "not even that": "\x00",
+    "a list for a header": "W10.e30.",
+}
 
 
 UNPROVEN = {
-    "no address": token(email=None), "a list for an address": token(email=["mina@x.example"]),
-    "an address that is not verified": token(email_verified=False), "nobody verified it": token(email_verified=None),
-    "a number for true": token(email_verified=1), "a list for true": token(email_verified=[True]),
-    "another string for true": token(email_verified="True"), "no address at all": token(email="mina"),
-}  # fmt: skip
+    "no address": token(email=None),
+    "a list for an address": token(email=["mina@x.example"]),
+    "an address that is not verified": token(email_verified=False),
+    "nobody verified it": token(email_verified=None),
+    "a number for true": token(email_verified=1),
+    "a list for true": token(email_verified=[True]),
+    "another string for true": token(email_verified="True"),
+    "no address at all": token(email="mina"),
+}
 
 
 @pytest.mark.parametrize("what", UNPROVEN)

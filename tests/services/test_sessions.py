@@ -121,8 +121,21 @@ async def test_what_is_no_refresh_token_ends_nothing(bench: Bench) -> None:
     session = await begun(bench)
     good: str = session["refresh_token"]
     name, rest = good.split(".")
-    guesses = ("", ".", name, f"{name}.", f"{name}.{rest[:-4]}", f"{name}.{'A' * 64}", f"x.{rest}", good + "A",
-               f"{name}.{rest[::-1]}", "\x00", f"{name}\x00.{rest}", "ä.ä", session["access_token"])  # fmt: skip
+    guesses = (
+        "",
+        ".",
+        name,
+        f"{name}.",
+        f"{name}.{rest[:-4]}",
+        f"{name}.{'A' * 64}",
+        f"x.{rest}",
+        good + "A",
+        f"{name}.{rest[::-1]}",
+        "\x00",
+        f"{name}\x00.{rest}",
+        "ä.ä",
+        session["access_token"],
+    )
     for guess in guesses:
         answer = await bench.ask("", "POST", "/sessions/refresh", {"refresh_token": guess})
         assert answer.status_code in (401, 422), guess
@@ -190,8 +203,11 @@ async def test_a_new_password_and_a_reset_end_all_sessions(bench: Bench) -> None
     reset = bench.app.state.keys.reset(mina, replaces, "reset")
     used = await bench.ask("", "POST", "/password", {"reset": reset, "new": "a third long password"})
     assert (used.status_code, await runs(bench, session)) == (204, (False, False))
-    reasons = [SessionsEnded.model_validate_json(stored.data).reason for stored in await bench.store.read(0, 100)
-               if stored.of.type == "SessionsEnded"]  # fmt: skip
+    reasons = [
+        SessionsEnded.model_validate_json(stored.data).reason
+        for stored in await bench.store.read(0, 100)
+        if stored.of.type == "SessionsEnded"
+    ]
     assert reasons == ["password-changed", "password-reset"]
 
 
@@ -242,9 +258,13 @@ async def test_a_sign_in_that_overlaps_the_end_of_all_sessions_has_ended(bench: 
     since = await bench.store.position()
     assert (await bench.ask(token, "DELETE", "/sessions")).status_code == 200
     running = await refresh.begin(
-        bench.pool, mina, session_id="s", since=since, now=utc_now(),
+        bench.pool,
+        mina,
+        session_id="s",
+        since=since,
+        now=utc_now(),
         verifier=await credentials.verifier_of(bench.pool, mina),
-    )  # fmt: skip
+    )
     assert running is not None
     assert (await refreshed(bench, {"refresh_token": running.token})).status_code == 401
 

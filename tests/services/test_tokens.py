@@ -45,9 +45,17 @@ class Identity:
 
 def claims(**changed: Any) -> dict[str, Any]:
     body = {
-        "sub": "account", "org": "organisation", "kind": "customer", "iss": ISSUER, "aud": AUDIENCE, "iat": int(NOW),
-        "exp": int(NOW) + 60, "jti": "token", "sid": "session", "since": 7,
-    }  # fmt: skip
+        "sub": "account",
+        "org": "organisation",
+        "kind": "customer",
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "iat": int(NOW),
+        "exp": int(NOW) + 60,
+        "jti": "token",
+        "sid": "session",
+        "since": 7,
+    }
     return {name: value for name, value in (body | changed).items() if value is not None}
 
 

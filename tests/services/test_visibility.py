@@ -52,11 +52,17 @@ def test_a_list_is_of_the_callers_own() -> None:
 # ── Every route that names a contract or a subscription ────────────────────────────────────────────────
 
 BODIES: dict[str, dict[str, Any]] = {
-    "AssignSeat": {"account_id": "ana"}, "UnassignSeat": {}, "GrantCredits": {"grant_id": "g1", "amount": 10},
-    "ConsumeCredits": {"consumption_id": "x", "amount": 5}, "RequestRole": {"role": "software_coordinator"},
-    "ApproveRoleRequest": {}, "DeclineRoleRequest": {"reason": "no"}, "NameCoordinator": {}, "RevokeRole": {},
+    "AssignSeat": {"account_id": "ana"},
+    "UnassignSeat": {},
+    "GrantCredits": {"grant_id": "g1", "amount": 10},
+    "ConsumeCredits": {"consumption_id": "x", "amount": 5},
+    "RequestRole": {"role": "software_coordinator"},
+    "ApproveRoleRequest": {},
+    "DeclineRoleRequest": {"reason": "no"},
+    "NameCoordinator": {},
+    "RevokeRole": {},
     "HandOverContract": {"to": "ana"},
-}  # fmt: skip
+}
 """A body for each command: a new one needs its own here."""
 ITEMS = {
     "UnassignSeat": {"account_id": "ana"},

@@ -24,12 +24,37 @@ from tests.services.test_every_door import ACTOR, KEY, ROUTES, SERVICES, app_of,
 
 ENGINES = {"/health", "/ready", "/metrics", "/clock", "/docs", "/openapi.json"}
 NOT_A_DRY_RUN = [
-    "dry_run=yes", "dry_run=on", "dry_run=t", "dry_run=1", "dry_run=0", "dry_run=True", "dry_run=TRUE", "dry_run=",
-    "dry_run", "dry_run=true&dry_run=true", "dry_run=true&dry_run=false", "dryRun=true", "dry-run=true",
-    "Dry_Run=true", "DRY_RUN=true", "dry_run=true%20", "dry_run=+true", "dry_run=true%00", "dry_run%20=true",
-    "dry_run=true;x=1", "%20dry_run=true", "dry_run[]=true", "x=1&dry_run=true", "dry_run=true&=", "dry_run=tru%e",
-    "dry_run=%ff", "dry_run=%ED%A0%80", "dry_run=tr%C3%BCe", "=true", "dry_run=true&dryrun=false",
-]  # fmt: skip
+    "dry_run=yes",
+    "dry_run=on",
+    "dry_run=t",
+    "dry_run=1",
+    "dry_run=0",
+    "dry_run=True",
+    "dry_run=TRUE",
+    "dry_run=",
+    "dry_run",
+    "dry_run=true&dry_run=true",
+    "dry_run=true&dry_run=false",
+    "dryRun=true",
+    "dry-run=true",
+    "Dry_Run=true",
+    "DRY_RUN=true",
+    "dry_run=true%20",
+    "dry_run=+true",
+    "dry_run=true%00",
+    "dry_run%20=true",
+    "dry_run=true;x=1",
+    "%20dry_run=true",
+    "dry_run[]=true",
+    "x=1&dry_run=true",
+    "dry_run=true&=",
+    "dry_run=tru%e",
+    "dry_run=%ff",
+    "dry_run=%ED%A0%80",
+    "dry_run=tr%C3%BCe",
+    "=true",
+    "dry_run=true&dryrun=false",
+]
 
 
 @pytest.fixture
@@ -162,12 +187,26 @@ async def test_an_idempotency_key_that_is_none_is_refused(
 @pytest.mark.parametrize(
     "body",
     [
-        b'{"limit": 1, "limit": 2}', b'{"by": "a", "\\u0062y": "b"}', b'{"limit": NaN}', b'{"limit": Infinity}',
-        b'{"limit": -Infinity}', b'{"limit": 1e400}', b'{"limit": ' + b"9" * 5000 + b"}", b"[" * 60_000,
-        b'{"by": ' + b'{"a":' * 10_000, b'{"by": "\\ud800"}', b"\xef\xbb\xbf{}", b"{} {}", b"null", b"[]", b'"by"',
-        '{"by": "a"}'.encode("utf-16"), b'{"by": "a\x00"}', b'{"nested": {"by": "a", "by": "b"}}',
+        b'{"limit": 1, "limit": 2}',
+        b'{"by": "a", "\\u0062y": "b"}',
+        b'{"limit": NaN}',
+        b'{"limit": Infinity}',
+        b'{"limit": -Infinity}',
+        b'{"limit": 1e400}',
+        b'{"limit": ' + b"9" * 5000 + b"}",
+        b"[" * 60_000,
+        b'{"by": ' + b'{"a":' * 10_000,
+        b'{"by": "\\ud800"}',
+        b"\xef\xbb\xbf{}",
+        b"{} {}",
+        b"null",
+        b"[]",
+        b'"by"',
+        '{"by": "a"}'.encode("utf-16"),
+        b'{"by": "a\x00"}',
+        b'{"nested": {"by": "a", "by": "b"}}',
     ],
-)  # fmt: skip
+)
 async def test_a_body_that_two_readers_read_differently_is_refused(
     client: httpx.AsyncClient, store: MemoryStore, body: bytes
 ) -> None:
@@ -179,10 +218,14 @@ async def test_a_body_that_two_readers_read_differently_is_refused(
 @pytest.mark.parametrize(
     "body",
     [
-        b'{"email": "a@b.c", "password": "one", "password": "two"}', b"[" * 30_000, b'{"email": NaN, "password": "x"}',
-        b"\xff", b'{"email": 1e400, "password": "x"}', b'{"email": ' + b"9" * 5000 + b', "password": "x"}',
+        b'{"email": "a@b.c", "password": "one", "password": "two"}',
+        b"[" * 30_000,
+        b'{"email": NaN, "password": "x"}',
+        b"\xff",
+        b'{"email": 1e400, "password": "x"}',
+        b'{"email": ' + b"9" * 5000 + b', "password": "x"}',
     ],
-)  # fmt: skip
+)
 async def test_so_it_is_where_the_framework_reads_the_body(body: bytes) -> None:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app_of("identity")), base_url="http://test") as client:
         answer = await client.post("/sessions", content=body, headers={"Content-Type": "application/json"})

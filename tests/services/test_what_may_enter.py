@@ -93,16 +93,33 @@ def malformed(answer: httpx.Response, field: str) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("organisation.name", "Evil\0Org"), ("organisation.name", "Org\u202e"), ("organisation.name", "\u3164"),
-        ("name", "a\0"), ("name", ""), ("name", "x" * 201), ("name", "a\nb"), ("name", 7),
-        ("country", "DE\n"), ("country", "\u00df"), ("country", "XX"), ("country", "DE "), ("country", "\uff24\uff25"),
-        ("locale", "en\n"), ("locale", "english"), ("time_zone", "localtime"), ("time_zone", "Factory"),
-        ("time_zone", "posixrules"), ("time_zone", "europe/berlin"),
-        ("email", "a\0@x.example"), ("email", "a\u200b@x.example"), ("email", "nobody"),
-        ("organisation.sandbox", "yes"), ("organisation.sandbox", 1),
+        ("organisation.name", "Evil\0Org"),
+        ("organisation.name", "Org\u202e"),
+        ("organisation.name", "\u3164"),
+        ("name", "a\0"),
+        ("name", ""),
+        ("name", "x" * 201),
+        ("name", "a\nb"),
+        ("name", 7),
+        ("country", "DE\n"),
+        ("country", "\u00df"),
+        ("country", "XX"),
+        ("country", "DE "),
+        ("country", "\uff24\uff25"),
+        ("locale", "en\n"),
+        ("locale", "english"),
+        ("time_zone", "localtime"),
+        ("time_zone", "Factory"),
+        ("time_zone", "posixrules"),
+        ("time_zone", "europe/berlin"),
+        ("email", "a\0@x.example"),
+        ("email", "a\u200b@x.example"),
+        ("email", "nobody"),
+        ("organisation.sandbox", "yes"),
+        ("organisation.sandbox", 1),
         ("password", "x" * 12 + "\0"),
     ],
-)  # fmt: skip
+)
 @pytest.mark.system
 async def test_no_such_account_is_opened(bench: Bench, field: str, value: Any) -> None:
     body = sign_up("mina")
@@ -150,7 +167,9 @@ async def test_a_lone_surrogate_is_refused(bench: Bench, path: str) -> None:
         "/me/password": f'{{"current":{surrogate},"new":{surrogate}}}',
     }
     answer = await bench.http.request(
-        "PUT" if path == "/me/password" else "POST", path, content=bodies[path],
+        "PUT" if path == "/me/password" else "POST",
+        path,
+        content=bodies[path],
         headers={"Content-Type": "application/json", "Authorization": f"Bearer {token}"},
-    )  # fmt: skip
+    )
     assert answer.status_code == 422, answer.text

@@ -195,7 +195,19 @@ def appends_blindly() -> AbstractContextManager[object]:
 
 
 BUGS: Final[tuple[Bug, ...]] = (
-    relay_skips, relay_hopes, relay_swaps,  commits_first, reacts_after_commit, commits_after,
-    zombies_are_not_fenced, repeats_count, believes_the_second, takes_the_second_for_a_repeat,
-    does_not_look_at_the_chain, does_not_look_at_the_type, believes_kafka, forgets_commands, appends_blindly,
-)  # fmt: skip
+    relay_skips,
+    relay_hopes,
+    relay_swaps,
+    commits_first,
+    reacts_after_commit,
+    commits_after,
+    zombies_are_not_fenced,
+    repeats_count,
+    believes_the_second,
+    takes_the_second_for_a_repeat,
+    does_not_look_at_the_chain,
+    does_not_look_at_the_type,
+    believes_kafka,
+    forgets_commands,
+    appends_blindly,
+)

@@ -10,7 +10,7 @@ from services.distribution.domain import fleet, rollout
 from services.distribution.domain.fleet_state import State as Fleet
 from services.distribution.domain.fleet_state import standing
 from services.entitlements.domain import credits, seat_pool
-from services.identity.domain import contract
+from services.identity.domain import contract, contract_state
 from services.marketplace.domain import running, subscription
 from shared.eventlog.decision import Stream
 from shared.eventlog.plan import headers_of
@@ -169,7 +169,7 @@ def _contracts(system: System) -> Iterator[str]:
                 of.add(key)
     for key, runs in running_.items():
         state = contracts.get(key)
-        if not isinstance(state, contract.Open) or state.manager is None:
+        if not isinstance(state, contract_state.Open) or state.manager is None:
             yield f"contract {key} has no Contract Manager"
         elif set(state.agreements) != runs:
             yield f"contract {key} has the agreements {sorted(state.agreements)}, and {sorted(runs)} run"

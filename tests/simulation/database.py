@@ -254,9 +254,18 @@ def _assign(tx: Transaction, consumer: str, topics: Sequence[str], numbers: Sequ
 
 def _park(tx: Transaction, consumer: str, *columns: Sequence[Any]) -> None:
     names = (
-        "topic", "partition", "offset", "stream", "version", "reason", "detail", "holds_stream", "key", "headers",
+        "topic",
+        "partition",
+        "offset",
+        "stream",
+        "version",
+        "reason",
+        "detail",
+        "holds_stream",
+        "key",
+        "headers",
         "value",
-    )  # fmt: skip
+    )
     for values in zip(*columns, strict=True):
         row = dict(zip(names, values, strict=True), consumer=consumer)
         tx.put(("parked", consumer, row["topic"], row["partition"], row["offset"]), **row)
@@ -272,8 +281,16 @@ def _clocks_since(tx: Transaction, change: int) -> list[Row]:
 
 
 def _set_timer(tx: Transaction, name: str, key: str, due: datetime, customer: str, by: str, correlation: str) -> None:
-    tx.put(("timer", name, key), name=name, key=key, due=due, customer=customer, set_by=by, correlation_id=correlation,
-           first_due=None)  # fmt: skip
+    tx.put(
+        ("timer", name, key),
+        name=name,
+        key=key,
+        due=due,
+        customer=customer,
+        set_by=by,
+        correlation_id=correlation,
+        first_due=None,
+    )
 
 
 def _cancel_timer(tx: Transaction, name: str, key: str) -> None:
@@ -317,10 +334,12 @@ def _unseen_pool(tx: Transaction, consumer: str, _contract: str) -> None:
 
 def _pools_of(tx: Transaction, organisation: str, publisher: str) -> list[Row]:
     return [
-        p for p in tx.all("pool")
-        if organisation in (p["customer"], p["partner"]) and p["publisher"] == publisher
+        p
+        for p in tx.all("pool")
+        if organisation in (p["customer"], p["partner"])
+        and p["publisher"] == publisher
         and p["phase"] in ("active", "expired")
-    ]  # fmt: skip
+    ]
 
 
 def _number_of(tx: Transaction, organisation: str, publisher: str) -> list[Row]:
@@ -385,10 +404,16 @@ def _no_rows(tx: Transaction, *_: Any) -> list[Row]:
 
 
 _ANSWERS: Final[dict[str, Callable[..., Any]]] = {
-    SQL["seen"]: _seen, SQL["advance"]: _advance, SQL["assign"]: _assign, leaving.SQL["park"]: _park,
-    duplicates.SQL["claim"]: _claim, duplicates.SQL["unclaim"]: _unclaim,
-    SQL["stored"]: _stored, SQL["known"]: _known, SQL["head"]: _head,
-}  # fmt: skip
+    SQL["seen"]: _seen,
+    SQL["advance"]: _advance,
+    SQL["assign"]: _assign,
+    leaving.SQL["park"]: _park,
+    duplicates.SQL["claim"]: _claim,
+    duplicates.SQL["unclaim"]: _unclaim,
+    SQL["stored"]: _stored,
+    SQL["known"]: _known,
+    SQL["head"]: _head,
+}
 _BEGINNINGS: Final[tuple[tuple[str, Callable[..., Any]], ...]] = (
     ("insert into engine.clocks", _clock),
     ("select * from engine.clocks where change >", _clocks_since),

@@ -122,10 +122,13 @@ class World:
         """The publisher's system says something, sometimes twice, as another record with the same id."""
         self.said += 1
         headers: list[tuple[str, bytes | None]] = [
-            ("ce_specversion", b"1.0"), ("ce_id", f"said-{self.said}".encode()),
-            ("ce_source", f"urn:publisher:{publisher}".encode()), ("ce_type", event.type().encode()),
-            ("ce_time", stamp(self.now - PUBLISHERS_CLOCK).encode()), ("content-type", b"application/json"),
-        ]  # fmt: skip
+            ("ce_specversion", b"1.0"),
+            ("ce_id", f"said-{self.said}".encode()),
+            ("ce_source", f"urn:publisher:{publisher}".encode()),
+            ("ce_type", event.type().encode()),
+            ("ce_time", stamp(self.now - PUBLISHERS_CLOCK).encode()),
+            ("content-type", b"application/json"),
+        ]
         partition = partition_of(event.type(), self.system.broker.partitions)
         for _ in range(1 + (self.chance.random() < 0.2)):
             self.system.broker.append(INBOUND, partition, None, headers, event.data())
@@ -137,10 +140,25 @@ class World:
 async def signs_up(w: World) -> None:
     """The customer's people; some change their profile."""
     for person in w.chance.sample(PEOPLE, w.chance.randrange(1, 5)):
-        await w.do("identity", account.ACCOUNT, person, account.OpenAccount(
-            person, ex.CUSTOMER, "Studio Nord", "customer", f"{person}@nord.example", person, "DE", "Europe/Berlin",
-            "de", w.now, sandbox=True,
-        ), person)  # fmt: skip
+        await w.do(
+            "identity",
+            account.ACCOUNT,
+            person,
+            account.OpenAccount(
+                person,
+                ex.CUSTOMER,
+                "Studio Nord",
+                "customer",
+                f"{person}@nord.example",
+                person,
+                "DE",
+                "Europe/Berlin",
+                "de",
+                w.now,
+                sandbox=True,
+            ),
+            person,
+        )
     if w.chance.random() < 0.3:
         await w.do("identity", account.ACCOUNT, "ana", account.UpdateProfile(name="Ana B."), "ana")
 
@@ -158,11 +176,23 @@ async def sells(w: World, number: int, contracts: list[str]) -> None:
         await w.do("marketplace", cart.CART, key, replace(add, seats=seats + 1), ex.CLERK)
     subscription_id = f"sub{number}"
     account_ = ex.PURCHASERS_ACCOUNT.model_copy(update={"account_id": "mandy"}).recorded("opened-mandy")
-    await w.do("marketplace", cart.CART, key, cart.CheckOut(
-        customer=ex.CUSTOMER, purchaser="mandy", starts=w.now.date(), ordered_by=ex.CLERK, now=w.now,
-        subscription_ids=tuple(f"{subscription_id}-{n}" for n in range(2)), purchaser_account=account_,
-        offered=offers, standing=ex.WITH_CSN,
-    ), ex.CLERK)  # fmt: skip
+    await w.do(
+        "marketplace",
+        cart.CART,
+        key,
+        cart.CheckOut(
+            customer=ex.CUSTOMER,
+            purchaser="mandy",
+            starts=w.now.date(),
+            ordered_by=ex.CLERK,
+            now=w.now,
+            subscription_ids=tuple(f"{subscription_id}-{n}" for n in range(2)),
+            purchaser_account=account_,
+            offered=offers,
+            standing=ex.WITH_CSN,
+        ),
+        ex.CLERK,
+    )
     subscription_id += "-0"
     ordered = await w.until(
         lambda: w.state("marketplace", subscription.SUBSCRIPTION, subscription_id), subscription.Awaiting
@@ -194,9 +224,11 @@ async def lives(w: World, subscription_id: str, contract_id: str) -> None:
                 )
             case 4:
                 await w.do(
-                    "marketplace", subscription.SUBSCRIPTION, subscription_id,
+                    "marketplace",
+                    subscription.SUBSCRIPTION,
+                    subscription_id,
                     running.ChangeSeats(w.chance.randrange(1, 6), ex.CLERK, now, ex.WITH_CSN),
-                )  # fmt: skip
+                )
             case 5:
                 await w.do(
                     "marketplace", subscription.SUBSCRIPTION, subscription_id, running.RequestAutoRenewOff("mandy", now)
@@ -208,9 +240,12 @@ async def lives(w: World, subscription_id: str, contract_id: str) -> None:
 async def spends(w: World, pool: seat_pool.Open) -> None:
     number, contract_id = len(w.asked), pool.opened.contract_id
     seat = SeatAssigned(
-        subscription_id=pool.opened.subscription_id, contract_id=contract_id, seat=1, account_id="ana",
+        subscription_id=pool.opened.subscription_id,
+        contract_id=contract_id,
+        seat=1,
+        account_id="ana",
         assigned_by="mandy",
-    )  # fmt: skip
+    )
     seated = (replace(pool, held={1: seat}),)  # as ana's door has found it
     if w.chance.random() < 0.5:
         grant = credits.GrantCredits(contract_id, f"g{number}", w.chance.randrange(1, 9), ex.CUSTOMER, "p", w.now)

@@ -70,9 +70,14 @@ async def _pool(tx: Any, event: Any, _of: Envelope) -> None:
     key = ("pool", event.subscription_id)
     if isinstance(event, SeatPoolOpened):
         tx.put(
-            key, subscription_id=event.subscription_id, contract_id=event.contract_id, customer=event.customer,
-            partner=event.partner, publisher=event.publisher, phase="active",
-        )  # fmt: skip
+            key,
+            subscription_id=event.subscription_id,
+            contract_id=event.contract_id,
+            customer=event.customer,
+            partner=event.partner,
+            publisher=event.publisher,
+            phase="active",
+        )
     elif type(event) in phases:
         tx.put(key, phase=phases[type(event)])
 
@@ -98,9 +103,13 @@ async def _person(tx: Any, event: Any, _of: Envelope) -> None:
 @NUMBERS.on(CsnRevoked)
 async def _number(tx: Any, event: Any, of: Envelope) -> None:
     tx.put(
-        ("csn", event.organisation_id, event.publisher, event.csn), organisation_id=event.organisation_id,
-        publisher=event.publisher, csn=event.csn, valid=isinstance(event, CsnIssued), version=of.version,
-    )  # fmt: skip
+        ("csn", event.organisation_id, event.publisher, event.csn),
+        organisation_id=event.organisation_id,
+        publisher=event.publisher,
+        csn=event.csn,
+        valid=isinstance(event, CsnIssued),
+        version=of.version,
+    )
 
 
 def _mirror(*topics: str) -> Projection:
@@ -133,13 +142,16 @@ MADE: Final = {
     "identity": _made("identity", identity.REACTIONS),
     "marketplace": _made("marketplace", marketplace.PUBLISHER, marketplace.PROCESS, timers=MARKETPLACE_TIMERS),
     "entitlements": _made(
-        "entitlements", POOLS, PEOPLE, NUMBERS, entitlements.REACTIONS, entitlements.MEETINGS,
+        "entitlements",
+        POOLS,
+        PEOPLE,
+        NUMBERS,
+        entitlements.REACTIONS,
+        entitlements.MEETINGS,
         timers=ENTITLEMENTS_TIMERS,
     ),
-    "distribution": _made(
-        "distribution", distribution.REACTIONS, distribution.PROCESS, timers=DISTRIBUTION_TIMERS
-    ),
-}  # fmt: skip
+    "distribution": _made("distribution", distribution.REACTIONS, distribution.PROCESS, timers=DISTRIBUTION_TIMERS),
+}
 
 
 class Veil:
@@ -212,9 +224,12 @@ class System:
         clocks = Clocks(lambda: START + timedelta(seconds=loop.time()) + skew)
         store = Connection(service.store, process, self.chance, self.rates)
         log = Log(
-            store, name, new_id=self.new_id, sealer=Veil() if name == "identity" else None,
+            store,
+            name,
+            new_id=self.new_id,
+            sealer=Veil() if name == "identity" else None,
             cached_streams=self.chance.choice((2, 1_000)),
-        )  # fmt: skip
+        )
         pool: Any = Pool(service.tables, process, self.chance, self.rates)
         access: Any = Access(self.broker)
         relay = Relay(store, topic_of(name), access, owner=process.name)

@@ -33,9 +33,11 @@ def test_a_seed_replays_exactly_in_any_process() -> None:
         subprocess.run(
             [*PLAY, "7"],
             env={**os.environ, "PYTHONHASHSEED": order},
-            check=True, capture_output=True, text=True,
+            check=True,
+            capture_output=True,
+            text=True,
         ).stdout
         for order in ("1", "2", "3")
-    }  # fmt: skip
+    }
     assert len(heard) == 1
     assert "nothing is wrong" in heard.pop()

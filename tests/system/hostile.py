@@ -74,7 +74,7 @@ ANYWHERE: Final[Mapping[str, Change]] = {
     "another's type": foreign,
     "a time without a zone": but(b"ce_time", b"2026-01-01T00:00:00"),
     "another version of CloudEvents": but(b"ce_specversion", b"0.3"),
-}  # fmt: skip
+}
 OWN: Final[Mapping[str, Change]] = {
     "a flipped bit": flipped,
     "a truncated body": lambda _, record: record._replace(value=(record.value or b"")[:-1]),
@@ -90,7 +90,7 @@ OWN: Final[Mapping[str, Change]] = {
     "another tenant": but(b"ce_tenant", b"somebody-else"),
     "another hash": but(b"ce_hash", b"11" * 32),
     "another previous hash": but(b"ce_prevhash", b"22" * 32),
-}  # fmt: skip
+}
 SAID: Final = b'{"csn": "5100000001", "organisation_id": "hostile", "publisher": "autodesk"}'
 FOREIGN: Final[Mapping[str, Change]] = {
     "not a number": body(b'{"csn": NaN, "organisation_id": "x", "publisher": "autodesk"}'),
@@ -121,10 +121,13 @@ class Sent:
 def good(topic: str, number: int) -> Written:
     """A publisher's event as it should be, of an organisation that does not exist."""
     headers: Headers = [
-        (b"ce_specversion", b"1.0"), (b"ce_id", f"flood-{topic}-{number}".encode()),
-        (b"ce_source", f"urn:publisher:{PUBLISHER}".encode()), (b"ce_type", b"CsnIssued"),
-        (b"ce_time", b"2026-01-01T00:00:00Z"), (b"content-type", b"application/json"),
-    ]  # fmt: skip
+        (b"ce_specversion", b"1.0"),
+        (b"ce_id", f"flood-{topic}-{number}".encode()),
+        (b"ce_source", f"urn:publisher:{PUBLISHER}".encode()),
+        (b"ce_type", b"CsnIssued"),
+        (b"ce_time", b"2026-01-01T00:00:00Z"),
+        (b"content-type", b"application/json"),
+    ]
     return Written(b"flood", SAID, headers)
 
 

@@ -53,9 +53,13 @@ class System:
     def story(self) -> "subprocess.Popen[str]":
         """The story, begun: it ends 0 when every answer was right."""
         return subprocess.Popen(
-            [sys.executable, "-m", "tests.system.telling", str(self.folder / "heard")], cwd=ROOT,
-            env={**os.environ, **self.env}, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            [sys.executable, "-m", "tests.system.telling", str(self.folder / "heard")],
+            cwd=ROOT,
+            env={**os.environ, **self.env},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
 
     def tell(self) -> str:
         """The story, told to its end; AssertionError with what it printed when it broke."""

@@ -193,9 +193,14 @@ def text(schema: dict[str, Any]) -> str:
 
 
 def asked(
-    who: Someone, operation: Operation, ids: Mapping[str, str], document: dict[str, Any], *,
-    named: Mapping[str, str] | None = None, considered: bool = True,
-) -> Answer:  # fmt: skip
+    who: Someone,
+    operation: Operation,
+    ids: Mapping[str, str],
+    document: dict[str, Any],
+    *,
+    named: Mapping[str, str] | None = None,
+    considered: bool = True,
+) -> Answer:
     """The status, the body without the ids that were asked for, and the headers.
 
     `named` stands in the body instead of what its schema would allow. A command is only considered, unless it is to be

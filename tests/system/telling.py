@@ -42,9 +42,11 @@ def _noted(file: Path) -> Any:
         if isinstance(said, dict) and said.get("events") and not said["dry_run"]:
             asker = who.account_id if who is not None else ""
             note = {
-                "service": service, "id": f"{asker or 'anybody'}:{_key.get()}", "stream": said["stream"],
+                "service": service,
+                "id": f"{asker or 'anybody'}:{_key.get()}",
+                "stream": said["stream"],
                 "events": [event["id"] for event in said["events"]],
-            }  # fmt: skip
+            }
             with file.open("a") as out:
                 out.write(json.dumps(note) + "\n")
         return reply

@@ -15,10 +15,13 @@ from tests.system.running import System
 pytestmark = pytest.mark.system
 
 GOOD: list[tuple[str, bytes | None]] = [
-    ("ce_specversion", b"1.0"), ("ce_id", b"hostile-1"), ("ce_source", b"urn:publisher:autodesk"),
-    ("ce_type", b"CsnIssued"), ("ce_time", datetime(2026, 1, 1, tzinfo=UTC).isoformat().encode()),
+    ("ce_specversion", b"1.0"),
+    ("ce_id", b"hostile-1"),
+    ("ce_source", b"urn:publisher:autodesk"),
+    ("ce_type", b"CsnIssued"),
+    ("ce_time", datetime(2026, 1, 1, tzinfo=UTC).isoformat().encode()),
     ("content-type", b"application/json"),
-]  # fmt: skip
+]
 
 
 def but(name: str, value: bytes | None) -> list[tuple[str, bytes | None]]:

@@ -71,13 +71,19 @@ def heads(system: System) -> dict[str, tuple[int, str | None]]:
 def refused(system: System) -> int:
     """What a command is answered."""
     body = {
-        "email": "late@example.com", "password": "a long enough one 1", "name": "Late", "country": "DE",
-        "time_zone": "Europe/Berlin", "locale": "en-GB", "organisation": {"name": "Late", "kind": "partner"},
-    }  # fmt: skip
+        "email": "late@example.com",
+        "password": "a long enough one 1",
+        "name": "Late",
+        "country": "DE",
+        "time_zone": "Europe/Berlin",
+        "locale": "en-GB",
+        "organisation": {"name": "Late", "kind": "partner"},
+    }
     request = urllib.request.Request(
-        f"{system.services['identity'].url}/accounts", json.dumps(body).encode(),
+        f"{system.services['identity'].url}/accounts",
+        json.dumps(body).encode(),
         {"Content-Type": "application/json", "Idempotency-Key": "late"},
-    )  # fmt: skip
+    )
     with pytest.raises(urllib.error.HTTPError) as answer:
         urllib.request.urlopen(request, timeout=20)
     with answer.value as error:
@@ -99,9 +105,13 @@ def unready(service: stack.Service) -> str:
 
 def tenure(system: System, *arguments: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "cli", *arguments], cwd=ROOT, env={**os.environ, **system.env}, text=True,
-        capture_output=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "cli", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **system.env},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -79,8 +79,10 @@ def assert_recorded(system: System, said: Said, verb: str, argument: str, looked
 
 
 def test_a_sandboxs_clock_is_moved_in_every_service(
-    operated: System, tenure: Tenure, monkeypatch: pytest.MonkeyPatch  # noqa: F811
-) -> None:  # fmt: skip
+    operated: System,
+    tenure: Tenure,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     organisation = {"name": f"Sandbox {token_hex(4)}", "kind": "customer", "sandbox": True}
     somebody = signed_up(operated, {"organisation": organisation})
     monkeypatch.setenv("TENURE_TOKEN", somebody.token)
@@ -105,8 +107,10 @@ def test_a_sandboxs_clock_is_moved_in_every_service(
 
 
 def test_a_person_is_erased_and_nobody_can_read_them_any_more(
-    operated: System, tenure: Tenure, monkeypatch: pytest.MonkeyPatch  # noqa: F811
-) -> None:  # fmt: skip
+    operated: System,
+    tenure: Tenure,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     person = signed_up(operated, {"organisation": {"name": f"Leavers {token_hex(4)}", "kind": "customer"}})
     stranger = signed_up(operated, {"organisation": {"name": f"Strangers {token_hex(4)}", "kind": "customer"}})
     dsn = operated.dsns()["identity"]

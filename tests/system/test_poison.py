@@ -114,9 +114,16 @@ class Bench:
     async def tenure(self, *words: str) -> Json:
         """The operator's command, in a process of its own."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "cli", *words, "--json", cwd=ROOT, env={**os.environ, **self.running.env},
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+            sys.executable,
+            "-m",
+            "cli",
+            *words,
+            "--json",
+            cwd=ROOT,
+            env={**os.environ, **self.running.env},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
         out, err = await process.communicate()
         assert process.returncode == 0, err.decode() + out.decode()
         found: Json = json.loads(out)
@@ -154,8 +161,11 @@ async def _ordered(s: Story) -> list[str]:
     for plan in plans[:STREAMS]:
         line = {"product_id": plan["product_id"], "seats": 3}
         await s.doors.ok("marketplace", "POST", f"/carts/{cart}/lines", s.clerk, line)
-    body = {"customer": s.manager.organisation_id, "purchaser": s.manager.account_id,
-            "starts": datetime.now(UTC).date().isoformat()}  # fmt: skip
+    body = {
+        "customer": s.manager.organisation_id,
+        "purchaser": s.manager.account_id,
+        "starts": datetime.now(UTC).date().isoformat(),
+    }
     out = await s.doors.ok("marketplace", "POST", f"/carts/{cart}/checkout", s.clerk, body)
     orders = [line["subscription_id"] for line in out["events"][0]["data"]["lines"]]
     await eventually(lambda: _are(s, "marketplace", "/subscriptions", orders), "the orders")
@@ -232,8 +242,9 @@ async def _told(b: Bench, victim: str, others: list[str], first: int, before: di
     behind = len(await b.parked()) - 1
     now = await b.counted()
     assert {reason: now[reason] - before.get(reason, 0) for reason in ("failed", "behind")} == {
-        "failed": 1, "behind": behind,
-    }  # fmt: skip
+        "failed": 1,
+        "behind": behind,
+    }
     assert b.running.services["marketplace"].ready(), "it does its work: the others' streams go on"
     (shown,) = (await b.tenure("parked", "ls", "--stream", f"pool-{victim}"))["parked"]
     assert (shown["consumer"], shown["version"], shown["behind"]) == (CONSUMER, first, behind)
@@ -244,8 +255,9 @@ async def _resumed(b: Bench, victim: str, first: int) -> None:
     assert not await b.parked()
     settled = await b.sales.fetch(
         "select version, outcome from engine.settled where consumer = $1 and stream = $2 order by settled",
-        CONSUMER, f"pool-{victim}",
-    )  # fmt: skip
+        CONSUMER,
+        f"pool-{victim}",
+    )
     versions = [row["version"] for row in settled]
     assert versions == list(range(first, first + len(versions)))
     assert {row["outcome"] for row in settled} == {"applied"}

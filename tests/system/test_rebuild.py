@@ -108,10 +108,15 @@ class Running:
     async def rebuild(self, source: str, kill_after: int | None = None) -> dict[str, Any] | None:
         """In a process of its own. Its report, or None when it was killed after so many events."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.system.rebuilding", self.dsn, source, cwd=ROOT,
+            sys.executable,
+            "-m",
+            "tests.system.rebuilding",
+            self.dsn,
+            source,
+            cwd=ROOT,
             env={**os.environ, **self.access.environment()},
             stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+        )
         assert process.stdout is not None
         last: dict[str, Any] = {}
         async for line in process.stdout:

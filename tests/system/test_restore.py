@@ -9,7 +9,8 @@ import asyncpg
 import pytest
 
 from deploy.databases import prepare
-from shared.eventlog.restore import Restored, Whole, restore_store, restore_topic
+from shared.eventlog.republish import restore_topic
+from shared.eventlog.restore import Restored, Whole, restore_store
 from shared.eventlog.verify import verify
 from shared.runtime.service import Service
 from tests.databases import password
@@ -48,8 +49,10 @@ async def contents(dsn: str) -> Contents:
     try:
         tables = await db.fetch("select tablename from pg_tables where schemaname = 'public' order by 1")
         queries = ENGINE | {t[0]: f"select * from public.{t[0]}" for t in tables if t[0] not in NOTED}
-        return {name: {str(row[0]) for row in await db.fetch(f"select t::text from ({query}) t")}
-                for name, query in queries.items()}  # fmt: skip
+        return {
+            name: {str(row[0]) for row in await db.fetch(f"select t::text from ({query}) t")}
+            for name, query in queries.items()
+        }
     finally:
         await db.close()
 
@@ -140,7 +143,7 @@ def test_kafka_that_was_lost_comes_back_from_the_stores(expendable: System) -> N
     for service, dsn in expendable.dsns().items():
         done = asyncio.run(
             restore_topic(service, dsn, expendable.kafka.access, consumers=expendable.dsns(), dry_run=False)
-        )  # fmt: skip
+        )
         assert (done.before, done.events) == (0, positions[service])
     for process in expendable.services.values():
         process.start()

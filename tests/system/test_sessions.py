@@ -28,8 +28,9 @@ class Someone:
         self, system: System, joining: dict[str, Any] | None = None, email: str = "", *, known: bool = False
     ) -> None:
         """Who is `known` has an account with this address."""
-        self.http = {name: httpx.Client(base_url=system.env[f"TENURE_{name.upper()}_URL"], timeout=15)
-                     for name in SERVICES}  # fmt: skip
+        self.http = {
+            name: httpx.Client(base_url=system.env[f"TENURE_{name.upper()}_URL"], timeout=15) for name in SERVICES
+        }
         self.email = email or f"{token_hex(6)}@sessions.example"
         joining = joining or {"organisation": {"name": f"Sessions {token_hex(4)}", "kind": "customer"}}
         profile = {"email": self.email, "password": PASSWORD, "name": "Sam Example", "country": "DE"}

@@ -45,10 +45,15 @@ def told_apart(scene: Scene, who: Someone, real: Mapping[str, str], none: Mappin
     wrong, asks = [], 0
     for (name, method, path, described), named in naming(scene):
         first, second = (
-            asked(who, (name, method, path, described), ids, scene.documents[name],
-                  named={field: unquote(ids[field]) for field in named})
+            asked(
+                who,
+                (name, method, path, described),
+                ids,
+                scene.documents[name],
+                named={field: unquote(ids[field]) for field in named},
+            )
             for ids in (real, none)
-        )  # fmt: skip
+        )
         asks += 1
         if first != second or not 400 <= first[0] < 500:
             wrong.append(f"{name} {method} {path}: {first} for what exists, {second} for what does not")
@@ -85,10 +90,15 @@ def test_nobody_is_told_whether_somebody_elses_account_exists(scene: Scene, what
         if not named and "{account_id}" not in path:
             continue
         real, none = (
-            asked(scene.people[what], operation, {**scene.ids, "account_id": account}, scene.documents[name],
-                  named=dict.fromkeys(named, account))
+            asked(
+                scene.people[what],
+                operation,
+                {**scene.ids, "account_id": account},
+                scene.documents[name],
+                named=dict.fromkeys(named, account),
+            )
             for account in (stranger, nobody)
-        )  # fmt: skip
+        )
         if real != none:
             wrong.append(f"{name} {method} {path}: {real} for a stranger's account, {none} for none")
     assert not wrong, "\n".join(wrong)

@@ -2,17 +2,17 @@
 contract. What entitlements says of its users is noted here, so that one order says whom a rollout targets."""
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from functools import reduce
-from typing import Annotated, Final, Literal, TypeAlias, assert_never
+from typing import Annotated, Final, TypeAlias, assert_never
 
 from services.distribution.domain.fleet_checks import malformed_phases, undecidable, unknown_groups
+from services.distribution.domain.fleet_entitlements import NoteEntitlement, begun, note
 from services.distribution.domain.fleet_state import (
     DEFAULT_GROUP,
     INITIAL,
     FleetEvent,
     Key,
-    Pool,
     State,
     concerned,
     evolve,
@@ -24,7 +24,6 @@ from services.distribution.domain.policy import Policy
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
 from shared.events import (
     ApprovalLapsed,
-    EntitlementNoted,
     FleetOpened,
     GroupCreated,
     GroupPolicySet,
@@ -44,10 +43,6 @@ from shared.events.distribution import Cadence, GroupIds, MaintenanceWindows, Ro
 from shared.events.fields import Identifier, Name, Publisher, Text
 
 Event: TypeAlias = FleetEvent
-Fact: TypeAlias = Literal[
-    "pool_opened", "term_renewed", "term_over", "pool_ended", "seat_assigned", "seat_unassigned", "right_granted",
-    "right_lost",
-]  # fmt: skip
 
 
 # ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
@@ -139,22 +134,6 @@ class ScheduleUpdate:
 
 
 @dataclass(frozen=True, slots=True)
-class NoteEntitlement:
-    """entitlements says this about a subscription of the contract."""
-
-    contract_id: str
-    subscription_id: str
-    fact: Fact
-    because: str
-    now: datetime
-    account_id: str = ""
-    customer: str = ""
-    product: str = ""
-    publisher: str = ""
-    starts: date | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class OfferUpdate:
     """A product of the contract's has this update."""
 
@@ -191,9 +170,19 @@ class ActOnWhatIsDue:
 
 
 Command: TypeAlias = (
-    CreateGroup | PutUserInGroup | RemoveUserFromGroup | SetGroupPolicy | ApproveUpdate | HoldUpdate | ScheduleUpdate
-    | NoteEntitlement | OfferUpdate | RecallUpdate | LapseApproval | ActOnWhatIsDue
-)  # fmt: skip
+    CreateGroup
+    | PutUserInGroup
+    | RemoveUserFromGroup
+    | SetGroupPolicy
+    | ApproveUpdate
+    | HoldUpdate
+    | ScheduleUpdate
+    | NoteEntitlement
+    | OfferUpdate
+    | RecallUpdate
+    | LapseApproval
+    | ActOnWhatIsDue
+)
 
 # ── Decisions ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -230,15 +219,18 @@ def _decide(command: Command, state: State) -> Decision[Event]:
         case ScheduleUpdate():
             return _schedule(command, state)
         case NoteEntitlement():
-            return _note(command, state)
+            return note(command, state)
         case OfferUpdate():
             return _offer(command, state)
         case RecallUpdate(contract_id, publisher, update_id, reason):
             if (publisher, update_id) in state.recalled:
                 return ()
             rollouts = concerned(state, key=(publisher, update_id))
-            return (UpdateRecalled(contract_id=contract_id, publisher=publisher, update_id=update_id, reason=reason,
-                                   rollouts=rollouts),)  # fmt: skip
+            return (
+                UpdateRecalled(
+                    contract_id=contract_id, publisher=publisher, update_id=update_id, reason=reason, rollouts=rollouts
+                ),
+            )
         case LapseApproval(contract_id, rollout_id, reason):
             stopped = (n for n, approved in state.rollouts.items() if approved.rollout_id == rollout_id)
             return tuple(
@@ -268,9 +260,11 @@ def _put(command: PutUserInGroup, state: State) -> Decision[Event]:
     if not state.managed(command.account_id):
         lost = state.lost(command.account_id)
         return Rejected(
-            "user-not-managed", "The user holds no seat of this contract" + (" any more." if lost else "."),
-            "Assign a seat first; one that has just been assigned is known here a moment later.", lost,
-        )  # fmt: skip
+            "user-not-managed",
+            "The user holds no seat of this contract" + (" any more." if lost else "."),
+            "Assign a seat first; one that has just been assigned is known here a moment later.",
+            lost,
+        )
     if state.group_of(command.account_id) == command.group_id:
         return ()
     if command.group_id == DEFAULT_GROUP:
@@ -278,10 +272,13 @@ def _put(command: PutUserInGroup, state: State) -> Decision[Event]:
     groups = frozenset((state.group_of(command.account_id), command.group_id))
     return (
         UserPutInGroup(
-            contract_id=command.contract_id, group_id=command.group_id, account_id=command.account_id,
-            put_by=command.by, rollouts=concerned(state, groups=groups),
+            contract_id=command.contract_id,
+            group_id=command.group_id,
+            account_id=command.account_id,
+            put_by=command.by,
+            rollouts=concerned(state, groups=groups),
         ),
-    )  # fmt: skip
+    )
 
 
 def _remove(command: PutUserInGroup | RemoveUserFromGroup, state: State) -> Decision[Event]:
@@ -290,10 +287,13 @@ def _remove(command: PutUserInGroup | RemoveUserFromGroup, state: State) -> Deci
         return ()
     return (
         UserRemovedFromGroup(
-            contract_id=command.contract_id, group_id=group, account_id=command.account_id, removed_by=command.by,
+            contract_id=command.contract_id,
+            group_id=group,
+            account_id=command.account_id,
+            removed_by=command.by,
             rollouts=concerned(state, groups=frozenset((group, DEFAULT_GROUP))),
         ),
-    )  # fmt: skip
+    )
 
 
 def _set_policy(command: SetGroupPolicy, state: State) -> Decision[Event]:
@@ -302,11 +302,19 @@ def _set_policy(command: SetGroupPolicy, state: State) -> Decision[Event]:
         return refusal
     figures, now = command.policy.figures(command.cadence), state.policies.get(command.group_id)
     wanted = GroupPolicySet(
-        contract_id=command.contract_id, group_id=command.group_id, cadence=command.cadence, days=figures.days,
-        critical_days=figures.critical_days, success_percent=command.policy.success_percent,
-        error_percent=command.policy.error_percent, windows=command.windows, since=command.now, set_by=command.by,
-        period=figures.period, critical_period=figures.critical_period,
-    )  # fmt: skip
+        contract_id=command.contract_id,
+        group_id=command.group_id,
+        cadence=command.cadence,
+        days=figures.days,
+        critical_days=figures.critical_days,
+        success_percent=command.policy.success_percent,
+        error_percent=command.policy.error_percent,
+        windows=command.windows,
+        since=command.now,
+        set_by=command.by,
+        period=figures.period,
+        critical_period=figures.critical_period,
+    )
     unchanged = now is not None and wanted == now.model_copy(update={"since": command.now, "set_by": command.by})
     return () if unchanged else (wanted,)
 
@@ -321,9 +329,11 @@ def _approve(command: ApproveUpdate, state: State) -> Decision[Event]:
         return ()
     if running:
         return Rejected(
-            "update-already-approved", f"The update is on its way to {', '.join(running)} already.",
-            "Approve it for the other groups only.", tuple(running.values()),
-        )  # fmt: skip
+            "update-already-approved",
+            f"The update is on its way to {', '.join(running)} already.",
+            "Approve it for the other groups only.",
+            tuple(running.values()),
+        )
     phases = command.phases or _at_once(command.policy)
     return (_approved(command.contract_id, key, command.groups, phases, state.numbers + 1, command.by),)
 
@@ -332,12 +342,19 @@ def _at_once(policy: Policy | GroupPolicySet) -> tuple[RolloutPhase, ...]:
     return (RolloutPhase(share=100, success_percent=policy.success_percent, error_percent=policy.error_percent),)
 
 
-def _approved(contract_id: str, key: Key, groups: tuple[str, ...], phases: tuple[RolloutPhase, ...], number: int,
-              by: str) -> UpdateApproved:  # fmt: skip
+def _approved(
+    contract_id: str, key: Key, groups: tuple[str, ...], phases: tuple[RolloutPhase, ...], number: int, by: str
+) -> UpdateApproved:
     return UpdateApproved(
-        contract_id=contract_id, publisher=key[0], update_id=key[1], groups=groups, phases=phases, number=number,
-        rollout_id=f"{contract_id}-{number}", approved_by=by,
-    )  # fmt: skip
+        contract_id=contract_id,
+        publisher=key[0],
+        update_id=key[1],
+        groups=groups,
+        phases=phases,
+        number=number,
+        rollout_id=f"{contract_id}-{number}",
+        approved_by=by,
+    )
 
 
 def _running(key: Key, groups: tuple[str, ...], state: State) -> dict[str, UpdateApproved]:
@@ -358,10 +375,15 @@ def _hold(command: HoldUpdate, state: State) -> Decision[Event]:
         return ()
     return (
         UpdateHeld(
-            contract_id=command.contract_id, publisher=key[0], update_id=key[1], groups=groups, reason=command.reason,
-            held_by=command.by, rollouts=concerned(state, key=key, groups=frozenset(groups)),
+            contract_id=command.contract_id,
+            publisher=key[0],
+            update_id=key[1],
+            groups=groups,
+            reason=command.reason,
+            held_by=command.by,
+            rollouts=concerned(state, key=key, groups=frozenset(groups)),
         ),
-    )  # fmt: skip
+    )
 
 
 def _schedule(command: ScheduleUpdate, state: State) -> Decision[Event]:
@@ -372,44 +394,23 @@ def _schedule(command: ScheduleUpdate, state: State) -> Decision[Event]:
     if command.starts_at <= command.now:
         return Rejected("schedule-in-the-past", "The instant is over.", "Approve the update, or name a later instant.")
     wanted = UpdateScheduled(
-        contract_id=command.contract_id, publisher=key[0], update_id=key[1], groups=command.groups,
-        phases=command.phases or _at_once(command.policy), starts_at=command.starts_at.astimezone(UTC),
+        contract_id=command.contract_id,
+        publisher=key[0],
+        update_id=key[1],
+        groups=command.groups,
+        phases=command.phases or _at_once(command.policy),
+        starts_at=command.starts_at.astimezone(UTC),
         scheduled_by=command.by,
         rollouts=concerned(state, key=key, groups=frozenset(command.groups)),
-    )  # fmt: skip
+    )
     before = [state.decided.get((key, group)) for group in command.groups]
-    same = all(isinstance(b, UpdateScheduled) and b.model_copy(update={"rollouts": wanted.rollouts}) == wanted
-               for b in before)  # fmt: skip
+    same = all(
+        isinstance(b, UpdateScheduled) and b.model_copy(update={"rollouts": wanted.rollouts}) == wanted for b in before
+    )
     return () if same else (wanted,)
 
 
 # ── What others say, and time ──────────────────────────────────────────────────────────────────────────
-
-
-def _note(command: NoteEntitlement, state: State) -> Decision[Event]:
-    pool = state.pools.get(command.subscription_id, Pool())
-    noted = EntitlementNoted(
-        contract_id=command.contract_id, subscription_id=command.subscription_id, fact=command.fact,
-        account_id=command.account_id, product=command.product, publisher=command.publisher, starts=command.starts,
-        because=command.because, rollouts=concerned(state, product=pool.product),
-    )  # fmt: skip
-    if command.fact == "pool_opened" and pool.product:
-        return ()
-    after = evolve(state, noted)
-    if after.pools == {command.subscription_id: Pool(), **state.pools}:
-        return ()
-    opened = after.pools[command.subscription_id]
-    begins = start_of(opened)
-    if command.fact != "pool_opened" or begins is None or begins > command.now:
-        return (noted,)
-    return (noted, _begun(command.contract_id, command.subscription_id, opened, state))
-
-
-def _begun(contract_id: str, subscription_id: str, pool: Pool, state: State) -> EntitlementNoted:
-    rollouts = concerned(state, product=pool.product)
-    return EntitlementNoted(
-        contract_id=contract_id, subscription_id=subscription_id, fact="term_started", rollouts=rollouts
-    )
 
 
 def _offer(command: OfferUpdate, state: State) -> Decision[Event]:
@@ -418,11 +419,17 @@ def _offer(command: OfferUpdate, state: State) -> Decision[Event]:
         return ()
     return (
         UpdateOffered(
-            contract_id=command.contract_id, publisher=update.publisher, update_id=update.update_id,
-            product=update.product, kind=update.kind, version=update.version, severity=update.severity,
-            published_at=update.published_at, offered_at=command.now,
+            contract_id=command.contract_id,
+            publisher=update.publisher,
+            update_id=update.update_id,
+            product=update.product,
+            kind=update.kind,
+            version=update.version,
+            severity=update.severity,
+            published_at=update.published_at,
+            offered_at=command.now,
         ),
-    )  # fmt: skip
+    )
 
 
 def _act(command: ActOnWhatIsDue, state: State) -> tuple[Event, ...]:
@@ -431,7 +438,7 @@ def _act(command: ActOnWhatIsDue, state: State) -> tuple[Event, ...]:
     for subscription_id, pool in state.pools.items():
         begins = start_of(pool)
         if begins is not None and begins <= command.now:
-            events.append(_begun(command.contract_id, subscription_id, pool, state))
+            events.append(begun(command.contract_id, subscription_id, pool, state))
     number = state.numbers
     scheduled: list[UpdateScheduled] = []
     for _, key, group in sorted(due for due in installs(state) if due[0] <= command.now):

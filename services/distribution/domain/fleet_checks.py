@@ -9,28 +9,36 @@ def undecidable(key: Key, groups: tuple[str, ...], state: State) -> Rejected | N
     """Why nothing can be decided about the update for these groups, if so."""
     if key in state.recalled:
         gone = state.recalled[key]
-        return Rejected("update-withdrawn", f"{gone.publisher} withdrew the update: {gone.reason}",
-                        "Decide about another one.", (gone,))  # fmt: skip
+        return Rejected(
+            "update-withdrawn",
+            f"{gone.publisher} withdrew the update: {gone.reason}",
+            "Decide about another one.",
+            (gone,),
+        )
     offered = state.offered.get(key)
     if offered is None:
         return Rejected(
-            "update-not-available", f"No product of this contract has an update {key[1]}.", "See the updates that are "
-            "available; one that has just been published is known here a moment later.",
-        )  # fmt: skip
+            "update-not-available",
+            f"No product of this contract has an update {key[1]}.",
+            "See the updates that are available; one that has just been published is known here a moment later.",
+        )
     if not state.owns(offered):
         ended = tuple(pool.ended for pool in state.serving(offered) if pool.ended is not None)
         return Rejected(
-            "product-not-owned", f"The update is for {offered.product}, of which this contract has no seats"
-            + (" any more." if ended else "."), "Buy the product; seats that have just been bought are known here a "
-            "moment later.", ended,
-        )  # fmt: skip
+            "product-not-owned",
+            f"The update is for {offered.product}, of which this contract has no seats"
+            + (" any more." if ended else "."),
+            "Buy the product; seats that have just been bought are known here a moment later.",
+            ended,
+        )
     if not state.shows(offered):
         idle = tuple(pool.no_term for pool in state.serving(offered) if pool.no_term and pool.ended is None)
         return Rejected(
-            "term-not-active", f"{key[1]} is an extension, which is for subscribers only, and no term of "
-            f"{offered.product} is active.", "Decide about it during a term; one that has just begun is known here a "
-            "moment later.", idle,
-        )  # fmt: skip
+            "term-not-active",
+            f"{key[1]} is an extension, which is for subscribers only, and no term of {offered.product} is active.",
+            "Decide about it during a term; one that has just begun is known here a moment later.",
+            idle,
+        )
     return unknown_groups(groups, state)
 
 
@@ -55,6 +63,8 @@ def malformed_phases(phases: tuple[RolloutPhase, ...], groups: tuple[str, ...]) 
     if (by_share or by_group) and all(1 <= percent <= 100 for percent in percents):
         return None
     return Rejected(
-        "phases-malformed", "Phases have shares that add up to 100, or each of the rollout's groups stands in one of "
-        "them; thresholds are 1 to 100 percent.", "Correct the phases.",
-    )  # fmt: skip
+        "phases-malformed",
+        "Phases have shares that add up to 100, or each of the rollout's groups stands in one of "
+        "them; thresholds are 1 to 100 percent.",
+        "Correct the phases.",
+    )

@@ -24,9 +24,20 @@ from shared.events import (
 )
 
 FleetEvent: TypeAlias = (
-    FleetOpened | GroupCreated | UserPutInGroup | UserRemovedFromGroup | GroupPolicySet | EntitlementNoted
-    | UpdateOffered | UpdateRecalled | UpdateApproved | UpdateHeld | UpdateScheduled | ApprovalLapsed | NextDecisionDue
-)  # fmt: skip
+    FleetOpened
+    | GroupCreated
+    | UserPutInGroup
+    | UserRemovedFromGroup
+    | GroupPolicySet
+    | EntitlementNoted
+    | UpdateOffered
+    | UpdateRecalled
+    | UpdateApproved
+    | UpdateHeld
+    | UpdateScheduled
+    | ApprovalLapsed
+    | NextDecisionDue
+)
 Deciding: TypeAlias = UpdateApproved | UpdateHeld | UpdateScheduled
 Key: TypeAlias = tuple[str, str]
 """An update: its publisher and its id."""

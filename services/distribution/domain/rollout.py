@@ -25,9 +25,18 @@ from shared.events import (
 from shared.events.fields import Code, DerivedIdentifier, Name, Text
 
 Event: TypeAlias = (
-    RolloutStarted | PhaseStarted | PhasePassed | TargetAdded | TargetRemoved | InstallSucceeded | InstallFailed
-    | RolloutPaused | RolloutResumed | RolloutStopped | RolloutCompleted
-)  # fmt: skip
+    RolloutStarted
+    | PhaseStarted
+    | PhasePassed
+    | TargetAdded
+    | TargetRemoved
+    | InstallSucceeded
+    | InstallFailed
+    | RolloutPaused
+    | RolloutResumed
+    | RolloutStopped
+    | RolloutCompleted
+)
 
 E = TypeVar("E", TargetAdded, TargetRemoved)
 
@@ -237,10 +246,16 @@ def decide(command: Command, state: State) -> Decision[Event]:
 
 def _start(command: StartRollout) -> tuple[Event, ...]:
     started = RolloutStarted(
-        rollout_id=command.rollout_id, contract_id=command.contract_id, customer=command.customer,
-        publisher=command.publisher, update_id=command.update_id, version=command.version, groups=command.groups,
-        phases=command.phases, started_by=command.by,
-    )  # fmt: skip
+        rollout_id=command.rollout_id,
+        contract_id=command.contract_id,
+        customer=command.customer,
+        publisher=command.publisher,
+        update_id=command.update_id,
+        version=command.version,
+        groups=command.groups,
+        phases=command.phases,
+        started_by=command.by,
+    )
     first = PhaseStarted(rollout_id=command.rollout_id, phase=0, started_by=command.by)
     return _going_on((started, *_added(started, command.targets), first), INITIAL)
 
@@ -258,11 +273,12 @@ def _follow(command: FollowFleet, state: Running) -> tuple[Event, ...]:
         return (_stopped(started, command.over_by or started.publisher, command.over),)
     gone = [
         TargetRemoved(
-            rollout_id=started.rollout_id, account_id=who,
+            rollout_id=started.rollout_id,
+            account_id=who,
             reason=command.reasons.get(who, "The user holds no seat of the product any more."),
         )
         for who in sorted(state.targets.keys() - command.targets.keys())
-    ]  # fmt: skip
+    ]
     new = {who: group for who, group in command.targets.items() if who not in state.targets}
     return _going_on((*gone, *_added(started, new)), state)
 
@@ -291,13 +307,16 @@ def _report(command: ReportInstall, state: State) -> Decision[Event]:
     if target is None or isinstance(state, Unstarted):
         gone = state.gone.get(command.account_id) if isinstance(state, Running) else None
         return Rejected(
-            "not-a-target", "You are not to get this update by this rollout" + (f": {gone.reason}" if gone else "."),
-            "Ask an administrator of your contract.", (gone,) if gone else (),
-        )  # fmt: skip
+            "not-a-target",
+            "You are not to get this update by this rollout" + (f": {gone.reason}" if gone else "."),
+            "Ask an administrator of your contract.",
+            (gone,) if gone else (),
+        )
     started = state.started
     if command.version != started.version:
-        return Rejected("version-mismatch", f"The rollout is of version {started.version}.", "Report that one.",
-                        (started,))  # fmt: skip
+        return Rejected(
+            "version-mismatch", f"The rollout is of version {started.version}.", "Report that one.", (started,)
+        )
     if target.phase > state.phase:
         return Rejected("phase-not-started", "The update is not offered to you yet.", "Wait for your phase.", (target,))
     machine = (command.account_id, command.machine)
@@ -307,11 +326,20 @@ def _report(command: ReportInstall, state: State) -> Decision[Event]:
         return ()
     report: Event
     if command.succeeded:
-        report = InstallSucceeded(rollout_id=started.rollout_id, account_id=command.account_id,
-                                  machine=command.machine, version=command.version)  # fmt: skip
+        report = InstallSucceeded(
+            rollout_id=started.rollout_id,
+            account_id=command.account_id,
+            machine=command.machine,
+            version=command.version,
+        )
     else:
-        report = InstallFailed(rollout_id=started.rollout_id, account_id=command.account_id,
-                               machine=command.machine, version=command.version, error=command.error)  # fmt: skip
+        report = InstallFailed(
+            rollout_id=started.rollout_id,
+            account_id=command.account_id,
+            machine=command.machine,
+            version=command.version,
+            error=command.error,
+        )
     return _going_on((report,), state)
 
 
@@ -344,9 +372,12 @@ def _threshold(state: Running) -> tuple[Event, ...]:
     if 100 * stands.succeeded < phases[state.phase].success_percent * stands.targets:
         return ()
     passed = PhasePassed(
-        rollout_id=rollout_id, phase=state.phase, targets=stands.targets, succeeded=stands.succeeded,
+        rollout_id=rollout_id,
+        phase=state.phase,
+        targets=stands.targets,
+        succeeded=stands.succeeded,
         passed_by=THRESHOLDS,
-    )  # fmt: skip
+    )
     if state.phase + 1 == len(phases):
         return (passed, RolloutCompleted(rollout_id=rollout_id, completed_by=THRESHOLDS))
     return (passed, PhaseStarted(rollout_id=rollout_id, phase=state.phase + 1, started_by=THRESHOLDS))
@@ -358,9 +389,11 @@ def _stopped(started: RolloutStarted, by: str, reason: str) -> RolloutStopped:
 
 def _over(stopped: RolloutStopped) -> Rejected:
     return Rejected(
-        "rollout-stopped", f"The rollout was stopped: {stopped.reason}", "Approve the update anew, if it is to go on.",
+        "rollout-stopped",
+        f"The rollout was stopped: {stopped.reason}",
+        "Approve the update anew, if it is to go on.",
         (stopped,),
-    )  # fmt: skip
+    )
 
 
 def _tenant(event: Event) -> str:

@@ -90,24 +90,29 @@ def _record(update: UpdatePublished, said_by: str, state: State) -> Decision[Eve
             if published == update:
                 return ()
             return Rejected(
-                "update-already-published", f"{update.update_id} was published before, with other contents: what "
-                "administrators decided about it must stay true.", "Publish the change under an id of its own.",
+                "update-already-published",
+                f"{update.update_id} was published before, with other contents: what "
+                "administrators decided about it must stay true.",
+                "Publish the change under an id of its own.",
                 (published,),
-            )  # fmt: skip
+            )
         case Withdrawn(withdrawn):
             return Rejected(
-                "update-withdrawn", f"{update.update_id} was withdrawn: {withdrawn.reason}",
-                "Publish it under an id of its own.", (withdrawn,),
-            )  # fmt: skip
+                "update-withdrawn",
+                f"{update.update_id} was withdrawn: {withdrawn.reason}",
+                "Publish it under an id of its own.",
+                (withdrawn,),
+            )
         case unreachable:
             assert_never(unreachable)
 
 
 def _not_theirs(publisher: str, said_by: str) -> Rejected:
     return Rejected(
-        "publisher-mismatch", f"An event of {said_by or 'no publisher'} speaks about an update of {publisher}.",
+        "publisher-mismatch",
+        f"An event of {said_by or 'no publisher'} speaks about an update of {publisher}.",
         "A publisher's system speaks for its own publisher only.",
-    )  # fmt: skip
+    )
 
 
 def key(publisher: str, update_id: str) -> str:

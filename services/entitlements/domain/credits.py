@@ -150,21 +150,30 @@ def _grant(command: GrantCredits, state: State) -> Decision[Event]:
         if (known.grant.amount, known.grant.account_id) == (command.amount, command.account_id):
             return ()
         return Rejected(
-            "grant-id-reused", f"Grant {command.grant_id} was made before, of {known.grant.amount} credits to "
-            f"{known.grant.account_id or 'the pool'}.", "Use a new id for a new grant.", (known.grant,),
-        )  # fmt: skip
+            "grant-id-reused",
+            f"Grant {command.grant_id} was made before, of {known.grant.amount} credits to "
+            f"{known.grant.account_id or 'the pool'}.",
+            "Use a new id for a new grant.",
+            (known.grant,),
+        )
     if not command.customer:
         return Rejected(
-            "contract-unknown", f"There is no contract {command.contract_id[:60]} with this publisher.",
+            "contract-unknown",
+            f"There is no contract {command.contract_id[:60]} with this publisher.",
             "Check its id. One that was opened a moment ago is known in a few seconds: send it again then.",
-        )  # fmt: skip
+        )
     if refused := _not_for(command):
         return refused
     granted = CreditsGranted(
-        contract_id=command.contract_id, customer=command.customer, grant_id=command.grant_id,
-        account_id=command.account_id, amount=command.amount, granted_by=command.granted_by, next_expiry=None,
+        contract_id=command.contract_id,
+        customer=command.customer,
+        grant_id=command.grant_id,
+        account_id=command.account_id,
+        amount=command.amount,
+        granted_by=command.granted_by,
+        next_expiry=None,
         expires_on=months_after(utc_day(command.now), command.policy.credit_months) - timedelta(days=1),
-    )  # fmt: skip
+    )
     return (_with_next(granted, state),)
 
 
@@ -172,9 +181,11 @@ def _not_for(command: GrantCredits) -> Rejected | None:
     """Why these can't be the contract's or the user's."""
     if command.over:
         return Rejected(
-            "contract-ended", "None of the contract's subscriptions can be used any more, and its credits ended with "
-            "them.", "Grant credits once a new subscription of this contract is confirmed.", command.over,
-        )  # fmt: skip
+            "contract-ended",
+            "None of the contract's subscriptions can be used any more, and its credits ended with them.",
+            "Grant credits once a new subscription of this contract is confirmed.",
+            command.over,
+        )
     return None if command.account_id is None else not_a_user(command.user, command.account_id, command.customer)
 
 
@@ -183,9 +194,12 @@ def _consume(command: ConsumeCredits, state: State) -> Decision[Event]:
         if (known.amount, known.account_id) == (command.amount, command.account_id):
             return ()
         return Rejected(
-            "consumption-id-reused", f"Consumption {command.consumption_id} was recorded before, of {known.amount} "
-            f"credits by {known.account_id}.", "Use a new id for a new consumption.", (known,),
-        )  # fmt: skip
+            "consumption-id-reused",
+            f"Consumption {command.consumption_id} was recorded before, of {known.amount} "
+            f"credits by {known.account_id}.",
+            "Use a new id for a new consumption.",
+            (known,),
+        )
     today = utc_day(command.now)
     if refused := _seatless(command, today):
         return refused
@@ -193,9 +207,12 @@ def _consume(command: ConsumeCredits, state: State) -> Decision[Event]:
     if balance(lots) < command.amount:
         own = balance(lot for lot in lots if lot.grant.account_id is not None)
         return Rejected(
-            "credits-exhausted", f"{command.amount} credits are asked for; the user has {own} and the contract's "
-            f"pool {balance(lots) - own}.", "Have credits granted.", tuple(lot.grant for lot in lots),
-        )  # fmt: skip
+            "credits-exhausted",
+            f"{command.amount} credits are asked for; the user has {own} and the contract's "
+            f"pool {balance(lots) - own}.",
+            "Have credits granted.",
+            tuple(lot.grant for lot in lots),
+        )
     drawn, missing = [], command.amount
     for lot in lots:
         taken = min(lot.left, missing)
@@ -206,10 +223,15 @@ def _consume(command: ConsumeCredits, state: State) -> Decision[Event]:
     for expired in written_off:
         state = evolve(state, expired)
     consumed = CreditsConsumed(
-        contract_id=command.contract_id, customer=lots[0].grant.customer, consumption_id=command.consumption_id,
-        account_id=command.account_id, amount=command.amount, purpose=command.purpose, drawn=tuple(drawn),
+        contract_id=command.contract_id,
+        customer=lots[0].grant.customer,
+        consumption_id=command.consumption_id,
+        account_id=command.account_id,
+        amount=command.amount,
+        purpose=command.purpose,
+        drawn=tuple(drawn),
         next_expiry=None,
-    )  # fmt: skip
+    )
     return (*written_off, _with_next(consumed, state))
 
 
@@ -225,16 +247,19 @@ def _seatless(command: ConsumeCredits, today: date) -> Rejected | None:
     held = [pool for pool in command.pools if pool.seat_of(command.account_id) is not None]
     if not held:
         return Rejected(
-            "seat-needed", "The user holds no seat of this contract.", "Ask an administrator of the contract for a "
-            "seat; then send a new request.", tuple(pool.opened for pool in command.pools),
-        )  # fmt: skip
+            "seat-needed",
+            "The user holds no seat of this contract.",
+            "Ask an administrator of the contract for a seat; then send a new request.",
+            tuple(pool.opened for pool in command.pools),
+        )
     ahead = [pool.opened.starts for pool in held if pool.usable]
     when = f"before its subscription's first day, {min(ahead)}" if ahead else "now that its subscription is over"
     return Rejected(
-        "seat-needed", f"The user's seat of this contract can't be used {when}.",
+        "seat-needed",
+        f"The user's seat of this contract can't be used {when}.",
         "Wait for that day." if ahead else "Ask an administrator of the contract for a seat of another subscription.",
         tuple(pool.over or pool.opened for pool in held),
-    )  # fmt: skip
+    )
 
 
 def _expired(state: State, reason: Literal["time", "contract"], before: date) -> tuple[CreditsExpired, ...]:
@@ -245,9 +270,14 @@ def _expired(state: State, reason: Literal["time", "contract"], before: date) ->
             continue
         of = lot.grant
         expired = CreditsExpired(
-            contract_id=of.contract_id, customer=of.customer, grant_id=of.grant_id, account_id=of.account_id,
-            amount=lot.left, reason=reason, next_expiry=None,
-        )  # fmt: skip
+            contract_id=of.contract_id,
+            customer=of.customer,
+            grant_id=of.grant_id,
+            account_id=of.account_id,
+            amount=lot.left,
+            reason=reason,
+            next_expiry=None,
+        )
         events.append(_with_next(expired, state))
         state = evolve(state, expired)
     return tuple(events)

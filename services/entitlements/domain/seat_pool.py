@@ -101,9 +101,15 @@ def evolve(state: State, event: Event) -> State:
 
 def _evolve(
     state: Open,
-    event: SeatAssigned | SeatUnassigned | SeatPoolResized | SeatPoolRenewed | Step | PoolCsnNoted
-    | UpdateRightGranted | UpdateRightLost,
-) -> Open:  # fmt: skip
+    event: SeatAssigned
+    | SeatUnassigned
+    | SeatPoolResized
+    | SeatPoolRenewed
+    | Step
+    | PoolCsnNoted
+    | UpdateRightGranted
+    | UpdateRightLost,
+) -> Open:
     match event:
         case SeatAssigned(seat=seat):
             return replace(state, held={**state.held, seat: event})
@@ -217,9 +223,16 @@ class NoteCsn:
 
 
 Command: TypeAlias = (
-    OpenPool | AssignSeat | UnassignSeat | AnswerAutoRenewRequest | ResizePool | RenewPool | EndTerm | AdvanceLadder
+    OpenPool
+    | AssignSeat
+    | UnassignSeat
+    | AnswerAutoRenewRequest
+    | ResizePool
+    | RenewPool
+    | EndTerm
+    | AdvanceLadder
     | NoteCsn
-)  # fmt: skip
+)
 
 # ── Decisions ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -233,9 +246,10 @@ def decide(command: Command, state: State) -> Decision[Event]:
             return _answer(command, state)
         case _ if isinstance(state, Unopened):
             return Rejected(
-                "pool-not-open", "This subscription has no seats yet: the publisher has not confirmed it.",
+                "pool-not-open",
+                "This subscription has no seats yet: the publisher has not confirmed it.",
                 "Wait for the confirmation.",
-            )  # fmt: skip
+            )
         case AssignSeat():
             return _assign(command, state)
         case UnassignSeat():
@@ -263,11 +277,19 @@ def _open(command: OpenPool, state: State) -> Decision[Event]:
         return ()
     return (
         SeatPoolOpened(
-            subscription_id=command.subscription_id, contract_id=command.contract_id, customer=command.customer,
-            product=command.product, product_name=command.product_name, seats=command.seats, starts=command.starts,
-            ends=command.ends, partner=command.partner, publisher=command.publisher, period=command.period,
+            subscription_id=command.subscription_id,
+            contract_id=command.contract_id,
+            customer=command.customer,
+            product=command.product,
+            product_name=command.product_name,
+            seats=command.seats,
+            starts=command.starts,
+            ends=command.ends,
+            partner=command.partner,
+            publisher=command.publisher,
+            period=command.period,
         ),
-    )  # fmt: skip
+    )
 
 
 def _assign(command: AssignSeat, state: Open) -> Decision[Event]:
@@ -280,17 +302,22 @@ def _assign(command: AssignSeat, state: Open) -> Decision[Event]:
     free = _lowest_free(state)
     if free is None:
         return Rejected(
-            "seats-exhausted", f"All {state.seats} seats of {state.opened.product_name} are assigned.",
-            "Un-assign a seat, or have the partner order more.", tuple(state.held[seat] for seat in sorted(state.held)),
-        )  # fmt: skip
+            "seats-exhausted",
+            f"All {state.seats} seats of {state.opened.product_name} are assigned.",
+            "Un-assign a seat, or have the partner order more.",
+            tuple(state.held[seat] for seat in sorted(state.held)),
+        )
     return (_assigned(state, free, command.account_id, command.assigned_by),)
 
 
 def _term_ended(state: Open, over: Step) -> Rejected:
     return Rejected(
-        "term-ended", f"The last term of this subscription of {state.opened.product_name} is over: its seats are "
-        "assigned to nobody new.", "Have the partner order a new subscription.", (over,),
-    )  # fmt: skip
+        "term-ended",
+        f"The last term of this subscription of {state.opened.product_name} is over: its seats are "
+        "assigned to nobody new.",
+        "Have the partner order a new subscription.",
+        (over,),
+    )
 
 
 def _answer(command: AnswerAutoRenewRequest, state: State) -> Decision[Event]:
@@ -331,9 +358,12 @@ def _end(command: EndTerm, state: Open) -> Decision[Event]:
         return ()
     of = state.opened
     expired = SeatPoolExpired(
-        subscription_id=of.subscription_id, contract_id=of.contract_id, customer=of.customer, product=of.product,
+        subscription_id=of.subscription_id,
+        contract_id=of.contract_id,
+        customer=of.customer,
+        product=of.product,
         access_until=command.ended + timedelta(days=command.policy.expired_days),
-    )  # fmt: skip
+    )
     return (expired, *_advance(replace(state, over=expired), command.now, command.policy))
 
 
@@ -352,15 +382,20 @@ def _due(state: Open, today: date, policy: Policy) -> tuple[Event, ...]:
     match state.over:
         case SeatPoolExpired(access_until=last) if today > last:
             suspended = SeatPoolSuspended(
-                subscription_id=of.subscription_id, contract_id=of.contract_id, customer=of.customer,
-                product=of.product, kept_until=last + timedelta(days=policy.suspended_for(of.period)),
-            )  # fmt: skip
+                subscription_id=of.subscription_id,
+                contract_id=of.contract_id,
+                customer=of.customer,
+                product=of.product,
+                kept_until=last + timedelta(days=policy.suspended_for(of.period)),
+            )
             return (suspended, *_right(replace(state, over=suspended)))
         case SeatPoolSuspended(kept_until=last) if today > last:
             ended = SeatPoolEnded(
-                subscription_id=of.subscription_id, contract_id=of.contract_id, customer=of.customer,
+                subscription_id=of.subscription_id,
+                contract_id=of.contract_id,
+                customer=of.customer,
                 product=of.product,
-            )  # fmt: skip
+            )
             return (*(_unassigned(state.held[seat], ENDED) for seat in sorted(state.held)), ended)
         case _:
             return ()
@@ -373,9 +408,11 @@ def _note(command: NoteCsn, state: Open) -> Decision[Event]:
     if command.as_of <= (known.as_of if known else 0):
         return ()
     noted = PoolCsnNoted(
-        subscription_id=of.subscription_id, organisation_id=command.organisation_id, csn=command.csn,
+        subscription_id=of.subscription_id,
+        organisation_id=command.organisation_id,
+        csn=command.csn,
         as_of=command.as_of,
-    )  # fmt: skip
+    )
     return (noted, *_right(_evolve(state, noted)))
 
 
@@ -420,16 +457,22 @@ def _lowest_free(state: Open) -> int | None:
 def _assigned(state: Open, seat: int, account_id: str, by: str) -> SeatAssigned:
     of = state.opened
     return SeatAssigned(
-        subscription_id=of.subscription_id, contract_id=of.contract_id, seat=seat, account_id=account_id,
+        subscription_id=of.subscription_id,
+        contract_id=of.contract_id,
+        seat=seat,
+        account_id=account_id,
         assigned_by=by,
-    )  # fmt: skip
+    )
 
 
 def _unassigned(held: SeatAssigned, by: str) -> SeatUnassigned:
     return SeatUnassigned(
-        subscription_id=held.subscription_id, contract_id=held.contract_id, seat=held.seat,
-        account_id=held.account_id, unassigned_by=by,
-    )  # fmt: skip
+        subscription_id=held.subscription_id,
+        contract_id=held.contract_id,
+        seat=held.seat,
+        account_id=held.account_id,
+        unassigned_by=by,
+    )
 
 
 def _tenant(event: Event) -> str:

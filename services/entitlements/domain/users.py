@@ -14,9 +14,10 @@ def not_a_user(account: Account | None, account_id: str, customer: str) -> Rejec
     account exists is not told."""
     if account is None or account.organisation_id != customer:
         return Rejected(
-            "user-unknown", f"No account {account_id[:60]!r} of the customer's organisation is known here.",
+            "user-unknown",
+            f"No account {account_id[:60]!r} of the customer's organisation is known here.",
             "Check the id. One that was opened a moment ago is known in a few seconds: send a new request then.",
-        )  # fmt: skip
+        )
     if isinstance(account, AccountClosed):
         return Rejected("user-unknown", "The account is closed.", "Name an open one.", (account,))
     return None

@@ -267,9 +267,10 @@ def _prove(command: VerifyAddress | ReleaseAddress | LinkIdentity | UnlinkIdenti
         case VerifyAddress():
             if address_digest(email) != command.digest:
                 return Rejected(
-                    "verification-not-valid", "The link is for another address than the account's.",
+                    "verification-not-valid",
+                    "The link is for another address than the account's.",
                     "Ask for a new one (POST /me/address/verification/mail).",
-                )  # fmt: skip
+                )
             if state.verified:
                 return ()
             return (AddressVerified(account_id=account_id, email=email, proof=command.proof),)
@@ -293,18 +294,21 @@ def _link(command: LinkIdentity, state: Open) -> Decision[Event]:
     same = identity.email != "" and identity.email == state.profile.email
     if command.by_address and not (same and state.verified):
         return Rejected(
-            "address-not-verified", "An account has this e-mail address, and nobody has shown there that it is theirs.",
+            "address-not-verified",
+            "An account has this e-mail address, and nobody has shown there that it is theirs.",
             "If it is yours, sign in with its password and link this identity (POST /me/oidc). If not, sign up with "
             "this identity (POST /accounts with id_token): the address is yours then.",
-        )  # fmt: skip
+        )
     for known in state.identities:
         if (known.issuer, known.subject) == (identity.issuer, identity.subject):
             return ()
         if known.issuer == identity.issuer:
             return Rejected(
-                "identity-linked", "Another identity of this issuer signs in as this account.",
-                "Unlink it first (DELETE /me/oidc).", (known,),
-            )  # fmt: skip
+                "identity-linked",
+                "Another identity of this issuer signs in as this account.",
+                "Unlink it first (DELETE /me/oidc).",
+                (known,),
+            )
     linked = IdentityLinked(account_id=account_id, issuer=identity.issuer, subject=identity.subject)
     if same and not state.verified:
         return (linked, AddressVerified(account_id=account_id, email=identity.email, proof="issuer"))
@@ -326,15 +330,20 @@ def _update(command: UpdateProfile, state: State) -> Decision[Event]:
         return ()
     if not after.email:
         return Rejected(
-            "address-missing", "The account has no e-mail address: somebody else has shown that the one it had is "
-            "theirs.", "Send an address of your own, too.",
-        )  # fmt: skip
+            "address-missing",
+            "The account has no e-mail address: somebody else has shown that the one it had is theirs.",
+            "Send an address of your own, too.",
+        )
     return (
         ProfileUpdated(
-            account_id=state.opened.account_id, email=after.email, name=after.name, country=after.country,
-            time_zone=after.time_zone, locale=after.locale,
+            account_id=state.opened.account_id,
+            email=after.email,
+            name=after.name,
+            country=after.country,
+            time_zone=after.time_zone,
+            locale=after.locale,
         ),
-    )  # fmt: skip
+    )
 
 
 def organisation_of(account_id: str) -> str:
@@ -356,17 +365,20 @@ def _administrate(command: NamePeopleAdministrator | RemovePeopleAdministrator, 
     opened, by = state.opened, command.by
     if opened.organisation_kind in ("publisher", "operator"):
         return Rejected(
-            "operator-only", "Only the operator invites people of a publisher or of the operator.",
-            "Ask the operator to invite them.", (opened,),
-        )  # fmt: skip
+            "operator-only",
+            "Only the operator invites people of a publisher or of the operator.",
+            "Ask the operator to invite them.",
+            (opened,),
+        )
     colleague = isinstance(by, Open) and by.opened.organisation_id == opened.organisation_id
     if not isinstance(by, Open) or not (
         by.opened.organisation_kind == "operator" or (colleague and founded(by.opened))
     ):
         return Rejected(
-            "first-account-only", "The organisation's first account says who else may invite people.",
+            "first-account-only",
+            "The organisation's first account says who else may invite people.",
             "Ask that colleague, or the operator where they have left.",
-        )  # fmt: skip
+        )
     if isinstance(command, NamePeopleAdministrator):
         if state.administrator is not None:
             return ()
@@ -392,9 +404,11 @@ def _close(command: CloseAccount, state: State) -> Decision[Event]:
     if command.manages:
         contracts = ", ".join(role.contract_id for role in command.manages)
         return Rejected(
-            "still-contract-manager", f"This account is the Contract Manager of {contracts}, and a contract always has "
-            "one.", "Hand each of these contracts over to a colleague first.", command.manages,
-        )  # fmt: skip
+            "still-contract-manager",
+            f"This account is the Contract Manager of {contracts}, and a contract always has one.",
+            "Hand each of these contracts over to a colleague first.",
+            command.manages,
+        )
     opened = state.opened
     return (
         AccountClosed(

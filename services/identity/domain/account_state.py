@@ -204,14 +204,16 @@ def taken(claim: str) -> Rejected:
         )
     if claim.startswith("oidc:"):
         return Rejected(
-            "identity-linked", "The issuer's identity signs in as another account.",
+            "identity-linked",
+            "The issuer's identity signs in as another account.",
             "Sign in with it, and unlink it there first (DELETE /me/oidc).",
-        )  # fmt: skip
+        )
     return Rejected(
-        "email-taken", "An account with this e-mail address exists already.",
+        "email-taken",
+        "An account with this e-mail address exists already.",
         "Sign in with it, or use another address. If it is yours and somebody else took it, prove it "
         "(POST /addresses/proof) and send the proof with the sign-up.",
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True, slots=True)

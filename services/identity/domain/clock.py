@@ -76,21 +76,28 @@ def decide(command: Command, state: State) -> Decision[Event]:
 def _move(command: MoveClock, state: State) -> Decision[Event]:
     if not command.sandbox:
         return Rejected(
-            "not-a-sandbox", "This organisation follows real time; only a sandbox's time can be moved.",
+            "not-a-sandbox",
+            "This organisation follows real time; only a sandbox's time can be moved.",
             "Sign up with a new organisation that says sandbox.",
-        )  # fmt: skip
+        )
     ahead = -((command.now - command.to) // timedelta(seconds=1))  # whole seconds, not short of `to`
     before = ahead_s(state)
     because = (state.moved,) if isinstance(state, Ahead) else ()
     if ahead < before:
         theirs = (command.now + timedelta(seconds=before)).isoformat("T", "seconds")
         return Rejected(
-            "clock-backwards", f"It is {theirs} for this organisation already, and time does not run backwards.",
-            "Choose a later time.", because,
-        )  # fmt: skip
+            "clock-backwards",
+            f"It is {theirs} for this organisation already, and time does not run backwards.",
+            "Choose a later time.",
+            because,
+        )
     if timedelta(seconds=ahead) > FURTHEST:
-        return Rejected("clock-too-far", "A clock is moved at most five years ahead of real time.",
-                        "Choose an earlier time, or start with a new sandbox.", because)  # fmt: skip
+        return Rejected(
+            "clock-too-far",
+            "A clock is moved at most five years ahead of real time.",
+            "Choose an earlier time, or start with a new sandbox.",
+            because,
+        )
     if ahead == before:
         return ()
     return (ClockMoved(organisation_id=command.organisation_id, ahead_s=ahead, moved_by=command.moved_by),)

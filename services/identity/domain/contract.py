@@ -3,11 +3,21 @@
 One stream per contract. Exactly one Contract Manager, from the first event of its life on: never none, never two.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Annotated, Final, TypeAlias, TypeVar, assert_never
+from typing import Annotated, Final, TypeAlias, assert_never
 
+from services.identity.domain.contract_state import (
+    ADMINISTRATIVE,
+    COORDINATOR,
+    INITIAL,
+    MANAGER,
+    Event,
+    Open,
+    State,
+    Unopened,
+    evolve,
+)
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
 from shared.events import (
     AgreementEnded,
@@ -21,96 +31,6 @@ from shared.events import (
 )
 from shared.events.fields import Identifier, Text
 from shared.events.identity import AgreementKind, Role
-
-Event: TypeAlias = (
-    ContractOpened | RoleAssigned | RoleRequested | RoleRequestDeclined | RoleRevoked | AgreementScheduled
-    | AgreementStarted | AgreementEnded
-)  # fmt: skip
-
-Kept = TypeVar("Kept")
-
-MANAGER: Final[Role] = "contract_manager"
-COORDINATOR: Final[Role] = "software_coordinator"
-ADMINISTRATIVE: Final = ("desktop", "maintenance")
-"""The agreements that open administrative access."""
-
-# ── State ──────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True)
-class Unopened:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class Open:
-    opened: ContractOpened
-    manager: RoleAssigned | None
-    """None only between the two events of the opening decision, or of a handover."""
-    coordinators: Mapping[str, RoleAssigned]
-    requests: Mapping[str, RoleRequested]
-    """One a person at a time."""
-    revoked: Mapping[str, RoleRevoked]
-    """The last role that was taken from whoever has not been given one since."""
-    scheduled: Mapping[str, AgreementScheduled]
-    """Those whose first day is still to come, by subscription."""
-    agreements: Mapping[str, AgreementStarted]
-    """The running ones, by subscription."""
-    ended: Mapping[str, AgreementEnded]
-
-
-State: TypeAlias = Unopened | Open
-INITIAL: Final[State] = Unopened()
-
-
-def evolve(state: State, event: Event) -> State:
-    """The state after `event`."""
-    if isinstance(event, ContractOpened):
-        return Open(event, None, {}, {}, {}, {}, {}, {})
-    if isinstance(state, Unopened):
-        return state
-    match event:
-        case RoleAssigned():
-            return _given(state, event)
-        case RoleRequested(account_id=account):
-            return replace(state, requests={**state.requests, account: event})
-        case RoleRequestDeclined(account_id=account):
-            return replace(state, requests=_without(state.requests, account))
-        case RoleRevoked(account_id=account):
-            revoked = {**state.revoked, account: event}
-            if event.role == MANAGER:
-                return replace(state, manager=None, revoked=revoked)
-            return replace(state, coordinators=_without(state.coordinators, account), revoked=revoked)
-        case AgreementScheduled(subscription_id=subscription):
-            return replace(state, scheduled={**state.scheduled, subscription: event})
-        case AgreementStarted(subscription_id=subscription):
-            scheduled = _without(state.scheduled, subscription)
-            return replace(state, scheduled=scheduled, agreements={**state.agreements, subscription: event})
-        case AgreementEnded(subscription_id=subscription):
-            return replace(
-                state, scheduled=_without(state.scheduled, subscription),
-                agreements=_without(state.agreements, subscription), ended={**state.ended, subscription: event},
-            )  # fmt: skip
-        case unreachable:
-            assert_never(unreachable)
-
-
-def _given(state: Open, role: RoleAssigned) -> Open:
-    """A role answers the request for it; a Contract Manager has nothing left to ask for."""
-    account, asked = role.account_id, state.requests.get(role.account_id)
-    answered = asked is not None and role.role in (MANAGER, asked.role)
-    state = replace(
-        state, requests=_without(state.requests, account) if answered else state.requests,
-        revoked=_without(state.revoked, account),
-    )  # fmt: skip
-    if role.role == MANAGER:
-        return replace(state, manager=role)
-    return replace(state, coordinators={**state.coordinators, account: role})
-
-
-def _without(those: Mapping[str, Kept], key: str) -> Mapping[str, Kept]:
-    return {k: v for k, v in those.items() if k != key}
-
 
 # ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -222,9 +142,17 @@ class RecordAccountClosed:
 
 
 Command: TypeAlias = (
-    RecordSubscription | StartAgreements | RecordSubscriptionEnd | RequestRole | ApproveRoleRequest
-    | DeclineRoleRequest | NameCoordinator | RevokeRole | HandOverContract | RecordAccountClosed
-)  # fmt: skip
+    RecordSubscription
+    | StartAgreements
+    | RecordSubscriptionEnd
+    | RequestRole
+    | ApproveRoleRequest
+    | DeclineRoleRequest
+    | NameCoordinator
+    | RevokeRole
+    | HandOverContract
+    | RecordAccountClosed
+)
 
 # ── Decisions ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -266,16 +194,23 @@ def _record(command: RecordSubscription, state: State) -> Decision[Event]:
     agreement: Event = _started(command.contract_id, command.subscription_id, command.agreement, command.product)
     if command.starts is not None:
         agreement = AgreementScheduled(
-            contract_id=command.contract_id, customer=command.customer, subscription_id=command.subscription_id,
-            kind=command.agreement, product=command.product, starts=command.starts,
-        )  # fmt: skip
+            contract_id=command.contract_id,
+            customer=command.customer,
+            subscription_id=command.subscription_id,
+            kind=command.agreement,
+            product=command.product,
+            starts=command.starts,
+        )
     if isinstance(state, Open):
         known = (state.scheduled, state.agreements, state.ended)
         return () if any(command.subscription_id in those for those in known) else (agreement,)
     opened = ContractOpened(
-        contract_id=command.contract_id, customer=command.customer, publisher=command.publisher,
-        programme=command.programme, opened_by_subscription=command.subscription_id,
-    )  # fmt: skip
+        contract_id=command.contract_id,
+        customer=command.customer,
+        publisher=command.publisher,
+        programme=command.programme,
+        opened_by_subscription=command.subscription_id,
+    )
     return (opened, _managed_by(command.contract_id, command.purchaser, command.purchaser), agreement)
 
 
@@ -298,15 +233,19 @@ def _request(command: RequestRole, state: Open) -> Decision[Event]:
         return ()
     if asked is not None:
         return Rejected(
-            "request-waiting", "This account has asked for another role on this contract, and has no answer yet.",
-            "Ask the Contract Manager to approve or decline that first.", (asked,),
-        )  # fmt: skip
+            "request-waiting",
+            "This account has asked for another role on this contract, and has no answer yet.",
+            "Ask the Contract Manager to approve or decline that first.",
+            (asked,),
+        )
     return (
         RoleRequested(
-            contract_id=state.opened.contract_id, account_id=command.account_id, role=command.role,
+            contract_id=state.opened.contract_id,
+            account_id=command.account_id,
+            role=command.role,
             message=command.message,
         ),
-    )  # fmt: skip
+    )
 
 
 def _approve(command: ApproveRoleRequest, state: Open) -> Decision[Event]:
@@ -329,9 +268,12 @@ def _approve(command: ApproveRoleRequest, state: Open) -> Decision[Event]:
 
 def _coordinated_by(state: Open, account_id: str, assigned_by: str, *, seats: bool) -> RoleAssigned:
     return RoleAssigned(
-        contract_id=state.opened.contract_id, account_id=account_id, role=COORDINATOR, may_assign_seats=seats,
+        contract_id=state.opened.contract_id,
+        account_id=account_id,
+        role=COORDINATOR,
+        may_assign_seats=seats,
         assigned_by=assigned_by,
-    )  # fmt: skip
+    )
 
 
 def _name(command: NameCoordinator, state: Open) -> Decision[Event]:
@@ -353,10 +295,13 @@ def _decline(command: DeclineRoleRequest, state: Open) -> Decision[Event]:
         return ()
     return (
         RoleRequestDeclined(
-            contract_id=state.opened.contract_id, account_id=command.account_id, role=request.role,
-            reason=command.reason, declined_by=command.decliner,
+            contract_id=state.opened.contract_id,
+            account_id=command.account_id,
+            role=request.role,
+            reason=command.reason,
+            declined_by=command.decliner,
         ),
-    )  # fmt: skip
+    )
 
 
 def _revoke(command: RevokeRole, state: Open) -> Decision[Event]:
@@ -401,10 +346,13 @@ def _account_closed(command: RecordAccountClosed, state: Open) -> Decision[Event
     if request := state.requests.get(gone):
         events.append(
             RoleRequestDeclined(
-                contract_id=state.opened.contract_id, account_id=gone, role=request.role,
-                reason="The account was closed.", declined_by=command.closed_by,
+                contract_id=state.opened.contract_id,
+                account_id=gone,
+                role=request.role,
+                reason="The account was closed.",
+                declined_by=command.closed_by,
             )
-        )  # fmt: skip
+        )
     if _manages(gone, state) and command.successor not in ("", gone):
         events += _taken_over(state, command.successor, command.closed_by)
     return tuple(events)
@@ -414,9 +362,11 @@ def _managers_only(account_id: str, state: Open) -> Rejected | None:
     if _manages(account_id, state):
         return None
     return Rejected(
-        "role-missing", "Only the contract's Contract Manager decides this.", "Ask the Contract Manager.",
+        "role-missing",
+        "Only the contract's Contract Manager decides this.",
+        "Ask the Contract Manager.",
         (*_manager_fact(state), *_taken_from(account_id, state)),
-    )  # fmt: skip
+    )
 
 
 def _manages(account_id: str, state: Open) -> bool:
@@ -439,9 +389,10 @@ def _manager_fact(state: Open) -> tuple[RoleAssigned, ...]:
 
 def _no_request(account_id: str) -> Rejected:
     return Rejected(
-        "no-request", f"Account {account_id} has not asked for a role on this contract.",
+        "no-request",
+        f"Account {account_id} has not asked for a role on this contract.",
         "Have the person request the role first.",
-    )  # fmt: skip
+    )
 
 
 def coordinating(state: Open) -> tuple[str, ...]:
@@ -459,10 +410,11 @@ def administrative_access(state: State, account_id: str) -> tuple[Event, ...] | 
     role = managed or (state.coordinators.get(account_id) if isinstance(state, Open) else None)
     if role is None or isinstance(state, Unopened):
         return Rejected(
-            "role-missing", "This account holds no administrative role on the contract.",
+            "role-missing",
+            "This account holds no administrative role on the contract.",
             "Ask its Contract Manager for the role of Software Coordinator.",
             _taken_from(account_id, state) if isinstance(state, Open) else (),
-        )  # fmt: skip
+        )
     running = next((a for a in state.agreements.values() if a.kind in ADMINISTRATIVE), None)
     if running is not None:
         return (role, running)
@@ -471,9 +423,11 @@ def administrative_access(state: State, account_id: str) -> tuple[Event, ...] | 
     if coming:
         remedy = f"Administrative features open on {min(a.starts for a in coming)}, the first day of the next one."
     return Rejected(
-        "agreement-missing", "The role is held, but no product of this contract is on an active desktop or "
-        "maintenance subscription.", remedy, (role, *state.ended.values(), *coming),
-    )  # fmt: skip
+        "agreement-missing",
+        "The role is held, but no product of this contract is on an active desktop or maintenance subscription.",
+        remedy,
+        (role, *state.ended.values(), *coming),
+    )
 
 
 def _tenant(event: Event) -> str:

@@ -73,9 +73,10 @@ def claims(_state: State, event: Event) -> Claims:
 
 def used(_claim: str) -> Rejected:
     return Rejected(
-        "invitation-used", "Somebody has joined by this invitation.",
+        "invitation-used",
+        "Somebody has joined by this invitation.",
         "Ask for the account to be closed if it was the wrong person.",
-    )  # fmt: skip
+    )
 
 
 # ── Who may invite ─────────────────────────────────────────────────────────────────────────────────────
@@ -96,15 +97,18 @@ def not_entitled(inviter: account.State, organisation_id: str, kind: Organisatio
         if opened.organisation_kind == "operator":
             return None
         return Rejected(
-            "operator-only", "Only the operator invites people of a publisher or of the operator.",
-            "Ask the operator to invite them.", (opened,),
-        )  # fmt: skip
+            "operator-only",
+            "Only the operator invites people of a publisher or of the operator.",
+            "Ask the operator to invite them.",
+            (opened,),
+        )
     if opened.organisation_id == organisation_id and (founded(opened) or inviter.administrator is not None):
         return None
     return Rejected(
-        "may-not-invite", "You may not invite people into this organisation.",
+        "may-not-invite",
+        "You may not invite people into this organisation.",
         "Ask its first account to do it, or to name you for it (PUT /organisation/administrators/{account_id}).",
-    )  # fmt: skip
+    )
 
 
 def not_invited(state: State, email: str, inviter: account.State, now: datetime) -> Rejected | None:

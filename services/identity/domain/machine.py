@@ -139,9 +139,10 @@ def _register(command: RegisterMachine) -> Decision[Event]:
     lifetime = command.expires_at - command.now
     if not timedelta(0) < lifetime <= LONGEST:
         return Rejected(
-            "machine-lifetime", "A machine account lasts for a year at most, and ends in the future.",
+            "machine-lifetime",
+            "A machine account lasts for a year at most, and ends in the future.",
             "Name an earlier end.",
-        )  # fmt: skip
+        )
     if not command.scopes:
         return Rejected("machine-scopes", "A machine account without a scope may do nothing.", "Name its scopes.")
     return may_not_give(command) or (
@@ -164,8 +165,9 @@ def may_not_give(command: RegisterMachine) -> Rejected | None:
     account, asked = command.registered_by, frozenset(command.scopes)
     opened = account.opened
     if command.acts_for and not command.acts_for_colleague:
-        return Rejected("machine-acts-for", "A machine acts for an open account of its own organisation.",
-                        "Name one, or none.")  # fmt: skip
+        return Rejected(
+            "machine-acts-for", "A machine acts for an open account of its own organisation.", "Name one, or none."
+        )
     if opened.organisation_kind == "operator":
         return None
     own = opened.organisation_id == command.organisation_id
@@ -179,8 +181,9 @@ def may_not_give(command: RegisterMachine) -> Rejected | None:
         "machine-not-yours-to-give",
         "You may not register a machine account with these scopes: people give their own machine installs:report, and "
         "administrators of a customer or partner give their organisation's read, or a colleague's installs:report.",
-        "Ask an administrator of your organisation, or the operator.", (opened,),
-    )  # fmt: skip
+        "Ask an administrator of your organisation, or the operator.",
+        (opened,),
+    )
 
 
 def _rotate(command: RotateMachineSecret, state: State) -> Decision[Event]:
@@ -203,8 +206,9 @@ def _unknown() -> Rejected:
 
 
 def _revoked(state: Revoked) -> Rejected:
-    return Rejected("machine-revoked", "This machine account was ended for good.", "Register a new one.",
-                    (state.revoked,))  # fmt: skip
+    return Rejected(
+        "machine-revoked", "This machine account was ended for good.", "Register a new one.", (state.revoked,)
+    )
 
 
 def _tenant(event: Event) -> str:

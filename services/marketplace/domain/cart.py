@@ -316,9 +316,11 @@ def _ambiguous(offers: list[PlanListed], selection: wizard.Selection) -> Rejecte
     left = wizard.choices(plans, selection, step)
     shown = ", ".join(left[:10]) + (", …" if len(left) > 10 else "")
     return Rejected(
-        "selection-ambiguous", f"{len(plans)} plans fit. Still to choose: {step} ({shown}).", f"Choose a {step}, too.",
+        "selection-ambiguous",
+        f"{len(plans)} plans fit. Still to choose: {step} ({shown}).",
+        f"Choose a {step}, too.",
         because,
-    )  # fmt: skip
+    )
 
 
 # ── Out of the cart ────────────────────────────────────────────────────────────────────────────────────

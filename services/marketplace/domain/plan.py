@@ -192,9 +192,11 @@ def _announce(command: AnnouncePrice, state: State) -> Decision[PlanPriceAnnounc
         return refused
     if not isinstance(state, Listed):
         return Rejected(
-            "plan-unknown", "A price is announced for a plan that the catalogue does not have.", "List the plan first.",
+            "plan-unknown",
+            "A price is announced for a plan that the catalogue does not have.",
+            "List the plan first.",
             because=(state.withdrawal,) if isinstance(state, Withdrawn) else (),
-        )  # fmt: skip
+        )
     if command.price.currency != state.listing.plan.price.currency:
         return Rejected(
             "plan-without-sense",
@@ -207,9 +209,12 @@ def _announce(command: AnnouncePrice, state: State) -> Decision[PlanPriceAnnounc
     if same_day is not None and same_day.said_at is not None and command.said_at < same_day.said_at:
         return said_later(same_day, command.said_at)
     announced = PlanPriceAnnounced(
-        product_id=command.product_id, publisher=command.publisher, price=command.price, valid_from=command.valid_from,
+        product_id=command.product_id,
+        publisher=command.publisher,
+        price=command.price,
+        valid_from=command.valid_from,
         said_at=command.said_at,
-    )  # fmt: skip
+    )
     return (announced,) if _steps(_announced(state, announced)) != _steps(state) else ()
 
 

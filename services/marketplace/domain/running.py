@@ -93,14 +93,28 @@ L = TypeVar("L", bound="Running | Asking | Ending")
 
 def first_term(event: SubscriptionConfirmed) -> Term:
     return Term(
-        1, event.starts, event.ends, event.cancel_by, event.plan, event.seats, event.instalments, event.seats,
-    )  # fmt: skip
+        1,
+        event.starts,
+        event.ends,
+        event.cancel_by,
+        event.plan,
+        event.seats,
+        event.instalments,
+        event.seats,
+    )
 
 
 def in_next_term(state: L, event: SubscriptionRenewed) -> L:
     term = Term(
-        event.term, event.starts, event.ends, event.cancel_by, event.plan, event.seats, event.instalments, event.seats,
-    )  # fmt: skip
+        event.term,
+        event.starts,
+        event.ends,
+        event.cancel_by,
+        event.plan,
+        event.seats,
+        event.instalments,
+        event.seats,
+    )
     return replace(state, term=term)
 
 
@@ -285,13 +299,17 @@ def change_seats(command: ChangeSeats, state: Confirmed) -> Decision[SeatsAdded 
         return ()
     if isinstance(state, Ending) and state.off.ends <= term.ends:
         return Rejected(
-            "no-next-term", f"The subscription ends on {state.off.ends}; fewer seats would begin with the next term.",
-            "Nothing has to be done.", because=(state.off,),
-        )  # fmt: skip
+            "no-next-term",
+            f"The subscription ends on {state.off.ends}; fewer seats would begin with the next term.",
+            "Nothing has to be done.",
+            because=(state.off,),
+        )
     fewer = SeatDecreaseScheduled(
-        subscription_id=confirmed.subscription_id, seats=command.seats, takes_effect=term.ends + timedelta(days=1),
+        subscription_id=confirmed.subscription_id,
+        seats=command.seats,
+        takes_effect=term.ends + timedelta(days=1),
         requested_by=command.changed_by,
-    )  # fmt: skip
+    )
     return (fewer,)
 
 
@@ -304,10 +322,11 @@ def _over(state: Confirmed) -> Rejected:
             return Rejected("subscription-ended", f"The term ended on {term.ends}.", "Order anew.", because=(off,))
         case Running(confirmed, term) | Asking(confirmed, term) | Ending(confirmed, term):
             return Rejected(
-                "term-changing", f"The term ended on {term.ends}; the next one has not begun yet.",
+                "term-changing",
+                f"The term ended on {term.ends}; the next one has not begun yet.",
                 "Look at the subscription in a moment, and send a new request.",
                 because=(state.asked if isinstance(state, Asking) else confirmed,),
-            )  # fmt: skip
+            )
         case unreachable:
             assert_never(unreachable)
 
@@ -319,13 +338,20 @@ def _added(command: ChangeSeats, confirmed: SubscriptionConfirmed, term: Term) -
     # The rest of the term's price by the day, half a minor unit and more rounded up.
     amount = (2 * term.plan.price.amount * added * left + days) // (2 * days)
     charge = Instalment(
-        number=len(term.instalments) + 1, due=today,
+        number=len(term.instalments) + 1,
+        due=today,
         amount=Money(amount=amount, currency=term.plan.price.currency),
-    )  # fmt: skip
+    )
     return SeatsAdded(
-        subscription_id=confirmed.subscription_id, contract_id=confirmed.contract_id, customer=confirmed.customer,
-        added=added, seats=command.seats, term=term.number, instalment=charge, added_by=command.changed_by,
-    )  # fmt: skip
+        subscription_id=confirmed.subscription_id,
+        contract_id=confirmed.contract_id,
+        customer=confirmed.customer,
+        added=added,
+        seats=command.seats,
+        term=term.number,
+        instalment=charge,
+        added_by=command.changed_by,
+    )
 
 
 # ── The end of a term ──────────────────────────────────────────────────────────────────────────────────
@@ -344,13 +370,18 @@ def remind(command: Remind, state: Confirmed) -> Decision[RenewalReminded]:
     due = [days for days in command.policy.reminder_days if (term.ends - today).days <= days]
     return tuple(
         RenewalReminded(
-            subscription_id=state.confirmed.subscription_id, contract_id=state.confirmed.contract_id,
-            partner=state.confirmed.partner, customer=state.confirmed.customer, term=term.number, days_before=days,
-            ends=term.ends, cancel_by=term.cancel_by,
+            subscription_id=state.confirmed.subscription_id,
+            contract_id=state.confirmed.contract_id,
+            partner=state.confirmed.partner,
+            customer=state.confirmed.customer,
+            term=term.number,
+            days_before=days,
+            ends=term.ends,
+            cancel_by=term.cancel_by,
         )
         for days in sorted(due, reverse=True)
         if days not in term.reminded
-    )  # fmt: skip
+    )
 
 
 def close_term(
@@ -361,9 +392,11 @@ def close_term(
         return ()
     if isinstance(state, Ending) and state.off.ends <= term.ends:
         end = SubscriptionEnded(
-            subscription_id=state.confirmed.subscription_id, contract_id=state.confirmed.contract_id,
-            customer=state.confirmed.customer, ended=term.ends,
-        )  # fmt: skip
+            subscription_id=state.confirmed.subscription_id,
+            contract_id=state.confirmed.contract_id,
+            customer=state.confirmed.customer,
+            ended=term.ends,
+        )
         return (end,)
     if isinstance(state, Asking) and state.asked.binds == "this_term" and state.asked.term_ends == term.ends:
         return ask_again(AskAgain(state.asked.ref, command.now, command.policy), state)  # its answer decides
@@ -377,8 +410,16 @@ def _renewed(command: CloseTerm, confirmed: SubscriptionConfirmed, term: Term) -
     starts, ends = term.ends + timedelta(days=1), term_ends(confirmed.starts, term.number + 1)
     total = plan.price.times(term.next_seats)
     return SubscriptionRenewed(
-        subscription_id=confirmed.subscription_id, contract_id=confirmed.contract_id, partner=confirmed.partner,
-        customer=confirmed.customer, term=term.number + 1, plan=plan, seats=term.next_seats, total=total,
-        starts=starts, ends=ends, instalments=instalments(total, starts, plan.billing),
+        subscription_id=confirmed.subscription_id,
+        contract_id=confirmed.contract_id,
+        partner=confirmed.partner,
+        customer=confirmed.customer,
+        term=term.number + 1,
+        plan=plan,
+        seats=term.next_seats,
+        total=total,
+        starts=starts,
+        ends=ends,
+        instalments=instalments(total, starts, plan.billing),
         cancel_by=cancel_by(ends, command.calendar, command.policy.cancel_business_days),
-    )  # fmt: skip
+    )

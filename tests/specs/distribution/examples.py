@@ -5,7 +5,7 @@ from functools import reduce
 from typing import TypeVar
 
 from services.distribution.domain import fleet, rollout
-from services.distribution.domain.fleet import NoteEntitlement
+from services.distribution.domain.fleet_entitlements import Fact, NoteEntitlement
 from services.distribution.domain.fleet_state import INITIAL, State, evolve
 from services.distribution.domain.policy import DEFAULT
 from shared.eventlog.decision import Decision, Rejected
@@ -19,24 +19,53 @@ DAY = timedelta(days=1)
 MONDAY = datetime(2026, 11, 30, tzinfo=UTC)
 """When the update below, which is four days old on a Wednesday, is installed weekly."""
 UPDATE = UpdatePublished(
-    update_id="u", publisher="autodesk", product="autocad", kind="update", title="AutoCAD 2027.1", version="2027.1",
-    platform="win64", severity="normal", sha256="0" * 64, size_bytes=1, location="https://updates.example/u",
+    update_id="u",
+    publisher="autodesk",
+    product="autocad",
+    kind="update",
+    title="AutoCAD 2027.1",
+    version="2027.1",
+    platform="win64",
+    severity="normal",
+    sha256="0" * 64,
+    size_bytes=1,
+    location="https://updates.example/u",
     published_at=NOON,
-)  # fmt: skip
+)
 
 
-def note(fact: fleet.Fact, account: str = "", *, sub: str = "s", now: datetime = NOON, starts: date | None = None,
-         publisher: str = "autodesk") -> NoteEntitlement:  # fmt: skip
+def note(
+    fact: Fact,
+    account: str = "",
+    *,
+    sub: str = "s",
+    now: datetime = NOON,
+    starts: date | None = None,
+    publisher: str = "autodesk",
+) -> NoteEntitlement:
     if fact != "pool_opened":
         return NoteEntitlement("c", sub, fact, "because", now, account_id=account)
-    return NoteEntitlement("c", sub, fact, "because", now, customer="org", product="autocad", publisher=publisher,
-                           starts=starts or NOON.date())  # fmt: skip
+    return NoteEntitlement(
+        "c",
+        sub,
+        fact,
+        "because",
+        now,
+        customer="org",
+        product="autocad",
+        publisher=publisher,
+        starts=starts or NOON.date(),
+    )
 
 
 SERVED: tuple[fleet.Command, ...] = (
-    note("pool_opened"), note("right_granted"), note("seat_assigned", "ana"), note("seat_assigned", "ben"),
-    fleet.OfferUpdate("c", UPDATE, NOON), fleet.CreateGroup("pilots", "c", "g", "org", "mina"),
-)  # fmt: skip
+    note("pool_opened"),
+    note("right_granted"),
+    note("seat_assigned", "ana"),
+    note("seat_assigned", "ben"),
+    fleet.OfferUpdate("c", UPDATE, NOON),
+    fleet.CreateGroup("pilots", "c", "g", "org", "mina"),
+)
 """ana and ben may have the update; there is a group beside the default one."""
 
 

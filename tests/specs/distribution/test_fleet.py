@@ -11,7 +11,6 @@ from services.distribution.domain.fleet import (
     Command,
     CreateGroup,
     Event,
-    Fact,
     HoldUpdate,
     LapseApproval,
     OfferUpdate,
@@ -21,6 +20,7 @@ from services.distribution.domain.fleet import (
     ScheduleUpdate,
     decide,
 )
+from services.distribution.domain.fleet_entitlements import Fact
 from services.distribution.domain.fleet_state import DEFAULT_GROUP, evolve, next_due, standing
 from services.distribution.domain.policy import DEFAULT
 from shared.eventlog.decision import Decision, Rejected
@@ -126,12 +126,19 @@ def test_whoever_lost_the_seat_is_told_what_took_it() -> None:
 
 @pytest.mark.parametrize(
     ("cadence", "severity", "published", "first"),
-    [("weekly", "normal", "2026-11-19", "2026-11-23"), ("weekly", "normal", "2026-11-20", "2026-11-30"),
-     ("weekly", "critical", "2026-11-21", "2026-11-23"), ("weekly", "critical", "2026-11-22", "2026-11-30"),
-     ("monthly", "normal", "2026-11-16", "2026-12-01"), ("monthly", "important", "2026-11-17", "2027-01-01"),
-     ("monthly", "critical", "2026-11-19", "2026-11-23"), ("monthly", "critical", "2026-11-20", "2026-11-30"),
-     ("quarterly", "normal", "2026-11-17", "2027-01-01"), ("quarterly", "critical", "2026-11-18", "2027-04-01")],
-)  # fmt: skip
+    [
+        ("weekly", "normal", "2026-11-19", "2026-11-23"),
+        ("weekly", "normal", "2026-11-20", "2026-11-30"),
+        ("weekly", "critical", "2026-11-21", "2026-11-23"),
+        ("weekly", "critical", "2026-11-22", "2026-11-30"),
+        ("monthly", "normal", "2026-11-16", "2026-12-01"),
+        ("monthly", "important", "2026-11-17", "2027-01-01"),
+        ("monthly", "critical", "2026-11-19", "2026-11-23"),
+        ("monthly", "critical", "2026-11-20", "2026-11-30"),
+        ("quarterly", "normal", "2026-11-17", "2027-01-01"),
+        ("quarterly", "critical", "2026-11-18", "2027-04-01"),
+    ],
+)
 def test_a_cadence_installs_updates_that_are_so_old_at_the_start_of_its_next_period(
     cadence: Cadence, severity: str, published: str, first: str
 ) -> None:
@@ -269,9 +276,14 @@ def test_groups_are_named_once_and_exist() -> None:
 
 @pytest.mark.parametrize(
     "phases",
-    [(HALF,), (HALF, HALF, HALF), (HALF.model_copy(update={"share": 100, "success_percent": 0}),),
-     (HALF, HALF.model_copy(update={"groups": ("g",)})), (HALF.model_copy(update={"share": 0, "groups": ("g",)}),)],
-)  # fmt: skip
+    [
+        (HALF,),
+        (HALF, HALF, HALF),
+        (HALF.model_copy(update={"share": 100, "success_percent": 0}),),
+        (HALF, HALF.model_copy(update={"groups": ("g",)})),
+        (HALF.model_copy(update={"share": 0, "groups": ("g",)}),),
+    ],
+)
 def test_phases_share_the_users_out(phases: tuple[RolloutPhase, ...]) -> None:
     refused(when(replace(approve("g", "default"), phases=phases)), "phases-malformed")
     by_group = tuple(HALF.model_copy(update={"share": 0, "groups": (group,)}) for group in ("g", "default"))

@@ -23,10 +23,15 @@ from shared.runtime.policies import Policies
 from tests.specs.distribution.examples import DAY, NOON, SERVED, UPDATE, accepted, approve, note, of_fleet, weekly
 from tests.specs.distribution.test_fleet import schedule
 
-OWN = Policy({
-    "weekly": Figures("week", 9, "week", 1), "monthly": Figures("quarter", 30, "week", 3),
-    "quarterly": Figures("quarter", 90, "month", 90),
-}, 80, 5)  # fmt: skip
+OWN = Policy(
+    {
+        "weekly": Figures("week", 9, "week", 1),
+        "monthly": Figures("quarter", 30, "week", 3),
+        "quarterly": Figures("quarter", 90, "month", 90),
+    },
+    80,
+    5,
+)
 FIGURES = """
 cadences.weekly = { period = "week", days = 9, critical_period = "week", critical_days = 1 }
 cadences.monthly = { period = "quarter", days = 30, critical_period = "week", critical_days = 3 }
@@ -53,14 +58,18 @@ def test_the_packaged_policies_are_the_usual_ones() -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
-    [("error_percent = 0", "a threshold is"), ("success_percent = 101", "a threshold is"),
-     (FIGURES.partition("cadences.monthly")[0], "cadences are"),
-     (FIGURES.replace("monthly", "daily"), "cadences.daily"),
-     ("days = 4", "default.days"), (FIGURES.replace("90", "-1"), "a cadence's days are"),
-     (FIGURES.replace("days = 9,", "days = 9, hours = 1,"), "cadences.weekly.hours"),
-     (FIGURES.replace(", critical_days = 3", ""), "cadences.monthly.critical_days"),
-     (FIGURES.replace('"month"', '"fortnight"'), "cadences.quarterly.critical_period")],
-)  # fmt: skip
+    [
+        ("error_percent = 0", "a threshold is"),
+        ("success_percent = 101", "a threshold is"),
+        (FIGURES.partition("cadences.monthly")[0], "cadences are"),
+        (FIGURES.replace("monthly", "daily"), "cadences.daily"),
+        ("days = 4", "default.days"),
+        (FIGURES.replace("90", "-1"), "a cadence's days are"),
+        (FIGURES.replace("days = 9,", "days = 9, hours = 1,"), "cadences.weekly.hours"),
+        (FIGURES.replace(", critical_days = 3", ""), "cadences.monthly.critical_days"),
+        (FIGURES.replace('"month"', '"fortnight"'), "cadences.quarterly.critical_period"),
+    ],
+)
 def test_figures_that_mean_nothing_are_refused(
     policies: Policies[Policy], wrong: str, said: str, tmp_path: Path
 ) -> None:
@@ -80,16 +89,27 @@ def test_a_publishers_key_that_nothing_knows_is_refused(policies: Policies[Polic
 
 @pytest.mark.parametrize(
     ("period", "ready", "first"),
-    [("week", "2026-11-21T12:00Z", "2026-11-23"), ("week", "2026-11-23T00:00Z", "2026-11-23"),
-     ("week", "2026-11-23T00:00:00.000001Z", "2026-11-30"), ("week", "2026-12-29T10:00Z", "2027-01-04"),
-     ("week", "2026-11-23T00:30+01:00", "2026-11-23"), ("week", "2026-11-22T23:30-01:00", "2026-11-30"),
-     ("month", "2026-11-30T23:59Z", "2026-12-01"), ("month", "2026-12-01T00:00Z", "2026-12-01"),
-     ("month", "2026-12-01T00:01Z", "2027-01-01"), ("month", "2027-01-31T12:00Z", "2027-02-01"),
-     ("month", "2028-02-29T12:00Z", "2028-03-01"), ("quarter", "2026-09-30T23:59Z", "2026-10-01"),
-     ("quarter", "2026-10-01T00:00Z", "2026-10-01"), ("quarter", "2026-10-01T00:01Z", "2027-01-01"),
-     ("quarter", "2026-11-30T12:00Z", "2027-01-01"), ("quarter", "2026-12-31T23:59Z", "2027-01-01"),
-     ("quarter", "2027-02-28T12:00Z", "2027-04-01"), ("quarter", "2027-05-31T12:00Z", "2027-07-01")],
-)  # fmt: skip
+    [
+        ("week", "2026-11-21T12:00Z", "2026-11-23"),
+        ("week", "2026-11-23T00:00Z", "2026-11-23"),
+        ("week", "2026-11-23T00:00:00.000001Z", "2026-11-30"),
+        ("week", "2026-12-29T10:00Z", "2027-01-04"),
+        ("week", "2026-11-23T00:30+01:00", "2026-11-23"),
+        ("week", "2026-11-22T23:30-01:00", "2026-11-30"),
+        ("month", "2026-11-30T23:59Z", "2026-12-01"),
+        ("month", "2026-12-01T00:00Z", "2026-12-01"),
+        ("month", "2026-12-01T00:01Z", "2027-01-01"),
+        ("month", "2027-01-31T12:00Z", "2027-02-01"),
+        ("month", "2028-02-29T12:00Z", "2028-03-01"),
+        ("quarter", "2026-09-30T23:59Z", "2026-10-01"),
+        ("quarter", "2026-10-01T00:00Z", "2026-10-01"),
+        ("quarter", "2026-10-01T00:01Z", "2027-01-01"),
+        ("quarter", "2026-11-30T12:00Z", "2027-01-01"),
+        ("quarter", "2026-12-31T23:59Z", "2027-01-01"),
+        ("quarter", "2027-02-28T12:00Z", "2027-04-01"),
+        ("quarter", "2027-05-31T12:00Z", "2027-07-01"),
+    ],
+)
 def test_an_occasion_is_the_start_of_a_monday_a_month_or_a_quarter(period: Period, ready: str, first: str) -> None:
     assert occasion(period, datetime.fromisoformat(ready)) == datetime.fromisoformat(f"{first}T00:00Z")
 
@@ -100,16 +120,21 @@ def test_without_a_period_every_moment_is_an_occasion() -> None:
 
 def starts(period: Period, instant: datetime) -> bool:
     """Whether such a period begins with this instant."""
-    first = {"week": instant.weekday() == 0, "month": instant.day == 1,
-             "quarter": instant.day == 1 and instant.month in (1, 4, 7, 10)}  # fmt: skip
+    first = {
+        "week": instant.weekday() == 0,
+        "month": instant.day == 1,
+        "quarter": instant.day == 1 and instant.month in (1, 4, 7, 10),
+    }
     return instant.time() == time() and first[period]
 
 
 @given(
-    st.sampled_from(get_args(Cadence)[:3]), st.sampled_from(get_args(Severity)),
+    st.sampled_from(get_args(Cadence)[:3]),
+    st.sampled_from(get_args(Severity)),
     st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.timezones()),
-    st.integers(0, 200), st.integers(0, 200),
-)  # fmt: skip
+    st.integers(0, 200),
+    st.integers(0, 200),
+)
 def test_a_policy_acts_at_the_first_occasion_at_which_the_update_is_old_enough(
     cadence: Cadence, severity: Severity, published: datetime, offered: int, since: int
 ) -> None:
@@ -130,9 +155,14 @@ def test_a_policy_acts_at_the_first_occasion_at_which_the_update_is_old_enough(
 def test_a_wrong_file_stops_the_service_when_it_starts(tmp_path: Path) -> None:
     (tmp_path / "distribution.toml").write_text("[default]\nerror_percent = 0")
     started = subprocess.run(
-        [sys.executable, "-m", "services.distribution"], cwd=ROOT, env=os.environ | {"TENURE_POLICIES": str(tmp_path)},
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "services.distribution"],
+        cwd=ROOT,
+        env=os.environ | {"TENURE_POLICIES": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert started.returncode == 1 and "a threshold is 1 to 100 percent" in started.stderr
 
 

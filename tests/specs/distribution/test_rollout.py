@@ -38,9 +38,7 @@ from tests.specs.distribution.examples import accepted, of_rollout
 PILOTS = RolloutPhase(groups=("g",), success_percent=50, error_percent=50)
 REST = RolloutPhase(groups=("default",), success_percent=100, error_percent=50)
 USERS = {"ana": "g", "ben": "g", "chiyo": "default"}
-START = StartRollout(
-    "c-1", "c", "org", "autodesk", "u", "2027.1", ("g", "default"), (PILOTS, REST), USERS, "mina"
-)  # fmt: skip
+START = StartRollout("c-1", "c", "org", "autodesk", "u", "2027.1", ("g", "default"), (PILOTS, REST), USERS, "mina")
 PAUSE, RESUME, STOP = PauseRollout("exams", "mina"), ResumeRollout("mina"), StopRollout("wrong version", "mina")
 
 
@@ -149,8 +147,10 @@ def test_targets_follow_the_fleet() -> None:
     follow = FollowFleet({"ana": "g", "dilek": "default"}, {})
     events = accepted(when(follow, START))
     assert [(type(e), e.account_id) for e in events if isinstance(e, TargetAdded | TargetRemoved)] == [
-        (TargetRemoved, "ben"), (TargetRemoved, "chiyo"), (TargetAdded, "dilek"),
-    ]  # fmt: skip
+        (TargetRemoved, "ben"),
+        (TargetRemoved, "chiyo"),
+        (TargetAdded, "dilek"),
+    ]
     assert when(follow, START, follow) == ()
     assert when(follow) == ()
     back = accepted(when(FollowFleet(USERS, {}), START, follow))
@@ -169,8 +169,12 @@ def test_losing_those_who_lag_may_pass_a_phase() -> None:
 
 def test_a_phase_without_users_is_passed_where_others_have_users() -> None:
     assert kinds(when(replace(START, targets={"chiyo": "default"}))) == [
-        RolloutStarted, TargetAdded, PhaseStarted, PhasePassed, PhaseStarted,
-    ]  # fmt: skip
+        RolloutStarted,
+        TargetAdded,
+        PhaseStarted,
+        PhasePassed,
+        PhaseStarted,
+    ]
     last = accepted(when(report("ana"), replace(START, targets={"ana": "g"})))
     assert [type(e) for e in last] == [InstallSucceeded, PhasePassed, PhaseStarted, PhasePassed, RolloutCompleted]
     passed = last[3]

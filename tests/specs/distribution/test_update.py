@@ -8,10 +8,19 @@ from shared.eventlog.decision import Decision, Rejected
 from shared.events import UpdatePublished, UpdateWithdrawn
 
 PUBLISHED = UpdatePublished(
-    update_id="u", publisher="autodesk", product="autocad", kind="update", title="AutoCAD 2027.1", version="2027.1",
-    platform="win64", severity="critical", sha256="0" * 64, size_bytes=1, location="https://updates.example/u",
+    update_id="u",
+    publisher="autodesk",
+    product="autocad",
+    kind="update",
+    title="AutoCAD 2027.1",
+    version="2027.1",
+    platform="win64",
+    severity="critical",
+    sha256="0" * 64,
+    size_bytes=1,
+    location="https://updates.example/u",
     published_at=datetime(2026, 11, 21, tzinfo=UTC),
-)  # fmt: skip
+)
 WITHDRAWN = UpdateWithdrawn(update_id="u", publisher="autodesk", reason="it breaks printing")
 
 

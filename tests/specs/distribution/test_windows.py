@@ -89,8 +89,13 @@ def test_where_clocks_go_back_over_midnight_the_day_that_began_goes_on() -> None
     lasts(window("sunday", "00:00", 60, "America/St_Johns"), "2010-11-07T02:30Z", "2010-11-07T03:30Z")
 
 
-@given(st.sampled_from(sorted(time_zones())), st.dates(date(2000, 1, 1), date(2035, 12, 31)), st.times(),
-       st.integers(1, 1440), st.data())  # fmt: skip
+@given(
+    st.sampled_from(sorted(time_zones())),
+    st.dates(date(2000, 1, 1), date(2035, 12, 31)),
+    st.times(),
+    st.integers(1, 1440),
+    st.data(),
+)
 def test_a_window_is_open_for_all_of_its_minutes_on_every_day_everywhere(
     name: str, day: date, at: time, minutes: int, data: st.DataObject
 ) -> None:

@@ -43,9 +43,15 @@ YEAR, YEAR_LATER = date(2027, 11, 20), date(2027, 11, 30)
 
 ANA = account("ana")
 OPENED = SeatPoolOpened(
-    subscription_id="s", contract_id="c", customer="org", product="autocad", product_name="AutoCAD", seats=2,
-    starts=NOW.date(), ends=date(2027, 11, 20),
-)  # fmt: skip
+    subscription_id="s",
+    contract_id="c",
+    customer="org",
+    product="autocad",
+    product_name="AutoCAD",
+    seats=2,
+    starts=NOW.date(),
+    ends=date(2027, 11, 20),
+)
 ENDS: dict[str, Any] = {"subscription_id": "s", "contract_id": "c", "customer": "org", "product": "autocad"}
 EXPIRED = SeatPoolExpired(**ENDS, access_until=date(2027, 12, 5))
 SUSPENDED = SeatPoolSuspended(**ENDS, kept_until=date(2028, 1, 4))
@@ -71,9 +77,15 @@ def granted(
     grant_id: str, amount: int, account_id: str | None = None, expires: date = YEAR, following: date | None = YEAR
 ) -> CreditsGranted:
     return CreditsGranted(
-        contract_id="c", customer="org", grant_id=grant_id, account_id=account_id, amount=amount, expires_on=expires,
-        granted_by="publisher", next_expiry=following,
-    )  # fmt: skip
+        contract_id="c",
+        customer="org",
+        grant_id=grant_id,
+        account_id=account_id,
+        amount=amount,
+        expires_on=expires,
+        granted_by="publisher",
+        next_expiry=following,
+    )
 
 
 def consume(consumption_id: str, amount: int, now: datetime = NOW, account_id: str = "ana") -> ConsumeCredits:
@@ -82,17 +94,29 @@ def consume(consumption_id: str, amount: int, now: datetime = NOW, account_id: s
 
 def consumed(consumption_id: str, *drawn: tuple[str, int], following: date | None = YEAR) -> CreditsConsumed:
     return CreditsConsumed(
-        contract_id="c", customer="org", consumption_id=consumption_id, account_id="ana", purpose="rendering",
-        amount=sum(amount for _, amount in drawn), next_expiry=following,
+        contract_id="c",
+        customer="org",
+        consumption_id=consumption_id,
+        account_id="ana",
+        purpose="rendering",
+        amount=sum(amount for _, amount in drawn),
+        next_expiry=following,
         drawn=tuple(CreditDraw(grant_id=grant_id, amount=amount) for grant_id, amount in drawn),
-    )  # fmt: skip
+    )
 
 
 def expired(grant_id: str, amount: int, reason: str = "time", following: date | None = None) -> CreditsExpired:
     return CreditsExpired.model_validate(
-        {"contract_id": "c", "customer": "org", "grant_id": grant_id, "account_id": None, "amount": amount,
-         "reason": reason, "next_expiry": following}
-    )  # fmt: skip
+        {
+            "contract_id": "c",
+            "customer": "org",
+            "grant_id": grant_id,
+            "account_id": None,
+            "amount": amount,
+            "reason": reason,
+            "next_expiry": following,
+        }
+    )
 
 
 def when(command: Command, *, given: tuple[Event, ...]) -> Decision[Event]:
@@ -121,9 +145,11 @@ def test_a_grant_sent_again_changes_nothing_and_its_id_stands_for_no_other() -> 
 
 def test_a_users_own_credits_are_spent_first_then_the_pools_by_earliest_expiry() -> None:
     given = (
-        granted("pool-late", 10, expires=YEAR_LATER, following=YEAR_LATER), granted("pool", 10),
-        granted("own", 3, "ana"), granted("bens", 99, "ben"),
-    )  # fmt: skip
+        granted("pool-late", 10, expires=YEAR_LATER, following=YEAR_LATER),
+        granted("pool", 10),
+        granted("own", 3, "ana"),
+        granted("bens", 99, "ben"),
+    )
     assert when(consume("x", 2), given=given) == (consumed("x", ("own", 2)),)
     assert when(consume("x", 15), given=given) == (consumed("x", ("own", 3), ("pool", 10), ("pool-late", 2)),)
     all_of_it = consumed("x", ("own", 3), ("pool", 10), ("pool-late", 10))

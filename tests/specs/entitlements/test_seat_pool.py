@@ -45,9 +45,15 @@ from tests.specs.entitlements.examples import account
 
 OPEN = OpenPool("s", "c", "org", "autocad", "AutoCAD", 2, date(2026, 11, 21), date(2027, 11, 20))
 OPENED = SeatPoolOpened(
-    subscription_id="s", contract_id="c", customer="org", product="autocad", product_name="AutoCAD", seats=2,
-    starts=date(2026, 11, 21), ends=date(2027, 11, 20),
-)  # fmt: skip
+    subscription_id="s",
+    contract_id="c",
+    customer="org",
+    product="autocad",
+    product_name="AutoCAD",
+    seats=2,
+    starts=date(2026, 11, 21),
+    ends=date(2027, 11, 20),
+)
 
 
 def assigned(seat: int, account: str) -> SeatAssigned:
@@ -115,11 +121,15 @@ def test_a_seat_is_taken_back_once() -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        assign("ana"), UnassignSeat("ana", "mina"), ResizePool(3), RenewPool(3, date(2028, 11, 20)),
-        EndTerm(date(2027, 11, 20), datetime(2027, 11, 21, tzinfo=UTC)), NoteCsn("org", "N1", 1),
+        assign("ana"),
+        UnassignSeat("ana", "mina"),
+        ResizePool(3),
+        RenewPool(3, date(2028, 11, 20)),
+        EndTerm(date(2027, 11, 20), datetime(2027, 11, 21, tzinfo=UTC)),
+        NoteCsn("org", "N1", 1),
         AdvanceLadder(datetime(2029, 1, 1, tzinfo=UTC)),
     ],
-)  # fmt: skip
+)
 def test_there_are_no_seats_before_the_publisher_has_confirmed(command: Command) -> None:
     refused = when(command, given=())
     assert isinstance(refused, Rejected) and refused.rule == "pool-not-open"
@@ -136,8 +146,9 @@ def test_with_no_seat_assigned_the_way_is_clear() -> None:
 def test_with_seats_assigned_it_is_held_and_names_seats_users_and_facts() -> None:
     given = (OPENED, ANA.model_copy().recorded("event-1"), BEN.model_copy().recorded("event-2"))
     held = (
-        HeldSeat(seat=1, account_id="ana", because="event-1"), HeldSeat(seat=2, account_id="ben", because="event-2"),
-    )  # fmt: skip
+        HeldSeat(seat=1, account_id="ana", because="event-1"),
+        HeldSeat(seat=2, account_id="ben", because="event-2"),
+    )
     answer = SeatPoolHeld(subscription_id="s", request="asked-1", held=held)
     assert when(AnswerAutoRenewRequest("s", "asked-1"), given=given) == (answer,)
 
@@ -189,8 +200,11 @@ def test_the_next_term_begins_once() -> None:
 def test_a_renewal_with_fewer_seats_takes_those_assigned_last() -> None:
     given = (OPENED, assigned(2, "ben"), assigned(1, "ana"))
     assert when(RenewPool(1, NEXT), given=given) == (
-        by_renewal(unassigned(1, "ana")), by_renewal(unassigned(2, "ben")), by_renewal(assigned(1, "ben")), renewed(1),
-    )  # fmt: skip
+        by_renewal(unassigned(1, "ana")),
+        by_renewal(unassigned(2, "ben")),
+        by_renewal(assigned(1, "ben")),
+        renewed(1),
+    )
 
 
 def test_who_stays_keeps_the_number_unless_it_is_above_the_new_count() -> None:

@@ -29,18 +29,37 @@ from shared.events import AccountClosed, AccountOpened, ProfileUpdated, RoleAssi
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 OPEN = OpenAccount(
-    "account-1", "org-1", "Northhaus", "customer", "Mina@Northhaus.example ", "Mina Okafor", "de", "Europe/Berlin",
-    "en-GB", NOON,
-)  # fmt: skip
+    "account-1",
+    "org-1",
+    "Northhaus",
+    "customer",
+    "Mina@Northhaus.example ",
+    "Mina Okafor",
+    "de",
+    "Europe/Berlin",
+    "en-GB",
+    NOON,
+)
 OPENED = AccountOpened(
-    account_id="account-1", organisation_id="org-1", organisation_name="Northhaus", organisation_kind="customer",
-    email="mina@northhaus.example", name="Mina Okafor", country="DE", time_zone="Europe/Berlin", locale="en-GB",
+    account_id="account-1",
+    organisation_id="org-1",
+    organisation_name="Northhaus",
+    organisation_kind="customer",
+    email="mina@northhaus.example",
+    name="Mina Okafor",
+    country="DE",
+    time_zone="Europe/Berlin",
+    locale="en-GB",
     opened_at=NOON,
-)  # fmt: skip
+)
 UPDATED = ProfileUpdated(
-    account_id="account-1", email="m.okafor@northhaus.example", name="Mina Okafor", country="DE",
-    time_zone="Europe/Berlin", locale="en-GB",
-)  # fmt: skip
+    account_id="account-1",
+    email="m.okafor@northhaus.example",
+    name="Mina Okafor",
+    country="DE",
+    time_zone="Europe/Berlin",
+    locale="en-GB",
+)
 
 
 def when(command: Command, *, given: tuple[Event, ...] = ()) -> Decision[Event]:

@@ -8,14 +8,11 @@ import pytest
 
 from services.identity.domain.contract import (
     CONTRACT,
-    INITIAL,
     ApproveRoleRequest,
     Command,
     DeclineRoleRequest,
-    Event,
     HandOverContract,
     NameCoordinator,
-    Open,
     RecordAccountClosed,
     RecordSubscription,
     RecordSubscriptionEnd,
@@ -24,8 +21,8 @@ from services.identity.domain.contract import (
     StartAgreements,
     administrative_access,
     coordinating,
-    evolve,
 )
+from services.identity.domain.contract_state import INITIAL, Event, Open, evolve
 from shared.eventlog.decision import Decision, Rejected
 from shared.events import (
     AgreementEnded,
@@ -182,8 +179,9 @@ def test_a_person_asks_for_one_role_at_a_time() -> None:
 def test_who_lost_a_role_is_told_by_which_event() -> None:
     gone = RoleRevoked(contract_id="c", account_id="mina", role="software_coordinator", revoked_by="oskar")
     for taken, account in ((gone, "mina"), (GIVEN_UP, "oskar")):
-        state = reduce(evolve, (*GIVEN, COORDINATING, gone, GIVEN_UP, TAKEN_OVER.model_copy(
-            update={"account_id": "ana"})), INITIAL)  # fmt: skip
+        state = reduce(
+            evolve, (*GIVEN, COORDINATING, gone, GIVEN_UP, TAKEN_OVER.model_copy(update={"account_id": "ana"})), INITIAL
+        )
         found = administrative_access(state, account)
         assert isinstance(found, Rejected) and (found.rule, found.because) == ("role-missing", (taken,))
     again = reduce(evolve, (*GIVEN, COORDINATING, gone, COORDINATING), INITIAL)
@@ -316,9 +314,12 @@ def test_the_operator_hands_over_for_a_manager_who_left() -> None:
 def test_a_closed_account_loses_its_role_and_its_request() -> None:
     revoked = RoleRevoked(contract_id="c", account_id="mina", role="software_coordinator", revoked_by="mina")
     declined = RoleRequestDeclined(
-        contract_id="c", account_id="mina", role="software_coordinator", reason="The account was closed.",
+        contract_id="c",
+        account_id="mina",
+        role="software_coordinator",
+        reason="The account was closed.",
         declined_by="mina",
-    )  # fmt: skip
+    )
     left = RecordAccountClosed("mina", "mina", "oskar")
     assert when(left, given=(*GIVEN, COORDINATING)) == (revoked,)
     assert when(left, given=(*GIVEN, REQUESTED)) == (declined,)

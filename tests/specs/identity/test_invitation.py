@@ -43,13 +43,26 @@ WEEK = timedelta(days=7)
 FOUNDER_ID = "8f4e6f1e-0c5a-4a55-9a7b-0d4f6b9c1a10"
 ORG = organisation_of(FOUNDER_ID)
 ISSUE = IssueInvitation(
-    invitation_id="i", email=" Mina@Northhaus.example", organisation_id=ORG, organisation_name="Northhaus",
-    organisation_kind="customer", sandbox=False, issued_by=FOUNDER_ID, now=NOON, refused=None,
-)  # fmt: skip
+    invitation_id="i",
+    email=" Mina@Northhaus.example",
+    organisation_id=ORG,
+    organisation_name="Northhaus",
+    organisation_kind="customer",
+    sandbox=False,
+    issued_by=FOUNDER_ID,
+    now=NOON,
+    refused=None,
+)
 ISSUED = InvitationIssued(
-    invitation_id="i", organisation_id=ORG, organisation_name="Northhaus", organisation_kind="customer", sandbox=False,
-    email="mina@northhaus.example", issued_by=FOUNDER_ID, expires_at=NOON + WEEK,
-)  # fmt: skip
+    invitation_id="i",
+    organisation_id=ORG,
+    organisation_name="Northhaus",
+    organisation_kind="customer",
+    sandbox=False,
+    email="mina@northhaus.example",
+    issued_by=FOUNDER_ID,
+    expires_at=NOON + WEEK,
+)
 ACCEPTED = InvitationAccepted(invitation_id="i", organisation_id=ORG, account_id="mina")
 REVOKED = InvitationRevoked(invitation_id="i", organisation_id=ORG, revoked_by=FOUNDER_ID)
 EXPIRED = InvitationExpired(invitation_id="i", organisation_id=ORG)
@@ -57,10 +70,17 @@ EXPIRED = InvitationExpired(invitation_id="i", organisation_id=ORG)
 
 def opened(account_id: str, **changed: Any) -> AccountOpened:
     same: dict[str, Any] = {
-        "account_id": account_id, "organisation_id": ORG, "organisation_name": "Northhaus",
-        "organisation_kind": "customer", "email": "somebody@x.example", "name": "Somebody", "country": "DE",
-        "time_zone": "UTC", "locale": "en", "opened_at": NOON,
-    }  # fmt: skip
+        "account_id": account_id,
+        "organisation_id": ORG,
+        "organisation_name": "Northhaus",
+        "organisation_kind": "customer",
+        "email": "somebody@x.example",
+        "name": "Somebody",
+        "country": "DE",
+        "time_zone": "UTC",
+        "locale": "en",
+        "opened_at": NOON,
+    }
     return AccountOpened(**same | changed)
 
 
@@ -75,9 +95,7 @@ REMOVED = PeopleAdministratorRemoved(account_id="member", organisation_id=ORG, r
 ADMINISTRATOR = somebody(opened("member"), NAMED)
 OPERATORS = somebody(opened("kim", organisation_id="ops", organisation_kind="operator"))
 PUBLISHERS = somebody(opened("pat", organisation_id="pub", organisation_kind="publisher"))
-CLOSED = somebody(
-    opened(FOUNDER_ID), AccountClosed(account_id=FOUNDER_ID, organisation_id=ORG, closed_by=FOUNDER_ID)
-)  # fmt: skip
+CLOSED = somebody(opened(FOUNDER_ID), AccountClosed(account_id=FOUNDER_ID, organisation_id=ORG, closed_by=FOUNDER_ID))
 
 
 def when(command: Command, *, given: tuple[Event, ...] = ()) -> Decision[Event]:
@@ -132,12 +150,21 @@ def test_the_invited_person_may_join() -> None:
         ((ISSUED, ACCEPTED), "mina@northhaus.example", FOUNDER, NOON),
         ((ISSUED.model_copy(update={"email": ""}),), "", FOUNDER, NOON),
     ],
-    ids=["none", "another address", "late", "inviter left", "inviter's right withdrawn", "revoked", "expired", "used",
-         "forgotten"],
-)  # fmt: skip
+    ids=[
+        "none",
+        "another address",
+        "late",
+        "inviter left",
+        "inviter's right withdrawn",
+        "revoked",
+        "expired",
+        "used",
+        "forgotten",
+    ],
+)
 def test_nobody_else_and_not_any_more(
     given: tuple[Event, ...], email: str, inviter: account.State, at: datetime
-) -> None:  # fmt: skip
+) -> None:
     assert rule(not_invited(reduce(evolve, given, INITIAL), email, inviter, at)) == "invitation-not-valid"
 
 

@@ -32,14 +32,28 @@ MEMBER = Open(
     Profile("mina@x.example", "Mina", "DE", "UTC", "en"),
 )
 REGISTER = RegisterMachine(
-    client_id="m", organisation_id="org", organisation_kind="customer", publisher="", name="Agent", scopes=("read",),
-    acts_for="", expires_at=NOW + timedelta(days=90), now=NOW, registered_by=MEMBER, administers=True,
+    client_id="m",
+    organisation_id="org",
+    organisation_kind="customer",
+    publisher="",
+    name="Agent",
+    scopes=("read",),
+    acts_for="",
+    expires_at=NOW + timedelta(days=90),
+    now=NOW,
+    registered_by=MEMBER,
+    administers=True,
     acts_for_colleague=False,
-)  # fmt: skip
+)
 REGISTERED = MachineRegistered(
-    client_id="m", organisation_id="org", organisation_kind="customer", name="Agent", scopes=("read",),
-    expires_at=NOW + timedelta(days=90), registered_by="mina",
-)  # fmt: skip
+    client_id="m",
+    organisation_id="org",
+    organisation_kind="customer",
+    name="Agent",
+    scopes=("read",),
+    expires_at=NOW + timedelta(days=90),
+    registered_by="mina",
+)
 ROTATE = RotateMachineSecret(overlap_days=2, now=NOW, rotated_by="mina")
 ROTATED = MachineSecretRotated(client_id="m", previous_until=NOW + timedelta(days=2), rotated_by="mina")
 REVOKED = MachineRevoked(client_id="m", revoked_by="mina")

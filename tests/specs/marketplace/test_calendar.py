@@ -66,16 +66,25 @@ def test_a_term_ends_a_year_later_less_a_day() -> None:
 def test_a_29_february_start_ends_on_the_27th_and_finds_its_day_again_in_a_leap_year() -> None:
     starts = date(2028, 2, 29)
     assert [term_ends(starts, term) for term in range(1, 6)] == [
-        date(2029, 2, 27), date(2030, 2, 27), date(2031, 2, 27), date(2032, 2, 28), date(2033, 2, 27),
-    ]  # fmt: skip
+        date(2029, 2, 27),
+        date(2030, 2, 27),
+        date(2031, 2, 27),
+        date(2032, 2, 28),
+        date(2033, 2, 27),
+    ]
 
 
 def test_instalments_fall_due_on_the_starts_day_or_the_months_last() -> None:
     due = [i.due for i in instalments(Money(amount=1200, currency="EUR"), date(2026, 8, 31), "instalments")]
     assert due[:7] == [
-        date(2026, 8, 31), date(2026, 9, 30), date(2026, 10, 31), date(2026, 11, 30), date(2026, 12, 31),
-        date(2027, 1, 31), date(2027, 2, 28),
-    ]  # fmt: skip
+        date(2026, 8, 31),
+        date(2026, 9, 30),
+        date(2026, 10, 31),
+        date(2026, 11, 30),
+        date(2026, 12, 31),
+        date(2027, 1, 31),
+        date(2027, 2, 28),
+    ]
     assert len(due) == 12
     assert months_after(date(2026, 12, 31), 2) == date(2027, 2, 28)
 

@@ -48,9 +48,19 @@ def test_a_renewals_product_id_has_six_digits_in_its_middle() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    ["", "C1RK1", "C1RK1-WW176-L158", "C1RK1-WX1762-L158", "C1RK1-WW1762-1158", "C1RK1--WW1762-L158",
-     "C1RK1WW1762L1588", "C-1RK1WW1762L158", "C1RK1-WW١٧٦٢-L158", "cırk1-ww1762-l158"],
-)  # fmt: skip
+    [
+        "",
+        "C1RK1",
+        "C1RK1-WW176-L158",
+        "C1RK1-WX1762-L158",
+        "C1RK1-WW1762-1158",
+        "C1RK1--WW1762-L158",
+        "C1RK1WW1762L1588",
+        "C-1RK1WW1762L158",
+        "C1RK1-WW١٧٦٢-L158",
+        "cırk1-ww1762-l158",
+    ],
+)
 def test_anything_else_is_no_product_id(wrong: str) -> None:
     assert product_id(wrong) is None
 

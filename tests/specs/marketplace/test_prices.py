@@ -57,9 +57,19 @@ class Shop:
         actor = Actor(CLERK, PARTNER, "partner")
         command_id = str(uuid4())
         call = Call(
-            actor, {"cart_id": "cart-1"}, body, self.clocks.time_of(PARTNER), command_id, False,
-            lambda: str(uuid4()), self.log, AsyncMock(), AsyncMock(), self.clocks, None,
-        )  # fmt: skip
+            actor,
+            {"cart_id": "cart-1"},
+            body,
+            self.clocks.time_of(PARTNER),
+            command_id,
+            False,
+            lambda: str(uuid4()),
+            self.log,
+            AsyncMock(),
+            AsyncMock(),
+            self.clocks,
+            None,
+        )
         target = await door.supply(call)
         made = command(**dict(body), **target.supplied)
         answer = await self.log.execute(door.stream, target.key, made, Meta(command_id, CLERK, NOON))

@@ -110,9 +110,13 @@ RUNNING: tuple[Event, ...] = (ORDERED, CONFIRMED)
 DEADLINE = CONFIRMED.cancel_by.deadline
 ASK = RequestAutoRenewOff(PURCHASER, NOON)
 ASKED = AutoRenewDisableRequested(
-    subscription_id="sub-1", requested_by=PURCHASER, requested_at=NOON, term_ends=CONFIRMED.ends, deadline=DEADLINE,
+    subscription_id="sub-1",
+    requested_by=PURCHASER,
+    requested_at=NOON,
+    term_ends=CONFIRMED.ends,
+    deadline=DEADLINE,
     publisher=AUTODESK,
-).recorded("asked-1")  # fmt: skip
+).recorded("asked-1")
 OFF = AutoRenewDisabled(subscription_id="sub-1", ends=CONFIRMED.ends, requested_by=PURCHASER).recorded("off-1")
 
 

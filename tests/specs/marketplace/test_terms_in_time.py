@@ -46,9 +46,11 @@ async def ask(system: System, now: datetime = NOON) -> str:
 async def test_a_term_sets_its_reminders_and_its_end_in_the_customers_time_zone() -> None:
     system = await running()
     assert system.table.due == {
-        "remind:90": datetime(2027, 8, 23, 22, tzinfo=UTC), "remind:60": datetime(2027, 9, 22, 22, tzinfo=UTC),
-        "remind:30": datetime(2027, 10, 22, 22, tzinfo=UTC), "close-term": OVER,
-    }  # fmt: skip
+        "remind:90": datetime(2027, 8, 23, 22, tzinfo=UTC),
+        "remind:60": datetime(2027, 9, 22, 22, tzinfo=UTC),
+        "remind:30": datetime(2027, 10, 22, 22, tzinfo=UTC),
+        "close-term": OVER,
+    }
     for days in (90, 60, 30):
         due = system.table.due[f"remind:{days}"]
         assert await system.when(f"remind:{days}", due) == ["RenewalReminded"]
