@@ -46,7 +46,7 @@ class Open:
 
 
 def read(rows: Sequence[Mapping[str, Any]]) -> list[Open]:
-    """The answer of `looks.sql`'s `horizon`, the oldest first."""
+    """The answer of `status.sql`'s `horizon`, the oldest first."""
     return sorted(
         (
             Open(

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import asyncpg
@@ -20,9 +19,9 @@ from cli.place import SERVICES, Place
 from cli.say import Say, count, duration, size
 from shared.eventlog.plan import Partition
 from shared.eventlog.postgres import TRANSIENT
-from shared.eventlog.sql import statements
+from shared.sql import statements
 
-SQL: Final = statements(Path(__file__).with_name("looks.sql"))
+SQL: Final = statements(__file__)
 _AGES_WITHIN_S: Final = 5.0
 _LOOK_WITHIN_S: Final = 20.0
 

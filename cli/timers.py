@@ -1,7 +1,6 @@
 """`tenure timers` and `tenure clock`: what is due when, and what time it is for whom."""
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -13,9 +12,9 @@ from cli.change import Change, Go, Outcome, carry_out
 from cli.ends import DONE, FAULTS, NOT_FOUND, Trouble
 from cli.place import SERVICES, Place
 from cli.say import Counter, Say, count, duration, when
-from shared.eventlog.sql import statements
+from shared.sql import statements
 
-SQL: Final = statements(Path(__file__).with_name("looks.sql"))
+SQL: Final = statements(__file__)
 
 CLOCK: Final = typer.Typer(no_args_is_help=True, help="The time of sandbox organisations.")
 APP.add_typer(CLOCK, name="clock")

@@ -27,13 +27,13 @@ import asyncpg
 from deploy import Trouble
 from deploy.secrets import FOLDER, renewed, secret
 from shared.eventlog.migrate import migrate, operator_of, owner_of
-from shared.eventlog.sql import statements
 from shared.runtime.settings import PORTS, settings
+from shared.sql import statements
 
 SERVICES: Final = tuple(PORTS)
 OPERATOR: Final = "operator"
 LOGINS: Final = (*SERVICES, OPERATOR)
-SQL: Final = statements(Path(__file__).with_name("roles.sql"))
+SQL: Final = statements(__file__)
 _ITERATIONS: Final = 4096
 _PREFIX: Final = re.compile(r"^[a-z][a-z0-9_]{0,40}$")
 

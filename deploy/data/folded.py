@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 import asyncpg
@@ -13,9 +12,9 @@ from services.marketplace.domain.plan import PLAN
 from services.marketplace.projections import CATALOGUE
 from services.marketplace.reactions import PUBLISHER
 from shared.eventlog.postgres import TRANSIENT
-from shared.eventlog.sql import statements
+from shared.sql import statements
 
-SQL: Final = statements(Path(__file__).with_name("folded.sql"))
+SQL: Final = statements(__file__)
 PATIENCE_S: Final = 90.0
 _ASK_EVERY_S: Final = 0.1
 

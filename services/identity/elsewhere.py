@@ -7,7 +7,6 @@ proven it: the issuer says that it is verified, and here it was shown to be the 
 import hashlib
 from datetime import timedelta
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -29,16 +28,16 @@ from services.identity.oidc import Issuer, NotGenuine, Unreachable
 from services.identity.sessions import NOT_STORED, start
 from services.identity.views import Nonce, Session
 from shared.eventlog.log import Log, Meta, Refused
-from shared.eventlog.sql import statements
 from shared.events.fields import Token
 from shared.runtime.doors import Call, Doors, Target
 from shared.runtime.http import CurrentLog, Parts
 from shared.runtime.limits import limited_by_source
 from shared.runtime.problems import Problem
+from shared.sql import statements
 
 DOORS: Final = Doors()
 ROUTES: Final = APIRouter()
-SQL: Final = statements(Path(__file__).with_suffix(".sql"))
+SQL: Final = statements(__file__)
 _NONCE_KEPT: Final = timedelta(seconds=2 * NONCE_S)
 
 _log: Final = structlog.get_logger(__name__)

@@ -1,16 +1,15 @@
 """Which sessions have ended, as identity knows it: from its own log, as of every question."""
 
 from datetime import timedelta
-from pathlib import Path
 from typing import Final
 
 from services.identity.refresh import LIFETIME
-from shared.eventlog.sql import statements
 from shared.runtime.auth import Actor
 from shared.runtime.doors import Pool
 from shared.runtime.endings import ENDS, Ended
+from shared.sql import statements
 
-_SQL: Final = statements(Path(__file__).with_name("endings.sql"))
+SQL: Final = statements(__file__)
 _KEEP: Final = LIFETIME + timedelta(days=1)
 """Of what ended earlier no session is left."""
 
@@ -24,7 +23,7 @@ class OwnEndings:
 
     async def look(self) -> None:
         """Note what was appended since the last look."""
-        rows = await self._db.fetch(_SQL["recent"], self._position, list(ENDS), _KEEP)
+        rows = await self._db.fetch(SQL["recent"], self._position, list(ENDS), _KEEP)
         for row in rows:
             if row["position"] is not None:
                 self._ended.note(row["type"], row["data"].encode(), row["position"], row["time"].timestamp())

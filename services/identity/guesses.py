@@ -13,15 +13,14 @@ number of them at once passes; one that was right, or never compared, is taken b
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 from fastapi import Request
 
-from shared.eventlog.sql import statements
 from shared.runtime.doors import Pool
 from shared.runtime.http import Parts
 from shared.runtime.limits import too_many
+from shared.sql import statements
 
 FREE_PAIR: Final = 5
 FREE_ADDRESS: Final = 50
@@ -30,7 +29,7 @@ ANEW_AFTER: Final = timedelta(days=1)
 """Without a guess for so long the count begins anew."""
 KNOWN_FOR: Final = timedelta(days=90)
 FORGET_EVERY: Final = timedelta(hours=1)
-_SQL: Final = statements(Path(__file__).with_name("guesses.sql"))
+SQL: Final = statements(__file__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +83,17 @@ class Guesses:
         try:
             found = await check()
         except Exception:
-            await self._db.execute(_SQL["uncount"], list(guess.counted))
+            await self._db.execute(SQL["uncount"], list(guess.counted))
             raise
         if found is not None:
             known_until = self._now() + KNOWN_FOR
-            await self._db.execute(_SQL["forgive"], [guess.pair, guess.address], guess.pair, known_until)
+            await self._db.execute(SQL["forgive"], [guess.pair, guess.address], guess.pair, known_until)
         return found
 
     async def _begin(self, claim: str, source: str) -> Guess:
         now = self._now()
         async with self._db.acquire() as tx, tx.transaction():
-            rows = await tx.fetch(_SQL["hold"], [f"{claim}\n{source}", claim], now)
+            rows = await tx.fetch(SQL["hold"], [f"{claim}\n{source}", claim], now)
             by_pair = {row["of_pair"]: Counter(*(row[name] for name in Counter.__slots__)) for row in rows}
             pair, address = by_pair[True], by_pair[False]
             known = pair.known_until is not None and now < pair.known_until
@@ -102,7 +101,7 @@ class Guesses:
             counted = (pair,) if known else (pair, address)
             if not longest:
                 anew = [begins_anew(counter, now) for counter in counted]
-                await tx.execute(_SQL["count"], [counter.subject for counter in counted], anew, now)
+                await tx.execute(SQL["count"], [counter.subject for counter in counted], anew, now)
         if longest:
             self._refused("guesses")
             raise too_many(
@@ -113,12 +112,12 @@ class Guesses:
 
     async def pardon(self, claim: str) -> None:
         """Let the address's own counter begin anew: its owner has set another password."""
-        await self._db.execute(_SQL["pardon"], claim)
+        await self._db.execute(SQL["pardon"], claim)
 
     async def forget(self) -> None:
         """Delete what delays nobody any more."""
         self._forgot_at = self._now()
-        await self._db.execute(_SQL["forget"], self._forgot_at)
+        await self._db.execute(SQL["forget"], self._forgot_at)
 
 
 def current_guesses(request: Request) -> Guesses:

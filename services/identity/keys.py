@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import structlog
@@ -14,11 +13,11 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet
 
 from shared.eventlog.postgres import TRANSIENT
-from shared.eventlog.sql import statements
 from shared.runtime.auth import ISSUER, JWKS_S, TokenSigner, public_keys, verified
 from shared.runtime.doors import Pool
 from shared.runtime.problems import Problem
 from shared.runtime.settings import Settings
+from shared.sql import statements
 
 INVITATION: Final = "tenure-invitation"
 INVITATION_S: Final = 7 * 24 * 3600
@@ -38,7 +37,7 @@ FOLLOW_S: Final = 5.0
 _OWN_ISSUER: Final = "tenure-identity"
 
 _log: Final = structlog.get_logger(__name__)
-_SQL: Final = statements(Path(__file__).with_name("keys.sql"))
+SQL: Final = statements(__file__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +150,9 @@ async def load(db: Pool, settings: Settings, new_id: str) -> Keys:
         return Keys([ECKey.import_key(key.as_dict(private=True), {"kid": key.thumbprint()})], issuer)
     if not (found := await _read(db)):
         async with db.acquire() as tx, tx.transaction():
-            await tx.execute(_SQL["lock"])
+            await tx.execute(SQL["lock"])
             if not (found := await _read(tx)):
-                await tx.execute(_SQL["add"], new_id, _new_pem(), datetime.now(UTC))
+                await tx.execute(SQL["add"], new_id, _new_pem(), datetime.now(UTC))
                 found = await _read(tx)
     return Keys(found, issuer)
 
@@ -172,7 +171,7 @@ async def follow(db: Pool, keys: Keys, every_s: float = FOLLOW_S) -> None:
 async def _read(db: Any) -> list[SigningKey]:
     return [
         SigningKey(ECKey.import_key(row["pem"], {"kid": row["kid"]}), row["signs_from"].timestamp())
-        for row in await db.fetch(_SQL["listed"])
+        for row in await db.fetch(SQL["listed"])
         if row["pem"] is not None
     ]
 
@@ -207,7 +206,7 @@ class KeyStanding:
 
 async def standing(db: Any) -> list[KeyStanding]:
     """All keys, in the order in which they sign."""
-    rows, now = await db.fetch(_SQL["listed"]), datetime.now(UTC)
+    rows, now = await db.fetch(SQL["listed"]), datetime.now(UTC)
     alive = [row for row in rows if row["retired_at"] is None]
     signing = max((row["signs_from"] for row in alive if row["signs_from"] <= now), default=None)
     found = []
@@ -235,7 +234,7 @@ async def standing(db: Any) -> list[KeyStanding]:
 async def rotate(db: Any, kid: str) -> datetime:
     """Add a key that signs once everybody who checks tokens has had the time to fetch it; return from when on."""
     signs_from = datetime.now(UTC) + timedelta(seconds=PUBLISHED_S)
-    await db.execute(_SQL["add"], kid, _new_pem(), signs_from)
+    await db.execute(SQL["add"], kid, _new_pem(), signs_from)
     return signs_from
 
 
@@ -264,7 +263,7 @@ def successor(keys: Sequence[KeyStanding], kid: str, *, at_once: bool) -> str | 
 async def retire(db: Any, kid: str, sign_now: str | None) -> None:
     """Withdraw a key and erase its private half; `sign_now` signs in its place at once."""
     async with db.acquire() as tx, tx.transaction():
-        await tx.execute(_SQL["lock"])
+        await tx.execute(SQL["lock"])
         if sign_now is not None:
-            await tx.execute(_SQL["sign_now"], sign_now)
-        await tx.execute(_SQL["retire"], kid)
+            await tx.execute(SQL["sign_now"], sign_now)
+        await tx.execute(SQL["retire"], kid)

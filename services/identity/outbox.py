@@ -5,14 +5,13 @@ signed when it is sent. The table is private: no event makes it again.
 """
 
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from services.identity.domain.account import address_digest
-from shared.eventlog.sql import statements
 from shared.events.envelope import Envelope
+from shared.sql import statements
 
-SQL: Final = statements(Path(__file__).with_name("outbox.sql"))
+SQL: Final = statements(__file__)
 
 Kind: TypeAlias = Literal["verify-address", "invitation", "prove-address"]
 ASKED_AT_MOST: Final = 1000

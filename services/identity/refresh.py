@@ -7,13 +7,12 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 import asyncpg
 
-from shared.eventlog.sql import statements
 from shared.runtime.doors import Pool
+from shared.sql import statements
 
 LIFETIME: Final = timedelta(days=30)
 """How long a session lasts at most, however it is used."""
@@ -23,7 +22,7 @@ GRACE: Final = timedelta(seconds=10)
 """How long a used token is answered once more, with the same successor: for an answer that was lost on its way, and for
 two windows of one client that refresh at the same time."""
 
-_SQL: Final = statements(Path(__file__).with_name("refresh.sql"))
+SQL: Final = statements(__file__)
 _TAG: Final = 16
 _SECRET: Final = 32
 
@@ -66,9 +65,9 @@ async def begin(
     `since` is read before the password is checked: an end of all sessions that comes in between ends this one, too.
     """
     tag, secret, expires = secrets.token_bytes(_TAG), secrets.token_bytes(_SECRET), now + LIFETIME
-    await db.execute(_SQL["prune"], account_id, now, now - IDLE)
+    await db.execute(SQL["prune"], account_id, now, now - IDLE)
     values = (_digest(tag), secrets.token_bytes(_SECRET), _digest(secret))
-    if not await db.fetchval(_SQL["begin"], session_id, account_id, since, now, expires, *values, verifier):
+    if not await db.fetchval(SQL["begin"], session_id, account_id, since, now, expires, *values, verifier):
         return None
     token = _token(session_id, tag, secret)
     return Running(session_id=session_id, account_id=account_id, since=since, expires=expires, token=token)
@@ -78,12 +77,12 @@ async def rotate(db: Pool, token: str, now: datetime) -> Running | None:
     """Exchange a refresh token for the next; None when it is not one, or its session ran out. Raises Reused."""
     session_id, tag, secret = _read(token)
     async with db.acquire() as tx, tx.transaction():
-        row = await tx.fetchrow(_SQL["locked"], session_id)
+        row = await tx.fetchrow(SQL["locked"], session_id)
         if row is None or not hmac.compare_digest(_digest(tag), row["tag"]) or _over(row, now):
             return None
         presented, following = _digest(secret), hmac.digest(row["seed"], secret, "sha256")
         if hmac.compare_digest(presented, row["current"]):
-            await tx.execute(_SQL["rotate"], session_id, _digest(following), now)
+            await tx.execute(SQL["rotate"], session_id, _digest(following), now)
         elif not (presented == row["previous"] and now - row["rotated"] <= GRACE):
             raise Reused(session_id, row["account_id"])
     return Running(
@@ -97,7 +96,7 @@ async def rotate(db: Pool, token: str, now: datetime) -> Running | None:
 
 async def of_account(db: Pool, account_id: str, now: datetime) -> Sequence[Listed]:
     """The sessions of an account that have not run out; which of them were ended, the log says."""
-    rows = await db.fetch(_SQL["listed"], account_id, now, now - IDLE)
+    rows = await db.fetch(SQL["listed"], account_id, now, now - IDLE)
     return [Listed(**dict(row)) for row in rows]
 
 

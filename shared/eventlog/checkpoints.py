@@ -8,14 +8,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final
 
 from shared.eventlog.parked import NotNow
 from shared.eventlog.plan import Raw, headers_json
-from shared.eventlog.sql import statements
+from shared.sql import statements
 
-SQL: Final = statements(Path(__file__).with_name("checkpoints.sql"))
+SQL: Final = statements(__file__)
 _SKIPPED: Final = """
     insert into engine.parked (consumer, topic, partition, "offset", reason, detail, holds_stream, key, headers, value)
     values ($1, $2, $3, $4, 'skipped', $5, false, $6, $7::jsonb, $8) on conflict do nothing"""

@@ -9,7 +9,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence, Set
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 import asyncpg
@@ -33,14 +32,14 @@ from shared.eventlog.plan import (
 )
 from shared.eventlog.postgres import TRANSIENT
 from shared.eventlog.projection import Connection, Projection, Reach, Reactions
-from shared.eventlog.sql import statements
 from shared.eventlog.store import Conflict, Unavailable
 from shared.events.envelope import derived_id
 from shared.events.registry import topic_of
+from shared.sql import statements
 
 log = structlog.get_logger(__name__)
 
-SQL: Final = statements(Path(__file__).with_name("checkpoint.sql"))
+SQL: Final = statements(__file__)
 LOOK: Final = SQL["stand"].removesuffix("for update;")
 """`stand` for whoever will ask again before it notes anything: a lock is a write, and its commit waits for the disk."""
 

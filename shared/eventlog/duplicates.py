@@ -7,14 +7,13 @@ was used is no repeat, and dropping it would lose it: it is parked as a conflict
 import json
 from collections.abc import Sequence
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, Final
 
 from shared.eventlog.plan import Received
-from shared.eventlog.sql import statements
 from shared.events.envelope import Envelope, stamp
+from shared.sql import statements
 
-SQL: Final = statements(Path(__file__).with_name("duplicates.sql"))
+SQL: Final = statements(__file__)
 
 
 class Conflicting(Exception):

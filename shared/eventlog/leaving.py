@@ -7,18 +7,17 @@ record, would.
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Final
 
 import structlog
 
 from shared.eventlog.plan import ALARMING, Left, as_text, headers_json, weight
 from shared.eventlog.projection import Connection
-from shared.eventlog.sql import statements
+from shared.sql import statements
 
 log = structlog.get_logger(__name__)
 
-SQL: Final = statements(Path(__file__).with_name("leaving.sql"))
+SQL: Final = statements(__file__)
 
 STATEMENT_BYTES: Final = 256 * 1024
 """The most of records (but one, whatever its size) that a statement parks: writing their headers as JSON must not hold

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import asyncpg
@@ -30,11 +29,11 @@ from shared.eventlog.plan import (
     seen_of,
 )
 from shared.eventlog.projection import Connection
-from shared.eventlog.sql import statements
 from shared.eventlog.turns import CHAINED
 from shared.events.registry import EVENTS
+from shared.sql import statements
 
-SQL: Final = statements(Path(__file__).with_name("parked.sql"))
+SQL: Final = statements(__file__)
 AT_ONCE: Final = 50
 """Records of a transaction: as long as the consumer is held still."""
 

@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 import asyncpg
@@ -24,13 +23,13 @@ from shared.eventlog.plan import Partition
 from shared.eventlog.projection import Projection
 from shared.eventlog.scratch import Counts, Scratch, Source, Trouble, bare, code_of, digests, live, make
 from shared.eventlog.sources import OwnStore, Topics, applied
-from shared.eventlog.sql import statements
 from shared.events.envelope import Envelope, source_of
 from shared.events.registry import is_inbound, topic_of
+from shared.sql import statements, with_names
 
 log = structlog.get_logger(__name__)
 
-SQL: Final = statements(Path(__file__).with_name("rebuild.sql"))
+SQL: Final = statements(__file__)
 WORKERS: Final = 4
 NEAR: Final = 1_000
 """So few events behind, the rest is folded while the live consumer waits."""
@@ -333,7 +332,7 @@ class Rebuild:
 
     async def _take_over(self, db: Any) -> None:
         if self._projection.takes_over:
-            await db.execute(self._projection.takes_over.format(new=f'"{self._open.schema}"'))
+            await db.execute(with_names(self._projection.takes_over, new=self._open.schema))
 
     async def _switched(self, db: Any, report: Report, tables: str) -> None:
         """Fewer than a deadlock's patience it waits for readers, and lets them through before it tries again."""

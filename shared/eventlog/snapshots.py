@@ -24,15 +24,15 @@ from pydantic import BaseModel
 
 from shared import events
 from shared.eventlog.decision import Stream
-from shared.eventlog.sql import statements
 from shared.eventlog.store import Head
 from shared.events.base import Event, Record
 from shared.events.envelope import StoredEvent
 from shared.events.upcasts import decode
+from shared.sql import statements
 
 log = structlog.get_logger(__name__)
 
-SQL: Final = statements(Path(__file__).with_name("snapshots.sql"))
+SQL: Final = statements(__file__)
 EVERY: Final = 500
 """So many events are folded in a load before their state is kept."""
 

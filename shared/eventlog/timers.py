@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
 import structlog
@@ -19,10 +18,10 @@ from shared.eventlog.decision import Stream
 from shared.eventlog.log import Log, Meta, Refused
 from shared.eventlog.postgres import TRANSIENT
 from shared.eventlog.projection import Connection, Projection, Reach
-from shared.eventlog.sql import statements
 from shared.eventlog.store import Conflict, Lease, Unavailable
 from shared.events.base import Event
 from shared.events.envelope import Envelope, derived_id
+from shared.sql import statements
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +37,7 @@ ACTOR: Final = "timer"
 """Who an event is by that only time has brought about."""
 
 
-_SQL: Final = statements(Path(__file__).with_name("timers.sql"))
+SQL: Final = statements(__file__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ class Timers:
 
     def __init__(self, *, topics: Sequence[str]) -> None:
         self.projection = Projection(
-            "timers", topics=topics, tables=("engine.timers",), takes_over=_SQL["carry_over"] + _SQL["put_off"]
+            "timers", topics=topics, tables=("engine.timers",), takes_over=SQL["carry_over"] + SQL["put_off"]
         )
         self._fires: dict[str, tuple[Stream[Any, Any, Any], Fire]] = {}
 

@@ -1,15 +1,14 @@
 """Whether it is a parked record's turn: the next of its stream, a repeat, too early, or not the stream's at all."""
 
-from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 from shared.eventlog.consumer import SQL as CHECKPOINTS
 from shared.eventlog.consumer import Consumer
 from shared.eventlog.plan import Known, Seen, broken, continues, contradiction
-from shared.eventlog.sql import statements
 from shared.events.envelope import Envelope
+from shared.sql import statements
 
-SQL: Final = statements(Path(__file__).with_name("turns.sql"))
+SQL: Final = statements(__file__)
 CHAINED: Final = frozenset({"forged", "broken-chain", "conflict", "gap"})
 """The reasons for which a record is parked because of its place in its stream."""
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import asyncpg
@@ -10,11 +9,11 @@ import structlog
 
 from shared.eventlog.plan import ALARMING
 from shared.eventlog.postgres import TRANSIENT
-from shared.eventlog.sql import statements
+from shared.sql import statements
 
 logger = structlog.get_logger(__name__)
 
-SQL: Final = statements(Path(__file__).with_name("figures.sql"))
+SQL: Final = statements(__file__)
 REFRESH_S: Final = 5.0
 
 

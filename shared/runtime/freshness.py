@@ -8,14 +8,13 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
 from typing import Final, NamedTuple
 
-from shared.eventlog.sql import statements
 from shared.runtime.auth import Actor
 from shared.runtime.doors import Pool
 from shared.runtime.limits import too_many
 from shared.runtime.problems import Problem, busy
+from shared.sql import statements
 
 WAIT_S: Final = 2.0
 ASK_EVERY_S: Final = 0.01
@@ -24,7 +23,7 @@ WAITING_AT_MOST: Final = 1000
 WAITING_OF_AN_ACCOUNT: Final = 50
 _WANTED: Final = re.compile(r"([!-~]{1,400})@([0-9]{1,10})")
 _INT_AT_MOST: Final = 2**31 - 1
-_REACHED: Final = statements(Path(__file__).with_name("freshness.sql"))["reached"]
+_REACHED: Final = statements(__file__)["reached"]
 
 
 class Wanted(NamedTuple):

@@ -15,6 +15,7 @@ from shared.eventlog.timers import Cancel, Change, Set, Timers, TimerService
 from shared.events import ClockMoved, SeatAssigned, SeatUnassigned
 from shared.events.envelope import Envelope
 from shared.events.registry import ENTITLEMENTS
+from shared.sql import with_names
 from tests.databases import as_operator
 from tests.engine.examples import COUNTER, NOON, Count
 
@@ -106,7 +107,7 @@ async def test_a_rebuilt_timer_that_has_fired_is_gone_however_long_its_key(
     row = "insert into rebuilt.timers values ('count', $1, $2, 'customer', 'e', 'c')"
     await owner.execute(row, fired, NOON + HOUR)
     await owner.execute(row, waiting, NOON + HOUR)
-    await owner.execute(TIMERS.projection.takes_over.format(new="rebuilt"))
+    await owner.execute(with_names(TIMERS.projection.takes_over, new="rebuilt"))
     assert [each["key"] for each in await owner.fetch("select key from rebuilt.timers")] == [waiting]
     await owner.execute("drop schema rebuilt cascade")
     await owner.close()

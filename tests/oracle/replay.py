@@ -14,6 +14,7 @@ from shared.eventlog.projection import Projection
 from shared.eventlog.scratch import bare, digests, make
 from shared.events.registry import topic_of
 from shared.events.upcasts import decode
+from shared.sql import with_names
 from tests.oracle.evidence import Evidence, Stored
 
 AT_ONCE: Final = 500
@@ -41,7 +42,7 @@ async def _compared(service: str, projection: Projection, db: Any, found: Mappin
         await db.execute(f'set local search_path = "{SCHEMA}"')
         await _fold(consumer, projection, db, found)
         if projection.takes_over:
-            await db.execute(projection.takes_over.format(new=f'"{SCHEMA}"'))
+            await db.execute(with_names(projection.takes_over, new=SCHEMA))
         anew = await digests(db, projection, SCHEMA)
     finally:
         await undone.rollback()

@@ -1,0 +1,10 @@
+-- timers: what is due when, soonest first, in the time of whom it is about.
+select t.name, t.key, t.due, t.customer, t.set_by, t.correlation_id, coalesce(c.ahead_s, 0) as ahead_s,
+    t.due - coalesce(c.ahead_s, 0) * interval '1 s' as due_real
+from engine.timers t left join engine.clocks c on c.organisation_id = t.customer
+where ($1::text is null or t.customer = $1) and ($2::text is null or t.name = $2 or t.name like $2 || ':%')
+  and (not $3 or t.due <= clock_timestamp() + coalesce(c.ahead_s, 0) * interval '1 s')
+order by due_real, t.name, t.key limit $4;
+
+-- clocks: the organisations whose clock was moved.
+select organisation_id, ahead_s from engine.clocks order by organisation_id;

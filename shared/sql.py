@@ -1,0 +1,46 @@
+"""SQL in `.sql` files: `projections.sql` holds the statements of the module `projections.py` beside it.
+
+A statement stands under a comment `-- name: what it does`, of one line or more. It is read once, when its module is
+imported, and is a constant from then on, so that asyncpg prepares it once a connection.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+_NAME: Final = re.compile(r"^-- (\w+):.*\n(?:--.*\n)*", re.MULTILINE)
+_PLACE: Final = re.compile(r"\{(\w+)\}")
+
+
+def statements(module: str) -> Mapping[str, str]:
+    """Read the statements of a module's `.sql` file, by name.
+
+    Args:
+        module: the module's `__file__`.
+
+    Raises:
+        ValueError: a name stands twice, or a statement has no name or no text.
+    """
+    file = Path(module).with_suffix(".sql")
+    before, *parts = _NAME.split(file.read_text())
+    names, texts = parts[0::2], [text.strip() for text in parts[1::2]]
+    if before.strip() or not all(texts) or len(set(names)) < len(names):
+        raise ValueError(f"{file}: each statement needs a name of its own")
+    return dict(zip(names, texts, strict=True))
+
+
+def identifier(name: str) -> str:
+    """Quote a name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def with_names(statement: str, **names: str) -> str:
+    """Put identifiers, quoted, in the places of a statement: `{schema}` becomes `"rebuild_7"`.
+
+    For what PostgreSQL takes no parameter for: schemas, tables, columns, roles. The only place where SQL is built.
+
+    Raises:
+        KeyError: the statement has a place that is not given.
+    """
+    return _PLACE.sub(lambda place: identifier(names[place[1]]), statement)

@@ -1,0 +1,44 @@
+"""Statements in `.sql` files: how they are found and named, and how names are put into them."""
+
+from pathlib import Path
+
+import pytest
+
+from shared.sql import statements, with_names
+
+
+def module(folder: Path, sql: str) -> str:
+    (folder / "things.sql").write_text(sql)
+    return str(folder / "things.py")
+
+
+def test_a_statement_is_found_by_its_name(tmp_path: Path) -> None:
+    sql = "-- one: the first.\nselect 1;\n\n-- two: of two lines,\n-- described at length.\nselect 2,\n    3;\n"
+    assert statements(module(tmp_path, sql)) == {"one": "select 1;", "two": "select 2,\n    3;"}
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "-- one: it.\nselect 1;\n-- one: again.\nselect 2;\n",
+        "select 0;\n-- one: it.\nselect 1;\n",
+        "-- one: it.\n-- two: it.\nselect 2;\n\n-- three: nothing.\n",
+    ],
+    ids=["a name twice", "no name", "no text"],
+)
+def test_a_file_is_refused_whose_statements_are_not_told_apart(tmp_path: Path, sql: str) -> None:
+    with pytest.raises(ValueError, match="each statement needs a name of its own"):
+        statements(module(tmp_path, sql))
+
+
+def test_a_name_is_quoted_where_it_is_put() -> None:
+    assert with_names("drop table {schema}.{table}", schema='a"b', table="select") == 'drop table "a""b"."select"'
+
+
+def test_a_literal_in_braces_is_left_alone() -> None:
+    assert with_names("select '{}'::text[] from {table}", table="seats") == """select '{}'::text[] from "seats\""""
+
+
+def test_a_place_without_a_name_is_refused() -> None:
+    with pytest.raises(KeyError):
+        with_names("drop table {schema}.{table}", schema="a")
