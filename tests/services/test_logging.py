@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections.abc import Iterator
 
 import pytest
 import structlog
@@ -10,17 +9,8 @@ import structlog
 from shared.runtime.logging import configure
 
 
-@pytest.fixture
-def restored() -> Iterator[None]:
-    handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
-    yield
-    logging.getLogger().handlers[:] = handlers
-    logging.getLogger().setLevel(level)
-    structlog.reset_defaults()
-
-
 @pytest.mark.parametrize("form", ["json", "console"])
-def test_a_trace_shows_no_local_variable(form: str, capsys: pytest.CaptureFixture[str], restored: None) -> None:
+def test_a_trace_shows_no_local_variable(form: str, capsys: pytest.CaptureFixture[str]) -> None:
     configure("identity", "json" if form == "json" else "console", "info")
 
     def sign_in(password: str) -> None:
@@ -35,7 +25,7 @@ def test_a_trace_shows_no_local_variable(form: str, capsys: pytest.CaptureFixtur
     assert "hunter2" not in said.replace('sign_in("hunter2-hunter2")', "")
 
 
-def test_a_line_names_service_and_correlation(capsys: pytest.CaptureFixture[str], restored: None) -> None:
+def test_a_line_names_service_and_correlation(capsys: pytest.CaptureFixture[str]) -> None:
     configure("identity", "json", "info")
     with structlog.contextvars.bound_contextvars(correlation_id="story-1"):
         structlog.get_logger("test").info("request", stream="account-1")
