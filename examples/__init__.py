@@ -1,0 +1,1 @@
+"""Services to learn from. They run in tests only."""

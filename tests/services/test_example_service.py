@@ -1,0 +1,167 @@
+"""The example service of examples/lending.py: its decisions alone, then all of it over a real database."""
+
+import random
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from functools import reduce
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from examples.lending import (
+    BOOK,
+    BOOK_LENT,
+    READER,
+    READER_SUSPENDED,
+    SERVICE,
+    SQL,
+    BookCommand,
+    BookEvent,
+    BookLent,
+    BookReturned,
+    LendBook,
+    LoanOverdue,
+    NoticeOverdue,
+    ReaderSuspended,
+    ReturnBook,
+)
+from shared.eventlog.decision import Decision, Rejected
+from shared.eventlog.postgres import PostgresStore
+from shared.events.registry import EVENTS
+from shared.runtime.auth import Actor, TokenSigner
+from shared.runtime.http import make_app
+from tests.databases import execute_as_operator
+from tests.engine.examples import NOON, new_id
+from tests.services.test_doors import KEY, parts
+from tests.services.world import World
+
+BY = {"book_id": "b", "organisation_id": "o", "reader": "ana"}
+DUE = NOON + timedelta(days=14)
+LENT = BookLent(**BY, due=DUE)
+RETURNED = BookReturned(**BY)
+OVERDUE = LoanOverdue(**BY)
+SUSPENDED = ReaderSuspended(**BY)
+
+
+def lend(reader: str = "ana", suspended_by: ReaderSuspended | None = None) -> LendBook:
+    return LendBook("b", 14, "o", reader, suspended_by, NOON)
+
+
+def decided(command: BookCommand, *given: BookEvent) -> Decision[BookEvent]:
+    return BOOK.decide(command, reduce(BOOK.evolve, given, BOOK.initial))
+
+
+def test_book_on_the_shelf_is_lent() -> None:
+    assert decided(lend()) == (LENT,)
+
+
+def test_lending_twice_to_one_reader_changes_nothing() -> None:
+    assert decided(lend(), LENT) == ()
+
+
+def test_lent_book_is_refused_to_others() -> None:
+    refusal = decided(lend("ben"), LENT)
+    assert isinstance(refusal, Rejected)
+    assert (refusal.rule, refusal.because) == (BOOK_LENT, (LENT,))
+
+
+def test_suspended_reader_is_refused() -> None:
+    refusal = decided(lend(suspended_by=SUSPENDED))
+    assert isinstance(refusal, Rejected)
+    assert (refusal.rule, refusal.because) == (READER_SUSPENDED, (SUSPENDED,))
+
+
+def test_returned_book_is_lent_again() -> None:
+    assert decided(lend(), LENT, RETURNED) == (LENT,)
+
+
+def test_returning_a_book_on_the_shelf_changes_nothing() -> None:
+    assert decided(ReturnBook(), LENT, RETURNED) == ()
+
+
+@pytest.mark.parametrize(("hours", "then"), [(-1, ()), (0, (OVERDUE,))])
+def test_loan_is_overdue_when_it_is_due(hours: int, then: tuple[BookEvent, ...]) -> None:
+    assert decided(NoticeOverdue(DUE + timedelta(hours=hours)), LENT) == then
+
+
+def test_overdue_loan_is_noted_once() -> None:
+    assert decided(NoticeOverdue(DUE), LENT, OVERDUE) == ()
+
+
+class Library:
+    """The service's consumers, timers and routes, without the wires of Kafka and HTTP."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        made = parts()
+        made.opened_log, made.opened_db, made.clocks = world.log, world.pool, world.clocks
+        app = make_app(made, SERVICE.doors, SERVICE.queries, api=True)
+        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://library")
+
+    async def ask(self, reader: str, method: str, path: str, json: Any = None) -> httpx.Response:
+        token = TokenSigner(KEY).sign(Actor(reader, "o", "customer"), new_id())
+        return await self.client.request(method, path, json=json, headers={"Authorization": f"Bearer {token}"})
+
+    async def settle(self) -> None:
+        await self.world.settle(random.Random(1))
+
+    async def pass_days(self, days: int) -> None:
+        now = self.world.clocks.real() + timedelta(days=days)
+        self.world.clocks.real = lambda: now
+        await self.settle()
+
+
+@pytest.fixture
+async def library(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Library]:
+    for event in (BookLent, BookReturned, LoanOverdue, ReaderSuspended):
+        monkeypatch.setitem(EVENTS, event.type(), event)  # as if its file were in shared/events/
+    await execute_as_operator(database, SQL["schema"])
+    store = await PostgresStore(database, SERVICE.name).open()
+    pool = await asyncpg.create_pool(database, min_size=1, max_size=4)
+    made = Library(World(SERVICE, pool, store, NOON))
+    yield made
+    await made.client.aclose()
+    await store.close()
+    await pool.close()
+    await execute_as_operator(database, "drop table loans")
+
+
+@pytest.mark.system
+async def test_route_lends_a_book_and_query_shows_it(library: Library) -> None:
+    answer = await library.ask("ana", "POST", "/books/b/loan", {"days": 14})
+    assert (answer.status_code, answer.json()["events"][0]["type"]) == (200, "BookLent")
+    await library.settle()
+    shown = await library.ask("ana", "GET", "/me/loans")
+    assert shown.json() == [{"book_id": "b", "due": DUE.isoformat().replace("+00:00", "Z"), "overdue": False}]
+
+
+@pytest.mark.system
+async def test_refusal_names_its_rule_and_its_evidence(library: Library) -> None:
+    lent = await library.ask("ana", "POST", "/books/b/loan", {"days": 14})
+    refused = await library.ask("ben", "POST", "/books/b/loan", {"days": 14})
+    assert (refused.status_code, refused.json()["rule"]) == (409, BOOK_LENT)
+    assert refused.json()["because"] == [lent.json()["events"][0]["id"]]
+
+
+@pytest.mark.system
+async def test_timer_notes_the_overdue_loan_and_reaction_suspends_its_reader(library: Library) -> None:
+    await library.ask("ana", "POST", "/books/b/loan", {"days": 14})
+    await library.settle()
+    await library.pass_days(14)
+    assert (await library.ask("ana", "GET", "/me/loans")).json()[0]["overdue"] is True
+    assert await library.world.log.state(READER, "ana") == SUSPENDED
+    refused = await library.ask("ana", "POST", "/books/c/loan", {"days": 1})
+    assert refused.json()["rule"] == READER_SUSPENDED
+
+
+@pytest.mark.system
+async def test_book_returned_in_time_is_never_overdue(library: Library) -> None:
+    await library.ask("ana", "POST", "/books/b/loan", {"days": 14})
+    await library.settle()
+    await library.ask("ana", "DELETE", "/books/b/loan")
+    await library.settle()
+    await library.pass_days(15)
+    assert (await library.ask("ana", "GET", "/me/loans")).json() == []
+    assert await library.world.log.state(READER, "ana") is None
