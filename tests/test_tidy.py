@@ -3,6 +3,8 @@
 import ast
 import re
 import subprocess
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,63 @@ def test_what_runs_logs_and_never_prints(file: Path) -> None:
     calls = (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call))
     printed = [call.lineno for call in calls if ast.unparse(call.func) in ("print", "sys.stdout.write", "breakpoint")]
     assert not printed, f"{name(file)} prints in lines {printed}"
+
+
+# ── Rules ──────────────────────────────────────────────────────────────────────────────────────────────
+
+REFUSING = [*PRODUCT, *(file for file in SOURCES if name(file).startswith("deploy/"))]
+RULES = {
+    str(statement.value.value): f"{name(file)} {statement.target.id}"
+    for file in PRODUCT
+    if file.name == "rules.py"
+    for statement in ast.parse(file.read_text()).body
+    if isinstance(statement, ast.AnnAssign)
+    and isinstance(statement.target, ast.Name)
+    and isinstance(statement.value, ast.Constant)
+}
+"""Where each rule's id is defined."""
+
+
+def rule_arguments(call: ast.Call) -> Iterator[ast.expr]:
+    """Yield what a call passes as a rule's id."""
+    if ast.unparse(call.func) == "Rejected":
+        yield from call.args[:1]
+    yield from (keyword.value for keyword in call.keywords if keyword.arg == "rule")
+
+
+@pytest.mark.parametrize("file", REFUSING, ids=name)
+def test_refusals_name_their_rule_by_its_constant(file: Path) -> None:
+    calls = (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call))
+    literal = [arg.lineno for call in calls for arg in rule_arguments(call) if isinstance(arg, ast.Constant)]
+    assert not literal, f"{name(file)} spells a rule's id in lines {literal}"
+
+
+def test_a_rules_id_stands_once() -> None:
+    """An id of one word may also be an ordinary word; as a rule it is checked above."""
+    nodes = (node for file in REFUSING for node in ast.walk(ast.parse(file.read_text())))
+    literals = (node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    found = Counter(literal for literal in literals if literal in RULES and "-" in literal)
+    assert found.keys() == {rule for rule in RULES if "-" in rule}
+    assert [f"{rule} ({RULES[rule]}) {times} times" for rule, times in found.items() if times > 1] == []
+
+
+@pytest.mark.parametrize("file", [file for file in PRODUCT if file.name == "rules.py"], ids=name)
+def test_every_rule_says_what_it_demands(file: Path) -> None:
+    body = ast.parse(file.read_text()).body
+    documented = [isinstance(after, ast.Expr) for after in (*body[1:], None)]
+    bare = [
+        ast.unparse(rule)
+        for rule, said in zip(body, documented, strict=True)
+        if isinstance(rule, ast.AnnAssign) and not said
+    ]
+    assert not bare, f"{name(file)} does not say what these demand: {bare}"
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_something_refuses_by_every_rule(rule: str) -> None:
+    defined_in, constant = RULES[rule].split()
+    users = [file for file in PRODUCT if name(file) != defined_in and constant in file.read_text()]
+    assert users, f"nothing refuses by {rule}"
 
 
 def test_every_folder_of_sources_is_a_package() -> None:

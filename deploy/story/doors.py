@@ -18,11 +18,15 @@ from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
 from deploy.data import PUBLISHER, as_publisher
+from services.distribution.domain.rules import UPDATE_NOT_AVAILABLE, USER_NOT_MANAGED
+from services.entitlements.domain.rules import SEAT_NEEDED, USER_UNKNOWN
+from services.marketplace.domain.rules import CONTRACT_MANAGER_ONLY, NOT_CONFIRMED, PURCHASER_UNKNOWN
 from shared.eventlog.kafka import InvalidKafkaSettings, KafkaAccess
 from shared.eventlog.plan import receive
 from shared.eventlog.records import raw_of
 from shared.events.envelope import Envelope
 from shared.events.registry import DISTRIBUTION, ENTITLEMENTS, IDENTITY, INBOUND, MARKETPLACE, inbound_topic
+from shared.rules import AGREEMENT_MISSING, ROLE_MISSING, SEAT_RIGHT_MISSING, UNKNOWN
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -32,17 +36,17 @@ TOPICS: Final = (INBOUND, inbound_topic(PUBLISHER), IDENTITY, MARKETPLACE, ENTIT
 PATIENCE_S: Final = 60.0
 LATE: Final = frozenset(
     {
-        "unknown",
-        "role-missing",
-        "seat-right-missing",
-        "agreement-missing",
-        "contract-manager-only",
-        "user-unknown",
-        "purchaser-unknown",
-        "seat-needed",
-        "user-not-managed",
-        "not-confirmed",
-        "update-not-available",
+        UNKNOWN,
+        ROLE_MISSING,
+        SEAT_RIGHT_MISSING,
+        AGREEMENT_MISSING,
+        CONTRACT_MANAGER_ONLY,
+        USER_UNKNOWN,
+        PURCHASER_UNKNOWN,
+        SEAT_NEEDED,
+        USER_NOT_MANAGED,
+        NOT_CONFIRMED,
+        UPDATE_NOT_AVAILABLE,
     }
 )
 """What a service answers for want of a fact that another has told and that it has not heard yet: a moment later it has;

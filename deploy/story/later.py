@@ -8,6 +8,8 @@ from zoneinfo import ZoneInfo
 
 from deploy.story.doors import Json, Person, eventually
 from deploy.story.steps import ANNUAL, PUBLISHER, Story, expect, money, published, visible
+from services.entitlements.domain.rules import CREDITS_EXHAUSTED
+from services.identity.domain.rules import SIGN_IN_FAILED, STILL_CONTRACT_MANAGER
 
 BERLIN: Final = ZoneInfo("Europe/Berlin")
 
@@ -54,7 +56,7 @@ async def credits(s: Story) -> None:
     s.say("10 of the contract's and 10 of one designer's own; 14 are spent on rendering: 6 of the contract's are left")
     beyond = spend | {"consumption_id": f"more-{s.doors.run}", "amount": 7}
     refused = await s.doors.refused(
-        "entitlements", "POST", f"{path}/consumptions", s.designers[0], beyond, rule="credits-exhausted"
+        "entitlements", "POST", f"{path}/consumptions", s.designers[0], beyond, rule=CREDITS_EXHAUSTED
     )
     s.say(f"7 more are refused: {refused['detail']}")
 
@@ -196,9 +198,9 @@ async def leaving(s: Story) -> None:
 
     await eventually(freed, "the leaver's seat is free")
     body = {"email": gone.email, "password": gone.password}
-    await s.doors.refused("identity", "POST", "/sessions", None, body, rule="sign-in-failed")
+    await s.doors.refused("identity", "POST", "/sessions", None, body, rule=SIGN_IN_FAILED)
     s.say(f"{gone.name} closes the account: the seat is free, and nobody can read name or address any more")
-    shut = await s.doors.refused("identity", "DELETE", "/me", s.manager, None, rule="still-contract-manager")
+    shut = await s.doors.refused("identity", "DELETE", "/me", s.manager, None, rule=STILL_CONTRACT_MANAGER)
     s.say(f"{s.manager.name} can't leave yet: {shut['detail']} {shut['remedy']}")
     await s.doors.ok("identity", "POST", f"/contracts/{s.contract}/handover", s.manager, {"to": s.cad.account_id})
     s.say(f"in one decision {s.cad.name} becomes Contract Manager and {s.manager.name} is it no longer")

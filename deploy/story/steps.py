@@ -8,6 +8,10 @@ from hashlib import sha256
 from typing import Final
 
 from deploy.story.doors import Doors, Json, Person, Wrong, eventually
+from services.entitlements.domain.rules import SEATS_EXHAUSTED
+from services.identity.domain.rules import EMAIL_TAKEN
+from services.marketplace.domain.rules import NO_REFUNDS, PLAN_UNKNOWN
+from shared.rules import ROLE_MISSING
 
 ANNUAL: Final = "057O1-WW6525-L347"
 WIZARD: Final = {"product": "autocad", "period": "monthly", "support": "advanced"}
@@ -82,7 +86,7 @@ async def accounts(s: Story) -> None:
         await _sign_up(s, person, {"invitation": invitation["invitation"]})
     expect(s.cad.organisation_id == s.manager.organisation_id, "the CAD manager should be in Northhaus")
     taken = _profile(s.clerk) | {"organisation": {"name": "Other", "kind": "partner"}}
-    again = await s.doors.refused("identity", "POST", "/accounts", None, taken, rule="email-taken")
+    again = await s.doors.refused("identity", "POST", "/accounts", None, taken, rule=EMAIL_TAKEN)
     s.say(f"a second sign-up as {s.clerk.email} is refused: {again['detail']}")
 
 
@@ -156,7 +160,7 @@ async def ordering(s: Story) -> None:
     cart = opened["events"][0]["data"]["cart_id"]
     lines = f"/carts/{cart}/lines"
     wrong = await s.doors.refused(
-        "marketplace", "POST", lines, s.clerk, {"product_id": "ZZZZZ-WW1762-L158", "seats": 5}, rule="plan-unknown"
+        "marketplace", "POST", lines, s.clerk, {"product_id": "ZZZZZ-WW1762-L158", "seats": 5}, rule=PLAN_UNKNOWN
     )
     s.say(f"product ID ZZZZZ-WW1762-L158 is refused: {wrong['detail']} {wrong['remedy']}")
     line = await s.doors.ok("marketplace", "POST", lines, s.clerk, {"product_id": ANNUAL, "seats": 5})
@@ -294,13 +298,13 @@ async def roles(s: Story) -> None:
         return True if answer.status_code == 200 else None
 
     await eventually(agreed, "administrative access for the Contract Manager")
-    shut = await s.doors.refused("entitlements", "POST", f"/pools/{s.monthly}/seats", s.cad, seat, rule="role-missing")
+    shut = await s.doors.refused("entitlements", "POST", f"/pools/{s.monthly}/seats", s.cad, seat, rule=ROLE_MISSING)
     s.say(f"{s.cad.name} can't assign a seat yet: {shut['detail']}")
     asked = {"role": "software_coordinator", "message": "I look after CAD standards and deployments."}
     await s.doors.ok("identity", "POST", f"/contracts/{s.contract}/role-requests", s.cad, asked)
     s.say(f"{s.cad.name} requests Software Coordinator")
     approval = f"/contracts/{s.contract}/role-requests/{s.cad.account_id}/approval"
-    await s.doors.refused("identity", "POST", approval, s.designers[0], {"may_assign_seats": True}, rule="role-missing")
+    await s.doors.refused("identity", "POST", approval, s.designers[0], {"may_assign_seats": True}, rule=ROLE_MISSING)
     s.say(f"{s.designers[0].name} may not approve that")
     await s.doors.ok("identity", "POST", approval, s.manager, {"may_assign_seats": True})
     s.say(f"{s.manager.name} approves, with the right to assign seats")
@@ -323,7 +327,7 @@ async def seats(s: Story) -> None:
     for person, answer in zip(s.designers, given, strict=True):
         s.say(f"seat {answer['events'][0]['data']['seat']} is {person.name}'s")
     full = await s.doors.refused(
-        "entitlements", "POST", path, s.cad, {"account_id": s.cad.account_id}, rule="seats-exhausted"
+        "entitlements", "POST", path, s.cad, {"account_id": s.cad.account_id}, rule=SEATS_EXHAUSTED
     )
     expect(len(full["because"]) == 3, "the refusal should name the three events that gave the seats away")
     s.say(f"a fourth is refused: {full['detail']}")
@@ -422,7 +426,7 @@ async def auto_renew(s: Story) -> None:
     expect(0 < off["still_owed"]["amount"] < off["total"]["amount"], f"eleven instalments are owed: {off}")
     s.say(f"auto-renew is off; the subscription ends on {ends} and {money(off['still_owed'])} are still owed")
     refund = f"/subscriptions/{s.monthly}/refund"
-    why = await s.doors.refused("marketplace", "POST", refund, s.clerk, {}, rule="no-refunds")
+    why = await s.doors.refused("marketplace", "POST", refund, s.clerk, {}, rule=NO_REFUNDS)
     s.say(f"a refund is refused: {why['detail']}")
     support = await s.doors.ok("marketplace", "GET", f"/subscriptions/{s.monthly}/support", s.manager)
     s.say(f"who supports whom? {support['answer']}")

@@ -7,6 +7,8 @@ from typing import Final
 
 from deploy.story.doors import Doors, Json, Person, Wrong, eventually
 from deploy.year.publisher import PUBLISHER, Publisher
+from services.entitlements.domain.rules import CREDITS_EXHAUSTED, USER_UNKNOWN
+from services.marketplace.domain.rules import PURCHASER_UNKNOWN, SEATS_ASSIGNED
 
 FATES: Final = (
     "renews",
@@ -135,7 +137,7 @@ async def order(w: World, c: Customer) -> None:
         if answer.status_code == 200:
             accepted: Json = answer.json()
             return accepted
-        must(answer.json().get("rule") == "purchaser-unknown", c, f"the checkout is refused: {answer.text}")
+        must(answer.json().get("rule") == PURCHASER_UNKNOWN, c, f"the checkout is refused: {answer.text}")
         return None
 
     out = await until(c, checked_out, "the order is taken")
@@ -174,7 +176,7 @@ async def seats_are_assigned(w: World, c: Customer) -> None:
 
     await until(c, assigned, "seats are assigned")
     stranger = {"account_id": c.clerk.account_id}
-    await refused(w, c, f"/pools/{c.subscription}/seats", stranger, "user-unknown")
+    await refused(w, c, f"/pools/{c.subscription}/seats", stranger, USER_UNKNOWN)
 
 
 # ── Time ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -239,7 +241,7 @@ async def _credits(w: World, c: Customer) -> None:
     for _ in range(2):
         await w.doors.ok("entitlements", "POST", f"{path}/consumptions", c.manager, spent)
     beyond = {"consumption_id": "2", "amount": GRANTED, "purpose": "rendering"}
-    await refused(w, c, f"{path}/consumptions", beyond, "credits-exhausted")
+    await refused(w, c, f"{path}/consumptions", beyond, CREDITS_EXHAUSTED)
 
 
 async def _rollout(w: World, c: Customer) -> None:
@@ -310,7 +312,7 @@ async def _turn_off(w: World, c: Customer, binds: str) -> None:
         return renew if renew["refused"] else None
 
     refusal = (await until(c, held, "the pool refuses"))["refused"]
-    must(refusal["rule"] == "seats-assigned" and refusal["held"], c, f"the refusal should name seats: {refusal}")
+    must(refusal["rule"] == SEATS_ASSIGNED and refusal["held"], c, f"the refusal should name seats: {refusal}")
     c.refusals += 1
     await w.doors.ok("entitlements", "DELETE", f"/pools/{c.subscription}/seats/{c.manager.account_id}", c.manager)
     asked = await w.doors.ok("marketplace", "POST", path, c.manager, {})

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
+from services.entitlements.domain import rules
 from services.entitlements.domain.credits import CREDITS, ConsumeCredits, GrantCredits, utc_day
 from services.entitlements.domain.seat_pool import SEAT_POOL, AssignSeat, UnassignSeat
 from services.entitlements.facts import account, last_steps, pools_for
@@ -59,7 +60,7 @@ async def _grant(call: Call) -> Target:
     if call.actor.organisation_kind not in SELLERS:
         raise Problem(
             403,
-            rule="not-a-publisher",
+            rule=rules.NOT_A_PUBLISHER,
             reason="Only the publisher or the operator grants credits.",
             remedy="Ask the publisher.",
         )
@@ -81,7 +82,7 @@ async def _consume(call: Call) -> Target:
     if call.actor.organisation_kind not in SELLERS and account_id != call.actor.account_id:
         raise Problem(
             403,
-            rule="credits-of-another",
+            rule=rules.CREDITS_OF_ANOTHER,
             reason="You can spend credits for yourself only.",
             remedy="Leave account_id out.",
         )

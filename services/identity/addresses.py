@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict
 
 from services.identity import outbox
+from services.identity.domain import rules
 from services.identity.domain.account import (
     ACCOUNT,
     Open,
@@ -51,7 +52,7 @@ async def _verify(call: Call) -> Target:
     if said is None or said["sub"] != call.actor.account_id:
         raise Problem(
             409,
-            rule="verification-not-valid",
+            rule=rules.VERIFICATION_NOT_VALID,
             reason="The link is not valid, or not any more, or it is for another account.",
             remedy="Ask for a new one (POST /me/address/verification/mail).",
         )
@@ -99,7 +100,7 @@ def proven_by(call: Call, token: str, email: str) -> None:
     if keys.proven_by(token) != address_digest(normalised(email)):
         raise Problem(
             409,
-            rule="proof-not-valid",
+            rule=rules.PROOF_NOT_VALID,
             reason="The proof is not valid, or not any more, or it is for another address.",
             remedy="Ask for a new one (POST /addresses/proof).",
         )

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from services.identity import credentials, elsewhere, sessions
 from services.identity.addresses import ADDRESS_DOORS, ADDRESS_QUERIES, proven_by, release
 from services.identity.domain import clock as clocks
-from services.identity.domain import contract_state
+from services.identity.domain import contract_state, rules
 from services.identity.domain.account import (
     ACCOUNT,
     CloseAccount,
@@ -211,7 +211,7 @@ async def _close_other(call: Call) -> Target:
     if call.actor.organisation_kind != "operator":
         raise Problem(
             403,
-            rule="operator-only",
+            rule=rules.OPERATOR_ONLY,
             reason="Only the operator closes somebody else's account.",
             remedy="Ask the person to close it (DELETE /me), or the operator.",
         )

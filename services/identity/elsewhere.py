@@ -14,6 +14,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
 from starlette.datastructures import State
 
+from services.identity.domain import rules
 from services.identity.domain.account import (
     ACCOUNT,
     Identity,
@@ -29,6 +30,7 @@ from services.identity.sessions import NOT_STORED, start
 from services.identity.views import Nonce, Session
 from shared.eventlog.log import Log, Meta, Refused
 from shared.events.fields import Token
+from shared.rules import UNAVAILABLE
 from shared.runtime.doors import Call, Doors, Target
 from shared.runtime.http import CurrentLog, Parts
 from shared.runtime.limits import limited_by_source
@@ -73,7 +75,7 @@ def _issuer(app: State) -> Issuer:
     if issuer is None:
         raise Problem(
             404,
-            rule="issuer-not-configured",
+            rule=rules.ISSUER_NOT_CONFIGURED,
             reason="No other issuer signs people in here.",
             remedy="Sign in with a password (POST /sessions).",
         )
@@ -98,7 +100,7 @@ async def identified(app: State, id_token: str, nonce: str, used_by: str, *, dry
         _log.info("sign-in elsewhere refused", fault=str(why)[:300])
         raise Problem(
             401,
-            rule="id-token-not-valid",
+            rule=rules.ID_TOKEN_NOT_VALID,
             reason="The ID token is not one of the configured issuer's for "
             "us, is out of time, or does not repeat a fresh nonce of ours.",
             remedy="Take a nonce (POST /sessions/oidc/nonce) and sign in at the issuer again.",
@@ -106,7 +108,7 @@ async def identified(app: State, id_token: str, nonce: str, used_by: str, *, dry
     except Unreachable as why:
         raise Problem(
             503,
-            rule="unavailable",
+            rule=UNAVAILABLE,
             reason="The issuer's keys can't be had now.",
             remedy="Try again in a moment.",
             headers={"Retry-After": "2"},
@@ -168,7 +170,7 @@ async def _linked_by_address(log: Log, identity: Identity, command_id: str, part
 def _no_account() -> Problem:
     return Problem(
         403,
-        rule="no-account-for-identity",
+        rule=rules.NO_ACCOUNT_FOR_IDENTITY,
         reason="The issuer vouches for you, but no account here is "
         "linked to you, or has the e-mail address that it has verified.",
         remedy="Sign up with this identity (POST /accounts with id_token and nonce), or sign in to your "

@@ -13,6 +13,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet
 
 from shared.eventlog.postgres import TRANSIENT
+from shared.rules import UNAVAILABLE
 from shared.runtime.auth import ISSUER, JWKS_S, TokenSigner, public_keys, verified
 from shared.runtime.doors import Pool
 from shared.runtime.problems import Problem
@@ -137,7 +138,7 @@ def current_keys(request: Request) -> Keys:
     """The keys of the process that answers the request. Raises Problem 503 while it starts."""
     keys: Keys | None = getattr(request.app.state, "keys", None)
     if keys is None:
-        raise Problem(503, rule="unavailable", reason="The service is starting.", remedy="Try again in a moment.")
+        raise Problem(503, rule=UNAVAILABLE, reason="The service is starting.", remedy="Try again in a moment.")
     return keys
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.identity.domain import contract_state
+from services.identity.domain import contract_state, rules
 from services.identity.domain.account import ACCOUNT, Open, founded, publisher_of
 from services.identity.domain.contract import CONTRACT
 from services.identity.domain.machine import (
@@ -99,7 +99,7 @@ async def _register(call: Call) -> Target:
     if other is not None and opened.organisation_kind != "operator":
         raise Problem(
             403,
-            rule="operator-only",
+            rule=rules.OPERATOR_ONLY,
             reason="Only the operator registers machines of another organisation.",
             remedy="Leave the organisation out for your own.",
         )

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Final
 
 from services.identity.credentials import HASHING
+from services.identity.domain import rules
 from shared.runtime.problems import Problem
 
 GUESSES_AT_LEAST: Final = 10**8
@@ -28,7 +29,7 @@ async def require_uncommon(password: str, *about: str) -> None:
     if await HASHING.run(guesses, password, about) < GUESSES_AT_LEAST:
         raise Problem(
             422,
-            rule="password-common",
+            rule=rules.PASSWORD_COMMON,
             reason="This password is among the first that anybody would guess: it is a common one, or made of common "
             "words, of a pattern, or of your own name, address or organisation.",
             remedy="Choose another, for instance four words that have nothing to do with one another.",

@@ -12,6 +12,7 @@ from starlette.datastructures import State
 
 from services.identity import credentials
 from services.identity import refresh as refreshing
+from services.identity.domain import rules
 from services.identity.domain.account import ACCOUNT, Open, claim_of, publisher_of
 from services.identity.domain.sessions import SESSIONS, EndSession, EndSessions
 from services.identity.guesses import current_guesses
@@ -65,7 +66,7 @@ async def sign_in(form: SignIn, request: Request, response: Response, db: Databa
     if session is None:
         raise Problem(
             401,
-            rule="sign-in-failed",
+            rule=rules.SIGN_IN_FAILED,
             reason="The e-mail address or the password is not right.",
             remedy="Try again, ask the operator for a reset, or open an account.",
         )
@@ -122,7 +123,7 @@ async def refresh(form: Refresh, request: Request, response: Response) -> Sessio
     if session is None:
         raise Problem(
             401,
-            rule="session-ended",
+            rule=rules.SESSION_ENDED,
             reason="The refresh token is not valid, or not any more.",
             remedy="Sign in again.",
         )
@@ -231,7 +232,7 @@ async def _end_all_of(call: Call) -> Target:
     if call.actor.organisation_kind != "operator":
         raise Problem(
             403,
-            rule="operator-only",
+            rule=rules.OPERATOR_ONLY,
             reason="Only the operator ends somebody else's sessions.",
             remedy="End your own (DELETE /sessions), or ask the operator.",
         )
@@ -289,7 +290,7 @@ async def change_password(
     ):
         raise Problem(
             403,
-            rule="password-wrong",
+            rule=rules.PASSWORD_WRONG,
             reason="The current password is not right.",
             remedy="Try again, or ask the operator for a reset.",
         )
@@ -313,7 +314,7 @@ async def reset_password(form: ResetPassword, request: Request, db: Database, lo
     if reset is None or not await _reset(reset, form.new.get_secret_value(), request, db, log):
         raise Problem(
             409,
-            rule="reset-not-valid",
+            rule=rules.RESET_NOT_VALID,
             reason="The reset is not valid, or not any more.",
             remedy="Ask the operator for a new one.",
         )

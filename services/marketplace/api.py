@@ -7,6 +7,7 @@ from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict
 
+from services.marketplace.domain import rules
 from services.marketplace.domain.cart import (
     CART,
     LINES_AT_MOST,
@@ -41,7 +42,7 @@ def partner_only(actor: Actor) -> None:
     if actor.organisation_kind != "partner":
         raise Problem(
             403,
-            rule="partner-only",
+            rule=rules.PARTNER_ONLY,
             reason="Only a partner puts carts together and orders for its customers.",
             remedy="Ask your partner to order.",
         )
@@ -160,7 +161,7 @@ async def _auto_renew_off(call: Call) -> Target:
         if grant.role != "contract_manager":
             raise Problem(
                 403,
-                rule="contract-manager-only",
+                rule=rules.CONTRACT_MANAGER_ONLY,
                 reason="Auto-renew is turned off by the contract's Contract Manager, or by the partner that ordered.",
                 remedy="Ask the Contract Manager.",
                 because=grant.because,

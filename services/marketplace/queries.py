@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request
 
 from services.marketplace.api import partner_only
 from services.marketplace.calendars import business_calendar
-from services.marketplace.domain import wizard
+from services.marketplace.domain import rules, wizard
 from services.marketplace.domain.calendar import cancel_by
 from services.marketplace.domain.cart import purchaser_of, start_refused
 from services.marketplace.domain.plan import PLAN, hyphenated, plan_key, price_on
@@ -104,13 +104,13 @@ async def one_plan(product_id: Code, actor: CurrentActor, db: Database) -> PlanV
         stored,
     )
     if row is None:
-        raise _no_plan(stored, "plan-unknown", "The catalogue has no plan {}.")
+        raise _no_plan(stored, rules.PLAN_UNKNOWN, "The catalogue has no plan {}.")
     if not row["listed"]:
-        raise _no_plan(stored, "plan-withdrawn", "The publisher offers {} no longer.", row["event_id"])
+        raise _no_plan(stored, rules.PLAN_WITHDRAWN, "The publisher offers {} no longer.", row["event_id"])
     if not row["open_to"]:
         raise Problem(
             403,
-            rule="specialised-needs-csn",
+            rule=rules.SPECIALISED_NEEDS_CSN,
             reason=f"{hyphenated(stored)} is a specialised product; your organisation holds no valid CSN for it.",
             remedy="Apply to the publisher for a CSN, or choose from the open catalogue.",
             because=(row["event_id"],),
@@ -177,7 +177,7 @@ def _stored(written: str) -> str:
     if stored is None:
         raise Problem(
             422,
-            rule="malformed-product-id",
+            rule=rules.MALFORMED_PRODUCT_ID,
             reason=f"{written[:40]!r} is not a product ID.",
             remedy="A product ID has 15 characters, read 5-6-4 with or without hyphens, such as C1RK1-WW1762-L158.",
         )
@@ -321,7 +321,7 @@ async def preview_cancel(
     if found.auto_renew is None or found.term is None:
         raise Problem(
             409,
-            rule="not-confirmed",
+            rule=rules.NOT_CONFIRMED,
             reason="The publisher has not accepted this order; nothing runs, and nothing renews.",
             remedy="Wait for its answer.",
             because=(await db.fetchval(_ORDER, subscription_id),),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
+from shared import rules
 from shared.events.base import Event
 
 S = TypeVar("S")
@@ -55,7 +56,7 @@ def _no_claims(_state: Any, _event: Any) -> Claims:
 
 
 def _never_claimed(key: str) -> Rejected:
-    return Rejected("name-taken", f"{key} is taken.", "Choose another.")
+    return Rejected(rules.NAME_TAKEN, f"{key} is taken.", "Choose another.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ It is begun before anything is changed and ended afterwards, so that one that wa
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal, TypeAlias
 
+from shared import rules
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
 from shared.events import OperationPerformed
 
@@ -62,7 +63,7 @@ def decide(command: Command, state: State) -> Decision[Event]:
             ),
         )
     if isinstance(state, Unbegun):
-        return Rejected("operation-unbegun", "This operation has not begun.", "Begin it first.")
+        return Rejected(rules.OPERATION_UNBEGUN, "This operation has not begun.", "Begin it first.")
     if state.last.outcome != "begun":
         return ()
     return (state.last.model_copy(update={"outcome": command.outcome, "result": command.result}),)

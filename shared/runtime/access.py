@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from shared import rules
 from shared.eventlog.projection import Connection, Projection
 from shared.events import AgreementEnded, AgreementScheduled, AgreementStarted, RoleAssigned, RoleRevoked
 from shared.events.envelope import Envelope
@@ -109,7 +110,7 @@ async def require_access(db: Any, actor: Actor, contract_id: str, *, assign_seat
     if role is None:
         raise Problem(
             403,
-            rule="role-missing",
+            rule=rules.ROLE_MISSING,
             reason="You hold no administrative role on this contract.",
             remedy="Ask its Contract Manager for the role of Software Coordinator.",
             because=sorted(each["revoked"] for each in known),
@@ -117,7 +118,7 @@ async def require_access(db: Any, actor: Actor, contract_id: str, *, assign_seat
     if assign_seats and role["role"] != "contract_manager" and not role["may_assign_seats"]:
         raise Problem(
             403,
-            rule="seat-right-missing",
+            rule=rules.SEAT_RIGHT_MISSING,
             reason="Your role on this contract does not include assigning seats.",
             remedy="Ask the Contract Manager for the right to assign seats.",
             because=[role["event_id"]],
@@ -134,7 +135,7 @@ async def require_access(db: Any, actor: Actor, contract_id: str, *, assign_seat
         coming = min((each["starts"] for each in agreements if each["phase"] == "scheduled"), default=None)
         raise Problem(
             403,
-            rule="agreement-missing",
+            rule=rules.AGREEMENT_MISSING,
             reason="You hold the role, but no product of this contract is on an active "
             "desktop or maintenance subscription.",
             remedy="Administrative features open again with such a subscription."

@@ -11,6 +11,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet
 
+from shared import rules
 from shared.events.identity import OrganisationKind
 from shared.runtime.problems import Problem
 
@@ -185,7 +186,7 @@ class TokenVerifier:
         if self._keys is None:
             raise Problem(
                 503,
-                rule="unavailable",
+                rule=rules.UNAVAILABLE,
                 reason="The keys that tokens are checked with can't be had now.",
                 remedy="Try again in a moment.",
                 headers={"Retry-After": "2"},
@@ -251,7 +252,7 @@ INVALID: Final = 'Bearer error="invalid_token"'
 
 def _unauthorised(reason: str, remedy: str, challenge: str = "Bearer") -> Problem:
     headers = {"WWW-Authenticate": challenge}
-    return Problem(401, rule="not-signed-in", reason=reason, remedy=remedy, headers=headers)
+    return Problem(401, rule=rules.NOT_SIGNED_IN, reason=reason, remedy=remedy, headers=headers)
 
 
 def fetcher(identity_url: str) -> Callable[[], Any]:

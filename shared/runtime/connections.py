@@ -14,6 +14,7 @@ from typing import ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from shared import rules
 from shared.runtime.limits import network_of
 from shared.runtime.problems import Problem
 
@@ -47,11 +48,11 @@ class Connections:
         """Why there is no room for the connection that was just counted."""
         if self.open > self.at_most:
             self.refused("connections")
-            return _problem(503, "busy", "This process has as many connections as it takes.", retry=True)
+            return _problem(503, rules.BUSY, "This process has as many connections as it takes.", retry=True)
         if self.by_source[source] > self.of_a_source and not self.trusted(source):
             self.refused("connections-of-a-source")
             reason = f"{self.of_a_source} connections from this network address are open already."
-            return _problem(429, "too-many-requests", reason, retry=True)
+            return _problem(429, rules.TOO_MANY_REQUESTS, reason, retry=True)
         return None
 
 
@@ -103,7 +104,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._expect(self.process.head_s)
         super().data_received(data)
         if self._in_head and self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
-            self._end(_problem(431, "head-too-large", f"A request's head has at most {HEAD_BYTES // 1024} KiB."))
+            self._end(_problem(431, rules.HEAD_TOO_LARGE, f"A request's head has at most {HEAD_BYTES // 1024} KiB."))
 
     # ── The parser's callbacks ─────────────────────────────────────────────────────────────────────────
 
@@ -114,7 +115,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers += 1
         if self._headers > HEADERS_AT_MOST:
-            self._wrong = _problem(431, "head-too-large", f"A request has at most {HEADERS_AT_MOST} headers.")
+            self._wrong = _problem(431, rules.HEAD_TOO_LARGE, f"A request has at most {HEADERS_AT_MOST} headers.")
             raise ValueError("too many headers")  # the parser stops, and uvicorn answers with `send_400_response`
         super().on_header(name, value)
 
@@ -134,7 +135,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         del msg
-        self._end(self._wrong or _problem(400, "malformed", "This is no well-formed HTTP request."))
+        self._end(self._wrong or _problem(400, rules.MALFORMED, "This is no well-formed HTTP request."))
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -157,7 +158,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._deadline = None
         self.process.refused("slow-requests")
         if self._in_head and self._head_bytes:
-            self._end(_problem(408, "request-timeout", f"The request's head took longer than {HEAD_S:.0f} s."))
+            self._end(_problem(408, rules.REQUEST_TIMEOUT, f"The request's head took longer than {HEAD_S:.0f} s."))
         else:
             self.transport.close()
 

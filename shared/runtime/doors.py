@@ -21,6 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
+from shared import rules
 from shared.eventlog.clocks import Clocks
 from shared.eventlog.decision import Stream
 from shared.eventlog.log import Accepted, Answer, Log, Meta
@@ -309,7 +310,7 @@ async def _pass(door: Door, request: Request) -> Response:
     key = request.headers.get("idempotency-key", parts.new_id())
     if not 0 < len(key) <= MAX_KEY or not (key.isascii() and key.isprintable()):
         reason = f"The Idempotency-Key is empty, longer than {MAX_KEY} characters or not printable ASCII."
-        raise Problem(422, rule="malformed", reason=reason, remedy="Use a UUID, for instance.")
+        raise Problem(422, rule=rules.MALFORMED, reason=reason, remedy="Use a UUID, for instance.")
     await parts.clocks.fresh(parts.db)
     call = Call(
         actor,

@@ -17,6 +17,7 @@ from typing import Final
 import httpx
 import structlog
 
+from shared import rules
 from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.plan import Raw
 from shared.eventlog.tail import Tail
@@ -164,7 +165,7 @@ class Asking:
 def _nobody_says() -> Problem:
     return Problem(
         503,
-        rule="unavailable",
+        rule=rules.UNAVAILABLE,
         reason="Whether the session still runs can't be known now: neither Kafka nor identity answers.",
         remedy="Try again in a moment.",
         headers={"Retry-After": "1"},

@@ -6,6 +6,7 @@ from typing import Any, Final, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter, ValidationError, create_model
 
+from shared import rules
 from shared.eventlog.decision import SUPPLIED
 from shared.events.fields import DerivedIdentifier
 from shared.runtime import wellformed
@@ -37,7 +38,7 @@ def read_form(form: type[BaseModel], raw: bytes, content_type: str) -> BaseModel
         return form()
     if content_type.split(";")[0].strip().lower() not in ("application/json", ""):
         reason = f"This door reads application/json, not {content_type[:80]}."
-        raise Problem(415, rule="unsupported-media-type", reason=reason, remedy="Send the body as JSON.")
+        raise Problem(415, rule=rules.UNSUPPORTED_MEDIA_TYPE, reason=reason, remedy="Send the body as JSON.")
     parsed = wellformed.check_json(raw)
     try:
         made = form.model_validate_json(raw or b"null")

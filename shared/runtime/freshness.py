@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import Final, NamedTuple
 
+from shared import rules
 from shared.runtime.auth import Actor
 from shared.runtime.doors import Pool
 from shared.runtime.limits import too_many
@@ -125,7 +126,7 @@ def _read(header: str, actor: Actor) -> Wanted:
     if match is None or int(match[2]) > _INT_AT_MOST:
         raise Problem(
             422,
-            rule="malformed",
+            rule=rules.MALFORMED,
             reason="Tenure-At-Least reads <stream>@<version>.",
             remedy="Send back the Tenure-Version of a command's answer.",
         )
@@ -136,7 +137,7 @@ def _read(header: str, actor: Actor) -> Wanted:
 def _never(wanted: Wanted) -> Problem:
     return Problem(
         422,
-        rule="version-unknown",
+        rule=rules.VERSION_UNKNOWN,
         reason=f"This service's log has no {wanted.stream}@{wanted.version}.",
         remedy="Send back the Tenure-Version of a command's answer.",
     )
@@ -145,7 +146,7 @@ def _never(wanted: Wanted) -> Problem:
 def _not_yet(wanted: Wanted) -> Problem:
     return Problem(
         503,
-        rule="not-yet",
+        rule=rules.NOT_YET,
         reason=f"{wanted.stream}@{wanted.version} has not reached this service's tables yet.",
         remedy="Ask again in a moment.",
         headers={"Retry-After": "1"},

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared import rules
 from shared.eventlog.clocks import Clocks
 from shared.eventlog.log import Log, utc_now
 from shared.events.fields import WrittenCount
@@ -97,7 +98,7 @@ class Parts:
 def _starting() -> Problem:
     return Problem(
         503,
-        rule="unavailable",
+        rule=rules.UNAVAILABLE,
         reason="The service is starting and waits for its database.",
         remedy="Send it again in a moment.",
         headers={"Retry-After": "1"},
@@ -138,7 +139,7 @@ async def form_fields(request: Request) -> dict[str, str]:
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/x-www-form-urlencoded":
         raise Problem(
             415,
-            rule="unsupported-media-type",
+            rule=rules.UNSUPPORTED_MEDIA_TYPE,
             reason="This route reads a form.",
             remedy="Send it as application/x-www-form-urlencoded.",
         )
@@ -156,7 +157,7 @@ async def form_fields(request: Request) -> dict[str, str]:
     if not pairs or len(fields) < len(pairs):
         raise Problem(
             422,
-            rule="malformed",
+            rule=rules.MALFORMED,
             reason="The form is empty, not well formed, or has a field twice.",
             remedy="Correct it and send it again.",
         )
@@ -356,7 +357,7 @@ class _Requests:
 def _too_slow() -> Problem:
     return Problem(
         408,
-        rule="request-timeout",
+        rule=rules.REQUEST_TIMEOUT,
         reason="The request's body did not arrive in time.",
         remedy="Send it again, all of it at once.",
         headers=CLOSING,
@@ -366,7 +367,7 @@ def _too_slow() -> Problem:
 def _too_large(limit: int) -> Problem:
     return Problem(
         413,
-        rule="too-large",
+        rule=rules.TOO_LARGE,
         reason=f"A request has at most {limit // 1024} KiB here.",
         remedy="Send less at once.",
         headers=CLOSING,

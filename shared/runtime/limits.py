@@ -17,6 +17,7 @@ from limits.storage import Storage
 from limits.storage.base import SlidingWindowCounterSupport
 from limits.strategies import SlidingWindowCounterRateLimiter
 
+from shared import rules
 from shared.runtime.problems import Problem
 
 LimitName: TypeAlias = Literal[
@@ -204,7 +205,7 @@ def too_many(reason: str, wait_s: float) -> Problem:
     seconds = math.floor(wait_s) + 1
     return Problem(
         429,
-        rule="too-many-requests",
+        rule=rules.TOO_MANY_REQUESTS,
         reason=reason,
         remedy=f"Send it again in {seconds} s.",
         headers={"Retry-After": str(seconds)},

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from shared import rules
 from shared.eventlog.log import KeyReused, Refused
 from shared.eventlog.postgres import TRANSIENT
 from shared.eventlog.store import Conflict, Unavailable
@@ -71,12 +72,14 @@ class Problem(Exception):
 
 def unknown(what: str, remedy: str = "Check the id, and that you are signed in for the right organisation.") -> Problem:
     """404: there is no such thing, or it is somebody else's, which is not told apart."""
-    return Problem(404, rule="unknown", reason=f"There is no {what} that you may see.", remedy=remedy)
+    return Problem(404, rule=rules.UNKNOWN, reason=f"There is no {what} that you may see.", remedy=remedy)
 
 
 def busy(reason: str) -> Problem:
     """503: there is more to do at this moment than is taken on; nothing was done."""
-    return Problem(503, rule="busy", reason=reason, remedy="Send it again in a second.", headers={"Retry-After": "1"})
+    return Problem(
+        503, rule=rules.BUSY, reason=reason, remedy="Send it again in a second.", headers={"Retry-After": "1"}
+    )
 
 
 def refusal(refused: Refused) -> Response:
@@ -95,7 +98,7 @@ def malformed(error: ValidationError | RequestValidationError, parameter: str = 
     named = "; ".join(f"{f['field']}: {f['error']}" for f in fields[:5])
     return Problem(
         422,
-        rule="malformed",
+        rule=rules.MALFORMED,
         reason=f"The request is not well formed: {named}.",
         remedy="Correct these fields and send it again.",
         fields=fields,
@@ -106,7 +109,7 @@ def _away(error: Exception) -> Problem:
     log.warning("the database is away", fault=repr(error))
     return Problem(
         503,
-        rule="unavailable",
+        rule=rules.UNAVAILABLE,
         reason="The service can't reach its database now; whether the command was kept is not known.",
         remedy="Send it again with the same Idempotency-Key.",
         headers={"Retry-After": "2"},
@@ -121,17 +124,19 @@ def to_problem(error: Exception) -> Problem:
         case ValidationError() | RequestValidationError():
             return malformed(error)
         case BadName():
-            return Problem(422, rule="malformed", reason=f"{error}.", remedy="Check the id in the path.")
+            return Problem(422, rule=rules.MALFORMED, reason=f"{error}.", remedy="Check the id in the path.")
         case KeyReused():
             reason = "This Idempotency-Key was used before for another request."
-            return Problem(422, rule="idempotency-key-reused", reason=reason, remedy="Use a new key for a new request.")
+            return Problem(
+                422, rule=rules.IDEMPOTENCY_KEY_REUSED, reason=reason, remedy="Use a new key for a new request."
+            )
         case Conflict():
             return busy("Too many changes at once; nothing was done.")
         case NewerEvent():
             log.error("an event is newer than this process", fault=str(error))
             return Problem(
                 503,
-                rule="newer-event",
+                rule=rules.NEWER_EVENT,
                 reason=f"This process is older than what it has to read: {error}.",
                 remedy="Upgrade it; an upgraded process of the service answers meanwhile.",
                 headers={"Retry-After": "30"},
@@ -143,7 +148,7 @@ def to_problem(error: Exception) -> Problem:
         case HTTPException(status_code=HTTPStatus.BAD_REQUEST, __cause__=RecursionError() | ValueError()):
             return Problem(
                 422,
-                rule="malformed",
+                rule=rules.MALFORMED,
                 reason="The request is not well formed: its body can't be read.",
                 remedy="Send the body as JSON.",
             )
@@ -158,7 +163,7 @@ def to_problem(error: Exception) -> Problem:
         case _:
             log.error("request failed", exc_info=error)
             remedy = "Tell the operator the X-Correlation-ID of this answer."
-            return Problem(500, rule="internal-error", reason="Something went wrong on our side.", remedy=remedy)
+            return Problem(500, rule=rules.INTERNAL_ERROR, reason="Something went wrong on our side.", remedy=remedy)
 
 
 def install(app: FastAPI) -> None:

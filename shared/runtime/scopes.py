@@ -5,6 +5,7 @@ from typing import Any, Final, TypeAlias
 
 from fastapi.routing import APIRoute
 
+from shared import rules
 from shared.events.identity import MachineScope
 from shared.runtime.auth import Actor
 from shared.runtime.problems import Problem
@@ -48,14 +49,14 @@ def require_scope(actor: Actor, scopes: Scopes) -> None:
     if not scopes:
         raise Problem(
             403,
-            rule="scope-missing",
+            rule=rules.SCOPE_MISSING,
             reason="This is for people only: no machine account may do it.",
             remedy="Sign in as a person.",
             headers={"WWW-Authenticate": challenge},
         )
     raise Problem(
         403,
-        rule="scope-missing",
+        rule=rules.SCOPE_MISSING,
         reason=f"A machine account needs the scope {' or '.join(scopes)} for this.",
         remedy="Ask for a token with it, or register a machine account that has it.",
         headers={"WWW-Authenticate": f'{challenge}, scope="{" ".join(scopes)}"'},

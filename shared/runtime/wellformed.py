@@ -17,6 +17,7 @@ from urllib.parse import unquote_to_bytes
 from fastapi.dependencies.models import Dependant
 from pydantic import BaseModel
 
+from shared import rules
 from shared.runtime.problems import Problem
 
 PARAMETERS: Final = 100
@@ -207,7 +208,7 @@ def _malformed(fields: Sequence[dict[str, str]]) -> Problem:
     named = "; ".join(f"{each['field']}: {each['error']}" for each in fields[:5])
     return Problem(
         422,
-        rule="malformed",
+        rule=rules.MALFORMED,
         reason=f"The request is not well formed: {named}.",
         remedy="Correct this and send it again.",
         fields=fields,

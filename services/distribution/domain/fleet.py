@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from functools import reduce
 from typing import Annotated, Final, TypeAlias, assert_never
 
+from services.distribution.domain import rules
 from services.distribution.domain.fleet_checks import malformed_phases, undecidable, unknown_groups
 from services.distribution.domain.fleet_entitlements import NoteEntitlement, begun, note
 from services.distribution.domain.fleet_state import (
@@ -249,7 +250,9 @@ def _create(command: CreateGroup, state: State) -> Decision[Event]:
     name = command.name
     namesake = next((group for group in state.groups.values() if group.name == name), None)
     if namesake is not None:
-        return Rejected("group-name-taken", f"There is a group {name} already.", "Choose another name.", (namesake,))
+        return Rejected(
+            rules.GROUP_NAME_TAKEN, f"There is a group {name} already.", "Choose another name.", (namesake,)
+        )
     return (GroupCreated(contract_id=command.contract_id, group_id=command.group_id, name=name, created_by=command.by),)
 
 
@@ -260,7 +263,7 @@ def _put(command: PutUserInGroup, state: State) -> Decision[Event]:
     if not state.managed(command.account_id):
         lost = state.lost(command.account_id)
         return Rejected(
-            "user-not-managed",
+            rules.USER_NOT_MANAGED,
             "The user holds no seat of this contract" + (" any more." if lost else "."),
             "Assign a seat first; one that has just been assigned is known here a moment later.",
             lost,
@@ -329,7 +332,7 @@ def _approve(command: ApproveUpdate, state: State) -> Decision[Event]:
         return ()
     if running:
         return Rejected(
-            "update-already-approved",
+            rules.UPDATE_ALREADY_APPROVED,
             f"The update is on its way to {', '.join(running)} already.",
             "Approve it for the other groups only.",
             tuple(running.values()),
@@ -392,7 +395,9 @@ def _schedule(command: ScheduleUpdate, state: State) -> Decision[Event]:
     if refusal is not None:
         return refusal
     if command.starts_at <= command.now:
-        return Rejected("schedule-in-the-past", "The instant is over.", "Approve the update, or name a later instant.")
+        return Rejected(
+            rules.SCHEDULE_IN_THE_PAST, "The instant is over.", "Approve the update, or name a later instant."
+        )
     wanted = UpdateScheduled(
         contract_id=command.contract_id,
         publisher=key[0],

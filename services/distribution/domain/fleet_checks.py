@@ -1,5 +1,6 @@
 """What is wrong with a decision about a fleet, before anything follows from it."""
 
+from services.distribution.domain import rules
 from services.distribution.domain.fleet_state import DEFAULT_GROUP, Key, State
 from shared.eventlog.decision import Rejected
 from shared.events import RolloutPhase
@@ -10,7 +11,7 @@ def undecidable(key: Key, groups: tuple[str, ...], state: State) -> Rejected | N
     if key in state.recalled:
         gone = state.recalled[key]
         return Rejected(
-            "update-withdrawn",
+            rules.UPDATE_WITHDRAWN,
             f"{gone.publisher} withdrew the update: {gone.reason}",
             "Decide about another one.",
             (gone,),
@@ -18,14 +19,14 @@ def undecidable(key: Key, groups: tuple[str, ...], state: State) -> Rejected | N
     offered = state.offered.get(key)
     if offered is None:
         return Rejected(
-            "update-not-available",
+            rules.UPDATE_NOT_AVAILABLE,
             f"No product of this contract has an update {key[1]}.",
             "See the updates that are available; one that has just been published is known here a moment later.",
         )
     if not state.owns(offered):
         ended = tuple(pool.ended for pool in state.serving(offered) if pool.ended is not None)
         return Rejected(
-            "product-not-owned",
+            rules.PRODUCT_NOT_OWNED,
             f"The update is for {offered.product}, of which this contract has no seats"
             + (" any more." if ended else "."),
             "Buy the product; seats that have just been bought are known here a moment later.",
@@ -34,7 +35,7 @@ def undecidable(key: Key, groups: tuple[str, ...], state: State) -> Rejected | N
     if not state.shows(offered):
         idle = tuple(pool.no_term for pool in state.serving(offered) if pool.no_term and pool.ended is None)
         return Rejected(
-            "term-not-active",
+            rules.TERM_NOT_ACTIVE,
             f"{key[1]} is an extension, which is for subscribers only, and no term of {offered.product} is active.",
             "Decide about it during a term; one that has just begun is known here a moment later.",
             idle,
@@ -44,11 +45,11 @@ def undecidable(key: Key, groups: tuple[str, ...], state: State) -> Rejected | N
 
 def unknown_groups(groups: tuple[str, ...], state: State) -> Rejected | None:
     if not groups:
-        return Rejected("groups-malformed", "No group is named.", "Name a group.")
+        return Rejected(rules.GROUPS_MALFORMED, "No group is named.", "Name a group.")
     missing = [group for group in groups if group != DEFAULT_GROUP and group not in state.groups]
     if not missing:
         return None
-    return Rejected("group-unknown", f"There is no group {', '.join(missing)[:200]}.", "Create it first.")
+    return Rejected(rules.GROUP_UNKNOWN, f"There is no group {', '.join(missing)[:200]}.", "Create it first.")
 
 
 def malformed_phases(phases: tuple[RolloutPhase, ...], groups: tuple[str, ...]) -> Rejected | None:
@@ -63,7 +64,7 @@ def malformed_phases(phases: tuple[RolloutPhase, ...], groups: tuple[str, ...]) 
     if (by_share or by_group) and all(1 <= percent <= 100 for percent in percents):
         return None
     return Rejected(
-        "phases-malformed",
+        rules.PHASES_MALFORMED,
         "Phases have shares that add up to 100, or each of the rollout's groups stands in one of "
         "them; thresholds are 1 to 100 percent.",
         "Correct the phases.",

@@ -7,6 +7,7 @@ from functools import reduce
 from hashlib import sha256
 from typing import Annotated, Final, TypeAlias, TypeVar, assert_never
 
+from services.distribution.domain import rules
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
 from shared.events import (
     InstallFailed,
@@ -239,7 +240,7 @@ def decide(command: Command, state: State) -> Decision[Event]:
         case Stopped(_, stopped):
             return () if isinstance(command, StopRollout) else _over(stopped)
         case Unstarted():
-            return Rejected("rollout-unknown", "There is no such rollout.", "See the rollouts of the contract.")
+            return Rejected(rules.ROLLOUT_UNKNOWN, "There is no such rollout.", "See the rollouts of the contract.")
         case unreachable_state:
             assert_never(unreachable_state)
 
@@ -307,7 +308,7 @@ def _report(command: ReportInstall, state: State) -> Decision[Event]:
     if target is None or isinstance(state, Unstarted):
         gone = state.gone.get(command.account_id) if isinstance(state, Running) else None
         return Rejected(
-            "not-a-target",
+            rules.NOT_A_TARGET,
             "You are not to get this update by this rollout" + (f": {gone.reason}" if gone else "."),
             "Ask an administrator of your contract.",
             (gone,) if gone else (),
@@ -315,10 +316,12 @@ def _report(command: ReportInstall, state: State) -> Decision[Event]:
     started = state.started
     if command.version != started.version:
         return Rejected(
-            "version-mismatch", f"The rollout is of version {started.version}.", "Report that one.", (started,)
+            rules.VERSION_MISMATCH, f"The rollout is of version {started.version}.", "Report that one.", (started,)
         )
     if target.phase > state.phase:
-        return Rejected("phase-not-started", "The update is not offered to you yet.", "Wait for your phase.", (target,))
+        return Rejected(
+            rules.PHASE_NOT_STARTED, "The update is not offered to you yet.", "Wait for your phase.", (target,)
+        )
     machine = (command.account_id, command.machine)
     before = state.machines.get(machine)
     known = before is not None and not command.succeeded and machine not in state.forgiven
@@ -389,7 +392,7 @@ def _stopped(started: RolloutStarted, by: str, reason: str) -> RolloutStopped:
 
 def _over(stopped: RolloutStopped) -> Rejected:
     return Rejected(
-        "rollout-stopped",
+        rules.ROLLOUT_STOPPED,
         f"The rollout was stopped: {stopped.reason}",
         "Approve the update anew, if it is to go on.",
         (stopped,),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Final, TypeAlias, assert_never
 
+from services.distribution.domain import rules
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
 from shared.events import UpdatePublished, UpdateWithdrawn
 
@@ -90,7 +91,7 @@ def _record(update: UpdatePublished, said_by: str, state: State) -> Decision[Eve
             if published == update:
                 return ()
             return Rejected(
-                "update-already-published",
+                rules.UPDATE_ALREADY_PUBLISHED,
                 f"{update.update_id} was published before, with other contents: what "
                 "administrators decided about it must stay true.",
                 "Publish the change under an id of its own.",
@@ -98,7 +99,7 @@ def _record(update: UpdatePublished, said_by: str, state: State) -> Decision[Eve
             )
         case Withdrawn(withdrawn):
             return Rejected(
-                "update-withdrawn",
+                rules.UPDATE_WITHDRAWN,
                 f"{update.update_id} was withdrawn: {withdrawn.reason}",
                 "Publish it under an id of its own.",
                 (withdrawn,),
@@ -109,7 +110,7 @@ def _record(update: UpdatePublished, said_by: str, state: State) -> Decision[Eve
 
 def _not_theirs(publisher: str, said_by: str) -> Rejected:
     return Rejected(
-        "publisher-mismatch",
+        rules.PUBLISHER_MISMATCH,
         f"An event of {said_by or 'no publisher'} speaks about an update of {publisher}.",
         "A publisher's system speaks for its own publisher only.",
     )

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Final, Literal, TypeAlias, TypeVar, assert_never
 
+from services.entitlements.domain import rules
 from services.entitlements.domain.policy import DEFAULT, Policy
 from services.entitlements.domain.seat_pool import Open, Step
 from services.entitlements.domain.users import Account, not_a_user
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
 from shared.events import CreditDraw, CreditsConsumed, CreditsExpired, CreditsGranted, SeatAssigned
 from shared.events.fields import CreditAmount, ForeignIdentifier, Identifier, OptionalIdentifier, OptionalName
+from shared.rules import CONTRACT_UNKNOWN
 
 Event: TypeAlias = CreditsGranted | CreditsConsumed | CreditsExpired
 OneOf = TypeVar("OneOf", CreditsGranted, CreditsConsumed, CreditsExpired)
@@ -150,7 +152,7 @@ def _grant(command: GrantCredits, state: State) -> Decision[Event]:
         if (known.grant.amount, known.grant.account_id) == (command.amount, command.account_id):
             return ()
         return Rejected(
-            "grant-id-reused",
+            rules.GRANT_ID_REUSED,
             f"Grant {command.grant_id} was made before, of {known.grant.amount} credits to "
             f"{known.grant.account_id or 'the pool'}.",
             "Use a new id for a new grant.",
@@ -158,7 +160,7 @@ def _grant(command: GrantCredits, state: State) -> Decision[Event]:
         )
     if not command.customer:
         return Rejected(
-            "contract-unknown",
+            CONTRACT_UNKNOWN,
             f"There is no contract {command.contract_id[:60]} with this publisher.",
             "Check its id. One that was opened a moment ago is known in a few seconds: send it again then.",
         )
@@ -181,7 +183,7 @@ def _not_for(command: GrantCredits) -> Rejected | None:
     """Why these can't be the contract's or the user's."""
     if command.over:
         return Rejected(
-            "contract-ended",
+            rules.CONTRACT_ENDED,
             "None of the contract's subscriptions can be used any more, and its credits ended with them.",
             "Grant credits once a new subscription of this contract is confirmed.",
             command.over,
@@ -194,7 +196,7 @@ def _consume(command: ConsumeCredits, state: State) -> Decision[Event]:
         if (known.amount, known.account_id) == (command.amount, command.account_id):
             return ()
         return Rejected(
-            "consumption-id-reused",
+            rules.CONSUMPTION_ID_REUSED,
             f"Consumption {command.consumption_id} was recorded before, of {known.amount} "
             f"credits by {known.account_id}.",
             "Use a new id for a new consumption.",
@@ -207,7 +209,7 @@ def _consume(command: ConsumeCredits, state: State) -> Decision[Event]:
     if balance(lots) < command.amount:
         own = balance(lot for lot in lots if lot.grant.account_id is not None)
         return Rejected(
-            "credits-exhausted",
+            rules.CREDITS_EXHAUSTED,
             f"{command.amount} credits are asked for; the user has {own} and the contract's "
             f"pool {balance(lots) - own}.",
             "Have credits granted.",
@@ -247,7 +249,7 @@ def _seatless(command: ConsumeCredits, today: date) -> Rejected | None:
     held = [pool for pool in command.pools if pool.seat_of(command.account_id) is not None]
     if not held:
         return Rejected(
-            "seat-needed",
+            rules.SEAT_NEEDED,
             "The user holds no seat of this contract.",
             "Ask an administrator of the contract for a seat; then send a new request.",
             tuple(pool.opened for pool in command.pools),
@@ -255,7 +257,7 @@ def _seatless(command: ConsumeCredits, today: date) -> Rejected | None:
     ahead = [pool.opened.starts for pool in held if pool.usable]
     when = f"before its subscription's first day, {min(ahead)}" if ahead else "now that its subscription is over"
     return Rejected(
-        "seat-needed",
+        rules.SEAT_NEEDED,
         f"The user's seat of this contract can't be used {when}.",
         "Wait for that day." if ahead else "Ask an administrator of the contract for a seat of another subscription.",
         tuple(pool.over or pool.opened for pool in held),

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import reduce
 from typing import Annotated, Final, TypeAlias, assert_never
 
+from services.entitlements.domain import rules
 from services.entitlements.domain.policy import DEFAULT, Policy
 from services.entitlements.domain.users import Account, not_a_user
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
@@ -246,7 +247,7 @@ def decide(command: Command, state: State) -> Decision[Event]:
             return _answer(command, state)
         case _ if isinstance(state, Unopened):
             return Rejected(
-                "pool-not-open",
+                rules.POOL_NOT_OPEN,
                 "This subscription has no seats yet: the publisher has not confirmed it.",
                 "Wait for the confirmation.",
             )
@@ -302,7 +303,7 @@ def _assign(command: AssignSeat, state: Open) -> Decision[Event]:
     free = _lowest_free(state)
     if free is None:
         return Rejected(
-            "seats-exhausted",
+            rules.SEATS_EXHAUSTED,
             f"All {state.seats} seats of {state.opened.product_name} are assigned.",
             "Un-assign a seat, or have the partner order more.",
             tuple(state.held[seat] for seat in sorted(state.held)),
@@ -312,7 +313,7 @@ def _assign(command: AssignSeat, state: Open) -> Decision[Event]:
 
 def _term_ended(state: Open, over: Step) -> Rejected:
     return Rejected(
-        "term-ended",
+        rules.TERM_ENDED,
         f"The last term of this subscription of {state.opened.product_name} is over: its seats are "
         "assigned to nobody new.",
         "Have the partner order a new subscription.",

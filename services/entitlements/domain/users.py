@@ -2,6 +2,7 @@
 
 from typing import TypeAlias
 
+from services.entitlements.domain import rules
 from shared.eventlog.decision import Rejected
 from shared.events import AccountClosed, AccountOpened
 
@@ -14,10 +15,10 @@ def not_a_user(account: Account | None, account_id: str, customer: str) -> Rejec
     account exists is not told."""
     if account is None or account.organisation_id != customer:
         return Rejected(
-            "user-unknown",
+            rules.USER_UNKNOWN,
             f"No account {account_id[:60]!r} of the customer's organisation is known here.",
             "Check the id. One that was opened a moment ago is known in a few seconds: send a new request then.",
         )
     if isinstance(account, AccountClosed):
-        return Rejected("user-unknown", "The account is closed.", "Name an open one.", (account,))
+        return Rejected(rules.USER_UNKNOWN, "The account is closed.", "Name an open one.", (account,))
     return None

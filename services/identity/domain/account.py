@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Final, TypeAlias, assert_never
 
+from services.identity.domain import rules
 from services.identity.domain.account_state import (
     INITIAL,
     Closed,
@@ -267,7 +268,7 @@ def _prove(command: VerifyAddress | ReleaseAddress | LinkIdentity | UnlinkIdenti
         case VerifyAddress():
             if address_digest(email) != command.digest:
                 return Rejected(
-                    "verification-not-valid",
+                    rules.VERIFICATION_NOT_VALID,
                     "The link is for another address than the account's.",
                     "Ask for a new one (POST /me/address/verification/mail).",
                 )
@@ -294,7 +295,7 @@ def _link(command: LinkIdentity, state: Open) -> Decision[Event]:
     same = identity.email != "" and identity.email == state.profile.email
     if command.by_address and not (same and state.verified):
         return Rejected(
-            "address-not-verified",
+            rules.ADDRESS_NOT_VERIFIED,
             "An account has this e-mail address, and nobody has shown there that it is theirs.",
             "If it is yours, sign in with its password and link this identity (POST /me/oidc). If not, sign up with "
             "this identity (POST /accounts with id_token): the address is yours then.",
@@ -304,7 +305,7 @@ def _link(command: LinkIdentity, state: Open) -> Decision[Event]:
             return ()
         if known.issuer == identity.issuer:
             return Rejected(
-                "identity-linked",
+                rules.IDENTITY_LINKED,
                 "Another identity of this issuer signs in as this account.",
                 "Unlink it first (DELETE /me/oidc).",
                 (known,),
@@ -330,7 +331,7 @@ def _update(command: UpdateProfile, state: State) -> Decision[Event]:
         return ()
     if not after.email:
         return Rejected(
-            "address-missing",
+            rules.ADDRESS_MISSING,
             "The account has no e-mail address: somebody else has shown that the one it had is theirs.",
             "Send an address of your own, too.",
         )
@@ -365,7 +366,7 @@ def _administrate(command: NamePeopleAdministrator | RemovePeopleAdministrator, 
     opened, by = state.opened, command.by
     if opened.organisation_kind in ("publisher", "operator"):
         return Rejected(
-            "operator-only",
+            rules.OPERATOR_ONLY,
             "Only the operator invites people of a publisher or of the operator.",
             "Ask the operator to invite them.",
             (opened,),
@@ -375,7 +376,7 @@ def _administrate(command: NamePeopleAdministrator | RemovePeopleAdministrator, 
         by.opened.organisation_kind == "operator" or (colleague and founded(by.opened))
     ):
         return Rejected(
-            "first-account-only",
+            rules.FIRST_ACCOUNT_ONLY,
             "The organisation's first account says who else may invite people.",
             "Ask that colleague, or the operator where they have left.",
         )
@@ -404,7 +405,7 @@ def _close(command: CloseAccount, state: State) -> Decision[Event]:
     if command.manages:
         contracts = ", ".join(role.contract_id for role in command.manages)
         return Rejected(
-            "still-contract-manager",
+            rules.STILL_CONTRACT_MANAGER,
             f"This account is the Contract Manager of {contracts}, and a contract always has one.",
             "Hand each of these contracts over to a colleague first.",
             command.manages,
@@ -418,11 +419,11 @@ def _close(command: CloseAccount, state: State) -> Decision[Event]:
 
 
 def _unknown() -> Rejected:
-    return Rejected("account-unknown", "There is no such account.", "Sign up first.")
+    return Rejected(rules.ACCOUNT_UNKNOWN, "There is no such account.", "Sign up first.")
 
 
 def _closed(state: Closed) -> Rejected:
-    return Rejected("account-closed", "This account was closed for good.", "Open a new one.", (state.closed,))
+    return Rejected(rules.ACCOUNT_CLOSED, "This account was closed for good.", "Open a new one.", (state.closed,))
 
 
 def _tenant(event: Event) -> str:

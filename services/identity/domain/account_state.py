@@ -5,6 +5,7 @@ import unicodedata
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias, assert_never
 
+from services.identity.domain import rules
 from shared.eventlog.decision import NO_CLAIMS, Claims, Rejected
 from shared.events import (
     AccountClosed,
@@ -200,16 +201,18 @@ def taken(claim: str) -> Rejected:
     """The refusal where another stream holds the name that an account needs."""
     if claim.startswith(invitation_claim("")):
         return Rejected(
-            "invitation-not-valid", "The invitation is not valid, or not any more.", "Ask a colleague for a new one."
+            rules.INVITATION_NOT_VALID,
+            "The invitation is not valid, or not any more.",
+            "Ask a colleague for a new one.",
         )
     if claim.startswith("oidc:"):
         return Rejected(
-            "identity-linked",
+            rules.IDENTITY_LINKED,
             "The issuer's identity signs in as another account.",
             "Sign in with it, and unlink it there first (DELETE /me/oidc).",
         )
     return Rejected(
-        "email-taken",
+        rules.EMAIL_TAKEN,
         "An account with this e-mail address exists already.",
         "Sign in with it, or use another address. If it is yours and somebody else took it, prove it "
         "(POST /addresses/proof) and send the proof with the sign-up.",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Final, TypeAlias, assert_never
 
+from services.identity.domain import rules
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
 from shared.events import ClockMoved
 from shared.events.base import Instant
@@ -76,7 +77,7 @@ def decide(command: Command, state: State) -> Decision[Event]:
 def _move(command: MoveClock, state: State) -> Decision[Event]:
     if not command.sandbox:
         return Rejected(
-            "not-a-sandbox",
+            rules.NOT_A_SANDBOX,
             "This organisation follows real time; only a sandbox's time can be moved.",
             "Sign up with a new organisation that says sandbox.",
         )
@@ -86,14 +87,14 @@ def _move(command: MoveClock, state: State) -> Decision[Event]:
     if ahead < before:
         theirs = (command.now + timedelta(seconds=before)).isoformat("T", "seconds")
         return Rejected(
-            "clock-backwards",
+            rules.CLOCK_BACKWARDS,
             f"It is {theirs} for this organisation already, and time does not run backwards.",
             "Choose a later time.",
             because,
         )
     if timedelta(seconds=ahead) > FURTHEST:
         return Rejected(
-            "clock-too-far",
+            rules.CLOCK_TOO_FAR,
             "A clock is moved at most five years ahead of real time.",
             "Choose an earlier time, or start with a new sandbox.",
             because,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Annotated, Final, TypeAlias, assert_never
 
+from services.identity.domain import rules
 from services.identity.domain.contract_state import (
     ADMINISTRATIVE,
     COORDINATOR,
@@ -31,6 +32,7 @@ from shared.events import (
 )
 from shared.events.fields import Identifier, Text
 from shared.events.identity import AgreementKind, Role
+from shared.rules import AGREEMENT_MISSING, CONTRACT_UNKNOWN, ROLE_MISSING
 
 # ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -162,7 +164,7 @@ def decide(command: Command, state: State) -> Decision[Event]:
     if isinstance(command, RecordSubscription):
         return _record(command, state)
     if isinstance(state, Unopened):
-        return Rejected("contract-unknown", "There is no such contract.", "It opens with its first confirmed order.")
+        return Rejected(CONTRACT_UNKNOWN, "There is no such contract.", "It opens with its first confirmed order.")
     match command:
         case StartAgreements(now):
             today = now.astimezone(UTC).date()
@@ -233,7 +235,7 @@ def _request(command: RequestRole, state: Open) -> Decision[Event]:
         return ()
     if asked is not None:
         return Rejected(
-            "request-waiting",
+            rules.REQUEST_WAITING,
             "This account has asked for another role on this contract, and has no answer yet.",
             "Ask the Contract Manager to approve or decline that first.",
             (asked,),
@@ -362,7 +364,7 @@ def _managers_only(account_id: str, state: Open) -> Rejected | None:
     if _manages(account_id, state):
         return None
     return Rejected(
-        "role-missing",
+        ROLE_MISSING,
         "Only the contract's Contract Manager decides this.",
         "Ask the Contract Manager.",
         (*_manager_fact(state), *_taken_from(account_id, state)),
@@ -380,7 +382,7 @@ def _taken_from(account_id: str, state: Open) -> tuple[RoleRevoked, ...]:
 
 
 def _not_of_customer(reason: str, state: Open) -> Rejected:
-    return Rejected("not-of-customer", reason, "Use an account of that organisation.", (state.opened,))
+    return Rejected(rules.NOT_OF_CUSTOMER, reason, "Use an account of that organisation.", (state.opened,))
 
 
 def _manager_fact(state: Open) -> tuple[RoleAssigned, ...]:
@@ -389,7 +391,7 @@ def _manager_fact(state: Open) -> tuple[RoleAssigned, ...]:
 
 def _no_request(account_id: str) -> Rejected:
     return Rejected(
-        "no-request",
+        rules.NO_REQUEST,
         f"Account {account_id} has not asked for a role on this contract.",
         "Have the person request the role first.",
     )
@@ -410,7 +412,7 @@ def administrative_access(state: State, account_id: str) -> tuple[Event, ...] | 
     role = managed or (state.coordinators.get(account_id) if isinstance(state, Open) else None)
     if role is None or isinstance(state, Unopened):
         return Rejected(
-            "role-missing",
+            ROLE_MISSING,
             "This account holds no administrative role on the contract.",
             "Ask its Contract Manager for the role of Software Coordinator.",
             _taken_from(account_id, state) if isinstance(state, Open) else (),
@@ -423,7 +425,7 @@ def administrative_access(state: State, account_id: str) -> tuple[Event, ...] | 
     if coming:
         remedy = f"Administrative features open on {min(a.starts for a in coming)}, the first day of the next one."
     return Rejected(
-        "agreement-missing",
+        AGREEMENT_MISSING,
         "The role is held, but no product of this contract is on an active desktop or maintenance subscription.",
         remedy,
         (role, *state.ended.values(), *coming),

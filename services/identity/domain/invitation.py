@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Final, TypeAlias, assert_never
 
-from services.identity.domain import account
+from services.identity.domain import account, rules
 from services.identity.domain.account import founded, invitation_claim, normalised
 from shared.eventlog.decision import NO_CLAIMS, SUPPLIED, Claims, Decision, Rejected, Stream
 from shared.events import InvitationAccepted, InvitationExpired, InvitationIssued, InvitationRevoked
@@ -73,7 +73,7 @@ def claims(_state: State, event: Event) -> Claims:
 
 def used(_claim: str) -> Rejected:
     return Rejected(
-        "invitation-used",
+        rules.INVITATION_USED,
         "Somebody has joined by this invitation.",
         "Ask for the account to be closed if it was the wrong person.",
     )
@@ -91,13 +91,13 @@ def not_entitled(inviter: account.State, organisation_id: str, kind: Organisatio
     """Why this account may not invite into the organisation, if so. The same holds for listing and revoking."""
     if not isinstance(inviter, account.Open):
         because = (inviter.closed,) if isinstance(inviter, account.Closed) else ()
-        return Rejected("may-not-invite", "The account that invites is not open.", "", because)
+        return Rejected(rules.MAY_NOT_INVITE, "The account that invites is not open.", "", because)
     opened = inviter.opened
     if kind in _BY_OPERATOR_ONLY:
         if opened.organisation_kind == "operator":
             return None
         return Rejected(
-            "operator-only",
+            rules.OPERATOR_ONLY,
             "Only the operator invites people of a publisher or of the operator.",
             "Ask the operator to invite them.",
             (opened,),
@@ -105,7 +105,7 @@ def not_entitled(inviter: account.State, organisation_id: str, kind: Organisatio
     if opened.organisation_id == organisation_id and (founded(opened) or inviter.administrator is not None):
         return None
     return Rejected(
-        "may-not-invite",
+        rules.MAY_NOT_INVITE,
         "You may not invite people into this organisation.",
         "Ask its first account to do it, or to name you for it (PUT /organisation/administrators/{account_id}).",
     )
@@ -210,7 +210,7 @@ def _issue(command: IssueInvitation, state: State) -> Decision[Event]:
 
 def _settle(command: RevokeInvitation | ExpireInvitation | RecordAcceptance, state: State) -> Decision[Event]:
     if isinstance(state, Unissued):
-        return Rejected("invitation-unknown", "There is no such invitation.", "Check the id.")
+        return Rejected(rules.INVITATION_UNKNOWN, "There is no such invitation.", "Check the id.")
     invitation_id, organisation_id = state.issued.invitation_id, state.issued.organisation_id
     if isinstance(command, RevokeInvitation):
         if command.refused is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Final, TypeAlias, assert_never
 
+from services.identity.domain import rules
 from services.identity.domain.account import Open as OpenAccount
 from services.identity.domain.account import founded
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
@@ -139,12 +140,12 @@ def _register(command: RegisterMachine) -> Decision[Event]:
     lifetime = command.expires_at - command.now
     if not timedelta(0) < lifetime <= LONGEST:
         return Rejected(
-            "machine-lifetime",
+            rules.MACHINE_LIFETIME,
             "A machine account lasts for a year at most, and ends in the future.",
             "Name an earlier end.",
         )
     if not command.scopes:
-        return Rejected("machine-scopes", "A machine account without a scope may do nothing.", "Name its scopes.")
+        return Rejected(rules.MACHINE_SCOPES, "A machine account without a scope may do nothing.", "Name its scopes.")
     return may_not_give(command) or (
         MachineRegistered(
             client_id=command.client_id,
@@ -166,7 +167,7 @@ def may_not_give(command: RegisterMachine) -> Rejected | None:
     opened = account.opened
     if command.acts_for and not command.acts_for_colleague:
         return Rejected(
-            "machine-acts-for", "A machine acts for an open account of its own organisation.", "Name one, or none."
+            rules.MACHINE_ACTS_FOR, "A machine acts for an open account of its own organisation.", "Name one, or none."
         )
     if opened.organisation_kind == "operator":
         return None
@@ -178,7 +179,7 @@ def may_not_give(command: RegisterMachine) -> Rejected | None:
         if administrator and asked <= (OWN if command.acts_for else ORGANISATIONS):
             return None
     return Rejected(
-        "machine-not-yours-to-give",
+        rules.MACHINE_NOT_YOURS_TO_GIVE,
         "You may not register a machine account with these scopes: people give their own machine installs:report, and "
         "administrators of a customer or partner give their organisation's read, or a colleague's installs:report.",
         "Ask an administrator of your organisation, or the operator.",
@@ -191,7 +192,7 @@ def _rotate(command: RotateMachineSecret, state: State) -> Decision[Event]:
         return _unknown() if isinstance(state, Unregistered) else _revoked(state)
     overlap = timedelta(days=command.overlap_days)
     if not timedelta(0) <= overlap <= LONGEST_OVERLAP:
-        return Rejected("machine-overlap", "The secret before is good for seven days at most.", "Name fewer days.")
+        return Rejected(rules.MACHINE_OVERLAP, "The secret before is good for seven days at most.", "Name fewer days.")
     return (
         MachineSecretRotated(
             client_id=state.registered.client_id,
@@ -202,12 +203,12 @@ def _rotate(command: RotateMachineSecret, state: State) -> Decision[Event]:
 
 
 def _unknown() -> Rejected:
-    return Rejected("machine-unknown", "There is no such machine account.", "See GET /machines.")
+    return Rejected(rules.MACHINE_UNKNOWN, "There is no such machine account.", "See GET /machines.")
 
 
 def _revoked(state: Revoked) -> Rejected:
     return Rejected(
-        "machine-revoked", "This machine account was ended for good.", "Register a new one.", (state.revoked,)
+        rules.MACHINE_REVOKED, "This machine account was ended for good.", "Register a new one.", (state.revoked,)
     )
 
 

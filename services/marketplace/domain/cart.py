@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, TypeAlias, assert_never
 
-from services.marketplace.domain import wizard
+from services.marketplace.domain import rules, wizard
 from services.marketplace.domain.plan import hyphenated
 from services.marketplace.domain.policy import DEFAULT, Policy
 from services.marketplace.domain.standing import INITIAL as NO_STANDING
@@ -156,7 +156,7 @@ def decide(command: Command, state: State) -> Decision[Event]:
         case Unopened():
             if isinstance(command, OpenCart):
                 return (CartOpened(cart_id=command.cart_id, partner=command.partner, opened_by=command.opened_by),)
-            return Rejected("cart-unknown", "There is no such cart.", "Open a cart first.")
+            return Rejected(rules.CART_UNKNOWN, "There is no such cart.", "Open a cart first.")
         case CheckedOut(_, order):
             return _after_checkout(command, order)
         case Open():
@@ -188,7 +188,7 @@ def _after_checkout(command: Command, order: CartCheckedOut) -> Decision[Event]:
             return ()
         case _:
             return Rejected(
-                "cart-checked-out",
+                rules.CART_CHECKED_OUT,
                 "This cart was ordered; it takes no change any more.",
                 "Open a new cart for anything else.",
                 because=(order,),
@@ -209,7 +209,7 @@ def _add(command: AddToCart, state: Open) -> Decision[Event]:
     same = next((added.line for added in state.lines.values() if added.line.plan.product_id == plan.product_id), None)
     if same is None and len(state.lines) >= LINES_AT_MOST:
         return Rejected(
-            "too-many-lines",
+            rules.TOO_MANY_LINES,
             f"A cart has at most {LINES_AT_MOST} lines.",
             "Check this cart out and open another.",
             because=tuple(state.lines.values()),
@@ -225,14 +225,14 @@ def _unlike(plan: Plan, first: CartLineAdded) -> Rejected | None:
     there = first.line.plan
     if plan.publisher != there.publisher:
         return Rejected(
-            "one-publisher-a-cart",
+            rules.ONE_PUBLISHER_A_CART,
             f"The cart holds plans of {there.publisher}; {plan.product_name} is of {plan.publisher}.",
             "Put it into a cart of its own.",
             because=(first,),
         )
     if plan.price.currency != there.price.currency:
         return Rejected(
-            "one-currency-a-cart",
+            rules.ONE_CURRENCY_A_CART,
             f"The cart is in {there.price.currency}; {plan.product_name} is sold in {plan.price.currency}.",
             "Put it into a cart of its own.",
             because=(first,),
@@ -249,7 +249,7 @@ def _chosen(command: AddToCart) -> Plan | Rejected:
         return _by_wizard(selection, command)
     if selection != wizard.Selection():
         return Rejected(
-            "product-id-or-wizard",
+            rules.PRODUCT_ID_OR_WIZARD,
             "A product ID already names exactly one plan; there is nothing left to choose.",
             "Send the product ID alone, or the choices without it.",
         )
@@ -260,7 +260,7 @@ def _by_product_id(command: AddToCart) -> Plan | Rejected:
     stored = product_id(command.product_id)
     if stored is None:
         return Rejected(
-            "malformed-product-id",
+            rules.MALFORMED_PRODUCT_ID,
             f"{command.product_id[:40]!r} is not a product ID.",
             "A product ID has 15 characters, read 5-6-4 with or without hyphens, such as C1RK1-WW1762-L158. "
             "Without one, choose by product, period and support.",
@@ -272,7 +272,7 @@ def _by_product_id(command: AddToCart) -> Plan | Rejected:
         return plan_withdrawn(stored, command.withdrawn)
     if not listed:
         return Rejected(
-            "plan-unknown",
+            rules.PLAN_UNKNOWN,
             f"The catalogue has no plan {hyphenated(stored)}.",
             "Check the product ID, or choose by product, period and support.",
         )
@@ -286,7 +286,7 @@ def _by_wizard(selection: wizard.Selection, command: AddToCart) -> Plan | Reject
     fitting = [offer for offer in command.offers if selection.fits(offer.plan)]
     if not fitting:
         return Rejected(
-            "selection-leads-nowhere",
+            rules.SELECTION_LEADS_NOWHERE,
             "No plan of the catalogue fits all of these choices.",
             "Ask the wizard what can be chosen, and change one.",
         )
@@ -311,12 +311,12 @@ def _ambiguous(offers: list[PlanListed], selection: wizard.Selection) -> Rejecte
     if step is None:
         named = ", ".join(hyphenated(plan.product_id) for plan in plans[:10])
         return Rejected(
-            "selection-ambiguous", f"{len(plans)} plans fit: {named}.", "Order one by its product ID.", because
+            rules.SELECTION_AMBIGUOUS, f"{len(plans)} plans fit: {named}.", "Order one by its product ID.", because
         )
     left = wizard.choices(plans, selection, step)
     shown = ", ".join(left[:10]) + (", …" if len(left) > 10 else "")
     return Rejected(
-        "selection-ambiguous",
+        rules.SELECTION_AMBIGUOUS,
         f"{len(plans)} plans fit. Still to choose: {step} ({shown}).",
         f"Choose a {step}, too.",
         because,
@@ -331,12 +331,16 @@ def _remove(line: int, state: Open) -> Decision[Event]:
         return (CartLineRemoved(cart_id=state.opened.cart_id, line=line),)
     if 1 <= line < state.next_line:
         return ()
-    return Rejected("line-unknown", f"The cart never had a line {line}.", "Look at the cart.", because=(state.opened,))
+    return Rejected(
+        rules.LINE_UNKNOWN, f"The cart never had a line {line}.", "Look at the cart.", because=(state.opened,)
+    )
 
 
 def _check_out(command: CheckOut, state: Open) -> Decision[Event]:
     if not state.lines:
-        return Rejected("cart-empty", "There is nothing in the cart.", "Put a plan into it.", because=(state.opened,))
+        return Rejected(
+            rules.CART_EMPTY, "There is nothing in the cart.", "Put a plan into it.", because=(state.opened,)
+        )
     purchaser = purchaser_of(command.customer, command.purchaser, command.purchaser_account)
     if isinstance(purchaser, Rejected):
         return purchaser
@@ -380,20 +384,20 @@ def purchaser_of(customer: str, purchaser: str, account: Account | None) -> Acco
     organisation's account exists is not told."""
     if account is None or account.organisation_id != customer:
         return Rejected(
-            "purchaser-unknown",
+            rules.PURCHASER_UNKNOWN,
             f"No account {purchaser[:40]!r} of this customer is known here.",
             "Check the id. One that was opened a moment ago is known in a few seconds: send a new request then.",
         )
     if isinstance(account, AccountClosed):
         return Rejected(
-            "purchaser-closed",
+            rules.PURCHASER_CLOSED,
             "The purchaser's account is closed; nobody would be the contract's Contract Manager.",
             "Name an open account of the customer's.",
             because=(account,),
         )
     if account.organisation_kind != "customer":
         return Rejected(
-            "not-a-customer",
+            rules.NOT_A_CUSTOMER,
             f"{account.organisation_name} is a {account.organisation_kind}, not a customer.",
             "Order for an organisation that signed up as a customer.",
             because=(account,),
@@ -408,7 +412,7 @@ def _changed_since(added: CartLineAdded, command: CheckOut) -> Rejected | None:
         case PlanListed() as offer:
             if offer.plan != plan:
                 return Rejected(
-                    "plan-changed",
+                    rules.PLAN_CHANGED,
                     f"{plan.product_name} ({hyphenated(plan.product_id)}) reads otherwise than when it was put into "
                     f"the cart: it now costs {offer.plan.price.amount} {offer.plan.price.currency} minor units a seat.",
                     "Put it into the cart again (for a sandbox, naming the customer), look at it, and check out.",
@@ -434,11 +438,13 @@ def start_refused(starts: date, now: datetime, policy: Policy) -> Rejected | Non
     latest = today + timedelta(days=policy.start_days_ahead)
     if starts < today:
         return Rejected(
-            "start-in-the-past", f"{starts} is over; today is {today} (UTC).", f"Start between {today} and {latest}."
+            rules.START_IN_THE_PAST,
+            f"{starts} is over; today is {today} (UTC).",
+            f"Start between {today} and {latest}.",
         )
     if starts > latest:
         return Rejected(
-            "start-too-far-ahead",
+            rules.START_TOO_FAR_AHEAD,
             f"{starts} is more than {policy.start_days_ahead} days ahead of {today} (UTC).",
             f"Start between {today} and {latest}.",
         )
@@ -447,7 +453,7 @@ def start_refused(starts: date, now: datetime, policy: Policy) -> Rejected | Non
 
 def seats_out_of_range(policy: Policy) -> Rejected:
     return Rejected(
-        "seats-out-of-range",
+        rules.SEATS_OUT_OF_RANGE,
         f"A subscription has 1 to {policy.seats_at_most} seats.",
         "Give a number in that range; more seats take a second subscription.",
     )
@@ -457,7 +463,7 @@ def not_orderable(plan: Plan, offer: PlanListed, policy: Policy) -> Rejected | N
     if plan.commitment_months == policy.commitment_months:
         return None
     return Rejected(
-        "twelve-month-commitment",
+        rules.TWELVE_MONTH_COMMITMENT,
         f"Every subscription commits for {policy.commitment_months} months; {hyphenated(plan.product_id)} commits for "
         f"{plan.commitment_months}.",
         "Choose the annual plan, or the monthly pre-paid one: the same commitment in instalments.",
@@ -467,7 +473,7 @@ def not_orderable(plan: Plan, offer: PlanListed, policy: Policy) -> Rejected | N
 
 def plan_withdrawn(stored: str, withdrawal: PlanWithdrawn | None) -> Rejected:
     return Rejected(
-        "plan-withdrawn",
+        rules.PLAN_WITHDRAWN,
         f"The publisher offers {hyphenated(stored)} no longer.",
         "Choose another plan of the catalogue.",
         because=(withdrawal,) if withdrawal is not None else (),

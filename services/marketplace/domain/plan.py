@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import TypeAlias, assert_never
 
+from services.marketplace.domain import rules
 from services.marketplace.domain.standing import said_later
 from shared.eventlog.decision import Decision, Rejected, Stream
 from shared.events import Money, Plan, PlanListed, PlanPriceAnnounced, PlanWithdrawn
@@ -192,14 +193,14 @@ def _announce(command: AnnouncePrice, state: State) -> Decision[PlanPriceAnnounc
         return refused
     if not isinstance(state, Listed):
         return Rejected(
-            "plan-unknown",
+            rules.PLAN_UNKNOWN,
             "A price is announced for a plan that the catalogue does not have.",
             "List the plan first.",
             because=(state.withdrawal,) if isinstance(state, Withdrawn) else (),
         )
     if command.price.currency != state.listing.plan.price.currency:
         return Rejected(
-            "plan-without-sense",
+            rules.INVALID_PLAN,
             f"{command.price.amount} {command.price.currency} minor units can't follow a price in "
             f"{state.listing.plan.price.currency}.",
             "Correct the price and announce it again.",
@@ -251,7 +252,7 @@ def _foreign(publisher: str, said_by: str) -> Rejected | None:
     if said_by == publisher:
         return None
     return Rejected(
-        "foreign-publisher",
+        rules.FOREIGN_PUBLISHER,
         f"The system of {said_by or 'nobody known'} says something about a plan of {publisher}.",
         "Send it from that publisher's own system, as its source.",
     )

@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import Annotated, TypeAlias, TypeVar, assert_never
 from zoneinfo import ZoneInfo
 
+from services.marketplace.domain import rules
 from services.marketplace.domain.calendar import Calendar, cancel_by, end_of
 from services.marketplace.domain.cart import seats_out_of_range
 from services.marketplace.domain.policy import DEFAULT, Policy
@@ -215,7 +216,7 @@ def request_off(command: RequestAutoRenewOff, state: Confirmed) -> Decision[Auto
     in_time = command.now < term.cancel_by.deadline
     if not in_time and command.policy.late_auto_renew_off == "refuse":
         return Rejected(
-            "auto-renew-cutoff-passed",
+            rules.AUTO_RENEW_CUTOFF_PASSED,
             f"Auto-renew could be turned off until {term.cancel_by.last_day} ({term.cancel_by.time_zone}), "
             f"{command.policy.cancel_business_days} business days before the term ends on {term.ends}.",
             "Ask again in the next term.",
@@ -275,7 +276,7 @@ def held(command: RecordPoolHeld, state: Confirmed) -> Decision[AutoRenewDisable
     who = ", ".join(named) + (f" and {more} more" if more else "")
     refused = AutoRenewDisableRefused(
         subscription_id=state.confirmed.subscription_id,
-        rule="seats-assigned",
+        rule=rules.SEATS_ASSIGNED,
         reason=f"Auto-renew stays on while seats are assigned. Un-assign first: {who}.",
         held=command.held,
     )
@@ -299,7 +300,7 @@ def change_seats(command: ChangeSeats, state: Confirmed) -> Decision[SeatsAdded 
         return ()
     if isinstance(state, Ending) and state.off.ends <= term.ends:
         return Rejected(
-            "no-next-term",
+            rules.NO_NEXT_TERM,
             f"The subscription ends on {state.off.ends}; fewer seats would begin with the next term.",
             "Nothing has to be done.",
             because=(state.off,),
@@ -317,12 +318,12 @@ def _over(state: Confirmed) -> Rejected:
     """The term's last day is over; what follows is decided by its timer, a moment later."""
     match state:
         case Ended(_, term, end):
-            return Rejected("subscription-ended", f"The term ended on {term.ends}.", "Order anew.", because=(end,))
+            return Rejected(rules.SUBSCRIPTION_ENDED, f"The term ended on {term.ends}.", "Order anew.", because=(end,))
         case Ending(_, term, off) if off.ends <= term.ends:
-            return Rejected("subscription-ended", f"The term ended on {term.ends}.", "Order anew.", because=(off,))
+            return Rejected(rules.SUBSCRIPTION_ENDED, f"The term ended on {term.ends}.", "Order anew.", because=(off,))
         case Running(confirmed, term) | Asking(confirmed, term) | Ending(confirmed, term):
             return Rejected(
-                "term-changing",
+                rules.TERM_CHANGING,
                 f"The term ended on {term.ends}; the next one has not begun yet.",
                 "Look at the subscription in a moment, and send a new request.",
                 because=(state.asked if isinstance(state, Asking) else confirmed,),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias, assert_never
 
+from services.marketplace.domain import rules
 from services.marketplace.domain.policy import DEFAULT, Policy
 from shared.eventlog.decision import Decision, Rejected, Stream
 from shared.events import CsnIssued, CsnRevoked, Plan, PlanListed, PlanPriceAnnounced, PlanWithdrawn
@@ -57,7 +58,7 @@ def needs_csn(state: State, plan: Plan) -> Rejected:
     ]
     lost = f" Number {revoked[-1].csn} was revoked." if revoked else ""
     return Rejected(
-        "specialised-needs-csn",
+        rules.SPECIALISED_NEEDS_CSN,
         f"{plan.product_name} is a specialised product: it takes a valid customer-specific number (CSN) "
         f"of {plan.publisher}, and the organisation holds none.{lost}",
         f"Apply to {plan.publisher} for a CSN, or choose from the open catalogue.",
@@ -101,7 +102,7 @@ Command: TypeAlias = RecordCsn | RevokeCsn
 def decide(command: Command, state: State) -> Decision[Event]:
     if command.said_by != command.publisher:
         return Rejected(
-            "foreign-publisher",
+            rules.FOREIGN_PUBLISHER,
             f"The system of {command.said_by or 'nobody known'} says something about a number of {command.publisher}.",
             "Send it from that publisher's own system, as its source.",
         )
@@ -110,7 +111,7 @@ def decide(command: Command, state: State) -> Decision[Event]:
         case RecordCsn(csn, organisation_id, publisher, _, said_at, policy):
             if not re.fullmatch(policy.csn_pattern, csn):
                 return Rejected(
-                    "malformed-csn",
+                    rules.MALFORMED_CSN,
                     f"{csn[:40]!r} does not read like a customer-specific number of {publisher}.",
                     "Correct the number, or the publisher's csn_pattern in the policies.",
                 )
@@ -132,7 +133,7 @@ def said_later(word: Event | PlanListed | PlanWithdrawn | PlanPriceAnnounced, sa
     """The refusal of what a publisher said before it said something else: kept, so that nothing is dropped silently."""
     said = "" if word.said_at is None else f" at {word.said_at.isoformat()}"
     return Rejected(
-        "said-later",
+        rules.SAID_LATER,
         f"This is of {said_at.isoformat()}, and the publisher said something else{said}: {word.type()}. That counts.",
         "Nothing, if that is so. Otherwise send it again with its present time.",
         because=(word,),

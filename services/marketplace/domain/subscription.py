@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Annotated, TypeAlias, assert_never
 from uuid import UUID, uuid5
 
+from services.marketplace.domain import rules
 from services.marketplace.domain.calendar import Calendar, cancel_by
 from services.marketplace.domain.cart import seats_out_of_range, start_refused
 from services.marketplace.domain.policy import DEFAULT, Policy
@@ -241,7 +242,7 @@ def decide(command: Command, state: State) -> Decision[Event]:
     if isinstance(command, Order):
         return _order(command, state)
     if isinstance(state, Unordered):
-        return Rejected("subscription-unknown", "There is no such subscription.", "Check its id.")
+        return Rejected(rules.SUBSCRIPTION_UNKNOWN, "There is no such subscription.", "Check its id.")
     match command:
         case OrderAgain():
             return _order_again(command, state)
@@ -281,7 +282,7 @@ def _not_confirmed(command: Command, order: SubscriptionOrdered) -> Rejected | t
     if not isinstance(command, RequestAutoRenewOff | ChangeSeats):
         return ()
     return Rejected(
-        "not-confirmed",
+        rules.NOT_CONFIRMED,
         "The publisher has not accepted this order; nothing runs, and nothing renews.",
         "Wait for its answer.",
         because=(order,),
@@ -321,7 +322,7 @@ def _confirm(command: ConfirmOrder, state: Ordered) -> Decision[Event]:
         case Awaiting(order, sent, replaced):
             if (superseded := next((o for o in replaced if command.order == o.ref), None)) is not None:
                 return Rejected(
-                    "order-replaced",
+                    rules.ORDER_REPLACED,
                     "The publisher confirms an order that the partner has corrected since.",
                     "The order as it is now was sent as well; the publisher then confirms that one.",
                     because=(superseded, order),
@@ -331,7 +332,7 @@ def _confirm(command: ConfirmOrder, state: Ordered) -> Decision[Event]:
             return (_confirmed(order, command),)
         case Failed(_, failure):
             return Rejected(
-                "order-failed",
+                rules.ORDER_FAILED,
                 "The publisher confirms an order that it declined before.",
                 "The partner may send the order again; the publisher then confirms that one.",
                 because=(failure,),
@@ -340,7 +341,7 @@ def _confirm(command: ConfirmOrder, state: Ordered) -> Decision[Event]:
             if command.reference == confirmed.publisher_reference:
                 return ()
             return Rejected(
-                "already-confirmed",
+                rules.ALREADY_CONFIRMED,
                 f"The order was confirmed as {confirmed.publisher_reference}, not as {command.reference[:60]}.",
                 "The publisher's books need a look.",
                 because=(confirmed,),
@@ -384,7 +385,7 @@ def _fail(command: FailOrder, state: Ordered) -> Decision[Event]:
             return ()
         case Running(confirmed) | Asking(confirmed) | Ending(confirmed) | Ended(confirmed):
             return Rejected(
-                "already-confirmed",
+                rules.ALREADY_CONFIRMED,
                 "The publisher declines an order that it confirmed before.",
                 "The publisher's books need a look; the subscription runs.",
                 because=(confirmed,),
@@ -398,7 +399,7 @@ def _foreign(said_by: str, state: Ordered) -> Rejected | None:
     if said_by == order.plan.publisher:
         return None
     return Rejected(
-        "foreign-publisher",
+        rules.FOREIGN_PUBLISHER,
         f"The system of {said_by or 'nobody known'} answers an order that went to {order.plan.publisher}.",
         "Only that publisher's own system can answer it.",
         because=(order,),
@@ -413,7 +414,7 @@ def fact_of(state: Ordered) -> SubscriptionOrdered | SubscriptionConfirmed:
 def _resubmit(command: Resubmit, state: Ordered) -> Decision[Event]:
     if not isinstance(state, Awaiting | Failed):
         return Rejected(
-            "already-confirmed", "The publisher accepted this order.", "Order anew.", because=(state.confirmed,)
+            rules.ALREADY_CONFIRMED, "The publisher accepted this order.", "Order anew.", because=(state.confirmed,)
         )
     order = state.order
     seats = order.seats if command.seats is None else command.seats
@@ -424,7 +425,7 @@ def _resubmit(command: Resubmit, state: Ordered) -> Decision[Event]:
             return _as_it_was(order, command.now) if left_open else ()
         if not (left_open and _start_over(order, command.now)):
             return Rejected(
-                "order-awaited", "The publisher has not answered yet.", "Wait for its answer.", because=(order,)
+                rules.ORDER_AWAITED, "The publisher has not answered yet.", "Wait for its answer.", because=(order,)
             )
     if not 1 <= seats <= command.policy.seats_at_most:
         return seats_out_of_range(command.policy)
@@ -470,7 +471,7 @@ def _as_it_was(order: SubscriptionOrdered, now: datetime) -> tuple[SubscriptionO
 def _no_refunds(state: Ordered) -> Rejected:
     record = fact_of(state)
     return Rejected(
-        "no-refunds",
+        rules.NO_REFUNDS,
         "Subscription orders are not returned and not refunded. This one is for "
         f"{record.seats} seats of {record.plan.product_name} from {record.starts} on, at {record.total.amount} "
         f"{record.total.currency} minor units.",

@@ -166,7 +166,7 @@ def test_a_price_is_the_publishers_own_of_a_listed_plan_in_its_currency() -> Non
     refused(when(announce(1, JANUARY)), "plan-unknown", [])
     refused(when(announce(1, JANUARY, said_by="somebody"), given=(LISTED,)), "foreign-publisher", [])
     in_dollars = replace(announce(1, JANUARY), price=Money(amount=1, currency="USD"))
-    refused(when(in_dollars, given=(LISTED,)), "plan-without-sense", [""])
+    refused(when(in_dollars, given=(LISTED,)), "invalid-plan", [""])
 
 
 def test_a_price_that_came_in_leaves_the_days_before_it_as_they_were() -> None:

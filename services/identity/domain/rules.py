@@ -1,0 +1,100 @@
+"""Ids of the rules that identity refuses by: who may do what.
+
+Rules that other services share are in `shared/rules.py`. Source of all, where nothing else is said: domain rules,
+identity.
+"""
+
+from typing import Final
+
+# ── Accounts ───────────────────────────────────────────────────────────────────────────────────────────
+
+EMAIL_TAKEN: Final = "email-taken"
+"""An e-mail address belongs to one account at a time."""
+ADDRESS_MISSING: Final = "address-missing"
+"""A profile that is changed has an e-mail address."""
+ACCOUNT_UNKNOWN: Final = "account-unknown"
+"""A command names an account that exists."""
+ACCOUNT_CLOSED: Final = "account-closed"
+"""A closed account stays closed."""
+STILL_CONTRACT_MANAGER: Final = "still-contract-manager"
+"""A Contract Manager hands the contracts over before closing the account: a contract always has one."""
+OPERATOR_ONLY: Final = "operator-only"
+"""Some work is the operator's alone, such as inviting people of a publisher."""
+
+# ── Addresses and other issuers ────────────────────────────────────────────────────────────────────────
+
+VERIFICATION_NOT_VALID: Final = "verification-not-valid"
+"""A verification link is valid for the address that it was mailed to, until it expires."""
+PROOF_NOT_VALID: Final = "proof-not-valid"
+"""A proof of an address is valid for that address, until it expires."""
+ADDRESS_NOT_VERIFIED: Final = "address-not-verified"
+"""An identity of another issuer is linked by address only if both sides have verified it."""
+IDENTITY_LINKED: Final = "identity-linked"
+"""An identity signs in as one account, and an account has one identity for each issuer."""
+ISSUER_NOT_CONFIGURED: Final = "issuer-not-configured"
+"""An ID token is of an issuer that the service is configured for."""
+ID_TOKEN_NOT_VALID: Final = "id-token-not-valid"  # noqa: S105  # a rule, not a password
+"""An ID token is signed by its issuer, for this service, and has not expired."""
+NO_ACCOUNT_FOR_IDENTITY: Final = "no-account-for-identity"
+"""Signing in by another issuer takes an account that the identity is linked to."""
+
+# ── Invitations ────────────────────────────────────────────────────────────────────────────────────────
+
+MAY_NOT_INVITE: Final = "may-not-invite"
+"""People are invited by an open account that may invite into that organisation."""
+FIRST_ACCOUNT_ONLY: Final = "first-account-only"
+"""The organisation's first account says who else may invite people."""
+INVITATION_NOT_VALID: Final = "invitation-not-valid"
+"""An invitation admits one person, with the invited address, until it expires or is revoked."""
+INVITATION_USED: Final = "invitation-used"
+"""An invitation that was accepted can't be revoked."""
+INVITATION_UNKNOWN: Final = "invitation-unknown"
+"""A command names an invitation that exists."""
+
+# ── Sessions and passwords ─────────────────────────────────────────────────────────────────────────────
+
+SIGN_IN_FAILED: Final = "sign-in-failed"
+"""Signing in takes the account's address and password; which of the two is wrong is not told."""
+SESSION_ENDED: Final = "session-ended"
+"""A refresh token is used once, while its session lasts."""
+PASSWORD_WRONG: Final = "password-wrong"  # noqa: S105  # a rule, not a password
+"""Changing a password takes the present one."""
+PASSWORD_COMMON: Final = "password-common"  # noqa: S105  # a rule, not a password
+"""A password is not among those that are tried first."""
+RESET_NOT_VALID: Final = "reset-not-valid"
+"""A password reset is used once, before it expires."""
+
+# ── Machine accounts ───────────────────────────────────────────────────────────────────────────────────
+
+MACHINE_NOT_YOURS_TO_GIVE: Final = "machine-not-yours-to-give"
+"""A machine account gets no scope that its creator may not give."""
+MACHINE_ACTS_FOR: Final = "machine-acts-for"
+"""A machine account acts for a person exactly where its scopes need one."""
+MACHINE_SCOPES: Final = "machine-scopes"
+"""A machine account has at least one scope."""
+MACHINE_LIFETIME: Final = "machine-lifetime"
+"""A machine account expires within the longest lifetime."""
+MACHINE_OVERLAP: Final = "machine-overlap"
+"""A replaced secret stays valid for a limited number of days."""
+MACHINE_UNKNOWN: Final = "machine-unknown"
+"""A command names a machine account that exists."""
+MACHINE_REVOKED: Final = "machine-revoked"
+"""A revoked machine account stays revoked."""
+
+# ── Sandbox clocks ─────────────────────────────────────────────────────────────────────────────────────
+
+NOT_A_SANDBOX: Final = "not-a-sandbox"
+"""Only a sandbox customer's clock is moved; others follow real time. Source: domain rules, for everyone."""
+CLOCK_BACKWARDS: Final = "clock-backwards"
+"""A clock is moved forward only."""
+CLOCK_TOO_FAR: Final = "clock-too-far"
+"""A clock is moved by a limited time at once."""
+
+# ── Contracts ──────────────────────────────────────────────────────────────────────────────────────────
+
+NOT_OF_CUSTOMER: Final = "not-of-customer"
+"""Roles on a contract are for people of the customer's organisation."""
+REQUEST_WAITING: Final = "request-waiting"
+"""A person has one open request for a role on a contract."""
+NO_REQUEST: Final = "no-request"
+"""A role is approved for somebody who has requested it."""
