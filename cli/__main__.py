@@ -1,30 +1,30 @@
 """`python -m cli`, or `tenure`."""
 
-from cli import (
+from cli.app import main
+from cli.verbs import (
     checkpoint,
-    folding,
+    erase,
     keys,
     mail,
     parked,
+    projection_debug,
     rebuild,
     replay,
     restore,
     status,
     streams,
-    subjects,
     timers,
     topics,
     transfer,
     verify,
     why,
 )
-from cli.app import main
 
 VERBS = (
     status,
     topics,
     streams,
-    folding,
+    projection_debug,
     verify,
     parked,
     checkpoint,
@@ -35,7 +35,7 @@ VERBS = (
     restore,
     transfer,
     replay,
-    subjects,
+    erase,
     why,
 )
 """Importing a family declares its verbs."""

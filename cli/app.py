@@ -16,9 +16,9 @@ import typer
 from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
-from cli.ends import INTERRUPTED, MEANING, OWN_FAULT, REFUSED, UNREACHABLE, USAGE, Trouble
-from cli.place import Place
-from cli.say import Say, plain, time_of
+from cli.context import Context
+from cli.exit_codes import INTERRUPTED, MEANING, OWN_FAULT, REFUSED, UNREACHABLE, USAGE, OperatorError
+from cli.output import Output, plain, time_of
 from shared.eventlog import restore, scratch, topic
 from shared.eventlog.consumer import Fault
 from shared.eventlog.kafka import InvalidKafkaSettings
@@ -38,7 +38,7 @@ APP: Final = typer.Typer(
     f"that runs on this machine.\n\nExit codes:\n\n{_CODES}",
 )
 
-Work = Callable[[Place, Say], Awaitable[int]]
+Work = Callable[[Context, Output], Awaitable[int]]
 
 
 def _time(text: str) -> datetime:
@@ -67,10 +67,10 @@ At: TypeAlias = Annotated[
 
 def run(json: bool, work: Work) -> None:
     """Runs a verb and ends the process: with its exit code, or with one sentence and the code of what went wrong."""
-    say = Say(json)
+    output = Output(json)
     quieten()
     try:
-        code = asyncio.run(_within(work, say))
+        code = asyncio.run(_within(work, output))
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:  # whoever read our output has seen enough
@@ -81,15 +81,15 @@ def run(json: bool, work: Work) -> None:
             raise
         sentence, code = explained(error)
         if json:
-            say.record({"error": sentence, "code": code})
+            output.record({"error": sentence, "code": code})
         else:
-            say.err.print(plain(sentence), style="bold red", soft_wrap=True)
+            output.err.print(plain(sentence), style="bold red", soft_wrap=True)
     raise typer.Exit(code)
 
 
-async def _within(work: Work, say: Say) -> int:
-    async with Place() as place:
-        return await work(place, say)
+async def _within(work: Work, output: Output) -> int:
+    async with Context() as context:
+        return await work(context, output)
 
 
 def quieten() -> None:
@@ -107,7 +107,7 @@ def quieten() -> None:
 def explained(error: Exception) -> tuple[str, int]:
     """What went wrong in one sentence, and the exit code."""
     match error:
-        case Trouble():
+        case OperatorError():
             return str(error), error.code
         case NotNow():
             return f"{_capital(str(error))}.", REFUSED

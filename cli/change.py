@@ -12,9 +12,9 @@ from typing import Any
 import typer
 import uuid_utils
 
-from cli.ends import DONE, FAULTS, REFUSED, USAGE, Trouble
-from cli.place import Place
-from cli.say import Counter, Say, count
+from cli.context import Context
+from cli.exit_codes import DONE, FAULTS, REFUSED, USAGE, OperatorError
+from cli.output import Counter, Output, count
 from shared.eventlog.log import Log, Meta, Refused, utc_now
 from shared.eventlog.operations import OPERATION, Begin, Command, End
 
@@ -69,29 +69,29 @@ Do = Callable[[str, Counter], Awaitable[Outcome]]
 """Does it; is given the operation's stream id, and is to count what it has done."""
 
 
-async def carry_out(place: Place, say: Say, change: Change, go: Go, do: Do) -> int:
+async def carry_out(context: Context, output: Output, change: Change, go: Go, do: Do) -> int:
     """The whole way. Returns the exit code."""
-    return await carry_out_all(place, say, [(change, do)], go)
+    return await carry_out_all(context, output, [(change, do)], go)
 
 
-async def carry_out_all(place: Place, say: Say, changes: Sequence[tuple[Change, Do]], go: Go) -> int:
+async def carry_out_all(context: Context, output: Output, changes: Sequence[tuple[Change, Do]], go: Go) -> int:
     """The whole way of one verb that concerns several services: they are shown together, decided about once, and done
     one after the other, each recorded in its own log. Stops at the first that raises."""
     for change, _ in changes:
         for text in change.says:
-            say.line(text)
+            output.line(text)
     told = [_shown(change) for change, _ in changes]
     if not (total := sum(change.total for change, _ in changes)):
-        say.line(f"Nothing to do: no {changes[0][0].thing}s are concerned.")
-        _result(say, [{**each, "dry_run": not go.yes} for each in told])
+        output.line(f"Nothing to do: no {changes[0][0].thing}s are concerned.")
+        _result(output, [{**each, "dry_run": not go.yes} for each in told])
         return DONE
-    go = _decided(place, say, changes[0][0], total, go)
+    go = _decided(context, output, changes[0][0], total, go)
     if not go.yes:
-        say.line(f"Dry run: nothing was changed. `{changes[0][0].verb}` with --yes and --reason would do it.")
-        _result(say, [{**each, "dry_run": True} for each in told])
+        output.line(f"Dry run: nothing was changed. `{changes[0][0].verb}` with --yes and --reason would do it.")
+        _result(output, [{**each, "dry_run": True} for each in told])
         return DONE
-    results = [await _carry_out(place, say, change, go, do) for change, do in changes if change.total]
-    _result(say, results)
+    results = [await _carry_out(context, output, change, go, do) for change, do in changes if change.total]
+    _result(output, results)
     return DONE if all(result["ok"] for result in results) else FAULTS
 
 
@@ -99,57 +99,57 @@ def _shown(change: Change) -> dict[str, Any]:
     return {"verb": change.verb, "count": change.total, **change.data}
 
 
-def _result(say: Say, results: Sequence[Mapping[str, Any]]) -> None:
+def _result(output: Output, results: Sequence[Mapping[str, Any]]) -> None:
     """One document, whatever the number of services."""
     if len(results) == 1:
-        say.result(results[0])
+        output.result(results[0])
         return
     count_ = sum(result["count"] for result in results)
     alike = {name: results[0][name] for name in ("verb", "dry_run")}
     oks = [result["ok"] for result in results if "ok" in result]
-    say.result({**alike, "count": count_, **({"ok": all(oks)} if oks else {}), "changes": results})
+    output.result({**alike, "count": count_, **({"ok": all(oks)} if oks else {}), "changes": results})
 
 
-async def _carry_out(place: Place, say: Say, change: Change, go: Go, do: Do) -> dict[str, Any]:
+async def _carry_out(context: Context, output: Output, change: Change, go: Go, do: Do) -> dict[str, Any]:
     name = str(uuid_utils.uuid7())
     operation = OPERATION.id(name)
     actor = _ascii(go.actor or me())
 
     async def note(step: str, command: Command) -> None:
-        await _note(await place.log(change.service), name, actor, step, command)
+        await _note(await context.log(change.service), name, actor, step, command)
 
     begin = Begin(change.verb, tuple(change.arguments), actor, go.reason)
     if not change.afterwards:
         await note("begin", begin)
     try:
-        with say.progress(change.verb, change.total) as counter:
+        with output.progress(change.verb, change.total) as counter:
             outcome = await do(operation, counter)
     except BaseException as error:
-        result = str(error) if isinstance(error, Trouble) else f"{type(error).__name__}: {error}"
+        result = str(error) if isinstance(error, OperatorError) else f"{type(error).__name__}: {error}"
         if not change.afterwards:
             try:
                 await note("end", End("failed", result[:1000]))
             except Exception as another:  # noqa: BLE001  # what went wrong first is what has to be told
-                say.note(f"That it failed could not be recorded in {change.service}'s log ({another!r}).")
+                output.note(f"That it failed could not be recorded in {change.service}'s log ({another!r}).")
         raise
     if change.afterwards:
         await note("begin", begin)
     await note("end", End("done" if outcome.ok else "failed", " ".join(outcome.says)[:1000]))
     for text in outcome.says:
-        say.line(text)
-    say.line(f"Recorded as {operation} in {change.service}'s log.")
+        output.line(text)
+    output.line(f"Recorded as {operation} in {change.service}'s log.")
     return {**_shown(change), "dry_run": False, "ok": outcome.ok, "operation": operation, **outcome.data}
 
 
-def _decided(place: Place, say: Say, change: Change, total: int, go: Go) -> Go:
+def _decided(context: Context, output: Output, change: Change, total: int, go: Go) -> Go:
     """With --yes it needs a reason; without, a person at a terminal is asked for both."""
     if go.yes:
         if not go.reason.strip():
-            raise Trouble("Say why, for the record: --reason TEXT.", USAGE)
+            raise OperatorError("Say why, for the record: --reason TEXT.", USAGE)
         return go
-    if say.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if output.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return go
-    say.line(f"{count(total, change.thing)} at {place.where}.")
+    output.line(f"{count(total, change.thing)} at {context.where}.")
     if not typer.confirm("Do it?", default=False):
         return go
     reason = go.reason or typer.prompt("Why (for the record)")
@@ -160,7 +160,7 @@ async def _note(log: Log, name: str, actor: str, step: str, command: Command) ->
     meta = Meta(f"operation:{name}:{step}", actor, utc_now(), OPERATION.id(name))
     answer = await log.execute(OPERATION, name, command, meta)
     if isinstance(answer, Refused):
-        raise Trouble(f"{answer.reason} {answer.remedy}", REFUSED)
+        raise OperatorError(f"{answer.reason} {answer.remedy}", REFUSED)
 
 
 def _ascii(text: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import orjson
 
-from cli.stores import Found
+from cli.event_search import Found
 from shared.events.envelope import Envelope, Unreadable, from_headers, publisher_of, stamp
 from shared.events.registry import INBOUND, why_not_from
 

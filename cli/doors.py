@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import httpx
 
-from cli.ends import NOT_FOUND, REFUSED, USAGE, Trouble
-from cli.place import Place
+from cli.context import Context
+from cli.exit_codes import NOT_FOUND, REFUSED, USAGE, OperatorError
 
 TOKEN: Final = "TENURE_TOKEN"  # noqa: S105  # a variable's name
 HOW: Final = (
@@ -15,16 +15,16 @@ HOW: Final = (
 )
 
 
-def token(place: Place, whom: str) -> str:
+def token(context: Context, whom: str) -> str:
     """The token in the environment. Trouble that says how to get one."""
     given = os.environ.get(TOKEN, "").strip()
     if not given:
-        raise Trouble(HOW.format(whom=whom, url=place.urls["identity"]), USAGE)
+        raise OperatorError(HOW.format(whom=whom, url=context.urls["identity"]), USAGE)
     return given
 
 
 async def call(
-    place: Place,
+    context: Context,
     service: str,
     method: str,
     path: str,
@@ -35,15 +35,15 @@ async def call(
     dry_run: bool = False,
 ) -> dict[str, Any]:
     """What the door answers. `key` names the command: sent again, it gets its first answer. Trouble on a refusal."""
-    client = await place.http(service, secret)
+    client = await context.http(service, secret)
     answer = await client.request(
         method, path, json=body, params={"dry_run": "true"} if dry_run else {}, headers={"Idempotency-Key": key}
     )
     return _read(answer)
 
 
-async def ask(place: Place, service: str, path: str, secret: str) -> dict[str, Any]:
-    return _read(await (await place.http(service, secret)).get(path))
+async def ask(context: Context, service: str, path: str, secret: str) -> dict[str, Any]:
+    return _read(await (await context.http(service, secret)).get(path))
 
 
 def _read(answer: httpx.Response) -> dict[str, Any]:
@@ -55,4 +55,4 @@ def _read(answer: httpx.Response) -> dict[str, Any]:
         return found if isinstance(found, dict) else {"answer": found}
     said = f"{found.get('detail', answer.reason_phrase)} {found.get('remedy', '')}".strip()
     rule = found.get("rule", answer.status_code)
-    raise Trouble(f"The service refused ({rule}): {said}", NOT_FOUND if answer.status_code == 404 else REFUSED)
+    raise OperatorError(f"The service refused ({rule}): {said}", NOT_FOUND if answer.status_code == 404 else REFUSED)

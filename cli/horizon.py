@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cli.say import count, duration
+from cli.output import count, duration
 
 LATE_S: Final = 5.0
 """Appends that wait for longer than this behind one transaction are a fault."""

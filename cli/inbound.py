@@ -8,8 +8,8 @@ from typing import Any, Final, NamedTuple
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from cli.place import Place
-from cli.stores import SKEW, Found
+from cli.context import Context
+from cli.event_search import SKEW, Found
 from shared.events.envelope import Envelope, Unreadable, from_headers
 from shared.events.registry import INBOUND, is_inbound
 
@@ -49,13 +49,13 @@ class Search:
         return f"{self.looked:,} of {self.held:,} records of {INBOUND}*"
 
 
-async def search(place: Place, wanted: Sequence[Wanted], near: datetime | None, most: int = MOST) -> Search:
+async def search(context: Context, wanted: Sequence[Wanted], near: datetime | None, most: int = MOST) -> Search:
     """Looks for these events: from shortly after `near` (when something followed from the last of them), or from the
     end, backwards in growing steps; then in what came later. Ends when all are found, or `most` records looked at."""
     done = Search()
     try:
-        kafka = await place.kafka()
-        there = await place.partitions()
+        kafka = await context.kafka()
+        there = await context.partitions()
         places = [TopicPartition(t, n) for t, numbers in there.items() if is_inbound(t) for n in numbers]
         if not places:
             done.problem = "there is no such topic"
@@ -64,7 +64,7 @@ async def search(place: Place, wanted: Sequence[Wanted], near: datetime | None, 
         done.held = sum(ends[p] - begins[p] for p in places)
         await _look(kafka, wanted, await _from(kafka, ends, near), (begins, ends), done, most)
     except (KafkaError, OSError) as error:
-        done.problem = f"Kafka at {place.settings.kafka.bootstrap} does not answer ({type(error).__name__})"
+        done.problem = f"Kafka at {context.settings.kafka.bootstrap} does not answer ({type(error).__name__})"
     return done
 
 

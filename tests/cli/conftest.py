@@ -11,7 +11,7 @@ import structlog
 
 from cli.__main__ import VERBS
 from cli.app import main
-from cli.place import SERVICES
+from cli.context import SERVICES
 from tests.databases import Databases
 
 

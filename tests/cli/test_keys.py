@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import asyncpg
 import pytest
 
-from cli.ends import NOT_FOUND, REFUSED
+from cli.exit_codes import NOT_FOUND, REFUSED
 from services.identity.keys import load
 from shared.runtime.settings import Settings
 from tests.cli.conftest import Tenure

@@ -12,8 +12,9 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from cli import inbound, topics
-from cli.place import TOPICS, Place
+from cli import inbound
+from cli.context import TOPICS, Context
+from cli.verbs import topics
 from deploy.topics import declared
 from shared.eventlog.anchors import FORMER, topic_of_anchors
 from shared.eventlog.clocks import Clocks
@@ -98,8 +99,8 @@ def test_tail_shows_what_comes_by(
     shown: list[Any] = []
     told = topics._told
 
-    def stop_at_three(say: Any, record: Any, of: Any, data: bool) -> None:
-        told(say, record, of, data)
+    def stop_at_three(output: Any, record: Any, of: Any, data: bool) -> None:
+        told(output, record, of, data)
         shown.append(record)
         if len(shown) == 3:
             raise KeyboardInterrupt
@@ -251,8 +252,8 @@ def test_a_search_ends_where_it_may_look_no_further(
     send(kafka.access, INBOUND, 60)
 
     async def searched(wanted: str, most: int) -> inbound.Search:
-        async with Place() as place:
-            return await inbound.search(place, [inbound.Wanted(wanted)], utc_now() if near else None, most)
+        async with Context() as context:
+            return await inbound.search(context, [inbound.Wanted(wanted)], utc_now() if near else None, most)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(inbound, "_FIRST", 5)

@@ -215,7 +215,7 @@ def test_a_restore_that_fails_midway_leaves_word_of_it_and_goes_on_when_run_agai
 
     # Done, and Kafka away for the second look: it is recorded, as one that could not be looked at.
     with monkeypatch.context() as patched:
-        patched.setattr("cli.restore.second_look", unreachable)
+        patched.setattr("cli.verbs.restore.second_look", unreachable)
         said = tenure("restore", "store", "distribution", *YES)
     assert said.code == 1 and "It could NOT be looked at again" in said.out and fence(dsn) == "None"
     ended = operations(dsn)[-1]

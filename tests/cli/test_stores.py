@@ -134,7 +134,7 @@ def test_why_says_what_it_did_not_look_at(tenure: Tenure, stores: Stores, monkey
     whole = tenure("why", "door:1", "--json").json
     assert (len(whole["events"]), whole["looked_at"], whole["cut_off"]) == (3, 6, []), "for effects, and for relatives"
     assert "CUT OFF" not in tenure("why", "door:1").out
-    monkeypatch.setattr("cli.stores.MOST", 2)
+    monkeypatch.setattr("cli.event_search.MOST", 2)
     cut = tenure("why", "door:1", "--json").json
     assert [each["id"] for each in cut["events"]] == [each for (each,) in about[:2]]
     assert cut["looked_at"] == 4, "not the third"
@@ -143,15 +143,15 @@ def test_why_says_what_it_did_not_look_at(tenure: Tenure, stores: Stores, monkey
     line = "CUT OFF in marketplace's store after 2 events of door:1: 1 event after position 2 not looked at."
     assert line in " ".join(tenure("why", "door:1").out.split())
 
-    monkeypatch.setattr("cli.stores.MOST", 3)
-    monkeypatch.setattr("cli.why._CORRELATIONS", 1)
+    monkeypatch.setattr("cli.event_search.MOST", 3)
+    monkeypatch.setattr("cli.verbs.why._CORRELATIONS", 1)
     append(stores["identity"], "identity", "account-1", csn(1), cause="door:1", about="another")
     found = tenure("why", "door:1", "--json").json
     assert (len(found["events"]), found["cut_off"]) == (4, [])
     assert found["not_followed"] == {"correlations": 1, "publishers_events": 0}
     assert "CUT OFF: 1 correlation more in which it has effects, not followed." in tenure("why", "door:1").out
 
-    monkeypatch.setattr("cli.why._CROSSINGS", 0)
+    monkeypatch.setattr("cli.verbs.why._CROSSINGS", 0)
     of = {"about": "in-1", "cause": "in-1", "command": "marketplace.sales:urn:publisher:p#in-1:partner-9:0"}
     (effect,) = append(stores["marketplace"], "marketplace", "partner-9", csn(1), **of)
     assert tenure("why", effect, "--json").json["not_followed"] == {"correlations": 0, "publishers_events": 1}
@@ -373,7 +373,7 @@ def test_a_fault_of_its_own_has_a_code_of_its_own(
     tenure: Tenure, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert stores
-    monkeypatch.setattr("cli.transfer.span", None)
+    monkeypatch.setattr("cli.verbs.transfer.span", None)
     said = tenure("export", "identity")
     assert said.code == 70 and "fault of tenure's own" in said.err
 

@@ -12,15 +12,15 @@ from rich.console import Console
 
 from cli import horizon
 from cli.app import APP
-from cli.ends import MEANING
+from cli.context import environment
+from cli.event_search import Found
+from cli.exit_codes import MEANING
 from cli.horizon import Open
-from cli.place import environment
-from cli.say import Say, count, duration, plain, size, time_of
-from cli.status import Lag, Seen, faults, lags, show
-from cli.stores import Found
-from cli.streams import broken, changed, flat
-from cli.topics import Filter
-from cli.why import kin, trees
+from cli.output import Output, count, duration, plain, size, time_of
+from cli.verbs.status import Lag, Seen, faults, lags, show
+from cli.verbs.streams import broken, changed, flat
+from cli.verbs.topics import Filter
+from cli.verbs.why import kin, trees
 from deploy import ROOT
 from shared.eventlog.store import Head
 from shared.events.envelope import Envelope
@@ -55,11 +55,11 @@ def test_a_time_is_read_as_it_is_typed() -> None:
         time_of("noon")
 
 
-def said(width: int = 80) -> tuple[Say, io.StringIO]:
+def said(width: int = 80) -> tuple[Output, io.StringIO]:
     out = io.StringIO()
-    say = Say(out=out)
-    say.out = Console(file=out, width=width, no_color=True, force_terminal=True, highlight=False, markup=False)
-    return say, out
+    output = Output(out=out)
+    output.out = Console(file=out, width=width, no_color=True, force_terminal=True, highlight=False, markup=False)
+    return output, out
 
 
 LOG = {
@@ -77,16 +77,16 @@ LOG = {
 
 def test_status_is_readable_at_80_columns_without_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    say, out = said()
+    output, out = said()
     opened = [Open(4711, "psql", "ops", "idle in transaction", 150.0, 140.0, True, 2, 7.5)]
     seen = [
         Seen("entitlements", {"consumers": "connecting to Kafka"}, LOG, (), opened),
         Seen("distribution", {"service": "gone"}, {**LOG, "head": 12_345_678, "relayed": 12_345_571}, (), opened),
         Seen("identity", {}, None, fault="gone"),
     ]
-    show(say, seen, [Lag("distribution.availability", 1_234_567, 3, seconds=421.0, per_s=-1_520.4)], None)
+    show(output, seen, [Lag("distribution.availability", 1_234_567, 3, seconds=421.0, per_s=-1_520.4)], None)
     for fault in faults(seen, "Kafka does not answer"):
-        say.line(fault)
+        output.line(fault)
     assert not re.search(r"\x1b\[[0-9;]*[349][0-9]", out.getvalue()), "no colours"
     text = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
     assert max(map(len, text.splitlines())) <= 80

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from cli.place import _NAMES, SERVICES
+from cli.context import _NAMES, SERVICES
 from deploy import ROOT, declaration
 from deploy.broker import SETTINGS
 from deploy.secrets import COMPOSE_NAMES

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.stores import publishers
+from cli.event_search import publishers
 from shared.eventlog.log import Accepted, Log, Meta
 from shared.eventlog.memory import MemoryStore
 from shared.eventlog.resuming import _cause

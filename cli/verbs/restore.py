@@ -10,11 +10,11 @@ from aiokafka.errors import KafkaError
 
 from cli.app import APP, ByWhom, Json, Reason, Yes, explained, run
 from cli.change import Change, Go, Outcome, carry_out, me
-from cli.ends import Trouble
-from cli.place import SERVICES, Place, registry
-from cli.say import Counter, Say, count, when
-from cli.transfer import service_named
-from cli.verify import second_look
+from cli.context import SERVICES, Context, registry
+from cli.exit_codes import OperatorError
+from cli.output import Counter, Output, count, when
+from cli.verbs.transfer import service_named
+from cli.verbs.verify import second_look
 from shared.eventlog import restore as engine
 from shared.eventlog.postgres import TRANSIENT
 from shared.eventlog.republish import restore_topic
@@ -38,8 +38,8 @@ def store(service: OfService, yes: Yes = False, reason: Reason = "", actor: ByWh
     service's log when it is done."""
     run(
         json,
-        lambda place, say: _from_topic(
-            place, say, "restore store", service, engine.restore_store, Go(yes, reason, actor)
+        lambda context, output: _from_topic(
+            context, output, "restore store", service, engine.restore_store, Go(yes, reason, actor)
         ),
     )
 
@@ -52,13 +52,16 @@ def reconcile(
 
     Refused where the store has gone a way of its own since. Recorded in the service's log when it is done."""
     run(
-        json, lambda place, say: _from_topic(place, say, "reconcile", service, engine.reconcile, Go(yes, reason, actor))
+        json,
+        lambda context, output: _from_topic(
+            context, output, "reconcile", service, engine.reconcile, Go(yes, reason, actor)
+        ),
     )
 
 
-async def _from_topic(place: Place, say: Say, verb: str, service: str, way: Way, go: Go) -> int:
+async def _from_topic(context: Context, output: Output, verb: str, service: str, way: Way, go: Go) -> int:
     whole: Whole = registry(service_named(service)).whole()
-    settings, topic = place.settings, topic_of(service)
+    settings, topic = context.settings, topic_of(service)
 
     by = ": ".join(part for part in (go.actor or me(), go.reason.strip()) if part)
 
@@ -73,7 +76,7 @@ async def _from_topic(place: Place, say: Say, verb: str, service: str, way: Way,
             by=by,
         )
 
-    with say.progress(f"{verb}: looking", None) as counter:
+    with output.progress(f"{verb}: looking", None) as counter:
         would = await go_through(True, counter.at)
     fence = await _fenced(settings.dsn(service))
     span = f", of {when(would.first)} to {when(would.last)}" if would.first and would.last else ""
@@ -100,7 +103,7 @@ async def _from_topic(place: Place, say: Say, verb: str, service: str, way: Way,
             done = await go_through(False, counter.at)
         except Exception as error:
             raise await _not_ended(error, verb, service, settings.dsn(service)) from error
-        outcome = await _second_look(place, service, counter)
+        outcome = await _second_look(context, service, counter)
         says = [
             f"{count(done.events, 'event')} imported; {count(done.claims, 'unique name')} put right, "
             f"{count(done.folded, 'record')} read by projections, {count(done.moved, 'checkpoint')} of reactions "
@@ -110,10 +113,10 @@ async def _from_topic(place: Place, say: Say, verb: str, service: str, way: Way,
         ]
         return replace(outcome, says=[*says, *outcome.says], data={**outcome.data, "done": as_data(done)})
 
-    return await carry_out(place, say, change, go, do)
+    return await carry_out(context, output, change, go, do)
 
 
-async def _not_ended(error: Exception, verb: str, service: str, dsn: str) -> Trouble:
+async def _not_ended(error: Exception, verb: str, service: str, dsn: str) -> OperatorError:
     """What went wrong, how far it came, what to do; the same is left in the store for whoever looks later."""
     sentence, code = explained(error)
     try:
@@ -122,13 +125,13 @@ async def _not_ended(error: Exception, verb: str, service: str, dsn: str) -> Tro
         fence = (
             f"{service}'s database can't be asked how far it came. Run `tenure {verb} {service}` again, which goes on"
         )
-    return Trouble(f"{sentence} {fence[:1].upper()}{fence[1:]}." if fence else sentence, code)
+    return OperatorError(f"{sentence} {fence[:1].upper()}{fence[1:]}." if fence else sentence, code)
 
 
-async def _second_look(place: Place, service: str, counter: Counter) -> Outcome:
+async def _second_look(context: Context, service: str, counter: Counter) -> Outcome:
     """The restore is done by now, and is recorded so, even where it can't be looked at again."""
     try:
-        return await second_look(place, service, counter)
+        return await second_look(context, service, counter)
     except (KafkaError, asyncpg.PostgresError, *TRANSIENT) as error:
         sentence, _ = explained(error)
         return Outcome(False, [f"It could NOT be looked at again: {sentence} `tenure verify {service}` does that."])
@@ -180,16 +183,16 @@ def topic(service: OfService, yes: Yes = False, reason: Reason = "", actor: ByWh
     Stop the service's processes first. All services' consumers then read the topic from its start, and drop by
     version what they know."""
 
-    async def work(place: Place, say: Say) -> int:
-        settings, name = place.settings, topic_of(service_named(service))
-        consumers, gone = await _databases(place)
+    async def work(context: Context, output: Output) -> int:
+        settings, name = context.settings, topic_of(service_named(service))
+        consumers, gone = await _databases(context)
 
         async def go_through(dry_run: bool, progress: Progress) -> Restored:
             return await restore_topic(
                 service, settings.dsn(service), settings.kafka, consumers=consumers, dry_run=dry_run, progress=progress
             )
 
-        with say.progress("restore topic: looking", None) as counter:
+        with output.progress("restore topic: looking", None) as counter:
             would = await go_through(True, counter.at)
         says = [
             f"{name} ends at position {would.before:,}, the store at {would.head:,}.",
@@ -210,23 +213,23 @@ def topic(service: OfService, yes: Yes = False, reason: Reason = "", actor: ByWh
 
         async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
             done = await go_through(False, counter.at)
-            outcome = await second_look(place, service, counter)
+            outcome = await second_look(context, service, counter)
             said = (
                 f"{count(done.events, 'event')} published, one of them the record of this operation; "
                 f"{count(done.moved, 'checkpoint')} moved."
             )
             return replace(outcome, says=[said, *outcome.says], data={**outcome.data, "done": as_data(done)})
 
-        return await carry_out(place, say, change, Go(yes, reason, actor), do)
+        return await carry_out(context, output, change, Go(yes, reason, actor), do)
 
     run(json, work)
 
 
-async def _databases(place: Place) -> tuple[dict[str, str], list[str]]:
+async def _databases(context: Context) -> tuple[dict[str, str], list[str]]:
     """The services' databases by name, and the services that have none: a lost one has no checkpoints."""
     found, gone = {}, []
     for service in SERVICES:
-        dsn = place.settings.dsn(service)
+        dsn = context.settings.dsn(service)
         try:
             db = await asyncpg.connect(dsn)
         except asyncpg.InvalidCatalogNameError:

@@ -22,7 +22,7 @@ def plain(value: object) -> str:
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", "" if value is None else str(value))
 
 
-class Say:
+class Output:
     """One command's output. Results go to `out`, what happens meanwhile to `err`."""
 
     def __init__(self, json: bool = False, out: TextIO | None = None, err: TextIO | None = None) -> None:

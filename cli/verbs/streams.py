@@ -9,10 +9,10 @@ import typer
 from pydantic_core import to_jsonable_python
 
 from cli.app import APP, At, Json, run
-from cli.ends import DONE, FAULTS, NOT_FOUND, Trouble
-from cli.place import Place, stream_kinds
-from cli.say import Say, count, when
-from cli.stores import read_stream
+from cli.context import Context, stream_kinds
+from cli.event_search import read_stream
+from cli.exit_codes import DONE, FAULTS, NOT_FOUND, OperatorError
+from cli.output import Output, count, when
 from shared.eventlog.decision import Stream
 from shared.events.envelope import GENESIS, StoredEvent, chained, stamp
 from shared.events.upcasts import decode
@@ -78,17 +78,17 @@ def broken(events: Sequence[StoredEvent]) -> str | None:
     return None
 
 
-async def find_stream(place: Place, stream: str) -> tuple[str, Stream[Any, Any, Any], list[StoredEvent]]:
+async def find_stream(context: Context, stream: str) -> tuple[str, Stream[Any, Any, Any], list[StoredEvent]]:
     """Whose it is, its kind, and its events. Trouble where there is none."""
     kinds = stream_kinds(stream)
     for service, kind in kinds:
-        if events := await read_stream(await place.db(service), service, stream):
+        if events := await read_stream(await context.db(service), service, stream):
             return service, kind, events
     if not kinds:
-        raise Trouble(
+        raise OperatorError(
             f"No service has streams like {stream}: an id is a kind and a key, as in account-1234.", NOT_FOUND
         )
-    raise Trouble(f"{kinds[0][0]} has no stream {stream}.", NOT_FOUND)
+    raise OperatorError(f"{kinds[0][0]} has no stream {stream}.", NOT_FOUND)
 
 
 @STREAM.command("show")
@@ -101,18 +101,18 @@ def show(
 
     Ends with 1 when its chain of hashes is broken."""
 
-    async def work(place: Place, say: Say) -> int:
-        service, kind, events = await find_stream(place, stream)
+    async def work(context: Context, output: Output) -> int:
+        service, kind, events = await find_stream(context, stream)
         fault, total = broken(events), len(events)
         shown = [event for event in events if at is None or event.of.time <= at]
         states = folded(kind, shown)
         before: dict[str, Any] = flat(shape(kind.initial))
         for event, state in zip(shown, states, strict=True):
             after = flat(state)
-            _told(say, event, changed(before, after))
+            _told(output, event, changed(before, after))
             before = after
-        _ended(say, service, total, len(shown), at, fault)
-        say.result(
+        _ended(output, service, total, len(shown), at, fault)
+        output.result(
             {
                 "service": service,
                 "stream": stream,
@@ -145,17 +145,17 @@ def as_data(event: StoredEvent, state: Any) -> dict[str, Any]:
     }
 
 
-def _told(say: Say, event: StoredEvent, changes: Sequence[str]) -> None:
+def _told(output: Output, event: StoredEvent, changes: Sequence[str]) -> None:
     of = event.of
-    say.line(f"{of.version}  {of.type}  {when(of.time)}  by {of.actor or '?'}")
-    say.line(f"   {of.id} at position {of.position:,}")
+    output.line(f"{of.version}  {of.type}  {when(of.time)}  by {of.actor or '?'}")
+    output.line(f"   {of.id} at position {of.position:,}")
     for text in changes[:_LINES]:
-        say.line(f"     {text}")
+        output.line(f"     {text}")
     if len(changes) > _LINES:
-        say.line(f"     and {count(len(changes) - _LINES, 'more field')} (--json shows all)")
+        output.line(f"     and {count(len(changes) - _LINES, 'more field')} (--json shows all)")
 
 
-def _ended(say: Say, service: str, total: int, shown: int, at: datetime | None, fault: str | None) -> None:
+def _ended(output: Output, service: str, total: int, shown: int, at: datetime | None, fault: str | None) -> None:
     as_of = "" if at is None else f", {shown} of them by {when(at)}"
     whole = "their chain is whole" if fault is None else f"THE CHAIN IS BROKEN: {fault}"
-    say.line(f"Looked at {count(total, 'event')} in {service}'s store{as_of}; {whole}.")
+    output.line(f"Looked at {count(total, 'event')} in {service}'s store{as_of}; {whole}.")

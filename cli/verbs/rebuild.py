@@ -6,9 +6,9 @@ import typer
 
 from cli.app import APP, ByWhom, Json, Reason, Yes, run
 from cli.change import Change, Go, Outcome, carry_out
-from cli.ends import REFUSED, USAGE, Trouble
-from cli.place import Place, projection_named
-from cli.say import Counter, Say, count, duration, when
+from cli.context import Context, projection_named
+from cli.exit_codes import REFUSED, USAGE, OperatorError
+from cli.output import Counter, Output, count, duration, when
 from shared.eventlog.projection import Projection
 from shared.eventlog.rebuild import SQL, WORKERS, From, Progress, Rebuild, Report, drop_old, old_schema
 from shared.eventlog.scratch import live
@@ -38,35 +38,43 @@ def rebuild(
     The service runs on. Interrupted, the next run goes on with it. Where they differ, nothing is switched: it ends
     with 1, and both can be looked at. The old tables are kept until --drop-old."""
 
-    async def work(place: Place, say: Say) -> int:
+    async def work(context: Context, output: Output) -> int:
         service, found = projection_named(projection)
         if drop and give_up:
-            raise Trouble("Say either --drop-old or --give-up.", USAGE)
+            raise OperatorError("Say either --drop-old or --give-up.", USAGE)
         if source not in ("store", "kafka"):
-            raise Trouble(f"--source is store or kafka, not {source}.", USAGE)
+            raise OperatorError(f"--source is store or kafka, not {source}.", USAGE)
         go = Go(yes, reason, actor)
         if drop:
-            return await _drop_old(place, say, service, found, go)
+            return await _drop_old(context, output, service, found, go)
         if give_up:
-            return await _give_up(place, say, service, found, go)
+            return await _give_up(context, output, service, found, go)
         way: From = "kafka" if source == "kafka" else "store"
-        return await _rebuild(place, say, service, found, way, workers, go, switch=switch_differing)
+        return await _rebuild(context, output, service, found, way, workers, go, switch=switch_differing)
 
     run(json, work)
 
 
 async def _rebuild(
-    place: Place, say: Say, service: str, found: Projection, source: From, workers: int, go: Go, *, switch: bool
+    context: Context,
+    output: Output,
+    service: str,
+    found: Projection,
+    source: From,
+    workers: int,
+    go: Go,
+    *,
+    switch: bool,
 ) -> int:
-    name, db = f"{service}.{found.name}", await place.db(service)
-    Rebuild(service, found, "", place.settings.kafka)  # says so when it is one that can't be
+    name, db = f"{service}.{found.name}", await context.db(service)
+    Rebuild(service, found, "", context.settings.kafka)  # says so when it is one that can't be
     if not await db.fetchval(SQL["known"], name):
-        raise Trouble(
+        raise OperatorError(
             f"No consumer {name} has ever run on this database, so there is nothing to rebuild: start the "
             "service, and it folds all there is.",
             REFUSED,
         )
-    total, rows = int(await db.fetchval(SQL["total"], name)), await _rows(place, service, found)
+    total, rows = int(await db.fetchval(SQL["total"], name)), await _rows(context, service, found)
     begun = await db.fetchrow(SQL["open"], name)
     says = [
         f"{count(total, 'event')} would be folded anew, of {name}'s streams, from the {_from(source)},",
@@ -87,28 +95,28 @@ async def _rebuild(
         def told(at: Progress) -> None:
             counter.at(at.stage, min(at.folded, at.total), at.total)
 
-        settings = place.settings
+        settings = context.settings
         once = Rebuild(service, found, settings.dsn(service), settings.kafka, source=source, workers=workers, told=told)
         report = await once.run(on_difference="switch" if switch else "stop")
-        return await _looked_again(place, service, found, report)
+        return await _looked_again(context, service, found, report)
 
-    return await carry_out(place, say, change, go, do)
+    return await carry_out(context, output, change, go, do)
 
 
 def _from(source: str) -> str:
     return "store" if source == "store" else "topics"
 
 
-async def _rows(place: Place, service: str, found: Projection) -> dict[str, int]:
-    db = await place.db(service)
+async def _rows(context: Context, service: str, found: Projection) -> dict[str, int]:
+    db = await context.db(service)
     return {table: int(await db.fetchval(f"select count(*) from {live(table)}")) for table in found.tables}  # noqa: S608
 
 
-async def _looked_again(place: Place, service: str, found: Projection, report: Report) -> Outcome:
+async def _looked_again(context: Context, service: str, found: Projection, report: Report) -> Outcome:
     """The second look: what engine.rebuilds says, and the tables that readers now see."""
-    db = await place.db(service)
+    db = await context.db(service)
     state = await db.fetchval("select state from engine.rebuilds where id = $1", report.id)
-    rows, says = await _rows(place, service, found), []
+    rows, says = await _rows(context, service, found), []
     for table, each in report.tables.items():
         agree = "agree" if each.agrees else f"DIFFER: {count(each.new_rows, 'row')} anew"
         says.append(f"{table}: {count(each.rows, 'row')} live, digests {agree}")
@@ -138,8 +146,8 @@ async def _looked_again(place: Place, service: str, found: Projection, report: R
     return Outcome(report.state == state == "switched", says, data)
 
 
-async def _drop_old(place: Place, say: Say, service: str, found: Projection, go: Go) -> int:
-    name, db = f"{service}.{found.name}", await place.db(service)
+async def _drop_old(context: Context, output: Output, service: str, found: Projection, go: Go) -> int:
+    name, db = f"{service}.{found.name}", await context.db(service)
     kept = await db.fetch(_KEPT, name)
     says = [f"The schema {old_schema(row['id'])}, replaced {when(row['ended'])}, would be dropped." for row in kept]
     arguments = [f"projection={name}", *(f"schema={old_schema(row['id'])}" for row in kept)]
@@ -148,16 +156,16 @@ async def _drop_old(place: Place, say: Say, service: str, found: Projection, go:
 
     async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
         for row in kept:
-            await drop_old(place.settings.dsn(service), row["id"])
+            await drop_old(context.settings.dsn(service), row["id"])
             counter()
         left = len(await db.fetch(_KEPT, name))
         return Outcome(not left, [f"Looked again: {count(left, 'old schema')} left."], {"left": left})
 
-    return await carry_out(place, say, change, go, do)
+    return await carry_out(context, output, change, go, do)
 
 
-async def _give_up(place: Place, say: Say, service: str, found: Projection, go: Go) -> int:
-    name, db = f"{service}.{found.name}", await place.db(service)
+async def _give_up(context: Context, output: Output, service: str, found: Projection, go: Go) -> int:
+    name, db = f"{service}.{found.name}", await context.db(service)
     begun = await db.fetchrow(SQL["open"], name)
     says = (
         []
@@ -173,9 +181,9 @@ async def _give_up(place: Place, say: Say, service: str, found: Projection, go: 
     )
 
     async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
-        await Rebuild(service, found, place.settings.dsn(service), place.settings.kafka).give_up()
+        await Rebuild(service, found, context.settings.dsn(service), context.settings.kafka).give_up()
         counter()
         left = await db.fetchrow(SQL["open"], name)
         return Outcome(left is None, [f"Looked again: {'nothing of it is' if left is None else 'it is STILL'} there."])
 
-    return await carry_out(place, say, change, go, do)
+    return await carry_out(context, output, change, go, do)

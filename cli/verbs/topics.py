@@ -12,9 +12,9 @@ import typer
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from cli.app import APP, Json, Since, Until, run
-from cli.ends import DONE, FAULTS, NOT_FOUND, Trouble
-from cli.place import EVENT_TOPICS, SERVICES, TOPICS, Place
-from cli.say import Say, count, when
+from cli.context import EVENT_TOPICS, SERVICES, TOPICS, Context
+from cli.exit_codes import DONE, FAULTS, NOT_FOUND, OperatorError
+from cli.output import Output, count, when
 from shared.events.envelope import Envelope, Unreadable, from_headers, stamp
 from shared.events.registry import topic_of, topics_read
 
@@ -23,8 +23,8 @@ from shared.events.registry import topic_of, topics_read
 def topics(json: Json = False) -> None:
     """The topics of the contract: partitions, records, the newest. Ends with 1 when one is missing."""
 
-    async def work(place: Place, say: Say) -> int:
-        kafka, there = await place.kafka(), await place.partitions()
+    async def work(context: Context, output: Output) -> int:
+        kafka, there = await context.kafka(), await context.partitions()
         rows, found, missing = [], [], []
         for topic in topics_read(TOPICS, there):
             numbers = [TopicPartition(topic, n) for n in there.get(topic, ())]
@@ -35,10 +35,10 @@ def topics(json: Json = False) -> None:
             held, newest = sum(ends[p] - begins[p] for p in numbers), await _newest(kafka, begins, ends)
             rows.append((topic, len(numbers), f"{held:,}", "" if newest is None else when(newest)))
             found.append({"topic": topic, "partitions": len(numbers), "records": held, "newest": newest})
-        say.table(("topic", ">partitions", ">records", "newest"), rows)
+        output.table(("topic", ">partitions", ">records", "newest"), rows)
         for topic in missing:
-            say.line(f"{topic} is missing: `python -m deploy.topics` makes it.")
-        say.result({"topics": found, "missing": missing})
+            output.line(f"{topic} is missing: `python -m deploy.topics` makes it.")
+        output.result({"topics": found, "missing": missing})
         return FAULTS if missing else DONE
 
     run(json, work)
@@ -90,7 +90,7 @@ def named(names: Sequence[str], existing: Iterable[str] = ()) -> list[str]:
     found = [topic_of(name) if name in SERVICES else name for name in names]
     unknown = [name for name in found if name not in topics_read(TOPICS, existing)]
     if unknown:
-        raise Trouble(f"There is no topic {unknown[0]}: `tenure topics` lists them.", NOT_FOUND)
+        raise OperatorError(f"There is no topic {unknown[0]}: `tenure topics` lists them.", NOT_FOUND)
     return found or topics_read(EVENT_TOPICS, existing)
 
 
@@ -103,9 +103,9 @@ def read(record: ConsumerRecord) -> Envelope | str:
 
 
 def as_data(record: ConsumerRecord, of: Envelope | str) -> dict[str, Any]:
-    place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+    at = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
     if isinstance(of, str):
-        return {**place, "unreadable": of}
+        return {**at, "unreadable": of}
     try:
         data: Any = orjson.loads(record.value or b"null")
     except ValueError:
@@ -123,20 +123,20 @@ def as_data(record: ConsumerRecord, of: Envelope | str) -> dict[str, Any]:
         "correlation": of.correlation_id,
         "causation": of.causation_id,
     }
-    return {**place, **{name: value for name, value in event.items() if value not in ("", None)}, "data": data}
+    return {**at, **{name: value for name, value in event.items() if value not in ("", None)}, "data": data}
 
 
-def _told(say: Say, record: ConsumerRecord, of: Envelope | str, data: bool) -> None:
-    if say.json:
-        say.record(as_data(record, of))
+def _told(output: Output, record: ConsumerRecord, of: Envelope | str, data: bool) -> None:
+    if output.json:
+        output.record(as_data(record, of))
     elif isinstance(of, str):
-        say.line(f"{record.topic}/{record.partition}/{record.offset} can't be read: {of}")
+        output.line(f"{record.topic}/{record.partition}/{record.offset} can't be read: {of}")
     else:
         version = "" if of.version is None else f"@{of.version}"
-        say.line(f"{of.time.astimezone(UTC):%H:%M:%S.%f}"[:12] + f" {of.type} {of.stream}{version}")
+        output.line(f"{of.time.astimezone(UTC):%H:%M:%S.%f}"[:12] + f" {of.type} {of.stream}{version}")
         if data:
-            say.line(f"    {of.id} by {of.actor or of.source}")
-            say.line(f"    {(record.value or b'').decode(errors='replace')}")
+            output.line(f"    {of.id} by {of.actor or of.source}")
+            output.line(f"    {(record.value or b'').decode(errors='replace')}")
 
 
 @APP.command()
@@ -157,20 +157,20 @@ def tail(
     """Events as they come by, live. --json writes one a line."""
     wanted = Filter(frozenset(type_ or ()), frozenset(stream or ()), tenant, since, until)
 
-    async def work(place: Place, say: Say) -> int:
-        kafka, there = await place.kafka(), await place.partitions()
+    async def work(context: Context, output: Output) -> int:
+        kafka, there = await context.kafka(), await context.partitions()
         places = [TopicPartition(t, n) for t in named(topic or (), there) for n in there.get(t, ())]
         if not places:
-            raise Trouble("None of these topics is there: `tenure topics` says which are.", NOT_FOUND)
+            raise OperatorError("None of these topics is there: `tenure topics` says which are.", NOT_FOUND)
         kafka.assign(places)
         ends = await _begin(kafka, places, since, last)
         tally = Tally()
         try:
-            await _follow(kafka, say, wanted, None if follow and until is None else ends, data, tally)
+            await _follow(kafka, output, wanted, None if follow and until is None else ends, data, tally)
         except asyncio.CancelledError:  # Ctrl-C is how one stops looking
             pass
         finally:
-            say.note(
+            output.note(
                 f"Looked at {count(tally.looked, 'record')} of {count(len(places), 'partition')}, showed "
                 f"{tally.shown:,}."
             )
@@ -205,7 +205,12 @@ async def _begin(
 
 
 async def _follow(
-    kafka: AIOKafkaConsumer, say: Say, wanted: Filter, ends: dict[TopicPartition, int] | None, data: bool, tally: Tally
+    kafka: AIOKafkaConsumer,
+    output: Output,
+    wanted: Filter,
+    ends: dict[TopicPartition, int] | None,
+    data: bool,
+    tally: Tally,
 ) -> None:
     """Shows what is wanted; up to these ends where there are any."""
     left = None if ends is None else dict(ends)
@@ -220,7 +225,7 @@ async def _follow(
             of = read(record)
             if (wanted == Filter()) if isinstance(of, str) else wanted.takes(of):
                 tally.shown += 1
-                _told(say, record, of, data)
+                _told(output, record, of, data)
         if left is not None:
             positions = [(p, await kafka.position(p)) for p in list(left)]
             for partition, position in positions:

@@ -11,10 +11,10 @@ import typer
 
 from cli.app import APP, ByWhom, Json, Reason, Yes, _time, run
 from cli.change import Change, Go, Outcome, carry_out
-from cli.ends import DONE, FAULTS, REFUSED, USAGE, Trouble
-from cli.place import Place, projection_named
-from cli.say import Counter, Say, count, when
-from cli.streams import find_stream
+from cli.context import Context, projection_named
+from cli.exit_codes import DONE, FAULTS, REFUSED, USAGE, OperatorError
+from cli.output import Counter, Output, count, when
+from cli.verbs.streams import find_stream
 from shared.eventlog import scratch
 from shared.eventlog.asof import AsOf, RowChange, Stepped, as_of, drop_kept, step
 from shared.eventlog.postgres import TRANSIENT
@@ -44,23 +44,23 @@ def step_by_step(
     Rows that other streams' events made aren't there. In tables of its own, of which nothing stays. Personal fields
     stay sealed."""
 
-    async def work(place: Place, say: Say) -> int:
+    async def work(context: Context, output: Output) -> int:
         service, found = projection_named(projection)
-        owner, _, events = await find_stream(place, stream)
+        owner, _, events = await find_stream(context, stream)
         if topic_of(owner) not in found.topics:
-            raise Trouble(
+            raise OperatorError(
                 f"{projection} does not read {topic_of(owner)}, where {stream} is: it reads {', '.join(found.topics)}.",
                 REFUSED,
             )
-        steps = await _stepped(projection, found, events, place.settings.dsn(service))
+        steps = await _stepped(projection, found, events, context.settings.dsn(service))
         for each in steps:
-            _told(say, each)
+            _told(output, each)
         folded, changes = sum(each.folded for each in steps), sum(len(each.changes) for each in steps)
-        say.line(
+        output.line(
             f"Looked at {count(len(steps), 'event')} of {owner}'s store: {folded:,} folded, "
             f"{count(changes, 'row')} changed."
         )
-        say.result(
+        output.result(
             {
                 "projection": projection,
                 "stream": stream,
@@ -81,25 +81,25 @@ async def _stepped(name: str, found: Projection, events: Sequence[StoredEvent], 
     except (scratch.Trouble, scratch.CannotFold, *TRANSIENT):
         raise
     except Exception as error:
-        raise Trouble(
+        raise OperatorError(
             f"A fold of {name} fails on this stream alone, or on what other streams' rows would have to be "
             f"there for: {type(error).__name__}: {error}",
             FAULTS,
         ) from error
 
 
-def _told(say: Say, each: Stepped) -> None:
+def _told(output: Output, each: Stepped) -> None:
     of = each.of
     nothing = "" if each.changes else ": changes nothing" if each.folded else ": no fold for it"
-    say.line(f"{of.version}  {of.type}  {when(of.time)}{nothing}")
+    output.line(f"{of.version}  {of.type}  {when(of.time)}{nothing}")
     for change in each.changes:
         what = "a new row" if change.before is None else "a row less" if change.after is None else "a row changed"
-        say.line(f"   {change.table}: {what}")
+        output.line(f"   {change.table}: {what}")
         lines = _columns(change)
         for text in lines[:_LINES]:
-            say.line(f"     {text}")
+            output.line(f"     {text}")
         if len(lines) > _LINES:
-            say.line(f"     and {count(len(lines) - _LINES, 'more column')} (--json shows all)")
+            output.line(f"     and {count(len(lines) - _LINES, 'more column')} (--json shows all)")
 
 
 def _columns(change: RowChange) -> list[str]:
@@ -156,25 +156,25 @@ def as_of_moment(
     Folded from the start or from the nearest kept tables; dropped when shown, unless --keep. Without a moment it
     lists what is kept. Only --keep and --drop change something, and need --yes."""
 
-    async def work(place: Place, say: Say) -> int:
+    async def work(context: Context, output: Output) -> int:
         service, found = projection_named(projection)
         asked = (position is not None) + (time is not None)
         if asked > 1 or (drop is not None and (asked or keep)) or (keep and not asked):
-            raise Trouble("Say one moment, --position or --time, with or without --keep; or --drop alone.", USAGE)
+            raise OperatorError("Say one moment, --position or --time, with or without --keep; or --drop alone.", USAGE)
         go = Go(yes, reason, actor)
         if drop is not None:
-            return await _drop(place, say, service, found, drop, go)
+            return await _drop(context, output, service, found, drop, go)
         if not asked:
-            return await _list(place, say, service, found)
+            return await _list(context, output, service, found)
 
         def folding(keep: bool) -> AbstractAsyncContextManager[AsOf]:
-            dsn, kafka = place.settings.dsn(service), place.settings.kafka
+            dsn, kafka = context.settings.dsn(service), context.settings.kafka
             return as_of(service, found, dsn, kafka, position=position, time=time, keep=keep)
 
         async with folding(False) as tables:
-            shown = await _shown(place, say, service, found, tables, rows)
+            shown = await _shown(context, output, service, found, tables, rows)
         if not keep:
-            say.result(shown)
+            output.result(shown)
             return DONE
         moment = f"position={position}" if position is not None else f"time={stamp(tables.time)}"
         says = ["These tables would be kept, in a schema of their own."]
@@ -184,7 +184,7 @@ def as_of_moment(
         async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
             async with folding(True) as kept:
                 counter(change.total)
-            there = [row["schema"] for row in await (await place.db(service)).fetch(_KEPT, projection)]
+            there = [row["schema"] for row in await (await context.db(service)).fetch(_KEPT, projection)]
             ok = kept.schema in there
             says = [
                 f"Kept in the schema {kept.schema}.",
@@ -193,22 +193,26 @@ def as_of_moment(
             ]
             return Outcome(ok, says, {"schema": kept.schema})
 
-        return await carry_out(place, say, change, go, do)
+        return await carry_out(context, output, change, go, do)
 
     run(json, work)
 
 
-async def _shown(place: Place, say: Say, service: str, found: Projection, tables: AsOf, rows: int) -> dict[str, Any]:
-    db, first = await place.db(service), dict[str, list[Any]]()
+async def _shown(
+    context: Context, output: Output, service: str, found: Projection, tables: AsOf, rows: int
+) -> dict[str, Any]:
+    db, first = await context.db(service), dict[str, list[Any]]()
     for table, number in tables.tables.items():
-        say.line(f"{table}: {count(number, 'row')}")
+        output.line(f"{table}: {count(number, 'row')}")
         query = f'select to_jsonb(t)::text as row from "{tables.schema}"."{bare(table)}" t order by 1 limit $1'  # noqa: S608
         first[table] = [orjson.loads(row["row"]) for row in await db.fetch(query, rows)]
         for row in first[table]:
-            say.line("    " + ", ".join(f"{name} {_short(value)}" for name, value in row.items() if value is not None))
+            output.line(
+                "    " + ", ".join(f"{name} {_short(value)}" for name, value in row.items() if value is not None)
+            )
     own = "" if tables.position is None else f"position {tables.position:,} of {service}'s store, "
     start = "the start" if tables.from_kept is None else f"what {tables.from_kept} keeps"
-    say.line(
+    output.line(
         f"{service}.{found.name} as of {own}{when(tables.time)}: {count(tables.events, 'event')} folded from "
         f"{start}, of {count(tables.streams, 'stream')} in all."
     )
@@ -224,10 +228,10 @@ async def _shown(place: Place, say: Say, service: str, found: Projection, tables
     }
 
 
-async def _list(place: Place, say: Say, service: str, found: Projection) -> int:
-    kept = await (await place.db(service)).fetch(_KEPT, f"{service}.{found.name}")
+async def _list(context: Context, output: Output, service: str, found: Projection) -> int:
+    kept = await (await context.db(service)).fetch(_KEPT, f"{service}.{found.name}")
     now = code_of(found)
-    say.table(
+    output.table(
         ("schema", ">position", "time", "rows"),
         [
             (
@@ -239,14 +243,14 @@ async def _list(place: Place, say: Say, service: str, found: Projection) -> int:
             for row in kept
         ],
     )
-    say.line(f"{count(len(kept), 'moment')} of {service}.{found.name} kept.")
+    output.line(f"{count(len(kept), 'moment')} of {service}.{found.name} kept.")
     shown = [{**dict(row), "covers": orjson.loads(row["covers"]), "same_folds": row["folds"] == now} for row in kept]
-    say.result({"projection": f"{service}.{found.name}", "kept": shown})
+    output.result({"projection": f"{service}.{found.name}", "kept": shown})
     return DONE
 
 
-async def _drop(place: Place, say: Say, service: str, found: Projection, schema: str, go: Go) -> int:
-    name, db = f"{service}.{found.name}", await place.db(service)
+async def _drop(context: Context, output: Output, service: str, found: Projection, schema: str, go: Go) -> int:
+    name, db = f"{service}.{found.name}", await context.db(service)
     if schema not in [row["schema"] for row in await db.fetch(_KEPT, name)]:
         raise scratch.Trouble(f"No tables of {name} are kept in a schema {schema}: `tenure as-of {name}` lists them.")
     change = Change(
@@ -260,9 +264,9 @@ async def _drop(place: Place, say: Say, service: str, found: Projection, schema:
     )
 
     async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
-        await drop_kept(place.settings.dsn(service), schema)
+        await drop_kept(context.settings.dsn(service), schema)
         counter()
         left = await db.fetchval("select to_regnamespace($1) is not null", schema)
         return Outcome(not left, [f"Looked again: the schema is {'STILL there' if left else 'gone'}."])
 
-    return await carry_out(place, say, change, go, do)
+    return await carry_out(context, output, change, go, do)

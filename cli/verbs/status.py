@@ -14,9 +14,9 @@ from aiokafka.errors import KafkaError
 
 from cli import horizon
 from cli.app import APP, Json, run
-from cli.ends import DONE, FAULTS
-from cli.place import SERVICES, Place
-from cli.say import Say, count, duration, size
+from cli.context import SERVICES, Context
+from cli.exit_codes import DONE, FAULTS
+from cli.output import Output, count, duration, size
 from shared.eventlog.plan import Partition
 from shared.eventlog.postgres import TRANSIENT
 from shared.sql import statements
@@ -74,19 +74,19 @@ class Seen:
     fault: str | None = None
 
 
-async def _ready(place: Place, service: str) -> dict[str, str]:
+async def _ready(context: Context, service: str) -> dict[str, str]:
     try:
-        answer = await (await place.http(service)).get("/ready", timeout=3)
+        answer = await (await context.http(service)).get("/ready", timeout=3)
         waiting: dict[str, str] = answer.json()["waiting_for"]
     except (httpx.HTTPError, ValueError, KeyError) as error:
-        return {"service": f"no answer at {place.urls[service]} ({type(error).__name__})"}
+        return {"service": f"no answer at {context.urls[service]} ({type(error).__name__})"}
     return waiting
 
 
-async def _look(place: Place, service: str) -> Seen:
-    seen = Seen(service, await _ready(place, service))
+async def _look(context: Context, service: str) -> Seen:
+    seen = Seen(service, await _ready(context, service))
     try:
-        db = await place.db(service)
+        db = await context.db(service)
         seen.opened = horizon.read(await db.fetch(SQL["horizon"]))  # first: it waits for nobody's lock
         seen.log = await db.fetchrow(SQL["service"], timeout=_LOOK_WITHIN_S)
         seen.checkpoints = await db.fetch(SQL["checkpoints"], timeout=_LOOK_WITHIN_S)
@@ -95,12 +95,12 @@ async def _look(place: Place, service: str) -> Seen:
     return seen
 
 
-async def _reader(place: Place) -> AIOKafkaConsumer | str:
+async def _reader(context: Context) -> AIOKafkaConsumer | str:
     try:
         async with asyncio.timeout(15):
-            return await place.kafka()
+            return await context.kafka()
     except (KafkaError, OSError, TimeoutError) as error:
-        return f"Kafka at {place.settings.kafka.bootstrap} does not answer ({type(error).__name__})"
+        return f"Kafka at {context.settings.kafka.bootstrap} does not answer ({type(error).__name__})"
 
 
 async def _edges(
@@ -127,18 +127,18 @@ async def _ages(kafka: AIOKafkaConsumer, behind: Sequence[Lag]) -> None:
                     lag.seconds = max(lag.seconds or 0.0, time.time() - records[0].timestamp / 1000)
 
 
-async def look(place: Place, over_s: float) -> tuple[list[Seen], list[Lag], str | None]:
+async def look(context: Context, over_s: float) -> tuple[list[Seen], list[Lag], str | None]:
     """Looks twice, so that a trend shows. Returns what was found last, and why Kafka could not be looked at, if so."""
-    kafka = await _reader(place)
+    kafka = await _reader(context)
     first: dict[str, int] = {}
     started, there = time.monotonic(), set[Partition]()
     if not isinstance(kafka, str):
-        seen = await asyncio.gather(*(_look(place, service) for service in SERVICES))
-        there = {(topic, n) for topic, numbers in (await place.partitions()).items() for n in numbers}
+        seen = await asyncio.gather(*(_look(context, service) for service in SERVICES))
+        there = {(topic, n) for topic, numbers in (await context.partitions()).items() for n in numbers}
         begins, ends = await _edges(kafka, there, seen)
         first = {lag.consumer: lag.events for each in seen for lag in lags(each.checkpoints, ends, begins)}
         await asyncio.sleep(over_s)
-    seen = await asyncio.gather(*(_look(place, service) for service in SERVICES))
+    seen = await asyncio.gather(*(_look(context, service) for service in SERVICES))
     if isinstance(kafka, str):
         return seen, [lag for each in seen for lag in lags(each.checkpoints, {}, {})], kafka
     begins, ends = await _edges(kafka, there, seen)
@@ -170,7 +170,7 @@ def faults(seen: Sequence[Seen], kafka: str | None) -> list[str]:
     return wrong
 
 
-def show(say: Say, seen: Sequence[Seen], found: Sequence[Lag], kafka: str | None) -> None:
+def show(output: Output, seen: Sequence[Seen], found: Sequence[Lag], kafka: str | None) -> None:
     """For a person."""
     rows = []
     for each in seen:
@@ -194,10 +194,10 @@ def show(say: Say, seen: Sequence[Seen], found: Sequence[Lag], kafka: str | None
                 size(log["bytes"]),
             )
         )
-    say.table(("service", "state", ">horizon", ">held", ">to relay", ">parked", ">timers due", ">disk"), rows)
-    say.line()
+    output.table(("service", "state", ">horizon", ">held", ">to relay", ">parked", ">timers due", ">disk"), rows)
+    output.line()
     told = "?" if kafka else None
-    say.table(
+    output.table(
         ("consumer", ">lag", ">oldest", "trend", ">parked"),
         [
             (
@@ -210,7 +210,7 @@ def show(say: Say, seen: Sequence[Seen], found: Sequence[Lag], kafka: str | None
             for lag in found
         ],
     )
-    say.line()
+    output.line()
 
 
 def as_data(seen: Sequence[Seen], found: Sequence[Lag], wrong: Sequence[str]) -> dict[str, Any]:
@@ -249,16 +249,16 @@ def status(
 
     Ends with 1 when something is not ready, parked, or kept waiting."""
 
-    async def work(place: Place, say: Say) -> int:
-        say.note(f"Looking at {place.where} for {duration(over)}.")
-        seen, found, kafka = await look(place, over)
+    async def work(context: Context, output: Output) -> int:
+        output.note(f"Looking at {context.where} for {duration(over)}.")
+        seen, found, kafka = await look(context, over)
         wrong = faults(seen, kafka)
-        show(say, seen, found, kafka)
+        show(output, seen, found, kafka)
         for fault in wrong:
-            say.line(fault)
+            output.line(fault)
         if not wrong:
-            say.line("All is well.")
-        say.result(as_data(seen, found, wrong))
+            output.line("All is well.")
+        output.result(as_data(seen, found, wrong))
         return FAULTS if wrong else DONE
 
     run(json, work)

@@ -9,9 +9,9 @@ from aiokafka import TopicPartition
 
 from cli.app import APP, ByWhom, Json, Reason, Yes, run
 from cli.change import Change, Go, Outcome, carry_out
-from cli.ends import DONE, NOT_FOUND, USAGE, Trouble
-from cli.place import SERVICES, Place, consumers
-from cli.say import Counter, Say, count, when
+from cli.context import SERVICES, Context, consumers
+from cli.exit_codes import DONE, NOT_FOUND, USAGE, OperatorError
+from cli.output import Counter, Output, count, when
 from shared.eventlog import checkpoints as engine
 from shared.eventlog.checkpoints import Checkpoint
 from shared.eventlog.plan import Raw
@@ -29,16 +29,16 @@ Number: TypeAlias = Annotated[int, typer.Argument(help="The partition.")]
 def _service(consumer: str) -> str:
     service, _, own = consumer.partition(".")
     if service not in SERVICES or own not in consumers(service):
-        raise Trouble(f"There is no consumer {consumer}: `tenure status` lists them.", NOT_FOUND)
+        raise OperatorError(f"There is no consumer {consumer}: `tenure status` lists them.", NOT_FOUND)
     return service
 
 
-async def _one(place: Place, consumer: str, topic: str, partition: int) -> Checkpoint:
+async def _one(context: Context, consumer: str, topic: str, partition: int) -> Checkpoint:
     name = topic_of(topic) if topic in SERVICES else topic
-    found = await engine.listed(await place.db(_service(consumer)), consumer)
+    found = await engine.listed(await context.db(_service(consumer)), consumer)
     one = [each for each in found if (each.topic, each.partition) == (name, partition)]
     if not one:
-        raise Trouble(
+        raise OperatorError(
             f"{consumer} has no checkpoint in {name}/{partition}: `tenure checkpoint ls` lists them.", NOT_FOUND
         )
     return one[0]
@@ -50,15 +50,15 @@ def ls(
 ) -> None:
     """The last offset that each consumer has dealt with, by partition, and how many records of it are parked."""
 
-    async def work(place: Place, say: Say) -> int:
+    async def work(context: Context, output: Output) -> int:
         services: Sequence[str] = SERVICES if consumer is None else (_service(consumer),)
-        found = [each for s in services for each in await engine.listed(await place.db(s), consumer)]
-        say.table(
+        found = [each for s in services for each in await engine.listed(await context.db(s), consumer)]
+        output.table(
             ("consumer", "topic", ">partition", ">offset", "moved", ">parked"),
             [(e.consumer, e.topic, e.partition, e.offset, when(e.time), e.parked) for e in found],
         )
-        say.line(f"{count(len(found), 'checkpoint')}.")
-        say.result(
+        output.line(f"{count(len(found), 'checkpoint')}.")
+        output.result(
             {
                 "checkpoints": [
                     {
@@ -96,15 +96,15 @@ def set_(
     Back, it deals with those records again: repeats of what it knows are dropped by version. Forward, it never deals
     with what lies between; streams of which versions are missing then are parked at the gap."""
 
-    async def work(place: Place, say: Say) -> int:
-        at = await _one(place, consumer, topic, partition)
+    async def work(context: Context, output: Output) -> int:
+        at = await _one(context, consumer, topic, partition)
         given = [offset is not None, forward > 0, back > 0]
         if sum(given) != 1:
-            raise Trouble("Say where to: an offset, --forward or --back, one of them.", USAGE)
+            raise OperatorError("Say where to: an offset, --forward or --back, one of them.", USAGE)
         to = offset if offset is not None else at.offset + forward - back
-        begin, end = await _edges(place, at)
+        begin, end = await _edges(context, at)
         if not begin - 1 <= to < end:
-            raise Trouble(
+            raise OperatorError(
                 f"{at.topic}/{at.partition} has the offsets {begin} to {end - 1}, so that {to} can't be the "
                 "last that is dealt with.",
                 USAGE,
@@ -114,7 +114,7 @@ def set_(
             f"{at.consumer} stands at {at.offset} in {at.topic}/{at.partition}; it would stand at {to}, and "
             f"{what} {count(abs(to - at.offset), 'record')}."
         ]
-        return await _moved(place, say, at, to, None, says, Go(yes, reason, actor))
+        return await _moved(context, output, at, to, None, says, Go(yes, reason, actor))
 
     run(json, work)
 
@@ -131,29 +131,31 @@ def skip(
 ) -> None:
     """Passes over the one record that a consumer comes to next; it is parked with its bytes, if they can be fetched."""
 
-    async def work(place: Place, say: Say) -> int:
-        at = await _one(place, consumer, topic, partition)
-        _, end = await _edges(place, at)
+    async def work(context: Context, output: Output) -> int:
+        at = await _one(context, consumer, topic, partition)
+        _, end = await _edges(context, at)
         if at.offset + 1 >= end:
-            raise Trouble(f"{at.topic}/{at.partition} has no record after {at.offset}: nothing to skip.", NOT_FOUND)
-        record = await _fetched(place, at)
+            raise OperatorError(
+                f"{at.topic}/{at.partition} has no record after {at.offset}: nothing to skip.", NOT_FOUND
+            )
+        record = await _fetched(context, at)
         to = at.offset + 1 if record is None else record.offset
         kept = "its bytes can't be fetched, and are kept nowhere" if record is None else "it is parked as it is"
         says = [f"{at.consumer} would pass over offset {to} of {at.topic}/{at.partition}; {kept}."]
-        return await _moved(place, say, at, to, record, says, Go(yes, reason, actor))
+        return await _moved(context, output, at, to, record, says, Go(yes, reason, actor))
 
     run(json, work)
 
 
-async def _edges(place: Place, at: Checkpoint) -> tuple[int, int]:
-    kafka, partition = await place.kafka(), TopicPartition(at.topic, at.partition)
+async def _edges(context: Context, at: Checkpoint) -> tuple[int, int]:
+    kafka, partition = await context.kafka(), TopicPartition(at.topic, at.partition)
     begins, ends = await kafka.beginning_offsets([partition]), await kafka.end_offsets([partition])
     return begins[partition], ends[partition]
 
 
-async def _fetched(place: Place, at: Checkpoint, within_s: float = 10.0) -> Raw | None:
+async def _fetched(context: Context, at: Checkpoint, within_s: float = 10.0) -> Raw | None:
     """The next record of a partition; None where it can't be had."""
-    kafka, partition = await place.kafka(), TopicPartition(at.topic, at.partition)
+    kafka, partition = await context.kafka(), TopicPartition(at.topic, at.partition)
     kafka.assign([partition])
     kafka.seek(partition, at.offset + 1)
     try:
@@ -165,7 +167,7 @@ async def _fetched(place: Place, at: Checkpoint, within_s: float = 10.0) -> Raw 
 
 
 async def _moved(
-    place: Place, say: Say, at: Checkpoint, to: int, skipped: Raw | None, says: Sequence[str], go: Go
+    context: Context, output: Output, at: Checkpoint, to: int, skipped: Raw | None, says: Sequence[str], go: Go
 ) -> int:
     service = _service(at.consumer)
     arguments = [f"consumer={at.consumer}", f"place={at.topic}/{at.partition}", f"from={at.offset}", f"to={to}"]
@@ -174,14 +176,14 @@ async def _moved(
     change = Change(verb, service, arguments, int(to != at.offset), "checkpoint", says, data)
 
     async def do(operation: str, counter: Counter) -> Outcome:
-        db = await place.db(service, write=True)
+        db = await context.db(service, write=True)
         await engine.move(db, at, to, skipped, operation)
         counter()
-        now = await _one(place, at.consumer, at.topic, at.partition)
+        now = await _one(context, at.consumer, at.topic, at.partition)
         ok = now.offset >= to if to > at.offset else True  # set back, the consumer may have gone on already
         return Outcome(ok, [f"Looked again: {at.consumer} stands at {now.offset}."], {"now": now.offset})
 
-    return await carry_out(place, say, change, go, do)
+    return await carry_out(context, output, change, go, do)
 
 
 @CHECKPOINT.command("stream")
@@ -199,9 +201,9 @@ def stream(
     After a forged event was believed, say: set it to the version before, then `parked retry` the genuine ones, then
     rebuild the projection. Of another service's stream the next event is believed whatever it continues."""
 
-    async def work(place: Place, say: Say) -> int:
+    async def work(context: Context, output: Output) -> int:
         service = _service(consumer)
-        before = await engine.seen(await place.db(service), consumer, stream)
+        before = await engine.seen(await context.db(service), consumer, stream)
         says = [
             f"{consumer} has dealt with {stream} up to version {before}; it would count as {version}. What it made "
             "of later versions stays in its tables: rebuild them."
@@ -211,12 +213,12 @@ def stream(
         change = Change("checkpoint stream", service, arguments, int(version != before), "stream", says, data)
 
         async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001  # it is in the audit's own event
-            moved = await engine.move_stream(await place.db(service, write=True), consumer, stream, before, version)
+            moved = await engine.move_stream(await context.db(service, write=True), consumer, stream, before, version)
             counter()
             said = f"{consumer} counts {stream} as dealt with up to version {moved.after}."
             unknown = f" {count(moved.unknown, 'later event')} of it are unknown again." if moved.unknown else ""
             return Outcome(True, [said + unknown], {"unknown": moved.unknown})
 
-        return await carry_out(place, say, change, Go(yes, reason, actor), do)
+        return await carry_out(context, output, change, Go(yes, reason, actor), do)
 
     run(json, work)

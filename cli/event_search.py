@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from cli.place import SERVICES, Place
+from cli.context import SERVICES, Context
 from shared.events.envelope import Envelope, StoredEvent, publisher_of, shortened, source_of
 
 SKEW: Final = timedelta(minutes=2)
@@ -127,7 +127,7 @@ def born(event_id: str) -> datetime | None:
         return None
 
 
-async def find(place: Place, event_id: str, looked: Looked) -> Found | None:
+async def find(context: Context, event_id: str, looked: Looked) -> Found | None:
     """The event, in whichever store it is: around the time when its id was made first, then everywhere."""
     try:
         wanted = uuid.UUID(event_id)
@@ -136,7 +136,7 @@ async def find(place: Place, event_id: str, looked: Looked) -> Found | None:
     made = born(event_id)
 
     async def within(service: str, everywhere: bool) -> Found | None:
-        db = await place.db(service)
+        db = await context.db(service)
         low, high = 1, int(await db.fetchval("select position from log.head"))
         if made is not None and not everywhere:
             low, high = await first_at(db, made - SKEW), min(high, await first_at(db, made + SKEW))
@@ -156,12 +156,12 @@ async def find(place: Place, event_id: str, looked: Looked) -> Found | None:
     return None
 
 
-async def caused_by(place: Place, event_id: str, looked: Looked) -> list[Found]:
+async def caused_by(context: Context, event_id: str, looked: Looked) -> list[Found]:
     """What followed at once from the event of this id, in all stores, oldest first. Looks at all events: no index tells
     causes, and a publisher's id tells no time."""
 
     async def within(service: str) -> list[Found]:
-        db = await place.db(service)
+        db = await context.db(service)
         head = int(await db.fetchval("select position from log.head"))
         rows = await db.fetch(
             f"select {COLUMNS} from log.events where position <= $1 and causation_id = $2 "  # noqa: S608
@@ -176,7 +176,7 @@ async def caused_by(place: Place, event_id: str, looked: Looked) -> list[Found]:
     return sorted(found, key=lambda each: (each.of.time, each.of.id))
 
 
-async def related(place: Place, event: Found, looked: Looked) -> list[Found]:
+async def related(context: Context, event: Found, looked: Looked) -> list[Found]:
     """All events of the same correlation, over all stores, oldest first. One that began a correlation gave it its own
     id, so that is looked for, too."""
     names = [event.of.correlation_id or event.of.id, event.of.id]
@@ -184,7 +184,7 @@ async def related(place: Place, event: Found, looked: Looked) -> list[Found]:
     since = min([event.of.time, *roots])
 
     async def within(service: str) -> list[Found]:
-        db = await place.db(service)
+        db = await context.db(service)
         low = await first_at(db, since - SKEW)
         head = int(await db.fetchval("select position from log.head"))
         rows = await db.fetch(

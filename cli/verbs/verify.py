@@ -7,11 +7,11 @@ import typer
 
 from cli.app import APP, Json, run
 from cli.change import Outcome
-from cli.ends import DONE, FAULTS, USAGE, Trouble
-from cli.place import ANCHOR_TOPICS, SERVICES, Place, registry
-from cli.say import Counter, Say, count
-from cli.topics import named
-from cli.transfer import service_named
+from cli.context import ANCHOR_TOPICS, SERVICES, Context, registry
+from cli.exit_codes import DONE, FAULTS, USAGE, OperatorError
+from cli.output import Counter, Output, count
+from cli.verbs.topics import named
+from cli.verbs.transfer import service_named
 from shared.eventlog.verify import Report, verify_topic
 from shared.eventlog.verify import verify as judged
 from shared.events.registry import is_inbound, topic_of
@@ -42,25 +42,25 @@ def verify(
 
     While the services run or not; changes nothing. Ends with 1 when something is not what it was."""
 
-    async def work(place: Place, say: Say) -> int:
+    async def work(context: Context, output: Output) -> int:
         alone = None if topic is None else _publisher(topic, service, store_only=store_only)
         names = (alone,) if alone else SERVICES if service is None else (service_named(service),)
         reports = []
         for name in names:
-            with say.progress(f"verify {name}", None) as counter:
+            with output.progress(f"verify {name}", None) as counter:
                 if alone is None:
-                    reports.append(await look(place, name, counter, folder=anchors, topic=not store_only))
+                    reports.append(await look(context, name, counter, folder=anchors, topic=not store_only))
                 else:
                     reports.append(
                         await verify_topic(
                             name,
-                            place.settings.kafka,
+                            context.settings.kafka,
                             progress=counter.at,
-                            anchor_folder=anchors or place.settings.anchors,
+                            anchor_folder=anchors or context.settings.anchors,
                         )
                     )
-            told(say, reports[-1], store_only=store_only, alone=alone is not None)
-        say.result({"sound": all(each.sound for each in reports), "services": [as_data(each) for each in reports]})
+            told(output, reports[-1], store_only=store_only, alone=alone is not None)
+        output.result({"sound": all(each.sound for each in reports), "services": [as_data(each) for each in reports]})
         return DONE if all(each.sound for each in reports) else FAULTS
 
     run(json, work)
@@ -69,19 +69,23 @@ def verify(
 def _publisher(topic: str, service: str | None, *, store_only: bool) -> str:
     """Whose topic it is."""
     if service is not None or store_only:
-        raise Trouble("--topic looks at one topic without its store: leave out SERVICE and --store-only.", USAGE)
+        raise OperatorError("--topic looks at one topic without its store: leave out SERVICE and --store-only.", USAGE)
     if is_inbound(topic):
-        raise Trouble(f"{topic} holds publishers' events, which have no hashes: nothing there can be checked.", USAGE)
+        raise OperatorError(
+            f"{topic} holds publishers' events, which have no hashes: nothing there can be checked.", USAGE
+        )
     (name,) = named([topic])
     if name in ANCHOR_TOPICS:
-        raise Trouble(f"{name} holds no events but where the store's head stood: `tenure verify` compares it.", USAGE)
+        raise OperatorError(
+            f"{name} holds no events but where the store's head stood: `tenure verify` compares it.", USAGE
+        )
     return next(each for each in SERVICES if topic_of(each) == name)
 
 
 async def look(
-    place: Place, service: str, counter: Counter, *, folder: Path | None = None, topic: bool = True
+    context: Context, service: str, counter: Counter, *, folder: Path | None = None, topic: bool = True
 ) -> Report:
-    settings = place.settings
+    settings = context.settings
     return await judged(
         service,
         settings.dsn(service),
@@ -93,32 +97,32 @@ async def look(
     )
 
 
-async def second_look(place: Place, service: str, counter: Counter) -> Outcome:
+async def second_look(context: Context, service: str, counter: Counter) -> Outcome:
     """After a restore: everything against everything."""
-    report = await look(place, service, counter)
+    report = await look(context, service, counter)
     says = [f"Looked again: {_looked(report)}; {_judgement(report)}."]
     says += [str(finding) for finding in report.findings.first[:SHOWN]]
     return Outcome(report.sound, says, {"verified": as_data(report)})
 
 
-def told(say: Say, report: Report, *, store_only: bool = False, alone: bool = False) -> None:
+def told(output: Output, report: Report, *, store_only: bool = False, alone: bool = False) -> None:
     for finding in report.findings.first[:SHOWN]:
-        say.line(f"{finding.place}:")
-        say.line(f"    {finding.what}")
+        output.line(f"{finding.place}:")
+        output.line(f"    {finding.what}")
     if report.findings.number > SHOWN:
         shown = "the first thousand" if report.findings.number > len(report.findings.first) else "all"
-        say.line(f"and {report.findings.number - SHOWN:,} more (--json has {shown})")
+        output.line(f"and {report.findings.number - SHOWN:,} more (--json has {shown})")
     if alone:
-        say.line(f"{topic_of(report.service)}: {_judgement(report)}.")
-        say.line(
+        output.line(f"{topic_of(report.service)}: {_judgement(report)}.")
+        output.line(
             f"    Looked at {count(report.records, 'record')}: {count(report.events, 'event')} up to position "
             f"{report.head:,}, {count(report.repeats, 'repeat')} (allowed); {count(report.anchors, 'anchor')}."
         )
-        say.line("    The store was not looked at: whether it holds the same, or more, is not said.")
+        output.line("    The store was not looked at: whether it holds the same, or more, is not said.")
         return
-    say.line(f"{report.service}: {_judgement(report)}.")
+    output.line(f"{report.service}: {_judgement(report)}.")
     without = " The topic was not looked at." if store_only else ""
-    say.line(f"    Looked at {_looked(report)}.{without}")
+    output.line(f"    Looked at {_looked(report)}.{without}")
 
 
 def _judgement(report: Report) -> str:

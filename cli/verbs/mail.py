@@ -7,9 +7,9 @@ import typer
 
 from cli.app import APP, ByWhom, Json, Reason, Yes, run
 from cli.change import Change, Go, Outcome, carry_out
-from cli.ends import DONE, NOT_FOUND, USAGE, Trouble
-from cli.place import Place
-from cli.say import Counter, Say, count, when
+from cli.context import Context
+from cli.exit_codes import DONE, NOT_FOUND, USAGE, OperatorError
+from cli.output import Counter, Output, count, when
 from services.identity.outbox import SQL
 
 MAIL: Final = typer.Typer(no_args_is_help=True, help="Mails that identity sends.")
@@ -20,8 +20,8 @@ SHOWN_AT_MOST: Final = 200
 Ids = Annotated[list[int] | None, typer.Argument(help="Mails, by their numbers.")]
 
 
-async def _list(place: Place, state: str | None = None, ids: Sequence[int] | None = None) -> list[dict[str, Any]]:
-    rows = await (await place.db("identity")).fetch(SQL["list"], state, ids, SHOWN_AT_MOST)
+async def _list(context: Context, state: str | None = None, ids: Sequence[int] | None = None) -> list[dict[str, Any]]:
+    rows = await (await context.db("identity")).fetch(SQL["list"], state, ids, SHOWN_AT_MOST)
     return [dict(row) for row in rows]
 
 
@@ -31,12 +31,12 @@ def ls(
 ) -> None:
     """The outbox, oldest first. Addresses are not in it: they are found when a mail is sent."""
 
-    async def work(place: Place, say: Say) -> int:
+    async def work(context: Context, output: Output) -> int:
         if state not in (None, *STATES):
-            raise Trouble(f"There is no state {state}: they are {', '.join(STATES)}.", USAGE)
-        figures = dict(await (await place.db("identity")).fetchrow(SQL["figures"]))
-        found = await _list(place, state)
-        say.table(
+            raise OperatorError(f"There is no state {state}: they are {', '.join(STATES)}.", USAGE)
+        figures = dict(await (await context.db("identity")).fetchrow(SQL["figures"]))
+        found = await _list(context, state)
+        output.table(
             ("mail", "kind", "about", "state", ">tries", "since", "why"),
             [
                 (
@@ -51,8 +51,8 @@ def ls(
                 for each in found
             ],
         )
-        say.line(f"{count(len(found), 'mail')} shown; {figures['waiting']:,} wait, {figures['parked']:,} parked.")
-        say.result({"mails": found, **figures})
+        output.line(f"{count(len(found), 'mail')} shown; {figures['waiting']:,} wait, {figures['parked']:,} parked.")
+        output.result({"mails": found, **figures})
         return DONE
 
     run(json, work)
@@ -70,11 +70,13 @@ def retry(
     """Sends mails that are parked or were dropped, from their first try. What it was about may have changed: then none
     is sent."""
 
-    async def work(place: Place, say: Say) -> int:
+    async def work(context: Context, output: Output) -> int:
         if not ids and not parked:
-            raise Trouble("Say which: numbers, or --parked.", USAGE)
-        found = [each for each in await _chosen(place, ids, "parked") if each["state"] in ("parked", "dropped")]
-        return await _change(place, say, "mail retry", "would be tried again", found, Go(yes, reason, actor), "waiting")
+            raise OperatorError("Say which: numbers, or --parked.", USAGE)
+        found = [each for each in await _chosen(context, ids, "parked") if each["state"] in ("parked", "dropped")]
+        return await _change(
+            context, output, "mail retry", "would be tried again", found, Go(yes, reason, actor), "waiting"
+        )
 
     run(json, work)
 
@@ -83,24 +85,26 @@ def retry(
 def drop(ids: Ids = None, yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False) -> None:
     """Gives up mails that wait or are parked: they are never sent."""
 
-    async def work(place: Place, say: Say) -> int:
+    async def work(context: Context, output: Output) -> int:
         if not ids:
-            raise Trouble("Say which, by their numbers.", USAGE)
-        found = [each for each in await _chosen(place, ids, "parked") if each["state"] in ("waiting", "parked")]
-        return await _change(place, say, "mail drop", "would never be sent", found, Go(yes, reason, actor), "dropped")
+            raise OperatorError("Say which, by their numbers.", USAGE)
+        found = [each for each in await _chosen(context, ids, "parked") if each["state"] in ("waiting", "parked")]
+        return await _change(
+            context, output, "mail drop", "would never be sent", found, Go(yes, reason, actor), "dropped"
+        )
 
     run(json, work)
 
 
-async def _chosen(place: Place, ids: Sequence[int] | None, state: str) -> list[dict[str, Any]]:
-    found = await _list(place, None if ids else state, ids or None)
+async def _chosen(context: Context, ids: Sequence[int] | None, state: str) -> list[dict[str, Any]]:
+    found = await _list(context, None if ids else state, ids or None)
     if missing := set(ids or ()) - {each["id"] for each in found}:
-        raise Trouble(f"There is no mail {sorted(missing)[0]}: `tenure mail ls` lists them.", NOT_FOUND)
+        raise OperatorError(f"There is no mail {sorted(missing)[0]}: `tenure mail ls` lists them.", NOT_FOUND)
     return found
 
 
 async def _change(
-    place: Place, say: Say, verb: str, what: str, found: Sequence[dict[str, Any]], go: Go, becomes: str
+    context: Context, output: Output, verb: str, what: str, found: Sequence[dict[str, Any]], go: Go, becomes: str
 ) -> int:
     """The whole way of a verb that puts these mails into another state."""
     ids = [each["id"] for each in found]
@@ -108,13 +112,13 @@ async def _change(
     change = Change(verb, "identity", [f"mail={number}" for number in ids[:50]], len(ids), "mail", says, {"mails": ids})
 
     async def do(operation: str, counter: Counter) -> Outcome:
-        db = await place.db("identity", write=True)
+        db = await context.db("identity", write=True)
         arguments: tuple[Any, ...] = (ids,) if becomes == "waiting" else (ids, f"given up by the operator: {operation}")
         changed = await db.fetch(SQL["retry" if becomes == "waiting" else "drop"], *arguments)
         counter(len(changed))
-        left = [each for each in await _list(place, None, ids) if each["state"] != becomes]
+        left = [each for each in await _list(context, None, ids) if each["state"] != becomes]
         sent = [each for each in left if each["state"] == "sent"]
         says = [f"Looked again: {count(len(ids) - len(left) + len(sent), 'mail')} {becomes} or sent."]
         return Outcome(len(left) == len(sent), says, {"changed": [row["id"] for row in changed]})
 
-    return await carry_out(place, say, change, go, do)
+    return await carry_out(context, output, change, go, do)

@@ -13,9 +13,9 @@ import typer
 
 from cli.app import APP, ByWhom, Json, Reason, Yes, run
 from cli.change import Change, Do, Go, Outcome, carry_out, carry_out_all
-from cli.ends import DONE, FAULTS, NOT_FOUND, REFUSED, USAGE, Trouble
-from cli.place import SERVICES, Place, consumers
-from cli.say import Counter, Say, count, when
+from cli.context import SERVICES, Context, consumers
+from cli.exit_codes import DONE, FAULTS, NOT_FOUND, REFUSED, USAGE, OperatorError
+from cli.output import Counter, Output, count, when
 from shared.eventlog import parked as engine
 from shared.eventlog.log import Accepted, Answer
 from shared.eventlog.parked import Line, Parked, Retried, Tried
@@ -30,7 +30,7 @@ Handles: TypeAlias = Annotated[list[str] | None, typer.Argument(help="Records, b
 
 
 async def _look(
-    place: Place,
+    context: Context,
     consumer: str | None = None,
     stream: str | None = None,
     handles: Sequence[str] | None = None,
@@ -39,22 +39,22 @@ async def _look(
 ) -> list[Parked]:
     """Parked records over the services, or of the consumer's own."""
     services = SERVICES if consumer is None else (_service(consumer),)
-    found = [await engine.look(await place.db(s), consumer, stream, handles, behind=behind) for s in services]
+    found = [await engine.look(await context.db(s), consumer, stream, handles, behind=behind) for s in services]
     return sorted((each for some in found for each in some), key=lambda each: each.time)
 
 
 def _service(consumer: str) -> str:
     service, _, own = consumer.partition(".")
     if service not in SERVICES or own not in consumers(service):
-        raise Trouble(f"There is no consumer {consumer}: `tenure status` lists them.", NOT_FOUND)
+        raise OperatorError(f"There is no consumer {consumer}: `tenure status` lists them.", NOT_FOUND)
     return service
 
 
-async def _one(place: Place, handle: str) -> Parked:
-    found = await _look(place, handles=[handle])
+async def _one(context: Context, handle: str) -> Parked:
+    found = await _look(context, handles=[handle])
     if len(found) != 1:
         how = "Nothing parked has" if not found else f"{len(found)} records have"
-        raise Trouble(f"{how} the handle {handle}: `tenure parked ls` lists what there is.", NOT_FOUND)
+        raise OperatorError(f"{how} the handle {handle}: `tenure parked ls` lists what there is.", NOT_FOUND)
     return found[0]
 
 
@@ -90,39 +90,39 @@ def ls(
 ) -> None:
     """What is parked, oldest first."""
 
-    async def work(place: Place, say: Say) -> int:
-        looked = await _look(place, consumer, stream, behind=behind)
+    async def work(context: Context, output: Output) -> int:
+        looked = await _look(context, consumer, stream, behind=behind)
         found = [each for each in looked if group in (None, each.fingerprint)]
-        say.table(
+        output.table(
             ("handle", "consumer", "event", "why", ">behind"),
             [
                 (each.handle, each.consumer, _event(each), f"{each.reason}: {each.detail[:120]}", each.behind)
                 for each in found
             ],
         )
-        say.line(f"{count(len(found), 'record')} parked; looked at {len(looked):,}.")
-        say.result({"looked_at": len(looked), "parked": [as_data(each) for each in found]})
+        output.line(f"{count(len(found), 'record')} parked; looked at {len(looked):,}.")
+        output.result({"looked_at": len(looked), "parked": [as_data(each) for each in found]})
         return DONE
 
     run(json, work)
 
 
 def _event(each: Parked) -> str:
-    place = f"{each.raw.topic}/{each.raw.partition}/{each.raw.offset}"
-    return f"{each.type or '?'} {each.stream}@{each.version}" if each.stream else f"{each.type or '?'} {place}"
+    at = f"{each.raw.topic}/{each.raw.partition}/{each.raw.offset}"
+    return f"{each.type or '?'} {each.stream}@{each.version}" if each.stream else f"{each.type or '?'} {at}"
 
 
 @PARKED.command("group")
 def group(consumer: OfConsumer = None, json: Json = False) -> None:
     """What is parked, by the fault: a group is what fails for the same cause."""
 
-    async def work(place: Place, say: Say) -> int:
-        looked = await _look(place, consumer)
+    async def work(context: Context, output: Output) -> int:
+        looked = await _look(context, consumer)
         groups: dict[str, list[Parked]] = {}
         for each in looked:
             groups.setdefault(each.fingerprint, []).append(each)
         ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
-        say.table(
+        output.table(
             ("group", ">records", ">behind", "since", "consumer, event, fault"),
             [
                 (
@@ -135,8 +135,8 @@ def group(consumer: OfConsumer = None, json: Json = False) -> None:
                 for name, some in ordered
             ],
         )
-        say.line(f"{count(len(groups), 'group')}; looked at {count(len(looked), 'record')}.")
-        say.result(
+        output.line(f"{count(len(groups), 'group')}; looked at {count(len(looked), 'record')}.")
+        output.result(
             {
                 "looked_at": len(looked),
                 "groups": [
@@ -161,11 +161,11 @@ def group(consumer: OfConsumer = None, json: Json = False) -> None:
 def show(handle: Annotated[str, typer.Argument(help="The record's handle.")], json: Json = False) -> None:
     """One parked record, whole. Personal fields stay sealed."""
 
-    async def work(place: Place, say: Say) -> int:
-        each = await _one(place, handle)
+    async def work(context: Context, output: Output) -> int:
+        each = await _one(context, handle)
         headers = [(name, "" if value is None else value.decode(errors="replace")) for name, value in each.raw.headers]
         value = each.raw.value or b""
-        say.fields(
+        output.fields(
             [
                 ("consumer", each.consumer),
                 ("place", f"{each.raw.topic}/{each.raw.partition}/{each.raw.offset}"),
@@ -179,7 +179,7 @@ def show(handle: Annotated[str, typer.Argument(help="The record's handle.")], js
                 ("body", value.decode(errors="replace")),
             ]
         )
-        say.result({**as_data(each), "key": each.raw.key, "headers": headers, "value": _readable(value)})
+        output.result({**as_data(each), "key": each.raw.key, "headers": headers, "value": _readable(value)})
         return DONE
 
     run(json, work)
@@ -215,34 +215,37 @@ def retry(
     to engine.settled, the copy compared, and only then taken out, in the transaction of its effect. Ends with 1 when a
     record still can't be applied."""
 
-    async def work(place: Place, say: Say) -> int:
+    async def work(context: Context, output: Output) -> int:
         if not (handles or group or consumer or stream):
-            raise Trouble("Say what to retry: handles, --group, --consumer or --stream.", USAGE)
-        looked = await _look(place, consumer, stream, handles or None)
+            raise OperatorError("Say what to retry: handles, --group, --consumer or --stream.", USAGE)
+        looked = await _look(context, consumer, stream, handles or None)
         found = [each for each in looked if group in (None, each.fingerprint)]
         missing = set(handles or ()) - {each.handle for each in found}
         if missing:
-            raise Trouble(f"Nothing parked has the handle {sorted(missing)[0]}: see `tenure parked ls`.", NOT_FOUND)
+            raise OperatorError(
+                f"Nothing parked has the handle {sorted(missing)[0]}: see `tenure parked ls`.", NOT_FOUND
+            )
         services = sorted({_service(each.consumer) for each in found})
         changes = [
             await _retry_in(
-                place, service, [each for each in found if each.consumer.startswith(f"{service}.")], over_gap=over_gap
+                context, service, [each for each in found if each.consumer.startswith(f"{service}.")], over_gap=over_gap
             )
             for service in services
         ]
         if changes:
-            return await carry_out_all(place, say, changes, Go(yes, reason, actor))
-        say.line("Nothing that is parked is meant by that.")
-        say.result({"verb": "parked retry", "count": 0, "dry_run": not yes})
+            return await carry_out_all(context, output, changes, Go(yes, reason, actor))
+        output.line("Nothing that is parked is meant by that.")
+        output.result({"verb": "parked retry", "count": 0, "dry_run": not yes})
         return DONE
 
     run(json, work)
 
 
-async def _retry_in(place: Place, service: str, found: Sequence[Parked], *, over_gap: bool) -> tuple[Change, Do]:
-    db, lines = await place.db(service, write=True), engine.lines(found)
+async def _retry_in(context: Context, service: str, found: Sequence[Parked], *, over_gap: bool) -> tuple[Change, Do]:
+    db, lines = await context.db(service, write=True), engine.lines(found)
     tried = [
-        (line, await engine.attempt(db, await place.consumer(line.consumer), line, over_gap=over_gap)) for line in lines
+        (line, await engine.attempt(db, await context.consumer(line.consumer), line, over_gap=over_gap))
+        for line in lines
     ]
     total = sum(each.waiting for _, each in tried)
     change = Change(
@@ -261,12 +264,12 @@ async def _retry_in(place: Place, service: str, found: Sequence[Parked], *, over
             (
                 line,
                 await engine.retry(
-                    db, await place.consumer(line.consumer), line, operation, over_gap=over_gap, progress=counter
+                    db, await context.consumer(line.consumer), line, operation, over_gap=over_gap, progress=counter
                 ),
             )
             for line in lines
         ]
-        return await _looked_again(place, service, gone)
+        return await _looked_again(context, service, gone)
 
     return change, do
 
@@ -303,10 +306,10 @@ def _tried(line: Line, tried: Tried) -> dict[str, Any]:
     }
 
 
-async def _looked_again(place: Place, service: str, gone: Sequence[tuple[Line, Retried]]) -> Outcome:
+async def _looked_again(context: Context, service: str, gone: Sequence[tuple[Line, Retried]]) -> Outcome:
     """The second look: what of these lines is still parked."""
     await asyncio.sleep(0.2)
-    db, left, says = await place.db(service), 0, []
+    db, left, says = await context.db(service), 0, []
     for line, done in gone:
         still = [each for each in await engine.look(db, line.consumer, line.stream) if _same(each, line)]
         left += sum(1 + each.behind for each in still)
@@ -354,14 +357,14 @@ def edit(
 
     The log and the topic stay as they are, so this consumer will hold something else than they say."""
 
-    async def work(place: Place, say: Say) -> int:
-        each = await _one(place, handle)
+    async def work(context: Context, output: Output) -> int:
+        each = await _one(context, handle)
         service = _service(each.consumer)
         body = None if value is None else (sys.stdin.buffer.read() if value == "-" else _file(value))
         types = consumers(service)[each.consumer.partition(".")[2]].types
         raw, record = engine.edited(each, types, body, _headers(header or ()))
         if raw == each.raw:
-            raise Trouble("Nothing would be different: give --value or --header.", USAGE)
+            raise OperatorError("Nothing would be different: give --value or --header.", USAGE)
         of = record.of
         before, after = len(each.raw.value or b""), len(raw.value or b"")
         says = [
@@ -374,15 +377,15 @@ def edit(
         change = Change("parked edit", service, arguments, 1, "record", says, {"handle": handle, "changes": changes})
 
         async def do(operation: str, counter: Counter) -> Outcome:
-            await engine.edit(await place.db(service, write=True), each, record, operation)
+            await engine.edit(await context.db(service, write=True), each, record, operation)
             counter()
-            again = await _one(place, handle)
+            again = await _one(context, handle)
             same = again.raw.value == raw.value
             holds = "holds" if same else "does NOT hold"
             said = f"Looked again: {handle} {holds} the new bytes; the old are in engine.settled."
             return Outcome(same, [said], {"handle": handle})
 
-        return await carry_out(place, say, change, Go(yes, reason, actor), do)
+        return await carry_out(context, output, change, Go(yes, reason, actor), do)
 
     run(json, work)
 
@@ -405,12 +408,12 @@ def _file(name: str) -> bytes:
     try:
         return Path(name).read_bytes()
     except OSError as error:
-        raise Trouble(f"{name} can't be read: {error.strerror}.", NOT_FOUND) from error
+        raise OperatorError(f"{name} can't be read: {error.strerror}.", NOT_FOUND) from error
 
 
 def _headers(given: Sequence[str]) -> dict[str, str]:
     if bad := [text for text in given if "=" not in text]:
-        raise Trouble(f"--header reads name=text, not {bad[0]}.", USAGE)
+        raise OperatorError(f"--header reads name=text, not {bad[0]}.", USAGE)
     return dict(text.split("=", 1) for text in given)
 
 
@@ -424,11 +427,13 @@ def drop(
 ) -> None:
     """Gives records up: their consumer will never have their effect. Their bytes are kept in engine.settled."""
 
-    async def work(place: Place, say: Say) -> int:
-        found = [await _one(place, handle) for handle in dict.fromkeys(handles)]
+    async def work(context: Context, output: Output) -> int:
+        found = [await _one(context, handle) for handle in dict.fromkeys(handles)]
         services = {_service(each.consumer) for each in found}
         if len(services) > 1:
-            raise Trouble(f"These are of {' and '.join(sorted(services))}: drop one service's at a time.", REFUSED)
+            raise OperatorError(
+                f"These are of {' and '.join(sorted(services))}: drop one service's at a time.", REFUSED
+            )
         service = services.pop()
         says = [
             f"{each.consumer} would go on without {_event(each)} ({each.reason}: {each.detail[:200]})."
@@ -440,18 +445,18 @@ def drop(
         change = Change("parked drop", service, arguments, len(found), "record", says, data)
 
         async def do(operation: str, counter: Counter) -> Outcome:
-            db = await place.db(service, write=True)
+            db = await context.db(service, write=True)
             for each in found:
-                await engine.drop(db, await place.consumer(each.consumer), each, operation)
+                await engine.drop(db, await context.consumer(each.consumer), each, operation)
                 counter()
-            left = await _look(place, handles=[each.handle for each in found])
+            left = await _look(context, handles=[each.handle for each in found])
             return Outcome(
                 not left,
                 [f"Looked again: {count(len(left), 'record')} of these still parked."],
                 {"still_parked": len(left)},
             )
 
-        code = await carry_out(place, say, change, Go(yes, reason, actor), do)
+        code = await carry_out(context, output, change, Go(yes, reason, actor), do)
         return FAULTS if code == FAULTS else DONE
 
     run(json, work)

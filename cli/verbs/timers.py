@@ -9,9 +9,9 @@ import uuid_utils
 from cli import doors
 from cli.app import APP, ByWhom, Json, Reason, Yes, _time, run
 from cli.change import Change, Go, Outcome, carry_out
-from cli.ends import DONE, FAULTS, NOT_FOUND, Trouble
-from cli.place import SERVICES, Place
-from cli.say import Counter, Say, count, duration, when
+from cli.context import SERVICES, Context
+from cli.exit_codes import DONE, FAULTS, NOT_FOUND, OperatorError
+from cli.output import Counter, Output, count, duration, when
 from shared.sql import statements
 
 SQL: Final = statements(__file__)
@@ -31,20 +31,20 @@ def timers(
 ) -> None:
     """What is to be done when, soonest first."""
 
-    async def work(place: Place, say: Say) -> int:
+    async def work(context: Context, output: Output) -> int:
         if service is not None and service not in SERVICES:
-            raise Trouble(f"There is no service {service}: they are {', '.join(SERVICES)}.", NOT_FOUND)
+            raise OperatorError(f"There is no service {service}: they are {', '.join(SERVICES)}.", NOT_FOUND)
         found, looked = [], 0
         for each in SERVICES if service is None else (service,):
-            db = await place.db(each)
+            db = await context.db(each)
             looked += await db.fetchval("select count(*) from engine.timers")
             rows = await db.fetch(SQL["timers"], customer, name, due, limit)
             found += [{"service": each, **dict(row)} for row in rows]
         found.sort(key=lambda timer: timer["due_real"])
         now = datetime.now(UTC)
-        say.table(("service", "timer", "key", "due there", "in"), [_row(timer, now) for timer in found])
-        say.line(f"{count(len(found), 'timer')} shown; looked at {looked:,}.")
-        say.result({"looked_at": looked, "timers": found})
+        output.table(("service", "timer", "key", "due there", "in"), [_row(timer, now) for timer in found])
+        output.line(f"{count(len(found), 'timer')} shown; looked at {looked:,}.")
+        output.result({"looked_at": looked, "timers": found})
         return DONE
 
     run(json, work)
@@ -65,11 +65,11 @@ def _row(timer: dict[str, Any], now: datetime) -> tuple[object, ...]:
 # ── Clocks ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def _clocks(place: Place) -> dict[str, dict[str, int]]:
+async def _clocks(context: Context) -> dict[str, dict[str, int]]:
     """How far each organisation is ahead, by service."""
     found: dict[str, dict[str, int]] = {}
     for service in SERVICES:
-        for row in await (await place.db(service)).fetch(SQL["clocks"]):
+        for row in await (await context.db(service)).fetch(SQL["clocks"]):
             found.setdefault(row["organisation_id"], {})[service] = row["ahead_s"]
     return found
 
@@ -78,8 +78,8 @@ async def _clocks(place: Place) -> dict[str, dict[str, int]]:
 def show(json: Json = False) -> None:
     """The organisations whose clock was moved, and whether all services agree. Ends with 1 when they don't."""
 
-    async def work(place: Place, say: Say) -> int:
-        found, now = await _clocks(place), datetime.now(UTC)
+    async def work(context: Context, output: Output) -> int:
+        found, now = await _clocks(context), datetime.now(UTC)
         apart = [name for name, ahead in found.items() if len({ahead.get(service, 0) for service in SERVICES}) > 1]
         rows = [
             (
@@ -90,9 +90,11 @@ def show(json: Json = False) -> None:
             )
             for name, ahead in found.items()
         ]
-        say.table(("organisation", ">ahead", "its time", ""), rows)
-        say.line(f"Real time is {when(now)}; {count(len(found), 'clock')} moved, looked at {len(SERVICES)} services.")
-        say.result({"now": now, "clocks": found, "apart": apart})
+        output.table(("organisation", ">ahead", "its time", ""), rows)
+        output.line(
+            f"Real time is {when(now)}; {count(len(found), 'clock')} moved, looked at {len(SERVICES)} services."
+        )
+        output.result({"now": now, "clocks": found, "apart": apart})
         return FAULTS if apart else DONE
 
     run(json, work)
@@ -108,14 +110,14 @@ def move(
 ) -> None:
     """Moves the clock of a sandbox organisation, whose member TENURE_TOKEN is of, in all services."""
 
-    async def work(place: Place, say: Say) -> int:
-        secret = doors.token(place, "somebody of the sandbox")
-        mine = await doors.ask(place, "identity", "/me/clock", secret)
+    async def work(context: Context, output: Output) -> int:
+        secret = doors.token(context, "somebody of the sandbox")
+        mine = await doors.ask(context, "identity", "/me/clock", secret)
         organisation, body = mine["organisation_id"], {"to": to.isoformat()}
         key = str(uuid_utils.uuid7())
-        await doors.call(place, "identity", "POST", "/clock", key, secret, body, dry_run=True)
+        await doors.call(context, "identity", "POST", "/clock", key, secret, body, dry_run=True)
         skipped = (to - datetime.fromisoformat(mine["now"])).total_seconds()
-        due = await _due(place, organisation, to)
+        due = await _due(context, organisation, to)
         says = [
             f"It is {when(datetime.fromisoformat(mine['now']))} for {organisation}; it would be {when(to)}, "
             f"{duration(skipped)} later, in every service, for good.",
@@ -132,17 +134,17 @@ def move(
         )
 
         async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
-            answer = await doors.call(place, "identity", "POST", "/clock", key, secret, body)
+            answer = await doors.call(context, "identity", "POST", "/clock", key, secret, body)
             counter()
             lacking = answer["waiting_for"]
             says = [f"Not every service has the new time yet: {', '.join(lacking)}. See `tenure clock show`."]
             return Outcome(not lacking, says if lacking else ["Every service has the new time."], {"answer": answer})
 
-        return await carry_out(place, say, change, Go(yes, reason, actor), do)
+        return await carry_out(context, output, change, Go(yes, reason, actor), do)
 
     run(json, work)
 
 
-async def _due(place: Place, organisation: str, to: datetime) -> int:
+async def _due(context: Context, organisation: str, to: datetime) -> int:
     question = "select count(*) from engine.timers where customer = $1 and due <= $2"
-    return sum([await (await place.db(service)).fetchval(question, organisation, to) for service in SERVICES])
+    return sum([await (await context.db(service)).fetchval(question, organisation, to) for service in SERVICES])

@@ -10,11 +10,11 @@ import typer
 from cli.app import APP, ByWhom, Json, Reason, Since, Until, Yes, run
 from cli.change import Change, Go, Outcome, carry_out
 from cli.cloudevents import Foreign
-from cli.ends import NOT_FOUND, REFUSED, USAGE, Trouble
-from cli.place import TOPICS, Place, consumers
-from cli.say import Counter, Say, count
-from cli.stores import Found
-from cli.transfer import AT_ONCE, Chosen, events, known_types, send, service_named, span
+from cli.context import TOPICS, Context, consumers
+from cli.event_search import Found
+from cli.exit_codes import NOT_FOUND, REFUSED, USAGE, OperatorError
+from cli.output import Counter, Output, count
+from cli.verbs.transfer import AT_ONCE, Chosen, events, known_types, send, service_named, span
 from shared.eventlog import parked
 from shared.eventlog.anchors import FORMER
 from shared.eventlog.plan import Raw
@@ -47,16 +47,16 @@ def replay(
     A consumer gets copies in its parked records: `tenure parked retry` applies each of them once more (and its dry
     run says what comes of that). Whoever reads the contract's topics is not concerned."""
 
-    async def work(place: Place, say: Say) -> int:
+    async def work(context: Context, output: Output) -> int:
         if (to_topic is None) == (consumer is None):
-            raise Trouble("Say where to: either --to-topic or --consumer.", USAGE)
+            raise OperatorError("Say where to: either --to-topic or --consumer.", USAGE)
         chosen = Chosen(first, last, known_types(only), stream, tenant, since, until)
-        db = await place.db(service_named(service))
+        db = await context.db(service_named(service))
         selection = Selection(db, service, chosen, *await span(db, chosen))
         go = Go(yes, reason, actor)
         if to_topic is not None:
-            return await _to_topic(place, say, selection, to_topic, go)
-        return await _to_consumer(place, say, selection, consumer or "", go)
+            return await _to_topic(context, output, selection, to_topic, go)
+        return await _to_consumer(context, output, selection, consumer or "", go)
 
     run(json, work)
 
@@ -80,10 +80,10 @@ class Selection:
         async for batch in events(self.db, self.service, self.chosen, self.low, self.high):
             yield [each for each in batch if types is None or each.of.type in types]
 
-    async def by_type(self, say: Say) -> Counts[str]:
+    async def by_type(self, output: Output) -> Counts[str]:
         """How many there are of each type; shows how far it is."""
         found: Counts[str] = Counts()
-        with say.progress(f"look at {self.service}", self.looked) as counter:
+        with output.progress(f"look at {self.service}", self.looked) as counter:
             async for batch in self.batches():
                 found.update(each.of.type for each in batch)
                 counter(min(AT_ONCE, self.looked))
@@ -99,15 +99,15 @@ def _change(service: str, selection: Selection, by_type: Mapping[str, int], wher
     return Change("replay", service, arguments, total, "event", [*told, *says], data)
 
 
-async def _to_topic(place: Place, say: Say, selection: Selection, topic: str, go: Go) -> int:
+async def _to_topic(context: Context, output: Output, selection: Selection, topic: str, go: Go) -> int:
     if topic in (*TOPICS, FORMER) or is_inbound(topic):
-        raise Trouble(
+        raise OperatorError(
             f"{topic} is written by its relay alone (tenure import is for the inbound topic): name another topic.",
             REFUSED,
         )
-    if topic not in await place.partitions():
-        raise Trouble(f"There is no topic {topic}, and none is made here.", NOT_FOUND)
-    by_type = await selection.by_type(say)
+    if topic not in await context.partitions():
+        raise OperatorError(f"There is no topic {topic}, and none is made here.", NOT_FOUND)
+    by_type = await selection.by_type(output)
     change = _change(selection.service, selection, by_type, f"topic={topic}", [f"They would be sent to {topic}."])
 
     async def records() -> AsyncIterator[list[Foreign]]:
@@ -115,20 +115,20 @@ async def _to_topic(place: Place, say: Say, selection: Selection, topic: str, go
             yield [Foreign(each.of, each.of.stream.encode(), [*to_headers(each.of)], each.data) for each in batch]
 
     async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
-        return await send(place, topic, records(), counter)
+        return await send(context, topic, records(), counter)
 
-    return await carry_out(place, say, change, go, do)
+    return await carry_out(context, output, change, go, do)
 
 
-async def _to_consumer(place: Place, say: Say, selection: Selection, consumer: str, go: Go) -> int:
+async def _to_consumer(context: Context, output: Output, selection: Selection, consumer: str, go: Go) -> int:
     at, _, own = consumer.partition(".")
     what = consumers(service_named(at)).get(own)
     if what is None:
-        raise Trouble(f"There is no consumer {consumer}: `tenure status` lists them.", NOT_FOUND)
+        raise OperatorError(f"There is no consumer {consumer}: `tenure status` lists them.", NOT_FOUND)
     topic = topic_of(selection.service)
     if topic not in what.topics:
-        raise Trouble(f"{consumer} does not read {topic}: it reads {', '.join(what.topics)}.", REFUSED)
-    by_type = await selection.by_type(say)
+        raise OperatorError(f"{consumer} does not read {topic}: it reads {', '.join(what.topics)}.", REFUSED)
+    by_type = await selection.by_type(output)
     concerned = {name: number for name, number in by_type.items() if name in what.types}
     says = [
         f"Copies would be parked for {consumer}; of {by_type.total():,} events {sum(concerned.values()):,} concern it.",
@@ -137,7 +137,7 @@ async def _to_consumer(place: Place, say: Say, selection: Selection, consumer: s
     change = _change(at, selection, concerned, f"consumer={consumer}", says)
 
     async def do(operation: str, counter: Counter) -> Outcome:
-        db = await place.db(at, write=True)
+        db = await context.db(at, write=True)
         new, offsets = 0, set[int]()
         async for batch in selection.batches(what.types):
             raws = [
@@ -159,4 +159,4 @@ async def _to_consumer(place: Place, say: Say, selection: Selection, consumer: s
         said = f"{new:,} parked for {consumer}, the others were there already. Looked again: {missing:,} are missing."
         return Outcome(not missing, [said], {"parked": new, "missing": missing})
 
-    return await carry_out(place, say, change, go, do)
+    return await carry_out(context, output, change, go, do)

@@ -7,9 +7,9 @@ import uuid_utils
 
 from cli.app import APP, ByWhom, Json, Reason, Yes, run
 from cli.change import Change, Go, Outcome, carry_out
-from cli.ends import DONE, NOT_FOUND, REFUSED, Trouble
-from cli.place import Place
-from cli.say import Counter, Say, count, when
+from cli.context import Context
+from cli.exit_codes import DONE, NOT_FOUND, REFUSED, OperatorError
+from cli.output import Counter, Output, count, when
 from services.identity import keys as signing
 from services.identity.keys import CannotRetire, KeyStanding
 from shared.runtime.auth import JWKS_S
@@ -22,12 +22,12 @@ APP.add_typer(KEYS, name="keys")
 def list_(json: Json = False) -> None:
     """The keys that there are and were, and what each is for."""
 
-    async def work(place: Place, say: Say) -> int:
-        found = await signing.standing(await place.db("identity"))
-        say.table(("key", "", "signs from", "until"), [_row(each) for each in found])
+    async def work(context: Context, output: Output) -> int:
+        found = await signing.standing(await context.db("identity"))
+        output.table(("key", "", "signs from", "until"), [_row(each) for each in found])
         alive = sum(each.state != "retired" for each in found)
-        say.line(f"{count(alive, 'key')} published, {len(found) - alive} retired.")
-        say.result({"keys": [_data(each) for each in found]})
+        output.line(f"{count(alive, 'key')} published, {len(found) - alive} retired.")
+        output.result({"keys": [_data(each) for each in found]})
         return DONE
 
     run(json, work)
@@ -51,7 +51,7 @@ def _data(key: KeyStanding) -> dict[str, Any]:
 def rotate(yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False) -> None:
     """Makes a key that is published at once and signs two minutes later; the one before goes on verifying."""
 
-    async def work(place: Place, say: Say) -> int:
+    async def work(context: Context, output: Output) -> int:
         kid = str(uuid_utils.uuid7())
         says = [
             f"A new key would be published within {signing.FOLLOW_S:.0f} s and sign {signing.PUBLISHED_S} s later.",
@@ -60,7 +60,7 @@ def rotate(yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json
         change = Change("keys rotate", "identity", [f"kid={kid}"], 1, "key", says, {"kid": kid})
 
         async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
-            db = await place.db("identity", write=True)
+            db = await context.db("identity", write=True)
             signs_from = await signing.rotate(db, kid)
             counter()
             there = kid in {each.kid for each in await signing.standing(db)}
@@ -68,7 +68,7 @@ def rotate(yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json
                 there, [f"Looked again: {kid} signs from {when(signs_from)} on."], {"signs_from": signs_from}
             )
 
-        return await carry_out(place, say, change, Go(yes, reason, actor), do)
+        return await carry_out(context, output, change, Go(yes, reason, actor), do)
 
     run(json, work)
 
@@ -86,14 +86,14 @@ def retire(
 ) -> None:
     """Withdraws a key and erases its private half: what it signed is valid no more."""
 
-    async def work(place: Place, say: Say) -> int:
+    async def work(context: Context, output: Output) -> int:
         try:
-            known = await signing.standing(await place.db("identity"))
+            known = await signing.standing(await context.db("identity"))
             following = signing.successor(known, kid, at_once=at_once)
         except LookupError:
-            raise Trouble(f"There is no key {kid} to retire: `tenure keys list` shows them.", NOT_FOUND) from None
+            raise OperatorError(f"There is no key {kid} to retire: `tenure keys list` shows them.", NOT_FOUND) from None
         except CannotRetire as why:
-            raise Trouble(str(why), REFUSED) from None
+            raise OperatorError(str(why), REFUSED) from None
         says = [
             f"What {kid} signed would be valid no more within {JWKS_S + signing.FOLLOW_S:.0f} s, in every "
             "service: access tokens, invitations, resets, links in mails. Sessions go on."
@@ -103,13 +103,13 @@ def retire(
         change = Change("keys retire", "identity", arguments, 1, "key", says, {"kid": kid, "signs_now": following})
 
         async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
-            db = await place.db("identity", write=True)
+            db = await context.db("identity", write=True)
             await signing.retire(db, kid, following)
             counter()
             states = {each.kid: each.state for each in await signing.standing(db)}
             gone = states[kid] == "retired"
             return Outcome(gone, [f"Looked again: {kid} is {states[kid]}."], {"state": states[kid]})
 
-        return await carry_out(place, say, change, Go(yes, reason, actor), do)
+        return await carry_out(context, output, change, Go(yes, reason, actor), do)
 
     run(json, work)

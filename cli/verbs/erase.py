@@ -9,9 +9,9 @@ import uuid_utils
 from cli import doors
 from cli.app import APP, ByWhom, Json, Reason, Yes, run
 from cli.change import Change, Go, Outcome, carry_out
-from cli.ends import DONE, NOT_FOUND, Trouble
-from cli.place import Place
-from cli.say import Counter, Say, count
+from cli.context import Context
+from cli.exit_codes import DONE, NOT_FOUND, OperatorError
+from cli.output import Counter, Output, count
 from services.identity.domain.account import ACCOUNT, claims_of, former_claim_of
 from shared.events import EVENTS
 
@@ -31,7 +31,7 @@ async def _account(db: Any, person: str) -> str:
     names = [*claims_of(person), former_claim_of(person)]
     holder = await db.fetchval("select stream from log.claims where key = any($1::text[])", names)
     if holder is None:
-        raise Trouble("No open account has this e-mail address.", NOT_FOUND)
+        raise OperatorError("No open account has this e-mail address.", NOT_FOUND)
     return str(holder).removeprefix(f"{ACCOUNT.category}-")
 
 
@@ -47,15 +47,15 @@ def erase(
 
     Goes through identity's door with the operator's TENURE_TOKEN; without one the dry run still says what there is."""
 
-    async def work(place: Place, say: Say) -> int:
-        db = await place.db("identity")
+    async def work(context: Context, output: Output) -> int:
+        db = await context.db("identity")
         account = await _account(db, person)
         found = await db.fetchrow(_STANDING, ACCOUNT.id(account), account, list(_PERSONAL))
         if not found["events"]:
-            raise Trouble(f"There is no account {account}.", NOT_FOUND)
+            raise OperatorError(f"There is no account {account}.", NOT_FOUND)
         if found["last"] == "AccountClosed" and not found["readable"]:
-            say.line(f"{account} is closed and forgotten already.")
-            say.result({"verb": "erase", "account": account, "count": 0, "forgotten": True})
+            output.line(f"{account} is closed and forgotten already.")
+            output.result({"verb": "erase", "account": account, "count": 0, "forgotten": True})
             return DONE
         events = count(found["personal"], "event")
         says = [
@@ -64,7 +64,7 @@ def erase(
             "Its password and its roles on contracts end with it. This can't be undone.",
         ]
         key = str(uuid_utils.uuid7())
-        secret = await _permitted(place, say, account, key, needed=yes)
+        secret = await _permitted(context, output, account, key, needed=yes)
         change = Change(
             "erase",
             "identity",
@@ -76,26 +76,26 @@ def erase(
         )
 
         async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
-            given = secret or doors.token(place, "the operator's")
-            await doors.call(place, "identity", "DELETE", f"/accounts/{account}", key, given)
+            given = secret or doors.token(context, "the operator's")
+            await doors.call(context, "identity", "DELETE", f"/accounts/{account}", key, given)
             counter(found["personal"])
             return await _looked_again(db, account)
 
-        return await carry_out(place, say, change, Go(yes, reason, actor), do)
+        return await carry_out(context, output, change, Go(yes, reason, actor), do)
 
     run(json, work)
 
 
-async def _permitted(place: Place, say: Say, account: str, key: str, *, needed: bool) -> str | None:
+async def _permitted(context: Context, output: Output, account: str, key: str, *, needed: bool) -> str | None:
     """The token, once the door has said that it would do it. None in a dry run without a token."""
     try:
-        secret = doors.token(place, "the operator's")
-    except Trouble as how:
+        secret = doors.token(context, "the operator's")
+    except OperatorError as how:
         if needed:
             raise
-        say.note(str(how))
+        output.note(str(how))
         return None
-    await doors.call(place, "identity", "DELETE", f"/accounts/{account}", key, secret, dry_run=True)
+    await doors.call(context, "identity", "DELETE", f"/accounts/{account}", key, secret, dry_run=True)
     return secret
 
 

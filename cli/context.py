@@ -19,7 +19,7 @@ import httpx
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
-from cli.ends import NOT_FOUND, Trouble
+from cli.exit_codes import NOT_FOUND, OperatorError
 from shared.eventlog.anchors import topic_of_anchors
 from shared.eventlog.clocks import CLOCKS, Clocks
 from shared.eventlog.consumer import Consumer
@@ -66,7 +66,7 @@ def environment(given: Mapping[str, str] = os.environ) -> dict[str, str]:
     return {**{name: value for name, value in addresses(state).items() if name not in elsewhere}, **named}
 
 
-class Place:
+class Context:
     """Opened connections, made when first asked for, closed with the block."""
 
     def __init__(self, env: Mapping[str, str] | None = None) -> None:
@@ -129,7 +129,7 @@ class Place:
         service, _, own = name.partition(".")
         what = consumers(service).get(own) if service in SERVICES else None
         if what is None:
-            raise Trouble(f"There is no consumer {name}: `tenure status` lists them.", NOT_FOUND)
+            raise OperatorError(f"There is no consumer {name}: `tenure status` lists them.", NOT_FOUND)
         pool, clocks = await self.db(service, write=True), Clocks(utc_now)
         await clocks.look(pool)
         return Consumer(service, what, pool, await self.log(service), clocks)
@@ -203,7 +203,7 @@ def projection_named(name: str) -> tuple[str, Projection]:
         kinds = [f"{s}.{n}" for s in SERVICES for n, what in consumers(s).items() if isinstance(what, Projection)]
         near = [each for each in kinds if each.startswith(f"{service}.")] or kinds
         what = "is no projection but reacts to events" if found is not None else "is no projection"
-        raise Trouble(f"{name} {what}. There are {', '.join(near)}.", NOT_FOUND)
+        raise OperatorError(f"{name} {what}. There are {', '.join(near)}.", NOT_FOUND)
     return service, found
 
 

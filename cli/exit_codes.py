@@ -23,7 +23,7 @@ MEANING: Final = {
 }
 
 
-class Trouble(Exception):
+class OperatorError(Exception):
     """What a person has to know when a command can't do its work: one sentence, and the exit code."""
 
     def __init__(self, message: str, code: int) -> None:

@@ -15,10 +15,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from cli import cloudevents
 from cli.app import APP, ByWhom, Json, Reason, Since, Until, Yes, run
 from cli.change import Change, Go, Outcome, carry_out
-from cli.ends import DONE, NOT_FOUND, REFUSED, Trouble
-from cli.place import SERVICES, Place
-from cli.say import Counter, Say, count
-from cli.stores import COLUMNS, SKEW, Found, first_at, stored
+from cli.context import SERVICES, Context
+from cli.event_search import COLUMNS, SKEW, Found, first_at, stored
+from cli.exit_codes import DONE, NOT_FOUND, REFUSED, OperatorError
+from cli.output import Counter, Output, count
 from shared.events.envelope import Unreadable
 from shared.events.registry import EVENTS, INBOUND
 from shared.events.upcasts import decode
@@ -73,13 +73,13 @@ async def events(db: Any, service: str, chosen: Chosen, first: int, last: int) -
 
 def service_named(name: str) -> str:
     if name not in SERVICES:
-        raise Trouble(f"There is no service {name}: they are {', '.join(SERVICES)}.", NOT_FOUND)
+        raise OperatorError(f"There is no service {name}: they are {', '.join(SERVICES)}.", NOT_FOUND)
     return name
 
 
 def known_types(names: Sequence[str] | None) -> Sequence[str]:
     if unknown := [name for name in names or () if name not in EVENTS]:
-        raise Trouble(f"No event of the contract has the type {unknown[0]}.", NOT_FOUND)
+        raise OperatorError(f"No event of the contract has the type {unknown[0]}.", NOT_FOUND)
     return names or ()
 
 
@@ -93,9 +93,9 @@ def _to(file: str) -> Iterator[BinaryIO]:
         with Path(file).open("xb") as opened:
             yield opened
     except FileExistsError:
-        raise Trouble(f"{file} is there already: name another file, or remove it.", REFUSED) from None
+        raise OperatorError(f"{file} is there already: name another file, or remove it.", REFUSED) from None
     except OSError as error:
-        raise Trouble(f"{file} can't be written: {error.strerror}.", REFUSED) from error
+        raise OperatorError(f"{file} can't be written: {error.strerror}.", REFUSED) from error
 
 
 @APP.command("export")
@@ -115,20 +115,20 @@ def export(
 ) -> None:
     """A store's events as CloudEvents in JSON, one a line. Personal fields stay sealed."""
 
-    async def work(place: Place, say: Say) -> int:
+    async def work(context: Context, output: Output) -> int:
         chosen = Chosen(first, last, known_types(type_), stream, tenant, since, until)
-        db = await place.db(service_named(service))
+        db = await context.db(service_named(service))
         low, high = await span(db, chosen)
         written = 0
-        with _to(out) as file, say.progress(f"export {service}", max(0, high - low + 1)) as counter:
+        with _to(out) as file, output.progress(f"export {service}", max(0, high - low + 1)) as counter:
             async for batch in events(db, service, chosen, low, high):
                 file.writelines(cloudevents.line(found) + b"\n" for found in batch)
                 written += len(batch)
                 counter(min(AT_ONCE, high - low + 1))
         looked = max(0, high - low + 1)
-        say.note(f"{count(written, 'event')} written; looked at {looked:,}, positions {low:,} to {high:,}.")
+        output.note(f"{count(written, 'event')} written; looked at {looked:,}, positions {low:,} to {high:,}.")
         if out != "-":
-            say.result(
+            output.result(
                 {"service": service, "written": written, "looked_at": looked, "from": low, "to": high, "file": out}
             )
         return DONE
@@ -143,7 +143,7 @@ def _lines(file: str) -> list[tuple[int, bytes]]:
     try:
         text = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
-        raise Trouble(f"{file} can't be read: {error.strerror}.", NOT_FOUND) from error
+        raise OperatorError(f"{file} can't be read: {error.strerror}.", NOT_FOUND) from error
     return [(number, each) for number, each in enumerate(text.splitlines(), start=1) if each.strip()]
 
 
@@ -171,12 +171,12 @@ def import_(
 ) -> None:
     """Puts a publisher's events on the inbound topic, all or none of a file. The same event twice has one effect."""
 
-    async def work(place: Place, say: Say) -> int:
+    async def work(context: Context, output: Output) -> int:
         lines = _lines(file)
         good, bad = checked(lines)
         if bad:
             some = "; ".join(bad[:3])
-            raise Trouble(
+            raise OperatorError(
                 f"{count(len(bad), 'line')} of {len(lines):,} can't be imported, so none is. {some}.", REFUSED
             )
         by_type: dict[str, int] = {}
@@ -190,9 +190,9 @@ def import_(
         change = Change("import", "identity", arguments, len(good), "event", says, data)
 
         async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
-            return await send(place, INBOUND, in_batches(good), counter)
+            return await send(context, INBOUND, in_batches(good), counter)
 
-        return await carry_out(place, say, change, Go(yes, reason, actor), do)
+        return await carry_out(context, output, change, Go(yes, reason, actor), do)
 
     run(json, work)
 
@@ -203,12 +203,12 @@ async def in_batches(records: Sequence[cloudevents.Foreign]) -> AsyncIterator[Se
 
 
 async def send(
-    place: Place, topic: str, batches: AsyncIterator[Sequence[cloudevents.Foreign]], counter: Counter
+    context: Context, topic: str, batches: AsyncIterator[Sequence[cloudevents.Foreign]], counter: Counter
 ) -> Outcome:
     """Sends them in order, each key's to one partition, and reads them again from where Kafka says that they lie."""
-    if topic not in await place.partitions():
-        raise Trouble(f"There is no topic {topic}, and none is made here.", NOT_FOUND)
-    writer, reader = await place.producer(), await place.kafka()
+    if topic not in await context.partitions():
+        raise OperatorError(f"There is no topic {topic}, and none is made here.", NOT_FOUND)
+    writer, reader = await context.producer(), await context.kafka()
     spans: dict[int, tuple[int, int]] = {}
     sent = other = 0
     async for batch in batches:

@@ -9,11 +9,11 @@ from rich.text import Text
 from rich.tree import Tree
 
 from cli.app import APP, Json, run
-from cli.ends import DONE, NOT_FOUND, UNREACHABLE, USAGE, Trouble
+from cli.context import SERVICES, Context
+from cli.event_search import Found, Looked, born, caused_by, children, find, publishers, related
+from cli.exit_codes import DONE, NOT_FOUND, UNREACHABLE, USAGE, OperatorError
 from cli.inbound import MOST, Search, Wanted, search
-from cli.place import SERVICES, Place
-from cli.say import Say, count, duration, plain, when
-from cli.stores import Found, Looked, born, caused_by, children, find, publishers, related
+from cli.output import Output, count, duration, plain, when
 from shared.events.envelope import BadName, checked_name, stamp
 
 _CROSSINGS: Final = 5
@@ -33,23 +33,23 @@ def why(
 ) -> None:
     """What led to an event and what followed from it, over all services, from the publisher's event on."""
 
-    async def work(place: Place, say: Say) -> int:
+    async def work(context: Context, output: Output) -> int:
         looked = Looked()
-        story = Story(place, _id(event), whole, most, looked)
+        story = Story(context, _id(event), whole, most, looked)
         await story.told()
         shown = story.shown()
         for tree in trees(shown, {each.key for each in story.asked}):
-            if not say.json:
-                say.out.print(tree)
+            if not output.json:
+                output.out.print(tree)
         more = len(story.found) - len(shown)
         others = f", {more:,} more of its correlation (--all)" if more else ""
-        say.line(
+        output.line(
             f"{count(len(shown), 'event')}{others}; looked at {count(looked.events, 'event')} in "
             f"{len(SERVICES)} stores{story.searched()}."
         )
         for line in story.cut_off():
-            say.line(line)
-        say.result(
+            output.line(line)
+        output.result(
             {
                 "asked": story.id,
                 "looked_at": looked.events,
@@ -68,19 +68,19 @@ def _id(text: str) -> str:
     try:
         return checked_name(text.strip() or "\n", "an event's id")
     except BadName as why_not:
-        raise Trouble(f"{why_not}.", USAGE) from None
+        raise OperatorError(f"{why_not}.", USAGE) from None
 
 
 class Story:
     """One event's: what was `asked` for, and all that was `found` that may have to do with it, oldest first."""
 
-    def __init__(self, place: Place, event_id: str, whole: bool, most: int, looked: Looked) -> None:
+    def __init__(self, context: Context, event_id: str, whole: bool, most: int, looked: Looked) -> None:
         self.id, self.asked = event_id, list[Found]()
         self.found: list[Found] = []
         self.searches: list[Search] = []
         self.not_followed = {"correlations": 0, "publishers_events": 0}
         """How many there were more of than are followed."""
-        self._place, self._whole, self._most, self._looked = place, whole, most, looked
+        self._place, self._whole, self._most, self._looked = context, whole, most, looked
 
     async def told(self) -> None:
         """Finds it all. Trouble where there is no such event."""
@@ -149,7 +149,7 @@ class Story:
         if not self.found:
             last = self.searches[-1]
             further = "" if last.whole or last.problem else ": --search N looks at more"
-            raise Trouble(
+            raise OperatorError(
                 f"No service has the event {self.id}, and nothing followed from it: looked at "
                 f"{count(self._looked.events, 'event')} and {last.told()}{further}.",
                 UNREACHABLE if last.problem else NOT_FOUND,

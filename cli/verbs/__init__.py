@@ -1,0 +1,1 @@
+"""The verbs, a module a subject. Importing a module declares its verbs."""
