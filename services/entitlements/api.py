@@ -17,6 +17,9 @@ from shared.runtime.doors import Call, Doors, Pool, Target
 from shared.runtime.http import After, CurrentActor, Database, Limit, Now
 from shared.runtime.problems import Problem, unknown
 from shared.runtime.visibility import SELLERS, listed, sees
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
 
 DOORS: Final = Doors()
 QUERIES: Final = APIRouter()
@@ -24,7 +27,7 @@ QUERIES: Final = APIRouter()
 
 async def _administered(call: Call) -> Any:
     """The pool of the path, if the caller may assign its seats."""
-    row = await call.db.fetchrow("select * from pools where subscription_id = $1", call.path["subscription_id"])
+    row = await call.db.fetchrow(SQL["administered_pool"], call.path["subscription_id"])
     if row is None or not sees(call.actor, customer=row["customer"], publisher=row["publisher"]):
         raise unknown("pool of seats")
     await require_access(call.db, call.actor, row["contract_id"], assign_seats=True)
@@ -49,7 +52,7 @@ DOORS.delete("/pools/{subscription_id}/seats/{account_id}", SEAT_POOL, UnassignS
 
 async def _contract_of(call: Call) -> Any:
     """The contract of the path, if the caller has to do with it."""
-    row = await call.db.fetchrow("select * from contracts where contract_id = $1", call.path["contract_id"])
+    row = await call.db.fetchrow(SQL["contract"], call.path["contract_id"])
     if row is None or not sees(call.actor, customer=row["customer"], publisher=row["publisher"]):
         raise unknown("contract")
     return row
@@ -166,13 +169,6 @@ class MySeats(BaseModel):
     items: list[MySeat]
 
 
-_SUMMARY: Final = """
-    select p.subscription_id, p.contract_id, p.product, p.product_name, p.seats, p.starts, p.ends, p.customer,
-           p.publisher, p.phase, p.until, p.update_csn is not null as updates,
-           count(s.seat)::int as assigned, p.seats - count(s.seat)::int as free
-    from pools p left join seats s using (subscription_id)"""
-
-
 @QUERIES.get("/pools")
 async def pools(
     actor: CurrentActor,
@@ -183,15 +179,8 @@ async def pools(
     after: After = "",
 ) -> PoolList:
     """The pools of the caller's organisation, by subscription id; of a publisher's people, those of its contracts."""
-    whose, value = listed(actor)
-    rows = await db.fetch(
-        f"{_SUMMARY} where {whose} and ($2::text is null or p.contract_id = $2) and p.subscription_id > $3 "
-        "group by p.subscription_id order by p.subscription_id limit $4",
-        value,
-        contract_id,
-        after,
-        limit,
-    )
+    customer, publisher = listed(actor)
+    rows = await db.fetch(SQL["pools"], customer, publisher, contract_id, after, limit)
     time_of = request.app.state.parts.clocks.time_of
     following = rows[-1]["subscription_id"] if len(rows) == limit else None
     items = [PoolSummary(**_shown(row, time_of(row["customer"]))) for row in rows]
@@ -201,7 +190,7 @@ async def pools(
 @QUERIES.get("/pools/{subscription_id}")
 async def pool(subscription_id: Identifier, actor: CurrentActor, db: Database, request: Request) -> PoolView:
     """How many seats were bought, who holds which, how many are free."""
-    row = await db.fetchrow(f"{_SUMMARY} where p.subscription_id = $1 group by p.subscription_id", subscription_id)
+    row = await db.fetchrow(SQL["pool"], subscription_id)
     if row is None or not sees(actor, customer=row["customer"], publisher=row["publisher"]):
         raise unknown("pool of seats")
     now = request.app.state.parts.clocks.time_of(row["customer"])
@@ -209,23 +198,14 @@ async def pool(subscription_id: Identifier, actor: CurrentActor, db: Database, r
 
 
 async def _holders(db: Pool, subscription_id: str) -> list[SeatView]:
-    rows = await db.fetch(
-        "select seat, account_id, assigned_by, assigned_at, event_id from seats where subscription_id = $1 "
-        "order by seat",
-        subscription_id,
-    )
+    rows = await db.fetch(SQL["holders"], subscription_id)
     return [SeatView(**dict(row)) for row in rows]
 
 
 @QUERIES.get("/me/seats")
 async def my_seats(actor: CurrentActor, db: Database, now: Now) -> MySeats:
     """The seats that the caller holds: whether they can be used, with updates, and until when."""
-    rows = await db.fetch(
-        "select s.subscription_id, p.product, p.product_name, s.seat, p.starts, p.ends, p.phase, p.until, "
-        "p.update_csn is not null as has_right from seats s join pools p using (subscription_id) "
-        "where s.account_id = $1 order by p.product, s.subscription_id",
-        actor.account_id,
-    )
+    rows = await db.fetch(SQL["my_seats"], actor.account_id)
     return MySeats(items=[_my_seat(_shown(row, now)) for row in rows])
 
 
@@ -279,22 +259,11 @@ async def contract_credits(
     after: WrittenCount = 0,
 ) -> CreditsView:
     """What is left of the contract's credits, and the ledger that explains it."""
-    contract = await db.fetchrow("select customer, publisher from contracts where contract_id = $1", contract_id)
+    contract = await db.fetchrow(SQL["contract"], contract_id)
     if contract is None or not sees(actor, customer=contract["customer"], publisher=contract["publisher"]):
         raise unknown("contract")
-    lots = await db.fetch(
-        "select grant_id, account_id, granted, remaining, expires_on from credit_lots "
-        "where contract_id = $1 and remaining > 0 order by account_id nulls last, expires_on, grant_id",
-        contract_id,
-    )
-    entries = await db.fetch(
-        "select * from (select *, (sum(amount) over (order by version, line))::bigint as balance from credit_entries "
-        "where contract_id = $1) as entries where version in (select distinct version from credit_entries "
-        "where contract_id = $1 and version > $2 order by version limit $3) order by version, line",
-        contract_id,
-        after,
-        limit,
-    )
+    lots = await db.fetch(SQL["credit_lots"], contract_id)
+    entries = await db.fetch(SQL["credit_entries"], contract_id, after, limit)
     whole_page = len({entry["version"] for entry in entries}) == limit
     individual: dict[str, int] = {}
     for lot in lots:

@@ -10,11 +10,14 @@ from services.entitlements.domain.users import Account
 from services.entitlements.policies import policy_of
 from shared.eventlog.log import Log
 from shared.events import AccountClosed, AccountOpened
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
 
 
 async def account(db: Any, account_id: str) -> Account | None:
     """The last word about the account, without what is personal about it."""
-    row = await db.fetchrow("select * from people where account_id = $1", account_id)
+    row = await db.fetchrow(SQL["account"], account_id)
     if row is None:
         return None
     who = {"account_id": account_id, "organisation_id": row["organisation_id"]}
@@ -23,14 +26,9 @@ async def account(db: Any, account_id: str) -> Account | None:
     return said.recorded(row["event_id"])
 
 
-_USABLE: Final = (
-    "select coalesce(bool_or(phase in ('active', 'expired')), $2::boolean) from pools where contract_id = $1"
-)
-
-
 async def usable(db: Any, contract_id: str, *, unknown: bool) -> bool:
     """Whether the contract has a pool whose seats can be used, or will be; `unknown` where no pool of it is known."""
-    found: bool = await db.fetchval(_USABLE, contract_id, unknown)
+    found: bool = await db.fetchval(SQL["usable"], contract_id, unknown)
     return found
 
 
@@ -38,7 +36,7 @@ async def last_steps(db: Any, log: Log, contract_id: str) -> tuple[Step, ...]:
     """The steps that the contract's pools have come to, where none of them can be used any more. Else nothing."""
     if await usable(db, contract_id, unknown=True):
         return ()
-    rows = await db.fetch("select subscription_id from pools where contract_id = $1 order by 1", contract_id)
+    rows = await db.fetch(SQL["pools_of_contract"], contract_id)
     states = [await log.state(SEAT_POOL, row["subscription_id"]) for row in rows]
     return tuple(state.over for state in states if isinstance(state, Open) and state.over is not None)
 
@@ -46,12 +44,7 @@ async def last_steps(db: Any, log: Log, contract_id: str) -> tuple[Step, ...]:
 async def pools_for(db: Any, log: Log, contract_id: str, account_id: str, today: date) -> tuple[Open, ...]:
     """The contract's pools, up to the first in which the user has a seat that can be used. As of now: a seat that was
     given a moment ago counts."""
-    rows = await db.fetch(
-        "select p.subscription_id from pools p left join seats s on s.subscription_id = p.subscription_id "
-        "and s.account_id = $2 where p.contract_id = $1 order by s.seat is null, p.subscription_id",
-        contract_id,
-        account_id,
-    )
+    rows = await db.fetch(SQL["pools_for"], contract_id, account_id)
     found: list[Open] = []
     for row in rows:
         state = await log.state(SEAT_POOL, row["subscription_id"])

@@ -39,6 +39,9 @@ from shared.events import (
 )
 from shared.events.envelope import Envelope, publisher_of
 from shared.events.registry import ENTITLEMENTS, IDENTITY, INBOUND, MARKETPLACE
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
 
 T = TypeVar("T")
 
@@ -74,7 +77,9 @@ async def _confirmed(event: SubscriptionConfirmed, _of: Envelope, _reach: Reach)
 async def _purchased(event: CreditsPurchased, of: Envelope, reach: Reach) -> Sequence[Do]:
     publisher = publisher_of(of.source)
     customer = await _looked_for(partial(_customer, reach, event.contract_id, publisher)) or ""
-    if not customer and await reach.db.fetchval(_HELD, f"entitlements.{PEOPLE.name}", f"contract-{event.contract_id}"):
+    if not customer and await reach.db.fetchval(
+        SQL["parked"], f"entitlements.{PEOPLE.name}", f"contract-{event.contract_id}"
+    ):
         raise Held(f"contract-{event.contract_id}", PEOPLE)
     who = event.account_id
     user: Account | None = None
@@ -98,9 +103,7 @@ async def _purchased(event: CreditsPurchased, of: Envelope, reach: Reach) -> Seq
 
 async def _customer(reach: Reach, contract_id: str, publisher: str) -> str | None:
     """Whose contract with this publisher it is."""
-    customer: str | None = await reach.db.fetchval(
-        "select customer from contracts where contract_id = $1 and publisher = $2", contract_id, publisher
-    )
+    customer: str | None = await reach.db.fetchval(SQL["customer"], contract_id, publisher)
     return customer
 
 
@@ -161,23 +164,13 @@ async def _revoked(event: CsnRevoked, of: Envelope, reach: Reach) -> Sequence[Do
 async def _number_meets_pools(event: CsnIssued | CsnRevoked, of: Envelope, reach: Reach) -> Sequence[Do]:
     await _folded(reach, NUMBERS, of)
     note = await _note(reach, event.organisation_id, event.publisher)
-    pools = await reach.db.fetch(
-        "select subscription_id from pools where (customer = $1 or partner = $1) and publisher = $2 "
-        "and phase in ('active', 'expired') order by subscription_id",
-        event.organisation_id,
-        event.publisher,
-    )
+    pools = await reach.db.fetch(SQL["pools_of_organisation"], event.organisation_id, event.publisher)
     return [Do(SEAT_POOL, pool["subscription_id"], note) for pool in pools if note is not None]
 
 
 async def _note(reach: Reach, organisation_id: str, publisher: str) -> NoteCsn | None:
     """What is known of the organisation's numbers: of several valid ones the newest."""
-    row = await reach.db.fetchrow(
-        "select max(version) as as_of, (array_agg(csn order by version desc) filter (where valid))[1] as csn "
-        "from csns where organisation_id = $1 and publisher = $2",
-        organisation_id,
-        publisher,
-    )
+    row = await reach.db.fetchrow(SQL["csn"], organisation_id, publisher)
     return None if row["as_of"] is None else NoteCsn(organisation_id, row["csn"], row["as_of"])
 
 
@@ -189,16 +182,14 @@ CLOSED: Final = "account_closed"
 @MEETINGS.on(AccountClosed)
 async def _closed_meets_seats(event: AccountClosed, of: Envelope, reach: Reach) -> Sequence[Do]:
     await _folded(reach, PEOPLE, of)
-    seats = await reach.db.fetch(
-        "select subscription_id from seats where account_id = $1 order by subscription_id", event.account_id
-    )
+    seats = await reach.db.fetch(SQL["seats_of"], event.account_id)
     return [Do(SEAT_POOL, seat["subscription_id"], UnassignSeat(event.account_id, CLOSED)) for seat in seats]
 
 
 @MEETINGS.on(SeatAssigned)
 async def _seat_meets_closed(event: SeatAssigned, of: Envelope, reach: Reach) -> Sequence[Do]:
     await _folded(reach, POOLS, of)
-    closed = await reach.db.fetchval("select closed from people where account_id = $1", event.account_id)
+    closed = await reach.db.fetchval(SQL["is_closed"], event.account_id)
     return [Do(SEAT_POOL, event.subscription_id, UnassignSeat(event.account_id, CLOSED))] if closed else []
 
 
@@ -223,22 +214,13 @@ async def _too_late(event: CreditsGranted, _of: Envelope, reach: Reach) -> Seque
 
 async def _pools_told(reach: Reach, contract_id: str) -> None:
     """Raises Held where a pool of the contract waits before its very beginning: no table shows that it is there."""
-    if (unseen := await reach.db.fetchval(_UNSEEN_POOL, f"entitlements.{POOLS.name}", contract_id)) is not None:
+    if (unseen := await reach.db.fetchval(SQL["unseen_pool"], f"entitlements.{POOLS.name}", contract_id)) is not None:
         raise Held(unseen, POOLS)
 
 
 # ── Waiting for one's own fact ─────────────────────────────────────────────────────────────────────────
 
 WAIT_S: Final = 5.0
-_HELD: Final = "select exists (select from engine.parked where consumer = $1 and stream = $2 and holds_stream)"
-_FOLDED: Final = """
-    select coalesce((select version >= $3 from engine.seen where consumer = $1 and stream = $2), false) as folded,
-        exists (
-            select from engine.parked where consumer = $1 and stream = $2 and holds_stream and version <= $3
-        ) as held"""
-_UNSEEN_POOL: Final = """
-    select p.stream from engine.parked p join log.events e using (stream, version)
-    where p.consumer = $1 and p.holds_stream and e.type = 'SeatPoolOpened' and e.data->>'contract_id' = $2 limit 1"""
 
 
 class Held(Exception):
@@ -256,7 +238,7 @@ async def _folded(reach: Reach, projection: Projection, of: Envelope) -> None:
     after a while: the batch comes again."""
     deadline = asyncio.get_running_loop().time() + WAIT_S
     name = f"entitlements.{projection.name}"
-    while not (row := await reach.db.fetchrow(_FOLDED, name, of.stream, of.version))["folded"]:
+    while not (row := await reach.db.fetchrow(SQL["folded"], name, of.stream, of.version))["folded"]:
         if row["held"]:
             raise Held(of.stream, projection)
         if asyncio.get_running_loop().time() > deadline:

@@ -63,6 +63,9 @@ from shared.runtime.doors import Call, Completion, Doors, Target
 from shared.runtime.http import After, CurrentActor, CurrentLog, Database, Limit
 from shared.runtime.problems import Problem, unknown
 from shared.runtime.visibility import listed, sees
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
 
 DOORS: Final = Doors()
 QUERIES: Final = APIRouter()
@@ -388,14 +391,8 @@ DOORS.post("/contracts/{contract_id}/handover", CONTRACT, HandOverContract, supp
 @QUERIES.get("/contracts")
 async def list_contracts(actor: CurrentActor, db: Database, limit: Limit = 50, after: After = "") -> ContractList:
     """The contracts of the caller's organisation; of a publisher's people, those with that publisher."""
-    whose, value = listed(actor)
-    rows = await db.fetch(
-        "select contract_id, customer, publisher, programme, manager from contracts "  # noqa: S608
-        f"where {whose} and contract_id > $2 order by contract_id limit $3",
-        value,
-        after,
-        limit,
-    )
+    customer, publisher = listed(actor)
+    rows = await db.fetch(SQL["contracts"], customer, publisher, after, limit)
     following = rows[-1]["contract_id"] if len(rows) == limit else None
     return ContractList(items=[ContractSummary(**dict(row)) for row in rows], next=following)
 

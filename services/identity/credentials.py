@@ -12,6 +12,9 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from shared.runtime.doors import Pool
 from shared.runtime.problems import busy
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -50,23 +53,13 @@ class HashingQueue:
 _PROCESSORS: Final = os.cpu_count() or 1
 HASHING: Final = HashingQueue(_PROCESSORS, 4 * _PROCESSORS)
 _NOBODY: Final = _HASHER.hash("the password of an account that does not exist")
-_CHANGE: Final = "update credentials set verifier = $2 where account_id = $1 and verifier = $3 returning true"
-_SET: Final = """
-    insert into credentials (account_id, verifier)
-    select account_id, $2 from person_keys where account_id = $1 and key is not null for share
-    on conflict do nothing returning true"""
-"""The lock is on what erasing a person changes first: of an account that closes meanwhile no verifier is left."""
 
 
 async def keep(db: Pool, account_id: str, password: str) -> bool:
     """Keeps the password's verifier for an account that is being opened, and says whether it did: the first one
     stays."""
     verifier = await _hashed(password)
-    kept = await db.fetchval(
-        "insert into credentials (account_id, verifier) values ($1, $2) on conflict do nothing returning true",
-        account_id,
-        verifier,
-    )
+    kept = await db.fetchval(SQL["keep"], account_id, verifier)
     return bool(kept)
 
 
@@ -82,7 +75,7 @@ async def replace(
     verifier = await _hashed(password)
     arguments = (account_id, verifier) if before is None else (account_id, verifier, before)
     async with db.acquire() as tx, tx.transaction():
-        done = bool(await tx.fetchval(_SET if before is None else _CHANGE, *arguments))
+        done = bool(await tx.fetchval(SQL["add"] if before is None else SQL["replace"], *arguments))
         if done:
             await ending()
     return done
@@ -90,7 +83,7 @@ async def replace(
 
 async def verifier_of(db: Pool, account_id: str) -> str | None:
     """The account's verifier, if it has one."""
-    verifier: str | None = await db.fetchval("select verifier from credentials where account_id = $1", account_id)
+    verifier: str | None = await db.fetchval(SQL["verifier"], account_id)
     return verifier
 
 

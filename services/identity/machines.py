@@ -29,14 +29,14 @@ from shared.runtime.doors import Call, Doors, Pool, Target
 from shared.runtime.http import CurrentActor, CurrentLog, Database, Limit
 from shared.runtime.problems import Problem, unknown
 from shared.runtime.scopes import machines as for_machines
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
 
 MACHINE_DOORS: Final = Doors()
 MACHINE_QUERIES: Final = APIRouter()
 
 _SECRET_BYTES: Final = 32
-_KEEP: Final = """
-    insert into machine_secrets (client_id, rotation, digest) values ($1, $2, $3)
-    on conflict do nothing returning true"""
 
 
 class MachinesOrganisation(BaseModel):
@@ -148,7 +148,7 @@ async def _colleague(log: Log, account_id: str | None, organisation_id: str) -> 
 async def _with_secret(db: Pool, client_id: str, rotation: int) -> dict[str, Any]:
     """A new secret, kept as its digest; nothing where there is one of this rotation."""
     secret = secrets.token_urlsafe(_SECRET_BYTES)
-    if not await db.fetchval(_KEEP, client_id, rotation, digest_of(secret)):
+    if not await db.fetchval(SQL["keep_secret"], client_id, rotation, digest_of(secret)):
         return {}
     return MachineSecret(client_id=client_id, client_secret=secret).model_dump()
 

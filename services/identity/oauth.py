@@ -20,6 +20,9 @@ from shared.runtime.http import FormFields, Parts
 from shared.runtime.limits import limited_by_source
 from shared.runtime.problems import Problem
 from shared.runtime.scopes import MEANING
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
 
 OAUTH: Final = APIRouter()
 
@@ -81,9 +84,7 @@ async def _machine(fields: Mapping[str, str], request: Request) -> tuple[Registe
     parts: Parts = request.app.state.parts
     client_id, secret = _credentials(fields, request.headers.get("authorization"))
     since = await parts.log.store.position()
-    found = await parts.db.fetchval(
-        "select rotation from machine_secrets where client_id = $1 and digest = $2", client_id, digest_of(secret)
-    )
+    found = await parts.db.fetchval(SQL["rotation"], client_id, digest_of(secret))
     state = await parts.log.state(MACHINE, client_id)
     good = found is not None and isinstance(state, Registered) and state.accepts(found, parts.now())
     if not isinstance(state, Registered) or not good or not await _user_is_there(state, parts):

@@ -21,19 +21,13 @@ from shared.events import AccountClosed
 from shared.events.base import Event
 from shared.events.envelope import Envelope
 from shared.runtime.doors import Pool
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
 
 SEALED: Final = "enc:1:"
 FORGOTTEN: Final = ""
 """What an erased value reads."""
-_UNPRINTED: Final = "select log.erase_fingerprints($1, $2)"
-"""The fingerprints of what the person asked: a name or an address could be guessed and compared. Closing stays
-repeatable; the person's other commands, sent again, are refused as a reused key."""
-_INVITED_UNPRINTED: Final = "select log.erase_invitation_fingerprint($1)"
-_ERASED: Final = """
-    insert into person_keys (account_id, key, erased_at) values ($1, null, now())
-    on conflict (account_id) do update set key = null, erased_at = now() where person_keys.key is not null"""
-_CLOSED: Final = """
-    select true from log.events where stream = $1 and version = $2 and hash = $3 and type = 'AccountClosed'"""
 _NONCE: Final = 12
 _KEY_BITS: Final = 256
 
@@ -51,12 +45,7 @@ class Persons:
         keys = await self._keys(people)
         if missing := [account_id for account_id in people if account_id not in keys]:
             fresh = [AESGCM.generate_key(_KEY_BITS) for _ in missing]
-            await self._db.execute(
-                "insert into person_keys (account_id, key) select * from unnest($1::text[], $2::bytea[]) "
-                "on conflict do nothing",
-                missing,
-                fresh,
-            )
+            await self._db.execute(SQL["add_keys"], missing, fresh)
             keys = await self._keys(people)
         return [_changed(event, keys, _sealed) for event in events]
 
@@ -66,18 +55,16 @@ class Persons:
         return [_changed(event, keys, _opened) for event in events]
 
     async def _keys(self, people: Sequence[str]) -> dict[str, bytes | None]:
-        rows = await self._db.fetch(
-            "select account_id, key from person_keys where account_id = any($1::text[])", people
-        )
+        rows = await self._db.fetch(SQL["keys"], people)
         return {row["account_id"]: row["key"] for row in rows}
 
 
 async def erase_invited(db: Any, invitation_id: str) -> None:
     """Forgets the address that a settled invitation was for, and what could be compared with it. Doing it again changes
     nothing."""
-    await db.execute(_ERASED, invitation_id)
+    await db.execute(SQL["erase_key"], invitation_id)
     await outbox.forget(db, invitation_id)
-    await db.execute(_INVITED_UNPRINTED, INVITATION.id(invitation_id))
+    await db.execute(SQL["erase_invitation_fingerprint"], INVITATION.id(invitation_id))
 
 
 class NotInTheLog(Exception):
@@ -89,7 +76,7 @@ async def erase_closed(db: Any, event: AccountClosed, of: Envelope) -> None:
 
     An erased key never comes back, so the topic's word is not enough, nor a check that others make on the way.
     """
-    found = await db.fetchval(_CLOSED, ACCOUNT.id(event.account_id), of.version, of.hash)
+    found = await db.fetchval(SQL["is_closing"], ACCOUNT.id(event.account_id), of.version, of.hash)
     if found is None:
         raise NotInTheLog(f"{of.stream} version {of.version} is not in the log: {event.account_id} keeps their key")
     await erase(db, event.account_id)
@@ -106,11 +93,11 @@ async def holder_of(store: Store, email: str) -> str | None:
 async def erase(db: Any, account_id: str) -> None:
     """Forgets the person: from now on nothing personal of theirs can be read, in any copy of the log. Their password's
     verifier and their requests' fingerprints go with it. Doing it again changes nothing."""
-    await db.execute(_ERASED, account_id)
+    await db.execute(SQL["erase_key"], account_id)
     await outbox.forget(db, account_id)
-    await db.execute("delete from credentials where account_id = $1", account_id)
-    await db.execute("delete from sessions where account_id = $1", account_id)
-    await db.execute(_UNPRINTED, account_id, ACCOUNT.id(account_id))
+    await db.execute(SQL["forget_verifier"], account_id)
+    await db.execute(SQL["forget_sessions"], account_id)
+    await db.execute(SQL["erase_fingerprints"], account_id, ACCOUNT.id(account_id))
 
 
 def _people(events: Sequence[Event]) -> list[str]:

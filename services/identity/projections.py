@@ -6,35 +6,29 @@ from shared.eventlog.projection import Connection, Projection
 from shared.events import ContractOpened, InvitationIssued, MachineRegistered, RoleAssigned, RoleRequested
 from shared.events.envelope import Envelope
 from shared.events.registry import IDENTITY
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
 
 DIRECTORY: Final = Projection(
     "directory",
     topics=(IDENTITY,),
     tables=("contracts", "account_contracts", "invitations", "machines"),
     # Doors note in it who is about to be given a role, before an event says so.
-    takes_over="insert into {new}.account_contracts select * from public.account_contracts on conflict do nothing; "
-    "insert into {new}.invitations select * from public.invitations on conflict do nothing",
+    takes_over=SQL["carry_over"],
 )
 
 
 @DIRECTORY.on(ContractOpened)
 async def _opened(tx: Connection, event: ContractOpened, _of: Envelope) -> None:
-    await tx.execute(
-        "insert into contracts (contract_id, customer, publisher, programme) values ($1, $2, $3, $4)",
-        event.contract_id,
-        event.customer,
-        event.publisher,
-        event.programme,
-    )
+    await tx.execute(SQL["add_contract"], event.contract_id, event.customer, event.publisher, event.programme)
 
 
 @DIRECTORY.on(RoleAssigned)
 async def _assigned(tx: Connection, event: RoleAssigned, _of: Envelope) -> None:
     await involve(tx, event.account_id, event.contract_id)
     if event.role == "contract_manager":
-        await tx.execute(
-            "update contracts set manager = $2 where contract_id = $1", event.contract_id, event.account_id
-        )
+        await tx.execute(SQL["set_manager"], event.contract_id, event.account_id)
 
 
 @DIRECTORY.on(RoleRequested)
@@ -45,35 +39,18 @@ async def _requested(tx: Connection, event: RoleRequested, _of: Envelope) -> Non
 async def involve(db: Any, account_id: str, contract_id: str) -> None:
     """Notes that the account has, had or is about to have something to do with the contract. Before a role is given,
     so that whoever closes the account later finds the contract."""
-    await db.execute(
-        "insert into account_contracts (account_id, contract_id) values ($1, $2) on conflict do nothing",
-        account_id,
-        contract_id,
-    )
+    await db.execute(SQL["involve"], account_id, contract_id)
 
 
 @DIRECTORY.on(MachineRegistered)
 async def _machine(tx: Connection, event: MachineRegistered, _of: Envelope) -> None:
-    await tx.execute(
-        "insert into machines (client_id, organisation_id, registered_by, acts_for) values ($1, $2, $3, $4)",
-        event.client_id,
-        event.organisation_id,
-        event.registered_by,
-        event.acts_for,
-    )
+    await tx.execute(SQL["add_machine"], event.client_id, event.organisation_id, event.registered_by, event.acts_for)
 
 
 async def machines_of(db: Any, organisation_id: str, account_id: str, after: str, limit: int) -> list[str]:
     """The organisation's machine accounts after this one, in the order of their ids; with an account only those that it
     registered or that act for it."""
-    rows = await db.fetch(
-        "select client_id from machines where organisation_id = $1 and client_id > $3 "
-        "and ($2 = '' or $2 in (registered_by, acts_for)) order by client_id limit $4",
-        organisation_id,
-        account_id,
-        after,
-        limit,
-    )
+    rows = await db.fetch(SQL["machines"], organisation_id, account_id, after, limit)
     return [row["client_id"] for row in rows]
 
 
@@ -86,35 +63,23 @@ async def note_invitation(db: Any, event: InvitationIssued) -> None:
     """Notes who invited, and where to. Also before the reactions ask whether the inviter still may, so that whoever
     takes that right away later finds the invitation."""
     await db.execute(
-        "insert into invitations (invitation_id, organisation_id, organisation_kind, issued_by) "
-        "values ($1, $2, $3, $4) on conflict do nothing",
-        event.invitation_id,
-        event.organisation_id,
-        event.organisation_kind,
-        event.issued_by,
+        SQL["add_invitation"], event.invitation_id, event.organisation_id, event.organisation_kind, event.issued_by
     )
 
 
 async def invitations_by(db: Any, account_id: str) -> list[str]:
     """All invitations that the account issued; what became of them, each says."""
-    rows = await db.fetch("select invitation_id from invitations where issued_by = $1 order by 1", account_id)
+    rows = await db.fetch(SQL["invitations_by"], account_id)
     return [row["invitation_id"] for row in rows]
 
 
 async def invitations_for(db: Any, organisation_id: str, *, across: bool, after: str, limit: int) -> list[str]:
     """The invitations into the organisation, and, with `across`, into any publisher's and the operator's."""
-    rows = await db.fetch(
-        "select invitation_id from invitations where (organisation_id = $1 or ($2 and organisation_kind in "
-        "('publisher', 'operator'))) and invitation_id > $3 order by invitation_id limit $4",
-        organisation_id,
-        across,
-        after,
-        limit,
-    )
+    rows = await db.fetch(SQL["invitations_for"], organisation_id, across, after, limit)
     return [row["invitation_id"] for row in rows]
 
 
 async def contracts_of(db: Any, account_id: str) -> list[str]:
     """All contracts on which the account may hold a role; which it does hold, each contract says."""
-    rows = await db.fetch("select contract_id from account_contracts where account_id = $1 order by 1", account_id)
+    rows = await db.fetch(SQL["contracts_of"], account_id)
     return [row["contract_id"] for row in rows]

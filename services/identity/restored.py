@@ -1,30 +1,26 @@
 """After a restore: what the log says about the private tables, and what it can't."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from services.identity import outbox, persons
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
 
 
 async def private(db: Any) -> Sequence[str]:
     """Forgets again whoever closed their account, should their key have come back with a backup. Answers what is
     missing: keys and passwords are no events."""
-    closed = await db.fetch(
-        "select distinct data ->> 'account_id' as account_id from log.events where type = 'AccountClosed'"
-    )
+    closed = await db.fetch(SQL["closed"])
     for row in closed:
         await persons.erase(db, row["account_id"])
-    settled = "select distinct data ->> 'invitation_id' as invitation_id from log.events where type = any($1::text[])"
-    for row in await db.fetch(settled, ["InvitationAccepted", "InvitationRevoked", "InvitationExpired"]):
+    settled = ["InvitationAccepted", "InvitationRevoked", "InvitationExpired"]
+    for row in await db.fetch(SQL["settled_invitations"], settled):
         await persons.erase_invited(db, row["invitation_id"])
     # Some of the refresh tokens in a backup were used since, and would be good again.
-    await db.execute("delete from sessions")
-    opened = "select distinct data ->> 'account_id' as account_id from log.events where type = 'AccountOpened'"
-    unreadable, unsigned = await db.fetchrow(
-        f"select count(*) filter (where k.account_id is null), count(*) filter (where c.account_id is null and "  # noqa: S608
-        f"k.key is not null) from ({opened}) a left join person_keys k using (account_id) "
-        "left join credentials c using (account_id)"
-    )
+    await db.execute(SQL["end_sessions"])
+    unreadable, unsigned = await db.fetchrow(SQL["missing"])
     await outbox.mute(db)
     notes = []
     if unreadable:
@@ -38,6 +34,6 @@ async def private(db: Any) -> Sequence[str]:
             f"{unsigned} people have no password here: python -m deploy.invite password <address> makes each the reset "
             "that sets a new one."
         )
-    if not await db.fetchval("select count(*) from signing_keys"):
+    if not await db.fetchval(SQL["signing_keys"]):
         notes.append("There is no signing key: a new one is made, and everybody signs in again.")
     return notes

@@ -23,12 +23,12 @@ def sells(actor: Actor, publisher: str) -> bool:
     return actor.organisation_kind == "publisher" and actor.publisher != "" and actor.publisher == publisher
 
 
-def listed(actor: Actor) -> tuple[str, str]:
-    """The condition of a list, over its columns `customer` and `publisher`, and the value of its `$1`."""
+def listed(actor: Actor) -> tuple[str | None, str | None]:
+    """The customer and the publisher that a list is confined to: None is any, and no row is of a publisher ""."""
     match actor.organisation_kind:
         case "operator":
-            return "$1::text is not null", ""
+            return None, None
         case "publisher":
-            return "publisher = $1 and $1 <> ''", actor.publisher
+            return None, actor.publisher
         case _:
-            return "customer = $1", actor.organisation_id
+            return actor.organisation_id, None

@@ -1,0 +1,17 @@
+-- closed: list whose accounts the log has closed.
+select distinct data ->> 'account_id' as account_id from log.events where type = 'AccountClosed';
+
+-- settled_invitations: list the invitations that events of these types have settled.
+select distinct data ->> 'invitation_id' as invitation_id from log.events where type = any($1::text[]);
+
+-- end_sessions: delete all sessions.
+delete from sessions;
+
+-- missing: count how many opened accounts have no key, and how many with a key have no password.
+select count(*) filter (where k.account_id is null),
+    count(*) filter (where c.account_id is null and k.key is not null)
+from (select distinct data ->> 'account_id' as account_id from log.events where type = 'AccountOpened') a
+left join person_keys k using (account_id) left join credentials c using (account_id);
+
+-- signing_keys: count the signing keys.
+select count(*) from signing_keys;
