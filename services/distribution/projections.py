@@ -34,6 +34,9 @@ from shared.events import (
 from shared.events.envelope import Envelope
 from shared.events.registry import DISTRIBUTION, ENTITLEMENTS
 from shared.runtime.access import access_projection
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
 
 AVAILABILITY: Final = Projection(
     "availability", topics=(DISTRIBUTION, ENTITLEMENTS), tables=("updates", "owned_products")
@@ -52,8 +55,7 @@ ACCESS: Final = access_projection()
 @AVAILABILITY.on(UpdatePublished)
 async def _published(tx: Connection, event: UpdatePublished, of: Envelope) -> None:
     await tx.execute(
-        "insert into updates (publisher, update_id, product, kind, title, version, platform, severity, sha256, "
-        "size_bytes, location, published_at, event_id) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+        SQL["publish_update"],
         event.publisher,
         event.update_id,
         event.product,
@@ -72,20 +74,14 @@ async def _published(tx: Connection, event: UpdatePublished, of: Envelope) -> No
 
 @AVAILABILITY.on(UpdateWithdrawn)
 async def _withdrawn(tx: Connection, event: UpdateWithdrawn, _of: Envelope) -> None:
-    await tx.execute(
-        "update updates set withdrawn = $3 where publisher = $1 and update_id = $2",
-        event.publisher,
-        event.update_id,
-        event.reason,
-    )
+    await tx.execute(SQL["withdraw_update"], event.publisher, event.update_id, event.reason)
 
 
 @AVAILABILITY.on(SeatPoolOpened)
 async def _owned(tx: Connection, event: SeatPoolOpened, of: Envelope) -> None:
     """A contract owns a product from the moment that its seats exist."""
     await tx.execute(
-        "insert into owned_products (contract_id, subscription_id, customer, product, publisher, starts, ends, "
-        "in_term, event_id) values ($1, $2, $3, $4, $5, $6, $7, true, $8)",
+        SQL["own_product"],
         event.contract_id,
         event.subscription_id,
         event.customer,
@@ -99,21 +95,17 @@ async def _owned(tx: Connection, event: SeatPoolOpened, of: Envelope) -> None:
 
 @AVAILABILITY.on(SeatPoolRenewed)
 async def _renewed(tx: Connection, event: SeatPoolRenewed, _of: Envelope) -> None:
-    await tx.execute(
-        "update owned_products set ends = $2, in_term = true where subscription_id = $1",
-        event.subscription_id,
-        event.ends,
-    )
+    await tx.execute(SQL["renew_product"], event.subscription_id, event.ends)
 
 
 @AVAILABILITY.on(SeatPoolExpired)
 async def _expired(tx: Connection, event: SeatPoolExpired, _of: Envelope) -> None:
-    await tx.execute("update owned_products set in_term = false where subscription_id = $1", event.subscription_id)
+    await tx.execute(SQL["expire_product"], event.subscription_id)
 
 
 @AVAILABILITY.on(SeatPoolEnded)
 async def _ended(tx: Connection, event: SeatPoolEnded, _of: Envelope) -> None:
-    await tx.execute("delete from owned_products where subscription_id = $1", event.subscription_id)
+    await tx.execute(SQL["end_product"], event.subscription_id)
 
 
 # ── Fleets ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -121,23 +113,14 @@ async def _ended(tx: Connection, event: SeatPoolEnded, _of: Envelope) -> None:
 
 @FLEETS.on(GroupCreated)
 async def _group(tx: Connection, event: GroupCreated, _of: Envelope) -> None:
-    await tx.execute(
-        "insert into fleet_groups (contract_id, group_id, name) values ($1, $2, $3)",
-        event.contract_id,
-        event.group_id,
-        event.name,
-    )
+    await tx.execute(SQL["create_group"], event.contract_id, event.group_id, event.name)
 
 
 @FLEETS.on(GroupPolicySet)
 async def _policy(tx: Connection, event: GroupPolicySet, _of: Envelope) -> None:
     """The default group has no row before its first policy."""
     await tx.execute(
-        "insert into fleet_groups (contract_id, group_id, cadence, period, days, critical_period, critical_days, "
-        "windows, policy_set_by) values ($1, $2, $3, $4, $5, $6, $7, $8, $9) "
-        "on conflict (contract_id, group_id) do update set cadence = excluded.cadence, period = excluded.period, "
-        "days = excluded.days, critical_period = excluded.critical_period, critical_days = excluded.critical_days, "
-        "windows = excluded.windows, policy_set_by = excluded.policy_set_by",
+        SQL["set_policy"],
         event.contract_id,
         event.group_id,
         event.cadence,
@@ -152,20 +135,12 @@ async def _policy(tx: Connection, event: GroupPolicySet, _of: Envelope) -> None:
 
 @FLEETS.on(UserPutInGroup)
 async def _member(tx: Connection, event: UserPutInGroup, _of: Envelope) -> None:
-    await tx.execute(
-        "insert into fleet_members (contract_id, account_id, group_id) values ($1, $2, $3) "
-        "on conflict (contract_id, account_id) do update set group_id = excluded.group_id",
-        event.contract_id,
-        event.account_id,
-        event.group_id,
-    )
+    await tx.execute(SQL["put_in_group"], event.contract_id, event.account_id, event.group_id)
 
 
 @FLEETS.on(UserRemovedFromGroup)
 async def _no_member(tx: Connection, event: UserRemovedFromGroup, _of: Envelope) -> None:
-    await tx.execute(
-        "delete from fleet_members where contract_id = $1 and account_id = $2", event.contract_id, event.account_id
-    )
+    await tx.execute(SQL["remove_from_group"], event.contract_id, event.account_id)
 
 
 @FLEETS.on(UpdateApproved)
@@ -195,11 +170,7 @@ async def _decide(
     rollout_id: str | None = None,
 ) -> None:
     await tx.execute(
-        "insert into fleet_decisions (contract_id, publisher, update_id, group_id, decision, starts_at, reason, "
-        "rollout_id, decided_by, event_id) select $1, $2, $3, unnest($4::text[]), $5, $6, $7, $8, $9, $10 "
-        "on conflict (contract_id, publisher, update_id, group_id) do update set decision = excluded.decision, "
-        "starts_at = excluded.starts_at, reason = excluded.reason, rollout_id = excluded.rollout_id, "
-        "decided_by = excluded.decided_by, event_id = excluded.event_id",
+        SQL["decide"],
         event.contract_id,
         event.publisher,
         event.update_id,
@@ -243,33 +214,23 @@ _Rollout: TypeAlias = (
 @ROLLOUTS.on(RolloutCompleted)
 async def _rollout(tx: Connection, event: _Rollout, of: Envelope) -> None:
     await tx.execute(
-        "insert into rollout_history (rollout_id, version, type, at, actor, data, event_id) "
-        "values ($1, $2, $3, $4, $5, $6, $7)",
-        event.rollout_id,
-        of.version,
-        of.type,
-        of.time,
-        of.actor,
-        event.data().decode(),
-        of.id,
+        SQL["add_history"], event.rollout_id, of.version, of.type, of.time, of.actor, event.data().decode(), of.id
     )
     match event:
         case RolloutStarted():
             await _started(tx, event, of)
         case PhaseStarted(rollout_id=rollout_id, phase=phase):
-            await tx.execute("update rollouts set phase = $2 where rollout_id = $1", rollout_id, phase)
+            await tx.execute(SQL["set_phase"], rollout_id, phase)
         case RolloutPaused(rollout_id=rollout_id, reason=reason):
             await _stands(tx, rollout_id, "paused", reason)
         case RolloutResumed(rollout_id=rollout_id):
             await _stands(tx, rollout_id, "running")
         case RolloutCompleted(rollout_id=rollout_id):
-            await tx.execute("update rollouts set completed = true where rollout_id = $1", rollout_id)
+            await tx.execute(SQL["complete"], rollout_id)
             await _stands(tx, rollout_id, "completed")
         case RolloutStopped(rollout_id=rollout_id, reason=reason):
             await _stands(tx, rollout_id, "stopped", reason)
-            await tx.execute(
-                "update rollout_targets set removed = $2 where rollout_id = $1 and removed is null", rollout_id, reason
-            )
+            await tx.execute(SQL["remove_targets"], rollout_id, reason)
         case TargetAdded() | TargetRemoved():
             await _target(tx, event)
         case InstallSucceeded() | InstallFailed():
@@ -282,8 +243,7 @@ async def _rollout(tx: Connection, event: _Rollout, of: Envelope) -> None:
 
 async def _started(tx: Connection, event: RolloutStarted, of: Envelope) -> None:
     await tx.execute(
-        "insert into rollouts (rollout_id, contract_id, publisher, update_id, version, groups, phases, status, phase, "
-        "started_by, event_id) values ($1, $2, $3, $4, $5, $6, $7, 'running', -1, $8, $9)",
+        SQL["start_rollout"],
         event.rollout_id,
         event.contract_id,
         event.publisher,
@@ -298,41 +258,20 @@ async def _started(tx: Connection, event: RolloutStarted, of: Envelope) -> None:
 
 async def _stands(tx: Connection, rollout_id: str, status: str, reason: str | None = None) -> None:
     """What is resumed after its last phase was passed is completed all the same."""
-    await tx.execute(
-        "update rollouts set status = case when completed and $2 = 'running' then 'completed' else $2 end, "
-        "reason = $3 where rollout_id = $1",
-        rollout_id,
-        status,
-        reason,
-    )
+    await tx.execute(SQL["set_status"], rollout_id, status, reason)
 
 
 async def _target(tx: Connection, event: TargetAdded | TargetRemoved) -> None:
     if isinstance(event, TargetRemoved):
-        await tx.execute(
-            "update rollout_targets set removed = $3 where rollout_id = $1 and account_id = $2",
-            event.rollout_id,
-            event.account_id,
-            event.reason,
-        )
+        await tx.execute(SQL["remove_target"], event.rollout_id, event.account_id, event.reason)
         return
-    await tx.execute(
-        "insert into rollout_targets (rollout_id, account_id, group_id, phase) values ($1, $2, $3, $4) "
-        "on conflict (rollout_id, account_id) do update set group_id = excluded.group_id, phase = excluded.phase, "
-        "removed = null",
-        event.rollout_id,
-        event.account_id,
-        event.group_id,
-        event.phase,
-    )
+    await tx.execute(SQL["add_target"], event.rollout_id, event.account_id, event.group_id, event.phase)
 
 
 async def _installed(tx: Connection, event: InstallSucceeded | InstallFailed, of: Envelope) -> None:
     failed = isinstance(event, InstallFailed)
     await tx.execute(
-        "insert into rollout_installs (rollout_id, account_id, machine, succeeded, error, at) "
-        "values ($1, $2, $3, $4, $5, $6) on conflict (rollout_id, account_id, machine) do update set "
-        "succeeded = excluded.succeeded, error = excluded.error, at = excluded.at",
+        SQL["report_install"],
         event.rollout_id,
         event.account_id,
         event.machine,

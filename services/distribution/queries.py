@@ -15,6 +15,9 @@ from shared.runtime.access import require_access
 from shared.runtime.http import After, CurrentActor, Database, Limit, Now
 from shared.runtime.problems import unknown
 from shared.runtime.scopes import machines
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
 
 QUERIES: Final = APIRouter()
 
@@ -40,15 +43,6 @@ class UpdateList(BaseModel):
     next: str | None
 
 
-_FIELDS: Final = ", ".join(f"u.{name}" for name in UpdateView.model_fields)
-_AVAILABLE: Final = f"""
-    select {_FIELDS} from updates u
-    where u.withdrawn is null and exists (
-        select from owned_products o
-        where o.contract_id = $1 and o.product = u.product and o.publisher in ('', u.publisher)
-        and (u.kind <> 'extension' or (o.in_term and o.starts <= $2)))"""  # noqa: S608  # extensions: subscribers only
-
-
 def _view(row: Any) -> UpdateView:
     return UpdateView(**dict(row))
 
@@ -64,9 +58,7 @@ async def available_updates(
 ) -> UpdateList:
     """The updates and extensions available for the products that the contract owns, for its administrators only."""
     await require_access(db, actor, contract_id)
-    rows = await db.fetch(
-        f"{_AVAILABLE} and u.event_id > $3 order by u.event_id limit $4", contract_id, now.date(), after, limit
-    )
+    rows = await db.fetch(SQL["available_updates"], contract_id, now.date(), after, limit)
     following = rows[-1]["event_id"] if len(rows) == limit else None
     return UpdateList(items=[_view(row) for row in rows], next=following)
 
@@ -77,8 +69,7 @@ async def available_update(
 ) -> UpdateView:
     """One of these updates."""
     await require_access(db, actor, contract_id)
-    query = f"{_AVAILABLE} and u.publisher = $3 and u.update_id = $4"
-    row = await db.fetchrow(query, contract_id, now.date(), publisher, update_id)
+    row = await db.fetchrow(SQL["available_update"], contract_id, now.date(), publisher, update_id)
     if row is None:
         raise unknown("update", "See GET /contracts/{contract_id}/updates for those that are available.")
     return _view(row)
@@ -130,22 +121,11 @@ class DecisionList(BaseModel):
     next: str | None
 
 
-_GROUPS: Final = """
-    with every as (
-        select * from fleet_groups where contract_id = $1
-        union all
-        select $1, $2, 'default', 'off', null, 0, null, 0, '[]', null
-        where not exists (select from fleet_groups where contract_id = $1 and group_id = $2))
-    select g.*, coalesce((select array_agg(m.account_id order by m.account_id) from fleet_members m
-        where m.contract_id = $1 and m.group_id = g.group_id), '{}') as members
-    from every g order by g.group_id <> $2, g.name, g.group_id"""
-
-
 @QUERIES.get("/contracts/{contract_id}/groups")
 async def groups(contract_id: Identifier, actor: CurrentActor, db: Database) -> GroupList:
     """The groups of the contract's users, the default one first."""
     await require_access(db, actor, contract_id)
-    rows = await db.fetch(_GROUPS, contract_id, DEFAULT_GROUP)
+    rows = await db.fetch(SQL["groups"], contract_id, DEFAULT_GROUP)
     return GroupList(items=[GroupView(group_id=r["group_id"], name=r["name"], members=r["members"]) for r in rows])
 
 
@@ -153,7 +133,7 @@ async def groups(contract_id: Identifier, actor: CurrentActor, db: Database) -> 
 async def policies(contract_id: Identifier, actor: CurrentActor, db: Database) -> PolicyList:
     """Each group's policy: when the group gets updates by itself, how old they are then, and in which windows."""
     await require_access(db, actor, contract_id)
-    rows = await db.fetch(_GROUPS, contract_id, DEFAULT_GROUP)
+    rows = await db.fetch(SQL["groups"], contract_id, DEFAULT_GROUP)
     return PolicyList(
         items=[
             PolicyView(
@@ -185,14 +165,7 @@ async def decisions(
 ) -> DecisionList:
     """What was decided last about each update for each group, by whom, in the order of deciding."""
     await require_access(db, actor, contract_id)
-    fields = ", ".join(DecisionView.model_fields)
-    rows = await db.fetch(
-        f"select {fields}, event_id || ' ' || group_id as place from fleet_decisions where contract_id = $1 "  # noqa: S608
-        "and event_id || ' ' || group_id > $2 order by place limit $3",
-        contract_id,
-        after,
-        limit,
-    )
+    rows = await db.fetch(SQL["decisions"], contract_id, after, limit)
     following = rows[-1]["place"] if len(rows) == limit else None
     return DecisionList(items=[DecisionView(**dict(row)) for row in rows], next=following)
 
@@ -246,14 +219,6 @@ class RolloutView(RolloutSummary):
     history: list[HistoryView]
 
 
-_ROLLOUTS: Final = """
-    select r.*, r.phase + 1 as phase, count(t.account_id)::int as targets,
-        count(*) filter (where i.failed = 0)::int as succeeded, count(*) filter (where i.failed > 0)::int as failed
-    from rollouts r left join rollout_targets t on t.rollout_id = r.rollout_id and t.removed is null
-    left join (select rollout_id, account_id, count(*) filter (where not succeeded) as failed from rollout_installs
-               group by rollout_id, account_id) i on i.rollout_id = t.rollout_id and i.account_id = t.account_id"""
-
-
 def _summary(row: Any) -> dict[str, Any]:
     return dict(row) | {"phases": [RolloutPhase.from_stored(json.dumps(phase)) for phase in json.loads(row["phases"])]}
 
@@ -268,12 +233,7 @@ async def rollouts(
 ) -> RolloutList:
     """The contract's rollouts in the order of their starts: where each stands, and for how many users."""
     await require_access(db, actor, contract_id)
-    rows = await db.fetch(
-        f"{_ROLLOUTS} where r.contract_id = $1 and r.event_id > $2 group by r.rollout_id order by r.event_id limit $3",
-        contract_id,
-        after,
-        limit,
-    )
+    rows = await db.fetch(SQL["rollouts"], contract_id, after, limit)
     following = rows[-1]["event_id"] if len(rows) == limit else None
     return RolloutList(items=[RolloutSummary(**_summary(row)) for row in rows], next=following)
 
@@ -284,19 +244,11 @@ async def rollout(
 ) -> RolloutView:
     """One rollout: its targets and who was one, and everything that happened, by whom."""
     await require_access(db, actor, contract_id)
-    row = await db.fetchrow(
-        f"{_ROLLOUTS} where r.contract_id = $1 and r.rollout_id = $2 group by r.rollout_id", contract_id, rollout_id
-    )
+    row = await db.fetchrow(SQL["rollout"], contract_id, rollout_id)
     if row is None:
         raise unknown("rollout", "See GET /contracts/{contract_id}/rollouts.")
-    users = await db.fetch(
-        "select t.account_id, t.group_id, t.phase + 1 as phase, t.removed, "
-        "count(*) filter (where i.succeeded)::int as succeeded, count(*) filter (where not i.succeeded)::int as failed "
-        "from rollout_targets t left join rollout_installs i using (rollout_id, account_id) where t.rollout_id = $1 "
-        "group by t.rollout_id, t.account_id order by t.phase, t.account_id",
-        rollout_id,
-    )
-    history = await db.fetch("select * from rollout_history where rollout_id = $1 order by version", rollout_id)
+    users = await db.fetch(SQL["targets"], rollout_id)
+    history = await db.fetch(SQL["history"], rollout_id)
     return RolloutView(
         **_summary(row),
         users=[TargetView(**dict(user)) for user in users],
@@ -328,16 +280,5 @@ class OfferList(BaseModel):
 async def my_updates(actor: CurrentActor, db: Database, now: Now, machine: OptionalName = "") -> OfferList:
     """What the caller's machines (or this one) should install now: nothing outside of the group's maintenance windows,
     nothing that the machine has reported as installed."""
-    rows = await db.fetch(
-        "select r.rollout_id, g.windows, u.* from rollout_targets t join rollouts r using (rollout_id) "
-        "join updates u on u.publisher = r.publisher and u.update_id = r.update_id and u.withdrawn is null "
-        "left join fleet_members m on m.contract_id = r.contract_id and m.account_id = t.account_id "
-        "left join fleet_groups g on g.contract_id = r.contract_id and g.group_id = coalesce(m.group_id, $3) "
-        "where t.account_id = $1 and t.removed is null and t.phase <= r.phase and r.status in ('running', 'completed') "
-        "and not exists (select from rollout_installs i where i.rollout_id = r.rollout_id and i.machine = $2 "
-        "and i.account_id = t.account_id and i.succeeded) order by r.event_id",
-        actor.account_id,
-        machine,
-        DEFAULT_GROUP,
-    )
+    rows = await db.fetch(SQL["my_updates"], actor.account_id, machine, DEFAULT_GROUP)
     return OfferList(items=[Offer(**dict(row)) for row in rows if is_open(_windows(row["windows"]), now)])
