@@ -1,7 +1,7 @@
 """What can be asked of marketplace: catalogue, wizard, carts, orders, subscriptions. The shapes stand in views.py."""
 
 from datetime import UTC, date, timedelta
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 from fastapi import APIRouter, Depends, Request
 
@@ -42,6 +42,9 @@ from shared.events.marketplace import Billing, Category, Period, Support
 from shared.runtime.auth import Actor
 from shared.runtime.http import After, CurrentActor, CurrentLog, Database, Limit
 from shared.runtime.problems import Problem, unknown
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
 
 QUERIES = APIRouter()
 
@@ -55,9 +58,6 @@ AllClocks: TypeAlias = Annotated[Clocks, Depends(_clocks)]
 """A subscription is shown in its customer's time, to its partner too: that is the time the doors decide in."""
 
 # ── The catalogue ──────────────────────────────────────────────────────────────────────────────────────
-
-_OPEN_TO: str = """(category = 'open' or exists (select from standings s
-    where s.organisation_id = $1 and s.publisher = catalogue.publisher and s.valid))"""
 
 
 @QUERIES.get("/catalogue")
@@ -75,11 +75,7 @@ async def catalogue(
     """The plans that the caller's standing opens, in the order of their product IDs."""
     wanted = _stored(product_id) if product_id else ""
     rows = await db.fetch(
-        f"""select product_id || '.' || publisher as cursor, plan from catalogue
-        where listed and {_OPEN_TO} and ($2 = '' or product = $2) and ($3::text is null or period = $3)
-            and ($4::text is null or support = $4) and ($5::text is null or category = $5)
-            and ($6 = '' or product_id = $6) and product_id || '.' || publisher > $7
-        order by cursor limit $8""",  # noqa: S608  # made of constants
+        SQL["catalogue"],
         actor.organisation_id,
         product,
         period,
@@ -97,12 +93,7 @@ async def catalogue(
 async def one_plan(product_id: Code, actor: CurrentActor, db: Database) -> PlanView:
     """One plan, by its product ID, with or without hyphens."""
     stored = _stored(product_id)
-    row = await db.fetchrow(
-        f"""select plan, listed, event_id, {_OPEN_TO} as open_to from catalogue
-        where product_id = $2 order by listed desc, publisher limit 1""",  # noqa: S608  # made of constants
-        actor.organisation_id,
-        stored,
-    )
+    row = await db.fetchrow(SQL["plan"], actor.organisation_id, stored)
     if row is None:
         raise _no_plan(stored, rules.PLAN_UNKNOWN, "The catalogue has no plan {}.")
     if not row["listed"]:
@@ -128,10 +119,7 @@ async def ask_wizard(
     billing: Billing | None = None,
 ) -> Wizard:
     """Ordering without a product ID: what can be chosen so that a plan remains, and which one does."""
-    rows = await db.fetch(
-        f"select plan from catalogue where listed and {_OPEN_TO} order by product_id, publisher",  # noqa: S608
-        actor.organisation_id,
-    )
+    rows = await db.fetch(SQL["catalogue"], actor.organisation_id, "", None, None, None, "", "", None)
     read = [Plan.from_stored(row["plan"]) for row in rows]
     plans = [plan for plan in read if plan.commitment_months == policy_of(plan.publisher).commitment_months]
     names = {plan.product: plan.product_name for plan in plans}
@@ -153,9 +141,7 @@ async def ask_wizard(
 @QUERIES.get("/standing")
 async def standing(actor: CurrentActor, db: Database) -> StandingView:
     """The caller's organisation's standing with publishers."""
-    rows = await db.fetch(
-        "select * from standings where organisation_id = $1 order by publisher, csn", actor.organisation_id
-    )
+    rows = await db.fetch(SQL["standings"], actor.organisation_id)
     return StandingView(
         organisation_id=actor.organisation_id,
         specialised_open_for=sorted({row["publisher"] for row in rows if row["valid"]}),
@@ -207,10 +193,10 @@ async def cart(
     `starts` are the checkout's, as far as they are known, and refused as it would refuse them; an ordered cart is shown
     with its own."""
     partner_only(actor)
-    row = await db.fetchrow("select * from carts where cart_id = $1", cart_id)
+    row = await db.fetchrow(SQL["cart"], cart_id)
     if row is None or row["partner"] != actor.organisation_id:
         raise unknown("cart")
-    added = await db.fetch("select line, plan, seats from cart_lines where cart_id = $1 order by line", cart_id)
+    added = await db.fetch(SQL["cart_lines"], cart_id)
     lines = [(line["line"], Plan.from_stored(line["plan"]), line["seats"]) for line in added]
     order = CartCheckedOut.from_stored(row["checked_out"]) if row["checked_out"] else None
     publisher = lines[0][1].publisher if lines else ""
@@ -266,7 +252,7 @@ async def orders(
 ) -> Subscriptions:
     """The partner's orders, the newest first: each becomes one subscription."""
     partner_only(actor)
-    return await _page(db, "partner = $1", actor, clocks, limit, after)
+    return await _page(db, SQL["orders"], actor, clocks, limit, after)
 
 
 @QUERIES.get("/subscriptions")
@@ -274,7 +260,7 @@ async def subscriptions(
     actor: CurrentActor, db: Database, clocks: AllClocks, limit: Limit = 50, after: After = ""
 ) -> Subscriptions:
     """What the caller's organisation bought, or ordered as a partner; the newest first."""
-    return await _page(db, "(customer = $1 or partner = $1)", actor, clocks, limit, after)
+    return await _page(db, SQL["subscriptions"], actor, clocks, limit, after)
 
 
 @QUERIES.get("/subscriptions/{subscription_id}")
@@ -291,11 +277,7 @@ async def who_supports_whom(
 ) -> SupportView:
     """The partner supports its customers; the distributor and the publisher support the partner only."""
     found = await _subscription(subscription_id, actor, db, clocks)
-    rows = await db.fetch(
-        "select distinct on (organisation_id) organisation_id, organisation_name from people "
-        "where organisation_id = any($1::text[]) order by organisation_id, opened_at",
-        [found.partner, found.customer],
-    )
+    rows = await db.fetch(SQL["organisation_names"], [found.partner, found.customer])
     names = {row["organisation_id"]: row["organisation_name"] for row in rows}
     partner, customer = names.get(found.partner, found.partner), names.get(found.customer, found.customer)
     behind = [policy_of(found.plan.publisher).distributor, found.plan.publisher]
@@ -324,48 +306,32 @@ async def preview_cancel(
             rule=rules.NOT_CONFIRMED,
             reason="The publisher has not accepted this order; nothing runs, and nothing renews.",
             remedy="Wait for its answer.",
-            because=(await db.fetchval(_ORDER, subscription_id),),
+            because=(await db.fetchval(SQL["order_event"], subscription_id),),
         )
-    rows = await db.fetch("select * from held_seats where subscription_id = $1 order by seat", subscription_id)
+    rows = await db.fetch(SQL["held_seats"], subscription_id)
     held = [HeldSeat(seat=row["seat"], account_id=row["account_id"], because=row["event_id"]) for row in rows]
     listed = await log.state(PLAN, plan_key(found.plan.publisher, _stored(found.plan.product_id)))
     price = price_on(found.term.ends + timedelta(days=1), listed)
     return cancel_preview(found, held, price, policy_of(found.plan.publisher), clocks.time_of(found.customer))
 
 
-_ORDER = "select order_event from subscriptions where subscription_id = $1"
-
-_SUBSCRIPTIONS = """select s.*, array(select days_before from reminders r
-    where r.subscription_id = s.subscription_id and r.term = s.term order by days_before desc) as reminded
-    from subscriptions s"""
-
-
 async def _subscription(subscription_id: str, actor: Actor, db: Any, clocks: Clocks) -> SubscriptionView:
     """Raises Problem 404 if it is unknown or of other organisations."""
-    row = await db.fetchrow(f"{_SUBSCRIPTIONS} where subscription_id = $1", subscription_id)
+    row = await db.fetchrow(SQL["subscription"], subscription_id)
     if row is None or actor.organisation_id not in (row["partner"], row["customer"]):
         raise unknown("subscription")
     (view,) = await _views(db, [row], clocks)
     return view
 
 
-async def _page(db: Any, whose: str, actor: Actor, clocks: Clocks, limit: int, after: str) -> Subscriptions:
-    rows = await db.fetch(
-        f"""{_SUBSCRIPTIONS} where {whose} and ($2 = '' or subscription_id < $2)
-        order by subscription_id desc limit $3""",  # made of constants
-        actor.organisation_id,
-        after,
-        limit + 1,
-    )
+async def _page(db: Any, statement: str, actor: Actor, clocks: Clocks, limit: int, after: str) -> Subscriptions:
+    rows = await db.fetch(statement, actor.organisation_id, after, limit + 1)
     items = await _views(db, rows[:limit], clocks)
     return Subscriptions(items=items, next=items[-1].subscription_id if len(rows) > limit else None)
 
 
 async def _views(db: Any, rows: list[Any], clocks: Clocks) -> list[SubscriptionView]:
-    parts = await db.fetch(
-        "select * from instalments where subscription_id = any($1::text[]) order by subscription_id, term, number",
-        [row["subscription_id"] for row in rows],
-    )
+    parts = await db.fetch(SQL["instalments"], [row["subscription_id"] for row in rows])
     by_subscription: dict[str, list[Any]] = {}
     for part in parts:
         by_subscription.setdefault(part["subscription_id"], []).append(part)
