@@ -16,8 +16,11 @@ from shared.events.identity import Role
 from shared.events.registry import IDENTITY
 from shared.runtime.auth import Actor
 from shared.runtime.problems import Problem
+from shared.sql import statements
 
-ACCESS_TABLES: Final = Path(__file__).with_name("access.sql").read_text()
+SQL: Final = statements(__file__)
+
+ACCESS_TABLES: Final = Path(__file__).with_name("access_tables.sql").read_text()
 """The two tables, for the first migration of a service that has this projection."""
 
 ADMINISTRATIVE: Final = ("desktop", "maintenance")
@@ -39,59 +42,26 @@ def access_projection() -> Projection:
     @access.on(RoleAssigned)
     async def _(tx: Connection, event: RoleAssigned, of: Envelope) -> None:
         await tx.execute(
-            "insert into access_roles (contract_id, account_id, role, may_assign_seats, event_id) "
-            "values ($1, $2, $3, $4, $5) on conflict (contract_id, account_id, role) do update set "
-            "may_assign_seats = excluded.may_assign_seats, event_id = excluded.event_id, revoked = null",
-            event.contract_id,
-            event.account_id,
-            event.role,
-            event.may_assign_seats,
-            of.id,
+            SQL["assign_role"], event.contract_id, event.account_id, event.role, event.may_assign_seats, of.id
         )
 
     @access.on(RoleRevoked)
     async def _(tx: Connection, event: RoleRevoked, of: Envelope) -> None:
-        await tx.execute(
-            "update access_roles set revoked = $4 where contract_id = $1 and account_id = $2 and role = $3",
-            event.contract_id,
-            event.account_id,
-            event.role,
-            of.id,
-        )
+        await tx.execute(SQL["revoke_role"], event.contract_id, event.account_id, event.role, of.id)
 
     @access.on(AgreementScheduled)
     async def _(tx: Connection, event: AgreementScheduled, of: Envelope) -> None:
         await tx.execute(
-            "insert into access_agreements (contract_id, subscription_id, kind, phase, starts, event_id) "
-            "values ($1, $2, $3, 'scheduled', $4, $5) on conflict do nothing",
-            event.contract_id,
-            event.subscription_id,
-            event.kind,
-            event.starts,
-            of.id,
+            SQL["schedule_agreement"], event.contract_id, event.subscription_id, event.kind, event.starts, of.id
         )
 
     @access.on(AgreementStarted)
     async def _(tx: Connection, event: AgreementStarted, of: Envelope) -> None:
-        await tx.execute(
-            "insert into access_agreements (contract_id, subscription_id, kind, phase, event_id) "
-            "values ($1, $2, $3, 'running', $4) on conflict (contract_id, subscription_id) do update set "
-            "kind = excluded.kind, phase = excluded.phase, event_id = excluded.event_id",
-            event.contract_id,
-            event.subscription_id,
-            event.kind,
-            of.id,
-        )
+        await tx.execute(SQL["start_agreement"], event.contract_id, event.subscription_id, event.kind, of.id)
 
     @access.on(AgreementEnded)
     async def _(tx: Connection, event: AgreementEnded, of: Envelope) -> None:
-        await tx.execute(
-            "update access_agreements set phase = 'ended', event_id = $3 where contract_id = $1 "
-            "and subscription_id = $2",
-            event.contract_id,
-            event.subscription_id,
-            of.id,
-        )
+        await tx.execute(SQL["end_agreement"], event.contract_id, event.subscription_id, of.id)
 
     return access
 
@@ -100,12 +70,7 @@ async def require_access(db: Any, actor: Actor, contract_id: str, *, assign_seat
     """The caller's administrative access to the contract. Raises Problem 403: `role-missing`, `seat-right-missing`
     or `agreement-missing`. With `assign_seats` a Software Coordinator needs the right to do that, and it is open before
     the term's first day, too: seats are set up for it."""
-    known = await db.fetch(
-        "select role, may_assign_seats, event_id, revoked from access_roles where contract_id = $1 and account_id = $2 "
-        "order by role = 'contract_manager' desc, may_assign_seats desc",
-        contract_id,
-        actor.account_id,
-    )
+    known = await db.fetch(SQL["roles"], contract_id, actor.account_id)
     role = next((each for each in known if each["revoked"] is None), None)
     if role is None:
         raise Problem(
@@ -123,12 +88,7 @@ async def require_access(db: Any, actor: Actor, contract_id: str, *, assign_seat
             remedy="Ask the Contract Manager for the right to assign seats.",
             because=[role["event_id"]],
         )
-    agreements = await db.fetch(
-        "select phase, starts, event_id from access_agreements where contract_id = $1 and kind = any($2::text[]) "
-        "order by event_id",
-        contract_id,
-        list(ADMINISTRATIVE),
-    )
+    agreements = await db.fetch(SQL["agreements"], contract_id, list(ADMINISTRATIVE))
     opening = ("running", "scheduled") if assign_seats else ("running",)
     open_by = next((each["event_id"] for phase in opening for each in agreements if each["phase"] == phase), None)
     if open_by is None:

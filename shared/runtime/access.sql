@@ -1,21 +1,32 @@
--- Who administers which contract, and what opens it: replicated from identity's events.
-create table access_roles (
-    contract_id text not null,
-    account_id text not null,
-    role text not null,
-    may_assign_seats boolean not null,
-    event_id text not null,
-    revoked text,  -- the event that took the role; null while it is held
-    primary key (contract_id, account_id, role)
-);
-create index on access_roles (account_id);
+-- assign_role: set what a role gives an account on a contract.
+insert into access_roles (contract_id, account_id, role, may_assign_seats, event_id)
+values ($1, $2, $3, $4, $5)
+on conflict (contract_id, account_id, role) do update set may_assign_seats = excluded.may_assign_seats,
+    event_id = excluded.event_id, revoked = null;
 
-create table access_agreements (
-    contract_id text not null,
-    subscription_id text not null,
-    kind text not null,
-    phase text not null check (phase in ('scheduled', 'running', 'ended')),
-    starts date,  -- the first day of one that was scheduled
-    event_id text not null,  -- the event that brought it into its phase
-    primary key (contract_id, subscription_id)
-);
+-- revoke_role: note which event took the role.
+update access_roles set revoked = $4 where contract_id = $1 and account_id = $2 and role = $3;
+
+-- schedule_agreement: note an agreement that begins later.
+insert into access_agreements (contract_id, subscription_id, kind, phase, starts, event_id)
+values ($1, $2, $3, 'scheduled', $4, $5)
+on conflict do nothing;
+
+-- start_agreement: note that an agreement runs.
+insert into access_agreements (contract_id, subscription_id, kind, phase, event_id)
+values ($1, $2, $3, 'running', $4)
+on conflict (contract_id, subscription_id) do update set kind = excluded.kind, phase = excluded.phase,
+    event_id = excluded.event_id;
+
+-- end_agreement: note that an agreement has ended.
+update access_agreements set phase = 'ended', event_id = $3 where contract_id = $1 and subscription_id = $2;
+
+-- roles: list the account's roles on a contract, the strongest first.
+select role, may_assign_seats, event_id, revoked from access_roles
+where contract_id = $1 and account_id = $2
+order by role = 'contract_manager' desc, may_assign_seats desc;
+
+-- agreements: list a contract's agreements of these kinds, in the order of the events that brought them so far.
+select phase, starts, event_id from access_agreements
+where contract_id = $1 and kind = any($2::text[])
+order by event_id;
