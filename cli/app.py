@@ -1,32 +1,42 @@
-"""The command `tenure`: its verbs, and how each of them is run and ends."""
+"""The command `tenure`: how a verb is declared, and how each is run and ends.
+
+A verb is a function below a decorator. The name is as it is typed, the docstring is the help, and a parameter is an
+argument or an option of the verb's own, declared as Typer reads it:
+
+    @verb("timers")
+    async def list_timers(context: Context, output: Output, customer: str | None = None) -> Result:
+
+A parameter annotated `Context`, `Output` or `Consent` is no option: it is handed in. The decorator adds the rest:
+
+- `@verb`: `--json`, the result as one document, and exit code 1 for a result that is not ok;
+- `@change`: besides, `--yes`, `--reason` and `--actor`. The function changes nothing and returns a `ChangePlan`; what
+  then happens (dry run, confirmation, the record in the log, the second look) is `cli.operation.carry_out`.
+"""
 
 import asyncio
+import inspect
 import logging
 import os
+import pkgutil
 import sys
 import warnings
-from collections.abc import Awaitable, Callable
-from datetime import datetime
-from typing import Annotated, Any, Final, TypeAlias
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
-import asyncpg
-import httpx
 import structlog
 import typer
-from aiokafka.errors import KafkaError
-from pydantic import ValidationError
 
 from cli.context import Context
-from cli.exit_codes import INTERRUPTED, MEANING, OWN_FAULT, REFUSED, UNREACHABLE, USAGE, OperatorError
-from cli.output import Output, plain, time_of
-from shared.eventlog import restore, scratch, topic
-from shared.eventlog.consumer import Fault
-from shared.eventlog.kafka import InvalidKafkaSettings
-from shared.eventlog.parked import NotNow
-from shared.eventlog.postgres import TRANSIENT
-from shared.eventlog.store import Conflict, Unavailable
+from cli.exit_codes import DONE, FAULTS, INTERRUPTED, MEANING
+from cli.explain import explained
+from cli.operation import ChangePlan, Consent, carry_out
+from cli.options import Actor, At, Reason, Since, Until, Yes, parse_time
+from cli.output import Output, plain
 
-_CODES: Final = "\n\n".join(f"{code}: {meaning}" for code, meaning in MEANING.items())
+_CODES: Final = "\n".join(f"- {code}: {meaning}" for code, meaning in MEANING.items())
 APP: Final = typer.Typer(
     name="tenure",
     no_args_is_help=True,
@@ -37,36 +47,131 @@ APP: Final = typer.Typer(
     "It finds the system by DATABASE_URL, KAFKA_BOOTSTRAP and TENURE_SERVICE_URL; what is unset is read from a system "
     f"that runs on this machine.\n\nExit codes:\n\n{_CODES}",
 )
+# Names of verbs that are not declared by the decorators yet.
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+ByWhom: TypeAlias = Actor
+_time = parse_time
+_LOOKING: Final = "Verbs that only look"
+_CHANGING: Final = "Verbs that change something (without --yes a dry run)"
+_SUBJECTS: Final = "Verbs by subject"
+_GROUPS: Final[dict[str, typer.Typer]] = {"": APP}
 
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a verb found: `data` is the document of --json, or None where the verb has written its own.
+
+    Not `ok` is exit code 1: it ran, and something is wrong.
+    """
+
+    data: Mapping[str, object] | None
+    ok: bool = True
+
+
+Planned: TypeAlias = ChangePlan | Sequence[ChangePlan] | Result
+"""What a change would do; a plan for each service that it concerns. A result where there is nothing to change."""
+
+_Verb = TypeVar("_Verb", bound=Callable[..., Awaitable[Result]])
+_Change = TypeVar("_Change", bound=Callable[..., Awaitable[Planned]])
 Work = Callable[[Context, Output], Awaitable[int]]
 
 
-def _time(text: str) -> datetime:
-    try:
-        return time_of(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+def group(name: str, summary: str) -> None:
+    """Declare the first word of verbs that have two."""
+    _GROUPS[name] = typer.Typer(no_args_is_help=True, help=summary)
+    APP.add_typer(_GROUPS[name], name=name, rich_help_panel=_SUBJECTS)
 
 
-Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
-Yes: TypeAlias = Annotated[bool, typer.Option("--yes", help="Do it; otherwise it is only said what would happen.")]
-Reason: TypeAlias = Annotated[str, typer.Option("--reason", help="Why, for the record. Needed with --yes.")]
-ByWhom: TypeAlias = Annotated[
-    str, typer.Option("--actor", help="Who, for the record; otherwise TENURE_ACTOR, or your login name.")
-]
-Since: TypeAlias = Annotated[
-    datetime | None, typer.Option("--since", parser=_time, metavar="TIME", help="From this time on (or 15m, 2h, 3d).")
-]
-Until: TypeAlias = Annotated[
-    datetime | None, typer.Option("--until", parser=_time, metavar="TIME", help="Up to this time.")
-]
-At: TypeAlias = Annotated[
-    datetime | None, typer.Option("--at", parser=_time, metavar="TIME", help="As of this time (or 15m, 2h, 3d ago).")
-]
+def verb(name: str, *, fails_when: str = "", json_help: str = "Answer in JSON.") -> Callable[[_Verb], _Verb]:
+    """Declare a verb that only looks. `fails_when` says in its help when its result is not ok."""
+
+    def declare(function: _Verb) -> _Verb:
+        async def work(request: _Request) -> int:
+            return _written(request.output, await function(**request.arguments))
+
+        _declare(
+            name, function, work, panel=_LOOKING, fails_when=fails_when, shared={"json": (_json(json_help), False)}
+        )
+        return function
+
+    return declare
+
+
+def change(name: str, *, fails_when: str = "") -> Callable[[_Change], _Change]:
+    """Declare a verb that changes something: its function looks only, and returns the plan."""
+
+    def declare(function: _Change) -> _Change:
+        async def work(request: _Request) -> int:
+            planned = await function(**request.arguments)
+            if isinstance(planned, Result):
+                return _written(request.output, planned)
+            plans = [planned] if isinstance(planned, ChangePlan) else planned
+            return await carry_out(request.context, request.output, name, plans, request.consent)
+
+        shared = {"yes": (Yes, False), "reason": (Reason, ""), "actor": (Actor, ""), "json": (_json(), False)}
+        _declare(name, function, work, panel=_CHANGING, fails_when=fails_when, shared=shared)
+        return function
+
+    return declare
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    """One run of a verb: what it is given, and its function's arguments."""
+
+    context: Context
+    output: Output
+    consent: Consent
+    arguments: Mapping[str, Any]
+
+
+def _declare(
+    name: str,
+    function: Callable[..., object],
+    work: Callable[[_Request], Awaitable[int]],
+    *,
+    panel: str,
+    fails_when: str,
+    shared: Mapping[str, tuple[object, object]],
+) -> None:
+    """Register a verb with Typer: its own options, and then the shared ones, each with its type and default."""
+    declared = inspect.signature(function, eval_str=True).parameters.values()
+    injected = {each.name: each.annotation for each in declared if each.annotation in (Context, Output, Consent)}
+
+    def command(**given: Any) -> None:
+        json = given.pop("json")
+        consent = Consent(**{option: given.pop(option) for option in shared if option != "json"})
+
+        async def run_within(context: Context, output: Output) -> int:
+            values = {Context: context, Output: output, Consent: consent}
+            arguments = {**given, **{parameter: values[kind] for parameter, kind in injected.items()}}
+            return await work(_Request(context=context, output=output, consent=consent, arguments=arguments))
+
+        run(json, run_within)
+
+    own = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in declared if each.name not in injected]
+    added = [
+        inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for option, (kind, default) in shared.items()
+    ]
+    command.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]  # what Typer reads
+    parent, _, word = name.rpartition(" ")
+    summary = inspect.cleandoc(function.__doc__ or "") + (f"\n\nEnds with 1 when {fails_when}." if fails_when else "")
+    _GROUPS[parent].command(word, help=summary, rich_help_panel=None if parent else panel)(command)
+
+
+def _json(summary: str = "Answer in JSON.") -> object:
+    return Annotated[bool, typer.Option("--json", help=summary)]
+
+
+def _written(output: Output, result: Result) -> int:
+    if result.data is not None:
+        output.result(result.data)
+    return DONE if result.ok else FAULTS
 
 
 def run(json: bool, work: Work) -> None:
-    """Runs a verb and ends the process: with its exit code, or with one sentence and the code of what went wrong."""
+    """Run a verb and end the process: with its exit code, or with one sentence and the code of what went wrong."""
     output = Output(json)
     quieten()
     try:
@@ -93,7 +198,7 @@ async def _within(work: Work, output: Output) -> int:
 
 
 def quieten() -> None:
-    """Libraries report what they retry: it is said once, at the end, by whoever gives up."""
+    """Silence libraries that report what they retry: whoever gives up says it once, at the end."""
     logging.getLogger().setLevel(logging.CRITICAL)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
@@ -104,56 +209,30 @@ def quieten() -> None:
     warnings.simplefilter("ignore", ResourceWarning)
 
 
-def explained(error: Exception) -> tuple[str, int]:
-    """What went wrong in one sentence, and the exit code."""
-    match error:
-        case OperatorError():
-            return str(error), error.code
-        case NotNow():
-            return f"{_capital(str(error))}.", REFUSED
-        case restore.Refused() | scratch.Trouble() | scratch.CannotFold():
-            return _capital(str(error)), REFUSED
-        case topic.Missing() | topic.Differs():
-            return f"{_capital(str(error))}. `tenure verify` looks at all of it.", REFUSED
-        case asyncpg.InvalidCatalogNameError():
-            return (
-                f"PostgreSQL has no such database ({error}): `python -m deploy.databases` makes it; or correct "
-                "DATABASE_URL.",
-                UNREACHABLE,
-            )
-        case asyncpg.UndefinedTableError() | asyncpg.UndefinedColumnError() | asyncpg.InvalidSchemaNameError():
-            return (
-                f"The database is not of this version of Tenure ({error}): `python -m deploy.databases` brings it "
-                "up to date.",
-                UNREACHABLE,
-            )
-        case asyncpg.InsufficientPrivilegeError():
-            return f"PostgreSQL refuses this role ({error}): DATABASE_URL should name the operator's.", UNREACHABLE
-        case asyncpg.InvalidAuthorizationSpecificationError():
-            return f"PostgreSQL does not let us in ({error}): correct DATABASE_URL.", UNREACHABLE
-        case KafkaError():
-            return f"Kafka does not answer as it should ({_of(error)}): start it, or correct KAFKA_BOOTSTRAP.", 3
-        case httpx.HTTPError():
-            return f"The service does not answer ({_of(error)}): start it, or correct its TENURE_SERVICE_URL.", 3
-        case Fault() | Unavailable() | Conflict():
-            return f"It could not be done now, and nothing was left half done ({error}): try again in a moment.", 3
-        case InvalidKafkaSettings():
-            return str(error), USAGE
-        case ValidationError():
-            return f"A setting in the environment can't be read: {error.errors()[0]['msg']}.", USAGE
-        case _ if isinstance(error, TRANSIENT):
-            return f"PostgreSQL can't be reached ({_of(error)}): start it, or correct DATABASE_URL.", UNREACHABLE
-        case _:
-            return f"This is a fault of tenure's own ({_of(error)}): TENURE_DEBUG=1 shows where.", OWN_FAULT
+def loaded() -> typer.Typer:
+    """The command with all its verbs: those of every module in `cli.verbs`."""
+    for module in pkgutil.iter_modules([str(Path(__file__).with_name("verbs"))]):
+        import_module(f"cli.verbs.{module.name}")
+    APP.registered_commands.sort(key=lambda each: (each.rich_help_panel != _LOOKING, str(each.name)))
+    return APP
 
 
-def _of(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+def main(arguments: Sequence[str] | None = None) -> None:
+    loaded()(args=arguments, prog_name="tenure")
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def main(arguments: Any = None) -> None:
-    APP(args=arguments, prog_name="tenure")
+__all__ = [
+    "APP",
+    "At",
+    "ByWhom",
+    "Json",
+    "Reason",
+    "Since",
+    "Until",
+    "Yes",
+    "change",
+    "explained",
+    "group",
+    "run",
+    "verb",
+]

@@ -14,6 +14,7 @@ import uuid_utils
 
 from cli.context import Context
 from cli.exit_codes import DONE, FAULTS, REFUSED, USAGE, OperatorError
+from cli.operation import Outcome as Outcome
 from cli.output import Counter, Output, count
 from shared.eventlog.log import Log, Meta, Refused, utc_now
 from shared.eventlog.operations import OPERATION, Begin, Command, End
@@ -54,15 +55,6 @@ class Change:
     data: Mapping[str, Any] = field(default_factory=dict)
     afterwards: bool = False
     """Recorded only when it is done: there is no log before, or what is added to it would be in the way."""
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What came of it, after a second look. `ok` is false when something of it was not reached."""
-
-    ok: bool
-    says: list[str]
-    data: dict[str, Any] = field(default_factory=dict)
 
 
 Do = Callable[[str, Counter], Awaitable[Outcome]]

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import pytest
 import structlog
 
-from cli.__main__ import VERBS
 from cli.app import main
 from cli.context import SERVICES
 from tests.databases import Databases
@@ -33,7 +32,6 @@ Tenure = Callable[..., Said]
 @pytest.fixture
 def tenure(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Tenure]:
     """Runs a command as it is typed; the libraries' loudness is put back afterwards."""
-    assert VERBS
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TENURE_ACTOR", "operator:test")

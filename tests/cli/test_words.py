@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from cli import horizon
-from cli.app import APP
+from cli.app import loaded
 from cli.context import environment
 from cli.event_search import Found
 from cli.exit_codes import MEANING
@@ -263,8 +263,8 @@ def test_every_verb_stands_in_the_readme_and_answers_in_json(tenure: Tenure) -> 
 
 def verbs() -> list[tuple[str, ...]]:
     """Every verb there is, by what --help lists."""
-    alone = [(str(info.name or getattr(info.callback, "__name__", "")),) for info in APP.registered_commands]
-    groups = [(group.name or "", group.typer_instance) for group in APP.registered_groups]
+    alone = [(str(info.name or getattr(info.callback, "__name__", "")),) for info in loaded().registered_commands]
+    groups = [(group.name or "", group.typer_instance) for group in loaded().registered_groups]
     return [*alone, *((name, info.name or "") for name, of in groups if of for info in of.registered_commands)]
 
 
