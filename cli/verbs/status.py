@@ -13,9 +13,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from cli import horizon
-from cli.app import APP, Json, run
+from cli.app import Result, verb
 from cli.context import SERVICES, Context
-from cli.exit_codes import DONE, FAULTS
 from cli.output import Output, count, duration, size
 from shared.eventlog.plan import Partition
 from shared.eventlog.postgres import TRANSIENT
@@ -237,28 +236,22 @@ def as_data(seen: Sequence[Seen], found: Sequence[Lag], wrong: Sequence[str]) ->
     return {"well": not wrong, "wrong": list(wrong), "services": services, "consumers": consumers}
 
 
-@APP.command()
-def status(
-    json: Json = False,
+@verb("status", fails_when="something is not ready, parked, or kept waiting")
+async def show_status(
+    context: Context,
+    output: Output,
     over: Annotated[float, typer.Option(help="Seconds between the two looks that make the trend.")] = 2.0,
-) -> None:
-    """Whether all is well: services, relays, each consumer's lag and its trend, what is parked, timers, disk.
+) -> Result:
+    """Say whether all is well: services, relays, lags, parked events, timers, disk.
 
     Horizon: up to which position readers may go, as nothing can appear below it any more. Held: the age of the oldest
-    open transaction that has written, or holds or wants the head's row.
-
-    Ends with 1 when something is not ready, parked, or kept waiting."""
-
-    async def work(context: Context, output: Output) -> int:
-        output.note(f"Looking at {context.where} for {duration(over)}.")
-        seen, found, kafka = await look(context, over)
-        wrong = faults(seen, kafka)
-        show(output, seen, found, kafka)
-        for fault in wrong:
-            output.line(fault)
-        if not wrong:
-            output.line("All is well.")
-        output.result(as_data(seen, found, wrong))
-        return FAULTS if wrong else DONE
-
-    run(json, work)
+    open transaction that has written, or holds or wants the head's row."""
+    output.note(f"Looking at {context.where} for {duration(over)}.")
+    seen, found, kafka = await look(context, over)
+    wrong = faults(seen, kafka)
+    show(output, seen, found, kafka)
+    for fault in wrong:
+        output.line(fault)
+    if not wrong:
+        output.line("All is well.")
+    return Result(as_data(seen, found, wrong), ok=not wrong)

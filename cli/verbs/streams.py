@@ -8,10 +8,11 @@ import orjson
 import typer
 from pydantic_core import to_jsonable_python
 
-from cli.app import APP, At, Json, run
+from cli.app import Result, group, verb
 from cli.context import Context, stream_kinds
 from cli.event_search import read_stream
-from cli.exit_codes import DONE, FAULTS, NOT_FOUND, OperatorError
+from cli.exit_codes import NOT_FOUND, OperatorError
+from cli.options import At
 from cli.output import Output, count, when
 from shared.eventlog.decision import Stream
 from shared.events.envelope import GENESIS, StoredEvent, chained, stamp
@@ -20,8 +21,7 @@ from shared.events.upcasts import decode
 _LINES: Final = 12
 """Changed fields that are shown of a state; --json shows all."""
 
-STREAM: Final = typer.Typer(no_args_is_help=True, help="One stream: its events, and the state after each.")
-APP.add_typer(STREAM, name="stream")
+group("stream", "One stream: its events, and the state after each.")
 
 
 def shape(state: object) -> Any:
@@ -91,40 +91,35 @@ async def find_stream(context: Context, stream: str) -> tuple[str, Stream[Any, A
     raise OperatorError(f"{kinds[0][0]} has no stream {stream}.", NOT_FOUND)
 
 
-@STREAM.command("show")
-def show(
+@verb("stream show", fails_when="the chain of hashes is broken")
+async def show_stream(
+    context: Context,
+    output: Output,
     stream: Annotated[str, typer.Argument(help="The stream's id, as in subscription-…")],
     at: At = None,
-    json: Json = False,
-) -> None:
-    """A stream's events and what each changed in its state. Personal fields stay sealed.
-
-    Ends with 1 when its chain of hashes is broken."""
-
-    async def work(context: Context, output: Output) -> int:
-        service, kind, events = await find_stream(context, stream)
-        fault, total = broken(events), len(events)
-        shown = [event for event in events if at is None or event.of.time <= at]
-        states = folded(kind, shown)
-        before: dict[str, Any] = flat(shape(kind.initial))
-        for event, state in zip(shown, states, strict=True):
-            after = flat(state)
-            _told(output, event, changed(before, after))
-            before = after
-        _ended(output, service, total, len(shown), at, fault)
-        output.result(
-            {
-                "service": service,
-                "stream": stream,
-                "at": at,
-                "looked_at": total,
-                "chain": fault or "whole",
-                "events": [as_data(event, state) for event, state in zip(shown, states, strict=True)],
-            }
-        )
-        return DONE if fault is None else FAULTS
-
-    run(json, work)
+) -> Result:
+    """Show a stream's events and what each changed in its state. Personal fields stay sealed."""
+    service, kind, events = await find_stream(context, stream)
+    fault, total = broken(events), len(events)
+    shown = [event for event in events if at is None or event.of.time <= at]
+    states = folded(kind, shown)
+    before: dict[str, Any] = flat(shape(kind.initial))
+    for event, state in zip(shown, states, strict=True):
+        after = flat(state)
+        _told(output, event, changed(before, after))
+        before = after
+    _ended(output, service, total, len(shown), at, fault)
+    return Result(
+        {
+            "service": service,
+            "stream": stream,
+            "at": at,
+            "looked_at": total,
+            "chain": fault or "whole",
+            "events": [as_data(event, state) for event, state in zip(shown, states, strict=True)],
+        },
+        ok=fault is None,
+    )
 
 
 def as_data(event: StoredEvent, state: Any) -> dict[str, Any]:

@@ -11,37 +11,33 @@ import orjson
 import typer
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from cli.app import APP, Json, Since, Until, run
+from cli.app import Result, verb
 from cli.context import EVENT_TOPICS, SERVICES, TOPICS, Context
-from cli.exit_codes import DONE, FAULTS, NOT_FOUND, OperatorError
+from cli.exit_codes import NOT_FOUND, OperatorError
+from cli.options import Since, Until
 from cli.output import Output, count, when
 from shared.events.envelope import Envelope, Unreadable, from_headers, stamp
 from shared.events.registry import topic_of, topics_read
 
 
-@APP.command()
-def topics(json: Json = False) -> None:
-    """The topics of the contract: partitions, records, the newest. Ends with 1 when one is missing."""
-
-    async def work(context: Context, output: Output) -> int:
-        kafka, there = await context.kafka(), await context.partitions()
-        rows, found, missing = [], [], []
-        for topic in topics_read(TOPICS, there):
-            numbers = [TopicPartition(topic, n) for n in there.get(topic, ())]
-            if not numbers:
-                missing.append(topic)
-                continue
-            begins, ends = await kafka.beginning_offsets(numbers), await kafka.end_offsets(numbers)
-            held, newest = sum(ends[p] - begins[p] for p in numbers), await _newest(kafka, begins, ends)
-            rows.append((topic, len(numbers), f"{held:,}", "" if newest is None else when(newest)))
-            found.append({"topic": topic, "partitions": len(numbers), "records": held, "newest": newest})
-        output.table(("topic", ">partitions", ">records", "newest"), rows)
-        for topic in missing:
-            output.line(f"{topic} is missing: `python -m deploy.topics` makes it.")
-        output.result({"topics": found, "missing": missing})
-        return FAULTS if missing else DONE
-
-    run(json, work)
+@verb("topics", fails_when="one is missing")
+async def list_topics(context: Context, output: Output) -> Result:
+    """List the topics of the contract: partitions, records, the newest."""
+    kafka, there = await context.kafka(), await context.partitions()
+    rows, found, missing = [], [], []
+    for topic in topics_read(TOPICS, there):
+        numbers = [TopicPartition(topic, n) for n in there.get(topic, ())]
+        if not numbers:
+            missing.append(topic)
+            continue
+        begins, ends = await kafka.beginning_offsets(numbers), await kafka.end_offsets(numbers)
+        held, newest = sum(ends[p] - begins[p] for p in numbers), await _newest(kafka, begins, ends)
+        rows.append((topic, len(numbers), f"{held:,}", "" if newest is None else when(newest)))
+        found.append({"topic": topic, "partitions": len(numbers), "records": held, "newest": newest})
+    output.table(("topic", ">partitions", ">records", "newest"), rows)
+    for topic in missing:
+        output.line(f"{topic} is missing: `python -m deploy.topics` makes it.")
+    return Result({"topics": found, "missing": missing}, ok=not missing)
 
 
 async def _newest(kafka: AIOKafkaConsumer, begins: Any, ends: Any) -> datetime | None:
@@ -139,8 +135,10 @@ def _told(output: Output, record: ConsumerRecord, of: Envelope | str, data: bool
             output.line(f"    {(record.value or b'').decode(errors='replace')}")
 
 
-@APP.command()
-def tail(
+@verb("tail")
+async def show_events(
+    context: Context,
+    output: Output,
     topic: Annotated[
         list[str] | None, typer.Argument(help="Topics, or services for their own; all by default.")
     ] = None,
@@ -152,31 +150,26 @@ def tail(
     last: Annotated[int, typer.Option("-n", "--last", help="Without --since: begin about so many records back.")] = 10,
     follow: Annotated[bool, typer.Option(help="Go on with what comes, until Ctrl-C.")] = True,
     data: Annotated[bool, typer.Option("--data", help="Show the events' data, too.")] = False,
-    json: Json = False,
-) -> None:
-    """Events as they come by, live. --json writes one a line."""
+) -> Result:
+    """Show events as they come by, live. --json writes one a line."""
     wanted = Filter(frozenset(type_ or ()), frozenset(stream or ()), tenant, since, until)
 
-    async def work(context: Context, output: Output) -> int:
-        kafka, there = await context.kafka(), await context.partitions()
-        places = [TopicPartition(t, n) for t in named(topic or (), there) for n in there.get(t, ())]
-        if not places:
-            raise OperatorError("None of these topics is there: `tenure topics` says which are.", NOT_FOUND)
-        kafka.assign(places)
-        ends = await _begin(kafka, places, since, last)
-        tally = Tally()
-        try:
-            await _follow(kafka, output, wanted, None if follow and until is None else ends, data, tally)
-        except asyncio.CancelledError:  # Ctrl-C is how one stops looking
-            pass
-        finally:
-            output.note(
-                f"Looked at {count(tally.looked, 'record')} of {count(len(places), 'partition')}, showed "
-                f"{tally.shown:,}."
-            )
-        return DONE
-
-    run(json, work)
+    kafka, there = await context.kafka(), await context.partitions()
+    places = [TopicPartition(t, n) for t in named(topic or (), there) for n in there.get(t, ())]
+    if not places:
+        raise OperatorError("None of these topics is there: `tenure topics` says which are.", NOT_FOUND)
+    kafka.assign(places)
+    ends = await _begin(kafka, places, since, last)
+    tally = Tally()
+    try:
+        await _follow(kafka, output, wanted, None if follow and until is None else ends, data, tally)
+    except asyncio.CancelledError:  # Ctrl-C is how one stops looking
+        pass
+    finally:
+        output.note(
+            f"Looked at {count(tally.looked, 'record')} of {count(len(places), 'partition')}, showed {tally.shown:,}."
+        )
+    return Result(None)
 
 
 @dataclass(slots=True)

@@ -5,10 +5,10 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from cli.app import APP, Json, run
-from cli.change import Outcome
+from cli.app import Result, verb
 from cli.context import ANCHOR_TOPICS, SERVICES, Context, registry
-from cli.exit_codes import DONE, FAULTS, USAGE, OperatorError
+from cli.exit_codes import USAGE, OperatorError
+from cli.operation import Outcome
 from cli.output import Counter, Output, count
 from cli.verbs.topics import named
 from cli.verbs.transfer import service_named
@@ -20,8 +20,10 @@ SHOWN: Final = 40
 """Findings of a service that are shown to a person; --json has the first thousand."""
 
 
-@APP.command()
-def verify(
+@verb("verify", fails_when="something is not what it was")
+async def verify_logs(
+    context: Context,
+    output: Output,
     service: Annotated[str | None, typer.Argument(help="Only this service's log.")] = None,
     store_only: Annotated[bool, typer.Option("--store-only", help="Not the topic, nor its anchors: no Kafka.")] = False,
     anchors: Annotated[
@@ -34,36 +36,31 @@ def verify(
             "--topic", metavar="NAME", help="This topic alone, or this service's, without its store: no PostgreSQL."
         ),
     ] = None,
-    json: Json = False,
-) -> None:
-    """Checks every hash of the stores and the topics, one against the other and against the anchors.
+) -> Result:
+    """Check every hash of stores and topics, one against the other and against the anchors.
 
     With --topic, of one topic without its store: its hashes, headers, chains, order and repeats, and the anchors.
 
-    While the services run or not; changes nothing. Ends with 1 when something is not what it was."""
-
-    async def work(context: Context, output: Output) -> int:
-        alone = None if topic is None else _publisher(topic, service, store_only=store_only)
-        names = (alone,) if alone else SERVICES if service is None else (service_named(service),)
-        reports = []
-        for name in names:
-            with output.progress(f"verify {name}", None) as counter:
-                if alone is None:
-                    reports.append(await look(context, name, counter, folder=anchors, topic=not store_only))
-                else:
-                    reports.append(
-                        await verify_topic(
-                            name,
-                            context.settings.kafka,
-                            progress=counter.at,
-                            anchor_folder=anchors or context.settings.anchors,
-                        )
+    While the services run or not."""
+    alone = None if topic is None else _publisher(topic, service, store_only=store_only)
+    names = (alone,) if alone else SERVICES if service is None else (service_named(service),)
+    reports = []
+    for name in names:
+        with output.progress(f"verify {name}", None) as counter:
+            if alone is None:
+                reports.append(await look(context, name, counter, folder=anchors, topic=not store_only))
+            else:
+                reports.append(
+                    await verify_topic(
+                        name,
+                        context.settings.kafka,
+                        progress=counter.at,
+                        anchor_folder=anchors or context.settings.anchors,
                     )
-            told(output, reports[-1], store_only=store_only, alone=alone is not None)
-        output.result({"sound": all(each.sound for each in reports), "services": [as_data(each) for each in reports]})
-        return DONE if all(each.sound for each in reports) else FAULTS
-
-    run(json, work)
+                )
+        told(output, reports[-1], store_only=store_only, alone=alone is not None)
+    sound = all(each.sound for each in reports)
+    return Result({"sound": sound, "services": [as_data(each) for each in reports]}, ok=sound)
 
 
 def _publisher(topic: str, service: str | None, *, store_only: bool) -> str:

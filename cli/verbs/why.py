@@ -8,10 +8,10 @@ import typer
 from rich.text import Text
 from rich.tree import Tree
 
-from cli.app import APP, Json, run
+from cli.app import Result, verb
 from cli.context import SERVICES, Context
 from cli.event_search import Found, Looked, born, caused_by, children, find, publishers, related
-from cli.exit_codes import DONE, NOT_FOUND, UNREACHABLE, USAGE, OperatorError
+from cli.exit_codes import NOT_FOUND, UNREACHABLE, USAGE, OperatorError
 from cli.inbound import MOST, Search, Wanted, search
 from cli.output import Output, count, duration, plain, when
 from shared.events.envelope import BadName, checked_name, stamp
@@ -21,47 +21,45 @@ _CROSSINGS: Final = 5
 _CORRELATIONS: Final = 20
 
 
-@APP.command()
-def why(
+@verb("why")
+async def explain_event(
+    context: Context,
+    output: Output,
     event: Annotated[str, typer.Argument(help="The event's id; a publisher's, or a command's, too.")],
     whole: Annotated[bool, typer.Option("--all", help="The other events of its correlation, too.")] = False,
     most: Annotated[
         int,
         typer.Option("--search", metavar="N", min=1, help="Look at so many records of the inbound topic at the most."),
     ] = MOST,
-    json: Json = False,
-) -> None:
-    """What led to an event and what followed from it, over all services, from the publisher's event on."""
+) -> Result:
+    """Show what led to an event and what followed from it, over all services.
 
-    async def work(context: Context, output: Output) -> int:
-        looked = Looked()
-        story = Story(context, _id(event), whole, most, looked)
-        await story.told()
-        shown = story.shown()
-        for tree in trees(shown, {each.key for each in story.asked}):
-            if not output.json:
-                output.out.print(tree)
-        more = len(story.found) - len(shown)
-        others = f", {more:,} more of its correlation (--all)" if more else ""
-        output.line(
-            f"{count(len(shown), 'event')}{others}; looked at {count(looked.events, 'event')} in "
-            f"{len(SERVICES)} stores{story.searched()}."
-        )
-        for line in story.cut_off():
-            output.line(line)
-        output.result(
-            {
-                "asked": story.id,
-                "looked_at": looked.events,
-                "inbound": story.inbound(),
-                "cut_off": [cut._asdict() for cut in looked.cuts],
-                "not_followed": story.not_followed,
-                "events": [_node(each) for each in shown],
-            }
-        )
-        return DONE
-
-    run(json, work)
+    From the publisher's event on that began it."""
+    looked = Looked()
+    story = Story(context, _id(event), whole, most, looked)
+    await story.told()
+    shown = story.shown()
+    for tree in trees(shown, {each.key for each in story.asked}):
+        if not output.json:
+            output.out.print(tree)
+    more = len(story.found) - len(shown)
+    others = f", {more:,} more of its correlation (--all)" if more else ""
+    output.line(
+        f"{count(len(shown), 'event')}{others}; looked at {count(looked.events, 'event')} in "
+        f"{len(SERVICES)} stores{story.searched()}."
+    )
+    for line in story.cut_off():
+        output.line(line)
+    return Result(
+        {
+            "asked": story.id,
+            "looked_at": looked.events,
+            "inbound": story.inbound(),
+            "cut_off": [cut._asdict() for cut in looked.cuts],
+            "not_followed": story.not_followed,
+            "events": [_node(each) for each in shown],
+        }
+    )
 
 
 def _id(text: str) -> str:
