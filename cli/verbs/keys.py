@@ -1,36 +1,30 @@
 """`tenure keys`: the keys that identity signs tokens with, followed by others without anybody noticing."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 import uuid_utils
 
-from cli.app import APP, ByWhom, Json, Reason, Yes, run
-from cli.change import Change, Go, Outcome, carry_out
+from cli.app import Planned, Result, change, group, verb
 from cli.context import Context
-from cli.exit_codes import DONE, NOT_FOUND, REFUSED, OperatorError
-from cli.output import Counter, Output, count, when
+from cli.exit_codes import NOT_FOUND, REFUSED, OperatorError
+from cli.operation import ChangePlan, Operation, Outcome
+from cli.output import Output, count, when
 from services.identity import keys as signing
 from services.identity.keys import CannotRetire, KeyStanding
 from shared.runtime.auth import JWKS_S
 
-KEYS: Final = typer.Typer(no_args_is_help=True, help="The keys that identity signs tokens with.")
-APP.add_typer(KEYS, name="keys")
+group("keys", "The keys that identity signs tokens with.")
 
 
-@KEYS.command("list")
-def list_(json: Json = False) -> None:
-    """The keys that there are and were, and what each is for."""
-
-    async def work(context: Context, output: Output) -> int:
-        found = await signing.standing(await context.db("identity"))
-        output.table(("key", "", "signs from", "until"), [_row(each) for each in found])
-        alive = sum(each.state != "retired" for each in found)
-        output.line(f"{count(alive, 'key')} published, {len(found) - alive} retired.")
-        output.result({"keys": [_data(each) for each in found]})
-        return DONE
-
-    run(json, work)
+@verb("keys list")
+async def list_keys(context: Context, output: Output) -> Result:
+    """List the keys that there are and were, and what each is for."""
+    found = await signing.standing(await context.db("identity"))
+    output.table(("key", "", "signs from", "until"), [_row(each) for each in found])
+    alive = sum(each.state != "retired" for each in found)
+    output.line(f"{count(alive, 'key')} published, {len(found) - alive} retired.")
+    return Result({"keys": [_data(each) for each in found]})
 
 
 def _row(key: KeyStanding) -> tuple[object, ...]:
@@ -47,69 +41,72 @@ def _data(key: KeyStanding) -> dict[str, Any]:
     }
 
 
-@KEYS.command("rotate")
-def rotate(yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False) -> None:
-    """Makes a key that is published at once and signs two minutes later; the one before goes on verifying."""
+@change("keys rotate")
+async def rotate(context: Context) -> Planned:
+    """Make a key that is published at once and signs two minutes later.
 
-    async def work(context: Context, output: Output) -> int:
-        kid = str(uuid_utils.uuid7())
-        says = [
-            f"A new key would be published within {signing.FOLLOW_S:.0f} s and sign {signing.PUBLISHED_S} s later.",
-            "Nobody is signed out: what the key before has signed goes on being valid.",
-        ]
-        change = Change("keys rotate", "identity", [f"kid={kid}"], 1, "key", says, {"kid": kid})
+    The one before goes on verifying."""
+    kid = str(uuid_utils.uuid7())
+    says = [
+        f"A new key would be published within {signing.FOLLOW_S:.0f} s and sign {signing.PUBLISHED_S} s later.",
+        "Nobody is signed out: what the key before has signed goes on being valid.",
+    ]
 
-        async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
-            db = await context.db("identity", write=True)
-            signs_from = await signing.rotate(db, kid)
-            counter()
-            there = kid in {each.kid for each in await signing.standing(db)}
-            return Outcome(
-                there, [f"Looked again: {kid} signs from {when(signs_from)} on."], {"signs_from": signs_from}
-            )
+    async def apply(operation: Operation) -> Outcome:
+        db = await context.db("identity", write=True)
+        signs_from = await signing.rotate(db, kid)
+        operation.counter()
+        there = kid in {each.kid for each in await signing.standing(db)}
+        return Outcome(there, [f"Looked again: {kid} signs from {when(signs_from)} on."], {"signs_from": signs_from})
 
-        return await carry_out(context, output, change, Go(yes, reason, actor), do)
+    return ChangePlan(
+        service="identity",
+        arguments=[f"kid={kid}"],
+        total=1,
+        thing="key",
+        says=says,
+        data={"kid": kid},
+        apply=apply,
+    )
 
-    run(json, work)
 
-
-@KEYS.command("retire")
-def retire(
+@change("keys retire")
+async def retire(
+    context: Context,
     kid: Annotated[str, typer.Argument(metavar="KEY", help="Its id, as `tenure keys list` shows it.")],
     at_once: Annotated[
         bool, typer.Option("--at-once", help="Also while something that it signed is in use: somebody else has it.")
     ] = False,
-    yes: Yes = False,
-    reason: Reason = "",
-    actor: ByWhom = "",
-    json: Json = False,
-) -> None:
-    """Withdraws a key and erases its private half: what it signed is valid no more."""
+) -> Planned:
+    """Withdraw a key and erase its private half: what it signed is valid no more."""
+    try:
+        known = await signing.standing(await context.db("identity"))
+        following = signing.successor(known, kid, at_once=at_once)
+    except LookupError:
+        raise OperatorError(f"There is no key {kid} to retire: `tenure keys list` shows them.", NOT_FOUND) from None
+    except CannotRetire as why:
+        raise OperatorError(str(why), REFUSED) from None
+    says = [
+        f"What {kid} signed would be valid no more within {JWKS_S + signing.FOLLOW_S:.0f} s, in every "
+        "service: access tokens, invitations, resets, links in mails. Sessions go on."
+    ]
+    says += [f"{following} would sign in its place at once."] if following else []
+    arguments = [f"kid={kid}", f"at_once={at_once}"]
 
-    async def work(context: Context, output: Output) -> int:
-        try:
-            known = await signing.standing(await context.db("identity"))
-            following = signing.successor(known, kid, at_once=at_once)
-        except LookupError:
-            raise OperatorError(f"There is no key {kid} to retire: `tenure keys list` shows them.", NOT_FOUND) from None
-        except CannotRetire as why:
-            raise OperatorError(str(why), REFUSED) from None
-        says = [
-            f"What {kid} signed would be valid no more within {JWKS_S + signing.FOLLOW_S:.0f} s, in every "
-            "service: access tokens, invitations, resets, links in mails. Sessions go on."
-        ]
-        says += [f"{following} would sign in its place at once."] if following else []
-        arguments = [f"kid={kid}", f"at_once={at_once}"]
-        change = Change("keys retire", "identity", arguments, 1, "key", says, {"kid": kid, "signs_now": following})
+    async def apply(operation: Operation) -> Outcome:
+        db = await context.db("identity", write=True)
+        await signing.retire(db, kid, following)
+        operation.counter()
+        states = {each.kid: each.state for each in await signing.standing(db)}
+        gone = states[kid] == "retired"
+        return Outcome(gone, [f"Looked again: {kid} is {states[kid]}."], {"state": states[kid]})
 
-        async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
-            db = await context.db("identity", write=True)
-            await signing.retire(db, kid, following)
-            counter()
-            states = {each.kid: each.state for each in await signing.standing(db)}
-            gone = states[kid] == "retired"
-            return Outcome(gone, [f"Looked again: {kid} is {states[kid]}."], {"state": states[kid]})
-
-        return await carry_out(context, output, change, Go(yes, reason, actor), do)
-
-    run(json, work)
+    return ChangePlan(
+        service="identity",
+        arguments=arguments,
+        total=1,
+        thing="key",
+        says=says,
+        data={"kid": kid, "signs_now": following},
+        apply=apply,
+    )
