@@ -7,19 +7,18 @@ from typing import Annotated, TypeAlias
 import typer
 from aiokafka import TopicPartition
 
-from cli.app import APP, ByWhom, Json, Reason, Yes, run
-from cli.change import Change, Go, Outcome, carry_out
+from cli.app import Planned, Result, change, group, verb
 from cli.context import SERVICES, Context, consumers
-from cli.exit_codes import DONE, NOT_FOUND, USAGE, OperatorError
-from cli.output import Counter, Output, count, when
+from cli.exit_codes import NOT_FOUND, USAGE, OperatorError
+from cli.operation import ChangePlan, Operation, Outcome
+from cli.output import Output, count, when
 from shared.eventlog import checkpoints as engine
 from shared.eventlog.checkpoints import Checkpoint
 from shared.eventlog.plan import Raw
 from shared.eventlog.records import raw_of
 from shared.events.registry import topic_of
 
-CHECKPOINT = typer.Typer(no_args_is_help=True, help="How far each consumer is, and how it is moved by hand.")
-APP.add_typer(CHECKPOINT, name="checkpoint")
+group("checkpoint", "How far each consumer is, and how it is moved by hand.")
 
 Name: TypeAlias = Annotated[str, typer.Argument(help="The consumer, as status names it.")]
 Topic: TypeAlias = Annotated[str, typer.Argument(help="The topic, or the service that publishes it.")]
@@ -44,107 +43,93 @@ async def _one(context: Context, consumer: str, topic: str, partition: int) -> C
     return one[0]
 
 
-@CHECKPOINT.command("ls")
-def ls(
-    consumer: Annotated[str | None, typer.Option("--consumer", help="Of this consumer.")] = None, json: Json = False
-) -> None:
-    """The last offset that each consumer has dealt with, by partition, and how many records of it are parked."""
+@verb("checkpoint ls")
+async def list_checkpoints(
+    context: Context,
+    output: Output,
+    consumer: Annotated[str | None, typer.Option("--consumer", help="Of this consumer.")] = None,
+) -> Result:
+    """List the last offset that each consumer has dealt with, by partition.
 
-    async def work(context: Context, output: Output) -> int:
-        services: Sequence[str] = SERVICES if consumer is None else (_service(consumer),)
-        found = [each for s in services for each in await engine.listed(await context.db(s), consumer)]
-        output.table(
-            ("consumer", "topic", ">partition", ">offset", "moved", ">parked"),
-            [(e.consumer, e.topic, e.partition, e.offset, when(e.time), e.parked) for e in found],
-        )
-        output.line(f"{count(len(found), 'checkpoint')}.")
-        output.result(
-            {
-                "checkpoints": [
-                    {
-                        "consumer": e.consumer,
-                        "topic": e.topic,
-                        "partition": e.partition,
-                        "offset": e.offset,
-                        "time": e.time,
-                        "parked": e.parked,
-                    }
-                    for e in found
-                ]
-            }
-        )
-        return DONE
-
-    run(json, work)
+    And how many records of it are parked."""
+    services: Sequence[str] = SERVICES if consumer is None else (_service(consumer),)
+    found = [each for s in services for each in await engine.listed(await context.db(s), consumer)]
+    output.table(
+        ("consumer", "topic", ">partition", ">offset", "moved", ">parked"),
+        [(e.consumer, e.topic, e.partition, e.offset, when(e.time), e.parked) for e in found],
+    )
+    output.line(f"{count(len(found), 'checkpoint')}.")
+    return Result(
+        {
+            "checkpoints": [
+                {
+                    "consumer": e.consumer,
+                    "topic": e.topic,
+                    "partition": e.partition,
+                    "offset": e.offset,
+                    "time": e.time,
+                    "parked": e.parked,
+                }
+                for e in found
+            ]
+        }
+    )
 
 
-@CHECKPOINT.command("set")
-def set_(
+@change("checkpoint set")
+async def set_checkpoint(
+    context: Context,
     consumer: Name,
     topic: Topic,
     partition: Number,
     offset: Annotated[int | None, typer.Argument(help="The last offset that counts as dealt with; -1: none.")] = None,
     forward: Annotated[int, typer.Option("--forward", min=0, help="By so many records forward instead.")] = 0,
     back: Annotated[int, typer.Option("--back", min=0, help="By so many records back instead.")] = 0,
-    yes: Yes = False,
-    reason: Reason = "",
-    actor: ByWhom = "",
-    json: Json = False,
-) -> None:
-    """Moves a consumer's checkpoint in a partition. The running consumer goes on from there within seconds.
+) -> Planned:
+    """Move a consumer's checkpoint in a partition.
 
-    Back, it deals with those records again: repeats of what it knows are dropped by version. Forward, it never deals
-    with what lies between; streams of which versions are missing then are parked at the gap."""
-
-    async def work(context: Context, output: Output) -> int:
-        at = await _one(context, consumer, topic, partition)
-        given = [offset is not None, forward > 0, back > 0]
-        if sum(given) != 1:
-            raise OperatorError("Say where to: an offset, --forward or --back, one of them.", USAGE)
-        to = offset if offset is not None else at.offset + forward - back
-        begin, end = await _edges(context, at)
-        if not begin - 1 <= to < end:
-            raise OperatorError(
-                f"{at.topic}/{at.partition} has the offsets {begin} to {end - 1}, so that {to} can't be the "
-                "last that is dealt with.",
-                USAGE,
-            )
-        what = "would deal again with" if to < at.offset else "would never deal with"
-        says = [
-            f"{at.consumer} stands at {at.offset} in {at.topic}/{at.partition}; it would stand at {to}, and "
-            f"{what} {count(abs(to - at.offset), 'record')}."
-        ]
-        return await _moved(context, output, at, to, None, says, Go(yes, reason, actor))
-
-    run(json, work)
+    The running consumer goes on from there within seconds. Back, it deals with those records again: repeats of what
+    it knows are dropped by version. Forward, it never deals with what lies between; streams of which versions are
+    missing then are parked at the gap."""
+    at = await _one(context, consumer, topic, partition)
+    given = [offset is not None, forward > 0, back > 0]
+    if sum(given) != 1:
+        raise OperatorError("Say where to: an offset, --forward or --back, one of them.", USAGE)
+    to = offset if offset is not None else at.offset + forward - back
+    begin, end = await _edges(context, at)
+    if not begin - 1 <= to < end:
+        raise OperatorError(
+            f"{at.topic}/{at.partition} has the offsets {begin} to {end - 1}, so that {to} can't be the "
+            "last that is dealt with.",
+            USAGE,
+        )
+    what = "would deal again with" if to < at.offset else "would never deal with"
+    says = [
+        f"{at.consumer} stands at {at.offset} in {at.topic}/{at.partition}; it would stand at {to}, and "
+        f"{what} {count(abs(to - at.offset), 'record')}."
+    ]
+    return _move(context, at, to, None, says)
 
 
-@CHECKPOINT.command("skip")
-def skip(
+@change("checkpoint skip")
+async def skip_record(
+    context: Context,
     consumer: Name,
     topic: Topic,
     partition: Number,
-    yes: Yes = False,
-    reason: Reason = "",
-    actor: ByWhom = "",
-    json: Json = False,
-) -> None:
-    """Passes over the one record that a consumer comes to next; it is parked with its bytes, if they can be fetched."""
+) -> Planned:
+    """Pass over the one record that a consumer comes to next.
 
-    async def work(context: Context, output: Output) -> int:
-        at = await _one(context, consumer, topic, partition)
-        _, end = await _edges(context, at)
-        if at.offset + 1 >= end:
-            raise OperatorError(
-                f"{at.topic}/{at.partition} has no record after {at.offset}: nothing to skip.", NOT_FOUND
-            )
-        record = await _fetched(context, at)
-        to = at.offset + 1 if record is None else record.offset
-        kept = "its bytes can't be fetched, and are kept nowhere" if record is None else "it is parked as it is"
-        says = [f"{at.consumer} would pass over offset {to} of {at.topic}/{at.partition}; {kept}."]
-        return await _moved(context, output, at, to, record, says, Go(yes, reason, actor))
-
-    run(json, work)
+    It is parked with its bytes, if they can be fetched."""
+    at = await _one(context, consumer, topic, partition)
+    _, end = await _edges(context, at)
+    if at.offset + 1 >= end:
+        raise OperatorError(f"{at.topic}/{at.partition} has no record after {at.offset}: nothing to skip.", NOT_FOUND)
+    record = await _fetched(context, at)
+    to = at.offset + 1 if record is None else record.offset
+    kept = "its bytes can't be fetched, and are kept nowhere" if record is None else "it is parked as it is"
+    says = [f"{at.consumer} would pass over offset {to} of {at.topic}/{at.partition}; {kept}."]
+    return _move(context, at, to, record, says)
 
 
 async def _edges(context: Context, at: Checkpoint) -> tuple[int, int]:
@@ -166,59 +151,64 @@ async def _fetched(context: Context, at: Checkpoint, within_s: float = 10.0) -> 
         return None
 
 
-async def _moved(
-    context: Context, output: Output, at: Checkpoint, to: int, skipped: Raw | None, says: Sequence[str], go: Go
-) -> int:
+def _move(context: Context, at: Checkpoint, to: int, skipped: Raw | None, says: Sequence[str]) -> ChangePlan:
     service = _service(at.consumer)
     arguments = [f"consumer={at.consumer}", f"place={at.topic}/{at.partition}", f"from={at.offset}", f"to={to}"]
     data = {"consumer": at.consumer, "topic": at.topic, "partition": at.partition, "from": at.offset, "to": to}
-    verb = "checkpoint set" if skipped is None else "checkpoint skip"
-    change = Change(verb, service, arguments, int(to != at.offset), "checkpoint", says, data)
 
-    async def do(operation: str, counter: Counter) -> Outcome:
+    async def apply(operation: Operation) -> Outcome:
         db = await context.db(service, write=True)
-        await engine.move(db, at, to, skipped, operation)
-        counter()
+        await engine.move(db, at, to, skipped, operation.id)
+        operation.counter()
         now = await _one(context, at.consumer, at.topic, at.partition)
         ok = now.offset >= to if to > at.offset else True  # set back, the consumer may have gone on already
         return Outcome(ok, [f"Looked again: {at.consumer} stands at {now.offset}."], {"now": now.offset})
 
-    return await carry_out(context, output, change, go, do)
+    return ChangePlan(
+        service=service,
+        arguments=arguments,
+        total=int(to != at.offset),
+        thing="checkpoint",
+        says=says,
+        data=data,
+        apply=apply,
+    )
 
 
-@CHECKPOINT.command("stream")
-def stream(
+@change("checkpoint stream")
+async def set_stream_version(
+    context: Context,
     consumer: Name,
     stream: Annotated[str, typer.Argument(help="The stream.")],
     version: Annotated[int, typer.Argument(min=0, help="The last version that counts as dealt with.")],
-    yes: Yes = False,
-    reason: Reason = "",
-    actor: ByWhom = "",
-    json: Json = False,
-) -> None:
-    """Sets the last version of a stream that a consumer has dealt with: the next one it applies is the one after.
+) -> Planned:
+    """Set the last version of a stream that a consumer has dealt with.
 
-    After a forged event was believed, say: set it to the version before, then `parked retry` the genuine ones, then
-    rebuild the projection. Of another service's stream the next event is believed whatever it continues."""
+    The next one it applies is the one after. After a forged event was believed, for example, set it to the version
+    before, then `parked retry` the genuine ones, then rebuild the projection. Of another service's stream the next
+    event is believed whatever it continues."""
+    service = _service(consumer)
+    before = await engine.seen(await context.db(service), consumer, stream)
+    says = [
+        f"{consumer} has dealt with {stream} up to version {before}; it would count as {version}. What it made "
+        "of later versions stays in its tables: rebuild them."
+    ]
+    arguments = [f"consumer={consumer}", f"stream={stream}", f"from={before}", f"to={version}"]
+    data = {"consumer": consumer, "stream": stream, "from": before, "to": version}
 
-    async def work(context: Context, output: Output) -> int:
-        service = _service(consumer)
-        before = await engine.seen(await context.db(service), consumer, stream)
-        says = [
-            f"{consumer} has dealt with {stream} up to version {before}; it would count as {version}. What it made "
-            "of later versions stays in its tables: rebuild them."
-        ]
-        arguments = [f"consumer={consumer}", f"stream={stream}", f"from={before}", f"to={version}"]
-        data = {"consumer": consumer, "stream": stream, "from": before, "to": version}
-        change = Change("checkpoint stream", service, arguments, int(version != before), "stream", says, data)
+    async def apply(operation: Operation) -> Outcome:
+        moved = await engine.move_stream(await context.db(service, write=True), consumer, stream, before, version)
+        operation.counter()
+        said = f"{consumer} counts {stream} as dealt with up to version {moved.after}."
+        unknown = f" {count(moved.unknown, 'later event')} of it are unknown again." if moved.unknown else ""
+        return Outcome(True, [said + unknown], {"unknown": moved.unknown})
 
-        async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001  # it is in the audit's own event
-            moved = await engine.move_stream(await context.db(service, write=True), consumer, stream, before, version)
-            counter()
-            said = f"{consumer} counts {stream} as dealt with up to version {moved.after}."
-            unknown = f" {count(moved.unknown, 'later event')} of it are unknown again." if moved.unknown else ""
-            return Outcome(True, [said + unknown], {"unknown": moved.unknown})
-
-        return await carry_out(context, output, change, Go(yes, reason, actor), do)
-
-    run(json, work)
+    return ChangePlan(
+        service=service,
+        arguments=arguments,
+        total=int(version != before),
+        thing="stream",
+        says=says,
+        data=data,
+        apply=apply,
+    )

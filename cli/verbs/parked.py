@@ -6,23 +6,22 @@ from collections.abc import Sequence
 from contextlib import suppress
 from difflib import unified_diff
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import orjson
 import typer
 
-from cli.app import APP, ByWhom, Json, Reason, Yes, run
-from cli.change import Change, Do, Go, Outcome, carry_out, carry_out_all
+from cli.app import Planned, Result, change, group, verb
 from cli.context import SERVICES, Context, consumers
-from cli.exit_codes import DONE, FAULTS, NOT_FOUND, REFUSED, USAGE, OperatorError
-from cli.output import Counter, Output, count, when
+from cli.exit_codes import NOT_FOUND, REFUSED, USAGE, OperatorError
+from cli.operation import ChangePlan, Consent, Operation, Outcome
+from cli.output import Output, count, when
 from shared.eventlog import parked as engine
 from shared.eventlog.log import Accepted, Answer
 from shared.eventlog.parked import Line, Parked, Retried, Tried
 from shared.eventlog.plan import Raw
 
-PARKED: Final = typer.Typer(no_args_is_help=True, help="Events that a consumer could not deal with, and their streams.")
-APP.add_typer(PARKED, name="parked")
+group("parked", "Events that a consumer could not deal with, and their streams.")
 
 OfConsumer: TypeAlias = Annotated[str | None, typer.Option("--consumer", help="Of this consumer, as status names it.")]
 OfStream: TypeAlias = Annotated[str | None, typer.Option("--stream", help="Of this stream.")]
@@ -80,31 +79,27 @@ def as_data(each: Parked) -> dict[str, Any]:
 # ── Looking ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@PARKED.command("ls")
-def ls(
+@verb("parked ls")
+async def list_parked(
+    context: Context,
+    output: Output,
     consumer: OfConsumer = None,
     stream: OfStream = None,
     group: Annotated[str | None, typer.Option("--group", help="Of this group, by its fingerprint.")] = None,
     behind: Annotated[bool, typer.Option("--behind", help="Those, too, that only wait behind another.")] = False,
-    json: Json = False,
-) -> None:
-    """What is parked, oldest first."""
-
-    async def work(context: Context, output: Output) -> int:
-        looked = await _look(context, consumer, stream, behind=behind)
-        found = [each for each in looked if group in (None, each.fingerprint)]
-        output.table(
-            ("handle", "consumer", "event", "why", ">behind"),
-            [
-                (each.handle, each.consumer, _event(each), f"{each.reason}: {each.detail[:120]}", each.behind)
-                for each in found
-            ],
-        )
-        output.line(f"{count(len(found), 'record')} parked; looked at {len(looked):,}.")
-        output.result({"looked_at": len(looked), "parked": [as_data(each) for each in found]})
-        return DONE
-
-    run(json, work)
+) -> Result:
+    """List what is parked, oldest first."""
+    looked = await _look(context, consumer, stream, behind=behind)
+    found = [each for each in looked if group in (None, each.fingerprint)]
+    output.table(
+        ("handle", "consumer", "event", "why", ">behind"),
+        [
+            (each.handle, each.consumer, _event(each), f"{each.reason}: {each.detail[:120]}", each.behind)
+            for each in found
+        ],
+    )
+    output.line(f"{count(len(found), 'record')} parked; looked at {len(looked):,}.")
+    return Result({"looked_at": len(looked), "parked": [as_data(each) for each in found]})
 
 
 def _event(each: Parked) -> str:
@@ -112,77 +107,71 @@ def _event(each: Parked) -> str:
     return f"{each.type or '?'} {each.stream}@{each.version}" if each.stream else f"{each.type or '?'} {at}"
 
 
-@PARKED.command("group")
-def group(consumer: OfConsumer = None, json: Json = False) -> None:
-    """What is parked, by the fault: a group is what fails for the same cause."""
-
-    async def work(context: Context, output: Output) -> int:
-        looked = await _look(context, consumer)
-        groups: dict[str, list[Parked]] = {}
-        for each in looked:
-            groups.setdefault(each.fingerprint, []).append(each)
-        ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
-        output.table(
-            ("group", ">records", ">behind", "since", "consumer, event, fault"),
-            [
-                (
-                    name,
-                    f"{len(some):,}",
-                    f"{sum(each.behind for each in some):,}",
-                    when(some[0].time),
-                    f"{some[0].consumer} {some[0].type}: {engine.shape(some[0].detail) or some[0].reason}",
-                )
+@verb("parked group")
+async def group_parked(context: Context, output: Output, consumer: OfConsumer = None) -> Result:
+    """Group what is parked by the fault: a group is what fails for the same cause."""
+    looked = await _look(context, consumer)
+    groups: dict[str, list[Parked]] = {}
+    for each in looked:
+        groups.setdefault(each.fingerprint, []).append(each)
+    ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
+    output.table(
+        ("group", ">records", ">behind", "since", "consumer, event, fault"),
+        [
+            (
+                name,
+                f"{len(some):,}",
+                f"{sum(each.behind for each in some):,}",
+                when(some[0].time),
+                f"{some[0].consumer} {some[0].type}: {engine.shape(some[0].detail) or some[0].reason}",
+            )
+            for name, some in ordered
+        ],
+    )
+    output.line(f"{count(len(groups), 'group')}; looked at {count(len(looked), 'record')}.")
+    return Result(
+        {
+            "looked_at": len(looked),
+            "groups": [
+                {
+                    "fingerprint": name,
+                    "records": len(some),
+                    "behind": sum(each.behind for each in some),
+                    "first": some[0].time,
+                    "last": some[-1].time,
+                    "example": as_data(some[0]),
+                }
                 for name, some in ordered
             ],
-        )
-        output.line(f"{count(len(groups), 'group')}; looked at {count(len(looked), 'record')}.")
-        output.result(
-            {
-                "looked_at": len(looked),
-                "groups": [
-                    {
-                        "fingerprint": name,
-                        "records": len(some),
-                        "behind": sum(each.behind for each in some),
-                        "first": some[0].time,
-                        "last": some[-1].time,
-                        "example": as_data(some[0]),
-                    }
-                    for name, some in ordered
-                ],
-            }
-        )
-        return DONE
-
-    run(json, work)
+        }
+    )
 
 
-@PARKED.command("show")
-def show(handle: Annotated[str, typer.Argument(help="The record's handle.")], json: Json = False) -> None:
-    """One parked record, whole. Personal fields stay sealed."""
-
-    async def work(context: Context, output: Output) -> int:
-        each = await _one(context, handle)
-        headers = [(name, "" if value is None else value.decode(errors="replace")) for name, value in each.raw.headers]
-        value = each.raw.value or b""
-        output.fields(
-            [
-                ("consumer", each.consumer),
-                ("place", f"{each.raw.topic}/{each.raw.partition}/{each.raw.offset}"),
-                ("parked", when(each.time)),
-                ("reason", each.reason),
-                ("detail", each.detail),
-                ("group", each.fingerprint),
-                ("stream", f"{each.stream}@{each.version}" if each.stream else "none, or not readable"),
-                ("behind it", count(each.behind, "record")),
-                *headers,
-                ("body", value.decode(errors="replace")),
-            ]
-        )
-        output.result({**as_data(each), "key": each.raw.key, "headers": headers, "value": _readable(value)})
-        return DONE
-
-    run(json, work)
+@verb("parked show")
+async def show_parked(
+    context: Context,
+    output: Output,
+    handle: Annotated[str, typer.Argument(help="The record's handle.")],
+) -> Result:
+    """Show one parked record, whole. Personal fields stay sealed."""
+    each = await _one(context, handle)
+    headers = [(name, "" if value is None else value.decode(errors="replace")) for name, value in each.raw.headers]
+    value = each.raw.value or b""
+    output.fields(
+        [
+            ("consumer", each.consumer),
+            ("place", f"{each.raw.topic}/{each.raw.partition}/{each.raw.offset}"),
+            ("parked", when(each.time)),
+            ("reason", each.reason),
+            ("detail", each.detail),
+            ("group", each.fingerprint),
+            ("stream", f"{each.stream}@{each.version}" if each.stream else "none, or not readable"),
+            ("behind it", count(each.behind, "record")),
+            *headers,
+            ("body", value.decode(errors="replace")),
+        ]
+    )
+    return Result({**as_data(each), "key": each.raw.key, "headers": headers, "value": _readable(value)})
 
 
 def _readable(value: bytes) -> Any:
@@ -195,8 +184,11 @@ def _readable(value: bytes) -> Any:
 # ── Retry ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@PARKED.command("retry")
-def retry(
+@change("parked retry", fails_when="a record still can't be applied")
+async def retry_parked(
+    context: Context,
+    output: Output,
+    consent: Consent,
     handles: Handles = None,
     group: Annotated[str | None, typer.Option("--group", help="All of a group.")] = None,
     consumer: OfConsumer = None,
@@ -204,74 +196,67 @@ def retry(
     over_gap: Annotated[
         bool, typer.Option("--over-gap", help="Go on where versions are missing that an unreadable record stands for.")
     ] = False,
-    yes: Yes = False,
-    reason: Reason = "",
-    actor: ByWhom = "",
-    json: Json = False,
-) -> None:
-    """Applies parked records, each stream's in order from its first, to the one consumer that parked them.
+) -> Planned:
+    """Apply parked records, each stream's in order, to the consumer that parked them.
 
     The dry run applies them, too, and takes it back; a reaction's commands are only considered. A record is copied
-    to engine.settled, the copy compared, and only then taken out, in the transaction of its effect. Ends with 1 when a
-    record still can't be applied."""
-
-    async def work(context: Context, output: Output) -> int:
-        if not (handles or group or consumer or stream):
-            raise OperatorError("Say what to retry: handles, --group, --consumer or --stream.", USAGE)
-        looked = await _look(context, consumer, stream, handles or None)
-        found = [each for each in looked if group in (None, each.fingerprint)]
-        missing = set(handles or ()) - {each.handle for each in found}
-        if missing:
-            raise OperatorError(
-                f"Nothing parked has the handle {sorted(missing)[0]}: see `tenure parked ls`.", NOT_FOUND
-            )
-        services = sorted({_service(each.consumer) for each in found})
-        changes = [
-            await _retry_in(
-                context, service, [each for each in found if each.consumer.startswith(f"{service}.")], over_gap=over_gap
-            )
-            for service in services
-        ]
-        if changes:
-            return await carry_out_all(context, output, changes, Go(yes, reason, actor))
-        output.line("Nothing that is parked is meant by that.")
-        output.result({"verb": "parked retry", "count": 0, "dry_run": not yes})
-        return DONE
-
-    run(json, work)
+    to engine.settled, the copy compared, and only then taken out, in the transaction of its effect."""
+    if not (handles or group or consumer or stream):
+        raise OperatorError("Say what to retry: handles, --group, --consumer or --stream.", USAGE)
+    looked = await _look(context, consumer, stream, handles or None)
+    found = [each for each in looked if group in (None, each.fingerprint)]
+    missing = set(handles or ()) - {each.handle for each in found}
+    if missing:
+        raise OperatorError(f"Nothing parked has the handle {sorted(missing)[0]}: see `tenure parked ls`.", NOT_FOUND)
+    services = sorted({_service(each.consumer) for each in found})
+    plans = [
+        await _retry_in(
+            context, service, [each for each in found if each.consumer.startswith(f"{service}.")], over_gap=over_gap
+        )
+        for service in services
+    ]
+    if plans:
+        return plans
+    output.line("Nothing that is parked is meant by that.")
+    return Result({"verb": "parked retry", "count": 0, "dry_run": not consent.yes})
 
 
-async def _retry_in(context: Context, service: str, found: Sequence[Parked], *, over_gap: bool) -> tuple[Change, Do]:
+async def _retry_in(context: Context, service: str, found: Sequence[Parked], *, over_gap: bool) -> ChangePlan:
     db, lines = await context.db(service, write=True), engine.lines(found)
     tried = [
         (line, await engine.attempt(db, await context.consumer(line.consumer), line, over_gap=over_gap))
         for line in lines
     ]
-    total = sum(each.waiting for _, each in tried)
-    change = Change(
-        "parked retry",
-        service,
-        [f"consumer={c}" for c in sorted({line.consumer for line in lines})]
-        + [f"line={_name(line)}" for line in lines[:50]],
-        total,
-        "parked record",
-        [said for line, each in tried for said in _would(line, each)],
-        {"service": service, "lines": [_tried(line, each) for line, each in tried]},
-    )
 
-    async def do(operation: str, counter: Counter) -> Outcome:
+    async def apply(operation: Operation) -> Outcome:
         gone = [
             (
                 line,
                 await engine.retry(
-                    db, await context.consumer(line.consumer), line, operation, over_gap=over_gap, progress=counter
+                    db,
+                    await context.consumer(line.consumer),
+                    line,
+                    operation.id,
+                    over_gap=over_gap,
+                    progress=operation.counter,
                 ),
             )
             for line in lines
         ]
         return await _looked_again(context, service, gone)
 
-    return change, do
+    return ChangePlan(
+        service=service,
+        arguments=[
+            *(f"consumer={consumer}" for consumer in sorted({line.consumer for line in lines})),
+            *(f"line={_name(line)}" for line in lines[:50]),
+        ],
+        total=sum(each.waiting for _, each in tried),
+        thing="parked record",
+        says=[said for line, each in tried for said in _would(line, each)],
+        data={"service": service, "lines": [_tried(line, each) for line, each in tried]},
+        apply=apply,
+    )
 
 
 def _name(line: Line) -> str:
@@ -343,51 +328,51 @@ def _same(each: Parked, line: Line) -> bool:
 # ── Putting right, giving up ───────────────────────────────────────────────────────────────────────────
 
 
-@PARKED.command("edit")
-def edit(
+@change("parked edit")
+async def edit_parked(
+    context: Context,
     handle: Annotated[str, typer.Argument(help="The record's handle.")],
     value: Annotated[str | None, typer.Option("--value", help="A file with the new body; - is standard input.")] = None,
     header: Annotated[list[str] | None, typer.Option("--header", help="name=text; an empty text removes it.")] = None,
-    yes: Yes = False,
-    reason: Reason = "",
-    actor: ByWhom = "",
-    json: Json = False,
-) -> None:
-    """Puts other bytes in place of a parked record's, for its consumer alone; the original is kept.
+) -> Planned:
+    """Replace the bytes of a parked record, for its consumer alone; the original is kept.
 
     The log and the topic stay as they are, so this consumer will hold something else than they say."""
+    each = await _one(context, handle)
+    service = _service(each.consumer)
+    body = None if value is None else (sys.stdin.buffer.read() if value == "-" else _file(value))
+    types = consumers(service)[each.consumer.partition(".")[2]].types
+    raw, record = engine.edited(each, types, body, _headers(header or ()))
+    if raw == each.raw:
+        raise OperatorError("Nothing would be different: give --value or --header.", USAGE)
+    of = record.of
+    before, after = len(each.raw.value or b""), len(raw.value or b"")
+    says = [
+        f"{each.consumer} would get {after:,} bytes instead of {before:,} for {_event(each)}; it reads as "
+        f"{of.type if of else '?'}.",
+        *(changes := _changes(each.raw, raw)),
+        "The log and the topic keep what they have. Nothing is applied: `tenure parked retry` does that.",
+    ]
+    arguments = [f"handle={handle}", f"consumer={each.consumer}", f"line={_name(each.line)}"]
 
-    async def work(context: Context, output: Output) -> int:
-        each = await _one(context, handle)
-        service = _service(each.consumer)
-        body = None if value is None else (sys.stdin.buffer.read() if value == "-" else _file(value))
-        types = consumers(service)[each.consumer.partition(".")[2]].types
-        raw, record = engine.edited(each, types, body, _headers(header or ()))
-        if raw == each.raw:
-            raise OperatorError("Nothing would be different: give --value or --header.", USAGE)
-        of = record.of
-        before, after = len(each.raw.value or b""), len(raw.value or b"")
-        says = [
-            f"{each.consumer} would get {after:,} bytes instead of {before:,} for {_event(each)}; it reads as "
-            f"{of.type if of else '?'}.",
-            *(changes := _changes(each.raw, raw)),
-            "The log and the topic keep what they have. Nothing is applied: `tenure parked retry` does that.",
-        ]
-        arguments = [f"handle={handle}", f"consumer={each.consumer}", f"line={_name(each.line)}"]
-        change = Change("parked edit", service, arguments, 1, "record", says, {"handle": handle, "changes": changes})
+    async def apply(operation: Operation) -> Outcome:
+        await engine.edit(await context.db(service, write=True), each, record, operation.id)
+        operation.counter()
+        again = await _one(context, handle)
+        same = again.raw.value == raw.value
+        holds = "holds" if same else "does NOT hold"
+        said = f"Looked again: {handle} {holds} the new bytes; the old are in engine.settled."
+        return Outcome(same, [said], {"handle": handle})
 
-        async def do(operation: str, counter: Counter) -> Outcome:
-            await engine.edit(await context.db(service, write=True), each, record, operation)
-            counter()
-            again = await _one(context, handle)
-            same = again.raw.value == raw.value
-            holds = "holds" if same else "does NOT hold"
-            said = f"Looked again: {handle} {holds} the new bytes; the old are in engine.settled."
-            return Outcome(same, [said], {"handle": handle})
-
-        return await carry_out(context, output, change, Go(yes, reason, actor), do)
-
-    run(json, work)
+    return ChangePlan(
+        service=service,
+        arguments=arguments,
+        total=1,
+        thing="record",
+        says=says,
+        data={"handle": handle, "changes": changes},
+        apply=apply,
+    )
 
 
 def _changes(before: Raw, after: Raw) -> list[str]:
@@ -417,46 +402,45 @@ def _headers(given: Sequence[str]) -> dict[str, str]:
     return dict(text.split("=", 1) for text in given)
 
 
-@PARKED.command("drop")
-def drop(
+@change("parked drop")
+async def drop_parked(
+    context: Context,
     handles: Annotated[list[str], typer.Argument(help="Records, by their handles.")],
-    yes: Yes = False,
-    reason: Reason = "",
-    actor: ByWhom = "",
-    json: Json = False,
-) -> None:
-    """Gives records up: their consumer will never have their effect. Their bytes are kept in engine.settled."""
+) -> Planned:
+    """Give records up: their consumer will never have their effect.
 
-    async def work(context: Context, output: Output) -> int:
-        found = [await _one(context, handle) for handle in dict.fromkeys(handles)]
-        services = {_service(each.consumer) for each in found}
-        if len(services) > 1:
-            raise OperatorError(
-                f"These are of {' and '.join(sorted(services))}: drop one service's at a time.", REFUSED
-            )
-        service = services.pop()
-        says = [
-            f"{each.consumer} would go on without {_event(each)} ({each.reason}: {each.detail[:200]})."
-            + (f" {count(each.behind, 'record')} behind it would wait for a retry." if each.behind else "")
-            for each in found
-        ]
-        arguments = [f"dropped={each.consumer} {_event(each)}" for each in found]
-        data = {"records": [as_data(each) for each in found]}
-        change = Change("parked drop", service, arguments, len(found), "record", says, data)
+    Their bytes are kept in engine.settled."""
+    found = [await _one(context, handle) for handle in dict.fromkeys(handles)]
+    services = {_service(each.consumer) for each in found}
+    if len(services) > 1:
+        raise OperatorError(f"These are of {' and '.join(sorted(services))}: drop one service's at a time.", REFUSED)
+    service = services.pop()
+    says = [
+        f"{each.consumer} would go on without {_event(each)} ({each.reason}: {each.detail[:200]})."
+        + (f" {count(each.behind, 'record')} behind it would wait for a retry." if each.behind else "")
+        for each in found
+    ]
+    arguments = [f"dropped={each.consumer} {_event(each)}" for each in found]
+    data = {"records": [as_data(each) for each in found]}
 
-        async def do(operation: str, counter: Counter) -> Outcome:
-            db = await context.db(service, write=True)
-            for each in found:
-                await engine.drop(db, await context.consumer(each.consumer), each, operation)
-                counter()
-            left = await _look(context, handles=[each.handle for each in found])
-            return Outcome(
-                not left,
-                [f"Looked again: {count(len(left), 'record')} of these still parked."],
-                {"still_parked": len(left)},
-            )
+    async def apply(operation: Operation) -> Outcome:
+        db = await context.db(service, write=True)
+        for each in found:
+            await engine.drop(db, await context.consumer(each.consumer), each, operation.id)
+            operation.counter()
+        left = await _look(context, handles=[each.handle for each in found])
+        return Outcome(
+            not left,
+            [f"Looked again: {count(len(left), 'record')} of these still parked."],
+            {"still_parked": len(left)},
+        )
 
-        code = await carry_out(context, output, change, Go(yes, reason, actor), do)
-        return FAULTS if code == FAULTS else DONE
-
-    run(json, work)
+    return ChangePlan(
+        service=service,
+        arguments=arguments,
+        total=len(found),
+        thing="record",
+        says=says,
+        data=data,
+        apply=apply,
+    )
