@@ -9,11 +9,12 @@ from typing import Annotated, Any, Final
 import orjson
 import typer
 
-from cli.app import APP, ByWhom, Json, Reason, Yes, _time, run
-from cli.change import Change, Go, Outcome, carry_out
+from cli.app import Planned, Result, change, verb
 from cli.context import Context, projection_named
-from cli.exit_codes import DONE, FAULTS, REFUSED, USAGE, OperatorError
-from cli.output import Counter, Output, count, when
+from cli.exit_codes import FAULTS, REFUSED, USAGE, OperatorError
+from cli.operation import ChangePlan, Operation, Outcome
+from cli.options import ProjectionName, parse_time
+from cli.output import Output, count, when
 from cli.verbs.streams import find_stream
 from shared.eventlog import scratch
 from shared.eventlog.asof import AsOf, RowChange, Stepped, as_of, drop_kept, step
@@ -33,45 +34,41 @@ _KEPT: Final = (
 # ── Step by step ───────────────────────────────────────────────────────────────────────────────────────
 
 
-@APP.command("step")
-def step_by_step(
-    projection: Annotated[str, typer.Argument(help="Which, as entitlements.pools.")],
+@verb("step")
+async def step_by_step(
+    context: Context,
+    output: Output,
+    projection: ProjectionName,
     stream: Annotated[str, typer.Argument(help="The stream's id, as in pool-…")],
-    json: Json = False,
-) -> None:
-    """What each event of a stream changes in a projection's rows, beginning with empty tables.
+) -> Result:
+    """Show what each event of a stream changes in a projection's rows, from empty tables.
 
     Rows that other streams' events made aren't there. In tables of its own, of which nothing stays. Personal fields
     stay sealed."""
-
-    async def work(context: Context, output: Output) -> int:
-        service, found = projection_named(projection)
-        owner, _, events = await find_stream(context, stream)
-        if topic_of(owner) not in found.topics:
-            raise OperatorError(
-                f"{projection} does not read {topic_of(owner)}, where {stream} is: it reads {', '.join(found.topics)}.",
-                REFUSED,
-            )
-        steps = await _stepped(projection, found, events, context.settings.dsn(service))
-        for each in steps:
-            _told(output, each)
-        folded, changes = sum(each.folded for each in steps), sum(len(each.changes) for each in steps)
-        output.line(
-            f"Looked at {count(len(steps), 'event')} of {owner}'s store: {folded:,} folded, "
-            f"{count(changes, 'row')} changed."
+    service, found = projection_named(projection)
+    owner, _, events = await find_stream(context, stream)
+    if topic_of(owner) not in found.topics:
+        raise OperatorError(
+            f"{projection} does not read {topic_of(owner)}, where {stream} is: it reads {', '.join(found.topics)}.",
+            REFUSED,
         )
-        output.result(
-            {
-                "projection": projection,
-                "stream": stream,
-                "looked_at": len(steps),
-                "folded": folded,
-                "steps": [_as_data(each) for each in steps],
-            }
-        )
-        return DONE
-
-    run(json, work)
+    steps = await _stepped(projection, found, events, context.settings.dsn(service))
+    for each in steps:
+        _told(output, each)
+    folded, changes = sum(each.folded for each in steps), sum(len(each.changes) for each in steps)
+    output.line(
+        f"Looked at {count(len(steps), 'event')} of {owner}'s store: {folded:,} folded, "
+        f"{count(changes, 'row')} changed."
+    )
+    return Result(
+        {
+            "projection": projection,
+            "stream": stream,
+            "looked_at": len(steps),
+            "folded": folded,
+            "steps": [_as_data(each) for each in steps],
+        }
+    )
 
 
 async def _stepped(name: str, found: Projection, events: Sequence[StoredEvent], dsn: str) -> list[Stepped]:
@@ -92,10 +89,10 @@ def _told(output: Output, each: Stepped) -> None:
     of = each.of
     nothing = "" if each.changes else ": changes nothing" if each.folded else ": no fold for it"
     output.line(f"{of.version}  {of.type}  {when(of.time)}{nothing}")
-    for change in each.changes:
-        what = "a new row" if change.before is None else "a row less" if change.after is None else "a row changed"
-        output.line(f"   {change.table}: {what}")
-        lines = _columns(change)
+    for row in each.changes:
+        what = "a new row" if row.before is None else "a row less" if row.after is None else "a row changed"
+        output.line(f"   {row.table}: {what}")
+        lines = _columns(row)
         for text in lines[:_LINES]:
             output.line(f"     {text}")
         if len(lines) > _LINES:
@@ -133,69 +130,68 @@ def _as_data(each: Stepped) -> dict[str, Any]:
 # ── As of ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@APP.command("as-of")
-def as_of_moment(
-    projection: Annotated[str, typer.Argument(help="Which, as entitlements.pools.")],
+@change("as-of")
+async def as_of_moment(
+    context: Context,
+    output: Output,
+    projection: ProjectionName,
     position: Annotated[
         int | None, typer.Option("--position", min=0, help="As of this position of its service's store.")
     ] = None,
     time: Annotated[
         datetime | None,
-        typer.Option("--time", parser=_time, metavar="TIME", help="As of this time (or 15m, 2h, 3d ago)."),
+        typer.Option("--time", parser=parse_time, metavar="TIME", help="As of this time (or 15m, 2h, 3d ago)."),
     ] = None,
     rows: Annotated[int, typer.Option("--rows", min=0, help="Show so many rows of each table.")] = 5,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the tables: a later moment starts from them.")] = False,
     drop: Annotated[str | None, typer.Option("--drop", metavar="SCHEMA", help="Drop tables that were kept.")] = None,
-    yes: Yes = False,
-    reason: Reason = "",
-    actor: ByWhom = "",
-    json: Json = False,
-) -> None:
-    """A projection's tables as of a position or a time, in a schema that no reader sees.
+) -> Planned:
+    """Show a projection's tables as of a position or a time, in a schema that no reader sees.
 
     Folded from the start or from the nearest kept tables; dropped when shown, unless --keep. Without a moment it
     lists what is kept. Only --keep and --drop change something, and need --yes."""
+    service, found = projection_named(projection)
+    asked = (position is not None) + (time is not None)
+    if asked > 1 or (drop is not None and (asked or keep)) or (keep and not asked):
+        raise OperatorError("Say one moment, --position or --time, with or without --keep; or --drop alone.", USAGE)
+    if drop is not None:
+        return await _drop(context, service, found, drop)
+    if not asked:
+        return await _list(context, output, service, found)
 
-    async def work(context: Context, output: Output) -> int:
-        service, found = projection_named(projection)
-        asked = (position is not None) + (time is not None)
-        if asked > 1 or (drop is not None and (asked or keep)) or (keep and not asked):
-            raise OperatorError("Say one moment, --position or --time, with or without --keep; or --drop alone.", USAGE)
-        go = Go(yes, reason, actor)
-        if drop is not None:
-            return await _drop(context, output, service, found, drop, go)
-        if not asked:
-            return await _list(context, output, service, found)
+    def folding(keep: bool) -> AbstractAsyncContextManager[AsOf]:
+        dsn, kafka = context.settings.dsn(service), context.settings.kafka
+        return as_of(service, found, dsn, kafka, position=position, time=time, keep=keep)
 
-        def folding(keep: bool) -> AbstractAsyncContextManager[AsOf]:
-            dsn, kafka = context.settings.dsn(service), context.settings.kafka
-            return as_of(service, found, dsn, kafka, position=position, time=time, keep=keep)
+    async with folding(False) as tables:
+        shown = await _shown(context, output, service, found, tables, rows)
+    if not keep:
+        return Result(shown)
+    moment = f"position={position}" if position is not None else f"time={stamp(tables.time)}"
+    says = ["These tables would be kept, in a schema of their own."]
+    arguments, rows_kept = [f"projection={projection}", moment], sum(tables.tables.values()) or 1
 
-        async with folding(False) as tables:
-            shown = await _shown(context, output, service, found, tables, rows)
-        if not keep:
-            output.result(shown)
-            return DONE
-        moment = f"position={position}" if position is not None else f"time={stamp(tables.time)}"
-        says = ["These tables would be kept, in a schema of their own."]
-        arguments, rows_kept = [f"projection={projection}", moment], sum(tables.tables.values()) or 1
-        change = Change("as-of --keep", service, arguments, rows_kept, "row", says, shown)
+    async def apply(operation: Operation) -> Outcome:
+        async with folding(True) as kept:
+            operation.counter(rows_kept)
+        there = [row["schema"] for row in await (await context.db(service)).fetch(_KEPT, projection)]
+        ok = kept.schema in there
+        says = [
+            f"Kept in the schema {kept.schema}.",
+            f"Looked again: it is {'there' if ok else 'NOT there'}, with {len(there) - ok:,} others of {projection}.",
+        ]
+        return Outcome(ok, says, {"schema": kept.schema})
 
-        async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
-            async with folding(True) as kept:
-                counter(change.total)
-            there = [row["schema"] for row in await (await context.db(service)).fetch(_KEPT, projection)]
-            ok = kept.schema in there
-            says = [
-                f"Kept in the schema {kept.schema}.",
-                f"Looked again: it is {'there' if ok else 'NOT there'}, with "
-                f"{len(there) - ok:,} others of {projection}.",
-            ]
-            return Outcome(ok, says, {"schema": kept.schema})
-
-        return await carry_out(context, output, change, go, do)
-
-    run(json, work)
+    return ChangePlan(
+        service=service,
+        arguments=arguments,
+        total=rows_kept,
+        thing="row",
+        says=says,
+        data=shown,
+        mode="--keep",
+        apply=apply,
+    )
 
 
 async def _shown(
@@ -228,7 +224,7 @@ async def _shown(
     }
 
 
-async def _list(context: Context, output: Output, service: str, found: Projection) -> int:
+async def _list(context: Context, output: Output, service: str, found: Projection) -> Result:
     kept = await (await context.db(service)).fetch(_KEPT, f"{service}.{found.name}")
     now = code_of(found)
     output.table(
@@ -245,28 +241,27 @@ async def _list(context: Context, output: Output, service: str, found: Projectio
     )
     output.line(f"{count(len(kept), 'moment')} of {service}.{found.name} kept.")
     shown = [{**dict(row), "covers": orjson.loads(row["covers"]), "same_folds": row["folds"] == now} for row in kept]
-    output.result({"projection": f"{service}.{found.name}", "kept": shown})
-    return DONE
+    return Result({"projection": f"{service}.{found.name}", "kept": shown})
 
 
-async def _drop(context: Context, output: Output, service: str, found: Projection, schema: str, go: Go) -> int:
+async def _drop(context: Context, service: str, found: Projection, schema: str) -> ChangePlan:
     name, db = f"{service}.{found.name}", await context.db(service)
     if schema not in [row["schema"] for row in await db.fetch(_KEPT, name)]:
         raise scratch.Trouble(f"No tables of {name} are kept in a schema {schema}: `tenure as-of {name}` lists them.")
-    change = Change(
-        "as-of --drop",
-        service,
-        [f"projection={name}", f"schema={schema}"],
-        1,
-        "schema",
-        [f"The schema {schema} with its tables would be dropped."],
-        {"schema": schema},
-    )
 
-    async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
+    async def apply(operation: Operation) -> Outcome:
         await drop_kept(context.settings.dsn(service), schema)
-        counter()
+        operation.counter()
         left = await db.fetchval("select to_regnamespace($1) is not null", schema)
         return Outcome(not left, [f"Looked again: the schema is {'STILL there' if left else 'gone'}."])
 
-    return await carry_out(context, output, change, go, do)
+    return ChangePlan(
+        service=service,
+        arguments=[f"projection={name}", f"schema={schema}"],
+        total=1,
+        thing="schema",
+        says=[f"The schema {schema} with its tables would be dropped."],
+        data={"schema": schema},
+        mode="--drop",
+        apply=apply,
+    )

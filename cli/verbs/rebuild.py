@@ -4,11 +4,12 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.app import APP, ByWhom, Json, Reason, Yes, run
-from cli.change import Change, Go, Outcome, carry_out
+from cli.app import Planned, change
 from cli.context import Context, projection_named
 from cli.exit_codes import REFUSED, USAGE, OperatorError
-from cli.output import Counter, Output, count, duration, when
+from cli.operation import ChangePlan, Operation, Outcome
+from cli.options import ProjectionName
+from cli.output import count, duration, when
 from shared.eventlog.projection import Projection
 from shared.eventlog.rebuild import SQL, WORKERS, From, Progress, Rebuild, Report, drop_old, old_schema
 from shared.eventlog.scratch import live
@@ -16,9 +17,10 @@ from shared.eventlog.scratch import live
 _KEPT = "select id, ended from engine.rebuilds where consumer = $1 and state = 'switched' order by id"
 
 
-@APP.command()
-def rebuild(
-    projection: Annotated[str, typer.Argument(help="Which, as entitlements.pools.", metavar="SERVICE.PROJECTION")],
+@change("rebuild", fails_when="the tables differ")
+async def rebuild_projection(
+    context: Context,
+    projection: ProjectionName,
     source: Annotated[
         str, typer.Option("--source", help="Where the service's own events come from: store or kafka.")
     ] = "store",
@@ -28,44 +30,27 @@ def rebuild(
     ] = False,
     drop: Annotated[bool, typer.Option("--drop-old", help="Drop the tables that its rebuilds have replaced.")] = False,
     give_up: Annotated[bool, typer.Option("--give-up", help="Drop the new tables of one that has begun.")] = False,
-    yes: Yes = False,
-    reason: Reason = "",
-    actor: ByWhom = "",
-    json: Json = False,
-) -> None:
-    """Makes a projection's tables anew beside the live ones, and switches them when both agree.
+) -> Planned:
+    """Make a projection's tables anew beside the live ones; switch when both agree.
 
-    The service runs on. Interrupted, the next run goes on with it. Where they differ, nothing is switched: it ends
-    with 1, and both can be looked at. The old tables are kept until --drop-old."""
-
-    async def work(context: Context, output: Output) -> int:
-        service, found = projection_named(projection)
-        if drop and give_up:
-            raise OperatorError("Say either --drop-old or --give-up.", USAGE)
-        if source not in ("store", "kafka"):
-            raise OperatorError(f"--source is store or kafka, not {source}.", USAGE)
-        go = Go(yes, reason, actor)
-        if drop:
-            return await _drop_old(context, output, service, found, go)
-        if give_up:
-            return await _give_up(context, output, service, found, go)
-        way: From = "kafka" if source == "kafka" else "store"
-        return await _rebuild(context, output, service, found, way, workers, go, switch=switch_differing)
-
-    run(json, work)
+    The service runs on. Interrupted, the next run goes on with it. Where they differ, nothing is switched, and
+    both can be looked at. The old tables are kept until --drop-old."""
+    service, found = projection_named(projection)
+    if drop and give_up:
+        raise OperatorError("Say either --drop-old or --give-up.", USAGE)
+    if source not in ("store", "kafka"):
+        raise OperatorError(f"--source is store or kafka, not {source}.", USAGE)
+    if drop:
+        return await _drop_old(context, service, found)
+    if give_up:
+        return await _give_up(context, service, found)
+    way: From = "kafka" if source == "kafka" else "store"
+    return await _rebuild(context, service, found, way, workers, switch=switch_differing)
 
 
 async def _rebuild(
-    context: Context,
-    output: Output,
-    service: str,
-    found: Projection,
-    source: From,
-    workers: int,
-    go: Go,
-    *,
-    switch: bool,
-) -> int:
+    context: Context, service: str, found: Projection, source: From, workers: int, *, switch: bool
+) -> ChangePlan:
     name, db = f"{service}.{found.name}", await context.db(service)
     Rebuild(service, found, "", context.settings.kafka)  # says so when it is one that can't be
     if not await db.fetchval(SQL["known"], name):
@@ -89,18 +74,25 @@ async def _rebuild(
         )
     arguments = [f"projection={name}", f"source={source}", f"workers={workers}", f"switch_differing={switch}".lower()]
     data = {"projection": name, "tables": rows, "begun": dict(begun) if begun else None}
-    change = Change("rebuild", service, arguments, total, "event", says, data)
 
-    async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
+    async def apply(operation: Operation) -> Outcome:
         def told(at: Progress) -> None:
-            counter.at(at.stage, min(at.folded, at.total), at.total)
+            operation.counter.at(at.stage, min(at.folded, at.total), at.total)
 
         settings = context.settings
         once = Rebuild(service, found, settings.dsn(service), settings.kafka, source=source, workers=workers, told=told)
         report = await once.run(on_difference="switch" if switch else "stop")
         return await _looked_again(context, service, found, report)
 
-    return await carry_out(context, output, change, go, do)
+    return ChangePlan(
+        service=service,
+        arguments=arguments,
+        total=total,
+        thing="event",
+        says=says,
+        data=data,
+        apply=apply,
+    )
 
 
 def _from(source: str) -> str:
@@ -146,25 +138,33 @@ async def _looked_again(context: Context, service: str, found: Projection, repor
     return Outcome(report.state == state == "switched", says, data)
 
 
-async def _drop_old(context: Context, output: Output, service: str, found: Projection, go: Go) -> int:
+async def _drop_old(context: Context, service: str, found: Projection) -> ChangePlan:
     name, db = f"{service}.{found.name}", await context.db(service)
     kept = await db.fetch(_KEPT, name)
     says = [f"The schema {old_schema(row['id'])}, replaced {when(row['ended'])}, would be dropped." for row in kept]
     arguments = [f"projection={name}", *(f"schema={old_schema(row['id'])}" for row in kept)]
     data = {"projection": name, "schemas": [old_schema(row["id"]) for row in kept]}
-    change = Change("rebuild --drop-old", service, arguments, len(kept), "old schema", says, data)
 
-    async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
+    async def apply(operation: Operation) -> Outcome:
         for row in kept:
             await drop_old(context.settings.dsn(service), row["id"])
-            counter()
+            operation.counter()
         left = len(await db.fetch(_KEPT, name))
         return Outcome(not left, [f"Looked again: {count(left, 'old schema')} left."], {"left": left})
 
-    return await carry_out(context, output, change, go, do)
+    return ChangePlan(
+        service=service,
+        arguments=arguments,
+        total=len(kept),
+        thing="old schema",
+        says=says,
+        data=data,
+        mode="--drop-old",
+        apply=apply,
+    )
 
 
-async def _give_up(context: Context, output: Output, service: str, found: Projection, go: Go) -> int:
+async def _give_up(context: Context, service: str, found: Projection) -> ChangePlan:
     name, db = f"{service}.{found.name}", await context.db(service)
     begun = await db.fetchrow(SQL["open"], name)
     says = (
@@ -176,14 +176,20 @@ async def _give_up(context: Context, output: Output, service: str, found: Projec
         ]
     )
     arguments = [f"projection={name}", *([f"schema={begun['schema']}"] if begun else [])]
-    change = Change(
-        "rebuild --give-up", service, arguments, int(begun is not None), "begun rebuild", says, {"projection": name}
-    )
 
-    async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
+    async def apply(operation: Operation) -> Outcome:
         await Rebuild(service, found, context.settings.dsn(service), context.settings.kafka).give_up()
-        counter()
+        operation.counter()
         left = await db.fetchrow(SQL["open"], name)
         return Outcome(left is None, [f"Looked again: {'nothing of it is' if left is None else 'it is STILL'} there."])
 
-    return await carry_out(context, output, change, go, do)
+    return ChangePlan(
+        service=service,
+        arguments=arguments,
+        total=int(begun is not None),
+        thing="begun rebuild",
+        says=says,
+        data={"projection": name},
+        mode="--give-up",
+        apply=apply,
+    )
