@@ -7,11 +7,11 @@ import typer
 import uuid_utils
 
 from cli import doors
-from cli.app import APP, ByWhom, Json, Reason, Yes, run
-from cli.change import Change, Go, Outcome, carry_out
+from cli.app import Planned, Result, change
 from cli.context import Context
-from cli.exit_codes import DONE, NOT_FOUND, OperatorError
-from cli.output import Counter, Output, count
+from cli.exit_codes import NOT_FOUND, OperatorError
+from cli.operation import ChangePlan, Consent, Operation, Outcome
+from cli.output import Output, count
 from services.identity.domain.account import ACCOUNT, claims_of, former_claim_of
 from shared.events import EVENTS
 
@@ -35,55 +35,48 @@ async def _account(db: Any, person: str) -> str:
     return str(holder).removeprefix(f"{ACCOUNT.category}-")
 
 
-@APP.command()
-def erase(
+@change("erase")
+async def erase_person(
+    context: Context,
+    output: Output,
+    consent: Consent,
     person: Annotated[str, typer.Argument(help="The account's id, or its e-mail address.")],
-    yes: Yes = False,
-    reason: Reason = "",
-    actor: ByWhom = "",
-    json: Json = False,
-) -> None:
-    """Closes a person's account and forgets them: nothing personal of theirs can be read any more, in any copy.
+) -> Planned:
+    """Close a person's account and forget them: nothing personal can be read any more, in any copy.
 
     Goes through identity's door with the operator's TENURE_TOKEN; without one the dry run still says what there is."""
+    db = await context.db("identity")
+    account = await _account(db, person)
+    found = await db.fetchrow(_STANDING, ACCOUNT.id(account), account, list(_PERSONAL))
+    if not found["events"]:
+        raise OperatorError(f"There is no account {account}.", NOT_FOUND)
+    if found["last"] == "AccountClosed" and not found["readable"]:
+        output.line(f"{account} is closed and forgotten already.")
+        return Result({"verb": "erase", "account": account, "count": 0, "forgotten": True})
+    events = count(found["personal"], "event")
+    says = [
+        f"Account {account} would be closed. The personal fields of {events} (looked at {found['looked']:,}) could "
+        "never be read again, by anybody; the events and their hashes stay.",
+        "Its password and its roles on contracts end with it. This can't be undone.",
+    ]
+    key = str(uuid_utils.uuid7())
+    secret = await _permitted(context, output, account, key, needed=consent.yes)
 
-    async def work(context: Context, output: Output) -> int:
-        db = await context.db("identity")
-        account = await _account(db, person)
-        found = await db.fetchrow(_STANDING, ACCOUNT.id(account), account, list(_PERSONAL))
-        if not found["events"]:
-            raise OperatorError(f"There is no account {account}.", NOT_FOUND)
-        if found["last"] == "AccountClosed" and not found["readable"]:
-            output.line(f"{account} is closed and forgotten already.")
-            output.result({"verb": "erase", "account": account, "count": 0, "forgotten": True})
-            return DONE
-        events = count(found["personal"], "event")
-        says = [
-            f"Account {account} would be closed. The personal fields of {events} (looked at {found['looked']:,}) could "
-            "never be read again, by anybody; the events and their hashes stay.",
-            "Its password and its roles on contracts end with it. This can't be undone.",
-        ]
-        key = str(uuid_utils.uuid7())
-        secret = await _permitted(context, output, account, key, needed=yes)
-        change = Change(
-            "erase",
-            "identity",
-            [f"account={account}"],
-            found["personal"],
-            "event",
-            says,
-            {"account": account, "permitted": secret is not None},
-        )
+    async def apply(operation: Operation) -> Outcome:
+        given = secret or doors.token(context, "the operator's")
+        await doors.call(context, "identity", "DELETE", f"/accounts/{account}", key, given)
+        operation.counter(found["personal"])
+        return await _looked_again(db, account)
 
-        async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
-            given = secret or doors.token(context, "the operator's")
-            await doors.call(context, "identity", "DELETE", f"/accounts/{account}", key, given)
-            counter(found["personal"])
-            return await _looked_again(db, account)
-
-        return await carry_out(context, output, change, Go(yes, reason, actor), do)
-
-    run(json, work)
+    return ChangePlan(
+        service="identity",
+        arguments=[f"account={account}"],
+        total=found["personal"],
+        thing="event",
+        says=says,
+        data={"account": account, "permitted": secret is not None},
+        apply=apply,
+    )
 
 
 async def _permitted(context: Context, output: Output, account: str, key: str, *, needed: bool) -> str | None:

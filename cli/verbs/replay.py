@@ -1,19 +1,20 @@
 """`tenure replay`: events that are stored, sent once more: to a topic of its own, or to one consumer."""
 
 from collections import Counter as Counts
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
-from cli.app import APP, ByWhom, Json, Reason, Since, Until, Yes, run
-from cli.change import Change, Go, Outcome, carry_out
+from cli.app import Planned, change
 from cli.cloudevents import Foreign
 from cli.context import TOPICS, Context, consumers
 from cli.event_search import Found
 from cli.exit_codes import NOT_FOUND, REFUSED, USAGE, OperatorError
-from cli.output import Counter, Output, count
+from cli.operation import ChangePlan, Operation, Outcome
+from cli.options import Since, Until
+from cli.output import Output, count
 from cli.verbs.transfer import AT_ONCE, Chosen, events, known_types, send, service_named, span
 from shared.eventlog import parked
 from shared.eventlog.anchors import FORMER
@@ -22,8 +23,10 @@ from shared.events.envelope import to_headers
 from shared.events.registry import is_inbound, topic_of
 
 
-@APP.command()
-def replay(
+@change("replay")
+async def replay_events(
+    context: Context,
+    output: Output,
     service: Annotated[str, typer.Argument(help="Whose events.")],
     first: Annotated[int, typer.Option("--from", help="From this position.")] = 1,
     last: Annotated[int | None, typer.Option("--to", help="Up to this position.")] = None,
@@ -37,28 +40,19 @@ def replay(
         typer.Option("--to-topic", help="Send them to this topic, which exists and is none of the contract's."),
     ] = None,
     consumer: Annotated[str | None, typer.Option("--consumer", help="Park copies for this consumer alone.")] = None,
-    yes: Yes = False,
-    reason: Reason = "",
-    actor: ByWhom = "",
-    json: Json = False,
-) -> None:
-    """Stored events once more, to a topic or to one consumer. No checkpoint is moved.
+) -> Planned:
+    """Send stored events once more, to a topic or to one consumer. No checkpoint is moved.
 
     A consumer gets copies in its parked records: `tenure parked retry` applies each of them once more (and its dry
     run says what comes of that). Whoever reads the contract's topics is not concerned."""
-
-    async def work(context: Context, output: Output) -> int:
-        if (to_topic is None) == (consumer is None):
-            raise OperatorError("Say where to: either --to-topic or --consumer.", USAGE)
-        chosen = Chosen(first, last, known_types(only), stream, tenant, since, until)
-        db = await context.db(service_named(service))
-        selection = Selection(db, service, chosen, *await span(db, chosen))
-        go = Go(yes, reason, actor)
-        if to_topic is not None:
-            return await _to_topic(context, output, selection, to_topic, go)
-        return await _to_consumer(context, output, selection, consumer or "", go)
-
-    run(json, work)
+    if (to_topic is None) == (consumer is None):
+        raise OperatorError("Say where to: either --to-topic or --consumer.", USAGE)
+    chosen = Chosen(first, last, known_types(only), stream, tenant, since, until)
+    db = await context.db(service_named(service))
+    selection = Selection(db, service, chosen, *await span(db, chosen))
+    if to_topic is not None:
+        return await _to_topic(context, output, selection, to_topic)
+    return await _to_consumer(context, output, selection, consumer or "")
 
 
 @dataclass(slots=True)
@@ -90,16 +84,31 @@ class Selection:
         return found
 
 
-def _change(service: str, selection: Selection, by_type: Mapping[str, int], where: str, says: list[str]) -> Change:
+def _plan(
+    service: str,
+    selection: Selection,
+    by_type: Mapping[str, int],
+    where: str,
+    says: Sequence[str],
+    apply: Callable[[Operation], Awaitable[Outcome]],
+) -> ChangePlan:
     total = sum(by_type.values())
     arguments = [where, f"events={total}", f"positions={selection.low}-{selection.high}"]
     told = [f"{count(number, name + ' event')}" for name, number in sorted(by_type.items())]
     data: dict[str, Any] = {"types": dict(sorted(by_type.items())), "looked_at": selection.looked}
     told.append(f"Looked at {count(selection.looked, 'event')}.")
-    return Change("replay", service, arguments, total, "event", [*told, *says], data)
+    return ChangePlan(
+        service=service,
+        arguments=arguments,
+        total=total,
+        thing="event",
+        says=[*told, *says],
+        data=data,
+        apply=apply,
+    )
 
 
-async def _to_topic(context: Context, output: Output, selection: Selection, topic: str, go: Go) -> int:
+async def _to_topic(context: Context, output: Output, selection: Selection, topic: str) -> ChangePlan:
     if topic in (*TOPICS, FORMER) or is_inbound(topic):
         raise OperatorError(
             f"{topic} is written by its relay alone (tenure import is for the inbound topic): name another topic.",
@@ -108,19 +117,19 @@ async def _to_topic(context: Context, output: Output, selection: Selection, topi
     if topic not in await context.partitions():
         raise OperatorError(f"There is no topic {topic}, and none is made here.", NOT_FOUND)
     by_type = await selection.by_type(output)
-    change = _change(selection.service, selection, by_type, f"topic={topic}", [f"They would be sent to {topic}."])
 
     async def records() -> AsyncIterator[list[Foreign]]:
         async for batch in selection.batches():
             yield [Foreign(each.of, each.of.stream.encode(), [*to_headers(each.of)], each.data) for each in batch]
 
-    async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
-        return await send(context, topic, records(), counter)
+    async def apply(operation: Operation) -> Outcome:
+        return await send(context, topic, records(), operation.counter)
 
-    return await carry_out(context, output, change, go, do)
+    says = [f"They would be sent to {topic}."]
+    return _plan(selection.service, selection, by_type, f"topic={topic}", says, apply)
 
 
-async def _to_consumer(context: Context, output: Output, selection: Selection, consumer: str, go: Go) -> int:
+async def _to_consumer(context: Context, output: Output, selection: Selection, consumer: str) -> ChangePlan:
     at, _, own = consumer.partition(".")
     what = consumers(service_named(at)).get(own)
     if what is None:
@@ -134,9 +143,8 @@ async def _to_consumer(context: Context, output: Output, selection: Selection, c
         f"Copies would be parked for {consumer}; of {by_type.total():,} events {sum(concerned.values()):,} concern it.",
         "Nothing is applied: `tenure parked retry` does that, and its dry run says what comes of it.",
     ]
-    change = _change(at, selection, concerned, f"consumer={consumer}", says)
 
-    async def do(operation: str, counter: Counter) -> Outcome:
+    async def apply(operation: Operation) -> Outcome:
         db = await context.db(at, write=True)
         new, offsets = 0, set[int]()
         async for batch in selection.batches(what.types):
@@ -151,12 +159,12 @@ async def _to_consumer(context: Context, output: Output, selection: Selection, c
                 )
                 for each in batch
             ]
-            new += await parked.copy_in(db, consumer, raws, operation)
+            new += await parked.copy_in(db, consumer, raws, operation.id)
             offsets |= {raw.offset for raw in raws}
-            counter(len(raws))
+            operation.counter(len(raws))
         there = {each.raw.offset for each in await parked.look(db, consumer) if each.raw.partition == parked.FROM_STORE}
         missing = len(offsets - there)
         said = f"{new:,} parked for {consumer}, the others were there already. Looked again: {missing:,} are missing."
         return Outcome(not missing, [said], {"parked": new, "missing": missing})
 
-    return await carry_out(context, output, change, go, do)
+    return _plan(at, selection, concerned, f"consumer={consumer}", says, apply)

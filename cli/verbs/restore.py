@@ -2,16 +2,17 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import asyncpg
 import typer
 from aiokafka.errors import KafkaError
 
-from cli.app import APP, ByWhom, Json, Reason, Yes, explained, run
-from cli.change import Change, Go, Outcome, carry_out, me
+from cli.app import Planned, change, group
 from cli.context import SERVICES, Context, registry
 from cli.exit_codes import OperatorError
+from cli.explain import explained
+from cli.operation import ChangePlan, Operation, Outcome
 from cli.output import Counter, Output, count, when
 from cli.verbs.transfer import service_named
 from cli.verbs.verify import second_look
@@ -22,50 +23,35 @@ from shared.eventlog.restore import Restored, Whole
 from shared.eventlog.topic import Progress
 from shared.events.registry import topic_of
 
-RESTORE: Final = typer.Typer(no_args_is_help=True, help="What was lost, made again: a store or a topic.")
-APP.add_typer(RESTORE, name="restore")
+group("restore", "What was lost, made again: a store or a topic.")
 
 OfService: TypeAlias = Annotated[str, typer.Argument(help="Whose.")]
 Way = Callable[..., Awaitable[Restored]]
 
 
-@RESTORE.command("store")
-def store(service: OfService, yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False) -> None:
-    """Makes a service's store and read models from its topic.
+@change("restore store")
+async def restore_lost_store(context: Context, output: Output, service: OfService) -> Planned:
+    """Make a service's store and read models from its topic.
 
     Its database is empty, or half restored. Positions, hashes and the chain become what they were; the store takes no
     commands meanwhile. Stopped anywhere, it leaves word of that in the store, and run again it goes on. Recorded in the
     service's log when it is done."""
-    run(
-        json,
-        lambda context, output: _from_topic(
-            context, output, "restore store", service, engine.restore_store, Go(yes, reason, actor)
-        ),
-    )
+    return await _from_topic(context, output, "restore store", service, engine.restore_store)
 
 
-@APP.command()
-def reconcile(
-    service: OfService, yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False
-) -> None:
-    """Brings a store that is older than its topic up to it: a PostgreSQL from a backup.
+@change("reconcile")
+async def reconcile_store(context: Context, output: Output, service: OfService) -> Planned:
+    """Bring a store that is older than its topic up to it: a PostgreSQL from a backup.
 
     Refused where the store has gone a way of its own since. Recorded in the service's log when it is done."""
-    run(
-        json,
-        lambda context, output: _from_topic(
-            context, output, "reconcile", service, engine.reconcile, Go(yes, reason, actor)
-        ),
-    )
+    return await _from_topic(context, output, "reconcile", service, engine.reconcile)
 
 
-async def _from_topic(context: Context, output: Output, verb: str, service: str, way: Way, go: Go) -> int:
+async def _from_topic(context: Context, output: Output, verb: str, service: str, way: Way) -> ChangePlan:
     whole: Whole = registry(service_named(service)).whole()
     settings, topic = context.settings, topic_of(service)
 
-    by = ": ".join(part for part in (go.actor or me(), go.reason.strip()) if part)
-
-    async def go_through(dry_run: bool, progress: Progress) -> Restored:
+    async def go_through(dry_run: bool, progress: Progress, by: str = "") -> Restored:
         return await way(
             whole,
             settings.dsn(service),
@@ -94,16 +80,13 @@ async def _from_topic(context: Context, output: Output, verb: str, service: str,
         )
     # A fence that is left is work of its own: of a restore that was cut off, or of a guard that need not hold any more.
     arguments = [f"events={would.events}", f"from={would.before + 1}", f"to={would.head}"]
-    change = Change(
-        verb, service, arguments, would.events or int(bool(fence)), "event", says, as_data(would), afterwards=True
-    )
 
-    async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
+    async def apply(operation: Operation) -> Outcome:
         try:
-            done = await go_through(False, counter.at)
+            done = await go_through(False, operation.counter.at, operation.by)
         except Exception as error:
             raise await _not_ended(error, verb, service, settings.dsn(service)) from error
-        outcome = await _second_look(context, service, counter)
+        outcome = await _second_look(context, service, operation.counter)
         says = [
             f"{count(done.events, 'event')} imported; {count(done.claims, 'unique name')} put right, "
             f"{count(done.folded, 'record')} read by projections, {count(done.moved, 'checkpoint')} of reactions "
@@ -113,7 +96,16 @@ async def _from_topic(context: Context, output: Output, verb: str, service: str,
         ]
         return replace(outcome, says=[*says, *outcome.says], data={**outcome.data, "done": as_data(done)})
 
-    return await carry_out(context, output, change, go, do)
+    return ChangePlan(
+        service=service,
+        arguments=arguments,
+        total=would.events or int(bool(fence)),
+        thing="event",
+        says=says,
+        data=as_data(would),
+        recorded_afterwards=True,
+        apply=apply,
+    )
 
 
 async def _not_ended(error: Exception, verb: str, service: str, dsn: str) -> OperatorError:
@@ -176,53 +168,48 @@ def as_data(result: Restored) -> dict[str, Any]:
     }
 
 
-@RESTORE.command("topic")
-def topic(service: OfService, yes: Yes = False, reason: Reason = "", actor: ByWhom = "", json: Json = False) -> None:
-    """Publishes again what a service's topic has lost, byte for byte: all of it, or a tail.
+@change("restore topic")
+async def restore_lost_topic(context: Context, output: Output, service: OfService) -> Planned:
+    """Publish again what a service's topic has lost, byte for byte: all of it, or a tail.
 
     Stop the service's processes first. All services' consumers then read the topic from its start, and drop by
     version what they know."""
+    settings, name = context.settings, topic_of(service_named(service))
+    consumers, gone = await _databases(context)
 
-    async def work(context: Context, output: Output) -> int:
-        settings, name = context.settings, topic_of(service_named(service))
-        consumers, gone = await _databases(context)
-
-        async def go_through(dry_run: bool, progress: Progress) -> Restored:
-            return await restore_topic(
-                service, settings.dsn(service), settings.kafka, consumers=consumers, dry_run=dry_run, progress=progress
-            )
-
-        with output.progress("restore topic: looking", None) as counter:
-            would = await go_through(True, counter.at)
-        says = [
-            f"{name} ends at position {would.before:,}, the store at {would.head:,}.",
-            f"{count(would.events, 'event')} would be published, byte for byte as they were,",
-            f"and {count(would.moved, 'checkpoint')} of consumers moved to the start.",
-            *(f"{each} has no database now, so no consumer of it is concerned." for each in gone),
-        ]
-        arguments = [f"topic={name}", f"events={would.events}", f"from={would.before + 1}", f"to={would.head}"]
-        change = Change(
-            "restore topic",
-            service,
-            arguments,
-            would.events or would.moved,
-            "event" if would.events or not would.moved else "checkpoint",
-            says,
-            as_data(would),
+    async def go_through(dry_run: bool, progress: Progress) -> Restored:
+        return await restore_topic(
+            service, settings.dsn(service), settings.kafka, consumers=consumers, dry_run=dry_run, progress=progress
         )
 
-        async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
-            done = await go_through(False, counter.at)
-            outcome = await second_look(context, service, counter)
-            said = (
-                f"{count(done.events, 'event')} published, one of them the record of this operation; "
-                f"{count(done.moved, 'checkpoint')} moved."
-            )
-            return replace(outcome, says=[said, *outcome.says], data={**outcome.data, "done": as_data(done)})
+    with output.progress("restore topic: looking", None) as counter:
+        would = await go_through(True, counter.at)
+    says = [
+        f"{name} ends at position {would.before:,}, the store at {would.head:,}.",
+        f"{count(would.events, 'event')} would be published, byte for byte as they were,",
+        f"and {count(would.moved, 'checkpoint')} of consumers moved to the start.",
+        *(f"{each} has no database now, so no consumer of it is concerned." for each in gone),
+    ]
+    arguments = [f"topic={name}", f"events={would.events}", f"from={would.before + 1}", f"to={would.head}"]
 
-        return await carry_out(context, output, change, Go(yes, reason, actor), do)
+    async def apply(operation: Operation) -> Outcome:
+        done = await go_through(False, operation.counter.at)
+        outcome = await second_look(context, service, operation.counter)
+        said = (
+            f"{count(done.events, 'event')} published, one of them the record of this operation.id; "
+            f"{count(done.moved, 'checkpoint')} moved."
+        )
+        return replace(outcome, says=[said, *outcome.says], data={**outcome.data, "done": as_data(done)})
 
-    run(json, work)
+    return ChangePlan(
+        service=service,
+        arguments=arguments,
+        total=would.events or would.moved,
+        thing="event" if would.events or not would.moved else "checkpoint",
+        says=says,
+        data=as_data(would),
+        apply=apply,
+    )
 
 
 async def _databases(context: Context) -> tuple[dict[str, str], list[str]]:

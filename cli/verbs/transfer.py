@@ -13,11 +13,12 @@ import typer
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from cli import cloudevents
-from cli.app import APP, ByWhom, Json, Reason, Since, Until, Yes, run
-from cli.change import Change, Go, Outcome, carry_out
+from cli.app import Planned, Result, change, verb
 from cli.context import SERVICES, Context
 from cli.event_search import COLUMNS, SKEW, Found, first_at, stored
-from cli.exit_codes import DONE, NOT_FOUND, REFUSED, OperatorError
+from cli.exit_codes import NOT_FOUND, REFUSED, OperatorError
+from cli.operation import ChangePlan, Operation, Outcome
+from cli.options import Since, Until
 from cli.output import Counter, Output, count
 from shared.events.envelope import Unreadable
 from shared.events.registry import EVENTS, INBOUND
@@ -98,8 +99,10 @@ def _to(file: str) -> Iterator[BinaryIO]:
         raise OperatorError(f"{file} can't be written: {error.strerror}.", REFUSED) from error
 
 
-@APP.command("export")
-def export(
+@verb("export", json_help="Say at the end how much it was, in JSON, where the events go to a file.")
+async def export_events(
+    context: Context,
+    output: Output,
     service: Annotated[str, typer.Argument(help="Whose events.")],
     out: Annotated[str, typer.Option("-o", "--out", help="A new file; - is standard output.")] = "-",
     first: Annotated[int, typer.Option("--from", help="From this position.")] = 1,
@@ -109,31 +112,22 @@ def export(
     tenant: Annotated[str | None, typer.Option(help="Only this organisation's.")] = None,
     since: Since = None,
     until: Until = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Say at the end how much it was, in JSON, where the events go to a file.")
-    ] = False,
-) -> None:
-    """A store's events as CloudEvents in JSON, one a line. Personal fields stay sealed."""
-
-    async def work(context: Context, output: Output) -> int:
-        chosen = Chosen(first, last, known_types(type_), stream, tenant, since, until)
-        db = await context.db(service_named(service))
-        low, high = await span(db, chosen)
-        written = 0
-        with _to(out) as file, output.progress(f"export {service}", max(0, high - low + 1)) as counter:
-            async for batch in events(db, service, chosen, low, high):
-                file.writelines(cloudevents.line(found) + b"\n" for found in batch)
-                written += len(batch)
-                counter(min(AT_ONCE, high - low + 1))
-        looked = max(0, high - low + 1)
-        output.note(f"{count(written, 'event')} written; looked at {looked:,}, positions {low:,} to {high:,}.")
-        if out != "-":
-            output.result(
-                {"service": service, "written": written, "looked_at": looked, "from": low, "to": high, "file": out}
-            )
-        return DONE
-
-    run(json, work)
+) -> Result:
+    """Write a store's events as CloudEvents in JSON, one a line. Personal fields stay sealed."""
+    chosen = Chosen(first, last, known_types(type_), stream, tenant, since, until)
+    db = await context.db(service_named(service))
+    low, high = await span(db, chosen)
+    written = 0
+    with _to(out) as file, output.progress(f"export {service}", max(0, high - low + 1)) as counter:
+        async for batch in events(db, service, chosen, low, high):
+            file.writelines(cloudevents.line(found) + b"\n" for found in batch)
+            written += len(batch)
+            counter(min(AT_ONCE, high - low + 1))
+    looked = max(0, high - low + 1)
+    output.note(f"{count(written, 'event')} written; looked at {looked:,}, positions {low:,} to {high:,}.")
+    if out == "-":
+        return Result(None)
+    return Result({"service": service, "written": written, "looked_at": looked, "from": low, "to": high, "file": out})
 
 
 # ── import ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -161,40 +155,42 @@ def checked(lines: Sequence[tuple[int, bytes]]) -> tuple[list[cloudevents.Foreig
     return good, bad
 
 
-@APP.command("import")
-def import_(
+@change("import")
+async def import_events(
+    context: Context,
     file: Annotated[str, typer.Argument(help="A file of CloudEvents in JSON, one a line; - is standard input.")],
-    yes: Yes = False,
-    reason: Reason = "",
-    actor: ByWhom = "",
-    json: Json = False,
-) -> None:
-    """Puts a publisher's events on the inbound topic, all or none of a file. The same event twice has one effect."""
+) -> Planned:
+    """Put a publisher's events on the inbound topic, all or none of a file.
 
-    async def work(context: Context, output: Output) -> int:
-        lines = _lines(file)
-        good, bad = checked(lines)
-        if bad:
-            some = "; ".join(bad[:3])
-            raise OperatorError(
-                f"{count(len(bad), 'line')} of {len(lines):,} can't be imported, so none is. {some}.", REFUSED
-            )
-        by_type: dict[str, int] = {}
-        for each in good:
-            by_type[each.of.type] = by_type.get(each.of.type, 0) + 1
-        sources = sorted({each.of.source for each in good})
-        says = [f"{INBOUND} would get {count(number, name + ' event')}." for name, number in sorted(by_type.items())]
-        says += [f"Sources: {', '.join(sources[:5])}. Looked at {count(len(lines), 'line')}."] if sources else []
-        arguments = [f"topic={INBOUND}", f"events={len(good)}", *(f"source={source}" for source in sources[:20])]
-        data = {"types": by_type, "sources": sources, "looked_at": len(lines)}
-        change = Change("import", "identity", arguments, len(good), "event", says, data)
+    The same event twice has one effect."""
+    lines = _lines(file)
+    good, bad = checked(lines)
+    if bad:
+        some = "; ".join(bad[:3])
+        raise OperatorError(
+            f"{count(len(bad), 'line')} of {len(lines):,} can't be imported, so none is. {some}.", REFUSED
+        )
+    by_type: dict[str, int] = {}
+    for each in good:
+        by_type[each.of.type] = by_type.get(each.of.type, 0) + 1
+    sources = sorted({each.of.source for each in good})
+    says = [f"{INBOUND} would get {count(number, name + ' event')}." for name, number in sorted(by_type.items())]
+    says += [f"Sources: {', '.join(sources[:5])}. Looked at {count(len(lines), 'line')}."] if sources else []
+    arguments = [f"topic={INBOUND}", f"events={len(good)}", *(f"source={source}" for source in sources[:20])]
+    data = {"types": by_type, "sources": sources, "looked_at": len(lines)}
 
-        async def do(operation: str, counter: Counter) -> Outcome:  # noqa: ARG001
-            return await send(context, INBOUND, in_batches(good), counter)
+    async def apply(operation: Operation) -> Outcome:
+        return await send(context, INBOUND, in_batches(good), operation.counter)
 
-        return await carry_out(context, output, change, Go(yes, reason, actor), do)
-
-    run(json, work)
+    return ChangePlan(
+        service="identity",
+        arguments=arguments,
+        total=len(good),
+        thing="event",
+        says=says,
+        data=data,
+        apply=apply,
+    )
 
 
 async def in_batches(records: Sequence[cloudevents.Foreign]) -> AsyncIterator[Sequence[cloudevents.Foreign]]:
