@@ -33,7 +33,7 @@ from cli.context import Context
 from cli.exit_codes import DONE, FAULTS, INTERRUPTED, MEANING
 from cli.explain import explained
 from cli.operation import ChangePlan, Consent, carry_out
-from cli.options import Actor, At, Reason, Since, Until, Yes, parse_time
+from cli.options import Actor, Reason, Yes
 from cli.output import Output, plain
 
 _CODES: Final = "\n".join(f"- {code}: {meaning}" for code, meaning in MEANING.items())
@@ -47,10 +47,6 @@ APP: Final = typer.Typer(
     "It finds the system by DATABASE_URL, KAFKA_BOOTSTRAP and TENURE_SERVICE_URL; what is unset is read from a system "
     f"that runs on this machine.\n\nExit codes:\n\n{_CODES}",
 )
-# Names of verbs that are not declared by the decorators yet.
-Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
-ByWhom: TypeAlias = Actor
-_time = parse_time
 _LOOKING: Final = "Verbs that only look"
 _CHANGING: Final = "Verbs that change something (without --yes a dry run)"
 _SUBJECTS: Final = "Verbs by subject"
@@ -219,20 +215,3 @@ def loaded() -> typer.Typer:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     loaded()(args=arguments, prog_name="tenure")
-
-
-__all__ = [
-    "APP",
-    "At",
-    "ByWhom",
-    "Json",
-    "Reason",
-    "Since",
-    "Until",
-    "Yes",
-    "change",
-    "explained",
-    "group",
-    "run",
-    "verb",
-]

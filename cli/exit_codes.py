@@ -13,12 +13,12 @@ INTERRUPTED: Final = 130
 
 MEANING: Final = {
     DONE: "done; or a dry run, which changed nothing",
-    FAULTS: "it ran, and something is wrong: not ready, parked, stopped in its middle",
-    USAGE: "the command line says something that can't be",
+    FAULTS: "it ran, and something is wrong: not ready, parked, not finished",
+    USAGE: "invalid command line",
     UNREACHABLE: "PostgreSQL, Kafka or a service can't be reached",
     NOT_FOUND: "there is no such thing",
     REFUSED: "a rule or a check refused it",
-    OWN_FAULT: "a fault of tenure's own; what it says about the system, it did not find out",
+    OWN_FAULT: "a bug in this command; it says nothing about the system",
     INTERRUPTED: "interrupted",
 }
 

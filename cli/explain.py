@@ -54,7 +54,7 @@ def explained(error: Exception) -> tuple[str, int]:
         case _ if isinstance(error, TRANSIENT):
             return f"PostgreSQL can't be reached ({_of(error)}): start it, or correct DATABASE_URL.", UNREACHABLE
         case _:
-            return f"This is a fault of tenure's own ({_of(error)}): TENURE_DEBUG=1 shows where.", OWN_FAULT
+            return f"This is a bug in tenure ({_of(error)}): TENURE_DEBUG=1 shows where.", OWN_FAULT
 
 
 def _of(error: Exception) -> str:

@@ -48,7 +48,6 @@ At: TypeAlias = Annotated[
     datetime | None,
     typer.Option("--at", parser=parse_time, metavar="TIME", help="As of this time (or 15m, 2h, 3d ago)."),
 ]
-ServiceName: TypeAlias = Annotated[str, typer.Argument(help="The service.")]
 ProjectionName: TypeAlias = Annotated[
     str, typer.Argument(help="The projection, as entitlements.pools.", metavar="SERVICE.PROJECTION")
 ]

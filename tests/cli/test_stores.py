@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from cli import change
+from cli import operation
 from shared.eventlog.clocks import Clocks
 from shared.eventlog.consumer import Consumer
 from shared.eventlog.decision import Stream
@@ -355,14 +355,14 @@ def test_a_retry_in_several_services_is_one_question_and_one_document(tenure: Te
 def test_what_went_wrong_is_told_though_it_can_not_be_recorded(
     tenure: Tenure, stores: Stores, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    noted = change._note
+    recorded = operation.record_step
 
     async def once(log: Log, name: str, actor: str, step: str, command: Any) -> None:
         if step == "end":
             raise ConnectionResetError("the database went away, too")
-        await noted(log, name, actor, step, command)
+        await recorded(log, name, actor, step, command)
 
-    monkeypatch.setattr(change, "_note", once)
+    monkeypatch.setattr(operation, "record_step", once)
     file = tmp_path / "in.jsonl"
     file.write_text(json.dumps(PUBLISHERS))
     said = tenure("import", str(file), *YES)
@@ -375,7 +375,7 @@ def test_a_fault_of_its_own_has_a_code_of_its_own(
     assert stores
     monkeypatch.setattr("cli.verbs.transfer.span", None)
     said = tenure("export", "identity")
-    assert said.code == 70 and "fault of tenure's own" in said.err
+    assert said.code == 70 and "a bug in tenure" in said.err
 
 
 def test_an_operation_that_fails_says_so_in_its_record(tenure: Tenure, stores: Stores, tmp_path: Path) -> None:

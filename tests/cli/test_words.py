@@ -261,9 +261,28 @@ def test_every_verb_stands_in_the_readme_and_answers_in_json(tenure: Tenure) -> 
         assert "--json" in tenure(*verb, "--help").out, verb
 
 
+def test_every_module_of_verbs_declares_some() -> None:
+    for module in sorted((ROOT / "cli" / "verbs").glob("[!_]*.py")):
+        assert re.search(r"^@(verb|change)\(", module.read_text(), re.MULTILINE), module.name
+
+
+CHANGES = ("parked retry", "mail drop", "keys rotate", "checkpoint set", "rebuild", "restore store", "import", "erase")
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_asks_for_consent_and_the_rest_does_not(tenure: Tenure, name: str) -> None:
+    said = tenure(*name.split(), "--help").out
+    assert all(option in said for option in ("--yes", "--reason", "--actor", "--json"))
+    assert "--yes" not in tenure("status", "--help").out
+
+
+def test_help_says_when_a_verb_ends_with_1(tenure: Tenure) -> None:
+    assert "Ends with 1 when one is missing." in tenure("topics", "--help").out
+
+
 def verbs() -> list[tuple[str, ...]]:
     """Every verb there is, by what --help lists."""
-    alone = [(str(info.name or getattr(info.callback, "__name__", "")),) for info in loaded().registered_commands]
+    alone = [(info.name or "",) for info in loaded().registered_commands]
     groups = [(group.name or "", group.typer_instance) for group in loaded().registered_groups]
     return [*alone, *((name, info.name or "") for name, of in groups if of for info in of.registered_commands)]
 
