@@ -29,6 +29,7 @@ from shared.events.fields import (
     TimeZone,
     distinct,
 )
+from shared.events.operations import OperationPerformed
 
 Severity = Literal["critical", "important", "normal"]
 
@@ -375,3 +376,37 @@ class RolloutCompleted(Event):
 
     rollout_id: DerivedIdentifier
     completed_by: ActorId
+
+
+DistributionEvent: TypeAlias = (
+    UpdatePublished
+    | UpdateWithdrawn
+    | FleetOpened
+    | GroupCreated
+    | UserPutInGroup
+    | UserRemovedFromGroup
+    | GroupPolicySet
+    | EntitlementNoted
+    | UpdateOffered
+    | UpdateRecalled
+    | UpdateApproved
+    | UpdateHeld
+    | UpdateScheduled
+    | ApprovalLapsed
+    | NextDecisionDue
+    | ProductOwned
+    | UpdateListed
+    | RolloutStarted
+    | PhaseStarted
+    | PhasePassed
+    | TargetAdded
+    | TargetRemoved
+    | InstallSucceeded
+    | InstallFailed
+    | RolloutPaused
+    | RolloutResumed
+    | RolloutStopped
+    | RolloutCompleted
+    | OperationPerformed
+)
+"""Every event that can be on distribution's topic."""

@@ -1,7 +1,7 @@
 """entitlements' events: what may be used."""
 
 from operator import attrgetter
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -24,6 +24,7 @@ from shared.events.fields import (
     distinct,
 )
 from shared.events.marketplace import HeldSeats, Period
+from shared.events.operations import OperationPerformed
 
 
 class SeatPoolOpened(Event):
@@ -198,3 +199,25 @@ class CreditsExpired(Event):
     amount: CreditAmount
     reason: Literal["time", "contract"]
     next_expiry: Day | None
+
+
+EntitlementsEvent: TypeAlias = (
+    SeatPoolOpened
+    | SeatPoolResized
+    | SeatPoolRenewed
+    | SeatPoolExpired
+    | SeatPoolSuspended
+    | SeatPoolEnded
+    | PoolCsnNoted
+    | UpdateRightGranted
+    | UpdateRightLost
+    | SeatAssigned
+    | SeatUnassigned
+    | SeatPoolCleared
+    | SeatPoolHeld
+    | CreditsGranted
+    | CreditsConsumed
+    | CreditsExpired
+    | OperationPerformed
+)
+"""Every event that can be on entitlements' topic."""

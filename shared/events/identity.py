@@ -1,6 +1,6 @@
 """identity's events: who may do what."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -24,6 +24,7 @@ from shared.events.fields import (
     SecondsAhead,
     TimeZone,
 )
+from shared.events.operations import OperationPerformed
 
 Role = Literal["contract_manager", "software_coordinator"]
 OrganisationKind = Literal["customer", "partner", "publisher", "operator"]
@@ -297,3 +298,36 @@ class IdentityUnlinked(Event):
 
     account_id: Identifier
     issuer: Issuer
+
+
+IdentityEvent: TypeAlias = (
+    AccountOpened
+    | ProfileUpdated
+    | ContractOpened
+    | RoleRequested
+    | RoleAssigned
+    | RoleRequestDeclined
+    | RoleRevoked
+    | AgreementScheduled
+    | AgreementStarted
+    | AgreementEnded
+    | AccountClosed
+    | SessionEnded
+    | SessionsEnded
+    | MachineRegistered
+    | MachineSecretRotated
+    | MachineRevoked
+    | ClockMoved
+    | PeopleAdministratorNamed
+    | PeopleAdministratorRemoved
+    | InvitationIssued
+    | InvitationAccepted
+    | InvitationRevoked
+    | InvitationExpired
+    | AddressVerified
+    | AddressReleased
+    | IdentityLinked
+    | IdentityUnlinked
+    | OperationPerformed
+)
+"""Every event that can be on identity's topic."""

@@ -26,6 +26,7 @@ from shared.events.fields import (
     distinct,
 )
 from shared.events.identity import AgreementKind
+from shared.events.operations import OperationPerformed
 
 Period = Literal["monthly", "annual", "three_year"]
 Support = Literal["basic", "advanced"]
@@ -326,3 +327,29 @@ class SubscriptionEnded(Event):
     customer: Identifier
     ended: Day
     """The last term's last day."""
+
+
+MarketplaceEvent: TypeAlias = (
+    PlanListed
+    | PlanPriceAnnounced
+    | PlanWithdrawn
+    | CsnIssued
+    | CsnRevoked
+    | CartOpened
+    | CartLineAdded
+    | CartLineRemoved
+    | CartCheckedOut
+    | SubscriptionOrdered
+    | SubscriptionConfirmed
+    | SubscriptionOrderFailed
+    | AutoRenewDisableRequested
+    | AutoRenewDisabled
+    | AutoRenewDisableRefused
+    | SeatsAdded
+    | SeatDecreaseScheduled
+    | RenewalReminded
+    | SubscriptionRenewed
+    | SubscriptionEnded
+    | OperationPerformed
+)
+"""Every event that can be on marketplace's topic."""

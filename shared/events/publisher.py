@@ -1,8 +1,12 @@
 """What only the publisher's own systems say, on the inbound topic. Their other facts use the types of the service
 that records them: `PlanListed`, `PlanWithdrawn`, `CsnIssued`, `CsnRevoked`, `UpdatePublished`, `UpdateWithdrawn`."""
 
+from typing import TypeAlias
+
 from shared.events.base import Event
+from shared.events.distribution import UpdatePublished, UpdateWithdrawn
 from shared.events.fields import CreditAmount, ForeignIdentifier, Identifier, Name, OptionalIdentifier, Text
+from shared.events.marketplace import CsnIssued, CsnRevoked, PlanListed, PlanPriceAnnounced, PlanWithdrawn
 
 
 class OrderConfirmed(Event):
@@ -29,3 +33,18 @@ class CreditsPurchased(Event):
     grant_id: ForeignIdentifier
     amount: CreditAmount
     account_id: Identifier | None = None
+
+
+PublisherEvent: TypeAlias = (
+    OrderConfirmed
+    | OrderDeclined
+    | CreditsPurchased
+    | PlanListed
+    | PlanPriceAnnounced
+    | PlanWithdrawn
+    | CsnIssued
+    | CsnRevoked
+    | UpdatePublished
+    | UpdateWithdrawn
+)
+"""Every event that a publisher's system may send, on the gateway's topic or its own."""

@@ -7,14 +7,15 @@ that reads a topic asks here, so that no record is believed because it lies some
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Final, get_args
 
-from shared.events import distribution, entitlements, identity, marketplace, operations, publisher
 from shared.events.base import Event
-from shared.events.distribution import UpdatePublished, UpdateWithdrawn
+from shared.events.distribution import DistributionEvent
+from shared.events.entitlements import EntitlementsEvent
 from shared.events.envelope import publisher_of, source_of
-from shared.events.marketplace import CsnIssued, CsnRevoked, PlanListed, PlanPriceAnnounced, PlanWithdrawn
-from shared.events.publisher import CreditsPurchased, OrderConfirmed, OrderDeclined
+from shared.events.identity import IdentityEvent
+from shared.events.marketplace import MarketplaceEvent
+from shared.events.publisher import PublisherEvent
 
 IDENTITY: Final = "identity.events.v1"
 MARKETPLACE: Final = "marketplace.events.v1"
@@ -68,48 +69,29 @@ def topics_pattern(declared: Iterable[str]) -> str:
     return "|".join([f"^{name}$" for name in names] + [INBOUND_PATTERN] * (INBOUND in wanted))
 
 
-def _events_of(*modules: object) -> dict[str, type[Event]]:
-    found: dict[str, type[Event]] = {}
-    for module in modules:
-        for value in vars(module).values():
-            if isinstance(value, type) and issubclass(value, Event) and value is not Event:
-                found[value.type()] = value
-    return found
+def _members(union: object) -> tuple[type[Event], ...]:
+    return get_args(union)
 
 
-EVENTS: Final[dict[str, type[Event]]] = _events_of(
-    identity, marketplace, entitlements, distribution, operations, publisher
-)
+EVENTS_ON: Final[Mapping[str, tuple[type[Event], ...]]] = {
+    IDENTITY: _members(IdentityEvent),
+    MARKETPLACE: _members(MarketplaceEvent),
+    ENTITLEMENTS: _members(EntitlementsEvent),
+    DISTRIBUTION: _members(DistributionEvent),
+    INBOUND: _members(PublisherEvent),
+}
+"""The event types of each topic. A publisher's own topic has those of the gateway's."""
+
+EVENTS: Final[Mapping[str, type[Event]]] = {event.type(): event for events in EVENTS_ON.values() for event in events}
 """Every event type of the contract."""
 
-PUBLISHERS_EVENTS: Final[Mapping[str, type[Event]]] = {
-    event.type(): event
-    for event in (
-        OrderConfirmed,
-        OrderDeclined,
-        CreditsPurchased,
-        PlanListed,
-        PlanPriceAnnounced,
-        PlanWithdrawn,
-        CsnIssued,
-        CsnRevoked,
-        UpdatePublished,
-        UpdateWithdrawn,
-    )
-}
+PUBLISHERS_EVENTS: Final[Mapping[str, type[Event]]] = {event.type(): event for event in EVENTS_ON[INBOUND]}
 """The event types that a publisher's system may send."""
 
 
 def published_by(service: str) -> dict[str, type[Event]]:
     """The event types that a service's own streams consist of."""
-    modules = {
-        "identity": identity,
-        "marketplace": marketplace,
-        "entitlements": entitlements,
-        "distribution": distribution,
-    }
-    own = {name: e for name, e in _events_of(modules[service]).items() if e.__module__ == modules[service].__name__}
-    return own | _events_of(operations)
+    return {event.type(): event for event in EVENTS_ON[topic_of(service)]}
 
 
 _OWN: Final = {topic_of(service): (source_of(service), frozenset(published_by(service))) for service in SERVICES}
