@@ -65,6 +65,9 @@ class ReaderSuspended(Event):
     book_id: Identifier
 
 
+LendingEvent: TypeAlias = BookLent | BookReturned | LoanOverdue | ReaderSuspended
+"""All that is on the topic. Whatever reads it handles or ignores each of them, or the service does not start."""
+
 # ── The stream `book-<id>`: its phases, its fold, its commands, its decisions ──────────────────────────────────────
 
 BookEvent: TypeAlias = BookLent | BookReturned | LoanOverdue
@@ -179,6 +182,10 @@ class SuspendReader:
     book_id: str
 
 
+def evolve_reader(_state: ReaderSuspended | None, event: ReaderSuspended) -> ReaderSuspended:
+    return event
+
+
 def decide_reader(command: SuspendReader, suspended: ReaderSuspended | None) -> Decision[ReaderSuspended]:
     """Suspend once, however many loans are overdue."""
     if suspended is not None:
@@ -187,12 +194,12 @@ def decide_reader(command: SuspendReader, suspended: ReaderSuspended | None) -> 
 
 
 READER: Final[Stream[ReaderSuspended | None, SuspendReader, ReaderSuspended]] = Stream(
-    "reader", None, lambda _, event: event, decide_reader, tenant=lambda event: event.organisation_id
+    "reader", None, evolve_reader, decide_reader, tenant=lambda event: event.organisation_id
 )
 
 # ── The projection: events folded into a table, each once, in the transaction that moves the consumer's checkpoint ──
 
-LOANS: Final = Projection("loans", topics=(TOPIC,), tables=("loans",))
+LOANS: Final = Projection("loans", topics=(TOPIC,), tables=("loans",), ignores=(ReaderSuspended,))
 
 
 @LOANS.on(BookLent)
@@ -212,7 +219,7 @@ async def fold_loan(tx: Connection, event: BookEvent, _envelope: Envelope) -> No
 
 # ── The timer: events set and cancel it; due, it becomes a command, once, in the organisation's own time ────────────
 
-TIMERS: Final = Timers(topics=(TOPIC,))
+TIMERS: Final = Timers(topics=(TOPIC,), ignores=(LoanOverdue, ReaderSuspended))
 
 
 @TIMERS.on(BookLent)
@@ -232,7 +239,7 @@ async def notice_overdue(_book_id: str, now: datetime, _reach: Reach) -> NoticeO
 
 # ── The reaction: an event becomes a command to another stream, under an id made of the event's ────────────────────
 
-REACTIONS: Final = Reactions("reactions", topics=(TOPIC,))
+REACTIONS: Final = Reactions("reactions", topics=(TOPIC,), ignores=(BookLent, BookReturned, ReaderSuspended))
 
 
 @REACTIONS.on(LoanOverdue)

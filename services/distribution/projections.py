@@ -6,12 +6,17 @@ from typing import Any, Final, TypeAlias, assert_never
 
 from shared.eventlog.projection import Connection, Projection
 from shared.events import (
+    ApprovalLapsed,
+    EntitlementNoted,
+    FleetOpened,
     GroupCreated,
     GroupPolicySet,
     InstallFailed,
     InstallSucceeded,
+    NextDecisionDue,
     PhasePassed,
     PhaseStarted,
+    PoolCsnNoted,
     RolloutCompleted,
     RolloutPaused,
     RolloutResumed,
@@ -21,6 +26,8 @@ from shared.events import (
     SeatPoolExpired,
     SeatPoolOpened,
     SeatPoolRenewed,
+    SeatPoolResized,
+    SeatPoolSuspended,
     TargetAdded,
     TargetRemoved,
     UpdateApproved,
@@ -30,6 +37,7 @@ from shared.events import (
     UpdateWithdrawn,
     UserPutInGroup,
     UserRemovedFromGroup,
+    subjects,
 )
 from shared.events.envelope import Envelope
 from shared.events.registry import DISTRIBUTION, ENTITLEMENTS
@@ -39,14 +47,58 @@ from shared.sql import statements
 SQL: Final = statements(__file__)
 
 AVAILABILITY: Final = Projection(
-    "availability", topics=(DISTRIBUTION, ENTITLEMENTS), tables=("updates", "owned_products")
+    "availability",
+    topics=(DISTRIBUTION, ENTITLEMENTS),
+    ignores=(
+        *subjects.OPERATIONS,
+        *subjects.CREDITS,
+        *subjects.POOL_ANSWERS,
+        *subjects.SEATS,
+        *subjects.UPDATE_RIGHTS,
+        *subjects.DECISIONS,
+        *subjects.GROUPS,
+        *subjects.LINES,
+        *subjects.OFFERS,
+        *subjects.ROLLOUTS,
+        EntitlementNoted,
+        FleetOpened,
+        NextDecisionDue,
+        PoolCsnNoted,
+        SeatPoolResized,
+        SeatPoolSuspended,
+    ),
+    tables=("updates", "owned_products"),
 )
 FLEETS: Final = Projection(
-    "fleets", topics=(DISTRIBUTION,), tables=("fleet_groups", "fleet_members", "fleet_decisions")
+    "fleets",
+    topics=(DISTRIBUTION,),
+    ignores=(
+        *subjects.OPERATIONS,
+        *subjects.LINES,
+        *subjects.OFFERS,
+        *subjects.ROLLOUTS,
+        *subjects.UPDATES,
+        ApprovalLapsed,
+        EntitlementNoted,
+        FleetOpened,
+        NextDecisionDue,
+    ),
+    tables=("fleet_groups", "fleet_members", "fleet_decisions"),
 )
 ROLLOUTS: Final = Projection(
     "rollouts",
     topics=(DISTRIBUTION,),
+    ignores=(
+        *subjects.OPERATIONS,
+        *subjects.DECISIONS,
+        *subjects.GROUPS,
+        *subjects.LINES,
+        *subjects.OFFERS,
+        *subjects.UPDATES,
+        EntitlementNoted,
+        FleetOpened,
+        NextDecisionDue,
+    ),
     tables=("rollouts", "rollout_targets", "rollout_installs", "rollout_history"),
 )
 ACCESS: Final = access_projection()

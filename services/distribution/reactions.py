@@ -16,7 +16,14 @@ from services.distribution.domain.rollout import ROLLOUT, FollowFleet, StartRoll
 from services.distribution.domain.update import UPDATE, Available, RecordUpdate, Withdrawn, WithdrawUpdate, key
 from shared.eventlog.projection import Do, Reach, Reactions
 from shared.events import (
+    ApprovalLapsed,
+    CreditsPurchased,
     EntitlementNoted,
+    FleetOpened,
+    GroupCreated,
+    GroupPolicySet,
+    NextDecisionDue,
+    PoolCsnNoted,
     ProductOwned,
     RolloutStopped,
     SeatAssigned,
@@ -24,11 +31,13 @@ from shared.events import (
     SeatPoolExpired,
     SeatPoolOpened,
     SeatPoolRenewed,
+    SeatPoolResized,
     SeatPoolSuspended,
     SeatUnassigned,
     UpdateApproved,
     UpdateHeld,
     UpdateListed,
+    UpdateOffered,
     UpdatePublished,
     UpdateRecalled,
     UpdateRightGranted,
@@ -37,12 +46,34 @@ from shared.events import (
     UpdateWithdrawn,
     UserPutInGroup,
     UserRemovedFromGroup,
+    subjects,
 )
 from shared.events.envelope import Envelope, publisher_of
 from shared.events.registry import DISTRIBUTION, ENTITLEMENTS, INBOUND
 
-REACTIONS: Final = Reactions("reactions", topics=(INBOUND,))
-PROCESS: Final = Reactions("process", topics=(ENTITLEMENTS, DISTRIBUTION))
+REACTIONS: Final = Reactions(
+    "reactions", topics=(INBOUND,), ignores=(*subjects.CSNS, *subjects.PLANS, *subjects.ORDER_ANSWERS, CreditsPurchased)
+)
+PROCESS: Final = Reactions(
+    "process",
+    topics=(ENTITLEMENTS, DISTRIBUTION),
+    ignores=(
+        *subjects.OPERATIONS,
+        *subjects.CREDITS,
+        *subjects.POOL_ANSWERS,
+        *subjects.INSTALLS,
+        *subjects.TARGETS,
+        *subjects.ROLLOUT_COURSE,
+        ApprovalLapsed,
+        FleetOpened,
+        GroupCreated,
+        GroupPolicySet,
+        NextDecisionDue,
+        PoolCsnNoted,
+        SeatPoolResized,
+        UpdateOffered,
+    ),
+)
 
 
 @REACTIONS.on(UpdatePublished)

@@ -7,11 +7,24 @@ from typing import Final
 from services.distribution.domain.fleet import FLEET, ActOnWhatIsDue
 from shared.eventlog.projection import Reach
 from shared.eventlog.timers import Cancel, Change, Set, Timers
-from shared.events import NextDecisionDue
+from shared.events import EntitlementNoted, FleetOpened, NextDecisionDue, subjects
 from shared.events.envelope import Envelope
 from shared.events.registry import DISTRIBUTION
 
-TIMERS: Final = Timers(topics=(DISTRIBUTION,))
+TIMERS: Final = Timers(
+    topics=(DISTRIBUTION,),
+    ignores=(
+        *subjects.OPERATIONS,
+        *subjects.DECISIONS,
+        *subjects.GROUPS,
+        *subjects.LINES,
+        *subjects.OFFERS,
+        *subjects.ROLLOUTS,
+        *subjects.UPDATES,
+        EntitlementNoted,
+        FleetOpened,
+    ),
+)
 
 
 @TIMERS.on(NextDecisionDue)

@@ -7,12 +7,15 @@ from shared.eventlog.projection import Connection, Projection
 from shared.events import (
     AccountClosed,
     AccountOpened,
+    ClockMoved,
     ContractOpened,
     CreditsConsumed,
     CreditsExpired,
     CreditsGranted,
     CsnIssued,
     CsnRevoked,
+    PoolCsnNoted,
+    ProfileUpdated,
     SeatAssigned,
     SeatPoolEnded,
     SeatPoolExpired,
@@ -23,6 +26,7 @@ from shared.events import (
     SeatUnassigned,
     UpdateRightGranted,
     UpdateRightLost,
+    subjects,
 )
 from shared.events.envelope import Envelope
 from shared.events.registry import ENTITLEMENTS, IDENTITY, MARKETPLACE
@@ -31,10 +35,41 @@ from shared.sql import statements
 
 SQL: Final = statements(__file__)
 
-POOLS: Final = Projection("pools", topics=(ENTITLEMENTS,), tables=("pools", "seats"))
-LEDGER: Final = Projection("ledger", topics=(ENTITLEMENTS,), tables=("credit_lots", "credit_entries"))
-PEOPLE: Final = Projection("people", topics=(IDENTITY,), tables=("people", "contracts"))
-NUMBERS: Final = Projection("numbers", topics=(MARKETPLACE,), tables=("csns",))
+POOLS: Final = Projection(
+    "pools",
+    topics=(ENTITLEMENTS,),
+    ignores=(*subjects.OPERATIONS, *subjects.CREDITS, *subjects.POOL_ANSWERS, PoolCsnNoted),
+    tables=("pools", "seats"),
+)
+LEDGER: Final = Projection(
+    "ledger",
+    topics=(ENTITLEMENTS,),
+    ignores=(
+        *subjects.OPERATIONS,
+        *subjects.POOLS,
+        *subjects.POOL_ANSWERS,
+        *subjects.SEATS,
+        *subjects.UPDATE_RIGHTS,
+        PoolCsnNoted,
+    ),
+    tables=("credit_lots", "credit_entries"),
+)
+PEOPLE: Final = Projection(
+    "people",
+    topics=(IDENTITY,),
+    ignores=(
+        *subjects.OPERATIONS,
+        *subjects.AGREEMENTS,
+        *subjects.ROLES,
+        *subjects.SIGN_IN,
+        ClockMoved,
+        ProfileUpdated,
+    ),
+    tables=("people", "contracts"),
+)
+NUMBERS: Final = Projection(
+    "numbers", topics=(MARKETPLACE,), ignores=(*subjects.OPERATIONS, *subjects.PLANS, *subjects.SALES), tables=("csns",)
+)
 ACCESS: Final = access_projection()
 
 # ── Seats ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -24,18 +24,37 @@ from shared.eventlog.projection import Do, Projection, Reach, Reactions
 from shared.eventlog.store import Unavailable
 from shared.events import (
     AccountClosed,
+    AccountOpened,
+    AutoRenewDisabled,
+    AutoRenewDisableRefused,
     AutoRenewDisableRequested,
+    ClockMoved,
+    ContractOpened,
+    CreditsConsumed,
+    CreditsExpired,
     CreditsGranted,
     CreditsPurchased,
     CsnIssued,
     CsnRevoked,
+    PoolCsnNoted,
+    ProfileUpdated,
+    RenewalReminded,
     SeatAssigned,
+    SeatDecreaseScheduled,
+    SeatPoolEnded,
+    SeatPoolExpired,
     SeatPoolOpened,
+    SeatPoolRenewed,
+    SeatPoolResized,
     SeatPoolSuspended,
     SeatsAdded,
+    SeatUnassigned,
     SubscriptionConfirmed,
     SubscriptionEnded,
+    SubscriptionOrdered,
+    SubscriptionOrderFailed,
     SubscriptionRenewed,
+    subjects,
 )
 from shared.events.envelope import Envelope, publisher_of
 from shared.events.registry import ENTITLEMENTS, IDENTITY, INBOUND, MARKETPLACE
@@ -45,10 +64,52 @@ SQL: Final = statements(__file__)
 
 T = TypeVar("T")
 
-REACTIONS: Final = Reactions("reactions", topics=(MARKETPLACE, INBOUND))
+REACTIONS: Final = Reactions(
+    "reactions",
+    topics=(MARKETPLACE, INBOUND),
+    ignores=(
+        *subjects.OPERATIONS,
+        *subjects.CARTS,
+        *subjects.CSNS,
+        *subjects.PLANS,
+        *subjects.UPDATES,
+        *subjects.ORDER_ANSWERS,
+        AutoRenewDisableRefused,
+        AutoRenewDisabled,
+        RenewalReminded,
+        SeatDecreaseScheduled,
+        SubscriptionOrderFailed,
+        SubscriptionOrdered,
+    ),
+)
 LOOKS: Final = 20
 """Ten a second."""
-MEETINGS: Final = Reactions("meetings", topics=(ENTITLEMENTS, MARKETPLACE, IDENTITY))
+MEETINGS: Final = Reactions(
+    "meetings",
+    topics=(ENTITLEMENTS, MARKETPLACE, IDENTITY),
+    ignores=(
+        *subjects.OPERATIONS,
+        *subjects.AGREEMENTS,
+        *subjects.ROLES,
+        *subjects.SIGN_IN,
+        *subjects.PLANS,
+        *subjects.SALES,
+        *subjects.POOL_ANSWERS,
+        *subjects.UPDATE_RIGHTS,
+        AccountOpened,
+        ClockMoved,
+        ContractOpened,
+        CreditsConsumed,
+        CreditsExpired,
+        PoolCsnNoted,
+        ProfileUpdated,
+        SeatPoolEnded,
+        SeatPoolExpired,
+        SeatPoolRenewed,
+        SeatPoolResized,
+        SeatUnassigned,
+    ),
+)
 """Where facts of two streams make a third thing true. Each side waits until its own fact is folded, then looks for the
 other: whichever is folded last finds both, in whatever order they came."""
 

@@ -13,14 +13,31 @@ from shared.events import (
     CreditsConsumed,
     CreditsExpired,
     CreditsGranted,
+    PoolCsnNoted,
     SeatPoolEnded,
     SeatPoolExpired,
+    SeatPoolOpened,
+    SeatPoolRenewed,
+    SeatPoolResized,
     SeatPoolSuspended,
+    subjects,
 )
 from shared.events.envelope import Envelope
 from shared.events.registry import ENTITLEMENTS
 
-TIMERS: Final = Timers(topics=(ENTITLEMENTS,))
+TIMERS: Final = Timers(
+    topics=(ENTITLEMENTS,),
+    ignores=(
+        *subjects.OPERATIONS,
+        *subjects.POOL_ANSWERS,
+        *subjects.SEATS,
+        *subjects.UPDATE_RIGHTS,
+        PoolCsnNoted,
+        SeatPoolOpened,
+        SeatPoolRenewed,
+        SeatPoolResized,
+    ),
+)
 
 
 def after(day: date) -> datetime:

@@ -3,7 +3,22 @@
 from typing import Any, Final
 
 from shared.eventlog.projection import Connection, Projection
-from shared.events import ContractOpened, InvitationIssued, MachineRegistered, RoleAssigned, RoleRequested
+from shared.events import (
+    ClockMoved,
+    ContractOpened,
+    InvitationAccepted,
+    InvitationExpired,
+    InvitationIssued,
+    InvitationRevoked,
+    MachineRegistered,
+    MachineRevoked,
+    MachineSecretRotated,
+    RoleAssigned,
+    RoleRequestDeclined,
+    RoleRequested,
+    RoleRevoked,
+    subjects,
+)
 from shared.events.envelope import Envelope
 from shared.events.registry import IDENTITY
 from shared.sql import statements
@@ -13,6 +28,22 @@ SQL: Final = statements(__file__)
 DIRECTORY: Final = Projection(
     "directory",
     topics=(IDENTITY,),
+    ignores=(
+        *subjects.OPERATIONS,
+        *subjects.ACCOUNTS,
+        *subjects.ADMINISTRATORS,
+        *subjects.AGREEMENTS,
+        *subjects.PROOFS,
+        *subjects.SESSIONS,
+        ClockMoved,
+        InvitationAccepted,
+        InvitationExpired,
+        InvitationRevoked,
+        MachineRevoked,
+        MachineSecretRotated,
+        RoleRequestDeclined,
+        RoleRevoked,
+    ),
     tables=("contracts", "account_contracts", "invitations", "machines"),
     # Doors note in it who is about to be given a role, before an event says so.
     takes_over=SQL["carry_over"],

@@ -19,21 +19,55 @@ from shared.eventlog.projection import Do, Reach, Reactions
 from shared.events import (
     AccountClosed,
     AccountOpened,
+    ClockMoved,
+    ContractOpened,
     InvitationAccepted,
     InvitationExpired,
     InvitationIssued,
     InvitationRevoked,
+    PeopleAdministratorNamed,
     PeopleAdministratorRemoved,
     ProfileUpdated,
+    RenewalReminded,
     RoleAssigned,
+    RoleRequestDeclined,
     RoleRequested,
+    RoleRevoked,
     SubscriptionConfirmed,
     SubscriptionEnded,
+    SubscriptionOrdered,
+    SubscriptionOrderFailed,
+    SubscriptionRenewed,
+    subjects,
 )
 from shared.events.envelope import Envelope
 from shared.events.registry import IDENTITY, MARKETPLACE
 
-REACTIONS: Final = Reactions("reactions", topics=(IDENTITY, MARKETPLACE))
+REACTIONS: Final = Reactions(
+    "reactions",
+    topics=(IDENTITY, MARKETPLACE),
+    ignores=(
+        *subjects.OPERATIONS,
+        *subjects.AGREEMENTS,
+        *subjects.MACHINES,
+        *subjects.PROOFS,
+        *subjects.SESSIONS,
+        *subjects.AUTO_RENEW,
+        *subjects.CARTS,
+        *subjects.CSNS,
+        *subjects.PLANS,
+        *subjects.SEAT_NUMBERS,
+        ClockMoved,
+        ContractOpened,
+        PeopleAdministratorNamed,
+        RenewalReminded,
+        RoleRequestDeclined,
+        RoleRevoked,
+        SubscriptionOrderFailed,
+        SubscriptionOrdered,
+        SubscriptionRenewed,
+    ),
+)
 
 
 @REACTIONS.on(SubscriptionConfirmed)

@@ -12,14 +12,32 @@ from shared.events import (
     AgreementEnded,
     AgreementScheduled,
     AgreementStarted,
+    ClockMoved,
+    ContractOpened,
     InvitationAccepted,
+    InvitationExpired,
     InvitationIssued,
     InvitationRevoked,
+    subjects,
 )
 from shared.events.envelope import Envelope
 from shared.events.registry import IDENTITY
 
-TIMERS: Final = Timers(topics=(IDENTITY,))
+TIMERS: Final = Timers(
+    topics=(IDENTITY,),
+    ignores=(
+        *subjects.OPERATIONS,
+        *subjects.ACCOUNTS,
+        *subjects.ADMINISTRATORS,
+        *subjects.MACHINES,
+        *subjects.PROOFS,
+        *subjects.ROLES,
+        *subjects.SESSIONS,
+        ClockMoved,
+        ContractOpened,
+        InvitationExpired,
+    ),
+)
 
 
 @TIMERS.on(AgreementScheduled)

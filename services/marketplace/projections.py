@@ -15,12 +15,16 @@ from shared.events import (
     CartLineAdded,
     CartLineRemoved,
     CartOpened,
+    ClockMoved,
+    ContractOpened,
     CsnIssued,
     CsnRevoked,
     Instalment,
     Plan,
     PlanListed,
+    PlanPriceAnnounced,
     PlanWithdrawn,
+    PoolCsnNoted,
     ProfileUpdated,
     RenewalReminded,
     SeatAssigned,
@@ -32,6 +36,7 @@ from shared.events import (
     SubscriptionOrdered,
     SubscriptionOrderFailed,
     SubscriptionRenewed,
+    subjects,
 )
 from shared.events.envelope import Envelope
 from shared.events.registry import ENTITLEMENTS, IDENTITY, MARKETPLACE
@@ -39,13 +44,40 @@ from shared.sql import statements
 
 SQL: Final = statements(__file__)
 
-CATALOGUE = Projection("catalogue", topics=(MARKETPLACE,), tables=("catalogue", "standings"))
+CATALOGUE = Projection(
+    "catalogue",
+    topics=(MARKETPLACE,),
+    ignores=(*subjects.OPERATIONS, *subjects.SALES, PlanPriceAnnounced),
+    tables=("catalogue", "standings"),
+)
 SALES = Projection(
     "sales",
     topics=(MARKETPLACE, ENTITLEMENTS),
+    ignores=(
+        *subjects.OPERATIONS,
+        *subjects.CSNS,
+        *subjects.PLANS,
+        *subjects.CREDITS,
+        *subjects.POOLS,
+        *subjects.POOL_ANSWERS,
+        *subjects.UPDATE_RIGHTS,
+        PoolCsnNoted,
+    ),
     tables=("carts", "cart_lines", "subscriptions", "instalments", "reminders", "held_seats"),
 )
-PEOPLE = Projection("people", topics=(IDENTITY,), tables=("people",))
+PEOPLE = Projection(
+    "people",
+    topics=(IDENTITY,),
+    ignores=(
+        *subjects.OPERATIONS,
+        *subjects.AGREEMENTS,
+        *subjects.ROLES,
+        *subjects.SIGN_IN,
+        ClockMoved,
+        ContractOpened,
+    ),
+    tables=("people",),
+)
 
 # ── What is offered, and to whom ───────────────────────────────────────────────────────────────────────
 

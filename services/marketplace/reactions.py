@@ -12,6 +12,10 @@ from services.marketplace.policies import policy_of
 from shared.eventlog.projection import Do, Reach, Reactions
 from shared.events import (
     CartCheckedOut,
+    CartLineAdded,
+    CartLineRemoved,
+    CartOpened,
+    CreditsPurchased,
     CsnIssued,
     CsnRevoked,
     OrderConfirmed,
@@ -19,14 +23,36 @@ from shared.events import (
     PlanListed,
     PlanPriceAnnounced,
     PlanWithdrawn,
+    PoolCsnNoted,
     SeatPoolCleared,
     SeatPoolHeld,
+    subjects,
 )
 from shared.events.envelope import Envelope, publisher_of
 from shared.events.registry import ENTITLEMENTS, INBOUND, MARKETPLACE
 
-PUBLISHER = Reactions("publisher", topics=(INBOUND,))
-PROCESS = Reactions("process", topics=(MARKETPLACE, ENTITLEMENTS))
+PUBLISHER = Reactions("publisher", topics=(INBOUND,), ignores=(*subjects.UPDATES, CreditsPurchased))
+PROCESS = Reactions(
+    "process",
+    topics=(MARKETPLACE, ENTITLEMENTS),
+    ignores=(
+        *subjects.OPERATIONS,
+        *subjects.AUTO_RENEW,
+        *subjects.CSNS,
+        *subjects.ORDERS,
+        *subjects.PLANS,
+        *subjects.SEAT_NUMBERS,
+        *subjects.TERMS,
+        *subjects.CREDITS,
+        *subjects.POOLS,
+        *subjects.SEATS,
+        *subjects.UPDATE_RIGHTS,
+        CartLineAdded,
+        CartLineRemoved,
+        CartOpened,
+        PoolCsnNoted,
+    ),
+)
 
 # ── What publishers say ────────────────────────────────────────────────────────────────────────────────
 

@@ -16,17 +16,32 @@ from shared.events import (
     AutoRenewDisabled,
     AutoRenewDisableRefused,
     AutoRenewDisableRequested,
+    PlanListed,
     PlanPriceAnnounced,
+    PlanWithdrawn,
+    RenewalReminded,
     SubscriptionConfirmed,
     SubscriptionEnded,
     SubscriptionOrdered,
     SubscriptionOrderFailed,
     SubscriptionRenewed,
+    subjects,
 )
 from shared.events.envelope import Envelope
 from shared.events.registry import MARKETPLACE
 
-TIMERS = Timers(topics=(MARKETPLACE,))
+TIMERS = Timers(
+    topics=(MARKETPLACE,),
+    ignores=(
+        *subjects.OPERATIONS,
+        *subjects.CARTS,
+        *subjects.CSNS,
+        *subjects.SEAT_NUMBERS,
+        PlanListed,
+        PlanWithdrawn,
+        RenewalReminded,
+    ),
+)
 
 # ── What sets them ─────────────────────────────────────────────────────────────────────────────────────
 

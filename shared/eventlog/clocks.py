@@ -12,7 +12,7 @@ import structlog
 
 from shared.eventlog.postgres import TRANSIENT
 from shared.eventlog.projection import Connection, Projection
-from shared.events import ClockMoved
+from shared.events import ClockMoved, ContractOpened, subjects
 from shared.events.envelope import Envelope
 from shared.events.registry import IDENTITY
 
@@ -26,6 +26,14 @@ FRESH_S: Final = 0.5
 CLOCKS: Final = Projection(
     "clocks",
     topics=(IDENTITY,),
+    ignores=(
+        *subjects.OPERATIONS,
+        *subjects.ACCOUNTS,
+        *subjects.AGREEMENTS,
+        *subjects.ROLES,
+        *subjects.SIGN_IN,
+        ContractOpened,
+    ),
     tables=("engine.clocks",),
     apart=("change",),
     # Whoever has looked at the old table has to find all of the new one changed.

@@ -1,6 +1,6 @@
 """What a service does with events: fold them into tables, or turn them into commands of its own."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -9,6 +9,7 @@ import asyncpg
 
 from shared.eventlog.decision import Stream
 from shared.eventlog.log import Log
+from shared.eventlog.readers import names
 from shared.events.base import Event
 from shared.events.envelope import Envelope
 
@@ -28,7 +29,8 @@ class Projection:
     """Tables folded from events: one consumer group, one checkpoint, `<service>.<name>`.
 
     Each fold runs in the transaction that moves the checkpoint: once per event, in the stream's order, without gaps.
-    Between streams there is no order. Types without a fold are ignored by declaration.
+    Between streams there is no order. `ignores` are the events of its topics that it has no fold for, on purpose: a
+    service does not start with a projection that has no answer to an event (`readers.py`).
 
     `tables` are all that the folds write, and no other projection's: a rebuild makes them anew elsewhere, from a fold's
     unqualified names (or `log.` ones). A rebuild sends a fold's `execute`s in bundles, so a fold reads what `execute`
@@ -42,10 +44,12 @@ class Projection:
         *,
         topics: Sequence[str],
         tables: Sequence[str] = (),
+        ignores: Sequence[type[Event]] = (),
         apart: Sequence[str] = (),
         takes_over: str = "",
     ) -> None:
         self.name, self.topics, self.tables = name, tuple(topics), tuple(tables)
+        self.ignored = names(ignores)
         self.apart, self.takes_over = frozenset(apart), takes_over
         self._folds: dict[str, Fold] = {}
 
@@ -67,6 +71,11 @@ class Projection:
     @property
     def folds(self) -> Sequence[Fold]:
         return list(self._folds.values())
+
+    @property
+    def handlers(self) -> Mapping[str, Fold]:
+        """The fold of each event type, by its name."""
+        return self._folds
 
     async def apply(self, tx: Any, event: Event, of: Envelope) -> None:
         await self._folds[of.type](tx, event, of)
@@ -102,15 +111,22 @@ React: TypeAlias = _Reacts[Any]
 class Reactions:
     """Commands that follow from events. Each is executed once: its id derives from the consumer, the event, its stream
     and its place among the answer's commands for that stream, and a repeated id gets its first answer. So an answer may
-    name other streams when it is asked for again, but each stream's own commands should stay what they were."""
+    name other streams when it is asked for again, but each stream's own commands should stay what they were.
 
-    def __init__(self, name: str, *, topics: Sequence[str]) -> None:
-        self.name, self.topics = name, tuple(topics)
+    `ignores` are the events of its topics that nothing follows from, as with projections."""
+
+    def __init__(self, name: str, *, topics: Sequence[str], ignores: Sequence[type[Event]] = ()) -> None:
+        self.name, self.topics, self.ignored = name, tuple(topics), names(ignores)
         self._reactions: dict[str, React] = {}
 
     @property
     def types(self) -> frozenset[str]:
         return frozenset(self._reactions)
+
+    @property
+    def handlers(self) -> Mapping[str, React]:
+        """The reaction to each event type, by its name."""
+        return self._reactions
 
     def on(self, event: type[E]) -> Callable[[_Reacts[E | X]], _Reacts[E | X]]:
         """Declares the reaction to this event type; for several, one line above the next, as with projections."""

@@ -64,11 +64,17 @@ Fire = Callable[[str, datetime, Reach], Awaitable[Any]]
 
 
 class Timers:
-    """The timers of one service: which events set them, and the command that each becomes."""
+    """The timers of one service: which events set them, and the command that each becomes.
 
-    def __init__(self, *, topics: Sequence[str]) -> None:
+    `ignores` are the events of its topics that set and cancel none, as with projections."""
+
+    def __init__(self, *, topics: Sequence[str], ignores: Sequence[type[Event]] = ()) -> None:
         self.projection = Projection(
-            "timers", topics=topics, tables=("engine.timers",), takes_over=SQL["carry_over"] + SQL["put_off"]
+            "timers",
+            topics=topics,
+            tables=("engine.timers",),
+            ignores=ignores,
+            takes_over=SQL["carry_over"] + SQL["put_off"],
         )
         self._fires: dict[str, tuple[Stream[Any, Any, Any], Fire]] = {}
 

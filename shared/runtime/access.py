@@ -10,7 +10,16 @@ from typing import Any, Final
 
 from shared import rules
 from shared.eventlog.projection import Connection, Projection
-from shared.events import AgreementEnded, AgreementScheduled, AgreementStarted, RoleAssigned, RoleRevoked
+from shared.events import (
+    AgreementEnded,
+    AgreementScheduled,
+    AgreementStarted,
+    ClockMoved,
+    ContractOpened,
+    RoleAssigned,
+    RoleRevoked,
+    subjects,
+)
 from shared.events.envelope import Envelope
 from shared.events.identity import Role
 from shared.events.registry import IDENTITY
@@ -22,6 +31,15 @@ SQL: Final = statements(__file__)
 
 ACCESS_TABLES: Final = Path(__file__).with_name("access_tables.sql").read_text()
 """The two tables, for the first migration of a service that has this projection."""
+
+_IGNORED: Final = (
+    *subjects.OPERATIONS,
+    *subjects.ACCOUNTS,
+    *subjects.ROLE_REQUESTS,
+    *subjects.SIGN_IN,
+    ClockMoved,
+    ContractOpened,
+)
 
 ADMINISTRATIVE: Final = ("desktop", "maintenance")
 
@@ -37,7 +55,7 @@ class Grant:
 
 def access_projection() -> Projection:
     """The projection `access` over identity's events."""
-    access = Projection("access", topics=(IDENTITY,), tables=("access_roles", "access_agreements"))
+    access = Projection("access", topics=(IDENTITY,), tables=("access_roles", "access_agreements"), ignores=_IGNORED)
 
     @access.on(RoleAssigned)
     async def _(tx: Connection, event: RoleAssigned, of: Envelope) -> None:

@@ -20,15 +20,25 @@ import structlog
 from shared import rules
 from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.plan import Raw
+from shared.eventlog.readers import Follower, names
 from shared.eventlog.tail import Tail
 from shared.eventlog.topic import own_event
 from shared.events import (
     AccountClosed,
+    AccountOpened,
+    ClockMoved,
+    ContractOpened,
+    MachineRegistered,
     MachineRevoked,
+    MachineSecretRotated,
+    PeopleAdministratorNamed,
     PeopleAdministratorRemoved,
+    ProfileUpdated,
+    RoleAssigned,
     RoleRevoked,
     SessionEnded,
     SessionsEnded,
+    subjects,
 )
 from shared.events.envelope import Unreadable
 from shared.events.registry import IDENTITY
@@ -85,6 +95,30 @@ class Ended:
             for whose in (actor.session_id, actor.account_id, actor.client_id)
             if whose
         )
+
+
+ENDINGS: Final = Follower(
+    topics=(IDENTITY,),
+    handlers=dict.fromkeys(ENDS, Ended.note),
+    ignored=names(
+        (
+            *subjects.OPERATIONS,
+            *subjects.AGREEMENTS,
+            *subjects.INVITATIONS,
+            *subjects.PROOFS,
+            *subjects.ROLE_REQUESTS,
+            AccountOpened,
+            ClockMoved,
+            ContractOpened,
+            MachineRegistered,
+            MachineSecretRotated,
+            PeopleAdministratorNamed,
+            ProfileUpdated,
+            RoleAssigned,
+        )
+    ),
+)
+"""Which events of identity's end sessions, and which do not."""
 
 
 class FollowedEndings:

@@ -16,6 +16,7 @@ import uvloop
 from aiokafka.errors import KafkaError
 from fastapi import APIRouter
 
+from shared.eventlog import readers
 from shared.eventlog.anchors import Anchors
 from shared.eventlog.clocks import CLOCKS
 from shared.eventlog.consumer import Consumer
@@ -28,6 +29,7 @@ from shared.eventlog.migrate import NotMigrated, require_migrated
 from shared.eventlog.operations import OPERATION
 from shared.eventlog.postgres import TRANSIENT, PostgresStore, connected
 from shared.eventlog.projection import Projection, Reactions
+from shared.eventlog.readers import Reader
 from shared.eventlog.relay import Relay
 from shared.eventlog.restore import Whole
 from shared.eventlog.store import Unavailable
@@ -36,7 +38,7 @@ from shared.events import upcasts
 from shared.events.registry import topic_of
 from shared.runtime.auth import TokenVerifier, fetcher
 from shared.runtime.doors import Doors, Pool
-from shared.runtime.endings import FollowedEndings
+from shared.runtime.endings import ENDINGS, FollowedEndings
 from shared.runtime.figures import Figures
 from shared.runtime.http import Parts, make_app
 from shared.runtime.logging import configure
@@ -84,6 +86,17 @@ class Service:
         """All of them, the engine's own included: what can be rebuilt."""
         own = [c for c in self.consumers if isinstance(c, Projection)]
         return [CLOCKS, *own, *([self.timers.projection] if self.timers else [])]
+
+    @property
+    def all_consumers(self) -> list[Projection | Reactions]:
+        """All that its processes feed from topics, the engine's own included."""
+        return [CLOCKS, *self.consumers, *([self.timers.projection] if self.timers else [])]
+
+    @property
+    def readers(self) -> dict[str, Reader]:
+        """Everything that reads a topic for it, by name."""
+        consumers: dict[str, Reader] = {f"{self.name}.{each.name}": each for each in self.all_consumers}
+        return {**consumers, f"{self.name}.endings": ENDINGS}
 
     def whole(self) -> Whole:
         """What a restore of the service has to make again."""
@@ -196,7 +209,7 @@ class Process:
                 tasks.append(asyncio.create_task(self.relay.run(), name="relay"))
             if "consumers" in self.only:
                 timers = self.service.timers
-                whats = [CLOCKS, *self.service.consumers, *([timers.projection] if timers else [])]
+                whats = self.service.all_consumers
                 consumers = [Consumer(self.service.name, what, pool, commands, clocks, self.metrics) for what in whats]
                 if timers:
                     firing = TimerService(self.service.name, timers, pool, commands, clocks)
@@ -267,6 +280,7 @@ def run(service: Service) -> None:
         sys.exit(str(why))
     configure(service.name, current.log_as, current.log_level)
     upcasts.check()
+    readers.check(service.name, service.readers, (*service.streams, OPERATION))
     gc.freeze()  # what was imported stays: it is not looked through again and again
     process = Process(service, current, frozenset(chosen or PARTS))
     uvloop.run(process.run())

@@ -7,52 +7,10 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from shared.eventlog.readers import Follower, Reader, names
 from shared.events.envelope import Envelope, Unreadable, from_headers
 from tests.oracle.evidence import PUBLISHERS, Evidence, Published
-
-ALWAYS: Final[Mapping[str, frozenset[str]]] = {
-    "identity.reactions": frozenset({"SubscriptionConfirmed", "SubscriptionEnded"}),
-    "marketplace.publisher": frozenset(
-        {
-            "PlanListed",
-            "PlanWithdrawn",
-            "PlanPriceAnnounced",
-            "CsnIssued",
-            "CsnRevoked",
-            "OrderConfirmed",
-            "OrderDeclined",
-        }
-    ),
-    "marketplace.process": frozenset({"CartCheckedOut", "SeatPoolCleared", "SeatPoolHeld"}),
-    "entitlements.reactions": frozenset(
-        {
-            "SubscriptionConfirmed",
-            "CreditsPurchased",
-            "AutoRenewDisableRequested",
-            "SeatsAdded",
-            "SubscriptionRenewed",
-            "SubscriptionEnded",
-        }
-    ),
-    "distribution.reactions": frozenset({"UpdatePublished", "UpdateWithdrawn"}),
-    "distribution.process": frozenset(
-        {
-            "UpdatePublished",
-            "SeatPoolOpened",
-            "SeatPoolRenewed",
-            "SeatPoolExpired",
-            "SeatPoolSuspended",
-            "SeatPoolEnded",
-            "UpdateRightGranted",
-            "UpdateRightLost",
-            "SeatAssigned",
-            "SeatUnassigned",
-            "UpdateApproved",
-            "RolloutStopped",
-        }
-    ),
-}
-"""By consumer the events that become a command whatever else is true: accepted or refused, the store knows it."""
+from tests.oracle.expected import EXPECTED
 
 
 def effects(
@@ -64,20 +22,23 @@ def effects(
     """What is wrong. `reactions` are the consumers that react, with the names of the evidence that they read;
     `forgetful` the services that were restored from their topics, which tell of no refusal; `former` what the
     publishers' topic held before it was lost, which no store can make again."""
-    gone = {_identity(of, foreign=True) for _, of in _events(Evidence(PUBLISHERS, topic=[*former]))}
-    for consumer, names in reactions.items():
+    gone = [(_identity(of, foreign=True), of.type) for _, of in _events(Evidence(PUBLISHERS, topic=[*former]))]
+    for consumer, read in reactions.items():
         service = consumer.partition(".")[0]
         answered = found[service].answered
         ids = sorted(id_ for id_ in answered if id_.startswith(f"{consumer}:"))
-        known = set(gone)
+        expected = EXPECTED[consumer]
+        always, never = names(expected.always), names(expected.never)
+        could_cause = {identity for identity, event_type in gone if event_type not in never}
         for name in (
-            name for name in found if name in names or (PUBLISHERS in names and name.startswith(f"{PUBLISHERS}."))
+            name for name in found if name in read or (PUBLISHERS in read and name.startswith(f"{PUBLISHERS}."))
         ):
             for place, of in _events(found[name]):
                 identity = _identity(of, foreign=found[name].foreign)
-                known.add(identity)
+                if of.type not in never:
+                    could_cause.add(identity)
                 if (
-                    of.type in ALWAYS.get(consumer, ())
+                    of.type in always
                     and service not in forgetful
                     and (consumer, *place) not in found[name].waiting
                     and not _any(ids, f"{consumer}:{identity}:")
@@ -85,8 +46,19 @@ def effects(
                     yield f"{consumer}: {of.type} {of.id} had no effect"
         for id_ in ids:
             cause = id_[len(consumer) + 1 :].rpartition(":")[0].removesuffix(f":{answered[id_].stream}")
-            if cause not in known:
+            if cause not in could_cause:
                 yield f"{consumer}: its command {id_} has no event that it could follow from"
+
+
+READERS: Final[Mapping[str, Reader]] = {
+    f"oracle: {consumer}": Follower(
+        topics=expected.topics,
+        handlers=dict.fromkeys(names((*expected.always, *expected.sometimes)), effects),
+        ignored=names(expected.never),
+    )
+    for consumer, expected in EXPECTED.items()
+}
+"""What it says about each consumer's events, as a reader of them."""
 
 
 def _identity(of: Envelope, *, foreign: bool) -> str:

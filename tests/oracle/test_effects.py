@@ -53,6 +53,15 @@ def test_an_effect_whose_event_is_gone_is_found(at: int) -> None:
     assert from_headers(gone.headers, gone.key).id in line
 
 
+def test_an_effect_of_an_event_that_asks_for_nothing_is_found() -> None:
+    found = sound()
+    told = found["entitlements"].events[0].of.id
+    made = Evidence("marketplace", answered={f"marketplace.process:{told}:sub-s:0": Answered("sub-s", 0, 1, False)})
+    reads = {"marketplace.process": ["entitlements"]}
+    (line,) = effects({**found, "marketplace": made}, reads)
+    assert told in line, "nothing follows in marketplace from a seat that is taken back"
+
+
 def test_publishers_events_are_known_by_source_and_id() -> None:
     record = clean().topic[0]
     of = replace_source(record, "urn:publisher:autodesk")

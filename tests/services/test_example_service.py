@@ -4,7 +4,7 @@ import random
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import reduce
-from typing import Any
+from typing import Any, get_args
 
 import asyncpg
 import httpx
@@ -17,11 +17,13 @@ from examples.lending import (
     READER_SUSPENDED,
     SERVICE,
     SQL,
+    TOPIC,
     BookCommand,
     BookEvent,
     BookLent,
     BookReturned,
     LendBook,
+    LendingEvent,
     LoanOverdue,
     NoticeOverdue,
     ReaderSuspended,
@@ -29,6 +31,7 @@ from examples.lending import (
 )
 from shared.eventlog.decision import Decision, Rejected
 from shared.eventlog.postgres import PostgresStore
+from shared.eventlog.readers import unanswered, unfolded
 from shared.events.registry import EVENTS
 from shared.runtime.auth import Actor, TokenSigner
 from shared.runtime.http import make_app
@@ -51,6 +54,14 @@ def lend(reader: str = "ana", suspended_by: ReaderSuspended | None = None) -> Le
 
 def decided(command: BookCommand, *given: BookEvent) -> Decision[BookEvent]:
     return BOOK.decide(command, reduce(BOOK.evolve, given, BOOK.initial))
+
+
+def test_every_reader_answers_every_event_of_its_topic() -> None:
+    events = {TOPIC: get_args(LendingEvent)}
+    assert unanswered({each.name: each for each in SERVICE.consumers}, events) == []
+    assert SERVICE.timers is not None
+    assert unanswered({"timers": SERVICE.timers.projection}, events) == []
+    assert unfolded(SERVICE.name, SERVICE.streams, events) == []
 
 
 def test_book_on_the_shelf_is_lent() -> None:

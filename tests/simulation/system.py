@@ -8,7 +8,7 @@ reordered.
 import asyncio
 import base64
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -28,25 +28,32 @@ from shared.eventlog.host import Feed
 from shared.eventlog.log import Log
 from shared.eventlog.memory import MemoryStore
 from shared.eventlog.projection import Projection, Reactions
+from shared.eventlog.readers import Reader
 from shared.eventlog.relay import Relay
 from shared.eventlog.timers import Timers, TimerService
 from shared.events import (
     AccountClosed,
     AccountOpened,
+    ClockMoved,
+    ContractOpened,
     CsnIssued,
     CsnRevoked,
     Event,
+    PoolCsnNoted,
+    ProfileUpdated,
     SeatAssigned,
     SeatPoolEnded,
     SeatPoolExpired,
     SeatPoolOpened,
     SeatPoolRenewed,
+    SeatPoolResized,
     SeatPoolSuspended,
     SeatUnassigned,
+    subjects,
 )
 from shared.events.envelope import Envelope
 from shared.events.registry import ENTITLEMENTS as ENTITLEMENTS_TOPIC
-from shared.events.registry import EVENTS, IDENTITY, MARKETPLACE, topic_of
+from shared.events.registry import EVENTS_ON, IDENTITY, MARKETPLACE, topic_of
 from tests.simulation.database import Pool, Tables
 from tests.simulation.kafka import Access, Broker, Subscriptions
 from tests.simulation.store import Connection, Rates
@@ -55,9 +62,34 @@ from tests.simulation.time import Process
 START: Final = datetime.fromisoformat("2026-11-23T12:00:00+00:00")
 SERVICES: Final = ("identity", "marketplace", "entitlements", "distribution")
 
-POOLS: Final = Projection("pools", topics=(ENTITLEMENTS_TOPIC,))
-PEOPLE: Final = Projection("people", topics=(IDENTITY,))
-NUMBERS: Final = Projection("numbers", topics=(MARKETPLACE,))
+POOLS: Final = Projection(
+    "pools",
+    topics=(ENTITLEMENTS_TOPIC,),
+    ignores=(
+        *subjects.OPERATIONS,
+        *subjects.CREDITS,
+        *subjects.POOL_ANSWERS,
+        *subjects.UPDATE_RIGHTS,
+        PoolCsnNoted,
+        SeatPoolResized,
+    ),
+)
+PEOPLE: Final = Projection(
+    "people",
+    topics=(IDENTITY,),
+    ignores=(
+        *subjects.OPERATIONS,
+        *subjects.AGREEMENTS,
+        *subjects.ROLES,
+        *subjects.SIGN_IN,
+        ClockMoved,
+        ContractOpened,
+        ProfileUpdated,
+    ),
+)
+NUMBERS: Final = Projection(
+    "numbers", topics=(MARKETPLACE,), ignores=(*subjects.OPERATIONS, *subjects.PLANS, *subjects.SALES)
+)
 
 
 @POOLS.on(SeatPoolOpened)
@@ -112,15 +144,15 @@ async def _number(tx: Any, event: Any, of: Envelope) -> None:
     )
 
 
-def _mirror(*topics: str) -> Projection:
-    mirror = Projection("mirror", topics=topics)
+def _mirror(topic: str) -> Projection:
+    mirror = Projection("mirror", topics=(topic,))
 
     async def note(tx: Any, event: Event, of: Envelope) -> None:
         before = tx.get("mirror", of.stream) or {"number": 0, "chain": b""}
         chain = sha256(before["chain"] + of.id.encode() + event.data()).digest()
         tx.put(("mirror", of.stream), number=before["number"] + 1, chain=chain)
 
-    for event_type in EVENTS.values():
+    for event_type in EVENTS_ON[topic]:
         mirror.on(event_type)(note)
     return mirror
 
@@ -152,6 +184,12 @@ MADE: Final = {
     ),
     "distribution": _made("distribution", distribution.REACTIONS, distribution.PROCESS, timers=DISTRIBUTION_TIMERS),
 }
+
+
+READERS: Final[Mapping[str, Reader]] = {
+    f"simulation: {service}.{what.name}": what for service, made in MADE.items() for what in made.consumers
+}
+"""Everything that reads a topic here."""
 
 
 class Veil:

@@ -8,7 +8,6 @@ from typing import Any, Final
 import asyncpg
 from aiokafka import AIOKafkaConsumer
 
-from shared.eventlog.clocks import CLOCKS
 from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.projection import Reactions
 from shared.events.registry import topics_pattern, topics_read
@@ -24,11 +23,7 @@ _OWN: Final = """
 
 def readers(services: Sequence[Service]) -> dict[str, Sequence[str]]:
     """Every consumer that these services' registries name, with the topics that it reads."""
-    return {
-        f"{service.name}.{what.name}": what.topics
-        for service in services
-        for what in (CLOCKS, *service.consumers, *([service.timers.projection] if service.timers else []))
-    }
+    return {f"{service.name}.{what.name}": what.topics for service in services for what in service.all_consumers}
 
 
 def reactions(services: Sequence[Service]) -> dict[str, Sequence[str]]:

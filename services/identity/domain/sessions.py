@@ -19,9 +19,13 @@ State: TypeAlias = Sessions
 INITIAL: Final[State] = Sessions()
 
 
-def evolve(state: State, _event: Event) -> State:
+def evolve(state: State, event: Event) -> State:
     """The state after `event`."""
-    return state
+    match event:
+        case SessionEnded() | SessionsEnded():
+            return state
+        case unreachable:
+            assert_never(unreachable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

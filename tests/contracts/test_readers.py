@@ -1,0 +1,154 @@
+"""Every reader of a topic has an answer to every event of it, and a new event names them all before anything runs."""
+
+import importlib
+from collections.abc import Mapping
+from typing import Final
+
+import pytest
+
+from shared.eventlog import readers
+from shared.eventlog.clocks import CLOCKS
+from shared.eventlog.operations import OPERATION
+from shared.eventlog.projection import Projection, Reactions
+from shared.eventlog.readers import Reader, UnansweredEvents, unanswered, unfolded
+from shared.events import EVENTS, Event, OperationPerformed, SeatAssigned, SeatUnassigned
+from shared.events.registry import ENTITLEMENTS, EVENTS_ON, IDENTITY, SERVICES, topic_of
+from shared.runtime.service import Service
+from tests.oracle import effects
+from tests.oracle.expected import EXPECTED
+from tests.simulation import system
+
+
+def declared(service: str) -> Service:
+    found: Service = importlib.import_module(f"services.{service}.__main__").SERVICE
+    return found
+
+
+PRODUCT: Final = {name: declared(name) for name in SERVICES}
+READERS: Final[Mapping[str, Reader]] = {
+    **{name: reader for service in PRODUCT.values() for name, reader in service.readers.items()},
+    **system.READERS,
+    **effects.READERS,
+}
+"""Whatever reads a topic: the services, the simulation, the oracle."""
+OF_ENTITLEMENTS: Final = {
+    "entitlements.pools",
+    "entitlements.ledger",
+    "entitlements.meetings",
+    "entitlements.timers",
+    "marketplace.sales",
+    "marketplace.process",
+    "distribution.availability",
+    "distribution.process",
+    "simulation: entitlements.mirror",
+    "simulation: entitlements.pools",
+    "simulation: entitlements.meetings",
+    "simulation: entitlements.timers",
+    "simulation: marketplace.process",
+    "simulation: distribution.process",
+    "oracle: entitlements.meetings",
+    "oracle: marketplace.process",
+    "oracle: distribution.process",
+}
+"""Who reads of seats."""
+
+
+class Invented(Event):
+    """An event that nobody knows yet."""
+
+
+def with_invented(topic: str) -> readers.EventsOn:
+    return {**EVENTS_ON, topic: (*EVENTS_ON[topic], Invented)}
+
+
+def named(faults: list[str]) -> set[str]:
+    return {fault.partition(" neither handles nor ignores Invented ")[0] for fault in faults}
+
+
+def test_every_reader_answers_every_event_of_its_topics() -> None:
+    assert unanswered(READERS) == []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_services_streams_fold_all_events_of_its_topic_and_no_other(service: str) -> None:
+    assert unfolded(service, (*PRODUCT[service].streams, OPERATION)) == []
+
+
+@pytest.mark.parametrize("topic", EVENTS_ON)
+def test_a_new_event_of_a_topic_names_all_of_its_readers_and_nobody_else(topic: str) -> None:
+    reading = {name for name, reader in READERS.items() if topic in reader.topics}
+    assert reading
+    assert named(unanswered(READERS, with_invented(topic))) == reading
+
+
+def test_a_new_event_of_seats_names_tables_reactions_simulation_and_oracle() -> None:
+    faults = unanswered(READERS, with_invented(ENTITLEMENTS))
+    assert named(faults) == OF_ENTITLEMENTS
+    (sales,) = (fault for fault in faults if fault.startswith("marketplace.sales"))
+    assert "services.marketplace.projections" in sales
+    assert "held_seats" in sales
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_new_event_of_a_service_says_that_no_stream_folds_it(service: str) -> None:
+    streams = (*PRODUCT[service].streams, OPERATION)
+    assert unfolded(service, streams, with_invented(topic_of(service))) == [
+        f"{service}: none of its streams folds Invented"
+    ]
+
+
+def test_a_fold_of_an_event_that_is_not_on_the_topic_is_named() -> None:
+    streams = (*PRODUCT["entitlements"].streams, OPERATION)
+    without = {**EVENTS_ON, ENTITLEMENTS: tuple(e for e in EVENTS_ON[ENTITLEMENTS] if e is not SeatAssigned)}
+    assert unfolded("entitlements", streams, without) == [
+        "entitlements: the stream pool folds SeatAssigned, not on its topic"
+    ]
+
+
+def test_a_declaration_that_says_both_or_too_much_is_a_fault() -> None:
+    events = {ENTITLEMENTS: (SeatAssigned, SeatUnassigned)}
+    both = Projection("both", topics=(ENTITLEMENTS,), ignores=(SeatAssigned, SeatUnassigned))
+    both.on(SeatAssigned)(ignore)
+    beside = Reactions("beside", topics=(ENTITLEMENTS,), ignores=(SeatAssigned, SeatUnassigned, OperationPerformed))
+    assert unanswered({"both": both, "beside": beside}, events) == [
+        "both both handles and ignores SeatAssigned",
+        "beside handles or ignores OperationPerformed, which is on none of its topics",
+    ]
+
+
+async def ignore(_tx: object, _event: Event, _envelope: object) -> None:
+    """A fold that does nothing."""
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_does_not_start_with_a_reader_that_lacks_an_answer(service: str) -> None:
+    """As `run` asks before anything else."""
+    of, streams = PRODUCT[service], (*PRODUCT[service].streams, OPERATION)
+    readers.check(service, of.readers, streams)
+    silent = Projection("silent", topics=(IDENTITY,), ignores=EVENTS_ON[IDENTITY][1:])
+    with pytest.raises(UnansweredEvents, match=f"{service}.silent neither handles nor ignores AccountOpened"):
+        readers.check(service, {**of.readers, f"{service}.silent": silent}, streams)
+    with pytest.raises(UnansweredEvents, match="none of its streams folds"):
+        readers.check(service, of.readers, of.streams)
+
+
+def test_every_event_of_the_contract_is_in_a_topics_union() -> None:
+    defined = {each for each in Event.__subclasses__() if each.__module__.startswith("shared.events.")}
+    assert defined == set(EVENTS.values())
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_everything_that_a_process_feeds_is_a_reader(service: str) -> None:
+    of = PRODUCT[service]
+    assert of.readers.keys() == {f"{service}.{each.name}" for each in of.all_consumers} | {f"{service}.endings"}
+    assert {*of.consumers, CLOCKS} <= set(of.all_consumers)
+
+
+def test_the_oracle_knows_all_that_react() -> None:
+    reacting = {
+        f"{name}.{each.name}": set(each.topics)
+        for name, service in PRODUCT.items()
+        for each in service.consumers
+        if isinstance(each, Reactions)
+    }
+    assert {name: set(expected.topics) for name, expected in EXPECTED.items()} == reacting
