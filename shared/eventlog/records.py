@@ -3,17 +3,18 @@
 aiokafka's fetcher gives up on a batch with a record that it can't decode (a header whose name is not UTF-8, say), and
 fetches it again for ever; a record whose offset is not above the one before it is passed over without a word. Here
 such a batch is read a second time by a parser that takes any bytes: a name keeps its bytes as lone surrogates, and
-what can't even be cut into its parts becomes a record of its own whose value are the raw bytes. Importing this module
-puts it in the place of aiokafka's own reader, for every consumer of the process.
+what can't even be cut into its parts becomes a record of its own whose value are the raw bytes. A batch is unpacked
+here, too, up to a bound: some kilobytes of gzip can be gigabytes, which no table would keep. Importing this module puts
+it in the place of aiokafka's own reader, for every consumer of the process.
 
 Source: https://kafka.apache.org/documentation/#recordbatch
 """
 
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from aiokafka import codec
 from aiokafka.consumer import fetcher
 from aiokafka.record.memory_records import MemoryRecords
 
@@ -29,14 +30,15 @@ _BATCH: Final = struct.Struct(">qiibIhiqqqhii")
 """The header of a batch, version 2."""
 _MAGIC_AT: Final = 16
 _TIME_OF_APPEND: Final = 0x08
+_ATTRIBUTES_AT: Final = 21
 _CODEC: Final = 0x07
-_CODECS: Final[Mapping[int, Callable[[bytes], bytes]]] = {
-    0: bytes,
-    1: codec.gzip_decode,
-    2: codec.snappy_decode,
-    3: codec.lz4_decode,
-    4: codec.zstd_decode,
-}
+_GZIP: Final = 1
+_CODECS: Final[Mapping[int, str]] = {2: "snappy", 3: "lz4", 4: "zstd"}
+"""Those that are not read here: there is no library of them that could be told where to stop."""
+UNPACKED_AT_MOST: Final = 4 * 1024 * 1024
+"""So many bytes of records a batch unpacks to at most: four times what the broker takes of one that is not packed."""
+RECORDS_AT_MOST: Final = 200_000
+"""More than have room in a batch that is not packed."""
 
 
 class Corrupt(ValueError):
@@ -78,16 +80,23 @@ class Batch:
 
     def __iter__(self) -> Iterator[Any]:
         first, last = self._strict.base_offset, self._strict.next_offset - 1
-        try:
-            records: list[Any] = list(self._strict)
-        except Exception as fault:  # whatever it trips over: the bytes are read again here
-            if self._data[_MAGIC_AT] < 2:
-                raise
-            records = _tolerant(self._data, f"{type(fault).__name__}: {fault}")
+        records = self._records(last)
         if not _ordered(records, first, last):
             records = _renumbered(records, first, last, self._data)
         self._iterator = iter(records)
         return self._iterator
+
+    def _records(self, last: int) -> list[Any]:
+        if self._data[_MAGIC_AT] < 2:
+            return list(self._strict)
+        try:
+            plain = _unpacked(self._data)
+        except Corrupt as why:
+            return [_raw(last, self._strict.max_timestamp, self._data, str(why))]
+        try:
+            return list(MemoryRecords(plain).next_batch())
+        except Exception as fault:  # noqa: BLE001  # whatever it trips over: the bytes are read again here
+            return _tolerant(plain, f"{type(fault).__name__}: {fault}")
 
     def __next__(self) -> Any:
         return next(iter(self) if self._iterator is None else self._iterator)
@@ -144,15 +153,43 @@ def _raw(offset: int, timestamp: int, data: bytes, why: str) -> Record:
     return Record(offset, timestamp, 0, None, data, ((UNPARSED, why.encode(errors="backslashreplace")),))
 
 
+def _unpacked(data: bytes) -> bytes:
+    """The batch without compression. Raises Corrupt where it can't be unpacked, or would be too much."""
+    fields = _BATCH.unpack_from(data)
+    attributes, count = fields[5], fields[12]
+    if count > RECORDS_AT_MOST:
+        raise Corrupt(f"a batch of {count} records, {RECORDS_AT_MOST} are the most that is read")
+    packing = attributes & _CODEC
+    if not packing:
+        return data
+    if packing != _GZIP:
+        raise Corrupt(f"a batch that is packed by {_CODECS.get(packing, packing)}, which is not read here")
+    records = _gunzipped(data[_BATCH.size :])
+    plain = bytearray(data[: _BATCH.size] + records)
+    struct.pack_into(">i", plain, _LENGTH.size - 4, len(plain) - _LENGTH.size)
+    struct.pack_into(">h", plain, _ATTRIBUTES_AT, attributes & ~_CODEC)
+    return bytes(plain)
+
+
+def _gunzipped(packed: bytes) -> bytes:
+    member = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        records = member.decompress(packed, UNPACKED_AT_MOST + 1)
+    except zlib.error as fault:
+        raise Corrupt(f"it can't be decompressed: {fault}") from None
+    if len(records) > UNPACKED_AT_MOST:
+        raise Corrupt(f"it unpacks to more than {UNPACKED_AT_MOST // 1024} KiB")
+    if not member.eof or member.unused_data:
+        raise Corrupt("it can't be decompressed: it ends before, or behind, its gzip")
+    return records
+
+
 def _tolerant(data: bytes, why: str) -> list[Record]:
-    """What can be read of a batch. `why` is what the strict reader said."""
+    """What can be read of a batch that is not packed. `why` is what the strict reader said."""
     fields = _BATCH.unpack_from(data)
     first, attributes, last, began, latest, count = (fields[n] for n in (0, 5, 6, 7, 8, 12))
     times = (latest, 1) if attributes & _TIME_OF_APPEND else (began, 0)
-    try:
-        body = bytes(_CODECS[attributes & _CODEC](data[_BATCH.size :]))
-    except Exception as fault:  # noqa: BLE001  # each library has its own; the batch is kept as it is
-        return [_raw(first + last, latest, data, f"it can't be decompressed ({fault!r}); {why}")]
+    body = data[_BATCH.size :]
     found: list[Record] = []
     at = 0
     for number in range(count):

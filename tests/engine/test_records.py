@@ -1,6 +1,7 @@
 """Batches that aiokafka's own reader gives up on: read to the last byte, and their partition flows."""
 
 import asyncio
+import gzip
 import json
 import uuid
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from shared.eventlog.parked import look
 from shared.eventlog.plan import Raw
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.projection import Projection
-from shared.eventlog.records import Batches, raw_of
+from shared.eventlog.records import UNPACKED_AT_MOST, Batches, raw_of
 from shared.eventlog.sources import Topics
 from shared.eventlog.topic import TopicReader
 from shared.events import CsnIssued
@@ -40,6 +41,11 @@ def fetched(*batches: bytes, at: int = 0) -> list[Raw]:
     """What the fetcher gives of these bytes, from an offset on."""
     records = PartitionRecords(TopicPartition("t", 0), Batches(b"".join(batches)), [], at, None, None, True, 0)
     return [raw_of(record) for record in records]
+
+
+def unchecked(data: bytes) -> list[Any]:
+    """What is read of a batch whose checksum does not fit."""
+    return list(Batches(data).next_batch() or ())
 
 
 def names(raw: Raw) -> list[bytes]:
@@ -95,6 +101,52 @@ def test_a_body_that_cannot_be_unzipped_is_kept_whole() -> None:
     found = list(Batches(bytes(whole)).next_batch() or ())
     assert [(record.offset, record.value) for record in found] == [(1, bytes(whole))]
     assert len(list(Batches(bytes(data)).next_batch() or ())) == 2
+
+
+@pytest.mark.parametrize(
+    ("bomb", "why"),
+    [
+        (Written(b"k", bytes(50_000_000)), "unpacks to more than"),
+        (Written(b"k", b"{}", [(b"ce_x", bytes(50_000_000))]), "unpacks to more than"),
+        (Written(b"k", b"{}", [(b"", None)] * 3_000_000), "unpacks to more than"),
+    ],
+    ids=["value", "header", "headers"],
+)
+def test_a_batch_that_unpacks_to_very_much_is_kept_packed(bomb: Written, why: str) -> None:
+    data = read([PLAIN, bomb], zipped=True)
+    found = fetched(data, read([PLAIN]).replace(bytes(8), (2).to_bytes(8), 1))
+    assert [(raw.offset, bool(raw.unparsed)) for raw in found] == [(1, True), (2, False)]
+    assert found[0].value == data and why in found[0].unparsed
+
+
+def test_a_batch_of_very_many_records_is_kept_packed() -> None:
+    data = batch([body(Written(None, None))] * 200_001, zipped=True)
+    assert len(data) < 100_000
+    (found,) = fetched(data)
+    assert (found.offset, found.value) == (200_000, data) and "200001 records" in found.unparsed
+
+
+def test_what_fills_the_bound_is_read() -> None:
+    large = Written(b"k", bytes(UNPACKED_AT_MOST - 100), [(b"a", b"1")])
+    found = fetched(read([PLAIN, large, BAD_NAME], zipped=True))
+    assert [(raw.offset, raw.unparsed) for raw in found] == [(0, ""), (1, ""), (2, "")]
+    assert found[1].value == large.value
+
+
+@pytest.mark.parametrize(("number", "name"), [(2, "snappy"), (3, "lz4"), (4, "zstd"), (5, "5")])
+def test_a_batch_of_another_packing_is_kept_as_it_is(number: int, name: str) -> None:
+    data = bytearray(read([PLAIN, PLAIN]))
+    data[22] = number
+    (found,) = unchecked(bytes(data))
+    assert (found.offset, found.value) == (1, bytes(data))
+    assert f"packed by {name}," in found.headers[0][1].decode()
+
+
+def test_bytes_behind_a_gzip_are_not_passed_over() -> None:
+    data = bytearray(raw_batch(gzip.compress(varint(len(body(PLAIN))) + body(PLAIN)) + b"more", 1))
+    data[22] = 1
+    (found,) = unchecked(bytes(data))
+    assert found.value == bytes(data) and b"behind" in found.headers[0][1]
 
 
 def test_records_that_say_the_same_offset_are_all_given() -> None:
