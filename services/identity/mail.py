@@ -89,6 +89,8 @@ class Folder:
             fresh.replace(file)
         except OSError as error:
             raise ServerAway(f"{self._folder}: {error.strerror}") from error
+        except ValueError as impossible:
+            raise NotTaken(str(impossible), permanent=True) from impossible
 
     async def close(self) -> None:
         return
@@ -210,7 +212,12 @@ def transport(settings: Settings) -> Transport | None:
 
 
 def message_of(letter: Letter, row: Row, sender: str) -> EmailMessage:
-    """The mail as it is sent. The headers hold addresses that were checked and texts of ours, nobody's own words."""
+    """The mail as it is sent. The headers hold addresses that were checked and texts of ours, nobody's own words.
+
+    Raises NotTaken where the address is none that is taken today, and would not stand in a header as it is.
+    """
+    if "=?" in letter.to:
+        raise NotTaken("the address could be read as an encoded word", permanent=True)
     local, _, domain = sender.rpartition("@")
     to_local, _, to_domain = letter.to.rpartition("@")
     message = EmailMessage(policy=MAIL_POLICY.clone(utf8=not letter.to.isascii()))

@@ -274,7 +274,9 @@ Locale: TypeAlias = Annotated[
 
 # ── E-mail addresses ───────────────────────────────────────────────────────────────────────────────────
 
-_LOCAL: Final = re.compile(r"[^@\s\"(),:;<>\[\]\\]{1,64}")
+_LOCAL: Final = re.compile(r"(?!.*=\?)[^@\s\"(),:;<>\[\]\\]{1,64}")
+"""What stands before the @, without `=?`: a mail's reader, and its writer, would take it for an encoded word
+(RFC 2047), which can hold anything, even the end of the header."""
 _NO_ADDRESS: Final = "This is not an e-mail address: write it as name@example.org."
 ADDRESS_AT_MOST: Final = 254
 
@@ -400,9 +402,8 @@ Bytes: TypeAlias = Annotated[int, Strict(), Field(ge=0, le=2**53 - 1)]
 
 # ── Time ───────────────────────────────────────────────────────────────────────────────────────────────
 
-Instant: TypeAlias = Annotated[
-    AwareDatetime, Field(ge=datetime(1900, 1, 1, tzinfo=UTC), lt=datetime(9000, 1, 1, tzinfo=UTC))
-]
+EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
+Instant: TypeAlias = Annotated[AwareDatetime, Field(ge=EARLIEST, lt=datetime(9000, 1, 1, tzinfo=UTC))]
 """A point in time. What names no zone is none, and at the calendar's ends there is no counting on: both are refused."""
 
 Day: TypeAlias = Annotated[date, Strict(), Field(ge=date(1900, 1, 1), lt=date(9000, 1, 1))]

@@ -11,7 +11,7 @@ import pytest
 
 from services.identity import outbox
 from services.identity.domain.account import address_digest
-from services.identity.letters import Letters, one_line
+from services.identity.letters import Letter, Letters, one_line
 from services.identity.mail import (
     TRIES,
     Folder,
@@ -324,6 +324,30 @@ async def test_an_address_with_letters_beyond_ascii_is_mailed_to(bench: Bench) -
         await carrier.send(message_of(letter, row, FROM))
         await carrier.close()
     assert fake.received[0]["To"] == "mína@x.example"
+
+
+async def test_an_address_of_before_that_reads_as_other_headers_is_parked_and_others_go(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """An encoded word is decoded by what writes the mail."""
+    for name in ("mina", "ana", "ben"):
+        await bench.ask("", "POST", "/addresses/proof", {"email": f"{name}@x.example"})
+    for name, word in (("mina", "q?a=0d=0abcc=3a_v=40y.example=0d=0a=0d=0aHello"), ("ana", "b?yrpiY2M6IGI")):
+        address = f"=?utf-8?{word}?=@x.example"
+        await bench.pool.execute("update outbox set address = $1 where address = $2", address, f"{name}@x.example")
+    await sender(bench, Folder(tmp_path)).send_due()
+    (written,) = await asyncio.to_thread(lambda: [file.read_text() for file in tmp_path.iterdir()])
+    assert "To: ben@x.example\nSubject: " in written
+    assert [row["state"] for row in await rows(bench)] == ["parked", "parked", "sent"]
+
+
+@pytest.mark.parametrize(
+    "to", ["a=b?c=@x.example", "?=@x.example", "a.b+c@" + ".".join(["x" * 60] * 3), "m\u00edna@x.example"]
+)
+async def test_an_address_stands_in_its_header_as_it_is(to: str) -> None:
+    row = outbox.Row(1, "e", "prove-address", "", "d", to, 0, None, False)  # type: ignore[arg-type]
+    written = message_of(Letter(to, "Hello", "text"), row, FROM).as_bytes().decode().splitlines()
+    assert f"To: {to}" in "\n".join(written).replace("\n ", " ").replace("  ", " ").splitlines()
 
 
 async def test_a_folder_gets_one_file_a_mail_for_its_owner_only(bench: Bench, tmp_path: Path) -> None:
