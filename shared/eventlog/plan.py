@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from shared.events.base import Event
 from shared.events.envelope import GENESIS, Envelope, Unreadable, counted, flaw, from_headers, publisher_of
+from shared.events.fields import EARLIEST
 from shared.events.registry import EVENTS, is_inbound, publisher_named, why_not_from
 from shared.events.upcasts import decode
 
@@ -93,6 +94,9 @@ def receive(raw: Raw, types: frozenset[str], now: datetime | None = None, *, edi
         return Received(raw, None, None, str(problem))
     if foreign and now is not None and of.time > now + AHEAD:
         why = f"its time, {of.time.isoformat()}, is more than five minutes ahead of {now.isoformat()}"
+        return Received(raw, of, None, why, "refused")
+    if foreign and of.time < EARLIEST:
+        why = f"its time, {of.time.isoformat()}, is before {EARLIEST:%Y}"
         return Received(raw, of, None, why, "refused")
     if of.type in EVENTS and of.type not in types:
         return Received(raw, of, None)

@@ -160,6 +160,21 @@ def test_a_publishers_time_that_names_no_zone_is_left_and_holds_nobody() -> None
     assert [applied.raw.offset for applied in result.apply] == [1]
 
 
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00-00:01", "1899-12-31T23:59:59.999999Z"])
+def test_a_publishers_time_before_all_times_is_refused_with_the_reason(time: str) -> None:
+    headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", b"1"),
+        ("ce_source", b"urn:publisher:autodesk"),
+        ("ce_type", b"CsnIssued"),
+        ("ce_time", time.encode()),
+    ]
+    body = b'{"csn": "5100000001", "organisation_id": "o", "publisher": "autodesk"}'
+    for types in (frozenset({"CsnIssued"}), frozenset[str]()):
+        read = receive(Raw(INBOUND, 0, 0, None, headers, body), types)
+        assert (read.event, read.reason) == (None, "refused") and "before 1900" in (read.problem or "")
+
+
 def test_a_failing_event_is_parked_with_the_later_ones_of_its_stream() -> None:
     result = plan(received(topic("a", "b", "a", "b", "a")), at())
     failing, *later = result.apply[0:1] + result.apply[1:]
