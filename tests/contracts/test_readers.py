@@ -1,11 +1,17 @@
 """Every reader of a topic has an answer to every event of it, and a new event names them all before anything runs."""
 
+import ast
 import importlib
+import inspect
+import subprocess
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 import pytest
 
+from deploy import ROOT
 from shared.eventlog import readers
 from shared.eventlog.clocks import CLOCKS
 from shared.eventlog.operations import OPERATION
@@ -14,7 +20,6 @@ from shared.eventlog.readers import Reader, UnansweredEvents, unanswered, unfold
 from shared.events import EVENTS, Event, OperationPerformed, SeatAssigned, SeatUnassigned
 from shared.events.registry import ENTITLEMENTS, EVENTS_ON, IDENTITY, SERVICES, topic_of
 from shared.runtime.service import Service
-from tests.oracle import effects
 from tests.oracle.expected import EXPECTED
 from tests.simulation import system
 
@@ -28,9 +33,10 @@ PRODUCT: Final = {name: declared(name) for name in SERVICES}
 READERS: Final[Mapping[str, Reader]] = {
     **{name: reader for service in PRODUCT.values() for name, reader in service.readers.items()},
     **system.READERS,
-    **effects.READERS,
+    **{f"oracle: {consumer}": expected for consumer, expected in EXPECTED.items()},
 }
 """Whatever reads a topic: the services, the simulation, the oracle."""
+FOLDS: Final = {stream.evolve for service in PRODUCT.values() for stream in (*service.streams, OPERATION)}
 OF_ENTITLEMENTS: Final = {
     "entitlements.pools",
     "entitlements.ledger",
@@ -40,12 +46,7 @@ OF_ENTITLEMENTS: Final = {
     "marketplace.process",
     "distribution.availability",
     "distribution.process",
-    "simulation: entitlements.mirror",
     "simulation: entitlements.pools",
-    "simulation: entitlements.meetings",
-    "simulation: entitlements.timers",
-    "simulation: marketplace.process",
-    "simulation: distribution.process",
     "oracle: entitlements.meetings",
     "oracle: marketplace.process",
     "oracle: distribution.process",
@@ -62,11 +63,14 @@ def with_invented(topic: str) -> readers.EventsOn:
 
 
 def named(faults: list[str]) -> set[str]:
-    return {fault.partition(" neither handles nor ignores Invented ")[0] for fault in faults}
+    """The readers that lack an answer to the invented event."""
+    told = (fault.partition(" neither handles nor ignores Invented ") for fault in faults)
+    return {reader for reader, lacks, _ in told if lacks}
 
 
 def test_every_reader_answers_every_event_of_its_topics() -> None:
-    assert unanswered(READERS) == []
+    faults = unanswered(READERS)
+    assert not faults, "\n" + "\n".join(faults)
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -95,6 +99,37 @@ def test_a_new_event_of_a_service_says_that_no_stream_folds_it(service: str) -> 
     assert unfolded(service, streams, with_invented(topic_of(service))) == [
         f"{service}: none of its streams folds Invented"
     ]
+
+
+@pytest.mark.slow
+def test_the_type_checker_names_the_fold_of_every_stream_that_gets_a_new_event(tmp_path: Path) -> None:
+    folds = {(ROOT / inspect.getfile(evolve)): evolve.__name__ for evolve in FOLDS}
+    assert len(folds) == len(FOLDS), "one file a stream"
+    shadows = [
+        argument
+        for number, (file, evolve) in enumerate(folds.items())
+        for argument in ("--shadow-file", str(file), str(widened(file, evolve, tmp_path / f"{number}.py")))
+    ]
+    options = ["-n", "0", "--cache-dir", str(tmp_path / "cache"), "--no-pretty", "--no-error-summary"]
+    mypy = [sys.executable, "-m", "mypy", *options, *shadows, *map(str, folds)]
+    found = subprocess.run(mypy, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    at_fault = {ROOT / line.partition(":")[0] for line in found.splitlines() if line.endswith("[arg-type]")}
+    assert at_fault == set(folds), found
+
+
+def widened(file: Path, evolve: str, shadow: Path) -> Path:
+    """The file as it would be if the fold's events had one more: one that no stream has."""
+    source = file.read_text()
+    (function,) = (
+        node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef) and node.name == evolve
+    )
+    events = function.args.args[1].annotation
+    assert events is not None and events.end_col_offset is not None
+    lines = source.splitlines()
+    line = lines[events.lineno - 1]
+    lines[events.lineno - 1] = f"{line[: events.end_col_offset]} | New{line[events.end_col_offset :]}"
+    shadow.write_text("\n".join([*lines, "from shared.events import CreditsPurchased as New", ""]))
+    return shadow
 
 
 def test_a_fold_of_an_event_that_is_not_on_the_topic_is_named() -> None:

@@ -5,9 +5,8 @@ The ids of commands tell: a reaction's are made of its consumer, the event and t
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
 
-from shared.eventlog.readers import Follower, Reader, names
+from shared.eventlog.readers import names
 from shared.events.envelope import Envelope, Unreadable, from_headers
 from tests.oracle.evidence import PUBLISHERS, Evidence, Published
 from tests.oracle.expected import EXPECTED
@@ -28,7 +27,7 @@ def effects(
         answered = found[service].answered
         ids = sorted(id_ for id_ in answered if id_.startswith(f"{consumer}:"))
         expected = EXPECTED[consumer]
-        always, never = names(expected.always), names(expected.never)
+        always, never = names(expected.always), expected.ignored
         could_cause = {identity for identity, event_type in gone if event_type not in never}
         for name in (
             name for name in found if name in read or (PUBLISHERS in read and name.startswith(f"{PUBLISHERS}."))
@@ -48,17 +47,6 @@ def effects(
             cause = id_[len(consumer) + 1 :].rpartition(":")[0].removesuffix(f":{answered[id_].stream}")
             if cause not in could_cause:
                 yield f"{consumer}: its command {id_} has no event that it could follow from"
-
-
-READERS: Final[Mapping[str, Reader]] = {
-    f"oracle: {consumer}": Follower(
-        topics=expected.topics,
-        handlers=dict.fromkeys(names((*expected.always, *expected.sometimes)), effects),
-        ignored=names(expected.never),
-    )
-    for consumer, expected in EXPECTED.items()
-}
-"""What it says about each consumer's events, as a reader of them."""
 
 
 def _identity(of: Envelope, *, foreign: bool) -> str:

@@ -1,9 +1,10 @@
 """What follows from each event of the topics that reactions read, said without asking the product."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from shared.eventlog.readers import names
 from shared.events import (
     AccountClosed,
     AccountOpened,
@@ -83,6 +84,15 @@ class Expected:
     """It depends on what else is true whether it becomes commands."""
     never: tuple[type[Event], ...] = ()
     """No command follows from it."""
+
+    @property
+    def handlers(self) -> Mapping[str, Callable[..., object]]:
+        """What it says of commands, as a reader of the events."""
+        return dict.fromkeys(names((*self.always, *self.sometimes)), Expected)
+
+    @property
+    def ignored(self) -> frozenset[str]:
+        return names(self.never)
 
 
 EXPECTED: Final[Mapping[str, Expected]] = {

@@ -187,9 +187,11 @@ MADE: Final = {
 
 
 READERS: Final[Mapping[str, Reader]] = {
-    f"simulation: {service}.{what.name}": what for service, made in MADE.items() for what in made.consumers
+    "simulation: entitlements.pools": POOLS,
+    "simulation: entitlements.people": PEOPLE,
+    "simulation: entitlements.numbers": NUMBERS,
 }
-"""Everything that reads a topic here."""
+"""What reads a topic here besides the services' own reactions and timers. A mirror notes whatever is on its topic."""
 
 
 class Veil:
