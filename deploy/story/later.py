@@ -276,7 +276,7 @@ async def _too_late(s: Story, day: date, price: Json) -> str:
     preview = await s.doors.ok("marketplace", "GET", f"{path}/cancel-preview", s.clerk)
     owed = preview["next_term"]["amount"]
     expect(not preview["in_time"] and owed == 3 * price["amount"], f"three seats more should be owed: {preview}")
-    asked = await s.doors.ok("marketplace", "POST", f"{path}/auto-renew-off", s.clerk, {})
+    asked = await s.doors.ok("marketplace", "POST", f"{path}/disable-auto-renew", s.clerk, {})
     expect(asked["events"][0]["data"]["binds"] == "next_term", f"it should be too late for this term: {asked}")
 
     async def off() -> Json | None:

@@ -393,7 +393,7 @@ async def visible(s: Story, person: Person, update_id: str, status: int = 200) -
 
 async def auto_renew(s: Story) -> None:
     """Auto-renew can't be turned off while seats are assigned; without them it can, and the charges run on"""
-    path = f"/subscriptions/{s.monthly}/auto-renew-off"
+    path = f"/subscriptions/{s.monthly}/disable-auto-renew"
 
     async def previewed() -> Json | None:
         shown = await s.doors.ok("marketplace", "GET", f"/subscriptions/{s.monthly}/cancel-preview", s.manager)

@@ -304,7 +304,7 @@ async def after_the_cutoff(w: World, c: Customer) -> None:
 
 
 async def _turn_off(w: World, c: Customer, binds: str) -> None:
-    path = f"/subscriptions/{c.subscription}/auto-renew-off"
+    path = f"/subscriptions/{c.subscription}/disable-auto-renew"
     await w.doors.ok("marketplace", "POST", path, c.manager, {})
 
     async def held() -> Json | None:

@@ -8,6 +8,7 @@ from uuid import UUID, uuid5
 from pydantic import BaseModel, ConfigDict
 
 from services.marketplace.domain import rules
+from services.marketplace.domain.auto_renew import DisableAutoRenew
 from services.marketplace.domain.cart import (
     CART,
     LINES_AT_MOST,
@@ -18,10 +19,10 @@ from services.marketplace.domain.cart import (
     OpenCart,
     RemoveFromCart,
 )
+from services.marketplace.domain.order import Resubmit, Unordered
 from services.marketplace.domain.plan import PLAN, Listed, Withdrawn, listing_on, plan_key
-from services.marketplace.domain.running import ChangeSeats, RequestAutoRenewOff
 from services.marketplace.domain.standing import STANDING
-from services.marketplace.domain.subscription import SUBSCRIPTION, Ordered, RequestRefund, Resubmit, Unordered, fact_of
+from services.marketplace.domain.subscription import SUBSCRIPTION, ChangeSeats, Ordered, RequestRefund, fact_of
 from services.marketplace.policies import policy_of
 from services.marketplace.projections import account, offers_for, publishers_of
 from shared.events import PlanListed, PlanWithdrawn, SubscriptionConfirmed, SubscriptionOrdered
@@ -153,7 +154,7 @@ async def _subscription(call: Call) -> tuple[str, Ordered]:
     return subscription_id, state
 
 
-async def _auto_renew_off(call: Call) -> Target:
+async def _disable_auto_renew(call: Call) -> Target:
     subscription_id, state = await _subscription(call)
     fact = fact_of(state)
     if call.actor.organisation_id != fact.partner:
@@ -215,12 +216,14 @@ DOORS.post("/carts", CART, OpenCart, supply=_open_cart)
 DOORS.post("/carts/{cart_id}/lines", CART, AddToCart, supply=_add_to_cart)
 DOORS.delete("/carts/{cart_id}/lines/{line}", CART, RemoveFromCart, supply=_remove_from_cart)
 DOORS.post("/carts/{cart_id}/checkout", CART, CheckOut, supply=_check_out)
-DOORS.post("/subscriptions/{subscription_id}/auto-renew-off", SUBSCRIPTION, RequestAutoRenewOff, supply=_auto_renew_off)
+DOORS.post(
+    "/subscriptions/{subscription_id}/disable-auto-renew", SUBSCRIPTION, DisableAutoRenew, supply=_disable_auto_renew
+)
 DOORS.bulk(
-    "/subscriptions/auto-renew-off/bulk",
+    "/subscriptions/disable-auto-renew/bulk",
     SUBSCRIPTION,
-    RequestAutoRenewOff,
-    supply=_auto_renew_off,
+    DisableAutoRenew,
+    supply=_disable_auto_renew,
     form=WhichSubscription,
 )
 DOORS.put("/subscriptions/{subscription_id}/seats", SUBSCRIPTION, ChangeSeats, supply=_change_seats)

@@ -1,6 +1,6 @@
 """What can be asked of marketplace: catalogue, wizard, carts, orders, subscriptions. The shapes stand in views.py."""
 
-from datetime import UTC, date, timedelta
+from datetime import UTC, date
 from typing import Annotated, Any, Final, TypeAlias
 
 from fastapi import APIRouter, Depends, Request
@@ -8,11 +8,14 @@ from fastapi import APIRouter, Depends, Request
 from services.marketplace.api import partner_only
 from services.marketplace.calendars import business_calendar
 from services.marketplace.domain import rules, wizard
+from services.marketplace.domain.auto_renew import DisableAutoRenew
 from services.marketplace.domain.calendar import cancel_by
 from services.marketplace.domain.cart import purchaser_of, start_refused
+from services.marketplace.domain.order import Awaiting, Failed, Unordered, not_confirmed
 from services.marketplace.domain.plan import PLAN, hyphenated, plan_key, price_on
 from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.standing import STANDING, valid_csn
+from services.marketplace.domain.subscription import SUBSCRIPTION, cancel_preview
 from services.marketplace.domain.terms import term_ends
 from services.marketplace.policies import policy_of
 from services.marketplace.projections import account
@@ -29,7 +32,7 @@ from services.marketplace.views import (
     SubscriptionView,
     SupportView,
     Wizard,
-    cancel_preview,
+    cancel_preview_view,
     cart_view,
     plan_view,
     subscription_view,
@@ -300,19 +303,18 @@ async def preview_cancel(
 ) -> CancelPreview:
     """What turning auto-renew off would do: the deadline, the end, what is still owed, which seats are in the way."""
     found = await _subscription(subscription_id, actor, db, clocks)
-    if found.auto_renew is None or found.term is None:
-        raise Problem(
-            409,
-            rule=rules.NOT_CONFIRMED,
-            reason="The publisher has not accepted this order; nothing runs, and nothing renews.",
-            remedy="Wait for its answer.",
-            because=(await db.fetchval(SQL["order_event"], subscription_id),),
-        )
+    state = await log.state(SUBSCRIPTION, subscription_id)
+    if isinstance(state, Unordered):
+        raise unknown("subscription")
+    if isinstance(state, Awaiting | Failed):
+        raise _problem(not_confirmed(state))
     rows = await db.fetch(SQL["held_seats"], subscription_id)
     held = [HeldSeat(seat=row["seat"], account_id=row["account_id"], because=row["event_id"]) for row in rows]
-    listed = await log.state(PLAN, plan_key(found.plan.publisher, _stored(found.plan.product_id)))
-    price = price_on(found.term.ends + timedelta(days=1), listed)
-    return cancel_preview(found, held, price, policy_of(found.plan.publisher), clocks.time_of(found.customer))
+    plan = state.term.plan
+    price = price_on(state.term.next_starts, await log.state(PLAN, plan_key(plan.publisher, plan.product_id)))
+    disable = DisableAutoRenew(actor.account_id, clocks.time_of(found.customer), policy_of(plan.publisher))
+    preview = cancel_preview(disable, state, held=bool(held), price=price)
+    return cancel_preview_view(preview, state.term.cancel_by, held)
 
 
 async def _subscription(subscription_id: str, actor: Actor, db: Any, clocks: Clocks) -> SubscriptionView:

@@ -60,8 +60,5 @@ order by organisation_id, opened_at;
 -- held_seats: list the subscription's seats that somebody holds.
 select * from held_seats where subscription_id = $1 order by seat;
 
--- order_event: find the event that ordered the subscription.
-select order_event from subscriptions where subscription_id = $1;
-
 -- instalments: list the instalments of these subscriptions.
 select * from instalments where subscription_id = any($1::text[]) order by subscription_id, term, number;

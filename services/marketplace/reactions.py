@@ -3,10 +3,11 @@
 from datetime import date
 
 from services.marketplace.calendars import business_calendar
+from services.marketplace.domain.auto_renew import RecordPoolCleared, RecordPoolHeld
+from services.marketplace.domain.order import Awaiting, ConfirmOrder, FailOrder, orders
 from services.marketplace.domain.plan import PLAN, AnnouncePrice, ListPlan, WithdrawPlan, plan_key
-from services.marketplace.domain.running import RecordPoolCleared, RecordPoolHeld
 from services.marketplace.domain.standing import STANDING, RecordCsn, RevokeCsn
-from services.marketplace.domain.subscription import SUBSCRIPTION, Awaiting, ConfirmOrder, FailOrder, orders
+from services.marketplace.domain.subscription import SUBSCRIPTION
 from services.marketplace.domain.terms import term_ends
 from services.marketplace.policies import policy_of
 from shared.eventlog.projection import Do, Reach, Reactions

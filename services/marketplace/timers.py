@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
 from services.marketplace.calendars import business_calendar
+from services.marketplace.domain.auto_renew import AskAgain, DisableRequested
 from services.marketplace.domain.calendar import end_of, start_of
+from services.marketplace.domain.order import Awaiting, OrderAgain
 from services.marketplace.domain.plan import PLAN, BringPriceIn, plan_key, price_on
-from services.marketplace.domain.running import AskAgain, Asking, CloseTerm, Ending, Remind, Running
-from services.marketplace.domain.subscription import SUBSCRIPTION, Awaiting, OrderAgain
+from services.marketplace.domain.subscription import SUBSCRIPTION, CloseTerm, Live, Remind
 from services.marketplace.domain.terms import term_ends
 from services.marketplace.policies import policy_of
 from shared.eventlog.projection import Reach
@@ -97,9 +98,9 @@ def _(event: PlanPriceAnnounced, of: Envelope) -> Sequence[Change]:
 # ── What they become ───────────────────────────────────────────────────────────────────────────────────
 
 
-async def _live(key: str, reach: Reach) -> Running | Asking | Ending | None:
+async def _live(key: str, reach: Reach) -> Live | None:
     state = await reach.log.state(SUBSCRIPTION, key)
-    return state if isinstance(state, Running | Asking | Ending) else None
+    return state if isinstance(state, Live) else None
 
 
 @TIMERS.fires("order-again", SUBSCRIPTION)
@@ -119,7 +120,7 @@ async def _(key: str, now: datetime, reach: Reach) -> Remind:
 @TIMERS.fires("ask-again", SUBSCRIPTION)
 async def _(key: str, now: datetime, reach: Reach) -> AskAgain:
     state = await _live(key, reach)
-    if not isinstance(state, Asking):
+    if not isinstance(state, DisableRequested):
         return AskAgain("", now)
     return AskAgain(state.asked.ref, now, policy_of(state.term.plan.publisher))
 
@@ -137,7 +138,7 @@ async def _(key: str, now: datetime, reach: Reach) -> CloseTerm:
         return CloseTerm(0, now, business_calendar("", "UTC", date(2000, 1, 1)), None)
     term = state.term
     listed = await reach.log.state(PLAN, plan_key(term.plan.publisher, term.plan.product_id))
-    price = price_on(term.ends + timedelta(days=1), listed)
+    price = price_on(term.next_starts, listed)
     country = term.cancel_by.calendar
     calendar = business_calendar(country, term.cancel_by.time_zone, term_ends(state.confirmed.starts, term.number + 1))
     return CloseTerm(term.number, now, calendar, price, policy_of(term.plan.publisher))

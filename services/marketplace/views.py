@@ -1,14 +1,15 @@
 """What queries answer: the shapes, and how they are made of rows."""
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from services.marketplace.domain import auto_renew
 from services.marketplace.domain.plan import hyphenated
 from services.marketplace.domain.policy import Policy
-from services.marketplace.domain.terms import instalments, term_ends
+from services.marketplace.domain.terms import instalments, still_owed, term_ends
 from shared.events import (
     AutoRenewDisableRefused,
     AutoRenewDisableRequested,
@@ -273,7 +274,9 @@ def cart_view(
 def subscription_view(row: Any, parts: list[Any], policy: Policy, now: datetime) -> SubscriptionView:
     """A row of `subscriptions` with its rows of `instalments`, as it reads at `now`."""
     currency = row["currency"]
-    today = now.astimezone(UTC).date()
+    due = [
+        Instalment(number=p["number"], due=p["due"], amount=Money(amount=p["amount"], currency=currency)) for p in parts
+    ]
     return SubscriptionView(
         subscription_id=row["subscription_id"],
         status=row["status"],
@@ -292,11 +295,8 @@ def subscription_view(row: Any, parts: list[Any], policy: Policy, now: datetime)
         starts=row["starts"],
         term=TermView(number=row["term"], starts=row["term_starts"], ends=row["ends"]) if row["ends"] else None,
         auto_renew=_auto_renew(row, now) if row["auto_renew"] else None,
-        instalments=[
-            Instalment(number=p["number"], due=p["due"], amount=Money(amount=p["amount"], currency=currency))
-            for p in parts
-        ],
-        still_owed=Money(amount=sum(p["amount"] for p in parts if p["due"] > today), currency=currency),
+        instalments=due,
+        still_owed=still_owed(due, currency, now),
     )
 
 
@@ -306,7 +306,7 @@ def _auto_renew(row: Any, now: datetime) -> AutoRenewView:
     return AutoRenewView(
         state=row["auto_renew"],
         cancel_by=cancel_by,
-        in_time=now < cancel_by.deadline,
+        in_time=auto_renew.is_in_time(cancel_by, now),
         ends=row["last_day"],
         reminded=row["reminded"],
         asked=AutoRenewDisableRequested.from_stored(asked) if asked else None,
@@ -314,48 +314,20 @@ def _auto_renew(row: Any, now: datetime) -> AutoRenewView:
     )
 
 
-def cancel_preview(
-    view: SubscriptionView, held: list[HeldSeat], price: Money | None, policy: Policy, now: datetime
-) -> CancelPreview:
-    """What turning a confirmed subscription's auto-renew off would do. The seat pool decides; `held` is a copy. `price`
-    is the catalogue's for a seat on the next term's first day, None where it has none."""
-    if view.auto_renew is None or view.term is None:
-        raise ValueError("only a confirmed subscription has auto-renew")
-    in_time = now < view.auto_renew.cancel_by.deadline
-    refused = view.auto_renew.state == "on" and not in_time and policy.late_auto_renew_off == "refuse"
-    ends = None if refused else _would_end(view, view.auto_renew, view.term, in_time=in_time)
-    next_term = _next_term(view, price) if ends is not None and ends > view.term.ends else None
-    owed = view.still_owed.amount + (next_term.amount if next_term else 0)
+def cancel_preview_view(preview: auto_renew.CancelPreview, cancel_by: CancelBy, held: list[HeldSeat]) -> CancelPreview:
+    """A cancel preview with the deadline and the seats that are in the way; the seat pool decides, `held` is a copy."""
     return CancelPreview(
-        possible_now=view.auto_renew.state == "on" and not refused and not held,
-        in_time=in_time,
-        deadline=view.auto_renew.cancel_by.deadline,
-        last_permitted_day=view.auto_renew.cancel_by.last_day,
-        would_end=ends,
-        still_owed=Money(amount=owed, currency=view.still_owed.currency),
-        next_term=next_term,
+        possible_now=preview.possible_now,
+        in_time=preview.in_time,
+        deadline=cancel_by.deadline,
+        last_permitted_day=cancel_by.last_day,
+        would_end=preview.last_day,
+        still_owed=preview.still_owed,
+        next_term=preview.next_term,
         seats_to_unassign=held,
-        note=_TOO_LATE if refused else _FINAL,
+        note=_TOO_LATE if preview.too_late else _FINAL,
     )
 
 
 _FINAL = "Final once it is off. The instalments are owed to the end, and seats may be assigned again until then."
 _TOO_LATE = "The deadline has passed, so the subscription renews. It can be turned off in the next term."
-
-
-def _would_end(view: SubscriptionView, auto_renew: AutoRenewView, term: TermView, *, in_time: bool) -> date:
-    """The last day, decided already or as it would be; a request keeps what it was when it was made."""
-    if auto_renew.ends is not None:
-        return auto_renew.ends
-    following = term_ends(view.starts, term.number + 1)
-    asked = auto_renew.asked if auto_renew.state == "asked" else None
-    if asked is None:
-        return term.ends if in_time else following
-    return term.ends if asked.binds == "this_term" or asked.term_ends < term.ends else following
-
-
-def _next_term(view: SubscriptionView, price: Money | None) -> Money:
-    """What the next term costs, as it would be renewed: a price in another currency is none."""
-    own = view.plan.price
-    seat = price if price is not None and price.currency == own.currency else own
-    return seat.times(view.seats if view.seats_next_term is None else view.seats_next_term)

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.marketplace.domain import cart, plan, running, standing, subscription
+from services.marketplace.domain import auto_renew, cart, order, plan, standing, subscription
 from services.marketplace.domain.calendar import Calendar, cancel_by, last_permitted_day
 from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.terms import instalments, months_after, term_ends
@@ -20,7 +20,7 @@ from tests.specs.marketplace import examples as ex
 
 EPOCH = datetime(2026, 11, 23, 12, tzinfo=UTC)
 times = st.integers(0, 500).map(lambda days: EPOCH + timedelta(days=days))
-policies = st.builds(Policy, late_auto_renew_off=st.sampled_from(["carry_over", "refuse"]))
+policies = st.builds(Policy, late_disable_auto_renew=st.sampled_from(["carry_over", "refuse"]))
 publishers = st.sampled_from(["autodesk", "acme"])
 
 PLANS = (ex.AUTOCAD, ex.AUTOCAD_MONTHLY, ex.LT, ex.LT_THREE_YEARS, ex.VAULT, ex.US_PLAN, ex.OTHERS_PLAN)
@@ -242,52 +242,52 @@ _held = (HeldSeat(seat=1, account_id="designer-1", because="seat-1"),)
 
 
 def _asked(state: subscription.State) -> str:
-    return state.asked.ref if isinstance(state, running.Asking) else "#0"
+    return state.asked.ref if isinstance(state, auto_renew.DisableRequested) else "#0"
 
 
 def _answers(state: subscription.State) -> Any:
     """Orders' events to answer: the right one, none in particular, or another."""
-    return state.order.ref if isinstance(state, subscription.Awaiting | subscription.Failed) else ""
+    return state.order.ref if isinstance(state, order.Awaiting | order.Failed) else ""
 
 
 _later = st.datetimes(datetime(2026, 1, 1), datetime(2036, 1, 1), timezones=st.just(UTC))
 _prices = st.one_of(st.none(), st.builds(Money, amount=_amounts, currency=st.sampled_from(["EUR", "USD"])))
 _subscription_commands = st.one_of(
-    st.builds(subscription.ConfirmOrder, st.sampled_from(["A", "B"]), st.just("autodesk"), st.just(_berlin)),
-    st.just(lambda state: subscription.ConfirmOrder("A", "autodesk", _berlin, _answers(state))),
-    st.builds(subscription.ConfirmOrder, st.just("A"), publishers, st.just(_berlin), st.sampled_from(["", "#0", "#9"])),
-    st.builds(subscription.FailOrder, st.just("no"), publishers, st.sampled_from(["", "#0", "#9"])),
-    st.just(lambda state: subscription.FailOrder("no", "autodesk", _answers(state))),
-    st.builds(subscription.Resubmit, st.just(ex.CLERK), st.just(EPOCH), _starts, st.integers(0, 1001)),
-    st.builds(subscription.Resubmit, st.just(ex.CLERK), st.just(EPOCH), _right_starts, st.integers(1, 9)),
-    st.builds(subscription.Resubmit, st.just(ex.CLERK), times),
-    st.builds(subscription.Resubmit, st.just(ex.CLERK), times, _right_starts, st.integers(1, 9)),
-    times.map(lambda now: lambda state: subscription.OrderAgain(_answers(state), now)),
-    st.builds(running.RequestAutoRenewOff, st.just("somebody"), times, policies),
-    st.just(lambda state: running.RecordPoolCleared(_asked(state))),
-    st.just(lambda state: running.RecordPoolHeld(_asked(state), _held)),
-    st.builds(running.RecordPoolCleared, st.sampled_from(["#0", "#2", "#3"])),
+    st.builds(order.ConfirmOrder, st.sampled_from(["A", "B"]), st.just("autodesk"), st.just(_berlin)),
+    st.just(lambda state: order.ConfirmOrder("A", "autodesk", _berlin, _answers(state))),
+    st.builds(order.ConfirmOrder, st.just("A"), publishers, st.just(_berlin), st.sampled_from(["", "#0", "#9"])),
+    st.builds(order.FailOrder, st.just("no"), publishers, st.sampled_from(["", "#0", "#9"])),
+    st.just(lambda state: order.FailOrder("no", "autodesk", _answers(state))),
+    st.builds(order.Resubmit, st.just(ex.CLERK), st.just(EPOCH), _starts, st.integers(0, 1001)),
+    st.builds(order.Resubmit, st.just(ex.CLERK), st.just(EPOCH), _right_starts, st.integers(1, 9)),
+    st.builds(order.Resubmit, st.just(ex.CLERK), times),
+    st.builds(order.Resubmit, st.just(ex.CLERK), times, _right_starts, st.integers(1, 9)),
+    times.map(lambda now: lambda state: order.OrderAgain(_answers(state), now)),
+    st.builds(auto_renew.DisableAutoRenew, st.just("somebody"), times, policies),
+    st.just(lambda state: auto_renew.RecordPoolCleared(_asked(state))),
+    st.just(lambda state: auto_renew.RecordPoolHeld(_asked(state), _held)),
+    st.builds(auto_renew.RecordPoolCleared, st.sampled_from(["#0", "#2", "#3"])),
     st.just(subscription.RequestRefund()),
-    st.builds(running.ChangeSeats, st.integers(0, 1001), st.just("clerk"), times, standings),
-    st.builds(running.Remind, st.integers(1, 3), _later),
-    st.builds(running.CloseTerm, st.integers(1, 3), _later, st.just(_berlin), _prices),
-    st.just(lambda state: running.AskAgain(_asked(state), EPOCH + timedelta(days=1))),
+    st.builds(subscription.ChangeSeats, st.integers(0, 1001), st.just("clerk"), times, standings),
+    st.builds(subscription.Remind, st.integers(1, 3), _later),
+    st.builds(subscription.CloseTerm, st.integers(1, 3), _later, st.just(_berlin), _prices),
+    st.just(lambda state: auto_renew.AskAgain(_asked(state), EPOCH + timedelta(days=1))),
 )
 
 
-_accepted = subscription.ConfirmOrder("A", "autodesk", _berlin)
+_accepted = order.ConfirmOrder("A", "autodesk", _berlin)
 _beginnings: st.SearchStrategy[list[Any]] = st.sampled_from(
     [
         [],
         [_accepted],
-        [_accepted, running.RequestAutoRenewOff("somebody", EPOCH)],
-        [subscription.FailOrder("no", "autodesk")],
+        [_accepted, auto_renew.DisableAutoRenew("somebody", EPOCH)],
+        [order.FailOrder("no", "autodesk")],
     ]
 )
 
 
 def _a_subscriptions_invariants(state: subscription.State, _command: subscription.Command) -> None:
-    if isinstance(state, running.Running | running.Asking | running.Ending):
+    if isinstance(state, auto_renew.Running | auto_renew.DisableRequested | auto_renew.NonRenewing):
         confirmed, term = state.confirmed, state.term
         assert 1 <= term.next_seats <= term.seats <= 999
         assert term.ends == term_ends(confirmed.starts, term.number)
@@ -297,16 +297,16 @@ def _a_subscriptions_invariants(state: subscription.State, _command: subscriptio
         assert all(part.amount.amount >= 0 and part.due <= term.ends for part in term.instalments)
         assert sum(part.amount.amount for part in confirmed.instalments) == confirmed.total.amount
         assert confirmed.starts < confirmed.cancel_by.last_day < confirmed.ends
-    if isinstance(state, running.Ending):
+    if isinstance(state, auto_renew.NonRenewing):
         following = (term_ends(state.confirmed.starts, state.term.number + n) for n in (-1, 0, 1))
         assert state.off.ends in following
 
 
 @given(_orders, _beginnings, st.lists(_subscription_commands, min_size=3, max_size=25))
 def test_subscription_decisions_survive_a_retry_and_off_is_final(
-    order: CartCheckedOut, beginning: list[Any], rest: list[Any]
+    checked_out: CartCheckedOut, beginning: list[Any], rest: list[Any]
 ) -> None:
-    commands = [*subscription.orders(order, EPOCH), *beginning, *rest]
+    commands = [*order.orders(checked_out, EPOCH), *beginning, *rest]
     history = live(subscription.SUBSCRIPTION, commands, _a_subscriptions_invariants)
     kinds = [event.type() for event in history]
     assert kinds.count("SubscriptionConfirmed") <= 1
@@ -322,7 +322,7 @@ def test_subscription_decisions_survive_a_retry_and_off_is_final(
     for event in renewals:
         assert sum(part.amount.amount for part in event.instalments) == event.total.amount
         assert event.total == event.plan.price.times(event.seats)
-    price = order.lines[0].plan.price.amount
+    price = checked_out.lines[0].plan.price.amount
     for added in history:
         if isinstance(added, SeatsAdded) and added.term == 1:
             assert 0 < added.instalment.amount.amount <= added.added * price

@@ -91,7 +91,7 @@ class Market:
 
     async def asked(self, subscription: str) -> str:
         """Asks for auto-renew off; the id of the question."""
-        answer = await self("clerk", "POST", f"/subscriptions/{subscription}/auto-renew-off", {})
+        answer = await self("clerk", "POST", f"/subscriptions/{subscription}/disable-auto-renew", {})
         question: str = answer["events"][0]["id"]
         return question
 

@@ -274,7 +274,7 @@ async def test_a_subscription_is_its_customers_and_its_partners(market: Market) 
         ("GET", "", None),
         ("GET", "/support", None),
         ("GET", "/cancel-preview", None),
-        ("POST", "/auto-renew-off", {}),
+        ("POST", "/disable-auto-renew", {}),
         ("PUT", "/seats", {"seats": 4}),
         ("POST", "/refund", {}),
         ("POST", "/resubmit", {}),
@@ -358,7 +358,7 @@ async def test_the_preview_in_time_names_the_deadline_the_seats_and_what_is_owed
     off = await market.preview(subscription)
     assert (off["possible_now"], off["would_end"], off["next_term"]) == (False, "2027-11-22", None)
     assert off["still_owed"] == euros(720_003 - SHARE), "the charges run on"
-    assert (await market("clerk", "POST", f"/subscriptions/{subscription}/auto-renew-off", {}))["events"] == []
+    assert (await market("clerk", "POST", f"/subscriptions/{subscription}/disable-auto-renew", {}))["events"] == []
 
 
 async def test_what_is_owed_follows_the_customers_clock_for_its_partner_too(market: Market) -> None:
@@ -418,7 +418,7 @@ async def test_what_was_asked_in_time_stays_so_after_the_deadline(market: Market
 async def test_where_late_requests_are_refused_the_preview_says_so(
     market: Market, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "marketplace.toml").write_text('publisher.autodesk = {late_auto_renew_off = "refuse"}\n')
+    (tmp_path / "marketplace.toml").write_text('publisher.autodesk = {late_disable_auto_renew = "refuse"}\n')
     monkeypatch.setenv("TENURE_POLICIES", str(tmp_path))
     monkeypatch.setitem(POLICIES.__dict__, "_read", Policies("marketplace", Policy, POLICIES.file)._read)
     subscription = await market.running()
@@ -427,7 +427,7 @@ async def test_where_late_requests_are_refused_the_preview_says_so(
     preview = await market.preview(subscription)
     assert (preview["possible_now"], preview["would_end"], preview["next_term"]) == (False, None, None)
     assert "deadline has passed" in preview["note"]
-    path = f"/subscriptions/{subscription}/auto-renew-off"
+    path = f"/subscriptions/{subscription}/disable-auto-renew"
     refused = await market.refused("clerk", "POST", path, "auto-renew-cutoff-passed", {})
     assert len(refused["because"]) == 1
     await market.clock(datetime(2027, 11, 23, 12, tzinfo=UTC))
@@ -437,7 +437,7 @@ async def test_where_late_requests_are_refused_the_preview_says_so(
 
 async def test_of_the_customer_only_the_contract_manager_turns_it_off(market: Market) -> None:
     subscription = await market.running()
-    path = f"/subscriptions/{subscription}/auto-renew-off"
+    path = f"/subscriptions/{subscription}/disable-auto-renew"
     contract = (await market("mina", "GET", f"/subscriptions/{subscription}"))["contract_id"]
 
     def role(account: str, name: str) -> RoleAssigned:
@@ -459,7 +459,7 @@ async def test_many_are_turned_off_in_one_request(market: Market) -> None:
     one, other = await market.running(), await market.running(AUTOCAD.product_id)
     waiting = await market.ordered(LT.product_id)
     items = {"items": [{"subscription_id": each} for each in (one, "no-such", waiting, other)]}
-    path = "/subscriptions/auto-renew-off/bulk"
+    path = "/subscriptions/disable-auto-renew/bulk"
     dry = await market("clerk", "POST", f"{path}?dry_run=true", items)
     done = await market("clerk", "POST", path, items)
     for answer in (dry, done):

@@ -11,7 +11,7 @@ from services.distribution.domain.fleet_state import State as Fleet
 from services.distribution.domain.fleet_state import standing
 from services.entitlements.domain import credits, seat_pool
 from services.identity.domain import contract, contract_state
-from services.marketplace.domain import running, subscription
+from services.marketplace.domain import subscription
 from shared.eventlog.decision import Stream
 from shared.eventlog.plan import headers_of
 from shared.eventlog.projection import Projection
@@ -163,9 +163,9 @@ def _contracts(system: System) -> Iterator[str]:
     contracts = states(system, "identity", contract.CONTRACT)
     running_: dict[str, set[str]] = {}
     for key, state in states(system, "marketplace", subscription.SUBSCRIPTION).items():
-        if isinstance(state, running.Running | running.Asking | running.Ending | running.Ended):
+        if isinstance(state, subscription.Confirmed):
             of = running_.setdefault(state.confirmed.contract_id, set())
-            if not isinstance(state, running.Ended):
+            if not isinstance(state, subscription.Ended):
                 of.add(key)
     for key, runs in running_.items():
         state = contracts.get(key)
@@ -178,7 +178,7 @@ def _contracts(system: System) -> Iterator[str]:
 def _instalments(system: System) -> Iterator[str]:
     """A term's instalments are numbered from 1 without a gap, each once."""
     for key, state in states(system, "marketplace", subscription.SUBSCRIPTION).items():
-        if isinstance(state, running.Running | running.Asking | running.Ending):
+        if isinstance(state, subscription.Live):
             numbers = [part.number for part in state.term.instalments]
             if numbers != list(range(1, len(numbers) + 1)):
                 yield f"{key} has the instalments {numbers}"
@@ -188,13 +188,13 @@ def _seats(system: System) -> Iterator[str]:
     """A pool for each confirmed subscription, with its seats; nobody holds two, and none is out of bounds."""
     pools = states(system, "entitlements", seat_pool.SEAT_POOL)
     for key, state in states(system, "marketplace", subscription.SUBSCRIPTION).items():
-        if not isinstance(state, running.Running | running.Asking | running.Ending | running.Ended):
+        if not isinstance(state, subscription.Confirmed):
             continue
         pool = pools.get(key)
         if not isinstance(pool, seat_pool.Open):
             yield f"{key} was confirmed and has no seats"
             continue
-        if not isinstance(state, running.Ended) and (pool.seats, pool.ends) != (state.term.seats, state.term.ends):
+        if not isinstance(state, subscription.Ended) and (pool.seats, pool.ends) != (state.term.seats, state.term.ends):
             yield f"{key} has {pool.seats} seats until {pool.ends}; sold: {state.term.seats} until {state.term.ends}"
         holders = [held.account_id for held in pool.held.values()]
         if len(holders) != len(set(holders)) or not all(1 <= seat <= pool.seats for seat in pool.held):

@@ -15,7 +15,7 @@ from services.distribution.domain import fleet, rollout
 from services.distribution.domain.policy import DEFAULT as FLEET_POLICY
 from services.entitlements.domain import credits, seat_pool
 from services.identity.domain import account, clock, contract
-from services.marketplace.domain import cart, running, subscription
+from services.marketplace.domain import auto_renew, cart, order, subscription
 from shared.eventlog.decision import Stream
 from shared.eventlog.log import Accepted, Meta
 from shared.eventlog.relay import partition_of
@@ -194,9 +194,7 @@ async def sells(w: World, number: int, contracts: list[str]) -> None:
         ex.CLERK,
     )
     subscription_id += "-0"
-    ordered = await w.until(
-        lambda: w.state("marketplace", subscription.SUBSCRIPTION, subscription_id), subscription.Awaiting
-    )
+    ordered = await w.until(lambda: w.state("marketplace", subscription.SUBSCRIPTION, subscription_id), order.Awaiting)
     if ordered is None:
         return
     contracts.append(ordered.order.contract_id)
@@ -227,11 +225,11 @@ async def lives(w: World, subscription_id: str, contract_id: str) -> None:
                     "marketplace",
                     subscription.SUBSCRIPTION,
                     subscription_id,
-                    running.ChangeSeats(w.chance.randrange(1, 6), ex.CLERK, now, ex.WITH_CSN),
+                    subscription.ChangeSeats(w.chance.randrange(1, 6), ex.CLERK, now, ex.WITH_CSN),
                 )
             case 5:
                 await w.do(
-                    "marketplace", subscription.SUBSCRIPTION, subscription_id, running.RequestAutoRenewOff("mandy", now)
+                    "marketplace", subscription.SUBSCRIPTION, subscription_id, auto_renew.DisableAutoRenew("mandy", now)
                 )
             case _:
                 await spends(w, pool)

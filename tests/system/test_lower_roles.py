@@ -88,8 +88,8 @@ WHO_MAY: Final[Mapping[str, Table]] = {
         "GET /subscriptions/{subscription_id}": CUSTOMER | CLERK,
         "GET /subscriptions/{subscription_id}/support": CUSTOMER | CLERK,
         "GET /subscriptions/{subscription_id}/cancel-preview": CUSTOMER | CLERK,
-        "POST /subscriptions/{subscription_id}/auto-renew-off": MANAGER | CLERK,
-        "POST /subscriptions/auto-renew-off/bulk": MANAGER | CLERK,
+        "POST /subscriptions/{subscription_id}/disable-auto-renew": MANAGER | CLERK,
+        "POST /subscriptions/disable-auto-renew/bulk": MANAGER | CLERK,
         "PUT /subscriptions/{subscription_id}/seats": CLERK,
         "POST /subscriptions/{subscription_id}/refund": CUSTOMER | CLERK,  # to be told that there are none
         "POST /subscriptions/{subscription_id}/resubmit": CLERK,
@@ -135,7 +135,7 @@ WHO_MAY: Final[Mapping[str, Table]] = {
 """Who may, of everybody who has to do with the story. EVERYBODY: what is one's own, or everybody's."""
 
 NAMED: Final = {
-    "POST /subscriptions/auto-renew-off/bulk": ("subscription_id",),
+    "POST /subscriptions/disable-auto-renew/bulk": ("subscription_id",),
     "POST /contracts/{contract_id}/coordinators/revoke/bulk": ("account_id",),
 }
 """What of the scene the body has to name, for an operation whose path does not."""

@@ -19,7 +19,7 @@ class Policy:
     start_days_ahead: Days = 31
     cancel_business_days: Days = 5
     """Auto-renew can be turned off until so many business days before the term's last day, that day included."""
-    late_auto_renew_off: Literal["carry_over", "refuse"] = "carry_over"
+    late_disable_auto_renew: Literal["carry_over", "refuse"] = "carry_over"
     """What a request after the deadline does: bind the next term, or nothing."""
     ask_again_after: timedelta = timedelta(minutes=10)
     """How long the seat pool is waited for, before it is asked once more."""

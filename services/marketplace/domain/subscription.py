@@ -1,55 +1,32 @@
 """A subscription: ordered, confirmed by the publisher, running, and once ended for good. Stream `subscription-<id>`.
 
-Two of its steps are other people's to decide, and their answers are events: the publisher confirms or declines an
-order; the seat pool says whether auto-renew may be turned off. Late and repeated answers change nothing. What happens
-once it is confirmed stands in `running.py`.
+Three parts, each complete in itself: `order.py` until the publisher confirms, `auto_renew.py` while somebody may turn
+that off, and here seats, renewal and the end. A term ends by a timer; what happens then follows from the state alone,
+however late the timer comes.
 """
 
-import json
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import Annotated, TypeAlias, assert_never
-from uuid import UUID, uuid5
+from datetime import datetime
+from typing import Annotated, TypeAlias, TypeVar, assert_never
+from zoneinfo import ZoneInfo
 
-from services.marketplace.domain import rules
+from services.marketplace.domain import auto_renew, order, rules
+from services.marketplace.domain.auto_renew import CancelPreview, DisableRequested, NonRenewing, Running
 from services.marketplace.domain.calendar import Calendar, cancel_by
-from services.marketplace.domain.cart import seats_out_of_range, start_refused
+from services.marketplace.domain.cart import seats_out_of_range
+from services.marketplace.domain.order import Awaiting, Failed, Unordered
 from services.marketplace.domain.policy import DEFAULT, Policy
-from services.marketplace.domain.running import (
-    AskAgain,
-    Asking,
-    ChangeSeats,
-    CloseTerm,
-    Ended,
-    Ending,
-    RecordPoolCleared,
-    RecordPoolHeld,
-    Remind,
-    RequestAutoRenewOff,
-    Running,
-    ask_again,
-    change_seats,
-    cleared,
-    close_term,
-    first_term,
-    held,
-    in_next_term,
-    remind,
-    reminded,
-    request_off,
-    with_fewer_seats,
-    with_seats,
-)
 from services.marketplace.domain.standing import INITIAL as NO_STANDING
 from services.marketplace.domain.standing import State as Standing
-from services.marketplace.domain.standing import needs_csn, opens, valid_csn
-from services.marketplace.domain.terms import instalments, term_ends
+from services.marketplace.domain.standing import needs_csn, opens
+from services.marketplace.domain.terms import Term, instalments, still_owed, term_ends, term_of
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
 from shared.events import (
     AutoRenewDisabled,
     AutoRenewDisableRefused,
     AutoRenewDisableRequested,
-    CartCheckedOut,
+    Instalment,
+    Money,
     RenewalReminded,
     SeatDecreaseScheduled,
     SeatsAdded,
@@ -59,18 +36,11 @@ from shared.events import (
     SubscriptionOrderFailed,
     SubscriptionRenewed,
 )
-from shared.events.fields import Count, Day, Text
-
-_CONTRACTS = UUID("6f0c1c1e-5a53-5f0e-9a0b-3f1b7a0d8c52")
-"""The namespace of contract ids, for ever."""
+from shared.events.fields import Count, Text
 
 Event: TypeAlias = (
-    SubscriptionOrdered
-    | SubscriptionConfirmed
-    | SubscriptionOrderFailed
-    | AutoRenewDisableRequested
-    | AutoRenewDisabled
-    | AutoRenewDisableRefused
+    order.Event
+    | auto_renew.Event
     | SeatsAdded
     | SeatDecreaseScheduled
     | RenewalReminded
@@ -78,137 +48,99 @@ Event: TypeAlias = (
     | SubscriptionEnded
 )
 
-
-def contract_id(customer: str, publisher: str, programme: str) -> str:
-    """The one contract that a customer has with a publisher under a programme."""
-    return str(uuid5(_CONTRACTS, json.dumps((customer, publisher, programme))))
-
-
 # ── State ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
-class Unordered:
-    pass
+class Ended:
+    confirmed: SubscriptionConfirmed
+    term: Term
+    end: SubscriptionEnded
 
 
-@dataclass(frozen=True, slots=True)
-class Awaiting:
-    """The publisher's word."""
-
-    order: SubscriptionOrdered
-    sent: tuple[SubscriptionOrdered, ...]
-    """The same order each time that it was sent, `order` the last; an answer to any of them counts."""
-    replaced: tuple[SubscriptionOrdered, ...] = ()
-    """What was sent, never answered, and then corrected."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    order: SubscriptionOrdered
-    failure: SubscriptionOrderFailed
-
-
-State: TypeAlias = Unordered | Awaiting | Failed | Running | Asking | Ending | Ended
+Live: TypeAlias = Running | DisableRequested | NonRenewing
+Confirmed: TypeAlias = Live | Ended
+Ordered: TypeAlias = Awaiting | Failed | Confirmed
+"""Any state but the first."""
+State: TypeAlias = Unordered | Ordered
 INITIAL: State = Unordered()
+L = TypeVar("L", Running, DisableRequested, NonRenewing)
 
 
 def evolve(state: State, event: Event) -> State:
+    """Return the state after `event`."""
     match event:
         case SubscriptionOrdered():
-            return _sent(state, event)
+            return order.ordered(state, event) if isinstance(state, Unordered | Awaiting | Failed) else state
         case SubscriptionOrderFailed():
-            return Failed(state.order, event) if isinstance(state, Awaiting) else state
+            return order.declined(state, event) if isinstance(state, Awaiting) else state
         case SubscriptionConfirmed():
-            return Running(event, first_term(event))
-        case _ if not isinstance(state, Running | Asking | Ending):
+            return Running(event, term_of(event))
+        case _ if not isinstance(state, Running | DisableRequested | NonRenewing):
             return state
-        case AutoRenewDisableRequested():
-            return Asking(state.confirmed, state.term, event) if not isinstance(state, Ending) else state
-        case AutoRenewDisabled():
-            return Ending(state.confirmed, state.term, event)
-        case AutoRenewDisableRefused():
-            return Running(state.confirmed, state.term) if isinstance(state, Asking) else state
-        case SeatsAdded():
-            return with_seats(state, event)
-        case SeatDecreaseScheduled():
-            return with_fewer_seats(state, event)
-        case RenewalReminded():
-            return reminded(state, event)
-        case SubscriptionRenewed():
-            return in_next_term(state, event)
+        case AutoRenewDisableRequested() | AutoRenewDisabled() | AutoRenewDisableRefused():
+            return auto_renew.evolve(state, event)
         case SubscriptionEnded():
             return Ended(state.confirmed, state.term, event)
+        case SeatsAdded() | SeatDecreaseScheduled() | RenewalReminded() | SubscriptionRenewed():
+            return replace(state, term=_evolve_term(state.term, event))
         case unreachable:
             assert_never(unreachable)
 
 
-def _sent(state: State, event: SubscriptionOrdered) -> Awaiting:
-    if not isinstance(state, Awaiting):
-        return Awaiting(event, (event,))
-    if event == state.order.model_copy(update={"ordered_at": event.ordered_at}):
-        return replace(state, order=event, sent=(*state.sent, event))
-    return Awaiting(event, (event,), (*state.replaced, *state.sent))
+def _evolve_term(term: Term, event: SeatsAdded | SeatDecreaseScheduled | RenewalReminded | SubscriptionRenewed) -> Term:
+    match event:
+        case SeatsAdded(seats=seats, instalment=added):
+            return replace(term, seats=seats, next_seats=seats, instalments=(*term.instalments, added))
+        case SeatDecreaseScheduled(seats=seats):
+            return replace(term, next_seats=seats)
+        case RenewalReminded(days_before=days):
+            return replace(term, reminded=term.reminded | {days})
+        case SubscriptionRenewed():
+            return term_of(event)
+        case unreachable:
+            assert_never(unreachable)
+
+
+def fact_of(state: Ordered) -> SubscriptionOrdered | SubscriptionConfirmed:
+    """Return the fact that the subscription stands on."""
+    return state.order if isinstance(state, Awaiting | Failed) else state.confirmed
 
 
 # ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """Send a checked-out cart's line, `line` from 0, to the publisher. `now` is the customer's."""
+class ChangeSeats:
+    """Have so many seats. More join at once, up to the term's end, and are charged for the rest of it; of a specialised
+    plan they take a valid CSN, as its order did. Fewer take effect when it renews."""
 
-    cart: CartCheckedOut
-    line: int
-    now: datetime
-
-
-def orders(cart: CartCheckedOut, now: datetime) -> tuple[Order, ...]:
-    """What follows from a checked-out cart: one order a line, in the cart's sequence."""
-    return tuple(Order(cart, line, now) for line in range(len(cart.lines)))
-
-
-@dataclass(frozen=True, slots=True)
-class OrderAgain:
-    """Send an order that the publisher left open once more. `order` is the event that sent it last."""
-
-    order: str
-    now: datetime
-    policy: Policy = DEFAULT
-
-
-@dataclass(frozen=True, slots=True)
-class ConfirmOrder:
-    """Record that the publisher accepted the order. `order` is the event that it answers, "" where it doesn't say;
-    `calendar` counts the customer's business days."""
-
-    reference: str
-    said_by: str
-    calendar: Calendar
-    order: str = ""
-    policy: Policy = DEFAULT
-
-
-@dataclass(frozen=True, slots=True)
-class FailOrder:
-    """Record that the publisher turned the order down."""
-
-    reason: str
-    said_by: str
-    order: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Resubmit:
-    """Send an order again that was declined, or that the publisher left open for long: corrected (another start,
-    another number of seats) or as it was. One that was left open can be corrected once its start is over."""
-
-    ordered_by: Annotated[str, SUPPLIED]
+    seats: Count
+    changed_by: Annotated[str, SUPPLIED]
     now: Annotated[datetime, SUPPLIED]
-    starts: Day | None = None
-    seats: Count | None = None
     standing: Annotated[Standing, SUPPLIED] = NO_STANDING
     policy: Annotated[Policy, SUPPLIED] = DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class Remind:
+    """Announce the end of this term (by number), where that is due."""
+
+    term: int
+    now: datetime
+    policy: Policy = DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class CloseTerm:
+    """The end of this term (by number) has come: renew, or end. `price` is the catalogue's of that day for a seat,
+    None where the plan was withdrawn; `calendar` counts the customer's business days up to the next term's end."""
+
+    term: int
+    now: datetime
+    calendar: Calendar
+    price: Money | None
+    policy: Policy = DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,254 +150,170 @@ class RequestRefund:
     reason: Text = ""
 
 
-Command: TypeAlias = (
-    Order
-    | OrderAgain
-    | ConfirmOrder
-    | FailOrder
-    | Resubmit
-    | RequestAutoRenewOff
-    | AskAgain
-    | RecordPoolCleared
-    | RecordPoolHeld
-    | ChangeSeats
-    | Remind
-    | CloseTerm
-    | RequestRefund
-)
+Command: TypeAlias = order.Command | auto_renew.Command | ChangeSeats | Remind | CloseTerm | RequestRefund
 
 
 # ── Decisions ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 def decide(command: Command, state: State) -> Decision[Event]:
-    if isinstance(command, Order):
-        return _order(command, state)
+    """Return what follows from `command` in `state`."""
+    if isinstance(command, order.Command):
+        return order.decide(command, order.Accepted(state.confirmed) if isinstance(state, Confirmed) else state)
     if isinstance(state, Unordered):
-        return Rejected(rules.SUBSCRIPTION_UNKNOWN, "There is no such subscription.", "Check its id.")
+        return order.subscription_unknown()
+    if isinstance(command, RequestRefund):
+        return _no_refunds(state)
+    if isinstance(state, Awaiting | Failed):
+        asked = isinstance(command, auto_renew.DisableAutoRenew | ChangeSeats)
+        return order.not_confirmed(state) if asked else ()
     match command:
-        case OrderAgain():
-            return _order_again(command, state)
-        case ConfirmOrder():
-            return _confirm(command, state)
-        case FailOrder():
-            return _fail(command, state)
-        case Resubmit():
-            return _resubmit(command, state)
-        case RequestRefund():
-            return _no_refunds(state)
-        case _ if isinstance(state, Awaiting | Failed):
-            return _not_confirmed(command, state.order)
-        case RequestAutoRenewOff():
-            return request_off(command, state)
-        case AskAgain():
-            return ask_again(command, state)
-        case RecordPoolCleared(request):
-            return cleared(request, state)
-        case RecordPoolHeld():
-            return held(command, state)
         case ChangeSeats():
-            return change_seats(command, state)
+            return _change_seats(command, state)
         case Remind():
-            return remind(command, state)
+            return _remind(command, state)
         case CloseTerm():
-            return close_term(command, state)
-        case unreachable:
-            assert_never(unreachable)
+            return _close_term(command, state)
+        case _:
+            return auto_renew.decide(command, state) if isinstance(state, Live) else ()
 
 
-Ordered: TypeAlias = Awaiting | Failed | Running | Asking | Ending | Ended
-"""Any state but the first."""
+# ── Seats ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _not_confirmed(command: Command, order: SubscriptionOrdered) -> Rejected | tuple[()]:
-    if not isinstance(command, RequestAutoRenewOff | ChangeSeats):
+def _change_seats(command: ChangeSeats, state: Confirmed) -> Decision[SeatsAdded | SeatDecreaseScheduled]:
+    confirmed, term = state.confirmed, state.term
+    if isinstance(state, Ended) or command.now >= term.over_at:
+        return _over(state)
+    if not 1 <= command.seats <= command.policy.seats_at_most:
+        return seats_out_of_range(command.policy)
+    if command.seats > term.seats:
+        if not opens(command.standing, term.plan):
+            return needs_csn(command.standing, term.plan)
+        return (_added(command, confirmed, term),)
+    if command.seats == term.next_seats:
         return ()
-    return Rejected(
-        rules.NOT_CONFIRMED,
-        "The publisher has not accepted this order; nothing runs, and nothing renews.",
-        "Wait for its answer.",
-        because=(order,),
+    if isinstance(state, NonRenewing) and state.off.ends <= term.ends:
+        return Rejected(
+            rules.NO_NEXT_TERM,
+            f"The subscription ends on {state.off.ends}; fewer seats would begin with the next term.",
+            "Nothing has to be done.",
+            because=(state.off,),
+        )
+    fewer = SeatDecreaseScheduled(
+        subscription_id=confirmed.subscription_id,
+        seats=command.seats,
+        takes_effect=term.next_starts,
+        requested_by=command.changed_by,
     )
+    return (fewer,)
 
 
-def _order(command: Order, state: State) -> Decision[Event]:
-    cart, line = command.cart, command.cart.lines[command.line]
-    if not isinstance(state, Unordered):
-        return ()
-    return (
-        SubscriptionOrdered(
-            subscription_id=line.subscription_id,
-            cart_id=cart.cart_id,
-            contract_id=contract_id(cart.customer, line.plan.publisher, line.plan.programme),
-            partner=cart.partner,
-            ordered_by=cart.ordered_by,
-            customer=cart.customer,
-            purchaser=cart.purchaser,
-            plan=line.plan,
-            seats=line.seats,
-            total=line.total,
-            starts=cart.starts,
-            csn=cart.csn,
-            country=cart.country,
-            time_zone=cart.time_zone,
-            ordered_at=command.now,
-        ),
-    )
-
-
-def _confirm(command: ConfirmOrder, state: Ordered) -> Decision[Event]:
-    foreign = _foreign(command.said_by, state)
-    if foreign is not None:
-        return foreign
+def _over(state: Confirmed) -> Rejected:
+    """The term's last day is over; what follows is decided by its timer, a moment later."""
     match state:
-        case Awaiting(order, sent, replaced):
-            if (superseded := next((o for o in replaced if command.order == o.ref), None)) is not None:
-                return Rejected(
-                    rules.ORDER_REPLACED,
-                    "The publisher confirms an order that the partner has corrected since.",
-                    "The order as it is now was sent as well; the publisher then confirms that one.",
-                    because=(superseded, order),
-                )
-            if command.order and command.order not in {o.ref for o in sent}:
-                return ()
-            return (_confirmed(order, command),)
-        case Failed(_, failure):
+        case Ended(_, term, end):
+            return Rejected(rules.SUBSCRIPTION_ENDED, f"The term ended on {term.ends}.", "Order anew.", because=(end,))
+        case NonRenewing(_, term, off) if off.ends <= term.ends:
+            return Rejected(rules.SUBSCRIPTION_ENDED, f"The term ended on {term.ends}.", "Order anew.", because=(off,))
+        case Running(confirmed, term) | DisableRequested(confirmed, term) | NonRenewing(confirmed, term):
             return Rejected(
-                rules.ORDER_FAILED,
-                "The publisher confirms an order that it declined before.",
-                "The partner may send the order again; the publisher then confirms that one.",
-                because=(failure,),
-            )
-        case Running(confirmed) | Asking(confirmed) | Ending(confirmed) | Ended(confirmed):
-            if command.reference == confirmed.publisher_reference:
-                return ()
-            return Rejected(
-                rules.ALREADY_CONFIRMED,
-                f"The order was confirmed as {confirmed.publisher_reference}, not as {command.reference[:60]}.",
-                "The publisher's books need a look.",
-                because=(confirmed,),
+                rules.TERM_CHANGING,
+                f"The term ended on {term.ends}; the next one has not begun yet.",
+                "Look at the subscription in a moment, and send a new request.",
+                because=(state.asked if isinstance(state, DisableRequested) else confirmed,),
             )
         case unreachable:
             assert_never(unreachable)
 
 
-def _confirmed(order: SubscriptionOrdered, command: ConfirmOrder) -> SubscriptionConfirmed:
-    ends = term_ends(order.starts)
-    return SubscriptionConfirmed(
-        subscription_id=order.subscription_id,
-        publisher_reference=command.reference,
-        contract_id=order.contract_id,
-        partner=order.partner,
-        customer=order.customer,
-        purchaser=order.purchaser,
-        plan=order.plan,
-        seats=order.seats,
-        total=order.total,
-        starts=order.starts,
+def _added(command: ChangeSeats, confirmed: SubscriptionConfirmed, term: Term) -> SeatsAdded:
+    added = command.seats - term.seats
+    today = max(command.now.astimezone(ZoneInfo(term.cancel_by.time_zone)).date(), term.starts)
+    days, left = (term.ends - term.starts).days + 1, (term.ends - today).days + 1
+    # The rest of the term's price by the day, half a minor unit and more rounded up.
+    amount = (2 * term.plan.price.amount * added * left + days) // (2 * days)
+    charge = Instalment(
+        number=len(term.instalments) + 1,
+        due=today,
+        amount=Money(amount=amount, currency=term.plan.price.currency),
+    )
+    return SeatsAdded(
+        subscription_id=confirmed.subscription_id,
+        contract_id=confirmed.contract_id,
+        customer=confirmed.customer,
+        added=added,
+        seats=command.seats,
+        term=term.number,
+        instalment=charge,
+        added_by=command.changed_by,
+    )
+
+
+# ── The end of a term ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _remind(command: Remind, state: Confirmed) -> Decision[RenewalReminded]:
+    """The reminders that are due, late ones as well, and only while the subscription would renew."""
+    term = state.term
+    if not isinstance(state, Running | DisableRequested) or term.number != command.term:
+        return ()
+    today = command.now.astimezone(ZoneInfo(term.cancel_by.time_zone)).date()
+    due = [days for days in command.policy.reminder_days if (term.ends - today).days <= days]
+    return tuple(
+        RenewalReminded(
+            subscription_id=state.confirmed.subscription_id,
+            contract_id=state.confirmed.contract_id,
+            partner=state.confirmed.partner,
+            customer=state.confirmed.customer,
+            term=term.number,
+            days_before=days,
+            ends=term.ends,
+            cancel_by=term.cancel_by,
+        )
+        for days in sorted(due, reverse=True)
+        if days not in term.reminded
+    )
+
+
+def _close_term(
+    command: CloseTerm, state: Confirmed
+) -> Decision[SubscriptionRenewed | SubscriptionEnded | AutoRenewDisableRequested]:
+    term = state.term
+    if isinstance(state, Ended) or term.number != command.term or command.now < term.over_at:
+        return ()
+    if isinstance(state, NonRenewing) and state.off.ends <= term.ends:
+        end = SubscriptionEnded(
+            subscription_id=state.confirmed.subscription_id,
+            contract_id=state.confirmed.contract_id,
+            customer=state.confirmed.customer,
+            ended=term.ends,
+        )
+        return (end,)
+    if isinstance(state, DisableRequested) and state.asked.binds == "this_term" and state.asked.term_ends == term.ends:
+        # The term waits for the answer, which decides whether it is renewed.
+        return auto_renew.ask_again(auto_renew.AskAgain(state.asked.ref, command.now, command.policy), state)
+    return (_renewed(command, state.confirmed, term),)
+
+
+def _renewed(command: CloseTerm, confirmed: SubscriptionConfirmed, term: Term) -> SubscriptionRenewed:
+    plan = term.next_plan(command.price)
+    starts, ends = term.next_starts, term_ends(confirmed.starts, term.number + 1)
+    total = plan.price.times(term.next_seats)
+    return SubscriptionRenewed(
+        subscription_id=confirmed.subscription_id,
+        contract_id=confirmed.contract_id,
+        partner=confirmed.partner,
+        customer=confirmed.customer,
+        term=term.number + 1,
+        plan=plan,
+        seats=term.next_seats,
+        total=total,
+        starts=starts,
         ends=ends,
-        instalments=instalments(order.total, order.starts, order.plan.billing),
+        instalments=instalments(total, starts, plan.billing),
         cancel_by=cancel_by(ends, command.calendar, command.policy.cancel_business_days),
     )
-
-
-def _fail(command: FailOrder, state: Ordered) -> Decision[Event]:
-    foreign = _foreign(command.said_by, state)
-    if foreign is not None:
-        return foreign
-    match state:
-        case Awaiting(order, sent):
-            if command.order and command.order not in {o.ref for o in sent}:
-                return ()
-            failed = SubscriptionOrderFailed(
-                subscription_id=order.subscription_id, partner=order.partner, reason=command.reason
-            )
-            return (failed,)
-        case Failed():
-            return ()
-        case Running(confirmed) | Asking(confirmed) | Ending(confirmed) | Ended(confirmed):
-            return Rejected(
-                rules.ALREADY_CONFIRMED,
-                "The publisher declines an order that it confirmed before.",
-                "The publisher's books need a look; the subscription runs.",
-                because=(confirmed,),
-            )
-        case unreachable:
-            assert_never(unreachable)
-
-
-def _foreign(said_by: str, state: Ordered) -> Rejected | None:
-    order = fact_of(state)
-    if said_by == order.plan.publisher:
-        return None
-    return Rejected(
-        rules.FOREIGN_PUBLISHER,
-        f"The system of {said_by or 'nobody known'} answers an order that went to {order.plan.publisher}.",
-        "Only that publisher's own system can answer it.",
-        because=(order,),
-    )
-
-
-def fact_of(state: Ordered) -> SubscriptionOrdered | SubscriptionConfirmed:
-    """The fact that the subscription stands on."""
-    return state.order if isinstance(state, Awaiting | Failed) else state.confirmed
-
-
-def _resubmit(command: Resubmit, state: Ordered) -> Decision[Event]:
-    if not isinstance(state, Awaiting | Failed):
-        return Rejected(
-            rules.ALREADY_CONFIRMED, "The publisher accepted this order.", "Order anew.", because=(state.confirmed,)
-        )
-    order = state.order
-    seats = order.seats if command.seats is None else command.seats
-    starts = order.starts if command.starts is None else command.starts
-    if isinstance(state, Awaiting):
-        left_open = _left_open(order, command.now, command.policy)
-        if (seats, starts) == (order.seats, order.starts) and not (left_open and _start_over(order, command.now)):
-            return _as_it_was(order, command.now) if left_open else ()
-        if not (left_open and _start_over(order, command.now)):
-            return Rejected(
-                rules.ORDER_AWAITED, "The publisher has not answered yet.", "Wait for its answer.", because=(order,)
-            )
-    if not 1 <= seats <= command.policy.seats_at_most:
-        return seats_out_of_range(command.policy)
-    if not opens(command.standing, order.plan):
-        return needs_csn(command.standing, order.plan)
-    refusal = start_refused(starts, command.now, command.policy)
-    if refusal is not None:
-        return refusal
-    csn = valid_csn(command.standing, order.plan.publisher)
-    again = {
-        "seats": seats,
-        "starts": starts,
-        "total": order.plan.price.times(seats),
-        "ordered_by": command.ordered_by,
-        "csn": csn.csn if csn else None,
-        "ordered_at": command.now,
-    }
-    return (order.model_copy(update=again),)
-
-
-def _order_again(command: OrderAgain, state: Ordered) -> Decision[Event]:
-    """An order that the publisher left open is sent again, as it was, for as long as it can start as ordered."""
-    if not isinstance(state, Awaiting) or command.order != state.order.ref:
-        return ()
-    order = state.order
-    if not _left_open(order, command.now, command.policy) or _start_over(order, command.now):
-        return ()
-    return _as_it_was(order, command.now)
-
-
-def _left_open(order: SubscriptionOrdered, now: datetime, policy: Policy) -> bool:
-    return order.ordered_at is None or now - order.ordered_at >= policy.order_again_after
-
-
-def _start_over(order: SubscriptionOrdered, now: datetime) -> bool:
-    return order.starts < now.astimezone(UTC).date()
-
-
-def _as_it_was(order: SubscriptionOrdered, now: datetime) -> tuple[SubscriptionOrdered]:
-    return (order.model_copy(update={"ordered_at": now}),)
 
 
 def _no_refunds(state: Ordered) -> Rejected:
@@ -477,6 +325,25 @@ def _no_refunds(state: Ordered) -> Rejected:
         f"{record.total.currency} minor units.",
         "Turn auto-renew off in time, so that it ends with its term.",
         because=(record,),
+    )
+
+
+# ── Rules that are shown as well as decided ────────────────────────────────────────────────────────────
+
+
+def cancel_preview(
+    command: auto_renew.DisableAutoRenew, state: Confirmed, *, held: bool, price: Money | None
+) -> CancelPreview:
+    """Return what turning auto-renew off would do, also of a subscription that has ended."""
+    if not isinstance(state, Ended):
+        return auto_renew.cancel_preview(command, state, held=held, price=price)
+    return CancelPreview(
+        possible_now=False,
+        too_late=False,
+        in_time=auto_renew.is_in_time(state.term.cancel_by, command.now),
+        last_day=state.end.ended,
+        still_owed=still_owed(state.term.instalments, state.term.plan.price.currency, command.now),
+        next_term=None,
     )
 
 

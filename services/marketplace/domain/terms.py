@@ -5,10 +5,12 @@ One rule carries a day over to a shorter month everywhere: the month's last day.
 """
 
 from calendar import monthrange
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from shared.events import Instalment, Money
+from services.marketplace.domain.calendar import end_of
+from shared.events import CancelBy, Instalment, Money, Plan, SubscriptionConfirmed, SubscriptionRenewed
 from shared.events.marketplace import Billing
 
 INSTALMENTS = 12
@@ -42,10 +44,59 @@ def instalments(total: Money, starts: date, billing: Billing) -> tuple[Instalmen
     )
 
 
-def still_owed(parts: Sequence[Instalment], now: datetime) -> Money:
-    """The instalments due after today (in UTC). Raises ValueError where there are none at all."""
+def still_owed(parts: Iterable[Instalment], currency: str, now: datetime) -> Money:
+    """Return what is due after today (in UTC)."""
     today = now.astimezone(UTC).date()
-    owed = sum(part.amount.amount for part in parts if part.due > today)
-    if not parts:
-        raise ValueError("a term has instalments")
-    return Money(amount=owed, currency=parts[0].amount.currency)
+    return Money(amount=sum(part.amount.amount for part in parts if part.due > today), currency=currency)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Term:
+    """One term of a confirmed subscription."""
+
+    number: int
+    starts: date
+    ends: date
+    cancel_by: CancelBy
+    plan: Plan
+    """With the price that this term has."""
+    seats: int
+    instalments: tuple[Instalment, ...]
+    next_seats: int
+    """How many seats the next term begins with."""
+    reminded: frozenset[int] = frozenset()
+
+    @property
+    def over_at(self) -> datetime:
+        """The first UTC instant after the term, in the time zone that its deadline was counted in."""
+        return end_of(self.ends, self.cancel_by.time_zone)
+
+    @property
+    def next_starts(self) -> date:
+        """The next term's first day."""
+        return self.ends + timedelta(days=1)
+
+    def next_plan(self, price: Money | None) -> Plan:
+        """Return the plan that the next term is for.
+
+        Args:
+            price: The catalogue's for a seat on that term's first day; None where the plan was withdrawn. A price in
+                another currency counts as none: the plan keeps the price that it has.
+        """
+        if price is None or price.currency != self.plan.price.currency:
+            return self.plan
+        return self.plan.model_copy(update={"price": price})
+
+
+def term_of(event: SubscriptionConfirmed | SubscriptionRenewed) -> Term:
+    """Return the term that the event begins."""
+    return Term(
+        number=event.term if isinstance(event, SubscriptionRenewed) else 1,
+        starts=event.starts,
+        ends=event.ends,
+        cancel_by=event.cancel_by,
+        plan=event.plan,
+        seats=event.seats,
+        instalments=event.instalments,
+        next_seats=event.seats,
+    )

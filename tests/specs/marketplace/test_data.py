@@ -78,15 +78,17 @@ def test_a_publishers_policy_stands_over_the_default_one(
     policies: Policies[Policy], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "marketplace.toml").write_text(
-        'default = {late_auto_renew_off = "refuse", ask_again_after = 5}\npublisher.acme = {seats_at_most = 9}\n'
+        'default = {late_disable_auto_renew = "refuse", ask_again_after = 5}\npublisher.acme = {seats_at_most = 9}\n'
     )
     monkeypatch.setenv("TENURE_POLICIES", str(tmp_path))
     acme, other = policies.of("acme"), policies.of("other")
-    assert (acme.seats_at_most, acme.late_auto_renew_off) == (9, "refuse")
+    assert (acme.seats_at_most, acme.late_disable_auto_renew) == (9, "refuse")
     assert (other.seats_at_most, other.ask_again_after.total_seconds()) == (999, 5)
 
 
-@pytest.mark.parametrize("wrong", ["default = {seats = 3}", 'default = {late_auto_renew_off = "maybe"}', "other = 1"])
+@pytest.mark.parametrize(
+    "wrong", ["default = {seats = 3}", 'default = {late_disable_auto_renew = "maybe"}', "other = 1"]
+)
 def test_a_policy_that_means_nothing_stops_the_service(
     policies: Policies[Policy], wrong: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -2,8 +2,9 @@
 
 from datetime import UTC, date, datetime
 
-from services.marketplace.domain.running import Running
-from services.marketplace.domain.subscription import SUBSCRIPTION, Order
+from services.marketplace.domain.auto_renew import Running
+from services.marketplace.domain.order import Order
+from services.marketplace.domain.subscription import SUBSCRIPTION
 from services.marketplace.reactions import PROCESS, PUBLISHER
 from shared.eventlog.clocks import Clocks
 from shared.eventlog.log import Accepted, Log, Meta, Refused

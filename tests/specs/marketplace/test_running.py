@@ -5,9 +5,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from services.marketplace.domain.auto_renew import RecordPoolCleared
 from services.marketplace.domain.policy import Policy
-from services.marketplace.domain.running import ChangeSeats, CloseTerm, RecordPoolCleared, Remind
-from services.marketplace.domain.subscription import Event
+from services.marketplace.domain.subscription import ChangeSeats, CloseTerm, Event, Remind
 from services.marketplace.domain.terms import still_owed
 from shared.events import (
     AutoRenewDisabled,
@@ -157,7 +157,7 @@ def test_more_seats_join_at_once_and_are_charged_to_the_terms_end() -> None:
     given = (*RUNNING, added)
     assert when(replace(MORE, now=half), given=given) == ()
     assert renewed(given=given).seats == 5
-    assert still_owed((*CONFIRMED.instalments, added.instalment), half).amount > 0
+    assert still_owed((*CONFIRMED.instalments, added.instalment), "EUR", half).amount > 0
 
 
 def test_before_the_start_a_seat_costs_the_whole_term() -> None:

@@ -6,24 +6,11 @@ from functools import reduce
 
 import pytest
 
+from services.marketplace.domain.auto_renew import AskAgain, DisableAutoRenew, RecordPoolCleared, RecordPoolHeld
 from services.marketplace.domain.calendar import Calendar
+from services.marketplace.domain.order import ConfirmOrder, FailOrder, Order, OrderAgain, Resubmit, contract_id, orders
 from services.marketplace.domain.policy import Policy
-from services.marketplace.domain.running import AskAgain, RecordPoolCleared, RecordPoolHeld, RequestAutoRenewOff
-from services.marketplace.domain.subscription import (
-    INITIAL,
-    Command,
-    ConfirmOrder,
-    Event,
-    FailOrder,
-    Order,
-    OrderAgain,
-    RequestRefund,
-    Resubmit,
-    contract_id,
-    decide,
-    evolve,
-    orders,
-)
+from services.marketplace.domain.subscription import INITIAL, Command, Event, RequestRefund, decide, evolve
 from services.marketplace.domain.terms import still_owed
 from shared.eventlog.decision import Decision
 from shared.events import (
@@ -108,7 +95,7 @@ CONFIRMED = kept_confirmed()
 FAILED = SubscriptionOrderFailed(subscription_id="sub-1", partner=PARTNER, reason=DECLINE.reason).recorded("failed-1")
 RUNNING: tuple[Event, ...] = (ORDERED, CONFIRMED)
 DEADLINE = CONFIRMED.cancel_by.deadline
-ASK = RequestAutoRenewOff(PURCHASER, NOON)
+ASK = DisableAutoRenew(PURCHASER, NOON)
 ASKED = AutoRenewDisableRequested(
     subscription_id="sub-1",
     requested_by=PURCHASER,
@@ -309,7 +296,7 @@ def test_a_request_after_the_deadline_binds_the_next_term() -> None:
 
 
 def test_by_policy_a_request_after_the_deadline_is_refused() -> None:
-    late = replace(ASK, now=DEADLINE, policy=Policy(late_auto_renew_off="refuse"))
+    late = replace(ASK, now=DEADLINE, policy=Policy(late_disable_auto_renew="refuse"))
     refusal = refused(when(late, given=RUNNING), "auto-renew-cutoff-passed", ["confirmed-1"])
     assert "2027-11-15" in refusal.reason
     assert when(replace(late, now=NOON), given=RUNNING) == (ASKED,)
@@ -357,7 +344,7 @@ def test_asking_twice_asks_once() -> None:
 def test_an_unanswered_question_is_asked_again_as_it_was() -> None:
     after = DEADLINE + timedelta(days=1)
     again = ASKED.model_copy(update={"requested_at": after})
-    assert when(RequestAutoRenewOff("somebody else", after), given=(*RUNNING, ASKED)) == (again,)
+    assert when(DisableAutoRenew("somebody else", after), given=(*RUNNING, ASKED)) == (again,)
     assert when(AskAgain("asked-1", after), given=(*RUNNING, ASKED)) == (again,)
     assert when(AskAgain("asked-1", NOON + timedelta(minutes=9)), given=(*RUNNING, ASKED)) == ()
     assert when(AskAgain("another", after), given=(*RUNNING, ASKED)) == ()
@@ -379,6 +366,6 @@ def test_there_are_no_refunds_and_the_record_says_what_was_ordered() -> None:
 
 
 def test_the_charges_run_to_the_end_all_the_same() -> None:
-    assert still_owed(CONFIRMED.instalments, NOON).amount == 720_003 - 60_001
-    assert still_owed(CONFIRMED.instalments, NOON - timedelta(days=1)).amount == 720_003
-    assert still_owed(CONFIRMED.instalments, NOON + timedelta(days=364)).amount == 0
+    assert still_owed(CONFIRMED.instalments, "EUR", NOON).amount == 720_003 - 60_001
+    assert still_owed(CONFIRMED.instalments, "EUR", NOON - timedelta(days=1)).amount == 720_003
+    assert still_owed(CONFIRMED.instalments, "EUR", NOON + timedelta(days=364)).amount == 0

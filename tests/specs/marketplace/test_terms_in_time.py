@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from services.marketplace.domain.auto_renew import DisableAutoRenew, RecordPoolCleared, RecordPoolHeld, Running
 from services.marketplace.domain.plan import PLAN, AnnouncePrice, ListPlan, WithdrawPlan, plan_key
-from services.marketplace.domain.running import RecordPoolCleared, RecordPoolHeld, RequestAutoRenewOff, Running
 from services.marketplace.domain.subscription import SUBSCRIPTION
 from tests.specs.marketplace.examples import AUTOCAD_MONTHLY, AUTODESK, NOON, PURCHASER, euros
 from tests.specs.marketplace.test_subscription import CONFIRM, HELD
@@ -37,7 +37,7 @@ async def announced(system: System, amount: int, day: date) -> None:
 
 async def ask(system: System, now: datetime = NOON) -> str:
     """Asks for auto-renew off; the id of the question."""
-    await system.given(SUBSCRIPTION, "sub-1", RequestAutoRenewOff(PURCHASER, now))
+    await system.given(SUBSCRIPTION, "sub-1", DisableAutoRenew(PURCHASER, now))
     state: Any = await system.log.state(SUBSCRIPTION, "sub-1")
     question: str = state.asked.ref
     return question

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from services.marketplace import timers
+from services.marketplace.domain.auto_renew import DisableAutoRenew, Running
+from services.marketplace.domain.order import Order
 from services.marketplace.domain.plan import PLAN, AnnouncePrice, ListPlan, plan_key
 from services.marketplace.domain.policy import Policy
-from services.marketplace.domain.running import RequestAutoRenewOff, Running
-from services.marketplace.domain.subscription import SUBSCRIPTION, Order
+from services.marketplace.domain.subscription import SUBSCRIPTION
 from services.marketplace.policies import POLICIES
 from services.marketplace.timers import TIMERS
 from shared.eventlog.clocks import Clocks
@@ -71,7 +72,7 @@ async def ordered() -> System:
 async def asked() -> System:
     system = await ordered()
     await system.given(SUBSCRIPTION, "sub-1", CONFIRM)
-    await system.given(SUBSCRIPTION, "sub-1", RequestAutoRenewOff(PURCHASER, NOON))
+    await system.given(SUBSCRIPTION, "sub-1", DisableAutoRenew(PURCHASER, NOON))
     return system
 
 

@@ -1,0 +1,359 @@
+"""An order: sent to the publisher, confirmed or declined by it. The first part of a subscription's stream.
+
+The publisher's answer is an event. Late and repeated answers change nothing. What happens to a confirmed order is in
+`subscription.py`, which declares the stream.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Annotated, TypeAlias, assert_never
+from uuid import UUID, uuid5
+
+from services.marketplace.domain import rules
+from services.marketplace.domain.calendar import Calendar, cancel_by
+from services.marketplace.domain.cart import seats_out_of_range, start_refused
+from services.marketplace.domain.policy import DEFAULT, Policy
+from services.marketplace.domain.standing import INITIAL as NO_STANDING
+from services.marketplace.domain.standing import State as Standing
+from services.marketplace.domain.standing import needs_csn, opens, valid_csn
+from services.marketplace.domain.terms import instalments, term_ends
+from shared.eventlog.decision import SUPPLIED, Decision, Rejected
+from shared.events import CartCheckedOut, SubscriptionConfirmed, SubscriptionOrdered, SubscriptionOrderFailed
+from shared.events.fields import Count, Day
+
+_CONTRACTS = UUID("6f0c1c1e-5a53-5f0e-9a0b-3f1b7a0d8c52")
+"""The namespace of contract ids, for ever."""
+
+Event: TypeAlias = SubscriptionOrdered | SubscriptionConfirmed | SubscriptionOrderFailed
+
+
+def contract_id(customer: str, publisher: str, programme: str) -> str:
+    """The one contract that a customer has with a publisher under a programme."""
+    return str(uuid5(_CONTRACTS, json.dumps((customer, publisher, programme))))
+
+
+# ── State ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Unordered:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Awaiting:
+    """The publisher's word."""
+
+    order: SubscriptionOrdered
+    sent: tuple[SubscriptionOrdered, ...]
+    """The same order each time that it was sent, `order` the last; an answer to any of them counts."""
+    replaced: tuple[SubscriptionOrdered, ...] = ()
+    """What was sent, never answered, and then corrected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    order: SubscriptionOrdered
+    failure: SubscriptionOrderFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The publisher accepted the order."""
+
+    confirmed: SubscriptionConfirmed
+
+
+Pending: TypeAlias = Awaiting | Failed
+"""Ordered, and not accepted by the publisher."""
+State: TypeAlias = Unordered | Awaiting | Failed | Accepted
+INITIAL: Unordered = Unordered()
+
+
+def ordered(state: Unordered | Pending, event: SubscriptionOrdered) -> Awaiting:
+    """Return the state after the order was sent, or sent again."""
+    if not isinstance(state, Awaiting):
+        return Awaiting(event, (event,))
+    if event == state.order.model_copy(update={"ordered_at": event.ordered_at}):
+        return replace(state, order=event, sent=(*state.sent, event))
+    return Awaiting(event, (event,), (*state.replaced, *state.sent))
+
+
+def declined(state: Awaiting, event: SubscriptionOrderFailed) -> Failed:
+    """Return the state after the publisher declined the order."""
+    return Failed(state.order, event)
+
+
+# ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Send a checked-out cart's line, `line` from 0, to the publisher. `now` is the customer's."""
+
+    cart: CartCheckedOut
+    line: int
+    now: datetime
+
+
+def orders(cart: CartCheckedOut, now: datetime) -> tuple[Order, ...]:
+    """What follows from a checked-out cart: one order a line, in the cart's sequence."""
+    return tuple(Order(cart, line, now) for line in range(len(cart.lines)))
+
+
+@dataclass(frozen=True, slots=True)
+class OrderAgain:
+    """Send an order that the publisher left open once more. `order` is the event that sent it last."""
+
+    order: str
+    now: datetime
+    policy: Policy = DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmOrder:
+    """Record that the publisher accepted the order. `order` is the event that it answers, "" where it doesn't say;
+    `calendar` counts the customer's business days."""
+
+    reference: str
+    said_by: str
+    calendar: Calendar
+    order: str = ""
+    policy: Policy = DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class FailOrder:
+    """Record that the publisher turned the order down."""
+
+    reason: str
+    said_by: str
+    order: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resubmit:
+    """Send an order again that was declined, or that the publisher left open for long: corrected (another start,
+    another number of seats) or as it was. One that was left open can be corrected once its start is over."""
+
+    ordered_by: Annotated[str, SUPPLIED]
+    now: Annotated[datetime, SUPPLIED]
+    starts: Day | None = None
+    seats: Count | None = None
+    standing: Annotated[Standing, SUPPLIED] = NO_STANDING
+    policy: Annotated[Policy, SUPPLIED] = DEFAULT
+
+
+Command: TypeAlias = Order | OrderAgain | ConfirmOrder | FailOrder | Resubmit
+
+
+# ── Decisions ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def decide(command: Command, state: State) -> Decision[Event]:
+    """Return what follows from `command` in `state`."""
+    if isinstance(command, Order):
+        return _order(command, state)
+    if isinstance(state, Unordered):
+        return subscription_unknown()
+    match command:
+        case OrderAgain():
+            return _order_again(command, state)
+        case ConfirmOrder():
+            return _confirm(command, state)
+        case FailOrder():
+            return _fail(command, state)
+        case Resubmit():
+            return _resubmit(command, state)
+        case unreachable:
+            assert_never(unreachable)
+
+
+def subscription_unknown() -> Rejected:
+    """Refuse a command about a subscription that nobody ordered."""
+    return Rejected(rules.SUBSCRIPTION_UNKNOWN, "There is no such subscription.", "Check its id.")
+
+
+def not_confirmed(state: Pending) -> Rejected:
+    """Refuse what takes a confirmed order: changing seats, turning auto-renew off, previewing that."""
+    return Rejected(
+        rules.NOT_CONFIRMED,
+        "The publisher has not accepted this order; nothing runs, and nothing renews.",
+        "Wait for its answer.",
+        because=(state.order,),
+    )
+
+
+def _order(command: Order, state: State) -> Decision[Event]:
+    cart, line = command.cart, command.cart.lines[command.line]
+    if not isinstance(state, Unordered):
+        return ()
+    return (
+        SubscriptionOrdered(
+            subscription_id=line.subscription_id,
+            cart_id=cart.cart_id,
+            contract_id=contract_id(cart.customer, line.plan.publisher, line.plan.programme),
+            partner=cart.partner,
+            ordered_by=cart.ordered_by,
+            customer=cart.customer,
+            purchaser=cart.purchaser,
+            plan=line.plan,
+            seats=line.seats,
+            total=line.total,
+            starts=cart.starts,
+            csn=cart.csn,
+            country=cart.country,
+            time_zone=cart.time_zone,
+            ordered_at=command.now,
+        ),
+    )
+
+
+def _confirm(command: ConfirmOrder, state: Pending | Accepted) -> Decision[Event]:
+    foreign = _foreign(command.said_by, state)
+    if foreign is not None:
+        return foreign
+    match state:
+        case Awaiting(order, sent, replaced):
+            if (superseded := next((o for o in replaced if command.order == o.ref), None)) is not None:
+                return Rejected(
+                    rules.ORDER_REPLACED,
+                    "The publisher confirms an order that the partner has corrected since.",
+                    "The order as it is now was sent as well; the publisher then confirms that one.",
+                    because=(superseded, order),
+                )
+            if command.order and command.order not in {o.ref for o in sent}:
+                return ()
+            return (_confirmed(order, command),)
+        case Failed(_, failure):
+            return Rejected(
+                rules.ORDER_FAILED,
+                "The publisher confirms an order that it declined before.",
+                "The partner may send the order again; the publisher then confirms that one.",
+                because=(failure,),
+            )
+        case Accepted(confirmed):
+            if command.reference == confirmed.publisher_reference:
+                return ()
+            return Rejected(
+                rules.ALREADY_CONFIRMED,
+                f"The order was confirmed as {confirmed.publisher_reference}, not as {command.reference[:60]}.",
+                "The publisher's books need a look.",
+                because=(confirmed,),
+            )
+        case unreachable:
+            assert_never(unreachable)
+
+
+def _confirmed(order: SubscriptionOrdered, command: ConfirmOrder) -> SubscriptionConfirmed:
+    ends = term_ends(order.starts)
+    return SubscriptionConfirmed(
+        subscription_id=order.subscription_id,
+        publisher_reference=command.reference,
+        contract_id=order.contract_id,
+        partner=order.partner,
+        customer=order.customer,
+        purchaser=order.purchaser,
+        plan=order.plan,
+        seats=order.seats,
+        total=order.total,
+        starts=order.starts,
+        ends=ends,
+        instalments=instalments(order.total, order.starts, order.plan.billing),
+        cancel_by=cancel_by(ends, command.calendar, command.policy.cancel_business_days),
+    )
+
+
+def _fail(command: FailOrder, state: Pending | Accepted) -> Decision[Event]:
+    foreign = _foreign(command.said_by, state)
+    if foreign is not None:
+        return foreign
+    match state:
+        case Awaiting(order, sent):
+            if command.order and command.order not in {o.ref for o in sent}:
+                return ()
+            failed = SubscriptionOrderFailed(
+                subscription_id=order.subscription_id, partner=order.partner, reason=command.reason
+            )
+            return (failed,)
+        case Failed():
+            return ()
+        case Accepted(confirmed):
+            return Rejected(
+                rules.ALREADY_CONFIRMED,
+                "The publisher declines an order that it confirmed before.",
+                "The publisher's books need a look; the subscription runs.",
+                because=(confirmed,),
+            )
+        case unreachable:
+            assert_never(unreachable)
+
+
+def _foreign(said_by: str, state: Pending | Accepted) -> Rejected | None:
+    order = state.confirmed if isinstance(state, Accepted) else state.order
+    if said_by == order.plan.publisher:
+        return None
+    return Rejected(
+        rules.FOREIGN_PUBLISHER,
+        f"The system of {said_by or 'nobody known'} answers an order that went to {order.plan.publisher}.",
+        "Only that publisher's own system can answer it.",
+        because=(order,),
+    )
+
+
+def _resubmit(command: Resubmit, state: Pending | Accepted) -> Decision[Event]:
+    if isinstance(state, Accepted):
+        return Rejected(
+            rules.ALREADY_CONFIRMED, "The publisher accepted this order.", "Order anew.", because=(state.confirmed,)
+        )
+    order = state.order
+    seats = order.seats if command.seats is None else command.seats
+    starts = order.starts if command.starts is None else command.starts
+    if isinstance(state, Awaiting):
+        left_open = _left_open(order, command.now, command.policy)
+        if (seats, starts) == (order.seats, order.starts) and not (left_open and _start_over(order, command.now)):
+            return _as_it_was(order, command.now) if left_open else ()
+        if not (left_open and _start_over(order, command.now)):
+            return Rejected(
+                rules.ORDER_AWAITED, "The publisher has not answered yet.", "Wait for its answer.", because=(order,)
+            )
+    if not 1 <= seats <= command.policy.seats_at_most:
+        return seats_out_of_range(command.policy)
+    if not opens(command.standing, order.plan):
+        return needs_csn(command.standing, order.plan)
+    refusal = start_refused(starts, command.now, command.policy)
+    if refusal is not None:
+        return refusal
+    csn = valid_csn(command.standing, order.plan.publisher)
+    again = {
+        "seats": seats,
+        "starts": starts,
+        "total": order.plan.price.times(seats),
+        "ordered_by": command.ordered_by,
+        "csn": csn.csn if csn else None,
+        "ordered_at": command.now,
+    }
+    return (order.model_copy(update=again),)
+
+
+def _order_again(command: OrderAgain, state: Pending | Accepted) -> Decision[Event]:
+    """An order that the publisher left open is sent again, as it was, for as long as it can start as ordered."""
+    if not isinstance(state, Awaiting) or command.order != state.order.ref:
+        return ()
+    order = state.order
+    if not _left_open(order, command.now, command.policy) or _start_over(order, command.now):
+        return ()
+    return _as_it_was(order, command.now)
+
+
+def _left_open(order: SubscriptionOrdered, now: datetime, policy: Policy) -> bool:
+    return order.ordered_at is None or now - order.ordered_at >= policy.order_again_after
+
+
+def _start_over(order: SubscriptionOrdered, now: datetime) -> bool:
+    return order.starts < now.astimezone(UTC).date()
+
+
+def _as_it_was(order: SubscriptionOrdered, now: datetime) -> tuple[SubscriptionOrdered]:
+    return (order.model_copy(update={"ordered_at": now}),)
