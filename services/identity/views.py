@@ -5,9 +5,9 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from services.identity.domain.contract import administrative_access, coordinating
+from services.identity.domain.contract import access_of, coordinating
 from services.identity.domain.contract_state import Open
-from shared.eventlog.decision import Rejected
+from shared.administrative_access import Denied
 
 
 class Session(BaseModel):
@@ -185,11 +185,11 @@ class ContractView(BaseModel):
 
 
 def access_view(state: Open, account_id: str) -> AccessView:
-    found = administrative_access(state, account_id)
-    if isinstance(found, Rejected):
-        because = [event.ref for event in found.because]
-        return AccessView(open=False, missing=found.rule, reason=found.reason, because=because)
-    return AccessView(open=True, because=[event.ref for event in found])
+    access = access_of(state, account_id)
+    because = [event.ref for event in access.because]
+    if isinstance(access, Denied):
+        return AccessView(open=False, missing=access.rule, reason=access.reason, because=because)
+    return AccessView(open=True, because=because)
 
 
 def contract_view(state: Open, account_id: str) -> ContractView:

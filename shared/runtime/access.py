@@ -1,14 +1,12 @@
-"""Administrative access, as every service that administers something knows it: replicated from identity's events.
+"""Administrative access in the services that replicate identity's facts: the tables, and the check of a request.
 
-The rule is identity's (role within the contract, and the contract on an active desktop or maintenance agreement);
-its facts reach the other services as events, a moment later. A refusal says which of the two is missing.
+The rule is `shared/administrative_access.py`; its facts reach the other services as events, a moment later.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from shared import rules
+from shared.administrative_access import Agreement, Denied, Granted, HeldRole, administrative_access
 from shared.eventlog.projection import Connection, Projection
 from shared.events import (
     AgreementEnded,
@@ -21,7 +19,6 @@ from shared.events import (
     subjects,
 )
 from shared.events.envelope import Envelope
-from shared.events.identity import Role
 from shared.events.registry import IDENTITY
 from shared.runtime.auth import Actor
 from shared.runtime.problems import Problem
@@ -40,17 +37,6 @@ _IGNORED: Final = (
     ClockMoved,
     ContractOpened,
 )
-
-ADMINISTRATIVE: Final = ("desktop", "maintenance")
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """Why somebody may administer a contract: the role, and the ids of the events that gave access."""
-
-    role: Role
-    may_assign_seats: bool
-    because: tuple[str, ...]
 
 
 def access_projection() -> Projection:
@@ -84,42 +70,18 @@ def access_projection() -> Projection:
     return access
 
 
-async def require_access(db: Any, actor: Actor, contract_id: str, *, assign_seats: bool = False) -> Grant:
+async def require_access(db: Any, actor: Actor, contract_id: str, *, assign_seats: bool = False) -> Granted[str]:
     """The caller's administrative access to the contract. Raises Problem 403: `role-missing`, `seat-right-missing`
     or `agreement-missing`. With `assign_seats` a Software Coordinator needs the right to do that, and it is open before
     the term's first day, too: seats are set up for it."""
     known = await db.fetch(SQL["roles"], contract_id, actor.account_id)
-    role = next((each for each in known if each["revoked"] is None), None)
-    if role is None:
-        raise Problem(
-            403,
-            rule=rules.ROLE_MISSING,
-            reason="You hold no administrative role on this contract.",
-            remedy="Ask its Contract Manager for the role of Software Coordinator.",
-            because=sorted(each["revoked"] for each in known),
-        )
-    if assign_seats and role["role"] != "contract_manager" and not role["may_assign_seats"]:
-        raise Problem(
-            403,
-            rule=rules.SEAT_RIGHT_MISSING,
-            reason="Your role on this contract does not include assigning seats.",
-            remedy="Ask the Contract Manager for the right to assign seats.",
-            because=[role["event_id"]],
-        )
-    agreements = await db.fetch(SQL["agreements"], contract_id, list(ADMINISTRATIVE))
-    opening = ("running", "scheduled") if assign_seats else ("running",)
-    open_by = next((each["event_id"] for phase in opening for each in agreements if each["phase"] == phase), None)
-    if open_by is None:
-        coming = min((each["starts"] for each in agreements if each["phase"] == "scheduled"), default=None)
-        raise Problem(
-            403,
-            rule=rules.AGREEMENT_MISSING,
-            reason="You hold the role, but no product of this contract is on an active "
-            "desktop or maintenance subscription.",
-            remedy="Administrative features open again with such a subscription."
-            if coming is None
-            else f"Administrative features open on {coming}, the first day of the next one.",
-            because=[role["event_id"], *(each["event_id"] for each in agreements)],
-        )
-    may_assign_seats = role["role"] == "contract_manager" or role["may_assign_seats"]
-    return Grant(role["role"], may_assign_seats, (role["event_id"], open_by))
+    agreements = await db.fetch(SQL["agreements"], contract_id)
+    access = administrative_access(
+        [HeldRole(each["role"], each["may_assign_seats"], each["event_id"]) for each in known if not each["revoked"]],
+        [each["revoked"] for each in known if each["revoked"]],
+        [Agreement(each["kind"], each["phase"], each["event_id"], each["starts"]) for each in agreements],
+        assign_seats=assign_seats,
+    )
+    if isinstance(access, Denied):
+        raise Problem(403, rule=access.rule, reason=access.reason, remedy=access.remedy, because=access.because)
+    return access

@@ -21,12 +21,12 @@ on conflict (contract_id, subscription_id) do update set kind = excluded.kind, p
 -- end_agreement: note that an agreement has ended.
 update access_agreements set phase = 'ended', event_id = $3 where contract_id = $1 and subscription_id = $2;
 
--- roles: list the account's roles on a contract, the strongest first.
+-- roles: list the roles that the account holds or held on a contract, in the order in which they were taken.
 select role, may_assign_seats, event_id, revoked from access_roles
 where contract_id = $1 and account_id = $2
-order by role = 'contract_manager' desc, may_assign_seats desc;
+order by revoked;
 
--- agreements: list a contract's agreements of these kinds, in the order of the events that brought them so far.
-select phase, starts, event_id from access_agreements
-where contract_id = $1 and kind = any($2::text[])
+-- agreements: list a contract's agreements, in the order of the last event about each.
+select kind, phase, starts, event_id from access_agreements
+where contract_id = $1
 order by event_id;

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from services.distribution.domain import update
 from services.entitlements.domain import seat_pool
 from services.identity.domain import contract, contract_state
+from shared.administrative_access import ADMINISTRATIVE, Granted
 from shared.eventlog.decision import Rejected, Stream
 from shared.events import UpdatePublished, UpdateWithdrawn
 from tests.specs.entitlements import examples
@@ -87,10 +88,10 @@ def test_never_two_contract_managers_and_never_none(commands: list[Any]) -> None
         if isinstance(state, contract_state.Open):
             assert state.manager is not None
             for person in ("ana", "ben", "chiyo", "mina"):
-                found = contract.administrative_access(state, person)
+                found = contract.access_of(state, person)
                 has_role = person == state.manager.account_id or person in state.coordinators
-                runs = any(a.kind in contract_state.ADMINISTRATIVE for a in state.agreements.values())
-                assert isinstance(found, tuple) == (has_role and runs)
+                runs = any(a.kind in ADMINISTRATIVE for a in state.agreements.values())
+                assert isinstance(found, Granted) == (has_role and runs)
 
 
 _published = st.builds(

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.identity.domain import account, clock, contract, contract_state
+from shared.administrative_access import ADMINISTRATIVE, Granted
 from shared.events import AccountClosed, AccountOpened, AgreementStarted, ProfileUpdated
 from tests.properties.test_deciders import live
 
@@ -48,10 +49,10 @@ def test_exactly_one_contract_manager_and_somebody_always_coordinates(commands: 
             acting = contract.coordinating(state)
             assert acting and set(acting) == (set(state.coordinators) or {state.manager.account_id})
             for person in _people:
-                found = contract.administrative_access(state, person)
+                found = contract.access_of(state, person)
                 has_role = person == state.manager.account_id or person in state.coordinators
-                runs = any(a.kind in contract_state.ADMINISTRATIVE for a in state.agreements.values())
-                assert isinstance(found, tuple) == (has_role and runs)
+                runs = any(a.kind in ADMINISTRATIVE for a in state.agreements.values())
+                assert isinstance(found, Granted) == (has_role and runs)
             assert state.manager.account_id not in state.requests
             subscriptions = [*state.scheduled, *state.agreements, *state.ended]
             assert len(subscriptions) == len(set(subscriptions)), "to come, running, or over"

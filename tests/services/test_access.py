@@ -6,11 +6,12 @@ from datetime import date
 import asyncpg
 import pytest
 
+from shared.administrative_access import Granted
 from shared.events import AgreementEnded, AgreementScheduled, AgreementStarted, RoleAssigned, RoleRevoked
 from shared.events.base import Event
 from shared.events.envelope import Envelope, source_of
 from shared.events.identity import AgreementKind, Role
-from shared.runtime.access import Grant, access_projection, require_access
+from shared.runtime.access import access_projection, require_access
 from shared.runtime.auth import Actor
 from shared.runtime.problems import Problem
 from tests.engine.examples import NOON, new_id
@@ -59,7 +60,7 @@ class World:
     async def ended(self, subscription_id: str) -> str:
         return await self.hears(AgreementEnded(contract_id="c", subscription_id=subscription_id))
 
-    async def access(self, account_id: str, *, seats: bool = False) -> Grant:
+    async def access(self, account_id: str, *, seats: bool = False) -> Granted[str]:
         return await require_access(self.pool, Actor(account_id, "org", "customer"), "c", assign_seats=seats)
 
     async def refused(self, account_id: str, rule: str, *because: str, seats: bool = False) -> Problem:

@@ -9,7 +9,6 @@ from typing import Annotated, Final, TypeAlias, assert_never
 
 from services.identity.domain import rules
 from services.identity.domain.contract_state import (
-    ADMINISTRATIVE,
     COORDINATOR,
     INITIAL,
     MANAGER,
@@ -19,6 +18,7 @@ from services.identity.domain.contract_state import (
     Unopened,
     evolve,
 )
+from shared.administrative_access import Agreement, Denied, Granted, HeldRole, administrative_access
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
 from shared.events import (
     AgreementEnded,
@@ -32,7 +32,7 @@ from shared.events import (
 )
 from shared.events.fields import Identifier, Text
 from shared.events.identity import AgreementKind, Role
-from shared.rules import AGREEMENT_MISSING, CONTRACT_UNKNOWN, ROLE_MISSING
+from shared.rules import CONTRACT_UNKNOWN, ROLE_MISSING
 
 # ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -403,33 +403,16 @@ def coordinating(state: Open) -> tuple[str, ...]:
     return tuple(state.coordinators) or acting
 
 
-def administrative_access(state: State, account_id: str) -> tuple[Event, ...] | Rejected:
-    """The facts that open administrative features to the account, or what is missing: the role, or an agreement.
-
-    Source: administrative features open only while the products are on an active desktop or maintenance agreement.
-    """
-    managed = state.manager if isinstance(state, Open) and _manages(account_id, state) else None
-    role = managed or (state.coordinators.get(account_id) if isinstance(state, Open) else None)
-    if role is None or isinstance(state, Unopened):
-        return Rejected(
-            ROLE_MISSING,
-            "This account holds no administrative role on the contract.",
-            "Ask its Contract Manager for the role of Software Coordinator.",
-            _taken_from(account_id, state) if isinstance(state, Open) else (),
-        )
-    running = next((a for a in state.agreements.values() if a.kind in ADMINISTRATIVE), None)
-    if running is not None:
-        return (role, running)
-    coming = [a for a in state.scheduled.values() if a.kind in ADMINISTRATIVE]
-    remedy = "Administrative features open again with such a subscription."
-    if coming:
-        remedy = f"Administrative features open on {min(a.starts for a in coming)}, the first day of the next one."
-    return Rejected(
-        AGREEMENT_MISSING,
-        "The role is held, but no product of this contract is on an active desktop or maintenance subscription.",
-        remedy,
-        (role, *state.ended.values(), *coming),
-    )
+def access_of(state: State, account_id: str) -> Granted[Event] | Denied[Event]:
+    """Return the administrative access that the account has to the contract, or what is missing."""
+    if isinstance(state, Unopened):
+        return administrative_access([], [], [])
+    held = (state.manager if _manages(account_id, state) else None, state.coordinators.get(account_id))
+    agreements: list[Agreement[Event]] = [Agreement(a.kind, "running", a) for a in state.agreements.values()]
+    agreements += [Agreement(state.kinds[key], "ended", ended) for key, ended in state.ended.items()]
+    agreements += [Agreement(a.kind, "scheduled", a, a.starts) for a in state.scheduled.values()]
+    roles: list[HeldRole[Event]] = [HeldRole(r.role, r.may_assign_seats, r) for r in held if r is not None]
+    return administrative_access(roles, _taken_from(account_id, state), agreements)
 
 
 def _tenant(event: Event) -> str:

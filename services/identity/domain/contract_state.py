@@ -14,7 +14,7 @@ from shared.events import (
     RoleRequested,
     RoleRevoked,
 )
-from shared.events.identity import Role
+from shared.events.identity import AgreementKind, Role
 
 Event: TypeAlias = (
     ContractOpened
@@ -31,8 +31,6 @@ Kept = TypeVar("Kept")
 
 MANAGER: Final[Role] = "contract_manager"
 COORDINATOR: Final[Role] = "software_coordinator"
-ADMINISTRATIVE: Final = ("desktop", "maintenance")
-"""The agreements that open administrative access."""
 
 # ── State ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -57,6 +55,8 @@ class Open:
     agreements: Mapping[str, AgreementStarted]
     """The running ones, by subscription."""
     ended: Mapping[str, AgreementEnded]
+    kinds: Mapping[str, AgreementKind]
+    """Of all agreements that ever were, by subscription."""
 
 
 State: TypeAlias = Unopened | Open
@@ -66,7 +66,7 @@ INITIAL: Final[State] = Unopened()
 def evolve(state: State, event: Event) -> State:
     """The state after `event`."""
     if isinstance(event, ContractOpened):
-        return Open(event, None, {}, {}, {}, {}, {}, {})
+        return Open(event, None, {}, {}, {}, {}, {}, {}, {})
     if isinstance(state, Unopened):
         return state
     match event:
@@ -82,10 +82,13 @@ def evolve(state: State, event: Event) -> State:
                 return replace(state, manager=None, revoked=revoked)
             return replace(state, coordinators=_without(state.coordinators, account), revoked=revoked)
         case AgreementScheduled(subscription_id=subscription):
-            return replace(state, scheduled={**state.scheduled, subscription: event})
+            kinds = {**state.kinds, subscription: event.kind}
+            return replace(state, scheduled={**state.scheduled, subscription: event}, kinds=kinds)
         case AgreementStarted(subscription_id=subscription):
             scheduled = _without(state.scheduled, subscription)
-            return replace(state, scheduled=scheduled, agreements={**state.agreements, subscription: event})
+            agreements = {**state.agreements, subscription: event}
+            kinds = {**state.kinds, subscription: event.kind}
+            return replace(state, scheduled=scheduled, agreements=agreements, kinds=kinds)
         case AgreementEnded(subscription_id=subscription):
             return replace(
                 state,

@@ -19,10 +19,11 @@ from services.identity.domain.contract import (
     RequestRole,
     RevokeRole,
     StartAgreements,
-    administrative_access,
+    access_of,
     coordinating,
 )
 from services.identity.domain.contract_state import INITIAL, Event, Open, evolve
+from shared.administrative_access import Denied, Granted
 from shared.eventlog.decision import Decision, Rejected
 from shared.events import (
     AgreementEnded,
@@ -119,8 +120,8 @@ def test_an_agreement_that_ended_before_its_first_day_never_starts() -> None:
 
 def test_before_the_first_day_access_is_closed_and_says_when_it_opens() -> None:
     given: tuple[Event, ...] = (OPENED, MANAGED, SCHEDULED)
-    shut = administrative_access(reduce(evolve, given, INITIAL), "oskar")
-    assert isinstance(shut, Rejected) and shut.rule == "agreement-missing"
+    shut = access_of(reduce(evolve, given, INITIAL), "oskar")
+    assert isinstance(shut, Denied) and shut.rule == "agreement-missing"
     assert shut.because == (MANAGED, SCHEDULED) and "2026-12-01" in shut.remedy
     assert when(NameCoordinator("mina", "org", "oskar", may_assign_seats=True), given=given) == (COORDINATING,)
 
@@ -182,8 +183,8 @@ def test_who_lost_a_role_is_told_by_which_event() -> None:
         state = reduce(
             evolve, (*GIVEN, COORDINATING, gone, GIVEN_UP, TAKEN_OVER.model_copy(update={"account_id": "ana"})), INITIAL
         )
-        found = administrative_access(state, account)
-        assert isinstance(found, Rejected) and (found.rule, found.because) == ("role-missing", (taken,))
+        found = access_of(state, account)
+        assert isinstance(found, Denied) and (found.rule, found.because) == ("role-missing", (taken,))
     again = reduce(evolve, (*GIVEN, COORDINATING, gone, COORDINATING), INITIAL)
     assert isinstance(again, Open) and not again.revoked
     given = (*GIVEN, GIVEN_UP, TAKEN_OVER)
@@ -233,7 +234,7 @@ def test_a_handover_is_one_decision_never_zero_never_two() -> None:
     after = (*GIVEN, GIVEN_UP, TAKEN_OVER)
     assert when(handover, given=after) == ()
     refused(when(ApproveRoleRequest("ana", "oskar"), given=after), "role-missing")
-    assert isinstance(administrative_access(reduce(evolve, after, INITIAL), "oskar"), Rejected)
+    assert isinstance(access_of(reduce(evolve, after, INITIAL), "oskar"), Denied)
     refused(when(HandOverContract("clara", "oskar", "partner-org")), "not-of-customer")
     refused(when(HandOverContract("ana", "mina", "org")), "role-missing")
     assert when(HandOverContract("oskar", "oskar", "org")) == ()
@@ -262,11 +263,19 @@ def test_nothing_is_done_on_a_contract_that_is_not_open(command: Command) -> Non
 def test_access_takes_a_role_and_an_active_agreement_and_says_which_is_missing(
     account: str, given: tuple[Event, ...], open_: tuple[Event, ...] | str
 ) -> None:
-    found = administrative_access(reduce(evolve, given, INITIAL), account)
+    found = access_of(reduce(evolve, given, INITIAL), account)
     if isinstance(open_, str):
-        assert isinstance(found, Rejected) and found.rule == open_
+        assert isinstance(found, Denied) and found.rule == open_
     else:
-        assert found == open_
+        assert isinstance(found, Granted) and found.because == open_
+
+
+def test_the_end_of_an_agreement_that_opened_nothing_is_no_reason() -> None:
+    """Services that replicate the facts never named it; identity once did."""
+    other = AgreementEnded(contract_id="c", subscription_id="s9")
+    given = (*GIVEN, started("s9", "other"), ENDED, other)
+    shut = access_of(reduce(evolve, given, INITIAL), "oskar")
+    assert isinstance(shut, Denied) and shut.because == (MANAGED, ENDED)
 
 
 def test_the_manager_names_a_coordinator_who_has_not_asked_and_nobody_else_does() -> None:
