@@ -38,7 +38,7 @@ from shared.events.fields import Address, Name, OptionalPublisher
 from shared.events.identity import OrganisationKind
 from shared.runtime.doors import Call, Doors, Target
 from shared.runtime.http import After, CurrentActor, CurrentLog, Database, Limit, Now
-from shared.runtime.problems import Problem, unknown
+from shared.runtime.problems import rejected, unknown
 from shared.runtime.scopes import machines
 
 INVITATION_DOORS: Final = Doors()
@@ -159,7 +159,7 @@ async def list_invitations(
     by = await log.state(ACCOUNT, actor.account_id)
     refused = not_entitled(by, actor.organisation_id, actor.organisation_kind)
     if refused is not None:
-        raise Problem(403, rule=refused.rule, reason=refused.reason, remedy=refused.remedy)
+        raise rejected(refused, 403)
     ids = await invitations_for(
         db, actor.organisation_id, across=actor.organisation_kind == "operator", after=after, limit=limit
     )
@@ -240,8 +240,7 @@ async def joining(call: Call, token: str, email: str) -> Joining:
     said = keys.invited_by(token)
     state = await call.log.state(INVITATION, said["sub"]) if said is not None else invitation.INITIAL
     if said is None or isinstance(state, invitation.Unissued):
-        never = account.taken(invitation_claim(""))
-        raise Problem(409, rule=never.rule, reason=never.reason, remedy=never.remedy)
+        raise rejected(account.taken(invitation_claim("")))
     issued = state.issued
     inviter = account.INITIAL if issued.issued_by == OPERATOR else await call.log.state(ACCOUNT, issued.issued_by)
     refused = not_invited(state, email, inviter, call.time_of(issued.organisation_id))

@@ -7,14 +7,30 @@ from fastapi import APIRouter, Depends, Request
 
 from services.marketplace.api import partner_only
 from services.marketplace.calendars import business_calendar
-from services.marketplace.domain import rules, wizard
+from services.marketplace.domain import wizard
 from services.marketplace.domain.auto_renew import DisableAutoRenew
 from services.marketplace.domain.calendar import cancel_by
 from services.marketplace.domain.cart import purchaser_of, start_refused
 from services.marketplace.domain.order import Awaiting, Failed, Unordered, not_confirmed
-from services.marketplace.domain.plan import PLAN, hyphenated, plan_key, price_on
+from services.marketplace.domain.plan import (
+    PLAN,
+    hyphenated,
+    is_orderable,
+    plan_key,
+    plan_unknown,
+    plan_withdrawn,
+    price_on,
+    read_product_id,
+)
 from services.marketplace.domain.policy import Policy
-from services.marketplace.domain.standing import STANDING, valid_csn
+from services.marketplace.domain.standing import (
+    ALWAYS_OPEN,
+    STANDING,
+    needs_csn,
+    opens,
+    specialised_open_for,
+    valid_csn,
+)
 from services.marketplace.domain.subscription import SUBSCRIPTION, cancel_preview
 from services.marketplace.domain.terms import term_ends
 from services.marketplace.policies import policy_of
@@ -39,12 +55,12 @@ from services.marketplace.views import (
 )
 from shared.eventlog.clocks import Clocks
 from shared.eventlog.decision import Rejected
-from shared.events import CancelBy, CartCheckedOut, HeldSeat, Plan
-from shared.events.fields import Code, Identifier, OptionalCode, OptionalIdentifier, WrittenDay, product_id
+from shared.events import CancelBy, CartCheckedOut, HeldSeat, Plan, PlanListed, PlanWithdrawn
+from shared.events.fields import Code, Identifier, OptionalCode, OptionalIdentifier, WrittenDay
 from shared.events.marketplace import Billing, Category, Period, Support
 from shared.runtime.auth import Actor
 from shared.runtime.http import After, CurrentActor, CurrentLog, Database, Limit
-from shared.runtime.problems import Problem, unknown
+from shared.runtime.problems import rejected, unknown
 from shared.sql import statements
 
 SQL: Final = statements(__file__)
@@ -67,6 +83,7 @@ AllClocks: TypeAlias = Annotated[Clocks, Depends(_clocks)]
 async def catalogue(
     actor: CurrentActor,
     db: Database,
+    log: CurrentLog,
     product: OptionalCode = "",
     period: Period | None = None,
     support: Support | None = None,
@@ -77,9 +94,11 @@ async def catalogue(
 ) -> Plans:
     """The plans that the caller's standing opens, in the order of their product IDs."""
     wanted = _stored(product_id) if product_id else ""
+    standing = await log.state(STANDING, actor.organisation_id)
     rows = await db.fetch(
         SQL["catalogue"],
-        actor.organisation_id,
+        list(ALWAYS_OPEN),
+        list(specialised_open_for(standing)),
         product,
         period,
         support,
@@ -93,38 +112,37 @@ async def catalogue(
 
 
 @QUERIES.get("/catalogue/{product_id}")
-async def one_plan(product_id: Code, actor: CurrentActor, db: Database) -> PlanView:
+async def one_plan(product_id: Code, actor: CurrentActor, db: Database, log: CurrentLog) -> PlanView:
     """One plan, by its product ID, with or without hyphens."""
     stored = _stored(product_id)
-    row = await db.fetchrow(SQL["plan"], actor.organisation_id, stored)
+    row = await db.fetchrow(SQL["plan"], stored)
     if row is None:
-        raise _no_plan(stored, rules.PLAN_UNKNOWN, "The catalogue has no plan {}.")
+        raise rejected(plan_unknown(stored), 404)
     if not row["listed"]:
-        raise _no_plan(stored, rules.PLAN_WITHDRAWN, "The publisher offers {} no longer.", row["event_id"])
-    if not row["open_to"]:
-        raise Problem(
-            403,
-            rule=rules.SPECIALISED_NEEDS_CSN,
-            reason=f"{hyphenated(stored)} is a specialised product; your organisation holds no valid CSN for it.",
-            remedy="Apply to the publisher for a CSN, or choose from the open catalogue.",
-            because=(row["event_id"],),
-        )
-    return _plan_view(row["plan"])
+        withdrawal = PlanWithdrawn(product_id=stored, publisher=row["publisher"]).recorded(row["event_id"])
+        raise rejected(plan_withdrawn(stored, withdrawal), 404)
+    plan, standing = Plan.from_stored(row["plan"]), await log.state(STANDING, actor.organisation_id)
+    if not opens(standing, plan):
+        raise rejected(needs_csn(standing, plan, PlanListed(plan=plan).recorded(row["event_id"])), 403)
+    return plan_view(plan, policy_of(plan.publisher))
 
 
 @QUERIES.get("/wizard")
 async def ask_wizard(
     actor: CurrentActor,
     db: Database,
+    log: CurrentLog,
     product: OptionalCode = "",
     period: Period | None = None,
     support: Support | None = None,
     billing: Billing | None = None,
 ) -> Wizard:
     """Ordering without a product ID: what can be chosen so that a plan remains, and which one does."""
-    rows = await db.fetch(SQL["catalogue"], actor.organisation_id, "", None, None, None, "", "", None)
+    standing = await log.state(STANDING, actor.organisation_id)
+    opened = [list(ALWAYS_OPEN), list(specialised_open_for(standing))]
+    rows = await db.fetch(SQL["catalogue"], *opened, "", None, None, None, "", "", None)
     read = [Plan.from_stored(row["plan"]) for row in rows]
-    plans = [plan for plan in read if plan.commitment_months == policy_of(plan.publisher).commitment_months]
+    plans = [plan for plan in read if is_orderable(plan, policy_of(plan.publisher))]
     names = {plan.product: plan.product_name for plan in plans}
     chosen = wizard.Selection(product, period or "", support or "", billing or "")
     left = wizard.remaining(plans, chosen)
@@ -142,12 +160,12 @@ async def ask_wizard(
 
 
 @QUERIES.get("/standing")
-async def standing(actor: CurrentActor, db: Database) -> StandingView:
+async def standing(actor: CurrentActor, db: Database, log: CurrentLog) -> StandingView:
     """The caller's organisation's standing with publishers."""
     rows = await db.fetch(SQL["standings"], actor.organisation_id)
     return StandingView(
         organisation_id=actor.organisation_id,
-        specialised_open_for=sorted({row["publisher"] for row in rows if row["valid"]}),
+        specialised_open_for=sorted(specialised_open_for(await log.state(STANDING, actor.organisation_id))),
         csns=[
             Csn(publisher=r["publisher"], csn=r["csn"], valid=r["valid"], reason=r["reason"], event_id=r["event_id"])
             for r in rows
@@ -162,20 +180,10 @@ def _plan_view(plan_json: str) -> PlanView:
 
 def _stored(written: str) -> str:
     """The 15 characters. Raises Problem 422 on anything that is no product ID."""
-    stored = product_id(written)
-    if stored is None:
-        raise Problem(
-            422,
-            rule=rules.MALFORMED_PRODUCT_ID,
-            reason=f"{written[:40]!r} is not a product ID.",
-            remedy="A product ID has 15 characters, read 5-6-4 with or without hyphens, such as C1RK1-WW1762-L158.",
-        )
+    stored = read_product_id(written)
+    if isinstance(stored, Rejected):
+        raise rejected(stored, 422)
     return stored
-
-
-def _no_plan(stored: str, rule: str, reason: str, *because: str) -> Problem:
-    remedy = "Check the product ID, or choose by product, period and support."
-    return Problem(404, rule=rule, reason=reason.format(hyphenated(stored)), remedy=remedy, because=because)
 
 
 # ── Carts ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -212,9 +220,9 @@ async def cart(
     begins = starts or now.astimezone(UTC).date()
     buyer = purchaser_of(customer, purchaser, await account(db, purchaser)) if purchaser else None
     if isinstance(buyer, Rejected):
-        raise _problem(buyer)
+        raise rejected(buyer)
     if (refused := start_refused(begins, now, policy)) is not None:
-        raise _problem(refused)
+        raise rejected(refused)
     assumed = [] if starts else [f"It starts today, {begins} (UTC): no start is named."]
     if not purchaser:
         assumed.append("The date to cancel by is open: no purchaser is named, whose business days count.")
@@ -234,16 +242,6 @@ def _cancel_by(starts: date, country: str, time_zone: str, policy: Policy) -> Ca
     """As the confirmation sets it, by the calendar of today."""
     ends = term_ends(starts)
     return cancel_by(ends, business_calendar(country, time_zone, ends), policy.cancel_business_days)
-
-
-def _problem(refused: Rejected) -> Problem:
-    return Problem(
-        409,
-        rule=refused.rule,
-        reason=refused.reason,
-        remedy=refused.remedy,
-        because=[event.ref for event in refused.because],
-    )
 
 
 # ── Orders and subscriptions ───────────────────────────────────────────────────────────────────────────
@@ -307,7 +305,7 @@ async def preview_cancel(
     if isinstance(state, Unordered):
         raise unknown("subscription")
     if isinstance(state, Awaiting | Failed):
-        raise _problem(not_confirmed(state))
+        raise rejected(not_confirmed(state))
     rows = await db.fetch(SQL["held_seats"], subscription_id)
     held = [HeldSeat(seat=row["seat"], account_id=row["account_id"], because=row["event_id"]) for row in rows]
     plan = state.term.plan

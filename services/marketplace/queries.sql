@@ -1,21 +1,14 @@
--- catalogue: list the plans that are open to the organisation ($1), and fit, after $7; '' and null fit all.
+-- catalogue: list the plans of these categories ($1) or publishers ($2) that fit, after $8; '' and null fit all.
 select product_id || '.' || publisher as cursor, plan
 from catalogue
-where listed
-    and (category = 'open' or exists (
-        select from standings s where s.organisation_id = $1 and s.publisher = catalogue.publisher and s.valid
-    ))
-    and ($2 = '' or product = $2) and ($3::text is null or period = $3) and ($4::text is null or support = $4)
-    and ($5::text is null or category = $5) and ($6 = '' or product_id = $6)
-    and product_id || '.' || publisher > $7
-order by cursor limit $8;
+where listed and (category = any($1::text[]) or publisher = any($2::text[]))
+    and ($3 = '' or product = $3) and ($4::text is null or period = $4) and ($5::text is null or support = $5)
+    and ($6::text is null or category = $6) and ($7 = '' or product_id = $7)
+    and product_id || '.' || publisher > $8
+order by cursor limit $9;
 
--- plan: read the plan of a product id ($2), one that is offered first, and whether it is open to the organisation
--- ($1).
-select plan, listed, event_id, category = 'open' or exists (
-    select from standings s where s.organisation_id = $1 and s.publisher = catalogue.publisher and s.valid
-) as open_to
-from catalogue where product_id = $2 order by listed desc, publisher limit 1;
+-- plan: read the plan of a product id, one that is offered first.
+select publisher, plan, listed, event_id from catalogue where product_id = $1 order by listed desc, publisher limit 1;
 
 -- orders: list what a partner ordered, the newest first, before $2.
 select s.*, array(

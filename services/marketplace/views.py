@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from services.marketplace.domain import auto_renew
-from services.marketplace.domain.plan import hyphenated
+from services.marketplace.domain.plan import hyphenated, is_orderable
 from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.terms import instalments, still_owed, term_ends
 from shared.events import (
@@ -213,7 +213,7 @@ def plan_view(plan: Plan, policy: Policy) -> PlanView:
         agreement=plan.agreement,
         commitment_months=plan.commitment_months,
         price=plan.price,
-        orderable=plan.commitment_months == policy.commitment_months,
+        orderable=is_orderable(plan, policy),
     )
 
 

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from shared import rules
+from shared.eventlog.decision import Rejected
 from shared.eventlog.log import KeyReused, Refused
 from shared.eventlog.postgres import TRANSIENT
 from shared.eventlog.store import Conflict, Unavailable
@@ -80,6 +81,12 @@ def busy(reason: str) -> Problem:
     return Problem(
         503, rule=rules.BUSY, reason=reason, remedy="Send it again in a second.", headers={"Retry-After": "1"}
     )
+
+
+def rejected(refused: Rejected, status: int = 409) -> Problem:
+    """A rule's refusal by a door or a query, worded as the decider words it."""
+    because = [event.ref for event in refused.because]
+    return Problem(status, rule=refused.rule, reason=refused.reason, remedy=refused.remedy, because=because)
 
 
 def refusal(refused: Refused) -> Response:

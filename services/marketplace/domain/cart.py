@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, TypeAlias, assert_never
 
 from services.marketplace.domain import rules, wizard
-from services.marketplace.domain.plan import hyphenated
+from services.marketplace.domain.plan import hyphenated, is_orderable, plan_unknown, plan_withdrawn, read_product_id
 from services.marketplace.domain.policy import DEFAULT, Policy
 from services.marketplace.domain.standing import INITIAL as NO_STANDING
 from services.marketplace.domain.standing import State as Standing
@@ -30,7 +30,7 @@ from shared.events import (
     PlanListed,
     PlanWithdrawn,
 )
-from shared.events.fields import Count, Day, Identifier, Number, OptionalCode, OptionalIdentifier, product_id
+from shared.events.fields import Count, Day, Identifier, Number, OptionalCode, OptionalIdentifier
 from shared.events.marketplace import Billing, Period, Support
 
 LINES_AT_MOST = 50
@@ -257,28 +257,19 @@ def _chosen(command: AddToCart) -> Plan | Rejected:
 
 
 def _by_product_id(command: AddToCart) -> Plan | Rejected:
-    stored = product_id(command.product_id)
-    if stored is None:
-        return Rejected(
-            rules.MALFORMED_PRODUCT_ID,
-            f"{command.product_id[:40]!r} is not a product ID.",
-            "A product ID has 15 characters, read 5-6-4 with or without hyphens, such as C1RK1-WW1762-L158. "
-            "Without one, choose by product, period and support.",
-        )
+    stored = read_product_id(command.product_id)
+    if isinstance(stored, Rejected):
+        return stored
     listed = [offer for offer in command.offers if offer.plan.product_id == stored]
     if len(listed) > 1:
         return _ambiguous(listed, wizard.Selection())
     if not listed and command.withdrawn is not None:
         return plan_withdrawn(stored, command.withdrawn)
     if not listed:
-        return Rejected(
-            rules.PLAN_UNKNOWN,
-            f"The catalogue has no plan {hyphenated(stored)}.",
-            "Check the product ID, or choose by product, period and support.",
-        )
+        return plan_unknown(stored)
     plan = listed[0].plan
     return not_orderable(plan, listed[0], command.policy) or (
-        plan if opens(command.standing, plan) else needs_csn(command.standing, plan)
+        plan if opens(command.standing, plan) else needs_csn(command.standing, plan, listed[0])
     )
 
 
@@ -290,13 +281,13 @@ def _by_wizard(selection: wizard.Selection, command: AddToCart) -> Plan | Reject
             "No plan of the catalogue fits all of these choices.",
             "Ask the wizard what can be chosen, and change one.",
         )
-    committed = [offer for offer in fitting if offer.plan.commitment_months == command.policy.commitment_months]
+    committed = [offer for offer in fitting if is_orderable(offer.plan, command.policy)]
     if not committed:
         return not_orderable(fitting[0].plan, fitting[0], command.policy) or fitting[0].plan
     opened = [offer for offer in committed if opens(command.standing, offer.plan)]
     match opened:
         case []:
-            return needs_csn(command.standing, committed[0].plan)
+            return needs_csn(command.standing, committed[0].plan, committed[0])
         case [offer]:
             return offer.plan
         case _:
@@ -419,7 +410,7 @@ def _changed_since(added: CartLineAdded, command: CheckOut) -> Rejected | None:
                     because=(added, offer),
                 )
             if not opens(command.standing, plan):
-                return needs_csn(command.standing, plan)
+                return needs_csn(command.standing, plan, offer)
             return not_orderable(plan, offer, command.policy)
         case withdrawal:
             return plan_withdrawn(plan.product_id, withdrawal)
@@ -460,7 +451,7 @@ def seats_out_of_range(policy: Policy) -> Rejected:
 
 
 def not_orderable(plan: Plan, offer: PlanListed, policy: Policy) -> Rejected | None:
-    if plan.commitment_months == policy.commitment_months:
+    if is_orderable(plan, policy):
         return None
     return Rejected(
         rules.TWELVE_MONTH_COMMITMENT,
@@ -468,15 +459,6 @@ def not_orderable(plan: Plan, offer: PlanListed, policy: Policy) -> Rejected | N
         f"{plan.commitment_months}.",
         "Choose the annual plan, or the monthly pre-paid one: the same commitment in instalments.",
         because=(offer,),
-    )
-
-
-def plan_withdrawn(stored: str, withdrawal: PlanWithdrawn | None) -> Rejected:
-    return Rejected(
-        rules.PLAN_WITHDRAWN,
-        f"The publisher offers {hyphenated(stored)} no longer.",
-        "Choose another plan of the catalogue.",
-        because=(withdrawal,) if withdrawal is not None else (),
     )
 
 

@@ -9,9 +9,11 @@ from datetime import UTC, date, datetime
 from typing import TypeAlias, assert_never
 
 from services.marketplace.domain import rules
+from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.standing import said_later
 from shared.eventlog.decision import Decision, Rejected, Stream
 from shared.events import Money, Plan, PlanListed, PlanPriceAnnounced, PlanWithdrawn
+from shared.events.fields import product_id
 
 Event: TypeAlias = PlanListed | PlanPriceAnnounced | PlanWithdrawn
 
@@ -19,6 +21,19 @@ Event: TypeAlias = PlanListed | PlanPriceAnnounced | PlanWithdrawn
 def hyphenated(stored: str) -> str:
     """A stored product ID the way that people read it, 5-6-4."""
     return f"{stored[:5]}-{stored[5:11]}-{stored[11:]}"
+
+
+def read_product_id(written: str) -> str | Rejected:
+    """Return the 15 characters of a product ID, written with or without hyphens, or the refusal of anything else."""
+    stored = product_id(written)
+    if stored is not None:
+        return stored
+    return Rejected(
+        rules.MALFORMED_PRODUCT_ID,
+        f"{written[:40]!r} is not a product ID.",
+        "A product ID has 15 characters, read 5-6-4 with or without hyphens, such as C1RK1-WW1762-L158. "
+        "Without one, choose by product, period and support.",
+    )
 
 
 def plan_key(publisher: str, stored: str) -> str:
@@ -119,6 +134,33 @@ def listing_on(day: date, state: Listed) -> PlanListed:
         return state.listing
     plan = state.listing.plan.model_copy(update={"price": priced.price})
     return PlanListed(plan=plan, said_at=state.listing.said_at, valid_from=priced.first).recorded(priced.said.ref)
+
+
+# ── What is offered ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def plan_unknown(stored: str) -> Rejected:
+    """Refuse a product ID under which the catalogue has no plan."""
+    return Rejected(
+        rules.PLAN_UNKNOWN,
+        f"The catalogue has no plan {hyphenated(stored)}.",
+        "Check the product ID, or choose by product, period and support.",
+    )
+
+
+def plan_withdrawn(stored: str, withdrawal: PlanWithdrawn | None) -> Rejected:
+    """Refuse a plan that the publisher has withdrawn."""
+    return Rejected(
+        rules.PLAN_WITHDRAWN,
+        f"The publisher offers {hyphenated(stored)} no longer.",
+        "Choose another plan of the catalogue.",
+        because=(withdrawal,) if withdrawal is not None else (),
+    )
+
+
+def is_orderable(plan: Plan, policy: Policy) -> bool:
+    """Return whether the plan's commitment is the one that every subscription has."""
+    return plan.commitment_months == policy.commitment_months
 
 
 # ── Commands ───────────────────────────────────────────────────────────────────────────────────────────

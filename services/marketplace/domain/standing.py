@@ -8,12 +8,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeAlias, assert_never
+from typing import Final, TypeAlias, assert_never
 
 from services.marketplace.domain import rules
 from services.marketplace.domain.policy import DEFAULT, Policy
 from shared.eventlog.decision import Decision, Rejected, Stream
 from shared.events import CsnIssued, CsnRevoked, Plan, PlanListed, PlanPriceAnnounced, PlanWithdrawn
+from shared.events.marketplace import Category
 
 Event: TypeAlias = CsnIssued | CsnRevoked
 
@@ -46,13 +47,24 @@ def valid_csn(state: State, publisher: str) -> CsnIssued | None:
     return issued[-1] if issued else None
 
 
+ALWAYS_OPEN: Final[tuple[Category, ...]] = ("open",)
+"""The categories that every partner is offered."""
+
+
+def specialised_open_for(state: State) -> frozenset[str]:
+    """Return the publishers whose specialised plans are open to the partner."""
+    return frozenset(word.publisher for word in state.words.values() if isinstance(word, CsnIssued))
+
+
 def opens(state: State, plan: Plan) -> bool:
-    """Whether the catalogue that this standing opens has the plan in it."""
-    return plan.category == "open" or valid_csn(state, plan.publisher) is not None
+    """Return whether the catalogue that this standing opens has the plan in it. `catalogue` in queries.sql selects by
+    the same two values."""
+    return plan.category in ALWAYS_OPEN or plan.publisher in specialised_open_for(state)
 
 
-def needs_csn(state: State, plan: Plan) -> Rejected:
-    """The refusal of a plan that this standing does not open; a revoked number justifies it."""
+def needs_csn(state: State, plan: Plan, listing: PlanListed | None = None) -> Rejected:
+    """Refuse a plan that this standing does not open. A revoked number justifies it, and the plan's listing where that
+    is known: it says that the plan is specialised."""
     revoked = [
         word for word in state.words.values() if isinstance(word, CsnRevoked) and word.publisher == plan.publisher
     ]
@@ -62,7 +74,7 @@ def needs_csn(state: State, plan: Plan) -> Rejected:
         f"{plan.product_name} is a specialised product: it takes a valid customer-specific number (CSN) "
         f"of {plan.publisher}, and the organisation holds none.{lost}",
         f"Apply to {plan.publisher} for a CSN, or choose from the open catalogue.",
-        because=tuple(revoked[-1:]),
+        because=(*((listing,) if listing is not None else ()), *revoked[-1:]),
     )
 
 

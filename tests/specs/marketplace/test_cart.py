@@ -138,7 +138,11 @@ def test_the_wizard_passes_over_plans_that_the_standing_does_not_open() -> None:
     assert when(AddToCart(3, product="autocad", offers=offers)) == (added(1, AUTOCAD),)
     both = [offer.ref for offer in offers]
     refused(when(AddToCart(3, product="autocad", offers=offers, standing=WITH_CSN)), "selection-ambiguous", both)
-    refused(when(AddToCart(3, product="autocad", support="advanced", offers=offers)), "specialised-needs-csn")
+    refused(
+        when(AddToCart(3, product="autocad", support="advanced", offers=offers)),
+        "specialised-needs-csn",
+        [offers[1].ref],
+    )
 
 
 def test_a_product_id_and_choices_together_are_refused() -> None:
@@ -167,7 +171,7 @@ def test_an_ambiguous_choice_names_ten_plans_at_most() -> None:
 
 def test_specialised_plans_need_a_valid_csn() -> None:
     command = by_id(VAULT.product_id, VAULT)
-    refused(when(command), "specialised-needs-csn")
+    refused(when(command), "specialised-needs-csn", [listed(VAULT)[0].ref])
     assert when(replace(command, standing=WITH_CSN)) == (added(1, VAULT),)
 
 
@@ -244,7 +248,11 @@ def test_the_order_names_the_csn_that_opened_it() -> None:
 
 
 def test_the_standing_is_checked_again_at_checkout() -> None:
-    refused(when(replace(CHECK_OUT, standing=NO_STANDING), given=(OPENED, added(1, VAULT))), "specialised-needs-csn")
+    refused(
+        when(replace(CHECK_OUT, standing=NO_STANDING), given=(OPENED, added(1, VAULT))),
+        "specialised-needs-csn",
+        [listed(VAULT)[0].ref],
+    )
 
 
 def test_what_changed_in_the_catalogue_since_is_looked_at_again() -> None:
