@@ -2,16 +2,9 @@
 
 from typing import Any, Final
 
-from services.distribution.domain.fleet import (
-    FLEET,
-    ApproveUpdate,
-    CreateGroup,
-    HoldUpdate,
-    PutUserInGroup,
-    RemoveUserFromGroup,
-    ScheduleUpdate,
-    SetGroupPolicy,
-)
+from services.distribution.domain.decisions import ApproveUpdate, HoldUpdate, ScheduleUpdate
+from services.distribution.domain.fleet import FLEET
+from services.distribution.domain.groups import CreateGroup, PutUserInGroup, RemoveUserFromGroup, SetGroupPolicy
 from services.distribution.domain.rollout import (
     ROLLOUT,
     PauseRollout,
@@ -43,7 +36,7 @@ async def _create(call: Call) -> Target:
 async def _set_policy(call: Call) -> Target:
     """By the figures of the publisher that the contract is with: a group's policy is for all its updates."""
     target = await _administered(call, customer=call.actor.organisation_id, now=call.now)
-    target.supplied["policy"] = policy_of((await call.log.state(FLEET, target.key)).publisher)
+    target.supplied["policy"] = policy_of((await call.log.state(FLEET, target.key)).entitlements.publisher)
     return target
 
 

@@ -7,7 +7,8 @@ from typing import Any, Final
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from services.distribution.domain.fleet_state import DEFAULT_GROUP
+from services.distribution.domain.entitlements import Pool, term_begins
+from services.distribution.domain.groups import DEFAULT_GROUP
 from services.distribution.windows import is_open
 from shared.events import MaintenanceWindow, RolloutPhase
 from shared.events.fields import DerivedIdentifier, Identifier, OptionalName, Publisher
@@ -47,6 +48,17 @@ def _view(row: Any) -> UpdateView:
     return UpdateView(**dict(row))
 
 
+async def _visible(db: Any, contract_id: str, now: datetime) -> tuple[list[str], list[str], list[str]]:
+    """What the contract's administrators see: products, publishers and kinds of updates, column by column."""
+    rows = await db.fetch(SQL["owned_products"], contract_id)
+    pools = [
+        Pool(row["product"], row["publisher"], in_term=row["in_term"] and term_begins(row["starts"]) <= now)
+        for row in rows
+    ]
+    visible = [(pool.product, pool.publisher, kind) for pool in pools for kind in pool.kinds_shown]
+    return [each[0] for each in visible], [each[1] for each in visible], [each[2] for each in visible]
+
+
 @QUERIES.get("/contracts/{contract_id}/updates")
 async def available_updates(
     contract_id: Identifier,
@@ -58,7 +70,7 @@ async def available_updates(
 ) -> UpdateList:
     """The updates and extensions available for the products that the contract owns, for its administrators only."""
     await require_access(db, actor, contract_id)
-    rows = await db.fetch(SQL["available_updates"], contract_id, now.date(), after, limit)
+    rows = await db.fetch(SQL["available_updates"], *await _visible(db, contract_id, now), after, limit)
     following = rows[-1]["event_id"] if len(rows) == limit else None
     return UpdateList(items=[_view(row) for row in rows], next=following)
 
@@ -69,7 +81,7 @@ async def available_update(
 ) -> UpdateView:
     """One of these updates."""
     await require_access(db, actor, contract_id)
-    row = await db.fetchrow(SQL["available_update"], contract_id, now.date(), publisher, update_id)
+    row = await db.fetchrow(SQL["available_update"], *await _visible(db, contract_id, now), publisher, update_id)
     if row is None:
         raise unknown("update", "See GET /contracts/{contract_id}/updates for those that are available.")
     return _view(row)

@@ -1,28 +1,28 @@
--- available_updates: list the updates that are available to a contract on the day $2, after $3; extensions are for
--- subscribers only.
-select u.publisher, u.update_id, u.product, u.kind, u.title, u.version, u.platform, u.severity, u.sha256, u.size_bytes,
-    u.location, u.published_at, u.event_id
-from updates u
-where u.withdrawn is null
-    and exists (
-        select from owned_products o
-        where o.contract_id = $1 and o.product = u.product and o.publisher in ('', u.publisher)
-            and (u.kind <> 'extension' or (o.in_term and o.starts <= $2))
-    )
-    and u.event_id > $3
-order by u.event_id limit $4;
+-- owned_products: list the products that a contract owns, and whether their subscriptions are in a term, once begun.
+select product, publisher, starts, in_term from owned_products where contract_id = $1;
 
--- available_update: read an update, by publisher ($3) and id ($4), if `available_updates` has it.
+-- available_updates: list the updates of these products, publishers and kinds, after $4.
 select u.publisher, u.update_id, u.product, u.kind, u.title, u.version, u.platform, u.severity, u.sha256, u.size_bytes,
     u.location, u.published_at, u.event_id
 from updates u
 where u.withdrawn is null
     and exists (
-        select from owned_products o
-        where o.contract_id = $1 and o.product = u.product and o.publisher in ('', u.publisher)
-            and (u.kind <> 'extension' or (o.in_term and o.starts <= $2))
+        select from unnest($1::text[], $2::text[], $3::text[]) as visible (product, publisher, kind)
+        where visible.product = u.product and visible.publisher in ('', u.publisher) and visible.kind = u.kind
     )
-    and u.publisher = $3 and u.update_id = $4;
+    and u.event_id > $4
+order by u.event_id limit $5;
+
+-- available_update: read an update, by publisher ($4) and id ($5), if `available_updates` has it.
+select u.publisher, u.update_id, u.product, u.kind, u.title, u.version, u.platform, u.severity, u.sha256, u.size_bytes,
+    u.location, u.published_at, u.event_id
+from updates u
+where u.withdrawn is null
+    and exists (
+        select from unnest($1::text[], $2::text[], $3::text[]) as visible (product, publisher, kind)
+        where visible.product = u.product and visible.publisher in ('', u.publisher) and visible.kind = u.kind
+    )
+    and u.publisher = $4 and u.update_id = $5;
 
 -- rollouts: list a contract's rollouts after $2, and how many of each one's targets have installed the update.
 select r.*, r.phase + 1 as phase, count(t.account_id)::int as targets,

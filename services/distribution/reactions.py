@@ -8,9 +8,9 @@ order: a rollout is told where the fleet stands when it is told, never less than
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
-from services.distribution.domain.fleet import FLEET, LapseApproval, OfferUpdate, RecallUpdate
-from services.distribution.domain.fleet_entitlements import Fact, NoteEntitlement
-from services.distribution.domain.fleet_state import standing
+from services.distribution.domain.decisions import LapseApproval, OfferUpdate, RecallUpdate
+from services.distribution.domain.entitlements import Fact, NoteEntitlement
+from services.distribution.domain.fleet import FLEET, standing
 from services.distribution.domain.line import LINE, JoinLine, ListUpdate, concerns
 from services.distribution.domain.rollout import ROLLOUT, FollowFleet, StartRollout
 from services.distribution.domain.update import UPDATE, Available, RecordUpdate, Withdrawn, WithdrawUpdate, key
@@ -197,7 +197,7 @@ async def _seated(event: SeatAssigned | SeatUnassigned, of: Envelope, reach: Rea
 @PROCESS.on(UpdateApproved)
 async def _approved(event: UpdateApproved, _of: Envelope, reach: Reach) -> Sequence[Do]:
     fleet = await reach.log.state(FLEET, event.contract_id)
-    offered = fleet.offered[event.publisher, event.update_id]
+    offered = fleet.decisions.offered[event.publisher, event.update_id]
     start = StartRollout(
         event.rollout_id,
         event.contract_id,

@@ -32,6 +32,8 @@ from shared.events.fields import (
 from shared.events.operations import OperationPerformed
 
 Severity = Literal["critical", "important", "normal"]
+UpdateKind = Literal["update", "extension"]
+"""An extension adds to a product, and is for subscribers only."""
 
 
 class UpdatePublished(Event):
@@ -40,7 +42,7 @@ class UpdatePublished(Event):
     update_id: Identifier
     publisher: Publisher
     product: Code
-    kind: Literal["update", "extension"]
+    kind: UpdateKind
     title: Name
     version: Code
     platform: Code
@@ -184,7 +186,7 @@ class UpdateOffered(Event):
     publisher: Publisher
     update_id: Identifier
     product: Code
-    kind: Literal["update", "extension"]
+    kind: UpdateKind
     version: Code
     severity: Severity
     published_at: Instant

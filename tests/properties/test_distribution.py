@@ -9,8 +9,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.distribution.domain import fleet, rollout
-from services.distribution.domain.fleet_state import State, groups_of, key_of, next_due, standing
+from services.distribution.domain import decisions, fleet, groups, rollout
+from services.distribution.domain.decisions import key_of
+from services.distribution.domain.fleet import State, groups_of, next_due, standing
 from services.distribution.domain.policy import DEFAULT
 from services.distribution.domain.update import UPDATE as UPDATE_STREAM
 from services.distribution.domain.update import RecordUpdate, WithdrawUpdate
@@ -65,11 +66,11 @@ _facts = st.one_of(
     st.builds(note, st.sampled_from(["seat_assigned", "seat_unassigned"]), _who, sub=st.sampled_from("st")),
 )
 _decisions = st.one_of(
-    st.builds(fleet.CreateGroup, st.just("pilots"), *map(st.just, ("c", "g", "org", "m"))),
-    st.builds(fleet.PutUserInGroup, _who, st.just("c"), _group, st.just("m")),
-    st.builds(fleet.RemoveUserFromGroup, st.just("c"), _group, _who, st.just("m")),
+    st.builds(groups.CreateGroup, st.just("pilots"), *map(st.just, ("c", "g", "org", "m"))),
+    st.builds(groups.PutUserInGroup, _who, st.just("c"), _group, st.just("m")),
+    st.builds(groups.RemoveUserFromGroup, st.just("c"), _group, _who, st.just("m")),
     st.builds(
-        fleet.SetGroupPolicy,
+        groups.SetGroupPolicy,
         st.just("c"),
         _group,
         st.sampled_from(["weekly", "monthly", "quarterly", "off"]),
@@ -79,11 +80,11 @@ _decisions = st.one_of(
         st.just(DEFAULT),
     ),
     st.builds(
-        fleet.ApproveUpdate, *map(st.just, ("c", "autodesk", "u")), _groups, st.just("m"), st.just(DEFAULT), _phases
+        decisions.ApproveUpdate, *map(st.just, ("c", "autodesk", "u")), _groups, st.just("m"), st.just(DEFAULT), _phases
     ),
-    st.builds(fleet.HoldUpdate, *map(st.just, ("c", "autodesk", "u")), _groups, st.just("r"), st.just("m")),
+    st.builds(decisions.HoldUpdate, *map(st.just, ("c", "autodesk", "u")), _groups, st.just("r"), st.just("m")),
     st.builds(
-        fleet.ScheduleUpdate,
+        decisions.ScheduleUpdate,
         *map(st.just, ("c", "autodesk", "u")),
         _groups,
         _days,
@@ -92,15 +93,15 @@ _decisions = st.one_of(
         st.just(DEFAULT),
         _phases,
     ),
-    st.builds(fleet.OfferUpdate, st.just("c"), st.sampled_from([UPDATE, EXTENSION]), _days),
-    st.builds(fleet.RecallUpdate, *map(st.just, ("c", "autodesk", "u", "r"))),
-    st.builds(fleet.LapseApproval, st.just("c"), st.sampled_from(["c-1", "c-2"]), st.just("r")),
+    st.builds(decisions.OfferUpdate, st.just("c"), st.sampled_from([UPDATE, EXTENSION]), _days),
+    st.builds(decisions.RecallUpdate, *map(st.just, ("c", "autodesk", "u", "r"))),
+    st.builds(decisions.LapseApproval, st.just("c"), st.sampled_from(["c-1", "c-2"]), st.just("r")),
     st.builds(fleet.ActOnWhatIsDue, st.just("c"), _days),
 )
 
 
 def entitled(state: State, who: str) -> bool:
-    return any(who in pool.holders and pool.in_term and pool.right for pool in state.pools.values())
+    return any(who in pool.holders and pool.in_term and pool.right for pool in state.entitlements.pools.values())
 
 
 @settings(max_examples=200)
@@ -109,14 +110,15 @@ def test_a_fleet_lets_nobody_without_seat_term_and_right_be_a_target(served: boo
     numbers = 0
     for state in live(fleet.FLEET, [*SERVED, approve("default", "g"), *commands] if served else commands):
         assert state.wake == next_due(state), "the timer is set to what is due next, and to nothing else"
-        new = [number for number in state.rollouts if number > numbers]
-        assert all(state.shows(state.offered[key_of(state.rollouts[n])]) for n in new), "approved for whoever sees it"
-        numbers = state.numbers
-        for number in state.rollouts:
+        new = [number for number in state.decisions.rollouts if number > numbers]
+        updates = (state.decisions.offered[key_of(state.decisions.rollouts[number])] for number in new)
+        assert all(state.entitlements.shows(update) for update in updates), "approved for whoever sees it"
+        numbers = state.decisions.numbers
+        for number in state.decisions.rollouts:
             targets = standing(state, number).targets
             assert all(entitled(state, who) for who in targets)
             assert set(targets.values()) <= set(groups_of(state, number))
-        running = [(group, n) for n in state.rollouts for group in groups_of(state, n)]
+        running = [(group, n) for n in state.decisions.rollouts for group in groups_of(state, n)]
         assert len({group for group, _ in running}) == len(running), "one rollout of the update a group"
 
 
@@ -300,12 +302,12 @@ def test_a_withdrawal_stops_every_rollout_whenever_it_comes(order: list[int], at
         state = await world.log.state(rollout.ROLLOUT, "c-1")
         assert not isinstance(state, rollout.Running)
         known = await world.log.state(fleet.FLEET, "c")
-        assert not known.rollouts and known.recalled
+        assert not known.decisions.rollouts and known.decisions.recalled
 
     asyncio.run(run())
 
 
-async def tried(world: World, command: fleet.ApproveUpdate, choice: int) -> bool:
+async def tried(world: World, command: decisions.ApproveUpdate, choice: int) -> bool:
     answer = await world.log.execute(
         fleet.FLEET,
         "c",
@@ -334,7 +336,7 @@ def expected(pool: list[Event], rights: list[Event]) -> set[str]:
 
 @given(st.lists(st.integers(0, 70), min_size=1, max_size=8))
 def test_however_clocks_move_a_policy_acts_once_and_never_early(days: list[int]) -> None:
-    policy = fleet.SetGroupPolicy("c", "default", "weekly", "org", "mina", datetime(2026, 1, 1, tzinfo=UTC), DEFAULT)
+    policy = groups.SetGroupPolicy("c", "default", "weekly", "org", "mina", datetime(2026, 1, 1, tzinfo=UTC), DEFAULT)
     acts = [fleet.ActOnWhatIsDue("c", NOON + day * DAY) for day in days]
     states = live(fleet.FLEET, [*SERVED, policy, *acts])
-    assert states[-1].numbers == (1 if NOON + max(days) * DAY >= MONDAY else 0)
+    assert states[-1].decisions.numbers == (1 if NOON + max(days) * DAY >= MONDAY else 0)

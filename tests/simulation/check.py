@@ -7,8 +7,8 @@ from random import Random
 from typing import Any, cast
 
 from services.distribution.domain import fleet, rollout
-from services.distribution.domain.fleet_state import State as Fleet
-from services.distribution.domain.fleet_state import standing
+from services.distribution.domain.fleet import State as Fleet
+from services.distribution.domain.fleet import standing
 from services.entitlements.domain import credits, seat_pool
 from services.identity.domain import contract, contract_state
 from services.marketplace.domain import subscription

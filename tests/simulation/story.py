@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from services.distribution.domain import fleet, rollout
+from services.distribution.domain import decisions, fleet, groups, rollout
 from services.distribution.domain.policy import DEFAULT as FLEET_POLICY
 from services.entitlements.domain import credits, seat_pool
 from services.identity.domain import account, clock, contract
@@ -284,16 +284,16 @@ async def decides(w: World, contracts: list[str]) -> None:
     if contract_id is None:
         return
     u = (contract_id, UPDATE.publisher, UPDATE.update_id)
-    groups = ("default", "g")
+    both = ("default", "g")
     commands: list[Any] = [
-        fleet.CreateGroup("pilots", contract_id, "g", ex.CUSTOMER, "mandy"),
-        fleet.PutUserInGroup("ana", contract_id, "g", "mandy"),
-        fleet.ApproveUpdate(*u, ("default",), "mandy", FLEET_POLICY, HALVES),
-        fleet.ApproveUpdate(*u, groups, "mandy", FLEET_POLICY),
-        fleet.HoldUpdate(*u, ("default",), "not now", "mandy"),
-        fleet.ScheduleUpdate(*u, ("default",), w.now + timedelta(days=3), "mandy", w.now, FLEET_POLICY),
-        fleet.SetGroupPolicy(contract_id, "default", "weekly", ex.CUSTOMER, "mandy", w.now, FLEET_POLICY),
-        fleet.RemoveUserFromGroup(contract_id, "g", "ana", "mandy"),
+        groups.CreateGroup("pilots", contract_id, "g", ex.CUSTOMER, "mandy"),
+        groups.PutUserInGroup("ana", contract_id, "g", "mandy"),
+        decisions.ApproveUpdate(*u, ("default",), "mandy", FLEET_POLICY, HALVES),
+        decisions.ApproveUpdate(*u, both, "mandy", FLEET_POLICY),
+        decisions.HoldUpdate(*u, ("default",), "not now", "mandy"),
+        decisions.ScheduleUpdate(*u, ("default",), w.now + timedelta(days=3), "mandy", w.now, FLEET_POLICY),
+        groups.SetGroupPolicy(contract_id, "default", "weekly", ex.CUSTOMER, "mandy", w.now, FLEET_POLICY),
+        groups.RemoveUserFromGroup(contract_id, "g", "ana", "mandy"),
     ]
     chosen = commands[:2] + w.chance.sample(commands[2:], w.chance.randrange(2, 6))
     for command in chosen:

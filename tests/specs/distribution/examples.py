@@ -4,9 +4,9 @@ from datetime import UTC, date, datetime, timedelta
 from functools import reduce
 from typing import TypeVar
 
-from services.distribution.domain import fleet, rollout
-from services.distribution.domain.fleet_entitlements import Fact, NoteEntitlement
-from services.distribution.domain.fleet_state import INITIAL, State, evolve
+from services.distribution.domain import decisions, fleet, groups, rollout
+from services.distribution.domain.entitlements import Fact, NoteEntitlement
+from services.distribution.domain.fleet import INITIAL, State, evolve
 from services.distribution.domain.policy import DEFAULT
 from shared.eventlog.decision import Decision, Rejected
 from shared.events import Event, UpdatePublished
@@ -63,18 +63,18 @@ SERVED: tuple[fleet.Command, ...] = (
     note("right_granted"),
     note("seat_assigned", "ana"),
     note("seat_assigned", "ben"),
-    fleet.OfferUpdate("c", UPDATE, NOON),
-    fleet.CreateGroup("pilots", "c", "g", "org", "mina"),
+    decisions.OfferUpdate("c", UPDATE, NOON),
+    groups.CreateGroup("pilots", "c", "g", "org", "mina"),
 )
 """ana and ben may have the update; there is a group beside the default one."""
 
 
-def approve(*groups: str, by: str = "mina") -> fleet.ApproveUpdate:
-    return fleet.ApproveUpdate("c", "autodesk", "u", groups or ("default",), by, DEFAULT)
+def approve(*groups: str, by: str = "mina") -> decisions.ApproveUpdate:
+    return decisions.ApproveUpdate("c", "autodesk", "u", groups or ("default",), by, DEFAULT)
 
 
-def weekly(group: str = "default", *, now: datetime = NOON, cadence: Cadence = "weekly") -> fleet.SetGroupPolicy:
-    return fleet.SetGroupPolicy("c", group, cadence, "org", "mina", now, DEFAULT)
+def weekly(group: str = "default", *, now: datetime = NOON, cadence: Cadence = "weekly") -> groups.SetGroupPolicy:
+    return groups.SetGroupPolicy("c", group, cadence, "org", "mina", now, DEFAULT)
 
 
 def of_fleet(*commands: fleet.Command) -> State:

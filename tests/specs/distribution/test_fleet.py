@@ -5,23 +5,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.distribution.domain.fleet import (
-    ActOnWhatIsDue,
+from services.distribution.domain.decisions import (
     ApproveUpdate,
-    Command,
-    CreateGroup,
-    Event,
     HoldUpdate,
     LapseApproval,
     OfferUpdate,
-    PutUserInGroup,
     RecallUpdate,
-    RemoveUserFromGroup,
     ScheduleUpdate,
-    decide,
 )
-from services.distribution.domain.fleet_entitlements import Fact
-from services.distribution.domain.fleet_state import DEFAULT_GROUP, evolve, next_due, standing
+from services.distribution.domain.entitlements import Fact
+from services.distribution.domain.fleet import ActOnWhatIsDue, Command, Event, decide, evolve, next_due, standing
+from services.distribution.domain.groups import DEFAULT_GROUP, CreateGroup, PutUserInGroup, RemoveUserFromGroup
 from services.distribution.domain.policy import DEFAULT
 from shared.eventlog.decision import Decision, Rejected
 from shared.events import (
@@ -91,7 +85,7 @@ def test_groups_have_names_of_their_own() -> None:
 def test_a_user_is_in_one_group_at_most_and_otherwise_in_the_default_one() -> None:
     other = CreateGroup("others", "c", "h", "org", "mina")
     state = of_fleet(*SERVED, other, PUT, replace(PUT, group_id="h"))
-    assert (state.group_of("ana"), state.group_of("ben")) == ("h", DEFAULT_GROUP)
+    assert (state.groups.group_of("ana"), state.groups.group_of("ben")) == ("h", DEFAULT_GROUP)
     assert when(PUT, given=(*SERVED, PUT)) == ()
     (removed,) = accepted(when(RemoveUserFromGroup("c", "g", "ana", "mina"), given=(*SERVED, PUT)))
     assert removed == UserRemovedFromGroup(contract_id="c", group_id="g", account_id="ana", removed_by="mina")
@@ -166,9 +160,8 @@ def test_off_installs_nothing_and_a_changed_policy_waits_anew() -> None:
 
 
 def test_a_policy_from_before_there_were_periods_acts_as_soon_as_the_update_is_old_enough() -> None:
-    policy = (
-        of_fleet(*SERVED, weekly()).policies["default"].model_copy(update={"period": None, "critical_period": None})
-    )
+    set_today = of_fleet(*SERVED, weekly()).groups.policies["default"]
+    policy = set_today.model_copy(update={"period": None, "critical_period": None})
     assert next_due(evolve(of_fleet(*SERVED), policy)) == NOON + 4 * DAY
 
 
@@ -350,7 +343,7 @@ def test_targets_hold_a_seat_in_an_active_term_with_the_update_right() -> None:
         assert not without.targets and set(without.reasons) == {"ana", "ben"}
         assert standing(of_fleet(*given, note(lost), note(back)), 1).targets
     ended = of_fleet(*given, note("pool_ended"))
-    assert not standing(ended, 1).targets and not ended.managed("ana")
+    assert not standing(ended, 1).targets and not ended.entitlements.managed("ana")
 
 
 def test_facts_of_different_streams_come_in_any_order() -> None:

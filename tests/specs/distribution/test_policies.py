@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy import ROOT
-from services.distribution.domain.fleet import OfferUpdate, decide
+from services.distribution.domain.decisions import OfferUpdate
+from services.distribution.domain.fleet import decide
 from services.distribution.domain.policy import DEFAULT, Figures, Policy, check, occasion
 from services.distribution.policies import POLICIES
 from shared.events import GroupPolicySet, UpdateApproved, UpdateScheduled
@@ -188,5 +189,6 @@ def test_the_figures_that_are_handed_are_those_that_hold() -> None:
 
 
 def test_a_fleet_knows_whom_its_contract_is_with() -> None:
-    assert of_fleet(note("right_granted")).publisher is None
-    assert of_fleet(note("right_granted"), note("pool_opened", sub="t", publisher="acme")).publisher == "acme"
+    unknown = of_fleet(note("right_granted"))
+    known = of_fleet(note("right_granted"), note("pool_opened", sub="t", publisher="acme"))
+    assert (unknown.entitlements.publisher, known.entitlements.publisher) == (None, "acme")

@@ -1,0 +1,424 @@
+"""Decisions about updates: what is offered to a contract, and approved, held or scheduled for its groups. Part of a
+fleet's stream."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final, TypeAlias, assert_never
+
+from services.distribution.domain import rules
+from services.distribution.domain.entitlements import Entitlements
+from services.distribution.domain.groups import Groups, unknown_groups
+from services.distribution.domain.policy import Policy, occasion
+from shared.eventlog.decision import SUPPLIED, Decision, Rejected
+from shared.events import (
+    ApprovalLapsed,
+    GroupPolicySet,
+    RolloutPhase,
+    UpdateApproved,
+    UpdateHeld,
+    UpdateOffered,
+    UpdatePublished,
+    UpdateRecalled,
+    UpdateScheduled,
+)
+from shared.events.base import Instant
+from shared.events.distribution import GroupIds, RolloutPhases
+from shared.events.fields import Identifier, Publisher, Text
+
+Deciding: TypeAlias = UpdateApproved | UpdateHeld | UpdateScheduled
+Event: TypeAlias = UpdateOffered | UpdateRecalled | Deciding | ApprovalLapsed
+Key: TypeAlias = tuple[str, str]
+"""An update: its publisher and its id."""
+
+# ── State ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    offered: Mapping[Key, UpdateOffered] = field(default_factory=dict)
+    recalled: Mapping[Key, UpdateRecalled] = field(default_factory=dict)
+    decided: Mapping[tuple[Key, str], Deciding] = field(default_factory=dict)
+    """What was decided last about an update for a group."""
+    rollouts: Mapping[int, UpdateApproved] = field(default_factory=dict)
+    """The approvals whose rollouts are not stopped, by number."""
+    numbers: int = 0
+
+    def concerned(
+        self, *, product: str | None = None, groups: frozenset[str] | None = None, key: Key | None = None
+    ) -> tuple[int, ...]:
+        """Return the rollouts of this product, for any of these groups, of this update: whatever is given."""
+        return tuple(
+            number
+            for number, approved in self.rollouts.items()
+            if (product is None or self.offered[key_of(approved)].product == product)
+            and (groups is None or groups & frozenset(approved.groups))
+            and (key is None or key == key_of(approved))
+        )
+
+
+State: TypeAlias = Decisions
+INITIAL: Final[State] = Decisions()
+
+
+def key_of(event: UpdateOffered | UpdateRecalled | Deciding) -> Key:
+    return event.publisher, event.update_id
+
+
+def evolve(state: State, event: Event) -> State:
+    """Return the state after `event`."""
+    match event:
+        case UpdateOffered():
+            return replace(state, offered={**state.offered, key_of(event): event})
+        case UpdateRecalled():
+            return replace(state, recalled={**state.recalled, key_of(event): event})
+        case UpdateApproved(number=number):
+            decided = _decided(state, event)
+            return replace(state, decided=decided, rollouts={**state.rollouts, number: event}, numbers=number)
+        case UpdateHeld() | UpdateScheduled():
+            return replace(state, decided=_decided(state, event))
+        case ApprovalLapsed(number=lapsed):
+            return replace(state, rollouts={n: each for n, each in state.rollouts.items() if n != lapsed})
+        case unreachable:
+            assert_never(unreachable)
+
+
+def _decided(state: State, event: Deciding) -> Mapping[tuple[Key, str], Deciding]:
+    return {**state.decided, **{(key_of(event), group): event for group in event.groups}}
+
+
+# ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class ApproveUpdate:
+    """Let these groups have the update now, by a rollout: in these phases, or all of them at once."""
+
+    contract_id: Identifier
+    publisher: Publisher
+    update_id: Identifier
+    groups: GroupIds
+    by: Annotated[str, SUPPLIED]
+    policy: Annotated[Policy, SUPPLIED]
+    phases: RolloutPhases = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HoldUpdate:
+    """Keep the update from these groups, whatever their policy, and whoever of them it was on the way to."""
+
+    contract_id: Identifier
+    publisher: Publisher
+    update_id: Identifier
+    groups: GroupIds
+    reason: Text
+    by: Annotated[str, SUPPLIED]
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleUpdate:
+    """Let these groups have the update from this instant on, whatever their policy."""
+
+    contract_id: Identifier
+    publisher: Publisher
+    update_id: Identifier
+    groups: GroupIds
+    starts_at: Instant
+    by: Annotated[str, SUPPLIED]
+    now: Annotated[datetime, SUPPLIED]
+    policy: Annotated[Policy, SUPPLIED]
+    phases: RolloutPhases = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OfferUpdate:
+    """A product of the contract's has this update."""
+
+    contract_id: str
+    update: UpdatePublished
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RecallUpdate:
+    """The publisher withdrew the update, also one that was not offered here (yet)."""
+
+    contract_id: str
+    publisher: str
+    update_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LapseApproval:
+    """The approval's rollout was stopped."""
+
+    contract_id: str
+    rollout_id: str
+    reason: str
+
+
+Command: TypeAlias = ApproveUpdate | HoldUpdate | ScheduleUpdate | OfferUpdate | RecallUpdate | LapseApproval
+
+
+# ── Decisions ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def decide(command: Command, state: State, groups: Groups, entitlements: Entitlements) -> Decision[Event]:
+    """Return what follows from `command` in `state`, for these groups and what their users are entitled to."""
+    match command:
+        case ApproveUpdate() | HoldUpdate() | ScheduleUpdate():
+            refusal = _undecidable(command, state, groups, entitlements)
+            return refusal if refusal is not None else _decide_for_groups(command, state)
+        case OfferUpdate():
+            return _offer(command, state)
+        case RecallUpdate():
+            return _recall(command, state)
+        case LapseApproval(contract_id, rollout_id, reason):
+            stopped = (n for n, approved in state.rollouts.items() if approved.rollout_id == rollout_id)
+            return tuple(
+                ApprovalLapsed(contract_id=contract_id, rollout_id=rollout_id, number=number, reason=reason)
+                for number in stopped
+            )
+        case unreachable:
+            assert_never(unreachable)
+
+
+def _decide_for_groups(command: ApproveUpdate | HoldUpdate | ScheduleUpdate, state: State) -> Decision[Event]:
+    match command:
+        case ApproveUpdate():
+            return _approve(command, state)
+        case HoldUpdate():
+            return _hold(command, state)
+        case ScheduleUpdate():
+            return _schedule(command, state)
+        case unreachable:
+            assert_never(unreachable)
+
+
+def _undecidable(
+    command: ApproveUpdate | HoldUpdate | ScheduleUpdate, state: State, groups: Groups, entitlements: Entitlements
+) -> Rejected | None:
+    """Return why this can't be decided about the update for these groups, if so."""
+    key = (command.publisher, command.update_id)
+    if key in state.recalled:
+        gone = state.recalled[key]
+        return Rejected(
+            rules.UPDATE_WITHDRAWN,
+            f"{gone.publisher} withdrew the update: {gone.reason}",
+            "Decide about another one.",
+            (gone,),
+        )
+    offered = state.offered.get(key)
+    if offered is None:
+        return Rejected(
+            rules.UPDATE_NOT_AVAILABLE,
+            f"No product of this contract has an update {key[1]}.",
+            "See the updates that are available; one that has just been published is known here a moment later.",
+        )
+    if not entitlements.owns(offered):
+        ended = tuple(pool.ended for pool in entitlements.serving(offered) if pool.ended is not None)
+        return Rejected(
+            rules.PRODUCT_NOT_OWNED,
+            f"The update is for {offered.product}, of which this contract has no seats"
+            + (" any more." if ended else "."),
+            "Buy the product; seats that have just been bought are known here a moment later.",
+            ended,
+        )
+    if not entitlements.shows(offered):
+        idle = tuple(pool.no_term for pool in entitlements.serving(offered) if pool.no_term and pool.ended is None)
+        return Rejected(
+            rules.TERM_NOT_ACTIVE,
+            f"{key[1]} is an extension, which is for subscribers only, and no term of {offered.product} is active.",
+            "Decide about it during a term; one that has just begun is known here a moment later.",
+            idle,
+        )
+    refusal = unknown_groups(command.groups, groups)
+    if refusal is not None or isinstance(command, HoldUpdate):
+        return refusal
+    return _malformed_phases(command.phases, command.groups)
+
+
+def _malformed_phases(phases: tuple[RolloutPhase, ...], groups: tuple[str, ...]) -> Rejected | None:
+    """What is wrong with the phases, if anything: they share the users out, wholly, each to one phase."""
+    if not phases:
+        return None
+    percents = [p for phase in phases for p in (phase.success_percent, phase.error_percent)]
+    by_share = all(phase.share > 0 and not phase.groups for phase in phases) and sum(p.share for p in phases) == 100
+    by_group = all(phase.share == 0 and phase.groups for phase in phases) and sorted(
+        group for phase in phases for group in phase.groups
+    ) == sorted(groups)
+    if (by_share or by_group) and all(1 <= percent <= 100 for percent in percents):
+        return None
+    return Rejected(
+        rules.PHASES_MALFORMED,
+        "Phases have shares that add up to 100, or each of the rollout's groups stands in one of "
+        "them; thresholds are 1 to 100 percent.",
+        "Correct the phases.",
+    )
+
+
+def _approve(command: ApproveUpdate, state: State) -> Decision[Event]:
+    key = (command.publisher, command.update_id)
+    running = _running(key, command.groups, state)
+    if len(running) == len(command.groups):
+        return ()
+    if running:
+        return Rejected(
+            rules.UPDATE_ALREADY_APPROVED,
+            f"The update is on its way to {', '.join(running)} already.",
+            "Approve it for the other groups only.",
+            tuple(running.values()),
+        )
+    phases = command.phases or _at_once(command.policy)
+    return (_approved(command.contract_id, key, command.groups, phases, state.numbers + 1, command.by),)
+
+
+def _at_once(policy: Policy | GroupPolicySet) -> tuple[RolloutPhase, ...]:
+    return (RolloutPhase(share=100, success_percent=policy.success_percent, error_percent=policy.error_percent),)
+
+
+def _approved(
+    contract_id: str, key: Key, groups: tuple[str, ...], phases: tuple[RolloutPhase, ...], number: int, by: str
+) -> UpdateApproved:
+    return UpdateApproved(
+        contract_id=contract_id,
+        publisher=key[0],
+        update_id=key[1],
+        groups=groups,
+        phases=phases,
+        number=number,
+        rollout_id=f"{contract_id}-{number}",
+        approved_by=by,
+    )
+
+
+def _running(key: Key, groups: tuple[str, ...], state: State) -> dict[str, UpdateApproved]:
+    """The groups that the update is on its way to."""
+    decided = {group: state.decided.get((key, group)) for group in groups}
+    return {
+        group: by for group, by in decided.items() if isinstance(by, UpdateApproved) and by.number in state.rollouts
+    }
+
+
+def _hold(command: HoldUpdate, state: State) -> Decision[Event]:
+    key = (command.publisher, command.update_id)
+    groups = tuple(g for g in command.groups if not isinstance(state.decided.get((key, g)), UpdateHeld))
+    if not groups:
+        return ()
+    return (
+        UpdateHeld(
+            contract_id=command.contract_id,
+            publisher=key[0],
+            update_id=key[1],
+            groups=groups,
+            reason=command.reason,
+            held_by=command.by,
+            rollouts=state.concerned(key=key, groups=frozenset(groups)),
+        ),
+    )
+
+
+def _schedule(command: ScheduleUpdate, state: State) -> Decision[Event]:
+    key = (command.publisher, command.update_id)
+    if command.starts_at <= command.now:
+        return Rejected(
+            rules.SCHEDULE_IN_THE_PAST, "The instant is over.", "Approve the update, or name a later instant."
+        )
+    wanted = UpdateScheduled(
+        contract_id=command.contract_id,
+        publisher=key[0],
+        update_id=key[1],
+        groups=command.groups,
+        phases=command.phases or _at_once(command.policy),
+        starts_at=command.starts_at.astimezone(UTC),
+        scheduled_by=command.by,
+        rollouts=state.concerned(key=key, groups=frozenset(command.groups)),
+    )
+    before = [state.decided.get((key, group)) for group in command.groups]
+    same = all(
+        isinstance(b, UpdateScheduled) and b.model_copy(update={"rollouts": wanted.rollouts}) == wanted for b in before
+    )
+    return () if same else (wanted,)
+
+
+def _offer(command: OfferUpdate, state: State) -> Decision[Event]:
+    update = command.update
+    if (update.publisher, update.update_id) in state.offered:
+        return ()
+    return (
+        UpdateOffered(
+            contract_id=command.contract_id,
+            publisher=update.publisher,
+            update_id=update.update_id,
+            product=update.product,
+            kind=update.kind,
+            version=update.version,
+            severity=update.severity,
+            published_at=update.published_at,
+            offered_at=command.now,
+        ),
+    )
+
+
+def _recall(command: RecallUpdate, state: State) -> Decision[Event]:
+    key = (command.publisher, command.update_id)
+    if key in state.recalled:
+        return ()
+    return (
+        UpdateRecalled(
+            contract_id=command.contract_id,
+            publisher=command.publisher,
+            update_id=command.update_id,
+            reason=command.reason,
+            rollouts=state.concerned(key=key),
+        ),
+    )
+
+
+# ── What time brings ───────────────────────────────────────────────────────────────────────────────────
+
+
+def installs(state: State, groups: Groups, entitlements: Entitlements) -> Iterator[tuple[datetime, Key, str]]:
+    """Which update a policy or a schedule gives to which group, from when on: of those that administrators see. Others
+    wait, should the product be bought again, or an extension's term be renewed."""
+    shown = {
+        key: update for key, update in state.offered.items() if key not in state.recalled and entitlements.shows(update)
+    }
+    for (key, group), decided in state.decided.items():
+        if isinstance(decided, UpdateScheduled) and key in shown:
+            yield decided.starts_at, key, group
+    for group, policy in groups.policies.items():
+        for key, update in shown.items() if policy.cadence != "off" else ():
+            if update.kind == "update" and (key, group) not in state.decided:
+                critical = update.severity == "critical"
+                days = policy.critical_days if critical else policy.days
+                ready = max(update.published_at + timedelta(days), update.offered_at, policy.since)
+                yield occasion(policy.critical_period if critical else policy.period, ready), key, group
+
+
+def approve_due(
+    contract_id: str, state: State, groups: Groups, entitlements: Entitlements, now: datetime
+) -> tuple[UpdateApproved, ...]:
+    """Return one approval for each group that something is due for: an automatic rollout has one phase, unless
+    scheduled."""
+    approved: list[UpdateApproved] = []
+    number = state.numbers
+    scheduled: list[UpdateScheduled] = []
+    for _, key, group in sorted(due for due in installs(state, groups, entitlements) if due[0] <= now):
+        decided = state.decided.get((key, group))
+        if isinstance(decided, UpdateScheduled):
+            if decided in scheduled:
+                continue
+            scheduled.append(decided)
+            chosen = tuple(each for each in decided.groups if state.decided[key, each] == decided)
+            phases, by = decided.phases, decided.scheduled_by
+            if len(chosen) < len(decided.groups) and not decided.phases[0].share:
+                phases = tuple(phase for phase in phases if set(phase.groups) & set(chosen))
+        else:
+            policy = groups.policies[group]
+            chosen, by = (group,), f"policy:{policy.cadence}"
+            phases = _at_once(policy)
+        number += 1
+        approved.append(_approved(contract_id, key, chosen, phases, number, by))
+    return tuple(approved)

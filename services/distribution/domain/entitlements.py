@@ -1,0 +1,213 @@
+"""What entitlements says of a contract's subscriptions and their users, noted in its fleet's stream.
+
+It is noted there so that one order says whom a rollout targets.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time
+from typing import Final, Literal, TypeAlias, assert_never
+
+from shared.eventlog.decision import Decision
+from shared.events import EntitlementNoted, UpdateOffered
+from shared.events.distribution import UpdateKind
+
+Event: TypeAlias = EntitlementNoted
+Concerned: TypeAlias = Callable[[str], tuple[int, ...]]
+"""Names the rollouts of a product."""
+
+# ── State ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A subscription of the contract, as far as entitlements has told. Its facts come from several streams."""
+
+    product: str = ""
+    publisher: str = ""
+    starts: date | None = None
+    in_term: bool = False
+    right: bool = False
+    no_term: EntitlementNoted | None = None
+    """What says so, where the term has not begun or is over."""
+    holders: frozenset[str] = frozenset()
+    lost: Mapping[str, EntitlementNoted] = field(default_factory=dict)
+    """What took the seats of users who hold none any more."""
+    ended: EntitlementNoted | None = None
+    """That its seats have ended, which is for good: the product is not the contract's by this subscription."""
+
+    def serves(self, update: UpdateOffered) -> bool:
+        """Return whether the update is one for this subscription's product."""
+        return self.product == update.product and self.publisher in ("", update.publisher)
+
+    @property
+    def kinds_shown(self) -> tuple[UpdateKind, ...]:
+        """What the contract's administrators see for the product by this subscription: extensions are for subscribers
+        only, that is during a term. Source: domain rules, distribution."""
+        if self.ended is not None:
+            return ()
+        return ("update", "extension") if self.in_term else ("update",)
+
+    @property
+    def begins(self) -> datetime | None:
+        """When the first term begins, if it hasn't."""
+        return None if self.starts is None or self.in_term else term_begins(self.starts)
+
+    def begun_by(self, now: datetime) -> bool:
+        """Return whether the first term has begun by now, and that is not noted."""
+        return self.begins is not None and self.begins <= now
+
+
+def term_begins(day: date) -> datetime:
+    """Return when a term with this first day begins: at the start of the day in UTC."""
+    return datetime.combine(day, time(), UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Entitlements:
+    """The contract's subscriptions, by id."""
+
+    pools: Mapping[str, Pool] = field(default_factory=dict)
+
+    @property
+    def publisher(self) -> str | None:
+        """Whom the contract is with: whoever sold its first product that is known here; None, where none is."""
+        return next((pool.publisher for pool in self.pools.values() if pool.publisher), None)
+
+    def serving(self, update: UpdateOffered) -> tuple[Pool, ...]:
+        """Return the subscriptions for the update's product, also those that have ended."""
+        return tuple(pool for pool in self.pools.values() if pool.serves(update))
+
+    def owns(self, update: UpdateOffered) -> bool:
+        """Return whether the update is one for a product that the contract owns now."""
+        return any(pool.ended is None for pool in self.serving(update))
+
+    def shows(self, update: UpdateOffered) -> bool:
+        """Return whether the contract's administrators see the update."""
+        return any(update.kind in pool.kinds_shown for pool in self.serving(update))
+
+    def managed(self, account_id: str) -> bool:
+        """Return whether the user holds a seat of the contract's."""
+        return any(account_id in pool.holders for pool in self.pools.values())
+
+    def lost(self, account_id: str) -> tuple[EntitlementNoted, ...]:
+        """Return what took the user's seats of the contract."""
+        return tuple(pool.lost[account_id] for pool in self.pools.values() if account_id in pool.lost)
+
+
+State: TypeAlias = Entitlements
+INITIAL: Final[State] = Entitlements()
+
+
+def evolve(state: State, event: Event) -> State:
+    """Return the state after `event`."""
+    pool = _noted(state.pools.get(event.subscription_id, Pool()), event)
+    return Entitlements({**state.pools, event.subscription_id: pool})
+
+
+def _noted(pool: Pool, event: EntitlementNoted) -> Pool:
+    match event.fact:
+        case "pool_opened":
+            return replace(pool, product=event.product, publisher=event.publisher, starts=event.starts, no_term=event)
+        case "term_started":
+            return replace(pool, starts=None, in_term=True)
+        case "term_renewed":
+            return replace(pool, in_term=True)
+        case "term_over":
+            news = pool.in_term or pool.starts is not None
+            return replace(pool, starts=None, in_term=False, no_term=event if news else pool.no_term)
+        case "pool_ended":
+            lost = {**pool.lost, **dict.fromkeys(pool.holders, event)}
+            return replace(pool, starts=None, in_term=False, holders=frozenset(), lost=lost, ended=pool.ended or event)
+        case "seat_assigned":
+            lost = {who: by for who, by in pool.lost.items() if who != event.account_id}
+            return replace(pool, holders=pool.holders | {event.account_id}, lost=lost)
+        case "seat_unassigned":
+            lost = {**pool.lost, **dict.fromkeys(pool.holders & {event.account_id}, event)}
+            return replace(pool, holders=pool.holders - {event.account_id}, lost=lost)
+        case "right_granted":
+            return replace(pool, right=True)
+        case "right_lost":
+            return replace(pool, right=False)
+        case unreachable:
+            assert_never(unreachable)
+
+
+# ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+Fact: TypeAlias = Literal[
+    "pool_opened",
+    "term_renewed",
+    "term_over",
+    "pool_ended",
+    "seat_assigned",
+    "seat_unassigned",
+    "right_granted",
+    "right_lost",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class NoteEntitlement:
+    """entitlements says this about a subscription of the contract."""
+
+    contract_id: str
+    subscription_id: str
+    fact: Fact
+    because: str
+    now: datetime
+    account_id: str = ""
+    customer: str = ""
+    product: str = ""
+    publisher: str = ""
+    starts: date | None = None
+
+
+Command: TypeAlias = NoteEntitlement
+
+
+# ── Decisions ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def decide(command: Command, state: State, concerned: Concerned) -> Decision[Event]:
+    """Return what follows from `command` in `state`."""
+    pool = state.pools.get(command.subscription_id, Pool())
+    noted = EntitlementNoted(
+        contract_id=command.contract_id,
+        subscription_id=command.subscription_id,
+        fact=command.fact,
+        account_id=command.account_id,
+        product=command.product,
+        publisher=command.publisher,
+        starts=command.starts,
+        because=command.because,
+        rollouts=concerned(pool.product),
+    )
+    if command.fact == "pool_opened" and pool.product:
+        return ()
+    after = evolve(state, noted)
+    if after.pools == {command.subscription_id: Pool(), **state.pools}:
+        return ()
+    opened = after.pools[command.subscription_id]
+    if command.fact != "pool_opened" or not opened.begun_by(command.now):
+        return (noted,)
+    return (noted, _term_started(command.contract_id, command.subscription_id, opened, concerned))
+
+
+def terms_begun(contract_id: str, state: State, concerned: Concerned, now: datetime) -> tuple[EntitlementNoted, ...]:
+    """Return the first terms that have begun by now and are not noted."""
+    return tuple(
+        _term_started(contract_id, subscription_id, pool, concerned)
+        for subscription_id, pool in state.pools.items()
+        if pool.begun_by(now)
+    )
+
+
+def _term_started(contract_id: str, subscription_id: str, pool: Pool, concerned: Concerned) -> EntitlementNoted:
+    return EntitlementNoted(
+        contract_id=contract_id,
+        subscription_id=subscription_id,
+        fact="term_started",
+        rollouts=concerned(pool.product),
+    )
