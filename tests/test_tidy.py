@@ -115,6 +115,13 @@ def test_something_refuses_by_every_rule(rule: str) -> None:
     assert users, f"nothing refuses by {rule}"
 
 
+def test_one_stem_shows_the_walk_from_the_route_to_the_table() -> None:
+    files = {name(file): file for file in TRACKED if name(file).startswith("services/")}
+    walk = {named for named, file in files.items() if "disable_auto_renew" in file.read_text()}
+    assert {f"services/marketplace/{part}" for part in ("api.py", "domain/auto_renew.py", "projections.sql")} <= walk
+    assert len(walk) <= 6, f"too long a walk: {sorted(walk)}"
+
+
 def test_every_folder_of_sources_is_a_package() -> None:
     folders = {file.parent for file in SOURCES if "migrations" not in file.parts}
     assert len(folders) > 10

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from services.marketplace.domain import auto_renew
 from services.marketplace.domain.plan import hyphenated, is_orderable
 from services.marketplace.domain.policy import Policy
+from services.marketplace.domain.subscription import NO_REFUNDS
 from services.marketplace.domain.terms import instalments, still_owed, term_ends
 from shared.events import (
     AutoRenewDisableRefused,
@@ -21,8 +22,6 @@ from shared.events import (
     Plan,
 )
 from shared.events.marketplace import Billing, Category, Period, Support
-
-NO_REFUNDS = "Subscription orders are not returned and not refunded."
 
 
 class PlanView(BaseModel):

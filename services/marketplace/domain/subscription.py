@@ -7,7 +7,7 @@ however late the timer comes.
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Annotated, TypeAlias, TypeVar, assert_never
+from typing import Annotated, Final, TypeAlias, TypeVar, assert_never
 from zoneinfo import ZoneInfo
 
 from services.marketplace.domain import auto_renew, order, rules
@@ -316,13 +316,16 @@ def _renewed(command: CloseTerm, confirmed: SubscriptionConfirmed, term: Term) -
     )
 
 
+NO_REFUNDS: Final = "Subscription orders are not returned and not refunded."
+"""Shown with a cart before it is ordered, and the reason of a refused refund."""
+
+
 def _no_refunds(state: Ordered) -> Rejected:
     record = fact_of(state)
     return Rejected(
         rules.NO_REFUNDS,
-        "Subscription orders are not returned and not refunded. This one is for "
-        f"{record.seats} seats of {record.plan.product_name} from {record.starts} on, at {record.total.amount} "
-        f"{record.total.currency} minor units.",
+        f"{NO_REFUNDS} This one is for {record.seats} seats of {record.plan.product_name} from {record.starts} on, "
+        f"at {record.total.amount} {record.total.currency} minor units.",
         "Turn auto-renew off in time, so that it ends with its term.",
         because=(record,),
     )
