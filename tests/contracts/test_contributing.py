@@ -37,6 +37,36 @@ def test_links_of_a_page_lead_somewhere(name: str) -> None:
     assert not broken
 
 
+SERVICES: Final = sorted(file.parent.name for file in (ROOT / "services").glob("*/__main__.py"))
+DECISIONS: Final = sorted(name for name in PAGES if re.fullmatch(r"docs/adr/\d{4}-[a-z-]+\.md", name))
+
+
+def test_decisions_are_numbered_without_a_gap() -> None:
+    assert [int(name.split("/")[-1][:4]) for name in DECISIONS] == list(range(1, len(DECISIONS) + 1))
+
+
+@pytest.mark.parametrize("name", DECISIONS)
+def test_decision_has_a_date_and_every_part(name: str) -> None:
+    number, text = name.split("/")[-1][:4], (ROOT / name).read_text()
+    assert re.match(rf"# {number}\. .+\n\nDate: \d{{4}}-\d\d-\d\d\n", text)
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == ["Context", "Decision", "Alternatives", "Consequences"]
+
+
+def test_index_lists_every_decision() -> None:
+    listed = re.findall(r"^\| \[\d{4}\]\(([^)]+)\)", (ROOT / "docs" / "adr" / "README.md").read_text(), re.MULTILINE)
+    assert [f"docs/adr/{name}" for name in listed] == DECISIONS
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/ARCHITECTURE.md"])
+def test_paths_that_a_page_names_exist(name: str) -> None:
+    """A path with a placeholder stands for each service; one of a line that says "new" is still to be made."""
+    lines = [line for line in (ROOT / name).read_text().splitlines() if "new" not in line.split()]
+    paths = {path for line in lines for path in re.findall(r"`((?:\w[\w.-]*/)+[\w.-]*)`", line)}
+    placeholders = {path for line in lines for path in re.findall(r"`([\w./-]*<(?:name|service)>[\w./-]*)`", line)}
+    services = {re.sub("<(name|service)>", service, path) for path in placeholders for service in SERVICES}
+    assert [path for path in sorted(paths | services) if not (ROOT / path).exists()] == []
+
+
 def test_hooks_fetch_nothing() -> None:
     assert re.findall(r"^ *- repo: (.*)$", HOOKS, re.MULTILINE) == ["local"]
     assert set(re.findall(r"^ *language: (.*)$", HOOKS, re.MULTILINE)) == {"system", "pygrep"}
