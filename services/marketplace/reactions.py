@@ -59,20 +59,20 @@ PROCESS = Reactions(
 
 
 @PUBLISHER.on(PlanListed)
-async def _(event: PlanListed, of: Envelope, _reach: Reach) -> list[Do]:
+async def list_plan(event: PlanListed, of: Envelope, _reach: Reach) -> list[Do]:
     plan = event.plan
     key = plan_key(plan.publisher, plan.product_id)
     return [Do(PLAN, key, ListPlan(plan, publisher_of(of.source), of.time))]
 
 
 @PUBLISHER.on(PlanWithdrawn)
-async def _(event: PlanWithdrawn, of: Envelope, _reach: Reach) -> list[Do]:
+async def withdraw_plan(event: PlanWithdrawn, of: Envelope, _reach: Reach) -> list[Do]:
     key = plan_key(event.publisher, event.product_id)
     return [Do(PLAN, key, WithdrawPlan(event.product_id, event.publisher, publisher_of(of.source), of.time))]
 
 
 @PUBLISHER.on(PlanPriceAnnounced)
-async def _(event: PlanPriceAnnounced, of: Envelope, _reach: Reach) -> list[Do]:
+async def announce_price(event: PlanPriceAnnounced, of: Envelope, _reach: Reach) -> list[Do]:
     key = plan_key(event.publisher, event.product_id)
     announce = AnnouncePrice(
         event.product_id, event.publisher, event.price, event.valid_from, publisher_of(of.source), of.time
@@ -81,7 +81,7 @@ async def _(event: PlanPriceAnnounced, of: Envelope, _reach: Reach) -> list[Do]:
 
 
 @PUBLISHER.on(CsnIssued)
-async def _(event: CsnIssued, of: Envelope, _reach: Reach) -> list[Do]:
+async def record_csn(event: CsnIssued, of: Envelope, _reach: Reach) -> list[Do]:
     record = RecordCsn(
         event.csn, event.organisation_id, event.publisher, publisher_of(of.source), of.time, policy_of(event.publisher)
     )
@@ -89,7 +89,7 @@ async def _(event: CsnIssued, of: Envelope, _reach: Reach) -> list[Do]:
 
 
 @PUBLISHER.on(CsnRevoked)
-async def _(event: CsnRevoked, of: Envelope, _reach: Reach) -> list[Do]:
+async def revoke_csn(event: CsnRevoked, of: Envelope, _reach: Reach) -> list[Do]:
     revoke = RevokeCsn(
         event.csn, event.organisation_id, event.publisher, event.reason, publisher_of(of.source), of.time
     )
@@ -97,7 +97,7 @@ async def _(event: CsnRevoked, of: Envelope, _reach: Reach) -> list[Do]:
 
 
 @PUBLISHER.on(OrderConfirmed)
-async def _(event: OrderConfirmed, of: Envelope, reach: Reach) -> list[Do]:
+async def confirm_order(event: OrderConfirmed, of: Envelope, reach: Reach) -> list[Do]:
     state = await reach.log.state(SUBSCRIPTION, event.subscription_id)
     # Only an awaited order's calendar is ever used; any other state answers without one.
     country, zone, starts = "", "UTC", date(2000, 1, 1)
@@ -110,7 +110,7 @@ async def _(event: OrderConfirmed, of: Envelope, reach: Reach) -> list[Do]:
 
 
 @PUBLISHER.on(OrderDeclined)
-async def _(event: OrderDeclined, of: Envelope, _reach: Reach) -> list[Do]:
+async def fail_order(event: OrderDeclined, of: Envelope, _reach: Reach) -> list[Do]:
     fail = FailOrder(event.reason, publisher_of(of.source), event.order)
     return [Do(SUBSCRIPTION, event.subscription_id, fail)]
 
@@ -119,16 +119,16 @@ async def _(event: OrderDeclined, of: Envelope, _reach: Reach) -> list[Do]:
 
 
 @PROCESS.on(CartCheckedOut)
-async def _(event: CartCheckedOut, _of: Envelope, reach: Reach) -> list[Do]:
+async def order_subscriptions(event: CartCheckedOut, _of: Envelope, reach: Reach) -> list[Do]:
     lines = zip(event.lines, orders(event, reach.time_of(event.customer)), strict=True)
     return [Do(SUBSCRIPTION, line.subscription_id, order) for line, order in lines]
 
 
 @PROCESS.on(SeatPoolCleared)
-async def _(event: SeatPoolCleared, _of: Envelope, _reach: Reach) -> list[Do]:
+async def record_pool_cleared(event: SeatPoolCleared, _of: Envelope, _reach: Reach) -> list[Do]:
     return [Do(SUBSCRIPTION, event.subscription_id, RecordPoolCleared(event.request))]
 
 
 @PROCESS.on(SeatPoolHeld)
-async def _(event: SeatPoolHeld, _of: Envelope, _reach: Reach) -> list[Do]:
+async def record_pool_held(event: SeatPoolHeld, _of: Envelope, _reach: Reach) -> list[Do]:
     return [Do(SUBSCRIPTION, event.subscription_id, RecordPoolHeld(event.request, event.held))]

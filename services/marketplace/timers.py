@@ -48,19 +48,19 @@ TIMERS = Timers(
 
 
 @TIMERS.on(SubscriptionOrdered)
-def _(event: SubscriptionOrdered, of: Envelope) -> Sequence[Change]:
+def await_confirmation(event: SubscriptionOrdered, of: Envelope) -> Sequence[Change]:
     again = (event.ordered_at or of.time) + policy_of(event.plan.publisher).order_again_after
     return [Set("order-again", event.subscription_id, again, event.customer)]
 
 
 @TIMERS.on(SubscriptionOrderFailed)
-def _(event: SubscriptionOrderFailed, _of: Envelope) -> Sequence[Change]:
+def stop_awaiting_confirmation(event: SubscriptionOrderFailed, _of: Envelope) -> Sequence[Change]:
     return [Cancel("order-again", event.subscription_id)]
 
 
 @TIMERS.on(SubscriptionConfirmed)
 @TIMERS.on(SubscriptionRenewed)
-def _(event: SubscriptionConfirmed | SubscriptionRenewed, _of: Envelope) -> Sequence[Change]:
+def schedule_term(event: SubscriptionConfirmed | SubscriptionRenewed, _of: Envelope) -> Sequence[Change]:
     key, zone = event.subscription_id, event.cancel_by.time_zone
     reminders = [
         Set(f"remind:{days}", key, start_of(event.ends - timedelta(days=days), zone), event.customer)
@@ -71,26 +71,26 @@ def _(event: SubscriptionConfirmed | SubscriptionRenewed, _of: Envelope) -> Sequ
 
 
 @TIMERS.on(AutoRenewDisableRequested)
-def _(event: AutoRenewDisableRequested, of: Envelope) -> Sequence[Change]:
+def await_answer(event: AutoRenewDisableRequested, of: Envelope) -> Sequence[Change]:
     again = event.requested_at + policy_of(event.publisher or None).ask_again_after
     return [Set("ask-again", event.subscription_id, again, of.tenant)]
 
 
 @TIMERS.on(AutoRenewDisabled)
 @TIMERS.on(AutoRenewDisableRefused)
-def _(event: AutoRenewDisabled | AutoRenewDisableRefused, of: Envelope) -> Sequence[Change]:
+def settle_after_answer(event: AutoRenewDisabled | AutoRenewDisableRefused, of: Envelope) -> Sequence[Change]:
     """A term whose end waited for this answer is closed now; in any other case nothing comes of it."""
     key = event.subscription_id
     return [Cancel("ask-again", key), Set("settle", key, of.time, of.tenant)]
 
 
 @TIMERS.on(SubscriptionEnded)
-def _(event: SubscriptionEnded, _of: Envelope) -> Sequence[Change]:
+def cancel_term_timers(event: SubscriptionEnded, _of: Envelope) -> Sequence[Change]:
     return [Cancel(name, event.subscription_id) for name in ("close-term", "ask-again", "settle")]
 
 
 @TIMERS.on(PlanPriceAnnounced)
-def _(event: PlanPriceAnnounced, of: Envelope) -> Sequence[Change]:
+def schedule_price(event: PlanPriceAnnounced, of: Envelope) -> Sequence[Change]:
     key = plan_key(event.publisher, event.product_id)
     return [Set(f"new-price:{event.valid_from}", key, start_of(event.valid_from, "UTC"), of.tenant)]
 
@@ -104,7 +104,7 @@ async def _live(key: str, reach: Reach) -> Live | None:
 
 
 @TIMERS.fires("order-again", SUBSCRIPTION)
-async def _(key: str, now: datetime, reach: Reach) -> OrderAgain:
+async def order_again(key: str, now: datetime, reach: Reach) -> OrderAgain:
     state = await reach.log.state(SUBSCRIPTION, key)
     if not isinstance(state, Awaiting):
         return OrderAgain("", now)
@@ -112,13 +112,13 @@ async def _(key: str, now: datetime, reach: Reach) -> OrderAgain:
 
 
 @TIMERS.fires("remind", SUBSCRIPTION)
-async def _(key: str, now: datetime, reach: Reach) -> Remind:
+async def remind(key: str, now: datetime, reach: Reach) -> Remind:
     state = await _live(key, reach)
     return Remind(state.term.number, now, policy_of(state.term.plan.publisher)) if state else Remind(0, now)
 
 
 @TIMERS.fires("ask-again", SUBSCRIPTION)
-async def _(key: str, now: datetime, reach: Reach) -> AskAgain:
+async def ask_again(key: str, now: datetime, reach: Reach) -> AskAgain:
     state = await _live(key, reach)
     if not isinstance(state, DisableRequested):
         return AskAgain("", now)
@@ -126,13 +126,13 @@ async def _(key: str, now: datetime, reach: Reach) -> AskAgain:
 
 
 @TIMERS.fires("new-price", PLAN)
-async def _(_key: str, now: datetime, _reach: Reach) -> BringPriceIn:
+async def bring_price_in(_key: str, now: datetime, _reach: Reach) -> BringPriceIn:
     return BringPriceIn(now)
 
 
 @TIMERS.fires("close-term", SUBSCRIPTION)
 @TIMERS.fires("settle", SUBSCRIPTION)
-async def _(key: str, now: datetime, reach: Reach) -> CloseTerm:
+async def close_term(key: str, now: datetime, reach: Reach) -> CloseTerm:
     state = await _live(key, reach)
     if state is None:
         return CloseTerm(0, now, business_calendar("", "UTC", date(2000, 1, 1)), None)
