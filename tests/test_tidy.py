@@ -38,6 +38,15 @@ def test_a_file_and_its_functions_fit_the_head(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", SOURCES, ids=name)
+def test_every_function_has_a_name_that_a_traceback_can_show(file: Path) -> None:
+    functions = (
+        n for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+    nameless = [node.lineno for node in functions if not node.name.strip("_")]
+    assert not nameless, f"{name(file)} has functions without a name in lines {nameless}"
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=name)
 def test_the_formatter_wins(file: Path) -> None:
     skipped = [n for n, line in enumerate(file.read_text().splitlines(), start=1) if SKIPPED.search(line)]
     assert not skipped, f"{name(file)} keeps lines {skipped} from the formatter"

@@ -42,7 +42,7 @@ CLOCKS: Final = Projection(
 
 
 @CLOCKS.on(ClockMoved)
-async def _(tx: Connection, event: ClockMoved, _of: Envelope) -> None:
+async def clock_moved(tx: Connection, event: ClockMoved, _of: Envelope) -> None:
     await tx.execute(
         "insert into engine.clocks (organisation_id, ahead_s, change) "
         "values ($1, $2, (select coalesce(max(change), 0) + 1 from engine.clocks)) on conflict (organisation_id) "

@@ -44,27 +44,27 @@ def access_projection() -> Projection:
     access = Projection("access", topics=(IDENTITY,), tables=("access_roles", "access_agreements"), ignores=_IGNORED)
 
     @access.on(RoleAssigned)
-    async def _(tx: Connection, event: RoleAssigned, of: Envelope) -> None:
+    async def role_assigned(tx: Connection, event: RoleAssigned, of: Envelope) -> None:
         await tx.execute(
             SQL["assign_role"], event.contract_id, event.account_id, event.role, event.may_assign_seats, of.id
         )
 
     @access.on(RoleRevoked)
-    async def _(tx: Connection, event: RoleRevoked, of: Envelope) -> None:
+    async def role_revoked(tx: Connection, event: RoleRevoked, of: Envelope) -> None:
         await tx.execute(SQL["revoke_role"], event.contract_id, event.account_id, event.role, of.id)
 
     @access.on(AgreementScheduled)
-    async def _(tx: Connection, event: AgreementScheduled, of: Envelope) -> None:
+    async def agreement_scheduled(tx: Connection, event: AgreementScheduled, of: Envelope) -> None:
         await tx.execute(
             SQL["schedule_agreement"], event.contract_id, event.subscription_id, event.kind, event.starts, of.id
         )
 
     @access.on(AgreementStarted)
-    async def _(tx: Connection, event: AgreementStarted, of: Envelope) -> None:
+    async def agreement_started(tx: Connection, event: AgreementStarted, of: Envelope) -> None:
         await tx.execute(SQL["start_agreement"], event.contract_id, event.subscription_id, event.kind, of.id)
 
     @access.on(AgreementEnded)
-    async def _(tx: Connection, event: AgreementEnded, of: Envelope) -> None:
+    async def agreement_ended(tx: Connection, event: AgreementEnded, of: Envelope) -> None:
         await tx.execute(SQL["end_agreement"], event.contract_id, event.subscription_id, of.id)
 
     return access

@@ -184,7 +184,7 @@ async def _react(dsn: str, access: KafkaAccess, event_id: str) -> list[str]:
     echo = Reactions("sales", topics=(INBOUND,))
 
     @echo.on(CsnIssued)
-    async def _(_event: CsnIssued, of: Any, _reach: Any) -> list[Do]:
+    async def csn_issued(_event: CsnIssued, of: Any, _reach: Any) -> list[Do]:
         return [Do(COUNTER, key, Count(by="somebody")) for key in (f"{of.id}-a", f"{of.id}-b")]
 
     store = await PostgresStore(dsn, "marketplace").open()

@@ -234,7 +234,7 @@ async def park(dsn: str) -> None:
     failing = Projection("numbers", topics=(MARKETPLACE,))
 
     @failing.on(CsnIssued)
-    async def _(_tx: Any, event: CsnIssued, _of: Any) -> None:
+    async def csn_issued(_tx: Any, event: CsnIssued, _of: Any) -> None:
         raise KeyError(event.csn)
 
     try:

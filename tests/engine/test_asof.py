@@ -119,7 +119,7 @@ async def test_timers_are_stepped_through_as_well(bench: Bench) -> None:
     timers = Timers(topics=(ENTITLEMENTS,))
 
     @timers.on(SeatAssigned)
-    def _(event: SeatAssigned, of: Envelope) -> list[Set]:
+    def seat_assigned(event: SeatAssigned, of: Envelope) -> list[Set]:
         return [Set("seat", event.subscription_id, NOON, "customer")]
 
     await bench.write("1", opened(1), assigned(1, 1), assigned(1, 2))

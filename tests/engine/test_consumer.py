@@ -34,7 +34,7 @@ class Bench:
         self.projection = Projection("table", topics=(ENTITLEMENTS,))
 
         @self.projection.on(SeatUnassigned)
-        async def _(tx: Any, _event: SeatUnassigned, of: Envelope) -> None:
+        async def seat_unassigned(tx: Any, _event: SeatUnassigned, of: Envelope) -> None:
             await tx.execute("insert into applied values ($1, $2)", of.stream, of.version)
             if failure := self.fails.get((of.stream, of.version or 0)):
                 raise failure
@@ -122,7 +122,7 @@ async def test_a_fold_that_calls_the_driver_wrongly_is_poison_not_a_passing_faul
     wrong = Projection("table", topics=(ENTITLEMENTS,))
 
     @wrong.on(SeatUnassigned)
-    async def _(tx: Any, _event: SeatUnassigned, _of: Envelope) -> None:
+    async def seat_unassigned(tx: Any, _event: SeatUnassigned, _of: Envelope) -> None:
         await tx.execute("insert into applied values ($1, $2)", "one argument only")
 
     await bench.consume(topic("a"), bench.consumer(wrong))
@@ -190,7 +190,7 @@ async def test_a_reactions_commands_are_done_once(bench: Bench) -> None:
     reactions = Reactions("reactions", topics=(ENTITLEMENTS,))
 
     @reactions.on(SeatUnassigned)
-    async def _(_event: SeatUnassigned, of: Envelope, _reach: Reach) -> list[Do]:
+    async def seat_unassigned(_event: SeatUnassigned, of: Envelope, _reach: Reach) -> list[Do]:
         return [Do(COUNTER, of.stream, Count()), Do(COUNTER, "all", Count())]
 
     raws = topic("a", "b", "a")
@@ -212,7 +212,7 @@ async def test_a_reaction_that_asks_again_and_hears_more_does_each_streams_comma
     known = ["b"]
 
     @reactions.on(SeatUnassigned)
-    async def _(_event: SeatUnassigned, _of: Envelope, _reach: Reach) -> list[Do]:
+    async def seat_unassigned(_event: SeatUnassigned, _of: Envelope, _reach: Reach) -> list[Do]:
         return [Do(COUNTER, key, Count()) for key in known]
 
     raws, consumer = topic("a"), bench.consumer(reactions)
@@ -230,7 +230,7 @@ async def test_a_reaction_that_raises_parks_its_event(bench: Bench) -> None:
     reactions = Reactions("reactions", topics=(ENTITLEMENTS,))
 
     @reactions.on(SeatUnassigned)
-    async def _(_event: SeatUnassigned, of: Envelope, _reach: Reach) -> list[Do]:
+    async def seat_unassigned(_event: SeatUnassigned, of: Envelope, _reach: Reach) -> list[Do]:
         if of.stream == "a":
             raise KeyError("a bug")
         return [Do(COUNTER, "all", Count())]
@@ -247,7 +247,7 @@ async def test_reactions_to_several_streams_go_side_by_side_and_to_one_in_order(
     second, heard = asyncio.Event(), list[tuple[str, int | None]]()
 
     @reactions.on(SeatUnassigned)
-    async def _(_event: SeatUnassigned, of: Envelope, _reach: Reach) -> list[Do]:
+    async def seat_unassigned(_event: SeatUnassigned, of: Envelope, _reach: Reach) -> list[Do]:
         if of.stream == "b":
             second.set()
         elif of.version == 1:
@@ -269,7 +269,7 @@ async def test_a_passing_fault_of_one_stream_waits_for_the_others_and_nothing_is
     faulty, at_work = [True], [0]
 
     @reactions.on(SeatUnassigned)
-    async def _(_event: SeatUnassigned, of: Envelope, _reach: Reach) -> list[Do]:
+    async def seat_unassigned(_event: SeatUnassigned, of: Envelope, _reach: Reach) -> list[Do]:
         if of.stream == "a" and faulty.pop():
             raise ConnectionResetError
         at_work[0] += 1

@@ -42,7 +42,7 @@ class Bench:
         table = Projection(self.name, topics=(MARKETPLACE,))
 
         @table.on(CsnIssued)
-        async def _(tx: Any, _event: CsnIssued, of: Envelope) -> None:
+        async def csn_issued(tx: Any, _event: CsnIssued, of: Envelope) -> None:
             await tx.execute("insert into applied values ($1, $2)", of.stream, of.version)
 
         consumer = Consumer("test", table, self.pool, Log(self.store, "marketplace"), Clocks(utc_now))

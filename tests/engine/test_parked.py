@@ -35,7 +35,7 @@ class Bench:
         table = Projection("table", topics=(ENTITLEMENTS,))
 
         @table.on(SeatUnassigned)
-        async def _(tx: Any, _event: SeatUnassigned, of: Envelope) -> None:
+        async def seat_unassigned(tx: Any, _event: SeatUnassigned, of: Envelope) -> None:
             if failure := self.fails.get((of.stream, of.version or 0)):
                 raise failure
             await tx.execute("insert into applied (stream, version) values ($1, $2)", of.stream, of.version)
@@ -289,7 +289,7 @@ def reactions(fails: set[str]) -> Reactions:
     made = Reactions("reactions", topics=(ENTITLEMENTS,))
 
     @made.on(SeatUnassigned)
-    async def _(_event: SeatUnassigned, of: Envelope, _reach: Reach) -> list[Do]:
+    async def seat_unassigned(_event: SeatUnassigned, of: Envelope, _reach: Reach) -> list[Do]:
         if of.stream in fails:
             raise KeyError("a bug")
         return [Do(COUNTER, "all", Count(limit=2))]

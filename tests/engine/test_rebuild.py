@@ -201,11 +201,11 @@ async def test_a_fold_that_fails_is_named_and_nothing_is_lost(bench: Bench) -> N
     bug = True
 
     @broken.on(SeatPoolOpened)
-    async def _(tx: Any, event: SeatPoolOpened, of: Envelope) -> None:
+    async def seat_pool_opened(tx: Any, event: SeatPoolOpened, of: Envelope) -> None:
         await POOLS.apply(tx, event, of)
 
     @broken.on(SeatAssigned)
-    async def _(tx: Any, event: SeatAssigned, of: Envelope) -> None:
+    async def seat_assigned(tx: Any, event: SeatAssigned, of: Envelope) -> None:
         if bug and event.subscription_id == "s-2":
             await tx.execute("insert into seats values ($1)", 7, 8)
         await POOLS.apply(tx, event, of)
@@ -227,7 +227,7 @@ async def test_a_fold_writes_its_own_tables_only(bench: Bench) -> None:
     stray = Projection("pools", topics=POOLS.topics, tables=("pools",))
 
     @stray.on(SeatAssigned)
-    async def _(tx: Any, event: SeatAssigned, of: Envelope) -> None:
+    async def seat_assigned(tx: Any, event: SeatAssigned, of: Envelope) -> None:
         await POOLS.apply(tx, event, of)
 
     await bench.pools(1)
@@ -265,11 +265,11 @@ async def test_fired_timers_do_not_come_back_and_put_off_ones_stay_put_off(bench
     timers = Timers(topics=(ENTITLEMENTS,))
 
     @timers.on(SeatAssigned)
-    def _(event: SeatAssigned, of: Envelope) -> list[Set]:
+    def seat_assigned(event: SeatAssigned, of: Envelope) -> list[Set]:
         return [Set("count", event.subscription_id, NOON + timedelta(seconds=event.seat, microseconds=5), "customer")]
 
     @timers.fires("count", COUNTER)
-    async def _(key: str, _now: Any, _reach: Any) -> Count:
+    async def count(key: str, _now: Any, _reach: Any) -> Count:
         return Count(by="a bug" if key == "s-2" else "timer")
 
     live = Bench(bench.dsn, bench.pool, bench.store, timers.projection)

@@ -135,7 +135,7 @@ def counting(name: str = "counting") -> Projection:
     projection = Projection(name, topics=(topic_of(SERVICE),))
 
     @projection.on(SeatUnassigned)
-    async def _(tx: Any, _event: SeatUnassigned, of: Any) -> None:
+    async def seat_unassigned(tx: Any, _event: SeatUnassigned, of: Any) -> None:
         await tx.execute(
             "insert into counted values ($1, 1) on conflict (stream) do update set n = counted.n + 1", of.stream
         )
@@ -383,7 +383,7 @@ async def test_reactions_go_on_where_they_stood(bench: Bench, left: str, monkeyp
     reactions = Reactions("echo", topics=(topic_of(SERVICE),))
 
     @reactions.on(SeatUnassigned)
-    async def _(event: SeatUnassigned, of: Any, _reach: Any) -> list[Do]:
+    async def seat_unassigned(event: SeatUnassigned, of: Any, _reach: Any) -> list[Do]:
         return [] if of.stream.startswith("counter-echo") else [Do(COUNTER, f"echo-{of.stream}", Count(by=of.id))]
 
     async def deal(until: int, *, broken_off: bool = False) -> None:

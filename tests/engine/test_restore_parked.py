@@ -33,7 +33,7 @@ async def test_kafka_is_lost_while_something_is_parked(bench: Bench) -> None:
     projection = Projection("ill", topics=(topic_of(SERVICE),))
 
     @projection.on(SeatUnassigned)
-    async def _(tx: Any, event: SeatUnassigned, of: Any) -> None:
+    async def seat_unassigned(tx: Any, event: SeatUnassigned, of: Any) -> None:
         if ill and of.stream in ("counter-1", "counter-2") and of.version > 2:
             raise ZeroDivisionError("a bug")
         await counting().apply(tx, event, of)
@@ -78,7 +78,7 @@ async def test_what_reactions_had_parked_is_said(bench: Bench, monkeypatch: pyte
     reactions = Reactions("echo", topics=(topic_of(SERVICE),))
 
     @reactions.on(SeatUnassigned)
-    async def _(_event: SeatUnassigned, of: Any, _reach: Any) -> list[Do]:
+    async def seat_unassigned(_event: SeatUnassigned, of: Any, _reach: Any) -> list[Do]:
         if of.stream == "counter-3":
             raise ZeroDivisionError("a bug")
         return [Do(COUNTER, f"echo-{of.stream}", Count(by=of.id))]

@@ -26,17 +26,17 @@ TIMERS = Timers(topics=(ENTITLEMENTS,))
 
 
 @TIMERS.on(SeatAssigned)
-def _(event: SeatAssigned, of: Envelope) -> Sequence[Change]:
+def seat_assigned(event: SeatAssigned, of: Envelope) -> Sequence[Change]:
     return [Set("count", event.subscription_id, of.time + HOUR, event.account_id)]
 
 
 @TIMERS.on(SeatUnassigned)
-def _(event: SeatUnassigned, _of: Envelope) -> Sequence[Change]:
+def seat_unassigned(event: SeatUnassigned, _of: Envelope) -> Sequence[Change]:
     return [Cancel("count", event.subscription_id)]
 
 
 @TIMERS.fires("count", COUNTER)
-async def _(_key: str, now: Any, _reach: Reach) -> Count:
+async def count(_key: str, now: Any, _reach: Reach) -> Count:
     return Count(by=now.isoformat().replace(":", "."))
 
 

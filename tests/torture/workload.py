@@ -57,11 +57,11 @@ def _consumers(topic: str) -> tuple[Projection, Reactions]:
     table, echo = Projection("table", topics=(topic,)), Reactions("echo", topics=(topic,))
 
     @table.on(SeatUnassigned)
-    async def _(tx: Any, event: SeatUnassigned, of: Envelope) -> None:
+    async def note_applied(tx: Any, event: SeatUnassigned, of: Envelope) -> None:
         await tx.execute("insert into applied values ($1, $2, $3)", of.id, of.stream, of.version)
 
     @echo.on(SeatUnassigned)
-    async def _(event: SeatUnassigned, of: Envelope, _reach: Reach) -> Sequence[Do]:
+    async def count_echo(event: SeatUnassigned, of: Envelope, _reach: Reach) -> Sequence[Do]:
         return [Do(ECHO, of.stream, Count(of.id))] if of.stream.startswith("counter") else []
 
     return table, echo
