@@ -41,7 +41,7 @@ EVENT_TOPICS: Final = (IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION, INBOUN
 ANCHOR_TOPICS: Final = tuple(map(topic_of_anchors, SERVICES))
 TOPICS: Final = (*EVENT_TOPICS, *ANCHOR_TOPICS)
 ROOT: Final = Path(__file__).resolve().parent.parent
-_NAMES: Final = frozenset(
+ADDRESS_VARIABLES: Final = frozenset(
     {"DATABASE_URL", *KAFKA_VARIABLES, "TENURE_ANCHORS", *(f"TENURE_{name.upper()}_URL" for name in SERVICES)}
 )
 
@@ -54,13 +54,13 @@ def addresses(state: Path) -> dict[str, str]:
         return {}
     pairs = (line.removeprefix("export ").split("=", 1) for line in lines if line.startswith("export "))
     found = {name: shlex.split(value.split(":-", 1)[1].removesuffix("}"))[0] for name, value in pairs if ":-" in value}
-    return {name: value for name, value in found.items() if name in _NAMES}
+    return {name: value for name, value in found.items() if name in ADDRESS_VARIABLES}
 
 
 def environment(given: Mapping[str, str] = os.environ) -> dict[str, str]:
     """What the environment says, completed."""
     state = Path(given.get("TENURE_STATE") or ROOT / ".local").resolve()
-    named = {name: given[name] for name in _NAMES if given.get(name)}
+    named = {name: given[name] for name in ADDRESS_VARIABLES if given.get(name)}
     # Who one is at one Kafka is nobody at another: these variables come from one place, all of them.
     elsewhere = KAFKA_VARIABLES if "KAFKA_BOOTSTRAP" in named else ()
     return {**{name: value for name, value in addresses(state).items() if name not in elsewhere}, **named}

@@ -5,6 +5,7 @@ import re
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -27,11 +28,16 @@ def name(file: Path) -> str:
     return str(file.relative_to(ROOT))
 
 
+@cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text())
+
+
 @pytest.mark.parametrize("file", SOURCES, ids=name)
 def test_a_file_and_its_functions_fit_the_head(file: Path) -> None:
     text = file.read_text()
     assert text.count("\n") <= 500, f"{name(file)} has {text.count(chr(10))} lines"
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parsed(file)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
             assert lines <= 70, f"{name(file)}:{node.lineno} {node.name} has {lines} lines"
@@ -39,9 +45,7 @@ def test_a_file_and_its_functions_fit_the_head(file: Path) -> None:
 
 @pytest.mark.parametrize("file", SOURCES, ids=name)
 def test_every_function_has_a_name_that_a_traceback_can_show(file: Path) -> None:
-    functions = (
-        n for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
-    )
+    functions = (n for n in ast.walk(parsed(file)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
     nameless = [node.lineno for node in functions if not node.name.strip("_")]
     assert not nameless, f"{name(file)} has functions without a name in lines {nameless}"
 
@@ -54,7 +58,51 @@ def test_the_formatter_wins(file: Path) -> None:
 
 @pytest.mark.parametrize("file", [f for f in SOURCES if "migrations/versions" not in str(f)], ids=name)
 def test_every_module_says_what_it_is(file: Path) -> None:
-    assert ast.get_docstring(ast.parse(file.read_text())), f"{name(file)} has no docstring"
+    assert ast.get_docstring(parsed(file)), f"{name(file)} has no docstring"
+
+
+MODULES = {name(file).removesuffix(".py").replace("/", ".").removesuffix(".__init__") for file in SOURCES}
+
+
+def private_names_of_others(tree: ast.Module, modules: set[str]) -> list[str]:
+    """The names with an underscore that a module takes from another of the tree, each with its line."""
+    known, found = dict[str, str](), list[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            found += [f"{node.lineno} {node.module}.{each.name}" for each in node.names if is_private(each.name)]
+            known |= {each.asname or each.name: f"{node.module}.{each.name}" for each in node.names}
+        elif isinstance(node, ast.Import):
+            known |= {each.asname or each.name: each.name for each in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and is_private(node.attr):
+            module = known.get(ast.unparse(node.value))
+            found += [f"{node.lineno} {module}.{node.attr}"] if module in modules else []
+    return found
+
+
+def is_private(word: str) -> bool:
+    return word.startswith("_") and not word.startswith("__")
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=name)
+def test_what_another_module_takes_is_public(file: Path) -> None:
+    found = private_names_of_others(parsed(file), MODULES)
+    assert not found, f"{name(file)} takes what is private to another module: {found}"
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["from a.b import _c", "from a import b\nb._c()", "import a.b\na.b._c", "from a import b as d\nprint(d._c)"],
+)
+def test_the_search_finds_private_names(source: str) -> None:
+    assert private_names_of_others(ast.parse(source), {"a", "a.b"})
+
+
+@pytest.mark.parametrize(
+    "source", ["from a.b import C\nC._replace()", "from a import __all__", "import os\nos._exit(1)"]
+)
+def test_the_search_finds_no_other_names(source: str) -> None:
+    assert private_names_of_others(ast.parse(source), {"a", "a.b"}) == []
 
 
 PRODUCT = [file for file in SOURCES if name(file).startswith(("services/", "shared/", "cli/"))]
@@ -62,7 +110,7 @@ PRODUCT = [file for file in SOURCES if name(file).startswith(("services/", "shar
 
 @pytest.mark.parametrize("file", PRODUCT, ids=name)
 def test_what_runs_logs_and_never_prints(file: Path) -> None:
-    calls = (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call))
+    calls = (node for node in ast.walk(parsed(file)) if isinstance(node, ast.Call))
     printed = [call.lineno for call in calls if ast.unparse(call.func) in ("print", "sys.stdout.write", "breakpoint")]
     assert not printed, f"{name(file)} prints in lines {printed}"
 
@@ -74,7 +122,7 @@ RULES = {
     str(statement.value.value): f"{name(file)} {statement.target.id}"
     for file in PRODUCT
     if file.name == "rules.py"
-    for statement in ast.parse(file.read_text()).body
+    for statement in parsed(file).body
     if isinstance(statement, ast.AnnAssign)
     and isinstance(statement.target, ast.Name)
     and isinstance(statement.value, ast.Constant)
@@ -91,14 +139,14 @@ def rule_arguments(call: ast.Call) -> Iterator[ast.expr]:
 
 @pytest.mark.parametrize("file", REFUSING, ids=name)
 def test_refusals_name_their_rule_by_its_constant(file: Path) -> None:
-    calls = (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call))
+    calls = (node for node in ast.walk(parsed(file)) if isinstance(node, ast.Call))
     literal = [arg.lineno for call in calls for arg in rule_arguments(call) if isinstance(arg, ast.Constant)]
     assert not literal, f"{name(file)} spells a rule's id in lines {literal}"
 
 
 def test_a_rules_id_stands_once() -> None:
     """An id of one word may also be an ordinary word; as a rule it is checked above."""
-    nodes = (node for file in REFUSING for node in ast.walk(ast.parse(file.read_text())))
+    nodes = (node for file in REFUSING for node in ast.walk(parsed(file)))
     literals = (node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
     found = Counter(literal for literal in literals if literal in RULES and "-" in literal)
     assert found.keys() == {rule for rule in RULES if "-" in rule}
@@ -107,7 +155,7 @@ def test_a_rules_id_stands_once() -> None:
 
 @pytest.mark.parametrize("file", [file for file in PRODUCT if file.name == "rules.py"], ids=name)
 def test_every_rule_says_what_it_demands(file: Path) -> None:
-    body = ast.parse(file.read_text()).body
+    body = parsed(file).body
     documented = [isinstance(after, ast.Expr) for after in (*body[1:], None)]
     bare = [
         ast.unparse(rule)

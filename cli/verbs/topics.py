@@ -122,7 +122,7 @@ def as_data(record: ConsumerRecord, of: Envelope | str) -> dict[str, Any]:
     return {**at, **{name: value for name, value in event.items() if value not in ("", None)}, "data": data}
 
 
-def _told(output: Output, record: ConsumerRecord, of: Envelope | str, data: bool) -> None:
+def show_record(output: Output, record: ConsumerRecord, of: Envelope | str, data: bool) -> None:
     if output.json:
         output.record(as_data(record, of))
     elif isinstance(of, str):
@@ -218,7 +218,7 @@ async def _follow(
             of = read(record)
             if (wanted == Filter()) if isinstance(of, str) else wanted.takes(of):
                 tally.shown += 1
-                _told(output, record, of, data)
+                show_record(output, record, of, data)
         if left is not None:
             positions = [(p, await kafka.position(p)) for p in list(left)]
             for partition, position in positions:

@@ -52,7 +52,7 @@ class HashingQueue:
 
 _PROCESSORS: Final = os.cpu_count() or 1
 HASHING: Final = HashingQueue(_PROCESSORS, 4 * _PROCESSORS)
-_NOBODY: Final = _HASHER.hash("the password of an account that does not exist")
+VERIFIER_OF_NOBODY: Final = _HASHER.hash("the password of an account that does not exist")
 
 
 async def keep(db: Pool, account_id: str, password: str) -> bool:
@@ -90,7 +90,7 @@ async def verifier_of(db: Pool, account_id: str) -> str | None:
 async def matched(db: Pool, account_id: str | None, password: str) -> str | None:
     """The account's verifier, if the password is the account's. Takes as long for an account that does not exist."""
     verifier = await verifier_of(db, account_id) if account_id else None
-    right = await HASHING.run(_verify, verifier or _NOBODY, password)
+    right = await HASHING.run(verify_password, verifier or VERIFIER_OF_NOBODY, password)
     return verifier if right else None
 
 
@@ -103,7 +103,7 @@ async def _hashed(password: str) -> str:
     return await HASHING.run(_HASHER.hash, password)
 
 
-def _verify(verifier: str, password: str) -> bool:
+def verify_password(verifier: str, password: str) -> bool:
     try:
         return _HASHER.verify(verifier, password)
     except (VerificationError, InvalidHashError):

@@ -75,7 +75,7 @@ async def begin(
 
 async def rotate(db: Pool, token: str, now: datetime) -> Running | None:
     """Exchange a refresh token for the next; None when it is not one, or its session ran out. Raises Reused."""
-    session_id, tag, secret = _read(token)
+    session_id, tag, secret = parts_of(token)
     async with db.acquire() as tx, tx.transaction():
         row = await tx.fetchrow(SQL["locked"], session_id)
         if row is None or not hmac.compare_digest(_digest(tag), row["tag"]) or _over(row, now):
@@ -112,7 +112,7 @@ def _token(session_id: str, tag: bytes, secret: bytes) -> str:
     return f"{session_id}.{base64.urlsafe_b64encode(tag + secret).decode()}"
 
 
-def _read(token: str) -> tuple[str, bytes, bytes]:
+def parts_of(token: str) -> tuple[str, bytes, bytes]:
     """The parts of a token; of what is none, parts that match nothing."""
     session_id, _, rest = token.partition(".")
     try:

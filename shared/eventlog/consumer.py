@@ -257,7 +257,7 @@ class Consumer:
                 try:
                     async with tx.transaction():
                         done = plan(records, await self._standing(tx, records, start))
-                        await _each(done, _folding(projection, tx, careful), careful)
+                        await apply_each(done, folding(projection, tx, careful), careful)
                         await self._note(tx, done)
                         return done
                 except _Failed as failed:
@@ -343,7 +343,7 @@ class _Failed(Exception):
 Act: TypeAlias = Callable[[Received], Awaitable[None]]
 
 
-async def _each(done: Plan, act: Act, careful: bool) -> None:
+async def apply_each(done: Plan, act: Act, careful: bool) -> None:
     """Acts on each planned record in order. Careful: one that fails for good is parked with the later ones of its
     stream, and the others go on. Otherwise raises _Failed."""
     await _in_order(done, list(done.apply), act, careful)
@@ -390,7 +390,7 @@ async def _in_order(done: Plan, waiting: list[Received], act: Act, careful: bool
             waiting = park(done, record, detail, waiting, reason)
 
 
-def _folding(projection: Projection, tx: Connection, careful: bool) -> Callable[[Received], Awaitable[None]]:
+def folding(projection: Projection, tx: Connection, careful: bool) -> Callable[[Received], Awaitable[None]]:
     async def fold(record: Received) -> None:
         if record.event is not None and record.of is not None:
             await projection.apply(tx, record.event, record.of)

@@ -51,7 +51,7 @@ class Claims:
 NO_CLAIMS: Final = Claims()
 
 
-def _no_claims(_state: Any, _event: Any) -> Claims:
+def no_claims(_state: Any, _event: Any) -> Claims:
     return NO_CLAIMS
 
 
@@ -73,7 +73,7 @@ class Stream(Generic[S, C, E]):
     evolve: Callable[[S, E], S]
     decide: Callable[[C, S], Decision[E]]
     tenant: Callable[[E], str]
-    claims: Callable[[S, E], Claims] = _no_claims
+    claims: Callable[[S, E], Claims] = no_claims
     claimed: Callable[[str], Rejected] = _never_claimed
 
     def id(self, key: str) -> str:

@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from shared.eventlog.anchors import Anchor
-from shared.eventlog.decision import Stream, _no_claims
+from shared.eventlog.decision import Stream, no_claims
 from shared.eventlog.log import Sealer
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.store import Head
@@ -144,7 +144,7 @@ async def claims_of(
     doubled: set[str] = set()
     done = 0
     for stream in streams:
-        if stream.claims is _no_claims:
+        if stream.claims is no_claims:
             continue
         async for name, events in _streams(db, store, stream.category, sealer):
             mine: set[str] = set()

@@ -186,7 +186,7 @@ def plan(records: Iterable[Received], standing: Standing) -> Plan:
     """Decide about each record, in the order given. Partitions that are not in `standing.offsets` are passed over:
     they are not this consumer's (any more)."""
     result = Plan()
-    streams = _Streams(standing, result)
+    streams = StreamJudge(standing, result)
     for record in records:
         partition = (record.raw.topic, record.raw.partition)
         done = result.offsets.get(partition, standing.offsets.get(partition))
@@ -220,7 +220,7 @@ def _take(record: Received, of: Envelope, result: Plan) -> bool:
     return not holds
 
 
-class _Streams:
+class StreamJudge:
     """The services' streams in a batch: what is known of each, while the batch is judged."""
 
     def __init__(self, standing: Standing, result: Plan) -> None:

@@ -33,7 +33,7 @@ TRANSIENT: Final = (
 )
 """Faults of the connection or the server that a later try may not meet."""
 
-_APPEND: Final = "select * from log.append($1, $2, $3, $4)"
+APPEND: Final = "select * from log.append($1, $2, $3, $4)"
 
 _COLUMNS: Final = """position, stream, version, id, type, schema, time, correlation_id, causation_id, actor, tenant,
     traceparent, prevhash, hash, command_id, data::text"""
@@ -123,7 +123,7 @@ class PostgresStore:
         return self._batcher.submit(write)
 
     async def _send(self, writer: "_Writer", writes: Sequence[Write]) -> Sequence[Outcome]:
-        arguments = _arguments(writes)
+        arguments = append_arguments(writes)
         try:
             rows = await self._patiently(lambda: writer.append(arguments))
         except asyncpg.PostgresError as refused:
@@ -300,7 +300,7 @@ class _Writer:
             self._connection, self._looked = await asyncpg.connect(self._dsn, command_timeout=10, timeout=5), looked
             self._connected_at = asyncio.get_running_loop().time()
             try:
-                self._append = await self._connection.prepare(_APPEND)
+                self._append = await self._connection.prepare(APPEND)
             except BaseException:
                 self.terminate()
                 raise
@@ -321,7 +321,7 @@ class _Writer:
             self._connection.terminate()
 
 
-def _arguments(writes: Sequence[Write]) -> tuple[list[Any], ...]:
+def append_arguments(writes: Sequence[Write]) -> tuple[list[Any], ...]:
     """The parameters of log.append: records, which the driver encodes faster than a column each."""
     commands, events, taken, released = [], [], [], []
     for number, w in enumerate(writes, start=1):

@@ -80,7 +80,7 @@ async def causes_of(name: str, db: Any) -> frozenset[str]:
     rows = await db.fetch(
         "select distinct command_id, causation_id from log.events where starts_with(command_id, $1)", f"{name}:"
     )
-    return frozenset(_cause(row["command_id"].removeprefix(f"{name}:"), row["causation_id"]) for row in rows)
+    return frozenset(cause_of(row["command_id"].removeprefix(f"{name}:"), row["causation_id"]) for row in rows)
 
 
 async def resume(service: str, reactions: Reactions, pool: Any, access: KafkaAccess) -> Resumed:
@@ -118,7 +118,7 @@ async def _committed(access: KafkaAccess, group: str) -> tuple[Mapping[Partition
         await admin.close()
 
 
-def _cause(rest: str, event_id: str) -> str:
+def cause_of(rest: str, event_id: str) -> str:
     """The cause in a reaction's command id: the event's id, with its source before it where it is foreign, or the
     digest of both where they were too long."""
     if rest.startswith(f"{event_id}:"):

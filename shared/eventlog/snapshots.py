@@ -97,7 +97,7 @@ class Codec:
         """Raises Unkept where the state would not come back as it is."""
         try:
             written = self._written(state)
-            if not _same(self.decode(written), state):
+            if not same_state(self.decode(written), state):
                 raise Unkept(f"a {type(state).__name__} does not come back equal")
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise Unkept(f"a {type(state).__name__} does not come back: {error}") from error
@@ -181,7 +181,7 @@ _COLLECTIONS: Final[Mapping[str, Callable[[Iterator[Any]], Any]]] = {
 }
 
 
-def _same(one: Any, other: Any) -> bool:
+def same_state(one: Any, other: Any) -> bool:
     """Equal, of the same classes, in the same order, with the ids of events, which their own equality leaves out."""
     if type(one) is not type(other):
         return False
@@ -189,12 +189,12 @@ def _same(one: Any, other: Any) -> bool:
         return False
     if isinstance(one, dict):
         return len(one) == len(other) and all(
-            _same(a, c) and _same(b, d) for (a, b), (c, d) in zip(one.items(), other.items(), strict=True)
+            same_state(a, c) and same_state(b, d) for (a, b), (c, d) in zip(one.items(), other.items(), strict=True)
         )
     if isinstance(one, tuple | list):
-        return len(one) == len(other) and all(map(_same, one, other))
+        return len(one) == len(other) and all(map(same_state, one, other))
     if is_dataclass(one) and not isinstance(one, type):
-        return all(_same(getattr(one, field.name), getattr(other, field.name)) for field in fields(one))
+        return all(same_state(getattr(one, field.name), getattr(other, field.name)) for field in fields(one))
     return bool(one == other)
 
 

@@ -16,7 +16,7 @@ BATCH: Final = 2_000
 _COLUMNS: Final = """e.position, e.stream, e.version, e.id, e.type, e.schema, e.time, e.correlation_id, e.causation_id,
     e.actor, e.tenant, e.traceparent, e.prevhash, e.hash, case when e.type = any($1::text[]) then e.data::text end"""
 
-_SHARE: Final = f"""select {_COLUMNS} from log.events e where position > $2 and position <= $3
+SHARE: Final = f"""select {_COLUMNS} from log.events e where position > $2 and position <= $3
     and (hashtext(stream) & 2147483647) % $4 = $5 order by position limit {BATCH}"""  # noqa: S608
 
 _BEHIND: Final = f"""select {_COLUMNS} from engine.seen l left join "{{schema}}"._seen s using (stream)
@@ -60,7 +60,7 @@ class OwnStore:
     async def share(self, worker: int, workers: int, after: int, upto: int) -> AsyncIterator[tuple[int, list[Piece]]]:
         """The events of one worker's streams in batches, each with the position up to which that is all of them."""
         while after < upto:
-            rows = await self._db.fetch(_SHARE, self._types, after, upto, workers, worker)
+            rows = await self._db.fetch(SHARE, self._types, after, upto, workers, worker)
             after = rows[-1]["position"] if len(rows) == BATCH else upto
             yield after, [_piece(row, self._source) for row in rows]
 

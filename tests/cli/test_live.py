@@ -97,7 +97,7 @@ def test_tail_shows_what_comes_by(
 ) -> None:
     """It follows until it is told to stop: here after the third record, as Ctrl-C would."""
     shown: list[Any] = []
-    told = topics._told
+    told = topics.show_record
 
     def stop_at_three(output: Any, record: Any, of: Any, data: bool) -> None:
         told(output, record, of, data)
@@ -105,7 +105,7 @@ def test_tail_shows_what_comes_by(
         if len(shown) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(topics, "_told", stop_at_three)
+    monkeypatch.setattr(topics, "show_record", stop_at_three)
     later = threading.Timer(2, send, (kafka.access, INBOUND, 3))
     later.start()
     said = tenure("tail", INBOUND, "--last", "0")

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from cli.context import _NAMES, SERVICES
+from cli.context import ADDRESS_VARIABLES, SERVICES
 from deploy import ROOT, declaration
 from deploy.broker import SETTINGS
 from deploy.secrets import COMPOSE_NAMES
@@ -39,7 +39,7 @@ def test_the_operators_command_finds_the_system_and_who_asks() -> None:
         assert re.search(rf"^ +{passed_on}: *$", command, re.MULTILINE), passed_on
         assert passed_on not in section("x-parts"), "nobody else's"
     assert "<<: *operator" in command and "<<: *parts" in section("x-operator")
-    named = set(_NAMES) - {"KAFKA_SASL_MECHANISM", "KAFKA_PASSWORD"}  # the default, and a file instead
+    named = set(ADDRESS_VARIABLES) - {"KAFKA_SASL_MECHANISM", "KAFKA_PASSWORD"}  # the default, and a file instead
     assert {name for name in named if f"{name}: " not in section("x-parts") + section("x-operator")} == set()
     assert "docker compose run --rm tenure " in (ROOT / "cli" / "README.md").read_text()
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cli.event_search import publishers
 from shared.eventlog.log import Accepted, Log, Meta
 from shared.eventlog.memory import MemoryStore
-from shared.eventlog.resuming import _cause
+from shared.eventlog.resuming import cause_of
 from shared.events.envelope import BadName, Envelope, checked_name, derived_id, from_headers, shortened, to_headers
 from tests.engine.examples import COUNTER, NOON, Count
 
@@ -81,8 +81,8 @@ def test_the_cause_of_a_reaction_is_known_by_its_command_id() -> None:
     long = derived_id("entitlements.reactions", f"{source}#{id_}", "pool-s", "0")
     short = derived_id("entitlements.reactions", f"{source}#e:1", "pool-s", "0")
     name = "entitlements.reactions:"
-    assert _cause(short.removeprefix(name), "e:1") == f"{source}#e:1"
-    assert _cause(long.removeprefix(name), id_) == shortened(f"{source}#{id_}")
+    assert cause_of(short.removeprefix(name), "e:1") == f"{source}#e:1"
+    assert cause_of(long.removeprefix(name), id_) == shortened(f"{source}#{id_}")
     of = Envelope("id", "urn:tenure:entitlements", "T", "pool-s", NOON, causation_id=id_, actor=source, command_id=long)
     assert publishers(of) == source
     assert publishers(of._replace(command_id=short, causation_id="e:1")) == source

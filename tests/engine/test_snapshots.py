@@ -20,12 +20,12 @@ from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.log import Accepted, Log, Meta
 from shared.eventlog.memory import MemoryStore
 from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.snapshots import Codec, KeepsSnapshots, Unkept, _same
+from shared.eventlog.snapshots import Codec, KeepsSnapshots, Unkept, same_state
 from shared.eventlog.store import Head, Store
 from shared.eventlog.verify import verify
 from shared.events import SeatUnassigned
 from tests.engine.examples import COUNTER, NOON, Count, new_id
-from tests.properties.test_entitlements import _opening, _pool
+from tests.properties.test_entitlements import OPENING, POOL_COMMANDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ async def fill(store: Store, number: int, key: str = "k") -> None:
 async def same(store: Store) -> None:
     """A log that has snapshots and one that has none know the same."""
     with_, without = await log(store).state(HELD, "k"), await log(store, every=0).state(HELD, "k")
-    assert _same(with_, without)
+    assert same_state(with_, without)
 
 
 async def test_a_load_that_had_much_to_fold_leaves_a_snapshot_and_the_next_starts_there(store: Store) -> None:
@@ -112,7 +112,7 @@ async def test_stale_unreadable_and_foreign_snapshots_are_as_good_as_none(store:
         good._replace(state=b'["class","Held",{"order":["class"]}]'),
     ):
         await store.keep("held-k", bad._replace(digest=bad.digested("held-k")))
-        assert _same(await log(store).state(HELD, "k"), expected)
+        assert same_state(await log(store).state(HELD, "k"), expected)
         again, _ = await store.load("held-k", codec.definition)
         assert again == good, "a good one took its place"
 
@@ -136,7 +136,7 @@ async def test_a_snapshot_that_was_altered_is_as_good_as_none_and_is_reported(st
         assert bad != good
         await store.keep("held-k", bad)
         with capture_logs() as lines:
-            assert _same(await log(store).state(HELD, "k"), expected)
+            assert same_state(await log(store).state(HELD, "k"), expected)
         assert any(line["event"].startswith("a snapshot was altered") for line in lines)
         assert (await store.load("held-k", codec.definition))[0] == good, "a good one took its place"
 
@@ -184,7 +184,7 @@ def test_which_streams_have_snapshots(stream: Stream[Any, Any, Any]) -> None:
     assert (codec is None) == (stream.category in PERSONAL), "whoever can be forgotten is kept in the log alone"
     if codec is not None:
         assert codec.definition.startswith(f"{stream.category}:")
-        assert _same(codec.decode(codec.encode(stream.initial)), stream.initial)
+        assert same_state(codec.decode(codec.encode(stream.initial)), stream.initial)
 
 
 PERSONAL = {"account", "contract", "invitation"}
@@ -226,7 +226,7 @@ async def test_a_state_that_does_not_come_back_is_not_kept(caplog: Any) -> None:
         1.5,
         NOON - NOON,
     ):
-        assert _same(codec.decode(codec.encode(Odd(value))), Odd(value))
+        assert same_state(codec.decode(codec.encode(Odd(value))), Odd(value))
     store = MemoryStore()
     await fill(store, 12)
     strange = Stream("held", none_of_its, odd, decide, tenant=lambda _: "t")
@@ -235,16 +235,16 @@ async def test_a_state_that_does_not_come_back_is_not_kept(caplog: Any) -> None:
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.lists(_pool, max_size=40), st.integers(1, 9))
+@given(st.lists(POOL_COMMANDS, max_size=40), st.integers(1, 9))
 def test_whatever_happened_to_a_pool_its_state_is_the_same_with_snapshots_and_without(
     commands: list[Any], every: int
 ) -> None:
     async def check() -> None:
         store = MemoryStore()
-        for command in [_opening, *commands]:
+        for command in [OPENING, *commands]:
             with_ = log(store, every)  # knows nothing yet: it loads
             await with_.execute(SEAT_POOL, "s", command, Meta(new_id(), "actor", NOON))
-            assert _same(await log(store, every).state(SEAT_POOL, "s"), await log(store, 0).state(SEAT_POOL, "s"))
+            assert same_state(await log(store, every).state(SEAT_POOL, "s"), await log(store, 0).state(SEAT_POOL, "s"))
         if len(store.events) > 2 * every:
             assert store.snapshots
 

@@ -27,7 +27,7 @@ _year = st.integers(2026, 2029).map(lambda year: date(year, 12, 31))
 _number = st.one_of(st.none(), st.sampled_from(["N1", "N2"]))
 _user, _other = account("anybody"), account("anybody", "other")
 
-_pool = st.one_of(
+POOL_COMMANDS = st.one_of(
     st.builds(
         seat_pool.OpenPool,
         *map(st.just, ("s", "c", "org", "p", "P")),
@@ -48,14 +48,12 @@ _pool = st.one_of(
     st.builds(seat_pool.NoteCsn, st.sampled_from(["org", "reseller", "x"]), _number, st.integers(1, 9)),
     st.builds(seat_pool.AnswerAutoRenewRequest, st.just("s"), st.sampled_from("12")),
 )
-_opening = seat_pool.OpenPool(
-    "s", "c", "org", "p", "P", 3, date(2026, 1, 1), date(2026, 12, 31), "reseller", "autodesk"
-)
+OPENING = seat_pool.OpenPool("s", "c", "org", "p", "P", 3, date(2026, 1, 1), date(2026, 12, 31), "reseller", "autodesk")
 
 
-@given(st.lists(_pool, max_size=25))
+@given(st.lists(POOL_COMMANDS, max_size=25))
 def test_a_pool_is_within_its_bounds_through_its_whole_course(commands: list[Any]) -> None:
-    for state in live(seat_pool.SEAT_POOL, [_opening, *commands]):
+    for state in live(seat_pool.SEAT_POOL, [OPENING, *commands]):
         assert isinstance(state, seat_pool.Open)
         holders = [held.account_id for held in state.held.values()]
         assert len(holders) == len(set(holders)) <= state.seats
@@ -71,7 +69,7 @@ def test_a_renewal_keeps_whoever_was_there_longest(people: list[str], seats: int
     commands: list[Any] = [seat_pool.ResizePool(seats), *(seat_pool.AssignSeat(one, "admin", _user) for one in people)]
     gone = data.draw(st.sets(st.sampled_from(people))) if people else set()
     commands += [seat_pool.UnassignSeat(one, "admin") for one in sorted(gone)]
-    state = live(seat_pool.SEAT_POOL, [_opening, *commands, seat_pool.RenewPool(fewer, date(2027, 12, 31))])[-1]
+    state = live(seat_pool.SEAT_POOL, [OPENING, *commands, seat_pool.RenewPool(fewer, date(2027, 12, 31))])[-1]
     staying = [one for one in people if one not in gone][:fewer]
     assert {held.account_id for held in state.held.values()} == set(staying)
 
@@ -83,7 +81,7 @@ def test_the_right_is_the_same_in_whatever_order_numbers_come(words: list[Any], 
     notes = [seat_pool.NoteCsn(organisation, csn, as_of) for (organisation, as_of), csn in unique.items()]
     ends = []
     for order in (notes, data.draw(st.permutations(notes))):
-        state = live(seat_pool.SEAT_POOL, [_opening, *order])[-1]
+        state = live(seat_pool.SEAT_POOL, [OPENING, *order])[-1]
         ends.append((state.right is not None, {name: noted.csn for name, noted in state.numbers.items()}))
     assert ends[0] == ends[1]
 

@@ -46,7 +46,7 @@ async def _jwks() -> Any:
     return public_keys([KEY])
 
 
-async def _their_keys() -> Any:
+async def issuer_keys() -> Any:
     return {"keys": [ISSUER.as_dict(private=False)]}
 
 
@@ -73,7 +73,7 @@ class Bench:
         self.app = app = make_app(parts, SERVICE.doors, SERVICE.queries, api=True)
         app.state.keys = keys.Keys([KEY])
         app.state.everywhere = AtOnce({})
-        app.state.oidc = oidc.Issuer("https://issuer.example", "us", _their_keys)
+        app.state.oidc = oidc.Issuer("https://issuer.example", "us", issuer_keys)
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
         self.clocks = Clocks(utc_now)
         self.consumers = [

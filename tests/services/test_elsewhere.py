@@ -11,7 +11,7 @@ from joserfc import jwt
 from services.identity import oidc
 from services.identity.domain.account import ACCOUNT, Open, identity_claim
 from shared.eventlog.log import utc_now
-from tests.services.identity_bench import ISSUER, Bench, _their_keys, opened, sign_up
+from tests.services.identity_bench import ISSUER, Bench, issuer_keys, opened, sign_up
 from tests.services.mailing import token_for
 
 pytestmark = pytest.mark.system
@@ -121,7 +121,7 @@ async def test_somebody_else_with_the_address_at_the_issuer_does_not_get_a_linke
 async def test_the_same_subject_of_another_issuer_is_somebody_else(bench: Bench) -> None:
     mina, _ = await verified(bench, "mina")
     await signs_in(bench)
-    bench.app.state.oidc = oidc.Issuer("https://another.example", "us", _their_keys)
+    bench.app.state.oidc = oidc.Issuer("https://another.example", "us", issuer_keys)
     refused(await signs_in(bench, email=None, iss="https://another.example"), "no-account-for-identity", 403)
     refused(await signs_in(bench), "id-token-not-valid", 401)
     assert (await signs_in(bench, iss="https://another.example")).json()["account_id"] == mina, "by the address"

@@ -179,13 +179,13 @@ async def test_of_400_wrong_passwords_at_once_five_are_compared(
 ) -> None:
     await bench.join("mina")
     await bench.join("ana")
-    compared, verify = list[str](), credentials._verify
+    compared, verify = list[str](), credentials.verify_password
 
     def counted(verifier: str, password: str) -> bool:
         compared.append(password)
         return verify(verifier, password)
 
-    monkeypatch.setattr(credentials, "_verify", counted)
+    monkeypatch.setattr(credentials, "verify_password", counted)
     answers = await asyncio.gather(*(bench.sign_in(email, f"wrong {number}") for number in range(400)))
     assert statuses(answers) == {401: FREE_PAIR, 429: 400 - FREE_PAIR}
     assert len(compared) == FREE_PAIR, "nothing is compared for those that are refused"

@@ -121,9 +121,9 @@ async def test_who_guesses_does_the_same_work_where_there_is_no_password(
         verified.append(verifier)
         return True
 
-    monkeypatch.setattr(credentials, "_verify", right)
+    monkeypatch.setattr(credentials, "verify_password", right)
     refused(await change(bench, token, PASSWORD), 403, "password-wrong")
-    assert verified == [credentials._NOBODY], "and what is verified in its place is nobody's password"
+    assert verified == [credentials.VERIFIER_OF_NOBODY], "and what is verified in its place is nobody's password"
 
 
 async def test_after_the_database_was_lost_people_set_a_password_by_reset(

@@ -63,7 +63,7 @@ async def test_a_session_is_refreshed_as_often_as_one_likes(bench: Bench) -> Non
 async def test_of_a_refresh_token_nothing_is_kept_that_it_could_be_made_from(bench: Bench) -> None:
     await bench.join("mina")
     session = await begun(bench)
-    _, tag, secret = refresh._read(session["refresh_token"])
+    _, tag, secret = refresh.parts_of(session["refresh_token"])
     rows = await bench.pool.fetch("select * from sessions")
     assert len(rows) == 2, "the sign-up began one, too"
     kept = b"".join(value for row in rows for value in row.values() if isinstance(value, bytes))

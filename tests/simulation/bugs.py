@@ -64,7 +64,7 @@ def commits_first() -> AbstractContextManager[object]:
             done = plan.plan(records, await self._standing(tx, records, reached))
             await self._note(tx, done)
         async with self._pool.acquire() as tx, tx.transaction():
-            await consumer._each(done, consumer._folding(projection, tx, careful=False), careful=False)
+            await consumer.apply_each(done, consumer.folding(projection, tx, careful=False), careful=False)
         return done
 
     return patch.object(Consumer, "_fold", fold)
@@ -77,7 +77,7 @@ def reacts_after_commit() -> AbstractContextManager[object]:
         async with self._pool.acquire() as tx, tx.transaction():
             done = plan.plan(records, await self._standing(tx, records, reached))
             await self._note(tx, done)
-        await consumer._each(done, lambda record: self._reaction(reactions, record, {}), careful=True)
+        await consumer.apply_each(done, lambda record: self._reaction(reactions, record, {}), careful=True)
         return done
 
     return patch.object(Consumer, "_react", react)
@@ -90,7 +90,7 @@ def commits_after() -> AbstractContextManager[object]:
         async with self._pool.acquire() as tx, tx.transaction():
             done = plan.plan(records, await self._standing(tx, records, reached))
         async with self._pool.acquire() as tx, tx.transaction():
-            await consumer._each(done, consumer._folding(projection, tx, careful=False), careful=False)
+            await consumer.apply_each(done, consumer.folding(projection, tx, careful=False), careful=False)
         async with self._pool.acquire() as tx, tx.transaction():
             await self._note(tx, done)
         return done
@@ -105,7 +105,7 @@ def zombies_are_not_fenced() -> AbstractContextManager[object]:
         async with self._pool.acquire() as tx, tx.transaction():
             done = plan.plan(records, await self._standing(tx, records, reached))
         async with self._pool.acquire() as tx, tx.transaction():
-            await consumer._each(done, consumer._folding(projection, tx, careful=False), careful=False)
+            await consumer.apply_each(done, consumer.folding(projection, tx, careful=False), careful=False)
             await self._note(tx, done)
         return done
 
@@ -121,12 +121,12 @@ def repeats_count() -> AbstractContextManager[object]:
             self._result.apply.append(record)
         return True
 
-    return patch.object(plan._Streams, "judge", judge)
+    return patch.object(plan.StreamJudge, "judge", judge)
 
 
 def believes_the_second() -> AbstractContextManager[object]:
     """Of two different events of one version, the one that came last counts."""
-    real = plan._Streams.judge
+    real = plan.StreamJudge.judge
 
     def judge(self: Any, record: Received, of: Any, version: int) -> bool:
         seen = self._result.seen.get(of.stream) or self._standing.seen.get(of.stream) or plan.Seen()
@@ -136,7 +136,7 @@ def believes_the_second() -> AbstractContextManager[object]:
         self._result.apply.append(record)
         return True
 
-    return patch.object(plan._Streams, "judge", judge)
+    return patch.object(plan.StreamJudge, "judge", judge)
 
 
 def takes_the_second_for_a_repeat() -> AbstractContextManager[object]:
