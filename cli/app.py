@@ -93,8 +93,11 @@ def verb(name: str, *, fails_when: str = "", json_help: str = "Answer in JSON.")
     return declare
 
 
-def change(name: str, *, fails_when: str = "") -> Callable[[_Change], _Change]:
-    """Declare a verb that changes something: its function looks only, and returns the plan."""
+def change(name: str, *, fails_when: str = "", mostly_looks: bool = False) -> Callable[[_Change], _Change]:
+    """Declare a verb that changes something: its function looks only, and returns the plan.
+
+    One that `mostly_looks` changes something with some of its options only; help lists it among those that look.
+    """
 
     def declare(function: _Change) -> _Change:
         async def work(request: _Request) -> int:
@@ -105,7 +108,8 @@ def change(name: str, *, fails_when: str = "") -> Callable[[_Change], _Change]:
             return await carry_out(request.context, request.output, name, plans, request.consent)
 
         shared = {"yes": (Yes, False), "reason": (Reason, ""), "actor": (Actor, ""), "json": (_json(), False)}
-        _declare(name, function, work, panel=_CHANGING, fails_when=fails_when, shared=shared)
+        panel = _LOOKING if mostly_looks else _CHANGING
+        _declare(name, function, work, panel=panel, fails_when=fails_when, shared=shared)
         return function
 
     return declare

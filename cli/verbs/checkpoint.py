@@ -51,7 +51,7 @@ async def list_checkpoints(
 ) -> Result:
     """List the last offset that each consumer has dealt with, by partition.
 
-    And how many records of it are parked."""
+    Beside it, how many of the consumer's records are parked."""
     services: Sequence[str] = SERVICES if consumer is None else (_service(consumer),)
     found = [each for s in services for each in await engine.listed(await context.db(s), consumer)]
     output.table(

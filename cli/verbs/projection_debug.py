@@ -130,7 +130,7 @@ def _as_data(each: Stepped) -> dict[str, Any]:
 # ── As of ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@change("as-of")
+@change("as-of", mostly_looks=True)
 async def as_of_moment(
     context: Context,
     output: Output,

@@ -41,7 +41,7 @@ async def verify_logs(
 
     With --topic, of one topic without its store: its hashes, headers, chains, order and repeats, and the anchors.
 
-    While the services run or not."""
+    The services may run meanwhile."""
     alone = None if topic is None else _publisher(topic, service, store_only=store_only)
     names = (alone,) if alone else SERVICES if service is None else (service_named(service),)
     reports = []

@@ -34,7 +34,7 @@ async def explain_event(
 ) -> Result:
     """Show what led to an event and what followed from it, over all services.
 
-    From the publisher's event on that began it."""
+    The publisher's event that began it comes first, where there is one."""
     looked = Looked()
     story = Story(context, _id(event), whole, most, looked)
     await story.told()
