@@ -98,6 +98,13 @@ async def exchange(bench: Bench, saved: Backup, *then: str) -> None:
     await db.close()
 
 
+async def alarm_of(relay: Relay) -> str:
+    """Wait until the relay says what is wrong."""
+    while relay.alarm is None:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+    return relay.alarm
+
+
 async def test_a_relay_that_runs_notices_and_goes_on_after_a_reconcile(bench: Bench) -> None:
     async with running(bench) as (store, relay):
         saved = await older(bench)
@@ -109,9 +116,7 @@ async def test_a_relay_that_runs_notices_and_goes_on_after_a_reconcile(bench: Be
         with pytest.raises(Unavailable, match=AHEAD):
             await Log(store, SERVICE).execute(COUNTER, "1", Count(), meta("late"))
         async with asyncio.timeout(5):
-            while relay.alarm is None:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
-        assert AHEAD in relay.alarm
+            assert AHEAD in await alarm_of(relay)
         done = await reconcile(bench.whole, bench.operator, bench.access, dry_run=False)
         assert (done.before, done.events, done.head) == (60, 40, 100)
         assert await bench.state() | {"table": []} == before | {"table": []}
@@ -140,8 +145,7 @@ async def test_nothing_is_published_of_a_store_that_went_a_way_of_its_own(bench:
         assert "and another event in the store" in await until_fenced(bench)
         assert len(await read_topic(topic_of(SERVICE), bench.access)) == 100
         async with asyncio.timeout(5):
-            while relay.alarm is None:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+            await alarm_of(relay)
         with pytest.raises(Refused, match="a way of its own from position 61 on"):
             await reconcile(bench.whole, bench.operator, bench.access)
 
@@ -272,8 +276,7 @@ async def test_repeats_at_the_end_are_not_taken_for_a_loss(bench: Bench, monkeyp
     monkeypatch.setattr(relay, "_acknowledged", cut)
     task = asyncio.create_task(relay.run())
     async with asyncio.timeout(10):
-        while relay.alarm is None:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+        await alarm_of(relay)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert sends == 1

@@ -15,7 +15,7 @@ from shared.runtime.http import make_app
 from shared.runtime.problems import Problem
 from shared.runtime.sizes import BODY_BYTES, CEILING_BYTES
 from tests.engine.examples import COUNTER, Count
-from tests.services.test_doors import TOKEN, parts
+from tests.services.test_doors import TOKEN, Unread, parts
 from tests.services.test_every_door import SERVICES, service_of
 
 HOW_MANY = 1000
@@ -172,12 +172,8 @@ async def test_as_many_items_as_are_promised_are_taken(
 
 
 async def test_what_is_larger_than_all_items_can_be_is_refused_unread(client: httpx.AsyncClient) -> None:
-    async def unread() -> AsyncIterator[bytes]:
-        raise AssertionError("somebody reads it")
-        yield b""
-
     headers = {"Content-Length": str(CEILING_BYTES + 1)}
-    answer = await client.post("/counters/one/bulk", content=unread(), headers=headers)
+    answer = await client.post("/counters/one/bulk", content=Unread(), headers=headers)
     assert (answer.status_code, answer.json()["rule"]) == (413, "too-large")
 
 
