@@ -22,7 +22,7 @@ from shared.eventlog.log import Log, Meta, Refused, utc_now
 from shared.eventlog.migrate import require_migrated
 from shared.eventlog.postgres import PostgresStore, connected
 from shared.events.identity import OrganisationKind
-from shared.runtime.doors import Pool
+from shared.runtime.database import Pool
 from shared.runtime.settings import settings
 
 
@@ -48,13 +48,18 @@ async def invite(kind: OrganisationKind, name: str, email: str, publisher: str =
     """
     async with _identity() as (db, store, loaded):
         invitation_id, now = str(uuid_utils.uuid7()), utc_now()
+        into = operators_choice(kind, name, publisher)
         issue = IssueInvitation(
             invitation_id=invitation_id,
             email=email,
+            organisation_id=into.organisation_id,
+            organisation_name=into.name,
+            organisation_kind=into.kind,
+            sandbox=into.sandbox,
             issued_by=OPERATOR,
             now=now,
             refused=None,
-            **operators_choice(kind, name, publisher),
+            publisher=into.publisher,
         )
         event_log = Log(store, "identity", sealer=Persons(db))
         answer = await event_log.execute(INVITATION, invitation_id, issue, Meta(invitation_id, OPERATOR, now))

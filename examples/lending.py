@@ -7,7 +7,7 @@ their own, named in docs/ARCHITECTURE.md, and its events in shared/events/. The 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Annotated, Final, TypeAlias, assert_never
 
@@ -21,8 +21,8 @@ from shared.events.base import Event
 from shared.events.envelope import Envelope
 from shared.events.fields import ActorId, Identifier, Instant
 from shared.events.registry import topic_of
-from shared.runtime.doors import Call, Doors, Target
 from shared.runtime.http import CurrentActor, Database
+from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 from shared.runtime.service import Service
 from shared.sql import statements
 
@@ -249,24 +249,27 @@ async def suspend_reader(event: LoanOverdue, _envelope: Envelope, _reach: Reach)
 
 # ── Routes: a command by POST and DELETE, a query of the table ─────────────────────────────────────────────────────
 
-DOORS: Final = Doors()
+COMMANDS: Final = CommandRoutes()
 QUERIES: Final = APIRouter()
 
 
-async def lend(call: Call) -> Target:
-    """Gather what the caller can't say: who they are, what time it is, what another stream knows of them."""
-    actor = call.actor
-    suspended_by = await call.log.state(READER, actor.account_id)
-    supplied = {"organisation_id": actor.organisation_id, "reader": actor.account_id, "now": call.now}
-    return Target(call.path["book_id"], suspended_by=suspended_by, **supplied)
+@COMMANDS.route("POST", "/books/{book_id}/loan", BOOK)
+async def lend_book(context: RequestContext[LendBook]) -> Addressed[LendBook]:
+    """Finish the command with what the caller can't say: who they are, what time it is, what another stream knows."""
+    actor = context.actor
+    command = replace(
+        context.asked,
+        organisation_id=actor.organisation_id,
+        reader=actor.account_id,
+        suspended_by=await context.state(READER, actor.account_id),
+        now=context.now,
+    )
+    return Addressed(command.book_id, command)
 
 
-async def give_back(call: Call) -> Target:
-    return Target(call.path["book_id"])
-
-
-DOORS.post("/books/{book_id}/loan", BOOK, LendBook, supply=lend)
-DOORS.delete("/books/{book_id}/loan", BOOK, ReturnBook, supply=give_back)
+@COMMANDS.route("DELETE", "/books/{book_id}/loan", BOOK)
+async def return_book(context: RequestContext[ReturnBook], book_id: str) -> Addressed[ReturnBook]:
+    return Addressed(book_id, context.asked)
 
 
 class Loan(BaseModel):
@@ -283,4 +286,4 @@ async def my_loans(actor: CurrentActor, db: Database) -> list[Loan]:
 
 # ── The service: `run(SERVICE)` in its `__main__.py` starts HTTP, relay and consumers ──────────────────────────────
 
-SERVICE: Final = Service("lending", (BOOK, READER), DOORS, QUERIES, (LOANS, REACTIONS), TIMERS)
+SERVICE: Final = Service("lending", (BOOK, READER), COMMANDS, QUERIES, (LOANS, REACTIONS), TIMERS)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from services.distribution.api import DOORS
+from services.distribution.api import COMMANDS
 from services.distribution.domain.fleet import FLEET
 from services.distribution.domain.line import LINE
 from services.distribution.domain.rollout import ROLLOUT
@@ -17,7 +17,7 @@ from shared.runtime.service import Service, run
 SERVICE: Final = Service(
     name="distribution",
     streams=(UPDATE, LINE, FLEET, ROLLOUT),
-    doors=DOORS,
+    commands=COMMANDS,
     queries=QUERIES,
     consumers=(AVAILABILITY, FLEETS, ROLLOUTS, ACCESS, REACTIONS, PROCESS),
     timers=TIMERS,

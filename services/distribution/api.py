@@ -1,6 +1,7 @@
-"""distribution's doors: an administrator's for a contract's fleet and rollouts, and one for the users' machines."""
+"""distribution's routes: an administrator's for a contract's fleet and rollouts, and one for the users' machines."""
 
-from typing import Any, Final
+from dataclasses import replace
+from typing import Final
 
 from services.distribution.domain.decisions import ApproveUpdate, HoldUpdate, ScheduleUpdate
 from services.distribution.domain.fleet import FLEET
@@ -16,69 +17,114 @@ from services.distribution.domain.rollout import (
 )
 from services.distribution.policies import policy_of
 from shared.runtime.access import require_access
-from shared.runtime.doors import Call, Doors, Target
 from shared.runtime.problems import unknown
+from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 
-DOORS: Final = Doors()
-
-
-async def _administered(call: Call, **supplied: Any) -> Target:
-    """The fleet of the path's contract, if the caller administers it."""
-    contract_id = call.path["contract_id"]
-    await require_access(call.db, call.actor, contract_id)
-    return Target(contract_id, by=call.actor.account_id, **supplied)
-
-
-async def _create(call: Call) -> Target:
-    return await _administered(call, group_id=call.new_id(), customer=call.actor.organisation_id)
-
-
-async def _set_policy(call: Call) -> Target:
-    """By the figures of the publisher that the contract is with: a group's policy is for all its updates."""
-    target = await _administered(call, customer=call.actor.organisation_id, now=call.now)
-    target.supplied["policy"] = policy_of((await call.log.state(FLEET, target.key)).entitlements.publisher)
-    return target
-
-
-async def _approve(call: Call) -> Target:
-    return await _administered(call, policy=policy_of(call.path["publisher"]))
-
-
-async def _schedule(call: Call) -> Target:
-    return await _administered(call, policy=policy_of(call.path["publisher"]), now=call.now)
+COMMANDS: Final = CommandRoutes()
 
 
 _CONTRACT: Final = "/contracts/{contract_id}"
 _UPDATE: Final = f"{_CONTRACT}/updates/{{publisher}}/{{update_id}}"
 _MEMBERS: Final = f"{_CONTRACT}/groups/{{group_id}}/users"
-DOORS.post(f"{_CONTRACT}/groups", FLEET, CreateGroup, supply=_create)
-DOORS.post(_MEMBERS, FLEET, PutUserInGroup, supply=_administered, bulk=True)
-DOORS.delete(f"{_MEMBERS}/{{account_id}}", FLEET, RemoveUserFromGroup, supply=_administered)
-DOORS.put(f"{_CONTRACT}/groups/{{group_id}}/policy", FLEET, SetGroupPolicy, supply=_set_policy)
-DOORS.post(f"{_UPDATE}/approval", FLEET, ApproveUpdate, supply=_approve)
-DOORS.post(f"{_UPDATE}/hold", FLEET, HoldUpdate, supply=_administered)
-DOORS.post(f"{_UPDATE}/schedule", FLEET, ScheduleUpdate, supply=_schedule)
+_ROLLOUT: Final = f"{_CONTRACT}/rollouts/{{rollout_id}}"
+
+# ── A contract's fleet ─────────────────────────────────────────────────────────────────────────────────
 
 
-async def _steered(call: Call) -> Target:
-    """The rollout of the path, if it is the contract's and the caller administers that."""
-    contract_id, rollout_id = call.path["contract_id"], call.path["rollout_id"]
-    await require_access(call.db, call.actor, contract_id)
-    state = await call.log.state(ROLLOUT, rollout_id)
+async def _administrator_of(context: RequestContext[object], contract_id: str) -> str:
+    """Return the caller's account. Raises Problem 403 or 404 unless they administer the contract."""
+    await require_access(context.db, context.actor, contract_id)
+    return context.actor.account_id
+
+
+@COMMANDS.route("POST", f"{_CONTRACT}/groups", FLEET)
+async def create_group(context: RequestContext[CreateGroup]) -> Addressed[CreateGroup]:
+    by = await _administrator_of(context, context.asked.contract_id)
+    customer = context.actor.organisation_id
+    command = replace(context.asked, group_id=context.new_id(), customer=customer, by=by)
+    return Addressed(command.contract_id, command)
+
+
+@COMMANDS.route("POST", f"{_MEMBERS}/bulk", FLEET, bulk=True)
+@COMMANDS.route("POST", _MEMBERS, FLEET)
+async def put_user_in_group(context: RequestContext[PutUserInGroup]) -> Addressed[PutUserInGroup]:
+    by = await _administrator_of(context, context.asked.contract_id)
+    return Addressed(context.asked.contract_id, replace(context.asked, by=by))
+
+
+@COMMANDS.route("DELETE", f"{_MEMBERS}/{{account_id}}", FLEET)
+async def remove_user_from_group(context: RequestContext[RemoveUserFromGroup]) -> Addressed[RemoveUserFromGroup]:
+    by = await _administrator_of(context, context.asked.contract_id)
+    return Addressed(context.asked.contract_id, replace(context.asked, by=by))
+
+
+@COMMANDS.route("PUT", f"{_CONTRACT}/groups/{{group_id}}/policy", FLEET)
+async def set_group_policy(context: RequestContext[SetGroupPolicy]) -> Addressed[SetGroupPolicy]:
+    """By the figures of the publisher that the contract is with: a group's policy is for all its updates."""
+    contract_id = context.asked.contract_id
+    by = await _administrator_of(context, contract_id)
+    publisher = (await context.state(FLEET, contract_id)).entitlements.publisher
+    customer, policy = context.actor.organisation_id, policy_of(publisher)
+    return Addressed(contract_id, replace(context.asked, customer=customer, by=by, now=context.now, policy=policy))
+
+
+@COMMANDS.route("POST", f"{_UPDATE}/approval", FLEET)
+async def approve_update(context: RequestContext[ApproveUpdate]) -> Addressed[ApproveUpdate]:
+    by = await _administrator_of(context, context.asked.contract_id)
+    policy = policy_of(context.asked.publisher)
+    return Addressed(context.asked.contract_id, replace(context.asked, by=by, policy=policy))
+
+
+@COMMANDS.route("POST", f"{_UPDATE}/hold", FLEET)
+async def hold_update(context: RequestContext[HoldUpdate]) -> Addressed[HoldUpdate]:
+    by = await _administrator_of(context, context.asked.contract_id)
+    return Addressed(context.asked.contract_id, replace(context.asked, by=by))
+
+
+@COMMANDS.route("POST", f"{_UPDATE}/schedule", FLEET)
+async def schedule_update(context: RequestContext[ScheduleUpdate]) -> Addressed[ScheduleUpdate]:
+    by = await _administrator_of(context, context.asked.contract_id)
+    policy = policy_of(context.asked.publisher)
+    return Addressed(context.asked.contract_id, replace(context.asked, by=by, now=context.now, policy=policy))
+
+
+# ── A rollout ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _steered(context: RequestContext[object], contract_id: str, rollout_id: str) -> str:
+    """Return the caller's account, who administers the contract. Raises Problem 404 unless the rollout is its."""
+    by = await _administrator_of(context, contract_id)
+    state = await context.state(ROLLOUT, rollout_id)
     if not isinstance(state, Running | Stopped) or state.started.contract_id != contract_id:
         raise unknown("rollout", "See GET /contracts/{contract_id}/rollouts.")
-    return Target(rollout_id, by=call.actor.account_id)
+    return by
 
 
-_ROLLOUT: Final = f"{_CONTRACT}/rollouts/{{rollout_id}}"
-DOORS.post(f"{_ROLLOUT}/pause", ROLLOUT, PauseRollout, supply=_steered)
-DOORS.post(f"{_ROLLOUT}/resume", ROLLOUT, ResumeRollout, supply=_steered)
-DOORS.post(f"{_ROLLOUT}/stop", ROLLOUT, StopRollout, supply=_steered)
+@COMMANDS.route("POST", f"{_ROLLOUT}/pause", ROLLOUT)
+async def pause_rollout(
+    context: RequestContext[PauseRollout], contract_id: str, rollout_id: str
+) -> Addressed[PauseRollout]:
+    by = await _steered(context, contract_id, rollout_id)
+    return Addressed(rollout_id, replace(context.asked, by=by))
 
 
-async def _reported(call: Call) -> Target:
+@COMMANDS.route("POST", f"{_ROLLOUT}/resume", ROLLOUT)
+async def resume_rollout(
+    context: RequestContext[ResumeRollout], contract_id: str, rollout_id: str
+) -> Addressed[ResumeRollout]:
+    by = await _steered(context, contract_id, rollout_id)
+    return Addressed(rollout_id, ResumeRollout(by=by))
+
+
+@COMMANDS.route("POST", f"{_ROLLOUT}/stop", ROLLOUT)
+async def stop_rollout(
+    context: RequestContext[StopRollout], contract_id: str, rollout_id: str
+) -> Addressed[StopRollout]:
+    by = await _steered(context, contract_id, rollout_id)
+    return Addressed(rollout_id, replace(context.asked, by=by))
+
+
+@COMMANDS.route("POST", "/me/installs", ROLLOUT, scopes=("installs:report",))
+async def report_install(context: RequestContext[ReportInstall]) -> Addressed[ReportInstall]:
     """A machine speaks for the user who is signed in on it, and for nobody else."""
-    return Target(call.body.rollout_id, account_id=call.actor.account_id)
-
-
-DOORS.post("/me/installs", ROLLOUT, ReportInstall, supply=_reported, scopes=("installs:report",))
+    return Addressed(context.asked.rollout_id, replace(context.asked, account_id=context.actor.account_id))

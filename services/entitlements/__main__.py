@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from services.entitlements.api import DOORS, QUERIES
+from services.entitlements.api import COMMANDS, QUERIES
 from services.entitlements.domain.credits import CREDITS
 from services.entitlements.domain.seat_pool import SEAT_POOL
 from services.entitlements.projections import ACCESS, LEDGER, NUMBERS, PEOPLE, POOLS
@@ -13,7 +13,7 @@ from shared.runtime.service import Service, run
 SERVICE: Final = Service(
     name="entitlements",
     streams=(SEAT_POOL, CREDITS),
-    doors=DOORS,
+    commands=COMMANDS,
     queries=QUERIES,
     consumers=(POOLS, LEDGER, PEOPLE, NUMBERS, ACCESS, REACTIONS, MEETINGS),
     timers=TIMERS,

@@ -1,7 +1,8 @@
-"""entitlements' doors and queries. What they administer, `shared.runtime.access` guards."""
+"""entitlements' routes and queries. What they administer, `shared.runtime.access` guards."""
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
@@ -13,94 +14,95 @@ from services.entitlements.facts import account, last_steps, pools_for
 from services.entitlements.policies import policy_of
 from shared.events.fields import Identifier, WrittenCount
 from shared.runtime.access import require_access
-from shared.runtime.doors import Call, Doors, Pool, Target
+from shared.runtime.database import Pool
 from shared.runtime.http import After, CurrentActor, Database, Limit, Now
 from shared.runtime.problems import Problem, unknown
+from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 from shared.runtime.visibility import SELLERS, listed, sees
 from shared.sql import statements
 
 SQL: Final = statements(__file__)
 
-DOORS: Final = Doors()
+COMMANDS: Final = CommandRoutes()
 QUERIES: Final = APIRouter()
 
 
-async def _administered(call: Call) -> Any:
-    """The pool of the path, if the caller may assign its seats."""
-    row = await call.db.fetchrow(SQL["administered_pool"], call.path["subscription_id"])
-    if row is None or not sees(call.actor, customer=row["customer"], publisher=row["publisher"]):
+async def _administered(context: RequestContext[object], subscription_id: str) -> None:
+    """Raise Problem 404 or 403 unless the caller may assign the pool's seats."""
+    row = await context.db.fetchrow(SQL["administered_pool"], subscription_id)
+    if row is None or not sees(context.actor, customer=row["customer"], publisher=row["publisher"]):
         raise unknown("pool of seats")
-    await require_access(call.db, call.actor, row["contract_id"], assign_seats=True)
-    return row
+    await require_access(context.db, context.actor, row["contract_id"], assign_seats=True)
 
 
-async def _assign(call: Call) -> Target:
-    pool = await _administered(call)
-    user = await account(call.db, call.body.account_id)
-    return Target(pool["subscription_id"], assigned_by=call.actor.account_id, user=user)
+@COMMANDS.route("POST", "/pools/{subscription_id}/seats/bulk", SEAT_POOL, bulk=True)
+@COMMANDS.route("POST", "/pools/{subscription_id}/seats", SEAT_POOL)
+async def assign_seat(context: RequestContext[AssignSeat], subscription_id: str) -> Addressed[AssignSeat]:
+    await _administered(context, subscription_id)
+    user = await account(context.db, context.asked.account_id)
+    return Addressed(subscription_id, replace(context.asked, assigned_by=context.actor.account_id, user=user))
 
 
-async def _unassign(call: Call) -> Target:
-    pool = await _administered(call)
-    return Target(pool["subscription_id"], unassigned_by=call.actor.account_id)
+@COMMANDS.route("DELETE", "/pools/{subscription_id}/seats/{account_id}", SEAT_POOL)
+@COMMANDS.route("POST", "/pools/{subscription_id}/seats/unassign/bulk", SEAT_POOL, bulk=True)
+async def unassign_seat(context: RequestContext[UnassignSeat], subscription_id: str) -> Addressed[UnassignSeat]:
+    await _administered(context, subscription_id)
+    return Addressed(subscription_id, replace(context.asked, unassigned_by=context.actor.account_id))
 
 
-DOORS.post("/pools/{subscription_id}/seats", SEAT_POOL, AssignSeat, supply=_assign, bulk=True)
-DOORS.bulk("/pools/{subscription_id}/seats/unassign/bulk", SEAT_POOL, UnassignSeat, supply=_unassign)
-DOORS.delete("/pools/{subscription_id}/seats/{account_id}", SEAT_POOL, UnassignSeat, supply=_unassign)
+class _Contract(NamedTuple):
+    """Whose contract it is, and with which publisher."""
+
+    customer: str
+    publisher: str
 
 
-async def _contract_of(call: Call) -> Any:
-    """The contract of the path, if the caller has to do with it."""
-    row = await call.db.fetchrow(SQL["contract"], call.path["contract_id"])
-    if row is None or not sees(call.actor, customer=row["customer"], publisher=row["publisher"]):
+async def _contract(context: RequestContext[object], contract_id: str) -> _Contract:
+    """Return the contract, if the caller has to do with it. Raises Problem 404."""
+    row = await context.db.fetchrow(SQL["contract"], contract_id)
+    if row is None or not sees(context.actor, customer=row["customer"], publisher=row["publisher"]):
         raise unknown("contract")
-    return row
+    return _Contract(row["customer"], row["publisher"])
 
 
-async def _grant(call: Call) -> Target:
-    contract = await _contract_of(call)
-    if call.actor.organisation_kind not in SELLERS:
+@COMMANDS.route("POST", "/contracts/{contract_id}/credits/grants/bulk", CREDITS, bulk=True)
+@COMMANDS.route("POST", "/contracts/{contract_id}/credits/grants", CREDITS)
+async def grant_credits(context: RequestContext[GrantCredits]) -> Addressed[GrantCredits]:
+    asked = context.asked
+    contract = await _contract(context, asked.contract_id)
+    if context.actor.organisation_kind not in SELLERS:
         raise Problem(
             403,
             rule=rules.NOT_A_PUBLISHER,
             reason="Only the publisher or the operator grants credits.",
             remedy="Ask the publisher.",
         )
-    customer, to = contract["customer"], call.body.account_id
-    return Target(
-        contract["contract_id"],
-        customer=customer,
-        granted_by=call.actor.account_id,
-        now=call.time_of(customer),
-        policy=policy_of(contract["publisher"]),
-        user=None if to is None else await account(call.db, to),
-        over=await last_steps(call.db, call.log, contract["contract_id"]),
+    command = replace(
+        asked,
+        customer=contract.customer,
+        granted_by=context.actor.account_id,
+        now=context.time_of(contract.customer),
+        policy=policy_of(contract.publisher),
+        user=None if asked.account_id is None else await account(context.db, asked.account_id),
+        over=await last_steps(context.db, context.log, asked.contract_id),
     )
+    return Addressed(asked.contract_id, command)
 
 
-async def _consume(call: Call) -> Target:
-    contract = await _contract_of(call)
-    account_id, now = call.body.account_id or call.actor.account_id, call.time_of(contract["customer"])
-    if call.actor.organisation_kind not in SELLERS and account_id != call.actor.account_id:
+@COMMANDS.route("POST", "/contracts/{contract_id}/credits/consumptions", CREDITS, scopes=("credits:consume",))
+async def consume_credits(context: RequestContext[ConsumeCredits]) -> Addressed[ConsumeCredits]:
+    asked, actor = context.asked, context.actor
+    contract = await _contract(context, asked.contract_id)
+    account_id, now = asked.account_id or actor.account_id, context.time_of(contract.customer)
+    if actor.organisation_kind not in SELLERS and account_id != actor.account_id:
         raise Problem(
             403,
             rule=rules.CREDITS_OF_ANOTHER,
             reason="You can spend credits for yourself only.",
             remedy="Leave account_id out.",
         )
-    pools = await pools_for(call.db, call.log, contract["contract_id"], account_id, utc_day(now))
-    return Target(contract["contract_id"], account_id=account_id, now=now, pools=pools)
-
-
-DOORS.post("/contracts/{contract_id}/credits/grants", CREDITS, GrantCredits, supply=_grant, bulk=True)
-DOORS.post(
-    "/contracts/{contract_id}/credits/consumptions",
-    CREDITS,
-    ConsumeCredits,
-    supply=_consume,
-    scopes=("credits:consume",),
-)
+    pools = await pools_for(context.db, context.log, asked.contract_id, account_id, utc_day(now))
+    return Addressed(asked.contract_id, replace(asked, account_id=account_id, now=now, pools=pools))
 
 
 Phase: TypeAlias = Literal["upcoming", "active", "expired", "suspended", "ended"]

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from services.identity import credentials, keys, oidc
-from services.identity.api import DOORS, QUERIES
+from services.identity.api import COMMANDS, QUERIES
 from services.identity.domain.account import ACCOUNT
 from services.identity.domain.clock import CLOCK
 from services.identity.domain.contract import CONTRACT
@@ -62,7 +62,7 @@ async def _send_mail(process: Process) -> None:
 SERVICE: Final = Service(
     name="identity",
     streams=(ACCOUNT, INVITATION, CONTRACT, CLOCK, SESSIONS, MACHINE),
-    doors=DOORS,
+    commands=COMMANDS,
     queries=QUERIES,
     consumers=(DIRECTORY, REACTIONS),
     timers=TIMERS,

@@ -20,16 +20,16 @@ from services.identity.domain.account import (
     address_digest,
     normalised,
 )
-from services.identity.keys import Keys
+from services.identity.keys import current_keys
 from services.identity.persons import holder_of
 from shared.eventlog.log import Meta
 from shared.events.fields import Address, Token
-from shared.runtime.doors import Call, Doors, Target
 from shared.runtime.http import CurrentActor, CurrentLog, Database
 from shared.runtime.limits import limited_by_source
 from shared.runtime.problems import Problem, unknown
+from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 
-ADDRESS_DOORS: Final = Doors()
+COMMANDS: Final = CommandRoutes()
 ADDRESS_QUERIES: Final = APIRouter()
 
 # ── One's own address ──────────────────────────────────────────────────────────────────────────────────
@@ -43,23 +43,19 @@ class Verification(BaseModel):
     token: Token
 
 
-async def _verify(call: Call) -> Target:
+@COMMANDS.route("POST", "/me/address/verification", ACCOUNT)
+async def verify_address(context: RequestContext[Verification]) -> Addressed[VerifyAddress]:
     """Only for whoever is signed in as the account: the owner of an address must not confirm somebody else's account by
     following a link."""
-    form: Verification = call.body
-    keys: Keys = call.app_state.keys
-    said = keys.verified_by(form.token)
-    if said is None or said["sub"] != call.actor.account_id:
+    verified = current_keys(context.app).verified_by(context.asked.token)
+    if verified is None or verified.account_id != context.actor.account_id:
         raise Problem(
             409,
             rule=rules.VERIFICATION_NOT_VALID,
             reason="The link is not valid, or not any more, or it is for another account.",
             remedy="Ask for a new one (POST /me/address/verification/mail).",
         )
-    return Target(call.actor.account_id, digest=said["address"], proof="link")
-
-
-ADDRESS_DOORS.post("/me/address/verification", ACCOUNT, VerifyAddress, supply=_verify, form=Verification)
+    return Addressed(context.actor.account_id, VerifyAddress(digest=verified.address_digest, proof="link"))
 
 
 @ADDRESS_QUERIES.post("/me/address/verification/mail", status_code=HTTPStatus.ACCEPTED)
@@ -94,10 +90,9 @@ async def ask_for_proof(form: AskForProof, request: Request, db: Database) -> No
     await outbox.ask(db, "prove-address", "", email, parts.now(), address=email)
 
 
-def proven_by(call: Call, token: str, email: str) -> None:
+def proven_by(context: RequestContext[object], token: str, email: str) -> None:
     """Check that the token proves this address. Raises Problem 409."""
-    keys: Keys = call.app_state.keys
-    if keys.proven_by(token) != address_digest(normalised(email)):
+    if current_keys(context.app).proven_by(token) != address_digest(normalised(email)):
         raise Problem(
             409,
             rule=rules.PROOF_NOT_VALID,
@@ -106,13 +101,13 @@ def proven_by(call: Call, token: str, email: str) -> None:
         )
 
 
-async def release(call: Call, email: str) -> None:
+async def release(context: RequestContext[object], email: str) -> None:
     """Free the address for whoever has proven it, should an account hold it that has not."""
     address = normalised(email)
-    holder = await holder_of(call.log.store, address)
-    if holder is None or call.dry_run:
+    holder = await holder_of(context.log.store, address)
+    if holder is None or context.dry_run:
         return
     account_id = holder.removeprefix(ACCOUNT.id(""))
-    command_id = call.further_id("release")
-    meta = Meta(command_id, call.actor.account_id or account_id, call.now, command_id, call.command_id)
-    await call.log.execute(ACCOUNT, account_id, ReleaseAddress(address_digest(address)), meta)
+    command_id = context.further_id("release")
+    meta = Meta(command_id, context.actor.account_id or account_id, context.now, command_id, context.command_id)
+    await context.log.execute(ACCOUNT, account_id, ReleaseAddress(address_digest(address)), meta)

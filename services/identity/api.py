@@ -1,22 +1,25 @@
-"""identity's doors and queries."""
+"""identity's routes and queries."""
 
 import hashlib
 import secrets
 import uuid
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final, Literal, cast
+from typing import Final, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, model_validator
+from starlette.datastructures import State
 
-from services.identity import credentials, elsewhere, sessions
-from services.identity.addresses import ADDRESS_DOORS, ADDRESS_QUERIES, proven_by, release
+from services.identity import addresses, credentials, elsewhere, invitations, machines, sessions
+from services.identity.addresses import ADDRESS_QUERIES, proven_by, release
 from services.identity.domain import clock as clocks
 from services.identity.domain import contract_state, rules
 from services.identity.domain.account import (
     ACCOUNT,
     CloseAccount,
+    Identity,
     Open,
     OpenAccount,
     Unopened,
@@ -34,10 +37,10 @@ from services.identity.domain.contract import (
     RequestRole,
     RevokeRole,
 )
-from services.identity.elsewhere import IdToken, NonceText, for_sign_up
+from services.identity.elsewhere import IdToken, NonceText, identified_once
 from services.identity.everywhere import Everywhere
-from services.identity.invitations import INVITATION_DOORS, INVITATION_QUERIES, joining
-from services.identity.machines import MACHINE_DOORS, MACHINE_QUERIES
+from services.identity.invitations import INVITATION_QUERIES, Organisation, joining
+from services.identity.machines import MACHINE_QUERIES
 from services.identity.oauth import OAUTH
 from services.identity.passwords import require_uncommon
 from services.identity.persons import holder_of
@@ -55,33 +58,32 @@ from services.identity.views import (
     access_view,
     contract_view,
 )
-from shared.eventlog.log import Accepted, Log
+from shared.eventlog.decision import Rejected
+from shared.eventlog.log import Accepted, Log, Reader
 from shared.events import AccountOpened
 from shared.events.fields import Address, Country, Identifier, Locale, Name, Password, TimeZone, Token
+from shared.events.identity import AddressProof
 from shared.runtime.auth import Actor
-from shared.runtime.doors import Call, Completion, Doors, Target
 from shared.runtime.http import After, CurrentActor, CurrentLog, Database, Limit
 from shared.runtime.problems import Problem, unknown
+from shared.runtime.routes import Addressed, CommandRoutes, Completion, RequestContext
 from shared.runtime.visibility import listed, sees
 from shared.sql import statements
 
 SQL: Final = statements(__file__)
 
-DOORS: Final = Doors()
+COMMANDS: Final = CommandRoutes(
+    sessions.COMMANDS, machines.COMMANDS, elsewhere.COMMANDS, invitations.COMMANDS, addresses.COMMANDS
+)
 QUERIES: Final = APIRouter()
 _COUNTED_UNDER: Final = secrets.token_bytes(16)
 
 QUERIES.routes.extend(sessions.ROUTES.routes)
-DOORS.doors.extend(sessions.DOORS.doors)
 QUERIES.routes.extend(MACHINE_QUERIES.routes)
-DOORS.doors.extend(MACHINE_DOORS.doors)
 QUERIES.routes.extend(OAUTH.routes)
 QUERIES.routes.extend(INVITATION_QUERIES.routes)
 QUERIES.routes.extend(ADDRESS_QUERIES.routes)
 QUERIES.routes.extend(elsewhere.ROUTES.routes)
-DOORS.doors.extend(elsewhere.DOORS.doors)
-DOORS.doors.extend(INVITATION_DOORS.doors)
-DOORS.doors.extend(ADDRESS_DOORS.doors)
 
 # ── Accounts ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -124,107 +126,137 @@ class SignUp(BaseModel):
         return self
 
 
-async def _organisation(call: Call, form: SignUp, account_id: str) -> dict[str, Any]:
-    """The new organisation, or the one that the invitation is for and whether it lets this person in."""
-    if form.organisation is not None:
-        return {
-            "organisation_id": organisation_of(account_id),
-            "organisation_name": form.organisation.name,
-            "organisation_kind": form.organisation.kind,
-            "sandbox": form.organisation.sandbox,
-        }
-    invited = await joining(call, form.invitation or "", form.email)
-    proof = "invitation" if invited.proves_address and invited.refused is None else None
-    return {**invited.organisation, "not_invited": invited.refused, "proof": proof}
-
-
-async def _proven(call: Call, form: SignUp) -> dict[str, Any]:
-    """What the sign-up has to prove the address with besides an invitation, and who the person is at another issuer."""
-    found: dict[str, Any] = {}
-    if form.id_token is not None:
-        found |= await for_sign_up(call, form.id_token, form.nonce or "", form.email)
-    if form.proof is not None:
-        proven_by(call, form.proof, form.email)
-        found |= {"proof": "link"}
-    return found
-
-
 def address_key(email: str) -> str:
     """What the sign-ups of an e-mail address are counted under: not the address."""
     return hashlib.blake2b(claim_of(email).encode(), key=_COUNTED_UNDER, digest_size=16).hexdigest()
 
 
-async def _sign_up(call: Call) -> Target:
+@COMMANDS.route("POST", "/accounts", ACCOUNT, open=True, extra_response=SignedUp)
+async def sign_up(context: RequestContext[SignUp]) -> Addressed[OpenAccount]:
     """The account's id follows from the command's, so that a request sent again opens the same account."""
-    form: SignUp = call.body
-    if not call.dry_run:
-        call.app_state.parts.limits.take("sign-up-address", address_key(form.email))
-    account_id = str(uuid.uuid5(uuid.NAMESPACE_OID, call.command_id))
-    organisation = await _organisation(call, form, account_id)
-    about = (form.email, form.name, organisation["organisation_name"])
-    await require_uncommon(form.password.get_secret_value(), *about)
-    proven = await _proven(call, form)
-    if (proven or organisation).get("proof") is not None and organisation.get("not_invited") is None:
-        await release(call, form.email)
-    holder = await holder_of(call.log.store, form.email)
-    account = await call.log.state(ACCOUNT, account_id)
-    target = Target(
-        account_id,
+    form = context.asked
+    if not context.dry_run:
+        context.parts.limits.take("sign-up-address", address_key(form.email))
+    account_id = str(uuid.uuid5(uuid.NAMESPACE_OID, context.command_id))
+    joined = await _joined(context, account_id)
+    password = form.password.get_secret_value()
+    await require_uncommon(password, form.email, form.name, joined.organisation.name)
+    proven = await _proven(context)
+    if (joined.proof if proven is None else proven.proof) is not None and joined.refused is None:
+        await release(context, form.email)
+    holder = await holder_of(context.log.store, form.email)
+    account = await context.state(ACCOUNT, account_id)
+    command = OpenAccount(
         account_id=account_id,
-        **{**organisation, **proven},
+        organisation_id=joined.organisation.organisation_id,
+        organisation_name=joined.organisation.name,
+        organisation_kind=joined.organisation.kind,
         email=form.email,
         name=form.name,
         country=form.country,
         time_zone=form.time_zone,
         locale=form.locale,
-        now=call.now,
+        now=context.now,
+        sandbox=joined.organisation.sandbox,
+        publisher=joined.organisation.publisher,
+        invitation_id=joined.invitation_id,
+        not_invited=joined.refused,
+        proof=joined.proof if proven is None or proven.proof is None else proven.proof,
+        identity=None if proven is None else proven.identity,
     )
-    free = isinstance(account, Unopened) and holder is None and organisation.get("not_invited") is None
+    free = isinstance(account, Unopened) and holder is None and joined.refused is None
     # A try that broke off may have left another password: who only repeats its key gets no session. Nor does repeating
     # one set a password of an account that is open, whose own may be lost.
-    if not call.dry_run and free and await credentials.keep(call.db, account_id, form.password.get_secret_value()):
-        target.besides = lambda answer: _signed_up(answer, call)
-    return target
+    if context.dry_run or not free or not await credentials.keep(context.db, account_id, password):
+        return Addressed(account_id, command)
+    return Addressed(account_id, command, extra_response=lambda answer: _session(answer, context.app))
 
 
-async def _signed_up(answer: Accepted, call: Call) -> dict[str, Any]:
-    opened = next(each for each in answer.events if isinstance(each.event, AccountOpened))
-    session = await start(cast("AccountOpened", opened.event), call.app_state, since=opened.position)
-    return {} if session is None else {"session": session.model_dump()}
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    """The organisation that somebody signs up into, and what the invitation into it says."""
+
+    organisation: Organisation
+    invitation_id: str = ""
+    refused: Rejected | None = None
+    proof: AddressProof | None = None
 
 
-async def _own_profile(call: Call) -> Target:
-    return Target(call.actor.account_id)
+async def _joined(context: RequestContext[SignUp], account_id: str) -> _Joined:
+    """Return the new organisation, or the one that the invitation is for and whether it lets this person in."""
+    form = context.asked
+    if form.organisation is not None:
+        founded = Organisation(
+            organisation_id=organisation_of(account_id),
+            name=form.organisation.name,
+            kind=form.organisation.kind,
+            sandbox=form.organisation.sandbox,
+        )
+        return _Joined(founded)
+    invited = await joining(context, form.invitation or "", form.email)
+    proof: AddressProof | None = "invitation" if invited.proves_address and invited.refused is None else None
+    return _Joined(invited.organisation, invited.invitation_id, invited.refused, proof)
 
 
-async def _closing(call: Call, account_id: str) -> Target:
-    states = [await call.log.state(CONTRACT, known) for known in await contracts_of(call.db, account_id)]
-    managers = [
-        state.manager for state in states if isinstance(state, contract_state.Open) and state.manager is not None
-    ]
-    manages = tuple(role for role in managers if role.account_id == account_id)
-    return Target(account_id, closed_by=call.actor.account_id, manages=manages)
+@dataclass(frozen=True, slots=True)
+class _Proven:
+    """What the sign-up proves the address with besides an invitation, and who the person is at another issuer."""
+
+    proof: AddressProof | None
+    identity: Identity | None
 
 
-async def _close_own(call: Call) -> Target:
-    return await _closing(call, call.actor.account_id)
+async def _proven(context: RequestContext[SignUp]) -> _Proven | None:
+    """Return what the sign-up proves; None where it tries nothing of the kind. Raises Problem 401 or 409."""
+    form, identity = context.asked, None
+    if form.id_token is not None:
+        identity = await identified_once(context, form.id_token, form.nonce or "")
+    if form.proof is not None:
+        proven_by(context, form.proof, form.email)
+        return _Proven("link", identity)
+    if identity is None:
+        return None
+    return _Proven("issuer" if identity.email != "" and identity.email == form.email else None, identity)
 
 
-async def _close_other(call: Call) -> Target:
-    if call.actor.organisation_kind != "operator":
+async def _session(answer: Accepted, app: State) -> SignedUp | None:
+    """Begin the session of an account that was just opened."""
+    for each in answer.events:
+        if isinstance(each.event, AccountOpened):
+            session = await start(each.event, app, since=each.position)
+            return None if session is None else SignedUp(session=session)
+    return None
+
+
+@COMMANDS.route("PUT", "/me/profile", ACCOUNT)
+async def update_profile(context: RequestContext[UpdateProfile]) -> Addressed[UpdateProfile]:
+    return Addressed(context.actor.account_id, context.asked)
+
+
+@COMMANDS.route("DELETE", "/me", ACCOUNT)
+async def close_own_account(context: RequestContext[CloseAccount]) -> Addressed[CloseAccount]:
+    return await _closing(context, context.actor.account_id)
+
+
+@COMMANDS.route("DELETE", "/accounts/{account_id}", ACCOUNT)
+async def close_account(context: RequestContext[CloseAccount], account_id: str) -> Addressed[CloseAccount]:
+    if context.actor.organisation_kind != "operator":
         raise Problem(
             403,
             rule=rules.OPERATOR_ONLY,
             reason="Only the operator closes somebody else's account.",
             remedy="Ask the person to close it (DELETE /me), or the operator.",
         )
-    return await _closing(call, call.path["account_id"])
+    return await _closing(context, account_id)
 
 
-DOORS.open_post("/accounts", ACCOUNT, OpenAccount, supply=_sign_up, form=SignUp, besides=SignedUp)
-DOORS.put("/me/profile", ACCOUNT, UpdateProfile, supply=_own_profile)
-DOORS.delete("/me", ACCOUNT, CloseAccount, supply=_close_own)
-DOORS.delete("/accounts/{account_id}", ACCOUNT, CloseAccount, supply=_close_other)
+async def _closing(context: RequestContext[CloseAccount], account_id: str) -> Addressed[CloseAccount]:
+    states = [await context.state(CONTRACT, known) for known in await contracts_of(context.db, account_id)]
+    managers = [
+        state.manager for state in states if isinstance(state, contract_state.Open) and state.manager is not None
+    ]
+    manages = tuple(role for role in managers if role.account_id == account_id)
+    return Addressed(account_id, CloseAccount(closed_by=context.actor.account_id, manages=manages))
 
 
 @QUERIES.get("/me")
@@ -269,30 +301,27 @@ async def colleague(account_id: Identifier, actor: CurrentActor, log: CurrentLog
 # ── The organisation's time ────────────────────────────────────────────────────────────────────────────
 
 
-async def _move_clock(call: Call) -> Target:
-    account = await call.log.state(ACCOUNT, call.actor.account_id)
-    organisation = call.actor.organisation_id
-    target = Target(
-        organisation,
+@COMMANDS.route("POST", "/clock", CLOCK, extra_response=ClockMovedView, completes=True)
+async def move_clock(context: RequestContext[MoveClock]) -> Addressed[MoveClock]:
+    account = await context.state(ACCOUNT, context.actor.account_id)
+    organisation = context.actor.organisation_id
+    command = replace(
+        context.asked,
         organisation_id=organisation,
         sandbox=isinstance(account, Open) and account.opened.sandbox,
-        now=call.clocks.real(),
-        moved_by=call.actor.account_id,
+        now=context.parts.clocks.real(),
+        moved_by=context.actor.account_id,
     )
-    target.completion = partial(_moved_everywhere, call)
-    return target
+    return Addressed(organisation, command, completion=partial(_moved_everywhere, context))
 
 
-async def _moved_everywhere(call: Call, authorization: str) -> Completion:
-    """Waits until every service decides by the organisation's time."""
-    everywhere: Everywhere = call.app_state.everywhere
-    organisation = call.actor.organisation_id
-    ahead = clocks.ahead_s(await call.log.state(CLOCK, organisation))
-    lacking = await everywhere.lacking(organisation, ahead, authorization, call.clocks, call.db)
-    return Completion(not lacking, ClockMovedView(everywhere=not lacking, waiting_for=lacking).model_dump())
-
-
-DOORS.post("/clock", CLOCK, MoveClock, supply=_move_clock, besides=ClockMovedView, completes=True)
+async def _moved_everywhere(context: RequestContext[MoveClock], authorization: str) -> Completion:
+    """Wait until every service decides by the organisation's time."""
+    everywhere: Everywhere = context.app.everywhere
+    organisation = context.actor.organisation_id
+    ahead = clocks.ahead_s(await context.log.state(CLOCK, organisation))
+    lacking = await everywhere.lacking(organisation, ahead, authorization, context.parts.clocks, context.db)
+    return Completion(not lacking, ClockMovedView(everywhere=not lacking, waiting_for=lacking))
 
 
 @QUERIES.get("/me/clock")
@@ -311,9 +340,9 @@ async def clock(actor: CurrentActor, request: Request, log: CurrentLog) -> Clock
 # ── Contracts ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def visible(log: Log, contract_id: str, actor: Actor) -> contract_state.Open:
+async def visible(streams: Log | Reader, contract_id: str, actor: Actor) -> contract_state.Open:
     """The contract, for people of its customer, its publisher and the operator. Raises Problem 404 for others."""
-    state = await log.state(CONTRACT, contract_id)
+    state = await streams.state(CONTRACT, contract_id)
     if not isinstance(state, contract_state.Open) or not sees(
         actor, customer=state.opened.customer, publisher=state.opened.publisher
     ):
@@ -321,71 +350,76 @@ async def visible(log: Log, contract_id: str, actor: Actor) -> contract_state.Op
     return state
 
 
-async def _request_role(call: Call) -> Target:
-    contract_id, account_id = call.path["contract_id"], call.actor.account_id
-    await visible(call.log, contract_id, call.actor)
-    await _involve(call, account_id)
-    organisation = await _organisation_of(call.log, account_id)
-    return Target(contract_id, account_id=account_id, organisation_id=organisation)
-
-
-async def _organisation_of(log: Log, account_id: str) -> str:
-    """Where the account belongs; "" for one that is unknown or closed."""
-    account = await log.state(ACCOUNT, account_id)
+async def _organisation_of(context: RequestContext[object], account_id: str) -> str:
+    """Return where the account belongs; "" for one that is unknown or closed."""
+    account = await context.state(ACCOUNT, account_id)
     return account.opened.organisation_id if isinstance(account, Open) else ""
 
 
-async def _involve(call: Call, account_id: str) -> None:
-    """Before it is asked whether the account is open: so a role given while it closes is found, here or there."""
-    if not call.dry_run:
-        await involve(call.db, account_id, call.path["contract_id"])
+async def _involve(context: RequestContext[object], contract_id: str, account_id: str) -> None:
+    """Note the account before it is asked whether it is open: a role given while it closes is found, here or there."""
+    if not context.dry_run:
+        await involve(context.db, account_id, contract_id)
 
 
-def _by(field: str) -> Any:
-    """A door for somebody who acts on the contract in the path; `field` says as what."""
-
-    async def supply(call: Call) -> Target:
-        await visible(call.log, call.path["contract_id"], call.actor)
-        return Target(call.path["contract_id"], **{field: call.actor.account_id})
-
-    return supply
-
-
-async def _approve(call: Call) -> Target:
-    contract_id, account_id = call.path["contract_id"], call.path["account_id"]
-    await visible(call.log, contract_id, call.actor)
-    organisation = await _organisation_of(call.log, account_id)
-    return Target(contract_id, organisation_id=organisation, approver=call.actor.account_id)
+@COMMANDS.route("POST", "/contracts/{contract_id}/role-requests", CONTRACT)
+async def request_role(context: RequestContext[RequestRole], contract_id: str) -> Addressed[RequestRole]:
+    account_id = context.actor.account_id
+    await visible(context.streams, contract_id, context.actor)
+    await _involve(context, contract_id, account_id)
+    organisation = await _organisation_of(context, account_id)
+    return Addressed(contract_id, replace(context.asked, account_id=account_id, organisation_id=organisation))
 
 
-async def _name_coordinator(call: Call) -> Target:
-    contract_id, account_id = call.path["contract_id"], call.path.get("account_id") or call.body.account_id
-    await visible(call.log, contract_id, call.actor)
-    await _involve(call, account_id)
-    organisation = await _organisation_of(call.log, account_id)
-    return Target(contract_id, organisation_id=organisation, named_by=call.actor.account_id)
+@COMMANDS.route("POST", "/contracts/{contract_id}/role-requests/{account_id}/approval", CONTRACT)
+async def approve_role_request(
+    context: RequestContext[ApproveRoleRequest], contract_id: str
+) -> Addressed[ApproveRoleRequest]:
+    await visible(context.streams, contract_id, context.actor)
+    organisation = await _organisation_of(context, context.asked.account_id)
+    command = replace(context.asked, organisation_id=organisation, approver=context.actor.account_id)
+    return Addressed(contract_id, command)
 
 
-async def _hand_over(call: Call) -> Target:
-    await visible(call.log, call.path["contract_id"], call.actor)
-    await _involve(call, call.body.to)
-    organisation = await _organisation_of(call.log, call.body.to)
-    operator = call.actor.organisation_kind == "operator"
-    return Target(
-        call.path["contract_id"], giver=call.actor.account_id, to_organisation=organisation, by_operator=operator
+@COMMANDS.route("POST", "/contracts/{contract_id}/role-requests/{account_id}/decline", CONTRACT)
+async def decline_role_request(
+    context: RequestContext[DeclineRoleRequest], contract_id: str
+) -> Addressed[DeclineRoleRequest]:
+    await visible(context.streams, contract_id, context.actor)
+    return Addressed(contract_id, replace(context.asked, decliner=context.actor.account_id))
+
+
+@COMMANDS.route("POST", "/contracts/{contract_id}/coordinators/bulk", CONTRACT, bulk=True)
+@COMMANDS.route("PUT", "/contracts/{contract_id}/coordinators/{account_id}", CONTRACT)
+async def name_coordinator(context: RequestContext[NameCoordinator], contract_id: str) -> Addressed[NameCoordinator]:
+    account_id = context.asked.account_id
+    await visible(context.streams, contract_id, context.actor)
+    await _involve(context, contract_id, account_id)
+    organisation = await _organisation_of(context, account_id)
+    command = replace(context.asked, organisation_id=organisation, named_by=context.actor.account_id)
+    return Addressed(contract_id, command)
+
+
+@COMMANDS.route("POST", "/contracts/{contract_id}/coordinators/revoke/bulk", CONTRACT, bulk=True)
+@COMMANDS.route("DELETE", "/contracts/{contract_id}/coordinators/{account_id}", CONTRACT)
+async def revoke_role(context: RequestContext[RevokeRole], contract_id: str) -> Addressed[RevokeRole]:
+    await visible(context.streams, contract_id, context.actor)
+    return Addressed(contract_id, replace(context.asked, revoker=context.actor.account_id))
+
+
+@COMMANDS.route("POST", "/contracts/{contract_id}/handover", CONTRACT)
+async def hand_over_contract(
+    context: RequestContext[HandOverContract], contract_id: str
+) -> Addressed[HandOverContract]:
+    await visible(context.streams, contract_id, context.actor)
+    await _involve(context, contract_id, context.asked.to)
+    command = replace(
+        context.asked,
+        giver=context.actor.account_id,
+        to_organisation=await _organisation_of(context, context.asked.to),
+        by_operator=context.actor.organisation_kind == "operator",
     )
-
-
-_REQUEST: Final = "/contracts/{contract_id}/role-requests"
-_COORDINATOR: Final = "/contracts/{contract_id}/coordinators/{account_id}"
-DOORS.post(_REQUEST, CONTRACT, RequestRole, supply=_request_role)
-DOORS.post(f"{_REQUEST}/{{account_id}}/approval", CONTRACT, ApproveRoleRequest, supply=_approve)
-DOORS.post(f"{_REQUEST}/{{account_id}}/decline", CONTRACT, DeclineRoleRequest, supply=_by("decliner"))
-DOORS.put(_COORDINATOR, CONTRACT, NameCoordinator, supply=_name_coordinator)
-DOORS.delete(_COORDINATOR, CONTRACT, RevokeRole, supply=_by("revoker"))
-DOORS.bulk("/contracts/{contract_id}/coordinators/bulk", CONTRACT, NameCoordinator, supply=_name_coordinator)
-DOORS.bulk("/contracts/{contract_id}/coordinators/revoke/bulk", CONTRACT, RevokeRole, supply=_by("revoker"))
-DOORS.post("/contracts/{contract_id}/handover", CONTRACT, HandOverContract, supply=_hand_over)
+    return Addressed(contract_id, command)
 
 
 @QUERIES.get("/contracts")

@@ -10,7 +10,7 @@ from typing import Final, ParamSpec, TypeVar
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from shared.runtime.doors import Pool
+from shared.runtime.database import Pool
 from shared.runtime.problems import busy
 from shared.sql import statements
 

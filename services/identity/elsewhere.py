@@ -7,7 +7,7 @@ proven it: the issuer says that it is verified, and here it was shown to be the 
 import hashlib
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from fastapi import APIRouter, Request, Response
@@ -31,13 +31,14 @@ from services.identity.views import Nonce, Session
 from shared.eventlog.log import Log, Meta, Refused
 from shared.events.fields import Token
 from shared.rules import UNAVAILABLE
-from shared.runtime.doors import Call, Doors, Target
-from shared.runtime.http import CurrentLog, Parts
+from shared.runtime.http import CurrentLog
 from shared.runtime.limits import limited_by_source
+from shared.runtime.parts import Parts
 from shared.runtime.problems import Problem
+from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 from shared.sql import statements
 
-DOORS: Final = Doors()
+COMMANDS: Final = CommandRoutes()
 ROUTES: Final = APIRouter()
 SQL: Final = statements(__file__)
 _NONCE_KEPT: Final = timedelta(seconds=2 * NONCE_S)
@@ -66,7 +67,7 @@ async def make_nonce(request: Request, response: Response) -> Nonce:
     """Make a nonce for the issuer to repeat in its ID token: for ten minutes, and once."""
     _issuer(request.app.state)
     response.headers.update(NOT_STORED)
-    nonce = current_keys(request).nonce(request.app.state.parts.new_id())
+    nonce = current_keys(request.app.state).nonce(request.app.state.parts.new_id())
     return Nonce(nonce=nonce, expires_in=NONCE_S)
 
 
@@ -89,12 +90,12 @@ async def identified(app: State, id_token: str, nonce: str, used_by: str, *, dry
         Problem: 401 where the token is not a good one for us or the nonce is not ours, or was used; 503 where the
             issuer's keys can't be had; 404 where no issuer is configured.
     """
-    issuer, parts = _issuer(app), app.parts
+    issuer, keys = _issuer(app), current_keys(app)
     try:
-        if not app.keys.is_nonce(nonce):
+        if not keys.is_nonce(nonce):
             raise NotGenuine("its nonce is none of ours, or out of time")
         identity = await issuer.identify(id_token, nonce)
-        if not await _used(parts, nonce, used_by, dry_run=dry_run):
+        if not await _used(app.parts, nonce, used_by, dry_run=dry_run):
             raise NotGenuine("its nonce was used before")
     except NotGenuine as why:
         _log.info("sign-in elsewhere refused", fault=str(why)[:300])
@@ -181,22 +182,17 @@ def _no_account() -> Problem:
 # ── Linking ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def _link(call: Call) -> Target:
-    form: ByIdToken = call.body
-    identity = await identified(call.app_state, form.id_token, form.nonce, call.command_id, dry_run=call.dry_run)
-    return Target(call.actor.account_id, identity=identity, by_address=False)
+@COMMANDS.route("POST", "/me/oidc", ACCOUNT)
+async def link_identity(context: RequestContext[ByIdToken]) -> Addressed[LinkIdentity]:
+    identity = await identified_once(context, context.asked.id_token, context.asked.nonce)
+    return Addressed(context.actor.account_id, LinkIdentity(identity=identity, by_address=False))
 
 
-async def _unlink(call: Call) -> Target:
-    return Target(call.actor.account_id)
+@COMMANDS.route("DELETE", "/me/oidc", ACCOUNT)
+async def unlink_identity(context: RequestContext[UnlinkIdentity]) -> Addressed[UnlinkIdentity]:
+    return Addressed(context.actor.account_id, context.asked)
 
 
-DOORS.post("/me/oidc", ACCOUNT, LinkIdentity, supply=_link, form=ByIdToken)
-DOORS.delete("/me/oidc", ACCOUNT, UnlinkIdentity, supply=_unlink)
-
-
-async def for_sign_up(call: Call, id_token: str, nonce: str, email: str) -> dict[str, Any]:
-    """What a sign-up by ID token says: who the person is at the issuer, and whether that proves the address."""
-    identity = await identified(call.app_state, id_token, nonce, call.command_id, dry_run=call.dry_run)
-    proven = identity.email != "" and identity.email == email
-    return {"identity": identity, **({"proof": "issuer"} if proven else {})}
+async def identified_once(context: RequestContext[object], id_token: str, nonce: str) -> Identity:
+    """Return who the caller is at the issuer, by an ID token that this command may use. Raises as `identified`."""
+    return await identified(context.app, id_token, nonce, context.command_id, dry_run=context.dry_run)

@@ -5,7 +5,7 @@ from typing import Final
 
 from services.identity.refresh import LIFETIME
 from shared.runtime.auth import Actor
-from shared.runtime.doors import Pool
+from shared.runtime.database import Pool
 from shared.runtime.endings import ENDS, Ended
 from shared.sql import statements
 

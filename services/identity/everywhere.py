@@ -14,7 +14,7 @@ import structlog
 
 from shared.eventlog.clocks import FRESH_S, Clocks
 from shared.eventlog.postgres import TRANSIENT
-from shared.runtime.doors import Pool
+from shared.runtime.database import Pool
 from shared.runtime.settings import PORTS, Settings
 
 logger = structlog.get_logger(__name__)

@@ -17,9 +17,9 @@ from typing import Final
 
 from fastapi import Request
 
-from shared.runtime.doors import Pool
-from shared.runtime.http import Parts
+from shared.runtime.database import Pool
 from shared.runtime.limits import too_many
+from shared.runtime.parts import Parts
 from shared.sql import statements
 
 FREE_PAIR: Final = 5

@@ -1,9 +1,9 @@
-"""Inviting people: the doors for whoever may, and what an invitation says when somebody signs up with it."""
+"""Inviting people: the routes for whoever may, and what an invitation says when somebody signs up with it."""
 
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
@@ -28,7 +28,7 @@ from services.identity.domain.invitation import (
     not_invited,
     organisation_id_of,
 )
-from services.identity.keys import INVITATION_S, Keys
+from services.identity.keys import INVITATION_S, current_keys
 from services.identity.projections import invitations_for
 from services.identity.views import Invitation, InvitationList, InvitationState, InvitationView
 from shared.eventlog.decision import Rejected
@@ -36,12 +36,12 @@ from shared.eventlog.log import Accepted, Log
 from shared.events import InvitationAccepted, InvitationIssued, InvitationRevoked
 from shared.events.fields import Address, Name, OptionalPublisher
 from shared.events.identity import OrganisationKind
-from shared.runtime.doors import Call, Doors, Target
 from shared.runtime.http import After, CurrentActor, CurrentLog, Database, Limit, Now
 from shared.runtime.problems import rejected, unknown
+from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 from shared.runtime.scopes import machines
 
-INVITATION_DOORS: Final = Doors()
+COMMANDS: Final = CommandRoutes()
 INVITATION_QUERIES: Final = APIRouter()
 
 # ── Inviting ───────────────────────────────────────────────────────────────────────────────────────────
@@ -67,76 +67,88 @@ class Invite(BaseModel):
     organisation: InvitedInto | None = None
 
 
-async def _issue(call: Call) -> Target:
+@COMMANDS.route("POST", "/invitations", INVITATION, extra_response=Invitation)
+async def issue_invitation(context: RequestContext[Invite]) -> Addressed[IssueInvitation]:
     """The invitation's id follows from the command's, so that a request sent again issues the same invitation."""
-    form: Invite = call.body
-    if not call.dry_run:
-        call.app_state.parts.limits.take("invitation", call.actor.account_id)
-    inviter = await call.log.state(ACCOUNT, call.actor.account_id)
+    form, actor = context.asked, context.actor
+    if not context.dry_run:
+        context.parts.limits.take("invitation", actor.account_id)
+    inviter = await context.state(ACCOUNT, actor.account_id)
     if not isinstance(inviter, Open):
         raise unknown("account")
     into = _into(form, inviter)
-    invitation_id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"invitation:{call.command_id}"))
-    target = Target(
-        invitation_id,
+    invitation_id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"invitation:{context.command_id}"))
+    command = IssueInvitation(
         invitation_id=invitation_id,
         email=form.email,
-        issued_by=call.actor.account_id,
-        now=call.time_of(into["organisation_id"]),
-        refused=not_entitled(inviter, into["organisation_id"], into["organisation_kind"]),
-        **into,
+        organisation_id=into.organisation_id,
+        organisation_name=into.name,
+        organisation_kind=into.kind,
+        sandbox=into.sandbox,
+        issued_by=actor.account_id,
+        now=context.time_of(into.organisation_id),
+        refused=not_entitled(inviter, into.organisation_id, into.kind),
+        publisher=into.publisher,
     )
 
-    async def besides(answer: Accepted) -> dict[str, Any]:
-        return _issued(answer, call)
+    async def token(answer: Accepted) -> Invitation:
+        issued = next(each.event for each in answer.events if isinstance(each.event, InvitationIssued))
+        return Invitation(
+            invitation=current_keys(context.app).invite(issued.invitation_id, context.new_id()),
+            invitation_id=issued.invitation_id,
+            expires_in=INVITATION_S,
+            organisation_name=issued.organisation_name,
+        )
 
-    target.besides = besides
-    return target
-
-
-def _into(form: Invite, inviter: Open) -> dict[str, Any]:
-    if form.organisation is None:
-        opened = inviter.opened
-        return {
-            "organisation_id": opened.organisation_id,
-            "organisation_name": opened.organisation_name,
-            "organisation_kind": opened.organisation_kind,
-            "sandbox": opened.sandbox,
-            "publisher": publisher_of(opened),
-        }
-    return operators_choice(form.organisation.kind, form.organisation.name, form.organisation.publisher)
+    return Addressed(invitation_id, command, extra_response=token)
 
 
-def operators_choice(kind: OrganisationKind, name: str, publisher: str = "") -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Organisation:
+    """An organisation that people join."""
+
+    organisation_id: str
+    name: str
+    kind: OrganisationKind
+    sandbox: bool
+    publisher: str = ""
+    """Of a publisher's: which publisher it is."""
+
+
+def _into(form: Invite, inviter: Open) -> Organisation:
+    if form.organisation is not None:
+        return operators_choice(form.organisation.kind, form.organisation.name, form.organisation.publisher)
+    opened = inviter.opened
+    return Organisation(
+        organisation_id=opened.organisation_id,
+        name=opened.organisation_name,
+        kind=opened.organisation_kind,
+        sandbox=opened.sandbox,
+        publisher=publisher_of(opened),
+    )
+
+
+def operators_choice(kind: OrganisationKind, name: str, publisher: str = "") -> Organisation:
     """The organisation of a publisher or of the operator, as an invitation names it."""
-    return {
-        "organisation_id": organisation_id_of(kind, name),
-        "organisation_name": name,
-        "organisation_kind": kind,
-        "sandbox": False,
-        "publisher": (publisher or name.strip().casefold()) if kind == "publisher" else "",
-    }
+    return Organisation(
+        organisation_id=organisation_id_of(kind, name),
+        name=name,
+        kind=kind,
+        sandbox=False,
+        publisher=(publisher or name.strip().casefold()) if kind == "publisher" else "",
+    )
 
 
-def _issued(answer: Accepted, call: Call) -> dict[str, Any]:
-    issued = next(each.event for each in answer.events if isinstance(each.event, InvitationIssued))
-    keys: Keys = call.app_state.keys
-    return Invitation(
-        invitation=keys.invite(issued.invitation_id, call.new_id()),
-        invitation_id=issued.invitation_id,
-        expires_in=INVITATION_S,
-        organisation_name=issued.organisation_name,
-    ).model_dump()
-
-
-async def _revoke(call: Call) -> Target:
-    invitation_id = call.path["invitation_id"]
-    found = await call.log.state(INVITATION, invitation_id)
-    by = await call.log.state(ACCOUNT, call.actor.account_id)
-    if isinstance(found, invitation.Unissued) or not _may_see(found.issued, call.actor.organisation_id, by):
+@COMMANDS.route("DELETE", "/invitations/{invitation_id}", INVITATION)
+async def revoke_invitation(
+    context: RequestContext[RevokeInvitation], invitation_id: str
+) -> Addressed[RevokeInvitation]:
+    found = await context.state(INVITATION, invitation_id)
+    by = await context.state(ACCOUNT, context.actor.account_id)
+    if isinstance(found, invitation.Unissued) or not _may_see(found.issued, context.actor.organisation_id, by):
         raise unknown("invitation")
     refused = not_entitled(by, found.issued.organisation_id, found.issued.organisation_kind)
-    return Target(invitation_id, revoked_by=call.actor.account_id, refused=refused)
+    return Addressed(invitation_id, RevokeInvitation(revoked_by=context.actor.account_id, refused=refused))
 
 
 def _may_see(issued: InvitationIssued, organisation_id: str, by: account.State) -> bool:
@@ -144,10 +156,6 @@ def _may_see(issued: InvitationIssued, organisation_id: str, by: account.State) 
     if issued.organisation_id == organisation_id:
         return True
     return not_entitled(by, issued.organisation_id, issued.organisation_kind) is None
-
-
-INVITATION_DOORS.post("/invitations", INVITATION, IssueInvitation, supply=_issue, form=Invite, besides=Invitation)
-INVITATION_DOORS.delete("/invitations/{invitation_id}", INVITATION, RevokeInvitation, supply=_revoke)
 
 
 @INVITATION_QUERIES.get("/invitations", openapi_extra=machines())
@@ -198,28 +206,32 @@ def _state(state: Pending | Settled, now: datetime) -> InvitationState:
 # ── Who may invite ─────────────────────────────────────────────────────────────────────────────────────
 
 
-async def _administrator(call: Call, field: str) -> Target:
-    """Of somebody in another organisation it is not said whether they exist, but to the operator."""
-    account_id = call.path["account_id"]
-    named = await call.log.state(ACCOUNT, account_id)
-    by = await call.log.state(ACCOUNT, call.actor.account_id)
-    same = isinstance(named, Open) and named.opened.organisation_id == call.actor.organisation_id
-    if not isinstance(named, Open) or not (same or call.actor.organisation_kind == "operator"):
+@COMMANDS.route("PUT", "/organisation/administrators/{account_id}", ACCOUNT)
+async def name_people_administrator(
+    context: RequestContext[NamePeopleAdministrator], account_id: str
+) -> Addressed[NamePeopleAdministrator]:
+    by = await _administrating(context, account_id)
+    return Addressed(account_id, NamePeopleAdministrator(named_by=context.actor.account_id, by=by))
+
+
+@COMMANDS.route("DELETE", "/organisation/administrators/{account_id}", ACCOUNT)
+async def remove_people_administrator(
+    context: RequestContext[RemovePeopleAdministrator], account_id: str
+) -> Addressed[RemovePeopleAdministrator]:
+    by = await _administrating(context, account_id)
+    return Addressed(account_id, RemovePeopleAdministrator(removed_by=context.actor.account_id, by=by))
+
+
+async def _administrating(context: RequestContext[object], account_id: str) -> account.State:
+    """Return the caller's account. Raises Problem 404 where this one is of another organisation, but to the operator:
+    it is not said whether it exists."""
+    named = await context.state(ACCOUNT, account_id)
+    by = await context.state(ACCOUNT, context.actor.account_id)
+    same = isinstance(named, Open) and named.opened.organisation_id == context.actor.organisation_id
+    if not isinstance(named, Open) or not (same or context.actor.organisation_kind == "operator"):
         raise unknown("account")
-    return Target(account_id, by=by, **{field: call.actor.account_id})
+    return by
 
-
-async def _name(call: Call) -> Target:
-    return await _administrator(call, "named_by")
-
-
-async def _remove(call: Call) -> Target:
-    return await _administrator(call, "removed_by")
-
-
-_ADMINISTRATOR: Final = "/organisation/administrators/{account_id}"
-INVITATION_DOORS.put(_ADMINISTRATOR, ACCOUNT, NamePeopleAdministrator, supply=_name)
-INVITATION_DOORS.delete(_ADMINISTRATOR, ACCOUNT, RemovePeopleAdministrator, supply=_remove)
 
 # ── Joining ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -228,28 +240,31 @@ INVITATION_DOORS.delete(_ADMINISTRATOR, ACCOUNT, RemovePeopleAdministrator, supp
 class Joining:
     """What an invitation's token says when somebody signs up with it."""
 
-    organisation: dict[str, Any]
+    organisation: Organisation
+    invitation_id: str
     refused: Rejected | None
     proves_address: bool
     """Whether the token came in the mail to the invited address."""
 
 
-async def joining(call: Call, token: str, email: str) -> Joining:
+async def joining(context: RequestContext[object], token: str, email: str) -> Joining:
     """The organisation that the token lets somebody with this address join, or why it doesn't."""
-    keys: Keys = call.app_state.keys
-    said = keys.invited_by(token)
-    state = await call.log.state(INVITATION, said["sub"]) if said is not None else invitation.INITIAL
+    said = current_keys(context.app).invited_by(token)
+    state = invitation.INITIAL if said is None else await context.state(INVITATION, said.invitation_id)
     if said is None or isinstance(state, invitation.Unissued):
         raise rejected(account.taken(invitation_claim("")))
     issued = state.issued
-    inviter = account.INITIAL if issued.issued_by == OPERATOR else await call.log.state(ACCOUNT, issued.issued_by)
-    refused = not_invited(state, email, inviter, call.time_of(issued.organisation_id))
-    organisation = {
-        "organisation_id": issued.organisation_id,
-        "organisation_name": issued.organisation_name,
-        "organisation_kind": issued.organisation_kind,
-        "sandbox": issued.sandbox,
-        "publisher": issued.publisher,
-        "invitation_id": issued.invitation_id,
-    }
-    return Joining(organisation, refused, proves_address=said.get("mailed") is True)
+    inviter = account.INITIAL if issued.issued_by == OPERATOR else await context.state(ACCOUNT, issued.issued_by)
+    organisation = Organisation(
+        organisation_id=issued.organisation_id,
+        name=issued.organisation_name,
+        kind=issued.organisation_kind,
+        sandbox=issued.sandbox,
+        publisher=issued.publisher,
+    )
+    return Joining(
+        organisation,
+        issued.invitation_id,
+        refused=not_invited(state, email, inviter, context.time_of(issued.organisation_id)),
+        proves_address=said.mailed,
+    )

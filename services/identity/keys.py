@@ -2,20 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import structlog
-from fastapi import Request
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet
+from starlette.datastructures import State
 
 from shared.eventlog.postgres import TRANSIENT
 from shared.rules import UNAVAILABLE
 from shared.runtime.auth import ISSUER, JWKS_S, TokenSigner, public_keys, verified
-from shared.runtime.doors import Pool
+from shared.runtime.database import Pool
 from shared.runtime.problems import Problem
 from shared.runtime.settings import Settings
 from shared.sql import statements
@@ -47,6 +47,30 @@ class SigningKey:
 
     key: ECKey
     signs_from: float = 0.0
+
+
+class InvitedBy(NamedTuple):
+    """What an invitation's token says."""
+
+    invitation_id: str
+    mailed: bool
+    """Whether the token came in the mail to the invited address."""
+
+
+class VerifiedBy(NamedTuple):
+    """What the token of a mailed link says: whoever has the account reads the mail to the address."""
+
+    account_id: str
+    address_digest: str
+
+
+class ResetBy(NamedTuple):
+    """What a reset says: the account's password may be set, while this verifier is the account's."""
+
+    account_id: str
+    replaces: str
+    """The verifier's digest."""
+    token_id: str
 
 
 class Keys:
@@ -87,18 +111,20 @@ class Keys:
         claims = {"sub": invitation_id, "mailed": mailed}
         return self._own.sign_claims(claims, token_id, audience=INVITATION, lifetime_s=INVITATION_S)
 
-    def invited_by(self, token: str) -> dict[str, Any] | None:
+    def invited_by(self, token: str) -> InvitedBy | None:
         """What an invitation's token says, if it is one of ours and in time."""
-        return self._said(token, INVITATION)
+        said = self._said(token, INVITATION)
+        return None if said is None else InvitedBy(str(said["sub"]), mailed=said.get("mailed") is True)
 
     def verification(self, account_id: str, address_digest: str, token_id: str) -> str:
         """A token that shows, for three days, that whoever has this account reads the mail to this address."""
         claims = {"sub": account_id, "address": address_digest}
         return self._own.sign_claims(claims, token_id, audience=VERIFICATION, lifetime_s=ADDRESS_S)
 
-    def verified_by(self, token: str) -> dict[str, Any] | None:
+    def verified_by(self, token: str) -> VerifiedBy | None:
         """What a verification says, if it is one of ours and in time."""
-        return self._said(token, VERIFICATION)
+        said = self._said(token, VERIFICATION)
+        return None if said is None else VerifiedBy(str(said["sub"]), str(said["address"]))
 
     def address_proof(self, address_digest: str, token_id: str) -> str:
         """A token that shows, for three days, that its holder reads the mail to this address."""
@@ -123,20 +149,21 @@ class Keys:
         claims = {"sub": account_id, "replaces": replaces}
         return self._own.sign_claims(claims, token_id, audience=RESET, lifetime_s=RESET_S)
 
-    def reset_by(self, token: str) -> dict[str, Any] | None:
+    def reset_by(self, token: str) -> ResetBy | None:
         """What a reset says, if it is one of ours and in time."""
-        return self._said(token, RESET)
+        said = self._said(token, RESET)
+        return None if said is None else ResetBy(str(said["sub"]), str(said["replaces"]), str(said["jti"]))
 
-    def _said(self, token: str, audience: str) -> dict[str, Any] | None:
+    def _said(self, token: str, audience: str) -> Mapping[str, object] | None:
         try:
             return verified(token, KeySet([each.key for each in self._keys]), audience, issuer=_OWN_ISSUER, leeway_s=0)
         except (JoseError, ValueError, TypeError):
             return None
 
 
-def current_keys(request: Request) -> Keys:
-    """The keys of the process that answers the request. Raises Problem 503 while it starts."""
-    keys: Keys | None = getattr(request.app.state, "keys", None)
+def current_keys(app: State) -> Keys:
+    """The keys of the process. Raises Problem 503 while it starts."""
+    keys: Keys | None = getattr(app, "keys", None)
     if keys is None:
         raise Problem(503, rule=UNAVAILABLE, reason="The service is starting.", remedy="Try again in a moment.")
     return keys

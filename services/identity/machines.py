@@ -3,8 +3,9 @@
 import hashlib
 import secrets
 import uuid
+from dataclasses import replace
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,19 +22,20 @@ from services.identity.domain.machine import (
     RotateMachineSecret,
 )
 from services.identity.projections import contracts_of, machines_of
-from shared.eventlog.log import Accepted, Log
+from shared.eventlog.log import Accepted, Log, Reader
 from shared.events.fields import Identifier, Instant, Name, OptionalPublisher
 from shared.events.identity import MachineScope, OrganisationKind
 from shared.runtime.auth import Actor
-from shared.runtime.doors import Call, Doors, Pool, Target
+from shared.runtime.database import Pool
 from shared.runtime.http import CurrentActor, CurrentLog, Database, Limit
 from shared.runtime.problems import Problem, unknown
+from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 from shared.runtime.scopes import machines as for_machines
 from shared.sql import statements
 
 SQL: Final = statements(__file__)
 
-MACHINE_DOORS: Final = Doors()
+COMMANDS: Final = CommandRoutes()
 MACHINE_QUERIES: Final = APIRouter()
 
 _SECRET_BYTES: Final = 32
@@ -89,10 +91,11 @@ class MachineList(BaseModel):
     next: str | None
 
 
-async def _register(call: Call) -> Target:
+@COMMANDS.route("POST", "/machines", MACHINE, extra_response=MachineSecret)
+async def register_machine(context: RequestContext[NewMachine]) -> Addressed[RegisterMachine]:
     """The client id follows from the command's, so that a request sent again registers the same machine."""
-    form: NewMachine = call.body
-    account = await call.log.state(ACCOUNT, call.actor.account_id)
+    form = context.asked
+    account = await context.state(ACCOUNT, context.actor.account_id)
     if not isinstance(account, Open):
         raise unknown("account")
     opened, other = account.opened, form.organisation
@@ -104,9 +107,8 @@ async def _register(call: Call) -> Target:
             remedy="Leave the organisation out for your own.",
         )
     organisation_id = opened.organisation_id if other is None else other.organisation_id
-    client_id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"machine:{call.command_id}"))
-    target = Target(
-        client_id,
+    client_id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"machine:{context.command_id}"))
+    command = RegisterMachine(
         client_id=client_id,
         organisation_id=organisation_id,
         organisation_kind=opened.organisation_kind if other is None else other.kind,
@@ -115,22 +117,22 @@ async def _register(call: Call) -> Target:
         scopes=form.scopes,
         acts_for=form.acts_for or "",
         expires_at=form.expires_at,
-        now=call.clocks.real(),
+        now=context.parts.clocks.real(),
         registered_by=account,
-        administers=await _administers(call.db, call.log, opened.account_id),
-        acts_for_colleague=await _colleague(call.log, form.acts_for, organisation_id),
+        administers=await _administers(context, opened.account_id),
+        acts_for_colleague=await _colleague(context, form.acts_for, organisation_id),
     )
 
-    async def besides(_answer: Accepted) -> dict[str, Any]:
-        return await _with_secret(call.db, client_id, 0)
+    async def secret(_answer: Accepted) -> MachineSecret | None:
+        return await _new_secret(context.db, client_id, 0)
 
-    target.besides = besides
-    return target
+    return Addressed(client_id, command, extra_response=secret)
 
 
-async def _administers(db: Pool, log: Log, account_id: str) -> bool:
+async def _administers(context: RequestContext[object], account_id: str) -> bool:
     """Whether the account holds an administrative role on a contract."""
-    states = [await log.state(CONTRACT, contract_id) for contract_id in await contracts_of(db, account_id)]
+    contracts = await contracts_of(context.db, account_id)
+    states = [await context.state(CONTRACT, contract_id) for contract_id in contracts]
     return any(
         isinstance(state, contract_state.Open)
         and (account_id in state.coordinators or (state.manager is not None and state.manager.account_id == account_id))
@@ -138,19 +140,19 @@ async def _administers(db: Pool, log: Log, account_id: str) -> bool:
     )
 
 
-async def _colleague(log: Log, account_id: str | None, organisation_id: str) -> bool:
+async def _colleague(context: RequestContext[object], account_id: str | None, organisation_id: str) -> bool:
     if not account_id:
         return False
-    account = await log.state(ACCOUNT, account_id)
+    account = await context.state(ACCOUNT, account_id)
     return isinstance(account, Open) and account.opened.organisation_id == organisation_id
 
 
-async def _with_secret(db: Pool, client_id: str, rotation: int) -> dict[str, Any]:
-    """A new secret, kept as its digest; nothing where there is one of this rotation."""
+async def _new_secret(db: Pool, client_id: str, rotation: int) -> MachineSecret | None:
+    """A new secret, kept as its digest; None where there is one of this rotation."""
     secret = secrets.token_urlsafe(_SECRET_BYTES)
     if not await db.fetchval(SQL["keep_secret"], client_id, rotation, digest_of(secret)):
-        return {}
-    return MachineSecret(client_id=client_id, client_secret=secret).model_dump()
+        return None
+    return MachineSecret(client_id=client_id, client_secret=secret)
 
 
 def digest_of(secret: str) -> bytes:
@@ -158,48 +160,45 @@ def digest_of(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-async def _theirs(log: Log, actor: Actor, client_id: str) -> Registered | Revoked:
+async def _theirs(streams: Log | Reader, actor: Actor, client_id: str) -> Registered | Revoked:
     """The machine account, for whoever registered it, whom it acts for, its organisation's administrators and the
     operator. Problem 404 for others."""
-    state = await log.state(MACHINE, client_id)
-    if isinstance(state, Registered | Revoked) and await _may_see(log, actor, state):
+    state = await streams.state(MACHINE, client_id)
+    if isinstance(state, Registered | Revoked) and await _may_see(streams, actor, state):
         return state
     raise unknown("machine account", "See GET /machines.")
 
 
-async def _may_see(log: Log, actor: Actor, state: Registered | Revoked) -> bool:
+async def _may_see(streams: Log | Reader, actor: Actor, state: Registered | Revoked) -> bool:
     machine = state.registered
     if actor.organisation_kind == "operator" or actor.account_id in (machine.registered_by, machine.acts_for):
         return True
-    return machine.organisation_id == actor.organisation_id and await _administrator(log, actor)
+    return machine.organisation_id == actor.organisation_id and await _administrator(streams, actor)
 
 
-async def _administrator(log: Log, actor: Actor) -> bool:
-    account = await log.state(ACCOUNT, actor.account_id)
+async def _administrator(streams: Log | Reader, actor: Actor) -> bool:
+    account = await streams.state(ACCOUNT, actor.account_id)
     return isinstance(account, Open) and (founded(account.opened) or account.administrator is not None)
 
 
-async def _rotate(call: Call) -> Target:
-    client_id = call.path["client_id"]
-    await _theirs(call.log, call.actor, client_id)
-    target = Target(client_id, now=call.clocks.real(), rotated_by=call.actor.account_id)
+@COMMANDS.route("POST", "/machines/{client_id}/secret", MACHINE, extra_response=MachineSecret)
+async def rotate_machine_secret(
+    context: RequestContext[RotateMachineSecret], client_id: str
+) -> Addressed[RotateMachineSecret]:
+    await _theirs(context.streams, context.actor, client_id)
+    command = replace(context.asked, now=context.parts.clocks.real(), rotated_by=context.actor.account_id)
 
-    async def besides(_answer: Accepted) -> dict[str, Any]:
-        state = await call.log.state(MACHINE, client_id)
-        return await _with_secret(call.db, client_id, state.rotation) if isinstance(state, Registered) else {}
+    async def secret(_answer: Accepted) -> MachineSecret | None:
+        state = await context.log.state(MACHINE, client_id)
+        return await _new_secret(context.db, client_id, state.rotation) if isinstance(state, Registered) else None
 
-    target.besides = besides
-    return target
-
-
-async def _revoke(call: Call) -> Target:
-    await _theirs(call.log, call.actor, call.path["client_id"])
-    return Target(call.path["client_id"], revoked_by=call.actor.account_id)
+    return Addressed(client_id, command, extra_response=secret)
 
 
-MACHINE_DOORS.post("/machines", MACHINE, RegisterMachine, supply=_register, form=NewMachine, besides=MachineSecret)
-MACHINE_DOORS.post("/machines/{client_id}/secret", MACHINE, RotateMachineSecret, supply=_rotate, besides=MachineSecret)
-MACHINE_DOORS.delete("/machines/{client_id}", MACHINE, RevokeMachine, supply=_revoke)
+@COMMANDS.route("DELETE", "/machines/{client_id}", MACHINE)
+async def revoke_machine(context: RequestContext[RevokeMachine], client_id: str) -> Addressed[RevokeMachine]:
+    await _theirs(context.streams, context.actor, client_id)
+    return Addressed(client_id, RevokeMachine(revoked_by=context.actor.account_id))
 
 
 @MACHINE_QUERIES.get("/machines", openapi_extra=for_machines())

@@ -16,8 +16,9 @@ from services.identity.keys import current_keys
 from services.identity.machines import digest_of
 from services.identity.sessions import NOT_STORED, cached, refreshed
 from shared.runtime.auth import ALGORITHM, TOKEN_S, Actor
-from shared.runtime.http import FormFields, Parts
+from shared.runtime.http import FormFields
 from shared.runtime.limits import limited_by_source
+from shared.runtime.parts import Parts
 from shared.runtime.problems import Problem
 from shared.runtime.scopes import MEANING
 from shared.sql import statements
@@ -55,7 +56,7 @@ async def token(fields: FormFields, request: Request) -> Response:
 
     Errors are those of RFC 6749.
     """
-    current_keys(request)
+    current_keys(request.app.state)
     try:
         answer = await _granted(fields, request)
     except OAuthError as error:
@@ -144,7 +145,7 @@ def _machine_token(state: Registered, since: int, asked: str | None, request: Re
         since=since,
     )
     return {
-        "access_token": current_keys(request).signer.sign(who, parts.new_id(), lifetime),
+        "access_token": current_keys(request.app.state).signer.sign(who, parts.new_id(), lifetime),
         "token_type": "Bearer",
         "expires_in": lifetime,
         "scope": " ".join(sorted(scopes)),
@@ -156,7 +157,7 @@ async def introspect(fields: FormFields, request: Request) -> Response:
     """Whether an access token is good now, and what it says (RFC 7662): for a machine account with the scope
     `tokens:introspect`, which authenticates as at the token endpoint."""
     parts: Parts = request.app.state.parts
-    current_keys(request)
+    current_keys(request.app.state)
     try:
         machine, _ = await _machine(fields, request)
         if "tokens:introspect" not in machine.registered.scopes:

@@ -20,7 +20,7 @@ from shared.eventlog.store import Store
 from shared.events import AccountClosed
 from shared.events.base import Event
 from shared.events.envelope import Envelope
-from shared.runtime.doors import Pool
+from shared.runtime.database import Pool
 from shared.sql import statements
 
 SQL: Final = statements(__file__)

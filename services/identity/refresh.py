@@ -11,7 +11,7 @@ from typing import Final
 
 import asyncpg
 
-from shared.runtime.doors import Pool
+from shared.runtime.database import Pool
 from shared.sql import statements
 
 LIFETIME: Final = timedelta(days=30)

@@ -16,7 +16,7 @@ from services.identity.domain import rules
 from services.identity.domain.account import ACCOUNT, Open, claim_of, publisher_of
 from services.identity.domain.sessions import SESSIONS, EndSession, EndSessions
 from services.identity.guesses import current_guesses
-from services.identity.keys import current_keys
+from services.identity.keys import ResetBy, current_keys
 from services.identity.passwords import require_uncommon
 from services.identity.persons import holder_of
 from services.identity.refresh import Running
@@ -25,13 +25,15 @@ from shared.eventlog.log import Log, Meta
 from shared.events import AccountOpened
 from shared.events.fields import Address, GivenPassword, Password, Token
 from shared.runtime.auth import JWKS_S, TOKEN_S, Actor
-from shared.runtime.doors import Call, Doors, Pool, Target
-from shared.runtime.http import CurrentActor, CurrentLog, Database, Parts
+from shared.runtime.database import Pool
+from shared.runtime.http import CurrentActor, CurrentLog, Database
 from shared.runtime.limits import limited_by_source, source_of
+from shared.runtime.parts import Parts
 from shared.runtime.problems import Problem, unknown
+from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 from shared.runtime.scopes import EVERY_MACHINE, machines
 
-DOORS: Final = Doors()
+COMMANDS: Final = CommandRoutes()
 ROUTES: Final = APIRouter()
 NOT_STORED: Final = {"Cache-Control": "no-store"}
 """On every answer with a token (RFC 6749, section 5.1)."""
@@ -97,7 +99,7 @@ def _session(opened: AccountOpened, running: Running, app: State) -> Session:
         since=running.since,
     )
     return Session(
-        access_token=app.keys.signer.sign(who, app.parts.new_id()),
+        access_token=current_keys(app).signer.sign(who, app.parts.new_id()),
         expires_in=TOKEN_S,
         refresh_token=running.token,
         refresh_expires_in=int((running.expires - app.parts.now()).total_seconds()),
@@ -133,7 +135,7 @@ async def refresh(form: Refresh, request: Request, response: Response) -> Sessio
 
 async def refreshed(token: str, request: Request) -> Session | None:
     """The session with its next tokens; None when it has ended, or there is none."""
-    current_keys(request)
+    current_keys(request.app.state)
     app = request.app.state
     parts: Parts = app.parts
     try:
@@ -206,52 +208,55 @@ async def current_session(actor: CurrentActor, response: Response) -> CurrentSes
     )
 
 
-async def _own(call: Call) -> dict[str, str]:
-    who = call.actor
-    return {"account_id": who.account_id, "organisation_id": who.organisation_id, "ended_by": who.account_id}
+@COMMANDS.route("DELETE", "/sessions/current", SESSIONS)
+async def end_current_session(context: RequestContext[EndSession]) -> Addressed[EndSession]:
+    return _end_own(context.actor, context.actor.session_id)
 
 
-async def _end_current(call: Call) -> Target:
-    return Target(call.actor.account_id, **await _own(call), session_id=call.actor.session_id)
-
-
-async def _end_one(call: Call) -> Target:
-    wanted = call.path["session_id"]
-    own = await refreshing.of_account(call.db, call.actor.account_id, call.clocks.real())
-    if wanted not in {each.session_id for each in own}:
+@COMMANDS.route("DELETE", "/sessions/{session_id}", SESSIONS)
+async def end_session(context: RequestContext[EndSession], session_id: str) -> Addressed[EndSession]:
+    own = await refreshing.of_account(context.db, context.actor.account_id, context.parts.clocks.real())
+    if session_id not in {each.session_id for each in own}:
         raise unknown("session", "See GET /sessions.")
-    return Target(call.actor.account_id, **await _own(call), session_id=wanted)
+    return _end_own(context.actor, session_id)
 
 
-async def _end_all(call: Call) -> Target:
-    return Target(call.actor.account_id, **await _own(call))
+def _end_own(who: Actor, session_id: str) -> Addressed[EndSession]:
+    command = EndSession(
+        session_id=session_id,
+        account_id=who.account_id,
+        organisation_id=who.organisation_id,
+        ended_by=who.account_id,
+    )
+    return Addressed(who.account_id, command)
 
 
-async def _end_all_of(call: Call) -> Target:
-    account_id = call.path["account_id"]
-    if call.actor.organisation_kind != "operator":
+@COMMANDS.route("DELETE", "/sessions", SESSIONS)
+async def end_sessions(context: RequestContext[EndSessions]) -> Addressed[EndSessions]:
+    who = context.actor
+    command = EndSessions(account_id=who.account_id, organisation_id=who.organisation_id, ended_by=who.account_id)
+    return Addressed(who.account_id, command)
+
+
+@COMMANDS.route("DELETE", "/accounts/{account_id}/sessions", SESSIONS)
+async def end_sessions_of(context: RequestContext[EndSessions], account_id: str) -> Addressed[EndSessions]:
+    if context.actor.organisation_kind != "operator":
         raise Problem(
             403,
             rule=rules.OPERATOR_ONLY,
             reason="Only the operator ends somebody else's sessions.",
             remedy="End your own (DELETE /sessions), or ask the operator.",
         )
-    account = await call.log.state(ACCOUNT, account_id)
+    account = await context.state(ACCOUNT, account_id)
     if not isinstance(account, Open):
         raise unknown("account")
-    return Target(
-        account_id,
+    command = EndSessions(
         account_id=account_id,
         organisation_id=account.opened.organisation_id,
-        ended_by=call.actor.account_id,
+        ended_by=context.actor.account_id,
         reason="ended-by-operator",
     )
-
-
-DOORS.delete("/sessions/current", SESSIONS, EndSession, supply=_end_current)
-DOORS.delete("/sessions/{session_id}", SESSIONS, EndSession, supply=_end_one)
-DOORS.delete("/sessions", SESSIONS, EndSessions, supply=_end_all)
-DOORS.delete("/accounts/{account_id}/sessions", SESSIONS, EndSessions, supply=_end_all_of)
+    return Addressed(account_id, command)
 
 
 class ChangePassword(BaseModel):
@@ -310,7 +315,7 @@ async def reset_password(form: ResetPassword, request: Request, db: Database, lo
 
     Every refusal is the same.
     """
-    reset = current_keys(request).reset_by(form.reset)
+    reset = current_keys(request.app.state).reset_by(form.reset)
     if reset is None or not await _reset(reset, form.new.get_secret_value(), request, db, log):
         raise Problem(
             409,
@@ -318,14 +323,14 @@ async def reset_password(form: ResetPassword, request: Request, db: Database, lo
             reason="The reset is not valid, or not any more.",
             remedy="Ask the operator for a new one.",
         )
-    _log.info("password reset", account_id=reset["sub"], reset=reset["jti"])
+    _log.info("password reset", account_id=reset.account_id, reset=reset.token_id)
 
 
-async def _reset(reset: dict[str, Any], new: str, request: Request, db: Pool, log: Log) -> bool:
-    account_id = reset["sub"]
+async def _reset(reset: ResetBy, new: str, request: Request, db: Pool, log: Log) -> bool:
+    account_id = reset.account_id
     before = await credentials.verifier_of(db, account_id)
     account = await log.state(ACCOUNT, account_id)
-    if credentials.digest(before) != reset["replaces"] or not isinstance(account, Open):
+    if credentials.digest(before) != reset.replaces or not isinstance(account, Open):
         return False
     await require_uncommon(new, *known_of(account))
     command = EndSessions(
@@ -348,7 +353,7 @@ def known_of(account: Open) -> tuple[str, str, str]:
 @ROUTES.get("/.well-known/jwks.json")
 async def jwks(request: Request) -> Response:
     """The public keys that tokens are checked with, the next ones among them."""
-    return cached(request, current_keys(request).published())
+    return cached(request, current_keys(request.app.state).published())
 
 
 def cached(request: Request, document: dict[str, Any]) -> Response:

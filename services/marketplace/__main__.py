@@ -1,6 +1,6 @@
 """The marketplace service's process."""
 
-from services.marketplace.api import DOORS
+from services.marketplace.api import COMMANDS
 from services.marketplace.domain.cart import CART
 from services.marketplace.domain.plan import PLAN
 from services.marketplace.domain.standing import STANDING
@@ -15,7 +15,7 @@ from shared.runtime.service import Service, run
 SERVICE = Service(
     name="marketplace",
     streams=(PLAN, STANDING, CART, SUBSCRIPTION),
-    doors=DOORS,
+    commands=COMMANDS,
     queries=QUERIES,
     consumers=(CATALOGUE, SALES, PEOPLE, access_projection(), PUBLISHER, PROCESS),
     timers=TIMERS,

@@ -1,8 +1,10 @@
-"""The doors of marketplace's commands: who may pass, and what a command's author can't say. Queries: queries.py."""
+"""The routes of marketplace's commands: who may send them, and what the caller can't say. Queries: queries.py."""
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Final
 from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict
@@ -29,10 +31,10 @@ from shared.events import PlanListed, PlanWithdrawn, SubscriptionConfirmed, Subs
 from shared.events.fields import Identifier, product_id
 from shared.runtime.access import require_access
 from shared.runtime.auth import Actor
-from shared.runtime.doors import Call, Doors, Target
 from shared.runtime.problems import Problem, unknown
+from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 
-DOORS = Doors()
+COMMANDS: Final = CommandRoutes()
 
 _CARTS = UUID("0e3f3f0a-8a55-5c6a-9d6e-53d3a1b6a7f1")
 """The namespace of cart ids: made of the command's id, so that a repeated request names the cart it opened first."""
@@ -52,82 +54,92 @@ def partner_only(actor: Actor) -> None:
 # ── Carts ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def _open_cart(call: Call) -> Target:
-    partner_only(call.actor)
-    cart_id = str(uuid5(_CARTS, call.command_id))
-    return Target(cart_id, cart_id=cart_id, partner=call.actor.organisation_id, opened_by=call.actor.account_id)
+@COMMANDS.route("POST", "/carts", CART)
+async def open_cart(context: RequestContext[OpenCart]) -> Addressed[OpenCart]:
+    actor = context.actor
+    partner_only(actor)
+    cart_id = str(uuid5(_CARTS, context.command_id))
+    return Addressed(cart_id, OpenCart(cart_id=cart_id, partner=actor.organisation_id, opened_by=actor.account_id))
 
 
-async def _cart(call: Call) -> tuple[str, Open | CheckedOut]:
-    """The cart that the path names. Raises Problem 404 if it is unknown or another partner's."""
-    partner_only(call.actor)
-    cart_id = call.path["cart_id"]
-    state = await call.log.state(CART, cart_id)
-    if not isinstance(state, Open | CheckedOut) or state.opened.partner != call.actor.organisation_id:
+async def _cart(context: RequestContext[object], cart_id: str) -> Open | CheckedOut:
+    """Return the partner's own cart. Raises Problem 404 if it is unknown or another partner's."""
+    partner_only(context.actor)
+    state = await context.state(CART, cart_id)
+    if not isinstance(state, Open | CheckedOut) or state.opened.partner != context.actor.organisation_id:
         raise unknown("cart")
-    return cart_id, state
+    return state
 
 
-async def _last_words(
-    call: Call, stored: str, publishers: Iterable[str], now: datetime
+async def _latest_listings(
+    context: RequestContext[object], stored: str, publishers: Iterable[str], now: datetime
 ) -> list[PlanListed | PlanWithdrawn]:
-    """What each of these publishers last said about the plan with this product ID, at today's price."""
-    words: list[PlanListed | PlanWithdrawn] = []
+    """Return what each of these publishers last said about the plan with this product ID, at today's price."""
+    listings: list[PlanListed | PlanWithdrawn] = []
     for publisher in publishers:
-        match await call.log.state(PLAN, plan_key(publisher, stored)):
+        match await context.state(PLAN, plan_key(publisher, stored)):
             case Listed() as listed:
-                words.append(listing_on(now.astimezone(UTC).date(), listed))
+                listings.append(listing_on(now.astimezone(UTC).date(), listed))
             case Withdrawn(withdrawal):
-                words.append(withdrawal)
+                listings.append(withdrawal)
             case _:
                 pass
-    return words
+    return listings
 
 
-async def _add_to_cart(call: Call) -> Target:
-    cart_id, _ = await _cart(call)
-    form, words = call.body, []
-    now = call.time_of(form.customer) if form.customer else call.now
-    if form.product_id:
-        stored = product_id(form.product_id)
+@COMMANDS.route("POST", "/carts/{cart_id}/lines", CART)
+async def add_to_cart(context: RequestContext[AddToCart], cart_id: str) -> Addressed[AddToCart]:
+    await _cart(context, cart_id)
+    asked, listings = context.asked, list[PlanListed | PlanWithdrawn]()
+    now = context.time_of(asked.customer) if asked.customer else context.now
+    if asked.product_id:
+        stored = product_id(asked.product_id)
         if stored is not None:
-            words = await _last_words(call, stored, await publishers_of(call.db, stored), now)
+            listings = await _latest_listings(context, stored, await publishers_of(context.db, stored), now)
     else:
-        for fits in await offers_for(call.db, form.product, form.period or "", form.support or "", form.billing or ""):
-            words += await _last_words(call, fits.plan.product_id, [fits.plan.publisher], now)
-    offers = tuple(word for word in words if isinstance(word, PlanListed))
-    return Target(
-        cart_id,
+        chosen = asked.period or "", asked.support or "", asked.billing or ""
+        for fits in await offers_for(context.db, asked.product, *chosen):
+            listings += await _latest_listings(context, fits.plan.product_id, [fits.plan.publisher], now)
+    offers = tuple(listing for listing in listings if isinstance(listing, PlanListed))
+    command = replace(
+        asked,
         offers=offers,
-        withdrawn=next((word for word in words if isinstance(word, PlanWithdrawn)), None),
-        standing=await call.log.state(STANDING, call.actor.organisation_id),
+        withdrawn=next((listing for listing in listings if isinstance(listing, PlanWithdrawn)), None),
+        standing=await context.state(STANDING, context.actor.organisation_id),
         policy=policy_of(offers[0].plan.publisher if offers else None),
     )
+    return Addressed(cart_id, command)
 
 
-async def _remove_from_cart(call: Call) -> Target:
-    cart_id, _ = await _cart(call)
-    line = call.path["line"]
+@COMMANDS.route("DELETE", "/carts/{cart_id}/lines/{line}", CART)
+async def remove_from_cart(
+    context: RequestContext[RemoveFromCart], cart_id: str, line: str
+) -> Addressed[RemoveFromCart]:
+    await _cart(context, cart_id)
     if not re.fullmatch(r"[0-9]{1,6}", line, re.ASCII):
         raise unknown("line", "Lines are counted from 1; look at the cart.")
-    return Target(cart_id, line=int(line))
+    return Addressed(cart_id, RemoveFromCart(line=int(line)))
 
 
-async def _check_out(call: Call) -> Target:
-    cart_id, state = await _cart(call)
+@COMMANDS.route("POST", "/carts/{cart_id}/checkout", CART)
+async def check_out(context: RequestContext[CheckOut], cart_id: str) -> Addressed[CheckOut]:
+    state = await _cart(context, cart_id)
     lines = [added.line.plan for added in state.lines.values()] if isinstance(state, Open) else []
-    now = call.time_of(call.body.customer)
-    offered = [word for plan in lines for word in await _last_words(call, plan.product_id, [plan.publisher], now)]
-    return Target(
-        cart_id,
-        ordered_by=call.actor.account_id,
+    now = context.time_of(context.asked.customer)
+    offered: list[PlanListed | PlanWithdrawn] = []
+    for plan in lines:
+        offered += await _latest_listings(context, plan.product_id, [plan.publisher], now)
+    command = replace(
+        context.asked,
+        ordered_by=context.actor.account_id,
         now=now,
-        subscription_ids=tuple(call.new_id() for _ in range(LINES_AT_MOST)),
-        purchaser_account=await account(call.db, call.body.purchaser),
+        subscription_ids=tuple(context.new_id() for _ in range(LINES_AT_MOST)),
+        purchaser_account=await account(context.db, context.asked.purchaser),
         offered=tuple(offered),
-        standing=await call.log.state(STANDING, call.actor.organisation_id),
+        standing=await context.state(STANDING, context.actor.organisation_id),
         policy=policy_of(lines[0].publisher if lines else None),
     )
+    return Addressed(cart_id, command)
 
 
 # ── Subscriptions ──────────────────────────────────────────────────────────────────────────────────────
@@ -141,24 +153,33 @@ class WhichSubscription(BaseModel):
     subscription_id: Identifier
 
 
-async def _subscription(call: Call) -> tuple[str, Ordered]:
-    """The subscription that the path names, or the item of a bulk request. Raises Problem 404 if it is unknown or of
-    other organisations."""
-    subscription_id = call.path.get("subscription_id") or call.body.subscription_id
-    state = await call.log.state(SUBSCRIPTION, subscription_id)
+async def _subscription(context: RequestContext[object], subscription_id: str) -> Ordered:
+    """Return the subscription. Raises Problem 404 if it is unknown or of other organisations."""
+    state = await context.state(SUBSCRIPTION, subscription_id)
     if isinstance(state, Unordered):
         raise unknown("subscription")
     fact = fact_of(state)
-    if call.actor.organisation_id not in (fact.partner, fact.customer):
+    if context.actor.organisation_id not in (fact.partner, fact.customer):
         raise unknown("subscription")
-    return subscription_id, state
+    return state
 
 
-async def _disable_auto_renew(call: Call) -> Target:
-    subscription_id, state = await _subscription(call)
-    fact = fact_of(state)
-    if call.actor.organisation_id != fact.partner:
-        grant = await require_access(call.db, call.actor, fact.contract_id)
+@COMMANDS.route("POST", "/subscriptions/{subscription_id}/disable-auto-renew", SUBSCRIPTION)
+async def disable_auto_renew(
+    context: RequestContext[DisableAutoRenew], subscription_id: str
+) -> Addressed[DisableAutoRenew]:
+    return await _disable_auto_renew(context, subscription_id)
+
+
+@COMMANDS.route("POST", "/subscriptions/disable-auto-renew/bulk", SUBSCRIPTION, bulk=True)
+async def disable_auto_renew_of_many(context: RequestContext[WhichSubscription]) -> Addressed[DisableAutoRenew]:
+    return await _disable_auto_renew(context, context.asked.subscription_id)
+
+
+async def _disable_auto_renew(context: RequestContext[object], subscription_id: str) -> Addressed[DisableAutoRenew]:
+    fact = fact_of(await _subscription(context, subscription_id))
+    if context.actor.organisation_id != fact.partner:
+        grant = await require_access(context.db, context.actor, fact.contract_id)
         if grant.role != "contract_manager":
             raise Problem(
                 403,
@@ -167,65 +188,52 @@ async def _disable_auto_renew(call: Call) -> Target:
                 remedy="Ask the Contract Manager.",
                 because=grant.because,
             )
-    return Target(
-        subscription_id,
-        requested_by=call.actor.account_id,
-        now=call.time_of(fact.customer),
+    command = DisableAutoRenew(
+        requested_by=context.actor.account_id,
+        now=context.time_of(fact.customer),
         policy=policy_of(fact.plan.publisher),
     )
+    return Addressed(subscription_id, command)
 
 
-async def _refund(call: Call) -> Target:
-    subscription_id, _ = await _subscription(call)
-    return Target(subscription_id)
-
-
-async def _own_order(call: Call) -> tuple[str, SubscriptionOrdered | SubscriptionConfirmed]:
-    """The order that the calling partner placed."""
-    partner_only(call.actor)
-    subscription_id, state = await _subscription(call)
-    fact = fact_of(state)
-    if call.actor.organisation_id != fact.partner:
+async def _own_order(
+    context: RequestContext[object], subscription_id: str
+) -> SubscriptionOrdered | SubscriptionConfirmed:
+    """Return the order, which the calling partner placed. Raises Problem 404 for another's."""
+    partner_only(context.actor)
+    fact = fact_of(await _subscription(context, subscription_id))
+    if context.actor.organisation_id != fact.partner:
         raise unknown("order")
-    return subscription_id, fact
+    return fact
 
 
-async def _change_seats(call: Call) -> Target:
-    subscription_id, fact = await _own_order(call)
-    return Target(
-        subscription_id,
-        changed_by=call.actor.account_id,
-        now=call.time_of(fact.customer),
-        standing=await call.log.state(STANDING, call.actor.organisation_id),
+@COMMANDS.route("PUT", "/subscriptions/{subscription_id}/seats", SUBSCRIPTION)
+async def change_seats(context: RequestContext[ChangeSeats], subscription_id: str) -> Addressed[ChangeSeats]:
+    fact = await _own_order(context, subscription_id)
+    command = replace(
+        context.asked,
+        changed_by=context.actor.account_id,
+        now=context.time_of(fact.customer),
+        standing=await context.state(STANDING, context.actor.organisation_id),
         policy=policy_of(fact.plan.publisher),
     )
+    return Addressed(subscription_id, command)
 
 
-async def _resubmit(call: Call) -> Target:
-    subscription_id, fact = await _own_order(call)
-    return Target(
-        subscription_id,
-        ordered_by=call.actor.account_id,
-        now=call.time_of(fact.customer),
-        standing=await call.log.state(STANDING, call.actor.organisation_id),
+@COMMANDS.route("POST", "/subscriptions/{subscription_id}/refund", SUBSCRIPTION)
+async def request_refund(context: RequestContext[RequestRefund], subscription_id: str) -> Addressed[RequestRefund]:
+    await _subscription(context, subscription_id)
+    return Addressed(subscription_id, context.asked)
+
+
+@COMMANDS.route("POST", "/subscriptions/{subscription_id}/resubmit", SUBSCRIPTION)
+async def resubmit(context: RequestContext[Resubmit], subscription_id: str) -> Addressed[Resubmit]:
+    fact = await _own_order(context, subscription_id)
+    command = replace(
+        context.asked,
+        ordered_by=context.actor.account_id,
+        now=context.time_of(fact.customer),
+        standing=await context.state(STANDING, context.actor.organisation_id),
         policy=policy_of(fact.plan.publisher),
     )
-
-
-DOORS.post("/carts", CART, OpenCart, supply=_open_cart)
-DOORS.post("/carts/{cart_id}/lines", CART, AddToCart, supply=_add_to_cart)
-DOORS.delete("/carts/{cart_id}/lines/{line}", CART, RemoveFromCart, supply=_remove_from_cart)
-DOORS.post("/carts/{cart_id}/checkout", CART, CheckOut, supply=_check_out)
-DOORS.post(
-    "/subscriptions/{subscription_id}/disable-auto-renew", SUBSCRIPTION, DisableAutoRenew, supply=_disable_auto_renew
-)
-DOORS.bulk(
-    "/subscriptions/disable-auto-renew/bulk",
-    SUBSCRIPTION,
-    DisableAutoRenew,
-    supply=_disable_auto_renew,
-    form=WhichSubscription,
-)
-DOORS.put("/subscriptions/{subscription_id}/seats", SUBSCRIPTION, ChangeSeats, supply=_change_seats)
-DOORS.post("/subscriptions/{subscription_id}/refund", SUBSCRIPTION, RequestRefund, supply=_refund)
-DOORS.post("/subscriptions/{subscription_id}/resubmit", SUBSCRIPTION, Resubmit, supply=_resubmit)
+    return Addressed(subscription_id, command)

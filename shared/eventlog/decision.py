@@ -30,7 +30,7 @@ Decision: TypeAlias = tuple[E, ...] | Rejected
 
 
 class _Supplied:
-    """Marks a command's field that its door supplies (time, ids, actor, facts of other streams), never the caller."""
+    """Marks a command's field that its route supplies (time, ids, actor, facts of other streams), never the caller."""
 
     def __repr__(self) -> str:
         return "SUPPLIED"

@@ -1,13 +1,13 @@
 """One command's way: load the stream's state, decide, append to what was decided on, answer.
 
-Every door ends here, so every command has the same promises: what was acknowledged is committed; a repeated command
+Every route ends here, so every command has the same promises: what was acknowledged is committed; a repeated command
 id gets its first answer again; a refusal keeps its reason and its evidence.
 """
 
 import asyncio
 import json
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -210,11 +210,13 @@ class Log:
                     self._cache.pop(stream_id, None)
                     return await self._first_answer(first, write, derived=meta.derived)
 
-    async def consider(self, stream: Stream[S, C, E], key: str, command: C, given: Sequence[E] = ()) -> Answer:
+    async def consider(
+        self, stream: Stream[S, C, E], key: str, command: C, given: Sequence[E] = (), reader: "Reader | None" = None
+    ) -> Answer:
         """The answer that `execute` would give now, from the same decider; nothing is written. `given` are events that
-        other considered commands would have appended before."""
+        other considered commands would have appended before; `reader` has read the stream already, perhaps."""
         stream_id = checked_name(stream.id(key), "a stream id")
-        current = await self._fresh(stream, stream_id)
+        current = await (self._fresh(stream, stream_id) if reader is None else reader.current(stream, stream_id))
         state = reduce(stream.evolve, given, current.state)
         decision = stream.decide(command, state)
         if not isinstance(decision, Rejected):
@@ -239,6 +241,10 @@ class Log:
     async def state(self, stream: Stream[S, C, E], key: str) -> S:
         """The stream's state as of everything committed before the call."""
         return (await self._fresh(stream, stream.id(key))).state
+
+    def reader(self) -> "Reader":
+        """A reader for one request, which has read nothing yet."""
+        return Reader(self._fresh)
 
     async def _fresh(self, stream: Stream[S, C, E], stream_id: str) -> _Current[S]:
         current: _Current[S] | None = self._cache.get(stream_id)
@@ -389,6 +395,26 @@ class Log:
         # A write that was sent again because its connection broke is not a repetition by the caller.
         ours = bool(write.events) and bool(stored) and stored[0].of.id == write.events[0].of.id
         return Accepted(first.stream, first.first + first.events, events, repeated=not ours)
+
+
+class Reader:
+    """The streams as one request sees them: each is read once, when it is first asked for."""
+
+    __slots__ = ("_fresh", "_known")
+
+    def __init__(self, fresh: Callable[[Stream[Any, Any, Any], str], Awaitable[_Current[Any]]]) -> None:
+        self._fresh = fresh
+        self._known: dict[str, _Current[Any]] = {}
+
+    async def state(self, stream: Stream[S, C, E], key: str) -> S:
+        """The stream's state as of everything committed before it was first asked for."""
+        return (await self.current(stream, stream.id(key))).state
+
+    async def current(self, stream: Stream[S, C, E], stream_id: str) -> _Current[S]:
+        known: _Current[S] | None = self._known.get(stream_id)
+        if known is None:
+            known = self._known[stream_id] = await self._fresh(stream, stream_id)
+        return known
 
 
 def _check(meta: Meta) -> None:

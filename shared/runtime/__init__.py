@@ -1,1 +1,1 @@
-"""What every service process has besides its rules: settings, logging, metrics, sign-in, doors, a life cycle."""
+"""What every service process has besides its rules: settings, logging, metrics, sign-in, routes, a life cycle."""

@@ -1,4 +1,4 @@
-"""Who is calling: tokens that identity signs and every door checks. No switch turns it off."""
+"""Who is calling: tokens that identity signs and every route checks. No switch turns it off."""
 
 import asyncio
 import time

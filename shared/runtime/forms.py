@@ -1,10 +1,10 @@
 """A command's public form: made from the command, and read from a request's body and path."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, get_args, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError, create_model
 
 from shared import rules
 from shared.eventlog.decision import SUPPLIED
@@ -12,28 +12,98 @@ from shared.events.fields import DerivedIdentifier
 from shared.runtime import wellformed
 from shared.runtime.problems import Problem, malformed
 
+ITEMS_AT_MOST: Final = 1000
+"""Of a bulk request: as many as a subscription has seats, and one."""
+_STRICT: Final = ConfigDict(extra="forbid", strict=True)
 
-def is_secret(annotation: Any) -> bool:
-    return annotation is SecretStr or any(is_secret(part) for part in get_args(annotation))
+
+def has_secret(form: type[BaseModel]) -> bool:
+    """Return whether a field of the form is a secret."""
+    return any(_is_secret(field.annotation) for field in form.model_fields.values())
 
 
-def form_of(command: type[Any], path: str, name: str = "") -> type[BaseModel]:
-    """The command's public form: its fields but those that its door supplies or takes from the path. `name` is what the
-    document calls it, where the command has a form by its own name."""
+def _is_secret(annotation: object) -> bool:
+    return annotation is SecretStr or any(_is_secret(part) for part in get_args(annotation))
+
+
+def form_of(command: type[object], path: str, name: str = "") -> type[BaseModel]:
+    """Make the command's public form: its fields but those that its route supplies or that the path names.
+
+    Args:
+        name: what the document calls it, where the command has a form by its own name.
+    """
     hints = get_type_hints(command, include_extras=True)
     fields: dict[str, Any] = {}
-    for field in dataclasses.fields(command):
+    for field in _fields(command):
         if SUPPLIED in getattr(hints[field.name], "__metadata__", ()) or f"{{{field.name}}}" in path:
             continue
         default = ... if field.default is dataclasses.MISSING else field.default
         if field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
         fields[field.name] = (hints[field.name], default)
-    config = ConfigDict(extra="forbid", strict=True)
-    return create_model(name or command.__name__, __config__=config, __doc__=command.__doc__, **fields)
+    return create_model(name or command.__name__, __config__=_STRICT, __doc__=command.__doc__, **fields)
+
+
+def many_of(item: type[BaseModel], name: str) -> type[BaseModel]:
+    """Make the form of a bulk request: `{"items": [...]}`."""
+    items: Any = (list[item], Field(min_length=1, max_length=ITEMS_AT_MOST))  # type: ignore[valid-type]
+    return create_model(name, __config__=_STRICT, items=items)
+
+
+def items_of(form: BaseModel) -> Sequence[BaseModel]:
+    """Return the items of a form that `many_of` made."""
+    items: Sequence[BaseModel] = getattr(form, "items")  # noqa: B009  # the field of a model that is made here
+    return items
+
+
+def text_fields(command: type[object]) -> frozenset[str]:
+    """Return the names of the command's fields that are plain text, which a path can name."""
+    hints = get_type_hints(command)
+    return frozenset(field.name for field in _fields(command) if hints[field.name] is str)
+
+
+def part_of(
+    command: type[object], form: type[BaseModel], named: Sequence[str]
+) -> Callable[[BaseModel, Mapping[str, str]], object]:
+    """Return a function that makes the caller's part of a command, from its form and the path.
+
+    The fields that nobody has said yet, and that have no default, are not set: `dataclasses.replace` sets them, and
+    fails for one that it isn't given. So does reading one.
+
+    Args:
+        named: what the path names. A field of the same name takes it, if it is text.
+    """
+    said = tuple(form.model_fields)
+    text = text_fields(command)
+    taken = tuple(name for name in named if name in text and name not in said)
+    defaults = {field.name: field.default for field in _fields(command) if field.default is not dataclasses.MISSING}
+    rest = tuple((name, default) for name, default in defaults.items() if name not in said and name not in taken)
+    made = [field.name for field in _fields(command) if field.default_factory is not dataclasses.MISSING]
+    if supplied := [name for name in made if name not in said]:
+        raise TypeError(f"{command.__name__}: a supplied field has no default factory, as {supplied} have")
+    put = object.__setattr__
+
+    def part(given: BaseModel, path: Mapping[str, str]) -> object:
+        part = object.__new__(command)
+        for name in said:
+            put(part, name, getattr(given, name))
+        for name in taken:
+            put(part, name, path[name])
+        for name, default in rest:
+            put(part, name, default)
+        return part
+
+    return part
+
+
+def _fields(command: type[object]) -> tuple[dataclasses.Field[object], ...]:
+    if not dataclasses.is_dataclass(command):
+        raise TypeError(f"{command.__name__} is no dataclass")
+    return dataclasses.fields(command)
 
 
 def read_form(form: type[BaseModel], raw: bytes, content_type: str) -> BaseModel:
+    """Read a request's body. Raises Problem 415, or 422 where it is not this form."""
     if not raw and not any(field.is_required() for field in form.model_fields.values()):
         return form()
     if content_type.split(";")[0].strip().lower() not in ("application/json", ""):
@@ -52,7 +122,7 @@ _PARAMETER: Final[TypeAdapter[str]] = TypeAdapter(DerivedIdentifier)
 
 
 def read_path(parameters: Mapping[str, str]) -> Mapping[str, str]:
-    """The path's parameters: each is an id. Raises Problem 422, naming what can't be one."""
+    """Read the path's parameters: each is an id. Raises Problem 422, naming what can't be one."""
     for name, value in parameters.items():
         try:
             _PARAMETER.validate_python(value)

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from shared import rules
 from shared.runtime.auth import Actor
-from shared.runtime.doors import Pool
+from shared.runtime.database import Pool
 from shared.runtime.limits import too_many
 from shared.runtime.problems import Problem, busy
 from shared.sql import statements

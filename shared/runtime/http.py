@@ -1,10 +1,9 @@
-"""The HTTP side of a service process: doors, queries, health, readiness, metrics."""
+"""The HTTP side of a service process: commands, queries, health, readiness, metrics."""
 
 import asyncio
 import re
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from datetime import datetime
 from secrets import token_hex
 from typing import Annotated, Any, Final, TypeAlias
@@ -21,20 +20,17 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import rules
-from shared.eventlog.clocks import Clocks
-from shared.eventlog.log import Log, utc_now
+from shared.eventlog.log import Log
 from shared.events.fields import WrittenCount
 from shared.runtime import problems, wellformed
-from shared.runtime.auth import Actor, TokenVerifier
-from shared.runtime.doors import Doors, Pool
-from shared.runtime.figures import Figures
-from shared.runtime.freshness import Freshness
-from shared.runtime.limits import Limits
-from shared.runtime.metrics import Metrics
+from shared.runtime.auth import Actor
+from shared.runtime.database import Pool
+from shared.runtime.dispatch import limit_of, mounted
 from shared.runtime.openapi import describe
+from shared.runtime.parts import Parts
 from shared.runtime.problems import Problem
+from shared.runtime.routes import CommandRoutes
 from shared.runtime.scopes import EVERY_MACHINE, require_scope, scopes_of
-from shared.runtime.settings import Settings
 from shared.runtime.sizes import BODY_BYTES
 
 log = structlog.get_logger("http")
@@ -49,60 +45,6 @@ _TRACEPARENT: Final = re.compile(r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
 _CORRELATION: Final = re.compile(r"^[!-~]{1,200}$")
 _PAGES: Final = frozenset({"/docs", "/openapi.json"})
 """Routes of the framework's own, which have no parameters."""
-
-
-@dataclass(slots=True)
-class Parts:
-    """What the routes reach: filled in as the process comes up."""
-
-    service: str
-    settings: Settings
-    metrics: Metrics
-    verifier: TokenVerifier
-    new_id: Callable[[], str]
-    now: Callable[[], datetime] = utc_now
-    own_projections: Sequence[str] = ()
-    own_categories: Sequence[str] = ()
-    """What the names of the service's own streams begin with."""
-    waiting_for: Callable[[], dict[str, str]] = field(default=lambda: {"start": "starting"})
-    """What keeps the process from being ready, by part; empty when it is."""
-    figures: Figures | None = None
-    """What /ready shows besides."""
-    opened_log: Log | None = None
-    opened_db: Pool | None = None
-    clocks: Clocks = field(init=False)
-    limits: Limits = field(init=False)
-    freshness: Freshness = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.clocks = Clocks(self.now)
-        self.limits = Limits(self.settings.limits, refused=self.metrics.limited)
-        self.freshness = Freshness(
-            lambda: self.db, self.own_projections, self.own_categories, refused=self.metrics.limited
-        )
-
-    @property
-    def log(self) -> Log:
-        """Raises Problem 503 until the database is open; so does `db`."""
-        if self.opened_log is None:
-            raise _starting()
-        return self.opened_log
-
-    @property
-    def db(self) -> Pool:
-        if self.opened_db is None:
-            raise _starting()
-        return self.opened_db
-
-
-def _starting() -> Problem:
-    return Problem(
-        503,
-        rule=rules.UNAVAILABLE,
-        reason="The service is starting and waits for its database.",
-        remedy="Send it again in a moment.",
-        headers={"Retry-After": "1"},
-    )
 
 
 def _asks_who_calls(dependant: Dependant) -> bool:
@@ -223,8 +165,8 @@ class ClockShown(BaseModel):
     """How far that is ahead of real time."""
 
 
-def make_app(parts: Parts, doors: Doors, queries: APIRouter | None, *, api: bool) -> FastAPI:
-    """The application: always health, readiness and metrics; with `api` the service's doors and queries."""
+def make_app(parts: Parts, commands: CommandRoutes, queries: APIRouter | None, *, api: bool) -> FastAPI:
+    """The application: always health, readiness and metrics; with `api` the service's commands and queries."""
     app = FastAPIOffline(
         "/docs",
         None,
@@ -237,10 +179,10 @@ def make_app(parts: Parts, doors: Doors, queries: APIRouter | None, *, api: bool
     app.state.parts = parts
     problems.install(app)
     if api:
-        app.router.routes.extend(doors.routes())
+        app.router.routes.extend(mounted(commands))
         if queries is not None:
             app.include_router(queries, tags=["queries"])
-        describe(app, doors, parts.settings.token_issuer)
+        describe(app, commands, parts.settings.token_issuer)
 
     @app.get("/health", tags=["operation"])
     async def health() -> dict[str, str]:
@@ -268,7 +210,7 @@ def make_app(parts: Parts, doors: Doors, queries: APIRouter | None, *, api: bool
     async def metrics() -> Response:
         return Response(parts.metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    app.add_middleware(_Requests, parts=parts, limit_of=doors.body_bytes if api else lambda _: BODY_BYTES)
+    app.add_middleware(_Requests, parts=parts, limit_of=limit_of(commands) if api else lambda _: BODY_BYTES)
     return app
 
 

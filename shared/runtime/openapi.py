@@ -1,4 +1,4 @@
-"""The one OpenAPI document: FastAPI's for the queries, and the doors beside them."""
+"""The one OpenAPI document: FastAPI's for the queries, and the commands' routes beside them."""
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,8 +8,8 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
-from shared.runtime.doors import Door, Doors
 from shared.runtime.problems import MEDIA_TYPE, ProblemDetails
+from shared.runtime.routes import CommandRoute, CommandRoutes
 from shared.runtime.scopes import scheme, scopes_of
 from shared.runtime.scopes import security as scope_security
 
@@ -95,8 +95,8 @@ _OF_AN_OPEN_ONE: Final = {
 _OF_A_QUERY: Final = {name: _PROBLEMS[name] for name in ("401", "403", "404")} | _OF_AN_OPEN_ONE
 
 
-def describe(app: FastAPI, doors: Doors, issuer: str) -> None:
-    """Makes `app.openapi()` describe the doors, too."""
+def describe(app: FastAPI, commands: CommandRoutes, issuer: str) -> None:
+    """Makes `app.openapi()` describe the commands, too."""
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -114,8 +114,8 @@ def describe(app: FastAPI, doors: Doors, issuer: str) -> None:
                 for operation in methods.values():
                     operation["responses"] |= _problems(_OF_A_QUERY if "security" in operation else _OF_AN_OPEN_ONE)
             schemas.pop("HTTPValidationError", None), schemas.pop("ValidationError", None)  # the framework's own shape
-            for door in doors.doors:
-                document["paths"].setdefault(door.path, {})[door.method.lower()] = _operation(door, schemas)
+            for command in commands.routes:
+                document["paths"].setdefault(command.path, {})[command.method.lower()] = _operation(command, schemas)
             app.openapi_schema = document
         return app.openapi_schema
 
@@ -128,27 +128,28 @@ def _problems(meanings: Mapping[str, str]) -> dict[str, Any]:
     return {status: {"description": meaning, "content": content} for status, meaning in meanings.items()}
 
 
-def _operation(door: Door, schemas: dict[str, Any]) -> dict[str, Any]:
-    name = door.form.__name__
-    form = door.form.model_json_schema(ref_template=_REF)
+def _operation(route: CommandRoute, schemas: dict[str, Any]) -> dict[str, Any]:
+    name = route.form.__name__
+    form = route.form.model_json_schema(ref_template=_REF)
     schemas.update(form.pop("$defs", {}))
     schemas[name] = form
     parameters = [
         {"name": part[1:-1], "in": "path", "required": True, "schema": {"type": "string"}}
-        for part in door.path.split("/")
+        for part in route.path.split("/")
         if part.startswith("{")
     ]
-    text = inspect.getdoc(door.command) or name
-    if door.bulk:
+    text = inspect.getdoc(route.command) or name
+    if route.bulk:
         text = f"Many at once: {text}"
-    answer: dict[str, Any] = {"$ref": _REF.format(model="BulkAnswer" if door.bulk else "Answer")}
-    if door.besides is not None:
-        besides = door.besides.model_json_schema(ref_template=_REF)
-        schemas.update(besides.pop("$defs", {}))
-        schemas[door.besides.__name__] = besides
-        answer = {"allOf": [answer, {"$ref": _REF.format(model=door.besides.__name__)}]}
+    answer: dict[str, Any] = {"$ref": _REF.format(model="BulkAnswer" if route.bulk else "Answer")}
+    extra = route.extra_response
+    if extra is not None:
+        shape = extra.model_json_schema(ref_template=_REF)
+        schemas.update(shape.pop("$defs", {}))
+        schemas[extra.__name__] = shape
+        answer = {"allOf": [answer, {"$ref": _REF.format(model=extra.__name__)}]}
     operation: dict[str, Any] = {
-        "operationId": door.name,
+        "operationId": route.name,
         "summary": text.split("\n")[0],
         "description": text,
         "tags": ["commands"],
@@ -162,19 +163,19 @@ def _operation(door: Door, schemas: dict[str, Any]) -> dict[str, Any]:
                         "content": {"application/json": {"schema": answer}},
                     }
                 }
-                if door.completes
+                if route.completes
                 else {}
             ),
-            **_problems(_PROBLEMS | {"413": f"The body has more than {door.body_bytes} bytes"}),
+            **_problems(_PROBLEMS | {"413": f"The body has more than {route.body_bytes} bytes"}),
         },
     }
-    if door.form.model_fields:
+    if route.form.model_fields:
         operation["requestBody"] = {
-            "required": any(field.is_required() for field in door.form.model_fields.values()),
+            "required": any(field.is_required() for field in route.form.model_fields.values()),
             "content": {"application/json": {"schema": {"$ref": _REF.format(model=name)}}},
         }
-    if not door.open:
-        operation["security"] = scope_security(door.scopes)
+    if not route.open:
+        operation["security"] = scope_security(route.scopes)
     return operation
 
 

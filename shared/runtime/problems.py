@@ -39,7 +39,7 @@ class ProblemDetails(BaseModel):
 
 
 class Problem(Exception):
-    """Raised by a door or a query: an answer that is not the one asked for."""
+    """Raised by a route: an answer that is not the one asked for."""
 
     def __init__(
         self,

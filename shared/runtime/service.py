@@ -37,12 +37,14 @@ from shared.eventlog.timers import Timers, TimerService
 from shared.events import upcasts
 from shared.events.registry import topic_of
 from shared.runtime.auth import TokenVerifier, fetcher
-from shared.runtime.doors import Doors, Pool
+from shared.runtime.database import Pool
 from shared.runtime.endings import ENDINGS, FollowedEndings
 from shared.runtime.figures import Figures
-from shared.runtime.http import Parts, make_app
+from shared.runtime.http import make_app
 from shared.runtime.logging import configure
 from shared.runtime.metrics import Metrics
+from shared.runtime.parts import Parts
+from shared.runtime.routes import CommandRoutes
 from shared.runtime.server import Server
 from shared.runtime.settings import Settings, settings
 
@@ -67,7 +69,7 @@ class Service:
 
     name: str
     streams: Sequence[Stream[Any, Any, Any]]
-    doors: Doors
+    commands: CommandRoutes
     queries: APIRouter | None
     consumers: Sequence[Projection | Reactions]
     timers: Timers | None = None
@@ -142,7 +144,7 @@ class Process:
             waiting_for=self.waiting_for,
             figures=self.figures,
         )
-        self.app = make_app(self.parts, self.service.doors, self.service.queries, api="api" in self.only)
+        self.app = make_app(self.parts, self.service.commands, self.service.queries, api="api" in self.only)
 
     def waiting_for(self) -> dict[str, str]:
         """What keeps this process from being ready, by part."""

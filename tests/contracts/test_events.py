@@ -11,7 +11,7 @@ from shared.events import EVENTS, upcasts
 from shared.events.base import Event, Record, json_schema
 from shared.events.envelope import Envelope, Unreadable
 from shared.events.upcasts import UPCASTS, BadUpcasts, check, decode
-from shared.runtime.doors import Doors
+from shared.runtime.routes import CommandRoutes
 from shared.runtime.service import Service, run
 from tests.contracts.golden import HERE, golden_file, missing, schema_file
 
@@ -234,7 +234,7 @@ def test_a_service_does_not_start_with_a_gap(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(upcasts, "check", gap)
     monkeypatch.setattr("sys.argv", ["service"])
     with pytest.raises(BadUpcasts):
-        run(Service("entitlements", (), Doors(), None, ()))
+        run(Service("entitlements", (), CommandRoutes(), None, ()))
 
 
 def test_the_events_that_the_system_is_known_for_exist() -> None:

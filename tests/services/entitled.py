@@ -27,7 +27,7 @@ from shared.runtime.auth import Actor, TokenSigner
 from shared.runtime.http import make_app
 from tests.contracts.golden import sample
 from tests.engine.examples import new_id
-from tests.services.test_doors import KEY, parts
+from tests.services.test_routes import KEY, parts
 from tests.services.world import World
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -70,7 +70,7 @@ class Doors:
     def __init__(self, world: World) -> None:
         made = parts()
         made.opened_log, made.opened_db, made.clocks = world.log, world.pool, world.clocks
-        transport = httpx.ASGITransport(make_app(made, SERVICE.doors, SERVICE.queries, api=True))
+        transport = httpx.ASGITransport(make_app(made, SERVICE.commands, SERVICE.queries, api=True))
         self.client = httpx.AsyncClient(transport=transport, base_url="http://test")
 
     async def __call__(

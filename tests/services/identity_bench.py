@@ -31,8 +31,9 @@ from shared.events.base import Event
 from shared.events.envelope import GENESIS, Envelope, StoredEvent, chained, from_headers, source_of
 from shared.events.registry import IDENTITY, MARKETPLACE
 from shared.runtime.auth import TokenVerifier, public_keys
-from shared.runtime.http import Parts, make_app
+from shared.runtime.http import make_app
 from shared.runtime.metrics import Metrics
+from shared.runtime.parts import Parts
 from shared.runtime.settings import Settings
 from tests.contracts.golden import sample
 from tests.engine.examples import NOON, new_id
@@ -70,7 +71,7 @@ class Bench:
         self.log = Log(store, "identity", sealer=Persons(pool))
         parts = Parts("identity", Settings(), Metrics(), TokenVerifier(_jwks, OwnEndings(pool)), new_id, utc_now)
         parts.opened_log, parts.opened_db = self.log, pool
-        self.app = app = make_app(parts, SERVICE.doors, SERVICE.queries, api=True)
+        self.app = app = make_app(parts, SERVICE.commands, SERVICE.queries, api=True)
         app.state.keys = keys.Keys([KEY])
         app.state.everywhere = AtOnce({})
         app.state.oidc = oidc.Issuer("https://issuer.example", "us", issuer_keys)

@@ -16,7 +16,7 @@ from shared.runtime.auth import Actor, TokenSigner
 from shared.runtime.http import make_app
 from tests.contracts.golden import sample
 from tests.engine.examples import new_id
-from tests.services.test_doors import KEY, parts
+from tests.services.test_routes import KEY, parts
 from tests.services.world import World
 from tests.specs.marketplace.examples import AUTOCAD, AUTOCAD_MONTHLY, LT, LT_THREE_YEARS, NOON, VAULT, plan
 
@@ -38,7 +38,7 @@ class Market:
         self.world, self.chance = world, random.Random(7)
         made = parts()
         made.opened_log, made.opened_db, made.clocks = world.log, world.pool, world.clocks
-        transport = httpx.ASGITransport(make_app(made, SERVICE.doors, SERVICE.queries, api=True))
+        transport = httpx.ASGITransport(make_app(made, SERVICE.commands, SERVICE.queries, api=True))
         self.client = httpx.AsyncClient(transport=transport, base_url="http://test")
 
     async def __call__(self, who: str, method: str, path: str, json: Any = None, status: int = 200) -> Any:

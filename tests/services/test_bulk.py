@@ -10,13 +10,14 @@ import pytest
 from shared.eventlog.log import Log, Meta
 from shared.eventlog.memory import MemoryStore
 from shared.eventlog.store import Outcome, Unavailable, Write
-from shared.runtime.doors import Call, Doors, Pool, Target
+from shared.runtime.database import Pool
 from shared.runtime.http import make_app
 from shared.runtime.problems import Problem
+from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 from shared.runtime.sizes import BODY_BYTES, CEILING_BYTES
 from tests.engine.examples import COUNTER, Count
-from tests.services.test_doors import TOKEN, Unread, parts
-from tests.services.test_every_door import SERVICES, service_of
+from tests.services.test_every_route import SERVICES, service_of
+from tests.services.test_routes import TOKEN, Unread, parts
 
 HOW_MANY = 1000
 
@@ -33,16 +34,16 @@ class Store(MemoryStore):
         return await super().append(write)
 
 
-async def _target(call: Call) -> Target:
-    if call.body.by == "nobody":
+async def count(context: RequestContext[Count], key: str) -> Addressed[Count]:
+    if context.asked.by == "nobody":
         raise Problem(409, rule="user-unknown", reason="No such user.")
-    return Target(call.path["key"])
+    return Addressed(key, context.asked)
 
 
-async def _with_another(call: Call) -> Target:
-    meta = Meta(call.further_id("release"), call.actor.account_id, call.now)
-    assert not (await call.log.execute(COUNTER, "another", Count(), meta)).repeated
-    return Target(call.path["key"])
+async def count_another_too(context: RequestContext[Count], key: str) -> Addressed[Count]:
+    meta = Meta(context.further_id("release"), context.actor.account_id, context.now)
+    assert not (await context.log.execute(COUNTER, "another", Count(), meta)).repeated
+    return Addressed(key, context.asked)
 
 
 @pytest.fixture
@@ -52,13 +53,14 @@ async def store() -> Store:
 
 @pytest.fixture
 async def client(store: Store) -> AsyncIterator[httpx.AsyncClient]:
-    doors, made = Doors(), parts()
-    doors.post("/counters/{key}", COUNTER, Count, supply=_target, bulk=True)
-    doors.post("/further/{key}", COUNTER, Count, supply=_with_another)
+    commands, made = CommandRoutes(), parts()
+    commands.route("POST", "/counters/{key}", COUNTER)(count)
+    commands.route("POST", "/counters/{key}/bulk", COUNTER, bulk=True)(count)
+    commands.route("POST", "/further/{key}", COUNTER)(count_another_too)
     made.opened_log = Log(store, "entitlements", observer=made.metrics)
-    made.opened_db = cast("Pool", object())  # these doors ask it nothing
+    made.opened_db = cast("Pool", object())  # these routes ask it nothing
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    transport = httpx.ASGITransport(make_app(made, doors, None, api=True), raise_app_exceptions=False)
+    transport = httpx.ASGITransport(make_app(made, commands, None, api=True), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers) as opened:
         yield opened
 
@@ -178,15 +180,15 @@ async def test_what_is_larger_than_all_items_can_be_is_refused_unread(client: ht
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_every_bulk_door_takes_the_largest_items_that_its_form_allows(name: str) -> None:
-    for door in service_of(name).doors.doors:
-        if door.bulk:
-            schema = door.form.model_json_schema()
+def test_every_bulk_route_takes_the_largest_items_that_its_form_allows(name: str) -> None:
+    for route in service_of(name).commands.routes:
+        if route.bulk:
+            schema = route.form.model_json_schema()
             body = json.dumps({"items": [_largest(schema["$defs"], schema["properties"]["items"]["items"])] * HOW_MANY})
-            assert len(body) <= door.body_bytes or door.body_bytes == CEILING_BYTES, f"{door.path}: {len(body)}"
-            assert door.body_bytes >= 200 * HOW_MANY
+            assert len(body) <= route.body_bytes or route.body_bytes == CEILING_BYTES, f"{route.path}: {len(body)}"
+            assert route.body_bytes >= 200 * HOW_MANY
         else:
-            assert door.body_bytes == BODY_BYTES
+            assert route.body_bytes == BODY_BYTES
 
 
 def _largest(shapes: Any, schema: Any) -> Any:

@@ -15,10 +15,11 @@ from starlette.responses import Response
 from shared.runtime import http
 from shared.runtime.auth import TokenVerifier
 from shared.runtime.connections import HEAD_BYTES, HEADERS_AT_MOST
-from shared.runtime.doors import Doors
-from shared.runtime.http import Parts, make_app
+from shared.runtime.http import make_app
 from shared.runtime.limits import source_of
 from shared.runtime.metrics import Metrics
+from shared.runtime.parts import Parts
+from shared.runtime.routes import CommandRoutes
 from shared.runtime.server import Server
 from shared.runtime.settings import Settings
 from tests.engine.examples import new_id
@@ -131,7 +132,7 @@ class Served:
 async def running(**settings: Any) -> AsyncIterator[Served]:
     chosen, metrics = Settings(**settings), Metrics()
     parts = Parts("test", chosen, metrics, TokenVerifier(_no_keys, NothingEnded()), new_id)
-    server = Server(make_app(parts, Doors(), QUERIES, api=True), chosen, 0, metrics.limited)
+    server = Server(make_app(parts, CommandRoutes(), QUERIES, api=True), chosen, 0, metrics.limited)
     serving = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it
         await asyncio.sleep(0.01)

@@ -38,8 +38,9 @@ from shared.events import (
 from shared.events.envelope import Envelope
 from shared.events.upcasts import decode
 from shared.runtime.auth import Actor, TokenSigner, TokenVerifier, public_keys
-from shared.runtime.http import Parts, make_app
+from shared.runtime.http import make_app
 from shared.runtime.metrics import Metrics
+from shared.runtime.parts import Parts
 from shared.runtime.policies import Policies
 from shared.runtime.settings import Settings
 from tests.engine.examples import new_id
@@ -76,7 +77,7 @@ class Bench:
         made.opened_log, made.opened_db = self.log, pool
         self.clocks = made.clocks
         self.timers = TimerService("distribution", TIMERS, pool, self.log, made.clocks)
-        app = make_app(made, SERVICE.doors, SERVICE.queries, api=True)
+        app = make_app(made, SERVICE.commands, SERVICE.queries, api=True)
         self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
 
     async def hears(self, *events: Event) -> None:
@@ -299,10 +300,10 @@ async def test_only_administrators_of_the_contract_decide_and_look(bench: Bench)
     await bench.good("POST", APPROVAL, groups=["default"])
     for path in ("groups", "policies", "decisions", "rollouts", "rollouts/c-1", "updates"):
         assert (await bench.ask("GET", f"/contracts/c/{path}", "ana"))[1]["rule"] == "role-missing"
-    for door in SERVICE.doors.doors:
-        if door.path == "/me/installs":
+    for route in SERVICE.commands.routes:
+        if route.path == "/me/installs":
             continue
-        path = door.path.format(
+        path = route.path.format(
             contract_id="c", group_id="default", account_id="ana", publisher="autodesk", update_id="u", rollout_id="c-1"
         )
         fills = {
@@ -313,11 +314,11 @@ async def test_only_administrators_of_the_contract_decide_and_look(bench: Bench)
             "reason": "x",
             "starts_at": "2027-01-01T00:00:00Z",
         }
-        body: dict[str, Any] = {name: value for name, value in fills.items() if name in door.form.model_fields}
-        if door.bulk:
+        body: dict[str, Any] = {name: value for name, value in fills.items() if name in route.form.model_fields}
+        if route.bulk:
             body = {"items": [{"account_id": "ana"}]}
-        answer = (await bench.ask(door.method, path, "ana", **body))[1]
-        refusal = answer["items"][0]["answer"] if door.bulk else answer
+        answer = (await bench.ask(route.method, path, "ana", **body))[1]
+        refusal = answer["items"][0]["answer"] if route.bulk else answer
         assert refusal["rule"] == "role-missing", path
     assert (await bench.ask("POST", "/contracts/c/rollouts/other-1/stop", reason="x"))[0] == 404
 

@@ -37,7 +37,7 @@ from shared.runtime.auth import Actor, TokenSigner
 from shared.runtime.http import make_app
 from tests.databases import execute_as_operator
 from tests.engine.examples import NOON, new_id
-from tests.services.test_doors import KEY, parts
+from tests.services.test_routes import KEY, parts
 from tests.services.world import World
 
 BY = {"book_id": "b", "organisation_id": "o", "reader": "ana"}
@@ -108,7 +108,7 @@ class Library:
         self.world = world
         made = parts()
         made.opened_log, made.opened_db, made.clocks = world.log, world.pool, world.clocks
-        app = make_app(made, SERVICE.doors, SERVICE.queries, api=True)
+        app = make_app(made, SERVICE.commands, SERVICE.queries, api=True)
         self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://library")
 
     async def ask(self, reader: str, method: str, path: str, json: Any = None) -> httpx.Response:

@@ -7,10 +7,11 @@ import pytest
 from shared.eventlog.postgres import PostgresStore
 from shared.events.registry import topic_of
 from shared.runtime.auth import TokenVerifier
-from shared.runtime.doors import Doors
 from shared.runtime.figures import Figures
-from shared.runtime.http import Parts, make_app
+from shared.runtime.http import make_app
 from shared.runtime.metrics import Metrics
+from shared.runtime.parts import Parts
+from shared.runtime.routes import CommandRoutes
 from shared.runtime.settings import Settings
 from tests.databases import execute_as_operator
 from tests.engine.examples import new_id, write
@@ -63,7 +64,7 @@ async def test_parked_records_alarms_and_the_relays_backlog_are_shown(database: 
         waiting_for=dict,
         figures=figures,
     )
-    app = make_app(made, Doors(), None, api=False)
+    app = make_app(made, CommandRoutes(), None, api=False)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         answer = await client.get("/ready")
     assert (answer.status_code, answer.json()["alarms"], answer.json()["ready"]) == (200, 3, True)

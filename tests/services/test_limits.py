@@ -8,11 +8,12 @@ from fastapi import APIRouter
 from pydantic import ValidationError
 
 from shared.runtime.auth import TokenVerifier
-from shared.runtime.doors import Doors
-from shared.runtime.http import Parts, make_app
+from shared.runtime.http import make_app
 from shared.runtime.limits import DEFAULTS, Limits, limited_by_source, network_of, parsed, source_of
 from shared.runtime.metrics import Metrics
+from shared.runtime.parts import Parts
 from shared.runtime.problems import Problem
+from shared.runtime.routes import CommandRoutes
 from shared.runtime.settings import Settings
 from tests.engine.examples import new_id
 from tests.services.tokens import NothingEnded
@@ -150,7 +151,7 @@ def test_a_source_is_an_ipv4_address_or_an_ipv6_network(host: str, counted: str)
 async def client(clock: Clock) -> AsyncIterator[httpx.AsyncClient]:
     made = Parts("test", Settings(), Metrics(), TokenVerifier(_no_keys, NothingEnded()), new_id)
     made.limits = Limits("sign-in=5/minute", clock=clock, refused=made.metrics.limited)
-    app = make_app(made, Doors(), QUERIES, api=True)
+    app = make_app(made, CommandRoutes(), QUERIES, api=True)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
         yield http
 

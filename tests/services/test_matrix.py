@@ -19,12 +19,13 @@ from joserfc.jwk import ECKey
 from shared.eventlog.log import utc_now
 from shared.events.identity import MachineScope
 from shared.runtime.auth import AUDIENCE, ISSUER, Actor, TokenSigner, TokenVerifier, public_keys
-from shared.runtime.http import Parts, make_app
+from shared.runtime.http import make_app
 from shared.runtime.metrics import Metrics
+from shared.runtime.parts import Parts
 from shared.runtime.problems import Problem
 from shared.runtime.settings import Settings
 from tests.engine.examples import new_id
-from tests.services.test_every_door import EVERYWHERE, OPEN, SERVICES, service_of
+from tests.services.test_every_route import EVERYWHERE, OPEN, SERVICES, service_of
 from tests.services.test_tokens import by_hand
 
 KEY, THEIRS = (ECKey.generate_key("P-256", {"kid": "key"}) for _ in range(2))
@@ -48,7 +49,7 @@ async def _keys() -> Any:
 def app_of(name: str) -> FastAPI:
     service = service_of(name)
     parts = Parts(name, Settings(limits="command=off"), Metrics(), TokenVerifier(_keys, SomeEnded()), new_id, utc_now)
-    return make_app(parts, service.doors, service.queries, api=True)
+    return make_app(parts, service.commands, service.queries, api=True)
 
 
 APPS = {name: app_of(name) for name in SERVICES}

@@ -11,10 +11,11 @@ from shared.eventlog.log import Log
 from shared.eventlog.memory import MemoryStore
 from shared.eventlog.store import Head
 from shared.events.envelope import StoredEvent
-from shared.runtime.doors import Call, Doors, Pool, Target
+from shared.runtime.database import Pool
 from shared.runtime.http import CurrentLog, make_app
+from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 from tests.engine.examples import COUNTER, Count, next_events, write
-from tests.services.test_doors import TOKEN, parts
+from tests.services.test_routes import TOKEN, parts
 
 QUERIES = APIRouter()
 
@@ -24,8 +25,8 @@ async def counter(key: str, log: CurrentLog) -> int:
     return (await log.state(COUNTER, key)).number
 
 
-async def _target(call: Call) -> Target:
-    return Target(call.path["key"])
+async def count(context: RequestContext[Count], key: str) -> Addressed[Count]:
+    return Addressed(key, context.asked)
 
 
 async def a_log_with(**newer: Any) -> MemoryStore:
@@ -37,11 +38,12 @@ async def a_log_with(**newer: Any) -> MemoryStore:
 
 @pytest.fixture(params=[{"schema": 2}, {"schema": 999_999}, {"type": "SeatInvented"}], ids=str)
 async def client(request: pytest.FixtureRequest) -> AsyncIterator[httpx.AsyncClient]:
-    doors, made = Doors(), parts()
-    doors.post("/counters/{key}", COUNTER, Count, supply=_target, bulk=True)
+    commands, made = CommandRoutes(), parts()
+    commands.route("POST", "/counters/{key}", COUNTER)(count)
+    commands.route("POST", "/counters/{key}/bulk", COUNTER, bulk=True)(count)
     made.opened_log = Log(await a_log_with(**request.param), "entitlements")
     made.opened_db = cast("Pool", object())  # nothing asks it anything
-    transport = httpx.ASGITransport(make_app(made, doors, QUERIES, api=True))
+    transport = httpx.ASGITransport(make_app(made, commands, QUERIES, api=True))
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers) as opened:
         yield opened

@@ -15,7 +15,7 @@ from shared.runtime.service import Service
 from shared.runtime.visibility import listed, sees, sells
 from tests.services.entitled import Doors
 from tests.services.identity_bench import KEY, Bench, opened
-from tests.services.test_every_door import leaves
+from tests.services.test_every_route import leaves
 from tests.services.world import World
 
 OWN = Actor("pat", "autodesk-gmbh", "publisher", "autodesk")
@@ -73,11 +73,11 @@ ITEMS = {
 
 def named(service: Service) -> Iterator[tuple[str, str, Any]]:
     """Method, path and body of each route of the service that names a contract or a subscription."""
-    for door in service.doors.doors:
-        if re.search(r"\{(contract|subscription)_id\}", door.path):
-            name = door.command.__name__
+    for route in service.commands.routes:
+        if re.search(r"\{(contract|subscription)_id\}", route.path):
+            name = route.command.__name__
             item = ITEMS.get(name, BODIES[name])
-            yield door.method, door.path, {"items": [item]} if door.bulk else BODIES[name] or None
+            yield route.method, route.path, {"items": [item]} if route.bulk else BODIES[name] or None
     for route in leaves(service.queries.routes if service.queries else []):
         if re.search(r"\{(contract|subscription)_id\}", route.path):
             for method in route.methods - {"HEAD"}:

@@ -19,8 +19,8 @@ from shared.runtime import wellformed
 from shared.runtime.auth import TokenSigner
 from shared.runtime.problems import Problem
 from shared.runtime.wellformed import Parameters
-from tests.services.test_doors import TOKEN, a_client
-from tests.services.test_every_door import ACTOR, KEY, ROUTES, SERVICES, app_of, service_of
+from tests.services.test_every_route import ACTOR, KEY, ROUTES, SERVICES, app_of, service_of
+from tests.services.test_routes import TOKEN, a_client
 
 ENGINES = {"/health", "/ready", "/metrics", "/clock", "/docs", "/openapi.json"}
 NOT_A_DRY_RUN = [
@@ -135,11 +135,11 @@ async def test_no_route_of_any_service_takes_an_unknown_parameter(name: str) -> 
 async def test_every_command_of_every_service_refuses_what_resembles_a_dry_run(name: str) -> None:
     bearer = {"Authorization": f"Bearer {TokenSigner(KEY).sign(ACTOR, 'token')}"}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app_of(name)), base_url="http://test") as client:
-        for door in service_of(name).doors.doors:
+        for route in service_of(name).commands.routes:
             for query in ("dry_run=yes", "dryRun=true", "dry_run=true&dry_run=true"):
-                path = re.sub(r"[{}]", "", door.path)
-                answer = await client.request(door.method, f"{path}?{query}", headers=bearer)
-                assert (answer.status_code, answer.json()["rule"]) == (422, "malformed"), f"{door.path}: {answer.text}"
+                path = re.sub(r"[{}]", "", route.path)
+                answer = await client.request(route.method, f"{path}?{query}", headers=bearer)
+                assert (answer.status_code, answer.json()["rule"]) == (422, "malformed"), f"{route.path}: {answer.text}"
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -252,13 +252,13 @@ async def test_a_route_that_reads_no_body_refuses_one(client: httpx.AsyncClient)
 async def test_a_command_without_a_form_takes_nothing_but_an_empty_one(name: str) -> None:
     bearer = {"Authorization": f"Bearer {TokenSigner(KEY).sign(ACTOR, 'token')}", "Content-Type": "application/json"}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app_of(name)), base_url="http://test") as client:
-        for door in service_of(name).doors.doors:
-            if door.form.model_fields:
+        for route in service_of(name).commands.routes:
+            if route.form.model_fields:
                 continue
-            path = re.sub(r"[{}]", "", door.path)
+            path = re.sub(r"[{}]", "", route.path)
             for body, status in ((b'{"more": 1}', 422), (b"[]", 422), (b"", 503), (b"{}", 503)):
-                answer = await client.request(door.method, path, headers=bearer, content=body)
-                assert answer.status_code == status, f"{door.method} {path} {body!r}: {answer.text}"
+                answer = await client.request(route.method, path, headers=bearer, content=body)
+                assert answer.status_code == status, f"{route.method} {path} {body!r}: {answer.text}"
 
 
 class Inner(Record):
@@ -294,11 +294,11 @@ async def test_an_unknown_field_of_a_maintenance_window_is_refused_before_anythi
     bearer = {"Authorization": f"Bearer {TokenSigner(KEY).sign(ACTOR, 'token')}"}
     window = {"weekday": "monday", "starts": "22:00", "minutes": 60, "time_zone": "UTC"}
     app = app_of("distribution")
-    (door,) = [each for each in service_of("distribution").doors.doors if "windows" in each.form.model_fields]
+    (route,) = [each for each in service_of("distribution").commands.routes if "windows" in each.form.model_fields]
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         for more, status in (({}, 503), ({"minuts": 5}, 422)):
             body = {"cadence": "weekly", "windows": [window | more]}
-            answer = await client.request(door.method, re.sub(r"[{}]", "", door.path), headers=bearer, json=body)
+            answer = await client.request(route.method, re.sub(r"[{}]", "", route.path), headers=bearer, json=body)
             assert answer.status_code == status, answer.text
 
 

@@ -13,7 +13,7 @@ from services.distribution.__main__ import SERVICE as DISTRIBUTION
 from services.entitlements.__main__ import SERVICE as ENTITLEMENTS
 from services.identity.__main__ import SERVICE as IDENTITY
 from services.marketplace.__main__ import SERVICE as MARKETPLACE
-from shared.runtime.doors import Door
+from shared.runtime.routes import CommandRoute
 from tests.services.identity_bench import PASSWORD, Bench, opened, sign_up
 
 SERVICES: Final = (IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION)
@@ -28,8 +28,8 @@ async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
 # ── Every door of every service, by its form ───────────────────────────────────────────────────────────
 
 
-def _doors() -> list[Any]:
-    return [pytest.param(door, id=f"{s.name}-{door.name}") for s in SERVICES for door in s.doors.doors]
+def _routes() -> list[Any]:
+    return [pytest.param(route, id=f"{s.name}-{route.name}") for s in SERVICES for route in s.commands.routes]
 
 
 def _unbounded(model: type[BaseModel], where: str = "") -> Iterator[str]:
@@ -48,20 +48,20 @@ def _of_type(kind: Any, metadata: list[Any], where: str) -> Iterator[str]:
         yield from _of_type(inner[0] if inner else part, list(inner[1:]), where)
 
 
-@pytest.mark.parametrize("door", _doors())
-def test_every_field_of_every_form_is_bounded_and_strict(door: Door) -> None:
-    assert list(_unbounded(door.form)) == []
-    assert door.form.model_config.get("strict") is True
-    assert door.form.model_config.get("extra") == "forbid"
+@pytest.mark.parametrize("route", _routes())
+def test_every_field_of_every_form_is_bounded_and_strict(route: CommandRoute) -> None:
+    assert list(_unbounded(route.form)) == []
+    assert route.form.model_config.get("strict") is True
+    assert route.form.model_config.get("extra") == "forbid"
 
 
-@pytest.mark.parametrize("door", _doors())
+@pytest.mark.parametrize("route", _routes())
 @pytest.mark.parametrize("hostile", ["a\0", "a\u202eb", "a\u200bb", "x" * 20_000, " ", 7.5])
-def test_no_text_of_a_form_is_hostile(door: Door, hostile: Any) -> None:
-    texts = {name for name, field in door.form.model_fields.items() if field.annotation is str}
+def test_no_text_of_a_form_is_hostile(route: CommandRoute, hostile: Any) -> None:
+    texts = {name for name, field in route.form.model_fields.items() if field.annotation is str}
     for name in texts:
         try:
-            form = door.form.model_validate_json(json.dumps({name: hostile}))
+            form = route.form.model_validate_json(json.dumps({name: hostile}))
         except ValidationError as error:
             wrong = {each["loc"][0] for each in error.errors()}
             if name in wrong:

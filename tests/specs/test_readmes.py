@@ -1,4 +1,4 @@
-"""The lists in each service's README are true: every rule, command, fact, event that sets something off, timer, door
+"""The lists in each service's README are true: every rule, command, fact, event that sets something off, timer, route
 and query stands where it belongs, and none that does not exist."""
 
 import ast
@@ -20,7 +20,7 @@ from shared.runtime.service import Service
 
 SERVICES = ("identity", "marketplace", "entitlements", "distribution")
 ACCESS = {"role-missing", "agreement-missing", "seat-right-missing"}
-"""Refusals of administrative access, which shared.runtime words for the services that have doors for administrators."""
+"""Refusals of administrative access, which shared.runtime words for services with routes for administrators."""
 REPLICATED = {"RoleAssigned", "RoleRevoked", "AgreementScheduled", "AgreementStarted", "AgreementEnded"}
 """What administrative access is replicated from: "roles and agreements" in a README."""
 NAME = r"\b(?:[A-Z][a-z]+){2,}\b"
@@ -113,10 +113,10 @@ def test_nothing_is_named_that_does_not_exist(service: str) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_every_door_and_query_is_named_and_no_other(service: str) -> None:
+def test_every_route_and_query_is_named_and_no_other(service: str) -> None:
     parts = declared(service)
     routes = [route for route in parts.queries.routes if isinstance(route, APIRoute)] if parts.queries else []
-    real = {f"{door.method} {door.path}" for door in parts.doors.doors}
+    real = {f"{route.method} {route.path}" for route in parts.commands.routes}
     real |= {f"{method} {route.path}" for route in routes for method in route.methods or ()}
-    named = re.findall(r"`((?:GET|POST|PUT|DELETE) /[^`]*)`", section(service, "## Doors"))
+    named = re.findall(r"`((?:GET|POST|PUT|DELETE) /[^`]*)`", section(service, "## Routes"))
     assert set(named) == real

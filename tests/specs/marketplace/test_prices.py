@@ -1,4 +1,4 @@
-"""What a plan costs at the doors of a cart: the price of the day of whom it is ordered for."""
+"""What a plan costs in a cart: the price of the day of whom it is ordered for."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -6,6 +6,7 @@ from unittest.mock import AsyncMock
 from uuid import uuid4
 
 import pytest
+from starlette.datastructures import State
 
 from services.marketplace import api
 from services.marketplace.domain.cart import CART, AddToCart, CheckOut, OpenCart
@@ -15,7 +16,10 @@ from shared.eventlog.log import Accepted, Log, Meta, Refused
 from shared.eventlog.memory import MemoryStore
 from shared.events import CartCheckedOut, CartLineAdded
 from shared.runtime.auth import Actor
-from shared.runtime.doors import Call
+from shared.runtime.metrics import Metrics
+from shared.runtime.parts import Parts
+from shared.runtime.routes import RequestContext
+from shared.runtime.settings import Settings
 from tests.specs.marketplace.examples import (
     AUTOCAD,
     AUTOCAD_ID,
@@ -50,38 +54,33 @@ class Shop:
         await self.log.execute(CART, "cart-1", OpenCart("cart-1", PARTNER, CLERK), Meta("3", CLERK, NOON))
         return self
 
-    async def door(self, command: type[Any], **form: Any) -> Any:
+    async def send(self, command: type[Any], **form: Any) -> Any:
         """The event of an accepted command, or the refusal."""
-        door = next(d for d in api.DOORS.doors if d.command is command)
-        body = door.form(**form)
-        actor = Actor(CLERK, PARTNER, "partner")
+        route = next(each for each in api.COMMANDS.routes if each.command is command)
+        parts = Parts("marketplace", Settings(), Metrics(), AsyncMock(), lambda: str(uuid4()))
+        parts.clocks, parts.opened_log, parts.opened_db = self.clocks, self.log, AsyncMock()
         command_id = str(uuid4())
-        call = Call(
-            actor,
-            {"cart_id": "cart-1"},
-            body,
-            self.clocks.time_of(PARTNER),
-            command_id,
-            False,
-            lambda: str(uuid4()),
-            self.log,
-            AsyncMock(),
-            AsyncMock(),
-            self.clocks,
-            None,
+        context = RequestContext(
+            asked=route.form(**form),
+            actor=Actor(CLERK, PARTNER, "partner"),
+            now=self.clocks.time_of(PARTNER),
+            command_id=command_id,
+            dry_run=False,
+            streams=self.log.reader(),
+            parts=parts,
+            app=State(),
         )
-        target = await door.supply(call)
-        made = command(**dict(body), **target.supplied)
-        answer = await self.log.execute(door.stream, target.key, made, Meta(command_id, CLERK, NOON))
+        meta = Meta(command_id, CLERK, NOON)
+        answer, _ = await route.decide(context, {"cart_id": "cart-1"}, lambda _: meta, {})
         return answer if isinstance(answer, Refused) else _only(answer)
 
     async def add(self, **form: Any) -> int:
-        added = await self.door(AddToCart, seats=1, **form)
+        added = await self.send(AddToCart, seats=1, **form)
         assert isinstance(added, CartLineAdded)
         return added.line.plan.price.amount
 
     async def check_out(self, starts: date) -> Any:
-        return await self.door(CheckOut, customer=CUSTOMER, purchaser=PURCHASER, starts=starts)
+        return await self.send(CheckOut, customer=CUSTOMER, purchaser=PURCHASER, starts=starts)
 
 
 def _only(answer: Accepted) -> Any:

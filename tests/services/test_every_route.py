@@ -15,8 +15,9 @@ from starlette.staticfiles import StaticFiles
 
 from shared.eventlog.log import utc_now
 from shared.runtime.auth import Actor, TokenSigner, TokenVerifier, public_keys
-from shared.runtime.http import Parts, make_app
+from shared.runtime.http import make_app
 from shared.runtime.metrics import Metrics
+from shared.runtime.parts import Parts
 from shared.runtime.service import Service
 from shared.runtime.settings import Settings
 from tests.engine.examples import new_id
@@ -61,7 +62,7 @@ def app_of(name: str) -> FastAPI:
     """The service's application with nothing opened: whatever it reaches for, it answers 503."""
     service = service_of(name)
     parts = Parts(name, Settings(), Metrics(), TokenVerifier(_keys, NothingEnded()), new_id, utc_now)
-    return make_app(parts, service.doors, service.queries, api=True)
+    return make_app(parts, service.commands, service.queries, api=True)
 
 
 def leaves(routes: Any) -> Iterator[Any]:
@@ -96,7 +97,7 @@ def test_the_list_of_routes_is_whole() -> None:
     for name in SERVICES:
         service, listed = service_of(name), {(method, path) for of, method, path in ROUTES if of == name}
         queries = service.queries.routes if service.queries is not None else []
-        assert {(door.method, door.path) for door in service.doors.doors} <= listed
+        assert {(route.method, route.path) for route in service.commands.routes} <= listed
         assert {(method, route.path) for route in leaves(queries) for method in route.methods} <= listed
 
 
@@ -137,10 +138,10 @@ async def test_no_route_of_any_service_opens_without_a_token(route: tuple[str, s
 @pytest.mark.parametrize("name", SERVICES)
 async def test_every_services_document_lists_its_doors(name: str) -> None:
     document = app_of(name).openapi()
-    for door in service_of(name).doors.doors:
-        operation = document["paths"][door.path][door.method.lower()]
-        assert ("security" in operation) is ((name, door.method, door.path) not in OPEN)
-        assert ("requestBody" in operation) is bool(door.form.model_fields)
+    for route in service_of(name).commands.routes:
+        operation = document["paths"][route.path][route.method.lower()]
+        assert ("security" in operation) is ((name, route.method, route.path) not in OPEN)
+        assert ("requestBody" in operation) is bool(route.form.model_fields)
     for _, method, path in (route for route in ROUTES if route[0] == name):
         assert method.lower() in document["paths"][path]
     named = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(document)))

@@ -1,4 +1,4 @@
-"""A door over HTTP: who may pass, what it reads, what it answers."""
+"""A command's route over HTTP: who may send it, what it reads, what it answers."""
 
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,10 +13,12 @@ from pydantic import BaseModel, Field, SecretStr
 from shared.eventlog.log import Log, utc_now
 from shared.eventlog.memory import MemoryStore
 from shared.runtime.auth import Actor, TokenSigner, TokenVerifier, public_keys
-from shared.runtime.doors import Call, Doors, Pool, Target
-from shared.runtime.http import CurrentActor, Database, Parts, make_app
+from shared.runtime.database import Pool
+from shared.runtime.http import CurrentActor, Database, make_app
 from shared.runtime.metrics import Metrics
+from shared.runtime.parts import Parts
 from shared.runtime.problems import unknown
+from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 from shared.runtime.settings import Settings
 from tests.engine.examples import COUNTER, Count, new_id
 from tests.services.tokens import NothingEnded
@@ -50,12 +52,12 @@ def parts() -> Parts:
     return Parts("test", Settings(), Metrics(), TokenVerifier(_keys, NothingEnded()), new_id, utc_now)
 
 
-async def _target(call: Call) -> Target:
-    if call.path["key"] == "unknown":
+async def count(context: RequestContext[Count], key: str) -> Addressed[Count]:
+    if key == "unknown":
         raise unknown("counter")
-    if call.path["key"] == "broken":
+    if key == "broken":
         raise ZeroDivisionError("a secret")
-    return Target(call.path["key"])
+    return Addressed(key, context.asked)
 
 
 class Unread(AsyncIterable[bytes]):
@@ -70,8 +72,16 @@ class WithSecret(BaseModel):
     secret: Annotated[SecretStr, Field(max_length=99)] | None = None
 
 
-async def _secretly(call: Call) -> Target:
-    return Target(call.path["key"], by=call.body.by)
+async def count_secretly(context: RequestContext[WithSecret], key: str) -> Addressed[Count]:
+    return Addressed(key, Count(by=context.asked.by))
+
+
+def counting() -> CommandRoutes:
+    """Two routes of counters."""
+    commands = CommandRoutes()
+    commands.route("POST", "/counters/{key}", COUNTER)(count)
+    commands.route("POST", "/secret/{key}", COUNTER)(count_secretly)
+    return commands
 
 
 @pytest.fixture
@@ -87,13 +97,11 @@ async def client(store: MemoryStore) -> AsyncIterator[httpx.AsyncClient]:
 
 @asynccontextmanager
 async def a_client(store: MemoryStore) -> AsyncIterator[httpx.AsyncClient]:
-    """Of an application with two doors and some queries."""
-    doors, made = Doors(), parts()
-    doors.post("/counters/{key}", COUNTER, Count, supply=_target)
-    doors.post("/secret/{key}", COUNTER, Count, supply=_secretly, form=WithSecret)
+    """Of an application with two routes and some queries."""
+    made = parts()
     made.opened_log = Log(store, "entitlements", observer=made.metrics)
-    made.opened_db = cast("Pool", object())  # these doors ask it nothing
-    app = make_app(made, doors, QUERIES, api=True)
+    made.opened_db = cast("Pool", object())  # these routes ask it nothing
+    app = make_app(made, counting(), QUERIES, api=True)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers) as opened:
@@ -243,9 +251,7 @@ async def test_a_query_knows_its_caller_and_says_what_is_wrong(client: httpx.Asy
 
 
 async def test_until_its_database_is_open_a_service_says_later() -> None:
-    doors = Doors()
-    doors.post("/counters/{key}", COUNTER, Count, supply=_target)
-    app = make_app(parts(), doors, QUERIES, api=True)
+    app = make_app(parts(), counting(), QUERIES, api=True)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test", headers=headers) as client:
         for answer in (await client.post("/counters/one", json={}), await client.get("/table")):
@@ -253,10 +259,8 @@ async def test_until_its_database_is_open_a_service_says_later() -> None:
             assert answer.headers["Retry-After"]
 
 
-async def test_without_the_api_part_no_door_is_mounted() -> None:
-    doors = Doors()
-    doors.post("/counters/{key}", COUNTER, Count, supply=_target)
-    app = make_app(parts(), doors, QUERIES, api=False)
+async def test_without_the_api_part_no_route_is_mounted() -> None:
+    app = make_app(parts(), counting(), QUERIES, api=False)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         assert (await client.post("/counters/one", json={})).status_code == 404
         assert (await client.get("/mine/7")).status_code == 404
@@ -265,7 +269,7 @@ async def test_without_the_api_part_no_door_is_mounted() -> None:
 
 async def test_readiness_says_what_it_waits_for() -> None:
     made = parts()
-    app = make_app(made, Doors(), None, api=True)
+    app = make_app(made, CommandRoutes(), None, api=True)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         assert (await client.get("/health")).status_code == 200
         ready = await client.get("/ready")
@@ -282,7 +286,7 @@ async def test_what_happened_is_counted(client: httpx.AsyncClient) -> None:
     assert 'tenure_http_request_seconds_count{method="POST",route="/counters/{key}",status="200"} 1.0' in page
 
 
-async def test_a_door_stands_in_the_one_document(client: httpx.AsyncClient) -> None:
+async def test_a_route_stands_in_the_one_document(client: httpx.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
     operation = document["paths"]["/counters/{key}"]["post"]
     assert operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("/Count")

@@ -1,0 +1,231 @@
+"""The HTTP side of a command's route: who may, what was sent, under which id it is decided, what is answered."""
+
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Final
+
+import orjson
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match, Route
+from starlette.types import Scope
+
+from shared import rules
+from shared.eventlog.log import Accepted, Answer, Meta
+from shared.events.base import Event
+from shared.events.envelope import derived_id
+from shared.runtime import wellformed
+from shared.runtime.auth import Actor
+from shared.runtime.forms import items_of, read_form, read_path
+from shared.runtime.limits import Limits, source_of
+from shared.runtime.parts import Parts
+from shared.runtime.problems import Problem, refusal, to_problem
+from shared.runtime.routes import CommandRoute, CommandRoutes, RequestContext
+from shared.runtime.scopes import require_scope
+from shared.runtime.sizes import BODY_BYTES
+
+KEY_CHARACTERS: Final = 200
+"""Of an Idempotency-Key, at most."""
+ANYBODY: Final = Actor("", "", "customer")
+"""Who calls a route that needs no token."""
+
+
+def mounted(declared: CommandRoutes) -> list[Route]:
+    """The routes as the application serves them."""
+    return [Route(each.path, _endpoint(each), methods=[each.method], name=each.name) for each in declared.routes]
+
+
+def limit_of(declared: CommandRoutes) -> Callable[[Scope], int]:
+    """Return a function that says how large the body of a request may be."""
+    large = [
+        (route, each.body_bytes)
+        for route, each in zip(mounted(declared), declared.routes, strict=True)
+        if each.body_bytes > BODY_BYTES
+    ]
+
+    def limit(scope: Scope) -> int:
+        return next((size for route, size in large if route.matches(scope)[0] is Match.FULL), BODY_BYTES)
+
+    return limit
+
+
+def _endpoint(route: CommandRoute) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        request.scope["route"] = route  # for the log line and the metrics
+        try:
+            return await _respond(route, request)
+        except Exception as error:  # noqa: BLE001  # every error is a problem, and is logged as such
+            return to_problem(error).response()
+
+    return endpoint
+
+
+async def _respond(route: CommandRoute, request: Request) -> Response:
+    parts: Parts = request.app.state.parts
+    actor = ANYBODY if route.open else await parts.verifier.actor(request.headers.get("authorization"))
+    require_scope(actor, route.scopes)
+    dry_run = wellformed.dry_run(request.scope["query_string"])
+    _count(route, request, actor, parts.limits, dry_run=dry_run)
+    raw = await request.body()
+    form = read_form(route.form, raw, request.headers.get("content-type", ""))
+    key = request.headers.get("idempotency-key", parts.new_id())
+    if not 0 < len(key) <= KEY_CHARACTERS or not (key.isascii() and key.isprintable()):
+        reason = f"The Idempotency-Key is empty, longer than {KEY_CHARACTERS} characters or not printable ASCII."
+        raise Problem(422, rule=rules.MALFORMED, reason=reason, remedy="Use a UUID, for instance.")
+    await parts.clocks.fresh(parts.db)
+    path = read_path(request.path_params)
+    context = RequestContext(
+        asked=form,
+        actor=actor,
+        now=parts.clocks.time_of(actor.organisation_id),
+        command_id=_id_of(actor, key),
+        dry_run=dry_run,
+        streams=parts.log.reader(),
+        parts=parts,
+        app=request.app.state,
+    )
+    if route.bulk:
+        return await _respond_to_each(route, request, context, path, key)
+    response, _ = await _decide(
+        route, request, context, path, form.model_dump_json().encode() if route.secret else raw, {}
+    )
+    return response
+
+
+def _id_of(actor: Actor, key: str, item: int | None = None) -> str:
+    """The id of the command that this caller's key names, or of an item of a bulk request with this key.
+
+    No two meet: an item's has a `~` and its number before the key, and a key that begins with a `~` itself gets a
+    second one. All of a caller's ids begin with the account and a colon.
+    """
+    named = f"~{item}:{key}" if item is not None else f"~{key}" if key.startswith("~") else key
+    return derived_id(actor.account_id or "anybody", named)
+
+
+def _count(route: CommandRoute, request: Request, actor: Actor, limits: Limits, *, dry_run: bool) -> None:
+    """Count the request, before anything is read or done for it. Raises Problem 429."""
+    if route.open:
+        limits.take("dry-run" if dry_run else "sign-up", source_of(request.scope))
+    else:
+        limits.take("bulk" if route.bulk else "command", actor.account_id)
+
+
+async def _decide(
+    route: CommandRoute,
+    request: Request,
+    context: RequestContext[BaseModel],
+    path: Mapping[str, str],
+    asked: bytes,
+    given: Mapping[str, Sequence[Event]],
+) -> tuple[Response, Answer]:
+    """One command's answer. `asked` makes its fingerprint; `given` is what the items before it would have changed."""
+
+    def meta(key: str) -> Meta:
+        return Meta(
+            context.command_id,
+            context.actor.account_id or key,
+            context.parts.now(),
+            request.state.correlation_id,
+            context.command_id,
+            request.state.traceparent,
+            _fingerprint(route, request, asked),
+        )
+
+    answer, addressed = await route.decide(context, path, meta, given)
+    if context.dry_run:
+        return _answer(answer, {}, dry_run=True), answer
+    request.state.noted = _noted(route, answer)
+    if not isinstance(answer, Accepted):
+        return refusal(answer), answer
+    more: dict[str, object] = {}
+    if addressed.extra_response is not None and answer.events and not answer.repeated:
+        extra = await addressed.extra_response(answer)
+        more |= {} if extra is None else extra.model_dump()
+    if addressed.completion is None:
+        return _answer(answer, more, dry_run=False), answer
+    completion = await addressed.completion(request.headers.get("authorization", ""))
+    response = _answer(answer, more | completion.extra_response.model_dump(), dry_run=False)
+    response.status_code = HTTPStatus.OK if completion.done else HTTPStatus.ACCEPTED
+    return response, answer
+
+
+def _fingerprint(route: CommandRoute, request: Request, asked: bytes) -> bytes:
+    return hashlib.sha256(b"\n".join((route.method.encode(), request.url.path.encode(), asked))).digest()
+
+
+async def _respond_to_each(
+    route: CommandRoute, request: Request, context: RequestContext[BaseModel], path: Mapping[str, str], key: str
+) -> Response:
+    """Each item in order. A fault ends the request: sent again with its key, it goes on where it was."""
+    answers, given, headers, accepted = [], dict[str, list[Event]](), dict[str, str](), 0
+    items = items_of(context.asked)
+    asked = [item.model_dump_json().encode() for item in items]
+    ids = await _item_ids(route, request, context, key, asked)
+    for item, command_id, raw in zip(items, ids, asked, strict=True):
+        try:
+            response, answer = await _decide(route, request, context.asking(item, command_id), path, raw, given)
+        except Exception as error:
+            problem = to_problem(error)
+            if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise
+            response = problem.response()
+        else:
+            if isinstance(answer, Accepted):
+                accepted += 1
+                given.setdefault(answer.stream, []).extend(event.event for event in answer.events)
+                headers = {name: value for name, value in response.headers.items() if name == "tenure-version"}
+        answers.append({"status": response.status_code, "answer": orjson.Fragment(bytes(response.body))})
+    request.state.noted = {"command": route.name, "items": len(answers), "accepted": accepted}
+    body = {"items": answers, "accepted": accepted, "dry_run": context.dry_run}
+    return Response(orjson.dumps(body), 200, headers, "application/json")
+
+
+async def _item_ids(
+    route: CommandRoute, request: Request, context: RequestContext[BaseModel], key: str, asked: Sequence[bytes]
+) -> list[str]:
+    """Each item's command id. Of a request that was answered under the ids of former versions, `<command id>:<n>`,
+    these: sent again after an upgrade, it gets its first answers."""
+    ids = [_id_of(context.actor, key, number) for number in range(len(asked))]
+    if context.dry_run:
+        return ids
+    former = [f"{context.actor.account_id or 'anybody'}:{key}:{number}" for number in range(len(asked))]
+    known = await context.log.store.fingerprints(former)
+    return [
+        old if old in known and known[old] in (None, _fingerprint(route, request, raw)) else new
+        for old, new, raw in zip(former, ids, asked, strict=True)
+    ]
+
+
+def _noted(route: CommandRoute, answer: Answer) -> dict[str, object]:
+    """What the request's log line says about its command."""
+    noted: dict[str, object] = {
+        "command": route.command.__name__,
+        "stream": answer.stream,
+        "repeated": answer.repeated,
+    }
+    if isinstance(answer, Accepted):
+        return noted | {"events": [event.id for event in answer.events]}
+    return noted | {"rule": answer.rule}
+
+
+def _answer(answer: Answer, more: Mapping[str, object], *, dry_run: bool) -> Response:
+    if not isinstance(answer, Accepted):
+        return refusal(answer)
+    events = [
+        {"id": e.id, "type": e.event.type(), "version": e.version, "data": orjson.Fragment(e.event.data())}
+        for e in answer.events
+    ]
+    body = {
+        "stream": answer.stream,
+        "version": answer.version,
+        "events": events,
+        "repeated": answer.repeated,
+        "dry_run": dry_run,
+        **more,
+    }
+    headers = {} if dry_run else {"Tenure-Version": f"{answer.stream}@{answer.version}"}
+    if more:  # it may have a token
+        headers["Cache-Control"] = "no-store"
+    return Response(orjson.dumps(body), 200, headers, "application/json")

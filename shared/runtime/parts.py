@@ -1,0 +1,71 @@
+"""What the routes of a process reach: its settings, its log, its database, its clocks and limits."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from shared import rules
+from shared.eventlog.clocks import Clocks
+from shared.eventlog.log import Log, utc_now
+from shared.runtime.auth import TokenVerifier
+from shared.runtime.database import Pool
+from shared.runtime.figures import Figures
+from shared.runtime.freshness import Freshness
+from shared.runtime.limits import Limits
+from shared.runtime.metrics import Metrics
+from shared.runtime.problems import Problem
+from shared.runtime.settings import Settings
+
+
+@dataclass(slots=True)
+class Parts:
+    """What the routes reach: filled in as the process comes up."""
+
+    service: str
+    settings: Settings
+    metrics: Metrics
+    verifier: TokenVerifier
+    new_id: Callable[[], str]
+    now: Callable[[], datetime] = utc_now
+    own_projections: Sequence[str] = ()
+    own_categories: Sequence[str] = ()
+    """What the names of the service's own streams begin with."""
+    waiting_for: Callable[[], dict[str, str]] = field(default=lambda: {"start": "starting"})
+    """What keeps the process from being ready, by part; empty when it is."""
+    figures: Figures | None = None
+    """What /ready shows besides."""
+    opened_log: Log | None = None
+    opened_db: Pool | None = None
+    clocks: Clocks = field(init=False)
+    limits: Limits = field(init=False)
+    freshness: Freshness = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.clocks = Clocks(self.now)
+        self.limits = Limits(self.settings.limits, refused=self.metrics.limited)
+        self.freshness = Freshness(
+            lambda: self.db, self.own_projections, self.own_categories, refused=self.metrics.limited
+        )
+
+    @property
+    def log(self) -> Log:
+        """Raises Problem 503 until the database is open; so does `db`."""
+        if self.opened_log is None:
+            raise _starting()
+        return self.opened_log
+
+    @property
+    def db(self) -> Pool:
+        if self.opened_db is None:
+            raise _starting()
+        return self.opened_db
+
+
+def _starting() -> Problem:
+    return Problem(
+        503,
+        rule=rules.UNAVAILABLE,
+        reason="The service is starting and waits for its database.",
+        remedy="Send it again in a moment.",
+        headers={"Retry-After": "1"},
+    )
