@@ -7,7 +7,25 @@ imported, and is a constant from then on, so that asyncpg prepares it once a con
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Protocol, TypeAlias
+
+import asyncpg
+
+Row: TypeAlias = asyncpg.Record
+"""A row of an answer: its columns by name."""
+
+
+class Queryable(Protocol):
+    """What statements are sent to: a pool, a connection, a transaction's connection."""
+
+    async def execute(self, query: str, *args: object) -> str: ...
+
+    async def fetch(self, query: str, *args: object) -> list[Row]: ...
+
+    async def fetchrow(self, query: str, *args: object) -> Row | None: ...
+
+    async def fetchval(self, query: str, *args: object) -> Any: ...
+
 
 _NAME: Final = re.compile(r"^-- (\w+):.*\n(?:--.*\n)*", re.MULTILINE)
 _PLACE: Final = re.compile(r"\{(\w+)\}")

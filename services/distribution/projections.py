@@ -1,8 +1,9 @@
 """distribution's tables, folded from events."""
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, TypeAlias, assert_never
+from typing import Final, TypeAlias, assert_never
 
 from shared.eventlog.projection import Connection, Projection
 from shared.events import (
@@ -333,5 +334,5 @@ async def _installed(tx: Connection, event: InstallSucceeded | InstallFailed, of
     )
 
 
-def _json(values: list[dict[str, Any]]) -> str:
+def _json(values: Sequence[Mapping[str, object]]) -> str:
     return json.dumps(values, ensure_ascii=False)

@@ -2,7 +2,7 @@
 
 import json
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from fastapi import APIRouter
 from pydantic import BaseModel
@@ -16,7 +16,7 @@ from shared.runtime.access import require_access
 from shared.runtime.http import After, CurrentActor, Database, Limit, Now
 from shared.runtime.problems import unknown
 from shared.runtime.scopes import machines
-from shared.sql import statements
+from shared.sql import Queryable, Row, statements
 
 SQL: Final = statements(__file__)
 
@@ -44,11 +44,11 @@ class UpdateList(BaseModel):
     next: str | None
 
 
-def _view(row: Any) -> UpdateView:
+def _view(row: Row) -> UpdateView:
     return UpdateView(**dict(row))
 
 
-async def _visible(db: Any, contract_id: str, now: datetime) -> tuple[list[str], list[str], list[str]]:
+async def _visible(db: Queryable, contract_id: str, now: datetime) -> tuple[list[str], list[str], list[str]]:
     """What the contract's administrators see: products, publishers and kinds of updates, column by column."""
     rows = await db.fetch(SQL["owned_products"], contract_id)
     pools = [
@@ -222,7 +222,7 @@ class HistoryView(BaseModel):
     type: str
     at: datetime
     actor: str
-    data: dict[str, Any]
+    data: dict[str, object]
     event_id: str
 
 
@@ -231,7 +231,7 @@ class RolloutView(RolloutSummary):
     history: list[HistoryView]
 
 
-def _summary(row: Any) -> dict[str, Any]:
+def _summary(row: Row) -> dict[str, object]:
     return dict(row) | {"phases": [RolloutPhase.from_stored(json.dumps(phase)) for phase in json.loads(row["phases"])]}
 
 
@@ -247,7 +247,7 @@ async def rollouts(
     await require_access(db, actor, contract_id)
     rows = await db.fetch(SQL["rollouts"], contract_id, after, limit)
     following = rows[-1]["event_id"] if len(rows) == limit else None
-    return RolloutList(items=[RolloutSummary(**_summary(row)) for row in rows], next=following)
+    return RolloutList(items=[RolloutSummary.model_validate(_summary(row)) for row in rows], next=following)
 
 
 @QUERIES.get("/contracts/{contract_id}/rollouts/{rollout_id}")
@@ -261,11 +261,11 @@ async def rollout(
         raise unknown("rollout", "See GET /contracts/{contract_id}/rollouts.")
     users = await db.fetch(SQL["targets"], rollout_id)
     history = await db.fetch(SQL["history"], rollout_id)
-    return RolloutView(
-        **_summary(row),
-        users=[TargetView(**dict(user)) for user in users],
-        history=[HistoryView(**dict(each) | {"data": json.loads(each["data"])}) for each in history],
-    )
+    parts = {
+        "users": [TargetView(**dict(user)) for user in users],
+        "history": [HistoryView(**dict(each) | {"data": json.loads(each["data"])}) for each in history],
+    }
+    return RolloutView.model_validate(_summary(row) | parts)
 
 
 # ── For the users' machines ────────────────────────────────────────────────────────────────────────────

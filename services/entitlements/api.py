@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import date, datetime, timedelta
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Final, Literal, NamedTuple, TypeAlias
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
@@ -19,7 +19,7 @@ from shared.runtime.http import After, CurrentActor, Database, Limit, Now
 from shared.runtime.problems import Problem, unknown
 from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 from shared.runtime.visibility import SELLERS, listed, sees
-from shared.sql import statements
+from shared.sql import Row, statements
 
 SQL: Final = statements(__file__)
 
@@ -110,12 +110,11 @@ Phase: TypeAlias = Literal["upcoming", "active", "expired", "suspended", "ended"
 Suspended: they can't. Ended: all taken back."""
 
 
-def _shown(row: Any, now: datetime) -> dict[str, Any]:
+def _shown(row: Row, now: datetime) -> dict[str, object]:
     """The row as its customer has it at that time: what time alone begins is no event of the pool's."""
-    shown = dict(row)
-    if shown["phase"] == "active" and utc_day(now) < shown["starts"]:
-        shown |= {"phase": "upcoming", "until": shown["starts"] - timedelta(days=1)}
-    return shown
+    if row["phase"] == "active" and utc_day(now) < row["starts"]:
+        return dict(row) | {"phase": "upcoming", "until": row["starts"] - timedelta(days=1)}
+    return dict(row)
 
 
 class SeatView(BaseModel):
@@ -185,7 +184,7 @@ async def pools(
     rows = await db.fetch(SQL["pools"], customer, publisher, contract_id, after, limit)
     time_of = request.app.state.parts.clocks.time_of
     following = rows[-1]["subscription_id"] if len(rows) == limit else None
-    items = [PoolSummary(**_shown(row, time_of(row["customer"]))) for row in rows]
+    items = [PoolSummary.model_validate(_shown(row, time_of(row["customer"]))) for row in rows]
     return PoolList(items=items, next=following)
 
 
@@ -196,7 +195,7 @@ async def pool(subscription_id: Identifier, actor: CurrentActor, db: Database, r
     if row is None or not sees(actor, customer=row["customer"], publisher=row["publisher"]):
         raise unknown("pool of seats")
     now = request.app.state.parts.clocks.time_of(row["customer"])
-    return PoolView(**_shown(row, now), holders=await _holders(db, subscription_id))
+    return PoolView.model_validate(_shown(row, now) | {"holders": await _holders(db, subscription_id)})
 
 
 async def _holders(db: Pool, subscription_id: str) -> list[SeatView]:
@@ -211,9 +210,9 @@ async def my_seats(actor: CurrentActor, db: Database, now: Now) -> MySeats:
     return MySeats(items=[_my_seat(_shown(row, now)) for row in rows])
 
 
-def _my_seat(shown: dict[str, Any]) -> MySeat:
+def _my_seat(shown: dict[str, object]) -> MySeat:
     access = shown["phase"] in ("active", "expired")
-    return MySeat(**shown, access=access, updates=access and shown["has_right"])
+    return MySeat.model_validate(shown | {"access": access, "updates": access and shown["has_right"]})
 
 
 class LotView(BaseModel):

@@ -1,7 +1,7 @@
 """What doors, reactions and timers find for the deciders: what is known of an account, and of a contract's pools."""
 
 from datetime import date
-from typing import Any, Final
+from typing import Final
 
 from services.entitlements.domain.credits import seat_on
 from services.entitlements.domain.policy import Policy
@@ -10,12 +10,12 @@ from services.entitlements.domain.users import Account
 from services.entitlements.policies import policy_of
 from shared.eventlog.log import Log
 from shared.events import AccountClosed, AccountOpened
-from shared.sql import statements
+from shared.sql import Queryable, statements
 
 SQL: Final = statements(__file__)
 
 
-async def account(db: Any, account_id: str) -> Account | None:
+async def account(db: Queryable, account_id: str) -> Account | None:
     """The last word about the account, without what is personal about it."""
     row = await db.fetchrow(SQL["account"], account_id)
     if row is None:
@@ -26,13 +26,13 @@ async def account(db: Any, account_id: str) -> Account | None:
     return said.recorded(row["event_id"])
 
 
-async def usable(db: Any, contract_id: str, *, unknown: bool) -> bool:
+async def usable(db: Queryable, contract_id: str, *, unknown: bool) -> bool:
     """Whether the contract has a pool whose seats can be used, or will be; `unknown` where no pool of it is known."""
     found: bool = await db.fetchval(SQL["usable"], contract_id, unknown)
     return found
 
 
-async def last_steps(db: Any, log: Log, contract_id: str) -> tuple[Step, ...]:
+async def last_steps(db: Queryable, log: Log, contract_id: str) -> tuple[Step, ...]:
     """The steps that the contract's pools have come to, where none of them can be used any more. Else nothing."""
     if await usable(db, contract_id, unknown=True):
         return ()
@@ -41,7 +41,7 @@ async def last_steps(db: Any, log: Log, contract_id: str) -> tuple[Step, ...]:
     return tuple(state.over for state in states if isinstance(state, Open) and state.over is not None)
 
 
-async def pools_for(db: Any, log: Log, contract_id: str, account_id: str, today: date) -> tuple[Open, ...]:
+async def pools_for(db: Queryable, log: Log, contract_id: str, account_id: str, today: date) -> tuple[Open, ...]:
     """The contract's pools, up to the first in which the user has a seat that can be used. As of now: a seat that was
     given a moment ago counts."""
     rows = await db.fetch(SQL["pools_for"], contract_id, account_id)

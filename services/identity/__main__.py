@@ -1,6 +1,6 @@
 """identity's process: `python -m services.identity`."""
 
-from typing import Any, Final
+from typing import Final
 
 from services.identity import credentials, keys, oidc
 from services.identity.api import COMMANDS, QUERIES
@@ -33,7 +33,7 @@ async def _with_keys(process: Process) -> None:
         "tenure_argon2_queue", "Passwords being checked or waiting for it", lambda: credentials.HASHING.length
     )
 
-    async def published() -> dict[str, Any]:
+    async def published() -> dict[str, list[dict[str, object]]]:
         return loaded.published()
 
     endings = OwnEndings(process.parts.db)

@@ -7,7 +7,7 @@ process of it decides by it.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 import httpx
 import structlog
@@ -57,8 +57,7 @@ class Everywhere:
                 async def asked() -> bool:
                     answer = await http.get(f"{url}/clock")
                     answer.raise_for_status()
-                    shown: dict[str, Any] = answer.json()
-                    return int(shown["ahead_s"]) >= ahead_s
+                    return int(answer.json()["ahead_s"]) >= ahead_s
 
                 return asked
 

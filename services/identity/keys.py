@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import structlog
 from joserfc.errors import JoseError
@@ -18,7 +18,7 @@ from shared.runtime.auth import ISSUER, JWKS_S, TokenSigner, public_keys, verifi
 from shared.runtime.database import Pool
 from shared.runtime.problems import Problem
 from shared.runtime.settings import Settings
-from shared.sql import statements
+from shared.sql import Queryable, statements
 
 INVITATION: Final = "tenure-invitation"
 INVITATION_S: Final = 7 * 24 * 3600
@@ -102,7 +102,7 @@ class Keys:
         now = self._clock()
         return next((each.key for each in reversed(self._keys) if each.signs_from <= now), self._keys[0].key)
 
-    def published(self) -> dict[str, Any]:
+    def published(self) -> dict[str, list[dict[str, object]]]:
         """The JWKS: also the keys that don't sign yet."""
         return self._public
 
@@ -196,7 +196,7 @@ async def follow(db: Pool, keys: Keys, every_s: float = FOLLOW_S) -> None:
             _log.warning("the signing keys can't be read", fault=repr(fault))
 
 
-async def _read(db: Any) -> list[SigningKey]:
+async def _read(db: Queryable) -> list[SigningKey]:
     return [
         SigningKey(ECKey.import_key(row["pem"], {"kid": row["kid"]}), row["signs_from"].timestamp())
         for row in await db.fetch(SQL["listed"])
@@ -232,7 +232,7 @@ class KeyStanding:
         return None if self.signs_until is None else self.signs_until + timedelta(seconds=LONGEST_S)
 
 
-async def standing(db: Any) -> list[KeyStanding]:
+async def standing(db: Queryable) -> list[KeyStanding]:
     """All keys, in the order in which they sign."""
     rows, now = await db.fetch(SQL["listed"]), datetime.now(UTC)
     alive = [row for row in rows if row["retired_at"] is None]
@@ -259,7 +259,7 @@ async def standing(db: Any) -> list[KeyStanding]:
     return found
 
 
-async def rotate(db: Any, kid: str) -> datetime:
+async def rotate(db: Queryable, kid: str) -> datetime:
     """Add a key that signs once everybody who checks tokens has had the time to fetch it; return from when on."""
     signs_from = datetime.now(UTC) + timedelta(seconds=PUBLISHED_S)
     await db.execute(SQL["add"], kid, _new_pem(), signs_from)
@@ -288,7 +288,7 @@ def successor(keys: Sequence[KeyStanding], kid: str, *, at_once: bool) -> str | 
     return others[-1]
 
 
-async def retire(db: Any, kid: str, sign_now: str | None) -> None:
+async def retire(db: Pool, kid: str, sign_now: str | None) -> None:
     """Withdraw a key and erase its private half; `sign_now` signs in its place at once."""
     async with db.acquire() as tx, tx.transaction():
         await tx.execute(SQL["lock"])

@@ -18,7 +18,7 @@ from email.message import EmailMessage
 from email.policy import SMTP as MAIL_POLICY
 from email.utils import format_datetime
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol, TypeAlias
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import aiosmtplib
@@ -32,8 +32,11 @@ from shared.eventlog.log import Log, utc_now
 from shared.eventlog.postgres import TRANSIENT
 from shared.eventlog.store import Conflict, Lease, Unavailable
 from shared.runtime.settings import Settings
+from shared.sql import Queryable
 
 logger = structlog.get_logger("mail")
+
+Mail: TypeAlias = "EmailMessage[str, str]"
 
 AT_ONCE: Final = 50
 LOOK_EVERY_S: Final = 1.0
@@ -65,7 +68,7 @@ class NotTaken(Exception):
 class Transport(Protocol):
     """Where mails go."""
 
-    async def send(self, message: EmailMessage) -> None:
+    async def send(self, message: Mail) -> None:
         """Deliver one mail. Raises ServerAway or NotTaken."""
         ...
 
@@ -78,7 +81,7 @@ class Folder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    async def send(self, message: EmailMessage) -> None:
+    async def send(self, message: Mail) -> None:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = self._folder / f"{message['Message-ID'].strip('<>').partition('@')[0]}.eml"
@@ -153,7 +156,7 @@ class Smtp:
         self._address = address
         self._client: aiosmtplib.SMTP | None = None
 
-    async def send(self, message: EmailMessage) -> None:
+    async def send(self, message: Mail) -> None:
         client = await self._connected()
         try:
             await client.send_message(message)
@@ -211,7 +214,7 @@ def transport(settings: Settings) -> Transport | None:
     return None if settings.mail_folder is None else Folder(settings.mail_folder)
 
 
-def message_of(letter: Letter, row: Row, sender: str) -> EmailMessage:
+def message_of(letter: Letter, row: Row, sender: str) -> Mail:
     """The mail as it is sent. The headers hold addresses that were checked and texts of ours, nobody's own words.
 
     Raises NotTaken where the address is none that is taken today, and would not stand in a header as it is.
@@ -246,7 +249,7 @@ class Sender:
 
     def __init__(
         self,
-        db: Any,
+        db: Queryable,
         event_log: Log,
         letters: Letters,
         carrier: Transport | None,

@@ -4,7 +4,7 @@ import base64
 import binascii
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote_plus
 
 import orjson
@@ -29,7 +29,7 @@ OAUTH: Final = APIRouter()
 
 CLAIMS: Final = ("iss", "aud", "exp", "iat", "jti", "sub", "org", "kind", "pub", "sid", "since", "client_id", "scope")
 _BASIC: Final = {"WWW-Authenticate": 'Basic realm="tenure"'}
-_FORM: Final[dict[str, Any]] = {
+_FORM: Final = {
     "requestBody": {
         "required": True,
         "content": {"application/x-www-form-urlencoded": {"schema": {"type": "object"}}},
@@ -64,7 +64,7 @@ async def token(fields: FormFields, request: Request) -> Response:
     return Response(orjson.dumps(answer), HTTPStatus.OK, NOT_STORED | {"Pragma": "no-cache"}, "application/json")
 
 
-async def _granted(fields: Mapping[str, str], request: Request) -> dict[str, Any]:
+async def _granted(fields: Mapping[str, str], request: Request) -> dict[str, object]:
     match fields.get("grant_type", ""):
         case "client_credentials":
             machine, since = await _machine(fields, request)
@@ -128,7 +128,7 @@ async def _user_is_there(state: Registered, parts: Parts) -> bool:
     return isinstance(account, Open)
 
 
-def _machine_token(state: Registered, since: int, asked: str | None, request: Request) -> dict[str, Any]:
+def _machine_token(state: Registered, since: int, asked: str | None, request: Request) -> dict[str, object]:
     parts: Parts = request.app.state.parts
     machine = state.registered
     scopes = set(machine.scopes) if asked is None else set(asked.split())

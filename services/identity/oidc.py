@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
 
 import httpx
 from joserfc import jwt
@@ -24,9 +24,9 @@ OLDEST_S: Final = 600
 SUBJECT_AT_MOST: Final = 255
 KEYS_S: Final = 3600.0
 """After this the keys are read again, so that a withdrawn one stops to count."""
-_KINDS: Final[dict[str, Any]] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
+_KINDS: Final[Mapping[str, type[RSAKey | ECKey | OKPKey]]] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
 
-Fetch = Callable[[], Awaitable[Any]]
+Fetch = Callable[[], Awaitable[Mapping[str, object]]]
 
 
 class NotGenuine(Exception):
@@ -43,7 +43,7 @@ class Issuer:
     def __init__(self, issuer: str, audience: str, fetch: Fetch, clock: Callable[[], float] = time.time) -> None:
         """`fetch` returns the issuer's JWKS."""
         self._issuer, self._audience, self._fetch, self._clock = issuer, audience, fetch, clock
-        self._keys: dict[str, Any] = {}
+        self._keys: dict[str, RSAKey | ECKey | OKPKey] = {}
         self._fetched_at = float("-inf")
         self._lock = asyncio.Lock()
 
@@ -71,13 +71,15 @@ class Issuer:
             raise NotGenuine(repr(error)) from error
         return self._identity(decoded.claims, nonce)
 
-    def _identity(self, claims: dict[str, Any], nonce: str) -> Identity:
-        several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
+    def _identity(self, claims: Mapping[str, object], nonce: str) -> Identity:
+        audience = claims["aud"]
+        several = isinstance(audience, list) and len(audience) > 1
         if (several or "azp" in claims) and claims.get("azp") != self._audience:
             raise NotGenuine("it was issued to another of its audiences")
         if not nonce or claims.get("nonce") != nonce:
             raise NotGenuine("it does not repeat the nonce")
-        if claims["iat"] < self._clock() - OLDEST_S - LEEWAY_S:
+        issued = claims["iat"]
+        if not isinstance(issued, int | float) or issued < self._clock() - OLDEST_S - LEEWAY_S:
             raise NotGenuine("it was issued too long ago")
         subject = claims["sub"]
         if not isinstance(subject, str) or not 1 <= len(subject) <= SUBJECT_AT_MOST or not subject.isprintable():
@@ -111,7 +113,7 @@ class Issuer:
             self._fetched_at = self._clock()
 
 
-def _verified_address(claims: dict[str, Any]) -> str:
+def _verified_address(claims: Mapping[str, object]) -> str:
     """The address that the issuer has verified, in its canonical form, or "". Some issuers write `true` as a string;
     nothing else is taken for it."""
     email, verified = claims.get("email"), claims.get("email_verified")
@@ -123,7 +125,10 @@ def _verified_address(claims: dict[str, Any]) -> str:
         return ""
 
 
-def _imported(keys: Any) -> list[tuple[str, Any]]:
+def _imported(keys: object) -> list[tuple[str, RSAKey | ECKey | OKPKey]]:
+    """The keys of a JWKS that sign here. Raises KeyError, TypeError, AttributeError or ValueError."""
+    if not isinstance(keys, list):
+        raise TypeError("a JWKS has a list of keys")
     usable = [key for key in keys if key.get("kty") in _KINDS and key.get("use", "sig") == "sig" and key.get("kid")]
     return [(str(key["kid"]), _KINDS[key["kty"]].import_key(key)) for key in usable]
 
@@ -146,10 +151,11 @@ def configured(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         raise ValueError("TENURE_OIDC_ISSUER, TENURE_OIDC_AUDIENCE and TENURE_OIDC_JWKS_URL go together")
     url = settings.oidc_jwks_url
 
-    async def fetch() -> Any:
+    async def fetch() -> Mapping[str, object]:
         async with httpx.AsyncClient(timeout=3, trust_env=False, transport=transport) as client:
             answer = await client.get(url)
             answer.raise_for_status()
-            return answer.json()
+            found: Mapping[str, object] = answer.json()
+            return found
 
     return Issuer(settings.oidc_issuer, settings.oidc_audience, fetch)

@@ -5,11 +5,11 @@ signed when it is sent. The table is private: no event makes it again.
 """
 
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from services.identity.domain.account import address_digest
 from shared.events.envelope import Envelope
-from shared.sql import statements
+from shared.sql import Queryable, statements
 
 SQL: Final = statements(__file__)
 
@@ -44,46 +44,47 @@ class Figures(NamedTuple):
     oldest_s: float
 
 
-async def enqueue(db: Any, kind: Kind, about: str, email: str, envelope: Envelope) -> None:
+async def enqueue(db: Queryable, kind: Kind, about: str, email: str, envelope: Envelope) -> None:
     """Keep the mail that follows from an event. Doing it again changes nothing."""
     again = kind == "invitation"
     position = envelope.position or 0
     await db.execute(SQL["enqueue"], envelope.id, kind, about, address_digest(email), None, position, again)
 
 
-async def ask(db: Any, kind: Kind, about: str, email: str, now: datetime, *, address: str | None = None) -> None:
+async def ask(db: Queryable, kind: Kind, about: str, email: str, now: datetime, *, address: str | None = None) -> None:
     """Keep a mail that somebody asked for: the same one at most once in some minutes."""
     digest = address_digest(email)
     asked = f"asked:{about or digest}:{int(now.timestamp()) // ASKED_AGAIN_S}"
     await db.execute(SQL["ask"], asked, kind, about, digest, address, ASKED_AT_MOST)
 
 
-async def due(db: Any, limit: int, stale_after: timedelta) -> list[Row]:
+async def due(db: Queryable, limit: int, stale_after: timedelta) -> list[Row]:
     return [Row(**dict(row)) for row in await db.fetch(SQL["due"], limit, stale_after)]
 
 
-async def settle(db: Any, row: Row, state: Literal["sent", "parked", "dropped"], reason: str = "") -> None:
+async def settle(db: Queryable, row: Row, state: Literal["sent", "parked", "dropped"], reason: str = "") -> None:
     await db.execute(SQL["settle"], row.id, state, reason[:500], int(state != "dropped"))
 
 
-async def postpone(db: Any, row: Row, pause: timedelta, reason: str) -> None:
+async def postpone(db: Queryable, row: Row, pause: timedelta, reason: str) -> None:
     await db.execute(SQL["postpone"], row.id, pause, reason[:500])
 
 
-async def figures(db: Any) -> Figures:
-    return Figures(**dict(await db.fetchrow(SQL["figures"])))
+async def figures(db: Queryable) -> Figures:
+    (row,) = await db.fetch(SQL["figures"])
+    return Figures(**dict(row))
 
 
-async def prune(db: Any) -> None:
+async def prune(db: Queryable) -> None:
     await db.execute(SQL["prune"], KEPT)
 
 
-async def forget(db: Any, about: str) -> None:
+async def forget(db: Queryable, about: str) -> None:
     """Forget the mails about a person or an invitation."""
     await db.execute(SQL["forget"], about)
 
 
-async def mute(db: Any) -> None:
+async def mute(db: Queryable) -> None:
     """Send nothing of what was before by itself: for after a restore. The operator may (`tenure mail retry`)."""
     await db.execute(SQL["mute_waiting"])
     await db.execute(SQL["mute"])

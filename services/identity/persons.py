@@ -7,8 +7,8 @@ data, so that a value moved to another account does not open.
 import base64
 import binascii
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -21,7 +21,7 @@ from shared.events import AccountClosed
 from shared.events.base import Event
 from shared.events.envelope import Envelope
 from shared.runtime.database import Pool
-from shared.sql import statements
+from shared.sql import Queryable, statements
 
 SQL: Final = statements(__file__)
 
@@ -59,7 +59,7 @@ class Persons:
         return {row["account_id"]: row["key"] for row in rows}
 
 
-async def erase_invited(db: Any, invitation_id: str) -> None:
+async def erase_invited(db: Queryable, invitation_id: str) -> None:
     """Forgets the address that a settled invitation was for, and what could be compared with it. Doing it again changes
     nothing."""
     await db.execute(SQL["erase_key"], invitation_id)
@@ -71,7 +71,7 @@ class NotInTheLog(Exception):
     """An event that this service's own log does not have: nothing that can't be undone follows from it."""
 
 
-async def erase_closed(db: Any, event: AccountClosed, of: Envelope) -> None:
+async def erase_closed(db: Queryable, event: AccountClosed, of: Envelope) -> None:
     """Forget whose account is closed, if that is what the log has. Raises NotInTheLog.
 
     An erased key never comes back, so the topic's word is not enough, nor a check that others make on the way.
@@ -90,7 +90,7 @@ async def holder_of(store: Store, email: str) -> str | None:
     return None
 
 
-async def erase(db: Any, account_id: str) -> None:
+async def erase(db: Queryable, account_id: str) -> None:
     """Forgets the person: from now on nothing personal of theirs can be read, in any copy of the log. Their password's
     verifier and their requests' fingerprints go with it. Doing it again changes nothing."""
     await db.execute(SQL["erase_key"], account_id)
@@ -111,7 +111,7 @@ def _whose(event: Event) -> str:
     return whose
 
 
-def _changed(event: Event, keys: Mapping[str, bytes | None], change: Any) -> Event:
+def _changed(event: Event, keys: Mapping[str, bytes | None], change: Callable[[str, bytes | None, str], str]) -> Event:
     if not event.PERSONAL_FIELDS:
         return event
     account_id = _whose(event)

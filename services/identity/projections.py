@@ -1,6 +1,6 @@
 """identity's tables, folded from events. What a single stream answers is read from the stream itself."""
 
-from typing import Any, Final
+from typing import Final
 
 from shared.eventlog.projection import Connection, Projection
 from shared.events import (
@@ -21,7 +21,7 @@ from shared.events import (
 )
 from shared.events.envelope import Envelope
 from shared.events.registry import IDENTITY
-from shared.sql import statements
+from shared.sql import Queryable, statements
 
 SQL: Final = statements(__file__)
 
@@ -67,7 +67,7 @@ async def _requested(tx: Connection, event: RoleRequested, _of: Envelope) -> Non
     await involve(tx, event.account_id, event.contract_id)
 
 
-async def involve(db: Any, account_id: str, contract_id: str) -> None:
+async def involve(db: Queryable, account_id: str, contract_id: str) -> None:
     """Notes that the account has, had or is about to have something to do with the contract. Before a role is given,
     so that whoever closes the account later finds the contract."""
     await db.execute(SQL["involve"], account_id, contract_id)
@@ -78,7 +78,7 @@ async def _machine(tx: Connection, event: MachineRegistered, _of: Envelope) -> N
     await tx.execute(SQL["add_machine"], event.client_id, event.organisation_id, event.registered_by, event.acts_for)
 
 
-async def machines_of(db: Any, organisation_id: str, account_id: str, after: str, limit: int) -> list[str]:
+async def machines_of(db: Queryable, organisation_id: str, account_id: str, after: str, limit: int) -> list[str]:
     """The organisation's machine accounts after this one, in the order of their ids; with an account only those that it
     registered or that act for it."""
     rows = await db.fetch(SQL["machines"], organisation_id, account_id, after, limit)
@@ -90,7 +90,7 @@ async def _invited(tx: Connection, event: InvitationIssued, _of: Envelope) -> No
     await note_invitation(tx, event)
 
 
-async def note_invitation(db: Any, event: InvitationIssued) -> None:
+async def note_invitation(db: Queryable, event: InvitationIssued) -> None:
     """Notes who invited, and where to. Also before the reactions ask whether the inviter still may, so that whoever
     takes that right away later finds the invitation."""
     await db.execute(
@@ -98,19 +98,19 @@ async def note_invitation(db: Any, event: InvitationIssued) -> None:
     )
 
 
-async def invitations_by(db: Any, account_id: str) -> list[str]:
+async def invitations_by(db: Queryable, account_id: str) -> list[str]:
     """All invitations that the account issued; what became of them, each says."""
     rows = await db.fetch(SQL["invitations_by"], account_id)
     return [row["invitation_id"] for row in rows]
 
 
-async def invitations_for(db: Any, organisation_id: str, *, across: bool, after: str, limit: int) -> list[str]:
+async def invitations_for(db: Queryable, organisation_id: str, *, across: bool, after: str, limit: int) -> list[str]:
     """The invitations into the organisation, and, with `across`, into any publisher's and the operator's."""
     rows = await db.fetch(SQL["invitations_for"], organisation_id, across, after, limit)
     return [row["invitation_id"] for row in rows]
 
 
-async def contracts_of(db: Any, account_id: str) -> list[str]:
+async def contracts_of(db: Queryable, account_id: str) -> list[str]:
     """All contracts on which the account may hold a role; which it does hold, each contract says."""
     rows = await db.fetch(SQL["contracts_of"], account_id)
     return [row["contract_id"] for row in rows]

@@ -1,15 +1,15 @@
 """After a restore: what the log says about the private tables, and what it can't."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from services.identity import outbox, persons
-from shared.sql import statements
+from shared.sql import Queryable, statements
 
 SQL: Final = statements(__file__)
 
 
-async def private(db: Any) -> Sequence[str]:
+async def private(db: Queryable) -> Sequence[str]:
     """Forgets again whoever closed their account, should their key have come back with a backup. Answers what is
     missing: keys and passwords are no events."""
     closed = await db.fetch(SQL["closed"])
@@ -20,7 +20,7 @@ async def private(db: Any) -> Sequence[str]:
         await persons.erase_invited(db, row["invitation_id"])
     # Some of the refresh tokens in a backup were used since, and would be good again.
     await db.execute(SQL["end_sessions"])
-    unreadable, unsigned = await db.fetchrow(SQL["missing"])
+    ((unreadable, unsigned),) = await db.fetch(SQL["missing"])
     await outbox.mute(db)
     notes = []
     if unreadable:

@@ -1,8 +1,9 @@
 """Signing in and out, passwords, and the keys that tokens are checked with."""
 
+from collections.abc import Mapping
 from hashlib import sha256
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import orjson
 import structlog
@@ -356,7 +357,7 @@ async def jwks(request: Request) -> Response:
     return cached(request, current_keys(request.app.state).published())
 
 
-def cached(request: Request, document: dict[str, Any]) -> Response:
+def cached(request: Request, document: Mapping[str, object]) -> Response:
     """A document for everybody, which a cache may keep for a minute; 304 to whoever has it."""
     body = orjson.dumps(document)
     headers = {"Cache-Control": f"public, max-age={JWKS_S}", "ETag": f'"{sha256(body).hexdigest()[:32]}"'}

@@ -1,7 +1,7 @@
 """Tables folded from events (declared in migrations/), and what doors look up in them."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from services.marketplace.domain.cart import Account
 from shared.eventlog.projection import Connection, Projection
@@ -40,7 +40,7 @@ from shared.events import (
 )
 from shared.events.envelope import Envelope
 from shared.events.registry import ENTITLEMENTS, IDENTITY, MARKETPLACE
-from shared.sql import statements
+from shared.sql import Queryable, statements
 
 SQL: Final = statements(__file__)
 
@@ -294,19 +294,19 @@ async def seat_unassigned(tx: Connection, event: SeatUnassigned, _of: Envelope) 
 # ── What doors look up ─────────────────────────────────────────────────────────────────────────────────
 
 
-async def publishers_of(db: Any, product_id: str) -> list[str]:
+async def publishers_of(db: Queryable, product_id: str) -> list[str]:
     """Who has ever offered a plan under this (stored) product ID."""
     rows = await db.fetch(SQL["publishers_of"], product_id)
     return [row["publisher"] for row in rows]
 
 
-async def offers_for(db: Any, product: str, period: str, support: str, billing: str) -> tuple[PlanListed, ...]:
+async def offers_for(db: Queryable, product: str, period: str, support: str, billing: str) -> tuple[PlanListed, ...]:
     """The listed plans that fit a wizard's choices ("" fits all), as the events that listed them."""
     rows = await db.fetch(SQL["offers_for"], product, period, support, billing)
     return tuple(PlanListed(plan=Plan.from_stored(row["plan"])).recorded(row["event_id"]) for row in rows)
 
 
-async def account(db: Any, account_id: str) -> Account | None:
+async def account(db: Queryable, account_id: str) -> Account | None:
     """The last word about the account: for which organisation it was opened and where, without what is personal about
     it, or that it was closed."""
     row = await db.fetchrow(SQL["account"], account_id)

@@ -1,7 +1,8 @@
 """What can be asked of marketplace: catalogue, wizard, carts, orders, subscriptions. The shapes stand in views.py."""
 
+from collections.abc import Sequence
 from datetime import UTC, date
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 from fastapi import APIRouter, Depends, Request
 
@@ -61,7 +62,7 @@ from shared.events.marketplace import Billing, Category, Period, Support
 from shared.runtime.auth import Actor
 from shared.runtime.http import After, CurrentActor, CurrentLog, Database, Limit
 from shared.runtime.problems import rejected, unknown
-from shared.sql import statements
+from shared.sql import Queryable, Row, statements
 
 SQL: Final = statements(__file__)
 
@@ -315,7 +316,7 @@ async def preview_cancel(
     return cancel_preview_view(preview, state.term.cancel_by, held)
 
 
-async def _subscription(subscription_id: str, actor: Actor, db: Any, clocks: Clocks) -> SubscriptionView:
+async def _subscription(subscription_id: str, actor: Actor, db: Queryable, clocks: Clocks) -> SubscriptionView:
     """Raises Problem 404 if it is unknown or of other organisations."""
     row = await db.fetchrow(SQL["subscription"], subscription_id)
     if row is None or actor.organisation_id not in (row["partner"], row["customer"]):
@@ -324,15 +325,15 @@ async def _subscription(subscription_id: str, actor: Actor, db: Any, clocks: Clo
     return view
 
 
-async def _page(db: Any, statement: str, actor: Actor, clocks: Clocks, limit: int, after: str) -> Subscriptions:
+async def _page(db: Queryable, statement: str, actor: Actor, clocks: Clocks, limit: int, after: str) -> Subscriptions:
     rows = await db.fetch(statement, actor.organisation_id, after, limit + 1)
     items = await _views(db, rows[:limit], clocks)
     return Subscriptions(items=items, next=items[-1].subscription_id if len(rows) > limit else None)
 
 
-async def _views(db: Any, rows: list[Any], clocks: Clocks) -> list[SubscriptionView]:
+async def _views(db: Queryable, rows: Sequence[Row], clocks: Clocks) -> list[SubscriptionView]:
     parts = await db.fetch(SQL["instalments"], [row["subscription_id"] for row in rows])
-    by_subscription: dict[str, list[Any]] = {}
+    by_subscription: dict[str, list[Row]] = {}
     for part in parts:
         by_subscription.setdefault(part["subscription_id"], []).append(part)
     return [
@@ -343,5 +344,5 @@ async def _views(db: Any, rows: list[Any], clocks: Clocks) -> list[SubscriptionV
     ]
 
 
-def _policy(row: Any) -> Any:
+def _policy(row: Row) -> Policy:
     return policy_of(Plan.from_stored(row["plan"]).publisher)

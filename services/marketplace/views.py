@@ -1,8 +1,9 @@
 """What queries answer: the shapes, and how they are made of rows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel
 
@@ -22,6 +23,7 @@ from shared.events import (
     Plan,
 )
 from shared.events.marketplace import Billing, Category, Period, Support
+from shared.sql import Row
 
 
 class PlanView(BaseModel):
@@ -270,7 +272,7 @@ def cart_view(
     )
 
 
-def subscription_view(row: Any, parts: list[Any], policy: Policy, now: datetime) -> SubscriptionView:
+def subscription_view(row: Row, parts: Sequence[Row], policy: Policy, now: datetime) -> SubscriptionView:
     """A row of `subscriptions` with its rows of `instalments`, as it reads at `now`."""
     currency = row["currency"]
     due = [
@@ -299,7 +301,7 @@ def subscription_view(row: Any, parts: list[Any], policy: Policy, now: datetime)
     )
 
 
-def _auto_renew(row: Any, now: datetime) -> AutoRenewView:
+def _auto_renew(row: Row, now: datetime) -> AutoRenewView:
     cancel_by = CancelBy.from_stored(row["cancel_by"])
     asked, refused = row["asked"], row["refused"]
     return AutoRenewView(
