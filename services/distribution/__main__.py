@@ -24,5 +24,5 @@ SERVICE: Final = Service(
 )
 
 if __name__ == "__main__":
-    policy_of(None)  # a file that means nothing stops the service here, not at one of its doors
+    policy_of(None)  # a file that means nothing stops the service here, not at one of its routes
     run(SERVICE)

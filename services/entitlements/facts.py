@@ -1,4 +1,4 @@
-"""What doors, reactions and timers find for the deciders: what is known of an account, and of a contract's pools."""
+"""What routes, reactions and timers find for the deciders: what is known of an account, and of a contract's pools."""
 
 from datetime import date
 from typing import Final

@@ -45,7 +45,7 @@ DIRECTORY: Final = Projection(
         RoleRevoked,
     ),
     tables=("contracts", "account_contracts", "invitations", "machines"),
-    # Doors note in it who is about to be given a role, before an event says so.
+    # Routes note in it who is about to be given a role, before an event says so.
     takes_over=SQL["carry_over"],
 )
 

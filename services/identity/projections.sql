@@ -1,4 +1,4 @@
--- carry_over: take what doors have noted in the tables over into a rebuild's ({new}).
+-- carry_over: take what routes have noted in the tables over into a rebuild's ({new}).
 insert into {new}.account_contracts (account_id, contract_id)
 select account_id, contract_id from public.account_contracts on conflict do nothing;
 insert into {new}.invitations (invitation_id, organisation_id, organisation_kind, issued_by)

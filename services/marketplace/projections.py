@@ -1,4 +1,4 @@
-"""Tables folded from events (declared in migrations/), and what doors look up in them."""
+"""Tables folded from events (declared in migrations/), and what routes look up in them."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -291,7 +291,7 @@ async def seat_unassigned(tx: Connection, event: SeatUnassigned, _of: Envelope) 
     await tx.execute(SQL["release_seat"], event.subscription_id, event.seat)
 
 
-# ── What doors look up ─────────────────────────────────────────────────────────────────────────────────
+# ── What routes look up ────────────────────────────────────────────────────────────────────────────────
 
 
 async def publishers_of(db: Queryable, product_id: str) -> list[str]:

@@ -75,7 +75,7 @@ async def _clocks(request: Request) -> Clocks:
 
 
 AllClocks: TypeAlias = Annotated[Clocks, Depends(_clocks)]
-"""A subscription is shown in its customer's time, to its partner too: that is the time the doors decide in."""
+"""A subscription is shown in its customer's time, to its partner too: that is the time that commands are decided in."""
 
 # ── The catalogue ──────────────────────────────────────────────────────────────────────────────────────
 

@@ -344,7 +344,7 @@ def _check_out(command: CheckOut, state: Open) -> Decision[Event]:
         if refusal is not None:
             return refusal
     if len(command.subscription_ids) < len(lines):
-        raise ValueError("the door must supply an id per line")
+        raise ValueError("the route must supply an id per line")
     ordered = tuple(
         OrderLine(
             subscription_id=new, plan=a.line.plan, seats=a.line.seats, total=a.line.plan.price.times(a.line.seats)
