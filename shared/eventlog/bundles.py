@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, Final, NoReturn
 
 _PLAIN_INSERT: Final = re.compile(
-    r"\s*insert\s+into\s+(?P<table>[\w.\"]+)\s*(?:\((?P<columns>[\w\s,]+)\))?\s*values\s*\((?P<values>[\s$\d,]+)\)\s*",
+    r"\s*insert\s+into\s+(?P<table>[\w.\"]+)\s*(?:\((?P<columns>[\w\s,]+)\))?\s*values\s*\((?P<values>[\s$\d,]+)\)\s*;?\s*",
     re.IGNORECASE,
 )
 COPY_FROM: Final = 20

@@ -9,6 +9,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import asyncpg
@@ -67,9 +68,11 @@ def bare(table: str) -> str:
 
 
 def code_of(projection: Projection) -> str:
-    """A digest of what the folds are made of: the sources of their modules, and the names of the tables."""
-    modules = {inspect.getmodule(part) for fold in projection.folds for part in (fold, inspect.unwrap(fold))}
-    sources = sorted(inspect.getsource(module) for module in modules if module is not None)
+    """A digest of what the folds are made of: the sources and the SQL of their modules, and the names of the tables."""
+    parts = (part for fold in projection.folds for part in (fold, inspect.unwrap(fold)))
+    files = {Path(inspect.getfile(part)) for part in parts}
+    files |= {sql for file in files if (sql := file.with_suffix(".sql")).exists()}
+    sources = sorted(file.read_text() for file in files)
     return sha256("\0".join([*sources, *projection.tables, *sorted(projection.types)]).encode()).hexdigest()[:32]
 
 

@@ -31,6 +31,7 @@ def test_equal_statements_of_different_streams_are_one_bundle() -> None:
     [
         ("insert into seats (a, b) values ($1, $2)", ("seats", ("a", "b"))),
         ("insert into carts values ($1, $2, $3)", ("carts", None)),
+        ("insert into seats (a,\n    b)\nvalues ($1, $2);", ("seats", ("a", "b"))),
         ("insert into seats (a, b) values ($2, $1)", None),
         ("insert into seats (a, b) values ($1, $1)", None),
         ("insert into seats (a, b) values ($1, 'x')", None),

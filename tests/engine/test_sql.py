@@ -1,9 +1,14 @@
 """Statements in `.sql` files: how they are found and named, and how names are put into them."""
 
+import runpy
 from pathlib import Path
 
 import pytest
 
+from shared.eventlog.projection import Projection
+from shared.eventlog.scratch import code_of
+from shared.events import CartOpened
+from shared.events.registry import MARKETPLACE
 from shared.sql import statements, with_names
 
 
@@ -42,3 +47,15 @@ def test_a_literal_in_braces_is_left_alone() -> None:
 def test_a_place_without_a_name_is_refused() -> None:
     with pytest.raises(KeyError):
         with_names("drop table {schema}.{table}", schema="a")
+
+
+def test_a_fold_is_another_one_when_its_sql_is(tmp_path: Path) -> None:
+    """A rebuild that was begun with other SQL begins anew."""
+    sql, folds = tmp_path / "folds.sql", tmp_path / "folds.py"
+    folds.write_text("async def fold(tx, event, envelope):\n    pass\n")
+    projection = Projection("carts", topics=(MARKETPLACE,), tables=("carts",))
+    projection.on(CartOpened)(runpy.run_path(str(folds))["fold"])
+    sql.write_text("-- add: add a cart.\nselect 1;\n")
+    before = code_of(projection)
+    sql.write_text("-- add: add a cart.\nselect 2;\n")
+    assert code_of(projection) != before
