@@ -5,7 +5,7 @@ imported, and is a constant from then on, so that asyncpg prepares it once a con
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -53,12 +53,22 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def with_names(statement: str, **names: str) -> str:
-    """Put identifiers, quoted, in the places of a statement: `{schema}` becomes `"rebuild_7"`.
+def qualified(schema: str, table: str) -> str:
+    """Quote the name of a table in a schema."""
+    return f"{identifier(schema)}.{identifier(table)}"
+
+
+def with_names(statement: str, **names: str | Sequence[str]) -> str:
+    """Put identifiers, quoted, in the places of a statement: `{schema}` becomes `"rebuild_7"`, a list `"a", "b"`.
 
     For what PostgreSQL takes no parameter for: schemas, tables, columns, roles. The only place where SQL is built.
 
     Raises:
         KeyError: the statement has a place that is not given.
     """
-    return _PLACE.sub(lambda place: identifier(names[place[1]]), statement)
+
+    def quoted(place: re.Match[str]) -> str:
+        name = names[place[1]]
+        return identifier(name) if isinstance(name, str) else ", ".join(map(identifier, name))
+
+    return _PLACE.sub(quoted, statement)

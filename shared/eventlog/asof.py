@@ -22,6 +22,9 @@ from shared.eventlog.scratch import Counts, Scratch, Source, Trouble, bare, code
 from shared.eventlog.sources import OwnStore, Topics, applied, pieces
 from shared.events.envelope import Envelope, StoredEvent, source_of
 from shared.events.registry import is_inbound, topic_of
+from shared.sql import qualified, statements, with_names
+
+SQL: Final = statements(__file__)
 
 WORKERS: Final = 4
 _STORE: Final = "store"
@@ -80,7 +83,7 @@ async def as_of(
         yield result
     finally:
         if not keeping:
-            await db.execute(f'drop schema if exists "{schema}" cascade')
+            await db.execute(with_names(SQL["drop_if_exists"], schema=schema))
         await db.close()
 
 
@@ -89,25 +92,25 @@ async def drop_kept(dsn: str, schema: str) -> None:
     db = await asyncpg.connect(dsn, command_timeout=60)
     try:
         async with db.transaction():
-            if await db.fetchval("delete from engine.scratches where schema = $1 returning 1", schema) is None:
+            if await db.fetchval(SQL["forget"], schema) is None:
                 raise Trouble(f"No tables are kept in a schema {schema}.")
-            await db.execute(f'drop schema "{schema}" cascade')
+            await db.execute(with_names(SQL["drop"], schema=schema))
     finally:
         await db.close()
 
 
 async def _moment(db: Any, position: int | None, time: datetime | None) -> Asked:
     """What was asked for, as a position and a time."""
-    last = int(await db.fetchval("select position from log.head"))
+    last = int(await db.fetchval(SQL["position"]))
     if time is not None:
         if time.tzinfo is None:
             raise Trouble("The time names no zone: write it with one, as 2026-11-21T04:03:00Z.")
-        before = await db.fetchval("select coalesce(max(position), 0) from log.events where time <= $1", time)
+        before = await db.fetchval(SQL["position_at"], time)
         return Asked(before, time)
     if position is None or not 0 <= position <= last:
         raise Trouble(f"The store has positions up to {last}, not {position}.")
-    found = await db.fetchval("select max(time) from log.events where position <= $1", position)
-    return Asked(position, found or await db.fetchval("select now()"))
+    found = await db.fetchval(SQL["time_at"], position)
+    return Asked(position, found or await db.fetchval(SQL["now"]))
 
 
 class _Folding:
@@ -135,16 +138,11 @@ class _Folding:
     async def _from_nearest(self, db: Any) -> str | None:
         """Copies the latest kept tables of the same folds that are of no later moment."""
         kept = await db.fetchval(
-            "select schema from engine.scratches where consumer = $1 and folds = $2 and position <= $3 and time <= $4 "
-            "order by time desc, position desc limit 1",
-            self._consumer,
-            code_of(self._projection),
-            self._asked.position,
-            self._asked.time,
+            SQL["nearest"], self._consumer, code_of(self._projection), self._asked.position, self._asked.time
         )
         if kept is not None:
             for table in (*map(bare, self._projection.tables), "_seen", "_progress"):
-                await db.execute(f'insert into "{self._schema}"."{table}" select * from "{kept}"."{table}"')  # noqa: S608
+                await db.execute(with_names(SQL["copy"], schema=self._schema, table=table, kept=kept))
         return str(kept) if kept is not None else None
 
     async def _fold(self, db: Any, scratch: Scratch) -> None:
@@ -165,11 +163,7 @@ class _Folding:
         """How far the topics' partitions are read: as far as the live consumer has judged what is there."""
         if not topics:
             return {}
-        rows = await db.fetch(
-            'select topic, partition, "offset" from engine.checkpoints where consumer = $1 and topic = any($2::text[])',
-            self._consumer,
-            topics,
-        )
+        rows = await db.fetch(SQL["offsets"], self._consumer, topics)
         if missing := set(topics) - {row["topic"] for row in rows}:
             raise Trouble(
                 f"The consumer {self._consumer} has never read {', '.join(sorted(missing))}, so its partitions are "
@@ -204,18 +198,17 @@ class _Folding:
         return counts
 
     async def _covers(self, db: Any, events: int, started: str | None) -> AsOf:
-        seen = await db.fetchrow(f'select count(*) as streams from "{self._schema}"._seen')  # noqa: S608
+        streams = int(await db.fetchval(with_names(SQL["streams"], schema=self._schema)))
         rows = {}
         for table in self._projection.tables:
-            rows[table] = int(await db.fetchval(f'select count(*) from "{self._schema}"."{bare(table)}"'))  # noqa: S608
+            rows[table] = int(await db.fetchval(with_names(SQL["rows"], schema=self._schema, table=bare(table))))
         own = self._asked.position if self._own in self._projection.topics else None
-        return AsOf(self._schema, own, self._asked.time, seen["streams"], events, rows, started)
+        return AsOf(self._schema, own, self._asked.time, streams, events, rows, started)
 
     async def kept(self, db: Any, result: AsOf) -> None:
         covers = {"streams": result.streams, "tables": dict(result.tables)}
         await db.execute(
-            "insert into engine.scratches (schema, consumer, folds, position, time, covers) "
-            "values ($1, $2, $3, $4, $5, $6::text::jsonb)",
+            SQL["keep"],
             self._schema,
             self._consumer,
             code_of(self._projection),
@@ -257,13 +250,13 @@ async def step(projection: Projection, stored: Sequence[StoredEvent], dsn: str) 
     streams' events made aren't there. Nothing of it is committed. Raises Trouble, CannotFold or what a fold raises."""
     schema = f"step_{uuid_utils.uuid7().hex}"
     db = await asyncpg.connect(dsn, command_timeout=60)
-    names = {table: f'"{schema}".{bare(table)}' for table in projection.tables if "." in table}
+    names = {table: qualified(schema, bare(table)) for table in projection.tables if "." in table}
     folding, steps = Rewriting(db, renaming(names)), []
     undone = db.transaction()
     await undone.start()
     try:
         await make(db, projection, schema)
-        await db.execute(f'set local search_path = "{schema}"')
+        await db.execute(with_names(SQL["search"], schema=schema))
         keys = {table: await _key(db, schema, bare(table)) for table in projection.tables}
         rows = await _rows(db, schema, keys)
         for each in pieces(stored, projection.types):
@@ -284,18 +277,14 @@ _Rows = dict[tuple[str, str], Mapping[str, Any]]
 
 async def _key(db: Any, schema: str, table: str) -> Sequence[str]:
     """The columns of the primary key; of a table without one, none."""
-    rows = await db.fetch(
-        "select attname from pg_index join pg_attribute on attrelid = indrelid and attnum = any(indkey) "
-        "where indrelid = $1::text::regclass and indisprimary order by attname",
-        f'"{schema}"."{table}"',
-    )
+    rows = await db.fetch(SQL["key"], qualified(schema, table))
     return [row["attname"] for row in rows]
 
 
 async def _rows(db: Any, schema: str, keys: Mapping[str, Sequence[str]]) -> _Rows:
     found: _Rows = {}
     for table, key in keys.items():
-        for row in await db.fetch(f'select to_jsonb(t)::text as row from "{schema}"."{bare(table)}" t'):  # noqa: S608
+        for row in await db.fetch(with_names(SQL["table"], schema=schema, table=bare(table))):
             values = json.loads(row["row"])
             found[table, json.dumps([values[name] for name in key] if key else values, sort_keys=True)] = values
     return found

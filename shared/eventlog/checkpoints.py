@@ -15,9 +15,6 @@ from shared.eventlog.plan import Raw, headers_json
 from shared.sql import statements
 
 SQL: Final = statements(__file__)
-_SKIPPED: Final = """
-    insert into engine.parked (consumer, topic, partition, "offset", reason, detail, holds_stream, key, headers, value)
-    values ($1, $2, $3, $4, 'skipped', $5, false, $6, $7::jsonb, $8) on conflict do nothing"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,14 +44,14 @@ async def move(db: Any, at: Checkpoint, offset: int, skipped: Raw | None, operat
         NotNow: the checkpoint is elsewhere by now.
     """
     async with db.acquire() as tx, tx.transaction():
-        await tx.execute("set local lock_timeout = '20s'")
+        await tx.execute(SQL["wait"])
         now = await tx.fetchval(SQL["lock"], at.consumer, at.topic, at.partition)
         if now != at.offset:
             raise NotNow(f"{at.consumer} stands at {now} in {at.topic}/{at.partition} by now: look again")
         if skipped is not None:
             detail = f"{skipped.unparsed or 'passed over'} ({operation})"
             await tx.execute(
-                _SKIPPED,
+                SQL["skip"],
                 at.consumer,
                 at.topic,
                 at.partition,
@@ -92,7 +89,7 @@ async def move_stream(db: Any, consumer: str, stream: str, before: int, after: i
         NotNow: the consumer has gone on.
     """
     async with db.acquire() as tx, tx.transaction():
-        await tx.execute("set local lock_timeout = '20s'")
+        await tx.execute(SQL["wait"])
         await tx.execute(SQL["hold"], consumer)
         now = await seen(tx, consumer, stream)
         if now != before:

@@ -22,10 +22,17 @@ select version, hash from engine.seen where consumer = $1 and stream = $2;
 -- own: the hash of a version of one of the service's own streams.
 select hash from log.events where stream = $1 and version = $2;
 
--- see: from here on the consumer has dealt with this version of the stream, and with none after it. Without a hash the
--- next event is believed.
+-- see: from here on the consumer has dealt with this version of the stream, and with none after it. Without a hash
+-- the next event is believed.
 insert into engine.seen (consumer, stream, version, hash) values ($1, $2, $3, $4)
 on conflict (consumer, stream) do update set version = excluded.version, hash = excluded.hash;
 
 -- unknow: forgets which events of another service the later versions of a stream were.
 with gone as (delete from engine.hashes where stream = $1 and version > $2 returning 1) select count(*) from gone;
+
+-- skip: park a record that was passed over.
+insert into engine.parked (consumer, topic, partition, "offset", reason, detail, holds_stream, key, headers, value)
+values ($1, $2, $3, $4, 'skipped', $5, false, $6, $7::jsonb, $8) on conflict do nothing;
+
+-- wait: wait for others' locks so long.
+set local lock_timeout = '20s';

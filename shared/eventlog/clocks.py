@@ -15,6 +15,9 @@ from shared.eventlog.projection import Connection, Projection
 from shared.events import ClockMoved, ContractOpened, subjects
 from shared.events.envelope import Envelope
 from shared.events.registry import IDENTITY
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
 
 log = structlog.get_logger(__name__)
 
@@ -37,19 +40,13 @@ CLOCKS: Final = Projection(
     tables=("engine.clocks",),
     apart=("change",),
     # Whoever has looked at the old table has to find all of the new one changed.
-    takes_over="update {new}.clocks set change = change + (select coalesce(max(change), 0) from engine.clocks)",
+    takes_over=SQL["carry_over"],
 )
 
 
 @CLOCKS.on(ClockMoved)
 async def clock_moved(tx: Connection, event: ClockMoved, _of: Envelope) -> None:
-    await tx.execute(
-        "insert into engine.clocks (organisation_id, ahead_s, change) "
-        "values ($1, $2, (select coalesce(max(change), 0) + 1 from engine.clocks)) on conflict (organisation_id) "
-        "do update set ahead_s = excluded.ahead_s, change = excluded.change",
-        event.organisation_id,
-        event.ahead_s,
-    )
+    await tx.execute(SQL["move"], event.organisation_id, event.ahead_s)
 
 
 class Clocks:
@@ -74,7 +71,7 @@ class Clocks:
     async def look(self, db: Any) -> None:
         """Learns the clocks that were moved since the last look."""
         began = asyncio.get_running_loop().time()
-        for row in await db.fetch("select * from engine.clocks where change > $1 order by change", self._change):
+        for row in await db.fetch(SQL["moved"], self._change):
             if row["change"] > self._change:  # or another look, begun later, has been quicker
                 self._ahead[row["organisation_id"]] = timedelta(seconds=row["ahead_s"])
                 self._change = row["change"]

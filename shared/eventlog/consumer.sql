@@ -1,6 +1,6 @@
--- stand: where a consumer stands. Locks its checkpoints, so that a zombie's transaction waits and then finds them moved.
--- A partition is doubtful once it had a record that can't be read, even one that was given up: the version that it hid
--- never comes.
+-- stand: where a consumer stands. Locks its checkpoints, so that a zombie's transaction waits and then finds them
+-- moved. A partition is doubtful once it had a record that can't be read, even one that was given up: the version
+-- that it hid never comes.
 select topic, partition, "offset", exists (
     select from engine.parked p
     where p.consumer = c.consumer and p.topic = c.topic and p.partition = c.partition
@@ -44,8 +44,9 @@ cross join lateral (
 -- head: how far the service's own log goes, and why nothing may be appended, if so.
 select position, fenced from log.head;
 
--- advance: notes the versions and offsets that a batch has reached. The transaction doesn't wait for the disk: should the
--- server die in the next moment, effects and checkpoint are gone together, and the consumer sees that and goes back.
+-- advance: notes the versions and offsets that a batch has reached. The transaction doesn't wait for the disk: should
+-- the server die in the next moment, effects and checkpoint are gone together, and the consumer sees that and goes
+-- back.
 with versions as (
     insert into engine.seen as s (consumer, stream, version, hash, tenant)
     select $1, * from unnest($2::text[], $3::int[], $4::bytea[], $5::text[])

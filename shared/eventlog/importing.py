@@ -18,6 +18,9 @@ from shared.eventlog.topic import Differs, Found, place
 from shared.events.base import Event
 from shared.events.envelope import StoredEvent
 from shared.events.upcasts import decode
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
 
 AT_ONCE: Final = 5_000
 _COLUMNS: Final = (
@@ -39,13 +42,6 @@ _COLUMNS: Final = (
     "data",
 )
 
-_COMMANDS: Final = """
-    insert into log.commands as c (id, fingerprint, stream, first, count, time)
-    select id, null, stream, first, count, time
-    from unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::timestamptz[]) as n(id, stream, first, count, time)
-    on conflict (id) do update set count = c.count + excluded.count
-    where c.stream = excluded.stream and c.first + c.count = excluded.first"""
-
 
 class Importer:
     """Takes events in the order of their positions. Each call of `take` is one transaction, under the head's lock."""
@@ -61,7 +57,7 @@ class Importer:
         await self._continues(found)
         events = [f.event for f in found]
         async with self._db.transaction():
-            head = await self._db.fetchrow("select position, chain from log.head for update")
+            head = await self._db.fetchrow(SQL["lock_head"])
             if head["position"] != (events[0].of.position or 0) - 1:
                 raise Differs(f"the store moved to position {head['position']} meanwhile: stop the service's processes")
             chain = head["chain"]
@@ -77,9 +73,9 @@ class Importer:
                 "events", schema_name="log", columns=_COLUMNS, records=[_row(event) for event in events]
             )
             last = events[-1].of.position
-            await self._db.execute("insert into log.batches (last_position, chain) values ($1, $2)", last, chain)
-            await self._db.execute("update log.head set position = $1, chain = $2", last, chain)
-            await self._db.execute(_COMMANDS, *_commands(events))
+            await self._db.execute(SQL["note_batch"], last, chain)
+            await self._db.execute(SQL["move_head"], last, chain)
+            await self._db.execute(SQL["note_commands"], *_commands(events))
 
     async def _continues(self, found: Sequence[Found]) -> None:
         begun = {f.event.of.stream for f in found if f.event.of.version != 1} - self._heads.keys()
@@ -167,12 +163,7 @@ async def _streams(
     """The streams of a category with their events, as the service reads them."""
     after = f"{category}-"
     while True:
-        rows = await db.fetch(
-            "select stream from log.events where stream > $1 and starts_with(stream, $2) and version = 1 "
-            "order by stream limit 500",
-            after,
-            f"{category}-",
-        )
+        rows = await db.fetch(SQL["streams"], after, f"{category}-")
         if not rows:
             return
         names = [row["stream"] for row in rows]
@@ -190,19 +181,9 @@ async def put_claims(db: Any, held: dict[str, str], at: int) -> int:
     """Makes the store's claims these, if its head still is where they were derived; says how many were changed."""
     names, streams = list(held), list(held.values())
     async with db.transaction():
-        position = await db.fetchval("select position from log.head for update")
+        position = await db.fetchval(SQL["lock_head"])
         if position != at:
             raise Differs(f"the store moved to position {position} meanwhile: stop the service's processes")
-        gone = await db.fetch(
-            "delete from log.claims c where not exists (select from unnest($1::text[], $2::text[]) as n(key, stream) "
-            "where n.key = c.key and n.stream = c.stream) returning 1",
-            names,
-            streams,
-        )
-        new = await db.fetch(
-            "insert into log.claims (key, stream) select * from unnest($1::text[], $2::text[]) on conflict do nothing "
-            "returning 1",
-            names,
-            streams,
-        )
+        gone = await db.fetch(SQL["release_claims"], names, streams)
+        new = await db.fetch(SQL["add_claims"], names, streams)
     return max(len(gone), len(new))

@@ -1,6 +1,6 @@
 -- park: keeps records whole. One may be parked there already, as it is or edited since; another one may not.
-insert into engine.parked as p (consumer, topic, partition, "offset", stream, version, reason, detail, holds_stream, key,
-                             headers, value)
+insert into engine.parked as p (consumer, topic, partition, "offset", stream, version, reason, detail, holds_stream,
+    key, headers, value)
 select $1, r.topic, r.partition, r."offset", r.stream, r.version, r.reason, r.detail, r.holds_stream, r.key,
     r.headers::jsonb, r.value
 from unnest(

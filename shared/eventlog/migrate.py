@@ -13,13 +13,14 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
+from shared.sql import statements, with_names
+
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 _HERE: Final = Path(__file__).parent
 _ROOT: Final = _HERE.parent.parent
-_LOCK: Final = 0x7E47  # any number, the same in every process that migrates
-_APPLIED: Final = "select obj_description('public.alembic_version'::regclass, 'pg_class')"
+SQL: Final = statements(__file__)
 _PRIVILEGES: Final = _HERE / "migrations" / "privileges.sql"
 
 
@@ -53,10 +54,10 @@ async def migrate(dsn: str, service: str) -> None:
     owner = await _as_owner(dsn)
     try:
         async with owner.transaction():
-            await owner.execute(f"select pg_advisory_xact_lock({_LOCK})")
+            await owner.execute(SQL["lock"])
             await owner.execute(_PRIVILEGES.read_text())
             lines = "\n".join(f"{name} {digest}" for name, digest in files.items())
-            await owner.execute(f"comment on table public.alembic_version is '{lines}'")
+            await owner.execute(await owner.fetchval(SQL["note_applied"], lines))
     finally:
         await owner.close()
 
@@ -92,7 +93,7 @@ async def _applied(dsn: str) -> dict[str, str]:
     """The digests of the files that were applied, where that is known."""
     connection = await asyncpg.connect(dsn, timeout=5)
     try:
-        known: str | None = await connection.fetchval(_APPLIED)
+        known: str | None = await connection.fetchval(SQL["applied"])
     except asyncpg.UndefinedTableError:
         return {}
     finally:
@@ -136,7 +137,7 @@ async def _upgrade_all(dsn: str, folders: tuple[Path, Path]) -> None:
     engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda: _as_owner(dsn), poolclass=NullPool)
     try:
         async with engine.connect() as connection:
-            await connection.execute(text(f"select pg_advisory_lock({_LOCK})"))
+            await connection.execute(text(SQL["lock_session"]))
             await connection.commit()
             await connection.run_sync(_upgrade, folders[1])
             await connection.commit()
@@ -156,8 +157,8 @@ async def _create_database(dsn: str) -> None:
         database = _database(dsn)
         admin = await asyncpg.connect(_without_role(dsn, "postgres"), timeout=5)
         try:
-            await admin.execute(f'create database "{database}" owner "{owner_of(database)}"')
-            await admin.execute(f'revoke all on database "{database}" from public')
+            await admin.execute(with_names(SQL["create"], database=database, owner=owner_of(database)))
+            await admin.execute(with_names(SQL["close"], database=database))
         except (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
             pass  # another process was faster
         finally:

@@ -198,7 +198,7 @@ async def retry(
 
 async def _some(tx: Connection, consumer: Consumer, line: Line, operation: str, over_gap: bool, done: Retried) -> bool:
     """Resume a transaction's worth of a line; whether there may be more of it."""
-    await tx.execute("set local lock_timeout = '20s'")
+    await tx.execute(SQL["wait"])
     await tx.execute(SQL["fence"], line.consumer, line.place[1])
     rows = await _rows(tx, line, AT_ONCE)
     seen = await turns.seen(tx, line.consumer, line.stream)
@@ -332,7 +332,7 @@ async def attempt(db: Pool, consumer: Consumer, line: Line, *, over_gap: bool = 
     tried = Tried(answers=[])
     try:
         async with db.acquire() as tx, tx.transaction():
-            await tx.execute("set local lock_timeout = '2s'")
+            await tx.execute(SQL["wait_briefly"])
             await _try(tx, consumer, line, over_gap, limit, tried)
             raise _Back
     except _Back:
@@ -393,7 +393,7 @@ async def drop(db: Pool, consumer: Consumer, parked: Parked, operation: str) -> 
     order stays. The later ones of its stream wait until they are retried; where it was not its stream's next event,
     that one is still missing. Raises NotNow."""
     async with db.acquire() as tx, tx.transaction():
-        await tx.execute("set local lock_timeout = '20s'")
+        await tx.execute(SQL["wait"])
         await tx.execute(SQL["fence"], parked.consumer, parked.raw.topic)
         rows = await _rows(tx, parked.line, 1)
         if not rows or _parked(rows[0]).place != parked.place:
@@ -429,7 +429,7 @@ async def edit(db: Pool, parked: Parked, record: Received, operation: str) -> No
     of = record.of
     assert of is not None, "`edited` made sure"  # noqa: S101  # a helper's promise, not a caller's input
     async with db.acquire() as tx, tx.transaction():
-        await tx.execute("set local lock_timeout = '20s'")
+        await tx.execute(SQL["wait"])
         await tx.execute(SQL["fence"], parked.consumer, parked.raw.topic)
         found = await tx.fetch(SQL["one"], *parked.place)
         if not found or _parked(found[0]).raw != parked.raw:
@@ -484,12 +484,7 @@ async def copy_in(db: Pool, consumer: str, raws: Sequence[Raw], operation: str) 
         for raw in raws
     ]
     async with db.acquire() as tx, tx.transaction():
-        before = await tx.fetchval("select count(*) from engine.parked where consumer = $1", consumer)
-        await tx.executemany(
-            'insert into engine.parked (consumer, topic, partition, "offset", stream, version, reason, detail, '
-            "holds_stream, key, headers, value) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::jsonb, $12) "
-            "on conflict do nothing",
-            rows,
-        )
-        after = await tx.fetchval("select count(*) from engine.parked where consumer = $1", consumer)
+        before = await tx.fetchval(SQL["count"], consumer)
+        await tx.executemany(SQL["copy"], rows)
+        after = await tx.fetchval(SQL["count"], consumer)
     return int(after - before)

@@ -1,13 +1,17 @@
--- look: parked records, oldest first: of a consumer, a stream, by handles, where given. Of the records that hold a stream
--- the first is listed, with the number of those behind it; all of them with $4.
+-- look: parked records, oldest first: of a consumer, a stream, by handles, where given. Of the records that hold a
+-- stream the first is listed, with the number of those behind it; all of them with $4.
 with parked as (
     select *,
-        left(encode(sha256(convert_to(concat_ws(' ', consumer, topic, partition, "offset"), 'UTF8')), 'hex'), 8) as handle,
+        left(encode(sha256(convert_to(
+            concat_ws(' ', consumer, topic, partition, "offset"), 'UTF8'
+        )), 'hex'), 8) as handle,
         row_number() over line as place,
         count(*) over (partition by consumer, stream, holds_stream) as waiting
     from engine.parked
     where ($1::text is null or consumer = $1) and ($2::text is null or stream = $2)
-    window line as (partition by consumer, stream, holds_stream order by version, partition >= 0, partition desc, "offset")
+    window line as (
+        partition by consumer, stream, holds_stream order by version, partition >= 0, partition desc, "offset"
+    )
 )
 select *, case when holds_stream then waiting - place else 0 end as behind
 from parked
@@ -17,8 +21,8 @@ order by time, consumer, topic, partition, "offset";
 -- fence: holds the consumer still in this topic: its own transactions begin by locking the same rows.
 select 1 from engine.checkpoints where consumer = $1 and topic = $2 order by partition for update;
 
--- line: the parked records that hold a stream, in its order. Of several that are the same event the one that was parked
--- first comes first (see aside): it may have been edited.
+-- line: the parked records that hold a stream, in its order. Of several that are the same event the one that was
+-- parked first comes first (see aside): it may have been edited.
 select * from engine.parked where consumer = $1 and stream = $2 and holds_stream
 order by version, partition >= 0, partition desc, "offset" limit $3 for update;
 
@@ -35,7 +39,9 @@ returning settled;
 
 -- unpark: takes a record out, once its copy is there.
 delete from engine.parked p where consumer = $1 and topic = $2 and partition = $3 and "offset" = $4 and exists (
-    select from engine.settled s where s.settled = $5 and s.value is not distinct from p.value and s.headers = p.headers)
+    select from engine.settled s
+    where s.settled = $5 and s.value is not distinct from p.value and s.headers = p.headers
+)
 returning 1;
 
 -- again: notes why a record still can't be applied.
@@ -43,15 +49,15 @@ update engine.parked set reason = $5, detail = $6, holds_stream = $7
 where consumer = $1 and topic = $2 and partition = $3 and "offset" = $4;
 
 -- edit: puts other bytes in place of a record's.
-update engine.parked set stream = $5, version = $6, reason = 'edited', edited = true, detail = $7, holds_stream = $8, headers = $9::jsonb,
-                      value = $10
+update engine.parked set stream = $5, version = $6, reason = 'edited', edited = true, detail = $7, holds_stream = $8,
+    headers = $9::jsonb, value = $10
 where consumer = $1 and topic = $2 and partition = $3 and "offset" = $4;
 
 -- forget: back to the beginning of a partition.
 update engine.checkpoints set "offset" = -1 where consumer = $1 and topic = $2 and partition = $3;
 
--- aside: gives what is parked of a partition a number of its own below 0: the topic that was made anew has other records
--- at its offsets.
+-- aside: gives what is parked of a partition a number of its own below 0: the topic that was made anew has other
+-- records at its offsets.
 update engine.parked set partition = (
     select least(min(partition), -1) - 1 from engine.parked where consumer = $1 and topic = $2
 )
@@ -59,3 +65,18 @@ where consumer = $1 and topic = $2 and partition = $3 and partition >= 0;
 
 -- waiting: how many records of a stream are parked and hold it.
 select count(*) from engine.parked where consumer = $1 and stream = $2 and holds_stream;
+
+-- wait: wait for others' locks so long.
+set local lock_timeout = '20s';
+
+-- wait_briefly: wait for others' locks so long, when nothing is to be kept.
+set local lock_timeout = '2s';
+
+-- count: count what a consumer has parked.
+select count(*) from engine.parked where consumer = $1;
+
+-- copy: park a copy of a record, once.
+insert into engine.parked (consumer, topic, partition, "offset", stream, version, reason, detail, holds_stream,
+    key, headers, value)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::jsonb, $12)
+on conflict do nothing;

@@ -9,9 +9,13 @@ from typing import Any, Final, TypeVar
 import asyncpg
 
 from shared.eventlog.batching import Batcher
-from shared.eventlog.snapshots import SQL, Snapshot
+from shared.eventlog.snapshots import SQL as SNAPSHOTS
+from shared.eventlog.snapshots import Snapshot
 from shared.eventlog.store import Head, Lease, LeaseLost, Moved, Outcome, Repeated, Taken, Unavailable, Write, Written
 from shared.events.envelope import GENESIS, Envelope, StoredEvent, source_of
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
 
 T = TypeVar("T")
 
@@ -32,29 +36,6 @@ TRANSIENT: Final = (
     asyncpg.ObjectInUseError,
 )
 """Faults of the connection or the server that a later try may not meet."""
-
-APPEND: Final = "select * from log.append($1, $2, $3, $4)"
-
-_COLUMNS: Final = """position, stream, version, id, type, schema, time, correlation_id, causation_id, actor, tenant,
-    traceparent, prevhash, hash, command_id, data::text"""
-
-_READ_STREAM: Final = f"select {_COLUMNS} from log.events where stream = $1 and version > $2 order by version"  # noqa: S608
-_LOAD: Final = f"""select s.version, s.hash, s.tenant, case when e.version is null or e.version = s.version + 1
-        then s.state end as state, s.digest, e.* from (select) one
-    left join engine.snapshots s on s.stream = $1 and s.definition = $2 and exists (
-        select from log.events where stream = $1 and version = s.version and hash = s.hash)
-    left join lateral (select {_COLUMNS} from log.events
-        where stream = $1 and version > coalesce(s.version, 0)) e on true
-    order by e.version"""  # noqa: S608
-_READ: Final = f"select {_COLUMNS} from log.events where position > $1 order by position limit $2"  # noqa: S608
-
-_LEASE: Final = """
-    insert into engine.leases as l (name, owner, token, until)
-    values ($1, $2, 1, clock_timestamp() + $3 * interval '1 s')
-    on conflict (name) do update set owner = excluded.owner, until = excluded.until,
-        token = case when l.owner = excluded.owner then l.token else l.token + 1 end
-    where l.owner = excluded.owner or l.until < clock_timestamp()
-    returning token, position"""
 
 
 async def _as_it_is(_connection: Any) -> None:
@@ -141,7 +122,7 @@ class PostgresStore:
             await self._untold.wait()
             self._untold.clear()
             with contextlib.suppress(asyncpg.PostgresError, *TRANSIENT):
-                await self._pool.execute("notify log")
+                await self._pool.execute(SQL["notify"])
             await asyncio.sleep(TELL_EVERY_S)
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -164,46 +145,44 @@ class PostgresStore:
         return await self._patiently(once)
 
     async def read_stream(self, stream: str, after: int = 0) -> Sequence[StoredEvent]:
-        return [self._event(row) for row in await self._fetch(_READ_STREAM, stream, after)]
+        return [self._event(row) for row in await self._fetch(SQL["read_stream"], stream, after)]
 
     async def load(self, stream: str, definition: str) -> tuple[Snapshot | None, Sequence[StoredEvent]]:
         """In one round trip, since most streams have no snapshot."""
-        rows = await self._fetch(_LOAD, stream, definition)
+        rows = await self._fetch(SQL["load"], stream, definition)
         version, hash_, tenant, state, digest, *_ = rows[0]
         kept = None if version is None else Snapshot(Head(version, hash_), tenant, definition, state, digest)
         return kept, [self._event(row[5:]) for row in rows if row["position"] is not None]
 
     async def keep(self, stream: str, snapshot: Snapshot) -> None:
         (version, hash_), tenant, definition, state, digest = snapshot
-        await self._fetch(SQL["keep"], stream, version, hash_, tenant, definition, state, digest)
+        await self._fetch(SNAPSHOTS["keep"], stream, version, hash_, tenant, definition, state, digest)
 
     async def read(self, after: int, limit: int) -> Sequence[StoredEvent]:
-        return [self._event(row) for row in await self._fetch(_READ, after, limit)]
+        return [self._event(row) for row in await self._fetch(SQL["read"], after, limit)]
 
     async def all_events(self, db: Any, at_once: int) -> AsyncIterator[Sequence[StoredEvent]]:
         """All events in the order of positions, over a connection that is in a transaction: as of its snapshot."""
         after = 0
-        while rows := await db.fetch(_READ, after, at_once):
+        while rows := await db.fetch(SQL["read"], after, at_once):
             yield [self._event(row) for row in rows]
             after = rows[-1]["position"]
 
     async def of_streams(self, db: Any, streams: Sequence[str]) -> Sequence[StoredEvent]:
         """All events of these streams, stream by stream in their order."""
-        query = f"select {_COLUMNS} from log.events where stream = any($1::text[]) order by stream, version"  # noqa: S608
+        query = SQL["of_streams"]
         return [self._event(row) for row in await db.fetch(query, streams)]
 
     async def heads(self, streams: Sequence[str], at: int) -> dict[str, Head]:
-        query = """select s.stream, e.version, e.hash from unnest($1::text[]) as s(stream), lateral (
-            select version, hash from log.events where stream = s.stream and position <= $2
-            order by version desc limit 1) as e"""
+        query = SQL["heads"]
         return {row["stream"]: Head(row["version"], row["hash"]) for row in await self._fetch(query, streams, at)}
 
     async def holder(self, key: str) -> str | None:
-        rows = await self._fetch("select stream from log.claims where key = $1", key)
+        rows = await self._fetch(SQL["holder"], key)
         return rows[0]["stream"] if rows else None
 
     async def fingerprints(self, commands: Sequence[str]) -> dict[str, bytes | None]:
-        rows = await self._fetch("select id, fingerprint from log.commands where id = any($1::text[])", commands)
+        rows = await self._fetch(SQL["fingerprints"], commands)
         return {row["id"]: row["fingerprint"] for row in rows}
 
     async def fence(self, why: str | None) -> None:
@@ -212,42 +191,31 @@ class PostgresStore:
         An operator's reason (a restore) is neither replaced nor lifted.
         """
         if why is not None:
-            await self._fetch("select log.fence($1)", why)
+            await self._fetch(SQL["fence"], why)
         else:
-            await self._fetch("select log.unfence()")
+            await self._fetch(SQL["unfence"])
 
     async def chain_at(self, position: int) -> tuple[int, bytes]:
         """The last batch's end at or before this position, and the chain there."""
-        query = "select last_position, chain from log.batches where last_position <= $1 order by 1 desc limit 1"
+        query = SQL["chain_at"]
         rows = await self._fetch(query, position)
         return (rows[0]["last_position"], rows[0]["chain"]) if rows else (0, GENESIS)
 
     async def position(self) -> int:
-        return int((await self._fetch("select position from log.head"))[0][0])
+        return int((await self._fetch(SQL["position"]))[0][0])
 
     async def lease(self, name: str, owner: str, ttl_s: float) -> Lease | None:
-        rows = await self._fetch(_LEASE, name, owner, ttl_s)
+        rows = await self._fetch(SQL["lease"], name, owner, ttl_s)
         return Lease(rows[0]["token"], rows[0]["position"]) if rows else None
 
     async def advance(self, name: str, lease: Lease, position: int) -> None:
-        rows = await self._fetch(
-            "update engine.leases set position = $4 where name = $1 and token = $2 and position in ($3, $4) "
-            "returning 1",
-            name,
-            lease.token,
-            lease.position,
-            position,
-        )
+        rows = await self._fetch(SQL["advance"], name, lease.token, lease.position, position)
         if not rows:
             raise LeaseLost(f"{name}: another owner has it, or its checkpoint is not {lease.position}")
         lease.position = position
 
     async def release(self, name: str, lease: Lease) -> None:
-        await self._fetch(
-            "update engine.leases set until = clock_timestamp(), owner = '' where name = $1 and token = $2",
-            name,
-            lease.token,
-        )
+        await self._fetch(SQL["release"], name, lease.token)
 
     async def wait(self, after: int, timeout_s: float) -> None:  # noqa: ARG002  # any wake-up will do
         try:
@@ -300,7 +268,7 @@ class _Writer:
             self._connection, self._looked = await asyncpg.connect(self._dsn, command_timeout=10, timeout=5), looked
             self._connected_at = asyncio.get_running_loop().time()
             try:
-                self._append = await self._connection.prepare(APPEND)
+                self._append = await self._connection.prepare(SQL["append"])
             except BaseException:
                 self.terminate()
                 raise

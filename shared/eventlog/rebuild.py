@@ -21,11 +21,11 @@ import structlog
 from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.plan import Partition
 from shared.eventlog.projection import Projection
-from shared.eventlog.scratch import Counts, Scratch, Source, Trouble, bare, code_of, digests, live, make
+from shared.eventlog.scratch import Counts, Scratch, Source, Trouble, bare, code_of, digests, home, live, make
 from shared.eventlog.sources import OwnStore, Topics, applied
 from shared.events.envelope import Envelope, source_of
 from shared.events.registry import is_inbound, topic_of
-from shared.sql import statements, with_names
+from shared.sql import qualified, statements, with_names
 
 log = structlog.get_logger(__name__)
 
@@ -166,7 +166,7 @@ class Rebuild:
         """A connection whose lock sees to it that nobody else rebuilds this projection."""
         db = await asyncpg.connect(self._dsn, command_timeout=600, server_settings={"search_path": "pg_catalog"})
         try:
-            got = await db.fetchval("select pg_try_advisory_lock(hashtext('rebuild'), hashtext($1))", self.consumer)
+            got = await db.fetchval(SQL["alone"], self.consumer)
             if not got:
                 raise Trouble(f"{self.consumer} is being rebuilt by another process. Wait for it, or end it.")
             yield db
@@ -202,7 +202,7 @@ class Rebuild:
 
     async def _given_up(self, db: Any, id_: int, schema: str) -> None:
         async with db.transaction():
-            await db.execute(f'drop schema "{schema}" cascade')
+            await db.execute(with_names(SQL["drop"], schema=schema))
             await db.execute(SQL["end"], id_, "dropped")
 
     # ── Folding ────────────────────────────────────────────────────────────────────────────────────────
@@ -285,7 +285,7 @@ class Rebuild:
     async def _level(self, db: Any) -> None:
         """Folds the rest while the live consumer waits, and makes sure that nothing is missing."""
         await self._step(db)
-        row = await db.fetchrow(SQL["missing"].format(schema=self._open.schema), self.consumer)
+        row = await db.fetchrow(with_names(SQL["missing"], schema=self._open.schema), self.consumer)
         if row is not None:
             if self._read_from_kafka and not self._reread:
                 raise _Reread
@@ -304,7 +304,7 @@ class Rebuild:
                 await act()
         except _Reread:
             self._reread = True
-            await self._scratch.pool.execute("delete from _progress where source <> $1", _STORE)
+            await self._scratch.pool.execute(SQL["read_again"], _STORE)
             await self._catch_up(db)
             await self._at_one_point(db, act)
 
@@ -320,7 +320,7 @@ class Rebuild:
             async def taken() -> None:
                 await self._take_over(self._scratch.pool)
                 await snapshot.start()
-                await reader.fetchval("select count(*) from log.head")  # it is taken by the first statement
+                await reader.fetchval(SQL["snapshot"])  # it is taken by the first statement
 
             await self._at_one_point(db, taken)
             now = await digests(reader, self._projection)
@@ -357,27 +357,26 @@ class Rebuild:
                 return
 
     async def _swap(self, db: Any, tables: str) -> None:
-        names = ", ".join(live(table) for table in self._projection.tables)
-        await db.execute("set local lock_timeout = '500ms'")
-        await db.execute(f"lock table {names} in access exclusive mode")
-        await self._take_over(db)
-        old = old_schema(self._open.id)
-        await db.execute(f'create schema "{old}"')
+        await db.execute(SQL["impatient"])
         for table in self._projection.tables:
-            home = live(table).rpartition(".")[0]
-            for grant in await db.fetch(SQL["grants"], live(table), f'"{self._open.schema}"."{bare(table)}"'):
+            await db.execute(with_names(SQL["lock"], schema=home(table), table=bare(table)))
+        await self._take_over(db)
+        new, old = self._open.schema, old_schema(self._open.id)
+        await db.execute(with_names(SQL["keep"], schema=old))
+        for table in self._projection.tables:
+            for grant in await db.fetch(SQL["grants"], live(table), qualified(new, bare(table))):
                 await db.execute(grant["statement"])
-            await db.execute(f'alter table {live(table)} set schema "{old}"')
-            await db.execute(f'alter table "{self._open.schema}"."{bare(table)}" set schema {home}')
+            await db.execute(with_names(SQL["move"], schema=home(table), table=bare(table), to=old))
+            await db.execute(with_names(SQL["move"], schema=new, table=bare(table), to=home(table)))
         await self._unpark(db)
-        await db.execute(f'drop schema "{self._open.schema}" cascade')
+        await db.execute(with_names(SQL["drop"], schema=new))
         await db.execute(SQL["switched"], self._open.id, tables)
 
     async def _unpark(self, db: Any) -> None:
         """Events of types that were unknown once, and were folded now, wait no longer."""
         known = [name.encode() for name in self._projection.types]
         operation = f"rebuild-{self._open.id}"
-        await db.execute(SQL["unpark"].format(schema=self._open.schema), self.consumer, known, operation)
+        await db.execute(with_names(SQL["unpark"], schema=self._open.schema), self.consumer, known, operation)
 
 
 def old_schema(rebuild: int) -> str:
@@ -396,7 +395,7 @@ async def drop_old(dsn: str, rebuild: int) -> None:
 
 async def _drop_old(db: Any, rebuild: int) -> None:
     async with db.transaction():
-        if await db.fetchval("select state from engine.rebuilds where id = $1 for update", rebuild) != "switched":
+        if await db.fetchval(SQL["state"], rebuild) != "switched":
             raise Trouble(f"Rebuild {rebuild} keeps no old tables: it has not switched, or they were dropped before.")
-        await db.execute(f'drop schema "{old_schema(rebuild)}" cascade')
+        await db.execute(with_names(SQL["drop"], schema=old_schema(rebuild)))
         await db.execute(SQL["end"], rebuild, "dropped")

@@ -23,14 +23,15 @@ select "offset" from engine.checkpoints where consumer = $1 order by topic, part
 
 -- missing: a stream that isn't folded as far as the live consumer has dealt with it.
 select l.stream, l.version as live, coalesce(s.version, 0) as new from engine.seen l
-left join "{schema}"._seen s using (stream)
+left join {schema}._seen s using (stream)
 where l.consumer = $1 and l.version <> coalesce(s.version, 0) limit 1;
 
 -- differs: the comparison failed.
 update engine.rebuilds set state = 'differs', tables = $2::text::jsonb, detail = $3 where id = $1;
 
 -- switched: done.
-update engine.rebuilds set state = 'switched', tables = $2::text::jsonb, detail = '', ended = clock_timestamp() where id = $1;
+update engine.rebuilds set state = 'switched', tables = $2::text::jsonb, detail = '', ended = clock_timestamp()
+where id = $1;
 
 -- end: the tables that it kept are dropped.
 update engine.rebuilds set state = $2, ended = coalesce(ended, clock_timestamp()) where id = $1;
@@ -43,7 +44,7 @@ group by grantee;
 
 -- unpark: takes out the parked events of types that were unknown, once they are folded; a copy stays.
 with gone as (
-    delete from engine.parked p using "{schema}"._seen s
+    delete from engine.parked p using {schema}._seen s
     where p.consumer = $1 and p.reason = 'unknown-type' and s.stream = p.stream and s.version >= p.version
     and exists (
         select from jsonb_array_elements(p.headers) h
@@ -56,3 +57,30 @@ insert into engine.settled (consumer, topic, partition, "offset", stream, versio
 select consumer, topic, partition, "offset", stream, version, reason, detail, holds_stream, key, headers, value, time,
        'applied', $3
 from gone;
+
+-- alone: keep others from rebuilding this consumer, until the connection ends; false where somebody is at it.
+select pg_try_advisory_lock(hashtext('rebuild'), hashtext($1));
+
+-- drop: drop the new tables, or the old ones.
+drop schema {schema} cascade;
+
+-- read_again: forget how far the topics were read.
+delete from _progress where source <> $1;
+
+-- snapshot: anything: the first statement takes the transaction's snapshot.
+select count(*) from log.head;
+
+-- impatient: wait for readers for less time than `deadlock_timeout`.
+set local lock_timeout = '500ms';
+
+-- lock: keep readers out of a table.
+lock table {schema}.{table} in access exclusive mode;
+
+-- keep: make the schema that keeps the old tables.
+create schema {schema};
+
+-- move: move a table to another schema.
+alter table {schema}.{table} set schema {to};
+
+-- state: read a rebuild's state, and keep others from changing it.
+select state from engine.rebuilds where id = $1 for update;

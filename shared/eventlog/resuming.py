@@ -24,17 +24,11 @@ from shared.eventlog.projection import Projection, Reactions
 from shared.eventlog.topic import Missing, Progress, TopicReader
 from shared.events.envelope import shortened
 from shared.events.registry import is_inbound, topics_read
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
 
 _NAMES: Final = frozenset({"ce_id", "ce_source", "ce_subject", "ce_sequence", "ce_type"})
-
-_SEEN: Final = """
-    insert into engine.seen as s (consumer, stream, version) select $1, * from unnest($2::text[], $3::int[])
-    on conflict (consumer, stream) do update set version = excluded.version where s.version < excluded.version"""
-_MARK: Final = """
-    insert into engine.checkpoints as c (consumer, topic, partition, "offset")
-    select $1, * from unnest($2::text[], $3::int[], $4::bigint[])
-    on conflict (consumer, topic, partition) do update set "offset" = excluded."offset"
-    where c."offset" < excluded."offset" """
 
 
 async def fold(service: str, projection: Projection, pool: Any, access: KafkaAccess, progress: Progress) -> int:
@@ -77,9 +71,7 @@ class Resumed(NamedTuple):
 
 async def causes_of(name: str, db: Any) -> frozenset[str]:
     """The events that this consumer's commands came from, as far as those led to events."""
-    rows = await db.fetch(
-        "select distinct command_id, causation_id from log.events where starts_with(command_id, $1)", f"{name}:"
-    )
+    rows = await db.fetch(SQL["causes"], f"{name}:")
     return frozenset(cause_of(row["command_id"].removeprefix(f"{name}:"), row["causation_id"]) for row in rows)
 
 
@@ -172,12 +164,7 @@ async def _put(
     if not moved:
         return Resumed(0, 0)
     consumer, without = moved[0].consumer, 0
-    here = {
-        (row["topic"], row["partition"]): row["offset"]
-        for row in await pool.fetch(
-            'select topic, partition, "offset" from engine.checkpoints where consumer = $1', consumer
-        )
-    }
+    here = {(row["topic"], row["partition"]): row["offset"] for row in await pool.fetch(SQL["offsets"], consumer)}
     moved = [mark for mark in moved if mark.offset > here.get((mark.topic, mark.partition), -1)]
     seen: dict[str, int] = {}
     for topic in sorted({mark.topic for mark in moved}):
@@ -191,8 +178,8 @@ async def _put(
                         identity = _identity(raw, names)
                         without += names.get("ce_type") in types and causes.isdisjoint((identity, shortened(identity)))
     async with pool.acquire() as db, db.transaction():
-        await db.execute(_SEEN, consumer, list(seen), list(seen.values()))
+        await db.execute(SQL["see"], consumer, list(seen), list(seen.values()))
         await db.execute(
-            _MARK, consumer, [m.topic for m in moved], [m.partition for m in moved], [m.offset for m in moved]
+            SQL["mark"], consumer, [m.topic for m in moved], [m.partition for m in moved], [m.offset for m in moved]
         )
     return Resumed(len(moved), without)

@@ -20,6 +20,9 @@ from shared.eventlog.projection import Projection
 from shared.events.base import Event
 from shared.events.envelope import Envelope, Unreadable
 from shared.events.upcasts import decode
+from shared.sql import identifier, qualified, statements, with_names
+
+SQL: Final = statements(__file__)
 
 TRIES: Final = 8
 _PASSING: Final = tuple(fault for fault in TRANSIENT if fault is not asyncpg.InterfaceError)
@@ -58,9 +61,14 @@ class Piece(NamedTuple):
             ) from None
 
 
+def home(table: str) -> str:
+    """The schema of a declared table where the service reads it."""
+    return table.rpartition(".")[0] or "public"
+
+
 def live(table: str) -> str:
     """A declared table's qualified name where the service reads it."""
-    return table if "." in table else f"public.{table}"
+    return f"{home(table)}.{bare(table)}"
 
 
 def bare(table: str) -> str:
@@ -82,41 +90,30 @@ async def make(db: Any, projection: Projection, schema: str) -> None:
     if not projection.tables:
         raise Trouble(f"The projection {projection.name} declares no tables, so there is nothing to fold it into.")
     for table in projection.tables:
-        if await db.fetchval("select to_regclass($1)", live(table)) is None:
+        if await db.fetchval(SQL["exists"], live(table)) is None:
             raise Trouble(f"The table {live(table)} of the projection {projection.name} does not exist: migrate first.")
-        lost = await db.fetchval(
-            "select exists (select from pg_trigger where tgrelid = $1::text::regclass and not tgisinternal) "
-            "or exists (select from pg_constraint where 'f' = contype and $1::text::regclass in (conrelid, confrelid))",
-            live(table),
-        )
+        lost = await db.fetchval(SQL["loses"], live(table))
         if lost:
             raise Trouble(
                 f"{live(table)} has triggers or foreign keys, which a copy of the table would not have. "
                 "Take them away, or give them to the new table by hand."
             )
-    await db.execute(f'create schema "{schema}"')
+    await db.execute(with_names(SQL["create_schema"], schema=schema))
     for table in projection.tables:
-        await db.execute(f'create table "{schema}"."{bare(table)}" (like {live(table)} including all)')
-    await db.execute(
-        f'create table "{schema}"._seen (stream text collate "C" primary key, version integer not null); '
-        f'create table "{schema}"._progress (source text, number integer, done bigint not null, '
-        "primary key (source, number))"
-    )
+        names = {"schema": schema, "table": bare(table), "home": home(table)}
+        await db.execute(with_names(SQL["create_table"], **names))
+    await db.execute(with_names(SQL["create_progress"], schema=schema))
 
 
 async def digests(db: Any, projection: Projection, schema: str | None = None) -> dict[str, tuple[int, str]]:
     """Of each table the number of rows and the SHA-256 over all of them in order: the live ones, or a schema's."""
     found = {}
     for table in projection.tables:
-        name = live(table) if schema is None else f'"{schema}"."{bare(table)}"'
-        rows = await db.fetch(
-            "select attname from pg_attribute where attrelid = $1::text::regclass and attnum > 0 "
-            "and not attisdropped order by attname",
-            name,
-        )
-        columns = ", ".join(f'"{row["attname"]}"' for row in rows if row["attname"] not in projection.apart)
+        place = home(table) if schema is None else schema
+        rows = await db.fetch(SQL["columns"], qualified(place, bare(table)))
+        columns = [row["attname"] for row in rows if row["attname"] not in projection.apart]
         hashed, number = sha256(), 0
-        query = f'select row({columns})::text as row from {name} order by row({columns})::text collate "C"'  # noqa: S608
+        query = with_names(SQL["rows"], columns=columns, schema=place, table=bare(table))
         async with db.transaction():
             async for row in db.cursor(query, prefetch=5_000):
                 hashed.update(row["row"].encode() + b"\n")
@@ -130,7 +127,7 @@ class Scratch:
 
     def __init__(self, projection: Projection, schema: str, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
         self.projection, self.schema, self.pool = projection, schema, pool
-        names = {table: f'"{schema}".{bare(table)}' for table in projection.tables if "." in table}
+        names = {table: qualified(schema, bare(table)) for table in projection.tables if "." in table}
         self.rewrite = renaming(names)
         self.folded = 0
 
@@ -142,12 +139,12 @@ class Scratch:
             min_size=1,
             max_size=workers + 1,
             command_timeout=600,
-            server_settings={"search_path": f'"{schema}"', "synchronous_commit": "off"},
+            server_settings={"search_path": identifier(schema), "synchronous_commit": "off"},
         )
         return Scratch(projection, schema, pool)
 
     async def progress(self) -> dict[Source, int]:
-        rows = await self.pool.fetch("select source, number, done from _progress")
+        rows = await self.pool.fetch(SQL["progress"])
         return {(row["source"], row["number"]): row["done"] for row in rows}
 
     async def fold(self, pieces: Sequence[Piece], bound: Bound, read: Mapping[Source, int]) -> int:
@@ -167,10 +164,7 @@ class Scratch:
 
     async def _fold(self, tx: Any, pieces: Sequence[Piece], bound: Bound, read: Mapping[Source, int]) -> int:
         streams = sorted({piece.of.stream for piece in pieces})
-        seen = {
-            row["stream"]: row["version"]
-            for row in await tx.fetch("select stream, version from _seen where stream = any($1::text[])", streams)
-        }
+        seen = {row["stream"]: row["version"] for row in await tx.fetch(SQL["seen"], streams)}
         counts = await bound(tx, streams)
         chosen, after = [], dict[str, int]()
         for piece in pieces:
@@ -179,16 +173,8 @@ class Scratch:
                 after[stream] = version or 0
                 chosen.append(piece)
         await self.apply(tx, [(piece.of, piece.event) for piece in chosen if piece.data is not None])
-        await tx.execute(
-            "insert into _seen select * from unnest($1::text[], $2::int[]) "
-            "on conflict (stream) do update set version = excluded.version",
-            list(after),
-            list(after.values()),
-        )
-        await tx.executemany(
-            "insert into _progress values ($1, $2, $3) on conflict (source, number) do update set done = excluded.done",
-            [(*source, done) for source, done in read.items()],
-        )
+        await tx.execute(SQL["see"], list(after), list(after.values()))
+        await tx.executemany(SQL["note_progress"], [(*source, done) for source, done in read.items()])
         return len(chosen)
 
     async def apply(self, tx: Any, events: Sequence[tuple[Envelope, Event]]) -> None:

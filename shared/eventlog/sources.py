@@ -11,17 +11,11 @@ from shared.eventlog.plan import Partition, contradiction, receive
 from shared.eventlog.records import raw_of
 from shared.eventlog.scratch import Piece, Trouble
 from shared.events.envelope import Envelope, StoredEvent, source_of
+from shared.sql import statements, with_names
+
+SQL: Final = statements(__file__)
 
 BATCH: Final = 2_000
-_COLUMNS: Final = """e.position, e.stream, e.version, e.id, e.type, e.schema, e.time, e.correlation_id, e.causation_id,
-    e.actor, e.tenant, e.traceparent, e.prevhash, e.hash, case when e.type = any($1::text[]) then e.data::text end"""
-
-SHARE: Final = f"""select {_COLUMNS} from log.events e where position > $2 and position <= $3
-    and (hashtext(stream) & 2147483647) % $4 = $5 order by position limit {BATCH}"""  # noqa: S608
-
-_BEHIND: Final = f"""select {_COLUMNS} from engine.seen l left join "{{schema}}"._seen s using (stream)
-    join log.events e on e.stream = l.stream and e.version > coalesce(s.version, 0) and e.version <= l.version
-    where l.consumer = $2 and l.version > coalesce(s.version, 0) order by e.position limit {BATCH}"""  # noqa: S608
 
 
 def pieces(stored: Sequence[StoredEvent], types: frozenset[str]) -> list[Piece]:
@@ -60,13 +54,13 @@ class OwnStore:
     async def share(self, worker: int, workers: int, after: int, upto: int) -> AsyncIterator[tuple[int, list[Piece]]]:
         """The events of one worker's streams in batches, each with the position up to which that is all of them."""
         while after < upto:
-            rows = await self._db.fetch(SHARE, self._types, after, upto, workers, worker)
+            rows = await self._db.fetch(SQL["share"], self._types, after, upto, workers, worker, BATCH)
             after = rows[-1]["position"] if len(rows) == BATCH else upto
             yield after, [_piece(row, self._source) for row in rows]
 
     async def behind(self, consumer: str, schema: str) -> list[Piece]:
         """Some events that the consumer has dealt with and the schema has not: the earliest, in order."""
-        rows = await self._db.fetch(_BEHIND.format(schema=schema), self._types, consumer)
+        rows = await self._db.fetch(with_names(SQL["behind"], schema=schema), self._types, consumer, BATCH)
         return [_piece(row, self._source) for row in rows]
 
 

@@ -115,34 +115,9 @@ class Timers:
 
 async def _keep(tx: Connection, change: Change, of: Envelope) -> None:
     if isinstance(change, Cancel):
-        await tx.execute("delete from engine.timers where name = $1 and key = $2", change.name, change.key)
+        await tx.execute(SQL["cancel"], change.name, change.key)
         return
-    await tx.execute(
-        "insert into engine.timers (name, key, due, customer, set_by, correlation_id) values ($1, $2, $3, $4, $5, $6) "
-        "on conflict (name, key) do update set due = excluded.due, customer = excluded.customer, "
-        "set_by = excluded.set_by, correlation_id = excluded.correlation_id, first_due = null",
-        change.name,
-        change.key,
-        change.due,
-        change.customer,
-        of.id,
-        of.correlation_id,
-    )
-
-
-_DUE: Final = """
-    select due.*, coalesce(c.ahead_s, 0) as ahead_s from (
-        (select * from engine.timers where due <= $1 order by due limit $2)
-        union
-        (select t.* from engine.clocks c join engine.timers t on t.customer = c.organisation_id
-         where c.ahead_s > 0 and t.due <= $1::timestamptz + c.ahead_s * interval '1 s' order by t.due limit $2)
-    ) as due left join engine.clocks c on c.organisation_id = due.customer
-    order by due, key, name limit $2"""
-
-
-_FIRED: Final = """
-    delete from engine.timers t using unnest($1::text[], $2::text[], $3::timestamptz[]) as f(name, key, due)
-    where (t.name, t.key, t.due) = (f.name, f.key, f.due)"""
+    await tx.execute(SQL["set"], change.name, change.key, change.due, change.customer, of.id, of.correlation_id)
 
 
 class TimerService:
@@ -180,14 +155,14 @@ class TimerService:
     async def fire(self) -> int:
         """Fires what is due now, of each stream in order. Says how many timers that were."""
         began = asyncio.get_running_loop().time()
-        rows = await self._db.fetch(_DUE, self._clocks.real(), AT_ONCE)
+        rows = await self._db.fetch(SQL["due"], self._clocks.real(), AT_ONCE)
         self._looked_s = asyncio.get_running_loop().time() - began
         by_key: dict[str, list[Any]] = {}
         for row in rows:
             by_key.setdefault(row["key"], []).append(row)
         ends = await asyncio.gather(*(self._in_order(of_one) for of_one in by_key.values()), return_exceptions=True)
         if fired := [timer for end in ends if not isinstance(end, BaseException) for timer in end]:
-            await self._db.execute(_FIRED, *(list(column) for column in zip(*fired, strict=True)))
+            await self._db.execute(SQL["fired"], *(list(column) for column in zip(*fired, strict=True)))
         for end in ends:
             if isinstance(end, BaseException):
                 raise end
@@ -218,14 +193,7 @@ class TimerService:
         except Exception:
             # A bug of this one timer's: it is tried again in an hour, the others go on.
             log.exception("a timer can't be fired", timer=name, key=key)
-            await self._db.execute(
-                "update engine.timers set due = $4, first_due = coalesce(first_due, due) "
-                "where name = $1 and key = $2 and due = $3",
-                name,
-                key,
-                due,
-                now + timedelta(hours=1),
-            )
+            await self._db.execute(SQL["postpone"], name, key, due, now + timedelta(hours=1))
             return False
         log.info("timer", timer=name, stream=answer.stream, rule=answer.rule if isinstance(answer, Refused) else None)
         return True

@@ -1,5 +1,6 @@
--- carry_over: of a rebuilt table ({new}.timers), deletes the timers that have fired: the ids of their commands are known.
--- The id is the one that `derived_id` makes of 'timer', the name, the key and the time. One that was put off stays so.
+-- carry_over: of a rebuilt table ({new}.timers), deletes the timers that have fired: the ids of their commands are
+-- known. The id is the one that `derived_id` makes of 'timer', the name, the key and the time. One that was put off
+-- stays so.
 with parts as (
     select name, key,
         to_char(due at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS')
@@ -18,6 +19,33 @@ with parts as (
 )
 delete from {new}.timers t using commands m, log.commands c
 where t.name = m.name and t.key = m.key and c.id = m.id;
+
 -- put_off: of a rebuilt table, puts off again those that are put off in the live one.
 update {new}.timers t set due = l.due, first_due = l.first_due from engine.timers l
 where l.name = t.name and l.key = t.key and l.set_by = t.set_by and l.first_due in (t.due, t.first_due);
+
+-- cancel: delete a timer.
+delete from engine.timers where name = $1 and key = $2;
+
+-- set: set a timer, or another time for it.
+insert into engine.timers (name, key, due, customer, set_by, correlation_id)
+values ($1, $2, $3, $4, $5, $6)
+on conflict (name, key) do update set due = excluded.due, customer = excluded.customer,
+    set_by = excluded.set_by, correlation_id = excluded.correlation_id, first_due = null;
+
+-- due: list the timers that are due, in the time of whom they are about, the earliest first.
+select due.*, coalesce(c.ahead_s, 0) as ahead_s from (
+    (select * from engine.timers where due <= $1 order by due limit $2)
+    union
+    (select t.* from engine.clocks c join engine.timers t on t.customer = c.organisation_id
+     where c.ahead_s > 0 and t.due <= $1::timestamptz + c.ahead_s * interval '1 s' order by t.due limit $2)
+) as due left join engine.clocks c on c.organisation_id = due.customer
+order by due, key, name limit $2;
+
+-- fired: delete the timers that have fired, unless they were set again meanwhile.
+delete from engine.timers t using unnest($1::text[], $2::text[], $3::timestamptz[]) as f(name, key, due)
+where (t.name, t.key, t.due) = (f.name, f.key, f.due);
+
+-- postpone: put a timer off that can't be fired.
+update engine.timers set due = $4, first_due = coalesce(first_due, due)
+where name = $1 and key = $2 and due = $3;

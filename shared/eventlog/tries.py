@@ -12,6 +12,9 @@ from typing import Any, Final
 
 from shared.eventlog.guard import FENCE
 from shared.eventlog.topic import Progress, TopicReader
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
 
 MENDING: Final = "the store is being restored from its topic: "
 
@@ -60,13 +63,11 @@ async def recorded(
             async with asyncio.timeout(10):
                 await _stopped(pool, f"{step or 'the beginning'} ({why[:300]}), {begun}", goal, this.again)
         raise
-    await pool.execute(
-        "update log.head set fenced = null where starts_with(fenced, $1) or starts_with(fenced, $2)", MENDING, FENCE
-    )
+    await pool.execute(SQL["unfence"], MENDING, FENCE)
 
 
 async def _stopped(pool: Any, where: str, goal: int, again: str) -> None:
-    position = await pool.fetchval("select position from log.head")
+    position = await pool.fetchval(SQL["position"])
     so_far = f"{position:,} of {goal:,} events are imported" if position < goal else f"all {goal:,} events are imported"
     await _record(
         pool, f"it stopped {_now()} at {where}; {so_far}. They stay: run `{again}` again, which goes on from there"
@@ -74,4 +75,4 @@ async def _stopped(pool: Any, where: str, goal: int, again: str) -> None:
 
 
 async def _record(pool: Any, text: str) -> None:
-    await pool.execute("update log.head set fenced = $1", MENDING + text)
+    await pool.execute(SQL["fence"], MENDING + text)

@@ -30,6 +30,9 @@ from shared.eventlog.store import Head
 from shared.eventlog.topic import Progress, TopicReader, own_event, place, silent
 from shared.events.envelope import GENESIS, StoredEvent, Unreadable, chained, to_headers
 from shared.events.registry import topic_of
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
 
 AT_ONCE: Final = 5_000
 SHOWN: Final = 1_000
@@ -40,20 +43,6 @@ _NOTE: Final = _HASH + _COMMAND
 """What is kept of an event: its hash, and a print of its command's id, which is not hashed."""
 _SETTLES_S: Final = 1.0
 _SETTLES_TIMES: Final = 5
-
-
-_COMMANDS: Final = """
-    with made as (
-        select coalesce(nullif(command_id, ''), causation_id) as id, stream, min(version) - 1 as first,
-            count(*) as count, min(position) as position
-        from log.events group by 1, 2)
-    select m.position, coalesce(m.id, c.id) as id, coalesce(m.stream, c.stream) as stream, m.first, m.count,
-        c.stream as kept_stream, c.first as kept_first, c.count as kept_count
-    from made m full join log.commands c on c.id = m.id
-    where c.id is null or case when m.id is null then c.count > 0
-        else (m.stream, m.first, m.count) is distinct from (c.stream, c.first, c.count) end
-    order by m.position"""
-"""The commands that are not those that made the store's events."""
 
 
 class Finding(NamedTuple):
@@ -380,9 +369,7 @@ async def verify(
     async with AsyncExitStack() as stack:
         db = await asyncpg.connect(dsn)
         stack.push_async_callback(db.close)
-        relayed: int = await db.fetchval(
-            "select coalesce(max(position), 0) from engine.leases where name = $1", f"relay:{topic_of(service)}"
-        )
+        relayed: int = await db.fetchval(SQL["relayed"], f"relay:{topic_of(service)}")
         reader = await stack.enter_async_context(TopicReader(topic_of(service), access)) if topic else None
         await _check_store(report, check, db, streams, progress)
         if reader is not None:
@@ -398,8 +385,8 @@ async def _check_store(
     """Reads it as of one moment, in batches."""
     store = PostgresStore("", report.service)
     async with db.transaction(isolation="repeatable_read", readonly=True):
-        head = await db.fetchrow("select position, chain from log.head")
-        batches = await db.fetch("select last_position, chain from log.batches order by last_position")
+        head = await db.fetchrow(SQL["head"])
+        batches = await db.fetch(SQL["batches"])
         due = 0
         async for events in store.all_events(db, AT_ONCE):
             for event in events:
@@ -412,7 +399,7 @@ async def _check_store(
         for batch in batches[due:]:
             check.batch(*batch)
         check.head(head["position"], head["chain"])
-        async for row in db.cursor(_COMMANDS, prefetch=AT_ONCE):
+        async for row in db.cursor(SQL["commands"], prefetch=AT_ONCE):
             report.findings.add(*_other_command(row))
         async for place_, what in altered(db, lambda name: store.of_streams(db, [name]), streams):
             report.findings.add(place_, what)
@@ -420,7 +407,7 @@ async def _check_store(
 
 
 def _other_command(row: Any) -> tuple[str, str]:
-    """The place and the words of a row of `_COMMANDS`."""
+    """The place and the words of a row of `commands`."""
     command = f"store, command {row['id']}"
     made = _versions(row["stream"], row["first"], row["count"])
     kept = _versions(row["kept_stream"], row["kept_first"], row["kept_count"])

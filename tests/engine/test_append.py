@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from shared.eventlog.guard import FENCE
-from shared.eventlog.postgres import APPEND, PostgresStore, append_arguments
+from shared.eventlog.postgres import SQL, PostgresStore, append_arguments
 from shared.eventlog.store import Head, Unavailable, Written
 from shared.eventlog.tries import MENDING
 from shared.events.envelope import StoredEvent
@@ -64,7 +64,7 @@ async def test_a_command_has_as_many_events_as_it_says(database: str, counts: tu
     commands, events, *claims = append_arguments([write("a"), write("b")])
     said = [(*command[:5], count, *command[6:]) for command, count in zip(commands, counts, strict=True)]
     with pytest.raises(asyncpg.PostgresError) as refused:
-        await db.fetch(APPEND, said, events, *claims)
+        await db.fetch(SQL["append"], said, events, *claims)
     assert refused.value.sqlstate == "TN002"
     assert await db.fetchval("select position from log.head") == 0
     await db.close()

@@ -120,7 +120,6 @@ async def test_it_can_be_given_up(bench: Bench) -> None:
 
 async def test_killed_it_goes_on_where_it_was(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "BATCH", 20)
-    monkeypatch.setattr(sources, "SHARE", sources.SHARE.replace("limit 2000", "limit 20"))
     await bench.pools(60)
     await bench.feed()
     before = await bench.rows("seats")

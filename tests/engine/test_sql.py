@@ -40,6 +40,10 @@ def test_a_name_is_quoted_where_it_is_put() -> None:
     assert with_names("drop table {schema}.{table}", schema='a"b', table="select") == 'drop table "a""b"."select"'
 
 
+def test_of_several_names_each_is_quoted() -> None:
+    assert with_names("row({columns})", columns=["a", "b"]) == 'row("a", "b")'
+
+
 def test_a_literal_in_braces_is_left_alone() -> None:
     assert with_names("select '{}'::text[] from {table}", table="seats") == """select '{}'::text[] from "seats\""""
 

@@ -1,0 +1,71 @@
+-- append: append some writes, see `append.sql` among the migrations.
+select * from log.append($1, $2, $3, $4);
+
+-- read_stream: read a stream's events after a version.
+select position, stream, version, id, type, schema, time, correlation_id, causation_id, actor, tenant, traceparent,
+    prevhash, hash, command_id, data::text
+from log.events where stream = $1 and version > $2 order by version;
+
+-- load: read a stream's snapshot of this definition, if its event is in the log, and the events after it.
+select s.version, s.hash, s.tenant,
+    case when e.version is null or e.version = s.version + 1 then s.state end as state, s.digest, e.*
+from (select) one
+left join engine.snapshots s on s.stream = $1 and s.definition = $2
+    and exists (select from log.events where stream = $1 and version = s.version and hash = s.hash)
+left join lateral (
+    select position, stream, version, id, type, schema, time, correlation_id, causation_id, actor, tenant, traceparent,
+        prevhash, hash, command_id, data::text
+    from log.events where stream = $1 and version > coalesce(s.version, 0)
+) e on true
+order by e.version;
+
+-- read: read the events after a position.
+select position, stream, version, id, type, schema, time, correlation_id, causation_id, actor, tenant, traceparent,
+    prevhash, hash, command_id, data::text
+from log.events where position > $1 order by position limit $2;
+
+-- lease: take a lease, or renew it: of another owner's only when it has run out, and with the next token.
+insert into engine.leases as l (name, owner, token, until)
+values ($1, $2, 1, clock_timestamp() + $3 * interval '1 s')
+on conflict (name) do update set owner = excluded.owner, until = excluded.until,
+    token = case when l.owner = excluded.owner then l.token else l.token + 1 end
+where l.owner = excluded.owner or l.until < clock_timestamp()
+returning token, position;
+
+-- notify: wake whoever waits for new events.
+notify log;
+
+-- of_streams: read all events of these streams.
+select position, stream, version, id, type, schema, time, correlation_id, causation_id, actor, tenant, traceparent,
+    prevhash, hash, command_id, data::text
+from log.events where stream = any($1::text[]) order by stream, version;
+
+-- heads: find the last event of each of these streams, up to a position.
+select s.stream, e.version, e.hash
+from unnest($1::text[]) as s(stream), lateral (
+    select version, hash from log.events where stream = s.stream and position <= $2 order by version desc limit 1
+) as e;
+
+-- holder: find the stream that holds a unique name.
+select stream from log.claims where key = $1;
+
+-- fingerprints: read the fingerprints of these commands.
+select id, fingerprint from log.commands where id = any($1::text[]);
+
+-- fence: end all appends, for a reason.
+select log.fence($1);
+
+-- unfence: let appends go on, if this service has ended them.
+select log.unfence();
+
+-- chain_at: find the end of the last batch up to a position, and the chain there.
+select last_position, chain from log.batches where last_position <= $1 order by 1 desc limit 1;
+
+-- position: read the position of the last event.
+select position from log.head;
+
+-- advance: move a lease's position, while it is the owner's; doing it again changes nothing.
+update engine.leases set position = $4 where name = $1 and token = $2 and position in ($3, $4) returning 1;
+
+-- release: end a lease.
+update engine.leases set until = clock_timestamp(), owner = '' where name = $1 and token = $2;

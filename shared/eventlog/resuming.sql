@@ -1,0 +1,15 @@
+-- see: note how far a consumer has dealt with streams, never less than before.
+insert into engine.seen as s (consumer, stream, version) select $1, * from unnest($2::text[], $3::int[])
+on conflict (consumer, stream) do update set version = excluded.version where s.version < excluded.version;
+
+-- mark: note how far a consumer has dealt with partitions, never less than before.
+insert into engine.checkpoints as c (consumer, topic, partition, "offset")
+select $1, * from unnest($2::text[], $3::int[], $4::bigint[])
+on conflict (consumer, topic, partition) do update set "offset" = excluded."offset"
+where c."offset" < excluded."offset";
+
+-- causes: list what the consumer's commands came from, as far as they led to events.
+select distinct command_id, causation_id from log.events where starts_with(command_id, $1);
+
+-- offsets: read how far a consumer is.
+select topic, partition, "offset" from engine.checkpoints where consumer = $1;
