@@ -9,14 +9,14 @@ from typing import Any, Final, NamedTuple
 
 from cli.context import SERVICES, Context
 from shared.events.envelope import Envelope, StoredEvent, publisher_of, shortened, source_of
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
 
 SKEW: Final = timedelta(minutes=2)
 """How far an event's time may be off the order of the positions: clocks of several machines, and a batch's wait."""
 MOST: Final = 2_000
 """So many events of one store a search takes."""
-
-COLUMNS: Final = """position, stream, version, id, type, schema, time, correlation_id, causation_id, actor, tenant,
-    traceparent, prevhash, hash, command_id, data::text"""
 
 
 class Found(NamedTuple):
@@ -77,7 +77,7 @@ class Looked:
 
 
 def stored(service: str, row: Any) -> StoredEvent:
-    """A row of `COLUMNS` as an event."""
+    """A row of an event's columns, in the order of the log, as an event."""
     position, stream, version, id_, type_, schema, time, correlation, causation, *rest = row
     actor, tenant, traceparent, prevhash, hash_, command_id, data = rest
     of = Envelope(
@@ -102,16 +102,21 @@ def stored(service: str, row: Any) -> StoredEvent:
 
 
 async def read_stream(db: Any, service: str, stream: str) -> list[StoredEvent]:
-    rows = await db.fetch(f"select {COLUMNS} from log.events where stream = $1 order by version", stream)  # noqa: S608
+    rows = await db.fetch(SQL["stream"], stream)
     return [stored(service, row) for row in rows]
+
+
+async def head(db: Any) -> int:
+    """The position of the last event."""
+    return int(await db.fetchval(SQL["head"]))
 
 
 async def first_at(db: Any, time: datetime) -> int:
     """The first position that is not from before `time`, by halving: positions are dense, and nearly in its order."""
-    low, high = 1, int(await db.fetchval("select position from log.head")) + 1
+    low, high = 1, await head(db) + 1
     while low < high:
         middle = (low + high) // 2
-        if await db.fetchval("select time from log.events where position = $1", middle) < time:
+        if await db.fetchval(SQL["time"], middle) < time:
             low = middle + 1
         else:
             high = middle
@@ -137,16 +142,11 @@ async def find(context: Context, event_id: str, looked: Looked) -> Found | None:
 
     async def within(service: str, everywhere: bool) -> Found | None:
         db = await context.db(service)
-        low, high = 1, int(await db.fetchval("select position from log.head"))
+        low, high = 1, await head(db)
         if made is not None and not everywhere:
             low, high = await first_at(db, made - SKEW), min(high, await first_at(db, made + SKEW))
         looked.events += max(0, high - low + 1)
-        row = await db.fetchrow(
-            f"select {COLUMNS} from log.events where position between $1 and $2 and id = $3",  # noqa: S608
-            low,
-            high,
-            wanted,
-        )
+        row = await db.fetchrow(SQL["event"], low, high, wanted)
         return None if row is None else Found(service, *stored(service, row))
 
     for everywhere in (False, True):
@@ -162,15 +162,9 @@ async def caused_by(context: Context, event_id: str, looked: Looked) -> list[Fou
 
     async def within(service: str) -> list[Found]:
         db = await context.db(service)
-        head = int(await db.fetchval("select position from log.head"))
-        rows = await db.fetch(
-            f"select {COLUMNS} from log.events where position <= $1 and causation_id = $2 "  # noqa: S608
-            "order by position limit $3",
-            head,
-            event_id,
-            MOST + 1,
-        )
-        return looked.within(service, event_id, 1, head, rows)
+        last = await head(db)
+        rows = await db.fetch(SQL["caused_by"], last, event_id, MOST + 1)
+        return looked.within(service, event_id, 1, last, rows)
 
     found = [each for some in await asyncio.gather(*map(within, SERVICES)) for each in some]
     return sorted(found, key=lambda each: (each.of.time, each.of.id))
@@ -186,17 +180,9 @@ async def related(context: Context, event: Found, looked: Looked) -> list[Found]
     async def within(service: str) -> list[Found]:
         db = await context.db(service)
         low = await first_at(db, since - SKEW)
-        head = int(await db.fetchval("select position from log.head"))
-        rows = await db.fetch(
-            f"select {COLUMNS} from log.events where position between $1 and $2 and (correlation_id = any($3) "  # noqa: S608
-            "or id::text = any($3) or causation_id = $4) order by position limit $5",
-            low,
-            head,
-            names,
-            event.of.id,
-            MOST + 1,
-        )
-        return looked.within(service, names[0], low, head, rows)
+        last = await head(db)
+        rows = await db.fetch(SQL["related"], low, last, names, event.of.id, MOST + 1)
+        return looked.within(service, names[0], low, last, rows)
 
     found = [each for some in await asyncio.gather(*map(within, SERVICES)) for each in some]
     known = {each.of.id for each in found}

@@ -28,7 +28,7 @@ from deploy import Trouble
 from deploy.secrets import FOLDER, renewed, secret
 from shared.eventlog.migrate import migrate, operator_of, owner_of
 from shared.runtime.settings import PORTS, settings
-from shared.sql import statements
+from shared.sql import statements, with_names
 
 SERVICES: Final = tuple(PORTS)
 OPERATOR: Final = "operator"
@@ -74,16 +74,16 @@ def role_statements(
 ) -> Iterator[str]:
     """The SQL that makes the roles, and puts their passwords and memberships right where they are there."""
     operator = operator_of(prefix)
-    yield SQL["role"].format(role=operator)
-    yield SQL["operator"].format(role=operator, verifier=verifier(passwords(OPERATOR), os.urandom(16)))
+    yield with_names(SQL["role"], role=operator)
+    yield with_names(SQL["operator"], role=operator, verifier=verifier(passwords(OPERATOR), os.urandom(16)))
     for name in services:
         service, owner = f"{prefix}_{name}", owner_of(f"{prefix}_{name}")
-        yield SQL["role"].format(role=service)
-        yield SQL["role"].format(role=owner)
-        yield SQL["login"].format(role=service, verifier=verifier(passwords(name), os.urandom(16)))
-        yield SQL["owner"].format(owner=owner, service=service, operator=operator)
+        yield with_names(SQL["role"], role=service)
+        yield with_names(SQL["role"], role=owner)
+        yield with_names(SQL["login"], role=service, verifier=verifier(passwords(name), os.urandom(16)))
+        yield with_names(SQL["owner"], owner=owner, service=service, operator=operator)
     if whole_cluster:
-        yield SQL["others"].format(operator=operator)
+        yield SQL["others"]
 
 
 async def make_roles(
@@ -102,7 +102,7 @@ async def make_roles(
     admin = await asyncpg.connect(_database(url, "postgres"), timeout=5)
     try:
         async with admin.transaction():
-            await admin.execute("select pg_advisory_xact_lock(hashtext('tenure roles'))")
+            await admin.execute(SQL["lock"])
             for statement in role_statements(prefix, passwords, services, whole_cluster=whole_cluster):
                 await admin.execute(statement)
             roles = [f"{prefix}_{name}" for name in (OPERATOR, *services)]
@@ -119,14 +119,14 @@ async def make_roles(
 async def _adopt(admin: "asyncpg.Connection[asyncpg.Record]", url: str, database: str) -> None:
     """A database of before there were these roles, and what somebody else made in it, becomes its owner's."""
     owner = owner_of(database)
-    if not await admin.fetchval("select exists (select from pg_database where datname = $1)", database):
+    if not await admin.fetchval(SQL["exists"], database):
         return
     inside = await asyncpg.connect(_database(url, database), timeout=5)
     try:
         async with inside.transaction():
-            await inside.execute(SQL["adopt"].format(owner=owner))
+            await inside.execute(with_names(SQL["adopt"], owner=owner))
             if await inside.fetchval(SQL["owned_by"], database) != owner:
-                await inside.execute(f'alter database "{database}" owner to "{owner}"')
+                await inside.execute(with_names(SQL["give"], database=database, owner=owner))
     finally:
         await inside.close()
 
@@ -161,7 +161,7 @@ async def rotate(url: str, login: str, password: str) -> None:
     admin = await asyncpg.connect(_database(url, "postgres"), timeout=5)
     try:
         statement = SQL["operator" if login == OPERATOR else "login"]
-        await admin.execute(statement.format(role=role, verifier=verifier(password, os.urandom(16))))
+        await admin.execute(with_names(statement, role=role, verifier=verifier(password, os.urandom(16))))
         await admin.execute(SQL["end_sessions"], role)
     finally:
         await admin.close()

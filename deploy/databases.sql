@@ -1,21 +1,21 @@
 -- role: one that may nothing yet, unless it is there.
 do $$ begin
     if not exists (select from pg_roles where rolname = '{role}') then
-        create role "{role}" nosuperuser nocreatedb nocreaterole noreplication nobypassrls;
+        create role {role} nosuperuser nocreatedb nocreaterole noreplication nobypassrls;
     end if;
 end $$;
 
 -- login: how a process of a service is known. The password's verifier, so that no log of the server has the password.
-alter role "{role}" login password '{verifier}';
+alter role {role} login password '{verifier}';
 
 -- operator: besides, may make a lost database again, from the database postgres.
-alter role "{role}" login createdb password '{verifier}';
-grant connect on database postgres to "{role}";
+alter role {role} login createdb password '{verifier}';
+grant connect on database postgres to {role};
 
 -- owner: the operator acts as a database's owner, who sees whose transactions are open and ends those of the service.
-grant "{owner}" to "{operator}";
-grant "{service}" to "{owner}";
-grant pg_read_all_stats to "{owner}";
+grant {owner} to {operator};
+grant {service} to {owner};
+grant pg_read_all_stats to {owner};
 
 -- others: the databases that are nobody's are closed.
 revoke all on database postgres, template1 from public;
@@ -35,25 +35,38 @@ select pg_get_userbyid(datdba) from pg_database where datname = $1;
 do $$
 declare
     statement text;
-    owner constant oid := to_regrole('"{owner}"');
+    owner constant oid := to_regrole('{owner}');
 begin
     for statement in
-        select format('alter schema %I owner to "{owner}"', nspname) from pg_namespace
+        select format('alter schema %I owner to {owner}', nspname) from pg_namespace
         where nspname not like 'pg\_%' and nspname <> 'information_schema' and nspowner <> owner
             and nspowner <> 'pg_database_owner'::regrole
         union all
-        select format('alter %s %s owner to "{owner}"', case relkind when 'c' then 'type' else 'table' end, c.oid::regclass)
+        select format(
+            'alter %s %s owner to {owner}', case relkind when 'c' then 'type' else 'table' end, c.oid::regclass
+        )
         from pg_class c join pg_namespace n on n.oid = relnamespace
         where nspname not like 'pg\_%' and nspname <> 'information_schema' and relowner <> owner
             and relkind in ('r', 'p', 'v', 'm', 'f', 'c', 'S')
             and not exists (select from pg_depend where classid = 'pg_class'::regclass and objid = c.oid
                             and (deptype = 'e' or relkind = 'S' and deptype in ('a', 'i')))
         union all
-        select format('alter routine %s owner to "{owner}"', p.oid::regprocedure)
+        select format('alter routine %s owner to {owner}', p.oid::regprocedure)
         from pg_proc p join pg_namespace n on n.oid = pronamespace
         where nspname not like 'pg\_%' and nspname <> 'information_schema' and proowner <> owner
-            and not exists (select from pg_depend where classid = 'pg_proc'::regclass and objid = p.oid and deptype = 'e')
+            and not exists (
+                select from pg_depend where classid = 'pg_proc'::regclass and objid = p.oid and deptype = 'e'
+            )
     loop
         execute statement;
     end loop;
 end $$;
+
+-- lock: wait for others that make roles, until the transaction ends.
+select pg_advisory_xact_lock(hashtext('tenure roles'));
+
+-- exists: tell whether a database is there.
+select exists (select from pg_database where datname = $1);
+
+-- give: make a role the database's owner.
+alter database {database} owner to {owner};

@@ -37,6 +37,9 @@ from deploy.broker import Protection
 from deploy.declaration import ADMIN
 from deploy.processes import Process, end_leftover, free_port, require_free
 from shared.eventlog.kafka import KafkaAccess
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
 
 T = TypeVar("T")
 HOST: Final = "127.0.0.1"
@@ -257,7 +260,7 @@ class Postgres(Part):
         except (OSError, TimeoutError, asyncpg.PostgresError) as error:
             raise NotReady(str(error) or type(error).__name__) from None
         try:
-            await connection.fetchval("select pg_current_wal_lsn()", timeout=_PROBE_S)
+            await connection.fetchval(SQL["wal_position"], timeout=_PROBE_S)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise NotReady(str(error) or type(error).__name__) from None
         finally:

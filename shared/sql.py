@@ -28,7 +28,7 @@ class Queryable(Protocol):
 
 
 _NAME: Final = re.compile(r"^-- (\w+):.*\n(?:--.*\n)*", re.MULTILINE)
-_PLACE: Final = re.compile(r"\{(\w+)\}")
+_PLACE: Final = re.compile(r"'\{(?P<text>\w+)\}'|\{(?P<name>\w+)\}")
 
 
 def statements(module: str) -> Mapping[str, str]:
@@ -53,22 +53,28 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
 def qualified(schema: str, table: str) -> str:
     """Quote the name of a table in a schema."""
     return f"{identifier(schema)}.{identifier(table)}"
 
 
 def with_names(statement: str, **names: str | Sequence[str]) -> str:
-    """Put identifiers, quoted, in the places of a statement: `{schema}` becomes `"rebuild_7"`, a list `"a", "b"`.
+    """Put names, quoted, in the places of a statement, for what PostgreSQL takes no parameter for.
 
-    For what PostgreSQL takes no parameter for: schemas, tables, columns, roles. The only place where SQL is built.
+    `{schema}` becomes the identifier `"rebuild_7"`, `{columns}` a list of them, and `'{role}'` the text `'tenure'`.
+    This is the only place where SQL is built.
 
     Raises:
         KeyError: the statement has a place that is not given.
     """
 
     def quoted(place: re.Match[str]) -> str:
-        name = names[place[1]]
-        return identifier(name) if isinstance(name, str) else ", ".join(map(identifier, name))
+        quote = _text if place["text"] else identifier
+        name = names[place["text"] or place["name"]]
+        return quote(name) if isinstance(name, str) else ", ".join(map(quote, name))
 
     return _PLACE.sub(quoted, statement)

@@ -14,14 +14,11 @@ from cli.operation import ChangePlan, Consent, Operation, Outcome
 from cli.output import Output, count
 from services.identity.domain.account import ACCOUNT, claims_of, former_claim_of
 from shared.events import EVENTS
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
 
 _PERSONAL: Final = tuple(name for name, event in EVENTS.items() if event.PERSONAL_FIELDS)
-_STANDING: Final = """
-    select (select count(*) from log.events where stream = $1) as events,
-        (select count(*) from log.events where data->>'account_id' = $2 and type = any($3)) as personal,
-        (select count(*) from log.events) as looked,
-        (select type from log.events where stream = $1 order by version desc limit 1) as last,
-        exists (select from person_keys where account_id = $2 and key is not null) as readable"""
 
 
 async def _account(db: Any, person: str) -> str:
@@ -29,7 +26,7 @@ async def _account(db: Any, person: str) -> str:
     if "@" not in person:
         return person.removeprefix(f"{ACCOUNT.category}-")
     names = [*claims_of(person), former_claim_of(person)]
-    holder = await db.fetchval("select stream from log.claims where key = any($1::text[])", names)
+    holder = await db.fetchval(SQL["holder"], names)
     if holder is None:
         raise OperatorError("No open account has this e-mail address.", NOT_FOUND)
     return str(holder).removeprefix(f"{ACCOUNT.category}-")
@@ -47,7 +44,7 @@ async def erase_person(
     Goes through identity's door with the operator's TENURE_TOKEN; without one the dry run still says what there is."""
     db = await context.db("identity")
     account = await _account(db, person)
-    found = await db.fetchrow(_STANDING, ACCOUNT.id(account), account, list(_PERSONAL))
+    found = await db.fetchrow(SQL["person"], ACCOUNT.id(account), account, list(_PERSONAL))
     if not found["events"]:
         raise OperatorError(f"There is no account {account}.", NOT_FOUND)
     if found["last"] == "AccountClosed" and not found["readable"]:
@@ -95,7 +92,7 @@ async def _permitted(context: Context, output: Output, account: str, key: str, *
 async def _looked_again(db: Any, account: str) -> Outcome:
     """identity erases the key when its own event comes back to it: a moment later."""
     for _ in range(100):
-        found = await db.fetchrow(_STANDING, ACCOUNT.id(account), account, list(_PERSONAL))
+        found = await db.fetchrow(SQL["person"], ACCOUNT.id(account), account, list(_PERSONAL))
         if not found["readable"]:
             return Outcome(True, ["Looked again: the account is closed, and its key is gone."], {"forgotten": True})
         await asyncio.sleep(0.1)

@@ -23,12 +23,11 @@ from shared.eventlog.projection import Projection
 from shared.eventlog.scratch import bare, code_of
 from shared.events.envelope import StoredEvent, stamp
 from shared.events.registry import topic_of
+from shared.sql import statements, with_names
+
+SQL: Final = statements(__file__)
 
 _LINES: Final = 12
-_KEPT: Final = (
-    "select schema, position, time, folds, covers::text as covers, made from engine.scratches "
-    "where consumer = $1 order by time, position"
-)
 
 
 # ── Step by step ───────────────────────────────────────────────────────────────────────────────────────
@@ -174,7 +173,7 @@ async def as_of_moment(
     async def apply(operation: Operation) -> Outcome:
         async with folding(True) as kept:
             operation.counter(rows_kept)
-        there = [row["schema"] for row in await (await context.db(service)).fetch(_KEPT, projection)]
+        there = [row["schema"] for row in await (await context.db(service)).fetch(SQL["kept"], projection)]
         ok = kept.schema in there
         says = [
             f"Kept in the schema {kept.schema}.",
@@ -200,7 +199,7 @@ async def _shown(
     db, first = await context.db(service), dict[str, list[Any]]()
     for table, number in tables.tables.items():
         output.line(f"{table}: {count(number, 'row')}")
-        query = f'select to_jsonb(t)::text as row from "{tables.schema}"."{bare(table)}" t order by 1 limit $1'  # noqa: S608
+        query = with_names(SQL["rows"], schema=tables.schema, table=bare(table))
         first[table] = [orjson.loads(row["row"]) for row in await db.fetch(query, rows)]
         for row in first[table]:
             output.line(
@@ -225,7 +224,7 @@ async def _shown(
 
 
 async def _list(context: Context, output: Output, service: str, found: Projection) -> Result:
-    kept = await (await context.db(service)).fetch(_KEPT, f"{service}.{found.name}")
+    kept = await (await context.db(service)).fetch(SQL["kept"], f"{service}.{found.name}")
     now = code_of(found)
     output.table(
         ("schema", ">position", "time", "rows"),
@@ -246,13 +245,13 @@ async def _list(context: Context, output: Output, service: str, found: Projectio
 
 async def _drop(context: Context, service: str, found: Projection, schema: str) -> ChangePlan:
     name, db = f"{service}.{found.name}", await context.db(service)
-    if schema not in [row["schema"] for row in await db.fetch(_KEPT, name)]:
+    if schema not in [row["schema"] for row in await db.fetch(SQL["kept"], name)]:
         raise scratch.Trouble(f"No tables of {name} are kept in a schema {schema}: `tenure as-of {name}` lists them.")
 
     async def apply(operation: Operation) -> Outcome:
         await drop_kept(context.settings.dsn(service), schema)
         operation.counter()
-        left = await db.fetchval("select to_regnamespace($1) is not null", schema)
+        left = await db.fetchval(SQL["is_there"], schema)
         return Outcome(not left, [f"Looked again: the schema is {'STILL there' if left else 'gone'}."])
 
     return ChangePlan(

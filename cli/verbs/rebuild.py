@@ -1,6 +1,6 @@
 """`tenure rebuild`: a projection's tables made anew while the service runs, switched when they agree."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -11,10 +11,12 @@ from cli.operation import ChangePlan, Operation, Outcome
 from cli.options import ProjectionName
 from cli.output import count, duration, when
 from shared.eventlog.projection import Projection
-from shared.eventlog.rebuild import SQL, WORKERS, From, Progress, Rebuild, Report, drop_old, old_schema
-from shared.eventlog.scratch import live
+from shared.eventlog.rebuild import SQL as REBUILDS
+from shared.eventlog.rebuild import WORKERS, From, Progress, Rebuild, Report, drop_old, old_schema
+from shared.eventlog.scratch import bare, home
+from shared.sql import statements, with_names
 
-_KEPT = "select id, ended from engine.rebuilds where consumer = $1 and state = 'switched' order by id"
+SQL: Final = statements(__file__)
 
 
 @change("rebuild", fails_when="the tables differ")
@@ -53,14 +55,14 @@ async def _rebuild(
 ) -> ChangePlan:
     name, db = f"{service}.{found.name}", await context.db(service)
     Rebuild(service, found, "", context.settings.kafka)  # says so when it is one that can't be
-    if not await db.fetchval(SQL["known"], name):
+    if not await db.fetchval(REBUILDS["known"], name):
         raise OperatorError(
             f"No consumer {name} has ever run on this database, so there is nothing to rebuild: start the "
             "service, and it folds all there is.",
             REFUSED,
         )
-    total, rows = int(await db.fetchval(SQL["total"], name)), await _rows(context, service, found)
-    begun = await db.fetchrow(SQL["open"], name)
+    total, rows = int(await db.fetchval(REBUILDS["total"], name)), await _rows(context, service, found)
+    begun = await db.fetchrow(REBUILDS["open"], name)
     says = [
         f"{count(total, 'event')} would be folded anew, of {name}'s streams, from the {_from(source)},",
         f"by {count(workers, 'worker')}, into {count(len(rows), 'table')}:",
@@ -101,13 +103,14 @@ def _from(source: str) -> str:
 
 async def _rows(context: Context, service: str, found: Projection) -> dict[str, int]:
     db = await context.db(service)
-    return {table: int(await db.fetchval(f"select count(*) from {live(table)}")) for table in found.tables}  # noqa: S608
+    queries = {table: with_names(SQL["rows"], schema=home(table), table=bare(table)) for table in found.tables}
+    return {table: int(await db.fetchval(query)) for table, query in queries.items()}
 
 
 async def _looked_again(context: Context, service: str, found: Projection, report: Report) -> Outcome:
     """The second look: what engine.rebuilds says, and the tables that readers now see."""
     db = await context.db(service)
-    state = await db.fetchval("select state from engine.rebuilds where id = $1", report.id)
+    state = await db.fetchval(SQL["state"], report.id)
     rows, says = await _rows(context, service, found), []
     for table, each in report.tables.items():
         agree = "agree" if each.agrees else f"DIFFER: {count(each.new_rows, 'row')} anew"
@@ -140,7 +143,7 @@ async def _looked_again(context: Context, service: str, found: Projection, repor
 
 async def _drop_old(context: Context, service: str, found: Projection) -> ChangePlan:
     name, db = f"{service}.{found.name}", await context.db(service)
-    kept = await db.fetch(_KEPT, name)
+    kept = await db.fetch(SQL["switched"], name)
     says = [f"The schema {old_schema(row['id'])}, replaced {when(row['ended'])}, would be dropped." for row in kept]
     arguments = [f"projection={name}", *(f"schema={old_schema(row['id'])}" for row in kept)]
     data = {"projection": name, "schemas": [old_schema(row["id"]) for row in kept]}
@@ -149,7 +152,7 @@ async def _drop_old(context: Context, service: str, found: Projection) -> Change
         for row in kept:
             await drop_old(context.settings.dsn(service), row["id"])
             operation.counter()
-        left = len(await db.fetch(_KEPT, name))
+        left = len(await db.fetch(SQL["switched"], name))
         return Outcome(not left, [f"Looked again: {count(left, 'old schema')} left."], {"left": left})
 
     return ChangePlan(
@@ -166,7 +169,7 @@ async def _drop_old(context: Context, service: str, found: Projection) -> Change
 
 async def _give_up(context: Context, service: str, found: Projection) -> ChangePlan:
     name, db = f"{service}.{found.name}", await context.db(service)
-    begun = await db.fetchrow(SQL["open"], name)
+    begun = await db.fetchrow(REBUILDS["open"], name)
     says = (
         []
         if begun is None
@@ -180,7 +183,7 @@ async def _give_up(context: Context, service: str, found: Projection) -> ChangeP
     async def apply(operation: Operation) -> Outcome:
         await Rebuild(service, found, context.settings.dsn(service), context.settings.kafka).give_up()
         operation.counter()
-        left = await db.fetchrow(SQL["open"], name)
+        left = await db.fetchrow(REBUILDS["open"], name)
         return Outcome(left is None, [f"Looked again: {'nothing of it is' if left is None else 'it is STILL'} there."])
 
     return ChangePlan(

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import asyncpg
 import typer
@@ -22,6 +22,9 @@ from shared.eventlog.republish import restore_topic
 from shared.eventlog.restore import Restored, Whole
 from shared.eventlog.topic import Progress
 from shared.events.registry import topic_of
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
 
 group("restore", "What was lost, made again: a store or a topic.")
 
@@ -136,9 +139,9 @@ async def _fenced(dsn: str) -> str | None:
     except asyncpg.InvalidCatalogNameError:
         return None
     try:
-        if await db.fetchval("select to_regclass('log.head')") is None:
+        if await db.fetchval(SQL["has_log"]) is None:
             return None
-        found: str | None = await db.fetchval("select fenced from log.head")
+        found: str | None = await db.fetchval(SQL["fenced"])
         return found
     finally:
         await db.close()
@@ -222,7 +225,7 @@ async def _databases(context: Context) -> tuple[dict[str, str], list[str]]:
         except asyncpg.InvalidCatalogNameError:
             gone.append(service)
             continue
-        there = await db.fetchval("select to_regclass('engine.checkpoints')")
+        there = await db.fetchval(SQL["has_checkpoints"])
         await db.close()
         if there is None:
             gone.append(service)

@@ -9,9 +9,10 @@ select h.position as head, h.fenced, r.position as relayed, r.owner, r.until > c
     pg_database_size(current_database()) as bytes
 from log.head h left join engine.leases r on r.name like 'relay:%';
 
--- horizon: others' open transactions that have written here, or hold or want the head's row, and how many appends each
--- of them keeps waiting. Whoever only reads is none of them, so our own looks are not. An append waits behind the head's
--- row, or with it in its hands behind something else: who is at the end of that queue is the one that counts.
+-- horizon: others' open transactions that have written here, or hold or want the head's row, and how many appends
+-- each of them keeps waiting. Whoever only reads is none of them, so our own looks are not. An append waits behind
+-- the head's row, or with it in its hands behind something else: who is at the end of that queue is the one that
+-- counts.
 with recursive heads as (
     select distinct pid from pg_locks
     where database = (select oid from pg_database where datname = current_database())

@@ -36,7 +36,7 @@ async def list_timers(
     found, looked = [], 0
     for each in SERVICES if service is None else (service,):
         db = await context.db(each)
-        looked += await db.fetchval("select count(*) from engine.timers")
+        looked += await db.fetchval(SQL["count"])
         rows = await db.fetch(SQL["timers"], customer, name, due, limit)
         found += [{"service": each, **dict(row)} for row in rows]
     found.sort(key=lambda timer: timer["due_real"])
@@ -129,5 +129,5 @@ async def move_clock(
 
 
 async def _due(context: Context, organisation: str, to: datetime) -> int:
-    question = "select count(*) from engine.timers where customer = $1 and due <= $2"
-    return sum([await (await context.db(service)).fetchval(question, organisation, to) for service in SERVICES])
+    dbs = [await context.db(service) for service in SERVICES]
+    return sum([await db.fetchval(SQL["count_due"], organisation, to) for db in dbs])

@@ -8,3 +8,9 @@ order by due_real, t.name, t.key limit $4;
 
 -- clocks: the organisations whose clock was moved.
 select organisation_id, ahead_s from engine.clocks order by organisation_id;
+
+-- count: count the timers.
+select count(*) from engine.timers;
+
+-- count_due: count an organisation's timers that are due up to a time.
+select count(*) from engine.timers where customer = $1 and due <= $2;

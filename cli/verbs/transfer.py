@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from cli import cloudevents
 from cli.app import Planned, Result, change, verb
 from cli.context import SERVICES, Context
-from cli.event_search import COLUMNS, SKEW, Found, first_at, stored
+from cli.event_search import SKEW, Found, first_at, head, stored
 from cli.exit_codes import NOT_FOUND, REFUSED, OperatorError
 from cli.operation import ChangePlan, Operation, Outcome
 from cli.options import Since, Until
@@ -23,6 +23,9 @@ from cli.output import Counter, Output, count
 from shared.events.envelope import Unreadable
 from shared.events.registry import EVENTS, INBOUND
 from shared.events.upcasts import decode
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
 
 AT_ONCE: Final = 1_000
 _READ_AGAIN_S: Final = 30.0
@@ -43,8 +46,8 @@ class Chosen:
 
 async def span(db: Any, chosen: Chosen) -> tuple[int, int]:
     """The first and the last position to look at."""
-    head = int(await db.fetchval("select position from log.head"))
-    first, last = max(1, chosen.first), head if chosen.last is None else min(head, chosen.last)
+    newest = await head(db)
+    first, last = max(1, chosen.first), newest if chosen.last is None else min(newest, chosen.last)
     if chosen.since is not None:
         first = max(first, await first_at(db, chosen.since - SKEW))
     if chosen.until is not None:
@@ -54,13 +57,9 @@ async def span(db: Any, chosen: Chosen) -> tuple[int, int]:
 
 async def events(db: Any, service: str, chosen: Chosen, first: int, last: int) -> AsyncIterator[list[Found]]:
     """The chosen events, in order, in batches of so many positions; a batch may be empty."""
-    query = f"""select {COLUMNS} from log.events where position between $1 and $2
-        and (cardinality($3::text[]) = 0 or type = any($3)) and ($4::text is null or stream = $4)
-        and ($5::text is null or tenant = $5) and ($6::timestamptz is null or time >= $6)
-        and ($7::timestamptz is null or time <= $7) order by position"""  # noqa: S608
     for low in range(first, last + 1, AT_ONCE):
         rows = await db.fetch(
-            query,
+            SQL["chosen"],
             low,
             min(last, low + AT_ONCE - 1),
             list(chosen.types),

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import Final
 
 import asyncpg
 import uvloop
@@ -22,6 +23,9 @@ from deploy.year.customers import FATES, PASSWORD, Customer, World
 from deploy.year.publisher import Publisher
 from shared.events.registry import MARKETPLACE
 from shared.runtime.settings import settings
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
 
 PARTNERS = 4
 AT_ONCE = 96
@@ -138,22 +142,14 @@ def dsns() -> dict[str, str]:
     return {service.name: settings().dsn(service.name) for service in SERVICES}
 
 
-_RESTLESS = """
-    select (select position from log.head)
-        - coalesce((select max(position) from engine.leases where name like 'relay:%'), 0) as unpublished,
-    (select count(*) from engine.timers t left join engine.clocks c on c.organisation_id = t.customer
-        where t.due <= now() + coalesce(c.ahead_s, 0) * interval '1 s') as due,
-    (select count(*) from engine.parked) as parked"""
-
-
 async def rest(stores: dict[str, str]) -> None:
     """Until nothing is on its way any more: no new event for two seconds, all published, no timer due."""
     connections = {name: await asyncpg.connect(dsn) for name, dsn in stores.items()}
     deadline, before, quiet = time.monotonic() + REST_S, None, 0
     try:
         while quiet < 4:
-            rows = {name: await db.fetchrow(_RESTLESS) for name, db in connections.items()}
-            heads = [await db.fetchval("select position from log.head") for db in connections.values()]
+            rows = {name: await db.fetchrow(SQL["left"]) for name, db in connections.items()}
+            heads = [await db.fetchval(SQL["head"]) for db in connections.values()]
             parked = {name: row["parked"] for name, row in rows.items() if row and row["parked"]}
             if parked:
                 raise Wrong(f"events were parked: {parked}")

@@ -31,6 +31,9 @@ from shared.events import (
 )
 from shared.events.envelope import Envelope
 from shared.events.upcasts import decode
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
 
 SERVICES: Final = (IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION)
 INVARIANTS: Final = (
@@ -167,17 +170,11 @@ def _credits(stream: Any, history: History) -> Iterator[str]:
             yield f"a grant is overdrawn after {event.type()}"
 
 
-_SHOWN: Final = """
-    select contract_id, sum(remaining)::bigint as left, (
-        select coalesce(sum(amount), 0)::bigint from credit_entries e where e.contract_id = l.contract_id
-    ) as ledger from credit_lots l group by contract_id"""
-
-
 async def _ledger(dsns: dict[str, str], states: dict[str, Any]) -> list[str]:
     """The balances and the ledger that people are shown, against what the streams say."""
     db = await asyncpg.connect(dsns[ENTITLEMENTS.name])
     try:
-        shown = {row["contract_id"]: (row["left"], row["ledger"]) for row in await db.fetch(_SHOWN)}
+        shown = {row["contract_id"]: (row["left"], row["ledger"]) for row in await db.fetch(SQL["credits"])}
     finally:
         await db.close()
     told = {

@@ -36,7 +36,8 @@ from outbox;
 delete from outbox where state in ('sent', 'dropped') and changed_at < clock_timestamp() - $1::interval;
 
 -- mute: after a restore nothing of before is sent by itself.
-insert into outbox_muted (until) select e.position from (select coalesce(max(position), 0) as position from log.events) e
+insert into outbox_muted (until)
+select e.position from (select coalesce(max(position), 0) as position from log.events) e
 where not exists (select from outbox_muted m where m.until >= e.position);
 
 -- mute_waiting: what a restored database believes to be unsent may have been sent.

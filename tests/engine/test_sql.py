@@ -40,6 +40,10 @@ def test_a_name_is_quoted_where_it_is_put() -> None:
     assert with_names("drop table {schema}.{table}", schema='a"b', table="select") == 'drop table "a""b"."select"'
 
 
+def test_a_text_is_quoted_as_one() -> None:
+    assert with_names("alter role {role} password '{it}'", role="a", it="b'c") == """alter role "a" password 'b''c'"""
+
+
 def test_of_several_names_each_is_quoted() -> None:
     assert with_names("row({columns})", columns=["a", "b"]) == 'row("a", "b")'
 

@@ -1,0 +1,10 @@
+-- kept: list the tables that are kept for a consumer.
+select schema, position, time, folds, covers::text as covers, made from engine.scratches
+where consumer = $1
+order by time, position;
+
+-- rows: read some rows of a table as JSON.
+select to_jsonb(t)::text as row from {schema}.{table} t order by 1 limit $1;
+
+-- is_there: tell whether a schema is there.
+select to_regnamespace($1) is not null;
