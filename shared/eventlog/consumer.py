@@ -40,7 +40,6 @@ from shared.sql import statements
 log = structlog.get_logger(__name__)
 
 SQL: Final = statements(__file__)
-LOOK: Final = SQL["stand"].removesuffix("for update;")
 """`stand` for whoever will ask again before it notes anything: a lock is a write, and its commit waits for the disk."""
 
 BATCH_RECORDS: Final = 500
@@ -267,7 +266,7 @@ class Consumer:
 
     async def _react(self, reactions: Reactions, records: Sequence[Received], start: _Start) -> Plan:
         async with self._pool.acquire() as tx:
-            done = plan(records, await self._standing(tx, records, start, LOOK))
+            done = plan(records, await self._standing(tx, records, start, SQL["stand_unlocked"]))
         before = dict(done.offsets), [left.record.raw.offset for left in done.left]
         await self._clocks.fresh(self._pool)
         noted = await duplicates.claim(self._pool, self.name, [each for each in done.apply if not each.sequenced])

@@ -15,6 +15,20 @@ where consumer = $1 and (topic, partition) in (select * from unnest($2::text[], 
 order by topic, partition
 for update;
 
+-- stand_unlocked: where a consumer stands, as `stand` tells, for whoever only looks.
+select topic, partition, "offset", exists (
+    select from engine.parked p
+    where p.consumer = c.consumer and p.topic = c.topic and p.partition = c.partition
+    and p.reason in ('unreadable', 'unparsable')
+) or exists (
+    select from engine.settled s
+    where s.consumer = c.consumer and s.topic = c.topic and s.partition = c.partition
+    and s.reason in ('unreadable', 'unparsable') and s.stream is null
+) as doubtful
+from engine.checkpoints c
+where consumer = $1 and (topic, partition) in (select * from unnest($2::text[], $3::int[]))
+order by topic, partition;
+
 -- seen: the last version of each of these streams that the consumer has dealt with, whether the stream is held, and
 -- whether its very next version is what is parked. A gap's later versions don't keep the missing one from coming.
 select s.stream, v.version, v.hash, exists (

@@ -74,7 +74,7 @@ class Timers:
             topics=topics,
             tables=("engine.timers",),
             ignores=ignores,
-            takes_over=SQL["carry_over"] + SQL["put_off"],
+            takes_over=SQL["carry_over"],
         )
         self._fires: dict[str, tuple[Stream[Any, Any, Any], Fire]] = {}
 

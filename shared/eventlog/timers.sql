@@ -1,6 +1,6 @@
--- carry_over: of a rebuilt table ({new}.timers), deletes the timers that have fired: the ids of their commands are
--- known. The id is the one that `derived_id` makes of 'timer', the name, the key and the time. One that was put off
--- stays so.
+-- carry_over: delete the timers of a rebuilt table ({new}.timers) that have fired, as the ids of their commands tell, and
+-- put off again those that are put off in the live one. The id is the one that `derived_id` makes of 'timer', the name,
+-- the key and the time.
 with parts as (
     select name, key,
         to_char(due at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS')
@@ -19,8 +19,6 @@ with parts as (
 )
 delete from {new}.timers t using commands m, log.commands c
 where t.name = m.name and t.key = m.key and c.id = m.id;
-
--- put_off: of a rebuilt table, puts off again those that are put off in the live one.
 update {new}.timers t set due = l.due, first_due = l.first_due from engine.timers l
 where l.name = t.name and l.key = t.key and l.set_by = t.set_by and l.first_due in (t.due, t.first_due);
 
