@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 
@@ -14,6 +14,9 @@ from shared.eventlog.restore import BULK_S, OWNER, Refused, Restored, alone, ope
 from shared.eventlog.store import Lease
 from shared.eventlog.topic import Merge, Progress, TopicReader, in_order, silent
 from shared.events.registry import topic_of
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
 
 
 async def restore_topic(
@@ -32,12 +35,10 @@ async def restore_topic(
     topic = topic_of(service)
     async with opened(dsn, service) as (store, pool):
         result = Restored(service, dry_run)
-        hashes = [
-            row["hash"] for row in await pool.fetch("select hash from log.events order by position", timeout=BULK_S)
-        ]
+        hashes = [row["hash"] for row in await pool.fetch(SQL["hashes"], timeout=BULK_S)]
         result.before = await _prefix(service, topic, access, hashes, progress)
         result.events, result.head = len(hashes) - result.before, len(hashes)
-        relayed = await pool.fetchval("select position from engine.leases where name = $1", f"relay:{topic}") or 0
+        relayed = await pool.fetchval(SQL["relayed"], f"relay:{topic}") or 0
         stale = await _stale(consumers, topic, access, lost=relayed > result.before)
         result.moved = sum(len(places) for places in stale.values())
         if dry_run or not (result.events or stale):
@@ -46,18 +47,13 @@ async def restore_topic(
             for name, places in stale.items():
                 await _forget(consumers[name], places)
             if relayed > result.before:
-                await pool.execute(
-                    "update engine.leases set position = $2 where name = $1 and token = $3",
-                    f"relay:{topic}",
-                    result.before,
-                    lease.token,
-                )
+                await pool.execute(SQL["move_relay"], f"relay:{topic}", result.before, lease.token)
             await _publish(store, topic, access, lease, result, progress)
         return await _stands_at(pool, result)
 
 
 async def _stands_at(pool: Any, result: Restored) -> Restored:
-    result.chain = await pool.fetchval("select chain from log.head")
+    result.chain = await pool.fetchval(SQL["chain"])
     return result
 
 
@@ -93,9 +89,7 @@ async def _stale(
     for name, dsn in consumers.items():
         db = await asyncpg.connect(dsn)
         try:
-            rows = await db.fetch(
-                'select consumer, topic, partition, "offset" from engine.checkpoints where "offset" >= 0'
-            )
+            rows = await db.fetch(SQL["offsets"])
         finally:
             await db.close()
         for row in rows:
@@ -135,9 +129,7 @@ async def _publish(
     relay = Relay(store, topic, access, owner=OWNER, progress=_Told(result.before, result.head, progress))
     task = asyncio.create_task(relay.run())
     try:
-        while (await store._fetch("select position from engine.leases where name = $1", relay.name))[0][
-            0
-        ] < result.head:
+        while (await store._fetch(SQL["relayed"], relay.name))[0]["position"] < result.head:
             if relay.alarm:
                 raise Refused(f"The relay refuses to publish: {relay.alarm}.")
             await asyncio.sleep(0.05)

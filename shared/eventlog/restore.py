@@ -34,6 +34,9 @@ from shared.eventlog.topic import OVERLAP, Differs, Found, Merge, Progress, Topi
 from shared.eventlog.tries import MENDING, Try, recorded
 from shared.events.envelope import GENESIS
 from shared.events.registry import topic_of
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
 
 FOLDS_AT_ONCE: Final = 3
 LEASE_S: Final = 600.0
@@ -146,17 +149,12 @@ async def _restore(
     service, topic = whole.service, topic_of(whole.service)
     result = Restored(service, dry_run, before=await store.position())
     result.notes += await _anchored(service, access, anchor_folder, result)
-    known = [
-        row["hash"]
-        for row in await pool.fetch(
-            "select hash from log.events where position > $1 order by position", since, timeout=BULK_S
-        )
-    ]
+    known = [row["hash"] for row in await pool.fetch(SQL["hashes"], since, timeout=BULK_S)]
     async with TopicReader(topic, access) as reader:
         begin = {n: await reader.offset_before(n, since, service) if since else reader.starts[n] for n in reader.ends}
         if dry_run or known:
             await _look(reader, Merge(service, result.before, reader.ends, known), begin, result, progress)
-        fence = await pool.fetchval("select fenced from log.head")
+        fence = await pool.fetchval(SQL["fenced"])
         result.earlier = fence.removeprefix(MENDING) if (fence or "").startswith(MENDING) else ""
         if not (result.events or fence or not known):
             return await _stands(pool, result)
@@ -241,13 +239,13 @@ async def _rebuild(
         await _resume(whole.service, reactions, pool, access, result)
     if whole.private is not None:
         result.notes += await whole.private(pool)
-    if parked := await pool.fetchval("select count(*) from engine.parked"):
+    if parked := await pool.fetchval(SQL["parked"]):
         result.notes.append(f"{parked} records are parked: `tenure parked ls` shows them.")
 
 
 async def _resume(service: str, reactions: Reactions, pool: Any, access: KafkaAccess, result: Restored) -> None:
     name = f"{service}.{reactions.name}"
-    if await pool.fetchval("select count(*) from engine.parked where consumer = $1 and holds_stream", name):
+    if await pool.fetchval(SQL["held"], name):
         result.notes.append(f"{name} has parked streams, so it goes on from its own checkpoint, before them.")
         return
     moved, without = await resume(service, reactions, pool, access)
@@ -271,7 +269,7 @@ def _parked_is_lost(whole: Whole) -> list[str]:
 
 
 async def _stands(pool: Any, result: Restored) -> Restored:
-    head = await pool.fetchrow("select position, chain from log.head")
+    head = await pool.fetchrow(SQL["head"])
     result.head, result.chain = head["position"], head["chain"]
     if result.dry_run:
         result.head += result.events
@@ -285,7 +283,7 @@ async def _exists(dsn: str) -> bool:
     except asyncpg.InvalidCatalogNameError:
         return False
     try:
-        return await db.fetchval("select to_regclass('log.head')") is not None
+        return await db.fetchval(SQL["has_log"]) is not None
     finally:
         await db.close()
 
@@ -337,7 +335,7 @@ async def alone(store: PostgresStore, pool: Any, topic: str) -> AsyncIterator[Le
     """With the relay's lease: nothing is published meanwhile, and nobody else restores."""
     name = f"relay:{topic}"
     async with pool.acquire() as db:
-        if not await db.fetchval("select pg_try_advisory_lock(hashtext('tenure restore'))"):
+        if not await db.fetchval(SQL["alone"]):
             raise Refused(f"Somebody else is restoring {topic} at this moment: wait for them.")
         try:
             lease = await _patient_lease(store, name)
@@ -345,7 +343,7 @@ async def alone(store: PostgresStore, pool: Any, topic: str) -> AsyncIterator[Le
             await store.release(name, lease)
         finally:
             with suppress(asyncpg.PostgresError, asyncpg.InterfaceError):
-                await db.fetchval("select pg_advisory_unlock(hashtext('tenure restore'))")
+                await db.fetchval(SQL["done"])
 
 
 class _Renewal:

@@ -1,0 +1,23 @@
+-- hashes: read the hashes of the events after a position, in order.
+select hash from log.events where position > $1 order by position;
+
+-- fenced: read why the log takes no events, if it takes none.
+select fenced from log.head;
+
+-- parked: count the parked records.
+select count(*) from engine.parked;
+
+-- held: count the parked records of a consumer that hold a stream.
+select count(*) from engine.parked where consumer = $1 and holds_stream;
+
+-- head: read the last position, and the chain there.
+select position, chain from log.head;
+
+-- has_log: tell whether the database has a log: null where it has none.
+select to_regclass('log.head');
+
+-- alone: keep others from restoring, until the connection ends; false where somebody is at it.
+select pg_try_advisory_lock(hashtext('tenure restore'));
+
+-- done: let others restore.
+select pg_advisory_unlock(hashtext('tenure restore'));
