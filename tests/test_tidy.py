@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploy import ROOT
+from shared.sql import statements
 
 LISTED = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
 NAMES = subprocess.run(LISTED, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
@@ -177,6 +178,119 @@ def test_one_stem_shows_the_walk_from_the_route_to_the_table() -> None:
     walk = {named for named, file in files.items() if "disable_auto_renew" in file.read_text()}
     assert {f"services/marketplace/{part}" for part in ("api.py", "domain/auto_renew.py", "projections.sql")} <= walk
     assert len(walk) <= 6, f"too long a walk: {sorted(walk)}"
+
+
+# ── SQL ────────────────────────────────────────────────────────────────────────────────────────────────
+
+STATEMENT = re.compile(
+    r"\s*(select\s|insert\s+into\s|update\s+[\w.{}\"]+\s+(as\s+\w+\s+)?set\s|delete\s+from\s|with\s+(recursive\s+)?\w+\s*(\(.*\)\s*)?as\s*\("
+    r"|(create|alter|drop)\s+(table|index|unique|schema|database|role|function|view|type)\s"
+    r"|(lock|truncate)\s+table\s|set\s+local\s|(grant|revoke)\s+\w+\s+on\s|do\s+\$\$|merge\s+into\s|copy\s+\w+\s+(from|to)\s)"
+)
+DEPLOYED = [*PRODUCT, *(file for file in SOURCES if name(file).startswith("deploy/"))]
+WITH_SQL = [file for file in DEPLOYED if "statements(__file__)" in file.read_text()]
+
+
+def starts_a_statement(text: str) -> bool:
+    """Whether this begins as SQL does, in small letters or in capitals: a sentence does in neither way."""
+    words = text.split(maxsplit=1)
+    return bool(words) and STATEMENT.match(text.lower() if words[0].isupper() else text) is not None
+
+
+def texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield the string literals of a module with their lines, of an f-string what is before its first value."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.lineno, node.value
+        elif isinstance(node, ast.JoinedStr):
+            yield node.lineno, "".join(str(p.value) if isinstance(p, ast.Constant) else "{}" for p in node.values)
+
+
+@pytest.mark.parametrize("file", [f for f in DEPLOYED if "migrations" not in f.parts], ids=name)
+def test_sql_stands_in_named_files(file: Path) -> None:
+    found = [line for line, text in texts(parsed(file)) if starts_a_statement(text)]
+    assert not found, f"{name(file)} has SQL in lines {found}: put it into {file.stem}.sql"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "select 1",
+        "\n    SELECT a FROM b",
+        "insert into a values ($1)",
+        "update a set b = 1",
+        'update "{}".a as t set b = 1',
+        "delete from a",
+        "with a as (select 1) select * from a",
+        "create table a ()",
+        "alter table {} set schema b",
+        "drop schema {} cascade",
+        "set local search_path = {}",
+    ],
+)
+def test_the_search_finds_statements(text: str) -> None:
+    assert starts_a_statement(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["update", "DELETE", "Select a plan.", "drop", "Drop the table.", "with the folders ca and broker", "lock"]
+)
+def test_the_search_finds_no_other_texts(text: str) -> None:
+    assert not starts_a_statement(text)
+
+
+def statements_used(file: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the statements that a module uses, by file and name: its own and other modules'."""
+    tree = parsed(file)
+    owners = {"SQL": file} if file in WITH_SQL else {}
+    modules: dict[str, Path] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                if alias.name == "SQL":
+                    owners[alias.asname or "SQL"] = ROOT / f"{node.module.replace('.', '/')}.py"
+                else:
+                    modules[alias.asname or alias.name] = ROOT / f"{node.module.replace('.', '/')}/{alias.name}.py"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript):
+            match node.value:
+                case ast.Name(id=local) if local in owners:
+                    owner = owners[local]
+                case ast.Attribute(value=ast.Name(id=module), attr="SQL") if module in modules:
+                    owner = modules[module]
+                case _:
+                    continue
+            for each in [node.slice.body, node.slice.orelse] if isinstance(node.slice, ast.IfExp) else [node.slice]:
+                assert isinstance(each, ast.Constant), f"{name(file)}:{node.lineno} names no statement"
+                yield owner, str(each.value)
+
+
+USED = {used for file in DEPLOYED for used in statements_used(file)}
+
+
+@pytest.mark.parametrize("file", WITH_SQL, ids=name)
+def test_a_modules_statements_are_those_that_are_used(file: Path) -> None:
+    """A name that is used and not there would be met when it is asked for only."""
+    assert {used for owner, used in USED if owner == file} == statements(str(file)).keys()
+
+
+@pytest.mark.parametrize("file", DEPLOYED, ids=name)
+def test_statements_are_constants(file: Path) -> None:
+    """`with_names` alone puts something into one."""
+    tree = parsed(file)
+    inside = [
+        each
+        for node in ast.walk(tree)
+        if isinstance(node, ast.BinOp | ast.JoinedStr | ast.Attribute)
+        for each in ([node.value] if isinstance(node, ast.Attribute) else ast.walk(node))
+    ]
+    built = [
+        node.lineno for node in inside if isinstance(node, ast.Subscript) and ast.unparse(node.value).endswith("SQL")
+    ]
+    assert not built, f"{name(file)} builds SQL in lines {built}: see shared/sql.py"
+
+
+# ── The rest ───────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_every_folder_of_sources_is_a_package() -> None:

@@ -24,7 +24,7 @@ WAITING_AT_MOST: Final = 1000
 WAITING_OF_AN_ACCOUNT: Final = 50
 _WANTED: Final = re.compile(r"([!-~]{1,400})@([0-9]{1,10})")
 _INT_AT_MOST: Final = 2**31 - 1
-_REACHED: Final = statements(__file__)["reached"]
+SQL: Final = statements(__file__)
 
 
 class Wanted(NamedTuple):
@@ -110,7 +110,7 @@ class Freshness:
         """For those that need wait no longer: None, or why they wait in vain."""
         self.questions += 1
         streams, versions, accounts, organisations = zip(*asked, strict=True)
-        rows = await self._db().fetch(_REACHED, streams, versions, accounts, organisations, self._own_projections)
+        rows = await self._db().fetch(SQL["reached"], streams, versions, accounts, organisations, self._own_projections)
         found: dict[Wanted, Exception | None] = {}
         for row in rows:
             wanted = asked[row["n"] - 1]
