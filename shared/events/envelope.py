@@ -168,6 +168,8 @@ def flaw(e: Envelope, key: bytes | None, data: bytes) -> str | None:
         return f"{e.stream} version {e.version} was altered: its hash does not fit"
     if key != e.stream.encode():
         return f"{e.stream} version {e.version} lies under the key {key!r:.80}"
+    if (e.version == 1) != (e.prevhash == GENESIS):
+        return f"{e.stream} version {e.version} continues {'another' if e.version == 1 else 'no'} event"
     return None
 
 

@@ -15,13 +15,15 @@ from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.projection import Projection
 from shared.eventlog.store import Head
 from shared.events import SeatUnassigned
-from shared.events.envelope import Envelope, StoredEvent, chained, from_headers, to_headers
+from shared.events.envelope import GENESIS, Envelope, StoredEvent, chained, from_headers, to_headers
 from shared.events.registry import ENTITLEMENTS
 from tests.databases import execute_as_operator
 from tests.engine.examples import COUNTER, Count, head_of, meta, next_events
 from tests.engine.test_consumer_plan import BODY, TYPES, at, received, topic
 
 FORGED = BODY.replace(b'"a"', b'"mallory"')
+INVENTED = bytes(range(32))
+"""The hash of no event."""
 
 
 def placed(raws: Sequence[Raw]) -> list[Raw]:
@@ -53,11 +55,18 @@ def test_a_version_with_another_hash_is_a_conflict_and_the_next_goes_on() -> Non
 
 def test_what_does_not_continue_the_chain_is_parked_and_the_next_goes_on() -> None:
     one, two, three = topic("a", "a", "a")
-    other = forged(two, prevhash=bytes(range(32)))
+    other = forged(two, prevhash=INVENTED)
     result = plan(received(placed([one, other, two, three])), at())
     assert (applied(result), reasons(result)) == ([0, 2, 3], [(1, "broken-chain", False)])
-    first = forged(one, stream="b", prevhash=bytes(range(32)))
-    assert reasons(plan(received(placed([first])), at())) == [(0, "broken-chain", False)]
+
+
+def test_what_can_continue_no_stream_is_forged_and_nothing_is_waited_for() -> None:
+    """A first version after another one, and a later version after none."""
+    one, two, three = topic("a", "a", "a")
+    first = forged(one, stream="b", prevhash=INVENTED)
+    later = forged(three, stream="c", prevhash=GENESIS)
+    result = plan(received(placed([one, first, later, two])), at())
+    assert (applied(result), reasons(result), result.gaps) == ([0, 3], [(1, "forged", False), (2, "forged", False)], [])
 
 
 @pytest.mark.parametrize("what", ["value", "key", "ce_actor", "ce_hash", "ce_prevhash", "ce_tenant", "ce_time"])
@@ -96,7 +105,7 @@ def test_no_subject_and_a_key_with_nul_is_unreadable() -> None:
 def test_a_stream_of_before_hashes_were_kept_is_believed_once() -> None:
     _, two, three, four = topic("a", "a", "a", "a")
     result = plan(
-        received(placed([two, three, forged(two), forged(four, prevhash=bytes(32)), four])), at(a=Seen(2, None))
+        received(placed([two, three, forged(two), forged(four, prevhash=INVENTED), four])), at(a=Seen(2, None))
     )
     assert (applied(result), reasons(result)) == ([1, 4], [(2, "conflict", False), (3, "broken-chain", False)])
     assert result.hashes.keys() == {("a", 2), ("a", 3), ("a", 4)}
@@ -253,7 +262,7 @@ async def test_a_fenced_store_waits_for_what_its_topic_has(bench: Bench) -> None
 @pytest.mark.system
 async def test_a_gap_that_has_closed_is_resumed_in_order_and_a_forged_version_in_it_is_not(bench: Bench) -> None:
     raws = topic(*"aaaa")
-    wrong = forged(raws[3], prevhash=bytes(32))._replace(offset=2)
+    wrong = forged(raws[3], prevhash=INVENTED)._replace(offset=2)
     consumer = bench.consumer("table")
     await consume(consumer, [raws[0], raws[2]._replace(offset=1), wrong], impatient=True)
     assert await bench.parked(consumer) == [(1, "gap"), (2, "gap")]
