@@ -15,9 +15,10 @@ from typing import Any, Final, NamedTuple, Self
 import structlog
 from aiokafka.errors import KafkaError
 
+from shared.eventlog.chains import place
 from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.store import Unavailable
-from shared.eventlog.topic import TopicReader, place
+from shared.eventlog.topic import TopicReader
 from shared.events.envelope import Unreadable, stamp
 
 log = structlog.get_logger(__name__)

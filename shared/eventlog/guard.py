@@ -10,16 +10,18 @@ been exchanged beneath running processes.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
 from aiokafka.errors import KafkaError
 
+from shared.eventlog.chains import Chains, Found, place
 from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.relay import READ_EVENTS
-from shared.eventlog.topic import LOOK_BACK, Found, TopicReader, place
+from shared.eventlog.topic import LOOK_BACK, TopicReader
 
 FENCE: Final = "the store and its topic differ: "
 """How the guard's reasons begin; `log.fence` and `log.unfence` take no others."""
@@ -31,21 +33,38 @@ FURTHER: Final = 20 * READ_EVENTS
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """What a look at the topic says: why the store must not be written to, if so, and how far the topic has it."""
+
+    why: str | None
+    top: int
+
+
 class Guard:
-    """Compares a store's head with the last events of each partition of its topic."""
+    """Compares a store with the last events of each partition of its topic.
+
+    As long as the last records are what the store holds at their positions, that is all. Where they are not, each such
+    partition is read from where it may have anything that the store does not hold, and its records are judged by their
+    chains (`chains`): what is no event of the log neither fences the store nor hides that events are missing.
+    """
 
     def __init__(self, store: PostgresStore, service: str, topic: str, access: KafkaAccess) -> None:
         self._store, self._service, self._topic, self._access = store, service, topic, access
+        self._known: tuple[object, _Finding] | None = None
+        """The last close look: of which store and topic, and its finding. It would be the same again."""
 
     async def __call__(self, relayed: int = 0) -> str | None:
-        """Why nothing may be published after the checkpoint `relayed`; None when all is well. Fences the store as long
-        as the topic has what the store has not. Raises KafkaError or Unavailable."""
-        last = await self._last()
-        if why := await self._judged(last):
-            return why
-        top = last[-1].position if last else 0
-        if relayed > top:  # or its last records are repeats
-            top = max([found.position for found in await self._last(FURTHER)], default=0)
+        """Say why nothing may be published after the checkpoint `relayed`; None when all is well.
+
+        Fences the store as long as the topic has what the store has not. Raises KafkaError or Unavailable."""
+        async with TopicReader(self._topic, self._access) as reader:
+            found = await self._look(reader)
+            if found.why is not None:
+                return found.why
+            top = found.top
+            if relayed > top:  # or its last records are repeats
+                top = max([await self._top(reader, n) for n in reader.ends])
         if relayed > top:
             return (
                 f"{self._topic} ends at position {top}, though {relayed} were published: {relayed - top} events are "
@@ -54,47 +73,99 @@ class Guard:
         return None
 
     async def when_back(self) -> None:
-        """Before the first write over a connection that was made anew. Without Kafka nothing can be said, and commands
-        are taken as they are whenever it is away; the relay looks before it publishes them. Raises Unavailable."""
+        """Look before the first write over a connection that was made anew.
+
+        Without Kafka nothing can be said, and commands are taken as they are whenever it is away; the relay looks
+        before it publishes them. So it is where a look takes longer than LOOK_S, unless it has fenced the store by
+        then. Raises Unavailable."""
         try:
-            async with asyncio.timeout(LOOK_S):
-                last = await self._last()
+            async with asyncio.timeout(LOOK_S), TopicReader(self._topic, self._access) as reader:
+                found = await self._look(reader)
         except (KafkaError, OSError, TimeoutError) as fault:
             log.warning("PostgreSQL is back, and the topic can't be looked at", topic=self._topic, fault=repr(fault))
             return
-        if why := await self._judged(last):
-            log.critical("the store and its topic differ: no commands are taken", reason=why)
+        if found.why is not None:
+            log.critical("the store and its topic differ: no commands are taken", reason=found.why)
 
-    async def _last(self, look_back: int = LOOK_BACK) -> list[Found]:
-        async with TopicReader(self._topic, self._access) as reader:
-            found = [await reader.last(n, self._service, look_back) for n in reader.ends]
-        return sorted((f for f in found if f is not None), key=lambda f: f.position)
-
-    async def _judged(self, last: Sequence[Found]) -> str | None:
-        """Why the store must not be written to, if so; it is fenced as long as that is so."""
+    async def _look(self, reader: TopicReader) -> _Finding:
+        """Judge the store, and fence it as long as it must not be written to."""
+        tails = {n: await reader.tail(n, self._service, LOOK_BACK) for n in reader.ends}
         head = await self._store.position()  # after the topic's ends: what is published meanwhile is no fault
-        if why := self._ahead(last, head) or await self._differs(last):
-            await self._store.fence(FENCE + why)
-            return why
-        await self._store.fence(None)
+        last = {n: max(tail, key=lambda found: found.position) for n, tail in tails.items() if tail}
+        stored = await self._store.in_store([found.event for found in last.values()])
+        own = {n for (n, found), kept in zip(last.items(), stored, strict=True) if kept.hash == found.event.of.hash}
+        top = max((last[n].position for n in own), default=0)
+        result = _Finding(None, top)
+        if doubtful := [n for n in last if n not in own]:
+            begun = (head, await self._store.chain_at(head), str(reader.starts), str(reader.ends))
+            if self._known is None or self._known[0] != begun:
+                if any(reader.ends[n] - reader.starts[n] > LOOK_BACK for n in doubtful):
+                    await self._fence_if_ahead([found for n in doubtful for found in tails[n]], head)
+                self._known = begun, await self._closely(reader, doubtful, head)
+            result = _Finding(self._known[1].why, max(top, self._known[1].top))
+        await self._store.fence(None if result.why is None else FENCE + result.why)
+        return result
+
+    async def _fence_if_ahead(self, tail: Sequence[Found], head: int) -> None:
+        """Fence the store at once where one of these records follows what it holds: how far the topic is ahead may take
+        long to count."""
+        for part in _parts([found for found in tail if found.position > head]):
+            for found, kept in zip(part, await self._store.in_store([each.event for each in part]), strict=True):
+                if kept.version_at is None and Chains().accepts(found, kept):
+                    why = f"{self._topic} is ahead of the store: after position {head}, where the store ends, it has "
+                    await self._store.fence(f"{FENCE}{why}position {found.position} ({place(found.raw)})")
+                    return
+
+    async def _closely(self, reader: TopicReader, partitions: Iterable[int], head: int) -> _Finding:
+        """Judge every record of these partitions that may not be what the store holds."""
+        ahead: Found | None = None
+        top, differing, there = 0, dict[int, Found](), set[int]()
+        for n in partitions:
+            begin = await reader.begin_of_unknown(n, self._service, self._store.in_store)
+            chains = Chains({n: begin.published})
+            async for batch in reader.own_records(n, begin.offset, reader.ends[n], self._service):
+                stored = await self._store.in_store([found.event for found in batch])
+                for found, kept in zip(batch, stored, strict=True):
+                    if not chains.accepts(found, kept):
+                        continue
+                    chains.note(found)
+                    if kept.hash == found.event.of.hash:
+                        there.add(found.position)
+                        top = max(top, found.position)
+                    elif kept.hash is not None:
+                        differing.setdefault(found.position, found)
+                    elif ahead is None or found.position > ahead.position:
+                        ahead = found
+        differs = [found for position, found in differing.items() if position not in there]
+        return _Finding(self._why(head, ahead, differs), top)
+
+    def _why(self, head: int, ahead: Found | None, differs: Sequence[Found]) -> str | None:
+        if ahead is not None:
+            remedy = (
+                "`tenure reconcile` imports them" if head else "`tenure restore store` makes it again from the topic"
+            )
+            return (
+                f"{self._topic} is ahead of the store by {ahead.position - head} events: the store ends at position "
+                f"{head}, the topic at {ahead.position}, of {ahead.event.of.time:%Y-%m-%d %H:%M:%S} UTC. {remedy}"
+            )
+        if differs:
+            found = min(differs, key=lambda each: each.position)
+            return (
+                f"position {found.position} is {found.event.of.stream} version {found.event.of.version} in the topic "
+                f"({place(found.raw)}) and another event in the store. `tenure verify` says from where on"
+            )
         return None
 
-    def _ahead(self, last: Sequence[Found], head: int) -> str | None:
-        if not last or last[-1].position <= head:
-            return None
-        top = last[-1]
-        remedy = "`tenure reconcile` imports them" if head else "`tenure restore store` makes it again from the topic"
-        return (
-            f"{self._topic} is ahead of the store by {top.position - head} events: the store ends at position {head}, "
-            f"the topic at {top.position}, of {top.event.of.time:%Y-%m-%d %H:%M:%S} UTC. {remedy}"
-        )
+    async def _top(self, reader: TopicReader, partition: int) -> int:
+        """The highest position of the store's own events among the partition's last FURTHER records."""
+        tail = await reader.tail(partition, self._service, FURTHER)
+        for part in _parts(sorted(tail, key=lambda found: found.position, reverse=True)):
+            stored = await self._store.in_store([found.event for found in part])
+            for found, kept in zip(part, stored, strict=True):
+                if kept.hash == found.event.of.hash:
+                    return found.position
+        return 0
 
-    async def _differs(self, last: Sequence[Found]) -> str | None:
-        for found in last:
-            stored = await self._store.read(found.position - 1, 1)
-            if not stored or stored[0].of.hash != found.event.of.hash:
-                return (
-                    f"position {found.position} is {found.event.of.stream} version {found.event.of.version} in the "
-                    f"topic ({place(found.raw)}) and another event in the store. `tenure verify` says from where on"
-                )
-        return None
+
+def _parts(found: Sequence[Found]) -> Iterable[Sequence[Found]]:
+    return [found[start : start + READ_EVENTS] for start in range(0, len(found), READ_EVENTS)]

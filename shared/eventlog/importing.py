@@ -10,11 +10,12 @@ from itertools import groupby
 from typing import Any, Final
 
 from shared.eventlog.anchors import Anchor
+from shared.eventlog.chains import Found, place
 from shared.eventlog.decision import Stream, no_claims
 from shared.eventlog.log import Sealer
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.store import Head
-from shared.eventlog.topic import Differs, Found, place
+from shared.eventlog.topic import Differs
 from shared.events.base import Event
 from shared.events.envelope import StoredEvent
 from shared.events.upcasts import decode

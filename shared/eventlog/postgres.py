@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 import asyncpg
 
 from shared.eventlog.batching import Batcher
+from shared.eventlog.chains import InStore
 from shared.eventlog.snapshots import SQL as SNAPSHOTS
 from shared.eventlog.snapshots import Snapshot
 from shared.eventlog.store import Head, Lease, LeaseLost, Moved, Outcome, Repeated, Taken, Unavailable, Write, Written
@@ -176,6 +177,11 @@ class PostgresStore:
     async def heads(self, streams: Sequence[str], at: int) -> dict[str, Head]:
         query = SQL["heads"]
         return {row["stream"]: Head(row["version"], row["hash"]) for row in await self._fetch(query, streams, at)}
+
+    async def in_store(self, events: Sequence[StoredEvent]) -> list[InStore]:
+        """What the store holds where each of these events, read from the topic, says that it belongs."""
+        columns = ([e.of.position for e in events], [e.of.stream for e in events], [e.of.version for e in events])
+        return [InStore(*row) for row in await self._fetch(SQL["in_store"], *columns)]
 
     async def holder(self, key: str) -> str | None:
         rows = await self._fetch(SQL["holder"], key)

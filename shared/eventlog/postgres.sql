@@ -69,3 +69,12 @@ update engine.leases set position = $4 where name = $1 and token = $2 and positi
 
 -- release: end a lease.
 update engine.leases set until = clock_timestamp(), owner = '' where name = $1 and token = $2;
+
+-- in_store: find what the store holds where each of these records says that it belongs, in their order: the hash at
+-- its position, the hash of the version before its own, and the position of its version.
+select here.hash, previous.hash as previous, version.position as version_at
+from unnest($1::bigint[], $2::text[], $3::int[]) with ordinality as r(position, stream, version, nth)
+left join log.events here on here.position = r.position
+left join log.events previous on previous.stream = r.stream and previous.version = r.version - 1
+left join log.events version on version.stream = r.stream and version.version = r.version
+order by r.nth;

@@ -6,17 +6,22 @@ from typing import Any, Final
 
 import asyncpg
 
+from shared.eventlog.chains import InStore
 from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.parked import forget
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.relay import Relay
-from shared.eventlog.restore import BULK_S, OWNER, Refused, Restored, alone, opened
+from shared.eventlog.restore import OWNER, Refused, Restored, alone, opened
 from shared.eventlog.store import Lease
-from shared.eventlog.topic import Merge, Progress, TopicReader, in_order, silent
+from shared.eventlog.topic import Merge, Missing, Progress, TopicReader, in_order, silent
+from shared.events.envelope import StoredEvent
 from shared.events.registry import topic_of
 from shared.sql import statements
 
 SQL: Final = statements(__file__)
+
+BULK_S: Final = 3_600.0
+"""How long a query over all events may take."""
 
 
 async def restore_topic(
@@ -36,7 +41,7 @@ async def restore_topic(
     async with opened(dsn, service) as (store, pool):
         result = Restored(service, dry_run)
         hashes = [row["hash"] for row in await pool.fetch(SQL["hashes"], timeout=BULK_S)]
-        result.before = await _prefix(service, topic, access, hashes, progress)
+        await _prefix(result, access, hashes, progress)
         result.events, result.head = len(hashes) - result.before, len(hashes)
         relayed = await pool.fetchval(SQL["relayed"], f"relay:{topic}") or 0
         stale = await _stale(consumers, topic, access, lost=relayed > result.before)
@@ -57,26 +62,34 @@ async def _stands_at(pool: Any, result: Restored) -> Restored:
     return result
 
 
-async def _prefix(service: str, topic: str, access: KafkaAccess, hashes: Sequence[bytes], progress: Progress) -> int:
-    """Up to which position the topic has what the store has."""
+async def _prefix(result: Restored, access: KafkaAccess, hashes: Sequence[bytes], progress: Progress) -> None:
+    """Find up to which position the topic has what the store has. Raises Refused or Missing."""
+    topic = topic_of(result.service)
+
+    async def stored(events: Sequence[StoredEvent]) -> list[InStore]:
+        return [InStore(hashes[n - 1] if n <= len(hashes) else None) for n in (e.of.position or 0 for e in events)]
+
     async with TopicReader(topic, access) as reader:
-        merge, position = Merge(service, 0, reader.ends), 0
-        async for found in in_order(
-            reader, merge, dict(reader.starts), lambda n: progress("looking", n, reader.records)
+        merge = Merge(result.service, len(hashes), reader.ends)
+        async for _ in in_order(
+            reader, merge, dict(reader.starts), lambda n: progress("looking", n, reader.records), stored
         ):
-            for one in found:
-                if one.position > len(hashes):
-                    raise Refused(
-                        f"{topic} is ahead of the store, which ends at position {len(hashes)}: `tenure reconcile` "
-                        "imports what is missing there."
-                    )
-                if hashes[one.position - 1] != one.event.of.hash:
-                    raise Refused(
-                        f"{topic} has another event at position {one.position} than the store. Find out with "
-                        "`tenure verify` which of the two is right."
-                    )
-                position = one.position
-    return position
+            raise Refused(
+                f"{topic} is ahead of the store, which ends at position {len(hashes)}: `tenure reconcile` imports what "
+                "is missing there."
+            )
+    if merge.first_difference is not None:
+        raise Refused(
+            f"{topic} has another event at position {merge.first_difference[0]} than the store. Find out with "
+            "`tenure verify` which of the two is right."
+        )
+    result.strange = merge.strange
+    missing = merge.there.find(0, 1)
+    result.before = len(hashes) if missing == -1 else missing - 1
+    if (after := merge.there.find(1, result.before + 1)) != -1:
+        raise Missing(
+            f"positions {result.before + 1} to {after - 1} are missing in {topic}, though later ones are there"
+        )
 
 
 async def _stale(

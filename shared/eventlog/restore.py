@@ -11,7 +11,7 @@ reactions had parked, and private tables.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,6 +21,7 @@ from typing import Any, Final
 import asyncpg
 
 from shared.eventlog import anchors
+from shared.eventlog.chains import Found, Lookup
 from shared.eventlog.decision import Stream
 from shared.eventlog.importing import AT_ONCE, Importer, claims_of, put_claims
 from shared.eventlog.kafka import KafkaAccess
@@ -30,7 +31,7 @@ from shared.eventlog.postgres import PostgresStore, connected
 from shared.eventlog.projection import Projection, Reactions
 from shared.eventlog.resuming import fold, resume
 from shared.eventlog.store import Lease
-from shared.eventlog.topic import OVERLAP, Differs, Found, Merge, Progress, TopicReader, in_order, silent
+from shared.eventlog.topic import Begin, Differs, Merge, Progress, TopicReader, in_order, silent
 from shared.eventlog.tries import MENDING, Try, recorded
 from shared.events.envelope import GENESIS
 from shared.events.registry import topic_of
@@ -40,8 +41,6 @@ SQL: Final = statements(__file__)
 
 FOLDS_AT_ONCE: Final = 3
 LEASE_S: Final = 600.0
-BULK_S: Final = 3_600.0
-"""How long a query over all events may take."""
 OWNER: Final = "restore"
 _UNTOLD: Final = (
     "Refusals, and commands that led to no event, are in no topic: sent again, they are decided anew.",
@@ -113,7 +112,7 @@ async def restore_store(
         return await _counted(whole, access, progress)
     async with opened(dsn, whole.service) as (store, pool):
         this = Try(whole.service, f"tenure restore store {whole.service}", by)
-        return await _restore(whole, store, pool, access, dry_run, anchor_folder, progress, this, since=0)
+        return await _restore(whole, store, pool, access, dry_run, anchor_folder, progress, this, wholly=True)
 
 
 async def reconcile(
@@ -130,9 +129,8 @@ async def reconcile(
     from the backup's checkpoints, reactions from where they are known to have come. Raises Refused where the store went
     a way of its own meanwhile."""
     async with opened(dsn, whole.service) as (store, pool):
-        since = max(0, await store.position() - OVERLAP)
         this = Try(whole.service, f"tenure reconcile {whole.service}", by)
-        return await _restore(whole, store, pool, access, dry_run, anchor_folder, progress, this, since=since)
+        return await _restore(whole, store, pool, access, dry_run, anchor_folder, progress, this, wholly=False)
 
 
 async def _restore(
@@ -144,40 +142,66 @@ async def _restore(
     anchor_folder: Path | None,
     progress: Progress,
     this: Try,
-    since: int,
+    wholly: bool,
 ) -> Restored:
+    """`wholly`: read the topic from its beginning, and not only what the store may lack."""
     service, topic = whole.service, topic_of(whole.service)
     result = Restored(service, dry_run, before=await store.position())
-    result.notes += await _anchored(service, access, anchor_folder, result)
-    known = [row["hash"] for row in await pool.fetch(SQL["hashes"], since, timeout=BULK_S)]
+    marks = await _all_anchors(service, access, anchor_folder)
+    lookup = store.in_store if result.before else None
     async with TopicReader(topic, access) as reader:
-        begin = {n: await reader.offset_before(n, since, service) if since else reader.starts[n] for n in reader.ends}
-        if dry_run or known:
-            await _look(reader, Merge(service, result.before, reader.ends, known), begin, result, progress)
+        begin = {n: Begin(reader.starts[n], 0) for n in reader.ends}
+        if lookup is not None and not wholly:
+            begin = {n: await reader.begin_of_unknown(n, service, lookup) for n in reader.ends}
+        reading = _Reading(service, result.before, reader, begin, lookup)
+        if dry_run or result.before:
+            result.notes += _lost(marks, await _look(reading, result, progress))
         fence = await pool.fetchval(SQL["fenced"])
         result.earlier = fence.removeprefix(MENDING) if (fence or "").startswith(MENDING) else ""
-        if not (result.events or fence or not known):
+        if not (result.events or fence or not result.before):
             return await _stands(pool, result)
         result.notes += _UNTOLD
         if dry_run:
             result.notes += _parked_is_lost(whole)
             return await _stands(pool, result)
         async with alone(store, pool, topic) as lease, recorded(this, pool, reader, result.before, progress) as told:
-            merge = Merge(service, result.before, reader.ends, known)
             marked = await _all_anchors(service, access, anchor_folder)
             async with pool.acquire() as db:
                 renew = _Renewal(store, f"relay:{topic}", lease)
-                await _import(Importer(store, db, marked), reader, merge, begin, result, told, renew)
-            result.strange = merge.strange
-            await store.advance(f"relay:{topic}", lease, merge.position)
+                position = await _import(Importer(store, db, marked), reading, result, told, renew)
+            if not result.before:
+                result.notes[:0] = _lost(marks, position)
+            await store.advance(f"relay:{topic}", lease, position)
             await _rebuild(whole, store, pool, access, result, told)
     return await _stands(pool, result)
 
 
-async def _look(reader: TopicReader, merge: Merge, begin: dict[int, int], result: Restored, progress: Progress) -> None:
-    """Reads everything that would be imported, and compares what is there with the store."""
-    async for found in in_order(reader, merge, begin, lambda n: progress("looking", n, reader.records)):
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """The topic as it is read, twice if need be, beside a store that ends at `after`."""
+
+    service: str
+    after: int
+    reader: TopicReader
+    begin: Mapping[int, Begin]
+    lookup: Lookup | None
+
+    def merge(self) -> Merge:
+        published = {n: begin.published for n, begin in self.begin.items()}
+        return Merge(self.service, self.after, self.reader.ends, published)
+
+    def events(self, merge: Merge, told: Callable[[int], None] = lambda _: None) -> AsyncIterator[list[Found]]:
+        return in_order(self.reader, merge, {n: begin.offset for n, begin in self.begin.items()}, told, self.lookup)
+
+
+async def _look(reading: _Reading, result: Restored, progress: Progress) -> int:
+    """Read everything that would be imported, and compare what is there with the store. Answers the topic's last
+    position. Raises Refused, Missing or Differs."""
+    merge = reading.merge()
+    async for found in reading.events(merge, lambda n: progress("looking", n, reading.reader.records)):
         _count(result, found)
+    if merge.ambiguous is not None:
+        raise Differs(merge.ambiguous)
     result.strange = merge.strange
     if merge.first_difference is not None:
         position, why = merge.first_difference
@@ -188,6 +212,7 @@ async def _look(reader: TopicReader, merge: Merge, begin: dict[int, int], result
             "Nothing was changed: export them, restore the store from its topic into an empty database, and decide "
             "about each of them anew."
         )
+    return merge.position
 
 
 def _count(result: Restored, found: Sequence[Found]) -> None:
@@ -197,25 +222,24 @@ def _count(result: Restored, found: Sequence[Found]) -> None:
 
 
 async def _import(
-    importer: Importer,
-    reader: TopicReader,
-    merge: Merge,
-    begin: dict[int, int],
-    result: Restored,
-    progress: Progress,
-    renew: "_Renewal",
-) -> None:
-    goal = result.events or reader.records
+    importer: Importer, reading: _Reading, result: Restored, progress: Progress, renew: "_Renewal"
+) -> int:
+    """Import what the store lacks; answers the position that was reached. Up to where the store had come, `_look` has
+    compared them."""
+    goal = result.events or reading.reader.records
     result.events, result.first = 0, None
-    async for found in in_order(reader, merge, begin):
-        if merge.first_difference is not None:
-            raise Differs(merge.first_difference[1])
+    merge = reading.merge()
+    async for found in reading.events(merge):
+        if merge.ambiguous is not None:
+            raise Differs(merge.ambiguous)
         for start in range(0, len(found), AT_ONCE):
             part = found[start : start + AT_ONCE]
             await renew()
             await importer.take(part)
             _count(result, part)
             progress("importing", result.events, max(goal, result.events))
+    result.strange = merge.strange
+    return merge.position
 
 
 async def _rebuild(
@@ -293,7 +317,8 @@ async def _counted(whole: Whole, access: KafkaAccess, progress: Progress) -> Res
     service = whole.service
     result = Restored(service, dry_run=True)
     async with TopicReader(topic_of(service), access) as reader:
-        await _look(reader, Merge(service, 0, reader.ends), dict(reader.starts), result, progress)
+        begin = {n: Begin(offset, 0) for n, offset in reader.starts.items()}
+        await _look(_Reading(service, 0, reader, begin, None), result, progress)
     result.head = result.events
     result.notes += (*_UNTOLD, *_parked_is_lost(whole))
     return result
@@ -303,15 +328,10 @@ async def _all_anchors(service: str, access: KafkaAccess, folder: Path | None) -
     return anchors.from_file(folder, service)[0] + (await anchors.from_topic(access, service))[0]
 
 
-async def _anchored(service: str, access: KafkaAccess, folder: Path | None, result: Restored) -> list[str]:
-    """Whether an anchor says that there was more than the topic has."""
-    last = max(await _all_anchors(service, access, folder), key=lambda mark: mark.position, default=None)
-    if last is None:
-        return []
-    async with TopicReader(topic_of(service), access) as reader:
-        tops = [await reader.last(n, service) for n in reader.ends]
-    top = max([found.position for found in tops if found is not None] + [result.before])
-    if last.position <= top:
+def _lost(marks: Sequence[anchors.Anchor], top: int) -> list[str]:
+    """Whether an anchor says that there was more than the topic has, which ends at `top`."""
+    last = max(marks, key=lambda mark: mark.position, default=None)
+    if last is None or last.position <= top:
         return []
     return [
         f"An anchor of {last.time} says that position {last.position} existed, the topic ends at {top}: "

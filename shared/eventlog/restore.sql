@@ -1,6 +1,3 @@
--- hashes: read the hashes of the events after a position, in order.
-select hash from log.events where position > $1 order by position;
-
 -- fenced: read why the log takes no events, if it takes none.
 select fenced from log.head;
 

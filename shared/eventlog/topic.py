@@ -3,29 +3,29 @@
 The relay publishes in the order of positions, and after a failure goes back by at most READ_EVENTS of them. One that
 lost its lease while Kafka was slow may still get in what it had sent, wherever its heir stands by then: a block of at
 most READ_EVENTS repeats. So within a partition no event's first record comes after that of a later one, the store's
-order is a merge of the partitions, and how far a partition is at an offset is said by the highest position among more
-records before it than a block of repeats has.
+order is a merge of the partitions, and how far a partition is at an offset is said by more records before it than a
+block of repeats has. Records that are no events (`chains`) may lie anywhere between.
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence, Set
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import UnknownTopicOrPartitionError
 
+from shared.eventlog.chains import NOT_STORED, Chains, Found, InStore, Lookup, gap_between, own_record, place
 from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.plan import Raw
 from shared.eventlog.records import raw_of
 from shared.eventlog.relay import READ_EVENTS
-from shared.events.envelope import StoredEvent, Unreadable, counted, flaw, from_headers, source_of
+from shared.events.envelope import Unreadable
 
 Progress = Callable[[str, int, int], None]
 """Told of a step by name, how much of it is done, and of how much (0: not known). Must not raise or wait."""
 
-OVERLAP: Final = 4 * READ_EVENTS
-"""So far before a position a reading begins that must not miss the first record of what comes after it."""
 LOOK_BACK: Final = 2 * READ_EVENTS
 """So many records tell how far a partition is: more than a block of repeats has."""
 FETCHED: Final = 2_000
@@ -44,31 +44,11 @@ class Differs(Exception):
     """What lies in the topic is not what the store holds at the same position. The message names the place."""
 
 
-class Found(NamedTuple):
-    """One of the service's own events in its topic, intact."""
+class Begin(NamedTuple):
+    """Where a reading of a partition begins, and up to which position its events are known to be published there."""
 
-    raw: Raw
-    event: StoredEvent
-
-    @property
-    def position(self) -> int:
-        return self.event.of.position or 0
-
-
-def own_event(raw: Raw, service: str) -> StoredEvent:
-    """The event of a record. Raises Unreadable where it is not an event of this service, or not intact."""
-    if raw.unparsed:
-        raise Unreadable(raw.unparsed)
-    of, data = from_headers(raw.headers, raw.key), raw.value or b""
-    if of.source != source_of(service) or not of.stream or not counted(of):
-        raise Unreadable(f"it is not an event of {service}'s store but of {of.source[:80]!r}")
-    if (why := flaw(of, raw.key, data)) is not None:
-        raise Unreadable(why)
-    return StoredEvent(of, data)
-
-
-def place(raw: Raw) -> str:
-    return f"{raw.topic}, partition {raw.partition}, offset {raw.offset}"
+    offset: int
+    published: int
 
 
 class TopicReader:
@@ -139,77 +119,105 @@ class TopicReader:
             if got:
                 return got
 
-    async def last(self, partition: int, service: str, look_back: int = LOOK_BACK) -> Found | None:
-        """The service's event of the highest position among the partition's last records. None where there is none
-        in the whole partition."""
+    async def tail(self, partition: int, service: str, look_back: int = LOOK_BACK) -> list[Found]:
+        """Read the intact records among the partition's last ones, and further back while there are none."""
         end, start = self.ends[partition], self.starts[partition]
         while end > start:
             begin = max(start, end - look_back)
-            best: Found | None = None
-            async for found in self._own(partition, begin, end, service):
-                if best is None or found.position >= best.position:
-                    best = found
-            if best is not None:
-                return best
+            if found := await self._window(partition, begin, end, service):
+                return found
             end, look_back = begin, 4 * look_back
-        return None
+        return []
 
-    async def offset_before(self, partition: int, position: int, service: str) -> int:
-        """An offset from which on no first record of an event after `position` is missed."""
-        end, start, step = self.ends[partition], self.starts[partition], READ_EVENTS
+    async def begin_of_unknown(self, partition: int, service: str, lookup: Lookup) -> Begin:
+        """Find an offset from which on every event is found that the store does not hold: what its topic is ahead of
+        it, and where it went a way of its own.
+
+        Among more than READ_EVENTS records that are the store's own, by their hashes, one at least is no late repeat.
+        When that one was published, the topic had nothing yet that the store has not: all of it lies behind. So only
+        these records count. One with a forged position, however high or low, is not what the store holds there, and
+        makes the reading begin earlier at most. (A record that a forger copied byte for byte is like a repeat: to begin
+        too late takes READ_EVENTS of them among LOOK_BACK records.)
+        """
+        start, end, step = self.starts[partition], self.ends[partition], 2 * LOOK_BACK
         while True:
-            begin = max(start, end - step)
+            begin = max(start, end - LOOK_BACK)
             if begin == start:
-                return start
-            before = [f.position async for f in self._own(partition, max(start, begin - LOOK_BACK), begin, service)]
-            if before and max(before) <= position - OVERLAP:
-                return begin
-            step *= 4
+                return Begin(start, 0)
+            found = await self._window(partition, begin, end, service)
+            stored = await lookup([each.event for each in found])
+            own = [each.position for each, kept in zip(found, stored, strict=True) if kept.hash == each.event.of.hash]
+            if len(own) > READ_EVENTS:
+                return Begin(begin, sorted(own, reverse=True)[READ_EVENTS])
+            end, step = self.ends[partition] - step, 4 * step
 
-    async def _own(self, partition: int, begin: int, end: int, service: str) -> AsyncIterator[Found]:
+    async def _window(self, partition: int, begin: int, end: int, service: str) -> list[Found]:
+        return [found async for batch in self.own_records(partition, begin, end, service) for found in batch]
+
+    async def own_records(self, partition: int, begin: int, end: int, service: str) -> AsyncIterator[list[Found]]:
+        """The intact records of a partition from offset `begin` to before `end`, in batches."""
         at = {partition: begin}
         while at[partition] < end:
+            batch: list[Found] = []
             for raw in (await self.read([partition], at))[partition]:
-                if raw.offset >= end:
-                    return
-                try:
-                    yield Found(raw, own_event(raw, service))
-                except Unreadable:
-                    continue  # whatever else lies there is no event of the service
+                if raw.offset < end:
+                    with suppress(Unreadable):  # whatever else lies there is no event of the service
+                        batch.append(own_record(raw, service, len(self.ends)))
+            yield batch
 
 
 class Merge:
     """The store's order out of the partitions' records, from position `after` on. Pure.
 
-    `known` are the hashes of the positions before, as many as matter: a repeat is compared with them.
+    Up to `after` the records are compared with what the store holds. A record that is no event of the log, as `chains`
+    defines it, is passed over and listed. It is judged as soon as it is the first of its partition's queue: all that it
+    may continue was taken by then.
     """
 
-    def __init__(self, service: str, after: int, partitions: Iterable[int], known: Sequence[bytes] = ()) -> None:
-        self._service = service
-        self.position = after
-        self.base = after - len(known)
-        self._prints = bytearray(b"".join(h[:_PRINT] for h in known))
-        self._waiting: dict[int, deque[Found]] = {n: deque() for n in partitions}
+    def __init__(
+        self, service: str, after: int, partitions: Collection[int], published: Mapping[int, int] | None = None
+    ) -> None:
+        """`published`: see `Chains`; nothing where the partitions are read from their beginnings."""
+        self._service, self._partitions = service, len(partitions)
+        self._chains = Chains(published)
+        self.position = self.after = after
+        self._prints = bytearray()
+        self._waiting: dict[int, deque[tuple[Found, InStore]]] = {n: deque() for n in partitions}
         self._ended: set[int] = set()
+        self.there = bytearray(after + 1)
+        """Of each position up to `after`, 1 where the store's event lies in what was read."""
         self.strange: list[str] = []
-        """Records that are no intact events of the service, by place and reason."""
-        self.first_difference: tuple[int, str] | None = None
-        """The lowest position at which a repeat is not what stood there before."""
+        """Records that are no events of the log, by place and reason."""
+        self._differences: dict[int, str] = {}
+
+    @property
+    def first_difference(self) -> tuple[int, str] | None:
+        """The lowest position at which another event lies, and the store's own does not lie beside it."""
+        return min(self._differences.items(), default=None)
+
+    @property
+    def ambiguous(self) -> str | None:
+        """Why there is no one order: two events of the topic have one position."""
+        position = max(self._differences, default=0)
+        return self._differences[position] if position > self.after else None
 
     def hungry(self) -> list[int]:
         """The partitions without which nothing more can be said."""
         return [n for n, queue in self._waiting.items() if not queue and n not in self._ended]
 
-    def feed(self, partition: int, raws: Iterable[Raw]) -> None:
-        queue = self._waiting[partition]
+    def intact(self, raws: Iterable[Raw]) -> list[Found]:
+        """Read the records; those that are not intact are listed as strange."""
+        result: list[Found] = []
         for raw in raws:
             try:
-                found = Found(raw, own_event(raw, self._service))
+                result.append(own_record(raw, self._service, self._partitions))
             except Unreadable as why:
                 self.strange.append(f"{place(raw)}: {why}")
-                continue
-            if found.position > self.base:
-                queue.append(found)
+        return result
+
+    def feed(self, partition: int, found: Sequence[Found], stored: Sequence[InStore] = ()) -> None:
+        """Add a partition's next records, with what the store holds for each; nothing where there is no store."""
+        self._waiting[partition] += zip(found, stored or [NOT_STORED] * len(found), strict=True)
 
     def end(self, partition: int) -> None:
         """There is no more of this partition."""
@@ -225,39 +233,59 @@ class Merge:
                 continue
             if result or self.hungry() or not any(self._waiting.values()):
                 return result
-            nearest = min((queue[0] for queue in self._waiting.values() if queue), key=lambda found: found.position)
-            raise Missing(
-                f"position {self.position + 1} is missing in the topic: after {self.position} comes "
-                f"{nearest.position} ({place(nearest.raw)})"
-            )
+            nearest = min((queue[0][0] for queue in self._waiting.values() if queue), key=lambda each: each.position)
+            raise Missing(gap_between(nearest, self.position))
 
-    def _take(self, queue: deque[Found]) -> list[Found]:
-        """What this partition has of the next positions, passing over repeats."""
+    def _take(self, queue: deque[tuple[Found, InStore]]) -> list[Found]:
+        """What this partition has of the next positions, passing over repeats and what is no event."""
         taken: list[Found] = []
-        while queue and queue[0].position <= self.position + 1:
-            found = queue.popleft()
-            if found.position <= self.position:
-                self._repeated(found)
-                continue
-            self.position += 1
-            self._prints += found.event.of.hash[:_PRINT]
-            taken.append(found)
+        while queue:
+            found, stored = queue[0]
+            if not self._repeats(found):
+                if not self._chains.accepts(found, stored):
+                    of = found.event.of
+                    what = f"position {found.position} ({of.stream} version {of.version})"
+                    self.strange.append(f"{place(found.raw)}: {what} does not continue its stream: it is no event")
+                    queue.popleft()
+                    continue
+                if found.position > self.position + 1:
+                    break
+                self._chains.note(found)
+                if found.position == self.position + 1:
+                    self.position += 1
+                    self._prints += found.event.of.hash[:_PRINT]
+                    taken.append(found)
+                else:
+                    self._compare(found, stored)
+            queue.popleft()
         return taken
 
-    def _repeated(self, found: Found) -> None:
-        at = (found.position - self.base - 1) * _PRINT
-        if self._prints[at : at + _PRINT] == found.event.of.hash[:_PRINT]:
-            return
-        if self.first_difference is None or found.position < self.first_difference[0]:
-            why = f"position {found.position}: the event at {place(found.raw)} is another one"
-            self.first_difference = (found.position, why)
+    def _repeats(self, found: Found) -> bool:
+        """Whether the record is one that was taken before."""
+        at = (found.position - self.after - 1) * _PRINT
+        return at >= 0 and self._prints[at : at + _PRINT] == found.event.of.hash[:_PRINT]
+
+    def _compare(self, found: Found, stored: InStore) -> None:
+        """Note an event of a position that the store holds, or that was taken before."""
+        position = found.position
+        if stored.hash == found.event.of.hash:
+            self.there[position] = 1
+            self._differences.pop(position, None)
+        elif position > self.after or not self.there[position]:
+            self._differences.setdefault(
+                position, f"position {position}: the event at {place(found.raw)} is another one"
+            )
 
 
 async def in_order(
-    reader: TopicReader, merge: Merge, begin: dict[int, int], told: Callable[[int], None] = lambda _: None
+    reader: TopicReader,
+    merge: Merge,
+    begin: dict[int, int],
+    told: Callable[[int], None] = lambda _: None,
+    lookup: Lookup | None = None,
 ) -> AsyncIterator[list[Found]]:
     """The topic's events from the offsets `begin` on, in the store's order, in batches. `told` hears how many records
-    were read."""
+    were read; `lookup` asks the store, if it holds anything."""
     at, total = dict(begin), 0
     while True:
         for n in merge.hungry():
@@ -266,7 +294,8 @@ async def in_order(
         wanted = merge.hungry()
         if wanted:
             for n, raws in (await reader.read(wanted, at)).items():
-                merge.feed(n, raws)
+                found = merge.intact(raws)
+                merge.feed(n, found, await lookup([each.event for each in found]) if lookup and found else ())
                 total += len(raws)
             told(total)
         events = merge.ready()

@@ -41,8 +41,7 @@ async def recorded(
 ) -> AsyncIterator[Progress]:
     """Fences the store with the record of this try, and lifts the fence at its good end. A try that fails says so
     there; one that is killed leaves the record of its beginning."""
-    tops = [await reader.last(n, this.service) for n in reader.ends]
-    goal = max([found.position for found in tops if found is not None] + [before])
+    goal = max([before] + [await _top(reader, n, this.service) for n in reader.ends])
     begun, step = this.begun(), ""
 
     def told(name: str, done: int, of: int) -> None:
@@ -64,6 +63,13 @@ async def recorded(
                 await _stopped(pool, f"{step or 'the beginning'} ({why[:300]}), {begun}", goal, this.again)
         raise
     await pool.execute(SQL["unfence"], MENDING, FENCE)
+
+
+async def _top(reader: TopicReader, partition: int, service: str) -> int:
+    """How far the partition goes, for whoever reads the record. No event has a higher position than there are records;
+    what claims one is none."""
+    tail = await reader.tail(partition, service)
+    return max((found.position for found in tail if found.position <= reader.records), default=0)
 
 
 async def _stopped(pool: Any, where: str, goal: int, again: str) -> None:

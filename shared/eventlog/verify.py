@@ -20,6 +20,7 @@ import asyncpg
 
 from shared.eventlog import anchors
 from shared.eventlog.anchors import Anchor
+from shared.eventlog.chains import own_event, place
 from shared.eventlog.decision import Stream
 from shared.eventlog.kafka import KafkaAccess
 from shared.eventlog.plan import Raw
@@ -27,7 +28,7 @@ from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.relay import partition_of
 from shared.eventlog.snapshots import altered
 from shared.eventlog.store import Head
-from shared.eventlog.topic import Progress, TopicReader, own_event, place, silent
+from shared.eventlog.topic import Progress, TopicReader, silent
 from shared.events.envelope import GENESIS, StoredEvent, Unreadable, chained, to_headers
 from shared.events.registry import topic_of
 from shared.sql import statements

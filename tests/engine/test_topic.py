@@ -1,49 +1,92 @@
 """Where a topic's partitions end and where a reading must begin, although the topic repeats. Pure."""
 
 from collections.abc import AsyncIterator, Sequence
-from types import SimpleNamespace
-from typing import Any
+from typing import Final
 
 import pytest
 
+from shared.eventlog.chains import Found, InStore, Lookup
+from shared.eventlog.plan import Raw
 from shared.eventlog.relay import READ_EVENTS
-from shared.eventlog.topic import TopicReader
+from shared.eventlog.topic import Begin, TopicReader
+from shared.events.envelope import Envelope, StoredEvent
+from tests.engine.examples import NOON
 
-ALL = list(range(1, 100_001))
-BLOCK = ALL[50_000 : 50_000 + READ_EVENTS]
+ALL: Final = list(range(1, 100_001))
+BLOCK: Final = ALL[50_000 : 50_000 + READ_EVENTS]
 """What a relay that has lost its lease may get in late."""
+FORGED: Final = 10**7
+"""What is added to a position that a forged record claims: no store has that event there."""
+
+
+def hash_at(position: int) -> bytes:
+    return position.to_bytes(32)
 
 
 class Reader(TopicReader):
-    """Reads one partition, whose records have these positions."""
+    """Reads one partition, whose records have these positions; a negative one is claimed by a forged record."""
 
     def __init__(self, positions: Sequence[int]) -> None:
         self.topic, self.starts, self.ends = "t", {0: 0}, {0: len(positions)}
         self.positions, self.read_so_far = positions, 0
 
-    async def _own(self, partition: int, begin: int, end: int, service: str) -> AsyncIterator[Any]:
-        for offset in range(begin, end):
-            self.read_so_far += 1
-            yield SimpleNamespace(position=self.positions[offset])
+    async def own_records(self, partition: int, begin: int, end: int, service: str) -> AsyncIterator[list[Found]]:
+        self.read_so_far += end - begin
+        yield [self._found(partition, offset) for offset in range(begin, end)]
+
+    def _found(self, partition: int, offset: int) -> Found:
+        position = self.positions[offset]
+        hash_ = hash_at(position if position > 0 else FORGED - position)
+        of = Envelope("1", "s", "t", "stream", NOON, version=1, position=abs(position), hash=hash_)
+        return Found(Raw(self.topic, partition, offset, None, [], b""), StoredEvent(of, b""))
+
+
+def until(head: int) -> Lookup:
+    """What a store with these positions holds."""
+
+    async def in_store(events: Sequence[StoredEvent]) -> list[InStore]:
+        positions = [event.of.position or 0 for event in events]
+        return [InStore(hash_at(position) if position <= head else None) for position in positions]
+
+    return in_store
+
+
+async def begin_of_unknown(reader: Reader, head: int) -> Begin:
+    return await reader.begin_of_unknown(0, "s", until(head))
 
 
 @pytest.mark.parametrize("standing", [90_000, 98_000, 99_000, 99_999])
-@pytest.mark.parametrize("position", [20_000, 60_000, 80_000, 97_500, 99_990])
-async def test_a_late_block_of_repeats_hides_no_first_record(standing: int, position: int) -> None:
+@pytest.mark.parametrize("head", [20_000, 60_000, 80_000, 97_500, 99_990])
+async def test_a_late_block_of_repeats_hides_nothing_that_a_store_lacks(standing: int, head: int) -> None:
     positions = ALL[:standing] + BLOCK + ALL[standing:]
     reader = Reader(positions)
-    begin = await reader.offset_before(0, position, "s")
-    assert all(before <= position for before in positions[:begin])
-    if position == 99_990:
-        assert begin > 0, "it does not read everything for the sake of the last"
+    begin = await begin_of_unknown(reader, head)
+    assert all(before <= head for before in positions[: begin.offset])
+    assert {*ALL[: begin.published]} <= {*positions}
+    if head == 99_990:
+        assert begin.offset > 0, "it does not read everything for the sake of the last"
         assert reader.read_so_far < 30_000
 
 
+@pytest.mark.parametrize("claimed", [-1, -50_000, -99_500, -(10**6)])
+@pytest.mark.parametrize("number", [1, READ_EVENTS - 1, 10_000])
+async def test_forged_positions_make_it_begin_earlier_at_most(claimed: int, number: int) -> None:
+    """The store ends at 99,000; the topic ends with records that claim positions that they have not."""
+    positions = ALL + [claimed] * number
+    reader = Reader(positions)
+    begin = await begin_of_unknown(reader, 99_000)
+    assert all(before <= 99_000 for before in positions[: begin.offset])
+    assert begin.offset > 50_000, "it does not read everything for their sake"
+
+
 async def test_a_late_block_of_repeats_at_the_end_is_not_taken_for_the_end() -> None:
-    assert (await Reader(ALL + BLOCK).last(0, "s") or SimpleNamespace(position=0)).position == ALL[-1]
-    assert (await Reader(ALL[:500] + ALL[:500]).last(0, "s") or SimpleNamespace(position=0)).position == 500
-    assert await Reader([]).last(0, "s") is None
+    async def top(positions: Sequence[int]) -> int:
+        return max([found.position for found in await Reader(positions).tail(0, "s")], default=0)
+
+    assert await top(ALL + BLOCK) == ALL[-1]
+    assert await top(ALL[:500] + ALL[:500]) == 500
+    assert await top([]) == 0
 
 
 async def test_a_short_partition_is_read_from_its_beginning() -> None:
-    assert await Reader(ALL[:3_000]).offset_before(0, 2_900, "s") == 0
+    assert await begin_of_unknown(Reader(ALL[:3_000]), 2_900) == Begin(0, 0)
