@@ -101,7 +101,11 @@ class Consumer:
         commands: Log,
         clocks: Clocks,
         observer: Observer | None = None,
+        *,
+        has_all: bool = False,
     ) -> None:
+        """`has_all`: the store has every event of its topic, though it is fenced; a restore has just seen to that."""
+        self._has_all = has_all
         self.name, self.own = f"{service}.{what.name}", topic_of(service)
         self.what = what
         self._pool, self._commands, self._clocks, self._observer = pool, commands, clocks, observer
@@ -227,7 +231,7 @@ class Consumer:
         if own:
             (head,) = await tx.fetch(SQL["head"])
             standing.head = head["position"]
-            if last > standing.head and head["fenced"] is not None:
+            if last > standing.head and head["fenced"] is not None and not self._has_all:
                 raise Fault(f"the store has less than its topic, and is fenced: {head['fenced']}")
 
     async def _note(self, tx: Connection, done: Plan) -> None:

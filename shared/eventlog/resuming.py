@@ -8,12 +8,13 @@ after the later of the two. What it does from there on, it does for the first ti
 before, which the log knows; so no effect is lost and none doubled.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from shared.eventlog.chains import Chains, Found, own_record
 from shared.eventlog.clocks import Clocks
 from shared.eventlog.consumer import BATCH_RECORDS, Consumer
 from shared.eventlog.kafka import KafkaAccess
@@ -21,21 +22,21 @@ from shared.eventlog.log import Log, utc_now
 from shared.eventlog.plan import Partition, Raw, receive
 from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.projection import Projection, Reactions
-from shared.eventlog.topic import Missing, Progress, TopicReader
-from shared.events.envelope import shortened
-from shared.events.registry import is_inbound, topics_read
+from shared.eventlog.topic import Progress, TopicReader
+from shared.events.envelope import Envelope, Unreadable, shortened
+from shared.events.registry import is_inbound, service_of, topics_read
 from shared.sql import statements
 
+_NAMES: Final = frozenset({"ce_id", "ce_source", "ce_type"})
 SQL: Final = statements(__file__)
-
-_NAMES: Final = frozenset({"ce_id", "ce_source", "ce_subject", "ce_sequence", "ce_type"})
 
 
 async def fold(service: str, projection: Projection, pool: Any, access: KafkaAccess, progress: Progress) -> int:
     """Folds a projection from its checkpoint to the ends of its topics, by the very code that does it in a running
-    service. Answers how many records it read. Raises Missing on a gap."""
+    service. Answers how many records it read. Nothing that is missing can still come: what comes after a gap is parked,
+    and so is a record of the service's own topic that its store does not have."""
     log = Log(PostgresStore("", service), service)  # never asked for anything: a fold has no commands
-    consumer = Consumer(service, projection, pool, log, Clocks(utc_now))
+    consumer = Consumer(service, projection, pool, log, Clocks(utc_now), has_all=True)
     total = 0
     for topic in projection.topics:
         async with TopicReader(topic, access) as reader:
@@ -44,9 +45,7 @@ async def fold(service: str, projection: Projection, pool: Any, access: KafkaAcc
             goal = total + sum(max(0, reader.ends[n] - offset) for n, offset in at.items())
             while batches := await reader.read(at, at):
                 raws = [raw for batch in batches.values() for raw in batch]
-                outcome = await consumer.consume([receive(raw, projection.types) for raw in raws])
-                if outcome.gaps:
-                    raise Missing(f"{topic} has a gap: {'; '.join(outcome.gaps)}")
+                await consumer.consume([receive(raw, projection.types) for raw in raws], impatient=list(done))
                 total += len(raws)
                 progress(f"folding {consumer.name}", total, goal)
     return total
@@ -119,14 +118,40 @@ def cause_of(rest: str, event_id: str) -> str:
     return f"{source}#{event_id}" if is_whole else rest.partition(":")[0]
 
 
+class _Followed:
+    """A topic's records, each partition's from its beginning: which of them consumers deal with, and where that leaves
+    the streams. Those of a publisher's topic have no order, and all count."""
+
+    def __init__(self, topic: str, partitions: int) -> None:
+        self._topic, self._partitions = topic, partitions
+        self._chains = Chains()
+
+    def takes(self, raw: Raw) -> Found | None:
+        """The next event of its stream, if the record is one; None for a repeat, and for what is no event."""
+        try:
+            found = own_record(raw, service_of(self._topic), self._partitions)
+        except Unreadable:
+            return None
+        if not self._chains.accepts(found):
+            return None
+        self._chains.note(found)
+        return found
+
+    def counts(self, raw: Raw) -> bool:
+        return is_inbound(self._topic) or self.takes(raw) is not None
+
+
 async def _proven(reader: TopicReader, causes: frozenset[str]) -> dict[int, int]:
     """By partition, the first offset of the last batch that can have caused one of the consumer's events. That batch is
     dealt with again: its streams went side by side, so of what lies before the event some may be missing."""
     last: dict[int, int] = {}
     waiting = set(causes)
+    followed = _Followed(reader.topic, len(reader.ends))
     at = dict(reader.starts)
     while waiting and (batches := await reader.read(at, at)):
         for raw in (raw for batch in batches.values() for raw in batch):
+            if not followed.counts(raw):
+                continue
             identity = _identity(raw, _texts(raw))
             if found := waiting & {identity, shortened(identity)}:
                 waiting -= found  # its first record counts: a repeat was dropped
@@ -144,17 +169,6 @@ def _identity(raw: Raw, names: Mapping[str, str]) -> str:
     return f"{names.get('ce_source')}#{own}" if is_inbound(raw.topic) else own
 
 
-def _see(raw: Raw, names: Mapping[str, str], seen: dict[str, int]) -> bool:
-    """Notes the record's version; False for a repeat."""
-    stream, version = names.get("ce_subject", ""), names.get("ce_sequence", "")
-    if is_inbound(raw.topic):
-        return True
-    if not (version.isascii() and version.isdigit() and int(version) > seen.get(stream, 0)):
-        return False
-    seen[stream] = int(version)
-    return True
-
-
 async def _put(
     pool: Any, found: Sequence[Mark], types: frozenset[str], causes: frozenset[str], access: KafkaAccess
 ) -> Resumed:
@@ -166,20 +180,38 @@ async def _put(
     consumer, without = moved[0].consumer, 0
     here = {(row["topic"], row["partition"]): row["offset"] for row in await pool.fetch(SQL["offsets"], consumer)}
     moved = [mark for mark in moved if mark.offset > here.get((mark.topic, mark.partition), -1)]
-    seen: dict[str, int] = {}
+    seen: dict[str, Envelope] = {}
     for topic in sorted({mark.topic for mark in moved}):
         until = {mark.partition: mark.offset for mark in moved if mark.topic == topic}
-        async with TopicReader(topic, access) as reader:
-            at = {n: max(reader.starts[n], here.get((topic, n), -1) + 1) for n in until}
-            while wanted := [n for n in until if at[n] <= until[n]]:
-                for raw in (raw for batch in (await reader.read(wanted, at)).values() for raw in batch):
-                    names = _texts(raw)
-                    if raw.offset <= until[raw.partition] and _see(raw, names, seen):
-                        identity = _identity(raw, names)
-                        without += names.get("ce_type") in types and causes.isdisjoint((identity, shortened(identity)))
+        async for raw in _dealt_with(topic, until, access, seen):
+            if raw.offset > here.get((topic, raw.partition), -1):
+                names = _texts(raw)
+                identity = _identity(raw, names)
+                without += names.get("ce_type") in types and causes.isdisjoint((identity, shortened(identity)))
+    versions = [of.version for of in seen.values()]
+    hashes, tenants = [of.hash for of in seen.values()], [of.tenant for of in seen.values()]
     async with pool.acquire() as db, db.transaction():
-        await db.execute(SQL["see"], consumer, list(seen), list(seen.values()))
+        await db.execute(SQL["see"], consumer, list(seen), versions, hashes, tenants)
         await db.execute(
             SQL["mark"], consumer, [m.topic for m in moved], [m.partition for m in moved], [m.offset for m in moved]
         )
     return Resumed(len(moved), without)
+
+
+async def _dealt_with(
+    topic: str, until: Mapping[int, int], access: KafkaAccess, seen: dict[str, Envelope]
+) -> AsyncIterator[Raw]:
+    """The records up to the offsets `until`, without repeats and what is no event. Notes in `seen` each stream's last
+    event. Reads from the beginning: only so does it know the chains."""
+    async with TopicReader(topic, access) as reader:
+        followed = _Followed(topic, len(reader.ends))
+        at = {n: reader.starts[n] for n in until}
+        while wanted := [n for n in until if at[n] <= until[n]]:
+            for raw in (raw for batch in (await reader.read(wanted, at)).values() for raw in batch):
+                if raw.offset > until[raw.partition]:
+                    continue
+                if is_inbound(topic):
+                    yield raw
+                elif (found := followed.takes(raw)) is not None:
+                    seen[found.event.of.stream] = found.event.of
+                    yield raw

@@ -1,6 +1,8 @@
--- see: note how far a consumer has dealt with streams, never less than before.
-insert into engine.seen as s (consumer, stream, version) select $1, * from unnest($2::text[], $3::int[])
-on conflict (consumer, stream) do update set version = excluded.version where s.version < excluded.version;
+-- see: note the last event of each stream that a consumer has dealt with, never an earlier one than before.
+insert into engine.seen as s (consumer, stream, version, hash, tenant)
+select $1, * from unnest($2::text[], $3::int[], $4::bytea[], $5::text[])
+on conflict (consumer, stream) do update set version = excluded.version, hash = excluded.hash, tenant = excluded.tenant
+where s.version < excluded.version;
 
 -- mark: note how far a consumer has dealt with partitions, never less than before.
 insert into engine.checkpoints as c (consumer, topic, partition, "offset")

@@ -36,6 +36,12 @@ def topic_of(service: str) -> str:
     return f"{service}.events.v1"
 
 
+def service_of(topic: str) -> str:
+    """The service whose own topic it is; "" for any other topic."""
+    service = topic.removesuffix(".events.v1")
+    return service if topic == topic_of(service) else ""
+
+
 @lru_cache(1024)
 def is_inbound(topic: str) -> bool:
     """Whether the topic holds what publishers' systems say: the gateway's, or a publisher's own."""
