@@ -239,8 +239,8 @@ class LoneTopicCheck:
             self._findings.add(where, f"{what} has other headers than its attributes make")
         note, before = note_of(event), self._noted(position)
         if before is None:
-            self._first(where, what, raw.partition, event)
-            self._note(position, note)
+            if self._first(where, what, raw.partition, event) or position <= self._size:
+                self._note(position, note)
         elif before == note:
             self.repeats += 1
         else:
@@ -261,22 +261,27 @@ class LoneTopicCheck:
         self.events += 1
         self.top = max(self.top, position)
 
-    def _first(self, where: str, what: str, partition: int, event: StoredEvent) -> None:
-        """The first record of a position: within its partition and its stream it comes in order, without a gap."""
+    def _first(self, where: str, what: str, partition: int, event: StoredEvent) -> bool:
+        """Judge the first record of a position: within its partition and its stream it comes in order, without a gap.
+        Answers whether it continues its stream. One that does not, and has a higher position than there are records, is
+        no event: the topic does not reach that far."""
         of, last = event.of, self._last.get(partition, 0)
+        head, version = self._heads.get(of.stream, Head()), of.version or 0
+        follows = (version, of.prevhash) == (head.version + 1, head.hash)
         if (of.position or 0) < last:
             self._findings.add(where, f"{what} comes after position {last}")
-        self._last[partition] = of.position or 0  # not the highest: one wrong position is one finding
-        head, version = self._heads.get(of.stream, Head()), of.version or 0
+        if follows or (of.position or 0) <= self._size:
+            self._last[partition] = of.position or 0  # not the highest: one wrong position is one finding
         if version > head.version + 1:
             lost = f"version {head.version + 1}" + (f" to {version - 1}" if version > head.version + 2 else "")
             self._findings.add(where, f"{what} comes after version {head.version}: {lost} of its stream is missing")
         elif version <= head.version:
             self._findings.add(where, f"{what} conflicts with a version {version} of its stream at another position")
-            return
-        elif of.prevhash != head.hash:
+        elif not follows:
             self._findings.add(where, f"{what} does not continue version {head.version}, the one before it here")
-        self._heads[of.stream] = Head(version, of.hash)
+        if version > head.version and (follows or (of.position or 0) <= self._size):
+            self._heads[of.stream] = Head(version, of.hash)
+        return follows
 
     def missing(self) -> list[tuple[int, int]]:
         """The runs of positions, from 1 to the highest, of which there is no record."""

@@ -18,7 +18,7 @@ from shared.eventlog.postgres import PostgresStore
 from shared.eventlog.relay import partition_of
 from shared.eventlog.store import Head
 from shared.eventlog.verify import Findings, LoneTopicCheck, StoreCheck, TopicCheck, verify
-from shared.events.envelope import GENESIS, StoredEvent, Unreadable, chained, from_headers, to_headers
+from shared.events.envelope import StoredEvent, Unreadable, chained, from_headers, to_headers
 from tests.databases import execute_as_operator
 from tests.engine.examples import head_of, write
 from tests.oracle.evidence import Evidence, Published
@@ -262,8 +262,12 @@ def test_each_fault_of_a_topic_is_named_with_its_place() -> None:
         "entitlements, entitlements.events.v1: positions 25 to 99999999999999999 are missing, though "
         "later ones are there"
     ]
-    found = said(rewritten(last, 99, version=7, position=25, prevhash=GENESIS))
+    found = said(rewritten(last, 99, version=7, position=25, prevhash=b"\7" * 32))
     assert found == [f"{place}: position 25 (pool-1 version 7) does not continue version 6, the one before it here"]
+    far = said(rewritten(last, 99, version=8, position=10**17, prevhash=b"\7" * 32))
+    assert far == [
+        f"{place}: position {10**17} (pool-1 version 8) comes after version 6: version 7 of its stream is missing"
+    ], "and the topic does not reach as far as it claims"
 
 
 def test_a_record_in_another_partition_or_order_is_found_without_a_store() -> None:
