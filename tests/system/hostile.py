@@ -132,8 +132,9 @@ def good(topic: str, number: int) -> Written:
 
 
 def gap(service: str, number: int) -> Written:
-    """A correctly hashed version 7 of a stream of which no other comes."""
+    """A correctly hashed version 7 of a stream of which no other comes, after an invented version 6."""
     of = Envelope(f"flood-{number}", source_of(service), "OperationPerformed", f"flood-{number}", _NOON, 1, 7, 10**9)
+    of = of._replace(prevhash=b"\x33" * 32)
     of = of._replace(hash=chained(of, b"{}"))
     return Written(of.stream.encode(), b"{}", [(n.encode(), v) for n, v in to_headers(of)])
 
