@@ -294,15 +294,18 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
                 self._committed |= fresh
 
     def _watch(self, mine: Mapping[Partition, int], lags: Mapping[Partition, int]) -> None:
-        """Raises Stalled where a partition that has records to go, and no reason to wait, does not move."""
+        """Raises Stalled where a partition that has records to go, and no reason to wait, does not move. The time of a
+        wait with a reason does not count once the reason is gone."""
         now, before = asyncio.get_running_loop().time(), self._stands
         stood = {
-            p: before[p] if p in before and before[p][0] == offset and lags[p] else (offset, now)
+            p: before[p]
+            if p in before and before[p][0] == offset and lags[p] and p not in self._pauses
+            else (offset, now)
             for p, offset in mine.items()
         }
         self._stands = stood
         for partition, (_, since) in stood.items():
-            if now - since > STALLED_S and partition not in self._pauses:
+            if now - since > STALLED_S:
                 raise Stalled(
                     f"{self.consumer.name} has {lags[partition]} records to go in {partition[0]} [{partition[1]}] and "
                     f"made no progress for {STALLED_S:.0f} s"

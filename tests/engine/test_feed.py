@@ -122,3 +122,15 @@ async def test_who_has_nothing_to_do_or_says_why_it_waits_is_left_alone(
     feed._pauses[PLACE] = 30.0
     await feed.look()
     assert feed.lag == 2
+
+
+async def test_a_wait_with_a_reason_does_not_count_when_the_reason_is_gone(feed: Feed) -> None:
+    """A store that was fenced for minutes, say."""
+    feed._seek(PLACE, END - 2)
+    await feed.look()
+    feed._stands = {place: (offset, since - host.STALLED_S) for place, (offset, since) in feed._stands.items()}
+    feed._pauses[PLACE] = 30.0
+    await feed.look()
+    del feed._pauses[PLACE]
+    await feed.look()
+    assert feed.lag == 2
