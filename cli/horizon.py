@@ -15,7 +15,7 @@ LATE_S: Final = 5.0
 _IDLE: Final = "idle in transaction"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Open:
     """An open transaction that has written here, or holds or wants the head's row. `blocks` is how many appends wait
     behind it, the first of them for `waits_s`; `stands_s` is how long its session has been in its `state`."""
@@ -50,15 +50,15 @@ def read(rows: Sequence[Mapping[str, Any]]) -> list[Open]:
     return sorted(
         (
             Open(
-                row["pid"],
-                row["application"],
-                row["user"],
-                row["state"],
-                row["age_s"],
-                row["stands_s"],
-                row["head"],
-                row["blocks"],
-                row["waits_s"],
+                pid=row["pid"],
+                application=row["application"],
+                user=row["user"],
+                state=row["state"],
+                age_s=row["age_s"],
+                stands_s=row["stands_s"],
+                head=row["head"],
+                blocks=row["blocks"],
+                waits_s=row["waits_s"],
             )
             for row in rows
         ),

@@ -181,7 +181,7 @@ def supervise() -> int:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a probe that fails is no error
     with _only_one():
         remember(os.getpid(), _PID_FILE)
-        supervisor = Supervisor(_STATE_FILE)
+        supervisor = Supervisor(state_file=_STATE_FILE)
         try:
             run(supervisor)
         except Stopped:

@@ -28,7 +28,7 @@ class Stopped(Exception):
     """SIGTERM or SIGINT came."""
 
 
-@dataclass(slots=True)
+@dataclass(kw_only=True, slots=True)
 class _Watched:
     part: Part
     started_at: float
@@ -44,7 +44,7 @@ class _Watched:
         return float(min(2 ** (self.deaths - 1), _LONGEST_PAUSE_S))
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Supervisor:
     """`state_file` always says, as JSON, what is up; everything worth a sentence is said as it happens."""
 
@@ -72,7 +72,7 @@ class Supervisor:
         for part in parts:
             self.say(f"{part.name} is starting on port {part.port}")
         started_at = time.monotonic()
-        self._groups += [[_Watched(part, started_at) for part in group] for group in groups]
+        self._groups += [[_Watched(part=part, started_at=started_at) for part in group] for group in groups]
         with ThreadPoolExecutor(len(parts)) as pool:  # what has to be prepared first is prepared side by side
             list(pool.map(lambda part: part.spawn(), parts))
         new = [watched for group in self._groups for watched in group if watched.part in parts]

@@ -167,7 +167,11 @@ def decide_loan(command: LendBook, state: BookState) -> Decision[BookEvent]:
 
 
 BOOK: Final[Stream[BookState, BookCommand, BookEvent]] = Stream(
-    "book", OnShelf(), evolve_book, decide_book, tenant=lambda event: event.organisation_id
+    category="book",
+    initial=OnShelf(),
+    evolve=evolve_book,
+    decide=decide_book,
+    tenant=lambda event: event.organisation_id,
 )
 
 # ── The stream `reader-<id>`: whoever owns a fact decides on it, so a suspension is no field of a book ──────────────
@@ -194,7 +198,11 @@ def decide_reader(command: SuspendReader, suspended: ReaderSuspended | None) -> 
 
 
 READER: Final[Stream[ReaderSuspended | None, SuspendReader, ReaderSuspended]] = Stream(
-    "reader", None, evolve_reader, decide_reader, tenant=lambda event: event.organisation_id
+    category="reader",
+    initial=None,
+    evolve=evolve_reader,
+    decide=decide_reader,
+    tenant=lambda event: event.organisation_id,
 )
 
 # ── The projection: events folded into a table, each once, in the transaction that moves the consumer's checkpoint ──
@@ -286,4 +294,11 @@ async def my_loans(actor: CurrentActor, db: Database) -> list[Loan]:
 
 # ── The service: `run(SERVICE)` in its `__main__.py` starts HTTP, relay and consumers ──────────────────────────────
 
-SERVICE: Final = Service("lending", (BOOK, READER), COMMANDS, QUERIES, (LOANS, REACTIONS), TIMERS)
+SERVICE: Final = Service(
+    name="lending",
+    streams=(BOOK, READER),
+    commands=COMMANDS,
+    queries=QUERIES,
+    consumers=(LOANS, REACTIONS),
+    timers=TIMERS,
+)

@@ -290,6 +290,27 @@ def test_statements_are_constants(file: Path) -> None:
     assert not built, f"{name(file)} builds SQL in lines {built}: see shared/sql.py"
 
 
+# ── Records ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def dataclass_of(node: ast.ClassDef) -> ast.expr | None:
+    """The decorator that makes the class a dataclass."""
+    return next((d for d in node.decorator_list if re.match(r"(dataclasses\.)?dataclass\b", ast.unparse(d))), None)
+
+
+@pytest.mark.parametrize("file", DEPLOYED, ids=name)
+def test_long_records_are_built_by_keywords(file: Path) -> None:
+    """Of more than four fields: two of the same type would change places unseen."""
+    by_place = []
+    for node in ast.walk(parsed(file)):
+        if isinstance(node, ast.ClassDef) and (made := dataclass_of(node)) is not None:
+            fields = [each for each in node.body if isinstance(each, ast.AnnAssign)]
+            fields = [each for each in fields if "ClassVar" not in ast.unparse(each.annotation)]
+            if len(fields) > 4 and "kw_only=True" not in ast.unparse(made):
+                by_place.append(f"{node.name} ({len(fields)} fields, line {node.lineno})")
+    assert not by_place, f"{name(file)}: {', '.join(by_place)} should be keyword-only"
+
+
 # ── The rest ───────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -47,15 +47,18 @@ async def replay_events(
     run says what comes of that). Whoever reads the contract's topics is not concerned."""
     if (to_topic is None) == (consumer is None):
         raise OperatorError("Say where to: either --to-topic or --consumer.", USAGE)
-    chosen = Chosen(first, last, known_types(only), stream, tenant, since, until)
+    chosen = Chosen(
+        first=first, last=last, types=known_types(only), stream=stream, tenant=tenant, since=since, until=until
+    )
     db = await context.db(service_named(service))
-    selection = Selection(db, service, chosen, *await span(db, chosen))
+    low, high = await span(db, chosen)
+    selection = Selection(db=db, service=service, chosen=chosen, low=low, high=high)
     if to_topic is not None:
         return await _to_topic(context, output, selection, to_topic)
     return await _to_consumer(context, output, selection, consumer or "")
 
 
-@dataclass(slots=True)
+@dataclass(kw_only=True, slots=True)
 class Selection:
     """The chosen events, read as often as they are needed instead of kept."""
 

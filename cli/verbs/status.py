@@ -25,7 +25,7 @@ _AGES_WITHIN_S: Final = 5.0
 _LOOK_WITHIN_S: Final = 20.0
 
 
-@dataclass(slots=True)
+@dataclass(kw_only=True, slots=True)
 class Lag:
     """How far one consumer is behind: records, the age of the first it has not dealt with, and how that changes."""
 
@@ -51,7 +51,7 @@ def lags(
     """Each consumer's lag, from its checkpoints and the partitions' ends."""
     found: dict[str, Lag] = {}
     for row in rows:
-        lag = found.setdefault(row["consumer"], Lag(row["consumer"], 0, row["parked"]))
+        lag = found.setdefault(row["consumer"], Lag(consumer=row["consumer"], events=0, parked=row["parked"]))
         partition = (row["topic"], row["partition"])
         first = max(row["offset"] + 1, begins.get(partition, 0))
         behind = max(0, ends.get(partition, 0) - first)
@@ -61,7 +61,7 @@ def lags(
     return list(found.values())
 
 
-@dataclass(slots=True)
+@dataclass(kw_only=True, slots=True)
 class Seen:
     """What one look at a service found. `fault` says why its database could not be looked at."""
 
@@ -83,7 +83,7 @@ async def _ready(context: Context, service: str) -> dict[str, str]:
 
 
 async def _look(context: Context, service: str) -> Seen:
-    seen = Seen(service, await _ready(context, service))
+    seen = Seen(service=service, waiting=await _ready(context, service))
     try:
         db = await context.db(service)
         seen.opened = horizon.read(await db.fetch(SQL["horizon"]))  # first: it waits for nobody's lock

@@ -60,7 +60,7 @@ async def _newest(kafka: AIOKafkaConsumer, begins: Any, ends: Any) -> datetime |
 # ── tail ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Filter:
     """Which events are shown: all that say yes to everything given."""
 
@@ -152,7 +152,9 @@ async def show_events(
     data: Annotated[bool, typer.Option("--data", help="Show the events' data, too.")] = False,
 ) -> Result:
     """Show events as they come by, live. --json writes one a line."""
-    wanted = Filter(frozenset(type_ or ()), frozenset(stream or ()), tenant, since, until)
+    wanted = Filter(
+        types=frozenset(type_ or ()), streams=frozenset(stream or ()), tenant=tenant, since=since, until=until
+    )
 
     kafka, there = await context.kafka(), await context.partitions()
     places = [TopicPartition(t, n) for t in named(topic or (), there) for n in there.get(t, ())]

@@ -31,7 +31,7 @@ AT_ONCE: Final = 1_000
 _READ_AGAIN_S: Final = 30.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Chosen:
     """Which events of a store: those that every part that is given takes."""
 
@@ -113,7 +113,9 @@ async def export_events(
     until: Until = None,
 ) -> Result:
     """Write a store's events as CloudEvents in JSON, one a line. Personal fields stay sealed."""
-    chosen = Chosen(first, last, known_types(type_), stream, tenant, since, until)
+    chosen = Chosen(
+        first=first, last=last, types=known_types(type_), stream=stream, tenant=tenant, since=since, until=until
+    )
     db = await context.db(service_named(service))
     low, high = await span(db, chosen)
     written = 0

@@ -57,7 +57,7 @@ class Wrong(Exception):
     """The system did not do what it should."""
 
 
-@dataclass(slots=True)
+@dataclass(kw_only=True, slots=True)
 class Person:
     """Somebody with an account, and the token that says so."""
 
@@ -96,7 +96,7 @@ class Reply:
         return json.loads(self.text)
 
 
-@dataclass(slots=True)
+@dataclass(kw_only=True, slots=True)
 class Doors:
     """Calls and events of one run; all of them carry its correlation id, so that they can be found again."""
 
@@ -255,7 +255,7 @@ async def open_doors(run: str) -> AsyncIterator[Doors]:
         await producer.start()
         await consumer.start()
         await _from_now_on(consumer)
-        yield Doors(run, http, producer, consumer, access)
+        yield Doors(run=run, http=http, producer=producer, consumer=consumer, kafka=access)
     except (KafkaError, OSError) as error:
         raise Wrong(f"Kafka does not answer at {access.bootstrap}: {error!r}. Is the system up? (make up)") from error
     finally:

@@ -19,7 +19,7 @@ PUBLISHER: Final = "autodesk"
 PASSWORD: Final = "correct horse battery staple"  # noqa: S105  # example people have no secrets
 
 
-@dataclass(slots=True)
+@dataclass(kw_only=True, slots=True)
 class Story:
     """What the steps hand to each other."""
 
@@ -46,7 +46,7 @@ class Story:
 
 def people(run: str) -> dict[str, Person]:
     def person(name: str, company: str) -> Person:
-        return Person(name, f"{name.split()[0].lower()}.{run}@{company}.example", PASSWORD)
+        return Person(name=name, email=f"{name.split()[0].lower()}.{run}@{company}.example", password=PASSWORD)
 
     return {
         "clerk": person("Clara Reyes", "cadworks"),
@@ -60,7 +60,14 @@ def people(run: str) -> dict[str, Person]:
 
 def cast(doors: Doors, say: Callable[[str], None]) -> Story:
     who = people(doors.run.removeprefix("story-"))
-    return Story(doors, say, who["clerk"], who["manager"], who["cad"], [who["first"], who["second"], who["third"]])
+    return Story(
+        doors=doors,
+        say=say,
+        clerk=who["clerk"],
+        manager=who["manager"],
+        cad=who["cad"],
+        designers=[who["first"], who["second"], who["third"]],
+    )
 
 
 def money(amount: Json) -> str:

@@ -59,7 +59,7 @@ async def each(title: str, customers: Sequence[Customer], *acts: Callable[[Custo
 
 def people(run: str, number: int) -> tuple[Person, Person]:
     def person(role: str) -> Person:
-        return Person(f"{role.title()} {number}", f"{role}.{number}@{run}.example", PASSWORD)
+        return Person(name=f"{role.title()} {number}", email=f"{role}.{number}@{run}.example", password=PASSWORD)
 
     return person("manager"), person("colleague")
 
@@ -68,7 +68,7 @@ async def partners(doors: Doors, publisher: Publisher) -> list[tuple[Person, str
     """The partners' clerks, each with its number; the last partner has none."""
     found = []
     for number in range(PARTNERS):
-        clerk = Person(f"Clerk {number}", f"clerk.{number}@{doors.run}.example", PASSWORD)
+        clerk = Person(name=f"Clerk {number}", email=f"clerk.{number}@{doors.run}.example", password=PASSWORD)
         organisation = {"name": f"Partner {number} {doors.run}", "kind": "partner"}
         await life.sign_up(doors, clerk, {"organisation": organisation})
         csn = await publisher.issue(clerk.organisation_id) if number < PARTNERS - 1 else ""
@@ -85,7 +85,7 @@ async def plans(doors: Doors, clerk: Person) -> list[Json]:
 
 async def live(doors: Doors, consumer: AIOKafkaConsumer, count: int) -> list[Customer]:
     publisher = Publisher(doors)
-    operator = Person("Operator", f"operator@{doors.run}.example", PASSWORD)
+    operator = Person(name="Operator", email=f"operator@{doors.run}.example", password=PASSWORD)
     await life.sign_up(doors, operator, {"invitation": await invite("operator", "Tenure operations", operator.email)})
     world = World(doors, publisher, operator)
     clerks = await partners(doors, publisher)
@@ -99,7 +99,17 @@ async def live(doors: Doors, consumer: AIOKafkaConsumer, count: int) -> list[Cus
         manager, colleague = people(doors.run, number)
         plan = autocad if fate == "rolls out" else offered[number % len(offered)]
         customers.append(
-            Customer(number, fate, clerk, bool(csn), partner == 0, manager, colleague, plan, seats=2 + number % 3)
+            Customer(
+                number=number,
+                fate=fate,
+                clerk=clerk,
+                with_csn=bool(csn),
+                loses_csn=partner == 0,
+                manager=manager,
+                colleague=colleague,
+                plan=plan,
+                seats=2 + number % 3,
+            )
         )
     with publisher.at_work(consumer):
         steps = (life.found, life.order, life.is_confirmed, life.seats_are_assigned)

@@ -52,7 +52,7 @@ INVARIANTS: Final = (
 History: TypeAlias = list[tuple[Envelope, Event]]
 
 
-@dataclass(slots=True)
+@dataclass(kw_only=True, slots=True)
 class Findings:
     events: int = 0
     streams: int = 0

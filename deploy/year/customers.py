@@ -34,7 +34,7 @@ GRANTED: Final = 100
 OWN: Final = 10
 
 
-@dataclass(slots=True)
+@dataclass(kw_only=True, slots=True)
 class Customer:
     number: int
     fate: str

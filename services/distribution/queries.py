@@ -52,7 +52,11 @@ async def _visible(db: Queryable, contract_id: str, now: datetime) -> tuple[list
     """What the contract's administrators see: products, publishers and kinds of updates, column by column."""
     rows = await db.fetch(SQL["owned_products"], contract_id)
     pools = [
-        Pool(row["product"], row["publisher"], in_term=row["in_term"] and term_begins(row["starts"]) <= now)
+        Pool(
+            product=row["product"],
+            publisher=row["publisher"],
+            in_term=row["in_term"] and term_begins(row["starts"]) <= now,
+        )
         for row in rows
     ]
     visible = [(pool.product, pool.publisher, kind) for pool in pools for kind in pool.kinds_shown]

@@ -143,11 +143,11 @@ async def _offer(owner: ProductOwned, listed: UpdateListed, reach: Reach) -> Seq
 @PROCESS.on(SeatPoolOpened)
 async def _opened(event: SeatPoolOpened, of: Envelope, reach: Reach) -> Sequence[Do]:
     note = NoteEntitlement(
-        event.contract_id,
-        event.subscription_id,
-        "pool_opened",
-        of.id,
-        reach.time_of(event.customer),
+        contract_id=event.contract_id,
+        subscription_id=event.subscription_id,
+        fact="pool_opened",
+        because=of.id,
+        now=reach.time_of(event.customer),
         customer=event.customer,
         product=event.product,
         publisher=event.publisher,
@@ -178,7 +178,13 @@ _FACTS: Final[dict[type[_Pools | _Rights | SeatAssigned | SeatUnassigned], Fact]
 @PROCESS.on(UpdateRightGranted)
 @PROCESS.on(UpdateRightLost)
 async def _entitled(event: _Pools | _Rights, of: Envelope, reach: Reach) -> Sequence[Do]:
-    note = NoteEntitlement(event.contract_id, event.subscription_id, _FACTS[type(event)], of.id, reach.now)
+    note = NoteEntitlement(
+        contract_id=event.contract_id,
+        subscription_id=event.subscription_id,
+        fact=_FACTS[type(event)],
+        because=of.id,
+        now=reach.now,
+    )
     return [Do(FLEET, event.contract_id, note)]
 
 
@@ -186,7 +192,12 @@ async def _entitled(event: _Pools | _Rights, of: Envelope, reach: Reach) -> Sequ
 @PROCESS.on(SeatUnassigned)
 async def _seated(event: SeatAssigned | SeatUnassigned, of: Envelope, reach: Reach) -> Sequence[Do]:
     note = NoteEntitlement(
-        event.contract_id, event.subscription_id, _FACTS[type(event)], of.id, reach.now, account_id=event.account_id
+        contract_id=event.contract_id,
+        subscription_id=event.subscription_id,
+        fact=_FACTS[type(event)],
+        because=of.id,
+        now=reach.now,
+        account_id=event.account_id,
     )
     return [Do(FLEET, event.contract_id, note)]
 
@@ -199,16 +210,16 @@ async def _approved(event: UpdateApproved, _of: Envelope, reach: Reach) -> Seque
     fleet = await reach.log.state(FLEET, event.contract_id)
     offered = fleet.decisions.offered[event.publisher, event.update_id]
     start = StartRollout(
-        event.rollout_id,
-        event.contract_id,
-        fleet.customer,
-        event.publisher,
-        event.update_id,
-        offered.version,
-        event.groups,
-        event.phases,
-        standing(fleet, event.number).targets,
-        event.approved_by,
+        rollout_id=event.rollout_id,
+        contract_id=event.contract_id,
+        customer=fleet.customer,
+        publisher=event.publisher,
+        update_id=event.update_id,
+        version=offered.version,
+        groups=event.groups,
+        phases=event.phases,
+        targets=standing(fleet, event.number).targets,
+        by=event.approved_by,
     )
     return [Do(ROLLOUT, event.rollout_id, start)]
 

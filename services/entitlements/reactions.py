@@ -119,17 +119,17 @@ other: whichever is folded last finds both, in whatever order they came."""
 @REACTIONS.on(SubscriptionConfirmed)
 async def _confirmed(event: SubscriptionConfirmed, _of: Envelope, _reach: Reach) -> Sequence[Do]:
     opening = OpenPool(
-        event.subscription_id,
-        event.contract_id,
-        event.customer,
-        event.plan.product,
-        event.plan.product_name,
-        event.seats,
-        event.starts,
-        event.ends,
-        event.partner,
-        event.plan.publisher,
-        event.plan.period,
+        subscription_id=event.subscription_id,
+        contract_id=event.contract_id,
+        customer=event.customer,
+        product=event.plan.product,
+        product_name=event.plan.product_name,
+        seats=event.seats,
+        starts=event.starts,
+        ends=event.ends,
+        partner=event.partner,
+        publisher=event.plan.publisher,
+        period=event.plan.period,
     )
     return [Do(SEAT_POOL, event.subscription_id, opening)]
 
@@ -148,16 +148,16 @@ async def _purchased(event: CreditsPurchased, of: Envelope, reach: Reach) -> Seq
         user = await _looked_for(partial(account, reach.db, who))
     over = await last_steps(reach.db, reach.log, event.contract_id) if customer else ()
     grant = GrantCredits(
-        event.contract_id,
-        event.grant_id,
-        event.amount,
-        customer,
-        of.source,
-        reach.time_of(customer),
-        policy_of(publisher),
-        who,
-        user,
-        over,
+        contract_id=event.contract_id,
+        grant_id=event.grant_id,
+        amount=event.amount,
+        customer=customer,
+        granted_by=of.source,
+        now=reach.time_of(customer),
+        policy=policy_of(publisher),
+        account_id=who,
+        user=user,
+        over=over,
     )
     return [Do(CREDITS, event.contract_id, grant)]
 

@@ -136,10 +136,10 @@ def _machine_token(state: Registered, since: int, asked: str | None, request: Re
         raise OAuthError("invalid_scope", f"This machine account has the scopes {' '.join(machine.scopes)}.")
     lifetime = min(TOKEN_S, int((machine.expires_at - parts.now()).total_seconds()))
     who = Actor(
-        machine.acts_for or machine.client_id,
-        machine.organisation_id,
-        machine.organisation_kind,
-        machine.publisher,
+        account_id=machine.acts_for or machine.client_id,
+        organisation_id=machine.organisation_id,
+        organisation_kind=machine.organisation_kind,
+        publisher=machine.publisher,
         client_id=machine.client_id,
         scopes=frozenset(scopes),
         since=since,

@@ -75,15 +75,15 @@ async def _confirmed(event: SubscriptionConfirmed, _of: Envelope, reach: Reach) 
     await involve(reach.db, event.purchaser, event.contract_id)
     to_come = event.starts > reach.time_of(event.customer).date()
     record = RecordSubscription(
-        event.contract_id,
-        event.customer,
-        event.plan.publisher,
-        event.plan.programme,
-        event.subscription_id,
-        event.purchaser,
-        event.plan.agreement,
-        event.plan.product,
-        event.starts if to_come else None,
+        contract_id=event.contract_id,
+        customer=event.customer,
+        publisher=event.plan.publisher,
+        programme=event.plan.programme,
+        subscription_id=event.subscription_id,
+        purchaser=event.purchaser,
+        agreement=event.plan.agreement,
+        product=event.plan.product,
+        starts=event.starts if to_come else None,
     )
     return [Do(CONTRACT, event.contract_id, record)]
 

@@ -92,10 +92,10 @@ async def start(opened: AccountOpened, app: State, *, since: int, verifier: str 
 
 def _session(opened: AccountOpened, running: Running, app: State) -> Session:
     who = Actor(
-        opened.account_id,
-        opened.organisation_id,
-        opened.organisation_kind,
-        publisher_of(opened),
+        account_id=opened.account_id,
+        organisation_id=opened.organisation_id,
+        organisation_kind=opened.organisation_kind,
+        publisher=publisher_of(opened),
         session_id=running.session_id,
         since=running.since,
     )
@@ -161,7 +161,13 @@ async def refreshed(token: str, request: Request) -> Session | None:
     account = await parts.log.state(ACCOUNT, running.account_id)
     if not isinstance(account, Open):
         return None
-    who = Actor(running.account_id, "", "customer", session_id=running.session_id, since=running.since)
+    who = Actor(
+        account_id=running.account_id,
+        organisation_id="",
+        organisation_kind="customer",
+        session_id=running.session_id,
+        since=running.since,
+    )
     if not await parts.verifier.endings.good(who, ""):
         return None
     return _session(account.opened, running, app)
@@ -182,7 +188,13 @@ async def sessions(actor: CurrentActor, request: Request, db: Database) -> Sessi
     parts: Parts = request.app.state.parts
     found = []
     for each in await refreshing.of_account(db, actor.account_id, parts.now()):
-        who = Actor(actor.account_id, "", "customer", session_id=each.session_id, since=each.since)
+        who = Actor(
+            account_id=actor.account_id,
+            organisation_id="",
+            organisation_kind="customer",
+            session_id=each.session_id,
+            since=each.since,
+        )
         if await parts.verifier.endings.good(who, ""):
             found.append(
                 SessionView(

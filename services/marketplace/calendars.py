@@ -69,7 +69,7 @@ def business_calendar(country: str, time_zone: str, ends: date) -> Calendar:
         # Under the country's own name, by which a renewal looks for it: what the file says by then counts.
         named = country.upper() if _COUNTRY.fullmatch(country.upper()) else WEEKENDS_ONLY
         if own is None:
-            return Calendar(named, WEEKENDS_ONLY, zone(time_zone))
+            return Calendar(id=named, version=WEEKENDS_ONLY, time_zone=zone(time_zone))
         return Calendar(
             id=named,
             version=f"{WEEKENDS_ONLY}, {named} {own.version}",

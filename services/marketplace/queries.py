@@ -215,7 +215,9 @@ async def cart(
     policy = policy_of(publisher)
     if order is not None:
         until = _cancel_by(order.starts, order.country, order.time_zone, policy)
-        sent = OrderedWith(order.customer, order.purchaser, order.starts, order.csn, until)
+        sent = OrderedWith(
+            customer=order.customer, purchaser=order.purchaser, starts=order.starts, csn=order.csn, cancel_by=until
+        )
         return cart_view(cart_id, order, lines, policy, sent)
     now = clocks.time_of(customer or actor.organisation_id)
     begins = starts or now.astimezone(UTC).date()

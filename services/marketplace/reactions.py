@@ -75,7 +75,12 @@ async def withdraw_plan(event: PlanWithdrawn, of: Envelope, _reach: Reach) -> li
 async def announce_price(event: PlanPriceAnnounced, of: Envelope, _reach: Reach) -> list[Do]:
     key = plan_key(event.publisher, event.product_id)
     announce = AnnouncePrice(
-        event.product_id, event.publisher, event.price, event.valid_from, publisher_of(of.source), of.time
+        product_id=event.product_id,
+        publisher=event.publisher,
+        price=event.price,
+        valid_from=event.valid_from,
+        said_by=publisher_of(of.source),
+        said_at=of.time,
     )
     return [Do(PLAN, key, announce)]
 
@@ -83,7 +88,12 @@ async def announce_price(event: PlanPriceAnnounced, of: Envelope, _reach: Reach)
 @PUBLISHER.on(CsnIssued)
 async def record_csn(event: CsnIssued, of: Envelope, _reach: Reach) -> list[Do]:
     record = RecordCsn(
-        event.csn, event.organisation_id, event.publisher, publisher_of(of.source), of.time, policy_of(event.publisher)
+        csn=event.csn,
+        organisation_id=event.organisation_id,
+        publisher=event.publisher,
+        said_by=publisher_of(of.source),
+        said_at=of.time,
+        policy=policy_of(event.publisher),
     )
     return [Do(STANDING, event.organisation_id, record)]
 
@@ -91,7 +101,12 @@ async def record_csn(event: CsnIssued, of: Envelope, _reach: Reach) -> list[Do]:
 @PUBLISHER.on(CsnRevoked)
 async def revoke_csn(event: CsnRevoked, of: Envelope, _reach: Reach) -> list[Do]:
     revoke = RevokeCsn(
-        event.csn, event.organisation_id, event.publisher, event.reason, publisher_of(of.source), of.time
+        csn=event.csn,
+        organisation_id=event.organisation_id,
+        publisher=event.publisher,
+        reason=event.reason,
+        said_by=publisher_of(of.source),
+        said_at=of.time,
     )
     return [Do(STANDING, event.organisation_id, revoke)]
 
@@ -105,7 +120,9 @@ async def confirm_order(event: OrderConfirmed, of: Envelope, reach: Reach) -> li
         country, zone, starts = state.order.country, state.order.time_zone, state.order.starts
     publisher = publisher_of(of.source)
     calendar = business_calendar(country, zone, term_ends(starts))
-    confirm = ConfirmOrder(event.reference, publisher, calendar, event.order, policy_of(publisher))
+    confirm = ConfirmOrder(
+        reference=event.reference, said_by=publisher, calendar=calendar, order=event.order, policy=policy_of(publisher)
+    )
     return [Do(SUBSCRIPTION, event.subscription_id, confirm)]
 
 

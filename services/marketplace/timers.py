@@ -135,10 +135,10 @@ async def bring_price_in(_key: str, now: datetime, _reach: Reach) -> BringPriceI
 async def close_term(key: str, now: datetime, reach: Reach) -> CloseTerm:
     state = await _live(key, reach)
     if state is None:
-        return CloseTerm(0, now, business_calendar("", "UTC", date(2000, 1, 1)), None)
+        return CloseTerm(term=0, now=now, calendar=business_calendar("", "UTC", date(2000, 1, 1)), price=None)
     term = state.term
     listed = await reach.log.state(PLAN, plan_key(term.plan.publisher, term.plan.product_id))
     price = price_on(term.next_starts, listed)
     country = term.cancel_by.calendar
     calendar = business_calendar(country, term.cancel_by.time_zone, term_ends(state.confirmed.starts, term.number + 1))
-    return CloseTerm(term.number, now, calendar, price, policy_of(term.plan.publisher))
+    return CloseTerm(term=term.number, now=now, calendar=calendar, price=price, policy=policy_of(term.plan.publisher))

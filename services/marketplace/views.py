@@ -218,7 +218,7 @@ def plan_view(plan: Plan, policy: Policy) -> PlanView:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class OrderedWith:
     """What a cart was ordered with, or would be."""
 

@@ -30,7 +30,7 @@ WORKERS: Final = 4
 _STORE: Final = "store"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AsOf:
     """Where the tables stand that were folded into `schema`. `position` is the last of the service's own store that
     counts, `time` the moment up to which events of other services count; `streams` and `events` are how many were
@@ -203,7 +203,15 @@ class _Folding:
         for table in self._projection.tables:
             rows[table] = int(await db.fetchval(with_names(SQL["rows"], schema=self._schema, table=bare(table))))
         own = self._asked.position if self._own in self._projection.topics else None
-        return AsOf(self._schema, own, self._asked.time, streams, events, rows, started)
+        return AsOf(
+            schema=self._schema,
+            position=own,
+            time=self._asked.time,
+            streams=streams,
+            events=events,
+            tables=rows,
+            from_kept=started,
+        )
 
     async def kept(self, db: Any, result: AsOf) -> None:
         covers = {"streams": result.streams, "tables": dict(result.tables)}

@@ -204,7 +204,7 @@ class Consumer:
                 offset=offsets.pop(partition),
                 reached=start.reached[partition],
             )
-        standing = Standing(offsets, {}, own=self.own)
+        standing = Standing(offsets=offsets, seen={}, own=self.own)
         standing.doubtful = set(start.impatient) | {(r["topic"], r["partition"]) for r in rows if r["doubtful"]}
         for row in await tx.fetch(SQL["seen"], self.name, streams):
             if row["version"] is not None:

@@ -59,7 +59,7 @@ def _never_claimed(key: str) -> Rejected:
     return Rejected(rules.NAME_TAKEN, f"{key} is taken.", "Choose another.")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Stream(Generic[S, C, E]):
     """A kind of stream: its category, and the functions of its rule file.
 

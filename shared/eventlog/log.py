@@ -316,7 +316,13 @@ class Log:
     ) -> tuple[Write, _Current[S]]:
         """The write of a decision, and where the stream stands once it is committed. What is stored are the `sealed`
         events; the state is folded from the decision itself."""
-        write = Write(meta.command_id, meta.fingerprint, stream_id, current.head, meta.now)
+        write = Write(
+            command_id=meta.command_id,
+            fingerprint=meta.fingerprint,
+            stream=stream_id,
+            expected=current.head,
+            time=meta.now,
+        )
         if isinstance(decision, Rejected):
             write.refusal = _refusal_json(decision)
             return write, current

@@ -71,4 +71,6 @@ def decide(command: Command, state: State) -> Decision[Event]:
 
 TENANT: Final = "operator"
 INITIAL: Final[State] = Unbegun()
-OPERATION: Final = Stream("operation", INITIAL, evolve, decide, tenant=lambda _event: TENANT)
+OPERATION: Final = Stream(
+    category="operation", initial=INITIAL, evolve=evolve, decide=decide, tenant=lambda _event: TENANT
+)

@@ -150,7 +150,7 @@ def lines(parked: Sequence[Parked]) -> list[Line]:
 # ── Retry ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(slots=True)
+@dataclass(kw_only=True, slots=True)
 class Retried:
     """What became of a line. `stopped` says why it waits on, if it does."""
 

@@ -141,7 +141,7 @@ class Known(NamedTuple):
     position: int | None = None
 
 
-@dataclass(slots=True)
+@dataclass(kw_only=True, slots=True)
 class Standing:
     """Where a consumer stands, as its database says.
 
@@ -166,7 +166,7 @@ class Standing:
     head: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(kw_only=True, slots=True)
 class Plan:
     """The batch's decisions. `offsets`, `seen` and `hashes` are what is to be noted with them; `refetch` names the
     partitions whose records from there on could not be judged (a gap) and the offset to fetch again."""

@@ -57,7 +57,7 @@ class TableReport(NamedTuple):
         return self.digest == self.new_digest
 
 
-@dataclass(slots=True)
+@dataclass(kw_only=True, slots=True)
 class Report:
     """What a rebuild came to. `old` is the schema that keeps the former tables."""
 
@@ -86,7 +86,7 @@ class Progress(NamedTuple):
     total: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Open:
     """A rebuild that has begun and is not switched, as `engine.rebuilds` has it."""
 
@@ -141,7 +141,14 @@ class Rebuild:
         await self._bulk()
         await self._catch_up(db)
         folding_s = loop.time() - begun
-        report = Report(self._open.id, self.consumer, "folding", self._scratch.folded, folding_s, 0.0)
+        report = Report(
+            id=self._open.id,
+            consumer=self.consumer,
+            state="folding",
+            events=self._scratch.folded,
+            folding_s=folding_s,
+            blocked_s=0.0,
+        )
         for _ in range(COMPARISONS):  # a timer may fire, a door may write, between the two sides of a comparison
             report.tables = await self._compared(db)
             if report.agrees:
@@ -190,7 +197,7 @@ class Rebuild:
                     )
                 found = await db.fetchrow(SQL["begin"], self.consumer, self._source, self._workers, folds)
                 await make(db, self._projection, found["schema"])
-        return Open(*(found[name] for name in ("id", "schema", "source", "workers", "upto", "started")))
+        return Open(**{name: found[name] for name in ("id", "schema", "source", "workers", "upto", "started")})
 
     async def give_up(self) -> None:
         """Drops the new tables of a rebuild that was begun and not switched."""

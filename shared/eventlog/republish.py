@@ -39,7 +39,7 @@ async def restore_topic(
     still has is no beginning of the store."""
     topic = topic_of(service)
     async with opened(dsn, service) as (store, pool):
-        result = Restored(service, dry_run)
+        result = Restored(service=service, dry_run=dry_run)
         hashes = [row["hash"] for row in await pool.fetch(SQL["hashes"], timeout=BULK_S)]
         await _prefix(result, access, hashes, progress)
         result.events, result.head = len(hashes) - result.before, len(hashes)

@@ -53,7 +53,7 @@ class Refused(Exception):
     """It was not done, and must not be. The message says why and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Whole:
     """What a restored service consists of. `private` puts right what the log knows of its private tables, and answers
     in sentences what it doesn't know."""
@@ -66,7 +66,7 @@ class Whole:
     private: Callable[[Any], Awaitable[Sequence[str]]] | None = None
 
 
-@dataclass(slots=True)
+@dataclass(kw_only=True, slots=True)
 class Restored:
     """What was done, or in a dry run would be."""
 
@@ -146,14 +146,14 @@ async def _restore(
 ) -> Restored:
     """`wholly`: read the topic from its beginning, and not only what the store may lack."""
     service, topic = whole.service, topic_of(whole.service)
-    result = Restored(service, dry_run, before=await store.position())
+    result = Restored(service=service, dry_run=dry_run, before=await store.position())
     marks = await _all_anchors(service, access, anchor_folder)
     lookup = store.in_store if result.before else None
     async with TopicReader(topic, access) as reader:
         begin = {n: Begin(reader.starts[n], 0) for n in reader.ends}
         if lookup is not None and not wholly:
             begin = {n: await reader.begin_of_unknown(n, service, lookup) for n in reader.ends}
-        reading = _Reading(service, result.before, reader, begin, lookup)
+        reading = _Reading(service=service, after=result.before, reader=reader, begin=begin, lookup=lookup)
         if dry_run or result.before:
             result.notes += _lost(marks, await _look(reading, result, progress))
         fence = await pool.fetchval(SQL["fenced"])
@@ -176,7 +176,7 @@ async def _restore(
     return await _stands(pool, result)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Reading:
     """The topic as it is read, twice if need be, beside a store that ends at `after`."""
 
@@ -315,10 +315,10 @@ async def _exists(dsn: str) -> bool:
 async def _counted(whole: Whole, access: KafkaAccess, progress: Progress) -> Restored:
     """The dry run where there is no database."""
     service = whole.service
-    result = Restored(service, dry_run=True)
+    result = Restored(service=service, dry_run=True)
     async with TopicReader(topic_of(service), access) as reader:
         begin = {n: Begin(offset, 0) for n, offset in reader.starts.items()}
-        await _look(_Reading(service, 0, reader, begin, None), result, progress)
+        await _look(_Reading(service=service, after=0, reader=reader, begin=begin, lookup=None), result, progress)
     result.head = result.events
     result.notes += (*_UNTOLD, *_parked_is_lost(whole))
     return result

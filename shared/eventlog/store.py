@@ -23,7 +23,7 @@ class Head(NamedTuple):
     hash: bytes = GENESIS
 
 
-@dataclass(slots=True)
+@dataclass(kw_only=True, slots=True)
 class Write:
     """One command's outcome, to be written whole or not at all.
 

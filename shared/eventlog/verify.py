@@ -326,7 +326,7 @@ class LoneTopicCheck:
             )
 
 
-@dataclass(slots=True)
+@dataclass(kw_only=True, slots=True)
 class Report:
     """What `verify` looked at, and what it found."""
 
@@ -363,7 +363,7 @@ async def verify(
     The order of the looks keeps what is added meanwhile from being taken for a fault: whatever is anchored or relayed
     is in the topic by the time that its ends are taken, and whatever is in the topic then is in the store afterwards.
     """
-    report = Report(service, Findings(service))
+    report = Report(service=service, findings=Findings(service))
     marks, strange = anchors.from_file(anchor_folder, service)
     if topic:
         more, stranger = await anchors.from_topic(access, service)
@@ -439,7 +439,7 @@ async def verify_topic(
 
     A relay sends to all partitions at once, so that a look may find a position and, for a moment, not the one before it
     in another partition: what is missing is looked for again before it is a finding."""
-    report = Report(service, Findings(service))
+    report = Report(service=service, findings=Findings(service))
     marks, strange = anchors.from_file(anchor_folder, service)
     more, stranger = await anchors.from_topic(access, service)
     marks += more

@@ -29,7 +29,7 @@ JWKS_S: Final = 60
 KNOWN_TOKENS: Final = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Actor:
     """The account behind a request and the organisation that it belongs to."""
 
@@ -226,10 +226,10 @@ def _actor_of(claims: dict[str, Any]) -> Actor:
             raise ValueError("the token's scope is no text")
         scopes = frozenset(claims["scope"].split())
     return Actor(
-        account_id,
-        org,
-        cast(OrganisationKind, kind),
-        publisher,
+        account_id=account_id,
+        organisation_id=org,
+        organisation_kind=cast(OrganisationKind, kind),
+        publisher=publisher,
         session_id=session_id,
         client_id=client_id,
         scopes=scopes,

@@ -28,7 +28,7 @@ from shared.runtime.sizes import BODY_BYTES
 
 KEY_CHARACTERS: Final = 200
 """Of an Idempotency-Key, at most."""
-ANYBODY: Final = Actor("", "", "customer")
+ANYBODY: Final = Actor(account_id="", organisation_id="", organisation_kind="customer")
 """Who calls a route that needs no token."""
 
 

@@ -26,7 +26,7 @@ class Parked(NamedTuple):
     oldest_s: float
 
 
-@dataclass(slots=True)
+@dataclass(kw_only=True, slots=True)
 class Figures:
     """The figures of one service, as of the last refresh."""
 

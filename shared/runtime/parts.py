@@ -17,7 +17,7 @@ from shared.runtime.problems import Problem
 from shared.runtime.settings import Settings
 
 
-@dataclass(slots=True)
+@dataclass(kw_only=True, slots=True)
 class Parts:
     """What the routes reach: filled in as the process comes up."""
 

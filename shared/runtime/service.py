@@ -61,7 +61,7 @@ _NOT_YET: Final = (
 """How a server answers a service whose role or database is still to be made, or whose password was changed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Service:
     """What a service is made of. `on_start` runs once the database is open, before the first request is served;
     `sealer` makes what keeps personal fields readable to the service alone, where its events have any; `private_tables`
@@ -103,7 +103,14 @@ class Service:
     def whole(self) -> Whole:
         """What a restore of the service has to make again."""
         reactions = [c for c in self.consumers if isinstance(c, Reactions)]
-        return Whole(self.name, (*self.streams, OPERATION), self.projections, reactions, self.sealer, self.private)
+        return Whole(
+            service=self.name,
+            streams=(*self.streams, OPERATION),
+            projections=self.projections,
+            reactions=reactions,
+            sealer=self.sealer,
+            private=self.private,
+        )
 
     @property
     def own_projections(self) -> list[str]:
@@ -112,7 +119,7 @@ class Service:
         return [f"{self.name}.{c.name}" for c in self.consumers if isinstance(c, Projection) and own in c.topics]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Process:
     """One process of a service, with all or some of its parts."""
 
@@ -128,16 +135,16 @@ class Process:
 
     def __post_init__(self) -> None:
         self.metrics = Metrics()
-        self.figures = Figures(self.service.name, topic_of(self.service.name))
+        self.figures = Figures(service=self.service.name, topic=topic_of(self.service.name))
         self.metrics.show(self.figures)
         url = self.settings.identity_url
         self.endings = FollowedEndings(self.settings.kafka, url)
         verifier = TokenVerifier(fetcher(url), self.endings, issuer=self.settings.token_issuer)
         self.parts = Parts(
-            self.service.name,
-            self.settings,
-            self.metrics,
-            verifier,
+            service=self.service.name,
+            settings=self.settings,
+            metrics=self.metrics,
+            verifier=verifier,
             new_id=lambda: str(uuid_utils.uuid7()),
             own_projections=self.service.own_projections,
             own_categories=[stream.category for stream in self.service.streams],
@@ -284,6 +291,6 @@ def run(service: Service) -> None:
     upcasts.check()
     readers.check(service.name, service.readers, (*service.streams, OPERATION))
     gc.freeze()  # what was imported stays: it is not looked through again and again
-    process = Process(service, current, frozenset(chosen or PARTS))
+    process = Process(service=service, settings=current, only=frozenset(chosen or PARTS))
     uvloop.run(process.run())
     sys.exit(1 if process.failed is not None else 0)

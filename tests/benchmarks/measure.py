@@ -51,7 +51,7 @@ def _counted(state: int, _event: SeatAssigned) -> int:
     return state + 1
 
 
-SEATS: Final = Stream("bench", 0, _counted, decided, tenant=lambda _event: _UUID)
+SEATS: Final = Stream(category="bench", initial=0, evolve=_counted, decide=decided, tenant=lambda _event: _UUID)
 
 
 def meta() -> Meta:

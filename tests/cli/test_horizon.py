@@ -119,5 +119,12 @@ def test_appends_behind_another_tables_lock_are_seen_at_the_queues_end(
 
 
 def test_a_prepared_transaction_can_hold_it_too() -> None:
-    (line,) = horizon.faults("identity", [horizon.Open(0, "", "", "unknown", 0, 0, True, 1, 9.0)])
+    (line,) = horizon.faults(
+        "identity",
+        [
+            horizon.Open(
+                pid=0, application="", user="", state="unknown", age_s=0, stands_s=0, head=True, blocks=1, waits_s=9.0
+            )
+        ],
+    )
     assert "a prepared transaction (pg_prepared_xacts)" in line and "pg_terminate_backend" not in line

@@ -38,7 +38,9 @@ async def _append(
 ) -> list[str]:
     """Puts these events at a stream's end as they are; their ids."""
     category, _, key = stream_id.partition("-")
-    stream: Stream[Any, Any, Any] = Stream(category, None, lambda _s, _e: None, lambda c, _: c, tenant=lambda _: "t")
+    stream: Stream[Any, Any, Any] = Stream(
+        category=category, initial=None, evolve=lambda _s, _e: None, decide=lambda c, _: c, tenant=lambda _: "t"
+    )
     store = await PostgresStore(dsn, service).open()
     try:
         answer = await Log(store, service, sealer=_AsIs()).execute(

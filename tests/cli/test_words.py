@@ -78,13 +78,38 @@ LOG = {
 def test_status_is_readable_at_80_columns_without_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     output, out = said()
-    opened = [Open(4711, "psql", "ops", "idle in transaction", 150.0, 140.0, True, 2, 7.5)]
-    seen = [
-        Seen("entitlements", {"consumers": "connecting to Kafka"}, LOG, (), opened),
-        Seen("distribution", {"service": "gone"}, {**LOG, "head": 12_345_678, "relayed": 12_345_571}, (), opened),
-        Seen("identity", {}, None, fault="gone"),
+    opened = [
+        Open(
+            pid=4711,
+            application="psql",
+            user="ops",
+            state="idle in transaction",
+            age_s=150.0,
+            stands_s=140.0,
+            head=True,
+            blocks=2,
+            waits_s=7.5,
+        )
     ]
-    show(output, seen, [Lag("distribution.availability", 1_234_567, 3, seconds=421.0, per_s=-1_520.4)], None)
+    seen = [
+        Seen(
+            service="entitlements", waiting={"consumers": "connecting to Kafka"}, log=LOG, checkpoints=(), opened=opened
+        ),
+        Seen(
+            service="distribution",
+            waiting={"service": "gone"},
+            log={**LOG, "head": 12_345_678, "relayed": 12_345_571},
+            checkpoints=(),
+            opened=opened,
+        ),
+        Seen(service="identity", waiting={}, log=None, fault="gone"),
+    ]
+    show(
+        output,
+        seen,
+        [Lag(consumer="distribution.availability", events=1_234_567, parked=3, seconds=421.0, per_s=-1_520.4)],
+        None,
+    )
     for fault in faults(seen, "Kafka does not answer"):
         output.line(fault)
     assert not re.search(r"\x1b\[[0-9;]*[349][0-9]", out.getvalue()), "no colours"
@@ -113,15 +138,22 @@ def test_a_lag_counts_what_is_still_there() -> None:
     ]
     (lag,) = lags(rows, {("t", 0): 10, ("t", 1): 100, ("t", 2): 20}, {("t", 0): 3, ("t", 2): 0})
     assert (lag.events, lag.parked, lag.next) == (7 + 14, 4, {("t", 0): 3, ("t", 2): 6})
-    assert (Lag("x", 5, 0, per_s=3).trend, Lag("x", 5, 0).trend, Lag("x", 0, 0).trend) == ("growing 3/s", "steady", "")
+    assert (
+        Lag(consumer="x", events=5, parked=0, per_s=3).trend,
+        Lag(consumer="x", events=5, parked=0).trend,
+        Lag(consumer="x", events=0, parked=0).trend,
+    ) == ("growing 3/s", "steady", "")
 
 
 def test_all_is_well_only_when_it_is() -> None:
     well = {**LOG, "parked": 0}
-    assert faults([Seen("identity", {}, well)], None) == []
-    assert "2 events parked" in faults([Seen("identity", {}, LOG)], None)[0]
-    assert "takes no commands: why" in faults([Seen("identity", {}, {**well, "fenced": "why"})], None)[0]
-    assert "no relay" in faults([Seen("identity", {}, {**well, "led": False})], None)[0]
+    assert faults([Seen(service="identity", waiting={}, log=well)], None) == []
+    assert "2 events parked" in faults([Seen(service="identity", waiting={}, log=LOG)], None)[0]
+    assert (
+        "takes no commands: why"
+        in faults([Seen(service="identity", waiting={}, log={**well, "fenced": "why"})], None)[0]
+    )
+    assert "no relay" in faults([Seen(service="identity", waiting={}, log={**well, "led": False})], None)[0]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +169,19 @@ def test_all_is_well_only_when_it_is() -> None:
 def test_who_keeps_appends_waiting_is_named_after_five_seconds(
     blocks: int, waits_s: float, state: str, stands_s: float, said: bool
 ) -> None:
-    opened = [Open(4711, "", "ops", state, 100.0, stands_s, True, blocks, waits_s)]
+    opened = [
+        Open(
+            pid=4711,
+            application="",
+            user="ops",
+            state=state,
+            age_s=100.0,
+            stands_s=stands_s,
+            head=True,
+            blocks=blocks,
+            waits_s=waits_s,
+        )
+    ]
     found = horizon.faults("identity", opened)
     assert bool(found) == said
     for line in found:

@@ -63,7 +63,9 @@ def head_of(events: Sequence[StoredEvent]) -> Head:
 def write(stream: str, head: Head | None = None, number: int = 1, **rest: object) -> Write:
     """A write of `number` events after `head`; `rest` are other fields of it."""
     start = head or Head()
-    made = Write(f"command-{next(_numbers)}-{new_id()}", b"", stream, start, NOON)
+    made = Write(
+        command_id=f"command-{next(_numbers)}-{new_id()}", fingerprint=b"", stream=stream, expected=start, time=NOON
+    )
     made.events = [
         StoredEvent(e.of._replace(command_id=made.command_id), e.data) for e in next_events(stream, start, number)
     ]
@@ -110,10 +112,10 @@ def _claims(state: Counted, event: SeatUnassigned) -> Claims:
 
 
 COUNTER = Stream(
-    "counter",
-    Counted(),
-    lambda state, event: Counted(state.number + 1, event),
-    decide,
+    category="counter",
+    initial=Counted(),
+    evolve=lambda state, event: Counted(state.number + 1, event),
+    decide=decide,
     tenant=lambda _: "tenant",
     claims=_claims,
     claimed=lambda key: Rejected("name-taken", f"{key} is taken."),

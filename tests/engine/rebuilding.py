@@ -22,7 +22,11 @@ PARTITIONS = 6
 
 # Writes whatever it is told to.
 POOL: Stream[int, tuple[Event, ...], Event] = Stream(
-    "pool", 0, lambda state, _: state + 1, lambda events, _: events, tenant=lambda _: "customer"
+    category="pool",
+    initial=0,
+    evolve=lambda state, _: state + 1,
+    decide=lambda events, _: events,
+    tenant=lambda _: "customer",
 )
 
 

@@ -54,7 +54,7 @@ def test_every_type_from_every_source_is_set_aside_where_it_does_not_belong(topi
             raw = record(topic, source, event_type)
             for types in (frozenset(EVENTS), frozenset[str]()):  # whoever handles it, and whoever ignores it
                 read = receive(raw, types)
-                result = plan([read], Standing({(topic, 0): -1}, {}))
+                result = plan([read], Standing(offsets={(topic, 0): -1}, seen={}))
                 if belongs(topic, source, event_type):
                     assert why_not_from(topic, source, event_type) is None
                     continue
@@ -73,7 +73,9 @@ def test_what_belongs_is_applied() -> None:
         (INBOUND, AUTODESK, "OrderDeclined"),
         (inbound_topic("rival"), RIVAL, "CreditsPurchased"),
     ):
-        result = plan([receive(record(topic, source, event_type), frozenset(EVENTS))], Standing({(topic, 0): -1}, {}))
+        result = plan(
+            [receive(record(topic, source, event_type), frozenset(EVENTS))], Standing(offsets={(topic, 0): -1}, seen={})
+        )
         assert [each.raw.topic for each in result.apply] == [topic] and not result.left
 
 

@@ -46,7 +46,7 @@ def received(raws: Sequence[Raw]) -> list[Received]:
 
 
 def at(offset: int = -1, **seen: Seen) -> Standing:
-    return Standing({(ENTITLEMENTS, 0): offset}, dict(seen))
+    return Standing(offsets={(ENTITLEMENTS, 0): offset}, seen=dict(seen))
 
 
 def versions(result: Plan) -> dict[str, int]:
@@ -130,7 +130,7 @@ def test_a_type_without_a_fold_is_ignored_and_counted() -> None:
 
 
 def test_anothers_partition_is_passed_over() -> None:
-    result = plan(received(topic("a")), Standing({}, {}))
+    result = plan(received(topic("a")), Standing(offsets={}, seen={}))
     assert not result.apply and not result.offsets
 
 
@@ -153,7 +153,9 @@ def test_a_publishers_time_that_names_no_zone_is_left_and_holds_nobody() -> None
     body = re.sub(rb'"publisher": ?"[^"]*"', b'"publisher": "autodesk"', body)
     bodies = (re.sub(rb'("published_at": ?"[^"]*)Z"', rb'\1"', body), body)
     raws = [Raw(INBOUND, 0, offset, None, headers, body) for offset, body in enumerate(bodies)]
-    result = plan([receive(raw, frozenset({"UpdatePublished"})) for raw in raws], Standing({(INBOUND, 0): -1}, {}))
+    result = plan(
+        [receive(raw, frozenset({"UpdatePublished"})) for raw in raws], Standing(offsets={(INBOUND, 0): -1}, seen={})
+    )
     (left,) = result.left
     assert (left.record.raw.offset, left.reason, left.holds_stream) == (0, "unreadable", False)
     assert "published_at: Input should have timezone info" in left.detail

@@ -146,7 +146,9 @@ def counting(name: str = "counting") -> Projection:
 @pytest.fixture
 async def bench(database: str, own_kafka: parts.Kafka) -> Bench:
     await remade(own_kafka.access, topic_of(SERVICE), topic_of_anchors(SERVICE))
-    made = Bench(database, own_kafka.access, Whole(SERVICE, [COUNTER], [counting()], []))
+    made = Bench(
+        database, own_kafka.access, Whole(service=SERVICE, streams=[COUNTER], projections=[counting()], reactions=[])
+    )
     await made.table()
     return made
 

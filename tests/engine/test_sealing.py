@@ -12,7 +12,18 @@ from shared.events.base import Event, Personal
 from shared.events.envelope import chained
 from tests.engine.examples import COUNTER, NOON, Count, new_id
 
-OPEN = OpenAccount("a", "org", "Northhaus", "customer", "mina@x.example", "Mina Okafor", "DE", "UTC", "en", NOON)
+OPEN = OpenAccount(
+    account_id="a",
+    organisation_id="org",
+    organisation_name="Northhaus",
+    organisation_kind="customer",
+    email="mina@x.example",
+    name="Mina Okafor",
+    country="DE",
+    time_zone="UTC",
+    locale="en",
+    now=NOON,
+)
 
 
 class Upside:

@@ -53,7 +53,7 @@ def decide(command: Count, state: Held) -> tuple[SeatUnassigned, ...]:
     )
 
 
-HELD = Stream("held", Held(), evolve, decide, tenant=lambda _: "tenant")
+HELD = Stream(category="held", initial=Held(), evolve=evolve, decide=decide, tenant=lambda _: "tenant")
 
 
 def log(store: Store, every: int = 10) -> Log:
@@ -229,7 +229,7 @@ async def test_a_state_that_does_not_come_back_is_not_kept(caplog: Any) -> None:
         assert same_state(codec.decode(codec.encode(Odd(value))), Odd(value))
     store = MemoryStore()
     await fill(store, 12)
-    strange = Stream("held", none_of_its, odd, decide, tenant=lambda _: "t")
+    strange = Stream(category="held", initial=none_of_its, evolve=odd, decide=decide, tenant=lambda _: "t")
     await log(store).state(strange, "k")
     assert store.snapshots == {}
 

@@ -46,7 +46,7 @@ def _decide(command: Event, _state: None) -> Decision[Event]:
 
 
 ANY: Final[Stream[None, Event, Event]] = Stream(
-    "any", None, lambda state, _event: state, _decide, tenant=lambda _event: "org"
+    category="any", initial=None, evolve=lambda state, _event: state, decide=_decide, tenant=lambda _event: "org"
 )
 
 

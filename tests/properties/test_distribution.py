@@ -336,7 +336,15 @@ def expected(pool: list[Event], rights: list[Event]) -> set[str]:
 
 @given(st.lists(st.integers(0, 70), min_size=1, max_size=8))
 def test_however_clocks_move_a_policy_acts_once_and_never_early(days: list[int]) -> None:
-    policy = groups.SetGroupPolicy("c", "default", "weekly", "org", "mina", datetime(2026, 1, 1, tzinfo=UTC), DEFAULT)
+    policy = groups.SetGroupPolicy(
+        contract_id="c",
+        group_id="default",
+        cadence="weekly",
+        customer="org",
+        by="mina",
+        now=datetime(2026, 1, 1, tzinfo=UTC),
+        policy=DEFAULT,
+    )
     acts = [fleet.ActOnWhatIsDue("c", NOON + day * DAY) for day in days]
     states = live(fleet.FLEET, [*SERVED, policy, *acts])
     assert states[-1].decisions.numbers == (1 if NOON + max(days) * DAY >= MONDAY else 0)

@@ -48,7 +48,18 @@ POOL_COMMANDS = st.one_of(
     st.builds(seat_pool.NoteCsn, st.sampled_from(["org", "reseller", "x"]), _number, st.integers(1, 9)),
     st.builds(seat_pool.AnswerAutoRenewRequest, st.just("s"), st.sampled_from("12")),
 )
-OPENING = seat_pool.OpenPool("s", "c", "org", "p", "P", 3, date(2026, 1, 1), date(2026, 12, 31), "reseller", "autodesk")
+OPENING = seat_pool.OpenPool(
+    subscription_id="s",
+    contract_id="c",
+    customer="org",
+    product="p",
+    product_name="P",
+    seats=3,
+    starts=date(2026, 1, 1),
+    ends=date(2026, 12, 31),
+    partner="reseller",
+    publisher="autodesk",
+)
 
 
 @given(st.lists(POOL_COMMANDS, max_size=25))

@@ -114,9 +114,18 @@ def test_standing_decisions_survive_a_retry(commands: list[standing.Command]) ->
 @given(st.permutations(list(range(5))), st.integers(1, 5))
 def test_a_standing_does_not_depend_on_the_order_in_which_words_arrive(order: list[int], count: int) -> None:
     said: list[standing.Command] = [
-        standing.RecordCsn("1", "p", "acme", "acme", EPOCH + timedelta(hours=hour))
+        standing.RecordCsn(
+            csn="1", organisation_id="p", publisher="acme", said_by="acme", said_at=EPOCH + timedelta(hours=hour)
+        )
         if hour % 2 == 0
-        else standing.RevokeCsn("1", "p", "acme", "", "acme", EPOCH + timedelta(hours=hour))
+        else standing.RevokeCsn(
+            csn="1",
+            organisation_id="p",
+            publisher="acme",
+            reason="",
+            said_by="acme",
+            said_at=EPOCH + timedelta(hours=hour),
+        )
         for hour in order
         if hour < count
     ]
@@ -138,7 +147,7 @@ _starts = st.integers(-2, 40).map(lambda days: EPOCH.date() + timedelta(days=day
 _offered = st.sets(plans).map(lambda some: ex.listed(*some))
 _by_id = st.builds(
     lambda chosen, seats: cart.AddToCart(
-        seats, product_id=chosen.product_id, offers=ex.listed(chosen), standing=ex.WITH_CSN
+        seats=seats, product_id=chosen.product_id, offers=ex.listed(chosen), standing=ex.WITH_CSN
     ),
     st.sampled_from([ex.AUTOCAD, ex.AUTOCAD_MONTHLY, ex.LT, ex.VAULT]),
     st.integers(1, 999),
@@ -158,14 +167,16 @@ _awry = st.one_of(
     st.just(cart.OpenCart("cart-1", ex.PARTNER, ex.CLERK)),
     st.builds(
         lambda chosen, seats, who: cart.AddToCart(
-            seats, product_id=chosen.product_id, offers=ex.listed(chosen), standing=who
+            seats=seats, product_id=chosen.product_id, offers=ex.listed(chosen), standing=who
         ),
         plans,
         st.integers(-1, 1001),
         standings,
     ),
     st.builds(
-        lambda product, seats, who: cart.AddToCart(seats, product=product, offers=ex.listed(*PLANS), standing=who),
+        lambda product, seats, who: cart.AddToCart(
+            seats=seats, product=product, offers=ex.listed(*PLANS), standing=who
+        ),
         st.sampled_from([p.product for p in PLANS]),
         st.integers(1, 5),
         standings,
@@ -237,7 +248,7 @@ _orders = st.builds(
     st.integers(1, 999),
     st.one_of(st.dates(date(2024, 1, 1), date(2032, 12, 31)), _right_starts),
 )
-_berlin = Calendar("DE", "1", "Europe/Berlin")
+_berlin = Calendar(id="DE", version="1", time_zone="Europe/Berlin")
 _held = (HeldSeat(seat=1, account_id="designer-1", because="seat-1"),)
 
 
@@ -254,7 +265,9 @@ _later = st.datetimes(datetime(2026, 1, 1), datetime(2036, 1, 1), timezones=st.j
 _prices = st.one_of(st.none(), st.builds(Money, amount=_amounts, currency=st.sampled_from(["EUR", "USD"])))
 _subscription_commands = st.one_of(
     st.builds(order.ConfirmOrder, st.sampled_from(["A", "B"]), st.just("autodesk"), st.just(_berlin)),
-    st.just(lambda state: order.ConfirmOrder("A", "autodesk", _berlin, _answers(state))),
+    st.just(
+        lambda state: order.ConfirmOrder(reference="A", said_by="autodesk", calendar=_berlin, order=_answers(state))
+    ),
     st.builds(order.ConfirmOrder, st.just("A"), publishers, st.just(_berlin), st.sampled_from(["", "#0", "#9"])),
     st.builds(order.FailOrder, st.just("no"), publishers, st.sampled_from(["", "#0", "#9"])),
     st.just(lambda state: order.FailOrder("no", "autodesk", _answers(state))),
@@ -275,7 +288,7 @@ _subscription_commands = st.one_of(
 )
 
 
-_accepted = order.ConfirmOrder("A", "autodesk", _berlin)
+_accepted = order.ConfirmOrder(reference="A", said_by="autodesk", calendar=_berlin)
 _beginnings: st.SearchStrategy[list[Any]] = st.sampled_from(
     [
         [],

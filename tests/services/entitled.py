@@ -77,13 +77,17 @@ class Doors:
         self, who: str, method: str, path: str, json: Any = None, status: int = 200, key: str = ""
     ) -> Any:
         actors = {
-            "seller": Actor("seller", "publisher", "publisher", "autodesk"),
-            "other": Actor("other", "publisher-2", "publisher", "rival"),
-            "nameless": Actor("nameless", "publisher-3", "publisher"),
-            "operator": Actor("operator", "operations", "operator"),
-            "stranger": Actor("stranger", "x", "customer"),
+            "seller": Actor(
+                account_id="seller", organisation_id="publisher", organisation_kind="publisher", publisher="autodesk"
+            ),
+            "other": Actor(
+                account_id="other", organisation_id="publisher-2", organisation_kind="publisher", publisher="rival"
+            ),
+            "nameless": Actor(account_id="nameless", organisation_id="publisher-3", organisation_kind="publisher"),
+            "operator": Actor(account_id="operator", organisation_id="operations", organisation_kind="operator"),
+            "stranger": Actor(account_id="stranger", organisation_id="x", organisation_kind="customer"),
         }
-        actor = actors.get(who) or Actor(who, "org", "customer")
+        actor = actors.get(who) or Actor(account_id=who, organisation_id="org", organisation_kind="customer")
         token = TokenSigner(KEY).sign(actor, new_id())
         headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": key or new_id()}
         answer = await self.client.request(method, path, json=json, headers=headers)

@@ -69,7 +69,14 @@ class Bench:
     def __init__(self, pool: Any, store: PostgresStore) -> None:
         self.pool, self.store = pool, store
         self.log = Log(store, "identity", sealer=Persons(pool))
-        parts = Parts("identity", Settings(), Metrics(), TokenVerifier(_jwks, OwnEndings(pool)), new_id, utc_now)
+        parts = Parts(
+            service="identity",
+            settings=Settings(),
+            metrics=Metrics(),
+            verifier=TokenVerifier(_jwks, OwnEndings(pool)),
+            new_id=new_id,
+            now=utc_now,
+        )
         parts.opened_log, parts.opened_db = self.log, pool
         self.app = app = make_app(parts, SERVICE.commands, SERVICE.queries, api=True)
         app.state.keys = keys.Keys([KEY])

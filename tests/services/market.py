@@ -21,11 +21,11 @@ from tests.services.world import World
 from tests.specs.marketplace.examples import AUTOCAD, AUTOCAD_MONTHLY, LT, LT_THREE_YEARS, NOON, VAULT, plan
 
 ACTORS = {
-    "clerk": Actor("clerk", "reseller", "partner"),
-    "rival": Actor("rival", "other-reseller", "partner"),
-    "mina": Actor("mina", "org", "customer"),  # the purchaser
-    "ana": Actor("ana", "org", "customer"),
-    "stranger": Actor("stranger", "x", "customer"),
+    "clerk": Actor(account_id="clerk", organisation_id="reseller", organisation_kind="partner"),
+    "rival": Actor(account_id="rival", organisation_id="other-reseller", organisation_kind="partner"),
+    "mina": Actor(account_id="mina", organisation_id="org", organisation_kind="customer"),  # the purchaser
+    "ana": Actor(account_id="ana", organisation_id="org", organisation_kind="customer"),
+    "stranger": Actor(account_id="stranger", organisation_id="x", organisation_kind="customer"),
 }
 GONE = plan("AAAAAWW0001A001", "gone")
 ORDER = {"customer": "org", "purchaser": "mina", "starts": "2026-11-23"}

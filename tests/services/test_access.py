@@ -61,7 +61,12 @@ class World:
         return await self.hears(AgreementEnded(contract_id="c", subscription_id=subscription_id))
 
     async def access(self, account_id: str, *, seats: bool = False) -> Granted[str]:
-        return await require_access(self.pool, Actor(account_id, "org", "customer"), "c", assign_seats=seats)
+        return await require_access(
+            self.pool,
+            Actor(account_id=account_id, organisation_id="org", organisation_kind="customer"),
+            "c",
+            assign_seats=seats,
+        )
 
     async def refused(self, account_id: str, rule: str, *because: str, seats: bool = False) -> Problem:
         with pytest.raises(Problem) as found:

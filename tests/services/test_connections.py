@@ -131,7 +131,13 @@ class Served:
 @asynccontextmanager
 async def running(**settings: Any) -> AsyncIterator[Served]:
     chosen, metrics = Settings(**settings), Metrics()
-    parts = Parts("test", chosen, metrics, TokenVerifier(_no_keys, NothingEnded()), new_id)
+    parts = Parts(
+        service="test",
+        settings=chosen,
+        metrics=metrics,
+        verifier=TokenVerifier(_no_keys, NothingEnded()),
+        new_id=new_id,
+    )
     server = Server(make_app(parts, CommandRoutes(), QUERIES, api=True), chosen, 0, metrics.limited)
     serving = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it

@@ -72,7 +72,12 @@ class Bench:
         self.pool, self.store, self.now, self.known, self.heard = pool, MemoryStore(), NOON, 0, 0
         self.log = Log(self.store, "distribution")
         made = Parts(
-            "distribution", Settings(), Metrics(), TokenVerifier(_keys, NothingEnded()), new_id, lambda: self.now
+            service="distribution",
+            settings=Settings(),
+            metrics=Metrics(),
+            verifier=TokenVerifier(_keys, NothingEnded()),
+            new_id=new_id,
+            now=lambda: self.now,
         )
         made.opened_log, made.opened_db = self.log, pool
         self.clocks = made.clocks
@@ -109,7 +114,9 @@ class Bench:
             await self.settle()
 
     async def ask(self, method: str, path: str, who: str = "mina", **body: Any) -> tuple[int, Any]:
-        token = TokenSigner(KEY).sign(Actor(who, "org", "customer"), "token")
+        token = TokenSigner(KEY).sign(
+            Actor(account_id=who, organisation_id="org", organisation_kind="customer"), "token"
+        )
         answer = await self.client.request(
             method, path, json=body or None, headers={"Authorization": f"Bearer {token}"}
         )

@@ -29,7 +29,14 @@ from tests.contracts.golden import sample
 from tests.engine.examples import new_id
 from tests.system import parts
 
-WHO = Actor("account", "organisation", "customer", session_id="session", client_id="machine", since=7)
+WHO = Actor(
+    account_id="account",
+    organisation_id="organisation",
+    organisation_kind="customer",
+    session_id="session",
+    client_id="machine",
+    since=7,
+)
 ENDING: list[type[Event]] = [
     SessionEnded,
     SessionsEnded,
@@ -51,8 +58,24 @@ def test_what_began_before_has_ended_and_what_began_after_has_not(kind: type[Eve
     ended = Ended(60)
     ended.note(kind.type(), naming(kind, **NAMED).data(), 8, 0.0)
     assert ended.has(WHO)
-    assert not ended.has(Actor("account", "organisation", "customer", session_id="other", since=8))
-    assert not ended.has(Actor("other", "organisation", "customer", session_id="other", since=7))
+    assert not ended.has(
+        Actor(
+            account_id="account",
+            organisation_id="organisation",
+            organisation_kind="customer",
+            session_id="other",
+            since=8,
+        )
+    )
+    assert not ended.has(
+        Actor(
+            account_id="other",
+            organisation_id="organisation",
+            organisation_kind="customer",
+            session_id="other",
+            since=7,
+        )
+    )
     ended.note(kind.type(), naming(kind, **NAMED).data(), 3, 1.0)
     assert ended.has(WHO), "an older one that comes again changes nothing"
 
@@ -63,7 +86,7 @@ def test_what_ended_long_ago_is_forgotten() -> None:
         data = naming(SessionEnded, session_id=f"session-{second}").data()
         ended.note("SessionEnded", data, 8, float(second))
     assert len(ended._at) == 61
-    assert ended.has(Actor("a", "o", "customer", session_id="session-199"))
+    assert ended.has(Actor(account_id="a", organisation_id="o", organisation_kind="customer", session_id="session-199"))
 
 
 def test_only_these_events_end_sessions() -> None:
@@ -164,7 +187,12 @@ async def publish(access: KafkaAccess, *records: tuple[Headers, bytes, bytes]) -
 async def test_an_end_is_known_by_its_event_without_asking(kafka: parts.Kafka, kind: type[Event]) -> None:
     ids = {name: new_id() for name in NAMED}
     who = Actor(
-        ids["account_id"], "organisation", "customer", session_id=ids["session_id"], client_id=ids["client_id"], since=7
+        account_id=ids["account_id"],
+        organisation_id="organisation",
+        organisation_kind="customer",
+        session_id=ids["session_id"],
+        client_id=ids["client_id"],
+        since=7,
     )
     async with following(kafka.access) as (endings, identity, _):
         await caught_up(endings)
@@ -196,7 +224,12 @@ async def test_who_is_behind_asks_identity_and_lets_nobody_in_when_it_is_away(ka
 async def test_what_identity_did_not_write_ends_nothing_and_stops_nothing(kafka: parts.Kafka) -> None:
     ids = {name: new_id() for name in NAMED}
     who = Actor(
-        ids["account_id"], "organisation", "customer", session_id=ids["session_id"], client_id=ids["client_id"], since=7
+        account_id=ids["account_id"],
+        organisation_id="organisation",
+        organisation_kind="customer",
+        session_id=ids["session_id"],
+        client_id=ids["client_id"],
+        since=7,
     )
     good, key, value = record(naming(SessionEnded, **ids))
     elsewhere = [(name, b"urn:publisher:autodesk" if name == "ce_source" else text) for name, text in good]

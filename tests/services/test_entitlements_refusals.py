@@ -69,7 +69,9 @@ async def test_after_the_contracts_end_nobody_grants_credits(world: World, doors
     assert (refused["rule"], refused["because"]) == ("contract-ended", [suspended])
     assert await purchased(world, CreditsPurchased(contract_id="c", grant_id="g3", amount=5)) == "contract-ended"
 
-    in_that_moment = GrantCredits("c", "g4", 7, "org", "seller", NOON)
+    in_that_moment = GrantCredits(
+        contract_id="c", grant_id="g4", amount=7, customer="org", granted_by="seller", now=NOON
+    )
     await world.log.execute(CREDITS, "c", in_that_moment, Meta(new_id(), "seller", NOON))
     await world.settle(chance)
     seen = await doors("ana", "GET", path)

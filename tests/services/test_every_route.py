@@ -25,7 +25,7 @@ from tests.services.tokens import NothingEnded
 
 SERVICES = ("identity", "marketplace", "entitlements", "distribution")
 KEY, THEIRS = (ECKey.generate_key("P-256", {"kid": "key"}) for _ in range(2))
-ACTOR = Actor("account", "organisation", "operator")
+ACTOR = Actor(account_id="account", organisation_id="organisation", organisation_kind="operator")
 EVERYWHERE = {"/health", "/ready", "/metrics", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/docs/assets"}
 OPEN = {
     ("identity", "POST", "/accounts"),
@@ -61,7 +61,14 @@ async def _keys() -> Any:
 def app_of(name: str) -> FastAPI:
     """The service's application with nothing opened: whatever it reaches for, it answers 503."""
     service = service_of(name)
-    parts = Parts(name, Settings(), Metrics(), TokenVerifier(_keys, NothingEnded()), new_id, utc_now)
+    parts = Parts(
+        service=name,
+        settings=Settings(),
+        metrics=Metrics(),
+        verifier=TokenVerifier(_keys, NothingEnded()),
+        new_id=new_id,
+        now=utc_now,
+    )
     return make_app(parts, service.commands, service.queries, api=True)
 
 

@@ -112,7 +112,9 @@ class Library:
         self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://library")
 
     async def ask(self, reader: str, method: str, path: str, json: Any = None) -> httpx.Response:
-        token = TokenSigner(KEY).sign(Actor(reader, "o", "customer"), new_id())
+        token = TokenSigner(KEY).sign(
+            Actor(account_id=reader, organisation_id="o", organisation_kind="customer"), new_id()
+        )
         return await self.client.request(method, path, json=json, headers={"Authorization": f"Bearer {token}"})
 
     async def settle(self) -> None:

@@ -31,7 +31,7 @@ PARK = """insert into engine.parked (consumer, topic, partition, "offset", reaso
 async def test_parked_records_alarms_and_the_relays_backlog_are_shown(database: str) -> None:
     store = await PostgresStore(database, "identity").open()
     db = await asyncpg.connect(database)
-    figures, metrics = Figures("identity", topic_of("identity")), Metrics()
+    figures, metrics = Figures(service="identity", topic=topic_of("identity")), Metrics()
     metrics.show(figures)
     await figures.refresh(db)
     assert figures.as_data() == {
@@ -56,11 +56,11 @@ async def test_parked_records_alarms_and_the_relays_backlog_are_shown(database: 
     assert "tenure_relay_behind_seconds 3" in page
     assert 'tenure_parked_oldest_seconds{consumer="a",reason="gap"} 5' in page
     made = Parts(
-        "identity",
-        Settings(),
-        metrics,
-        TokenVerifier(_no_keys, NothingEnded()),
-        new_id,
+        service="identity",
+        settings=Settings(),
+        metrics=metrics,
+        verifier=TokenVerifier(_no_keys, NothingEnded()),
+        new_id=new_id,
         waiting_for=dict,
         figures=figures,
     )

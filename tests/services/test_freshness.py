@@ -31,7 +31,7 @@ def waiting(bench: Bench, wait_s: float = 60.0) -> Freshness:
 
 
 def who(account: str, organisation: str = "elsewhere") -> Actor:
-    return Actor(account, organisation, "customer")
+    return Actor(account_id=account, organisation_id=organisation, organisation_kind="customer")
 
 
 def own(account: str) -> Actor:
@@ -188,25 +188,31 @@ async def test_whether_somebody_elses_stream_exists_is_not_told(bench: Bench, th
     real = theirs.format(mina=mina)
     for stranger in (
         who("eve"),
-        Actor("eve", "reseller", "partner"),
-        Actor("eve", "", "customer"),
-        Actor("eve", "autodesk-gmbh", "publisher", "autodesk"),
+        Actor(account_id="eve", organisation_id="reseller", organisation_kind="partner"),
+        Actor(account_id="eve", organisation_id="", organisation_kind="customer"),
+        Actor(account_id="eve", organisation_id="autodesk-gmbh", organisation_kind="publisher", publisher="autodesk"),
     ):
         for version in (1, 9):
             assert await told(bench, f"{real}@{version}", stranger) == await told(
                 bench, f"{nothing}@{version}", stranger
             )
     assert await told(bench, f"{real}@1", who("ana", organisation_of(mina))) == (200, "")
-    assert await told(bench, f"{real}@1", Actor("kim", "tenure", "operator")) == (200, "")
+    assert await told(
+        bench, f"{real}@1", Actor(account_id="kim", organisation_id="tenure", organisation_kind="operator")
+    ) == (200, "")
 
 
 async def test_who_has_written_to_another_organisations_stream_waits_for_it(bench: Bench) -> None:
     mina, token = await bench.join("mina")
     heir, _ = await bench.invited(token, "heir")
     await bench.purchase(mina)
-    kim = Actor("kim", "tenure", "operator")
+    kim = Actor(account_id="kim", organisation_id="tenure", organisation_kind="operator")
     handed = await bench.ask(TokenSigner(KEY).sign(kim, "token"), "POST", "/contracts/c/handover", {"to": heir})
     wanted = handed.headers["tenure-version"]
     await bench.settle()
-    assert await told(bench, wanted, Actor("kim", "tenure", "partner")) == (200, "")
-    assert (await told(bench, wanted, Actor("ki", "tenure", "partner")))[0] == 422
+    assert await told(
+        bench, wanted, Actor(account_id="kim", organisation_id="tenure", organisation_kind="partner")
+    ) == (200, "")
+    assert (await told(bench, wanted, Actor(account_id="ki", organisation_id="tenure", organisation_kind="partner")))[
+        0
+    ] == 422

@@ -124,7 +124,9 @@ async def test_only_the_operator_closes_somebody_elses_account(bench: Bench) -> 
     mina, token = await bench.invited(manager, "mina")
     refused = await bench.ask(manager, "DELETE", f"/accounts/{mina}")
     assert (refused.status_code, refused.json()["rule"]) == (403, "operator-only")
-    operator = TokenSigner(KEY).sign(Actor("operator", "tenure", "operator"), "token")
+    operator = TokenSigner(KEY).sign(
+        Actor(account_id="operator", organisation_id="tenure", organisation_kind="operator"), "token"
+    )
     assert (await bench.ask(operator, "DELETE", f"/accounts/{mina}?dry_run=true")).status_code == 200
     assert (await bench.ask(token, "GET", "/me")).status_code == 200
     done = await bench.ask(operator, "DELETE", f"/accounts/{mina}")

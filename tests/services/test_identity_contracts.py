@@ -73,7 +73,16 @@ async def test_a_handover_and_a_closing_in_the_same_instant_leave_one_manager_wh
         mina, _ = await bench.join(f"mina.{first}")
         org = state.opened.organisation_id
         key = f"c-{first}"
-        record = contract.RecordSubscription(key, org, "autodesk", "p", "s", oskar, "desktop", "autocad")
+        record = contract.RecordSubscription(
+            contract_id=key,
+            customer=org,
+            publisher="autodesk",
+            programme="p",
+            subscription_id="s",
+            purchaser=oskar,
+            agreement="desktop",
+            product="autocad",
+        )
         await involve(bench.pool, mina, key)
         await bench.log.execute(CONTRACT, key, record, Meta(new_id(), oskar, NOON))
         steps: list[Any] = [
@@ -94,7 +103,9 @@ async def test_a_handover_and_a_closing_in_the_same_instant_leave_one_manager_wh
 async def test_where_nobody_is_left_the_operator_hands_the_contract_over(bench: Bench) -> None:
     oskar, manager = await bench.join("oskar")
     ana, _ = await bench.invited(manager, "ana")
-    operator = TokenSigner(KEY).sign(Actor("operator", "tenure", "operator"), "token")
+    operator = TokenSigner(KEY).sign(
+        Actor(account_id="operator", organisation_id="tenure", organisation_kind="operator"), "token"
+    )
     await bench.purchase(oskar)
     await bench.log.execute(ACCOUNT, oskar, CloseAccount("operator", ()), Meta(new_id(), "operator", NOON))
     await bench.settle()
@@ -175,7 +186,16 @@ async def test_two_handovers_at_once_leave_one_manager_and_refuse_the_other(benc
     logs = [Log(bench.store, "identity", sealer=Persons(bench.pool)) for _ in range(2)]
     for n in range(5):
         key = f"c-{n}"
-        record = contract.RecordSubscription(key, org, "autodesk", "p", "s", oskar, "desktop", "autocad")
+        record = contract.RecordSubscription(
+            contract_id=key,
+            customer=org,
+            publisher="autodesk",
+            programme="p",
+            subscription_id="s",
+            purchaser=oskar,
+            agreement="desktop",
+            product="autocad",
+        )
         await bench.log.execute(CONTRACT, key, record, Meta(new_id(), oskar, NOON))
         asks = contract.RequestRole("ana", org, contract_state.MANAGER)
         await bench.log.execute(CONTRACT, key, asks, Meta(new_id(), "ana", NOON))

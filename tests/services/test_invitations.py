@@ -99,16 +99,16 @@ async def test_of_many_who_join_at_once_exactly_one_gets_in(bench: Bench) -> Non
 
     def command(account_id: str) -> OpenAccount:
         return OpenAccount(
-            account_id,
-            "org",
-            "Northhaus",
-            "customer",
-            f"{account_id}@x.example",
-            "Mina",
-            "DE",
-            "UTC",
-            "en",
-            NOON,
+            account_id=account_id,
+            organisation_id="org",
+            organisation_name="Northhaus",
+            organisation_kind="customer",
+            email=f"{account_id}@x.example",
+            name="Mina",
+            country="DE",
+            time_zone="UTC",
+            locale="en",
+            now=NOON,
             invitation_id=answer["invitation_id"],
         )
 

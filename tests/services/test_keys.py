@@ -15,7 +15,7 @@ from tests.services.identity_bench import KEY, Bench, opened
 from tests.services.tokens import NothingEnded
 
 OTHER = ECKey.generate_key("P-256", {"kid": "other"})
-WHO = Actor("account", "organisation", "customer", session_id="session")
+WHO = Actor(account_id="account", organisation_id="organisation", organisation_kind="customer", session_id="session")
 
 
 @pytest.fixture

@@ -149,7 +149,13 @@ def test_a_source_is_an_ipv4_address_or_an_ipv6_network(host: str, counted: str)
 
 @pytest.fixture
 async def client(clock: Clock) -> AsyncIterator[httpx.AsyncClient]:
-    made = Parts("test", Settings(), Metrics(), TokenVerifier(_no_keys, NothingEnded()), new_id)
+    made = Parts(
+        service="test",
+        settings=Settings(),
+        metrics=Metrics(),
+        verifier=TokenVerifier(_no_keys, NothingEnded()),
+        new_id=new_id,
+    )
     made.limits = Limits("sign-in=5/minute", clock=clock, refused=made.metrics.limited)
     app = make_app(made, CommandRoutes(), QUERIES, api=True)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:

@@ -16,7 +16,9 @@ from tests.services.identity_bench import KEY, Bench, opened
 
 pytestmark = pytest.mark.system
 
-OPERATOR = TokenSigner(KEY).sign(Actor("operator", "tenure", "operator"), "token", lifetime_s=3600)
+OPERATOR = TokenSigner(KEY).sign(
+    Actor(account_id="operator", organisation_id="tenure", organisation_kind="operator"), "token", lifetime_s=3600
+)
 
 
 @pytest.fixture
@@ -46,20 +48,22 @@ async def operator(bench: Bench) -> str:
     """The token of an operator's account."""
     account_id = new_id()
     command = OpenAccount(
-        account_id,
-        "tenure",
-        "Tenure",
-        "operator",
-        "kim@tenure.example",
-        "Kim",
-        "DE",
-        "UTC",
-        "en",
-        utc_now(),
+        account_id=account_id,
+        organisation_id="tenure",
+        organisation_name="Tenure",
+        organisation_kind="operator",
+        email="kim@tenure.example",
+        name="Kim",
+        country="DE",
+        time_zone="UTC",
+        locale="en",
+        now=utc_now(),
     )
     await bench.log.execute(ACCOUNT, account_id, command, Meta(new_id(), account_id, utc_now()))
     since = await bench.store.position()
-    return TokenSigner(KEY).sign(Actor(account_id, "tenure", "operator", since=since), "token")
+    return TokenSigner(KEY).sign(
+        Actor(account_id=account_id, organisation_id="tenure", organisation_kind="operator", since=since), "token"
+    )
 
 
 async def token_of(bench: Bench, machine: dict[str, str], **more: str) -> str:

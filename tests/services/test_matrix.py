@@ -29,7 +29,7 @@ from tests.services.test_every_route import EVERYWHERE, OPEN, SERVICES, service_
 from tests.services.test_tokens import by_hand
 
 KEY, THEIRS = (ECKey.generate_key("P-256", {"kid": "key"}) for _ in range(2))
-WHO = Actor("account", "organisation", "operator", session_id="runs")
+WHO = Actor(account_id="account", organisation_id="organisation", organisation_kind="operator", session_id="runs")
 SCOPES: frozenset[str] = frozenset(get_args(MachineScope))
 
 
@@ -48,7 +48,14 @@ async def _keys() -> Any:
 
 def app_of(name: str) -> FastAPI:
     service = service_of(name)
-    parts = Parts(name, Settings(limits="command=off"), Metrics(), TokenVerifier(_keys, SomeEnded()), new_id, utc_now)
+    parts = Parts(
+        service=name,
+        settings=Settings(limits="command=off"),
+        metrics=Metrics(),
+        verifier=TokenVerifier(_keys, SomeEnded()),
+        new_id=new_id,
+        now=utc_now,
+    )
     return make_app(parts, service.commands, service.queries, api=True)
 
 
@@ -91,7 +98,13 @@ def token(**changed: Any) -> str:
 
 
 def machine(*scopes: str, client_id: str = "runs") -> str:
-    who = Actor("m", "organisation", "customer", client_id=client_id, scopes=frozenset(scopes))
+    who = Actor(
+        account_id="m",
+        organisation_id="organisation",
+        organisation_kind="customer",
+        client_id=client_id,
+        scopes=frozenset(scopes),
+    )
     return TokenSigner(KEY).sign(who, "token")
 
 

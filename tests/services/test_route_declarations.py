@@ -183,7 +183,7 @@ async def test_a_request_reads_its_stream_once(dry_run: bool) -> None:
     made.opened_log = Log(store, "entitlements", snapshot_every=0)
     context = RequestContext(
         asked=route.form(),
-        actor=Actor("account", "organisation", "customer"),
+        actor=Actor(account_id="account", organisation_id="organisation", organisation_kind="customer"),
         now=utc_now(),
         command_id="1",
         dry_run=dry_run,

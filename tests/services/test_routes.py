@@ -24,7 +24,9 @@ from tests.engine.examples import COUNTER, Count, new_id
 from tests.services.tokens import NothingEnded
 
 KEY = ECKey.generate_key("P-256", {"kid": "key"})
-TOKEN = TokenSigner(KEY).sign(Actor("account", "organisation", "customer"), "token", lifetime_s=3600)
+TOKEN = TokenSigner(KEY).sign(
+    Actor(account_id="account", organisation_id="organisation", organisation_kind="customer"), "token", lifetime_s=3600
+)
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 QUERIES = APIRouter()
 
@@ -49,7 +51,14 @@ async def _keys() -> Any:
 
 
 def parts() -> Parts:
-    return Parts("test", Settings(), Metrics(), TokenVerifier(_keys, NothingEnded()), new_id, utc_now)
+    return Parts(
+        service="test",
+        settings=Settings(),
+        metrics=Metrics(),
+        verifier=TokenVerifier(_keys, NothingEnded()),
+        new_id=new_id,
+        now=utc_now,
+    )
 
 
 async def count(context: RequestContext[Count], key: str) -> Addressed[Count]:

@@ -186,7 +186,9 @@ async def test_the_operator_ends_somebodys_sessions(bench: Bench) -> None:
     mina, token = await bench.join("mina")
     session, path = await begun(bench), f"/accounts/{mina}/sessions"
     assert (await bench.ask(token, "DELETE", path)).json()["rule"] == "operator-only"
-    operator = TokenSigner(KEY).sign(Actor("operator", "tenure", "operator"), "token")
+    operator = TokenSigner(KEY).sign(
+        Actor(account_id="operator", organisation_id="tenure", organisation_kind="operator"), "token"
+    )
     assert (await bench.ask(operator, "DELETE", "/accounts/nobody/sessions")).status_code == 404
     assert (await bench.ask(operator, "DELETE", path)).status_code == 200
     assert await runs(bench, session) == (False, False)

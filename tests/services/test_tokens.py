@@ -18,7 +18,9 @@ from shared.runtime.problems import Problem
 from tests.services.tokens import NothingEnded
 
 KEY, OTHER = (ECKey.generate_key("P-256", {"kid": kid}) for kid in ("key-1", "key-2"))
-ACTOR = Actor("account", "organisation", "customer", session_id="session", since=7)
+ACTOR = Actor(
+    account_id="account", organisation_id="organisation", organisation_kind="customer", session_id="session", since=7
+)
 NOW = 1_795_000_000.0
 
 
@@ -76,7 +78,13 @@ async def _actor(token: str, *keys: ECKey) -> Actor:
 
 
 async def test_what_identity_signs_every_door_reads() -> None:
-    publishers = Actor("account", "organisation", "publisher", "autodesk", session_id="session")
+    publishers = Actor(
+        account_id="account",
+        organisation_id="organisation",
+        organisation_kind="publisher",
+        publisher="autodesk",
+        session_id="session",
+    )
     for actor in (ACTOR, publishers):
         assert await _actor(TokenSigner(KEY, Clock()).sign(actor, "token")) == actor
     assert await _actor(signed()) == ACTOR
@@ -183,7 +191,14 @@ async def test_clocks_may_differ_by_half_a_minute() -> None:
 
 
 async def test_a_machine_has_scopes_and_no_session() -> None:
-    machine = Actor("account", "organisation", "customer", client_id="m", scopes=frozenset({"read", "x:y"}), since=7)
+    machine = Actor(
+        account_id="account",
+        organisation_id="organisation",
+        organisation_kind="customer",
+        client_id="m",
+        scopes=frozenset({"read", "x:y"}),
+        since=7,
+    )
     assert await _actor(TokenSigner(KEY, Clock()).sign(machine, "token")) == machine
 
 

@@ -18,12 +18,12 @@ from tests.services.identity_bench import KEY, Bench, opened
 from tests.services.test_every_route import leaves
 from tests.services.world import World
 
-OWN = Actor("pat", "autodesk-gmbh", "publisher", "autodesk")
-RIVAL = Actor("rob", "rival-ltd", "publisher", "rival")
-NAMELESS = Actor("nora", "nameless", "publisher")
-OPERATOR = Actor("kim", "tenure", "operator")
-CUSTOMER = Actor("mina", "org", "customer")
-PARTNER = Actor("clerk", "reseller", "partner", "autodesk")
+OWN = Actor(account_id="pat", organisation_id="autodesk-gmbh", organisation_kind="publisher", publisher="autodesk")
+RIVAL = Actor(account_id="rob", organisation_id="rival-ltd", organisation_kind="publisher", publisher="rival")
+NAMELESS = Actor(account_id="nora", organisation_id="nameless", organisation_kind="publisher")
+OPERATOR = Actor(account_id="kim", organisation_id="tenure", organisation_kind="operator")
+CUSTOMER = Actor(account_id="mina", organisation_id="org", organisation_kind="customer")
+PARTNER = Actor(account_id="clerk", organisation_id="reseller", organisation_kind="partner", publisher="autodesk")
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ async def test_identity_answers_another_publishers_people_as_if_it_did_not_exist
     manager, _ = await bench.join("mina")
     await bench.purchase(manager)
     publisher = (await bench.contract()).opened.publisher
-    own = Actor("pat", "the-publisher", "publisher", publisher)
+    own = Actor(account_id="pat", organisation_id="the-publisher", organisation_kind="publisher", publisher=publisher)
     for method, path, body in named(IDENTITY):
         for who in (RIVAL, NAMELESS, PARTNER):
             theirs = (await bench.ask(token(who), method, filled(path, "c", "s"), body)).json()

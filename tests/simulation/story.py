@@ -145,16 +145,16 @@ async def signs_up(w: World) -> None:
             account.ACCOUNT,
             person,
             account.OpenAccount(
-                person,
-                ex.CUSTOMER,
-                "Studio Nord",
-                "customer",
-                f"{person}@nord.example",
-                person,
-                "DE",
-                "Europe/Berlin",
-                "de",
-                w.now,
+                account_id=person,
+                organisation_id=ex.CUSTOMER,
+                organisation_name="Studio Nord",
+                organisation_kind="customer",
+                email=f"{person}@nord.example",
+                name=person,
+                country="DE",
+                time_zone="Europe/Berlin",
+                locale="de",
+                now=w.now,
                 sandbox=True,
             ),
             person,
@@ -169,7 +169,7 @@ async def sells(w: World, number: int, contracts: list[str]) -> None:
     await w.do("marketplace", cart.CART, key, cart.OpenCart(key, ex.PARTNER, ex.CLERK), ex.CLERK)
     seats = w.chance.randrange(1, 4)
     offers = ex.listed(chosen)
-    add = cart.AddToCart(seats, product_id=chosen.product_id, offers=offers, standing=ex.WITH_CSN)
+    add = cart.AddToCart(seats=seats, product_id=chosen.product_id, offers=offers, standing=ex.WITH_CSN)
     await w.do("marketplace", cart.CART, key, add, ex.CLERK)
     if w.chance.random() < 0.2:
         await w.do("marketplace", cart.CART, key, cart.RemoveFromCart(1), ex.CLERK)
@@ -225,7 +225,9 @@ async def lives(w: World, subscription_id: str, contract_id: str) -> None:
                     "marketplace",
                     subscription.SUBSCRIPTION,
                     subscription_id,
-                    subscription.ChangeSeats(w.chance.randrange(1, 6), ex.CLERK, now, ex.WITH_CSN),
+                    subscription.ChangeSeats(
+                        seats=w.chance.randrange(1, 6), changed_by=ex.CLERK, now=now, standing=ex.WITH_CSN
+                    ),
                 )
             case 5:
                 await w.do(
@@ -246,9 +248,23 @@ async def spends(w: World, pool: seat_pool.Open) -> None:
     )
     seated = (replace(pool, held={1: seat}),)  # as ana's door has found it
     if w.chance.random() < 0.5:
-        grant = credits.GrantCredits(contract_id, f"g{number}", w.chance.randrange(1, 9), ex.CUSTOMER, "p", w.now)
+        grant = credits.GrantCredits(
+            contract_id=contract_id,
+            grant_id=f"g{number}",
+            amount=w.chance.randrange(1, 9),
+            customer=ex.CUSTOMER,
+            granted_by="p",
+            now=w.now,
+        )
         await w.do("entitlements", credits.CREDITS, contract_id, grant, "publisher")
-    use = credits.ConsumeCredits(contract_id, f"u{number}", w.chance.randrange(1, 6), w.now, "ana", pools=seated)
+    use = credits.ConsumeCredits(
+        contract_id=contract_id,
+        consumption_id=f"u{number}",
+        amount=w.chance.randrange(1, 6),
+        now=w.now,
+        account_id="ana",
+        pools=seated,
+    )
     await w.do("entitlements", credits.CREDITS, contract_id, use, "ana")
 
 
@@ -283,16 +299,25 @@ async def decides(w: World, contracts: list[str]) -> None:
     contract_id = await w.until(lambda: _first(contracts), str)
     if contract_id is None:
         return
-    u = (contract_id, UPDATE.publisher, UPDATE.update_id)
+    u = {"contract_id": contract_id, "publisher": UPDATE.publisher, "update_id": UPDATE.update_id}
+    mine: dict[str, Any] = {"by": "mandy", "policy": FLEET_POLICY}
     both = ("default", "g")
     commands: list[Any] = [
-        groups.CreateGroup("pilots", contract_id, "g", ex.CUSTOMER, "mandy"),
+        groups.CreateGroup(name="pilots", contract_id=contract_id, group_id="g", customer=ex.CUSTOMER, by="mandy"),
         groups.PutUserInGroup("ana", contract_id, "g", "mandy"),
-        decisions.ApproveUpdate(*u, ("default",), "mandy", FLEET_POLICY, HALVES),
-        decisions.ApproveUpdate(*u, both, "mandy", FLEET_POLICY),
-        decisions.HoldUpdate(*u, ("default",), "not now", "mandy"),
-        decisions.ScheduleUpdate(*u, ("default",), w.now + timedelta(days=3), "mandy", w.now, FLEET_POLICY),
-        groups.SetGroupPolicy(contract_id, "default", "weekly", ex.CUSTOMER, "mandy", w.now, FLEET_POLICY),
+        decisions.ApproveUpdate(**u, **mine, groups=("default",), phases=HALVES),
+        decisions.ApproveUpdate(**u, **mine, groups=both),
+        decisions.HoldUpdate(**u, groups=("default",), reason="not now", by="mandy"),
+        decisions.ScheduleUpdate(**u, **mine, groups=("default",), starts_at=w.now + timedelta(days=3), now=w.now),
+        groups.SetGroupPolicy(
+            contract_id=contract_id,
+            group_id="default",
+            cadence="weekly",
+            customer=ex.CUSTOMER,
+            by="mandy",
+            now=w.now,
+            policy=FLEET_POLICY,
+        ),
         groups.RemoveUserFromGroup(contract_id, "g", "ana", "mandy"),
     ]
     chosen = commands[:2] + w.chance.sample(commands[2:], w.chance.randrange(2, 6))
@@ -303,7 +328,9 @@ async def decides(w: World, contracts: list[str]) -> None:
         rollout_id = f"{contract_id}-{number}"
         for person in w.chance.sample(PEOPLE, 2):
             done = w.chance.random() < 0.7
-            report = rollout.ReportInstall(rollout_id, UPDATE.version, "pc", done, person)
+            report = rollout.ReportInstall(
+                rollout_id=rollout_id, version=UPDATE.version, machine="pc", succeeded=done, account_id=person
+            )
             await w.do("distribution", rollout.ROLLOUT, rollout_id, report, person)
 
 
@@ -333,7 +360,7 @@ async def moves_time(w: World) -> None:
     for _ in range(w.chance.randrange(0, 4)):
         await w.pause(8)
         ahead += timedelta(days=w.chance.choice((1, 30, 200, 366)))
-        move = clock.MoveClock(w.now + ahead, ex.CUSTOMER, True, w.now, "mandy")
+        move = clock.MoveClock(to=w.now + ahead, organisation_id=ex.CUSTOMER, sandbox=True, now=w.now, moved_by="mandy")
         await w.do("identity", clock.CLOCK, ex.CUSTOMER, move)
 
 

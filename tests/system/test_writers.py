@@ -31,7 +31,7 @@ def _decide(command: Add, state: int) -> tuple[SeatUnassigned]:
     )
 
 
-COUNTER = Stream("counter", 0, lambda state, _: state + 1, _decide, tenant=lambda _: "t")
+COUNTER = Stream(category="counter", initial=0, evolve=lambda state, _: state + 1, decide=_decide, tenant=lambda _: "t")
 
 
 async def _write(dsn: str) -> list[Asked]:

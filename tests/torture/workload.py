@@ -37,7 +37,9 @@ CONSUMERS: Final = frozenset({"entitlements.table", "entitlements.echo"})
 STREAMS: Final = 4
 COMMANDS: Final = 5
 REST_WITHIN_S: Final = 40.0
-ECHO: Final[Stream[Any, Any, Any]] = Stream("echo", COUNTER.initial, COUNTER.evolve, COUNTER.decide, COUNTER.tenant)
+ECHO: Final[Stream[Any, Any, Any]] = Stream(
+    category="echo", initial=COUNTER.initial, evolve=COUNTER.evolve, decide=COUNTER.decide, tenant=COUNTER.tenant
+)
 
 
 class Bench(NamedTuple):

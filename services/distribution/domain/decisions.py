@@ -34,7 +34,7 @@ Key: TypeAlias = tuple[str, str]
 # ── State ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Decisions:
     offered: Mapping[Key, UpdateOffered] = field(default_factory=dict)
     recalled: Mapping[Key, UpdateRecalled] = field(default_factory=dict)
@@ -90,7 +90,7 @@ def _decided(state: State, event: Deciding) -> Mapping[tuple[Key, str], Deciding
 # ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ApproveUpdate:
     """Let these groups have the update now, by a rollout: in these phases, or all of them at once."""
 
@@ -103,7 +103,7 @@ class ApproveUpdate:
     phases: RolloutPhases = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class HoldUpdate:
     """Keep the update from these groups, whatever their policy, and whoever of them it was on the way to."""
 
@@ -115,7 +115,7 @@ class HoldUpdate:
     by: Annotated[str, SUPPLIED]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ScheduleUpdate:
     """Let these groups have the update from this instant on, whatever their policy."""
 

@@ -19,7 +19,7 @@ Concerned: TypeAlias = Callable[[str], tuple[int, ...]]
 # ── State ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Pool:
     """A subscription of the contract, as far as entitlements has told. Its facts come from several streams."""
 
@@ -148,7 +148,7 @@ Fact: TypeAlias = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class NoteEntitlement:
     """entitlements says this about a subscription of the contract."""
 

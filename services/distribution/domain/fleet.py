@@ -37,7 +37,7 @@ Event: TypeAlias = FleetOpened | groups.Event | entitlements.Event | decisions.E
 # ── State ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Fleet:
     customer: str = ""
     groups: Groups = groups.INITIAL
@@ -199,4 +199,4 @@ def _tenant(event: Event) -> str:
     return event.customer if isinstance(event, FleetOpened) else ""
 
 
-FLEET: Final = Stream("fleet", INITIAL, evolve, decide, tenant=_tenant)
+FLEET: Final = Stream(category="fleet", initial=INITIAL, evolve=evolve, decide=decide, tenant=_tenant)

@@ -57,7 +57,7 @@ def evolve(state: State, event: Event) -> State:
 # ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CreateGroup:
     """Make a group of users, to decide for them apart from others."""
 
@@ -88,7 +88,7 @@ class RemoveUserFromGroup:
     by: Annotated[str, SUPPLIED]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SetGroupPolicy:
     """Have the group get updates by itself, in this rhythm, in these maintenance windows only (none: at any time)."""
 

@@ -73,4 +73,4 @@ def _tenant(event: Event) -> str:
     return event.publisher
 
 
-LINE: Final = Stream("line", INITIAL, evolve, decide, tenant=_tenant)
+LINE: Final = Stream(category="line", initial=INITIAL, evolve=evolve, decide=decide, tenant=_tenant)

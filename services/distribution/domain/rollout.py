@@ -52,7 +52,7 @@ class Unstarted:
     pass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Running:
     """Also one that is paused, or whose phases are all passed: it stays until it is stopped."""
 
@@ -82,7 +82,7 @@ INITIAL: Final[State] = Unstarted()
 def evolve(state: State, event: Event) -> State:
     """The state after `event`."""
     if isinstance(event, RolloutStarted):
-        return Running(event)
+        return Running(started=event)
     return _running(state, event) if isinstance(state, Running) else state
 
 
@@ -155,7 +155,7 @@ def phase_of(started: RolloutStarted, account_id: str, group_id: str) -> int:
 # ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StartRollout:
     """The update was approved: it goes to these users, from account to group."""
 
@@ -204,7 +204,7 @@ class StopRollout:
     by: Annotated[str, SUPPLIED]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ReportInstall:
     """A machine's agent says for its user whether the update could be installed."""
 
@@ -403,4 +403,4 @@ def _tenant(event: Event) -> str:
     return event.customer if isinstance(event, RolloutStarted) else ""
 
 
-ROLLOUT: Final = Stream("rollout", INITIAL, evolve, decide, tenant=_tenant)
+ROLLOUT: Final = Stream(category="rollout", initial=INITIAL, evolve=evolve, decide=decide, tenant=_tenant)

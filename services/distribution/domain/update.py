@@ -125,4 +125,4 @@ def _tenant(event: Event) -> str:
     return event.publisher
 
 
-UPDATE: Final = Stream("update", INITIAL, evolve, decide, tenant=_tenant)
+UPDATE: Final = Stream(category="update", initial=INITIAL, evolve=evolve, decide=decide, tenant=_tenant)

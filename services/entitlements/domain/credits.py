@@ -77,7 +77,7 @@ def balance(lots: Iterable[Lot]) -> int:
 # ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class GrantCredits:
     """Give a user (`account_id`), or with none the contract's pool, so many credits.
 
@@ -98,7 +98,7 @@ class GrantCredits:
     """What the contract's pools have come to, where none of them can be used any more."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ConsumeCredits:
     """Spend so many credits for a user: their own first, then the contract's pool. All of them or none.
 
@@ -310,5 +310,7 @@ def months_after(day: date, months: int) -> date:
     return date(year, month, min(day.day, monthrange(year, month)[1]))
 
 
-CREDITS: Final = Stream("credits", INITIAL, evolve, decide, tenant=lambda event: event.customer)
+CREDITS: Final = Stream(
+    category="credits", initial=INITIAL, evolve=evolve, decide=decide, tenant=lambda event: event.customer
+)
 """entitlements: the contract's cloud credits."""

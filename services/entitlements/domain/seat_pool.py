@@ -59,7 +59,7 @@ class Unopened:
     answered: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Open:
     opened: SeatPoolOpened
     seats: int
@@ -93,7 +93,7 @@ def evolve(state: State, event: Event) -> State:
     """The state after `event`."""
     match event:
         case SeatPoolOpened():
-            return Open(event, event.seats, event.ends, {}, state.answered)
+            return Open(opened=event, seats=event.seats, ends=event.ends, held={}, answered=state.answered)
         case SeatPoolCleared(request=request) | SeatPoolHeld(request=request):
             return replace(state, answered=state.answered | {request})
         case _:
@@ -135,7 +135,7 @@ def _evolve(
 # ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class OpenPool:
     """The subscription was confirmed: its customer gets the seats."""
 
@@ -480,5 +480,5 @@ def _tenant(event: Event) -> str:
     return event.customer if isinstance(event, SeatPoolOpened) else ""
 
 
-SEAT_POOL: Final = Stream("pool", INITIAL, evolve, decide, tenant=_tenant)
+SEAT_POOL: Final = Stream(category="pool", initial=INITIAL, evolve=evolve, decide=decide, tenant=_tenant)
 """entitlements: what may be used."""

@@ -82,7 +82,7 @@ __all__ = [
 # ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class OpenAccount:
     """Sign up: an identity of one's own, in an organisation that is new or that sent an invitation."""
 
@@ -110,7 +110,7 @@ class OpenAccount:
     """Who the person is at another issuer, if they signed up by that."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class UpdateProfile:
     """Change one's own profile; what is left out stays.
 
@@ -321,11 +321,11 @@ def _update(command: UpdateProfile, state: State) -> Decision[Event]:
         return _closed(state) if isinstance(state, Closed) else _unknown()
     before = state.profile
     after = Profile(
-        before.email if command.email is None else command.email,
-        before.name if command.name is None else command.name,
-        before.country if command.country is None else command.country,
-        before.time_zone if command.time_zone is None else command.time_zone,
-        before.locale if command.locale is None else command.locale,
+        email=before.email if command.email is None else command.email,
+        name=before.name if command.name is None else command.name,
+        country=before.country if command.country is None else command.country,
+        time_zone=before.time_zone if command.time_zone is None else command.time_zone,
+        locale=before.locale if command.locale is None else command.locale,
     )
     if after == before:
         return ()
@@ -430,4 +430,6 @@ def _tenant(event: Event) -> str:
     return event.organisation_id if isinstance(event, AccountOpened) else ""
 
 
-ACCOUNT: Final = Stream("account", INITIAL, evolve, decide, tenant=_tenant, claims=claims, claimed=taken)
+ACCOUNT: Final = Stream(
+    category="account", initial=INITIAL, evolve=evolve, decide=decide, tenant=_tenant, claims=claims, claimed=taken
+)

@@ -40,7 +40,7 @@ class Unopened:
     pass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Profile:
     email: str
     name: str
@@ -49,7 +49,7 @@ class Profile:
     locale: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Open:
     opened: AccountOpened
     profile: Profile
@@ -76,7 +76,7 @@ def evolve(state: State, event: Event) -> State:
     """The state after `event`."""
     match event:
         case AccountOpened():
-            return Open(event, _profile(event))
+            return Open(opened=event, profile=_profile(event))
         case ProfileUpdated():
             return _with_profile(state, _profile(event)) if isinstance(state, Open) else state
         case AddressVerified() | AddressReleased() | IdentityLinked() | IdentityUnlinked():
@@ -111,7 +111,9 @@ def _evolve_proofs(state: Open, event: AddressVerified | AddressReleased | Ident
 
 
 def _profile(event: AccountOpened | ProfileUpdated) -> Profile:
-    return Profile(event.email, event.name, event.country, event.time_zone, event.locale)
+    return Profile(
+        email=event.email, name=event.name, country=event.country, time_zone=event.time_zone, locale=event.locale
+    )
 
 
 def claims(state: State, event: Event) -> Claims:

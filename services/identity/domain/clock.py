@@ -47,7 +47,7 @@ def ahead_s(state: State) -> int:
 # ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class MoveClock:
     """Make it `to` now for one's own sandbox organisation, in all services; from there its time runs on.
     Forward only."""
@@ -104,4 +104,6 @@ def _move(command: MoveClock, state: State) -> Decision[Event]:
     return (ClockMoved(organisation_id=command.organisation_id, ahead_s=ahead, moved_by=command.moved_by),)
 
 
-CLOCK: Final = Stream("clock", INITIAL, evolve, decide, tenant=lambda event: event.organisation_id)
+CLOCK: Final = Stream(
+    category="clock", initial=INITIAL, evolve=evolve, decide=decide, tenant=lambda event: event.organisation_id
+)

@@ -37,7 +37,7 @@ from shared.rules import CONTRACT_UNKNOWN, ROLE_MISSING
 # ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RecordSubscription:
     """The publisher confirmed a subscription: its contract opens with the purchaser as Contract Manager, if it was not
     open, and the subscription's agreement starts, or will on the term's first day."""
@@ -419,4 +419,4 @@ def _tenant(event: Event) -> str:
     return event.customer if isinstance(event, ContractOpened) else ""
 
 
-CONTRACT: Final = Stream("contract", INITIAL, evolve, decide, tenant=_tenant)
+CONTRACT: Final = Stream(category="contract", initial=INITIAL, evolve=evolve, decide=decide, tenant=_tenant)

@@ -40,7 +40,7 @@ class Unopened:
     pass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Open:
     opened: ContractOpened
     manager: RoleAssigned | None
@@ -66,7 +66,17 @@ INITIAL: Final[State] = Unopened()
 def evolve(state: State, event: Event) -> State:
     """The state after `event`."""
     if isinstance(event, ContractOpened):
-        return Open(event, None, {}, {}, {}, {}, {}, {}, {})
+        return Open(
+            opened=event,
+            manager=None,
+            coordinators={},
+            requests={},
+            revoked={},
+            scheduled={},
+            agreements={},
+            ended={},
+            kinds={},
+        )
     if isinstance(state, Unopened):
         return state
     match event:

@@ -235,5 +235,11 @@ def _settle(command: RevokeInvitation | ExpireInvitation | RecordAcceptance, sta
 
 
 INVITATION: Final = Stream(
-    "invitation", INITIAL, evolve, decide, tenant=lambda event: event.organisation_id, claims=claims, claimed=used
+    category="invitation",
+    initial=INITIAL,
+    evolve=evolve,
+    decide=decide,
+    tenant=lambda event: event.organisation_id,
+    claims=claims,
+    claimed=used,
 )

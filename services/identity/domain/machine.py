@@ -216,4 +216,4 @@ def _tenant(event: Event) -> str:
     return event.organisation_id if isinstance(event, MachineRegistered) else ""
 
 
-MACHINE: Final = Stream("machine", INITIAL, evolve, decide, tenant=_tenant)
+MACHINE: Final = Stream(category="machine", initial=INITIAL, evolve=evolve, decide=decide, tenant=_tenant)

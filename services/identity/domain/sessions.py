@@ -78,4 +78,6 @@ def decide(command: Command, _state: State) -> Decision[Event]:
             assert_never(unreachable)
 
 
-SESSIONS: Final = Stream("sessions", INITIAL, evolve, decide, tenant=lambda event: event.organisation_id)
+SESSIONS: Final = Stream(
+    category="sessions", initial=INITIAL, evolve=evolve, decide=decide, tenant=lambda event: event.organisation_id
+)

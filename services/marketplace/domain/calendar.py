@@ -12,7 +12,7 @@ LONGEST_PAUSE_DAYS = 366
 """A calendar without a working day for so long is a mistake in it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Calendar:
     """Which days are business days somewhere. `id` and `version` name where that is known from."""
 

@@ -98,7 +98,7 @@ class OpenCart:
     opened_by: Annotated[str, SUPPLIED]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AddToCart:
     """Put one plan into the cart, for so many named users: by its product ID (hyphens or not), or by the wizard's
     choices, as many as it takes to single one plan out. A plan has one line; adding it again sets its seats."""
@@ -126,7 +126,7 @@ class RemoveFromCart:
     line: Number
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CheckOut:
     """Order what is in the cart, for a customer: each line becomes one order, in the cart's sequence. The purchaser, an
     account of the customer's, becomes Contract Manager with the first order. `starts` is a date in UTC, today on."""
@@ -180,7 +180,7 @@ def _after_checkout(command: Command, order: CartCheckedOut) -> Decision[Event]:
     match command:
         case OpenCart():
             return ()
-        case CheckOut(customer, purchaser, starts) if (customer, purchaser, starts) == (
+        case CheckOut(customer=customer, purchaser=purchaser, starts=starts) if (customer, purchaser, starts) == (
             order.customer,
             order.purchaser,
             order.starts,
@@ -466,4 +466,4 @@ def _tenant(event: Event) -> str:
     return event.partner if not isinstance(event, CartLineRemoved) else ""
 
 
-CART = Stream("cart", INITIAL, evolve, decide, tenant=_tenant)
+CART = Stream(category="cart", initial=INITIAL, evolve=evolve, decide=decide, tenant=_tenant)

@@ -111,7 +111,7 @@ class OrderAgain:
     policy: Policy = DEFAULT
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ConfirmOrder:
     """Record that the publisher accepted the order. `order` is the event that it answers, "" where it doesn't say;
     `calendar` counts the customer's business days."""
@@ -132,7 +132,7 @@ class FailOrder:
     order: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Resubmit:
     """Send an order again that was declined, or that the publisher left open for long: corrected (another start,
     another number of seats) or as it was. One that was left open can be corrected once its start is over."""

@@ -185,7 +185,7 @@ class WithdrawPlan:
     said_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AnnouncePrice:
     """Record what the plan costs from a day (in UTC) on."""
 
@@ -317,4 +317,4 @@ def _tenant(event: Event) -> str:
     return event.plan.publisher if isinstance(event, PlanListed) else event.publisher
 
 
-PLAN = Stream("plan", INITIAL, evolve, decide, tenant=_tenant)
+PLAN = Stream(category="plan", initial=INITIAL, evolve=evolve, decide=decide, tenant=_tenant)

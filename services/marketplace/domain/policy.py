@@ -7,7 +7,7 @@ from typing import Literal
 from shared.events.fields import Days, Months, Seats
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Policy:
     """One publisher's particulars, handed to the deciders; nothing asks which publisher it is."""
 

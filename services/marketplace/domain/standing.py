@@ -81,7 +81,7 @@ def needs_csn(state: State, plan: Plan, listing: PlanListed | None = None) -> Re
 # ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RecordCsn:
     """Record that a publisher issued a number. `said_by` is the publisher whose system says so, `said_at` its time."""
 
@@ -93,7 +93,7 @@ class RecordCsn:
     policy: Policy = DEFAULT
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RevokeCsn:
     """Record that a publisher took a number back, also one that is not known here (yet)."""
 
@@ -120,7 +120,9 @@ def decide(command: Command, state: State) -> Decision[Event]:
         )
     word = state.words.get((command.publisher, command.csn))
     match command:
-        case RecordCsn(csn, organisation_id, publisher, _, said_at, policy):
+        case RecordCsn(
+            csn=csn, organisation_id=organisation_id, publisher=publisher, said_by=_, said_at=said_at, policy=policy
+        ):
             if not re.fullmatch(policy.csn_pattern, csn):
                 return Rejected(
                     rules.MALFORMED_CSN,
@@ -130,7 +132,9 @@ def decide(command: Command, state: State) -> Decision[Event]:
             if word is not None and _is_late(said_at, word, wins_a_tie=False):
                 return _said_already(word, said_at, CsnIssued)
             return (CsnIssued(csn=csn, organisation_id=organisation_id, publisher=publisher, said_at=said_at),)
-        case RevokeCsn(csn, organisation_id, publisher, reason, _, said_at):
+        case RevokeCsn(
+            csn=csn, organisation_id=organisation_id, publisher=publisher, reason=reason, said_by=_, said_at=said_at
+        ):
             if word is not None and _is_late(said_at, word, wins_a_tie=isinstance(word, CsnIssued)):
                 return _said_already(word, said_at, CsnRevoked)
             revoked = CsnRevoked(
@@ -164,4 +168,6 @@ def _is_late(said_at: datetime, word: Event, *, wins_a_tie: bool) -> bool:
     return said_at < word.said_at if wins_a_tie else said_at <= word.said_at
 
 
-STANDING = Stream("partner", INITIAL, evolve, decide, tenant=lambda event: event.organisation_id)
+STANDING = Stream(
+    category="partner", initial=INITIAL, evolve=evolve, decide=decide, tenant=lambda event: event.organisation_id
+)

@@ -110,7 +110,7 @@ def fact_of(state: Ordered) -> SubscriptionOrdered | SubscriptionConfirmed:
 # ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ChangeSeats:
     """Have so many seats. More join at once, up to the term's end, and are charged for the rest of it; of a specialised
     plan they take a valid CSN, as its order did. Fewer take effect when it renews."""
@@ -131,7 +131,7 @@ class Remind:
     policy: Policy = DEFAULT
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CloseTerm:
     """The end of this term (by number) has come: renew, or end. `price` is the catalogue's of that day for a seat,
     None where the plan was withdrawn; `calendar` counts the customer's business days up to the next term's end."""
@@ -354,4 +354,4 @@ def _tenant(event: Event) -> str:
     return event.customer if isinstance(event, SubscriptionOrdered | SubscriptionConfirmed) else ""
 
 
-SUBSCRIPTION = Stream("subscription", INITIAL, evolve, decide, tenant=_tenant)
+SUBSCRIPTION = Stream(category="subscription", initial=INITIAL, evolve=evolve, decide=decide, tenant=_tenant)

@@ -44,13 +44,15 @@ def note(
     publisher: str = "autodesk",
 ) -> NoteEntitlement:
     if fact != "pool_opened":
-        return NoteEntitlement("c", sub, fact, "because", now, account_id=account)
+        return NoteEntitlement(
+            contract_id="c", subscription_id=sub, fact=fact, because="because", now=now, account_id=account
+        )
     return NoteEntitlement(
-        "c",
-        sub,
-        fact,
-        "because",
-        now,
+        contract_id="c",
+        subscription_id=sub,
+        fact=fact,
+        because="because",
+        now=now,
         customer="org",
         product="autocad",
         publisher=publisher,
@@ -64,17 +66,21 @@ SERVED: tuple[fleet.Command, ...] = (
     note("seat_assigned", "ana"),
     note("seat_assigned", "ben"),
     decisions.OfferUpdate("c", UPDATE, NOON),
-    groups.CreateGroup("pilots", "c", "g", "org", "mina"),
+    groups.CreateGroup(name="pilots", contract_id="c", group_id="g", customer="org", by="mina"),
 )
 """ana and ben may have the update; there is a group beside the default one."""
 
 
 def approve(*groups: str, by: str = "mina") -> decisions.ApproveUpdate:
-    return decisions.ApproveUpdate("c", "autodesk", "u", groups or ("default",), by, DEFAULT)
+    return decisions.ApproveUpdate(
+        contract_id="c", publisher="autodesk", update_id="u", groups=groups or ("default",), by=by, policy=DEFAULT
+    )
 
 
 def weekly(group: str = "default", *, now: datetime = NOON, cadence: Cadence = "weekly") -> groups.SetGroupPolicy:
-    return groups.SetGroupPolicy("c", group, cadence, "org", "mina", now, DEFAULT)
+    return groups.SetGroupPolicy(
+        contract_id="c", group_id=group, cadence=cadence, customer="org", by="mina", now=now, policy=DEFAULT
+    )
 
 
 def of_fleet(*commands: fleet.Command) -> State:

@@ -48,7 +48,9 @@ from tests.specs.distribution.examples import (
 )
 
 PUT = PutUserInGroup("ana", "c", "g", "mina")
-HOLD = HoldUpdate("c", "autodesk", "u", ("default",), "it breaks our plug-in", "mina")
+HOLD = HoldUpdate(
+    contract_id="c", publisher="autodesk", update_id="u", groups=("default",), reason="it breaks our plug-in", by="mina"
+)
 EXTENSION = OfferUpdate("c", UPDATE.model_copy(update={"kind": "extension"}), NOON)
 RECALL = RecallUpdate("c", "autodesk", "u", "it breaks printing")
 HALF = RolloutPhase(share=50, success_percent=90, error_percent=10)
@@ -64,7 +66,16 @@ def refused(decision: Decision[Event], rule: str) -> Rejected:
 
 
 def schedule(starts_at: datetime, *groups: str) -> ScheduleUpdate:
-    return ScheduleUpdate("c", "autodesk", "u", groups or ("default",), starts_at, "mina", NOON, DEFAULT)
+    return ScheduleUpdate(
+        contract_id="c",
+        publisher="autodesk",
+        update_id="u",
+        groups=groups or ("default",),
+        starts_at=starts_at,
+        by="mina",
+        now=NOON,
+        policy=DEFAULT,
+    )
 
 
 # ── Groups ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -72,18 +83,21 @@ def schedule(starts_at: datetime, *groups: str) -> ScheduleUpdate:
 
 def test_the_first_fact_opens_the_fleet_of_its_customer() -> None:
     created = GroupCreated(contract_id="c", group_id="g", name="pilots", created_by="mina")
-    create = CreateGroup(" pilots ", "c", "g", "org", "mina")
+    create = CreateGroup(name=" pilots ", contract_id="c", group_id="g", customer="org", by="mina")
     assert when(create, given=()) == (FleetOpened(contract_id="c", customer="org"), created)
     assert when(create, given=(create,)) == ()
 
 
 def test_groups_have_names_of_their_own() -> None:
-    taken = refused(when(CreateGroup("pilots", "c", "other", "org", "mina")), "group-name-taken")
+    taken = refused(
+        when(CreateGroup(name="pilots", contract_id="c", group_id="other", customer="org", by="mina")),
+        "group-name-taken",
+    )
     assert [type(event) for event in taken.because] == [GroupCreated]
 
 
 def test_a_user_is_in_one_group_at_most_and_otherwise_in_the_default_one() -> None:
-    other = CreateGroup("others", "c", "h", "org", "mina")
+    other = CreateGroup(name="others", contract_id="c", group_id="h", customer="org", by="mina")
     state = of_fleet(*SERVED, other, PUT, replace(PUT, group_id="h"))
     assert (state.groups.group_of("ana"), state.groups.group_of("ben")) == ("h", DEFAULT_GROUP)
     assert when(PUT, given=(*SERVED, PUT)) == ()
@@ -380,7 +394,9 @@ def test_a_term_that_is_to_come_begins_on_its_day() -> None:
 def test_another_publishers_update_is_not_for_this_product() -> None:
     other = UPDATE.model_copy(update={"publisher": "another"})
     given = (*SERVED, OfferUpdate("c", other, NOON))
-    approval = ApproveUpdate("c", "another", "u", ("default",), "mina", DEFAULT)
+    approval = ApproveUpdate(
+        contract_id="c", publisher="another", update_id="u", groups=("default",), by="mina", policy=DEFAULT
+    )
     assert refused(when(approval, given=given), "product-not-owned").because == ()
 
 

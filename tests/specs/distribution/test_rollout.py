@@ -38,12 +38,30 @@ from tests.specs.distribution.examples import accepted, of_rollout
 PILOTS = RolloutPhase(groups=("g",), success_percent=50, error_percent=50)
 REST = RolloutPhase(groups=("default",), success_percent=100, error_percent=50)
 USERS = {"ana": "g", "ben": "g", "chiyo": "default"}
-START = StartRollout("c-1", "c", "org", "autodesk", "u", "2027.1", ("g", "default"), (PILOTS, REST), USERS, "mina")
+START = StartRollout(
+    rollout_id="c-1",
+    contract_id="c",
+    customer="org",
+    publisher="autodesk",
+    update_id="u",
+    version="2027.1",
+    groups=("g", "default"),
+    phases=(PILOTS, REST),
+    targets=USERS,
+    by="mina",
+)
 PAUSE, RESUME, STOP = PauseRollout("exams", "mina"), ResumeRollout("mina"), StopRollout("wrong version", "mina")
 
 
 def report(who: str, succeeded: bool = True, machine: str = "pc") -> ReportInstall:
-    return ReportInstall("c-1", "2027.1", machine, succeeded, who, "" if succeeded else "disk full")
+    return ReportInstall(
+        rollout_id="c-1",
+        version="2027.1",
+        machine=machine,
+        succeeded=succeeded,
+        account_id=who,
+        error="" if succeeded else "disk full",
+    )
 
 
 def when(command: Command, *given: Command) -> Decision[Event]:

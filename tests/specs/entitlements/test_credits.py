@@ -70,7 +70,16 @@ def pool(*events: seat_pool.Event, opened: SeatPoolOpened = OPENED) -> seat_pool
 
 def grant(grant_id: str, amount: int, account_id: str | None = None, now: datetime = NOW) -> GrantCredits:
     user = None if account_id is None else ANA
-    return GrantCredits("c", grant_id, amount, "org", "publisher", now, account_id=account_id, user=user)
+    return GrantCredits(
+        contract_id="c",
+        grant_id=grant_id,
+        amount=amount,
+        customer="org",
+        granted_by="publisher",
+        now=now,
+        account_id=account_id,
+        user=user,
+    )
 
 
 def granted(
@@ -89,7 +98,15 @@ def granted(
 
 
 def consume(consumption_id: str, amount: int, now: datetime = NOW, account_id: str = "ana") -> ConsumeCredits:
-    return ConsumeCredits("c", consumption_id, amount, now, account_id, "rendering", (pool(seat(account_id)),))
+    return ConsumeCredits(
+        contract_id="c",
+        consumption_id=consumption_id,
+        amount=amount,
+        now=now,
+        account_id=account_id,
+        purpose="rendering",
+        pools=(pool(seat(account_id)),),
+    )
 
 
 def consumed(consumption_id: str, *drawn: tuple[str, int], following: date | None = YEAR) -> CreditsConsumed:
@@ -131,7 +148,15 @@ def test_credits_are_granted_to_the_pool_or_a_user_for_12_months() -> None:
 
 
 def test_how_long_is_policy() -> None:
-    monthly = GrantCredits("c", "g", 10, "org", "publisher", NOW, Policy(credit_months=1))
+    monthly = GrantCredits(
+        contract_id="c",
+        grant_id="g",
+        amount=10,
+        customer="org",
+        granted_by="publisher",
+        now=NOW,
+        policy=Policy(credit_months=1),
+    )
     assert when(monthly, given=()) == (granted("g", 10, expires=date(2026, 12, 20), following=date(2026, 12, 20)),)
 
 

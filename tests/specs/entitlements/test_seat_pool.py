@@ -43,7 +43,16 @@ from shared.events import (
 )
 from tests.specs.entitlements.examples import account
 
-OPEN = OpenPool("s", "c", "org", "autocad", "AutoCAD", 2, date(2026, 11, 21), date(2027, 11, 20))
+OPEN = OpenPool(
+    subscription_id="s",
+    contract_id="c",
+    customer="org",
+    product="autocad",
+    product_name="AutoCAD",
+    seats=2,
+    starts=date(2026, 11, 21),
+    ends=date(2027, 11, 20),
+)
 OPENED = SeatPoolOpened(
     subscription_id="s",
     contract_id="c",

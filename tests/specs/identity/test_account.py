@@ -29,16 +29,16 @@ from shared.events import AccountClosed, AccountOpened, ProfileUpdated, RoleAssi
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 OPEN = OpenAccount(
-    "account-1",
-    "org-1",
-    "Northhaus",
-    "customer",
-    "Mina@Northhaus.example ",
-    "Mina Okafor",
-    "de",
-    "Europe/Berlin",
-    "en-GB",
-    NOON,
+    account_id="account-1",
+    organisation_id="org-1",
+    organisation_name="Northhaus",
+    organisation_kind="customer",
+    email="Mina@Northhaus.example ",
+    name="Mina Okafor",
+    country="de",
+    time_zone="Europe/Berlin",
+    locale="en-GB",
+    now=NOON,
 )
 OPENED = AccountOpened(
     account_id="account-1",

@@ -10,7 +10,7 @@ from shared.events import ClockMoved
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 DAY = 24 * 3600
-TOMORROW = MoveClock(NOON + timedelta(days=1), "org", True, NOON, "mina")
+TOMORROW = MoveClock(to=NOON + timedelta(days=1), organisation_id="org", sandbox=True, now=NOON, moved_by="mina")
 MOVED = ClockMoved(organisation_id="org", ahead_s=DAY, moved_by="mina")
 
 

@@ -37,7 +37,16 @@ from shared.events import (
 )
 from shared.events.identity import AgreementKind, Role
 
-RECORD = RecordSubscription("c", "org", "autodesk", "subscription", "s1", "oskar", "desktop", "autocad")
+RECORD = RecordSubscription(
+    contract_id="c",
+    customer="org",
+    publisher="autodesk",
+    programme="subscription",
+    subscription_id="s1",
+    purchaser="oskar",
+    agreement="desktop",
+    product="autocad",
+)
 OPENED = ContractOpened(
     contract_id="c", customer="org", publisher="autodesk", programme="subscription", opened_by_subscription="s1"
 )
@@ -81,7 +90,16 @@ def test_the_first_confirmed_order_opens_the_contract_with_the_purchaser_as_its_
 
 
 def test_a_later_subscription_adds_its_agreement_only() -> None:
-    later = RecordSubscription("c", "org", "autodesk", "subscription", "s2", "somebody-else", "other", "revit")
+    later = RecordSubscription(
+        contract_id="c",
+        customer="org",
+        publisher="autodesk",
+        programme="subscription",
+        subscription_id="s2",
+        purchaser="somebody-else",
+        agreement="other",
+        product="revit",
+    )
     assert when(later) == (started("s2", "other").model_copy(update={"product": "revit"}),)
 
 

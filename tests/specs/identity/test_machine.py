@@ -26,10 +26,10 @@ from tests.contracts.golden import sample
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 MEMBER = Open(
-    sample(AccountOpened).model_copy(
+    opened=sample(AccountOpened).model_copy(
         update={"account_id": "mina", "organisation_id": "org", "organisation_kind": "customer"}
     ),
-    Profile("mina@x.example", "Mina", "DE", "UTC", "en"),
+    profile=Profile(email="mina@x.example", name="Mina", country="DE", time_zone="UTC", locale="en"),
 )
 REGISTER = RegisterMachine(
     client_id="m",
@@ -102,7 +102,7 @@ def test_anybody_gives_their_own_agent_what_reports_installs() -> None:
 
 @pytest.mark.parametrize("scope", get_args(MachineScope))
 def test_the_operator_gives_anything_to_any_organisation(scope: MachineScope) -> None:
-    operator = Open(MEMBER.opened.model_copy(update={"organisation_kind": "operator"}), MEMBER.profile)
+    operator = Open(opened=MEMBER.opened.model_copy(update={"organisation_kind": "operator"}), profile=MEMBER.profile)
     command = replace(REGISTER, registered_by=operator, organisation_id="other", administers=False)
     assert rule(when(replace(command, scopes=(scope,)))) == ""
 

@@ -10,7 +10,9 @@ from shared.events import Money
 
 
 def weekends_only(*holidays: date, working: frozenset[date] = frozenset()) -> Calendar:
-    return Calendar("example", "1", "Europe/Berlin", holidays=frozenset(holidays), working_days=working)
+    return Calendar(
+        id="example", version="1", time_zone="Europe/Berlin", holidays=frozenset(holidays), working_days=working
+    )
 
 
 @pytest.mark.parametrize(
@@ -35,13 +37,15 @@ def test_a_worked_saturday_counts() -> None:
 
 
 def test_another_weekend_gives_another_day() -> None:
-    fridays = Calendar("example", "1", "Asia/Dubai", weekend=frozenset({4, 5}))
+    fridays = Calendar(id="example", version="1", time_zone="Asia/Dubai", weekend=frozenset({4, 5}))
     assert last_permitted_day(date(2016, 12, 31), fridays) == date(2016, 12, 25)
 
 
 def test_a_calendar_that_never_works_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="no 5 business days"):
-        last_permitted_day(date(2026, 1, 2), Calendar("idle", "1", "UTC", weekend=frozenset(range(7))))
+        last_permitted_day(
+            date(2026, 1, 2), Calendar(id="idle", version="1", time_zone="UTC", weekend=frozenset(range(7)))
+        )
 
 
 def test_the_deadline_is_the_end_of_that_day_in_its_zone_and_names_its_calendar() -> None:

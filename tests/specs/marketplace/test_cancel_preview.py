@@ -44,7 +44,7 @@ def ended(*given: Event, now: datetime) -> list[Event]:
     requested = next(event for event in reversed(history) if isinstance(event, AutoRenewDisableRequested))
     do(RecordPoolCleared(requested.ref))
     for term in (1, 2, 3):
-        do(CloseTerm(term, now + timedelta(days=1000), BERLIN, DEARER))
+        do(CloseTerm(term=term, now=now + timedelta(days=1000), calendar=BERLIN, price=DEARER))
     return history
 
 

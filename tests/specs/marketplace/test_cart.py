@@ -69,7 +69,7 @@ def when(command: Command, *, given: tuple[Event, ...] = (OPENED,)) -> Decision[
 
 
 def by_id(written: str, *offers: Plan, seats: int = 3) -> AddToCart:
-    return AddToCart(seats, product_id=written, offers=listed(*offers))
+    return AddToCart(seats=seats, product_id=written, offers=listed(*offers))
 
 
 CHECK_OUT = CheckOut(
@@ -107,13 +107,13 @@ def test_a_product_id_puts_exactly_that_plan_into_the_cart(written: str) -> None
 
 
 def test_the_wizards_choices_put_the_one_plan_that_remains_into_the_cart() -> None:
-    chosen = AddToCart(3, product="autocad", period="monthly", offers=listed(AUTOCAD, AUTOCAD_MONTHLY))
+    chosen = AddToCart(seats=3, product="autocad", period="monthly", offers=listed(AUTOCAD, AUTOCAD_MONTHLY))
     assert when(chosen) == (added(1, AUTOCAD_MONTHLY),)
 
 
 def test_choices_that_leave_several_plans_say_what_is_still_to_choose() -> None:
     refusal = refused(
-        when(AddToCart(3, product="autocad", offers=listed(AUTOCAD, AUTOCAD_MONTHLY))),
+        when(AddToCart(seats=3, product="autocad", offers=listed(AUTOCAD, AUTOCAD_MONTHLY))),
         "selection-ambiguous",
         [f"listed-{AUTOCAD_ID}", f"listed-{AUTOCAD_MONTHLY.product_id}"],
     )
@@ -123,30 +123,32 @@ def test_choices_that_leave_several_plans_say_what_is_still_to_choose() -> None:
 def test_plans_that_the_wizard_cannot_tell_apart_are_named_by_their_product_ids() -> None:
     twins = listed(AUTOCAD, plan("C1RK1WW1764L158"))
     refusal = refused(
-        when(AddToCart(3, product="autocad", offers=twins)), "selection-ambiguous", [twin.ref for twin in twins]
+        when(AddToCart(seats=3, product="autocad", offers=twins)), "selection-ambiguous", [twin.ref for twin in twins]
     )
     assert "C1RK1-WW1762-L158, C1RK1-WW1764-L158" in refusal.reason
 
 
 def test_choices_that_fit_no_plan_lead_nowhere() -> None:
-    refused(when(AddToCart(3, product="autocad", period="monthly", offers=listed(AUTOCAD))), "selection-leads-nowhere")
+    refused(
+        when(AddToCart(seats=3, product="autocad", period="monthly", offers=listed(AUTOCAD))), "selection-leads-nowhere"
+    )
 
 
 def test_the_wizard_passes_over_plans_that_the_standing_does_not_open() -> None:
     special = plan("C1RK1WW9999L158", support="advanced", category="specialised")
     offers = listed(AUTOCAD, special)
-    assert when(AddToCart(3, product="autocad", offers=offers)) == (added(1, AUTOCAD),)
+    assert when(AddToCart(seats=3, product="autocad", offers=offers)) == (added(1, AUTOCAD),)
     both = [offer.ref for offer in offers]
-    refused(when(AddToCart(3, product="autocad", offers=offers, standing=WITH_CSN)), "selection-ambiguous", both)
+    refused(when(AddToCart(seats=3, product="autocad", offers=offers, standing=WITH_CSN)), "selection-ambiguous", both)
     refused(
-        when(AddToCart(3, product="autocad", support="advanced", offers=offers)),
+        when(AddToCart(seats=3, product="autocad", support="advanced", offers=offers)),
         "specialised-needs-csn",
         [offers[1].ref],
     )
 
 
 def test_a_product_id_and_choices_together_are_refused() -> None:
-    both = AddToCart(3, product_id=AUTOCAD_ID, product="autocad", offers=listed(AUTOCAD))
+    both = AddToCart(seats=3, product_id=AUTOCAD_ID, product="autocad", offers=listed(AUTOCAD))
     refused(when(both), "product-id-or-wizard")
 
 
@@ -166,7 +168,7 @@ def test_a_product_id_of_two_publishers_names_no_plan() -> None:
 
 def test_an_ambiguous_choice_names_ten_plans_at_most() -> None:
     many = listed(*(plan(f"C1RK1WW{n:04}L158") for n in range(11)))
-    refused(when(AddToCart(3, offers=many)), "selection-ambiguous", [offer.ref for offer in many[:10]])
+    refused(when(AddToCart(seats=3, offers=many)), "selection-ambiguous", [offer.ref for offer in many[:10]])
 
 
 def test_specialised_plans_need_a_valid_csn() -> None:
@@ -177,7 +179,7 @@ def test_specialised_plans_need_a_valid_csn() -> None:
 
 def test_every_subscription_commits_for_twelve_months() -> None:
     refused(when(by_id("057I1-007738-L882", LT_THREE_YEARS)), "twelve-month-commitment", ["listed-057I1007738L882"])
-    chosen = AddToCart(1, product="autocad-lt", period="three_year", offers=listed(LT, LT_THREE_YEARS))
+    chosen = AddToCart(seats=1, product="autocad-lt", period="three_year", offers=listed(LT, LT_THREE_YEARS))
     refused(when(chosen), "twelve-month-commitment", ["listed-057I1007738L882"])
     assert when(replace(chosen, period=None, seats=3)) == (added(1, LT),)
 

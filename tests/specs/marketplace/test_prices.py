@@ -49,7 +49,14 @@ class Shop:
     async def begin(self) -> "Shop":
         key = plan_key(AUTODESK, AUTOCAD_ID)
         await self.log.execute(PLAN, key, ListPlan(AUTOCAD, AUTODESK, NOON), Meta("1", "p", NOON))
-        price = AnnouncePrice(AUTOCAD_ID, AUTODESK, euros(300), JANUARY, AUTODESK, NOON)
+        price = AnnouncePrice(
+            product_id=AUTOCAD_ID,
+            publisher=AUTODESK,
+            price=euros(300),
+            valid_from=JANUARY,
+            said_by=AUTODESK,
+            said_at=NOON,
+        )
         await self.log.execute(PLAN, key, price, Meta("2", "p", NOON))
         await self.log.execute(CART, "cart-1", OpenCart("cart-1", PARTNER, CLERK), Meta("3", CLERK, NOON))
         return self
@@ -57,12 +64,18 @@ class Shop:
     async def send(self, command: type[Any], **form: Any) -> Any:
         """The event of an accepted command, or the refusal."""
         route = next(each for each in api.COMMANDS.routes if each.command is command)
-        parts = Parts("marketplace", Settings(), Metrics(), AsyncMock(), lambda: str(uuid4()))
+        parts = Parts(
+            service="marketplace",
+            settings=Settings(),
+            metrics=Metrics(),
+            verifier=AsyncMock(),
+            new_id=lambda: str(uuid4()),
+        )
         parts.clocks, parts.opened_log, parts.opened_db = self.clocks, self.log, AsyncMock()
         command_id = str(uuid4())
         context = RequestContext(
             asked=route.form(**form),
-            actor=Actor(CLERK, PARTNER, "partner"),
+            actor=Actor(account_id=CLERK, organisation_id=PARTNER, organisation_kind="partner"),
             now=self.clocks.time_of(PARTNER),
             command_id=command_id,
             dry_run=False,

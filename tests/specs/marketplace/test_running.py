@@ -36,9 +36,9 @@ from tests.specs.marketplace.test_subscription import (
 ENDS = date(2027, 11, 22)
 OVER = datetime(2027, 11, 22, 23, 0, tzinfo=UTC)
 """Midnight in Berlin, after the term's last day."""
-CLOSE = CloseTerm(1, OVER, BERLIN, None)
-MORE = ChangeSeats(5, CLERK, NOON)
-FEWER = ChangeSeats(2, CLERK, NOON)
+CLOSE = CloseTerm(term=1, now=OVER, calendar=BERLIN, price=None)
+MORE = ChangeSeats(seats=5, changed_by=CLERK, now=NOON)
+FEWER = ChangeSeats(seats=2, changed_by=CLERK, now=NOON)
 
 
 def test_the_examples_hold() -> None:
@@ -83,7 +83,9 @@ def test_a_late_request_lets_it_renew_once_more() -> None:
     (off,) = facts(RecordPoolCleared("late"), given=(*RUNNING, asked.recorded("late")))
     given = (*RUNNING, asked.recorded("late"), off)
     event = renewed(given=given)
-    (end,) = facts(CloseTerm(2, OVER + timedelta(days=366), BERLIN, None), given=(*given, event))
+    (end,) = facts(
+        CloseTerm(term=2, now=OVER + timedelta(days=366), calendar=BERLIN, price=None), given=(*given, event)
+    )
     assert isinstance(end, SubscriptionEnded) and end.ended == date(2028, 11, 22)
 
 
@@ -114,7 +116,7 @@ def test_years_of_renewals_keep_the_anniversary() -> None:
     given: tuple[Event, ...] = RUNNING
     ends: list[date] = []
     for term in range(1, 5):
-        close = CloseTerm(term, OVER + timedelta(days=366 * (term - 1)), BERLIN, None)
+        close = CloseTerm(term=term, now=OVER + timedelta(days=366 * (term - 1)), calendar=BERLIN, price=None)
         event = renewed(given=given, close=close)
         given, ends = (*given, event), [*ends, event.ends]
     assert ends == [date(year, 11, 22) for year in (2028, 2029, 2030, 2031)]
@@ -173,7 +175,7 @@ def test_fewer_seats_take_effect_at_the_renewal() -> None:
     given = (*RUNNING, fewer)
     assert when(FEWER, given=given) == ()
     assert renewed(given=given).seats == 2
-    (kept,) = facts(ChangeSeats(3, CLERK, NOON), given=given)
+    (kept,) = facts(ChangeSeats(seats=3, changed_by=CLERK, now=NOON), given=given)
     assert renewed(given=(*given, kept)).seats == 3, "a later number replaces an earlier one"
     (added,) = facts(MORE, given=given)
     assert renewed(given=(*given, added)).seats == 5
@@ -181,7 +183,7 @@ def test_fewer_seats_take_effect_at_the_renewal() -> None:
 
 def test_a_subscription_has_1_to_999_seats() -> None:
     for seats in (0, 1000):
-        refused(when(ChangeSeats(seats, CLERK, NOON), given=RUNNING), "seats-out-of-range", [])
+        refused(when(ChangeSeats(seats=seats, changed_by=CLERK, now=NOON), given=RUNNING), "seats-out-of-range", [])
     refused(when(MORE, given=(ORDERED,)), "not-confirmed", ["ordered-1"])
 
 

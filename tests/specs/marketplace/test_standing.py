@@ -24,8 +24,12 @@ from tests.specs.marketplace.examples import AUTOCAD, AUTODESK, CSN, NOON, PARTN
 
 LATER, EARLIER = NOON + timedelta(hours=1), NOON - timedelta(hours=1)
 POLICY = Policy(csn_pattern="[0-9]{10}")
-RECORD = RecordCsn("5100012345", PARTNER, AUTODESK, AUTODESK, NOON, POLICY)
-REVOKE = RevokeCsn("5100012345", PARTNER, AUTODESK, "not paid", AUTODESK, LATER)
+RECORD = RecordCsn(
+    csn="5100012345", organisation_id=PARTNER, publisher=AUTODESK, said_by=AUTODESK, said_at=NOON, policy=POLICY
+)
+REVOKE = RevokeCsn(
+    csn="5100012345", organisation_id=PARTNER, publisher=AUTODESK, reason="not paid", said_by=AUTODESK, said_at=LATER
+)
 REVOKED = CsnRevoked(csn="5100012345", organisation_id=PARTNER, publisher=AUTODESK, reason="not paid", said_at=LATER)
 
 

@@ -56,8 +56,8 @@ CART = CartCheckedOut(
     country="DE",
     time_zone="Europe/Berlin",
 )
-BERLIN = Calendar("DE", "0.1", "Europe/Berlin")
-CONFIRM = ConfirmOrder("ADSK-77", AUTODESK, BERLIN)
+BERLIN = Calendar(id="DE", version="0.1", time_zone="Europe/Berlin")
+CONFIRM = ConfirmOrder(reference="ADSK-77", said_by=AUTODESK, calendar=BERLIN)
 DECLINE = FailOrder("The customer's address is incomplete.", AUTODESK)
 HELD = (HeldSeat(seat=1, account_id="designer-1", because="seat-assigned-1"),)
 
@@ -185,7 +185,7 @@ def test_an_answer_about_an_unknown_subscription_is_kept_as_a_refusal(command: C
 
 
 def test_a_declined_order_can_be_corrected_and_sent_again() -> None:
-    later = Resubmit(CLERK, NOON, starts=TODAY + timedelta(days=3), seats=2)
+    later = Resubmit(ordered_by=CLERK, now=NOON, starts=TODAY + timedelta(days=3), seats=2)
     (again,) = facts(later, given=(ORDERED, FAILED))
     assert isinstance(again, SubscriptionOrdered)
     assert (again.starts, again.seats, again.total) == (TODAY + timedelta(days=3), 2, AUTOCAD_MONTHLY.price.times(2))
@@ -195,22 +195,22 @@ def test_a_declined_order_can_be_corrected_and_sent_again() -> None:
 
 def test_sending_again_obeys_the_rules_of_ordering() -> None:
     given = (ORDERED, FAILED)
-    refused(when(Resubmit(CLERK, NOON, seats=1000), given=given), "seats-out-of-range")
-    refused(when(Resubmit(CLERK, NOON + timedelta(days=1)), given=given), "start-in-the-past")
+    refused(when(Resubmit(ordered_by=CLERK, now=NOON, seats=1000), given=given), "seats-out-of-range")
+    refused(when(Resubmit(ordered_by=CLERK, now=NOON + timedelta(days=1)), given=given), "start-in-the-past")
     vault = ORDERED.model_copy(update={"plan": VAULT})
-    refused(when(Resubmit(CLERK, NOON), given=(vault, FAILED)), "specialised-needs-csn")
-    (again,) = facts(Resubmit(CLERK, NOON, standing=WITH_CSN), given=(vault, FAILED))
+    refused(when(Resubmit(ordered_by=CLERK, now=NOON), given=(vault, FAILED)), "specialised-needs-csn")
+    (again,) = facts(Resubmit(ordered_by=CLERK, now=NOON, standing=WITH_CSN), given=(vault, FAILED))
     assert isinstance(again, SubscriptionOrdered)
     assert again.csn == "5100012345"
 
 
 def test_an_order_that_is_awaited_or_accepted_is_not_sent_again() -> None:
-    refused(when(Resubmit(CLERK, NOON, seats=2), given=(ORDERED,)), "order-awaited", ["ordered-1"])
-    refused(when(Resubmit(CLERK, NOON), given=RUNNING), "already-confirmed", ["confirmed-1"])
+    refused(when(Resubmit(ordered_by=CLERK, now=NOON, seats=2), given=(ORDERED,)), "order-awaited", ["ordered-1"])
+    refused(when(Resubmit(ordered_by=CLERK, now=NOON), given=RUNNING), "already-confirmed", ["confirmed-1"])
 
 
 def test_a_late_answer_to_an_earlier_sending_changes_nothing() -> None:
-    (again,) = facts(Resubmit(CLERK, NOON), given=(ORDERED, FAILED))
+    (again,) = facts(Resubmit(ordered_by=CLERK, now=NOON), given=(ORDERED, FAILED))
     given = (ORDERED, FAILED, again.recorded("ordered-2"))
     assert when(replace(DECLINE, order="ordered-1"), given=given) == ()
     assert when(replace(CONFIRM, order="ordered-1"), given=given) == ()
@@ -238,9 +238,13 @@ def test_an_order_that_was_answered_is_not_sent_again() -> None:
 
 
 def test_the_partner_can_send_it_again_after_the_same_wait() -> None:
-    assert when(Resubmit(CLERK, HOUR_LATER), given=(ORDERED,)) == (AGAIN,)
-    assert when(Resubmit(CLERK, HOUR_LATER), given=(ORDERED, AGAIN)) == ()
-    refused(when(Resubmit(CLERK, HOUR_LATER, seats=2), given=(ORDERED, AGAIN)), "order-awaited", ["ordered-2"])
+    assert when(Resubmit(ordered_by=CLERK, now=HOUR_LATER), given=(ORDERED,)) == (AGAIN,)
+    assert when(Resubmit(ordered_by=CLERK, now=HOUR_LATER), given=(ORDERED, AGAIN)) == ()
+    refused(
+        when(Resubmit(ordered_by=CLERK, now=HOUR_LATER, seats=2), given=(ORDERED, AGAIN)),
+        "order-awaited",
+        ["ordered-2"],
+    )
 
 
 @pytest.mark.parametrize("sending", ["ordered-1", "ordered-2", ""])
@@ -253,15 +257,15 @@ def test_an_answer_to_any_sending_of_the_same_order_counts(sending: str) -> None
 
 def test_once_its_start_is_over_it_waits_for_an_answer_or_for_another_start() -> None:
     assert when(OrderAgain("ordered-1", DAY_LATER), given=(ORDERED,)) == ()
-    refused(when(Resubmit(CLERK, DAY_LATER), given=(ORDERED,)), "start-in-the-past")
-    (moved,) = facts(Resubmit(CLERK, DAY_LATER, starts=DAY_LATER.date()), given=(ORDERED,))
+    refused(when(Resubmit(ordered_by=CLERK, now=DAY_LATER), given=(ORDERED,)), "start-in-the-past")
+    (moved,) = facts(Resubmit(ordered_by=CLERK, now=DAY_LATER, starts=DAY_LATER.date()), given=(ORDERED,))
     assert isinstance(moved, SubscriptionOrdered)
     assert (moved.starts, moved.seats, moved.ordered_at) == (DAY_LATER.date(), ORDERED.seats, DAY_LATER)
     assert when(CONFIRM, given=(ORDERED,)) == (CONFIRMED,), "a late yes is to what was ordered"
 
 
 def test_a_yes_to_an_order_that_was_corrected_is_kept_as_a_refusal() -> None:
-    (moved,) = facts(Resubmit(CLERK, DAY_LATER, starts=DAY_LATER.date()), given=(ORDERED, AGAIN))
+    (moved,) = facts(Resubmit(ordered_by=CLERK, now=DAY_LATER, starts=DAY_LATER.date()), given=(ORDERED, AGAIN))
     given = (ORDERED, AGAIN, moved.recorded("ordered-3"))
     refused(when(replace(CONFIRM, order="ordered-2"), given=given), "order-replaced", ["ordered-2", "ordered-3"])
     assert when(replace(DECLINE, order="ordered-1"), given=given) == ()

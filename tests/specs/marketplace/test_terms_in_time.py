@@ -31,7 +31,14 @@ async def listed(system: System) -> System:
 
 
 async def announced(system: System, amount: int, day: date) -> None:
-    said = AnnouncePrice(AUTOCAD_MONTHLY.product_id, AUTODESK, euros(amount), day, AUTODESK, NOON)
+    said = AnnouncePrice(
+        product_id=AUTOCAD_MONTHLY.product_id,
+        publisher=AUTODESK,
+        price=euros(amount),
+        valid_from=day,
+        said_by=AUTODESK,
+        said_at=NOON,
+    )
     await system.given(PLAN, KEY, said)
 
 

@@ -118,7 +118,14 @@ async def test_a_late_renewal_costs_what_its_first_day_cost() -> None:
     await system.given(PLAN, key, ListPlan(AUTOCAD_MONTHLY, AUTODESK, NOON))
     for days, cents in ((1, 1_200), (3, 1)):
         first = LAST_DAY + timedelta(days=days)
-        price = AnnouncePrice(AUTOCAD_MONTHLY.product_id, AUTODESK, euros(cents), first, AUTODESK, NOON)
+        price = AnnouncePrice(
+            product_id=AUTOCAD_MONTHLY.product_id,
+            publisher=AUTODESK,
+            price=euros(cents),
+            valid_from=first,
+            said_by=AUTODESK,
+            said_at=NOON,
+        )
         await system.given(PLAN, key, price)
     late = datetime(2027, 11, 27, tzinfo=UTC)
     assert await system.when("new-price", late, key) == ["PlanListed"]
