@@ -62,6 +62,10 @@ def _problem(status: int, rule: str, reason: str, *, retry: bool = False) -> Pro
     return Problem(status, rule=rule, reason=reason, remedy=remedy, headers=headers)
 
 
+def _head_too_large() -> Problem:
+    return _problem(431, rules.HEAD_TOO_LARGE, f"A request's head has at most {HEAD_BYTES // 1024} KiB.")
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """One connection. `bounded` makes the class for a process."""
 
@@ -72,6 +76,9 @@ class BoundedProtocol(HttpToolsProtocol):
     _unread: asyncio.TimerHandle | None = None
     _in_head: bool = True
     _head_bytes: int = 0
+    """Of the head that is not complete yet, with all that came beside it."""
+    _read_bytes: int = 0
+    """Of the head's address and headers, as they are read."""
     _headers: int = 0
     _wrong: Problem | None = None
     """What is wrong with the head that is being read."""
@@ -104,19 +111,27 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._expect(self.process.head_s)
         super().data_received(data)
         if self._in_head and self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
-            self._end(_problem(431, rules.HEAD_TOO_LARGE, f"A request's head has at most {HEAD_BYTES // 1024} KiB."))
+            self._end(_head_too_large())
 
     # ── The parser's callbacks ─────────────────────────────────────────────────────────────────────────
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._headers = 0
+        self._headers = self._read_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        if b"#" in url:  # what stands behind it is dropped on the way to the application: `?dry_run=true`, for one
+            self._wrong = _problem(400, rules.MALFORMED, "A request's address has no part behind a #.")
+            raise ValueError("a fragment")
+        super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers += 1
         if self._headers > HEADERS_AT_MOST:
             self._wrong = _problem(431, rules.HEAD_TOO_LARGE, f"A request has at most {HEADERS_AT_MOST} headers.")
             raise ValueError("too many headers")  # the parser stops, and uvicorn answers with `send_400_response`
+        self._count(len(name) + len(value))
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -130,6 +145,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._expect(None)
         super().on_message_complete()
+
+    def _count(self, read: int) -> None:
+        self._read_bytes += read
+        if self._read_bytes > HEAD_BYTES:
+            self._wrong = _head_too_large()
+            raise ValueError("a head that is too large")
 
     # ── Ends ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -167,7 +188,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._expect(None)
         cycle: RequestResponseCycle | None = self.cycle  # None before the first request
         answering = cycle is not None and not cycle.response_complete
-        if cycle is None or not answering or not (self._in_head or cycle.response_started):
+        if cycle is None or not answering or not (self._in_head or cycle.response_started or self.pipeline):
             response = problem.response()
             headers = [*response.raw_headers, (b"connection", b"close")]
             head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)

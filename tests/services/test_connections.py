@@ -223,6 +223,34 @@ async def test_a_head_that_is_too_large_is_431(served: Served, head: bytes) -> N
     await sending
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /health HTTP/1.1\r\nHost: x\r\nX-Large: " + b"x" * HEAD_BYTES + b"\r\n\r\n",
+        b"GET /health?" + b"x" * HEAD_BYTES + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\n" + (b"X: " + b"y" * 1000 + b"\r\n") * 34 + b"\r\n",
+    ],
+    ids=["a header", "an address", "headers"],
+)
+async def test_a_head_that_comes_whole_is_measured_too(served: Served, head: bytes) -> None:
+    answer = await served.ask(head)
+    assert (answer.status, answer.rule, answer.headers["connection"]) == (431, "head-too-large", "close")
+
+
+@pytest.mark.parametrize("target", [b"/source#x", b"/source?#dry_run=true", b"/source#?dry_run=true", b"/#"])
+async def test_an_address_with_a_fragment_is_refused(served: Served, target: bytes) -> None:
+    answer = await served.ask(b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (answer.status, answer.rule, answer.headers["connection"]) == (400, "malformed", "close")
+
+
+async def test_what_is_wrong_with_a_later_request_is_no_answer_to_the_first(served: Served) -> None:
+    wrong = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nno length\r\n"
+    for later in (wrong, HEALTH * 1000):
+        client = await served.connect()
+        await client.send(post("/echo", BODY) + later)
+        assert b"HTTP/1.1 4" not in await client.closed()
+
+
 async def test_as_large_a_head_as_is_promised_is_read(served: Served) -> None:
     headers = [f"X-{number}: {'y' * 200}" for number in range(HEADERS_AT_MOST - 3)]
     request = post("/echo", BODY, *headers)
