@@ -18,7 +18,16 @@ from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
 import idna
 import pycountry
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, SecretStr, Strict, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    Strict,
+    StringConstraints,
+    ValidationInfo,
+)
 from pydantic_core import PydanticCustomError, SchemaValidator
 
 V = TypeVar("V")
@@ -402,17 +411,45 @@ Bytes: TypeAlias = Annotated[int, Strict(), Field(ge=0, le=2**53 - 1)]
 
 # ── Time ───────────────────────────────────────────────────────────────────────────────────────────────
 
-EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
-Instant: TypeAlias = Annotated[AwareDatetime, Field(ge=EARLIEST, lt=datetime(9000, 1, 1, tzinfo=UTC))]
-"""A point in time. What names no zone is none, and at the calendar's ends there is no counting on: both are refused."""
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
-Day: TypeAlias = Annotated[date, Strict(), Field(ge=date(1900, 1, 1), lt=date(9000, 1, 1))]
-"""A date. Terms, reminders and deadlines are counted from it in both directions and stay dates."""
+
+def _said_instant(value: object, info: ValidationInfo) -> object:
+    said = isinstance(value, str) and _DAY.match(value) if info.mode == "json" else isinstance(value, datetime)
+    if not said:
+        raise _refusal("instant", "This is not a point in time: write it as 2026-01-31T12:00:00Z.")
+    return value
+
+
+def _said_day(value: object, info: ValidationInfo) -> object:
+    said = isinstance(value, str) and _DAY.fullmatch(value) if info.mode == "json" else type(value) is date
+    if not said:
+        raise _refusal("day", "This is not a date: write it as 2026-01-31.")
+    return value
+
+
+def _form(check: Callable[[Any, ValidationInfo], object]) -> BeforeValidator:
+    """A check of how a value is written, before it is read. It takes the place of `Strict`, which reads a text of
+    digits as a number of seconds."""
+    CONTENT_CHECKS.add(check)
+    return BeforeValidator(check)
+
+
+EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
+Instant: TypeAlias = Annotated[
+    AwareDatetime, Strict(False), Field(ge=EARLIEST, lt=datetime(9000, 1, 1, tzinfo=UTC)), _form(_said_instant)
+]
+"""A point in time. What names no zone is none, and at the calendar's ends there is no counting on: both are refused,
+and so is a number of seconds, written as text, too."""
+
+Day: TypeAlias = Annotated[date, Strict(False), Field(ge=date(1900, 1, 1), lt=date(9000, 1, 1)), _form(_said_day)]
+"""A date, in the one form `2026-01-31`. Terms, reminders and deadlines are counted from it in both directions and stay
+dates."""
 
 
 def _written_day(value: object) -> object:
     """Parameters are text: this one form of it is a date, and neither a time nor a number of seconds."""
-    if isinstance(value, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+    if isinstance(value, str) and _DAY.fullmatch(value):
         return date.fromisoformat(value)
     return value
 

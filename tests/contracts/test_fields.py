@@ -1,5 +1,6 @@
 """Each field type: what it accepts in which form, and the near misses that it refuses."""
 
+import json
 from datetime import date, datetime
 from typing import Any, Final, Literal
 
@@ -258,8 +259,17 @@ REFUSED: Final[dict[str, list[Any]]] = {
     "SecondsAhead": [-1, 200_000_001],
     "Amount": [-1, 10**17 + 1, 2**62, 2**63, "1", 1.0, True],
     "Bytes": [-1, 2**53, 2**63],
-    "Day": [date(1, 1, 1), date(1899, 12, 31), date(9000, 1, 1), date.max, datetime(2026, 1, 1), "2026-01-01", 0],
-    "Instant": ["2026-01-01T00:00:00", datetime(2026, 1, 1), "0001-01-01T00:00:00Z", "9999-12-31T00:00:00Z"],
+    "Day": [
+        date(1, 1, 1),
+        date(1899, 12, 31),
+        date(9000, 1, 1),
+        date.max,
+        datetime(2026, 1, 1),
+        "2026-01-01",
+        0,
+        "1735689600",
+    ],
+    "Instant": ["2026-01-01T00:00:00", datetime(2026, 1, 1), "0001-01-01T00:00:00Z", "9999-12-31T00:00:00Z", 0],
 }
 
 
@@ -283,6 +293,24 @@ def test_refused(name: str, value: Any) -> None:
     adapter: TypeAdapter[Any] = TypeAdapter(getattr(fields, name))
     with pytest.raises(ValidationError):
         adapter.validate_python(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        (
+            "Day",
+            ["1735689600", "1735689600000", "+0", "0", 1735689600, "2026-01-01T00:00:00", "20260101", "2026-W01-1"],
+        ),
+        ("Instant", ["1735689600", "1735689600.5", "+0", "0", 1735689600, 0.5, "20260101T000000Z", "2026-01-01"]),
+    ],
+)
+def test_a_number_is_no_time_in_json_however_it_is_written(name: str, written: list[Any]) -> None:
+    kind = TypeAdapter[Any](getattr(fields, name))
+    for value in written:
+        with pytest.raises(ValidationError):
+            kind.validate_json(json.dumps(value))
+    kind.validate_json('"2026-01-31"' if name == "Day" else '"2026-01-31T12:00:00.5+01:00"')
 
 
 def test_a_password_is_taken_as_it_is() -> None:
