@@ -6,7 +6,8 @@ from typing import Annotated, Any, ClassVar, Final, Self, TypeAlias
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic_core import PydanticCustomError, SchemaValidator
 
-from shared.events.fields import CONTENT_CHECKS, PRICE_AT_MOST, Amount, Currency, Instant, without_content_checks
+from shared.events.fields import CONTENT_CHECKS, PRICE_AT_MOST, Amount, Currency, Instant
+from shared.events.former import without_content_checks
 
 __all__ = ["PERSONAL", "Currency", "Event", "Instant", "Money", "Personal", "Price", "Record", "json_schema"]
 
