@@ -60,7 +60,8 @@ class Bench:
 
     def send(self, partition: int, stream: str, version: int = 1) -> None:
         """That version of a new stream: where it is not the first, a gap that never closes."""
-        (event,) = next_events(stream, Head(version - 1), 1, BODY)
+        before = Head(version - 1, b"\1" * 32) if version > 1 else Head()
+        (event,) = next_events(stream, before, 1, BODY)
         event = event._replace(of=event.of._replace(position=1))
         self.sent[stream] = self.loop.time()
         self.broker.append(ENTITLEMENTS, partition, stream.encode(), event.headers(), event.data)
