@@ -39,10 +39,14 @@ _user = examples.account("anybody")
 _pool = st.one_of(
     st.builds(
         seat_pool.OpenPool,
-        *map(st.just, ("s", "c", "org", "p", "P")),
-        st.integers(1, 3),
-        st.just(date(2026, 1, 1)),
-        st.just(date(2026, 12, 31)),
+        subscription_id=st.just("s"),
+        contract_id=st.just("c"),
+        customer=st.just("org"),
+        product=st.just("p"),
+        product_name=st.just("P"),
+        seats=st.integers(1, 3),
+        starts=st.just(date(2026, 1, 1)),
+        ends=st.just(date(2026, 12, 31)),
     ),
     st.builds(seat_pool.AssignSeat, _who, st.just("admin"), st.just(_user)),
     st.builds(seat_pool.UnassignSeat, _who, st.just("admin")),
@@ -62,11 +66,14 @@ def test_never_more_seats_than_bought_and_nobody_with_two(commands: list[Any]) -
 _contract = st.one_of(
     st.builds(
         contract.RecordSubscription,
-        *map(st.just, ("c", "org", "autodesk", "programme")),
-        st.sampled_from(["s1", "s2"]),
-        _who,
-        st.sampled_from(["desktop", "maintenance", "other"]),
-        st.just("p"),
+        contract_id=st.just("c"),
+        customer=st.just("org"),
+        publisher=st.just("autodesk"),
+        programme=st.just("programme"),
+        subscription_id=st.sampled_from(["s1", "s2"]),
+        purchaser=_who,
+        agreement=st.sampled_from(["desktop", "maintenance", "other"]),
+        product=st.just("p"),
     ),
     st.builds(contract.RecordSubscriptionEnd, st.sampled_from(["s1", "s2", "s3"])),
     st.builds(

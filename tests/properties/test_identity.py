@@ -20,12 +20,15 @@ _noon = datetime(2026, 11, 21, 12, tzinfo=UTC)
 _contract = st.one_of(
     st.builds(
         contract.RecordSubscription,
-        *map(st.just, ("c", "org", "autodesk", "programme")),
-        st.sampled_from(["s1", "s2"]),
-        _who,
-        st.sampled_from(["desktop", "maintenance", "other"]),
-        st.just("p"),
-        st.none() | st.dates(date(2026, 11, 20), date(2026, 12, 22)),
+        contract_id=st.just("c"),
+        customer=st.just("org"),
+        publisher=st.just("autodesk"),
+        programme=st.just("programme"),
+        subscription_id=st.sampled_from(["s1", "s2"]),
+        purchaser=_who,
+        agreement=st.sampled_from(["desktop", "maintenance", "other"]),
+        product=st.just("p"),
+        starts=st.none() | st.dates(date(2026, 11, 20), date(2026, 12, 22)),
     ),
     st.builds(
         contract.StartAgreements, st.datetimes(datetime(2026, 11, 20), datetime(2026, 12, 24), timezones=st.just(UTC))
@@ -81,11 +84,11 @@ def test_a_closed_account_keeps_no_coordinators_role_and_no_request(commands: li
 _seconds = st.integers(-3, 2_000 * 86_400).map(lambda s: timedelta(seconds=s))
 _moves = st.builds(
     clock.MoveClock,
-    st.one_of(st.datetimes(timezones=st.just(UTC)), _seconds.map(lambda s: _noon + s)),
-    st.just("org"),
-    st.booleans(),
-    st.just(_noon),
-    _who,
+    to=st.one_of(st.datetimes(timezones=st.just(UTC)), _seconds.map(lambda s: _noon + s)),
+    organisation_id=st.just("org"),
+    sandbox=st.booleans(),
+    now=st.just(_noon),
+    moved_by=_who,
 )
 
 
@@ -100,16 +103,19 @@ _text = st.sampled_from(["ana@x.example", "ben@x.example", "ana@xn--mller-kva.ex
 _account = st.one_of(
     st.builds(
         account.OpenAccount,
-        *map(st.just, ("a", "org", "Org", "customer")),
-        _text,
-        st.just("Ana"),
-        st.just("DE"),
-        st.just("UTC"),
-        st.just("en"),
-        st.just(_noon),
-        st.booleans(),
+        account_id=st.just("a"),
+        organisation_id=st.just("org"),
+        organisation_name=st.just("Org"),
+        organisation_kind=st.just("customer"),
+        email=_text,
+        name=st.just("Ana"),
+        country=st.just("DE"),
+        time_zone=st.just("UTC"),
+        locale=st.just("en"),
+        now=st.just(_noon),
+        sandbox=st.booleans(),
     ),
-    st.builds(account.UpdateProfile, st.none() | _text, st.none() | st.sampled_from(["Ana", "Ben"])),
+    st.builds(account.UpdateProfile, email=st.none() | _text, name=st.none() | st.sampled_from(["Ana", "Ben"])),
     st.builds(account.CloseAccount, _who, st.just(())),
 )
 

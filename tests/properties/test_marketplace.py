@@ -67,12 +67,12 @@ _plan_words = st.one_of(
     st.builds(plan.WithdrawPlan, st.just(ex.AUTOCAD_ID), publishers, publishers, times),
     st.builds(
         plan.AnnouncePrice,
-        st.just(ex.AUTOCAD_ID),
-        publishers,
-        st.builds(ex.euros, st.integers(0, 3)),
-        times.map(datetime.date),
-        publishers,
-        times,
+        product_id=st.just(ex.AUTOCAD_ID),
+        publisher=publishers,
+        price=st.builds(ex.euros, st.integers(0, 3)),
+        valid_from=times.map(datetime.date),
+        said_by=publishers,
+        said_at=times,
     ),
     st.builds(plan.BringPriceIn, times),
 )
@@ -101,8 +101,23 @@ def test_bringing_a_price_in_changes_no_days_price(
 
 _numbers = st.sampled_from(["1", "2"])
 _csn_words = st.one_of(
-    st.builds(standing.RecordCsn, _numbers, st.just("p"), publishers, publishers, times),
-    st.builds(standing.RevokeCsn, _numbers, st.just("p"), publishers, st.just(""), publishers, times),
+    st.builds(
+        standing.RecordCsn,
+        csn=_numbers,
+        organisation_id=st.just("p"),
+        publisher=publishers,
+        said_by=publishers,
+        said_at=times,
+    ),
+    st.builds(
+        standing.RevokeCsn,
+        csn=_numbers,
+        organisation_id=st.just("p"),
+        publisher=publishers,
+        reason=st.just(""),
+        said_by=publishers,
+        said_at=times,
+    ),
 )
 
 
@@ -264,26 +279,43 @@ def _answers(state: subscription.State) -> Any:
 _later = st.datetimes(datetime(2026, 1, 1), datetime(2036, 1, 1), timezones=st.just(UTC))
 _prices = st.one_of(st.none(), st.builds(Money, amount=_amounts, currency=st.sampled_from(["EUR", "USD"])))
 _subscription_commands = st.one_of(
-    st.builds(order.ConfirmOrder, st.sampled_from(["A", "B"]), st.just("autodesk"), st.just(_berlin)),
+    st.builds(
+        order.ConfirmOrder,
+        reference=st.sampled_from(["A", "B"]),
+        said_by=st.just("autodesk"),
+        calendar=st.just(_berlin),
+    ),
     st.just(
         lambda state: order.ConfirmOrder(reference="A", said_by="autodesk", calendar=_berlin, order=_answers(state))
     ),
-    st.builds(order.ConfirmOrder, st.just("A"), publishers, st.just(_berlin), st.sampled_from(["", "#0", "#9"])),
+    st.builds(
+        order.ConfirmOrder,
+        reference=st.just("A"),
+        said_by=publishers,
+        calendar=st.just(_berlin),
+        order=st.sampled_from(["", "#0", "#9"]),
+    ),
     st.builds(order.FailOrder, st.just("no"), publishers, st.sampled_from(["", "#0", "#9"])),
     st.just(lambda state: order.FailOrder("no", "autodesk", _answers(state))),
-    st.builds(order.Resubmit, st.just(ex.CLERK), st.just(EPOCH), _starts, st.integers(0, 1001)),
-    st.builds(order.Resubmit, st.just(ex.CLERK), st.just(EPOCH), _right_starts, st.integers(1, 9)),
-    st.builds(order.Resubmit, st.just(ex.CLERK), times),
-    st.builds(order.Resubmit, st.just(ex.CLERK), times, _right_starts, st.integers(1, 9)),
+    st.builds(
+        order.Resubmit, ordered_by=st.just(ex.CLERK), now=st.just(EPOCH), starts=_starts, seats=st.integers(0, 1001)
+    ),
+    st.builds(
+        order.Resubmit, ordered_by=st.just(ex.CLERK), now=st.just(EPOCH), starts=_right_starts, seats=st.integers(1, 9)
+    ),
+    st.builds(order.Resubmit, ordered_by=st.just(ex.CLERK), now=times),
+    st.builds(order.Resubmit, ordered_by=st.just(ex.CLERK), now=times, starts=_right_starts, seats=st.integers(1, 9)),
     times.map(lambda now: lambda state: order.OrderAgain(_answers(state), now)),
     st.builds(auto_renew.DisableAutoRenew, st.just("somebody"), times, policies),
     st.just(lambda state: auto_renew.RecordPoolCleared(_asked(state))),
     st.just(lambda state: auto_renew.RecordPoolHeld(_asked(state), _held)),
     st.builds(auto_renew.RecordPoolCleared, st.sampled_from(["#0", "#2", "#3"])),
     st.just(subscription.RequestRefund()),
-    st.builds(subscription.ChangeSeats, st.integers(0, 1001), st.just("clerk"), times, standings),
+    st.builds(
+        subscription.ChangeSeats, seats=st.integers(0, 1001), changed_by=st.just("clerk"), now=times, standing=standings
+    ),
     st.builds(subscription.Remind, st.integers(1, 3), _later),
-    st.builds(subscription.CloseTerm, st.integers(1, 3), _later, st.just(_berlin), _prices),
+    st.builds(subscription.CloseTerm, term=st.integers(1, 3), now=_later, calendar=st.just(_berlin), price=_prices),
     st.just(lambda state: auto_renew.AskAgain(_asked(state), EPOCH + timedelta(days=1))),
 )
 
@@ -366,9 +398,9 @@ def test_terms_follow_each_other_without_gap_or_overlap(starts: date, term: int)
 
 _calendars = st.builds(
     Calendar,
-    st.just("drawn"),
-    st.just("1"),
-    st.sampled_from(["UTC", "Europe/Berlin", "America/Sao_Paulo", "Pacific/Apia", "Asia/Kathmandu"]),
+    id=st.just("drawn"),
+    version=st.just("1"),
+    time_zone=st.sampled_from(["UTC", "Europe/Berlin", "America/Sao_Paulo", "Pacific/Apia", "Asia/Kathmandu"]),
     holidays=st.frozensets(st.dates(date(2026, 11, 1), date(2027, 2, 1)), max_size=20),
     working_days=st.frozensets(st.dates(date(2026, 11, 1), date(2027, 2, 1)), max_size=5),
 )
