@@ -55,7 +55,7 @@ test: install ## lint, types, import rules, tests (CONTAINERS=1: system tests in
 	$(TOOLS)/lint-imports --cache-dir .local/cache/import-linter
 	$(VENV) -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder -m "not long" $(ARGS)
 
-long: install ## the tests that would take `make test` beyond ten minutes: an exchanged PostgreSQL, every table made anew, 10,000 hostile records
+long: install ## the tests that would take `make test` beyond ten minutes: restores, an exchanged PostgreSQL, every table made anew, 10,000 hostile records
 	$(VENV) -m pytest -m long $(ARGS)
 
 torture: install ## SIGKILL at every line; 100,000 simulated seeds; 1,000 plants of each damage; 20,000 events; 50,000 hostile records (SEEDS, HOSTILE, HOSTILE_RATE, ARGS="--points 20")

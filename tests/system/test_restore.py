@@ -17,7 +17,7 @@ from tests.databases import password
 from tests.remade import remade
 from tests.system.running import SERVICES, System
 
-pytestmark = [pytest.mark.system, pytest.mark.slow]
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.long]
 
 NOTED = ("alembic_version", "outbox_muted", "sessions")
 """Tables in which a restore notes something itself: which mails it holds back, and that every session has ended."""
