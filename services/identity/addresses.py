@@ -4,6 +4,8 @@ An address that somebody merely typed is theirs for signing in, and yields to wh
 invitation that was mailed to it, or by another issuer of identities.
 """
 
+import hashlib
+import secrets
 from http import HTTPStatus
 from typing import Final
 
@@ -18,6 +20,7 @@ from services.identity.domain.account import (
     ReleaseAddress,
     VerifyAddress,
     address_digest,
+    claim_of,
     normalised,
 )
 from services.identity.keys import current_keys
@@ -72,6 +75,14 @@ async def mail_again(actor: CurrentActor, request: Request, db: Database, log: C
 # ── An address that has no account ─────────────────────────────────────────────────────────────────────
 
 
+_COUNTED_UNDER: Final = secrets.token_bytes(16)
+
+
+def address_key(email: str) -> str:
+    """What the sign-ups of an e-mail address are counted under: not the address."""
+    return hashlib.blake2b(claim_of(email).encode(), key=_COUNTED_UNDER, digest_size=16).hexdigest()
+
+
 class AskForProof(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -86,7 +97,7 @@ async def ask_for_proof(form: AskForProof, request: Request, db: Database) -> No
     """
     email = form.email
     parts = request.app.state.parts
-    parts.limits.take("sign-up-address", email)
+    parts.limits.take("sign-up-address", address_key(email))
     await outbox.ask(db, "prove-address", "", email, parts.now(), address=email)
 
 

@@ -1,7 +1,5 @@
 """identity's routes and queries."""
 
-import hashlib
-import secrets
 import uuid
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -13,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from starlette.datastructures import State
 
 from services.identity import addresses, credentials, elsewhere, invitations, machines, sessions
-from services.identity.addresses import ADDRESS_QUERIES, proven_by, release
+from services.identity.addresses import ADDRESS_QUERIES, address_key, proven_by, release
 from services.identity.domain import clock as clocks
 from services.identity.domain import contract_state, rules
 from services.identity.domain.account import (
@@ -24,7 +22,6 @@ from services.identity.domain.account import (
     OpenAccount,
     Unopened,
     UpdateProfile,
-    claim_of,
     organisation_of,
 )
 from services.identity.domain.clock import CLOCK, MoveClock
@@ -76,7 +73,6 @@ COMMANDS: Final = CommandRoutes(
     sessions.COMMANDS, machines.COMMANDS, elsewhere.COMMANDS, invitations.COMMANDS, addresses.COMMANDS
 )
 QUERIES: Final = APIRouter()
-_COUNTED_UNDER: Final = secrets.token_bytes(16)
 
 QUERIES.routes.extend(sessions.ROUTES.routes)
 QUERIES.routes.extend(MACHINE_QUERIES.routes)
@@ -124,11 +120,6 @@ class SignUp(BaseModel):
         if (self.id_token is None) != (self.nonce is None):
             raise ValueError("an ID token goes with the nonce that it repeats")
         return self
-
-
-def address_key(email: str) -> str:
-    """What the sign-ups of an e-mail address are counted under: not the address."""
-    return hashlib.blake2b(claim_of(email).encode(), key=_COUNTED_UNDER, digest_size=16).hexdigest()
 
 
 @COMMANDS.route("POST", "/accounts", ACCOUNT, open=True, extra_response=SignedUp)

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable
 from datetime import datetime
+from http import HTTPStatus
 from secrets import token_hex
 from typing import Annotated, Any, Final, TypeAlias
 from urllib.parse import parse_qsl
@@ -241,10 +242,13 @@ class _Requests:
                 message["headers"] = [*message["headers"], (b"x-correlation-id", correlation.encode())]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(correlation_id=correlation):
+        bound = structlog.contextvars.bound_contextvars(correlation_id=correlation)
+        with bound, self.parts.limits.request() as uncount:
             try:
                 await self._limited(scope, receive, answer, headers.get(b"content-length", "0"))
             finally:
+                if status == HTTPStatus.SERVICE_UNAVAILABLE:
+                    uncount()
                 self._note(scope, status, time.perf_counter() - started)
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send, announced: str) -> None:

@@ -8,7 +8,9 @@ import ipaddress
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 from fastapi import Depends, Request
@@ -157,6 +159,10 @@ class _Counters(Storage, SlidingWindowCounterSupport):
         self._windows.pop(key, None)
 
 
+_taken: ContextVar[list[tuple[LimitName, str]] | None] = ContextVar("taken", default=None)
+"""What the request under way was counted for."""
+
+
 class Limits:
     """The limits of one process, and what was asked of it so far."""
 
@@ -184,6 +190,27 @@ class Limits:
             )
         for item in items:
             self._windows.hit(item, name, key)
+        if (taken := _taken.get()) is not None:
+            taken.append((name, key))
+
+    @contextmanager
+    def request(self) -> Iterator[Callable[[], None]]:
+        """Note what is counted within, for one request.
+
+        Yields a function that uncounts all of it: for a request that was answered 503, which did nothing and is to be
+        sent again.
+        """
+        taken: list[tuple[LimitName, str]] = []
+        before = _taken.set(taken)
+
+        def uncount() -> None:
+            for name, key in taken:
+                self.give_back(name, key)
+
+        try:
+            yield uncount
+        finally:
+            _taken.reset(before)
 
     def give_back(self, name: LimitName, key: str) -> None:
         """Uncount one request: it turned out to be none of those that the limit is for."""

@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Callable
 import httpx
 import pytest
 
+from services.identity import credentials
 from shared.runtime.limits import Limits
+from shared.runtime.problems import busy
 from tests.services.identity_bench import Bench, opened, sign_up
 
 pytestmark = pytest.mark.system
@@ -56,6 +58,34 @@ async def test_one_e_mail_address_is_signed_up_so_often_in_whatever_spelling(ben
     found = statuses(answers)
     assert found[429] == 5, "ten an hour"
     assert "mina" not in str(bench.app.state.parts.limits._counters._windows), "nor is the address kept"
+
+
+async def test_what_is_answered_503_is_not_counted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It did nothing and asks to be sent again: whoever does so is not refused for it."""
+    limit(bench, "sign-up=3/minute, sign-up-address=3/hour, sign-in=3/minute")
+    form = sign_up("mina")
+    signing_in = {"email": form["email"], "password": form["password"]}
+
+    async def full(*_: object) -> bool:
+        raise busy("Too many passwords are being checked at this moment.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(credentials, "keep", full)
+        patched.setattr(credentials, "matched", full)
+        opening = [await bench.ask("", "POST", "/accounts", form) for _ in range(6)]
+        entering = [await bench.ask("", "POST", "/sessions", signing_in) for _ in range(6)]
+    assert statuses(opening) == statuses(entering) == {503: 6}
+    assert (await bench.ask("", "POST", "/accounts", form)).status_code == 200
+    assert (await bench.ask("", "POST", "/sessions", signing_in)).status_code == 200
+
+
+async def test_asking_for_proofs_and_signing_up_count_together(bench: Bench) -> None:
+    """In whatever spelling: both mail the same address."""
+    limit(bench, "sign-up=off, sign-up-address=3/hour")
+    asked = [await bench.ask("", "POST", "/addresses/proof", {"email": "MINA@x.example"}) for _ in range(3)]
+    assert statuses(asked) == {202: 3}
+    answer = await bench.ask("", "POST", "/accounts", sign_up("mina") | {"email": "mina@x.example"})
+    assert answer.status_code == 429
 
 
 async def test_one_account_invites_so_often(bench: Bench) -> None:
