@@ -22,6 +22,7 @@ async def private(db: Queryable) -> Sequence[str]:
     await db.execute(SQL["end_sessions"])
     ((unreadable, unsigned),) = await db.fetch(SQL["missing"])
     await outbox.mute(db)
+    await db.execute(SQL["number_mails_on"])
     notes = []
     if unreadable:
         notes.append(

@@ -4,6 +4,13 @@ select distinct data ->> 'account_id' as account_id from log.events where type =
 -- settled_invitations: list the invitations that events of these types have settled.
 select distinct data ->> 'invitation_id' as invitation_id from log.events where type = any($1::text[]);
 
+-- number_mails_on: number new mails after all that are there; a table that was loaded from a backup has brought numbers
+-- that its sequence does not know of.
+select setval(
+    pg_get_serial_sequence('outbox', 'id'),
+    greatest((select max(id) from outbox), pg_sequence_last_value(pg_get_serial_sequence('outbox', 'id')::regclass), 1)
+);
+
 -- end_sessions: delete all sessions.
 delete from sessions;
 

@@ -19,6 +19,7 @@ from services.identity.everywhere import Everywhere
 from services.identity.persons import Persons
 from services.identity.projections import DIRECTORY
 from services.identity.reactions import REACTIONS
+from services.identity.restored import private
 from services.identity.timers import TIMERS
 from shared.eventlog.clocks import CLOCKS, Clocks
 from shared.eventlog.consumer import Consumer
@@ -36,6 +37,7 @@ from shared.runtime.metrics import Metrics
 from shared.runtime.parts import Parts
 from shared.runtime.settings import Settings
 from tests.contracts.golden import sample
+from tests.databases import as_operator
 from tests.engine.examples import NOON, new_id
 
 KEY = ECKey.generate_key("P-256", {"kid": "key"})
@@ -66,7 +68,8 @@ class AtOnce(Everywhere):
 class Bench:
     """The service's application, and its consumers fed from its store as Kafka would."""
 
-    def __init__(self, pool: Any, store: PostgresStore) -> None:
+    def __init__(self, pool: Any, store: PostgresStore, dsn: str) -> None:
+        self._dsn = dsn
         self.pool, self.store = pool, store
         self.log = Log(store, "identity", sealer=Persons(pool))
         parts = Parts(
@@ -90,6 +93,14 @@ class Bench:
         ]
         self.timers = TimerService("identity", TIMERS, pool, self.log, self.clocks)
         self.inbound: list[Raw] = []
+
+    async def restored(self) -> Sequence[str]:
+        """Put right what a restore puts right in the private tables, as the operator does."""
+        operator = await asyncpg.connect(as_operator(self._dsn))
+        try:
+            return await private(operator)
+        finally:
+            await operator.close()
 
     async def ask(self, who: str, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
         """`who` is a token, or "" for nobody."""
@@ -184,7 +195,7 @@ async def opened(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
     dsn = databases("identity")
     store = await PostgresStore(dsn, "identity").open()
     pool = await asyncpg.create_pool(dsn, min_size=1, max_size=4)
-    made = Bench(pool, store)
+    made = Bench(pool, store, dsn)
     yield made
     await made.http.aclose()
     await store.close()

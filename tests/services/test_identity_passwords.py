@@ -12,7 +12,6 @@ from joserfc.jwk import ECKey
 from deploy import invite
 from services.identity import credentials, keys, persons
 from services.identity.keys import RESET_S, Keys
-from services.identity.restored import private
 from shared.runtime.settings import Settings
 from tests.services.identity_bench import KEY, PASSWORD, Bench, opened, sign_up
 
@@ -132,7 +131,7 @@ async def test_after_the_database_was_lost_people_set_a_password_by_reset(
     mina, _ = await bench.join("mina")
     await bench.pool.execute("delete from credentials")
     assert not await signs_in(bench, PASSWORD)
-    (note,) = [note for note in await private(bench.pool) if "password" in note]
+    (note,) = [note for note in await bench.restored() if "password" in note]
     assert note.startswith("1 people") and "python -m deploy.invite password" in note
 
     monkeypatch.setenv("DATABASE_URL", databases("identity").removesuffix("_identity"))
@@ -148,7 +147,7 @@ async def test_after_the_database_was_lost_people_set_a_password_by_reset(
     assert [line["account_id"] for line in lines if line["event"] == "password reset"] == [mina]
     assert reset not in str(lines) and NEW not in str(lines)
     assert (await signs_in(bench, PASSWORD), await signs_in(bench, NEW)) == (False, True)
-    assert not [note for note in await private(bench.pool) if "password" in note]
+    assert not [note for note in await bench.restored() if "password" in note]
     refused(await use(bench, reset, "a third long password"), 409, "reset-not-valid")
     assert await signs_in(bench, NEW)
 

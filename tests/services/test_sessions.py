@@ -9,7 +9,6 @@ import httpx
 import pytest
 
 from services.identity import credentials, refresh
-from services.identity.restored import private
 from shared.eventlog.log import utc_now
 from shared.events import SessionEnded, SessionsEnded
 from shared.runtime.auth import Actor, TokenSigner
@@ -309,7 +308,7 @@ async def test_after_a_restore_everybody_signs_in_again(bench: Bench) -> None:
     """Of the refresh tokens in a backup some were used since."""
     await bench.join("mina")
     session = await begun(bench)
-    await private(bench.pool)
+    await bench.restored()
     assert (await refreshed(bench, session)).status_code == 401
 
 
