@@ -17,8 +17,18 @@ grant {owner} to {operator};
 grant {service} to {owner};
 grant pg_read_all_stats to {owner};
 
--- others: the databases that are nobody's are closed.
-revoke all on database postgres, template1 from public;
+-- others: the databases that are open to everybody are closed, such as the one that an image makes for its user.
+do $$
+declare
+    open_database text;
+begin
+    for open_database in
+        select datname from pg_database
+        where datacl is null or exists (select from aclexplode(datacl) where grantee = 0)
+    loop
+        execute format('revoke all on database %I from public', open_database);
+    end loop;
+end $$;
 
 -- powerful: the roles that may more than they should, though this never let them.
 select rolname from pg_roles
