@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from cli.context import SERVICES, Context
+from shared.eventlog.postgres import stored_event
 from shared.events.envelope import Envelope, StoredEvent, publisher_of, shortened, source_of
 from shared.sql import statements
 
@@ -77,28 +78,8 @@ class Looked:
 
 
 def stored(service: str, row: Any) -> StoredEvent:
-    """A row of an event's columns, in the order of the log, as an event."""
-    position, stream, version, id_, type_, schema, time, correlation, causation, *rest = row
-    actor, tenant, traceparent, prevhash, hash_, command_id, data = rest
-    of = Envelope(
-        str(id_),
-        source_of(service),
-        type_,
-        stream,
-        time,
-        schema,
-        version,
-        position,
-        correlation,
-        causation,
-        actor,
-        tenant,
-        traceparent,
-        prevhash,
-        hash_,
-        command_id,
-    )
-    return StoredEvent(of, data.encode())
+    """Read a row of an event's columns, in the order of the log."""
+    return stored_event(row, source_of(service))
 
 
 async def read_stream(db: Any, service: str, stream: str) -> list[StoredEvent]:

@@ -237,27 +237,7 @@ class PostgresStore:
             self._moved.clear()
 
     def _event(self, row: Any) -> StoredEvent:
-        position, stream, version, id_, type_, schema, time, correlation, causation, *rest = row
-        actor, tenant, traceparent, prevhash, hash_, command_id, data = rest
-        envelope = Envelope(
-            str(id_),
-            self._source,
-            type_,
-            stream,
-            time,
-            schema,
-            version,
-            position,
-            correlation,
-            causation,
-            actor,
-            tenant,
-            traceparent,
-            prevhash,
-            hash_,
-            command_id,
-        )
-        return StoredEvent(envelope, data.encode())
+        return stored_event(row, self._source)
 
 
 class _Writer:
@@ -322,6 +302,31 @@ def append_arguments(writes: Sequence[Write]) -> tuple[list[Any], ...]:
         taken += [(number, key) for key in w.take]
         released += [(number, key) for key in w.release]
     return commands, events, taken, released
+
+
+def stored_event(row: Any, source: str) -> StoredEvent:
+    """Read a row of an event's columns, in the order of the log."""
+    position, stream, version, id_, type_, schema, time, correlation, causation, *rest = row
+    actor, tenant, traceparent, prevhash, hash_, command_id, data = rest
+    envelope = Envelope(
+        str(id_),
+        source,
+        type_,
+        stream,
+        time,
+        schema,
+        version,
+        position,
+        correlation,
+        causation,
+        actor,
+        tenant,
+        traceparent,
+        prevhash,
+        hash_,
+        command_id,
+    )
+    return StoredEvent(envelope, data.encode())
 
 
 def _outcomes(writes: Sequence[Write], rows: Sequence[asyncpg.Record]) -> Sequence[Outcome]:

@@ -37,6 +37,7 @@ from shared.events import (
     PeopleAdministratorNamed,
     PeopleAdministratorRemoved,
 )
+from shared.events.identity import OrganisationKind
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 WEEK = timedelta(days=7)
@@ -127,10 +128,11 @@ def test_nobody_invites_into_another_organisation() -> None:
 
 
 def test_only_an_operators_account_invites_into_a_publishers_or_the_operators_organisation() -> None:
-    for kind, organisation in (("publisher", "pub"), ("operator", "ops")):
-        assert not_entitled(OPERATORS, organisation, kind) is None  # type: ignore[arg-type]  # of both kinds
+    theirs: dict[OrganisationKind, str] = {"publisher": "pub", "operator": "ops"}
+    for kind, organisation in theirs.items():
+        assert not_entitled(OPERATORS, organisation, kind) is None
         for other in (PUBLISHERS, FOUNDER, ADMINISTRATOR):
-            assert rule(not_entitled(other, organisation, kind)) == "operator-only"  # type: ignore[arg-type]
+            assert rule(not_entitled(other, organisation, kind)) == "operator-only"
 
 
 def test_the_invited_person_may_join() -> None:
