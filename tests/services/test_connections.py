@@ -89,7 +89,10 @@ class Client:
 
     async def answer(self) -> Answer:
         async with asyncio.timeout(20):
-            head = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+            try:
+                head = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+            except ConnectionError as reset:  # closed, too: with bytes of ours on their way that nobody read
+                raise asyncio.IncompleteReadError(b"", None) from reset
             pairs = (line.partition(": ") for line in head[1:] if line)
             headers = {name.lower(): value for name, _, value in pairs}
             body = await self.reader.readexactly(int(headers["content-length"]))
