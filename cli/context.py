@@ -20,17 +20,18 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from cli.exit_codes import NOT_FOUND, OperatorError
-from shared.eventlog.anchors import topic_of_anchors
-from shared.eventlog.clocks import CLOCKS, Clocks
-from shared.eventlog.consumer import Consumer
 from shared.eventlog.decision import Stream
-from shared.eventlog.kafka import VARIABLES as KAFKA_VARIABLES
-from shared.eventlog.kafka import KafkaAccess
-from shared.eventlog.log import Log, utc_now
-from shared.eventlog.operations import OPERATION
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.projection import Projection, Reactions
+from shared.eventlog.deliver.clocks import Clocks
+from shared.eventlog.deliver.consumer import Consumer
+from shared.eventlog.deliver.kafka import VARIABLES as KAFKA_VARIABLES
+from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.deliver.projection import Projection, Reactions
+from shared.eventlog.repair.anchors import topic_of_anchors
+from shared.eventlog.write.log import Log, utc_now
+from shared.eventlog.write.operations import OPERATION
+from shared.eventlog.write.postgres import PostgresStore
 from shared.events.registry import DISTRIBUTION, ENTITLEMENTS, IDENTITY, INBOUND, MARKETPLACE
+from shared.runtime.clocks import CLOCKS
 from shared.runtime.settings import PORTS, Settings
 
 if TYPE_CHECKING:  # the whole runtime: it comes with the first registry that is asked for

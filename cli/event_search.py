@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from cli.context import SERVICES, Context
-from shared.eventlog.postgres import stored_event
+from shared.eventlog.write.postgres import stored_event
 from shared.events.envelope import Envelope, StoredEvent, publisher_of, shortened, source_of
 from shared.sql import statements
 

@@ -6,12 +6,12 @@ from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
 from cli.exit_codes import OWN_FAULT, REFUSED, UNREACHABLE, USAGE, OperatorError
-from shared.eventlog import restore, scratch, topic
-from shared.eventlog.consumer import Fault
-from shared.eventlog.kafka import InvalidKafkaSettings
-from shared.eventlog.parked import NotNow
-from shared.eventlog.postgres import TRANSIENT
-from shared.eventlog.store import Conflict, Unavailable
+from shared.eventlog.deliver.consumer import Fault
+from shared.eventlog.deliver.kafka import InvalidKafkaSettings
+from shared.eventlog.repair import restore, scratch, topic
+from shared.eventlog.repair.parked import NotNow
+from shared.eventlog.write.postgres import TRANSIENT
+from shared.eventlog.write.store import Conflict, Unavailable
 
 
 def explained(error: Exception) -> tuple[str, int]:

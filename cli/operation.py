@@ -14,8 +14,8 @@ import uuid_utils
 from cli.context import Context
 from cli.exit_codes import DONE, FAULTS, REFUSED, USAGE, OperatorError
 from cli.output import Counter, Output, count
-from shared.eventlog.log import Log, Meta, Refused, utc_now
-from shared.eventlog.operations import OPERATION, Begin, Command, End
+from shared.eventlog.write.log import Log, Meta, Refused, utc_now
+from shared.eventlog.write.operations import OPERATION, Begin, Command, End
 
 
 @dataclass(frozen=True, slots=True)

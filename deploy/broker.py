@@ -13,7 +13,7 @@ from typing import Final
 
 from deploy import certificates, secrets
 from deploy.declaration import ADMIN
-from shared.eventlog.kafka import KafkaAccess
+from shared.eventlog.deliver.kafka import KafkaAccess
 
 HOSTS: Final = ("127.0.0.1", "localhost")
 JAAS: Final = "kafka-jaas.conf"

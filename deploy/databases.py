@@ -26,6 +26,7 @@ import asyncpg
 
 from deploy import Trouble
 from deploy.secrets import FOLDER, renewed, secret
+from services import migrations_of
 from shared.eventlog.migrate import migrate, operator_of, owner_of
 from shared.runtime.settings import PORTS, settings
 from shared.sql import statements, with_names
@@ -144,7 +145,7 @@ async def prepare(
             await make_roles(url, passwords, services, whole_cluster=whole_cluster)
             url = url_of(url, OPERATOR, passwords(OPERATOR))
         for name in services:
-            await migrate(_database(url, f"{prefix_of(url)}_{name}"), name)
+            await migrate(_database(url, f"{prefix_of(url)}_{name}"), migrations_of(name))
     except asyncpg.InsufficientPrivilegeError as error:
         raise Trouble(
             f"PostgreSQL refuses the user of DATABASE_URL ({error}): name one that may make roles, or have an "

@@ -14,13 +14,14 @@ from contextlib import asynccontextmanager
 import uuid_utils
 
 from deploy import Trouble
+from services import migrations_of
 from services.identity import credentials, keys
 from services.identity.domain.invitation import INVITATION, OPERATOR, IssueInvitation
 from services.identity.invitations import operators_choice
 from services.identity.persons import Persons, holder_of
-from shared.eventlog.log import Log, Meta, Refused, utc_now
 from shared.eventlog.migrate import require_migrated
-from shared.eventlog.postgres import PostgresStore, connected
+from shared.eventlog.write.log import Log, Meta, Refused, utc_now
+from shared.eventlog.write.postgres import PostgresStore, connected
 from shared.events.identity import OrganisationKind
 from shared.runtime.database import Pool
 from shared.runtime.settings import settings
@@ -31,7 +32,7 @@ async def _identity() -> AsyncIterator[tuple[Pool, PostgresStore, keys.Keys]]:
     """identity's database, its log's store, and the keys that it signs with."""
     current = settings()
     dsn = current.dsn("identity")
-    await require_migrated(dsn, "identity")
+    await require_migrated(dsn, migrations_of("identity"))
     db = await connected(dsn, 1, 1)
     store = PostgresStore(dsn, "identity", readers=1)
     try:

@@ -30,8 +30,8 @@ from deploy.data import PUBLISHER
 from deploy.processes import Process, end_leftover, remember, remembered
 from deploy.stack import HOST, Kafka, Part, Postgres, Service
 from deploy.supervisor import Stopped, Supervisor
-from shared.eventlog.kafka import VARIABLES as KAFKA_VARIABLES
-from shared.eventlog.kafka import KafkaAccess
+from shared.eventlog.deliver.kafka import VARIABLES as KAFKA_VARIABLES
+from shared.eventlog.deliver.kafka import KafkaAccess
 
 SERVICES: Final = ("identity", "marketplace", "entitlements", "distribution")
 

@@ -36,7 +36,7 @@ from deploy import AOT_CACHE, ROOT, Trouble, jars
 from deploy.broker import Protection
 from deploy.declaration import ADMIN
 from deploy.processes import Process, end_leftover, free_port, require_free
-from shared.eventlog.kafka import KafkaAccess
+from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.sql import statements
 
 SQL: Final = statements(__file__)

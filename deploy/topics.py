@@ -26,7 +26,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 from deploy import PORT_BASE, Trouble, declaration, secrets, users
 from deploy.broker import Protection
 from deploy.declaration import Topic as Topic
-from shared.eventlog.kafka import InvalidKafkaSettings, KafkaAccess
+from shared.eventlog.deliver.kafka import InvalidKafkaSettings, KafkaAccess
 from shared.events.registry import inbound_topic
 
 T = TypeVar("T")

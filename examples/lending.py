@@ -9,14 +9,15 @@ their own, named in docs/ARCHITECTURE.md, and its events in shared/events/. The 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Final, TypeAlias, assert_never
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
-from shared.eventlog.projection import Connection, Do, Projection, Reach, Reactions
-from shared.eventlog.timers import Cancel, Set, Timers
+from shared.eventlog.deliver.projection import Connection, Do, Projection, Reach, Reactions
+from shared.eventlog.deliver.timers import Cancel, Set, Timers
 from shared.events.base import Event
 from shared.events.envelope import Envelope
 from shared.events.fields import ActorId, Identifier, Instant
@@ -296,6 +297,7 @@ async def my_loans(actor: CurrentActor, db: Database) -> list[Loan]:
 
 SERVICE: Final = Service(
     name="lending",
+    migrations=Path(__file__).parent / "migrations",
     streams=(BOOK, READER),
     commands=COMMANDS,
     queries=QUERIES,

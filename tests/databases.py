@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 
 from deploy.databases import OPERATOR, make_roles, url_of
+from services import migrations_of
 from shared.eventlog.migrate import migrate, operator_of, owner_of
 
 _OURS: Final = "nspname not in ('pg_catalog', 'information_schema') and nspname not like 'pg\\_%'"
@@ -73,7 +74,7 @@ async def made(url: str, database: str, service: str) -> str:
     prefix, _, name = database.rpartition("_")
     await make_roles(f"{url}/{prefix}", password, [name], whole_cluster=True)
     dsn = f"{url_of(f'{url}/{prefix}', name, 'tests').rpartition('/')[0]}/{database}"
-    await migrate(as_operator(dsn), service)
+    await migrate(as_operator(dsn), migrations_of(service))
     return dsn
 
 

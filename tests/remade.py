@@ -5,7 +5,7 @@ import asyncio
 from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy import topics
-from shared.eventlog.kafka import KafkaAccess
+from shared.eventlog.deliver.kafka import KafkaAccess
 
 
 async def remade(access: KafkaAccess, *names: str) -> None:

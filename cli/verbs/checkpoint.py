@@ -12,10 +12,10 @@ from cli.context import SERVICES, Context, consumers
 from cli.exit_codes import NOT_FOUND, USAGE, OperatorError
 from cli.operation import ChangePlan, Operation, Outcome
 from cli.output import Output, count, when
-from shared.eventlog import checkpoints as engine
-from shared.eventlog.checkpoints import Checkpoint
-from shared.eventlog.plan import Raw
-from shared.eventlog.records import raw_of
+from shared.eventlog.deliver.plan import Raw
+from shared.eventlog.deliver.records import raw_of
+from shared.eventlog.repair import checkpoints as engine
+from shared.eventlog.repair.checkpoints import Checkpoint
 from shared.events.registry import topic_of
 
 group("checkpoint", "How far each consumer is, and how it is moved by hand.")

@@ -16,10 +16,10 @@ from cli.context import SERVICES, Context, consumers
 from cli.exit_codes import NOT_FOUND, REFUSED, USAGE, OperatorError
 from cli.operation import ChangePlan, Consent, Operation, Outcome
 from cli.output import Output, count, when
-from shared.eventlog import parked as engine
-from shared.eventlog.log import Accepted, Answer
-from shared.eventlog.parked import Line, Parked, Retried, Tried
-from shared.eventlog.plan import Raw
+from shared.eventlog.deliver.plan import Raw
+from shared.eventlog.repair import parked as engine
+from shared.eventlog.repair.parked import Line, Parked, Retried, Tried
+from shared.eventlog.write.log import Accepted, Answer
 
 group("parked", "Events that a consumer could not deal with, and their streams.")
 

@@ -16,11 +16,11 @@ from cli.operation import ChangePlan, Operation, Outcome
 from cli.options import ProjectionName, parse_time
 from cli.output import Output, count, when
 from cli.verbs.streams import find_stream
-from shared.eventlog import scratch
-from shared.eventlog.asof import AsOf, RowChange, Stepped, as_of, drop_kept, step
-from shared.eventlog.postgres import TRANSIENT
-from shared.eventlog.projection import Projection
-from shared.eventlog.scratch import bare, code_of
+from shared.eventlog.deliver.projection import Projection
+from shared.eventlog.repair import scratch
+from shared.eventlog.repair.asof import AsOf, RowChange, Stepped, as_of, drop_kept, step
+from shared.eventlog.repair.scratch import bare, code_of
+from shared.eventlog.write.postgres import TRANSIENT
 from shared.events.envelope import StoredEvent, stamp
 from shared.events.registry import topic_of
 from shared.sql import statements, with_names

@@ -10,10 +10,10 @@ from cli.exit_codes import REFUSED, USAGE, OperatorError
 from cli.operation import ChangePlan, Operation, Outcome
 from cli.options import ProjectionName
 from cli.output import count, duration, when
-from shared.eventlog.projection import Projection
-from shared.eventlog.rebuild import SQL as REBUILDS
-from shared.eventlog.rebuild import WORKERS, From, Progress, Rebuild, Report, drop_old, old_schema
-from shared.eventlog.scratch import bare, home
+from shared.eventlog.deliver.projection import Projection
+from shared.eventlog.repair.rebuild import SQL as REBUILDS
+from shared.eventlog.repair.rebuild import WORKERS, From, Progress, Rebuild, Report, drop_old, old_schema
+from shared.eventlog.repair.scratch import bare, home
 from shared.sql import statements, with_names
 
 SQL: Final = statements(__file__)

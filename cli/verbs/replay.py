@@ -16,9 +16,9 @@ from cli.operation import ChangePlan, Operation, Outcome
 from cli.options import Since, Until
 from cli.output import Output, count
 from cli.verbs.transfer import AT_ONCE, Chosen, events, known_types, send, service_named, span
-from shared.eventlog import parked
-from shared.eventlog.anchors import FORMER
-from shared.eventlog.plan import Raw
+from shared.eventlog.deliver.plan import Raw
+from shared.eventlog.repair import parked
+from shared.eventlog.repair.anchors import FORMER
 from shared.events.envelope import to_headers
 from shared.events.registry import is_inbound, topic_of
 

@@ -16,11 +16,11 @@ from cli.operation import ChangePlan, Operation, Outcome
 from cli.output import Counter, Output, count, when
 from cli.verbs.transfer import service_named
 from cli.verbs.verify import second_look
-from shared.eventlog import restore as engine
-from shared.eventlog.postgres import TRANSIENT
-from shared.eventlog.republish import restore_topic
-from shared.eventlog.restore import Restored, Whole
-from shared.eventlog.topic import Progress
+from shared.eventlog.repair import restore as engine
+from shared.eventlog.repair.republish import restore_topic
+from shared.eventlog.repair.restore import Restored, Whole
+from shared.eventlog.repair.topic import Progress
+from shared.eventlog.write.postgres import TRANSIENT
 from shared.events.registry import topic_of
 from shared.sql import statements
 

@@ -16,8 +16,8 @@ from cli import horizon
 from cli.app import Result, verb
 from cli.context import SERVICES, Context
 from cli.output import Output, count, duration, size
-from shared.eventlog.plan import Partition
-from shared.eventlog.postgres import TRANSIENT
+from shared.eventlog.deliver.plan import Partition
+from shared.eventlog.write.postgres import TRANSIENT
 from shared.sql import statements
 
 SQL: Final = statements(__file__)

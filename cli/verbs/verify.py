@@ -12,8 +12,8 @@ from cli.operation import Outcome
 from cli.output import Counter, Output, count
 from cli.verbs.topics import named
 from cli.verbs.transfer import service_named
-from shared.eventlog.verify import Report, verify_topic
-from shared.eventlog.verify import verify as judged
+from shared.eventlog.repair.verify import Report, verify_topic
+from shared.eventlog.repair.verify import verify as judged
 from shared.events.registry import is_inbound, topic_of
 
 SHOWN: Final = 40

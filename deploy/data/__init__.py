@@ -16,7 +16,7 @@ from uuid import UUID, uuid5
 from pydantic import ValidationError
 
 from deploy import Trouble
-from shared.eventlog.kafka import KafkaAccess
+from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.events import Money, Plan, PlanListed
 from shared.events.registry import inbound_topic
 

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from deploy import Trouble
 from deploy.data import CATALOGUE, TOPIC, as_publisher, catalogue
 from deploy.data.folded import until_folded
-from shared.eventlog.kafka import InvalidKafkaSettings, KafkaAccess
+from shared.eventlog.deliver.kafka import InvalidKafkaSettings, KafkaAccess
 from shared.runtime.settings import settings
 
 ANSWER_S = 60.0

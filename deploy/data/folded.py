@@ -11,7 +11,7 @@ from deploy.data import TOPIC
 from services.marketplace.domain.plan import PLAN
 from services.marketplace.projections import CATALOGUE
 from services.marketplace.reactions import PUBLISHER
-from shared.eventlog.postgres import TRANSIENT
+from shared.eventlog.write.postgres import TRANSIENT
 from shared.sql import statements
 
 SQL: Final = statements(__file__)

@@ -21,9 +21,9 @@ from deploy.data import PUBLISHER, as_publisher
 from services.distribution.domain.rules import UPDATE_NOT_AVAILABLE, USER_NOT_MANAGED
 from services.entitlements.domain.rules import SEAT_NEEDED, USER_UNKNOWN
 from services.marketplace.domain.rules import CONTRACT_MANAGER_ONLY, NOT_CONFIRMED, PURCHASER_UNKNOWN
-from shared.eventlog.kafka import InvalidKafkaSettings, KafkaAccess
-from shared.eventlog.plan import receive
-from shared.eventlog.records import raw_of
+from shared.eventlog.deliver.kafka import InvalidKafkaSettings, KafkaAccess
+from shared.eventlog.deliver.plan import receive
+from shared.eventlog.deliver.records import raw_of
 from shared.events.envelope import Envelope
 from shared.events.registry import DISTRIBUTION, ENTITLEMENTS, IDENTITY, INBOUND, MARKETPLACE, inbound_topic
 from shared.rules import AGREEMENT_MISSING, ROLE_MISSING, SEAT_RIGHT_MISSING, UNKNOWN

@@ -15,10 +15,10 @@ from services.identity.__main__ import SERVICE as IDENTITY
 from services.identity.domain import contract_state
 from services.marketplace.__main__ import SERVICE as MARKETPLACE
 from services.marketplace.domain.terms import term_ends
-from shared.eventlog.kafka import KafkaAccess
-from shared.eventlog.operations import OPERATION
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.verify import verify
+from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.repair.verify import verify
+from shared.eventlog.write.operations import OPERATION
+from shared.eventlog.write.postgres import PostgresStore
 from shared.events import (
     CreditsConsumed,
     Event,

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from services import migrations_of
 from services.distribution.api import COMMANDS
 from services.distribution.domain.fleet import FLEET
 from services.distribution.domain.line import LINE
@@ -16,6 +17,7 @@ from shared.runtime.service import Service, run
 
 SERVICE: Final = Service(
     name="distribution",
+    migrations=migrations_of("distribution"),
     streams=(UPDATE, LINE, FLEET, ROLLOUT),
     commands=COMMANDS,
     queries=QUERIES,

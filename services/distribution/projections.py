@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, TypeAlias, assert_never
 
-from shared.eventlog.projection import Connection, Projection
+from shared.eventlog.deliver.projection import Connection, Projection
 from shared.events import (
     ApprovalLapsed,
     EntitlementNoted,

@@ -14,7 +14,7 @@ from services.distribution.domain.fleet import FLEET, standing
 from services.distribution.domain.line import LINE, JoinLine, ListUpdate, concerns
 from services.distribution.domain.rollout import ROLLOUT, FollowFleet, StartRollout
 from services.distribution.domain.update import UPDATE, Available, RecordUpdate, Withdrawn, WithdrawUpdate, key
-from shared.eventlog.projection import Do, Reach, Reactions
+from shared.eventlog.deliver.projection import Do, Reach, Reactions
 from shared.events import (
     ApprovalLapsed,
     CreditsPurchased,

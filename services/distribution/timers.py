@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Final
 
 from services.distribution.domain.fleet import FLEET, ActOnWhatIsDue
-from shared.eventlog.projection import Reach
-from shared.eventlog.timers import Cancel, Change, Set, Timers
+from shared.eventlog.deliver.projection import Reach
+from shared.eventlog.deliver.timers import Cancel, Change, Set, Timers
 from shared.events import EntitlementNoted, FleetOpened, NextDecisionDue, subjects
 from shared.events.envelope import Envelope
 from shared.events.registry import DISTRIBUTION

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from services import migrations_of
 from services.entitlements.api import COMMANDS, QUERIES
 from services.entitlements.domain.credits import CREDITS
 from services.entitlements.domain.seat_pool import SEAT_POOL
@@ -12,6 +13,7 @@ from shared.runtime.service import Service, run
 
 SERVICE: Final = Service(
     name="entitlements",
+    migrations=migrations_of("entitlements"),
     streams=(SEAT_POOL, CREDITS),
     commands=COMMANDS,
     queries=QUERIES,

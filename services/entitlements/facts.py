@@ -8,7 +8,7 @@ from services.entitlements.domain.policy import Policy
 from services.entitlements.domain.seat_pool import SEAT_POOL, Open, Step
 from services.entitlements.domain.users import Account
 from services.entitlements.policies import policy_of
-from shared.eventlog.log import Log
+from shared.eventlog.write.log import Log
 from shared.events import AccountClosed, AccountOpened
 from shared.sql import Queryable, statements
 

@@ -3,7 +3,7 @@
 from datetime import date
 from typing import Final
 
-from shared.eventlog.projection import Connection, Projection
+from shared.eventlog.deliver.projection import Connection, Projection
 from shared.events import (
     AccountClosed,
     AccountOpened,

@@ -20,8 +20,8 @@ from services.entitlements.domain.users import Account
 from services.entitlements.facts import account, last_steps, policy_for, usable
 from services.entitlements.policies import policy_of
 from services.entitlements.projections import NUMBERS, PEOPLE, POOLS
-from shared.eventlog.projection import Do, Projection, Reach, Reactions
-from shared.eventlog.store import Unavailable
+from shared.eventlog.deliver.projection import Do, Projection, Reach, Reactions
+from shared.eventlog.write.store import Unavailable
 from shared.events import (
     AccountClosed,
     AccountOpened,

@@ -7,8 +7,8 @@ from typing import Final
 from services.entitlements.domain.credits import CREDITS, ExpireCredits
 from services.entitlements.domain.seat_pool import SEAT_POOL, AdvanceLadder
 from services.entitlements.facts import policy_for
-from shared.eventlog.projection import Reach
-from shared.eventlog.timers import Cancel, Set, Timers
+from shared.eventlog.deliver.projection import Reach
+from shared.eventlog.deliver.timers import Cancel, Set, Timers
 from shared.events import (
     CreditsConsumed,
     CreditsExpired,

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from services import migrations_of
 from services.identity import credentials, keys, oidc
 from services.identity.api import COMMANDS, QUERIES
 from services.identity.domain.account import ACCOUNT
@@ -61,6 +62,7 @@ async def _send_mail(process: Process) -> None:
 
 SERVICE: Final = Service(
     name="identity",
+    migrations=migrations_of("identity"),
     streams=(ACCOUNT, INVITATION, CONTRACT, CLOCK, SESSIONS, MACHINE),
     commands=COMMANDS,
     queries=QUERIES,

@@ -25,7 +25,7 @@ from services.identity.domain.account import (
 )
 from services.identity.keys import current_keys
 from services.identity.persons import holder_of
-from shared.eventlog.log import Meta
+from shared.eventlog.write.log import Meta
 from shared.events.fields import Address, Token
 from shared.runtime.http import CurrentActor, CurrentLog, Database
 from shared.runtime.limits import limited_by_source

@@ -28,7 +28,7 @@ from services.identity.keys import NONCE_S, current_keys
 from services.identity.oidc import Issuer, NotGenuine, Unreachable
 from services.identity.sessions import NOT_STORED, start
 from services.identity.views import Nonce, Session
-from shared.eventlog.log import Log, Meta, Refused
+from shared.eventlog.write.log import Log, Meta, Refused
 from shared.events.fields import Token
 from shared.rules import UNAVAILABLE
 from shared.runtime.http import CurrentLog

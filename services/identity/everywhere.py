@@ -12,8 +12,8 @@ from typing import Final
 import httpx
 import structlog
 
-from shared.eventlog.clocks import FRESH_S, Clocks
-from shared.eventlog.postgres import TRANSIENT
+from shared.eventlog.deliver.clocks import FRESH_S, Clocks
+from shared.eventlog.write.postgres import TRANSIENT
 from shared.runtime.database import Pool
 from shared.runtime.settings import PORTS, Settings
 

@@ -32,7 +32,7 @@ from services.identity.keys import INVITATION_S, current_keys
 from services.identity.projections import invitations_for
 from services.identity.views import Invitation, InvitationList, InvitationState, InvitationView
 from shared.eventlog.decision import Rejected
-from shared.eventlog.log import Accepted, Log
+from shared.eventlog.write.log import Accepted, Log
 from shared.events import InvitationAccepted, InvitationIssued, InvitationRevoked
 from shared.events.fields import Address, Name, OptionalPublisher
 from shared.events.identity import OrganisationKind

@@ -12,7 +12,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet
 from starlette.datastructures import State
 
-from shared.eventlog.postgres import TRANSIENT
+from shared.eventlog.write.postgres import TRANSIENT
 from shared.rules import UNAVAILABLE
 from shared.runtime.auth import ISSUER, JWKS_S, TokenSigner, public_keys, verified
 from shared.runtime.database import Pool

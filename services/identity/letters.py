@@ -13,7 +13,7 @@ from services.identity.domain.account import ACCOUNT, address_digest
 from services.identity.domain.invitation import INVITATION, OPERATOR
 from services.identity.keys import Keys
 from services.identity.outbox import Row
-from shared.eventlog.log import Log
+from shared.eventlog.write.log import Log
 
 _TEMPLATES: Final = {file.stem: file.read_text() for file in (Path(__file__).parent / "templates").glob("*.txt")}
 

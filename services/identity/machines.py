@@ -22,7 +22,7 @@ from services.identity.domain.machine import (
     RotateMachineSecret,
 )
 from services.identity.projections import contracts_of, machines_of
-from shared.eventlog.log import Accepted, Log, Reader
+from shared.eventlog.write.log import Accepted, Log, Reader
 from shared.events.fields import Identifier, Instant, Name, OptionalPublisher
 from shared.events.identity import MachineScope, OrganisationKind
 from shared.runtime.auth import Actor

@@ -28,9 +28,9 @@ import uuid_utils
 from services.identity import outbox
 from services.identity.letters import Letter, Letters
 from services.identity.outbox import Figures, Row
-from shared.eventlog.log import Log, utc_now
-from shared.eventlog.postgres import TRANSIENT
-from shared.eventlog.store import Conflict, Lease, Unavailable
+from shared.eventlog.write.log import Log, utc_now
+from shared.eventlog.write.postgres import TRANSIENT
+from shared.eventlog.write.store import Conflict, Lease, Unavailable
 from shared.runtime.settings import Settings
 from shared.sql import Queryable
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from services.identity import outbox
 from services.identity.domain.account import ACCOUNT, claims_of, former_claim_of
 from services.identity.domain.invitation import INVITATION
-from shared.eventlog.store import Store
+from shared.eventlog.write.store import Store
 from shared.events import AccountClosed
 from shared.events.base import Event
 from shared.events.envelope import Envelope

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from shared.eventlog.projection import Connection, Projection
+from shared.eventlog.deliver.projection import Connection, Projection
 from shared.events import (
     ClockMoved,
     ContractOpened,

@@ -15,7 +15,7 @@ from services.identity.domain.invitation import (
     not_entitled,
 )
 from services.identity.projections import contracts_of, invitations_by, involve, note_invitation
-from shared.eventlog.projection import Do, Reach, Reactions
+from shared.eventlog.deliver.projection import Do, Reach, Reactions
 from shared.events import (
     AccountClosed,
     AccountOpened,

@@ -22,7 +22,7 @@ from services.identity.passwords import require_uncommon
 from services.identity.persons import holder_of
 from services.identity.refresh import Running
 from services.identity.views import CurrentSession, Session, SessionList, SessionView
-from shared.eventlog.log import Log, Meta
+from shared.eventlog.write.log import Log, Meta
 from shared.events import AccountOpened
 from shared.events.fields import Address, GivenPassword, Password, Token
 from shared.runtime.auth import JWKS_S, TOKEN_S, Actor

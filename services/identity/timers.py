@@ -6,8 +6,8 @@ from typing import Final
 
 from services.identity.domain.contract import CONTRACT, StartAgreements
 from services.identity.domain.invitation import INVITATION, ExpireInvitation
-from shared.eventlog.projection import Reach
-from shared.eventlog.timers import Cancel, Set, Timers
+from shared.eventlog.deliver.projection import Reach
+from shared.eventlog.deliver.timers import Cancel, Set, Timers
 from shared.events import (
     AgreementEnded,
     AgreementScheduled,

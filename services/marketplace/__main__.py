@@ -1,5 +1,6 @@
 """The marketplace service's process."""
 
+from services import migrations_of
 from services.marketplace.api import COMMANDS
 from services.marketplace.domain.cart import CART
 from services.marketplace.domain.plan import PLAN
@@ -14,6 +15,7 @@ from shared.runtime.service import Service, run
 
 SERVICE = Service(
     name="marketplace",
+    migrations=migrations_of("marketplace"),
     streams=(PLAN, STANDING, CART, SUBSCRIPTION),
     commands=COMMANDS,
     queries=QUERIES,

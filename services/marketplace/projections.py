@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from services.marketplace.domain.cart import Account
-from shared.eventlog.projection import Connection, Projection
+from shared.eventlog.deliver.projection import Connection, Projection
 from shared.events import (
     AccountClosed,
     AccountOpened,

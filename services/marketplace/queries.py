@@ -54,8 +54,8 @@ from services.marketplace.views import (
     plan_view,
     subscription_view,
 )
-from shared.eventlog.clocks import Clocks
 from shared.eventlog.decision import Rejected
+from shared.eventlog.deliver.clocks import Clocks
 from shared.events import CancelBy, CartCheckedOut, HeldSeat, Plan, PlanListed, PlanWithdrawn
 from shared.events.fields import Code, Identifier, OptionalCode, OptionalIdentifier, WrittenDay
 from shared.events.marketplace import Billing, Category, Period, Support

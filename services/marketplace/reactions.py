@@ -10,7 +10,7 @@ from services.marketplace.domain.standing import STANDING, RecordCsn, RevokeCsn
 from services.marketplace.domain.subscription import SUBSCRIPTION
 from services.marketplace.domain.terms import term_ends
 from services.marketplace.policies import policy_of
-from shared.eventlog.projection import Do, Reach, Reactions
+from shared.eventlog.deliver.projection import Do, Reach, Reactions
 from shared.events import (
     CartCheckedOut,
     CartLineAdded,

@@ -11,8 +11,8 @@ from services.marketplace.domain.plan import PLAN, BringPriceIn, plan_key, price
 from services.marketplace.domain.subscription import SUBSCRIPTION, CloseTerm, Live, Remind
 from services.marketplace.domain.terms import term_ends
 from services.marketplace.policies import policy_of
-from shared.eventlog.projection import Reach
-from shared.eventlog.timers import Cancel, Change, Set, Timers
+from shared.eventlog.deliver.projection import Reach
+from shared.eventlog.deliver.timers import Cancel, Change, Set, Timers
 from shared.events import (
     AutoRenewDisabled,
     AutoRenewDisableRefused,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 _HERE: Final = Path(__file__).parent
-_ROOT: Final = _HERE.parent.parent
+_ENGINE: Final = _HERE / "migrations" / "versions"
 SQL: Final = statements(__file__)
 _PRIVILEGES: Final = _HERE / "migrations" / "privileges.sql"
 
@@ -38,16 +38,17 @@ def operator_of(prefix: str) -> str:
     return f"{prefix}_operator"
 
 
-async def migrate(dsn: str, service: str) -> None:
+async def migrate(dsn: str, read_models: Path) -> None:
     """Create the database if it is missing, apply what is new, and say anew what the service's role may do.
 
-    Processes that start together wait for each other. The user of `dsn` is a member of the owner's role.
+    Processes that start together wait for each other. The user of `dsn` is a member of the owner's role. `read_models`
+    is the folder of the service's own migrations.
 
     Raises:
         asyncpg.PostgresError, OSError: the server can't be reached, or the user may not do that.
     """
     await _create_database(dsn)
-    folders = _folders(service)
+    folders = (_ENGINE, read_models)
     files = _digests(folders)
     if await _applied(dsn) != files:
         await _upgrade_all(dsn, folders)
@@ -62,7 +63,7 @@ async def migrate(dsn: str, service: str) -> None:
         await owner.close()
 
 
-async def require_migrated(dsn: str, service: str) -> None:
+async def require_migrated(dsn: str, read_models: Path) -> None:
     """Return when all that this code needs was applied. A database that is newer than the code has more, and will do:
     so a process of the former version can start while the next one is rolled out.
 
@@ -70,17 +71,13 @@ async def require_migrated(dsn: str, service: str) -> None:
         NotMigrated: something is missing, or was applied with another text.
     """
     applied = await _applied(dsn)
-    for name, digest in _digests(_folders(service)).items():
+    for name, digest in _digests((_ENGINE, read_models)).items():
         if applied.get(name) != digest:
             raise NotMigrated(
                 f"{_database(dsn)} lacks the migration {name}"
                 + (" as it is here" if name in applied else "")
                 + ": `python -m deploy.databases` applies it"
             )
-
-
-def _folders(service: str) -> tuple[Path, Path]:
-    return _HERE / "migrations" / "versions", _ROOT / "services" / service / "migrations"
 
 
 def _digests(folders: Sequence[Path]) -> dict[str, str]:
@@ -124,7 +121,7 @@ def _upgrade(connection: "Connection", read_models: Path) -> None:
     config = Config()
     config.set_main_option("script_location", str(_HERE / "migrations"))
     config.set_main_option("path_separator", "newline")
-    config.set_main_option("version_locations", f"{_HERE / 'migrations' / 'versions'}\n{read_models}")
+    config.set_main_option("version_locations", f"{_ENGINE}\n{read_models}")
     config.attributes["connection"] = connection
     command.upgrade(config, "heads")
 

@@ -1,7 +1,7 @@
 """Events grouped by subject, for readers that ignore everything about it.
 
 A topic's union says what is on a topic; these groups are lists of their own. A new event is in none of them until
-somebody puts it there, so that every reader of its topic is named first (`shared/eventlog/readers.py`).
+somebody puts it there, so that every reader of its topic is named first (`shared/eventlog/deliver/readers.py`).
 """
 
 from typing import Final

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shared.administrative_access import Agreement, Denied, Granted, HeldRole, administrative_access
-from shared.eventlog.projection import Connection, Projection
+from shared.eventlog.deliver.projection import Connection, Projection
 from shared.events import (
     AgreementEnded,
     AgreementScheduled,

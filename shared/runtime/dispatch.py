@@ -13,7 +13,7 @@ from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from shared import rules
-from shared.eventlog.log import Accepted, Answer, Meta
+from shared.eventlog.write.log import Accepted, Answer, Meta
 from shared.events.base import Event
 from shared.events.envelope import derived_id
 from shared.runtime import wellformed

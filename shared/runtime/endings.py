@@ -18,11 +18,11 @@ import httpx
 import structlog
 
 from shared import rules
-from shared.eventlog.chains import own_event
-from shared.eventlog.kafka import KafkaAccess
-from shared.eventlog.plan import Raw
-from shared.eventlog.readers import Follower, names
-from shared.eventlog.tail import Tail
+from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.deliver.plan import Raw
+from shared.eventlog.deliver.readers import Follower, names
+from shared.eventlog.deliver.tail import Tail
+from shared.eventlog.repair.chains import own_event
 from shared.events import (
     AccountClosed,
     AccountOpened,

@@ -7,8 +7,8 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 import structlog
 
-from shared.eventlog.plan import ALARMING
-from shared.eventlog.postgres import TRANSIENT
+from shared.eventlog.deliver.plan import ALARMING
+from shared.eventlog.write.postgres import TRANSIENT
 from shared.sql import statements
 
 logger = structlog.get_logger(__name__)

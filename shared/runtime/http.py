@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import rules
-from shared.eventlog.log import Log
+from shared.eventlog.write.log import Log
 from shared.events.fields import WrittenCount
 from shared.runtime import problems, wellformed
 from shared.runtime.auth import Actor

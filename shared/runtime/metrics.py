@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from shared.eventlog.log import Accepted, Answer
+from shared.eventlog.write.log import Accepted, Answer
 from shared.runtime.figures import Figures
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from shared import rules
-from shared.eventlog.clocks import Clocks
-from shared.eventlog.log import Log, utc_now
+from shared.eventlog.deliver.clocks import Clocks
+from shared.eventlog.write.log import Log, utc_now
 from shared.runtime.auth import TokenVerifier
 from shared.runtime.database import Pool
 from shared.runtime.figures import Figures

@@ -14,9 +14,9 @@ from starlette.responses import Response
 
 from shared import rules
 from shared.eventlog.decision import Rejected
-from shared.eventlog.log import KeyReused, Refused
-from shared.eventlog.postgres import TRANSIENT
-from shared.eventlog.store import Conflict, Unavailable
+from shared.eventlog.write.log import KeyReused, Refused
+from shared.eventlog.write.postgres import TRANSIENT
+from shared.eventlog.write.store import Conflict, Unavailable
 from shared.events.envelope import BadName
 from shared.events.upcasts import NewerEvent
 

@@ -30,7 +30,7 @@ from pydantic import BaseModel
 from starlette.datastructures import State
 
 from shared.eventlog.decision import Stream
-from shared.eventlog.log import Accepted, Answer, Log, Meta, Reader
+from shared.eventlog.write.log import Accepted, Answer, Log, Meta, Reader
 from shared.events.base import Event
 from shared.events.envelope import derived_id
 from shared.events.identity import MachineScope

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import asyncpg
@@ -16,27 +17,27 @@ import uvloop
 from aiokafka.errors import KafkaError
 from fastapi import APIRouter
 
-from shared.eventlog import readers
-from shared.eventlog.anchors import Anchors
-from shared.eventlog.clocks import CLOCKS
-from shared.eventlog.consumer import Consumer
 from shared.eventlog.decision import Stream
-from shared.eventlog.guard import Guard
-from shared.eventlog.host import ConsumerHost
-from shared.eventlog.kafka import InvalidKafkaSettings
-from shared.eventlog.log import Log, Sealer
+from shared.eventlog.deliver import readers
+from shared.eventlog.deliver.consumer import Consumer
+from shared.eventlog.deliver.host import ConsumerHost
+from shared.eventlog.deliver.kafka import InvalidKafkaSettings
+from shared.eventlog.deliver.projection import Projection, Reactions
+from shared.eventlog.deliver.readers import Reader
+from shared.eventlog.deliver.relay import Relay
+from shared.eventlog.deliver.timers import Timers, TimerService
 from shared.eventlog.migrate import NotMigrated, require_migrated
-from shared.eventlog.operations import OPERATION
-from shared.eventlog.postgres import TRANSIENT, PostgresStore, connected
-from shared.eventlog.projection import Projection, Reactions
-from shared.eventlog.readers import Reader
-from shared.eventlog.relay import Relay
-from shared.eventlog.restore import Whole
-from shared.eventlog.store import Unavailable
-from shared.eventlog.timers import Timers, TimerService
+from shared.eventlog.repair.anchors import Anchors
+from shared.eventlog.repair.guard import Guard
+from shared.eventlog.repair.restore import Whole
+from shared.eventlog.write.log import Log, Sealer
+from shared.eventlog.write.operations import OPERATION
+from shared.eventlog.write.postgres import TRANSIENT, PostgresStore, connected
+from shared.eventlog.write.store import Unavailable
 from shared.events import upcasts
 from shared.events.registry import topic_of
 from shared.runtime.auth import TokenVerifier, fetcher
+from shared.runtime.clocks import CLOCKS
 from shared.runtime.database import Pool
 from shared.runtime.endings import ENDINGS, FollowedEndings
 from shared.runtime.figures import Figures
@@ -63,11 +64,15 @@ _NOT_YET: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """What a service is made of. `on_start` runs once the database is open, before the first request is served;
-    `sealer` makes what keeps personal fields readable to the service alone, where its events have any; `private_tables`
-    are those that no event makes again."""
+    """What a service is made of.
+
+    `migrations` is the folder of those of its read models; `on_start` runs once the database is open, before the first
+    request is served; `sealer` makes what keeps personal fields readable to the service alone, where its events have
+    any; `private_tables` are those that no event makes again.
+    """
 
     name: str
+    migrations: Path
     streams: Sequence[Stream[Any, Any, Any]]
     commands: CommandRoutes
     queries: APIRouter | None
@@ -105,6 +110,7 @@ class Service:
         reactions = [c for c in self.consumers if isinstance(c, Reactions)]
         return Whole(
             service=self.name,
+            migrations=self.migrations,
             streams=(*self.streams, OPERATION),
             projections=self.projections,
             reactions=reactions,
@@ -187,7 +193,7 @@ class Process:
     async def _work(self) -> None:
         """Everything behind HTTP: database, log, relay, consumers."""
         dsn = self.settings.dsn(self.service.name)
-        await self._patiently("database", lambda: require_migrated(dsn, self.service.name))
+        await self._patiently("database", lambda: require_migrated(dsn, self.service.migrations))
         store = PostgresStore(dsn, self.service.name)
         await self._patiently("database", store.open)
         pool = await self._patiently("database", lambda: connected(dsn, 2, 12))

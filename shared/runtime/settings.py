@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from shared.eventlog.kafka import KafkaAccess
+from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.migrate import operator_of, owner_of
 from shared.runtime.connections import trusting
 from shared.runtime.limits import parsed as parsed_limits

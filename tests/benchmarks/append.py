@@ -15,8 +15,8 @@ from typing import Final
 import asyncpg
 import uvloop
 
-from shared.eventlog.log import Accepted, Log
-from shared.eventlog.postgres import PostgresStore
+from shared.eventlog.write.log import Accepted, Log
+from shared.eventlog.write.postgres import PostgresStore
 from tests.benchmarks.measure import (
     SEATS,
     SERVICE,

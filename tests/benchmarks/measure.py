@@ -15,7 +15,7 @@ import asyncpg
 import uuid_utils
 
 from shared.eventlog.decision import Stream
-from shared.eventlog.log import Meta
+from shared.eventlog.write.log import Meta
 from shared.events import SeatAssigned
 from tests.databases import made
 

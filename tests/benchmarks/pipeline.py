@@ -16,15 +16,15 @@ import asyncpg
 import structlog
 import uvloop
 
-from shared.eventlog.clocks import Clocks
-from shared.eventlog.consumer import Consumer
-from shared.eventlog.host import ConsumerHost
-from shared.eventlog.kafka import KafkaAccess
-from shared.eventlog.log import Accepted, Log, utc_now
-from shared.eventlog.plan import Partition, Plan, Received
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.projection import Connection, Projection
-from shared.eventlog.relay import Relay
+from shared.eventlog.deliver.clocks import Clocks
+from shared.eventlog.deliver.consumer import Consumer
+from shared.eventlog.deliver.host import ConsumerHost
+from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.deliver.plan import Partition, Plan, Received
+from shared.eventlog.deliver.projection import Connection, Projection
+from shared.eventlog.deliver.relay import Relay
+from shared.eventlog.write.log import Accepted, Log, utc_now
+from shared.eventlog.write.postgres import PostgresStore
 from shared.events import SeatAssigned
 from shared.events.envelope import Envelope
 from shared.events.registry import topic_of

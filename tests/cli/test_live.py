@@ -16,14 +16,14 @@ from cli import inbound
 from cli.context import TOPICS, Context
 from cli.verbs import topics
 from deploy.topics import declared
-from shared.eventlog.anchors import FORMER, topic_of_anchors
-from shared.eventlog.clocks import Clocks
-from shared.eventlog.consumer import Consumer
-from shared.eventlog.kafka import KafkaAccess
-from shared.eventlog.log import Log, utc_now
-from shared.eventlog.plan import Raw, receive
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.projection import Do, Reactions
+from shared.eventlog.deliver.clocks import Clocks
+from shared.eventlog.deliver.consumer import Consumer
+from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.deliver.plan import Raw, receive
+from shared.eventlog.deliver.projection import Do, Reactions
+from shared.eventlog.repair.anchors import FORMER, topic_of_anchors
+from shared.eventlog.write.log import Log, utc_now
+from shared.eventlog.write.postgres import PostgresStore
 from shared.events import CsnIssued
 from shared.events.envelope import stamp
 from shared.events.registry import INBOUND, MARKETPLACE

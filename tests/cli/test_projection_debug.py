@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from services.entitlements.projections import POOLS
-from shared.eventlog.postgres import PostgresStore
+from shared.eventlog.write.postgres import PostgresStore
 from tests.cli.conftest import Said, Tenure
 from tests.cli.test_stores import YES, append, csn, fetch, operations
 from tests.conftest import in_a_loop

@@ -13,12 +13,12 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError
 
 from deploy import topics
-from shared.eventlog import restore as engine
-from shared.eventlog import tries
-from shared.eventlog.anchors import Anchor
-from shared.eventlog.importing import Importer
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.store import Unavailable
+from shared.eventlog.repair import restore as engine
+from shared.eventlog.repair import tries
+from shared.eventlog.repair.anchors import Anchor
+from shared.eventlog.repair.importing import Importer
+from shared.eventlog.write.postgres import PostgresStore
+from shared.eventlog.write.store import Unavailable
 from shared.events import FleetOpened
 from shared.events.envelope import StoredEvent, chained
 from shared.events.registry import INBOUND, topic_of

@@ -9,15 +9,15 @@ import asyncpg
 import pytest
 
 from cli import operation
-from shared.eventlog.clocks import Clocks
-from shared.eventlog.consumer import Consumer
 from shared.eventlog.decision import Stream
-from shared.eventlog.log import Accepted, Log, Meta, utc_now
-from shared.eventlog.parked import FROM_STORE
-from shared.eventlog.plan import Raw, receive
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.projection import Projection
-from shared.eventlog.store import Head
+from shared.eventlog.deliver.clocks import Clocks
+from shared.eventlog.deliver.consumer import Consumer
+from shared.eventlog.deliver.plan import Raw, receive
+from shared.eventlog.deliver.projection import Projection
+from shared.eventlog.repair.parked import FROM_STORE
+from shared.eventlog.write.log import Accepted, Log, Meta, utc_now
+from shared.eventlog.write.postgres import PostgresStore
+from shared.eventlog.write.store import Head
 from shared.events import AccountOpened, AgreementStarted, CsnIssued
 from shared.events.envelope import GENESIS, chained, to_headers
 from shared.events.registry import MARKETPLACE

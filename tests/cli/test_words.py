@@ -22,7 +22,7 @@ from cli.verbs.streams import broken, changed, flat
 from cli.verbs.topics import Filter
 from cli.verbs.why import kin, trees
 from deploy import ROOT
-from shared.eventlog.store import Head
+from shared.eventlog.write.store import Head
 from shared.events.envelope import Envelope
 from tests.cli.conftest import Tenure
 from tests.engine.examples import next_events

@@ -11,11 +11,11 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 
 from deploy import ROOT
-from shared.eventlog import host, relay
-from shared.eventlog.consumer import Consumer
-from shared.eventlog.kafka import KafkaAccess
-from shared.eventlog.memory import MemoryStore
-from shared.eventlog.projection import Projection
+from shared.eventlog.deliver import host, relay
+from shared.eventlog.deliver.consumer import Consumer
+from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.deliver.projection import Projection
+from shared.eventlog.write.memory import MemoryStore
 from shared.events.registry import IDENTITY
 
 SOURCES = [*(ROOT / "shared").rglob("*.py"), *(ROOT / "services").rglob("*.py")]
@@ -113,12 +113,16 @@ async def test_the_relays_producer_keeps_what_it_acknowledges(monkeypatch: pytes
     assert "transactional_id" not in told
 
 
-MAKE_READERS = ("shared/eventlog/sources.py", "shared/eventlog/tail.py", "shared/eventlog/topic.py")
+MAKE_READERS = (
+    "shared/eventlog/repair/sources.py",
+    "shared/eventlog/deliver/tail.py",
+    "shared/eventlog/repair/topic.py",
+)
 MAY_USE = {
-    "AIOKafkaProducer": ("shared/eventlog/relay.py",),
+    "AIOKafkaProducer": ("shared/eventlog/deliver/relay.py",),
     # As a type in the host: FastStream makes it. The readers of whole topics have no group and commit nothing.
-    "AIOKafkaConsumer": ("shared/eventlog/host.py", *MAKE_READERS),
-    "KafkaBroker": ("shared/eventlog/host.py",),
+    "AIOKafkaConsumer": ("shared/eventlog/deliver/host.py", *MAKE_READERS),
+    "KafkaBroker": ("shared/eventlog/deliver/host.py",),
 }
 
 
@@ -161,4 +165,4 @@ def test_the_check_finds_who_does(text: str) -> None:
 
 
 def test_the_check_lets_offsets_be_committed() -> None:
-    assert transgressions("shared/eventlog/host.py", "await kafka.commit({partition: 7})") == []
+    assert transgressions("shared/eventlog/deliver/host.py", "await kafka.commit({partition: 7})") == []

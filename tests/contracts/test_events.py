@@ -234,7 +234,16 @@ def test_a_service_does_not_start_with_a_gap(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(upcasts, "check", gap)
     monkeypatch.setattr("sys.argv", ["service"])
     with pytest.raises(BadUpcasts):
-        run(Service(name="entitlements", streams=(), commands=CommandRoutes(), queries=None, consumers=()))
+        run(
+            Service(
+                name="entitlements",
+                migrations=Path(),
+                streams=(),
+                commands=CommandRoutes(),
+                queries=None,
+                consumers=(),
+            )
+        )
 
 
 def test_the_events_that_the_system_is_known_for_exist() -> None:

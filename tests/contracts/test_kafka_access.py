@@ -8,7 +8,7 @@ import pytest
 from faststream.security import SASLScram512
 
 from deploy import ROOT
-from shared.eventlog.kafka import VARIABLES, InvalidKafkaSettings, KafkaAccess
+from shared.eventlog.deliver.kafka import VARIABLES, InvalidKafkaSettings, KafkaAccess
 
 FOLDERS = ("shared", "services", "cli", "deploy", "tests")
 SOURCES = [file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py")]

@@ -12,13 +12,13 @@ from typing import Final
 import pytest
 
 from deploy import ROOT
-from shared.eventlog import readers
-from shared.eventlog.clocks import CLOCKS
-from shared.eventlog.operations import OPERATION
-from shared.eventlog.projection import Projection, Reactions
-from shared.eventlog.readers import Reader, UnansweredEvents, unanswered, unfolded
+from shared.eventlog.deliver import readers
+from shared.eventlog.deliver.projection import Projection, Reactions
+from shared.eventlog.deliver.readers import Reader, UnansweredEvents, unanswered, unfolded
+from shared.eventlog.write.operations import OPERATION
 from shared.events import EVENTS, Event, OperationPerformed, SeatAssigned, SeatUnassigned
 from shared.events.registry import ENTITLEMENTS, EVENTS_ON, IDENTITY, SERVICES, topic_of
+from shared.runtime.clocks import CLOCKS
 from shared.runtime.service import Service
 from tests.oracle.expected import EXPECTED
 from tests.simulation import system

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaProducer
 from aiokafka.record.util import calc_crc32c
 
-from shared.eventlog.kafka import KafkaAccess
+from shared.eventlog.deliver.kafka import KafkaAccess
 
 
 class Written(NamedTuple):

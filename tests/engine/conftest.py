@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from shared.eventlog.memory import MemoryStore
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.store import Store
+from shared.eventlog.write.memory import MemoryStore
+from shared.eventlog.write.postgres import PostgresStore
+from shared.eventlog.write.store import Store
 from tests.system import parts
 
 

@@ -9,8 +9,8 @@ from typing import Final
 import uuid_utils
 
 from shared.eventlog.decision import Claims, Decision, Rejected, Stream
-from shared.eventlog.log import Meta
-from shared.eventlog.store import Head, Write
+from shared.eventlog.write.log import Meta
+from shared.eventlog.write.store import Head, Write
 from shared.events import SeatUnassigned
 from shared.events.envelope import Envelope, StoredEvent, chained, source_of
 

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-from shared.eventlog.clocks import Clocks
-from shared.eventlog.consumer import Consumer
 from shared.eventlog.decision import Stream
-from shared.eventlog.log import Log, Meta, utc_now
-from shared.eventlog.plan import Plan, Raw, receive
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.projection import Projection
-from shared.eventlog.relay import partition_of
+from shared.eventlog.deliver.clocks import Clocks
+from shared.eventlog.deliver.consumer import Consumer
+from shared.eventlog.deliver.plan import Plan, Raw, receive
+from shared.eventlog.deliver.projection import Projection
+from shared.eventlog.deliver.relay import partition_of
+from shared.eventlog.write.log import Log, Meta, utc_now
+from shared.eventlog.write.postgres import PostgresStore
 from shared.events import SeatAssigned, SeatPoolOpened, SeatUnassigned
 from shared.events.base import Event
 from shared.events.registry import topic_of

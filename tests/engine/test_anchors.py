@@ -6,8 +6,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from deploy import topics
-from shared.eventlog.anchors import FORMER, Anchor, from_topic, topic_of_anchors
-from shared.eventlog.kafka import KafkaAccess
+from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.repair.anchors import FORMER, Anchor, from_topic, topic_of_anchors
 from tests.system import parts
 
 pytestmark = pytest.mark.system

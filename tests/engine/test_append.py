@@ -6,10 +6,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from shared.eventlog.guard import FENCE
-from shared.eventlog.postgres import SQL, PostgresStore, append_arguments
-from shared.eventlog.store import Head, Unavailable, Written
-from shared.eventlog.tries import MENDING
+from shared.eventlog.repair.guard import FENCE
+from shared.eventlog.repair.tries import MENDING
+from shared.eventlog.write.postgres import SQL, PostgresStore, append_arguments
+from shared.eventlog.write.store import Head, Unavailable, Written
 from shared.events.envelope import StoredEvent
 from tests.databases import as_operator
 from tests.engine.examples import head_of, next_events, write

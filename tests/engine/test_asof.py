@@ -7,12 +7,12 @@ import asyncpg
 import pytest
 
 from services.entitlements.projections import POOLS
-from shared.eventlog.asof import as_of, drop_kept, step
-from shared.eventlog.kafka import KafkaAccess
-from shared.eventlog.log import Meta, utc_now
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.scratch import CannotFold, Trouble
-from shared.eventlog.timers import Set, Timers
+from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.deliver.timers import Set, Timers
+from shared.eventlog.repair.asof import as_of, drop_kept, step
+from shared.eventlog.repair.scratch import CannotFold, Trouble
+from shared.eventlog.write.log import Meta, utc_now
+from shared.eventlog.write.postgres import PostgresStore
 from shared.events import SeatAssigned, SeatPoolResized
 from shared.events.base import Event
 from shared.events.envelope import Envelope

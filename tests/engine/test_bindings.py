@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.eventlog.plan import Raw, Standing, plan, receive
+from shared.eventlog.deliver.plan import Raw, Standing, plan, receive
 from shared.events.envelope import Envelope, chained, source_of, to_headers
 from shared.events.registry import (
     EVENTS,

@@ -6,14 +6,14 @@ from typing import Any
 import asyncpg
 import pytest
 
-from shared.eventlog import parked
-from shared.eventlog.clocks import Clocks
-from shared.eventlog.consumer import Consumer, Fault
-from shared.eventlog.log import Log, utc_now
-from shared.eventlog.plan import Known, Plan, Raw, Seen, Standing, plan, receive
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.projection import Projection
-from shared.eventlog.store import Head
+from shared.eventlog.deliver.clocks import Clocks
+from shared.eventlog.deliver.consumer import Consumer, Fault
+from shared.eventlog.deliver.plan import Known, Plan, Raw, Seen, Standing, plan, receive
+from shared.eventlog.deliver.projection import Projection
+from shared.eventlog.repair import parked
+from shared.eventlog.write.log import Log, utc_now
+from shared.eventlog.write.postgres import PostgresStore
+from shared.eventlog.write.store import Head
 from shared.events import SeatUnassigned
 from shared.events.envelope import GENESIS, Envelope, StoredEvent, chained, from_headers, to_headers
 from shared.events.registry import ENTITLEMENTS

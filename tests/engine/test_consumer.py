@@ -9,12 +9,12 @@ from typing import Any
 import asyncpg
 import pytest
 
-from shared.eventlog.clocks import Clocks
-from shared.eventlog.consumer import Consumer, Fault
-from shared.eventlog.log import Log, utc_now
-from shared.eventlog.plan import Raw, receive
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.projection import Do, Projection, Reach, Reactions
+from shared.eventlog.deliver.clocks import Clocks
+from shared.eventlog.deliver.consumer import Consumer, Fault
+from shared.eventlog.deliver.plan import Raw, receive
+from shared.eventlog.deliver.projection import Do, Projection, Reach, Reactions
+from shared.eventlog.write.log import Log, utc_now
+from shared.eventlog.write.postgres import PostgresStore
 from shared.events import SeatUnassigned
 from shared.events.envelope import Envelope
 from shared.events.registry import ENTITLEMENTS

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.eventlog.plan import Plan, Raw, Received, Seen, Standing, park, plan, receive
-from shared.eventlog.store import Head
+from shared.eventlog.deliver.plan import Plan, Raw, Received, Seen, Standing, park, plan, receive
+from shared.eventlog.write.store import Head
 from shared.events import SeatUnassigned
 from shared.events.envelope import StoredEvent, chained
 from shared.events.registry import ENTITLEMENTS, EVENTS, INBOUND

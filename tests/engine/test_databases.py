@@ -11,11 +11,12 @@ import pytest
 
 from deploy import ROOT, Trouble
 from deploy.databases import OPERATOR, make_roles, prepare, role_statements, rotate, url_of
-from shared.eventlog.kafka import KafkaAccess
+from services import migrations_of
+from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.migrate import NotMigrated, owner_of, require_migrated
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.store import Written
-from shared.eventlog.verify import verify
+from shared.eventlog.repair.verify import verify
+from shared.eventlog.write.postgres import PostgresStore
+from shared.eventlog.write.store import Written
 from shared.runtime.access import ACCESS_TABLES
 from shared.runtime.settings import Settings
 from tests.databases import PASSWORD, as_operator, password
@@ -88,7 +89,7 @@ async def test_a_store_from_before_there_were_roles_is_taken_over_whole(server: 
     superusers = await made_before(server)
     before = await asked(superusers, "select * from log.events order by position")
     await prepare(server, password, [SERVICE])
-    await require_migrated(own(server), SERVICE)
+    await require_migrated(own(server), migrations_of(SERVICE))
     assert await asked(own(server), "select * from log.events order by position") == before
     assert [row["owner"] for row in await asked(superusers, OWNERS)] == [owner_of(urlsplit(superusers).path.strip("/"))]
     store = await PostgresStore(own(server), SERVICE).open()
@@ -113,7 +114,7 @@ async def test_a_lost_database_is_made_again_by_the_operator_alone(server: str) 
     await operator.execute(f'drop database "{database}" with (force)')
     await operator.close()
     await prepare(url_of(server, OPERATOR, PASSWORD), password, [SERVICE])
-    await require_migrated(own(server), SERVICE)
+    await require_migrated(own(server), migrations_of(SERVICE))
 
 
 async def test_another_password_takes_the_place_of_the_one_that_was_known(server: str) -> None:
@@ -131,7 +132,7 @@ async def test_a_process_is_told_which_migration_its_database_lacks(server: str)
     await made_before(server)
     await make_roles(server, password, [SERVICE])
     with pytest.raises(NotMigrated, match=r"lacks the migration .*`python -m deploy.databases` applies it"):
-        await require_migrated(f"{server}_{SERVICE}", SERVICE)
+        await require_migrated(f"{server}_{SERVICE}", migrations_of(SERVICE))
 
 
 async def test_a_database_that_is_newer_than_the_code_will_do(server: str) -> None:
@@ -141,7 +142,7 @@ async def test_a_database_that_is_newer_than_the_code_will_do(server: str) -> No
     operator = await asyncpg.connect(as_operator(own(server)))
     await operator.execute(f"comment on table public.alembic_version is '{newer}'")
     await operator.close()
-    await require_migrated(own(server), SERVICE)
+    await require_migrated(own(server), migrations_of(SERVICE))
 
 
 async def test_a_role_of_the_name_that_may_too_much_is_refused(server: str) -> None:

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.event_search import publishers
-from shared.eventlog.log import Accepted, Log, Meta
-from shared.eventlog.memory import MemoryStore
-from shared.eventlog.resuming import cause_of
+from shared.eventlog.repair.resuming import cause_of
+from shared.eventlog.write.log import Accepted, Log, Meta
+from shared.eventlog.write.memory import MemoryStore
 from shared.events.envelope import BadName, Envelope, checked_name, derived_id, from_headers, shortened, to_headers
 from tests.engine.examples import COUNTER, NOON, Count
 

@@ -8,10 +8,10 @@ from typing import Any, cast
 import pytest
 from aiokafka import ConsumerRecord, TopicPartition
 
-from shared.eventlog import host
-from shared.eventlog.consumer import BATCH_RECORDS
-from shared.eventlog.host import Feed, Stalled
-from shared.eventlog.log import utc_now
+from shared.eventlog.deliver import host
+from shared.eventlog.deliver.consumer import BATCH_RECORDS
+from shared.eventlog.deliver.host import Feed, Stalled
+from shared.eventlog.write.log import utc_now
 
 PLACE = ("entitlements.events.v1", 0)
 END = 9

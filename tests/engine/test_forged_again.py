@@ -7,16 +7,16 @@ import asyncpg
 import pytest
 
 from services.entitlements.projections import POOLS
-from shared.eventlog import asof, rebuild
-from shared.eventlog.asof import as_of
-from shared.eventlog.clocks import Clocks
-from shared.eventlog.consumer import Consumer
-from shared.eventlog.kafka import KafkaAccess
-from shared.eventlog.log import utc_now
-from shared.eventlog.plan import Partition, Raw, receive
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.rebuild import Rebuild
-from shared.eventlog.scratch import Piece
+from shared.eventlog.deliver.clocks import Clocks
+from shared.eventlog.deliver.consumer import Consumer
+from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.deliver.plan import Partition, Raw, receive
+from shared.eventlog.repair import asof, rebuild
+from shared.eventlog.repair.asof import as_of
+from shared.eventlog.repair.rebuild import Rebuild
+from shared.eventlog.repair.scratch import Piece
+from shared.eventlog.write.log import utc_now
+from shared.eventlog.write.postgres import PostgresStore
 from shared.events.envelope import StoredEvent, chained
 from shared.events.registry import ENTITLEMENTS
 from tests.databases import as_operator

@@ -12,17 +12,17 @@ import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from shared.eventlog import resuming
-from shared.eventlog.clocks import Clocks
-from shared.eventlog.consumer import Consumer
-from shared.eventlog.guard import Guard
-from shared.eventlog.log import Log, utc_now
-from shared.eventlog.plan import Raw, receive
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.projection import Do, Reactions
-from shared.eventlog.relay import partition_of
-from shared.eventlog.republish import restore_topic
-from shared.eventlog.restore import Refused, reconcile, restore_store
+from shared.eventlog.deliver.clocks import Clocks
+from shared.eventlog.deliver.consumer import Consumer
+from shared.eventlog.deliver.plan import Raw, receive
+from shared.eventlog.deliver.projection import Do, Reactions
+from shared.eventlog.deliver.relay import partition_of
+from shared.eventlog.repair import resuming
+from shared.eventlog.repair.guard import Guard
+from shared.eventlog.repair.republish import restore_topic
+from shared.eventlog.repair.restore import Refused, reconcile, restore_store
+from shared.eventlog.write.log import Log, utc_now
+from shared.eventlog.write.postgres import PostgresStore
 from shared.events import SeatUnassigned
 from shared.events.envelope import GENESIS, Envelope, chained, from_headers, to_headers
 from shared.events.registry import topic_of

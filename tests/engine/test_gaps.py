@@ -6,12 +6,12 @@ from collections.abc import Callable, Coroutine
 from math import ceil
 from typing import Any, Final
 
-from shared.eventlog.clocks import Clocks
-from shared.eventlog.consumer import Consumer
-from shared.eventlog.host import GAP_PATIENCE_S, IMPATIENT_S, MAX_PAUSE_S, Feed
-from shared.eventlog.log import utc_now
-from shared.eventlog.projection import Projection
-from shared.eventlog.store import Head
+from shared.eventlog.deliver.clocks import Clocks
+from shared.eventlog.deliver.consumer import Consumer
+from shared.eventlog.deliver.host import GAP_PATIENCE_S, IMPATIENT_S, MAX_PAUSE_S, Feed
+from shared.eventlog.deliver.projection import Projection
+from shared.eventlog.write.log import utc_now
+from shared.eventlog.write.store import Head
 from shared.events import SeatUnassigned
 from shared.events.envelope import Envelope
 from shared.events.registry import ENTITLEMENTS

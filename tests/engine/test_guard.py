@@ -10,16 +10,16 @@ import asyncpg
 import pytest
 
 from deploy.processes import free_port
-from shared.eventlog import relay as relay_module
-from shared.eventlog.guard import Guard
-from shared.eventlog.kafka import KafkaAccess
-from shared.eventlog.log import Log
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.relay import LEASE_S, OutOfOrder, Relay
-from shared.eventlog.restore import Refused, reconcile
-from shared.eventlog.store import LeaseLost, Unavailable
-from shared.eventlog.topic import TopicReader
-from shared.eventlog.verify import verify
+from shared.eventlog.deliver import relay as relay_module
+from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.deliver.relay import LEASE_S, OutOfOrder, Relay
+from shared.eventlog.repair.guard import Guard
+from shared.eventlog.repair.restore import Refused, reconcile
+from shared.eventlog.repair.topic import TopicReader
+from shared.eventlog.repair.verify import verify
+from shared.eventlog.write.log import Log
+from shared.eventlog.write.postgres import PostgresStore
+from shared.eventlog.write.store import LeaseLost, Unavailable
 from shared.events.registry import topic_of
 from tests.engine.examples import COUNTER, Count, meta
 from tests.engine.test_restore import SERVICE, Bench, backup, bench
@@ -259,7 +259,7 @@ async def test_who_lost_the_lease_sends_no_further_batch(
 
 async def test_repeats_at_the_end_are_not_taken_for_a_loss(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """More of them than are looked at in the first place."""
-    monkeypatch.setattr("shared.eventlog.guard.LOOK_BACK", 1)
+    monkeypatch.setattr("shared.eventlog.repair.guard.LOOK_BACK", 1)
     await bench.fill(60, streams=1)
     await bench.relay()
     await bench.query("update engine.leases set position = 20")

@@ -10,15 +10,15 @@ import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from shared.eventlog import host
-from shared.eventlog.clocks import Clocks
-from shared.eventlog.consumer import Consumer
-from shared.eventlog.host import ConsumerHost
-from shared.eventlog.log import Log, utc_now
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.projection import Projection
-from shared.eventlog.relay import Relay
-from shared.eventlog.store import Head
+from shared.eventlog.deliver import host
+from shared.eventlog.deliver.clocks import Clocks
+from shared.eventlog.deliver.consumer import Consumer
+from shared.eventlog.deliver.host import ConsumerHost
+from shared.eventlog.deliver.projection import Projection
+from shared.eventlog.deliver.relay import Relay
+from shared.eventlog.write.log import Log, utc_now
+from shared.eventlog.write.postgres import PostgresStore
+from shared.eventlog.write.store import Head
 from shared.events import CsnIssued
 from shared.events.envelope import Envelope
 from shared.events.registry import MARKETPLACE

@@ -10,12 +10,12 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy import topics
-from shared.eventlog.clocks import Clocks
-from shared.eventlog.consumer import Consumer
-from shared.eventlog.host import ConsumerHost
-from shared.eventlog.log import Log, utc_now
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.projection import Projection
+from shared.eventlog.deliver.clocks import Clocks
+from shared.eventlog.deliver.consumer import Consumer
+from shared.eventlog.deliver.host import ConsumerHost
+from shared.eventlog.deliver.projection import Projection
+from shared.eventlog.write.log import Log, utc_now
+from shared.eventlog.write.postgres import PostgresStore
 from shared.events import CsnIssued
 from shared.events.envelope import Envelope, to_headers
 from shared.events.registry import INBOUND, inbound_topic

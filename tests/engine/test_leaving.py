@@ -7,10 +7,10 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from shared.eventlog import leaving
-from shared.eventlog.consumer import SQL as CHECKPOINTS
-from shared.eventlog.leaving import STATEMENT_BYTES, TOLD_OF_A_REASON
-from shared.eventlog.plan import Left, Raw, headers_of, receive
+from shared.eventlog.deliver import leaving
+from shared.eventlog.deliver.consumer import SQL as CHECKPOINTS
+from shared.eventlog.deliver.leaving import STATEMENT_BYTES, TOLD_OF_A_REASON
+from shared.eventlog.deliver.plan import Left, Raw, headers_of, receive
 from shared.events.registry import ENTITLEMENTS
 from tests.databases import execute_as_operator
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from shared.eventlog.decision import Decision
-from shared.eventlog.log import Accepted, KeyReused, Log, Refused
-from shared.eventlog.store import Outcome, Store, Write
+from shared.eventlog.write.log import Accepted, KeyReused, Log, Refused
+from shared.eventlog.write.store import Outcome, Store, Write
 from shared.events import SeatUnassigned
 from shared.events.envelope import GENESIS, chained
 from tests.engine.examples import COUNTER, Count, Counted, decide, meta, new_id
@@ -140,7 +140,7 @@ async def test_a_decider_that_raises_leaves_nothing_behind(store: Store) -> None
 
 
 async def test_an_event_that_is_too_large_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.eventlog.log.EVENT_BYTES", 100)
+    monkeypatch.setattr("shared.eventlog.write.log.EVENT_BYTES", 100)
     log = Log(store, "entitlements")
     with pytest.raises(ValueError, match="at most"):
         await log.execute(COUNTER, "one", Count(by="x" * 100), meta())

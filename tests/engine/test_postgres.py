@@ -5,8 +5,8 @@ import asyncio
 import asyncpg
 import pytest
 
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.store import Head, Repeated, Unavailable, Written
+from shared.eventlog.write.postgres import PostgresStore
+from shared.eventlog.write.store import Head, Repeated, Unavailable, Written
 from tests.databases import as_operator
 from tests.engine.examples import next_events, write
 

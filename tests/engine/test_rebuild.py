@@ -9,19 +9,20 @@ import asyncpg
 import pytest
 
 from services.entitlements.projections import POOLS
-from shared.eventlog import rebuild, sources
-from shared.eventlog.clocks import CLOCKS, Clocks
-from shared.eventlog.kafka import KafkaAccess
-from shared.eventlog.log import utc_now
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.projection import Projection
-from shared.eventlog.rebuild import Progress, Rebuild, drop_old
-from shared.eventlog.relay import partition_of
-from shared.eventlog.scratch import CannotFold, Piece, Trouble
-from shared.eventlog.timers import Set, Timers, TimerService
+from shared.eventlog.deliver.clocks import Clocks
+from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.deliver.projection import Projection
+from shared.eventlog.deliver.relay import partition_of
+from shared.eventlog.deliver.timers import Set, Timers, TimerService
+from shared.eventlog.repair import rebuild, sources
+from shared.eventlog.repair.rebuild import Progress, Rebuild, drop_old
+from shared.eventlog.repair.scratch import CannotFold, Piece, Trouble
+from shared.eventlog.write.log import utc_now
+from shared.eventlog.write.postgres import PostgresStore
 from shared.events import ClockMoved, SeatAssigned, SeatPoolOpened
 from shared.events.envelope import Envelope
 from shared.events.registry import ENTITLEMENTS
+from shared.runtime.clocks import CLOCKS
 from tests.databases import as_operator, fetch_as_operator
 from tests.engine.examples import COUNTER, NOON, Count
 from tests.engine.rebuilding import PARTITIONS, Bench, assigned, opened

@@ -15,17 +15,17 @@ from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from shared.eventlog.clocks import Clocks
-from shared.eventlog.consumer import Consumer
-from shared.eventlog.host import ConsumerHost
-from shared.eventlog.log import Log, utc_now
-from shared.eventlog.parked import look
-from shared.eventlog.plan import Raw
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.projection import Projection
-from shared.eventlog.records import UNPACKED_AT_MOST, Batches, raw_of
-from shared.eventlog.sources import Topics
-from shared.eventlog.topic import TopicReader
+from shared.eventlog.deliver.clocks import Clocks
+from shared.eventlog.deliver.consumer import Consumer
+from shared.eventlog.deliver.host import ConsumerHost
+from shared.eventlog.deliver.plan import Raw
+from shared.eventlog.deliver.projection import Projection
+from shared.eventlog.deliver.records import UNPACKED_AT_MOST, Batches, raw_of
+from shared.eventlog.repair.parked import look
+from shared.eventlog.repair.sources import Topics
+from shared.eventlog.repair.topic import TopicReader
+from shared.eventlog.write.log import Log, utc_now
+from shared.eventlog.write.postgres import PostgresStore
 from shared.events import CsnIssued
 from shared.events.envelope import Envelope
 from shared.events.registry import INBOUND

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.relay import Relay
-from shared.eventlog.store import Head
+from shared.eventlog.deliver.relay import Relay
+from shared.eventlog.write.postgres import PostgresStore
+from shared.eventlog.write.store import Head
 from shared.events.registry import DISTRIBUTION
 from tests.databases import execute_as_operator
 from tests.engine.examples import head_of, write

@@ -5,8 +5,8 @@ from aiokafka.partitioner import DefaultPartitioner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.eventlog.relay import OutOfOrder, Published, partition_of, plan
-from shared.eventlog.store import Head
+from shared.eventlog.deliver.relay import OutOfOrder, Published, partition_of, plan
+from shared.eventlog.write.store import Head
 from shared.events.envelope import StoredEvent
 from tests.engine.examples import head_of, next_events
 

@@ -12,23 +12,24 @@ from typing import Any
 import asyncpg
 import pytest
 
-from shared.eventlog import resuming
-from shared.eventlog.anchors import Anchors, topic_of_anchors
-from shared.eventlog.clocks import Clocks
-from shared.eventlog.consumer import Consumer
-from shared.eventlog.guard import Guard
-from shared.eventlog.kafka import KafkaAccess
-from shared.eventlog.log import Accepted, Log, utc_now
+from services import migrations_of
+from shared.eventlog.deliver.clocks import Clocks
+from shared.eventlog.deliver.consumer import Consumer
+from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.deliver.plan import Raw, receive
+from shared.eventlog.deliver.projection import Do, Projection, Reactions
+from shared.eventlog.deliver.relay import Relay
 from shared.eventlog.migrate import migrate
-from shared.eventlog.plan import Raw, receive
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.projection import Do, Projection, Reactions
-from shared.eventlog.relay import Relay
-from shared.eventlog.republish import restore_topic
-from shared.eventlog.restore import Refused, Whole, reconcile, restore_store
-from shared.eventlog.store import Unavailable
-from shared.eventlog.topic import Differs, Missing
-from shared.eventlog.verify import verify
+from shared.eventlog.repair import resuming
+from shared.eventlog.repair.anchors import Anchors, topic_of_anchors
+from shared.eventlog.repair.guard import Guard
+from shared.eventlog.repair.republish import restore_topic
+from shared.eventlog.repair.restore import Refused, Whole, reconcile, restore_store
+from shared.eventlog.repair.topic import Differs, Missing
+from shared.eventlog.repair.verify import verify
+from shared.eventlog.write.log import Accepted, Log, utc_now
+from shared.eventlog.write.postgres import PostgresStore
+from shared.eventlog.write.store import Unavailable
 from shared.events import SeatUnassigned
 from shared.events.registry import topic_of
 from tests.databases import as_operator
@@ -124,7 +125,7 @@ class Bench:
             await self.query(TRUNCATE)
             return
         await self.query(EMPTY)
-        await migrate(self.operator, SERVICE)
+        await migrate(self.operator, migrations_of(SERVICE))
         await self.table()
 
     async def table(self) -> None:
@@ -147,7 +148,15 @@ def counting(name: str = "counting") -> Projection:
 async def bench(database: str, own_kafka: parts.Kafka) -> Bench:
     await remade(own_kafka.access, topic_of(SERVICE), topic_of_anchors(SERVICE))
     made = Bench(
-        database, own_kafka.access, Whole(service=SERVICE, streams=[COUNTER], projections=[counting()], reactions=[])
+        database,
+        own_kafka.access,
+        Whole(
+            service=SERVICE,
+            migrations=migrations_of(SERVICE),
+            streams=[COUNTER],
+            projections=[counting()],
+            reactions=[],
+        ),
     )
     await made.table()
     return made
@@ -188,7 +197,7 @@ async def test_a_restore_that_was_stopped_anywhere_goes_on(bench: Bench, monkeyp
     await bench.fill(60)
     await bench.relay()
     before = await bench.state()
-    monkeypatch.setattr("shared.eventlog.restore.AT_ONCE", 10)
+    monkeypatch.setattr("shared.eventlog.repair.restore.AT_ONCE", 10)
     for stop_after in itertools.count(1):
         await bench.empty(quickly=True)
         steps = itertools.count(1)
@@ -215,8 +224,8 @@ async def test_the_lease_is_renewed_while_events_are_imported(bench: Bench, monk
     await bench.fill(60)
     await bench.relay()
     await bench.empty()
-    monkeypatch.setattr("shared.eventlog.restore.AT_ONCE", 10)
-    monkeypatch.setattr("shared.eventlog.restore.LEASE_S", 0.0)  # renewed with every batch
+    monkeypatch.setattr("shared.eventlog.repair.restore.AT_ONCE", 10)
+    monkeypatch.setattr("shared.eventlog.repair.restore.LEASE_S", 0.0)  # renewed with every batch
     lease, asked = PostgresStore.lease, itertools.count(1)
 
     async def taken(store: PostgresStore, name: str, owner: str, ttl_s: float) -> Any:

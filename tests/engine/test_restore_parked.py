@@ -6,15 +6,15 @@ from typing import Any
 import asyncpg
 import pytest
 
-from shared.eventlog import parked, resuming
-from shared.eventlog.clocks import Clocks
-from shared.eventlog.consumer import Consumer
-from shared.eventlog.log import Log, utc_now
-from shared.eventlog.plan import Raw, receive
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.projection import Do, Projection, Reactions
-from shared.eventlog.republish import restore_topic
-from shared.eventlog.restore import restore_store
+from shared.eventlog.deliver.clocks import Clocks
+from shared.eventlog.deliver.consumer import Consumer
+from shared.eventlog.deliver.plan import Raw, receive
+from shared.eventlog.deliver.projection import Do, Projection, Reactions
+from shared.eventlog.repair import parked, resuming
+from shared.eventlog.repair.republish import restore_topic
+from shared.eventlog.repair.restore import restore_store
+from shared.eventlog.write.log import Log, utc_now
+from shared.eventlog.write.postgres import PostgresStore
 from shared.events import SeatUnassigned
 from shared.events.registry import topic_of
 from tests.engine.examples import COUNTER, Count

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from services.identity.domain.account import ACCOUNT, Open, OpenAccount, UpdateProfile
-from shared.eventlog.log import Accepted, Log, Meta
-from shared.eventlog.memory import MemoryStore
+from shared.eventlog.write.log import Accepted, Log, Meta
+from shared.eventlog.write.memory import MemoryStore
 from shared.events import EVENTS
 from shared.events.base import Event, Personal
 from shared.events.envelope import chained

@@ -16,13 +16,13 @@ from services.entitlements.domain.seat_pool import SEAT_POOL
 from services.identity.__main__ import SERVICE as IDENTITY
 from services.marketplace.__main__ import SERVICE as MARKETPLACE
 from shared.eventlog.decision import Stream
-from shared.eventlog.kafka import KafkaAccess
-from shared.eventlog.log import Accepted, Log, Meta
-from shared.eventlog.memory import MemoryStore
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.snapshots import Codec, KeepsSnapshots, Unkept, same_state
-from shared.eventlog.store import Head, Store
-from shared.eventlog.verify import verify
+from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.repair.verify import verify
+from shared.eventlog.write.log import Accepted, Log, Meta
+from shared.eventlog.write.memory import MemoryStore
+from shared.eventlog.write.postgres import PostgresStore
+from shared.eventlog.write.snapshots import Codec, KeepsSnapshots, Unkept, same_state
+from shared.eventlog.write.store import Head, Store
 from shared.events import SeatUnassigned
 from tests.engine.examples import COUNTER, NOON, Count, new_id
 from tests.properties.test_entitlements import OPENING, POOL_COMMANDS

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.eventlog.projection import Projection
-from shared.eventlog.scratch import code_of
+from shared.eventlog.deliver.projection import Projection
+from shared.eventlog.repair.scratch import code_of
 from shared.events import CartOpened
 from shared.events.registry import MARKETPLACE
 from shared.sql import statements, with_names

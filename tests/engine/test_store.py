@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.eventlog.store import Head, LeaseLost, Moved, Repeated, Store, Taken, Written
+from shared.eventlog.write.store import Head, LeaseLost, Moved, Repeated, Store, Taken, Written
 from shared.events.envelope import GENESIS
 from tests.engine.examples import head_of, new_id, write
 

@@ -7,14 +7,15 @@ from typing import Any
 import asyncpg
 import pytest
 
-from shared.eventlog.clocks import CLOCKS, Clocks
-from shared.eventlog.log import Log
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.projection import Reach
-from shared.eventlog.timers import Cancel, Change, Set, Timers, TimerService
+from shared.eventlog.deliver.clocks import Clocks
+from shared.eventlog.deliver.projection import Reach
+from shared.eventlog.deliver.timers import Cancel, Change, Set, Timers, TimerService
+from shared.eventlog.write.log import Log
+from shared.eventlog.write.postgres import PostgresStore
 from shared.events import ClockMoved, SeatAssigned, SeatUnassigned
 from shared.events.envelope import Envelope
 from shared.events.registry import ENTITLEMENTS
+from shared.runtime.clocks import CLOCKS
 from shared.sql import with_names
 from tests.databases import as_operator
 from tests.engine.examples import COUNTER, NOON, Count

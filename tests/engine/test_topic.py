@@ -5,10 +5,11 @@ from typing import Final
 
 import pytest
 
-from shared.eventlog.chains import Found, InStore, Lookup
-from shared.eventlog.plan import Raw
-from shared.eventlog.relay import READ_EVENTS
-from shared.eventlog.topic import Begin, TopicReader
+from shared.eventlog.deliver.plan import Raw
+from shared.eventlog.deliver.relay import READ_EVENTS
+from shared.eventlog.repair.chains import Found
+from shared.eventlog.repair.topic import Begin, TopicReader
+from shared.eventlog.write.store import InStore, Lookup
 from shared.events.envelope import Envelope, StoredEvent
 from tests.engine.examples import NOON
 

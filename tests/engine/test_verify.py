@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from shared.eventlog import anchors
-from shared.eventlog.anchors import Anchor, Anchors
-from shared.eventlog.kafka import KafkaAccess
-from shared.eventlog.plan import Raw
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.relay import partition_of
-from shared.eventlog.store import Head
-from shared.eventlog.verify import Findings, LoneTopicCheck, StoreCheck, TopicCheck, verify
+from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.deliver.plan import Raw
+from shared.eventlog.deliver.relay import partition_of
+from shared.eventlog.repair import anchors
+from shared.eventlog.repair.anchors import Anchor, Anchors
+from shared.eventlog.repair.verify import Findings, LoneTopicCheck, StoreCheck, TopicCheck, verify
+from shared.eventlog.write.postgres import PostgresStore
+from shared.eventlog.write.store import Head
 from shared.events.envelope import StoredEvent, Unreadable, chained, from_headers, to_headers
 from tests.databases import execute_as_operator
 from tests.engine.examples import head_of, write

@@ -6,7 +6,7 @@ The ids of commands tell: a reaction's are made of its consumer, the event and t
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 
-from shared.eventlog.readers import names
+from shared.eventlog.deliver.readers import names
 from shared.events.envelope import Envelope, Unreadable, from_headers
 from tests.oracle.evidence import PUBLISHERS, Evidence, Published
 from tests.oracle.expected import EXPECTED

@@ -10,11 +10,11 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 
-from shared.eventlog import anchors
-from shared.eventlog.anchors import Anchor
-from shared.eventlog.kafka import KafkaAccess
-from shared.eventlog.log import Answer, Refused
-from shared.eventlog.plan import headers_of
+from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.deliver.plan import headers_of
+from shared.eventlog.repair import anchors
+from shared.eventlog.repair.anchors import Anchor
+from shared.eventlog.write.log import Answer, Refused
 from shared.events.envelope import Envelope, Headers, source_of
 from shared.events.registry import INBOUND, is_inbound, topic_of, topics_read
 

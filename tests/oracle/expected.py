@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from shared.eventlog.readers import names
+from shared.eventlog.deliver.readers import names
 from shared.events import (
     AccountClosed,
     AccountOpened,

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import asyncpg
 
-from shared.eventlog.bundles import Bundles, renaming
-from shared.eventlog.projection import Projection
-from shared.eventlog.scratch import bare, digests, make
+from shared.eventlog.deliver.projection import Projection
+from shared.eventlog.repair.bundles import Bundles, renaming
+from shared.eventlog.repair.scratch import bare, digests, make
 from shared.events.registry import topic_of
 from shared.events.upcasts import decode
 from shared.sql import with_names

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from shared.eventlog.anchors import Anchor
-from shared.eventlog.relay import partition_of
+from shared.eventlog.deliver.relay import partition_of
+from shared.eventlog.repair.anchors import Anchor
 from shared.events import SeatUnassigned
 from shared.events.envelope import GENESIS, Envelope, chained, from_headers, source_of, to_headers
 from tests.oracle.evidence import PUBLISHERS, Answered, Asked, Evidence, Published, Stored, Waiting

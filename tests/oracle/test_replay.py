@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from services.entitlements.projections import POOLS
-from shared.eventlog.postgres import PostgresStore
+from shared.eventlog.write.postgres import PostgresStore
 from tests.databases import as_operator
 from tests.engine.rebuilding import Bench
 from tests.oracle.evidence import Evidence, read_store

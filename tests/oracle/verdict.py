@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 
-from shared.eventlog.relay import partition_of
+from shared.eventlog.deliver.relay import partition_of
 from shared.events.envelope import GENESIS, Envelope, Unreadable, chained, from_headers, to_headers
 from tests.oracle.evidence import Evidence, Published, streams_of
 

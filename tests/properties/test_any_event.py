@@ -23,8 +23,8 @@ from services.entitlements.__main__ import SERVICE as ENTITLEMENTS
 from services.identity.__main__ import SERVICE as IDENTITY
 from services.marketplace.__main__ import SERVICE as MARKETPLACE
 from shared.eventlog.decision import Decision, Stream
-from shared.eventlog.log import Accepted, Log, Meta
-from shared.eventlog.postgres import PostgresStore
+from shared.eventlog.write.log import Accepted, Log, Meta
+from shared.eventlog.write.postgres import PostgresStore
 from shared.events import EVENTS
 from shared.events.base import Event
 from shared.events.envelope import Envelope, StoredEvent, from_headers

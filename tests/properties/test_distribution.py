@@ -16,10 +16,10 @@ from services.distribution.domain.policy import DEFAULT
 from services.distribution.domain.update import UPDATE as UPDATE_STREAM
 from services.distribution.domain.update import RecordUpdate, WithdrawUpdate
 from services.distribution.reactions import PROCESS
-from shared.eventlog.clocks import Clocks
-from shared.eventlog.log import Log, Meta
-from shared.eventlog.memory import MemoryStore
-from shared.eventlog.projection import Reach
+from shared.eventlog.deliver.clocks import Clocks
+from shared.eventlog.deliver.projection import Reach
+from shared.eventlog.write.log import Log, Meta
+from shared.eventlog.write.memory import MemoryStore
 from shared.events import (
     Event,
     PhasePassed,

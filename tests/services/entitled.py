@@ -12,7 +12,7 @@ import pytest
 
 from services.entitlements import reactions
 from services.entitlements.__main__ import SERVICE
-from shared.eventlog.postgres import PostgresStore
+from shared.eventlog.write.postgres import PostgresStore
 from shared.events import (
     AccountOpened,
     AgreementStarted,

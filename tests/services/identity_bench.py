@@ -21,17 +21,18 @@ from services.identity.projections import DIRECTORY
 from services.identity.reactions import REACTIONS
 from services.identity.restored import private
 from services.identity.timers import TIMERS
-from shared.eventlog.clocks import CLOCKS, Clocks
-from shared.eventlog.consumer import Consumer
-from shared.eventlog.log import Log, utc_now
-from shared.eventlog.plan import Raw, receive
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.timers import TimerService
+from shared.eventlog.deliver.clocks import Clocks
+from shared.eventlog.deliver.consumer import Consumer
+from shared.eventlog.deliver.plan import Raw, receive
+from shared.eventlog.deliver.timers import TimerService
+from shared.eventlog.write.log import Log, utc_now
+from shared.eventlog.write.postgres import PostgresStore
 from shared.events import RoleAssigned, SubscriptionConfirmed
 from shared.events.base import Event
 from shared.events.envelope import GENESIS, Envelope, StoredEvent, chained, from_headers, source_of
 from shared.events.registry import IDENTITY, MARKETPLACE
 from shared.runtime.auth import TokenVerifier, public_keys
+from shared.runtime.clocks import CLOCKS
 from shared.runtime.http import make_app
 from shared.runtime.metrics import Metrics
 from shared.runtime.parts import Parts

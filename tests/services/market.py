@@ -10,7 +10,7 @@ import asyncpg
 import httpx
 
 from services.marketplace.__main__ import SERVICE
-from shared.eventlog.postgres import PostgresStore
+from shared.eventlog.write.postgres import PostgresStore
 from shared.events import AccountOpened, ClockMoved, Event, OrderConfirmed, PlanListed, PlanWithdrawn
 from shared.runtime.auth import Actor, TokenSigner
 from shared.runtime.http import make_app

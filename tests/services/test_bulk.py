@@ -7,9 +7,9 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from shared.eventlog.log import Log, Meta
-from shared.eventlog.memory import MemoryStore
-from shared.eventlog.store import Outcome, Unavailable, Write
+from shared.eventlog.write.log import Log, Meta
+from shared.eventlog.write.memory import MemoryStore
+from shared.eventlog.write.store import Outcome, Unavailable, Write
 from shared.runtime.database import Pool
 from shared.runtime.http import make_app
 from shared.runtime.problems import Problem

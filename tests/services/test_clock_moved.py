@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from services.identity.everywhere import Everywhere
-from shared.eventlog.clocks import FRESH_S, Clocks
-from shared.eventlog.log import utc_now
+from shared.eventlog.deliver.clocks import FRESH_S, Clocks
+from shared.eventlog.write.log import utc_now
 from tests.services.identity_bench import Bench, opened
 
 AHEAD_S = 86_400

@@ -18,10 +18,10 @@ from services.distribution.domain.update import RecordUpdate, WithdrawUpdate
 from services.distribution.projections import ACCESS, AVAILABILITY, FLEETS, ROLLOUTS
 from services.distribution.reactions import PROCESS
 from services.distribution.timers import TIMERS
-from shared.eventlog.log import Log, Meta
-from shared.eventlog.memory import MemoryStore
-from shared.eventlog.projection import Reach
-from shared.eventlog.timers import TimerService
+from shared.eventlog.deliver.projection import Reach
+from shared.eventlog.deliver.timers import TimerService
+from shared.eventlog.write.log import Log, Meta
+from shared.eventlog.write.memory import MemoryStore
 from shared.events import (
     AgreementStarted,
     Event,

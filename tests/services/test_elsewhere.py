@@ -10,7 +10,7 @@ from joserfc import jwt
 
 from services.identity import oidc
 from services.identity.domain.account import ACCOUNT, Open, identity_claim
-from shared.eventlog.log import utc_now
+from shared.eventlog.write.log import utc_now
 from tests.services.identity_bench import ISSUER, Bench, issuer_keys, opened, sign_up
 from tests.services.mailing import token_for
 

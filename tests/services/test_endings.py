@@ -9,8 +9,8 @@ import httpx
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from shared.eventlog.kafka import KafkaAccess
-from shared.eventlog.log import utc_now
+from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.write.log import utc_now
 from shared.events import (
     AccountClosed,
     Event,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.entitlements.domain.seat_pool import SEAT_POOL, AssignSeat, Open
-from shared.eventlog.log import Meta
+from shared.eventlog.write.log import Meta
 from shared.events import (
     AccountClosed,
     CsnIssued,

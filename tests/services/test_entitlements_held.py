@@ -10,8 +10,8 @@ from services.entitlements import reactions
 from services.entitlements.domain.credits import CREDITS
 from services.entitlements.domain.seat_pool import SEAT_POOL, Open
 from services.entitlements.projections import PEOPLE, POOLS
-from shared.eventlog import parked
-from shared.eventlog.projection import Projection, Reach
+from shared.eventlog.deliver.projection import Projection, Reach
+from shared.eventlog.repair import parked
 from shared.events import (
     AccountClosed,
     ContractOpened,

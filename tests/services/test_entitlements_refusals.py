@@ -9,8 +9,8 @@ import pytest
 from services.entitlements import policies, reactions
 from services.entitlements.domain.credits import CREDITS, GrantCredits
 from services.entitlements.domain.policy import Policy
-from shared.eventlog.log import Meta, Refused
-from shared.eventlog.projection import Reach
+from shared.eventlog.deliver.projection import Reach
+from shared.eventlog.write.log import Meta, Refused
 from shared.events import (
     AccountClosed,
     AgreementEnded,

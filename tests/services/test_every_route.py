@@ -13,7 +13,7 @@ from joserfc.jwk import ECKey
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from shared.eventlog.log import utc_now
+from shared.eventlog.write.log import utc_now
 from shared.runtime.auth import Actor, TokenSigner, TokenVerifier, public_keys
 from shared.runtime.http import make_app
 from shared.runtime.metrics import Metrics

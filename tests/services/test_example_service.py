@@ -30,8 +30,8 @@ from examples.lending import (
     ReturnBook,
 )
 from shared.eventlog.decision import Decision, Rejected
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.readers import unanswered, unfolded
+from shared.eventlog.deliver.readers import unanswered, unfolded
+from shared.eventlog.write.postgres import PostgresStore
 from shared.events.registry import EVENTS
 from shared.runtime.auth import Actor, TokenSigner
 from shared.runtime.http import make_app

@@ -4,7 +4,7 @@ import asyncpg
 import httpx
 import pytest
 
-from shared.eventlog.postgres import PostgresStore
+from shared.eventlog.write.postgres import PostgresStore
 from shared.events.registry import topic_of
 from shared.runtime.auth import TokenVerifier
 from shared.runtime.figures import Figures

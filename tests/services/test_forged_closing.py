@@ -4,8 +4,8 @@ import pytest
 
 from services.identity import persons
 from services.identity.reactions import REACTIONS
-from shared.eventlog.plan import Raw, receive
-from shared.eventlog.projection import Reach
+from shared.eventlog.deliver.plan import Raw, receive
+from shared.eventlog.deliver.projection import Reach
 from shared.events import AccountClosed
 from shared.events.envelope import Envelope, StoredEvent, chained, source_of
 from shared.events.registry import IDENTITY

@@ -12,7 +12,7 @@ from services.identity import keys, persons
 from services.identity.domain import account
 from services.identity.domain.account import ACCOUNT
 from services.identity.persons import Persons
-from shared.eventlog.log import Log
+from shared.eventlog.write.log import Log
 from shared.events import AccountOpened
 from shared.events.envelope import chained
 from shared.runtime.auth import Actor, TokenSigner

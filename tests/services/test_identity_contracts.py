@@ -12,7 +12,7 @@ from services.identity.domain.account import ACCOUNT, CloseAccount
 from services.identity.domain.contract import CONTRACT, ApproveRoleRequest, HandOverContract, NameCoordinator
 from services.identity.persons import Persons
 from services.identity.projections import involve
-from shared.eventlog.log import Accepted, Log, Meta, Refused, utc_now
+from shared.eventlog.write.log import Accepted, Log, Meta, Refused, utc_now
 from shared.events import SubscriptionEnded, SubscriptionRenewed
 from shared.events.registry import MARKETPLACE
 from shared.runtime.auth import Actor, TokenSigner

@@ -12,7 +12,7 @@ from deploy import invite as deploy_invite
 from services.identity import keys
 from services.identity.domain.account import ACCOUNT, Open, OpenAccount
 from services.identity.domain.invitation import INVITATION, Pending
-from shared.eventlog.log import Meta, utc_now
+from shared.eventlog.write.log import Meta, utc_now
 from shared.events.registry import IDENTITY
 from shared.runtime.settings import Settings
 from tests.engine.examples import NOON, new_id

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from services.identity.domain.account import ACCOUNT, OpenAccount
-from shared.eventlog.log import Meta, utc_now
+from shared.eventlog.write.log import Meta, utc_now
 from shared.runtime.auth import Actor, TokenSigner
 from tests.engine.examples import new_id
 from tests.services.identity_bench import KEY, Bench, opened

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
-from shared.eventlog.log import utc_now
+from shared.eventlog.write.log import utc_now
 from shared.events.identity import MachineScope
 from shared.runtime.auth import AUDIENCE, ISSUER, Actor, TokenSigner, TokenVerifier, public_keys
 from shared.runtime.http import make_app

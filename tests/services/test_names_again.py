@@ -7,7 +7,7 @@ import pytest
 from services.identity.__main__ import SERVICE
 from services.identity.domain.account import ACCOUNT
 from services.identity.persons import Persons
-from shared.eventlog.importing import claims_of
+from shared.eventlog.repair.importing import claims_of
 from tests.services.identity_bench import Bench, opened, sign_up
 from tests.services.test_elsewhere import OWN, given, signs_in, verified
 

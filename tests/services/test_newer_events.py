@@ -7,9 +7,9 @@ import httpx
 import pytest
 from fastapi import APIRouter
 
-from shared.eventlog.log import Log
-from shared.eventlog.memory import MemoryStore
-from shared.eventlog.store import Head
+from shared.eventlog.write.log import Log
+from shared.eventlog.write.memory import MemoryStore
+from shared.eventlog.write.store import Head
 from shared.events.envelope import StoredEvent
 from shared.runtime.database import Pool
 from shared.runtime.http import CurrentLog, make_app

@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from starlette.datastructures import State
 
 from shared.eventlog.decision import SUPPLIED
-from shared.eventlog.log import Log, Meta, utc_now
-from shared.eventlog.memory import MemoryStore
+from shared.eventlog.write.log import Log, Meta, utc_now
+from shared.eventlog.write.memory import MemoryStore
 from shared.events.envelope import StoredEvent
 from shared.runtime.auth import Actor
 from shared.runtime.forms import part_of

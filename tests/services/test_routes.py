@@ -10,8 +10,8 @@ from fastapi import APIRouter
 from joserfc.jwk import ECKey
 from pydantic import BaseModel, Field, SecretStr
 
-from shared.eventlog.log import Log, utc_now
-from shared.eventlog.memory import MemoryStore
+from shared.eventlog.write.log import Log, utc_now
+from shared.eventlog.write.memory import MemoryStore
 from shared.runtime.auth import Actor, TokenSigner, TokenVerifier, public_keys
 from shared.runtime.database import Pool
 from shared.runtime.http import CurrentActor, Database, make_app

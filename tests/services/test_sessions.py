@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from services.identity import credentials, refresh
-from shared.eventlog.log import utc_now
+from shared.eventlog.write.log import utc_now
 from shared.events import SessionEnded, SessionsEnded
 from shared.runtime.auth import Actor, TokenSigner
 from tests.services.identity_bench import KEY, PASSWORD, Bench, opened

@@ -11,7 +11,7 @@ from services.distribution.__main__ import SERVICE as DISTRIBUTION
 from services.entitlements.__main__ import SERVICE as ENTITLEMENTS
 from services.identity.__main__ import SERVICE as IDENTITY
 from services.marketplace.__main__ import SERVICE as MARKETPLACE
-from shared.eventlog.scratch import bare, code_of, live, make
+from shared.eventlog.repair.scratch import bare, code_of, live, make
 from shared.runtime.service import Service
 from tests.databases import as_operator
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
-from shared.eventlog.memory import MemoryStore
+from shared.eventlog.write.memory import MemoryStore
 from shared.events.base import Record
 from shared.runtime import wellformed
 from shared.runtime.auth import TokenSigner

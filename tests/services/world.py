@@ -5,16 +5,17 @@ import zlib
 from datetime import datetime
 from typing import Any
 
-from shared.eventlog.clocks import CLOCKS, Clocks
-from shared.eventlog.consumer import Consumer, Fault
-from shared.eventlog.log import Log
-from shared.eventlog.plan import Raw, Received
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.timers import TimerService
+from shared.eventlog.deliver.clocks import Clocks
+from shared.eventlog.deliver.consumer import Consumer, Fault
+from shared.eventlog.deliver.plan import Raw, Received
+from shared.eventlog.deliver.timers import TimerService
+from shared.eventlog.write.log import Log
+from shared.eventlog.write.postgres import PostgresStore
 from shared.events import Event
 from shared.events.envelope import Envelope
 from shared.events.registry import INBOUND, topic_of
 from shared.events.upcasts import decode
+from shared.runtime.clocks import CLOCKS
 from shared.runtime.service import Service
 from tests.engine.examples import new_id
 

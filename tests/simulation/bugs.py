@@ -7,12 +7,12 @@ from unittest.mock import patch
 
 from aiokafka.errors import KafkaError
 
-from shared.eventlog import consumer, host, plan, relay
-from shared.eventlog.consumer import Consumer
-from shared.eventlog.memory import MemoryStore
-from shared.eventlog.plan import Plan, Received
-from shared.eventlog.relay import Relay
-from shared.eventlog.store import Head, Outcome, Write
+from shared.eventlog.deliver import consumer, host, plan, relay
+from shared.eventlog.deliver.consumer import Consumer
+from shared.eventlog.deliver.plan import Plan, Received
+from shared.eventlog.deliver.relay import Relay
+from shared.eventlog.write.memory import MemoryStore
+from shared.eventlog.write.store import Head, Outcome, Write
 from shared.events.envelope import StoredEvent
 
 Bug = Callable[[], AbstractContextManager[object]]

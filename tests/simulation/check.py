@@ -13,8 +13,8 @@ from services.entitlements.domain import credits, seat_pool
 from services.identity.domain import contract, contract_state
 from services.marketplace.domain import subscription
 from shared.eventlog.decision import Stream
-from shared.eventlog.plan import headers_of
-from shared.eventlog.projection import Projection
+from shared.eventlog.deliver.plan import headers_of
+from shared.eventlog.deliver.projection import Projection
 from shared.events.envelope import GENESIS, Headers
 from shared.events.registry import topic_of
 from shared.events.upcasts import decode

@@ -18,10 +18,11 @@ from services.entitlements import facts
 from services.entitlements import reactions as entitlements
 from services.identity import outbox, persons
 from services.identity import projections as directory
-from shared.eventlog import clocks, duplicates, leaving, timers
-from shared.eventlog.consumer import SQL
-from shared.eventlog.memory import MemoryStore
-from shared.eventlog.plan import HIDING, Partition
+from shared.eventlog.deliver import clocks, duplicates, leaving, timers
+from shared.eventlog.deliver.consumer import SQL
+from shared.eventlog.deliver.plan import HIDING, Partition
+from shared.eventlog.write.memory import MemoryStore
+from shared.runtime import clocks as moved_clocks
 from tests.simulation.store import Rates
 from tests.simulation.time import Process
 
@@ -417,7 +418,7 @@ _ANSWERS: Final[dict[str, Callable[..., Any]]] = {
     SQL["stored"]: _stored,
     SQL["known"]: _known,
     SQL["head"]: _head,
-    clocks.SQL["move"]: _clock,
+    moved_clocks.SQL["move"]: _clock,
     clocks.SQL["moved"]: _clocks_since,
     timers.SQL["set"]: _set_timer,
     timers.SQL["cancel"]: _cancel_timer,

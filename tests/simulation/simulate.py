@@ -12,8 +12,8 @@ from unittest.mock import patch
 
 import structlog
 
-from shared.eventlog import clocks, plan, relay, timers
-from shared.eventlog import log as eventlog
+from shared.eventlog.deliver import clocks, plan, relay, timers
+from shared.eventlog.write import log as eventlog
 from shared.events.base import Event
 from shared.events.envelope import Envelope, from_headers
 from shared.events.registry import topic_of

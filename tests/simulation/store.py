@@ -4,8 +4,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from shared.eventlog.memory import MemoryStore
-from shared.eventlog.store import Head, Lease, Moved, Outcome, Unavailable, Write
+from shared.eventlog.write.memory import MemoryStore
+from shared.eventlog.write.store import Head, Lease, Moved, Outcome, Unavailable, Write
 from shared.events.envelope import StoredEvent
 from tests.simulation.time import Process
 

@@ -17,9 +17,9 @@ from services.entitlements.domain import credits, seat_pool
 from services.identity.domain import account, clock, contract
 from services.marketplace.domain import auto_renew, cart, order, subscription
 from shared.eventlog.decision import Stream
-from shared.eventlog.log import Accepted, Meta
-from shared.eventlog.relay import partition_of
-from shared.eventlog.store import Conflict, Unavailable
+from shared.eventlog.deliver.relay import partition_of
+from shared.eventlog.write.log import Accepted, Meta
+from shared.eventlog.write.store import Conflict, Unavailable
 from shared.events import (
     CsnIssued,
     CsnRevoked,

@@ -22,15 +22,15 @@ from services.entitlements.timers import TIMERS as ENTITLEMENTS_TIMERS
 from services.identity import reactions as identity
 from services.marketplace import reactions as marketplace
 from services.marketplace.timers import TIMERS as MARKETPLACE_TIMERS
-from shared.eventlog.clocks import CLOCKS, Clocks
-from shared.eventlog.consumer import Consumer
-from shared.eventlog.host import Feed
-from shared.eventlog.log import Log
-from shared.eventlog.memory import MemoryStore
-from shared.eventlog.projection import Projection, Reactions
-from shared.eventlog.readers import Reader
-from shared.eventlog.relay import Relay
-from shared.eventlog.timers import Timers, TimerService
+from shared.eventlog.deliver.clocks import Clocks
+from shared.eventlog.deliver.consumer import Consumer
+from shared.eventlog.deliver.host import Feed
+from shared.eventlog.deliver.projection import Projection, Reactions
+from shared.eventlog.deliver.readers import Reader
+from shared.eventlog.deliver.relay import Relay
+from shared.eventlog.deliver.timers import Timers, TimerService
+from shared.eventlog.write.log import Log
+from shared.eventlog.write.memory import MemoryStore
 from shared.events import (
     AccountClosed,
     AccountOpened,
@@ -54,6 +54,7 @@ from shared.events import (
 from shared.events.envelope import Envelope
 from shared.events.registry import ENTITLEMENTS as ENTITLEMENTS_TOPIC
 from shared.events.registry import EVENTS_ON, IDENTITY, MARKETPLACE, topic_of
+from shared.runtime.clocks import CLOCKS
 from tests.simulation.database import Pool, Tables
 from tests.simulation.kafka import Access, Broker, Subscriptions
 from tests.simulation.store import Connection, Rates

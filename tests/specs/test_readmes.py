@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 import shared.rules
 from deploy import ROOT
 from shared.eventlog.decision import Stream
-from shared.eventlog.projection import Reactions
+from shared.eventlog.deliver.projection import Reactions
 from shared.events.registry import EVENTS, published_by
 from shared.runtime.service import Service
 

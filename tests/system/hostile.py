@@ -12,9 +12,9 @@ from aiokafka import AIOKafkaProducer
 
 from deploy.data import PUBLISHER
 from deploy.topics import declared
-from shared.eventlog.chains import own_event
-from shared.eventlog.kafka import KafkaAccess
-from shared.eventlog.plan import Raw
+from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.deliver.plan import Raw
+from shared.eventlog.repair.chains import own_event
 from shared.events.envelope import Envelope, Unreadable, chained, from_headers, source_of, to_headers
 from shared.events.registry import INBOUND, SERVICES, inbound_topic, is_inbound, topic_of
 from tests.engine.batches import Written, read

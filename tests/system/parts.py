@@ -26,7 +26,7 @@ from deploy.broker import JAAS, Protection
 from deploy.certificates import AUTHORITY, SERVER
 from deploy.declaration import ADMIN
 from deploy.processes import free_port
-from shared.eventlog.kafka import KafkaAccess
+from shared.eventlog.deliver.kafka import KafkaAccess
 
 HOST = "127.0.0.1"
 READY_WITHIN_S = 60.0

@@ -10,8 +10,8 @@ import sys
 from dataclasses import asdict
 
 from services.entitlements.projections import POOLS
-from shared.eventlog.kafka import KafkaAccess
-from shared.eventlog.rebuild import From, Progress, Rebuild
+from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.repair.rebuild import From, Progress, Rebuild
 
 
 def _told(progress: Progress) -> None:

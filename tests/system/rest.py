@@ -8,8 +8,8 @@ from typing import Any, Final
 import asyncpg
 from aiokafka import AIOKafkaConsumer
 
-from shared.eventlog.kafka import KafkaAccess
-from shared.eventlog.projection import Reactions
+from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.deliver.projection import Reactions
 from shared.events.registry import topics_pattern, topics_read
 from shared.runtime.service import Service
 

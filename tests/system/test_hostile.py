@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from shared.eventlog.kafka import KafkaAccess
+from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.events.registry import IDENTITY, INBOUND
 from tests.system.running import System
 

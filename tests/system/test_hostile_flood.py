@@ -23,8 +23,8 @@ from aiokafka.errors import MessageSizeTooLargeError
 
 from deploy.topics import declared
 from deploy.year.check import SERVICES as DECLARED
-from shared.eventlog import verify
-from shared.eventlog.plan import headers_of
+from shared.eventlog.deliver.plan import headers_of
+from shared.eventlog.repair import verify
 from shared.events.registry import INBOUND, SERVICES, topic_of, topics_read
 from tests.engine.batches import read
 from tests.system.hostile import LIMIT, OWN_TOPIC, Flood, Sent, flooding, good

@@ -29,8 +29,8 @@ from confluent_kafka import TopicPartition as Place
 
 from deploy import declaration, topics, users
 from deploy.broker import HOSTS, Protection
-from shared.eventlog.anchors import FORMER, topic_of_anchors
-from shared.eventlog.kafka import KafkaAccess
+from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.repair.anchors import FORMER, topic_of_anchors
 from shared.events.registry import SERVICES, inbound_topic, topic_of
 from tests.conftest import in_a_loop
 from tests.system import parts

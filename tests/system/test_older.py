@@ -17,8 +17,8 @@ import asyncpg
 import pytest
 
 from deploy import ROOT, stack
-from shared.eventlog.guard import FENCE
-from shared.eventlog.verify import verify
+from shared.eventlog.repair.guard import FENCE
+from shared.eventlog.repair.verify import verify
 from tests.system.running import SERVICES, System
 from tests.system.test_restore import contents, differences, service_of
 

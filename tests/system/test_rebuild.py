@@ -14,13 +14,13 @@ import pytest
 
 from deploy import ROOT, topics
 from services.entitlements.projections import POOLS
-from shared.eventlog.clocks import Clocks
-from shared.eventlog.consumer import Consumer
-from shared.eventlog.host import ConsumerHost
-from shared.eventlog.kafka import KafkaAccess
-from shared.eventlog.log import Log, Meta, utc_now
-from shared.eventlog.postgres import PostgresStore
-from shared.eventlog.relay import Relay
+from shared.eventlog.deliver.clocks import Clocks
+from shared.eventlog.deliver.consumer import Consumer
+from shared.eventlog.deliver.host import ConsumerHost
+from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.deliver.relay import Relay
+from shared.eventlog.write.log import Log, Meta, utc_now
+from shared.eventlog.write.postgres import PostgresStore
 from shared.events.registry import ENTITLEMENTS
 from tests.databases import as_operator
 from tests.engine.examples import new_id

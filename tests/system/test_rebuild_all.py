@@ -10,9 +10,9 @@ from services.distribution.__main__ import SERVICE as DISTRIBUTION
 from services.entitlements.__main__ import SERVICE as ENTITLEMENTS
 from services.identity.__main__ import SERVICE as IDENTITY
 from services.marketplace.__main__ import SERVICE as MARKETPLACE
-from shared.eventlog.asof import as_of
-from shared.eventlog.kafka import KafkaAccess
-from shared.eventlog.rebuild import From, Rebuild
+from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.repair.asof import as_of
+from shared.eventlog.repair.rebuild import From, Rebuild
 from shared.runtime.service import Service
 from tests.system.running import System
 

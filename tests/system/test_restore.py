@@ -9,9 +9,9 @@ import asyncpg
 import pytest
 
 from deploy.databases import prepare
-from shared.eventlog.republish import restore_topic
-from shared.eventlog.restore import Restored, Whole, restore_store
-from shared.eventlog.verify import verify
+from shared.eventlog.repair.republish import restore_topic
+from shared.eventlog.repair.restore import Restored, Whole, restore_store
+from shared.eventlog.repair.verify import verify
 from shared.runtime.service import Service
 from tests.databases import password
 from tests.remade import remade

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pytest
 
 from shared.eventlog.decision import Stream
-from shared.eventlog.log import Log, Meta, utc_now
-from shared.eventlog.postgres import PostgresStore
+from shared.eventlog.write.log import Log, Meta, utc_now
+from shared.eventlog.write.postgres import PostgresStore
 from shared.events import SeatUnassigned
 from tests.oracle.evidence import Asked, Evidence, read_store
 from tests.oracle.verdict import faults

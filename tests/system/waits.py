@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, Self
 import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from shared.eventlog.kafka import KafkaAccess
+from shared.eventlog.deliver.kafka import KafkaAccess
 
 LOOK_EVERY_S: Final = 0.2
 Place = tuple[str, int, int]

@@ -25,9 +25,9 @@ import asyncpg
 import structlog
 
 from deploy import topics
-from shared.eventlog import anchors
-from shared.eventlog.kafka import KafkaAccess
-from shared.eventlog.postgres import connected
+from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.repair import anchors
+from shared.eventlog.write.postgres import connected
 from tests.databases import execute_as_operator, made
 from tests.oracle.evidence import gather
 from tests.oracle.verdict import faults

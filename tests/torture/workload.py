@@ -15,18 +15,18 @@ from unittest.mock import patch
 
 from faststream.kafka import KafkaBroker
 
-from shared.eventlog import relay as relay_module
-from shared.eventlog.anchors import Anchors
-from shared.eventlog.clocks import Clocks
-from shared.eventlog.consumer import Consumer
 from shared.eventlog.decision import Stream
-from shared.eventlog.guard import Guard
-from shared.eventlog.host import ConsumerHost
-from shared.eventlog.kafka import KafkaAccess
-from shared.eventlog.log import Log, Meta, utc_now
-from shared.eventlog.postgres import PostgresStore, connected
-from shared.eventlog.projection import Do, Projection, Reach, Reactions
-from shared.eventlog.relay import Relay
+from shared.eventlog.deliver import relay as relay_module
+from shared.eventlog.deliver.clocks import Clocks
+from shared.eventlog.deliver.consumer import Consumer
+from shared.eventlog.deliver.host import ConsumerHost
+from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.deliver.projection import Do, Projection, Reach, Reactions
+from shared.eventlog.deliver.relay import Relay
+from shared.eventlog.repair.anchors import Anchors
+from shared.eventlog.repair.guard import Guard
+from shared.eventlog.write.log import Log, Meta, utc_now
+from shared.eventlog.write.postgres import PostgresStore, connected
 from shared.events import SeatUnassigned
 from shared.events.envelope import Envelope
 from tests.engine.examples import COUNTER, NOON, Count

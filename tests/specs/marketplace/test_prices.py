@@ -11,9 +11,9 @@ from starlette.datastructures import State
 from services.marketplace import api
 from services.marketplace.domain.cart import CART, AddToCart, CheckOut, OpenCart
 from services.marketplace.domain.plan import PLAN, AnnouncePrice, ListPlan, plan_key
-from shared.eventlog.clocks import Clocks
-from shared.eventlog.log import Accepted, Log, Meta, Refused
-from shared.eventlog.memory import MemoryStore
+from shared.eventlog.deliver.clocks import Clocks
+from shared.eventlog.write.log import Accepted, Log, Meta, Refused
+from shared.eventlog.write.memory import MemoryStore
 from shared.events import CartCheckedOut, CartLineAdded
 from shared.runtime.auth import Actor
 from shared.runtime.metrics import Metrics

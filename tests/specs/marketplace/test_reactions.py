@@ -6,10 +6,10 @@ from services.marketplace.domain.auto_renew import Running
 from services.marketplace.domain.order import Order
 from services.marketplace.domain.subscription import SUBSCRIPTION
 from services.marketplace.reactions import PROCESS, PUBLISHER
-from shared.eventlog.clocks import Clocks
-from shared.eventlog.log import Accepted, Log, Meta, Refused
-from shared.eventlog.memory import MemoryStore
-from shared.eventlog.projection import Reach, Reactions
+from shared.eventlog.deliver.clocks import Clocks
+from shared.eventlog.deliver.projection import Reach, Reactions
+from shared.eventlog.write.log import Accepted, Log, Meta, Refused
+from shared.eventlog.write.memory import MemoryStore
 from shared.events import (
     CsnIssued,
     CsnRevoked,

@@ -14,11 +14,11 @@ from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.subscription import SUBSCRIPTION
 from services.marketplace.policies import POLICIES
 from services.marketplace.timers import TIMERS
-from shared.eventlog.clocks import Clocks
 from shared.eventlog.decision import Stream
-from shared.eventlog.log import Accepted, Log, Meta
-from shared.eventlog.memory import MemoryStore
-from shared.eventlog.projection import Reach
+from shared.eventlog.deliver.clocks import Clocks
+from shared.eventlog.deliver.projection import Reach
+from shared.eventlog.write.log import Accepted, Log, Meta
+from shared.eventlog.write.memory import MemoryStore
 from shared.events.envelope import Envelope
 from shared.runtime.policies import Policies
 from tests.specs.marketplace.examples import AUTOCAD_MONTHLY, AUTODESK, NOON, PURCHASER, euros

@@ -1,0 +1,2 @@
+-- moved: list the clocks that were moved after a change.
+select * from engine.clocks where change > $1 order by change;

@@ -1,0 +1,255 @@
+"""Record batches as they lie in Kafka, read to the last byte.
+
+aiokafka's fetcher gives up on a batch with a record that it can't decode (a header whose name is not UTF-8, say), and
+fetches it again for ever; a record whose offset is not above the one before it is passed over without a word. Here
+such a batch is read a second time by a parser that takes any bytes: a name keeps its bytes as lone surrogates, and
+what can't even be cut into its parts becomes a record of its own whose value are the raw bytes. A batch is unpacked
+here, too, up to a bound: some kilobytes of gzip can be gigabytes, which no table would keep. Importing this module puts
+it in the place of aiokafka's own reader, for every consumer of the process.
+
+Source: https://kafka.apache.org/documentation/#recordbatch
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from aiokafka.consumer import fetcher
+from aiokafka.record.memory_records import MemoryRecords
+
+from shared.eventlog.deliver.plan import Raw
+
+Header = tuple[str, bytes | None]
+
+UNPARSED: Final = "\udc00unparsed"
+"""The header that a record of raw bytes has, and why. No sender can write this name: `surrogateescape` never makes
+U+DC00."""
+_LENGTH: Final = struct.Struct(">qi")
+_BATCH: Final = struct.Struct(">qiibIhiqqqhii")
+"""The header of a batch, version 2."""
+_MAGIC_AT: Final = 16
+_TIME_OF_APPEND: Final = 0x08
+_ATTRIBUTES_AT: Final = 21
+_CODEC: Final = 0x07
+_GZIP: Final = 1
+_CODECS: Final[Mapping[int, str]] = {2: "snappy", 3: "lz4", 4: "zstd"}
+"""Those that are not read here: there is no library of them that could be told where to stop."""
+UNPACKED_AT_MOST: Final = 4 * 1024 * 1024
+"""So many bytes of records a batch unpacks to at most: four times what the broker takes of one that is not packed."""
+RECORDS_AT_MOST: Final = 200_000
+"""More than have room in a batch that is not packed."""
+
+
+class Corrupt(ValueError):
+    """Bytes are no record. The message says what is wrong with them."""
+
+
+class Record(NamedTuple):
+    """A record as aiokafka's own reader would give it."""
+
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[Header]
+    checksum: None = None
+
+
+def raw_of(record: Any) -> Raw:
+    """What the engine knows of a fetched record: its place and its bytes."""
+    headers: Sequence[Header] = record.headers
+    if headers and headers[0][0] == UNPARSED:
+        why = (headers[0][1] or b"").decode()
+        return Raw(record.topic, record.partition, record.offset, None, (), record.value, why)
+    return Raw(record.topic, record.partition, record.offset, record.key, headers, record.value)
+
+
+class Batch:
+    """A batch: aiokafka's own, or what can be read of it where that can't."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._strict: Any = MemoryRecords(data).next_batch()
+        self._iterator: Iterator[Any] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        """What the fetcher asks of a batch beside its records is in its header, which the broker has checked."""
+        return getattr(self._strict, name)
+
+    def __iter__(self) -> Iterator[Any]:
+        first, last = self._strict.base_offset, self._strict.next_offset - 1
+        records = self._records(last)
+        if not _ordered(records, first, last):
+            records = _renumbered(records, first, last, self._data)
+        self._iterator = iter(records)
+        return self._iterator
+
+    def _records(self, last: int) -> list[Any]:
+        if self._data[_MAGIC_AT] < 2:
+            return list(self._strict)
+        try:
+            plain = _unpacked(self._data)
+        except Corrupt as why:
+            return [_raw(last, self._strict.max_timestamp, self._data, str(why))]
+        try:
+            return list(MemoryRecords(plain).next_batch())
+        except Exception as fault:  # noqa: BLE001  # whatever it trips over: the bytes are read again here
+            return _tolerant(plain, f"{type(fault).__name__}: {fault}")
+
+    def __next__(self) -> Any:
+        return next(iter(self) if self._iterator is None else self._iterator)
+
+
+class Batches:
+    """The batches of a fetched partition, in the place of aiokafka's MemoryRecords."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._at = data, 0
+
+    def size_in_bytes(self) -> int:
+        return len(self._data)
+
+    def _end(self) -> int | None:
+        """Where the next batch ends; None where it was not fetched whole."""
+        if len(self._data) - self._at < _LENGTH.size:
+            return None
+        end = self._at + _LENGTH.size + int(_LENGTH.unpack_from(self._data, self._at)[1])
+        return end if end <= len(self._data) else None
+
+    def has_next(self) -> bool:
+        return self._end() is not None
+
+    def next_batch(self) -> Batch | None:
+        end = self._end()
+        if end is None:
+            return None
+        data, self._at = bytes(self._data[self._at : end]), end
+        return Batch(data)
+
+
+fetcher.MemoryRecords = Batches
+
+
+def _ordered(records: Sequence[Any], first: int, last: int) -> bool:
+    """Whether each record lies above the one before it, and all within their batch."""
+    before = first - 1
+    for record in records:
+        if record.offset <= before:
+            return False
+        before = record.offset
+    return before <= last
+
+
+def _renumbered(records: Sequence[Any], first: int, last: int, data: bytes) -> list[Record]:
+    """The records at the offsets that the broker counts; where it counts fewer, the batch as one."""
+    if len(records) > last - first + 1:
+        return [_raw(last, 0, data, f"a batch of {len(records)} records for {last - first + 1} offsets")]
+    return [Record(first + n, r.timestamp, r.timestamp_type, r.key, r.value, r.headers) for n, r in enumerate(records)]
+
+
+def _raw(offset: int, timestamp: int, data: bytes, why: str) -> Record:
+    return Record(offset, timestamp, 0, None, data, ((UNPARSED, why.encode(errors="backslashreplace")),))
+
+
+def _unpacked(data: bytes) -> bytes:
+    """The batch without compression. Raises Corrupt where it can't be unpacked, or would be too much."""
+    fields = _BATCH.unpack_from(data)
+    attributes, count = fields[5], fields[12]
+    if count > RECORDS_AT_MOST:
+        raise Corrupt(f"a batch of {count} records, {RECORDS_AT_MOST} are the most that is read")
+    packing = attributes & _CODEC
+    if not packing:
+        return data
+    if packing != _GZIP:
+        raise Corrupt(f"a batch that is packed by {_CODECS.get(packing, packing)}, which is not read here")
+    records = _gunzipped(data[_BATCH.size :])
+    plain = bytearray(data[: _BATCH.size] + records)
+    struct.pack_into(">i", plain, _LENGTH.size - 4, len(plain) - _LENGTH.size)
+    struct.pack_into(">h", plain, _ATTRIBUTES_AT, attributes & ~_CODEC)
+    return bytes(plain)
+
+
+def _gunzipped(packed: bytes) -> bytes:
+    member = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        records = member.decompress(packed, UNPACKED_AT_MOST + 1)
+    except zlib.error as fault:
+        raise Corrupt(f"it can't be decompressed: {fault}") from None
+    if len(records) > UNPACKED_AT_MOST:
+        raise Corrupt(f"it unpacks to more than {UNPACKED_AT_MOST // 1024} KiB")
+    if not member.eof or member.unused_data:
+        raise Corrupt("it can't be decompressed: it ends before, or behind, its gzip")
+    return records
+
+
+def _tolerant(data: bytes, why: str) -> list[Record]:
+    """What can be read of a batch that is not packed. `why` is what the strict reader said."""
+    fields = _BATCH.unpack_from(data)
+    first, attributes, last, began, latest, count = (fields[n] for n in (0, 5, 6, 7, 8, 12))
+    times = (latest, 1) if attributes & _TIME_OF_APPEND else (began, 0)
+    body = data[_BATCH.size :]
+    found: list[Record] = []
+    at = 0
+    for number in range(count):
+        try:
+            length, start = _varint(body, at)
+            if length < 0 or start + length > len(body):
+                raise Corrupt(f"a record of {length} bytes where {len(body) - start} are left")
+        except Corrupt as cut:
+            found.append(_raw(first + last, latest, body[at:], f"{cut}; {why}"))
+            break
+        piece, at = body[start : start + length], start + length
+        try:
+            found.append(_record(piece, first, times))
+        except Corrupt as fault:
+            found.append(_raw(first + number, latest, piece, f"{fault}; {why}"))
+    return found
+
+
+def _record(piece: bytes, first: int, times: tuple[int, int]) -> Record:
+    """A record without its length. Raises Corrupt."""
+    if not piece:
+        raise Corrupt("a record of no bytes")
+    elapsed, at = _varint(piece, 1)
+    delta, at = _varint(piece, at)
+    key, at = _bytes(piece, at)
+    value, at = _bytes(piece, at)
+    count, at = _varint(piece, at)
+    if not 0 <= count <= len(piece):
+        raise Corrupt(f"a record with {count} headers")
+    headers: list[Header] = []
+    for _ in range(count):
+        name, at = _bytes(piece, at)
+        content, at = _bytes(piece, at)
+        if name is None:
+            raise Corrupt("a header without a name")
+        headers.append((name.decode(errors="surrogateescape"), content))
+    if at != len(piece):
+        raise Corrupt(f"{len(piece) - at} bytes behind a record's headers")
+    begins, kind = times
+    return Record(first + delta, begins if kind else begins + elapsed, kind, key, value, tuple(headers))
+
+
+def _bytes(data: bytes, at: int) -> tuple[bytes | None, int]:
+    length, at = _varint(data, at)
+    if length < 0:
+        return None, at
+    if at + length > len(data):
+        raise Corrupt(f"{length} bytes are said to come where {len(data) - at} are left")
+    return data[at : at + length], at + length
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """A zigzag number and where it ends. Raises Corrupt."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(data):
+            raise Corrupt("a number is cut off")
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return (value >> 1) ^ -(value & 1), at
+    raise Corrupt("a number of more than ten bytes")

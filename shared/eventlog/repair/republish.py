@@ -1,0 +1,150 @@
+"""A topic made again from its store: what it has lost is published once more."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import asyncpg
+
+from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.deliver.relay import Relay
+from shared.eventlog.repair.parked import forget
+from shared.eventlog.repair.restore import OWNER, Refused, Restored, alone, opened
+from shared.eventlog.repair.topic import Merge, Missing, Progress, TopicReader, in_order, silent
+from shared.eventlog.write.postgres import PostgresStore
+from shared.eventlog.write.store import InStore, Lease
+from shared.events.envelope import StoredEvent
+from shared.events.registry import topic_of
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
+
+BULK_S: Final = 3_600.0
+"""How long a query over all events may take."""
+
+
+async def restore_topic(
+    service: str,
+    dsn: str,
+    access: KafkaAccess,
+    *,
+    consumers: Mapping[str, str],
+    dry_run: bool = True,
+    progress: Progress = silent,
+) -> Restored:
+    """Publishes again what a topic has lost: all of it after Kafka was made anew, or a tail. The records are the same,
+    byte for byte. `consumers` are the databases of all services by name: their places in the topic are of no use any
+    more, so they read it from its beginning and drop by version what they know. Raises Refused where what the topic
+    still has is no beginning of the store."""
+    topic = topic_of(service)
+    async with opened(dsn, service) as (store, pool):
+        result = Restored(service=service, dry_run=dry_run)
+        hashes = [row["hash"] for row in await pool.fetch(SQL["hashes"], timeout=BULK_S)]
+        await _prefix(result, access, hashes, progress)
+        result.events, result.head = len(hashes) - result.before, len(hashes)
+        relayed = await pool.fetchval(SQL["relayed"], f"relay:{topic}") or 0
+        stale = await _stale(consumers, topic, access, lost=relayed > result.before)
+        result.moved = sum(len(places) for places in stale.values())
+        if dry_run or not (result.events or stale):
+            return await _stands_at(pool, result)
+        async with alone(store, pool, topic) as lease:
+            for name, places in stale.items():
+                await _forget(consumers[name], places)
+            if relayed > result.before:
+                await pool.execute(SQL["move_relay"], f"relay:{topic}", result.before, lease.token)
+            await _publish(store, topic, access, lease, result, progress)
+        return await _stands_at(pool, result)
+
+
+async def _stands_at(pool: Any, result: Restored) -> Restored:
+    result.chain = await pool.fetchval(SQL["chain"])
+    return result
+
+
+async def _prefix(result: Restored, access: KafkaAccess, hashes: Sequence[bytes], progress: Progress) -> None:
+    """Find up to which position the topic has what the store has. Raises Refused or Missing."""
+    topic = topic_of(result.service)
+
+    async def stored(events: Sequence[StoredEvent]) -> list[InStore]:
+        return [InStore(hashes[n - 1] if n <= len(hashes) else None) for n in (e.of.position or 0 for e in events)]
+
+    async with TopicReader(topic, access) as reader:
+        merge = Merge(result.service, len(hashes), reader.ends)
+        async for _ in in_order(
+            reader, merge, dict(reader.starts), lambda n: progress("looking", n, reader.records), stored
+        ):
+            raise Refused(
+                f"{topic} is ahead of the store, which ends at position {len(hashes)}: `tenure reconcile` imports what "
+                "is missing there."
+            )
+    if merge.first_difference is not None:
+        raise Refused(
+            f"{topic} has another event at position {merge.first_difference[0]} than the store. Find out with "
+            "`tenure verify` which of the two is right."
+        )
+    result.strange = merge.strange
+    missing = merge.there.find(0, 1)
+    result.before = len(hashes) if missing == -1 else missing - 1
+    if (after := merge.there.find(1, result.before + 1)) != -1:
+        raise Missing(
+            f"positions {result.before + 1} to {after - 1} are missing in {topic}, though later ones are there"
+        )
+
+
+async def _stale(
+    consumers: Mapping[str, str], topic: str, access: KafkaAccess, *, lost: bool
+) -> dict[str, list[tuple[str, str, int]]]:
+    """The checkpoints that are of no use any more, by service: all in the topic if it has `lost` something, and those
+    behind the end of any other (a foreign topic was lost, too, and can't be made again)."""
+    result: dict[str, list[tuple[str, str, int]]] = {}
+    ends: dict[str, dict[int, int]] = {}
+    for name, dsn in consumers.items():
+        db = await asyncpg.connect(dsn)
+        try:
+            rows = await db.fetch(SQL["offsets"])
+        finally:
+            await db.close()
+        for row in rows:
+            if row["topic"] not in ends:
+                async with TopicReader(row["topic"], access) as reader:
+                    ends[row["topic"]] = reader.ends
+            beyond = row["offset"] >= ends[row["topic"]].get(row["partition"], 0)
+            if (lost and row["topic"] == topic) or (beyond and not row["topic"].endswith(".events.v1")):
+                result.setdefault(name, []).append((row["consumer"], row["topic"], row["partition"]))
+    return result
+
+
+async def _forget(dsn: str, places: Sequence[tuple[str, str, int]]) -> None:
+    db = await asyncpg.connect(dsn)
+    try:
+        async with db.transaction():
+            await forget(db, places)
+    finally:
+        await db.close()
+
+
+class _Told:
+    """The relay's progress, passed on."""
+
+    def __init__(self, before: int, head: int, progress: Progress) -> None:
+        self._before, self._head, self._progress = before, head, progress
+
+    def relayed(self, position: int, events: int) -> None:  # noqa: ARG002
+        self._progress("publishing", position - self._before, self._head - self._before)
+
+
+async def _publish(
+    store: PostgresStore, topic: str, access: KafkaAccess, lease: Lease, result: Restored, progress: Progress
+) -> None:
+    """By the relay itself, under the lease that is held already."""
+    await store.release(f"relay:{topic}", lease)
+    relay = Relay(store, topic, access, owner=OWNER, progress=_Told(result.before, result.head, progress))
+    task = asyncio.create_task(relay.run())
+    try:
+        while (await store._fetch(SQL["relayed"], relay.name))[0]["position"] < result.head:
+            if relay.alarm:
+                raise Refused(f"The relay refuses to publish: {relay.alarm}.")
+            await asyncio.sleep(0.05)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

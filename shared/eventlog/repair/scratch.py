@@ -1,0 +1,206 @@
+"""A projection's tables made again in a schema of their own, and what was folded into them so far.
+
+Beside the tables, the schema has `_seen` (each stream's last folded version) and `_progress` (how far each source was
+read). They move in the transaction that folds, so a killed process goes on where it was. Only the schema is on the
+search path: a fold that writes a table that its projection doesn't declare fails, instead of writing a live one.
+"""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import asyncpg
+
+from shared.eventlog.deliver.projection import Projection
+from shared.eventlog.repair.bundles import Bundles, Rewriting, renaming
+from shared.eventlog.write.postgres import TRANSIENT
+from shared.events.base import Event
+from shared.events.envelope import Envelope, Unreadable
+from shared.events.upcasts import decode
+from shared.sql import identifier, qualified, statements, with_names
+
+SQL: Final = statements(__file__)
+
+TRIES: Final = 8
+_PASSING: Final = tuple(fault for fault in TRANSIENT if fault is not asyncpg.InterfaceError)
+"""While its connection lives, an InterfaceError is a fold that calls the driver wrongly."""
+
+Source = tuple[str, int]
+"""("store", worker) or (topic, partition)."""
+Counts = Callable[[Envelope], bool]
+Bound = Callable[[Any, Sequence[str]], Awaitable[Counts]]
+"""From a connection and streams to whether an event of these is to be folded (yet)."""
+
+
+class CannotFold(Exception):
+    """An event can't be folded: a bug of its fold, or bytes that can't be read. Nothing of its batch was kept."""
+
+
+class Trouble(Exception):
+    """What is asked can't be done as things stand. The message is for a person: what, why, and what to do."""
+
+
+class Piece(NamedTuple):
+    """An event to be folded, as stored; its data is None where the projection has no fold for it."""
+
+    of: Envelope
+    data: bytes | None
+
+    @property
+    def event(self) -> Event:
+        """Raises CannotFold where the bytes can't be read."""
+        try:
+            return decode(self.of, self.data or b"", trusted=True)
+        except Unreadable as problem:
+            raise CannotFold(
+                f"{self.of.type} {self.of.id} ({self.of.stream}, version {self.of.version}) can't be read: {problem}. "
+                "If a newer version of the contract wrote it, run this with that version."
+            ) from None
+
+
+def home(table: str) -> str:
+    """The schema of a declared table where the service reads it."""
+    return table.rpartition(".")[0] or "public"
+
+
+def live(table: str) -> str:
+    """A declared table's qualified name where the service reads it."""
+    return f"{home(table)}.{bare(table)}"
+
+
+def bare(table: str) -> str:
+    return table.rpartition(".")[2]
+
+
+def code_of(projection: Projection) -> str:
+    """A digest of what the folds are made of: the sources and the SQL of their modules, and the names of the tables."""
+    parts = (part for fold in projection.folds for part in (fold, inspect.unwrap(fold)))
+    files = {Path(inspect.getfile(part)) for part in parts}
+    files |= {sql for file in files if (sql := file.with_suffix(".sql")).exists()}
+    sources = sorted(file.read_text() for file in files)
+    return sha256("\0".join([*sources, *projection.tables, *sorted(projection.types)]).encode()).hexdigest()[:32]
+
+
+async def make(db: Any, projection: Projection, schema: str) -> None:
+    """The empty tables, with the live ones' columns, defaults, checks, keys and indexes. Raises Trouble where a live
+    table has something that such a copy would lose."""
+    if not projection.tables:
+        raise Trouble(f"The projection {projection.name} declares no tables, so there is nothing to fold it into.")
+    for table in projection.tables:
+        if await db.fetchval(SQL["exists"], live(table)) is None:
+            raise Trouble(f"The table {live(table)} of the projection {projection.name} does not exist: migrate first.")
+        lost = await db.fetchval(SQL["loses"], live(table))
+        if lost:
+            raise Trouble(
+                f"{live(table)} has triggers or foreign keys, which a copy of the table would not have. "
+                "Take them away, or give them to the new table by hand."
+            )
+    await db.execute(with_names(SQL["create_schema"], schema=schema))
+    for table in projection.tables:
+        names = {"schema": schema, "table": bare(table), "home": home(table)}
+        await db.execute(with_names(SQL["create_table"], **names))
+    await db.execute(with_names(SQL["create_progress"], schema=schema))
+
+
+async def digests(db: Any, projection: Projection, schema: str | None = None) -> dict[str, tuple[int, str]]:
+    """Of each table the number of rows and the SHA-256 over all of them in order: the live ones, or a schema's."""
+    found = {}
+    for table in projection.tables:
+        place = home(table) if schema is None else schema
+        rows = await db.fetch(SQL["columns"], qualified(place, bare(table)))
+        columns = [row["attname"] for row in rows if row["attname"] not in projection.apart]
+        hashed, number = sha256(), 0
+        query = with_names(SQL["rows"], columns=columns, schema=place, table=bare(table))
+        async with db.transaction():
+            async for row in db.cursor(query, prefetch=5_000):
+                hashed.update(row["row"].encode() + b"\n")
+                number += 1
+        found[table] = (number, hashed.hexdigest())
+    return found
+
+
+class Scratch:
+    """Folds events into a schema's tables. Several workers may fold at once, each stream by one of them."""
+
+    def __init__(self, projection: Projection, schema: str, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self.projection, self.schema, self.pool = projection, schema, pool
+        names = {table: qualified(schema, bare(table)) for table in projection.tables if "." in table}
+        self.rewrite = renaming(names)
+        self.folded = 0
+
+    @staticmethod
+    async def opened(projection: Projection, schema: str, dsn: str, workers: int) -> "Scratch":
+        """Over connections of its own. What a crash of the server may lose of them is folded again."""
+        pool = await asyncpg.create_pool(
+            dsn,
+            min_size=1,
+            max_size=workers + 1,
+            command_timeout=600,
+            server_settings={"search_path": identifier(schema), "synchronous_commit": "off"},
+        )
+        return Scratch(projection, schema, pool)
+
+    async def progress(self) -> dict[Source, int]:
+        rows = await self.pool.fetch(SQL["progress"])
+        return {(row["source"], row["number"]): row["done"] for row in rows}
+
+    async def fold(self, pieces: Sequence[Piece], bound: Bound, read: Mapping[Source, int]) -> int:
+        """Folds those that count and come next in their streams, and notes how far the sources were `read`. Says how
+        many that were. Passing faults are tried again; raises CannotFold."""
+        for number in range(1, TRIES + 1):
+            try:
+                async with self.pool.acquire() as tx, tx.transaction():
+                    folded = await self._fold(tx, pieces, bound, read)
+                self.folded += folded
+                return folded
+            except TRANSIENT:
+                if number == TRIES:
+                    raise
+                await asyncio.sleep(0.05 * 2**number)
+        raise AssertionError("the last try returns or raises")
+
+    async def _fold(self, tx: Any, pieces: Sequence[Piece], bound: Bound, read: Mapping[Source, int]) -> int:
+        streams = sorted({piece.of.stream for piece in pieces})
+        seen = {row["stream"]: row["version"] for row in await tx.fetch(SQL["seen"], streams)}
+        counts = await bound(tx, streams)
+        chosen, after = [], dict[str, int]()
+        for piece in pieces:
+            stream, version = piece.of.stream, piece.of.version
+            if version == after.get(stream, seen.get(stream, 0)) + 1 and counts(piece.of):
+                after[stream] = version or 0
+                chosen.append(piece)
+        await self.apply(tx, [(piece.of, piece.event) for piece in chosen if piece.data is not None])
+        await tx.execute(SQL["see"], list(after), list(after.values()))
+        await tx.executemany(SQL["note_progress"], [(*source, done) for source, done in read.items()])
+        return len(chosen)
+
+    async def apply(self, tx: Any, events: Sequence[tuple[Envelope, Event]]) -> None:
+        """In bundles; should that fail, one by one, which either works or says which event it is."""
+        try:
+            async with tx.transaction():
+                bundles = Bundles(tx, self.rewrite)
+                for of, event in events:
+                    await self.projection.apply(bundles.of_stream(of.stream), event, of)
+                await bundles.send()
+                return
+        except Exception as error:
+            if tx.is_closed() or isinstance(error, _PASSING):
+                raise
+            # Whatever else it is, the second pass meets it again and names the event.
+        one = Rewriting(tx, self.rewrite)
+        for of, event in events:
+            try:
+                await self.projection.apply(one, event, of)
+            except Exception as error:
+                if tx.is_closed() or isinstance(error, _PASSING):
+                    raise
+                raise CannotFold(
+                    f"{of.type} {of.id} ({of.stream}, version {of.version}) can't be folded by {self.projection.name}: "
+                    f"{type(error).__name__}: {error}. Mend the fold, then go on."
+                ) from error
+
+    async def close(self) -> None:
+        await self.pool.close()

@@ -1,0 +1,49 @@
+"""Whether it is a parked record's turn: the next of its stream, a repeat, too early, or not the stream's at all."""
+
+from typing import Any, Final, Literal, NamedTuple
+
+from shared.eventlog.deliver.consumer import SQL as CHECKPOINTS
+from shared.eventlog.deliver.consumer import Consumer
+from shared.eventlog.deliver.plan import Known, Seen, broken, continues, contradiction
+from shared.events.envelope import Envelope
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
+CHAINED: Final = frozenset({"forged", "broken-chain", "conflict", "gap"})
+"""The reasons for which a record is parked because of its place in its stream."""
+
+
+class Turn(NamedTuple):
+    """What a record is in its stream now; of one that is refused, the reason and why."""
+
+    kind: Literal["next", "repeat", "early", "refused"]
+    fault: tuple[str, str] = ("", "")
+
+
+async def turn(tx: Any, consumer: Consumer, topic: str, of: Envelope, seen: Seen, *, over_gap: bool) -> Turn:
+    """Judge a record of this topic as the consumer's plan would, where it has come as far as `seen`."""
+    own, version = topic == consumer.own, of.version or 0
+    rows = await tx.fetch(CHECKPOINTS["stored" if own else "known"], [of.stream], [version])
+    known = Known(rows[0]["hash"], rows[0]["position"]) if rows else None
+    if (fault := contradiction(of, known, own=own)) is not None:
+        return Turn("refused", fault)
+    if version <= seen.version:
+        return Turn("repeat")
+    if over_gap:
+        return Turn("next")
+    if version > seen.version + 1:
+        return Turn("early")
+    return Turn("next") if continues(of, seen) else Turn("refused", ("broken-chain", broken(of, seen)))
+
+
+async def seen(tx: Any, consumer: str, stream: str | None) -> Seen:
+    """The last version of the stream that the consumer has dealt with."""
+    row = None if stream is None else await tx.fetchrow(SQL["reached"], consumer, stream)
+    return Seen() if row is None else Seen(row["version"], row["hash"])
+
+
+async def reach(tx: Any, consumer: Consumer, topic: str, stream: str | None, seen: Seen) -> None:
+    """Note that the consumer has dealt with this version; of another service's stream, for all of this service."""
+    await tx.execute(SQL["reach"], consumer.name, stream, seen.version, seen.hash, seen.tenant)
+    if topic != consumer.own and seen.hash is not None:
+        await tx.execute(SQL["known"], stream, seen.version, seen.hash)

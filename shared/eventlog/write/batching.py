@@ -1,0 +1,92 @@
+"""Group commit: the writes that wait go to the store in one batch, and each caller gets its own outcome."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from shared.eventlog.write.store import Outcome, Unavailable, Write
+
+MAX_WRITES: Final = 500
+ANSWERS_AT_ONCE: Final = 16
+MAX_BYTES: Final = 4 * 1024 * 1024
+
+Waiting = tuple[Write, "asyncio.Future[Outcome]"]
+Send = Callable[[Sequence[Write]], Awaitable[Sequence[Outcome]]]
+
+
+def next_batch(queue: deque[Waiting], max_writes: int = MAX_WRITES) -> list[Waiting]:
+    """Takes from the queue's front as many writes as may share a transaction: no two of one stream, one command id
+    or one name, since each is judged against what is committed, not against its neighbours."""
+    batch: list[Waiting] = []
+    touched: set[str] = set()  # one set for all three: a false match only splits a batch
+    size = 0
+    while queue and len(batch) < max_writes and size < MAX_BYTES:
+        write = queue[0][0]
+        marks = (write.stream, write.command_id, *write.take, *write.release)
+        if not touched.isdisjoint(marks):
+            break
+        touched.update(marks)
+        size += sum([len(data) for _, data in write.events])
+        batch.append(queue.popleft())
+    return batch
+
+
+class Batcher:
+    """A task for each of `sends`, each with at most one batch under way: while the store works on one batch, the next
+    is made ready. A batch that fails is sent again write by write, so that one caller's fault stays its own."""
+
+    def __init__(self, sends: Sequence[Send]) -> None:
+        self._queue: deque[Waiting] = deque()
+        self._wake = asyncio.Event()
+        self._closed = False
+        self._tasks = [asyncio.create_task(self._run(send), name="append") for send in sends]
+
+    def submit(self, write: Write) -> "asyncio.Future[Outcome]":
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        if self._closed:
+            outcome.set_exception(Unavailable("the log is closed"))
+            return outcome
+        self._queue.append((write, outcome))
+        self._wake.set()
+        return outcome
+
+    async def close(self) -> None:
+        """Answers what is queued, then ends the tasks."""
+        self._closed = True
+        self._wake.set()
+        await asyncio.gather(*self._tasks)
+
+    async def _run(self, send: Send) -> None:
+        while True:
+            while not self._queue:
+                if self._closed:
+                    return
+                self._wake.clear()
+                await self._wake.wait()
+            await asyncio.sleep(0)  # every caller that is ready now joins this batch
+            batch = next_batch(self._queue)
+            if not await _deliver(send, batch):
+                for waiting in batch:
+                    await _deliver(send, [waiting])
+
+
+async def _deliver(send: Send, batch: Sequence[Waiting]) -> bool:
+    """True when every caller of the batch has its answer, which may be an error."""
+    if not batch:
+        return True
+    try:
+        outcomes = await send([write for write, _ in batch])
+    except Exception as error:  # noqa: BLE001  # each caller gets it
+        if len(batch) > 1 and not isinstance(error, Unavailable):
+            return False
+        for _, outcome in batch:
+            if not outcome.done():
+                outcome.set_exception(error)
+        return True
+    for number, ((_, outcome), result) in enumerate(zip(batch, outcomes, strict=True), start=1):
+        if not outcome.done():
+            outcome.set_result(result)
+        if number % ANSWERS_AT_ONCE == 0:
+            await asyncio.sleep(0)  # these callers' next commands are under way before the rest is answered
+    return True

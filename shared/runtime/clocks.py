@@ -1,0 +1,33 @@
+"""The clocks of organisations, as identity's events move them: in every service."""
+
+from typing import Final
+
+from shared.eventlog.deliver.projection import Connection, Projection
+from shared.events import ClockMoved, ContractOpened, subjects
+from shared.events.envelope import Envelope
+from shared.events.registry import IDENTITY
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
+
+CLOCKS: Final = Projection(
+    "clocks",
+    topics=(IDENTITY,),
+    ignores=(
+        *subjects.OPERATIONS,
+        *subjects.ACCOUNTS,
+        *subjects.AGREEMENTS,
+        *subjects.ROLES,
+        *subjects.SIGN_IN,
+        ContractOpened,
+    ),
+    tables=("engine.clocks",),
+    apart=("change",),
+    # Whoever has looked at the old table has to find all of the new one changed.
+    takes_over=SQL["carry_over"],
+)
+
+
+@CLOCKS.on(ClockMoved)
+async def clock_moved(tx: Connection, event: ClockMoved, _of: Envelope) -> None:
+    await tx.execute(SQL["move"], event.organisation_id, event.ahead_s)

@@ -1,0 +1,8 @@
+-- carry_over: number a rebuilt table's changes after the live one's: whoever has looked there finds all of them
+-- changed.
+update {new}.clocks set change = change + (select coalesce(max(change), 0) from engine.clocks);
+
+-- move: set how far an organisation's clock is ahead.
+insert into engine.clocks (organisation_id, ahead_s, change)
+values ($1, $2, (select coalesce(max(change), 0) + 1 from engine.clocks))
+on conflict (organisation_id) do update set ahead_s = excluded.ahead_s, change = excluded.change;
