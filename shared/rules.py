@@ -54,6 +54,8 @@ SEAT_RIGHT_MISSING: Final = "seat-right-missing"
 AGREEMENT_MISSING: Final = "agreement-missing"
 """Administrative features open only while a product of the contract is on an active desktop or maintenance agreement.
 Source: domain rules, identity."""
+FOREIGN_PUBLISHER: Final = "foreign-publisher"
+"""A publisher's system speaks for its own publisher only. Source: domain rules, marketplace and distribution."""
 CONTRACT_UNKNOWN: Final = "contract-unknown"
 """A command names a contract that exists."""
 

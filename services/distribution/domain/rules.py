@@ -8,8 +8,6 @@ from typing import Final
 
 # ── Updates ────────────────────────────────────────────────────────────────────────────────────────────
 
-PUBLISHER_MISMATCH: Final = "publisher-mismatch"
-"""A publisher's system speaks for its own publisher only."""
 UPDATE_ALREADY_PUBLISHED: Final = "update-already-published"
 """A published update does not change: decisions about it must stay true."""
 UPDATE_WITHDRAWN: Final = "update-withdrawn"

@@ -6,6 +6,7 @@ from typing import Annotated, Final, TypeAlias, assert_never
 from services.distribution.domain import rules
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
 from shared.events import UpdatePublished, UpdateWithdrawn
+from shared.rules import FOREIGN_PUBLISHER
 
 Event: TypeAlias = UpdatePublished | UpdateWithdrawn
 
@@ -110,7 +111,7 @@ def _record(update: UpdatePublished, said_by: str, state: State) -> Decision[Eve
 
 def _not_theirs(publisher: str, said_by: str) -> Rejected:
     return Rejected(
-        rules.PUBLISHER_MISMATCH,
+        FOREIGN_PUBLISHER,
         f"An event of {said_by or 'no publisher'} speaks about an update of {publisher}.",
         "A publisher's system speaks for its own publisher only.",
     )

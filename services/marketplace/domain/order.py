@@ -21,6 +21,7 @@ from services.marketplace.domain.terms import instalments, term_ends
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected
 from shared.events import CartCheckedOut, SubscriptionConfirmed, SubscriptionOrdered, SubscriptionOrderFailed
 from shared.events.fields import Count, Day
+from shared.rules import FOREIGN_PUBLISHER
 
 _CONTRACTS = UUID("6f0c1c1e-5a53-5f0e-9a0b-3f1b7a0d8c52")
 """The namespace of contract ids, for ever."""
@@ -295,7 +296,7 @@ def _foreign(said_by: str, state: Pending | Accepted) -> Rejected | None:
     if said_by == order.plan.publisher:
         return None
     return Rejected(
-        rules.FOREIGN_PUBLISHER,
+        FOREIGN_PUBLISHER,
         f"The system of {said_by or 'nobody known'} answers an order that went to {order.plan.publisher}.",
         "Only that publisher's own system can answer it.",
         because=(order,),

@@ -14,6 +14,7 @@ from services.marketplace.domain.standing import said_later
 from shared.eventlog.decision import Decision, Rejected, Stream
 from shared.events import Money, Plan, PlanListed, PlanPriceAnnounced, PlanWithdrawn
 from shared.events.fields import product_id
+from shared.rules import FOREIGN_PUBLISHER
 
 Event: TypeAlias = PlanListed | PlanPriceAnnounced | PlanWithdrawn
 
@@ -294,7 +295,7 @@ def _foreign(publisher: str, said_by: str) -> Rejected | None:
     if said_by == publisher:
         return None
     return Rejected(
-        rules.FOREIGN_PUBLISHER,
+        FOREIGN_PUBLISHER,
         f"The system of {said_by or 'nobody known'} says something about a plan of {publisher}.",
         "Send it from that publisher's own system, as its source.",
     )

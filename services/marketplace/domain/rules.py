@@ -8,8 +8,6 @@ from typing import Final
 
 # ── Plans and CSNs ─────────────────────────────────────────────────────────────────────────────────────
 
-FOREIGN_PUBLISHER: Final = "foreign-publisher"
-"""A publisher's system speaks for its own publisher only."""
 SAID_LATER: Final = "said-later"
 """What the publisher said later counts, whatever arrives later."""
 INVALID_PLAN: Final = "invalid-plan"

@@ -15,6 +15,7 @@ from services.marketplace.domain.policy import DEFAULT, Policy
 from shared.eventlog.decision import Decision, Rejected, Stream
 from shared.events import CsnIssued, CsnRevoked, Plan, PlanListed, PlanPriceAnnounced, PlanWithdrawn
 from shared.events.marketplace import Category
+from shared.rules import FOREIGN_PUBLISHER
 
 Event: TypeAlias = CsnIssued | CsnRevoked
 
@@ -114,7 +115,7 @@ Command: TypeAlias = RecordCsn | RevokeCsn
 def decide(command: Command, state: State) -> Decision[Event]:
     if command.said_by != command.publisher:
         return Rejected(
-            rules.FOREIGN_PUBLISHER,
+            FOREIGN_PUBLISHER,
             f"The system of {command.said_by or 'nobody known'} says something about a number of {command.publisher}.",
             "Send it from that publisher's own system, as its source.",
         )

@@ -39,9 +39,9 @@ def test_what_the_publisher_publishes_is_recorded_once() -> None:
 
 
 def test_a_publisher_speaks_for_itself_only() -> None:
-    refused(when(RecordUpdate(PUBLISHED, "another")), "publisher-mismatch")
-    refused(when(RecordUpdate(PUBLISHED, "")), "publisher-mismatch")
-    refused(when(WithdrawUpdate(WITHDRAWN, "another"), given=(PUBLISHED,)), "publisher-mismatch")
+    refused(when(RecordUpdate(PUBLISHED, "another")), "foreign-publisher")
+    refused(when(RecordUpdate(PUBLISHED, "")), "foreign-publisher")
+    refused(when(WithdrawUpdate(WITHDRAWN, "another"), given=(PUBLISHED,)), "foreign-publisher")
 
 
 def test_an_update_does_not_change_under_its_id() -> None:
