@@ -12,18 +12,16 @@ from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
 
 from services.identity.domain.account import Identity
 from shared.events.fields import canonical_address
-from shared.runtime.auth import REFRESH_S
+from shared.runtime.auth import LEEWAY_S, REFRESH_S
 from shared.runtime.settings import Settings
 
 ALGORITHMS: Final = ("RS256", "PS256", "ES256", "ES384", "Ed25519")
 """Signatures by a private key of the issuer's; nothing that a shared secret can make."""
-LEEWAY_S: Final = 60
-"""How far the issuer's clock may be off."""
 OLDEST_S: Final = 600
 """How long ago an ID token may have been issued. It is used at once, or not at all."""
 SUBJECT_AT_MOST: Final = 255
 KEYS_S: Final = 3600.0
-"""After this the keys are read again, so that a withdrawn one stops to count."""
+"""After this the keys are read again, so that a withdrawn one stops to count; every few seconds while that fails."""
 _KINDS: Final[Mapping[str, type[RSAKey | ECKey | OKPKey]]] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
 
 Fetch = Callable[[], Awaitable[Mapping[str, object]]]
@@ -44,7 +42,7 @@ class Issuer:
         """`fetch` returns the issuer's JWKS."""
         self._issuer, self._audience, self._fetch, self._clock = issuer, audience, fetch, clock
         self._keys: dict[str, RSAKey | ECKey | OKPKey] = {}
-        self._fetched_at = float("-inf")
+        self._fetched_at = self._tried_at = float("-inf")
         self._lock = asyncio.Lock()
 
     async def identify(self, token: str, nonce: str) -> Identity:
@@ -99,18 +97,20 @@ class Issuer:
         return KeySet([self._keys[kid]])
 
     def _stale(self, kid: str) -> bool:
-        """An unknown key is asked for at most every few seconds."""
-        age = self._clock() - self._fetched_at
-        return age > KEYS_S or (kid not in self._keys and age > REFRESH_S)
+        """Whether the keys are to be read: they are old, or this one is unknown. At most every few seconds."""
+        now = self._clock()
+        due = now - self._fetched_at > KEYS_S or kid not in self._keys
+        return due and now - self._tried_at > REFRESH_S
 
     async def _refresh(self) -> None:
         try:
             found = await self._fetch()
             self._keys = dict(_imported(found["keys"]))
+            self._fetched_at = self._clock()
         except (httpx.HTTPError, JoseError, ValueError, KeyError, TypeError, AttributeError):
             return  # the keys that we have, if any, are still good
         finally:
-            self._fetched_at = self._clock()
+            self._tried_at = self._clock()
 
 
 def _verified_address(claims: Mapping[str, object]) -> str:

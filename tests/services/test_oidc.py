@@ -65,7 +65,8 @@ GOOD = {
     "issued to us alone, which it says": token(azp="tenure-client"),
     "issued to us for others, too": token(aud=["tenure-client", "x"], azp="tenure-client"),
     "a string for true": token(email_verified="true"),
-    "a clock a minute off": token(exp=int(NOW) - 30),
+    "a clock half a minute behind": token(exp=int(NOW) - 29),
+    "a clock half a minute ahead": token(iat=int(NOW) + 30),
 }
 
 
@@ -88,13 +89,19 @@ BAD = {
     "another audience": token(aud="other-client"),
     "issued to somebody else": token(aud=["tenure-client", "x"], azp="x"),
     "two audiences and nobody named": token(aud=["tenure-client", "x"]),
-    "expired": token(exp=int(NOW) - 120),
-    "not yet issued": token(iat=int(NOW) + 120),
+    "expired": token(exp=int(NOW) - 30),
+    "expired never": token(exp=float("nan")),
+    "an expiry in letters": token(exp=str(int(NOW) + 60)),
+    "not yet issued": token(iat=int(NOW) + 31),
+    "not yet good": token(nbf=int(NOW) + 31),
     "no expiry": token(exp=None),
     "no subject": token(sub=None),
     "no audience": token(aud=None),
     "no issuer": token(iss=None),
     "issued to somebody else, though we are its audience": token(azp="other-client"),
+    "issued to nobody, which it says": token(azp=""),
+    "a list of whom it was issued to": token(azp=["tenure-client"]),
+    "a list of issuers": token(iss=[URL]),
     "issued long ago": token(iat=int(NOW) - 700),
     "a number for a subject": token(sub=7),
     "an empty subject": token(sub=""),
@@ -171,6 +178,22 @@ async def test_a_withdrawn_key_counts_for_an_hour_at_most() -> None:
     await made.identify(token(), NONCE)
     served.keys = [EC]
     now[0] += 3601
+    with pytest.raises(NotGenuine, match="no key"):
+        await made.identify(token(exp=int(now[0]) + 60), NONCE)
+
+
+async def test_keys_that_could_not_be_read_again_are_asked_for_again_within_seconds() -> None:
+    served, now = Served(RSA), [NOW]
+    made = issuer(served)
+    made._clock = lambda: now[0]
+    await made.identify(token(), NONCE)
+    served.keys, served.status = [EC], 500
+    now[0] += 3601
+    for _ in range(3):
+        await made.identify(token(exp=int(now[0]) + 60, iat=int(now[0])), NONCE)
+    assert served.asked == 2
+    served.status = 200
+    now[0] += 6
     with pytest.raises(NotGenuine, match="no key"):
         await made.identify(token(exp=int(now[0]) + 60), NONCE)
 
