@@ -71,6 +71,11 @@ def test_every_declared_publisher_has_a_topic_of_the_family() -> None:
         assert is_inbound(inbound_topic(publisher)) and topics[inbound_topic(publisher)].config["retention.ms"] == "-1"
 
 
+def test_no_topic_makes_the_broker_unpack_what_is_sent() -> None:
+    """450 MiB of zeros are 15 KB of zstd: a broker with 512 MB that packs them anew runs out of memory, and ends."""
+    assert [topic.name for topic in PAGE.topics if "compression.type" in topic.config] == []
+
+
 def test_a_name_that_ends_in_a_star_stands_for_all_that_begin_so(tmp_path: Path) -> None:
     (tmp_path / "page").write_text('[users.one]\nreads = ["a.*", "b", "*"]\ngroups = ["g.*"]\n')
     assert declaration.read(tmp_path / "page").grants == {
