@@ -9,9 +9,8 @@ import os
 import shlex
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -20,6 +19,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from cli.exit_codes import NOT_FOUND, OperatorError
+from services import definition_of
 from shared.eventlog.decision import Stream
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer
@@ -30,21 +30,16 @@ from shared.eventlog.repair.anchors import topic_of_anchors
 from shared.eventlog.write.log import Log, utc_now
 from shared.eventlog.write.operations import OPERATION
 from shared.eventlog.write.postgres import PostgresStore
-from shared.events.registry import DISTRIBUTION, ENTITLEMENTS, IDENTITY, INBOUND, MARKETPLACE
+from shared.events.registry import INBOUND, topic_of
 from shared.runtime.clocks import CLOCKS
-from shared.runtime.settings import PORTS, Settings
+from shared.runtime.settings import Settings
+from shared.services import SERVICES, local_url, url_variable
 
-if TYPE_CHECKING:  # the whole runtime: it comes with the first registry that is asked for
-    from shared.runtime.service import Service
-
-SERVICES: Final = tuple(PORTS)
-EVENT_TOPICS: Final = (IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION, INBOUND)
+EVENT_TOPICS: Final = (*map(topic_of, SERVICES), INBOUND)
 ANCHOR_TOPICS: Final = tuple(map(topic_of_anchors, SERVICES))
 TOPICS: Final = (*EVENT_TOPICS, *ANCHOR_TOPICS)
 ROOT: Final = Path(__file__).resolve().parent.parent
-ADDRESS_VARIABLES: Final = frozenset(
-    {"DATABASE_URL", *KAFKA_VARIABLES, "TENURE_ANCHORS", *(f"TENURE_{name.upper()}_URL" for name in SERVICES)}
-)
+ADDRESS_VARIABLES: Final = frozenset({"DATABASE_URL", *KAFKA_VARIABLES, "TENURE_ANCHORS", *map(url_variable, SERVICES)})
 
 
 def addresses(state: Path) -> dict[str, str]:
@@ -76,9 +71,7 @@ class Context:
         given |= {"DATABASE_URL": found["DATABASE_URL"]} if "DATABASE_URL" in found else {}
         given |= {"anchors": found["TENURE_ANCHORS"]} if "TENURE_ANCHORS" in found else {}
         self.settings = Settings.model_validate(given)
-        self.urls = {
-            name: found.get(f"TENURE_{name.upper()}_URL", f"http://127.0.0.1:{PORTS[name]}") for name in SERVICES
-        }
+        self.urls = {name: found.get(url_variable(name), local_url(name)) for name in SERVICES}
         self._stack = AsyncExitStack()
         self._pools: dict[tuple[str, bool], asyncio.Task[Any]] = {}
         self._logs: dict[str, Log] = {}
@@ -118,7 +111,7 @@ class Context:
     async def log(self, service: str) -> Log:
         """The service's log, as its own processes have it."""
         if service not in self._logs:
-            declared, pool = registry(service), await self.db(service, write=True)
+            declared, pool = definition_of(service), await self.db(service, write=True)
             store = await PostgresStore(self.settings.dsn(service), service).open()
             self._stack.push_async_callback(store.close)
             sealer = None if declared.sealer is None else declared.sealer(pool)
@@ -183,15 +176,9 @@ async def _quietly(client: Any) -> None:
 # ── Registries ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def registry(service: str) -> "Service":
-    """What a service consists of, as it declares it."""
-    found: Service = import_module(f"services.{service}.__main__").SERVICE
-    return found
-
-
 def consumers(service: str) -> dict[str, Projection | Reactions]:
     """A service's consumers by their names within it, in the order in which it runs them."""
-    declared = registry(service)
+    declared = definition_of(service)
     timers = [] if declared.timers is None else [declared.timers.projection]
     return {what.name: what for what in (CLOCKS, *declared.consumers, *timers)}
 
@@ -215,6 +202,6 @@ def stream_kinds(stream_id: str) -> list[tuple[str, Stream[Any, Any, Any]]]:
     return [
         (service, kind)
         for service in SERVICES
-        for kind in registry(service).streams
+        for kind in definition_of(service).streams
         if stream_id.startswith(f"{kind.category}-")
     ]

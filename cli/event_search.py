@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from cli.context import SERVICES, Context
+from cli.context import Context
 from shared.eventlog.write.postgres import stored_event
 from shared.events.envelope import Envelope, StoredEvent, publisher_of, shortened, source_of
+from shared.services import SERVICES
 from shared.sql import statements
 
 SQL: Final = statements(__file__)

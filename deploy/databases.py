@@ -28,10 +28,10 @@ from deploy import Trouble
 from deploy.secrets import FOLDER, renewed, secret
 from services import migrations_of
 from shared.eventlog.migrate import migrate, operator_of, owner_of
-from shared.runtime.settings import PORTS, settings
+from shared.runtime.settings import settings
+from shared.services import SERVICES
 from shared.sql import statements, with_names
 
-SERVICES: Final = tuple(PORTS)
 OPERATOR: Final = "operator"
 LOGINS: Final = (*SERVICES, OPERATOR)
 SQL: Final = statements(__file__)

@@ -23,7 +23,7 @@ from typing import Any, Final, TypedDict
 from rich.console import Console
 from rich.table import Table
 
-from deploy import PORT_BASE, ROOT, STATE, Trouble, databases, secrets, topics
+from deploy import PORT_BASE, ROOT, STATE, Trouble, databases, port_of, secrets, topics
 from deploy.broker import Protection
 from deploy.catcher import MailCatcher
 from deploy.data import PUBLISHER
@@ -32,8 +32,7 @@ from deploy.stack import HOST, Kafka, Part, Postgres, Service
 from deploy.supervisor import Stopped, Supervisor
 from shared.eventlog.deliver.kafka import VARIABLES as KAFKA_VARIABLES
 from shared.eventlog.deliver.kafka import KafkaAccess
-
-SERVICES: Final = ("identity", "marketplace", "entitlements", "distribution")
+from shared.services import SERVICES, url_variable
 
 _RUN: Final = STATE / "run"
 _LOGS: Final = STATE / "logs"
@@ -82,10 +81,7 @@ def services(env: Mapping[str, str], running: Sequence[Part] = ()) -> list[Part]
     """The services, each with credentials of its own; `env` has the operator's, or nothing of what is not started."""
     postgres = {name: databases.service_environment(env["DATABASE_URL"], name) if env else {} for name in SERVICES}
     own = {name: {**env, **postgres[name], **kafka_environment(running, name)} for name in SERVICES}
-    named = [
-        Service(name, _RUN, PORT_BASE + number, env=own[name], **_files(name))
-        for number, name in enumerate(SERVICES, start=1)
-    ]
+    named = [Service(name, _RUN, port_of(name), env=own[name], **_files(name)) for name in SERVICES]
     return [*named, *catcher()]
 
 
@@ -110,9 +106,7 @@ def operators(env: Mapping[str, str], running: Sequence[Part]) -> dict[str, str]
 
 def addresses(running: Sequence[Part]) -> dict[str, str]:
     """Where everything is but Kafka, as the environment variables that every part of the project reads."""
-    found = {
-        f"TENURE_{name.upper()}_URL": f"http://{HOST}:{PORT_BASE + at}" for at, name in enumerate(SERVICES, start=1)
-    }
+    found = {url_variable(name): f"http://{HOST}:{port_of(name)}" for name in SERVICES}
     found |= {name: os.environ[name] for name in ("DATABASE_URL",) if os.environ.get(name)}
     found["TENURE_PUBLIC_URL"] = os.environ.get("TENURE_PUBLIC_URL") or found["TENURE_IDENTITY_URL"]
     for caught in catcher():
@@ -268,7 +262,7 @@ def _print_new_lines(console: Console, said: int) -> int:
 def _announce(console: Console, took_s: float, detach: bool) -> None:
     env = _read_addresses()
     lines = [f"\nTenure is ready ({took_s:.1f} s)"]
-    lines += [f"  {name:<13} {env[f'TENURE_{name.upper()}_URL']}/docs" for name in SERVICES]
+    lines += [f"  {name:<13} {env[url_variable(name)]}/docs" for name in SERVICES]
     lines += [f"  {'mail':<13} {env['TENURE_MAIL_URL']}"] if "TENURE_MAIL_URL" in env else []
     lines += [f"  {'Kafka':<13} {env['KAFKA_BOOTSTRAP']}", f"  {'all addresses':<13} {_shown(_ADDRESSES)}"]
     lines += [f"  {'logs':<13} {_shown(_LOGS)}", "", "See it work: make story"]

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Final
 
 from deploy import LOCAL, STATE
+from shared.services import SERVICES
 
 FOLDER: Final = STATE / "secrets"
 COMPOSE: Final = LOCAL / "compose"
 """Where docker-compose.yml finds the containers' secrets. They are mounted as they are, and the user of a container is
 nobody on this machine: so the folder keeps others out, and the files in it may be read."""
-_SERVICES: Final = ("identity", "marketplace", "entitlements", "distribution")
 COMPOSE_NAMES: Final = (
-    *(f"postgres-{name}" for name in ("admin", "operator", *_SERVICES)),
-    *(f"kafka-{name}" for name in ("admin", "broker", "controller", "operator", *_SERVICES)),
+    *(f"postgres-{name}" for name in ("admin", "operator", *SERVICES)),
+    *(f"kafka-{name}" for name in ("admin", "broker", "controller", "operator", *SERVICES)),
     *(f"kafka-{name}" for name in ("publisher-autodesk", "dashboard")),
 )
 COMPOSE_FOLDERS: Final = ("kafka-authority", "kafka", "kafka-ca")

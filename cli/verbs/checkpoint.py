@@ -8,7 +8,7 @@ import typer
 from aiokafka import TopicPartition
 
 from cli.app import Planned, Result, change, group, verb
-from cli.context import SERVICES, Context, consumers
+from cli.context import Context, consumers
 from cli.exit_codes import NOT_FOUND, USAGE, OperatorError
 from cli.operation import ChangePlan, Operation, Outcome
 from cli.output import Output, count, when
@@ -17,6 +17,7 @@ from shared.eventlog.deliver.records import raw_of
 from shared.eventlog.repair import checkpoints as engine
 from shared.eventlog.repair.checkpoints import Checkpoint
 from shared.events.registry import topic_of
+from shared.services import SERVICES
 
 group("checkpoint", "How far each consumer is, and how it is moved by hand.")
 

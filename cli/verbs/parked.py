@@ -12,7 +12,7 @@ import orjson
 import typer
 
 from cli.app import Planned, Result, change, group, verb
-from cli.context import SERVICES, Context, consumers
+from cli.context import Context, consumers
 from cli.exit_codes import NOT_FOUND, REFUSED, USAGE, OperatorError
 from cli.operation import ChangePlan, Consent, Operation, Outcome
 from cli.output import Output, count, when
@@ -20,6 +20,7 @@ from shared.eventlog.deliver.plan import Raw
 from shared.eventlog.repair import parked as engine
 from shared.eventlog.repair.parked import Line, Parked, Retried, Tried
 from shared.eventlog.write.log import Accepted, Answer
+from shared.services import SERVICES
 
 group("parked", "Events that a consumer could not deal with, and their streams.")
 

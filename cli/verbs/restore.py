@@ -9,19 +9,21 @@ import typer
 from aiokafka.errors import KafkaError
 
 from cli.app import Planned, change, group
-from cli.context import SERVICES, Context, registry
+from cli.context import Context
 from cli.exit_codes import OperatorError
 from cli.explain import explained
 from cli.operation import ChangePlan, Operation, Outcome
 from cli.output import Counter, Output, count, when
 from cli.verbs.transfer import service_named
 from cli.verbs.verify import second_look
+from services import definition_of
 from shared.eventlog.repair import restore as engine
 from shared.eventlog.repair.republish import restore_topic
 from shared.eventlog.repair.restore import Restored, Whole
 from shared.eventlog.repair.topic import Progress
 from shared.eventlog.write.postgres import TRANSIENT
 from shared.events.registry import topic_of
+from shared.services import SERVICES
 from shared.sql import statements
 
 SQL: Final = statements(__file__)
@@ -51,7 +53,7 @@ async def reconcile_store(context: Context, output: Output, service: OfService) 
 
 
 async def _from_topic(context: Context, output: Output, verb: str, service: str, way: Way) -> ChangePlan:
-    whole: Whole = registry(service_named(service)).whole()
+    whole: Whole = definition_of(service_named(service)).whole()
     settings, topic = context.settings, topic_of(service)
 
     async def go_through(dry_run: bool, progress: Progress, by: str = "") -> Restored:

@@ -14,10 +14,11 @@ from aiokafka.errors import KafkaError
 
 from cli import horizon
 from cli.app import Result, verb
-from cli.context import SERVICES, Context
+from cli.context import Context
 from cli.output import Output, count, duration, size
 from shared.eventlog.deliver.plan import Partition
 from shared.eventlog.write.postgres import TRANSIENT
+from shared.services import SERVICES
 from shared.sql import statements
 
 SQL: Final = statements(__file__)

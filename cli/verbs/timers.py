@@ -8,11 +8,12 @@ import uuid_utils
 
 from cli import doors
 from cli.app import Planned, Result, change, group, verb
-from cli.context import SERVICES, Context
+from cli.context import Context
 from cli.exit_codes import NOT_FOUND, OperatorError
 from cli.operation import ChangePlan, Operation, Outcome
 from cli.options import parse_time
 from cli.output import Output, count, duration, when
+from shared.services import SERVICES
 from shared.sql import statements
 
 SQL: Final = statements(__file__)

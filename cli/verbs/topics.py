@@ -12,12 +12,13 @@ import typer
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from cli.app import Result, verb
-from cli.context import EVENT_TOPICS, SERVICES, TOPICS, Context
+from cli.context import EVENT_TOPICS, TOPICS, Context
 from cli.exit_codes import NOT_FOUND, OperatorError
 from cli.options import Since, Until
 from cli.output import Output, count, when
 from shared.events.envelope import Envelope, Unreadable, from_headers, stamp
 from shared.events.registry import topic_of, topics_read
+from shared.services import SERVICES
 
 
 @verb("topics", fails_when="one is missing")

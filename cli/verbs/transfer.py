@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from cli import cloudevents
 from cli.app import Planned, Result, change, verb
-from cli.context import SERVICES, Context
+from cli.context import Context
 from cli.event_search import SKEW, Found, first_at, head, stored
 from cli.exit_codes import NOT_FOUND, REFUSED, OperatorError
 from cli.operation import ChangePlan, Operation, Outcome
@@ -23,6 +23,7 @@ from cli.output import Counter, Output, count
 from shared.events.envelope import Unreadable
 from shared.events.registry import EVENTS, INBOUND
 from shared.events.upcasts import decode
+from shared.services import SERVICES
 from shared.sql import statements
 
 SQL: Final = statements(__file__)

@@ -6,15 +6,17 @@ from typing import Annotated, Any, Final
 import typer
 
 from cli.app import Result, verb
-from cli.context import ANCHOR_TOPICS, SERVICES, Context, registry
+from cli.context import ANCHOR_TOPICS, Context
 from cli.exit_codes import USAGE, OperatorError
 from cli.operation import Outcome
 from cli.output import Counter, Output, count
 from cli.verbs.topics import named
 from cli.verbs.transfer import service_named
+from services import definition_of
 from shared.eventlog.repair.verify import Report, verify_topic
 from shared.eventlog.repair.verify import verify as judged
 from shared.events.registry import is_inbound, topic_of
+from shared.services import SERVICES
 
 SHOWN: Final = 40
 """Findings of a service that are shown to a person; --json has the first thousand."""
@@ -87,7 +89,7 @@ async def look(
         service,
         settings.dsn(service),
         settings.kafka,
-        streams=registry(service).streams,
+        streams=definition_of(service).streams,
         anchor_folder=folder or settings.anchors,
         topic=topic,
         progress=counter.at,

@@ -9,12 +9,13 @@ from rich.text import Text
 from rich.tree import Tree
 
 from cli.app import Result, verb
-from cli.context import SERVICES, Context
+from cli.context import Context
 from cli.event_search import Found, Looked, born, caused_by, children, find, publishers, related
 from cli.exit_codes import NOT_FOUND, UNREACHABLE, USAGE, OperatorError
 from cli.inbound import MOST, Search, Wanted, search
 from cli.output import Output, count, duration, plain, when
 from shared.events.envelope import BadName, checked_name, stamp
+from shared.services import SERVICES
 
 _CROSSINGS: Final = 5
 """A publisher may answer an event of ours with one of its own, and so on: so often it is looked for the next one."""

@@ -25,14 +25,14 @@ from shared.eventlog.deliver.kafka import InvalidKafkaSettings, KafkaAccess
 from shared.eventlog.deliver.plan import receive
 from shared.eventlog.deliver.records import raw_of
 from shared.events.envelope import Envelope
-from shared.events.registry import DISTRIBUTION, ENTITLEMENTS, IDENTITY, INBOUND, MARKETPLACE, inbound_topic
+from shared.events.registry import INBOUND, inbound_topic, topic_of
 from shared.rules import AGREEMENT_MISSING, ROLE_MISSING, SEAT_RIGHT_MISSING, UNKNOWN
+from shared.services import SERVICES, local_url, url_variable
 
 T = TypeVar("T")
 Json = dict[str, Any]
 
-SERVICES: Final = {"identity": 8101, "marketplace": 8102, "entitlements": 8103, "distribution": 8104}
-TOPICS: Final = (INBOUND, inbound_topic(PUBLISHER), IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION)
+TOPICS: Final = (INBOUND, inbound_topic(PUBLISHER), *map(topic_of, SERVICES))
 PATIENCE_S: Final = 60.0
 LATE: Final = frozenset(
     {
@@ -232,10 +232,7 @@ async def eventually(
 
 
 def addresses() -> Mapping[str, str]:
-    return {
-        name: os.environ.get(f"TENURE_{name.upper()}_URL") or f"http://127.0.0.1:{port}"
-        for name, port in SERVICES.items()
-    }
+    return {name: os.environ.get(url_variable(name)) or local_url(name) for name in SERVICES}
 
 
 @asynccontextmanager

@@ -18,11 +18,12 @@ from aiokafka import AIOKafkaConsumer
 from deploy.invite import invite
 from deploy.story.doors import Doors, Json, Person, Wrong, open_doors
 from deploy.year import customers as life
-from deploy.year.check import INVARIANTS, SERVICES, Findings, check
+from deploy.year.check import INVARIANTS, Findings, check
 from deploy.year.customers import FATES, PASSWORD, Customer, World
 from deploy.year.publisher import Publisher
 from shared.events.registry import MARKETPLACE
 from shared.runtime.settings import settings
+from shared.services import SERVICES
 from shared.sql import statements
 
 SQL: Final = statements(__file__)
@@ -149,7 +150,7 @@ def dsns() -> dict[str, str]:
     """Each service's own database, as the services themselves find it."""
     if not os.environ.get("DATABASE_URL"):
         raise Wrong("The check reads the stores: DATABASE_URL should say where they are (`make year` sets it).")
-    return {service.name: settings().dsn(service.name) for service in SERVICES}
+    return {service: settings().dsn(service) for service in SERVICES}
 
 
 async def rest(stores: dict[str, str]) -> None:

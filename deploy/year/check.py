@@ -7,13 +7,10 @@ from typing import Any, Final, TypeAlias
 
 import asyncpg
 
-from services.distribution.__main__ import SERVICE as DISTRIBUTION
+from services import definitions
 from services.distribution.domain import rollout
-from services.entitlements.__main__ import SERVICE as ENTITLEMENTS
 from services.entitlements.domain import seat_pool
-from services.identity.__main__ import SERVICE as IDENTITY
 from services.identity.domain import contract_state
-from services.marketplace.__main__ import SERVICE as MARKETPLACE
 from services.marketplace.domain.terms import term_ends
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.repair.verify import verify
@@ -35,7 +32,6 @@ from shared.sql import statements
 
 SQL: Final = statements(__file__)
 
-SERVICES: Final = (IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION)
 INVARIANTS: Final = (
     "every stream's hashes and the store's chain verify, positions and versions have no gap",
     "every stored event is in its topic with the same bytes, in its stream's order; nothing else is",
@@ -62,10 +58,11 @@ class Findings:
 
 
 async def check(dsns: dict[str, str], access: KafkaAccess) -> Findings:
-    """Reads all four stores and topics whole. The system should be at rest."""
+    """Read all stores and topics whole. The system should be at rest."""
     findings = Findings()
     histories: dict[str, History] = {}
-    for service in SERVICES:
+    services = definitions()
+    for service in services:
         report = await verify(service.name, dsns[service.name], access, streams=service.streams)
         findings.violations += [str(finding) for finding in report.findings.first]
         findings.events += report.events
@@ -73,7 +70,7 @@ async def check(dsns: dict[str, str], access: KafkaAccess) -> Findings:
         await _read(service.name, dsns[service.name], histories)
     findings.streams = len(histories)
     findings.types = Counter(event.type() for history in histories.values() for _, event in history)
-    streams = {stream.category: stream for service in SERVICES for stream in (*service.streams, OPERATION)}
+    streams = {stream.category: stream for service in services for stream in (*service.streams, OPERATION)}
     checks = {"subscription": _subscription, "contract": _contract, "pool": _pool, "credits": _credits}
     states: dict[str, Any] = {}
     for stream_id, history in histories.items():
@@ -172,7 +169,7 @@ def _credits(stream: Any, history: History) -> Iterator[str]:
 
 async def _ledger(dsns: dict[str, str], states: dict[str, Any]) -> list[str]:
     """The balances and the ledger that people are shown, against what the streams say."""
-    db = await asyncpg.connect(dsns[ENTITLEMENTS.name])
+    db = await asyncpg.connect(dsns["entitlements"])
     try:
         shown = {row["contract_id"]: (row["left"], row["ledger"]) for row in await db.fetch(SQL["credits"])}
     finally:

@@ -15,7 +15,8 @@ import structlog
 from shared.eventlog.deliver.clocks import FRESH_S, Clocks
 from shared.eventlog.write.postgres import TRANSIENT
 from shared.runtime.database import Pool
-from shared.runtime.settings import PORTS, Settings
+from shared.runtime.settings import Settings
+from shared.services import SERVICES
 
 logger = structlog.get_logger(__name__)
 
@@ -36,7 +37,7 @@ class Everywhere:
 
     @staticmethod
     def of(settings: Settings) -> "Everywhere":
-        return Everywhere({name: settings.url_of(name) for name in PORTS if name != _NAME})
+        return Everywhere({name: settings.url_of(name) for name in SERVICES if name != _NAME})
 
     async def lacking(
         self, organisation_id: str, ahead_s: int, authorization: str, clocks: Clocks, db: Pool

@@ -7,20 +7,14 @@ that reads a topic asks here, so that no record is believed because it lies some
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from importlib import import_module
 from typing import Final, get_args
 
 from shared.events.base import Event
-from shared.events.distribution import DistributionEvent
-from shared.events.entitlements import EntitlementsEvent
 from shared.events.envelope import publisher_of, source_of
-from shared.events.identity import IdentityEvent
-from shared.events.marketplace import MarketplaceEvent
 from shared.events.publisher import PublisherEvent
+from shared.services import SERVICES
 
-IDENTITY: Final = "identity.events.v1"
-MARKETPLACE: Final = "marketplace.events.v1"
-ENTITLEMENTS: Final = "entitlements.events.v1"
-DISTRIBUTION: Final = "distribution.events.v1"
 INBOUND: Final = "publisher.inbound.v1"
 """Foreign CloudEvents from publishers' systems: no stream versions, no hashes. This one is a trusted gateway's, which
 speaks for any publisher; each publisher's own topic is `inbound_topic(publisher)`."""
@@ -28,12 +22,16 @@ INBOUND_PATTERN: Final = r"^publisher\.inbound\.v1(\.[A-Za-z0-9_-]{1,100})?$"
 """The names of all inbound topics, for subscriptions."""
 _INBOUND: Final = re.compile(INBOUND_PATTERN)
 
-SERVICES: Final = ("identity", "marketplace", "entitlements", "distribution")
-
 
 def topic_of(service: str) -> str:
     """Where a service publishes its own events."""
     return f"{service}.events.v1"
+
+
+IDENTITY: Final = topic_of("identity")
+MARKETPLACE: Final = topic_of("marketplace")
+ENTITLEMENTS: Final = topic_of("entitlements")
+DISTRIBUTION: Final = topic_of("distribution")
 
 
 def service_of(topic: str) -> str:
@@ -75,16 +73,15 @@ def topics_pattern(declared: Iterable[str]) -> str:
     return "|".join([f"^{name}$" for name in names] + [INBOUND_PATTERN] * (INBOUND in wanted))
 
 
-def _members(union: object) -> tuple[type[Event], ...]:
+def _contract_of(service: str) -> tuple[type[Event], ...]:
+    """The event types of a service: the union `<Service>Event` at the end of `shared.events.<service>`."""
+    union: object = getattr(import_module(f"shared.events.{service}"), f"{service.capitalize()}Event")
     return get_args(union)
 
 
 EVENTS_ON: Final[Mapping[str, tuple[type[Event], ...]]] = {
-    IDENTITY: _members(IdentityEvent),
-    MARKETPLACE: _members(MarketplaceEvent),
-    ENTITLEMENTS: _members(EntitlementsEvent),
-    DISTRIBUTION: _members(DistributionEvent),
-    INBOUND: _members(PublisherEvent),
+    **{topic_of(service): _contract_of(service) for service in SERVICES},
+    INBOUND: get_args(PublisherEvent),
 }
 """The event types of each topic. A publisher's own topic has those of the gateway's."""
 

@@ -143,7 +143,7 @@ class Process:
         self.metrics = Metrics()
         self.figures = Figures(service=self.service.name, topic=topic_of(self.service.name))
         self.metrics.show(self.figures)
-        url = self.settings.identity_url
+        url = self.settings.urls["identity"]
         self.endings = FollowedEndings(self.settings.kafka, url)
         verifier = TokenVerifier(fetcher(url), self.endings, issuer=self.settings.token_issuer)
         self.parts = Parts(

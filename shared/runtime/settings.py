@@ -1,9 +1,11 @@
 """A service process's settings, all from the environment."""
 
+import os
 import sys
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from pydantic import AfterValidator, Field, SecretStr
@@ -13,8 +15,11 @@ from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.migrate import operator_of, owner_of
 from shared.runtime.connections import trusting
 from shared.runtime.limits import parsed as parsed_limits
+from shared.services import PORTS, SERVICES, local_url, url_variable
 
-PORTS: Final = {"identity": 8101, "marketplace": 8102, "entitlements": 8103, "distribution": 8104}
+
+def _urls() -> dict[str, str]:
+    return {service: os.environ.get(url_variable(service)) or local_url(service) for service in SERVICES}
 
 
 def _readable(limits: str) -> str:
@@ -40,16 +45,13 @@ class Settings(BaseSettings):
     kafka: Annotated[KafkaAccess, Field(default_factory=KafkaAccess.from_environment)]
     host: str = "127.0.0.1"
     port: int | None = None
-    """0 is any free port; unset is the service's own (identity 8101 to distribution 8104)."""
-    identity_url: str = "http://127.0.0.1:8101"
-    """Where the keys are that tokens are checked with."""
-    marketplace_url: str = "http://127.0.0.1:8102"
-    """identity only: where it asks whether the service has the new time of a clock that was moved; so the next two."""
-    entitlements_url: str = "http://127.0.0.1:8103"
-    distribution_url: str = "http://127.0.0.1:8104"
+    """0 is any free port; unset is the service's own (`shared.services`)."""
+    urls: Annotated[Mapping[str, str], Field(default_factory=_urls)]
+    """Where each service is, as TENURE_<SERVICE>_URL says. All find there the keys that identity signs with; identity
+    asks the others whether they have the new time of a clock that was moved."""
     issuer: str | None = None
     """identity's public URL, which its tokens and its discovery document name; the same for all services. Unset is
-    `identity_url`."""
+    the URL of identity."""
     signing_key_file: Path | None = None
     """identity only: a PEM private key (EC P-256) to sign with, instead of the one kept in its database."""
     oidc_issuer: str | None = None
@@ -62,7 +64,7 @@ class Settings(BaseSettings):
     folder that they are written into. With neither none are sent."""
     mail_folder: Path | None = None
     mail_from: str = "tenure@localhost"
-    public_url: str = "http://127.0.0.1:8101"
+    public_url: str = local_url("identity")
     """identity only: what the links in mails begin with."""
     anchors: Path | None = Path(".local/anchors")
     """A folder outside of the stores, where the relays note where each store's head stood."""
@@ -101,20 +103,15 @@ class Settings(BaseSettings):
         return urlunsplit(parts._replace(netloc=f"{user}:{password}@{host}"))
 
     def url_of(self, service: str) -> str:
-        urls = {
-            "identity": self.identity_url,
-            "marketplace": self.marketplace_url,
-            "entitlements": self.entitlements_url,
-            "distribution": self.distribution_url,
-        }
-        return urls[service].rstrip("/")
+        """Where a service answers, without a slash at the end."""
+        return self.urls[service].rstrip("/")
 
     def port_of(self, service: str) -> int:
         return PORTS[service] if self.port is None else self.port
 
     @property
     def token_issuer(self) -> str:
-        return self.issuer or self.identity_url
+        return self.issuer or self.urls["identity"]
 
     @property
     def log_as(self) -> Literal["json", "console"]:

@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from cli.app import main
-from cli.context import SERVICES
+from shared.services import SERVICES, url_variable
 from tests.databases import Databases
 
 
@@ -62,5 +62,5 @@ def stores(
     monkeypatch.setenv("DATABASE_URL", all_databases.operator_url)
     monkeypatch.setenv("KAFKA_BOOTSTRAP", "127.0.0.1:1")
     for service in SERVICES:
-        monkeypatch.setenv(f"TENURE_{service.upper()}_URL", "http://127.0.0.1:1")
+        monkeypatch.setenv(url_variable(service), "http://127.0.0.1:1")
     return {service: databases(service) for service in SERVICES}

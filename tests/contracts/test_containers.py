@@ -4,10 +4,11 @@ import re
 
 import pytest
 
-from cli.context import ADDRESS_VARIABLES, SERVICES
+from cli.context import ADDRESS_VARIABLES
 from deploy import ROOT, declaration
 from deploy.broker import SETTINGS
 from deploy.secrets import COMPOSE_NAMES
+from shared.services import SERVICES
 
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()

@@ -1,7 +1,6 @@
 """Every reader of a topic has an answer to every event of it, and a new event names them all before anything runs."""
 
 import ast
-import importlib
 import inspect
 import subprocess
 import sys
@@ -12,24 +11,19 @@ from typing import Final
 import pytest
 
 from deploy import ROOT
+from services import definitions
 from shared.eventlog.deliver import readers
 from shared.eventlog.deliver.projection import Projection, Reactions
 from shared.eventlog.deliver.readers import Reader, UnansweredEvents, unanswered, unfolded
 from shared.eventlog.write.operations import OPERATION
 from shared.events import EVENTS, Event, OperationPerformed, SeatAssigned, SeatUnassigned
-from shared.events.registry import ENTITLEMENTS, EVENTS_ON, IDENTITY, SERVICES, topic_of
+from shared.events.registry import ENTITLEMENTS, EVENTS_ON, IDENTITY, topic_of
 from shared.runtime.clocks import CLOCKS
-from shared.runtime.service import Service
+from shared.services import SERVICES
 from tests.oracle.expected import EXPECTED
 from tests.simulation import system
 
-
-def declared(service: str) -> Service:
-    found: Service = importlib.import_module(f"services.{service}.__main__").SERVICE
-    return found
-
-
-PRODUCT: Final = {name: declared(name) for name in SERVICES}
+PRODUCT: Final = {service.name: service for service in definitions()}
 READERS: Final[Mapping[str, Reader]] = {
     **{name: reader for service in PRODUCT.values() for name, reader in service.readers.items()},
     **system.READERS,

@@ -6,16 +6,13 @@ import pytest
 
 from deploy import Trouble, declaration
 from deploy.declaration import Grant, publisher_grants
-from services.distribution.__main__ import SERVICE as DISTRIBUTION
-from services.entitlements.__main__ import SERVICE as ENTITLEMENTS
-from services.identity.__main__ import SERVICE as IDENTITY
-from services.marketplace.__main__ import SERVICE as MARKETPLACE
+from services import definitions
 from shared.eventlog.repair.anchors import FORMER, topic_of_anchors
 from shared.events.registry import INBOUND, inbound_topic, is_inbound, topic_of
 from shared.runtime.service import Service
 from tests.system.rest import readers
 
-SERVICES = (IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION)
+SERVICES = definitions()
 PAGE = declaration.read()
 
 

@@ -11,7 +11,6 @@ from shared.events.registry import (
     EVENTS,
     INBOUND,
     PUBLISHERS_EVENTS,
-    SERVICES,
     inbound_topic,
     is_inbound,
     published_by,
@@ -21,6 +20,7 @@ from shared.events.registry import (
     topics_read,
     why_not_from,
 )
+from shared.services import SERVICES
 from tests.contracts.golden import sample
 
 AUTODESK, RIVAL = "urn:publisher:autodesk", "urn:publisher:rival"

@@ -10,11 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from services.distribution.__main__ import SERVICE as DISTRIBUTION
-from services.entitlements.__main__ import SERVICE as ENTITLEMENTS
+from services import definitions
 from services.entitlements.domain.seat_pool import SEAT_POOL
-from services.identity.__main__ import SERVICE as IDENTITY
-from services.marketplace.__main__ import SERVICE as MARKETPLACE
 from shared.eventlog.decision import Stream
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.repair.verify import verify
@@ -175,7 +172,7 @@ async def test_verify_finds_a_snapshot_that_was_altered(database: str) -> None:
 
 
 def every_stream() -> list[Stream[Any, Any, Any]]:
-    return [stream for service in (IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION) for stream in service.streams]
+    return [stream for service in definitions() for stream in service.streams]
 
 
 @pytest.mark.parametrize("stream", every_stream(), ids=lambda s: s.category)

@@ -18,10 +18,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from hypothesis import HealthCheck, Phase, given, settings
 
-from services.distribution.__main__ import SERVICE as DISTRIBUTION
-from services.entitlements.__main__ import SERVICE as ENTITLEMENTS
-from services.identity.__main__ import SERVICE as IDENTITY
-from services.marketplace.__main__ import SERVICE as MARKETPLACE
+from services import definitions
 from shared.eventlog.decision import Decision, Stream
 from shared.eventlog.write.log import Accepted, Log, Meta
 from shared.eventlog.write.postgres import PostgresStore
@@ -38,7 +35,7 @@ NOON: Final = datetime(2026, 11, 21, 12, tzinfo=UTC)
 HOW_MANY: Final = int(os.environ.get("EVENTS", "400"))
 AT_ONCE: Final = 200
 TOPIC: Final = "any.events"
-SERVICES: Final = (IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION)
+SERVICES: Final = definitions()
 
 
 def _decide(command: Event, _state: None) -> Decision[Event]:

@@ -7,6 +7,7 @@ from typing import Any, cast
 import httpx
 import pytest
 
+from services import definition_of
 from shared.eventlog.write.log import Log, Meta
 from shared.eventlog.write.memory import MemoryStore
 from shared.eventlog.write.store import Outcome, Unavailable, Write
@@ -15,8 +16,8 @@ from shared.runtime.http import make_app
 from shared.runtime.problems import Problem
 from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 from shared.runtime.sizes import BODY_BYTES, CEILING_BYTES
+from shared.services import SERVICES
 from tests.engine.examples import COUNTER, Count
-from tests.services.test_every_route import SERVICES, service_of
 from tests.services.test_routes import TOKEN, Unread, parts
 
 HOW_MANY = 1000
@@ -181,7 +182,7 @@ async def test_what_is_larger_than_all_items_can_be_is_refused_unread(client: ht
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_every_bulk_route_takes_the_largest_items_that_its_form_allows(name: str) -> None:
-    for route in service_of(name).commands.routes:
+    for route in definition_of(name).commands.routes:
         if route.bulk:
             schema = route.form.model_json_schema()
             body = json.dumps({"items": [_largest(schema["$defs"], schema["properties"]["items"]["items"])] * HOW_MANY})

@@ -1,6 +1,5 @@
 """Every route of every service asks who is calling before anything else: no switch, and no route forgotten."""
 
-import importlib
 import json
 import re
 from collections.abc import Iterator
@@ -13,17 +12,17 @@ from joserfc.jwk import ECKey
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from services import definition_of
 from shared.eventlog.write.log import utc_now
 from shared.runtime.auth import Actor, TokenSigner, TokenVerifier, public_keys
 from shared.runtime.http import make_app
 from shared.runtime.metrics import Metrics
 from shared.runtime.parts import Parts
-from shared.runtime.service import Service
 from shared.runtime.settings import Settings
+from shared.services import SERVICES
 from tests.engine.examples import new_id
 from tests.services.tokens import NothingEnded
 
-SERVICES = ("identity", "marketplace", "entitlements", "distribution")
 KEY, THEIRS = (ECKey.generate_key("P-256", {"kid": "key"}) for _ in range(2))
 ACTOR = Actor(account_id="account", organisation_id="organisation", organisation_kind="operator")
 EVERYWHERE = {"/health", "/ready", "/metrics", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/docs/assets"}
@@ -49,18 +48,13 @@ UNKNOWN: dict[str, dict[str, str]] = {
 }
 
 
-def service_of(name: str) -> Service:
-    service: Service = importlib.import_module(f"services.{name}.__main__").SERVICE
-    return service
-
-
 async def _keys() -> Any:
     return public_keys([KEY])
 
 
 def app_of(name: str) -> FastAPI:
     """The service's application with nothing opened: whatever it reaches for, it answers 503."""
-    service = service_of(name)
+    service = definition_of(name)
     parts = Parts(
         service=name,
         settings=Settings(),
@@ -102,7 +96,7 @@ def test_the_list_of_routes_is_whole() -> None:
     assert set(ROUTES) >= OPEN, "an open door that does not exist"
     assert len(set(ROUTES)) == len(ROUTES), "a route stands there twice"
     for name in SERVICES:
-        service, listed = service_of(name), {(method, path) for of, method, path in ROUTES if of == name}
+        service, listed = definition_of(name), {(method, path) for of, method, path in ROUTES if of == name}
         queries = service.queries.routes if service.queries is not None else []
         assert {(route.method, route.path) for route in service.commands.routes} <= listed
         assert {(method, route.path) for route in leaves(queries) for method in route.methods} <= listed
@@ -145,7 +139,7 @@ async def test_no_route_of_any_service_opens_without_a_token(route: tuple[str, s
 @pytest.mark.parametrize("name", SERVICES)
 async def test_every_services_document_lists_its_doors(name: str) -> None:
     document = app_of(name).openapi()
-    for route in service_of(name).commands.routes:
+    for route in definition_of(name).commands.routes:
         operation = document["paths"][route.path][route.method.lower()]
         assert ("security" in operation) is ((name, route.method, route.path) not in OPEN)
         assert ("requestBody" in operation) is bool(route.form.model_fields)

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
+from services import definition_of
 from shared.eventlog.write.log import utc_now
 from shared.events.identity import MachineScope
 from shared.runtime.auth import AUDIENCE, ISSUER, Actor, TokenSigner, TokenVerifier, public_keys
@@ -24,8 +25,9 @@ from shared.runtime.metrics import Metrics
 from shared.runtime.parts import Parts
 from shared.runtime.problems import Problem
 from shared.runtime.settings import Settings
+from shared.services import SERVICES
 from tests.engine.examples import new_id
-from tests.services.test_every_route import EVERYWHERE, OPEN, SERVICES, service_of
+from tests.services.test_every_route import EVERYWHERE, OPEN
 from tests.services.test_tokens import by_hand
 
 KEY, THEIRS = (ECKey.generate_key("P-256", {"kid": "key"}) for _ in range(2))
@@ -47,7 +49,7 @@ async def _keys() -> Any:
 
 
 def app_of(name: str) -> FastAPI:
-    service = service_of(name)
+    service = definition_of(name)
     parts = Parts(
         service=name,
         settings=Settings(limits="command=off"),

@@ -7,17 +7,14 @@ from typing import Any
 import asyncpg
 import pytest
 
-from services.distribution.__main__ import SERVICE as DISTRIBUTION
-from services.entitlements.__main__ import SERVICE as ENTITLEMENTS
-from services.identity.__main__ import SERVICE as IDENTITY
-from services.marketplace.__main__ import SERVICE as MARKETPLACE
+from services import definitions
 from shared.eventlog.repair.scratch import bare, code_of, live, make
 from shared.runtime.service import Service
 from tests.databases import as_operator
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("service", [IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION], ids=lambda s: s.name)
+@pytest.mark.parametrize("service", definitions(), ids=lambda s: s.name)
 async def test_every_table_belongs_to_one_projection(service: Service, databases: Callable[[str], str]) -> None:
     db: Any = await asyncpg.connect(as_operator(databases(service.name)))
     try:

@@ -13,13 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
+from services import definition_of
 from shared.eventlog.write.memory import MemoryStore
 from shared.events.base import Record
 from shared.runtime import wellformed
 from shared.runtime.auth import TokenSigner
 from shared.runtime.problems import Problem
 from shared.runtime.wellformed import Parameters
-from tests.services.test_every_route import ACTOR, KEY, ROUTES, SERVICES, app_of, service_of
+from shared.services import SERVICES
+from tests.services.test_every_route import ACTOR, KEY, ROUTES, app_of
 from tests.services.test_routes import TOKEN, a_client
 
 ENGINES = {"/health", "/ready", "/metrics", "/clock", "/docs", "/openapi.json"}
@@ -135,7 +137,7 @@ async def test_no_route_of_any_service_takes_an_unknown_parameter(name: str) -> 
 async def test_every_command_of_every_service_refuses_what_resembles_a_dry_run(name: str) -> None:
     bearer = {"Authorization": f"Bearer {TokenSigner(KEY).sign(ACTOR, 'token')}"}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app_of(name)), base_url="http://test") as client:
-        for route in service_of(name).commands.routes:
+        for route in definition_of(name).commands.routes:
             for query in ("dry_run=yes", "dryRun=true", "dry_run=true&dry_run=true"):
                 path = re.sub(r"[{}]", "", route.path)
                 answer = await client.request(route.method, f"{path}?{query}", headers=bearer)
@@ -252,7 +254,7 @@ async def test_a_route_that_reads_no_body_refuses_one(client: httpx.AsyncClient)
 async def test_a_command_without_a_form_takes_nothing_but_an_empty_one(name: str) -> None:
     bearer = {"Authorization": f"Bearer {TokenSigner(KEY).sign(ACTOR, 'token')}", "Content-Type": "application/json"}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app_of(name)), base_url="http://test") as client:
-        for route in service_of(name).commands.routes:
+        for route in definition_of(name).commands.routes:
             if route.form.model_fields:
                 continue
             path = re.sub(r"[{}]", "", route.path)
@@ -294,7 +296,7 @@ async def test_an_unknown_field_of_a_maintenance_window_is_refused_before_anythi
     bearer = {"Authorization": f"Bearer {TokenSigner(KEY).sign(ACTOR, 'token')}"}
     window = {"weekday": "monday", "starts": "22:00", "minutes": 60, "time_zone": "UTC"}
     app = app_of("distribution")
-    (route,) = [each for each in service_of("distribution").commands.routes if "windows" in each.form.model_fields]
+    (route,) = [each for each in definition_of("distribution").commands.routes if "windows" in each.form.model_fields]
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         for more, status in (({}, 503), ({"minuts": 5}, 422)):
             body = {"cadence": "weekly", "windows": [window | more]}

@@ -9,14 +9,11 @@ import pytest
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 
-from services.distribution.__main__ import SERVICE as DISTRIBUTION
-from services.entitlements.__main__ import SERVICE as ENTITLEMENTS
-from services.identity.__main__ import SERVICE as IDENTITY
-from services.marketplace.__main__ import SERVICE as MARKETPLACE
+from services import definitions
 from shared.runtime.routes import CommandRoute
 from tests.services.identity_bench import PASSWORD, Bench, opened, sign_up
 
-SERVICES: Final = (IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION)
+SERVICES: Final = definitions()
 
 
 @pytest.fixture

@@ -18,12 +18,13 @@ from shared.eventlog.deliver.projection import Projection
 from shared.events.envelope import GENESIS, Headers
 from shared.events.registry import topic_of
 from shared.events.upcasts import decode
+from shared.services import SERVICES
 from tests.oracle.evidence import Answered, Evidence, Published, Stored, Waiting
 from tests.oracle.verdict import faults
 from tests.simulation.database import Tables, Transaction
 from tests.simulation.store import Rates
 from tests.simulation.story import World
-from tests.simulation.system import SERVICES, System
+from tests.simulation.system import System
 from tests.simulation.time import Process
 
 

@@ -7,8 +7,9 @@ from typing import Final, NamedTuple
 
 from shared.events.envelope import Envelope, chained, from_headers, to_headers
 from shared.events.registry import topic_of
+from shared.services import SERVICES
 from tests.simulation.kafka import Record
-from tests.simulation.system import SERVICES, System
+from tests.simulation.system import System
 
 
 class Forged(NamedTuple):

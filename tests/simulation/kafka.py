@@ -13,7 +13,8 @@ from typing import Any, Final, NamedTuple, cast
 from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaConnectionError
 
-from shared.events.registry import INBOUND, SERVICES, topic_of
+from shared.events.registry import INBOUND, topic_of
+from shared.services import SERVICES
 from tests.simulation.store import Rates
 from tests.simulation.time import PROCESS, Loop, Process
 

@@ -18,6 +18,7 @@ from shared.events.base import Event
 from shared.events.envelope import Envelope, from_headers
 from shared.events.registry import topic_of
 from shared.events.upcasts import decode
+from shared.services import SERVICES
 from tests.simulation import check, story
 from tests.simulation.bugs import Bug
 from tests.simulation.check import verdict
@@ -25,7 +26,7 @@ from tests.simulation.database import offsets
 from tests.simulation.forger import forge
 from tests.simulation.kafka import Producer
 from tests.simulation.story import World, tell
-from tests.simulation.system import SERVICES, START, Running, System
+from tests.simulation.system import START, Running, System
 from tests.simulation.time import run
 
 REST_WITHIN_S: Final = 300

@@ -55,13 +55,13 @@ from shared.events.envelope import Envelope
 from shared.events.registry import ENTITLEMENTS as ENTITLEMENTS_TOPIC
 from shared.events.registry import EVENTS_ON, IDENTITY, MARKETPLACE, topic_of
 from shared.runtime.clocks import CLOCKS
+from shared.services import SERVICES
 from tests.simulation.database import Pool, Tables
 from tests.simulation.kafka import Access, Broker, Subscriptions
 from tests.simulation.store import Connection, Rates
 from tests.simulation.time import Process
 
 START: Final = datetime.fromisoformat("2026-11-23T12:00:00+00:00")
-SERVICES: Final = ("identity", "marketplace", "entitlements", "distribution")
 
 POOLS: Final = Projection(
     "pools",

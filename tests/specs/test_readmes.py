@@ -13,12 +13,12 @@ from fastapi.routing import APIRoute
 
 import shared.rules
 from deploy import ROOT
+from services import definition_of
 from shared.eventlog.decision import Stream
 from shared.eventlog.deliver.projection import Reactions
 from shared.events.registry import EVENTS, published_by
-from shared.runtime.service import Service
+from shared.services import SERVICES
 
-SERVICES = ("identity", "marketplace", "entitlements", "distribution")
 ACCESS = {"role-missing", "agreement-missing", "seat-right-missing"}
 """Refusals of administrative access, which shared.runtime words for services with routes for administrators."""
 REPLICATED = {"RoleAssigned", "RoleRevoked", "AgreementScheduled", "AgreementStarted", "AgreementEnded"}
@@ -35,11 +35,6 @@ def section(service: str, start: str) -> str:
     """From a line that begins so to the next heading; nothing where there is no such line."""
     found = re.search(rf"^{re.escape(start)}.*?(?=^## |\Z)", readme(service), re.MULTILINE | re.DOTALL)
     return found[0] if found else ""
-
-
-def declared(service: str) -> Service:
-    found: Service = importlib.import_module(f"services.{service}.__main__").SERVICE
-    return found
 
 
 def modules(service: str) -> Iterator[ModuleType]:
@@ -79,16 +74,16 @@ def test_each_streams_commands_and_facts_stand_in_its_row_and_no_other(service: 
         stream.category: (names(module.Command), names(module.Event))
         for module in modules(service)
         for stream in vars(module).values()
-        if isinstance(stream, Stream) and stream in declared(service).streams
+        if isinstance(stream, Stream) and stream in definition_of(service).streams
     }
-    assert set(real) == {stream.category for stream in declared(service).streams}
+    assert set(real) == {stream.category for stream in definition_of(service).streams}
     assert named == real
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_event_that_sets_something_off_is_named_and_no_other(service: str) -> None:
     """The service's own facts are named where something follows from them; what is only folded need not be."""
-    parts, own = declared(service), set(published_by(service))
+    parts, own = definition_of(service), set(published_by(service))
     consumed = set[str]()
     for consumer in (*parts.consumers, *((parts.timers.projection,) if parts.timers else ())):
         reacts = isinstance(consumer, Reactions)
@@ -100,7 +95,7 @@ def test_every_event_that_sets_something_off_is_named_and_no_other(service: str)
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_timer_is_named_and_no_other(service: str) -> None:
-    parts = declared(service)
+    parts = definition_of(service)
     named = set(re.findall(r"`([a-z-]+)`", section(service, "## Timers")))
     named |= set(re.findall(r"timer `([a-z-]+)`", readme(service)))
     assert named == (set(parts.timers.names) if parts.timers else set())
@@ -114,7 +109,7 @@ def test_nothing_is_named_that_does_not_exist(service: str) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_route_and_query_is_named_and_no_other(service: str) -> None:
-    parts = declared(service)
+    parts = definition_of(service)
     routes = [route for route in parts.queries.routes if isinstance(route, APIRoute)] if parts.queries else []
     real = {f"{route.method} {route.path}" for route in parts.commands.routes}
     real |= {f"{method} {route.path}" for route in routes for method in route.methods or ()}

@@ -16,7 +16,8 @@ from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.plan import Raw
 from shared.eventlog.repair.chains import own_event
 from shared.events.envelope import Envelope, Unreadable, chained, from_headers, source_of, to_headers
-from shared.events.registry import INBOUND, SERVICES, inbound_topic, is_inbound, topic_of
+from shared.events.registry import INBOUND, inbound_topic, is_inbound, topic_of
+from shared.services import SERVICES
 from tests.engine.batches import Written, read
 from tests.oracle.evidence import Published, read_topic
 

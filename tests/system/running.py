@@ -15,9 +15,10 @@ from deploy.data import PUBLISHER
 from deploy.databases import OPERATOR, prepare, url_of
 from deploy.processes import free_port
 from deploy.stack import Service
-from deploy.year.check import SERVICES as DECLARED
 from deploy.year.check import check
+from services import definitions
 from shared.events.registry import INBOUND, topic_of
+from shared.services import SERVICES, url_variable
 from tests.databases import PASSWORD, as_operator, password
 from tests.oracle.effects import effects
 from tests.oracle.evidence import PUBLISHERS, Evidence, Published, gather
@@ -27,7 +28,6 @@ from tests.system import parts
 from tests.system.rest import reactions, readers, rests
 from tests.system.telling import heard
 
-SERVICES: Final = tuple(service.name for service in DECLARED)
 PARTS: Final = (*SERVICES, "kafka", "postgres")
 
 
@@ -77,7 +77,7 @@ class System:
         return asyncio.run(self._evidence())
 
     async def _evidence(self) -> dict[str, Evidence]:
-        reading = readers(DECLARED)
+        reading = readers(definitions())
         await rests(self.dsns(), self.kafka.access, reading)
         anchored = Path(self.env["TENURE_ANCHORS"])
         found = await gather(self.dsns(), self.kafka.access, readers=reading, anchored=anchored)
@@ -94,8 +94,8 @@ class System:
     async def _sound(self) -> dict[str, Evidence]:
         found, dsns = await self._evidence(), self.dsns()
         wrong = [fault for evidence in found.values() for fault in faults(evidence)]
-        wrong += effects(found, reactions(DECLARED), frozenset(self.forgetful), self.former)
-        for service in DECLARED:
+        wrong += effects(found, reactions(definitions()), frozenset(self.forgetful), self.former)
+        for service in definitions():
             wrong += await differences(service.name, service.projections, dsns[service.name], found)
         violations = (await check(dsns, self.kafka.access)).violations
         planted = [f"{topic}, partition {partition}, offset {offset}:" for topic, partition, offset in self.planted]
@@ -145,7 +145,7 @@ def system(folder: Path) -> Iterator[System]:
         env = {"DATABASE_URL": url_of(postgres.url, OPERATOR, PASSWORD), **kafka.access_of("operator").environment()}
         env |= {"TENURE_LOG": "json", "TENURE_ANCHORS": str(folder / "anchors")}
         env["KAFKA_PUBLISHER_PASSWORD"] = kafka.access_of(f"publisher-{PUBLISHER}").password or ""
-        env |= {f"TENURE_{name.upper()}_URL": f"http://127.0.0.1:{port}" for name, port in ports.items()}
+        env |= {url_variable(name): f"http://127.0.0.1:{port}" for name, port in ports.items()}
         services = {
             name: Service(name, folder / name, port, env={**env, **_own_credentials(name, postgres, kafka)})
             for name, port in ports.items()

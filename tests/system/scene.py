@@ -19,7 +19,8 @@ from deploy.story.__main__ import STEPS
 from deploy.story.doors import open_doors
 from deploy.story.steps import ANNUAL, PUBLISHER, Story, cast
 from shared.events.identity import OrganisationKind
-from tests.system.running import SERVICES, System
+from shared.services import SERVICES, url_variable
+from tests.system.running import System
 from tests.system.test_sessions import Someone
 
 Operation = tuple[str, str, str, dict[str, Any]]
@@ -119,9 +120,7 @@ def play(system: System) -> Scene:
         "another partner's": Someone(system, partner),
         "another publisher's": rival,
     }
-    documents = {
-        name: httpx.get(f"{system.env[f'TENURE_{name.upper()}_URL']}/openapi.json").json() for name in SERVICES
-    }
+    documents = {name: httpx.get(f"{system.env[url_variable(name)]}/openapi.json").json() for name in SERVICES}
     return Scene(ids=ids, people=people, strangers=strangers, documents=documents)
 
 

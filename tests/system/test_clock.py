@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from deploy.stack import Service
-from tests.system.running import SERVICES, System
+from shared.services import SERVICES, url_variable
+from tests.system.running import System
 from tests.system.test_operator import Somebody, signed_up
 
 pytestmark = pytest.mark.system
@@ -66,7 +67,7 @@ async def _moves(urls: list[str], token: str) -> list[tuple[str, str, str]]:
 def test_once_a_move_is_answered_every_process_of_every_service_has_the_time(
     running: System, somebody: Somebody, tmp_path: Path
 ) -> None:
-    urls = [running.env[f"TENURE_{name.upper()}_URL"] for name in SERVICES]
+    urls = [running.env[url_variable(name)] for name in SERVICES]
     with (
         another_process(running, "marketplace", tmp_path / "marketplace") as more,
         another_process(running, "identity", tmp_path / "identity") as other,

@@ -22,10 +22,11 @@ import pytest
 from aiokafka.errors import MessageSizeTooLargeError
 
 from deploy.topics import declared
-from deploy.year.check import SERVICES as DECLARED
+from services import definitions
 from shared.eventlog.deliver.plan import headers_of
 from shared.eventlog.repair import verify
-from shared.events.registry import INBOUND, SERVICES, topic_of, topics_read
+from shared.events.registry import INBOUND, topic_of, topics_read
+from shared.services import SERVICES
 from tests.engine.batches import read
 from tests.system.hostile import LIMIT, OWN_TOPIC, Flood, Sent, flooding, good
 from tests.system.rest import readers, rests
@@ -67,7 +68,7 @@ def _flooded(running: System, number: int, a_second: float, patience_s: float) -
     with Waits(running.dsns()) as waits:
         sent = asyncio.run(_told_under_a_flood(running, random.Random(seed), number, a_second))
         lasted = time.time() - begun
-        asyncio.run(rests(running.dsns(), running.kafka.access, readers(DECLARED)))
+        asyncio.run(rests(running.dsns(), running.kafka.access, readers(definitions())))
     rested = time.time() - begun
     planted = {(each.topic, each.partition, each.offset) for each in sent}
     running.planted |= planted
@@ -154,7 +155,7 @@ async def _parked(dsns: Mapping[str, str], sent: Mapping[Place, Sent]) -> Parked
 def _missing(sent: Sequence[Sent], parked: Parked) -> list[str]:
     """The records that a consumer should have parked and has not."""
     wrong = []
-    for service in DECLARED:
+    for service in definitions():
         for what in service.consumers:
             name = f"{service.name}.{what.name}"
             topics = topics_read(what.topics, TOPICS)
@@ -169,7 +170,7 @@ def _missing(sent: Sequence[Sent], parked: Parked) -> list[str]:
 async def _verifies(running: System) -> None:
     """What `tenure verify` judges: the stores are sound; in the topics only what was planted is not theirs."""
     with patch.object(verify, "SHOWN", 10**9):
-        for service in DECLARED:
+        for service in definitions():
             name, dsn = service.name, running.dsns()[service.name]
             alone = await verify.verify(name, dsn, running.kafka.access, streams=service.streams, topic=False)
             assert alone.sound, alone.findings.first[:10]

@@ -31,7 +31,8 @@ from deploy import declaration, topics, users
 from deploy.broker import HOSTS, Protection
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.repair.anchors import FORMER, topic_of_anchors
-from shared.events.registry import SERVICES, inbound_topic, topic_of
+from shared.events.registry import inbound_topic, topic_of
+from shared.services import SERVICES
 from tests.conftest import in_a_loop
 from tests.system import parts
 

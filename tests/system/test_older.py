@@ -17,10 +17,12 @@ import asyncpg
 import pytest
 
 from deploy import ROOT, stack
+from services import definition_of
 from shared.eventlog.repair.guard import FENCE
 from shared.eventlog.repair.verify import verify
-from tests.system.running import SERVICES, System
-from tests.system.test_restore import contents, differences, service_of
+from shared.services import SERVICES
+from tests.system.running import System
+from tests.system.test_restore import contents, differences
 
 pytestmark = [pytest.mark.system, pytest.mark.long]
 
@@ -45,7 +47,7 @@ async def fetch(dsn: str, sql: str) -> list[Any]:
 
 async def kept_apart(dsn: str) -> dict[str, list[Any]]:
     """What identity has a backup of its own for."""
-    return {table: await fetch(dsn, f"select * from {table}") for table in service_of("identity").private_tables}
+    return {table: await fetch(dsn, f"select * from {table}") for table in definition_of("identity").private_tables}
 
 
 async def loaded(dsn: str, saved: dict[str, list[Any]]) -> None:

@@ -14,9 +14,10 @@ import pytest
 
 from deploy import ROOT
 from shared.events.envelope import stamp
+from shared.services import SERVICES
 from tests.cli.conftest import Said, Tenure, tenure  # noqa: F401  # the fixture
 from tests.cli.test_stores import YES, fetch
-from tests.system.running import SERVICES, System
+from tests.system.running import System
 
 pytestmark = pytest.mark.system
 

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from deploy.databases import SERVICES
 from shared.eventlog.migrate import operator_of, owner_of
+from shared.services import SERVICES
 from tests.databases import as_operator, execute_as_operator, fetch_as_operator
 from tests.system import parts
 

@@ -6,10 +6,7 @@ from typing import Final
 
 import pytest
 
-from services.distribution.__main__ import SERVICE as DISTRIBUTION
-from services.entitlements.__main__ import SERVICE as ENTITLEMENTS
-from services.identity.__main__ import SERVICE as IDENTITY
-from services.marketplace.__main__ import SERVICE as MARKETPLACE
+from services import definitions
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.repair.asof import as_of
 from shared.eventlog.repair.rebuild import From, Rebuild
@@ -17,7 +14,7 @@ from shared.runtime.service import Service
 from tests.system.running import System
 
 pytestmark = [pytest.mark.system, pytest.mark.long]
-SERVICES: Final = (IDENTITY, MARKETPLACE, ENTITLEMENTS, DISTRIBUTION)
+SERVICES: Final = definitions()
 
 
 async def _rebuild(service: Service, dsn: str, access: KafkaAccess, source: From) -> int:

@@ -1,7 +1,6 @@
 """Each service's database lost and made again from Kafka, then Kafka lost and made again from the stores."""
 
 import asyncio
-import importlib
 import time
 from typing import Any
 
@@ -9,13 +8,14 @@ import asyncpg
 import pytest
 
 from deploy.databases import prepare
+from services import definition_of
 from shared.eventlog.repair.republish import restore_topic
 from shared.eventlog.repair.restore import Restored, Whole, restore_store
 from shared.eventlog.repair.verify import verify
-from shared.runtime.service import Service
+from shared.services import SERVICES
 from tests.databases import password
 from tests.remade import remade
-from tests.system.running import SERVICES, System
+from tests.system.running import System
 
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.long]
 
@@ -34,13 +34,8 @@ ENGINE = {
 Contents = dict[str, set[str]]
 
 
-def service_of(name: str) -> Service:
-    service: Service = importlib.import_module(f"services.{name}.__main__").SERVICE
-    return service
-
-
 def whole_of(service: str) -> Whole:
-    return service_of(service).whole()
+    return definition_of(service).whole()
 
 
 async def contents(dsn: str) -> Contents:
@@ -70,7 +65,7 @@ async def dropped(system: System, service: str) -> None:
     """The database goes; what is private, which no event tells, comes back from its own backup."""
     dsn = system.dsns()[service]
     db = await asyncpg.connect(dsn)
-    saved = {table: await db.fetch(f"select * from {table}") for table in service_of(service).private_tables}
+    saved = {table: await db.fetch(f"select * from {table}") for table in definition_of(service).private_tables}
     await db.close()
     admin = await asyncpg.connect(f"{system.postgres.url}/postgres")
     await admin.execute(f"drop database tenure_{service} with (force)")

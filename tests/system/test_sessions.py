@@ -13,8 +13,9 @@ import httpx
 import pytest
 
 from deploy.stack import Part
+from shared.services import SERVICES, url_variable
 from tests.system import parts
-from tests.system.running import SERVICES, System
+from tests.system.running import System
 
 PASSWORD = "correct horse battery staple"
 SOON_S = 3.0
@@ -28,9 +29,7 @@ class Someone:
         self, system: System, joining: dict[str, Any] | None = None, email: str = "", *, known: bool = False
     ) -> None:
         """Who is `known` has an account with this address."""
-        self.http = {
-            name: httpx.Client(base_url=system.env[f"TENURE_{name.upper()}_URL"], timeout=15) for name in SERVICES
-        }
+        self.http = {name: httpx.Client(base_url=system.env[url_variable(name)], timeout=15) for name in SERVICES}
         self.email = email or f"{token_hex(6)}@sessions.example"
         joining = joining or {"organisation": {"name": f"Sessions {token_hex(4)}", "kind": "customer"}}
         profile = {"email": self.email, "password": PASSWORD, "name": "Sam Example", "country": "DE"}

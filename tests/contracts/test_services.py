@@ -1,0 +1,31 @@
+"""The declaration of the services: what it leaves to others to be true."""
+
+import subprocess
+import sys
+
+from deploy import ROOT
+from shared.services import DECLARED, PORTS, PUBLISHERS, SERVICES
+
+BLOCK = range(8101, 8108)
+"""What the launcher's block has for services; the page of mails comes next."""
+
+
+def test_every_folder_of_services_is_declared() -> None:
+    assert sorted(SERVICES) == sorted(file.parent.name for file in (ROOT / "services").glob("*/__main__.py"))
+
+
+def test_ports_are_apart_and_inside_the_launchers_block() -> None:
+    assert len(set(PORTS.values())) == len(DECLARED)
+    assert {*PORTS.values()} <= {*BLOCK}
+
+
+def test_a_service_reads_declared_services_other_than_itself() -> None:
+    wrong = {each.name: {*each.reads} - {*SERVICES, PUBLISHERS} | {*each.reads} & {each.name} for each in DECLARED}
+    assert not any(wrong.values()), wrong
+
+
+def test_the_declaration_needs_nothing_installed() -> None:
+    """`make secrets` runs before anything is installed."""
+    alone = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); import deploy.secrets"]
+    ran = subprocess.run(alone, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
