@@ -1,4 +1,4 @@
-"""What topics.toml declares: topics, users and what each user may do. Pure."""
+"""What topics.toml declares, and what follows for each declared service: topics, users and their rights. Pure."""
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from deploy import Trouble
-from shared.events.registry import INBOUND, inbound_topic
+from shared.eventlog.repair.anchors import topic_of_anchors
+from shared.events.registry import INBOUND, inbound_topic, topic_of
+from shared.services import DECLARED, PUBLISHERS, ServiceDeclaration
 
 PAGE: Final = Path(__file__).with_name("topics.toml")
 ADMIN: Final = "admin"
@@ -67,23 +69,39 @@ def publisher_grants(publisher: str) -> frozenset[Grant]:
     return frozenset({Grant(user=user, operation="write", resource="topic", name=inbound_topic(publisher))})
 
 
+def service_grants(service: ServiceDeclaration) -> frozenset[Grant]:
+    """All that a service may do: write its own topics, read its own events and what it is declared to read."""
+    reads = [f"{INBOUND}*" if each == PUBLISHERS else topic_of(each) for each in (service.name, *service.reads)]
+    writes = [topic_of(service.name), topic_of_anchors(service.name)]
+    return frozenset(_grants(service.name, {"writes": writes, "reads": reads, "groups": [f"{service.name}.*"]}))
+
+
 def read(page: Path = PAGE) -> Declaration:
-    """The declaration of a page. Trouble where it says something that is not known here."""
+    """Read the declaration of a page. The services count where the page says what their topics are like.
+
+    Raises:
+        Trouble: the page says something that is not known here.
+    """
     tables = tomllib.loads(page.read_text())
-    if unknown := set(tables) - {"topics", "former", "publishers", "users"}:
-        raise Trouble(f"{page} has a table {min(unknown)!r}: there are topics, former, publishers and users.")
+    if unknown := set(tables) - {"topics", "services", "former", "publishers", "users"}:
+        raise Trouble(f"{page} has a table {min(unknown)!r}: there are topics, services, former, publishers and users.")
+    own: Mapping[str, Mapping[str, Any]] = tables.get("services", {})
+    services = DECLARED if own else ()
     rule: dict[str, Any] = dict(tables.get("publishers", {"partitions": 1}))
     publishers: list[str] = rule.pop("names", [])
     users: Mapping[str, Mapping[str, list[str]]] = tables.get("users", {})
     grants = {grant for user, table in users.items() for grant in _grants(user, table)}
+    grants = grants.union(*map(service_grants, services), *map(publisher_grants, publishers))
     family = _topic(INBOUND, rule)
     return Declaration(
         topics=[
+            *(_topic(topic_of(service.name), own["events"]) for service in services),
             *(_topic(name, table) for name, table in tables.get("topics", {}).items()),
+            *(_topic(topic_of_anchors(service.name), own["anchors"]) for service in services),
             *(replace(family, name=inbound_topic(publisher)) for publisher in publishers),
         ],
-        users=[*users, *map(user_of_publisher, publishers)],
-        grants=frozenset(grants.union(*map(publisher_grants, publishers))),
+        users=[*(service.name for service in services), *users, *map(user_of_publisher, publishers)],
+        grants=frozenset(grants),
         publishers=publishers,
         publisher_rule=family,
         former=tables.get("former", {}).get("topics", []),

@@ -1,4 +1,4 @@
-"""What topics.toml declares: topics, users and rights, against what the services say that they read and write."""
+"""What is declared of topics, users and rights, against what the services' consumers read."""
 
 from pathlib import Path
 
