@@ -17,6 +17,8 @@ from deploy import topics
 from tests.databases import Databases
 from tests.system import parts
 
+pytest.register_assert_rewrite("tests.spec")
+
 # How quick a machine is fails no test.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")

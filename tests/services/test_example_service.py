@@ -3,7 +3,6 @@
 import random
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from functools import reduce
 from typing import Any, get_args
 
 import asyncpg
@@ -18,7 +17,6 @@ from examples.lending import (
     SERVICE,
     SQL,
     TOPIC,
-    BookCommand,
     BookEvent,
     BookLent,
     BookReturned,
@@ -29,7 +27,6 @@ from examples.lending import (
     ReaderSuspended,
     ReturnBook,
 )
-from shared.eventlog.decision import Decision, Rejected
 from shared.eventlog.deliver.readers import unanswered, unfolded
 from shared.eventlog.write.postgres import PostgresStore
 from shared.events.registry import EVENTS
@@ -39,6 +36,7 @@ from tests.databases import execute_as_operator
 from tests.engine.examples import NOON, new_id
 from tests.services.test_routes import KEY, parts
 from tests.services.world import World
+from tests.spec import given
 
 BY = {"book_id": "b", "organisation_id": "o", "reader": "ana"}
 DUE = NOON + timedelta(days=14)
@@ -52,10 +50,6 @@ def lend(reader: str = "ana", suspended_by: ReaderSuspended | None = None) -> Le
     return LendBook("b", 14, "o", reader, suspended_by, NOON)
 
 
-def decided(command: BookCommand, *given: BookEvent) -> Decision[BookEvent]:
-    return BOOK.decide(command, reduce(BOOK.evolve, given, BOOK.initial))
-
-
 def test_every_reader_answers_every_event_of_its_topic() -> None:
     events = {TOPIC: get_args(LendingEvent)}
     assert unanswered({each.name: each for each in SERVICE.consumers}, events) == []
@@ -65,40 +59,36 @@ def test_every_reader_answers_every_event_of_its_topic() -> None:
 
 
 def test_book_on_the_shelf_is_lent() -> None:
-    assert decided(lend()) == (LENT,)
+    given(BOOK).when(lend()).then(LENT)
 
 
 def test_lending_twice_to_one_reader_changes_nothing() -> None:
-    assert decided(lend(), LENT) == ()
+    given(BOOK, LENT).when(lend()).then_nothing()
 
 
 def test_lent_book_is_refused_to_others() -> None:
-    refusal = decided(lend("ben"), LENT)
-    assert isinstance(refusal, Rejected)
-    assert (refusal.rule, refusal.because) == (BOOK_LENT, (LENT,))
+    given(BOOK, LENT).when(lend("ben")).then_refused(BOOK_LENT, because=[LENT])
 
 
 def test_suspended_reader_is_refused() -> None:
-    refusal = decided(lend(suspended_by=SUSPENDED))
-    assert isinstance(refusal, Rejected)
-    assert (refusal.rule, refusal.because) == (READER_SUSPENDED, (SUSPENDED,))
+    given(BOOK).when(lend(suspended_by=SUSPENDED)).then_refused(READER_SUSPENDED, because=[SUSPENDED])
 
 
 def test_returned_book_is_lent_again() -> None:
-    assert decided(lend(), LENT, RETURNED) == (LENT,)
+    given(BOOK, LENT, RETURNED).when(lend()).then(LENT)
 
 
 def test_returning_a_book_on_the_shelf_changes_nothing() -> None:
-    assert decided(ReturnBook(), LENT, RETURNED) == ()
+    given(BOOK, LENT, RETURNED).when(ReturnBook()).then_nothing()
 
 
 @pytest.mark.parametrize(("hours", "then"), [(-1, ()), (0, (OVERDUE,))])
 def test_loan_is_overdue_when_it_is_due(hours: int, then: tuple[BookEvent, ...]) -> None:
-    assert decided(NoticeOverdue(DUE + timedelta(hours=hours)), LENT) == then
+    given(BOOK, LENT).when(NoticeOverdue(DUE + timedelta(hours=hours))).then(*then)
 
 
 def test_overdue_loan_is_noted_once() -> None:
-    assert decided(NoticeOverdue(DUE), LENT, OVERDUE) == ()
+    given(BOOK, LENT, OVERDUE).when(NoticeOverdue(DUE)).then_nothing()
 
 
 class Library:

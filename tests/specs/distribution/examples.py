@@ -1,14 +1,11 @@
 """A contract with two users of one product, and an update for it."""
 
 from datetime import UTC, date, datetime, timedelta
-from functools import reduce
 from typing import TypeVar
 
-from services.distribution.domain import decisions, fleet, groups, rollout
+from services.distribution.domain import decisions, fleet, groups
 from services.distribution.domain.entitlements import Fact, NoteEntitlement
-from services.distribution.domain.fleet import INITIAL, State, evolve
 from services.distribution.domain.policy import DEFAULT
-from shared.eventlog.decision import Decision, Rejected
 from shared.events import Event, UpdatePublished
 from shared.events.distribution import Cadence
 
@@ -81,23 +78,3 @@ def weekly(group: str = "default", *, now: datetime = NOON, cadence: Cadence = "
     return groups.SetGroupPolicy(
         contract_id="c", group_id=group, cadence=cadence, customer="org", by="mina", now=now, policy=DEFAULT
     )
-
-
-def of_fleet(*commands: fleet.Command) -> State:
-    """The state after these commands, none of which may be refused."""
-    state = INITIAL
-    for command in commands:
-        state = reduce(evolve, accepted(fleet.decide(command, state)), state)
-    return state
-
-
-def of_rollout(*commands: rollout.Command) -> rollout.State:
-    state = rollout.INITIAL
-    for command in commands:
-        state = reduce(rollout.evolve, accepted(rollout.decide(command, state)), state)
-    return state
-
-
-def accepted(decision: Decision[E]) -> tuple[E, ...]:
-    assert not isinstance(decision, Rejected), decision
-    return decision

@@ -9,19 +9,20 @@ from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import get_args
 
+import hypothesis
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy import ROOT
 from services.distribution.domain.decisions import OfferUpdate
-from services.distribution.domain.fleet import decide
+from services.distribution.domain.fleet import FLEET
 from services.distribution.domain.policy import DEFAULT, Figures, Policy, check, occasion
 from services.distribution.policies import POLICIES
 from shared.events import GroupPolicySet, UpdateApproved, UpdateScheduled
 from shared.events.distribution import Cadence, Period, Severity
 from shared.runtime.policies import Policies
-from tests.specs.distribution.examples import DAY, NOON, SERVED, UPDATE, accepted, approve, note, of_fleet, weekly
+from tests.spec import given
+from tests.specs.distribution.examples import DAY, NOON, SERVED, UPDATE, approve, note, weekly
 from tests.specs.distribution.test_fleet import schedule
 
 OWN = Policy(
@@ -129,7 +130,7 @@ def starts(period: Period, instant: datetime) -> bool:
     return instant.time() == time() and first[period]
 
 
-@given(
+@hypothesis.given(
     st.sampled_from(get_args(Cadence)[:3]),
     st.sampled_from(get_args(Severity)),
     st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.timezones()),
@@ -141,7 +142,7 @@ def test_a_policy_acts_at_the_first_occasion_at_which_the_update_is_old_enough(
 ) -> None:
     update = UPDATE.model_copy(update={"severity": severity, "published_at": published})
     policy = weekly(cadence=cadence, now=published + since * DAY)
-    due = of_fleet(*SERVED[:4], OfferUpdate("c", update, published + offered * DAY), policy).wake
+    due = given(FLEET).after(*SERVED[:4], OfferUpdate("c", update, published + offered * DAY), policy).state.wake
     figures = DEFAULT.cadences[cadence]
     critical = severity == "critical"
     period, days = (figures.critical_period, figures.critical_days) if critical else (figures.period, figures.days)
@@ -168,14 +169,17 @@ def test_a_wrong_file_stops_the_service_when_it_starts(tmp_path: Path) -> None:
 
 
 def test_the_figures_that_are_handed_are_those_that_hold() -> None:
-    (set_, *_) = accepted(decide(replace(weekly(), policy=OWN), of_fleet(*SERVED)))
+    (set_, *_) = given(FLEET).after(*SERVED).when(replace(weekly(), policy=OWN)).then_accepted()
     assert isinstance(set_, GroupPolicySet)
     assert (set_.days, set_.critical_days, set_.success_percent, set_.error_percent) == (9, 1, 80, 5)
     assert (set_.period, set_.critical_period) == ("week", "week")
-    assert of_fleet(*SERVED, replace(weekly(), policy=OWN)).wake == datetime(2026, 11, 30, tzinfo=UTC) + 7 * DAY
-    (rare, *_) = accepted(decide(replace(weekly(cadence="quarterly"), policy=OWN), of_fleet(*SERVED)))
+    assert (
+        given(FLEET).after(*SERVED, replace(weekly(), policy=OWN)).state.wake
+        == datetime(2026, 11, 30, tzinfo=UTC) + 7 * DAY
+    )
+    (rare, *_) = given(FLEET).after(*SERVED).when(replace(weekly(cadence="quarterly"), policy=OWN)).then_accepted()
     assert isinstance(rare, GroupPolicySet) and (rare.period, rare.critical_period) == ("quarter", "month")
-    (off, *_) = accepted(decide(replace(weekly(cadence="off"), policy=OWN), of_fleet(*SERVED)))
+    (off, *_) = given(FLEET).after(*SERVED).when(replace(weekly(cadence="off"), policy=OWN)).then_accepted()
     assert isinstance(off, GroupPolicySet) and (off.days, off.critical_days, off.period, off.critical_period) == (
         0,
         0,
@@ -183,12 +187,12 @@ def test_the_figures_that_are_handed_are_those_that_hold() -> None:
         None,
     )
     for command in (replace(approve(), policy=OWN), replace(schedule(NOON + DAY), policy=OWN)):
-        decided = accepted(decide(command, of_fleet(*SERVED)))[0]
+        decided = given(FLEET).after(*SERVED).when(command).then_accepted()[0]
         assert isinstance(decided, UpdateApproved | UpdateScheduled)
         assert [(p.success_percent, p.error_percent) for p in decided.phases] == [(80, 5)]
 
 
 def test_a_fleet_knows_whom_its_contract_is_with() -> None:
-    unknown = of_fleet(note("right_granted"))
-    known = of_fleet(note("right_granted"), note("pool_opened", sub="t", publisher="acme"))
+    unknown = given(FLEET).after(note("right_granted")).state
+    known = given(FLEET).after(note("right_granted"), note("pool_opened", sub="t", publisher="acme")).state
     assert (unknown.entitlements.publisher, known.entitlements.publisher) == (None, "acme")

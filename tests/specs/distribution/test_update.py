@@ -1,11 +1,10 @@
 """Given facts about an update, when a command comes, then facts or a refusal."""
 
 from datetime import UTC, datetime
-from functools import reduce
 
-from services.distribution.domain.update import INITIAL, UPDATE, Command, Event, RecordUpdate, WithdrawUpdate, evolve
-from shared.eventlog.decision import Decision, Rejected
+from services.distribution.domain.update import UPDATE, RecordUpdate, WithdrawUpdate
 from shared.events import UpdatePublished, UpdateWithdrawn
+from tests.spec import given
 
 PUBLISHED = UpdatePublished(
     update_id="u",
@@ -24,39 +23,30 @@ PUBLISHED = UpdatePublished(
 WITHDRAWN = UpdateWithdrawn(update_id="u", publisher="autodesk", reason="it breaks printing")
 
 
-def when(command: Command, *, given: tuple[Event, ...] = ()) -> Decision[Event]:
-    return UPDATE.decide(command, reduce(evolve, given, INITIAL))
-
-
-def refused(decision: Decision[Event], rule: str) -> Rejected:
-    assert isinstance(decision, Rejected) and decision.rule == rule, decision
-    return decision
-
-
 def test_what_the_publisher_publishes_is_recorded_once() -> None:
-    assert when(RecordUpdate(PUBLISHED, "autodesk")) == (PUBLISHED,)
-    assert when(RecordUpdate(PUBLISHED, "autodesk"), given=(PUBLISHED,)) == ()
+    given(UPDATE).when(RecordUpdate(PUBLISHED, "autodesk")).then(PUBLISHED)
+    given(UPDATE, PUBLISHED).when(RecordUpdate(PUBLISHED, "autodesk")).then_nothing()
 
 
 def test_a_publisher_speaks_for_itself_only() -> None:
-    refused(when(RecordUpdate(PUBLISHED, "another")), "foreign-publisher")
-    refused(when(RecordUpdate(PUBLISHED, "")), "foreign-publisher")
-    refused(when(WithdrawUpdate(WITHDRAWN, "another"), given=(PUBLISHED,)), "foreign-publisher")
+    given(UPDATE).when(RecordUpdate(PUBLISHED, "another")).then_refused("foreign-publisher")
+    given(UPDATE).when(RecordUpdate(PUBLISHED, "")).then_refused("foreign-publisher")
+    given(UPDATE, PUBLISHED).when(WithdrawUpdate(WITHDRAWN, "another")).then_refused("foreign-publisher")
 
 
 def test_an_update_does_not_change_under_its_id() -> None:
     other = PUBLISHED.model_copy(update={"sha256": "1" * 64})
-    assert refused(when(RecordUpdate(other, "autodesk"), given=(PUBLISHED,)), "update-already-published").because == (
-        PUBLISHED,
+    given(UPDATE, PUBLISHED).when(RecordUpdate(other, "autodesk")).then_refused(
+        "update-already-published", because=[PUBLISHED]
     )
 
 
 def test_a_withdrawal_is_for_good() -> None:
-    assert when(WithdrawUpdate(WITHDRAWN, "autodesk"), given=(PUBLISHED,)) == (WITHDRAWN,)
-    assert when(WithdrawUpdate(WITHDRAWN, "autodesk"), given=(PUBLISHED, WITHDRAWN)) == ()
-    late = refused(when(RecordUpdate(PUBLISHED, "autodesk"), given=(PUBLISHED, WITHDRAWN)), "update-withdrawn")
-    assert late.because == (WITHDRAWN,) and "it breaks printing" in late.reason
+    given(UPDATE, PUBLISHED).when(WithdrawUpdate(WITHDRAWN, "autodesk")).then(WITHDRAWN)
+    given(UPDATE, PUBLISHED, WITHDRAWN).when(WithdrawUpdate(WITHDRAWN, "autodesk")).then_nothing()
+    late = given(UPDATE, PUBLISHED, WITHDRAWN).when(RecordUpdate(PUBLISHED, "autodesk"))
+    assert "it breaks printing" in late.then_refused("update-withdrawn", because=[WITHDRAWN]).reason
 
 
 def test_a_withdrawal_may_come_first() -> None:
-    assert when(WithdrawUpdate(WITHDRAWN, "autodesk")) == (WITHDRAWN,)
+    given(UPDATE).when(WithdrawUpdate(WITHDRAWN, "autodesk")).then(WITHDRAWN)

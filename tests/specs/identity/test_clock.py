@@ -2,11 +2,10 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
-from functools import reduce
 
-from services.identity.domain.clock import CLOCK, FURTHEST, INITIAL, Event, MoveClock, ahead_s, evolve
-from shared.eventlog.decision import Decision, Rejected
+from services.identity.domain.clock import CLOCK, FURTHEST, INITIAL, MoveClock, ahead_s, evolve
 from shared.events import ClockMoved
+from tests.spec import given
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 DAY = 24 * 3600
@@ -14,48 +13,41 @@ TOMORROW = MoveClock(to=NOON + timedelta(days=1), organisation_id="org", sandbox
 MOVED = ClockMoved(organisation_id="org", ahead_s=DAY, moved_by="mina")
 
 
-def when(command: MoveClock, *, given: tuple[Event, ...] = ()) -> Decision[Event]:
-    return CLOCK.decide(command, reduce(evolve, given, INITIAL))
-
-
-def refused(decision: Decision[Event], rule: str) -> Rejected:
-    assert isinstance(decision, Rejected) and decision.rule == rule and decision.remedy, decision
-    return decision
-
-
 def test_a_sandboxs_time_moves_forward() -> None:
-    assert when(TOMORROW) == (MOVED,)
-    assert when(TOMORROW, given=(MOVED,)) == (), "to where it is already"
+    given(CLOCK).when(TOMORROW).then(MOVED)
+    given(CLOCK, MOVED).when(TOMORROW).then_nothing()  # to where it is already
     assert (ahead_s(INITIAL), ahead_s(evolve(INITIAL, MOVED))) == (0, DAY)
 
 
 def test_time_runs_on_from_there_and_moves_on_from_there() -> None:
     later = replace(TOMORROW, now=NOON + timedelta(hours=1), to=NOON + timedelta(days=2))
-    assert when(later, given=(MOVED,)) == (MOVED.model_copy(update={"ahead_s": 2 * DAY - 3600}),)
+    given(CLOCK, MOVED).when(later).then(MOVED.model_copy(update={"ahead_s": 2 * DAY - 3600}))
 
 
 def test_only_a_sandbox_has_a_clock_to_move() -> None:
-    refused(when(replace(TOMORROW, sandbox=False)), "not-a-sandbox")
+    given(CLOCK).when(replace(TOMORROW, sandbox=False)).then_refused("not-a-sandbox")
 
 
 def test_time_does_not_run_backwards() -> None:
-    back = refused(when(replace(TOMORROW, to=NOON + timedelta(hours=23)), given=(MOVED,)), "clock-backwards")
-    assert back.because == (MOVED,) and "2026-11-22T12:00:00" in back.reason
-    refused(when(replace(TOMORROW, to=NOON - timedelta(seconds=1))), "clock-backwards")
+    back = given(CLOCK, MOVED).when(replace(TOMORROW, to=NOON + timedelta(hours=23)))
+    assert "2026-11-22T12:00:00" in back.then_refused("clock-backwards", because=[MOVED]).reason
+    given(CLOCK).when(replace(TOMORROW, to=NOON - timedelta(seconds=1))).then_refused("clock-backwards")
 
 
 def test_five_years_ahead_is_the_furthest() -> None:
-    assert isinstance(when(replace(TOMORROW, to=NOON + FURTHEST)), tuple)
-    refused(when(replace(TOMORROW, to=NOON + FURTHEST + timedelta(seconds=1))), "clock-too-far")
-    refused(when(replace(TOMORROW, to=datetime.max.replace(tzinfo=UTC))), "clock-too-far")
-    assert isinstance(when(replace(TOMORROW, to=NOON.replace(year=2031))), tuple)
+    given(CLOCK).when(replace(TOMORROW, to=NOON + FURTHEST)).then_accepted()
+    given(CLOCK).when(replace(TOMORROW, to=NOON + FURTHEST + timedelta(seconds=1))).then_refused("clock-too-far")
+    given(CLOCK).when(replace(TOMORROW, to=datetime.max.replace(tzinfo=UTC))).then_refused("clock-too-far")
+    given(CLOCK).when(replace(TOMORROW, to=NOON.replace(year=2031))).then_accepted()
 
 
 def test_any_zone_is_read() -> None:
     berlin = timezone(timedelta(hours=1))
-    assert when(replace(TOMORROW, to=TOMORROW.to.astimezone(berlin))) == (MOVED,)
-    refused(when(replace(TOMORROW, to=datetime.min.replace(tzinfo=timezone(timedelta(hours=14))))), "clock-backwards")
+    given(CLOCK).when(replace(TOMORROW, to=TOMORROW.to.astimezone(berlin))).then(MOVED)
+    given(CLOCK).when(replace(TOMORROW, to=datetime.min.replace(tzinfo=timezone(timedelta(hours=14))))).then_refused(
+        "clock-backwards"
+    )
 
 
 def test_it_is_never_short_of_what_was_asked() -> None:
-    assert when(replace(TOMORROW, now=NOON + timedelta(microseconds=1))) == (MOVED,)
+    given(CLOCK).when(replace(TOMORROW, now=NOON + timedelta(microseconds=1))).then(MOVED)

@@ -1,7 +1,6 @@
 """Given facts about an account, when somebody proves an address or who they are elsewhere, then facts or a refusal."""
 
 from dataclasses import replace
-from functools import reduce
 
 import pytest
 
@@ -19,13 +18,12 @@ from services.identity.domain.account import (
     VerifyAddress,
     address_digest,
     claims,
-    evolve,
     identity_claim,
     taken,
 )
-from services.identity.domain.account_state import INITIAL
-from shared.eventlog.decision import NO_CLAIMS, Claims, Decision, Rejected
+from shared.eventlog.decision import NO_CLAIMS, Claims
 from shared.events import AddressReleased, AddressVerified, IdentityLinked, IdentityUnlinked
+from tests.spec import given
 from tests.specs.identity.test_account import CLOSED, OPEN, OPENED, UPDATED
 
 MINA = "mina@northhaus.example"
@@ -38,28 +36,19 @@ VERIFY = VerifyAddress(address_digest(MINA), "link")
 RELEASE = ReleaseAddress(address_digest(MINA))
 
 
-def when(command: Command, *, given: tuple[Event, ...] = ()) -> Decision[Event]:
-    return ACCOUNT.decide(command, reduce(evolve, given, INITIAL))
-
-
-def rule(decision: object) -> str:
-    assert isinstance(decision, Rejected)
-    return decision.rule
-
-
 def open_after(*events: Event) -> Open:
-    state = reduce(evolve, events, INITIAL)
+    state = given(ACCOUNT, *events).state
     assert isinstance(state, Open)
     return state
 
 
 def test_an_address_is_verified_once() -> None:
-    assert when(VERIFY, given=(OPENED,)) == (VERIFIED,)
-    assert when(VERIFY, given=(OPENED, VERIFIED)) == ()
+    given(ACCOUNT, OPENED).when(VERIFY).then(VERIFIED)
+    given(ACCOUNT, OPENED, VERIFIED).when(VERIFY).then_nothing()
 
 
 def test_a_proof_is_for_the_address_that_the_account_has_now() -> None:
-    assert rule(when(VERIFY, given=(OPENED, UPDATED))) == "verification-not-valid"
+    given(ACCOUNT, OPENED, UPDATED).when(VERIFY).then_refused("verification-not-valid")
 
 
 def test_a_new_address_begins_unproven() -> None:
@@ -69,51 +58,51 @@ def test_a_new_address_begins_unproven() -> None:
 
 
 def test_an_unproven_address_is_released_for_whoever_proved_it() -> None:
-    assert when(RELEASE, given=(OPENED,)) == (RELEASED,)
+    given(ACCOUNT, OPENED).when(RELEASE).then(RELEASED)
     assert claims(open_after(OPENED), RELEASED) == Claims(release=(f"email:{MINA}",))
-    assert when(RELEASE, given=(OPENED, RELEASED)) == ()
-    assert when(RELEASE, given=(OPENED, UPDATED)) == (), "it is another's by now"
+    given(ACCOUNT, OPENED, RELEASED).when(RELEASE).then_nothing()
+    given(ACCOUNT, OPENED, UPDATED).when(RELEASE).then_nothing()  # it is another's by now
 
 
 def test_a_proven_address_is_not() -> None:
-    assert rule(when(RELEASE, given=(OPENED, VERIFIED))) == "email-taken"
+    given(ACCOUNT, OPENED, VERIFIED).when(RELEASE).then_refused("email-taken")
 
 
 def test_an_account_without_an_address_takes_a_new_one() -> None:
     change = UpdateProfile(email="m.okafor@northhaus.example")
-    assert when(change, given=(OPENED, RELEASED)) == (UPDATED,)
+    given(ACCOUNT, OPENED, RELEASED).when(change).then(UPDATED)
     assert claims(open_after(OPENED, RELEASED), UPDATED) == Claims(take=("email:m.okafor@northhaus.example",))
-    assert rule(when(UpdateProfile(name="Mina"), given=(OPENED, RELEASED))) == "address-missing"
+    given(ACCOUNT, OPENED, RELEASED).when(UpdateProfile(name="Mina")).then_refused("address-missing")
 
 
 def test_a_proven_sign_up_is_verified_and_linked_from_the_start() -> None:
-    assert when(replace(OPEN, proof="link")) == (OPENED, VERIFIED)
+    given(ACCOUNT).when(replace(OPEN, proof="link")).then(OPENED, VERIFIED)
     by_issuer = VERIFIED.model_copy(update={"proof": "issuer"})
-    assert when(replace(OPEN, proof="issuer", identity=WHO)) == (OPENED, by_issuer, LINKED)
+    given(ACCOUNT).when(replace(OPEN, proof="issuer", identity=WHO)).then(OPENED, by_issuer, LINKED)
 
 
 def test_by_address_alone_only_what_both_sides_have_proven_is_linked() -> None:
     by_address = LinkIdentity(WHO, by_address=True)
-    assert when(by_address, given=(OPENED, VERIFIED)) == (LINKED,)
-    assert rule(when(by_address, given=(OPENED,))) == "address-not-verified"
+    given(ACCOUNT, OPENED, VERIFIED).when(by_address).then(LINKED)
+    given(ACCOUNT, OPENED).when(by_address).then_refused("address-not-verified")
     for other in (replace(WHO, email=""), replace(WHO, email="another@x.example")):
-        assert rule(when(LinkIdentity(other, by_address=True), given=(OPENED, VERIFIED))) == "address-not-verified"
+        given(ACCOUNT, OPENED, VERIFIED).when(LinkIdentity(other, by_address=True)).then_refused("address-not-verified")
 
 
 def test_whoever_is_signed_in_links_any_identity_of_theirs() -> None:
     by_issuer = VERIFIED.model_copy(update={"proof": "issuer"})
-    assert when(LinkIdentity(WHO, by_address=False), given=(OPENED,)) == (LINKED, by_issuer)
+    given(ACCOUNT, OPENED).when(LinkIdentity(WHO, by_address=False)).then(LINKED, by_issuer)
     other = LinkIdentity(replace(WHO, email="work@x.example"), by_address=False)
-    assert when(other, given=(OPENED,)) == (LINKED,)
-    assert when(other, given=(OPENED, LINKED)) == ()
+    given(ACCOUNT, OPENED).when(other).then(LINKED)
+    given(ACCOUNT, OPENED, LINKED).when(other).then_nothing()
 
 
 def test_an_account_has_one_identity_of_an_issuer_at_a_time() -> None:
     another = LinkIdentity(replace(WHO, subject="8"), by_address=False)
-    assert rule(when(another, given=(OPENED, LINKED))) == "identity-linked"
-    assert when(UnlinkIdentity(), given=(OPENED, LINKED)) == (UNLINKED,)
-    assert when(UnlinkIdentity(), given=(OPENED, LINKED, UNLINKED)) == ()
-    assert isinstance(when(another, given=(OPENED, LINKED, UNLINKED)), tuple)
+    given(ACCOUNT, OPENED, LINKED).when(another).then_refused("identity-linked", because=[LINKED])
+    given(ACCOUNT, OPENED, LINKED).when(UnlinkIdentity()).then(UNLINKED)
+    given(ACCOUNT, OPENED, LINKED, UNLINKED).when(UnlinkIdentity()).then_nothing()
+    given(ACCOUNT, OPENED, LINKED, UNLINKED).when(another).then_accepted()
 
 
 def test_an_identity_is_one_accounts_at_a_time() -> None:
@@ -137,7 +126,7 @@ def test_what_nobody_can_read_any_more_is_nobodys_name() -> None:
         CLOSED,
     )
     for n, event in enumerate(erased):
-        assert claims(reduce(evolve, erased[:n], INITIAL), event) == NO_CLAIMS, event
+        assert claims(given(ACCOUNT, *erased[:n]).state, event) == NO_CLAIMS, event
 
 
 def test_an_account_without_an_address_takes_its_next_one_and_gives_back_none() -> None:
@@ -153,10 +142,10 @@ def test_the_same_subject_of_two_issuers_is_two_people() -> None:
 
 @pytest.mark.parametrize("command", [VERIFY, RELEASE, LinkIdentity(WHO, by_address=False), UnlinkIdentity()])
 def test_nothing_is_proven_for_an_account_that_is_closed_or_was_never_opened(command: Command) -> None:
-    assert rule(when(command, given=(OPENED, CLOSED))) == "account-closed"
-    assert rule(when(command)) == "account-unknown"
+    given(ACCOUNT, OPENED, CLOSED).when(command).then_refused("account-closed", because=[CLOSED])
+    given(ACCOUNT).when(command).then_refused("account-unknown")
 
 
 def test_a_person_without_an_address_may_leave() -> None:
-    assert when(CloseAccount("account-1", ()), given=(OPENED, RELEASED)) == (CLOSED,)
+    given(ACCOUNT, OPENED, RELEASED).when(CloseAccount("account-1", ())).then(CLOSED)
     assert claims(open_after(OPENED, RELEASED), CLOSED) == Claims()

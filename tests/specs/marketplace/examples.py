@@ -1,11 +1,9 @@
-"""People, plans and days that marketplace's specs talk about, and `refused` to read a refusal."""
+"""People, plans and days that marketplace's specs talk about."""
 
-from collections.abc import Iterable
 from datetime import UTC, date, datetime
 
 from services.marketplace.domain.standing import Standing, evolve
-from shared.eventlog.decision import Decision, Rejected
-from shared.events import AccountOpened, CsnIssued, CsnRevoked, Event, Money, Plan, PlanListed
+from shared.events import AccountOpened, CsnIssued, CsnRevoked, Money, Plan, PlanListed
 from shared.events.marketplace import Billing, Category, Period, Support
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -81,13 +79,3 @@ PURCHASERS_ACCOUNT = AccountOpened(
 
 def listed(*plans: Plan) -> tuple[PlanListed, ...]:
     return tuple(PlanListed(plan=p, said_at=NOON).recorded(f"listed-{p.product_id}") for p in plans)
-
-
-def refused(decision: Decision[Event], rule: str, because: Iterable[str] = ()) -> Rejected:
-    """The refusal, if it is one by this rule, for these facts; each says what to do now."""
-    assert isinstance(decision, Rejected), decision
-    assert decision.rule == rule
-    assert decision.reason.endswith((".", "?"))
-    assert decision.remedy
-    assert tuple(event.ref for event in decision.because) == tuple(because)
-    return decision

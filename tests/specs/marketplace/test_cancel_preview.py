@@ -1,22 +1,20 @@
 """The cancel preview shows what turning auto-renew off then does."""
 
 from datetime import datetime, timedelta
-from functools import reduce
 
 import pytest
 
 from services.marketplace.domain.auto_renew import CancelPreview, DisableAutoRenew, RecordPoolCleared
 from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.subscription import (
-    INITIAL,
+    SUBSCRIPTION,
     CloseTerm,
     Confirmed,
     Event,
     cancel_preview,
-    decide,
-    evolve,
 )
 from shared.events import AutoRenewDisabled, AutoRenewDisableRequested, Money, SubscriptionEnded, SubscriptionRenewed
+from tests.spec import given
 from tests.specs.marketplace.examples import PURCHASER
 from tests.specs.marketplace.test_subscription import ASKED, BERLIN, CONFIRMED, DEADLINE, OFF, RUNNING
 
@@ -24,37 +22,36 @@ IN_TIME, LATE = DEADLINE - timedelta(hours=1), DEADLINE
 DEARER = Money(amount=CONFIRMED.plan.price.amount + 100, currency="EUR")
 
 
-def preview(*given: Event, now: datetime, policy: Policy | None = None, held: bool = False) -> CancelPreview:
-    state = reduce(evolve, given, INITIAL)
+def preview(*history: Event, now: datetime, policy: Policy | None = None, held: bool = False) -> CancelPreview:
+    state = given(SUBSCRIPTION, *history).state
     assert isinstance(state, Confirmed)
     command = DisableAutoRenew(PURCHASER, now, policy or Policy())
     return cancel_preview(command, state, held=held, price=DEARER)
 
 
-def ended(*given: Event, now: datetime) -> list[Event]:
+def ended(*history: Event, now: datetime) -> list[Event]:
     """Ask for it, have the seat pool agree, and close terms until the subscription has ended."""
-    history = list(given)
+    events = list(history)
 
     def do(command: DisableAutoRenew | RecordPoolCleared | CloseTerm) -> None:
-        decision = decide(command, reduce(evolve, history, INITIAL))
-        assert isinstance(decision, tuple)
-        history.extend(event.recorded(f"event-{len(history) + n}") for n, event in enumerate(decision))
+        decided = given(SUBSCRIPTION, *events).when(command).events
+        events.extend(event.recorded(f"event-{len(events) + n}") for n, event in enumerate(decided))
 
     do(DisableAutoRenew(PURCHASER, now))
-    requested = next(event for event in reversed(history) if isinstance(event, AutoRenewDisableRequested))
+    requested = next(event for event in reversed(events) if isinstance(event, AutoRenewDisableRequested))
     do(RecordPoolCleared(requested.ref))
     for term in (1, 2, 3):
         do(CloseTerm(term=term, now=now + timedelta(days=1000), calendar=BERLIN, price=DEARER))
-    return history
+    return events
 
 
 @pytest.mark.parametrize("now", [IN_TIME, LATE])
-@pytest.mark.parametrize("given", [RUNNING, (*RUNNING, ASKED)], ids=["on", "requested"])
-def test_the_last_day_shown_is_the_one_that_comes(now: datetime, given: tuple[Event, ...]) -> None:
-    shown = preview(*given, now=now).last_day
-    history = ended(*given, now=now)
-    assert [event.ends for event in history if isinstance(event, AutoRenewDisabled)] == [shown]
-    assert [event.ended for event in history if isinstance(event, SubscriptionEnded)] == [shown]
+@pytest.mark.parametrize("history", [RUNNING, (*RUNNING, ASKED)], ids=["on", "requested"])
+def test_the_last_day_shown_is_the_one_that_comes(now: datetime, history: tuple[Event, ...]) -> None:
+    shown = preview(*history, now=now).last_day
+    events = ended(*history, now=now)
+    assert [event.ends for event in events if isinstance(event, AutoRenewDisabled)] == [shown]
+    assert [event.ended for event in events if isinstance(event, SubscriptionEnded)] == [shown]
 
 
 def test_a_late_request_shows_what_the_next_term_then_costs() -> None:

@@ -2,13 +2,12 @@
 
 from dataclasses import replace
 from datetime import date, timedelta
-from functools import reduce
 from typing import Any
 
 import pytest
 
 from services.marketplace.domain.plan import (
-    INITIAL,
+    PLAN,
     AnnouncePrice,
     BringPriceIn,
     Command,
@@ -16,23 +15,18 @@ from services.marketplace.domain.plan import (
     Listed,
     ListPlan,
     WithdrawPlan,
-    decide,
-    evolve,
     listing_on,
     price_on,
 )
-from shared.eventlog.decision import Decision, Rejected
+from shared.eventlog.decision import Rejected
 from shared.events import Money, PlanListed, PlanWithdrawn
 from shared.events.fields import product_id
-from tests.specs.marketplace.examples import AUTOCAD, AUTOCAD_ID, AUTODESK, NOON, TODAY, plan, refused
+from tests.spec import given
+from tests.specs.marketplace.examples import AUTOCAD, AUTOCAD_ID, AUTODESK, NOON, TODAY, plan
 
 LATER, EARLIER = NOON + timedelta(hours=1), NOON - timedelta(hours=1)
 LISTED = PlanListed(plan=AUTOCAD, said_at=NOON)
 WITHDRAWN = PlanWithdrawn(product_id=AUTOCAD_ID, publisher=AUTODESK, said_at=LATER)
-
-
-def when(command: Command, *, given: tuple[Event, ...] = ()) -> Decision[Event]:
-    return decide(command, reduce(evolve, given, INITIAL))
 
 
 @pytest.mark.parametrize(
@@ -66,49 +60,50 @@ def test_anything_else_is_no_product_id(wrong: str) -> None:
 
 
 def test_an_offered_plan_is_listed_under_its_15_characters() -> None:
-    assert when(ListPlan(plan("c1rk1-ww1762-l158"), AUTODESK, NOON)) == (LISTED,)
+    given(PLAN).when(ListPlan(plan("c1rk1-ww1762-l158"), AUTODESK, NOON)).then(LISTED)
 
 
 def test_the_same_plan_again_is_nothing_new() -> None:
-    assert when(ListPlan(AUTOCAD, AUTODESK, LATER), given=(LISTED,)) == ()
+    given(PLAN, LISTED).when(ListPlan(AUTOCAD, AUTODESK, LATER)).then_nothing()
 
 
 def test_a_changed_plan_is_listed_again() -> None:
     dearer = plan(price=240_000)
-    assert when(ListPlan(dearer, AUTODESK, LATER), given=(LISTED,)) == (PlanListed(plan=dearer, said_at=LATER),)
+    given(PLAN, LISTED).when(ListPlan(dearer, AUTODESK, LATER)).then(PlanListed(plan=dearer, said_at=LATER))
 
 
 def test_an_older_price_that_arrives_late_is_refused_for_the_newer() -> None:
-    refused(when(ListPlan(plan(price=1), AUTODESK, EARLIER), given=(LISTED,)), "said-later", [""])
+    given(PLAN, LISTED).when(ListPlan(plan(price=1), AUTODESK, EARLIER)).then_refused("said-later", because=[LISTED])
 
 
 def test_a_withdrawn_plan_is_offered_no_longer() -> None:
     command = WithdrawPlan("C1RK1-WW1762-L158", AUTODESK, AUTODESK, LATER)
-    assert when(command, given=(LISTED,)) == (WITHDRAWN,)
-    assert when(command, given=(LISTED, WITHDRAWN)) == ()
+    given(PLAN, LISTED).when(command).then(WITHDRAWN)
+    given(PLAN, LISTED, WITHDRAWN).when(command).then_nothing()
 
 
 def test_a_withdrawal_that_overtakes_the_listing_still_holds() -> None:
-    withdrawn = when(WithdrawPlan(AUTOCAD_ID, AUTODESK, AUTODESK, LATER))
-    assert withdrawn == (WITHDRAWN,)
-    refused(when(ListPlan(AUTOCAD, AUTODESK, NOON), given=(WITHDRAWN,)), "said-later", [""])
+    given(PLAN).when(WithdrawPlan(AUTOCAD_ID, AUTODESK, AUTODESK, LATER)).then(WITHDRAWN)
+    given(PLAN, WITHDRAWN).when(ListPlan(AUTOCAD, AUTODESK, NOON)).then_refused("said-later", because=[WITHDRAWN])
 
 
 def test_an_old_withdrawal_does_not_touch_a_plan_listed_since() -> None:
-    refused(when(WithdrawPlan(AUTOCAD_ID, AUTODESK, AUTODESK, EARLIER), given=(LISTED,)), "said-later", [""])
+    given(PLAN, LISTED).when(WithdrawPlan(AUTOCAD_ID, AUTODESK, AUTODESK, EARLIER)).then_refused(
+        "said-later", because=[LISTED]
+    )
 
 
 def test_a_withdrawn_plan_can_be_offered_again() -> None:
     again = LATER + timedelta(days=1)
-    assert when(ListPlan(AUTOCAD, AUTODESK, again), given=(LISTED, WITHDRAWN)) == (
-        PlanListed(plan=AUTOCAD, said_at=again),
+    given(PLAN, LISTED, WITHDRAWN).when(ListPlan(AUTOCAD, AUTODESK, again)).then(
+        PlanListed(plan=AUTOCAD, said_at=again)
     )
 
 
 def test_a_publisher_speaks_of_its_own_plans_only() -> None:
-    refused(when(ListPlan(AUTOCAD, "acme", NOON)), "foreign-publisher")
-    refused(when(ListPlan(AUTOCAD, "", NOON)), "foreign-publisher")
-    refused(when(WithdrawPlan(AUTOCAD_ID, AUTODESK, "acme", NOON), given=(LISTED,)), "foreign-publisher")
+    given(PLAN).when(ListPlan(AUTOCAD, "acme", NOON)).then_refused("foreign-publisher")
+    given(PLAN).when(ListPlan(AUTOCAD, "", NOON)).then_refused("foreign-publisher")
+    given(PLAN, LISTED).when(WithdrawPlan(AUTOCAD_ID, AUTODESK, "acme", NOON)).then_refused("foreign-publisher")
 
 
 # ── Prices to come ─────────────────────────────────────────────────────────────────────────────────────
@@ -121,65 +116,66 @@ def announce(amount: int, day: date, **other: Any) -> AnnouncePrice:
     return AnnouncePrice(price=Money(amount=amount, currency="EUR"), valid_from=day, **(usual | other))
 
 
-def history(*commands: Command) -> tuple[Event, ...]:
-    given: tuple[Event, ...] = (LISTED,)
+def told(*commands: Command) -> tuple[Event, ...]:
+    history: tuple[Event, ...] = (LISTED,)
     for command in commands:
-        decision = when(command, given=given)
-        if isinstance(decision, Rejected):
-            assert decision.rule == "said-later"
+        outcome = given(PLAN, *history).when(command)
+        if isinstance(outcome.decision, Rejected):
+            outcome.then_refused("said-later", because=None)
         else:
-            given += decision
-    return given
+            history += outcome.decision
+    return history
 
 
-def amount_on(day: date, given: tuple[Event, ...]) -> int | None:
-    price = price_on(day, reduce(evolve, given, INITIAL))
+def amount_on(day: date, history: tuple[Event, ...]) -> int | None:
+    price = price_on(day, given(PLAN, *history).state)
     return None if price is None else price.amount
 
 
 def test_an_announced_price_holds_from_its_day_on() -> None:
-    given = history(announce(11, JANUARY), announce(12, MARCH))
+    history = told(announce(11, JANUARY), announce(12, MARCH))
     days = (date(2026, 12, 31), JANUARY, date(2027, 2, 28), MARCH)
-    assert [amount_on(day, given) for day in days] == [AUTOCAD.price.amount, 11, 11, 12]
-    assert when(announce(11, JANUARY), given=given) == when(announce(12, MARCH), given=given) == ()
+    assert [amount_on(day, history) for day in days] == [AUTOCAD.price.amount, 11, 11, 12]
+    given(PLAN, *history).when(announce(11, JANUARY)).then_nothing()
+    given(PLAN, *history).when(announce(12, MARCH)).then_nothing()
 
 
 def test_on_its_day_the_plan_is_listed_at_it() -> None:
-    before = history(announce(11, JANUARY), announce(12, MARCH))
-    assert when(BringPriceIn(NOON), given=before) == ()
+    before = told(announce(11, JANUARY), announce(12, MARCH))
+    given(PLAN, *before).when(BringPriceIn(NOON)).then_nothing()
     in_march = NOON + timedelta(days=150)
-    (listed,) = history(announce(11, JANUARY), announce(12, MARCH), BringPriceIn(in_march))[3:]
+    (listed,) = told(announce(11, JANUARY), announce(12, MARCH), BringPriceIn(in_march))[3:]
     assert isinstance(listed, PlanListed) and (listed.plan.price.amount, listed.valid_from) == (12, MARCH)
     after = (*before, listed)
-    assert when(BringPriceIn(in_march), given=after) == ()
+    given(PLAN, *after).when(BringPriceIn(in_march)).then_nothing()
     assert amount_on(MARCH, after) == 12
-    assert when(BringPriceIn(NOON), given=(LISTED, WITHDRAWN)) == ()
+    given(PLAN, LISTED, WITHDRAWN).when(BringPriceIn(NOON)).then_nothing()
 
 
 def test_the_last_word_on_a_day_counts() -> None:
-    given = history(announce(11, JANUARY, said_at=LATER), announce(13, JANUARY, said_at=NOON))
-    assert amount_on(JANUARY, given) == 11
-    assert amount_on(JANUARY, history(announce(11, JANUARY), announce(13, JANUARY, said_at=LATER))) == 13
+    history = told(announce(11, JANUARY, said_at=LATER), announce(13, JANUARY, said_at=NOON))
+    assert amount_on(JANUARY, history) == 11
+    assert amount_on(JANUARY, told(announce(11, JANUARY), announce(13, JANUARY, said_at=LATER))) == 13
 
 
 def test_a_price_is_the_publishers_own_of_a_listed_plan_in_its_currency() -> None:
-    refused(when(announce(1, JANUARY)), "plan-unknown", [])
-    refused(when(announce(1, JANUARY, said_by="somebody"), given=(LISTED,)), "foreign-publisher", [])
+    given(PLAN).when(announce(1, JANUARY)).then_refused("plan-unknown")
+    given(PLAN, LISTED).when(announce(1, JANUARY, said_by="somebody")).then_refused("foreign-publisher")
     in_dollars = replace(announce(1, JANUARY), price=Money(amount=1, currency="USD"))
-    refused(when(in_dollars, given=(LISTED,)), "invalid-plan", [""])
+    given(PLAN, LISTED).when(in_dollars).then_refused("invalid-plan", because=[LISTED])
 
 
 def test_a_price_that_came_in_leaves_the_days_before_it_as_they_were() -> None:
-    given = history(announce(11, JANUARY), announce(12, MARCH), BringPriceIn(NOON + timedelta(days=150)))
+    history = told(announce(11, JANUARY), announce(12, MARCH), BringPriceIn(NOON + timedelta(days=150)))
     days = (TODAY, JANUARY, date(2027, 2, 28), MARCH)
-    assert [amount_on(day, given) for day in days] == [AUTOCAD.price.amount, 11, 11, 12]
-    assert when(BringPriceIn(NOON + timedelta(days=50)), given=given) == (), "an older one comes in no more"
+    assert [amount_on(day, history) for day in days] == [AUTOCAD.price.amount, 11, 11, 12]
+    given(PLAN, *history).when(BringPriceIn(NOON + timedelta(days=50))).then_nothing()  # an older one comes in no more
 
 
 def test_a_plan_is_offered_at_its_announced_price_though_nothing_has_brought_it_in() -> None:
-    given = (LISTED.model_copy().recorded("listed"), *history(announce(11, JANUARY))[1:])
-    given[1].recorded("announced")
-    state = reduce(evolve, given, INITIAL)
+    history = (LISTED.model_copy().recorded("listed"), *told(announce(11, JANUARY))[1:])
+    history[1].recorded("announced")
+    state = given(PLAN, *history).state
     assert isinstance(state, Listed)
     before, after = listing_on(TODAY, state), listing_on(JANUARY, state)
     assert (before.plan, before.ref) == (AUTOCAD, "listed")
@@ -188,20 +184,20 @@ def test_a_plan_is_offered_at_its_announced_price_though_nothing_has_brought_it_
 
 def test_a_listing_counts_from_its_day_and_leaves_prices_to_come() -> None:
     in_february = NOON + timedelta(days=80)
-    given = history(announce(11, JANUARY), announce(12, MARCH), ListPlan(plan(price=15), AUTODESK, in_february))
-    assert [amount_on(day, given) for day in (JANUARY, in_february.date(), MARCH)] == [11, 15, 12]
-    back = history(announce(11, JANUARY), ListPlan(AUTOCAD, AUTODESK, in_february))
+    history = told(announce(11, JANUARY), announce(12, MARCH), ListPlan(plan(price=15), AUTODESK, in_february))
+    assert [amount_on(day, history) for day in (JANUARY, in_february.date(), MARCH)] == [11, 15, 12]
+    back = told(announce(11, JANUARY), ListPlan(AUTOCAD, AUTODESK, in_february))
     assert amount_on(in_february.date(), back) == AUTOCAD.price.amount, "though nothing had brought in the other"
 
 
 def test_an_announcement_replaces_what_was_listed_before_it_from_its_day_on() -> None:
     in_february = NOON + timedelta(days=80)
     listed_again = ListPlan(plan(price=15), AUTODESK, in_february)
-    given = history(listed_again, announce(11, JANUARY, said_at=in_february + timedelta(days=1)))
-    assert [amount_on(day, given) for day in (TODAY, JANUARY, MARCH)] == [AUTOCAD.price.amount, 11, 11]
-    given = history(listed_again, announce(11, JANUARY))
-    assert [amount_on(day, given) for day in (JANUARY, MARCH)] == [11, 15], "the listing is the later word"
+    history = told(listed_again, announce(11, JANUARY, said_at=in_february + timedelta(days=1)))
+    assert [amount_on(day, history) for day in (TODAY, JANUARY, MARCH)] == [AUTOCAD.price.amount, 11, 11]
+    history = told(listed_again, announce(11, JANUARY))
+    assert [amount_on(day, history) for day in (JANUARY, MARCH)] == [11, 15], "the listing is the later word"
 
 
 def test_a_withdrawn_plan_has_no_price() -> None:
-    assert amount_on(JANUARY, (*history(announce(11, JANUARY)), WITHDRAWN)) is None
+    assert amount_on(JANUARY, (*told(announce(11, JANUARY)), WITHDRAWN)) is None
