@@ -1,14 +1,15 @@
 """What the image, the compose file and the READMEs have to say alike; the containers themselves are run by .ci/run."""
 
 import re
+from difflib import ndiff
 
 import pytest
 
 from cli.context import ADDRESS_VARIABLES
-from deploy import ROOT, declaration
+from deploy import ROOT, compose, declaration
 from deploy.broker import SETTINGS
 from deploy.secrets import COMPOSE_NAMES
-from shared.services import SERVICES
+from shared.services import DECLARED, SERVICES, ServiceDeclaration
 
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
@@ -43,6 +44,27 @@ def test_the_operators_command_finds_the_system_and_who_asks() -> None:
     named = set(ADDRESS_VARIABLES) - {"KAFKA_SASL_MECHANISM", "KAFKA_PASSWORD"}  # the default, and a file instead
     assert {name for name in named if f"{name}: " not in section("x-parts") + section("x-operator")} == set()
     assert "docker compose run --rm tenure " in (ROOT / "cli" / "README.md").read_text()
+
+
+BILLING = ServiceDeclaration(name="billing", port=8105, reads=("marketplace",))
+
+
+def test_the_compose_file_has_every_declared_service() -> None:
+    assert list(compose.differing(COMPOSE)) == []
+    assert compose.completed(COMPOSE) == COMPOSE
+
+
+def test_a_service_that_is_declared_anew_is_added_after_the_others() -> None:
+    more = (*DECLARED, BILLING)
+    assert len([*compose.differing(COMPOSE, more)]) > len(compose.LINES)
+    made = compose.completed(COMPOSE, more)
+    assert list(compose.differing(made, more)) == []
+    assert not [line for line in ndiff(COMPOSE.splitlines(), made.splitlines()) if line.startswith("- ")]
+
+
+def test_a_port_that_differs_from_the_declared_one_is_named() -> None:
+    changed = COMPOSE.replace('TENURE_PORT: "8103"', 'TENURE_PORT: "8113"')
+    assert list(compose.differing(changed)) == ['      TENURE_PORT: "8103"']
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -1,11 +1,13 @@
 """The declaration of the services: what it leaves to others to be true."""
 
+import re
 import subprocess
 import sys
 
 from deploy import ROOT
 from shared.services import DECLARED, PORTS, PUBLISHERS, SERVICES
 
+README = (ROOT / "README.md").read_text()
 BLOCK = range(8101, 8108)
 """What the launcher's block has for services; the page of mails comes next."""
 
@@ -22,6 +24,12 @@ def test_ports_are_apart_and_inside_the_launchers_block() -> None:
 def test_a_service_reads_declared_services_other_than_itself() -> None:
     wrong = {each.name: {*each.reads} - {*SERVICES, PUBLISHERS} | {*each.reads} & {each.name} for each in DECLARED}
     assert not any(wrong.values()), wrong
+
+
+def test_the_readme_lists_every_service_with_its_port() -> None:
+    rows = re.findall(r"^\| \[(\w+)\]\(services/(\w+)/README.md\) \|.*\| (\d+) \|$", README, re.MULTILINE)
+    assert [(name, int(port)) for name, _, port in rows] == [*PORTS.items()]
+    assert [folder for _, folder, _ in rows] == [*SERVICES]
 
 
 def test_the_declaration_needs_nothing_installed() -> None:

@@ -1,0 +1,89 @@
+"""What docker-compose.yml has for each declared service: `python -m deploy.compose` adds what it lacks.
+
+The file is written by hand otherwise, and may say more of a service than it must: a test compares the two.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from deploy import ROOT
+from shared.services import DECLARED, ServiceDeclaration, url_variable
+
+FILE: Final = ROOT / "docker-compose.yml"
+LINES: Final = (
+    "  {variable}: http://{name}:{port}\n",
+    "      - kafka-{name}\n",
+    "      - postgres-{name}\n",
+    '  postgres-{name}: {{file: "${{TENURE_SECRETS:-.local/compose}}/postgres-{name}"}}\n',
+    '  kafka-{name}: {{file: "${{TENURE_SECRETS:-.local/compose}}/kafka-{name}"}}\n',
+)
+"""Where all find it, that the steps `topics` and `databases` get its passwords, and where these are."""
+CONTAINER: Final = """
+  {name}:
+    <<: *service
+    command: [python, -m, services.{name}]
+    environment:
+      <<: *parts
+      DATABASE_URL: postgresql://tenure_{name}@postgres:5432
+      DATABASE_PASSWORD_FILE: /run/secrets/postgres-{name}
+      KAFKA_USERNAME: {name}
+      KAFKA_PASSWORD_FILE: /run/secrets/kafka-{name}
+      TENURE_PORT: "{port}"
+    secrets: [postgres-{name}, kafka-{name}]
+    ports: ["127.0.0.1:${{{upper}_PORT:-{port}}}:{port}"]
+"""
+AFTER_IDENTITY: Final = """\
+    depends_on:
+      <<: *after_parts
+      identity: {condition: service_healthy}
+"""
+"""What a container waits for, but identity's own."""
+
+
+def filled(text: str, service: ServiceDeclaration) -> str:
+    """Return a line or a container as it is for this service."""
+    variable, upper = url_variable(service.name), service.name.upper()
+    return text.format(name=service.name, port=service.port, variable=variable, upper=upper)
+
+
+def completed(text: str, declared: Sequence[ServiceDeclaration] = DECLARED) -> str:
+    """Return the compose file with all lines and containers that it lacks, each after that of the service before.
+
+    Raises:
+        ValueError: it lacks a line of the service before, too.
+    """
+    for former, service in pairwise(declared):
+        for line in LINES:
+            before, wanted = filled(line, former), filled(line, service)
+            if f"\n{wanted}" not in text:
+                end = text.index(f"\n{before}") + 1 + len(before)
+                text = text[:end] + wanted + text[end:]
+        container = filled(CONTAINER, service)
+        if f"\n  {service.name}:\n" not in text:
+            end = text.index("\n\n", text.index(f"\n  {former.name}:\n")) + 1
+            text = text[:end] + container + AFTER_IDENTITY + text[end:]
+    return text
+
+
+def differing(text: str, declared: Sequence[ServiceDeclaration] = DECLARED) -> Iterator[str]:
+    """Name what the compose file must have of each service and has not."""
+    for service in declared:
+        yield from (wanted for line in LINES if (wanted := filled(line, service)) not in text)
+        _, _, own = text.partition(f"\n  {service.name}:\n")
+        has = own.partition("\n\n")[0].splitlines()
+        yield from (wanted for wanted in filled(CONTAINER, service).splitlines()[2:] if wanted not in has)
+
+
+def main(file: Path = FILE) -> None:
+    text = file.read_text()
+    file.write_text(completed(text))
+    if wrong := list(differing(file.read_text())):
+        sys.exit("\n".join(["docker-compose.yml differs from shared/services.py; put right by hand:", *wrong]))
+    print("docker-compose.yml has every service." if file.read_text() == text else "docker-compose.yml is completed.")
+
+
+if __name__ == "__main__":
+    main()
