@@ -30,8 +30,8 @@ from shared.events.registry import INBOUND, MARKETPLACE
 from tests.cli.conftest import Tenure
 from tests.cli.test_stores import PUBLISHERS, YES, append, csn, fetch, operations
 from tests.conftest import in_a_loop
-from tests.engine.examples import COUNTER, Count, new_id
 from tests.engine.test_host import Bench as _Bench  # noqa: F401  # the same Kafka, so the same tidiness about it
+from tests.examples.engine import COUNTER, Count, new_id
 from tests.oracle.evidence import read_topic
 from tests.system import parts
 

@@ -25,7 +25,7 @@ from tests.cli.conftest import Tenure
 from tests.conftest import in_a_loop
 from tests.contracts.golden import sample
 from tests.databases import as_operator
-from tests.engine.examples import new_id, next_events
+from tests.examples.engine import new_id, next_events
 
 pytestmark = pytest.mark.system
 

@@ -25,7 +25,7 @@ from deploy import ROOT
 from shared.eventlog.write.store import Head
 from shared.events.envelope import Envelope
 from tests.cli.conftest import Tenure
-from tests.engine.examples import next_events
+from tests.examples.engine import next_events
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

@@ -16,7 +16,7 @@ from shared.events import SeatAssigned, SeatPoolOpened, SeatUnassigned
 from shared.events.base import Event
 from shared.events.registry import topic_of
 from tests.databases import fetch_as_operator
-from tests.engine.examples import new_id
+from tests.examples.engine import new_id
 
 PARTITIONS = 6
 

@@ -12,7 +12,7 @@ from shared.eventlog.write.postgres import SQL, PostgresStore, append_arguments
 from shared.eventlog.write.store import Head, Unavailable, Written
 from shared.events.envelope import StoredEvent
 from tests.databases import as_operator
-from tests.engine.examples import head_of, next_events, write
+from tests.examples.engine import head_of, next_events, write
 
 pytestmark = pytest.mark.system
 

@@ -18,8 +18,8 @@ from shared.events.base import Event
 from shared.events.envelope import Envelope
 from shared.events.registry import ENTITLEMENTS
 from tests.databases import as_operator
-from tests.engine.examples import NOON, new_id
 from tests.engine.rebuilding import POOL, Bench, assigned, opened, unassigned
+from tests.examples.engine import NOON, new_id
 
 pytestmark = pytest.mark.system
 HERE = ("entitlements", POOLS)

@@ -14,7 +14,7 @@ from shared.events import SeatUnassigned
 from shared.events.envelope import StoredEvent, chained
 from shared.events.registry import ENTITLEMENTS, EVENTS, INBOUND
 from tests.contracts.golden import sample
-from tests.engine.examples import head_of, next_events
+from tests.examples.engine import head_of, next_events
 
 TYPES = frozenset({"SeatUnassigned"})
 BODY = SeatUnassigned(subscription_id="s", contract_id="c", seat=1, account_id="a", unassigned_by="b").data()

@@ -20,7 +20,7 @@ from shared.eventlog.write.store import Written
 from shared.runtime.access import ACCESS_TABLES
 from shared.runtime.settings import Settings
 from tests.databases import PASSWORD, as_operator, password
-from tests.engine.examples import head_of, write
+from tests.examples.engine import head_of, write
 from tests.system import parts
 
 pytestmark = pytest.mark.system

@@ -12,7 +12,7 @@ from shared.eventlog.repair.resuming import cause_of
 from shared.eventlog.write.log import Accepted, Log, Meta
 from shared.eventlog.write.memory import MemoryStore
 from shared.events.envelope import BadName, Envelope, checked_name, derived_id, from_headers, shortened, to_headers
-from tests.engine.examples import COUNTER, NOON, Count
+from tests.examples.engine import COUNTER, NOON, Count
 
 LONGEST = 500
 _long = st.integers(0, 1200).map(lambda length: "x" * length)

@@ -19,7 +19,7 @@ from shared.events import CreditsPurchased
 from shared.events.envelope import Envelope, to_headers
 from shared.events.registry import INBOUND
 from tests.databases import execute_as_operator
-from tests.engine.examples import COUNTER, NOON, Count
+from tests.examples.engine import COUNTER, NOON, Count
 
 pytestmark = pytest.mark.system
 

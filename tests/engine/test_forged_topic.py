@@ -26,8 +26,8 @@ from shared.eventlog.write.postgres import PostgresStore
 from shared.events import SeatUnassigned
 from shared.events.envelope import GENESIS, Envelope, chained, from_headers, to_headers
 from shared.events.registry import topic_of
-from tests.engine.examples import COUNTER, Count
 from tests.engine.test_restore import SERVICE, Bench, backup, bench, load
+from tests.examples.engine import COUNTER, Count
 from tests.oracle.evidence import Published, read_topic
 
 pytestmark = pytest.mark.system

@@ -21,8 +21,8 @@ from shared.eventlog.write.log import Log
 from shared.eventlog.write.postgres import PostgresStore
 from shared.eventlog.write.store import LeaseLost, Unavailable
 from shared.events.registry import topic_of
-from tests.engine.examples import COUNTER, Count, meta
 from tests.engine.test_restore import SERVICE, Bench, backup, bench
+from tests.examples.engine import COUNTER, Count, meta
 from tests.oracle.evidence import read_topic
 
 pytestmark = pytest.mark.system

@@ -23,7 +23,7 @@ from shared.events import CsnIssued
 from shared.events.envelope import Envelope
 from shared.events.registry import MARKETPLACE
 from tests.databases import execute_as_operator
-from tests.engine.examples import head_of, next_events, write
+from tests.examples.engine import head_of, next_events, write
 from tests.system import parts
 
 pytestmark = pytest.mark.system

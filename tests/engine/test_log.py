@@ -11,7 +11,7 @@ from shared.eventlog.write.log import Accepted, KeyReused, Log, Refused
 from shared.eventlog.write.store import Outcome, Store, Write
 from shared.events import SeatUnassigned
 from shared.events.envelope import GENESIS, chained
-from tests.engine.examples import COUNTER, Count, Counted, decide, meta, new_id
+from tests.examples.engine import COUNTER, Count, Counted, decide, meta, new_id
 
 
 async def test_a_command_is_decided_appended_and_answered(store: Store) -> None:

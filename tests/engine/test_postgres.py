@@ -8,7 +8,7 @@ import pytest
 from shared.eventlog.write.postgres import PostgresStore
 from shared.eventlog.write.store import Head, Repeated, Unavailable, Written
 from tests.databases import as_operator
-from tests.engine.examples import next_events, write
+from tests.examples.engine import next_events, write
 
 pytestmark = pytest.mark.system
 

@@ -24,8 +24,8 @@ from shared.events.envelope import Envelope
 from shared.events.registry import ENTITLEMENTS
 from shared.runtime.clocks import CLOCKS
 from tests.databases import as_operator, fetch_as_operator
-from tests.engine.examples import COUNTER, NOON, Count
 from tests.engine.rebuilding import PARTITIONS, Bench, assigned, opened
+from tests.examples.engine import COUNTER, NOON, Count
 
 NO_KAFKA = KafkaAccess(bootstrap="127.0.0.1:1")
 """None is needed where a service's own store is folded."""

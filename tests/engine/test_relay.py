@@ -11,7 +11,7 @@ from shared.eventlog.write.postgres import PostgresStore
 from shared.eventlog.write.store import Head
 from shared.events.registry import DISTRIBUTION
 from tests.databases import execute_as_operator
-from tests.engine.examples import head_of, write
+from tests.examples.engine import head_of, write
 from tests.oracle.evidence import read_topic
 from tests.system import parts
 

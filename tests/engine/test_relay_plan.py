@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from shared.eventlog.deliver.relay import OutOfOrder, Published, partition_of, plan
 from shared.eventlog.write.store import Head
 from shared.events.envelope import StoredEvent
-from tests.engine.examples import head_of, next_events
+from tests.examples.engine import head_of, next_events
 
 
 def stored(*streams: str) -> list[StoredEvent]:

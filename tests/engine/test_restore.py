@@ -33,7 +33,7 @@ from shared.eventlog.write.store import Unavailable
 from shared.events import SeatUnassigned
 from shared.events.registry import topic_of
 from tests.databases import as_operator
-from tests.engine.examples import COUNTER, Count, meta
+from tests.examples.engine import COUNTER, Count, meta
 from tests.oracle.evidence import read_topic
 from tests.remade import remade
 from tests.system import parts

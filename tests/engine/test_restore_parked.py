@@ -17,8 +17,8 @@ from shared.eventlog.write.log import Log, utc_now
 from shared.eventlog.write.postgres import PostgresStore
 from shared.events import SeatUnassigned
 from shared.events.registry import topic_of
-from tests.engine.examples import COUNTER, Count
 from tests.engine.test_restore import SERVICE, Bench, bench, counting
+from tests.examples.engine import COUNTER, Count
 from tests.oracle.evidence import read_topic
 from tests.remade import remade
 

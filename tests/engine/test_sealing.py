@@ -10,7 +10,7 @@ from shared.eventlog.write.memory import MemoryStore
 from shared.events import EVENTS
 from shared.events.base import Event, Personal
 from shared.events.envelope import chained
-from tests.engine.examples import COUNTER, NOON, Count, new_id
+from tests.examples.engine import COUNTER, NOON, Count, new_id
 
 OPEN = OpenAccount(
     account_id="a",

@@ -21,7 +21,7 @@ from shared.eventlog.write.postgres import PostgresStore
 from shared.eventlog.write.snapshots import Codec, KeepsSnapshots, Unkept, same_state
 from shared.eventlog.write.store import Head, Store
 from shared.events import SeatUnassigned
-from tests.engine.examples import COUNTER, NOON, Count, new_id
+from tests.examples.engine import COUNTER, NOON, Count, new_id
 from tests.properties.test_entitlements import OPENING, POOL_COMMANDS
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from shared.eventlog.write.store import Head, LeaseLost, Moved, Repeated, Store, Taken, Written
 from shared.events.envelope import GENESIS
-from tests.engine.examples import head_of, new_id, write
+from tests.examples.engine import head_of, new_id, write
 
 
 async def test_positions_and_versions_are_dense(store: Store) -> None:

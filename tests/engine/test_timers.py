@@ -18,7 +18,7 @@ from shared.events.registry import ENTITLEMENTS
 from shared.runtime.clocks import CLOCKS
 from shared.sql import with_names
 from tests.databases import as_operator
-from tests.engine.examples import COUNTER, NOON, Count
+from tests.examples.engine import COUNTER, NOON, Count
 
 pytestmark = pytest.mark.system
 

@@ -11,7 +11,7 @@ from shared.eventlog.repair.chains import Found
 from shared.eventlog.repair.topic import Begin, TopicReader
 from shared.eventlog.write.store import InStore, Lookup
 from shared.events.envelope import Envelope, StoredEvent
-from tests.engine.examples import NOON
+from tests.examples.engine import NOON
 
 ALL: Final = list(range(1, 100_001))
 BLOCK: Final = ALL[50_000 : 50_000 + READ_EVENTS]

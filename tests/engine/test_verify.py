@@ -20,7 +20,7 @@ from shared.eventlog.write.postgres import PostgresStore
 from shared.eventlog.write.store import Head
 from shared.events.envelope import StoredEvent, Unreadable, chained, from_headers, to_headers
 from tests.databases import execute_as_operator
-from tests.engine.examples import head_of, write
+from tests.examples.engine import head_of, write
 from tests.oracle.evidence import Evidence, Published
 from tests.oracle.test_oracle import (
     DAMAGES,

@@ -12,7 +12,7 @@ from services.identity.domain import contract, contract_state
 from shared.administrative_access import ADMINISTRATIVE, Granted
 from shared.eventlog.decision import Rejected, Stream
 from shared.events import UpdatePublished, UpdateWithdrawn
-from tests.specs.entitlements import examples
+from tests.examples import entitlements as examples
 
 _who = st.sampled_from(["ana", "ben", "chiyo", "mina"])
 _when = datetime(2026, 1, 1, tzinfo=UTC)

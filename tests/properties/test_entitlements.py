@@ -17,8 +17,8 @@ from shared.events import (
     SeatPoolOpened,
     SeatPoolSuspended,
 )
+from tests.examples.entitlements import account
 from tests.properties.test_deciders import live
-from tests.specs.entitlements.examples import account
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 _who = st.sampled_from(["ana", "ben", "chiyo", "mina", "dora"])

@@ -16,7 +16,7 @@ from services.marketplace.domain.terms import instalments, months_after, term_en
 from services.marketplace.domain.wizard import STEPS, Selection, Step, choices, remaining
 from shared.eventlog.decision import Rejected, Stream
 from shared.events import CartCheckedOut, Event, HeldSeat, Money, OrderLine, Plan, SeatsAdded, SubscriptionRenewed
-from tests.specs.marketplace import examples as ex
+from tests.examples import marketplace as ex
 
 EPOCH = datetime(2026, 11, 23, 12, tzinfo=UTC)
 times = st.integers(0, 500).map(lambda days: EPOCH + timedelta(days=days))

@@ -26,7 +26,7 @@ from shared.events import (
 from shared.runtime.auth import Actor, TokenSigner
 from shared.runtime.http import make_app
 from tests.contracts.golden import sample
-from tests.engine.examples import new_id
+from tests.examples.engine import new_id
 from tests.services.test_routes import KEY, parts
 from tests.services.world import World
 

@@ -39,7 +39,7 @@ from shared.runtime.parts import Parts
 from shared.runtime.settings import Settings
 from tests.contracts.golden import sample
 from tests.databases import as_operator
-from tests.engine.examples import NOON, new_id
+from tests.examples.engine import NOON, new_id
 
 KEY = ECKey.generate_key("P-256", {"kid": "key"})
 ISSUER = RSAKey.generate_key(2048, {"kid": "theirs"})

@@ -15,10 +15,10 @@ from shared.events import AccountOpened, ClockMoved, Event, OrderConfirmed, Plan
 from shared.runtime.auth import Actor, TokenSigner
 from shared.runtime.http import make_app
 from tests.contracts.golden import sample
-from tests.engine.examples import new_id
+from tests.examples.engine import new_id
+from tests.examples.marketplace import AUTOCAD, AUTOCAD_MONTHLY, LT, LT_THREE_YEARS, NOON, VAULT, plan
 from tests.services.test_routes import KEY, parts
 from tests.services.world import World
-from tests.specs.marketplace.examples import AUTOCAD, AUTOCAD_MONTHLY, LT, LT_THREE_YEARS, NOON, VAULT, plan
 
 ACTORS = {
     "clerk": Actor(account_id="clerk", organisation_id="reseller", organisation_kind="partner"),

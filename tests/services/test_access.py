@@ -14,7 +14,7 @@ from shared.events.identity import AgreementKind, Role
 from shared.runtime.access import access_projection, require_access
 from shared.runtime.auth import Actor
 from shared.runtime.problems import Problem
-from tests.engine.examples import NOON, new_id
+from tests.examples.engine import NOON, new_id
 
 pytestmark = pytest.mark.system
 

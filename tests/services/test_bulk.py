@@ -17,7 +17,7 @@ from shared.runtime.problems import Problem
 from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 from shared.runtime.sizes import BODY_BYTES, CEILING_BYTES
 from shared.services import SERVICES
-from tests.engine.examples import COUNTER, Count
+from tests.examples.engine import COUNTER, Count
 from tests.services.test_routes import TOKEN, Unread, parts
 
 HOW_MANY = 1000

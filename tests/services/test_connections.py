@@ -22,7 +22,7 @@ from shared.runtime.parts import Parts
 from shared.runtime.routes import CommandRoutes
 from shared.runtime.server import Server
 from shared.runtime.settings import Settings
-from tests.engine.examples import new_id
+from tests.examples.engine import new_id
 from tests.services.tokens import NothingEnded
 
 SOON_S = 0.3

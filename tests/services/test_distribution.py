@@ -43,9 +43,9 @@ from shared.runtime.metrics import Metrics
 from shared.runtime.parts import Parts
 from shared.runtime.policies import Policies
 from shared.runtime.settings import Settings
-from tests.engine.examples import new_id
+from tests.examples.distribution import DAY, MONDAY, NOON, UPDATE
+from tests.examples.engine import new_id
 from tests.services.tokens import NothingEnded
-from tests.specs.distribution.examples import DAY, MONDAY, NOON, UPDATE
 
 pytestmark = pytest.mark.system
 

@@ -26,7 +26,7 @@ from shared.runtime.auth import Actor
 from shared.runtime.endings import ENDS, KEEP_S, Asking, Ended, FollowedEndings
 from shared.runtime.problems import Problem
 from tests.contracts.golden import sample
-from tests.engine.examples import new_id
+from tests.examples.engine import new_id
 from tests.system import parts
 
 WHO = Actor(

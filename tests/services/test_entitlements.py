@@ -16,7 +16,7 @@ from shared.events import (
     SubscriptionEnded,
 )
 from tests.contracts.golden import sample
-from tests.engine.examples import new_id
+from tests.examples.engine import new_id
 from tests.services.entitled import (
     ENDS,
     NOON,

@@ -20,7 +20,7 @@ from shared.events import (
 )
 from shared.events.envelope import Envelope
 from shared.runtime.policies import Policies
-from tests.engine.examples import new_id
+from tests.examples.engine import new_id
 from tests.services.entitled import ENDS, NOON, Doors, confirmed, later, open_doors, person
 from tests.services.world import World
 

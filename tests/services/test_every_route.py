@@ -20,7 +20,7 @@ from shared.runtime.metrics import Metrics
 from shared.runtime.parts import Parts
 from shared.runtime.settings import Settings
 from shared.services import SERVICES
-from tests.engine.examples import new_id
+from tests.examples.engine import new_id
 from tests.services.tokens import NothingEnded
 
 KEY, THEIRS = (ECKey.generate_key("P-256", {"kid": "key"}) for _ in range(2))

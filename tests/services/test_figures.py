@@ -14,7 +14,7 @@ from shared.runtime.parts import Parts
 from shared.runtime.routes import CommandRoutes
 from shared.runtime.settings import Settings
 from tests.databases import execute_as_operator
-from tests.engine.examples import new_id, write
+from tests.examples.engine import new_id, write
 from tests.services.tokens import NothingEnded
 
 pytestmark = pytest.mark.system

@@ -9,7 +9,7 @@ from shared.eventlog.deliver.projection import Reach
 from shared.events import AccountClosed
 from shared.events.envelope import Envelope, StoredEvent, chained, source_of
 from shared.events.registry import IDENTITY
-from tests.engine.examples import NOON, new_id
+from tests.examples.engine import NOON, new_id
 from tests.services.identity_bench import Bench
 from tests.services.test_identity_contracts import bench
 

@@ -16,7 +16,7 @@ from shared.eventlog.write.log import Accepted, Log, Meta, Refused, utc_now
 from shared.events import SubscriptionEnded, SubscriptionRenewed
 from shared.events.registry import MARKETPLACE
 from shared.runtime.auth import Actor, TokenSigner
-from tests.engine.examples import NOON, new_id
+from tests.examples.engine import NOON, new_id
 from tests.services.identity_bench import KEY, Bench, opened
 
 pytestmark = pytest.mark.system

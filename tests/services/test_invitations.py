@@ -15,7 +15,7 @@ from services.identity.domain.invitation import INVITATION, Pending
 from shared.eventlog.write.log import Meta, utc_now
 from shared.events.registry import IDENTITY
 from shared.runtime.settings import Settings
-from tests.engine.examples import NOON, new_id
+from tests.examples.engine import NOON, new_id
 from tests.services.identity_bench import Bench, opened, sign_up
 
 pytestmark = pytest.mark.system

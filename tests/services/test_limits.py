@@ -15,7 +15,7 @@ from shared.runtime.parts import Parts
 from shared.runtime.problems import Problem
 from shared.runtime.routes import CommandRoutes
 from shared.runtime.settings import Settings
-from tests.engine.examples import new_id
+from tests.examples.engine import new_id
 from tests.services.tokens import NothingEnded
 
 QUERIES = APIRouter()

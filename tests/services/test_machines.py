@@ -11,7 +11,7 @@ import pytest
 from services.identity.domain.account import ACCOUNT, OpenAccount
 from shared.eventlog.write.log import Meta, utc_now
 from shared.runtime.auth import Actor, TokenSigner
-from tests.engine.examples import new_id
+from tests.examples.engine import new_id
 from tests.services.identity_bench import KEY, Bench, opened
 
 pytestmark = pytest.mark.system

@@ -26,8 +26,8 @@ from shared.events import (
     SeatUnassigned,
 )
 from shared.runtime.policies import Policies
+from tests.examples.marketplace import AUTOCAD, AUTOCAD_MONTHLY, LT, VAULT
 from tests.services.market import GONE, ORDER, Market, a_market
-from tests.specs.marketplace.examples import AUTOCAD, AUTOCAD_MONTHLY, LT, VAULT
 
 pytestmark = pytest.mark.system
 

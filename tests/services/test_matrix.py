@@ -26,7 +26,7 @@ from shared.runtime.parts import Parts
 from shared.runtime.problems import Problem
 from shared.runtime.settings import Settings
 from shared.services import SERVICES
-from tests.engine.examples import new_id
+from tests.examples.engine import new_id
 from tests.services.test_every_route import EVERYWHERE, OPEN
 from tests.services.test_tokens import by_hand
 

@@ -14,7 +14,7 @@ from shared.events.envelope import StoredEvent
 from shared.runtime.database import Pool
 from shared.runtime.http import CurrentLog, make_app
 from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
-from tests.engine.examples import COUNTER, Count, next_events, write
+from tests.examples.engine import COUNTER, Count, next_events, write
 from tests.services.test_routes import TOKEN, parts
 
 QUERIES = APIRouter()

@@ -18,7 +18,7 @@ from shared.events.envelope import StoredEvent
 from shared.runtime.auth import Actor
 from shared.runtime.forms import part_of
 from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
-from tests.engine.examples import COUNTER, Count
+from tests.examples.engine import COUNTER, Count
 from tests.services.test_routes import parts
 
 # ── What a declaration says ────────────────────────────────────────────────────────────────────────────

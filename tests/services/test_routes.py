@@ -20,7 +20,7 @@ from shared.runtime.parts import Parts
 from shared.runtime.problems import unknown
 from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 from shared.runtime.settings import Settings
-from tests.engine.examples import COUNTER, Count, new_id
+from tests.examples.engine import COUNTER, Count, new_id
 from tests.services.tokens import NothingEnded
 
 KEY = ECKey.generate_key("P-256", {"kid": "key"})

@@ -17,7 +17,7 @@ from shared.events.registry import INBOUND, topic_of
 from shared.events.upcasts import decode
 from shared.runtime.clocks import CLOCKS
 from shared.runtime.service import Service
-from tests.engine.examples import new_id
+from tests.examples.engine import new_id
 
 
 def _topic(source: str) -> str:

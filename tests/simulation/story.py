@@ -34,11 +34,11 @@ from shared.events import (
 from shared.events.envelope import stamp
 from shared.events.registry import INBOUND
 from shared.events.upcasts import decode
+from tests.examples import marketplace as ex
+from tests.examples.distribution import UPDATE
 from tests.oracle.evidence import Asked
 from tests.simulation.system import START, Running, System
 from tests.simulation.time import Killed
-from tests.specs.distribution.examples import UPDATE
-from tests.specs.marketplace import examples as ex
 
 ZONES: Final = frozenset({"UTC", "Europe/Berlin"})
 PEOPLE: Final = ("mandy", "ana", "ben", "chiyo")

@@ -29,7 +29,7 @@ from shared.eventlog.write.log import Log, Meta, utc_now
 from shared.eventlog.write.postgres import PostgresStore, connected
 from shared.events import SeatUnassigned
 from shared.events.envelope import Envelope
-from tests.engine.examples import COUNTER, NOON, Count
+from tests.examples.engine import COUNTER, NOON, Count
 from tests.oracle.evidence import Asked
 
 SERVICE: Final = "entitlements"

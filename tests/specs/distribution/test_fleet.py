@@ -33,8 +33,7 @@ from shared.events import (
     UserRemovedFromGroup,
 )
 from shared.events.distribution import Cadence
-from tests.spec import given
-from tests.specs.distribution.examples import (
+from tests.examples.distribution import (
     DAY,
     MONDAY,
     NOON,
@@ -44,6 +43,7 @@ from tests.specs.distribution.examples import (
     note,
     weekly,
 )
+from tests.spec import given
 
 PUT = PutUserInGroup("ana", "c", "g", "mina")
 HOLD = HoldUpdate(

@@ -29,8 +29,8 @@ from shared.events import (
     SeatPoolOpened,
     SeatPoolSuspended,
 )
+from tests.examples.entitlements import account
 from tests.spec import given
-from tests.specs.entitlements.examples import account
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 LATER = datetime(2026, 12, 1, tzinfo=UTC)

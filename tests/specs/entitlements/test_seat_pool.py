@@ -37,8 +37,8 @@ from shared.events import (
     UpdateRightGranted,
     UpdateRightLost,
 )
+from tests.examples.entitlements import account
 from tests.spec import given
-from tests.specs.entitlements.examples import account
 
 OPEN = OpenPool(
     subscription_id="s",

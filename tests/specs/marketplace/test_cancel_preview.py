@@ -14,8 +14,8 @@ from services.marketplace.domain.subscription import (
     cancel_preview,
 )
 from shared.events import AutoRenewDisabled, AutoRenewDisableRequested, Money, SubscriptionEnded, SubscriptionRenewed
+from tests.examples.marketplace import PURCHASER
 from tests.spec import given
-from tests.specs.marketplace.examples import PURCHASER
 from tests.specs.marketplace.test_subscription import ASKED, BERLIN, CONFIRMED, DEADLINE, OFF, RUNNING
 
 IN_TIME, LATE = DEADLINE - timedelta(hours=1), DEADLINE

@@ -27,8 +27,7 @@ from shared.events import (
     Plan,
     PlanWithdrawn,
 )
-from tests.spec import given
-from tests.specs.marketplace.examples import (
+from tests.examples.marketplace import (
     AUTOCAD,
     AUTOCAD_ID,
     AUTOCAD_MONTHLY,
@@ -49,6 +48,7 @@ from tests.specs.marketplace.examples import (
     listed,
     plan,
 )
+from tests.spec import given
 
 OPENED = CartOpened(cart_id="cart-1", partner=PARTNER, opened_by=CLERK).recorded("opened")
 WITHDRAWN = PlanWithdrawn(product_id=AUTOCAD_ID, publisher=AUTODESK, said_at=NOON).recorded("withdrawn")

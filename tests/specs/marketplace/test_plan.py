@@ -21,8 +21,8 @@ from services.marketplace.domain.plan import (
 from shared.eventlog.decision import Rejected
 from shared.events import Money, PlanListed, PlanWithdrawn
 from shared.events.fields import product_id
+from tests.examples.marketplace import AUTOCAD, AUTOCAD_ID, AUTODESK, NOON, TODAY, plan
 from tests.spec import given
-from tests.specs.marketplace.examples import AUTOCAD, AUTOCAD_ID, AUTODESK, NOON, TODAY, plan
 
 LATER, EARLIER = NOON + timedelta(hours=1), NOON - timedelta(hours=1)
 LISTED = PlanListed(plan=AUTOCAD, said_at=NOON)

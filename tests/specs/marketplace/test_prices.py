@@ -20,7 +20,7 @@ from shared.runtime.metrics import Metrics
 from shared.runtime.parts import Parts
 from shared.runtime.routes import RequestContext
 from shared.runtime.settings import Settings
-from tests.specs.marketplace.examples import (
+from tests.examples.marketplace import (
     AUTOCAD,
     AUTOCAD_ID,
     AUTODESK,

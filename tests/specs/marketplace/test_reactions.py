@@ -22,7 +22,7 @@ from shared.events import (
     SeatPoolHeld,
 )
 from shared.events.envelope import Envelope
-from tests.specs.marketplace.examples import AUTOCAD, AUTODESK, CSN, NOON, PARTNER, plan
+from tests.examples.marketplace import AUTOCAD, AUTODESK, CSN, NOON, PARTNER, plan
 from tests.specs.marketplace.test_subscription import CART, HELD
 
 

@@ -19,8 +19,8 @@ from shared.events import (
     SubscriptionEnded,
     SubscriptionRenewed,
 )
+from tests.examples.marketplace import CLERK, NO_CSN_ANY_MORE, NOON, REVOKED, VAULT, WITH_CSN
 from tests.spec import given
-from tests.specs.marketplace.examples import CLERK, NO_CSN_ANY_MORE, NOON, REVOKED, VAULT, WITH_CSN
 from tests.specs.marketplace.test_subscription import (
     ASK,
     ASKED,

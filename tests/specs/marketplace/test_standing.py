@@ -15,8 +15,8 @@ from services.marketplace.domain.standing import (
     valid_csn,
 )
 from shared.events import CsnIssued, CsnRevoked
+from tests.examples.marketplace import AUTOCAD, AUTODESK, CSN, NOON, PARTNER, VAULT
 from tests.spec import given, refused
-from tests.specs.marketplace.examples import AUTOCAD, AUTODESK, CSN, NOON, PARTNER, VAULT
 
 LATER, EARLIER = NOON + timedelta(hours=1), NOON - timedelta(hours=1)
 POLICY = Policy(csn_pattern="[0-9]{10}")

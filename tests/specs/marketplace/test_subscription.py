@@ -23,8 +23,7 @@ from shared.events import (
     SubscriptionOrdered,
     SubscriptionOrderFailed,
 )
-from tests.spec import given
-from tests.specs.marketplace.examples import (
+from tests.examples.marketplace import (
     AUTOCAD,
     AUTOCAD_MONTHLY,
     AUTODESK,
@@ -37,6 +36,7 @@ from tests.specs.marketplace.examples import (
     VAULT,
     WITH_CSN,
 )
+from tests.spec import given
 
 CART = CartCheckedOut(
     cart_id="cart-1",

@@ -8,7 +8,7 @@ import pytest
 from services.marketplace.domain.auto_renew import DisableAutoRenew, RecordPoolCleared, RecordPoolHeld, Running
 from services.marketplace.domain.plan import PLAN, AnnouncePrice, ListPlan, WithdrawPlan, plan_key
 from services.marketplace.domain.subscription import SUBSCRIPTION
-from tests.specs.marketplace.examples import AUTOCAD_MONTHLY, AUTODESK, NOON, PURCHASER, euros
+from tests.examples.marketplace import AUTOCAD_MONTHLY, AUTODESK, NOON, PURCHASER, euros
 from tests.specs.marketplace.test_subscription import CONFIRM, HELD
 from tests.specs.marketplace.test_timers import System, ordered
 

@@ -21,7 +21,7 @@ from shared.eventlog.write.log import Accepted, Log, Meta
 from shared.eventlog.write.memory import MemoryStore
 from shared.events.envelope import Envelope
 from shared.runtime.policies import Policies
-from tests.specs.marketplace.examples import AUTOCAD_MONTHLY, AUTODESK, NOON, PURCHASER, euros
+from tests.examples.marketplace import AUTOCAD_MONTHLY, AUTODESK, NOON, PURCHASER, euros
 from tests.specs.marketplace.test_subscription import CART, CONFIRM, DECLINE
 
 HOUR = timedelta(hours=1)

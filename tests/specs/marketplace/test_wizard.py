@@ -1,7 +1,7 @@
 """Ordering without a product ID: each choice shown leads to a plan."""
 
 from services.marketplace.domain.wizard import Selection, choices, next_step, remaining
-from tests.specs.marketplace.examples import AUTOCAD, AUTOCAD_MONTHLY, LT, VAULT, plan
+from tests.examples.marketplace import AUTOCAD, AUTOCAD_MONTHLY, LT, VAULT, plan
 
 AUTOCAD_IN_INSTALMENTS = plan("C1RK1WW1763L158", billing="instalments")
 PLANS = (AUTOCAD, AUTOCAD_IN_INSTALMENTS, AUTOCAD_MONTHLY, LT, VAULT)
