@@ -23,6 +23,7 @@ from services.identity.domain.machine import (
 )
 from services.identity.projections import contracts_of, machines_of
 from shared.eventlog.write.log import Accepted, Log, Reader
+from shared.events import MachineRegistered
 from shared.events.fields import Identifier, Instant, Name, OptionalPublisher
 from shared.events.identity import MachineScope, OrganisationKind
 from shared.runtime.auth import Actor
@@ -185,7 +186,14 @@ async def _administrator(streams: Log | Reader, actor: Actor) -> bool:
 async def rotate_machine_secret(
     context: RequestContext[RotateMachineSecret], client_id: str
 ) -> Addressed[RotateMachineSecret]:
-    await _theirs(context.streams, context.actor, client_id)
+    state = await _theirs(context.streams, context.actor, client_id)
+    if not await _may_rotate(context, state.registered):
+        raise Problem(
+            403,
+            rule=rules.MACHINE_NOT_YOURS_TO_GIVE,
+            reason="Another secret of the organisation's machine is for its administrators, and you are none any more.",
+            remedy="Ask an administrator of your organisation, or the operator.",
+        )
     command = replace(context.asked, now=context.parts.clocks.real(), rotated_by=context.actor.account_id)
 
     async def secret(_answer: Accepted) -> MachineSecret | None:
@@ -193,6 +201,14 @@ async def rotate_machine_secret(
         return await _new_secret(context.db, client_id, state.rotation) if isinstance(state, Registered) else None
 
     return Addressed(client_id, command, extra_response=secret)
+
+
+async def _may_rotate(context: RequestContext[object], machine: MachineRegistered) -> bool:
+    """Whether the caller may still have the machine's secret: who registered it may have lost the right to it."""
+    actor = context.actor
+    if actor.organisation_kind == "operator" or machine.acts_for == actor.account_id:
+        return True
+    return await _administrator(context.streams, actor) or await _administers(context, actor.account_id)
 
 
 @COMMANDS.route("DELETE", "/machines/{client_id}", MACHINE)

@@ -192,6 +192,25 @@ async def test_an_administrator_of_a_contract_registers_the_organisations_machin
     assert (await bench.ask(token, "POST", "/machines", wanted("read"))).status_code == 200
 
 
+async def test_who_administers_nothing_any_more_gets_no_other_secret(bench: Bench) -> None:
+    oskar, founder = await bench.join("oskar")
+    mina, token = await bench.invited(founder, "mina")
+    await bench.purchase(oskar)
+    coordinator = f"/contracts/c/coordinators/{mina}"
+    assert (await bench.ask(founder, "PUT", coordinator, {"may_assign_seats": True})).status_code == 200
+    machine, own = await registered(bench, token, "read"), await registered(bench, token, "read", acts_for=mina)
+    path = "/machines/{client_id}/secret"
+    assert (await bench.ask(token, "POST", path.format(**machine), {"overlap_days": 7})).status_code == 200
+    assert (await bench.ask(founder, "DELETE", coordinator)).status_code == 200
+    await bench.settle()
+    token = await bench.again("mina")
+    answer = await bench.ask(token, "POST", path.format(**machine), {"overlap_days": 0})
+    assert (answer.status_code, answer.json()["rule"]) == (403, "machine-not-yours-to-give")
+    await token_of(bench, machine)
+    assert (await bench.ask(token, "POST", path.format(**own), {})).status_code == 200, "one's own is one's own"
+    assert (await bench.ask(founder, "DELETE", f"/machines/{machine['client_id']}")).status_code == 200
+
+
 async def test_a_revoked_machine_opens_nothing(bench: Bench) -> None:
     _, oskar = await bench.join("oskar")
     machine = await registered(bench, oskar, "read")
