@@ -1,5 +1,6 @@
 """Roles and databases: made once, taken over from before there were roles, waited for by the services."""
 
+import asyncio
 import itertools
 import os
 from pathlib import Path
@@ -107,11 +108,23 @@ async def test_to_prepare_again_changes_nothing(server: str) -> None:
     assert await asked(own(server), rights) == before
 
 
+async def dropped(operator: "asyncpg.Connection[asyncpg.Record]", database: str) -> None:
+    """Drop the database. A worker of autovacuum that is in it just then may be ended by a superuser only."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await operator.execute(f'drop database "{database}" with (force)')
+            except asyncpg.InsufficientPrivilegeError:
+                await asyncio.sleep(0.2)
+            else:
+                return
+
+
 async def test_a_lost_database_is_made_again_by_the_operator_alone(server: str) -> None:
     await prepare(server, password, [SERVICE])
     database = urlsplit(own(server)).path.strip("/")
     operator = await asyncpg.connect(f"{url_of(server, OPERATOR, PASSWORD).rpartition('/')[0]}/postgres")
-    await operator.execute(f'drop database "{database}" with (force)')
+    await dropped(operator, database)
     await operator.close()
     await prepare(url_of(server, OPERATOR, PASSWORD), password, [SERVICE])
     await require_migrated(own(server), migrations_of(SERVICE))
