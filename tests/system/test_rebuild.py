@@ -32,7 +32,7 @@ from tests.oracle.verdict import faults
 from tests.system import parts
 from tests.system.rest import rests
 
-pytestmark = [pytest.mark.system, pytest.mark.slow]
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.long]
 
 BEFORE = 3_000
 SEATS = 4
