@@ -16,26 +16,26 @@ _BODY: Final = ("data", "data_base64")
 
 def line(found: Found) -> bytes:
     """A stored event in CloudEvents' JSON format. The data's bytes are kept as they were hashed."""
-    of = found.of
+    envelope = found.envelope
     attributes: dict[str, Any] = {
         "specversion": "1.0",
-        "id": of.id,
-        "source": of.source,
-        "type": of.type,
-        "subject": of.stream,
-        "time": stamp(of.time),
+        "id": envelope.id,
+        "source": envelope.source,
+        "type": envelope.type,
+        "subject": envelope.stream,
+        "time": stamp(envelope.time),
         "datacontenttype": "application/json",
-        "dataschema": f"urn:tenure:events:{of.type}:{of.schema}",
-        "partitionkey": of.stream,
-        "sequence": str(of.version),
-        "position": str(of.position),
-        "correlationid": of.correlation_id,
-        "causationid": of.causation_id,
-        "actor": of.actor,
-        "tenant": of.tenant,
-        "traceparent": of.traceparent,
-        "prevhash": of.prevhash.hex(),
-        "hash": of.hash.hex(),
+        "dataschema": f"urn:tenure:events:{envelope.type}:{envelope.schema}",
+        "partitionkey": envelope.stream,
+        "sequence": str(envelope.version),
+        "position": str(envelope.position),
+        "correlationid": envelope.correlation_id,
+        "causationid": envelope.causation_id,
+        "actor": envelope.actor,
+        "tenant": envelope.tenant,
+        "traceparent": envelope.traceparent,
+        "prevhash": envelope.prevhash.hex(),
+        "hash": envelope.hash.hex(),
     }
     head = orjson.dumps({name: value for name, value in attributes.items() if value != ""})
     if b"\n" in found.data or b"\r" in found.data:
@@ -46,10 +46,10 @@ def line(found: Found) -> bytes:
 class Foreign:
     """An event of a publisher's system, as it is put on the inbound topic."""
 
-    __slots__ = ("headers", "key", "of", "value")
+    __slots__ = ("envelope", "headers", "key", "value")
 
-    def __init__(self, of: Envelope, key: bytes, headers: list[tuple[str, bytes]], value: bytes) -> None:
-        self.of, self.key, self.headers, self.value = of, key, headers, value
+    def __init__(self, envelope: Envelope, key: bytes, headers: list[tuple[str, bytes]], value: bytes) -> None:
+        self.envelope, self.key, self.headers, self.value = envelope, key, headers, value
 
 
 def foreign(text: bytes) -> Foreign:
@@ -68,12 +68,12 @@ def foreign(text: bytes) -> Foreign:
     named = {"datacontenttype": "content-type"}
     headers = [(named.get(name, f"ce_{name}"), str(value).encode()) for name, value in attributes.items()]
     key = str(attributes.get("partitionkey") or attributes.get("subject") or "").encode()
-    of = from_headers(headers, key)
-    if not publisher_of(of.source):
-        raise Unreadable(f"its source is {of.source[:60]!r}: only urn:publisher:… may come in here")
-    if (why := why_not_from(INBOUND, of.source, of.type)) is not None:
+    envelope = from_headers(headers, key)
+    if not publisher_of(envelope.source):
+        raise Unreadable(f"its source is {envelope.source[:60]!r}: only urn:publisher:… may come in here")
+    if (why := why_not_from(INBOUND, envelope.source, envelope.type)) is not None:
         raise Unreadable(why)
-    return Foreign(of, key, headers, _body(found))
+    return Foreign(envelope, key, headers, _body(found))
 
 
 def _body(found: dict[str, Any]) -> bytes:

@@ -125,7 +125,7 @@ class Context:
         if what is None:
             raise OperatorError(f"There is no consumer {name}: `tenure status` lists them.", NOT_FOUND)
         pool, clocks = await self.db(service, write=True), Clocks(utc_now)
-        await clocks.look(pool)
+        await clocks.refresh(pool)
         return Consumer(service, what, pool, await self.log(service), clocks)
 
     async def kafka(self) -> AIOKafkaConsumer:

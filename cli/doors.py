@@ -16,7 +16,7 @@ HOW: Final = (
 
 
 def token(context: Context, whom: str) -> str:
-    """The token in the environment. Trouble that says how to get one."""
+    """The token in the environment. OperatorError that says how to get one."""
     given = os.environ.get(TOKEN, "").strip()
     if not given:
         raise OperatorError(HOW.format(whom=whom, url=context.urls["identity"]), USAGE)
@@ -34,7 +34,10 @@ async def call(
     *,
     dry_run: bool = False,
 ) -> dict[str, Any]:
-    """What the door answers. `key` names the command: sent again, it gets its first answer. Trouble on a refusal."""
+    """Send a request to a service and return its answer.
+
+    `key` names the command: sent again, it gets its first answer. Raises OperatorError on a refusal.
+    """
     client = await context.http(service, secret)
     answer = await client.request(
         method, path, json=body, params={"dry_run": "true"} if dry_run else {}, headers={"Idempotency-Key": key}

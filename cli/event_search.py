@@ -25,31 +25,31 @@ class Found(NamedTuple):
     """An event and whose it is. A publisher's is no service's; `where` then says where it lies in Kafka."""
 
     service: str
-    of: Envelope
+    envelope: Envelope
     data: bytes
     where: str = ""
 
     @property
     def key(self) -> str:
         """What names it among all others: a publisher's id counts within its source only."""
-        return self.of.id if self.service else f"{self.of.source}#{self.of.id}"
+        return self.envelope.id if self.service else f"{self.envelope.source}#{self.envelope.id}"
 
     @property
     def cause(self) -> str:
         """The `key` of what it followed from."""
-        source = publishers(self.of)
-        return f"{source}#{self.of.causation_id}" if source else self.of.causation_id
+        source = publishers(self.envelope)
+        return f"{source}#{self.envelope.causation_id}" if source else self.envelope.causation_id
 
 
-def publishers(of: Envelope) -> str:
+def publishers(envelope: Envelope) -> str:
     """The source of the publisher's event that an event of ours followed from; "" where it followed from another. A
     reaction's command id tells: `<consumer>:<source>#<id>:<stream>:<number>`, or the digest of source and id, where
     they were too long: then it is the actor, if that fits."""
-    before, found, _ = of.command_id.partition(f"#{of.causation_id}:")
-    if found and of.causation_id:
+    before, found, _ = envelope.command_id.partition(f"#{envelope.causation_id}:")
+    if found and envelope.causation_id:
         return before.partition(":")[2]
-    named = shortened(f"{of.actor}#{of.causation_id}")
-    return of.actor if f":{named}:" in of.command_id and publisher_of(of.actor) else ""
+    named = shortened(f"{envelope.actor}#{envelope.causation_id}")
+    return envelope.actor if f":{named}:" in envelope.command_id and publisher_of(envelope.actor) else ""
 
 
 class Cut(NamedTuple):
@@ -149,26 +149,29 @@ async def caused_by(context: Context, event_id: str, looked: Looked) -> list[Fou
         return looked.within(service, event_id, 1, last, rows)
 
     found = [each for some in await asyncio.gather(*map(within, SERVICES)) for each in some]
-    return sorted(found, key=lambda each: (each.of.time, each.of.id))
+    return sorted(found, key=lambda each: (each.envelope.time, each.envelope.id))
 
 
 async def related(context: Context, event: Found, looked: Looked) -> list[Found]:
     """All events of the same correlation, over all stores, oldest first. One that began a correlation gave it its own
     id, so that is looked for, too."""
-    names = [event.of.correlation_id or event.of.id, event.of.id]
+    names = [event.envelope.correlation_id or event.envelope.id, event.envelope.id]
     roots = [at for name in names if (at := born(name)) is not None]
-    since = min([event.of.time, *roots])
+    since = min([event.envelope.time, *roots])
 
     async def within(service: str) -> list[Found]:
         db = await context.db(service)
         low = await first_at(db, since - SKEW)
         last = await head(db)
-        rows = await db.fetch(SQL["related"], low, last, names, event.of.id, MOST + 1)
+        rows = await db.fetch(SQL["related"], low, last, names, event.envelope.id, MOST + 1)
         return looked.within(service, names[0], low, last, rows)
 
     found = [each for some in await asyncio.gather(*map(within, SERVICES)) for each in some]
-    known = {each.of.id for each in found}
-    return sorted([*found, *([] if event.of.id in known else [event])], key=lambda each: (each.of.time, each.of.id))
+    known = {each.envelope.id for each in found}
+    return sorted(
+        [*found, *([] if event.envelope.id in known else [event])],
+        key=lambda each: (each.envelope.time, each.envelope.id),
+    )
 
 
 def children(found: Sequence[Found]) -> dict[str, list[Found]]:

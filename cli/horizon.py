@@ -16,7 +16,7 @@ _IDLE: Final = "idle in transaction"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Open:
+class OpenTransaction:
     """An open transaction that has written here, or holds or wants the head's row. `blocks` is how many appends wait
     behind it, the first of them for `waits_s`; `stands_s` is how long its session has been in its `state`."""
 
@@ -45,11 +45,11 @@ class Open:
         return f"{self.application or 'a session without a name'} (pid {self.pid}, user {self.user or 'unknown'})"
 
 
-def read(rows: Sequence[Mapping[str, Any]]) -> list[Open]:
+def read(rows: Sequence[Mapping[str, Any]]) -> list[OpenTransaction]:
     """The answer of `status.sql`'s `horizon`, the oldest first."""
     return sorted(
         (
-            Open(
+            OpenTransaction(
                 pid=row["pid"],
                 application=row["application"],
                 user=row["user"],
@@ -66,12 +66,12 @@ def read(rows: Sequence[Mapping[str, Any]]) -> list[Open]:
     )
 
 
-def held(opened: Sequence[Open]) -> str:
+def held(opened: Sequence[OpenTransaction]) -> str:
     """For the table: the age of the oldest."""
     return duration(opened[0].age_s) if opened else ""
 
 
-def faults(service: str, opened: Sequence[Open]) -> list[str]:
+def faults(service: str, opened: Sequence[OpenTransaction]) -> list[str]:
     """Whoever has kept appends waiting for too long, and what to do."""
     return [
         f"{service}: {count(each.blocks, 'append')} waiting, the first for {duration(each.waits_s)}, behind an open "
@@ -82,13 +82,13 @@ def faults(service: str, opened: Sequence[Open]) -> list[str]:
     ]
 
 
-def _remedy(of: Open) -> str:
-    if not of.pid:
+def _remedy(transaction: OpenTransaction) -> str:
+    if not transaction.pid:
         return "commit it or roll it back by its name there"
-    return f"have its owner commit or roll back, or end it with `select pg_terminate_backend({of.pid})`"
+    return f"have its owner commit or roll back, or end it with `select pg_terminate_backend({transaction.pid})`"
 
 
-def as_data(position: int, opened: Sequence[Open]) -> dict[str, Any]:
+def as_data(position: int, opened: Sequence[OpenTransaction]) -> dict[str, Any]:
     oldest = opened[0] if opened else None
     return {
         "position": position,

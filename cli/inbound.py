@@ -25,8 +25,8 @@ class Wanted(NamedTuple):
     id: str
     source: str = ""
 
-    def fits(self, of: Envelope) -> bool:
-        return of.id == self.id and self.source in ("", of.source)
+    def fits(self, envelope: Envelope) -> bool:
+        return envelope.id == self.id and self.source in ("", envelope.source)
 
 
 @dataclass(slots=True)
@@ -116,7 +116,7 @@ def _share(rooms: Offsets, step: int, left: int) -> dict[TopicPartition, int]:
 
 
 def _enough(wanted: Sequence[Wanted], done: Search) -> bool:
-    return all(any(each.fits(found.of) for found in done.found) for each in wanted)
+    return all(any(each.fits(found.envelope) for found in done.found) for each in wanted)
 
 
 async def _read(
@@ -142,11 +142,13 @@ async def _read(
 
 def _take(record: Any, wanted: Sequence[Wanted], done: Search) -> None:
     try:
-        of = from_headers(record.headers, record.key)
+        envelope = from_headers(record.headers, record.key)
     except Unreadable:
         return
-    known = any((each.of.id, each.of.source) == (of.id, of.source) for each in done.found)  # repeats have one effect
-    if not known and any(each.fits(of) for each in wanted):
+    known = any(
+        (each.envelope.id, each.envelope.source) == (envelope.id, envelope.source) for each in done.found
+    )  # repeats have one effect
+    if not known and any(each.fits(envelope) for each in wanted):
         # Its own sequence and hashes count something of its sender's, if anything.
         where = f"{record.topic}/{record.partition}/{record.offset}"
-        done.found.append(Found("", of._replace(version=None, position=None), record.value or b"", where))
+        done.found.append(Found("", envelope._replace(version=None, position=None), record.value or b"", where))

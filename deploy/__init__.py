@@ -27,5 +27,5 @@ def port_of(service: str) -> int:
     return PORT_BASE + PORTS[service] - 8100
 
 
-class Trouble(Exception):
+class OperatorError(Exception):
     """Something that a person has to put right; the message is one sentence that says what and how."""

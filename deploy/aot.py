@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from deploy import AOT_CACHE, LOCAL, Trouble
+from deploy import AOT_CACHE, LOCAL, OperatorError
 from deploy.broker import Protection
-from deploy.processes import Process
+from deploy.processes import ChildProcess
 from deploy.stack import Kafka
 
 _FOLDER: Final = LOCAL / "aot"  # always the same: what an interrupted run left is found and ended
@@ -24,13 +24,13 @@ class _Learning(Kafka):
         super().__init__(folder, protection=Protection(folder / "secrets"))
         self.cache = folder / AOT_CACHE.name
 
-    def _process(self) -> Process:
+    def _process(self) -> ChildProcess:
         self.ahead_of_time = f"-XX:AOTCacheOutput={self.cache}"
         return super()._process()
 
 
 def make() -> None:
-    """Makes the file anew. Trouble when Kafka did not start, or wrote none."""
+    """Makes the file anew. OperatorError when Kafka did not start, or wrote none."""
     AOT_CACHE.unlink(missing_ok=True)
     kafka = _Learning(_FOLDER)
     kafka.end_leftovers()
@@ -39,7 +39,7 @@ def make() -> None:
         kafka.start()
         kafka.stop()
         if not kafka.cache.exists():
-            raise Trouble(f"Kafka kept no classes: {kafka.log.read_text(errors='replace').strip()[-300:]}")
+            raise OperatorError(f"Kafka kept no classes: {kafka.log.read_text(errors='replace').strip()[-300:]}")
         kafka.cache.replace(AOT_CACHE)
     finally:
         kafka.kill()  # where it was interrupted
@@ -49,7 +49,7 @@ def make() -> None:
 if __name__ == "__main__":
     try:
         make()
-    except Trouble as trouble:
+    except OperatorError as trouble:
         sys.exit(str(trouble))
     except KeyboardInterrupt:
         sys.exit("interrupted")

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from deploy import AOT_CACHE, LOCAL, ROOT, Trouble, jars
+from deploy import AOT_CACHE, LOCAL, ROOT, OperatorError, jars
 
 VENV: Final = LOCAL / "venv"
 PYTHON: Final = VENV / "bin" / "python"
@@ -61,7 +61,7 @@ def lock(upgrade: bool) -> None:
     more = [*compile_, "pyproject.toml", "--extra=local", "--extra=dev", f"--constraint={RUNTIME_LOCK.name}"]
     for command in (base, [*more, f"--output-file={LOCK.name}"]):
         if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode != 0:
-            raise Trouble("The lock could not be made: what uv says above tells why.")
+            raise OperatorError("The lock could not be made: what uv says above tells why.")
     UV_LOCK.write_text(_entry("uv", LOCK.read_text()))
 
 
@@ -93,7 +93,7 @@ def _install_packages() -> None:
         by_uv = False
         _say(f"uv could not install them ({failure}): pip does it, slower")
     if not by_uv and (failure := _run([*pip, *requirements, str(LOCK)], environment)) is not None:
-        raise Trouble(
+        raise OperatorError(
             f"The Python packages could not be installed ({failure}): check the network and pip's configuration "
             f"(`pip config list`: index, proxy, cert), then run the command again. Details: {_LOG}"
         )
@@ -111,7 +111,7 @@ def _make_venv() -> None:
     try:
         venv.EnvBuilder(with_pip=True, clear=True, symlinks=True).create(VENV)
     except subprocess.CalledProcessError:
-        raise Trouble(
+        raise OperatorError(
             "This Python has no ensurepip, so no virtual environment could be made: install it (Debian: "
             "`apt-get install python3-venv`), then run the command again."
         ) from None
@@ -124,7 +124,9 @@ def _fetch_jars(missing: int) -> None:
         [str(PYTHON), "-m", "deploy.jars"], cwd=ROOT, env=_environment(), stderr=subprocess.PIPE, check=False
     )
     if done.returncode != 0:
-        raise Trouble((done.stderr.decode(errors="replace").strip().splitlines() or ["The jars were not fetched."])[-1])
+        raise OperatorError(
+            (done.stderr.decode(errors="replace").strip().splitlines() or ["The jars were not fetched."])[-1]
+        )
     _say(f"Fetched and checked in {time.monotonic() - started:.0f} s")
 
 
@@ -211,7 +213,7 @@ def main() -> None:
             lock(upgrade="--upgrade" in sys.argv)
         else:
             install()
-    except Trouble as trouble:
+    except OperatorError as trouble:
         sys.exit(str(trouble))
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -4,11 +4,11 @@ import sys
 from pathlib import Path
 
 from deploy import ROOT
-from deploy.processes import Process
-from deploy.stack import HOST, Service
+from deploy.processes import ChildProcess
+from deploy.stack import HOST, ServicePart
 
 
-class MailCatcher(Service):
+class MailCatcher(ServicePart):
     """Keeps the mails that services send, and shows them on a page at its port; by SMTP at the next."""
 
     def __init__(
@@ -24,7 +24,7 @@ class MailCatcher(Service):
     def _ports(self) -> dict[int, str]:
         return {self.port: "the page of mails", self.port + 1: "mail"}
 
-    def _process(self) -> Process:
+    def _process(self) -> ChildProcess:
         ports = ("--page-port", str(self.port), "--smtp-port", str(self.port + 1))
         command = [sys.executable, "-m", "deploy.mail", str(self._mails), *ports]
-        return Process(self.name, command, log=self.log, pid_file=self.pid_file, cwd=ROOT)
+        return ChildProcess(self.name, command, log=self.log, pid_file=self.pid_file, cwd=ROOT)

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from deploy import Trouble, secrets
+from deploy import OperatorError, secrets
 
 AUTHORITY: Final = "ca.pem"
 SERVER: Final = "kafka-server.pem"
@@ -48,7 +48,9 @@ def _authority(folder: Path, now: datetime.datetime) -> tuple[ec.EllipticCurvePr
     except FileNotFoundError:
         pass
     except ValueError as error:
-        raise Trouble(f"{folder / AUTHORITY} or its key is damaged ({error}): remove both, and start again.") from None
+        raise OperatorError(
+            f"{folder / AUTHORITY} or its key is damaged ({error}): remove both, and start again."
+        ) from None
     else:
         if isinstance(key, ec.EllipticCurvePrivateKey) and authority.not_valid_after_utc - now > _RENEWED_BEFORE:
             return key, authority

@@ -24,7 +24,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
 
-from deploy import Trouble
+from deploy import OperatorError
 from deploy.secrets import FOLDER, renewed, secret
 from services import migrations_of
 from shared.eventlog.migrate import migrate, operator_of, owner_of
@@ -48,10 +48,12 @@ def generated(login: str) -> str:
 
 
 def prefix_of(url: str) -> str:
-    """What the databases' and the roles' names begin with. Trouble when it can't be one."""
+    """What the databases' and the roles' names begin with. OperatorError when it can't be one."""
     prefix = urlsplit(url).path.strip("/") or "tenure"
     if not _PREFIX.match(prefix):
-        raise Trouble(f"DATABASE_URL ends in {prefix!r}: name a prefix of at most 41 letters (a to z), digits and _.")
+        raise OperatorError(
+            f"DATABASE_URL ends in {prefix!r}: name a prefix of at most 41 letters (a to z), digits and _."
+        )
     return prefix
 
 
@@ -96,7 +98,7 @@ async def make_roles(
         whole_cluster: the server is Tenure's alone, so `postgres` and `template1` are closed to other roles, too.
 
     Raises:
-        Trouble: a role of such a name may more than it should.
+        OperatorError: a role of such a name may more than it should.
         asyncpg.PostgresError, OSError: the server can't be reached, or the user may not do that.
     """
     prefix = prefix_of(url)
@@ -110,7 +112,9 @@ async def make_roles(
             roles += [owner_of(f"{prefix}_{name}") for name in services]
             powerful = await admin.fetchval(SQL["powerful"], roles, operator_of(prefix))
             if powerful is not None:
-                raise Trouble(f"The role {powerful} may more than a role of Tenure needs: take its attributes away.")
+                raise OperatorError(
+                    f"The role {powerful} may more than a role of Tenure needs: take its attributes away."
+                )
         for name in services:
             await _adopt(admin, url, f"{prefix}_{name}")
     finally:
@@ -138,7 +142,7 @@ async def prepare(
     """Roles, where the user of `url` is not the operator; then databases and migrations, as the operator.
 
     Raises:
-        Trouble: the server can't be reached, or refuses.
+        OperatorError: the server can't be reached, or refuses.
     """
     try:
         if urlsplit(url).username != operator_of(prefix_of(url)):
@@ -147,12 +151,12 @@ async def prepare(
         for name in services:
             await migrate(_database(url, f"{prefix_of(url)}_{name}"), migrations_of(name))
     except asyncpg.InsufficientPrivilegeError as error:
-        raise Trouble(
+        raise OperatorError(
             f"PostgreSQL refuses the user of DATABASE_URL ({error}): name one that may make roles, or have an "
             "administrator run what `python -m deploy.databases --sql` prints, and name the operator."
         ) from error
     except (OSError, TimeoutError, asyncpg.PostgresError) as error:
-        raise Trouble(f"PostgreSQL could not be prepared ({type(error).__name__}: {error}).") from error
+        raise OperatorError(f"PostgreSQL could not be prepared ({type(error).__name__}: {error}).") from error
 
 
 async def rotate(url: str, login: str, password: str) -> None:
@@ -213,7 +217,7 @@ def main() -> int:
         else:
             asyncio.run(prepare(url, whole_cluster=chosen.whole_cluster))
             print(f"Roles and databases are as they should be, {len(SERVICES)} databases are up to date.")
-    except Trouble as trouble:
+    except OperatorError as trouble:
         print(trouble, file=sys.stderr)
         return 1
     return 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from deploy import Trouble
+from deploy import OperatorError
 from shared.eventlog.repair.anchors import topic_of_anchors
 from shared.events.registry import INBOUND, inbound_topic, topic_of
 from shared.services import DECLARED, PUBLISHERS, ServiceDeclaration
@@ -80,11 +80,12 @@ def read(page: Path = PAGE) -> Declaration:
     """Read the declaration of a page. The services count where the page says what their topics are like.
 
     Raises:
-        Trouble: the page says something that is not known here.
+        OperatorError: the page says something that is not known here.
     """
     tables = tomllib.loads(page.read_text())
     if unknown := set(tables) - {"topics", "services", "former", "publishers", "users"}:
-        raise Trouble(f"{page} has a table {min(unknown)!r}: there are topics, services, former, publishers and users.")
+        known = "topics, services, former, publishers and users"
+        raise OperatorError(f"{page} has a table {min(unknown)!r}: there are {known}.")
     own: Mapping[str, Mapping[str, Any]] = tables.get("services", {})
     services = DECLARED if own else ()
     rule: dict[str, Any] = dict(tables.get("publishers", {"partitions": 1}))
@@ -114,9 +115,9 @@ def _topic(name: str, table: Mapping[str, Any]) -> Topic:
 
 def _grants(user: str, table: Mapping[str, Iterable[str]]) -> list[Grant]:
     if unknown := set(table) - set(_TOPIC_GRANTS) - set(_GROUP_GRANTS):
-        raise Trouble(f"The user {user} has {min(unknown)!r}: there are writes, reads, groups and watches.")
+        raise OperatorError(f"The user {user} has {min(unknown)!r}: there are writes, reads, groups and watches.")
     if user == ADMIN:
-        raise Trouble(f"{ADMIN} is the broker's administrator: what it may do is not declared.")
+        raise OperatorError(f"{ADMIN} is the broker's administrator: what it may do is not declared.")
     return [
         Grant(
             user=user,

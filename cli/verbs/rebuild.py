@@ -12,7 +12,7 @@ from cli.options import ProjectionName
 from cli.output import count, duration, when
 from shared.eventlog.deliver.projection import Projection
 from shared.eventlog.repair.rebuild import SQL as REBUILDS
-from shared.eventlog.repair.rebuild import WORKERS, From, Progress, Rebuild, Report, drop_old, old_schema
+from shared.eventlog.repair.rebuild import WORKERS, From, Rebuild, RebuildProgress, Report, drop_old, old_schema
 from shared.eventlog.repair.scratch import bare, home
 from shared.sql import statements, with_names
 
@@ -78,7 +78,7 @@ async def _rebuild(
     data = {"projection": name, "tables": rows, "begun": dict(begun) if begun else None}
 
     async def apply(operation: Operation) -> Outcome:
-        def told(at: Progress) -> None:
+        def told(at: RebuildProgress) -> None:
             operation.counter.at(at.stage, min(at.folded, at.total), at.total)
 
         settings = context.settings

@@ -75,14 +75,14 @@ class Selection:
     async def batches(self, types: Collection[str] | None = None) -> AsyncIterator[list[Found]]:
         """In order; with `types` only the events of these."""
         async for batch in events(self.db, self.service, self.chosen, self.low, self.high):
-            yield [each for each in batch if types is None or each.of.type in types]
+            yield [each for each in batch if types is None or each.envelope.type in types]
 
     async def by_type(self, output: Output) -> Counts[str]:
         """How many there are of each type; shows how far it is."""
         found: Counts[str] = Counts()
         with output.progress(f"look at {self.service}", self.looked) as counter:
             async for batch in self.batches():
-                found.update(each.of.type for each in batch)
+                found.update(each.envelope.type for each in batch)
                 counter(min(AT_ONCE, self.looked))
         return found
 
@@ -123,7 +123,10 @@ async def _to_topic(context: Context, output: Output, selection: Selection, topi
 
     async def records() -> AsyncIterator[list[Foreign]]:
         async for batch in selection.batches():
-            yield [Foreign(each.of, each.of.stream.encode(), [*to_headers(each.of)], each.data) for each in batch]
+            yield [
+                Foreign(each.envelope, each.envelope.stream.encode(), [*to_headers(each.envelope)], each.data)
+                for each in batch
+            ]
 
     async def apply(operation: Operation) -> Outcome:
         return await send(context, topic, records(), operation.counter)
@@ -155,9 +158,9 @@ async def _to_consumer(context: Context, output: Output, selection: Selection, c
                 Raw(
                     topic,
                     parked.FROM_STORE,
-                    each.of.position or 0,
-                    each.of.stream.encode(),
-                    [*to_headers(each.of)],
+                    each.envelope.position or 0,
+                    each.envelope.stream.encode(),
+                    [*to_headers(each.envelope)],
                     each.data,
                 )
                 for each in batch
@@ -165,7 +168,11 @@ async def _to_consumer(context: Context, output: Output, selection: Selection, c
             new += await parked.copy_in(db, consumer, raws, operation.id)
             offsets |= {raw.offset for raw in raws}
             operation.counter(len(raws))
-        there = {each.raw.offset for each in await parked.look(db, consumer) if each.raw.partition == parked.FROM_STORE}
+        there = {
+            each.raw.offset
+            for each in await parked.list_parked(db, consumer)
+            if each.raw.partition == parked.FROM_STORE
+        }
         missing = len(offsets - there)
         said = f"{new:,} parked for {consumer}, the others were there already. Looked again: {missing:,} are missing."
         return Outcome(not missing, [said], {"parked": new, "missing": missing})

@@ -19,8 +19,8 @@ from cli.verbs.verify import second_look
 from services import definition_of
 from shared.eventlog.repair import restore as engine
 from shared.eventlog.repair.republish import restore_topic
-from shared.eventlog.repair.restore import Restored, Whole
-from shared.eventlog.repair.topic import Progress
+from shared.eventlog.repair.restore import Restored, ServiceDefinition
+from shared.eventlog.repair.topic import ReportProgress
 from shared.eventlog.write.postgres import TRANSIENT
 from shared.events.registry import topic_of
 from shared.services import SERVICES
@@ -53,10 +53,10 @@ async def reconcile_store(context: Context, output: Output, service: OfService) 
 
 
 async def _from_topic(context: Context, output: Output, verb: str, service: str, way: Way) -> ChangePlan:
-    whole: Whole = definition_of(service_named(service)).whole()
+    whole: ServiceDefinition = definition_of(service_named(service)).whole()
     settings, topic = context.settings, topic_of(service)
 
-    async def go_through(dry_run: bool, progress: Progress, by: str = "") -> Restored:
+    async def go_through(dry_run: bool, progress: ReportProgress, by: str = "") -> Restored:
         return await way(
             whole,
             settings.dsn(service),
@@ -182,7 +182,7 @@ async def restore_lost_topic(context: Context, output: Output, service: OfServic
     settings, name = context.settings, topic_of(service_named(service))
     consumers, gone = await _databases(context)
 
-    async def go_through(dry_run: bool, progress: Progress) -> Restored:
+    async def go_through(dry_run: bool, progress: ReportProgress) -> Restored:
         return await restore_topic(
             service, settings.dsn(service), settings.kafka, consumers=consumers, dry_run=dry_run, progress=progress
         )

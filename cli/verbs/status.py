@@ -70,7 +70,7 @@ class Seen:
     waiting: dict[str, str]
     log: Mapping[str, Any] | None = None
     checkpoints: Sequence[Mapping[str, Any]] = ()
-    opened: Sequence[horizon.Open] = ()
+    opened: Sequence[horizon.OpenTransaction] = ()
     fault: str | None = None
 
 
@@ -127,7 +127,7 @@ async def _ages(kafka: AIOKafkaConsumer, behind: Sequence[Lag]) -> None:
                     lag.seconds = max(lag.seconds or 0.0, time.time() - records[0].timestamp / 1000)
 
 
-async def look(context: Context, over_s: float) -> tuple[list[Seen], list[Lag], str | None]:
+async def gather(context: Context, over_s: float) -> tuple[list[Seen], list[Lag], str | None]:
     """Looks twice, so that a trend shows. Returns what was found last, and why Kafka could not be looked at, if so."""
     kafka = await _reader(context)
     first: dict[str, int] = {}
@@ -248,7 +248,7 @@ async def show_status(
     Horizon: up to which position readers may go, as nothing can appear below it any more. Held: the age of the oldest
     open transaction that has written, or holds or wants the head's row."""
     output.note(f"Looking at {context.where} for {duration(over)}.")
-    seen, found, kafka = await look(context, over)
+    seen, found, kafka = await gather(context, over)
     wrong = faults(seen, kafka)
     show(output, seen, found, kafka)
     for fault in wrong:

@@ -61,7 +61,7 @@ def folded(kind: Stream[Any, Any, Any], events: Sequence[StoredEvent]) -> list[A
     """The state after each event. Personal fields are as the log has them: sealed."""
     states, state = [], kind.initial
     for event in events:
-        state = kind.evolve(state, decode(event.of, event.data, trusted=True))
+        state = kind.evolve(state, decode(event.envelope, event.data, trusted=True))
         states.append(shape(state))
     return states
 
@@ -70,16 +70,16 @@ def broken(events: Sequence[StoredEvent]) -> str | None:
     """Where the chain of hashes breaks, if it does."""
     before = GENESIS
     for version, event in enumerate(events, start=1):
-        if (event.of.version, event.of.prevhash) != (version, before):
-            return f"version {event.of.version} does not continue version {version - 1}"
-        if chained(event.of, event.data) != event.of.hash:
-            return f"version {event.of.version} is not what was hashed"
-        before = event.of.hash
+        if (event.envelope.version, event.envelope.prevhash) != (version, before):
+            return f"version {event.envelope.version} does not continue version {version - 1}"
+        if chained(event.envelope, event.data) != event.envelope.hash:
+            return f"version {event.envelope.version} is not what was hashed"
+        before = event.envelope.hash
     return None
 
 
 async def find_stream(context: Context, stream: str) -> tuple[str, Stream[Any, Any, Any], list[StoredEvent]]:
-    """Whose it is, its kind, and its events. Trouble where there is none."""
+    """Whose it is, its kind, and its events. OperatorError where there is none."""
     kinds = stream_kinds(stream)
     for service, kind in kinds:
         if events := await read_stream(await context.db(service), service, stream):
@@ -101,7 +101,7 @@ async def show_stream(
     """Show a stream's events and what each changed in its state. Personal fields stay sealed."""
     service, kind, events = await find_stream(context, stream)
     fault, total = broken(events), len(events)
-    shown = [event for event in events if at is None or event.of.time <= at]
+    shown = [event for event in events if at is None or event.envelope.time <= at]
     states = folded(kind, shown)
     before: dict[str, Any] = flat(shape(kind.initial))
     for event, state in zip(shown, states, strict=True):
@@ -123,27 +123,27 @@ async def show_stream(
 
 
 def as_data(event: StoredEvent, state: Any) -> dict[str, Any]:
-    of = event.of
+    envelope = event.envelope
     return {
-        "id": of.id,
-        "type": of.type,
-        "version": of.version,
-        "position": of.position,
-        "time": stamp(of.time),
-        "actor": of.actor,
-        "tenant": of.tenant,
-        "correlation": of.correlation_id,
-        "causation": of.causation_id,
-        "hash": of.hash.hex(),
+        "id": envelope.id,
+        "type": envelope.type,
+        "version": envelope.version,
+        "position": envelope.position,
+        "time": stamp(envelope.time),
+        "actor": envelope.actor,
+        "tenant": envelope.tenant,
+        "correlation": envelope.correlation_id,
+        "causation": envelope.causation_id,
+        "hash": envelope.hash.hex(),
         "data": orjson.loads(event.data),
         "state": state,
     }
 
 
 def _told(output: Output, event: StoredEvent, changes: Sequence[str]) -> None:
-    of = event.of
-    output.line(f"{of.version}  {of.type}  {when(of.time)}  by {of.actor or '?'}")
-    output.line(f"   {of.id} at position {of.position:,}")
+    envelope = event.envelope
+    output.line(f"{envelope.version}  {envelope.type}  {when(envelope.time)}  by {envelope.actor or '?'}")
+    output.line(f"   {envelope.id} at position {envelope.position:,}")
     for text in changes[:_LINES]:
         output.line(f"     {text}")
     if len(changes) > _LINES:

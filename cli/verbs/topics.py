@@ -71,13 +71,13 @@ class Filter:
     since: datetime | None = None
     until: datetime | None = None
 
-    def takes(self, of: Envelope) -> bool:
+    def takes(self, envelope: Envelope) -> bool:
         return (
-            (not self.types or of.type in self.types)
-            and (not self.streams or of.stream in self.streams)
-            and (self.tenant is None or of.tenant == self.tenant)
-            and (self.since is None or of.time >= self.since)
-            and (self.until is None or of.time <= self.until)
+            (not self.types or envelope.type in self.types)
+            and (not self.streams or envelope.stream in self.streams)
+            and (self.tenant is None or envelope.tenant == self.tenant)
+            and (self.since is None or envelope.time >= self.since)
+            and (self.until is None or envelope.time <= self.until)
         )
 
 
@@ -99,40 +99,42 @@ def read(record: ConsumerRecord) -> Envelope | str:
         return str(problem)
 
 
-def as_data(record: ConsumerRecord, of: Envelope | str) -> dict[str, Any]:
+def as_data(record: ConsumerRecord, envelope: Envelope | str) -> dict[str, Any]:
     at = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
-    if isinstance(of, str):
-        return {**at, "unreadable": of}
+    if isinstance(envelope, str):
+        return {**at, "unreadable": envelope}
     try:
         data: Any = orjson.loads(record.value or b"null")
     except ValueError:
         data = (record.value or b"").decode(errors="replace")
     event = {
-        "id": of.id,
-        "source": of.source,
-        "type": of.type,
-        "stream": of.stream,
-        "version": of.version,
-        "position": of.position,
-        "time": stamp(of.time),
-        "actor": of.actor,
-        "tenant": of.tenant,
-        "correlation": of.correlation_id,
-        "causation": of.causation_id,
+        "id": envelope.id,
+        "source": envelope.source,
+        "type": envelope.type,
+        "stream": envelope.stream,
+        "version": envelope.version,
+        "position": envelope.position,
+        "time": stamp(envelope.time),
+        "actor": envelope.actor,
+        "tenant": envelope.tenant,
+        "correlation": envelope.correlation_id,
+        "causation": envelope.causation_id,
     }
     return {**at, **{name: value for name, value in event.items() if value not in ("", None)}, "data": data}
 
 
-def show_record(output: Output, record: ConsumerRecord, of: Envelope | str, data: bool) -> None:
+def show_record(output: Output, record: ConsumerRecord, envelope: Envelope | str, data: bool) -> None:
     if output.json:
-        output.record(as_data(record, of))
-    elif isinstance(of, str):
-        output.line(f"{record.topic}/{record.partition}/{record.offset} can't be read: {of}")
+        output.record(as_data(record, envelope))
+    elif isinstance(envelope, str):
+        output.line(f"{record.topic}/{record.partition}/{record.offset} can't be read: {envelope}")
     else:
-        version = "" if of.version is None else f"@{of.version}"
-        output.line(f"{of.time.astimezone(UTC):%H:%M:%S.%f}"[:12] + f" {of.type} {of.stream}{version}")
+        version = "" if envelope.version is None else f"@{envelope.version}"
+        output.line(
+            f"{envelope.time.astimezone(UTC):%H:%M:%S.%f}"[:12] + f" {envelope.type} {envelope.stream}{version}"
+        )
         if data:
-            output.line(f"    {of.id} by {of.actor or of.source}")
+            output.line(f"    {envelope.id} by {envelope.actor or envelope.source}")
             output.line(f"    {(record.value or b'').decode(errors='replace')}")
 
 
@@ -218,10 +220,10 @@ async def _follow(
             if left is not None and (partition not in left or record.offset >= left[partition]):
                 continue
             tally.looked += 1
-            of = read(record)
-            if (wanted == Filter()) if isinstance(of, str) else wanted.takes(of):
+            envelope = read(record)
+            if (wanted == Filter()) if isinstance(envelope, str) else wanted.takes(envelope):
                 tally.shown += 1
-                show_record(output, record, of, data)
+                show_record(output, record, envelope, data)
         if left is not None:
             positions = [(p, await kafka.position(p)) for p in list(left)]
             for partition, position in positions:

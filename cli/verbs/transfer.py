@@ -149,7 +149,7 @@ def checked(lines: Sequence[tuple[int, bytes]]) -> tuple[list[cloudevents.Foreig
     for number, text in lines:
         try:
             each = cloudevents.foreign(text)
-            decode(each.of, each.value)
+            decode(each.envelope, each.value)
         except Unreadable as problem:
             bad.append(f"line {number}: {problem}")
         else:
@@ -174,8 +174,8 @@ async def import_events(
         )
     by_type: dict[str, int] = {}
     for each in good:
-        by_type[each.of.type] = by_type.get(each.of.type, 0) + 1
-    sources = sorted({each.of.source for each in good})
+        by_type[each.envelope.type] = by_type.get(each.envelope.type, 0) + 1
+    sources = sorted({each.envelope.source for each in good})
     says = [f"{INBOUND} would get {count(number, name + ' event')}." for name, number in sorted(by_type.items())]
     says += [f"Sources: {', '.join(sources[:5])}. Looked at {count(len(lines), 'line')}."] if sources else []
     arguments = [f"topic={INBOUND}", f"events={len(good)}", *(f"source={source}" for source in sources[:20])]

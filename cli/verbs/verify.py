@@ -50,7 +50,7 @@ async def verify_logs(
     for name in names:
         with output.progress(f"verify {name}", None) as counter:
             if alone is None:
-                reports.append(await look(context, name, counter, folder=anchors, topic=not store_only))
+                reports.append(await check_service(context, name, counter, folder=anchors, topic=not store_only))
             else:
                 reports.append(
                     await verify_topic(
@@ -81,7 +81,7 @@ def _publisher(topic: str, service: str | None, *, store_only: bool) -> str:
     return next(each for each in SERVICES if topic_of(each) == name)
 
 
-async def look(
+async def check_service(
     context: Context, service: str, counter: Counter, *, folder: Path | None = None, topic: bool = True
 ) -> Report:
     settings = context.settings
@@ -98,7 +98,7 @@ async def look(
 
 async def second_look(context: Context, service: str, counter: Counter) -> Outcome:
     """After a restore: everything against everything."""
-    report = await look(context, service, counter)
+    report = await check_service(context, service, counter)
     says = [f"Looked again: {_looked(report)}; {_judgement(report)}."]
     says += [str(finding) for finding in report.findings.first[:SHOWN]]
     return Outcome(report.sound, says, {"verified": as_data(report)})

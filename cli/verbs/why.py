@@ -82,7 +82,7 @@ class Story:
         self._place, self._whole, self._most, self._looked = context, whole, most, looked
 
     async def told(self) -> None:
-        """Finds it all. Trouble where there is no such event."""
+        """Finds it all. OperatorError where there is no such event."""
         own = await find(self._place, self.id.lower(), self._looked)
         if own is not None:
             self.asked, self.found = [own], await related(self._place, own, self._looked)
@@ -128,23 +128,23 @@ class Story:
 
     def _starts(self) -> list[Found]:
         """What the trees are grown from: what was asked for, or what followed from it where it could not be found."""
-        return self.asked or [each for each in self.found if each.of.causation_id == self.id]
+        return self.asked or [each for each in self.found if each.envelope.causation_id == self.id]
 
     async def _publishers(self) -> None:
         """It is in no store: what followed from it, and the event itself in the inbound topic."""
         effects = await caused_by(self._place, self.id, self._looked)
-        firsts = {(each.of.correlation_id, each.cause): each for each in reversed(effects)}
+        firsts = {(each.envelope.correlation_id, each.cause): each for each in reversed(effects)}
         self.not_followed["correlations"] = max(0, len(firsts) - _CORRELATIONS)
         for each in list(firsts.values())[:_CORRELATIONS]:
             self._add(await related(self._place, each, self._looked))
         self._add(effects)
-        if effects and not any(publishers(each.of) for each in effects):
+        if effects and not any(publishers(each.envelope) for each in effects):
             return  # they followed from a command of this id
-        sources = sorted({publishers(each.of) for each in effects})
+        sources = sorted({publishers(each.envelope) for each in effects})
         wanted = [Wanted(self.id, source) for source in sources] or [Wanted(self.id)]
-        near = max((each.of.time for each in firsts.values()), default=born(self.id))
+        near = max((each.envelope.time for each in firsts.values()), default=born(self.id))
         await self._search(wanted, near)
-        self.asked = [each for each in self.found if not each.service and each.of.id == self.id]
+        self.asked = [each for each in self.found if not each.service and each.envelope.id == self.id]
         if not self.found:
             last = self.searches[-1]
             further = "" if last.whole or last.problem else ": --search N looks at more"
@@ -158,9 +158,9 @@ class Story:
         """The publishers' events that something of this followed from, and when: those not looked for yet."""
         known, unseen = {each.key for each in self.found}, dict[Wanted, datetime]()
         for each in self.shown():
-            wanted = Wanted(each.of.causation_id, publishers(each.of))
+            wanted = Wanted(each.envelope.causation_id, publishers(each.envelope))
             if wanted.source and each.cause not in known and wanted not in tried and wanted.id != self.id:
-                unseen.setdefault(wanted, each.of.time)
+                unseen.setdefault(wanted, each.envelope.time)
         return unseen
 
     async def _search(self, wanted: Sequence[Wanted], near: datetime | None) -> None:
@@ -169,7 +169,7 @@ class Story:
 
     def _add(self, more: Sequence[Found]) -> None:
         every = {each.key: each for each in [*self.found, *more]}
-        self.found = sorted(every.values(), key=lambda each: (each.of.time, each.of.id))
+        self.found = sorted(every.values(), key=lambda each: (each.envelope.time, each.envelope.id))
 
 
 def kin(found: Sequence[Found], *asked: Found) -> list[Found]:
@@ -191,18 +191,18 @@ def kin(found: Sequence[Found], *asked: Found) -> list[Found]:
 
 
 def _node(found: Found) -> dict[str, Any]:
-    of = found.of
+    envelope = found.envelope
     return {
-        "id": of.id,
-        "type": of.type,
+        "id": envelope.id,
+        "type": envelope.type,
         "service": found.service or None,
-        "source": of.source,
-        "stream": of.stream,
-        "version": of.version,
-        "time": stamp(of.time),
-        "actor": of.actor,
-        "causation": of.causation_id,
-        "correlation": of.correlation_id,
+        "source": envelope.source,
+        "stream": envelope.stream,
+        "version": envelope.version,
+        "time": stamp(envelope.time),
+        "actor": envelope.actor,
+        "causation": envelope.causation_id,
+        "correlation": envelope.correlation_id,
         "where": found.where or None,
     }
 
@@ -216,17 +216,17 @@ def trees(found: Sequence[Found], marked: Collection[str]) -> list[Tree]:
         if each.cause in known and each.cause != each.key:
             continue
         if not each.service:
-            root = roots.setdefault(f"is {each.key}", Tree(_label(each, marked, each.of.time), guide_style="dim"))
-            _grow(root, by_cause.get(each.key, ()), by_cause, marked, each.of.time)
+            root = roots.setdefault(f"is {each.key}", Tree(_label(each, marked, each.envelope.time), guide_style="dim"))
+            _grow(root, by_cause.get(each.key, ()), by_cause, marked, each.envelope.time)
             continue
         root = roots.setdefault(each.cause, Tree(Text(plain(_because(each))), guide_style="dim"))
-        _grow(root, [each], by_cause, marked, found[0].of.time)
+        _grow(root, [each], by_cause, marked, found[0].envelope.time)
     return list(roots.values())
 
 
 def _because(first: Found) -> str:
     """Of what is not there to be shown."""
-    cause, source = first.of.causation_id, publishers(first.of)
+    cause, source = first.envelope.causation_id, publishers(first.envelope)
     if not cause:
         return "begun here"
     if source:
@@ -235,12 +235,16 @@ def _because(first: Found) -> str:
 
 
 def _label(each: Found, marked: Collection[str], start: datetime) -> Text:
-    of, mark = each.of, "  <- asked" if each.key in marked else ""
+    envelope, mark = each.envelope, "  <- asked" if each.key in marked else ""
     if not each.service:
-        return Text(plain(f"{of.type}  from {of.source}  {when(of.time)}{mark}\n{of.id} in {each.where}"))
-    late = (of.time - start).total_seconds()  # before its cause, where a publisher's clock is ahead
+        return Text(
+            plain(
+                f"{envelope.type}  from {envelope.source}  {when(envelope.time)}{mark}\n{envelope.id} in {each.where}"
+            )
+        )
+    late = (envelope.time - start).total_seconds()  # before its cause, where a publisher's clock is ahead
     shown = f"{'-' if late < 0 else '+'}{duration(abs(late))}"
-    return Text(plain(f"{of.type}  {each.service} {shown}{mark}\n{of.stream}@{of.version}"))
+    return Text(plain(f"{envelope.type}  {each.service} {shown}{mark}\n{envelope.stream}@{envelope.version}"))
 
 
 def _grow(

@@ -15,7 +15,7 @@ from uuid import UUID, uuid5
 
 from pydantic import ValidationError
 
-from deploy import Trouble
+from deploy import OperatorError
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.events import Money, Plan, PlanListed
 from shared.events.registry import inbound_topic
@@ -51,7 +51,7 @@ class Foreign:
 def catalogue(file: Path = CATALOGUE) -> Iterator[Foreign]:
     """The catalogue's rows as events. A row's event id is made of its content, so that emitting it again is a repeat.
 
-    Raises Trouble, naming the line, on a row that is no plan.
+    Raises OperatorError, naming the line, on a row that is no plan.
     """
     with file.open(newline="", encoding="utf-8") as lines:
         rows = csv.DictReader(line for line in lines if not line.startswith("#"))
@@ -59,7 +59,9 @@ def catalogue(file: Path = CATALOGUE) -> Iterator[Foreign]:
             try:
                 yield _event(row)
             except (ValidationError, ValueError, KeyError, TypeError) as error:
-                raise Trouble(f"{file.name}: row {number} ({row.get('product_id')}) is no plan: {error}.") from error
+                raise OperatorError(
+                    f"{file.name}: row {number} ({row.get('product_id')}) is no plan: {error}."
+                ) from error
 
 
 def _event(row: dict[str, str]) -> Foreign:

@@ -10,7 +10,7 @@ import sys
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from deploy import Trouble
+from deploy import OperatorError
 from deploy.data import CATALOGUE, TOPIC, as_publisher, catalogue
 from deploy.data.folded import until_folded
 from shared.eventlog.deliver.kafka import InvalidKafkaSettings, KafkaAccess
@@ -23,7 +23,7 @@ async def emit(access: KafkaAccess) -> dict[int, int]:
     """Emit the catalogue. Return, by partition of the topic, the offset of the last record that Kafka acknowledged.
 
     Raises:
-        Trouble: Kafka did not acknowledge one of them.
+        OperatorError: Kafka did not acknowledge one of them.
     """
     events = list(catalogue())
     producer = AIOKafkaProducer(**access.client(), acks="all", enable_idempotence=True)
@@ -33,7 +33,7 @@ async def emit(access: KafkaAccess) -> dict[int, int]:
             sent = [await producer.send(TOPIC, e.value, key=e.key, headers=e.headers) for e in events]
             acknowledged = await asyncio.gather(*sent)
     except (KafkaError, TimeoutError) as error:
-        raise Trouble(f"Kafka at {access.bootstrap} did not take the catalogue: {error!r}.") from error
+        raise OperatorError(f"Kafka at {access.bootstrap} did not take the catalogue: {error!r}.") from error
     finally:
         await producer.stop()
     return {each.partition: each.offset for each in sorted(acknowledged, key=lambda each: int(each.offset))}
@@ -49,7 +49,7 @@ def main() -> int:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         asyncio.run(load())
-    except (Trouble, InvalidKafkaSettings) as trouble:
+    except (OperatorError, InvalidKafkaSettings) as trouble:
         print(trouble, file=sys.stderr)
         return 1
     print(f"The service plans of {CATALOGUE.name} are offered on {TOPIC}, and stand in the catalogue.")

@@ -6,7 +6,7 @@ from typing import Final
 
 import asyncpg
 
-from deploy import Trouble
+from deploy import OperatorError
 from deploy.data import TOPIC
 from services.marketplace.domain.plan import PLAN
 from services.marketplace.projections import CATALOGUE
@@ -28,7 +28,7 @@ async def until_folded(dsn: str, sent: Mapping[int, int], patience_s: float = PA
         patience_s: How long to wait.
 
     Raises:
-        Trouble: It did not happen in time; says how far it came.
+        OperatorError: It did not happen in time; says how far it came.
     """
     missing = "marketplace's database can't be reached"
     try:
@@ -41,7 +41,7 @@ async def until_folded(dsn: str, sent: Mapping[int, int], patience_s: float = PA
                 if missing:
                     await asyncio.sleep(_ASK_EVERY_S)
     except TimeoutError:
-        raise Trouble(
+        raise OperatorError(
             f"The example data is not in the catalogue after {patience_s:.0f} s: {missing}. `tenure status` and "
             "`tenure parked` say what waits."
         ) from None

@@ -41,7 +41,7 @@ async def tell() -> None:
         print(f"\n{len(STEPS) + 1}. Every event of the story, from Kafka, in order, with its cause", flush=True)
         await settle()
         ours = {story.clerk.organisation_id, story.manager.organisation_id, PUBLISHER, ""}
-        show([event for event in await doors.events() if event.of.tenant in ours], story)
+        show([event for event in await doors.events() if event.envelope.tenant in ours], story)
 
 
 def show(events: list[Seen], story: Story) -> None:
@@ -49,19 +49,21 @@ def show(events: list[Seen], story: Story) -> None:
     people = {p.account_id: p.name for p in (story.clerk, story.manager, story.cad, *story.designers)}
     last: dict[str, int] = {}
     for event in events:
-        if event.of.version is not None:
-            if event.of.version != last.get(event.of.stream, 0) + 1 and event.of.stream in last:
-                raise Wrong(f"{event.of.stream} version {event.of.version} came after {last[event.of.stream]}")
-            last[event.of.stream] = event.of.version
-    ordered = sorted(events, key=lambda e: (e.of.time, TOPICS.index(e.topic), e.of.position or 0))
-    numbers = {event.of.id: number for number, event in enumerate(ordered, start=1)}
+        if event.envelope.version is not None:
+            if event.envelope.version != last.get(event.envelope.stream, 0) + 1 and event.envelope.stream in last:
+                raise Wrong(
+                    f"{event.envelope.stream} version {event.envelope.version} came after {last[event.envelope.stream]}"
+                )
+            last[event.envelope.stream] = event.envelope.version
+    ordered = sorted(events, key=lambda e: (e.envelope.time, TOPICS.index(e.topic), e.envelope.position or 0))
+    numbers = {event.envelope.id: number for number, event in enumerate(ordered, start=1)}
     for number, event in enumerate(ordered, start=1):
-        of = event.of
-        cause = f"because of {numbers[of.causation_id]}" if of.causation_id in numbers else "a command"
-        who = people.get(of.actor, of.actor or of.source)
-        where = f"{of.stream[:44]} v{of.version}" if of.version is not None else "from outside"
-        print(f"   {number:>3}  {of.time:%H:%M:%S.%f}  {of.type:<26} {where:<50} {cause}, {who}")
-    caused = [e for e in ordered if e.of.causation_id in numbers]
+        envelope = event.envelope
+        cause = f"because of {numbers[envelope.causation_id]}" if envelope.causation_id in numbers else "a command"
+        who = people.get(envelope.actor, envelope.actor or envelope.source)
+        where = f"{envelope.stream[:44]} v{envelope.version}" if envelope.version is not None else "from outside"
+        print(f"   {number:>3}  {envelope.time:%H:%M:%S.%f}  {envelope.type:<26} {where:<50} {cause}, {who}")
+    caused = [e for e in ordered if e.envelope.causation_id in numbers]
     if len(ordered) < 30 or not caused:
         raise Wrong(f"the story should have left at least 30 events on Kafka, not {len(ordered)}")
     print(f"\nThe story holds: {len(ordered)} events, {len(caused)} of them caused by another.")

@@ -80,7 +80,7 @@ class Seen:
     """An event as it stands on Kafka."""
 
     topic: str
-    of: Envelope
+    envelope: Envelope
     data: Json
 
 
@@ -197,10 +197,16 @@ class Doors:
         while [partition for partition, end in ends.items() if await self.consumer.position(partition) < end]:
             for records in (await self.consumer.getmany(timeout_ms=200)).values():
                 for record in records:
-                    of = receive(raw_of(record), frozenset()).of  # None: a topic may hold what is no event of it
-                    if of is not None and of.correlation_id == self.run and (record.topic, of.id) not in self.known:
-                        self.known.add((record.topic, of.id))  # a topic may repeat an event, after a crash
-                        self.seen.append(Seen(record.topic, of, json.loads(record.value)))
+                    envelope = receive(
+                        raw_of(record), frozenset()
+                    ).envelope  # None: a topic may hold what is no event of it
+                    if (
+                        envelope is not None
+                        and envelope.correlation_id == self.run
+                        and (record.topic, envelope.id) not in self.known
+                    ):
+                        self.known.add((record.topic, envelope.id))  # a topic may repeat an event, after a crash
+                        self.seen.append(Seen(record.topic, envelope, json.loads(record.value)))
         return list(self.seen)
 
 

@@ -295,7 +295,9 @@ async def _new_price(s: Story, first: date) -> Json:
     await s.doors.emit(PUBLISHER, "PlanPriceAnnounced", said)
 
     async def recorded() -> bool | None:
-        announced = [e for e in await s.doors.events() if e.of.type == "PlanPriceAnnounced" and e.of.version]
+        announced = [
+            e for e in await s.doors.events() if e.envelope.type == "PlanPriceAnnounced" and e.envelope.version
+        ]
         return True if announced else None
 
     await eventually(recorded, "the new price is recorded")

@@ -270,9 +270,9 @@ async def _ordered(s: Story, subscription: str, seats: int) -> Json:
     """The order as it stands on Kafka, for the publisher to answer."""
 
     async def sent() -> Json | None:
-        sendings = [e for e in await s.doors.events() if e.of.type == "SubscriptionOrdered"]
+        sendings = [e for e in await s.doors.events() if e.envelope.type == "SubscriptionOrdered"]
         wanted = [e for e in sendings if (e.data["subscription_id"], e.data["seats"]) == (subscription, seats)]
-        return {"subscription_id": subscription, "order": wanted[-1].of.id} if wanted else None
+        return {"subscription_id": subscription, "order": wanted[-1].envelope.id} if wanted else None
 
     return await eventually(sent, f"the order {subscription} of {seats} seats on Kafka")
 

@@ -87,8 +87,8 @@ async def _read(service: str, dsn: str, histories: dict[str, History]) -> None:
     try:
         async with db.transaction(isolation="repeatable_read", readonly=True):
             async for events in PostgresStore("", service).all_events(db, 5_000):
-                for of, data in events:
-                    histories.setdefault(of.stream, []).append((of, decode(of, data, trusted=True)))
+                for envelope, data in events:
+                    histories.setdefault(envelope.stream, []).append((envelope, decode(envelope, data, trusted=True)))
     finally:
         await db.close()
 
@@ -131,20 +131,20 @@ def _subscription(stream: Any, history: History) -> Iterator[str]:
 
 
 def _contract(stream: Any, history: History) -> Iterator[str]:
-    decisions = [of.causation_id for of, _ in history]
+    decisions = [envelope.causation_id for envelope, _ in history]
     following = [*decisions[1:], ""]
     manager = None
     for (event, state), decision, then in zip(_states(stream, history), decisions, following, strict=True):
         if isinstance(event, RoleAssigned) and event.role == "contract_manager" and manager is not None:
             yield "a second Contract Manager is named beside the first"
-        manager = state.manager if isinstance(state, contract_state.Open) else None
+        manager = state.manager if isinstance(state, contract_state.OpenedContract) else None
         if manager is None and decision != then:
             yield f"{event.type()} leaves it without a Contract Manager"
 
 
 def _pool(stream: Any, history: History) -> Iterator[str]:
     for event, state in _states(stream, history):
-        if isinstance(state, seat_pool.Open):
+        if isinstance(state, seat_pool.OpenedSeatPool):
             holders = [held.account_id for held in state.held.values()]
             if len(holders) > state.seats or len(holders) != len(set(holders)):
                 yield f"{len(holders)} of {state.seats} seats after {event.type()}"
@@ -153,7 +153,7 @@ def _pool(stream: Any, history: History) -> Iterator[str]:
 def _bought(states: dict[str, Any]) -> Iterator[str]:
     """A pool has the seats of its subscription's running term."""
     for stream_id, pool in states.items():
-        if stream_id.startswith("pool-") and isinstance(pool, seat_pool.Open) and pool.usable:
+        if stream_id.startswith("pool-") and isinstance(pool, seat_pool.OpenedSeatPool) and pool.usable:
             sold = states[f"subscription-{pool.opened.subscription_id}"].term
             if pool.seats != sold.seats:
                 yield f"{stream_id} has {pool.seats} seats, {sold.seats} were bought"
@@ -191,7 +191,7 @@ def _targets(states: dict[str, Any], histories: dict[str, History]) -> Iterator[
     usable = {
         (pool.opened.contract_id, pool.opened.product, held.account_id)
         for stream_id, pool in states.items()
-        if stream_id.startswith("pool-") and isinstance(pool, seat_pool.Open)
+        if stream_id.startswith("pool-") and isinstance(pool, seat_pool.OpenedSeatPool)
         if pool.over is None and pool.right is not None
         for held in pool.held.values()
     }

@@ -44,12 +44,16 @@ class Publisher:
 
     async def _read(self, record: Any, known: set[str]) -> None:
         try:
-            of = from_headers(record.headers, record.key)
+            envelope = from_headers(record.headers, record.key)
         except Unreadable:
             return
-        if of.type == "SubscriptionOrdered" and of.correlation_id == self.doors.run and of.id not in known:
-            known.add(of.id)
-            await self._word(of.id, json.loads(record.value))
+        if (
+            envelope.type == "SubscriptionOrdered"
+            and envelope.correlation_id == self.doors.run
+            and envelope.id not in known
+        ):
+            known.add(envelope.id)
+            await self._word(envelope.id, json.loads(record.value))
 
     async def _word(self, order: str, data: dict[str, str]) -> None:
         answer = {"subscription_id": data["subscription_id"], "order": order}

@@ -106,7 +106,7 @@ ACCESS: Final = access_projection()
 
 
 @AVAILABILITY.on(UpdatePublished)
-async def _published(tx: Connection, event: UpdatePublished, of: Envelope) -> None:
+async def _published(tx: Connection, event: UpdatePublished, envelope: Envelope) -> None:
     await tx.execute(
         SQL["publish_update"],
         event.publisher,
@@ -121,17 +121,17 @@ async def _published(tx: Connection, event: UpdatePublished, of: Envelope) -> No
         event.size_bytes,
         event.location,
         event.published_at,
-        of.id,
+        envelope.id,
     )
 
 
 @AVAILABILITY.on(UpdateWithdrawn)
-async def _withdrawn(tx: Connection, event: UpdateWithdrawn, _of: Envelope) -> None:
+async def _withdrawn(tx: Connection, event: UpdateWithdrawn, _envelope: Envelope) -> None:
     await tx.execute(SQL["withdraw_update"], event.publisher, event.update_id, event.reason)
 
 
 @AVAILABILITY.on(SeatPoolOpened)
-async def _owned(tx: Connection, event: SeatPoolOpened, of: Envelope) -> None:
+async def _owned(tx: Connection, event: SeatPoolOpened, envelope: Envelope) -> None:
     """A contract owns a product from the moment that its seats exist."""
     await tx.execute(
         SQL["own_product"],
@@ -142,22 +142,22 @@ async def _owned(tx: Connection, event: SeatPoolOpened, of: Envelope) -> None:
         event.publisher,
         event.starts,
         event.ends,
-        of.id,
+        envelope.id,
     )
 
 
 @AVAILABILITY.on(SeatPoolRenewed)
-async def _renewed(tx: Connection, event: SeatPoolRenewed, _of: Envelope) -> None:
+async def _renewed(tx: Connection, event: SeatPoolRenewed, _envelope: Envelope) -> None:
     await tx.execute(SQL["renew_product"], event.subscription_id, event.ends)
 
 
 @AVAILABILITY.on(SeatPoolExpired)
-async def _expired(tx: Connection, event: SeatPoolExpired, _of: Envelope) -> None:
+async def _expired(tx: Connection, event: SeatPoolExpired, _envelope: Envelope) -> None:
     await tx.execute(SQL["expire_product"], event.subscription_id)
 
 
 @AVAILABILITY.on(SeatPoolEnded)
-async def _ended(tx: Connection, event: SeatPoolEnded, _of: Envelope) -> None:
+async def _ended(tx: Connection, event: SeatPoolEnded, _envelope: Envelope) -> None:
     await tx.execute(SQL["end_product"], event.subscription_id)
 
 
@@ -165,12 +165,12 @@ async def _ended(tx: Connection, event: SeatPoolEnded, _of: Envelope) -> None:
 
 
 @FLEETS.on(GroupCreated)
-async def _group(tx: Connection, event: GroupCreated, _of: Envelope) -> None:
+async def _group(tx: Connection, event: GroupCreated, _envelope: Envelope) -> None:
     await tx.execute(SQL["create_group"], event.contract_id, event.group_id, event.name)
 
 
 @FLEETS.on(GroupPolicySet)
-async def _policy(tx: Connection, event: GroupPolicySet, _of: Envelope) -> None:
+async def _policy(tx: Connection, event: GroupPolicySet, _envelope: Envelope) -> None:
     """The default group has no row before its first policy."""
     await tx.execute(
         SQL["set_policy"],
@@ -187,34 +187,34 @@ async def _policy(tx: Connection, event: GroupPolicySet, _of: Envelope) -> None:
 
 
 @FLEETS.on(UserPutInGroup)
-async def _member(tx: Connection, event: UserPutInGroup, _of: Envelope) -> None:
+async def _member(tx: Connection, event: UserPutInGroup, _envelope: Envelope) -> None:
     await tx.execute(SQL["put_in_group"], event.contract_id, event.account_id, event.group_id)
 
 
 @FLEETS.on(UserRemovedFromGroup)
-async def _no_member(tx: Connection, event: UserRemovedFromGroup, _of: Envelope) -> None:
+async def _no_member(tx: Connection, event: UserRemovedFromGroup, _envelope: Envelope) -> None:
     await tx.execute(SQL["remove_from_group"], event.contract_id, event.account_id)
 
 
 @FLEETS.on(UpdateApproved)
-async def _approved(tx: Connection, event: UpdateApproved, of: Envelope) -> None:
-    await _decide(tx, event, of, "approved", event.approved_by, rollout_id=event.rollout_id)
+async def _approved(tx: Connection, event: UpdateApproved, envelope: Envelope) -> None:
+    await _decide(tx, event, envelope, "approved", event.approved_by, rollout_id=event.rollout_id)
 
 
 @FLEETS.on(UpdateHeld)
-async def _held(tx: Connection, event: UpdateHeld, of: Envelope) -> None:
-    await _decide(tx, event, of, "held", event.held_by, reason=event.reason)
+async def _held(tx: Connection, event: UpdateHeld, envelope: Envelope) -> None:
+    await _decide(tx, event, envelope, "held", event.held_by, reason=event.reason)
 
 
 @FLEETS.on(UpdateScheduled)
-async def _scheduled(tx: Connection, event: UpdateScheduled, of: Envelope) -> None:
-    await _decide(tx, event, of, "scheduled", event.scheduled_by, starts_at=event.starts_at)
+async def _scheduled(tx: Connection, event: UpdateScheduled, envelope: Envelope) -> None:
+    await _decide(tx, event, envelope, "scheduled", event.scheduled_by, starts_at=event.starts_at)
 
 
 async def _decide(
     tx: Connection,
     event: UpdateApproved | UpdateHeld | UpdateScheduled,
-    of: Envelope,
+    envelope: Envelope,
     decision: str,
     by: str,
     *,
@@ -233,7 +233,7 @@ async def _decide(
         reason,
         rollout_id,
         by,
-        of.id,
+        envelope.id,
     )
 
 
@@ -265,13 +265,20 @@ _Rollout: TypeAlias = (
 @ROLLOUTS.on(RolloutResumed)
 @ROLLOUTS.on(RolloutStopped)
 @ROLLOUTS.on(RolloutCompleted)
-async def _rollout(tx: Connection, event: _Rollout, of: Envelope) -> None:
+async def _rollout(tx: Connection, event: _Rollout, envelope: Envelope) -> None:
     await tx.execute(
-        SQL["add_history"], event.rollout_id, of.version, of.type, of.time, of.actor, event.data().decode(), of.id
+        SQL["add_history"],
+        event.rollout_id,
+        envelope.version,
+        envelope.type,
+        envelope.time,
+        envelope.actor,
+        event.data().decode(),
+        envelope.id,
     )
     match event:
         case RolloutStarted():
-            await _started(tx, event, of)
+            await _started(tx, event, envelope)
         case PhaseStarted(rollout_id=rollout_id, phase=phase):
             await tx.execute(SQL["set_phase"], rollout_id, phase)
         case RolloutPaused(rollout_id=rollout_id, reason=reason):
@@ -287,14 +294,14 @@ async def _rollout(tx: Connection, event: _Rollout, of: Envelope) -> None:
         case TargetAdded() | TargetRemoved():
             await _target(tx, event)
         case InstallSucceeded() | InstallFailed():
-            await _installed(tx, event, of)
+            await _installed(tx, event, envelope)
         case PhasePassed():
             pass
         case unreachable:
             assert_never(unreachable)
 
 
-async def _started(tx: Connection, event: RolloutStarted, of: Envelope) -> None:
+async def _started(tx: Connection, event: RolloutStarted, envelope: Envelope) -> None:
     await tx.execute(
         SQL["start_rollout"],
         event.rollout_id,
@@ -305,7 +312,7 @@ async def _started(tx: Connection, event: RolloutStarted, of: Envelope) -> None:
         list(event.groups),
         _json([phase.model_dump() for phase in event.phases]),
         event.started_by,
-        of.id,
+        envelope.id,
     )
 
 
@@ -321,7 +328,7 @@ async def _target(tx: Connection, event: TargetAdded | TargetRemoved) -> None:
     await tx.execute(SQL["add_target"], event.rollout_id, event.account_id, event.group_id, event.phase)
 
 
-async def _installed(tx: Connection, event: InstallSucceeded | InstallFailed, of: Envelope) -> None:
+async def _installed(tx: Connection, event: InstallSucceeded | InstallFailed, envelope: Envelope) -> None:
     failed = isinstance(event, InstallFailed)
     await tx.execute(
         SQL["report_install"],
@@ -330,7 +337,7 @@ async def _installed(tx: Connection, event: InstallSucceeded | InstallFailed, of
         event.machine,
         not failed,
         event.error if isinstance(event, InstallFailed) else "",
-        of.time,
+        envelope.time,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Final
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from services.distribution.domain.entitlements import Pool, term_begins
+from services.distribution.domain.entitlements import EntitledPool, term_begins
 from services.distribution.domain.groups import DEFAULT_GROUP
 from services.distribution.windows import is_open
 from shared.events import MaintenanceWindow, RolloutPhase
@@ -52,7 +52,7 @@ async def _visible(db: Queryable, contract_id: str, now: datetime) -> tuple[list
     """What the contract's administrators see: products, publishers and kinds of updates, column by column."""
     rows = await db.fetch(SQL["owned_products"], contract_id)
     pools = [
-        Pool(
+        EntitledPool(
             product=row["product"],
             publisher=row["publisher"],
             in_term=row["in_term"] and term_begins(row["starts"]) <= now,

@@ -14,7 +14,7 @@ from services.distribution.domain.fleet import FLEET, standing
 from services.distribution.domain.line import LINE, JoinLine, ListUpdate, concerns
 from services.distribution.domain.rollout import ROLLOUT, FollowFleet, StartRollout
 from services.distribution.domain.update import UPDATE, Available, RecordUpdate, Withdrawn, WithdrawUpdate, key
-from shared.eventlog.deliver.projection import Do, Reach, Reactions
+from shared.eventlog.deliver.projection import Dispatch, ReactionContext, Reactions
 from shared.events import (
     ApprovalLapsed,
     CreditsPurchased,
@@ -77,25 +77,27 @@ PROCESS: Final = Reactions(
 
 
 @REACTIONS.on(UpdatePublished)
-async def _said_published(event: UpdatePublished, of: Envelope, _reach: Reach) -> Sequence[Do]:
-    return [Do(UPDATE, key(event.publisher, event.update_id), RecordUpdate(event, publisher_of(of.source)))]
+async def _said_published(event: UpdatePublished, envelope: Envelope, _reach: ReactionContext) -> Sequence[Dispatch]:
+    return [Dispatch(UPDATE, key(event.publisher, event.update_id), RecordUpdate(event, publisher_of(envelope.source)))]
 
 
 @REACTIONS.on(UpdateWithdrawn)
-async def _said_withdrawn(event: UpdateWithdrawn, of: Envelope, _reach: Reach) -> Sequence[Do]:
-    return [Do(UPDATE, key(event.publisher, event.update_id), WithdrawUpdate(event, publisher_of(of.source)))]
+async def _said_withdrawn(event: UpdateWithdrawn, envelope: Envelope, _reach: ReactionContext) -> Sequence[Dispatch]:
+    return [
+        Dispatch(UPDATE, key(event.publisher, event.update_id), WithdrawUpdate(event, publisher_of(envelope.source)))
+    ]
 
 
 # ── Who hears of which update ──────────────────────────────────────────────────────────────────────────
 
 
 @PROCESS.on(UpdatePublished)
-async def _published(event: UpdatePublished, _of: Envelope, _reach: Reach) -> Sequence[Do]:
-    return [Do(LINE, event.product, ListUpdate(event.product, event.publisher, event.update_id))]
+async def _published(event: UpdatePublished, _envelope: Envelope, _reach: ReactionContext) -> Sequence[Dispatch]:
+    return [Dispatch(LINE, event.product, ListUpdate(event.product, event.publisher, event.update_id))]
 
 
 @PROCESS.on(UpdateWithdrawn)
-async def _withdrawn(event: UpdateWithdrawn, _of: Envelope, reach: Reach) -> Sequence[Do]:
+async def _withdrawn(event: UpdateWithdrawn, _envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
     """Contracts that join the line later find the update withdrawn."""
     state = await reach.log.state(UPDATE, key(event.publisher, event.update_id))
     if not isinstance(state, Withdrawn) or state.published is None:
@@ -104,36 +106,40 @@ async def _withdrawn(event: UpdateWithdrawn, _of: Envelope, reach: Reach) -> Seq
     owners = (owner for owner in line.owners if owner.publisher in ("", event.publisher))
     contracts = dict.fromkeys(owner.contract_id for owner in owners)
     return [
-        Do(FLEET, contract, RecallUpdate(contract, event.publisher, event.update_id, event.reason))
+        Dispatch(FLEET, contract, RecallUpdate(contract, event.publisher, event.update_id, event.reason))
         for contract in contracts
     ]
 
 
 @PROCESS.on(UpdateListed)
-async def _listed(event: UpdateListed, _of: Envelope, reach: Reach) -> Sequence[Do]:
+async def _listed(event: UpdateListed, _envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
     line = await reach.log.state(LINE, event.product)
     return [do for owner in line.owners if concerns(owner, event) for do in await _offer(owner, event, reach)]
 
 
 @PROCESS.on(ProductOwned)
-async def _owned(event: ProductOwned, _of: Envelope, reach: Reach) -> Sequence[Do]:
+async def _owned(event: ProductOwned, _envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
     line = await reach.log.state(LINE, event.product)
     return [do for update in line.updates if concerns(event, update) for do in await _offer(event, update, reach)]
 
 
-async def _offer(owner: ProductOwned, listed: UpdateListed, reach: Reach) -> Sequence[Do]:
+async def _offer(owner: ProductOwned, listed: UpdateListed, reach: ReactionContext) -> Sequence[Dispatch]:
     """Also of one that is withdrawn by now: what follows from an event, and in which order, must not change."""
     state = await reach.log.state(UPDATE, key(listed.publisher, listed.update_id))
     fleet = await reach.log.state(FLEET, owner.contract_id)
     if isinstance(state, Withdrawn):
         reason = state.withdrawn.reason
         return [
-            Do(FLEET, owner.contract_id, RecallUpdate(owner.contract_id, listed.publisher, listed.update_id, reason))
+            Dispatch(
+                FLEET, owner.contract_id, RecallUpdate(owner.contract_id, listed.publisher, listed.update_id, reason)
+            )
         ]
     if not isinstance(state, Available):
         return []
     return [
-        Do(FLEET, owner.contract_id, OfferUpdate(owner.contract_id, state.published, reach.time_of(fleet.customer)))
+        Dispatch(
+            FLEET, owner.contract_id, OfferUpdate(owner.contract_id, state.published, reach.time_of(fleet.customer))
+        )
     ]
 
 
@@ -141,12 +147,12 @@ async def _offer(owner: ProductOwned, listed: UpdateListed, reach: Reach) -> Seq
 
 
 @PROCESS.on(SeatPoolOpened)
-async def _opened(event: SeatPoolOpened, of: Envelope, reach: Reach) -> Sequence[Do]:
+async def _opened(event: SeatPoolOpened, envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
     note = NoteEntitlement(
         contract_id=event.contract_id,
         subscription_id=event.subscription_id,
         fact="pool_opened",
-        because=of.id,
+        because=envelope.id,
         now=reach.time_of(event.customer),
         customer=event.customer,
         product=event.product,
@@ -154,7 +160,7 @@ async def _opened(event: SeatPoolOpened, of: Envelope, reach: Reach) -> Sequence
         starts=event.starts,
     )
     join = JoinLine(event.product, event.publisher, event.contract_id)
-    return [Do(FLEET, event.contract_id, note), Do(LINE, event.product, join)]
+    return [Dispatch(FLEET, event.contract_id, note), Dispatch(LINE, event.product, join)]
 
 
 _Pools: TypeAlias = SeatPoolRenewed | SeatPoolExpired | SeatPoolSuspended | SeatPoolEnded
@@ -177,36 +183,38 @@ _FACTS: Final[dict[type[_Pools | _Rights | SeatAssigned | SeatUnassigned], Fact]
 @PROCESS.on(SeatPoolEnded)
 @PROCESS.on(UpdateRightGranted)
 @PROCESS.on(UpdateRightLost)
-async def _entitled(event: _Pools | _Rights, of: Envelope, reach: Reach) -> Sequence[Do]:
+async def _entitled(event: _Pools | _Rights, envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
     note = NoteEntitlement(
         contract_id=event.contract_id,
         subscription_id=event.subscription_id,
         fact=_FACTS[type(event)],
-        because=of.id,
+        because=envelope.id,
         now=reach.now,
     )
-    return [Do(FLEET, event.contract_id, note)]
+    return [Dispatch(FLEET, event.contract_id, note)]
 
 
 @PROCESS.on(SeatAssigned)
 @PROCESS.on(SeatUnassigned)
-async def _seated(event: SeatAssigned | SeatUnassigned, of: Envelope, reach: Reach) -> Sequence[Do]:
+async def _seated(
+    event: SeatAssigned | SeatUnassigned, envelope: Envelope, reach: ReactionContext
+) -> Sequence[Dispatch]:
     note = NoteEntitlement(
         contract_id=event.contract_id,
         subscription_id=event.subscription_id,
         fact=_FACTS[type(event)],
-        because=of.id,
+        because=envelope.id,
         now=reach.now,
         account_id=event.account_id,
     )
-    return [Do(FLEET, event.contract_id, note)]
+    return [Dispatch(FLEET, event.contract_id, note)]
 
 
 # ── What becomes of a rollout ──────────────────────────────────────────────────────────────────────────
 
 
 @PROCESS.on(UpdateApproved)
-async def _approved(event: UpdateApproved, _of: Envelope, reach: Reach) -> Sequence[Do]:
+async def _approved(event: UpdateApproved, _envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
     fleet = await reach.log.state(FLEET, event.contract_id)
     offered = fleet.decisions.offered[event.publisher, event.update_id]
     start = StartRollout(
@@ -221,7 +229,7 @@ async def _approved(event: UpdateApproved, _of: Envelope, reach: Reach) -> Seque
         targets=standing(fleet, event.number).targets,
         by=event.approved_by,
     )
-    return [Do(ROLLOUT, event.rollout_id, start)]
+    return [Dispatch(ROLLOUT, event.rollout_id, start)]
 
 
 _Moving: TypeAlias = (
@@ -235,15 +243,15 @@ _Moving: TypeAlias = (
 @PROCESS.on(UpdateHeld)
 @PROCESS.on(UpdateScheduled)
 @PROCESS.on(UpdateRecalled)
-async def _moved(event: _Moving, _of: Envelope, reach: Reach) -> Sequence[Do]:
+async def _moved(event: _Moving, _envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
     fleet = await reach.log.state(FLEET, event.contract_id)
     found = [(f"{event.contract_id}-{number}", standing(fleet, number)) for number in event.rollouts]
     return [
-        Do(ROLLOUT, rollout_id, FollowFleet(now.targets, now.reasons, now.over, now.over_by))
+        Dispatch(ROLLOUT, rollout_id, FollowFleet(now.targets, now.reasons, now.over, now.over_by))
         for rollout_id, now in found
     ]
 
 
 @PROCESS.on(RolloutStopped)
-async def _stopped(event: RolloutStopped, _of: Envelope, _reach: Reach) -> Sequence[Do]:
-    return [Do(FLEET, event.contract_id, LapseApproval(event.contract_id, event.rollout_id, event.reason))]
+async def _stopped(event: RolloutStopped, _envelope: Envelope, _reach: ReactionContext) -> Sequence[Dispatch]:
+    return [Dispatch(FLEET, event.contract_id, LapseApproval(event.contract_id, event.rollout_id, event.reason))]

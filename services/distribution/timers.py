@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from services.distribution.domain.fleet import FLEET, ActOnWhatIsDue
-from shared.eventlog.deliver.projection import Reach
+from shared.eventlog.deliver.projection import ReactionContext
 from shared.eventlog.deliver.timers import Cancel, Change, Set, Timers
 from shared.events import EntitlementNoted, FleetOpened, NextDecisionDue, subjects
 from shared.events.envelope import Envelope
@@ -28,12 +28,12 @@ TIMERS: Final = Timers(
 
 
 @TIMERS.on(NextDecisionDue)
-def _due(event: NextDecisionDue, _of: Envelope) -> Sequence[Change]:
+def _due(event: NextDecisionDue, _envelope: Envelope) -> Sequence[Change]:
     if event.due is None:
         return [Cancel("fleet", event.contract_id)]
     return [Set("fleet", event.contract_id, event.due, event.customer)]
 
 
 @TIMERS.fires("fleet", FLEET)
-async def _fire(key: str, now: datetime, _reach: Reach) -> ActOnWhatIsDue:
+async def _fire(key: str, now: datetime, _reach: ReactionContext) -> ActOnWhatIsDue:
     return ActOnWhatIsDue(key, now)

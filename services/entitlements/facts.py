@@ -5,7 +5,7 @@ from typing import Final
 
 from services.entitlements.domain.credits import seat_on
 from services.entitlements.domain.policy import Policy
-from services.entitlements.domain.seat_pool import SEAT_POOL, Open, Step
+from services.entitlements.domain.seat_pool import SEAT_POOL, OpenedSeatPool, Step
 from services.entitlements.domain.users import Account
 from services.entitlements.policies import policy_of
 from shared.eventlog.write.log import Log
@@ -38,17 +38,19 @@ async def last_steps(db: Queryable, log: Log, contract_id: str) -> tuple[Step, .
         return ()
     rows = await db.fetch(SQL["pools_of_contract"], contract_id)
     states = [await log.state(SEAT_POOL, row["subscription_id"]) for row in rows]
-    return tuple(state.over for state in states if isinstance(state, Open) and state.over is not None)
+    return tuple(state.over for state in states if isinstance(state, OpenedSeatPool) and state.over is not None)
 
 
-async def pools_for(db: Queryable, log: Log, contract_id: str, account_id: str, today: date) -> tuple[Open, ...]:
+async def pools_for(
+    db: Queryable, log: Log, contract_id: str, account_id: str, today: date
+) -> tuple[OpenedSeatPool, ...]:
     """The contract's pools, up to the first in which the user has a seat that can be used. As of now: a seat that was
     given a moment ago counts."""
     rows = await db.fetch(SQL["pools_for"], contract_id, account_id)
-    found: list[Open] = []
+    found: list[OpenedSeatPool] = []
     for row in rows:
         state = await log.state(SEAT_POOL, row["subscription_id"])
-        if isinstance(state, Open):
+        if isinstance(state, OpenedSeatPool):
             found.append(state)
             if seat_on(state, account_id, today) is not None:
                 break
@@ -58,4 +60,4 @@ async def pools_for(db: Queryable, log: Log, contract_id: str, account_id: str, 
 async def policy_for(log: Log, subscription_id: str) -> Policy:
     """The policy of the pool's publisher."""
     state = await log.state(SEAT_POOL, subscription_id)
-    return policy_of(state.opened.publisher if isinstance(state, Open) else None)
+    return policy_of(state.opened.publisher if isinstance(state, OpenedSeatPool) else None)

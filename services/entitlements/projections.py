@@ -76,7 +76,7 @@ ACCESS: Final = access_projection()
 
 
 @POOLS.on(SeatPoolOpened)
-async def _opened(tx: Connection, event: SeatPoolOpened, of: Envelope) -> None:
+async def _opened(tx: Connection, event: SeatPoolOpened, envelope: Envelope) -> None:
     await tx.execute(
         SQL["open_pool"],
         event.subscription_id,
@@ -89,33 +89,33 @@ async def _opened(tx: Connection, event: SeatPoolOpened, of: Envelope) -> None:
         event.seats,
         event.starts,
         event.ends,
-        of.id,
-        of.version,
+        envelope.id,
+        envelope.version,
     )
 
 
 @POOLS.on(SeatPoolResized)
-async def _resized(tx: Connection, event: SeatPoolResized, _of: Envelope) -> None:
+async def _resized(tx: Connection, event: SeatPoolResized, _envelope: Envelope) -> None:
     await tx.execute(SQL["resize_pool"], event.subscription_id, event.seats)
 
 
 @POOLS.on(SeatPoolRenewed)
-async def _renewed(tx: Connection, event: SeatPoolRenewed, _of: Envelope) -> None:
+async def _renewed(tx: Connection, event: SeatPoolRenewed, _envelope: Envelope) -> None:
     await tx.execute(SQL["renew_pool"], event.subscription_id, event.seats, event.ends)
 
 
 @POOLS.on(SeatPoolExpired)
-async def _phase_expired(tx: Connection, event: SeatPoolExpired, _of: Envelope) -> None:
+async def _phase_expired(tx: Connection, event: SeatPoolExpired, _envelope: Envelope) -> None:
     await _step(tx, event.subscription_id, "expired", event.access_until)
 
 
 @POOLS.on(SeatPoolSuspended)
-async def _phase_suspended(tx: Connection, event: SeatPoolSuspended, _of: Envelope) -> None:
+async def _phase_suspended(tx: Connection, event: SeatPoolSuspended, _envelope: Envelope) -> None:
     await _step(tx, event.subscription_id, "suspended", event.kept_until)
 
 
 @POOLS.on(SeatPoolEnded)
-async def _phase_ended(tx: Connection, event: SeatPoolEnded, _of: Envelope) -> None:
+async def _phase_ended(tx: Connection, event: SeatPoolEnded, _envelope: Envelope) -> None:
     await _step(tx, event.subscription_id, "ended", None)
 
 
@@ -124,24 +124,30 @@ async def _step(tx: Connection, subscription_id: str, phase: str, until: date | 
 
 
 @POOLS.on(UpdateRightGranted)
-async def _right_granted(tx: Connection, event: UpdateRightGranted, _of: Envelope) -> None:
+async def _right_granted(tx: Connection, event: UpdateRightGranted, _envelope: Envelope) -> None:
     await tx.execute(SQL["give_updates"], event.subscription_id, event.csn)
 
 
 @POOLS.on(UpdateRightLost)
-async def _right_lost(tx: Connection, event: UpdateRightLost, _of: Envelope) -> None:
+async def _right_lost(tx: Connection, event: UpdateRightLost, _envelope: Envelope) -> None:
     await tx.execute(SQL["take_updates"], event.subscription_id)
 
 
 @POOLS.on(SeatAssigned)
-async def _assigned(tx: Connection, event: SeatAssigned, of: Envelope) -> None:
+async def _assigned(tx: Connection, event: SeatAssigned, envelope: Envelope) -> None:
     await tx.execute(
-        SQL["assign_seat"], event.subscription_id, event.seat, event.account_id, event.assigned_by, of.time, of.id
+        SQL["assign_seat"],
+        event.subscription_id,
+        event.seat,
+        event.account_id,
+        event.assigned_by,
+        envelope.time,
+        envelope.id,
     )
 
 
 @POOLS.on(SeatUnassigned)
-async def _unassigned(tx: Connection, event: SeatUnassigned, _of: Envelope) -> None:
+async def _unassigned(tx: Connection, event: SeatUnassigned, _envelope: Envelope) -> None:
     await tx.execute(SQL["unassign_seat"], event.subscription_id, event.seat)
 
 
@@ -149,23 +155,25 @@ async def _unassigned(tx: Connection, event: SeatUnassigned, _of: Envelope) -> N
 
 
 @LEDGER.on(CreditsGranted)
-async def _granted(tx: Connection, event: CreditsGranted, of: Envelope) -> None:
+async def _granted(tx: Connection, event: CreditsGranted, envelope: Envelope) -> None:
     await tx.execute(
         SQL["grant_credits"], event.contract_id, event.grant_id, event.account_id, event.amount, event.expires_on
     )
-    await _entry(tx, event, of, 1, "granted", event.grant_id, event.amount, event.grant_id)
+    await _entry(tx, event, envelope, 1, "granted", event.grant_id, event.amount, event.grant_id)
 
 
 @LEDGER.on(CreditsConsumed)
-async def _consumed(tx: Connection, event: CreditsConsumed, of: Envelope) -> None:
+async def _consumed(tx: Connection, event: CreditsConsumed, envelope: Envelope) -> None:
     for line, draw in enumerate(event.drawn, start=1):
-        await _entry(tx, event, of, line, "consumed", draw.grant_id, -draw.amount, event.consumption_id, event.purpose)
+        await _entry(
+            tx, event, envelope, line, "consumed", draw.grant_id, -draw.amount, event.consumption_id, event.purpose
+        )
         await _take(tx, event.contract_id, draw.grant_id, draw.amount)
 
 
 @LEDGER.on(CreditsExpired)
-async def _expired(tx: Connection, event: CreditsExpired, of: Envelope) -> None:
-    await _entry(tx, event, of, 1, "expired", event.grant_id, -event.amount, event.reason)
+async def _expired(tx: Connection, event: CreditsExpired, envelope: Envelope) -> None:
+    await _entry(tx, event, envelope, 1, "expired", event.grant_id, -event.amount, event.reason)
     await _take(tx, event.contract_id, event.grant_id, event.amount)
 
 
@@ -176,7 +184,7 @@ async def _take(tx: Connection, contract_id: str, grant_id: str, amount: int) ->
 async def _entry(
     tx: Connection,
     event: CreditsGranted | CreditsConsumed | CreditsExpired,
-    of: Envelope,
+    envelope: Envelope,
     line: int,
     kind: str,
     grant_id: str,
@@ -187,7 +195,7 @@ async def _entry(
     await tx.execute(
         SQL["add_entry"],
         event.contract_id,
-        of.version,
+        envelope.version,
         line,
         kind,
         grant_id,
@@ -195,8 +203,8 @@ async def _entry(
         amount,
         reference,
         purpose,
-        of.time,
-        of.id,
+        envelope.time,
+        envelope.id,
     )
 
 
@@ -204,31 +212,36 @@ async def _entry(
 
 
 @PEOPLE.on(AccountOpened)
-async def _person(tx: Connection, event: AccountOpened, of: Envelope) -> None:
-    await tx.execute(SQL["open_account"], event.account_id, event.organisation_id, event.organisation_name, of.id)
+async def _person(tx: Connection, event: AccountOpened, envelope: Envelope) -> None:
+    await tx.execute(SQL["open_account"], event.account_id, event.organisation_id, event.organisation_name, envelope.id)
 
 
 @PEOPLE.on(AccountClosed)
-async def _closed(tx: Connection, event: AccountClosed, of: Envelope) -> None:
-    await tx.execute(SQL["close_account"], event.account_id, of.id)
+async def _closed(tx: Connection, event: AccountClosed, envelope: Envelope) -> None:
+    await tx.execute(SQL["close_account"], event.account_id, envelope.id)
 
 
 @PEOPLE.on(ContractOpened)
-async def _contract(tx: Connection, event: ContractOpened, of: Envelope) -> None:
-    await tx.execute(SQL["open_contract"], event.contract_id, event.customer, event.publisher, of.id)
+async def _contract(tx: Connection, event: ContractOpened, envelope: Envelope) -> None:
+    await tx.execute(SQL["open_contract"], event.contract_id, event.customer, event.publisher, envelope.id)
 
 
 @NUMBERS.on(CsnIssued)
-async def _issued(tx: Connection, event: CsnIssued, of: Envelope) -> None:
-    await _number(tx, event, of)
+async def _issued(tx: Connection, event: CsnIssued, envelope: Envelope) -> None:
+    await _number(tx, event, envelope)
 
 
 @NUMBERS.on(CsnRevoked)
-async def _revoked(tx: Connection, event: CsnRevoked, of: Envelope) -> None:
-    await _number(tx, event, of)
+async def _revoked(tx: Connection, event: CsnRevoked, envelope: Envelope) -> None:
+    await _number(tx, event, envelope)
 
 
-async def _number(tx: Connection, event: CsnIssued | CsnRevoked, of: Envelope) -> None:
+async def _number(tx: Connection, event: CsnIssued | CsnRevoked, envelope: Envelope) -> None:
     await tx.execute(
-        SQL["set_csn"], event.organisation_id, event.publisher, event.csn, isinstance(event, CsnIssued), of.version
+        SQL["set_csn"],
+        event.organisation_id,
+        event.publisher,
+        event.csn,
+        isinstance(event, CsnIssued),
+        envelope.version,
     )

@@ -20,7 +20,7 @@ from services.entitlements.domain.users import Account
 from services.entitlements.facts import account, last_steps, policy_for, usable
 from services.entitlements.policies import policy_of
 from services.entitlements.projections import NUMBERS, PEOPLE, POOLS
-from shared.eventlog.deliver.projection import Do, Projection, Reach, Reactions
+from shared.eventlog.deliver.projection import Dispatch, Projection, ReactionContext, Reactions
 from shared.eventlog.write.store import Unavailable
 from shared.events import (
     AccountClosed,
@@ -117,7 +117,7 @@ other: whichever is folded last finds both, in whatever order they came."""
 
 
 @REACTIONS.on(SubscriptionConfirmed)
-async def _confirmed(event: SubscriptionConfirmed, _of: Envelope, _reach: Reach) -> Sequence[Do]:
+async def _confirmed(event: SubscriptionConfirmed, _envelope: Envelope, _reach: ReactionContext) -> Sequence[Dispatch]:
     opening = OpenPool(
         subscription_id=event.subscription_id,
         contract_id=event.contract_id,
@@ -131,17 +131,17 @@ async def _confirmed(event: SubscriptionConfirmed, _of: Envelope, _reach: Reach)
         publisher=event.plan.publisher,
         period=event.plan.period,
     )
-    return [Do(SEAT_POOL, event.subscription_id, opening)]
+    return [Dispatch(SEAT_POOL, event.subscription_id, opening)]
 
 
 @REACTIONS.on(CreditsPurchased)
-async def _purchased(event: CreditsPurchased, of: Envelope, reach: Reach) -> Sequence[Do]:
-    publisher = publisher_of(of.source)
+async def _purchased(event: CreditsPurchased, envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
+    publisher = publisher_of(envelope.source)
     customer = await _looked_for(partial(_customer, reach, event.contract_id, publisher)) or ""
     if not customer and await reach.db.fetchval(
         SQL["parked"], f"entitlements.{PEOPLE.name}", f"contract-{event.contract_id}"
     ):
-        raise Held(f"contract-{event.contract_id}", PEOPLE)
+        raise ProjectionBlocked(f"contract-{event.contract_id}", PEOPLE)
     who = event.account_id
     user: Account | None = None
     if customer and who is not None:
@@ -152,17 +152,17 @@ async def _purchased(event: CreditsPurchased, of: Envelope, reach: Reach) -> Seq
         grant_id=event.grant_id,
         amount=event.amount,
         customer=customer,
-        granted_by=of.source,
+        granted_by=envelope.source,
         now=reach.time_of(customer),
         policy=policy_of(publisher),
         account_id=who,
         user=user,
         over=over,
     )
-    return [Do(CREDITS, event.contract_id, grant)]
+    return [Dispatch(CREDITS, event.contract_id, grant)]
 
 
-async def _customer(reach: Reach, contract_id: str, publisher: str) -> str | None:
+async def _customer(reach: ReactionContext, contract_id: str, publisher: str) -> str | None:
     """Whose contract with this publisher it is."""
     customer: str | None = await reach.db.fetchval(SQL["customer"], contract_id, publisher)
     return customer
@@ -180,56 +180,58 @@ async def _looked_for(look: Callable[[], Awaitable[T | None]]) -> T | None:
 
 
 @REACTIONS.on(AutoRenewDisableRequested)
-async def _asked(event: AutoRenewDisableRequested, of: Envelope, _reach: Reach) -> Sequence[Do]:
-    return [Do(SEAT_POOL, event.subscription_id, AnswerAutoRenewRequest(event.subscription_id, of.id))]
+async def _asked(event: AutoRenewDisableRequested, envelope: Envelope, _reach: ReactionContext) -> Sequence[Dispatch]:
+    return [Dispatch(SEAT_POOL, event.subscription_id, AnswerAutoRenewRequest(event.subscription_id, envelope.id))]
 
 
 @REACTIONS.on(SeatsAdded)
-async def _added(event: SeatsAdded, _of: Envelope, _reach: Reach) -> Sequence[Do]:
-    return [Do(SEAT_POOL, event.subscription_id, ResizePool(event.seats))]
+async def _added(event: SeatsAdded, _envelope: Envelope, _reach: ReactionContext) -> Sequence[Dispatch]:
+    return [Dispatch(SEAT_POOL, event.subscription_id, ResizePool(event.seats))]
 
 
 @REACTIONS.on(SubscriptionRenewed)
-async def _renewed(event: SubscriptionRenewed, _of: Envelope, _reach: Reach) -> Sequence[Do]:
-    return [Do(SEAT_POOL, event.subscription_id, RenewPool(event.seats, event.ends))]
+async def _renewed(event: SubscriptionRenewed, _envelope: Envelope, _reach: ReactionContext) -> Sequence[Dispatch]:
+    return [Dispatch(SEAT_POOL, event.subscription_id, RenewPool(event.seats, event.ends))]
 
 
 @REACTIONS.on(SubscriptionEnded)
-async def _ended(event: SubscriptionEnded, _of: Envelope, reach: Reach) -> Sequence[Do]:
+async def _ended(event: SubscriptionEnded, _envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
     policy = await policy_for(reach.log, event.subscription_id)
-    return [Do(SEAT_POOL, event.subscription_id, EndTerm(event.ended, reach.time_of(event.customer), policy))]
+    return [Dispatch(SEAT_POOL, event.subscription_id, EndTerm(event.ended, reach.time_of(event.customer), policy))]
 
 
 # ── The right to updates: a pool and a number ──────────────────────────────────────────────────────────
 
 
 @MEETINGS.on(SeatPoolOpened)
-async def _pool_meets_numbers(event: SeatPoolOpened, of: Envelope, reach: Reach) -> Sequence[Do]:
-    await _folded(reach, POOLS, of)
+async def _pool_meets_numbers(event: SeatPoolOpened, envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
+    await _folded(reach, POOLS, envelope)
     notes = [
         await _note(reach, organisation, event.publisher) for organisation in sorted({event.customer, event.partner})
     ]
-    return [Do(SEAT_POOL, event.subscription_id, note) for note in notes if note is not None]
+    return [Dispatch(SEAT_POOL, event.subscription_id, note) for note in notes if note is not None]
 
 
 @MEETINGS.on(CsnIssued)
-async def _issued(event: CsnIssued, of: Envelope, reach: Reach) -> Sequence[Do]:
-    return await _number_meets_pools(event, of, reach)
+async def _issued(event: CsnIssued, envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
+    return await _number_meets_pools(event, envelope, reach)
 
 
 @MEETINGS.on(CsnRevoked)
-async def _revoked(event: CsnRevoked, of: Envelope, reach: Reach) -> Sequence[Do]:
-    return await _number_meets_pools(event, of, reach)
+async def _revoked(event: CsnRevoked, envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
+    return await _number_meets_pools(event, envelope, reach)
 
 
-async def _number_meets_pools(event: CsnIssued | CsnRevoked, of: Envelope, reach: Reach) -> Sequence[Do]:
-    await _folded(reach, NUMBERS, of)
+async def _number_meets_pools(
+    event: CsnIssued | CsnRevoked, envelope: Envelope, reach: ReactionContext
+) -> Sequence[Dispatch]:
+    await _folded(reach, NUMBERS, envelope)
     note = await _note(reach, event.organisation_id, event.publisher)
     pools = await reach.db.fetch(SQL["pools_of_organisation"], event.organisation_id, event.publisher)
-    return [Do(SEAT_POOL, pool["subscription_id"], note) for pool in pools if note is not None]
+    return [Dispatch(SEAT_POOL, pool["subscription_id"], note) for pool in pools if note is not None]
 
 
-async def _note(reach: Reach, organisation_id: str, publisher: str) -> NoteCsn | None:
+async def _note(reach: ReactionContext, organisation_id: str, publisher: str) -> NoteCsn | None:
     """What is known of the organisation's numbers: of several valid ones the newest."""
     row = await reach.db.fetchrow(SQL["csn"], organisation_id, publisher)
     return None if row["as_of"] is None else NoteCsn(organisation_id, row["csn"], row["as_of"])
@@ -241,42 +243,42 @@ CLOSED: Final = "account_closed"
 
 
 @MEETINGS.on(AccountClosed)
-async def _closed_meets_seats(event: AccountClosed, of: Envelope, reach: Reach) -> Sequence[Do]:
-    await _folded(reach, PEOPLE, of)
+async def _closed_meets_seats(event: AccountClosed, envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
+    await _folded(reach, PEOPLE, envelope)
     seats = await reach.db.fetch(SQL["seats_of"], event.account_id)
-    return [Do(SEAT_POOL, seat["subscription_id"], UnassignSeat(event.account_id, CLOSED)) for seat in seats]
+    return [Dispatch(SEAT_POOL, seat["subscription_id"], UnassignSeat(event.account_id, CLOSED)) for seat in seats]
 
 
 @MEETINGS.on(SeatAssigned)
-async def _seat_meets_closed(event: SeatAssigned, of: Envelope, reach: Reach) -> Sequence[Do]:
-    await _folded(reach, POOLS, of)
+async def _seat_meets_closed(event: SeatAssigned, envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
+    await _folded(reach, POOLS, envelope)
     closed = await reach.db.fetchval(SQL["is_closed"], event.account_id)
-    return [Do(SEAT_POOL, event.subscription_id, UnassignSeat(event.account_id, CLOSED))] if closed else []
+    return [Dispatch(SEAT_POOL, event.subscription_id, UnassignSeat(event.account_id, CLOSED))] if closed else []
 
 
 # ── The contract's end and its credits ─────────────────────────────────────────────────────────────────
 
 
 @MEETINGS.on(SeatPoolSuspended)
-async def _last_pool(event: SeatPoolSuspended, of: Envelope, reach: Reach) -> Sequence[Do]:
-    await _folded(reach, POOLS, of)
+async def _last_pool(event: SeatPoolSuspended, envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
+    await _folded(reach, POOLS, envelope)
     await _pools_told(reach, event.contract_id)
     left = await usable(reach.db, event.contract_id, unknown=False)
-    return [] if left else [Do(CREDITS, event.contract_id, EndCredits())]
+    return [] if left else [Dispatch(CREDITS, event.contract_id, EndCredits())]
 
 
 @MEETINGS.on(CreditsGranted)
-async def _too_late(event: CreditsGranted, _of: Envelope, reach: Reach) -> Sequence[Do]:
+async def _too_late(event: CreditsGranted, _envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
     """What was granted in the very moment of the end: the pools' last step was folded before the credits ended."""
     await _pools_told(reach, event.contract_id)
     left = await usable(reach.db, event.contract_id, unknown=True)
-    return [] if left else [Do(CREDITS, event.contract_id, EndCredits())]
+    return [] if left else [Dispatch(CREDITS, event.contract_id, EndCredits())]
 
 
-async def _pools_told(reach: Reach, contract_id: str) -> None:
+async def _pools_told(reach: ReactionContext, contract_id: str) -> None:
     """Raises Held where a pool of the contract waits before its very beginning: no table shows that it is there."""
     if (unseen := await reach.db.fetchval(SQL["unseen_pool"], f"entitlements.{POOLS.name}", contract_id)) is not None:
-        raise Held(unseen, POOLS)
+        raise ProjectionBlocked(unseen, POOLS)
 
 
 # ── Waiting for one's own fact ─────────────────────────────────────────────────────────────────────────
@@ -284,7 +286,7 @@ async def _pools_told(reach: Reach, contract_id: str) -> None:
 WAIT_S: Final = 5.0
 
 
-class Held(Exception):
+class ProjectionBlocked(Exception):
     """A projection has parked the stream, so its tables don't tell what they should: the event is parked, too."""
 
     def __init__(self, stream: str, projection: Projection) -> None:
@@ -294,14 +296,14 @@ class Held(Exception):
         )
 
 
-async def _folded(reach: Reach, projection: Projection, of: Envelope) -> None:
+async def _folded(reach: ReactionContext, projection: Projection, envelope: Envelope) -> None:
     """Returns once the projection has folded the event. Raises Held when it has parked the stream, and Unavailable
     after a while: the batch comes again."""
     deadline = asyncio.get_running_loop().time() + WAIT_S
     name = f"entitlements.{projection.name}"
-    while not (row := await reach.db.fetchrow(SQL["folded"], name, of.stream, of.version))["folded"]:
+    while not (row := await reach.db.fetchrow(SQL["folded"], name, envelope.stream, envelope.version))["folded"]:
         if row["held"]:
-            raise Held(of.stream, projection)
+            raise ProjectionBlocked(envelope.stream, projection)
         if asyncio.get_running_loop().time() > deadline:
-            raise Unavailable(f"{of.stream}@{of.version} has not reached the projection {projection.name}")
+            raise Unavailable(f"{envelope.stream}@{envelope.version} has not reached the projection {projection.name}")
         await asyncio.sleep(0.01)

@@ -7,7 +7,7 @@ from typing import Final
 from services.entitlements.domain.credits import CREDITS, ExpireCredits
 from services.entitlements.domain.seat_pool import SEAT_POOL, AdvanceLadder
 from services.entitlements.facts import policy_for
-from shared.eventlog.deliver.projection import Reach
+from shared.eventlog.deliver.projection import ReactionContext
 from shared.eventlog.deliver.timers import Cancel, Set, Timers
 from shared.events import (
     CreditsConsumed,
@@ -46,24 +46,26 @@ def after(day: date) -> datetime:
 
 
 @TIMERS.on(SeatPoolExpired)
-def _expired(event: SeatPoolExpired, _of: Envelope) -> Sequence[Set | Cancel]:
+def _expired(event: SeatPoolExpired, _envelope: Envelope) -> Sequence[Set | Cancel]:
     return [Set("ladder", event.subscription_id, after(event.access_until), event.customer)]
 
 
 @TIMERS.on(SeatPoolSuspended)
-def _suspended(event: SeatPoolSuspended, _of: Envelope) -> Sequence[Set | Cancel]:
+def _suspended(event: SeatPoolSuspended, _envelope: Envelope) -> Sequence[Set | Cancel]:
     return [Set("ladder", event.subscription_id, after(event.kept_until), event.customer)]
 
 
 @TIMERS.on(SeatPoolEnded)
-def _ended(event: SeatPoolEnded, _of: Envelope) -> Sequence[Set | Cancel]:
+def _ended(event: SeatPoolEnded, _envelope: Envelope) -> Sequence[Set | Cancel]:
     return [Cancel("ladder", event.subscription_id)]
 
 
 @TIMERS.on(CreditsGranted)
 @TIMERS.on(CreditsConsumed)
 @TIMERS.on(CreditsExpired)
-def _next_expiry(event: CreditsGranted | CreditsConsumed | CreditsExpired, _of: Envelope) -> Sequence[Set | Cancel]:
+def _next_expiry(
+    event: CreditsGranted | CreditsConsumed | CreditsExpired, _envelope: Envelope
+) -> Sequence[Set | Cancel]:
     """One timer a contract, for the earliest of its lots: spending may empty that one."""
     if event.next_expiry is None:
         return [Cancel("credits", event.contract_id)]
@@ -71,10 +73,10 @@ def _next_expiry(event: CreditsGranted | CreditsConsumed | CreditsExpired, _of: 
 
 
 @TIMERS.fires("ladder", SEAT_POOL)
-async def _advance(key: str, now: datetime, reach: Reach) -> AdvanceLadder:
+async def _advance(key: str, now: datetime, reach: ReactionContext) -> AdvanceLadder:
     return AdvanceLadder(now, await policy_for(reach.log, key))
 
 
 @TIMERS.fires("credits", CREDITS)
-async def _expire(_key: str, now: datetime, _reach: Reach) -> ExpireCredits:
+async def _expire(_key: str, now: datetime, _reach: ReactionContext) -> ExpireCredits:
     return ExpireCredits(now)

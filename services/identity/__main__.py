@@ -21,10 +21,10 @@ from services.identity.reactions import REACTIONS
 from services.identity.restored import private
 from services.identity.timers import TIMERS
 from shared.runtime.auth import TokenVerifier
-from shared.runtime.service import Process, Service, run
+from shared.runtime.service import Service, ServiceProcess, run
 
 
-async def _with_keys(process: Process) -> None:
+async def _with_keys(process: ServiceProcess) -> None:
     """Signs with its own keys and checks tokens with them, without asking itself over HTTP."""
     loaded = await keys.load(process.parts.db, process.settings, process.parts.new_id())
     process.app.state.keys = loaded
@@ -38,17 +38,17 @@ async def _with_keys(process: Process) -> None:
         return loaded.published()
 
     endings = OwnEndings(process.parts.db)
-    await endings.look()
+    await endings.refresh()
     process.parts.verifier = TokenVerifier(published, endings, issuer=process.settings.token_issuer)
 
 
-async def _follow_keys(process: Process) -> None:
+async def _follow_keys(process: ServiceProcess) -> None:
     """Take over what becomes of the signing keys, until cancelled."""
     if process.settings.signing_key_file is None:
         await keys.follow(process.parts.db, process.app.state.keys)
 
 
-async def _send_mail(process: Process) -> None:
+async def _send_mail(process: ServiceProcess) -> None:
     """Send what is in the outbox until cancelled."""
     parts, settings = process.parts, process.settings
     letters = Letters(parts.log, process.app.state.keys, settings.public_url)

@@ -16,7 +16,7 @@ from services.identity import outbox
 from services.identity.domain import rules
 from services.identity.domain.account import (
     ACCOUNT,
-    Open,
+    OpenedAccount,
     ReleaseAddress,
     VerifyAddress,
     address_digest,
@@ -65,7 +65,7 @@ async def verify_address(context: RequestContext[Verification]) -> Addressed[Ver
 async def mail_again(actor: CurrentActor, request: Request, db: Database, log: CurrentLog) -> None:
     """Mail the link to one's own address again, if it is not verified: once in some minutes."""
     account = await log.state(ACCOUNT, actor.account_id)
-    if not isinstance(account, Open):
+    if not isinstance(account, OpenedAccount):
         raise unknown("account")
     if account.profile.email and not account.verified:
         now = request.app.state.parts.now()

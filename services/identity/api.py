@@ -18,8 +18,8 @@ from services.identity.domain.account import (
     ACCOUNT,
     CloseAccount,
     Identity,
-    Open,
     OpenAccount,
+    OpenedAccount,
     Unopened,
     UpdateProfile,
     organisation_of,
@@ -244,7 +244,9 @@ async def close_account(context: RequestContext[CloseAccount], account_id: str) 
 async def _closing(context: RequestContext[CloseAccount], account_id: str) -> Addressed[CloseAccount]:
     states = [await context.state(CONTRACT, known) for known in await contracts_of(context.db, account_id)]
     managers = [
-        state.manager for state in states if isinstance(state, contract_state.Open) and state.manager is not None
+        state.manager
+        for state in states
+        if isinstance(state, contract_state.OpenedContract) and state.manager is not None
     ]
     manages = tuple(role for role in managers if role.account_id == account_id)
     return Addressed(account_id, CloseAccount(closed_by=context.actor.account_id, manages=manages))
@@ -254,7 +256,7 @@ async def _closing(context: RequestContext[CloseAccount], account_id: str) -> Ad
 async def me(actor: CurrentActor, log: CurrentLog) -> AccountView:
     """The caller's own account, whole."""
     account = await log.state(ACCOUNT, actor.account_id)
-    if not isinstance(account, Open):
+    if not isinstance(account, OpenedAccount):
         raise unknown("account")
     opened, profile = account.opened, account.profile
     return AccountView(
@@ -276,7 +278,7 @@ async def me(actor: CurrentActor, log: CurrentLog) -> AccountView:
 async def colleague(account_id: Identifier, actor: CurrentActor, log: CurrentLog) -> AccountView:
     """A colleague: name and organisation, for people of the same organisation only."""
     account = await log.state(ACCOUNT, account_id)
-    if not isinstance(account, Open) or account.opened.organisation_id != actor.organisation_id:
+    if not isinstance(account, OpenedAccount) or account.opened.organisation_id != actor.organisation_id:
         raise unknown("account")
     opened = account.opened
     return AccountView(
@@ -299,7 +301,7 @@ async def move_clock(context: RequestContext[MoveClock]) -> Addressed[MoveClock]
     command = replace(
         context.asked,
         organisation_id=organisation,
-        sandbox=isinstance(account, Open) and account.opened.sandbox,
+        sandbox=isinstance(account, OpenedAccount) and account.opened.sandbox,
         now=context.parts.clocks.real(),
         moved_by=context.actor.account_id,
     )
@@ -322,7 +324,7 @@ async def clock(actor: CurrentActor, request: Request, log: CurrentLog) -> Clock
     ahead = clocks.ahead_s(await log.state(CLOCK, actor.organisation_id))
     return ClockView(
         organisation_id=actor.organisation_id,
-        sandbox=isinstance(account, Open) and account.opened.sandbox,
+        sandbox=isinstance(account, OpenedAccount) and account.opened.sandbox,
         ahead_s=ahead,
         now=request.app.state.parts.clocks.real() + timedelta(seconds=ahead),
     )
@@ -331,10 +333,10 @@ async def clock(actor: CurrentActor, request: Request, log: CurrentLog) -> Clock
 # ── Contracts ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def visible(streams: Log | Reader, contract_id: str, actor: Actor) -> contract_state.Open:
+async def visible(streams: Log | Reader, contract_id: str, actor: Actor) -> contract_state.OpenedContract:
     """The contract, for people of its customer, its publisher and the operator. Raises Problem 404 for others."""
     state = await streams.state(CONTRACT, contract_id)
-    if not isinstance(state, contract_state.Open) or not sees(
+    if not isinstance(state, contract_state.OpenedContract) or not sees(
         actor, customer=state.opened.customer, publisher=state.opened.publisher
     ):
         raise unknown("contract")
@@ -344,7 +346,7 @@ async def visible(streams: Log | Reader, contract_id: str, actor: Actor) -> cont
 async def _organisation_of(context: RequestContext[object], account_id: str) -> str:
     """Return where the account belongs; "" for one that is unknown or closed."""
     account = await context.state(ACCOUNT, account_id)
-    return account.opened.organisation_id if isinstance(account, Open) else ""
+    return account.opened.organisation_id if isinstance(account, OpenedAccount) else ""
 
 
 async def _involve(context: RequestContext[object], contract_id: str, account_id: str) -> None:

@@ -19,7 +19,7 @@ from services.identity.domain.account import (
     ACCOUNT,
     Identity,
     LinkIdentity,
-    Open,
+    OpenedAccount,
     UnlinkIdentity,
     claim_of,
     identity_claim,
@@ -147,14 +147,14 @@ async def sign_in_elsewhere(form: ByIdToken, request: Request, response: Respons
     return session
 
 
-async def _holder(log: Log, claim: str) -> Open | None:
+async def _holder(log: Log, claim: str) -> OpenedAccount | None:
     """The open account that holds this unique name."""
     stream = await log.store.holder(claim)
     state = await log.state(ACCOUNT, stream.removeprefix(ACCOUNT.id("")) if stream else "")
-    return state if isinstance(state, Open) else None
+    return state if isinstance(state, OpenedAccount) else None
 
 
-async def _linked_by_address(log: Log, identity: Identity, command_id: str, parts: Parts) -> Open:
+async def _linked_by_address(log: Log, identity: Identity, command_id: str, parts: Parts) -> OpenedAccount:
     """The account with the identity's address, linked to it from now on. Raises Problem 403 where there is none, or
     where either side has not proven the address."""
     account = await _holder(log, claim_of(identity.email)) if identity.email else None

@@ -21,7 +21,7 @@ class OwnEndings:
         self._db, self._position = db, 0
         self._ended = Ended(_KEEP.total_seconds())
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Note what was appended since the last look."""
         rows = await self._db.fetch(SQL["recent"], self._position, list(ENDS), _KEEP)
         for row in rows:
@@ -31,5 +31,5 @@ class OwnEndings:
 
     async def good(self, actor: Actor, _token: str = "") -> bool:
         """See `shared.runtime.auth.Endings`."""
-        await self.look()
+        await self.refresh()
         return not self._ended.has(actor)

@@ -47,7 +47,7 @@ class Everywhere:
         deadline = asyncio.get_running_loop().time() + self._wait_s
 
         async def here() -> bool:
-            await clocks.look(db)
+            await clocks.refresh(db)
             return clocks.ahead_s(organisation_id) >= ahead_s
 
         async with httpx.AsyncClient(

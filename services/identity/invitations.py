@@ -12,7 +12,7 @@ from services.identity.domain import account, invitation
 from services.identity.domain.account import (
     ACCOUNT,
     NamePeopleAdministrator,
-    Open,
+    OpenedAccount,
     RemovePeopleAdministrator,
     invitation_claim,
     publisher_of,
@@ -74,7 +74,7 @@ async def issue_invitation(context: RequestContext[Invite]) -> Addressed[IssueIn
     if not context.dry_run:
         context.parts.limits.take("invitation", actor.account_id)
     inviter = await context.state(ACCOUNT, actor.account_id)
-    if not isinstance(inviter, Open):
+    if not isinstance(inviter, OpenedAccount):
         raise unknown("account")
     into = _into(form, inviter)
     invitation_id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"invitation:{context.command_id}"))
@@ -115,7 +115,7 @@ class Organisation:
     """Of a publisher's: which publisher it is."""
 
 
-def _into(form: Invite, inviter: Open) -> Organisation:
+def _into(form: Invite, inviter: OpenedAccount) -> Organisation:
     if form.organisation is not None:
         return operators_choice(form.organisation.kind, form.organisation.name, form.organisation.publisher)
     opened = inviter.opened
@@ -227,8 +227,8 @@ async def _administrating(context: RequestContext[object], account_id: str) -> a
     it is not said whether it exists."""
     named = await context.state(ACCOUNT, account_id)
     by = await context.state(ACCOUNT, context.actor.account_id)
-    same = isinstance(named, Open) and named.opened.organisation_id == context.actor.organisation_id
-    if not isinstance(named, Open) or not (same or context.actor.organisation_kind == "operator"):
+    same = isinstance(named, OpenedAccount) and named.opened.organisation_id == context.actor.organisation_id
+    if not isinstance(named, OpenedAccount) or not (same or context.actor.organisation_kind == "operator"):
         raise unknown("account")
     return by
 

@@ -44,7 +44,11 @@ class Letters:
 
     async def _verify(self, row: Row) -> Letter | None:
         state = await self._log.state(ACCOUNT, row.about)
-        if not isinstance(state, account.Open) or state.verified or address_digest(state.profile.email) != row.digest:
+        if (
+            not isinstance(state, account.OpenedAccount)
+            or state.verified
+            or address_digest(state.profile.email) != row.digest
+        ):
             return None
         token = self._keys.verification(row.about, row.digest, f"{row.event_id}:{row.tries}")
         fields = {"name": state.profile.name, "organisation": state.opened.organisation_name}
@@ -57,7 +61,7 @@ class Letters:
         issued = state.issued
         inviter = await self._log.state(ACCOUNT, issued.issued_by)
         by = "whoever runs this system"
-        if isinstance(inviter, account.Open):
+        if isinstance(inviter, account.OpenedAccount):
             by = inviter.profile.name
         elif issued.issued_by != OPERATOR:
             return None

@@ -11,7 +11,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.identity.domain import contract_state, rules
-from services.identity.domain.account import ACCOUNT, Open, founded, publisher_of
+from services.identity.domain.account import ACCOUNT, OpenedAccount, founded, publisher_of
 from services.identity.domain.contract import CONTRACT
 from services.identity.domain.machine import (
     MACHINE,
@@ -97,7 +97,7 @@ async def register_machine(context: RequestContext[NewMachine]) -> Addressed[Reg
     """The client id follows from the command's, so that a request sent again registers the same machine."""
     form = context.asked
     account = await context.state(ACCOUNT, context.actor.account_id)
-    if not isinstance(account, Open):
+    if not isinstance(account, OpenedAccount):
         raise unknown("account")
     opened, other = account.opened, form.organisation
     if other is not None and opened.organisation_kind != "operator":
@@ -135,7 +135,7 @@ async def _administers(context: RequestContext[object], account_id: str) -> bool
     contracts = await contracts_of(context.db, account_id)
     states = [await context.state(CONTRACT, contract_id) for contract_id in contracts]
     return any(
-        isinstance(state, contract_state.Open)
+        isinstance(state, contract_state.OpenedContract)
         and (account_id in state.coordinators or (state.manager is not None and state.manager.account_id == account_id))
         for state in states
     )
@@ -145,7 +145,7 @@ async def _colleague(context: RequestContext[object], account_id: str | None, or
     if not account_id:
         return False
     account = await context.state(ACCOUNT, account_id)
-    return isinstance(account, Open) and account.opened.organisation_id == organisation_id
+    return isinstance(account, OpenedAccount) and account.opened.organisation_id == organisation_id
 
 
 async def _new_secret(db: Pool, client_id: str, rotation: int) -> MachineSecret | None:
@@ -179,7 +179,7 @@ async def _may_see(streams: Log | Reader, actor: Actor, state: Registered | Revo
 
 async def _administrator(streams: Log | Reader, actor: Actor) -> bool:
     account = await streams.state(ACCOUNT, actor.account_id)
-    return isinstance(account, Open) and (founded(account.opened) or account.administrator is not None)
+    return isinstance(account, OpenedAccount) and (founded(account.opened) or account.administrator is not None)
 
 
 @COMMANDS.route("POST", "/machines/{client_id}/secret", MACHINE, extra_response=MachineSecret)

@@ -10,7 +10,7 @@ from urllib.parse import unquote_plus
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from services.identity.domain.account import ACCOUNT, Open
+from services.identity.domain.account import ACCOUNT, OpenedAccount
 from services.identity.domain.machine import MACHINE, Registered
 from services.identity.keys import current_keys
 from services.identity.machines import digest_of
@@ -125,7 +125,7 @@ async def _user_is_there(state: Registered, parts: Parts) -> bool:
     if not (acts_for := state.registered.acts_for):
         return True
     account = await parts.log.state(ACCOUNT, acts_for)
-    return isinstance(account, Open)
+    return isinstance(account, OpenedAccount)
 
 
 def _machine_token(state: Registered, since: int, asked: str | None, request: Request) -> dict[str, object]:

@@ -71,14 +71,16 @@ class NotInTheLog(Exception):
     """An event that this service's own log does not have: nothing that can't be undone follows from it."""
 
 
-async def erase_closed(db: Queryable, event: AccountClosed, of: Envelope) -> None:
+async def erase_closed(db: Queryable, event: AccountClosed, envelope: Envelope) -> None:
     """Forget whose account is closed, if that is what the log has. Raises NotInTheLog.
 
     An erased key never comes back, so the topic's word is not enough, nor a check that others make on the way.
     """
-    found = await db.fetchval(SQL["is_closing"], ACCOUNT.id(event.account_id), of.version, of.hash)
+    found = await db.fetchval(SQL["is_closing"], ACCOUNT.id(event.account_id), envelope.version, envelope.hash)
     if found is None:
-        raise NotInTheLog(f"{of.stream} version {of.version} is not in the log: {event.account_id} keeps their key")
+        raise NotInTheLog(
+            f"{envelope.stream} version {envelope.version} is not in the log: {event.account_id} keeps their key"
+        )
     await erase(db, event.account_id)
 
 

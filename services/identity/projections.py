@@ -46,24 +46,24 @@ DIRECTORY: Final = Projection(
     ),
     tables=("contracts", "account_contracts", "invitations", "machines"),
     # Routes note in it who is about to be given a role, before an event says so.
-    takes_over=SQL["carry_over"],
+    carry_over_sql=SQL["carry_over"],
 )
 
 
 @DIRECTORY.on(ContractOpened)
-async def _opened(tx: Connection, event: ContractOpened, _of: Envelope) -> None:
+async def _opened(tx: Connection, event: ContractOpened, _envelope: Envelope) -> None:
     await tx.execute(SQL["add_contract"], event.contract_id, event.customer, event.publisher, event.programme)
 
 
 @DIRECTORY.on(RoleAssigned)
-async def _assigned(tx: Connection, event: RoleAssigned, _of: Envelope) -> None:
+async def _assigned(tx: Connection, event: RoleAssigned, _envelope: Envelope) -> None:
     await involve(tx, event.account_id, event.contract_id)
     if event.role == "contract_manager":
         await tx.execute(SQL["set_manager"], event.contract_id, event.account_id)
 
 
 @DIRECTORY.on(RoleRequested)
-async def _requested(tx: Connection, event: RoleRequested, _of: Envelope) -> None:
+async def _requested(tx: Connection, event: RoleRequested, _envelope: Envelope) -> None:
     await involve(tx, event.account_id, event.contract_id)
 
 
@@ -74,7 +74,7 @@ async def involve(db: Queryable, account_id: str, contract_id: str) -> None:
 
 
 @DIRECTORY.on(MachineRegistered)
-async def _machine(tx: Connection, event: MachineRegistered, _of: Envelope) -> None:
+async def _machine(tx: Connection, event: MachineRegistered, _envelope: Envelope) -> None:
     await tx.execute(SQL["add_machine"], event.client_id, event.organisation_id, event.registered_by, event.acts_for)
 
 
@@ -86,7 +86,7 @@ async def machines_of(db: Queryable, organisation_id: str, account_id: str, afte
 
 
 @DIRECTORY.on(InvitationIssued)
-async def _invited(tx: Connection, event: InvitationIssued, _of: Envelope) -> None:
+async def _invited(tx: Connection, event: InvitationIssued, _envelope: Envelope) -> None:
     await note_invitation(tx, event)
 
 

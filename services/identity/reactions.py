@@ -15,7 +15,7 @@ from services.identity.domain.invitation import (
     not_entitled,
 )
 from services.identity.projections import contracts_of, invitations_by, involve, note_invitation
-from shared.eventlog.deliver.projection import Do, Reach, Reactions
+from shared.eventlog.deliver.projection import Dispatch, ReactionContext, Reactions
 from shared.events import (
     AccountClosed,
     AccountOpened,
@@ -71,7 +71,7 @@ REACTIONS: Final = Reactions(
 
 
 @REACTIONS.on(SubscriptionConfirmed)
-async def _confirmed(event: SubscriptionConfirmed, _of: Envelope, reach: Reach) -> Sequence[Do]:
+async def _confirmed(event: SubscriptionConfirmed, _envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
     await involve(reach.db, event.purchaser, event.contract_id)
     to_come = event.starts > reach.time_of(event.customer).date()
     record = RecordSubscription(
@@ -85,109 +85,112 @@ async def _confirmed(event: SubscriptionConfirmed, _of: Envelope, reach: Reach) 
         product=event.plan.product,
         starts=event.starts if to_come else None,
     )
-    return [Do(CONTRACT, event.contract_id, record)]
+    return [Dispatch(CONTRACT, event.contract_id, record)]
 
 
 @REACTIONS.on(SubscriptionEnded)
-async def _ended(event: SubscriptionEnded, _of: Envelope, _reach: Reach) -> Sequence[Do]:
-    return [Do(CONTRACT, event.contract_id, RecordSubscriptionEnd(event.subscription_id))]
+async def _ended(event: SubscriptionEnded, _envelope: Envelope, _reach: ReactionContext) -> Sequence[Dispatch]:
+    return [Dispatch(CONTRACT, event.contract_id, RecordSubscriptionEnd(event.subscription_id))]
 
 
 @REACTIONS.on(AccountClosed)
-async def _closed(event: AccountClosed, of: Envelope, reach: Reach) -> Sequence[Do]:
+async def _closed(event: AccountClosed, envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
     """Forget the person, and take their roles. A crash in between does it again, which changes nothing."""
-    await persons.erase_closed(reach.db, event, of)
+    await persons.erase_closed(reach.db, event, envelope)
     contracts = await contracts_of(reach.db, event.account_id)
     left = [await _left(event, contract_id, reach) for contract_id in contracts]
     return [*left, *await _withdrawn(event.account_id, event.closed_by, reach)]
 
 
 @REACTIONS.on(PeopleAdministratorRemoved)
-async def _removed(event: PeopleAdministratorRemoved, _of: Envelope, reach: Reach) -> Sequence[Do]:
+async def _removed(
+    event: PeopleAdministratorRemoved, _envelope: Envelope, reach: ReactionContext
+) -> Sequence[Dispatch]:
     return await _withdrawn(event.account_id, event.removed_by, reach)
 
 
-async def _withdrawn(inviter: str, by: str, reach: Reach) -> Sequence[Do]:
+async def _withdrawn(inviter: str, by: str, reach: ReactionContext) -> Sequence[Dispatch]:
     """What somebody has invited to ends with their right to invite. One that is settled changes by nothing."""
     return [
-        Do(INVITATION, invitation_id, RevokeInvitation(by)) for invitation_id in await invitations_by(reach.db, inviter)
+        Dispatch(INVITATION, invitation_id, RevokeInvitation(by))
+        for invitation_id in await invitations_by(reach.db, inviter)
     ]
 
 
 @REACTIONS.on(InvitationIssued)
-async def _invited(event: InvitationIssued, of: Envelope, reach: Reach) -> Sequence[Do]:
+async def _invited(event: InvitationIssued, envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
     """Mail it. One that was issued while its inviter's right ended is revoked like the others."""
     await note_invitation(reach.db, event)
     state = await reach.log.state(INVITATION, event.invitation_id)
     if isinstance(state, invitation.Pending):
-        await outbox.enqueue(reach.db, "invitation", event.invitation_id, state.issued.email, of)
+        await outbox.enqueue(reach.db, "invitation", event.invitation_id, state.issued.email, envelope)
     if event.issued_by == OPERATOR:
         return []
     inviter = await reach.log.state(ACCOUNT, event.issued_by)
     if not_entitled(inviter, event.organisation_id, event.organisation_kind) is None:
         return []
-    return [Do(INVITATION, event.invitation_id, RevokeInvitation(event.issued_by))]
+    return [Dispatch(INVITATION, event.invitation_id, RevokeInvitation(event.issued_by))]
 
 
 @REACTIONS.on(AccountOpened)
-async def _joined(event: AccountOpened, of: Envelope, reach: Reach) -> Sequence[Do]:
-    await _mail_link(event.account_id, of, reach)
+async def _joined(event: AccountOpened, envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
+    await _mail_link(event.account_id, envelope, reach)
     if not event.invitation_id:
         return []
-    return [Do(INVITATION, event.invitation_id, RecordAcceptance(event.account_id))]
+    return [Dispatch(INVITATION, event.invitation_id, RecordAcceptance(event.account_id))]
 
 
 @REACTIONS.on(ProfileUpdated)
-async def _changed(event: ProfileUpdated, of: Envelope, reach: Reach) -> Sequence[Do]:
-    await _mail_link(event.account_id, of, reach)
+async def _changed(event: ProfileUpdated, envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
+    await _mail_link(event.account_id, envelope, reach)
     return []
 
 
-async def _mail_link(account_id: str, of: Envelope, reach: Reach) -> None:
+async def _mail_link(account_id: str, envelope: Envelope, reach: ReactionContext) -> None:
     """A link to the account's address as it is now, if nobody has shown yet that it is theirs."""
     state = await reach.log.state(ACCOUNT, account_id)
-    if isinstance(state, account.Open) and state.profile.email and not state.verified:
-        await outbox.enqueue(reach.db, "verify-address", account_id, state.profile.email, of)
+    if isinstance(state, account.OpenedAccount) and state.profile.email and not state.verified:
+        await outbox.enqueue(reach.db, "verify-address", account_id, state.profile.email, envelope)
 
 
 @REACTIONS.on(InvitationAccepted)
 @REACTIONS.on(InvitationRevoked)
 @REACTIONS.on(InvitationExpired)
 async def _settled(
-    event: InvitationAccepted | InvitationRevoked | InvitationExpired, _of: Envelope, reach: Reach
-) -> Sequence[Do]:
+    event: InvitationAccepted | InvitationRevoked | InvitationExpired, _envelope: Envelope, reach: ReactionContext
+) -> Sequence[Dispatch]:
     """Nobody needs the invited address any more."""
     await persons.erase_invited(reach.db, event.invitation_id)
     return []
 
 
 @REACTIONS.on(RoleAssigned)
-async def _assigned(event: RoleAssigned, _of: Envelope, reach: Reach) -> Sequence[Do]:
+async def _assigned(event: RoleAssigned, _envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
     return await _too_late(event, reach)
 
 
 @REACTIONS.on(RoleRequested)
-async def _requested(event: RoleRequested, _of: Envelope, reach: Reach) -> Sequence[Do]:
+async def _requested(event: RoleRequested, _envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
     return await _too_late(event, reach)
 
 
-async def _too_late(event: RoleAssigned | RoleRequested, reach: Reach) -> Sequence[Do]:
+async def _too_late(event: RoleAssigned | RoleRequested, reach: ReactionContext) -> Sequence[Dispatch]:
     """A role that was given or asked for while its account was closing ends like the others."""
     state = await reach.log.state(ACCOUNT, event.account_id)
     return [await _left(state.closed, event.contract_id, reach)] if isinstance(state, account.Closed) else []
 
 
-async def _left(closed: AccountClosed, contract_id: str, reach: Reach) -> Do:
+async def _left(closed: AccountClosed, contract_id: str, reach: ReactionContext) -> Dispatch:
     state = await reach.log.state(CONTRACT, contract_id)
-    successor = await _successor(state, reach) if isinstance(state, contract_state.Open) else ""
-    return Do(CONTRACT, contract_id, RecordAccountClosed(closed.account_id, closed.closed_by, successor))
+    successor = await _successor(state, reach) if isinstance(state, contract_state.OpenedContract) else ""
+    return Dispatch(CONTRACT, contract_id, RecordAccountClosed(closed.account_id, closed.closed_by, successor))
 
 
-async def _successor(state: contract_state.Open, reach: Reach) -> str:
+async def _successor(state: contract_state.OpenedContract, reach: ReactionContext) -> str:
     """Who manages the contract, should its manager be gone: whoever handed it over, else a Software Coordinator."""
     handed_over_by = state.manager.assigned_by if state.manager is not None else ""
     for account_id in (handed_over_by, *state.coordinators):
         found = await reach.log.state(ACCOUNT, account_id)
-        if isinstance(found, account.Open) and found.opened.organisation_id == state.opened.customer:
+        if isinstance(found, account.OpenedAccount) and found.opened.organisation_id == state.opened.customer:
             return account_id
     return ""

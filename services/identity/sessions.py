@@ -14,7 +14,7 @@ from starlette.datastructures import State
 from services.identity import credentials
 from services.identity import refresh as refreshing
 from services.identity.domain import rules
-from services.identity.domain.account import ACCOUNT, Open, claim_of, publisher_of
+from services.identity.domain.account import ACCOUNT, OpenedAccount, claim_of, publisher_of
 from services.identity.domain.sessions import SESSIONS, EndSession, EndSessions
 from services.identity.guesses import current_guesses
 from services.identity.keys import ResetBy, current_keys
@@ -64,7 +64,7 @@ async def sign_in(form: SignIn, request: Request, response: Response, db: Databa
     )
     account = await log.state(ACCOUNT, account_id or "")
     session = None
-    if verifier is not None and isinstance(account, Open):
+    if verifier is not None and isinstance(account, OpenedAccount):
         session = await start(account.opened, request.app.state, since=since, verifier=verifier)
     if session is None:
         raise Problem(
@@ -143,7 +143,7 @@ async def refreshed(token: str, request: Request) -> Session | None:
         running = await refreshing.rotate(parts.db, token, parts.now())
     except refreshing.Reused as reused:
         account = await parts.log.state(ACCOUNT, reused.account_id)
-        organisation = account.opened.organisation_id if isinstance(account, Open) else ""
+        organisation = account.opened.organisation_id if isinstance(account, OpenedAccount) else ""
         await end(
             request,
             EndSession(
@@ -159,7 +159,7 @@ async def refreshed(token: str, request: Request) -> Session | None:
     if running is None:
         return None
     account = await parts.log.state(ACCOUNT, running.account_id)
-    if not isinstance(account, Open):
+    if not isinstance(account, OpenedAccount):
         return None
     who = Actor(
         account_id=running.account_id,
@@ -261,7 +261,7 @@ async def end_sessions_of(context: RequestContext[EndSessions], account_id: str)
             remedy="End your own (DELETE /sessions), or ask the operator.",
         )
     account = await context.state(ACCOUNT, account_id)
-    if not isinstance(account, Open):
+    if not isinstance(account, OpenedAccount):
         raise unknown("account")
     command = EndSessions(
         account_id=account_id,
@@ -285,7 +285,7 @@ async def change_password(
 ) -> None:
     """Set a new password of one's own, which ends all sessions: sign in with it."""
     account = await log.state(ACCOUNT, actor.account_id)
-    if not isinstance(account, Open):
+    if not isinstance(account, OpenedAccount):
         raise unknown("account")
     request.app.state.parts.limits.take("password", actor.account_id)
     current = form.current.get_secret_value()
@@ -343,7 +343,7 @@ async def _reset(reset: ResetBy, new: str, request: Request, db: Pool, log: Log)
     account_id = reset.account_id
     before = await credentials.verifier_of(db, account_id)
     account = await log.state(ACCOUNT, account_id)
-    if credentials.digest(before) != reset.replaces or not isinstance(account, Open):
+    if credentials.digest(before) != reset.replaces or not isinstance(account, OpenedAccount):
         return False
     await require_uncommon(new, *known_of(account))
     command = EndSessions(
@@ -358,7 +358,7 @@ async def _reset(reset: ResetBy, new: str, request: Request, db: Pool, log: Log)
     return True
 
 
-def known_of(account: Open) -> tuple[str, str, str]:
+def known_of(account: OpenedAccount) -> tuple[str, str, str]:
     """What anybody knows of a person, and guesses first."""
     return account.profile.email, account.profile.name, account.opened.organisation_name
 

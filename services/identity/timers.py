@@ -6,7 +6,7 @@ from typing import Final
 
 from services.identity.domain.contract import CONTRACT, StartAgreements
 from services.identity.domain.invitation import INVITATION, ExpireInvitation
-from shared.eventlog.deliver.projection import Reach
+from shared.eventlog.deliver.projection import ReactionContext
 from shared.eventlog.deliver.timers import Cancel, Set, Timers
 from shared.events import (
     AgreementEnded,
@@ -41,7 +41,7 @@ TIMERS: Final = Timers(
 
 
 @TIMERS.on(AgreementScheduled)
-def _scheduled(event: AgreementScheduled, _of: Envelope) -> Sequence[Set | Cancel]:
+def _scheduled(event: AgreementScheduled, _envelope: Envelope) -> Sequence[Set | Cancel]:
     """One timer a subscription: a contract may wait for several, each with a first day of its own."""
     first_day = datetime.combine(event.starts, time(), UTC)
     return [Set(f"start-agreement:{event.subscription_id}", event.contract_id, first_day, event.customer)]
@@ -49,26 +49,26 @@ def _scheduled(event: AgreementScheduled, _of: Envelope) -> Sequence[Set | Cance
 
 @TIMERS.on(AgreementStarted)
 @TIMERS.on(AgreementEnded)
-def _no_longer_to_come(event: AgreementStarted | AgreementEnded, _of: Envelope) -> Sequence[Set | Cancel]:
+def _no_longer_to_come(event: AgreementStarted | AgreementEnded, _envelope: Envelope) -> Sequence[Set | Cancel]:
     return [Cancel(f"start-agreement:{event.subscription_id}", event.contract_id)]
 
 
 @TIMERS.on(InvitationIssued)
-def _invited(event: InvitationIssued, _of: Envelope) -> Sequence[Set | Cancel]:
+def _invited(event: InvitationIssued, _envelope: Envelope) -> Sequence[Set | Cancel]:
     return [Set("expire-invitation", event.invitation_id, event.expires_at, event.organisation_id)]
 
 
 @TIMERS.on(InvitationAccepted)
 @TIMERS.on(InvitationRevoked)
-def _settled(event: InvitationAccepted | InvitationRevoked, _of: Envelope) -> Sequence[Set | Cancel]:
+def _settled(event: InvitationAccepted | InvitationRevoked, _envelope: Envelope) -> Sequence[Set | Cancel]:
     return [Cancel("expire-invitation", event.invitation_id)]
 
 
 @TIMERS.fires("expire-invitation", INVITATION)
-async def _expire(_key: str, now: datetime, _reach: Reach) -> ExpireInvitation:
+async def _expire(_key: str, now: datetime, _reach: ReactionContext) -> ExpireInvitation:
     return ExpireInvitation(now)
 
 
 @TIMERS.fires("start-agreement", CONTRACT)
-async def _start(_key: str, now: datetime, _reach: Reach) -> StartAgreements:
+async def _start(_key: str, now: datetime, _reach: ReactionContext) -> StartAgreements:
     return StartAgreements(now)

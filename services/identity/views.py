@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from services.identity.domain.contract import access_of, coordinating
-from services.identity.domain.contract_state import Open
+from services.identity.domain.contract_state import OpenedContract
 from shared.administrative_access import Denied
 
 
@@ -184,7 +184,7 @@ class ContractView(BaseModel):
     access: AccessView
 
 
-def access_view(state: Open, account_id: str) -> AccessView:
+def access_view(state: OpenedContract, account_id: str) -> AccessView:
     access = access_of(state, account_id)
     because = [event.ref for event in access.because]
     if isinstance(access, Denied):
@@ -192,7 +192,7 @@ def access_view(state: Open, account_id: str) -> AccessView:
     return AccessView(open=True, because=because)
 
 
-def contract_view(state: Open, account_id: str) -> ContractView:
+def contract_view(state: OpenedContract, account_id: str) -> ContractView:
     held = [*([state.manager] if state.manager else []), *state.coordinators.values()]
     return ContractView(
         contract_id=state.opened.contract_id,

@@ -17,8 +17,8 @@ from services.marketplace.domain.cart import (
     AddToCart,
     CheckedOut,
     CheckOut,
-    Open,
     OpenCart,
+    OpenedCart,
     RemoveFromCart,
 )
 from services.marketplace.domain.order import Resubmit, Unordered
@@ -62,11 +62,11 @@ async def open_cart(context: RequestContext[OpenCart]) -> Addressed[OpenCart]:
     return Addressed(cart_id, OpenCart(cart_id=cart_id, partner=actor.organisation_id, opened_by=actor.account_id))
 
 
-async def _cart(context: RequestContext[object], cart_id: str) -> Open | CheckedOut:
+async def _cart(context: RequestContext[object], cart_id: str) -> OpenedCart | CheckedOut:
     """Return the partner's own cart. Raises Problem 404 if it is unknown or another partner's."""
     partner_only(context.actor)
     state = await context.state(CART, cart_id)
-    if not isinstance(state, Open | CheckedOut) or state.opened.partner != context.actor.organisation_id:
+    if not isinstance(state, OpenedCart | CheckedOut) or state.opened.partner != context.actor.organisation_id:
         raise unknown("cart")
     return state
 
@@ -124,7 +124,7 @@ async def remove_from_cart(
 @COMMANDS.route("POST", "/carts/{cart_id}/checkout", CART)
 async def check_out(context: RequestContext[CheckOut], cart_id: str) -> Addressed[CheckOut]:
     state = await _cart(context, cart_id)
-    lines = [added.line.plan for added in state.lines.values()] if isinstance(state, Open) else []
+    lines = [added.line.plan for added in state.lines.values()] if isinstance(state, OpenedCart) else []
     now = context.time_of(context.asked.customer)
     offered: list[PlanListed | PlanWithdrawn] = []
     for plan in lines:

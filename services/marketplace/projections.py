@@ -83,13 +83,13 @@ PEOPLE = Projection(
 
 
 @CATALOGUE.on(PlanListed)
-async def plan_listed(tx: Connection, event: PlanListed, of: Envelope) -> None:
+async def plan_listed(tx: Connection, event: PlanListed, envelope: Envelope) -> None:
     plan = event.plan
     await tx.execute(
         SQL["list_plan"],
         plan.product_id,
         plan.publisher,
-        of.id,
+        envelope.id,
         plan.model_dump_json(),
         plan.product,
         plan.period,
@@ -101,21 +101,21 @@ async def plan_listed(tx: Connection, event: PlanListed, of: Envelope) -> None:
 
 
 @CATALOGUE.on(PlanWithdrawn)
-async def plan_withdrawn(tx: Connection, event: PlanWithdrawn, of: Envelope) -> None:
-    await tx.execute(SQL["withdraw_plan"], event.product_id, event.publisher, of.id)
+async def plan_withdrawn(tx: Connection, event: PlanWithdrawn, envelope: Envelope) -> None:
+    await tx.execute(SQL["withdraw_plan"], event.product_id, event.publisher, envelope.id)
 
 
 @CATALOGUE.on(CsnIssued)
-async def csn_issued(tx: Connection, event: CsnIssued, of: Envelope) -> None:
-    await _csn(tx, event, "", of)
+async def csn_issued(tx: Connection, event: CsnIssued, envelope: Envelope) -> None:
+    await _csn(tx, event, "", envelope)
 
 
 @CATALOGUE.on(CsnRevoked)
-async def csn_revoked(tx: Connection, event: CsnRevoked, of: Envelope) -> None:
-    await _csn(tx, event, event.reason, of)
+async def csn_revoked(tx: Connection, event: CsnRevoked, envelope: Envelope) -> None:
+    await _csn(tx, event, event.reason, envelope)
 
 
-async def _csn(tx: Connection, event: CsnIssued | CsnRevoked, reason: str, of: Envelope) -> None:
+async def _csn(tx: Connection, event: CsnIssued | CsnRevoked, reason: str, envelope: Envelope) -> None:
     await tx.execute(
         SQL["set_standing"],
         event.organisation_id,
@@ -124,7 +124,7 @@ async def _csn(tx: Connection, event: CsnIssued | CsnRevoked, reason: str, of: E
         isinstance(event, CsnIssued),
         event.said_at,
         reason,
-        of.id,
+        envelope.id,
     )
 
 
@@ -132,7 +132,7 @@ async def _csn(tx: Connection, event: CsnIssued | CsnRevoked, reason: str, of: E
 
 
 @PEOPLE.on(AccountOpened)
-async def account_opened(tx: Connection, event: AccountOpened, of: Envelope) -> None:
+async def account_opened(tx: Connection, event: AccountOpened, envelope: Envelope) -> None:
     await tx.execute(
         SQL["open_account"],
         event.account_id,
@@ -142,17 +142,17 @@ async def account_opened(tx: Connection, event: AccountOpened, of: Envelope) -> 
         event.country,
         event.time_zone,
         event.opened_at,
-        of.id,
+        envelope.id,
     )
 
 
 @PEOPLE.on(AccountClosed)
-async def account_closed(tx: Connection, event: AccountClosed, of: Envelope) -> None:
-    await tx.execute(SQL["close_account"], event.account_id, of.id)
+async def account_closed(tx: Connection, event: AccountClosed, envelope: Envelope) -> None:
+    await tx.execute(SQL["close_account"], event.account_id, envelope.id)
 
 
 @PEOPLE.on(ProfileUpdated)
-async def profile_updated(tx: Connection, event: ProfileUpdated, _of: Envelope) -> None:
+async def profile_updated(tx: Connection, event: ProfileUpdated, _envelope: Envelope) -> None:
     await tx.execute(SQL["move_account"], event.account_id, event.country, event.time_zone)
 
 
@@ -160,24 +160,24 @@ async def profile_updated(tx: Connection, event: ProfileUpdated, _of: Envelope) 
 
 
 @SALES.on(CartOpened)
-async def cart_opened(tx: Connection, event: CartOpened, _of: Envelope) -> None:
+async def cart_opened(tx: Connection, event: CartOpened, _envelope: Envelope) -> None:
     await tx.execute(SQL["open_cart"], event.cart_id, event.partner, event.opened_by)
 
 
 @SALES.on(CartLineAdded)
-async def cart_line_added(tx: Connection, event: CartLineAdded, _of: Envelope) -> None:
+async def cart_line_added(tx: Connection, event: CartLineAdded, _envelope: Envelope) -> None:
     await tx.execute(
         SQL["set_line"], event.cart_id, event.line.line, event.line.plan.model_dump_json(), event.line.seats
     )
 
 
 @SALES.on(CartLineRemoved)
-async def cart_line_removed(tx: Connection, event: CartLineRemoved, _of: Envelope) -> None:
+async def cart_line_removed(tx: Connection, event: CartLineRemoved, _envelope: Envelope) -> None:
     await tx.execute(SQL["remove_line"], event.cart_id, event.line)
 
 
 @SALES.on(CartCheckedOut)
-async def cart_checked_out(tx: Connection, event: CartCheckedOut, _of: Envelope) -> None:
+async def cart_checked_out(tx: Connection, event: CartCheckedOut, _envelope: Envelope) -> None:
     await tx.execute(SQL["check_out"], event.cart_id, event.data().decode())
 
 
@@ -185,7 +185,7 @@ async def cart_checked_out(tx: Connection, event: CartCheckedOut, _of: Envelope)
 
 
 @SALES.on(SubscriptionOrdered)
-async def subscription_ordered(tx: Connection, event: SubscriptionOrdered, of: Envelope) -> None:
+async def subscription_ordered(tx: Connection, event: SubscriptionOrdered, envelope: Envelope) -> None:
     await tx.execute(
         SQL["order"],
         event.subscription_id,
@@ -201,17 +201,17 @@ async def subscription_ordered(tx: Connection, event: SubscriptionOrdered, of: E
         event.total.currency,
         event.starts,
         event.csn,
-        of.id,
+        envelope.id,
     )
 
 
 @SALES.on(SubscriptionOrderFailed)
-async def subscription_order_failed(tx: Connection, event: SubscriptionOrderFailed, _of: Envelope) -> None:
+async def subscription_order_failed(tx: Connection, event: SubscriptionOrderFailed, _envelope: Envelope) -> None:
     await tx.execute(SQL["fail"], event.subscription_id, event.reason)
 
 
 @SALES.on(SubscriptionConfirmed)
-async def subscription_confirmed(tx: Connection, event: SubscriptionConfirmed, _of: Envelope) -> None:
+async def subscription_confirmed(tx: Connection, event: SubscriptionConfirmed, _envelope: Envelope) -> None:
     await tx.execute(
         SQL["confirm"],
         event.subscription_id,
@@ -230,7 +230,7 @@ async def _owe(tx: Connection, subscription_id: str, term: int, parts: Sequence[
 
 
 @SALES.on(SubscriptionRenewed)
-async def subscription_renewed(tx: Connection, event: SubscriptionRenewed, _of: Envelope) -> None:
+async def subscription_renewed(tx: Connection, event: SubscriptionRenewed, _envelope: Envelope) -> None:
     await tx.execute(
         SQL["renew"],
         event.subscription_id,
@@ -246,48 +246,50 @@ async def subscription_renewed(tx: Connection, event: SubscriptionRenewed, _of: 
 
 
 @SALES.on(SubscriptionEnded)
-async def subscription_ended(tx: Connection, event: SubscriptionEnded, _of: Envelope) -> None:
+async def subscription_ended(tx: Connection, event: SubscriptionEnded, _envelope: Envelope) -> None:
     await tx.execute(SQL["end"], event.subscription_id)
 
 
 @SALES.on(SeatsAdded)
-async def seats_added(tx: Connection, event: SeatsAdded, _of: Envelope) -> None:
+async def seats_added(tx: Connection, event: SeatsAdded, _envelope: Envelope) -> None:
     await tx.execute(SQL["add_seats"], event.subscription_id, event.seats, event.instalment.amount.amount)
     await _owe(tx, event.subscription_id, event.term, [event.instalment])
 
 
 @SALES.on(SeatDecreaseScheduled)
-async def seat_decrease_scheduled(tx: Connection, event: SeatDecreaseScheduled, _of: Envelope) -> None:
+async def seat_decrease_scheduled(tx: Connection, event: SeatDecreaseScheduled, _envelope: Envelope) -> None:
     await tx.execute(SQL["set_next_seats"], event.subscription_id, event.seats)
 
 
 @SALES.on(RenewalReminded)
-async def renewal_reminded(tx: Connection, event: RenewalReminded, of: Envelope) -> None:
-    await tx.execute(SQL["add_reminder"], event.subscription_id, event.term, event.days_before, event.ends, of.time)
+async def renewal_reminded(tx: Connection, event: RenewalReminded, envelope: Envelope) -> None:
+    await tx.execute(
+        SQL["add_reminder"], event.subscription_id, event.term, event.days_before, event.ends, envelope.time
+    )
 
 
 @SALES.on(AutoRenewDisableRequested)
-async def auto_renew_disable_requested(tx: Connection, event: AutoRenewDisableRequested, _of: Envelope) -> None:
+async def auto_renew_disable_requested(tx: Connection, event: AutoRenewDisableRequested, _envelope: Envelope) -> None:
     await tx.execute(SQL["request_disable_auto_renew"], event.subscription_id, event.data().decode())
 
 
 @SALES.on(AutoRenewDisableRefused)
-async def auto_renew_disable_refused(tx: Connection, event: AutoRenewDisableRefused, _of: Envelope) -> None:
+async def auto_renew_disable_refused(tx: Connection, event: AutoRenewDisableRefused, _envelope: Envelope) -> None:
     await tx.execute(SQL["refuse_disable_auto_renew"], event.subscription_id, event.data().decode())
 
 
 @SALES.on(AutoRenewDisabled)
-async def auto_renew_disabled(tx: Connection, event: AutoRenewDisabled, _of: Envelope) -> None:
+async def auto_renew_disabled(tx: Connection, event: AutoRenewDisabled, _envelope: Envelope) -> None:
     await tx.execute(SQL["disable_auto_renew"], event.subscription_id, event.ends)
 
 
 @SALES.on(SeatAssigned)
-async def seat_assigned(tx: Connection, event: SeatAssigned, of: Envelope) -> None:
-    await tx.execute(SQL["hold_seat"], event.subscription_id, event.seat, event.account_id, of.id)
+async def seat_assigned(tx: Connection, event: SeatAssigned, envelope: Envelope) -> None:
+    await tx.execute(SQL["hold_seat"], event.subscription_id, event.seat, event.account_id, envelope.id)
 
 
 @SALES.on(SeatUnassigned)
-async def seat_unassigned(tx: Connection, event: SeatUnassigned, _of: Envelope) -> None:
+async def seat_unassigned(tx: Connection, event: SeatUnassigned, _envelope: Envelope) -> None:
     await tx.execute(SQL["release_seat"], event.subscription_id, event.seat)
 
 

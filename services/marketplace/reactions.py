@@ -10,7 +10,7 @@ from services.marketplace.domain.standing import STANDING, RecordCsn, RevokeCsn
 from services.marketplace.domain.subscription import SUBSCRIPTION
 from services.marketplace.domain.terms import term_ends
 from services.marketplace.policies import policy_of
-from shared.eventlog.deliver.projection import Do, Reach, Reactions
+from shared.eventlog.deliver.projection import Dispatch, ReactionContext, Reactions
 from shared.events import (
     CartCheckedOut,
     CartLineAdded,
@@ -59,93 +59,97 @@ PROCESS = Reactions(
 
 
 @PUBLISHER.on(PlanListed)
-async def list_plan(event: PlanListed, of: Envelope, _reach: Reach) -> list[Do]:
+async def list_plan(event: PlanListed, envelope: Envelope, _reach: ReactionContext) -> list[Dispatch]:
     plan = event.plan
     key = plan_key(plan.publisher, plan.product_id)
-    return [Do(PLAN, key, ListPlan(plan, publisher_of(of.source), of.time))]
+    return [Dispatch(PLAN, key, ListPlan(plan, publisher_of(envelope.source), envelope.time))]
 
 
 @PUBLISHER.on(PlanWithdrawn)
-async def withdraw_plan(event: PlanWithdrawn, of: Envelope, _reach: Reach) -> list[Do]:
+async def withdraw_plan(event: PlanWithdrawn, envelope: Envelope, _reach: ReactionContext) -> list[Dispatch]:
     key = plan_key(event.publisher, event.product_id)
-    return [Do(PLAN, key, WithdrawPlan(event.product_id, event.publisher, publisher_of(of.source), of.time))]
+    return [
+        Dispatch(
+            PLAN, key, WithdrawPlan(event.product_id, event.publisher, publisher_of(envelope.source), envelope.time)
+        )
+    ]
 
 
 @PUBLISHER.on(PlanPriceAnnounced)
-async def announce_price(event: PlanPriceAnnounced, of: Envelope, _reach: Reach) -> list[Do]:
+async def announce_price(event: PlanPriceAnnounced, envelope: Envelope, _reach: ReactionContext) -> list[Dispatch]:
     key = plan_key(event.publisher, event.product_id)
     announce = AnnouncePrice(
         product_id=event.product_id,
         publisher=event.publisher,
         price=event.price,
         valid_from=event.valid_from,
-        said_by=publisher_of(of.source),
-        said_at=of.time,
+        said_by=publisher_of(envelope.source),
+        said_at=envelope.time,
     )
-    return [Do(PLAN, key, announce)]
+    return [Dispatch(PLAN, key, announce)]
 
 
 @PUBLISHER.on(CsnIssued)
-async def record_csn(event: CsnIssued, of: Envelope, _reach: Reach) -> list[Do]:
+async def record_csn(event: CsnIssued, envelope: Envelope, _reach: ReactionContext) -> list[Dispatch]:
     record = RecordCsn(
         csn=event.csn,
         organisation_id=event.organisation_id,
         publisher=event.publisher,
-        said_by=publisher_of(of.source),
-        said_at=of.time,
+        said_by=publisher_of(envelope.source),
+        said_at=envelope.time,
         policy=policy_of(event.publisher),
     )
-    return [Do(STANDING, event.organisation_id, record)]
+    return [Dispatch(STANDING, event.organisation_id, record)]
 
 
 @PUBLISHER.on(CsnRevoked)
-async def revoke_csn(event: CsnRevoked, of: Envelope, _reach: Reach) -> list[Do]:
+async def revoke_csn(event: CsnRevoked, envelope: Envelope, _reach: ReactionContext) -> list[Dispatch]:
     revoke = RevokeCsn(
         csn=event.csn,
         organisation_id=event.organisation_id,
         publisher=event.publisher,
         reason=event.reason,
-        said_by=publisher_of(of.source),
-        said_at=of.time,
+        said_by=publisher_of(envelope.source),
+        said_at=envelope.time,
     )
-    return [Do(STANDING, event.organisation_id, revoke)]
+    return [Dispatch(STANDING, event.organisation_id, revoke)]
 
 
 @PUBLISHER.on(OrderConfirmed)
-async def confirm_order(event: OrderConfirmed, of: Envelope, reach: Reach) -> list[Do]:
+async def confirm_order(event: OrderConfirmed, envelope: Envelope, reach: ReactionContext) -> list[Dispatch]:
     state = await reach.log.state(SUBSCRIPTION, event.subscription_id)
     # Only an awaited order's calendar is ever used; any other state answers without one.
     country, zone, starts = "", "UTC", date(2000, 1, 1)
     if isinstance(state, Awaiting):
         country, zone, starts = state.order.country, state.order.time_zone, state.order.starts
-    publisher = publisher_of(of.source)
+    publisher = publisher_of(envelope.source)
     calendar = business_calendar(country, zone, term_ends(starts))
     confirm = ConfirmOrder(
         reference=event.reference, said_by=publisher, calendar=calendar, order=event.order, policy=policy_of(publisher)
     )
-    return [Do(SUBSCRIPTION, event.subscription_id, confirm)]
+    return [Dispatch(SUBSCRIPTION, event.subscription_id, confirm)]
 
 
 @PUBLISHER.on(OrderDeclined)
-async def fail_order(event: OrderDeclined, of: Envelope, _reach: Reach) -> list[Do]:
-    fail = FailOrder(event.reason, publisher_of(of.source), event.order)
-    return [Do(SUBSCRIPTION, event.subscription_id, fail)]
+async def fail_order(event: OrderDeclined, envelope: Envelope, _reach: ReactionContext) -> list[Dispatch]:
+    fail = FailOrder(event.reason, publisher_of(envelope.source), event.order)
+    return [Dispatch(SUBSCRIPTION, event.subscription_id, fail)]
 
 
 # ── What follows from our own, and from the seat pool's answers ────────────────────────────────────────
 
 
 @PROCESS.on(CartCheckedOut)
-async def order_subscriptions(event: CartCheckedOut, _of: Envelope, reach: Reach) -> list[Do]:
+async def order_subscriptions(event: CartCheckedOut, _envelope: Envelope, reach: ReactionContext) -> list[Dispatch]:
     lines = zip(event.lines, orders(event, reach.time_of(event.customer)), strict=True)
-    return [Do(SUBSCRIPTION, line.subscription_id, order) for line, order in lines]
+    return [Dispatch(SUBSCRIPTION, line.subscription_id, order) for line, order in lines]
 
 
 @PROCESS.on(SeatPoolCleared)
-async def record_pool_cleared(event: SeatPoolCleared, _of: Envelope, _reach: Reach) -> list[Do]:
-    return [Do(SUBSCRIPTION, event.subscription_id, RecordPoolCleared(event.request))]
+async def record_pool_cleared(event: SeatPoolCleared, _envelope: Envelope, _reach: ReactionContext) -> list[Dispatch]:
+    return [Dispatch(SUBSCRIPTION, event.subscription_id, RecordPoolCleared(event.request))]
 
 
 @PROCESS.on(SeatPoolHeld)
-async def record_pool_held(event: SeatPoolHeld, _of: Envelope, _reach: Reach) -> list[Do]:
-    return [Do(SUBSCRIPTION, event.subscription_id, RecordPoolHeld(event.request, event.held))]
+async def record_pool_held(event: SeatPoolHeld, _envelope: Envelope, _reach: ReactionContext) -> list[Dispatch]:
+    return [Dispatch(SUBSCRIPTION, event.subscription_id, RecordPoolHeld(event.request, event.held))]

@@ -11,7 +11,7 @@ from services.marketplace.domain.plan import PLAN, BringPriceIn, plan_key, price
 from services.marketplace.domain.subscription import SUBSCRIPTION, CloseTerm, Live, Remind
 from services.marketplace.domain.terms import term_ends
 from services.marketplace.policies import policy_of
-from shared.eventlog.deliver.projection import Reach
+from shared.eventlog.deliver.projection import ReactionContext
 from shared.eventlog.deliver.timers import Cancel, Change, Set, Timers
 from shared.events import (
     AutoRenewDisabled,
@@ -48,19 +48,19 @@ TIMERS = Timers(
 
 
 @TIMERS.on(SubscriptionOrdered)
-def await_confirmation(event: SubscriptionOrdered, of: Envelope) -> Sequence[Change]:
-    again = (event.ordered_at or of.time) + policy_of(event.plan.publisher).order_again_after
+def await_confirmation(event: SubscriptionOrdered, envelope: Envelope) -> Sequence[Change]:
+    again = (event.ordered_at or envelope.time) + policy_of(event.plan.publisher).order_again_after
     return [Set("order-again", event.subscription_id, again, event.customer)]
 
 
 @TIMERS.on(SubscriptionOrderFailed)
-def stop_awaiting_confirmation(event: SubscriptionOrderFailed, _of: Envelope) -> Sequence[Change]:
+def stop_awaiting_confirmation(event: SubscriptionOrderFailed, _envelope: Envelope) -> Sequence[Change]:
     return [Cancel("order-again", event.subscription_id)]
 
 
 @TIMERS.on(SubscriptionConfirmed)
 @TIMERS.on(SubscriptionRenewed)
-def schedule_term(event: SubscriptionConfirmed | SubscriptionRenewed, _of: Envelope) -> Sequence[Change]:
+def schedule_term(event: SubscriptionConfirmed | SubscriptionRenewed, _envelope: Envelope) -> Sequence[Change]:
     key, zone = event.subscription_id, event.cancel_by.time_zone
     reminders = [
         Set(f"remind:{days}", key, start_of(event.ends - timedelta(days=days), zone), event.customer)
@@ -71,40 +71,40 @@ def schedule_term(event: SubscriptionConfirmed | SubscriptionRenewed, _of: Envel
 
 
 @TIMERS.on(AutoRenewDisableRequested)
-def await_answer(event: AutoRenewDisableRequested, of: Envelope) -> Sequence[Change]:
+def await_answer(event: AutoRenewDisableRequested, envelope: Envelope) -> Sequence[Change]:
     again = event.requested_at + policy_of(event.publisher or None).ask_again_after
-    return [Set("ask-again", event.subscription_id, again, of.tenant)]
+    return [Set("ask-again", event.subscription_id, again, envelope.tenant)]
 
 
 @TIMERS.on(AutoRenewDisabled)
 @TIMERS.on(AutoRenewDisableRefused)
-def settle_after_answer(event: AutoRenewDisabled | AutoRenewDisableRefused, of: Envelope) -> Sequence[Change]:
+def settle_after_answer(event: AutoRenewDisabled | AutoRenewDisableRefused, envelope: Envelope) -> Sequence[Change]:
     """A term whose end waited for this answer is closed now; in any other case nothing comes of it."""
     key = event.subscription_id
-    return [Cancel("ask-again", key), Set("settle", key, of.time, of.tenant)]
+    return [Cancel("ask-again", key), Set("settle", key, envelope.time, envelope.tenant)]
 
 
 @TIMERS.on(SubscriptionEnded)
-def cancel_term_timers(event: SubscriptionEnded, _of: Envelope) -> Sequence[Change]:
+def cancel_term_timers(event: SubscriptionEnded, _envelope: Envelope) -> Sequence[Change]:
     return [Cancel(name, event.subscription_id) for name in ("close-term", "ask-again", "settle")]
 
 
 @TIMERS.on(PlanPriceAnnounced)
-def schedule_price(event: PlanPriceAnnounced, of: Envelope) -> Sequence[Change]:
+def schedule_price(event: PlanPriceAnnounced, envelope: Envelope) -> Sequence[Change]:
     key = plan_key(event.publisher, event.product_id)
-    return [Set(f"new-price:{event.valid_from}", key, start_of(event.valid_from, "UTC"), of.tenant)]
+    return [Set(f"new-price:{event.valid_from}", key, start_of(event.valid_from, "UTC"), envelope.tenant)]
 
 
 # ── What they become ───────────────────────────────────────────────────────────────────────────────────
 
 
-async def _live(key: str, reach: Reach) -> Live | None:
+async def _live(key: str, reach: ReactionContext) -> Live | None:
     state = await reach.log.state(SUBSCRIPTION, key)
     return state if isinstance(state, Live) else None
 
 
 @TIMERS.fires("order-again", SUBSCRIPTION)
-async def order_again(key: str, now: datetime, reach: Reach) -> OrderAgain:
+async def order_again(key: str, now: datetime, reach: ReactionContext) -> OrderAgain:
     state = await reach.log.state(SUBSCRIPTION, key)
     if not isinstance(state, Awaiting):
         return OrderAgain("", now)
@@ -112,13 +112,13 @@ async def order_again(key: str, now: datetime, reach: Reach) -> OrderAgain:
 
 
 @TIMERS.fires("remind", SUBSCRIPTION)
-async def remind(key: str, now: datetime, reach: Reach) -> Remind:
+async def remind(key: str, now: datetime, reach: ReactionContext) -> Remind:
     state = await _live(key, reach)
     return Remind(state.term.number, now, policy_of(state.term.plan.publisher)) if state else Remind(0, now)
 
 
 @TIMERS.fires("ask-again", SUBSCRIPTION)
-async def ask_again(key: str, now: datetime, reach: Reach) -> AskAgain:
+async def ask_again(key: str, now: datetime, reach: ReactionContext) -> AskAgain:
     state = await _live(key, reach)
     if not isinstance(state, DisableRequested):
         return AskAgain("", now)
@@ -126,13 +126,13 @@ async def ask_again(key: str, now: datetime, reach: Reach) -> AskAgain:
 
 
 @TIMERS.fires("new-price", PLAN)
-async def bring_price_in(_key: str, now: datetime, _reach: Reach) -> BringPriceIn:
+async def bring_price_in(_key: str, now: datetime, _reach: ReactionContext) -> BringPriceIn:
     return BringPriceIn(now)
 
 
 @TIMERS.fires("close-term", SUBSCRIPTION)
 @TIMERS.fires("settle", SUBSCRIPTION)
-async def close_term(key: str, now: datetime, reach: Reach) -> CloseTerm:
+async def close_term(key: str, now: datetime, reach: ReactionContext) -> CloseTerm:
     state = await _live(key, reach)
     if state is None:
         return CloseTerm(term=0, now=now, calendar=business_calendar("", "UTC", date(2000, 1, 1)), price=None)

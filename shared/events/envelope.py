@@ -68,11 +68,11 @@ class Envelope(NamedTuple):
 class StoredEvent(NamedTuple):
     """An event as the log keeps it: its envelope and its bytes."""
 
-    of: Envelope
+    envelope: Envelope
     data: bytes
 
     def headers(self) -> Headers:
-        return to_headers(self.of)
+        return to_headers(self.envelope)
 
 
 def source_of(service: str) -> str:

@@ -46,7 +46,7 @@ class UnknownType(NewerEvent):
     """No event of this contract has this type."""
 
 
-def decode(of: Envelope, data: bytes, *, trusted: bool = False) -> Event:
+def decode(envelope: Envelope, data: bytes, *, trusted: bool = False) -> Event:
     """Return the event, knowing its id.
 
     Args:
@@ -56,29 +56,31 @@ def decode(of: Envelope, data: bytes, *, trusted: bool = False) -> Event:
     Raises:
         UnknownType or Unreadable, and nothing else, on whatever bytes come.
     """
-    model = EVENTS.get(of.type)
+    model = EVENTS.get(envelope.type)
     if model is None:
-        raise UnknownType(f"no event of this contract has the type {of.type[:80]!r}")
-    if of.schema > model.SCHEMA:
-        raise NewerEvent(f"{of.type} version {of.schema} is newer than the {model.SCHEMA} that is known here")
+        raise UnknownType(f"no event of this contract has the type {envelope.type[:80]!r}")
+    if envelope.schema > model.SCHEMA:
+        raise NewerEvent(
+            f"{envelope.type} version {envelope.schema} is newer than the {model.SCHEMA} that is known here"
+        )
     try:
-        today = data if of.schema == model.SCHEMA else _lifted(of, data)
+        today = data if envelope.schema == model.SCHEMA else _lifted(envelope, data)
         event = model.from_stored(today) if trusted else model.model_validate_json(today)
-        return event.recorded(of.id)
+        return event.recorded(envelope.id)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the body"
-        raise Unreadable(f"{of.type}: {where}: {first['msg']}") from None
+        raise Unreadable(f"{envelope.type}: {where}: {first['msg']}") from None
     except (ValueError, RecursionError) as error:
-        raise Unreadable(f"{of.type}: {error}") from None
+        raise Unreadable(f"{envelope.type}: {error}") from None
 
 
-def _lifted(of: Envelope, data: bytes) -> str:
+def _lifted(envelope: Envelope, data: bytes) -> str:
     """Today's shape as JSON, which the models read otherwise than what Python makes of it: a date is a string there."""
     shape = json.loads(data)
-    for version in range(of.schema, EVENTS[of.type].SCHEMA):
+    for version in range(envelope.schema, EVENTS[envelope.type].SCHEMA):
         try:
-            shape = UPCASTS[of.type, version](shape)
+            shape = UPCASTS[envelope.type, version](shape)
         except (LookupError, TypeError, AttributeError) as error:  # a body that never had the old shape
             raise ValueError(f"it can't be read as version {version}: {error!r}") from error
     return json.dumps(shape)

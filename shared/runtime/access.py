@@ -44,28 +44,28 @@ def access_projection() -> Projection:
     access = Projection("access", topics=(IDENTITY,), tables=("access_roles", "access_agreements"), ignores=_IGNORED)
 
     @access.on(RoleAssigned)
-    async def role_assigned(tx: Connection, event: RoleAssigned, of: Envelope) -> None:
+    async def role_assigned(tx: Connection, event: RoleAssigned, envelope: Envelope) -> None:
         await tx.execute(
-            SQL["assign_role"], event.contract_id, event.account_id, event.role, event.may_assign_seats, of.id
+            SQL["assign_role"], event.contract_id, event.account_id, event.role, event.may_assign_seats, envelope.id
         )
 
     @access.on(RoleRevoked)
-    async def role_revoked(tx: Connection, event: RoleRevoked, of: Envelope) -> None:
-        await tx.execute(SQL["revoke_role"], event.contract_id, event.account_id, event.role, of.id)
+    async def role_revoked(tx: Connection, event: RoleRevoked, envelope: Envelope) -> None:
+        await tx.execute(SQL["revoke_role"], event.contract_id, event.account_id, event.role, envelope.id)
 
     @access.on(AgreementScheduled)
-    async def agreement_scheduled(tx: Connection, event: AgreementScheduled, of: Envelope) -> None:
+    async def agreement_scheduled(tx: Connection, event: AgreementScheduled, envelope: Envelope) -> None:
         await tx.execute(
-            SQL["schedule_agreement"], event.contract_id, event.subscription_id, event.kind, event.starts, of.id
+            SQL["schedule_agreement"], event.contract_id, event.subscription_id, event.kind, event.starts, envelope.id
         )
 
     @access.on(AgreementStarted)
-    async def agreement_started(tx: Connection, event: AgreementStarted, of: Envelope) -> None:
-        await tx.execute(SQL["start_agreement"], event.contract_id, event.subscription_id, event.kind, of.id)
+    async def agreement_started(tx: Connection, event: AgreementStarted, envelope: Envelope) -> None:
+        await tx.execute(SQL["start_agreement"], event.contract_id, event.subscription_id, event.kind, envelope.id)
 
     @access.on(AgreementEnded)
-    async def agreement_ended(tx: Connection, event: AgreementEnded, of: Envelope) -> None:
-        await tx.execute(SQL["end_agreement"], event.contract_id, event.subscription_id, of.id)
+    async def agreement_ended(tx: Connection, event: AgreementEnded, envelope: Envelope) -> None:
+        await tx.execute(SQL["end_agreement"], event.contract_id, event.subscription_id, envelope.id)
 
     return access
 

@@ -22,12 +22,12 @@ CLOCKS: Final = Projection(
         ContractOpened,
     ),
     tables=("engine.clocks",),
-    apart=("change",),
+    excluded_from_digest=("change",),
     # Whoever has looked at the old table has to find all of the new one changed.
-    takes_over=SQL["carry_over"],
+    carry_over_sql=SQL["carry_over"],
 )
 
 
 @CLOCKS.on(ClockMoved)
-async def clock_moved(tx: Connection, event: ClockMoved, _of: Envelope) -> None:
+async def clock_moved(tx: Connection, event: ClockMoved, _envelope: Envelope) -> None:
     await tx.execute(SQL["move"], event.organisation_id, event.ahead_s)

@@ -127,7 +127,7 @@ class FollowedEndings:
     def __init__(self, access: KafkaAccess, identity_url: str, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._ended = Ended(KEEP_S)
-        self._ask = Asking(identity_url)
+        self._ask = IdentityQuery(identity_url)
         # An event is published later than it is decided: what matters is among the last records.
         self._tail = Tail(IDENTITY, access, KEEP_S, self.take, clock)
 
@@ -160,7 +160,7 @@ class FollowedEndings:
             )
 
 
-class Asking:
+class IdentityQuery:
     """Asks identity whether a token is still good, at most once a second about the same."""
 
     def __init__(self, identity_url: str, clock: Callable[[], float] = time.monotonic) -> None:

@@ -34,7 +34,7 @@ from shared.runtime.routes import CommandRoutes
 from shared.runtime.scopes import EVERY_MACHINE, require_scope, scopes_of
 from shared.runtime.sizes import BODY_BYTES
 
-log = structlog.get_logger("http")
+logger = structlog.get_logger("http")
 
 BODY_S: Final = 10.0
 LARGE_BODY_S: Final = 30.0
@@ -290,7 +290,7 @@ class _Requests:
         self.parts.metrics.requested(scope["method"], route, status, seconds)
         if route in ("/health", "/ready", "/metrics"):
             return
-        log.info(
+        logger.info(
             "request",
             method=scope["method"],
             route=route,

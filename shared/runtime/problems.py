@@ -20,7 +20,7 @@ from shared.eventlog.write.store import Conflict, Unavailable
 from shared.events.envelope import BadName
 from shared.events.upcasts import NewerEvent
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -113,7 +113,7 @@ def malformed(error: ValidationError | RequestValidationError, parameter: str = 
 
 
 def _away(error: Exception) -> Problem:
-    log.warning("the database is away", fault=repr(error))
+    logger.warning("the database is away", fault=repr(error))
     return Problem(
         503,
         rule=rules.UNAVAILABLE,
@@ -140,7 +140,7 @@ def to_problem(error: Exception) -> Problem:
         case Conflict():
             return busy("Too many changes at once; nothing was done.")
         case NewerEvent():
-            log.error("an event is newer than this process", fault=str(error))
+            logger.error("an event is newer than this process", fault=str(error))
             return Problem(
                 503,
                 rule=rules.NEWER_EVENT,
@@ -168,7 +168,7 @@ def to_problem(error: Exception) -> Problem:
                 headers=dict(error.headers or {}),
             )
         case _:
-            log.error("request failed", exc_info=error)
+            logger.error("request failed", exc_info=error)
             remedy = "Tell the operator the X-Correlation-ID of this answer."
             return Problem(500, rule=rules.INTERNAL_ERROR, reason="Something went wrong on our side.", remedy=remedy)
 

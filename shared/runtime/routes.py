@@ -285,6 +285,6 @@ def _decide(
         if not own.dry_run:
             return await own.log.execute(stream, key, command, meta(key)), addressed
         before = cast("Sequence[E]", given.get(stream.id(key), ()))  # a stream's events are of its own kinds
-        return await own.log.consider(stream, key, command, before, own.streams), addressed
+        return await own.log.dry_run(stream, key, command, before, own.streams), addressed
 
     return decide

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from shared.runtime.connections import IDLE_S, Connections, bounded, trusting
 from shared.runtime.settings import Settings
 
-log = structlog.get_logger("service")
+logger = structlog.get_logger("service")
 
 _OTHER_FILES: Final = 200
 """File descriptors that a process needs beside those of its connections."""
@@ -62,4 +62,4 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         for each in self.servers:
             for listening in each.sockets:
-                log.info("listening", address="{}:{}".format(*listening.getsockname()[:2]))
+                logger.info("listening", address="{}:{}".format(*listening.getsockname()[:2]))

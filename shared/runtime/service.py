@@ -29,7 +29,7 @@ from shared.eventlog.deliver.timers import Timers, TimerService
 from shared.eventlog.migrate import NotMigrated, require_migrated
 from shared.eventlog.repair.anchors import Anchors
 from shared.eventlog.repair.guard import Guard
-from shared.eventlog.repair.restore import Whole
+from shared.eventlog.repair.restore import ServiceDefinition
 from shared.eventlog.write.log import Log, Sealer
 from shared.eventlog.write.operations import OPERATION
 from shared.eventlog.write.postgres import TRANSIENT, PostgresStore, connected
@@ -49,7 +49,7 @@ from shared.runtime.routes import CommandRoutes
 from shared.runtime.server import Server
 from shared.runtime.settings import Settings, settings
 
-log = structlog.get_logger("service")
+logger = structlog.get_logger("service")
 
 T = TypeVar("T")
 PARTS: Final = ("api", "relay", "consumers")
@@ -78,14 +78,14 @@ class Service:
     queries: APIRouter | None
     consumers: Sequence[Projection | Reactions]
     timers: Timers | None = None
-    on_start: Callable[["Process"], Awaitable[None]] | None = None
-    background: Sequence[Callable[["Process"], Coroutine[Any, Any, None]]] = ()
+    on_start: Callable[["ServiceProcess"], Awaitable[None]] | None = None
+    background: Sequence[Callable[["ServiceProcess"], Coroutine[Any, Any, None]]] = ()
     """What runs beside the consumers until the process ends."""
     sealer: Callable[[Pool], Sealer] | None = None
     private: Callable[[Any], Awaitable[Sequence[str]]] | None = None
     """Puts right what the log knows of the service's private tables, after a restore; answers what it can't."""
     private_tables: Sequence[str] = ()
-    in_each_process: Sequence[Callable[["Process"], Coroutine[Any, Any, None]]] = ()
+    in_each_process: Sequence[Callable[["ServiceProcess"], Coroutine[Any, Any, None]]] = ()
     """What every process of the service does beside its parts, until cancelled."""
 
     @property
@@ -105,10 +105,10 @@ class Service:
         consumers: dict[str, Reader] = {f"{self.name}.{each.name}": each for each in self.all_consumers}
         return {**consumers, f"{self.name}.endings": ENDINGS}
 
-    def whole(self) -> Whole:
+    def whole(self) -> ServiceDefinition:
         """What a restore of the service has to make again."""
         reactions = [c for c in self.consumers if isinstance(c, Reactions)]
-        return Whole(
+        return ServiceDefinition(
             service=self.name,
             migrations=self.migrations,
             streams=(*self.streams, OPERATION),
@@ -126,7 +126,7 @@ class Service:
 
 
 @dataclass(kw_only=True)
-class Process:
+class ServiceProcess:
     """One process of a service, with all or some of its parts."""
 
     service: Service
@@ -183,12 +183,12 @@ class Process:
         await asyncio.wait((serving, working), return_when=asyncio.FIRST_COMPLETED)
         if working.done() and not working.cancelled() and working.exception() is not None:
             self.failed = working.exception()
-            log.critical("the process ends", fault=repr(self.failed), exc_info=self.failed)
+            logger.critical("the process ends", fault=repr(self.failed), exc_info=self.failed)
         server.stop()
         await asyncio.gather(serving, return_exceptions=True)
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)
-        log.info("stopped")
+        logger.info("stopped")
 
     async def _work(self) -> None:
         """Everything behind HTTP: database, log, relay, consumers."""
@@ -206,7 +206,7 @@ class Process:
             guard = Guard(store, self.service.name, topic, self.settings.kafka)
             await store.watch(guard.when_back)
             await self._look_at_topic(guard, store)
-            await clocks.look(pool)
+            await clocks.refresh(pool)
             self.parts.opened_log, self.parts.opened_db = commands, pool
             tasks.append(asyncio.create_task(clocks.follow(pool), name="clocks"))
             tasks.append(asyncio.create_task(self.figures.follow(pool), name="figures"))
@@ -232,7 +232,7 @@ class Process:
                 tasks += [asyncio.create_task(work(self), name="background") for work in self.service.background]
                 self.host = ConsumerHost(consumers, self.settings.kafka, self.metrics)
                 tasks.append(asyncio.create_task(self.host.run(), name="consumers"))
-            log.info("working", parts=sorted(self.only))
+            logger.info("working", parts=sorted(self.only))
             await asyncio.gather(*tasks)
         finally:
             for task in reversed(tasks):
@@ -249,14 +249,14 @@ class Process:
                 async with asyncio.timeout(10):
                     why = await guard()
                 if why:
-                    log.critical("the store and its topic differ: no commands are taken", reason=why)
+                    logger.critical("the store and its topic differ: no commands are taken", reason=why)
                 return
             except (KafkaError, OSError, TimeoutError, Unavailable) as fault:
                 if await store.position():
-                    log.warning("the topic can't be looked at", fault=repr(fault))
+                    logger.warning("the topic can't be looked at", fault=repr(fault))
                     return
                 self.waiting["topic"] = f"an empty store waits for Kafka, {type(fault).__name__}: {fault}"[:200]
-                log.warning("waiting", part="topic", fault=repr(fault))
+                logger.warning("waiting", part="topic", fault=repr(fault))
             await asyncio.sleep(1)
 
     async def _patiently(self, part: str, call: Callable[[], Awaitable[T]]) -> T:
@@ -267,10 +267,10 @@ class Process:
                 return await call()
             except NotMigrated as lacking:
                 self.waiting[part] = str(lacking)
-                log.warning("waiting", part=part, fault=str(lacking), pause_s=pause)
+                logger.warning("waiting", part=part, fault=str(lacking), pause_s=pause)
             except (*TRANSIENT, Unavailable, *_NOT_YET) as fault:
                 self.waiting[part] = f"{type(fault).__name__}: {fault}"[:200]
-                log.warning("waiting", part=part, fault=repr(fault), pause_s=pause)
+                logger.warning("waiting", part=part, fault=repr(fault), pause_s=pause)
             await asyncio.sleep(pause)
             pause = min(2 * pause, 2.0)
 
@@ -297,6 +297,6 @@ def run(service: Service) -> None:
     upcasts.check()
     readers.check(service.name, service.readers, (*service.streams, OPERATION))
     gc.freeze()  # what was imported stays: it is not looked through again and again
-    process = Process(service=service, settings=current, only=frozenset(chosen or PARTS))
+    process = ServiceProcess(service=service, settings=current, only=frozenset(chosen or PARTS))
     uvloop.run(process.run())
     sys.exit(1 if process.failed is not None else 0)

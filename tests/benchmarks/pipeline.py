@@ -20,7 +20,7 @@ from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer
 from shared.eventlog.deliver.host import ConsumerHost
 from shared.eventlog.deliver.kafka import KafkaAccess
-from shared.eventlog.deliver.plan import Partition, Plan, Received
+from shared.eventlog.deliver.plan import BatchPlan, Partition, Received
 from shared.eventlog.deliver.projection import Connection, Projection
 from shared.eventlog.deliver.relay import Relay
 from shared.eventlog.write.log import Accepted, Log, utc_now
@@ -50,7 +50,7 @@ SEATED: Final = Projection("bench", topics=(TOPIC,))
 
 
 @SEATED.on(SeatAssigned)
-async def _assigned(tx: Connection, event: SeatAssigned, of: Envelope) -> None:
+async def _assigned(tx: Connection, event: SeatAssigned, envelope: Envelope) -> None:
     await tx.execute(
         "insert into bench (subscription_id, seat, account_id, assigned_by, assigned_at, event_id) "
         "values ($1, $2, $3, $4, $5, $6)",
@@ -58,8 +58,8 @@ async def _assigned(tx: Connection, event: SeatAssigned, of: Envelope) -> None:
         event.seat,
         event.account_id,
         event.assigned_by,
-        of.time,
-        of.id,
+        envelope.time,
+        envelope.id,
     )
 
 
@@ -79,7 +79,7 @@ class Timed(Consumer):
 
     applied: list[tuple[int, int, int]]
 
-    async def consume(self, records: Sequence[Received], impatient: Collection[Partition] = ()) -> Plan:
+    async def consume(self, records: Sequence[Received], impatient: Collection[Partition] = ()) -> BatchPlan:
         came = time.monotonic_ns()
         done = await super().consume(records, impatient)
         committed = time.monotonic_ns()

@@ -122,7 +122,7 @@ def test_a_prepared_transaction_can_hold_it_too() -> None:
     (line,) = horizon.faults(
         "identity",
         [
-            horizon.Open(
+            horizon.OpenTransaction(
                 pid=0, application="", user="", state="unknown", age_s=0, stands_s=0, head=True, blocks=1, waits_s=9.0
             )
         ],

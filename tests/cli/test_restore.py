@@ -246,14 +246,14 @@ def test_a_topic_is_verified_without_its_store(
         producer = AIOKafkaProducer(**empty.access.client())
         await producer.start()
         for event, value in records:
-            await producer.send_and_wait(topic, value, key=event.of.stream.encode(), headers=event.headers())
+            await producer.send_and_wait(topic, value, key=event.envelope.stream.encode(), headers=event.headers())
         await producer.stop()
 
     in_a_loop(sent((stored[1], stored[1].data), (stored[2], stored[2].data)))
     said = tenure("verify", "--topic", topic)
     assert said.code == 0 and "Looked at 6 records: 4 events up to position 4, 2 repeats (allowed)" in said.out
-    of = stored[1].of._replace(actor="another")
-    conflict = StoredEvent(of._replace(hash=chained(of, stored[1].data)), stored[1].data)
+    envelope = stored[1].envelope._replace(actor="another")
+    conflict = StoredEvent(envelope._replace(hash=chained(envelope, stored[1].data)), stored[1].data)
     in_a_loop(sent((conflict, conflict.data), (stored[0], stored[0].data.replace(b'"1"', b'"7"'))))
     said = tenure("verify", "--topic", topic)
     assert said.code == 1 and "NOT SOUND, 2 findings" in said.out and f"{topic}, partition " in said.out

@@ -154,8 +154,8 @@ def test_why_says_what_it_did_not_look_at(tenure: Tenure, stores: Stores, monkey
     assert "CUT OFF: 1 correlation more in which it has effects, not followed." in tenure("why", "door:1").out
 
     monkeypatch.setattr("cli.verbs.why._CROSSINGS", 0)
-    of = {"about": "in-1", "cause": "in-1", "command": "marketplace.sales:urn:publisher:p#in-1:partner-9:0"}
-    (effect,) = append(stores["marketplace"], "marketplace", "partner-9", csn(1), **of)
+    envelope = {"about": "in-1", "cause": "in-1", "command": "marketplace.sales:urn:publisher:p#in-1:partner-9:0"}
+    (effect,) = append(stores["marketplace"], "marketplace", "partner-9", csn(1), **envelope)
     assert tenure("why", effect, "--json").json["not_followed"] == {"correlations": 0, "publishers_events": 1}
     said = tenure("why", effect).out
     assert "CUT OFF: 1 event more of publishers that it goes back to, not looked for." in said
@@ -165,8 +165,8 @@ def test_why_of_a_command_and_without_kafka(tenure: Tenure, stores: Stores) -> N
     (first,) = append(stores["marketplace"], "marketplace", "partner-1", csn(1), cause="door:1", about="it")
     found = tenure("why", "door:1", "--json").json
     assert [each["id"] for each in found["events"]] == [first] and found["inbound"] is None
-    of = {"about": "in-1", "cause": "in-1", "command": "marketplace.sales:urn:publisher:p#in-1:partner-2:0"}
-    (effect,) = append(stores["marketplace"], "marketplace", "partner-2", csn(1), **of)
+    envelope = {"about": "in-1", "cause": "in-1", "command": "marketplace.sales:urn:publisher:p#in-1:partner-2:0"}
+    (effect,) = append(stores["marketplace"], "marketplace", "partner-2", csn(1), **envelope)
     (last,) = append(stores["identity"], "identity", "account-1", csn(1), cause=effect, about="in-1")
     for asked in ("in-1", last):
         found = tenure("why", asked, "--json")
@@ -236,7 +236,7 @@ async def park(dsn: str) -> None:
     failing = Projection("numbers", topics=(MARKETPLACE,))
 
     @failing.on(CsnIssued)
-    async def csn_issued(_tx: Any, event: CsnIssued, _of: Any) -> None:
+    async def csn_issued(_tx: Any, event: CsnIssued, _envelope: Any) -> None:
         raise KeyError(event.csn)
 
     try:
@@ -252,9 +252,11 @@ def _raws(stream: str, number: int) -> list[Raw]:
     raws, prevhash = [], GENESIS
     for n, event in enumerate(next_events(stream, Head(), number)):
         data = csn(5200 + n).data()
-        of = event.of._replace(source="urn:tenure:marketplace", type="CsnIssued", position=n + 1, prevhash=prevhash)
-        prevhash = chained(of, data)
-        raws.append(Raw(MARKETPLACE, 0, n, stream.encode(), to_headers(of._replace(hash=prevhash)), data))
+        envelope = event.envelope._replace(
+            source="urn:tenure:marketplace", type="CsnIssued", position=n + 1, prevhash=prevhash
+        )
+        prevhash = chained(envelope, data)
+        raws.append(Raw(MARKETPLACE, 0, n, stream.encode(), to_headers(envelope._replace(hash=prevhash)), data))
     return raws
 
 

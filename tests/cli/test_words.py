@@ -15,7 +15,7 @@ from cli.app import loaded
 from cli.context import environment
 from cli.event_search import Found
 from cli.exit_codes import MEANING
-from cli.horizon import Open
+from cli.horizon import OpenTransaction
 from cli.output import Output, count, duration, plain, size, time_of
 from cli.verbs.status import Lag, Seen, faults, lags, show
 from cli.verbs.streams import broken, changed, flat
@@ -79,7 +79,7 @@ def test_status_is_readable_at_80_columns_without_colour(monkeypatch: pytest.Mon
     monkeypatch.setenv("NO_COLOR", "1")
     output, out = said()
     opened = [
-        Open(
+        OpenTransaction(
             pid=4711,
             application="psql",
             user="ops",
@@ -170,7 +170,7 @@ def test_who_keeps_appends_waiting_is_named_after_five_seconds(
     blocks: int, waits_s: float, state: str, stands_s: float, said: bool
 ) -> None:
     opened = [
-        Open(
+        OpenTransaction(
             pid=4711,
             application="",
             user="ops",
@@ -190,7 +190,7 @@ def test_who_keeps_appends_waiting_is_named_after_five_seconds(
 
 
 def test_a_state_is_told_by_what_changed() -> None:
-    before = flat({"is": "Open", "seats": [1, 2], "lines": [{"n": 1}], "plan": {"price": 3}})
+    before = flat({"is": "OpenTransaction", "seats": [1, 2], "lines": [{"n": 1}], "plan": {"price": 3}})
     after = flat({"is": "Closed", "seats": [1], "lines": [{"n": 1}, {"n": 2}]})
     assert changed(before, after) == ["is = Closed", "seats = [1]", "lines[1].n = 2", "plan.price is gone"]
 
@@ -203,14 +203,14 @@ def test_a_broken_chain_is_named() -> None:
 
 
 def event(name: str, cause: str, after_s: float = 0) -> Found:
-    of = Envelope(name, "s", name.upper(), "stream", NOON + timedelta(seconds=after_s), 1, 1, 1, "c", cause)
-    return Found("identity", of, b"{}")
+    envelope = Envelope(name, "s", name.upper(), "stream", NOON + timedelta(seconds=after_s), 1, 1, 1, "c", cause)
+    return Found("identity", envelope, b"{}")
 
 
 def test_why_tells_one_cause_and_its_effects() -> None:
     found = [event("a", "door:1"), event("b", "a", 1), event("c", "b", 2), event("d", "door:2", 3), event("e", "b", 4)]
     shown = kin(found, found[2])
-    assert [each.of.id for each in shown] == ["a", "b", "c", "e"]
+    assert [each.envelope.id for each in shown] == ["a", "b", "c", "e"]
     out = io.StringIO()
     for tree in trees(shown, {"c"}):
         Console(file=out, width=80, no_color=True).print(tree)
@@ -220,14 +220,16 @@ def test_why_tells_one_cause_and_its_effects() -> None:
 
 
 def foreign(name: str, source: str, cause: str = "", after_s: float = 0) -> Found:
-    of = Envelope(name, source, name.upper(), "subject", NOON + timedelta(seconds=after_s), causation_id=cause)
-    return Found("", of, b"{}", "publisher.inbound.v1/2/7")
+    envelope = Envelope(name, source, name.upper(), "subject", NOON + timedelta(seconds=after_s), causation_id=cause)
+    return Found("", envelope, b"{}", "publisher.inbound.v1/2/7")
 
 
 def followed(name: str, cause: str, source: str, after_s: float) -> Found:
     """As a reaction of ours to a publisher's event."""
     found = event(name, cause, after_s)
-    return found._replace(of=found.of._replace(command_id=f"marketplace.sales:{source}#{cause}:partner-1:0"))
+    return found._replace(
+        envelope=found.envelope._replace(command_id=f"marketplace.sales:{source}#{cause}:partner-1:0")
+    )
 
 
 def test_why_begins_with_the_publishers_event_and_goes_through_its_answers() -> None:
@@ -243,7 +245,7 @@ def test_why_begins_with_the_publishers_event_and_goes_through_its_answers() -> 
         followed("d", "y", one, 5),
     ]
     assert (found[2].cause, found[3].cause) == (f"{one}#x", f"{other}#x")
-    assert [each.of.id for each in kin(found, found[6])] == ["x", "a", "c", "y", "d"]
+    assert [each.envelope.id for each in kin(found, found[6])] == ["x", "a", "c", "y", "d"]
     assert [each.key for each in kin(found, found[1])] == [f"{other}#x", "b"]
     assert kin(found, *found[:2]) == found
     out = io.StringIO()
@@ -258,11 +260,11 @@ def test_why_begins_with_the_publishers_event_and_goes_through_its_answers() -> 
 
 
 def test_a_filter_takes_what_all_of_its_parts_take() -> None:
-    of = event("a", "").of
-    assert Filter().takes(of)
-    assert Filter(types=frozenset({"A"}), since=NOON, until=NOON).takes(of)
-    assert not Filter(types=frozenset({"A"}), tenant="somebody").takes(of)
-    assert not Filter(since=NOON + timedelta(seconds=1)).takes(of)
+    envelope = event("a", "").envelope
+    assert Filter().takes(envelope)
+    assert Filter(types=frozenset({"A"}), since=NOON, until=NOON).takes(envelope)
+    assert not Filter(types=frozenset({"A"}), tenant="somebody").takes(envelope)
+    assert not Filter(since=NOON + timedelta(seconds=1)).takes(envelope)
 
 
 def test_a_running_systems_addresses_complete_the_environment(tmp_path: Path) -> None:
@@ -328,7 +330,7 @@ def verbs() -> list[tuple[str, ...]]:
     """Every verb there is, by what --help lists."""
     alone = [(info.name or "",) for info in loaded().registered_commands]
     groups = [(group.name or "", group.typer_instance) for group in loaded().registered_groups]
-    return [*alone, *((name, info.name or "") for name, of in groups if of for info in of.registered_commands)]
+    return [*alone, *((name, info.name or "") for name, group in groups if group for info in group.registered_commands)]
 
 
 @pytest.mark.parametrize("arguments", [("topics", "--bogus"), ("nothing",), ("tail", "--since", "noon")])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from deploy import Trouble, certificates
+from deploy import OperatorError, certificates
 from deploy.certificates import AUTHORITY, SERVER
 
 
@@ -67,5 +67,5 @@ def test_keys_are_readable_by_their_owner_alone(tmp_path: Path) -> None:
 def test_a_damaged_authority_is_said_and_not_replaced(tmp_path: Path) -> None:
     certificates.ensure(tmp_path, ["127.0.0.1"])
     (tmp_path / "ca.key").write_text("nothing")
-    with pytest.raises(Trouble, match="damaged"):
+    with pytest.raises(OperatorError, match="damaged"):
         certificates.ensure(tmp_path, ["127.0.0.1"])

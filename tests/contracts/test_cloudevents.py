@@ -39,13 +39,13 @@ def ours(name: str) -> Envelope:
 
 @pytest.mark.parametrize("name", sorted(EVENTS))
 def test_the_sdk_reads_every_attribute_of_every_event_that_we_publish(name: str) -> None:
-    of, data = ours(name), golden_file(EVENTS[name]).read_bytes()
-    headers = to_headers(of)
+    envelope, data = ours(name), golden_file(EVENTS[name]).read_bytes()
+    headers = to_headers(envelope)
     assert len({header for header, _ in headers}) == len(headers), "a header stands there twice"
-    read = from_binary(KafkaMessage(dict(headers), of.stream.encode(), data), JSONFormat())
+    read = from_binary(KafkaMessage(dict(headers), envelope.stream.encode(), data), JSONFormat())
     assert read.get_attributes() == {
         "specversion": "1.0",
-        "id": of.id,
+        "id": envelope.id,
         "source": "urn:tenure:marketplace",
         "type": name,
         "subject": "stream-1",
@@ -68,11 +68,11 @@ def test_the_sdk_reads_every_attribute_of_every_event_that_we_publish(name: str)
 
 @pytest.mark.parametrize("name", sorted(EVENTS))
 def test_what_the_sdk_hands_on_of_ours_is_still_the_same_event(name: str) -> None:
-    of, data = ours(name), golden_file(EVENTS[name]).read_bytes()
-    read = from_binary(KafkaMessage(dict(to_headers(of)), of.stream.encode(), data), JSONFormat())
+    envelope, data = ours(name), golden_file(EVENTS[name]).read_bytes()
+    read = from_binary(KafkaMessage(dict(to_headers(envelope)), envelope.stream.encode(), data), JSONFormat())
     again = to_binary(read, JSONFormat())
-    assert from_headers(list(again.headers.items()), None) == of
-    assert decode(of, again.value, trusted=True) == decode(of, data, trusted=True)
+    assert from_headers(list(again.headers.items()), None) == envelope
+    assert decode(envelope, again.value, trusted=True) == decode(envelope, data, trusted=True)
 
 
 def test_we_read_a_foreign_event() -> None:
@@ -88,8 +88,8 @@ def test_we_read_a_foreign_event() -> None:
     }
     data = {"csn": "5100000001", "organisation_id": "o", "publisher": "autodesk", "more": "than we know"}
     message = to_binary(CloudEvent(attributes, data), JSONFormat())
-    of = from_headers(list(message.headers.items()), None)
-    assert of == Envelope(
+    envelope = from_headers(list(message.headers.items()), None)
+    assert envelope == Envelope(
         "foreign-1",
         "urn:publisher:autodesk",
         "CsnIssued",
@@ -97,7 +97,7 @@ def test_we_read_a_foreign_event() -> None:
         datetime(2026, 1, 1, tzinfo=UTC),
         correlation_id="theirs",
     )
-    event = decode(of, message.value)
+    event = decode(envelope, message.value)
     assert event == CsnIssued(csn="5100000001", organisation_id="o", publisher="autodesk")
     assert event.ref == "foreign-1"
 

@@ -68,9 +68,9 @@ _envelopes = st.builds(
 
 
 @given(_envelopes)
-def test_headers_lose_nothing(of: Envelope) -> None:
-    assert from_headers(to_headers(of), b"another key") == of
-    assert from_headers(list(reversed(to_headers(of))), None) == of, "their order says nothing"
+def test_headers_lose_nothing(envelope: Envelope) -> None:
+    assert from_headers(to_headers(envelope), b"another key") == envelope
+    assert from_headers(list(reversed(to_headers(envelope))), None) == envelope, "their order says nothing"
 
 
 def by_the_book(prevhash: bytes, fields: list[str], data: bytes) -> str:
@@ -206,10 +206,20 @@ def test_nothing_but_unreadable_comes_of_any_headers(headers: list[tuple[str, by
 
 def _read(headers: list[tuple[str, bytes | None]], key: bytes | None) -> None:
     try:
-        of = from_headers(headers, key)
+        envelope = from_headers(headers, key)
     except Unreadable:
         return
-    assert of.id and of.source and of.type and of.time.tzinfo is not None
-    assert all("\n" not in text for text in (of.id, of.source, of.type, of.actor, of.tenant, of.correlation_id))
-    assert len(of.hash) == len(of.prevhash) == len(GENESIS)
-    stamp(of.time)
+    assert envelope.id and envelope.source and envelope.type and envelope.time.tzinfo is not None
+    assert all(
+        "\n" not in text
+        for text in (
+            envelope.id,
+            envelope.source,
+            envelope.type,
+            envelope.actor,
+            envelope.tenant,
+            envelope.correlation_id,
+        )
+    )
+    assert len(envelope.hash) == len(envelope.prevhash) == len(GENESIS)
+    stamp(envelope.time)

@@ -152,13 +152,13 @@ async def ignore(_tx: object, _event: Event, _envelope: object) -> None:
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_does_not_start_with_a_reader_that_lacks_an_answer(service: str) -> None:
     """As `run` asks before anything else."""
-    of, streams = PRODUCT[service], (*PRODUCT[service].streams, OPERATION)
-    readers.check(service, of.readers, streams)
+    envelope, streams = PRODUCT[service], (*PRODUCT[service].streams, OPERATION)
+    readers.check(service, envelope.readers, streams)
     silent = Projection("silent", topics=(IDENTITY,), ignores=EVENTS_ON[IDENTITY][1:])
     with pytest.raises(UnansweredEvents, match=f"{service}.silent neither handles nor ignores AccountOpened"):
-        readers.check(service, {**of.readers, f"{service}.silent": silent}, streams)
+        readers.check(service, {**envelope.readers, f"{service}.silent": silent}, streams)
     with pytest.raises(UnansweredEvents, match="none of its streams folds"):
-        readers.check(service, of.readers, of.streams)
+        readers.check(service, envelope.readers, envelope.streams)
 
 
 def test_every_event_of_the_contract_is_in_a_topics_union() -> None:
@@ -168,9 +168,11 @@ def test_every_event_of_the_contract_is_in_a_topics_union() -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_everything_that_a_process_feeds_is_a_reader(service: str) -> None:
-    of = PRODUCT[service]
-    assert of.readers.keys() == {f"{service}.{each.name}" for each in of.all_consumers} | {f"{service}.endings"}
-    assert {*of.consumers, CLOCKS} <= set(of.all_consumers)
+    envelope = PRODUCT[service]
+    assert envelope.readers.keys() == {f"{service}.{each.name}" for each in envelope.all_consumers} | {
+        f"{service}.endings"
+    }
+    assert {*envelope.consumers, CLOCKS} <= set(envelope.all_consumers)
 
 
 def test_the_oracle_knows_all_that_react() -> None:

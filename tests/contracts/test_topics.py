@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy import Trouble, declaration
+from deploy import OperatorError, declaration
 from deploy.declaration import Grant, publisher_grants
 from services import definitions
 from shared.eventlog.repair.anchors import FORMER, topic_of_anchors
@@ -93,5 +93,5 @@ def test_a_name_that_ends_in_a_star_stands_for_all_that_begin_so(tmp_path: Path)
 )
 def test_a_page_that_says_something_unknown_is_refused(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "page").write_text(text)
-    with pytest.raises(Trouble, match=says):
+    with pytest.raises(OperatorError, match=says):
         declaration.read(tmp_path / "page")

@@ -7,7 +7,7 @@ from typing import Any
 from shared.eventlog.decision import Stream
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer
-from shared.eventlog.deliver.plan import Plan, Raw, receive
+from shared.eventlog.deliver.plan import BatchPlan, Raw, receive
 from shared.eventlog.deliver.projection import Projection
 from shared.eventlog.deliver.relay import partition_of
 from shared.eventlog.write.log import Log, Meta, utc_now
@@ -51,19 +51,19 @@ class Bench:
         for n in range(first, first + number):
             await self.write(f"{n}", opened(n), *(assigned(n, seat) for seat in range(1, seats + 1)), unassigned(n, 1))
 
-    async def feed(self, limit: int = 1_000_000) -> Plan | None:
+    async def feed(self, limit: int = 1_000_000) -> BatchPlan | None:
         """Gives the live consumer what is new in the store, as if from Kafka."""
         await self.consumer.assigned([(self.topic, n) for n in range(PARTITIONS)])
         done = None
         while limit > 0 and (found := await self.store.read(self._fed, min(500, limit))):
             records = []
             for stored in found:
-                partition = partition_of(stored.of.stream, PARTITIONS)
+                partition = partition_of(stored.envelope.stream, PARTITIONS)
                 raw = Raw(
                     self.topic,
                     partition,
                     self._next[partition],
-                    stored.of.stream.encode(),
+                    stored.envelope.stream.encode(),
                     stored.headers(),
                     stored.data,
                 )

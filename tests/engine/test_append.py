@@ -20,7 +20,7 @@ pytestmark = pytest.mark.system
 def changed(events: Sequence[StoredEvent], at: int, **fields: Any) -> list[StoredEvent]:
     """The events with other fields in the envelope of one of them."""
     made = list(events)
-    made[at] = StoredEvent(made[at].of._replace(**fields), made[at].data)
+    made[at] = StoredEvent(made[at].envelope._replace(**fields), made[at].data)
     return made
 
 
@@ -29,7 +29,7 @@ BROKEN: dict[str, Callable[[Sequence[StoredEvent]], Sequence[StoredEvent]]] = {
     "a version stands there twice": lambda events: changed(events, 2, version=4),
     "it begins later": lambda events: [*events[1:]],
     "the first continues another head": lambda events: changed(events, 0, prevhash=bytes(32)),
-    "the last continues another event": lambda events: changed(events, 2, prevhash=events[0].of.hash),
+    "the last continues another event": lambda events: changed(events, 2, prevhash=events[0].envelope.hash),
     "a hash is too short": lambda events: changed(events, 2, hash=b"short"),
 }
 

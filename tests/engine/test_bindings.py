@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.eventlog.deliver.plan import Raw, Standing, plan, receive
+from shared.eventlog.deliver.plan import ConsumerCheckpoint, Raw, plan, receive
 from shared.events.envelope import Envelope, chained, source_of, to_headers
 from shared.events.registry import (
     EVENTS,
@@ -41,9 +41,9 @@ def record(topic: str, source: str, event_type: str, data: bytes | None = None) 
     """A well-formed record of this type, source and topic, chained as its stream's first."""
     body = sample(EVENTS[event_type]).data() if data is None else data
     schema = EVENTS[event_type].SCHEMA
-    of = Envelope("id-1", source, event_type, "s-1", datetime(2026, 11, 21, tzinfo=UTC), schema, 1, 1)
-    of = of._replace(hash=chained(of, body))
-    return Raw(topic, 0, 0, b"s-1", [*to_headers(of)], body)
+    envelope = Envelope("id-1", source, event_type, "s-1", datetime(2026, 11, 21, tzinfo=UTC), schema, 1, 1)
+    envelope = envelope._replace(hash=chained(envelope, body))
+    return Raw(topic, 0, 0, b"s-1", [*to_headers(envelope)], body)
 
 
 @pytest.mark.parametrize("topic", TOPICS)
@@ -54,7 +54,7 @@ def test_every_type_from_every_source_is_set_aside_where_it_does_not_belong(topi
             raw = record(topic, source, event_type)
             for types in (frozenset(EVENTS), frozenset[str]()):  # whoever handles it, and whoever ignores it
                 read = receive(raw, types)
-                result = plan([read], Standing(offsets={(topic, 0): -1}, seen={}))
+                result = plan([read], ConsumerCheckpoint(offsets={(topic, 0): -1}, seen={}))
                 if belongs(topic, source, event_type):
                     assert why_not_from(topic, source, event_type) is None
                     continue
@@ -74,7 +74,8 @@ def test_what_belongs_is_applied() -> None:
         (inbound_topic("rival"), RIVAL, "CreditsPurchased"),
     ):
         result = plan(
-            [receive(record(topic, source, event_type), frozenset(EVENTS))], Standing(offsets={(topic, 0): -1}, seen={})
+            [receive(record(topic, source, event_type), frozenset(EVENTS))],
+            ConsumerCheckpoint(offsets={(topic, 0): -1}, seen={}),
         )
         assert [each.raw.topic for each in result.apply] == [topic] and not result.left
 

@@ -8,7 +8,7 @@ import pytest
 
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer, Fault
-from shared.eventlog.deliver.plan import Known, Plan, Raw, Seen, Standing, plan, receive
+from shared.eventlog.deliver.plan import BatchPlan, ConsumerCheckpoint, Known, Raw, Seen, plan, receive
 from shared.eventlog.deliver.projection import Projection
 from shared.eventlog.repair import parked
 from shared.eventlog.write.log import Log, utc_now
@@ -33,16 +33,16 @@ def placed(raws: Sequence[Raw]) -> list[Raw]:
 
 def forged(raw: Raw, **changed: Any) -> Raw:
     """The record with other fields, and the hash that fits them."""
-    of = from_headers(raw.headers, raw.key)._replace(**changed)
-    of = of._replace(hash=chained(of, FORGED))
-    return raw._replace(key=of.stream.encode(), headers=[*to_headers(of)], value=FORGED)
+    envelope = from_headers(raw.headers, raw.key)._replace(**changed)
+    envelope = envelope._replace(hash=chained(envelope, FORGED))
+    return raw._replace(key=envelope.stream.encode(), headers=[*to_headers(envelope)], value=FORGED)
 
 
-def reasons(result: Plan) -> list[tuple[int, str, bool]]:
+def reasons(result: BatchPlan) -> list[tuple[int, str, bool]]:
     return [(left.record.raw.offset, left.reason, left.holds_stream) for left in result.left]
 
 
-def applied(result: Plan) -> list[int]:
+def applied(result: BatchPlan) -> list[int]:
     return [record.raw.offset for record in result.apply]
 
 
@@ -114,7 +114,7 @@ def test_a_stream_of_before_hashes_were_kept_is_believed_once() -> None:
 def test_a_gap_that_stays_parks_what_lies_behind_it_until_the_missing_version_comes() -> None:
     one, two, three, other = topic("a", "a", "a", "b")
     standing = at()
-    standing.doubtful = {(ENTITLEMENTS, 0)}  # it was waited for, in vain
+    standing.not_awaited = {(ENTITLEMENTS, 0)}  # it was waited for, in vain
     result = plan(received(placed([one, three, other])), standing)
     assert (applied(result), reasons(result)) == ([0, 2], [(1, "gap", True)])
     late = at(2, **result.seen)
@@ -126,19 +126,19 @@ def test_a_gap_that_stays_parks_what_lies_behind_it_until_the_missing_version_co
 def test_a_forged_later_version_does_not_keep_the_genuine_ones_from_coming() -> None:
     raws = topic(*"aaaaa")
     standing = at()
-    standing.doubtful = {(ENTITLEMENTS, 0)}
+    standing.not_awaited = {(ENTITLEMENTS, 0)}
     far = [forged(raws[3]), forged(raws[4])]
     result = plan(received(placed([raws[0], *far, *raws[1:]])), standing)
     assert (applied(result), reasons(result)) == ([0, 3, 4, 5, 6], [(1, "gap", True), (2, "gap", True)])
 
 
-def own(*raws: Raw, head: int = 100) -> Standing:
+def own(*raws: Raw, head: int = 100) -> ConsumerCheckpoint:
     """A consumer of its own service's topic, whose store has these."""
     standing = at()
     standing.own, standing.head = ENTITLEMENTS, head
     for raw in raws:
-        of = from_headers(raw.headers, raw.key)
-        standing.known[of.stream, of.version or 0] = Known(of.hash, of.position)
+        envelope = from_headers(raw.headers, raw.key)
+        standing.known[envelope.stream, envelope.version or 0] = Known(envelope.hash, envelope.position)
     return standing
 
 
@@ -157,7 +157,7 @@ def test_a_position_that_the_store_does_not_have_yet_is_waited_for_then_forged()
     standing = own(one, head=1)
     result = plan(received([one, two]), standing)
     assert (applied(result), result.refetch) == ([0], {(ENTITLEMENTS, 0): 1}) and not result.left
-    standing.doubtful = {(ENTITLEMENTS, 0)}
+    standing.not_awaited = {(ENTITLEMENTS, 0)}
     assert reasons(plan(received([one, two]), standing)) == [(1, "forged", False)]
 
 
@@ -181,8 +181,8 @@ class Bench:
         table = Projection(name, topics=(ENTITLEMENTS,))
 
         @table.on(SeatUnassigned)
-        async def note(tx: Any, event: SeatUnassigned, of: Envelope) -> None:
-            await tx.execute("insert into applied values ($1, $2, $3)", name, of.version, event.account_id)
+        async def note(tx: Any, event: SeatUnassigned, envelope: Envelope) -> None:
+            await tx.execute("insert into applied values ($1, $2, $3)", name, envelope.version, event.account_id)
 
         return Consumer(service, table, self.pool, self.log, Clocks(utc_now))
 
@@ -191,7 +191,7 @@ class Bench:
         return [(row["version"], row["who"]) for row in rows]
 
     async def parked(self, consumer: Consumer) -> list[tuple[int, str]]:
-        rows = await parked.look(self.pool, consumer.name, behind=True)
+        rows = await parked.list_parked(self.pool, consumer.name, behind=True)
         return [(each.raw.offset, each.reason) for each in rows]
 
 
@@ -207,7 +207,7 @@ async def bench(database: str) -> AsyncIterator[Bench]:
     await pool.close()
 
 
-async def consume(consumer: Consumer, raws: Sequence[Raw], impatient: bool = False) -> Plan:
+async def consume(consumer: Consumer, raws: Sequence[Raw], impatient: bool = False) -> BatchPlan:
     await consumer.assigned([(ENTITLEMENTS, 0)])
     given = {(ENTITLEMENTS, 0)} if impatient else set[tuple[str, int]]()
     return await consumer.consume([receive(raw, TYPES) for raw in raws], given)
@@ -231,12 +231,12 @@ async def test_an_invented_event_on_the_own_topic_has_no_effect_and_the_genuine_
     for _ in range(2):
         await bench.log.execute(COUNTER, "n", Count("ana"), meta())
     stored = await bench.log.store.read(0, 10)
-    raws = [Raw(ENTITLEMENTS, 0, n, e.of.stream.encode(), e.headers(), e.data) for n, e in enumerate(stored)]
+    raws = [Raw(ENTITLEMENTS, 0, n, e.envelope.stream.encode(), e.headers(), e.data) for n, e in enumerate(stored)]
     (last,) = next_events("counter-n", head_of(stored), 1, FORGED)
-    invented = StoredEvent(last.of._replace(position=3), last.data)
+    invented = StoredEvent(last.envelope._replace(position=3), last.data)
     (new,) = next_events("counter-victim", Head(), 1, FORGED)
-    stranger = StoredEvent(new.of._replace(position=1), new.data)
-    records = [Raw(ENTITLEMENTS, 0, 0, e.of.stream.encode(), e.headers(), e.data) for e in (stranger, invented)]
+    stranger = StoredEvent(new.envelope._replace(position=1), new.data)
+    records = [Raw(ENTITLEMENTS, 0, 0, e.envelope.stream.encode(), e.headers(), e.data) for e in (stranger, invented)]
     consumer = bench.consumer("own", "entitlements")
     await consume(consumer, placed([*raws, *records]))
     done = await consume(consumer, placed([*raws, *records]), impatient=True)
@@ -251,7 +251,9 @@ async def test_an_invented_event_on_the_own_topic_has_no_effect_and_the_genuine_
 async def test_a_fenced_store_waits_for_what_its_topic_has(bench: Bench) -> None:
     await bench.log.execute(COUNTER, "n", Count("ana"), meta())
     stored = await bench.log.store.read(0, 10)
-    ahead = [StoredEvent(e.of._replace(position=2), e.data) for e in next_events("counter-n", head_of(stored), 1, BODY)]
+    ahead = [
+        StoredEvent(e.envelope._replace(position=2), e.data) for e in next_events("counter-n", head_of(stored), 1, BODY)
+    ]
     raws = [Raw(ENTITLEMENTS, 0, n, b"counter-n", e.headers(), e.data) for n, e in enumerate([*stored, *ahead])]
     await execute_as_operator(bench.dsn, "update log.head set fenced = 'restore it'")
     with pytest.raises(Fault, match="fenced: restore it"):
@@ -266,7 +268,7 @@ async def test_a_gap_that_has_closed_is_resumed_in_order_and_a_forged_version_in
     consumer = bench.consumer("table")
     await consume(consumer, [raws[0], raws[2]._replace(offset=1), wrong], impatient=True)
     assert await bench.parked(consumer) == [(1, "gap"), (2, "gap")]
-    (line,) = parked.lines(await parked.look(bench.pool, consumer.name))
+    (line,) = parked.lines(await parked.list_parked(bench.pool, consumer.name))
     assert "after 1 comes 2, which is not here" in str((await parked.retry(bench.pool, consumer, line, "op")).stopped)
     await consume(consumer, [raws[1]._replace(offset=3), raws[3]._replace(offset=4)])
     assert await bench.applied("table") == [(1, "a"), (2, "a")]
@@ -275,7 +277,7 @@ async def test_a_gap_that_has_closed_is_resumed_in_order_and_a_forged_version_in
     done = await parked.retry(bench.pool, consumer, line, "op")
     assert (done.applied, done.refused, done.waiting, done.stopped) == (2, 1, 0, None)
     assert await bench.applied("table") == [(1, "a"), (2, "a"), (3, "a"), (4, "a")]
-    (left,) = await parked.look(bench.pool, consumer.name)
+    (left,) = await parked.list_parked(bench.pool, consumer.name)
     assert (left.raw.offset, left.reason, left.holds_stream) == (2, "broken-chain", False)
 
 
@@ -295,7 +297,7 @@ async def test_any_bytes_can_be_parked_and_come_back_as_they_were(bench: Bench) 
         Raw(ENTITLEMENTS, 0, 2, None, (), b"\xff\0", "a header's name is \0 \udc80"),
     ]
     await consume(consumer, raws)
-    found = await parked.look(bench.pool, consumer.name)
+    found = await parked.list_parked(bench.pool, consumer.name)
     assert [(each.raw.key, each.raw.headers, each.raw.value) for each in found] == [
         (raw.key, [*raw.headers], raw.value) for raw in raws
     ]

@@ -12,7 +12,7 @@ import pytest
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer, Fault
 from shared.eventlog.deliver.plan import Raw, receive
-from shared.eventlog.deliver.projection import Do, Projection, Reach, Reactions
+from shared.eventlog.deliver.projection import Dispatch, Projection, ReactionContext, Reactions
 from shared.eventlog.write.log import Log, utc_now
 from shared.eventlog.write.postgres import PostgresStore
 from shared.events import SeatUnassigned
@@ -34,9 +34,9 @@ class Bench:
         self.projection = Projection("table", topics=(ENTITLEMENTS,))
 
         @self.projection.on(SeatUnassigned)
-        async def seat_unassigned(tx: Any, _event: SeatUnassigned, of: Envelope) -> None:
-            await tx.execute("insert into applied values ($1, $2)", of.stream, of.version)
-            if failure := self.fails.get((of.stream, of.version or 0)):
+        async def seat_unassigned(tx: Any, _event: SeatUnassigned, envelope: Envelope) -> None:
+            await tx.execute("insert into applied values ($1, $2)", envelope.stream, envelope.version)
+            if failure := self.fails.get((envelope.stream, envelope.version or 0)):
                 raise failure
 
     def consumer(self, what: Projection | Reactions | None = None) -> Consumer:
@@ -122,7 +122,7 @@ async def test_a_fold_that_calls_the_driver_wrongly_is_poison_not_a_passing_faul
     wrong = Projection("table", topics=(ENTITLEMENTS,))
 
     @wrong.on(SeatUnassigned)
-    async def seat_unassigned(tx: Any, _event: SeatUnassigned, _of: Envelope) -> None:
+    async def seat_unassigned(tx: Any, _event: SeatUnassigned, _envelope: Envelope) -> None:
         await tx.execute("insert into applied values ($1, $2)", "one argument only")
 
     await bench.consume(topic("a"), bench.consumer(wrong))
@@ -190,8 +190,8 @@ async def test_a_reactions_commands_are_done_once(bench: Bench) -> None:
     reactions = Reactions("reactions", topics=(ENTITLEMENTS,))
 
     @reactions.on(SeatUnassigned)
-    async def seat_unassigned(_event: SeatUnassigned, of: Envelope, _reach: Reach) -> list[Do]:
-        return [Do(COUNTER, of.stream, Count()), Do(COUNTER, "all", Count())]
+    async def seat_unassigned(_event: SeatUnassigned, envelope: Envelope, _reach: ReactionContext) -> list[Dispatch]:
+        return [Dispatch(COUNTER, envelope.stream, Count()), Dispatch(COUNTER, "all", Count())]
 
     raws = topic("a", "b", "a")
     consumer = bench.consumer(reactions)
@@ -203,7 +203,7 @@ async def test_a_reactions_commands_are_done_once(bench: Bench) -> None:
     assert (await bench.log.state(COUNTER, "all")).number == 3
     assert (await bench.log.state(COUNTER, "a")).number == 2
     stored = await bench.log.store.read(0, 100)
-    assert {e.of.causation_id for e in stored} == {(dict(raw.headers)["ce_id"] or b"").decode() for raw in raws}
+    assert {e.envelope.causation_id for e in stored} == {(dict(raw.headers)["ce_id"] or b"").decode() for raw in raws}
 
 
 async def test_a_reaction_that_asks_again_and_hears_more_does_each_streams_command_once(bench: Bench) -> None:
@@ -212,8 +212,8 @@ async def test_a_reaction_that_asks_again_and_hears_more_does_each_streams_comma
     known = ["b"]
 
     @reactions.on(SeatUnassigned)
-    async def seat_unassigned(_event: SeatUnassigned, _of: Envelope, _reach: Reach) -> list[Do]:
-        return [Do(COUNTER, key, Count()) for key in known]
+    async def seat_unassigned(_event: SeatUnassigned, _envelope: Envelope, _reach: ReactionContext) -> list[Dispatch]:
+        return [Dispatch(COUNTER, key, Count()) for key in known]
 
     raws, consumer = topic("a"), bench.consumer(reactions)
     await consumer.assigned([(ENTITLEMENTS, 0)])
@@ -230,10 +230,10 @@ async def test_a_reaction_that_raises_parks_its_event(bench: Bench) -> None:
     reactions = Reactions("reactions", topics=(ENTITLEMENTS,))
 
     @reactions.on(SeatUnassigned)
-    async def seat_unassigned(_event: SeatUnassigned, of: Envelope, _reach: Reach) -> list[Do]:
-        if of.stream == "a":
+    async def seat_unassigned(_event: SeatUnassigned, envelope: Envelope, _reach: ReactionContext) -> list[Dispatch]:
+        if envelope.stream == "a":
             raise KeyError("a bug")
-        return [Do(COUNTER, "all", Count())]
+        return [Dispatch(COUNTER, "all", Count())]
 
     consumer = bench.consumer(reactions)
     await consumer.assigned([(ENTITLEMENTS, 0)])
@@ -247,14 +247,14 @@ async def test_reactions_to_several_streams_go_side_by_side_and_to_one_in_order(
     second, heard = asyncio.Event(), list[tuple[str, int | None]]()
 
     @reactions.on(SeatUnassigned)
-    async def seat_unassigned(_event: SeatUnassigned, of: Envelope, _reach: Reach) -> list[Do]:
-        if of.stream == "b":
+    async def seat_unassigned(_event: SeatUnassigned, envelope: Envelope, _reach: ReactionContext) -> list[Dispatch]:
+        if envelope.stream == "b":
             second.set()
-        elif of.version == 1:
+        elif envelope.version == 1:
             async with asyncio.timeout(10):
                 await second.wait()  # what comes later in the batch, of another stream
-        heard.append((of.stream, of.version))
-        return [Do(COUNTER, "all", Count())]
+        heard.append((envelope.stream, envelope.version))
+        return [Dispatch(COUNTER, "all", Count())]
 
     consumer = bench.consumer(reactions)
     await consumer.assigned([(ENTITLEMENTS, 0)])
@@ -269,13 +269,13 @@ async def test_a_passing_fault_of_one_stream_waits_for_the_others_and_nothing_is
     faulty, at_work = [True], [0]
 
     @reactions.on(SeatUnassigned)
-    async def seat_unassigned(_event: SeatUnassigned, of: Envelope, _reach: Reach) -> list[Do]:
-        if of.stream == "a" and faulty.pop():
+    async def seat_unassigned(_event: SeatUnassigned, envelope: Envelope, _reach: ReactionContext) -> list[Dispatch]:
+        if envelope.stream == "a" and faulty.pop():
             raise ConnectionResetError
         at_work[0] += 1
         await asyncio.sleep(0.05)
         at_work[0] -= 1
-        return [Do(COUNTER, of.stream, Count())]
+        return [Dispatch(COUNTER, envelope.stream, Count())]
 
     raws, consumer = topic("a", "b", "b", "c"), bench.consumer(reactions)
     await consumer.assigned([(ENTITLEMENTS, 0)])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.eventlog.deliver.plan import Plan, Raw, Received, Seen, Standing, park, plan, receive
+from shared.eventlog.deliver.plan import BatchPlan, ConsumerCheckpoint, Raw, Received, Seen, park, plan, receive
 from shared.eventlog.write.store import Head
 from shared.events import SeatUnassigned
 from shared.events.envelope import StoredEvent, chained
@@ -29,9 +29,11 @@ def topic(
     records = []
     for offset, stream in enumerate(streams):
         (event,) = next_events(stream, heads.get(stream, Head()), 1, (bodies or {}).get(offset, BODY))
-        id_ = str(uuid5(NAMESPACE_OID, f"{stream}@{event.of.version}"))
-        of = event.of._replace(id=id_, position=offset + 1, type=(types or {}).get(offset, event.of.type))
-        placed = StoredEvent(of._replace(hash=chained(of, event.data)), event.data)
+        id_ = str(uuid5(NAMESPACE_OID, f"{stream}@{event.envelope.version}"))
+        envelope = event.envelope._replace(
+            id=id_, position=offset + 1, type=(types or {}).get(offset, event.envelope.type)
+        )
+        placed = StoredEvent(envelope._replace(hash=chained(envelope, event.data)), event.data)
         heads[stream] = head_of([placed])
         records.append(Raw(ENTITLEMENTS, 0, offset, stream.encode(), [*placed.headers()], event.data))
     return records
@@ -45,11 +47,11 @@ def received(raws: Sequence[Raw]) -> list[Received]:
     return [receive(raw, TYPES) for raw in raws]
 
 
-def at(offset: int = -1, **seen: Seen) -> Standing:
-    return Standing(offsets={(ENTITLEMENTS, 0): offset}, seen=dict(seen))
+def at(offset: int = -1, **seen: Seen) -> ConsumerCheckpoint:
+    return ConsumerCheckpoint(offsets={(ENTITLEMENTS, 0): offset}, seen=dict(seen))
 
 
-def versions(result: Plan) -> dict[str, int]:
+def versions(result: BatchPlan) -> dict[str, int]:
     return {stream: seen.version for stream, seen in result.seen.items()}
 
 
@@ -130,7 +132,7 @@ def test_a_type_without_a_fold_is_ignored_and_counted() -> None:
 
 
 def test_anothers_partition_is_passed_over() -> None:
-    result = plan(received(topic("a")), Standing(offsets={}, seen={}))
+    result = plan(received(topic("a")), ConsumerCheckpoint(offsets={}, seen={}))
     assert not result.apply and not result.offsets
 
 
@@ -154,7 +156,8 @@ def test_a_publishers_time_that_names_no_zone_is_left_and_holds_nobody() -> None
     bodies = (re.sub(rb'("published_at": ?"[^"]*)Z"', rb'\1"', body), body)
     raws = [Raw(INBOUND, 0, offset, None, headers, body) for offset, body in enumerate(bodies)]
     result = plan(
-        [receive(raw, frozenset({"UpdatePublished"})) for raw in raws], Standing(offsets={(INBOUND, 0): -1}, seen={})
+        [receive(raw, frozenset({"UpdatePublished"})) for raw in raws],
+        ConsumerCheckpoint(offsets={(INBOUND, 0): -1}, seen={}),
     )
     (left,) = result.left
     assert (left.record.raw.offset, left.reason, left.holds_stream) == (0, "unreadable", False)
@@ -197,4 +200,4 @@ def test_no_bytes_whatever_make_reading_fail(
     headers: list[tuple[str, bytes | None]], value: bytes | None, foreign: bool
 ) -> None:
     record = receive(Raw(INBOUND if foreign else ENTITLEMENTS, 0, 0, value, headers, value), TYPES)
-    assert record.problem is not None or record.of is not None
+    assert record.problem is not None or record.envelope is not None

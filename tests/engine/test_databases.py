@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from deploy import ROOT, Trouble
+from deploy import ROOT, OperatorError
 from deploy.databases import OPERATOR, make_roles, prepare, role_statements, rotate, url_of
 from services import migrations_of
 from shared.eventlog.deliver.kafka import KafkaAccess
@@ -162,7 +162,7 @@ async def test_a_role_of_the_name_that_may_too_much_is_refused(server: str) -> N
     admin = await asyncpg.connect(f"{server.rpartition('/')[0]}/postgres")
     role = f"{urlsplit(server).path.strip('/')}_{SERVICE}"
     await admin.execute(f'create role "{role}" superuser')
-    with pytest.raises(Trouble, match=f"{role} may more than"):
+    with pytest.raises(OperatorError, match=f"{role} may more than"):
         await prepare(server, password, [SERVICE])
     await admin.execute(f'drop role "{role}"')
     await admin.close()
@@ -170,7 +170,7 @@ async def test_a_role_of_the_name_that_may_too_much_is_refused(server: str) -> N
 
 async def test_who_may_make_no_roles_is_told_what_to_do(server: str) -> None:
     await prepare(server, password, [SERVICE])
-    with pytest.raises(Trouble, match="--sql"):
+    with pytest.raises(OperatorError, match="--sql"):
         await prepare(url_of(server, SERVICE, PASSWORD), password, [SERVICE])
 
 
@@ -182,7 +182,7 @@ def test_what_an_administrator_runs_has_no_password_in_it() -> None:
 
 @pytest.mark.parametrize("prefix", ["Tenure", "a-b", "x" * 42, "1a", 'a"b'])
 def test_a_prefix_that_no_name_can_begin_with_is_refused(prefix: str) -> None:
-    with pytest.raises(Trouble, match="DATABASE_URL ends in"):
+    with pytest.raises(OperatorError, match="DATABASE_URL ends in"):
         url_of(f"postgresql://u@h/{prefix}", SERVICE, None)
 
 

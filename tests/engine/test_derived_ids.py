@@ -73,7 +73,7 @@ def test_what_execute_accepts_its_readers_read(meta: Meta, key: str) -> None:
         return
     assert isinstance(answer, Accepted)
     for event in store.events:
-        assert from_headers(to_headers(event.of), event.of.stream.encode()) == event.of
+        assert from_headers(to_headers(event.envelope), event.envelope.stream.encode()) == event.envelope
 
 
 def test_the_cause_of_a_reaction_is_known_by_its_command_id() -> None:
@@ -83,7 +83,9 @@ def test_the_cause_of_a_reaction_is_known_by_its_command_id() -> None:
     name = "entitlements.reactions:"
     assert cause_of(short.removeprefix(name), "e:1") == f"{source}#e:1"
     assert cause_of(long.removeprefix(name), id_) == shortened(f"{source}#{id_}")
-    of = Envelope("id", "urn:tenure:entitlements", "T", "pool-s", NOON, causation_id=id_, actor=source, command_id=long)
-    assert publishers(of) == source
-    assert publishers(of._replace(command_id=short, causation_id="e:1")) == source
-    assert publishers(of._replace(actor="somebody")) == "", "a digest names nobody by itself"
+    envelope = Envelope(
+        "id", "urn:tenure:entitlements", "T", "pool-s", NOON, causation_id=id_, actor=source, command_id=long
+    )
+    assert publishers(envelope) == source
+    assert publishers(envelope._replace(command_id=short, causation_id="e:1")) == source
+    assert publishers(envelope._replace(actor="somebody")) == "", "a digest names nobody by itself"

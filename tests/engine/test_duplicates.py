@@ -11,7 +11,7 @@ import pytest
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer
 from shared.eventlog.deliver.plan import Raw, receive
-from shared.eventlog.deliver.projection import Do, Reach, Reactions
+from shared.eventlog.deliver.projection import Dispatch, ReactionContext, Reactions
 from shared.eventlog.repair import parked
 from shared.eventlog.write.log import Log, utc_now
 from shared.eventlog.write.postgres import PostgresStore
@@ -27,8 +27,8 @@ REACTIONS = Reactions("reactions", topics=(INBOUND,))
 
 
 @REACTIONS.on(CreditsPurchased)
-async def counts(event: CreditsPurchased, _of: Envelope, _reach: Reach) -> list[Do]:
-    return [Do(COUNTER, event.contract_id, Count(by="a bug" if event.amount == 13 else str(event.amount)))]
+async def counts(event: CreditsPurchased, _envelope: Envelope, _reach: ReactionContext) -> list[Dispatch]:
+    return [Dispatch(COUNTER, event.contract_id, Count(by="a bug" if event.amount == 13 else str(event.amount)))]
 
 
 class Bench:
@@ -39,9 +39,9 @@ class Bench:
         self.consumer = Consumer("test", REACTIONS, pool, log, Clocks(utc_now))
 
     def raw(self, value: bytes, id_: str = "one", at: datetime = NOON, key: bytes = b"k") -> Raw:
-        of = Envelope(id_, "urn:publisher:autodesk", "CreditsPurchased", "subject", at)
+        envelope = Envelope(id_, "urn:publisher:autodesk", "CreditsPurchased", "subject", at)
         self.offset += 1
-        return Raw(INBOUND, 0, self.offset - 1, key, to_headers(of), value)
+        return Raw(INBOUND, 0, self.offset - 1, key, to_headers(envelope), value)
 
     async def hear(self, *raws: Raw) -> None:
         await self.consumer.consume([receive(raw, REACTIONS.types) for raw in raws])
@@ -50,7 +50,7 @@ class Bench:
         return (await self.log.state(COUNTER, key)).number
 
     async def reasons(self) -> list[str]:
-        return [each.reason for each in await parked.look(self.pool)]
+        return [each.reason for each in await parked.list_parked(self.pool)]
 
 
 def says(**what: Any) -> bytes:
@@ -102,7 +102,7 @@ async def test_another_time_is_another_content(bench: Bench) -> None:
 
 async def test_a_retry_parks_it_again_and_says_so_before(bench: Bench) -> None:
     await bench.hear(bench.raw(says()), bench.raw(says(contract_id="d")))
-    (one,) = await parked.look(bench.pool)
+    (one,) = await parked.list_parked(bench.pool)
     tried = await parked.attempt(bench.pool, bench.consumer, one.line)
     assert tried.stopped is not None and "said something else" in tried.stopped
     done = await parked.retry(bench.pool, bench.consumer, one.line, "operation")

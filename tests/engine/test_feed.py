@@ -103,12 +103,12 @@ async def test_what_was_fetched_before_a_seek_is_forgotten(feed: Feed) -> None:
 async def test_who_has_records_to_go_and_makes_no_progress_ends_its_process(feed: Feed) -> None:
     feed._seek(PLACE, END - 2)
     feed._seek((PLACE[0], 1), 0)
-    await feed.look()
+    await feed.check_progress()
     assert feed.lag == 2 + END
     feed._stands = {place: (offset, since - host.STALLED_S) for place, (offset, since) in feed._stands.items()}
     feed._seek((PLACE[0], 1), 1)  # another partition's progress does not count
     with pytest.raises(Stalled, match=r"test\.feed has 2 records to go in .* \[0\]"):
-        await feed.look()
+        await feed.check_progress()
 
 
 async def test_who_has_nothing_to_do_or_says_why_it_waits_is_left_alone(
@@ -116,21 +116,21 @@ async def test_who_has_nothing_to_do_or_says_why_it_waits_is_left_alone(
 ) -> None:
     monkeypatch.setattr(host, "STALLED_S", 0.0)
     feed._seek(PLACE, END)
-    await feed.look()
-    await feed.look()
+    await feed.check_progress()
+    await feed.check_progress()
     feed._seek(PLACE, END - 2)
     feed._pauses[PLACE] = 30.0
-    await feed.look()
+    await feed.check_progress()
     assert feed.lag == 2
 
 
 async def test_a_wait_with_a_reason_does_not_count_when_the_reason_is_gone(feed: Feed) -> None:
     """A store that was fenced for minutes, say."""
     feed._seek(PLACE, END - 2)
-    await feed.look()
+    await feed.check_progress()
     feed._stands = {place: (offset, since - host.STALLED_S) for place, (offset, since) in feed._stands.items()}
     feed._pauses[PLACE] = 30.0
-    await feed.look()
+    await feed.check_progress()
     del feed._pauses[PLACE]
-    await feed.look()
+    await feed.check_progress()
     assert feed.lag == 2

@@ -48,7 +48,7 @@ class Topic:
     ) -> AsyncIterator[tuple[dict[Partition, int], list[Piece]]]:
         if done.get(PLACE, -1) < upto.get(PLACE, -1):
             read = [receive(raw, frozenset()) for raw in self.records[: upto[PLACE] + 1]]
-            yield {PLACE: upto[PLACE]}, [Piece(one.of, one.raw.value) for one in read if one.of is not None]
+            yield {PLACE: upto[PLACE]}, [Piece(one.envelope, one.raw.value) for one in read if one.envelope is not None]
 
 
 @pytest.fixture
@@ -65,8 +65,8 @@ async def bench(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 def forged(stored: StoredEvent, **differs: Any) -> StoredEvent:
     """Another event of the same type, stream and version, with a hash that fits it."""
     data = stored.data.replace(b"a-1", b"a-7")
-    of = stored.of._replace(id=stored.of.id[:-12] + "f" * 12, **differs)
-    return StoredEvent(of._replace(hash=chained(of, data)), data)
+    envelope = stored.envelope._replace(id=stored.envelope.id[:-12] + "f" * 12, **differs)
+    return StoredEvent(envelope._replace(hash=chained(envelope, data)), data)
 
 
 async def given(bench: Bench, reader: str) -> list[str]:
@@ -76,7 +76,7 @@ async def given(bench: Bench, reader: str) -> list[str]:
     records = []
     for stored in genuine:
         records += [forged(stored, prevhash=b"\7" * 32), stored, forged(stored)]
-    Topic.records = [Raw(*PLACE, n, e.of.stream.encode(), e.headers(), e.data) for n, e in enumerate(records)]
+    Topic.records = [Raw(*PLACE, n, e.envelope.stream.encode(), e.headers(), e.data) for n, e in enumerate(records)]
     consumer = Consumer(reader, POOLS, bench.pool, bench.log, Clocks(utc_now))
     await consumer.assigned([PLACE])
     await consumer.consume([receive(raw, POOLS.types) for raw in Topic.records])
@@ -102,8 +102,8 @@ async def test_the_tables_as_of_a_time_have_what_the_consumer_has_applied_by_the
     """Not what it has not judged yet, either."""
     await given(bench, "distribution")
     last = (await bench.store.read(0, 100))[-1]
-    follows = forged(last, version=6, prevhash=last.of.hash)
-    key, headers = follows.of.stream.encode(), follows.headers()
+    follows = forged(last, version=6, prevhash=last.envelope.hash)
+    key, headers = follows.envelope.stream.encode(), follows.headers()
     Topic.records.append(Raw(*PLACE, len(Topic.records), key, headers, follows.data))
     async with as_of("distribution", POOLS, as_operator(bench.dsn), NO_KAFKA, time=utc_now()) as now:
         assert (now.events, await bench.rows("seats", now.schema)) == (5, await bench.rows("seats"))

@@ -15,12 +15,12 @@ from aiokafka import AIOKafkaProducer
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer
 from shared.eventlog.deliver.plan import Raw, receive
-from shared.eventlog.deliver.projection import Do, Reactions
+from shared.eventlog.deliver.projection import Dispatch, Reactions
 from shared.eventlog.deliver.relay import partition_of
 from shared.eventlog.repair import resuming
 from shared.eventlog.repair.guard import Guard
 from shared.eventlog.repair.republish import restore_topic
-from shared.eventlog.repair.restore import Refused, reconcile, restore_store
+from shared.eventlog.repair.restore import RestoreRefused, reconcile, restore_store
 from shared.eventlog.write.log import Log, utc_now
 from shared.eventlog.write.postgres import PostgresStore
 from shared.events import SeatUnassigned
@@ -40,48 +40,48 @@ INVENTED: Final = b"\x33" * 32
 Kind = Callable[[Published], Published]
 
 
-def _written(record: Published, of: Envelope, value: bytes | None = None) -> Published:
+def _written(record: Published, envelope: Envelope, value: bytes | None = None) -> Published:
     """The record with another envelope, whose hash fits it."""
     data = (record.value or b"") if value is None else value
-    of = of._replace(hash=chained(of, data))
-    partition = partition_of(of.stream, PARTITIONS)
-    return replace(record, partition=partition, key=of.stream.encode(), headers=to_headers(of), value=data)
+    envelope = envelope._replace(hash=chained(envelope, data))
+    partition = partition_of(envelope.stream, PARTITIONS)
+    return replace(record, partition=partition, key=envelope.stream.encode(), headers=to_headers(envelope), value=data)
 
 
-def _of(record: Published) -> Envelope:
+def _envelope(record: Published) -> Envelope:
     return from_headers(record.headers, record.key)
 
 
 def gap(record: Published) -> Published:
-    of = _of(record)._replace(stream="forged", version=7, position=10**9, prevhash=INVENTED)
-    return _written(record, of)
+    envelope = _envelope(record)._replace(stream="forged", version=7, position=10**9, prevhash=INVENTED)
+    return _written(record, envelope)
 
 
 def without_predecessor(record: Published) -> Published:
-    of = _of(record)._replace(stream="forged", version=7, position=10**9, prevhash=GENESIS)
-    return _written(record, of)
+    envelope = _envelope(record)._replace(stream="forged", version=7, position=10**9, prevhash=GENESIS)
+    return _written(record, envelope)
 
 
 def far_ahead(record: Published) -> Published:
     """Of a stream that there is."""
-    return _written(record, _of(record)._replace(version=10_000, position=10**9, prevhash=INVENTED))
+    return _written(record, _envelope(record)._replace(version=10_000, position=10**9, prevhash=INVENTED))
 
 
 def low(record: Published) -> Published:
-    return _written(record, _of(record)._replace(version=10_000, position=3, prevhash=INVENTED))
+    return _written(record, _envelope(record)._replace(version=10_000, position=3, prevhash=INVENTED))
 
 
 def repeat(record: Published) -> Published:
-    return _written(record, _of(record), (record.value or b"")[:-1] + b" }")
+    return _written(record, _envelope(record), (record.value or b"")[:-1] + b" }")
 
 
 def repeat_elsewhere(record: Published) -> Published:
-    return _written(record, _of(record)._replace(position=10**9), (record.value or b"")[:-1] + b" }")
+    return _written(record, _envelope(record)._replace(position=10**9), (record.value or b"")[:-1] + b" }")
 
 
 def moved(record: Published) -> Published:
     """Byte for byte the event, but for its position, which is not hashed."""
-    return replace(record, headers=to_headers(_of(record)._replace(position=10**9)))
+    return replace(record, headers=to_headers(_envelope(record)._replace(position=10**9)))
 
 
 def copied(record: Published) -> Published:
@@ -116,7 +116,7 @@ async def plant(bench: Bench, *kinds: Kind) -> set[str]:
 
 
 def _is_genuine(record: Published) -> bool:
-    return (_of(record).position or 0) < 10**9 and (_of(record).version or 0) < 10_000
+    return (_envelope(record).position or 0) < 10**9 and (_envelope(record).version or 0) < 10_000
 
 
 def places_of(strange: Sequence[str]) -> set[str]:
@@ -188,9 +188,9 @@ async def test_a_store_that_went_a_way_of_its_own_is_found(bench: Bench) -> None
     why = await asked(bench) or ""
     assert why.startswith("position 61 is ")
     assert "and another event in the store" in why
-    with pytest.raises(Refused, match=r"a way of its own from position 61 on.* Its 60 events"):
+    with pytest.raises(RestoreRefused, match=r"a way of its own from position 61 on.* Its 60 events"):
         await reconcile(bench.whole, bench.operator, bench.access)
-    with pytest.raises(Refused, match="has another event at position 61 than the store"):
+    with pytest.raises(RestoreRefused, match="has another event at position 61 than the store"):
         await restore_topic(SERVICE, bench.operator, bench.access, consumers={})
 
 
@@ -245,8 +245,12 @@ async def test_reactions_go_on_after_what_the_log_proves_and_not_after_what_is_f
     reactions = Reactions("echo", topics=(TOPIC,))
 
     @reactions.on(SeatUnassigned)
-    async def echo(event: SeatUnassigned, of: Any, _reach: Any) -> list[Do]:
-        return [] if of.stream.startswith("counter-echo") else [Do(COUNTER, f"echo-{of.stream}", Count(by=of.id))]
+    async def echo(event: SeatUnassigned, envelope: Any, _reach: Any) -> list[Dispatch]:
+        return (
+            []
+            if envelope.stream.startswith("counter-echo")
+            else [Dispatch(COUNTER, f"echo-{envelope.stream}", Count(by=envelope.id))]
+        )
 
     bench.whole = replace(bench.whole, reactions=[reactions])
     await bench.fill(20)

@@ -20,7 +20,7 @@ from tests.examples.engine import next_events
 from tests.simulation.database import Pool, Tables
 from tests.simulation.kafka import Broker, Subscriptions
 from tests.simulation.store import Rates
-from tests.simulation.time import Process, run
+from tests.simulation.time import SimulatedProcess, run
 
 FEW_SECONDS: Final = GAP_PATIENCE_S + 2.0
 """A gap's patience, and the last pause of those in which it is had."""
@@ -36,7 +36,7 @@ class Bench:
         self.broker = Broker(chance, rates)
         self.broker.partitions = 2
         self.tables = Tables()
-        self.process = Process("gaps", chance)
+        self.process = SimulatedProcess("gaps", chance)
         self.sent: dict[str, float] = {}
         self.applied: dict[tuple[str, str], float] = {}
         pool: Any = Pool(self.tables, self.process, chance, rates)
@@ -53,8 +53,8 @@ class Bench:
         projection = Projection(name, topics=(ENTITLEMENTS,))
 
         @projection.on(SeatUnassigned)
-        async def note(_tx: Any, _event: SeatUnassigned, of: Envelope) -> None:
-            self.applied[name, of.stream] = self.loop.time()
+        async def note(_tx: Any, _event: SeatUnassigned, envelope: Envelope) -> None:
+            self.applied[name, envelope.stream] = self.loop.time()
 
         return projection
 
@@ -62,7 +62,7 @@ class Bench:
         """That version of a new stream: where it is not the first, a gap that never closes."""
         before = Head(version - 1, b"\1" * 32) if version > 1 else Head()
         (event,) = next_events(stream, before, 1, BODY)
-        event = event._replace(of=event.of._replace(position=1))
+        event = event._replace(envelope=event.envelope._replace(position=1))
         self.sent[stream] = self.loop.time()
         self.broker.append(ENTITLEMENTS, partition, stream.encode(), event.headers(), event.data)
 

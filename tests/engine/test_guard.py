@@ -14,7 +14,7 @@ from shared.eventlog.deliver import relay as relay_module
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.relay import LEASE_S, OutOfOrder, Relay
 from shared.eventlog.repair.guard import Guard
-from shared.eventlog.repair.restore import Refused, reconcile
+from shared.eventlog.repair.restore import RestoreRefused, reconcile
 from shared.eventlog.repair.topic import TopicReader
 from shared.eventlog.repair.verify import verify
 from shared.eventlog.write.log import Log
@@ -147,7 +147,7 @@ async def test_nothing_is_published_of_a_store_that_went_a_way_of_its_own(bench:
         assert len(await read_topic(topic_of(SERVICE), bench.access)) == 100
         async with asyncio.timeout(5):
             await alarm_of(relay)
-        with pytest.raises(Refused, match="a way of its own from position 61 on"):
+        with pytest.raises(RestoreRefused, match="a way of its own from position 61 on"):
             await reconcile(bench.whole, bench.operator, bench.access)
 
 

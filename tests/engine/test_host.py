@@ -42,8 +42,8 @@ class Bench:
         table = Projection(self.name, topics=(MARKETPLACE,))
 
         @table.on(CsnIssued)
-        async def csn_issued(tx: Any, _event: CsnIssued, of: Envelope) -> None:
-            await tx.execute("insert into applied values ($1, $2)", of.stream, of.version)
+        async def csn_issued(tx: Any, _event: CsnIssued, envelope: Envelope) -> None:
+            await tx.execute("insert into applied values ($1, $2)", envelope.stream, envelope.version)
 
         consumer = Consumer("test", table, self.pool, Log(self.store, "marketplace"), Clocks(utc_now))
         return ConsumerHost([consumer], self.kafka.access)

@@ -39,13 +39,13 @@ async def newcomers_topic(kafka: parts.Kafka) -> AsyncIterator[str]:
 
 
 async def _send(kafka: parts.Kafka, topic: str, publisher: str) -> str:
-    of = Envelope(new_id(), f"urn:publisher:{publisher}", "CsnIssued", "number-1", NOON)
+    envelope = Envelope(new_id(), f"urn:publisher:{publisher}", "CsnIssued", "number-1", NOON)
     event = CsnIssued(csn="5100012345", organisation_id="o", publisher=publisher)
     producer = AIOKafkaProducer(**kafka.access.client())
     await producer.start()
-    await producer.send_and_wait(topic, event.data(), headers=list(to_headers(of)))
+    await producer.send_and_wait(topic, event.data(), headers=list(to_headers(envelope)))
     await producer.stop()
-    return of.id
+    return envelope.id
 
 
 async def test_a_new_publishers_topic_is_read_within_seconds(
@@ -55,8 +55,8 @@ async def test_a_new_publishers_topic_is_read_within_seconds(
     numbers = Projection("newcomers", topics=(INBOUND,))
 
     @numbers.on(CsnIssued)
-    async def noted(_tx: Any, _event: CsnIssued, of: Envelope) -> None:
-        seen.add(of.id)
+    async def noted(_tx: Any, _event: CsnIssued, envelope: Envelope) -> None:
+        seen.add(envelope.id)
 
     store = await PostgresStore(database, "marketplace").open()
     pool = await asyncpg.create_pool(database, min_size=1, max_size=4)

@@ -10,21 +10,21 @@ from structlog.testing import capture_logs
 from shared.eventlog.deliver import leaving
 from shared.eventlog.deliver.consumer import SQL as CHECKPOINTS
 from shared.eventlog.deliver.leaving import STATEMENT_BYTES, TOLD_OF_A_REASON
-from shared.eventlog.deliver.plan import Left, Raw, headers_of, receive
+from shared.eventlog.deliver.plan import ParkedRecord, Raw, headers_of, receive
 from shared.events.registry import ENTITLEMENTS
 from tests.databases import execute_as_operator
 
 LARGE = [(f"x{number}", b"y") for number in range(3_000)]
 
 
-def left(number: int, headers: list[tuple[str, bytes | None]] | None = None) -> list[Left]:
+def left(number: int, headers: list[tuple[str, bytes | None]] | None = None) -> list[ParkedRecord]:
     """So many records that nobody can read, each with other bytes."""
     found = []
     for offset in range(number):
         plain: list[tuple[str, bytes | None]] = [("\udcff\0", None), ("ce_id", b"%d\xff" % offset)]
         key, value = (None, b"\0%d" % offset) if offset % 2 else (b"k%d" % offset, None)
         record = receive(Raw(ENTITLEMENTS, 0, offset, key, headers or plain, value), frozenset())
-        found.append(Left(record, record.reason, record.problem or "", holds_stream=False))
+        found.append(ParkedRecord(record, record.reason, record.problem or "", holds_stream=False))
     return found
 
 
@@ -68,13 +68,13 @@ async def test_many_are_parked_with_identical_bytes_and_again_without_a_change(d
     raws = [each.record.raw for each in many]
     assert found == [(raw.offset, raw.key, raw.headers, raw.value) for raw in raws]
     with pytest.raises(asyncpg.RaiseError, match="has parked another record"):
-        await leaving.park(db, "test.one", [many[1], Left(many[0].record, "gap", "", False), *_other(many[2])])
+        await leaving.park(db, "test.one", [many[1], ParkedRecord(many[0].record, "gap", "", False), *_other(many[2])])
     await db.close()
 
 
-def _other(kept: Left) -> list[Left]:
+def _other(kept: ParkedRecord) -> list[ParkedRecord]:
     raw = kept.record.raw._replace(value=b"another")
-    return [Left(kept.record._replace(raw=raw), kept.reason, kept.detail, holds_stream=False)]
+    return [ParkedRecord(kept.record._replace(raw=raw), kept.reason, kept.detail, holds_stream=False)]
 
 
 def test_a_batch_is_told_of_in_few_lines() -> None:

@@ -22,13 +22,17 @@ async def test_a_command_is_decided_appended_and_answered(store: Store) -> None:
     assert (first.stream, first.version, second.version) == ("counter-one", 1, 2)
     assert [e.position for e in (*first.events, *second.events)] == [1, 2]
     stored = await store.read_stream("counter-one")
-    assert [e.of.id for e in stored] == [first.events[0].id, second.events[0].id]
+    assert [e.envelope.id for e in stored] == [first.events[0].id, second.events[0].id]
     before = GENESIS
     for event in stored:
-        assert event.of.prevhash == before
-        assert event.of.hash == chained(event.of, event.data)
-        assert (event.of.tenant, event.of.actor, event.of.correlation_id) == ("tenant", "actor", "correlation")
-        before = event.of.hash
+        assert event.envelope.prevhash == before
+        assert event.envelope.hash == chained(event.envelope, event.data)
+        assert (event.envelope.tenant, event.envelope.actor, event.envelope.correlation_id) == (
+            "tenant",
+            "actor",
+            "correlation",
+        )
+        before = event.envelope.hash
 
 
 async def test_what_another_process_appended_is_seen(store: Store) -> None:
@@ -110,10 +114,10 @@ async def test_a_key_of_a_refused_command_is_used_up_too(store: Store) -> None:
 async def test_a_dry_run_answers_the_same_and_writes_nothing(store: Store) -> None:
     log = Log(store, "entitlements")
     await log.execute(COUNTER, "one", Count(), meta())
-    would = await log.consider(COUNTER, "one", Count())
+    would = await log.dry_run(COUNTER, "one", Count())
     assert isinstance(would, Accepted) and (would.version, would.events[0].id) == (2, "")
     assert would.events[0].position == 0
-    refused = await log.consider(COUNTER, "one", Count(limit=1))
+    refused = await log.dry_run(COUNTER, "one", Count(limit=1))
     assert isinstance(refused, Refused) and refused.rule == "limit"
     assert await store.position() == 1
     did = await log.execute(COUNTER, "one", Count(), meta())
@@ -123,7 +127,7 @@ async def test_a_dry_run_answers_the_same_and_writes_nothing(store: Store) -> No
 async def test_a_taken_name_is_refused_by_the_streams_own_rule(store: Store) -> None:
     log = Log(store, "entitlements")
     await log.execute(COUNTER, "one", Count(name="x"), meta())
-    would = await log.consider(COUNTER, "two", Count(name="x"))
+    would = await log.dry_run(COUNTER, "two", Count(name="x"))
     assert isinstance(would, Refused) and would.rule == "name-taken", "a dry run says so, too"
     refused = await log.execute(COUNTER, "two", Count(name="x"), meta())
     assert isinstance(refused, Refused) and refused.rule == "name-taken"
@@ -157,7 +161,7 @@ async def test_cancelled_callers_break_nothing(store: Store) -> None:
     answer = await log.execute(COUNTER, "one", Count(), meta())
     assert isinstance(answer, Accepted)
     stored = await store.read_stream("counter-one")
-    assert [e.of.version for e in stored] == list(range(1, answer.version + 1))
+    assert [e.envelope.version for e in stored] == list(range(1, answer.version + 1))
     assert len(stored) >= 21
 
 

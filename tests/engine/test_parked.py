@@ -11,7 +11,7 @@ import pytest
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer, Fault
 from shared.eventlog.deliver.plan import Raw, Received, receive
-from shared.eventlog.deliver.projection import Do, Projection, Reach, Reactions
+from shared.eventlog.deliver.projection import Dispatch, Projection, ReactionContext, Reactions
 from shared.eventlog.repair import parked
 from shared.eventlog.write.log import Log, Refused, utc_now
 from shared.eventlog.write.postgres import PostgresStore
@@ -35,10 +35,10 @@ class Bench:
         table = Projection("table", topics=(ENTITLEMENTS,))
 
         @table.on(SeatUnassigned)
-        async def seat_unassigned(tx: Any, _event: SeatUnassigned, of: Envelope) -> None:
-            if failure := self.fails.get((of.stream, of.version or 0)):
+        async def seat_unassigned(tx: Any, _event: SeatUnassigned, envelope: Envelope) -> None:
+            if failure := self.fails.get((envelope.stream, envelope.version or 0)):
                 raise failure
-            await tx.execute("insert into applied (stream, version) values ($1, $2)", of.stream, of.version)
+            await tx.execute("insert into applied (stream, version) values ($1, $2)", envelope.stream, envelope.version)
             if self.slow is not None:
                 await self.slow.wait()
 
@@ -52,7 +52,7 @@ class Bench:
         return [(r["stream"], r["version"]) for r in await self.pool.fetch("select * from applied order by number")]
 
     async def line(self, consumer: Consumer | None = None) -> parked.Line:
-        (line,) = parked.lines(await parked.look(self.pool, (consumer or self.consumer).name))
+        (line,) = parked.lines(await parked.list_parked(self.pool, (consumer or self.consumer).name))
         return line
 
     async def retry(self, line: parked.Line | None = None, **how: Any) -> parked.Retried:
@@ -81,7 +81,7 @@ async def test_a_stream_resumes_in_order_and_its_consumer_goes_on_after_it(bench
     raws = topic("a", "a", "b", "a", "b", "a")
     bench.fails = {("a", 2): ZeroDivisionError("a bug")}
     await bench.consume(raws[:5])
-    (first,) = await parked.look(bench.pool)
+    (first,) = await parked.list_parked(bench.pool)
     assert (first.version, first.reason, first.behind, first.type) == (2, "failed", 1, "SeatUnassigned")
     stopped = await bench.retry()
     assert (stopped.settled, stopped.waiting, stopped.stopped) == (0, 2, "failed: ZeroDivisionError: a bug")
@@ -91,7 +91,7 @@ async def test_a_stream_resumes_in_order_and_its_consumer_goes_on_after_it(bench
     assert (done.applied, done.waiting, done.stopped, sum(counted)) == (2, 0, None, 2)
     await bench.consume(raws[5:])
     assert await bench.applied() == [("a", 1), ("b", 1), ("b", 2), ("a", 2), ("a", 3), ("a", 4)]
-    assert await parked.look(bench.pool) == []
+    assert await parked.list_parked(bench.pool) == []
     assert await bench.settled() == [("applied", 2), ("applied", 3)]
 
 
@@ -101,7 +101,7 @@ async def test_a_line_that_fails_in_its_middle_keeps_what_went_well(bench: Bench
     del bench.fails["a", 1]
     done = await bench.retry()
     assert (done.applied, done.waiting, done.stopped) == (2, 2, "failed: KeyError: 'y'")
-    (first,) = await parked.look(bench.pool)
+    (first,) = await parked.list_parked(bench.pool)
     assert (first.version, first.reason, first.behind) == (3, "failed", 1)
     assert await bench.applied() == [("a", 1), ("a", 2)]
 
@@ -143,7 +143,7 @@ async def test_the_running_consumer_waits_and_neither_doubles_nor_skips(bench: B
     done, _ = await asyncio.gather(retrying, consuming)
     assert (done.applied, done.waiting) == (2, 0)
     assert await bench.applied() == [("a", 1), ("a", 2), ("a", 3), ("b", 1)]
-    assert await parked.look(bench.pool) == []
+    assert await parked.list_parked(bench.pool) == []
 
 
 async def test_two_operators_at_once_apply_once(bench: Bench) -> None:
@@ -159,17 +159,17 @@ async def test_a_gap_stops_a_line_until_the_missing_record_is_put_right(bench: B
     raws = topic("a", "a", "a")
     broken = [raws[0], without(raws[1], "ce_id"), raws[2]]
     await bench.consume(broken)
-    unreadable, waiting = await parked.look(bench.pool)
+    unreadable, waiting = await parked.list_parked(bench.pool)
     assert (unreadable.reason, unreadable.stream, waiting.version) == ("unreadable", None, 3)
     stopped = await bench.retry(waiting.line)
     assert stopped.stopped is not None and "version 3 waits, but after 1 comes 2" in stopped.stopped
-    with pytest.raises(parked.NotNow, match="can't be read"):
+    with pytest.raises(parked.CannotApply, match="can't be read"):
         parked.edited(unreadable, TYPES, None, {"ce_time": "noon"})
     _, record = parked.edited(unreadable, TYPES, None, {"ce_id": "found"})
     await parked.edit(bench.pool, unreadable, record, "operation-2")
-    with pytest.raises(parked.NotNow, match="look again"):
+    with pytest.raises(parked.CannotApply, match="look again"):
         await parked.edit(bench.pool, unreadable, record, "operation-2")
-    (line,) = parked.lines(await parked.look(bench.pool))
+    (line,) = parked.lines(await parked.list_parked(bench.pool))
     assert (await bench.retry(line)).applied == 2
     assert await bench.applied() == [("a", 1), ("a", 2), ("a", 3)]
     assert await bench.settled() == [("edited", None), ("applied", 2), ("applied", 3)]
@@ -178,7 +178,7 @@ async def test_a_gap_stops_a_line_until_the_missing_record_is_put_right(bench: B
 async def test_a_gap_may_be_accepted(bench: Bench) -> None:
     raws = topic("a", "a", "a", "a")
     await bench.consume([raws[0], without(raws[1], "ce_id"), raws[2], raws[3]])
-    unreadable, waiting = await parked.look(bench.pool)
+    unreadable, waiting = await parked.list_parked(bench.pool)
     await parked.drop(bench.pool, bench.consumer, unreadable, "operation-3")
     assert (await bench.retry(waiting.line)).applied == 0
     assert (await bench.retry(waiting.line, over_gap=True)).applied == 2
@@ -189,7 +189,7 @@ async def test_a_partition_goes_on_once_its_unreadable_record_was_given_up(bench
     """The version that it hid never comes: its stream is parked and shown, and all the others flow on."""
     raws = topic("a", "a", "b", "a", "b")
     await bench.consume([raws[0], without(raws[1], "ce_id")])
-    (unreadable,) = await parked.look(bench.pool)
+    (unreadable,) = await parked.list_parked(bench.pool)
     await parked.drop(bench.pool, bench.consumer, unreadable, "operation-3")
     await bench.consume(raws[2:])
     assert await bench.applied() == [("a", 1), ("b", 1), ("b", 2)]
@@ -203,7 +203,7 @@ async def test_what_was_parked_of_a_topic_that_was_made_anew_hides_nothing(
     """The new topic has other records at the places of those that are parked."""
     bench.fails = {("a", 1): KeyError("x")}
     await bench.consume(topic("b", "a", "a"))
-    edited = (await parked.look(bench.pool))[0]
+    edited = (await parked.list_parked(bench.pool))[0]
     raw, record = parked.edited(edited, TYPES, None, {"ce_actor": "mended"})
     await parked.edit(bench.pool, edited, record, "operation-8")
     for again in (topic("a", "a", "a", "b"), topic("a", "b", "a", "a")):  # lost twice
@@ -211,13 +211,13 @@ async def test_what_was_parked_of_a_topic_that_was_made_anew_hides_nothing(
             await parked.forget(tx, [("test.table", ENTITLEMENTS, 0)])
         await bench.consumer.assigned([(ENTITLEMENTS, 0)])
         await bench.consume(again)
-    places = {(each.raw.partition, each.raw.offset) for each in await parked.look(bench.pool, behind=True)}
+    places = {(each.raw.partition, each.raw.offset) for each in await parked.list_parked(bench.pool, behind=True)}
     assert places == {(-2, 1), (-2, 2), (-3, 0), (-3, 1), (-3, 2), (0, 0), (0, 2), (0, 3)}
     seen: list[str] = []
     apply = bench.consumer.apply
 
     async def noted(tx: Any, record: Received) -> None:
-        seen.append(record.of.actor if record.of else "")
+        seen.append(record.envelope.actor if record.envelope else "")
         await apply(tx, record)
 
     bench.fails = {}
@@ -239,12 +239,12 @@ async def test_a_record_is_not_parked_in_the_place_of_another(bench: Bench) -> N
 
     await back()
     await bench.consume(raws)  # the same one may come again,
-    (first,) = await parked.look(bench.pool)
+    (first,) = await parked.list_parked(bench.pool)
     _, record = parked.edited(first, TYPES, None, {"ce_actor": "mended"})
     await parked.edit(bench.pool, first, record, "operation-9")
     await back()
     await bench.consume(raws)  # and does not undo what was edited.
-    assert dict((await parked.look(bench.pool))[0].raw.headers)["ce_actor"] == b"mended"
+    assert dict((await parked.list_parked(bench.pool))[0].raw.headers)["ce_actor"] == b"mended"
     await back()
     with pytest.raises(asyncpg.RaiseError, match=r"parked another record of entitlements\.events\.v1 at partition 0"):
         await bench.consume(topic("b"))
@@ -255,8 +255,8 @@ async def test_only_the_first_of_a_stream_can_be_dropped_and_its_bytes_are_kept(
     raws = topic("a", "a", "a")
     bench.fails = {("a", 1): KeyError("x")}
     await bench.consume(raws)
-    first, second, _ = await parked.look(bench.pool, behind=True)
-    with pytest.raises(parked.NotNow, match="drop the one before it first"):
+    first, second, _ = await parked.list_parked(bench.pool, behind=True)
+    with pytest.raises(parked.CannotApply, match="drop the one before it first"):
         await parked.drop(bench.pool, bench.consumer, second, "operation-4")
     await parked.drop(bench.pool, bench.consumer, first, "operation-4")
     assert (await bench.retry()).applied == 2
@@ -268,8 +268,8 @@ async def test_only_the_first_of_a_stream_can_be_dropped_and_its_bytes_are_kept(
 async def test_an_edit_changes_neither_stream_nor_version(bench: Bench) -> None:
     bench.fails = {("a", 1): KeyError("x")}
     await bench.consume(topic("a"))
-    (first,) = await parked.look(bench.pool)
-    with pytest.raises(parked.NotNow, match="version 1 of a, and stays that"):
+    (first,) = await parked.list_parked(bench.pool)
+    with pytest.raises(parked.CannotApply, match="version 1 of a, and stays that"):
         parked.edited(first, TYPES, None, {"ce_sequence": "2"})
 
 
@@ -279,7 +279,7 @@ async def test_copies_of_events_are_applied_once_more_to_one_consumer(bench: Ben
     copies = [raw._replace(partition=parked.FROM_STORE, offset=n) for n, raw in enumerate(raws, start=1)]
     assert await parked.copy_in(bench.pool, "test.table", copies, "operation-5") == 2
     assert await parked.copy_in(bench.pool, "test.table", copies, "operation-5") == 0
-    for line in parked.lines(await parked.look(bench.pool)):
+    for line in parked.lines(await parked.list_parked(bench.pool)):
         assert (await bench.retry(line)).applied == 1
     assert await bench.applied() == [("a", 1), ("a", 2)] * 2
     assert await bench.pool.fetchval("select version from engine.seen where stream = 'a'") == 2
@@ -289,10 +289,10 @@ def reactions(fails: set[str]) -> Reactions:
     made = Reactions("reactions", topics=(ENTITLEMENTS,))
 
     @made.on(SeatUnassigned)
-    async def seat_unassigned(_event: SeatUnassigned, of: Envelope, _reach: Reach) -> list[Do]:
-        if of.stream in fails:
+    async def seat_unassigned(_event: SeatUnassigned, envelope: Envelope, _reach: ReactionContext) -> list[Dispatch]:
+        if envelope.stream in fails:
             raise KeyError("a bug")
-        return [Do(COUNTER, "all", Count(limit=2))]
+        return [Dispatch(COUNTER, "all", Count(limit=2))]
 
     return made
 
@@ -311,7 +311,7 @@ async def test_a_reaction_is_considered_first_and_then_done_once(bench: Bench) -
     assert done.applied == 3, "a refusal is an answer, too"
     assert (await bench.log.state(COUNTER, "all")).number == 2
     assert isinstance((await parked.attempt(bench.pool, consumer, line)).answers, list)
-    assert isinstance(await bench.log.consider(COUNTER, "all", Count(limit=2)), Refused)
+    assert isinstance(await bench.log.dry_run(COUNTER, "all", Count(limit=2)), Refused)
 
 
 async def test_a_reaction_judged_before_a_retry_is_judged_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,7 +335,7 @@ async def test_a_reaction_judged_before_a_retry_is_judged_again(bench: Bench, mo
     with pytest.raises(Fault, match="an operator"):
         await bench.consume(raws[1:], consumer)
     await bench.consume(raws[1:], consumer)
-    assert await parked.look(bench.pool) == []
+    assert await parked.list_parked(bench.pool) == []
 
 
 def test_faults_that_differ_only_in_their_values_are_one_group() -> None:
@@ -352,7 +352,7 @@ async def test_a_record_is_kept_whole(bench: Bench) -> None:
     bench.fails = {("a", 1): KeyError("x")}
     (raw,) = topic("a")
     await bench.consume([raw])
-    (found,) = await parked.look(bench.pool)
+    (found,) = await parked.list_parked(bench.pool)
     assert (found.raw, len(found.handle)) == (raw._replace(headers=[*raw.headers]), 8)
     assert json.loads(found.raw.value or b"")["seat"] == 1
-    assert await parked.look(bench.pool, handles=[found.handle]) == [found]
+    assert await parked.list_parked(bench.pool, handles=[found.handle]) == [found]

@@ -76,7 +76,7 @@ async def test_a_reader_misses_nothing_while_the_head_is_held(database: str) -> 
     async def follow() -> None:
         while len(read) < 200:
             events = await stores[0].read(read[-1] if read else 0, 1000)
-            read.extend(e.of.position or 0 for e in events)
+            read.extend(e.envelope.position or 0 for e in events)
             await asyncio.sleep(0.005)
 
     following = asyncio.create_task(follow())

@@ -15,8 +15,8 @@ from shared.eventlog.deliver.projection import Projection
 from shared.eventlog.deliver.relay import partition_of
 from shared.eventlog.deliver.timers import Set, Timers, TimerService
 from shared.eventlog.repair import rebuild, sources
-from shared.eventlog.repair.rebuild import Progress, Rebuild, drop_old
-from shared.eventlog.repair.scratch import CannotFold, Piece, Trouble
+from shared.eventlog.repair.rebuild import Rebuild, RebuildProgress, drop_old
+from shared.eventlog.repair.scratch import CannotFold, CannotRebuild, Piece
 from shared.eventlog.write.log import utc_now
 from shared.eventlog.write.postgres import PostgresStore
 from shared.events import ClockMoved, SeatAssigned, SeatPoolOpened
@@ -57,7 +57,7 @@ async def test_the_new_tables_are_the_old_ones_again_and_the_consumer_goes_on(be
     await bench.pools(40)
     await bench.feed()
     pools, seats, before = await bench.rows("pools"), await bench.rows("seats"), await marks(bench)
-    told: list[Progress] = []
+    told: list[RebuildProgress] = []
     report = await again(bench, told=told.append).run()
     assert (report.state, report.agrees, report.events) == ("switched", True, 40 * 5)
     assert {name: table.rows for name, table in report.tables.items()} == {"pools": 40, "seats": 80}
@@ -68,7 +68,7 @@ async def test_the_new_tables_are_the_old_ones_again_and_the_consumer_goes_on(be
     await bench.feed()
     assert (len(await bench.rows("pools")), len(await bench.rows("pools", str(report.old)))) == (43, 40)
     await drop_old(as_operator(bench.dsn), report.id)
-    with pytest.raises(Trouble, match="keeps no old tables"):
+    with pytest.raises(CannotRebuild, match="keeps no old tables"):
         await drop_old(as_operator(bench.dsn), report.id)
     assert await bench.pool.fetch("select 1 from pg_namespace where nspname ~ '^(old|rebuild)_'") == []
 
@@ -110,7 +110,7 @@ async def test_tables_that_would_change_are_switched_only_when_told_so(bench: Be
 async def test_it_can_be_given_up(bench: Bench) -> None:
     await bench.pools(2)
     await bench.feed()
-    with pytest.raises(Trouble, match="No rebuild"):
+    with pytest.raises(CannotRebuild, match="No rebuild"):
         await again(bench).give_up()
     await bench.pool.execute("delete from seats")
     await again(bench).run()
@@ -126,7 +126,7 @@ async def test_killed_it_goes_on_where_it_was(bench: Bench, monkeypatch: pytest.
     before = await bench.rows("seats")
     task: asyncio.Task[Any]
 
-    def kill(progress: Progress) -> None:
+    def kill(progress: RebuildProgress) -> None:
         if progress.folded > 90:
             task.cancel()
 
@@ -144,7 +144,7 @@ async def test_two_never_rebuild_the_same(bench: Bench) -> None:
     await bench.pools(10)
     await bench.feed()
     first, second = await asyncio.gather(again(bench).run(), again(bench).run(), return_exceptions=True)
-    assert {type(first), type(second)} >= {Trouble}
+    assert {type(first), type(second)} >= {CannotRebuild}
 
 
 async def test_other_folds_begin_anew(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +158,7 @@ async def test_other_folds_begin_anew(bench: Bench, monkeypatch: pytest.MonkeyPa
 
 
 async def test_nothing_is_rebuilt_that_never_ran(bench: Bench) -> None:
-    with pytest.raises(Trouble, match=r"No consumer entitlements\.pools has ever run"):
+    with pytest.raises(CannotRebuild, match=r"No consumer entitlements\.pools has ever run"):
         await again(bench).run()
 
 
@@ -201,14 +201,14 @@ async def test_a_fold_that_fails_is_named_and_nothing_is_lost(bench: Bench) -> N
     bug = True
 
     @broken.on(SeatPoolOpened)
-    async def seat_pool_opened(tx: Any, event: SeatPoolOpened, of: Envelope) -> None:
-        await POOLS.apply(tx, event, of)
+    async def seat_pool_opened(tx: Any, event: SeatPoolOpened, envelope: Envelope) -> None:
+        await POOLS.apply(tx, event, envelope)
 
     @broken.on(SeatAssigned)
-    async def seat_assigned(tx: Any, event: SeatAssigned, of: Envelope) -> None:
+    async def seat_assigned(tx: Any, event: SeatAssigned, envelope: Envelope) -> None:
         if bug and event.subscription_id == "s-2":
             await tx.execute("insert into seats values ($1)", 7, 8)
-        await POOLS.apply(tx, event, of)
+        await POOLS.apply(tx, event, envelope)
 
     await bench.pools(4)
     await bench.feed()
@@ -227,8 +227,8 @@ async def test_a_fold_writes_its_own_tables_only(bench: Bench) -> None:
     stray = Projection("pools", topics=POOLS.topics, tables=("pools",))
 
     @stray.on(SeatAssigned)
-    async def seat_assigned(tx: Any, event: SeatAssigned, of: Envelope) -> None:
-        await POOLS.apply(tx, event, of)
+    async def seat_assigned(tx: Any, event: SeatAssigned, envelope: Envelope) -> None:
+        await POOLS.apply(tx, event, envelope)
 
     await bench.pools(1)
     await bench.feed()
@@ -265,7 +265,7 @@ async def test_fired_timers_do_not_come_back_and_put_off_ones_stay_put_off(bench
     timers = Timers(topics=(ENTITLEMENTS,))
 
     @timers.on(SeatAssigned)
-    def seat_assigned(event: SeatAssigned, of: Envelope) -> list[Set]:
+    def seat_assigned(event: SeatAssigned, envelope: Envelope) -> list[Set]:
         return [Set("count", event.subscription_id, NOON + timedelta(seconds=event.seat, microseconds=5), "customer")]
 
     @timers.fires("count", COUNTER)
@@ -294,12 +294,12 @@ async def test_moved_clocks_are_found_again_by_who_has_looked(bench: Bench) -> N
         await live.write(f"{n % 3}", ClockMoved(organisation_id=f"o-{n % 3}", ahead_s=100 * n, moved_by="me"))
     await live.feed()
     clocks = Clocks(utc_now)
-    await clocks.look(bench.pool)
+    await clocks.refresh(bench.pool)
     await bench.pool.execute("update engine.clocks set ahead_s = 7 where organisation_id = 'o-1'")
     report = await again(live, CLOCKS).run(on_difference="switch")
     await live.store.close()
     assert report.state == "switched"
-    await clocks.look(bench.pool)
+    await clocks.refresh(bench.pool)
     assert clocks._ahead == {
         "o-0": timedelta(seconds=300),
         "o-1": timedelta(seconds=100),
@@ -322,12 +322,12 @@ class Records:
 
     async def between(self, done: Any, upto: Any) -> AsyncIterator[tuple[dict[Any, int], list[Piece]]]:
         at = dict.fromkeys(range(PARTITIONS), 0)
-        for of, data in await self.bench.store.read(0, 10_000):
-            number = partition_of(of.stream, PARTITIONS)
+        for envelope, data in await self.bench.store.read(0, 10_000):
+            number = partition_of(envelope.stream, PARTITIONS)
             place, offset = (ENTITLEMENTS, number), at[number]
             at[number] += 1
             if done.get(place, -1) < offset <= upto.get(place, -1):
-                yield {place: offset}, [Piece(of, data if of.type in self.types else None)]
+                yield {place: offset}, [Piece(envelope, data if envelope.type in self.types else None)]
 
 
 async def test_a_stream_that_waited_no_longer_is_read_again_from_kafka(
@@ -358,5 +358,5 @@ async def test_a_stream_that_waited_no_longer_is_read_again_from_kafka(
     assert [row for row in await bench.rows("seats") if "s-9" in row] != [], "the seat of version 2 was read again"
     monkeypatch.undo()
     await bench.pool.execute("update engine.seen set version = 9 where stream = 'pool-1'")
-    with pytest.raises(Trouble, match="pool-1 up to version 9, but only 5 can be read"):
+    with pytest.raises(CannotRebuild, match="pool-1 up to version 9, but only 5 can be read"):
         await again(bench).run()

@@ -21,7 +21,7 @@ from shared.eventlog.deliver.host import ConsumerHost
 from shared.eventlog.deliver.plan import Raw
 from shared.eventlog.deliver.projection import Projection
 from shared.eventlog.deliver.records import UNPACKED_AT_MOST, Batches, raw_of
-from shared.eventlog.repair.parked import look
+from shared.eventlog.repair.parked import list_parked
 from shared.eventlog.repair.sources import Topics
 from shared.eventlog.repair.topic import TopicReader
 from shared.eventlog.write.log import Log, utc_now
@@ -244,8 +244,8 @@ async def test_a_partition_flows_past_header_names_that_are_no_text(database: st
     table = Projection(database.rsplit("/", 1)[1], topics=(topic,))
 
     @table.on(CsnIssued)
-    async def note(tx: Any, _event: CsnIssued, of: Envelope) -> None:
-        await tx.execute("insert into applied values ($1)", of.id)
+    async def note(tx: Any, _event: CsnIssued, envelope: Envelope) -> None:
+        await tx.execute("insert into applied values ($1)", envelope.id)
 
     def by(record: Written) -> Written:
         source = f"urn:publisher:{publisher}".encode()
@@ -264,7 +264,7 @@ async def test_a_partition_flows_past_header_names_that_are_no_text(database: st
         async with asyncio.timeout(30):
             while await pool.fetchval("select count(*) from applied") < 3:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
-        parked = await look(pool, consumer.name)
+        parked = await list_parked(pool, consumer.name)
         assert [each.raw.offset for each in parked] == [1, 2, 3, 5, 6, 7]
         for each, record in zip(parked, records[1:4] * 2, strict=True):
             assert (each.raw.key, each.raw.value, names(each.raw)) == (

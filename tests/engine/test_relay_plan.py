@@ -18,7 +18,7 @@ def stored(*streams: str) -> list[StoredEvent]:
     for position, stream in enumerate(streams, start=1):
         (event,) = next_events(stream, heads.get(stream, Head()), 1)
         heads[stream] = head_of([event])
-        events.append(StoredEvent(event.of._replace(position=position), event.data))
+        events.append(StoredEvent(event.envelope._replace(position=position), event.data))
     return events
 
 
@@ -33,12 +33,12 @@ def test_everything_is_sent_once_and_each_stream_in_order(
         step = data.draw(st.integers(1, len(events) - done))
         batches = plan(done, events[done : done + step], published, partitions)
         for partition, batch in batches.items():
-            assert all(partition_of(e.of.stream, partitions) == partition for e in batch)
+            assert all(partition_of(e.envelope.stream, partitions) == partition for e in batch)
             sent += batch
         done += step
-    assert sorted(e.of.position or 0 for e in sent) == list(range(1, len(events) + 1))
+    assert sorted(e.envelope.position or 0 for e in sent) == list(range(1, len(events) + 1))
     for name in set(names):
-        versions = [e.of.version for e in sent if e.of.stream == name]
+        versions = [e.envelope.version for e in sent if e.envelope.stream == name]
         assert versions == list(range(1, len(versions) + 1))
 
 
@@ -50,17 +50,17 @@ def test_a_missing_position_stops_it() -> None:
 
 def test_a_repeated_or_skipped_version_stops_it() -> None:
     first, second, third = stored("a", "a", "a")
-    moved = StoredEvent(third.of._replace(position=2), third.data)
+    moved = StoredEvent(third.envelope._replace(position=2), third.data)
     with pytest.raises(OutOfOrder, match="does not continue"):
         plan(0, [first, moved], Published(), 3)
-    again = StoredEvent(first.of._replace(position=3), first.data)
+    again = StoredEvent(first.envelope._replace(position=3), first.data)
     with pytest.raises(OutOfOrder, match="does not continue"):
         plan(0, [first, second, again], Published(), 3)
 
 
 def test_an_event_that_is_chained_to_something_else_stops_it() -> None:
     first, second = stored("a", "a")
-    forged = StoredEvent(second.of._replace(prevhash=b"x" * 32), second.data)
+    forged = StoredEvent(second.envelope._replace(prevhash=b"x" * 32), second.data)
     with pytest.raises(OutOfOrder):
         plan(0, [first, forged], Published(), 3)
 

@@ -17,15 +17,15 @@ from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.plan import Raw, receive
-from shared.eventlog.deliver.projection import Do, Projection, Reactions
+from shared.eventlog.deliver.projection import Dispatch, Projection, Reactions
 from shared.eventlog.deliver.relay import Relay
 from shared.eventlog.migrate import migrate
 from shared.eventlog.repair import resuming
 from shared.eventlog.repair.anchors import Anchors, topic_of_anchors
 from shared.eventlog.repair.guard import Guard
 from shared.eventlog.repair.republish import restore_topic
-from shared.eventlog.repair.restore import Refused, Whole, reconcile, restore_store
-from shared.eventlog.repair.topic import Differs, Missing
+from shared.eventlog.repair.restore import RestoreRefused, ServiceDefinition, reconcile, restore_store
+from shared.eventlog.repair.topic import LogMismatch, Missing
 from shared.eventlog.repair.verify import verify
 from shared.eventlog.write.log import Accepted, Log, utc_now
 from shared.eventlog.write.postgres import PostgresStore
@@ -60,7 +60,7 @@ class Bench:
 
     dsn: str
     access: KafkaAccess
-    whole: Whole
+    whole: ServiceDefinition
 
     @property
     def operator(self) -> str:
@@ -136,9 +136,9 @@ def counting(name: str = "counting") -> Projection:
     projection = Projection(name, topics=(topic_of(SERVICE),))
 
     @projection.on(SeatUnassigned)
-    async def seat_unassigned(tx: Any, _event: SeatUnassigned, of: Any) -> None:
+    async def seat_unassigned(tx: Any, _event: SeatUnassigned, envelope: Any) -> None:
         await tx.execute(
-            "insert into counted values ($1, 1) on conflict (stream) do update set n = counted.n + 1", of.stream
+            "insert into counted values ($1, 1) on conflict (stream) do update set n = counted.n + 1", envelope.stream
         )
 
     return projection
@@ -150,7 +150,7 @@ async def bench(database: str, own_kafka: parts.Kafka) -> Bench:
     made = Bench(
         database,
         own_kafka.access,
-        Whole(
+        ServiceDefinition(
             service=SERVICE,
             migrations=migrations_of(SERVICE),
             streams=[COUNTER],
@@ -202,7 +202,7 @@ async def test_a_restore_that_was_stopped_anywhere_goes_on(bench: Bench, monkeyp
         await bench.empty(quickly=True)
         steps = itertools.count(1)
 
-        def progress(step: str, _done: int, _of: int, steps: Any = steps, last: int = stop_after) -> None:
+        def progress(step: str, _done: int, _envelope: int, steps: Any = steps, last: int = stop_after) -> None:
             if next(steps) == last:
                 raise Stopped(step)
 
@@ -235,7 +235,7 @@ async def test_the_lease_is_renewed_while_events_are_imported(bench: Bench, monk
 
     with monkeypatch.context() as patch:
         patch.setattr(PostgresStore, "lease", taken)
-        with pytest.raises(Refused, match="A relay has begun to publish"):
+        with pytest.raises(RestoreRefused, match="A relay has begun to publish"):
             await restore_store(bench.whole, bench.operator, bench.access, dry_run=False)
     (head,) = await bench.query("select position, fenced from log.head")
     assert head["position"] == 20
@@ -368,7 +368,7 @@ async def test_a_store_that_went_a_way_of_its_own_is_not_overwritten(bench: Benc
     await bench.fill(10, seed=3)
     relay = await bench.relay()
     assert relay.alarm is not None
-    with pytest.raises(Refused, match=r"a way of its own from position 61 on.* Its 10 events"):
+    with pytest.raises(RestoreRefused, match=r"a way of its own from position 61 on.* Its 10 events"):
         await reconcile(bench.whole, bench.operator, bench.access, dry_run=False)
     assert (await bench.query("select position from log.head"))[0]["position"] == 70
 
@@ -383,7 +383,7 @@ async def test_what_an_anchor_contradicts_is_not_restored(bench: Bench) -> None:
     task = asyncio.create_task(Relay(store, topic_of(SERVICE), bench.access).run())
     await relayed(store, task, 60)
     await bench.empty()
-    with pytest.raises(Differs, match="the chain is not the one that an anchor of"):
+    with pytest.raises(LogMismatch, match="the chain is not the one that an anchor of"):
         await restore_store(bench.whole, bench.operator, bench.access, dry_run=False)
 
 
@@ -394,8 +394,12 @@ async def test_reactions_go_on_where_they_stood(bench: Bench, left: str, monkeyp
     reactions = Reactions("echo", topics=(topic_of(SERVICE),))
 
     @reactions.on(SeatUnassigned)
-    async def seat_unassigned(event: SeatUnassigned, of: Any, _reach: Any) -> list[Do]:
-        return [] if of.stream.startswith("counter-echo") else [Do(COUNTER, f"echo-{of.stream}", Count(by=of.id))]
+    async def seat_unassigned(event: SeatUnassigned, envelope: Any, _reach: Any) -> list[Dispatch]:
+        return (
+            []
+            if envelope.stream.startswith("counter-echo")
+            else [Dispatch(COUNTER, f"echo-{envelope.stream}", Count(by=envelope.id))]
+        )
 
     async def deal(until: int, *, broken_off: bool = False) -> None:
         store = await PostgresStore(bench.dsn, SERVICE).open()
@@ -444,7 +448,7 @@ async def test_restore_rates(bench: Bench, capsys: pytest.CaptureFixture[str]) -
     started = time.perf_counter()
     told: dict[str, list[tuple[float, int]]] = {}
 
-    def progress(step: str, done: int, _of: int) -> None:
+    def progress(step: str, done: int, _envelope: int) -> None:
         told.setdefault(step, []).append((time.perf_counter(), done))
 
     await restore_store(bench.whole, bench.operator, bench.access, dry_run=False, progress=progress)

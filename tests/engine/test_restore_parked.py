@@ -9,7 +9,7 @@ import pytest
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer
 from shared.eventlog.deliver.plan import Raw, receive
-from shared.eventlog.deliver.projection import Do, Projection, Reactions
+from shared.eventlog.deliver.projection import Dispatch, Projection, Reactions
 from shared.eventlog.repair import parked, resuming
 from shared.eventlog.repair.republish import restore_topic
 from shared.eventlog.repair.restore import restore_store
@@ -33,10 +33,10 @@ async def test_kafka_is_lost_while_something_is_parked(bench: Bench) -> None:
     projection = Projection("ill", topics=(topic_of(SERVICE),))
 
     @projection.on(SeatUnassigned)
-    async def seat_unassigned(tx: Any, event: SeatUnassigned, of: Any) -> None:
-        if ill and of.stream in ("counter-1", "counter-2") and of.version > 2:
+    async def seat_unassigned(tx: Any, event: SeatUnassigned, envelope: Any) -> None:
+        if ill and envelope.stream in ("counter-1", "counter-2") and envelope.version > 2:
             raise ZeroDivisionError("a bug")
-        await counting().apply(tx, event, of)
+        await counting().apply(tx, event, envelope)
 
     pool = await asyncpg.create_pool(bench.dsn, min_size=1, max_size=4)
     store = await PostgresStore(bench.dsn, SERVICE).open()
@@ -63,7 +63,7 @@ async def test_kafka_is_lost_while_something_is_parked(bench: Bench) -> None:
     await restore_topic(SERVICE, bench.operator, bench.access, consumers={SERVICE: bench.operator}, dry_run=False)
     await deal()
     ill = False
-    for line in parked.lines(await parked.look(pool, consumer.name)):
+    for line in parked.lines(await parked.list_parked(pool, consumer.name)):
         done = await parked.retry(pool, consumer, line, "operation-1")
         assert (done.waiting, done.stopped) == (0, None)
     counted = {row["stream"]: row["n"] for row in await bench.query("select stream, n from counted")}
@@ -78,10 +78,10 @@ async def test_what_reactions_had_parked_is_said(bench: Bench, monkeypatch: pyte
     reactions = Reactions("echo", topics=(topic_of(SERVICE),))
 
     @reactions.on(SeatUnassigned)
-    async def seat_unassigned(_event: SeatUnassigned, of: Any, _reach: Any) -> list[Do]:
-        if of.stream == "counter-3":
+    async def seat_unassigned(_event: SeatUnassigned, envelope: Any, _reach: Any) -> list[Dispatch]:
+        if envelope.stream == "counter-3":
             raise ZeroDivisionError("a bug")
-        return [Do(COUNTER, f"echo-{of.stream}", Count(by=of.id))]
+        return [Dispatch(COUNTER, f"echo-{envelope.stream}", Count(by=envelope.id))]
 
     bench.whole = replace(bench.whole, reactions=[reactions])
     await bench.fill(60, streams=12)

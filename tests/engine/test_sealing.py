@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from services.identity.domain.account import ACCOUNT, Open, OpenAccount, UpdateProfile
+from services.identity.domain.account import ACCOUNT, OpenAccount, OpenedAccount, UpdateProfile
 from shared.eventlog.write.log import Accepted, Log, Meta
 from shared.eventlog.write.memory import MemoryStore
 from shared.events import EVENTS
@@ -60,13 +60,13 @@ async def test_stored_sealed_and_answered_in_the_clear() -> None:
     await log.execute(ACCOUNT, "a", UpdateProfile(country="FR"), meta())
     for stored in store.events:
         assert not clear(stored.data) and b"rofakO aniM" in stored.data
-        assert stored.of.hash == chained(stored.of, stored.data), "the hash is over what is stored"
+        assert stored.envelope.hash == chained(stored.envelope, stored.data), "the hash is over what is stored"
     again = await log.execute(ACCOUNT, "a", OPEN, meta("one"))
     assert isinstance(again, Accepted) and again.repeated and again.events[0].event == first.events[0].event
     assert again.events[0].event.ref == first.events[0].id
     elsewhere = await Log(store, "identity", sealer=sealer).state(ACCOUNT, "a")
     assert elsewhere == await log.state(ACCOUNT, "a")
-    assert isinstance(elsewhere, Open) and elsewhere.profile.email == "mina@x.example"
+    assert isinstance(elsewhere, OpenedAccount) and elsewhere.profile.email == "mina@x.example"
     assert elsewhere.opened.ref == first.events[0].id, "what is opened still knows its id"
 
 
@@ -77,7 +77,7 @@ async def test_the_forgotten_reads_empty() -> None:
     sealer.forgotten = True
     log = Log(store, "identity", sealer=sealer)
     state = await log.state(ACCOUNT, "a")
-    assert isinstance(state, Open) and (state.profile.email, state.profile.name) == ("", "")
+    assert isinstance(state, OpenedAccount) and (state.profile.email, state.profile.name) == ("", "")
     again = await log.execute(ACCOUNT, "a", OPEN, meta("one"))
     assert isinstance(again, Accepted) and not clear(again.events[0].event.data())
     assert store.events == before
@@ -101,7 +101,7 @@ async def test_others_never_meet_the_sealer() -> None:
     log = Log(store, "entitlements", sealer=sealer)
     await log.execute(COUNTER, "one", Count(), meta())
     await Log(store, "entitlements", sealer=sealer).state(COUNTER, "one")
-    await log.consider(ACCOUNT, "a", OPEN)
+    await log.dry_run(ACCOUNT, "a", OPEN)
     assert sealer.asked == 0, "neither do dry runs"
 
 

@@ -18,7 +18,7 @@ from shared.eventlog.repair.verify import verify
 from shared.eventlog.write.log import Accepted, Log, Meta
 from shared.eventlog.write.memory import MemoryStore
 from shared.eventlog.write.postgres import PostgresStore
-from shared.eventlog.write.snapshots import Codec, KeepsSnapshots, Unkept, same_state
+from shared.eventlog.write.snapshots import Codec, KeepsSnapshots, NotSnapshotable, same_state
 from shared.eventlog.write.store import Head, Store
 from shared.events import SeatUnassigned
 from tests.examples.engine import COUNTER, NOON, Count, new_id
@@ -84,7 +84,7 @@ async def test_a_load_that_had_much_to_fold_leaves_a_snapshot_and_the_next_start
     await fill(store, 5)
     kept, after = await store.load("held-k", codec.definition)
     assert kept is not None
-    assert (kept.head.version, [event.of.version for event in after]) == (25, [26, 27, 28, 29, 30])
+    assert (kept.head.version, [event.envelope.version for event in after]) == (25, [26, 27, 28, 29, 30])
     await same(store)
     answer = await log(store).execute(HELD, "k", Count(by="x"), Meta(new_id(), "actor", NOON))
     assert isinstance(answer, Accepted) and answer.version == 31
@@ -209,7 +209,7 @@ async def test_a_state_that_does_not_come_back_is_not_kept(caplog: Any) -> None:
     codec = Codec.of(replace(HELD, evolve=odd, initial=none_of_its))
     assert codec is not None
     for value in (object(), {1: object()}, float("nan"), NOON.replace(tzinfo=None)):
-        with pytest.raises(Unkept):
+        with pytest.raises(NotSnapshotable):
             codec.encode(Odd(value))
     for value in (
         NOON,

@@ -15,8 +15,14 @@ async def test_positions_and_versions_are_dense(store: Store) -> None:
     assert await store.append(a) == Written(3)
     assert await store.append(b) == Written(5)
     events = await store.read(0, 100)
-    assert [e.of.position for e in events] == [1, 2, 3, 4, 5]
-    assert [(e.of.stream, e.of.version) for e in events] == [("a", 1), ("a", 2), ("a", 3), ("b", 1), ("b", 2)]
+    assert [e.envelope.position for e in events] == [1, 2, 3, 4, 5]
+    assert [(e.envelope.stream, e.envelope.version) for e in events] == [
+        ("a", 1),
+        ("a", 2),
+        ("a", 3),
+        ("b", 1),
+        ("b", 2),
+    ]
     assert await store.position() == 5
 
 
@@ -24,10 +30,10 @@ async def test_what_is_read_is_what_was_written(store: Store) -> None:
     first = write("a", number=2)
     await store.append(first)
     read = await store.read_stream("a")
-    assert [(e.of._replace(position=None), e.data) for e in read] == [(e.of, e.data) for e in first.events]
-    assert [e.of.version for e in await store.read_stream("a", after=1)] == [2]
+    assert [(e.envelope._replace(position=None), e.data) for e in read] == [(e.envelope, e.data) for e in first.events]
+    assert [e.envelope.version for e in await store.read_stream("a", after=1)] == [2]
     assert await store.read_stream("unknown") == []
-    assert [e.of.position for e in await store.read(1, 1)] == [2]
+    assert [e.envelope.position for e in await store.read(1, 1)] == [2]
 
 
 @pytest.mark.parametrize("wrong", [Head(0, GENESIS), Head(1, GENESIS), Head(2, GENESIS), Head(3, b"x" * 32)])

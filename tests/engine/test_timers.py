@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from shared.eventlog.deliver.clocks import Clocks
-from shared.eventlog.deliver.projection import Reach
+from shared.eventlog.deliver.projection import ReactionContext
 from shared.eventlog.deliver.timers import Cancel, Change, Set, Timers, TimerService
 from shared.eventlog.write.log import Log
 from shared.eventlog.write.postgres import PostgresStore
@@ -27,17 +27,17 @@ TIMERS = Timers(topics=(ENTITLEMENTS,))
 
 
 @TIMERS.on(SeatAssigned)
-def seat_assigned(event: SeatAssigned, of: Envelope) -> Sequence[Change]:
-    return [Set("count", event.subscription_id, of.time + HOUR, event.account_id)]
+def seat_assigned(event: SeatAssigned, envelope: Envelope) -> Sequence[Change]:
+    return [Set("count", event.subscription_id, envelope.time + HOUR, event.account_id)]
 
 
 @TIMERS.on(SeatUnassigned)
-def seat_unassigned(event: SeatUnassigned, _of: Envelope) -> Sequence[Change]:
+def seat_unassigned(event: SeatUnassigned, _envelope: Envelope) -> Sequence[Change]:
     return [Cancel("count", event.subscription_id)]
 
 
 @TIMERS.fires("count", COUNTER)
-async def count(_key: str, now: Any, _reach: Reach) -> Count:
+async def count(_key: str, now: Any, _reach: ReactionContext) -> Count:
     return Count(by=now.isoformat().replace(":", "."))
 
 
@@ -48,9 +48,9 @@ class Bench:
         self.service = TimerService("test", TIMERS, pool, log, self.clocks)
 
     async def fold(self, what: Any, event: Any) -> None:
-        of = Envelope("e", "s", event.type(), "x", NOON, correlation_id="c")
+        envelope = Envelope("e", "s", event.type(), "x", NOON, correlation_id="c")
         async with self.pool.acquire() as tx, tx.transaction():
-            await what.apply(tx, event, of)
+            await what.apply(tx, event, envelope)
 
     async def set(self, key: str, customer: str = "customer") -> None:
         event = SeatAssigned.model_construct(  # keys that are longer than today's identifiers, too
@@ -60,7 +60,7 @@ class Bench:
 
     async def counted(self, key: str = "one") -> list[str]:
         stored = await self.log.store.read_stream(f"counter-{key}")
-        return [event.of.actor for event in stored]
+        return [event.envelope.actor for event in stored]
 
     async def move(self, customer: str, ahead: timedelta) -> None:
         moved = ClockMoved(organisation_id=customer, ahead_s=int(ahead.total_seconds()), moved_by="me")
@@ -108,7 +108,7 @@ async def test_a_rebuilt_timer_that_has_fired_is_gone_however_long_its_key(
     row = "insert into rebuilt.timers values ('count', $1, $2, 'customer', 'e', 'c')"
     await owner.execute(row, fired, NOON + HOUR)
     await owner.execute(row, waiting, NOON + HOUR)
-    await owner.execute(with_names(TIMERS.projection.takes_over, new="rebuilt"))
+    await owner.execute(with_names(TIMERS.projection.carry_over_sql, new="rebuilt"))
     assert [each["key"] for each in await owner.fetch("select key from rebuilt.timers")] == [waiting]
     await owner.execute("drop schema rebuilt cascade")
     await owner.close()
@@ -132,7 +132,7 @@ async def test_a_sandboxs_clock_moves_its_own_timers_only(bench: Bench) -> None:
     assert (NOON + 30 * HOUR).isoformat().replace(":", ".") in counted.data.decode(), (
         "in its own time, whatever this process knows of it"
     )
-    await bench.clocks.look(bench.pool)
+    await bench.clocks.refresh(bench.pool)
     assert bench.clocks.time_of("sandbox") == NOON + 30 * HOUR
     assert bench.clocks.time_of("other") == NOON
 
@@ -140,7 +140,7 @@ async def test_a_sandboxs_clock_moves_its_own_timers_only(bench: Bench) -> None:
 async def test_a_clock_moved_again_is_read_again(bench: Bench) -> None:
     for hours in (1, 2):
         await bench.move("sandbox", hours * HOUR)
-        await bench.clocks.look(bench.pool)
+        await bench.clocks.refresh(bench.pool)
         assert bench.clocks.time_of("sandbox") == NOON + hours * HOUR
 
 

@@ -38,15 +38,15 @@ class Reader(TopicReader):
     def _found(self, partition: int, offset: int) -> Found:
         position = self.positions[offset]
         hash_ = hash_at(position if position > 0 else FORGED - position)
-        of = Envelope("1", "s", "t", "stream", NOON, version=1, position=abs(position), hash=hash_)
-        return Found(Raw(self.topic, partition, offset, None, [], b""), StoredEvent(of, b""))
+        envelope = Envelope("1", "s", "t", "stream", NOON, version=1, position=abs(position), hash=hash_)
+        return Found(Raw(self.topic, partition, offset, None, [], b""), StoredEvent(envelope, b""))
 
 
 def until(head: int) -> Lookup:
     """What a store with these positions holds."""
 
     async def in_store(events: Sequence[StoredEvent]) -> list[InStore]:
-        positions = [event.of.position or 0 for event in events]
+        positions = [event.envelope.position or 0 for event in events]
         return [InStore(hash_at(position) if position <= head else None) for position in positions]
 
     return in_store

@@ -61,9 +61,9 @@ def judged(evidence: Evidence, marks: list[Anchor] | None = None) -> Findings:
     store = StoreCheck(findings, marks or ())
     batches = list(evidence.batches)
     for event in evidence.events:
-        while batches and batches[0][0] < (event.of.position or 0):
+        while batches and batches[0][0] < (event.envelope.position or 0):
             store.batch(*batches.pop(0))
-        store.event(StoredEvent(event.of, event.data))
+        store.event(StoredEvent(event.envelope, event.data))
     for batch in batches:
         store.batch(*batch)
     store.head(evidence.position, evidence.chain)
@@ -140,11 +140,11 @@ def test_the_place_is_named() -> None:
     gone = evidence.events.pop(6)
     evidence.topic = [record for record in evidence.topic if record.offset != 12]
     said = [str(finding) for finding in judged(evidence).first]
-    assert f"position 8 ({evidence.events[6].of.stream} version 2): position 7 should stand here" in said[1]
+    assert f"position 8 ({evidence.events[6].envelope.stream} version 2): position 7 should stand here" in said[1]
     assert any("store, positions 7 to 7: the chain does not fit" in line for line in said)
     assert any("offset 7: position 7 (pool-2 version 2) is not what the store has there" in line for line in said)
     assert any(line.endswith("position 12 is missing, though they were published") for line in said)
-    assert gone.of.stream == "pool-2"
+    assert gone.envelope.stream == "pool-2"
 
 
 def test_a_command_that_is_not_the_stores_is_one_finding_with_its_place() -> None:
@@ -226,9 +226,9 @@ def test_a_topics_cut_tail_shows_by_an_anchor_alone() -> None:
 
 def rewritten(record: Published, offset: int, **attributes: Any) -> Published:
     """The record as another: its hash and headers fit what it says."""
-    of = from_headers(record.headers, record.key)._replace(**attributes)
-    of = of._replace(hash=chained(of, record.value or b""))
-    return replace(record, offset=offset, key=of.stream.encode(), headers=to_headers(of))
+    envelope = from_headers(record.headers, record.key)._replace(**attributes)
+    envelope = envelope._replace(hash=chained(envelope, record.value or b""))
+    return replace(record, offset=offset, key=envelope.stream.encode(), headers=to_headers(envelope))
 
 
 def test_each_fault_of_a_topic_is_named_with_its_place() -> None:

@@ -34,7 +34,7 @@ def next_events(
     """The next events of a stream, chained to its head."""
     events = []
     for version in range(head.version + 1, head.version + 1 + number):
-        of = Envelope(
+        envelope = Envelope(
             new_id(),
             source_of(service),
             event_type,
@@ -50,14 +50,14 @@ def next_events(
             "",
             head.hash,
         )
-        of = of._replace(hash=chained(of, data))
-        events.append(StoredEvent(of, data))
-        head = Head(version, of.hash)
+        envelope = envelope._replace(hash=chained(envelope, data))
+        events.append(StoredEvent(envelope, data))
+        head = Head(version, envelope.hash)
     return events
 
 
 def head_of(events: Sequence[StoredEvent]) -> Head:
-    return Head(events[-1].of.version or 0, events[-1].of.hash)
+    return Head(events[-1].envelope.version or 0, events[-1].envelope.hash)
 
 
 def write(stream: str, head: Head | None = None, number: int = 1, **rest: object) -> Write:
@@ -67,7 +67,7 @@ def write(stream: str, head: Head | None = None, number: int = 1, **rest: object
         command_id=f"command-{next(_numbers)}-{new_id()}", fingerprint=b"", stream=stream, expected=start, time=NOON
     )
     made.events = [
-        StoredEvent(e.of._replace(command_id=made.command_id), e.data) for e in next_events(stream, start, number)
+        StoredEvent(e.envelope._replace(command_id=made.command_id), e.data) for e in next_events(stream, start, number)
     ]
     for name, value in rest.items():
         setattr(made, name, value)

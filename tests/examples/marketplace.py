@@ -2,7 +2,7 @@
 
 from datetime import UTC, date, datetime
 
-from services.marketplace.domain.standing import Standing, evolve
+from services.marketplace.domain.standing import CsnStanding, evolve
 from shared.events import AccountOpened, CsnIssued, CsnRevoked, Money, Plan, PlanListed
 from shared.events.marketplace import Billing, Category, Period, Support
 
@@ -57,7 +57,7 @@ US_PLAN = plan("829N1WW3740L562", "revit", currency="USD", price=312_000)
 OTHERS_PLAN = plan("AAAAAWW0001A001", "drawer", publisher="acme", price=1_000)
 
 CSN = CsnIssued(csn="5100012345", organisation_id=PARTNER, publisher=AUTODESK, said_at=NOON).recorded("csn-issued-1")
-WITH_CSN = evolve(Standing(), CSN)
+WITH_CSN = evolve(CsnStanding(), CSN)
 REVOKED = CsnRevoked(csn=CSN.csn, organisation_id=PARTNER, publisher=AUTODESK, reason="audit", said_at=NOON).recorded(
     "csn-revoked-1"
 )

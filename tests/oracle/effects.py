@@ -21,7 +21,10 @@ def effects(
     """What is wrong. `reactions` are the consumers that react, with the names of the evidence that they read;
     `forgetful` the services that were restored from their topics, which tell of no refusal; `former` what the
     publishers' topic held before it was lost, which no store can make again."""
-    gone = [(_identity(of, foreign=True), of.type) for _, of in _events(Evidence(PUBLISHERS, topic=[*former]))]
+    gone = [
+        (_identity(envelope, foreign=True), envelope.type)
+        for _, envelope in _events(Evidence(PUBLISHERS, topic=[*former]))
+    ]
     for consumer, read in reactions.items():
         service = consumer.partition(".")[0]
         answered = found[service].answered
@@ -32,25 +35,25 @@ def effects(
         for name in (
             name for name in found if name in read or (PUBLISHERS in read and name.startswith(f"{PUBLISHERS}."))
         ):
-            for place, of in _events(found[name]):
-                identity = _identity(of, foreign=found[name].foreign)
-                if of.type not in never:
+            for place, envelope in _events(found[name]):
+                identity = _identity(envelope, foreign=found[name].foreign)
+                if envelope.type not in never:
                     could_cause.add(identity)
                 if (
-                    of.type in always
+                    envelope.type in always
                     and service not in forgetful
                     and (consumer, *place) not in found[name].waiting
                     and not _any(ids, f"{consumer}:{identity}:")
                 ):
-                    yield f"{consumer}: {of.type} {of.id} had no effect"
+                    yield f"{consumer}: {envelope.type} {envelope.id} had no effect"
         for id_ in ids:
             cause = id_[len(consumer) + 1 :].rpartition(":")[0].removesuffix(f":{answered[id_].stream}")
             if cause not in could_cause:
                 yield f"{consumer}: its command {id_} has no event that it could follow from"
 
 
-def _identity(of: Envelope, *, foreign: bool) -> str:
-    return f"{of.source}#{of.id}" if foreign else of.id
+def _identity(envelope: Envelope, *, foreign: bool) -> str:
+    return f"{envelope.source}#{envelope.id}" if foreign else envelope.id
 
 
 def _events(evidence: Evidence) -> Iterator[tuple[tuple[int, int], Envelope]]:

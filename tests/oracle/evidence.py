@@ -25,7 +25,7 @@ PUBLISHERS: Final = "publisher"
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    of: Envelope
+    envelope: Envelope
     data: bytes
 
 
@@ -125,21 +125,21 @@ async def gather(
     """All services' evidence. The system should be at rest: nothing on its way between stores and topics. `topics` says
     where a service publishes, if not where it always does; `readers` which topics each consumer reads, by its service's
     registry; `anchored` is the folder of the anchors: without it, none are read, from their topic neither."""
-    of = {service: (topics or {}).get(service, topic_of(service)) for service in dsns}
+    envelope = {service: (topics or {}).get(service, topic_of(service)) for service in dsns}
     found = {service: Evidence(service) for service in dsns}
     reading = {name: topics_read(read, await _existing(access)) for name, read in (readers or {}).items()}
     for topic in {topic for read in reading.values() for topic in read if is_inbound(topic)}:
         name = PUBLISHERS + topic.removeprefix(INBOUND)
-        of[name], found[name] = topic, Evidence(name, foreign=True)
+        envelope[name], found[name] = topic, Evidence(name, foreign=True)
     for service, dsn in dsns.items():
         await read_store(found[service], dsn)
         if anchored is not None:
             marks = anchors.from_file(anchored, service)[0] + (await anchors.from_topic(access, service))[0]
             found[service].anchors = marks
     for service, dsn in dsns.items():
-        await _read_notes(found, service, dsn, of)
+        await _read_notes(found, service, dsn, envelope)
     for evidence in found.values():
-        topic = of[evidence.service]
+        topic = envelope[evidence.service]
         evidence.topic, evidence.ends = await read_whole(topic, access)
         evidence.expected = frozenset(name for name, read in reading.items() if topic in read)
     return found
@@ -209,12 +209,12 @@ async def read_store(evidence: Evidence, dsn: str) -> None:
 
 async def _read_notes(found: dict[str, Evidence], service: str, dsn: str, topics_of: Mapping[str, str]) -> None:
     """A consumer's notes stand in the consumer's database; they belong to the evidence of the stream's service."""
-    owner = {event.of.stream: e.service for e in found.values() for event in e.events}
+    owner = {event.envelope.stream: e.service for e in found.values() for event in e.events}
     db = await asyncpg.connect(dsn)
     try:
         for row in await db.fetch("select consumer, stream, version from engine.seen"):
-            of = owner.get(row["stream"], service)
-            found[of].seen[row["consumer"], row["stream"]] = row["version"]
+            envelope = owner.get(row["stream"], service)
+            found[envelope].seen[row["consumer"], row["stream"]] = row["version"]
         topics = {topics_of[name]: evidence for name, evidence in found.items()}
         for row in await db.fetch("select * from engine.checkpoints where topic = any($1::text[])", list(topics)):
             topics[row["topic"]].checkpoints[row["consumer"], row["partition"]] = row["offset"]
@@ -256,5 +256,5 @@ def streams_of(events: Sequence[Stored]) -> dict[str, list[Stored]]:
     """A store's events by stream, in the store's order."""
     streams: dict[str, list[Stored]] = {}
     for event in events:
-        streams.setdefault(event.of.stream, []).append(event)
+        streams.setdefault(event.envelope.stream, []).append(event)
     return streams

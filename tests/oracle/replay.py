@@ -41,8 +41,8 @@ async def _compared(service: str, projection: Projection, db: Any, found: Mappin
         await make(db, projection, SCHEMA)
         await db.execute(f'set local search_path = "{SCHEMA}"')
         await _fold(consumer, projection, db, found)
-        if projection.takes_over:
-            await db.execute(with_names(projection.takes_over, new=SCHEMA))
+        if projection.carry_over_sql:
+            await db.execute(with_names(projection.carry_over_sql, new=SCHEMA))
         anew = await digests(db, projection, SCHEMA)
     finally:
         await undone.rollback()
@@ -61,14 +61,16 @@ async def _fold(consumer: str, projection: Projection, db: Any, found: Mapping[s
             while batch := list(islice(events, AT_ONCE)):
                 bundles = Bundles(db, rewrite)
                 for event in batch:
-                    of = event.of
-                    await projection.apply(bundles.of_stream(of.stream), decode(of, event.data, trusted=True), of)
+                    envelope = event.envelope
+                    await projection.apply(
+                        bundles.of_stream(envelope.stream), decode(envelope, event.data, trusted=True), envelope
+                    )
                 await bundles.send()
 
 
 def _dealt_with(consumer: str, projection: Projection, evidence: Evidence) -> Iterator[Stored]:
     """What waits is not among it."""
     for event in evidence.events:
-        seen = evidence.seen.get((consumer, event.of.stream), 0)
-        if event.of.type in projection.types and (event.of.version or 0) <= seen:
+        seen = evidence.seen.get((consumer, event.envelope.stream), 0)
+        if event.envelope.type in projection.types and (event.envelope.version or 0) <= seen:
             yield event

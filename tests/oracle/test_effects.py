@@ -17,7 +17,7 @@ def sound() -> dict[str, Evidence]:
     """entitlements tells of seats, distribution notes each in its fleet."""
     told, noting = clean(), Evidence("distribution")
     for n, event in enumerate(told.events):
-        noting.answered[f"{PROCESS}:{event.of.id}:fleet-c:0"] = Answered("fleet-c", n, 1, refused=n % 3 == 0)
+        noting.answered[f"{PROCESS}:{event.envelope.id}:fleet-c:0"] = Answered("fleet-c", n, 1, refused=n % 3 == 0)
     return {"entitlements": told, "distribution": noting}
 
 
@@ -30,7 +30,7 @@ def test_an_effect_that_is_missing_is_found(at: int) -> None:
     found = sound()
     lost = list(found["distribution"].answered)[at]
     del found["distribution"].answered[lost]
-    event = found["entitlements"].events[at].of.id
+    event = found["entitlements"].events[at].envelope.id
     assert list(effects(found, READS)) == [f"{PROCESS}: SeatUnassigned {event} had no effect"]
     assert list(effects(found, READS, frozenset({"distribution"}))) == [], "a restored store knows of no refusal"
 
@@ -40,7 +40,7 @@ def test_what_waits_needs_no_effect_yet() -> None:
     told = found["entitlements"]
     park(told, 20)
     told.waiting = {(PROCESS, partition, at): kept for (_, partition, at), kept in told.waiting.items()}
-    del found["distribution"].answered[f"{PROCESS}:{told.events[20].of.id}:fleet-c:0"]
+    del found["distribution"].answered[f"{PROCESS}:{told.events[20].envelope.id}:fleet-c:0"]
     assert list(effects(found, READS)) == []
 
 
@@ -55,7 +55,7 @@ def test_an_effect_whose_event_is_gone_is_found(at: int) -> None:
 
 def test_an_effect_of_an_event_that_asks_for_nothing_is_found() -> None:
     found = sound()
-    told = found["entitlements"].events[0].of.id
+    told = found["entitlements"].events[0].envelope.id
     made = Evidence("marketplace", answered={f"marketplace.process:{told}:sub-s:0": Answered("sub-s", 0, 1, False)})
     reads = {"marketplace.process": ["entitlements"]}
     (line,) = effects({**found, "marketplace": made}, reads)
@@ -64,9 +64,9 @@ def test_an_effect_of_an_event_that_asks_for_nothing_is_found() -> None:
 
 def test_publishers_events_are_known_by_source_and_id() -> None:
     record = clean().topic[0]
-    of = replace_source(record, "urn:publisher:autodesk")
-    publishers = Evidence(PUBLISHERS, foreign=True, topic=[of])
-    id_ = from_headers(of.headers, of.key).id
+    envelope = replace_source(record, "urn:publisher:autodesk")
+    publishers = Evidence(PUBLISHERS, foreign=True, topic=[envelope])
+    id_ = from_headers(envelope.headers, envelope.key).id
     command = f"marketplace.publisher:urn:publisher:autodesk#{id_}:plan-autodesk:x:0"
     made = Evidence("marketplace", answered={command: Answered("plan-autodesk:x", 0, 1, refused=False)})
     reads = {"marketplace.publisher": [PUBLISHERS]}
@@ -77,5 +77,5 @@ def test_publishers_events_are_known_by_source_and_id() -> None:
 
 
 def replace_source(record: Published, source: str) -> Published:
-    of = from_headers(record.headers, record.key)._replace(source=source)
-    return replace(record, headers=to_headers(of))
+    envelope = from_headers(record.headers, record.key)._replace(source=source)
+    return replace(record, headers=to_headers(envelope))

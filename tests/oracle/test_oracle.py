@@ -32,7 +32,7 @@ def clean(streams: int = 4, length: int = 6) -> Evidence:
                 subscription_id=stream, contract_id="c", seat=version, account_id="a", unassigned_by="b"
             )
             position, data = len(evidence.events) + 1, event.data()
-            of = Envelope(
+            envelope = Envelope(
                 f"{stream}/{version}",
                 source_of("entitlements"),
                 event.type(),
@@ -49,13 +49,13 @@ def clean(streams: int = 4, length: int = 6) -> Evidence:
                 heads[stream],
                 command_id=f"command-{stream}/{version}",
             )
-            of = of._replace(hash=chained(of, data))
-            heads[stream] = of.hash
-            evidence.events.append(Stored(of, data))
-            chain = sha256(chain + of.hash).digest()
+            envelope = envelope._replace(hash=chained(envelope, data))
+            heads[stream] = envelope.hash
+            evidence.events.append(Stored(envelope, data))
+            chain = sha256(chain + envelope.hash).digest()
             evidence.batches.append((position, chain))
             partition = partition_of(stream, PARTITIONS)
-            evidence.topic.append(Published(partition, position, stream.encode(), to_headers(of), data))
+            evidence.topic.append(Published(partition, position, stream.encode(), to_headers(envelope), data))
     evidence.position = evidence.relayed = len(evidence.events)
     evidence.chain = chain
     evidence.anchors = [Anchor("entitlements", *evidence.batches[at]) for at in (4, len(evidence.batches) - 1)]
@@ -63,10 +63,12 @@ def clean(streams: int = 4, length: int = 6) -> Evidence:
     evidence.seen = {(READER, stream): length for stream in heads}
     at_rest(evidence)
     for stored in evidence.events:
-        command = Asked(f"command-{stored.of.id}", "entitlements", stored.of.stream, "ok", (stored.of.id,))
+        command = Asked(
+            f"command-{stored.envelope.id}", "entitlements", stored.envelope.stream, "ok", (stored.envelope.id,)
+        )
         evidence.asked.append(command)
-        first = (stored.of.version or 1) - 1
-        evidence.answered[command.command_id] = Answered(stored.of.stream, first, 1, refused=False)
+        first = (stored.envelope.version or 1) - 1
+        evidence.answered[command.command_id] = Answered(stored.envelope.stream, first, 1, refused=False)
     for stream in heads:
         evidence.asked.append(Asked(f"refused-{stream}", "entitlements", stream, "refused"))
         evidence.answered[f"refused-{stream}"] = Answered(stream, length, 0, refused=True)
@@ -131,7 +133,7 @@ def swapped_in_topic(e: Evidence, chance: random.Random) -> None:
 
 def altered_in_store(e: Evidence, chance: random.Random) -> None:
     at = chance.randrange(len(e.events))
-    e.events[at] = Stored(e.events[at].of, flipped(e.events[at].data, chance))
+    e.events[at] = Stored(e.events[at].envelope, flipped(e.events[at].data, chance))
 
 
 def altered_in_topic(e: Evidence, chance: random.Random) -> None:
@@ -162,8 +164,8 @@ def missed_by_consumer(e: Evidence, chance: random.Random) -> None:
 def twice_and_different_in_store(e: Evidence, chance: random.Random) -> None:
     """A second event of the same version, chained and hashed as it should be."""
     at = chance.randrange(len(e.events))
-    of = e.events[at].of._replace(id="another", actor="another")
-    e.events.insert(at + 1, Stored(of._replace(hash=chained(of, e.events[at].data)), e.events[at].data))
+    envelope = e.events[at].envelope._replace(id="another", actor="another")
+    e.events.insert(at + 1, Stored(envelope._replace(hash=chained(envelope, e.events[at].data)), e.events[at].data))
 
 
 def twice_and_different_in_topic(e: Evidence, chance: random.Random) -> None:
@@ -190,11 +192,11 @@ def _flip_header(e: Evidence, at: int, which: str, chance: random.Random) -> Non
 
 def flipped_bit_in_hash_of_store(e: Evidence, chance: random.Random) -> None:
     at = chance.randrange(len(e.events))
-    of = e.events[at].of
+    envelope = e.events[at].envelope
     changed = (
-        of._replace(hash=flipped(of.hash, chance))
+        envelope._replace(hash=flipped(envelope.hash, chance))
         if chance.random() < 0.5
-        else (of._replace(prevhash=flipped(of.prevhash, chance)))
+        else (envelope._replace(prevhash=flipped(envelope.prevhash, chance)))
     )
     e.events[at] = Stored(changed, e.events[at].data)
 
@@ -210,30 +212,30 @@ def flipped_bit_in_command_of_store(e: Evidence, chance: random.Random) -> None:
 def flipped_bit_in_command_of_store_and_topic(e: Evidence, chance: random.Random) -> None:
     """Both say the same: only the commands that the store knows tell."""
     at = _flip_field(e, "command_id", chance)
-    e.topic[at] = replace(e.topic[at], headers=to_headers(e.events[at].of))
+    e.topic[at] = replace(e.topic[at], headers=to_headers(e.events[at].envelope))
 
 
 def _flip_field(e: Evidence, name: str, chance: random.Random) -> int:
     at = chance.randrange(len(e.events))
-    of = e.events[at].of
-    text = flipped(getattr(of, name).encode("latin-1"), chance).decode("latin-1")
+    envelope = e.events[at].envelope
+    text = flipped(getattr(envelope, name).encode("latin-1"), chance).decode("latin-1")
     changed: dict[str, Any] = {name: text}
-    e.events[at] = Stored(of._replace(**changed), e.events[at].data)
+    e.events[at] = Stored(envelope._replace(**changed), e.events[at].data)
     return at
 
 
 def altered_and_hashed_again(e: Evidence, chance: random.Random) -> None:
     """By somebody who knows how a stream's chain is made: all of it to the end is made to fit."""
     at = chance.randrange(len(e.events))
-    stream, before = e.events[at].of.stream, e.events[at].of.prevhash
+    stream, before = e.events[at].envelope.stream, e.events[at].envelope.prevhash
     for n in range(at, len(e.events)):
-        of, data = e.events[n].of, e.events[n].data
-        if of.stream == stream:
+        envelope, data = e.events[n].envelope, e.events[n].data
+        if envelope.stream == stream:
             data = data.replace(b'"b"', b'"x"') if n == at else data
-            of = of._replace(prevhash=before)
-            of = of._replace(hash=chained(of, data))
-            before = of.hash
-            e.events[n] = Stored(of, data)
+            envelope = envelope._replace(prevhash=before)
+            envelope = envelope._replace(hash=chained(envelope, data))
+            before = envelope.hash
+            e.events[n] = Stored(envelope, data)
 
 
 def passed_over_by_consumer(e: Evidence, chance: random.Random) -> None:
@@ -246,15 +248,15 @@ def lost_with_its_command(e: Evidence, chance: random.Random) -> None:
     """The newest event of a store whose head was put back, too, and which nobody had relayed yet."""
     last = e.events.pop()
     e.topic = [
-        record for record in e.topic if record.key is None or from_headers(record.headers, None).id != last.of.id
+        record for record in e.topic if record.key is None or from_headers(record.headers, None).id != last.envelope.id
     ]
     e.batches.pop()
     e.position = e.relayed = len(e.events)
     e.chain = e.batches[-1][1]
     e.anchors.pop()
-    e.seen[READER, last.of.stream] -= 1
+    e.seen[READER, last.envelope.stream] -= 1
     at_rest(e)
-    del e.answered[f"command-{last.of.id}"]
+    del e.answered[f"command-{last.envelope.id}"]
 
 
 def answered_otherwise(e: Evidence, chance: random.Random) -> None:
@@ -272,17 +274,17 @@ def answered_otherwise(e: Evidence, chance: random.Random) -> None:
 def done_twice(e: Evidence, chance: random.Random) -> None:
     """One command, two events: the second of no command's, chained, relayed and consumed like any other."""
     last = e.events[-1]
-    of = last.of._replace(
-        id="twice", version=(last.of.version or 0) + 1, position=len(e.events) + 1, prevhash=last.of.hash
+    envelope = last.envelope._replace(
+        id="twice", version=(last.envelope.version or 0) + 1, position=len(e.events) + 1, prevhash=last.envelope.hash
     )
-    of = of._replace(hash=chained(of, last.data))
-    e.events.append(Stored(of, last.data))
+    envelope = envelope._replace(hash=chained(envelope, last.data))
+    e.events.append(Stored(envelope, last.data))
     e.position = e.relayed = len(e.events)
-    e.chain = sha256(e.chain + of.hash).digest()
+    e.chain = sha256(e.chain + envelope.hash).digest()
     e.batches.append((e.position, e.chain))
-    partition = partition_of(of.stream, PARTITIONS)
-    e.topic.append(Published(partition, e.position, of.stream.encode(), to_headers(of), last.data))
-    e.seen[READER, of.stream] += 1
+    partition = partition_of(envelope.stream, PARTITIONS)
+    e.topic.append(Published(partition, e.position, envelope.stream.encode(), to_headers(envelope), last.data))
+    e.seen[READER, envelope.stream] += 1
     at_rest(e)
 
 
@@ -336,10 +338,10 @@ def park(e: Evidence, at: int) -> None:
     first = from_headers(e.topic[at].headers, e.topic[at].key)
     e.seen[READER, first.stream] = (first.version or 1) - 1
     for record in e.topic[at:]:
-        of = from_headers(record.headers, record.key)
-        if of.stream == first.stream:
+        envelope = from_headers(record.headers, record.key)
+        if envelope.stream == first.stream:
             place = (READER, record.partition, record.offset)
-            e.waiting[place] = Waiting(of.version or 0, True, record.key, record.headers, record.value)
+            e.waiting[place] = Waiting(envelope.version or 0, True, record.key, record.headers, record.value)
 
 
 def parked_and_applied(e: Evidence, chance: random.Random) -> None:
@@ -371,9 +373,9 @@ def unparked(e: Evidence, chance: random.Random) -> None:
 def forge(e: Evidence, chance: random.Random) -> Published:
     """A record that no relay wrote: a version that the store has, with another body and the hash that fits it."""
     genuine = chance.choice(e.topic)
-    of = from_headers(genuine.headers, genuine.key)
-    of = of._replace(hash=chained(of, b"{}"))
-    forged = Published(genuine.partition, e.ends[genuine.partition], genuine.key, to_headers(of), b"{}")
+    envelope = from_headers(genuine.headers, genuine.key)
+    envelope = envelope._replace(hash=chained(envelope, b"{}"))
+    forged = Published(genuine.partition, e.ends[genuine.partition], genuine.key, to_headers(envelope), b"{}")
     e.topic.append(forged)
     e.planted.add((forged.partition, forged.offset))
     at_rest(e)
@@ -392,8 +394,8 @@ def tail_cut_everywhere(e: Evidence, chance: random.Random) -> None:
     del e.events[kept:], e.batches[kept:], e.topic[kept:]
     e.asked.clear()
     for stored in gone:
-        del e.answered[f"command-{stored.of.id}"]
-        e.seen[READER, stored.of.stream] -= 1
+        del e.answered[f"command-{stored.envelope.id}"]
+        e.seen[READER, stored.envelope.stream] -= 1
     e.position = e.relayed = kept
     e.chain = e.batches[-1][1]
     at_rest(e)
@@ -463,12 +465,13 @@ def test_what_waits_is_no_fault() -> None:
 def test_what_a_forger_wrote_is_no_fault_once_it_is_set_aside() -> None:
     evidence = clean()
     forged = forge(evidence, random.Random(1))
-    of = from_headers(forged.headers, forged.key)
+    envelope = from_headers(forged.headers, forged.key)
     (fault,) = faults(evidence)
     assert fault == (
-        f"{READER}: {of.stream} version {of.version} at {forged.offset} is not the store's and was not set aside"
+        f"{READER}: {envelope.stream} version {envelope.version} at {forged.offset} is "
+        "not the store's and was not set aside"
     )
-    kept = Waiting(of.version or 0, False, forged.key, forged.headers, forged.value)
+    kept = Waiting(envelope.version or 0, False, forged.key, forged.headers, forged.value)
     evidence.waiting[READER, forged.partition, forged.offset] = kept
     assert faults(evidence) == []
 

@@ -19,14 +19,14 @@ def faults(evidence: Evidence) -> list[str]:
 def _store(evidence: Evidence) -> Iterator[str]:
     """Positions are dense from 1, versions of each stream too, ids are unique."""
     for expected, event in enumerate(evidence.events, start=1):
-        if event.of.position != expected:
-            yield f"{evidence.service}: position {event.of.position} stands where {expected} should"
+        if event.envelope.position != expected:
+            yield f"{evidence.service}: position {event.envelope.position} stands where {expected} should"
             break
-    ids = [event.of.id for event in evidence.events]
+    ids = [event.envelope.id for event in evidence.events]
     for twice in sorted({i for i in ids if ids.count(i) > 1} if len(ids) != len(set(ids)) else ()):
         yield f"{evidence.service}: event {twice} is stored twice"
     for stream, events in streams_of(evidence.events).items():
-        versions = [event.of.version for event in events]
+        versions = [event.envelope.version for event in events]
         if versions != list(range(1, len(events) + 1)):
             yield f"{evidence.service}: {stream} has the versions {versions}"
 
@@ -36,11 +36,13 @@ def _chains(evidence: Evidence) -> Iterator[str]:
     for stream, events in streams_of(evidence.events).items():
         before = GENESIS
         for event in events:
-            if event.of.prevhash != before:
-                yield f"{evidence.service}: {stream} version {event.of.version} does not continue the one before it"
-            if chained(event.of, event.data) != event.of.hash:
-                yield f"{evidence.service}: {stream} version {event.of.version} was altered"
-            before = event.of.hash
+            if event.envelope.prevhash != before:
+                yield (
+                    f"{evidence.service}: {stream} version {event.envelope.version} does not continue the one before it"
+                )
+            if chained(event.envelope, event.data) != event.envelope.hash:
+                yield f"{evidence.service}: {stream} version {event.envelope.version} was altered"
+            before = event.envelope.hash
 
 
 def _head(evidence: Evidence) -> Iterator[str]:
@@ -50,7 +52,7 @@ def _head(evidence: Evidence) -> Iterator[str]:
     chain, done = GENESIS, 0
     for last, expected in evidence.batches:
         for event in evidence.events[done:last]:
-            chain = sha256(chain + event.of.hash).digest()
+            chain = sha256(chain + event.envelope.hash).digest()
         if chain != expected:
             yield f"{evidence.service}: the batch that ends at position {last} was altered"
             return
@@ -65,7 +67,7 @@ def _anchors(evidence: Evidence) -> Iterator[str]:
         yield f"{evidence.service}: the store takes no commands: {evidence.fenced}"
     chains = [GENESIS]
     for event in evidence.events:
-        chains.append(sha256(chains[-1] + event.of.hash).digest())
+        chains.append(sha256(chains[-1] + event.envelope.hash).digest())
     for position, chain in sorted({(mark.position, mark.chain) for mark in evidence.anchors}):
         if position >= len(chains):
             yield f"{evidence.service}: an anchor says that position {position} existed, the last is {len(chains) - 1}"
@@ -80,33 +82,36 @@ def _topic(evidence: Evidence) -> Iterator[str]:
         return
     if evidence.relayed != evidence.position:
         yield f"{evidence.service}: the relay is at {evidence.relayed}, the store at {evidence.position}"
-    stored = {event.of.id: event for event in evidence.events}
+    stored = {event.envelope.id: event for event in evidence.events}
     last: dict[str, int] = {}
     found: set[str] = set()
     for record in _relays(evidence):
         place = f"{evidence.service}: the topic's partition {record.partition}, offset {record.offset}"
         try:
-            of = from_headers(record.headers, record.key)
+            envelope = from_headers(record.headers, record.key)
         except Unreadable as why:
             yield f"{place}: {why}"
             continue
-        event = stored.get(of.id)
+        event = stored.get(envelope.id)
         if event is None:
-            yield f"{place}: event {of.id} is not in the store"
+            yield f"{place}: event {envelope.id} is not in the store"
             continue
-        key = event.of.stream.encode()
-        if (record.headers, record.value, record.key) != (to_headers(event.of), event.data, key):
-            yield f"{place}: {of.stream} version {of.version} differs from the store"
-        if evidence.ends and record.partition != partition_of(event.of.stream, len(evidence.ends)):
-            yield f"{place}: {of.stream} belongs into another partition"
-        if of.id not in found:
-            if of.version != last.get(of.stream, 0) + 1:
-                yield f"{place}: {of.stream} version {of.version} came after {last.get(of.stream, 0)}"
-            last[of.stream] = of.version or 0
-        found.add(of.id)
+        key = event.envelope.stream.encode()
+        if (record.headers, record.value, record.key) != (to_headers(event.envelope), event.data, key):
+            yield f"{place}: {envelope.stream} version {envelope.version} differs from the store"
+        if evidence.ends and record.partition != partition_of(event.envelope.stream, len(evidence.ends)):
+            yield f"{place}: {envelope.stream} belongs into another partition"
+        if envelope.id not in found:
+            if envelope.version != last.get(envelope.stream, 0) + 1:
+                yield f"{place}: {envelope.stream} version {envelope.version} came after {last.get(envelope.stream, 0)}"
+            last[envelope.stream] = envelope.version or 0
+        found.add(envelope.id)
     for event in evidence.events:
-        if (event.of.position or 0) <= evidence.relayed and event.of.id not in found:
-            yield f"{evidence.service}: {event.of.stream} version {event.of.version} was relayed but isn't in the topic"
+        if (event.envelope.position or 0) <= evidence.relayed and event.envelope.id not in found:
+            yield (
+                f"{evidence.service}: {event.envelope.stream} version {event.envelope.version} "
+                "was relayed but isn't in the topic"
+            )
 
 
 def _relays(evidence: Evidence) -> list[Published]:
@@ -182,21 +187,27 @@ def _at_or_below(
     evidence: Evidence, consumer: str, partition: int, log: Sequence[tuple[int, Envelope | None]]
 ) -> Iterator[str]:
     checkpoint = evidence.checkpoints[consumer, partition]
-    hashes = {(event.of.stream, event.of.version): event.of.hash for event in evidence.events}
-    for offset, of in log:
+    hashes = {(event.envelope.stream, event.envelope.version): event.envelope.hash for event in evidence.events}
+    for offset, envelope in log:
         if offset > checkpoint or (consumer, partition, offset) in evidence.waiting:
             continue
-        if of is None:
+        if envelope is None:
             yield f"{consumer}: partition {partition}, offset {offset} is unreadable and was passed over"
-        elif not evidence.foreign and (of.version or 0) > evidence.seen.get((consumer, of.stream), 0):
-            yield f"{consumer}: {of.stream} version {of.version} lies below its checkpoint and was passed over"
-        elif not evidence.foreign and of.hash != hashes.get((of.stream, of.version)):
-            yield f"{consumer}: {of.stream} version {of.version} at {offset} is not the store's and was not set aside"
+        elif not evidence.foreign and (envelope.version or 0) > evidence.seen.get((consumer, envelope.stream), 0):
+            yield (
+                f"{consumer}: {envelope.stream} version {envelope.version} lies below its "
+                "checkpoint and was passed over"
+            )
+        elif not evidence.foreign and envelope.hash != hashes.get((envelope.stream, envelope.version)):
+            yield (
+                f"{consumer}: {envelope.stream} version {envelope.version} at {offset} is not the "
+                "store's and was not set aside"
+            )
 
 
 def _asked(evidence: Evidence) -> Iterator[str]:
     """What clients heard is what the store knows, and every event is of one command that the store knows."""
-    ids = {(e.of.stream, e.of.version): e.of.id for e in evidence.events}
+    ids = {(e.envelope.stream, e.envelope.version): e.envelope.id for e in evidence.events}
     for asked in evidence.asked:
         kept = evidence.answered.get(asked.command_id)
         place = f"{evidence.service}: command {asked.command_id}"
@@ -219,10 +230,13 @@ def _asked(evidence: Evidence) -> Iterator[str]:
 def _of_its_command(evidence: Evidence) -> Iterator[str]:
     """The command that an event names is the one that made it."""
     for event in evidence.events:
-        of, kept = event.of, evidence.answered.get(event.of.command)
+        envelope, kept = event.envelope, evidence.answered.get(event.envelope.command)
         first, last = (0, 0) if kept is None else (kept.first + 1, kept.first + kept.events)
-        if kept is None or kept.stream != of.stream or not first <= (of.version or 0) <= last:
-            yield f"{evidence.service}: {of.stream} version {of.version} names the command {of.command!r}, not its own"
+        if kept is None or kept.stream != envelope.stream or not first <= (envelope.version or 0) <= last:
+            yield (
+                f"{evidence.service}: {envelope.stream} version {envelope.version} names the "
+                f"command {envelope.command!r}, not its own"
+            )
 
 
 def _of_one_command(evidence: Evidence) -> Iterator[str]:
@@ -231,7 +245,7 @@ def _of_one_command(evidence: Evidence) -> Iterator[str]:
         by_stream.setdefault(kept.stream, []).extend(range(kept.first + 1, kept.first + kept.events + 1))
     for stream, events in streams_of(evidence.events).items():
         versions = sorted(by_stream.pop(stream, []))
-        if versions != [event.of.version for event in events]:
+        if versions != [event.envelope.version for event in events]:
             yield f"{evidence.service}: {stream} has {len(events)} events, its commands made the versions {versions}"
     for stream, lost in sorted(by_stream.items()):
         if lost:

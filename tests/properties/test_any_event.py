@@ -110,7 +110,9 @@ async def _through_kafka(kafka: parts.Kafka, stored: Sequence[StoredEvent]) -> l
     try:
         for chunk in chunks(stored):
             sent = [
-                await producer.send(TOPIC, each.data, key=each.of.stream.encode(), headers=each.headers(), partition=0)
+                await producer.send(
+                    TOPIC, each.data, key=each.envelope.stream.encode(), headers=each.headers(), partition=0
+                )
                 for each in chunk
             ]
             for each in sent:
@@ -142,9 +144,9 @@ async def test_it_comes_back_from_store_and_topic_as_it_was(
     assert [each.data for each in stored] == [event.data() for event in events]
     records = await _through_kafka(kafka, stored)
     for event, kept, record in zip(events, stored, records, strict=True):
-        of = from_headers(record.headers, record.key)
-        assert (of, record.value) == (kept.of, event.data())
-        read = decode(of, record.value)
+        envelope = from_headers(record.headers, record.key)
+        assert (envelope, record.value) == (kept.envelope, event.data())
+        read = decode(envelope, record.value)
         assert (read, read.data()) == (event, event.data())
 
 
@@ -165,12 +167,14 @@ async def test_every_projection_folds_it(events: Sequence[Event], databases: Cal
                     folds[name].append((db, projection))
         assert len(folds) > 50
         for number, event in enumerate(events):
-            of = Envelope(f"e-{number}", "urn:tenure:x", event.type(), "any-1", NOON, 1, 1, number + 1, tenant="org")
+            envelope = Envelope(
+                f"e-{number}", "urn:tenure:x", event.type(), "any-1", NOON, 1, 1, number + 1, tenant="org"
+            )
             for db, projection in folds[event.type()]:
                 undone = db.transaction()
                 await undone.start()
                 try:
-                    await projection.apply(db, event, of)
+                    await projection.apply(db, event, envelope)
                 except Exception as error:
                     raise AssertionError(f"{projection.name} can't fold {event!r}") from error
                 finally:

@@ -57,7 +57,7 @@ _pool = st.one_of(
 @given(st.lists(_pool, max_size=25))
 def test_never_more_seats_than_bought_and_nobody_with_two(commands: list[Any]) -> None:
     for state in live(seat_pool.SEAT_POOL, commands):
-        if isinstance(state, seat_pool.Open):
+        if isinstance(state, seat_pool.OpenedSeatPool):
             holders = [held.account_id for held in state.held.values()]
             assert len(holders) == len(set(holders)) <= state.seats
             assert all(1 <= seat <= state.seats for seat in state.held)
@@ -92,7 +92,7 @@ _contract = st.one_of(
 @given(st.lists(_contract, max_size=30))
 def test_never_two_contract_managers_and_never_none(commands: list[Any]) -> None:
     for state in live(contract.CONTRACT, commands):
-        if isinstance(state, contract_state.Open):
+        if isinstance(state, contract_state.OpenedContract):
             assert state.manager is not None
             for person in ("ana", "ben", "chiyo", "mina"):
                 found = contract.access_of(state, person)

@@ -17,7 +17,7 @@ from services.distribution.domain.update import UPDATE as UPDATE_STREAM
 from services.distribution.domain.update import RecordUpdate, WithdrawUpdate
 from services.distribution.reactions import PROCESS
 from shared.eventlog.deliver.clocks import Clocks
-from shared.eventlog.deliver.projection import Reach
+from shared.eventlog.deliver.projection import ReactionContext
 from shared.eventlog.write.log import Log, Meta
 from shared.eventlog.write.memory import MemoryStore
 from shared.events import (
@@ -274,23 +274,23 @@ class World:
     async def waiting(self) -> list[str]:
         known = {name: len(events) for name, events in self.foreign.items()}
         for stored in self.store.events:
-            known[stored.of.stream] = stored.of.version or 0
+            known[stored.envelope.stream] = stored.envelope.version or 0
         return sorted(name for name, last in known.items() if self.done.get(name, 0) < last)
 
     async def step(self, name: str, *, again: bool) -> None:
         number = self.done.get(name, 0)
         if name in self.foreign:
             event = self.foreign[name][number]
-            of = Envelope(f"{name}-{number}", "urn:tenure:entitlements", event.type(), name, NOON)
+            envelope = Envelope(f"{name}-{number}", "urn:tenure:entitlements", event.type(), name, NOON)
         else:
             stored = (await self.store.read_stream(name))[number]
-            event, of = decode(stored.of, stored.data), stored.of
+            event, envelope = decode(stored.envelope, stored.data), stored.envelope
         for _ in range(2 if again else 1):
             if event.type() not in PROCESS.types:
                 break
-            reach = Reach(None, self.log, NOON, Clocks(lambda: NOON))
-            for n, do in enumerate(await PROCESS.react(event, of, reach)):
-                await self.log.execute(do.stream, do.key, do.command, Meta(f"{of.id}:{n}", "", NOON))
+            reach = ReactionContext(None, self.log, NOON, Clocks(lambda: NOON))
+            for n, do in enumerate(await PROCESS.react(event, envelope, reach)):
+                await self.log.execute(do.stream, do.key, do.command, Meta(f"{envelope.id}:{n}", "", NOON))
         self.done[name] = number + 1
 
 

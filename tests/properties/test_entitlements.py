@@ -69,7 +69,7 @@ OPENING = seat_pool.OpenPool(
 @given(st.lists(POOL_COMMANDS, max_size=25))
 def test_a_pool_is_within_its_bounds_through_its_whole_course(commands: list[Any]) -> None:
     for state in live(seat_pool.SEAT_POOL, [OPENING, *commands]):
-        assert isinstance(state, seat_pool.Open)
+        assert isinstance(state, seat_pool.OpenedSeatPool)
         holders = [held.account_id for held in state.held.values()]
         assert len(holders) == len(set(holders)) <= state.seats
         assert all(1 <= seat <= state.seats for seat in state.held)
@@ -122,7 +122,7 @@ _seats = st.sets(_who).map(
 )
 _pools = st.lists(
     st.builds(
-        seat_pool.Open,
+        seat_pool.OpenedSeatPool,
         opened=st.just(_opened),
         seats=st.just(5),
         ends=st.just(_opened.ends),

@@ -47,7 +47,7 @@ _contract = st.one_of(
 @given(st.lists(_contract, max_size=40))
 def test_exactly_one_contract_manager_and_somebody_always_coordinates(commands: list[Any]) -> None:
     for state in live(contract.CONTRACT, commands):
-        if isinstance(state, contract_state.Open):
+        if isinstance(state, contract_state.OpenedContract):
             assert state.manager is not None and state.manager.role == contract_state.MANAGER
             acting = contract.coordinating(state)
             assert acting and set(acting) == (set(state.coordinators) or {state.manager.account_id})
@@ -67,7 +67,7 @@ def test_no_agreement_starts_before_its_first_day_and_none_that_is_due_waits(com
     for command in commands:
         decision = contract.decide(command, state)
         events = decision if isinstance(decision, tuple) else ()
-        if isinstance(command, contract.StartAgreements) and isinstance(state, contract_state.Open):
+        if isinstance(command, contract.StartAgreements) and isinstance(state, contract_state.OpenedContract):
             due = {s for s, scheduled in state.scheduled.items() if scheduled.starts <= command.now.date()}
             assert {event.subscription_id for event in events if isinstance(event, AgreementStarted)} == due
         for event in events:
@@ -77,7 +77,7 @@ def test_no_agreement_starts_before_its_first_day_and_none_that_is_due_waits(com
 @given(st.lists(_contract, max_size=30), _who)
 def test_a_closed_account_keeps_no_coordinators_role_and_no_request(commands: list[Any], gone: str) -> None:
     states = live(contract.CONTRACT, [*commands, contract.RecordAccountClosed(gone, gone)])
-    if states and isinstance(states[-1], contract_state.Open):
+    if states and isinstance(states[-1], contract_state.OpenedContract):
         assert gone not in states[-1].coordinators and gone not in states[-1].requests
 
 
@@ -138,5 +138,5 @@ def test_an_open_account_claims_its_present_address_and_no_other(commands: list[
             claims = account.claims(state, event)
             held = (held - set(claims.release)) | set(claims.take)
             state = account.evolve(state, event)
-        expected = set(account.claims_of(state.profile.email)) if isinstance(state, account.Open) else set()
+        expected = set(account.claims_of(state.profile.email)) if isinstance(state, account.OpenedAccount) else set()
         assert held == expected

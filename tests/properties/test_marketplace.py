@@ -217,7 +217,7 @@ _cart_commands = st.one_of(
 
 def _a_carts_invariants(state: cart.State, command: cart.Command) -> None:
     match state:
-        case cart.Open(_, lines):
+        case cart.OpenedCart(_, lines):
             held = [added.line for added in lines.values()]
             assert len({line.plan.product_id for line in held}) == len(held)
             assert len({(line.plan.publisher, line.plan.price.currency) for line in held}) <= 1

@@ -137,7 +137,7 @@ class Bench:
     async def purchase(self, purchaser: str, *more: type[Event], starts: date | None = None) -> None:
         """The contract `c` of the purchaser's organisation, and what else becomes of its subscription `s`."""
         found = await self.log.state(ACCOUNT, purchaser)
-        assert isinstance(found, account.Open)
+        assert isinstance(found, account.OpenedAccount)
         same = {"subscription_id": "s", "contract_id": "c", "customer": found.opened.organisation_id}
         kinds: list[type[Event]] = [SubscriptionConfirmed, *more]
         for kind in kinds:
@@ -148,7 +148,7 @@ class Bench:
             changed = {**same, **agreement, "purchaser": purchaser, "starts": starts or utc_now().date()}
             data = event.model_copy(update={name: changed[name] for name in changed if hasattr(event, name)}).data()
             number = len(self.inbound)
-            of = Envelope(
+            envelope = Envelope(
                 new_id(),
                 source_of("marketplace"),
                 kind.type(),
@@ -160,9 +160,11 @@ class Bench:
                 tenant=found.opened.organisation_id,
             )
             before = from_headers(self.inbound[-1].headers, None).hash if self.inbound else GENESIS
-            of = of._replace(prevhash=before)
-            of = of._replace(hash=chained(of, data))
-            self.inbound.append(Raw(MARKETPLACE, 0, number, b"subscription-s", StoredEvent(of, data).headers(), data))
+            envelope = envelope._replace(prevhash=before)
+            envelope = envelope._replace(hash=chained(envelope, data))
+            self.inbound.append(
+                Raw(MARKETPLACE, 0, number, b"subscription-s", StoredEvent(envelope, data).headers(), data)
+            )
         await self.settle()
 
     async def settle(self, only: Sequence[Consumer] = ()) -> None:
@@ -170,7 +172,7 @@ class Bench:
         seen = -1
         while seen != (seen := await self.store.position()):
             mine = [
-                Raw(IDENTITY, 0, (e.of.position or 0) - 1, e.of.stream.encode(), e.headers(), e.data)
+                Raw(IDENTITY, 0, (e.envelope.position or 0) - 1, e.envelope.stream.encode(), e.headers(), e.data)
                 for e in await self.store.read(0, 10_000)
             ]
             for consumer in only or self.consumers:
@@ -179,9 +181,9 @@ class Bench:
                 await consumer.consume([receive(raw, consumer.what.types) for raw in raws])
         assert not await self.pool.fetch("select * from engine.parked")
 
-    async def contract(self) -> contract_state.Open:
+    async def contract(self) -> contract_state.OpenedContract:
         state = await self.log.state(CONTRACT, "c")
-        assert isinstance(state, contract_state.Open)
+        assert isinstance(state, contract_state.OpenedContract)
         return state
 
     async def manager(self) -> RoleAssigned:

@@ -27,10 +27,10 @@ class World:
 
     async def hears(self, event: Event) -> str:
         """Its id."""
-        of = Envelope(new_id(), source_of("identity"), event.type(), "contract-c", NOON, 1)
+        envelope = Envelope(new_id(), source_of("identity"), event.type(), "contract-c", NOON, 1)
         async with self.pool.acquire() as tx:
-            await self.projection.apply(tx, event, of)
-        return of.id
+            await self.projection.apply(tx, event, envelope)
+        return envelope.id
 
     async def given(self, account_id: str, role: Role, *, seats: bool = False) -> str:
         return await self.hears(

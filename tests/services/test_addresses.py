@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from services.identity.domain.account import ACCOUNT, Open, address_digest
+from services.identity.domain.account import ACCOUNT, OpenedAccount, address_digest
 from tests.services.identity_bench import Bench, opened, sign_up
 from tests.services.mailing import Kept, mailed, token_for, token_in
 
@@ -103,7 +103,7 @@ async def test_an_unproven_address_yields_to_whoever_proves_it(bench: Bench) -> 
     assert await is_verified(bench, victim["access_token"])
     assert (await bench.sign_in("victim@x.example")).json()["account_id"] == victim["account_id"]
     left = await bench.log.state(ACCOUNT, attacker)
-    assert isinstance(left, Open) and left.profile.email == ""
+    assert isinstance(left, OpenedAccount) and left.profile.email == ""
     taken = await bench.ask(session, "PUT", "/me/profile", {"email": "victim@x.example"})
     refused(taken, "email-taken")
     assert (await bench.ask(session, "PUT", "/me/profile", {"email": "attacker@x.example"})).status_code == 200
@@ -150,7 +150,9 @@ async def test_concurrent_sign_ups_for_one_address_leave_exactly_one_with_a_proo
     assert {answer.status_code for answer in answers} <= {200, 409}
     opened_ids = [answer.json()["session"]["account_id"] for answer in answers if answer.status_code == 200]
     holders = [await bench.log.state(ACCOUNT, account_id) for account_id in opened_ids]
-    with_it = [state for state in holders if isinstance(state, Open) and state.profile.email == "mina@x.example"]
+    with_it = [
+        state for state in holders if isinstance(state, OpenedAccount) and state.profile.email == "mina@x.example"
+    ]
     assert len(with_it) == 1
 
 

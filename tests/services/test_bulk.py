@@ -81,7 +81,7 @@ async def test_each_item_is_answered_as_it_would_be_alone_in_order(client: httpx
     assert (unknown["rule"], full["rule"]) == ("user-unknown", "limit")
     assert full["because"] == [second["events"][0]["id"]]
     assert list(store._commands) == ["account:~0:one", "account:~2:one", "account:~3:one"]
-    assert {event.of.correlation_id for event in store.events} == {answer.headers["X-Correlation-ID"]}
+    assert {event.envelope.correlation_id for event in store.events} == {answer.headers["X-Correlation-ID"]}
 
 
 async def test_sent_again_with_its_key_it_gets_its_first_answers(client: httpx.AsyncClient, store: Store) -> None:

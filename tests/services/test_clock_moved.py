@@ -112,7 +112,7 @@ async def test_nothing_is_decided_by_clocks_that_were_read_long_ago() -> None:
     clocks, table = Clocks(utc_now), Table()
     await clocks.fresh(table)
     assert table.looks == 0, "nobody follows them"
-    await clocks.look(table)
+    await clocks.refresh(table)
     table.move(AHEAD_S)
     await clocks.fresh(table)
     assert (table.looks, clocks.ahead_s("org")) == (1, 0), "they are fresh"
@@ -124,10 +124,10 @@ async def test_nothing_is_decided_by_clocks_that_were_read_long_ago() -> None:
 async def test_a_look_that_was_overtaken_changes_nothing() -> None:
     clocks, table = Clocks(utc_now), Overtaken()
     table.move(1)
-    slow = asyncio.create_task(clocks.look(table))
+    slow = asyncio.create_task(clocks.refresh(table))
     await asyncio.sleep(0)  # it has read, and does not know it yet
     table.move(2)
-    await clocks.look(table)
+    await clocks.refresh(table)
     table.told.set()
     await slow
     assert clocks.ahead_s("org") == 2

@@ -18,7 +18,7 @@ from services.distribution.domain.update import RecordUpdate, WithdrawUpdate
 from services.distribution.projections import ACCESS, AVAILABILITY, FLEETS, ROLLOUTS
 from services.distribution.reactions import PROCESS
 from services.distribution.timers import TIMERS
-from shared.eventlog.deliver.projection import Reach
+from shared.eventlog.deliver.projection import ReactionContext
 from shared.eventlog.deliver.timers import TimerService
 from shared.eventlog.write.log import Log, Meta
 from shared.eventlog.write.memory import MemoryStore
@@ -88,25 +88,25 @@ class Bench:
     async def hears(self, *events: Event) -> None:
         for event in events:
             self.heard += 1
-            of = Envelope(f"{self.heard:09}", "urn:tenure:other", event.type(), "x", self.now, version=self.heard)
-            await self._take(event, of)
+            envelope = Envelope(f"{self.heard:09}", "urn:tenure:other", event.type(), "x", self.now, version=self.heard)
+            await self._take(event, envelope)
         await self.settle()
 
     async def settle(self) -> None:
         while self.known < len(self.store.events):
             stored = self.store.events[self.known]
             self.known += 1
-            await self._take(decode(stored.of, stored.data), stored.of)
+            await self._take(decode(stored.envelope, stored.data), stored.envelope)
 
-    async def _take(self, event: Event, of: Envelope) -> None:
+    async def _take(self, event: Event, envelope: Envelope) -> None:
         for what in (AVAILABILITY, FLEETS, ROLLOUTS, ACCESS, TIMERS.projection):
-            if of.type in what.types:
+            if envelope.type in what.types:
                 async with self.pool.acquire() as tx, tx.transaction():
-                    await what.apply(tx, event, of)
-        if of.type in PROCESS.types:
-            reach = Reach(self.pool, self.log, self.now, self.clocks)
-            for n, do in enumerate(await PROCESS.react(event, of, reach)):
-                await self.log.execute(do.stream, do.key, do.command, Meta(f"{of.id}:{n}", "process", self.now))
+                    await what.apply(tx, event, envelope)
+        if envelope.type in PROCESS.types:
+            reach = ReactionContext(self.pool, self.log, self.now, self.clocks)
+            for n, do in enumerate(await PROCESS.react(event, envelope, reach)):
+                await self.log.execute(do.stream, do.key, do.command, Meta(f"{envelope.id}:{n}", "process", self.now))
 
     async def time(self, now: datetime) -> None:
         self.now = now
@@ -130,7 +130,7 @@ class Bench:
 
     def said(self, because: str) -> str:
         """What the event that justified a refusal says."""
-        (data,) = (each.data for each in self.store.events if each.of.id == because)
+        (data,) = (each.data for each in self.store.events if each.envelope.id == because)
         return data.decode()
 
     async def offers(self, who: str) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from joserfc import jwt
 
 from services.identity import oidc
-from services.identity.domain.account import ACCOUNT, Open, identity_claim
+from services.identity.domain.account import ACCOUNT, OpenedAccount, identity_claim
 from shared.eventlog.write.log import utc_now
 from tests.services.identity_bench import ISSUER, Bench, issuer_keys, opened, sign_up
 from tests.services.mailing import token_for
@@ -89,7 +89,7 @@ async def test_an_account_that_merely_typed_the_address_never_gets_its_owner(ben
     me = (await bench.ask(answer.json()["session"]["access_token"], "GET", "/me")).json()
     assert me["email_verified"] is True
     left = await bench.log.state(ACCOUNT, attacker)
-    assert isinstance(left, Open) and left.profile.email == ""
+    assert isinstance(left, OpenedAccount) and left.profile.email == ""
 
 
 async def test_an_address_that_the_issuer_has_not_verified_links_nothing(bench: Bench) -> None:

@@ -23,7 +23,7 @@ from shared.events import (
 from shared.events.envelope import Envelope, Headers, StoredEvent, chained, source_of
 from shared.events.registry import IDENTITY
 from shared.runtime.auth import Actor
-from shared.runtime.endings import ENDS, KEEP_S, Asking, Ended, FollowedEndings
+from shared.runtime.endings import ENDS, KEEP_S, Ended, FollowedEndings, IdentityQuery
 from shared.runtime.problems import Problem
 from tests.contracts.golden import sample
 from tests.examples.engine import new_id
@@ -107,8 +107,8 @@ class Identity:
         return httpx.Response(self.status)
 
 
-def asking(identity: Identity, clock: Callable[[], float] = time.monotonic) -> Asking:
-    made = Asking("http://identity", clock)
+def asking(identity: Identity, clock: Callable[[], float] = time.monotonic) -> IdentityQuery:
+    made = IdentityQuery("http://identity", clock)
     made._client = httpx.AsyncClient(transport=httpx.MockTransport(identity))
     return made
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.entitlements.domain.seat_pool import SEAT_POOL, AssignSeat, Open
+from services.entitlements.domain.seat_pool import SEAT_POOL, AssignSeat, OpenedSeatPool
 from shared.eventlog.write.log import Meta
 from shared.events import (
     AccountClosed,
@@ -72,7 +72,7 @@ async def test_pools_and_numbers_seats_and_closed_accounts_meet_in_any_order(wor
         row = chance.choice([row for row in steps if row])
         if len(row[0]) == 2:
             pool = await world.log.state(SEAT_POOL, "s1")
-            if not isinstance(pool, Open):
+            if not isinstance(pool, OpenedSeatPool):
                 continue
             await assign(*row.pop(0))
         else:
@@ -81,7 +81,7 @@ async def test_pools_and_numbers_seats_and_closed_accounts_meet_in_any_order(wor
 
     s1, s2 = await world.log.state(SEAT_POOL, "s1"), await world.log.state(SEAT_POOL, "s2")
     s3 = await world.log.state(SEAT_POOL, "s3")
-    assert isinstance(s1, Open) and isinstance(s2, Open) and isinstance(s3, Open)
+    assert isinstance(s1, OpenedSeatPool) and isinstance(s2, OpenedSeatPool) and isinstance(s3, OpenedSeatPool)
     assert s1.right is not None and s1.right.csn == "N2"
     assert (s2.right, s3.right) == (None, None)
     assert [held.account_id for held in s1.held.values()] == ["ben"], "ana's account is closed"

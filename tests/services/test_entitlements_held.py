@@ -8,9 +8,9 @@ import pytest
 
 from services.entitlements import reactions
 from services.entitlements.domain.credits import CREDITS
-from services.entitlements.domain.seat_pool import SEAT_POOL, Open
+from services.entitlements.domain.seat_pool import SEAT_POOL, OpenedSeatPool
 from services.entitlements.projections import PEOPLE, POOLS
-from shared.eventlog.deliver.projection import Projection, Reach
+from shared.eventlog.deliver.projection import Projection, ReactionContext
 from shared.eventlog.repair import parked
 from shared.events import (
     AccountClosed,
@@ -37,10 +37,10 @@ def ill(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[Projection, 
     def make(projection: Projection, event: type[Event], name: str) -> None:
         world.parks, fold = True, projection._folds[event.type()]
 
-        async def broken(tx: Any, said: Any, of: Any) -> None:
+        async def broken(tx: Any, said: Any, envelope: Any) -> None:
             if name in said.model_dump().values():
                 raise ZeroDivisionError("a bug")
-            await fold(tx, said, of)
+            await fold(tx, said, envelope)
 
         monkeypatch.setitem(projection._folds, event.type(), broken)
 
@@ -49,7 +49,7 @@ def ill(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[Projection, 
 
 async def resume(world: World, name: str) -> list[parked.Retried]:
     (consumer,) = (c for c in world.consumers if c.name == f"entitlements.{name}")
-    lines = parked.lines(await parked.look(world.pool, consumer.name))
+    lines = parked.lines(await parked.list_parked(world.pool, consumer.name))
     return [await parked.retry(world.pool, consumer, line, "operation-1") for line in lines]
 
 
@@ -66,7 +66,7 @@ async def test_a_closed_accounts_seat_is_found_though_it_was_parked(
     assert "pool-s is parked in entitlements.pools: resume it there first" in (early.stopped or "")
     assert [done.waiting for name in ("pools", "meetings") for done in await resume(world, name)] == [0, 0]
     pool = await world.log.state(SEAT_POOL, "s")
-    assert isinstance(pool, Open) and not pool.held
+    assert isinstance(pool, OpenedSeatPool) and not pool.held
 
 
 async def test_a_pool_that_was_parked_meets_its_number(
@@ -81,7 +81,7 @@ async def test_a_pool_that_was_parked_meets_its_number(
     monkeypatch.undo()
     assert [done.waiting for name in ("pools", "meetings") for done in await resume(world, name)] == [0, 0]
     pool = await world.log.state(SEAT_POOL, "s9")
-    assert isinstance(pool, Open) and pool.right is not None and pool.right.csn == "L1"
+    assert isinstance(pool, OpenedSeatPool) and pool.right is not None and pool.right.csn == "L1"
 
 
 @pytest.mark.parametrize("hidden", [SeatPoolSuspended, SeatPoolOpened])
@@ -111,11 +111,11 @@ async def test_a_grant_waits_for_a_contract_that_was_parked(
     world: World, doors: Doors, ill: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ill(PEOPLE, ContractOpened, "c9")
-    of = {"contract_id": "c9", "customer": "org", "publisher": "autodesk", "programme": "p"}
-    world.say("identity", "contract-c9", ContractOpened(**of, opened_by_subscription="s"))
+    envelope = {"contract_id": "c9", "customer": "org", "publisher": "autodesk", "programme": "p"}
+    world.say("identity", "contract-c9", ContractOpened(**envelope, opened_by_subscription="s"))
     await world.settle(random.Random(8))
     monkeypatch.setattr(reactions, "LOOKS", 1)
-    reach = Reach(world.pool, world.log, NOON, world.clocks)
+    reach = ReactionContext(world.pool, world.log, NOON, world.clocks)
     sold = CreditsPurchased(contract_id="c9", grant_id="g", amount=5)
-    with pytest.raises(reactions.Held, match=r"contract-c9 is parked in entitlements\.people"):
+    with pytest.raises(reactions.ProjectionBlocked, match=r"contract-c9 is parked in entitlements\.people"):
         await reactions.REACTIONS.react(sold, Envelope("e", "urn:publisher:autodesk", sold.type(), "", NOON), reach)

@@ -96,7 +96,10 @@ def test_the_list_of_routes_is_whole() -> None:
     assert set(ROUTES) >= OPEN, "an open door that does not exist"
     assert len(set(ROUTES)) == len(ROUTES), "a route stands there twice"
     for name in SERVICES:
-        service, listed = definition_of(name), {(method, path) for of, method, path in ROUTES if of == name}
+        service, listed = (
+            definition_of(name),
+            {(method, path) for service_name, method, path in ROUTES if service_name == name},
+        )
         queries = service.queries.routes if service.queries is not None else []
         assert {(route.method, route.path) for route in service.commands.routes} <= listed
         assert {(method, route.path) for route in leaves(queries) for method in route.methods} <= listed

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from deploy import Trouble
+from deploy import OperatorError
 from deploy.data import TOPIC
 from deploy.data.folded import until_folded
 from tests.databases import as_operator, execute_as_operator
@@ -36,7 +36,7 @@ async def missing(dsn: str) -> str:
     """What is said to be missing, "" for nothing."""
     try:
         await until_folded(as_operator(dsn), SENT, patience_s=0.3)
-    except Trouble as trouble:
+    except OperatorError as trouble:
         return str(trouble)
     return ""
 

@@ -5,7 +5,7 @@ import pytest
 from services.identity import persons
 from services.identity.reactions import REACTIONS
 from shared.eventlog.deliver.plan import Raw, receive
-from shared.eventlog.deliver.projection import Reach
+from shared.eventlog.deliver.projection import ReactionContext
 from shared.events import AccountClosed
 from shared.events.envelope import Envelope, StoredEvent, chained, source_of
 from shared.events.registry import IDENTITY
@@ -28,8 +28,8 @@ async def test_an_invented_closing_erases_no_key(bench: Bench) -> None:
     closed = AccountClosed(account_id=victim, organisation_id="org", closed_by=victim)
     data = closed.data()
     for position in (1, 10_000):
-        of = Envelope(new_id(), source_of("identity"), closed.type(), "account-new", NOON, 1, 1, position)
-        forged = StoredEvent(of._replace(hash=chained(of, data)), data)
+        envelope = Envelope(new_id(), source_of("identity"), closed.type(), "account-new", NOON, 1, 1, position)
+        forged = StoredEvent(envelope._replace(hash=chained(envelope, data)), data)
         raw = Raw(IDENTITY, 0, 9_000 + position, b"account-new", forged.headers(), data)
         for consumer in bench.consumers:
             if IDENTITY in consumer.what.topics:
@@ -42,9 +42,11 @@ async def test_an_invented_closing_erases_no_key(bench: Bench) -> None:
 
 async def test_the_reaction_itself_believes_the_own_log_only(bench: Bench) -> None:
     victim, _ = await bench.join("oskar")
-    of = Envelope(new_id(), source_of("identity"), "AccountClosed", f"account-{victim}", NOON, 1, 2, 2)
+    envelope = Envelope(new_id(), source_of("identity"), "AccountClosed", f"account-{victim}", NOON, 1, 2, 2)
     consumer = next(each for each in bench.consumers if each.what is REACTIONS)
-    reach = Reach(bench.pool, bench.log, consumer.now(), consumer._clocks)
+    reach = ReactionContext(bench.pool, bench.log, consumer.now(), consumer._clocks)
     with pytest.raises(persons.NotInTheLog, match="keeps their key"):
-        await REACTIONS.react(AccountClosed(account_id=victim, organisation_id="org", closed_by=victim), of, reach)
+        await REACTIONS.react(
+            AccountClosed(account_id=victim, organisation_id="org", closed_by=victim), envelope, reach
+        )
     assert await key_of(bench, victim) is not None

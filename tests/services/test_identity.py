@@ -58,7 +58,7 @@ async def test_a_closed_account_is_forgotten_and_the_log_unchanged(bench: Bench)
     assert (await bench.ask(manager, "GET", f"/accounts/{mina}")).json()["name"] == "Mina Adaeze"
     before = await bench.store.read(0, 1000)
     sealed = {"AccountOpened", "ProfileUpdated", "RoleRequested", "InvitationIssued"}
-    assert {e.of.type for e in before if b'"enc:1:' in e.data} == sealed
+    assert {e.envelope.type for e in before if b'"enc:1:' in e.data} == sealed
 
     closed = await bench.ask(token, "DELETE", "/me", **{"Idempotency-Key": "bye"})
     assert [event["type"] for event in closed.json()["events"]] == ["AccountClosed"]
@@ -68,7 +68,7 @@ async def test_a_closed_account_is_forgotten_and_the_log_unchanged(bench: Bench)
 
     after = await bench.store.read(0, 1000)
     assert after[: len(before)] == before, "not a byte of what was stored has changed"
-    assert all(stored.of.hash == chained(stored.of, stored.data) for stored in after)
+    assert all(stored.envelope.hash == chained(stored.envelope, stored.data) for stored in after)
     kept = await whole(bench.pool)
     assert oskar in kept and not re.search(r"mina@|m\.o@|Mina|Adaeze", kept)
     assert await bench.store.holder("email:m.o@x.example") is None

@@ -69,7 +69,7 @@ async def test_a_handover_and_a_closing_in_the_same_instant_leave_one_manager_wh
     for first in ("closing", "handover"):
         oskar, _ = await bench.join(f"oskar.{first}")
         state = await bench.log.state(ACCOUNT, oskar)
-        assert isinstance(state, account.Open)
+        assert isinstance(state, account.OpenedAccount)
         mina, _ = await bench.join(f"mina.{first}")
         org = state.opened.organisation_id
         key = f"c-{first}"
@@ -90,13 +90,13 @@ async def test_a_handover_and_a_closing_in_the_same_instant_leave_one_manager_wh
             (CONTRACT, key, HandOverContract(mina, oskar, org)),
             (CONTRACT, key, NameCoordinator(mina, org, mina)),
         ]
-        for stream, of, command in steps if first == "closing" else [steps[1], steps[2], steps[0]]:
-            await bench.log.execute(stream, of, command, Meta(new_id(), oskar, NOON))
+        for stream, owner, command in steps if first == "closing" else [steps[1], steps[2], steps[0]]:
+            await bench.log.execute(stream, owner, command, Meta(new_id(), oskar, NOON))
             if stream is ACCOUNT:
                 await bench.settle([bench.consumers[1]])
         await bench.settle()
         found = await bench.log.state(CONTRACT, key)
-        assert isinstance(found, contract_state.Open) and found.manager is not None
+        assert isinstance(found, contract_state.OpenedContract) and found.manager is not None
         assert found.manager.account_id == oskar and found.coordinators == {}, first
 
 
@@ -181,7 +181,7 @@ async def test_two_handovers_at_once_leave_one_manager_and_refuse_the_other(benc
     oskar, _ = await bench.join("oskar")
     await bench.join("mina")
     found = await bench.log.state(ACCOUNT, oskar)
-    assert isinstance(found, account.Open)
+    assert isinstance(found, account.OpenedAccount)
     org = found.opened.organisation_id
     logs = [Log(bench.store, "identity", sealer=Persons(bench.pool)) for _ in range(2)]
     for n in range(5):
@@ -216,7 +216,7 @@ async def test_two_handovers_at_once_leave_one_manager_and_refuse_the_other(benc
         assert isinstance(won, Accepted) and isinstance(lost, Refused)
         assert [event.event.type() for event in won.events] == ["RoleRevoked", "RoleAssigned"]
         state = await bench.log.state(CONTRACT, key)
-        assert isinstance(state, contract_state.Open) and state.manager is not None
+        assert isinstance(state, contract_state.OpenedContract) and state.manager is not None
         assert state.manager.ref == won.events[1].id and state.coordinators == {}
         assert lost.rule == "role-missing" and lost.because == (won.events[1].id, won.events[0].id)
 
@@ -270,7 +270,7 @@ async def test_an_agreement_of_a_later_term_starts_on_its_first_day_in_the_custo
         moved = await bench.ask(token, "POST", "/clock", {"to": (midnight - early).isoformat()})
         assert moved.status_code == 200
         await bench.settle()
-        await bench.clocks.look(bench.pool)
+        await bench.clocks.refresh(bench.pool)
         assert await bench.timers.fire() == (0 if early else 1)
     opened = (await bench.ask(token, "GET", "/contracts/c/access")).json()
     assert opened["open"] is True and opened["because"][1] == (await bench.contract()).agreements["s"].ref
@@ -286,7 +286,7 @@ async def test_a_term_that_begins_today_for_a_sandbox_ahead_of_us_starts_at_once
     first_day = utc_now().date() + timedelta(days=100)
     await bench.ask(token, "POST", "/clock", {"to": datetime.combine(first_day, time(9), UTC).isoformat()})
     await bench.settle()
-    await bench.clocks.look(bench.pool)
+    await bench.clocks.refresh(bench.pool)
     await bench.purchase(oskar, starts=first_day)
     assert set((await bench.contract()).agreements) == {"s"}
     assert not await bench.pool.fetch("select * from engine.timers")

@@ -62,7 +62,7 @@ async def test_a_person_changes_their_password(bench: Bench) -> None:
     assert (changed.status_code, changed.content) == (204, b"")
     assert (await signs_in(bench, PASSWORD), await signs_in(bench, NEW)) == (False, True)
     assert (await bench.ask(token, "GET", "/me")).status_code == 401, "the sessions of before have ended"
-    events = [stored.of.type for stored in await bench.store.read(0, 10)]
+    events = [stored.envelope.type for stored in await bench.store.read(0, 10)]
     assert events == ["AccountOpened", "SessionsEnded"], "a password is no event"
     assert [line["account_id"] for line in lines if line["event"] == "password changed"] == [mina]
     assert PASSWORD not in str(lines) and NEW not in str(lines)

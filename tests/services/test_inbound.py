@@ -30,9 +30,9 @@ async def test_an_order_is_confirmed_whatever_the_length_of_the_publishers_id(ma
         market.world.say("publisher:autodesk", "said", confirmed, ("e " * length)[: length - 1] + "e")
         await market.settle()
     stored = await market.world.store.read_stream(f"subscription-{subscription}")
-    (made,) = [event for event in stored if event.of.type == "SubscriptionConfirmed"]
-    assert from_headers(made.headers(), made.of.stream.encode()) == made.of
-    assert len(made.of.command_id) <= 500
+    (made,) = [event for event in stored if event.envelope.type == "SubscriptionConfirmed"]
+    assert from_headers(made.headers(), made.envelope.stream.encode()) == made.envelope
+    assert len(made.envelope.command_id) <= 500
     assert (await market("clerk", "GET", f"/subscriptions/{subscription}"))["status"] == "confirmed"
 
 
@@ -50,7 +50,7 @@ class Credits:
 
     async def grants(self) -> list[int]:
         stored = await self.world.store.read_stream("credits-c")
-        return [json.loads(each.data)["amount"] for each in stored if each.of.type == "CreditsGranted"]
+        return [json.loads(each.data)["amount"] for each in stored if each.envelope.type == "CreditsGranted"]
 
     async def parked(self) -> list[str]:
         rows = await self.world.pool.fetch('select reason from engine.parked order by "offset"')

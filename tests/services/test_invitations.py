@@ -10,7 +10,7 @@ import pytest
 
 from deploy import invite as deploy_invite
 from services.identity import keys
-from services.identity.domain.account import ACCOUNT, Open, OpenAccount
+from services.identity.domain.account import ACCOUNT, OpenAccount, OpenedAccount
 from services.identity.domain.invitation import INVITATION, Pending
 from shared.eventlog.write.log import Meta, utc_now
 from shared.events.registry import IDENTITY
@@ -115,7 +115,7 @@ async def test_of_many_who_join_at_once_exactly_one_gets_in(bench: Bench) -> Non
     ids = [new_id() for _ in range(8)]
     await asyncio.gather(*(bench.log.execute(ACCOUNT, i, command(i), Meta(i, i, NOON)) for i in ids))
     states = [await bench.log.state(ACCOUNT, account_id) for account_id in ids]
-    assert sum(isinstance(found, Open) for found in states) == 1
+    assert sum(isinstance(found, OpenedAccount) for found in states) == 1
 
 
 async def test_at_the_doors_too(bench: Bench) -> None:
@@ -248,9 +248,9 @@ async def test_an_expired_invitation_lets_nobody_in(bench: Bench) -> None:
     moved = await bench.ask(manager, "POST", "/clock", {"to": later.isoformat()})
     assert moved.status_code == 200
     await bench.settle()
-    await bench.app.state.parts.clocks.look(bench.pool)
+    await bench.app.state.parts.clocks.refresh(bench.pool)
     refused(await joins(bench, answer["invitation"]), "invitation-not-valid")
-    await bench.clocks.look(bench.pool)
+    await bench.clocks.refresh(bench.pool)
     await bench.timers.fire()
     assert await state_of(bench, manager, answer["invitation_id"]) == "expired"
     refused(await joins(bench, answer["invitation"]), "invitation-not-valid")

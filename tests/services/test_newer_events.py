@@ -32,7 +32,7 @@ async def count(context: RequestContext[Count], key: str) -> Addressed[Count]:
 async def a_log_with(**newer: Any) -> MemoryStore:
     store = MemoryStore()
     (made,) = next_events("counter-one", Head(), 1)
-    await store.append(write("counter-one", events=[StoredEvent(made.of._replace(**newer), made.data)]))
+    await store.append(write("counter-one", events=[StoredEvent(made.envelope._replace(**newer), made.data)]))
     return store
 
 

@@ -137,14 +137,18 @@ async def test_a_command_is_done_and_answered(client: httpx.AsyncClient, store: 
     assert answer.headers["Tenure-Version"] == "counter-one@1"
     assert answer.headers["X-Correlation-ID"] == "mine"
     (event,) = store.events
-    assert (event.of.id, event.of.actor, event.of.correlation_id) == (body["events"][0]["id"], "account", "mine")
-    assert event.of.traceparent.startswith("00-")
+    assert (event.envelope.id, event.envelope.actor, event.envelope.correlation_id) == (
+        body["events"][0]["id"],
+        "account",
+        "mine",
+    )
+    assert event.envelope.traceparent.startswith("00-")
 
 
 async def test_a_trace_goes_on_in_the_events(client: httpx.AsyncClient, store: MemoryStore) -> None:
     await client.post("/counters/one", json={}, headers={"traceparent": TRACE})
     await client.post("/counters/one", json={}, headers={"traceparent": "00-nonsense"})
-    first, second = (event.of.traceparent for event in store.events)
+    first, second = (event.envelope.traceparent for event in store.events)
     assert first == TRACE
     assert len(second) == len(TRACE) and second != TRACE, "one of its own, where none came"
 

@@ -207,7 +207,7 @@ async def test_a_new_password_and_a_reset_end_all_sessions(bench: Bench) -> None
     reasons = [
         SessionsEnded.model_validate_json(stored.data).reason
         for stored in await bench.store.read(0, 100)
-        if stored.of.type == "SessionsEnded"
+        if stored.envelope.type == "SessionsEnded"
     ]
     assert reasons == ["password-changed", "password-reset"]
 
@@ -315,8 +315,8 @@ async def test_after_a_restore_everybody_signs_in_again(bench: Bench) -> None:
 async def test_the_end_of_a_session_is_its_organisations(bench: Bench) -> None:
     _, token = await bench.join("mina")
     await bench.ask(token, "DELETE", "/sessions")
-    ended = (await bench.store.read(0, 100))[-1].of
-    opened_by = (await bench.store.read(0, 100))[0].of
+    ended = (await bench.store.read(0, 100))[-1].envelope
+    opened_by = (await bench.store.read(0, 100))[0].envelope
     assert (ended.type, ended.tenant) == ("SessionsEnded", opened_by.tenant)
 
 

@@ -122,7 +122,9 @@ def test_no_bytes_make_a_query_that_fails_otherwise(query: bytes) -> None:
 @pytest.mark.parametrize("name", SERVICES)
 async def test_no_route_of_any_service_takes_an_unknown_parameter(name: str) -> None:
     bearer = {"Authorization": f"Bearer {TokenSigner(KEY).sign(ACTOR, 'token')}"}
-    routes = [(method, path) for of, method, path in ROUTES if of == name] + [("GET", path) for path in ENGINES]
+    routes = [(method, path) for service_name, method, path in ROUTES if service_name == name] + [
+        ("GET", path) for path in ENGINES
+    ]
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app_of(name)), base_url="http://test") as client:
         for method, path in routes:
             for query in ("status=ended", "q=revit", "limit=5&Limit=5", "limit=5&limit=6", "limit="):

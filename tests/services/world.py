@@ -51,13 +51,15 @@ class World:
 
     def of(self, stream: str, event_type: str) -> str:
         """The id of the stream's last event of this type, among those relayed."""
-        return next(of.id for of, event in reversed(self.said[stream]) if event.type() == event_type)
+        return next(envelope.id for envelope, event in reversed(self.said[stream]) if event.type() == event_type)
 
     async def relay(self) -> None:
         for stored in await self.store.read(self.own, 1000):
-            self.said.setdefault(stored.of.stream, []).append((stored.of, decode(stored.of, stored.data)))
-            self.stored[stored.of.id] = stored.headers(), stored.data
-            self.own = stored.of.position or 0
+            self.said.setdefault(stored.envelope.stream, []).append(
+                (stored.envelope, decode(stored.envelope, stored.data))
+            )
+            self.stored[stored.envelope.id] = stored.headers(), stored.data
+            self.own = stored.envelope.position or 0
 
     async def next(self) -> list[tuple[Consumer, str]]:
         """What could be heard next, by whom."""
@@ -72,13 +74,15 @@ class World:
 
     async def hear(self, consumer: Consumer, stream: str) -> bool:
         number = self.heard.get((consumer.name, stream), 0)
-        of, event = self.said[stream][number]
-        topic, partition = _topic(of.source), zlib.crc32(stream.encode()) >> 1
+        envelope, event = self.said[stream][number]
+        topic, partition = _topic(envelope.source), zlib.crc32(stream.encode()) >> 1
         if number == 0:
             await consumer.assigned([(topic, partition)])
-        raw = Raw(topic, partition, number, stream.encode(), *self.stored.get(of.id, ((), event.data())))
+        raw = Raw(topic, partition, number, stream.encode(), *self.stored.get(envelope.id, ((), event.data())))
         try:
-            done = await consumer.consume([Received(raw, of, event if of.type in consumer.what.types else None)])
+            done = await consumer.consume(
+                [Received(raw, envelope, event if envelope.type in consumer.what.types else None)]
+            )
         except Fault:
             return False
         assert self.parks or not done.left, done.left
@@ -90,6 +94,6 @@ class World:
         while True:
             while following := await self.next():
                 await self.hear(*chance.choice(following))
-            await self.clocks.look(self.pool)
+            await self.clocks.refresh(self.pool)
             if not await self.timers.fire():
                 return

@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaError
 
 from shared.eventlog.deliver import consumer, host, plan, relay
 from shared.eventlog.deliver.consumer import Consumer
-from shared.eventlog.deliver.plan import Plan, Received
+from shared.eventlog.deliver.plan import BatchPlan, Received
 from shared.eventlog.deliver.relay import Relay
 from shared.eventlog.write.memory import MemoryStore
 from shared.eventlog.write.store import Head, Outcome, Write
@@ -59,7 +59,7 @@ def relay_swaps() -> AbstractContextManager[object]:
 def commits_first() -> AbstractContextManager[object]:
     """The checkpoint moves before the effect."""
 
-    async def fold(self: Consumer, projection: Any, records: Sequence[Received], reached: Any) -> Plan:
+    async def fold(self: Consumer, projection: Any, records: Sequence[Received], reached: Any) -> BatchPlan:
         async with self._pool.acquire() as tx, tx.transaction():
             done = plan.plan(records, await self._standing(tx, records, reached))
             await self._note(tx, done)
@@ -73,7 +73,7 @@ def commits_first() -> AbstractContextManager[object]:
 def reacts_after_commit() -> AbstractContextManager[object]:
     """A reaction's commands follow its checkpoint."""
 
-    async def react(self: Consumer, reactions: Any, records: Sequence[Received], reached: Any) -> Plan:
+    async def react(self: Consumer, reactions: Any, records: Sequence[Received], reached: Any) -> BatchPlan:
         async with self._pool.acquire() as tx, tx.transaction():
             done = plan.plan(records, await self._standing(tx, records, reached))
             await self._note(tx, done)
@@ -86,7 +86,7 @@ def reacts_after_commit() -> AbstractContextManager[object]:
 def commits_after() -> AbstractContextManager[object]:
     """The effect and the checkpoint are two transactions, and nobody looks whether a zombie is at work."""
 
-    async def fold(self: Consumer, projection: Any, records: Sequence[Received], reached: Any) -> Plan:
+    async def fold(self: Consumer, projection: Any, records: Sequence[Received], reached: Any) -> BatchPlan:
         async with self._pool.acquire() as tx, tx.transaction():
             done = plan.plan(records, await self._standing(tx, records, reached))
         async with self._pool.acquire() as tx, tx.transaction():
@@ -101,7 +101,7 @@ def commits_after() -> AbstractContextManager[object]:
 def zombies_are_not_fenced() -> AbstractContextManager[object]:
     """The checkpoint is read in one transaction and moved in another, together with the effect."""
 
-    async def fold(self: Consumer, projection: Any, records: Sequence[Received], reached: Any) -> Plan:
+    async def fold(self: Consumer, projection: Any, records: Sequence[Received], reached: Any) -> BatchPlan:
         async with self._pool.acquire() as tx, tx.transaction():
             done = plan.plan(records, await self._standing(tx, records, reached))
         async with self._pool.acquire() as tx, tx.transaction():
@@ -115,8 +115,8 @@ def zombies_are_not_fenced() -> AbstractContextManager[object]:
 def repeats_count() -> AbstractContextManager[object]:
     """What was dealt with is dealt with again, as often as it comes."""
 
-    def judge(self: Any, record: Received, of: Any, version: int) -> bool:
-        self._result.seen[of.stream] = plan.Seen(version, of.hash)
+    def judge(self: Any, record: Received, envelope: Any, version: int) -> bool:
+        self._result.seen[envelope.stream] = plan.Seen(version, envelope.hash)
         if record.event is not None:
             self._result.apply.append(record)
         return True
@@ -128,11 +128,11 @@ def believes_the_second() -> AbstractContextManager[object]:
     """Of two different events of one version, the one that came last counts."""
     real = plan.StreamJudge.judge
 
-    def judge(self: Any, record: Received, of: Any, version: int) -> bool:
-        seen = self._result.seen.get(of.stream) or self._standing.seen.get(of.stream) or plan.Seen()
-        if record.event is None or seen.version != version or seen.hash == of.hash:
-            return real(self, record, of, version)
-        self._result.seen[of.stream] = plan.Seen(version, of.hash)
+    def judge(self: Any, record: Received, envelope: Any, version: int) -> bool:
+        seen = self._result.seen.get(envelope.stream) or self._standing.seen.get(envelope.stream) or plan.Seen()
+        if record.event is None or seen.version != version or seen.hash == envelope.hash:
+            return real(self, record, envelope, version)
+        self._result.seen[envelope.stream] = plan.Seen(version, envelope.hash)
         self._result.apply.append(record)
         return True
 
@@ -143,8 +143,8 @@ def takes_the_second_for_a_repeat() -> AbstractContextManager[object]:
     """Of two different events of one version, the second is dropped without a word."""
     real = plan.contradiction
 
-    def agreeing(of: Any, known: Any, *, own: bool) -> Any:
-        return None if known is not None else real(of, known, own=own)
+    def agreeing(envelope: Any, known: Any, *, own: bool) -> Any:
+        return None if known is not None else real(envelope, known, own=own)
 
     return patch.object(plan, "contradiction", agreeing)
 
@@ -188,7 +188,7 @@ def appends_blindly() -> AbstractContextManager[object]:
 
     async def append(self: MemoryStore, write: Write) -> Outcome:
         stream = self._streams.get(write.stream, [])
-        write.expected = Head(stream[-1].of.version or 0, stream[-1].of.hash) if stream else Head()
+        write.expected = Head(stream[-1].envelope.version or 0, stream[-1].envelope.hash) if stream else Head()
         return await real(self, write)
 
     return patch.object(MemoryStore, "append", append)

@@ -25,7 +25,7 @@ from tests.simulation.database import Tables, Transaction
 from tests.simulation.store import Rates
 from tests.simulation.story import World
 from tests.simulation.system import System
-from tests.simulation.time import Process
+from tests.simulation.time import SimulatedProcess
 
 
 async def verdict(world: World) -> Iterator[str]:
@@ -55,9 +55,9 @@ def evidence(world: World, name: str) -> Evidence:
     found, topic = Evidence(name), topic_of(name)
     chain = GENESIS
     for event in service.store.events:
-        found.events.append(Stored(event.of, event.data))
-        chain = sha256(chain + event.of.hash).digest()
-        found.batches.append((event.of.position or 0, chain))
+        found.events.append(Stored(event.envelope, event.data))
+        chain = sha256(chain + event.envelope.hash).digest()
+        found.batches.append((event.envelope.position or 0, chain))
     found.position, found.chain = len(found.events), chain
     found.relayed = service.store._leases[f"relay:{topic}"][3]
     found.topic = [
@@ -69,7 +69,7 @@ def evidence(world: World, name: str) -> Evidence:
     found.expected = frozenset(
         f"{other}.{what.name}" for other in SERVICES for what in system.consumers(other) if topic in what.topics
     )
-    own = {event.of.stream for event in service.store.events}
+    own = {event.envelope.stream for event in service.store.events}
     for other in system.services.values():
         for row in other.tables.rows("seen").values():
             if row["stream"] in own:
@@ -82,7 +82,7 @@ def evidence(world: World, name: str) -> Evidence:
             found.waiting[row["consumer"], row["partition"], row["offset"]] = Waiting(
                 row["version"] or 0, row["holds_stream"], row["key"], headers, row["value"]
             )
-    found.planted = {(partition, offset) for of, partition, offset in system.forged if of == topic}
+    found.planted = {(partition, offset) for name, partition, offset in system.forged if name == topic}
     found.asked = [asked for asked in world.asked if asked.service == name]
     found.answered = {
         id_: Answered(kept.stream, kept.first, kept.events, kept.refusal is not None)
@@ -91,7 +91,7 @@ def evidence(world: World, name: str) -> Evidence:
     return found
 
 
-class _Still(Process):
+class _Still(SimulatedProcess):
     async def gate(self) -> None:
         """Time stands still while one replays."""
 
@@ -128,8 +128,8 @@ async def _replayed(system: System, name: str) -> list[str]:
 
 async def _fold(projection: Projection, tx: Transaction, system: System, service: str) -> None:
     for stored in system.services[service].store.events:
-        if stored.of.type in projection.types:
-            await projection.apply(tx, decode(stored.of, stored.data, trusted=True), stored.of)
+        if stored.envelope.type in projection.types:
+            await projection.apply(tx, decode(stored.envelope, stored.data, trusted=True), stored.envelope)
 
 
 # ── The business ───────────────────────────────────────────────────────────────────────────────────────
@@ -139,9 +139,9 @@ def states(system: System, name: str, stream: Stream[Any, Any, Any]) -> dict[str
     """Every stream of this kind, by key."""
     found: dict[str, Any] = {}
     for stored in system.services[name].store.events:
-        category, _, key = stored.of.stream.partition("-")
+        category, _, key = stored.envelope.stream.partition("-")
         if category == stream.category:
-            event = decode(stored.of, stored.data, trusted=True)
+            event = decode(stored.envelope, stored.data, trusted=True)
             found[key] = stream.evolve(found.get(key, stream.initial), event)
     return found
 
@@ -165,12 +165,12 @@ def _contracts(system: System) -> Iterator[str]:
     running_: dict[str, set[str]] = {}
     for key, state in states(system, "marketplace", subscription.SUBSCRIPTION).items():
         if isinstance(state, subscription.Confirmed):
-            of = running_.setdefault(state.confirmed.contract_id, set())
+            envelope = running_.setdefault(state.confirmed.contract_id, set())
             if not isinstance(state, subscription.Ended):
-                of.add(key)
+                envelope.add(key)
     for key, runs in running_.items():
         state = contracts.get(key)
-        if not isinstance(state, contract_state.Open) or state.manager is None:
+        if not isinstance(state, contract_state.OpenedContract) or state.manager is None:
             yield f"contract {key} has no Contract Manager"
         elif set(state.agreements) != runs:
             yield f"contract {key} has the agreements {sorted(state.agreements)}, and {sorted(runs)} run"
@@ -192,7 +192,7 @@ def _seats(system: System) -> Iterator[str]:
         if not isinstance(state, subscription.Confirmed):
             continue
         pool = pools.get(key)
-        if not isinstance(pool, seat_pool.Open):
+        if not isinstance(pool, seat_pool.OpenedSeatPool):
             yield f"{key} was confirmed and has no seats"
             continue
         if not isinstance(state, subscription.Ended) and (pool.seats, pool.ends) != (state.term.seats, state.term.ends):
@@ -222,7 +222,7 @@ def _rollouts(system: System) -> Iterator[str]:
         seated = {
             held.account_id
             for pool in pools.values()
-            if isinstance(pool, seat_pool.Open) and pool.opened.contract_id == contract_id
+            if isinstance(pool, seat_pool.OpenedSeatPool) and pool.opened.contract_id == contract_id
             for held in pool.held.values()
         }
         if not set(state.targets) <= seated:

@@ -24,7 +24,7 @@ from shared.eventlog.deliver.plan import HIDING, Partition
 from shared.eventlog.write.memory import MemoryStore
 from shared.runtime import clocks as moved_clocks
 from tests.simulation.store import Rates
-from tests.simulation.time import Process
+from tests.simulation.time import SimulatedProcess
 
 Key = tuple[Any, ...]
 Row = dict[str, Any]
@@ -34,17 +34,17 @@ class Tables:
     """What is committed. Every row has a key: its table's name first."""
 
     def __init__(self) -> None:
-        self._of: defaultdict[str, dict[Key, Row]] = defaultdict(dict)
+        self._envelope: defaultdict[str, dict[Key, Row]] = defaultdict(dict)
         self.log = MemoryStore()
         """The service's own log, in the same database."""
         self.locks: dict[Key, asyncio.Lock] = {}
         self.moved = asyncio.Event()
 
     def rows(self, table: str) -> dict[Key, Row]:
-        return self._of[table]
+        return self._envelope[table]
 
     def of(self, table: str) -> list[Row]:
-        return _in_order(self._of[table])
+        return _in_order(self._envelope[table])
 
 
 def _in_order(rows: dict[Key, Row]) -> list[Row]:
@@ -54,7 +54,7 @@ def _in_order(rows: dict[Key, Row]) -> list[Row]:
 class Transaction:
     """A connection with, sometimes, a transaction: its own writes over what is committed."""
 
-    def __init__(self, tables: Tables, process: Process, chance: random.Random, rates: Rates) -> None:
+    def __init__(self, tables: Tables, process: SimulatedProcess, chance: random.Random, rates: Rates) -> None:
         self._tables, self._process, self._chance, self._rates = tables, process, chance, rates
         self._writes: dict[Key, Row | None] = {}
         self._held: list[asyncio.Lock] = []
@@ -161,18 +161,18 @@ class Transaction:
             if locks:
                 await self._lock(key)
             row = self.get(*key) or {}
-            doubtful = any(
+            not_awaited = any(
                 p["reason"] in HIDING and (p["consumer"], p["topic"], p["partition"]) == key[1:]
                 for p in self.all("parked")
             )
-            found.append({"topic": topic, "partition": number, "offset": row["offset"], "doubtful": doubtful})
+            found.append({"topic": topic, "partition": number, "offset": row["offset"], "doubtful": not_awaited})
         return found
 
 
 class Pool:
     """One process's connections."""
 
-    def __init__(self, tables: Tables, process: Process, chance: random.Random, rates: Rates) -> None:
+    def __init__(self, tables: Tables, process: SimulatedProcess, chance: random.Random, rates: Rates) -> None:
         self._arguments = (tables, process, chance, rates)
 
     def _connection(self) -> Transaction:
@@ -214,8 +214,8 @@ def _stored(tx: Transaction, streams: Sequence[str], versions: Sequence[int]) ->
     for stream, version in zip(streams, versions, strict=True):
         events = tx.log._streams.get(stream, [])
         if version <= len(events):
-            of = events[version - 1].of
-            found.append({"stream": stream, "version": version, "hash": of.hash, "position": of.position})
+            envelope = events[version - 1].envelope
+            found.append({"stream": stream, "version": version, "hash": envelope.hash, "position": envelope.position})
     return found
 
 
@@ -395,7 +395,7 @@ def _unclaim(tx: Transaction, consumer: str, identities: Sequence[bytes], conten
 
 def _is_in_the_log(tx: Transaction, stream: str, version: int, hash_: bytes) -> bool | None:
     events = tx.log._streams.get(stream, [])
-    return True if version <= len(events) and events[version - 1].of.hash == hash_ else None
+    return True if version <= len(events) and events[version - 1].envelope.hash == hash_ else None
 
 
 def _nothing(tx: Transaction, *_: Any) -> None:

@@ -15,7 +15,7 @@ from tests.simulation.system import System
 class Forged(NamedTuple):
     """An event as it is written: its hash fits its bytes."""
 
-    of: Envelope
+    envelope: Envelope
     data: bytes
 
 
@@ -27,15 +27,15 @@ def second(genuine: Envelope, _last: Envelope, data: bytes) -> Forged:
 
 def unchained(_genuine: Envelope, last: Envelope, data: bytes) -> Forged:
     """The next version of a stream, which does not continue it."""
-    of = last._replace(id=f"forged-{last.id}", version=(last.version or 0) + 1, prevhash=bytes(31) + b"\1")
-    return Forged(of._replace(hash=chained(of, data)), data)
+    envelope = last._replace(id=f"forged-{last.id}", version=(last.version or 0) + 1, prevhash=bytes(31) + b"\1")
+    return Forged(envelope._replace(hash=chained(envelope, data)), data)
 
 
 def of_another(_genuine: Envelope, last: Envelope, _data: bytes) -> Forged:
     """The next version of a stream, correctly chained, of a type that only another service publishes."""
-    of = last._replace(id=f"forged-{last.id}", version=(last.version or 0) + 1, prevhash=last.hash, schema=1)
-    of = of._replace(type="ClockMoved" if last.source.endswith("marketplace") else "SubscriptionEnded")
-    return Forged(of._replace(hash=chained(of, b"{}")), b"{}")
+    envelope = last._replace(id=f"forged-{last.id}", version=(last.version or 0) + 1, prevhash=last.hash, schema=1)
+    envelope = envelope._replace(type="ClockMoved" if last.source.endswith("marketplace") else "SubscriptionEnded")
+    return Forged(envelope._replace(hash=chained(envelope, b"{}")), b"{}")
 
 
 KINDS: Final[tuple[Callable[[Envelope, Envelope, bytes], Forged], ...]] = (second, unchained, of_another)
@@ -54,14 +54,14 @@ async def forge(system: System) -> None:
 def _write(system: System, topic: str, log: list[Record], chance: Random) -> None:
     genuine = [record for record in log if _genuine(system, record)]
     chosen = chance.choice(genuine)
-    of = from_headers(chosen.headers, chosen.key)
+    envelope = from_headers(chosen.headers, chosen.key)
     last = max(
         (from_headers(record.headers, record.key) for record in genuine if record.key == chosen.key),
         key=lambda each: each.version or 0,
     )
-    forged = chance.choice(KINDS)(of, last, chosen.value or b"")
+    forged = chance.choice(KINDS)(envelope, last, chosen.value or b"")
     system.forged.add((topic, chosen.partition, len(log)))
-    system.broker.append(topic, chosen.partition, chosen.key, to_headers(forged.of), forged.data)
+    system.broker.append(topic, chosen.partition, chosen.key, to_headers(forged.envelope), forged.data)
 
 
 def _genuine(system: System, record: Record) -> bool:

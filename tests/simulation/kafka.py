@@ -16,7 +16,7 @@ from aiokafka.errors import IllegalStateError, KafkaConnectionError
 from shared.events.registry import INBOUND, topic_of
 from shared.services import SERVICES
 from tests.simulation.store import Rates
-from tests.simulation.time import PROCESS, Loop, Process
+from tests.simulation.time import PROCESS, Loop, SimulatedProcess
 
 POLL_S: Final = 0.3
 """How long a fetch may take at most: what comes meanwhile comes along."""
@@ -168,7 +168,7 @@ class Group:
 class Member:
     """One process's subscription."""
 
-    def __init__(self, group: Group, listener: Any, process: Process, broker: Broker) -> None:
+    def __init__(self, group: Group, listener: Any, process: SimulatedProcess, broker: Broker) -> None:
         self.group, self.process = group, process
         self.wake = asyncio.Event()
         self._listener, self._broker, self._chance = listener, broker, broker.chance
@@ -262,7 +262,7 @@ class Member:
 class Subscriptions:
     """Stands in for FastStream's broker in the engine's feeds of one process."""
 
-    def __init__(self, broker: Broker, process: Process) -> None:
+    def __init__(self, broker: Broker, process: SimulatedProcess) -> None:
         self._broker, self._process = broker, process
         self.members: list[Member] = []
 

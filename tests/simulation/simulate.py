@@ -77,11 +77,11 @@ def _decoded_once() -> Callable[[Envelope, bytes], Event]:
     """The contract's `decode`, which is pure, too, and makes something frozen: once for all who read these bytes."""
     known: dict[tuple[str, str, int, bytes, bool], Event] = {}
 
-    def read(of: Envelope, data: bytes, *, trusted: bool = False) -> Event:
-        this = of.id, of.type, of.schema, data, trusted
+    def read(envelope: Envelope, data: bytes, *, trusted: bool = False) -> Event:
+        this = envelope.id, envelope.type, envelope.schema, data, trusted
         found = known.get(this)
         if found is None:
-            found = known[this] = decode(of, data, trusted=trusted)
+            found = known[this] = decode(envelope, data, trusted=trusted)
         return found
 
     return read
@@ -202,10 +202,10 @@ def _unrest(system: System) -> str:
             return f"{name}'s relay stands at {at}, its store at {len(service.store.events)}"
     for group in system.broker.groups.values():
         dealt = offsets(system.services[group.name.split(".", 1)[0]].tables, group.name)
-        for of in group.topics:
-            for number, log in enumerate(system.broker.logs(of)):
-                if dealt.get((of, number), -1) != len(log) - 1:
-                    return f"{group.name} stands at {dealt.get((of, number))} of {len(log) - 1} in {of}/{number}"
+        for topic in group.topics:
+            for number, log in enumerate(system.broker.logs(topic)):
+                if dealt.get((topic, number), -1) != len(log) - 1:
+                    return f"{group.name} stands at {dealt.get((topic, number))} of {len(log) - 1} in {topic}/{number}"
     loop = asyncio.get_running_loop()
     for name, service in system.services.items():
         ahead = {r["organisation_id"]: timedelta(seconds=r["ahead_s"]) for r in service.tables.of("clock")}
@@ -220,7 +220,7 @@ def _measure(system: System, result: Run) -> None:
     digest, result.forged = sha256(), len(system.forged)
     for name in SERVICES:
         for event in system.services[name].store.events:
-            digest.update(event.of.hash)
+            digest.update(event.envelope.hash)
         for log in system.broker.logs(topic_of(name)):
             result.records += len(log)
             for record in log:

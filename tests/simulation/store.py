@@ -7,13 +7,13 @@ from dataclasses import replace
 from shared.eventlog.write.memory import MemoryStore
 from shared.eventlog.write.store import Head, Lease, Moved, Outcome, Unavailable, Write
 from shared.events.envelope import StoredEvent
-from tests.simulation.time import Process
+from tests.simulation.time import SimulatedProcess
 
 
 class Connection:
     """Implements `Store` for one process."""
 
-    def __init__(self, store: MemoryStore, process: Process, chance: random.Random, faults: "Rates") -> None:
+    def __init__(self, store: MemoryStore, process: SimulatedProcess, chance: random.Random, faults: "Rates") -> None:
         self._store, self._process, self._chance, self._faults = store, process, chance, faults
 
     def _breaks(self) -> bool:

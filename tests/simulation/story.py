@@ -106,7 +106,9 @@ class World:
         """As the store has it now; nobody's process is asked."""
         state = stream.initial
         for stored in await self.system.services[service].store.read_stream(stream.id(key)):
-            state = stream.evolve(state, decode(stored.of, stored.data, trusted=True).recorded(stored.of.id))
+            state = stream.evolve(
+                state, decode(stored.envelope, stored.data, trusted=True).recorded(stored.envelope.id)
+            )
         return state
 
     async def until(self, look: Callable[[], Awaitable[Any]], kind: type[Any]) -> Any:
@@ -204,7 +206,9 @@ async def sells(w: World, number: int, contracts: list[str]) -> None:
 
 async def lives(w: World, subscription_id: str, contract_id: str) -> None:
     """Seats come and go, more are bought, the renewal is turned off; years pass elsewhere."""
-    pool = await w.until(lambda: w.state("entitlements", seat_pool.SEAT_POOL, subscription_id), seat_pool.Open)
+    pool = await w.until(
+        lambda: w.state("entitlements", seat_pool.SEAT_POOL, subscription_id), seat_pool.OpenedSeatPool
+    )
     if pool is None:
         return
     now = w.now
@@ -237,7 +241,7 @@ async def lives(w: World, subscription_id: str, contract_id: str) -> None:
                 await spends(w, pool)
 
 
-async def spends(w: World, pool: seat_pool.Open) -> None:
+async def spends(w: World, pool: seat_pool.OpenedSeatPool) -> None:
     number, contract_id = len(w.asked), pool.opened.contract_id
     seat = SeatAssigned(
         subscription_id=pool.opened.subscription_id,

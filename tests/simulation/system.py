@@ -59,7 +59,7 @@ from shared.services import SERVICES
 from tests.simulation.database import Pool, Tables
 from tests.simulation.kafka import Access, Broker, Subscriptions
 from tests.simulation.store import Connection, Rates
-from tests.simulation.time import Process
+from tests.simulation.time import SimulatedProcess
 
 START: Final = datetime.fromisoformat("2026-11-23T12:00:00+00:00")
 
@@ -98,7 +98,7 @@ NUMBERS: Final = Projection(
 @POOLS.on(SeatPoolExpired)
 @POOLS.on(SeatPoolSuspended)
 @POOLS.on(SeatPoolEnded)
-async def _pool(tx: Any, event: Any, _of: Envelope) -> None:
+async def _pool(tx: Any, event: Any, _envelope: Envelope) -> None:
     phases: dict[Any, str] = {SeatPoolExpired: "expired", SeatPoolSuspended: "suspended", SeatPoolEnded: "ended"}
     key = ("pool", event.subscription_id)
     if isinstance(event, SeatPoolOpened):
@@ -117,7 +117,7 @@ async def _pool(tx: Any, event: Any, _of: Envelope) -> None:
 
 @POOLS.on(SeatAssigned)
 @POOLS.on(SeatUnassigned)
-async def _seat(tx: Any, event: Any, _of: Envelope) -> None:
+async def _seat(tx: Any, event: Any, _envelope: Envelope) -> None:
     key = ("seat", event.subscription_id, event.seat)
     if isinstance(event, SeatAssigned):
         assert tx.get(*key) is None, f"seat {event.seat} of {event.subscription_id} is held already"
@@ -128,30 +128,30 @@ async def _seat(tx: Any, event: Any, _of: Envelope) -> None:
 
 @PEOPLE.on(AccountOpened)
 @PEOPLE.on(AccountClosed)
-async def _person(tx: Any, event: Any, _of: Envelope) -> None:
+async def _person(tx: Any, event: Any, _envelope: Envelope) -> None:
     tx.put(("person", event.account_id), closed=isinstance(event, AccountClosed))
 
 
 @NUMBERS.on(CsnIssued)
 @NUMBERS.on(CsnRevoked)
-async def _number(tx: Any, event: Any, of: Envelope) -> None:
+async def _number(tx: Any, event: Any, envelope: Envelope) -> None:
     tx.put(
         ("csn", event.organisation_id, event.publisher, event.csn),
         organisation_id=event.organisation_id,
         publisher=event.publisher,
         csn=event.csn,
         valid=isinstance(event, CsnIssued),
-        version=of.version,
+        version=envelope.version,
     )
 
 
 def _mirror(topic: str) -> Projection:
     mirror = Projection("mirror", topics=(topic,))
 
-    async def note(tx: Any, event: Event, of: Envelope) -> None:
-        before = tx.get("mirror", of.stream) or {"number": 0, "chain": b""}
-        chain = sha256(before["chain"] + of.id.encode() + event.data()).digest()
-        tx.put(("mirror", of.stream), number=before["number"] + 1, chain=chain)
+    async def note(tx: Any, event: Event, envelope: Envelope) -> None:
+        before = tx.get("mirror", envelope.stream) or {"number": 0, "chain": b""}
+        chain = sha256(before["chain"] + envelope.id.encode() + event.data()).digest()
+        tx.put(("mirror", envelope.stream), number=before["number"] + 1, chain=chain)
 
     for event_type in EVENTS_ON[topic]:
         mirror.on(event_type)(note)
@@ -212,14 +212,14 @@ class Veil:
 class Running:
     """One process of a service, and its parts."""
 
-    process: Process
+    process: SimulatedProcess
     log: Log
     clocks: Clocks
     relay: Relay
 
 
 @dataclass(slots=True)
-class Service:
+class SimulatedService:
     name: str
     store: MemoryStore = field(default_factory=MemoryStore)
     tables: Tables = field(default_factory=Tables)
@@ -236,7 +236,7 @@ class System:
         self.chance = Random(f"{seed}")
         self.rates = Rates(self.chance)
         self.broker = Broker(self.chance, self.rates)
-        self.services = {name: Service(name) for name in SERVICES}
+        self.services = {name: SimulatedService(name) for name in SERVICES}
         self.forged: set[tuple[str, int, int]] = set()
         """Topic, partition and offset of records that no relay wrote."""
         self._mirrored = self.chance.sample(SERVICES, 2)
@@ -258,7 +258,7 @@ class System:
         """One more process of this service."""
         service, made = self.services[name], MADE[name]
         self._processes += 1
-        process = Process(f"{name}-{self._processes}", self.chance)
+        process = SimulatedProcess(f"{name}-{self._processes}", self.chance)
         skew = timedelta(seconds=self.chance.choice((0, 0, 0, 1, -1, 3_600, -3_600)))
         process.missed = lambda: self.rebalance(name)
         loop = asyncio.get_running_loop()

@@ -143,7 +143,7 @@ class Killed(asyncio.CancelledError):
     """This process is dead: no further effect of it comes through."""
 
 
-class Process:
+class SimulatedProcess:
     """One service's process. All that it asks of the world passes its `gate`."""
 
     def __init__(self, name: str, chance: random.Random) -> None:
@@ -227,5 +227,5 @@ class Process:
             task.cancel()
 
 
-PROCESS: ContextVar[Process] = ContextVar("process")
+PROCESS: ContextVar[SimulatedProcess] = ContextVar("process")
 """Whose code runs: the facades that stand in for a library's global names ask for it."""

@@ -134,21 +134,23 @@ def good(topic: str, number: int) -> Written:
 
 def gap(service: str, number: int) -> Written:
     """A correctly hashed version 7 of a stream of which no other comes, after an invented version 6."""
-    of = Envelope(f"flood-{number}", source_of(service), "OperationPerformed", f"flood-{number}", _NOON, 1, 7, 10**9)
-    of = of._replace(prevhash=b"\x33" * 32)
-    of = of._replace(hash=chained(of, b"{}"))
-    return Written(of.stream.encode(), b"{}", [(n.encode(), v) for n, v in to_headers(of)])
+    envelope = Envelope(
+        f"flood-{number}", source_of(service), "OperationPerformed", f"flood-{number}", _NOON, 1, 7, 10**9
+    )
+    envelope = envelope._replace(prevhash=b"\x33" * 32)
+    envelope = envelope._replace(hash=chained(envelope, b"{}"))
+    return Written(envelope.stream.encode(), b"{}", [(n.encode(), v) for n, v in to_headers(envelope)])
 
 
 def forged(service: str, genuine: Published) -> Written:
     """The genuine event's version again, with another body and the hash that fits it."""
     record = as_written(genuine)
     fields = {n.decode(): (v or b"").decode() for n, v in record.headers if n is not None}
-    of = from_headers([(n, v.encode()) for n, v in fields.items()], record.key)
+    envelope = from_headers([(n, v.encode()) for n, v in fields.items()], record.key)
     data = (record.value or b"")[:-1] + b" }"
-    of = of._replace(source=source_of(service))
-    of = of._replace(hash=chained(of, data))
-    return Written(record.key, data, [(n.encode(), v) for n, v in to_headers(of)])
+    envelope = envelope._replace(source=source_of(service))
+    envelope = envelope._replace(hash=chained(envelope, data))
+    return Written(record.key, data, [(n.encode(), v) for n, v in to_headers(envelope)])
 
 
 def _is_genuine(service: str, record: Published) -> bool:

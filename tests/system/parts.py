@@ -21,7 +21,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from deploy import Trouble, stack
+from deploy import OperatorError, stack
 from deploy.broker import JAAS, Protection
 from deploy.certificates import AUTHORITY, SERVER
 from deploy.declaration import ADMIN
@@ -156,7 +156,7 @@ class _Contained(ABC):
         while not self._answers():
             if not self.alive or time.monotonic() > deadline:
                 log = self._container.get_wrapped_container().logs(tail=5).decode(errors="replace").strip()
-                raise Trouble(f"{self._container.image} did not get ready in {READY_WITHIN_S:.0f} s: {log}")
+                raise OperatorError(f"{self._container.image} did not get ready in {READY_WITHIN_S:.0f} s: {log}")
             time.sleep(0.1)
 
     @abstractmethod

@@ -11,10 +11,10 @@ from dataclasses import asdict
 
 from services.entitlements.projections import POOLS
 from shared.eventlog.deliver.kafka import KafkaAccess
-from shared.eventlog.repair.rebuild import From, Progress, Rebuild
+from shared.eventlog.repair.rebuild import From, Rebuild, RebuildProgress
 
 
-def _told(progress: Progress) -> None:
+def _told(progress: RebuildProgress) -> None:
     print(json.dumps(progress._asdict()), flush=True)
 
 

@@ -14,7 +14,7 @@ from deploy import ROOT, topics
 from deploy.data import PUBLISHER
 from deploy.databases import OPERATOR, prepare, url_of
 from deploy.processes import free_port
-from deploy.stack import Service
+from deploy.stack import ServicePart
 from deploy.year.check import check
 from services import definitions
 from shared.events.registry import INBOUND, topic_of
@@ -37,7 +37,7 @@ class System:
 
     postgres: parts.Postgres
     kafka: parts.Kafka
-    services: dict[str, Service]
+    services: dict[str, ServicePart]
     env: dict[str, str]
     folder: Path
     planted: set[tuple[str, int, int]] = field(default_factory=set)
@@ -47,7 +47,7 @@ class System:
     forgetful: set[str] = field(default_factory=set)
     """The services that were restored from their topics, which tell of no refusal."""
 
-    def part(self, name: str) -> parts.Part | Service:
+    def part(self, name: str) -> parts.Part | ServicePart:
         return {"postgres": self.postgres, "kafka": self.kafka, **self.services}[name]
 
     def story(self) -> "subprocess.Popen[str]":
@@ -83,7 +83,7 @@ class System:
         found = await gather(self.dsns(), self.kafka.access, readers=reading, anchored=anchored)
         for each in found.values():
             topic = INBOUND + each.service.removeprefix(PUBLISHERS) if each.foreign else topic_of(each.service)
-            each.planted = {(partition, offset) for of, partition, offset in self.planted if of == topic}
+            each.planted = {(partition, offset) for name, partition, offset in self.planted if name == topic}
             each.asked = [asked for asked in heard(self.folder / "heard") if asked.service == each.service]
         return found
 
@@ -147,7 +147,7 @@ def system(folder: Path) -> Iterator[System]:
         env["KAFKA_PUBLISHER_PASSWORD"] = kafka.access_of(f"publisher-{PUBLISHER}").password or ""
         env |= {url_variable(name): f"http://127.0.0.1:{port}" for name, port in ports.items()}
         services = {
-            name: Service(name, folder / name, port, env={**env, **_own_credentials(name, postgres, kafka)})
+            name: ServicePart(name, folder / name, port, env={**env, **_own_credentials(name, postgres, kafka)})
             for name, port in ports.items()
         }
         for service in services.values():

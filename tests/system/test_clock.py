@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.stack import Service
+from deploy.stack import ServicePart
 from shared.services import SERVICES, url_variable
 from tests.system.running import System
 from tests.system.test_operator import Somebody, signed_up
@@ -32,7 +32,7 @@ def somebody(running: System) -> Somebody:
 def another_process(system: System, service: str, folder: Path) -> Iterator[str]:
     """One more process of the service, that answers requests only."""
     env = {name: value for name, value in system.env.items() if name != "TENURE_PORT"}
-    with Service(service, folder, env=env, arguments=("--only", "api")) as started:
+    with ServicePart(service, folder, env=env, arguments=("--only", "api")) as started:
         yield started.url
 
 

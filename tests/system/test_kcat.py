@@ -28,8 +28,8 @@ def documented() -> list[str]:
 
 def printed(event: Stored) -> bytes:
     """As `%k\\n%h\\n%s\\n\\n` prints it."""
-    headers = b",".join(name.encode() + b"=" + value for name, value in to_headers(event.of))
-    return event.of.stream.encode() + b"\n" + headers + b"\n" + event.data + b"\n\n"
+    headers = b",".join(name.encode() + b"=" + value for name, value in to_headers(event.envelope))
+    return event.envelope.stream.encode() + b"\n" + headers + b"\n" + event.data + b"\n\n"
 
 
 def test_kcat_shows_key_headers_and_the_bytes_that_the_store_holds(running: System) -> None:

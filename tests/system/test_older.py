@@ -92,7 +92,7 @@ def refused(system: System) -> int:
         return error.code
 
 
-def unready(service: stack.Service) -> str:
+def unready(service: stack.ServicePart) -> str:
     """Why the service is not ready, once it says so."""
     deadline = time.monotonic() + NOTICED_S
     while time.monotonic() < deadline:
@@ -151,7 +151,7 @@ def test_an_older_postgresql_beneath_running_services(expendable: System, tmp_pa
         tenure(expendable, "reconcile", name, "--yes", "--reason", "PostgreSQL came back from a backup")
     sound = expendable.assert_sound()
     for name in SERVICES:
-        own = [e.of.stream for e in sound[name].events[new[name] :]]
+        own = [e.envelope.stream for e in sound[name].events[new[name] :]]
         assert own, "the record of what was done"
         assert all(stream.startswith("operation-") for stream in own), f"no effect was repeated: {own}"
     for name, dsn in expendable.dsns().items():

@@ -10,7 +10,7 @@ import pytest
 from deploy.databases import prepare
 from services import definition_of
 from shared.eventlog.repair.republish import restore_topic
-from shared.eventlog.repair.restore import Restored, Whole, restore_store
+from shared.eventlog.repair.restore import Restored, ServiceDefinition, restore_store
 from shared.eventlog.repair.verify import verify
 from shared.services import SERVICES
 from tests.databases import password
@@ -34,7 +34,7 @@ ENGINE = {
 Contents = dict[str, set[str]]
 
 
-def whole_of(service: str) -> Whole:
+def whole_of(service: str) -> ServiceDefinition:
     return definition_of(service).whole()
 
 

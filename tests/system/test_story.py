@@ -87,5 +87,5 @@ def test_killed_processes_lose_double_and_reorder_nothing(running: System, victi
         story.wait()
     assert "The story holds" in said
     after = running.assert_sound()
-    told = Counter(e.of.type for service, found in after.items() for e in found.events[before[service] :])
+    told = Counter(e.envelope.type for service, found in after.items() for e in found.events[before[service] :])
     assert {kind: told[kind] for kind in TOLD} == TOLD, said

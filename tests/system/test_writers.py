@@ -62,6 +62,6 @@ def test_64_writers_on_one_stream_lose_nothing_and_leave_no_gap(database: str) -
     assert {asked.outcome for asked in evidence.asked} == {"ok"}
     expected = list(range(1, WRITERS * EACH + 1))
     assert len(evidence.asked) == len(expected)
-    assert [event.of.version for event in evidence.events] == expected
+    assert [event.envelope.version for event in evidence.events] == expected
     seats = [json.loads(event.data)["seat"] for event in evidence.events]
     assert seats == expected, "each was decided on the state just before it"

@@ -21,7 +21,7 @@ from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer
 from shared.eventlog.deliver.host import ConsumerHost
 from shared.eventlog.deliver.kafka import KafkaAccess
-from shared.eventlog.deliver.projection import Do, Projection, Reach, Reactions
+from shared.eventlog.deliver.projection import Dispatch, Projection, ReactionContext, Reactions
 from shared.eventlog.deliver.relay import Relay
 from shared.eventlog.repair.anchors import Anchors
 from shared.eventlog.repair.guard import Guard
@@ -59,12 +59,12 @@ def _consumers(topic: str) -> tuple[Projection, Reactions]:
     table, echo = Projection("table", topics=(topic,)), Reactions("echo", topics=(topic,))
 
     @table.on(SeatUnassigned)
-    async def note_applied(tx: Any, event: SeatUnassigned, of: Envelope) -> None:
-        await tx.execute("insert into applied values ($1, $2, $3)", of.id, of.stream, of.version)
+    async def note_applied(tx: Any, event: SeatUnassigned, envelope: Envelope) -> None:
+        await tx.execute("insert into applied values ($1, $2, $3)", envelope.id, envelope.stream, envelope.version)
 
     @echo.on(SeatUnassigned)
-    async def count_echo(event: SeatUnassigned, of: Envelope, _reach: Reach) -> Sequence[Do]:
-        return [Do(ECHO, of.stream, Count(of.id))] if of.stream.startswith("counter") else []
+    async def count_echo(event: SeatUnassigned, envelope: Envelope, _reach: ReactionContext) -> Sequence[Dispatch]:
+        return [Dispatch(ECHO, envelope.stream, Count(envelope.id))] if envelope.stream.startswith("counter") else []
 
     return table, echo
 

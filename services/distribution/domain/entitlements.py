@@ -20,7 +20,7 @@ Concerned: TypeAlias = Callable[[str], tuple[int, ...]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Pool:
+class EntitledPool:
     """A subscription of the contract, as far as entitlements has told. Its facts come from several streams."""
 
     product: str = ""
@@ -67,14 +67,14 @@ def term_begins(day: date) -> datetime:
 class Entitlements:
     """The contract's subscriptions, by id."""
 
-    pools: Mapping[str, Pool] = field(default_factory=dict)
+    pools: Mapping[str, EntitledPool] = field(default_factory=dict)
 
     @property
     def publisher(self) -> str | None:
         """Whom the contract is with: whoever sold its first product that is known here; None, where none is."""
         return next((pool.publisher for pool in self.pools.values() if pool.publisher), None)
 
-    def serving(self, update: UpdateOffered) -> tuple[Pool, ...]:
+    def serving(self, update: UpdateOffered) -> tuple[EntitledPool, ...]:
         """Return the subscriptions for the update's product, also those that have ended."""
         return tuple(pool for pool in self.pools.values() if pool.serves(update))
 
@@ -101,11 +101,11 @@ INITIAL: Final[State] = Entitlements()
 
 def evolve(state: State, event: Event) -> State:
     """Return the state after `event`."""
-    pool = _noted(state.pools.get(event.subscription_id, Pool()), event)
+    pool = _noted(state.pools.get(event.subscription_id, EntitledPool()), event)
     return Entitlements({**state.pools, event.subscription_id: pool})
 
 
-def _noted(pool: Pool, event: EntitlementNoted) -> Pool:
+def _noted(pool: EntitledPool, event: EntitlementNoted) -> EntitledPool:
     match event.fact:
         case "pool_opened":
             return replace(pool, product=event.product, publisher=event.publisher, starts=event.starts, no_term=event)
@@ -172,7 +172,7 @@ Command: TypeAlias = NoteEntitlement
 
 def decide(command: Command, state: State, concerned: Concerned) -> Decision[Event]:
     """Return what follows from `command` in `state`."""
-    pool = state.pools.get(command.subscription_id, Pool())
+    pool = state.pools.get(command.subscription_id, EntitledPool())
     noted = EntitlementNoted(
         contract_id=command.contract_id,
         subscription_id=command.subscription_id,
@@ -187,7 +187,7 @@ def decide(command: Command, state: State, concerned: Concerned) -> Decision[Eve
     if command.fact == "pool_opened" and pool.product:
         return ()
     after = evolve(state, noted)
-    if after.pools == {command.subscription_id: Pool(), **state.pools}:
+    if after.pools == {command.subscription_id: EntitledPool(), **state.pools}:
         return ()
     opened = after.pools[command.subscription_id]
     if command.fact != "pool_opened" or not opened.begun_by(command.now):
@@ -204,7 +204,7 @@ def terms_begun(contract_id: str, state: State, concerned: Concerned, now: datet
     )
 
 
-def _term_started(contract_id: str, subscription_id: str, pool: Pool, concerned: Concerned) -> EntitlementNoted:
+def _term_started(contract_id: str, subscription_id: str, pool: EntitledPool, concerned: Concerned) -> EntitlementNoted:
     return EntitlementNoted(
         contract_id=contract_id,
         subscription_id=subscription_id,

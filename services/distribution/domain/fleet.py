@@ -137,7 +137,7 @@ def next_due(state: State) -> datetime | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RolloutStanding:
     """Where an approved rollout stands with its fleet."""
 
     targets: Mapping[str, str]
@@ -156,20 +156,20 @@ def groups_of(state: State, number: int) -> tuple[str, ...]:
     return tuple(group for group, by in decided if isinstance(by, UpdateApproved) and by.number == number)
 
 
-def standing(state: State, number: int) -> Standing:
+def standing(state: State, number: int) -> RolloutStanding:
     """Who is to get the update by this rollout: of its groups, who holds a seat of the product, in an active term, with
     the update right."""
     approved = state.decisions.rollouts.get(number)
     if approved is None:
-        return Standing({}, {}, "The rollout was stopped.")
+        return RolloutStanding({}, {}, "The rollout was stopped.")
     recalled = state.decisions.recalled.get(key_of(approved))
     if recalled is not None:
         reason = f"{recalled.publisher} withdrew the update: {recalled.reason}"
-        return Standing({}, {}, reason, recalled.publisher)
+        return RolloutStanding({}, {}, reason, recalled.publisher)
     chosen = groups_of(state, number)
     if not chosen:
         by = _by(state.decisions.decided[key_of(approved), approved.groups[-1]])
-        return Standing({}, {}, "Something else was decided since for every group that it was for.", by)
+        return RolloutStanding({}, {}, "Something else was decided since for every group that it was for.", by)
     targets: dict[str, str] = {}
     reasons: dict[str, str] = {}
     offered = state.decisions.offered[key_of(approved)]
@@ -184,7 +184,7 @@ def standing(state: State, number: int) -> Standing:
                 reasons.setdefault(account_id, "The user's subscription has no update right.")
             else:
                 targets[account_id] = group
-    return Standing(targets, {who: why for who, why in reasons.items() if who not in targets})
+    return RolloutStanding(targets, {who: why for who, why in reasons.items() if who not in targets})
 
 
 def _by(decided: Deciding) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal, TypeAlias, TypeVar, assert_never
 
 from services.entitlements.domain import rules
 from services.entitlements.domain.policy import DEFAULT, Policy
-from services.entitlements.domain.seat_pool import Open, Step
+from services.entitlements.domain.seat_pool import OpenedSeatPool, Step
 from services.entitlements.domain.users import Account, not_a_user
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
 from shared.events import CreditDraw, CreditsConsumed, CreditsExpired, CreditsGranted, SeatAssigned
@@ -111,7 +111,7 @@ class ConsumeCredits:
     now: Annotated[datetime, SUPPLIED]
     account_id: OptionalIdentifier = ""
     purpose: OptionalName = ""
-    pools: Annotated[tuple[Open, ...], SUPPLIED] = ()
+    pools: Annotated[tuple[OpenedSeatPool, ...], SUPPLIED] = ()
     """The contract's, up to the first in which the user has a seat that can be used."""
 
 
@@ -237,7 +237,7 @@ def _consume(command: ConsumeCredits, state: State) -> Decision[Event]:
     return (*written_off, _with_next(consumed, state))
 
 
-def seat_on(pool: Open, account_id: str, today: date) -> SeatAssigned | None:
+def seat_on(pool: OpenedSeatPool, account_id: str, today: date) -> SeatAssigned | None:
     """The user's seat in the pool, if it can be used on that day."""
     return pool.seat_of(account_id) if pool.usable and pool.opened.starts <= today else None
 
@@ -270,12 +270,12 @@ def _expired(state: State, reason: Literal["time", "contract"], before: date) ->
     for lot in sorted(state.lots.values(), key=lambda lot: lot.grant.expires_on):
         if not lot.left or lot.grant.expires_on >= before:
             continue
-        of = lot.grant
+        envelope = lot.grant
         expired = CreditsExpired(
-            contract_id=of.contract_id,
-            customer=of.customer,
-            grant_id=of.grant_id,
-            account_id=of.account_id,
+            contract_id=envelope.contract_id,
+            customer=envelope.customer,
+            grant_id=envelope.grant_id,
+            account_id=envelope.account_id,
             amount=lot.left,
             reason=reason,
             next_expiry=None,

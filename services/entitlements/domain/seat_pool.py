@@ -60,7 +60,7 @@ class Unopened:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Open:
+class OpenedSeatPool:
     opened: SeatPoolOpened
     seats: int
     ends: date
@@ -85,7 +85,7 @@ class Open:
         return next((held for held in self.held.values() if held.account_id == account_id), None)
 
 
-State: TypeAlias = Unopened | Open
+State: TypeAlias = Unopened | OpenedSeatPool
 INITIAL: Final[State] = Unopened()
 
 
@@ -93,15 +93,15 @@ def evolve(state: State, event: Event) -> State:
     """The state after `event`."""
     match event:
         case SeatPoolOpened():
-            return Open(opened=event, seats=event.seats, ends=event.ends, held={}, answered=state.answered)
+            return OpenedSeatPool(opened=event, seats=event.seats, ends=event.ends, held={}, answered=state.answered)
         case SeatPoolCleared(request=request) | SeatPoolHeld(request=request):
             return replace(state, answered=state.answered | {request})
         case _:
-            return _evolve(state, event) if isinstance(state, Open) else state
+            return _evolve(state, event) if isinstance(state, OpenedSeatPool) else state
 
 
 def _evolve(
-    state: Open,
+    state: OpenedSeatPool,
     event: SeatAssigned
     | SeatUnassigned
     | SeatPoolResized
@@ -110,7 +110,7 @@ def _evolve(
     | PoolCsnNoted
     | UpdateRightGranted
     | UpdateRightLost,
-) -> Open:
+) -> OpenedSeatPool:
     match event:
         case SeatAssigned(seat=seat):
             return replace(state, held={**state.held, seat: event})
@@ -259,8 +259,12 @@ def decide(command: Command, state: State) -> Decision[Event]:
         case ResizePool(seats=seats):
             if seats <= state.seats or state.over is not None:
                 return ()
-            of = state.opened
-            return (SeatPoolResized(subscription_id=of.subscription_id, contract_id=of.contract_id, seats=seats),)
+            envelope = state.opened
+            return (
+                SeatPoolResized(
+                    subscription_id=envelope.subscription_id, contract_id=envelope.contract_id, seats=seats
+                ),
+            )
         case RenewPool():
             return _renew(command, state)
         case EndTerm():
@@ -274,7 +278,7 @@ def decide(command: Command, state: State) -> Decision[Event]:
 
 
 def _open(command: OpenPool, state: State) -> Decision[Event]:
-    if isinstance(state, Open):
+    if isinstance(state, OpenedSeatPool):
         return ()
     return (
         SeatPoolOpened(
@@ -293,7 +297,7 @@ def _open(command: OpenPool, state: State) -> Decision[Event]:
     )
 
 
-def _assign(command: AssignSeat, state: Open) -> Decision[Event]:
+def _assign(command: AssignSeat, state: OpenedSeatPool) -> Decision[Event]:
     if refused := not_a_user(command.user, command.account_id, state.opened.customer):
         return refused
     if state.seat_of(command.account_id) is not None:
@@ -311,7 +315,7 @@ def _assign(command: AssignSeat, state: Open) -> Decision[Event]:
     return (_assigned(state, free, command.account_id, command.assigned_by),)
 
 
-def _term_ended(state: Open, over: Step) -> Rejected:
+def _term_ended(state: OpenedSeatPool, over: Step) -> Rejected:
     return Rejected(
         rules.TERM_ENDED,
         f"The last term of this subscription of {state.opened.product_name} is over: its seats are "
@@ -332,13 +336,13 @@ def _answer(command: AnswerAutoRenewRequest, state: State) -> Decision[Event]:
     return (SeatPoolHeld(subscription_id=command.subscription_id, request=command.request, held=held),)
 
 
-def _renew(command: RenewPool, state: Open) -> Decision[Event]:
+def _renew(command: RenewPool, state: OpenedSeatPool) -> Decision[Event]:
     """Who was there longest stays. A number above the new count is exchanged for a free one below it."""
     if state.over is not None:
         return _term_ended(state, state.over)
     if command.ends <= state.ends:
         return ()
-    of, staying = state.opened, list(state.held.values())
+    envelope, staying = state.opened, list(state.held.values())
     events: list[Event] = [_unassigned(last, RENEWAL) for last in reversed(staying[command.seats :])]
     state = replace(reduce(_evolve_all, events, state), seats=command.seats)
     for held in [held for held in state.held.values() if held.seat > command.seats]:
@@ -349,26 +353,29 @@ def _renew(command: RenewPool, state: Open) -> Decision[Event]:
             state = _evolve(state, event)
         events += moved
     renewed = SeatPoolRenewed(
-        subscription_id=of.subscription_id, contract_id=of.contract_id, seats=command.seats, ends=command.ends
+        subscription_id=envelope.subscription_id,
+        contract_id=envelope.contract_id,
+        seats=command.seats,
+        ends=command.ends,
     )
     return (*events, renewed)
 
 
-def _end(command: EndTerm, state: Open) -> Decision[Event]:
+def _end(command: EndTerm, state: OpenedSeatPool) -> Decision[Event]:
     if state.over is not None:
         return ()
-    of = state.opened
+    envelope = state.opened
     expired = SeatPoolExpired(
-        subscription_id=of.subscription_id,
-        contract_id=of.contract_id,
-        customer=of.customer,
-        product=of.product,
+        subscription_id=envelope.subscription_id,
+        contract_id=envelope.contract_id,
+        customer=envelope.customer,
+        product=envelope.product,
         access_until=command.ended + timedelta(days=command.policy.expired_days),
     )
     return (expired, *_advance(replace(state, over=expired), command.now, command.policy))
 
 
-def _advance(state: Open, now: datetime, policy: Policy) -> tuple[Event, ...]:
+def _advance(state: OpenedSeatPool, now: datetime, policy: Policy) -> tuple[Event, ...]:
     """Each step that is due, in order."""
     today = now.astimezone(UTC).date()
     events: list[Event] = []
@@ -378,38 +385,38 @@ def _advance(state: Open, now: datetime, policy: Policy) -> tuple[Event, ...]:
     return tuple(events)
 
 
-def _due(state: Open, today: date, policy: Policy) -> tuple[Event, ...]:
-    of = state.opened
+def _due(state: OpenedSeatPool, today: date, policy: Policy) -> tuple[Event, ...]:
+    envelope = state.opened
     match state.over:
         case SeatPoolExpired(access_until=last) if today > last:
             suspended = SeatPoolSuspended(
-                subscription_id=of.subscription_id,
-                contract_id=of.contract_id,
-                customer=of.customer,
-                product=of.product,
-                kept_until=last + timedelta(days=policy.suspended_for(of.period)),
+                subscription_id=envelope.subscription_id,
+                contract_id=envelope.contract_id,
+                customer=envelope.customer,
+                product=envelope.product,
+                kept_until=last + timedelta(days=policy.suspended_for(envelope.period)),
             )
             return (suspended, *_right(replace(state, over=suspended)))
         case SeatPoolSuspended(kept_until=last) if today > last:
             ended = SeatPoolEnded(
-                subscription_id=of.subscription_id,
-                contract_id=of.contract_id,
-                customer=of.customer,
-                product=of.product,
+                subscription_id=envelope.subscription_id,
+                contract_id=envelope.contract_id,
+                customer=envelope.customer,
+                product=envelope.product,
             )
             return (*(_unassigned(state.held[seat], ENDED) for seat in sorted(state.held)), ended)
         case _:
             return ()
 
 
-def _note(command: NoteCsn, state: Open) -> Decision[Event]:
-    of, known = state.opened, state.numbers.get(command.organisation_id)
-    if not state.usable or command.organisation_id not in (of.customer, of.partner):
+def _note(command: NoteCsn, state: OpenedSeatPool) -> Decision[Event]:
+    envelope, known = state.opened, state.numbers.get(command.organisation_id)
+    if not state.usable or command.organisation_id not in (envelope.customer, envelope.partner):
         return ()
     if command.as_of <= (known.as_of if known else 0):
         return ()
     noted = PoolCsnNoted(
-        subscription_id=of.subscription_id,
+        subscription_id=envelope.subscription_id,
         organisation_id=command.organisation_id,
         csn=command.csn,
         as_of=command.as_of,
@@ -417,16 +424,19 @@ def _note(command: NoteCsn, state: Open) -> Decision[Event]:
     return (noted, *_right(_evolve(state, noted)))
 
 
-def _right(state: Open) -> tuple[Event, ...]:
+def _right(state: OpenedSeatPool) -> tuple[Event, ...]:
     """What changes about the right to updates: it takes usable seats, and a number of the buyer's or seller's."""
-    of = state.opened
-    words = [state.numbers.get(organisation) for organisation in (of.customer, of.partner)]
+    envelope = state.opened
+    words = [state.numbers.get(organisation) for organisation in (envelope.customer, envelope.partner)]
     valid = [word.csn for word in words if word is not None and word.csn is not None]
     if state.usable and valid:
         if state.right is not None and state.right.csn in valid:
             return ()
         granted = UpdateRightGranted(
-            subscription_id=of.subscription_id, contract_id=of.contract_id, product=of.product, csn=valid[0]
+            subscription_id=envelope.subscription_id,
+            contract_id=envelope.contract_id,
+            product=envelope.product,
+            csn=valid[0],
         )
         return (granted,)
     if state.right is None:
@@ -434,7 +444,10 @@ def _right(state: Open) -> tuple[Event, ...]:
     reason = f"Number {state.right.csn} is not valid any more." if state.usable else "The subscription is suspended."
     return (
         UpdateRightLost(
-            subscription_id=of.subscription_id, contract_id=of.contract_id, product=of.product, reason=reason
+            subscription_id=envelope.subscription_id,
+            contract_id=envelope.contract_id,
+            product=envelope.product,
+            reason=reason,
         ),
     )
 
@@ -446,20 +459,20 @@ ENDED: Final = "ended"
 """Who a seat was taken back by, where no person did it."""
 
 
-def _evolve_all(state: Open, event: Event) -> Open:
+def _evolve_all(state: OpenedSeatPool, event: Event) -> OpenedSeatPool:
     after = evolve(state, event)
-    return after if isinstance(after, Open) else state
+    return after if isinstance(after, OpenedSeatPool) else state
 
 
-def _lowest_free(state: Open) -> int | None:
+def _lowest_free(state: OpenedSeatPool) -> int | None:
     return next((seat for seat in range(1, state.seats + 1) if seat not in state.held), None)
 
 
-def _assigned(state: Open, seat: int, account_id: str, by: str) -> SeatAssigned:
-    of = state.opened
+def _assigned(state: OpenedSeatPool, seat: int, account_id: str, by: str) -> SeatAssigned:
+    envelope = state.opened
     return SeatAssigned(
-        subscription_id=of.subscription_id,
-        contract_id=of.contract_id,
+        subscription_id=envelope.subscription_id,
+        contract_id=envelope.contract_id,
         seat=seat,
         account_id=account_id,
         assigned_by=by,

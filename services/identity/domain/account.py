@@ -12,7 +12,7 @@ from services.identity.domain.account_state import (
     Closed,
     Event,
     Identity,
-    Open,
+    OpenedAccount,
     Profile,
     State,
     Unopened,
@@ -52,8 +52,8 @@ __all__ = [
     "Identity",
     "LinkIdentity",
     "NamePeopleAdministrator",
-    "Open",
     "OpenAccount",
+    "OpenedAccount",
     "Profile",
     "ReleaseAddress",
     "RemovePeopleAdministrator",
@@ -210,7 +210,7 @@ def decide(command: Command, state: State) -> Decision[Event]:
     """What follows from `command` in `state`."""
     match command:
         case OpenAccount():
-            if isinstance(state, Open):
+            if isinstance(state, OpenedAccount):
                 return ()
             if isinstance(state, Closed):
                 return _closed(state)
@@ -262,7 +262,9 @@ def address_digest(email: str) -> str:
     return hashlib.sha256(email.encode()).hexdigest()
 
 
-def _prove(command: VerifyAddress | ReleaseAddress | LinkIdentity | UnlinkIdentity, state: Open) -> Decision[Event]:
+def _prove(
+    command: VerifyAddress | ReleaseAddress | LinkIdentity | UnlinkIdentity, state: OpenedAccount
+) -> Decision[Event]:
     account_id, email = state.opened.account_id, state.profile.email
     match command:
         case VerifyAddress():
@@ -288,7 +290,7 @@ def _prove(command: VerifyAddress | ReleaseAddress | LinkIdentity | UnlinkIdenti
             assert_never(unreachable)
 
 
-def _link(command: LinkIdentity, state: Open) -> Decision[Event]:
+def _link(command: LinkIdentity, state: OpenedAccount) -> Decision[Event]:
     """Where only the address says that it is the same person, both sides must have proven it: an account that merely
     typed the address gets nobody's identity."""
     identity, account_id = command.identity, state.opened.account_id
@@ -317,7 +319,7 @@ def _link(command: LinkIdentity, state: Open) -> Decision[Event]:
 
 
 def _update(command: UpdateProfile, state: State) -> Decision[Event]:
-    if not isinstance(state, Open):
+    if not isinstance(state, OpenedAccount):
         return _closed(state) if isinstance(state, Closed) else _unknown()
     before = state.profile
     after = Profile(
@@ -361,7 +363,7 @@ def founded(opened: AccountOpened) -> bool:
 
 
 def _administrate(command: NamePeopleAdministrator | RemovePeopleAdministrator, state: State) -> Decision[Event]:
-    if not isinstance(state, Open):
+    if not isinstance(state, OpenedAccount):
         return _closed(state) if isinstance(state, Closed) else _unknown()
     opened, by = state.opened, command.by
     if opened.organisation_kind in ("publisher", "operator"):
@@ -371,8 +373,8 @@ def _administrate(command: NamePeopleAdministrator | RemovePeopleAdministrator, 
             "Ask the operator to invite them.",
             (opened,),
         )
-    colleague = isinstance(by, Open) and by.opened.organisation_id == opened.organisation_id
-    if not isinstance(by, Open) or not (
+    colleague = isinstance(by, OpenedAccount) and by.opened.organisation_id == opened.organisation_id
+    if not isinstance(by, OpenedAccount) or not (
         by.opened.organisation_kind == "operator" or (colleague and founded(by.opened))
     ):
         return Rejected(

@@ -50,7 +50,7 @@ class Profile:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Open:
+class OpenedAccount:
     opened: AccountOpened
     profile: Profile
     administrator: PeopleAdministratorNamed | None = None
@@ -68,7 +68,7 @@ class Closed:
     closed: AccountClosed
 
 
-State: TypeAlias = Unopened | Open | Closed
+State: TypeAlias = Unopened | OpenedAccount | Closed
 INITIAL: Final[State] = Unopened()
 
 
@@ -76,27 +76,29 @@ def evolve(state: State, event: Event) -> State:
     """The state after `event`."""
     match event:
         case AccountOpened():
-            return Open(opened=event, profile=_profile(event))
+            return OpenedAccount(opened=event, profile=_profile(event))
         case ProfileUpdated():
-            return _with_profile(state, _profile(event)) if isinstance(state, Open) else state
+            return _with_profile(state, _profile(event)) if isinstance(state, OpenedAccount) else state
         case AddressVerified() | AddressReleased() | IdentityLinked() | IdentityUnlinked():
-            return _evolve_proofs(state, event) if isinstance(state, Open) else state
+            return _evolve_proofs(state, event) if isinstance(state, OpenedAccount) else state
         case PeopleAdministratorNamed():
-            return replace(state, administrator=event) if isinstance(state, Open) else state
+            return replace(state, administrator=event) if isinstance(state, OpenedAccount) else state
         case PeopleAdministratorRemoved():
-            return replace(state, administrator=None) if isinstance(state, Open) else state
+            return replace(state, administrator=None) if isinstance(state, OpenedAccount) else state
         case AccountClosed():
             return Closed(event)
         case unreachable:
             assert_never(unreachable)
 
 
-def _with_profile(state: Open, profile: Profile) -> Open:
+def _with_profile(state: OpenedAccount, profile: Profile) -> OpenedAccount:
     """A changed address has not been shown to be anybody's."""
     return replace(state, profile=profile, verified=state.verified and profile.email == state.profile.email)
 
 
-def _evolve_proofs(state: Open, event: AddressVerified | AddressReleased | IdentityLinked | IdentityUnlinked) -> Open:
+def _evolve_proofs(
+    state: OpenedAccount, event: AddressVerified | AddressReleased | IdentityLinked | IdentityUnlinked
+) -> OpenedAccount:
     match event:
         case AddressVerified():
             return replace(state, verified=True)
@@ -123,17 +125,17 @@ def claims(state: State, event: Event) -> Claims:
         case AccountOpened(email=email, invitation_id=invitation_id):
             return Claims(take=(*claims_of(email), *((invitation_claim(invitation_id),) if invitation_id else ())))
         case ProfileUpdated(email=email):
-            if not isinstance(state, Open) or normalised(email) == normalised(state.profile.email):
+            if not isinstance(state, OpenedAccount) or normalised(email) == normalised(state.profile.email):
                 return NO_CLAIMS
             return Claims(take=claims_of(email), release=_address_of(state))
         case AddressReleased():
-            return Claims(release=_address_of(state)) if isinstance(state, Open) else NO_CLAIMS
+            return Claims(release=_address_of(state)) if isinstance(state, OpenedAccount) else NO_CLAIMS
         case IdentityLinked(issuer=issuer, subject=subject):
             return Claims(take=_identity(issuer, subject))
         case IdentityUnlinked(issuer=issuer):
-            return Claims(release=_identities_of(state, issuer)) if isinstance(state, Open) else NO_CLAIMS
+            return Claims(release=_identities_of(state, issuer)) if isinstance(state, OpenedAccount) else NO_CLAIMS
         case AccountClosed():
-            if not isinstance(state, Open):
+            if not isinstance(state, OpenedAccount):
                 return NO_CLAIMS
             return Claims(release=(*_address_of(state), *_identities_of(state)))
         case AddressVerified() | PeopleAdministratorNamed() | PeopleAdministratorRemoved():
@@ -142,7 +144,7 @@ def claims(state: State, event: Event) -> Claims:
             assert_never(unreachable)
 
 
-def _address_of(state: Open) -> tuple[str, ...]:
+def _address_of(state: OpenedAccount) -> tuple[str, ...]:
     email = state.profile.email
     return tuple(dict.fromkeys((*claims_of(email), former_claim_of(email)))) if email else ()
 
@@ -152,7 +154,7 @@ def _identity(issuer: str, subject: str) -> tuple[str, ...]:
     return (identity_claim(issuer, subject),) if subject else ()
 
 
-def _identities_of(state: Open, issuer: str = "") -> tuple[str, ...]:
+def _identities_of(state: OpenedAccount, issuer: str = "") -> tuple[str, ...]:
     mine = (each for each in state.identities if issuer in ("", each.issuer))
     return tuple(name for each in mine for name in _identity(each.issuer, each.subject))
 

@@ -13,7 +13,7 @@ from services.identity.domain.contract_state import (
     INITIAL,
     MANAGER,
     Event,
-    Open,
+    OpenedContract,
     State,
     Unopened,
     evolve,
@@ -203,7 +203,7 @@ def _record(command: RecordSubscription, state: State) -> Decision[Event]:
             product=command.product,
             starts=command.starts,
         )
-    if isinstance(state, Open):
+    if isinstance(state, OpenedContract):
         known = (state.scheduled, state.agreements, state.ended)
         return () if any(command.subscription_id in those for those in known) else (agreement,)
     opened = ContractOpened(
@@ -226,7 +226,7 @@ def _managed_by(contract_id: str, account_id: str, assigned_by: str) -> RoleAssi
     )
 
 
-def _request(command: RequestRole, state: Open) -> Decision[Event]:
+def _request(command: RequestRole, state: OpenedContract) -> Decision[Event]:
     if command.organisation_id != state.opened.customer:
         return _not_of_customer("Roles on a contract are for people of the customer's organisation.", state)
     asked = state.requests.get(command.account_id)
@@ -250,7 +250,7 @@ def _request(command: RequestRole, state: Open) -> Decision[Event]:
     )
 
 
-def _approve(command: ApproveRoleRequest, state: Open) -> Decision[Event]:
+def _approve(command: ApproveRoleRequest, state: OpenedContract) -> Decision[Event]:
     asked = state.requests.get(command.account_id)
     if command.account_id != command.approver and _handed_over(command.account_id, command.approver, state):
         return ()  # it was approved like this before
@@ -268,7 +268,7 @@ def _approve(command: ApproveRoleRequest, state: Open) -> Decision[Event]:
     return (_coordinated_by(state, command.account_id, command.approver, seats=command.may_assign_seats),)
 
 
-def _coordinated_by(state: Open, account_id: str, assigned_by: str, *, seats: bool) -> RoleAssigned:
+def _coordinated_by(state: OpenedContract, account_id: str, assigned_by: str, *, seats: bool) -> RoleAssigned:
     return RoleAssigned(
         contract_id=state.opened.contract_id,
         account_id=account_id,
@@ -278,7 +278,7 @@ def _coordinated_by(state: Open, account_id: str, assigned_by: str, *, seats: bo
     )
 
 
-def _name(command: NameCoordinator, state: Open) -> Decision[Event]:
+def _name(command: NameCoordinator, state: OpenedContract) -> Decision[Event]:
     if refused := _managers_only(command.named_by, state):
         return refused
     held = state.coordinators.get(command.account_id)
@@ -289,7 +289,7 @@ def _name(command: NameCoordinator, state: Open) -> Decision[Event]:
     return (_coordinated_by(state, command.account_id, command.named_by, seats=command.may_assign_seats),)
 
 
-def _decline(command: DeclineRoleRequest, state: Open) -> Decision[Event]:
+def _decline(command: DeclineRoleRequest, state: OpenedContract) -> Decision[Event]:
     if refused := _managers_only(command.decliner, state):
         return refused
     request = state.requests.get(command.account_id)
@@ -306,7 +306,7 @@ def _decline(command: DeclineRoleRequest, state: Open) -> Decision[Event]:
     )
 
 
-def _revoke(command: RevokeRole, state: Open) -> Decision[Event]:
+def _revoke(command: RevokeRole, state: OpenedContract) -> Decision[Event]:
     if refused := _managers_only(command.revoker, state):
         return refused
     if command.account_id not in state.coordinators:
@@ -314,11 +314,11 @@ def _revoke(command: RevokeRole, state: Open) -> Decision[Event]:
     return (_revoked(state, command.account_id, COORDINATOR, command.revoker),)
 
 
-def _revoked(state: Open, account_id: str, role: Role, revoked_by: str) -> RoleRevoked:
+def _revoked(state: OpenedContract, account_id: str, role: Role, revoked_by: str) -> RoleRevoked:
     return RoleRevoked(contract_id=state.opened.contract_id, account_id=account_id, role=role, revoked_by=revoked_by)
 
 
-def _hand_over(command: HandOverContract, state: Open) -> Decision[Event]:
+def _hand_over(command: HandOverContract, state: OpenedContract) -> Decision[Event]:
     if _handed_over(command.to, command.giver, state):
         return ()  # it was handed over like this before
     if not command.by_operator and (refused := _managers_only(command.giver, state)):
@@ -330,18 +330,18 @@ def _hand_over(command: HandOverContract, state: Open) -> Decision[Event]:
     return _taken_over(state, command.to, command.giver)
 
 
-def _handed_over(to: str, by: str, state: Open) -> bool:
+def _handed_over(to: str, by: str, state: OpenedContract) -> bool:
     manager = state.manager
     return manager is not None and (manager.account_id, manager.assigned_by) == (to, by)
 
 
-def _taken_over(state: Open, to: str, by: str) -> tuple[Event, ...]:
+def _taken_over(state: OpenedContract, to: str, by: str) -> tuple[Event, ...]:
     """One loses the role and another gains it, both or neither."""
     given_up = () if state.manager is None else (_revoked(state, state.manager.account_id, MANAGER, by),)
     return (*given_up, _managed_by(state.opened.contract_id, to, by))
 
 
-def _account_closed(command: RecordAccountClosed, state: Open) -> Decision[Event]:
+def _account_closed(command: RecordAccountClosed, state: OpenedContract) -> Decision[Event]:
     gone, events = command.account_id, list[Event]()
     if gone in state.coordinators:
         events.append(_revoked(state, gone, COORDINATOR, command.closed_by))
@@ -360,7 +360,7 @@ def _account_closed(command: RecordAccountClosed, state: Open) -> Decision[Event
     return tuple(events)
 
 
-def _managers_only(account_id: str, state: Open) -> Rejected | None:
+def _managers_only(account_id: str, state: OpenedContract) -> Rejected | None:
     if _manages(account_id, state):
         return None
     return Rejected(
@@ -371,21 +371,21 @@ def _managers_only(account_id: str, state: Open) -> Rejected | None:
     )
 
 
-def _manages(account_id: str, state: Open) -> bool:
+def _manages(account_id: str, state: OpenedContract) -> bool:
     return state.manager is not None and state.manager.account_id == account_id
 
 
-def _taken_from(account_id: str, state: Open) -> tuple[RoleRevoked, ...]:
+def _taken_from(account_id: str, state: OpenedContract) -> tuple[RoleRevoked, ...]:
     """Why somebody has no role who had one."""
     revoked = state.revoked.get(account_id)
     return () if revoked is None else (revoked,)
 
 
-def _not_of_customer(reason: str, state: Open) -> Rejected:
+def _not_of_customer(reason: str, state: OpenedContract) -> Rejected:
     return Rejected(rules.NOT_OF_CUSTOMER, reason, "Use an account of that organisation.", (state.opened,))
 
 
-def _manager_fact(state: Open) -> tuple[RoleAssigned, ...]:
+def _manager_fact(state: OpenedContract) -> tuple[RoleAssigned, ...]:
     return () if state.manager is None else (state.manager,)
 
 
@@ -397,7 +397,7 @@ def _no_request(account_id: str) -> Rejected:
     )
 
 
-def coordinating(state: Open) -> tuple[str, ...]:
+def coordinating(state: OpenedContract) -> tuple[str, ...]:
     """Who does a Software Coordinator's work: those who are named, and with none named the Contract Manager."""
     acting = () if state.manager is None else (state.manager.account_id,)
     return tuple(state.coordinators) or acting

@@ -41,7 +41,7 @@ class Unopened:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Open:
+class OpenedContract:
     opened: ContractOpened
     manager: RoleAssigned | None
     """None only between the two events of the opening decision, or of a handover."""
@@ -59,14 +59,14 @@ class Open:
     """Of all agreements that ever were, by subscription."""
 
 
-State: TypeAlias = Unopened | Open
+State: TypeAlias = Unopened | OpenedContract
 INITIAL: Final[State] = Unopened()
 
 
 def evolve(state: State, event: Event) -> State:
     """The state after `event`."""
     if isinstance(event, ContractOpened):
-        return Open(
+        return OpenedContract(
             opened=event,
             manager=None,
             coordinators={},
@@ -110,7 +110,7 @@ def evolve(state: State, event: Event) -> State:
             assert_never(unreachable)
 
 
-def _given(state: Open, role: RoleAssigned) -> Open:
+def _given(state: OpenedContract, role: RoleAssigned) -> OpenedContract:
     """A role answers the request for it; a Contract Manager has nothing left to ask for."""
     account, asked = role.account_id, state.requests.get(role.account_id)
     answered = asked is not None and role.role in (MANAGER, asked.role)

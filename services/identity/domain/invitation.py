@@ -89,7 +89,7 @@ def organisation_id_of(kind: OrganisationKind, name: str) -> str:
 
 def not_entitled(inviter: account.State, organisation_id: str, kind: OrganisationKind) -> Rejected | None:
     """Why this account may not invite into the organisation, if so. The same holds for listing and revoking."""
-    if not isinstance(inviter, account.Open):
+    if not isinstance(inviter, account.OpenedAccount):
         because = (inviter.closed,) if isinstance(inviter, account.Closed) else ()
         return Rejected(rules.MAY_NOT_INVITE, "The account that invites is not open.", "", because)
     opened = inviter.opened

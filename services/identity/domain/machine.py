@@ -9,8 +9,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Final, TypeAlias, assert_never
 
 from services.identity.domain import rules
-from services.identity.domain.account import Open as OpenAccount
-from services.identity.domain.account import founded
+from services.identity.domain.account import OpenedAccount, founded
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
 from shared.events import MachineRegistered, MachineRevoked, MachineSecretRotated
 from shared.events.fields import Days, Name
@@ -91,7 +90,7 @@ class RegisterMachine:
     acts_for: str
     expires_at: datetime
     now: datetime
-    registered_by: OpenAccount
+    registered_by: OpenedAccount
     administers: bool
     """Whether whoever registers it holds an administrative role on a contract."""
     acts_for_colleague: bool

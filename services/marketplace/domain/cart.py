@@ -50,7 +50,7 @@ class Unopened:
 
 
 @dataclass(frozen=True, slots=True)
-class Open:
+class OpenedCart:
     opened: CartOpened
     lines: Mapping[int, CartLineAdded] = field(default_factory=dict)
     next_line: int = 1
@@ -62,26 +62,26 @@ class CheckedOut:
     order: CartCheckedOut
 
 
-State: TypeAlias = Unopened | Open | CheckedOut
+State: TypeAlias = Unopened | OpenedCart | CheckedOut
 INITIAL: State = Unopened()
 
 
 def evolve(state: State, event: Event) -> State:
     match event:
         case CartOpened():
-            return Open(event)
+            return OpenedCart(event)
         case CartLineAdded(line=line):
-            if not isinstance(state, Open):
+            if not isinstance(state, OpenedCart):
                 return state
             return replace(
                 state, lines={**state.lines, line.line: event}, next_line=max(state.next_line, line.line + 1)
             )
         case CartLineRemoved(line=number):
-            if not isinstance(state, Open):
+            if not isinstance(state, OpenedCart):
                 return state
             return replace(state, lines={n: added for n, added in state.lines.items() if n != number})
         case CartCheckedOut():
-            return CheckedOut(state.opened, event) if isinstance(state, Open) else state
+            return CheckedOut(state.opened, event) if isinstance(state, OpenedCart) else state
         case unreachable:
             assert_never(unreachable)
 
@@ -159,7 +159,7 @@ def decide(command: Command, state: State) -> Decision[Event]:
             return Rejected(rules.CART_UNKNOWN, "There is no such cart.", "Open a cart first.")
         case CheckedOut(_, order):
             return _after_checkout(command, order)
-        case Open():
+        case OpenedCart():
             pass
         case unreachable_state:
             assert_never(unreachable_state)
@@ -195,7 +195,7 @@ def _after_checkout(command: Command, order: CartCheckedOut) -> Decision[Event]:
             )
 
 
-def _add(command: AddToCart, state: Open) -> Decision[Event]:
+def _add(command: AddToCart, state: OpenedCart) -> Decision[Event]:
     if not 1 <= command.seats <= command.policy.seats_at_most:
         return seats_out_of_range(command.policy)
     plan = _chosen(command)
@@ -317,7 +317,7 @@ def _ambiguous(offers: list[PlanListed], selection: wizard.Selection) -> Rejecte
 # ── Out of the cart ────────────────────────────────────────────────────────────────────────────────────
 
 
-def _remove(line: int, state: Open) -> Decision[Event]:
+def _remove(line: int, state: OpenedCart) -> Decision[Event]:
     if line in state.lines:
         return (CartLineRemoved(cart_id=state.opened.cart_id, line=line),)
     if 1 <= line < state.next_line:
@@ -327,7 +327,7 @@ def _remove(line: int, state: Open) -> Decision[Event]:
     )
 
 
-def _check_out(command: CheckOut, state: Open) -> Decision[Event]:
+def _check_out(command: CheckOut, state: OpenedCart) -> Decision[Event]:
     if not state.lines:
         return Rejected(
             rules.CART_EMPTY, "There is nothing in the cart.", "Put a plan into it.", because=(state.opened,)

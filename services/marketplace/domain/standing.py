@@ -23,21 +23,21 @@ Event: TypeAlias = CsnIssued | CsnRevoked
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class CsnStanding:
     """The last word about each (publisher, number), in the order in which the words were recorded."""
 
     words: Mapping[tuple[str, str], Event] = field(default_factory=dict)
 
 
-State: TypeAlias = Standing
-INITIAL: State = Standing()
+State: TypeAlias = CsnStanding
+INITIAL: State = CsnStanding()
 
 
 def evolve(state: State, event: Event) -> State:
     match event:
         case CsnIssued(publisher=publisher, csn=csn) | CsnRevoked(publisher=publisher, csn=csn):
             others = {number: word for number, word in state.words.items() if number != (publisher, csn)}
-            return Standing({**others, (publisher, csn): event})
+            return CsnStanding({**others, (publisher, csn): event})
         case unreachable:
             assert_never(unreachable)
 

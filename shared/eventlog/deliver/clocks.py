@@ -16,7 +16,7 @@ from shared.sql import statements
 
 SQL: Final = statements(__file__)
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 LOOK_EVERY_S: Final = 0.1
 """How late another process of the service usually knows that a clock was moved."""
@@ -43,7 +43,7 @@ class Clocks:
         ahead = self._ahead.get(organisation_id)
         return 0 if ahead is None else int(ahead.total_seconds())
 
-    async def look(self, db: Any) -> None:
+    async def refresh(self, db: Any) -> None:
         """Learns the clocks that were moved since the last look."""
         began = asyncio.get_running_loop().time()
         for row in await db.fetch(SQL["moved"], self._change):
@@ -57,13 +57,13 @@ class Clocks:
         has not. Raises the driver's error when that can't be done. Clocks that nobody reads (a test's) stay as they
         are."""
         if self._looked_at is not None and asyncio.get_running_loop().time() - self._looked_at > FRESH_S:
-            await self.look(db)
+            await self.refresh(db)
 
     async def follow(self, db: Any) -> None:
         """Looks until cancelled."""
         while True:
             try:
-                await self.look(db)
+                await self.refresh(db)
             except TRANSIENT as fault:
-                log.warning("the clocks can't be read", fault=repr(fault))
+                logger.warning("the clocks can't be read", fault=repr(fault))
             await asyncio.sleep(LOOK_EVERY_S)

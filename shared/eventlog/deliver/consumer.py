@@ -18,18 +18,18 @@ from aiokafka.errors import KafkaError
 from shared.eventlog.deliver import duplicates, leaving
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.plan import (
+    BatchPlan,
+    ConsumerCheckpoint,
     Known,
-    Left,
+    ParkedRecord,
     Partition,
-    Plan,
     Reason,
     Received,
     Seen,
-    Standing,
     park,
     plan,
 )
-from shared.eventlog.deliver.projection import Connection, Projection, Reach, Reactions
+from shared.eventlog.deliver.projection import Connection, Projection, ReactionContext, Reactions
 from shared.eventlog.write.log import Answer, KeyReused, Log, Meta, Refused
 from shared.eventlog.write.postgres import TRANSIENT
 from shared.eventlog.write.store import Conflict, Unavailable
@@ -37,7 +37,7 @@ from shared.events.envelope import derived_id
 from shared.events.registry import topic_of
 from shared.sql import statements
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 SQL: Final = statements(__file__)
 """`stand` for whoever will ask again before it notes anything: a lock is a write, and its commit waits for the disk."""
@@ -137,7 +137,7 @@ class Consumer:
             raise Fault("another process has just made these checkpoints")
         return found
 
-    async def consume(self, records: Sequence[Received], impatient: Collection[Partition] = ()) -> Plan:
+    async def consume(self, records: Sequence[Received], impatient: Collection[Partition] = ()) -> BatchPlan:
         """Apply a batch and move the checkpoint. Partitions whose checkpoint was set back are passed over until they
         are `assigned` again. In `impatient` ones no gap is waited for. Raises Fault, with nothing done that a
         repetition would double."""
@@ -155,7 +155,7 @@ class Consumer:
             self._observer.consumed(self.name, len(done.apply), done.repeats)
         self._tell(done.left)
         for gap in done.gaps:
-            log.error("a gap: fetching again", consumer=self.name, gap=gap)
+            logger.error("a gap: fetching again", consumer=self.name, gap=gap)
         return done
 
     def now(self) -> datetime:
@@ -171,41 +171,43 @@ class Consumer:
         reaction does is committed by the log, and done again it changes nothing. Raises whatever they raise."""
         if isinstance(self.what, Reactions):
             await self._reaction(self.what, record, await self._noted(tx, record))
-        elif record.event is not None and record.of is not None:
-            await self.what.apply(tx, record.event, record.of)
+        elif record.event is not None and record.envelope is not None:
+            await self.what.apply(tx, record.event, record.envelope)
 
     async def _noted(self, tx: Connection, record: Received) -> Mapping[bytes, bytes]:
-        if record.of is None or record.event is None or record.sequenced:
+        if record.envelope is None or record.event is None or record.sequenced:
             return {}
         return await duplicates.claim(tx, self.name, [record])
 
     async def answers(self, record: Received) -> list[Answer]:
         """What a reaction to this record would be answered now; nothing is written. Empty for a projection."""
-        if isinstance(self.what, Projection) or record.event is None or record.of is None:
+        if isinstance(self.what, Projection) or record.event is None or record.envelope is None:
             return []
         if not record.sequenced and await duplicates.conflicts(self._pool, self.name, record):
-            raise duplicates.Conflicting(f"{record.of.source} has sent {record.of.id} before: it said something else")
-        reach = Reach(self._pool, self._commands, self._clocks.real(), self._clocks)
-        does = await self.what.react(record.event, record.of, reach)
-        return [await self._commands.consider(do.stream, do.key, do.command) for do in does]
+            raise duplicates.Conflicting(
+                f"{record.envelope.source} has sent {record.envelope.id} before: it said something else"
+            )
+        reach = ReactionContext(self._pool, self._commands, self._clocks.real(), self._clocks)
+        does = await self.what.react(record.event, record.envelope, reach)
+        return [await self._commands.dry_run(do.stream, do.key, do.command) for do in does]
 
     async def _standing(
         self, tx: Connection, records: Sequence[Received], start: _Start, stand: str = SQL["stand"]
-    ) -> Standing:
+    ) -> ConsumerCheckpoint:
         partitions = sorted({(r.raw.topic, r.raw.partition) for r in records})
-        streams = sorted({r.of.stream for r in records if r.of is not None and r.sequenced})
+        streams = sorted({r.envelope.stream for r in records if r.envelope is not None and r.sequenced})
         rows = await tx.fetch(stand, self.name, [t for t, _ in partitions], [n for _, n in partitions])
         offsets = {(r["topic"], r["partition"]): r["offset"] for r in rows}
         for partition in [p for p, offset in offsets.items() if offset < start.reached.get(p, -1)]:
-            log.warning(
+            logger.warning(
                 "a checkpoint was set back: what follows it is dealt with again",
                 consumer=self.name,
                 partition=partition,
                 offset=offsets.pop(partition),
                 reached=start.reached[partition],
             )
-        standing = Standing(offsets=offsets, seen={}, own=self.own)
-        standing.doubtful = set(start.impatient) | {(r["topic"], r["partition"]) for r in rows if r["doubtful"]}
+        standing = ConsumerCheckpoint(offsets=offsets, seen={}, own=self.own)
+        standing.not_awaited = set(start.impatient) | {(r["topic"], r["partition"]) for r in rows if r["doubtful"]}
         for row in await tx.fetch(SQL["seen"], self.name, streams):
             if row["version"] is not None:
                 standing.seen[row["stream"]] = Seen(row["version"], row["hash"])
@@ -214,19 +216,19 @@ class Consumer:
         await self._known(tx, records, standing)
         return standing
 
-    async def _known(self, tx: Connection, records: Sequence[Received], standing: Standing) -> None:
+    async def _known(self, tx: Connection, records: Sequence[Received], standing: ConsumerCheckpoint) -> None:
         """Look up which of these versions the service knows: its own in its log, others' in what was dealt with.
         Raises Fault while the store is fenced and has less than its topic."""
         own, others = set[Version](), set[Version]()
         last = 0
         for record in records:
-            if record.of is None or record.of.version is None:
+            if record.envelope is None or record.envelope.version is None:
                 continue
             if record.raw.topic == self.own:
-                own.add((record.of.stream, record.of.version))
-                last = max(last, record.of.position or 0)
+                own.add((record.envelope.stream, record.envelope.version))
+                last = max(last, record.envelope.position or 0)
             else:
-                others.add((record.of.stream, record.of.version))
+                others.add((record.envelope.stream, record.envelope.version))
         standing.known |= await known_versions(tx, own, others)
         if own:
             (head,) = await tx.fetch(SQL["head"])
@@ -234,7 +236,7 @@ class Consumer:
             if last > standing.head and head["fenced"] is not None and not self._has_all:
                 raise Fault(f"the store has less than its topic, and is fenced: {head['fenced']}")
 
-    async def _note(self, tx: Connection, done: Plan) -> None:
+    async def _note(self, tx: Connection, done: BatchPlan) -> None:
         await leaving.park(tx, self.name, done.left)
         partitions, hashes = list(done.offsets), sorted(done.hashes)
         await tx.execute(
@@ -252,7 +254,7 @@ class Consumer:
             [done.hashes[each] for each in hashes],
         )
 
-    async def _fold(self, projection: Projection, records: Sequence[Received], start: _Start) -> Plan:
+    async def _fold(self, projection: Projection, records: Sequence[Received], start: _Start) -> BatchPlan:
         """All of the batch in one transaction. Should a fold fail, once more with a savepoint around each event, so
         that the one that fails is parked and the others stand."""
         async with self._pool.acquire() as tx:
@@ -268,7 +270,7 @@ class Consumer:
                         raise Fault(repr(failed.__cause__)) from failed
         raise AssertionError("the careful pass parks what fails")
 
-    async def _react(self, reactions: Reactions, records: Sequence[Received], start: _Start) -> Plan:
+    async def _react(self, reactions: Reactions, records: Sequence[Received], start: _Start) -> BatchPlan:
         async with self._pool.acquire() as tx:
             done = plan(records, await self._standing(tx, records, start, SQL["stand_unlocked"]))
         before = dict(done.offsets), [left.record.raw.offset for left in done.left]
@@ -285,26 +287,26 @@ class Consumer:
         return done
 
     async def _reaction(self, reactions: Reactions, record: Received, noted: Mapping[bytes, bytes]) -> None:
-        of, event = record.of, record.event
-        if of is None or event is None:
+        envelope, event = record.envelope, record.event
+        if envelope is None or event is None:
             return
         asked = duplicates.content_of(record)
         if not record.sequenced and noted.get(duplicates.identity_of(record), asked) != asked:
-            raise duplicates.Conflicting(f"{of.source} has sent {of.id} before, and it said something else")
-        reach = Reach(self._pool, self._commands, self._clocks.real(), self._clocks)
-        identity = of.id if record.sequenced else f"{of.source}#{of.id}"
+            raise duplicates.Conflicting(f"{envelope.source} has sent {envelope.id} before, and it said something else")
+        reach = ReactionContext(self._pool, self._commands, self._clocks.real(), self._clocks)
+        identity = envelope.id if record.sequenced else f"{envelope.source}#{envelope.id}"
         nth: Counter[str] = Counter()
-        for do in await reactions.react(event, of, reach):
+        for do in await reactions.react(event, envelope, reach):
             # By stream, not by place in the answer: what is asked of read models may have changed since a first try,
             # and then the same place is another stream's.
             stream = do.stream.id(do.key)
             meta = Meta(
                 derived_id(self.name, identity, stream, str(nth[stream])),
-                of.actor or of.source,
+                envelope.actor or envelope.source,
                 reach.now,
-                of.correlation_id or of.id,
-                of.id,
-                of.traceparent,
+                envelope.correlation_id or envelope.id,
+                envelope.id,
+                envelope.traceparent,
                 asked,
                 derived=True,
             )
@@ -312,17 +314,17 @@ class Consumer:
             answer = await self._commands.execute(do.stream, do.key, do.command, meta)
             if answer.repeated:
                 continue
-            log.info(
+            logger.info(
                 "reaction",
                 consumer=self.name,
-                event_type=of.type,
-                event_id=of.id,
+                event_type=envelope.type,
+                event_id=envelope.id,
                 correlation_id=meta.correlation_id,
                 stream=answer.stream,
                 **_outcome(answer),
             )
 
-    def _tell(self, left: Sequence[Left]) -> None:
+    def _tell(self, left: Sequence[ParkedRecord]) -> None:
         if self._observer is not None:
             for each in left:
                 self._observer.left(self.name, each.reason)
@@ -346,21 +348,23 @@ class _Failed(Exception):
 Act: TypeAlias = Callable[[Received], Awaitable[None]]
 
 
-async def apply_each(done: Plan, act: Act, careful: bool) -> None:
+async def apply_each(done: BatchPlan, act: Act, careful: bool) -> None:
     """Acts on each planned record in order. Careful: one that fails for good is parked with the later ones of its
     stream, and the others go on. Otherwise raises _Failed."""
     await _in_order(done, list(done.apply), act, careful)
 
 
-async def _side_by_side(done: Plan, act: Act) -> None:
+async def _side_by_side(done: BatchPlan, act: Act) -> None:
     """Acts on the planned records carefully, on those of a stream in order, on several streams at once: reactions spend
     their time waiting for commits, and what waits together is committed together. Foreign records have no stream: those
     of one partition and key are in order."""
     lines: dict[object, list[Received]] = {}
     for record in done.apply:
-        raw, of = record.raw, record.of
-        own = of is not None and record.sequenced
-        lines.setdefault(of.stream if own and of else (raw.topic, raw.partition, raw.key), []).append(record)
+        raw, envelope = record.raw, record.envelope
+        own = envelope is not None and record.sequenced
+        lines.setdefault(envelope.stream if own and envelope else (raw.topic, raw.partition, raw.key), []).append(
+            record
+        )
     gate = asyncio.Semaphore(REACTIONS_AT_ONCE)
 
     async def follow(line: list[Received]) -> None:
@@ -375,7 +379,7 @@ async def _side_by_side(done: Plan, act: Act) -> None:
     done.left.sort(key=lambda left: (left.record.raw.topic, left.record.raw.partition, left.record.raw.offset))
 
 
-async def _in_order(done: Plan, waiting: list[Received], act: Act, careful: bool) -> None:
+async def _in_order(done: BatchPlan, waiting: list[Received], act: Act, careful: bool) -> None:
     while waiting:
         record = waiting.pop(0)
         try:
@@ -388,15 +392,15 @@ async def _in_order(done: Plan, waiting: list[Received], act: Act, careful: bool
             if isinstance(error, PASSING):
                 raise
             detail = f"{type(error).__name__}: {error}"
-            log.exception("event can't be applied", event_id=record.of and record.of.id, fault=detail)
+            logger.exception("event can't be applied", event_id=record.envelope and record.envelope.id, fault=detail)
             reason: Reason = "conflicting-duplicate" if isinstance(error, CONFLICTS) else "failed"
             waiting = park(done, record, detail, waiting, reason)
 
 
 def folding(projection: Projection, tx: Connection, careful: bool) -> Callable[[Received], Awaitable[None]]:
     async def fold(record: Received) -> None:
-        if record.event is not None and record.of is not None:
-            await projection.apply(tx, record.event, record.of)
+        if record.event is not None and record.envelope is not None:
+            await projection.apply(tx, record.event, record.envelope)
 
     async def guarded(record: Received) -> None:
         try:

@@ -29,24 +29,24 @@ def content_of(record: Received) -> bytes:
 
     The data counts by its values: a sender may write the same JSON otherwise when it sends it again.
     """
-    of, data = _envelope(record), record.raw.value or b""
+    envelope, data = _envelope(record), record.raw.value or b""
     try:
         data = json.dumps(json.loads(data), sort_keys=True, separators=(",", ":")).encode()
     except (ValueError, RecursionError):
         pass  # then its bytes are what it says
-    return sha256(f"{of.type}\n{of.schema}\n{stamp(of.time)}\n".encode() + data).digest()
+    return sha256(f"{envelope.type}\n{envelope.schema}\n{stamp(envelope.time)}\n".encode() + data).digest()
 
 
 def identity_of(record: Received) -> bytes:
     """A digest of a foreign event's name: its source and its id in it."""
-    of = _envelope(record)
-    return sha256(f"{len(of.source)}\n{of.source}\n{of.id}".encode()).digest()
+    envelope = _envelope(record)
+    return sha256(f"{len(envelope.source)}\n{envelope.source}\n{envelope.id}".encode()).digest()
 
 
 def _envelope(record: Received) -> Envelope:
-    if record.of is None:
+    if record.envelope is None:
         raise ValueError("a record without an envelope leads to no reaction")
-    return record.of
+    return record.envelope
 
 
 async def claim(db: Any, consumer: str, records: Sequence[Received]) -> dict[bytes, bytes]:

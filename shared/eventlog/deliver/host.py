@@ -21,11 +21,11 @@ from faststream.kafka.message import KafkaMessage
 
 from shared.eventlog.deliver.consumer import BATCH_RECORDS, Consumer, Fault, Observer
 from shared.eventlog.deliver.kafka import KafkaAccess
-from shared.eventlog.deliver.plan import Partition, Plan, Received, receive, weight
+from shared.eventlog.deliver.plan import BatchPlan, Partition, Received, receive, weight
 from shared.eventlog.deliver.records import raw_of
 from shared.events.registry import INBOUND, topics_pattern
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 POLL_MS: Final = 1_000
 LINGER_S: Final = 0.5
@@ -141,7 +141,7 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         for partition, offset in offsets.items():
             self._seek(partition, offset + 1)
         self._joined = True
-        log.info("consumer assigned", consumer=self.consumer.name, partitions=len(partitions))
+        logger.info("consumer assigned", consumer=self.consumer.name, partitions=len(partitions))
 
     async def _checkpoints(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
         pause = 0.1
@@ -194,7 +194,7 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         except Fault as fault:
             self._back_off(first, str(fault))
         except Exception as bug:
-            log.exception("consumer fails", consumer=self.consumer.name)
+            logger.exception("consumer fails", consumer=self.consumer.name)
             self._back_off(first, repr(bug))
         else:
             await self._dealt_with(first, done)
@@ -212,7 +212,7 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
                 await asyncio.sleep(0)
         return known
 
-    async def _dealt_with(self, first: Mapping[Partition, int], done: Plan) -> None:
+    async def _dealt_with(self, first: Mapping[Partition, int], done: BatchPlan) -> None:
         self.fault = "; ".join(done.gaps) or None
         for partition, offset in done.offsets.items():
             if partition in self._mine:
@@ -238,7 +238,7 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             if now - since >= GAP_PATIENCE_S:
                 self._gap_since.pop(partition)
                 self._impatient_until[partition] = now + IMPATIENT_S
-                log.error("a gap stays: its stream is parked", consumer=self.consumer.name, partition=partition)
+                logger.error("a gap stays: its stream is parked", consumer=self.consumer.name, partition=partition)
         self._impatient_until = {p: until for p, until in self._impatient_until.items() if until > now}
         return set(self._impatient_until)
 
@@ -248,7 +248,7 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         for partition, offset in offsets.items():
             pause = min(2 * self._pauses.get(partition, 0.1), longest_s)
             self._pauses[partition] = pause
-            log.warning(
+            logger.warning(
                 "consumer waits", consumer=self.consumer.name, partition=partition, fault=fault[:300], pause_s=pause
             )
             if self._kafka is not None:
@@ -265,7 +265,7 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             with suppress(IllegalStateError):
                 self._kafka.resume(TopicPartition(*partition))
 
-    async def look(self) -> None:
+    async def check_progress(self) -> None:
         """Compares progress with the ends of the partitions, and tells Kafka the offsets, for lag tools."""
         kafka = self._kafka
         if kafka is None or not self._mine:
@@ -279,7 +279,7 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             if self._observer is not None:
                 self._observer.lagging(self.consumer.name, topic, partition, lag)
         if back := await self.consumer.set_back(list(mine)):
-            log.warning("checkpoints were set back", consumer=self.consumer.name, partitions=back)
+            logger.warning("checkpoints were set back", consumer=self.consumer.name, partitions=back)
             await self.on_partitions_assigned([TopicPartition(*p) for p in back])
         if self._beyond(ends):
             await self.on_partitions_assigned([TopicPartition(*p) for p in mine])  # the database may know better by now
@@ -349,7 +349,7 @@ class ConsumerHost:
                 pause = 0.5
                 await self._watch()
             except KafkaError as fault:
-                log.warning("Kafka can't be reached", fault=repr(fault), pause_s=pause)
+                logger.warning("Kafka can't be reached", fault=repr(fault), pause_s=pause)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, 5.0)
             finally:
@@ -366,6 +366,6 @@ class ConsumerHost:
     async def _look_at(self, feed: Feed) -> None:
         try:
             async with asyncio.timeout(10):
-                await feed.look()
+                await feed.check_progress()
         except (KafkaError, TimeoutError, IllegalStateError, Fault) as fault:
-            log.warning("can't see how far it is", consumer=feed.consumer.name, fault=repr(fault))
+            logger.warning("can't see how far it is", consumer=feed.consumer.name, fault=repr(fault))

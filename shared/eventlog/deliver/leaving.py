@@ -11,11 +11,11 @@ from typing import Final
 
 import structlog
 
-from shared.eventlog.deliver.plan import ALARMING, Left, as_text, headers_json, weight
+from shared.eventlog.deliver.plan import ALARMING, ParkedRecord, as_text, headers_json, weight
 from shared.eventlog.deliver.projection import Connection
 from shared.sql import statements
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 SQL: Final = statements(__file__)
 
@@ -27,19 +27,19 @@ TOLD_OF_A_REASON: Final = 5
 """So many records of a batch are told of one by one, of each reason; the rest by their number."""
 
 
-async def park(tx: Connection, consumer: str, left: Sequence[Left]) -> None:
+async def park(tx: Connection, consumer: str, left: Sequence[ParkedRecord]) -> None:
     """Note these records with all their bytes."""
     for some in _portions(left):
         raws = [each.record.raw for each in some]
-        named = [each.record.of if each.record.sequenced else None for each in some]
+        named = [each.record.envelope if each.record.sequenced else None for each in some]
         await tx.execute(
             SQL["park"],
             consumer,
             [raw.topic for raw in raws],
             [raw.partition for raw in raws],
             [raw.offset for raw in raws],
-            [of and of.stream for of in named],
-            [of and of.version for of in named],
+            [envelope and envelope.stream for envelope in named],
+            [envelope and envelope.version for envelope in named],
             [each.reason for each in some],
             [as_text(each.detail)[:DETAIL_CHARACTERS] for each in some],
             [each.holds_stream for each in some],
@@ -49,7 +49,7 @@ async def park(tx: Connection, consumer: str, left: Sequence[Left]) -> None:
         )
 
 
-def _portions(left: Sequence[Left]) -> Iterator[Sequence[Left]]:
+def _portions(left: Sequence[ParkedRecord]) -> Iterator[Sequence[ParkedRecord]]:
     begin, size = 0, 0
     for end, each in enumerate(left):
         more = weight(each.record.raw.headers, each.record.raw.value)
@@ -61,15 +61,15 @@ def _portions(left: Sequence[Left]) -> Iterator[Sequence[Left]]:
         yield left[begin:]
 
 
-def tell(consumer: str, left: Sequence[Left]) -> None:
+def tell(consumer: str, left: Sequence[ParkedRecord]) -> None:
     """Say what was parked, and why."""
     told = Counter[str]()
     for each in left:
         told[each.reason] += 1
         if told[each.reason] > TOLD_OF_A_REASON:
             continue
-        raw, of = each.record.raw, each.record.of
-        say = log.critical if each.reason in ALARMING else log.warning
+        raw, envelope = each.record.raw, each.record.envelope
+        say = logger.critical if each.reason in ALARMING else logger.warning
         say(
             "event parked",
             consumer=consumer,
@@ -78,11 +78,11 @@ def tell(consumer: str, left: Sequence[Left]) -> None:
             topic=raw.topic,
             partition=raw.partition,
             offset=raw.offset,
-            stream=of and of.stream,
-            event_id=of and of.id,
+            stream=envelope and envelope.stream,
+            event_id=envelope and envelope.id,
             holds_stream=each.holds_stream,
         )
     for reason, number in told.items():
         if number > TOLD_OF_A_REASON:
-            say = log.critical if reason in ALARMING else log.warning
+            say = logger.critical if reason in ALARMING else logger.warning
             say("more events parked", consumer=consumer, reason=reason, more=number - TOLD_OF_A_REASON)

@@ -58,7 +58,7 @@ class Received(NamedTuple):
     """A record, read as far as it could be. `event` is there for the types that the consumer handles."""
 
     raw: Raw
-    of: Envelope | None
+    envelope: Envelope | None
     event: Event | None
     problem: str | None = None
     reason: Reason = "unreadable"
@@ -67,7 +67,7 @@ class Received(NamedTuple):
     @property
     def sequenced(self) -> bool:
         """Whether the record is of one of our own streams, which count their versions."""
-        return self.of is not None and self.of.version is not None
+        return self.envelope is not None and self.envelope.version is not None
 
 
 def receive(raw: Raw, types: frozenset[str], now: datetime | None = None, *, edited: bool = False) -> Received:
@@ -81,36 +81,36 @@ def receive(raw: Raw, types: frozenset[str], now: datetime | None = None, *, edi
         return Received(raw, None, None, raw.unparsed, "unparsable")
     foreign = is_inbound(raw.topic)
     try:
-        of = from_headers(raw.headers, raw.key)
-        if (why := why_not_from(raw.topic, of.source, of.type)) is not None:
+        envelope = from_headers(raw.headers, raw.key)
+        if (why := why_not_from(raw.topic, envelope.source, envelope.type)) is not None:
             return Received(raw, None, None, why, "refused" if foreign else "forged")
         if foreign:  # a foreign sequence counts something of its sender's, not versions of a stream here
-            of = of._replace(version=None, position=None)
-        elif not of.stream or not counted(of):
+            envelope = envelope._replace(version=None, position=None)
+        elif not envelope.stream or not counted(envelope):
             raise Unreadable(f"{raw.topic} holds events of a stream, with a ce_sequence and a ce_position from 1")
-        elif not edited and (why := flaw(of, raw.key, raw.value or b"")) is not None:
+        elif not edited and (why := flaw(envelope, raw.key, raw.value or b"")) is not None:
             return Received(raw, None, None, why, "forged")
     except Unreadable as problem:
         return Received(raw, None, None, str(problem))
-    if foreign and now is not None and of.time > now + AHEAD:
-        why = f"its time, {of.time.isoformat()}, is more than five minutes ahead of {now.isoformat()}"
-        return Received(raw, of, None, why, "refused")
-    if foreign and of.time < EARLIEST:
-        why = f"its time, {of.time.isoformat()}, is before {EARLIEST:%Y}"
-        return Received(raw, of, None, why, "refused")
-    if of.type in EVENTS and of.type not in types:
-        return Received(raw, of, None)
+    if foreign and now is not None and envelope.time > now + AHEAD:
+        why = f"its time, {envelope.time.isoformat()}, is more than five minutes ahead of {now.isoformat()}"
+        return Received(raw, envelope, None, why, "refused")
+    if foreign and envelope.time < EARLIEST:
+        why = f"its time, {envelope.time.isoformat()}, is before {EARLIEST:%Y}"
+        return Received(raw, envelope, None, why, "refused")
+    if envelope.type in EVENTS and envelope.type not in types:
+        return Received(raw, envelope, None)
     try:
-        event = decode(of, raw.value or b"", trusted=not foreign)
+        event = decode(envelope, raw.value or b"", trusted=not foreign)
     except Unreadable as problem:
-        return Received(raw, of, None, str(problem))
-    if foreign and (named := publisher_named(event)) not in (None, publisher_of(of.source)):
-        return Received(raw, of, None, f"{of.source} may not speak for the publisher {named!r}", "refused")
-    return Received(raw, of, event)
+        return Received(raw, envelope, None, str(problem))
+    if foreign and (named := publisher_named(event)) not in (None, publisher_of(envelope.source)):
+        return Received(raw, envelope, None, f"{envelope.source} may not speak for the publisher {named!r}", "refused")
+    return Received(raw, envelope, event)
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class ParkedRecord:
     """A record that is parked. Later events of the stream wait behind it where `holds_stream`."""
 
     record: Received
@@ -129,9 +129,9 @@ class Seen(NamedTuple):
     tenant: str | None = None
 
 
-def seen_of(of: Envelope) -> Seen:
+def seen_of(envelope: Envelope) -> Seen:
     """What a consumer has seen that has dealt with this event."""
-    return Seen(of.version or 0, of.hash, of.tenant)
+    return Seen(envelope.version or 0, envelope.hash, envelope.tenant)
 
 
 class Known(NamedTuple):
@@ -142,7 +142,7 @@ class Known(NamedTuple):
 
 
 @dataclass(kw_only=True, slots=True)
-class Standing:
+class ConsumerCheckpoint:
     """Where a consumer stands, as its database says.
 
     Attributes:
@@ -150,7 +150,7 @@ class Standing:
         seen: the last version of the streams at hand.
         held: the streams whose next version is parked.
         waiting: the streams of which only later versions are parked, behind a gap.
-        doubtful: the partitions in which a gap is not waited for.
+        not_awaited: the partitions in which a gap is not waited for.
         known: the versions at hand that this service knows already.
         own: the topic of the service itself: what its store does not have is forged.
         head: the store's last position.
@@ -160,19 +160,19 @@ class Standing:
     seen: dict[str, Seen]
     held: set[str] = field(default_factory=set)
     waiting: set[str] = field(default_factory=set)
-    doubtful: set[Partition] = field(default_factory=set)
+    not_awaited: set[Partition] = field(default_factory=set)
     known: dict[tuple[str, int], Known] = field(default_factory=dict)
     own: str = ""
     head: int = 0
 
 
 @dataclass(kw_only=True, slots=True)
-class Plan:
+class BatchPlan:
     """The batch's decisions. `offsets`, `seen` and `hashes` are what is to be noted with them; `refetch` names the
     partitions whose records from there on could not be judged (a gap) and the offset to fetch again."""
 
     apply: list[Received] = field(default_factory=list)
-    left: list[Left] = field(default_factory=list)
+    left: list[ParkedRecord] = field(default_factory=list)
     offsets: dict[Partition, int] = field(default_factory=dict)
     seen: dict[str, Seen] = field(default_factory=dict)
     hashes: dict[tuple[str, int], bytes] = field(default_factory=dict)
@@ -182,10 +182,10 @@ class Plan:
     repeats: int = 0
 
 
-def plan(records: Iterable[Received], standing: Standing) -> Plan:
+def plan(records: Iterable[Received], standing: ConsumerCheckpoint) -> BatchPlan:
     """Decide about each record, in the order given. Partitions that are not in `standing.offsets` are passed over:
     they are not this consumer's (any more)."""
-    result = Plan()
+    result = BatchPlan()
     streams = StreamJudge(standing, result)
     for record in records:
         partition = (record.raw.topic, record.raw.partition)
@@ -195,60 +195,62 @@ def plan(records: Iterable[Received], standing: Standing) -> Plan:
         if record.raw.offset <= done:
             result.repeats += 1
             continue
-        if record.of is None:
+        if record.envelope is None:
             if record.reason in HIDING:
-                streams.doubtful.add(partition)
-            result.left.append(Left(record, record.reason, record.problem or "", holds_stream=False))
-        elif record.of.version is None:
-            _take(record, record.of, result)
-        elif not streams.judge(record, record.of, record.of.version):
+                streams.not_awaited.add(partition)
+            result.left.append(ParkedRecord(record, record.reason, record.problem or "", holds_stream=False))
+        elif record.envelope.version is None:
+            _take(record, record.envelope, result)
+        elif not streams.judge(record, record.envelope, record.envelope.version):
             result.refetch[partition] = done + 1
             continue
         result.offsets[partition] = record.raw.offset
     return result
 
 
-def _take(record: Received, of: Envelope, result: Plan) -> bool:
+def _take(record: Received, envelope: Envelope, result: BatchPlan) -> bool:
     """Apply, ignore or park a record whose turn it is; whether the next of its stream may follow."""
     if record.problem is None:
         if record.event is not None:
             result.apply.append(record)
         return True
-    unknown = of.type not in EVENTS and record.reason == "unreadable"
-    holds = of.version is not None and not unknown
-    result.left.append(Left(record, "unknown-type" if unknown else record.reason, record.problem, holds_stream=holds))
+    unknown = envelope.type not in EVENTS and record.reason == "unreadable"
+    holds = envelope.version is not None and not unknown
+    result.left.append(
+        ParkedRecord(record, "unknown-type" if unknown else record.reason, record.problem, holds_stream=holds)
+    )
     return not holds
 
 
 class StreamJudge:
     """The services' streams in a batch: what is known of each, while the batch is judged."""
 
-    def __init__(self, standing: Standing, result: Plan) -> None:
+    def __init__(self, standing: ConsumerCheckpoint, result: BatchPlan) -> None:
         self._standing, self._result = standing, result
         self._held, self._waiting = set(standing.held), set(standing.waiting)
-        self.doubtful = set(standing.doubtful)
+        self.not_awaited = set(standing.not_awaited)
 
-    def judge(self, record: Received, of: Envelope, version: int) -> bool:
+    def judge(self, record: Received, envelope: Envelope, version: int) -> bool:
         """Decide about one intact record; False on a gap that may close."""
-        seen = self._result.seen.get(of.stream) or self._standing.seen.get(of.stream) or Seen()
-        known = self._known(of.stream, version, seen)
+        seen = self._result.seen.get(envelope.stream) or self._standing.seen.get(envelope.stream) or Seen()
+        known = self._known(envelope.stream, version, seen)
         own = record.raw.topic == self._standing.own
-        if own and known is None and (of.position or 0) > self._standing.head:
-            return self._missing(record, f"the store has no position {of.position} yet", "forged")
-        if (fault := contradiction(of, known, own=own)) is not None:
-            self._result.left.append(Left(record, *fault, holds_stream=False))
+        if own and known is None and (envelope.position or 0) > self._standing.head:
+            return self._missing(record, f"the store has no position {envelope.position} yet", "forged")
+        if (fault := contradiction(envelope, known, own=own)) is not None:
+            self._result.left.append(ParkedRecord(record, *fault, holds_stream=False))
         elif version <= seen.version:
             self._result.repeats += 1
             if known is None:  # of before hashes were kept: from here on this one counts
-                self._result.hashes[of.stream, version] = of.hash
+                self._result.hashes[envelope.stream, version] = envelope.hash
         elif version > seen.version + 1:
-            return self._ahead(record, of, f"{of.stream}: version {version} came after {seen.version}")
-        elif of.stream in self._held:
-            self._result.left.append(Left(record, "behind", _BEHIND, holds_stream=True))
-        elif not continues(of, seen):
-            self._result.left.append(Left(record, "broken-chain", broken(of, seen), holds_stream=False))
+            return self._ahead(record, envelope, f"{envelope.stream}: version {version} came after {seen.version}")
+        elif envelope.stream in self._held:
+            self._result.left.append(ParkedRecord(record, "behind", _BEHIND, holds_stream=True))
+        elif not continues(envelope, seen):
+            self._result.left.append(ParkedRecord(record, "broken-chain", broken(envelope, seen), holds_stream=False))
         else:
-            self._next(record, of, version)
+            self._next(record, envelope, version)
         return True
 
     def _known(self, stream: str, version: int, seen: Seen) -> Known | None:
@@ -259,75 +261,88 @@ class StreamJudge:
             found = Known(seen.hash)
         return found
 
-    def _next(self, record: Received, of: Envelope, version: int) -> None:
-        if record.raw.topic != self._standing.own and (of.stream, version) not in self._standing.known:
-            self._result.hashes[of.stream, version] = of.hash
-        if _take(record, of, self._result):
-            self._result.seen[of.stream] = seen_of(of)
+    def _next(self, record: Received, envelope: Envelope, version: int) -> None:
+        if record.raw.topic != self._standing.own and (envelope.stream, version) not in self._standing.known:
+            self._result.hashes[envelope.stream, version] = envelope.hash
+        if _take(record, envelope, self._result):
+            self._result.seen[envelope.stream] = seen_of(envelope)
         else:
-            self._held.add(of.stream)
-            self._result.seen[of.stream] = Seen(version - 1, of.prevhash, of.tenant)
+            self._held.add(envelope.stream)
+            self._result.seen[envelope.stream] = Seen(version - 1, envelope.prevhash, envelope.tenant)
 
-    def _ahead(self, record: Received, of: Envelope, gap: str) -> bool:
-        if of.stream in self._held:
-            self._result.left.append(Left(record, "behind", _BEHIND, holds_stream=True))
+    def _ahead(self, record: Received, envelope: Envelope, gap: str) -> bool:
+        if envelope.stream in self._held:
+            self._result.left.append(ParkedRecord(record, "behind", _BEHIND, holds_stream=True))
             return True
-        if of.stream in self._waiting:
-            self._result.left.append(Left(record, "gap", gap, holds_stream=True))
+        if envelope.stream in self._waiting:
+            self._result.left.append(ParkedRecord(record, "gap", gap, holds_stream=True))
             return True
         if self._missing(record, gap, "gap"):
-            self._waiting.add(of.stream)
+            self._waiting.add(envelope.stream)
             return True
         return False
 
     def _missing(self, record: Received, gap: str, reason: Reason) -> bool:
         """Park what waiting has not helped, or is no use for; False where it may."""
-        if (record.raw.topic, record.raw.partition) not in self.doubtful:
+        if (record.raw.topic, record.raw.partition) not in self.not_awaited:
             self._result.gaps.append(gap)
             return False
-        self._result.left.append(Left(record, reason, gap, holds_stream=reason == "gap"))
+        self._result.left.append(ParkedRecord(record, reason, gap, holds_stream=reason == "gap"))
         return True
 
 
 _BEHIND: Final = "an earlier event of its stream is parked"
 
 
-def contradiction(of: Envelope, known: Known | None, *, own: bool) -> tuple[Reason, str] | None:
+def contradiction(envelope: Envelope, known: Known | None, *, own: bool) -> tuple[Reason, str] | None:
     """How a record contradicts what its service knows of that version of the stream, if it does."""
     if own and known is None:
-        return "forged", f"{of.stream} version {of.version}, position {of.position}: the store has no such event"
-    if known is None or (known.hash == of.hash and known.position in (None, of.position)):
+        return (
+            "forged",
+            f"{envelope.stream} version {envelope.version}, position {envelope.position}: the store has no such event",
+        )
+    if known is None or (known.hash == envelope.hash and known.position in (None, envelope.position)):
         return None
     if own:
-        return "forged", f"{of.stream} version {of.version}, position {of.position}: the store has another event there"
-    return "conflict", f"{of.stream} version {of.version} is known with another hash, {known.hash.hex()[:16]}…"
+        return (
+            "forged",
+            f"{envelope.stream} version {envelope.version}, position {envelope.position}: the "
+            "store has another event there",
+        )
+    return (
+        "conflict",
+        f"{envelope.stream} version {envelope.version} is known with another hash, {known.hash.hex()[:16]}…",
+    )
 
 
-def continues(of: Envelope, seen: Seen) -> bool:
+def continues(envelope: Envelope, seen: Seen) -> bool:
     """Whether the event follows the one that was seen last."""
-    return seen.hash is None or seen.hash == of.prevhash
+    return seen.hash is None or seen.hash == envelope.prevhash
 
 
-def broken(of: Envelope, seen: Seen) -> str:
+def broken(envelope: Envelope, seen: Seen) -> str:
     kept = (seen.hash or b"").hex()[:16]
-    return f"{of.stream} version {of.version} continues {of.prevhash.hex()[:16]}…, version {seen.version} is {kept}…"
+    return (
+        f"{envelope.stream} version {envelope.version} continues "
+        f"{envelope.prevhash.hex()[:16]}…, version {seen.version} is {kept}…"
+    )
 
 
 def park(
-    plan_: Plan, failed: Received, detail: str, later: Sequence[Received], reason: Reason = "failed"
+    plan_: BatchPlan, failed: Received, detail: str, later: Sequence[Received], reason: Reason = "failed"
 ) -> list[Received]:
     """Takes a record that can't be applied out of the plan, with the later ones of its stream; returns the rest of
     `later`. Foreign records have no stream order: only the one itself is parked."""
-    plan_.left.append(Left(failed, reason, detail, holds_stream=failed.sequenced))
+    plan_.left.append(ParkedRecord(failed, reason, detail, holds_stream=failed.sequenced))
     plan_.apply.remove(failed)
-    if not failed.sequenced or failed.of is None:
+    if not failed.sequenced or failed.envelope is None:
         return list(later)
-    stream, rest = failed.of.stream, []
-    plan_.seen[stream] = Seen((failed.of.version or 1) - 1, failed.of.prevhash, failed.of.tenant)
+    stream, rest = failed.envelope.stream, []
+    plan_.seen[stream] = Seen((failed.envelope.version or 1) - 1, failed.envelope.prevhash, failed.envelope.tenant)
     for record in later:
-        if record.of is not None and record.sequenced and record.of.stream == stream:
+        if record.envelope is not None and record.sequenced and record.envelope.stream == stream:
             plan_.apply.remove(record)
-            plan_.left.append(Left(record, "behind", _BEHIND, holds_stream=True))
+            plan_.left.append(ParkedRecord(record, "behind", _BEHIND, holds_stream=True))
         else:
             rest.append(record)
     return rest

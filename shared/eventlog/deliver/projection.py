@@ -30,10 +30,12 @@ class Projection:
     Between streams there is no order. `ignores` are the events of its topics that it has no fold for, on purpose: a
     service does not start with a projection that has no answer to an event (`readers.py`).
 
-    `tables` are all that the folds write, and no other projection's: a rebuild makes them anew elsewhere, from a fold's
-    unqualified names (or `log.` ones). A rebuild sends a fold's `execute`s in bundles, so a fold reads what `execute`
-    answers nowhere. `apart` are columns that depend on the order between streams: no digest includes them. `takes_over`
-    is SQL, safe to repeat, that brings into rebuilt tables (schema `{new}`) what only the live ones know.
+    Args:
+        tables: all that the folds write, and no other projection does. A rebuild makes them anew in another schema, so
+            folds name them unqualified (or `log.`), and sends a fold's `execute`s in bundles, so no fold reads what
+            `execute` returns.
+        excluded_from_digest: columns that depend on the order between streams.
+        carry_over_sql: brings into rebuilt tables (schema `{new}`) what only the live ones know. Safe to repeat.
     """
 
     def __init__(
@@ -43,12 +45,12 @@ class Projection:
         topics: Sequence[str],
         tables: Sequence[str] = (),
         ignores: Sequence[type[Event]] = (),
-        apart: Sequence[str] = (),
-        takes_over: str = "",
+        excluded_from_digest: Sequence[str] = (),
+        carry_over_sql: str = "",
     ) -> None:
         self.name, self.topics, self.tables = name, tuple(topics), tuple(tables)
         self.ignored = names(ignores)
-        self.apart, self.takes_over = frozenset(apart), takes_over
+        self.excluded_from_digest, self.carry_over_sql = frozenset(excluded_from_digest), carry_over_sql
         self._folds: dict[str, Fold] = {}
 
     @property
@@ -75,12 +77,12 @@ class Projection:
         """The fold of each event type, by its name."""
         return self._folds
 
-    async def apply(self, tx: Any, event: Event, of: Envelope) -> None:
-        await self._folds[of.type](tx, event, of)
+    async def apply(self, tx: Any, event: Event, envelope: Envelope) -> None:
+        await self._folds[envelope.type](tx, event, envelope)
 
 
 @dataclass(frozen=True, slots=True)
-class Do:
+class Dispatch:
     """A command that follows from an event."""
 
     stream: Stream[Any, Any, Any]
@@ -89,7 +91,7 @@ class Do:
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class ReactionContext:
     """What a reaction may look at: the service's read models and streams, and the time."""
 
     db: Any
@@ -102,7 +104,7 @@ class Reach:
         return self.clocks.time_of(organisation_id)
 
 
-_Reacts: TypeAlias = Callable[[X, Envelope, Reach], Awaitable[Sequence[Do]]]
+_Reacts: TypeAlias = Callable[[X, Envelope, ReactionContext], Awaitable[Sequence[Dispatch]]]
 React: TypeAlias = _Reacts[Any]
 
 
@@ -136,5 +138,5 @@ class Reactions:
 
         return declare
 
-    async def react(self, event: Event, of: Envelope, reach: Reach) -> Sequence[Do]:
-        return await self._reactions[of.type](event, of, reach)
+    async def react(self, event: Event, envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
+        return await self._reactions[envelope.type](event, envelope, reach)

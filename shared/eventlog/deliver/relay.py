@@ -22,7 +22,7 @@ from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.write.store import Head, Lease, LeaseLost, Store, Unavailable
 from shared.events.envelope import StoredEvent
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 READ_EVENTS: Final = 2_000
 LEASE_S: Final = 3.0
@@ -52,17 +52,17 @@ class Published:
 
     def unknown(self, events: Sequence[StoredEvent]) -> list[str]:
         """The streams among `events` that began before this relay did; the store knows where they stood."""
-        first = {e.of.stream: e.of.version for e in reversed(events)}
+        first = {e.envelope.stream: e.envelope.version for e in reversed(events)}
         return [stream for stream, version in first.items() if version != 1 and stream not in self.heads]
 
     def follows(self, event: StoredEvent) -> bool:
         """Whether `event` is the next of its stream."""
-        head = self.heads.get(event.of.stream, Head())
-        return (event.of.version, event.of.prevhash) == (head.version + 1, head.hash)
+        head = self.heads.get(event.envelope.stream, Head())
+        return (event.envelope.version, event.envelope.prevhash) == (head.version + 1, head.hash)
 
     def note(self, event: StoredEvent) -> None:
-        self.heads[event.of.stream] = Head(event.of.version or 0, event.of.hash)
-        self.last = event.of.hash
+        self.heads[event.envelope.stream] = Head(event.envelope.version or 0, event.envelope.hash)
+        self.last = event.envelope.hash
 
 
 def partition_of(stream: str, partitions: int) -> int:
@@ -75,9 +75,9 @@ def unpublished(checkpoint: int, events: Sequence[StoredEvent], published: Publi
     the store has it no more, PostgreSQL came back older than it was. Raises OutOfOrder."""
     if not checkpoint:
         return events
-    if not events or events[0].of.position != checkpoint:
+    if not events or events[0].envelope.position != checkpoint:
         raise OutOfOrder(f"position {checkpoint} was published, and the store has it no more")
-    if published.last not in (None, events[0].of.hash):
+    if published.last not in (None, events[0].envelope.hash):
         raise OutOfOrder(f"position {checkpoint} is another event in the store than the one that was published")
     return events[1:]
 
@@ -88,19 +88,22 @@ def plan(
     """What to send to which partition after `checkpoint`, in order. Raises OutOfOrder on a gap or a break."""
     batches: dict[int, list[StoredEvent]] = {}
     for expected, event in enumerate(events, start=checkpoint + 1):
-        if event.of.position != expected:
-            raise OutOfOrder(f"position {expected} should come after {expected - 1}, but {event.of.position} does")
+        if event.envelope.position != expected:
+            raise OutOfOrder(
+                f"position {expected} should come after {expected - 1}, but {event.envelope.position} does"
+            )
         if not published.follows(event):
             raise OutOfOrder(
-                f"position {expected}: {event.of.stream} version {event.of.version} does not continue version "
-                f"{published.heads.get(event.of.stream, Head()).version}, the last that was published"
+                f"position {expected}: {event.envelope.stream} version {event.envelope.version} "
+                "does not continue version "
+                f"{published.heads.get(event.envelope.stream, Head()).version}, the last that was published"
             )
         published.note(event)
-        batches.setdefault(partition_of(event.of.stream, partitions), []).append(event)
+        batches.setdefault(partition_of(event.envelope.stream, partitions), []).append(event)
     return batches
 
 
-class Progress(Protocol):
+class RelayProgress(Protocol):
     """Told how far the relay is; for metrics. Must not raise or wait."""
 
     def relayed(self, position: int, events: int) -> None: ...
@@ -129,7 +132,7 @@ class Relay:
         access: KafkaAccess,
         *,
         owner: str = f"{socket.gethostname()}:{os.getpid()}",
-        progress: Progress | None = None,
+        progress: RelayProgress | None = None,
         guard: Guard | None = None,
         anchors: Anchors | None = None,
     ) -> None:
@@ -151,12 +154,14 @@ class Relay:
                 pause = 0.1
             except OutOfOrder as broken:
                 self.alarm = str(broken)
-                log.critical("relay stopped: the order is broken", relay=self.name, reason=self.alarm)
+                logger.critical("relay stopped: the order is broken", relay=self.name, reason=self.alarm)
                 await asyncio.sleep(ALARM_S)
             except LeaseLost as lost:
-                log.warning("relay stands back", relay=self.name, reason=str(lost))
+                logger.warning("relay stands back", relay=self.name, reason=str(lost))
             except (KafkaError, Unavailable, OSError, TimeoutError) as fault:
-                log.warning("relay starts again from its checkpoint", relay=self.name, fault=repr(fault), pause_s=pause)
+                logger.warning(
+                    "relay starts again from its checkpoint", relay=self.name, fault=repr(fault), pause_s=pause
+                )
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 5.0)
             finally:
@@ -183,7 +188,7 @@ class Relay:
                     raise OutOfOrder(why)
                 await self._renew(lease)
             partitions = len(await producer.partitions_for(self._topic))
-            log.info("relay leads", relay=self.name, token=lease.token, position=lease.position)
+            logger.info("relay leads", relay=self.name, token=lease.token, position=lease.position)
             self.leading, self.alarm = True, None
             try:
                 await self._publish_while_leading(lease, producer, partitions)
@@ -215,7 +220,7 @@ class Relay:
                 failed = [f for f in await asyncio.gather(*sent, return_exceptions=True) if f is not None]
                 if failed:
                     raise failed[0]
-                await self._store.advance(self.name, lease, events[-1].of.position or 0)
+                await self._store.advance(self.name, lease, events[-1].envelope.position or 0)
                 if self._progress is not None:
                     self._progress.relayed(lease.position, len(events))
             if self._anchors is not None:
@@ -264,14 +269,16 @@ class Relay:
                 await self._acknowledged(producer, batch, partition)
                 batch = producer.create_batch()
                 if not self._append(batch, event):
-                    raise OutOfOrder(f"position {event.of.position} has {len(event.data)} bytes: too large to publish")
+                    raise OutOfOrder(
+                        f"position {event.envelope.position} has {len(event.data)} bytes: too large to publish"
+                    )
         await self._keep(lease, LEASE_S * 2 / 3)
         await self._acknowledged(producer, batch, partition)
 
     @staticmethod
     def _append(batch: Any, event: StoredEvent) -> bool:
         # The record's time is left to Kafka, which refuses one too far from its own; `ce_time` says when it happened.
-        key = event.of.stream.encode()
+        key = event.envelope.stream.encode()
         return batch.append(key=key, value=event.data, timestamp=None, headers=event.headers()) is not None
 
     async def _acknowledged(self, producer: AIOKafkaProducer, batch: Any, partition: int) -> None:

@@ -15,7 +15,7 @@ import uuid_utils
 
 from shared.eventlog.decision import Stream
 from shared.eventlog.deliver.clocks import Clocks
-from shared.eventlog.deliver.projection import Connection, Projection, Reach
+from shared.eventlog.deliver.projection import Connection, Projection, ReactionContext
 from shared.eventlog.write.log import Log, Meta, Refused
 from shared.eventlog.write.postgres import TRANSIENT
 from shared.eventlog.write.store import Conflict, Lease, Unavailable
@@ -23,7 +23,7 @@ from shared.events.base import Event
 from shared.events.envelope import Envelope, derived_id
 from shared.sql import statements
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 E = TypeVar("E", bound=Event)
 X = TypeVar("X")
@@ -60,7 +60,7 @@ class Cancel:
 
 Change: TypeAlias = Set | Cancel
 _Changes: TypeAlias = Callable[[X, Envelope], Sequence[Change]]
-Fire = Callable[[str, datetime, Reach], Awaitable[Any]]
+Fire = Callable[[str, datetime, ReactionContext], Awaitable[Any]]
 
 
 class Timers:
@@ -74,7 +74,7 @@ class Timers:
             topics=topics,
             tables=("engine.timers",),
             ignores=ignores,
-            takes_over=SQL["carry_over"],
+            carry_over_sql=SQL["carry_over"],
         )
         self._fires: dict[str, tuple[Stream[Any, Any, Any], Fire]] = {}
 
@@ -82,9 +82,9 @@ class Timers:
         """Declares which timers this event sets and cancels; for several, one line above the next."""
 
         def declare(changes: _Changes[E | X]) -> _Changes[E | X]:
-            async def fold(tx: Connection, event: E | X, of: Envelope) -> None:
-                for change in changes(event, of):
-                    await _keep(tx, change, of)
+            async def fold(tx: Connection, event: E | X, envelope: Envelope) -> None:
+                for change in changes(event, envelope):
+                    await _keep(tx, change, envelope)
 
             fold.__dict__["__wrapped__"] = changes  # for whoever asks what the fold is made of
             self.projection.on(event_type)(fold)
@@ -108,16 +108,20 @@ class Timers:
     def names(self) -> frozenset[str]:
         return frozenset(self._fires)
 
-    async def command(self, name: str, key: str, now: datetime, reach: Reach) -> tuple[Stream[Any, Any, Any], Any]:
+    async def command(
+        self, name: str, key: str, now: datetime, reach: ReactionContext
+    ) -> tuple[Stream[Any, Any, Any], Any]:
         stream, fire = self._fires[name.partition(":")[0]]
         return stream, await fire(key, now, reach)
 
 
-async def _keep(tx: Connection, change: Change, of: Envelope) -> None:
+async def _keep(tx: Connection, change: Change, envelope: Envelope) -> None:
     if isinstance(change, Cancel):
         await tx.execute(SQL["cancel"], change.name, change.key)
         return
-    await tx.execute(SQL["set"], change.name, change.key, change.due, change.customer, of.id, of.correlation_id)
+    await tx.execute(
+        SQL["set"], change.name, change.key, change.due, change.customer, envelope.id, envelope.correlation_id
+    )
 
 
 class TimerService:
@@ -144,7 +148,7 @@ class TimerService:
                     if lease is not None:
                         fired = await self.fire()
                 except (*TRANSIENT, Unavailable, Conflict) as fault:
-                    log.warning("timers wait", service=self._service, fault=repr(fault))
+                    logger.warning("timers wait", service=self._service, fault=repr(fault))
                     await asyncio.sleep(1)
                 if not fired:
                     await asyncio.sleep(max(LOOK_EVERY_S, REST * self._looked_s))
@@ -185,15 +189,17 @@ class TimerService:
             row["set_by"],
         )
         try:
-            reach = Reach(self._db, self._commands, self._clocks.real(), self._clocks)
+            reach = ReactionContext(self._db, self._commands, self._clocks.real(), self._clocks)
             stream, command = await self._timers.command(name, key, now, reach)
             answer = await self._commands.execute(stream, key, command, meta)
         except (*TRANSIENT, Unavailable, Conflict):
             raise
         except Exception:
             # A bug of this one timer's: it is tried again in an hour, the others go on.
-            log.exception("a timer can't be fired", timer=name, key=key)
+            logger.exception("a timer can't be fired", timer=name, key=key)
             await self._db.execute(SQL["postpone"], name, key, due, now + timedelta(hours=1))
             return False
-        log.info("timer", timer=name, stream=answer.stream, rule=answer.rule if isinstance(answer, Refused) else None)
+        logger.info(
+            "timer", timer=name, stream=answer.stream, rule=answer.rule if isinstance(answer, Refused) else None
+        )
         return True

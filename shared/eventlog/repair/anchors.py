@@ -21,7 +21,7 @@ from shared.eventlog.repair.topic import TopicReader
 from shared.eventlog.write.store import Unavailable
 from shared.events.envelope import Unreadable, stamp
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 FORMER: Final = "anchors.v1"
 """The one topic of all services' anchors that there was before: read where it exists, never written."""
@@ -95,7 +95,7 @@ class Anchors:
                 await asyncio.to_thread(_append, self._file, anchor.line())
         except (KafkaError, OSError, Unavailable) as fault:
             if not self._said:
-                log.warning("an anchor could not be written", service=self._service, fault=repr(fault))
+                logger.warning("an anchor could not be written", service=self._service, fault=repr(fault))
             self._said = True
         else:
             self._said = False

@@ -18,7 +18,7 @@ from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.plan import Partition
 from shared.eventlog.deliver.projection import Projection
 from shared.eventlog.repair.bundles import Rewriting, renaming
-from shared.eventlog.repair.scratch import Counts, Scratch, Source, Trouble, bare, code_of, make
+from shared.eventlog.repair.scratch import CannotRebuild, Counts, Scratch, Source, bare, code_of, make
 from shared.eventlog.repair.sources import OwnStore, Topics, applied, pieces
 from shared.events.envelope import Envelope, StoredEvent, source_of
 from shared.events.registry import is_inbound, topic_of
@@ -66,11 +66,11 @@ async def as_of(
 ) -> AsyncIterator[AsOf]:
     """The projection's tables as of a position of the service's store, or as of a time (events that were decided by
     then). They are what events alone make: timers that have fired are still among the timers. Dropped when the block
-    ends, unless they are to be kept: then a later moment starts from them. Raises Trouble or CannotFold."""
+    ends, unless they are to be kept: then a later moment starts from them. Raises CannotRebuild or CannotFold."""
     if (position is None) == (time is None):
-        raise Trouble("Name either a position or a time.")
+        raise CannotRebuild("Name either a position or a time.")
     if any(map(is_inbound, projection.topics)):
-        raise Trouble(f"{projection.name} folds foreign events, which have no streams: it can't be folded anew.")
+        raise CannotRebuild(f"{projection.name} folds foreign events, which have no streams: it can't be folded anew.")
     db = await asyncpg.connect(dsn, command_timeout=600)
     schema = f"asof_{uuid_utils.uuid7().hex}"
     keeping = False
@@ -88,12 +88,12 @@ async def as_of(
 
 
 async def drop_kept(dsn: str, schema: str) -> None:
-    """Drops tables that were kept. Raises Trouble when there are none of this name."""
+    """Drops tables that were kept. Raises CannotRebuild when there are none of this name."""
     db = await asyncpg.connect(dsn, command_timeout=60)
     try:
         async with db.transaction():
             if await db.fetchval(SQL["forget"], schema) is None:
-                raise Trouble(f"No tables are kept in a schema {schema}.")
+                raise CannotRebuild(f"No tables are kept in a schema {schema}.")
             await db.execute(with_names(SQL["drop"], schema=schema))
     finally:
         await db.close()
@@ -104,11 +104,11 @@ async def _moment(db: Any, position: int | None, time: datetime | None) -> Asked
     last = int(await db.fetchval(SQL["position"]))
     if time is not None:
         if time.tzinfo is None:
-            raise Trouble("The time names no zone: write it with one, as 2026-11-21T04:03:00Z.")
+            raise CannotRebuild("The time names no zone: write it with one, as 2026-11-21T04:03:00Z.")
         before = await db.fetchval(SQL["position_at"], time)
         return Asked(before, time)
     if position is None or not 0 <= position <= last:
-        raise Trouble(f"The store has positions up to {last}, not {position}.")
+        raise CannotRebuild(f"The store has positions up to {last}, not {position}.")
     found = await db.fetchval(SQL["time_at"], position)
     return Asked(position, found or await db.fetchval(SQL["now"]))
 
@@ -165,7 +165,7 @@ class _Folding:
             return {}
         rows = await db.fetch(SQL["offsets"], self._consumer, topics)
         if missing := set(topics) - {row["topic"] for row in rows}:
-            raise Trouble(
+            raise CannotRebuild(
                 f"The consumer {self._consumer} has never read {', '.join(sorted(missing))}, so its partitions are "
                 "not known: start the service first."
             )
@@ -180,7 +180,7 @@ class _Folding:
         async for position, batch in own.share(
             worker, WORKERS, progress.get((_STORE, worker), 0), self._asked.position
         ):
-            all_count = all_count and all(each.of.time <= self._asked.time for each in batch)
+            all_count = all_count and all(each.envelope.time <= self._asked.time for each in batch)
             await scratch.fold(batch, self._bound, {(_STORE, worker): position} if all_count else {})
 
     async def _from_topics(self, scratch: Scratch, types: frozenset[str], ends: Mapping[Partition, int]) -> None:
@@ -192,8 +192,8 @@ class _Folding:
     async def _bound(self, _tx: Any, _streams: Sequence[str]) -> Counts:
         position, time, own = self._asked.position, self._asked.time, source_of(self._service)
 
-        def counts(of: Envelope) -> bool:
-            return of.time <= time and (of.source != own or (of.position or 0) <= position)
+        def counts(envelope: Envelope) -> bool:
+            return envelope.time <= time and (envelope.source != own or (envelope.position or 0) <= position)
 
         return counts
 
@@ -248,14 +248,16 @@ class RowChange:
 class Stepped:
     """What an event changed. A type without a fold changes nothing, by declaration."""
 
-    of: Envelope
+    envelope: Envelope
     folded: bool
     changes: Sequence[RowChange]
 
 
 async def step(projection: Projection, stored: Sequence[StoredEvent], dsn: str) -> list[Stepped]:
     """What each of a stream's events changes in the projection's rows, beginning with empty tables: rows that other
-    streams' events made aren't there. Nothing of it is committed. Raises Trouble, CannotFold or what a fold raises."""
+    streams' events made aren't there. Nothing of it is committed.
+
+    Raises CannotRebuild, CannotFold or what a fold raises."""
     schema = f"step_{uuid_utils.uuid7().hex}"
     db = await asyncpg.connect(dsn, command_timeout=60)
     names = {table: qualified(schema, bare(table)) for table in projection.tables if "." in table}
@@ -269,9 +271,9 @@ async def step(projection: Projection, stored: Sequence[StoredEvent], dsn: str) 
         rows = await _rows(db, schema, keys)
         for each in pieces(stored, projection.types):
             if each.data is not None:
-                await projection.apply(folding, each.event, each.of)
+                await projection.apply(folding, each.event, each.envelope)
             now = await _rows(db, schema, keys)
-            steps.append(Stepped(each.of, each.data is not None, _changes(rows, now)))
+            steps.append(Stepped(each.envelope, each.data is not None, _changes(rows, now)))
             rows = now
     finally:
         await undone.rollback()

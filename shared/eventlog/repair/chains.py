@@ -29,27 +29,27 @@ class Found(NamedTuple):
 
     @property
     def position(self) -> int:
-        return self.event.of.position or 0
+        return self.event.envelope.position or 0
 
 
 def own_event(raw: Raw, service: str) -> StoredEvent:
     """Read the event of a record. Raises Unreadable where it is not an event of this service, or not intact."""
     if raw.unparsed:
         raise Unreadable(raw.unparsed)
-    of, data = from_headers(raw.headers, raw.key), raw.value or b""
-    if of.source != source_of(service) or not of.stream or not counted(of):
-        raise Unreadable(f"it is not an event of {service}'s store but of {of.source[:80]!r}")
-    if (why := flaw(of, raw.key, data)) is not None:
+    envelope, data = from_headers(raw.headers, raw.key), raw.value or b""
+    if envelope.source != source_of(service) or not envelope.stream or not counted(envelope):
+        raise Unreadable(f"it is not an event of {service}'s store but of {envelope.source[:80]!r}")
+    if (why := flaw(envelope, raw.key, data)) is not None:
         raise Unreadable(why)
-    return StoredEvent(of, data)
+    return StoredEvent(envelope, data)
 
 
 def own_record(raw: Raw, service: str, partitions: int) -> Found:
     """Read a record of the service's topic, which has so many partitions. Raises Unreadable, also where the record
     lies in another partition than its stream's."""
     event = own_event(raw, service)
-    if partition_of(event.of.stream, partitions) != raw.partition:
-        raise Unreadable(f"{event.of.stream} belongs into another partition")
+    if partition_of(event.envelope.stream, partitions) != raw.partition:
+        raise Unreadable(f"{event.envelope.stream} belongs into another partition")
     return Found(raw, event)
 
 
@@ -72,24 +72,24 @@ class Chains:
 
     def accepts(self, found: Found, stored: InStore = NOT_STORED) -> bool:
         """Whether the record is an event of the log. Of one that was accepted before only what the store has is."""
-        of = found.event.of
-        if stored.hash == of.hash:
+        envelope = found.event.envelope
+        if stored.hash == envelope.hash:
             return True
-        head = self._heads.get(of.stream, Head())
-        version = of.version or 0
+        head = self._heads.get(envelope.stream, Head())
+        version = envelope.version or 0
         if version <= head.version:
             return False
         if stored.version_at is not None and stored.version_at <= self._published.get(found.raw.partition, 0):
             return False
-        if (version, of.prevhash) == (head.version + 1, head.hash):
+        if (version, envelope.prevhash) == (head.version + 1, head.hash):
             return True
-        return version == 1 or stored.previous == of.prevhash
+        return version == 1 or stored.previous == envelope.prevhash
 
     def note(self, found: Found) -> None:
         """Go on from this record, which was accepted."""
-        of = found.event.of
-        if (of.version or 0) >= self._heads.get(of.stream, Head()).version:
-            self._heads[of.stream] = Head(of.version or 0, of.hash)
+        envelope = found.event.envelope
+        if (envelope.version or 0) >= self._heads.get(envelope.stream, Head()).version:
+            self._heads[envelope.stream] = Head(envelope.version or 0, envelope.hash)
 
 
 def gap_between(found: Found, position: int) -> str:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from shared.eventlog.deliver.plan import Raw, headers_json
-from shared.eventlog.repair.parked import NotNow
+from shared.eventlog.repair.parked import CannotApply
 from shared.sql import statements
 
 SQL: Final = statements(__file__)
@@ -41,13 +41,13 @@ async def move(db: Any, at: Checkpoint, offset: int, skipped: Raw | None, operat
         skipped: the record that is passed over, parked with its bytes.
 
     Raises:
-        NotNow: the checkpoint is elsewhere by now.
+        CannotApply: the checkpoint is elsewhere by now.
     """
     async with db.acquire() as tx, tx.transaction():
         await tx.execute(SQL["wait"])
         now = await tx.fetchval(SQL["lock"], at.consumer, at.topic, at.partition)
         if now != at.offset:
-            raise NotNow(f"{at.consumer} stands at {now} in {at.topic}/{at.partition} by now: look again")
+            raise CannotApply(f"{at.consumer} stands at {now} in {at.topic}/{at.partition} by now: look again")
         if skipped is not None:
             detail = f"{skipped.unparsed or 'passed over'} ({operation})"
             await tx.execute(
@@ -86,14 +86,14 @@ async def move_stream(db: Any, consumer: str, stream: str, before: int, after: i
     later versions that this service knew. What the projection made of them stays: rebuild it.
 
     Raises:
-        NotNow: the consumer has gone on.
+        CannotApply: the consumer has gone on.
     """
     async with db.acquire() as tx, tx.transaction():
         await tx.execute(SQL["wait"])
         await tx.execute(SQL["hold"], consumer)
         now = await seen(tx, consumer, stream)
         if now != before:
-            raise NotNow(f"{consumer} has dealt with {stream} up to version {now} by now: look again")
+            raise CannotApply(f"{consumer} has dealt with {stream} up to version {now} by now: look again")
         hash_: bytes | None = await tx.fetchval(SQL["own"], stream, after)
         await tx.execute(SQL["see"], consumer, stream, after, bytes(32) if after == 0 else hash_)
         unknown = await tx.fetchval(SQL["unknow"], stream, after)

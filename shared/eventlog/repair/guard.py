@@ -30,7 +30,7 @@ LOOK_S: Final = 3.0
 FURTHER: Final = 20 * READ_EVENTS
 """So many of each partition's records are read before it is said that some are missing."""
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +82,10 @@ class Guard:
             async with asyncio.timeout(LOOK_S), TopicReader(self._topic, self._access) as reader:
                 found = await self._look(reader)
         except (KafkaError, OSError, TimeoutError) as fault:
-            log.warning("PostgreSQL is back, and the topic can't be looked at", topic=self._topic, fault=repr(fault))
+            logger.warning("PostgreSQL is back, and the topic can't be looked at", topic=self._topic, fault=repr(fault))
             return
         if found.why is not None:
-            log.critical("the store and its topic differ: no commands are taken", reason=found.why)
+            logger.critical("the store and its topic differ: no commands are taken", reason=found.why)
 
     async def _look(self, reader: TopicReader) -> _Finding:
         """Judge the store, and fence it as long as it must not be written to."""
@@ -93,7 +93,9 @@ class Guard:
         head = await self._store.position()  # after the topic's ends: what is published meanwhile is no fault
         last = {n: max(tail, key=lambda found: found.position) for n, tail in tails.items() if tail}
         stored = await self._store.in_store([found.event for found in last.values()])
-        own = {n for (n, found), kept in zip(last.items(), stored, strict=True) if kept.hash == found.event.of.hash}
+        own = {
+            n for (n, found), kept in zip(last.items(), stored, strict=True) if kept.hash == found.event.envelope.hash
+        }
         top = max((last[n].position for n in own), default=0)
         result = _Finding(None, top)
         if doubtful := [n for n in last if n not in own]:
@@ -129,7 +131,7 @@ class Guard:
                     if not chains.accepts(found, kept):
                         continue
                     chains.note(found)
-                    if kept.hash == found.event.of.hash:
+                    if kept.hash == found.event.envelope.hash:
                         there.add(found.position)
                         top = max(top, found.position)
                     elif kept.hash is not None:
@@ -146,12 +148,13 @@ class Guard:
             )
             return (
                 f"{self._topic} is ahead of the store by {ahead.position - head} events: the store ends at position "
-                f"{head}, the topic at {ahead.position}, of {ahead.event.of.time:%Y-%m-%d %H:%M:%S} UTC. {remedy}"
+                f"{head}, the topic at {ahead.position}, of {ahead.event.envelope.time:%Y-%m-%d %H:%M:%S} UTC. {remedy}"
             )
         if differs:
             found = min(differs, key=lambda each: each.position)
             return (
-                f"position {found.position} is {found.event.of.stream} version {found.event.of.version} in the topic "
+                f"position {found.position} is {found.event.envelope.stream} version "
+                f"{found.event.envelope.version} in the topic "
                 f"({place(found.raw)}) and another event in the store. `tenure verify` says from where on"
             )
         return None
@@ -162,7 +165,7 @@ class Guard:
         for part in _parts(sorted(tail, key=lambda found: found.position, reverse=True)):
             stored = await self._store.in_store([found.event for found in part])
             for found, kept in zip(part, stored, strict=True):
-                if kept.hash == found.event.of.hash:
+                if kept.hash == found.event.envelope.hash:
                     return found.position
         return 0
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from shared.eventlog.decision import Stream, no_claims
 from shared.eventlog.repair.anchors import Anchor
 from shared.eventlog.repair.chains import Found, place
-from shared.eventlog.repair.topic import Differs
+from shared.eventlog.repair.topic import LogMismatch
 from shared.eventlog.write.log import Sealer
 from shared.eventlog.write.postgres import PostgresStore
 from shared.eventlog.write.store import Head
@@ -53,63 +53,66 @@ class Importer:
         self._marks = {mark.position: mark for mark in marks}
 
     async def take(self, found: Sequence[Found]) -> None:
-        """Raises Differs when they don't continue the store: somebody else has written, or the chain is not the
+        """Raises LogMismatch when they don't continue the store: somebody else has written, or the chain is not the
         anchored one."""
         await self._continues(found)
         events = [f.event for f in found]
         async with self._db.transaction():
             head = await self._db.fetchrow(SQL["lock_head"])
-            if head["position"] != (events[0].of.position or 0) - 1:
-                raise Differs(f"the store moved to position {head['position']} meanwhile: stop the service's processes")
+            if head["position"] != (events[0].envelope.position or 0) - 1:
+                raise LogMismatch(
+                    f"the store moved to position {head['position']} meanwhile: stop the service's processes"
+                )
             chain = head["chain"]
             for event in events:
-                chain = sha256(chain + event.of.hash).digest()
-                mark = self._marks.get(event.of.position or 0)
+                chain = sha256(chain + event.envelope.hash).digest()
+                mark = self._marks.get(event.envelope.position or 0)
                 if mark is not None and mark.chain != chain:
-                    raise Differs(
+                    raise LogMismatch(
                         f"position {mark.position}: the chain is not the one that an anchor of {mark.time} says: the "
                         f"topic, or the store up to {head['position']}, was rewritten"
                     )
             await self._db.copy_records_to_table(
                 "events", schema_name="log", columns=_COLUMNS, records=[_row(event) for event in events]
             )
-            last = events[-1].of.position
+            last = events[-1].envelope.position
             await self._db.execute(SQL["note_batch"], last, chain)
             await self._db.execute(SQL["move_head"], last, chain)
             await self._db.execute(SQL["note_commands"], *_commands(events))
 
     async def _continues(self, found: Sequence[Found]) -> None:
-        begun = {f.event.of.stream for f in found if f.event.of.version != 1} - self._heads.keys()
+        begun = {f.event.envelope.stream for f in found if f.event.envelope.version != 1} - self._heads.keys()
         if begun:
             self._heads |= await self._store.heads(sorted(begun), found[0].position - 1)
         for raw, event in found:
-            head = self._heads.get(event.of.stream, Head())
-            if (event.of.version, event.of.prevhash) != (head.version + 1, head.hash):
-                raise Differs(
-                    f"position {event.of.position} ({place(raw)}): {event.of.stream} version {event.of.version} does "
+            head = self._heads.get(event.envelope.stream, Head())
+            if (event.envelope.version, event.envelope.prevhash) != (head.version + 1, head.hash):
+                raise LogMismatch(
+                    f"position {event.envelope.position} ({place(raw)}): {event.envelope.stream} "
+                    f"version {event.envelope.version} does "
                     f"not continue version {head.version}, where the stream stands"
                 )
-            self._heads[event.of.stream] = Head(event.of.version or 0, event.of.hash)
+            self._heads[event.envelope.stream] = Head(event.envelope.version or 0, event.envelope.hash)
 
 
 def _row(event: StoredEvent) -> tuple[Any, ...]:
-    of = event.of
+    envelope = event.envelope
     return (
-        of.position,
-        of.stream,
-        of.version,
-        of.id,
-        of.type,
-        of.schema,
-        of.time,
-        of.correlation_id,
-        of.causation_id,
-        of.actor,
-        of.tenant,
-        of.traceparent,
-        of.prevhash,
-        of.hash,
-        of.command_id,
+        envelope.position,
+        envelope.stream,
+        envelope.version,
+        envelope.id,
+        envelope.type,
+        envelope.schema,
+        envelope.time,
+        envelope.correlation_id,
+        envelope.causation_id,
+        envelope.actor,
+        envelope.tenant,
+        envelope.traceparent,
+        envelope.prevhash,
+        envelope.hash,
+        envelope.command_id,
         event.data.decode(),
     )
 
@@ -117,14 +120,14 @@ def _row(event: StoredEvent) -> tuple[Any, ...]:
 def _commands(events: Sequence[StoredEvent]) -> tuple[list[Any], ...]:
     """Each command with its events, which follow one another. One that is cut here goes on in the next batch."""
     ids, streams, firsts, counts, times = [], [], [], [], []
-    for (command, stream), of_one in groupby(events, key=lambda event: (event.of.command, event.of.stream)):
+    for (command, stream), of_one in groupby(events, key=lambda event: (event.envelope.command, event.envelope.stream)):
         if command:
             mine = list(of_one)
             ids.append(command)
             streams.append(stream)
-            firsts.append((mine[0].of.version or 1) - 1)
+            firsts.append((mine[0].envelope.version or 1) - 1)
             counts.append(len(mine))
-            times.append(mine[0].of.time)
+            times.append(mine[0].envelope.time)
     return ids, streams, firsts, counts, times
 
 
@@ -169,11 +172,11 @@ async def _streams(
             return
         names = [row["stream"] for row in rows]
         stored = await store.of_streams(db, names)
-        events: Sequence[Event] = [decode(s.of, s.data, trusted=True) for s in stored]
+        events: Sequence[Event] = [decode(s.envelope, s.data, trusted=True) for s in stored]
         if sealer is not None:
             opened = await sealer.open(events)
-            events = [event.recorded(s.of.id) for event, s in zip(opened, stored, strict=True)]
-        for name, of_one in groupby(zip(stored, events, strict=True), key=lambda pair: pair[0].of.stream):
+            events = [event.recorded(s.envelope.id) for event, s in zip(opened, stored, strict=True)]
+        for name, of_one in groupby(zip(stored, events, strict=True), key=lambda pair: pair[0].envelope.stream):
             yield name, [event for _, event in of_one]
         after = names[-1]
 
@@ -184,7 +187,7 @@ async def put_claims(db: Any, held: dict[str, str], at: int) -> int:
     async with db.transaction():
         position = await db.fetchval(SQL["lock_head"])
         if position != at:
-            raise Differs(f"the store moved to position {position} meanwhile: stop the service's processes")
+            raise LogMismatch(f"the store moved to position {position} meanwhile: stop the service's processes")
         gone = await db.fetch(SQL["release_claims"], names, streams)
         new = await db.fetch(SQL["add_claims"], names, streams)
     return max(len(gone), len(new))

@@ -41,7 +41,7 @@ Pool: TypeAlias = Any
 Ended: TypeAlias = Literal["applied", "repeat", "ignored", "dropped"]
 
 
-class NotNow(Exception):
+class CannotApply(Exception):
     """What was asked can't be done to this record; the message says why and what to do instead."""
 
 
@@ -106,7 +106,7 @@ def fingerprint(consumer: str, event_type: str, reason: str, detail: str) -> str
     return sha256(f"{consumer}\n{event_type}\n{reason}\n{shape(detail)}".encode()).hexdigest()[:8]
 
 
-async def look(
+async def list_parked(
     db: Pool,
     consumer: str | None = None,
     stream: str | None = None,
@@ -205,10 +205,10 @@ async def _some(tx: Connection, consumer: Consumer, line: Line, operation: str, 
     for parked in map(_parked, rows):
         record = _received(consumer, parked)
         turn: turns.Turn | None = None
-        if record.of is not None and _counts(parked):
+        if record.envelope is not None and _counts(parked):
             if line.stream is None:
                 seen = await turns.seen(tx, line.consumer, parked.stream)
-            turn = await turns.turn(tx, consumer, parked.raw.topic, record.of, seen, over_gap=over_gap)
+            turn = await turns.turn(tx, consumer, parked.raw.topic, record.envelope, seen, over_gap=over_gap)
             if turn.kind == "repeat":
                 await _settle(tx, parked, "repeat", operation)
                 done.repeats += 1
@@ -231,8 +231,8 @@ async def _some(tx: Connection, consumer: Consumer, line: Line, operation: str, 
             done.applied += 1
         else:
             done.ignored += 1
-        if turn is not None and record.of is not None:
-            seen, over_gap = seen_of(record.of), False
+        if turn is not None and record.envelope is not None:
+            seen, over_gap = seen_of(record.envelope), False
             await turns.reach(tx, consumer, parked.raw.topic, parked.stream, seen)
     return line.stream is not None and len(rows) == AT_ONCE
 
@@ -258,7 +258,7 @@ async def _outcome(
 ) -> Ended | None:
     """Apply one record and mark it. None when it can't be: its fault is noted instead."""
     if record.problem is not None:
-        unknown = record.of is not None and record.of.type not in EVENTS and record.reason == "unreadable"
+        unknown = record.envelope is not None and record.envelope.type not in EVENTS and record.reason == "unreadable"
         if unknown and holds:  # as the consumer would: parked for itself, its stream flows on
             await tx.execute(SQL["again"], *parked.place, "unknown-type", as_text(record.problem)[:2000], False)
             return "ignored"
@@ -322,7 +322,7 @@ class Tried:
     stopped: str | None = None
 
 
-class _Back(Exception):
+class _Rollback(Exception):
     """Ends a transaction that was for looking only."""
 
 
@@ -334,8 +334,8 @@ async def attempt(db: Pool, consumer: Consumer, line: Line, *, over_gap: bool = 
         async with db.acquire() as tx, tx.transaction():
             await tx.execute(SQL["wait_briefly"])
             await _try(tx, consumer, line, over_gap, limit, tried)
-            raise _Back
-    except _Back:
+            raise _Rollback
+    except _Rollback:
         return tried
     except PASSING as fault:
         raise Fault(repr(fault)) from fault
@@ -348,10 +348,10 @@ async def _try(tx: Connection, consumer: Consumer, line: Line, over_gap: bool, l
     seen = await turns.seen(tx, line.consumer, line.stream)
     for parked in map(_parked, await _rows(tx, line, limit)):
         record = _received(consumer, parked)
-        if record.of is not None and _counts(parked):
+        if record.envelope is not None and _counts(parked):
             if line.stream is None:
                 seen = await turns.seen(tx, line.consumer, parked.stream)
-            turn = await turns.turn(tx, consumer, parked.raw.topic, record.of, seen, over_gap=over_gap)
+            turn = await turns.turn(tx, consumer, parked.raw.topic, record.envelope, seen, over_gap=over_gap)
             if turn.kind == "early":
                 tried.stopped = gap(parked, seen.version)
                 return
@@ -361,7 +361,7 @@ async def _try(tx: Connection, consumer: Consumer, line: Line, over_gap: bool, l
             if turn.kind != "next":
                 tried.would_apply += turn.kind == "repeat"
                 continue
-            seen, over_gap = seen_of(record.of), False
+            seen, over_gap = seen_of(record.envelope), False
         if record.problem is not None:
             tried.stopped = record.problem
             return
@@ -391,25 +391,25 @@ async def _considered(tx: Connection, consumer: Consumer, record: Received) -> t
 async def drop(db: Pool, consumer: Consumer, parked: Parked, operation: str) -> None:
     """Give a record up: this consumer will never have its effect. Only the first of a stream can be, so that the
     order stays. The later ones of its stream wait until they are retried; where it was not its stream's next event,
-    that one is still missing. Raises NotNow."""
+    that one is still missing. Raises CannotApply."""
     async with db.acquire() as tx, tx.transaction():
         await tx.execute(SQL["wait"])
         await tx.execute(SQL["fence"], parked.consumer, parked.raw.topic)
         rows = await _rows(tx, parked.line, 1)
         if not rows or _parked(rows[0]).place != parked.place:
-            raise NotNow(
+            raise CannotApply(
                 f"{parked.handle} is not the first that waits in {parked.stream}: drop the one before it first"
             )
         record = _received(consumer, parked)
-        if parked.holds_stream and record.of is not None:
+        if parked.holds_stream and record.envelope is not None:
             seen = await turns.seen(tx, parked.consumer, parked.stream)
-            if (await turns.turn(tx, consumer, parked.raw.topic, record.of, seen, over_gap=False)).kind == "next":
-                await turns.reach(tx, consumer, parked.raw.topic, parked.stream, seen_of(record.of))
+            if (await turns.turn(tx, consumer, parked.raw.topic, record.envelope, seen, over_gap=False)).kind == "next":
+                await turns.reach(tx, consumer, parked.raw.topic, parked.stream, seen_of(record.envelope))
         await _settle(tx, parked, "dropped", operation)
 
 
 def edited(parked: Parked, types: frozenset[str], value: bytes | None, headers: dict[str, str]) -> tuple[Raw, Received]:
-    """The record with another body and other headers, read. Raises NotNow when it still is no event, or when it
+    """The record with another body and other headers, read. Raises CannotApply when it still is no event, or when it
     would be another event of the stream than the one that was parked."""
     kept = [(name, old) for name, old in parked.raw.headers if name not in headers]
     raw = parked.raw._replace(
@@ -417,32 +417,35 @@ def edited(parked: Parked, types: frozenset[str], value: bytes | None, headers: 
         value=parked.raw.value if value is None else value,
     )
     record = receive(raw._replace(unparsed=""), types, edited=True)
-    if record.problem is not None or record.of is None:
-        raise NotNow(f"changed like this it still can't be read: {record.problem}")
-    if parked.version is not None and (record.of.stream, record.of.version) != (parked.stream, parked.version):
-        raise NotNow(f"it is version {parked.version} of {parked.stream}, and stays that: change only the rest")
+    if record.problem is not None or record.envelope is None:
+        raise CannotApply(f"changed like this it still can't be read: {record.problem}")
+    if parked.version is not None and (record.envelope.stream, record.envelope.version) != (
+        parked.stream,
+        parked.version,
+    ):
+        raise CannotApply(f"it is version {parked.version} of {parked.stream}, and stays that: change only the rest")
     return raw, record
 
 
 async def edit(db: Pool, parked: Parked, record: Received, operation: str) -> None:
     """Put the changed record in place and keep the original in `engine.settled`. Nothing is applied until a retry."""
-    of = record.of
-    assert of is not None, "`edited` made sure"  # noqa: S101  # a helper's promise, not a caller's input
+    envelope = record.envelope
+    assert envelope is not None, "`edited` made sure"  # noqa: S101  # a helper's promise, not a caller's input
     async with db.acquire() as tx, tx.transaction():
         await tx.execute(SQL["wait"])
         await tx.execute(SQL["fence"], parked.consumer, parked.raw.topic)
         found = await tx.fetch(SQL["one"], *parked.place)
         if not found or _parked(found[0]).raw != parked.raw:
-            raise NotNow(f"{parked.handle} is not parked any more, or was changed meanwhile: look again")
-        stream = of.stream if record.sequenced else None
+            raise CannotApply(f"{parked.handle} is not parked any more, or was changed meanwhile: look again")
+        stream = envelope.stream if record.sequenced else None
         seen = await turns.seen(tx, parked.consumer, stream)
-        holds = stream is not None and of.version is not None and of.version > seen.version
+        holds = stream is not None and envelope.version is not None and envelope.version > seen.version
         await tx.execute(SQL["keep"], *parked.place, "edited", operation)
         await tx.execute(
             SQL["edit"],
             *parked.place,
             stream,
-            of.version,
+            envelope.version,
             f"edited by an operator ({operation})",
             holds,
             json.dumps(headers_json(record.raw.headers)),

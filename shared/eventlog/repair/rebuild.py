@@ -21,13 +21,24 @@ import structlog
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.plan import Partition
 from shared.eventlog.deliver.projection import Projection
-from shared.eventlog.repair.scratch import Counts, Scratch, Source, Trouble, bare, code_of, digests, home, live, make
+from shared.eventlog.repair.scratch import (
+    CannotRebuild,
+    Counts,
+    Scratch,
+    Source,
+    bare,
+    code_of,
+    digests,
+    home,
+    live,
+    make,
+)
 from shared.eventlog.repair.sources import OwnStore, Topics, applied
 from shared.events.envelope import Envelope, source_of
 from shared.events.registry import is_inbound, topic_of
 from shared.sql import qualified, statements, with_names
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 SQL: Final = statements(__file__)
 WORKERS: Final = 4
@@ -78,7 +89,7 @@ class Report:
         return not any(table.digest != table.new_digest for table in self.tables.values())
 
 
-class Progress(NamedTuple):
+class RebuildProgress(NamedTuple):
     """How far a rebuild is, in events of streams; `total` is what the live consumer has dealt with."""
 
     stage: Literal["folding", "catching up", "comparing", "switching"]
@@ -87,7 +98,7 @@ class Progress(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Open:
+class OpenRebuild:
     """A rebuild that has begun and is not switched, as `engine.rebuilds` has it."""
 
     id: int
@@ -110,10 +121,10 @@ class Rebuild:
         *,
         source: From = "store",
         workers: int = WORKERS,
-        told: Callable[[Progress], None] = lambda _: None,
+        told: Callable[[RebuildProgress], None] = lambda _: None,
     ) -> None:
         if any(map(is_inbound, projection.topics)):
-            raise Trouble(f"{projection.name} folds foreign events, which have no streams: it can't be rebuilt.")
+            raise CannotRebuild(f"{projection.name} folds foreign events, which have no streams: it can't be rebuilt.")
         self.consumer = f"{service}.{projection.name}"
         self._projection, self._dsn, self._access, self._told = projection, dsn, access, told
         self._service, self._source, self._workers = service, source, max(1, workers)
@@ -123,7 +134,7 @@ class Rebuild:
     async def run(self, *, on_difference: Literal["stop", "switch"] = "stop") -> Report:
         """Begins or goes on, up to the switch. Where live and new tables differ (after a fold has changed, say), they
         are switched only if `on_difference` says so; otherwise both stay, and the next run compares again. Raises
-        Trouble, CannotFold, or the driver's errors: what was folded by then is kept."""
+        CannotRebuild, CannotFold, or the driver's errors: what was folded by then is kept."""
         async with self._alone() as db:
             self._open = await self._begun(db)
             scratch = await Scratch.opened(self._projection, self._open.schema, self._dsn, self._open.workers)
@@ -175,36 +186,36 @@ class Rebuild:
         try:
             got = await db.fetchval(SQL["alone"], self.consumer)
             if not got:
-                raise Trouble(f"{self.consumer} is being rebuilt by another process. Wait for it, or end it.")
+                raise CannotRebuild(f"{self.consumer} is being rebuilt by another process. Wait for it, or end it.")
             yield db
         finally:
             await db.close()
 
-    async def _begun(self, db: Any) -> Open:
+    async def _begun(self, db: Any) -> OpenRebuild:
         """The rebuild that has begun, if its folds are still the same code, or a new one."""
         folds = code_of(self._projection)
         found = await db.fetchrow(SQL["open"], self.consumer)
         if found is not None and found["folds"] != folds:
-            log.info("rebuild begins anew: the folds have changed", consumer=self.consumer, schema=found["schema"])
+            logger.info("rebuild begins anew: the folds have changed", consumer=self.consumer, schema=found["schema"])
             await self._given_up(db, found["id"], found["schema"])
             found = None
         if found is None:
             async with db.transaction():
                 if not await db.fetchval(SQL["known"], self.consumer):
-                    raise Trouble(
+                    raise CannotRebuild(
                         f"No consumer {self.consumer} has ever run on this database, so there is nothing to rebuild: "
                         "start the service, and it folds all there is."
                     )
                 found = await db.fetchrow(SQL["begin"], self.consumer, self._source, self._workers, folds)
                 await make(db, self._projection, found["schema"])
-        return Open(**{name: found[name] for name in ("id", "schema", "source", "workers", "upto", "started")})
+        return OpenRebuild(**{name: found[name] for name in ("id", "schema", "source", "workers", "upto", "started")})
 
     async def give_up(self) -> None:
         """Drops the new tables of a rebuild that was begun and not switched."""
         async with self._alone() as db:
             found = await db.fetchrow(SQL["open"], self.consumer)
             if found is None:
-                raise Trouble(f"No rebuild of {self.consumer} has begun.")
+                raise CannotRebuild(f"No rebuild of {self.consumer} has begun.")
             await self._given_up(db, found["id"], found["schema"])
 
     async def _given_up(self, db: Any, id_: int, schema: str) -> None:
@@ -218,14 +229,14 @@ class Rebuild:
         rows = await tx.fetch(SQL["versions"], self.consumer, streams)
         versions = {row["stream"]: row["version"] for row in rows}
 
-        def counts(of: Envelope) -> bool:
-            return bool((of.version or 0) <= versions.get(of.stream, 0))
+        def counts(envelope: Envelope) -> bool:
+            return bool((envelope.version or 0) <= versions.get(envelope.stream, 0))
 
         return counts
 
     async def _fold(self, batch: Sequence[Any], read: dict[Source, int]) -> int:
         folded = await self._scratch.fold(batch, self._bound, read)
-        self._told(Progress("folding", self._scratch.folded, self._total))
+        self._told(RebuildProgress("folding", self._scratch.folded, self._total))
         return folded
 
     @property
@@ -271,7 +282,7 @@ class Rebuild:
         """Until little is missing; the live consumer goes on meanwhile."""
         while True:
             folded = await self._step(db)
-            self._told(Progress("catching up", self._scratch.folded, self._total))
+            self._told(RebuildProgress("catching up", self._scratch.folded, self._total))
             if folded < NEAR:
                 return
 
@@ -296,7 +307,7 @@ class Rebuild:
         if row is not None:
             if self._read_from_kafka and not self._reread:
                 raise _Reread
-            raise Trouble(
+            raise CannotRebuild(
                 f"The live consumer {self.consumer} has dealt with {row['stream']} up to version {row['live']}, but "
                 f"only {row['new']} can be read again from {self._open.source}. `verify` says what is missing there; "
                 "reconcile it first."
@@ -319,7 +330,7 @@ class Rebuild:
 
     async def _compared(self, db: Any) -> dict[str, TableReport]:
         """Both sides' digests at one point: the snapshot is taken while the consumer waits, and read after."""
-        self._told(Progress("comparing", self._scratch.folded, self._total))
+        self._told(RebuildProgress("comparing", self._scratch.folded, self._total))
         reader = await asyncpg.connect(self._dsn, command_timeout=3600)
         try:
             snapshot = reader.transaction(isolation="repeatable_read", readonly=True)
@@ -338,21 +349,21 @@ class Rebuild:
             await reader.close()
 
     async def _take_over(self, db: Any) -> None:
-        if self._projection.takes_over:
-            await db.execute(with_names(self._projection.takes_over, new=self._open.schema))
+        if self._projection.carry_over_sql:
+            await db.execute(with_names(self._projection.carry_over_sql, new=self._open.schema))
 
     async def _switched(self, db: Any, report: Report, tables: str) -> None:
         """Fewer than a deadlock's patience it waits for readers, and lets them through before it tries again."""
         loop = asyncio.get_running_loop()
         for number in range(1, LOCK_TRIES + 1):
-            self._told(Progress("switching", self._scratch.folded, self._total))
+            self._told(RebuildProgress("switching", self._scratch.folded, self._total))
             await self._catch_up(db)
             begun = loop.time()
             try:
                 await self._at_one_point(db, partial(self._swap, db, tables))
             except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
                 if number == LOCK_TRIES:
-                    raise Trouble(
+                    raise CannotRebuild(
                         f"Long transactions keep reading the tables of {self.consumer}, so they can't be switched. "
                         "The new ones are ready: run the rebuild again when those have ended."
                     ) from None
@@ -360,7 +371,7 @@ class Rebuild:
             else:
                 report.blocked_s = loop.time() - begun
                 report.state, report.old, report.events = "switched", old_schema(self._open.id), self._scratch.folded
-                log.info("rebuilt", consumer=self.consumer, events=report.events, old=report.old)
+                logger.info("rebuilt", consumer=self.consumer, events=report.events, old=report.old)
                 return
 
     async def _swap(self, db: Any, tables: str) -> None:
@@ -392,7 +403,7 @@ def old_schema(rebuild: int) -> str:
 
 
 async def drop_old(dsn: str, rebuild: int) -> None:
-    """Drops the tables that a rebuild has replaced. Raises Trouble when there are none."""
+    """Drops the tables that a rebuild has replaced. Raises CannotRebuild when there are none."""
     db = await asyncpg.connect(dsn, command_timeout=60)
     try:
         await _drop_old(db, rebuild)
@@ -403,6 +414,8 @@ async def drop_old(dsn: str, rebuild: int) -> None:
 async def _drop_old(db: Any, rebuild: int) -> None:
     async with db.transaction():
         if await db.fetchval(SQL["state"], rebuild) != "switched":
-            raise Trouble(f"Rebuild {rebuild} keeps no old tables: it has not switched, or they were dropped before.")
+            raise CannotRebuild(
+                f"Rebuild {rebuild} keeps no old tables: it has not switched, or they were dropped before."
+            )
         await db.execute(with_names(SQL["drop"], schema=old_schema(rebuild)))
         await db.execute(SQL["end"], rebuild, "dropped")

@@ -9,8 +9,8 @@ import asyncpg
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.relay import Relay
 from shared.eventlog.repair.parked import forget
-from shared.eventlog.repair.restore import OWNER, Refused, Restored, alone, opened
-from shared.eventlog.repair.topic import Merge, Missing, Progress, TopicReader, in_order, silent
+from shared.eventlog.repair.restore import OWNER, Restored, RestoreRefused, alone, opened
+from shared.eventlog.repair.topic import Merge, Missing, ReportProgress, TopicReader, in_order, silent
 from shared.eventlog.write.postgres import PostgresStore
 from shared.eventlog.write.store import InStore, Lease
 from shared.events.envelope import StoredEvent
@@ -30,7 +30,7 @@ async def restore_topic(
     *,
     consumers: Mapping[str, str],
     dry_run: bool = True,
-    progress: Progress = silent,
+    progress: ReportProgress = silent,
 ) -> Restored:
     """Publishes again what a topic has lost: all of it after Kafka was made anew, or a tail. The records are the same,
     byte for byte. `consumers` are the databases of all services by name: their places in the topic are of no use any
@@ -61,24 +61,26 @@ async def _stands_at(pool: Any, result: Restored) -> Restored:
     return result
 
 
-async def _prefix(result: Restored, access: KafkaAccess, hashes: Sequence[bytes], progress: Progress) -> None:
+async def _prefix(result: Restored, access: KafkaAccess, hashes: Sequence[bytes], progress: ReportProgress) -> None:
     """Find up to which position the topic has what the store has. Raises Refused or Missing."""
     topic = topic_of(result.service)
 
     async def stored(events: Sequence[StoredEvent]) -> list[InStore]:
-        return [InStore(hashes[n - 1] if n <= len(hashes) else None) for n in (e.of.position or 0 for e in events)]
+        return [
+            InStore(hashes[n - 1] if n <= len(hashes) else None) for n in (e.envelope.position or 0 for e in events)
+        ]
 
     async with TopicReader(topic, access) as reader:
         merge = Merge(result.service, len(hashes), reader.ends)
         async for _ in in_order(
             reader, merge, dict(reader.starts), lambda n: progress("looking", n, reader.records), stored
         ):
-            raise Refused(
+            raise RestoreRefused(
                 f"{topic} is ahead of the store, which ends at position {len(hashes)}: `tenure reconcile` imports what "
                 "is missing there."
             )
     if merge.first_difference is not None:
-        raise Refused(
+        raise RestoreRefused(
             f"{topic} has another event at position {merge.first_difference[0]} than the store. Find out with "
             "`tenure verify` which of the two is right."
         )
@@ -126,7 +128,7 @@ async def _forget(dsn: str, places: Sequence[tuple[str, str, int]]) -> None:
 class _Told:
     """The relay's progress, passed on."""
 
-    def __init__(self, before: int, head: int, progress: Progress) -> None:
+    def __init__(self, before: int, head: int, progress: ReportProgress) -> None:
         self._before, self._head, self._progress = before, head, progress
 
     def relayed(self, position: int, events: int) -> None:  # noqa: ARG002
@@ -134,7 +136,7 @@ class _Told:
 
 
 async def _publish(
-    store: PostgresStore, topic: str, access: KafkaAccess, lease: Lease, result: Restored, progress: Progress
+    store: PostgresStore, topic: str, access: KafkaAccess, lease: Lease, result: Restored, progress: ReportProgress
 ) -> None:
     """By the relay itself, under the lease that is held already."""
     await store.release(f"relay:{topic}", lease)
@@ -143,7 +145,7 @@ async def _publish(
     try:
         while (await store._fetch(SQL["relayed"], relay.name))[0]["position"] < result.head:
             if relay.alarm:
-                raise Refused(f"The relay refuses to publish: {relay.alarm}.")
+                raise RestoreRefused(f"The relay refuses to publish: {relay.alarm}.")
             await asyncio.sleep(0.05)
     finally:
         task.cancel()

@@ -28,8 +28,8 @@ from shared.eventlog.repair import anchors
 from shared.eventlog.repair.chains import Found
 from shared.eventlog.repair.importing import AT_ONCE, Importer, claims_of, put_claims
 from shared.eventlog.repair.resuming import fold, resume
-from shared.eventlog.repair.topic import Begin, Differs, Merge, Progress, TopicReader, in_order, silent
-from shared.eventlog.repair.tries import MENDING, Try, recorded
+from shared.eventlog.repair.topic import Begin, LogMismatch, Merge, ReportProgress, TopicReader, in_order, silent
+from shared.eventlog.repair.tries import MENDING, RestoreAttempt, recorded
 from shared.eventlog.write.log import Sealer
 from shared.eventlog.write.postgres import PostgresStore, connected
 from shared.eventlog.write.store import Lease, Lookup
@@ -49,12 +49,12 @@ _UNTOLD: Final = (
 )
 
 
-class Refused(Exception):
+class RestoreRefused(Exception):
     """It was not done, and must not be. The message says why and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Whole:
+class ServiceDefinition:
     """What a restored service consists of. `private` puts right what the log knows of its private tables, and answers
     in sentences what it doesn't know."""
 
@@ -96,53 +96,53 @@ class Restored:
 
 
 async def restore_store(
-    whole: Whole,
+    whole: ServiceDefinition,
     dsn: str,
     access: KafkaAccess,
     *,
     dry_run: bool = True,
     anchor_folder: Path | None = None,
-    progress: Progress = silent,
+    progress: ReportProgress = silent,
     by: str = "",
 ) -> Restored:
     """Makes a service's store and read models from its topic; the database may be empty, missing, or half restored.
-    Positions, hashes and the chain are the ones that they were. Raises Refused, Missing or Differs."""
+    Positions, hashes and the chain are the ones that they were. Raises RestoreRefused, Missing or LogMismatch."""
     if not dry_run:
         await migrate(dsn, whole.migrations)
     elif not await _exists(dsn):
         return await _counted(whole, access, progress)
     async with opened(dsn, whole.service) as (store, pool):
-        this = Try(whole.service, f"tenure restore store {whole.service}", by)
+        this = RestoreAttempt(whole.service, f"tenure restore store {whole.service}", by)
         return await _restore(whole, store, pool, access, dry_run, anchor_folder, progress, this, wholly=True)
 
 
 async def reconcile(
-    whole: Whole,
+    whole: ServiceDefinition,
     dsn: str,
     access: KafkaAccess,
     *,
     dry_run: bool = True,
     anchor_folder: Path | None = None,
-    progress: Progress = silent,
+    progress: ReportProgress = silent,
     by: str = "",
 ) -> Restored:
     """Brings a store that is older than its topic up to it: a PostgreSQL that came back from a backup. Consumers go on
     from the backup's checkpoints, reactions from where they are known to have come. Raises Refused where the store went
     a way of its own meanwhile."""
     async with opened(dsn, whole.service) as (store, pool):
-        this = Try(whole.service, f"tenure reconcile {whole.service}", by)
+        this = RestoreAttempt(whole.service, f"tenure reconcile {whole.service}", by)
         return await _restore(whole, store, pool, access, dry_run, anchor_folder, progress, this, wholly=False)
 
 
 async def _restore(
-    whole: Whole,
+    whole: ServiceDefinition,
     store: PostgresStore,
     pool: Any,
     access: KafkaAccess,
     dry_run: bool,
     anchor_folder: Path | None,
-    progress: Progress,
-    this: Try,
+    progress: ReportProgress,
+    this: RestoreAttempt,
     wholly: bool,
 ) -> Restored:
     """`wholly`: read the topic from its beginning, and not only what the store may lack."""
@@ -195,19 +195,19 @@ class _Reading:
         return in_order(self.reader, merge, {n: begin.offset for n, begin in self.begin.items()}, told, self.lookup)
 
 
-async def _look(reading: _Reading, result: Restored, progress: Progress) -> int:
+async def _look(reading: _Reading, result: Restored, progress: ReportProgress) -> int:
     """Read everything that would be imported, and compare what is there with the store. Answers the topic's last
-    position. Raises Refused, Missing or Differs."""
+    position. Raises RestoreRefused, Missing or LogMismatch."""
     merge = reading.merge()
     async for found in reading.events(merge, lambda n: progress("looking", n, reading.reader.records)):
         _count(result, found)
     if merge.ambiguous is not None:
-        raise Differs(merge.ambiguous)
+        raise LogMismatch(merge.ambiguous)
     result.strange = merge.strange
     if merge.first_difference is not None:
         position, why = merge.first_difference
         own = result.before - position + 1
-        raise Refused(
+        raise RestoreRefused(
             f"The store of {result.service} went a way of its own from position {position} on ({why} in the store). "
             f"Its {own} events from there on were decided on facts that were out of date and were never published. "
             "Nothing was changed: export them, restore the store from its topic into an empty database, and decide "
@@ -218,12 +218,12 @@ async def _look(reading: _Reading, result: Restored, progress: Progress) -> int:
 
 def _count(result: Restored, found: Sequence[Found]) -> None:
     result.events += len(found)
-    result.first = result.first or found[0].event.of.time
-    result.last = found[-1].event.of.time
+    result.first = result.first or found[0].event.envelope.time
+    result.last = found[-1].event.envelope.time
 
 
 async def _import(
-    importer: Importer, reading: _Reading, result: Restored, progress: Progress, renew: "_Renewal"
+    importer: Importer, reading: _Reading, result: Restored, progress: ReportProgress, renew: "_Renewal"
 ) -> int:
     """Import what the store lacks; answers the position that was reached. Up to where the store had come, `_look` has
     compared them."""
@@ -232,7 +232,7 @@ async def _import(
     merge = reading.merge()
     async for found in reading.events(merge):
         if merge.ambiguous is not None:
-            raise Differs(merge.ambiguous)
+            raise LogMismatch(merge.ambiguous)
         for start in range(0, len(found), AT_ONCE):
             part = found[start : start + AT_ONCE]
             await renew()
@@ -244,7 +244,12 @@ async def _import(
 
 
 async def _rebuild(
-    whole: Whole, store: PostgresStore, pool: Any, access: KafkaAccess, result: Restored, progress: Progress
+    whole: ServiceDefinition,
+    store: PostgresStore,
+    pool: Any,
+    access: KafkaAccess,
+    result: Restored,
+    progress: ReportProgress,
 ) -> None:
     """What follows from the events: names, tables, consumers' places, what is known of private tables."""
     sealer = None if whole.sealer is None else whole.sealer(pool)
@@ -283,7 +288,7 @@ async def _resume(service: str, reactions: Reactions, pool: Any, access: KafkaAc
         )
 
 
-def _parked_is_lost(whole: Whole) -> list[str]:
+def _parked_is_lost(whole: ServiceDefinition) -> list[str]:
     names = [f"{whole.service}.{reactions.name}" for reactions in whole.reactions]
     if not names:
         return []
@@ -313,7 +318,7 @@ async def _exists(dsn: str) -> bool:
         await db.close()
 
 
-async def _counted(whole: Whole, access: KafkaAccess, progress: Progress) -> Restored:
+async def _counted(whole: ServiceDefinition, access: KafkaAccess, progress: ReportProgress) -> Restored:
     """The dry run where there is no database."""
     service = whole.service
     result = Restored(service=service, dry_run=True)
@@ -357,7 +362,7 @@ async def alone(store: PostgresStore, pool: Any, topic: str) -> AsyncIterator[Le
     name = f"relay:{topic}"
     async with pool.acquire() as db:
         if not await db.fetchval(SQL["alone"]):
-            raise Refused(f"Somebody else is restoring {topic} at this moment: wait for them.")
+            raise RestoreRefused(f"Somebody else is restoring {topic} at this moment: wait for them.")
         try:
             lease = await _patient_lease(store, name)
             yield lease
@@ -382,7 +387,7 @@ class _Renewal:
         self._at = now
         found = await self._store.lease(self._name, OWNER, LEASE_S)
         if found is None or found.token != self._lease.token:
-            raise Refused(f"A relay has begun to publish ({self._name}): stop the service's processes first.")
+            raise RestoreRefused(f"A relay has begun to publish ({self._name}): stop the service's processes first.")
 
 
 async def _patient_lease(store: PostgresStore, name: str) -> Lease:
@@ -391,4 +396,4 @@ async def _patient_lease(store: PostgresStore, name: str) -> Lease:
         if lease is not None:
             return lease
         await asyncio.sleep(0.2)
-    raise Refused(f"A relay is publishing ({name}): stop the service's processes first.")
+    raise RestoreRefused(f"A relay is publishing ({name}): stop the service's processes first.")

@@ -20,7 +20,7 @@ from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.plan import Partition, Raw, receive
 from shared.eventlog.deliver.projection import Projection, Reactions
 from shared.eventlog.repair.chains import Chains, Found, own_record
-from shared.eventlog.repair.topic import Progress, TopicReader
+from shared.eventlog.repair.topic import ReportProgress, TopicReader
 from shared.eventlog.write.log import Log, utc_now
 from shared.eventlog.write.postgres import PostgresStore
 from shared.events.envelope import Envelope, Unreadable, shortened
@@ -31,7 +31,7 @@ _NAMES: Final = frozenset({"ce_id", "ce_source", "ce_type"})
 SQL: Final = statements(__file__)
 
 
-async def fold(service: str, projection: Projection, pool: Any, access: KafkaAccess, progress: Progress) -> int:
+async def fold(service: str, projection: Projection, pool: Any, access: KafkaAccess, progress: ReportProgress) -> int:
     """Folds a projection from its checkpoint to the ends of its topics, by the very code that does it in a running
     service. Answers how many records it read. Nothing that is missing can still come: what comes after a gap is parked,
     and so is a record of the service's own topic that its store does not have."""
@@ -188,8 +188,8 @@ async def _put(
                 names = _texts(raw)
                 identity = _identity(raw, names)
                 without += names.get("ce_type") in types and causes.isdisjoint((identity, shortened(identity)))
-    versions = [of.version for of in seen.values()]
-    hashes, tenants = [of.hash for of in seen.values()], [of.tenant for of in seen.values()]
+    versions = [envelope.version for envelope in seen.values()]
+    hashes, tenants = [envelope.hash for envelope in seen.values()], [envelope.tenant for envelope in seen.values()]
     async with pool.acquire() as db, db.transaction():
         await db.execute(SQL["see"], consumer, list(seen), versions, hashes, tenants)
         await db.execute(
@@ -213,5 +213,5 @@ async def _dealt_with(
                 if is_inbound(topic):
                     yield raw
                 elif (found := followed.takes(raw)) is not None:
-                    seen[found.event.of.stream] = found.event.of
+                    seen[found.event.envelope.stream] = found.event.envelope
                     yield raw

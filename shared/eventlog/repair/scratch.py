@@ -39,24 +39,25 @@ class CannotFold(Exception):
     """An event can't be folded: a bug of its fold, or bytes that can't be read. Nothing of its batch was kept."""
 
 
-class Trouble(Exception):
+class CannotRebuild(Exception):
     """What is asked can't be done as things stand. The message is for a person: what, why, and what to do."""
 
 
 class Piece(NamedTuple):
     """An event to be folded, as stored; its data is None where the projection has no fold for it."""
 
-    of: Envelope
+    envelope: Envelope
     data: bytes | None
 
     @property
     def event(self) -> Event:
         """Raises CannotFold where the bytes can't be read."""
         try:
-            return decode(self.of, self.data or b"", trusted=True)
+            return decode(self.envelope, self.data or b"", trusted=True)
         except Unreadable as problem:
             raise CannotFold(
-                f"{self.of.type} {self.of.id} ({self.of.stream}, version {self.of.version}) can't be read: {problem}. "
+                f"{self.envelope.type} {self.envelope.id} ({self.envelope.stream}, version "
+                f"{self.envelope.version}) can't be read: {problem}. "
                 "If a newer version of the contract wrote it, run this with that version."
             ) from None
 
@@ -85,16 +86,22 @@ def code_of(projection: Projection) -> str:
 
 
 async def make(db: Any, projection: Projection, schema: str) -> None:
-    """The empty tables, with the live ones' columns, defaults, checks, keys and indexes. Raises Trouble where a live
-    table has something that such a copy would lose."""
+    """Create the empty tables, with the live ones' columns, defaults, checks, keys and indexes.
+
+    Raises CannotRebuild where a live table has something that such a copy would lose.
+    """
     if not projection.tables:
-        raise Trouble(f"The projection {projection.name} declares no tables, so there is nothing to fold it into.")
+        raise CannotRebuild(
+            f"The projection {projection.name} declares no tables, so there is nothing to fold it into."
+        )
     for table in projection.tables:
         if await db.fetchval(SQL["exists"], live(table)) is None:
-            raise Trouble(f"The table {live(table)} of the projection {projection.name} does not exist: migrate first.")
+            raise CannotRebuild(
+                f"The table {live(table)} of the projection {projection.name} does not exist: migrate first."
+            )
         lost = await db.fetchval(SQL["loses"], live(table))
         if lost:
-            raise Trouble(
+            raise CannotRebuild(
                 f"{live(table)} has triggers or foreign keys, which a copy of the table would not have. "
                 "Take them away, or give them to the new table by hand."
             )
@@ -111,7 +118,7 @@ async def digests(db: Any, projection: Projection, schema: str | None = None) ->
     for table in projection.tables:
         place = home(table) if schema is None else schema
         rows = await db.fetch(SQL["columns"], qualified(place, bare(table)))
-        columns = [row["attname"] for row in rows if row["attname"] not in projection.apart]
+        columns = [row["attname"] for row in rows if row["attname"] not in projection.excluded_from_digest]
         hashed, number = sha256(), 0
         query = with_names(SQL["rows"], columns=columns, schema=place, table=bare(table))
         async with db.transaction():
@@ -163,16 +170,16 @@ class Scratch:
         raise AssertionError("the last try returns or raises")
 
     async def _fold(self, tx: Any, pieces: Sequence[Piece], bound: Bound, read: Mapping[Source, int]) -> int:
-        streams = sorted({piece.of.stream for piece in pieces})
+        streams = sorted({piece.envelope.stream for piece in pieces})
         seen = {row["stream"]: row["version"] for row in await tx.fetch(SQL["seen"], streams)}
         counts = await bound(tx, streams)
         chosen, after = [], dict[str, int]()
         for piece in pieces:
-            stream, version = piece.of.stream, piece.of.version
-            if version == after.get(stream, seen.get(stream, 0)) + 1 and counts(piece.of):
+            stream, version = piece.envelope.stream, piece.envelope.version
+            if version == after.get(stream, seen.get(stream, 0)) + 1 and counts(piece.envelope):
                 after[stream] = version or 0
                 chosen.append(piece)
-        await self.apply(tx, [(piece.of, piece.event) for piece in chosen if piece.data is not None])
+        await self.apply(tx, [(piece.envelope, piece.event) for piece in chosen if piece.data is not None])
         await tx.execute(SQL["see"], list(after), list(after.values()))
         await tx.executemany(SQL["note_progress"], [(*source, done) for source, done in read.items()])
         return len(chosen)
@@ -182,8 +189,8 @@ class Scratch:
         try:
             async with tx.transaction():
                 bundles = Bundles(tx, self.rewrite)
-                for of, event in events:
-                    await self.projection.apply(bundles.of_stream(of.stream), event, of)
+                for envelope, event in events:
+                    await self.projection.apply(bundles.of_stream(envelope.stream), event, envelope)
                 await bundles.send()
                 return
         except Exception as error:
@@ -191,14 +198,15 @@ class Scratch:
                 raise
             # Whatever else it is, the second pass meets it again and names the event.
         one = Rewriting(tx, self.rewrite)
-        for of, event in events:
+        for envelope, event in events:
             try:
-                await self.projection.apply(one, event, of)
+                await self.projection.apply(one, event, envelope)
             except Exception as error:
                 if tx.is_closed() or isinstance(error, _PASSING):
                     raise
                 raise CannotFold(
-                    f"{of.type} {of.id} ({of.stream}, version {of.version}) can't be folded by {self.projection.name}: "
+                    f"{envelope.type} {envelope.id} ({envelope.stream}, version {envelope.version}) "
+                    f"can't be folded by {self.projection.name}: "
                     f"{type(error).__name__}: {error}. Mend the fold, then go on."
                 ) from error
 

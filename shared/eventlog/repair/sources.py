@@ -9,7 +9,7 @@ from shared.eventlog.deliver.consumer import known_versions
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.plan import Partition, contradiction, receive
 from shared.eventlog.deliver.records import raw_of
-from shared.eventlog.repair.scratch import Piece, Trouble
+from shared.eventlog.repair.scratch import CannotRebuild, Piece
 from shared.events.envelope import Envelope, StoredEvent, source_of
 from shared.sql import statements, with_names
 
@@ -19,13 +19,13 @@ BATCH: Final = 2_000
 
 
 def pieces(stored: Sequence[StoredEvent], types: frozenset[str]) -> list[Piece]:
-    return [Piece(of, data if of.type in types else None) for of, data in stored]
+    return [Piece(envelope, data if envelope.type in types else None) for envelope, data in stored]
 
 
 def _piece(row: Any, source: str) -> Piece:
     position, stream, version, id_, type_, schema, time, correlation, causation, *rest = row
     actor, tenant, traceparent, prevhash, hash_, data = rest
-    of = Envelope(
+    envelope = Envelope(
         str(id_),
         source,
         type_,
@@ -42,7 +42,7 @@ def _piece(row: Any, source: str) -> Piece:
         prevhash,
         hash_,
     )
-    return Piece(of, None if data is None else data.encode())
+    return Piece(envelope, None if data is None else data.encode())
 
 
 class OwnStore:
@@ -68,13 +68,13 @@ async def applied(db: Any, service: str, read: Sequence[Piece]) -> list[Piece]:
     """Those of the events from topics that are what the service's consumers went by. Another one of the same stream
     and version, which they have parked as a conflict or as forged, may lie before it."""
     source = source_of(service)
-    versions = [(piece.of.stream, piece.of.version or 0) for piece in read]
-    own = {version for version, piece in zip(versions, read, strict=True) if piece.of.source == source}
+    versions = [(piece.envelope.stream, piece.envelope.version or 0) for piece in read]
+    own = {version for version, piece in zip(versions, read, strict=True) if piece.envelope.source == source}
     known = await known_versions(db, own, set(versions) - own)
     return [
         piece
         for version, piece in zip(versions, read, strict=True)
-        if contradiction(piece.of, known.get(version), own=piece.of.source == source) is None
+        if contradiction(piece.envelope, known.get(version), own=piece.envelope.source == source) is None
     ]
 
 
@@ -126,7 +126,7 @@ class Topics:
         for p in left:
             first = done.get((p.topic, p.partition), -1) + 1
             if starts[p] > first:
-                raise Trouble(
+                raise CannotRebuild(
                     f"{p.topic}, partition {p.partition}, begins at offset {starts[p]} and not at {first} any more: "
                     "its older events are gone from Kafka. Restore the topic from the store first."
                 )
@@ -148,7 +148,7 @@ class Topics:
     def _piece(self, r: Any) -> Piece | None:
         """None for what is no event of a stream: a consumer has parked it, and so nothing was folded from it."""
         received = receive(raw_of(r), frozenset())
-        if received.of is None or not received.sequenced:
+        if received.envelope is None or not received.sequenced:
             return None
-        of = received.of
-        return Piece(of, (r.value or b"") if of.type in self._types else None)
+        envelope = received.envelope
+        return Piece(envelope, (r.value or b"") if envelope.type in self._types else None)

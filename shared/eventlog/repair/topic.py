@@ -24,7 +24,7 @@ from shared.eventlog.repair.chains import Chains, Found, gap_between, own_record
 from shared.eventlog.write.store import NOT_STORED, InStore, Lookup
 from shared.events.envelope import Unreadable
 
-Progress = Callable[[str, int, int], None]
+ReportProgress = Callable[[str, int, int], None]
 """Told of a step by name, how much of it is done, and of how much (0: not known). Must not raise or wait."""
 
 LOOK_BACK: Final = 2 * READ_EVENTS
@@ -33,7 +33,7 @@ FETCHED: Final = 2_000
 _PRINT: Final = 8
 
 
-def silent(_step: str, _done: int, _of: int) -> None:
+def silent(_step: str, _done: int, _envelope: int) -> None:
     """A Progress that nobody listens to."""
 
 
@@ -41,7 +41,7 @@ class Missing(Exception):
     """An event is not where the log says that it must be. The message names the place."""
 
 
-class Differs(Exception):
+class LogMismatch(Exception):
     """What lies in the topic is not what the store holds at the same position. The message names the place."""
 
 
@@ -147,7 +147,9 @@ class TopicReader:
                 return Begin(start, 0)
             found = await self._window(partition, begin, end, service)
             stored = await lookup([each.event for each in found])
-            own = [each.position for each, kept in zip(found, stored, strict=True) if kept.hash == each.event.of.hash]
+            own = [
+                each.position for each, kept in zip(found, stored, strict=True) if kept.hash == each.event.envelope.hash
+            ]
             if len(own) > READ_EVENTS:
                 return Begin(begin, sorted(own, reverse=True)[READ_EVENTS])
             end, step = self.ends[partition] - step, 4 * step
@@ -244,8 +246,8 @@ class Merge:
             found, stored = queue[0]
             if not self._repeats(found):
                 if not self._chains.accepts(found, stored):
-                    of = found.event.of
-                    what = f"position {found.position} ({of.stream} version {of.version})"
+                    envelope = found.event.envelope
+                    what = f"position {found.position} ({envelope.stream} version {envelope.version})"
                     self.strange.append(f"{place(found.raw)}: {what} does not continue its stream: it is no event")
                     queue.popleft()
                     continue
@@ -254,7 +256,7 @@ class Merge:
                 self._chains.note(found)
                 if found.position == self.position + 1:
                     self.position += 1
-                    self._prints += found.event.of.hash[:_PRINT]
+                    self._prints += found.event.envelope.hash[:_PRINT]
                     taken.append(found)
                 else:
                     self._compare(found, stored)
@@ -264,12 +266,12 @@ class Merge:
     def _repeats(self, found: Found) -> bool:
         """Whether the record is one that was taken before."""
         at = (found.position - self.after - 1) * _PRINT
-        return at >= 0 and self._prints[at : at + _PRINT] == found.event.of.hash[:_PRINT]
+        return at >= 0 and self._prints[at : at + _PRINT] == found.event.envelope.hash[:_PRINT]
 
     def _compare(self, found: Found, stored: InStore) -> None:
         """Note an event of a position that the store holds, or that was taken before."""
         position = found.position
-        if stored.hash == found.event.of.hash:
+        if stored.hash == found.event.envelope.hash:
             self.there[position] = 1
             self._differences.pop(position, None)
         elif position > self.after or not self.there[position]:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from shared.eventlog.repair.guard import FENCE
-from shared.eventlog.repair.topic import Progress, TopicReader
+from shared.eventlog.repair.topic import ReportProgress, TopicReader
 from shared.sql import statements
 
 SQL: Final = statements(__file__)
@@ -20,7 +20,7 @@ MENDING: Final = "the store is being restored from its topic: "
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
+class RestoreAttempt:
     """How a restore of this service is begun `again`, and `by` whom it was begun now."""
 
     service: str
@@ -37,17 +37,17 @@ def _now() -> str:
 
 @asynccontextmanager
 async def recorded(
-    this: Try, pool: Any, reader: TopicReader, before: int, progress: Progress
-) -> AsyncIterator[Progress]:
+    this: RestoreAttempt, pool: Any, reader: TopicReader, before: int, progress: ReportProgress
+) -> AsyncIterator[ReportProgress]:
     """Fences the store with the record of this try, and lifts the fence at its good end. A try that fails says so
     there; one that is killed leaves the record of its beginning."""
     goal = max([before] + [await _top(reader, n, this.service) for n in reader.ends])
     begun, step = this.begun(), ""
 
-    def told(name: str, done: int, of: int) -> None:
+    def told(name: str, done: int, total: int) -> None:
         nonlocal step
         step = name
-        progress(name, done, of)
+        progress(name, done, total)
 
     await _record(
         pool,

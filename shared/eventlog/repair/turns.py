@@ -20,12 +20,12 @@ class Turn(NamedTuple):
     fault: tuple[str, str] = ("", "")
 
 
-async def turn(tx: Any, consumer: Consumer, topic: str, of: Envelope, seen: Seen, *, over_gap: bool) -> Turn:
+async def turn(tx: Any, consumer: Consumer, topic: str, envelope: Envelope, seen: Seen, *, over_gap: bool) -> Turn:
     """Judge a record of this topic as the consumer's plan would, where it has come as far as `seen`."""
-    own, version = topic == consumer.own, of.version or 0
-    rows = await tx.fetch(CHECKPOINTS["stored" if own else "known"], [of.stream], [version])
+    own, version = topic == consumer.own, envelope.version or 0
+    rows = await tx.fetch(CHECKPOINTS["stored" if own else "known"], [envelope.stream], [version])
     known = Known(rows[0]["hash"], rows[0]["position"]) if rows else None
-    if (fault := contradiction(of, known, own=own)) is not None:
+    if (fault := contradiction(envelope, known, own=own)) is not None:
         return Turn("refused", fault)
     if version <= seen.version:
         return Turn("repeat")
@@ -33,7 +33,7 @@ async def turn(tx: Any, consumer: Consumer, topic: str, of: Envelope, seen: Seen
         return Turn("next")
     if version > seen.version + 1:
         return Turn("early")
-    return Turn("next") if continues(of, seen) else Turn("refused", ("broken-chain", broken(of, seen)))
+    return Turn("next") if continues(envelope, seen) else Turn("refused", ("broken-chain", broken(envelope, seen)))
 
 
 async def seen(tx: Any, consumer: str, stream: str | None) -> Seen:

@@ -25,7 +25,7 @@ from shared.eventlog.deliver.relay import partition_of
 from shared.eventlog.repair import anchors
 from shared.eventlog.repair.anchors import Anchor
 from shared.eventlog.repair.chains import own_event, place
-from shared.eventlog.repair.topic import Progress, TopicReader, silent
+from shared.eventlog.repair.topic import ReportProgress, TopicReader, silent
 from shared.eventlog.write.postgres import PostgresStore
 from shared.eventlog.write.snapshots import altered
 from shared.eventlog.write.store import Head
@@ -71,7 +71,7 @@ class Findings:
 
 
 def note_of(event: StoredEvent) -> bytes:
-    return event.of.hash + sha256(event.of.command_id.encode()).digest()[:_COMMAND]
+    return event.envelope.hash + sha256(event.envelope.command_id.encode()).digest()[:_COMMAND]
 
 
 class StoreCheck:
@@ -90,23 +90,23 @@ class StoreCheck:
         self._batches_fit = True
 
     def event(self, event: StoredEvent) -> None:
-        of = event.of
-        where = f"store, position {of.position} ({of.stream} version {of.version})"
-        if of.position != self.position + 1:
+        envelope = event.envelope
+        where = f"store, position {envelope.position} ({envelope.stream} version {envelope.version})"
+        if envelope.position != self.position + 1:
             self._findings.add(where, f"position {self.position + 1} should stand here")
         # The others are judged by their own positions, so that one hole is one finding.
-        lost = max(0, (of.position or 0) - self.position - 1)
+        lost = max(0, (envelope.position or 0) - self.position - 1)
         self.notes += bytes(_NOTE) * lost + note_of(event)
         self.position += lost + 1
-        head = self._heads.get(of.stream, Head())
-        if of.version != head.version + 1:
+        head = self._heads.get(envelope.stream, Head())
+        if envelope.version != head.version + 1:
             self._findings.add(where, f"its stream was at version {head.version} before")
-        elif of.prevhash != head.hash:
+        elif envelope.prevhash != head.hash:
             self._findings.add(where, "it does not continue the event before it in its stream")
-        if chained(of, event.data) != of.hash:
+        if chained(envelope, event.data) != envelope.hash:
             self._findings.add(where, "it was altered: its hash does not fit")
-        self._heads[of.stream] = Head(of.version or 0, of.hash)
-        self.chain = sha256(self.chain + of.hash).digest()
+        self._heads[envelope.stream] = Head(envelope.version or 0, envelope.hash)
+        self.chain = sha256(self.chain + envelope.hash).digest()
         while self._mark < len(self._marks) and self._marks[self._mark].position <= self.position:
             self._anchored(self._marks[self._mark])
             self._mark += 1
@@ -162,17 +162,17 @@ class TopicCheck:
         except Unreadable as why:
             self._findings.add(where, str(why))
             return
-        of, position = event.of, event.of.position or 0
-        what = f"position {position} ({of.stream} version {of.version})"
-        if partition_of(of.stream, self._partitions) != raw.partition:
+        envelope, position = event.envelope, event.envelope.position or 0
+        what = f"position {position} ({envelope.stream} version {envelope.version})"
+        if partition_of(envelope.stream, self._partitions) != raw.partition:
             self._findings.add(where, f"{what} belongs into another partition")
         stored = bytes(self._notes[(position - 1) * _NOTE : position * _NOTE])
-        if stored[:_HASH] != of.hash:
+        if stored[:_HASH] != envelope.hash:
             self._findings.add(where, f"{what} is not what the store has there")
             return
         if stored != note_of(event):
-            self._findings.add(where, f"{what} names another command than the store's event: {of.command_id!r}")
-        if [*raw.headers] != to_headers(of):
+            self._findings.add(where, f"{what} names another command than the store's event: {envelope.command_id!r}")
+        if [*raw.headers] != to_headers(envelope):
             self._findings.add(where, f"{what} has other headers than its attributes make")
         if not self._there[position]:
             self._first(where, what, event)
@@ -181,15 +181,15 @@ class TopicCheck:
 
     def _first(self, where: str, what: str, event: StoredEvent) -> None:
         """The first record of an event: within its partition and its stream it comes in order."""
-        of, partition = event.of, partition_of(event.of.stream, self._partitions)
+        envelope, partition = event.envelope, partition_of(event.envelope.stream, self._partitions)
         last = self._last.get(partition, 0)
-        if (of.position or 0) < last:
+        if (envelope.position or 0) < last:
             self._findings.add(where, f"{what} comes after position {last}")
-        self._last[partition] = max(last, of.position or 0)
-        head = self._heads.get(of.stream, Head())
-        if (of.version, of.prevhash) != (head.version + 1, head.hash):
+        self._last[partition] = max(last, envelope.position or 0)
+        head = self._heads.get(envelope.stream, Head())
+        if (envelope.version, envelope.prevhash) != (head.version + 1, head.hash):
             self._findings.add(where, f"{what} does not continue version {head.version}, the one before it here")
-        self._heads[of.stream] = Head(of.version or 0, of.hash)
+        self._heads[envelope.stream] = Head(envelope.version or 0, envelope.hash)
 
     def complete(self, relayed: int, marks: Iterable[Anchor] = ()) -> None:
         """At the end: everything up to `relayed`, and up to the last anchor, is there."""
@@ -231,11 +231,11 @@ class LoneTopicCheck:
         except Unreadable as why:
             self._findings.add(where, str(why))
             return
-        of, position = event.of, event.of.position or 0
-        what = f"position {position} ({of.stream} version {of.version})"
-        if partition_of(of.stream, self._partitions) != raw.partition:
+        envelope, position = event.envelope, event.envelope.position or 0
+        what = f"position {position} ({envelope.stream} version {envelope.version})"
+        if partition_of(envelope.stream, self._partitions) != raw.partition:
             self._findings.add(where, f"{what} belongs into another partition")
-        if [*raw.headers] != to_headers(of):
+        if [*raw.headers] != to_headers(envelope):
             self._findings.add(where, f"{what} has other headers than its attributes make")
         note, before = note_of(event), self._noted(position)
         if before is None:
@@ -244,7 +244,7 @@ class LoneTopicCheck:
         elif before == note:
             self.repeats += 1
         else:
-            differs = "by another event" if before[:_HASH] != of.hash else "for another command"
+            differs = "by another event" if before[:_HASH] != envelope.hash else "for another command"
             self._findings.add(where, f"{what} is no repeat: this position was taken before, {differs}")
 
     def _noted(self, position: int) -> bytes | None:
@@ -265,13 +265,13 @@ class LoneTopicCheck:
         """Judge the first record of a position: within its partition and its stream it comes in order, without a gap.
         Answers whether it continues its stream. One that does not, and has a higher position than there are records, is
         no event: the topic does not reach that far."""
-        of, last = event.of, self._last.get(partition, 0)
-        head, version = self._heads.get(of.stream, Head()), of.version or 0
-        follows = (version, of.prevhash) == (head.version + 1, head.hash)
-        if (of.position or 0) < last:
+        envelope, last = event.envelope, self._last.get(partition, 0)
+        head, version = self._heads.get(envelope.stream, Head()), envelope.version or 0
+        follows = (version, envelope.prevhash) == (head.version + 1, head.hash)
+        if (envelope.position or 0) < last:
             self._findings.add(where, f"{what} comes after position {last}")
-        if follows or (of.position or 0) <= self._size:
-            self._last[partition] = of.position or 0  # not the highest: one wrong position is one finding
+        if follows or (envelope.position or 0) <= self._size:
+            self._last[partition] = envelope.position or 0  # not the highest: one wrong position is one finding
         if version > head.version + 1:
             lost = f"version {head.version + 1}" + (f" to {version - 1}" if version > head.version + 2 else "")
             self._findings.add(where, f"{what} comes after version {head.version}: {lost} of its stream is missing")
@@ -279,8 +279,8 @@ class LoneTopicCheck:
             self._findings.add(where, f"{what} conflicts with a version {version} of its stream at another position")
         elif not follows:
             self._findings.add(where, f"{what} does not continue version {head.version}, the one before it here")
-        if version > head.version and (follows or (of.position or 0) <= self._size):
-            self._heads[of.stream] = Head(version, of.hash)
+        if version > head.version and (follows or (envelope.position or 0) <= self._size):
+            self._heads[envelope.stream] = Head(version, envelope.hash)
         return follows
 
     def missing(self) -> list[tuple[int, int]]:
@@ -354,7 +354,7 @@ async def verify(
     streams: Sequence[Stream[Any, Any, Any]] = (),
     anchor_folder: Path | None = None,
     topic: bool = True,
-    progress: Progress = silent,
+    progress: ReportProgress = silent,
 ) -> Report:
     """Judges a service's store, its topic and its anchors, while it runs or not; changes nothing. Snapshots are held
     against the events of these `streams`. Raises the driver's error when the database can't be reached, KafkaError when
@@ -386,7 +386,7 @@ async def verify(
 
 
 async def _check_store(
-    report: Report, check: StoreCheck, db: Any, streams: Sequence[Stream[Any, Any, Any]], progress: Progress
+    report: Report, check: StoreCheck, db: Any, streams: Sequence[Stream[Any, Any, Any]], progress: ReportProgress
 ) -> None:
     """Reads it as of one moment, in batches."""
     store = PostgresStore("", report.service)
@@ -396,7 +396,7 @@ async def _check_store(
         due = 0
         async for events in store.all_events(db, AT_ONCE):
             for event in events:
-                while due < len(batches) and batches[due]["last_position"] < (event.of.position or 0):
+                while due < len(batches) and batches[due]["last_position"] < (event.envelope.position or 0):
                     check.batch(*batches[due])
                     due += 1
                 check.event(event)
@@ -432,7 +432,7 @@ def _versions(stream: str | None, first: int | None, count: int | None) -> str:
 
 
 async def verify_topic(
-    service: str, access: KafkaAccess, *, anchor_folder: Path | None = None, progress: Progress = silent
+    service: str, access: KafkaAccess, *, anchor_folder: Path | None = None, progress: ReportProgress = silent
 ) -> Report:
     """Judges a service's topic and its anchors without its store; changes nothing. Raises KafkaError when Kafka can't
     be reached. What was never published, and whether the store holds the same, it can't know.
@@ -464,7 +464,11 @@ async def verify_topic(
 
 
 async def _read_on(
-    report: Report, check: TopicCheck | LoneTopicCheck, reader: TopicReader, at: dict[int, int], progress: Progress
+    report: Report,
+    check: TopicCheck | LoneTopicCheck,
+    reader: TopicReader,
+    at: dict[int, int],
+    progress: ReportProgress,
 ) -> None:
     while batches := await reader.read(at, at):
         for raw in (raw for raws in batches.values() for raw in raws):

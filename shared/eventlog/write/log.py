@@ -221,7 +221,7 @@ class Log:
                     self._cache.pop(stream_id, None)
                     return await self._first_answer(first, write, derived=meta.derived)
 
-    async def consider(
+    async def dry_run(
         self, stream: Stream[S, C, E], key: str, command: C, given: Sequence[E] = (), reader: "Reader | None" = None
     ) -> Answer:
         """The answer that `execute` would give now, from the same decider; nothing is written. `given` are events that
@@ -290,10 +290,12 @@ class Log:
         if found is None:
             found = await self.store.read_stream(stream_id, head.version)
         for stored, event in zip(found, await self._opened(found), strict=True):
-            if stored.of.prevhash != head.hash:
-                raise RuntimeError(f"{stream_id} version {stored.of.version} does not continue what came before it")
+            if stored.envelope.prevhash != head.hash:
+                raise RuntimeError(
+                    f"{stream_id} version {stored.envelope.version} does not continue what came before it"
+                )
             state = stream.evolve(state, cast("E", event))  # a stream's events are of its own kinds
-            head, tenant = Head(stored.of.version or 0, stored.of.hash), stored.of.tenant
+            head, tenant = Head(stored.envelope.version or 0, stored.envelope.hash), stored.envelope.tenant
         known = _Current(state, head, tenant)
         self._keep(stream_id, known)
         return known
@@ -304,11 +306,11 @@ class Log:
         return await self._sealer.seal(events)
 
     async def _opened(self, stored: Sequence[StoredEvent]) -> Sequence[Event]:
-        events = [decode(of, data, trusted=True) for of, data in stored]
+        events = [decode(envelope, data, trusted=True) for envelope, data in stored]
         if self._sealer is None or not _personal(events):
             return events
         opened = await self._sealer.open(events)
-        return [event.recorded(s.of.id) for event, s in zip(opened, stored, strict=True)]
+        return [event.recorded(s.envelope.id) for event, s in zip(opened, stored, strict=True)]
 
     def _keep(self, stream_id: str, current: _Current[Any]) -> None:
         self._cache[stream_id] = current
@@ -348,8 +350,8 @@ class Log:
                 take += claims.take
                 release += claims.release
             stored = self._next(stream_id, head, kept, tenant, meta)
-            state = stream.evolve(state, event.recorded(stored.of.id))
-            head = Head(head.version + 1, stored.of.hash)
+            state = stream.evolve(state, event.recorded(stored.envelope.id))
+            head = Head(head.version + 1, stored.envelope.hash)
             events.append(stored)
         write.events, write.take = events, take
         write.release = [key for key in release if key not in take]
@@ -375,7 +377,7 @@ class Log:
             meta.traceparent,
             data,
         )
-        of = Envelope(
+        envelope = Envelope(
             id_,
             self._source,
             type_,
@@ -393,7 +395,7 @@ class Log:
             hash_,
             "" if meta.command_id == meta.causation_id else meta.command_id,
         )
-        return StoredEvent(of, data)
+        return StoredEvent(envelope, data)
 
     async def _first_answer(self, first: Repeated, write: Write, *, derived: bool) -> Answer:
         untold = first.fingerprint is None or (derived and not first.fingerprint)
@@ -406,11 +408,11 @@ class Log:
             return Refused(first.stream, kept["rule"], kept["reason"], kept["remedy"], because, repeated=True)
         stored = (await self.store.read_stream(first.stream, first.first))[: first.events]
         events = tuple(
-            Recorded(s.of.id, s.of.version or 0, s.of.position or 0, event)
+            Recorded(s.envelope.id, s.envelope.version or 0, s.envelope.position or 0, event)
             for s, event in zip(stored, await self._opened(stored), strict=True)
         )
         # A write that was sent again because its connection broke is not a repetition by the caller.
-        ours = bool(write.events) and bool(stored) and stored[0].of.id == write.events[0].of.id
+        ours = bool(write.events) and bool(stored) and stored[0].envelope.id == write.events[0].envelope.id
         return Accepted(first.stream, first.first + first.events, events, repeated=not ours)
 
 

@@ -24,15 +24,15 @@ class MemoryStore:
         if write.command_id in self._commands:
             return self._commands[write.command_id]
         stream = self._streams.get(write.stream, [])
-        head = Head(stream[-1].of.version or 0, stream[-1].of.hash) if stream else Head()
+        head = Head(stream[-1].envelope.version or 0, stream[-1].envelope.hash) if stream else Head()
         if head != write.expected:
             return Moved()
         for key in write.take:
             if self._claims.get(key, write.stream) != write.stream:
                 return Taken(key)
         for event in write.events:
-            other = "" if write.command_id == event.of.causation_id else write.command_id
-            placed = StoredEvent(event.of._replace(position=len(self.events) + 1, command_id=other), event.data)
+            other = "" if write.command_id == event.envelope.causation_id else write.command_id
+            placed = StoredEvent(event.envelope._replace(position=len(self.events) + 1, command_id=other), event.data)
             self.events.append(placed)
             self._streams.setdefault(write.stream, []).append(placed)
         for key in write.release:
@@ -52,7 +52,7 @@ class MemoryStore:
     async def load(self, stream: str, definition: str) -> tuple[Snapshot | None, Sequence[StoredEvent]]:
         events, kept = self._streams.get(stream, []), self.snapshots.get(stream)
         if kept is not None:
-            known = len(events) >= kept.head.version and events[kept.head.version - 1].of.hash == kept.head.hash
+            known = len(events) >= kept.head.version and events[kept.head.version - 1].envelope.hash == kept.head.hash
             if not known or kept.definition != definition:
                 kept = None
         return kept, events[kept.head.version if kept else 0 :]
@@ -64,8 +64,10 @@ class MemoryStore:
         return self.events[after : after + limit]
 
     async def heads(self, streams: Sequence[str], at: int) -> dict[str, Head]:
-        past = (e.of for stream in streams for e in self._streams.get(stream, []) if (e.of.position or 0) <= at)
-        return {of.stream: Head(of.version or 0, of.hash) for of in past}
+        past = (
+            e.envelope for stream in streams for e in self._streams.get(stream, []) if (e.envelope.position or 0) <= at
+        )
+        return {envelope.stream: Head(envelope.version or 0, envelope.hash) for envelope in past}
 
     async def holder(self, key: str) -> str | None:
         return self._claims.get(key)

@@ -191,7 +191,11 @@ class PostgresStore:
 
     async def in_store(self, events: Sequence[StoredEvent]) -> list[InStore]:
         """What the store holds where each of these events, read from the topic, says that it belongs."""
-        columns = ([e.of.position for e in events], [e.of.stream for e in events], [e.of.version for e in events])
+        columns = (
+            [e.envelope.position for e in events],
+            [e.envelope.stream for e in events],
+            [e.envelope.version for e in events],
+        )
         return [InStore(*row) for row in await self._fetch(SQL["in_store"], *columns)]
 
     async def holder(self, key: str) -> str | None:

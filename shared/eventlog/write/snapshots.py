@@ -30,7 +30,7 @@ from shared.events.envelope import StoredEvent
 from shared.events.upcasts import decode
 from shared.sql import statements
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 SQL: Final = statements(__file__)
 EVERY: Final = 500
@@ -65,7 +65,7 @@ class KeepsSnapshots(Protocol):
     async def keep(self, stream: str, snapshot: Snapshot) -> None: ...
 
 
-class Unkept(Exception):
+class NotSnapshotable(Exception):
     """A value that a snapshot can't hold. The message says which."""
 
 
@@ -94,13 +94,13 @@ class Codec:
         return Codec(f"{stream.category}:{_made_of(file)}", classes)
 
     def encode(self, state: Any) -> bytes:
-        """Raises Unkept where the state would not come back as it is."""
+        """Raises NotSnapshotable where the state would not come back as it is."""
         try:
             written = self._written(state)
             if not same_state(self.decode(written), state):
-                raise Unkept(f"a {type(state).__name__} does not come back equal")
+                raise NotSnapshotable(f"a {type(state).__name__} does not come back equal")
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise Unkept(f"a {type(state).__name__} does not come back: {error}") from error
+            raise NotSnapshotable(f"a {type(state).__name__} does not come back: {error}") from error
         return written
 
     def decode(self, written: bytes) -> Any:
@@ -123,7 +123,7 @@ class Codec:
         if kind is dict:
             return ["dict", [[self._tagged(key), self._tagged(each)] for key, each in value.items()]]
         if self._classes.get(kind.__qualname__) is not kind:
-            raise Unkept(f"a {kind.__name__} is not among what the state's type names")
+            raise NotSnapshotable(f"a {kind.__name__} is not among what the state's type names")
         if isinstance(value, Event):
             return ["event", kind.__qualname__, value.ref, value.data().decode()]
         if isinstance(value, BaseModel):
@@ -155,7 +155,7 @@ class Codec:
 
 def _utc(value: datetime) -> str:
     if value.utcoffset() != timedelta():
-        raise Unkept("a time that is not UTC")
+        raise NotSnapshotable("a time that is not UTC")
     return value.isoformat()
 
 
@@ -245,20 +245,20 @@ class Snapshots:
         if snapshot is None:
             return None, found
         if snapshot.digest != snapshot.digested(stream_id):
-            log.error("a snapshot was altered: its stream is read from the start", stream=stream_id)
+            logger.error("a snapshot was altered: its stream is read from the start", stream=stream_id)
             return None, None
         try:
             return (codec.decode(snapshot.state), snapshot.head, snapshot.tenant), found
         except Exception as error:  # noqa: BLE001  # whatever is wrong with it, the events are there
-            log.warning("a snapshot can't be read", stream=stream_id, fault=repr(error))
+            logger.warning("a snapshot can't be read", stream=stream_id, fault=repr(error))
             return None, None
 
     async def keep(self, codec: Codec, stream: Stream[Any, Any, Any], id_: str, state: Any, head: Head, t: str) -> None:
         """Keeps this state, if it can be kept. If not, no other of its kind is tried."""
         try:
             written = codec.encode(state)
-        except Unkept as reason:
-            log.warning("states of these streams are not kept", category=stream.category, reason=str(reason))
+        except NotSnapshotable as reason:
+            logger.warning("states of these streams are not kept", category=stream.category, reason=str(reason))
             self._codecs[stream.category] = None
             return
         snapshot = Snapshot(head, t, codec.definition, written)
@@ -292,9 +292,9 @@ def _folded(
 ) -> tuple[str, bytes] | None:
     """What the snapshot at `head` has to be; None where the stream does not have that event, so that nothing begins
     there."""
-    if len(events) < head.version or events[head.version - 1].of.hash != head.hash:
+    if len(events) < head.version or events[head.version - 1].envelope.hash != head.hash:
         return None
     state = stream.initial
     for event in events[: head.version]:
-        state = stream.evolve(state, decode(event.of, event.data, trusted=True))
-    return events[head.version - 1].of.tenant, codec.encode(state)
+        state = stream.evolve(state, decode(event.envelope, event.data, trusted=True))
+    return events[head.version - 1].envelope.tenant, codec.encode(state)

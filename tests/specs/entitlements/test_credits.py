@@ -58,9 +58,9 @@ def seat(account_id: str) -> SeatAssigned:
     return SeatAssigned(subscription_id="s", contract_id="c", seat=1, account_id=account_id, assigned_by="mina")
 
 
-def pool(*events: seat_pool.Event, opened: SeatPoolOpened = OPENED) -> seat_pool.Open:
+def pool(*events: seat_pool.Event, opened: SeatPoolOpened = OPENED) -> seat_pool.OpenedSeatPool:
     state = reduce(seat_pool.evolve, (opened, *events), seat_pool.INITIAL)
-    assert isinstance(state, seat_pool.Open)
+    assert isinstance(state, seat_pool.OpenedSeatPool)
     return state
 
 

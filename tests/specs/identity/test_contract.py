@@ -21,7 +21,7 @@ from services.identity.domain.contract import (
     access_of,
     coordinating,
 )
-from services.identity.domain.contract_state import Event, Open
+from services.identity.domain.contract_state import Event, OpenedContract
 from shared.administrative_access import Denied, Granted
 from shared.events import (
     AgreementEnded,
@@ -163,7 +163,7 @@ def test_the_managers_role_is_requested_and_its_approval_is_the_handover_in_one_
             "role-missing", because=[MANAGED]
         )
     after = given(CONTRACT, *history, GIVEN_UP, TAKEN_OVER).state
-    assert isinstance(after, Open) and not after.requests and after.manager == TAKEN_OVER
+    assert isinstance(after, OpenedContract) and not after.requests and after.manager == TAKEN_OVER
 
 
 def test_the_managers_role_is_declined_as_any_other_and_goes_to_nobody_who_has_left() -> None:
@@ -181,7 +181,7 @@ def test_who_manages_the_contract_has_nothing_to_ask_for() -> None:
     for asks in (RequestRole("oskar", "org", "contract_manager"), RequestRole("oskar", "org")):
         given(CONTRACT, *GIVEN).when(asks).then_nothing()
     state = given(CONTRACT, *GIVEN, REQUESTED, GIVEN_UP, TAKEN_OVER).state
-    assert isinstance(state, Open) and not state.requests, "nor has one who was made it"
+    assert isinstance(state, OpenedContract) and not state.requests, "nor has one who was made it"
 
 
 def test_a_person_asks_for_one_role_at_a_time() -> None:
@@ -189,7 +189,9 @@ def test_a_person_asks_for_one_role_at_a_time() -> None:
     asks = RequestRole("mina", "org")
     given(CONTRACT, *GIVEN, ASKED_TO_MANAGE).when(asks).then_refused("request-waiting", because=[ASKED_TO_MANAGE])
     named = given(CONTRACT, *GIVEN, ASKED_TO_MANAGE, COORDINATING).state
-    assert isinstance(named, Open) and named.requests == {"mina": ASKED_TO_MANAGE}, "another role is no answer to it"
+    assert isinstance(named, OpenedContract) and named.requests == {"mina": ASKED_TO_MANAGE}, (
+        "another role is no answer to it"
+    )
 
 
 def test_who_lost_a_role_is_told_by_which_event() -> None:
@@ -201,7 +203,7 @@ def test_who_lost_a_role_is_told_by_which_event() -> None:
         found = access_of(state, account)
         assert isinstance(found, Denied) and (found.rule, found.because) == ("role-missing", (taken,))
     again = given(CONTRACT, *GIVEN, COORDINATING, gone, COORDINATING).state
-    assert isinstance(again, Open) and not again.revoked
+    assert isinstance(again, OpenedContract) and not again.revoked
     history = (*GIVEN, GIVEN_UP, TAKEN_OVER)
     given(CONTRACT, *history).when(RevokeRole("ana", "oskar")).then_refused(
         "role-missing", because=[TAKEN_OVER, GIVEN_UP]
@@ -325,13 +327,13 @@ def test_the_right_to_assign_seats_is_given_and_taken() -> None:
 def test_naming_somebody_answers_their_request() -> None:
     history = (*GIVEN, REQUESTED, COORDINATING)
     state = given(CONTRACT, *history).state
-    assert isinstance(state, Open) and not state.requests
+    assert isinstance(state, OpenedContract) and not state.requests
 
 
 def test_with_no_coordinator_named_the_manager_acts_as_one() -> None:
     def who(*history: Event) -> tuple[str, ...]:
         state = given(CONTRACT, *history).state
-        assert isinstance(state, Open)
+        assert isinstance(state, OpenedContract)
         return coordinating(state)
 
     gone = RoleRevoked(contract_id="c", account_id="mina", role="software_coordinator", revoked_by="oskar")

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from services.identity.domain.account import Open, Profile
+from services.identity.domain.account import OpenedAccount, Profile
 from services.identity.domain.machine import (
     INITIAL,
     MACHINE,
@@ -23,7 +23,7 @@ from tests.contracts.golden import sample
 from tests.spec import given
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
-MEMBER = Open(
+MEMBER = OpenedAccount(
     opened=sample(AccountOpened).model_copy(
         update={"account_id": "mina", "organisation_id": "org", "organisation_kind": "customer"}
     ),
@@ -101,7 +101,9 @@ def test_anybody_gives_their_own_agent_what_reports_installs() -> None:
 
 @pytest.mark.parametrize("scope", get_args(MachineScope))
 def test_the_operator_gives_anything_to_any_organisation(scope: MachineScope) -> None:
-    operator = Open(opened=MEMBER.opened.model_copy(update={"organisation_kind": "operator"}), profile=MEMBER.profile)
+    operator = OpenedAccount(
+        opened=MEMBER.opened.model_copy(update={"organisation_kind": "operator"}), profile=MEMBER.profile
+    )
     command = replace(REGISTER, registered_by=operator, organisation_id="other", administers=False)
     given(MACHINE).when(replace(command, scopes=(scope,))).then_accepted()
 

@@ -11,7 +11,7 @@ from services.identity.domain.account import (
     Event,
     Identity,
     LinkIdentity,
-    Open,
+    OpenedAccount,
     ReleaseAddress,
     UnlinkIdentity,
     UpdateProfile,
@@ -36,9 +36,9 @@ VERIFY = VerifyAddress(address_digest(MINA), "link")
 RELEASE = ReleaseAddress(address_digest(MINA))
 
 
-def open_after(*events: Event) -> Open:
+def open_after(*events: Event) -> OpenedAccount:
     state = given(ACCOUNT, *events).state
-    assert isinstance(state, Open)
+    assert isinstance(state, OpenedAccount)
     return state
 
 

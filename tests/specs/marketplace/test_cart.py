@@ -54,8 +54,8 @@ OPENED = CartOpened(cart_id="cart-1", partner=PARTNER, opened_by=CLERK).recorded
 WITHDRAWN = PlanWithdrawn(product_id=AUTOCAD_ID, publisher=AUTODESK, said_at=NOON).recorded("withdrawn")
 
 
-def added(line: int, of: Plan, seats: int = 3) -> CartLineAdded:
-    fact = CartLineAdded(cart_id="cart-1", partner=PARTNER, line=CartLine(line=line, plan=of, seats=seats))
+def added(line: int, plan: Plan, seats: int = 3) -> CartLineAdded:
+    fact = CartLineAdded(cart_id="cart-1", partner=PARTNER, line=CartLine(line=line, plan=plan, seats=seats))
     return fact.recorded(f"added-{line}")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from deploy import Trouble
+from deploy import OperatorError
 from deploy.data import catalogue
 from services.marketplace.calendars import business_calendar, overrides
 from services.marketplace.domain.calendar import last_permitted_day
@@ -64,7 +64,7 @@ def test_a_row_that_is_no_plan_is_named(tmp_path: Path) -> None:
     lines = Path("deploy/data/catalogue.csv").read_text().splitlines()
     header = next(n for n, line in enumerate(lines) if line.startswith("product_id"))
     file.write_text("\n".join([lines[header], lines[header + 1].replace("227500", "a lot")]))
-    with pytest.raises(Trouble, match=r"row 1 .*C1RK1-WW1762-L158"):
+    with pytest.raises(OperatorError, match=r"row 1 .*C1RK1-WW1762-L158"):
         list(catalogue(file))
 
 

@@ -7,7 +7,7 @@ from services.marketplace.domain.order import Order
 from services.marketplace.domain.subscription import SUBSCRIPTION
 from services.marketplace.reactions import PROCESS, PUBLISHER
 from shared.eventlog.deliver.clocks import Clocks
-from shared.eventlog.deliver.projection import Reach, Reactions
+from shared.eventlog.deliver.projection import ReactionContext, Reactions
 from shared.eventlog.write.log import Accepted, Log, Meta, Refused
 from shared.eventlog.write.memory import MemoryStore
 from shared.events import (
@@ -34,9 +34,9 @@ async def when(
     event: Event, *, given: Log, by: Reactions = PUBLISHER, source: str = "urn:publisher:autodesk"
 ) -> list[Accepted | Refused]:
     """The answers to what the event makes marketplace do."""
-    of = Envelope("event-1", source, event.type(), "x", NOON)
-    reach = Reach(db=None, log=given, now=NOON, clocks=Clocks(lambda: NOON))
-    commands = await by.react(event, of, reach)
+    envelope = Envelope("event-1", source, event.type(), "x", NOON)
+    reach = ReactionContext(db=None, log=given, now=NOON, clocks=Clocks(lambda: NOON))
+    commands = await by.react(event, envelope, reach)
     return [
         await given.execute(do.stream, do.key, do.command, Meta(f"{event.type()}:{n}", "publisher", NOON))
         for n, do in enumerate(commands)
@@ -77,7 +77,7 @@ async def test_a_source_that_is_not_that_publishers_system_is_refused() -> None:
 
 
 async def test_each_line_of_a_cart_is_ordered_in_sequence() -> None:
-    reach = Reach(None, new_log(), NOON, Clocks(lambda: NOON))
+    reach = ReactionContext(None, new_log(), NOON, Clocks(lambda: NOON))
     commands = await PROCESS.react(CART, Envelope("e", "s", CART.type(), "cart-1", NOON), reach)
     assert [(do.key, do.command) for do in commands] == [
         ("sub-1", Order(CART, 0, NOON)),

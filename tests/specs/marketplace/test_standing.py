@@ -6,10 +6,10 @@ from datetime import timedelta
 from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.standing import (
     STANDING,
+    CsnStanding,
     Event,
     RecordCsn,
     RevokeCsn,
-    Standing,
     needs_csn,
     opens,
     valid_csn,
@@ -29,7 +29,7 @@ REVOKE = RevokeCsn(
 REVOKED = CsnRevoked(csn="5100012345", organisation_id=PARTNER, publisher=AUTODESK, reason="not paid", said_at=LATER)
 
 
-def standing(*history: Event) -> Standing:
+def standing(*history: Event) -> CsnStanding:
     return given(STANDING, *history).state
 
 

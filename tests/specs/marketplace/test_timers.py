@@ -16,7 +16,7 @@ from services.marketplace.policies import POLICIES
 from services.marketplace.timers import TIMERS
 from shared.eventlog.decision import Stream
 from shared.eventlog.deliver.clocks import Clocks
-from shared.eventlog.deliver.projection import Reach
+from shared.eventlog.deliver.projection import ReactionContext
 from shared.eventlog.write.log import Accepted, Log, Meta
 from shared.eventlog.write.memory import MemoryStore
 from shared.events.envelope import Envelope
@@ -52,13 +52,13 @@ class System:
         answer = await self.log.execute(stream, key, command, Meta(f"c-{self.commands}", "somebody", NOON))
         assert isinstance(answer, Accepted), answer
         for recorded in answer.events:
-            of = Envelope(recorded.id, "urn:tenure:marketplace", recorded.event.type(), answer.stream, NOON)
-            if of.type in TIMERS.projection.types:
-                await TIMERS.projection.apply(self.table, recorded.event, of)
+            envelope = Envelope(recorded.id, "urn:tenure:marketplace", recorded.event.type(), answer.stream, NOON)
+            if envelope.type in TIMERS.projection.types:
+                await TIMERS.projection.apply(self.table, recorded.event, envelope)
         return [recorded.event.type() for recorded in answer.events]
 
     async def when(self, timer: str, now: datetime, key: str = "sub-1") -> list[str]:
-        reach = Reach(db=None, log=self.log, now=now, clocks=Clocks(lambda: now))
+        reach = ReactionContext(db=None, log=self.log, now=now, clocks=Clocks(lambda: now))
         stream, command = await TIMERS.command(timer, key, now, reach)
         return await self.given(stream, key, command)
 
