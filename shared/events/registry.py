@@ -5,7 +5,8 @@ that reads a topic asks here, so that no record is believed because it lies some
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from functools import lru_cache
 from importlib import import_module
 from typing import Final, get_args
@@ -123,3 +124,8 @@ def publisher_named(event: Event) -> str | None:
     about = getattr(event, "plan", event)
     named: str | None = getattr(about, "publisher", None)
     return named
+
+
+def times_said(event: Event) -> Iterator[tuple[str, datetime]]:
+    """The points in time that an event names, with their fields' names."""
+    return ((name, value) for name, value in event if isinstance(value, datetime))

@@ -1,7 +1,9 @@
 """What a consumer does with each record. Pure."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from uuid import NAMESPACE_OID, uuid5
 
 import pytest
@@ -178,6 +180,32 @@ def test_a_publishers_time_before_all_times_is_refused_with_the_reason(time: str
     for types in (frozenset({"CsnIssued"}), frozenset[str]()):
         read = receive(Raw(INBOUND, 0, 0, None, headers, body), types)
         assert (read.event, read.reason) == (None, "refused") and "before 1900" in (read.problem or "")
+
+
+@pytest.mark.parametrize("field", ["ce_time", "published_at"])
+@pytest.mark.parametrize(("ahead", "taken"), [(300, True), (301, False), (10**9, False), (2 * 10**11, False)])
+def test_a_publishers_time_more_than_five_minutes_ahead_is_refused_with_the_reason(
+    field: str, ahead: int, taken: bool
+) -> None:
+    now = datetime(2026, 11, 21, 12, tzinfo=UTC)
+    said = {"ce_time": now.isoformat(), "published_at": now.isoformat()}
+    said[field] = (now + timedelta(seconds=ahead)).isoformat()
+    body = json.loads(sample(EVENTS["UpdatePublished"]).data())
+    body |= {"publisher": "autodesk", "published_at": said["published_at"]}
+    headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", b"1"),
+        ("ce_source", b"urn:publisher:autodesk"),
+        ("ce_type", b"UpdatePublished"),
+        ("ce_time", said["ce_time"].encode()),
+    ]
+    raw = Raw(INBOUND, 0, 0, None, headers, json.dumps(body).encode())
+    read = receive(raw, frozenset({"UpdatePublished"}), now)
+    assert (read.event is not None, read.problem is None) == (taken, taken)
+    if not taken:
+        assert read.reason == "refused" and "more than five minutes ahead of 2026-11-21T12" in (read.problem or "")
+        (left,) = plan([read], ConsumerCheckpoint(offsets={(INBOUND, 0): -1}, seen={})).left
+        assert (left.reason, left.holds_stream) == ("refused", False)
 
 
 def test_a_failing_event_is_parked_with_the_later_ones_of_its_stream() -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, NamedTuple
 from shared.events.base import Event
 from shared.events.envelope import GENESIS, Envelope, Unreadable, counted, flaw, from_headers, publisher_of
 from shared.events.fields import EARLIEST
-from shared.events.registry import EVENTS, is_inbound, publisher_named, why_not_from
+from shared.events.registry import EVENTS, is_inbound, publisher_named, times_said, why_not_from
 from shared.events.upcasts import decode
 
 Partition = tuple[str, int]
@@ -92,8 +92,7 @@ def receive(raw: Raw, types: frozenset[str], now: datetime | None = None, *, edi
             return Received(raw, None, None, why, "forged")
     except Unreadable as problem:
         return Received(raw, None, None, str(problem))
-    if foreign and now is not None and envelope.time > now + AHEAD:
-        why = f"its time, {envelope.time.isoformat()}, is more than five minutes ahead of {now.isoformat()}"
+    if foreign and (why := _ahead("its time", envelope.time, now)) is not None:
         return Received(raw, envelope, None, why, "refused")
     if foreign and envelope.time < EARLIEST:
         why = f"its time, {envelope.time.isoformat()}, is before {EARLIEST:%Y}"
@@ -106,7 +105,17 @@ def receive(raw: Raw, types: frozenset[str], now: datetime | None = None, *, edi
         return Received(raw, envelope, None, str(problem))
     if foreign and (named := publisher_named(event)) not in (None, publisher_of(envelope.source)):
         return Received(raw, envelope, None, f"{envelope.source} may not speak for the publisher {named!r}", "refused")
+    for name, time in times_said(event) if foreign else ():
+        if (why := _ahead(f"its {name}", time, now)) is not None:
+            return Received(raw, envelope, None, why, "refused")
     return Received(raw, envelope, event)
+
+
+def _ahead(what: str, time: datetime, now: datetime | None) -> str | None:
+    """Why a sender's time is refused, if it is: nothing that has happened is of a time that is still to come."""
+    if now is None or time <= now + AHEAD:
+        return None
+    return f"{what}, {time.isoformat()}, is more than five minutes ahead of {now.isoformat()}"
 
 
 @dataclass(frozen=True, slots=True)
