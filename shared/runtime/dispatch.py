@@ -75,7 +75,7 @@ async def _respond(route: CommandRoute, request: Request) -> Response:
         reason = f"The Idempotency-Key is empty, longer than {KEY_CHARACTERS} characters or not printable ASCII."
         raise Problem(422, rule=rules.MALFORMED, reason=reason, remedy="Use a UUID, for instance.")
     await parts.clocks.fresh(parts.db)
-    path = read_path(request.path_params)
+    path = read_path(request.path_params, route.path_types)
     context = RequestContext(
         asked=form,
         actor=actor,

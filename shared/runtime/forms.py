@@ -118,14 +118,26 @@ def read_form(form: type[BaseModel], raw: bytes, content_type: str) -> BaseModel
     return made
 
 
-_PARAMETER: Final[TypeAdapter[str]] = TypeAdapter(DerivedIdentifier)
+_ID: Final[TypeAdapter[str]] = TypeAdapter(DerivedIdentifier)
 
 
-def read_path(parameters: Mapping[str, str]) -> Mapping[str, str]:
-    """Read the path's parameters: each is an id. Raises Problem 422, naming what can't be one."""
+def path_types(command: type[object], named: Sequence[str]) -> Mapping[str, TypeAdapter[str]]:
+    """Return what each parameter of a path has to be: what the command's field of its name is, or else an id."""
+    hints = get_type_hints(command, include_extras=True)
+    return {name: TypeAdapter(hints[name]) if _says_what(hints.get(name)) else _ID for name in named}
+
+
+def _says_what(hint: object) -> bool:
+    said = getattr(hint, "__metadata__", ())
+    return bool(said) and SUPPLIED not in said and get_args(hint)[0] is str
+
+
+def read_path(parameters: Mapping[str, str], types: Mapping[str, TypeAdapter[str]]) -> Mapping[str, str]:
+    """Read the path's parameters. Raises Problem 422, naming what can't be one."""
+    read: dict[str, str] = {}
     for name, value in parameters.items():
         try:
-            _PARAMETER.validate_python(value)
+            read[name] = types[name].validate_python(value)
         except ValidationError as error:
             raise malformed(error, name) from None
-    return parameters
+    return read

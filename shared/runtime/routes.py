@@ -26,7 +26,7 @@ from typing import (
     get_type_hints,
 )
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from starlette.datastructures import State
 
 from shared.eventlog.decision import Stream
@@ -36,7 +36,7 @@ from shared.events.envelope import derived_id
 from shared.events.identity import MachineScope
 from shared.runtime.auth import Actor
 from shared.runtime.database import Pool
-from shared.runtime.forms import form_of, has_secret, many_of, part_of, text_fields
+from shared.runtime.forms import form_of, has_secret, many_of, part_of, path_types, text_fields
 from shared.runtime.parts import Parts
 from shared.runtime.sizes import BODY_BYTES, body_bytes
 
@@ -165,6 +165,8 @@ class CommandRoute:
     """Whether an accepted command may be answered 202: its completion is not done."""
     body_bytes: int
     """How large a request may be."""
+    path_types: Mapping[str, TypeAdapter[str]]
+    """What each parameter of the path has to be."""
 
     @property
     def name(self) -> str:
@@ -217,6 +219,7 @@ class CommandRoutes:
                     scopes=scopes,
                     completes=completes,
                     body_bytes=body_bytes(form) if bulk else BODY_BYTES,
+                    path_types=path_types(signature.command, _PLACE.findall(path)),
                 )
             )
             return finish

@@ -10,6 +10,8 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 
 from services import definitions
+from shared.runtime.forms import read_path
+from shared.runtime.problems import Problem
 from shared.runtime.routes import CommandRoute
 from tests.services.identity_bench import PASSWORD, Bench, opened, sign_up
 
@@ -77,6 +79,33 @@ def test_every_parameter_of_every_query_is_bounded(service: Any) -> None:
             field = parameter.field_info
             bare = list(_of_type(field.annotation, list(field.metadata), parameter.name))
             assert bare == [], f"{route.path}: {bare}"
+
+
+APPROVAL: Final = next(r for s in SERVICES for r in s.commands.routes if r.command.__name__ == "ApproveUpdate")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "taken"),
+    [
+        ("publisher", "Big Soft", True),
+        ("publisher", "x" * 100, True),
+        ("publisher", " Big", False),
+        ("publisher", "x" * 101, False),
+        ("publisher", "a:b", False),
+        ("update_id", "x" * 100, True),
+        ("update_id", "x" * 101, False),
+        ("update_id", "a b", False),
+        ("contract_id", "a\0", False),
+    ],
+)
+def test_a_path_names_what_the_commands_field_takes(name: str, value: str, taken: bool) -> None:
+    path = {"contract_id": "c", "publisher": "autodesk", "update_id": "u"} | {name: value}
+    if taken:
+        assert read_path(path, APPROVAL.path_types) == path
+    else:
+        with pytest.raises(Problem) as refused:
+            read_path(path, APPROVAL.path_types)
+        assert (refused.value.status, refused.value.fields[0]["field"]) == (422, name)
 
 
 # ── The cases, over HTTP ───────────────────────────────────────────────────────────────────────────────
