@@ -17,6 +17,8 @@ from deploy.processes import free_port
 from deploy.stack import ServicePart
 from deploy.year.check import check
 from services import definitions
+from shared.eventlog.repair.parked import list_parked
+from shared.eventlog.write.postgres import connected
 from shared.events.registry import INBOUND, topic_of
 from shared.services import SERVICES, url_variable
 from tests.databases import PASSWORD, as_operator, password
@@ -88,7 +90,7 @@ class System:
         return found
 
     def assert_sound(self) -> dict[str, Evidence]:
-        """By the oracle, by a replay of every table, by `verify`, and by the business's own invariants."""
+        """By the oracle, a replay of every table, `verify`, the business's own invariants, and what is parked."""
         return asyncio.run(self._sound())
 
     async def _sound(self) -> dict[str, Evidence]:
@@ -100,7 +102,23 @@ class System:
         violations = (await check(dsns, self.kafka.access)).violations
         planted = [f"{topic}, partition {partition}, offset {offset}:" for topic, partition, offset in self.planted]
         wrong += [line for line in violations if not any(place in line for place in planted)]
+        wrong += await self._parked()
         assert not wrong, "\n".join(wrong)
+        return found
+
+    async def _parked(self) -> list[str]:
+        """What was parked, except the records that a test put on a topic."""
+        found: list[str] = []
+        for service, dsn in self.dsns().items():
+            pool = await connected(dsn, 1, 1)
+            try:
+                found += [
+                    f"{service}: {each.place} is parked ({each.reason}): {each.detail}"
+                    for each in await list_parked(pool, behind=True)
+                    if each.place[1:] not in self.planted
+                ]
+            finally:
+                await pool.close()
         return found
 
 
