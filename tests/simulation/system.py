@@ -1,4 +1,4 @@
-"""The four services as processes of the simulation: the product's own reactions, timers, relay, feeds and consumers.
+"""The services as processes of the simulation: the product's own reactions, timers, relay, feeds and consumers.
 
 Projections whose tables reactions ask have folds of their own here, and one projection a service, `mirror`, notes every
 event that it is told: what it has at the end is what a replay from nothing has, or something was lost, doubled or
@@ -15,13 +15,7 @@ from hashlib import sha256
 from random import Random
 from typing import Any, Final
 
-from services.distribution import reactions as distribution
-from services.distribution.timers import TIMERS as DISTRIBUTION_TIMERS
-from services.entitlements import reactions as entitlements
-from services.entitlements.timers import TIMERS as ENTITLEMENTS_TIMERS
-from services.identity import reactions as identity
-from services.marketplace import reactions as marketplace
-from services.marketplace.timers import TIMERS as MARKETPLACE_TIMERS
+from services import definitions
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer
 from shared.eventlog.deliver.host import Feed
@@ -55,6 +49,7 @@ from shared.events.envelope import Envelope
 from shared.events.registry import ENTITLEMENTS as ENTITLEMENTS_TOPIC
 from shared.events.registry import EVENTS_ON, IDENTITY, MARKETPLACE, topic_of
 from shared.runtime.clocks import CLOCKS
+from shared.runtime.service import Service as Definition
 from shared.services import SERVICES
 from tests.simulation.database import Pool, Tables
 from tests.simulation.kafka import Access, Broker, Subscriptions
@@ -166,26 +161,18 @@ class Made:
     timers: Timers | None = None
 
 
-def _made(service: str, *consumers: Projection | Reactions, timers: Timers | None = None) -> Made:
-    told = [CLOCKS, _mirror(topic_of(service)), *consumers]
-    return Made((*told, *([timers.projection] if timers else [])), timers)
+FOLDS: Final[Mapping[str, tuple[Projection, ...]]] = {"entitlements": (POOLS, PEOPLE, NUMBERS)}
+"""By service, the projections whose tables its reactions and timers ask."""
 
 
-MADE: Final = {
-    "identity": _made("identity", identity.REACTIONS),
-    "marketplace": _made("marketplace", marketplace.PUBLISHER, marketplace.PROCESS, timers=MARKETPLACE_TIMERS),
-    "entitlements": _made(
-        "entitlements",
-        POOLS,
-        PEOPLE,
-        NUMBERS,
-        entitlements.REACTIONS,
-        entitlements.MEETINGS,
-        timers=ENTITLEMENTS_TIMERS,
-    ),
-    "distribution": _made("distribution", distribution.REACTIONS, distribution.PROCESS, timers=DISTRIBUTION_TIMERS),
-}
+def _made(service: Definition) -> Made:
+    reactions = [each for each in service.consumers if isinstance(each, Reactions)]
+    timers = [service.timers.projection] if service.timers else []
+    folds = FOLDS.get(service.name, ())
+    return Made((CLOCKS, _mirror(topic_of(service.name)), *folds, *reactions, *timers), service.timers)
 
+
+MADE: Final = {service.name: _made(service) for service in definitions()}
 
 READERS: Final[Mapping[str, Reader]] = {
     "simulation: entitlements.pools": POOLS,
