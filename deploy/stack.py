@@ -127,11 +127,6 @@ class Part(ABC):
         if self.process is not None:
             self.process.kill()
 
-    def restart(self) -> Self:
-        """Stop in order and start."""
-        self.stop()
-        return self.start()
-
     @property
     def alive(self) -> bool:
         return self.process is not None and self.process.alive

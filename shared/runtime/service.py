@@ -133,7 +133,6 @@ class ServiceProcess:
     settings: Settings
     only: frozenset[str] = frozenset(PARTS)
     port: int = 0
-    ready_to_serve: bool = False
     relay: Relay | None = None
     host: ConsumerHost | None = None
     waiting: dict[str, str] = field(default_factory=lambda: {"database": "not tried yet"})

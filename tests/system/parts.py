@@ -48,9 +48,6 @@ class Part(Protocol):
     def kill(self) -> None:
         """SIGKILL; returns when it is gone."""
 
-    def restart(self) -> object:
-        """Stops it in order, if it runs, and starts it."""
-
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *_: object) -> None: ...
@@ -133,10 +130,6 @@ class _Contained(ABC):
         if self.alive:
             self._container.get_wrapped_container().kill()
             self._container.get_wrapped_container().wait(timeout=STOP_WITHIN_S)
-
-    def restart(self) -> Self:
-        self.stop()
-        return self.start()
 
     def remove(self) -> None:
         """Ends it together with its data."""

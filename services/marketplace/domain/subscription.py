@@ -7,7 +7,7 @@ however late the timer comes.
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Annotated, Final, TypeAlias, TypeVar, assert_never
+from typing import Annotated, Final, TypeAlias, assert_never
 from zoneinfo import ZoneInfo
 
 from services.marketplace.domain import auto_renew, order, rules
@@ -64,7 +64,6 @@ Ordered: TypeAlias = Awaiting | Failed | Confirmed
 """Any state but the first."""
 State: TypeAlias = Unordered | Ordered
 INITIAL: State = Unordered()
-L = TypeVar("L", Running, DisableRequested, NonRenewing)
 
 
 def evolve(state: State, event: Event) -> State:
