@@ -11,7 +11,7 @@ import pytest
 from services.identity import credentials
 from services.identity.guesses import FREE_ADDRESS, FREE_PAIR, LONGEST, Counter, Guesses, wait
 from services.identity.keys import Keys
-from shared.runtime.limits import DEFAULTS
+from shared.runtime.limits import DEFAULTS, Limits
 from shared.runtime.problems import Problem, busy
 from tests.services.identity_bench import KEY, PASSWORD, Bench, opened
 
@@ -186,6 +186,9 @@ async def test_of_400_wrong_passwords_at_once_five_are_compared(
         return verify(verifier, password)
 
     monkeypatch.setattr(credentials, "verify_password", counted)
+    parts = bench.app.state.parts
+    within_a_minute = Limits(clock=lambda: NOON.timestamp(), refused=parts.metrics.limited)
+    monkeypatch.setattr(parts, "limits", within_a_minute)
     answers = await asyncio.gather(*(bench.sign_in(email, f"wrong {number}") for number in range(400)))
     assert statuses(answers) == {401: FREE_PAIR, 429: 400 - FREE_PAIR}
     assert len(compared) == FREE_PAIR, "nothing is compared for those that are refused"

@@ -17,12 +17,14 @@ pytestmark = pytest.mark.system
 @pytest.fixture
 async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
     async with opened(databases) as made:
+        limit(made)
         yield made
 
 
-def limit(bench: Bench, text: str) -> None:
+def limit(bench: Bench, text: str = "") -> None:
+    """Limits whose clock stands still: no minute ends while requests are counted."""
     parts = bench.app.state.parts
-    parts.limits = Limits(text, refused=parts.metrics.limited)
+    parts.limits = Limits(text, clock=lambda: 0.0, refused=parts.metrics.limited)
 
 
 def statuses(answers: list[httpx.Response]) -> dict[int, int]:
