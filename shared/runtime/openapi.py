@@ -166,7 +166,7 @@ def _operation(route: CommandRoute, schemas: dict[str, Any]) -> dict[str, Any]:
                 if route.completes
                 else {}
             ),
-            **_problems(_PROBLEMS | {"413": f"The body has more than {route.body_bytes} bytes"}),
+            **_problems(_PROBLEMS | {"413": f"More than {route.body_bytes} bytes, or what makes too large an event"}),
         },
     }
     if route.form.model_fields:

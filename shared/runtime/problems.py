@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from shared import rules
 from shared.eventlog.decision import Rejected
-from shared.eventlog.write.log import KeyReused, Refused
+from shared.eventlog.write.log import EventTooLarge, KeyReused, Refused
 from shared.eventlog.write.postgres import TRANSIENT
 from shared.eventlog.write.store import Conflict, Unavailable
 from shared.events.envelope import BadName
@@ -137,6 +137,9 @@ def to_problem(error: Exception) -> Problem:
             return Problem(
                 422, rule=rules.IDEMPOTENCY_KEY_REUSED, reason=reason, remedy="Use a new key for a new request."
             )
+        case EventTooLarge():
+            reason = f"What is asked makes an event that is too large: {error}."
+            return Problem(413, rule=rules.TOO_LARGE, reason=reason, remedy="Ask for less at once.")
         case Conflict():
             return busy("Too many changes at once; nothing was done.")
         case NewerEvent():
@@ -185,6 +188,7 @@ def install(app: FastAPI) -> None:
         ValidationError,
         HTTPException,
         KeyReused,
+        EventTooLarge,
         BadName,
         Conflict,
         Unavailable,

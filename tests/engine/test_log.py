@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shared.eventlog.decision import Decision
-from shared.eventlog.write.log import Accepted, KeyReused, Log, Refused
+from shared.eventlog.write.log import Accepted, EventTooLarge, KeyReused, Log, Refused
 from shared.eventlog.write.store import Outcome, Store, Write
 from shared.events import SeatUnassigned
 from shared.events.envelope import GENESIS, chained
@@ -146,8 +146,10 @@ async def test_a_decider_that_raises_leaves_nothing_behind(store: Store) -> None
 async def test_an_event_that_is_too_large_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.eventlog.write.log.EVENT_BYTES", 100)
     log = Log(store, "entitlements")
-    with pytest.raises(ValueError, match="at most"):
+    with pytest.raises(EventTooLarge, match="at most"):
         await log.execute(COUNTER, "one", Count(by="x" * 100), meta())
+    with pytest.raises(EventTooLarge, match="at most"):
+        await log.dry_run(COUNTER, "one", Count(by="x" * 100))
     assert await store.position() == 0
 
 

@@ -225,6 +225,17 @@ async def test_everything_else_is_a_problem_too(
     assert store.events == []
 
 
+@pytest.mark.parametrize("query", ["", "?dry_run=true"])
+async def test_what_would_make_an_event_too_large_is_refused(
+    client: httpx.AsyncClient, store: MemoryStore, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    monkeypatch.setattr("shared.eventlog.write.log.EVENT_BYTES", 20)
+    answer = await client.post(f"/counters/one{query}", json={"by": "me"})
+    assert (answer.status_code, answer.json()["rule"]) == (413, "too-large")
+    assert "SeatUnassigned" in answer.json()["detail"] and "at most 20" in answer.json()["detail"]
+    assert store.events == [] and store._commands == {}
+
+
 async def test_a_wrong_body_is_told_field_by_field(client: httpx.AsyncClient) -> None:
     sent = {"limit": "a secret", "by": 5, "limt": 1, "x": "y" * 10}
     answer = await client.post("/counters/one", json=sent)

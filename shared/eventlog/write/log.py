@@ -49,6 +49,10 @@ class KeyReused(Exception):
     """The command id was used before, for another command."""
 
 
+class EventTooLarge(ValueError):
+    """The command asks for an event that is larger than any may be."""
+
+
 class Meta(NamedTuple):
     """What comes with a command: its id and who, why and from where. `fingerprint` is a digest of what was asked, kept
     with the answer: the same id with another one is refused. `now` is UTC. A `derived` command follows from an event
@@ -151,9 +155,9 @@ class Log:
         self._turns: dict[str, deque[asyncio.Future[None]]] = {}
 
     async def execute(self, stream: Stream[S, C, E], key: str, command: C, meta: Meta) -> Answer:
-        """Decide and commit. Raises BadName (an id that can't stand in a header), KeyReused, Conflict (too busy, try
-        again), Unavailable (outcome unknown: send the same command id again), or whatever the decider raises by
-        mistake."""
+        """Decide and commit. Raises BadName (an id that no header can hold), KeyReused, EventTooLarge, Conflict (too
+        busy, try again), Unavailable (outcome unknown: send the same command id again), or whatever the decider raises
+        by mistake."""
         stream_id = checked_name(stream.id(key), "a stream id")
         _check(meta)
         if stream_id in self._turns:
@@ -234,6 +238,8 @@ class Log:
             decision = await self._unless_taken(stream, stream_id, state, decision)
         if isinstance(decision, Rejected):
             return _refused(stream_id, decision)
+        for event in decision:
+            _data(event)
         before = current.head.version + len(given)
         events = tuple(Recorded("", n, 0, event) for n, event in enumerate(decision, start=before + 1))
         return Accepted(stream_id, before + len(events), events)
@@ -358,9 +364,7 @@ class Log:
         return write, _Current(state, head, tenant)
 
     def _next(self, stream_id: str, head: Head, event: Event, tenant: str, meta: Meta) -> StoredEvent:
-        data, id_, type_, version = event.data(), self._new_id(), event.type(), head.version + 1
-        if len(data) > EVENT_BYTES:
-            raise ValueError(f"{type_} of {len(data)} bytes; an event has at most {EVENT_BYTES}")
+        data, id_, type_, version = _data(event), self._new_id(), event.type(), head.version + 1
         hash_ = digest(
             head.hash,
             id_,
@@ -434,6 +438,14 @@ class Reader:
         if known is None:
             known = self._known[stream_id] = await self._fresh(stream, stream_id)
         return known
+
+
+def _data(event: Event) -> bytes:
+    """Raises EventTooLarge."""
+    data = event.data()
+    if len(data) > EVENT_BYTES:
+        raise EventTooLarge(f"{event.type()} of {len(data)} bytes; an event has at most {EVENT_BYTES}")
+    return data
 
 
 def _check(meta: Meta) -> None:
