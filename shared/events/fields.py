@@ -50,10 +50,20 @@ def _refusal(kind: str, message: str) -> PydanticCustomError:
 NAME_AT_MOST: Final = 200
 TEXT_AT_MOST: Final = 2000
 _UNFIT: Final = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
-_BLANK: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-"""Letters, marks and a symbol that show nothing."""
+_BLANK: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufffc\U0001d159")
+"""Letters, marks and symbols that show nothing."""
 _JOINERS: Final = frozenset("\u200c\u200d")
 _VARIATIONS: Final = re.compile("[\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+_IDEOGRAPHS: Final = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_VARIED: Final = re.compile(
+    rf"[{_IDEOGRAPHS}][\ufe00-\ufe0d\U000e0100-\U000e01ef]"
+    "|[\u1800-\u18af][\u180b-\u180d\u180f]"
+    "|[0-9#*][\ufe0e\ufe0f]\u20e3|[\u203c\u2049\u2139\u3030][\ufe0e\ufe0f]"
+    "|[0\u1000-\u109f\u2018-\u201d\u3001\u3002\ua840-\ua877\uaa60-\uaa7f"
+    "\uff01\uff0c\uff0e\uff1a\uff1b\uff1f\U00010ac0-\U00010aff\U00013000-\U0001345f][\ufe00-\ufe0d]"
+)
+"""Letters, digits and punctuation with a selector that varies them: of the scripts and signs that Unicode names in
+StandardizedVariants.txt, emoji-variation-sequences.txt and its database of ideographs."""
 _OTHER_SPACES: Final = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 _NEW_LINES: Final = re.compile("\r\n?")
 
@@ -64,8 +74,14 @@ def _fits(text: str, at: int, spared: str) -> bool:
     if character in _JOINERS:
         return _joins(text, at)
     if _VARIATIONS.match(character):
-        return at > 0 and unicodedata.category(text[at - 1])[0] in "LNPS"
+        return at > 0 and _varies(text, at)
     return character in spared or not (character in _BLANK or unicodedata.category(character) in _UNFIT)
+
+
+def _varies(text: str, at: int) -> bool:
+    """Whether the variation selector there changes how the character before it looks."""
+    symbol = unicodedata.category(text[at - 1]) in ("So", "Sm") and "\ufe00" <= text[at] <= "\ufe0f"
+    return symbol or _VARIED.match(text, at - 1) is not None
 
 
 def _joins(text: str, at: int) -> bool:
