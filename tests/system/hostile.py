@@ -81,6 +81,7 @@ OWN: Final[Mapping[str, Change]] = {
     "a truncated body": lambda _, record: record._replace(value=(record.value or b"")[:-1]),
     "no body": body(None),
     "10,000 deep": body(b"[" * 10_000),
+    "a version of its type that is unknown": but(b"ce_dataschema", b"urn:tenure:events:OperationPerformed:999"),
     "a null key": lambda _, record: record._replace(key=None),
     "another key": lambda _, record: record._replace(key=b"a\0b"),
     "no subject and a key with NUL": lambda _, record: record._replace(
@@ -94,6 +95,17 @@ OWN: Final[Mapping[str, Change]] = {
 }
 SAID: Final = b'{"csn": "5100000001", "organisation_id": "hostile", "publisher": "autodesk"}'
 FOREIGN: Final[Mapping[str, Change]] = {
+    "a truncated body of a publisher's": body(SAID[:-1]),
+    "no body of a publisher's": body(None),
+    "10,000 deep from a publisher": body(b"[" * 10_000),
+    "a body that is not UTF-8": body(SAID.replace(b"hostile", b"hostile\xff")),
+    "a key twice, the second time as no text": body(SAID[:-1] + b', "csn": 5}'),
+    "a version that is unknown": lambda _, record: record._replace(
+        headers=[*record.headers, (b"ce_dataschema", b"urn:tenure:events:CsnIssued:999")]
+    ),
+    "a version of another type": lambda _, record: record._replace(
+        headers=[*record.headers, (b"ce_dataschema", b"urn:tenure:events:CsnRevoked:1")]
+    ),
     "not a number": body(b'{"csn": NaN, "organisation_id": "x", "publisher": "autodesk"}'),
     "1e400": body(b'{"csn": 1e400, "organisation_id": "x", "publisher": "autodesk"}'),
     "a lone surrogate": body(b'{"csn": "\\ud800", "organisation_id": "x", "publisher": "autodesk"}'),
@@ -104,6 +116,8 @@ FOREIGN: Final[Mapping[str, Change]] = {
 }
 
 
+OF_EVERY_READER: Final = {"a service's type", "a type that is unknown", "a version of another type"}
+"""Those of them that are parked by readers of other types, too."""
 OF_THE_OWN_TOPIC: Final[Mapping[str, Change]] = {"another publisher's source": but(b"ce_source", b"urn:publisher:acme")}
 
 
@@ -203,7 +217,7 @@ class Flood:
         if is_inbound(service):
             of_topic = OF_THE_OWN_TOPIC if service == OWN_TOPIC else {}
             what, change = chance.choice([*ANYWHERE.items(), *FOREIGN.items(), *of_topic.items()])
-            by_type = what in FOREIGN and what not in ("a service's type", "a type that is unknown")
+            by_type = what in FOREIGN and what not in OF_EVERY_READER
             record = change(chance, good(service, number))
             return Sent(service, chance.randrange(self._partitions[service]), -1, what, record, by_type)
         topic, source, kind = topic_of(service), chance.choice(self._genuine[service]), chance.random()
