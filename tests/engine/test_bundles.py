@@ -90,5 +90,5 @@ async def test_a_fold_that_looks_at_what_execute_answers_is_told() -> None:
     assert answer is UNANSWERED
     looks: list[Callable[[], object]] = [lambda: answer == "UPDATE 0", lambda: bool(answer), lambda: answer[-1]]
     for look in looks:
-        with pytest.raises(TypeError, match="may not use what execute"):
+        with pytest.raises(TypeError, match="may not use the result of execute"):
             look()

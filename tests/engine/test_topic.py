@@ -7,7 +7,7 @@ import pytest
 
 from shared.eventlog.deliver.plan import Raw
 from shared.eventlog.deliver.relay import READ_EVENTS
-from shared.eventlog.repair.chains import Found
+from shared.eventlog.repair.chains import OwnRecord
 from shared.eventlog.repair.topic import Begin, TopicReader
 from shared.eventlog.write.store import InStore, Lookup
 from shared.events.envelope import Envelope, StoredEvent
@@ -31,15 +31,15 @@ class Reader(TopicReader):
         self.topic, self.starts, self.ends = "t", {0: 0}, {0: len(positions)}
         self.positions, self.read_so_far = positions, 0
 
-    async def own_records(self, partition: int, begin: int, end: int, service: str) -> AsyncIterator[list[Found]]:
+    async def own_records(self, partition: int, begin: int, end: int, service: str) -> AsyncIterator[list[OwnRecord]]:
         self.read_so_far += end - begin
         yield [self._found(partition, offset) for offset in range(begin, end)]
 
-    def _found(self, partition: int, offset: int) -> Found:
+    def _found(self, partition: int, offset: int) -> OwnRecord:
         position = self.positions[offset]
         hash_ = hash_at(position if position > 0 else FORGED - position)
         envelope = Envelope("1", "s", "t", "stream", NOON, version=1, position=abs(position), hash=hash_)
-        return Found(Raw(self.topic, partition, offset, None, [], b""), StoredEvent(envelope, b""))
+        return OwnRecord(Raw(self.topic, partition, offset, None, [], b""), StoredEvent(envelope, b""))
 
 
 def until(head: int) -> Lookup:

@@ -1,7 +1,7 @@
-"""The operators' side: verify a log, restore it, rebuild tables, retry what was parked.
+"""Operators' repairs: verify and restore logs, rebuild projections, retry parked records.
 
-Promises: a topic and its store are compared before either is trusted; every repair has a dry run, may be stopped and
+Guarantees: a topic and its store are compared before either is trusted; every repair has a dry run, may be stopped and
 repeated, and leaves an event of its own in the log.
 
-Needs: the write and the delivery side, and the rights of the operator for what changes a store.
+Requires: the write and the delivery side, and the operator's database rights for every repair that changes a store.
 """

@@ -1,8 +1,8 @@
-"""Anchors: where a store's head stood, noted outside of the store, so that a cut tail or a rewritten store shows.
+"""Anchors: records of a log's head outside of its store, to detect a cut or rewritten log.
 
-The relay writes one every thousand events and every minute in which something was published: to the service's own topic
-of anchors, which no other service may write, and to a file. Neither is ever rewritten, and an anchor holds for any
-faithful copy of the log: its chain does not depend on how events were batched.
+The relay writes an anchor every thousand events, and every minute in which it published something: to the service's own
+topic of anchors, which no other service may write to, and to a file. Neither is ever rewritten. An anchor is valid for
+every faithful copy of the log, because the chain does not depend on how events were batched.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from shared.eventlog.deliver.kafka import KafkaAccess
-from shared.eventlog.repair.chains import place
+from shared.eventlog.repair.chains import location
 from shared.eventlog.repair.topic import TopicReader
 from shared.eventlog.write.store import Unavailable
 from shared.events.envelope import Unreadable, stamp
@@ -24,7 +24,7 @@ from shared.events.envelope import Unreadable, stamp
 logger = structlog.get_logger(__name__)
 
 FORMER: Final = "anchors.v1"
-"""The one topic of all services' anchors that there was before: read where it exists, never written."""
+"""The former topic, shared by all services: it is read if it exists, and never written."""
 EVERY_EVENTS: Final = 1_000
 EVERY_S: Final = 60.0
 
@@ -32,12 +32,12 @@ ChainAt = Callable[[int], Awaitable[tuple[int, bytes]]]
 
 
 def topic_of_anchors(service: str) -> str:
-    """The topic that has this service's anchors, and no other's."""
+    """Return the name of the topic with only this service's anchors."""
     return f"{FORMER}.{service}"
 
 
 class Anchor(NamedTuple):
-    """At `position`, `service`'s chain was this."""
+    """The chain of a service's log at a position."""
 
     service: str
     position: int
@@ -50,27 +50,30 @@ class Anchor(NamedTuple):
 
     @classmethod
     def read(cls, line: bytes) -> Self:
-        """Raises Unreadable on anything that is not an anchor."""
+        """Parse an anchor. Raises Unreadable if the line is not one."""
         try:
-            found = json.loads(line)
-            return cls(str(found["service"]), int(found["position"]), bytes.fromhex(found["chain"]), str(found["time"]))
+            fields = json.loads(line)
+            chain = bytes.fromhex(fields["chain"])
+            return cls(str(fields["service"]), int(fields["position"]), chain, str(fields["time"]))
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise Unreadable(f"it is not an anchor: {line[:80]!r} ({type(error).__name__})") from None
+            raise Unreadable(f"not an anchor: {line[:80]!r} ({type(error).__name__})") from None
 
 
 class Anchors:
-    """Writes one service's anchors. What can't be written now is made up for by the next one: publishing never waits
-    for an anchor."""
+    """Writer of one service's anchors.
+
+    Publishing never waits for an anchor. One that can't be written is skipped: the next one covers its events too.
+    """
 
     def __init__(self, service: str, chain_at: ChainAt, folder: Path | None = None) -> None:
         self._service, self._chain_at = service, chain_at
         self._file = None if folder is None else file_of(folder, service)
         self._position = self._at = 0.0
-        self._said = False
+        self._warned = False
         self._writing: asyncio.Task[None] | None = None
 
     def note(self, relayed: int, producer: Any) -> None:
-        """After everything up to `relayed` was published. Begins to write an anchor when it is time for one."""
+        """Start to write an anchor if one is due, once everything up to `relayed` is published."""
         now = asyncio.get_running_loop().time()
         if relayed <= self._position or (relayed - self._position < EVERY_EVENTS and now - self._at < EVERY_S):
             return
@@ -83,7 +86,7 @@ class Anchors:
             await asyncio.gather(self._writing, return_exceptions=True)
 
     async def write(self, relayed: int, producer: Any) -> None:
-        """Writes an anchor of the last batch up to `relayed`, unless there is one."""
+        """Write an anchor of the last batch up to `relayed`, unless it is written already."""
         now = asyncio.get_running_loop().time()
         try:
             position, chain = await self._chain_at(relayed)
@@ -94,11 +97,11 @@ class Anchors:
             if self._file is not None:
                 await asyncio.to_thread(_append, self._file, anchor.line())
         except (KafkaError, OSError, Unavailable) as fault:
-            if not self._said:
-                logger.warning("an anchor could not be written", service=self._service, fault=repr(fault))
-            self._said = True
+            if not self._warned:
+                logger.warning("could not write an anchor", service=self._service, fault=repr(fault))
+            self._warned = True
         else:
-            self._said = False
+            self._warned = False
         self._position, self._at = relayed, now
 
 
@@ -113,7 +116,7 @@ def _append(file: Path, line: bytes) -> None:
 
 
 def from_file(folder: Path | None, service: str) -> tuple[list[Anchor], list[str]]:
-    """The file's anchors, and what in it is none."""
+    """Read the anchors in the service's file, and a message for each line that is not an anchor."""
     file = None if folder is None else file_of(folder, service)
     if file is None or not file.exists():
         return [], []
@@ -122,7 +125,10 @@ def from_file(folder: Path | None, service: str) -> tuple[list[Anchor], list[str
 
 
 async def from_topic(access: KafkaAccess, service: str) -> tuple[list[Anchor], list[str]]:
-    """The anchors of the service in its topic and in the former one, and what there is none. Raises KafkaError."""
+    """Read the service's anchors from its topic and the former topic.
+
+    Returns the anchors, and a message for each record that is not an anchor. Raises KafkaError.
+    """
     async with TopicReader(topic_of_anchors(service), access) as reader:
         lines = await _lines(reader, service)
         has_former = FORMER in await reader.topics()
@@ -133,12 +139,12 @@ async def from_topic(access: KafkaAccess, service: str) -> tuple[list[Anchor], l
 
 
 async def _lines(reader: TopicReader, service: str) -> list[tuple[str, bytes]]:
-    """Each record under the service's name, and where it lies."""
+    """Read each record under the service's name, with its location."""
     lines: list[tuple[str, bytes]] = []
     at = dict(reader.starts)
     while raws := await reader.read(at, at):
         mine = (raw for batch in raws.values() for raw in batch if raw.key == service.encode())
-        lines += [(place(raw), raw.value or b"") for raw in mine]
+        lines += [(location(raw), raw.value or b"") for raw in mine]
     return lines
 
 

@@ -1,6 +1,7 @@
-"""A projection as of a position or a time, and what each event of a stream changes in its rows: in tables of their own.
+"""Point-in-time copies of a projection's tables, and the row changes that each event makes.
 
-As of: folded into a schema that readers of the service never see, from the start or from the nearest one that was kept.
+`as_of` folds into a schema of its own that the service's readers never see. It starts with no events, or with the
+latest kept tables that cover no later moment.
 """
 
 import asyncio
@@ -32,22 +33,24 @@ _STORE: Final = "store"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AsOf:
-    """Where the tables stand that were folded into `schema`. `position` is the last of the service's own store that
-    counts, `time` the moment up to which events of other services count; `streams` and `events` are how many were
-    folded, `from_kept` is the schema that it began with."""
+    """Tables folded as of a moment, and what they cover."""
 
     schema: str
     position: int | None
+    """The last position of the service's own store that is included; None if the projection doesn't fold its events."""
     time: datetime
+    """The time up to which other services' events are included."""
     streams: int
     events: int
+    """The number of events folded by this call, without those in the tables it started from."""
     tables: Mapping[str, int]
-    """The number of rows of each."""
+    """The number of rows of each table."""
     from_kept: str | None = None
+    """The schema with the kept tables that this one started from."""
 
 
-class Asked(NamedTuple):
-    """A moment: a position of the service's own store, and the time up to which other services' events count."""
+class _Moment(NamedTuple):
+    """A position of the service's own store, and the time limit of other services' events."""
 
     position: int
     time: datetime
@@ -64,13 +67,25 @@ async def as_of(
     time: datetime | None = None,
     keep: bool = False,
 ) -> AsyncIterator[AsOf]:
-    """The projection's tables as of a position of the service's store, or as of a time (events that were decided by
-    then). They are what events alone make: timers that have fired are still among the timers. Dropped when the block
-    ends, unless they are to be kept: then a later moment starts from them. Raises CannotRebuild or CannotFold."""
+    """Fold the projection's tables as of a position or a time, into a schema of their own.
+
+    The tables contain what events alone make: timers that have fired are still among the timers. They are dropped when
+    the block ends, unless `keep` is set; a later call can then start from them.
+
+    Args:
+        position: a position of the service's store. Give this or `time`.
+        time: the latest time of the events to include, with a time zone.
+
+    Raises:
+        CannotRebuild: the moment or the projection can't be folded as asked.
+        CannotFold: an event can't be folded.
+    """
     if (position is None) == (time is None):
         raise CannotRebuild("Name either a position or a time.")
     if any(map(is_inbound, projection.topics)):
-        raise CannotRebuild(f"{projection.name} folds foreign events, which have no streams: it can't be folded anew.")
+        raise CannotRebuild(
+            f"{projection.name} folds foreign events, which have no streams: it can't be folded as of a moment."
+        )
     db = await asyncpg.connect(dsn, command_timeout=600)
     schema = f"asof_{uuid_utils.uuid7().hex}"
     keeping = False
@@ -78,7 +93,7 @@ async def as_of(
         folding = _Folding(service, projection, dsn, access, schema, await _moment(db, position, time))
         result = await folding.run(db)
         if keep:
-            await folding.kept(db, result)
+            await folding.keep(db, result)
             keeping = True
         yield result
     finally:
@@ -88,57 +103,57 @@ async def as_of(
 
 
 async def drop_kept(dsn: str, schema: str) -> None:
-    """Drops tables that were kept. Raises CannotRebuild when there are none of this name."""
+    """Drop a schema of kept tables. Raises CannotRebuild if there is no such schema."""
     db = await asyncpg.connect(dsn, command_timeout=60)
     try:
         async with db.transaction():
             if await db.fetchval(SQL["forget"], schema) is None:
-                raise CannotRebuild(f"No tables are kept in a schema {schema}.")
+                raise CannotRebuild(f"No kept tables are in a schema named {schema}.")
             await db.execute(with_names(SQL["drop"], schema=schema))
     finally:
         await db.close()
 
 
-async def _moment(db: Any, position: int | None, time: datetime | None) -> Asked:
-    """What was asked for, as a position and a time."""
+async def _moment(db: Any, position: int | None, time: datetime | None) -> _Moment:
+    """Complete the requested position or time to a pair of both."""
     last = int(await db.fetchval(SQL["position"]))
     if time is not None:
         if time.tzinfo is None:
-            raise CannotRebuild("The time names no zone: write it with one, as 2026-11-21T04:03:00Z.")
+            raise CannotRebuild("The time has no time zone: write it with one, such as 2026-11-21T04:03:00Z.")
         before = await db.fetchval(SQL["position_at"], time)
-        return Asked(before, time)
+        return _Moment(before, time)
     if position is None or not 0 <= position <= last:
-        raise CannotRebuild(f"The store has positions up to {last}, not {position}.")
-    found = await db.fetchval(SQL["time_at"], position)
-    return Asked(position, found or await db.fetchval(SQL["now"]))
+        raise CannotRebuild(f"There is no position {position}: the store has positions up to {last}.")
+    latest = await db.fetchval(SQL["time_at"], position)
+    return _Moment(position, latest or await db.fetchval(SQL["now"]))
 
 
 class _Folding:
-    """One folding as of a moment."""
+    """One run that folds a projection as of a moment."""
 
     def __init__(
-        self, service: str, projection: Projection, dsn: str, access: KafkaAccess, schema: str, asked: Asked
+        self, service: str, projection: Projection, dsn: str, access: KafkaAccess, schema: str, moment: _Moment
     ) -> None:
         self._service, self._projection, self._dsn, self._access = service, projection, dsn, access
-        self._schema, self._asked = schema, asked
+        self._schema, self._moment = schema, moment
         self._consumer = f"{service}.{projection.name}"
         self._own = topic_of(service)
 
     async def run(self, db: Any) -> AsOf:
         async with db.transaction():
             await make(db, self._projection, self._schema)
-            started = await self._from_nearest(db)
+            from_kept = await self._from_nearest(db)
         scratch = await Scratch.opened(self._projection, self._schema, self._dsn, WORKERS)
         try:
             await self._fold(db, scratch)
         finally:
             await scratch.close()
-        return await self._covers(db, scratch.folded, started)
+        return await self._covers(db, scratch.folded, from_kept)
 
     async def _from_nearest(self, db: Any) -> str | None:
-        """Copies the latest kept tables of the same folds that are of no later moment."""
+        """Copy the latest kept tables that the same folds made and that cover no later moment."""
         kept = await db.fetchval(
-            SQL["nearest"], self._consumer, code_of(self._projection), self._asked.position, self._asked.time
+            SQL["nearest"], self._consumer, code_of(self._projection), self._moment.position, self._moment.time
         )
         if kept is not None:
             for table in (*map(bare, self._projection.tables), "_seen", "_progress"):
@@ -160,68 +175,75 @@ class _Folding:
             raise faults.exceptions[0] from None
 
     async def _ends(self, db: Any, topics: Sequence[str]) -> dict[Partition, int]:
-        """How far the topics' partitions are read: as far as the live consumer has judged what is there."""
+        """Return each partition's last offset to read: the live consumer's checkpoint at most."""
         if not topics:
             return {}
         rows = await db.fetch(SQL["offsets"], self._consumer, topics)
         if missing := set(topics) - {row["topic"] for row in rows}:
             raise CannotRebuild(
-                f"The consumer {self._consumer} has never read {', '.join(sorted(missing))}, so its partitions are "
-                "not known: start the service first."
+                f"The consumer {self._consumer} has no checkpoint in {', '.join(sorted(missing))}, so the partitions "
+                "to read are unknown: start the service first."
             )
-        judged = {(row["topic"], row["partition"]): row["offset"] for row in rows}
+        checkpoints = {(row["topic"], row["partition"]): row["offset"] for row in rows}
         async with Topics(self._access, self._projection.types) as reading:
-            return {place: min(end, judged[place]) for place, end in (await reading.ends(judged)).items()}
+            ends = await reading.ends(checkpoints)
+            return {partition: min(end, checkpoints[partition]) for partition, end in ends.items()}
 
     async def _from_store(self, scratch: Scratch, worker: int, progress: Mapping[Source, int]) -> None:
-        """From where a kept one ended. That is before the first event that was passed over: it may count now."""
+        """Fold the store's events, from the progress of the kept tables.
+
+        Progress stops before the first event that was too late for the moment, because a later moment may include it.
+        """
         own = OwnStore(scratch.pool, source_of(self._service), self._projection.types)
         all_count = True
         async for position, batch in own.share(
-            worker, WORKERS, progress.get((_STORE, worker), 0), self._asked.position
+            worker, WORKERS, progress.get((_STORE, worker), 0), self._moment.position
         ):
-            all_count = all_count and all(each.envelope.time <= self._asked.time for each in batch)
+            all_count = all_count and all(piece.envelope.time <= self._moment.time for piece in batch)
             await scratch.fold(batch, self._bound, {(_STORE, worker): position} if all_count else {})
 
     async def _from_topics(self, scratch: Scratch, types: frozenset[str], ends: Mapping[Partition, int]) -> None:
-        """Always from the start: what was too late for a kept one may count now. What it has isn't folded again."""
+        """Fold the topics' events, always from the start.
+
+        Events that were too late for the kept tables may count now. `Scratch` skips those that are folded already.
+        """
         async with Topics(self._access, types) as topics:
             async for _, batch in topics.between({}, ends):
                 await scratch.fold(await applied(scratch.pool, self._service, batch), self._bound, {})
 
     async def _bound(self, _tx: Any, _streams: Sequence[str]) -> Counts:
-        position, time, own = self._asked.position, self._asked.time, source_of(self._service)
+        position, time, own = self._moment.position, self._moment.time, source_of(self._service)
 
         def counts(envelope: Envelope) -> bool:
             return envelope.time <= time and (envelope.source != own or (envelope.position or 0) <= position)
 
         return counts
 
-    async def _covers(self, db: Any, events: int, started: str | None) -> AsOf:
+    async def _covers(self, db: Any, events: int, from_kept: str | None) -> AsOf:
         streams = int(await db.fetchval(with_names(SQL["streams"], schema=self._schema)))
         rows = {}
         for table in self._projection.tables:
             rows[table] = int(await db.fetchval(with_names(SQL["rows"], schema=self._schema, table=bare(table))))
-        own = self._asked.position if self._own in self._projection.topics else None
+        own = self._moment.position if self._own in self._projection.topics else None
         return AsOf(
             schema=self._schema,
             position=own,
-            time=self._asked.time,
+            time=self._moment.time,
             streams=streams,
             events=events,
             tables=rows,
-            from_kept=started,
+            from_kept=from_kept,
         )
 
-    async def kept(self, db: Any, result: AsOf) -> None:
+    async def keep(self, db: Any, result: AsOf) -> None:
         covers = {"streams": result.streams, "tables": dict(result.tables)}
         await db.execute(
             SQL["keep"],
             self._schema,
             self._consumer,
             code_of(self._projection),
-            self._asked.position,
-            self._asked.time,
+            self._moment.position,
+            self._moment.time,
             json.dumps(covers),
         )
 
@@ -231,7 +253,7 @@ class _Folding:
 
 @dataclass(frozen=True, slots=True)
 class RowChange:
-    """A row before and after an event; None where there was or is none."""
+    """A row before and after an event; None if it did not or does not exist."""
 
     table: str
     before: Mapping[str, Any] | None
@@ -246,7 +268,7 @@ class RowChange:
 
 @dataclass(frozen=True, slots=True)
 class Stepped:
-    """What an event changed. A type without a fold changes nothing, by declaration."""
+    """The changes that one event made. `folded` is false for a type that the projection ignores."""
 
     envelope: Envelope
     folded: bool
@@ -254,54 +276,59 @@ class Stepped:
 
 
 async def step(projection: Projection, stored: Sequence[StoredEvent], dsn: str) -> list[Stepped]:
-    """What each of a stream's events changes in the projection's rows, beginning with empty tables: rows that other
-    streams' events made aren't there. Nothing of it is committed.
+    """Fold a stream's events one by one into empty tables, and return the row changes of each.
 
-    Raises CannotRebuild, CannotFold or what a fold raises."""
+    Rows that other streams' events made are missing. Nothing is committed.
+
+    Raises:
+        CannotRebuild: the projection's tables can't be copied.
+        CannotFold: an event can't be read.
+        Exception: whatever a fold raises.
+    """
     schema = f"step_{uuid_utils.uuid7().hex}"
     db = await asyncpg.connect(dsn, command_timeout=60)
     names = {table: qualified(schema, bare(table)) for table in projection.tables if "." in table}
     folding, steps = Rewriting(db, renaming(names)), []
-    undone = db.transaction()
-    await undone.start()
+    transaction = db.transaction()
+    await transaction.start()
     try:
         await make(db, projection, schema)
         await db.execute(with_names(SQL["search"], schema=schema))
         keys = {table: await _key(db, schema, bare(table)) for table in projection.tables}
         rows = await _rows(db, schema, keys)
-        for each in pieces(stored, projection.types):
-            if each.data is not None:
-                await projection.apply(folding, each.event, each.envelope)
+        for piece in pieces(stored, projection.types):
+            if piece.data is not None:
+                await projection.apply(folding, piece.event, piece.envelope)
             now = await _rows(db, schema, keys)
-            steps.append(Stepped(each.envelope, each.data is not None, _changes(rows, now)))
+            steps.append(Stepped(piece.envelope, piece.data is not None, _changes(rows, now)))
             rows = now
     finally:
-        await undone.rollback()
+        await transaction.rollback()
         await db.close()
     return steps
 
 
 _Rows = dict[tuple[str, str], Mapping[str, Any]]
-"""From a table and a row's key to the row."""
+"""Rows by table and primary key."""
 
 
 async def _key(db: Any, schema: str, table: str) -> Sequence[str]:
-    """The columns of the primary key; of a table without one, none."""
+    """Return the columns of the primary key, or nothing if the table has none."""
     rows = await db.fetch(SQL["key"], qualified(schema, table))
     return [row["attname"] for row in rows]
 
 
 async def _rows(db: Any, schema: str, keys: Mapping[str, Sequence[str]]) -> _Rows:
-    found: _Rows = {}
+    result: _Rows = {}
     for table, key in keys.items():
         for row in await db.fetch(with_names(SQL["table"], schema=schema, table=bare(table))):
             values = json.loads(row["row"])
-            found[table, json.dumps([values[name] for name in key] if key else values, sort_keys=True)] = values
-    return found
+            result[table, json.dumps([values[name] for name in key] if key else values, sort_keys=True)] = values
+    return result
 
 
 def _changes(before: _Rows, after: _Rows) -> list[RowChange]:
-    """Row by row, in the order of their keys."""
-    places = sorted(before.keys() | after.keys())
-    pairs = ((place, before.get(place), after.get(place)) for place in places)
+    """Return the rows that differ, in the order of their keys."""
+    keys = sorted(before.keys() | after.keys())
+    pairs = ((key, before.get(key), after.get(key)) for key in keys)
     return [RowChange(table, was, now) for (table, _), was, now in pairs if was != now]

@@ -1,7 +1,8 @@
-"""Many folds in few round trips: a fold's statements are kept back and sent with the same ones of other streams.
+"""Batching of folds' statements, so that many folds need few round trips.
 
-Events are folded in order per stream only, so a statement may be moved before those of other streams, never before one
-of its own. Equal statements become one `executemany`, and plain inserts become COPY.
+A fold's statements are buffered and sent together with equal ones of other streams. Order matters per stream only, so a
+statement may move ahead of other streams' statements, never ahead of its own stream's. Equal statements become one
+`executemany`, and plain inserts become COPY.
 """
 
 import re
@@ -15,14 +16,14 @@ _PLAIN_INSERT: Final = re.compile(
     re.IGNORECASE,
 )
 COPY_FROM: Final = 20
-"""Rows from which COPY is worth its round trips."""
+"""The number of rows from which COPY is worth its round trips."""
 
 
 class _Unanswered:
-    """What a kept-back `execute` answers: nothing, and whoever looks at it is told so."""
+    """The result of a buffered `execute`: any use of it raises TypeError."""
 
     def _no(self, *_: object) -> NoReturn:
-        raise TypeError("a fold may not use what execute() answers: a rebuild sends statements later, in bundles")
+        raise TypeError("a fold may not use the result of execute(): a rebuild sends statements later, in batches")
 
     __eq__ = __bool__ = __str__ = __getattr__ = __getitem__ = __iter__ = __len__ = _no
     __hash__ = object.__hash__
@@ -35,7 +36,10 @@ Statement = tuple[str, tuple[Any, ...]]
 
 @lru_cache(maxsize=1000)
 def plain_insert(sql: str) -> tuple[str, tuple[str, ...] | None] | None:
-    """The table and columns of a statement that COPY can do as well: an insert of $1, $2, ... in this order."""
+    """Return the table and columns of an insert that COPY can replace, or None.
+
+    Such an insert has the values $1, $2 and so on, in this order.
+    """
     match = _PLAIN_INSERT.fullmatch(sql)
     if match is None:
         return None
@@ -47,42 +51,45 @@ def plain_insert(sql: str) -> tuple[str, tuple[str, ...] | None] | None:
 
 
 def bundled(streams: Iterable[Sequence[Statement]]) -> Iterable[tuple[str, list[tuple[Any, ...]]]]:
-    """The statements of all streams, each stream's in order, as few bundles of equal ones as a greedy choice gives."""
+    """Group the streams' statements into few batches of equal ones, by a greedy choice.
+
+    Each stream's statements keep their order.
+    """
     waiting: dict[str, list[deque[Statement]]] = {}
     for statements in streams:
         if statements:
             waiting.setdefault(statements[0][0], []).append(deque(statements))
     while waiting:
-        sql = max(waiting, key=lambda each: len(waiting[each]))
+        sql = max(waiting, key=lambda statement: len(waiting[statement]))
         rows: list[tuple[Any, ...]] = []
-        for left in waiting.pop(sql):
-            while left and left[0][0] == sql:
-                rows.append(left.popleft()[1])
-            if left:
-                waiting.setdefault(left[0][0], []).append(left)
+        for queue in waiting.pop(sql):
+            while queue and queue[0][0] == sql:
+                rows.append(queue.popleft()[1])
+            if queue:
+                waiting.setdefault(queue[0][0], []).append(queue)
         yield sql, rows
 
 
 class Bundles:
-    """Stands in for a connection in folds. What a fold reads is preceded by all that was kept back until then."""
+    """A connection for folds that buffers their statements and sends them before every read."""
 
     def __init__(self, tx: Any, rewrite: Callable[[str], str]) -> None:
         self._tx, self._rewrite = tx, rewrite
-        self._kept: dict[str, list[Statement]] = {}
-        self._mine: list[Statement] = []
+        self._buffered: dict[str, list[Statement]] = {}
+        self._current: list[Statement] = []
 
     def of_stream(self, stream: str) -> "Bundles":
-        """Says whose statements the next ones are."""
-        self._mine = self._kept.setdefault(stream, [])
+        """Assign the next statements to this stream."""
+        self._current = self._buffered.setdefault(stream, [])
         return self
 
     async def execute(self, sql: str, *values: Any) -> Any:
-        self._mine.append((self._rewrite(sql), values))
+        self._current.append((self._rewrite(sql), values))
         return UNANSWERED
 
     async def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         sql = self._rewrite(sql)
-        self._mine.extend((sql, tuple(row)) for row in rows)
+        self._current.extend((sql, tuple(row)) for row in rows)
 
     async def fetch(self, sql: str, *values: Any) -> Any:
         await self.send()
@@ -97,8 +104,8 @@ class Bundles:
         return await self._tx.fetchval(self._rewrite(sql), *values)
 
     async def send(self) -> None:
-        kept = list(self._kept.values())
-        for sql, rows in bundled(kept):
+        buffers = list(self._buffered.values())
+        for sql, rows in bundled(buffers):
             insert = plain_insert(sql) if len(rows) >= COPY_FROM else None
             if insert is not None and "." not in insert[0]:
                 await self._tx.copy_records_to_table(insert[0], records=rows, columns=insert[1])
@@ -106,25 +113,28 @@ class Bundles:
                 await self._tx.execute(sql, *rows[0])
             else:
                 await self._tx.executemany(sql, rows)
-        for statements in kept:
+        for statements in buffers:
             statements.clear()
 
 
 class Rewriting:
-    """A connection whose statements are rewritten, and sent at once."""
+    """A connection that rewrites each statement and sends it at once."""
 
     def __init__(self, tx: Any, rewrite: Callable[[str], str]) -> None:
         self._tx, self._rewrite = tx, rewrite
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._tx, name)
+        attribute = getattr(self._tx, name)
         if name not in ("execute", "executemany", "fetch", "fetchrow", "fetchval"):
-            return found
-        return lambda sql, *values: found(self._rewrite(sql), *values)
+            return attribute
+        return lambda sql, *values: attribute(self._rewrite(sql), *values)
 
 
 def renaming(names: Mapping[str, str]) -> Callable[[str], str]:
-    """Replaces qualified table names in statements: what a search path can't lead elsewhere."""
+    """Return a function that replaces qualified table names in statements.
+
+    A search path redirects unqualified names only.
+    """
     if not names:
         return lambda sql: sql
     pattern = re.compile("|".join(rf"\b{re.escape(name)}\b" for name in names))

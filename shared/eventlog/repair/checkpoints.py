@@ -1,7 +1,7 @@
-"""Where consumers stand, and how an operator moves them: a partition's offset, a stream's version.
+"""Consumers' checkpoints, and how an operator moves them.
 
-A checkpoint is moved while its consumer runs: its transactions lock the same row, and a consumer that finds its
-checkpoint elsewhere than it left it fetches again from there.
+An operator can move a partition's offset or a stream's version while the consumer runs. The consumer's transactions
+lock the same row, and a consumer whose checkpoint was changed fetches again from the new offset.
 """
 
 import json
@@ -19,7 +19,7 @@ SQL: Final = statements(__file__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checkpoint:
-    """The last offset of a partition that a consumer has dealt with, and since when."""
+    """The last offset of a partition that a consumer has processed, and since when."""
 
     consumer: str
     topic: str
@@ -30,26 +30,30 @@ class Checkpoint:
 
 
 async def listed(db: Any, consumer: str | None = None) -> Sequence[Checkpoint]:
-    """The checkpoints of a service's consumers, or of one."""
+    """List the checkpoints of one consumer, or of all consumers of the service."""
     return [Checkpoint(**row) for row in await db.fetch(SQL["list"], consumer)]
 
 
 async def move(db: Any, at: Checkpoint, offset: int, skipped: Raw | None, operation: str) -> None:
-    """Move a checkpoint from where it was seen to another offset.
+    """Move a checkpoint to another offset.
 
     Args:
-        skipped: the record that is passed over, parked with its bytes.
+        at: the checkpoint as the operator saw it.
+        skipped: the record that the consumer skips; it is parked with its bytes.
 
     Raises:
-        CannotApply: the checkpoint is elsewhere by now.
+        CannotApply: the checkpoint has changed since.
     """
     async with db.acquire() as tx, tx.transaction():
         await tx.execute(SQL["wait"])
         now = await tx.fetchval(SQL["lock"], at.consumer, at.topic, at.partition)
         if now != at.offset:
-            raise CannotApply(f"{at.consumer} stands at {now} in {at.topic}/{at.partition} by now: look again")
+            raise CannotApply(
+                f"the checkpoint of {at.consumer} in {at.topic}/{at.partition} is now {now}: list the checkpoints "
+                "again, then repeat the command"
+            )
         if skipped is not None:
-            detail = f"{skipped.unparsed or 'passed over'} ({operation})"
+            detail = f"{skipped.unparsed or 'skipped'} ({operation})"
             await tx.execute(
                 SQL["skip"],
                 at.consumer,
@@ -66,35 +70,40 @@ async def move(db: Any, at: Checkpoint, offset: int, skipped: Raw | None, operat
 
 @dataclass(frozen=True, slots=True)
 class StreamMoved:
-    """From which version to which, and how many later events of another service are unknown again."""
+    """The move of a consumer in a stream, by versions."""
 
     before: int
     after: int
     unknown: int
+    """The number of another service's later events whose hashes are forgotten."""
 
 
 async def seen(db: Any, consumer: str, stream: str) -> int:
-    """The last version of the stream that the consumer has dealt with."""
+    """Return the last version of the stream that the consumer has processed."""
     row = await db.fetchrow(SQL["seen"], consumer, stream)
     return 0 if row is None else int(row["version"])
 
 
 async def move_stream(db: Any, consumer: str, stream: str, before: int, after: int) -> StreamMoved:
-    """Set the last version of a stream that a consumer has dealt with.
+    """Set the last version of a stream that a consumer has processed.
 
-    Its hash is the own log's; of another service's stream it is unknown, so that the next event is believed, and so are
-    later versions that this service knew. What the projection made of them stays: rebuild it.
+    The version's hash is taken from the service's own log. For another service's stream the hash is unknown, and the
+    known hashes of later versions are deleted, so these events are accepted without a comparison. The projection's rows
+    stay as they are: rebuild it.
 
     Raises:
-        CannotApply: the consumer has gone on.
+        CannotApply: the consumer is no longer at version `before`.
     """
     async with db.acquire() as tx, tx.transaction():
         await tx.execute(SQL["wait"])
         await tx.execute(SQL["hold"], consumer)
         now = await seen(tx, consumer, stream)
         if now != before:
-            raise CannotApply(f"{consumer} has dealt with {stream} up to version {now} by now: look again")
+            raise CannotApply(
+                f"{consumer} has now processed {stream} up to version {now}: read the version again, then repeat the "
+                "command"
+            )
         hash_: bytes | None = await tx.fetchval(SQL["own"], stream, after)
         await tx.execute(SQL["see"], consumer, stream, after, bytes(32) if after == 0 else hash_)
-        unknown = await tx.fetchval(SQL["unknow"], stream, after)
+        unknown = await tx.fetchval(SQL["forget"], stream, after)
         return StreamMoved(before, after, int(unknown))

@@ -19,7 +19,7 @@ from aiokafka.errors import KafkaError
 
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.relay import READ_EVENTS
-from shared.eventlog.repair.chains import Chains, Found, place
+from shared.eventlog.repair.chains import Chains, OwnRecord, location
 from shared.eventlog.repair.topic import LOOK_BACK, TopicReader
 from shared.eventlog.write.postgres import PostgresStore
 
@@ -108,20 +108,20 @@ class Guard:
         await self._store.fence(None if result.why is None else FENCE + result.why)
         return result
 
-    async def _fence_if_ahead(self, tail: Sequence[Found], head: int) -> None:
+    async def _fence_if_ahead(self, tail: Sequence[OwnRecord], head: int) -> None:
         """Fence the store at once where one of these records follows what it holds: how far the topic is ahead may take
         long to count."""
         for part in _parts([found for found in tail if found.position > head]):
             for found, kept in zip(part, await self._store.in_store([each.event for each in part]), strict=True):
                 if kept.version_at is None and Chains().accepts(found, kept):
                     why = f"{self._topic} is ahead of the store: after position {head}, where the store ends, it has "
-                    await self._store.fence(f"{FENCE}{why}position {found.position} ({place(found.raw)})")
+                    await self._store.fence(f"{FENCE}{why}position {found.position} ({location(found.raw)})")
                     return
 
     async def _closely(self, reader: TopicReader, partitions: Iterable[int], head: int) -> _Finding:
         """Judge every record of these partitions that may not be what the store holds."""
-        ahead: Found | None = None
-        top, differing, there = 0, dict[int, Found](), set[int]()
+        ahead: OwnRecord | None = None
+        top, differing, there = 0, dict[int, OwnRecord](), set[int]()
         for n in partitions:
             begin = await reader.begin_of_unknown(n, self._service, self._store.in_store)
             chains = Chains({n: begin.published})
@@ -141,7 +141,7 @@ class Guard:
         differs = [found for position, found in differing.items() if position not in there]
         return _Finding(self._why(head, ahead, differs), top)
 
-    def _why(self, head: int, ahead: Found | None, differs: Sequence[Found]) -> str | None:
+    def _why(self, head: int, ahead: OwnRecord | None, differs: Sequence[OwnRecord]) -> str | None:
         if ahead is not None:
             remedy = (
                 "`tenure reconcile` imports them" if head else "`tenure restore store` makes it again from the topic"
@@ -155,7 +155,7 @@ class Guard:
             return (
                 f"position {found.position} is {found.event.envelope.stream} version "
                 f"{found.event.envelope.version} in the topic "
-                f"({place(found.raw)}) and another event in the store. `tenure verify` says from where on"
+                f"({location(found.raw)}) and another event in the store. `tenure verify` says from where on"
             )
         return None
 
@@ -170,5 +170,5 @@ class Guard:
         return 0
 
 
-def _parts(found: Sequence[Found]) -> Iterable[Sequence[Found]]:
+def _parts(found: Sequence[OwnRecord]) -> Iterable[Sequence[OwnRecord]]:
     return [found[start : start + READ_EVENTS] for start in range(0, len(found), READ_EVENTS)]

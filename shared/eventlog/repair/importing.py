@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from shared.eventlog.decision import Stream, no_claims
 from shared.eventlog.repair.anchors import Anchor
-from shared.eventlog.repair.chains import Found, place
+from shared.eventlog.repair.chains import OwnRecord, location
 from shared.eventlog.repair.topic import LogMismatch
 from shared.eventlog.write.log import Sealer
 from shared.eventlog.write.postgres import PostgresStore
@@ -52,7 +52,7 @@ class Importer:
         self._heads: dict[str, Head] = {}
         self._marks = {mark.position: mark for mark in marks}
 
-    async def take(self, found: Sequence[Found]) -> None:
+    async def take(self, found: Sequence[OwnRecord]) -> None:
         """Raises LogMismatch when they don't continue the store: somebody else has written, or the chain is not the
         anchored one."""
         await self._continues(found)
@@ -80,7 +80,7 @@ class Importer:
             await self._db.execute(SQL["move_head"], last, chain)
             await self._db.execute(SQL["note_commands"], *_commands(events))
 
-    async def _continues(self, found: Sequence[Found]) -> None:
+    async def _continues(self, found: Sequence[OwnRecord]) -> None:
         begun = {f.event.envelope.stream for f in found if f.event.envelope.version != 1} - self._heads.keys()
         if begun:
             self._heads |= await self._store.heads(sorted(begun), found[0].position - 1)
@@ -88,7 +88,7 @@ class Importer:
             head = self._heads.get(event.envelope.stream, Head())
             if (event.envelope.version, event.envelope.prevhash) != (head.version + 1, head.hash):
                 raise LogMismatch(
-                    f"position {event.envelope.position} ({place(raw)}): {event.envelope.stream} "
+                    f"position {event.envelope.position} ({location(raw)}): {event.envelope.stream} "
                     f"version {event.envelope.version} does "
                     f"not continue version {head.version}, where the stream stands"
                 )

@@ -25,7 +25,7 @@ from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.projection import Projection, Reactions
 from shared.eventlog.migrate import migrate
 from shared.eventlog.repair import anchors
-from shared.eventlog.repair.chains import Found
+from shared.eventlog.repair.chains import OwnRecord
 from shared.eventlog.repair.importing import AT_ONCE, Importer, claims_of, put_claims
 from shared.eventlog.repair.resuming import fold, resume
 from shared.eventlog.repair.topic import Begin, LogMismatch, Merge, ReportProgress, TopicReader, in_order, silent
@@ -191,7 +191,7 @@ class _Reading:
         published = {n: begin.published for n, begin in self.begin.items()}
         return Merge(self.service, self.after, self.reader.ends, published)
 
-    def events(self, merge: Merge, told: Callable[[int], None] = lambda _: None) -> AsyncIterator[list[Found]]:
+    def events(self, merge: Merge, told: Callable[[int], None] = lambda _: None) -> AsyncIterator[list[OwnRecord]]:
         return in_order(self.reader, merge, {n: begin.offset for n, begin in self.begin.items()}, told, self.lookup)
 
 
@@ -216,7 +216,7 @@ async def _look(reading: _Reading, result: Restored, progress: ReportProgress) -
     return merge.position
 
 
-def _count(result: Restored, found: Sequence[Found]) -> None:
+def _count(result: Restored, found: Sequence[OwnRecord]) -> None:
     result.events += len(found)
     result.first = result.first or found[0].event.envelope.time
     result.last = found[-1].event.envelope.time

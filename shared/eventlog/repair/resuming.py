@@ -19,7 +19,7 @@ from shared.eventlog.deliver.consumer import BATCH_RECORDS, Consumer
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.plan import Partition, Raw, receive
 from shared.eventlog.deliver.projection import Projection, Reactions
-from shared.eventlog.repair.chains import Chains, Found, own_record
+from shared.eventlog.repair.chains import Chains, OwnRecord, own_record
 from shared.eventlog.repair.topic import ReportProgress, TopicReader
 from shared.eventlog.write.log import Log, utc_now
 from shared.eventlog.write.postgres import PostgresStore
@@ -126,7 +126,7 @@ class _Followed:
         self._topic, self._partitions = topic, partitions
         self._chains = Chains()
 
-    def takes(self, raw: Raw) -> Found | None:
+    def takes(self, raw: Raw) -> OwnRecord | None:
         """The next event of its stream, if the record is one; None for a repeat, and for what is no event."""
         try:
             found = own_record(raw, service_of(self._topic), self._partitions)

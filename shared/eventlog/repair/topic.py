@@ -20,7 +20,7 @@ from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.plan import Raw
 from shared.eventlog.deliver.records import raw_of
 from shared.eventlog.deliver.relay import READ_EVENTS
-from shared.eventlog.repair.chains import Chains, Found, gap_between, own_record, place
+from shared.eventlog.repair.chains import Chains, OwnRecord, gap_between, location, own_record
 from shared.eventlog.write.store import NOT_STORED, InStore, Lookup
 from shared.events.envelope import Unreadable
 
@@ -120,7 +120,7 @@ class TopicReader:
             if got:
                 return got
 
-    async def tail(self, partition: int, service: str, look_back: int = LOOK_BACK) -> list[Found]:
+    async def tail(self, partition: int, service: str, look_back: int = LOOK_BACK) -> list[OwnRecord]:
         """Read the intact records among the partition's last ones, and further back while there are none."""
         end, start = self.ends[partition], self.starts[partition]
         while end > start:
@@ -154,14 +154,14 @@ class TopicReader:
                 return Begin(begin, sorted(own, reverse=True)[READ_EVENTS])
             end, step = self.ends[partition] - step, 4 * step
 
-    async def _window(self, partition: int, begin: int, end: int, service: str) -> list[Found]:
+    async def _window(self, partition: int, begin: int, end: int, service: str) -> list[OwnRecord]:
         return [found async for batch in self.own_records(partition, begin, end, service) for found in batch]
 
-    async def own_records(self, partition: int, begin: int, end: int, service: str) -> AsyncIterator[list[Found]]:
+    async def own_records(self, partition: int, begin: int, end: int, service: str) -> AsyncIterator[list[OwnRecord]]:
         """The intact records of a partition from offset `begin` to before `end`, in batches."""
         at = {partition: begin}
         while at[partition] < end:
-            batch: list[Found] = []
+            batch: list[OwnRecord] = []
             for raw in (await self.read([partition], at))[partition]:
                 if raw.offset < end:
                     with suppress(Unreadable):  # whatever else lies there is no event of the service
@@ -185,7 +185,7 @@ class Merge:
         self._chains = Chains(published)
         self.position = self.after = after
         self._prints = bytearray()
-        self._waiting: dict[int, deque[tuple[Found, InStore]]] = {n: deque() for n in partitions}
+        self._waiting: dict[int, deque[tuple[OwnRecord, InStore]]] = {n: deque() for n in partitions}
         self._ended: set[int] = set()
         self.there = bytearray(after + 1)
         """Of each position up to `after`, 1 where the store's event lies in what was read."""
@@ -208,17 +208,17 @@ class Merge:
         """The partitions without which nothing more can be said."""
         return [n for n, queue in self._waiting.items() if not queue and n not in self._ended]
 
-    def intact(self, raws: Iterable[Raw]) -> list[Found]:
+    def intact(self, raws: Iterable[Raw]) -> list[OwnRecord]:
         """Read the records; those that are not intact are listed as strange."""
-        result: list[Found] = []
+        result: list[OwnRecord] = []
         for raw in raws:
             try:
                 result.append(own_record(raw, self._service, self._partitions))
             except Unreadable as why:
-                self.strange.append(f"{place(raw)}: {why}")
+                self.strange.append(f"{location(raw)}: {why}")
         return result
 
-    def feed(self, partition: int, found: Sequence[Found], stored: Sequence[InStore] = ()) -> None:
+    def feed(self, partition: int, found: Sequence[OwnRecord], stored: Sequence[InStore] = ()) -> None:
         """Add a partition's next records, with what the store holds for each; nothing where there is no store."""
         self._waiting[partition] += zip(found, stored or [NOT_STORED] * len(found), strict=True)
 
@@ -226,9 +226,9 @@ class Merge:
         """There is no more of this partition."""
         self._ended.add(partition)
 
-    def ready(self) -> list[Found]:
+    def ready(self) -> list[OwnRecord]:
         """The events that come next. Raises Missing where the next one is in no partition."""
-        result: list[Found] = []
+        result: list[OwnRecord] = []
         while True:
             taken = [found for queue in self._waiting.values() for found in self._take(queue)]
             if taken:
@@ -239,16 +239,16 @@ class Merge:
             nearest = min((queue[0][0] for queue in self._waiting.values() if queue), key=lambda each: each.position)
             raise Missing(gap_between(nearest, self.position))
 
-    def _take(self, queue: deque[tuple[Found, InStore]]) -> list[Found]:
+    def _take(self, queue: deque[tuple[OwnRecord, InStore]]) -> list[OwnRecord]:
         """What this partition has of the next positions, passing over repeats and what is no event."""
-        taken: list[Found] = []
+        taken: list[OwnRecord] = []
         while queue:
             found, stored = queue[0]
             if not self._repeats(found):
                 if not self._chains.accepts(found, stored):
                     envelope = found.event.envelope
                     what = f"position {found.position} ({envelope.stream} version {envelope.version})"
-                    self.strange.append(f"{place(found.raw)}: {what} does not continue its stream: it is no event")
+                    self.strange.append(f"{location(found.raw)}: {what} does not continue its stream: it is no event")
                     queue.popleft()
                     continue
                 if found.position > self.position + 1:
@@ -263,12 +263,12 @@ class Merge:
             queue.popleft()
         return taken
 
-    def _repeats(self, found: Found) -> bool:
+    def _repeats(self, found: OwnRecord) -> bool:
         """Whether the record is one that was taken before."""
         at = (found.position - self.after - 1) * _PRINT
         return at >= 0 and self._prints[at : at + _PRINT] == found.event.envelope.hash[:_PRINT]
 
-    def _compare(self, found: Found, stored: InStore) -> None:
+    def _compare(self, found: OwnRecord, stored: InStore) -> None:
         """Note an event of a position that the store holds, or that was taken before."""
         position = found.position
         if stored.hash == found.event.envelope.hash:
@@ -276,7 +276,7 @@ class Merge:
             self._differences.pop(position, None)
         elif position > self.after or not self.there[position]:
             self._differences.setdefault(
-                position, f"position {position}: the event at {place(found.raw)} is another one"
+                position, f"position {position}: the event at {location(found.raw)} is another one"
             )
 
 
@@ -286,7 +286,7 @@ async def in_order(
     begin: dict[int, int],
     told: Callable[[int], None] = lambda _: None,
     lookup: Lookup | None = None,
-) -> AsyncIterator[list[Found]]:
+) -> AsyncIterator[list[OwnRecord]]:
     """The topic's events from the offsets `begin` on, in the store's order, in batches. `told` hears how many records
     were read; `lookup` asks the store, if it holds anything."""
     at, total = dict(begin), 0

@@ -24,7 +24,7 @@ from shared.eventlog.deliver.plan import Raw
 from shared.eventlog.deliver.relay import partition_of
 from shared.eventlog.repair import anchors
 from shared.eventlog.repair.anchors import Anchor
-from shared.eventlog.repair.chains import own_event, place
+from shared.eventlog.repair.chains import location, own_event
 from shared.eventlog.repair.topic import ReportProgress, TopicReader, silent
 from shared.eventlog.write.postgres import PostgresStore
 from shared.eventlog.write.snapshots import altered
@@ -156,7 +156,7 @@ class TopicCheck:
         self.top = 0
 
     def record(self, raw: Raw) -> None:
-        where = place(raw)
+        where = location(raw)
         try:
             event = own_event(raw, self._service)
         except Unreadable as why:
@@ -225,7 +225,7 @@ class LoneTopicCheck:
         self.chain = GENESIS
 
     def record(self, raw: Raw) -> None:
-        where = place(raw)
+        where = location(raw)
         try:
             event = own_event(raw, self._service)
         except Unreadable as why:
