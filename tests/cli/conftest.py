@@ -12,6 +12,7 @@ import structlog
 from cli.app import main
 from shared.services import SERVICES, url_variable
 from tests.databases import Databases
+from tests.system import parts
 
 
 class Said(NamedTuple):
@@ -64,3 +65,10 @@ def stores(
     for service in SERVICES:
         monkeypatch.setenv(url_variable(service), "http://127.0.0.1:1")
     return {service: databases(service) for service in SERVICES}
+
+
+@pytest.fixture
+def live(stores: Mapping[str, str], kafka: parts.Kafka, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
+    for name, value in kafka.access.environment().items():
+        monkeypatch.setenv(name, value)
+    return stores

@@ -10,11 +10,9 @@ import pytest
 
 from shared.events.registry import IDENTITY, INBOUND
 from tests.cli.conftest import Tenure
-from tests.cli.test_live import live, send
+from tests.cli.stores import send
 from tests.conftest import in_a_loop
 from tests.system import parts
-
-__all__ = ["live"]
 
 pytestmark = pytest.mark.system
 YES = ("--yes", "--reason", "a test")

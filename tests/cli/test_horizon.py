@@ -11,7 +11,7 @@ import pytest
 
 from cli import horizon
 from tests.cli.conftest import Tenure
-from tests.cli.test_stores import append, csn
+from tests.cli.stores import append, csn
 from tests.databases import as_operator
 
 pytestmark = pytest.mark.system

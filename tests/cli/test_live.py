@@ -9,7 +9,6 @@ from typing import Any
 
 import asyncpg
 import pytest
-from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from cli import inbound
@@ -28,32 +27,13 @@ from shared.events import CsnIssued
 from shared.events.envelope import stamp
 from shared.events.registry import INBOUND, MARKETPLACE
 from tests.cli.conftest import Tenure
-from tests.cli.test_stores import PUBLISHERS, YES, append, csn, fetch, operations
+from tests.cli.stores import PUBLISHERS, YES, append, csn, fetch, operations, send
 from tests.conftest import in_a_loop
-from tests.engine.test_host import Bench as _Bench  # noqa: F401  # the same Kafka, so the same tidiness about it
 from tests.examples.engine import COUNTER, Count, new_id
 from tests.oracle.evidence import read_topic
 from tests.system import parts
 
 pytestmark = pytest.mark.system
-
-
-@pytest.fixture
-def live(stores: Mapping[str, str], kafka: parts.Kafka, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
-    for name, value in kafka.access.environment().items():
-        monkeypatch.setenv(name, value)
-    return stores
-
-
-def send(access: KafkaAccess, topic: str, number: int) -> None:
-    async def sent() -> None:
-        producer = AIOKafkaProducer(**access.client())
-        await producer.start()
-        for _ in range(number):
-            await producer.send_and_wait(topic, b"{}", partition=0)
-        await producer.stop()
-
-    in_a_loop(sent())
 
 
 def test_topics_and_an_import_that_tail_then_shows(tenure: Tenure, live: Mapping[str, str], tmp_path: Path) -> None:

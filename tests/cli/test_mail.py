@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from tests.cli.conftest import Tenure
-from tests.cli.test_stores import fetch, operations
+from tests.cli.stores import fetch, operations
 
 Stores = Mapping[str, str]
 YES = ("--yes", "--reason", "the server is put right")

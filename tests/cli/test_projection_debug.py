@@ -10,7 +10,7 @@ import pytest
 from services.entitlements.projections import POOLS
 from shared.eventlog.write.postgres import PostgresStore
 from tests.cli.conftest import Said, Tenure
-from tests.cli.test_stores import YES, append, csn, fetch, operations
+from tests.cli.stores import YES, append, csn, fetch, operations
 from tests.conftest import in_a_loop
 from tests.engine.rebuilding import Bench
 

@@ -23,11 +23,10 @@ from shared.events import FleetOpened
 from shared.events.envelope import StoredEvent, chained
 from shared.events.registry import INBOUND, topic_of
 from tests.cli.conftest import Said, Tenure
-from tests.cli.test_stores import YES, append, csn, fetch, operations
+from tests.cli.stores import YES, append, csn, fetch, operations
 from tests.conftest import in_a_loop
 from tests.databases import as_operator
 from tests.engine.rebuilding import assigned, opened
-from tests.engine.test_host import Bench as _Bench  # noqa: F401  # the same Kafka, so the same tidiness about it
 from tests.system import parts
 
 pytestmark = pytest.mark.system

@@ -1,88 +1,23 @@
 """Verbs over real databases: what they find, what they change, what they leave behind."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
 from cli import operation
-from shared.eventlog.decision import Stream
-from shared.eventlog.deliver.clocks import Clocks
-from shared.eventlog.deliver.consumer import Consumer
-from shared.eventlog.deliver.plan import Raw, receive
-from shared.eventlog.deliver.projection import Projection
 from shared.eventlog.repair.parked import FROM_STORE
-from shared.eventlog.write.log import Accepted, Log, Meta, utc_now
-from shared.eventlog.write.postgres import PostgresStore
-from shared.eventlog.write.store import Head
-from shared.events import AccountOpened, AgreementStarted, CsnIssued
-from shared.events.envelope import GENESIS, chained, to_headers
+from shared.eventlog.write.log import Log
+from shared.events import AccountOpened, AgreementStarted
 from shared.events.registry import MARKETPLACE
 from tests.cli.conftest import Tenure
+from tests.cli.stores import PUBLISHERS, YES, Stores, append, csn, fetch, operations, park
 from tests.conftest import in_a_loop
 from tests.contracts.golden import sample
-from tests.databases import as_operator
-from tests.examples.engine import new_id, next_events
+from tests.examples.engine import new_id
 
 pytestmark = pytest.mark.system
-
-Stores = Mapping[str, str]
-YES = ("--yes", "--reason", "a test")
-
-
-async def _append(
-    dsn: str, service: str, stream_id: str, *events: Any, cause: str = "", about: str = "", command: str = ""
-) -> list[str]:
-    """Puts these events at a stream's end as they are; their ids."""
-    category, _, key = stream_id.partition("-")
-    stream: Stream[Any, Any, Any] = Stream(
-        category=category, initial=None, evolve=lambda _s, _e: None, decide=lambda c, _: c, tenant=lambda _: "t"
-    )
-    store = await PostgresStore(dsn, service).open()
-    try:
-        answer = await Log(store, service, sealer=_AsIs()).execute(
-            stream, key, tuple(events), Meta(command or new_id(), "somebody", utc_now(), about, cause)
-        )
-        assert isinstance(answer, Accepted)
-        return [event.id for event in answer.events]
-    finally:
-        await store.close()
-
-
-class _AsIs:
-    async def seal(self, events: Any) -> Any:
-        return events
-
-    open = seal
-
-
-def append(dsn: str, service: str, stream_id: str, *events: Any, **how: str) -> list[str]:
-    ids: list[str] = in_a_loop(_append(dsn, service, stream_id, *events, **how))
-    return ids
-
-
-def fetch(dsn: str, query: str) -> list[Any]:
-    async def asked() -> list[Any]:
-        db = await asyncpg.connect(as_operator(dsn))
-        try:
-            return list(await db.fetch(query))
-        finally:
-            await db.close()
-
-    found: list[Any] = in_a_loop(asked())
-    return found
-
-
-def operations(dsn: str) -> list[dict[str, Any]]:
-    rows = fetch(dsn, "select data::text from log.events where type = 'OperationPerformed' order by position")
-    return [json.loads(row["data"]) for row in rows]
-
-
-def csn(number: int) -> CsnIssued:
-    return CsnIssued(csn=f"{number}", organisation_id="o", publisher="p")
 
 
 def test_a_stream_is_shown_with_its_states_and_its_personal_fields_sealed(tenure: Tenure, stores: Stores) -> None:
@@ -193,17 +128,6 @@ def test_an_export_keeps_every_byte_and_hash(tenure: Tenure, stores: Stores, tmp
     assert "2 events written; looked at 2, positions 1 to 2" in tenure("export", "marketplace", "--to", "2").err
 
 
-PUBLISHERS = {
-    "specversion": "1.0",
-    "id": "x",
-    "source": "urn:publisher:p",
-    "type": "CsnIssued",
-    "time": "2026-11-21T12:00:00Z",
-    "subject": "1",
-    "data": {"csn": "1", "organisation_id": "o", "publisher": "p"},
-}
-
-
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -225,39 +149,6 @@ def test_a_file_with_one_bad_line_is_not_imported(
 
 
 # ── Parked ─────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def park(dsn: str) -> None:
-    """Three events of one stream that entitlements' numbers could not fold, as its consumer parks them."""
-    store, pool = (
-        await PostgresStore(dsn, "entitlements").open(),
-        await asyncpg.create_pool(dsn, min_size=1, max_size=2),
-    )
-    failing = Projection("numbers", topics=(MARKETPLACE,))
-
-    @failing.on(CsnIssued)
-    async def csn_issued(_tx: Any, event: CsnIssued, _envelope: Any) -> None:
-        raise KeyError(event.csn)
-
-    try:
-        consumer = Consumer("entitlements", failing, pool, Log(store, "entitlements"), Clocks(utc_now))
-        await consumer.assigned([(MARKETPLACE, 0)])
-        await consumer.consume([receive(raw, failing.types) for raw in _raws("partner-1", 3)])
-    finally:
-        await store.close()
-        await pool.close()
-
-
-def _raws(stream: str, number: int) -> list[Raw]:
-    raws, prevhash = [], GENESIS
-    for n, event in enumerate(next_events(stream, Head(), number)):
-        data = csn(5200 + n).data()
-        envelope = event.envelope._replace(
-            source="urn:tenure:marketplace", type="CsnIssued", position=n + 1, prevhash=prevhash
-        )
-        prevhash = chained(envelope, data)
-        raws.append(Raw(MARKETPLACE, 0, n, stream.encode(), to_headers(envelope._replace(hash=prevhash)), data))
-    return raws
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import pytest
 
 from deploy import ROOT
-from tests.cli.test_stores import Stores, operations, park
+from tests.cli.stores import Stores, operations, park
 from tests.conftest import in_a_loop
 
 pytestmark = [pytest.mark.system, pytest.mark.usefixtures("tenure")]  # which sets its environment

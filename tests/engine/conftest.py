@@ -7,6 +7,7 @@ import pytest
 from shared.eventlog.write.memory import MemoryStore
 from shared.eventlog.write.postgres import PostgresStore
 from shared.eventlog.write.store import Store
+from tests.engine.restoring import Bench, a_bench
 from tests.system import parts
 
 
@@ -26,3 +27,8 @@ def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Kafka]
     with parts.kafka(tmp_path_factory.mktemp("restore") / "kafka") as server:
         yield server
         server.kill()
+
+
+@pytest.fixture
+async def bench(database: str, own_kafka: parts.Kafka) -> Bench:
+    return await a_bench(database, own_kafka)

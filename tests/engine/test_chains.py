@@ -18,8 +18,8 @@ from shared.events import SeatUnassigned
 from shared.events.envelope import GENESIS, Envelope, StoredEvent, chained, from_headers, to_headers
 from shared.events.registry import ENTITLEMENTS
 from tests.databases import execute_as_operator
-from tests.engine.test_consumer_plan import BODY, TYPES, at, received, topic
 from tests.examples.engine import COUNTER, Count, head_of, meta, next_events
+from tests.examples.records import BODY, TYPES, at, received, topic
 
 FORGED = BODY.replace(b'"a"', b'"mallory"')
 INVENTED = bytes(range(32))

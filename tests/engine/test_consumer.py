@@ -19,8 +19,8 @@ from shared.events import SeatUnassigned
 from shared.events.envelope import Envelope
 from shared.events.registry import ENTITLEMENTS
 from tests.databases import execute_as_operator
-from tests.engine.test_consumer_plan import TYPES, topic
 from tests.examples.engine import COUNTER, Count
+from tests.examples.records import TYPES, topic
 
 pytestmark = pytest.mark.system
 

@@ -26,13 +26,12 @@ from shared.eventlog.write.postgres import PostgresStore
 from shared.events import SeatUnassigned
 from shared.events.envelope import GENESIS, Envelope, chained, from_headers, to_headers
 from shared.events.registry import topic_of
-from tests.engine.test_restore import SERVICE, Bench, backup, bench, load
+from tests.engine.restoring import SERVICE, Bench, backup, load
 from tests.examples.engine import COUNTER, Count
 from tests.oracle.evidence import Published, read_topic
 
 pytestmark = pytest.mark.system
 
-__all__ = ["bench"]
 TOPIC: Final = topic_of(SERVICE)
 PARTITIONS: Final = 6
 INVENTED: Final = b"\x33" * 32

@@ -15,8 +15,8 @@ from shared.eventlog.write.store import Head
 from shared.events import SeatUnassigned
 from shared.events.envelope import Envelope
 from shared.events.registry import ENTITLEMENTS
-from tests.engine.test_consumer_plan import BODY
 from tests.examples.engine import next_events
+from tests.examples.records import BODY
 from tests.simulation.database import Pool, Tables
 from tests.simulation.kafka import Broker, Subscriptions
 from tests.simulation.store import Rates

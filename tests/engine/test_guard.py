@@ -21,13 +21,12 @@ from shared.eventlog.write.log import Log
 from shared.eventlog.write.postgres import PostgresStore
 from shared.eventlog.write.store import LeaseLost, Unavailable
 from shared.events.registry import topic_of
-from tests.engine.test_restore import SERVICE, Bench, backup, bench
+from tests.engine.restoring import SERVICE, Bench, backup
 from tests.examples.engine import COUNTER, Count, meta
 from tests.oracle.evidence import read_topic
 
 pytestmark = pytest.mark.system
 
-__all__ = ["bench"]
 AHEAD = "ahead of the store by 40 events: the store ends at position 60, the topic at 100"
 Backup = dict[str, list[Any]]
 

@@ -19,7 +19,7 @@ from shared.eventlog.write.postgres import PostgresStore
 from shared.events import CsnIssued
 from shared.events.envelope import Envelope, to_headers
 from shared.events.registry import INBOUND, inbound_topic
-from tests.engine.test_host import stopped
+from tests.engine.hosting import stopped
 from tests.examples.engine import NOON, new_id
 from tests.system import parts
 

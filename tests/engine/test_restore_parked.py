@@ -17,14 +17,12 @@ from shared.eventlog.write.log import Log, utc_now
 from shared.eventlog.write.postgres import PostgresStore
 from shared.events import SeatUnassigned
 from shared.events.registry import topic_of
-from tests.engine.test_restore import SERVICE, Bench, bench, counting
+from tests.engine.restoring import SERVICE, Bench, counting
 from tests.examples.engine import COUNTER, Count
 from tests.oracle.evidence import read_topic
 from tests.remade import remade
 
 pytestmark = pytest.mark.system
-
-__all__ = ["bench"]
 
 
 async def test_kafka_is_lost_while_something_is_parked(bench: Bench) -> None:

@@ -22,7 +22,7 @@ from shared.eventlog.write.snapshots import Codec, KeepsSnapshots, NotSnapshotab
 from shared.eventlog.write.store import Head, Store
 from shared.events import SeatUnassigned
 from tests.examples.engine import COUNTER, NOON, Count, new_id
-from tests.properties.test_entitlements import OPENING, POOL_COMMANDS
+from tests.properties.pools import OPENING, POOL_COMMANDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,7 @@ from shared.eventlog.write.store import Head
 from shared.events.envelope import StoredEvent, Unreadable, chained, from_headers, to_headers
 from tests.databases import execute_as_operator
 from tests.examples.engine import head_of, write
-from tests.oracle.evidence import Evidence, Published
-from tests.oracle.test_oracle import (
+from tests.oracle.damages import (
     DAMAGES,
     PLANTS,
     altered_in_topic,
@@ -51,6 +50,7 @@ from tests.oracle.test_oracle import (
     twice_and_different_in_topic,
     unparked,
 )
+from tests.oracle.evidence import Evidence, Published
 
 PARTITIONS = 6
 

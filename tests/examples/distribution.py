@@ -4,9 +4,15 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TypeVar
 
 from services.distribution.domain import decisions, fleet, groups
+from services.distribution.domain.decisions import (
+    ScheduleUpdate,
+)
 from services.distribution.domain.entitlements import Fact, NoteEntitlement
 from services.distribution.domain.policy import DEFAULT
-from shared.events import Event, UpdatePublished
+from shared.events import (
+    Event,
+    UpdatePublished,
+)
 from shared.events.distribution import Cadence
 
 E = TypeVar("E", bound=Event)
@@ -77,4 +83,17 @@ def approve(*groups: str, by: str = "mina") -> decisions.ApproveUpdate:
 def weekly(group: str = "default", *, now: datetime = NOON, cadence: Cadence = "weekly") -> groups.SetGroupPolicy:
     return groups.SetGroupPolicy(
         contract_id="c", group_id=group, cadence=cadence, customer="org", by="mina", now=now, policy=DEFAULT
+    )
+
+
+def schedule(starts_at: datetime, *groups: str) -> ScheduleUpdate:
+    return ScheduleUpdate(
+        contract_id="c",
+        publisher="autodesk",
+        update_id="u",
+        groups=groups or ("default",),
+        starts_at=starts_at,
+        by="mina",
+        now=NOON,
+        policy=DEFAULT,
     )

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from shared.events.envelope import from_headers, to_headers
+from tests.oracle.damages import clean, park
 from tests.oracle.effects import effects
 from tests.oracle.evidence import PUBLISHERS, Answered, Evidence, Published
-from tests.oracle.test_oracle import clean, park
 
 PROCESS = "distribution.process"
 READS = {PROCESS: ["entitlements"]}

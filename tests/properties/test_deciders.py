@@ -10,29 +10,12 @@ from services.distribution.domain import update
 from services.entitlements.domain import seat_pool
 from services.identity.domain import contract, contract_state
 from shared.administrative_access import ADMINISTRATIVE, Granted
-from shared.eventlog.decision import Rejected, Stream
 from shared.events import UpdatePublished, UpdateWithdrawn
 from tests.examples import entitlements as examples
+from tests.properties.states import live
 
 _who = st.sampled_from(["ana", "ben", "chiyo", "mina"])
 _when = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def live(stream: Stream[Any, Any, Any], commands: list[Any]) -> list[Any]:
-    """The states that the commands lead through. Each command is decided twice: the second time nothing is new."""
-    state, number, states = stream.initial, 0, []
-    for command in commands:
-        decision = stream.decide(command, state)
-        if isinstance(decision, Rejected):
-            assert decision.rule and decision.reason
-            continue
-        for event in decision:
-            number += 1
-            state = stream.evolve(state, event.recorded(str(number)))
-        again = stream.decide(command, state)
-        assert again == () or isinstance(again, Rejected), f"{command} decides {again} a second time"
-        states.append(state)
-    return states
 
 
 _user = examples.account("anybody")

@@ -36,7 +36,7 @@ from shared.events import (
 from shared.events.envelope import Envelope
 from shared.events.upcasts import decode
 from tests.examples.distribution import DAY, MONDAY, NOON, SERVED, UPDATE, approve, note
-from tests.properties.test_deciders import live
+from tests.properties.states import live
 
 _who = st.sampled_from(["ana", "ben", "chiyo"])
 _group = st.sampled_from(["default", "g"])

@@ -1,6 +1,6 @@
 """Whatever commands come, in any order: seats within bounds, rights as the facts have it, credits as the ledger."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from typing import Any
 
 from hypothesis import given
@@ -17,53 +17,8 @@ from shared.events import (
     SeatPoolOpened,
     SeatPoolSuspended,
 )
-from tests.examples.entitlements import account
-from tests.properties.test_deciders import live
-
-START = datetime(2026, 1, 1, tzinfo=UTC)
-_who = st.sampled_from(["ana", "ben", "chiyo", "mina", "dora"])
-_time = st.integers(0, 900).map(lambda days: START + timedelta(days=days))
-_year = st.integers(2026, 2029).map(lambda year: date(year, 12, 31))
-_number = st.one_of(st.none(), st.sampled_from(["N1", "N2"]))
-_user, _other = account("anybody"), account("anybody", "other")
-
-POOL_COMMANDS = st.one_of(
-    st.builds(
-        seat_pool.OpenPool,
-        subscription_id=st.just("s"),
-        contract_id=st.just("c"),
-        customer=st.just("org"),
-        product=st.just("p"),
-        product_name=st.just("P"),
-        seats=st.integers(1, 4),
-        starts=st.just(date(2026, 1, 1)),
-        ends=st.just(date(2026, 12, 31)),
-        partner=st.just("reseller"),
-        publisher=st.just("autodesk"),
-        period=st.sampled_from(["monthly", "annual", "three_year"]),
-    ),
-    st.builds(seat_pool.AssignSeat, _who, st.just("admin"), st.sampled_from([_user, _user, _user, _other, None])),
-    st.builds(seat_pool.AssignSeat, _who, st.just("admin"), st.just(_user)),
-    st.builds(seat_pool.UnassignSeat, _who, st.just("admin")),
-    st.builds(seat_pool.ResizePool, st.integers(1, 6)),
-    st.builds(seat_pool.RenewPool, st.integers(1, 6), _year),
-    st.builds(seat_pool.EndTerm, _year, _time),
-    st.builds(seat_pool.AdvanceLadder, _time),
-    st.builds(seat_pool.NoteCsn, st.sampled_from(["org", "reseller", "x"]), _number, st.integers(1, 9)),
-    st.builds(seat_pool.AnswerAutoRenewRequest, st.just("s"), st.sampled_from("12")),
-)
-OPENING = seat_pool.OpenPool(
-    subscription_id="s",
-    contract_id="c",
-    customer="org",
-    product="p",
-    product_name="P",
-    seats=3,
-    starts=date(2026, 1, 1),
-    ends=date(2026, 12, 31),
-    partner="reseller",
-    publisher="autodesk",
-)
+from tests.properties.pools import CSNS, OPENING, OTHER, PEOPLE, POOL_COMMANDS, TIMES, USER
+from tests.properties.states import live
 
 
 @given(st.lists(POOL_COMMANDS, max_size=25))
@@ -79,9 +34,9 @@ def test_a_pool_is_within_its_bounds_through_its_whole_course(commands: list[Any
         assert state.right is None or state.right.csn in valid
 
 
-@given(st.lists(_who, unique=True, max_size=5), st.integers(5, 9), st.integers(1, 9), st.data())
+@given(st.lists(PEOPLE, unique=True, max_size=5), st.integers(5, 9), st.integers(1, 9), st.data())
 def test_a_renewal_keeps_whoever_was_there_longest(people: list[str], seats: int, fewer: int, data: Any) -> None:
-    commands: list[Any] = [seat_pool.ResizePool(seats), *(seat_pool.AssignSeat(one, "admin", _user) for one in people)]
+    commands: list[Any] = [seat_pool.ResizePool(seats), *(seat_pool.AssignSeat(one, "admin", USER) for one in people)]
     gone = data.draw(st.sets(st.sampled_from(people))) if people else set()
     commands += [seat_pool.UnassignSeat(one, "admin") for one in sorted(gone)]
     state = live(seat_pool.SEAT_POOL, [OPENING, *commands, seat_pool.RenewPool(fewer, date(2027, 12, 31))])[-1]
@@ -89,7 +44,7 @@ def test_a_renewal_keeps_whoever_was_there_longest(people: list[str], seats: int
     assert {held.account_id for held in state.held.values()} == set(staying)
 
 
-@given(st.lists(st.tuples(st.sampled_from(["org", "reseller"]), _number, st.integers(1, 6)), max_size=12), st.data())
+@given(st.lists(st.tuples(st.sampled_from(["org", "reseller"]), CSNS, st.integers(1, 6)), max_size=12), st.data())
 def test_the_right_is_the_same_in_whatever_order_numbers_come(words: list[Any], data: Any) -> None:
     """Of each organisation one word a version, and the newest counts."""
     unique = {(organisation, as_of): csn for organisation, csn, as_of in words}
@@ -114,7 +69,7 @@ _opened = SeatPoolOpened(
 _over = SeatPoolSuspended(
     subscription_id="s", contract_id="c", customer="org", product="p", kept_until=date(2027, 3, 31)
 )
-_seats = st.sets(_who).map(
+_seats = st.sets(PEOPLE).map(
     lambda people: {
         number: SeatAssigned(subscription_id="s", contract_id="c", seat=number, account_id=one, assigned_by="admin")
         for number, one in enumerate(sorted(people), start=1)
@@ -140,9 +95,9 @@ _credits = st.one_of(
         amount=st.integers(1, 9),
         customer=st.just("org"),
         granted_by=st.just("publisher"),
-        now=_time,
-        account_id=st.one_of(st.none(), _who),
-        user=st.sampled_from([_user, _user, _other, None]),
+        now=TIMES,
+        account_id=st.one_of(st.none(), PEOPLE),
+        user=st.sampled_from([USER, USER, OTHER, None]),
         over=st.sampled_from([(), (), (_over,)]),
     ),
     st.builds(
@@ -150,11 +105,11 @@ _credits = st.one_of(
         contract_id=st.just("c"),
         consumption_id=st.sampled_from("uvwxyz"),
         amount=st.integers(1, 12),
-        now=_time,
-        account_id=_who,
+        now=TIMES,
+        account_id=PEOPLE,
         pools=_pools,
     ),
-    st.builds(credits.ExpireCredits, _time),
+    st.builds(credits.ExpireCredits, TIMES),
     st.builds(credits.EndCredits),
 )
 
@@ -170,7 +125,7 @@ def test_a_balance_is_never_negative_and_always_what_the_ledger_says(commands: l
         for event in decision:
             match event:
                 case CreditsGranted(amount=amount):
-                    assert not command.over and (event.account_id is None or command.user is _user)
+                    assert not command.over and (event.account_id is None or command.user is USER)
                     ledger += amount
                 case CreditsConsumed(amount=amount, drawn=drawn):
                     assert sum(draw.amount for draw in drawn) == amount

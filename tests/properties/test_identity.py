@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from services.identity.domain import account, clock, contract, contract_state
 from shared.administrative_access import ADMINISTRATIVE, Granted
 from shared.events import AccountClosed, AccountOpened, AgreementStarted, ProfileUpdated
-from tests.properties.test_deciders import live
+from tests.properties.states import live
 
 _people = ["ana", "ben", "chiyo", "mina"]
 _who = st.sampled_from(_people)

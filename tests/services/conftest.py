@@ -1,10 +1,11 @@
-"""entitlements whole, for its tests."""
+"""identity and entitlements whole, for their tests."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
 from tests.services.entitled import Doors, a_world, confirmed, open_doors
+from tests.services.identity_bench import Bench, opened
 from tests.services.world import World
 
 
@@ -17,4 +18,10 @@ async def world(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 @pytest.fixture
 async def doors(world: World) -> AsyncIterator[Doors]:
     async with open_doors(world, confirmed("s", "org", "reseller")) as made:
+        yield made
+
+
+@pytest.fixture
+async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
+    async with opened(databases) as made:
         yield made

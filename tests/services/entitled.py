@@ -27,7 +27,7 @@ from shared.runtime.auth import Actor, TokenSigner
 from shared.runtime.http import make_app
 from tests.contracts.golden import sample
 from tests.examples.engine import new_id
-from tests.services.test_routes import KEY, parts
+from tests.services.counters import KEY, parts
 from tests.services.world import World
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)

@@ -17,7 +17,7 @@ from shared.runtime.http import make_app
 from tests.contracts.golden import sample
 from tests.examples.engine import new_id
 from tests.examples.marketplace import AUTOCAD, AUTOCAD_MONTHLY, LT, LT_THREE_YEARS, NOON, VAULT, plan
-from tests.services.test_routes import KEY, parts
+from tests.services.counters import KEY, parts
 from tests.services.world import World
 
 ACTORS = {

@@ -1,24 +1,17 @@
 """Whose an e-mail address is: shown by a link, and until then claimed by nobody for good."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
 import pytest
 
 from services.identity.domain.account import ACCOUNT, OpenedAccount, address_digest
-from tests.services.identity_bench import Bench, opened, sign_up
+from tests.services.identity_bench import Bench, sign_up
 from tests.services.mailing import Kept, mailed, token_for, token_in
 
 pytestmark = pytest.mark.system
 VERIFY = "/me/address/verification"
-
-
-@pytest.fixture
-async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
-    async with opened(databases) as made:
-        yield made
 
 
 def refused(answer: httpx.Response, rule: str, status: int = 409) -> None:

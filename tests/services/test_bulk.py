@@ -18,7 +18,7 @@ from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 from shared.runtime.sizes import BODY_BYTES, CEILING_BYTES
 from shared.services import SERVICES
 from tests.examples.engine import COUNTER, Count
-from tests.services.test_routes import TOKEN, Unread, parts
+from tests.services.counters import TOKEN, Unread, parts
 
 HOW_MANY = 1000
 

@@ -1,7 +1,6 @@
 """A clock that was moved: the answer comes once every service decides by it, or says which does not yet."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
@@ -10,7 +9,7 @@ import pytest
 from services.identity.everywhere import Everywhere
 from shared.eventlog.deliver.clocks import FRESH_S, Clocks
 from shared.eventlog.write.log import utc_now
-from tests.services.identity_bench import Bench, opened
+from tests.services.identity_bench import Bench
 
 AHEAD_S = 86_400
 TO = "2030-01-01T00:00:00Z"
@@ -131,12 +130,6 @@ async def test_a_look_that_was_overtaken_changes_nothing() -> None:
     table.told.set()
     await slow
     assert clocks.ahead_s("org") == 2
-
-
-@pytest.fixture
-async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
-    async with opened(databases) as made:
-        yield made
 
 
 class Slow(Everywhere):

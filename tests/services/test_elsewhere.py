@@ -1,71 +1,21 @@
 """Signing in by another issuer: linked by issuer and subject, never by an address that somebody merely typed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 import httpx
 import pytest
-from joserfc import jwt
 
 from services.identity import oidc
 from services.identity.domain.account import ACCOUNT, OpenedAccount, identity_claim
-from shared.eventlog.write.log import utc_now
-from tests.services.identity_bench import ISSUER, Bench, issuer_keys, opened, sign_up
-from tests.services.mailing import token_for
+from tests.services.identity_bench import Bench, issuer_keys, sign_up
+from tests.services.issuer import OWN, URL, fresh, from_issuer, id_token, signs_in, verified
 
 pytestmark = pytest.mark.system
-URL = "https://issuer.example"
-OWN: dict[str, Any] = {"organisation": {"name": "Own", "kind": "customer"}}
-
-
-@pytest.fixture
-async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
-    async with opened(databases) as made:
-        yield made
 
 
 def refused(answer: httpx.Response, rule: str, status: int) -> None:
     assert (answer.status_code, answer.json()["rule"]) == (status, rule), answer.text
     assert answer.json()["remedy"]
-
-
-async def fresh(bench: Bench) -> str:
-    nonce: str = (await bench.ask("", "POST", "/sessions/oidc/nonce")).json()["nonce"]
-    return nonce
-
-
-def id_token(nonce: str, sub: str = "1", email: str | None = "mina@x.example", **more: Any) -> str:
-    now = int(utc_now().timestamp())
-    claims = {
-        "iss": URL,
-        "aud": "us",
-        "sub": sub,
-        "iat": now,
-        "exp": now + 60,
-        "email": email,
-        "email_verified": True,
-        "nonce": nonce,
-    } | more
-    body = {name: value for name, value in claims.items() if value is not None}
-    return jwt.encode({"alg": "RS256", "kid": "theirs"}, body, ISSUER, ["RS256"])
-
-
-async def given(bench: Bench, sub: str = "1", email: str | None = "mina@x.example", **more: Any) -> dict[str, str]:
-    """What somebody brings from the issuer, with a fresh nonce."""
-    nonce = await fresh(bench)
-    return {"id_token": id_token(nonce, sub, email, **more), "nonce": nonce}
-
-
-async def signs_in(bench: Bench, sub: str = "1", email: str | None = "mina@x.example", **more: Any) -> httpx.Response:
-    return await bench.ask("", "POST", "/sessions/oidc", await given(bench, sub, email, **more))
-
-
-async def verified(bench: Bench, name: str) -> tuple[str, str]:
-    account_id, session = await bench.join(name)
-    token = await token_for(bench, name)
-    assert (await bench.ask(session, "POST", "/me/address/verification", {"token": token})).status_code == 200
-    return account_id, session
 
 
 async def test_where_both_sides_have_proven_the_address_the_first_sign_in_links(bench: Bench) -> None:
@@ -81,7 +31,7 @@ async def test_an_account_that_merely_typed_the_address_never_gets_its_owner(ben
     attacker, _ = await bench.join("mina")
     refused(await signs_in(bench), "address-not-verified", 403)
     assert await bench.store.holder(identity_claim(URL, "1")) is None
-    answer = await bench.ask("", "POST", "/accounts", sign_up("mina", **OWN) | await given(bench))
+    answer = await bench.ask("", "POST", "/accounts", sign_up("mina", **OWN) | await from_issuer(bench))
     assert answer.status_code == 200, answer.text
     victim = answer.json()["session"]["account_id"]
     assert victim != attacker
@@ -95,7 +45,7 @@ async def test_an_account_that_merely_typed_the_address_never_gets_its_owner(ben
 async def test_an_address_that_the_issuer_has_not_verified_links_nothing(bench: Bench) -> None:
     mina, _ = await verified(bench, "mina")
     refused(await signs_in(bench, email_verified=False), "no-account-for-identity", 403)
-    body = sign_up("ana", **OWN) | await given(bench, email="ana@x.example", email_verified=False)
+    body = sign_up("ana", **OWN) | await from_issuer(bench, email="ana@x.example", email_verified=False)
     answer = await bench.ask("", "POST", "/accounts", body)
     me = (await bench.ask(answer.json()["session"]["access_token"], "GET", "/me")).json()
     assert me["email_verified"] is False and me["account_id"] != mina
@@ -129,7 +79,7 @@ async def test_the_same_subject_of_another_issuer_is_somebody_else(bench: Bench)
 
 async def test_whoever_is_signed_in_links_and_unlinks(bench: Bench) -> None:
     mina, session = await bench.join("mina")
-    linked = await bench.ask(session, "POST", "/me/oidc", await given(bench, email="m.okafor@work.example"))
+    linked = await bench.ask(session, "POST", "/me/oidc", await from_issuer(bench, email="m.okafor@work.example"))
     assert [event["type"] for event in linked.json()["events"]] == ["IdentityLinked"]
     assert (await signs_in(bench, email="m.okafor@work.example")).json()["account_id"] == mina
     assert (await bench.ask(session, "DELETE", "/me/oidc")).status_code == 200
@@ -138,23 +88,23 @@ async def test_whoever_is_signed_in_links_and_unlinks(bench: Bench) -> None:
 
 async def test_linking_proves_the_address_where_the_issuer_has_verified_it(bench: Bench) -> None:
     _, session = await bench.join("mina")
-    linked = await bench.ask(session, "POST", "/me/oidc", await given(bench))
+    linked = await bench.ask(session, "POST", "/me/oidc", await from_issuer(bench))
     assert [event["type"] for event in linked.json()["events"]] == ["IdentityLinked", "AddressVerified"]
 
 
 async def test_an_identity_is_linked_to_one_account_only(bench: Bench) -> None:
     _, mina = await bench.join("mina")
     _, ana = await bench.join("ana")
-    await bench.ask(mina, "POST", "/me/oidc", await given(bench))
-    refused(await bench.ask(ana, "POST", "/me/oidc", await given(bench)), "identity-linked", 409)
-    refused(await bench.ask(mina, "POST", "/me/oidc", await given(bench, sub="2")), "identity-linked", 409)
-    again = await bench.ask(mina, "POST", "/me/oidc", await given(bench))
+    await bench.ask(mina, "POST", "/me/oidc", await from_issuer(bench))
+    refused(await bench.ask(ana, "POST", "/me/oidc", await from_issuer(bench)), "identity-linked", 409)
+    refused(await bench.ask(mina, "POST", "/me/oidc", await from_issuer(bench, sub="2")), "identity-linked", 409)
+    again = await bench.ask(mina, "POST", "/me/oidc", await from_issuer(bench))
     assert again.json()["events"] == []
 
 
 async def test_of_two_who_link_the_same_identity_at_once_one_does(bench: Bench) -> None:
     sessions = [(await bench.join(name))[1] for name in ("mina", "ana", "ben")]
-    bodies = [await given(bench, email=None) for _ in sessions]
+    bodies = [await from_issuer(bench, email=None) for _ in sessions]
     answers = await asyncio.gather(
         *(bench.ask(session, "POST", "/me/oidc", body) for session, body in zip(sessions, bodies, strict=True))
     )
@@ -163,7 +113,7 @@ async def test_of_two_who_link_the_same_identity_at_once_one_does(bench: Bench) 
 
 async def test_a_closed_accounts_identity_is_free_and_forgotten(bench: Bench) -> None:
     _, session = await bench.join("mina")
-    await bench.ask(session, "POST", "/me/oidc", await given(bench, sub="mina-at-the-issuer"))
+    await bench.ask(session, "POST", "/me/oidc", await from_issuer(bench, sub="mina-at-the-issuer"))
     stored = await bench.pool.fetchval("select data::text from log.events where type = 'IdentityLinked'")
     assert "mina-at-the-issuer" not in stored and '"subject":"enc:1:' in stored
     await bench.ask(session, "DELETE", "/me")
@@ -174,14 +124,14 @@ async def test_a_closed_accounts_identity_is_free_and_forgotten(bench: Bench) ->
 
 async def test_an_id_token_signs_in_once(bench: Bench) -> None:
     await verified(bench, "mina")
-    body = await given(bench)
+    body = await from_issuer(bench)
     assert (await bench.ask("", "POST", "/sessions/oidc", body)).status_code == 200
     refused(await bench.ask("", "POST", "/sessions/oidc", body), "id-token-not-valid", 401)
 
 
 async def test_of_many_who_use_an_id_token_at_once_one_gets_in(bench: Bench) -> None:
     await verified(bench, "mina")
-    body = await given(bench)
+    body = await from_issuer(bench)
     answers = await asyncio.gather(*(bench.ask("", "POST", "/sessions/oidc", body) for _ in range(5)))
     assert sorted(answer.status_code for answer in answers) == [200, 401, 401, 401, 401]
 
@@ -196,7 +146,7 @@ async def test_a_nonce_is_used_once_whatever_token_repeats_it(bench: Bench) -> N
 
 
 async def test_a_request_that_is_sent_again_may_repeat_its_nonce(bench: Bench) -> None:
-    body = sign_up("mina", **OWN) | await given(bench)
+    body = sign_up("mina", **OWN) | await from_issuer(bench)
     key = {"Idempotency-Key": "first"}
     dry = await bench.ask("", "POST", "/accounts?dry_run=true", body, **key)
     assert [event["type"] for event in dry.json()["events"]] == ["AccountOpened", "AddressVerified", "IdentityLinked"]

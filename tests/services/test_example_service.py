@@ -34,7 +34,7 @@ from shared.runtime.auth import Actor, TokenSigner
 from shared.runtime.http import make_app
 from tests.databases import execute_as_operator
 from tests.examples.engine import NOON, new_id
-from tests.services.test_routes import KEY, parts
+from tests.services.counters import KEY, parts
 from tests.services.world import World
 from tests.spec import given
 

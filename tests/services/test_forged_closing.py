@@ -11,9 +11,6 @@ from shared.events.envelope import Envelope, StoredEvent, chained, source_of
 from shared.events.registry import IDENTITY
 from tests.examples.engine import NOON, new_id
 from tests.services.identity_bench import Bench
-from tests.services.test_identity_contracts import bench
-
-__all__ = ["bench"]
 
 pytestmark = pytest.mark.system
 

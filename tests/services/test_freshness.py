@@ -1,7 +1,6 @@
 """Waiting for one's own write: bounded, for known callers only, and one question to the database for all of them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -11,18 +10,12 @@ from shared.runtime import freshness
 from shared.runtime.auth import Actor, TokenSigner
 from shared.runtime.freshness import Freshness
 from shared.runtime.problems import Problem
-from tests.services.identity_bench import KEY, Bench, opened
+from tests.services.identity_bench import KEY, Bench
 
 pytestmark = pytest.mark.system
 
 CATEGORIES = [stream.category for stream in SERVICE.streams]
 FOREIGN = "subscription-of-another-service@1"
-
-
-@pytest.fixture
-async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
-    async with opened(databases) as made:
-        yield made
 
 
 def waiting(bench: Bench, wait_s: float = 60.0) -> Freshness:

@@ -1,7 +1,7 @@
 """Guesses at passwords: a few are free, each further one waits longer, and nobody is locked out for good."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ from services.identity.guesses import FREE_ADDRESS, FREE_PAIR, LONGEST, Counter,
 from services.identity.keys import Keys
 from shared.runtime.limits import DEFAULTS, Limits
 from shared.runtime.problems import Problem, busy
-from tests.services.identity_bench import KEY, PASSWORD, Bench, opened
+from tests.services.identity_bench import KEY, PASSWORD, Bench
 
 pytestmark = pytest.mark.system
 
@@ -32,12 +32,6 @@ class Clock:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-@pytest.fixture
-async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
-    async with opened(databases) as made:
-        yield made
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -17,15 +16,9 @@ from shared.events import AccountOpened
 from shared.events.envelope import chained
 from shared.runtime.auth import Actor, TokenSigner
 from tests.contracts.golden import sample
-from tests.services.identity_bench import KEY, PASSWORD, Bench, opened, sign_up
+from tests.services.identity_bench import KEY, PASSWORD, Bench, sign_up
 
 pytestmark = pytest.mark.system
-
-
-@pytest.fixture
-async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
-    async with opened(databases) as made:
-        yield made
 
 
 async def whole(pool: Any) -> str:

@@ -1,7 +1,6 @@
 """identity whole: who holds which role on a contract, and when its agreements open what."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
@@ -17,15 +16,9 @@ from shared.events import SubscriptionEnded, SubscriptionRenewed
 from shared.events.registry import MARKETPLACE
 from shared.runtime.auth import Actor, TokenSigner
 from tests.examples.engine import NOON, new_id
-from tests.services.identity_bench import KEY, Bench, opened
+from tests.services.identity_bench import KEY, Bench
 
 pytestmark = pytest.mark.system
-
-
-@pytest.fixture
-async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
-    async with opened(databases) as made:
-        yield made
 
 
 async def test_a_contract_manager_hands_over_before_closing(bench: Bench) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import httpx
 import pytest
@@ -13,17 +13,11 @@ from deploy import invite
 from services.identity import credentials, keys, persons
 from services.identity.keys import RESET_S, Keys
 from shared.runtime.settings import Settings
-from tests.services.identity_bench import KEY, PASSWORD, Bench, opened, sign_up
+from tests.services.identity_bench import KEY, PASSWORD, Bench, sign_up
 
 pytestmark = pytest.mark.system
 
 NEW = "another long password"
-
-
-@pytest.fixture
-async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
-    async with opened(databases) as made:
-        yield made
 
 
 async def change(bench: Bench, token: str, current: str, new: str = NEW) -> httpx.Response:

@@ -1,7 +1,7 @@
 """Invitations at identity's doors: once, for one address, while the inviter may, and of nobody else."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -16,15 +16,9 @@ from shared.eventlog.write.log import Meta, utc_now
 from shared.events.registry import IDENTITY
 from shared.runtime.settings import Settings
 from tests.examples.engine import NOON, new_id
-from tests.services.identity_bench import Bench, opened, sign_up
+from tests.services.identity_bench import Bench, sign_up
 
 pytestmark = pytest.mark.system
-
-
-@pytest.fixture
-async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
-    async with opened(databases) as made:
-        yield made
 
 
 async def issued(bench: Bench, inviter: str, name: str = "mina", **more: Any) -> dict[str, Any]:

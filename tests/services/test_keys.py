@@ -1,7 +1,6 @@
 """identity's signing keys follow each other, and nobody who checks tokens is caught out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,17 +10,11 @@ from services.identity import keys
 from services.identity.keys import PUBLISHED_S, CannotRetire, Keys, SigningKey, follow, load
 from shared.runtime.auth import JWKS_S, Actor, TokenVerifier
 from shared.runtime.settings import Settings
-from tests.services.identity_bench import KEY, Bench, opened
+from tests.services.identity_bench import KEY, Bench
 from tests.services.tokens import NothingEnded
 
 OTHER = ECKey.generate_key("P-256", {"kid": "other"})
 WHO = Actor(account_id="account", organisation_id="organisation", organisation_kind="customer", session_id="session")
-
-
-@pytest.fixture
-async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
-    async with opened(databases) as made:
-        yield made
 
 
 class Clock:

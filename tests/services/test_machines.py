@@ -1,7 +1,6 @@
 """identity whole: machine accounts are registered, get tokens within their scopes, and end."""
 
 import base64
-from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -12,19 +11,13 @@ from services.identity.domain.account import ACCOUNT, OpenAccount
 from shared.eventlog.write.log import Meta, utc_now
 from shared.runtime.auth import Actor, TokenSigner
 from tests.examples.engine import new_id
-from tests.services.identity_bench import KEY, Bench, opened
+from tests.services.identity_bench import KEY, Bench
 
 pytestmark = pytest.mark.system
 
 OPERATOR = TokenSigner(KEY).sign(
     Actor(account_id="operator", organisation_id="tenure", organisation_kind="operator"), "token", lifetime_s=3600
 )
-
-
-@pytest.fixture
-async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
-    async with opened(databases) as made:
-        yield made
 
 
 def wanted(*scopes: str, days: int = 30, **more: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import stat
-from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,16 +24,10 @@ from services.identity.mail import (
 )
 from shared.events.registry import IDENTITY
 from shared.runtime.settings import Settings
-from tests.services.identity_bench import Bench, opened
+from tests.services.identity_bench import Bench
 from tests.services.mailing import FROM, URL, FakeServer, Kept, mailed, sender, smtp_server, token_in
 
 pytestmark = pytest.mark.system
-
-
-@pytest.fixture
-async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
-    async with opened(databases) as made:
-        yield made
 
 
 async def again_from_the_beginning(bench: Bench) -> None:

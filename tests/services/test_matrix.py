@@ -27,8 +27,8 @@ from shared.runtime.problems import Problem
 from shared.runtime.settings import Settings
 from shared.services import SERVICES
 from tests.examples.engine import new_id
-from tests.services.test_every_route import EVERYWHERE, OPEN
-from tests.services.test_tokens import by_hand
+from tests.services.every_route import EVERYWHERE, OPEN
+from tests.services.tokens import by_hand
 
 KEY, THEIRS = (ECKey.generate_key("P-256", {"kid": "key"}) for _ in range(2))
 WHO = Actor(account_id="account", organisation_id="organisation", organisation_kind="operator", session_id="runs")

@@ -1,23 +1,15 @@
 """Unique names derived from identity's events, as a restore does, against those that the doors have taken."""
 
-from collections.abc import AsyncIterator, Callable
-
 import pytest
 
 from services.identity.__main__ import SERVICE
 from services.identity.domain.account import ACCOUNT
 from services.identity.persons import Persons
 from shared.eventlog.repair.importing import claims_of
-from tests.services.identity_bench import Bench, opened, sign_up
-from tests.services.test_elsewhere import OWN, given, signs_in, verified
+from tests.services.identity_bench import Bench, sign_up
+from tests.services.issuer import OWN, from_issuer, signs_in, verified
 
 pytestmark = pytest.mark.system
-
-
-@pytest.fixture
-async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
-    async with opened(databases) as made:
-        yield made
 
 
 @pytest.mark.parametrize("leaving", [1, 2])
@@ -28,7 +20,7 @@ async def test_accounts_without_an_address_hold_no_name_however_many(bench: Benc
     for left in [session, *[(await bench.join(f"ben{n}"))[1] for n in range(1, leaving)]]:
         assert (await bench.ask(left, "DELETE", "/me")).status_code == 200
     attacker, _ = await bench.join("ana")
-    proven = sign_up("ana", **OWN) | await given(bench, sub="2", email="ana@x.example")
+    proven = sign_up("ana", **OWN) | await from_issuer(bench, sub="2", email="ana@x.example")
     victim = (await bench.ask("", "POST", "/accounts", proven)).json()["session"]["account_id"]
     assert victim != attacker
     await bench.settle()

@@ -15,7 +15,7 @@ from shared.runtime.database import Pool
 from shared.runtime.http import CurrentLog, make_app
 from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 from tests.examples.engine import COUNTER, Count, next_events, write
-from tests.services.test_routes import TOKEN, parts
+from tests.services.counters import TOKEN, parts
 
 QUERIES = APIRouter()
 

@@ -19,7 +19,7 @@ from shared.runtime.auth import Actor
 from shared.runtime.forms import part_of
 from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 from tests.examples.engine import COUNTER, Count
-from tests.services.test_routes import parts
+from tests.services.counters import parts
 
 # ── What a declaration says ────────────────────────────────────────────────────────────────────────────
 

@@ -1,7 +1,6 @@
 """identity whole: sessions begin, go on and end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -12,15 +11,9 @@ from services.identity import credentials, refresh
 from shared.eventlog.write.log import utc_now
 from shared.events import SessionEnded, SessionsEnded
 from shared.runtime.auth import Actor, TokenSigner
-from tests.services.identity_bench import KEY, PASSWORD, Bench, opened
+from tests.services.identity_bench import KEY, PASSWORD, Bench
 
 pytestmark = pytest.mark.system
-
-
-@pytest.fixture
-async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
-    async with opened(databases) as made:
-        yield made
 
 
 async def begun(bench: Bench, name: str = "mina") -> dict[str, Any]:

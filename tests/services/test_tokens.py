@@ -1,9 +1,6 @@
 """Tokens: only what identity signed for this purpose, in time, opens a door."""
 
 import asyncio
-import base64
-import hmac
-import json
 import time
 from typing import Any
 
@@ -13,15 +10,14 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
 from shared.runtime import auth
-from shared.runtime.auth import AUDIENCE, ISSUER, Actor, TokenSigner, TokenVerifier, public_keys
+from shared.runtime.auth import Actor, TokenSigner, TokenVerifier, public_keys
 from shared.runtime.problems import Problem
-from tests.services.tokens import NothingEnded
+from tests.services.tokens import NOW, NothingEnded, by_hand, claims
 
 KEY, OTHER = (ECKey.generate_key("P-256", {"kid": kid}) for kid in ("key-1", "key-2"))
 ACTOR = Actor(
     account_id="account", organisation_id="organisation", organisation_kind="customer", session_id="session", since=7
 )
-NOW = 1_795_000_000.0
 
 
 class Clock:
@@ -45,32 +41,8 @@ class Identity:
         return public_keys(self.keys)
 
 
-def claims(**changed: Any) -> dict[str, Any]:
-    body = {
-        "sub": "account",
-        "org": "organisation",
-        "kind": "customer",
-        "iss": ISSUER,
-        "aud": AUDIENCE,
-        "iat": int(NOW),
-        "exp": int(NOW) + 60,
-        "jti": "token",
-        "sid": "session",
-        "since": 7,
-    }
-    return {name: value for name, value in (body | changed).items() if value is not None}
-
-
 def signed(key: Any = KEY, alg: str = "ES256", header: dict[str, Any] | None = None, **changed: Any) -> str:
     return jwt.encode({"alg": alg, "kid": "key-1", **(header or {})}, claims(**changed), key, [alg])
-
-
-def by_hand(header: bytes, secret: bytes | None = None) -> str:
-    """A token as an attacker would put it together, past every library's caution."""
-    parts = [base64.urlsafe_b64encode(part).rstrip(b"=") for part in (header, json.dumps(claims()).encode())]
-    body = b".".join(parts)
-    mac = b"" if secret is None else hmac.new(secret, body, "sha256").digest()
-    return b".".join((body, base64.urlsafe_b64encode(mac).rstrip(b"="))).decode()
 
 
 async def _actor(token: str, *keys: ECKey) -> Actor:

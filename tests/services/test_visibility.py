@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,8 +14,8 @@ from shared.runtime.auth import Actor, TokenSigner
 from shared.runtime.service import Service
 from shared.runtime.visibility import listed, sees, sells
 from tests.services.entitled import Doors
-from tests.services.identity_bench import KEY, Bench, opened
-from tests.services.test_every_route import leaves
+from tests.services.every_route import leaves
+from tests.services.identity_bench import KEY, Bench
 from tests.services.world import World
 
 OWN = Actor(account_id="pat", organisation_id="autodesk-gmbh", organisation_kind="publisher", publisher="autodesk")
@@ -112,12 +112,6 @@ async def test_entitlements_lists_a_publishers_own_pools(world: World, doors: Do
         assert [each["subscription_id"] for each in (await doors(who, "GET", "/pools"))["items"]] == pools, who
         of_contract = await doors(who, "GET", "/pools?contract_id=c")
         assert [each["subscription_id"] for each in of_contract["items"]] == pools, who
-
-
-@pytest.fixture
-async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
-    async with opened(databases) as made:
-        yield made
 
 
 def token(actor: Actor) -> str:

@@ -21,8 +21,8 @@ from shared.runtime.auth import TokenSigner
 from shared.runtime.problems import Problem
 from shared.runtime.wellformed import Parameters
 from shared.services import SERVICES
-from tests.services.test_every_route import ACTOR, KEY, ROUTES, app_of
-from tests.services.test_routes import TOKEN, a_client
+from tests.services.counters import TOKEN, a_client
+from tests.services.every_route import ACTOR, KEY, ROUTES, app_of
 
 ENGINES = {"/health", "/ready", "/metrics", "/clock", "/docs", "/openapi.json"}
 NOT_A_DRY_RUN = [

@@ -1,7 +1,7 @@
 """Text, numbers and dates at the doors: what no table, header or reader could hold is 422, naming the field."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final, get_args
 
 import httpx
@@ -13,15 +13,9 @@ from services import definitions
 from shared.runtime.forms import read_path
 from shared.runtime.problems import Problem
 from shared.runtime.routes import CommandRoute
-from tests.services.identity_bench import PASSWORD, Bench, opened, sign_up
+from tests.services.identity_bench import PASSWORD, Bench, sign_up
 
 SERVICES: Final = definitions()
-
-
-@pytest.fixture
-async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
-    async with opened(databases) as made:
-        yield made
 
 
 # ── Every door of every service, by its form ───────────────────────────────────────────────────────────

@@ -20,8 +20,8 @@ from deploy.story.doors import open_doors
 from deploy.story.steps import ANNUAL, PUBLISHER, Story, cast
 from shared.events.identity import OrganisationKind
 from shared.services import SERVICES, url_variable
+from tests.system.people import Someone
 from tests.system.running import System
-from tests.system.test_sessions import Someone
 
 Operation = tuple[str, str, str, dict[str, Any]]
 Answer = tuple[int, str, Mapping[str, str]]

@@ -15,8 +15,8 @@ import pytest
 
 from deploy.stack import ServicePart
 from shared.services import SERVICES, url_variable
+from tests.system.people import Somebody, signed_up
 from tests.system.running import System
-from tests.system.test_operator import Somebody, signed_up
 
 pytestmark = pytest.mark.system
 

@@ -21,8 +21,8 @@ from services import definition_of
 from shared.eventlog.repair.guard import FENCE
 from shared.eventlog.repair.verify import verify
 from shared.services import SERVICES
+from tests.system.comparing import contents, differences
 from tests.system.running import System
-from tests.system.test_restore import contents, differences
 
 pytestmark = [pytest.mark.system, pytest.mark.long]
 

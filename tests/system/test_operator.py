@@ -4,31 +4,20 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from secrets import token_hex
-from typing import Any, NamedTuple
 
-import httpx
 import pytest
 
 from deploy import ROOT
 from shared.events.envelope import stamp
 from shared.services import SERVICES
 from tests.cli.conftest import Said, Tenure, tenure  # noqa: F401  # the fixture
-from tests.cli.test_stores import YES, fetch
+from tests.cli.stores import YES, fetch
+from tests.system.people import Somebody, an_address, signed_up
 from tests.system.running import System
 
 pytestmark = pytest.mark.system
-
-PASSWORD = "a long enough passphrase"
-
-
-class Somebody(NamedTuple):
-    account_id: str
-    organisation_id: str
-    email: str
-    token: str
 
 
 @pytest.fixture
@@ -37,26 +26,6 @@ def operated(running: System, tenure: Tenure, monkeypatch: pytest.MonkeyPatch) -
     for name, value in running.env.items():
         monkeypatch.setenv(name, value)
     return running
-
-
-def signed_up(system: System, joining: Mapping[str, Any], email: str = "") -> Somebody:
-    with httpx.Client(base_url=system.env["TENURE_IDENTITY_URL"], timeout=30) as http:
-
-        def post(path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-            answer = http.post(path, json=body, headers={"Idempotency-Key": token_hex(16)})
-            assert answer.is_success, answer.text
-            found: dict[str, Any] = answer.json()
-            return found
-
-        email = email or an_address()
-        profile = {"name": "Kim Example", "country": "DE", "time_zone": "Europe/Berlin", "locale": "en-GB"}
-        post("/accounts", {"email": email, "password": PASSWORD, **profile, **joining})
-        session = post("/sessions", {"email": email, "password": PASSWORD})
-    return Somebody(session["account_id"], session["organisation_id"], email, session["access_token"])
-
-
-def an_address() -> str:
-    return f"{token_hex(6)}@operator.example"
 
 
 def invited_operator(system: System) -> Somebody:

@@ -23,8 +23,8 @@ from shared.eventlog.write.log import Log, Meta, utc_now
 from shared.eventlog.write.postgres import PostgresStore
 from shared.events.registry import ENTITLEMENTS
 from tests.databases import as_operator
+from tests.engine.hosting import stopped
 from tests.engine.rebuilding import POOL, assigned, opened
-from tests.engine.test_host import stopped
 from tests.examples.engine import new_id
 from tests.oracle.evidence import Asked, gather
 from tests.oracle.replay import differences

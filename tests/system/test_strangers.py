@@ -13,8 +13,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from tests.system.people import Someone
 from tests.system.scene import Operation, Scene, asked, fields, operations
-from tests.system.test_sessions import Someone
 
 EVERYBODYS: Final = {"product_id", "publisher"}
 """Parameters that name what everybody may see."""

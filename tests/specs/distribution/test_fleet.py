@@ -11,7 +11,6 @@ from services.distribution.domain.decisions import (
     LapseApproval,
     OfferUpdate,
     RecallUpdate,
-    ScheduleUpdate,
 )
 from services.distribution.domain.entitlements import Fact
 from services.distribution.domain.fleet import FLEET, ActOnWhatIsDue, Command, evolve, next_due, standing
@@ -41,6 +40,7 @@ from tests.examples.distribution import (
     UPDATE,
     approve,
     note,
+    schedule,
     weekly,
 )
 from tests.spec import given
@@ -52,19 +52,6 @@ HOLD = HoldUpdate(
 EXTENSION = OfferUpdate("c", UPDATE.model_copy(update={"kind": "extension"}), NOON)
 RECALL = RecallUpdate("c", "autodesk", "u", "it breaks printing")
 HALF = RolloutPhase(share=50, success_percent=90, error_percent=10)
-
-
-def schedule(starts_at: datetime, *groups: str) -> ScheduleUpdate:
-    return ScheduleUpdate(
-        contract_id="c",
-        publisher="autodesk",
-        update_id="u",
-        groups=groups or ("default",),
-        starts_at=starts_at,
-        by="mina",
-        now=NOON,
-        policy=DEFAULT,
-    )
 
 
 # ── Groups ─────────────────────────────────────────────────────────────────────────────────────────────

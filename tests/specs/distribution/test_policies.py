@@ -21,9 +21,8 @@ from services.distribution.policies import POLICIES
 from shared.events import GroupPolicySet, UpdateApproved, UpdateScheduled
 from shared.events.distribution import Cadence, Period, Severity
 from shared.runtime.policies import Policies
-from tests.examples.distribution import DAY, NOON, SERVED, UPDATE, approve, note, weekly
+from tests.examples.distribution import DAY, NOON, SERVED, UPDATE, approve, note, schedule, weekly
 from tests.spec import given
-from tests.specs.distribution.test_fleet import schedule
 
 OWN = Policy(
     {

@@ -1,7 +1,6 @@
 """Given facts about an account, when a command comes, then facts or a refusal."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ from services.identity.domain.account import (
     INITIAL,
     CloseAccount,
     Closed,
-    OpenAccount,
     UpdateProfile,
     claims,
     claims_of,
@@ -22,42 +20,9 @@ from services.identity.domain.account import (
     taken,
 )
 from shared.eventlog.decision import Claims
-from shared.events import AccountClosed, AccountOpened, ProfileUpdated, RoleAssigned
+from shared.events import RoleAssigned
+from tests.examples.identity import CLOSED, OPEN, OPENED, UPDATED
 from tests.spec import given
-
-NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
-OPEN = OpenAccount(
-    account_id="account-1",
-    organisation_id="org-1",
-    organisation_name="Northhaus",
-    organisation_kind="customer",
-    email="Mina@Northhaus.example ",
-    name="Mina Okafor",
-    country="de",
-    time_zone="Europe/Berlin",
-    locale="en-GB",
-    now=NOON,
-)
-OPENED = AccountOpened(
-    account_id="account-1",
-    organisation_id="org-1",
-    organisation_name="Northhaus",
-    organisation_kind="customer",
-    email="mina@northhaus.example",
-    name="Mina Okafor",
-    country="DE",
-    time_zone="Europe/Berlin",
-    locale="en-GB",
-    opened_at=NOON,
-)
-UPDATED = ProfileUpdated(
-    account_id="account-1",
-    email="m.okafor@northhaus.example",
-    name="Mina Okafor",
-    country="DE",
-    time_zone="Europe/Berlin",
-    locale="en-GB",
-)
 
 
 def test_anyone_opens_an_account() -> None:
@@ -105,7 +70,6 @@ def test_one_account_per_email_address() -> None:
     assert "mina" not in taken("email:mina@northhaus.example").reason
 
 
-CLOSED = AccountClosed(account_id="account-1", organisation_id="org-1", closed_by="account-1")
 MANAGING = RoleAssigned(
     contract_id="c", account_id="account-1", role="contract_manager", may_assign_seats=True, assigned_by="account-1"
 )

@@ -23,8 +23,8 @@ from services.identity.domain.account import (
 )
 from shared.eventlog.decision import NO_CLAIMS, Claims
 from shared.events import AddressReleased, AddressVerified, IdentityLinked, IdentityUnlinked
+from tests.examples.identity import CLOSED, OPEN, OPENED, UPDATED
 from tests.spec import given
-from tests.specs.identity.test_account import CLOSED, OPEN, OPENED, UPDATED
 
 MINA = "mina@northhaus.example"
 VERIFIED = AddressVerified(account_id="account-1", email=MINA, proof="link")

@@ -15,8 +15,8 @@ from services.marketplace.domain.subscription import (
 )
 from shared.events import AutoRenewDisabled, AutoRenewDisableRequested, Money, SubscriptionEnded, SubscriptionRenewed
 from tests.examples.marketplace import PURCHASER
+from tests.examples.subscription import ASKED, BERLIN, CONFIRMED, DEADLINE, OFF, RUNNING
 from tests.spec import given
-from tests.specs.marketplace.test_subscription import ASKED, BERLIN, CONFIRMED, DEADLINE, OFF, RUNNING
 
 IN_TIME, LATE = DEADLINE - timedelta(hours=1), DEADLINE
 DEARER = Money(amount=CONFIRMED.plan.price.amount + 100, currency="EUR")

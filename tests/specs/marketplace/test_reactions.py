@@ -23,7 +23,7 @@ from shared.events import (
 )
 from shared.events.envelope import Envelope
 from tests.examples.marketplace import AUTOCAD, AUTODESK, CSN, NOON, PARTNER, plan
-from tests.specs.marketplace.test_subscription import CART, HELD
+from tests.examples.subscription import CART, HELD
 
 
 def new_log() -> Log:

@@ -20,17 +20,8 @@ from shared.events import (
     SubscriptionRenewed,
 )
 from tests.examples.marketplace import CLERK, NO_CSN_ANY_MORE, NOON, REVOKED, VAULT, WITH_CSN
+from tests.examples.subscription import ASK, ASKED, BERLIN, CONFIRMED, FAILED, OFF, ORDERED, RUNNING
 from tests.spec import given
-from tests.specs.marketplace.test_subscription import (
-    ASK,
-    ASKED,
-    BERLIN,
-    CONFIRMED,
-    FAILED,
-    OFF,
-    ORDERED,
-    RUNNING,
-)
 
 ENDS = date(2027, 11, 22)
 OVER = datetime(2027, 11, 22, 23, 0, tzinfo=UTC)

@@ -9,7 +9,7 @@ from services.marketplace.domain.auto_renew import DisableAutoRenew, RecordPoolC
 from services.marketplace.domain.plan import PLAN, AnnouncePrice, ListPlan, WithdrawPlan, plan_key
 from services.marketplace.domain.subscription import SUBSCRIPTION
 from tests.examples.marketplace import AUTOCAD_MONTHLY, AUTODESK, NOON, PURCHASER, euros
-from tests.specs.marketplace.test_subscription import CONFIRM, HELD
+from tests.examples.subscription import CONFIRM, HELD
 from tests.specs.marketplace.test_timers import System, ordered
 
 OVER = datetime(2027, 11, 22, 23, tzinfo=UTC)

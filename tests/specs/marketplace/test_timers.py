@@ -22,7 +22,7 @@ from shared.eventlog.write.memory import MemoryStore
 from shared.events.envelope import Envelope
 from shared.runtime.policies import Policies
 from tests.examples.marketplace import AUTOCAD_MONTHLY, AUTODESK, NOON, PURCHASER, euros
-from tests.specs.marketplace.test_subscription import CART, CONFIRM, DECLINE
+from tests.examples.subscription import CART, CONFIRM, DECLINE
 
 HOUR = timedelta(hours=1)
 
