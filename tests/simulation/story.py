@@ -67,6 +67,11 @@ class World:
     def now(self) -> datetime:
         return START + timedelta(seconds=asyncio.get_running_loop().time())
 
+    @property
+    def publishers_now(self) -> datetime:
+        """What the publisher's clock shows: for its records, and for the times that its events name."""
+        return self.now - PUBLISHERS_CLOCK
+
     async def pause(self, at_most_s: float = 1.0) -> None:
         await asyncio.sleep(self.chance.random() * at_most_s)
 
@@ -128,7 +133,7 @@ class World:
             ("ce_id", f"said-{self.said}".encode()),
             ("ce_source", f"urn:publisher:{publisher}".encode()),
             ("ce_type", event.type().encode()),
-            ("ce_time", stamp(self.now - PUBLISHERS_CLOCK).encode()),
+            ("ce_time", stamp(self.publishers_now).encode()),
             ("content-type", b"application/json"),
         ]
         partition = partition_of(event.type(), self.system.broker.partitions)
@@ -340,16 +345,18 @@ async def decides(w: World, contracts: list[str]) -> None:
 
 async def publishes(w: World) -> None:
     """The publisher's words, some of them unsaid again."""
-    words: list[Event] = [PlanListed(plan=chosen, said_at=w.now) for chosen in PLANS]
+    words: list[Event] = [PlanListed(plan=chosen, said_at=w.publishers_now) for chosen in PLANS]
     words += [
-        CsnIssued(csn="5100012345", organisation_id=ex.PARTNER, publisher="autodesk", said_at=w.now),
-        CsnIssued(csn="5100099999", organisation_id=ex.CUSTOMER, publisher="autodesk", said_at=w.now),
+        CsnIssued(csn="5100012345", organisation_id=ex.PARTNER, publisher="autodesk", said_at=w.publishers_now),
+        CsnIssued(csn="5100099999", organisation_id=ex.CUSTOMER, publisher="autodesk", said_at=w.publishers_now),
         UPDATE,
     ]
     w.chance.shuffle(words)
     unsaid: list[Event] = [
-        CsnRevoked(csn="5100012345", organisation_id=ex.PARTNER, publisher="autodesk", reason="x", said_at=w.now),
-        PlanWithdrawn(product_id=ex.VAULT.product_id, publisher="autodesk", said_at=w.now),
+        CsnRevoked(
+            csn="5100012345", organisation_id=ex.PARTNER, publisher="autodesk", reason="x", said_at=w.publishers_now
+        ),
+        PlanWithdrawn(product_id=ex.VAULT.product_id, publisher="autodesk", said_at=w.publishers_now),
         UpdateWithdrawn(update_id=UPDATE.update_id, publisher=UPDATE.publisher, reason="broken"),
     ]
     words += [word for word in unsaid if w.chance.random() < 0.2]
