@@ -22,7 +22,8 @@ class ServiceDeclaration:
     port: int
     """Where it answers by default; the launcher moves all of them by TENURE_PORT_BASE."""
     reads: tuple[str, ...]
-    """The services whose events its consumers read beside its own, or PUBLISHERS. It may read nothing else."""
+    """The services whose events its consumers read beside its own, or PUBLISHERS. It may read nothing else. Every one
+    reads identity's: clocks that were moved, and sessions that ended."""
 
 
 DECLARED: Final = (

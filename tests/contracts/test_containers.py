@@ -46,7 +46,7 @@ def test_the_operators_command_finds_the_system_and_who_asks() -> None:
     assert "docker compose run --rm tenure " in (ROOT / "cli" / "README.md").read_text()
 
 
-BILLING = ServiceDeclaration(name="billing", port=8105, reads=("marketplace",))
+ANOTHER = ServiceDeclaration(name="another", port=8107, reads=("identity",))
 
 
 def test_the_compose_file_has_every_declared_service() -> None:
@@ -55,7 +55,7 @@ def test_the_compose_file_has_every_declared_service() -> None:
 
 
 def test_a_service_that_is_declared_anew_is_added_after_the_others() -> None:
-    more = (*DECLARED, BILLING)
+    more = (*DECLARED, ANOTHER)
     assert len([*compose.differing(COMPOSE, more)]) > len(compose.LINES)
     made = compose.completed(COMPOSE, more)
     assert list(compose.differing(made, more)) == []
