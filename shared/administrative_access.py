@@ -1,6 +1,7 @@
-"""Administrative access to a contract: one rule, for identity, which owns the facts, and for who replicates them.
+"""The rule of administrative access to a contract.
 
-Pure. A fact is whatever the caller knows an event by: identity the event itself, other services its id.
+It is pure. Identity, which owns the facts, and the services that replicate them use the same function. A fact is an
+event or its id: identity passes events, the other services pass ids.
 
 Source: administrative features open only while the customer's products on that contract are on an active desktop or
 maintenance agreement; the role stays when the agreement lapses, the access does not (domain rules, identity).
@@ -17,12 +18,12 @@ from shared.rules import AGREEMENT_MISSING, ROLE_MISSING, SEAT_RIGHT_MISSING
 F = TypeVar("F")
 
 ADMINISTRATIVE: Final[tuple[AgreementKind, ...]] = ("desktop", "maintenance")
-"""The agreements that open administrative access."""
+"""The kinds of agreement that give administrative access."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeldRole(Generic[F]):
-    """A role that somebody holds within the contract, and the fact that gave it."""
+    """A role that a person holds on the contract, and the fact that gave it."""
 
     role: Role
     may_assign_seats: bool
@@ -31,18 +32,18 @@ class HeldRole(Generic[F]):
 
 @dataclass(frozen=True, slots=True)
 class Agreement(Generic[F]):
-    """An agreement of the contract, and the last fact about it."""
+    """An agreement of the contract, and the latest fact about it."""
 
     kind: AgreementKind
     phase: Literal["scheduled", "running", "ended"]
     fact: F
     starts: date | None = None
-    """The first day of one that is scheduled."""
+    """The first day, if the agreement is scheduled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Granted(Generic[F]):
-    """The access, and the facts that give it: the role's and the agreement's."""
+    """Granted access, and the facts that justify it: the role's and the agreement's."""
 
     role: Role
     may_assign_seats: bool
@@ -51,7 +52,7 @@ class Granted(Generic[F]):
 
 @dataclass(frozen=True, slots=True)
 class Denied(Generic[F]):
-    """Which of role, right and agreement is missing, and the facts that justify that."""
+    """Denied access: the rule that is not met, and the facts that justify the denial."""
 
     rule: str
     reason: str
@@ -66,14 +67,15 @@ def administrative_access(
     *,
     assign_seats: bool = False,
 ) -> Granted[F] | Denied[F]:
-    """Return the access that somebody has to a contract, or what is missing.
+    """Return the access that a person has to a contract, or the rule that denies it.
 
     Args:
         roles: The roles that the person holds now.
-        taken: The facts that took roles from the person which nothing has given back.
-        agreements: All of the contract's, in the order of their facts; of several running ones the first is named.
-        assign_seats: Ask for the right to assign seats, which a Contract Manager always has. It opens before the term's
-            first day, too: seats are set up for it.
+        taken: The facts by which the person lost roles that were not given again.
+        agreements: All agreements of the contract, in the order of their facts. If several are running, the answer
+            names the first.
+        assign_seats: Whether the right to assign seats is needed. A Contract Manager always has it. A scheduled
+            agreement is enough for it, because seats are assigned before the term's first day.
     """
     if not roles:
         return Denied(
@@ -82,7 +84,7 @@ def administrative_access(
             "Ask its Contract Manager for the role of Software Coordinator.",
             tuple(taken),
         )
-    held = max(roles, key=lambda each: (each.role == "contract_manager", each.may_assign_seats))
+    held = max(roles, key=lambda role: (role.role == "contract_manager", role.may_assign_seats))
     may_assign_seats = held.may_assign_seats or held.role == "contract_manager"
     if assign_seats and not may_assign_seats:
         return Denied(
@@ -91,18 +93,19 @@ def administrative_access(
             "Ask the Contract Manager for the right to assign seats.",
             (held.fact,),
         )
-    relevant = [each for each in agreements if each.kind in ADMINISTRATIVE]
-    opening = [each for each in relevant if each.phase == "running"]
+    relevant = [agreement for agreement in agreements if agreement.kind in ADMINISTRATIVE]
+    sufficient = [agreement for agreement in relevant if agreement.phase == "running"]
+    scheduled = [agreement for agreement in relevant if agreement.phase == "scheduled"]
     if assign_seats:
-        opening += [each for each in relevant if each.phase == "scheduled"]
-    if opening:
-        return Granted(held.role, may_assign_seats, (held.fact, opening[0].fact))
-    coming = min((each.starts for each in relevant if each.phase == "scheduled" and each.starts), default=None)
+        sufficient += scheduled
+    if sufficient:
+        return Granted(held.role, may_assign_seats, (held.fact, sufficient[0].fact))
+    next_start = min((agreement.starts for agreement in scheduled if agreement.starts), default=None)
     return Denied(
         AGREEMENT_MISSING,
         "The role is held, but no product of this contract is on an active desktop or maintenance subscription.",
         "Administrative features open again with such a subscription."
-        if coming is None
-        else f"Administrative features open on {coming}, the first day of the next one.",
-        (held.fact, *(each.fact for each in relevant)),
+        if next_start is None
+        else f"Administrative features open on {next_start}, the first day of the next one.",
+        (held.fact, *(agreement.fact for agreement in relevant)),
     )

@@ -1,7 +1,8 @@
-"""SQL in `.sql` files: `projections.sql` holds the statements of the module `projections.py` beside it.
+"""SQL statements in `.sql` files.
 
-A statement stands under a comment `-- name: what it does`, of one line or more. It is read once, when its module is
-imported, and is a constant from then on, so that asyncpg prepares it once a connection.
+`projections.sql` holds the statements of the module `projections.py` beside it. Each statement follows a comment
+`-- name: what it does` of one or more lines. The file is read when the module is imported. The statements are constants
+from then on, so asyncpg prepares each of them once per connection.
 """
 
 import re
@@ -12,11 +13,11 @@ from typing import Any, Final, Protocol, TypeAlias
 import asyncpg
 
 Row: TypeAlias = asyncpg.Record
-"""A row of an answer: its columns by name."""
+"""A row of a query's result, with its columns by name."""
 
 
 class Queryable(Protocol):
-    """What statements are sent to: a pool, a connection, a transaction's connection."""
+    """Anything that runs statements: a pool, a connection, or a transaction's connection."""
 
     async def execute(self, query: str, *args: object) -> str: ...
 
@@ -28,23 +29,23 @@ class Queryable(Protocol):
 
 
 _NAME: Final = re.compile(r"^-- (\w+):.*\n(?:--.*\n)*", re.MULTILINE)
-_PLACE: Final = re.compile(r"'\{(?P<text>\w+)\}'|\{(?P<name>\w+)\}")
+_PLACEHOLDER: Final = re.compile(r"'\{(?P<text>\w+)\}'|\{(?P<name>\w+)\}")
 
 
 def statements(module: str) -> Mapping[str, str]:
     """Read the statements of a module's `.sql` file, by name.
 
     Args:
-        module: the module's `__file__`.
+        module: The module's `__file__`.
 
     Raises:
-        ValueError: a name stands twice, or a statement has no name or no text.
+        ValueError: A name occurs twice, or a statement has no name or no text.
     """
     file = Path(module).with_suffix(".sql")
     before, *parts = _NAME.split(file.read_text())
     names, texts = parts[0::2], [text.strip() for text in parts[1::2]]
     if before.strip() or not all(texts) or len(set(names)) < len(names):
-        raise ValueError(f"{file}: each statement needs a name of its own")
+        raise ValueError(f"{file}: each statement needs a text and a name of its own")
     return dict(zip(names, texts, strict=True))
 
 
@@ -58,23 +59,23 @@ def _text(value: str) -> str:
 
 
 def qualified(schema: str, table: str) -> str:
-    """Quote the name of a table in a schema."""
+    """Return the quoted name of a table in a schema."""
     return f"{identifier(schema)}.{identifier(table)}"
 
 
 def with_names(statement: str, **names: str | Sequence[str]) -> str:
-    """Put names, quoted, in the places of a statement, for what PostgreSQL takes no parameter for.
+    """Fill in the placeholders of a statement, where PostgreSQL takes no parameter.
 
-    `{schema}` becomes the identifier `"rebuild_7"`, `{columns}` a list of them, and `'{role}'` the text `'tenure'`.
-    This is the only place where SQL is built.
+    The names are quoted: `{schema}` becomes an identifier such as `"rebuild_7"`, `{columns}` a list of identifiers, and
+    `'{role}'` a text such as `'tenure'`. This is the only function that builds SQL.
 
     Raises:
-        KeyError: the statement has a place that is not given.
+        KeyError: The statement has a placeholder for which no name is given.
     """
 
-    def quoted(place: re.Match[str]) -> str:
-        quote = _text if place["text"] else identifier
-        name = names[place["text"] or place["name"]]
+    def quoted(placeholder: re.Match[str]) -> str:
+        quote = _text if placeholder["text"] else identifier
+        name = names[placeholder["text"] or placeholder["name"]]
         return quote(name) if isinstance(name, str) else ", ".join(map(quote, name))
 
-    return _PLACE.sub(quoted, statement)
+    return _PLACEHOLDER.sub(quoted, statement)

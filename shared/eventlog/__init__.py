@@ -1,5 +1,6 @@
-"""The engine: decide, append, publish, consume, repair. README.md beside this file has its guarantees.
+"""The event-sourcing engine: decide, append, publish, consume, repair.
 
-Rooms, from the lowest: `decision` (pure, all that `domain/` may import) and `migrate`; `write`; `deliver`; `repair`.
-Each imports only from those below it, and none knows what the events are about.
+README.md beside this file states its guarantees. Its packages, from the lowest: `decision` (pure, and all that
+`domain/` may import) and `migrate`; `write`; `deliver`; `repair`. Each imports only from those below it. None depends
+on what the events are about.
 """

@@ -1,6 +1,7 @@
-"""What a rule file declares: how a stream's events fold into a state, and what a command makes of it.
+"""The declarations of a rule file: a kind of stream, its fold and its decider.
 
-The only part of the engine that `domain/` may import. Pure: nothing here waits, reads a clock or makes an id.
+This is the only part of the engine that `domain/` may import. It is pure: nothing here waits, reads a clock or makes
+an id.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,14 @@ E = TypeVar("E", bound=Event)
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A refusal: the rule by its stable name, the reason for a person, what to do now, the facts that justify it."""
+    """A decider's refusal of a command.
+
+    Attributes:
+        rule: The rule's id, a stable name.
+        reason: Why the command is refused, for a person.
+        remedy: What the person can do now.
+        because: The events that justify the refusal.
+    """
 
     rule: str
     reason: str
@@ -26,11 +34,14 @@ class Rejected:
 
 
 Decision: TypeAlias = tuple[E, ...] | Rejected
-"""Events to append (none where nothing is new), or a refusal."""
+"""The events to append (none if the command changes nothing), or a refusal."""
 
 
 class _Supplied:
-    """Marks a command's field that its route supplies (time, ids, actor, facts of other streams), never the caller."""
+    """The mark of a command's field that the route supplies and the caller cannot.
+
+    Such fields are the time, ids, the actor and facts of other streams.
+    """
 
     def __repr__(self) -> str:
         return "SUPPLIED"
@@ -42,7 +53,10 @@ SUPPLIED: Final = _Supplied()
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """Names that an event takes or gives back. A name is held by one stream of the store at a time."""
+    """The unique names that an event takes or releases.
+
+    At most one stream of a store holds a name at a time.
+    """
 
     take: tuple[str, ...] = ()
     release: tuple[str, ...] = ()
@@ -56,16 +70,21 @@ def no_claims(_state: Any, _event: Any) -> Claims:
 
 
 def _never_claimed(key: str) -> Rejected:
-    return Rejected(rules.NAME_TAKEN, f"{key} is taken.", "Choose another.")
+    return Rejected(rules.NAME_TAKEN, f"The name {key} is taken.", "Choose another name.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stream(Generic[S, C, E]):
     """A kind of stream: its category, and the functions of its rule file.
 
-    `evolve` is total over every event that `decide` ever allowed. `decide` answers a retried command with no
-    event. `tenant` names the organisation that a stream belongs to, from its first event. `claims` says which
-    unique names an event takes or gives back, in the state before it; `claimed` is the refusal when one is taken.
+    Attributes:
+        category: The first part of the stream's id.
+        initial: The state before the first event.
+        evolve: Fold an event into the state. It accepts every event that `decide` has ever returned.
+        decide: Return the events that a command leads to. A command that was carried out before leads to none.
+        tenant: Return the organisation that a stream belongs to, from its first event.
+        claims: Return the unique names that an event takes and releases, given the state before it.
+        claimed: Return the refusal of a command whose event takes a name that another stream holds.
     """
 
     category: str
@@ -77,5 +96,8 @@ class Stream(Generic[S, C, E]):
     claimed: Callable[[str], Rejected] = _never_claimed
 
     def id(self, key: str) -> str:
-        """The stream's id for a business key, `<category>-<key>`: the key of its records on the bus."""
+        """Return the id of the stream of a business key, `<category>-<key>`.
+
+        It is also the key of the stream's records in Kafka.
+        """
         return f"{self.category}-{key}"

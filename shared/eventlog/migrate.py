@@ -1,9 +1,11 @@
-"""Brings a service's database up to date: the engine's tables, then the service's read models. Raw SQL, by alembic.
+"""Migrations of a service's database: the engine's tables and the service's read models.
 
-Who migrates is not who serves: a database belongs to the role `<database>_owner`, as which `migrate` acts; a service's
-processes log in as the role `<database>`, which may neither make nor change a table. They ask by `require_migrated`.
+The migrations are raw SQL, applied by Alembic. Two roles are kept apart: the role `<database>_owner` owns the database,
+and `migrate` acts as it; a service's processes log in as the role `<database>`, which can neither create nor alter a
+table. They call `require_migrated` before they start.
 
-Alembic is loaded when there is something to do: it takes a third of a second to start."""
+Alembic is imported only when a migration is to be applied, because its import takes a third of a second.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -25,27 +27,34 @@ _PRIVILEGES: Final = _HERE / "migrations" / "privileges.sql"
 
 
 class NotMigrated(Exception):
-    """The database lacks migrations that this code needs. The message names the first and says what to do."""
+    """The database lacks a migration that this code needs.
+
+    The message names the first such migration and says how to apply it.
+    """
 
 
 def owner_of(database: str) -> str:
-    """The role that owns the database and all that is in it."""
+    """Return the name of the role that owns the database and everything in it."""
     return f"{database}_owner"
 
 
 def operator_of(prefix: str) -> str:
-    """The role that may act as each owner of a database of this prefix."""
+    """Return the name of the role that can act as the owner of each database of this prefix."""
     return f"{prefix}_operator"
 
 
 async def migrate(dsn: str, read_models: Path) -> None:
-    """Create the database if it is missing, apply what is new, and say anew what the service's role may do.
+    """Create the database if it is missing, migrate it, and grant the service's role its rights.
 
-    Processes that start together wait for each other. The user of `dsn` is a member of the owner's role. `read_models`
-    is the folder of the service's own migrations.
+    Processes that do this at the same time wait for each other.
+
+    Args:
+        dsn: The database, and a user that is a member of the owner's role.
+        read_models: The folder of the service's own migrations.
 
     Raises:
-        asyncpg.PostgresError, OSError: the server can't be reached, or the user may not do that.
+        asyncpg.PostgresError: The server refuses, for example because the user lacks a privilege.
+        OSError: The server cannot be reached.
     """
     await _create_database(dsn)
     folders = (_ENGINE, read_models)
@@ -64,49 +73,61 @@ async def migrate(dsn: str, read_models: Path) -> None:
 
 
 async def require_migrated(dsn: str, read_models: Path) -> None:
-    """Return when all that this code needs was applied. A database that is newer than the code has more, and will do:
-    so a process of the former version can start while the next one is rolled out.
+    """Check that the database has every migration that this code needs.
+
+    A database with further migrations passes, so that a process of the former version can start while the next version
+    is rolled out.
 
     Raises:
-        NotMigrated: something is missing, or was applied with another text.
+        NotMigrated: A migration is missing, or was applied with another text.
     """
     applied = await _applied(dsn)
     for name, digest in _digests((_ENGINE, read_models)).items():
         if applied.get(name) != digest:
             raise NotMigrated(
-                f"{_database(dsn)} lacks the migration {name}"
-                + (" as it is here" if name in applied else "")
-                + ": `python -m deploy.databases` applies it"
+                f"the database {_database(dsn)} "
+                + (f"has another version of the migration {name}" if name in applied else f"lacks the migration {name}")
+                + ": run `python -m deploy.databases`"
             )
 
 
 def _digests(folders: Sequence[Path]) -> dict[str, str]:
-    """Of every file there, by name: another one, or another text, is something to look at."""
+    """Return the SHA-256 of every migration file in these folders, by file name."""
     files = sorted(file for folder in folders for file in folder.iterdir() if file.suffix in {".py", ".sql"})
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 async def _applied(dsn: str) -> dict[str, str]:
-    """The digests of the files that were applied, where that is known."""
+    """Return the digests of the migrations that the database has, by file name.
+
+    A database without a record of its migrations has none.
+    """
     connection = await asyncpg.connect(dsn, timeout=5)
     try:
-        known: str | None = await connection.fetchval(SQL["applied"])
+        lines: str | None = await connection.fetchval(SQL["applied"])
     except asyncpg.UndefinedTableError:
         return {}
     finally:
         await connection.close()
-    pairs = (line.split() for line in (known or "").splitlines())
+    pairs = (line.split() for line in (lines or "").splitlines())
     return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
 
 
 def run_sql(revision_file: str) -> None:
-    """Runs the .sql file beside a revision (or the .sql file itself), whole, in the migration's transaction."""
+    """Run a revision's .sql file in the migration's transaction.
+
+    Args:
+        revision_file: The revision's Python file, beside its .sql file, or the .sql file itself.
+    """
     sql = Path(revision_file).with_suffix(".sql").read_text()
     run_statements(sql)
 
 
 def run_statements(sql: str) -> None:
-    """Runs several statements as one script; alembic's own execute takes one at a time under asyncpg."""
+    """Run several statements as one script.
+
+    Alembic's own `execute` takes one statement at a time under asyncpg.
+    """
     from alembic import op
     from sqlalchemy.util import await_only
 
@@ -157,7 +178,7 @@ async def _create_database(dsn: str) -> None:
             await admin.execute(with_names(SQL["create"], database=database, owner=owner_of(database)))
             await admin.execute(with_names(SQL["close"], database=database))
         except (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
-            pass  # another process was faster
+            pass  # Another process created it first.
         finally:
             await admin.close()
 
@@ -167,7 +188,7 @@ def _database(dsn: str) -> str:
 
 
 def _without_role(dsn: str, database: str) -> str:
-    """Another database of the server, where the user acts as itself."""
+    """Return the DSN of another database of the server, without the `role` parameter."""
     parts = urlsplit(dsn)
     query = [pair for pair in parts.query.split("&") if pair and not pair.startswith("role=")]
     return urlunsplit(parts._replace(path=f"/{database}", query="&".join(query)))

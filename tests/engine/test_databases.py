@@ -144,7 +144,7 @@ async def test_another_password_takes_the_place_of_the_one_that_was_known(server
 async def test_a_process_is_told_which_migration_its_database_lacks(server: str) -> None:
     await made_before(server)
     await make_roles(server, password, [SERVICE])
-    with pytest.raises(NotMigrated, match=r"lacks the migration .*`python -m deploy.databases` applies it"):
+    with pytest.raises(NotMigrated, match=r"lacks the migration .*run `python -m deploy.databases`"):
         await require_migrated(f"{server}_{SERVICE}", migrations_of(SERVICE))
 
 
