@@ -21,7 +21,7 @@ from services.identity.invitations import operators_choice
 from services.identity.persons import Persons, holder_of
 from shared.eventlog.migrate import require_migrated
 from shared.eventlog.write.log import Log, Meta, Refused, utc_now
-from shared.eventlog.write.postgres import PostgresStore, connected
+from shared.eventlog.write.postgres import PostgresStore, open_pool
 from shared.events.identity import OrganisationKind
 from shared.runtime.database import Pool
 from shared.runtime.settings import settings
@@ -33,7 +33,7 @@ async def _identity() -> AsyncIterator[tuple[Pool, PostgresStore, keys.Keys]]:
     current = settings()
     dsn = current.dsn("identity")
     await require_migrated(dsn, migrations_of("identity"))
-    db = await connected(dsn, 1, 1)
+    db = await open_pool(dsn, 1, 1)
     store = PostgresStore(dsn, "identity", readers=1)
     try:
         yield db, await store.open(), await keys.load(db, current, str(uuid_utils.uuid7()))

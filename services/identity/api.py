@@ -56,7 +56,8 @@ from services.identity.views import (
     contract_view,
 )
 from shared.eventlog.decision import Rejected
-from shared.eventlog.write.log import Accepted, Log, Reader
+from shared.eventlog.write.log import Accepted, Log
+from shared.eventlog.write.reader import Reader
 from shared.events import AccountOpened
 from shared.events.fields import Address, Country, Identifier, Locale, Name, Password, TimeZone, Token
 from shared.events.identity import AddressProof

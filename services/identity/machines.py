@@ -22,7 +22,8 @@ from services.identity.domain.machine import (
     RotateMachineSecret,
 )
 from services.identity.projections import contracts_of, machines_of
-from shared.eventlog.write.log import Accepted, Log, Reader
+from shared.eventlog.write.log import Accepted, Log
+from shared.eventlog.write.reader import Reader
 from shared.events import MachineRegistered
 from shared.events.fields import Identifier, Instant, Name, OptionalPublisher
 from shared.events.identity import MachineScope, OrganisationKind

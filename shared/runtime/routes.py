@@ -30,7 +30,8 @@ from pydantic import BaseModel, TypeAdapter
 from starlette.datastructures import State
 
 from shared.eventlog.decision import Stream
-from shared.eventlog.write.log import Accepted, Answer, Log, Meta, Reader
+from shared.eventlog.write.log import Accepted, Answer, Log, Meta
+from shared.eventlog.write.reader import Reader
 from shared.events.base import Event
 from shared.events.envelope import derived_id
 from shared.events.identity import MachineScope

@@ -32,7 +32,7 @@ from shared.eventlog.repair.guard import Guard
 from shared.eventlog.repair.restore import ServiceDefinition
 from shared.eventlog.write.log import Log, Sealer
 from shared.eventlog.write.operations import OPERATION
-from shared.eventlog.write.postgres import TRANSIENT, PostgresStore, connected
+from shared.eventlog.write.postgres import TRANSIENT, PostgresStore, open_pool
 from shared.eventlog.write.store import Unavailable
 from shared.events import upcasts
 from shared.events.registry import topic_of
@@ -195,7 +195,7 @@ class ServiceProcess:
         await self._patiently("database", lambda: require_migrated(dsn, self.service.migrations))
         store = PostgresStore(dsn, self.service.name)
         await self._patiently("database", store.open)
-        pool = await self._patiently("database", lambda: connected(dsn, 2, 12))
+        pool = await self._patiently("database", lambda: open_pool(dsn, 2, 12))
         sealer = None if self.service.sealer is None else self.service.sealer(pool)
         commands = Log(store, self.service.name, observer=self.metrics, sealer=sealer)
         tasks: list[asyncio.Task[None]] = []

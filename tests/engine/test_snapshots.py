@@ -158,10 +158,10 @@ async def test_verify_finds_a_snapshot_that_was_altered(database: str) -> None:
     lie = good._replace(state=codec.encode(Held(order=(9, 9, 9))))
     place = "entitlements, snapshot of held-k at version 12: it was altered: "
     for bad, what in (
-        (lie, "its digest does not fit"),
-        (lie._replace(digest=lie.digested("held-k")), "the stream's events make another state"),
-        (good._replace(tenant="x"), "its digest does not fit"),
-        (good._replace(definition="held:older"), "its digest does not fit"),
+        (lie, "its digest does not match"),
+        (lie._replace(digest=lie.digested("held-k")), "the stream's events fold into another state"),
+        (good._replace(tenant="x"), "its digest does not match"),
+        (good._replace(definition="held:older"), "its digest does not match"),
     ):
         await store.keep("held-k", bad)
         assert await found() == [place + what]

@@ -18,7 +18,7 @@ from deploy.stack import ServicePart
 from deploy.year.check import check
 from services import definitions
 from shared.eventlog.repair.parked import list_parked
-from shared.eventlog.write.postgres import connected
+from shared.eventlog.write.postgres import open_pool
 from shared.events.registry import INBOUND, topic_of
 from shared.services import SERVICES, url_variable
 from tests.databases import PASSWORD, as_operator, password
@@ -110,7 +110,7 @@ class System:
         """What was parked, except the records that a test put on a topic."""
         found: list[str] = []
         for service, dsn in self.dsns().items():
-            pool = await connected(dsn, 1, 1)
+            pool = await open_pool(dsn, 1, 1)
             try:
                 found += [
                     f"{service}: {each.place} is parked ({each.reason}): {each.detail}"

@@ -27,7 +27,7 @@ import structlog
 from deploy import topics
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.repair import anchors
-from shared.eventlog.write.postgres import connected
+from shared.eventlog.write.postgres import open_pool
 from tests.databases import execute_as_operator, made
 from tests.oracle.evidence import gather
 from tests.oracle.verdict import faults
@@ -116,7 +116,7 @@ async def _judged(bench: Bench) -> list[str]:
     wrong += [f"{consumer} has parked {topic}@{offset}: {why}" for consumer, topic, offset, why in evidence.parked]
     if len(evidence.asked) < 20 or any(asked.outcome == "unknown" for asked in evidence.asked):
         wrong.append("the second process did not finish its client's commands")
-    pool = await connected(bench.dsn, 1, 1)
+    pool = await open_pool(bench.dsn, 1, 1)
     try:
         return wrong + await effects(pool)
     finally:

@@ -26,7 +26,7 @@ from shared.eventlog.deliver.relay import Relay
 from shared.eventlog.repair.anchors import Anchors
 from shared.eventlog.repair.guard import Guard
 from shared.eventlog.write.log import Log, Meta, utc_now
-from shared.eventlog.write.postgres import PostgresStore, connected
+from shared.eventlog.write.postgres import PostgresStore, open_pool
 from shared.events import SeatUnassigned
 from shared.events.envelope import Envelope
 from tests.examples.engine import COUNTER, NOON, Count
@@ -73,7 +73,7 @@ async def play(bench: Bench, name: str) -> None:
     """Runs the service and its client until everything has followed."""
     _hurried(name)
     store = await PostgresStore(bench.dsn, SERVICE).open()
-    pool = await connected(bench.dsn, 1, 4)
+    pool = await open_pool(bench.dsn, 1, 4)
     log = Log(store, SERVICE)
     guard = Guard(store, SERVICE, bench.topic, bench.access)
     await store.watch(guard.when_back)

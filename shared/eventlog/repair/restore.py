@@ -31,7 +31,7 @@ from shared.eventlog.repair.resuming import fold, resume
 from shared.eventlog.repair.topic import Begin, LogMismatch, Merge, ReportProgress, TopicReader, in_order, silent
 from shared.eventlog.repair.tries import MENDING, RestoreAttempt, recorded
 from shared.eventlog.write.log import Sealer
-from shared.eventlog.write.postgres import PostgresStore, connected
+from shared.eventlog.write.postgres import PostgresStore, open_pool
 from shared.eventlog.write.store import Lease, Lookup
 from shared.events.envelope import GENESIS
 from shared.events.registry import topic_of
@@ -348,7 +348,7 @@ def _lost(marks: Sequence[anchors.Anchor], top: int) -> list[str]:
 @asynccontextmanager
 async def opened(dsn: str, service: str) -> AsyncIterator[tuple[PostgresStore, Any]]:
     store = await PostgresStore(dsn, service).open()
-    pool = await connected(dsn, 1, FOLDS_AT_ONCE + 3)
+    pool = await open_pool(dsn, 1, FOLDS_AT_ONCE + 3)
     try:
         yield store, pool
     finally:

@@ -1,8 +1,8 @@
-"""The write side: execute a command against its stream and append what it decided.
+"""The write side: execute a command against its stream and append the events it decides on.
 
-Promises: what was acknowledged is committed; a repeated command id gets its first answer; positions are dense and a
-stream's versions have no gap; two commands on one stream never both append on the same version.
+Guarantees: an acknowledged command is committed; a repeated command id gets its first answer; positions are dense and a
+stream's versions have no gap; two commands never append to the same version of a stream.
 
-Needs: a database that `shared.eventlog.migrate` has prepared, or the twin in `memory`; decisions declared with
-`shared.eventlog.decision`. Knows nothing of Kafka.
+Requirements: a database that `shared.eventlog.migrate` has prepared, or the store in `memory`; deciders declared with
+`shared.eventlog.decision`. This package does not depend on Kafka.
 """

@@ -1,4 +1,7 @@
-"""Group commit: the writes that wait go to the store in one batch, and each caller gets its own outcome."""
+"""Group commit: waiting writes go to the store in one batch.
+
+Each caller gets the outcome of its own write.
+"""
 
 import asyncio
 from collections import deque
@@ -16,10 +19,13 @@ Send = Callable[[Sequence[Write]], Awaitable[Sequence[Outcome]]]
 
 
 def next_batch(queue: deque[Waiting], max_writes: int = MAX_WRITES) -> list[Waiting]:
-    """Takes from the queue's front as many writes as may share a transaction: no two of one stream, one command id
-    or one name, since each is judged against what is committed, not against its neighbours."""
+    """Take the writes that can share a transaction from the front of the queue.
+
+    No two writes of a batch have a stream, a command id or a unique name in common, because `log.append` checks each
+    write against what is committed and not against the rest of the batch.
+    """
     batch: list[Waiting] = []
-    touched: set[str] = set()  # one set for all three: a false match only splits a batch
+    touched: set[str] = set()  # One set for streams, ids and names: a false match only splits a batch.
     size = 0
     while queue and len(batch) < max_writes and size < MAX_BYTES:
         write = queue[0][0]
@@ -33,8 +39,12 @@ def next_batch(queue: deque[Waiting], max_writes: int = MAX_WRITES) -> list[Wait
 
 
 class Batcher:
-    """A task for each of `sends`, each with at most one batch under way: while the store works on one batch, the next
-    is made ready. A batch that fails is sent again write by write, so that one caller's fault stays its own."""
+    """A queue of writes, and tasks that send them to the store in batches.
+
+    There is one task for each of `sends`. Each has at most one batch in flight, so that the next batch is prepared
+    while the store works on the last one. A batch that fails is sent again write by write, so that an invalid write
+    fails only its own caller.
+    """
 
     def __init__(self, sends: Sequence[Send]) -> None:
         self._queue: deque[Waiting] = deque()
@@ -43,6 +53,7 @@ class Batcher:
         self._tasks = [asyncio.create_task(self._run(send), name="append") for send in sends]
 
     def submit(self, write: Write) -> "asyncio.Future[Outcome]":
+        """Queue a write. The returned future gets its outcome, or the error of the store."""
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         if self._closed:
             outcome.set_exception(Unavailable("the log is closed"))
@@ -52,7 +63,7 @@ class Batcher:
         return outcome
 
     async def close(self) -> None:
-        """Answers what is queued, then ends the tasks."""
+        """Send what is queued, then end the tasks."""
         self._closed = True
         self._wake.set()
         await asyncio.gather(*self._tasks)
@@ -64,7 +75,7 @@ class Batcher:
                     return
                 self._wake.clear()
                 await self._wake.wait()
-            await asyncio.sleep(0)  # every caller that is ready now joins this batch
+            await asyncio.sleep(0)  # Let every caller that is ready now join this batch.
             batch = next_batch(self._queue)
             if not await _deliver(send, batch):
                 for waiting in batch:
@@ -72,12 +83,12 @@ class Batcher:
 
 
 async def _deliver(send: Send, batch: Sequence[Waiting]) -> bool:
-    """True when every caller of the batch has its answer, which may be an error."""
+    """Send a batch. Return whether every caller has its answer, which can be an error."""
     if not batch:
         return True
     try:
         outcomes = await send([write for write, _ in batch])
-    except Exception as error:  # noqa: BLE001  # each caller gets it
+    except Exception as error:  # noqa: BLE001  # Each caller gets the error.
         if len(batch) > 1 and not isinstance(error, Unavailable):
             return False
         for _, outcome in batch:
@@ -88,5 +99,5 @@ async def _deliver(send: Send, batch: Sequence[Waiting]) -> bool:
         if not outcome.done():
             outcome.set_result(result)
         if number % ANSWERS_AT_ONCE == 0:
-            await asyncio.sleep(0)  # these callers' next commands are under way before the rest is answered
+            await asyncio.sleep(0)  # Let these callers submit their next commands before the rest is answered.
     return True

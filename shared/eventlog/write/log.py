@@ -1,22 +1,22 @@
-"""One command's way: load the stream's state, decide, append to what was decided on, answer.
+"""The execution of commands: load the stream's state, decide, append, answer.
 
-Every route ends here, so every command has the same promises: what was acknowledged is committed; a repeated command
-id gets its first answer again; a refusal keeps its reason and its evidence.
+Every command goes through `Log.execute` and so has the same guarantees: an acknowledged command is committed; a
+repeated command id gets its first answer again; a refusal is stored with its reason and its evidence.
 """
 
 import asyncio
 import json
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import reduce
-from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 import uuid_utils
 
 from shared.eventlog.decision import NO_CLAIMS, Decision, Rejected, Stream
+from shared.eventlog.write.reader import Reader, StreamState
 from shared.eventlog.write.snapshots import EVERY, KeepsSnapshots, Snapshots
 from shared.eventlog.write.store import (
     Conflict,
@@ -31,7 +31,7 @@ from shared.eventlog.write.store import (
     Written,
 )
 from shared.events.base import Event
-from shared.events.envelope import BadName, Envelope, StoredEvent, checked_name, digest, source_of
+from shared.events.envelope import BadName, Envelope, StoredEvent, chained, checked_name, source_of
 from shared.events.upcasts import decode
 
 S = TypeVar("S")
@@ -39,25 +39,32 @@ C = TypeVar("C")
 E = TypeVar("E", bound=Event)
 
 CONFLICTS_S: Final = 10.0
-"""How long a command is decided again because its stream moved. By time, not by tries: a process that wins goes on
-from what it knows, one that loses has to read first, so a short queue elsewhere can win a hundred times in a row."""
+"""How long a command is decided again after conflicts with other processes.
+
+The limit is a time and not a number of attempts: the process that appends has the new state at once, and the one that
+conflicts has to read it first, so a process with a short queue can win a hundred times in a row."""
 EVENT_BYTES: Final = 256 * 1024
 CACHED_STREAMS: Final = 20_000
 
 
 class KeyReused(Exception):
-    """The command id was used before, for another command."""
+    """The command id was used before for another command."""
 
 
 class EventTooLarge(ValueError):
-    """The command asks for an event that is larger than any may be."""
+    """The command leads to an event that is larger than `EVENT_BYTES`."""
 
 
 class Meta(NamedTuple):
-    """What comes with a command: its id and who, why and from where. `fingerprint` is a digest of what was asked, kept
-    with the answer: the same id with another one is refused. `now` is UTC. A `derived` command follows from an event
-    or from time, and not from a request: where it was answered without a fingerprint, as all of them were once, what
-    it was asked is not known, and it gets its answer."""
+    """The metadata of a command.
+
+    Attributes:
+        now: The time of the command's events, in UTC.
+        fingerprint: A digest of the request, stored with the answer. The same command id with another fingerprint is
+            refused.
+        derived: Whether the command follows from an event or a timer and not from a request. Older answers to such
+            commands have no fingerprint; a repeated command then gets the stored answer without a comparison.
+    """
 
     command_id: str
     actor: str
@@ -70,7 +77,7 @@ class Meta(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """An event of an answer. `position` is 0 in a dry run, where `id` is empty, too."""
+    """An event of an answer. In a dry run, `position` is 0 and `id` is empty."""
 
     id: str
     version: int
@@ -79,7 +86,13 @@ class Recorded(NamedTuple):
 
 
 class Accepted(NamedTuple):
-    """The command's events are committed (there may be none, when nothing was new); `version` is the stream's."""
+    """The answer to a command that was accepted and whose events are committed.
+
+    Attributes:
+        version: The stream's version after the command.
+        events: The command's events; none if it changed nothing.
+        repeated: Whether this is the stored answer to an earlier request with the same command id.
+    """
 
     stream: str
     version: int
@@ -88,7 +101,12 @@ class Accepted(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """The command was refused, by this rule, for this reason; `because` are the ids of the events that justify it."""
+    """The answer to a command that was refused.
+
+    Attributes:
+        because: The ids of the events that justify the refusal.
+        repeated: Whether this is the stored answer to an earlier request with the same command id.
+    """
 
     stream: str
     rule: str
@@ -102,34 +120,34 @@ Answer: TypeAlias = Accepted | Refused
 
 
 class Sealer(Protocol):
-    """Keeps personal fields under their person's key in the store, while states and answers have them in the clear."""
+    """The encryption of personal fields in stored events.
+
+    States and answers have the fields in the clear.
+    """
 
     async def seal(self, events: Sequence[Event]) -> Sequence[Event]:
-        """These events as they are stored. What was forgotten stays forgotten: it is stored empty."""
+        """Return the events as they are stored. The fields of a forgotten person are stored empty."""
         ...
 
     async def open(self, events: Sequence[Event]) -> Sequence[Event]:
-        """Stored events as their service reads them. What was forgotten reads empty; nothing fails for that."""
+        """Return stored events with their fields in the clear.
+
+        The fields of a forgotten person are empty.
+        """
         ...
 
 
 class Observer(Protocol):
-    """Told of each answer; for metrics. Must not raise or wait."""
+    """A receiver of each answer, for metrics. Its methods must not raise or wait."""
 
     def answered(self, command: object, answer: Answer) -> None: ...
 
 
-@dataclass(slots=True)
-class _Current(Generic[S]):
-    """A stream as far as this process knows it."""
-
-    state: S
-    head: Head
-    tenant: str
-
-
 class Log:
-    """The commands of one service over its store. Safe for many tasks of one event loop and for many processes."""
+    """The command execution of one service on its store.
+
+    It is safe to use in many tasks of one event loop and in many processes.
+    """
 
     def __init__(
         self,
@@ -147,7 +165,7 @@ class Log:
         self._new_id = new_id
         self._observer = observer
         self._sealer = sealer
-        self._cache: OrderedDict[str, _Current[Any]] = OrderedDict()
+        self._cache: OrderedDict[str, StreamState[Any]] = OrderedDict()
         self._cached_streams = cached_streams
         self._snapshots: Snapshots | None = None
         if snapshot_every > 0 and isinstance(store, KeepsSnapshots):
@@ -155,11 +173,18 @@ class Log:
         self._turns: dict[str, deque[asyncio.Future[None]]] = {}
 
     async def execute(self, stream: Stream[S, C, E], key: str, command: C, meta: Meta) -> Answer:
-        """Decide and commit. Raises BadName (an id that no header can hold), KeyReused, EventTooLarge, Conflict (too
-        busy, try again), Unavailable (outcome unknown: send the same command id again), or whatever the decider raises
-        by mistake."""
+        """Decide on the command and commit the decision.
+
+        Raises:
+            BadName: An id or a name cannot be written into a header.
+            KeyReused: The command id was used before for another command.
+            EventTooLarge: The decision has an event larger than `EVENT_BYTES`.
+            Conflict: The stream was too busy. Nothing was written; the command can be sent again.
+            Unavailable: The outcome is unknown. The same command id can be sent again.
+            Exception: The decider has a bug.
+        """
         stream_id = checked_name(stream.id(key), "a stream id")
-        _check(meta)
+        _check_names(meta)
         if stream_id in self._turns:
             await self._my_turn(stream_id)
         else:
@@ -173,13 +198,16 @@ class Log:
         return answer
 
     async def _my_turn(self, stream_id: str) -> None:
-        """Within a process a stream's commands wait for each other instead of conflicting."""
+        """Wait until the stream's earlier commands in this process are done.
+
+        Commands on one stream would otherwise conflict with each other.
+        """
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._turns[stream_id].append(turn)
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # it had just been given: the next one's now
+            if turn.done() and not turn.cancelled():  # The turn had just been given to this task: pass it on.
                 self._next_turn(stream_id)
             raise
 
@@ -211,13 +239,15 @@ class Log:
                 raise
             match outcome:
                 case Written(position):
-                    self._keep(stream_id, after)
+                    self._cache_state(stream_id, after)
                     return _answer(write, decision, position)
                 case Moved():
                     now = asyncio.get_running_loop().time()
                     deadline = deadline or now + CONFLICTS_S
                     if now > deadline:
-                        raise Conflict(f"{stream_id} kept moving for {CONFLICTS_S:.0f} s; try again")
+                        raise Conflict(
+                            f"{stream_id}: other commands appended to this stream for {CONFLICTS_S:.0f} s; try again"
+                        )
                     await self._catch_up(stream, stream_id, current)
                 case Taken(name):
                     taken = name
@@ -226,10 +256,14 @@ class Log:
                     return await self._first_answer(first, write, derived=meta.derived)
 
     async def dry_run(
-        self, stream: Stream[S, C, E], key: str, command: C, given: Sequence[E] = (), reader: "Reader | None" = None
+        self, stream: Stream[S, C, E], key: str, command: C, given: Sequence[E] = (), reader: Reader | None = None
     ) -> Answer:
-        """The answer that `execute` would give now, from the same decider; nothing is written. `given` are events that
-        other considered commands would have appended before; `reader` has read the stream already, perhaps."""
+        """Return the answer that `execute` would give now, without writing anything.
+
+        Args:
+            given: Events that other dry runs would have appended to the stream before this command.
+            reader: The reader of the request, so that a stream is read only once.
+        """
         stream_id = checked_name(stream.id(key), "a stream id")
         current = await (self._fresh(stream, stream_id) if reader is None else reader.current(stream, stream_id))
         state = reduce(stream.evolve, given, current.state)
@@ -247,7 +281,7 @@ class Log:
     async def _unless_taken(
         self, stream: Stream[S, C, E], stream_id: str, state: S, decision: tuple[E, ...]
     ) -> Decision[E]:
-        """The decision, or the refusal of it for a name that another stream holds."""
+        """Return the decision, or a refusal if it takes a name that another stream holds."""
         for event in decision:
             for name in stream.claims(state, event).take:
                 if await self.store.holder(name) not in (None, stream_id):
@@ -256,28 +290,31 @@ class Log:
         return decision
 
     async def state(self, stream: Stream[S, C, E], key: str) -> S:
-        """The stream's state as of everything committed before the call."""
+        """Return the stream's state after everything that was committed before the call."""
         return (await self._fresh(stream, stream.id(key))).state
 
-    def reader(self) -> "Reader":
-        """A reader for one request, which has read nothing yet."""
+    def reader(self) -> Reader:
+        """Return a new reader for one request."""
         return Reader(self._fresh)
 
-    async def _fresh(self, stream: Stream[S, C, E], stream_id: str) -> _Current[S]:
-        current: _Current[S] | None = self._cache.get(stream_id)
+    async def _fresh(self, stream: Stream[S, C, E], stream_id: str) -> StreamState[S]:
+        current: StreamState[S] | None = self._cache.get(stream_id)
         if current is None:
             return await self._load(stream, stream_id)
         return await self._catch_up(stream, stream_id, current)
 
-    async def _load(self, stream: Stream[S, C, E], stream_id: str) -> _Current[S]:
-        """From a snapshot, where there is a good one. A load that had much to fold leaves one."""
-        current, found = _Current(stream.initial, Head(), ""), None
+    async def _load(self, stream: Stream[S, C, E], stream_id: str) -> StreamState[S]:
+        """Load a stream from its snapshot, if it has a valid one, and the events after it.
+
+        Write a new snapshot if many events had to be folded.
+        """
+        current = StreamState(stream.initial, Head(), "")
         codec = None if self._snapshots is None else self._snapshots.codec(stream)
         if self._snapshots is None or codec is None:
             return await self._catch_up(stream, stream_id, current)
-        kept, found = await self._snapshots.load(codec, stream_id)
-        before = current = current if kept is None else _Current(*kept)
-        current = await self._catch_up(stream, stream_id, current, found)
+        snapshot, later = await self._snapshots.load(codec, stream_id)
+        before = current if snapshot is None else StreamState(*snapshot)
+        current = await self._catch_up(stream, stream_id, before, later)
         if current.head.version - before.head.version >= self._snapshots.every:
             with suppress(Unavailable):
                 await self._snapshots.keep(codec, stream, stream_id, current.state, current.head, current.tenant)
@@ -287,28 +324,31 @@ class Log:
         self,
         stream: Stream[S, C, E],
         stream_id: str,
-        current: _Current[S],
-        found: Sequence[StoredEvent] | None = None,
-    ) -> _Current[S]:
-        """Folds what was appended since (`found`, if it was read already). The state at a version never changes, so a
-        newer one may replace it."""
+        current: StreamState[S],
+        later: Sequence[StoredEvent] | None = None,
+    ) -> StreamState[S]:
+        """Fold the events after `current`, and cache the result.
+
+        Args:
+            later: The events after `current`, or None to read them.
+        """
         state, head, tenant = current.state, current.head, current.tenant
-        if found is None:
-            found = await self.store.read_stream(stream_id, head.version)
-        for stored, event in zip(found, await self._opened(found), strict=True):
+        if later is None:
+            later = await self.store.read_stream(stream_id, head.version)
+        for stored, event in zip(later, await self._opened(later), strict=True):
             if stored.envelope.prevhash != head.hash:
                 raise RuntimeError(
-                    f"{stream_id} version {stored.envelope.version} does not continue what came before it"
+                    f"{stream_id} version {stored.envelope.version} does not continue the version before it"
                 )
-            state = stream.evolve(state, cast("E", event))  # a stream's events are of its own kinds
+            state = stream.evolve(state, cast("E", event))
             head, tenant = Head(stored.envelope.version or 0, stored.envelope.hash), stored.envelope.tenant
-        known = _Current(state, head, tenant)
-        self._keep(stream_id, known)
-        return known
+        current = StreamState(state, head, tenant)
+        self._cache_state(stream_id, current)
+        return current
 
     async def _sealed(self, events: Sequence[Event]) -> Sequence[Event]:
         if self._sealer is None:
-            raise RuntimeError("an event with personal fields is not written without a sealer")
+            raise RuntimeError("an event with personal fields cannot be written: this log has no sealer")
         return await self._sealer.seal(events)
 
     async def _opened(self, stored: Sequence[StoredEvent]) -> Sequence[Event]:
@@ -318,7 +358,7 @@ class Log:
         opened = await self._sealer.open(events)
         return [event.recorded(s.envelope.id) for event, s in zip(opened, stored, strict=True)]
 
-    def _keep(self, stream_id: str, current: _Current[Any]) -> None:
+    def _cache_state(self, stream_id: str, current: StreamState[Any]) -> None:
         self._cache[stream_id] = current
         self._cache.move_to_end(stream_id)
         if len(self._cache) > self._cached_streams:
@@ -328,13 +368,15 @@ class Log:
         self,
         stream: Stream[S, C, E],
         stream_id: str,
-        current: _Current[S],
+        current: StreamState[S],
         decision: Sequence[E] | Rejected,
         sealed: Sequence[Event],
         meta: Meta,
-    ) -> tuple[Write, _Current[S]]:
-        """The write of a decision, and where the stream stands once it is committed. What is stored are the `sealed`
-        events; the state is folded from the decision itself."""
+    ) -> tuple[Write, StreamState[S]]:
+        """Return the write of a decision, and the stream as it will be after the commit.
+
+        The `sealed` events are stored; the state is folded from the events of the decision.
+        """
         write = Write(
             command_id=meta.command_id,
             fingerprint=meta.fingerprint,
@@ -349,107 +391,69 @@ class Log:
         events: list[StoredEvent] = []
         take: list[str] = []
         release: list[str] = []
-        for event, kept in zip(decision, sealed, strict=True):
+        for event, sealed_event in zip(decision, sealed, strict=True):
             tenant = tenant or checked_name(stream.tenant(event), "a tenant")
             claims = stream.claims(state, event)
             if claims is not NO_CLAIMS:
                 take += claims.take
                 release += claims.release
-            stored = self._next(stream_id, head, kept, tenant, meta)
+            stored = self._next(stream_id, head, sealed_event, tenant, meta)
             state = stream.evolve(state, event.recorded(stored.envelope.id))
             head = Head(head.version + 1, stored.envelope.hash)
             events.append(stored)
         write.events, write.take = events, take
         write.release = [key for key in release if key not in take]
-        return write, _Current(state, head, tenant)
+        return write, StreamState(state, head, tenant)
 
     def _next(self, stream_id: str, head: Head, event: Event, tenant: str, meta: Meta) -> StoredEvent:
-        data, id_, type_, version = _data(event), self._new_id(), event.type(), head.version + 1
-        hash_ = digest(
-            head.hash,
-            id_,
-            self._source,
-            type_,
-            stream_id,
-            version,
-            meta.now,
-            event.SCHEMA,
-            meta.correlation_id,
-            meta.causation_id,
-            meta.actor,
-            tenant,
-            meta.traceparent,
-            data,
-        )
+        data = _data(event)
         envelope = Envelope(
-            id_,
-            self._source,
-            type_,
-            stream_id,
-            meta.now,
-            event.SCHEMA,
-            version,
-            None,
-            meta.correlation_id,
-            meta.causation_id,
-            meta.actor,
-            tenant,
-            meta.traceparent,
-            head.hash,
-            hash_,
-            "" if meta.command_id == meta.causation_id else meta.command_id,
+            id=self._new_id(),
+            source=self._source,
+            type=event.type(),
+            stream=stream_id,
+            time=meta.now,
+            schema=event.SCHEMA,
+            version=head.version + 1,
+            correlation_id=meta.correlation_id,
+            causation_id=meta.causation_id,
+            actor=meta.actor,
+            tenant=tenant,
+            traceparent=meta.traceparent,
+            prevhash=head.hash,
+            command_id="" if meta.command_id == meta.causation_id else meta.command_id,
         )
-        return StoredEvent(envelope, data)
+        return StoredEvent(envelope._replace(hash=chained(envelope, data)), data)
 
     async def _first_answer(self, first: Repeated, write: Write, *, derived: bool) -> Answer:
-        untold = first.fingerprint is None or (derived and not first.fingerprint)
-        known = untold or first.fingerprint == write.fingerprint
-        if not known or first.stream != write.stream:
+        no_fingerprint = first.fingerprint is None or (derived and not first.fingerprint)
+        same_request = no_fingerprint or first.fingerprint == write.fingerprint
+        if not same_request or first.stream != write.stream:
             raise KeyReused(f"{write.command_id} was used before for another command")
         if first.refusal is not None:
-            kept = json.loads(first.refusal)
-            because = tuple(kept["because"])
-            return Refused(first.stream, kept["rule"], kept["reason"], kept["remedy"], because, repeated=True)
+            refusal = json.loads(first.refusal)
+            because = tuple(refusal["because"])
+            return Refused(first.stream, refusal["rule"], refusal["reason"], refusal["remedy"], because, repeated=True)
         stored = (await self.store.read_stream(first.stream, first.first))[: first.events]
         events = tuple(
             Recorded(s.envelope.id, s.envelope.version or 0, s.envelope.position or 0, event)
             for s, event in zip(stored, await self._opened(stored), strict=True)
         )
-        # A write that was sent again because its connection broke is not a repetition by the caller.
+        # The store also sends a write again when its connection broke. That is not a repetition by the caller.
         ours = bool(write.events) and bool(stored) and stored[0].envelope.id == write.events[0].envelope.id
         return Accepted(first.stream, first.first + first.events, events, repeated=not ours)
 
 
-class Reader:
-    """The streams as one request sees them: each is read once, when it is first asked for."""
-
-    __slots__ = ("_fresh", "_known")
-
-    def __init__(self, fresh: Callable[[Stream[Any, Any, Any], str], Awaitable[_Current[Any]]]) -> None:
-        self._fresh = fresh
-        self._known: dict[str, _Current[Any]] = {}
-
-    async def state(self, stream: Stream[S, C, E], key: str) -> S:
-        """The stream's state as of everything committed before it was first asked for."""
-        return (await self.current(stream, stream.id(key))).state
-
-    async def current(self, stream: Stream[S, C, E], stream_id: str) -> _Current[S]:
-        known: _Current[S] | None = self._known.get(stream_id)
-        if known is None:
-            known = self._known[stream_id] = await self._fresh(stream, stream_id)
-        return known
-
-
 def _data(event: Event) -> bytes:
-    """Raises EventTooLarge."""
+    """Return the event's data. Raise EventTooLarge if it is larger than `EVENT_BYTES`."""
     data = event.data()
     if len(data) > EVENT_BYTES:
-        raise EventTooLarge(f"{event.type()} of {len(data)} bytes; an event has at most {EVENT_BYTES}")
+        raise EventTooLarge(f"{event.type()} has {len(data)} bytes; the limit for an event is {EVENT_BYTES}")
     return data
 
 
-def _check(meta: Meta) -> None:
-    """Whatever is written can be read again: each of these ends in a header and in a hash. Raises BadName."""
+def _check_names(meta: Meta) -> None:
+    """Raise BadName if the metadata cannot be written into a record's headers."""
     if not meta.command_id:
         raise BadName("a command id must not be empty")
     checked_name(meta.command_id, "a command id")
@@ -474,7 +478,7 @@ def _refused(stream_id: str, refusal: Rejected) -> Refused:
 
 
 def _answer(write: Write, decision: Sequence[Event] | Rejected, last: int) -> Answer:
-    """The answer to a write that is committed, with `last` as its last position."""
+    """Return the answer to a committed write whose last position is `last`."""
     if isinstance(decision, Rejected):
         return _refused(write.stream, decision)
     version, position = write.expected.version, last - len(decision)

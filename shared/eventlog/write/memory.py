@@ -1,4 +1,7 @@
-"""The store's twin in memory, for the rings of tests that need no database. It passes the same suite."""
+"""The event store in memory, for tests that need no database.
+
+It passes the same tests as `postgres.py`.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,7 +12,7 @@ from shared.events.envelope import StoredEvent
 
 
 class MemoryStore:
-    """Keeps what a process keeps: nothing after its end. One event loop only."""
+    """An event store in the memory of one process, for one event loop."""
 
     def __init__(self) -> None:
         self.events: list[StoredEvent] = []
@@ -32,9 +35,9 @@ class MemoryStore:
                 return Taken(key)
         for event in write.events:
             other = "" if write.command_id == event.envelope.causation_id else write.command_id
-            placed = StoredEvent(event.envelope._replace(position=len(self.events) + 1, command_id=other), event.data)
-            self.events.append(placed)
-            self._streams.setdefault(write.stream, []).append(placed)
+            stored = StoredEvent(event.envelope._replace(position=len(self.events) + 1, command_id=other), event.data)
+            self.events.append(stored)
+            self._streams.setdefault(write.stream, []).append(stored)
         for key in write.release:
             if self._claims.get(key) == write.stream:
                 del self._claims[key]
@@ -50,12 +53,13 @@ class MemoryStore:
         return self._streams.get(stream, [])[after:]
 
     async def load(self, stream: str, definition: str) -> tuple[Snapshot | None, Sequence[StoredEvent]]:
-        events, kept = self._streams.get(stream, []), self.snapshots.get(stream)
-        if kept is not None:
-            known = len(events) >= kept.head.version and events[kept.head.version - 1].envelope.hash == kept.head.hash
-            if not known or kept.definition != definition:
-                kept = None
-        return kept, events[kept.head.version if kept else 0 :]
+        events, snapshot = self._streams.get(stream, []), self.snapshots.get(stream)
+        if snapshot is not None:
+            version, hash_ = snapshot.head
+            in_log = len(events) >= version and events[version - 1].envelope.hash == hash_
+            if not in_log or snapshot.definition != definition:
+                snapshot = None
+        return snapshot, events[snapshot.head.version if snapshot else 0 :]
 
     async def keep(self, stream: str, snapshot: Snapshot) -> None:
         self.snapshots[stream] = snapshot
@@ -90,7 +94,7 @@ class MemoryStore:
     async def advance(self, name: str, lease: Lease, position: int) -> None:
         owner, token, until, at = self._leases[name]
         if token != lease.token or at not in (lease.position, position):
-            raise LeaseLost(f"{name}: another owner has it, or its checkpoint is not {lease.position}")
+            raise LeaseLost(f"{name}: another owner has the lease, or its checkpoint is not {lease.position}")
         self._leases[name] = (owner, token, until, position)
         lease.position = position
 

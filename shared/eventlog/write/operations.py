@@ -1,6 +1,7 @@
-"""What an operator does by hand leaves events as any decision does: a stream `operation-<id>` in the service's log.
+"""The decider of operators' actions.
 
-It is begun before anything is changed and ended afterwards, so that one that was cut off shows, too.
+Each action is a stream `operation-<id>` in the service's log. It is begun before anything is changed and ended
+afterwards, so that an interrupted action can be seen.
 """
 
 from dataclasses import dataclass
@@ -14,22 +15,24 @@ Event: TypeAlias = OperationPerformed
 
 
 @dataclass(frozen=True, slots=True)
-class Unbegun:
-    pass
+class NotBegun:
+    """The state of an operation before its first event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Performed:
-    """`last` says how far it is."""
+    """The state of an operation that has begun; `last` is its latest event."""
 
     last: OperationPerformed
 
 
-State: TypeAlias = Unbegun | Performed
+State: TypeAlias = NotBegun | Performed
 
 
 @dataclass(frozen=True, slots=True)
 class Begin:
+    """The command to record that an operation begins."""
+
     verb: str
     arguments: tuple[str, ...]
     actor: Annotated[str, SUPPLIED]
@@ -38,6 +41,8 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class End:
+    """The command to record the outcome of an operation."""
+
     outcome: Literal["done", "failed"]
     result: str
 
@@ -62,15 +67,15 @@ def decide(command: Command, state: State) -> Decision[Event]:
                 outcome="begun",
             ),
         )
-    if isinstance(state, Unbegun):
-        return Rejected(rules.OPERATION_UNBEGUN, "This operation has not begun.", "Begin it first.")
+    if isinstance(state, NotBegun):
+        return Rejected(rules.OPERATION_UNBEGUN, "This operation has not begun.", "Begin the operation first.")
     if state.last.outcome != "begun":
         return ()
     return (state.last.model_copy(update={"outcome": command.outcome, "result": command.result}),)
 
 
 TENANT: Final = "operator"
-INITIAL: Final[State] = Unbegun()
+INITIAL: Final[State] = NotBegun()
 OPERATION: Final = Stream(
     category="operation", initial=INITIAL, evolve=evolve, decide=decide, tenant=lambda _event: TENANT
 )

@@ -1,4 +1,7 @@
-"""The store in PostgreSQL. The order is explained where it is made: `append.sql`."""
+"""The event store in PostgreSQL.
+
+`append.sql` among the migrations explains how events get their positions and their order.
+"""
 
 import asyncio
 import contextlib
@@ -32,9 +35,9 @@ SQL: Final = statements(__file__)
 T = TypeVar("T")
 
 WRITERS: Final = 2
-TELL_EVERY_S: Final = 0.02
+NOTIFY_EVERY_S: Final = 0.02
 FENCED: Final = "TN001"
-"""What `log.append` raises with while nothing may be written."""
+"""The SQLSTATE that `log.append` raises while the store is fenced."""
 
 TRANSIENT: Final = (
     OSError,
@@ -47,65 +50,84 @@ TRANSIENT: Final = (
     asyncpg.InternalClientError,
     asyncpg.ObjectInUseError,
 )
-"""Faults of the connection or the server that a later try may not meet."""
+"""Temporary errors of the connection or the server: the call can be tried again."""
 
 
-async def _as_it_is(_connection: Any) -> None:
-    """Nobody here changes a session's settings, so a connection goes back to its pool without a round trip."""
+async def _skip_reset(_connection: Any) -> None:
+    """Return a connection to its pool without resetting it.
+
+    No code here changes a session's settings, so the reset's round trip can be saved.
+    """
 
 
-async def connected(dsn: str, fewest: int, most: int) -> "asyncpg.Pool[asyncpg.Record]":
-    """A pool of connections. Raises the driver's error when the database can't be reached."""
-    return await asyncpg.create_pool(dsn, min_size=fewest, max_size=most, command_timeout=30, reset=_as_it_is)
+async def open_pool(dsn: str, min_size: int, max_size: int) -> "asyncpg.Pool[asyncpg.Record]":
+    """Open a pool of connections.
+
+    Raises:
+        asyncpg.PostgresError: The server refuses the connection.
+        OSError: The server cannot be reached.
+    """
+    return await asyncpg.create_pool(dsn, min_size=min_size, max_size=max_size, command_timeout=30, reset=_skip_reset)
 
 
 class PostgresStore:
-    """The event log of one service in its database. Reads and writes go through connections of its own.
+    """The event log of one service in its database.
 
-    A write whose connection breaks is sent again for `patience_s`, which its command id makes safe; after that the
-    caller gets Unavailable and does not know whether it happened.
+    Reads and writes use connections of the store's own. A write whose connection breaks is sent again for `patience_s`
+    seconds, which its command id makes safe. After that the caller gets Unavailable, and whether the write was
+    committed is unknown.
     """
 
     def __init__(self, dsn: str, service: str, *, readers: int = 4, patience_s: float = 5.0) -> None:
         self._dsn, self._service, self._readers, self._patience_s = dsn, service, readers, patience_s
         self._source = source_of(service)
         self._listener: asyncpg.Connection | None = None
-        self._when_back: Callable[[], Awaitable[None]] | None = None
-        self._looked_at = 0.0
-        self._looking = asyncio.Lock()
+        self._on_reconnect: Callable[[], Awaitable[None]] | None = None
+        self._checked_at = 0.0
+        self._check_lock = asyncio.Lock()
         self._moved = asyncio.Event()
-        self._untold = asyncio.Event()
+        self._unnotified = asyncio.Event()
 
     async def open(self) -> "PostgresStore":
-        """Connects. Raises the driver's error when the database can't be reached."""
-        self._pool = await connected(self._dsn, 1, self._readers)
-        self._writers = [_Writer(self._dsn, self._look) for _ in range(WRITERS)]
+        """Connect to the database, and start the tasks that write to it.
+
+        Raises:
+            asyncpg.PostgresError: The server refuses the connection.
+            OSError: The server cannot be reached.
+        """
+        self._pool = await open_pool(self._dsn, 1, self._readers)
+        self._writers = [_Writer(self._dsn, self._check_reconnected) for _ in range(WRITERS)]
         self._batcher = Batcher([partial(self._send, writer) for writer in self._writers])
-        self._telling = asyncio.create_task(self._tell(), name="tell")
+        self._notifying = asyncio.create_task(self._notify(), name="notify")
         return self
 
-    async def watch(self, when_back: Callable[[], Awaitable[None]]) -> None:
-        """From now on asks this before the first write over a connection that was made anew: PostgreSQL may have come
-        back from a backup, and be fenced by it. It may raise Unavailable."""
-        for writer in self._writers:  # so that any that is made from now on is one made anew
-            with contextlib.suppress(asyncpg.PostgresError, *TRANSIENT):
-                await writer.connect(looked=True)
-        self._when_back = when_back
+    async def watch(self, on_reconnect: Callable[[], Awaitable[None]]) -> None:
+        """Call this function from now on before the first write over a new connection.
 
-    async def _look(self, connected_at: float) -> None:
-        """One look does for all the connections that were made before it began."""
-        if self._when_back is None:
+        PostgreSQL may have been restored from a backup between two connections; the function can then fence the store.
+
+        Args:
+            on_reconnect: The function. It may raise Unavailable, and the write is then not sent.
+        """
+        for writer in self._writers:  # Connect now, so that any later connection is a reconnection.
+            with contextlib.suppress(asyncpg.PostgresError, *TRANSIENT):
+                await writer.connect(checked=True)
+        self._on_reconnect = on_reconnect
+
+    async def _check_reconnected(self, connected_at: float) -> None:
+        """Call the function of `watch`, unless it was called after this connection was made."""
+        if self._on_reconnect is None:
             return
-        async with self._looking:
+        async with self._check_lock:
             began = asyncio.get_running_loop().time()
-            if self._looked_at <= connected_at:
-                await self._when_back()
-                self._looked_at = began
+            if self._checked_at <= connected_at:
+                await self._on_reconnect()
+                self._checked_at = began
 
     async def close(self) -> None:
         await self._batcher.close()
-        self._telling.cancel()
-        await asyncio.gather(self._telling, return_exceptions=True)
+        self._notifying.cancel()
+        await asyncio.gather(self._notifying, return_exceptions=True)
         for writer in self._writers:
             writer.terminate()
         if self._listener is not None:
@@ -118,26 +140,29 @@ class PostgresStore:
     async def _send(self, writer: "_Writer", writes: Sequence[Write]) -> Sequence[Outcome]:
         arguments = append_arguments(writes)
         try:
-            rows = await self._patiently(lambda: writer.append(arguments))
-        except asyncpg.PostgresError as refused:
-            if refused.sqlstate != FENCED:
+            rows = await self._retry(lambda: writer.append(arguments))
+        except asyncpg.PostgresError as error:
+            if error.sqlstate != FENCED:
                 raise
-            raise Unavailable(str(refused)) from refused
+            raise Unavailable(str(error)) from error
         self._moved.set()
-        self._untold.set()
+        self._unnotified.set()
         return _outcomes(writes, rows)
 
-    async def _tell(self) -> None:
-        """Wakes the relays of other processes. Not in the append's transaction: there it would cost a tenth of it,
-        under the head's lock. One that is lost with this process is made up for by the relay's own looking."""
+    async def _notify(self) -> None:
+        """Wake the relays of other processes after appends.
+
+        This is not done in the append's transaction, where it would add a tenth to its time while the head is locked.
+        If this process dies before it notifies, the relays find the events by polling.
+        """
         while True:
-            await self._untold.wait()
-            self._untold.clear()
+            await self._unnotified.wait()
+            self._unnotified.clear()
             with contextlib.suppress(asyncpg.PostgresError, *TRANSIENT):
                 await self._pool.execute(SQL["notify"])
-            await asyncio.sleep(TELL_EVERY_S)
+            await asyncio.sleep(NOTIFY_EVERY_S)
 
-    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def _retry(self, call: Callable[[], Awaitable[T]]) -> T:
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + self._patience_s, 0.02
         while True:
@@ -145,7 +170,7 @@ class PostgresStore:
                 return await call()
             except TRANSIENT as error:
                 if loop.time() + pause > deadline:
-                    raise Unavailable(f"PostgreSQL can't be reached: {type(error).__name__}: {error}") from error
+                    raise Unavailable(f"PostgreSQL cannot be reached: {type(error).__name__}: {error}") from error
             await asyncio.sleep(pause)
             pause = min(2 * pause, 1.0)
 
@@ -154,17 +179,20 @@ class PostgresStore:
             rows: list[asyncpg.Record] = await self._pool.fetch(query, *arguments)
             return rows
 
-        return await self._patiently(once)
+        return await self._retry(once)
 
     async def read_stream(self, stream: str, after: int = 0) -> Sequence[StoredEvent]:
         return [self._event(row) for row in await self._fetch(SQL["read_stream"], stream, after)]
 
     async def load(self, stream: str, definition: str) -> tuple[Snapshot | None, Sequence[StoredEvent]]:
-        """In one round trip, since most streams have no snapshot."""
+        """Load the stream's snapshot and the events after it in one round trip.
+
+        Most streams have no snapshot, so a round trip of its own would mostly be wasted.
+        """
         rows = await self._fetch(SQL["load"], stream, definition)
         version, hash_, tenant, state, digest, *_ = rows[0]
-        kept = None if version is None else Snapshot(Head(version, hash_), tenant, definition, state, digest)
-        return kept, [self._event(row[5:]) for row in rows if row["position"] is not None]
+        snapshot = None if version is None else Snapshot(Head(version, hash_), tenant, definition, state, digest)
+        return snapshot, [self._event(row[5:]) for row in rows if row["position"] is not None]
 
     async def keep(self, stream: str, snapshot: Snapshot) -> None:
         (version, hash_), tenant, definition, state, digest = snapshot
@@ -173,15 +201,20 @@ class PostgresStore:
     async def read(self, after: int, limit: int) -> Sequence[StoredEvent]:
         return [self._event(row) for row in await self._fetch(SQL["read"], after, limit)]
 
-    async def all_events(self, db: Any, at_once: int) -> AsyncIterator[Sequence[StoredEvent]]:
-        """All events in the order of positions, over a connection that is in a transaction: as of its snapshot."""
+    async def all_events(self, db: Any, batch_size: int) -> AsyncIterator[Sequence[StoredEvent]]:
+        """Yield all events in the order of positions, in batches.
+
+        Args:
+            db: A connection in a transaction, whose snapshot the events are read from.
+            batch_size: The number of events in a batch.
+        """
         after = 0
-        while rows := await db.fetch(SQL["read"], after, at_once):
+        while rows := await db.fetch(SQL["read"], after, batch_size):
             yield [self._event(row) for row in rows]
             after = rows[-1]["position"]
 
     async def of_streams(self, db: Any, streams: Sequence[str]) -> Sequence[StoredEvent]:
-        """All events of these streams, stream by stream in their order."""
+        """Return all events of these streams, stream by stream, in the order of versions."""
         query = SQL["of_streams"]
         return [self._event(row) for row in await db.fetch(query, streams)]
 
@@ -190,7 +223,7 @@ class PostgresStore:
         return {row["stream"]: Head(row["version"], row["hash"]) for row in await self._fetch(query, streams, at)}
 
     async def in_store(self, events: Sequence[StoredEvent]) -> list[InStore]:
-        """What the store holds where each of these events, read from the topic, says that it belongs."""
+        """Look up what the store holds at the position and the version of each of these events."""
         columns = (
             [e.envelope.position for e in events],
             [e.envelope.stream for e in events],
@@ -206,18 +239,21 @@ class PostgresStore:
         rows = await self._fetch(SQL["fingerprints"], commands)
         return {row["id"]: row["fingerprint"] for row in rows}
 
-    async def fence(self, why: str | None) -> None:
-        """End all appends for this reason, which begins with `guard.FENCE`; None lets them go on.
+    async def fence(self, reason: str | None) -> None:
+        """Fence the store, so that it refuses all appends, or lift the fence.
 
-        An operator's reason (a restore) is neither replaced nor lifted.
+        A fence of an operator's restore is neither replaced nor lifted.
+
+        Args:
+            reason: Why the store is fenced, beginning with `guard.FENCE`, or None to lift the fence.
         """
-        if why is not None:
-            await self._fetch(SQL["fence"], why)
+        if reason is not None:
+            await self._fetch(SQL["fence"], reason)
         else:
             await self._fetch(SQL["unfence"])
 
     async def chain_at(self, position: int) -> tuple[int, bytes]:
-        """The last batch's end at or before this position, and the chain there."""
+        """Return the end of the last batch up to this position, and the chain there."""
         query = SQL["chain_at"]
         rows = await self._fetch(query, position)
         return (rows[0]["last_position"], rows[0]["chain"]) if rows else (0, GENESIS)
@@ -232,18 +268,18 @@ class PostgresStore:
     async def advance(self, name: str, lease: Lease, position: int) -> None:
         rows = await self._fetch(SQL["advance"], name, lease.token, lease.position, position)
         if not rows:
-            raise LeaseLost(f"{name}: another owner has it, or its checkpoint is not {lease.position}")
+            raise LeaseLost(f"{name}: another owner has the lease, or its checkpoint is not {lease.position}")
         lease.position = position
 
     async def release(self, name: str, lease: Lease) -> None:
         await self._fetch(SQL["release"], name, lease.token)
 
-    async def wait(self, after: int, timeout_s: float) -> None:  # noqa: ARG002  # any wake-up will do
+    async def wait(self, after: int, timeout_s: float) -> None:  # noqa: ARG002  # Any notification ends the wait.
         try:
             if self._listener is None or self._listener.is_closed():
                 self._listener = await asyncpg.connect(self._dsn, command_timeout=10, timeout=5)
                 await self._listener.add_listener("log", lambda *_: self._moved.set())
-                return  # whatever came before we listened
+                return  # Events may have been appended before this connection listened.
             async with asyncio.timeout(timeout_s):
                 await self._moved.wait()
         except (*TRANSIENT, TimeoutError):
@@ -256,17 +292,24 @@ class PostgresStore:
 
 
 class _Writer:
-    """A connection with log.append prepared, made anew when it broke; before its first write it has asked `look`."""
+    """A connection with `log.append` prepared, which is opened again when it breaks.
 
-    def __init__(self, dsn: str, look: Callable[[float], Awaitable[None]]) -> None:
-        self._dsn, self._look = dsn, look
+    Before its first write, each new connection calls `check` with the time at which it was made.
+    """
+
+    def __init__(self, dsn: str, check: Callable[[float], Awaitable[None]]) -> None:
+        self._dsn, self._check = dsn, check
         self._connection: asyncpg.Connection | None = None
-        self._looked = False
+        self._checked = False
 
-    async def connect(self, *, looked: bool = False) -> None:
-        """Unless it is connected. `looked`: nobody need look any more."""
+    async def connect(self, *, checked: bool = False) -> None:
+        """Connect, unless the connection is open.
+
+        Args:
+            checked: Whether the new connection needs no call of `check`.
+        """
         if self._connection is None or self._connection.is_closed():
-            self._connection, self._looked = await asyncpg.connect(self._dsn, command_timeout=10, timeout=5), looked
+            self._connection, self._checked = await asyncpg.connect(self._dsn, command_timeout=10, timeout=5), checked
             self._connected_at = asyncio.get_running_loop().time()
             try:
                 self._append = await self._connection.prepare(SQL["append"])
@@ -277,9 +320,9 @@ class _Writer:
     async def append(self, arguments: Sequence[Any]) -> list[asyncpg.Record]:
         try:
             await self.connect()
-            if not self._looked:
-                await self._look(self._connected_at)
-                self._looked = True
+            if not self._checked:
+                await self._check(self._connected_at)
+                self._checked = True
             return await self._append.fetch(*arguments)
         except TRANSIENT:
             self.terminate()
@@ -291,7 +334,10 @@ class _Writer:
 
 
 def append_arguments(writes: Sequence[Write]) -> tuple[list[Any], ...]:
-    """The parameters of log.append: records, which the driver encodes faster than a column each."""
+    """Return the parameters of `log.append`.
+
+    They are arrays of records, because the driver encodes them faster than an array for each column.
+    """
     commands, events, taken, released = [], [], [], []
     for number, w in enumerate(writes, start=1):
         version, hash_ = w.expected
@@ -320,7 +366,7 @@ def append_arguments(writes: Sequence[Write]) -> tuple[list[Any], ...]:
 
 
 def stored_event(row: Any, source: str) -> StoredEvent:
-    """Read a row of an event's columns, in the order of the log."""
+    """Return the event of a row that has an event's columns in the order of `log.events`."""
     position, stream, version, id_, type_, schema, time, correlation, causation, *rest = row
     actor, tenant, traceparent, prevhash, hash_, command_id, data = rest
     envelope = Envelope(
@@ -345,7 +391,10 @@ def stored_event(row: Any, source: str) -> StoredEvent:
 
 
 def _outcomes(writes: Sequence[Write], rows: Sequence[asyncpg.Record]) -> Sequence[Outcome]:
-    """The first row is the batch's, the others are of the writes that were not written."""
+    """Return the outcome of each write, from the rows that `log.append` returned.
+
+    The first row is of the whole batch; the others are of the writes that were not committed.
+    """
     position = rows[0]["position"]
     failed = {row["command"]: row for row in rows[1:]}
     outcomes: list[Outcome] = []

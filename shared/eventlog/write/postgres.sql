@@ -1,4 +1,4 @@
--- append: append some writes, see `append.sql` among the migrations.
+-- append: append writes. See `append.sql` among the migrations.
 select * from log.append($1, $2, $3, $4);
 
 -- read_stream: read a stream's events after a version.
@@ -24,7 +24,7 @@ select position, stream, version, id, type, schema, time, correlation_id, causat
     prevhash, hash, command_id, data::text
 from log.events where position > $1 order by position limit $2;
 
--- lease: take a lease, or renew it: of another owner's only when it has run out, and with the next token.
+-- lease: take or renew a lease. Another owner's lease is taken only after it has expired, with the next fencing token.
 insert into engine.leases as l (name, owner, token, until)
 values ($1, $2, 1, clock_timestamp() + $3 * interval '1 s')
 on conflict (name) do update set owner = excluded.owner, until = excluded.until,
@@ -32,7 +32,7 @@ on conflict (name) do update set owner = excluded.owner, until = excluded.until,
 where l.owner = excluded.owner or l.until < clock_timestamp()
 returning token, position;
 
--- notify: wake whoever waits for new events.
+-- notify: wake the processes that wait for new events.
 notify log;
 
 -- of_streams: read all events of these streams.
@@ -52,10 +52,10 @@ select stream from log.claims where key = $1;
 -- fingerprints: read the fingerprints of these commands.
 select id, fingerprint from log.commands where id = any($1::text[]);
 
--- fence: end all appends, for a reason.
+-- fence: fence the store for a reason, so that it refuses appends.
 select log.fence($1);
 
--- unfence: let appends go on, if this service has ended them.
+-- unfence: lift the fence, if this service has set it.
 select log.unfence();
 
 -- chain_at: find the end of the last batch up to a position, and the chain there.
@@ -64,14 +64,14 @@ select last_position, chain from log.batches where last_position <= $1 order by 
 -- position: read the position of the last event.
 select position from log.head;
 
--- advance: move a lease's position, while it is the owner's; doing it again changes nothing.
+-- advance: move a lease's checkpoint, while the token is current. Repeating it changes nothing.
 update engine.leases set position = $4 where name = $1 and token = $2 and position in ($3, $4) returning 1;
 
 -- release: end a lease.
 update engine.leases set until = clock_timestamp(), owner = '' where name = $1 and token = $2;
 
--- in_store: find what the store holds where each of these records says that it belongs, in their order: the hash at
--- its position, the hash of the version before its own, and the position of its version.
+-- in_store: look up what the store holds at the position and version of each of these records, in their order: the hash
+-- at its position, the hash of the version before its own, and the position of its version.
 select here.hash, previous.hash as previous, version.position as version_at
 from unnest($1::bigint[], $2::text[], $3::int[]) with ordinality as r(position, stream, version, nth)
 left join log.events here on here.position = r.position

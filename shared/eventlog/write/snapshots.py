@@ -1,9 +1,9 @@
-"""States of long streams, kept so that loading one need not fold it from its first event.
+"""Snapshots: stored states of long streams, so that a load need not fold all events.
 
-A snapshot is a convenience: made by other code it is stale, and then, or when it can't be read, its stream is folded
-from the start. It is written as tagged JSON, of values and of classes that the state's type names, and of nothing else.
-A state that doesn't come back equal, with all its events' ids, isn't kept; nor is one of a stream with personal fields:
-a forgotten person must be gone from here as well.
+A snapshot is only an optimisation. If other code made it, or if it cannot be decoded, its stream is folded from the
+first event. It is tagged JSON and can hold only plain values and the classes that the state's type names. A state is
+not kept if it does not decode to an equal one, with the ids of all its events. Streams with personal fields have no
+snapshots, because a forgotten person must be gone from them as well.
 """
 
 import inspect
@@ -34,12 +34,16 @@ logger = structlog.get_logger(__name__)
 
 SQL: Final = statements(__file__)
 EVERY: Final = 500
-"""So many events are folded in a load before their state is kept."""
+"""The number of events that a load has to fold before it writes a snapshot."""
 
 
 class Snapshot(NamedTuple):
-    """A stream's state at `head`, as bytes; `definition` is a digest of the code that it was made by, `digest` of all
-    the rest and the stream."""
+    """The encoded state of a stream at `head`.
+
+    Attributes:
+        definition: A digest of the code that made the state.
+        digest: A digest of the stream's id and the other fields.
+    """
 
     head: Head
     tenant: str
@@ -48,7 +52,7 @@ class Snapshot(NamedTuple):
     digest: bytes = b""
 
     def digested(self, stream: str) -> bytes:
-        """The digest that it should have."""
+        """Return the digest that a snapshot of this stream must have."""
         (version, hash_), texts = self.head, (stream, self.tenant, self.definition)
         parts = [str(version).encode(), hash_, *(text.encode() for text in texts), self.state]
         return sha256(b"".join(len(part).to_bytes(8) + part for part in parts)).digest()
@@ -56,28 +60,35 @@ class Snapshot(NamedTuple):
 
 @runtime_checkable
 class KeepsSnapshots(Protocol):
-    """A store that keeps a snapshot a stream."""
+    """A store that keeps one snapshot of a stream."""
 
     async def load(self, stream: str, definition: str) -> tuple[Snapshot | None, Sequence[StoredEvent]]:
-        """The stream's snapshot, if it is of this definition and of what the log has, and the events after it."""
+        """Return the stream's snapshot and the events after it.
+
+        The snapshot is None unless it has this definition and the log has its version with its hash.
+        """
         ...
 
     async def keep(self, stream: str, snapshot: Snapshot) -> None: ...
 
 
 class NotSnapshotable(Exception):
-    """A value that a snapshot can't hold. The message says which."""
+    """A snapshot cannot hold a value. The message names the value's class."""
 
 
 class Codec:
-    """States of one kind of stream as bytes and back."""
+    """The encoding of the states of one kind of stream."""
 
     def __init__(self, definition: str, classes: Mapping[str, type]) -> None:
         self.definition, self._classes = definition, classes
 
     @staticmethod
     def of(stream: Stream[Any, Any, Any]) -> "Codec | None":
-        """None where the states can't be known from `evolve`'s annotations, or hold what may have to be forgotten."""
+        """Return the codec of a kind of stream, or None if its states cannot be kept.
+
+        They cannot if the annotations of `evolve` do not name their classes, if two of these have the same name, or if
+        an event or a state has personal fields, because a forgotten person must be gone from snapshots as well.
+        """
         try:
             hints = list(get_type_hints(stream.evolve).items())
             file = Path(inspect.getfile(stream.evolve)).parent
@@ -86,28 +97,32 @@ class Codec:
         state, event = ([hint for name, hint in hints if name != "return"] + [None, None])[:2]
         if state is None or event is None:
             return None
-        classes = {each.__qualname__: each for each in _reachable(state)}
+        classes = {class_.__qualname__: class_ for class_ in _reachable(state)}
         if len(classes) != len(set(_reachable(state))):
-            return None  # two of one name
-        if any(each.PERSONAL_FIELDS for each in _reachable(event, state) if issubclass(each, Event)):
             return None
-        return Codec(f"{stream.category}:{_made_of(file)}", classes)
+        if any(class_.PERSONAL_FIELDS for class_ in _reachable(event, state) if issubclass(class_, Event)):
+            return None
+        return Codec(f"{stream.category}:{_code_digest(file)}", classes)
 
     def encode(self, state: Any) -> bytes:
-        """Raises NotSnapshotable where the state would not come back as it is."""
+        """Return the state as bytes.
+
+        Raises:
+            NotSnapshotable: The bytes would not decode to the same state.
+        """
         try:
-            written = self._written(state)
-            if not same_state(self.decode(written), state):
-                raise NotSnapshotable(f"a {type(state).__name__} does not come back equal")
+            encoded = self._json(state)
+            if not same_state(self.decode(encoded), state):
+                raise NotSnapshotable(f"a {type(state).__name__} decodes to another state")
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise NotSnapshotable(f"a {type(state).__name__} does not come back: {error}") from error
-        return written
+            raise NotSnapshotable(f"a {type(state).__name__} cannot be encoded and decoded: {error}") from error
+        return encoded
 
-    def decode(self, written: bytes) -> Any:
-        """Raises whatever the bytes provoke."""
-        return self._value(json.loads(written))
+    def decode(self, encoded: bytes) -> Any:
+        """Return the state of these bytes. Any exception is possible if they are not from `encode`."""
+        return self._value(json.loads(encoded))
 
-    def _written(self, state: Any) -> bytes:
+    def _json(self, state: Any) -> bytes:
         return json.dumps(self._tagged(state), ensure_ascii=False, separators=(",", ":")).encode()
 
     def _tagged(self, value: Any) -> Any:
@@ -117,21 +132,21 @@ class Codec:
         if (write := _WRITERS.get(kind)) is not None:
             return [kind.__name__, write(value)]
         if kind in (tuple, list):
-            return [kind.__name__, [self._tagged(each) for each in value]]
+            return [kind.__name__, [self._tagged(item) for item in value]]
         if kind in (frozenset, set):
-            return [kind.__name__, sorted((self._tagged(each) for each in value), key=json.dumps)]
+            return [kind.__name__, sorted((self._tagged(item) for item in value), key=json.dumps)]
         if kind is dict:
-            return ["dict", [[self._tagged(key), self._tagged(each)] for key, each in value.items()]]
+            return ["dict", [[self._tagged(key), self._tagged(item)] for key, item in value.items()]]
         if self._classes.get(kind.__qualname__) is not kind:
-            raise NotSnapshotable(f"a {kind.__name__} is not among what the state's type names")
+            raise NotSnapshotable(f"a {kind.__name__} is not among the classes that the state's type names")
         if isinstance(value, Event):
             return ["event", kind.__qualname__, value.ref, value.data().decode()]
         if isinstance(value, BaseModel):
             return ["model", kind.__qualname__, value.model_dump_json()]
         if isinstance(value, Enum):
             return ["enum", kind.__qualname__, value.name]
-        held = {field.name: self._tagged(getattr(value, field.name)) for field in fields(value)}
-        return ["class", kind.__qualname__, held]
+        values = {field.name: self._tagged(getattr(value, field.name)) for field in fields(value)}
+        return ["class", kind.__qualname__, values]
 
     def _value(self, tagged: Any) -> Any:
         if not isinstance(tagged, list):
@@ -140,9 +155,9 @@ class Codec:
         if (read := _READERS.get(tag)) is not None:
             return read(rest[0])
         if (collect := _COLLECTIONS.get(tag)) is not None:
-            return collect(self._value(each) for each in rest[0])
+            return collect(self._value(item) for item in rest[0])
         if tag == "dict":
-            return {self._value(key): self._value(each) for key, each in rest[0]}
+            return {self._value(key): self._value(item) for key, item in rest[0]}
         kind: Any = self._classes[rest[0]]
         if tag == "event":
             return kind.from_stored(rest[2]).recorded(rest[1])
@@ -150,12 +165,12 @@ class Codec:
             return kind.from_stored(rest[1]) if issubclass(kind, Record) else kind.model_validate_json(rest[1])
         if tag == "enum":
             return kind[rest[1]]
-        return kind(**{name: self._value(each) for name, each in rest[1].items()})
+        return kind(**{name: self._value(item) for name, item in rest[1].items()})
 
 
 def _utc(value: datetime) -> str:
     if value.utcoffset() != timedelta():
-        raise NotSnapshotable("a time that is not UTC")
+        raise NotSnapshotable("a datetime is not in UTC")
     return value.isoformat()
 
 
@@ -182,7 +197,11 @@ _COLLECTIONS: Final[Mapping[str, Callable[[Iterator[Any]], Any]]] = {
 
 
 def same_state(one: Any, other: Any) -> bool:
-    """Equal, of the same classes, in the same order, with the ids of events, which their own equality leaves out."""
+    """Return whether two states are equal, including classes, order and event ids.
+
+    Python's own equality ignores the classes of numbers and the order of dictionaries, and that of events ignores their
+    ids.
+    """
     if type(one) is not type(other):
         return False
     if isinstance(one, Event) and one.ref != other.ref:
@@ -199,39 +218,43 @@ def same_state(one: Any, other: Any) -> bool:
 
 
 def _reachable(*annotations: Any) -> Sequence[type]:
-    """The classes of ours that values of these types may consist of."""
-    found: list[type] = []
+    """Return the models, enums and dataclasses that values of these types can contain."""
+    classes: list[type] = []
     waiting = list(annotations)
     while waiting:
-        one = waiting.pop()
-        waiting.extend(get_args(one))
-        if not isinstance(one, type) or one in found:
+        annotation = waiting.pop()
+        waiting.extend(get_args(annotation))
+        if not isinstance(annotation, type) or annotation in classes:
             continue
-        if issubclass(one, BaseModel | Enum) or is_dataclass(one):
-            found.append(one)
-        if is_dataclass(one):
-            waiting.extend(get_type_hints(one).values())
-        elif issubclass(one, BaseModel):
-            waiting.extend(field.annotation for field in one.model_fields.values())
-    return found
+        if issubclass(annotation, BaseModel | Enum) or is_dataclass(annotation):
+            classes.append(annotation)
+        if is_dataclass(annotation):
+            waiting.extend(get_type_hints(annotation).values())
+        elif issubclass(annotation, BaseModel):
+            waiting.extend(field.annotation for field in annotation.model_fields.values())
+    return classes
 
 
 @cache
-def _made_of(rules: Path) -> str:
-    """A digest of the code that makes states: the rules' folder, the contract's, and this file."""
+def _code_digest(rules: Path) -> str:
+    """Return a digest of the code that makes states.
+
+    That code is the rules' folder, the event contract, and this file.
+    """
     contract = Path(str(events.__file__)).parent
     sources = [*sorted(rules.glob("*.py")), *sorted(contract.glob("*.py")), Path(__file__)]
     return sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()[:32]
 
 
 class Snapshots:
-    """What a log does with them: which streams have any, and whether one is any good."""
+    """The snapshots of a log, with a codec for each kind of stream."""
 
     def __init__(self, store: KeepsSnapshots, every: int) -> None:
         self.store, self.every = store, every
         self._codecs: dict[str, Codec | None] = {}
 
     def codec(self, stream: Stream[Any, Any, Any]) -> Codec | None:
+        """Return the codec of a kind of stream, or None if its states are not kept."""
         if stream.category not in self._codecs:
             self._codecs[stream.category] = Codec.of(stream)
         return self._codecs[stream.category]
@@ -239,40 +262,51 @@ class Snapshots:
     async def load(
         self, codec: Codec, stream_id: str
     ) -> tuple[tuple[Any, Head, str] | None, Sequence[StoredEvent] | None]:
-        """The state, head and tenant that were kept, if any, and the events after them; None for these when all have
-        to be read, because the state was unreadable."""
-        snapshot, found = await self.store.load(stream_id, codec.definition)
+        """Return the state, head and tenant of the stream's snapshot, and the events after it.
+
+        The first part is None if there is no valid snapshot. The second is None if the snapshot was altered or cannot
+        be decoded: then all events have to be read.
+        """
+        snapshot, later = await self.store.load(stream_id, codec.definition)
         if snapshot is None:
-            return None, found
+            return None, later
         if snapshot.digest != snapshot.digested(stream_id):
             logger.error("a snapshot was altered: its stream is read from the start", stream=stream_id)
             return None, None
         try:
-            return (codec.decode(snapshot.state), snapshot.head, snapshot.tenant), found
-        except Exception as error:  # noqa: BLE001  # whatever is wrong with it, the events are there
-            logger.warning("a snapshot can't be read", stream=stream_id, fault=repr(error))
+            return (codec.decode(snapshot.state), snapshot.head, snapshot.tenant), later
+        except Exception as error:  # noqa: BLE001  # Whatever is wrong with the snapshot, the events can be folded.
+            logger.warning(
+                "a snapshot cannot be decoded: its stream is read from the start", stream=stream_id, fault=repr(error)
+            )
             return None, None
 
-    async def keep(self, codec: Codec, stream: Stream[Any, Any, Any], id_: str, state: Any, head: Head, t: str) -> None:
-        """Keeps this state, if it can be kept. If not, no other of its kind is tried."""
+    async def keep(
+        self, codec: Codec, stream: Stream[Any, Any, Any], stream_id: str, state: Any, head: Head, tenant: str
+    ) -> None:
+        """Write a snapshot of this state.
+
+        If the state cannot be encoded, this process keeps no further states of its kind of stream.
+        """
         try:
-            written = codec.encode(state)
+            encoded = codec.encode(state)
         except NotSnapshotable as reason:
-            logger.warning("states of these streams are not kept", category=stream.category, reason=str(reason))
+            logger.warning("these streams get no snapshots", category=stream.category, reason=str(reason))
             self._codecs[stream.category] = None
             return
-        snapshot = Snapshot(head, t, codec.definition, written)
-        await self.store.keep(id_, snapshot._replace(digest=snapshot.digested(id_)))
+        snapshot = Snapshot(head, tenant, codec.definition, encoded)
+        await self.store.keep(stream_id, snapshot._replace(digest=snapshot.digested(stream_id)))
 
 
 async def altered(
-    db: Any, stored: Callable[[str], Awaitable[Sequence[StoredEvent]]], streams: Sequence[Stream[Any, Any, Any]]
+    db: Any, read_stream: Callable[[str], Awaitable[Sequence[StoredEvent]]], streams: Sequence[Stream[Any, Any, Any]]
 ) -> AsyncIterator[tuple[str, str]]:
-    """The snapshots in a database that are not what they were: the place of each and what is wrong there.
+    """Yield the place of each altered snapshot in a database, and how the alteration shows.
 
-    A digest shows a change by whoever does not know how it is made. What shows every change is the fold: the state that
-    the stream's events make, which the log's hashes vouch for, is compared byte by byte. That takes the code that the
-    snapshot was made by; one that was made by other code is judged by its digest alone, and no process begins with it.
+    The digest is not keyed, so it shows only a change by someone who did not compute it again. The fold shows every
+    change: the state is folded from the stream's events, whose hashes the log proves, and compared byte by byte. That
+    needs the code that made the snapshot. A snapshot of other code is checked by its digest alone, and no process uses
+    it.
     """
     codecs = {codec.definition: (stream, codec) for stream in streams if (codec := Codec.of(stream)) is not None}
     for row in await db.fetch(SQL["all"]):
@@ -280,18 +314,20 @@ async def altered(
         snapshot = Snapshot(head, row["tenant"], row["definition"], row["state"], row["digest"])
         place = f"snapshot of {row['stream']} at version {head.version}"
         if snapshot.digest and snapshot.digest != snapshot.digested(row["stream"]):
-            yield place, "it was altered: its digest does not fit"
-        elif found := codecs.get(snapshot.definition):
-            made = _folded(await stored(row["stream"]), *found, head)
-            if made is not None and made != (snapshot.tenant, snapshot.state):
-                yield place, "it was altered: the stream's events make another state"
+            yield place, "it was altered: its digest does not match"
+        elif by_definition := codecs.get(snapshot.definition):
+            expected = _expected(await read_stream(row["stream"]), *by_definition, head)
+            if expected is not None and expected != (snapshot.tenant, snapshot.state):
+                yield place, "it was altered: the stream's events fold into another state"
 
 
-def _folded(
+def _expected(
     events: Sequence[StoredEvent], stream: Stream[Any, Any, Any], codec: Codec, head: Head
 ) -> tuple[str, bytes] | None:
-    """What the snapshot at `head` has to be; None where the stream does not have that event, so that nothing begins
-    there."""
+    """Return the tenant and the encoded state that a snapshot at `head` must have.
+
+    Return None if the stream has no such event: no process uses such a snapshot.
+    """
     if len(events) < head.version or events[head.version - 1].envelope.hash != head.hash:
         return None
     state = stream.initial

@@ -1,4 +1,7 @@
-"""What a store of events promises. `postgres.py` keeps it in PostgreSQL, `memory.py` in a dict for the pure tests."""
+"""The interface of an event store.
+
+`postgres.py` implements it in PostgreSQL, `memory.py` in memory for the tests without a database.
+"""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,15 +12,18 @@ from shared.events.envelope import GENESIS, StoredEvent
 
 
 class Unavailable(Exception):
-    """The store can't be reached now. Whether the last write happened is unknown; sending it again is safe."""
+    """The store cannot be reached at the moment.
+
+    Whether the last write was committed is unknown. It is safe to send it again.
+    """
 
 
 class Conflict(Exception):
-    """A stream was too busy: it moved on before each try, for some seconds."""
+    """The stream is too busy: for seconds, other commands were appended to it first."""
 
 
 class Head(NamedTuple):
-    """Where a stream stands: its last event's version and hash (0 and GENESIS before the first)."""
+    """The version and the hash of a stream's last event; 0 and GENESIS if it has no event."""
 
     version: int = 0
     hash: bytes = GENESIS
@@ -25,10 +31,14 @@ class Head(NamedTuple):
 
 @dataclass(kw_only=True, slots=True)
 class Write:
-    """One command's outcome, to be written whole or not at all.
+    """The outcome of one command, to be committed whole or not at all.
 
-    `events` continue the stream from `expected`; there are none when nothing is new or the command was refused
-    (`refusal`, JSON). `take` and `release` are claims on unique names.
+    Attributes:
+        expected: The stream's head that the command was decided on; `events` continue the stream from there.
+        events: None if the command changes nothing or was refused.
+        take: The unique names that the stream claims.
+        release: The unique names that the stream no longer claims.
+        refusal: The refusal as JSON, if the command was refused.
     """
 
     command_id: str
@@ -43,24 +53,35 @@ class Write:
 
 
 class Written(NamedTuple):
-    """The write is committed; `position` is its last event's, or the head's where it had none."""
+    """The write is committed.
+
+    Attributes:
+        position: The position of the write's last event, or of the log's head if it has no events.
+    """
 
     position: int
 
 
 class Moved(NamedTuple):
-    """The stream's head is not the expected one: decide again."""
+    """The stream's head is not the expected one, so the command has to be decided again."""
 
 
 class Taken(NamedTuple):
-    """Another stream holds this name."""
+    """Another stream holds this unique name."""
 
     key: str
 
 
 class Repeated(NamedTuple):
-    """The command id was answered before: its events are `stream`, versions first + 1 to first + events. Without a
-    fingerprint where the store was restored from its topic, which doesn't tell it."""
+    """The command id was answered before.
+
+    Its events are the versions `first + 1` to `first + events` of `stream`.
+
+    Attributes:
+        fingerprint: The digest of the first request. None if the store was restored from its topic, which does not have
+            it.
+        refusal: The refusal as JSON, if the command was refused.
+    """
 
     fingerprint: bytes | None
     stream: str
@@ -73,12 +94,12 @@ Outcome: TypeAlias = Written | Moved | Taken | Repeated
 
 
 class InStore(NamedTuple):
-    """What a store holds where a record says that it belongs; None for nothing.
+    """What a store holds at the position and the version that a record names.
 
     Attributes:
-        hash: of the store's event at the record's position.
-        previous: the hash of the version before the record's, in its stream.
-        version_at: the position of the record's version of its stream.
+        hash: The hash of the store's event at the record's position, or None if there is none.
+        previous: The hash of the stream's version before the record's, or None if there is none.
+        version_at: The position of the stream's event with the record's version, or None if there is none.
     """
 
     hash: bytes | None = None
@@ -88,64 +109,85 @@ class InStore(NamedTuple):
 
 NOT_STORED: Final = InStore()
 Lookup = Callable[[Sequence[StoredEvent]], Awaitable[Sequence[InStore]]]
-"""What the store holds for each of these events."""
+"""Look up what the store holds for each of these events."""
 
 
 @dataclass(slots=True)
 class Lease:
-    """Sole ownership of a task until it expires; `token` grows with each owner and fences the former ones."""
+    """The right of one owner to do a task alone, until it expires.
+
+    Attributes:
+        token: The fencing token. It grows with each owner, so that former owners are refused.
+        position: The checkpoint of the task.
+    """
 
     token: int
     position: int = field(default=0)
 
 
 class LeaseLost(Exception):
-    """Another owner has the lease now; whatever this one does is too late."""
+    """Another owner has the lease now, so this owner must stop the task."""
 
 
 class Store(Protocol):
-    """An append-only log of streams under one order. Positions are dense from 1, in the order of commits."""
+    """An append-only log of streams in one total order.
+
+    Positions are dense from 1, in the order of commits.
+    """
 
     def append(self, write: Write) -> Awaitable[Outcome]:
-        """Commit the write, or say why not. Returns after the commit. Raises Unavailable."""
+        """Commit the write, or return why it was not committed.
+
+        Returns after the commit.
+
+        Raises:
+            Unavailable: Whether the write was committed is unknown.
+        """
         ...
 
     async def read_stream(self, stream: str, after: int = 0) -> Sequence[StoredEvent]:
-        """The stream's events with a version above `after`, in order."""
+        """Return the stream's events with a version above `after`, in order."""
         ...
 
     async def read(self, after: int, limit: int) -> Sequence[StoredEvent]:
-        """The store's events with a position above `after`, in order, without gaps."""
+        """Return at most `limit` events with a position above `after`, in order and without gaps."""
         ...
 
     async def heads(self, streams: Sequence[str], at: int) -> dict[str, Head]:
-        """Where these streams stood at a position of the store; a stream without events by then is left out."""
+        """Return the heads that these streams had at a position of the store.
+
+        A stream without events up to that position is left out.
+        """
         ...
 
     async def holder(self, key: str) -> str | None:
-        """The stream that holds a unique name."""
+        """Return the stream that holds a unique name, or None."""
         ...
 
     async def fingerprints(self, commands: Sequence[str]) -> dict[str, bytes | None]:
-        """Of those of these command ids that were answered, the fingerprint that was kept with the answer."""
+        """Return the stored fingerprints of those of these command ids that were answered."""
         ...
 
     async def position(self) -> int:
-        """The last committed position."""
+        """Return the last committed position."""
         ...
 
     async def lease(self, name: str, owner: str, ttl_s: float) -> Lease | None:
-        """Take or renew the lease: None while another owner's has not expired."""
+        """Take or renew the lease. Return None while another owner's lease has not expired."""
         ...
 
     async def advance(self, name: str, lease: Lease, position: int) -> None:
-        """Move the lease's checkpoint from `lease.position` to `position`. Raises LeaseLost."""
+        """Move the lease's checkpoint from `lease.position` to `position`.
+
+        Raises:
+            LeaseLost: Another owner has the lease, or the checkpoint is not `lease.position`.
+        """
         ...
 
     async def release(self, name: str, lease: Lease) -> None:
-        """Give the lease back, so that the next owner need not wait for its end."""
+        """End the lease, so that the next owner need not wait until it expires."""
         ...
 
     async def wait(self, after: int, timeout_s: float) -> None:
-        """Return when a position above `after` may exist, or after the timeout."""
+        """Wait until a position above `after` may exist, or until the timeout."""
         ...
