@@ -1,18 +1,19 @@
 """Text, numbers and dates at the doors: what no table, header or reader could hold is 422, naming the field."""
 
 import json
-from collections.abc import Iterator
-from typing import Any, Final, get_args
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Any, Final, get_args
 
 import httpx
 import pytest
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from services import definitions
 from shared.runtime.forms import read_path
 from shared.runtime.problems import Problem
 from shared.runtime.routes import CommandRoute
+from tests.services.every_route import leaves
 from tests.services.identity_bench import PASSWORD, Bench, sign_up
 
 SERVICES: Final = definitions()
@@ -64,15 +65,63 @@ def test_no_text_of_a_form_is_hostile(route: CommandRoute, hostile: Any) -> None
             assert hostile == " " and getattr(form, name) == "", f"{name} takes {hostile!r}"
 
 
+def _alone(annotation: Any, metadata: Sequence[Any], config: ConfigDict) -> Callable[[Any], bool]:
+    """Whether a field of this type takes a value, as JSON has it."""
+    kind: Any = Annotated[(annotation, *metadata)] if metadata else annotation
+    model = create_model("Alone", __config__=config, value=(kind, ...))
+
+    def takes(value: Any) -> bool:
+        try:
+            model.model_validate_json(json.dumps({"value": value}))
+        except ValidationError:
+            return False
+        return True
+
+    return takes
+
+
+NO_TEXTS: Final[Sequence[Any]] = ("a\0b", "a\u202eb", "a\u200bb", "x" * 20_000)
+NO_WHOLE_NUMBERS: Final[Sequence[Any]] = ("1", True, 1.0, 1.5, 2**31, 2**63, 2**64)
+NO_TRUTHS: Final[Sequence[Any]] = (1, 0, "true", "yes", "")
+
+
+@pytest.mark.parametrize("route", _routes())
+def test_no_field_of_a_form_is_coerced_or_hostile(route: CommandRoute) -> None:
+    """What is optional, no text, or stands in a bulk request's items, too."""
+    items: Any = route.form.model_fields["items"].annotation if route.bulk else None
+    form = route.form if items is None else get_args(items)[0]
+    for name, field in form.model_fields.items():
+        takes = _alone(field.annotation, field.metadata, form.model_config)
+        wrong = [*NO_TEXTS, *(NO_WHOLE_NUMBERS if takes(1) else ()), *(NO_TRUTHS if takes(True) else ())]
+        assert [value for value in wrong if takes(value)] == [], f"{form.__name__}.{name}"
+
+
 @pytest.mark.parametrize("service", SERVICES, ids=lambda service: str(service.name))
 def test_every_parameter_of_every_query_is_bounded(service: Any) -> None:
-    routes = [route for route in service.queries.routes if isinstance(route, APIRoute)]
+    routes = [route for route in leaves(service.queries.routes) if isinstance(route, APIRoute)]
     assert routes
     for route in routes:
         for parameter in (*route.dependant.path_params, *route.dependant.query_params):
             field = parameter.field_info
             bare = list(_of_type(field.annotation, list(field.metadata), parameter.name))
             assert bare == [], f"{route.path}: {bare}"
+            takes = _alone(field.annotation, field.metadata, ConfigDict())
+            wrong = ["a\0b", "a\u202eb", "a\u200bb", "\u00e4\u0000", "x" * 501]
+            if takes("1") and not takes("a"):
+                wrong += [
+                    "2147483648",
+                    "9223372036854775808",
+                    "-1",
+                    "+1",
+                    "1.0",
+                    "1e3",
+                    "1_0",
+                    " 1",
+                    "\uff11",
+                    "true",
+                    "",
+                ]
+            assert [value for value in wrong if takes(value)] == [], f"{route.path}: {parameter.name}"
 
 
 APPROVAL: Final = next(r for s in SERVICES for r in s.commands.routes if r.command.__name__ == "ApproveUpdate")
