@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from shared.events import fields
+from shared.eventlog.decision import Rejected
+from shared.eventlog.write import operations
+from shared.events import OperationPerformed, fields
 from shared.events.former import without_content_checks
 
 INVISIBLE: Final = (
@@ -351,6 +353,27 @@ def test_one_form_is_final_and_fits_what_comes_after(kind: Literal["Name"], text
     assert adapter.validate_python(found) == found
     assert "\0" not in found
     assert len(found.encode()) <= 4 * max(len(found), 1)
+
+
+@given(text=st.text(st.characters(exclude_categories=()), max_size=30) | st.text(max_size=3).map(lambda t: t * 1500))
+def test_any_text_can_be_shown(text: str) -> None:
+    shown = operations.shown(text)
+    assert TypeAdapter(fields.Text).validate_python(shown) == shown
+
+
+def test_what_fits_is_shown_as_it_is_and_the_rest_as_an_escape() -> None:
+    assert operations.shown("3 records\n\tof caf\u00e9 \u2764\ufe0f") == "3 records\n\tof caf\u00e9 \u2764\ufe0f"
+    assert operations.shown("a\0b\u202ec\ud800") == r"a\x00b\u202ec\ud800"
+    assert operations.shown("\U000e0041" * 1000).startswith(r"\U000e0041\U000e0041")
+
+
+def test_an_operation_ends_with_an_event_that_is_one_whatever_went_wrong() -> None:
+    begun = OperationPerformed(verb="v", arguments=("a=b",), actor="op", reason="why", outcome="begun")
+    for result in ("done", "\u3164", "a\0b", "\u202e", "\ud800", "x" * 5000):
+        decision = operations.decide(operations.End("failed", result), operations.Performed(begun))
+        assert not isinstance(decision, Rejected)
+        (ended,) = decision
+        assert OperationPerformed.model_validate_json(ended.data()) == ended
 
 
 class Stored(BaseModel):

@@ -7,9 +7,12 @@ afterwards, so that an interrupted action can be seen.
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal, TypeAlias
 
+from pydantic import TypeAdapter, ValidationError
+
 from shared import rules
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
 from shared.events import OperationPerformed
+from shared.events.fields import TEXT_AT_MOST, Text
 
 Event: TypeAlias = OperationPerformed
 
@@ -71,7 +74,19 @@ def decide(command: Command, state: State) -> Decision[Event]:
         return Rejected(rules.OPERATION_UNBEGUN, "This operation has not begun.", "Begin the operation first.")
     if state.last.outcome != "begun":
         return ()
-    return (state.last.model_copy(update={"outcome": command.outcome, "result": command.result}),)
+    return (state.last.model_copy(update={"outcome": command.outcome, "result": shown(command.result)}),)
+
+
+_TEXT: Final[TypeAdapter[str]] = TypeAdapter(Text)
+
+
+def shown(text: str) -> str:
+    """Any text as an event can have it: cut, and in ASCII with escapes where it holds what has no place in one."""
+    try:
+        return _TEXT.validate_python(text[:TEXT_AT_MOST])
+    except ValidationError:
+        escaped = text.encode("unicode_escape").decode().replace("\\n", "\n").replace("\\t", "\t")
+        return _TEXT.validate_python(escaped[:TEXT_AT_MOST])
 
 
 TENANT: Final = "operator"
