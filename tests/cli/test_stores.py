@@ -28,7 +28,7 @@ def test_a_stream_is_shown_with_its_states_and_its_personal_fields_sealed(tenure
     assert "profile.email = enc:1:abc" in said.out or "opened.email = enc:1:abc" in said.out
     assert "Looked at 1 event in identity's store; their chain is whole." in said.out
     found = tenure("stream", "show", "account-1", "--json").json
-    assert (found["chain"], found["events"][0]["state"]["is"]) == ("whole", "Open")
+    assert (found["chain"], found["events"][0]["state"]["is"]) == ("whole", "OpenedAccount")
     assert tenure("stream", "show", "account-1", "--at", "1h", "--json").json["events"] == []
 
 
