@@ -50,7 +50,13 @@ def test_checkpoints_are_listed_by_consumer_and_partition(tenure: Tenure, stores
 def test_a_streams_version_is_set_once_somebody_says_why(tenure: Tenure, stores: Mapping[str, str]) -> None:
     dsn, stream = stores["marketplace"], "seat_pool-s"
     asyncio.run(on(dsn, "insert into engine.seen values ($1, $2, 5, '\\x01')", "marketplace.sales", stream))
-    asyncio.run(on(dsn, "insert into engine.hashes select $1, v, '\\x02' from generate_series(1, 5) v", stream))
+    asyncio.run(
+        on(
+            dsn,
+            "insert into engine.hashes (stream, version, hash) select $1, v, '\\x02' from generate_series(1, 5) v",
+            stream,
+        )
+    )
     dry = tenure("checkpoint", "stream", "marketplace.sales", stream, "3")
     assert "up to version 5; it would count as 3" in " ".join(dry.out.split()) and "Dry run" in dry.out
     assert tenure("checkpoint", "stream", "marketplace.sales", stream, "3", "--yes").code == 2

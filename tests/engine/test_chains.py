@@ -53,6 +53,41 @@ def test_a_version_with_another_hash_is_a_conflict_and_the_next_goes_on() -> Non
         assert (applied(result), reasons(result)) == ([0, 1, 3], [(2, "conflict", False)])
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ce_position", b"900"),
+        ("ce_commandid", b"another"),
+        ("ce_partitionkey", b"b"),
+        ("content-type", b"text/plain"),
+        ("traceparent", b"00"),
+    ],
+)
+@pytest.mark.parametrize("later", [False, True])
+def test_only_the_same_bytes_are_a_repeat_also_where_no_hash_covers_them(name: str, value: bytes, later: bool) -> None:
+    """An altered copy beside the record in one batch, or after the batch whose marks were kept."""
+    one, two, three = topic("a", "a", "a")
+    altered = one._replace(headers=[*((n, v) for n, v in one.headers if n != name), (name, value)])
+    if later:
+        before = plan(received(placed([one, two])), at())
+        standing = at(-1, **before.seen)
+        standing.known |= before.known
+        result = plan(received(placed([one, altered, three])), standing)
+        assert (applied(result), reasons(result), result.repeats) == ([2], [(1, "conflict", False)], 1)
+    else:
+        result = plan(received(placed([one, one, altered, two])), at())
+        assert (applied(result), reasons(result), result.repeats) == ([0, 3], [(2, "conflict", False)], 1)
+
+
+def test_of_a_record_that_was_dealt_with_before_digests_were_kept_the_hash_counts() -> None:
+    one, two = topic("a", "a")
+    standing = at(-1, a=Seen(1, from_headers(one.headers, one.key).hash))
+    standing.known["a", 1] = Known(from_headers(one.headers, one.key).hash)
+    altered = one._replace(headers=[*one.headers, ("traceparent", b"00")])
+    result = plan(received(placed([altered, two])), standing)
+    assert (applied(result), reasons(result), result.repeats) == ([1], [], 1)
+
+
 def test_what_does_not_continue_the_chain_is_parked_and_the_next_goes_on() -> None:
     one, two, three = topic("a", "a", "a")
     other = forged(two, prevhash=INVENTED)
@@ -108,7 +143,7 @@ def test_a_stream_of_before_hashes_were_kept_is_believed_once() -> None:
         received(placed([two, three, forged(two), forged(four, prevhash=INVENTED), four])), at(a=Seen(2, None))
     )
     assert (applied(result), reasons(result)) == ([1, 4], [(2, "conflict", False), (3, "broken-chain", False)])
-    assert result.hashes.keys() == {("a", 2), ("a", 3), ("a", 4)}
+    assert result.known.keys() == {("a", 2), ("a", 3), ("a", 4)}
 
 
 def test_a_gap_that_stays_parks_what_lies_behind_it_until_the_missing_version_comes() -> None:
@@ -138,7 +173,9 @@ def own(*raws: Raw, head: int = 100) -> ConsumerCheckpoint:
     standing.own, standing.head = ENTITLEMENTS, head
     for raw in raws:
         envelope = from_headers(raw.headers, raw.key)
-        standing.known[envelope.stream, envelope.version or 0] = Known(envelope.hash, envelope.position)
+        standing.known[envelope.stream, envelope.version or 0] = Known(
+            envelope.hash, envelope.position, envelope.command_id
+        )
     return standing
 
 
@@ -149,7 +186,7 @@ def test_what_the_own_store_does_not_have_is_forged() -> None:
     result = plan(received(placed([one, invented, forged(two), elsewhere, two, two, three])), own(one, two, three))
     assert applied(result) == [0, 4, 6] and result.repeats == 1
     assert reasons(result) == [(1, "forged", False), (2, "forged", False), (3, "forged", False)]
-    assert result.hashes == {}, "the store itself knows them"
+    assert result.known == {}, "the store itself knows them"
 
 
 def test_a_position_that_the_store_does_not_have_yet_is_waited_for_then_forged() -> None:

@@ -202,15 +202,16 @@ async def test_what_was_parked_of_a_topic_that_was_made_anew_hides_nothing(
 ) -> None:
     """The new topic has other records at the places of those that are parked."""
     bench.fails = {("a", 1): KeyError("x")}
-    await bench.consume(topic("b", "a", "a"))
+    b, one, two, three = topic("b", "a", "a", "a")
+    await bench.consume([b, one, two])
     edited = (await parked.list_parked(bench.pool))[0]
     raw, record = parked.edited(edited, TYPES, None, {"ce_actor": "mended"})
     await parked.edit(bench.pool, edited, record, "operation-8")
-    for again in (topic("a", "a", "a", "b"), topic("a", "b", "a", "a")):  # lost twice
+    for again in ([one, two, three, b], [one, b, two, three]):  # lost twice
         async with bench.pool.acquire() as tx, tx.transaction():
             await parked.forget(tx, [("test.table", ENTITLEMENTS, 0)])
         await bench.consumer.assigned([(ENTITLEMENTS, 0)])
-        await bench.consume(again)
+        await bench.consume([raw._replace(offset=offset) for offset, raw in enumerate(again)])
     places = {(each.raw.partition, each.raw.offset) for each in await parked.list_parked(bench.pool, behind=True)}
     assert places == {(-2, 1), (-2, 2), (-3, 0), (-3, 1), (-3, 2), (0, 0), (0, 2), (0, 3)}
     seen: list[str] = []

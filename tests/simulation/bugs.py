@@ -143,8 +143,8 @@ def takes_the_second_for_a_repeat() -> AbstractContextManager[object]:
     """Of two different events of one version, the second is dropped without a word."""
     real = plan.contradiction
 
-    def agreeing(envelope: Any, known: Any, *, own: bool) -> Any:
-        return None if known is not None else real(envelope, known, own=own)
+    def agreeing(envelope: Any, known: Any, *, own: bool, raw: Any = None) -> Any:
+        return None if known is not None else real(envelope, known, own=own, raw=raw)
 
     return patch.object(plan, "contradiction", agreeing)
 

@@ -215,13 +215,22 @@ def _stored(tx: Transaction, streams: Sequence[str], versions: Sequence[int]) ->
         events = tx.log._streams.get(stream, [])
         if version <= len(events):
             envelope = events[version - 1].envelope
-            found.append({"stream": stream, "version": version, "hash": envelope.hash, "position": envelope.position})
+            found.append(
+                {
+                    "stream": stream,
+                    "version": version,
+                    "hash": envelope.hash,
+                    "position": envelope.position,
+                    "command_id": envelope.command_id,
+                    "record": None,
+                }
+            )
     return found
 
 
 def _known(tx: Transaction, streams: Sequence[str], versions: Sequence[int]) -> list[Row]:
     rows = (tx.get("hash", *each) for each in zip(streams, versions, strict=True))
-    return [{**row, "position": None} for row in rows if row is not None]
+    return [{**row, "position": None, "command_id": None} for row in rows if row is not None]
 
 
 def _head(tx: Transaction) -> list[Row]:
@@ -244,8 +253,8 @@ def _advance(
         tx.put(("seen", consumer, stream), consumer=consumer, stream=stream, version=version, hash=hash_)
     for topic, number, offset in zip(topics, numbers, offsets, strict=True):
         tx.put(("checkpoint", consumer, topic, number), offset=offset)
-    for stream, version, hash_ in zip(*dealt_with, strict=True):
-        tx.made(("hash", stream, version), stream=stream, version=version, hash=hash_)
+    for stream, version, hash_, record in zip(*dealt_with, strict=True):
+        tx.made(("hash", stream, version), stream=stream, version=version, hash=hash_, record=record)
 
 
 def _assign(tx: Transaction, consumer: str, topics: Sequence[str], numbers: Sequence[int]) -> list[Row]:

@@ -35,7 +35,7 @@ from shared.eventlog.write.postgres import TRANSIENT
 from shared.eventlog.write.store import Conflict, Unavailable
 from shared.events.envelope import derived_id
 from shared.events.registry import topic_of
-from shared.sql import statements
+from shared.sql import Row, statements
 
 logger = structlog.get_logger(__name__)
 
@@ -54,6 +54,11 @@ Version: TypeAlias = tuple[str, int]
 """Of a stream."""
 
 
+def known_of(row: Row) -> Known:
+    """What a row of `stored` or `known` says of a version."""
+    return Known(row["hash"], row["position"], row["command_id"], row["record"])
+
+
 async def known_versions(tx: Connection, own: Set[Version], others: Set[Version]) -> dict[Version, Known]:
     """Which of these a service knows: of its own streams by its log, of others' by what was dealt with."""
     known = {}
@@ -61,7 +66,7 @@ async def known_versions(tx: Connection, own: Set[Version], others: Set[Version]
         if versions:
             streams, numbers = zip(*versions, strict=True)
             for row in await tx.fetch(query, list(streams), list(numbers)):
-                known[row["stream"], row["version"]] = Known(row["hash"], row["position"])
+                known[row["stream"], row["version"]] = known_of(row)
     return known
 
 
@@ -238,7 +243,7 @@ class Consumer:
 
     async def _note(self, tx: Connection, done: BatchPlan) -> None:
         await leaving.park(tx, self.name, done.left)
-        partitions, hashes = list(done.offsets), sorted(done.hashes)
+        partitions, known = list(done.offsets), sorted(done.known)
         await tx.execute(
             SQL["advance"],
             self.name,
@@ -249,9 +254,10 @@ class Consumer:
             [t for t, _ in partitions],
             [n for _, n in partitions],
             list(done.offsets.values()),
-            [stream for stream, _ in hashes],
-            [version for _, version in hashes],
-            [done.hashes[each] for each in hashes],
+            [stream for stream, _ in known],
+            [version for _, version in known],
+            [done.known[each].hash for each in known],
+            [done.known[each].record for each in known],
         )
 
     async def _fold(self, projection: Projection, records: Sequence[Received], start: _Start) -> BatchPlan:

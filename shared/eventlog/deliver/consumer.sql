@@ -42,17 +42,17 @@ from unnest($2::text[]) as s(stream)
 left join engine.seen v on v.consumer = $1 and v.stream = s.stream;
 
 -- stored: which of these versions the service's own log has.
-select r.stream, r.version, e.hash, e.position
+select r.stream, r.version, e.hash, e.position, e.command_id, null::bytea as record
 from unnest($1::text[], $2::int[]) as r(stream, version)
 cross join lateral (
-    select hash, position from log.events e where e.stream = r.stream and e.version = r.version limit 1
+    select hash, position, command_id from log.events e where e.stream = r.stream and e.version = r.version limit 1
 ) as e;
 
 -- known: which of these versions of other services' streams a consumer of this service has dealt with.
-select r.stream, r.version, e.hash, null::bigint as position
+select r.stream, r.version, e.hash, null::bigint as position, null::text as command_id, e.record
 from unnest($1::text[], $2::int[]) as r(stream, version)
 cross join lateral (
-    select hash from engine.hashes h where h.stream = r.stream and h.version = r.version limit 1
+    select hash, record from engine.hashes h where h.stream = r.stream and h.version = r.version limit 1
 ) as e;
 
 -- head: how far the service's own log goes, and why nothing may be appended, if so.
@@ -67,8 +67,8 @@ with versions as (
     on conflict (consumer, stream) do update set version = excluded.version, hash = excluded.hash,
         tenant = coalesce(excluded.tenant, s.tenant)
 ), hashes as (
-    insert into engine.hashes (stream, version, hash)
-    select * from unnest($9::text[], $10::int[], $11::bytea[])
+    insert into engine.hashes (stream, version, hash, record)
+    select * from unnest($9::text[], $10::int[], $11::bytea[], $12::bytea[])
     on conflict (stream, version) do nothing
 )
 update engine.checkpoints c set "offset" = o."offset", time = clock_timestamp()

@@ -10,10 +10,11 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Any, Final, Literal, NamedTuple
 
 from shared.events.base import Event
-from shared.events.envelope import GENESIS, Envelope, Unreadable, counted, flaw, from_headers, publisher_of
+from shared.events.envelope import GENESIS, Envelope, Unreadable, counted, flaw, from_headers, publisher_of, to_headers
 from shared.events.fields import EARLIEST
 from shared.events.registry import EVENTS, is_inbound, publisher_named, times_said, why_not_from
 from shared.events.upcasts import decode
@@ -144,10 +145,19 @@ def seen_of(envelope: Envelope) -> Seen:
 
 
 class Known(NamedTuple):
-    """What this service knows of a version of a stream: its hash; of its own streams, the position, too."""
+    """What this service knows of a version of a stream.
+
+    Attributes:
+        hash: the event's.
+        position, command_id: of an event of the service's own log.
+        record: the digest of the record by which an event of another service was dealt with; None where it was not
+            kept.
+    """
 
     hash: bytes
     position: int | None = None
+    command_id: str | None = None
+    record: bytes | None = None
 
 
 @dataclass(kw_only=True, slots=True)
@@ -177,15 +187,15 @@ class ConsumerCheckpoint:
 
 @dataclass(kw_only=True, slots=True)
 class BatchPlan:
-    """The batch's decisions. `offsets`, `seen` and `hashes` are what is to be noted with them; `refetch` names the
+    """The batch's decisions. `offsets`, `seen` and `known` are what is to be noted with them; `refetch` names the
     partitions whose records from there on could not be judged (a gap) and the offset to fetch again."""
 
     apply: list[Received] = field(default_factory=list)
     left: list[ParkedRecord] = field(default_factory=list)
     offsets: dict[Partition, int] = field(default_factory=dict)
     seen: dict[str, Seen] = field(default_factory=dict)
-    hashes: dict[tuple[str, int], bytes] = field(default_factory=dict)
-    """Of other services' events that are dealt with for the first time here."""
+    known: dict[tuple[str, int], Known] = field(default_factory=dict)
+    """Other services' events that are dealt with for the first time here."""
     refetch: dict[Partition, int] = field(default_factory=dict)
     gaps: list[str] = field(default_factory=list)
     repeats: int = 0
@@ -246,12 +256,12 @@ class StreamJudge:
         own = record.raw.topic == self._standing.own
         if own and known is None and (envelope.position or 0) > self._standing.head:
             return self._missing(record, f"the store has no position {envelope.position} yet", "forged")
-        if (fault := contradiction(envelope, known, own=own)) is not None:
+        if (fault := contradiction(envelope, known, own=own, raw=record.raw)) is not None:
             self._result.left.append(ParkedRecord(record, *fault, holds_stream=False))
         elif version <= seen.version:
             self._result.repeats += 1
             if known is None:  # of before hashes were kept: from here on this one counts
-                self._result.hashes[envelope.stream, version] = envelope.hash
+                self._result.known[envelope.stream, version] = Known(envelope.hash, record=digest_of(record.raw))
         elif version > seen.version + 1:
             return self._ahead(record, envelope, f"{envelope.stream}: version {version} came after {seen.version}")
         elif envelope.stream in self._held:
@@ -264,15 +274,15 @@ class StreamJudge:
 
     def _known(self, stream: str, version: int, seen: Seen) -> Known | None:
         found = self._standing.known.get((stream, version))
-        if found is None and (added := self._result.hashes.get((stream, version))) is not None:
-            found = Known(added)
+        if found is None:
+            found = self._result.known.get((stream, version))
         if found is None and version == seen.version and seen.hash is not None:
             found = Known(seen.hash)
         return found
 
     def _next(self, record: Received, envelope: Envelope, version: int) -> None:
         if record.raw.topic != self._standing.own and (envelope.stream, version) not in self._standing.known:
-            self._result.hashes[envelope.stream, version] = envelope.hash
+            self._result.known[envelope.stream, version] = Known(envelope.hash, record=digest_of(record.raw))
         if _take(record, envelope, self._result):
             self._result.seen[envelope.stream] = seen_of(envelope)
         else:
@@ -303,20 +313,53 @@ class StreamJudge:
 _BEHIND: Final = "an earlier event of its stream is parked"
 
 
-def contradiction(envelope: Envelope, known: Known | None, *, own: bool) -> tuple[Reason, str] | None:
-    """How a record contradicts what its service knows of that version of the stream, if it does."""
+def digest_of(raw: Raw) -> bytes:
+    """The SHA-256 of a record: its key, its headers in their order, its value."""
+    parts: list[bytes | None] = [raw.key, raw.value]
+    for name, value in raw.headers:
+        parts += [name.encode(errors="surrogateescape"), value]
+    whole = sha256()
+    for part in parts:
+        whole.update(b"-" if part is None else b"%d:" % len(part))
+        whole.update(part or b"")
+    return whole.digest()
+
+
+def contradiction(
+    envelope: Envelope, known: Known | None, *, own: bool, raw: Raw | None = None
+) -> tuple[Reason, str] | None:
+    """How a record contradicts what its service knows of that version of the stream, if it does.
+
+    Args:
+        own: the event is of the service's own log, which has to have it: with its position and its command.
+        raw: the record itself. Another service's has to be the one that was dealt with, byte for byte; one of the own
+            topic has no headers but those that the relay writes. None for a record that an operator has edited, and
+            where only the event counts.
+    """
     if own and known is None:
         return (
             "forged",
             f"{envelope.stream} version {envelope.version}, position {envelope.position}: the store has no such event",
         )
-    if known is None or (known.hash == envelope.hash and known.position in (None, envelope.position)):
+    if known is None:
         return None
+    same = known.hash == envelope.hash
     if own:
+        same = same and (known.position, known.command_id) == (envelope.position, envelope.command_id)
+        if same and (raw is None or set(raw.headers) <= set(to_headers(envelope))):
+            return None
         return (
             "forged",
             f"{envelope.stream} version {envelope.version}, position {envelope.position}: the "
             "store has another event there",
+        )
+    if same and (raw is None or known.record in (None, digest_of(raw))):
+        return None
+    if same:
+        return (
+            "conflict",
+            f"{envelope.stream} version {envelope.version} came before with other headers: only the same record, byte "
+            "for byte, is a repeat",
         )
     return (
         "conflict",

@@ -208,7 +208,9 @@ async def _some(tx: Connection, consumer: Consumer, line: Line, operation: str, 
         if record.envelope is not None and _counts(parked):
             if line.stream is None:
                 seen = await turns.seen(tx, line.consumer, parked.stream)
-            turn = await turns.turn(tx, consumer, parked.raw.topic, record.envelope, seen, over_gap=over_gap)
+            turn = await turns.turn(
+                tx, consumer, parked.raw, record.envelope, seen, edited=parked.edited, over_gap=over_gap
+            )
             if turn.kind == "repeat":
                 await _settle(tx, parked, "repeat", operation)
                 done.repeats += 1
@@ -233,7 +235,7 @@ async def _some(tx: Connection, consumer: Consumer, line: Line, operation: str, 
             done.ignored += 1
         if turn is not None and record.envelope is not None:
             seen, over_gap = seen_of(record.envelope), False
-            await turns.reach(tx, consumer, parked.raw.topic, parked.stream, seen)
+            await turns.reach(tx, consumer, parked.raw, parked.stream, seen)
     return line.stream is not None and len(rows) == AT_ONCE
 
 
@@ -351,7 +353,9 @@ async def _try(tx: Connection, consumer: Consumer, line: Line, over_gap: bool, l
         if record.envelope is not None and _counts(parked):
             if line.stream is None:
                 seen = await turns.seen(tx, line.consumer, parked.stream)
-            turn = await turns.turn(tx, consumer, parked.raw.topic, record.envelope, seen, over_gap=over_gap)
+            turn = await turns.turn(
+                tx, consumer, parked.raw, record.envelope, seen, edited=parked.edited, over_gap=over_gap
+            )
             if turn.kind == "early":
                 tried.stopped = gap(parked, seen.version)
                 return
@@ -403,8 +407,10 @@ async def drop(db: Pool, consumer: Consumer, parked: Parked, operation: str) -> 
         record = _received(consumer, parked)
         if parked.holds_stream and record.envelope is not None:
             seen = await turns.seen(tx, parked.consumer, parked.stream)
-            if (await turns.turn(tx, consumer, parked.raw.topic, record.envelope, seen, over_gap=False)).kind == "next":
-                await turns.reach(tx, consumer, parked.raw.topic, parked.stream, seen_of(record.envelope))
+            if (
+                await turns.turn(tx, consumer, parked.raw, record.envelope, seen, edited=parked.edited, over_gap=False)
+            ).kind == "next":
+                await turns.reach(tx, consumer, parked.raw, parked.stream, seen_of(record.envelope))
         await _settle(tx, parked, "dropped", operation)
 
 

@@ -3,8 +3,8 @@
 from typing import Any, Final, Literal, NamedTuple
 
 from shared.eventlog.deliver.consumer import SQL as CHECKPOINTS
-from shared.eventlog.deliver.consumer import Consumer
-from shared.eventlog.deliver.plan import Known, Seen, broken, continues, contradiction
+from shared.eventlog.deliver.consumer import Consumer, known_of
+from shared.eventlog.deliver.plan import Raw, Seen, broken, continues, contradiction, digest_of
 from shared.events.envelope import Envelope
 from shared.sql import statements
 
@@ -20,12 +20,14 @@ class Turn(NamedTuple):
     fault: tuple[str, str] = ("", "")
 
 
-async def turn(tx: Any, consumer: Consumer, topic: str, envelope: Envelope, seen: Seen, *, over_gap: bool) -> Turn:
-    """Judge a record of this topic as the consumer's plan would, where it has come as far as `seen`."""
-    own, version = topic == consumer.own, envelope.version or 0
+async def turn(
+    tx: Any, consumer: Consumer, raw: Raw, envelope: Envelope, seen: Seen, *, edited: bool, over_gap: bool
+) -> Turn:
+    """Judge a record as the consumer's plan would, where it has come as far as `seen`."""
+    own, version = raw.topic == consumer.own, envelope.version or 0
     rows = await tx.fetch(CHECKPOINTS["stored" if own else "known"], [envelope.stream], [version])
-    known = Known(rows[0]["hash"], rows[0]["position"]) if rows else None
-    if (fault := contradiction(envelope, known, own=own)) is not None:
+    known = known_of(rows[0]) if rows else None
+    if (fault := contradiction(envelope, known, own=own, raw=None if edited else raw)) is not None:
         return Turn("refused", fault)
     if version <= seen.version:
         return Turn("repeat")
@@ -42,8 +44,8 @@ async def seen(tx: Any, consumer: str, stream: str | None) -> Seen:
     return Seen() if row is None else Seen(row["version"], row["hash"])
 
 
-async def reach(tx: Any, consumer: Consumer, topic: str, stream: str | None, seen: Seen) -> None:
+async def reach(tx: Any, consumer: Consumer, raw: Raw, stream: str | None, seen: Seen) -> None:
     """Note that the consumer has dealt with this version; of another service's stream, for all of this service."""
     await tx.execute(SQL["reach"], consumer.name, stream, seen.version, seen.hash, seen.tenant)
-    if topic != consumer.own and seen.hash is not None:
-        await tx.execute(SQL["known"], stream, seen.version, seen.hash)
+    if raw.topic != consumer.own and seen.hash is not None:
+        await tx.execute(SQL["known"], stream, seen.version, seen.hash, digest_of(raw))

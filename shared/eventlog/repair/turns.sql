@@ -7,4 +7,4 @@ on conflict (consumer, stream) do update set version = excluded.version, hash = 
     tenant = coalesce(excluded.tenant, s.tenant);
 
 -- known: notes which event of another service is this version of its stream.
-insert into engine.hashes (stream, version, hash) values ($1, $2, $3) on conflict (stream, version) do nothing;
+insert into engine.hashes (stream, version, hash, record) values ($1, $2, $3, $4) on conflict (stream, version) do nothing;
