@@ -15,10 +15,10 @@ import uuid_utils
 
 from deploy import OperatorError
 from services import migrations_of
-from services.identity import credentials, keys
 from services.identity.domain.invitation import INVITATION, OPERATOR, IssueInvitation
-from services.identity.invitations import operators_choice
 from services.identity.persons import Persons, holder_of
+from services.identity.signin import credentials, keys
+from services.identity.signin.invitations import operators_choice
 from shared.eventlog.migrate import require_migrated
 from shared.eventlog.write.log import Log, Meta, Refused, utc_now
 from shared.eventlog.write.postgres import PostgresStore, open_pool

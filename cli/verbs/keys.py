@@ -10,8 +10,8 @@ from cli.context import Context
 from cli.exit_codes import NOT_FOUND, REFUSED, OperatorError
 from cli.operation import ChangePlan, Operation, Outcome
 from cli.output import Output, count, when
-from services.identity import keys as signing
-from services.identity.keys import CannotRetire, KeyStanding
+from services.identity.signin import keys as signing
+from services.identity.signin.keys import CannotRetire, KeyStanding
 from shared.runtime.auth import JWKS_S
 
 group("keys", "The keys that identity signs tokens with.")

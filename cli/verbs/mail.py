@@ -10,7 +10,7 @@ from cli.context import Context
 from cli.exit_codes import NOT_FOUND, USAGE, OperatorError
 from cli.operation import ChangePlan, Operation, Outcome
 from cli.output import Output, count, when
-from services.identity.outbox import SQL
+from services.identity.mail.outbox import SQL
 
 group("mail", "Mails that identity sends.")
 

@@ -3,7 +3,6 @@
 from typing import Final
 
 from services import migrations_of
-from services.identity import credentials, keys, oidc
 from services.identity.api import COMMANDS, QUERIES
 from services.identity.domain.account import ACCOUNT
 from services.identity.domain.clock import CLOCK
@@ -11,14 +10,15 @@ from services.identity.domain.contract import CONTRACT
 from services.identity.domain.invitation import INVITATION
 from services.identity.domain.machine import MACHINE
 from services.identity.domain.sessions import SESSIONS
-from services.identity.endings import OwnEndings
 from services.identity.everywhere import Everywhere
-from services.identity.letters import Letters
-from services.identity.mail import Sender, transport
+from services.identity.mail.letters import Letters
+from services.identity.mail.sender import Sender, transport
 from services.identity.persons import Persons
 from services.identity.projections import DIRECTORY
 from services.identity.reactions import REACTIONS
 from services.identity.restored import private
+from services.identity.signin import credentials, keys, oidc
+from services.identity.signin.endings import OwnEndings
 from services.identity.timers import TIMERS
 from shared.runtime.auth import TokenVerifier
 from shared.runtime.service import Service, ServiceProcess, run

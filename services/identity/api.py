@@ -10,8 +10,6 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, model_validator
 from starlette.datastructures import State
 
-from services.identity import addresses, credentials, elsewhere, invitations, machines, sessions
-from services.identity.addresses import ADDRESS_QUERIES, address_key, proven_by, release
 from services.identity.domain import clock as clocks
 from services.identity.domain import contract_state, rules
 from services.identity.domain.account import (
@@ -34,15 +32,17 @@ from services.identity.domain.contract import (
     RequestRole,
     RevokeRole,
 )
-from services.identity.elsewhere import IdToken, NonceText, identified_once
 from services.identity.everywhere import Everywhere
-from services.identity.invitations import INVITATION_QUERIES, Organisation, joining
-from services.identity.machines import MACHINE_QUERIES
-from services.identity.oauth import OAUTH
-from services.identity.passwords import require_uncommon
 from services.identity.persons import holder_of
 from services.identity.projections import contracts_of, involve
-from services.identity.sessions import start
+from services.identity.signin import addresses, credentials, elsewhere, invitations, machines, sessions
+from services.identity.signin.addresses import ADDRESS_QUERIES, address_key, proven_by, release
+from services.identity.signin.elsewhere import IdToken, NonceText, identified_once
+from services.identity.signin.invitations import INVITATION_QUERIES, Organisation, joining
+from services.identity.signin.machines import MACHINE_QUERIES
+from services.identity.signin.oauth import OAUTH
+from services.identity.signin.passwords import require_uncommon
+from services.identity.signin.sessions import start
 from services.identity.views import (
     AccessView,
     AccountView,

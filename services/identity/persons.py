@@ -13,9 +13,9 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from services.identity import outbox
 from services.identity.domain.account import ACCOUNT, claims_of, former_claim_of
 from services.identity.domain.invitation import INVITATION
+from services.identity.mail import outbox
 from shared.eventlog.write.store import Store
 from shared.events import AccountClosed
 from shared.events.base import Event

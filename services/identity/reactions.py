@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from services.identity import outbox, persons
+from services.identity import persons
 from services.identity.domain import account, contract_state, invitation
 from services.identity.domain.account import ACCOUNT
 from services.identity.domain.contract import CONTRACT, RecordAccountClosed, RecordSubscription, RecordSubscriptionEnd
@@ -14,6 +14,7 @@ from services.identity.domain.invitation import (
     RevokeInvitation,
     not_entitled,
 )
+from services.identity.mail import outbox
 from services.identity.projections import contracts_of, invitations_by, involve, note_invitation
 from shared.eventlog.deliver.projection import Dispatch, ReactionContext, Reactions
 from shared.events import (

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
-from services.identity import outbox, persons
+from services.identity import persons
+from services.identity.mail import outbox
 from shared.sql import Queryable, statements
 
 SQL: Final = statements(__file__)

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from cli.exit_codes import NOT_FOUND, REFUSED
-from services.identity.keys import load
+from services.identity.signin.keys import load
 from shared.runtime.settings import Settings
 from tests.cli.conftest import Tenure
 

@@ -9,17 +9,17 @@ import asyncpg
 import httpx
 from joserfc.jwk import ECKey, RSAKey
 
-from services.identity import keys, oidc
 from services.identity.__main__ import SERVICE
 from services.identity.domain import account, contract_state
 from services.identity.domain.account import ACCOUNT
 from services.identity.domain.contract import CONTRACT
-from services.identity.endings import OwnEndings
 from services.identity.everywhere import Everywhere
 from services.identity.persons import Persons
 from services.identity.projections import DIRECTORY
 from services.identity.reactions import REACTIONS
 from services.identity.restored import private
+from services.identity.signin import keys, oidc
+from services.identity.signin.endings import OwnEndings
 from services.identity.timers import TIMERS
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer

@@ -10,8 +10,8 @@ from typing import Any
 from aiosmtpd import smtp
 from aiosmtpd.smtp import Envelope, Session
 
-from services.identity.letters import Letters
-from services.identity.mail import NotTaken, Sender, ServerAway, Transport
+from services.identity.mail.letters import Letters
+from services.identity.mail.sender import NotTaken, Sender, ServerAway, Transport
 from tests.services.identity_bench import Bench
 
 FROM = "tenure@tenure.example"

@@ -5,8 +5,8 @@ import asyncio
 import httpx
 import pytest
 
-from services.identity import oidc
 from services.identity.domain.account import ACCOUNT, OpenedAccount, identity_claim
+from services.identity.signin import oidc
 from tests.services.identity_bench import Bench, issuer_keys, sign_up
 from tests.services.issuer import OWN, URL, fresh, from_issuer, id_token, signs_in, verified
 

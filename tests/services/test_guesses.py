@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from services.identity import credentials
-from services.identity.guesses import FREE_ADDRESS, FREE_PAIR, LONGEST, Counter, Guesses, wait
-from services.identity.keys import Keys
+from services.identity.signin import credentials
+from services.identity.signin.guesses import FREE_ADDRESS, FREE_PAIR, LONGEST, Counter, Guesses, wait
+from services.identity.signin.keys import Keys
 from shared.runtime.limits import DEFAULTS, Limits
 from shared.runtime.problems import Problem, busy
 from tests.services.identity_bench import KEY, PASSWORD, Bench

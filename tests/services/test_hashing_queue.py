@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from services.identity.credentials import HashingQueue
+from services.identity.signin.credentials import HashingQueue
 from shared.runtime.problems import Problem
 
 

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey
 
-from services.identity import keys, persons
+from services.identity import persons
 from services.identity.domain import account
 from services.identity.domain.account import ACCOUNT
 from services.identity.persons import Persons
+from services.identity.signin import keys
 from shared.eventlog.write.log import Log
 from shared.events import AccountOpened
 from shared.events.envelope import chained

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 import httpx
 import pytest
 
-from services.identity import credentials
+from services.identity.signin import credentials
 from shared.runtime.limits import Limits
 from shared.runtime.problems import busy
 from tests.services.identity_bench import Bench, opened, sign_up

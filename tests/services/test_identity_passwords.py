@@ -10,8 +10,9 @@ import structlog
 from joserfc.jwk import ECKey
 
 from deploy import invite
-from services.identity import credentials, keys, persons
-from services.identity.keys import RESET_S, Keys
+from services.identity import persons
+from services.identity.signin import credentials, keys
+from services.identity.signin.keys import RESET_S, Keys
 from shared.runtime.settings import Settings
 from tests.services.identity_bench import KEY, PASSWORD, Bench, sign_up
 

@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from deploy import invite as deploy_invite
-from services.identity import keys
 from services.identity.domain.account import ACCOUNT, OpenAccount, OpenedAccount
 from services.identity.domain.invitation import INVITATION, Pending
+from services.identity.signin import keys
 from shared.eventlog.write.log import Meta, utc_now
 from shared.events.registry import IDENTITY
 from shared.runtime.settings import Settings

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from joserfc.jwk import ECKey
 
-from services.identity import keys
-from services.identity.keys import PUBLISHED_S, CannotRetire, Keys, SigningKey, follow, load
+from services.identity.signin import keys
+from services.identity.signin.keys import PUBLISHED_S, CannotRetire, Keys, SigningKey, follow, load
 from shared.runtime.auth import JWKS_S, Actor, TokenVerifier
 from shared.runtime.settings import Settings
 from tests.services.identity_bench import KEY, Bench

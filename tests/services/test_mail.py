@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from services.identity import outbox
 from services.identity.domain.account import address_digest
-from services.identity.letters import Letter, Letters, one_line
-from services.identity.mail import (
+from services.identity.mail import outbox
+from services.identity.mail.letters import Letter, Letters, one_line
+from services.identity.mail.sender import (
     TRIES,
     Folder,
     NotTaken,
@@ -210,8 +210,8 @@ async def test_while_the_server_is_away_mails_wait_untouched_and_are_sent_when_i
 
 
 async def test_the_running_sender_waits_for_a_server_and_goes_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.identity.mail.AWAY_AT_MOST_S", 0.1)
-    monkeypatch.setattr("services.identity.mail.LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr("services.identity.mail.sender.AWAY_AT_MOST_S", 0.1)
+    monkeypatch.setattr("services.identity.mail.sender.LOOK_EVERY_S", 0.05)
     await bench.join("mina")
     await bench.settle()
     kept = Kept()
@@ -230,7 +230,7 @@ async def test_the_running_sender_waits_for_a_server_and_goes_on(bench: Bench, m
 
 
 async def test_of_two_processes_one_sends(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.identity.mail.LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr("services.identity.mail.sender.LOOK_EVERY_S", 0.02)
     for name in ("mina", "ana", "ben", "chiyo"):
         await bench.join(name)
     await bench.settle()

@@ -8,7 +8,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from services.identity.domain.account import Identity
-from services.identity.oidc import Issuer, NotGenuine, Unreachable, configured
+from services.identity.signin.oidc import Issuer, NotGenuine, Unreachable, configured
 from shared.runtime.settings import Settings
 
 RSA, OTHER = (RSAKey.generate_key(2048, {"kid": kid}) for kid in ("rsa", "other"))

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from services.identity import credentials, refresh
+from services.identity.signin import credentials, refresh
 from shared.eventlog.write.log import utc_now
 from shared.events import SessionEnded, SessionsEnded
 from shared.runtime.auth import Actor, TokenSigner

@@ -16,8 +16,9 @@ import asyncpg
 
 from services.entitlements import facts
 from services.entitlements import reactions as entitlements
-from services.identity import outbox, persons
+from services.identity import persons
 from services.identity import projections as directory
+from services.identity.mail import outbox
 from shared.eventlog.deliver import clocks, duplicates, leaving, timers
 from shared.eventlog.deliver.consumer import SQL
 from shared.eventlog.deliver.plan import HIDING, Partition

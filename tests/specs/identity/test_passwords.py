@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.identity.passwords import GUESSES_AT_LEAST, guesses
+from services.identity.signin.passwords import GUESSES_AT_LEAST, guesses
 
 ABOUT = ("mina.okafor@northhaus.example", "Mina Okafor", "Northhaus AG")
 

@@ -28,8 +28,8 @@ from services.identity.domain.invitation import (
     not_invited,
     organisation_id_of,
 )
-from services.identity.keys import INVITATION_S, current_keys
 from services.identity.projections import invitations_for
+from services.identity.signin.keys import INVITATION_S, current_keys
 from services.identity.views import Invitation, InvitationList, InvitationState, InvitationView
 from shared.eventlog.decision import Rejected
 from shared.eventlog.write.log import Accepted, Log

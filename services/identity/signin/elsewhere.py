@@ -24,9 +24,9 @@ from services.identity.domain.account import (
     claim_of,
     identity_claim,
 )
-from services.identity.keys import NONCE_S, current_keys
-from services.identity.oidc import Issuer, NotGenuine, Unreachable
-from services.identity.sessions import NOT_STORED, start
+from services.identity.signin.keys import NONCE_S, current_keys
+from services.identity.signin.oidc import Issuer, NotGenuine, Unreachable
+from services.identity.signin.sessions import NOT_STORED, start
 from services.identity.views import Nonce, Session
 from shared.eventlog.write.log import Log, Meta, Refused
 from shared.events.fields import Token

@@ -12,9 +12,9 @@ from fastapi import APIRouter, Request, Response
 
 from services.identity.domain.account import ACCOUNT, OpenedAccount
 from services.identity.domain.machine import MACHINE, Registered
-from services.identity.keys import current_keys
-from services.identity.machines import digest_of
-from services.identity.sessions import NOT_STORED, cached, refreshed
+from services.identity.signin.keys import current_keys
+from services.identity.signin.machines import digest_of
+from services.identity.signin.sessions import NOT_STORED, cached, refreshed
 from shared.runtime.auth import ALGORITHM, TOKEN_S, Actor
 from shared.runtime.http import FormFields
 from shared.runtime.limits import limited_by_source

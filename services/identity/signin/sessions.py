@@ -11,16 +11,16 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from starlette.datastructures import State
 
-from services.identity import credentials
-from services.identity import refresh as refreshing
 from services.identity.domain import rules
 from services.identity.domain.account import ACCOUNT, OpenedAccount, claim_of, publisher_of
 from services.identity.domain.sessions import SESSIONS, EndSession, EndSessions
-from services.identity.guesses import current_guesses
-from services.identity.keys import ResetBy, current_keys
-from services.identity.passwords import require_uncommon
 from services.identity.persons import holder_of
-from services.identity.refresh import Running
+from services.identity.signin import credentials
+from services.identity.signin import refresh as refreshing
+from services.identity.signin.guesses import current_guesses
+from services.identity.signin.keys import ResetBy, current_keys
+from services.identity.signin.passwords import require_uncommon
+from services.identity.signin.refresh import Running
 from services.identity.views import CurrentSession, Session, SessionList, SessionView
 from shared.eventlog.write.log import Log, Meta
 from shared.events import AccountOpened

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-from services.identity.credentials import HASHING
 from services.identity.domain import rules
+from services.identity.signin.credentials import HASHING
 from shared.runtime.problems import Problem
 
 GUESSES_AT_LEAST: Final = 10**8

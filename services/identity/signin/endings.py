@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Final
 
-from services.identity.refresh import LIFETIME
+from services.identity.signin.refresh import LIFETIME
 from shared.runtime.auth import Actor
 from shared.runtime.database import Pool
 from shared.runtime.endings import ENDS, Ended

@@ -12,7 +12,6 @@ from typing import Final
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict
 
-from services.identity import outbox
 from services.identity.domain import rules
 from services.identity.domain.account import (
     ACCOUNT,
@@ -23,8 +22,9 @@ from services.identity.domain.account import (
     claim_of,
     normalised,
 )
-from services.identity.keys import current_keys
+from services.identity.mail import outbox
 from services.identity.persons import holder_of
+from services.identity.signin.keys import current_keys
 from shared.eventlog.write.log import Meta
 from shared.events.fields import Address, Token
 from shared.runtime.http import CurrentActor, CurrentLog, Database

@@ -25,9 +25,9 @@ import aiosmtplib
 import structlog
 import uuid_utils
 
-from services.identity import outbox
-from services.identity.letters import Letter, Letters
-from services.identity.outbox import Figures, Row
+from services.identity.mail import outbox
+from services.identity.mail.letters import Letter, Letters
+from services.identity.mail.outbox import Figures, Row
 from shared.eventlog.write.log import Log, utc_now
 from shared.eventlog.write.postgres import TRANSIENT
 from shared.eventlog.write.store import Conflict, Lease, Unavailable

@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 from services.identity.domain import account, invitation
 from services.identity.domain.account import ACCOUNT, address_digest
 from services.identity.domain.invitation import INVITATION, OPERATOR
-from services.identity.keys import Keys
-from services.identity.outbox import Row
+from services.identity.mail.outbox import Row
+from services.identity.signin.keys import Keys
 from shared.eventlog.write.log import Log
 
 _TEMPLATES: Final = {file.stem: file.read_text() for file in (Path(__file__).parent / "templates").glob("*.txt")}
