@@ -146,7 +146,7 @@ async def test_a_decider_that_raises_leaves_nothing_behind(store: Store) -> None
 async def test_an_event_that_is_too_large_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.eventlog.write.log.EVENT_BYTES", 100)
     log = Log(store, "entitlements")
-    with pytest.raises(EventTooLarge, match="at most"):
+    with pytest.raises(EventTooLarge, match="the limit for an event is 100"):
         await log.execute(COUNTER, "one", Count(by="x" * 100), meta())
     with pytest.raises(EventTooLarge, match="at most"):
         await log.dry_run(COUNTER, "one", Count(by="x" * 100))
