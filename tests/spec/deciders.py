@@ -3,17 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
-from itertools import zip_longest
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, TypeVar
 
 from shared.eventlog.decision import Decision, Rejected, Stream
 from shared.events import Event
+from tests.spec.matching import Expected, assert_events
 
 S = TypeVar("S")
 C = TypeVar("C")
 E = TypeVar("E", bound=Event)
-
-Evidence: TypeAlias = Sequence[Event | type[Event]]
 
 
 def given(stream: Stream[S, C, E], *events: E) -> "Given[S, C, E]":
@@ -53,9 +51,9 @@ class Outcome(Generic[E]):
         assert not isinstance(self.decision, Rejected), self.decision
         return self.decision
 
-    def then(self, *events: E) -> None:
-        """Check that exactly these events are to be appended."""
-        assert self.events == events
+    def then(self, *events: E | type[Event]) -> None:
+        """Check that exactly these events are to be appended. A class stands for any event of it."""
+        assert_events(self.events, events)
 
     def then_nothing(self) -> None:
         """Check that the command is accepted and changes nothing."""
@@ -66,12 +64,12 @@ class Outcome(Generic[E]):
         assert self.events, "nothing follows"
         return self.events
 
-    def then_refused(self, rule: str, *, because: Evidence | None = ()) -> Rejected:
+    def then_refused(self, rule: str, *, because: Sequence[Expected] | None = ()) -> Rejected:
         """Check that this rule refuses the command, because of exactly these events. See `refused`."""
         return refused(self.decision, rule, because=because)
 
 
-def refused(decision: Decision[Event] | None, rule: str, *, because: Evidence | None = ()) -> Rejected:
+def refused(decision: Decision[Event] | None, rule: str, *, because: Sequence[Expected] | None = ()) -> Rejected:
     """Check that this rule refuses, because of exactly these events, and says what to do instead.
 
     A class stands for any event of it. With `because=None` the test looks at the evidence itself.
@@ -81,10 +79,5 @@ def refused(decision: Decision[Event] | None, rule: str, *, because: Evidence | 
     assert decision.reason
     assert decision.remedy
     if because is not None:
-        found = [
-            type(event) if isinstance(wanted, type) else (event, event.ref)
-            for event, wanted in zip_longest(decision.because, because)
-            if event is not None
-        ]
-        assert found == [wanted if isinstance(wanted, type) else (wanted, wanted.ref) for wanted in because]
+        assert_events(decision.because, because, ids=True)
     return decision

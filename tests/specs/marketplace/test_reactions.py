@@ -6,10 +6,7 @@ from services.marketplace.domain.auto_renew import Running
 from services.marketplace.domain.order import Order
 from services.marketplace.domain.subscription import SUBSCRIPTION
 from services.marketplace.reactions import PROCESS, PUBLISHER
-from shared.eventlog.deliver.clocks import Clocks
-from shared.eventlog.deliver.projection import ReactionContext, Reactions
-from shared.eventlog.write.log import Accepted, Log, Meta, Refused
-from shared.eventlog.write.memory import MemoryStore
+from shared.eventlog.deliver.projection import Dispatch
 from shared.events import (
     CsnIssued,
     CsnRevoked,
@@ -20,75 +17,62 @@ from shared.events import (
     PlanWithdrawn,
     SeatPoolCleared,
     SeatPoolHeld,
+    SubscriptionOrdered,
+    SubscriptionOrderFailed,
 )
-from shared.events.envelope import Envelope
 from tests.examples.marketplace import AUTOCAD, AUTODESK, CSN, NOON, PARTNER, plan
 from tests.examples.subscription import CART, HELD
+from tests.spec import Service, given_service
+from tests.spec.services import Reaction
+
+AUTODESKS = "urn:publisher:autodesk"
+POOLS = "urn:tenure:entitlements"
 
 
-def new_log() -> Log:
-    return Log(MemoryStore(), "marketplace")
+def marketplace() -> Service:
+    return given_service("marketplace", NOON)
 
 
-async def when(
-    event: Event, *, given: Log, by: Reactions = PUBLISHER, source: str = "urn:publisher:autodesk"
-) -> list[Accepted | Refused]:
-    """The answers to what the event makes marketplace do."""
-    envelope = Envelope("event-1", source, event.type(), "x", NOON)
-    reach = ReactionContext(db=None, log=given, now=NOON, clocks=Clocks(lambda: NOON))
-    commands = await by.react(event, envelope, reach)
-    return [
-        await given.execute(do.stream, do.key, do.command, Meta(f"{event.type()}:{n}", "publisher", NOON))
-        for n, do in enumerate(commands)
-    ]
+async def ordered() -> Service:
+    service = marketplace()
+    await service.when(PROCESS, CART).then(SubscriptionOrdered, SubscriptionOrdered)
+    return service
 
 
-def events(answers: list[Accepted | Refused]) -> list[tuple[str, Event]]:
-    assert all(isinstance(answer, Accepted) for answer in answers), answers
-    return [(a.stream, r.event) for a in answers if isinstance(a, Accepted) for r in a.events]
-
-
-async def ordered() -> Log:
-    log = new_log()
-    assert len(events(await when(CART, given=log, by=PROCESS, source="urn:tenure:marketplace"))) == 2
-    return log
+def reported(service: Service, event: Event) -> Reaction:
+    """Let the publisher's system report the event."""
+    return service.when(PUBLISHER, event, source=AUTODESKS)
 
 
 async def test_a_publishers_words_are_recorded_on_our_own_streams_with_its_time() -> None:
-    listed = PlanListed(plan=plan("C1RK1-WW1762-L158"))
-    log = new_log()
-    assert events(await when(listed, given=log)) == [
-        ("plan-autodesk-C1RK1WW1762L158", PlanListed(plan=AUTOCAD, said_at=NOON))
-    ]
-    issued = CsnIssued(csn=CSN.csn, organisation_id=PARTNER, publisher=AUTODESK)
-    assert events(await when(issued, given=log)) == [("partner-partner-1", CSN)]
+    service = marketplace()
+    listed = await reported(service, PlanListed(plan=plan("C1RK1-WW1762-L158"))).then_accepted()
+    assert listed == [("plan-autodesk-C1RK1WW1762L158", PlanListed(plan=AUTOCAD, said_at=NOON))]
+    issued = await reported(
+        service, CsnIssued(csn=CSN.csn, organisation_id=PARTNER, publisher=AUTODESK)
+    ).then_accepted()
+    assert issued == [("partner-partner-1", CSN)]
     revoked = CsnRevoked(csn=CSN.csn, organisation_id=PARTNER, publisher=AUTODESK, reason="r")
-    assert [stream for stream, _ in events(await when(revoked, given=log))] == ["partner-partner-1"]
+    assert [stream for stream, _ in await reported(service, revoked).then_accepted()] == ["partner-partner-1"]
     withdrawn = PlanWithdrawn(product_id="c1rk1-ww1762-l158", publisher=AUTODESK)
-    assert [stream for stream, _ in events(await when(withdrawn, given=log))] == ["plan-autodesk-C1RK1WW1762L158"]
+    assert [stream for stream, _ in await reported(service, withdrawn).then_accepted()] == [listed[0][0]]
 
 
 async def test_a_source_that_is_not_that_publishers_system_is_refused() -> None:
     issued = CsnIssued(csn=CSN.csn, organisation_id=PARTNER, publisher=AUTODESK)
     for source in ("urn:publisher:acme", "autodesk", "urn:publisher:autodesk "):
-        (answer,) = await when(issued, given=new_log(), source=source)
-        assert isinstance(answer, Refused)
-        assert answer.rule == "foreign-publisher"
+        await marketplace().when(PUBLISHER, issued, source=source).then_refused("foreign-publisher")
 
 
 async def test_each_line_of_a_cart_is_ordered_in_sequence() -> None:
-    reach = ReactionContext(None, new_log(), NOON, Clocks(lambda: NOON))
-    commands = await PROCESS.react(CART, Envelope("e", "s", CART.type(), "cart-1", NOON), reach)
-    assert [(do.key, do.command) for do in commands] == [
-        ("sub-1", Order(CART, 0, NOON)),
-        ("sub-2", Order(CART, 1, NOON)),
-    ]
+    lines = [Dispatch(SUBSCRIPTION, f"sub-{n + 1}", Order(CART, n, NOON)) for n in (0, 1)]
+    await marketplace().when(PROCESS, CART).then_dispatched(*lines)
 
 
 async def test_the_publishers_yes_starts_the_term_by_the_customers_calendar() -> None:
-    log = await ordered()
-    await when(OrderConfirmed(subscription_id="sub-1", reference="A-1"), given=log)
-    state = await log.state(SUBSCRIPTION, "sub-1")
+    service = await ordered()
+    await reported(service, OrderConfirmed(subscription_id="sub-1", reference="A-1")).then_accepted()
+    state = await service.state(SUBSCRIPTION, "sub-1")
     assert isinstance(state, Running)
     assert state.term.cancel_by.calendar == "DE"
     assert state.term.cancel_by.time_zone == "Europe/Berlin"
@@ -97,30 +81,23 @@ async def test_the_publishers_yes_starts_the_term_by_the_customers_calendar() ->
 
 
 async def test_an_answer_for_an_unknown_order_is_a_kept_refusal() -> None:
-    for answer in (
-        OrderConfirmed(subscription_id="nobody's", reference="A-1"),
-        OrderDeclined(subscription_id="nobody's", reason="no"),
-    ):
-        (refusal,) = await when(answer, given=new_log())
-        assert isinstance(refusal, Refused)
-        assert refusal.rule == "subscription-unknown"
+    confirmed = OrderConfirmed(subscription_id="nobody's", reference="A-1")
+    await reported(marketplace(), confirmed).then_refused("subscription-unknown")
+    declined = OrderDeclined(subscription_id="nobody's", reason="no")
+    await reported(marketplace(), declined).then_refused("subscription-unknown")
 
 
 async def test_the_pools_answers_reach_the_subscription_that_asked() -> None:
-    log = await ordered()
-    await when(OrderConfirmed(subscription_id="sub-1", reference="A-1"), given=log)
+    service = await ordered()
+    await reported(service, OrderConfirmed(subscription_id="sub-1", reference="A-1")).then_accepted()
     cleared = SeatPoolCleared(subscription_id="sub-1", request="nobody-asked")
-    assert events(await when(cleared, given=log, by=PROCESS, source="urn:tenure:entitlements")) == []
+    await service.when(PROCESS, cleared, source=POOLS).then_nothing()
     held = SeatPoolHeld(subscription_id="sub-1", request="nobody-asked", held=HELD)
-    assert events(await when(held, given=log, by=PROCESS, source="urn:tenure:entitlements")) == []
+    await service.when(PROCESS, held, source=POOLS).then_nothing()
 
 
 async def test_the_publishers_no_names_its_reason() -> None:
-    log = await ordered()
-    ((stream, failed),) = events(await when(OrderDeclined(subscription_id="sub-2", reason="no credit"), given=log))
-    assert stream == "subscription-sub-2"
-    assert failed.type() == "SubscriptionOrderFailed"
+    service = await ordered()
+    await reported(service, OrderDeclined(subscription_id="sub-2", reason="no credit")).then(SubscriptionOrderFailed)
     late = OrderConfirmed(subscription_id="sub-2", reference="A-2")
-    (refusal,) = await when(late, given=log)
-    assert isinstance(refusal, Refused)
-    assert refusal.rule == "order-failed"
+    await reported(service, late).then_refused("order-failed")

@@ -8,9 +8,18 @@ import pytest
 from services.marketplace.domain.auto_renew import DisableAutoRenew, RecordPoolCleared, RecordPoolHeld, Running
 from services.marketplace.domain.plan import PLAN, AnnouncePrice, ListPlan, WithdrawPlan, plan_key
 from services.marketplace.domain.subscription import SUBSCRIPTION
+from shared.events import (
+    AutoRenewDisableRequested,
+    Event,
+    PlanListed,
+    RenewalReminded,
+    SubscriptionEnded,
+    SubscriptionRenewed,
+)
 from tests.examples.marketplace import AUTOCAD_MONTHLY, AUTODESK, NOON, PURCHASER, euros
-from tests.examples.subscription import CONFIRM, HELD
-from tests.specs.marketplace.test_timers import System, ordered
+from tests.examples.marketplace_service import marketplace, ordered, running
+from tests.examples.subscription import HELD
+from tests.spec import Service
 
 OVER = datetime(2027, 11, 22, 23, tzinfo=UTC)
 """Midnight in Berlin, after the term's last day."""
@@ -19,18 +28,12 @@ KEY = plan_key(AUTODESK, AUTOCAD_MONTHLY.product_id)
 DAY = timedelta(days=1)
 
 
-async def running() -> System:
-    system = await ordered()
-    await system.given(SUBSCRIPTION, "sub-1", CONFIRM)
-    return system
+async def listed(service: Service) -> Service:
+    await service.given(PLAN, KEY, ListPlan(AUTOCAD_MONTHLY, AUTODESK, NOON))
+    return service
 
 
-async def listed(system: System) -> System:
-    await system.given(PLAN, KEY, ListPlan(AUTOCAD_MONTHLY, AUTODESK, NOON))
-    return system
-
-
-async def announced(system: System, amount: int, day: date) -> None:
+async def announced(service: Service, amount: int, day: date) -> None:
     said = AnnouncePrice(
         product_id=AUTOCAD_MONTHLY.product_id,
         publisher=AUTODESK,
@@ -39,99 +42,104 @@ async def announced(system: System, amount: int, day: date) -> None:
         said_by=AUTODESK,
         said_at=NOON,
     )
-    await system.given(PLAN, KEY, said)
+    await service.given(PLAN, KEY, said)
 
 
-async def ask(system: System, now: datetime = NOON) -> str:
+async def ask(service: Service, now: datetime = NOON) -> str:
     """Asks for auto-renew off; the id of the question."""
-    await system.given(SUBSCRIPTION, "sub-1", DisableAutoRenew(PURCHASER, now))
-    state: Any = await system.log.state(SUBSCRIPTION, "sub-1")
+    await service.given(SUBSCRIPTION, "sub-1", DisableAutoRenew(PURCHASER, now))
+    state: Any = await service.state(SUBSCRIPTION, "sub-1")
     question: str = state.asked.ref
     return question
 
 
 async def test_a_term_sets_its_reminders_and_its_end_in_the_customers_time_zone() -> None:
-    system = await running()
-    assert system.table.due == {
+    service = await running()
+    assert service.due == {
         "remind:90": datetime(2027, 8, 23, 22, tzinfo=UTC),
         "remind:60": datetime(2027, 9, 22, 22, tzinfo=UTC),
         "remind:30": datetime(2027, 10, 22, 22, tzinfo=UTC),
         "close-term": OVER,
     }
     for days in (90, 60, 30):
-        due = system.table.due[f"remind:{days}"]
-        assert await system.when(f"remind:{days}", due) == ["RenewalReminded"]
-        assert await system.when(f"remind:{days}", due) == [], "once"
+        due = service.due[f"remind:{days}"]
+        await service.when_due(f"remind:{days}", "sub-1", due).then(RenewalReminded)
+        await service.when_due(f"remind:{days}", "sub-1", due).then_nothing()  # once
 
 
 async def test_reminders_that_come_together_say_each_what_is_theirs_once() -> None:
-    system = await running()
-    assert await system.when("remind:90", OVER - DAY) == ["RenewalReminded"] * 3
-    assert await system.when("remind:60", OVER - DAY) == await system.when("remind:30", OVER - DAY) == []
+    service = await running()
+    await service.when_due("remind:90", "sub-1", OVER - DAY).then(RenewalReminded, RenewalReminded, RenewalReminded)
+    for days in (60, 30):
+        await service.when_due(f"remind:{days}", "sub-1", OVER - DAY).then_nothing()
 
 
 async def test_each_term_sets_the_next_ones_end() -> None:
-    system = await running()
-    assert await system.when("close-term", OVER - timedelta(microseconds=1)) == []
-    assert await system.when("close-term", OVER) == ["SubscriptionRenewed"]
-    assert system.table.due["close-term"] == NEXT_OVER
-    assert system.table.due["remind:90"] == datetime(2028, 8, 23, 22, tzinfo=UTC)
-    assert await system.when("close-term", OVER) == [], "the second term is not over"
+    service = await running()
+    await service.when_due("close-term", "sub-1", OVER - timedelta(microseconds=1)).then_nothing()
+    await service.when_due("close-term", "sub-1", OVER).then(SubscriptionRenewed)
+    assert service.due["close-term"] == NEXT_OVER
+    assert service.due["remind:90"] == datetime(2028, 8, 23, 22, tzinfo=UTC)
+    await service.when_due("close-term", "sub-1", OVER).then_nothing()  # the second term is not over
 
 
 async def test_once_it_is_off_the_term_closes_it_and_nothing_reminds() -> None:
-    system = await running()
-    await system.given(SUBSCRIPTION, "sub-1", RecordPoolCleared(await ask(system)))
-    assert "ask-again" not in system.table.due
-    assert await system.when("settle", NOON) == await system.when("remind:90", OVER - DAY) == []
-    assert await system.when("close-term", OVER) == ["SubscriptionEnded"]
-    assert not system.table.due.keys() & {"close-term", "ask-again", "settle"}
+    service = await running()
+    await service.given(SUBSCRIPTION, "sub-1", RecordPoolCleared(await ask(service)))
+    assert "ask-again" not in service.due
+    await service.when_due("settle", "sub-1", NOON).then_nothing()
+    await service.when_due("remind:90", "sub-1", OVER - DAY).then_nothing()
+    await service.when_due("close-term", "sub-1", OVER).then(SubscriptionEnded)
+    assert not service.due.keys() & {"close-term", "ask-again", "settle"}
 
 
 @pytest.mark.parametrize(
-    ("cleared", "then"), [(True, ["SubscriptionEnded"]), (False, ["SubscriptionRenewed"])], ids=["cleared", "held"]
+    ("cleared", "then"), [(True, SubscriptionEnded), (False, SubscriptionRenewed)], ids=["cleared", "held"]
 )
-async def test_a_term_whose_end_waited_for_an_answer_is_closed_with_it(cleared: bool, then: list[str]) -> None:
-    system = await running()
-    question = await ask(system, OVER - 20 * DAY)
-    assert await system.when("close-term", OVER) == ["AutoRenewDisableRequested"], "asked in time, not answered yet"
-    state: Any = await system.log.state(SUBSCRIPTION, "sub-1")
+async def test_a_term_whose_end_waited_for_an_answer_is_closed_with_it(cleared: bool, then: type[Event]) -> None:
+    service = await running()
+    question = await ask(service, OVER - 20 * DAY)
+    await service.when_due("close-term", "sub-1", OVER).then(
+        AutoRenewDisableRequested
+    )  # asked in time, not answered yet
+    state: Any = await service.state(SUBSCRIPTION, "sub-1")
     assert state.asked.ref != question
     answer = RecordPoolCleared(state.asked.ref) if cleared else RecordPoolHeld(state.asked.ref, HELD)
-    await system.given(SUBSCRIPTION, "sub-1", answer)
-    assert system.table.due["settle"] == NOON, "at once"
-    assert await system.when("settle", OVER + DAY) == then
+    await service.given(SUBSCRIPTION, "sub-1", answer)
+    assert service.due["settle"] == NOON, "at once"
+    await service.when_due("settle", "sub-1", OVER + DAY).then(then)
 
 
 async def test_timers_of_what_is_not_there_bring_nothing() -> None:
     for timer in ("remind:90", "ask-again", "close-term", "settle"):
-        assert await (await ordered()).when(timer, OVER) == [], "it awaits the publisher"
+        service = await ordered()  # it awaits the publisher
+        await service.when_due(timer, "sub-1", OVER).then_nothing()
 
 
 async def test_an_announced_price_is_the_catalogues_from_its_first_day_in_utc() -> None:
-    system = await listed(System())
-    await announced(system, 250_000, date(2027, 3, 1))
-    assert system.table.due == {"new-price:2027-03-01": datetime(2027, 3, 1, tzinfo=UTC)}
+    service = await listed(marketplace())
+    await announced(service, 250_000, date(2027, 3, 1))
+    assert service.due == {"new-price:2027-03-01": datetime(2027, 3, 1, tzinfo=UTC)}
     before = datetime(2027, 2, 28, 23, 59, tzinfo=UTC)
-    assert await system.when("new-price:2027-03-01", before, KEY) == []
-    assert await system.when("new-price:2027-03-01", before + timedelta(minutes=1), KEY) == ["PlanListed"]
+    await service.when_due("new-price:2027-03-01", KEY, before).then_nothing()
+    await service.when_due("new-price:2027-03-01", KEY, before + timedelta(minutes=1)).then(PlanListed)
 
 
 @pytest.mark.parametrize(
     ("day", "price"), [(date(2027, 11, 23), 250_000), (date(2027, 11, 24), 240_001)], ids=["first day", "day after"]
 )
 async def test_a_renewal_costs_the_price_of_its_first_day(day: date, price: int) -> None:
-    system = await listed(await running())
-    await announced(system, 250_000, day)
-    assert await system.when("close-term", OVER) == ["SubscriptionRenewed"]
-    state = await system.log.state(SUBSCRIPTION, "sub-1")
+    service = await listed(await running())
+    await announced(service, 250_000, day)
+    await service.when_due("close-term", "sub-1", OVER).then(SubscriptionRenewed)
+    state = await service.state(SUBSCRIPTION, "sub-1")
     assert isinstance(state, Running) and state.term.plan.price == euros(price)
     assert sum(part.amount.amount for part in state.term.instalments) == 3 * price
 
 
 async def test_a_withdrawn_plan_renews_at_the_price_it_had() -> None:
-    system = await listed(await running())
-    await system.given(PLAN, KEY, WithdrawPlan(AUTOCAD_MONTHLY.product_id, AUTODESK, AUTODESK, NOON))
-    assert await system.when("close-term", OVER) == ["SubscriptionRenewed"]
-    state = await system.log.state(SUBSCRIPTION, "sub-1")
+    service = await listed(await running())
+    await service.given(PLAN, KEY, WithdrawPlan(AUTOCAD_MONTHLY.product_id, AUTODESK, AUTODESK, NOON))
+    await service.when_due("close-term", "sub-1", OVER).then(SubscriptionRenewed)
+    state = await service.state(SUBSCRIPTION, "sub-1")
     assert isinstance(state, Running) and state.term.plan.price == AUTOCAD_MONTHLY.price
