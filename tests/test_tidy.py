@@ -322,6 +322,34 @@ def test_long_records_are_built_by_keywords(file: Path) -> None:
     assert not by_place, f"{name(file)}: {', '.join(by_place)} should be keyword-only"
 
 
+# ── Tests ──────────────────────────────────────────────────────────────────────────────────────────────
+
+TESTS = [file for file in SOURCES if name(file).startswith("tests/")]
+HELPERS = [file for file in TESTS if not file.name.startswith("test_") and "examples" not in file.parts]
+
+
+@pytest.mark.parametrize("file", TESTS, ids=name)
+def test_nothing_is_imported_from_a_test_module(file: Path) -> None:
+    """What several tests use stands in a module of its own, or in tests/examples where it is example data."""
+    modules = [node.module or "" for node in ast.walk(parsed(file)) if isinstance(node, ast.ImportFrom)]
+    modules += [each.name for node in ast.walk(parsed(file)) if isinstance(node, ast.Import) for each in node.names]
+    found = [module for module in modules if re.search(r"^tests\..*\btest_\w+$", module)]
+    assert not found, f"{name(file)} imports from {found}"
+
+
+@pytest.mark.parametrize("file", HELPERS, ids=name)
+def test_example_events_stand_with_the_examples(file: Path) -> None:
+    """A test module may name events for itself; what others import is in tests/examples."""
+    named = [
+        node.lineno
+        for node in parsed(file).body
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None
+        for each in ast.walk(node.value)
+        if isinstance(each, ast.Call) and ast.unparse(each.func) in EVENTS
+    ]
+    assert not named, f"{name(file)} names example events in lines {named}"
+
+
 # ── The rest ───────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -15,10 +15,8 @@ from shared.eventlog.write.store import Head
 from shared.events import CsnIssued
 from shared.events.envelope import Envelope
 from shared.events.registry import MARKETPLACE
-from tests.examples.engine import head_of, next_events, write
+from tests.examples.engine import CSN_BODY, head_of, next_events, write
 from tests.system import parts
-
-BODY = CsnIssued(csn="1", organisation_id="o", publisher="p").data()
 
 
 class Bench:
@@ -43,7 +41,7 @@ class Bench:
             writes = []
             for stream, head in self.streams.items():
                 made = write(stream, head)
-                made.events = next_events(stream, head, 1, BODY, service="marketplace", event_type="CsnIssued")
+                made.events = next_events(stream, head, 1, CSN_BODY, service="marketplace", event_type="CsnIssued")
                 writes.append(made)
             await asyncio.gather(*(self.store.append(w) for w in writes))
             self.streams |= {w.stream: head_of(w.events) for w in writes}

@@ -11,10 +11,11 @@ import uuid_utils
 from shared.eventlog.decision import Claims, Decision, Rejected, Stream
 from shared.eventlog.write.log import Meta
 from shared.eventlog.write.store import Head, Write
-from shared.events import SeatUnassigned
+from shared.events import CsnIssued, SeatUnassigned
 from shared.events.envelope import Envelope, StoredEvent, chained, source_of
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+CSN_BODY = CsnIssued(csn="1", organisation_id="o", publisher="p").data()
 _numbers = count(1)
 
 
