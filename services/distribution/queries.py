@@ -168,7 +168,7 @@ async def policies(contract_id: Identifier, actor: CurrentActor, db: Database) -
 
 
 def _windows(stored: str | None) -> list[MaintenanceWindow]:
-    return [MaintenanceWindow.from_stored(json.dumps(window)) for window in json.loads(stored or "[]")]
+    return [MaintenanceWindow.from_row(json.dumps(window)) for window in json.loads(stored or "[]")]
 
 
 @QUERIES.get("/contracts/{contract_id}/decisions")
@@ -236,7 +236,7 @@ class RolloutView(RolloutSummary):
 
 
 def _summary(row: Row) -> dict[str, object]:
-    return dict(row) | {"phases": [RolloutPhase.from_stored(json.dumps(phase)) for phase in json.loads(row["phases"])]}
+    return dict(row) | {"phases": [RolloutPhase.from_row(json.dumps(phase)) for phase in json.loads(row["phases"])]}
 
 
 @QUERIES.get("/contracts/{contract_id}/rollouts")

@@ -305,7 +305,7 @@ async def publishers_of(db: Queryable, product_id: str) -> list[str]:
 async def offers_for(db: Queryable, product: str, period: str, support: str, billing: str) -> tuple[PlanListed, ...]:
     """The listed plans that fit a wizard's choices ("" fits all), as the events that listed them."""
     rows = await db.fetch(SQL["offers_for"], product, period, support, billing)
-    return tuple(PlanListed(plan=Plan.from_stored(row["plan"])).recorded(row["event_id"]) for row in rows)
+    return tuple(PlanListed(plan=Plan.from_row(row["plan"])).recorded(row["event_id"]) for row in rows)
 
 
 async def account(db: Queryable, account_id: str) -> Account | None:

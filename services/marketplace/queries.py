@@ -122,7 +122,7 @@ async def one_plan(product_id: Code, actor: CurrentActor, db: Database, log: Cur
     if not row["listed"]:
         withdrawal = PlanWithdrawn(product_id=stored, publisher=row["publisher"]).recorded(row["event_id"])
         raise rejected(plan_withdrawn(stored, withdrawal), 404)
-    plan, standing = Plan.from_stored(row["plan"]), await log.state(STANDING, actor.organisation_id)
+    plan, standing = Plan.from_row(row["plan"]), await log.state(STANDING, actor.organisation_id)
     if not opens(standing, plan):
         raise rejected(needs_csn(standing, plan, PlanListed(plan=plan).recorded(row["event_id"])), 403)
     return plan_view(plan, policy_of(plan.publisher))
@@ -142,7 +142,7 @@ async def ask_wizard(
     standing = await log.state(STANDING, actor.organisation_id)
     opened = [list(ALWAYS_OPEN), list(specialised_open_for(standing))]
     rows = await db.fetch(SQL["catalogue"], *opened, "", None, None, None, "", "", None)
-    read = [Plan.from_stored(row["plan"]) for row in rows]
+    read = [Plan.from_row(row["plan"]) for row in rows]
     plans = [plan for plan in read if is_orderable(plan, policy_of(plan.publisher))]
     names = {plan.product: plan.product_name for plan in plans}
     chosen = wizard.Selection(product, period or "", support or "", billing or "")
@@ -175,7 +175,7 @@ async def standing(actor: CurrentActor, db: Database, log: CurrentLog) -> Standi
 
 
 def _plan_view(plan_json: str) -> PlanView:
-    plan = Plan.from_stored(plan_json)
+    plan = Plan.from_row(plan_json)
     return plan_view(plan, policy_of(plan.publisher))
 
 
@@ -209,8 +209,8 @@ async def cart(
     if row is None or row["partner"] != actor.organisation_id:
         raise unknown("cart")
     added = await db.fetch(SQL["cart_lines"], cart_id)
-    lines = [(line["line"], Plan.from_stored(line["plan"]), line["seats"]) for line in added]
-    order = CartCheckedOut.from_stored(row["checked_out"]) if row["checked_out"] else None
+    lines = [(line["line"], Plan.from_row(line["plan"]), line["seats"]) for line in added]
+    order = CartCheckedOut.from_row(row["checked_out"]) if row["checked_out"] else None
     publisher = lines[0][1].publisher if lines else ""
     policy = policy_of(publisher)
     if order is not None:
@@ -347,4 +347,4 @@ async def _views(db: Queryable, rows: Sequence[Row], clocks: Clocks) -> list[Sub
 
 
 def _policy(row: Row) -> Policy:
-    return policy_of(Plan.from_stored(row["plan"]).publisher)
+    return policy_of(Plan.from_row(row["plan"]).publisher)

@@ -288,7 +288,7 @@ def subscription_view(row: Row, parts: Sequence[Row], policy: Policy, now: datet
         partner=row["partner"],
         customer=row["customer"],
         purchaser=row["purchaser"],
-        plan=plan_view(Plan.from_stored(row["plan"]), policy),
+        plan=plan_view(Plan.from_row(row["plan"]), policy),
         seats=row["seats"],
         seats_next_term=row["next_seats"],
         total=Money(amount=row["total_amount"], currency=currency),
@@ -302,7 +302,7 @@ def subscription_view(row: Row, parts: Sequence[Row], policy: Policy, now: datet
 
 
 def _auto_renew(row: Row, now: datetime) -> AutoRenewView:
-    cancel_by = CancelBy.from_stored(row["cancel_by"])
+    cancel_by = CancelBy.from_row(row["cancel_by"])
     asked, refused = row["asked"], row["refused"]
     return AutoRenewView(
         state=row["auto_renew"],
@@ -310,8 +310,8 @@ def _auto_renew(row: Row, now: datetime) -> AutoRenewView:
         in_time=auto_renew.is_in_time(cancel_by, now),
         ends=row["last_day"],
         reminded=row["reminded"],
-        asked=AutoRenewDisableRequested.from_stored(asked) if asked else None,
-        refused=AutoRenewDisableRefused.from_stored(refused) if refused else None,
+        asked=AutoRenewDisableRequested.from_row(asked) if asked else None,
+        refused=AutoRenewDisableRefused.from_row(refused) if refused else None,
     )
 
 

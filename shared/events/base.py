@@ -12,6 +12,10 @@ from shared.events.former import without_content_checks
 __all__ = ["PERSONAL", "Currency", "Event", "Instant", "Money", "Personal", "Price", "Record", "json_schema"]
 
 
+class NewerRow(ValueError):
+    """A table holds what this code can't read: a newer version of the service has written it."""
+
+
 class Record(BaseModel):
     """A frozen value inside an event. Unknown fields are ignored, so that an older reader accepts a newer writer."""
 
@@ -26,6 +30,14 @@ class Record(BaseModel):
         except ValidationError:
             found: Self = _types_alone(cls).validate_json(data)
             return found
+
+    @classmethod
+    def from_row(cls, data: bytes | str) -> Self:
+        """Read what a table of this service holds. Raises NewerRow where this code can't."""
+        try:
+            return cls.from_stored(data)
+        except ValidationError as error:
+            raise NewerRow(f"a {cls.__name__} in a table: {error.errors()[0]['msg']}") from error
 
 
 @cache

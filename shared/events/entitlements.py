@@ -1,7 +1,7 @@
 """entitlements' events: what may be used."""
 
 from operator import attrgetter
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -175,6 +175,10 @@ class CreditDraw(Record):
     amount: CreditAmount
 
 
+DRAWS: Final = 1000
+"""The most grants that one consumption draws on."""
+
+
 class CreditsConsumed(Event):
     """The user spent credits: their own first, then the contract's pool, each by earliest expiry."""
 
@@ -184,7 +188,7 @@ class CreditsConsumed(Event):
     account_id: Identifier
     amount: CreditAmount
     purpose: OptionalName
-    drawn: Annotated[tuple[CreditDraw, ...], Field(max_length=1000), distinct(attrgetter("grant_id"), "grant")]
+    drawn: Annotated[tuple[CreditDraw, ...], Field(max_length=DRAWS), distinct(attrgetter("grant_id"), "grant")]
     """Where they came from; adds up to `amount`."""
     next_expiry: Day | None
 

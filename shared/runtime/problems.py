@@ -17,6 +17,7 @@ from shared.eventlog.decision import Rejected
 from shared.eventlog.write.log import EventTooLarge, KeyReused, Refused
 from shared.eventlog.write.postgres import TRANSIENT
 from shared.eventlog.write.store import Conflict, Unavailable
+from shared.events.base import NewerRow
 from shared.events.envelope import BadName
 from shared.events.upcasts import NewerEvent
 
@@ -142,8 +143,8 @@ def to_problem(error: Exception) -> Problem:
             return Problem(413, rule=rules.TOO_LARGE, reason=reason, remedy="Ask for less at once.")
         case Conflict():
             return busy("Too many changes at once; nothing was done.")
-        case NewerEvent():
-            logger.error("an event is newer than this process", fault=str(error))
+        case NewerEvent() | NewerRow():
+            logger.error("what is stored is newer than this process", fault=str(error))
             return Problem(
                 503,
                 rule=rules.NEWER_EVENT,
@@ -193,5 +194,6 @@ def install(app: FastAPI) -> None:
         Conflict,
         Unavailable,
         NewerEvent,
+        NewerRow,
     ):
         app.add_exception_handler(kind, answer)

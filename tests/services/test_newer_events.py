@@ -1,7 +1,7 @@
 """A process that is older than its log says so: 503 with the reason, for commands, dry runs and queries."""
 
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import httpx
 import pytest
@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from shared.eventlog.write.log import Log
 from shared.eventlog.write.memory import MemoryStore
 from shared.eventlog.write.store import Head
+from shared.events.base import Record
 from shared.events.envelope import StoredEvent
 from shared.runtime.database import Pool
 from shared.runtime.http import CurrentLog, make_app
@@ -23,6 +24,15 @@ QUERIES = APIRouter()
 @QUERIES.get("/counters/{key}")
 async def counter(key: str, log: CurrentLog) -> int:
     return (await log.state(COUNTER, key)).number
+
+
+class Seats(Record):
+    period: Literal["monthly"]
+
+
+@QUERIES.get("/tables/{period}")
+async def table(period: str) -> str:
+    return Seats.from_row(f'{{"period": "{period}"}}').period
 
 
 async def count(context: RequestContext[Count], key: str) -> Addressed[Count]:
@@ -65,3 +75,10 @@ async def test_it_answers_503_with_the_reason(client: httpx.AsyncClient, method:
     assert "Upgrade" in answer.json()["remedy"] and answer.headers["Retry-After"]
     other = await client.request(method, path.replace("one", "two"), json=body)
     assert other.status_code == 200, "the streams that it can read go on"
+
+
+async def test_so_does_a_query_of_a_table_that_newer_code_has_written(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/tables/fortnightly")
+    assert (answer.status_code, answer.json()["rule"]) == (503, "newer-event"), answer.text
+    assert "Seats" in answer.json()["detail"]
+    assert (await client.get("/tables/monthly")).status_code == 200

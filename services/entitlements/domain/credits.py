@@ -15,6 +15,7 @@ from services.entitlements.domain.seat_pool import OpenedSeatPool, Step
 from services.entitlements.domain.users import Account, not_a_user
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
 from shared.events import CreditDraw, CreditsConsumed, CreditsExpired, CreditsGranted, SeatAssigned
+from shared.events.entitlements import DRAWS
 from shared.events.fields import CreditAmount, ForeignIdentifier, Identifier, OptionalIdentifier, OptionalName
 from shared.rules import CONTRACT_UNKNOWN
 
@@ -221,6 +222,12 @@ def _consume(command: ConsumeCredits, state: State) -> Decision[Event]:
         missing -= taken
         if taken:
             drawn.append(CreditDraw(grant_id=lot.grant.grant_id, amount=taken))
+    if len(drawn) > DRAWS:
+        return Rejected(
+            rules.CREDITS_TOO_SCATTERED,
+            f"{command.amount} credits would come from {len(drawn)} grants; one consumption draws on {DRAWS} at most.",
+            f"Consume at most {sum(draw.amount for draw in drawn[:DRAWS])} credits at a time.",
+        )
     written_off = _expired(state, "time", today)
     for expired in written_off:
         state = evolve(state, expired)

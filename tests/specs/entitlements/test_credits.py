@@ -132,6 +132,12 @@ def expired(grant_id: str, amount: int, reason: str = "time", following: date | 
     )
 
 
+def test_one_consumption_draws_on_a_thousand_grants_at_most() -> None:
+    history = [granted(f"g{number}", 1) for number in range(1001)]
+    given(CREDITS, *history).when(consume("x", 1001)).then_refused("credits-too-scattered")
+    assert isinstance(given(CREDITS, *history).when(consume("x", 1000)).events[-1], CreditsConsumed)
+
+
 def test_credits_are_granted_to_the_pool_or_a_user_for_12_months() -> None:
     given(CREDITS).when(grant("g", 10)).then(granted("g", 10))
     given(CREDITS).when(grant("g", 10, "ana")).then(granted("g", 10, "ana"))
