@@ -32,7 +32,7 @@ def test_a_statement_is_found_by_its_name(tmp_path: Path) -> None:
     ids=["a name twice", "no name", "no text"],
 )
 def test_a_file_is_refused_whose_statements_are_not_told_apart(tmp_path: Path, sql: str) -> None:
-    with pytest.raises(ValueError, match="each statement needs a name of its own"):
+    with pytest.raises(ValueError, match="each statement needs a text and a name of its own"):
         statements(module(tmp_path, sql))
 
 

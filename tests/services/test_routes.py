@@ -139,7 +139,7 @@ async def test_what_would_make_an_event_too_large_is_refused(
     monkeypatch.setattr("shared.eventlog.write.log.EVENT_BYTES", 20)
     answer = await client.post(f"/counters/one{query}", json={"by": "me"})
     assert (answer.status_code, answer.json()["rule"]) == (413, "too-large")
-    assert "SeatUnassigned" in answer.json()["detail"] and "at most 20" in answer.json()["detail"]
+    assert "SeatUnassigned" in answer.json()["detail"] and "the limit for an event is 20" in answer.json()["detail"]
     assert store.events == [] and store._commands == {}
 
 
