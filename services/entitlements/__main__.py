@@ -3,10 +3,11 @@
 from typing import Final
 
 from services import migrations_of
-from services.entitlements.api import COMMANDS, QUERIES
+from services.entitlements.api import COMMANDS
 from services.entitlements.domain.credits import CREDITS
 from services.entitlements.domain.seat_pool import SEAT_POOL
 from services.entitlements.projections import ACCESS, LEDGER, NUMBERS, PEOPLE, POOLS
+from services.entitlements.queries import QUERIES
 from services.entitlements.reactions import MEETINGS, REACTIONS
 from services.entitlements.timers import TIMERS
 from shared.runtime.service import Service, run

@@ -3,7 +3,7 @@
 from typing import Final
 
 from services import migrations_of
-from services.identity.api import COMMANDS, QUERIES
+from services.identity.api import COMMANDS
 from services.identity.domain.account import ACCOUNT
 from services.identity.domain.clock import CLOCK
 from services.identity.domain.contract import CONTRACT
@@ -15,6 +15,7 @@ from services.identity.mail.letters import Letters
 from services.identity.mail.sender import Sender, transport
 from services.identity.persons import Persons
 from services.identity.projections import DIRECTORY
+from services.identity.queries import QUERIES
 from services.identity.reactions import REACTIONS
 from services.identity.restored import private
 from services.identity.signin import credentials, keys, oidc

@@ -1,12 +1,10 @@
-"""identity's routes and queries."""
+"""The routes of identity's commands; those of signing in are in `signin/`. Queries: queries.py."""
 
 import uuid
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from functools import partial
 from typing import Final, Literal
 
-from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, model_validator
 from starlette.datastructures import State
 
@@ -35,53 +33,28 @@ from services.identity.domain.contract import (
 from services.identity.everywhere import Everywhere
 from services.identity.persons import holder_of
 from services.identity.projections import contracts_of, involve
+from services.identity.queries import visible
 from services.identity.signin import addresses, credentials, elsewhere, invitations, machines, sessions
-from services.identity.signin.addresses import ADDRESS_QUERIES, address_key, proven_by, release
+from services.identity.signin.addresses import address_key, proven_by, release
 from services.identity.signin.elsewhere import IdToken, NonceText, identified_once
-from services.identity.signin.invitations import INVITATION_QUERIES, Organisation, joining
-from services.identity.signin.machines import MACHINE_QUERIES
-from services.identity.signin.oauth import OAUTH
+from services.identity.signin.invitations import Organisation, joining
 from services.identity.signin.passwords import require_uncommon
 from services.identity.signin.sessions import start
 from services.identity.views import (
-    AccessView,
-    AccountView,
     ClockMovedView,
-    ClockView,
-    ContractList,
-    ContractSummary,
-    ContractView,
     SignedUp,
-    access_view,
-    contract_view,
 )
 from shared.eventlog.decision import Rejected
-from shared.eventlog.write.log import Accepted, Log
-from shared.eventlog.write.reader import Reader
+from shared.eventlog.write.log import Accepted
 from shared.events import AccountOpened
-from shared.events.fields import Address, Country, Identifier, Locale, Name, Password, TimeZone, Token
+from shared.events.fields import Address, Country, Locale, Name, Password, TimeZone, Token
 from shared.events.identity import AddressProof
-from shared.runtime.auth import Actor
-from shared.runtime.http import After, CurrentActor, CurrentLog, Database, Limit
-from shared.runtime.problems import Problem, unknown
+from shared.runtime.problems import Problem
 from shared.runtime.routes import Addressed, CommandRoutes, Completion, RequestContext
-from shared.runtime.visibility import listed, sees
-from shared.sql import statements
-
-SQL: Final = statements(__file__)
 
 COMMANDS: Final = CommandRoutes(
     sessions.COMMANDS, machines.COMMANDS, elsewhere.COMMANDS, invitations.COMMANDS, addresses.COMMANDS
 )
-QUERIES: Final = APIRouter()
-
-QUERIES.routes.extend(sessions.ROUTES.routes)
-QUERIES.routes.extend(MACHINE_QUERIES.routes)
-QUERIES.routes.extend(OAUTH.routes)
-QUERIES.routes.extend(INVITATION_QUERIES.routes)
-QUERIES.routes.extend(ADDRESS_QUERIES.routes)
-QUERIES.routes.extend(elsewhere.ROUTES.routes)
-
 # ── Accounts ───────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -253,45 +226,6 @@ async def _closing(context: RequestContext[CloseAccount], account_id: str) -> Ad
     return Addressed(account_id, CloseAccount(closed_by=context.actor.account_id, manages=manages))
 
 
-@QUERIES.get("/me")
-async def me(actor: CurrentActor, log: CurrentLog) -> AccountView:
-    """The caller's own account, whole."""
-    account = await log.state(ACCOUNT, actor.account_id)
-    if not isinstance(account, OpenedAccount):
-        raise unknown("account")
-    opened, profile = account.opened, account.profile
-    return AccountView(
-        account_id=opened.account_id,
-        organisation_id=opened.organisation_id,
-        organisation_name=opened.organisation_name,
-        organisation_kind=opened.organisation_kind,
-        name=profile.name,
-        email=profile.email,
-        email_verified=account.verified,
-        country=profile.country,
-        time_zone=profile.time_zone,
-        locale=profile.locale,
-        sandbox=opened.sandbox,
-    )
-
-
-@QUERIES.get("/accounts/{account_id}")
-async def colleague(account_id: Identifier, actor: CurrentActor, log: CurrentLog) -> AccountView:
-    """A colleague: name and organisation, for people of the same organisation only."""
-    account = await log.state(ACCOUNT, account_id)
-    if not isinstance(account, OpenedAccount) or account.opened.organisation_id != actor.organisation_id:
-        raise unknown("account")
-    opened = account.opened
-    return AccountView(
-        account_id=opened.account_id,
-        organisation_id=opened.organisation_id,
-        organisation_name=opened.organisation_name,
-        organisation_kind=opened.organisation_kind,
-        name=account.profile.name,
-        sandbox=opened.sandbox,
-    )
-
-
 # ── The organisation's time ────────────────────────────────────────────────────────────────────────────
 
 
@@ -318,30 +252,7 @@ async def _moved_everywhere(context: RequestContext[MoveClock], authorization: s
     return Completion(not lacking, ClockMovedView(everywhere=not lacking, waiting_for=lacking))
 
 
-@QUERIES.get("/me/clock")
-async def clock(actor: CurrentActor, request: Request, log: CurrentLog) -> ClockView:
-    """The time of the caller's organisation, and how far it is ahead of real time."""
-    account = await log.state(ACCOUNT, actor.account_id)
-    ahead = clocks.ahead_s(await log.state(CLOCK, actor.organisation_id))
-    return ClockView(
-        organisation_id=actor.organisation_id,
-        sandbox=isinstance(account, OpenedAccount) and account.opened.sandbox,
-        ahead_s=ahead,
-        now=request.app.state.parts.clocks.real() + timedelta(seconds=ahead),
-    )
-
-
 # ── Contracts ──────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def visible(streams: Log | Reader, contract_id: str, actor: Actor) -> contract_state.OpenedContract:
-    """The contract, for people of its customer, its publisher and the operator. Raises Problem 404 for others."""
-    state = await streams.state(CONTRACT, contract_id)
-    if not isinstance(state, contract_state.OpenedContract) or not sees(
-        actor, customer=state.opened.customer, publisher=state.opened.publisher
-    ):
-        raise unknown("contract")
-    return state
 
 
 async def _organisation_of(context: RequestContext[object], account_id: str) -> str:
@@ -414,24 +325,3 @@ async def hand_over_contract(
         by_operator=context.actor.organisation_kind == "operator",
     )
     return Addressed(contract_id, command)
-
-
-@QUERIES.get("/contracts")
-async def list_contracts(actor: CurrentActor, db: Database, limit: Limit = 50, after: After = "") -> ContractList:
-    """The contracts of the caller's organisation; of a publisher's people, those with that publisher."""
-    customer, publisher = listed(actor)
-    rows = await db.fetch(SQL["contracts"], customer, publisher, after, limit)
-    following = rows[-1]["contract_id"] if len(rows) == limit else None
-    return ContractList(items=[ContractSummary(**dict(row)) for row in rows], next=following)
-
-
-@QUERIES.get("/contracts/{contract_id}")
-async def one_contract(contract_id: Identifier, actor: CurrentActor, log: CurrentLog) -> ContractView:
-    """Who holds which role, who asks for one, which agreements run, and what is open to the caller."""
-    return contract_view(await visible(log, contract_id, actor), actor.account_id)
-
-
-@QUERIES.get("/contracts/{contract_id}/access")
-async def my_access(contract_id: Identifier, actor: CurrentActor, log: CurrentLog) -> AccessView:
-    """Whether administrative features are open to the caller, and what is missing if not."""
-    return access_view(await visible(log, contract_id, actor), actor.account_id)

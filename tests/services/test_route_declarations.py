@@ -120,7 +120,7 @@ def test_a_command_that_lacks_what_its_route_supplies_is_never_made() -> None:
 
 def functions() -> Iterator[Any]:
     """Each function below a decorator `COMMANDS.route`, and its module."""
-    for file in sorted(Path("services").glob("*/*.py")):
+    for file in sorted(Path("services").rglob("*.py")):
         for node in ast.parse(file.read_text()).body:
             if isinstance(node, ast.AsyncFunctionDef) and "COMMANDS.route" in map(_called, node.decorator_list):
                 module = ".".join(file.with_suffix("").parts)
