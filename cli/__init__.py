@@ -1,1 +1,1 @@
-"""The operator's command, `tenure`: a file a family of verbs. See cli/README.md."""
+"""The operator's command line, `tenure`; see cli/README.md."""

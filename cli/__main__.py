@@ -1,4 +1,4 @@
-"""`python -m cli`, or `tenure`."""
+"""Entry point of `python -m cli` and of `tenure`."""
 
 from cli.app import main
 

@@ -1,16 +1,16 @@
-"""The command `tenure`: how a verb is declared, and how each is run and ends.
+"""Declaration and execution of the verbs of `tenure`.
 
-A verb is a function below a decorator. The name is as it is typed, the docstring is the help, and a parameter is an
-argument or an option of the verb's own, declared as Typer reads it:
+A verb is a subcommand, such as `parked retry`: a decorated function. The decorator takes its name as it is typed; the
+docstring is its help; each parameter is an argument or an option, declared in Typer's notation:
 
     @verb("timers")
     async def list_timers(context: Context, output: Output, customer: str | None = None) -> Result:
 
-A parameter annotated `Context`, `Output` or `Consent` is no option: it is handed in. The decorator adds the rest:
+Parameters annotated `Context`, `Output` or `Consent` are not options: they are passed in. The decorator adds the rest:
 
-- `@verb`: `--json`, the result as one document, and exit code 1 for a result that is not ok;
-- `@change`: besides, `--yes`, `--reason` and `--actor`. The function changes nothing and returns a `ChangePlan`; what
-  then happens (dry run, confirmation, the record in the log, the second look) is `cli.operation.carry_out`.
+- `@verb`: `--json`, which prints the result as one document, and exit code 1 for a result that is not ok;
+- `@change`: the same, and `--yes`, `--reason` and `--actor`. The function reads only and returns a `ChangePlan`;
+  `cli.operation.carry_out` does the dry run, the confirmation, the record in the log and the check of the result.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ import typer
 
 from cli.context import Context
 from cli.exit_codes import DONE, FAULTS, INTERRUPTED, MEANING
-from cli.explain import explained
+from cli.explain import explain
 from cli.operation import ChangePlan, Consent, carry_out
 from cli.options import Actor, Reason, Yes
 from cli.output import Output, plain
@@ -43,21 +43,22 @@ APP: Final = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Looks at a Tenure system and puts it right. A verb that changes something is a dry run unless told --yes.\n\n"
-    "It finds the system by DATABASE_URL, KAFKA_BOOTSTRAP and TENURE_SERVICE_URL; what is unset is read from a system "
-    f"that runs on this machine.\n\nExit codes:\n\n{_CODES}",
+    help="Inspect and repair a Tenure system. Commands that change something are dry runs unless --yes is given.\n\n"
+    "DATABASE_URL, KAFKA_BOOTSTRAP and `TENURE_<SERVICE>_URL` name the system. Where one is unset, the address of the "
+    f"system that runs on this machine is used.\n\nExit codes:\n\n{_CODES}",
 )
-_LOOKING: Final = "Verbs that only look"
-_CHANGING: Final = "Verbs that change something (without --yes a dry run)"
-_SUBJECTS: Final = "Verbs by subject"
+_READING: Final = "Read-only commands"
+_CHANGING: Final = "Commands that change something (a dry run without --yes)"
+_SUBJECTS: Final = "Command groups"
 _GROUPS: Final[dict[str, typer.Typer]] = {"": APP}
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a verb found: `data` is the document of --json, or None where the verb has written its own.
+    """The result of a verb.
 
-    Not `ok` is exit code 1: it ran, and something is wrong.
+    `data` is the document that --json prints, or None if the verb wrote its output itself. If `ok` is false, the exit
+    code is 1: the verb ran, and something is wrong.
     """
 
     data: Mapping[str, object] | None
@@ -65,7 +66,7 @@ class Result:
 
 
 Planned: TypeAlias = ChangePlan | Sequence[ChangePlan] | Result
-"""What a change would do; a plan for each service that it concerns. A result where there is nothing to change."""
+"""The plan of a change, or one plan for each service concerned; a result if there is nothing to change."""
 
 _Verb = TypeVar("_Verb", bound=Callable[..., Awaitable[Result]])
 _Change = TypeVar("_Change", bound=Callable[..., Awaitable[Planned]])
@@ -73,42 +74,52 @@ Work = Callable[[Context, Output], Awaitable[int]]
 
 
 def group(name: str, summary: str) -> None:
-    """Declare the first word of verbs that have two."""
+    """Declare a group: the first word of verbs that have two."""
     _GROUPS[name] = typer.Typer(no_args_is_help=True, help=summary)
     APP.add_typer(_GROUPS[name], name=name, rich_help_panel=_SUBJECTS)
 
 
-def verb(name: str, *, fails_when: str = "", json_help: str = "Answer in JSON.") -> Callable[[_Verb], _Verb]:
-    """Declare a verb that only looks. `fails_when` says in its help when its result is not ok."""
+def verb(name: str, *, fails_when: str = "", json_help: str = "Print JSON.") -> Callable[[_Verb], _Verb]:
+    """Declare a read-only verb.
+
+    Args:
+        name: As it is typed; two words for a verb of a group.
+        fails_when: For the help: when the result is not ok.
+        json_help: The help of --json.
+    """
 
     def declare(function: _Verb) -> _Verb:
         async def work(request: _Request) -> int:
-            return _written(request.output, await function(**request.arguments))
+            return _write_result(request.output, await function(**request.arguments))
 
         _declare(
-            name, function, work, panel=_LOOKING, fails_when=fails_when, shared={"json": (_json(json_help), False)}
+            name, function, work, panel=_READING, fails_when=fails_when, shared={"json": (_json(json_help), False)}
         )
         return function
 
     return declare
 
 
-def change(name: str, *, fails_when: str = "", mostly_looks: bool = False) -> Callable[[_Change], _Change]:
-    """Declare a verb that changes something: its function looks only, and returns the plan.
+def change(name: str, *, fails_when: str = "", read_only_by_default: bool = False) -> Callable[[_Change], _Change]:
+    """Declare a verb that changes something; its function only reads, and returns the plan.
 
-    One that `mostly_looks` changes something with some of its options only; help lists it among those that look.
+    Args:
+        name: As it is typed; two words for a verb of a group.
+        fails_when: For the help: when the result is not ok.
+        read_only_by_default: Whether the verb changes something with some of its options only. The help lists it
+            among the read-only commands.
     """
 
     def declare(function: _Change) -> _Change:
         async def work(request: _Request) -> int:
             planned = await function(**request.arguments)
             if isinstance(planned, Result):
-                return _written(request.output, planned)
+                return _write_result(request.output, planned)
             plans = [planned] if isinstance(planned, ChangePlan) else planned
             return await carry_out(request.context, request.output, name, plans, request.consent)
 
         shared = {"yes": (Yes, False), "reason": (Reason, ""), "actor": (Actor, ""), "json": (_json(), False)}
-        panel = _LOOKING if mostly_looks else _CHANGING
+        panel = _READING if read_only_by_default else _CHANGING
         _declare(name, function, work, panel=panel, fails_when=fails_when, shared=shared)
         return function
 
@@ -117,7 +128,7 @@ def change(name: str, *, fails_when: str = "", mostly_looks: bool = False) -> Ca
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Request:
-    """One run of a verb: what it is given, and its function's arguments."""
+    """One run of a verb, with the arguments of its function."""
 
     context: Context
     output: Output
@@ -134,7 +145,10 @@ def _declare(
     fails_when: str,
     shared: Mapping[str, tuple[object, object]],
 ) -> None:
-    """Register a verb with Typer: its own options, and then the shared ones, each with its type and default."""
+    """Register a verb with Typer: its own options first, then the shared ones.
+
+    `shared` has each shared option's type and default.
+    """
     declared = inspect.signature(function, eval_str=True).parameters.values()
     injected = {each.name: each.annotation for each in declared if each.annotation in (Context, Output, Consent)}
 
@@ -155,36 +169,41 @@ def _declare(
         for option, (kind, default) in shared.items()
     ]
     command.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]  # what Typer reads
-    parent, _, word = name.rpartition(" ")
-    summary = inspect.cleandoc(function.__doc__ or "") + (f"\n\nEnds with 1 when {fails_when}." if fails_when else "")
-    _GROUPS[parent].command(word, help=summary, rich_help_panel=None if parent else panel)(command)
+    parent, _, own_name = name.rpartition(" ")
+    summary = inspect.cleandoc(function.__doc__ or "") + (
+        f"\n\nThe exit code is 1 if {fails_when}." if fails_when else ""
+    )
+    _GROUPS[parent].command(own_name, help=summary, rich_help_panel=None if parent else panel)(command)
 
 
-def _json(summary: str = "Answer in JSON.") -> object:
+def _json(summary: str = "Print JSON.") -> object:
     return Annotated[bool, typer.Option("--json", help=summary)]
 
 
-def _written(output: Output, result: Result) -> int:
+def _write_result(output: Output, result: Result) -> int:
     if result.data is not None:
         output.result(result.data)
     return DONE if result.ok else FAULTS
 
 
 def run(json: bool, work: Work) -> None:
-    """Run a verb and end the process: with its exit code, or with one sentence and the code of what went wrong."""
+    """Run a verb and end the process with its exit code.
+
+    Where the verb raises, print the error as one sentence; its kind determines the exit code.
+    """
     output = Output(json)
-    quieten()
+    silence_libraries()
     try:
         code = asyncio.run(_within(work, output))
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
-    except BrokenPipeError:  # whoever read our output has seen enough
+    except BrokenPipeError:  # the reader of a pipe has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
     except Exception as error:
         if os.environ.get("TENURE_DEBUG"):
             raise
-        sentence, code = explained(error)
+        sentence, code = explain(error)
         if json:
             output.record({"error": sentence, "code": code})
         else:
@@ -197,25 +216,25 @@ async def _within(work: Work, output: Output) -> int:
         return await work(context, output)
 
 
-def quieten() -> None:
-    """Silence libraries that report what they retry: whoever gives up says it once, at the end."""
+def silence_libraries() -> None:
+    """Silence the logs of libraries; `run` prints an error that ends the verb, once."""
     logging.getLogger().setLevel(logging.CRITICAL)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),  # an alarm must not stand in a document of --json
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),  # standard output is for the document of --json
     )
     warnings.simplefilter("ignore", ResourceWarning)
 
 
-def loaded() -> typer.Typer:
-    """The command with all its verbs: those of every module in `cli.verbs`."""
+def load_verbs() -> typer.Typer:
+    """Import every module in `cli.verbs` and return the command with their verbs."""
     for module in pkgutil.iter_modules([str(Path(__file__).with_name("verbs"))]):
         import_module(f"cli.verbs.{module.name}")
-    APP.registered_commands.sort(key=lambda each: (each.rich_help_panel != _LOOKING, str(each.name)))
+    APP.registered_commands.sort(key=lambda each: (each.rich_help_panel != _READING, str(each.name)))
     return APP
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    loaded()(args=arguments, prog_name="tenure")
+    load_verbs()(args=arguments, prog_name="tenure")

@@ -1,4 +1,4 @@
-"""Events as CloudEvents in JSON, one a line: what `export` writes and `import` reads."""
+"""CloudEvents in JSON, one a line: the format of `export` and `import`."""
 
 import base64
 import re
@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import orjson
 
-from cli.event_search import Found
+from cli.event_search import FoundEvent
 from shared.events.envelope import Envelope, Unreadable, from_headers, publisher_of, stamp
 from shared.events.registry import INBOUND, why_not_from
 
@@ -14,8 +14,8 @@ _ATTRIBUTE: Final = re.compile(r"^[a-z0-9]{1,20}$")
 _BODY: Final = ("data", "data_base64")
 
 
-def line(found: Found) -> bytes:
-    """A stored event in CloudEvents' JSON format. The data's bytes are kept as they were hashed."""
+def to_line(found: FoundEvent) -> bytes:
+    """Return a stored event in CloudEvents' JSON format, its data byte for byte as hashed."""
     envelope = found.envelope
     attributes: dict[str, Any] = {
         "specversion": "1.0",
@@ -43,8 +43,8 @@ def line(found: Found) -> bytes:
     return head[:-1] + b',"data":' + found.data + b"}"
 
 
-class Foreign:
-    """An event of a publisher's system, as it is put on the inbound topic."""
+class KafkaRecord:
+    """An event as a record to be written to a topic."""
 
     __slots__ = ("envelope", "headers", "key", "value")
 
@@ -52,28 +52,32 @@ class Foreign:
         self.envelope, self.key, self.headers, self.value = envelope, key, headers, value
 
 
-def foreign(text: bytes) -> Foreign:
-    """A line, as a record in Kafka's binary mode. Unreadable when it is no CloudEvent of a publisher's."""
+def parse_line(text: bytes) -> KafkaRecord:
+    """Return a line's event as a record in Kafka's binary mode.
+
+    Raises:
+        Unreadable: The line is not a CloudEvent, or a publisher may not send it.
+    """
     try:
         found = orjson.loads(text)
     except ValueError as error:
-        raise Unreadable(f"it is no JSON ({error})") from None
+        raise Unreadable(f"it is not JSON ({error})") from None
     if not isinstance(found, dict):
-        raise Unreadable("it is no JSON object")
+        raise Unreadable("it is not a JSON object")
     attributes = {name: value for name, value in found.items() if name not in _BODY}
     for name, value in attributes.items():
         if not _ATTRIBUTE.match(name) or not isinstance(value, str | int | bool):
-            raise Unreadable(f"{name[:40]!r} is no attribute of CloudEvents, or its value is none")
+            raise Unreadable(f"{name[:40]!r} is not a CloudEvents attribute, or its value is not valid for one")
     attributes.setdefault("datacontenttype", "application/json")
     named = {"datacontenttype": "content-type"}
     headers = [(named.get(name, f"ce_{name}"), str(value).encode()) for name, value in attributes.items()]
     key = str(attributes.get("partitionkey") or attributes.get("subject") or "").encode()
     envelope = from_headers(headers, key)
     if not publisher_of(envelope.source):
-        raise Unreadable(f"its source is {envelope.source[:60]!r}: only urn:publisher:… may come in here")
+        raise Unreadable(f"its source is {envelope.source[:60]!r}: only urn:publisher:<publisher> can be imported")
     if (why := why_not_from(INBOUND, envelope.source, envelope.type)) is not None:
         raise Unreadable(why)
-    return Foreign(envelope, key, headers, _body(found))
+    return KafkaRecord(envelope, key, headers, _body(found))
 
 
 def _body(found: dict[str, Any]) -> bytes:
@@ -81,5 +85,5 @@ def _body(found: dict[str, Any]) -> bytes:
         try:
             return base64.b64decode(found["data_base64"], validate=True)
         except (ValueError, TypeError):
-            raise Unreadable("data_base64 is no base64") from None
+            raise Unreadable("data_base64 is not valid base64") from None
     return orjson.dumps(found.get("data"))

@@ -1,7 +1,7 @@
-"""The system that is looked at: its databases, its Kafka, its services' doors and registries.
+"""Connections to the system's databases, to Kafka and to the services' HTTP APIs.
 
-Found as the services find it: DATABASE_URL, KAFKA_BOOTSTRAP and TENURE_<SERVICE>_URL; what is unset is read from the
-addresses of a system that runs on this machine.
+DATABASE_URL, KAFKA_BOOTSTRAP and TENURE_<SERVICE>_URL name the system, as for the services. Where one is unset, the
+address of the system that runs on this machine is used.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ ADDRESS_VARIABLES: Final = frozenset({"DATABASE_URL", *KAFKA_VARIABLES, "TENURE_
 
 
 def addresses(state: Path) -> dict[str, str]:
-    """Where a system that runs on this machine has its parts; empty when none does."""
+    """Return the addresses of the system on this machine; empty if none was started."""
     try:
         lines = (state / "run" / "addresses.env").read_text().splitlines()
     except OSError:
@@ -54,16 +54,16 @@ def addresses(state: Path) -> dict[str, str]:
 
 
 def environment(given: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What the environment says, completed."""
+    """Return the address variables, completed by those of the system on this machine."""
     state = Path(given.get("TENURE_STATE") or ROOT / ".local").resolve()
     named = {name: given[name] for name in ADDRESS_VARIABLES if given.get(name)}
-    # Who one is at one Kafka is nobody at another: these variables come from one place, all of them.
+    # A Kafka user and its certificates belong to one cluster: all of these variables come from the same source.
     elsewhere = KAFKA_VARIABLES if "KAFKA_BOOTSTRAP" in named else ()
     return {**{name: value for name, value in addresses(state).items() if name not in elsewhere}, **named}
 
 
 class Context:
-    """Opened connections, made when first asked for, closed with the block."""
+    """Connections that are opened when first needed and closed at the end of the block."""
 
     def __init__(self, env: Mapping[str, str] | None = None) -> None:
         found = environment() if env is None else dict(env)
@@ -84,13 +84,13 @@ class Context:
 
     @property
     def where(self) -> str:
-        """The stores' addresses, without the password."""
+        """The addresses of PostgreSQL and Kafka, without passwords."""
         parts = urlsplit(self.settings.database_url.get_secret_value())
         host = parts.netloc.rpartition("@")[2] or parts.query
         return f"PostgreSQL {host}, Kafka {self.settings.kafka.bootstrap}"
 
     async def db(self, service: str, *, write: bool = False) -> Any:
-        """A pool of the service's database, which refuses to write unless told otherwise."""
+        """Return a pool of the service's database; its sessions are read-only unless `write`."""
         key = (service, write)
         if key not in self._pools:
             self._pools[key] = asyncio.ensure_future(self._connect(service, write))
@@ -109,7 +109,7 @@ class Context:
         return pool
 
     async def log(self, service: str) -> Log:
-        """The service's log, as its own processes have it."""
+        """Return the service's log, to append to as the service itself does."""
         if service not in self._logs:
             declared, pool = definition_of(service), await self.db(service, write=True)
             store = await PostgresStore(self.settings.dsn(service), service).open()
@@ -119,17 +119,23 @@ class Context:
         return self._logs[service]
 
     async def consumer(self, name: str) -> Consumer:
-        """A consumer by its full name, over the service's own database and log. It takes no partitions."""
+        """Return a consumer by its full name, over the service's database and log.
+
+        It is assigned no partitions.
+
+        Raises:
+            OperatorError: There is no such consumer.
+        """
         service, _, own = name.partition(".")
         what = consumers(service).get(own) if service in SERVICES else None
         if what is None:
-            raise OperatorError(f"There is no consumer {name}: `tenure status` lists them.", NOT_FOUND)
+            raise OperatorError(f"There is no consumer {name}; `tenure status` lists the consumers.", NOT_FOUND)
         pool, clocks = await self.db(service, write=True), Clocks(utc_now)
         await clocks.refresh(pool)
         return Consumer(service, what, pool, await self.log(service), clocks)
 
     async def kafka(self) -> AIOKafkaConsumer:
-        """A reader that belongs to no group and commits nothing."""
+        """Return a started Kafka consumer that belongs to no group and commits no offsets."""
         reader = AIOKafkaConsumer(
             **self.settings.kafka.client(),
             enable_auto_commit=False,
@@ -141,7 +147,10 @@ class Context:
         return reader
 
     async def partitions(self) -> dict[str, list[int]]:
-        """The topics that there are, with their partitions. Asked for none by name, so that no broker makes one."""
+        """Return the existing topics with their partitions.
+
+        The request names no topic, so that no broker creates one.
+        """
         admin = AIOKafkaAdminClient(**self.settings.kafka.client(), request_timeout_ms=10_000)
         try:
             await admin.start()
@@ -177,26 +186,26 @@ async def _quietly(client: Any) -> None:
 
 
 def consumers(service: str) -> dict[str, Projection | Reactions]:
-    """A service's consumers by their names within it, in the order in which it runs them."""
+    """Return a service's consumers by their short names, in the order in which it runs them."""
     declared = definition_of(service)
     timers = [] if declared.timers is None else [declared.timers.projection]
     return {what.name: what for what in (CLOCKS, *declared.consumers, *timers)}
 
 
 def projection_named(name: str) -> tuple[str, Projection]:
-    """A projection by its full name, and its service's."""
+    """Return the service and the projection that a full name such as `entitlements.pools` means."""
     service, _, own = name.partition(".")
     found = consumers(service).get(own) if service in SERVICES else None
     if not isinstance(found, Projection):
         kinds = [f"{s}.{n}" for s in SERVICES for n, what in consumers(s).items() if isinstance(what, Projection)]
         near = [each for each in kinds if each.startswith(f"{service}.")] or kinds
-        what = "is no projection but reacts to events" if found is not None else "is no projection"
-        raise OperatorError(f"{name} {what}. There are {', '.join(near)}.", NOT_FOUND)
+        what = "is not a projection but a reaction" if found is not None else "is not a projection"
+        raise OperatorError(f"{name} {what}. Projections: {', '.join(near)}.", NOT_FOUND)
     return service, found
 
 
 def stream_kinds(stream_id: str) -> list[tuple[str, Stream[Any, Any, Any]]]:
-    """The services, and their kinds of stream, that a stream of this id can belong to."""
+    """Return each service, with its kind of stream, that a stream of this id can belong to."""
     if stream_id.startswith(f"{OPERATION.category}-"):
         return [(service, OPERATION) for service in SERVICES]
     return [

@@ -1,4 +1,4 @@
-"""The services' doors, as an operator with a token uses them."""
+"""Requests to the services' HTTP APIs with the operator's token."""
 
 import os
 from typing import Any, Final
@@ -9,17 +9,21 @@ from cli.context import Context
 from cli.exit_codes import NOT_FOUND, REFUSED, USAGE, OperatorError
 
 TOKEN: Final = "TENURE_TOKEN"  # noqa: S105  # a variable's name
-HOW: Final = (
-    f"Set {TOKEN} to a token of {{whom}}: POST /sessions at {{url}} with e-mail address and password answers one "
-    "for five minutes."
+_HOW_TO_SET: Final = (
+    f"Set {TOKEN} to an access token of {{whom}}: POST /sessions at {{url}} with e-mail address and password returns "
+    "one that is valid for five minutes."
 )
 
 
 def token(context: Context, whom: str) -> str:
-    """The token in the environment. OperatorError that says how to get one."""
+    """Return the token in the environment.
+
+    Raises:
+        OperatorError: It is not set; the message says how to get one.
+    """
     given = os.environ.get(TOKEN, "").strip()
     if not given:
-        raise OperatorError(HOW.format(whom=whom, url=context.urls["identity"]), USAGE)
+        raise OperatorError(_HOW_TO_SET.format(whom=whom, url=context.urls["identity"]), USAGE)
     return given
 
 
@@ -34,9 +38,13 @@ async def call(
     *,
     dry_run: bool = False,
 ) -> dict[str, Any]:
-    """Send a request to a service and return its answer.
+    """Send a request to a service and return the body of the response.
 
-    `key` names the command: sent again, it gets its first answer. Raises OperatorError on a refusal.
+    Args:
+        key: The idempotency key: a repeated request gets the response to the first.
+
+    Raises:
+        OperatorError: The service refused the request.
     """
     client = await context.http(service, secret)
     answer = await client.request(
@@ -56,6 +64,6 @@ def _read(answer: httpx.Response) -> dict[str, Any]:
         found = {}
     if answer.is_success:
         return found if isinstance(found, dict) else {"answer": found}
-    said = f"{found.get('detail', answer.reason_phrase)} {found.get('remedy', '')}".strip()
+    problem = f"{found.get('detail', answer.reason_phrase)} {found.get('remedy', '')}".strip()
     rule = found.get("rule", answer.status_code)
-    raise OperatorError(f"The service refused ({rule}): {said}", NOT_FOUND if answer.status_code == 404 else REFUSED)
+    raise OperatorError(f"The service refused ({rule}): {problem}", NOT_FOUND if answer.status_code == 404 else REFUSED)

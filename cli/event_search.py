@@ -1,4 +1,4 @@
-"""Reading the services' stores: a stream, an event by its id, what followed from it."""
+"""Searches in the services' stores: streams, events by id, and causes and effects."""
 
 import asyncio
 import uuid
@@ -16,13 +16,16 @@ from shared.sql import statements
 SQL: Final = statements(__file__)
 
 SKEW: Final = timedelta(minutes=2)
-"""How far an event's time may be off the order of the positions: clocks of several machines, and a batch's wait."""
+"""How far events' times may deviate from the order of their positions: clock skew and batching."""
 MOST: Final = 2_000
-"""So many events of one store a search takes."""
+"""The most events of one store that a search returns."""
 
 
-class Found(NamedTuple):
-    """An event and whose it is. A publisher's is no service's; `where` then says where it lies in Kafka."""
+class FoundEvent(NamedTuple):
+    """An event and its service.
+
+    A publisher's event has no service; `where` is then its topic, partition and offset.
+    """
 
     service: str
     envelope: Envelope
@@ -31,29 +34,34 @@ class Found(NamedTuple):
 
     @property
     def key(self) -> str:
-        """What names it among all others: a publisher's id counts within its source only."""
+        """The identity among all events: a publisher's ids are unique within its source only."""
         return self.envelope.id if self.service else f"{self.envelope.source}#{self.envelope.id}"
 
     @property
     def cause(self) -> str:
-        """The `key` of what it followed from."""
-        source = publishers(self.envelope)
+        """The `key` of the event that caused it."""
+        source = publisher_source(self.envelope)
         return f"{source}#{self.envelope.causation_id}" if source else self.envelope.causation_id
 
 
-def publishers(envelope: Envelope) -> str:
-    """The source of the publisher's event that an event of ours followed from; "" where it followed from another. A
-    reaction's command id tells: `<consumer>:<source>#<id>:<stream>:<number>`, or the digest of source and id, where
-    they were too long: then it is the actor, if that fits."""
-    before, found, _ = envelope.command_id.partition(f"#{envelope.causation_id}:")
-    if found and envelope.causation_id:
+def publisher_source(envelope: Envelope) -> str:
+    """Return the source of the publisher's event that caused this event, or "".
+
+    A reaction's command id contains it: `<consumer>:<source>#<id>:<stream>:<number>`. If source and id were too long,
+    the command id has their digest instead; the source is then the actor, if its digest is that one.
+    """
+    before, separator, _ = envelope.command_id.partition(f"#{envelope.causation_id}:")
+    if separator and envelope.causation_id:
         return before.partition(":")[2]
-    named = shortened(f"{envelope.actor}#{envelope.causation_id}")
-    return envelope.actor if f":{named}:" in envelope.command_id and publisher_of(envelope.actor) else ""
+    digest = shortened(f"{envelope.actor}#{envelope.causation_id}")
+    return envelope.actor if f":{digest}:" in envelope.command_id and publisher_of(envelope.actor) else ""
 
 
-class Cut(NamedTuple):
-    """Where a search in a store ended because it had enough: what came after that position, it did not look at."""
+class Truncation(NamedTuple):
+    """A search in a store that ended at its limit.
+
+    `taken` events were found up to the position `after`; the `left` events behind it were not searched.
+    """
 
     service: str
     about: str
@@ -63,23 +71,26 @@ class Cut(NamedTuple):
 
 
 @dataclass(slots=True)
-class Looked:
-    """How many events a search has looked at, and where it ended early."""
+class SearchTally:
+    """The number of events that a search has read, and where it ended at its limit."""
 
     events: int = 0
-    cuts: list[Cut] = field(default_factory=list)
+    truncations: list[Truncation] = field(default_factory=list)
 
-    def within(self, service: str, about: str, low: int, head: int, rows: list[Any]) -> list[Found]:
-        """Counts a look from `low` on for at most MOST events, of which one more than that is at hand; gives them."""
+    def add(self, service: str, about: str, low: int, head: int, rows: list[Any]) -> list[FoundEvent]:
+        """Count a search from `low` to `head` and return its first MOST events.
+
+        `rows` has up to MOST + 1 rows; the last one only shows that there are more.
+        """
         last = head if len(rows) <= MOST else rows[MOST - 1]["position"]
         self.events += max(0, last - low + 1)
         if last < head:
-            self.cuts.append(Cut(service, about, MOST, last, head - last))
-        return [Found(service, *stored(service, row)) for row in rows[:MOST]]
+            self.truncations.append(Truncation(service, about, MOST, last, head - last))
+        return [FoundEvent(service, *stored(service, row)) for row in rows[:MOST]]
 
 
 def stored(service: str, row: Any) -> StoredEvent:
-    """Read a row of an event's columns, in the order of the log."""
+    """Return the event of a row of `log.events`."""
     return stored_event(row, source_of(service))
 
 
@@ -89,12 +100,15 @@ async def read_stream(db: Any, service: str, stream: str) -> list[StoredEvent]:
 
 
 async def head(db: Any) -> int:
-    """The position of the last event."""
+    """Return the position of the last event."""
     return int(await db.fetchval(SQL["head"]))
 
 
-async def first_at(db: Any, time: datetime) -> int:
-    """The first position that is not from before `time`, by halving: positions are dense, and nearly in its order."""
+async def first_position_at(db: Any, time: datetime) -> int:
+    """Return the first position whose event is not older than `time`, by binary search.
+
+    Positions are dense, and ordered by time but for SKEW.
+    """
     low, high = 1, await head(db) + 1
     while low < high:
         middle = (low + high) // 2
@@ -105,68 +119,72 @@ async def first_at(db: Any, time: datetime) -> int:
     return low
 
 
-def born(event_id: str) -> datetime | None:
-    """When an event's id was made: ids are UUIDs of version 7, which say it. None for another's id."""
+def time_of_id(event_id: str) -> datetime | None:
+    """Return the time of an event's id, a UUID of version 7; None for any other id."""
     try:
         found = uuid.UUID(event_id)
         return datetime.fromtimestamp(int(found.hex[:12], 16) / 1000, UTC) if found.version == 7 else None
-    except (ValueError, OverflowError):  # a publisher's may be anything
+    except (ValueError, OverflowError):  # a publisher's id may be any text
         return None
 
 
-async def find(context: Context, event_id: str, looked: Looked) -> Found | None:
-    """The event, in whichever store it is: around the time when its id was made first, then everywhere."""
+async def find_event(context: Context, event_id: str, tally: SearchTally) -> FoundEvent | None:
+    """Search all stores for an event: around the time of its id first, then everywhere."""
     try:
         wanted = uuid.UUID(event_id)
     except ValueError:
         return None
-    made = born(event_id)
+    made = time_of_id(event_id)
 
-    async def within(service: str, everywhere: bool) -> Found | None:
+    async def search_store(service: str, everywhere: bool) -> FoundEvent | None:
         db = await context.db(service)
         low, high = 1, await head(db)
         if made is not None and not everywhere:
-            low, high = await first_at(db, made - SKEW), min(high, await first_at(db, made + SKEW))
-        looked.events += max(0, high - low + 1)
+            low, high = await first_position_at(db, made - SKEW), min(high, await first_position_at(db, made + SKEW))
+        tally.events += max(0, high - low + 1)
         row = await db.fetchrow(SQL["event"], low, high, wanted)
-        return None if row is None else Found(service, *stored(service, row))
+        return None if row is None else FoundEvent(service, *stored(service, row))
 
     for everywhere in (False, True):
-        for found in await asyncio.gather(*(within(service, everywhere) for service in SERVICES)):
+        for found in await asyncio.gather(*(search_store(service, everywhere) for service in SERVICES)):
             if found is not None:
                 return found
     return None
 
 
-async def caused_by(context: Context, event_id: str, looked: Looked) -> list[Found]:
-    """What followed at once from the event of this id, in all stores, oldest first. Looks at all events: no index tells
-    causes, and a publisher's id tells no time."""
+async def find_effects(context: Context, event_id: str, tally: SearchTally) -> list[FoundEvent]:
+    """Return the direct effects of the event of this id in all stores, oldest first.
 
-    async def within(service: str) -> list[Found]:
+    Reads all events: causation ids have no index, and a publisher's id contains no time.
+    """
+
+    async def search_store(service: str) -> list[FoundEvent]:
         db = await context.db(service)
         last = await head(db)
         rows = await db.fetch(SQL["caused_by"], last, event_id, MOST + 1)
-        return looked.within(service, event_id, 1, last, rows)
+        return tally.add(service, event_id, 1, last, rows)
 
-    found = [each for some in await asyncio.gather(*map(within, SERVICES)) for each in some]
+    found = [each for events in await asyncio.gather(*map(search_store, SERVICES)) for each in events]
     return sorted(found, key=lambda each: (each.envelope.time, each.envelope.id))
 
 
-async def related(context: Context, event: Found, looked: Looked) -> list[Found]:
-    """All events of the same correlation, over all stores, oldest first. One that began a correlation gave it its own
-    id, so that is looked for, too."""
+async def find_correlated(context: Context, event: FoundEvent, tally: SearchTally) -> list[FoundEvent]:
+    """Return all events of an event's correlation in all stores, oldest first.
+
+    The first event of a correlation gave it its own id, so events with that id match, too.
+    """
     names = [event.envelope.correlation_id or event.envelope.id, event.envelope.id]
-    roots = [at for name in names if (at := born(name)) is not None]
+    roots = [at for name in names if (at := time_of_id(name)) is not None]
     since = min([event.envelope.time, *roots])
 
-    async def within(service: str) -> list[Found]:
+    async def search_store(service: str) -> list[FoundEvent]:
         db = await context.db(service)
-        low = await first_at(db, since - SKEW)
+        low = await first_position_at(db, since - SKEW)
         last = await head(db)
         rows = await db.fetch(SQL["related"], low, last, names, event.envelope.id, MOST + 1)
-        return looked.within(service, names[0], low, last, rows)
+        return tally.add(service, names[0], low, last, rows)
 
-    found = [each for some in await asyncio.gather(*map(within, SERVICES)) for each in some]
+    found = [each for events in await asyncio.gather(*map(search_store, SERVICES)) for each in events]
     known = {each.envelope.id for each in found}
     return sorted(
         [*found, *([] if event.envelope.id in known else [event])],
@@ -174,9 +192,9 @@ async def related(context: Context, event: Found, looked: Looked) -> list[Found]
     )
 
 
-def children(found: Sequence[Found]) -> dict[str, list[Found]]:
-    """What followed from what, by the cause's key."""
-    by_cause: dict[str, list[Found]] = {}
+def by_cause(found: Sequence[FoundEvent]) -> dict[str, list[FoundEvent]]:
+    """Return the events by the key of their cause."""
+    effects: dict[str, list[FoundEvent]] = {}
     for each in found:
-        by_cause.setdefault(each.cause, []).append(each)
-    return by_cause
+        effects.setdefault(each.cause, []).append(each)
+    return effects

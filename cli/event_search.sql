@@ -14,13 +14,13 @@ select position, stream, version, id, type, schema, time, correlation_id, causat
     prevhash, hash, command_id, data::text
 from log.events where position between $1 and $2 and id = $3;
 
--- caused_by: read the events up to a position that followed at once from an event.
+-- caused_by: read the direct effects of an event, up to a position.
 select position, stream, version, id, type, schema, time, correlation_id, causation_id, actor, tenant, traceparent,
     prevhash, hash, command_id, data::text
 from log.events where position <= $1 and causation_id = $2 order by position limit $3;
 
--- related: read the events between two positions of these correlations, those that began one, and what followed from
--- one.
+-- related: read the events between two positions that belong to these correlations, have the id of one, or have this
+-- cause.
 select position, stream, version, id, type, schema, time, correlation_id, causation_id, actor, tenant, traceparent,
     prevhash, hash, command_id, data::text
 from log.events

@@ -1,4 +1,4 @@
-"""How a command ends: its exit code, and the one sentence when it did not do what was asked."""
+"""Exit codes, and the error that determines one."""
 
 from typing import Final
 
@@ -12,19 +12,19 @@ OWN_FAULT: Final = 70
 INTERRUPTED: Final = 130
 
 MEANING: Final = {
-    DONE: "done; or a dry run, which changed nothing",
-    FAULTS: "it ran, and something is wrong: not ready, parked, not finished",
+    DONE: "done, or a dry run that changed nothing",
+    FAULTS: "the command ran and found something wrong: not ready, parked, incomplete",
     USAGE: "invalid command line",
     UNREACHABLE: "PostgreSQL, Kafka or a service can't be reached",
-    NOT_FOUND: "there is no such thing",
-    REFUSED: "a rule or a check refused it",
-    OWN_FAULT: "a bug in this command; it says nothing about the system",
+    NOT_FOUND: "what was named does not exist",
+    REFUSED: "refused by a rule or a check",
+    OWN_FAULT: "a bug in tenure itself; it says nothing about the system",
     INTERRUPTED: "interrupted",
 }
 
 
 class OperatorError(Exception):
-    """What a person has to know when a command can't do its work: one sentence, and the exit code."""
+    """An error for the operator: one sentence, and the exit code."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)

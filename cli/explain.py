@@ -1,4 +1,4 @@
-"""What went wrong, in one sentence for the operator."""
+"""Explanations of errors for the operator."""
 
 import asyncpg
 import httpx
@@ -14,8 +14,8 @@ from shared.eventlog.write.postgres import TRANSIENT
 from shared.eventlog.write.store import Conflict, Unavailable
 
 
-def explained(error: Exception) -> tuple[str, int]:
-    """What went wrong in one sentence, and the exit code."""
+def explain(error: Exception) -> tuple[str, int]:
+    """Return what went wrong, in one sentence, and the exit code."""
     match error:
         case OperatorError():
             return str(error), error.code
@@ -24,40 +24,43 @@ def explained(error: Exception) -> tuple[str, int]:
         case restore.RestoreRefused() | scratch.CannotRebuild() | scratch.CannotFold():
             return _capital(str(error)), REFUSED
         case topic.Missing() | topic.LogMismatch():
-            return f"{_capital(str(error))}. `tenure verify` looks at all of it.", REFUSED
+            return f"{_capital(str(error))}. Run `tenure verify` to check the whole log.", REFUSED
         case asyncpg.InvalidCatalogNameError():
             return (
-                f"PostgreSQL has no such database ({error}): `python -m deploy.databases` makes it; or correct "
+                f"The database does not exist ({error}): run `python -m deploy.databases` to create it, or correct "
                 "DATABASE_URL.",
                 UNREACHABLE,
             )
         case asyncpg.UndefinedTableError() | asyncpg.UndefinedColumnError() | asyncpg.InvalidSchemaNameError():
             return (
-                f"The database is not of this version of Tenure ({error}): `python -m deploy.databases` brings it "
-                "up to date.",
+                f"The database belongs to another version of Tenure ({error}): run `python -m deploy.databases` to "
+                "migrate it.",
                 UNREACHABLE,
             )
         case asyncpg.InsufficientPrivilegeError():
-            return f"PostgreSQL refuses this role ({error}): DATABASE_URL should name the operator's.", UNREACHABLE
+            return (
+                f"The role lacks a privilege ({error}): set DATABASE_URL to that of the operator's role.",
+                UNREACHABLE,
+            )
         case asyncpg.InvalidAuthorizationSpecificationError():
-            return f"PostgreSQL does not let us in ({error}): correct DATABASE_URL.", UNREACHABLE
+            return f"PostgreSQL refused the login ({error}): correct DATABASE_URL.", UNREACHABLE
         case KafkaError():
-            return f"Kafka does not answer as it should ({_envelope(error)}): start it, or correct KAFKA_BOOTSTRAP.", 3
+            return f"Kafka can't be reached or failed ({_named(error)}): start it, or correct KAFKA_BOOTSTRAP.", 3
         case httpx.HTTPError():
-            return f"The service does not answer ({_envelope(error)}): start it, or correct its TENURE_SERVICE_URL.", 3
+            return f"The service does not answer ({_named(error)}): start it, or correct its TENURE_<SERVICE>_URL.", 3
         case Fault() | Unavailable() | Conflict():
-            return f"It could not be done now, and nothing was left half done ({error}): try again in a moment.", 3
+            return f"It could not be done now ({error}), and no partial change was left. Try again in a moment.", 3
         case InvalidKafkaSettings():
             return str(error), USAGE
         case ValidationError():
-            return f"A setting in the environment can't be read: {error.errors()[0]['msg']}.", USAGE
+            return f"A setting in the environment is invalid: {error.errors()[0]['msg']}.", USAGE
         case _ if isinstance(error, TRANSIENT):
-            return f"PostgreSQL can't be reached ({_envelope(error)}): start it, or correct DATABASE_URL.", UNREACHABLE
+            return f"PostgreSQL can't be reached ({_named(error)}): start it, or correct DATABASE_URL.", UNREACHABLE
         case _:
-            return f"This is a bug in tenure ({_envelope(error)}): TENURE_DEBUG=1 shows where.", OWN_FAULT
+            return f"This is a bug in tenure ({_named(error)}). Set TENURE_DEBUG=1 for a traceback.", OWN_FAULT
 
 
-def _envelope(error: Exception) -> str:
+def _named(error: Exception) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 

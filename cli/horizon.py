@@ -1,7 +1,8 @@
-"""The horizon of a service's store: up to where its readers may go, and which open transactions stand behind it.
+"""The horizon of a service's store, and the open transactions that hold it.
 
-Positions are given under the lock of the head's row, so nothing can appear below the committed head any more: that is
-the horizon. It does not move while a transaction that stays open holds the row.
+The horizon is the position up to which readers may read, as no event can appear below it any more. Positions are
+assigned under the lock of the head's row, so it is the committed head. It does not move while an open transaction
+holds that row.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,42 +12,49 @@ from typing import Any, Final
 from cli.output import count, duration
 
 LATE_S: Final = 5.0
-"""Appends that wait for longer than this behind one transaction are a fault."""
+"""Appends that wait longer than this for one transaction are reported as a fault."""
 _IDLE: Final = "idle in transaction"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenTransaction:
-    """An open transaction that has written here, or holds or wants the head's row. `blocks` is how many appends wait
-    behind it, the first of them for `waits_s`; `stands_s` is how long its session has been in its `state`."""
+    """An open transaction that has written, or that holds or waits for the head's row.
+
+    `blocks` is the number of appends that wait for it, the first of them for `waits_s`; `state_s` is how long its
+    session has been in its `state`. `head` is whether it holds or waits for the head's row.
+    """
 
     pid: int
     application: str
     user: str
     state: str
     age_s: float
-    stands_s: float
+    state_s: float
     head: bool
     blocks: int
     waits_s: float
 
     @property
     def late_s(self) -> float:
-        """How long it has kept appends waiting. One that idles got the row before: writers that gave up and came again
-        waited for it, too."""
+        """How long it has kept appends waiting.
+
+        An idle transaction has held the row since its session became idle: writers that timed out and tried again
+        have waited for all of that time.
+        """
         if not self.blocks:
             return 0.0
-        return max(self.waits_s, self.stands_s) if self.state.startswith(_IDLE) else self.waits_s
+        return max(self.waits_s, self.state_s) if self.state.startswith(_IDLE) else self.waits_s
 
     @property
-    def whose(self) -> str:
+    def owner(self) -> str:
+        """The session, as text."""
         if not self.pid:
             return "a prepared transaction (pg_prepared_xacts)"
-        return f"{self.application or 'a session without a name'} (pid {self.pid}, user {self.user or 'unknown'})"
+        return f"{self.application or 'an unnamed session'} (pid {self.pid}, user {self.user or 'unknown'})"
 
 
 def read(rows: Sequence[Mapping[str, Any]]) -> list[OpenTransaction]:
-    """The answer of `status.sql`'s `horizon`, the oldest first."""
+    """Return the rows of the statement `horizon` in `status.sql` as transactions, oldest first."""
     return sorted(
         (
             OpenTransaction(
@@ -55,7 +63,7 @@ def read(rows: Sequence[Mapping[str, Any]]) -> list[OpenTransaction]:
                 user=row["user"],
                 state=row["state"],
                 age_s=row["age_s"],
-                stands_s=row["stands_s"],
+                state_s=row["state_s"],
                 head=row["head"],
                 blocks=row["blocks"],
                 waits_s=row["waits_s"],
@@ -66,17 +74,17 @@ def read(rows: Sequence[Mapping[str, Any]]) -> list[OpenTransaction]:
     )
 
 
-def held(opened: Sequence[OpenTransaction]) -> str:
-    """For the table: the age of the oldest."""
+def oldest_age(opened: Sequence[OpenTransaction]) -> str:
+    """Return the age of the oldest transaction, for the table."""
     return duration(opened[0].age_s) if opened else ""
 
 
 def faults(service: str, opened: Sequence[OpenTransaction]) -> list[str]:
-    """Whoever has kept appends waiting for too long, and what to do."""
+    """Return a line for each transaction that blocks appends for too long, with what to do."""
     return [
-        f"{service}: {count(each.blocks, 'append')} waiting, the first for {duration(each.waits_s)}, behind an open "
-        f"transaction: {each.whose}, {each.state} for {duration(each.stands_s)}, begun {duration(each.age_s)} ago. "
-        f"Nothing is written until it ends: {_remedy(each)}."
+        f"{service}: {count(each.blocks, 'append')} waiting for an open transaction, the first for "
+        f"{duration(each.waits_s)}: {each.owner}, {each.state} for {duration(each.state_s)}, begun "
+        f"{duration(each.age_s)} ago. No event is written until it ends: {_remedy(each)}."
         for each in opened
         if each.late_s > LATE_S
     ]
@@ -84,7 +92,7 @@ def faults(service: str, opened: Sequence[OpenTransaction]) -> list[str]:
 
 def _remedy(transaction: OpenTransaction) -> str:
     if not transaction.pid:
-        return "commit it or roll it back by its name there"
+        return "commit it or roll it back by the name that pg_prepared_xacts shows"
     return f"have its owner commit or roll back, or end it with `select pg_terminate_backend({transaction.pid})`"
 
 
@@ -101,7 +109,7 @@ def as_data(position: int, opened: Sequence[OpenTransaction]) -> dict[str, Any]:
                 "user": each.user,
                 "state": each.state,
                 "age_s": round(each.age_s, 3),
-                "state_s": round(each.stands_s, 3),
+                "state_s": round(each.state_s, 3),
                 "head": each.head,
                 "blocks": each.blocks,
                 "waits_s": round(each.waits_s, 3),

@@ -1,4 +1,4 @@
-"""Publishers' events, as the inbound topic has them: they are in no store, so `tenure why` looks for them there."""
+"""Searches for publishers' events, which are in no store, in the inbound topics."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,31 +9,34 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from cli.context import Context
-from cli.event_search import SKEW, Found
+from cli.event_search import SKEW, FoundEvent
 from shared.events.envelope import Envelope, Unreadable, from_headers
 from shared.events.registry import INBOUND, is_inbound
 
 MOST: Final = 100_000
-"""So many records are looked at, unless told otherwise."""
+"""The default limit of the records that a search reads."""
 _FIRST: Final = 1_000
-"""So many of each partition are looked at first; then four times as many, and so on."""
+"""The size of the first step in each partition; each further step is four times as large."""
 
 
 class Wanted(NamedTuple):
-    """A publisher's event that is looked for. Its id counts within its source; "" is any source."""
+    """A publisher's event to search for; a `source` of "" matches any source."""
 
     id: str
     source: str = ""
 
-    def fits(self, envelope: Envelope) -> bool:
+    def matches(self, envelope: Envelope) -> bool:
         return envelope.id == self.id and self.source in ("", envelope.source)
 
 
 @dataclass(slots=True)
 class Search:
-    """What a search found and how much it looked at. `problem` says why it could not look."""
+    """The result of a search.
 
-    found: list[Found] = field(default_factory=list)
+    `looked` of the `held` records were read. `problem` is why the topics could not be read.
+    """
+
+    found: list[FoundEvent] = field(default_factory=list)
     looked: int = 0
     held: int = 0
     problem: str | None = None
@@ -42,27 +45,30 @@ class Search:
     def whole(self) -> bool:
         return self.problem is None and self.looked >= self.held
 
-    def told(self) -> str:
-        """How much was looked at, in words."""
+    def describe(self) -> str:
+        """Return how many records were read, as text."""
         if self.problem is not None:
-            return f"{INBOUND}* was not looked at: {self.problem}"
+            return f"{INBOUND}* could not be searched: {self.problem}"
         return f"{self.looked:,} of {self.held:,} records of {INBOUND}*"
 
 
 async def search(context: Context, wanted: Sequence[Wanted], near: datetime | None, most: int = MOST) -> Search:
-    """Looks for these events: from shortly after `near` (when something followed from the last of them), or from the
-    end, backwards in growing steps; then in what came later. Ends when all are found, or `most` records looked at."""
+    """Search the inbound topics for these events.
+
+    Reads backwards in growing steps from shortly after `near`, the time of the latest effect of these events, or from
+    the end; then reads the records that came later. Ends when all events are found or `most` records were read.
+    """
     done = Search()
     try:
         kafka = await context.kafka()
         there = await context.partitions()
         places = [TopicPartition(t, n) for t, numbers in there.items() if is_inbound(t) for n in numbers]
         if not places:
-            done.problem = "there is no such topic"
+            done.problem = "the topic does not exist"
             return done
         begins, ends = await kafka.beginning_offsets(places), await kafka.end_offsets(places)
         done.held = sum(ends[p] - begins[p] for p in places)
-        await _look(kafka, wanted, await _from(kafka, ends, near), (begins, ends), done, most)
+        await _search_partitions(kafka, wanted, await _from(kafka, ends, near), (begins, ends), done, most)
     except (KafkaError, OSError) as error:
         done.problem = f"Kafka at {context.settings.kafka.bootstrap} does not answer ({type(error).__name__})"
     return done
@@ -72,7 +78,7 @@ Offsets = Mapping[TopicPartition, int]
 
 
 async def _from(kafka: AIOKafkaConsumer, ends: Offsets, near: datetime | None) -> Offsets:
-    """The offsets of the first records after `near`; the ends, where nothing is."""
+    """Return the offsets of the first records after `near`; a partition's end if there is none."""
     if near is None:
         return ends
     at = int((near + SKEW).timestamp() * 1000)
@@ -80,7 +86,7 @@ async def _from(kafka: AIOKafkaConsumer, ends: Offsets, near: datetime | None) -
     return {p: end if found.get(p) is None else found[p].offset for p, end in ends.items()}
 
 
-async def _look(
+async def _search_partitions(
     kafka: AIOKafkaConsumer,
     wanted: Sequence[Wanted],
     middle: Offsets,
@@ -106,8 +112,13 @@ async def _look(
 
 
 def _share(rooms: Offsets, step: int, left: int) -> dict[TopicPartition, int]:
-    """How many records of each partition are looked at next: of those that have any, at most `step` each and `left` of
-    all."""
+    """Return the number of records to read next from each partition that has any left.
+
+    Args:
+        rooms: The number of unread records of each partition.
+        step: The limit of each partition.
+        left: The limit of all partitions together.
+    """
     rooms = {p: room for p, room in rooms.items() if room > 0}
     shares: dict[TopicPartition, int] = {}
     for p, room in rooms.items():
@@ -116,13 +127,13 @@ def _share(rooms: Offsets, step: int, left: int) -> dict[TopicPartition, int]:
 
 
 def _enough(wanted: Sequence[Wanted], done: Search) -> bool:
-    return all(any(each.fits(found.envelope) for found in done.found) for each in wanted)
+    return all(any(each.matches(found.envelope) for found in done.found) for each in wanted)
 
 
 async def _read(
     kafka: AIOKafkaConsumer, wanted: Sequence[Wanted], spans: Mapping[TopicPartition, tuple[int, int]], done: Search
 ) -> None:
-    """Looks at the records between these offsets."""
+    """Read the records between these offsets."""
     left = {p: last for p, (first, last) in spans.items() if first < last}
     if not left:
         return
@@ -147,8 +158,8 @@ def _take(record: Any, wanted: Sequence[Wanted], done: Search) -> None:
         return
     known = any(
         (each.envelope.id, each.envelope.source) == (envelope.id, envelope.source) for each in done.found
-    )  # repeats have one effect
-    if not known and any(each.fits(envelope) for each in wanted):
-        # Its own sequence and hashes count something of its sender's, if anything.
+    )  # a repeated record is the same event
+    if not known and any(each.matches(envelope) for each in wanted):
+        # A publisher's own `sequence` is no version of ours.
         where = f"{record.topic}/{record.partition}/{record.offset}"
-        done.found.append(Found("", envelope._replace(version=None, position=None), record.value or b"", where))
+        done.found.append(FoundEvent("", envelope._replace(version=None, position=None), record.value or b"", where))

@@ -1,5 +1,8 @@
-"""How a change goes: it says exactly what would happen; does it when told to and why; looks again; and leaves an event
-of its own (`OperationPerformed`) in the log of the service that it changed."""
+"""Execution of the verbs that change something.
+
+Shows the plan, asks for confirmation, applies the change, checks the result, and records `OperationPerformed` events
+in the log of the service that was changed.
+"""
 
 import getpass
 import os
@@ -20,7 +23,7 @@ from shared.eventlog.write.operations import OPERATION, Begin, Command, End
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """What was given with --yes, --reason and --actor."""
+    """The values of --yes, --reason and --actor."""
 
     yes: bool = False
     reason: str = ""
@@ -29,7 +32,7 @@ class Consent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """A change that is being made: the stream that records it, who makes it and why, and its progress bar."""
+    """A change in progress: its id (a stream's), actor, reason and progress bar."""
 
     id: str
     actor: str
@@ -38,16 +41,16 @@ class Operation:
 
     @property
     def by(self) -> str:
-        """Who and why, in one line."""
+        """The actor and the reason, in one line."""
         return ": ".join(part for part in (self.actor, self.reason.strip()) if part)
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a change, after a second look. `ok` is false when something of it was not reached."""
+    """The result of a change, as checked afterwards; `ok` is false if it is incomplete."""
 
     ok: bool
-    says: list[str]
+    summary: list[str]
     data: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -55,40 +58,40 @@ class Outcome:
 class ChangePlan:
     """What a verb would change in one service, and the function that changes it.
 
-    `total` is how many things it would touch, each a `thing`; `says` the rest of what a person has to know, a line
-    each; `data` the same for a program. `arguments` go into the record. `mode` is the option that makes the verb do
-    something else than it does without, for the record's verb: `--drop-old`.
+    `total` is the number of things that it would change, `thing` their name in the singular, `summary` the description
+    for a person in lines, and `data` the same for a program. `arguments` are recorded. `mode` is the option that
+    selects another action of the verb, such as `--drop-old`; it is recorded with the verb's name.
     """
 
     service: str
     arguments: Sequence[str]
     total: int
     thing: str
-    says: Sequence[str] = ()
+    summary: Sequence[str] = ()
     data: Mapping[str, object] = field(default_factory=dict)
     mode: str = ""
     recorded_afterwards: bool = False
-    """There is no log before the change, or an event that is added to it would be in the way."""
+    """Record the begin after the change: before it there is no log, or the log must not get another event."""
     apply: Callable[[Operation], Awaitable[Outcome]]
 
 
 async def carry_out(context: Context, output: Output, verb: str, plans: Sequence[ChangePlan], consent: Consent) -> int:
-    """Show all plans of a verb together, ask once, apply one after the other. Return the exit code.
+    """Show a verb's plans, ask once, apply them one by one and return the exit code.
 
-    Each is recorded in its own service's log. Stops at the first that raises.
+    Each is recorded in its own service's log. An exception of one prevents those after it.
     """
     verb = f"{verb} {plans[0].mode}".rstrip()
     for plan in plans:
-        for text in plan.says:
+        for text in plan.summary:
             output.line(text)
     planned = [_as_data(verb, plan) for plan in plans]
     if not (total := sum(plan.total for plan in plans)):
-        output.line(f"Nothing to do: no {plans[0].thing}s are concerned.")
+        output.line(f"Nothing to do: there are no {plans[0].thing}s to change.")
         _result(output, [{**each, "dry_run": not consent.yes} for each in planned])
         return DONE
     consent = _confirmed(context, output, count(total, plans[0].thing), consent)
     if not consent.yes:
-        output.line(f"Dry run: nothing was changed. `{verb}` with --yes and --reason would do it.")
+        output.line(f"Dry run: nothing was changed. To apply it, run `tenure {verb}` again with --yes and --reason.")
         _result(output, [{**each, "dry_run": True} for each in planned])
         return DONE
     applied = [await _apply(context, output, verb, plan, consent) for plan in plans if plan.total]
@@ -101,20 +104,20 @@ def _as_data(verb: str, plan: ChangePlan) -> dict[str, object]:
 
 
 def _result(output: Output, results: Sequence[Mapping[str, object]]) -> None:
-    """Write one document, whatever the number of services."""
+    """Write one JSON document, whatever the number of services."""
     if len(results) == 1:
         output.result(results[0])
         return
-    alike = {name: results[0][name] for name in ("verb", "dry_run")}
+    common = {name: results[0][name] for name in ("verb", "dry_run")}
     total = sum(number for each in results if isinstance(number := each["count"], int))
     oks = [each["ok"] for each in results if "ok" in each]
-    output.result({**alike, "count": total, **({"ok": all(oks)} if oks else {}), "changes": results})
+    output.result({**common, "count": total, **({"ok": all(oks)} if oks else {}), "changes": results})
 
 
 async def _apply(
     context: Context, output: Output, verb: str, plan: ChangePlan, consent: Consent
 ) -> tuple[dict[str, object], bool]:
-    """Apply one plan between the two events of its record. Return the result for a program, and whether all is done."""
+    """Apply and record one plan; return the result's data, and whether it is ok."""
     name = str(uuid_utils.uuid7())
     who = consent.actor or operator_name()
     actor = _ascii(who)
@@ -134,13 +137,13 @@ async def _apply(
         if not plan.recorded_afterwards:
             try:
                 await record("end", End("failed", result[:1000]))
-            except Exception as another:  # noqa: BLE001  # what went wrong first is what has to be told
-                output.note(f"That it failed could not be recorded in {plan.service}'s log ({another!r}).")
+            except Exception as another:  # noqa: BLE001  # the first error is the one to report
+                output.note(f"The failure could not be recorded in {plan.service}'s log ({another!r}).")
         raise
     if plan.recorded_afterwards:
         await record("begin", begin)
-    await record("end", End("done" if outcome.ok else "failed", " ".join(outcome.says)[:1000]))
-    for text in outcome.says:
+    await record("end", End("done" if outcome.ok else "failed", " ".join(outcome.summary)[:1000]))
+    for text in outcome.summary:
         output.line(text)
     output.line(f"Recorded as {operation.id} in {plan.service}'s log.")
     data = {"dry_run": False, "ok": outcome.ok, "operation": operation.id, **outcome.data}
@@ -148,17 +151,21 @@ async def _apply(
 
 
 def _confirmed(context: Context, output: Output, what: str, consent: Consent) -> Consent:
-    """With --yes it needs a reason; without, a person at a terminal is asked for both."""
+    """Ask for confirmation and a reason at a terminal; with --yes require --reason.
+
+    Raises:
+        OperatorError: --yes was given without a reason.
+    """
     if consent.yes:
         if not consent.reason.strip():
-            raise OperatorError("Say why, for the record: --reason TEXT.", USAGE)
+            raise OperatorError("--yes needs a reason for the record: add --reason TEXT.", USAGE)
         return consent
     if output.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return consent
     output.line(f"{what} at {context.where}.")
-    if not typer.confirm("Do it?", default=False):
+    if not typer.confirm("Apply this change?", default=False):
         return consent
-    reason = consent.reason or typer.prompt("Why (for the record)")
+    reason = consent.reason or typer.prompt("Reason (for the record)")
     return Consent(True, reason, consent.actor)
 
 
@@ -171,7 +178,7 @@ async def record_step(log: Log, name: str, actor: str, step: str, command: Comma
 
 
 def operator_name() -> str:
-    """Who is at the keyboard: TENURE_ACTOR, or the login name and the machine."""
+    """Return TENURE_ACTOR, or the login name and the host name."""
     given = os.environ.get("TENURE_ACTOR")
     if given:
         return given
@@ -183,5 +190,5 @@ def operator_name() -> str:
 
 
 def _ascii(text: str) -> str:
-    """As an actor can stand in a header."""
+    """Return the text as an actor: printable ASCII of at most 200 characters, fit for a header."""
     return "".join(c if " " <= c <= "~" else "?" for c in text)[:200].strip() or "operator"

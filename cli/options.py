@@ -1,4 +1,4 @@
-"""Options and arguments that several verbs have, declared once."""
+"""Options and arguments that several verbs share."""
 
 from datetime import datetime
 from typing import Annotated, Final, TypeAlias
@@ -7,11 +7,15 @@ import typer
 
 from cli.output import time_of
 
-_CHANGE: Final = "To make the change (without --yes it is a dry run)"
+_CHANGE: Final = "Applying the change (a dry run without --yes)"
 
 
 def parse_time(text: str) -> datetime:
-    """Read a time as it is typed; a usage error where it is none."""
+    """Return the time that was typed.
+
+    Raises:
+        BadParameter: The text is not a time.
+    """
     try:
         return time_of(text)
     except ValueError as error:
@@ -21,16 +25,16 @@ def parse_time(text: str) -> datetime:
 # ── Added by the decorators of `cli.app` ────────────────────────────────────────────────────────────────
 
 Yes: TypeAlias = Annotated[
-    bool, typer.Option("--yes", help="Do it, instead of only saying what would happen.", rich_help_panel=_CHANGE)
+    bool, typer.Option("--yes", help="Apply the change, without asking.", rich_help_panel=_CHANGE)
 ]
 Reason: TypeAlias = Annotated[
-    str, typer.Option("--reason", help="Why, for the record. Needed with --yes.", rich_help_panel=_CHANGE)
+    str, typer.Option("--reason", help="The reason, for the record. Required with --yes.", rich_help_panel=_CHANGE)
 ]
 Actor: TypeAlias = Annotated[
     str,
     typer.Option(
         "--actor",
-        help="Who, for the record; otherwise TENURE_ACTOR, or your login name.",
+        help="Who makes the change, for the record. Default: TENURE_ACTOR, or the login name.",
         rich_help_panel=_CHANGE,
     ),
 ]
@@ -39,15 +43,15 @@ Actor: TypeAlias = Annotated[
 
 Since: TypeAlias = Annotated[
     datetime | None,
-    typer.Option("--since", parser=parse_time, metavar="TIME", help="From this time on (or 15m, 2h, 3d)."),
+    typer.Option("--since", parser=parse_time, metavar="TIME", help="Only from this time on, or 15m, 2h, 3d ago."),
 ]
 Until: TypeAlias = Annotated[
-    datetime | None, typer.Option("--until", parser=parse_time, metavar="TIME", help="Up to this time.")
+    datetime | None, typer.Option("--until", parser=parse_time, metavar="TIME", help="Only up to this time.")
 ]
 At: TypeAlias = Annotated[
     datetime | None,
-    typer.Option("--at", parser=parse_time, metavar="TIME", help="As of this time (or 15m, 2h, 3d ago)."),
+    typer.Option("--at", parser=parse_time, metavar="TIME", help="As of this time, or 15m, 2h, 3d ago."),
 ]
 ProjectionName: TypeAlias = Annotated[
-    str, typer.Argument(help="The projection, as entitlements.pools.", metavar="SERVICE.PROJECTION")
+    str, typer.Argument(help="The projection, such as entitlements.pools.", metavar="SERVICE.PROJECTION")
 ]

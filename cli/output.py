@@ -1,4 +1,4 @@
-"""What a command prints: tables and lines for a person at 80 columns, or JSON for a program. Never both."""
+"""Output of a verb: text for a person at 80 columns, or JSON for a program, never both."""
 
 import re
 import sys
@@ -18,12 +18,12 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\
 
 
 def plain(value: object) -> str:
-    """A value as text that can't steer a terminal: events hold what strangers wrote."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", "" if value is None else str(value))
+    """Return a value as text with control characters escaped, as events hold untrusted text."""
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", "" if value is None else str(value))
 
 
 class Output:
-    """One command's output. Results go to `out`, what happens meanwhile to `err`."""
+    """The output of one command: results to `out`, notes and progress to `err`."""
 
     def __init__(self, json: bool = False, out: TextIO | None = None, err: TextIO | None = None) -> None:
         self.json = json
@@ -32,21 +32,21 @@ class Output:
         self.err = Console(file=err, stderr=err is None, highlight=False, emoji=False, markup=False)
 
     def line(self, text: str = "") -> None:
-        """For a person; silent with --json."""
+        """Print a line for a person; nothing with --json."""
         if not self.json:
             self.out.print(plain(text), soft_wrap=not self.out.is_terminal)
 
     def note(self, text: str) -> None:
-        """Beside the result: how much was looked at, what is waited for. To standard error."""
+        """Print a note about the run to standard error; nothing with --json."""
         if not self.json:
             self.err.print(plain(text), soft_wrap=not self.err.is_terminal)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """For a person. A column whose name begins with `>` is of numbers."""
+        """Print a table for a person; a column whose name begins with `>` is aligned to the right."""
         if self.json or not rows:
             return
-        close = len(columns) > 7  # so many stand closer together, for 80 columns' sake
-        table = Table(box=None, pad_edge=False, collapse_padding=close, header_style="bold")
+        narrow = len(columns) > 7  # to fit into 80 columns
+        table = Table(box=None, pad_edge=False, collapse_padding=narrow, header_style="bold")
         for column in columns:
             table.add_column(
                 column.removeprefix(">"), justify="right" if column.startswith(">") else "left", overflow="fold"
@@ -56,7 +56,7 @@ class Output:
         self.out.print(table)
 
     def fields(self, pairs: Sequence[tuple[str, object]]) -> None:
-        """Names and values, a line each."""
+        """Print names and values, one pair a line."""
         table = Table(box=None, pad_edge=False, show_header=False)
         table.add_column(style="bold", no_wrap=True)
         table.add_column(overflow="fold")
@@ -66,18 +66,18 @@ class Output:
             self.out.print(table)
 
     def result(self, value: object) -> None:
-        """For a program: the whole answer as one JSON document; silent without --json."""
+        """Print the result as one JSON document; nothing without --json."""
         if self.json:
             self.record(value)
 
     def record(self, value: object) -> None:
-        """A JSON document on a line of its own, for verbs that write one whoever reads it."""
+        """Print a JSON document on one line, with or without --json."""
         self._file.write(orjson.dumps(to_jsonable_python(value, fallback=str, bytes_mode="base64")).decode() + "\n")
         self._file.flush()
 
     @contextmanager
     def progress(self, what: str, total: int | None) -> Iterator["Counter"]:
-        """Counts with rate and time left, on a terminal."""
+        """Show progress with rate and remaining time, on a terminal."""
         shown = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
@@ -93,7 +93,10 @@ class Output:
 
 
 class Counter:
-    """Of a progress bar: call it with how many more are done, or `at` with how far a step of the work is."""
+    """The counter of a progress bar.
+
+    Call it with the number of further things done, or call `at` for work in several steps.
+    """
 
     def __init__(self, shown: Progress, what: str, task: Any) -> None:
         self._shown, self._what, self._task = shown, what, task
@@ -103,7 +106,7 @@ class Counter:
         self._shown.advance(self._task, more)
 
     def at(self, step: str, done: int, of: int) -> None:
-        """Each step has a bar of its own, in the place of the whole's. `of` is 0 where it isn't known."""
+        """Show a step's progress on a bar of its own; `of` is 0 if unknown."""
         if step not in self._steps:
             self._shown.update(self._task, visible=False)
             self._steps[step] = self._shown.add_task(step)
@@ -115,16 +118,16 @@ class _Rate(ProgressColumn):
         return Text("" if task.speed is None else f"{task.speed:,.0f}/s")
 
 
-# ── Words ──────────────────────────────────────────────────────────────────────────────────────────────
+# ── Formats ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def count(number: int, thing: str) -> str:
-    """`1 event`, `1,204 events`."""
+    """Return a number with its noun: `1 event`, `1,204 events`."""
     return f"{number:,} {thing}" + ("" if number == 1 else "s")
 
 
 def duration(seconds: float) -> str:
-    """`0.4 s`, `12 s`, `3 min`, `5 h`, `2 d`: two digits, one unit."""
+    """Return a duration in one unit: `0.4 s`, `12 s`, `3 min`, `5 h`, `2 d`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     for unit, length, below in (("s", 1, 100), ("min", 60, 100), ("h", 3600, 48)):
@@ -142,7 +145,7 @@ def size(number: float) -> str:
 
 
 def when(time: datetime) -> str:
-    """UTC to the second."""
+    """Return a time in UTC, to the second."""
     return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
@@ -151,13 +154,19 @@ _UNITS: Final = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
 def time_of(text: str, now: datetime | None = None) -> datetime:
-    """A time as it is typed: RFC 3339 (UTC where it names no zone), a date, or `15m`, `2h`, `3d` ago. ValueError."""
+    """Return the time of RFC 3339 text, of a date, or of an age such as `15m`, `2h` or `3d`.
+
+    A time without a zone is UTC.
+
+    Raises:
+        ValueError: The text has none of these forms.
+    """
     if match := _AGO.fullmatch(text.strip()):
         return (now or datetime.now(UTC)) - timedelta(seconds=int(match[1]) * _UNITS[match[2]])
     try:
         found = datetime.fromisoformat(text.strip())
     except ValueError:
         raise ValueError(
-            f"{text!r} is no time: write 2026-11-21T12:00:00Z, 2026-11-21, or 15m, 2h, 3d for ago"
+            f"{text!r} is not a time: write 2026-11-21T12:00:00Z, 2026-11-21, or an age such as 15m, 2h, 3d"
         ) from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -1,1 +1,1 @@
-"""The verbs, a module a subject. Importing a module declares its verbs."""
+"""The verbs, one module for each subject; importing a module declares its verbs."""

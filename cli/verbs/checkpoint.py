@@ -1,4 +1,4 @@
-"""`tenure checkpoint`: how far consumers are; moved by hand where a record or a stream stands in their way."""
+"""`tenure checkpoint`: the consumers' checkpoints, shown and moved by hand."""
 
 import asyncio
 from collections.abc import Sequence
@@ -19,17 +19,17 @@ from shared.eventlog.repair.checkpoints import Checkpoint
 from shared.events.registry import topic_of
 from shared.services import SERVICES
 
-group("checkpoint", "How far each consumer is, and how it is moved by hand.")
+group("checkpoint", "Consumers' checkpoints: show them, move them by hand.")
 
-Name: TypeAlias = Annotated[str, typer.Argument(help="The consumer, as status names it.")]
+Name: TypeAlias = Annotated[str, typer.Argument(help="The consumer, as `tenure status` names it.")]
 Topic: TypeAlias = Annotated[str, typer.Argument(help="The topic, or the service that publishes it.")]
-Number: TypeAlias = Annotated[int, typer.Argument(help="The partition.")]
+Number: TypeAlias = Annotated[int, typer.Argument(help="The partition's number.")]
 
 
 def _service(consumer: str) -> str:
     service, _, own = consumer.partition(".")
     if service not in SERVICES or own not in consumers(service):
-        raise OperatorError(f"There is no consumer {consumer}: `tenure status` lists them.", NOT_FOUND)
+        raise OperatorError(f"There is no consumer {consumer}; `tenure status` lists the consumers.", NOT_FOUND)
     return service
 
 
@@ -39,7 +39,8 @@ async def _one(context: Context, consumer: str, topic: str, partition: int) -> C
     one = [each for each in found if (each.topic, each.partition) == (name, partition)]
     if not one:
         raise OperatorError(
-            f"{consumer} has no checkpoint in {name}/{partition}: `tenure checkpoint ls` lists them.", NOT_FOUND
+            f"{consumer} has no checkpoint in {name}/{partition}; `tenure checkpoint ls` lists the checkpoints.",
+            NOT_FOUND,
         )
     return one[0]
 
@@ -48,11 +49,11 @@ async def _one(context: Context, consumer: str, topic: str, partition: int) -> C
 async def list_checkpoints(
     context: Context,
     output: Output,
-    consumer: Annotated[str | None, typer.Option("--consumer", help="Of this consumer.")] = None,
+    consumer: Annotated[str | None, typer.Option("--consumer", help="Only of this consumer.")] = None,
 ) -> Result:
-    """List the last offset that each consumer has dealt with, by partition.
+    """List each consumer's checkpoints: the last offset processed in each partition.
 
-    Beside it, how many of the consumer's records are parked."""
+    "parked" is the number of the consumer's parked records."""
     services: Sequence[str] = SERVICES if consumer is None else (_service(consumer),)
     found = [each for s in services for each in await engine.listed(await context.db(s), consumer)]
     output.table(
@@ -83,33 +84,37 @@ async def set_checkpoint(
     consumer: Name,
     topic: Topic,
     partition: Number,
-    offset: Annotated[int | None, typer.Argument(help="The last offset that counts as dealt with; -1: none.")] = None,
-    forward: Annotated[int, typer.Option("--forward", min=0, help="By so many records forward instead.")] = 0,
-    back: Annotated[int, typer.Option("--back", min=0, help="By so many records back instead.")] = 0,
+    offset: Annotated[int | None, typer.Argument(help="The last offset that counts as processed; -1 for none.")] = None,
+    forward: Annotated[
+        int, typer.Option("--forward", min=0, help="Instead of OFFSET: move forward by N records.", metavar="N")
+    ] = 0,
+    back: Annotated[
+        int, typer.Option("--back", min=0, help="Instead of OFFSET: move back by N records.", metavar="N")
+    ] = 0,
 ) -> Planned:
     """Move a consumer's checkpoint in a partition.
 
-    The running consumer goes on from there within seconds. Back, it deals with those records again: repeats of what
-    it knows are dropped by version. Forward, it never deals with what lies between; streams of which versions are
-    missing then are parked at the gap."""
+    The running consumer continues from there within seconds. Moved back, it reads those records again and ignores the
+    versions that it has processed. Moved forward, it never processes the records in between; streams that then miss
+    versions are parked at the gap."""
     at = await _one(context, consumer, topic, partition)
     given = [offset is not None, forward > 0, back > 0]
     if sum(given) != 1:
-        raise OperatorError("Say where to: an offset, --forward or --back, one of them.", USAGE)
+        raise OperatorError("Give exactly one of OFFSET, --forward and --back.", USAGE)
     to = offset if offset is not None else at.offset + forward - back
     begin, end = await _edges(context, at)
     if not begin - 1 <= to < end:
         raise OperatorError(
-            f"{at.topic}/{at.partition} has the offsets {begin} to {end - 1}, so that {to} can't be the "
-            "last that is dealt with.",
+            f"Offset {to} is out of range: {at.topic}/{at.partition} has the offsets {begin} to {end - 1}, and the "
+            f"checkpoint can be {begin - 1} to {end - 1}.",
             USAGE,
         )
-    what = "would deal again with" if to < at.offset else "would never deal with"
-    says = [
-        f"{at.consumer} stands at {at.offset} in {at.topic}/{at.partition}; it would stand at {to}, and "
-        f"{what} {count(abs(to - at.offset), 'record')}."
+    effect = "process again" if to < at.offset else "never process"
+    summary = [
+        f"The checkpoint of {at.consumer} in {at.topic}/{at.partition} would move from {at.offset} to {to}; the "
+        f"consumer would {effect} {count(abs(to - at.offset), 'record')}."
     ]
-    return _move(context, at, to, None, says)
+    return _move(context, at, to, None, summary)
 
 
 @change("checkpoint skip")
@@ -119,18 +124,18 @@ async def skip_record(
     topic: Topic,
     partition: Number,
 ) -> Planned:
-    """Pass over the one record that a consumer comes to next.
+    """Skip the next record of a consumer in a partition.
 
-    It is parked with its bytes, if they can be fetched."""
+    The record is parked with its bytes, if it can be read."""
     at = await _one(context, consumer, topic, partition)
     _, end = await _edges(context, at)
     if at.offset + 1 >= end:
         raise OperatorError(f"{at.topic}/{at.partition} has no record after {at.offset}: nothing to skip.", NOT_FOUND)
     record = await _fetched(context, at)
     to = at.offset + 1 if record is None else record.offset
-    kept = "its bytes can't be fetched, and are kept nowhere" if record is None else "it is parked as it is"
-    says = [f"{at.consumer} would pass over offset {to} of {at.topic}/{at.partition}; {kept}."]
-    return _move(context, at, to, record, says)
+    effect = "it can't be read, so its bytes are not kept" if record is None else "it would be parked as it is"
+    summary = [f"{at.consumer} would skip offset {to} of {at.topic}/{at.partition}; {effect}."]
+    return _move(context, at, to, record, summary)
 
 
 async def _edges(context: Context, at: Checkpoint) -> tuple[int, int]:
@@ -140,19 +145,19 @@ async def _edges(context: Context, at: Checkpoint) -> tuple[int, int]:
 
 
 async def _fetched(context: Context, at: Checkpoint, within_s: float = 10.0) -> Raw | None:
-    """The next record of a partition; None where it can't be had."""
+    """Return the next record of a partition; None if it can't be read."""
     kafka, partition = await context.kafka(), TopicPartition(at.topic, at.partition)
     kafka.assign([partition])
     kafka.seek(partition, at.offset + 1)
     try:
         async with asyncio.timeout(within_s):
             return raw_of(await kafka.getone(partition))
-    except Exception as fault:  # noqa: BLE001  # whatever the client trips over: that is what is skipped
+    except Exception as fault:  # noqa: BLE001  # a record that the client can't read is a reason to skip it
         del fault
         return None
 
 
-def _move(context: Context, at: Checkpoint, to: int, skipped: Raw | None, says: Sequence[str]) -> ChangePlan:
+def _move(context: Context, at: Checkpoint, to: int, skipped: Raw | None, summary: Sequence[str]) -> ChangePlan:
     service = _service(at.consumer)
     arguments = [f"consumer={at.consumer}", f"place={at.topic}/{at.partition}", f"from={at.offset}", f"to={to}"]
     data = {"consumer": at.consumer, "topic": at.topic, "partition": at.partition, "from": at.offset, "to": to}
@@ -162,15 +167,15 @@ def _move(context: Context, at: Checkpoint, to: int, skipped: Raw | None, says: 
         await engine.move(db, at, to, skipped, operation.id)
         operation.counter()
         now = await _one(context, at.consumer, at.topic, at.partition)
-        ok = now.offset >= to if to > at.offset else True  # set back, the consumer may have gone on already
-        return Outcome(ok, [f"Looked again: {at.consumer} stands at {now.offset}."], {"now": now.offset})
+        ok = now.offset >= to if to > at.offset else True  # moved back, the consumer may have advanced already
+        return Outcome(ok, [f"Checked: the checkpoint of {at.consumer} is {now.offset}."], {"now": now.offset})
 
     return ChangePlan(
         service=service,
         arguments=arguments,
         total=int(to != at.offset),
         thing="checkpoint",
-        says=says,
+        summary=summary,
         data=data,
         apply=apply,
     )
@@ -180,19 +185,19 @@ def _move(context: Context, at: Checkpoint, to: int, skipped: Raw | None, says: 
 async def set_stream_version(
     context: Context,
     consumer: Name,
-    stream: Annotated[str, typer.Argument(help="The stream.")],
-    version: Annotated[int, typer.Argument(min=0, help="The last version that counts as dealt with.")],
+    stream: Annotated[str, typer.Argument(help="The stream's id.")],
+    version: Annotated[int, typer.Argument(min=0, help="The last version that counts as processed.")],
 ) -> Planned:
-    """Set the last version of a stream that a consumer has dealt with.
+    """Set the last version of a stream that a consumer has processed.
 
-    The next one it applies is the one after. After a forged event was believed, for example, set it to the version
-    before, then `parked retry` the genuine ones, then rebuild the projection. Of another service's stream the next
-    event is believed whatever it continues."""
+    The consumer applies the following version next. To repair the effect of a forged event, set the version before
+    it, run `parked retry` for the genuine events, then rebuild the projection. If the stream is another service's,
+    the next event's link in the hash chain is not checked, unless VERSION is 0."""
     service = _service(consumer)
     before = await engine.seen(await context.db(service), consumer, stream)
-    says = [
-        f"{consumer} has dealt with {stream} up to version {before}; it would count as {version}. What it made "
-        "of later versions stays in its tables: rebuild them."
+    summary = [
+        f"{consumer} has processed {stream} up to version {before}; the last processed version would be {version}. "
+        "The effects of later versions stay in its tables until you rebuild them."
     ]
     arguments = [f"consumer={consumer}", f"stream={stream}", f"from={before}", f"to={version}"]
     data = {"consumer": consumer, "stream": stream, "from": before, "to": version}
@@ -200,16 +205,16 @@ async def set_stream_version(
     async def apply(operation: Operation) -> Outcome:
         moved = await engine.move_stream(await context.db(service, write=True), consumer, stream, before, version)
         operation.counter()
-        said = f"{consumer} counts {stream} as dealt with up to version {moved.after}."
-        unknown = f" {count(moved.unknown, 'later event')} of it are unknown again." if moved.unknown else ""
-        return Outcome(True, [said + unknown], {"unknown": moved.unknown})
+        result = f"The last version of {stream} that {consumer} has processed is now {moved.after}."
+        unknown = f" The hashes of {count(moved.unknown, 'later event')} were forgotten." if moved.unknown else ""
+        return Outcome(True, [result + unknown], {"unknown": moved.unknown})
 
     return ChangePlan(
         service=service,
         arguments=arguments,
         total=int(version != before),
         thing="stream",
-        says=says,
+        summary=summary,
         data=data,
         apply=apply,
     )

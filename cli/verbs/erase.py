@@ -1,4 +1,4 @@
-"""`tenure erase`: a person is forgotten, through identity's door."""
+"""`tenure erase`: the erasure of a person's data, through identity's HTTP API."""
 
 import asyncio
 from typing import Annotated, Any, Final
@@ -22,7 +22,7 @@ _PERSONAL: Final = tuple(name for name, event in EVENTS.items() if event.PERSONA
 
 
 async def _account(db: Any, person: str) -> str:
-    """The account's id, from itself or from its e-mail address."""
+    """Return the account's id, given that id, the stream's id or the e-mail address."""
     if "@" not in person:
         return person.removeprefix(f"{ACCOUNT.category}-")
     names = [*claims_of(person), former_claim_of(person)]
@@ -37,24 +37,25 @@ async def erase_person(
     context: Context,
     output: Output,
     consent: Consent,
-    person: Annotated[str, typer.Argument(help="The account's id, or its e-mail address.")],
+    person: Annotated[str, typer.Argument(help="The account's id or e-mail address.")],
 ) -> Planned:
-    """Close a person's account and forget them: nothing personal can be read any more, in any copy.
+    """Close a person's account and make their personal data unreadable in every copy.
 
-    Goes through identity's door with the operator's TENURE_TOKEN; without one the dry run still says what there is."""
+    Sends the request to identity with the operator's token in TENURE_TOKEN. Without a token, the dry run shows what is
+    stored, but not whether identity would accept the request."""
     db = await context.db("identity")
     account = await _account(db, person)
     found = await db.fetchrow(SQL["person"], ACCOUNT.id(account), account, list(_PERSONAL))
     if not found["events"]:
         raise OperatorError(f"There is no account {account}.", NOT_FOUND)
     if found["last"] == "AccountClosed" and not found["readable"]:
-        output.line(f"{account} is closed and forgotten already.")
+        output.line(f"{account} is already closed, and its personal data is already erased.")
         return Result({"verb": "erase", "account": account, "count": 0, "forgotten": True})
     events = count(found["personal"], "event")
-    says = [
-        f"Account {account} would be closed. The personal fields of {events} (looked at {found['looked']:,}) could "
-        "never be read again, by anybody; the events and their hashes stay.",
-        "Its password and its roles on contracts end with it. This can't be undone.",
+    summary = [
+        f"Account {account} would be closed. The personal fields of {events} (of {found['looked']:,}) would become "
+        "unreadable for everybody; the events and their hashes stay.",
+        "Its password and its roles on contracts would be removed. This can't be undone.",
     ]
     key = str(uuid_utils.uuid7())
     secret = await _permitted(context, output, account, key, needed=consent.yes)
@@ -63,44 +64,44 @@ async def erase_person(
         given = secret or doors.token(context, "the operator's")
         await doors.call(context, "identity", "DELETE", f"/accounts/{account}", key, given)
         operation.counter(found["personal"])
-        return await _looked_again(db, account)
+        return await _check_result(db, account)
 
     return ChangePlan(
         service="identity",
         arguments=[f"account={account}"],
         total=found["personal"],
         thing="event",
-        says=says,
+        summary=summary,
         data={"account": account, "permitted": secret is not None},
         apply=apply,
     )
 
 
 async def _permitted(context: Context, output: Output, account: str, key: str, *, needed: bool) -> str | None:
-    """The token, once the door has said that it would do it. None in a dry run without a token."""
+    """Return the token, if a dry run of the request succeeds; None if there is no token."""
     try:
         secret = doors.token(context, "the operator's")
-    except OperatorError as how:
+    except OperatorError as error:
         if needed:
             raise
-        output.note(str(how))
+        output.note(str(error))
         return None
     await doors.call(context, "identity", "DELETE", f"/accounts/{account}", key, secret, dry_run=True)
     return secret
 
 
-async def _looked_again(db: Any, account: str) -> Outcome:
-    """identity erases the key when its own event comes back to it: a moment later."""
+async def _check_result(db: Any, account: str) -> Outcome:
+    """Wait until the person's key is erased: identity does so when it consumes its own event."""
     for _ in range(100):
         found = await db.fetchrow(SQL["person"], ACCOUNT.id(account), account, list(_PERSONAL))
         if not found["readable"]:
-            return Outcome(True, ["Looked again: the account is closed, and its key is gone."], {"forgotten": True})
+            return Outcome(True, ["Checked: the account is closed, and its key is erased."], {"forgotten": True})
         await asyncio.sleep(0.1)
     return Outcome(
         False,
         [
-            "Looked again: the account is closed, but its key is still there after 10 s: see whether "
-            "identity.reactions runs (tenure status)."
+            "Checked: the account is closed, but its key is still there after 10 s. Check with `tenure status` "
+            "whether identity.reactions is running."
         ],
         {"forgotten": False},
     )

@@ -1,4 +1,4 @@
-"""`tenure keys`: the keys that identity signs tokens with, followed by others without anybody noticing."""
+"""`tenure keys`: the keys that identity signs tokens with, and their rotation."""
 
 from typing import Annotated, Any
 
@@ -14,14 +14,14 @@ from services.identity.signin import keys as signing
 from services.identity.signin.keys import CannotRetire, KeyStanding
 from shared.runtime.auth import JWKS_S
 
-group("keys", "The keys that identity signs tokens with.")
+group("keys", "Identity's signing keys: list, rotate, retire.")
 
 
 @verb("keys list")
 async def list_keys(context: Context, output: Output) -> Result:
-    """List the keys that there are and were, and what each is for."""
+    """List identity's signing keys and their states."""
     found = await signing.standing(await context.db("identity"))
-    output.table(("key", "", "signs from", "until"), [_row(each) for each in found])
+    output.table(("key", "state", "signs from", "until"), [_row(each) for each in found])
     alive = sum(each.state != "retired" for each in found)
     output.line(f"{count(alive, 'key')} published, {len(found) - alive} retired.")
     return Result({"keys": [_data(each) for each in found]})
@@ -43,28 +43,29 @@ def _data(key: KeyStanding) -> dict[str, Any]:
 
 @change("keys rotate")
 async def rotate(context: Context) -> Planned:
-    """Make a key that is published at once and signs two minutes later.
+    """Create a signing key: published at once, used for signing two minutes later.
 
-    The one before goes on verifying."""
+    Signatures of the previous key stay valid."""
     kid = str(uuid_utils.uuid7())
-    says = [
-        f"A new key would be published within {signing.FOLLOW_S:.0f} s and sign {signing.PUBLISHED_S} s later.",
-        "Nobody is signed out: what the key before has signed goes on being valid.",
+    summary = [
+        f"A new key would be published within {signing.FOLLOW_S:.0f} s and used for signing {signing.PUBLISHED_S} s "
+        "later.",
+        "Nobody is signed out: signatures of the previous key stay valid.",
     ]
 
     async def apply(operation: Operation) -> Outcome:
         db = await context.db("identity", write=True)
         signs_from = await signing.rotate(db, kid)
         operation.counter()
-        there = kid in {each.kid for each in await signing.standing(db)}
-        return Outcome(there, [f"Looked again: {kid} signs from {when(signs_from)} on."], {"signs_from": signs_from})
+        exists = kid in {each.kid for each in await signing.standing(db)}
+        return Outcome(exists, [f"Checked: {kid} signs from {when(signs_from)} on."], {"signs_from": signs_from})
 
     return ChangePlan(
         service="identity",
         arguments=[f"kid={kid}"],
         total=1,
         thing="key",
-        says=says,
+        summary=summary,
         data={"kid": kid},
         apply=apply,
     )
@@ -73,24 +74,24 @@ async def rotate(context: Context) -> Planned:
 @change("keys retire")
 async def retire(
     context: Context,
-    kid: Annotated[str, typer.Argument(metavar="KEY", help="Its id, as `tenure keys list` shows it.")],
+    kid: Annotated[str, typer.Argument(metavar="KEY", help="The key's id, as `tenure keys list` shows it.")],
     at_once: Annotated[
-        bool, typer.Option("--at-once", help="Also while something that it signed is in use: somebody else has it.")
+        bool, typer.Option("--at-once", help="Even while something that it signed is valid, because it was leaked.")
     ] = False,
 ) -> Planned:
-    """Withdraw a key and erase its private half: what it signed is valid no more."""
+    """Withdraw a key and erase its private half; what it signed becomes invalid."""
     try:
         known = await signing.standing(await context.db("identity"))
         following = signing.successor(known, kid, at_once=at_once)
     except LookupError:
-        raise OperatorError(f"There is no key {kid} to retire: `tenure keys list` shows them.", NOT_FOUND) from None
-    except CannotRetire as why:
-        raise OperatorError(str(why), REFUSED) from None
-    says = [
-        f"What {kid} signed would be valid no more within {JWKS_S + signing.FOLLOW_S:.0f} s, in every "
-        "service: access tokens, invitations, resets, links in mails. Sessions go on."
+        raise OperatorError(f"There is no key {kid} to retire; `tenure keys list` lists the keys.", NOT_FOUND) from None
+    except CannotRetire as refusal:
+        raise OperatorError(str(refusal), REFUSED) from None
+    summary = [
+        f"What {kid} signed would become invalid in every service within {JWKS_S + signing.FOLLOW_S:.0f} s: "
+        "access tokens, invitations, password resets, links in mails. Sessions continue."
     ]
-    says += [f"{following} would sign in its place at once."] if following else []
+    summary += [f"{following} would replace it for signing at once."] if following else []
     arguments = [f"kid={kid}", f"at_once={at_once}"]
 
     async def apply(operation: Operation) -> Outcome:
@@ -98,15 +99,15 @@ async def retire(
         await signing.retire(db, kid, following)
         operation.counter()
         states = {each.kid: each.state for each in await signing.standing(db)}
-        gone = states[kid] == "retired"
-        return Outcome(gone, [f"Looked again: {kid} is {states[kid]}."], {"state": states[kid]})
+        retired = states[kid] == "retired"
+        return Outcome(retired, [f"Checked: {kid} is {states[kid]}."], {"state": states[kid]})
 
     return ChangePlan(
         service="identity",
         arguments=arguments,
         total=1,
         thing="key",
-        says=says,
+        summary=summary,
         data={"kid": kid, "signs_now": following},
         apply=apply,
     )

@@ -1,4 +1,4 @@
-"""`tenure mail`: what identity's outbox holds; sent again, or given up."""
+"""`tenure mail`: identity's outbox, with retry and drop."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Final
@@ -12,11 +12,11 @@ from cli.operation import ChangePlan, Operation, Outcome
 from cli.output import Output, count, when
 from services.identity.mail.outbox import SQL
 
-group("mail", "Mails that identity sends.")
+group("mail", "Identity's outbox of mails: list, retry, drop.")
 
 STATES: Final = ("waiting", "sent", "parked", "dropped")
 SHOWN_AT_MOST: Final = 200
-Ids = Annotated[list[int] | None, typer.Argument(help="Mails, by their numbers.")]
+Ids = Annotated[list[int] | None, typer.Argument(help="Numbers of mails, as `tenure mail ls` shows them.")]
 
 
 async def _list(context: Context, state: str | None = None, ids: Sequence[int] | None = None) -> list[dict[str, Any]]:
@@ -28,13 +28,13 @@ async def _list(context: Context, state: str | None = None, ids: Sequence[int] |
 async def list_mails(
     context: Context,
     output: Output,
-    state: Annotated[str | None, typer.Option(help=f"Of this state: {', '.join(STATES)}.")] = None,
+    state: Annotated[str | None, typer.Option(help=f"Only of this state: {', '.join(STATES)}.")] = None,
 ) -> Result:
-    """List the outbox, oldest first.
+    """List the mails of the outbox, oldest first.
 
-    Addresses are not in it: they are found when a mail is sent."""
+    It holds no addresses: they are looked up when a mail is sent."""
     if state not in (None, *STATES):
-        raise OperatorError(f"There is no state {state}: they are {', '.join(STATES)}.", USAGE)
+        raise OperatorError(f"There is no state {state}; the states are {', '.join(STATES)}.", USAGE)
     figures = dict(await (await context.db("identity")).fetchrow(SQL["figures"]))
     found = await _list(context, state)
     output.table(
@@ -52,7 +52,7 @@ async def list_mails(
             for each in found
         ],
     )
-    output.line(f"{count(len(found), 'mail')} shown; {figures['waiting']:,} wait, {figures['parked']:,} parked.")
+    output.line(f"{count(len(found), 'mail')} shown; {figures['waiting']:,} waiting, {figures['parked']:,} parked.")
     return Result({"mails": found, **figures})
 
 
@@ -60,22 +60,22 @@ async def list_mails(
 async def retry_mails(
     context: Context,
     ids: Ids = None,
-    parked: Annotated[bool, typer.Option("--parked", help="All that are parked.")] = False,
+    parked: Annotated[bool, typer.Option("--parked", help="All parked mails.")] = False,
 ) -> Planned:
-    """Send mails that are parked or were dropped, from their first try.
+    """Send parked or dropped mails again, with a new count of attempts.
 
-    What a mail was about may have changed: then none is sent."""
+    A mail whose occasion no longer exists is not sent."""
     if not ids and not parked:
-        raise OperatorError("Say which: numbers, or --parked.", USAGE)
+        raise OperatorError("Say which mails: their numbers, or --parked.", USAGE)
     found = [each for each in await _chosen(context, ids, "parked") if each["state"] in ("parked", "dropped")]
-    return _plan(context, found, "would be tried again", becomes="waiting")
+    return _plan(context, found, "would be sent again", becomes="waiting")
 
 
 @change("mail drop")
 async def drop_mails(context: Context, ids: Ids = None) -> Planned:
-    """Give up mails that wait or are parked: they are never sent."""
+    """Give up waiting or parked mails: they are never sent."""
     if not ids:
-        raise OperatorError("Say which, by their numbers.", USAGE)
+        raise OperatorError("Say which mails, by their numbers.", USAGE)
     found = [each for each in await _chosen(context, ids, "parked") if each["state"] in ("waiting", "parked")]
     return _plan(context, found, "would never be sent", becomes="dropped")
 
@@ -83,14 +83,16 @@ async def drop_mails(context: Context, ids: Ids = None) -> Planned:
 async def _chosen(context: Context, ids: Sequence[int] | None, state: str) -> list[dict[str, Any]]:
     found = await _list(context, None if ids else state, ids or None)
     if missing := set(ids or ()) - {each["id"] for each in found}:
-        raise OperatorError(f"There is no mail {sorted(missing)[0]}: `tenure mail ls` lists them.", NOT_FOUND)
+        raise OperatorError(f"There is no mail {sorted(missing)[0]}; `tenure mail ls` lists the mails.", NOT_FOUND)
     return found
 
 
-def _plan(context: Context, found: Sequence[dict[str, Any]], what: str, *, becomes: str) -> ChangePlan:
-    """Plan to put these mails into another state."""
+def _plan(context: Context, found: Sequence[dict[str, Any]], effect: str, *, becomes: str) -> ChangePlan:
+    """Return the plan to change the state of these mails."""
     ids = [each["id"] for each in found]
-    says = [f"Mail {each['id']} ({each['kind']}, {each['state']}: {each['reason'][:200]}) {what}." for each in found]
+    summary = [
+        f"Mail {each['id']} ({each['kind']}, {each['state']}: {each['reason'][:200]}) {effect}." for each in found
+    ]
 
     async def apply(operation: Operation) -> Outcome:
         db = await context.db("identity", write=True)
@@ -101,15 +103,15 @@ def _plan(context: Context, found: Sequence[dict[str, Any]], what: str, *, becom
         operation.counter(len(changed))
         left = [each for each in await _list(context, None, ids) if each["state"] != becomes]
         sent = [each for each in left if each["state"] == "sent"]
-        says = [f"Looked again: {count(len(ids) - len(left) + len(sent), 'mail')} {becomes} or sent."]
-        return Outcome(len(left) == len(sent), says, {"changed": [row["id"] for row in changed]})
+        summary = [f"Checked: {count(len(ids) - len(left) + len(sent), 'mail')} {becomes} or sent."]
+        return Outcome(len(left) == len(sent), summary, {"changed": [row["id"] for row in changed]})
 
     return ChangePlan(
         service="identity",
         arguments=[f"mail={number}" for number in ids[:50]],
         total=len(ids),
         thing="mail",
-        says=says,
+        summary=summary,
         data={"mails": ids},
         apply=apply,
     )

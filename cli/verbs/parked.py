@@ -1,4 +1,4 @@
-"""`tenure parked`: what consumers could not deal with; shown, grouped, put right, resumed, given up."""
+"""`tenure parked`: the records that consumers could not process, and their repair."""
 
 import asyncio
 import sys
@@ -22,14 +22,18 @@ from shared.eventlog.repair.parked import Line, Parked, Retried, Tried
 from shared.eventlog.write.log import Accepted, Answer
 from shared.services import SERVICES
 
-group("parked", "Events that a consumer could not deal with, and their streams.")
+group("parked", "Records that consumers could not process: show, retry, edit, drop.")
 
-OfConsumer: TypeAlias = Annotated[str | None, typer.Option("--consumer", help="Of this consumer, as status names it.")]
-OfStream: TypeAlias = Annotated[str | None, typer.Option("--stream", help="Of this stream.")]
-Handles: TypeAlias = Annotated[list[str] | None, typer.Argument(help="Records, by their handles.")]
+OfConsumer: TypeAlias = Annotated[
+    str | None, typer.Option("--consumer", help="Only of this consumer, as `tenure status` names it.")
+]
+OfStream: TypeAlias = Annotated[str | None, typer.Option("--stream", help="Only of this stream.")]
+Handles: TypeAlias = Annotated[
+    list[str] | None, typer.Argument(help="Handles of records, as `tenure parked ls` shows them.")
+]
 
 
-async def _look(
+async def _select(
     context: Context,
     consumer: str | None = None,
     stream: str | None = None,
@@ -37,24 +41,24 @@ async def _look(
     *,
     behind: bool = False,
 ) -> list[Parked]:
-    """Parked records over the services, or of the consumer's own."""
+    """Return the parked records that match, of all services or of the consumer's, oldest first."""
     services = SERVICES if consumer is None else (_service(consumer),)
     found = [await engine.list_parked(await context.db(s), consumer, stream, handles, behind=behind) for s in services]
-    return sorted((each for some in found for each in some), key=lambda each: each.time)
+    return sorted((each for records in found for each in records), key=lambda each: each.time)
 
 
 def _service(consumer: str) -> str:
     service, _, own = consumer.partition(".")
     if service not in SERVICES or own not in consumers(service):
-        raise OperatorError(f"There is no consumer {consumer}: `tenure status` lists them.", NOT_FOUND)
+        raise OperatorError(f"There is no consumer {consumer}; `tenure status` lists the consumers.", NOT_FOUND)
     return service
 
 
 async def _one(context: Context, handle: str) -> Parked:
-    found = await _look(context, handles=[handle])
+    found = await _select(context, handles=[handle])
     if len(found) != 1:
-        how = "Nothing parked has" if not found else f"{len(found)} records have"
-        raise OperatorError(f"{how} the handle {handle}: `tenure parked ls` lists what there is.", NOT_FOUND)
+        which = "No parked record has" if not found else f"{len(found)} records have"
+        raise OperatorError(f"{which} the handle {handle}; `tenure parked ls` lists the handles.", NOT_FOUND)
     return found[0]
 
 
@@ -77,7 +81,7 @@ def as_data(each: Parked) -> dict[str, Any]:
     }
 
 
-# ── Looking ────────────────────────────────────────────────────────────────────────────────────────────
+# ── Reading ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @verb("parked ls")
@@ -86,21 +90,21 @@ async def list_parked(
     output: Output,
     consumer: OfConsumer = None,
     stream: OfStream = None,
-    group: Annotated[str | None, typer.Option("--group", help="Of this group, by its fingerprint.")] = None,
-    behind: Annotated[bool, typer.Option("--behind", help="Those, too, that only wait behind another.")] = False,
+    group: Annotated[str | None, typer.Option("--group", help="Only of this group, by its fingerprint.")] = None,
+    behind: Annotated[bool, typer.Option("--behind", help="Also records that only wait behind another one.")] = False,
 ) -> Result:
-    """List what is parked, oldest first."""
-    looked = await _look(context, consumer, stream, behind=behind)
-    found = [each for each in looked if group in (None, each.fingerprint)]
+    """List parked records, oldest first."""
+    selected = await _select(context, consumer, stream, behind=behind)
+    found = [each for each in selected if group in (None, each.fingerprint)]
     output.table(
-        ("handle", "consumer", "event", "why", ">behind"),
+        ("handle", "consumer", "event", "reason", ">behind"),
         [
             (each.handle, each.consumer, _event(each), f"{each.reason}: {each.detail[:120]}", each.behind)
             for each in found
         ],
     )
-    output.line(f"{count(len(found), 'record')} parked; looked at {len(looked):,}.")
-    return Result({"looked_at": len(looked), "parked": [as_data(each) for each in found]})
+    output.line(f"{count(len(found), 'record')} shown, of {len(selected):,} parked.")
+    return Result({"looked_at": len(selected), "parked": [as_data(each) for each in found]})
 
 
 def _event(each: Parked) -> str:
@@ -110,39 +114,39 @@ def _event(each: Parked) -> str:
 
 @verb("parked group")
 async def group_parked(context: Context, output: Output, consumer: OfConsumer = None) -> Result:
-    """Group what is parked by the fault: a group is what fails for the same cause."""
-    looked = await _look(context, consumer)
+    """Group parked records by their error."""
+    selected = await _select(context, consumer)
     groups: dict[str, list[Parked]] = {}
-    for each in looked:
+    for each in selected:
         groups.setdefault(each.fingerprint, []).append(each)
     ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
     output.table(
-        ("group", ">records", ">behind", "since", "consumer, event, fault"),
+        ("group", ">records", ">behind", "since", "consumer, event, error"),
         [
             (
                 name,
-                f"{len(some):,}",
-                f"{sum(each.behind for each in some):,}",
-                when(some[0].time),
-                f"{some[0].consumer} {some[0].type}: {engine.shape(some[0].detail) or some[0].reason}",
+                f"{len(members):,}",
+                f"{sum(each.behind for each in members):,}",
+                when(members[0].time),
+                f"{members[0].consumer} {members[0].type}: {engine.shape(members[0].detail) or members[0].reason}",
             )
-            for name, some in ordered
+            for name, members in ordered
         ],
     )
-    output.line(f"{count(len(groups), 'group')}; looked at {count(len(looked), 'record')}.")
+    output.line(f"{count(len(groups), 'group')} of {count(len(selected), 'parked record')}.")
     return Result(
         {
-            "looked_at": len(looked),
+            "looked_at": len(selected),
             "groups": [
                 {
                     "fingerprint": name,
-                    "records": len(some),
-                    "behind": sum(each.behind for each in some),
-                    "first": some[0].time,
-                    "last": some[-1].time,
-                    "example": as_data(some[0]),
+                    "records": len(members),
+                    "behind": sum(each.behind for each in members),
+                    "first": members[0].time,
+                    "last": members[-1].time,
+                    "example": as_data(members[0]),
                 }
-                for name, some in ordered
+                for name, members in ordered
             ],
         }
     )
@@ -154,19 +158,19 @@ async def show_parked(
     output: Output,
     handle: Annotated[str, typer.Argument(help="The record's handle.")],
 ) -> Result:
-    """Show one parked record, whole. Personal fields stay sealed."""
+    """Show one parked record with headers and body. Personal fields stay sealed."""
     each = await _one(context, handle)
     headers = [(name, "" if value is None else value.decode(errors="replace")) for name, value in each.raw.headers]
     value = each.raw.value or b""
     output.fields(
         [
             ("consumer", each.consumer),
-            ("place", f"{each.raw.topic}/{each.raw.partition}/{each.raw.offset}"),
+            ("record", f"{each.raw.topic}/{each.raw.partition}/{each.raw.offset}"),
             ("parked", when(each.time)),
             ("reason", each.reason),
             ("detail", each.detail),
             ("group", each.fingerprint),
-            ("stream", f"{each.stream}@{each.version}" if each.stream else "none, or not readable"),
+            ("stream", f"{each.stream}@{each.version}" if each.stream else "none, or unreadable"),
             ("behind it", count(each.behind, "record")),
             *headers,
             ("body", value.decode(errors="replace")),
@@ -191,24 +195,26 @@ async def retry_parked(
     output: Output,
     consent: Consent,
     handles: Handles = None,
-    group: Annotated[str | None, typer.Option("--group", help="All of a group.")] = None,
+    group: Annotated[str | None, typer.Option("--group", help="All records of this group, by its fingerprint.")] = None,
     consumer: OfConsumer = None,
     stream: OfStream = None,
     over_gap: Annotated[
-        bool, typer.Option("--over-gap", help="Go on where versions are missing that an unreadable record stands for.")
+        bool, typer.Option("--over-gap", help="Continue past missing versions that are in an unreadable record.")
     ] = False,
 ) -> Planned:
-    """Apply parked records, each stream's in order, to the consumer that parked them.
+    """Apply parked records again, each stream's in order, to the consumer that parked them.
 
-    The dry run applies them, too, and takes it back; a reaction's commands are only considered. A record is copied
-    to engine.settled, the copy compared, and only then taken out, in the transaction of its effect."""
+    The dry run applies up to 50 records of each stream and rolls back; a reaction's commands are dry runs, too. A
+    record is moved to engine.settled in the same transaction as its effect, after its copy was compared."""
     if not (handles or group or consumer or stream):
-        raise OperatorError("Say what to retry: handles, --group, --consumer or --stream.", USAGE)
-    looked = await _look(context, consumer, stream, handles or None)
-    found = [each for each in looked if group in (None, each.fingerprint)]
+        raise OperatorError("Say which records to retry: handles, --group, --consumer or --stream.", USAGE)
+    selected = await _select(context, consumer, stream, handles or None)
+    found = [each for each in selected if group in (None, each.fingerprint)]
     missing = set(handles or ()) - {each.handle for each in found}
     if missing:
-        raise OperatorError(f"Nothing parked has the handle {sorted(missing)[0]}: see `tenure parked ls`.", NOT_FOUND)
+        raise OperatorError(
+            f"No parked record has the handle {sorted(missing)[0]}; `tenure parked ls` lists the handles.", NOT_FOUND
+        )
     services = sorted({_service(each.consumer) for each in found})
     plans = [
         await _retry_in(
@@ -218,7 +224,7 @@ async def retry_parked(
     ]
     if plans:
         return plans
-    output.line("Nothing that is parked is meant by that.")
+    output.line("No parked record matches.")
     return Result({"verb": "parked retry", "count": 0, "dry_run": not consent.yes})
 
 
@@ -230,7 +236,7 @@ async def _retry_in(context: Context, service: str, found: Sequence[Parked], *, 
     ]
 
     async def apply(operation: Operation) -> Outcome:
-        gone = [
+        retried = [
             (
                 line,
                 await engine.retry(
@@ -244,7 +250,7 @@ async def _retry_in(context: Context, service: str, found: Sequence[Parked], *, 
             )
             for line in lines
         ]
-        return await _looked_again(context, service, gone)
+        return await _check_result(context, service, retried)
 
     return ChangePlan(
         service=service,
@@ -254,7 +260,7 @@ async def _retry_in(context: Context, service: str, found: Sequence[Parked], *, 
         ],
         total=sum(each.waiting for _, each in tried),
         thing="parked record",
-        says=[said for line, each in tried for said in _would(line, each)],
+        summary=[text for line, each in tried for text in _preview(line, each)],
         data={"service": service, "lines": [_tried(line, each) for line, each in tried]},
         apply=apply,
     )
@@ -264,20 +270,20 @@ def _name(line: Line) -> str:
     return line.stream if line.stream is not None else "{1}/{2}/{3}".format(*line.place)
 
 
-def _would(line: Line, tried: Tried) -> list[str]:
-    """What a retry of a line would come to, for a person."""
+def _preview(line: Line, tried: Tried) -> list[str]:
+    """Return what a retry of a line of records would do, as text."""
     more = tried.waiting - tried.would_apply
     text = f"{line.consumer} {_name(line)}: {tried.would_apply:,} of {count(tried.waiting, 'record')} can be applied"
     if tried.stopped:
-        return [f"{text}; then it stops: {tried.stopped}"]
-    later = f" ({more:,} more are tried when it is done)" if more > 0 else ""
+        return [f"{text}; the next one fails: {tried.stopped}"]
+    later = f" ({more:,} more are tried only when it is applied)" if more > 0 else ""
     return [text + later, *(f"    {_answered(answer)}" for answer in tried.answers or ())]
 
 
 def _answered(answer: Answer) -> str:
     if isinstance(answer, Accepted):
         events = ", ".join(each.event.type() for each in answer.events)
-        return f"{answer.stream}: {events or 'nothing new'}"
+        return f"{answer.stream}: {events or 'no new events'}"
     return f"{answer.stream}: refused by {answer.rule}"
 
 
@@ -292,20 +298,20 @@ def _tried(line: Line, tried: Tried) -> dict[str, Any]:
     }
 
 
-async def _looked_again(context: Context, service: str, gone: Sequence[tuple[Line, Retried]]) -> Outcome:
-    """The second look: what of these lines is still parked."""
+async def _check_result(context: Context, service: str, retried: Sequence[tuple[Line, Retried]]) -> Outcome:
+    """Check what of these lines is still parked."""
     await asyncio.sleep(0.2)
-    db, left, says = await context.db(service), 0, []
-    for line, done in gone:
+    db, left, summary = await context.db(service), 0, []
+    for line, done in retried:
         still = [each for each in await engine.list_parked(db, line.consumer, line.stream) if _same(each, line)]
         left += sum(1 + each.behind for each in still)
-        others = f", {done.repeats:,} repeats, {done.ignored:,} of no concern to it" * bool(done.repeats + done.ignored)
-        says.append(f"{line.consumer} {_name(line)}: {done.applied:,} applied{others}.")
+        others = f", {done.repeats:,} repeated, {done.ignored:,} not relevant to it" * bool(done.repeats + done.ignored)
+        summary.append(f"{line.consumer} {_name(line)}: {done.applied:,} applied{others}.")
         if done.refused:
-            says.append(f"{count(done.refused, 'record')} of them are not the stream's, and hold it no longer.")
+            summary.append(f"{count(done.refused, 'record')} do not belong to the stream and no longer block it.")
         if done.stopped:
-            says.append(f"It stopped, and {count(done.waiting, 'record')} wait: {done.stopped}.")
-    says.append(f"Looked again: {count(left, 'record')} of these still parked.")
+            summary.append(f"It stopped at an error, and {count(done.waiting, 'record')} still wait: {done.stopped}.")
+    summary.append(f"Checked: {count(left, 'record')} of these still parked.")
     lines = [
         {
             "consumer": line.consumer,
@@ -317,42 +323,47 @@ async def _looked_again(context: Context, service: str, gone: Sequence[tuple[Lin
             "waiting": done.waiting,
             "stopped": done.stopped,
         }
-        for line, done in gone
+        for line, done in retried
     ]
-    return Outcome(left == 0, says, {"retried": lines, "still_parked": left})
+    return Outcome(left == 0, summary, {"retried": lines, "still_parked": left})
 
 
 def _same(each: Parked, line: Line) -> bool:
     return each.holds_stream if line.stream is not None else each.place == line.place
 
 
-# ── Putting right, giving up ───────────────────────────────────────────────────────────────────────────
+# ── Editing, dropping ──────────────────────────────────────────────────────────────────────────────────
 
 
 @change("parked edit")
 async def edit_parked(
     context: Context,
     handle: Annotated[str, typer.Argument(help="The record's handle.")],
-    value: Annotated[str | None, typer.Option("--value", help="A file with the new body; - is standard input.")] = None,
-    header: Annotated[list[str] | None, typer.Option("--header", help="name=text; an empty text removes it.")] = None,
+    value: Annotated[
+        str | None, typer.Option("--value", help="A file with the new body; - for standard input.")
+    ] = None,
+    header: Annotated[
+        list[str] | None, typer.Option("--header", help="A header to set, as name=text; with no text it is removed.")
+    ] = None,
 ) -> Planned:
-    """Replace the bytes of a parked record, for its consumer alone; the original is kept.
+    """Replace the body or headers of a parked record, for its consumer only.
 
-    The log and the topic stay as they are, so this consumer will hold something else than they say."""
+    The original is kept in engine.settled. Log and topic are not changed, so this consumer's tables will differ from
+    them."""
     each = await _one(context, handle)
     service = _service(each.consumer)
     body = None if value is None else (sys.stdin.buffer.read() if value == "-" else _file(value))
     types = consumers(service)[each.consumer.partition(".")[2]].types
     raw, record = engine.edited(each, types, body, _headers(header or ()))
     if raw == each.raw:
-        raise OperatorError("Nothing would be different: give --value or --header.", USAGE)
+        raise OperatorError("Nothing would change: give --value or --header.", USAGE)
     envelope = record.envelope
     before, after = len(each.raw.value or b""), len(raw.value or b"")
-    says = [
-        f"{each.consumer} would get {after:,} bytes instead of {before:,} for {_event(each)}; it reads as "
+    summary = [
+        f"{each.consumer} would get {after:,} bytes instead of {before:,} for {_event(each)}; its type is "
         f"{envelope.type if envelope else '?'}.",
         *(changes := _changes(each.raw, raw)),
-        "The log and the topic keep what they have. Nothing is applied: `tenure parked retry` does that.",
+        "Log and topic are not changed. The record is not applied until `tenure parked retry`.",
     ]
     arguments = [f"handle={handle}", f"consumer={each.consumer}", f"line={_name(each.line)}"]
 
@@ -361,23 +372,23 @@ async def edit_parked(
         operation.counter()
         again = await _one(context, handle)
         same = again.raw.value == raw.value
-        holds = "holds" if same else "does NOT hold"
-        said = f"Looked again: {handle} {holds} the new bytes; the old are in engine.settled."
-        return Outcome(same, [said], {"handle": handle})
+        has = "has" if same else "does NOT have"
+        result = f"Checked: {handle} {has} the new bytes; the original is in engine.settled."
+        return Outcome(same, [result], {"handle": handle})
 
     return ChangePlan(
         service=service,
         arguments=arguments,
         total=1,
         thing="record",
-        says=says,
+        summary=summary,
         data={"handle": handle, "changes": changes},
         apply=apply,
     )
 
 
 def _changes(before: Raw, after: Raw) -> list[str]:
-    """What goes (-) and what comes (+), line by line of the headers and of the body, which is set out if it is JSON."""
+    """Return removed (-) and added (+) lines of headers and body; JSON is indented."""
     lines = unified_diff(_lines(before), _lines(after), n=0, lineterm="")
     return [f"  {line}" for line in lines if not line.startswith(("---", "+++", "@@"))]
 
@@ -399,26 +410,28 @@ def _file(name: str) -> bytes:
 
 def _headers(given: Sequence[str]) -> dict[str, str]:
     if bad := [text for text in given if "=" not in text]:
-        raise OperatorError(f"--header reads name=text, not {bad[0]}.", USAGE)
+        raise OperatorError(f"--header must be name=text, not {bad[0]}.", USAGE)
     return dict(text.split("=", 1) for text in given)
 
 
 @change("parked drop")
 async def drop_parked(
     context: Context,
-    handles: Annotated[list[str], typer.Argument(help="Records, by their handles.")],
+    handles: Annotated[list[str], typer.Argument(help="Handles of records, as `tenure parked ls` shows them.")],
 ) -> Planned:
-    """Give records up: their consumer will never have their effect.
+    """Give up parked records: their consumer never processes them.
 
     Their bytes are kept in engine.settled."""
     found = [await _one(context, handle) for handle in dict.fromkeys(handles)]
     services = {_service(each.consumer) for each in found}
     if len(services) > 1:
-        raise OperatorError(f"These are of {' and '.join(sorted(services))}: drop one service's at a time.", REFUSED)
+        raise OperatorError(
+            f"These records are of {' and '.join(sorted(services))}: drop those of one service at a time.", REFUSED
+        )
     service = services.pop()
-    says = [
-        f"{each.consumer} would go on without {_event(each)} ({each.reason}: {each.detail[:200]})."
-        + (f" {count(each.behind, 'record')} behind it would wait for a retry." if each.behind else "")
+    summary = [
+        f"{each.consumer} would continue without {_event(each)} ({each.reason}: {each.detail[:200]})."
+        + (f" {count(each.behind, 'record')} behind it would wait for `parked retry`." if each.behind else "")
         for each in found
     ]
     arguments = [f"dropped={each.consumer} {_event(each)}" for each in found]
@@ -429,10 +442,10 @@ async def drop_parked(
         for each in found:
             await engine.drop(db, await context.consumer(each.consumer), each, operation.id)
             operation.counter()
-        left = await _look(context, handles=[each.handle for each in found])
+        left = await _select(context, handles=[each.handle for each in found])
         return Outcome(
             not left,
-            [f"Looked again: {count(len(left), 'record')} of these still parked."],
+            [f"Checked: {count(len(left), 'record')} of these still parked."],
             {"still_parked": len(left)},
         )
 
@@ -441,7 +454,7 @@ async def drop_parked(
         arguments=arguments,
         total=len(found),
         thing="record",
-        says=says,
+        summary=summary,
         data=data,
         apply=apply,
     )

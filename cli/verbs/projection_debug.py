@@ -1,5 +1,7 @@
-"""`tenure step` and `tenure as-of`: what a projection makes of events, one by one or up to a moment, beside the live
-tables."""
+"""`tenure step` and `tenure as-of`: a projection folded event by event, or up to a moment.
+
+Both fold into separate tables; the live tables are not changed.
+"""
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
@@ -38,26 +40,25 @@ async def step_by_step(
     context: Context,
     output: Output,
     projection: ProjectionName,
-    stream: Annotated[str, typer.Argument(help="The stream's id, as in pool-…")],
+    stream: Annotated[str, typer.Argument(help="The stream's id, such as pool-1234.")],
 ) -> Result:
-    """Show what each event of a stream changes in a projection's rows, from empty tables.
+    """Show what each event of a stream changes in a projection's rows.
 
-    Rows that other streams' events made aren't there. In tables of its own, of which nothing stays. Personal fields
-    stay sealed."""
+    Folds the stream into empty temporary tables, so rows of other streams are missing. The live tables are not
+    changed. Personal fields stay sealed."""
     service, found = projection_named(projection)
     owner, _, events = await find_stream(context, stream)
     if topic_of(owner) not in found.topics:
         raise OperatorError(
-            f"{projection} does not read {topic_of(owner)}, where {stream} is: it reads {', '.join(found.topics)}.",
+            f"{projection} does not read {topic_of(owner)}, the topic of {stream}. It reads {', '.join(found.topics)}.",
             REFUSED,
         )
     steps = await _stepped(projection, found, events, context.settings.dsn(service))
     for each in steps:
-        _told(output, each)
+        _print_step(output, each)
     folded, changes = sum(each.folded for each in steps), sum(len(each.changes) for each in steps)
     output.line(
-        f"Looked at {count(len(steps), 'event')} of {owner}'s store: {folded:,} folded, "
-        f"{count(changes, 'row')} changed."
+        f"{count(len(steps), 'event')} read from {owner}'s store, {folded:,} folded, {count(changes, 'row change')}."
     )
     return Result(
         {
@@ -71,26 +72,30 @@ async def step_by_step(
 
 
 async def _stepped(name: str, found: Projection, events: Sequence[StoredEvent], dsn: str) -> list[Stepped]:
-    """A fold may raise whatever it likes, and mostly because rows of other streams aren't there."""
+    """Fold the events one by one.
+
+    Raises:
+        OperatorError: A fold failed, most likely because rows of other streams are missing.
+    """
     try:
         return await step(found, events, dsn)
     except (scratch.CannotRebuild, scratch.CannotFold, *TRANSIENT):
         raise
     except Exception as error:
         raise OperatorError(
-            f"A fold of {name} fails on this stream alone, or on what other streams' rows would have to be "
-            f"there for: {type(error).__name__}: {error}",
+            f"A fold of {name} failed on this stream, possibly because rows of other streams are missing here: "
+            f"{type(error).__name__}: {error}",
             FAULTS,
         ) from error
 
 
-def _told(output: Output, each: Stepped) -> None:
+def _print_step(output: Output, each: Stepped) -> None:
     envelope = each.envelope
-    nothing = "" if each.changes else ": changes nothing" if each.folded else ": no fold for it"
+    nothing = "" if each.changes else ": no change" if each.folded else ": not folded by this projection"
     output.line(f"{envelope.version}  {envelope.type}  {when(envelope.time)}{nothing}")
     for row in each.changes:
-        what = "a new row" if row.before is None else "a row less" if row.after is None else "a row changed"
-        output.line(f"   {row.table}: {what}")
+        change = "row inserted" if row.before is None else "row deleted" if row.after is None else "row updated"
+        output.line(f"   {row.table}: {change}")
         lines = _columns(row)
         for text in lines[:_LINES]:
             output.line(f"     {text}")
@@ -102,9 +107,9 @@ def _columns(change: RowChange) -> list[str]:
     before, after = change.before, change.after
     if before is None or after is None:
         return [f"{name} = {_short(value)}" for name, value in (after or before or {}).items() if value is not None]
-    kept = [f"{name} = {_short(value)}" for name, value in after.items() if name not in change.changed][:2]
+    unchanged = [f"{name} = {_short(value)}" for name, value in after.items() if name not in change.changed][:2]
     changed = [f"{name} = {_short(before.get(name))} -> {_short(after.get(name))}" for name in change.changed]
-    return [*changed, f"(of the row with {', '.join(kept)})"] if kept else changed
+    return [*changed, f"(in the row with {', '.join(unchanged)})"] if unchanged else changed
 
 
 def _short(value: object) -> str:
@@ -129,30 +134,35 @@ def _as_data(each: Stepped) -> dict[str, Any]:
 # ── As of ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@change("as-of", mostly_looks=True)
+@change("as-of", read_only_by_default=True)
 async def as_of_moment(
     context: Context,
     output: Output,
     projection: ProjectionName,
     position: Annotated[
-        int | None, typer.Option("--position", min=0, help="As of this position of its service's store.")
+        int | None, typer.Option("--position", min=0, help="As of this position of its service's log.")
     ] = None,
     time: Annotated[
         datetime | None,
-        typer.Option("--time", parser=parse_time, metavar="TIME", help="As of this time (or 15m, 2h, 3d ago)."),
+        typer.Option("--time", parser=parse_time, metavar="TIME", help="As of this time, or 15m, 2h, 3d ago."),
     ] = None,
-    rows: Annotated[int, typer.Option("--rows", min=0, help="Show so many rows of each table.")] = 5,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep the tables: a later moment starts from them.")] = False,
-    drop: Annotated[str | None, typer.Option("--drop", metavar="SCHEMA", help="Drop tables that were kept.")] = None,
+    rows: Annotated[int, typer.Option("--rows", min=0, help="Show N rows of each table.", metavar="N")] = 5,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the tables, so that later moments start from them.")
+    ] = False,
+    drop: Annotated[
+        str | None, typer.Option("--drop", metavar="SCHEMA", help="Drop the tables kept in this schema.")
+    ] = None,
 ) -> Planned:
-    """Show a projection's tables as of a position or a time, in a schema that no reader sees.
+    """Show a projection's tables as of a position or a time.
 
-    Folded from the start or from the nearest kept tables; dropped when shown, unless --keep. Without a moment it
-    lists what is kept. Only --keep and --drop change something, and need --yes."""
+    The tables are folded into a separate schema, from the start or from the nearest kept tables, and dropped
+    afterwards unless --keep is given. Without --position or --time, kept tables are listed. Only --keep and --drop
+    change something, and need --yes."""
     service, found = projection_named(projection)
     asked = (position is not None) + (time is not None)
     if asked > 1 or (drop is not None and (asked or keep)) or (keep and not asked):
-        raise OperatorError("Say one moment, --position or --time, with or without --keep; or --drop alone.", USAGE)
+        raise OperatorError("Give one of --position and --time, with or without --keep; or --drop alone.", USAGE)
     if drop is not None:
         return await _drop(context, service, found, drop)
     if not asked:
@@ -167,26 +177,26 @@ async def as_of_moment(
     if not keep:
         return Result(shown)
     moment = f"position={position}" if position is not None else f"time={stamp(tables.time)}"
-    says = ["These tables would be kept, in a schema of their own."]
+    summary = ["These tables would be kept in a separate schema."]
     arguments, rows_kept = [f"projection={projection}", moment], sum(tables.tables.values()) or 1
 
     async def apply(operation: Operation) -> Outcome:
         async with folding(True) as kept:
             operation.counter(rows_kept)
-        there = [row["schema"] for row in await (await context.db(service)).fetch(SQL["kept"], projection)]
-        ok = kept.schema in there
-        says = [
+        schemas = [row["schema"] for row in await (await context.db(service)).fetch(SQL["kept"], projection)]
+        ok = kept.schema in schemas
+        summary = [
             f"Kept in the schema {kept.schema}.",
-            f"Looked again: it is {'there' if ok else 'NOT there'}, with {len(there) - ok:,} others of {projection}.",
+            f"Checked: it {'exists' if ok else 'does NOT exist'}, with {len(schemas) - ok:,} others of {projection}.",
         ]
-        return Outcome(ok, says, {"schema": kept.schema})
+        return Outcome(ok, summary, {"schema": kept.schema})
 
     return ChangePlan(
         service=service,
         arguments=arguments,
         total=rows_kept,
         thing="row",
-        says=says,
+        summary=summary,
         data=shown,
         mode="--keep",
         apply=apply,
@@ -205,11 +215,11 @@ async def _shown(
             output.line(
                 "    " + ", ".join(f"{name} {_short(value)}" for name, value in row.items() if value is not None)
             )
-    own = "" if tables.position is None else f"position {tables.position:,} of {service}'s store, "
-    start = "the start" if tables.from_kept is None else f"what {tables.from_kept} keeps"
+    own = "" if tables.position is None else f"position {tables.position:,} of {service}'s log, "
+    start = "the start" if tables.from_kept is None else f"the kept tables {tables.from_kept}"
     output.line(
         f"{service}.{found.name} as of {own}{when(tables.time)}: {count(tables.events, 'event')} folded from "
-        f"{start}, of {count(tables.streams, 'stream')} in all."
+        f"{start}, of {count(tables.streams, 'stream')} in total."
     )
     return {
         "projection": f"{service}.{found.name}",
@@ -247,21 +257,21 @@ async def _drop(context: Context, service: str, found: Projection, schema: str) 
     name, db = f"{service}.{found.name}", await context.db(service)
     if schema not in [row["schema"] for row in await db.fetch(SQL["kept"], name)]:
         raise scratch.CannotRebuild(
-            f"No tables of {name} are kept in a schema {schema}: `tenure as-of {name}` lists them."
+            f"No tables of {name} are kept in a schema {schema}; `tenure as-of {name}` lists those kept."
         )
 
     async def apply(operation: Operation) -> Outcome:
         await drop_kept(context.settings.dsn(service), schema)
         operation.counter()
         left = await db.fetchval(SQL["is_there"], schema)
-        return Outcome(not left, [f"Looked again: the schema is {'STILL there' if left else 'gone'}."])
+        return Outcome(not left, [f"Checked: the schema {'STILL exists' if left else 'is dropped'}."])
 
     return ChangePlan(
         service=service,
         arguments=[f"projection={name}", f"schema={schema}"],
         total=1,
         thing="schema",
-        says=[f"The schema {schema} with its tables would be dropped."],
+        summary=[f"The schema {schema} and its tables would be dropped."],
         data={"schema": schema},
         mode="--drop",
         apply=apply,

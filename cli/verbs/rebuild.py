@@ -1,4 +1,4 @@
-"""`tenure rebuild`: a projection's tables made anew while the service runs, switched when they agree."""
+"""`tenure rebuild`: the rebuild of a projection's tables while the service runs."""
 
 from typing import Annotated, Any, Final
 
@@ -24,24 +24,24 @@ async def rebuild_projection(
     context: Context,
     projection: ProjectionName,
     source: Annotated[
-        str, typer.Option("--source", help="Where the service's own events come from: store or kafka.")
+        str, typer.Option("--source", help="Where to read the service's own events from: store or kafka.")
     ] = "store",
-    workers: Annotated[int, typer.Option("--workers", min=1, max=32, help="So many fold at once.")] = WORKERS,
+    workers: Annotated[int, typer.Option("--workers", min=1, max=32, help="The number of parallel workers.")] = WORKERS,
     switch_differing: Annotated[
-        bool, typer.Option("--switch-differing", help="Switch, too, where the new tables are not as the live ones.")
+        bool, typer.Option("--switch-differing", help="Switch even if the new tables differ from the live ones.")
     ] = False,
-    drop: Annotated[bool, typer.Option("--drop-old", help="Drop the tables that its rebuilds have replaced.")] = False,
-    give_up: Annotated[bool, typer.Option("--give-up", help="Drop the new tables of one that has begun.")] = False,
+    drop: Annotated[bool, typer.Option("--drop-old", help="Drop the old tables that rebuilds have replaced.")] = False,
+    give_up: Annotated[bool, typer.Option("--give-up", help="Drop the new tables of an unfinished rebuild.")] = False,
 ) -> Planned:
-    """Make a projection's tables anew beside the live ones; switch when both agree.
+    """Rebuild a projection's tables beside the live ones; switch if both agree.
 
-    The service runs on. Interrupted, the next run goes on with it. Where they differ, nothing is switched, and
-    both can be looked at. The old tables are kept until --drop-old."""
+    The service keeps running. If interrupted, the next run continues. If the tables differ, nothing is switched and
+    the new tables stay in their schema for inspection. The old tables are kept until --drop-old."""
     service, found = projection_named(projection)
     if drop and give_up:
-        raise OperatorError("Say either --drop-old or --give-up.", USAGE)
+        raise OperatorError("Give only one of --drop-old and --give-up.", USAGE)
     if source not in ("store", "kafka"):
-        raise OperatorError(f"--source is store or kafka, not {source}.", USAGE)
+        raise OperatorError(f"--source must be store or kafka, not {source}.", USAGE)
     if drop:
         return await _drop_old(context, service, found)
     if give_up:
@@ -54,44 +54,52 @@ async def _rebuild(
     context: Context, service: str, found: Projection, source: From, workers: int, *, switch: bool
 ) -> ChangePlan:
     name, db = f"{service}.{found.name}", await context.db(service)
-    Rebuild(service, found, "", context.settings.kafka)  # says so when it is one that can't be
+    Rebuild(service, found, "", context.settings.kafka)  # raises if this projection can't be rebuilt
     if not await db.fetchval(REBUILDS["known"], name):
         raise OperatorError(
-            f"No consumer {name} has ever run on this database, so there is nothing to rebuild: start the "
-            "service, and it folds all there is.",
+            f"The consumer {name} has never run on this database, so there is nothing to rebuild. Start the service: "
+            "it folds all events.",
             REFUSED,
         )
     total, rows = int(await db.fetchval(REBUILDS["total"], name)), await _rows(context, service, found)
     begun = await db.fetchrow(REBUILDS["open"], name)
-    says = [
-        f"{count(total, 'event')} would be folded anew, of {name}'s streams, from the {_from(source)},",
+    summary = [
+        f"{count(total, 'event')} of {name}'s streams would be folded again, from the {_from(source)},",
         f"by {count(workers, 'worker')}, into {count(len(rows), 'table')}:",
         *(f"    {table} (now {count(number, 'row')})" for table, number in rows.items()),
-        f"They take the live ones' place, {'whether they agree or not' if switch else 'if they agree'}.",
+        f"They would replace the live tables {'even if they differ' if switch else 'if both agree'}.",
     ]
     if begun is not None:
-        says.append(
-            f"Rebuild {begun['id']} of {when(begun['started'])} has begun: it would go on with that, from the "
+        summary.append(
+            f"Rebuild {begun['id']}, begun {when(begun['started'])}, is unfinished and would continue, from the "
             f"{_from(begun['source'])} by {begun['workers']}. {begun['detail']}".rstrip()
         )
     arguments = [f"projection={name}", f"source={source}", f"workers={workers}", f"switch_differing={switch}".lower()]
     data = {"projection": name, "tables": rows, "begun": dict(begun) if begun else None}
 
     async def apply(operation: Operation) -> Outcome:
-        def told(at: RebuildProgress) -> None:
+        def report_progress(at: RebuildProgress) -> None:
             operation.counter.at(at.stage, min(at.folded, at.total), at.total)
 
         settings = context.settings
-        once = Rebuild(service, found, settings.dsn(service), settings.kafka, source=source, workers=workers, told=told)
-        report = await once.run(on_difference="switch" if switch else "stop")
-        return await _looked_again(context, service, found, report)
+        rebuild = Rebuild(
+            service,
+            found,
+            settings.dsn(service),
+            settings.kafka,
+            source=source,
+            workers=workers,
+            told=report_progress,
+        )
+        report = await rebuild.run(on_difference="switch" if switch else "stop")
+        return await _check_result(context, service, found, report)
 
     return ChangePlan(
         service=service,
         arguments=arguments,
         total=total,
         thing="event",
-        says=says,
+        summary=summary,
         data=data,
         apply=apply,
     )
@@ -107,26 +115,26 @@ async def _rows(context: Context, service: str, found: Projection) -> dict[str, 
     return {table: int(await db.fetchval(query)) for table, query in queries.items()}
 
 
-async def _looked_again(context: Context, service: str, found: Projection, report: Report) -> Outcome:
-    """The second look: what engine.rebuilds says, and the tables that readers now see."""
+async def _check_result(context: Context, service: str, found: Projection, report: Report) -> Outcome:
+    """Check the state in engine.rebuilds and count the rows of the live tables."""
     db = await context.db(service)
     state = await db.fetchval(SQL["state"], report.id)
-    rows, says = await _rows(context, service, found), []
+    rows, summary = await _rows(context, service, found), []
     for table, each in report.tables.items():
-        agree = "agree" if each.agrees else f"DIFFER: {count(each.new_rows, 'row')} anew"
-        says.append(f"{table}: {count(each.rows, 'row')} live, digests {agree}")
+        agree = "agree" if each.agrees else f"DIFFER: {count(each.new_rows, 'row')} in the new table"
+        summary.append(f"{table}: {count(each.rows, 'row')} live, digests {agree}")
     if report.state == "switched":
-        says.append(
-            f"Folded {count(report.events, 'event')} in {duration(report.folding_s)}; the consumer waited "
-            f"{duration(report.blocked_s)} for the switch."
+        summary.append(
+            f"Folded {count(report.events, 'event')} in {duration(report.folding_s)}; the consumer was blocked for "
+            f"{duration(report.blocked_s)} by the switch."
         )
-        says.append(
+        summary.append(
             f"The old tables are in the schema {report.old} until `tenure rebuild {report.consumer} --drop-old`."
         )
     else:
-        says.append(f"Not switched: {report.detail} (--switch-differing, or --give-up)")
-    told = ", ".join(f"{table} has {count(number, 'row')}" for table, number in rows.items())
-    says.append(f"Looked again: rebuild {report.id} is noted as {state}; {told}.")
+        summary.append(f"Not switched: {report.detail} (see --switch-differing and --give-up)")
+    row_counts = ", ".join(f"{table} has {count(number, 'row')}" for table, number in rows.items())
+    summary.append(f"Checked: the state of rebuild {report.id} is {state}; {row_counts}.")
     data: dict[str, Any] = {
         "rebuild": report.id,
         "state": state,
@@ -138,13 +146,13 @@ async def _looked_again(context: Context, service: str, found: Projection, repor
         "rows_now": rows,
         "compared": {table: each._asdict() for table, each in report.tables.items()},
     }
-    return Outcome(report.state == state == "switched", says, data)
+    return Outcome(report.state == state == "switched", summary, data)
 
 
 async def _drop_old(context: Context, service: str, found: Projection) -> ChangePlan:
     name, db = f"{service}.{found.name}", await context.db(service)
     kept = await db.fetch(SQL["switched"], name)
-    says = [f"The schema {old_schema(row['id'])}, replaced {when(row['ended'])}, would be dropped." for row in kept]
+    summary = [f"The schema {old_schema(row['id'])}, replaced {when(row['ended'])}, would be dropped." for row in kept]
     arguments = [f"projection={name}", *(f"schema={old_schema(row['id'])}" for row in kept)]
     data = {"projection": name, "schemas": [old_schema(row["id"]) for row in kept]}
 
@@ -153,14 +161,14 @@ async def _drop_old(context: Context, service: str, found: Projection) -> Change
             await drop_old(context.settings.dsn(service), row["id"])
             operation.counter()
         left = len(await db.fetch(SQL["switched"], name))
-        return Outcome(not left, [f"Looked again: {count(left, 'old schema')} left."], {"left": left})
+        return Outcome(not left, [f"Checked: {count(left, 'old schema')} left."], {"left": left})
 
     return ChangePlan(
         service=service,
         arguments=arguments,
         total=len(kept),
         thing="old schema",
-        says=says,
+        summary=summary,
         data=data,
         mode="--drop-old",
         apply=apply,
@@ -170,12 +178,12 @@ async def _drop_old(context: Context, service: str, found: Projection) -> Change
 async def _give_up(context: Context, service: str, found: Projection) -> ChangePlan:
     name, db = f"{service}.{found.name}", await context.db(service)
     begun = await db.fetchrow(REBUILDS["open"], name)
-    says = (
+    summary = (
         []
         if begun is None
         else [
-            f"Rebuild {begun['id']} of {when(begun['started'])} ({begun['state']}): its schema {begun['schema']} would "
-            "be dropped. The live tables stay as they are."
+            f"The schema {begun['schema']} of rebuild {begun['id']}, begun {when(begun['started'])} "
+            f"({begun['state']}), would be dropped. The live tables are not changed."
         ]
     )
     arguments = [f"projection={name}", *([f"schema={begun['schema']}"] if begun else [])]
@@ -184,14 +192,14 @@ async def _give_up(context: Context, service: str, found: Projection) -> ChangeP
         await Rebuild(service, found, context.settings.dsn(service), context.settings.kafka).give_up()
         operation.counter()
         left = await db.fetchrow(REBUILDS["open"], name)
-        return Outcome(left is None, [f"Looked again: {'nothing of it is' if left is None else 'it is STILL'} there."])
+        return Outcome(left is None, [f"Checked: the rebuild {'is dropped' if left is None else 'STILL exists'}."])
 
     return ChangePlan(
         service=service,
         arguments=arguments,
         total=int(begun is not None),
-        thing="begun rebuild",
-        says=says,
+        thing="unfinished rebuild",
+        summary=summary,
         data={"projection": name},
         mode="--give-up",
         apply=apply,

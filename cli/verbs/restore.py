@@ -1,4 +1,4 @@
-"""`tenure restore` and `tenure reconcile`: a store from its topic, a topic from its store."""
+"""`tenure restore` and `tenure reconcile`: a store from its topic, and the reverse."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -11,11 +11,11 @@ from aiokafka.errors import KafkaError
 from cli.app import Planned, change, group
 from cli.context import Context
 from cli.exit_codes import OperatorError
-from cli.explain import explained
+from cli.explain import explain
 from cli.operation import ChangePlan, Operation, Outcome
 from cli.output import Counter, Output, count, when
 from cli.verbs.transfer import service_named
-from cli.verbs.verify import second_look
+from cli.verbs.verify import verify_restored
 from services import definition_of
 from shared.eventlog.repair import restore as engine
 from shared.eventlog.repair.republish import restore_topic
@@ -28,37 +28,38 @@ from shared.sql import statements
 
 SQL: Final = statements(__file__)
 
-group("restore", "What was lost, made again: a store or a topic.")
+group("restore", "Restore a lost store from its topic, or a lost topic from its store.")
 
-OfService: TypeAlias = Annotated[str, typer.Argument(help="Whose.")]
-Way = Callable[..., Awaitable[Restored]]
+OfService: TypeAlias = Annotated[str, typer.Argument(help="The service.")]
+Restore = Callable[..., Awaitable[Restored]]
 
 
 @change("restore store")
 async def restore_lost_store(context: Context, output: Output, service: OfService) -> Planned:
-    """Make a service's store and read models from its topic.
+    """Restore a service's lost store and read models from its topic.
 
-    Its database is empty, or half restored. Positions, hashes and the chain become what they were; the store takes no
-    commands meanwhile. Stopped anywhere, it leaves word of that in the store, and run again it goes on. Recorded in the
-    service's log when it is done."""
+    The database must be empty or partly restored. Positions, hashes and the chain become what they were. The store
+    takes no commands meanwhile. If interrupted, the store stays fenced with the reason, and the next run continues.
+    The operation is recorded in the service's log at the end."""
     return await _from_topic(context, output, "restore store", service, engine.restore_store)
 
 
 @change("reconcile")
 async def reconcile_store(context: Context, output: Output, service: OfService) -> Planned:
-    """Bring a store that is older than its topic up to it: a PostgreSQL from a backup.
+    """Bring a store that was restored from a backup up to its topic.
 
-    Refused where the store has gone a way of its own since. Recorded in the service's log when it is done."""
+    Refused if the store and its topic have different events at the same position. The operation is recorded in the
+    service's log at the end."""
     return await _from_topic(context, output, "reconcile", service, engine.reconcile)
 
 
-async def _from_topic(context: Context, output: Output, verb: str, service: str, way: Way) -> ChangePlan:
-    whole: ServiceDefinition = definition_of(service_named(service)).whole()
+async def _from_topic(context: Context, output: Output, verb: str, service: str, restore: Restore) -> ChangePlan:
+    definition: ServiceDefinition = definition_of(service_named(service)).whole()
     settings, topic = context.settings, topic_of(service)
 
-    async def go_through(dry_run: bool, progress: ReportProgress, by: str = "") -> Restored:
-        return await way(
-            whole,
+    async def run(dry_run: bool, progress: ReportProgress, by: str = "") -> Restored:
+        return await restore(
+            definition,
             settings.dsn(service),
             settings.kafka,
             dry_run=dry_run,
@@ -67,75 +68,79 @@ async def _from_topic(context: Context, output: Output, verb: str, service: str,
             by=by,
         )
 
-    with output.progress(f"{verb}: looking", None) as counter:
-        would = await go_through(True, counter.at)
+    with output.progress(f"{verb}: reading", None) as counter:
+        would = await run(True, counter.at)
     fence = await _fenced(settings.dsn(service))
     span = f", of {when(would.first)} to {when(would.last)}" if would.first and would.last else ""
-    says = [
+    summary = [
         f"{service}'s store ends at position {would.before:,}.",
-        f"{count(would.events, 'event')} would come from {topic}{span};",
-        f"it would then end at position {would.head:,}.",
-        *([f"It takes no commands now: {fence}."] if fence else []),
+        f"{count(would.events, 'event')} would be imported from {topic}{span};",
+        f"the store would then end at position {would.head:,}.",
+        *([f"The store takes no commands now: {fence}."] if fence else []),
         *_notes(would),
     ]
     if would.events:
-        says.append(
-            f"Then {count(len(whole.projections), 'projection')} and the unique names follow from the events, "
-            f"and {count(len(whole.reactions), 'reaction')} go on from where they were."
+        summary.append(
+            f"Then {count(len(definition.projections), 'projection')} and the unique names would be rebuilt from the "
+            f"events, and {count(len(definition.reactions), 'reaction')} would continue from their checkpoints."
         )
-    # A fence that is left is work of its own: of a restore that was cut off, or of a guard that need not hold any more.
+    # Without events to import there may still be a fence to lift: of an interrupted restore, or of the guard.
     arguments = [f"events={would.events}", f"from={would.before + 1}", f"to={would.head}"]
 
     async def apply(operation: Operation) -> Outcome:
         try:
-            done = await go_through(False, operation.counter.at, operation.by)
+            done = await run(False, operation.counter.at, operation.by)
         except Exception as error:
-            raise await _not_ended(error, verb, service, settings.dsn(service)) from error
-        outcome = await _second_look(context, service, operation.counter)
-        says = [
-            f"{count(done.events, 'event')} imported; {count(done.claims, 'unique name')} put right, "
-            f"{count(done.folded, 'record')} read by projections, {count(done.moved, 'checkpoint')} of reactions "
+            raise await _interrupted(error, verb, service, settings.dsn(service)) from error
+        outcome = await _verify(context, service, operation.counter)
+        summary = [
+            f"{count(done.events, 'event')} imported; {count(done.claims, 'unique name')} corrected, "
+            f"{count(done.folded, 'record')} folded by projections, {count(done.moved, 'checkpoint')} of reactions "
             "moved.",
-            *([f"An earlier try did not end: {done.earlier}."] if done.earlier else []),
+            *([f"An earlier attempt did not finish: {done.earlier}."] if done.earlier else []),
             *_notes(done),
         ]
-        return replace(outcome, says=[*says, *outcome.says], data={**outcome.data, "done": as_data(done)})
+        return replace(outcome, summary=[*summary, *outcome.summary], data={**outcome.data, "done": as_data(done)})
 
     return ChangePlan(
         service=service,
         arguments=arguments,
         total=would.events or int(bool(fence)),
         thing="event",
-        says=says,
+        summary=summary,
         data=as_data(would),
         recorded_afterwards=True,
         apply=apply,
     )
 
 
-async def _not_ended(error: Exception, verb: str, service: str, dsn: str) -> OperatorError:
-    """What went wrong, how far it came, what to do; the same is left in the store for whoever looks later."""
-    sentence, code = explained(error)
+async def _interrupted(error: Exception, verb: str, service: str, dsn: str) -> OperatorError:
+    """Return the error with the fence's text: how far the restore got, and what to do."""
+    sentence, code = explain(error)
     try:
         fence = await _fenced(dsn)
     except (*TRANSIENT, asyncpg.PostgresError):
         fence = (
-            f"{service}'s database can't be asked how far it came. Run `tenure {verb} {service}` again, which goes on"
+            f"{service}'s database can't be reached to read the progress. To continue, run `tenure {verb} {service}` "
+            "again"
         )
     return OperatorError(f"{sentence} {fence[:1].upper()}{fence[1:]}." if fence else sentence, code)
 
 
-async def _second_look(context: Context, service: str, counter: Counter) -> Outcome:
-    """The restore is done by now, and is recorded so, even where it can't be looked at again."""
+async def _verify(context: Context, service: str, counter: Counter) -> Outcome:
+    """Verify the restored store; if that is impossible, return an outcome that says so.
+
+    The restore is complete by now, and has to be recorded in any case.
+    """
     try:
-        return await second_look(context, service, counter)
+        return await verify_restored(context, service, counter)
     except (KafkaError, asyncpg.PostgresError, *TRANSIENT) as error:
-        sentence, _ = explained(error)
-        return Outcome(False, [f"It could NOT be looked at again: {sentence} `tenure verify {service}` does that."])
+        sentence, _ = explain(error)
+        return Outcome(False, [f"The result could NOT be verified: {sentence} Run `tenure verify {service}` later."])
 
 
 async def _fenced(dsn: str) -> str | None:
-    """Why the store takes no commands, if there is one and it takes none."""
+    """Return why the store takes no commands; None if it takes them or does not exist."""
     try:
         db = await asyncpg.connect(dsn)
     except asyncpg.InvalidCatalogNameError:
@@ -143,14 +148,14 @@ async def _fenced(dsn: str) -> str | None:
     try:
         if await db.fetchval(SQL["has_log"]) is None:
             return None
-        found: str | None = await db.fetchval(SQL["fenced"])
-        return found
+        reason: str | None = await db.fetchval(SQL["fenced"])
+        return reason
     finally:
         await db.close()
 
 
 def _notes(result: Restored) -> list[str]:
-    strange = [f"Passed over, as it is no intact event of {result.service}: {each}" for each in result.strange[:20]]
+    strange = [f"Skipped, as it is not an intact event of {result.service}: {each}" for each in result.strange[:20]]
     more = len(result.strange) - len(strange)
     return [*result.notes, *strange, *([f"and {count(more, 'more such record')}"] if more else [])]
 
@@ -175,62 +180,62 @@ def as_data(result: Restored) -> dict[str, Any]:
 
 @change("restore topic")
 async def restore_lost_topic(context: Context, output: Output, service: OfService) -> Planned:
-    """Publish again what a service's topic has lost, byte for byte: all of it, or a tail.
+    """Publish the events that a service's topic has lost again, byte for byte.
 
-    Stop the service's processes first. All services' consumers then read the topic from its start, and drop by
-    version what they know."""
+    Stop the service's processes first. Afterwards the consumers of all services read the topic from its start and
+    ignore the versions that they have processed."""
     settings, name = context.settings, topic_of(service_named(service))
-    consumers, gone = await _databases(context)
+    databases, missing = await _databases(context)
 
-    async def go_through(dry_run: bool, progress: ReportProgress) -> Restored:
+    async def run(dry_run: bool, progress: ReportProgress) -> Restored:
         return await restore_topic(
-            service, settings.dsn(service), settings.kafka, consumers=consumers, dry_run=dry_run, progress=progress
+            service, settings.dsn(service), settings.kafka, consumers=databases, dry_run=dry_run, progress=progress
         )
 
-    with output.progress("restore topic: looking", None) as counter:
-        would = await go_through(True, counter.at)
-    says = [
+    with output.progress("restore topic: reading", None) as counter:
+        would = await run(True, counter.at)
+    summary = [
         f"{name} ends at position {would.before:,}, the store at {would.head:,}.",
         f"{count(would.events, 'event')} would be published, byte for byte as they were,",
-        f"and {count(would.moved, 'checkpoint')} of consumers moved to the start.",
-        *(f"{each} has no database now, so no consumer of it is concerned." for each in gone),
+        f"and {count(would.moved, 'checkpoint')} of consumers would be moved to the start.",
+        *(f"{each} has no database, so it has no checkpoints to move." for each in missing),
     ]
     arguments = [f"topic={name}", f"events={would.events}", f"from={would.before + 1}", f"to={would.head}"]
 
     async def apply(operation: Operation) -> Outcome:
-        done = await go_through(False, operation.counter.at)
-        outcome = await second_look(context, service, operation.counter)
-        said = (
-            f"{count(done.events, 'event')} published, one of them the record of this operation.id; "
+        done = await run(False, operation.counter.at)
+        outcome = await verify_restored(context, service, operation.counter)
+        result = (
+            f"{count(done.events, 'event')} published, one of them the record of this operation; "
             f"{count(done.moved, 'checkpoint')} moved."
         )
-        return replace(outcome, says=[said, *outcome.says], data={**outcome.data, "done": as_data(done)})
+        return replace(outcome, summary=[result, *outcome.summary], data={**outcome.data, "done": as_data(done)})
 
     return ChangePlan(
         service=service,
         arguments=arguments,
         total=would.events or would.moved,
         thing="event" if would.events or not would.moved else "checkpoint",
-        says=says,
+        summary=summary,
         data=as_data(would),
         apply=apply,
     )
 
 
 async def _databases(context: Context) -> tuple[dict[str, str], list[str]]:
-    """The services' databases by name, and the services that have none: a lost one has no checkpoints."""
-    found, gone = {}, []
+    """Return the services' databases by name, and the services without checkpoints."""
+    found, missing = {}, []
     for service in SERVICES:
         dsn = context.settings.dsn(service)
         try:
             db = await asyncpg.connect(dsn)
         except asyncpg.InvalidCatalogNameError:
-            gone.append(service)
+            missing.append(service)
             continue
-        there = await db.fetchval(SQL["has_checkpoints"])
+        checkpoints = await db.fetchval(SQL["has_checkpoints"])
         await db.close()
-        if there is None:
-            gone.append(service)
+        if checkpoints is None:
+            missing.append(service)
         else:
             found[service] = dsn
-    return found, gone
+    return found, missing

@@ -1,4 +1,4 @@
-"""`tenure status`: whether each service is ready, how far its relay and consumers are, what is parked and due."""
+"""`tenure status`: the state of services, relays, consumers, parked records and timers."""
 
 import asyncio
 import time
@@ -22,22 +22,22 @@ from shared.services import SERVICES
 from shared.sql import statements
 
 SQL: Final = statements(__file__)
-_AGES_WITHIN_S: Final = 5.0
-_LOOK_WITHIN_S: Final = 20.0
+_AGES_TIMEOUT_S: Final = 5.0
+_QUERY_TIMEOUT_S: Final = 20.0
 
 
 @dataclass(kw_only=True, slots=True)
 class Lag:
-    """How far one consumer is behind: records, the age of the first it has not dealt with, and how that changes."""
+    """How far a consumer is behind: unprocessed records, the age of the oldest, and the trend."""
 
     consumer: str
     events: int
     parked: int
     next: dict[Partition, int] = field(default_factory=dict)
-    """Where it is behind: the next offset to deal with."""
+    """The next offset to process, of each partition in which it is behind."""
     seconds: float | None = None
     per_s: float = 0.0
-    """Negative while it catches up."""
+    """The change of `events` in a second; negative while the consumer catches up."""
 
     @property
     def trend(self) -> str:
@@ -49,7 +49,7 @@ class Lag:
 def lags(
     rows: Sequence[Mapping[str, Any]], ends: Mapping[Partition, int], begins: Mapping[Partition, int]
 ) -> list[Lag]:
-    """Each consumer's lag, from its checkpoints and the partitions' ends."""
+    """Return each consumer's lag, from its checkpoints and the partitions' offsets."""
     found: dict[str, Lag] = {}
     for row in rows:
         lag = found.setdefault(row["consumer"], Lag(consumer=row["consumer"], events=0, parked=row["parked"]))
@@ -63,14 +63,14 @@ def lags(
 
 
 @dataclass(kw_only=True, slots=True)
-class Seen:
-    """What one look at a service found. `fault` says why its database could not be looked at."""
+class ServiceStatus:
+    """The state of a service at one time; `fault` is why its database could not be read."""
 
     service: str
     waiting: dict[str, str]
     log: Mapping[str, Any] | None = None
     checkpoints: Sequence[Mapping[str, Any]] = ()
-    opened: Sequence[horizon.OpenTransaction] = ()
+    transactions: Sequence[horizon.OpenTransaction] = ()
     fault: str | None = None
 
 
@@ -83,16 +83,16 @@ async def _ready(context: Context, service: str) -> dict[str, str]:
     return waiting
 
 
-async def _look(context: Context, service: str) -> Seen:
-    seen = Seen(service=service, waiting=await _ready(context, service))
+async def _read_status(context: Context, service: str) -> ServiceStatus:
+    status = ServiceStatus(service=service, waiting=await _ready(context, service))
     try:
         db = await context.db(service)
-        seen.opened = horizon.read(await db.fetch(SQL["horizon"]))  # first: it waits for nobody's lock
-        seen.log = await db.fetchrow(SQL["service"], timeout=_LOOK_WITHIN_S)
-        seen.checkpoints = await db.fetch(SQL["checkpoints"], timeout=_LOOK_WITHIN_S)
+        status.transactions = horizon.read(await db.fetch(SQL["horizon"]))  # first, as it waits for no lock
+        status.log = await db.fetchrow(SQL["service"], timeout=_QUERY_TIMEOUT_S)
+        status.checkpoints = await db.fetch(SQL["checkpoints"], timeout=_QUERY_TIMEOUT_S)
     except (*TRANSIENT, asyncpg.PostgresError) as error:
-        seen.fault = f"{type(error).__name__}: {error}"
-    return seen
+        status.fault = f"{type(error).__name__}: {error}"
+    return status
 
 
 async def _reader(context: Context) -> AIOKafkaConsumer | str:
@@ -104,18 +104,18 @@ async def _reader(context: Context) -> AIOKafkaConsumer | str:
 
 
 async def _edges(
-    kafka: AIOKafkaConsumer, there: set[Partition], seen: Sequence[Seen]
+    kafka: AIOKafkaConsumer, existing: set[Partition], services: Sequence[ServiceStatus]
 ) -> tuple[dict[Partition, int], dict[Partition, int]]:
-    """Where the partitions that are read begin and end; those that are there."""
-    wanted = sorted({(row["topic"], row["partition"]) for each in seen for row in each.checkpoints})
-    asked = [TopicPartition(*p) for p in wanted if p in there]
+    """Return the first and the end offsets of the existing partitions that consumers read."""
+    wanted = sorted({(row["topic"], row["partition"]) for each in services for row in each.checkpoints})
+    asked = [TopicPartition(*p) for p in wanted if p in existing]
     begins, ends = await kafka.beginning_offsets(asked), await kafka.end_offsets(asked)
     return {(p.topic, p.partition): n for p, n in begins.items()}, {(p.topic, p.partition): n for p, n in ends.items()}
 
 
 async def _ages(kafka: AIOKafkaConsumer, behind: Sequence[Lag]) -> None:
-    """Fills in since when the first record that a consumer has not dealt with lies in Kafka."""
-    deadline = time.monotonic() + _AGES_WITHIN_S
+    """Set each lag's `seconds`, the age of the oldest unprocessed record."""
+    deadline = time.monotonic() + _AGES_TIMEOUT_S
     for lag in sorted(behind, key=lambda each: -each.events):
         waiting = {TopicPartition(*partition): offset for partition, offset in lag.next.items()}
         kafka.assign(list(waiting))
@@ -127,53 +127,57 @@ async def _ages(kafka: AIOKafkaConsumer, behind: Sequence[Lag]) -> None:
                     lag.seconds = max(lag.seconds or 0.0, time.time() - records[0].timestamp / 1000)
 
 
-async def gather(context: Context, over_s: float) -> tuple[list[Seen], list[Lag], str | None]:
-    """Looks twice, so that a trend shows. Returns what was found last, and why Kafka could not be looked at, if so."""
+async def gather(context: Context, over_s: float) -> tuple[list[ServiceStatus], list[Lag], str | None]:
+    """Read the state of all services twice, `over_s` apart, to determine the trend.
+
+    Returns:
+        The services, the consumers' lags, and why Kafka could not be read, or None.
+    """
     kafka = await _reader(context)
     first: dict[str, int] = {}
-    started, there = time.monotonic(), set[Partition]()
+    started, existing = time.monotonic(), set[Partition]()
     if not isinstance(kafka, str):
-        seen = await asyncio.gather(*(_look(context, service) for service in SERVICES))
-        there = {(topic, n) for topic, numbers in (await context.partitions()).items() for n in numbers}
-        begins, ends = await _edges(kafka, there, seen)
-        first = {lag.consumer: lag.events for each in seen for lag in lags(each.checkpoints, ends, begins)}
+        services = await asyncio.gather(*(_read_status(context, service) for service in SERVICES))
+        existing = {(topic, n) for topic, numbers in (await context.partitions()).items() for n in numbers}
+        begins, ends = await _edges(kafka, existing, services)
+        first = {lag.consumer: lag.events for each in services for lag in lags(each.checkpoints, ends, begins)}
         await asyncio.sleep(over_s)
-    seen = await asyncio.gather(*(_look(context, service) for service in SERVICES))
+    services = await asyncio.gather(*(_read_status(context, service) for service in SERVICES))
     if isinstance(kafka, str):
-        return seen, [lag for each in seen for lag in lags(each.checkpoints, {}, {})], kafka
-    begins, ends = await _edges(kafka, there, seen)
-    found = [lag for each in seen for lag in lags(each.checkpoints, ends, begins)]
+        return services, [lag for each in services for lag in lags(each.checkpoints, {}, {})], kafka
+    begins, ends = await _edges(kafka, existing, services)
+    found = [lag for each in services for lag in lags(each.checkpoints, ends, begins)]
     took = time.monotonic() - started
     for lag in found:
         lag.per_s = (lag.events - first.get(lag.consumer, lag.events)) / took
     await _ages(kafka, [lag for lag in found if lag.events])
-    return seen, found, None
+    return services, found, None
 
 
-def faults(seen: Sequence[Seen], kafka: str | None) -> list[str]:
-    """What is wrong, a line each; nothing when all is well."""
+def faults(services: Sequence[ServiceStatus], kafka: str | None) -> list[str]:
+    """Return a line for each problem; none if everything is well."""
     wrong = [kafka] if kafka else []
-    for each in seen:
+    for each in services:
         wrong += [f"{each.service}: {part}: {why}" for part, why in each.waiting.items()]
-        wrong += horizon.faults(each.service, each.opened)
+        wrong += horizon.faults(each.service, each.transactions)
         if each.fault is not None:
-            wrong.append(f"{each.service}: its database can't be looked at ({each.fault})")
+            wrong.append(f"{each.service}: its database can't be read ({each.fault})")
             continue
         if each.log is None:
             continue
         if each.log["fenced"]:
-            wrong.append(f"{each.service}: it takes no commands: {each.log['fenced']}")
+            wrong.append(f"{each.service}: its store takes no commands: {each.log['fenced']}")
         if each.log["parked"]:
-            wrong.append(f"{each.service}: {count(each.log['parked'], 'event')} parked (tenure parked group)")
+            wrong.append(f"{each.service}: {count(each.log['parked'], 'record')} parked; run `tenure parked group`")
         elif each.log["relayed"] is not None and not each.log["led"]:
-            wrong.append(f"{each.service}: no relay publishes its events")
+            wrong.append(f"{each.service}: no running relay publishes its events")
     return wrong
 
 
-def show(output: Output, seen: Sequence[Seen], found: Sequence[Lag], kafka: str | None) -> None:
-    """For a person."""
+def show(output: Output, services: Sequence[ServiceStatus], found: Sequence[Lag], kafka: str | None) -> None:
+    """Print the state for a person."""
     rows = []
-    for each in seen:
+    for each in services:
         log, state = each.log, "ready" if not each.waiting else "not ready"
         if log is None:
             rows.append((each.service, state, *[""] * 6))
@@ -187,7 +191,7 @@ def show(output: Output, seen: Sequence[Seen], found: Sequence[Lag], kafka: str 
                 each.service,
                 state,
                 f"{log['head']:,}",
-                horizon.held(each.opened),
+                horizon.oldest_age(each.transactions),
                 f"{backlog:,}{late}",
                 f"{log['parked']:,}",
                 due,
@@ -196,13 +200,13 @@ def show(output: Output, seen: Sequence[Seen], found: Sequence[Lag], kafka: str 
         )
     output.table(("service", "state", ">horizon", ">held", ">to relay", ">parked", ">timers due", ">disk"), rows)
     output.line()
-    told = "?" if kafka else None
+    unknown = "?" if kafka else None
     output.table(
         ("consumer", ">lag", ">oldest", "trend", ">parked"),
         [
             (
                 lag.consumer,
-                told or f"{lag.events:,}",
+                unknown or f"{lag.events:,}",
                 duration(lag.seconds) if lag.seconds is not None else "",
                 lag.trend,
                 f"{lag.parked:,}",
@@ -213,16 +217,20 @@ def show(output: Output, seen: Sequence[Seen], found: Sequence[Lag], kafka: str 
     output.line()
 
 
-def as_data(seen: Sequence[Seen], found: Sequence[Lag], wrong: Sequence[str]) -> dict[str, Any]:
-    """For a program."""
-    services = {
+def as_data(services: Sequence[ServiceStatus], found: Sequence[Lag], wrong: Sequence[str]) -> dict[str, Any]:
+    """Return the state as data."""
+    by_service = {
         each.service: {
             "ready": not each.waiting,
             "waiting_for": each.waiting,
             "fault": each.fault,
-            **({} if each.log is None else {**each.log, "horizon": horizon.as_data(each.log["head"], each.opened)}),
+            **(
+                {}
+                if each.log is None
+                else {**each.log, "horizon": horizon.as_data(each.log["head"], each.transactions)}
+            ),
         }
-        for each in seen
+        for each in services
     }
     consumers = [
         {
@@ -234,25 +242,25 @@ def as_data(seen: Sequence[Seen], found: Sequence[Lag], wrong: Sequence[str]) ->
         }
         for lag in found
     ]
-    return {"well": not wrong, "wrong": list(wrong), "services": services, "consumers": consumers}
+    return {"well": not wrong, "wrong": list(wrong), "services": by_service, "consumers": consumers}
 
 
-@verb("status", fails_when="something is not ready, parked, or kept waiting")
+@verb("status", fails_when="there is a problem, such as parked records or a service that is not ready")
 async def show_status(
     context: Context,
     output: Output,
-    over: Annotated[float, typer.Option(help="Seconds between the two looks that make the trend.")] = 2.0,
+    over: Annotated[float, typer.Option(help="Seconds over which the trend of the lag is measured.")] = 2.0,
 ) -> Result:
-    """Say whether all is well: services, relays, lags, parked events, timers, disk.
+    """Show the state of services, relays, consumers, parked records, timers and disk.
 
-    Horizon: up to which position readers may go, as nothing can appear below it any more. Held: the age of the oldest
-    open transaction that has written, or holds or wants the head's row."""
-    output.note(f"Looking at {context.where} for {duration(over)}.")
-    seen, found, kafka = await gather(context, over)
-    wrong = faults(seen, kafka)
-    show(output, seen, found, kafka)
+    "horizon" is the position up to which readers may read, as no event can appear below it any more. "held" is the age
+    of the oldest open transaction that has written, or that holds or waits for the head's row."""
+    output.note(f"Reading {context.where} for {duration(over)}.")
+    services, found, kafka = await gather(context, over)
+    wrong = faults(services, kafka)
+    show(output, services, found, kafka)
     for fault in wrong:
         output.line(fault)
     if not wrong:
-        output.line("All is well.")
-    return Result(as_data(seen, found, wrong), ok=not wrong)
+        output.line("Everything is well.")
+    return Result(as_data(services, found, wrong), ok=not wrong)

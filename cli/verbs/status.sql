@@ -1,4 +1,4 @@
--- service: where a service's log stands, how far its relay is, and what waits.
+-- service: a service's head, its relay's checkpoint, and the numbers of parked records and timers.
 select h.position as head, h.fenced, r.position as relayed, r.owner, r.until > clock_timestamp() as led,
     extract(epoch from clock_timestamp() - (select time from log.events where position = r.position + 1))::float8
         as relay_behind_s,
@@ -9,10 +9,10 @@ select h.position as head, h.fenced, r.position as relayed, r.owner, r.until > c
     pg_database_size(current_database()) as bytes
 from log.head h left join engine.leases r on r.name like 'relay:%';
 
--- horizon: others' open transactions that have written here, or hold or want the head's row, and how many appends
--- each of them keeps waiting. Whoever only reads is none of them, so our own looks are not. An append waits behind
--- the head's row, or with it in its hands behind something else: who is at the end of that queue is the one that
--- counts.
+-- horizon: the open transactions of other sessions that have written in this database, or that hold or wait for the
+-- head's row, and how many appends wait for each of them. Transactions that only read are left out, and so are those of
+-- this command. An append waits for the head's row, or holds it and waits for another lock: it is counted for the
+-- transaction at the end of that queue.
 with recursive heads as (
     select distinct pid from pg_locks
     where database = (select oid from pg_database where datname = current_database())
@@ -29,9 +29,9 @@ with recursive heads as (
     where cardinality(pg_blocking_pids(pid)) = 0 group by pid
 )
 select coalesce(a.pid, b.pid) as pid, coalesce(a.application_name, '') as application, coalesce(a.usename, '') as user,
-    coalesce(a.state, 'in a state that is not shown to us') as state,
+    coalesce(a.state, 'in an unknown state') as state,
     coalesce(extract(epoch from clock_timestamp() - a.xact_start), 0)::float8 as age_s,
-    coalesce(extract(epoch from clock_timestamp() - a.state_change), 0)::float8 as stands_s,
+    coalesce(extract(epoch from clock_timestamp() - a.state_change), 0)::float8 as state_s,
     coalesce(a.pid in (select pid from heads), true) as head,
     coalesce(b.blocks, 0) as blocks, coalesce(b.waits_s, 0) as waits_s
 from pg_stat_activity a full join blocking b using (pid)
@@ -39,7 +39,7 @@ where b.pid is not null or (
     a.datname = current_database() and a.pid <> pg_backend_pid() and a.backend_type = 'client backend'
     and a.xact_start is not null and (a.backend_xid is not null or a.pid in (select pid from heads)));
 
--- checkpoints: how far each consumer is in each partition, and how many records it has parked.
+-- checkpoints: each consumer's checkpoints, and its number of parked records.
 select consumer, topic, partition, "offset", time,
     (select count(*) from engine.parked p where p.consumer = c.consumer) as parked
 from engine.checkpoints c order by consumer, topic, partition;

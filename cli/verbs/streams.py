@@ -1,4 +1,4 @@
-"""`tenure stream show`: what happened to one thing."""
+"""`tenure stream show`: the events of a stream, and its state after each."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -19,13 +19,13 @@ from shared.events.envelope import GENESIS, StoredEvent, chained, stamp
 from shared.events.upcasts import decode
 
 _LINES: Final = 12
-"""Changed fields that are shown of a state; --json shows all."""
+"""The most changed fields that are shown of a state; --json shows all."""
 
-group("stream", "One stream: its events, and the state after each.")
+group("stream", "Events of one stream, and its state after each.")
 
 
 def shape(state: object) -> Any:
-    """A state as JSON, a union's member by its name."""
+    """Return a state as JSON, with the name of its class."""
     return {"is": type(state).__name__, **_fields(to_jsonable_python(state, fallback=str))}
 
 
@@ -34,7 +34,7 @@ def _fields(value: Any) -> dict[str, Any]:
 
 
 def flat(value: Any, path: str = "") -> dict[str, Any]:
-    """Nested fields by their dotted names; a list is one value unless it holds objects."""
+    """Return nested fields by their dotted names; a list is one value unless it holds objects."""
     if isinstance(value, dict) and value:
         parts = [flat(inner, f"{path}.{name}" if path else str(name)) for name, inner in value.items()]
         return {name: found for part in parts for name, found in part.items()}
@@ -45,11 +45,11 @@ def flat(value: Any, path: str = "") -> dict[str, Any]:
 
 
 def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """The fields that are not as before, a line each."""
+    """Return a line for each field that differs."""
     lines = [
         f"{name} = {_short(value)}" for name, value in after.items() if name not in before or before[name] != value
     ]
-    return lines + [f"{name} is gone" for name in before if name not in after]
+    return lines + [f"{name} removed" for name in before if name not in after]
 
 
 def _short(value: object) -> str:
@@ -58,7 +58,7 @@ def _short(value: object) -> str:
 
 
 def folded(kind: Stream[Any, Any, Any], events: Sequence[StoredEvent]) -> list[Any]:
-    """The state after each event. Personal fields are as the log has them: sealed."""
+    """Return the state after each event; personal fields stay sealed, as in the log."""
     states, state = [], kind.initial
     for event in events:
         state = kind.evolve(state, decode(event.envelope, event.data, trusted=True))
@@ -67,38 +67,44 @@ def folded(kind: Stream[Any, Any, Any], events: Sequence[StoredEvent]) -> list[A
 
 
 def broken(events: Sequence[StoredEvent]) -> str | None:
-    """Where the chain of hashes breaks, if it does."""
+    """Return where the stream's hash chain is broken, or None."""
     before = GENESIS
     for version, event in enumerate(events, start=1):
         if (event.envelope.version, event.envelope.prevhash) != (version, before):
             return f"version {event.envelope.version} does not continue version {version - 1}"
         if chained(event.envelope, event.data) != event.envelope.hash:
-            return f"version {event.envelope.version} is not what was hashed"
+            return f"version {event.envelope.version} does not match its hash"
         before = event.envelope.hash
     return None
 
 
 async def find_stream(context: Context, stream: str) -> tuple[str, Stream[Any, Any, Any], list[StoredEvent]]:
-    """Whose it is, its kind, and its events. OperatorError where there is none."""
+    """Return a stream's service, its kind and its events.
+
+    Raises:
+        OperatorError: There is no such stream.
+    """
     kinds = stream_kinds(stream)
     for service, kind in kinds:
         if events := await read_stream(await context.db(service), service, stream):
             return service, kind, events
     if not kinds:
         raise OperatorError(
-            f"No service has streams like {stream}: an id is a kind and a key, as in account-1234.", NOT_FOUND
+            f"No service has streams like {stream}: a stream's id is a kind and a key, such as account-1234.", NOT_FOUND
         )
     raise OperatorError(f"{kinds[0][0]} has no stream {stream}.", NOT_FOUND)
 
 
-@verb("stream show", fails_when="the chain of hashes is broken")
+@verb("stream show", fails_when="the stream's hash chain is broken")
 async def show_stream(
     context: Context,
     output: Output,
-    stream: Annotated[str, typer.Argument(help="The stream's id, as in subscription-…")],
+    stream: Annotated[str, typer.Argument(help="The stream's id, such as subscription-1234.")],
     at: At = None,
 ) -> Result:
-    """Show a stream's events and what each changed in its state. Personal fields stay sealed."""
+    """Show a stream's events and what each changed in its state.
+
+    Personal fields stay sealed."""
     service, kind, events = await find_stream(context, stream)
     fault, total = broken(events), len(events)
     shown = [event for event in events if at is None or event.envelope.time <= at]
@@ -106,9 +112,9 @@ async def show_stream(
     before: dict[str, Any] = flat(shape(kind.initial))
     for event, state in zip(shown, states, strict=True):
         after = flat(state)
-        _told(output, event, changed(before, after))
+        _print_event(output, event, changed(before, after))
         before = after
-    _ended(output, service, total, len(shown), at, fault)
+    _print_summary(output, service, total, len(shown), at, fault)
     return Result(
         {
             "service": service,
@@ -140,7 +146,7 @@ def as_data(event: StoredEvent, state: Any) -> dict[str, Any]:
     }
 
 
-def _told(output: Output, event: StoredEvent, changes: Sequence[str]) -> None:
+def _print_event(output: Output, event: StoredEvent, changes: Sequence[str]) -> None:
     envelope = event.envelope
     output.line(f"{envelope.version}  {envelope.type}  {when(envelope.time)}  by {envelope.actor or '?'}")
     output.line(f"   {envelope.id} at position {envelope.position:,}")
@@ -150,7 +156,9 @@ def _told(output: Output, event: StoredEvent, changes: Sequence[str]) -> None:
         output.line(f"     and {count(len(changes) - _LINES, 'more field')} (--json shows all)")
 
 
-def _ended(output: Output, service: str, total: int, shown: int, at: datetime | None, fault: str | None) -> None:
-    as_of = "" if at is None else f", {shown} of them by {when(at)}"
-    whole = "their chain is whole" if fault is None else f"THE CHAIN IS BROKEN: {fault}"
-    output.line(f"Looked at {count(total, 'event')} in {service}'s store{as_of}; {whole}.")
+def _print_summary(
+    output: Output, service: str, total: int, shown: int, at: datetime | None, fault: str | None
+) -> None:
+    as_of = "" if at is None else f", {shown} of them up to {when(at)}"
+    chain = "the hash chain is intact" if fault is None else f"THE HASH CHAIN IS BROKEN: {fault}"
+    output.line(f"{count(total, 'event')} read from {service}'s store{as_of}; {chain}.")

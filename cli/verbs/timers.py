@@ -1,4 +1,4 @@
-"""`tenure timers` and `tenure clock`: what is due when, and what time it is for whom."""
+"""`tenure timers` and `tenure clock`: timers, and the clocks of sandbox organisations."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
@@ -18,33 +18,33 @@ from shared.sql import statements
 
 SQL: Final = statements(__file__)
 
-group("clock", "The time of sandbox organisations.")
+group("clock", "Clocks of sandbox organisations: show, move.")
 
 
 @verb("timers")
 async def list_timers(
     context: Context,
     output: Output,
-    service: Annotated[str | None, typer.Option(help="Of this service.")] = None,
-    customer: Annotated[str | None, typer.Option(help="About this organisation.")] = None,
-    name: Annotated[str | None, typer.Option(help="Of this name.")] = None,
-    due: Annotated[bool, typer.Option("--due", help="Only what is due already.")] = False,
-    limit: Annotated[int, typer.Option(help="Show at most so many of a service.")] = 50,
+    service: Annotated[str | None, typer.Option(help="Only of this service.")] = None,
+    customer: Annotated[str | None, typer.Option(help="Only of this organisation.")] = None,
+    name: Annotated[str | None, typer.Option(help="Only timers with this name.")] = None,
+    due: Annotated[bool, typer.Option("--due", help="Only timers that are due.")] = False,
+    limit: Annotated[int, typer.Option(help="Show at most N timers of each service.", metavar="N")] = 50,
 ) -> Result:
-    """List what is to be done when, soonest first."""
+    """List timers, soonest first."""
     if service is not None and service not in SERVICES:
-        raise OperatorError(f"There is no service {service}: they are {', '.join(SERVICES)}.", NOT_FOUND)
-    found, looked = [], 0
+        raise OperatorError(f"There is no service {service}; the services are {', '.join(SERVICES)}.", NOT_FOUND)
+    found, total = [], 0
     for each in SERVICES if service is None else (service,):
         db = await context.db(each)
-        looked += await db.fetchval(SQL["count"])
+        total += await db.fetchval(SQL["count"])
         rows = await db.fetch(SQL["timers"], customer, name, due, limit)
         found += [{"service": each, **dict(row)} for row in rows]
     found.sort(key=lambda timer: timer["due_real"])
     now = datetime.now(UTC)
-    output.table(("service", "timer", "key", "due there", "in"), [_row(timer, now) for timer in found])
-    output.line(f"{count(len(found), 'timer')} shown; looked at {looked:,}.")
-    return Result({"looked_at": looked, "timers": found})
+    output.table(("service", "timer", "key", "due", "in"), [_row(timer, now) for timer in found])
+    output.line(f"{count(len(found), 'timer')} shown, of {total:,}.")
+    return Result({"looked_at": total, "timers": found})
 
 
 def _row(timer: dict[str, Any], now: datetime) -> tuple[object, ...]:
@@ -63,7 +63,7 @@ def _row(timer: dict[str, Any], now: datetime) -> tuple[object, ...]:
 
 
 async def _clocks(context: Context) -> dict[str, dict[str, int]]:
-    """How far each organisation is ahead, by service."""
+    """Return how many seconds each organisation's clock is ahead, by service."""
     found: dict[str, dict[str, int]] = {}
     for service in SERVICES:
         for row in await (await context.db(service)).fetch(SQL["clocks"]):
@@ -71,59 +71,65 @@ async def _clocks(context: Context) -> dict[str, dict[str, int]]:
     return found
 
 
-@verb("clock show", fails_when="services do not agree")
+@verb("clock show", fails_when="services disagree")
 async def show_clocks(context: Context, output: Output) -> Result:
-    """List the organisations whose clock was moved, and whether all services agree."""
+    """List the moved clocks, and whether all services agree on them."""
     found, now = await _clocks(context), datetime.now(UTC)
-    apart = [name for name, ahead in found.items() if len({ahead.get(service, 0) for service in SERVICES}) > 1]
+    disagreeing = [name for name, ahead in found.items() if len({ahead.get(service, 0) for service in SERVICES}) > 1]
     rows = [
         (
             name,
             f"+{duration(max(ahead.values()))}",
             when(now + timedelta(seconds=max(ahead.values()))),
-            "not in all services yet" if name in apart else "",
+            "not in all services yet" if name in disagreeing else "",
         )
         for name, ahead in found.items()
     ]
     output.table(("organisation", ">ahead", "its time", ""), rows)
-    output.line(f"Real time is {when(now)}; {count(len(found), 'clock')} moved, looked at {len(SERVICES)} services.")
-    return Result({"now": now, "clocks": found, "apart": apart}, ok=not apart)
+    output.line(f"Real time is {when(now)}; {count(len(found), 'clock')} moved, read from {len(SERVICES)} services.")
+    return Result({"now": now, "clocks": found, "apart": disagreeing}, ok=not disagreeing)
 
 
 @change("clock move")
 async def move_clock(
     context: Context,
     to: Annotated[
-        datetime, typer.Argument(parser=parse_time, metavar="TIME", help="What time it becomes; forward only.")
+        datetime, typer.Argument(parser=parse_time, metavar="TIME", help="The new time; clocks only move forward.")
     ],
 ) -> Planned:
-    """Move the clock of the sandbox organisation of TENURE_TOKEN's member, in all services."""
-    secret = doors.token(context, "somebody of the sandbox")
+    """Move the clock of a sandbox organisation, in all services.
+
+    The organisation is that of the account whose token is in TENURE_TOKEN."""
+    secret = doors.token(context, "a member of the sandbox organisation")
     mine = await doors.ask(context, "identity", "/me/clock", secret)
     organisation, body = mine["organisation_id"], {"to": to.isoformat()}
     key = str(uuid_utils.uuid7())
     await doors.call(context, "identity", "POST", "/clock", key, secret, body, dry_run=True)
     skipped = (to - datetime.fromisoformat(mine["now"])).total_seconds()
     due = await _due(context, organisation, to)
-    says = [
-        f"It is {when(datetime.fromisoformat(mine['now']))} for {organisation}; it would be {when(to)}, "
-        f"{duration(skipped)} later, in every service, for good.",
-        f"{count(due, 'timer')} of its would be due at once.",
+    summary = [
+        f"The clock of {organisation} would move from {when(datetime.fromisoformat(mine['now']))} to {when(to)}, "
+        f"{duration(skipped)} forward, in every service. It can't be moved back.",
+        f"{count(due, 'timer')} of it would be due at once.",
     ]
 
     async def apply(operation: Operation) -> Outcome:
         answer = await doors.call(context, "identity", "POST", "/clock", key, secret, body)
         operation.counter()
-        lacking = answer["waiting_for"]
-        says = [f"Not every service has the new time yet: {', '.join(lacking)}. See `tenure clock show`."]
-        return Outcome(not lacking, says if lacking else ["Every service has the new time."], {"answer": answer})
+        waiting_for = answer["waiting_for"]
+        summary = [
+            f"These services do not have the new time yet: {', '.join(waiting_for)}. Check with `tenure clock show`."
+        ]
+        return Outcome(
+            not waiting_for, summary if waiting_for else ["Every service has the new time."], {"answer": answer}
+        )
 
     return ChangePlan(
         service="identity",
         arguments=[f"organisation={organisation}", f"to={to.isoformat()}"],
         total=1,
         thing="clock",
-        says=says,
+        summary=summary,
         data={"organisation": organisation, "to": to, "timers_due": due},
         apply=apply,
     )

@@ -1,4 +1,4 @@
-"""`tenure topics` and `tenure tail`: what Kafka holds, and what comes by."""
+"""`tenure topics` and `tenure tail`: the topics in Kafka, and their records."""
 
 import asyncio
 import time
@@ -21,9 +21,9 @@ from shared.events.registry import topic_of, topics_read
 from shared.services import SERVICES
 
 
-@verb("topics", fails_when="one is missing")
+@verb("topics", fails_when="a topic is missing")
 async def list_topics(context: Context, output: Output) -> Result:
-    """List the topics of the contract: partitions, records, the newest."""
+    """List the topics of the system with partitions, records and newest record."""
     kafka, there = await context.kafka(), await context.partitions()
     rows, found, missing = [], [], []
     for topic in topics_read(TOPICS, there):
@@ -37,12 +37,12 @@ async def list_topics(context: Context, output: Output) -> Result:
         found.append({"topic": topic, "partitions": len(numbers), "records": held, "newest": newest})
     output.table(("topic", ">partitions", ">records", "newest"), rows)
     for topic in missing:
-        output.line(f"{topic} is missing: `python -m deploy.topics` makes it.")
+        output.line(f"{topic} is missing: run `python -m deploy.topics` to create it.")
     return Result({"topics": found, "missing": missing}, ok=not missing)
 
 
 async def _newest(kafka: AIOKafkaConsumer, begins: Any, ends: Any) -> datetime | None:
-    """When the last record of these partitions came."""
+    """Return the time of the newest record of these partitions."""
     waiting = [p for p in ends if ends[p] > begins[p]]
     if not waiting:
         return None
@@ -63,7 +63,7 @@ async def _newest(kafka: AIOKafkaConsumer, begins: Any, ends: Any) -> datetime |
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Filter:
-    """Which events are shown: all that say yes to everything given."""
+    """Criteria for the events to show; an event has to meet all of them."""
 
     types: frozenset[str] = frozenset()
     streams: frozenset[str] = frozenset()
@@ -71,7 +71,7 @@ class Filter:
     since: datetime | None = None
     until: datetime | None = None
 
-    def takes(self, envelope: Envelope) -> bool:
+    def matches(self, envelope: Envelope) -> bool:
         return (
             (not self.types or envelope.type in self.types)
             and (not self.streams or envelope.stream in self.streams)
@@ -81,18 +81,23 @@ class Filter:
         )
 
 
-def named(names: Sequence[str], existing: Iterable[str] = ()) -> list[str]:
-    """Topics by name, or by the service that publishes them. All that hold events when none is named; of publishers'
-    own topics those that exist."""
+def topics_named(names: Sequence[str], existing: Iterable[str] = ()) -> list[str]:
+    """Return the topics of these names, which are topics or the services that publish them.
+
+    Without names, all topics with events are returned, of the publishers' own topics those in `existing`.
+
+    Raises:
+        OperatorError: There is no such topic.
+    """
     found = [topic_of(name) if name in SERVICES else name for name in names]
     unknown = [name for name in found if name not in topics_read(TOPICS, existing)]
     if unknown:
-        raise OperatorError(f"There is no topic {unknown[0]}: `tenure topics` lists them.", NOT_FOUND)
+        raise OperatorError(f"There is no topic {unknown[0]}; `tenure topics` lists the topics.", NOT_FOUND)
     return found or topics_read(EVENT_TOPICS, existing)
 
 
 def read(record: ConsumerRecord) -> Envelope | str:
-    """A record's envelope, or why it has none."""
+    """Return a record's envelope, or why it can't be read."""
     try:
         return from_headers(record.headers, record.key)
     except Unreadable as problem:
@@ -143,60 +148,66 @@ async def show_events(
     context: Context,
     output: Output,
     topic: Annotated[
-        list[str] | None, typer.Argument(help="Topics, or services for their own; all by default.")
+        list[str] | None, typer.Argument(help="Topics, or the services that publish them. Default: all topics.")
     ] = None,
-    type_: Annotated[list[str] | None, typer.Option("--type", help="Only these types.")] = None,
-    stream: Annotated[list[str] | None, typer.Option(help="Only these streams.")] = None,
-    tenant: Annotated[str | None, typer.Option(help="Only this organisation's.")] = None,
+    type_: Annotated[
+        list[str] | None, typer.Option("--type", help="Only events of this type; may be repeated.")
+    ] = None,
+    stream: Annotated[list[str] | None, typer.Option(help="Only events of this stream; may be repeated.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only events of this organisation.")] = None,
     since: Since = None,
     until: Until = None,
-    last: Annotated[int, typer.Option("-n", "--last", help="Without --since: begin about so many records back.")] = 10,
-    follow: Annotated[bool, typer.Option(help="Go on with what comes, until Ctrl-C.")] = True,
-    data: Annotated[bool, typer.Option("--data", help="Show the events' data, too.")] = False,
+    last: Annotated[
+        int, typer.Option("-n", "--last", metavar="N", help="Without --since: begin with about the last N records.")
+    ] = 10,
+    follow: Annotated[bool, typer.Option(help="Continue with new records until Ctrl-C.")] = True,
+    data: Annotated[bool, typer.Option("--data", help="Also show the events' data.")] = False,
 ) -> Result:
-    """Show events as they come by, live. --json writes one a line."""
-    wanted = Filter(
+    """Show events from Kafka as they arrive.
+
+    With --json, each event is one line."""
+    event_filter = Filter(
         types=frozenset(type_ or ()), streams=frozenset(stream or ()), tenant=tenant, since=since, until=until
     )
 
     kafka, there = await context.kafka(), await context.partitions()
-    places = [TopicPartition(t, n) for t in named(topic or (), there) for n in there.get(t, ())]
-    if not places:
-        raise OperatorError("None of these topics is there: `tenure topics` says which are.", NOT_FOUND)
-    kafka.assign(places)
-    ends = await _begin(kafka, places, since, last)
+    partitions = [TopicPartition(t, n) for t in topics_named(topic or (), there) for n in there.get(t, ())]
+    if not partitions:
+        raise OperatorError("None of these topics exists; `tenure topics` lists the topics.", NOT_FOUND)
+    kafka.assign(partitions)
+    ends = await _begin(kafka, partitions, since, last)
     tally = Tally()
     try:
-        await _follow(kafka, output, wanted, None if follow and until is None else ends, data, tally)
-    except asyncio.CancelledError:  # Ctrl-C is how one stops looking
+        await _follow(kafka, output, event_filter, None if follow and until is None else ends, data, tally)
+    except asyncio.CancelledError:  # Ctrl-C ends the verb as intended
         pass
     finally:
         output.note(
-            f"Looked at {count(tally.looked, 'record')} of {count(len(places), 'partition')}, showed {tally.shown:,}."
+            f"{tally.shown:,} shown, of {count(tally.read, 'record')} read in {count(len(partitions), 'partition')}."
         )
     return Result(None)
 
 
 @dataclass(slots=True)
 class Tally:
-    """How much was looked at, and how much of it was shown."""
+    """The numbers of records read and shown."""
 
-    looked: int = 0
+    read: int = 0
     shown: int = 0
 
 
 async def _begin(
-    kafka: AIOKafkaConsumer, places: Sequence[TopicPartition], since: datetime | None, last: int
+    kafka: AIOKafkaConsumer, partitions: Sequence[TopicPartition], since: datetime | None, last: int
 ) -> dict[TopicPartition, int]:
-    """Seeks to where to begin; returns the ends as they are now."""
-    begins, ends = await kafka.beginning_offsets(places), await kafka.end_offsets(places)
+    """Seek to the first records to show, and return the current end offsets."""
+    begins, ends = await kafka.beginning_offsets(partitions), await kafka.end_offsets(partitions)
     firsts = dict(begins)
     if since is not None:
-        found = await kafka.offsets_for_times(dict.fromkeys(places, int(since.timestamp() * 1000)))
-        firsts = {p: ends[p] if found.get(p) is None else found[p].offset for p in places}
+        found = await kafka.offsets_for_times(dict.fromkeys(partitions, int(since.timestamp() * 1000)))
+        firsts = {p: ends[p] if found.get(p) is None else found[p].offset for p in partitions}
     else:
-        each = -(-last // len(places))
-        firsts = {p: max(begins[p], ends[p] - each) for p in places}
+        each = -(-last // len(partitions))
+        firsts = {p: max(begins[p], ends[p] - each) for p in partitions}
     for partition, offset in firsts.items():
         kafka.seek(partition, offset)
     return {p: end for p, end in ends.items() if firsts[p] < end}
@@ -205,12 +216,12 @@ async def _begin(
 async def _follow(
     kafka: AIOKafkaConsumer,
     output: Output,
-    wanted: Filter,
+    event_filter: Filter,
     ends: dict[TopicPartition, int] | None,
     data: bool,
     tally: Tally,
 ) -> None:
-    """Shows what is wanted; up to these ends where there are any."""
+    """Show the records that match; without end if `ends` is None."""
     left = None if ends is None else dict(ends)
     while left is None or left:
         batches = await kafka.getmany(timeout_ms=300)
@@ -219,9 +230,9 @@ async def _follow(
             partition = TopicPartition(record.topic, record.partition)
             if left is not None and (partition not in left or record.offset >= left[partition]):
                 continue
-            tally.looked += 1
+            tally.read += 1
             envelope = read(record)
-            if (wanted == Filter()) if isinstance(envelope, str) else wanted.takes(envelope):
+            if (event_filter == Filter()) if isinstance(envelope, str) else event_filter.matches(envelope):
                 tally.shown += 1
                 show_record(output, record, envelope, data)
         if left is not None:

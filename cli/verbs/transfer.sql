@@ -1,4 +1,5 @@
--- chosen: read the events between two positions that are of these types ($3, or any), and fit what is not null.
+-- chosen: read the events between two positions that have one of the types $3, if it is not empty, and match the
+-- parameters that are not null.
 select position, stream, version, id, type, schema, time, correlation_id, causation_id, actor, tenant, traceparent,
     prevhash, hash, command_id, data::text
 from log.events

@@ -93,7 +93,7 @@ def test_whoever_has_written_or_holds_the_heads_row_is_named(
     holder = found["open"][1]
     assert holder["state"] == "idle in transaction"
     (line,) = wrong
-    assert line.startswith("marketplace: 2 appends waiting, the first for ")
+    assert line.startswith("marketplace: 2 appends waiting for an open transaction, the first for ")
     assert f"psql (pid {holder['pid']}, user {holder['user']}), idle in transaction for" in line
     assert f"pg_terminate_backend({holder['pid']})" in line
     assert said.code == 1
@@ -123,7 +123,7 @@ def test_a_prepared_transaction_can_hold_it_too() -> None:
         "identity",
         [
             horizon.OpenTransaction(
-                pid=0, application="", user="", state="unknown", age_s=0, stands_s=0, head=True, blocks=1, waits_s=9.0
+                pid=0, application="", user="", state="unknown", age_s=0, state_s=0, head=True, blocks=1, waits_s=9.0
             )
         ],
     )

@@ -50,24 +50,24 @@ def test_topics_and_an_import_that_tail_then_shows(tenure: Tenure, live: Mapping
     assert [each["outcome"] for each in operations(live["identity"])] == ["begun", "done"]
     said = tenure("tail", INBOUND, "--no-follow", "--since", "1h", "--type", "CsnIssued", "--stream", "3", "--json")
     assert [json.loads(line)["id"] for line in said.out.splitlines()] == ["cli-3"]
-    assert "showed 1" not in said.err, "--json is for a program"
-    assert "showed 1." in tenure("tail", INBOUND, "--no-follow", "--since", "1h", "--stream", "3").err
+    assert "1 shown" not in said.err, "--json is for a program"
+    assert "1 shown, of" in tenure("tail", INBOUND, "--no-follow", "--since", "1h", "--stream", "3").err
 
 
 def test_a_missing_topic_ends_with_1(tenure: Tenure, live: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert tenure("topics").code == 0
     monkeypatch.setattr(topics, "TOPICS", (*TOPICS, "missing.v1"))
     said = tenure("topics")
-    assert said.code == 1 and "missing.v1 is missing: `python -m deploy.topics` makes it." in said.out
+    assert said.code == 1 and "missing.v1 is missing: run `python -m deploy.topics` to create it." in said.out
     assert tenure("topics", "--json").json["missing"] == ["missing.v1"]
 
 
 def test_anchors_are_no_events(tenure: Tenure, live: Mapping[str, str]) -> None:
     assert live
     anchors = topic_of_anchors("marketplace")
-    assert anchors not in topics.named([]) and topics.named([anchors]) == [anchors]
+    assert anchors not in topics.topics_named([]) and topics.topics_named([anchors]) == [anchors]
     said = tenure("verify", "--topic", anchors)
-    assert said.code == 2 and "holds no events" in said.err
+    assert said.code == 2 and "holds anchors, not events" in said.err
     for topic in (anchors, FORMER):
         assert tenure("replay", "marketplace", "--to-topic", topic).code == 5
 
@@ -114,7 +114,7 @@ def test_status_measures_a_lag_and_its_trend(tenure: Tenure, live: Mapping[str, 
 def test_a_replay_goes_to_a_topic_of_its_own(tenure: Tenure, live: Mapping[str, str]) -> None:
     append(live["marketplace"], "marketplace", "partner-1", csn(1), csn(2))
     said = tenure("replay", "marketplace", "--to-topic", "nobodys.topic", *YES)
-    assert said.code == 4 and "none is made here" in said.err
+    assert said.code == 4 and "does not create topics" in said.err
     assert operations(live["marketplace"]) == []
 
 
@@ -153,7 +153,7 @@ def test_a_replay_to_a_topic_sends_the_very_events_and_reads_them_again(
     assert (begun["outcome"], ended["outcome"], ended["verb"]) == ("begun", "done", "replay")
     assert (ended["actor"], ended["reason"]) == ("operator:test", "a test")
     assert ended["arguments"] == [f"topic={topic}", "events=2", "positions=2-3"]
-    assert "2 events acknowledged by Kafka." in ended["result"] and "all there, byte for byte" in ended["result"]
+    assert "2 events acknowledged by Kafka." in ended["result"] and "all identical, byte for byte" in ended["result"]
 
 
 # ── why ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -216,9 +216,9 @@ def test_why_goes_over_to_publishers_events(
     found = tenure("why", other, "--json").json
     assert [each["id"] for each in found["events"]] == [other], "nothing followed from it"
     said = tenure("why", last, "--search", "1")
-    assert said.code == 0 and "which was not found" in said.out and "--search N looks at more" in said.out
+    assert said.code == 0 and "which was not found" in said.out and "--search N reads more" in said.out
     said = tenure("why", "nobodys-event")
-    assert said.code == 4 and "nothing followed from it" in said.err and f"records of {INBOUND}*" in said.err
+    assert said.code == 4 and "or an effect of it" in said.err and f"records of {INBOUND}*" in said.err
 
 
 @pytest.mark.parametrize("near", [True, False])

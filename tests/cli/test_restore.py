@@ -97,7 +97,7 @@ def test_what_was_lost_comes_back_by_command(tenure: Tenure, live: Stores) -> No
     said = tenure("restore", "topic", "entitlements")
     assert said.code == 5 and "tenure reconcile" in said.err
     said = tenure("reconcile", "entitlements")
-    assert said.code == 0 and "4 events would come from entitlements.events.v1" in said.out
+    assert said.code == 0 and "4 events would be imported from entitlements.events.v1" in said.out
     done = tenure("reconcile", "entitlements", *YES, "--json").json
     assert (done["count"], done["done"]["events"], done["ok"], done["verified"]["sound"]) == (4, 4, True, True)
     last = operations(dsn)[-1]
@@ -184,14 +184,14 @@ def test_a_restore_that_fails_midway_leaves_word_of_it_and_goes_on_when_run_agai
     assert "it stopped 20" in left and "at importing (KafkaConnectionError: " in left and again in left
     assert f"4 of {total} events are imported" in left and "by operator:test: a test" in left
     wrong = tenure("status", "--over", "0", "--json").json
-    assert f"distribution: it takes no commands: {left}" in wrong["wrong"]
+    assert f"distribution: its store takes no commands: {left}" in wrong["wrong"]
     assert wrong["services"]["distribution"]["fenced"] == left
     with pytest.raises(Unavailable, match="is being restored"):
         append(dsn, "distribution", "pool-9", fleet(1))
 
     said = tenure("restore", "store", "distribution")
-    assert said.code == 0 and f"It takes no commands now: {left}" in said.out
-    assert f"{total - 4} events would come" in said.out and fence(dsn) == left
+    assert said.code == 0 and f"The store takes no commands now: {left}" in said.out
+    assert f"{total - 4} events would be imported" in said.out and fence(dsn) == left
     done = tenure("restore", "store", "distribution", *YES, "--json").json
     assert (done["ok"], done["done"]["before"], done["done"]["events"]) == (True, 4, total - 4)
     assert left.endswith(done["done"]["earlier"]) and done["done"]["earlier"].startswith("it stopped 20")
@@ -212,11 +212,11 @@ def test_a_restore_that_fails_midway_leaves_word_of_it_and_goes_on_when_run_agai
     async def unreachable(*_: object) -> Any:
         raise KafkaConnectionError("the broker is gone")
 
-    # Done, and Kafka away for the second look: it is recorded, as one that could not be looked at.
+    # Complete, but Kafka is down for the check of the result: recorded as one that could not be verified.
     with monkeypatch.context() as patched:
-        patched.setattr("cli.verbs.restore.second_look", unreachable)
+        patched.setattr("cli.verbs.restore.verify_restored", unreachable)
         said = tenure("restore", "store", "distribution", *YES)
-    assert said.code == 1 and "It could NOT be looked at again" in said.out and fence(dsn) == "None"
+    assert said.code == 1 and "The result could NOT be verified" in said.out and fence(dsn) == "None"
     ended = operations(dsn)[-1]
     assert ended["outcome"] == "failed" and "An earlier try did not end: begun 20" in ended["result"]
     assert tenure("verify", "distribution").code == 0
@@ -236,7 +236,7 @@ def test_a_topic_is_verified_without_its_store(
     stored = in_a_loop(_stored(dsn))
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1")
     said = tenure("verify", "--topic", "identity")
-    assert said.code == 0 and f"{topic}: sound." in said.out and "The store was not looked at" in said.out
+    assert said.code == 0 and f"{topic}: sound." in said.out and "The store was not read" in said.out
     found = tenure("verify", "--topic", topic, "--json").json
     (report,) = found["services"]
     assert (found["sound"], report["events"], report["repeats"], report["head"]) == (True, 4, 0, 4)
@@ -250,7 +250,7 @@ def test_a_topic_is_verified_without_its_store(
 
     in_a_loop(sent((stored[1], stored[1].data), (stored[2], stored[2].data)))
     said = tenure("verify", "--topic", topic)
-    assert said.code == 0 and "Looked at 6 records: 4 events up to position 4, 2 repeats (allowed)" in said.out
+    assert said.code == 0 and "6 records read: 4 events up to position 4, 2 repeats (allowed)" in said.out
     envelope = stored[1].envelope._replace(actor="another")
     conflict = StoredEvent(envelope._replace(hash=chained(envelope, stored[1].data)), stored[1].data)
     in_a_loop(sent((conflict, conflict.data), (stored[0], stored[0].data.replace(b'"1"', b'"7"'))))

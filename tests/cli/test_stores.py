@@ -26,7 +26,7 @@ def test_a_stream_is_shown_with_its_states_and_its_personal_fields_sealed(tenure
     said = tenure("stream", "show", "account-1")
     assert said.code == 0
     assert "profile.email = enc:1:abc" in said.out or "opened.email = enc:1:abc" in said.out
-    assert "Looked at 1 event in identity's store; their chain is whole." in said.out
+    assert "1 event read from identity's store; the hash chain is intact." in said.out
     found = tenure("stream", "show", "account-1", "--json").json
     assert (found["chain"], found["events"][0]["state"]["is"]) == ("whole", "OpenedAccount")
     assert tenure("stream", "show", "account-1", "--at", "1h", "--json").json["events"] == []
@@ -36,7 +36,7 @@ def test_what_is_not_there_ends_with_4(tenure: Tenure, stores: Stores) -> None:
     assert tenure("stream", "show", "account-2").code == 4
     assert "No service has streams like" in tenure("stream", "show", "nothing-2").err
     said = tenure("why", new_id())
-    assert said.code == 3 and "looked at" in said.err, "it may be a publisher's, and Kafka can't be asked"
+    assert said.code == 3 and "could not be searched" in said.err, "it may be a publisher's, and Kafka can't be asked"
     assert tenure("why", " ").code == tenure("why", "é").code == 2
     assert tenure("parked", "show", "12345678").code == 4
     assert tenure("erase", "nobody@x.example").code == 4
@@ -47,7 +47,7 @@ def test_a_flipped_byte_is_seen(tenure: Tenure, stores: Stores) -> None:
     append(stores["marketplace"], "marketplace", "partner-1", csn(1), csn(2))
     fetch(stores["marketplace"], "update log.events set actor = 'somebody else' where version = 2")
     said = tenure("stream", "show", "partner-1")
-    assert said.code == 1 and "version 2 is not what was hashed" in said.out
+    assert said.code == 1 and "version 2 does not match its hash" in said.out
 
 
 def test_why_follows_an_event_over_the_stores(tenure: Tenure, stores: Stores) -> None:
@@ -60,7 +60,7 @@ def test_why_follows_an_event_over_the_stores(tenure: Tenure, stores: Stores) ->
     assert found["looked_at"] >= 4
     assert len(tenure("why", effect, "--all", "--json").json["events"]) == 4
     said = tenure("why", effect)
-    assert "because of the command door:1" in said.out and "<- asked" in said.out and "1 more of its" in said.out
+    assert "caused by the command door:1" in said.out and "<- asked" in said.out and "1 more of its" in said.out
 
 
 def test_why_says_what_it_did_not_look_at(tenure: Tenure, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,14 +70,15 @@ def test_why_says_what_it_did_not_look_at(tenure: Tenure, stores: Stores, monkey
     ]
     whole = tenure("why", "door:1", "--json").json
     assert (len(whole["events"]), whole["looked_at"], whole["cut_off"]) == (3, 6, []), "for effects, and for relatives"
-    assert "CUT OFF" not in tenure("why", "door:1").out
+    assert "INCOMPLETE" not in tenure("why", "door:1").out
     monkeypatch.setattr("cli.event_search.MOST", 2)
     cut = tenure("why", "door:1", "--json").json
     assert [each["id"] for each in cut["events"]] == [each for (each,) in about[:2]]
     assert cut["looked_at"] == 4, "not the third"
     place = {"service": "marketplace", "taken": 2, "after": 2, "left": 1}
     assert cut["cut_off"] == [{**place, "about": "door:1"}, {**place, "about": "it"}]
-    line = "CUT OFF in marketplace's store after 2 events of door:1: 1 event after position 2 not looked at."
+    limit = "INCOMPLETE in marketplace's store: the limit of 2 events about door:1 was reached"
+    line = f"{limit}; 1 event after position 2 not searched."
     assert line in " ".join(tenure("why", "door:1").out.split())
 
     monkeypatch.setattr("cli.event_search.MOST", 3)
@@ -86,14 +87,14 @@ def test_why_says_what_it_did_not_look_at(tenure: Tenure, stores: Stores, monkey
     found = tenure("why", "door:1", "--json").json
     assert (len(found["events"]), found["cut_off"]) == (4, [])
     assert found["not_followed"] == {"correlations": 1, "publishers_events": 0}
-    assert "CUT OFF: 1 correlation more in which it has effects, not followed." in tenure("why", "door:1").out
+    assert "INCOMPLETE: it has effects in 1 more correlation, which were not followed." in tenure("why", "door:1").out
 
     monkeypatch.setattr("cli.verbs.why._CROSSINGS", 0)
     envelope = {"about": "in-1", "cause": "in-1", "command": "marketplace.sales:urn:publisher:p#in-1:partner-9:0"}
     (effect,) = append(stores["marketplace"], "marketplace", "partner-9", csn(1), **envelope)
     assert tenure("why", effect, "--json").json["not_followed"] == {"correlations": 0, "publishers_events": 1}
     said = tenure("why", effect).out
-    assert "CUT OFF: 1 event more of publishers that it goes back to, not looked for." in said
+    assert "INCOMPLETE: 1 more publisher event among its causes, not searched for." in said
 
 
 def test_why_of_a_command_and_without_kafka(tenure: Tenure, stores: Stores) -> None:
@@ -108,8 +109,8 @@ def test_why_of_a_command_and_without_kafka(tenure: Tenure, stores: Stores) -> N
         assert found.code == 0 and [each["id"] for each in found.json["events"]] == [effect, last]
         assert "Kafka at" in found.json["inbound"]["problem"]
         said = tenure("why", asked)
-        assert "because of in-1 of urn:publisher:p, which was not found" in said.out
-        assert "publisher.inbound.v1* was not looked at: Kafka at" in said.out
+        assert "caused by in-1 of urn:publisher:p, which was not found" in said.out
+        assert "publisher.inbound.v1* could not be searched: Kafka at" in said.out
 
 
 def test_an_export_keeps_every_byte_and_hash(tenure: Tenure, stores: Stores, tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ def test_an_export_keeps_every_byte_and_hash(tenure: Tenure, stores: Stores, tmp
         assert line.endswith(f',"data":{row["data"]}}}')
     assert tenure("export", "marketplace", "-o", str(file)).code == 5, "a file that is there is not written over"
     assert tenure("export", "marketplace", "--type", "Nothing").code == 4
-    assert "2 events written; looked at 2, positions 1 to 2" in tenure("export", "marketplace", "--to", "2").err
+    assert "2 events written, of 2 read, positions 1 to 2" in tenure("export", "marketplace", "--to", "2").err
 
 
 @pytest.mark.parametrize(
@@ -135,7 +136,7 @@ def test_an_export_keeps_every_byte_and_hash(tenure: Tenure, stores: Stores, tmp
         ({"data": {"csn": "1"}}, "organisation_id"),
         ({"type": "Nothing"}, "no event of this contract"),
         ({"time": "noon"}, "not a time"),
-        ({"A b": "c"}, "no attribute"),
+        ({"A b": "c"}, "is not a CloudEvents attribute"),
     ],
 )
 def test_a_file_with_one_bad_line_is_not_imported(
@@ -144,7 +145,7 @@ def test_a_file_with_one_bad_line_is_not_imported(
     file = tmp_path / "in.jsonl"
     file.write_text(f"{json.dumps(PUBLISHERS)}\n\n{json.dumps({**PUBLISHERS, **change})}\n")
     said = tenure("import", str(file), *YES)
-    assert said.code == 5 and why in said.err and "1 line of 2 can't be imported, so none is" in said.err
+    assert said.code == 5 and why in said.err and "1 line of 2 can't be imported, so nothing is imported" in said.err
     assert operations(stores["identity"]) == []
 
 
@@ -187,7 +188,7 @@ def test_a_retry_is_dry_by_default_and_then_done_and_recorded(tenure: Tenure, pa
         done.json["operation"]
     }
     assert tenure("stream", "show", done.json["operation"]).code == 0
-    assert "Nothing that is parked" in tenure("parked", "retry", "--consumer", "entitlements.numbers").out
+    assert "No parked record matches" in tenure("parked", "retry", "--consumer", "entitlements.numbers").out
 
 
 def test_an_edited_record_is_what_its_consumer_gets(tenure: Tenure, parked: str, tmp_path: Path) -> None:
@@ -310,6 +311,6 @@ def test_status_tells_what_is_wrong_without_kafka_or_services(tenure: Tenure, pa
     for wrong in (
         "Kafka at 127.0.0.1:1 does not answer",
         "identity: service: no answer",
-        "entitlements: 3 events parked",
+        "entitlements: 3 records parked",
     ):
         assert wrong in said.out, wrong

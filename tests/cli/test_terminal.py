@@ -51,14 +51,16 @@ RETRY = ("parked", "retry", "--consumer", "entitlements.numbers")
 
 @pytest.mark.parametrize("answer", ["", "n"])
 def test_whoever_does_not_say_yes_changes_nothing(parked: str, answer: str) -> None:
-    code, said = at_a_terminal(*RETRY, answers={"Do it?": answer})
+    code, said = at_a_terminal(*RETRY, answers={"Apply this change?": answer})
     assert code == 0 and "3 parked records at" in said and "nothing was changed" in said
-    assert "Why" not in said
+    assert "Reason" not in said
     assert operations(parked) == []
 
 
 def test_whoever_says_yes_says_why_and_sees_how_far_it_is(parked: str) -> None:
-    code, said = at_a_terminal(*RETRY, answers={"Do it?": "y", "Why (for the record)": "the handler is mended"})
+    code, said = at_a_terminal(
+        *RETRY, answers={"Apply this change?": "y", "Reason (for the record)": "the handler is mended"}
+    )
     assert code == 0
     assert "parked retry" in said and "3/3" in said, "the bar"
     begun, ended = operations(parked)

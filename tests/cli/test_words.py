@@ -11,16 +11,16 @@ import pytest
 from rich.console import Console
 
 from cli import horizon
-from cli.app import loaded
+from cli.app import load_verbs
 from cli.context import environment
-from cli.event_search import Found
+from cli.event_search import FoundEvent
 from cli.exit_codes import MEANING
 from cli.horizon import OpenTransaction
 from cli.output import Output, count, duration, plain, size, time_of
-from cli.verbs.status import Lag, Seen, faults, lags, show
+from cli.verbs.status import Lag, ServiceStatus, faults, lags, show
 from cli.verbs.streams import broken, changed, flat
 from cli.verbs.topics import Filter
-from cli.verbs.why import kin, trees
+from cli.verbs.why import same_root, trees
 from deploy import ROOT
 from shared.eventlog.write.store import Head
 from shared.events.envelope import Envelope
@@ -51,7 +51,7 @@ def test_a_time_is_read_as_it_is_typed() -> None:
     assert time_of("2026-11-21", NOON) == datetime(2026, 11, 21, tzinfo=UTC)
     assert time_of("2026-11-21T13:00:00+01:00") == NOON
     assert time_of("90m", NOON) == NOON - timedelta(minutes=90)
-    with pytest.raises(ValueError, match="is no time"):
+    with pytest.raises(ValueError, match="is not a time"):
         time_of("noon")
 
 
@@ -85,24 +85,28 @@ def test_status_is_readable_at_80_columns_without_colour(monkeypatch: pytest.Mon
             user="ops",
             state="idle in transaction",
             age_s=150.0,
-            stands_s=140.0,
+            state_s=140.0,
             head=True,
             blocks=2,
             waits_s=7.5,
         )
     ]
     seen = [
-        Seen(
-            service="entitlements", waiting={"consumers": "connecting to Kafka"}, log=LOG, checkpoints=(), opened=opened
+        ServiceStatus(
+            service="entitlements",
+            waiting={"consumers": "connecting to Kafka"},
+            log=LOG,
+            checkpoints=(),
+            transactions=opened,
         ),
-        Seen(
+        ServiceStatus(
             service="distribution",
             waiting={"service": "gone"},
             log={**LOG, "head": 12_345_678, "relayed": 12_345_571},
             checkpoints=(),
-            opened=opened,
+            transactions=opened,
         ),
-        Seen(service="identity", waiting={}, log=None, fault="gone"),
+        ServiceStatus(service="identity", waiting={}, log=None, fault="gone"),
     ]
     show(
         output,
@@ -147,17 +151,20 @@ def test_a_lag_counts_what_is_still_there() -> None:
 
 def test_all_is_well_only_when_it_is() -> None:
     well = {**LOG, "parked": 0}
-    assert faults([Seen(service="identity", waiting={}, log=well)], None) == []
-    assert "2 events parked" in faults([Seen(service="identity", waiting={}, log=LOG)], None)[0]
+    assert faults([ServiceStatus(service="identity", waiting={}, log=well)], None) == []
+    assert "2 records parked" in faults([ServiceStatus(service="identity", waiting={}, log=LOG)], None)[0]
     assert (
         "takes no commands: why"
-        in faults([Seen(service="identity", waiting={}, log={**well, "fenced": "why"})], None)[0]
+        in faults([ServiceStatus(service="identity", waiting={}, log={**well, "fenced": "why"})], None)[0]
     )
-    assert "no relay" in faults([Seen(service="identity", waiting={}, log={**well, "led": False})], None)[0]
+    assert (
+        "no running relay"
+        in faults([ServiceStatus(service="identity", waiting={}, log={**well, "led": False})], None)[0]
+    )
 
 
 @pytest.mark.parametrize(
-    ("blocks", "waits_s", "state", "stands_s", "said"),
+    ("blocks", "waits_s", "state", "state_s", "said"),
     [
         (1, 5.1, "active", 9.0, True),
         (1, 4.9, "active", 90.0, False),
@@ -167,7 +174,7 @@ def test_all_is_well_only_when_it_is() -> None:
     ],
 )
 def test_who_keeps_appends_waiting_is_named_after_five_seconds(
-    blocks: int, waits_s: float, state: str, stands_s: float, said: bool
+    blocks: int, waits_s: float, state: str, state_s: float, said: bool
 ) -> None:
     opened = [
         OpenTransaction(
@@ -176,7 +183,7 @@ def test_who_keeps_appends_waiting_is_named_after_five_seconds(
             user="ops",
             state=state,
             age_s=100.0,
-            stands_s=stands_s,
+            state_s=state_s,
             head=True,
             blocks=blocks,
             waits_s=waits_s,
@@ -186,45 +193,45 @@ def test_who_keeps_appends_waiting_is_named_after_five_seconds(
     assert bool(found) == said
     for line in found:
         assert "1 append waiting" in line and f"{state} for" in line and "pg_terminate_backend(4711)" in line
-    assert (horizon.held(opened), horizon.held(())) == ("2 min", "")
+    assert (horizon.oldest_age(opened), horizon.oldest_age(())) == ("2 min", "")
 
 
 def test_a_state_is_told_by_what_changed() -> None:
     before = flat({"is": "OpenTransaction", "seats": [1, 2], "lines": [{"n": 1}], "plan": {"price": 3}})
     after = flat({"is": "Closed", "seats": [1], "lines": [{"n": 1}, {"n": 2}]})
-    assert changed(before, after) == ["is = Closed", "seats = [1]", "lines[1].n = 2", "plan.price is gone"]
+    assert changed(before, after) == ["is = Closed", "seats = [1]", "lines[1].n = 2", "plan.price removed"]
 
 
 def test_a_broken_chain_is_named() -> None:
     events = next_events("a", Head(), 3)
     assert broken(events) is None
     assert broken([events[0], events[2]]) == "version 3 does not continue version 1"
-    assert broken([events[0], events[1]._replace(data=b'{"n": 2}'), events[2]]) == "version 2 is not what was hashed"
+    assert broken([events[0], events[1]._replace(data=b'{"n": 2}'), events[2]]) == "version 2 does not match its hash"
 
 
-def event(name: str, cause: str, after_s: float = 0) -> Found:
+def event(name: str, cause: str, after_s: float = 0) -> FoundEvent:
     envelope = Envelope(name, "s", name.upper(), "stream", NOON + timedelta(seconds=after_s), 1, 1, 1, "c", cause)
-    return Found("identity", envelope, b"{}")
+    return FoundEvent("identity", envelope, b"{}")
 
 
 def test_why_tells_one_cause_and_its_effects() -> None:
     found = [event("a", "door:1"), event("b", "a", 1), event("c", "b", 2), event("d", "door:2", 3), event("e", "b", 4)]
-    shown = kin(found, found[2])
+    shown = same_root(found, found[2])
     assert [each.envelope.id for each in shown] == ["a", "b", "c", "e"]
     out = io.StringIO()
     for tree in trees(shown, {"c"}):
         Console(file=out, width=80, no_color=True).print(tree)
-    assert "because of the command door:1" in out.getvalue()
+    assert "caused by the command door:1" in out.getvalue()
     assert [word for line in out.getvalue().splitlines() for word in line.split() if word in "ABCE"] == list("ABCE")
     assert "C  identity +2.0 s  <- asked" in out.getvalue()
 
 
-def foreign(name: str, source: str, cause: str = "", after_s: float = 0) -> Found:
+def foreign(name: str, source: str, cause: str = "", after_s: float = 0) -> FoundEvent:
     envelope = Envelope(name, source, name.upper(), "subject", NOON + timedelta(seconds=after_s), causation_id=cause)
-    return Found("", envelope, b"{}", "publisher.inbound.v1/2/7")
+    return FoundEvent("", envelope, b"{}", "publisher.inbound.v1/2/7")
 
 
-def followed(name: str, cause: str, source: str, after_s: float) -> Found:
+def followed(name: str, cause: str, source: str, after_s: float) -> FoundEvent:
     """As a reaction of ours to a publisher's event."""
     found = event(name, cause, after_s)
     return found._replace(
@@ -245,26 +252,26 @@ def test_why_begins_with_the_publishers_event_and_goes_through_its_answers() -> 
         followed("d", "y", one, 5),
     ]
     assert (found[2].cause, found[3].cause) == (f"{one}#x", f"{other}#x")
-    assert [each.envelope.id for each in kin(found, found[6])] == ["x", "a", "c", "y", "d"]
-    assert [each.key for each in kin(found, found[1])] == [f"{other}#x", "b"]
-    assert kin(found, *found[:2]) == found
+    assert [each.envelope.id for each in same_root(found, found[6])] == ["x", "a", "c", "y", "d"]
+    assert [each.key for each in same_root(found, found[1])] == [f"{other}#x", "b"]
+    assert same_root(found, *found[:2]) == found
     out = io.StringIO()
-    shown = trees(kin(found, found[6]), {"d"})
+    shown = trees(same_root(found, found[6]), {"d"})
     assert len(shown) == 1
     Console(file=out, width=80, no_color=True).print(shown[0])
     lines = [line.strip(" │└├─") for line in out.getvalue().splitlines()]
     assert lines[:3] == [f"X  from {one}  2026-11-21 12:00:00Z", "x in publisher.inbound.v1/2/7", "A  identity +1.0 s"]
     assert f"Y  from {one}  2026-11-21 12:00:04Z" in lines and "D  identity +5.0 s  <- asked" in lines
     (lost,) = trees([found[2]], set())
-    assert str(lost.label) == f"because of x of {one}, which was not found"
+    assert str(lost.label) == f"caused by x of {one}, which was not found"
 
 
 def test_a_filter_takes_what_all_of_its_parts_take() -> None:
     envelope = event("a", "").envelope
-    assert Filter().takes(envelope)
-    assert Filter(types=frozenset({"A"}), since=NOON, until=NOON).takes(envelope)
-    assert not Filter(types=frozenset({"A"}), tenant="somebody").takes(envelope)
-    assert not Filter(since=NOON + timedelta(seconds=1)).takes(envelope)
+    assert Filter().matches(envelope)
+    assert Filter(types=frozenset({"A"}), since=NOON, until=NOON).matches(envelope)
+    assert not Filter(types=frozenset({"A"}), tenant="somebody").matches(envelope)
+    assert not Filter(since=NOON + timedelta(seconds=1)).matches(envelope)
 
 
 def test_a_running_systems_addresses_complete_the_environment(tmp_path: Path) -> None:
@@ -323,13 +330,13 @@ def test_a_change_asks_for_consent_and_the_rest_does_not(tenure: Tenure, name: s
 
 
 def test_help_says_when_a_verb_ends_with_1(tenure: Tenure) -> None:
-    assert "Ends with 1 when one is missing." in tenure("topics", "--help").out
+    assert "The exit code is 1 if a topic is missing." in tenure("topics", "--help").out
 
 
 def verbs() -> list[tuple[str, ...]]:
     """Every verb there is, by what --help lists."""
-    alone = [(info.name or "",) for info in loaded().registered_commands]
-    groups = [(group.name or "", group.typer_instance) for group in loaded().registered_groups]
+    alone = [(info.name or "",) for info in load_verbs().registered_commands]
+    groups = [(group.name or "", group.typer_instance) for group in load_verbs().registered_groups]
     return [*alone, *((name, info.name or "") for name, group in groups if group for info in group.registered_commands)]
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.event_search import publishers
+from cli.event_search import publisher_source
 from shared.eventlog.repair.resuming import cause_of
 from shared.eventlog.write.log import Accepted, Log, Meta
 from shared.eventlog.write.memory import MemoryStore
@@ -86,6 +86,6 @@ def test_the_cause_of_a_reaction_is_known_by_its_command_id() -> None:
     envelope = Envelope(
         "id", "urn:tenure:entitlements", "T", "pool-s", NOON, causation_id=id_, actor=source, command_id=long
     )
-    assert publishers(envelope) == source
-    assert publishers(envelope._replace(command_id=short, causation_id="e:1")) == source
-    assert publishers(envelope._replace(actor="somebody")) == "", "a digest names nobody by itself"
+    assert publisher_source(envelope) == source
+    assert publisher_source(envelope._replace(command_id=short, causation_id="e:1")) == source
+    assert publisher_source(envelope._replace(actor="somebody")) == "", "a digest names nobody by itself"

@@ -102,9 +102,9 @@ def test_a_person_is_erased_and_nobody_can_read_them_any_more(
     assert not readable()
     last = f"select type from log.events where stream = 'account-{person.account_id}' order by version desc limit 1"
     assert [row["type"] for row in fetch(dsn, last)] == ["AccountClosed"]
-    looked = "Looked again: the account is closed, and its key is gone."
-    assert_recorded(operated, done, "erase", f"account={person.account_id}", looked)
+    checked = "Checked: the account is closed, and its key is erased."
+    assert_recorded(operated, done, "erase", f"account={person.account_id}", checked)
     said = tenure("erase", person.account_id, *YES)
-    assert said.code == 0 and "closed and forgotten already" in said.out
+    assert said.code == 0 and "already closed, and its personal data is already erased" in said.out
     assert person.email not in tenure("stream", "show", f"account-{person.account_id}").out
     operated.assert_sound()
