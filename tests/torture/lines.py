@@ -11,8 +11,13 @@ from typing import Any, Final, NamedTuple
 from deploy import ROOT
 
 FILES: Final = tuple(
-    f"shared/eventlog/{name}.py"
-    for name in ("log", "batching", "postgres", "relay", "guard", "anchors", "plan", "consumer", "host")
+    f"shared/eventlog/{room}/{name}.py"
+    for room, names in {
+        "write": ("log", "batching", "postgres"),
+        "deliver": ("relay", "plan", "consumer", "host"),
+        "repair": ("guard", "anchors"),
+    }.items()
+    for name in names
 )
 _NAMES: Final = {str(ROOT / file): file for file in FILES}
 

@@ -2,7 +2,9 @@
 
 import pytest
 
+from deploy import ROOT
 from tests.torture.__main__ import amiss
+from tests.torture.lines import FILES
 
 
 def test_enough_kills_and_nothing_wrong_pass() -> None:
@@ -22,3 +24,7 @@ def test_enough_kills_and_nothing_wrong_pass() -> None:
 )
 def test_anything_else_does_not(fates: dict[str, int], failed: int) -> None:
     assert len(amiss(fates, failed)) in (1, 2)
+
+
+def test_the_files_whose_lines_kill_exist() -> None:
+    assert [file for file in FILES if not (ROOT / file).is_file()] == []
