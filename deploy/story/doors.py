@@ -124,27 +124,37 @@ class Doors:
                 if asyncio.get_running_loop().time() > deadline:
                     raise Wrong(f"{service} does not answer at {addresses()[service]}: {error!r}") from error
             else:
-                if answer.status_code == 401 and who is not None and await self._signed_in_again(who, used):
+                if answer.status_code == 401 and who is not None and await self._signed_in_again(who, used, deadline):
                     continue
                 if answer.status_code != 503 or asyncio.get_running_loop().time() > deadline:
                     return answer
             await asyncio.sleep(0.25)
 
-    async def _signed_in_again(self, who: Person, used: str) -> bool:
-        """Whether there is another token than the used one, which ran out or whose session has ended."""
-        if who.token != used:
-            return True
-        ways = {
-            "/sessions/refresh": {"refresh_token": who.refresh_token},
-            "/sessions": {"email": who.email, "password": who.password},
-        }
-        for path, body in ways.items():
-            with suppress(aiohttp.ClientError, TimeoutError):
-                async with self.http["identity"].post(path, json=body) as response:
-                    if response.status == 200:
-                        who.signed_in(await response.json())
-                        return True
-        return False
+    async def _signed_in_again(self, who: Person, used: str, deadline: float) -> bool:
+        """Whether there is another token than the used one, which ran out or whose session has ended.
+
+        Identity may be busy, above all when many sign in at once: it is asked until it answers, or the deadline.
+        """
+        while who.token == used:
+            answers = [await self._session(who, "/sessions/refresh", {"refresh_token": who.refresh_token})]
+            if not answers[0]:
+                answers.append(await self._session(who, "/sessions", {"email": who.email, "password": who.password}))
+            if True in answers:
+                break
+            if None not in answers or asyncio.get_running_loop().time() > deadline:
+                return False
+            await asyncio.sleep(0.25)
+        return True
+
+    async def _session(self, who: Person, path: str, body: Json) -> bool | None:
+        """Whether identity gives a session for this; None where it does not say."""
+        with suppress(aiohttp.ClientError, TimeoutError):
+            async with self.http["identity"].post(path, json=body) as response:
+                if response.status == 200:
+                    who.signed_in(await response.json())
+                    return True
+                return None if response.status == 503 else False
+        return None
 
     async def ok(self, service: str, method: str, path: str, who: Person | None = None, body: Any = None) -> Json:
         """The answer of a call that has to be accepted; while a fact is on its way to the service, of a later one."""

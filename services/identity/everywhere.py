@@ -22,7 +22,9 @@ logger = structlog.get_logger(__name__)
 
 WAIT_S: Final = 5.0
 """So long the answer waits for the services; those that are away or behind are named in it then."""
-_ASK_EVERY_S: Final = 0.05
+_FIRST_PAUSE_S: Final = 0.05
+_LONGEST_PAUSE_S: Final = 0.4
+"""Pauses between two questions double: many clocks that are moved at once must not keep the services from folding."""
 _NAME: Final = "identity"
 
 
@@ -34,6 +36,14 @@ class Everywhere:
     ) -> None:
         """`urls` are the other services', by name."""
         self._urls, self._wait_s, self._transport = dict(urls), wait_s, transport
+        self._http: httpx.AsyncClient | None = None
+
+    @property
+    def _client(self) -> httpx.AsyncClient:
+        """One for the process: making one reads all certificates of the machine, some 20 ms."""
+        if self._http is None:
+            self._http = httpx.AsyncClient(timeout=2, trust_env=False, transport=self._transport)
+        return self._http
 
     @staticmethod
     def of(settings: Settings) -> "Everywhere":
@@ -50,20 +60,16 @@ class Everywhere:
             await clocks.refresh(db)
             return clocks.ahead_s(organisation_id) >= ahead_s
 
-        async with httpx.AsyncClient(
-            timeout=2, trust_env=False, headers={"Authorization": authorization}, transport=self._transport
-        ) as http:
+        def there(url: str) -> Callable[[], Awaitable[bool]]:
+            async def asked() -> bool:
+                answer = await self._client.get(f"{url}/clock", headers={"Authorization": authorization})
+                answer.raise_for_status()
+                return int(answer.json()["ahead_s"]) >= ahead_s
 
-            def there(url: str) -> Callable[[], Awaitable[bool]]:
-                async def asked() -> bool:
-                    answer = await http.get(f"{url}/clock")
-                    answer.raise_for_status()
-                    return int(answer.json()["ahead_s"]) >= ahead_s
+            return asked
 
-                return asked
-
-            asking = {_NAME: here} | {name: there(url) for name, url in self._urls.items()}
-            reached = await asyncio.gather(*(_in_time(ask, deadline) for ask in asking.values()))
+        asking = {_NAME: here} | {name: there(url) for name, url in self._urls.items()}
+        reached = await asyncio.gather(*(_in_time(ask, deadline) for ask in asking.values()))
         lacking = [name for name, has in zip(asking, reached, strict=True) if not has]
         if lacking:
             logger.warning(
@@ -75,7 +81,7 @@ class Everywhere:
 
 
 async def _in_time(ask: Callable[[], Awaitable[bool]], deadline: float) -> bool:
-    loop = asyncio.get_running_loop()
+    loop, pause_s = asyncio.get_running_loop(), _FIRST_PAUSE_S
     while True:
         try:
             async with asyncio.timeout_at(deadline):
@@ -83,6 +89,7 @@ async def _in_time(ask: Callable[[], Awaitable[bool]], deadline: float) -> bool:
                     return True
         except (httpx.HTTPError, *TRANSIENT, ValueError, KeyError, TypeError) as fault:
             logger.info("a service does not say what time it is there", fault=repr(fault)[:200])
-        if loop.time() + _ASK_EVERY_S > deadline:
+        if loop.time() + pause_s > deadline:
             return False
-        await asyncio.sleep(_ASK_EVERY_S)
+        await asyncio.sleep(pause_s)
+        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
