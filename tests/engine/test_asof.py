@@ -63,7 +63,7 @@ async def test_as_of_a_time_counts_what_was_decided_by_then(bench: Bench) -> Non
     for second, seats in ((-1, 0), (0, 1), (4, 1), (5, 2), (10, 3), (20, 2), (99, 2)):
         async with as_of(*HERE, as_operator(bench.dsn), NO_KAFKA, time=NOON + timedelta(seconds=second)) as past:
             assert past.tables["seats"] == seats, second
-    with pytest.raises(CannotRebuild, match="no zone"):
+    with pytest.raises(CannotRebuild, match="no time zone"):
         async with as_of(*HERE, as_operator(bench.dsn), NO_KAFKA, time=datetime(2026, 1, 1)):
             pass
 
