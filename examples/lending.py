@@ -1,9 +1,9 @@
-"""A whole service on one page: a library lends books.
+"""A complete service on one page: a library that lends books.
 
-Read it from top to bottom: two streams with their events, states and decisions; then what follows from events (a table,
-a timer, a command to another stream); then the routes; then the service. A real service has these parts in files of
-their own, named in docs/ARCHITECTURE.md, and its events in shared/events/. The terms are in docs/GLOSSARY.md.
-`tests/services/test_example_service.py` runs this one: a decision needs no database, the rest runs on PostgreSQL.
+Read it from top to bottom: two streams with their events, states and deciders; then a projection, a timer and a
+reaction; then the routes; then the declaration of the service. In a real service these parts are in separate files,
+which docs/ARCHITECTURE.md lists, and its events are in shared/events/. docs/GLOSSARY.md explains the terms.
+`tests/services/test_example_service.py` runs this service: the deciders without a database, the rest on PostgreSQL.
 """
 
 from collections.abc import Sequence
@@ -30,11 +30,11 @@ from shared.sql import statements
 TOPIC: Final = topic_of("lending")
 SQL: Final = statements(__file__)
 
-# ── Events: business facts in the past tense, frozen, with everything that was decided ─────────────────────────────
+# ── Events: immutable business facts in the past tense, with everything that was decided ─────────────────────────────
 
 
 class BookLent(Event):
-    """The reader has the book and brings it back by `due`."""
+    """The reader has borrowed the book until `due`."""
 
     book_id: Identifier
     organisation_id: Identifier
@@ -51,7 +51,7 @@ class BookReturned(Event):
 
 
 class LoanOverdue(Event):
-    """The book was not back when it was due."""
+    """The book was not returned when it was due."""
 
     book_id: Identifier
     organisation_id: Identifier
@@ -59,7 +59,7 @@ class LoanOverdue(Event):
 
 
 class ReaderSuspended(Event):
-    """The reader borrows nothing more: a loan was overdue."""
+    """The reader may not borrow any more, because a loan was overdue."""
 
     organisation_id: Identifier
     reader: ActorId
@@ -67,7 +67,7 @@ class ReaderSuspended(Event):
 
 
 LendingEvent: TypeAlias = BookLent | BookReturned | LoanOverdue | ReaderSuspended
-"""All that is on the topic. Whatever reads it handles or ignores each of them, or the service does not start."""
+"""All events of the topic; a service does not start if a consumer neither handles nor ignores one of them."""
 
 # ── The stream `book-<id>`: its phases, its fold, its commands, its decisions ──────────────────────────────────────
 
@@ -81,7 +81,10 @@ class OnShelf:
 
 @dataclass(frozen=True, slots=True)
 class Lent:
-    """A reader has it. A state keeps what decisions need, and the events that refusals name."""
+    """A reader has the book.
+
+    A state has what decisions need, and the events that justify refusals.
+    """
 
     loan: BookLent
     overdue: bool = False
@@ -91,7 +94,10 @@ BookState: TypeAlias = OnShelf | Lent
 
 
 def evolve_book(state: BookState, event: BookEvent) -> BookState:
-    """Return the state after the event. Total: whatever was once appended can be read for ever."""
+    """Return the state after the event.
+
+    It must accept every event that was ever appended, in any state.
+    """
     match event:
         case BookLent():
             return Lent(event)
@@ -105,7 +111,10 @@ def evolve_book(state: BookState, event: BookEvent) -> BookState:
 
 @dataclass(frozen=True, slots=True)
 class LendBook:
-    """Lend the book for some days. A field marked SUPPLIED is filled in by the route, never by the caller."""
+    """Lend the book for some days.
+
+    A field marked SUPPLIED is set by the route, never by the caller.
+    """
 
     book_id: Identifier
     days: Annotated[int, Field(ge=1, le=60)]
@@ -122,7 +131,7 @@ class ReturnBook:
 
 @dataclass(frozen=True, slots=True)
 class NoticeOverdue:
-    """Note that the loan is overdue, if it still is."""
+    """Record that the loan is overdue, if it still is."""
 
     now: datetime
 
@@ -134,7 +143,10 @@ READER_SUSPENDED: Final = "reader-suspended"
 
 
 def decide_book(command: BookCommand, state: BookState) -> Decision[BookEvent]:
-    """Return the events to append, none where nothing is new, or a refusal. No I/O, no clock, no generated id."""
+    """Return the events to append, none if nothing changes, or a refusal.
+
+    A decider is pure: no I/O, no clock, no generated ids.
+    """
     match command:
         case LendBook():
             return decide_loan(command, state)
@@ -153,7 +165,10 @@ def decide_book(command: BookCommand, state: BookState) -> Decision[BookEvent]:
 
 
 def decide_loan(command: LendBook, state: BookState) -> Decision[BookEvent]:
-    """A command that is sent again changes nothing; a refusal names its rule and the events that justify it."""
+    """Lend the book, unless somebody else has it or the reader is suspended.
+
+    A repeated command changes nothing. A refusal has a rule, a reason, a remedy and the events that justify it.
+    """
     if isinstance(state, Lent):
         if state.loan.reader == command.reader:
             return ()
@@ -175,12 +190,12 @@ BOOK: Final[Stream[BookState, BookCommand, BookEvent]] = Stream(
     tenant=lambda event: event.organisation_id,
 )
 
-# ── The stream `reader-<id>`: whoever owns a fact decides on it, so a suspension is no field of a book ──────────────
+# ── The stream `reader-<id>`: a suspension is a fact about the reader, so it has its own stream ─────────────────
 
 
 @dataclass(frozen=True, slots=True)
 class SuspendReader:
-    """Let the reader borrow nothing more."""
+    """Stop the reader from borrowing."""
 
     organisation_id: str
     reader: str
@@ -192,7 +207,7 @@ def evolve_reader(_state: ReaderSuspended | None, event: ReaderSuspended) -> Rea
 
 
 def decide_reader(command: SuspendReader, suspended: ReaderSuspended | None) -> Decision[ReaderSuspended]:
-    """Suspend once, however many loans are overdue."""
+    """Suspend the reader once, however many loans are overdue."""
     if suspended is not None:
         return ()
     return (ReaderSuspended(organisation_id=command.organisation_id, reader=command.reader, book_id=command.book_id),)
@@ -206,7 +221,7 @@ READER: Final[Stream[ReaderSuspended | None, SuspendReader, ReaderSuspended]] = 
     tenant=lambda event: event.organisation_id,
 )
 
-# ── The projection: events folded into a table, each once, in the transaction that moves the consumer's checkpoint ──
+# ── The projection: folds each event into a table once, in the same transaction as the consumer's checkpoint ────────
 
 LOANS: Final = Projection("loans", topics=(TOPIC,), tables=("loans",), ignores=(ReaderSuspended,))
 
@@ -226,7 +241,7 @@ async def fold_loan(tx: Connection, event: BookEvent, _envelope: Envelope) -> No
             assert_never(unreachable)
 
 
-# ── The timer: events set and cancel it; due, it becomes a command, once, in the organisation's own time ────────────
+# ── The timer: set and cancelled by events; when due in the organisation's time, it becomes a command, once ─────────
 
 TIMERS: Final = Timers(topics=(TOPIC,), ignores=(LoanOverdue, ReaderSuspended))
 
@@ -246,7 +261,7 @@ async def notice_overdue(_book_id: str, now: datetime, _reach: ReactionContext) 
     return NoticeOverdue(now)
 
 
-# ── The reaction: an event becomes a command to another stream, under an id made of the event's ────────────────────
+# ── The reaction: an event becomes a command to another stream, with an id derived from the event's ────────────────
 
 REACTIONS: Final = Reactions("reactions", topics=(TOPIC,), ignores=(BookLent, BookReturned, ReaderSuspended))
 
@@ -264,7 +279,7 @@ QUERIES: Final = APIRouter()
 
 @COMMANDS.route("POST", "/books/{book_id}/loan", BOOK)
 async def lend_book(context: RequestContext[LendBook]) -> Addressed[LendBook]:
-    """Finish the command with what the caller can't say: who they are, what time it is, what another stream knows."""
+    """Add what the caller must not supply: identity, time, and another stream's state."""
     actor = context.actor
     command = replace(
         context.asked,
@@ -289,7 +304,7 @@ class Loan(BaseModel):
 
 @QUERIES.get("/me/loans")
 async def my_loans(actor: CurrentActor, db: Database) -> list[Loan]:
-    """What the caller has at home."""
+    """Return the caller's loans."""
     return [Loan(**row) for row in await db.fetch(SQL["of_reader"], actor.account_id)]
 
 
