@@ -176,7 +176,7 @@ def test_a_restore_that_fails_midway_leaves_word_of_it_and_goes_on_when_run_agai
     assert len(kept) >= total
 
     said = stopped_midway(tenure, dsn, monkeypatch, killed=False)
-    again = "`tenure restore store distribution` again, which goes on from there"
+    again = "`tenure restore store distribution` again, which continues from there"
     assert said.code == 3 and again in said.err and len(said.err.splitlines()) == 1
     assert f"4 of {total} events are imported" in said.err
     assert fetch(dsn, EVENTS) == kept[:4], "and no event of its own among the topic's"
@@ -206,7 +206,7 @@ def test_a_restore_that_fails_midway_leaves_word_of_it_and_goes_on_when_run_agai
     said = stopped_midway(tenure, dsn, monkeypatch, killed=True)
     assert said.code == 3 and again in said.err
     left = fence(dsn)
-    assert f"at position 0 of {total}. If it runs no more" in left and "by operator:test: a test" in left
+    assert f"at position 0 of {total}. If it no longer runs" in left and "by operator:test: a test" in left
     assert again in left and fetch(dsn, EVENTS) == kept[:4]
 
     async def unreachable(*_: object) -> Any:

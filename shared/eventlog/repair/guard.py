@@ -1,12 +1,13 @@
-"""Whether a store and its topic still belong together, looked at before anything is published.
+"""The comparison of a store with its topic, before anything is published.
 
-A PostgreSQL that came back from a backup is older than Kafka; a Kafka that lost data is older than PostgreSQL. Going on
-in either case would give one position two events, or leave a hole in the topic. So the relay refuses, and while the
-topic knows more than the store, the store takes no commands: they would be decided on facts that are out of date.
+A PostgreSQL that was restored from a backup is older than Kafka; a Kafka that lost data is older than PostgreSQL. To
+continue in either case would give one position two events, or leave a gap in the topic. So the relay refuses to
+publish, and while the topic is ahead of the store, the store takes no commands: they would be decided on outdated
+facts.
 
-It is asked before a process decides anything, by a relay before it publishes and as soon as it finds that the store
-does not have what was published, and before the first write over a connection that was made anew: PostgreSQL may have
-been exchanged beneath running processes.
+The guard runs before a process decides anything, before a relay publishes, as soon as a relay finds that the store does
+not have what was published, and before the first write over a new connection, because PostgreSQL may have been replaced
+while processes run.
 """
 
 import asyncio
@@ -24,151 +25,163 @@ from shared.eventlog.repair.topic import LOOK_BACK, TopicReader
 from shared.eventlog.write.postgres import PostgresStore
 
 FENCE: Final = "the store and its topic differ: "
-"""How the guard's reasons begin; `log.fence` and `log.unfence` take no others."""
-LOOK_S: Final = 3.0
-"""So long a write waits for Kafka after its connection was made anew."""
+"""The prefix of the guard's reasons; `log.fence` and `log.unfence` accept no others."""
+CHECK_S: Final = 3.0
+"""How long a write waits for Kafka after its connection was replaced."""
 FURTHER: Final = 20 * READ_EVENTS
-"""So many of each partition's records are read before it is said that some are missing."""
+"""How many of each partition's last records are read before events count as missing from the topic."""
 
 logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Finding:
-    """What a look at the topic says: why the store must not be written to, if so, and how far the topic has it."""
+    """The result of comparing the store with its topic."""
 
     why: str | None
+    """Why the store must not be written to; None if it may be."""
     top: int
+    """The highest position of the store's own events that was seen in the topic."""
 
 
 class Guard:
-    """Compares a store with the last events of each partition of its topic.
+    """Comparison of a store with the last events of each partition of its topic.
 
-    As long as the last records are what the store holds at their positions, that is all. Where they are not, each such
-    partition is read from where it may have anything that the store does not hold, and its records are judged by their
-    chains (`chains`): what is no event of the log neither fences the store nor hides that events are missing.
+    If the last records are what the store holds at their positions, nothing more is read. Otherwise each partition that
+    differs is read from the first offset at which it may have something that the store does not hold, and its records
+    are checked by their chains (`chains`). A record that is no event of the log does not fence the store, and does not
+    hide that events are missing.
     """
 
     def __init__(self, store: PostgresStore, service: str, topic: str, access: KafkaAccess) -> None:
         self._store, self._service, self._topic, self._access = store, service, topic, access
-        self._known: tuple[object, _Finding] | None = None
-        """The last close look: of which store and topic, and its finding. It would be the same again."""
+        self._last: tuple[object, _Finding] | None = None
+        """The last full check: the state of store and topic that it saw, and its result, which is reused for the same
+        state."""
 
     async def __call__(self, relayed: int = 0) -> str | None:
-        """Say why nothing may be published after the checkpoint `relayed`; None when all is well.
+        """Return why nothing may be published after the checkpoint `relayed`, or None.
 
-        Fences the store as long as the topic has what the store has not. Raises KafkaError or Unavailable."""
+        Fences the store while the topic has events that the store does not have. Raises KafkaError or Unavailable.
+        """
         async with TopicReader(self._topic, self._access) as reader:
-            found = await self._look(reader)
-            if found.why is not None:
-                return found.why
-            top = found.top
-            if relayed > top:  # or its last records are repeats
+            finding = await self._check(reader)
+            if finding.why is not None:
+                return finding.why
+            top = finding.top
+            if relayed > top:  # unless the last records are repeats, events are missing
                 top = max([await self._top(reader, n) for n in reader.ends])
         if relayed > top:
             return (
                 f"{self._topic} ends at position {top}, though {relayed} were published: {relayed - top} events are "
-                f"missing there. `tenure restore topic` publishes them again from the store"
+                "missing there. `tenure restore topic` publishes them again from the store"
             )
         return None
 
     async def when_back(self) -> None:
-        """Look before the first write over a connection that was made anew.
+        """Compare the store with its topic before the first write over a new connection.
 
-        Without Kafka nothing can be said, and commands are taken as they are whenever it is away; the relay looks
-        before it publishes them. So it is where a look takes longer than LOOK_S, unless it has fenced the store by
-        then. Raises Unavailable."""
+        If Kafka is unavailable, or the comparison takes longer than CHECK_S and has not fenced the store by then,
+        commands are taken as they always are while Kafka is away: the relay compares again before it publishes them.
+        Raises Unavailable.
+        """
         try:
-            async with asyncio.timeout(LOOK_S), TopicReader(self._topic, self._access) as reader:
-                found = await self._look(reader)
+            async with asyncio.timeout(CHECK_S), TopicReader(self._topic, self._access) as reader:
+                finding = await self._check(reader)
         except (KafkaError, OSError, TimeoutError) as fault:
-            logger.warning("PostgreSQL is back, and the topic can't be looked at", topic=self._topic, fault=repr(fault))
+            logger.warning(
+                "reconnected to PostgreSQL, but could not compare the store with its topic",
+                topic=self._topic,
+                fault=repr(fault),
+            )
             return
-        if found.why is not None:
-            logger.critical("the store and its topic differ: no commands are taken", reason=found.why)
+        if finding.why is not None:
+            logger.critical("the store and its topic differ: no commands are taken", reason=finding.why)
 
-    async def _look(self, reader: TopicReader) -> _Finding:
-        """Judge the store, and fence it as long as it must not be written to."""
+    async def _check(self, reader: TopicReader) -> _Finding:
+        """Compare the store with its topic, and fence it while it must not be written to."""
         tails = {n: await reader.tail(n, self._service, LOOK_BACK) for n in reader.ends}
-        head = await self._store.position()  # after the topic's ends: what is published meanwhile is no fault
-        last = {n: max(tail, key=lambda found: found.position) for n, tail in tails.items() if tail}
-        stored = await self._store.in_store([found.event for found in last.values()])
+        # The store's head is read after the topic's ends, so that events published meanwhile are in the store.
+        head = await self._store.position()
+        last = {n: max(tail, key=lambda record: record.position) for n, tail in tails.items() if tail}
+        stored = await self._store.in_store([record.event for record in last.values()])
         own = {
-            n for (n, found), kept in zip(last.items(), stored, strict=True) if kept.hash == found.event.envelope.hash
+            n for (n, record), held in zip(last.items(), stored, strict=True) if held.hash == record.event.envelope.hash
         }
         top = max((last[n].position for n in own), default=0)
         result = _Finding(None, top)
-        if doubtful := [n for n in last if n not in own]:
-            begun = (head, await self._store.chain_at(head), str(reader.starts), str(reader.ends))
-            if self._known is None or self._known[0] != begun:
-                if any(reader.ends[n] - reader.starts[n] > LOOK_BACK for n in doubtful):
-                    await self._fence_if_ahead([found for n in doubtful for found in tails[n]], head)
-                self._known = begun, await self._closely(reader, doubtful, head)
-            result = _Finding(self._known[1].why, max(top, self._known[1].top))
+        if differing := [n for n in last if n not in own]:
+            state = (head, await self._store.chain_at(head), str(reader.starts), str(reader.ends))
+            if self._last is None or self._last[0] != state:
+                if any(reader.ends[n] - reader.starts[n] > LOOK_BACK for n in differing):
+                    await self._fence_if_ahead([record for n in differing for record in tails[n]], head)
+                self._last = state, await self._check_fully(reader, differing, head)
+            result = _Finding(self._last[1].why, max(top, self._last[1].top))
         await self._store.fence(None if result.why is None else FENCE + result.why)
         return result
 
     async def _fence_if_ahead(self, tail: Sequence[OwnRecord], head: int) -> None:
-        """Fence the store at once where one of these records follows what it holds: how far the topic is ahead may take
-        long to count."""
-        for part in _parts([found for found in tail if found.position > head]):
-            for found, kept in zip(part, await self._store.in_store([each.event for each in part]), strict=True):
-                if kept.version_at is None and Chains().accepts(found, kept):
+        """Fence the store at once if one of these records continues it.
+
+        To count how far the topic is ahead may take long.
+        """
+        for batch in _batches([record for record in tail if record.position > head]):
+            stored = await self._store.in_store([record.event for record in batch])
+            for record, held in zip(batch, stored, strict=True):
+                if held.version_at is None and Chains().accepts(record, held):
                     why = f"{self._topic} is ahead of the store: after position {head}, where the store ends, it has "
-                    await self._store.fence(f"{FENCE}{why}position {found.position} ({location(found.raw)})")
+                    await self._store.fence(f"{FENCE}{why}position {record.position} ({location(record.raw)})")
                     return
 
-    async def _closely(self, reader: TopicReader, partitions: Iterable[int], head: int) -> _Finding:
-        """Judge every record of these partitions that may not be what the store holds."""
+    async def _check_fully(self, reader: TopicReader, partitions: Iterable[int], head: int) -> _Finding:
+        """Check every record of these partitions that the store may not hold."""
         ahead: OwnRecord | None = None
-        top, differing, there = 0, dict[int, OwnRecord](), set[int]()
+        top, differing, present = 0, dict[int, OwnRecord](), set[int]()
         for n in partitions:
             begin = await reader.begin_of_unknown(n, self._service, self._store.in_store)
             chains = Chains({n: begin.published})
             async for batch in reader.own_records(n, begin.offset, reader.ends[n], self._service):
-                stored = await self._store.in_store([found.event for found in batch])
-                for found, kept in zip(batch, stored, strict=True):
-                    if not chains.accepts(found, kept):
+                stored = await self._store.in_store([record.event for record in batch])
+                for record, held in zip(batch, stored, strict=True):
+                    if not chains.accepts(record, held):
                         continue
-                    chains.note(found)
-                    if kept.hash == found.event.envelope.hash:
-                        there.add(found.position)
-                        top = max(top, found.position)
-                    elif kept.hash is not None:
-                        differing.setdefault(found.position, found)
-                    elif ahead is None or found.position > ahead.position:
-                        ahead = found
-        differs = [found for position, found in differing.items() if position not in there]
+                    chains.note(record)
+                    if held.hash == record.event.envelope.hash:
+                        present.add(record.position)
+                        top = max(top, record.position)
+                    elif held.hash is not None:
+                        differing.setdefault(record.position, record)
+                    elif ahead is None or record.position > ahead.position:
+                        ahead = record
+        differs = [record for position, record in differing.items() if position not in present]
         return _Finding(self._why(head, ahead, differs), top)
 
     def _why(self, head: int, ahead: OwnRecord | None, differs: Sequence[OwnRecord]) -> str | None:
         if ahead is not None:
-            remedy = (
-                "`tenure reconcile` imports them" if head else "`tenure restore store` makes it again from the topic"
-            )
+            remedy = "`tenure reconcile` imports them" if head else "`tenure restore store` restores it from the topic"
             return (
                 f"{self._topic} is ahead of the store by {ahead.position - head} events: the store ends at position "
                 f"{head}, the topic at {ahead.position}, of {ahead.event.envelope.time:%Y-%m-%d %H:%M:%S} UTC. {remedy}"
             )
         if differs:
-            found = min(differs, key=lambda each: each.position)
+            first = min(differs, key=lambda record: record.position)
+            envelope = first.event.envelope
             return (
-                f"position {found.position} is {found.event.envelope.stream} version "
-                f"{found.event.envelope.version} in the topic "
-                f"({location(found.raw)}) and another event in the store. `tenure verify` says from where on"
+                f"position {first.position} is {envelope.stream} version {envelope.version} in the topic "
+                f"({location(first.raw)}) and another event in the store. `tenure verify` shows where they differ"
             )
         return None
 
     async def _top(self, reader: TopicReader, partition: int) -> int:
-        """The highest position of the store's own events among the partition's last FURTHER records."""
+        """Return the highest stored position among the partition's last FURTHER records."""
         tail = await reader.tail(partition, self._service, FURTHER)
-        for part in _parts(sorted(tail, key=lambda found: found.position, reverse=True)):
-            stored = await self._store.in_store([found.event for found in part])
-            for found, kept in zip(part, stored, strict=True):
-                if kept.hash == found.event.envelope.hash:
-                    return found.position
+        for batch in _batches(sorted(tail, key=lambda record: record.position, reverse=True)):
+            stored = await self._store.in_store([record.event for record in batch])
+            for record, held in zip(batch, stored, strict=True):
+                if held.hash == record.event.envelope.hash:
+                    return record.position
         return 0
 
 
-def _parts(found: Sequence[OwnRecord]) -> Iterable[Sequence[OwnRecord]]:
-    return [found[start : start + READ_EVENTS] for start in range(0, len(found), READ_EVENTS)]
+def _batches(records: Sequence[OwnRecord]) -> Iterable[Sequence[OwnRecord]]:
+    return [records[start : start + READ_EVENTS] for start in range(0, len(records), READ_EVENTS)]

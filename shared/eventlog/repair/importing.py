@@ -1,7 +1,7 @@
-"""Events that come into a store from its topic, and what follows from them: chain, command ids, unique names.
+"""Import of a topic's events into its store, with the chain, command ids and unique names.
 
-Every step may be done again: events under the head's lock and only after the very position that they follow; what
-follows from them is derived from all events and compared with what is there.
+Every step can be repeated. Events are imported under the head's lock, and only right after the position that they
+follow. Unique names are derived from all events, and only the differences are written.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -45,23 +45,30 @@ _COLUMNS: Final = (
 
 
 class Importer:
-    """Takes events in the order of their positions. Each call of `take` is one transaction, under the head's lock."""
+    """Importer of events in the order of their positions.
+
+    Each call of `take` is one transaction, under the head's lock.
+    """
 
     def __init__(self, store: PostgresStore, db: Any, marks: Sequence[Anchor] = ()) -> None:
         self._store, self._db = store, db
         self._heads: dict[str, Head] = {}
         self._marks = {mark.position: mark for mark in marks}
 
-    async def take(self, found: Sequence[OwnRecord]) -> None:
-        """Raises LogMismatch when they don't continue the store: somebody else has written, or the chain is not the
-        anchored one."""
-        await self._continues(found)
-        events = [f.event for f in found]
+    async def take(self, records: Sequence[OwnRecord]) -> None:
+        """Import the next events.
+
+        Raises:
+            LogMismatch: the events don't continue the store, another process has written to it, or the chain differs
+                from an anchor's.
+        """
+        await self._check_continuity(records)
+        events = [record.event for record in records]
         async with self._db.transaction():
             head = await self._db.fetchrow(SQL["lock_head"])
             if head["position"] != (events[0].envelope.position or 0) - 1:
                 raise LogMismatch(
-                    f"the store moved to position {head['position']} meanwhile: stop the service's processes"
+                    f"the store moved to position {head['position']} during the import: stop the service's processes"
                 )
             chain = head["chain"]
             for event in events:
@@ -69,8 +76,8 @@ class Importer:
                 mark = self._marks.get(event.envelope.position or 0)
                 if mark is not None and mark.chain != chain:
                     raise LogMismatch(
-                        f"position {mark.position}: the chain is not the one that an anchor of {mark.time} says: the "
-                        f"topic, or the store up to {head['position']}, was rewritten"
+                        f"position {mark.position}: the chain differs from the anchor of {mark.time}: the topic, or "
+                        f"the store up to {head['position']}, was rewritten"
                     )
             await self._db.copy_records_to_table(
                 "events", schema_name="log", columns=_COLUMNS, records=[_row(event) for event in events]
@@ -80,17 +87,16 @@ class Importer:
             await self._db.execute(SQL["move_head"], last, chain)
             await self._db.execute(SQL["note_commands"], *_commands(events))
 
-    async def _continues(self, found: Sequence[OwnRecord]) -> None:
-        begun = {f.event.envelope.stream for f in found if f.event.envelope.version != 1} - self._heads.keys()
+    async def _check_continuity(self, records: Sequence[OwnRecord]) -> None:
+        begun = {r.event.envelope.stream for r in records if r.event.envelope.version != 1} - self._heads.keys()
         if begun:
-            self._heads |= await self._store.heads(sorted(begun), found[0].position - 1)
-        for raw, event in found:
+            self._heads |= await self._store.heads(sorted(begun), records[0].position - 1)
+        for raw, event in records:
             head = self._heads.get(event.envelope.stream, Head())
             if (event.envelope.version, event.envelope.prevhash) != (head.version + 1, head.hash):
                 raise LogMismatch(
-                    f"position {event.envelope.position} ({location(raw)}): {event.envelope.stream} "
-                    f"version {event.envelope.version} does "
-                    f"not continue version {head.version}, where the stream stands"
+                    f"position {event.envelope.position} ({location(raw)}): {event.envelope.stream} version "
+                    f"{event.envelope.version} does not continue the stream, which is at version {head.version}"
                 )
             self._heads[event.envelope.stream] = Head(event.envelope.version or 0, event.envelope.hash)
 
@@ -118,7 +124,10 @@ def _row(event: StoredEvent) -> tuple[Any, ...]:
 
 
 def _commands(events: Sequence[StoredEvent]) -> tuple[list[Any], ...]:
-    """Each command with its events, which follow one another. One that is cut here goes on in the next batch."""
+    """Return the columns of the commands that made these events.
+
+    A command's events follow one another. If a batch ends within them, the next batch completes the command.
+    """
     ids, streams, firsts, counts, times = [], [], [], [], []
     for (command, stream), of_one in groupby(events, key=lambda event: (event.envelope.command, event.envelope.stream)):
         if command:
@@ -136,10 +145,16 @@ async def claims_of(
     store: PostgresStore,
     streams: Sequence[Stream[Any, Any, Any]],
     sealer: Sealer | None,
-    told: Callable[[int], None],
+    progress: Callable[[int], None],
 ) -> tuple[dict[str, str], list[str]]:
-    """Who holds which unique name, by folding the streams that take any; and the names that more than one would hold,
-    which nobody gets."""
+    """Derive which stream holds which unique name, by folding the streams that claim names.
+
+    Args:
+        progress: called with the number of events folded so far.
+
+    Returns:
+        The stream of each name, and the names that more than one stream would hold, which no stream gets.
+    """
     held: dict[str, str] = {}
     doubled: set[str] = set()
     done = 0
@@ -157,14 +172,14 @@ async def claims_of(
             doubled |= {key for key in mine if held.get(key, name) != name}
             held |= dict.fromkeys(mine, name)
             done += len(events)
-            told(done)
+            progress(done)
     return {key: name for key, name in held.items() if key not in doubled}, sorted(doubled)
 
 
 async def _streams(
     db: Any, store: PostgresStore, category: str, sealer: Sealer | None
 ) -> AsyncIterator[tuple[str, Sequence[Event]]]:
-    """The streams of a category with their events, as the service reads them."""
+    """Yield the streams of a category with their events, decrypted as the service reads them."""
     after = f"{category}-"
     while True:
         rows = await db.fetch(SQL["streams"], after, f"{category}-")
@@ -182,12 +197,16 @@ async def _streams(
 
 
 async def put_claims(db: Any, held: dict[str, str], at: int) -> int:
-    """Makes the store's claims these, if its head still is where they were derived; says how many were changed."""
+    """Replace the store's claims with these, and return how many were changed.
+
+    Raises:
+        LogMismatch: the store's head is no longer at `at`, the position that they were derived from.
+    """
     names, streams = list(held), list(held.values())
     async with db.transaction():
         position = await db.fetchval(SQL["lock_head"])
         if position != at:
-            raise LogMismatch(f"the store moved to position {position} meanwhile: stop the service's processes")
+            raise LogMismatch(f"the store moved to position {position} during the import: stop the service's processes")
         gone = await db.fetch(SQL["release_claims"], names, streams)
         new = await db.fetch(SQL["add_claims"], names, streams)
     return max(len(gone), len(new))

@@ -1,4 +1,4 @@
--- note_commands: note which command made which events; of one that is there, that it made more.
+-- note_commands: note which command made which events; extend a command that is there already.
 insert into log.commands as c (id, fingerprint, stream, first, count, time)
 select id, null, stream, first, count, time
 from unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::timestamptz[]) as n(id, stream, first, count, time)

@@ -1,8 +1,9 @@
-"""A projection's tables made again in a schema of their own, and what was folded into them so far.
+"""Copies of a projection's tables in a schema of their own, into which a rebuild folds.
 
-Beside the tables, the schema has `_seen` (each stream's last folded version) and `_progress` (how far each source was
-read). They move in the transaction that folds, so a killed process goes on where it was. Only the schema is on the
-search path: a fold that writes a table that its projection doesn't declare fails, instead of writing a live one.
+Besides the tables, the schema has `_seen` (each stream's last folded version) and `_progress` (how far each source was
+read). Both are updated in the transaction that folds, so a killed process continues where it was. Only this schema is
+on the search path: a fold that writes to a table that its projection does not declare fails, instead of writing to a
+live table.
 """
 
 import asyncio
@@ -26,49 +27,52 @@ SQL: Final = statements(__file__)
 
 TRIES: Final = 8
 _PASSING: Final = tuple(fault for fault in TRANSIENT if fault is not asyncpg.InterfaceError)
-"""While its connection lives, an InterfaceError is a fold that calls the driver wrongly."""
+"""Transient errors. An InterfaceError on an open connection is none: the fold calls the driver wrongly."""
 
 Source = tuple[str, int]
 """("store", worker) or (topic, partition)."""
 Counts = Callable[[Envelope], bool]
 Bound = Callable[[Any, Sequence[str]], Awaitable[Counts]]
-"""From a connection and streams to whether an event of these is to be folded (yet)."""
+"""Returns, for a connection and streams, whether an event of these is to be folded now."""
 
 
 class CannotFold(Exception):
-    """An event can't be folded: a bug of its fold, or bytes that can't be read. Nothing of its batch was kept."""
+    """An event can't be folded, because its fold fails or its bytes can't be read.
+
+    Its whole batch is rolled back.
+    """
 
 
 class CannotRebuild(Exception):
-    """What is asked can't be done as things stand. The message is for a person: what, why, and what to do."""
+    """The rebuild can't be done in the present state. The message says why, and what to do."""
 
 
 class Piece(NamedTuple):
-    """An event to be folded, as stored; its data is None where the projection has no fold for it."""
+    """A stored event to be folded. Its data is None if the projection has no fold for its type."""
 
     envelope: Envelope
     data: bytes | None
 
     @property
     def event(self) -> Event:
-        """Raises CannotFold where the bytes can't be read."""
+        """The event. Raises CannotFold if its bytes can't be read."""
         try:
             return decode(self.envelope, self.data or b"", trusted=True)
         except Unreadable as problem:
             raise CannotFold(
                 f"{self.envelope.type} {self.envelope.id} ({self.envelope.stream}, version "
                 f"{self.envelope.version}) can't be read: {problem}. "
-                "If a newer version of the contract wrote it, run this with that version."
+                "If a newer version of the software wrote it, run the command with that version."
             ) from None
 
 
 def home(table: str) -> str:
-    """The schema of a declared table where the service reads it."""
+    """Return the schema in which the service reads a declared table."""
     return table.rpartition(".")[0] or "public"
 
 
 def live(table: str) -> str:
-    """A declared table's qualified name where the service reads it."""
+    """Return the qualified name under which the service reads a declared table."""
     return f"{home(table)}.{bare(table)}"
 
 
@@ -77,7 +81,10 @@ def bare(table: str) -> str:
 
 
 def code_of(projection: Projection) -> str:
-    """A digest of what the folds are made of: the sources and the SQL of their modules, and the names of the tables."""
+    """Return a digest of the folds' code.
+
+    It covers the Python and SQL files of their modules, the names of the tables and the event types.
+    """
     parts = (part for fold in projection.folds for part in (fold, inspect.unwrap(fold)))
     files = {Path(inspect.getfile(part)) for part in parts}
     files |= {sql for file in files if (sql := file.with_suffix(".sql")).exists()}
@@ -86,9 +93,11 @@ def code_of(projection: Projection) -> str:
 
 
 async def make(db: Any, projection: Projection, schema: str) -> None:
-    """Create the empty tables, with the live ones' columns, defaults, checks, keys and indexes.
+    """Create empty copies of the projection's tables in a new schema.
 
-    Raises CannotRebuild where a live table has something that such a copy would lose.
+    They have the live tables' columns, defaults, checks, keys and indexes.
+
+    Raises CannotRebuild if a live table is missing, or has triggers or foreign keys, which such a copy would lose.
     """
     if not projection.tables:
         raise CannotRebuild(
@@ -97,13 +106,13 @@ async def make(db: Any, projection: Projection, schema: str) -> None:
     for table in projection.tables:
         if await db.fetchval(SQL["exists"], live(table)) is None:
             raise CannotRebuild(
-                f"The table {live(table)} of the projection {projection.name} does not exist: migrate first."
+                f"The table {live(table)} of the projection {projection.name} does not exist: run the migrations first."
             )
         lost = await db.fetchval(SQL["loses"], live(table))
         if lost:
             raise CannotRebuild(
                 f"{live(table)} has triggers or foreign keys, which a copy of the table would not have. "
-                "Take them away, or give them to the new table by hand."
+                "Remove them first."
             )
     await db.execute(with_names(SQL["create_schema"], schema=schema))
     for table in projection.tables:
@@ -113,24 +122,31 @@ async def make(db: Any, projection: Projection, schema: str) -> None:
 
 
 async def digests(db: Any, projection: Projection, schema: str | None = None) -> dict[str, tuple[int, str]]:
-    """Of each table the number of rows and the SHA-256 over all of them in order: the live ones, or a schema's."""
-    found = {}
+    """Return each table's number of rows and the SHA-256 of all of them in order.
+
+    Args:
+        schema: the schema of the tables; None for the live ones.
+    """
+    result = {}
     for table in projection.tables:
-        place = home(table) if schema is None else schema
-        rows = await db.fetch(SQL["columns"], qualified(place, bare(table)))
+        table_schema = home(table) if schema is None else schema
+        rows = await db.fetch(SQL["columns"], qualified(table_schema, bare(table)))
         columns = [row["attname"] for row in rows if row["attname"] not in projection.excluded_from_digest]
         hashed, number = sha256(), 0
-        query = with_names(SQL["rows"], columns=columns, schema=place, table=bare(table))
+        query = with_names(SQL["rows"], columns=columns, schema=table_schema, table=bare(table))
         async with db.transaction():
             async for row in db.cursor(query, prefetch=5_000):
                 hashed.update(row["row"].encode() + b"\n")
                 number += 1
-        found[table] = (number, hashed.hexdigest())
-    return found
+        result[table] = (number, hashed.hexdigest())
+    return result
 
 
 class Scratch:
-    """Folds events into a schema's tables. Several workers may fold at once, each stream by one of them."""
+    """Folding of events into a schema's tables.
+
+    Several workers may fold at the same time, as long as each stream is folded by one of them only.
+    """
 
     def __init__(self, projection: Projection, schema: str, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
         self.projection, self.schema, self.pool = projection, schema, pool
@@ -140,7 +156,10 @@ class Scratch:
 
     @staticmethod
     async def opened(projection: Projection, schema: str, dsn: str, workers: int) -> "Scratch":
-        """Over connections of its own. What a crash of the server may lose of them is folded again."""
+        """Open connections of its own.
+
+        They commit asynchronously: what a crash of the server loses is folded again.
+        """
         pool = await asyncpg.create_pool(
             dsn,
             min_size=1,
@@ -155,8 +174,20 @@ class Scratch:
         return {(row["source"], row["number"]): row["done"] for row in rows}
 
     async def fold(self, pieces: Sequence[Piece], bound: Bound, read: Mapping[Source, int]) -> int:
-        """Folds those that count and come next in their streams, and notes how far the sources were `read`. Says how
-        many that were. Passing faults are tried again; raises CannotFold."""
+        """Fold the events that count and come next in their streams.
+
+        The events and the progress are one transaction. Transient errors are retried.
+
+        Args:
+            bound: decides which events count.
+            read: how far each source was read.
+
+        Returns:
+            The number of events folded.
+
+        Raises:
+            CannotFold: an event can't be folded.
+        """
         for number in range(1, TRIES + 1):
             try:
                 async with self.pool.acquire() as tx, tx.transaction():
@@ -167,7 +198,7 @@ class Scratch:
                 if number == TRIES:
                     raise
                 await asyncio.sleep(0.05 * 2**number)
-        raise AssertionError("the last try returns or raises")
+        raise AssertionError("the last attempt returns or raises")
 
     async def _fold(self, tx: Any, pieces: Sequence[Piece], bound: Bound, read: Mapping[Source, int]) -> int:
         streams = sorted({piece.envelope.stream for piece in pieces})
@@ -185,7 +216,7 @@ class Scratch:
         return len(chosen)
 
     async def apply(self, tx: Any, events: Sequence[tuple[Envelope, Event]]) -> None:
-        """In bundles; should that fail, one by one, which either works or says which event it is."""
+        """Fold the events in batches, or one by one if that fails. Raises CannotFold with the event."""
         try:
             async with tx.transaction():
                 bundles = Bundles(tx, self.rewrite)
@@ -196,7 +227,7 @@ class Scratch:
         except Exception as error:
             if tx.is_closed() or isinstance(error, _PASSING):
                 raise
-            # Whatever else it is, the second pass meets it again and names the event.
+            # The pass below, event by event, meets the same error and names the event.
         one = Rewriting(tx, self.rewrite)
         for envelope, event in events:
             try:
@@ -207,7 +238,7 @@ class Scratch:
                 raise CannotFold(
                     f"{envelope.type} {envelope.id} ({envelope.stream}, version {envelope.version}) "
                     f"can't be folded by {self.projection.name}: "
-                    f"{type(error).__name__}: {error}. Mend the fold, then go on."
+                    f"{type(error).__name__}: {error}. Correct the fold, then run the command again."
                 ) from error
 
     async def close(self) -> None:

@@ -9,7 +9,7 @@ select exists (select from pg_trigger where tgrelid = $1::text::regclass
 -- create_schema: make the schema.
 create schema {schema};
 
--- create_table: make an empty table as the live one is.
+-- create_table: make an empty table with the structure of the live one.
 create table {schema}.{table} (like {home}.{table} including all);
 
 -- create_progress: make the tables of each stream's last folded version, and of how far each source was read.

@@ -1,4 +1,4 @@
-"""Where events are read again from: the service's own store, or the topics."""
+"""Sources of the events for rebuilds: the service's own store and the topics."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -46,40 +46,46 @@ def _piece(row: Any, source: str) -> Piece:
 
 
 class OwnStore:
-    """The service's own events, out of its database."""
+    """Reader of the service's own events in its database."""
 
     def __init__(self, db: Any, source: str, types: frozenset[str]) -> None:
         self._db, self._source, self._types = db, source, sorted(types)
 
     async def share(self, worker: int, workers: int, after: int, upto: int) -> AsyncIterator[tuple[int, list[Piece]]]:
-        """The events of one worker's streams in batches, each with the position up to which that is all of them."""
+        """Yield the events of one worker's streams in batches.
+
+        Each batch comes with the position up to which all of the worker's events were yielded.
+        """
         while after < upto:
             rows = await self._db.fetch(SQL["share"], self._types, after, upto, workers, worker, BATCH)
             after = rows[-1]["position"] if len(rows) == BATCH else upto
             yield after, [_piece(row, self._source) for row in rows]
 
     async def behind(self, consumer: str, schema: str) -> list[Piece]:
-        """Some events that the consumer has dealt with and the schema has not: the earliest, in order."""
+        """Read the first events, in order, that the consumer has processed and the schema lacks."""
         rows = await self._db.fetch(with_names(SQL["behind"], schema=schema), self._types, consumer, BATCH)
         return [_piece(row, self._source) for row in rows]
 
 
-async def applied(db: Any, service: str, read: Sequence[Piece]) -> list[Piece]:
-    """Those of the events from topics that are what the service's consumers went by. Another one of the same stream
-    and version, which they have parked as a conflict or as forged, may lie before it."""
+async def applied(db: Any, service: str, pieces: Sequence[Piece]) -> list[Piece]:
+    """Return those of a topic's events that the service's consumers have accepted.
+
+    Other events of the same stream and version, which the consumers have parked as conflicts or as forged, may come
+    before them in the topic.
+    """
     source = source_of(service)
-    versions = [(piece.envelope.stream, piece.envelope.version or 0) for piece in read]
-    own = {version for version, piece in zip(versions, read, strict=True) if piece.envelope.source == source}
+    versions = [(piece.envelope.stream, piece.envelope.version or 0) for piece in pieces]
+    own = {version for version, piece in zip(versions, pieces, strict=True) if piece.envelope.source == source}
     known = await known_versions(db, own, set(versions) - own)
     return [
         piece
-        for version, piece in zip(versions, read, strict=True)
+        for version, piece in zip(versions, pieces, strict=True)
         if contradiction(piece.envelope, known.get(version), own=piece.envelope.source == source) is None
     ]
 
 
 class Topics:
-    """Records of partitions between two offsets, read without a group: nothing is noted in Kafka."""
+    """Reader of records between two offsets, without a consumer group: it commits nothing."""
 
     def __init__(self, access: KafkaAccess, types: frozenset[str]) -> None:
         self._access, self._types = access, types
@@ -93,7 +99,7 @@ class Topics:
             await self._kafka.stop()
 
     async def _assigned(self, partitions: Sequence[TopicPartition]) -> Any:
-        """The client, which connects when it is first needed."""
+        """Return the client with these partitions assigned. It connects when first needed."""
         if self._kafka is None:
             self._kafka = AIOKafkaConsumer(
                 **self._access.client(),
@@ -107,46 +113,53 @@ class Topics:
         return self._kafka
 
     async def ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
-        """The last offset of each of these as of now, -1 for none."""
-        wanted = [TopicPartition(*p) for p in partitions]
-        if not wanted:
+        """Return the current last offset of each of these partitions, -1 if it is empty."""
+        tps = [TopicPartition(*p) for p in partitions]
+        if not tps:
             return {}
-        ends = await (await self._assigned(wanted)).end_offsets(wanted)
+        ends = await (await self._assigned(tps)).end_offsets(tps)
         return {(p.topic, p.partition): end - 1 for p, end in ends.items()}
 
     async def between(
         self, done: Mapping[Partition, int], upto: Mapping[Partition, int]
     ) -> AsyncIterator[tuple[dict[Partition, int], list[Piece]]]:
-        """What lies after `done` (-1: from the start) and not after `upto`, in batches with the offsets reached."""
-        left = {TopicPartition(*p): end for p, end in upto.items() if done.get(p, -1) < end}
-        if not left:
+        """Yield the events between two offsets, in batches with the offsets reached.
+
+        Args:
+            done: the last processed offset by partition; -1 to read from the start.
+            upto: the last offset to read, by partition.
+
+        Raises:
+            CannotRebuild: Kafka has deleted records after `done`.
+        """
+        remaining = {TopicPartition(*p): end for p, end in upto.items() if done.get(p, -1) < end}
+        if not remaining:
             return
-        kafka = await self._assigned(list(left))
-        starts = await kafka.beginning_offsets(list(left))
-        for p in left:
+        kafka = await self._assigned(list(remaining))
+        starts = await kafka.beginning_offsets(list(remaining))
+        for p in remaining:
             first = done.get((p.topic, p.partition), -1) + 1
             if starts[p] > first:
                 raise CannotRebuild(
-                    f"{p.topic}, partition {p.partition}, begins at offset {starts[p]} and not at {first} any more: "
-                    "its older events are gone from Kafka. Restore the topic from the store first."
+                    f"{p.topic}, partition {p.partition}, now begins at offset {starts[p]}, after offset {first}: its "
+                    "older events are gone from Kafka. Restore the topic from the store first."
                 )
             kafka.seek(p, first)
-        while left:
-            found = await kafka.getmany(*left, timeout_ms=200, max_records=BATCH)
+        while remaining:
+            fetched = await kafka.getmany(*remaining, timeout_ms=200, max_records=BATCH)
             reached, batch = {}, []
-            for p, records in found.items():
-                kept = [r for r in records if r.offset <= left[p]]
-                batch += [self._piece(r) for r in kept]
-            for p in list(left):
+            for p, records in fetched.items():
+                batch += [self._piece(r) for r in records if r.offset <= remaining[p]]
+            for p in list(remaining):
                 next_offset = await kafka.position(p)
-                reached[p.topic, p.partition] = min(next_offset - 1, left[p])
-                if next_offset > left[p]:
-                    del left[p]
+                reached[p.topic, p.partition] = min(next_offset - 1, remaining[p])
+                if next_offset > remaining[p]:
+                    del remaining[p]
                     kafka.pause(p)
-            yield reached, [each for each in batch if each is not None]
+            yield reached, [piece for piece in batch if piece is not None]
 
     def _piece(self, r: Any) -> Piece | None:
-        """None for what is no event of a stream: a consumer has parked it, and so nothing was folded from it."""
+        """Read a record. Return None if it is no event of a stream: consumers park such records."""
         received = receive(raw_of(r), frozenset())
         if received.envelope is None or not received.sequenced:
             return None

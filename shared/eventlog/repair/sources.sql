@@ -5,7 +5,7 @@ from log.events e
 where position > $2 and position <= $3 and (hashtext(stream) & 2147483647) % $4 = $5
 order by position limit $6;
 
--- behind: read the events that a consumer ($2) has dealt with and a schema has not; data only of these types ($1).
+-- behind: read the events that a consumer ($2) has processed and a schema lacks; data only of these types ($1).
 select e.position, e.stream, e.version, e.id, e.type, e.schema, e.time, e.correlation_id, e.causation_id, e.actor,
     e.tenant, e.traceparent, e.prevhash, e.hash, case when e.type = any($1::text[]) then e.data::text end
 from engine.seen l

@@ -1,10 +1,10 @@
-"""Reading a service's topic as a whole: its events in the store's order, out of partitions that may repeat.
+"""Readers of a whole topic, which yield its events in the store's order without repeats.
 
-The relay publishes in the order of positions, and after a failure goes back by at most READ_EVENTS of them. One that
-lost its lease while Kafka was slow may still get in what it had sent, wherever its heir stands by then: a block of at
-most READ_EVENTS repeats. So within a partition no event's first record comes after that of a later one, the store's
-order is a merge of the partitions, and how far a partition is at an offset is said by more records before it than a
-block of repeats has. Records that are no events (`chains`) may lie anywhere between.
+The relay publishes in the order of positions, and after a failure starts again at most READ_EVENTS events earlier. The
+sends of a relay that lost its lease while Kafka was slow may still arrive, at any point of its successor's progress: a
+block of at most READ_EVENTS repeats. So within a partition the first records of events are in the order of positions,
+and the store's order is a merge of the partitions. How far a partition has come at an offset is certain only from more
+records before it than a block of repeats has. Records that are no events (`chains`) may be anywhere between.
 """
 
 from collections import deque
@@ -25,35 +25,39 @@ from shared.eventlog.write.store import NOT_STORED, InStore, Lookup
 from shared.events.envelope import Unreadable
 
 ReportProgress = Callable[[str, int, int], None]
-"""Told of a step by name, how much of it is done, and of how much (0: not known). Must not raise or wait."""
+"""Called with the name of a step, how much of it is done, and the total (0: unknown). Must not raise or wait."""
 
 LOOK_BACK: Final = 2 * READ_EVENTS
-"""So many records tell how far a partition is: more than a block of repeats has."""
+"""How many records determine how far a partition has come: more than a block of repeats has."""
 FETCHED: Final = 2_000
 _PRINT: Final = 8
 
 
 def silent(_step: str, _done: int, _envelope: int) -> None:
-    """A Progress that nobody listens to."""
+    """Ignore the progress."""
 
 
 class Missing(Exception):
-    """An event is not where the log says that it must be. The message names the place."""
+    """An event that the log must contain is missing. The message says where."""
 
 
 class LogMismatch(Exception):
-    """What lies in the topic is not what the store holds at the same position. The message names the place."""
+    """The topic and the store have different events at one position. The message says where."""
 
 
 class Begin(NamedTuple):
-    """Where a reading of a partition begins, and up to which position its events are known to be published there."""
+    """The offset at which to begin to read a partition."""
 
     offset: int
     published: int
+    """The position up to which the partition's events are known to be there or before the offset."""
 
 
 class TopicReader:
-    """A topic as of its ends when it was opened. Reads without a group, so nobody else notices."""
+    """Reader of a topic, up to its ends at the time it was opened.
+
+    It reads without a consumer group, so it affects no other consumer.
+    """
 
     def __init__(self, topic: str, access: KafkaAccess) -> None:
         self.topic = topic
@@ -70,13 +74,13 @@ class TopicReader:
         self._next: dict[int, int] = {}
 
     async def __aenter__(self) -> Self:
-        """Raises KafkaError when Kafka can't be reached or there is no such topic."""
+        """Connect. Raises KafkaError if Kafka can't be reached or the topic does not exist."""
         try:
             await self._kafka.start()
             partitions = sorted(self._kafka.assignment())
             if not partitions:
                 raise UnknownTopicOrPartitionError(
-                    f"there is no topic {self.topic}: `python -m deploy.topics` makes it"
+                    f"there is no topic {self.topic}: `python -m deploy.topics` creates it"
                 )
             self.starts = {p.partition: o for p, o in (await self._kafka.beginning_offsets(partitions)).items()}
             self.ends = {p.partition: o for p, o in (await self._kafka.end_offsets(partitions)).items()}
@@ -95,92 +99,104 @@ class TopicReader:
         return sum(self.ends.values()) - sum(self.starts.values())
 
     async def topics(self) -> Set[str]:
-        """The topics that there are, as far as this user may see them."""
-        found: Set[str] = await self._kafka.topics()
-        return found
+        """Return the existing topics that this user may see."""
+        names: Set[str] = await self._kafka.topics()
+        return names
 
     async def read(self, partitions: Iterable[int], at: dict[int, int], limit: int = FETCHED) -> dict[int, list[Raw]]:
-        """The next records of these partitions from the offsets `at`, which are moved; some at least of one of them.
-        Partitions that are read to their ends give none."""
-        wanted = [n for n in partitions if at[n] < self.ends[n]]
-        if not wanted:
+        """Read the next records of these partitions, of at least one of them.
+
+        Partitions that were read to their ends are skipped; the result is empty if all of them were.
+
+        Args:
+            at: each partition's next offset, which is advanced past what was read.
+        """
+        pending = [n for n in partitions if at[n] < self.ends[n]]
+        if not pending:
             return {}
-        for n in wanted:
-            if self._next.get(n) != at[n]:  # a seek throws away what was fetched ahead
+        for n in pending:
+            if self._next.get(n) != at[n]:  # only if needed, because a seek discards what was prefetched
                 self._kafka.seek(TopicPartition(self.topic, n), at[n])
         while True:
-            tps = [TopicPartition(self.topic, n) for n in wanted]
+            tps = [TopicPartition(self.topic, n) for n in pending]
             batches = await self._kafka.getmany(*tps, timeout_ms=1_000, max_records=limit)
-            got: dict[int, list[Raw]] = {}
+            result: dict[int, list[Raw]] = {}
             for tp, records in batches.items():
                 raws = [raw_of(r) for r in records if at[tp.partition] <= r.offset < self.ends[tp.partition]]
-                got[tp.partition] = raws
+                result[tp.partition] = raws
                 self._next[tp.partition] = records[-1].offset + 1
                 at[tp.partition] = min(records[-1].offset + 1, self.ends[tp.partition])
-            if got:
-                return got
+            if result:
+                return result
 
     async def tail(self, partition: int, service: str, look_back: int = LOOK_BACK) -> list[OwnRecord]:
-        """Read the intact records among the partition's last ones, and further back while there are none."""
+        """Read the intact ones of the partition's last records, or earlier ones if none is."""
         end, start = self.ends[partition], self.starts[partition]
         while end > start:
             begin = max(start, end - look_back)
-            if found := await self._window(partition, begin, end, service):
-                return found
+            if records := await self._window(partition, begin, end, service):
+                return records
             end, look_back = begin, 4 * look_back
         return []
 
     async def begin_of_unknown(self, partition: int, service: str, lookup: Lookup) -> Begin:
-        """Find an offset from which on every event is found that the store does not hold: what its topic is ahead of
-        it, and where it went a way of its own.
+        """Find an offset such that every event that the store does not hold is at it or after it.
 
-        Among more than READ_EVENTS records that are the store's own, by their hashes, one at least is no late repeat.
-        When that one was published, the topic had nothing yet that the store has not: all of it lies behind. So only
-        these records count. One with a forged position, however high or low, is not what the store holds there, and
-        makes the reading begin earlier at most. (A record that a forger copied byte for byte is like a repeat: to begin
-        too late takes READ_EVENTS of them among LOOK_BACK records.)
+        These are the events that the topic is ahead by, and those where store and topic diverged.
+
+        Among more than READ_EVENTS records that the store holds, by their hashes, at least one is no late repeat. When
+        that one was published, the topic had nothing yet that the store lacks: all of that comes after it. So only
+        records that the store holds count. A record with a forged position is not what the store holds there, and can
+        only make the reading begin earlier. (A record that a forger copied byte for byte is like a repeat: to make the
+        reading begin too late takes READ_EVENTS of them among LOOK_BACK records.)
         """
         start, end, step = self.starts[partition], self.ends[partition], 2 * LOOK_BACK
         while True:
             begin = max(start, end - LOOK_BACK)
             if begin == start:
                 return Begin(start, 0)
-            found = await self._window(partition, begin, end, service)
-            stored = await lookup([each.event for each in found])
+            records = await self._window(partition, begin, end, service)
+            stored = await lookup([record.event for record in records])
             own = [
-                each.position for each, kept in zip(found, stored, strict=True) if kept.hash == each.event.envelope.hash
+                record.position
+                for record, held in zip(records, stored, strict=True)
+                if held.hash == record.event.envelope.hash
             ]
             if len(own) > READ_EVENTS:
                 return Begin(begin, sorted(own, reverse=True)[READ_EVENTS])
             end, step = self.ends[partition] - step, 4 * step
 
     async def _window(self, partition: int, begin: int, end: int, service: str) -> list[OwnRecord]:
-        return [found async for batch in self.own_records(partition, begin, end, service) for found in batch]
+        return [record async for batch in self.own_records(partition, begin, end, service) for record in batch]
 
     async def own_records(self, partition: int, begin: int, end: int, service: str) -> AsyncIterator[list[OwnRecord]]:
-        """The intact records of a partition from offset `begin` to before `end`, in batches."""
+        """Yield the intact records of a partition from offset `begin` to before `end`, in batches."""
         at = {partition: begin}
         while at[partition] < end:
             batch: list[OwnRecord] = []
             for raw in (await self.read([partition], at))[partition]:
                 if raw.offset < end:
-                    with suppress(Unreadable):  # whatever else lies there is no event of the service
+                    with suppress(Unreadable):  # it is no event of the service
                         batch.append(own_record(raw, service, len(self.ends)))
             yield batch
 
 
 class Merge:
-    """The store's order out of the partitions' records, from position `after` on. Pure.
+    """Merge of the partitions' records into the store's order, after position `after`. Pure.
 
     Up to `after` the records are compared with what the store holds. A record that is no event of the log, as `chains`
-    defines it, is passed over and listed. It is judged as soon as it is the first of its partition's queue: all that it
-    may continue was taken by then.
+    defines it, is skipped and listed. A record is checked once it is the first in its partition's queue, because
+    everything that it may continue was taken by then.
     """
 
     def __init__(
         self, service: str, after: int, partitions: Collection[int], published: Mapping[int, int] | None = None
     ) -> None:
-        """`published`: see `Chains`; nothing where the partitions are read from their beginnings."""
+        """Start a merge.
+
+        Args:
+            published: see `Chains`; None if the partitions are read from their beginnings.
+        """
         self._service, self._partitions = service, len(partitions)
         self._chains = Chains(published)
         self.position = self.after = after
@@ -188,28 +204,28 @@ class Merge:
         self._waiting: dict[int, deque[tuple[OwnRecord, InStore]]] = {n: deque() for n in partitions}
         self._ended: set[int] = set()
         self.there = bytearray(after + 1)
-        """Of each position up to `after`, 1 where the store's event lies in what was read."""
+        """For each position up to `after`, 1 if the store's event is among the records read."""
         self.strange: list[str] = []
-        """Records that are no events of the log, by place and reason."""
+        """Records that are no events of the log, with their locations and the reasons."""
         self._differences: dict[int, str] = {}
 
     @property
     def first_difference(self) -> tuple[int, str] | None:
-        """The lowest position at which another event lies, and the store's own does not lie beside it."""
+        """The lowest position at which the topic has only another event than the store, and why."""
         return min(self._differences.items(), default=None)
 
     @property
     def ambiguous(self) -> str | None:
-        """Why there is no one order: two events of the topic have one position."""
+        """Why the order is ambiguous: two events of the topic have one position. None if it is not."""
         position = max(self._differences, default=0)
         return self._differences[position] if position > self.after else None
 
-    def hungry(self) -> list[int]:
-        """The partitions without which nothing more can be said."""
+    def needed(self) -> list[int]:
+        """Return the partitions whose next records are needed to continue."""
         return [n for n, queue in self._waiting.items() if not queue and n not in self._ended]
 
     def intact(self, raws: Iterable[Raw]) -> list[OwnRecord]:
-        """Read the records; those that are not intact are listed as strange."""
+        """Read the records. Those that are not intact are listed in `strange`."""
         result: list[OwnRecord] = []
         for raw in raws:
             try:
@@ -218,65 +234,65 @@ class Merge:
                 self.strange.append(f"{location(raw)}: {why}")
         return result
 
-    def feed(self, partition: int, found: Sequence[OwnRecord], stored: Sequence[InStore] = ()) -> None:
-        """Add a partition's next records, with what the store holds for each; nothing where there is no store."""
-        self._waiting[partition] += zip(found, stored or [NOT_STORED] * len(found), strict=True)
+    def feed(self, partition: int, records: Sequence[OwnRecord], stored: Sequence[InStore] = ()) -> None:
+        """Add a partition's next records, with what the store holds for each if there is a store."""
+        self._waiting[partition] += zip(records, stored or [NOT_STORED] * len(records), strict=True)
 
     def end(self, partition: int) -> None:
-        """There is no more of this partition."""
+        """Note that this partition has no more records."""
         self._ended.add(partition)
 
     def ready(self) -> list[OwnRecord]:
-        """The events that come next. Raises Missing where the next one is in no partition."""
+        """Return the next events in order. Raises Missing if the next one is in no partition."""
         result: list[OwnRecord] = []
         while True:
-            taken = [found for queue in self._waiting.values() for found in self._take(queue)]
+            taken = [record for queue in self._waiting.values() for record in self._take(queue)]
             if taken:
                 result += taken
                 continue
-            if result or self.hungry() or not any(self._waiting.values()):
+            if result or self.needed() or not any(self._waiting.values()):
                 return result
-            nearest = min((queue[0][0] for queue in self._waiting.values() if queue), key=lambda each: each.position)
+            nearest = min((queue[0][0] for queue in self._waiting.values() if queue), key=lambda r: r.position)
             raise Missing(gap_between(nearest, self.position))
 
     def _take(self, queue: deque[tuple[OwnRecord, InStore]]) -> list[OwnRecord]:
-        """What this partition has of the next positions, passing over repeats and what is no event."""
+        """Take the next events from a partition's queue, and skip repeats and non-events."""
         taken: list[OwnRecord] = []
         while queue:
-            found, stored = queue[0]
-            if not self._repeats(found):
-                if not self._chains.accepts(found, stored):
-                    envelope = found.event.envelope
-                    what = f"position {found.position} ({envelope.stream} version {envelope.version})"
-                    self.strange.append(f"{location(found.raw)}: {what} does not continue its stream: it is no event")
+            record, stored = queue[0]
+            if not self._is_repeat(record):
+                if not self._chains.accepts(record, stored):
+                    envelope = record.event.envelope
+                    event = f"position {record.position} ({envelope.stream} version {envelope.version})"
+                    self.strange.append(f"{location(record.raw)}: {event} does not continue its stream: it is no event")
                     queue.popleft()
                     continue
-                if found.position > self.position + 1:
+                if record.position > self.position + 1:
                     break
-                self._chains.note(found)
-                if found.position == self.position + 1:
+                self._chains.note(record)
+                if record.position == self.position + 1:
                     self.position += 1
-                    self._prints += found.event.envelope.hash[:_PRINT]
-                    taken.append(found)
+                    self._prints += record.event.envelope.hash[:_PRINT]
+                    taken.append(record)
                 else:
-                    self._compare(found, stored)
+                    self._compare(record, stored)
             queue.popleft()
         return taken
 
-    def _repeats(self, found: OwnRecord) -> bool:
-        """Whether the record is one that was taken before."""
-        at = (found.position - self.after - 1) * _PRINT
-        return at >= 0 and self._prints[at : at + _PRINT] == found.event.envelope.hash[:_PRINT]
+    def _is_repeat(self, record: OwnRecord) -> bool:
+        """Return whether this event was taken before."""
+        at = (record.position - self.after - 1) * _PRINT
+        return at >= 0 and self._prints[at : at + _PRINT] == record.event.envelope.hash[:_PRINT]
 
-    def _compare(self, found: OwnRecord, stored: InStore) -> None:
-        """Note an event of a position that the store holds, or that was taken before."""
-        position = found.position
-        if stored.hash == found.event.envelope.hash:
+    def _compare(self, record: OwnRecord, stored: InStore) -> None:
+        """Compare an event with the stored one, or with the one taken before, at its position."""
+        position = record.position
+        if stored.hash == record.event.envelope.hash:
             self.there[position] = 1
             self._differences.pop(position, None)
         elif position > self.after or not self.there[position]:
             self._differences.setdefault(
-                position, f"position {position}: the event at {location(found.raw)} is another one"
+                position, f"position {position}: the event at {location(record.raw)} is another one"
             )
 
 
@@ -284,25 +300,31 @@ async def in_order(
     reader: TopicReader,
     merge: Merge,
     begin: dict[int, int],
-    told: Callable[[int], None] = lambda _: None,
+    progress: Callable[[int], None] = lambda _: None,
     lookup: Lookup | None = None,
 ) -> AsyncIterator[list[OwnRecord]]:
-    """The topic's events from the offsets `begin` on, in the store's order, in batches. `told` hears how many records
-    were read; `lookup` asks the store, if it holds anything."""
+    """Yield the topic's events in the store's order, in batches.
+
+    Args:
+        begin: the offset at which to begin, by partition.
+        progress: called with the number of records read so far.
+        lookup: reads what the store holds; None if it is empty.
+    """
     at, total = dict(begin), 0
     while True:
-        for n in merge.hungry():
+        for n in merge.needed():
             if at[n] >= reader.ends[n]:
                 merge.end(n)
-        wanted = merge.hungry()
-        if wanted:
-            for n, raws in (await reader.read(wanted, at)).items():
-                found = merge.intact(raws)
-                merge.feed(n, found, await lookup([each.event for each in found]) if lookup and found else ())
+        needed = merge.needed()
+        if needed:
+            for n, raws in (await reader.read(needed, at)).items():
+                records = merge.intact(raws)
+                stored = await lookup([record.event for record in records]) if lookup and records else ()
+                merge.feed(n, records, stored)
                 total += len(raws)
-            told(total)
+            progress(total)
         events = merge.ready()
         if events:
             yield events
-        elif not merge.hungry():
+        elif not merge.needed():
             return

@@ -1,6 +1,7 @@
-"""A restore that has begun, noted where nobody overlooks it: the fence of the store that it makes.
+"""Records of restore attempts, written as the reason of the store's fence.
 
-It tells who began it, how far it came, where it stopped and why, and what to do, whether the try failed or was killed.
+Whether the attempt failed or was killed, the record says who began it, how far it came, where it stopped and why, and
+what to do.
 """
 
 import asyncio
@@ -21,11 +22,13 @@ MENDING: Final = "the store is being restored from its topic: "
 
 @dataclass(frozen=True, slots=True)
 class RestoreAttempt:
-    """How a restore of this service is begun `again`, and `by` whom it was begun now."""
+    """An attempt to restore or reconcile a service's store."""
 
     service: str
-    again: str
+    command: str
+    """The command line that starts it again."""
     by: str
+    """Who started it; "" if unknown."""
 
     def begun(self) -> str:
         return f"begun {_now()}" + (f" by {self.by}" if self.by else "")
@@ -37,46 +40,53 @@ def _now() -> str:
 
 @asynccontextmanager
 async def recorded(
-    this: RestoreAttempt, pool: Any, reader: TopicReader, before: int, progress: ReportProgress
+    attempt: RestoreAttempt, pool: Any, reader: TopicReader, before: int, progress: ReportProgress
 ) -> AsyncIterator[ReportProgress]:
-    """Fences the store with the record of this try, and lifts the fence at its good end. A try that fails says so
-    there; one that is killed leaves the record of its beginning."""
-    goal = max([before] + [await _top(reader, n, this.service) for n in reader.ends])
-    begun, step = this.begun(), ""
+    """Fence the store with the attempt's record, and lift the fence when the block succeeds.
 
-    def told(name: str, done: int, total: int) -> None:
+    A failure is added to the record. An attempt that is killed leaves the record of its beginning.
+
+    Yields:
+        A progress function that also notes the current step for the record.
+    """
+    goal = max([before] + [await _top(reader, n, attempt.service) for n in reader.ends])
+    begun, step = attempt.begun(), ""
+
+    def report(name: str, done: int, total: int) -> None:
         nonlocal step
         step = name
         progress(name, done, total)
 
     await _record(
         pool,
-        f"{begun}, at position {before:,} of {goal:,}. If it runs no more: what it imported stays; run "
-        f"`{this.again}` again, which goes on from there",
+        f"{begun}, at position {before:,} of {goal:,}. If it no longer runs: what it imported stays; run "
+        f"`{attempt.command}` again, which continues from there",
     )
     try:
-        yield told
+        yield report
     except BaseException as error:
         why = "interrupted" if isinstance(error, asyncio.CancelledError) else f"{type(error).__name__}: {error}"
-        with suppress(Exception):  # without its database there is the record of the beginning
+        with suppress(Exception):  # if the database is unavailable, the record of the beginning remains
             async with asyncio.timeout(10):
-                await _stopped(pool, f"{step or 'the beginning'} ({why[:300]}), {begun}", goal, this.again)
+                await _record_failure(pool, f"{step or 'the beginning'} ({why[:300]}), {begun}", goal, attempt.command)
         raise
     await pool.execute(SQL["unfence"], MENDING, FENCE)
 
 
 async def _top(reader: TopicReader, partition: int, service: str) -> int:
-    """How far the partition goes, for whoever reads the record. No event has a higher position than there are records;
-    what claims one is none."""
+    """Estimate the highest position in the partition, for the record.
+
+    No event has a higher position than the topic has records: a record that claims one is forged.
+    """
     tail = await reader.tail(partition, service)
-    return max((found.position for found in tail if found.position <= reader.records), default=0)
+    return max((record.position for record in tail if record.position <= reader.records), default=0)
 
 
-async def _stopped(pool: Any, where: str, goal: int, again: str) -> None:
+async def _record_failure(pool: Any, where: str, goal: int, command: str) -> None:
     position = await pool.fetchval(SQL["position"])
     so_far = f"{position:,} of {goal:,} events are imported" if position < goal else f"all {goal:,} events are imported"
     await _record(
-        pool, f"it stopped {_now()} at {where}; {so_far}. They stay: run `{again}` again, which goes on from there"
+        pool, f"it stopped {_now()} at {where}; {so_far}. They stay: run `{command}` again, which continues from there"
     )
 
 

@@ -1,4 +1,4 @@
-"""Whether it is a parked record's turn: the next of its stream, a repeat, too early, or not the stream's at all."""
+"""The turn of a parked record in its stream: next, repeat, early or refused."""
 
 from typing import Any, Final, Literal, NamedTuple
 
@@ -10,20 +10,31 @@ from shared.sql import statements
 
 SQL: Final = statements(__file__)
 CHAINED: Final = frozenset({"forged", "broken-chain", "conflict", "gap"})
-"""The reasons for which a record is parked because of its place in its stream."""
+"""The parking reasons that concern a record's place in its stream."""
 
 
 class Turn(NamedTuple):
-    """What a record is in its stream now; of one that is refused, the reason and why."""
+    """The place of a record in its stream, relative to what the consumer has processed.
+
+    It is the next event of its stream, a repeat, too early (a version before it is missing), or refused: not an event
+    of this stream.
+    """
 
     kind: Literal["next", "repeat", "early", "refused"]
     fault: tuple[str, str] = ("", "")
+    """The parking reason and its details, if the record is refused."""
 
 
 async def turn(
     tx: Any, consumer: Consumer, raw: Raw, envelope: Envelope, seen: Seen, *, edited: bool, over_gap: bool
 ) -> Turn:
-    """Judge a record as the consumer's plan would, where it has come as far as `seen`."""
+    """Classify a record as the consumer's plan would.
+
+    Args:
+        seen: the last version of the stream that the consumer has processed.
+        edited: an operator has edited the record, so its bytes may differ from those of the known event.
+        over_gap: accept the record although versions before it are missing.
+    """
     own, version = raw.topic == consumer.own, envelope.version or 0
     rows = await tx.fetch(CHECKPOINTS["stored" if own else "known"], [envelope.stream], [version])
     known = known_of(rows[0]) if rows else None
@@ -39,13 +50,16 @@ async def turn(
 
 
 async def seen(tx: Any, consumer: str, stream: str | None) -> Seen:
-    """The last version of the stream that the consumer has dealt with."""
+    """Return the last version of the stream that the consumer has processed."""
     row = None if stream is None else await tx.fetchrow(SQL["reached"], consumer, stream)
     return Seen() if row is None else Seen(row["version"], row["hash"])
 
 
 async def reach(tx: Any, consumer: Consumer, raw: Raw, stream: str | None, seen: Seen) -> None:
-    """Note that the consumer has dealt with this version; of another service's stream, for all of this service."""
+    """Note that the consumer has processed this version.
+
+    The hash of an event of another service's stream is noted for all consumers of this service.
+    """
     await tx.execute(SQL["reach"], consumer.name, stream, seen.version, seen.hash, seen.tenant)
     if raw.topic != consumer.own and seen.hash is not None:
         await tx.execute(SQL["known"], stream, seen.version, seen.hash, digest_of(raw))
