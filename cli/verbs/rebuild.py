@@ -89,7 +89,7 @@ async def _rebuild(
             settings.kafka,
             source=source,
             workers=workers,
-            told=report_progress,
+            progress=report_progress,
         )
         report = await rebuild.run(on_difference="switch" if switch else "stop")
         return await _check_result(context, service, found, report)

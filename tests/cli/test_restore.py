@@ -129,7 +129,7 @@ def test_a_store_that_went_a_way_of_its_own_is_not_reconciled(tenure: Tenure, li
     database(dsn, 'alter database "{other}" rename to "{name}"')
     append(dsn, "marketplace", "partner-3", csn(1), csn(2), csn(3))
     said = tenure("reconcile", "marketplace", *YES)
-    assert said.code == 5 and "went a way of its own from position 4" in said.err
+    assert said.code == 5 and "has diverged from its topic at position 4" in said.err
     assert operations(dsn) == []
     assert tenure("verify", "marketplace").code == 1
 
@@ -156,7 +156,7 @@ def stopped_midway(tenure: Tenure, dsn: str, monkeypatch: pytest.MonkeyPatch, *,
         patched.setattr(engine, "AT_ONCE", 2)
         patched.setattr(Importer, "take", gone)
         if killed:
-            patched.setattr(tries, "_stopped", nothing)
+            patched.setattr(tries, "_record_failure", nothing)
         return tenure("restore", "store", "distribution", *YES)
 
 

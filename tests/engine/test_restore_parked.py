@@ -107,4 +107,4 @@ async def test_what_reactions_had_parked_is_said(bench: Bench, monkeypatch: pyte
     }
     expected = sum(r["offset"] <= marks.get(r["partition"], -1) for r in lost)
     assert expected > 0
-    assert f"{SERVICE}.echo goes on after what it had dealt with. {expected} events" in done.notes[-1]
+    assert f"{SERVICE}.echo continues after what it had processed. {expected} events" in done.notes[-1]

@@ -19,7 +19,7 @@ def _told(progress: RebuildProgress) -> None:
 
 
 async def main(dsn: str, access: KafkaAccess, source: From) -> None:
-    report = await Rebuild("entitlements", POOLS, dsn, access, source=source, told=_told).run()
+    report = await Rebuild("entitlements", POOLS, dsn, access, source=source, progress=_told).run()
     tables = {name: table._asdict() for name, table in report.tables.items()}
     print(json.dumps({**asdict(report), "tables": tables, "agrees": report.agrees}), flush=True)
 

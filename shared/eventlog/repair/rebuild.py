@@ -1,9 +1,9 @@
-"""Makes a projection's tables anew while the service runs, and puts them in the old ones' place in one transaction.
+"""Rebuild of a projection's tables while the service runs.
 
-The new tables are folded beside the live ones, never further than the live consumer has got: what it has dealt with
-(`engine.seen`, `engine.checkpoints`) is the mark. So both stand at the same point as soon as nothing is missing, and
-the consumer's marks stay as they are through the switch. What it has parked stays parked. Reactions are not run: there
-is nothing here that could.
+The switch to the new tables is one transaction. The new tables are folded beside the live ones, never further than the
+live consumer has processed (`engine.seen`, `engine.checkpoints`). So both are at the same point as soon as nothing is
+missing, and the consumer's checkpoints are unchanged by the switch. What it has parked stays parked, except events of
+types that were unknown. A rebuild runs no reactions.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ logger = structlog.get_logger(__name__)
 SQL: Final = statements(__file__)
 WORKERS: Final = 4
 NEAR: Final = 1_000
-"""So few events behind, the rest is folded while the live consumer waits."""
+"""Once the rebuild is fewer events than this behind, the rest is folded while the live consumer waits."""
 COMPARISONS: Final = 3
 LOCK_TRIES: Final = 60
 _STORE: Final = "store"
@@ -52,11 +52,11 @@ From = Literal["store", "kafka"]
 
 
 class _Reread(Exception):
-    """A stream that was held when its records were read isn't any more: they are read again."""
+    """Raised to read the topics again: a stream that was held when they were read no longer is."""
 
 
 class TableReport(NamedTuple):
-    """A table's rows and digest, live and anew, both at the same point."""
+    """The row count and digest of a live table and of its new version, at the same point."""
 
     rows: int
     digest: str
@@ -70,18 +70,19 @@ class TableReport(NamedTuple):
 
 @dataclass(kw_only=True, slots=True)
 class Report:
-    """What a rebuild came to. `old` is the schema that keeps the former tables."""
+    """The result of a rebuild."""
 
     id: int
     consumer: str
     state: str
     events: int
-    """Folded by this run; one that was resumed had folded others before."""
+    """The number of events folded by this run; earlier runs of a resumed rebuild are not counted."""
     folding_s: float
     blocked_s: float
-    """How long the live consumer waited for the switch. Readers waited for none of it but the renaming."""
+    """How long the live consumer waited for the switch. Readers waited only while the tables were renamed."""
     tables: dict[str, TableReport] = field(default_factory=dict)
     old: str | None = None
+    """The schema that keeps the former tables."""
     detail: str = ""
 
     @property
@@ -90,7 +91,10 @@ class Report:
 
 
 class RebuildProgress(NamedTuple):
-    """How far a rebuild is, in events of streams; `total` is what the live consumer has dealt with."""
+    """The progress of a rebuild, in events of streams.
+
+    `total` is the number of events that the live consumer has processed.
+    """
 
     stage: Literal["folding", "catching up", "comparing", "switching"]
     folded: int
@@ -99,7 +103,7 @@ class RebuildProgress(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenRebuild:
-    """A rebuild that has begun and is not switched, as `engine.rebuilds` has it."""
+    """A row of `engine.rebuilds`: a rebuild that has begun and has not switched."""
 
     id: int
     schema: str
@@ -110,7 +114,7 @@ class OpenRebuild:
 
 
 class Rebuild:
-    """One projection's rebuild. Killed at any moment, the next one of the same projection goes on with it."""
+    """The rebuild of one projection. If it is killed, the next run continues it."""
 
     def __init__(
         self,
@@ -121,35 +125,45 @@ class Rebuild:
         *,
         source: From = "store",
         workers: int = WORKERS,
-        told: Callable[[RebuildProgress], None] = lambda _: None,
+        progress: Callable[[RebuildProgress], None] = lambda _: None,
     ) -> None:
         if any(map(is_inbound, projection.topics)):
             raise CannotRebuild(f"{projection.name} folds foreign events, which have no streams: it can't be rebuilt.")
         self.consumer = f"{service}.{projection.name}"
-        self._projection, self._dsn, self._access, self._told = projection, dsn, access, told
+        self._projection, self._dsn, self._access, self._progress = projection, dsn, access, progress
         self._service, self._source, self._workers = service, source, max(1, workers)
         self._total = 0
         self._reread = False
 
     async def run(self, *, on_difference: Literal["stop", "switch"] = "stop") -> Report:
-        """Begins or goes on, up to the switch. Where live and new tables differ (after a fold has changed, say), they
-        are switched only if `on_difference` says so; otherwise both stay, and the next run compares again. Raises
-        CannotRebuild, CannotFold, or the driver's errors: what was folded by then is kept."""
+        """Start or resume the rebuild, and switch to the new tables.
+
+        What was folded before an error is kept, and the next run resumes there.
+
+        Args:
+            on_difference: what to do if live and new tables differ, for example because a fold has changed. With "stop"
+                both stay, and the next run compares them again.
+
+        Raises:
+            CannotRebuild: the rebuild can't be done in the present state.
+            CannotFold: an event can't be folded.
+            asyncpg.PostgresError: PostgreSQL has refused a statement.
+        """
         async with self._alone() as db:
-            self._open = await self._begun(db)
+            self._open = await self._resume_or_begin(db)
             scratch = await Scratch.opened(self._projection, self._open.schema, self._dsn, self._open.workers)
             try:
                 async with Topics(self._access, self._projection.types) as topics:
                     self._scratch, self._topics = scratch, topics
-                    return await self._through(db, on_difference)
+                    return await self._fold_and_switch(db, on_difference)
             finally:
                 await scratch.close()
 
-    async def _through(self, db: Any, on_difference: Literal["stop", "switch"]) -> Report:
+    async def _fold_and_switch(self, db: Any, on_difference: Literal["stop", "switch"]) -> Report:
         loop = asyncio.get_running_loop()
         begun = loop.time()
         self._total = int(await db.fetchval(SQL["total"], self.consumer))
-        await self._bulk()
+        await self._fold_all()
         await self._catch_up(db)
         folding_s = loop.time() - begun
         report = Report(
@@ -160,8 +174,8 @@ class Rebuild:
             folding_s=folding_s,
             blocked_s=0.0,
         )
-        for _ in range(COMPARISONS):  # a timer may fire, a door may write, between the two sides of a comparison
-            report.tables = await self._compared(db)
+        for _ in range(COMPARISONS):  # a timer or a request may write to a live table during a comparison
+            report.tables = await self._compare(db)
             if report.agrees:
                 break
         tables = json.dumps({name: table._asdict() for name, table in report.tables.items()})
@@ -169,56 +183,56 @@ class Rebuild:
             names = ", ".join(name for name, table in report.tables.items() if not table.agrees)
             report.state = "differs"
             report.detail = (
-                f"{names} would change. The new tables are in the schema {self._open.schema}; look at them, then run "
-                "the rebuild again and say that it may switch all the same, or give it up."
+                f"{names} would change. The new tables are in the schema {self._open.schema}. Compare them with the "
+                "live tables, then run the rebuild again and allow it to switch although they differ, or give it up."
             )
             await db.execute(SQL["differs"], self._open.id, tables, report.detail)
             return report
-        await self._switched(db, report, tables)
+        await self._switch(db, report, tables)
         return report
 
     # ── Beginning ──────────────────────────────────────────────────────────────────────────────────────
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[Any]:
-        """A connection whose lock sees to it that nobody else rebuilds this projection."""
+        """Open a connection and hold the lock that excludes other rebuilds of this projection."""
         db = await asyncpg.connect(self._dsn, command_timeout=600, server_settings={"search_path": "pg_catalog"})
         try:
-            got = await db.fetchval(SQL["alone"], self.consumer)
-            if not got:
+            has_lock = await db.fetchval(SQL["alone"], self.consumer)
+            if not has_lock:
                 raise CannotRebuild(f"{self.consumer} is being rebuilt by another process. Wait for it, or end it.")
             yield db
         finally:
             await db.close()
 
-    async def _begun(self, db: Any) -> OpenRebuild:
-        """The rebuild that has begun, if its folds are still the same code, or a new one."""
+    async def _resume_or_begin(self, db: Any) -> OpenRebuild:
+        """Return the open rebuild if the code of its folds is unchanged, or begin a new one."""
         folds = code_of(self._projection)
-        found = await db.fetchrow(SQL["open"], self.consumer)
-        if found is not None and found["folds"] != folds:
-            logger.info("rebuild begins anew: the folds have changed", consumer=self.consumer, schema=found["schema"])
-            await self._given_up(db, found["id"], found["schema"])
-            found = None
-        if found is None:
+        row = await db.fetchrow(SQL["open"], self.consumer)
+        if row is not None and row["folds"] != folds:
+            logger.info("rebuild starts over: the folds have changed", consumer=self.consumer, schema=row["schema"])
+            await self._drop(db, row["id"], row["schema"])
+            row = None
+        if row is None:
             async with db.transaction():
                 if not await db.fetchval(SQL["known"], self.consumer):
                     raise CannotRebuild(
                         f"No consumer {self.consumer} has ever run on this database, so there is nothing to rebuild: "
-                        "start the service, and it folds all there is."
+                        "start the service, and it folds all events."
                     )
-                found = await db.fetchrow(SQL["begin"], self.consumer, self._source, self._workers, folds)
-                await make(db, self._projection, found["schema"])
-        return OpenRebuild(**{name: found[name] for name in ("id", "schema", "source", "workers", "upto", "started")})
+                row = await db.fetchrow(SQL["begin"], self.consumer, self._source, self._workers, folds)
+                await make(db, self._projection, row["schema"])
+        return OpenRebuild(**{name: row[name] for name in ("id", "schema", "source", "workers", "upto", "started")})
 
     async def give_up(self) -> None:
-        """Drops the new tables of a rebuild that was begun and not switched."""
+        """Drop the new tables of the open rebuild. Raises CannotRebuild if there is none."""
         async with self._alone() as db:
-            found = await db.fetchrow(SQL["open"], self.consumer)
-            if found is None:
+            row = await db.fetchrow(SQL["open"], self.consumer)
+            if row is None:
                 raise CannotRebuild(f"No rebuild of {self.consumer} has begun.")
-            await self._given_up(db, found["id"], found["schema"])
+            await self._drop(db, row["id"], row["schema"])
 
-    async def _given_up(self, db: Any, id_: int, schema: str) -> None:
+    async def _drop(self, db: Any, id_: int, schema: str) -> None:
         async with db.transaction():
             await db.execute(with_names(SQL["drop"], schema=schema))
             await db.execute(SQL["end"], id_, "dropped")
@@ -236,7 +250,7 @@ class Rebuild:
 
     async def _fold(self, batch: Sequence[Any], read: dict[Source, int]) -> int:
         folded = await self._scratch.fold(batch, self._bound, read)
-        self._told(RebuildProgress("folding", self._scratch.folded, self._total))
+        self._progress(RebuildProgress("folding", self._scratch.folded, self._total))
         return folded
 
     @property
@@ -249,8 +263,8 @@ class Rebuild:
             return None
         return OwnStore(db, source_of(self._service), self._projection.types)
 
-    async def _bulk(self) -> None:
-        """All workers: each has some streams of the store, and some partitions of the topics."""
+    async def _fold_all(self) -> None:
+        """Fold with all workers; each has a share of the store's streams and of the partitions."""
         progress = await self._scratch.progress()
         targets = sorted((await self._offsets(self._scratch.pool)).items())
         workers = self._open.workers
@@ -274,89 +288,95 @@ class Rebuild:
                 await self._fold(await applied(self._scratch.pool, self._service, batch), dict(reached))
 
     async def _offsets(self, db: Any) -> dict[Partition, int]:
-        """How far the live consumer is in the topics that are read from Kafka."""
+        """Return the live consumer's checkpoints in the topics that are read from Kafka."""
         rows = await db.fetch(SQL["offsets"], self.consumer, self._read_from_kafka)
         return {(row["topic"], row["partition"]): row["offset"] for row in rows}
 
     async def _catch_up(self, db: Any) -> None:
-        """Until little is missing; the live consumer goes on meanwhile."""
+        """Fold until fewer than NEAR events are missing, while the live consumer continues."""
         while True:
             folded = await self._step(db)
-            self._told(RebuildProgress("catching up", self._scratch.folded, self._total))
+            self._progress(RebuildProgress("catching up", self._scratch.folded, self._total))
             if folded < NEAR:
                 return
 
     async def _step(self, db: Any) -> int:
-        """Folds what the live consumer has dealt with since; says how many events that were."""
+        """Fold what the live consumer has processed since, and return the number of events."""
         folded = 0
         progress = await self._scratch.progress()
         async for reached, batch in self._topics.between(progress, await self._offsets(db)):
             folded += await self._fold(await applied(self._scratch.pool, self._service, batch), dict(reached))
         if (own := self._own(db)) is not None:
             while batch := await own.behind(self.consumer, self._open.schema):
-                now = await self._fold(batch, {})
-                if not now:
+                number = await self._fold(batch, {})
+                if not number:
                     break
-                folded += now
+                folded += number
         return folded
 
-    async def _level(self, db: Any) -> None:
-        """Folds the rest while the live consumer waits, and makes sure that nothing is missing."""
+    async def _complete(self, db: Any) -> None:
+        """Fold the rest while the live consumer waits. Raises CannotRebuild if events are missing."""
         await self._step(db)
         row = await db.fetchrow(with_names(SQL["missing"], schema=self._open.schema), self.consumer)
         if row is not None:
             if self._read_from_kafka and not self._reread:
                 raise _Reread
             raise CannotRebuild(
-                f"The live consumer {self.consumer} has dealt with {row['stream']} up to version {row['live']}, but "
-                f"only {row['new']} can be read again from {self._open.source}. `verify` says what is missing there; "
-                "reconcile it first."
+                f"The live consumer {self.consumer} has processed {row['stream']} up to version {row['live']}, but "
+                f"only versions up to {row['new']} can be read from {self._open.source}. `tenure verify` shows what is "
+                "missing there; `tenure reconcile` it first."
             )
 
-    async def _at_one_point(self, db: Any, act: Callable[[], Awaitable[None]]) -> None:
-        """Acts in a transaction in which the live consumer waits with its next batch, and nothing is missing."""
+    async def _at_one_point(self, db: Any, action: Callable[[], Awaitable[None]]) -> None:
+        """Run an action in a transaction that blocks the live consumer, once nothing is missing."""
         try:
             async with db.transaction():
                 await db.fetch(SQL["stop"], self.consumer)
-                await self._level(db)
-                await act()
+                await self._complete(db)
+                await action()
         except _Reread:
             self._reread = True
             await self._scratch.pool.execute(SQL["read_again"], _STORE)
             await self._catch_up(db)
-            await self._at_one_point(db, act)
+            await self._at_one_point(db, action)
 
     # ── Comparing and switching ────────────────────────────────────────────────────────────────────────
 
-    async def _compared(self, db: Any) -> dict[str, TableReport]:
-        """Both sides' digests at one point: the snapshot is taken while the consumer waits, and read after."""
-        self._told(RebuildProgress("comparing", self._scratch.folded, self._total))
+    async def _compare(self, db: Any) -> dict[str, TableReport]:
+        """Compare the digests of live and new tables at one point.
+
+        The snapshot is taken while the live consumer waits, and read after the consumer continues.
+        """
+        self._progress(RebuildProgress("comparing", self._scratch.folded, self._total))
         reader = await asyncpg.connect(self._dsn, command_timeout=3600)
         try:
             snapshot = reader.transaction(isolation="repeatable_read", readonly=True)
 
-            async def taken() -> None:
-                await self._take_over(self._scratch.pool)
+            async def take_snapshot() -> None:
+                await self._carry_over(self._scratch.pool)
                 await snapshot.start()
-                await reader.fetchval(SQL["snapshot"])  # it is taken by the first statement
+                await reader.fetchval(SQL["snapshot"])  # the first statement takes the snapshot
 
-            await self._at_one_point(db, taken)
-            now = await digests(reader, self._projection)
-            new = await digests(reader, self._projection, self._open.schema)
+            await self._at_one_point(db, take_snapshot)
+            live_digests = await digests(reader, self._projection)
+            new_digests = await digests(reader, self._projection, self._open.schema)
             await snapshot.rollback()
-            return {table: TableReport(*now[table], *new[table]) for table in now}
+            return {table: TableReport(*live_digests[table], *new_digests[table]) for table in live_digests}
         finally:
             await reader.close()
 
-    async def _take_over(self, db: Any) -> None:
+    async def _carry_over(self, db: Any) -> None:
         if self._projection.carry_over_sql:
             await db.execute(with_names(self._projection.carry_over_sql, new=self._open.schema))
 
-    async def _switched(self, db: Any, report: Report, tables: str) -> None:
-        """Fewer than a deadlock's patience it waits for readers, and lets them through before it tries again."""
+    async def _switch(self, db: Any, report: Report, tables: str) -> None:
+        """Switch to the new tables.
+
+        It waits for readers for less time than `deadlock_timeout`, and lets them through before it tries again.
+        """
         loop = asyncio.get_running_loop()
         for number in range(1, LOCK_TRIES + 1):
-            self._told(RebuildProgress("switching", self._scratch.folded, self._total))
+            self._progress(RebuildProgress("switching", self._scratch.folded, self._total))
             await self._catch_up(db)
             begun = loop.time()
             try:
@@ -365,7 +385,7 @@ class Rebuild:
                 if number == LOCK_TRIES:
                     raise CannotRebuild(
                         f"Long transactions keep reading the tables of {self.consumer}, so they can't be switched. "
-                        "The new ones are ready: run the rebuild again when those have ended."
+                        "The new tables are ready: run the rebuild again when those transactions have ended."
                     ) from None
                 await asyncio.sleep(0.1 * min(number, 10))
             else:
@@ -378,7 +398,7 @@ class Rebuild:
         await db.execute(SQL["impatient"])
         for table in self._projection.tables:
             await db.execute(with_names(SQL["lock"], schema=home(table), table=bare(table)))
-        await self._take_over(db)
+        await self._carry_over(db)
         new, old = self._open.schema, old_schema(self._open.id)
         await db.execute(with_names(SQL["keep"], schema=old))
         for table in self._projection.tables:
@@ -391,19 +411,19 @@ class Rebuild:
         await db.execute(SQL["switched"], self._open.id, tables)
 
     async def _unpark(self, db: Any) -> None:
-        """Events of types that were unknown once, and were folded now, wait no longer."""
+        """Unpark events that were parked because their types were unknown, and that are folded now."""
         known = [name.encode() for name in self._projection.types]
         operation = f"rebuild-{self._open.id}"
         await db.execute(with_names(SQL["unpark"], schema=self._open.schema), self.consumer, known, operation)
 
 
 def old_schema(rebuild: int) -> str:
-    """Where the tables go that rebuild number `rebuild` has replaced."""
+    """Return the schema that keeps the tables which rebuild number `rebuild` has replaced."""
     return f"old_{rebuild}"
 
 
 async def drop_old(dsn: str, rebuild: int) -> None:
-    """Drops the tables that a rebuild has replaced. Raises CannotRebuild when there are none."""
+    """Drop the tables that a rebuild has replaced. Raises CannotRebuild if there are none."""
     db = await asyncpg.connect(dsn, command_timeout=60)
     try:
         await _drop_old(db, rebuild)
@@ -415,7 +435,7 @@ async def _drop_old(db: Any, rebuild: int) -> None:
     async with db.transaction():
         if await db.fetchval(SQL["state"], rebuild) != "switched":
             raise CannotRebuild(
-                f"Rebuild {rebuild} keeps no old tables: it has not switched, or they were dropped before."
+                f"Rebuild {rebuild} has no old tables: it has not switched, or they were dropped already."
             )
         await db.execute(with_names(SQL["drop"], schema=old_schema(rebuild)))
         await db.execute(SQL["end"], rebuild, "dropped")

@@ -1,48 +1,48 @@
--- open: the rebuild of this consumer that has begun and is not switched.
+-- open: read this consumer's rebuild that has begun and has not switched.
 select * from engine.rebuilds where consumer = $1 and state in ('folding', 'differs');
 
--- known: whether this consumer has ever run.
+-- known: tell whether this consumer has ever run.
 select exists (select from engine.checkpoints where consumer = $1);
 
--- begin: a new rebuild.
+-- begin: note a new rebuild.
 insert into engine.rebuilds (consumer, source, workers, folds, upto)
 select $1, $2, $3, $4, position from log.head
 returning *;
 
--- total: how many events of streams this consumer has dealt with.
+-- total: count the events of streams that this consumer has processed.
 select coalesce(sum(version), 0) from engine.seen where consumer = $1;
 
--- versions: how far the live consumer is in these streams.
+-- versions: read how far the live consumer is in these streams.
 select stream, version from engine.seen where consumer = $1 and stream = any($2::text[]);
 
--- offsets: how far the live consumer is in the partitions of these topics.
+-- offsets: read how far the live consumer is in the partitions of these topics.
 select topic, partition, "offset" from engine.checkpoints where consumer = $1 and topic = any($2::text[]);
 
--- stop: whoever holds these rows lets the live consumer do nothing.
+-- stop: lock the live consumer's checkpoints, so that it waits.
 select "offset" from engine.checkpoints where consumer = $1 order by topic, partition for update;
 
--- missing: a stream that isn't folded as far as the live consumer has dealt with it.
+-- missing: find a stream that is not folded as far as the live consumer has processed it.
 select l.stream, l.version as live, coalesce(s.version, 0) as new from engine.seen l
 left join {schema}._seen s using (stream)
 where l.consumer = $1 and l.version <> coalesce(s.version, 0) limit 1;
 
--- differs: the comparison failed.
+-- differs: note that live and new tables differ.
 update engine.rebuilds set state = 'differs', tables = $2::text::jsonb, detail = $3 where id = $1;
 
--- switched: done.
+-- switched: note that the rebuild has switched.
 update engine.rebuilds set state = 'switched', tables = $2::text::jsonb, detail = '', ended = clock_timestamp()
 where id = $1;
 
--- end: the tables that it kept are dropped.
+-- end: note that a rebuild's tables are dropped.
 update engine.rebuilds set state = $2, ended = coalesce(ended, clock_timestamp()) where id = $1;
 
--- grants: what gives others the rights on a table that they have on another.
+-- grants: list the statements that grant others the rights on a table that they have on another.
 select format('grant %s on %s to %s', string_agg(privilege_type, ', '), $2::text,
               case grantee when 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) end) as statement
 from pg_class, aclexplode(relacl) where oid = $1::text::regclass and grantee <> relowner
 group by grantee;
 
--- unpark: takes out the parked events of types that were unknown, once they are folded; a copy stays.
+-- unpark: settle the parked events of types that were unknown, once they are folded; keep a copy.
 with gone as (
     delete from engine.parked p using {schema}._seen s
     where p.consumer = $1 and p.reason = 'unknown-type' and s.stream = p.stream and s.version >= p.version
@@ -58,7 +58,7 @@ select consumer, topic, partition, "offset", stream, version, reason, detail, ho
        'applied', $3
 from gone;
 
--- alone: keep others from rebuilding this consumer, until the connection ends; false where somebody is at it.
+-- alone: lock out other rebuilds of this consumer until the connection ends; false if another one is running.
 select pg_try_advisory_lock(hashtext('rebuild'), hashtext($1));
 
 -- drop: drop the new tables, or the old ones.
@@ -67,13 +67,13 @@ drop schema {schema} cascade;
 -- read_again: forget how far the topics were read.
 delete from _progress where source <> $1;
 
--- snapshot: anything: the first statement takes the transaction's snapshot.
+-- snapshot: take the transaction's snapshot, as any first statement does.
 select count(*) from log.head;
 
 -- impatient: wait for readers for less time than `deadlock_timeout`.
 set local lock_timeout = '500ms';
 
--- lock: keep readers out of a table.
+-- lock: lock a table against readers.
 lock table {schema}.{table} in access exclusive mode;
 
 -- keep: make the schema that keeps the old tables.
@@ -82,5 +82,5 @@ create schema {schema};
 -- move: move a table to another schema.
 alter table {schema}.{table} set schema {to};
 
--- state: read a rebuild's state, and keep others from changing it.
+-- state: read a rebuild's state, and lock it.
 select state from engine.rebuilds where id = $1 for update;

@@ -1,4 +1,4 @@
-"""A topic made again from its store: what it has lost is published once more."""
+"""Restore of a topic from its store: events that the topic has lost are published again."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -32,10 +32,19 @@ async def restore_topic(
     dry_run: bool = True,
     progress: ReportProgress = silent,
 ) -> Restored:
-    """Publishes again what a topic has lost: all of it after Kafka was made anew, or a tail. The records are the same,
-    byte for byte. `consumers` are the databases of all services by name: their places in the topic are of no use any
-    more, so they read it from its beginning and drop by version what they know. Raises Refused where what the topic
-    still has is no beginning of the store."""
+    """Publish again what a topic has lost.
+
+    That is everything if Kafka was reinstalled, or its last events. The records are the same, byte for byte. Consumers'
+    checkpoints in the topic are no longer valid, so they read it from its beginning and skip the versions that they
+    have processed.
+
+    Args:
+        consumers: the database of each service that may read the topic, by service.
+
+    Raises:
+        RestoreRefused: what the topic still has is not the beginning of the store's log, or the topic is ahead.
+        Missing: the topic lacks events before others that it has.
+    """
     topic = topic_of(service)
     async with opened(dsn, service) as (store, pool):
         result = Restored(service=service, dry_run=dry_run)
@@ -46,23 +55,23 @@ async def restore_topic(
         stale = await _stale(consumers, topic, access, lost=relayed > result.before)
         result.moved = sum(len(places) for places in stale.values())
         if dry_run or not (result.events or stale):
-            return await _stands_at(pool, result)
+            return await _with_chain(pool, result)
         async with alone(store, pool, topic) as lease:
             for name, places in stale.items():
                 await _forget(consumers[name], places)
             if relayed > result.before:
                 await pool.execute(SQL["move_relay"], f"relay:{topic}", result.before, lease.token)
             await _publish(store, topic, access, lease, result, progress)
-        return await _stands_at(pool, result)
+        return await _with_chain(pool, result)
 
 
-async def _stands_at(pool: Any, result: Restored) -> Restored:
+async def _with_chain(pool: Any, result: Restored) -> Restored:
     result.chain = await pool.fetchval(SQL["chain"])
     return result
 
 
 async def _prefix(result: Restored, access: KafkaAccess, hashes: Sequence[bytes], progress: ReportProgress) -> None:
-    """Find up to which position the topic has what the store has. Raises Refused or Missing."""
+    """Find the position up to which the topic is complete. Raises RestoreRefused or Missing."""
     topic = topic_of(result.service)
 
     async def stored(events: Sequence[StoredEvent]) -> list[InStore]:
@@ -76,13 +85,13 @@ async def _prefix(result: Restored, access: KafkaAccess, hashes: Sequence[bytes]
             reader, merge, dict(reader.starts), lambda n: progress("looking", n, reader.records), stored
         ):
             raise RestoreRefused(
-                f"{topic} is ahead of the store, which ends at position {len(hashes)}: `tenure reconcile` imports what "
-                "is missing there."
+                f"{topic} is ahead of the store, which ends at position {len(hashes)}: `tenure reconcile` imports the "
+                "events that the store lacks."
             )
     if merge.first_difference is not None:
         raise RestoreRefused(
-            f"{topic} has another event at position {merge.first_difference[0]} than the store. Find out with "
-            "`tenure verify` which of the two is right."
+            f"{topic} and the store have different events at position {merge.first_difference[0]}. Find out with "
+            "`tenure verify` which of them is right."
         )
     result.strange = merge.strange
     missing = merge.there.find(0, 1)
@@ -96,8 +105,11 @@ async def _prefix(result: Restored, access: KafkaAccess, hashes: Sequence[bytes]
 async def _stale(
     consumers: Mapping[str, str], topic: str, access: KafkaAccess, *, lost: bool
 ) -> dict[str, list[tuple[str, str, int]]]:
-    """The checkpoints that are of no use any more, by service: all in the topic if it has `lost` something, and those
-    behind the end of any other (a foreign topic was lost, too, and can't be made again)."""
+    """Find the checkpoints that are no longer valid, by service.
+
+    These are all checkpoints in the topic if it has `lost` events, and those after the end of a foreign topic, which
+    was lost too and can't be restored.
+    """
     result: dict[str, list[tuple[str, str, int]]] = {}
     ends: dict[str, dict[int, int]] = {}
     for name, dsn in consumers.items():
@@ -125,8 +137,8 @@ async def _forget(dsn: str, places: Sequence[tuple[str, str, int]]) -> None:
         await db.close()
 
 
-class _Told:
-    """The relay's progress, passed on."""
+class _RelayProgress:
+    """Observer that reports a relay's progress."""
 
     def __init__(self, before: int, head: int, progress: ReportProgress) -> None:
         self._before, self._head, self._progress = before, head, progress
@@ -138,9 +150,9 @@ class _Told:
 async def _publish(
     store: PostgresStore, topic: str, access: KafkaAccess, lease: Lease, result: Restored, progress: ReportProgress
 ) -> None:
-    """By the relay itself, under the lease that is held already."""
+    """Publish with a relay of its own, and wait until it has reached the store's head."""
     await store.release(f"relay:{topic}", lease)
-    relay = Relay(store, topic, access, owner=OWNER, progress=_Told(result.before, result.head, progress))
+    relay = Relay(store, topic, access, owner=OWNER, progress=_RelayProgress(result.before, result.head, progress))
     task = asyncio.create_task(relay.run())
     try:
         while (await store._fetch(SQL["relayed"], relay.name))[0]["position"] < result.head:

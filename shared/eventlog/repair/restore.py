@@ -1,13 +1,12 @@
-"""A service's store made again from its topic, a store that is older than its topic brought up to it, and a topic made
-again from its store.
+"""Restore of a store from its topic, and reconciliation of an outdated store with it.
 
-Each can be stopped anywhere and begun again, and done twice changes nothing. While a store is being restored it is
-fenced: it takes no commands, so that a process of the service that runs meanwhile can't decide on half of the facts.
-The fence is also the record of a try that did not end: who began it, where it stopped and why, how far it came, and
-what to do. It can't be an event: that would stand where the topic has its next one.
+Each can be stopped at any point and run again; to run it twice changes nothing. While a store is restored it is fenced:
+it takes no commands, so that a process of the service that runs meanwhile can't decide on incomplete facts. The fence's
+reason is also the record of an attempt that did not end: who began it, where it stopped and why, how far it came, and
+what to do. It can't be an event, because that would take the position of the topic's next event.
 
-What a log can't tell is said in `Restored.notes`, whenever something is or would be imported: see `_UNTOLD`, what
-reactions had parked, and private tables.
+`Restored.notes` lists what a log does not contain, whenever something is or would be imported: see `_NOT_IN_TOPIC`, the
+records that reactions had parked, and private tables.
 """
 
 import asyncio
@@ -42,21 +41,20 @@ SQL: Final = statements(__file__)
 FOLDS_AT_ONCE: Final = 3
 LEASE_S: Final = 600.0
 OWNER: Final = "restore"
-_UNTOLD: Final = (
-    "Refusals, and commands that led to no event, are in no topic: sent again, they are decided anew.",
-    "What was asked under a command id isn't, either: a repeated id gets its first answer, whatever is asked now.",
+_NOT_IN_TOPIC: Final = (
+    "Refusals, and commands that led to no event, are in no topic: if they are sent again, they are decided again.",
+    "The requests under command ids are in no topic either: a repeated id gets its first answer, whatever it asks now.",
     "Events that were not published yet when the database was lost are lost with it.",
 )
 
 
 class RestoreRefused(Exception):
-    """It was not done, and must not be. The message says why and what to do."""
+    """The restore was not done, because it would do damage. The message says why and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServiceDefinition:
-    """What a restored service consists of. `private` puts right what the log knows of its private tables, and answers
-    in sentences what it doesn't know."""
+    """The parts of a service that a restore needs."""
 
     service: str
     migrations: Path
@@ -65,38 +63,39 @@ class ServiceDefinition:
     reactions: Sequence[Reactions]
     sealer: Callable[[Any], Sealer] | None = None
     private: Callable[[Any], Awaitable[Sequence[str]]] | None = None
+    """Restores what the log knows of the service's private tables; returns notes on what the log does not know."""
 
 
 @dataclass(kw_only=True, slots=True)
 class Restored:
-    """What was done, or in a dry run would be."""
+    """What was done, or would be done in a dry run."""
 
     service: str
     dry_run: bool
     before: int = 0
-    """The store's head, or how far the topic had it, before."""
+    """The store's head before; of a topic's restore, the position up to which the topic was complete."""
     events: int = 0
-    """Imported from the topic, or published again."""
+    """The number of events imported from the topic, or published again."""
     head: int = 0
     chain: bytes = GENESIS
     first: datetime | None = None
     last: datetime | None = None
     claims: int = 0
-    """Unique names that are held otherwise than before."""
+    """The number of unique names whose holders changed."""
     folded: int = 0
-    """Records that projections read."""
+    """The number of records that projections read."""
     moved: int = 0
-    """Checkpoints that were moved."""
+    """The number of checkpoints that were moved."""
     strange: list[str] = field(default_factory=list)
-    """Records of the topic that are no events of the service, passed over."""
+    """Records of the topic that were skipped because they are no events of the service."""
     earlier: str = ""
-    """What an earlier try left behind that did not end."""
+    """The record of an earlier attempt that did not end."""
     notes: list[str] = field(default_factory=list)
-    """What can't be made again, in sentences."""
+    """What can't be restored, in sentences."""
 
 
 async def restore_store(
-    whole: ServiceDefinition,
+    definition: ServiceDefinition,
     dsn: str,
     access: KafkaAccess,
     *,
@@ -105,19 +104,28 @@ async def restore_store(
     progress: ReportProgress = silent,
     by: str = "",
 ) -> Restored:
-    """Makes a service's store and read models from its topic; the database may be empty, missing, or half restored.
-    Positions, hashes and the chain are the ones that they were. Raises RestoreRefused, Missing or LogMismatch."""
+    """Restore a service's store and read models from its topic.
+
+    The database may be empty, missing, or partly restored. Positions, hashes and the chain are the same as before.
+
+    Raises:
+        RestoreRefused: the store has diverged from the topic, or a relay or another restore is running.
+        Missing: the topic lacks an event.
+        LogMismatch: the topic is ambiguous, or does not continue the store or match the anchors.
+    """
     if not dry_run:
-        await migrate(dsn, whole.migrations)
+        await migrate(dsn, definition.migrations)
     elif not await _exists(dsn):
-        return await _counted(whole, access, progress)
-    async with opened(dsn, whole.service) as (store, pool):
-        this = RestoreAttempt(whole.service, f"tenure restore store {whole.service}", by)
-        return await _restore(whole, store, pool, access, dry_run, anchor_folder, progress, this, wholly=True)
+        return await _preview_without_database(definition, access, progress)
+    async with opened(dsn, definition.service) as (store, pool):
+        attempt = RestoreAttempt(definition.service, f"tenure restore store {definition.service}", by)
+        return await _restore(
+            definition, store, pool, access, dry_run, anchor_folder, progress, attempt, from_beginning=True
+        )
 
 
 async def reconcile(
-    whole: ServiceDefinition,
+    definition: ServiceDefinition,
     dsn: str,
     access: KafkaAccess,
     *,
@@ -126,60 +134,76 @@ async def reconcile(
     progress: ReportProgress = silent,
     by: str = "",
 ) -> Restored:
-    """Brings a store that is older than its topic up to it: a PostgreSQL that came back from a backup. Consumers go on
-    from the backup's checkpoints, reactions from where they are known to have come. Raises Refused where the store went
-    a way of its own meanwhile."""
-    async with opened(dsn, whole.service) as (store, pool):
-        this = RestoreAttempt(whole.service, f"tenure reconcile {whole.service}", by)
-        return await _restore(whole, store, pool, access, dry_run, anchor_folder, progress, this, wholly=False)
+    """Import what a store lacks from its topic, after PostgreSQL was restored from a backup.
+
+    Projections continue from the backup's checkpoints, reactions from the last point that they are known to have
+    processed.
+
+    Raises:
+        RestoreRefused: the store has diverged from the topic, or a relay or another restore is running.
+        Missing: the topic lacks an event.
+        LogMismatch: the topic is ambiguous, or does not continue the store or match the anchors.
+    """
+    async with opened(dsn, definition.service) as (store, pool):
+        attempt = RestoreAttempt(definition.service, f"tenure reconcile {definition.service}", by)
+        return await _restore(
+            definition, store, pool, access, dry_run, anchor_folder, progress, attempt, from_beginning=False
+        )
 
 
 async def _restore(
-    whole: ServiceDefinition,
+    definition: ServiceDefinition,
     store: PostgresStore,
     pool: Any,
     access: KafkaAccess,
     dry_run: bool,
     anchor_folder: Path | None,
     progress: ReportProgress,
-    this: RestoreAttempt,
-    wholly: bool,
+    attempt: RestoreAttempt,
+    from_beginning: bool,
 ) -> Restored:
-    """`wholly`: read the topic from its beginning, and not only what the store may lack."""
-    service, topic = whole.service, topic_of(whole.service)
+    """Import what the store lacks, and derive the rest from the events.
+
+    Args:
+        from_beginning: read the topic from its beginning, and not only from where the store may lack events.
+    """
+    service, topic = definition.service, topic_of(definition.service)
     result = Restored(service=service, dry_run=dry_run, before=await store.position())
-    marks = await _all_anchors(service, access, anchor_folder)
+    marks = await _read_anchors(service, access, anchor_folder)
     lookup = store.in_store if result.before else None
     async with TopicReader(topic, access) as reader:
         begin = {n: Begin(reader.starts[n], 0) for n in reader.ends}
-        if lookup is not None and not wholly:
+        if lookup is not None and not from_beginning:
             begin = {n: await reader.begin_of_unknown(n, service, lookup) for n in reader.ends}
         reading = _Reading(service=service, after=result.before, reader=reader, begin=begin, lookup=lookup)
         if dry_run or result.before:
-            result.notes += _lost(marks, await _look(reading, result, progress))
+            result.notes += _lost(marks, await _preview(reading, result, progress))
         fence = await pool.fetchval(SQL["fenced"])
         result.earlier = fence.removeprefix(MENDING) if (fence or "").startswith(MENDING) else ""
         if not (result.events or fence or not result.before):
-            return await _stands(pool, result)
-        result.notes += _UNTOLD
+            return await _with_head(pool, result)
+        result.notes += _NOT_IN_TOPIC
         if dry_run:
-            result.notes += _parked_is_lost(whole)
-            return await _stands(pool, result)
-        async with alone(store, pool, topic) as lease, recorded(this, pool, reader, result.before, progress) as told:
-            marked = await _all_anchors(service, access, anchor_folder)
+            result.notes += _parked_is_lost(definition)
+            return await _with_head(pool, result)
+        async with (
+            alone(store, pool, topic) as lease,
+            recorded(attempt, pool, reader, result.before, progress) as report,
+        ):
+            marks_now = await _read_anchors(service, access, anchor_folder)
             async with pool.acquire() as db:
                 renew = _Renewal(store, f"relay:{topic}", lease)
-                position = await _import(Importer(store, db, marked), reading, result, told, renew)
+                position = await _import(Importer(store, db, marks_now), reading, result, report, renew)
             if not result.before:
                 result.notes[:0] = _lost(marks, position)
             await store.advance(f"relay:{topic}", lease, position)
-            await _rebuild(whole, store, pool, access, result, told)
-    return await _stands(pool, result)
+            await _derive(definition, store, pool, access, result, report)
+    return await _with_head(pool, result)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Reading:
-    """The topic as it is read, twice if need be, beside a store that ends at `after`."""
+    """A reading of the topic for a store that ends at `after`. It can be repeated."""
 
     service: str
     after: int
@@ -191,16 +215,18 @@ class _Reading:
         published = {n: begin.published for n, begin in self.begin.items()}
         return Merge(self.service, self.after, self.reader.ends, published)
 
-    def events(self, merge: Merge, told: Callable[[int], None] = lambda _: None) -> AsyncIterator[list[OwnRecord]]:
-        return in_order(self.reader, merge, {n: begin.offset for n, begin in self.begin.items()}, told, self.lookup)
+    def events(self, merge: Merge, progress: Callable[[int], None] = lambda _: None) -> AsyncIterator[list[OwnRecord]]:
+        return in_order(self.reader, merge, {n: begin.offset for n, begin in self.begin.items()}, progress, self.lookup)
 
 
-async def _look(reading: _Reading, result: Restored, progress: ReportProgress) -> int:
-    """Read everything that would be imported, and compare what is there with the store. Answers the topic's last
-    position. Raises RestoreRefused, Missing or LogMismatch."""
+async def _preview(reading: _Reading, result: Restored, progress: ReportProgress) -> int:
+    """Read what would be imported, and compare the rest with the store.
+
+    Returns the topic's last position. Raises RestoreRefused, Missing or LogMismatch.
+    """
     merge = reading.merge()
-    async for found in reading.events(merge, lambda n: progress("looking", n, reading.reader.records)):
-        _count(result, found)
+    async for records in reading.events(merge, lambda n: progress("looking", n, reading.reader.records)):
+        _count(result, records)
     if merge.ambiguous is not None:
         raise LogMismatch(merge.ambiguous)
     result.strange = merge.strange
@@ -208,53 +234,55 @@ async def _look(reading: _Reading, result: Restored, progress: ReportProgress) -
         position, why = merge.first_difference
         own = result.before - position + 1
         raise RestoreRefused(
-            f"The store of {result.service} went a way of its own from position {position} on ({why} in the store). "
-            f"Its {own} events from there on were decided on facts that were out of date and were never published. "
-            "Nothing was changed: export them, restore the store from its topic into an empty database, and decide "
-            "about each of them anew."
+            f"The store of {result.service} has diverged from its topic at position {position} ({why} in the store). "
+            f"Its {own} events from there on were decided on outdated facts and were never published. Nothing was "
+            "changed: export them, restore the store from its topic into an empty database, and decide on each of "
+            "them again."
         )
     return merge.position
 
 
-def _count(result: Restored, found: Sequence[OwnRecord]) -> None:
-    result.events += len(found)
-    result.first = result.first or found[0].event.envelope.time
-    result.last = found[-1].event.envelope.time
+def _count(result: Restored, records: Sequence[OwnRecord]) -> None:
+    result.events += len(records)
+    result.first = result.first or records[0].event.envelope.time
+    result.last = records[-1].event.envelope.time
 
 
 async def _import(
     importer: Importer, reading: _Reading, result: Restored, progress: ReportProgress, renew: "_Renewal"
 ) -> int:
-    """Import what the store lacks; answers the position that was reached. Up to where the store had come, `_look` has
-    compared them."""
+    """Import what the store lacks, and return the last position.
+
+    `_preview` has compared the events that the store had.
+    """
     goal = result.events or reading.reader.records
     result.events, result.first = 0, None
     merge = reading.merge()
-    async for found in reading.events(merge):
+    async for records in reading.events(merge):
         if merge.ambiguous is not None:
             raise LogMismatch(merge.ambiguous)
-        for start in range(0, len(found), AT_ONCE):
-            part = found[start : start + AT_ONCE]
+        for start in range(0, len(records), AT_ONCE):
+            batch = records[start : start + AT_ONCE]
             await renew()
-            await importer.take(part)
-            _count(result, part)
+            await importer.take(batch)
+            _count(result, batch)
             progress("importing", result.events, max(goal, result.events))
     result.strange = merge.strange
     return merge.position
 
 
-async def _rebuild(
-    whole: ServiceDefinition,
+async def _derive(
+    definition: ServiceDefinition,
     store: PostgresStore,
     pool: Any,
     access: KafkaAccess,
     result: Restored,
     progress: ReportProgress,
 ) -> None:
-    """What follows from the events: names, tables, consumers' places, what is known of private tables."""
-    sealer = None if whole.sealer is None else whole.sealer(pool)
+    """Derive unique names, read models, checkpoints and private tables from the events."""
+    sealer = None if definition.sealer is None else definition.sealer(pool)
     async with pool.acquire() as db:
-        held, doubled = await claims_of(db, store, whole.streams, sealer, lambda n: progress("unique names", n, 0))
+        held, doubled = await claims_of(db, store, definition.streams, sealer, lambda n: progress("unique names", n, 0))
         result.claims = await put_claims(db, held, await store.position())
     if doubled:
         result.notes.append(f"{len(doubled)} unique names would be held by more than one stream: nobody holds them.")
@@ -262,13 +290,13 @@ async def _rebuild(
 
     async def one(projection: Projection) -> int:
         async with turns:
-            return await fold(whole.service, projection, pool, access, progress)
+            return await fold(definition.service, projection, pool, access, progress)
 
-    result.folded = sum(await asyncio.gather(*(one(projection) for projection in whole.projections)))
-    for reactions in whole.reactions:
-        await _resume(whole.service, reactions, pool, access, result)
-    if whole.private is not None:
-        result.notes += await whole.private(pool)
+    result.folded = sum(await asyncio.gather(*(one(projection) for projection in definition.projections)))
+    for reactions in definition.reactions:
+        await _resume(definition.service, reactions, pool, access, result)
+    if definition.private is not None:
+        result.notes += await definition.private(pool)
     if parked := await pool.fetchval(SQL["parked"]):
         result.notes.append(f"{parked} records are parked: `tenure parked ls` shows them.")
 
@@ -276,29 +304,29 @@ async def _rebuild(
 async def _resume(service: str, reactions: Reactions, pool: Any, access: KafkaAccess, result: Restored) -> None:
     name = f"{service}.{reactions.name}"
     if await pool.fetchval(SQL["held"], name):
-        result.notes.append(f"{name} has parked streams, so it goes on from its own checkpoint, before them.")
+        result.notes.append(f"{name} has parked streams, so it continues from its own checkpoint, before them.")
         return
     moved, without = await resume(service, reactions, pool, access)
     result.moved += moved
     if without:
         result.notes.append(
-            f"{name} goes on after what it had dealt with. {without:,} events before there have had no effect of it: "
-            "they asked for nothing, were refused, or had been parked, and what was parked never has its effect. "
+            f"{name} continues after what it had processed. {without:,} events before that point had no effect: they "
+            "asked for nothing, were refused, or had been parked, and what was parked will never have its effect. "
             f"`tenure replay --consumer {name}` gives it stored events once more."
         )
 
 
-def _parked_is_lost(whole: ServiceDefinition) -> list[str]:
-    names = [f"{whole.service}.{reactions.name}" for reactions in whole.reactions]
+def _parked_is_lost(definition: ServiceDefinition) -> list[str]:
+    names = [f"{definition.service}.{reactions.name}" for reactions in definition.reactions]
     if not names:
         return []
     return [
-        f"What {' and '.join(names)} had parked, and what waited behind it, is in no topic and never has its effect. "
-        "How many events that may be is said when it is done."
+        f"What {' and '.join(names)} had parked, and what waited behind it, is in no topic and will never have its "
+        "effect. The restore reports how many events that may be."
     ]
 
 
-async def _stands(pool: Any, result: Restored) -> Restored:
+async def _with_head(pool: Any, result: Restored) -> Restored:
     head = await pool.fetchrow(SQL["head"])
     result.head, result.chain = head["position"], head["chain"]
     if result.dry_run:
@@ -307,7 +335,7 @@ async def _stands(pool: Any, result: Restored) -> Restored:
 
 
 async def _exists(dsn: str) -> bool:
-    """Whether the database is there with the engine's tables."""
+    """Return whether the database exists and has the engine's tables."""
     try:
         db = await asyncpg.connect(dsn)
     except asyncpg.InvalidCatalogNameError:
@@ -318,29 +346,31 @@ async def _exists(dsn: str) -> bool:
         await db.close()
 
 
-async def _counted(whole: ServiceDefinition, access: KafkaAccess, progress: ReportProgress) -> Restored:
-    """The dry run where there is no database."""
-    service = whole.service
+async def _preview_without_database(
+    definition: ServiceDefinition, access: KafkaAccess, progress: ReportProgress
+) -> Restored:
+    """Do the dry run of a restore if there is no database."""
+    service = definition.service
     result = Restored(service=service, dry_run=True)
     async with TopicReader(topic_of(service), access) as reader:
         begin = {n: Begin(offset, 0) for n, offset in reader.starts.items()}
-        await _look(_Reading(service=service, after=0, reader=reader, begin=begin, lookup=None), result, progress)
+        await _preview(_Reading(service=service, after=0, reader=reader, begin=begin, lookup=None), result, progress)
     result.head = result.events
-    result.notes += (*_UNTOLD, *_parked_is_lost(whole))
+    result.notes += (*_NOT_IN_TOPIC, *_parked_is_lost(definition))
     return result
 
 
-async def _all_anchors(service: str, access: KafkaAccess, folder: Path | None) -> list[anchors.Anchor]:
+async def _read_anchors(service: str, access: KafkaAccess, folder: Path | None) -> list[anchors.Anchor]:
     return anchors.from_file(folder, service)[0] + (await anchors.from_topic(access, service))[0]
 
 
 def _lost(marks: Sequence[anchors.Anchor], top: int) -> list[str]:
-    """Whether an anchor says that there was more than the topic has, which ends at `top`."""
+    """Return a note if an anchor has a higher position than `top`, where the topic ends."""
     last = max(marks, key=lambda mark: mark.position, default=None)
     if last is None or last.position <= top:
         return []
     return [
-        f"An anchor of {last.time} says that position {last.position} existed, the topic ends at {top}: "
+        f"An anchor of {last.time} shows that position {last.position} existed, but the topic ends at {top}: "
         f"{last.position - top} events are lost."
     ]
 
@@ -358,13 +388,16 @@ async def opened(dsn: str, service: str) -> AsyncIterator[tuple[PostgresStore, A
 
 @asynccontextmanager
 async def alone(store: PostgresStore, pool: Any, topic: str) -> AsyncIterator[Lease]:
-    """With the relay's lease: nothing is published meanwhile, and nobody else restores."""
+    """Hold the relay's lease, so that nothing is published, and exclude other restores.
+
+    Raises RestoreRefused if a relay or another restore is running.
+    """
     name = f"relay:{topic}"
     async with pool.acquire() as db:
         if not await db.fetchval(SQL["alone"]):
-            raise RestoreRefused(f"Somebody else is restoring {topic} at this moment: wait for them.")
+            raise RestoreRefused(f"Another restore of {topic} is running: wait until it has ended.")
         try:
-            lease = await _patient_lease(store, name)
+            lease = await _wait_for_lease(store, name)
             yield lease
             await store.release(name, lease)
         finally:
@@ -373,8 +406,10 @@ async def alone(store: PostgresStore, pool: Any, topic: str) -> AsyncIterator[Le
 
 
 class _Renewal:
-    """Keeps the relay's lease through an import, however long that takes. Once everything is imported there is nothing
-    that a relay could publish."""
+    """Renewal of the relay's lease during an import.
+
+    Once everything is imported, a relay has nothing to publish, and the lease may expire.
+    """
 
     def __init__(self, store: PostgresStore, name: str, lease: Lease) -> None:
         self._store, self._name, self._lease = store, name, lease
@@ -385,12 +420,12 @@ class _Renewal:
         if now < self._at + LEASE_S / 4:
             return
         self._at = now
-        found = await self._store.lease(self._name, OWNER, LEASE_S)
-        if found is None or found.token != self._lease.token:
+        lease = await self._store.lease(self._name, OWNER, LEASE_S)
+        if lease is None or lease.token != self._lease.token:
             raise RestoreRefused(f"A relay has begun to publish ({self._name}): stop the service's processes first.")
 
 
-async def _patient_lease(store: PostgresStore, name: str) -> Lease:
+async def _wait_for_lease(store: PostgresStore, name: str) -> Lease:
     for _ in range(50):
         lease = await store.lease(name, OWNER, LEASE_S)
         if lease is not None:

@@ -4,7 +4,7 @@ select fenced from log.head;
 -- parked: count the parked records.
 select count(*) from engine.parked;
 
--- held: count the parked records of a consumer that hold a stream.
+-- held: count a consumer's parked records that hold their streams.
 select count(*) from engine.parked where consumer = $1 and holds_stream;
 
 -- head: read the last position, and the chain there.
@@ -13,8 +13,8 @@ select position, chain from log.head;
 -- has_log: tell whether the database has a log: null where it has none.
 select to_regclass('log.head');
 
--- alone: keep others from restoring, until the connection ends; false where somebody is at it.
+-- alone: lock out other restores until the connection ends; false if another one is running.
 select pg_try_advisory_lock(hashtext('tenure restore'));
 
--- done: let others restore.
+-- done: release the lock, so that others can restore.
 select pg_advisory_unlock(hashtext('tenure restore'));

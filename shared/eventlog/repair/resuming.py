@@ -1,11 +1,14 @@
-"""Where a service's consumers go on after its store was restored: folds at the beginning, reactions where they stood.
+"""Checkpoints of a service's consumers after its store was restored.
 
-A fold is done again from the first record: that is what makes its tables anew. A reaction must not be: its commands are
-in the log already. How far it had come died with the database, but two witnesses are left. Kafka has the offsets that
-its group committed, and commits only after the database did. And an event in the restored log that names a command of
-this consumer proves that every batch before its cause's, in the cause's partition, was dealt with. The reaction goes on
-after the later of the two. What it does from there on, it does for the first time or under the command id that it had
-before, which the log knows; so no effect is lost and none doubled.
+A projection folds again from the first record, which rebuilds its tables. A reaction must not start from there: its
+commands are in the log already. Its checkpoints were lost with the database, but two sources remain:
+
+- The offsets that its consumer group committed in Kafka, which are committed only after the database transaction.
+- Events in the restored log that name a command of this consumer: such an event proves that every batch before its
+  cause's batch, in the cause's partition, was processed.
+
+The reaction continues after the later of the two. What it does from there on is done for the first time, or under the
+command id that it had before, which the log knows; so no effect is lost and none is repeated.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -32,10 +35,13 @@ SQL: Final = statements(__file__)
 
 
 async def fold(service: str, projection: Projection, pool: Any, access: KafkaAccess, progress: ReportProgress) -> int:
-    """Folds a projection from its checkpoint to the ends of its topics, by the very code that does it in a running
-    service. Answers how many records it read. Nothing that is missing can still come: what comes after a gap is parked,
-    and so is a record of the service's own topic that its store does not have."""
-    log = Log(PostgresStore("", service), service)  # never asked for anything: a fold has no commands
+    """Fold a projection from its checkpoint to the ends of its topics.
+
+    Returns the number of records read. It runs the code of a running service's consumer. Missing events can't arrive
+    later, so events after a gap are parked at once, and so are records of the service's own topic that its store does
+    not have.
+    """
+    log = Log(PostgresStore("", service), service)  # unused, because folds send no commands
     consumer = Consumer(service, projection, pool, log, Clocks(utc_now), has_all=True)
     total = 0
     for topic in projection.topics:
@@ -52,7 +58,7 @@ async def fold(service: str, projection: Projection, pool: Any, access: KafkaAcc
 
 
 class Mark(NamedTuple):
-    """How far a consumer is known to have come in a partition."""
+    """The last offset of a partition that a consumer is known to have processed; -1 if unknown."""
 
     consumer: str
     topic: str
@@ -61,57 +67,67 @@ class Mark(NamedTuple):
 
 
 class Resumed(NamedTuple):
-    """How many of a consumer's partitions were moved forward, and how many events of types that it reacts to lie before
-    there without any effect in the log: they asked for nothing, were refused, or had been parked."""
+    """The result of moving a reaction's checkpoints."""
 
     moved: int
+    """The number of partitions whose checkpoints were moved forward."""
     without: int
+    """The number of events before the new checkpoints, of types that it reacts to, without any effect in the log: they
+    asked for nothing, were refused, or had been parked."""
 
 
 async def causes_of(name: str, db: Any) -> frozenset[str]:
-    """The events that this consumer's commands came from, as far as those led to events."""
+    """Return the causes of this consumer's commands, of those that led to events."""
     rows = await db.fetch(SQL["causes"], f"{name}:")
     return frozenset(cause_of(row["command_id"].removeprefix(f"{name}:"), row["causation_id"]) for row in rows)
 
 
 async def resume(service: str, reactions: Reactions, pool: Any, access: KafkaAccess) -> Resumed:
-    """Moves the reactions' checkpoints to where they are known to have stood. Doing it again changes nothing."""
+    """Move the reactions' checkpoints forward to what they are known to have processed.
+
+    To repeat it changes nothing.
+    """
     causes = await causes_of(f"{service}.{reactions.name}", pool)
-    return await _put(pool, await marks(service, reactions, causes, access), reactions.types, causes, access)
+    return await _advance(pool, await marks(service, reactions, causes, access), reactions.types, causes, access)
 
 
 async def marks(service: str, reactions: Reactions, causes: frozenset[str], access: KafkaAccess) -> list[Mark]:
-    """Where the reactions stood at least, by both witnesses; -1 for a partition of which neither knows."""
+    """Return what the reactions have at least processed, by partition, from both sources."""
     name = f"{service}.{reactions.name}"
-    told, existing = await _committed(access, name)
+    committed, existing = await _committed(access, name)
     result: list[Mark] = []
     for topic in topics_read(reactions.topics, existing):
         async with TopicReader(topic, access) as reader:
             proven = await _proven(reader, causes)
             for n, end in reader.ends.items():
-                committed = told.get((topic, n), 0)
-                result.append(Mark(name, topic, n, max(proven.get(n, 0), committed if committed <= end else 0) - 1))
+                offset = committed.get((topic, n), 0)
+                result.append(Mark(name, topic, n, max(proven.get(n, 0), offset if offset <= end else 0) - 1))
     return result
 
 
 async def _committed(access: KafkaAccess, group: str) -> tuple[Mapping[Partition, int], Sequence[str]]:
-    """The offsets that the group committed, and the topics that there are."""
+    """Return the offsets that the group committed, and the existing topics."""
     admin = AIOKafkaAdminClient(**access.client())
     await admin.start()
     try:
         existing: Sequence[str] = await admin.list_topics()
         try:
-            found = await admin.list_consumer_group_offsets(group)
+            offsets = await admin.list_consumer_group_offsets(group)
         except KafkaError:
-            return {}, existing  # no such group: the other witness has to do
-        return {(p.topic, p.partition): known.offset for p, known in found.items()}, existing
+            return {}, existing  # there is no such group: only the log remains as a source
+        return {(p.topic, p.partition): committed.offset for p, committed in offsets.items()}, existing
     finally:
         await admin.close()
 
 
 def cause_of(rest: str, event_id: str) -> str:
-    """The cause in a reaction's command id: the event's id, with its source before it where it is foreign, or the
-    digest of both where they were too long."""
+    """Return the cause in a reaction's command id.
+
+    It is the event's id, prefixed with its source if the event is foreign, or the digest of both if they were too long.
+
+    Args:
+        rest: the command id without the consumer's name.
+    """
     if rest.startswith(f"{event_id}:"):
         return event_id
     source, is_whole, _ = rest.partition(f"#{event_id}:")
@@ -119,31 +135,37 @@ def cause_of(rest: str, event_id: str) -> str:
 
 
 class _Followed:
-    """A topic's records, each partition's from its beginning: which of them consumers deal with, and where that leaves
-    the streams. Those of a publisher's topic have no order, and all count."""
+    """Filter for the records of a topic that consumers process.
+
+    It needs each partition's records from the beginning. Records of a publisher's topic have no order, and all of them
+    count.
+    """
 
     def __init__(self, topic: str, partitions: int) -> None:
         self._topic, self._partitions = topic, partitions
         self._chains = Chains()
 
     def takes(self, raw: Raw) -> OwnRecord | None:
-        """The next event of its stream, if the record is one; None for a repeat, and for what is no event."""
+        """Return the record if it is the next event of its stream; None for repeats and non-events."""
         try:
-            found = own_record(raw, service_of(self._topic), self._partitions)
+            record = own_record(raw, service_of(self._topic), self._partitions)
         except Unreadable:
             return None
-        if not self._chains.accepts(found):
+        if not self._chains.accepts(record):
             return None
-        self._chains.note(found)
-        return found
+        self._chains.note(record)
+        return record
 
     def counts(self, raw: Raw) -> bool:
         return is_inbound(self._topic) or self.takes(raw) is not None
 
 
 async def _proven(reader: TopicReader, causes: frozenset[str]) -> dict[int, int]:
-    """By partition, the first offset of the last batch that can have caused one of the consumer's events. That batch is
-    dealt with again: its streams went side by side, so of what lies before the event some may be missing."""
+    """Return, by partition, the offset before which the log proves that records were processed.
+
+    It is the first offset that can be in one batch with the last cause of the consumer's events. That batch is
+    processed again: its streams were processed concurrently, so records before the cause may not have been.
+    """
     last: dict[int, int] = {}
     waiting = set(causes)
     followed = _Followed(reader.topic, len(reader.ends))
@@ -153,8 +175,8 @@ async def _proven(reader: TopicReader, causes: frozenset[str]) -> dict[int, int]
             if not followed.counts(raw):
                 continue
             identity = _identity(raw, _texts(raw))
-            if found := waiting & {identity, shortened(identity)}:
-                waiting -= found  # its first record counts: a repeat was dropped
+            if matches := waiting & {identity, shortened(identity)}:
+                waiting -= matches  # only the first record counts, because consumers drop repeats
                 last[raw.partition] = raw.offset
     return {partition: max(0, offset - BATCH_RECORDS + 1) for partition, offset in last.items()}
 
@@ -164,27 +186,31 @@ def _texts(raw: Raw) -> dict[str, str]:
 
 
 def _identity(raw: Raw, names: Mapping[str, str]) -> str:
-    """What a reaction's command id calls this event."""
+    """Return the cause by which a reaction's command id names this event."""
     own = names.get("ce_id", "")
     return f"{names.get('ce_source')}#{own}" if is_inbound(raw.topic) else own
 
 
-async def _put(
-    pool: Any, found: Sequence[Mark], types: frozenset[str], causes: frozenset[str], access: KafkaAccess
+async def _advance(
+    pool: Any, marks: Sequence[Mark], types: frozenset[str], causes: frozenset[str], access: KafkaAccess
 ) -> Resumed:
-    """Moves the checkpoints of one consumer forward to these marks, and notes the versions that lie before them. Never
-    back."""
-    moved = [mark for mark in found if mark.offset >= 0]
+    """Move a consumer's checkpoints forward to these marks, and note the versions before them.
+
+    A checkpoint is never moved back.
+    """
+    moved = [mark for mark in marks if mark.offset >= 0]
     if not moved:
         return Resumed(0, 0)
     consumer, without = moved[0].consumer, 0
-    here = {(row["topic"], row["partition"]): row["offset"] for row in await pool.fetch(SQL["offsets"], consumer)}
-    moved = [mark for mark in moved if mark.offset > here.get((mark.topic, mark.partition), -1)]
+    checkpoints = {
+        (row["topic"], row["partition"]): row["offset"] for row in await pool.fetch(SQL["offsets"], consumer)
+    }
+    moved = [mark for mark in moved if mark.offset > checkpoints.get((mark.topic, mark.partition), -1)]
     seen: dict[str, Envelope] = {}
     for topic in sorted({mark.topic for mark in moved}):
         until = {mark.partition: mark.offset for mark in moved if mark.topic == topic}
-        async for raw in _dealt_with(topic, until, access, seen):
-            if raw.offset > here.get((topic, raw.partition), -1):
+        async for raw in _processed(topic, until, access, seen):
+            if raw.offset > checkpoints.get((topic, raw.partition), -1):
                 names = _texts(raw)
                 identity = _identity(raw, names)
                 without += names.get("ce_type") in types and causes.isdisjoint((identity, shortened(identity)))
@@ -198,20 +224,25 @@ async def _put(
     return Resumed(len(moved), without)
 
 
-async def _dealt_with(
+async def _processed(
     topic: str, until: Mapping[int, int], access: KafkaAccess, seen: dict[str, Envelope]
 ) -> AsyncIterator[Raw]:
-    """The records up to the offsets `until`, without repeats and what is no event. Notes in `seen` each stream's last
-    event. Reads from the beginning: only so does it know the chains."""
+    """Yield the records up to the offsets `until`, without repeats and non-events.
+
+    It reads from the beginning, because the chains start there.
+
+    Args:
+        seen: receives each stream's last event.
+    """
     async with TopicReader(topic, access) as reader:
         followed = _Followed(topic, len(reader.ends))
         at = {n: reader.starts[n] for n in until}
-        while wanted := [n for n in until if at[n] <= until[n]]:
-            for raw in (raw for batch in (await reader.read(wanted, at)).values() for raw in batch):
+        while pending := [n for n in until if at[n] <= until[n]]:
+            for raw in (raw for batch in (await reader.read(pending, at)).values() for raw in batch):
                 if raw.offset > until[raw.partition]:
                     continue
                 if is_inbound(topic):
                     yield raw
-                elif (found := followed.takes(raw)) is not None:
-                    seen[found.event.envelope.stream] = found.event.envelope
+                elif (record := followed.takes(raw)) is not None:
+                    seen[record.event.envelope.stream] = record.event.envelope
                     yield raw
