@@ -72,11 +72,11 @@ def test_verify_finds_a_flipped_byte_and_names_the_place(tenure: Tenure, stores:
     )
     said = tenure("verify", "marketplace", "--store-only")
     assert said.code == 1
-    assert "position 2 (partner-1 version 2)" in said.out and "its hash does not fit" in said.out
+    assert "position 2 (partner-1 version 2)" in said.out and "its hash does not match" in said.out
     found = tenure("verify", "--store-only", "--json")
     assert found.code == 1 and not found.json["sound"]
     assert [each["service"] for each in found.json["services"] if not each["sound"]] == ["marketplace"]
-    assert found.json["services"][1]["findings"][0]["what"] == "it was altered: its hash does not fit"
+    assert found.json["services"][1]["findings"][0]["what"] == "it was altered: its hash does not match"
 
 
 def test_verify_without_kafka_says_so(tenure: Tenure, stores: Stores) -> None:

@@ -263,7 +263,7 @@ def test_a_topic_is_verified_without_its_store(
     anchors = [Anchor("identity", 3, chain, "noon"), Anchor("identity", 9, chain, "later")]
     (folder / "identity.jsonl").write_bytes(b"".join(anchor.line() + b"\n" for anchor in anchors))
     found = tenure("verify", "--topic", topic, "--json").json["services"][0]
-    assert found["number"] == 3 and "an anchor of later says that position 9 existed" in found["findings"][-1]["what"]
+    assert found["number"] == 3 and "an anchor of later shows that position 9 existed" in found["findings"][-1]["what"]
     assert tenure("verify", "identity", "--topic", topic).code == 2
     assert tenure("verify", "--topic", topic, "--store-only").code == 2
     assert tenure("verify", "--topic", INBOUND).code == 2

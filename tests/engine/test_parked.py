@@ -12,7 +12,7 @@ from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer, Fault
 from shared.eventlog.deliver.plan import Raw, Received, receive
 from shared.eventlog.deliver.projection import Dispatch, Projection, ReactionContext, Reactions
-from shared.eventlog.repair import parked
+from shared.eventlog.repair import checkpoints, parked
 from shared.eventlog.write.log import Log, Refused, utc_now
 from shared.eventlog.write.postgres import PostgresStore
 from shared.events import SeatUnassigned
@@ -162,12 +162,15 @@ async def test_a_gap_stops_a_line_until_the_missing_record_is_put_right(bench: B
     unreadable, waiting = await parked.list_parked(bench.pool)
     assert (unreadable.reason, unreadable.stream, waiting.version) == ("unreadable", None, 3)
     stopped = await bench.retry(waiting.line)
-    assert stopped.stopped is not None and "version 3 waits, but after 1 comes 2" in stopped.stopped
+    assert (
+        stopped.stopped is not None
+        and "version 3 can't be applied, because version 2 is missing after 1" in stopped.stopped
+    )
     with pytest.raises(parked.CannotApply, match="can't be read"):
         parked.edited(unreadable, TYPES, None, {"ce_time": "noon"})
     _, record = parked.edited(unreadable, TYPES, None, {"ce_id": "found"})
     await parked.edit(bench.pool, unreadable, record, "operation-2")
-    with pytest.raises(parked.CannotApply, match="look again"):
+    with pytest.raises(parked.CannotApply, match="list the parked records again"):
         await parked.edit(bench.pool, unreadable, record, "operation-2")
     (line,) = parked.lines(await parked.list_parked(bench.pool))
     assert (await bench.retry(line)).applied == 2
@@ -209,7 +212,7 @@ async def test_what_was_parked_of_a_topic_that_was_made_anew_hides_nothing(
     await parked.edit(bench.pool, edited, record, "operation-8")
     for again in ([one, two, three, b], [one, b, two, three]):  # lost twice
         async with bench.pool.acquire() as tx, tx.transaction():
-            await parked.forget(tx, [("test.table", ENTITLEMENTS, 0)])
+            await checkpoints.read_again(tx, [("test.table", ENTITLEMENTS, 0)])
         await bench.consumer.assigned([(ENTITLEMENTS, 0)])
         await bench.consume([raw._replace(offset=offset) for offset, raw in enumerate(again)])
     places = {(each.raw.partition, each.raw.offset) for each in await parked.list_parked(bench.pool, behind=True)}
@@ -270,7 +273,7 @@ async def test_an_edit_changes_neither_stream_nor_version(bench: Bench) -> None:
     bench.fails = {("a", 1): KeyError("x")}
     await bench.consume(topic("a"))
     (first,) = await parked.list_parked(bench.pool)
-    with pytest.raises(parked.CannotApply, match="version 1 of a, and stays that"):
+    with pytest.raises(parked.CannotApply, match="version 1 of a, which can't be changed"):
         parked.edited(first, TYPES, None, {"ce_sequence": "2"})
 
 

@@ -121,7 +121,7 @@ def test_a_store_and_a_topic_that_were_both_cut_show_by_an_anchor() -> None:
     assert judged(evidence).first == [], "nothing inside tells"
     said = [str(finding) for finding in judged(evidence, marks).first]
     assert said == [
-        "entitlements, store, after position 19: the tail was cut: an anchor of noon says that position 24 existed",
+        "entitlements, store, after position 19: the tail was cut: an anchor of noon shows that position 24 existed",
         "entitlements, entitlements.events.v1: positions 20 to 24 are missing, though they were published: the tail "
         "was cut",
     ]
@@ -140,9 +140,11 @@ def test_the_place_is_named() -> None:
     gone = evidence.events.pop(6)
     evidence.topic = [record for record in evidence.topic if record.offset != 12]
     said = [str(finding) for finding in judged(evidence).first]
-    assert f"position 8 ({evidence.events[6].envelope.stream} version 2): position 7 should stand here" in said[1]
-    assert any("store, positions 7 to 7: the chain does not fit" in line for line in said)
-    assert any("offset 7: position 7 (pool-2 version 2) is not what the store has there" in line for line in said)
+    assert f"position 8 ({evidence.events[6].envelope.stream} version 2): position 7 was expected here" in said[1]
+    assert any("store, positions 7 to 7: the chain does not match" in line for line in said)
+    assert any(
+        "offset 7: position 7 (pool-2 version 2) is not the event that the store has there" in line for line in said
+    )
     assert any(line.endswith("position 12 is missing, though they were published") for line in said)
     assert gone.envelope.stream == "pool-2"
 
@@ -217,7 +219,7 @@ def test_a_topics_cut_tail_shows_by_an_anchor_alone() -> None:
     del evidence.topic[-5:]
     assert findings(alone(evidence)) == []
     assert findings(alone(evidence, marks)) == [
-        "entitlements, entitlements.events.v1: the tail was cut: an anchor of noon says that position 24 existed, the "
+        "entitlements, entitlements.events.v1: the tail was cut: an anchor of noon shows that position 24 existed, the "
         "last here is 19"
     ]
     (line,) = findings(alone(clean(streams=3), [Anchor("entitlements", *clean().batches[9], "noon")]))
@@ -279,7 +281,7 @@ def test_a_record_in_another_partition_or_order_is_found_without_a_store() -> No
         wrong = record.offset == 1
         check.record(Raw("t", partition + wrong, record.offset, record.key, record.headers, record.value))
     said = findings(check)
-    assert any(line.endswith("position 1 (pool-0 version 1) belongs into another partition") for line in said)
+    assert any(line.endswith("position 1 (pool-0 version 1) belongs in another partition") for line in said)
     assert any(
         f"partition {right}, offset 5: position 5 (pool-0 version 2) comes after position" in line for line in said
     )
@@ -327,8 +329,8 @@ _SEVENTHS = "id = (select command_id from log.events where position = 7)"
         ("select 1", ""),
         ("update log.events set data = '{\"n\": 2}' where position = 7", "position 7 "),
         ("update log.events set actor = 'another' where position = 7", "position 7 "),
-        ("delete from log.events where position = 7", "position 7 should stand here"),
-        ("delete from log.events where position > 15", "store, head: it stands at 20, the last event at 15"),
+        ("delete from log.events where position = 7", "position 7 was expected here"),
+        ("delete from log.events where position > 15", "store, head: it is at 20, the last event is at 15"),
         (
             "update log.events set position = case position when 3 then -6 else -3 end where position in (3, 6); "
             "update log.events set position = -position where position < 0",
@@ -343,18 +345,24 @@ _SEVENTHS = "id = (select command_id from log.events where position = 7)"
         (f"delete from log.commands where {_SEVENTHS}", "store, position 7 (s2 version 2): the store does not know"),
         (
             f"update log.commands set id = 'another' where {_SEVENTHS}",
-            "store, command another: it is said to have made s2 version 2, and no event names it",
+            "store, command another: it is recorded as having made s2 version 2, but no event names it",
         ),
         (
             f"update log.commands set count = 2 where {_SEVENTHS}",
-            "it is said to have made s2 version 2 to 3, and s2 version 2 name it, from position 7 on",
+            "it is recorded as having made s2 version 2 to 3, but s2 version 2 name it, from position 7 on",
         ),
         (
             f"update log.commands set first = 2 where {_SEVENTHS}",
-            "it is said to have made s2 version 3, and s2 version 2 name it",
+            "it is recorded as having made s2 version 3, but s2 version 2 name it",
         ),
-        (f"update log.commands set stream = 's1' where {_SEVENTHS}", "it is said to have made s1 version 2, and s2"),
-        (f"update log.commands set count = 0 where {_SEVENTHS}", "it is said to have made nothing, and s2 version 2"),
+        (
+            f"update log.commands set stream = 's1' where {_SEVENTHS}",
+            "it is recorded as having made s1 version 2, but s2",
+        ),
+        (
+            f"update log.commands set count = 0 where {_SEVENTHS}",
+            "it is recorded as having made nothing, but s2 version 2",
+        ),
     ],
 )
 async def test_damage_in_a_real_store_is_found(database: str, damage: str, place: str) -> None:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from shared.eventlog.deliver.plan import Raw, headers_json
+from shared.eventlog.deliver.projection import Connection
 from shared.eventlog.repair.parked import CannotApply
 from shared.sql import statements
 
@@ -66,6 +67,19 @@ async def move(db: Any, at: Checkpoint, offset: int, skipped: Raw | None, operat
                 skipped.value,
             )
         await tx.execute(SQL["move"], at.consumer, at.topic, at.partition, offset)
+
+
+async def read_again(db: Connection, places: Sequence[tuple[str, str, int]]) -> None:
+    """Make consumers read partitions from the beginning. Call it in a transaction.
+
+    What they have parked of them stays parked, under a partition number of its own.
+
+    Args:
+        places: consumers, each with a topic and a partition.
+    """
+    for consumer, topic, partition in sorted(places):  # checkpoints first and in order, as the consumers lock them
+        await db.execute(SQL["restart"], consumer, topic, partition)
+        await db.execute(SQL["set_aside"], consumer, topic, partition)
 
 
 @dataclass(frozen=True, slots=True)

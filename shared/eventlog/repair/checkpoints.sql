@@ -30,6 +30,16 @@ on conflict (consumer, stream) do update set version = excluded.version, hash = 
 -- forget: delete the known hashes of the later versions of another service's stream, and count them.
 with gone as (delete from engine.hashes where stream = $1 and version > $2 returning 1) select count(*) from gone;
 
+-- restart: move a checkpoint back to the beginning of its partition.
+update engine.checkpoints set "offset" = -1 where consumer = $1 and topic = $2 and partition = $3;
+
+-- set_aside: give the parked records of a partition a partition number of their own below 0, because the replaced topic
+-- has other records at their offsets.
+update engine.parked set partition = (
+    select least(min(partition), -1) - 1 from engine.parked where consumer = $1 and topic = $2
+)
+where consumer = $1 and topic = $2 and partition = $3 and partition >= 0;
+
 -- skip: park a record that the consumer skips.
 insert into engine.parked (consumer, topic, partition, "offset", reason, detail, holds_stream, key, headers, value)
 values ($1, $2, $3, $4, 'skipped', $5, false, $6, $7::jsonb, $8) on conflict do nothing;

@@ -1,9 +1,8 @@
-"""What was parked: looked at, grouped by its fault, tried, resumed in order, put right or given up. By an operator.
+"""Operators' actions on parked records: list, group, preview, retry in order, edit, drop.
 
-A retry does what the consumer would have done, under the same fences, while the consumer runs: its checkpoints of the
-topic are locked, so that none of its transactions comes between; the stream's next version is checked against
-`engine.seen`; the effect, `engine.seen` and the mark are one transaction. The record is copied into `engine.settled`
-first and taken out only when that copy is the same.
+A retry does what the consumer would have done, with the same checks, while the consumer runs: the consumer's
+checkpoints in the topic are locked, the stream's next version is checked against `engine.seen`, and that is updated in
+the effect's transaction. The record is copied into `engine.settled`, and deleted only if that copy is identical.
 """
 
 import json
@@ -17,15 +16,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 import asyncpg
 
 from shared.eventlog.deliver.consumer import PASSING, PASSING_IN_A_FOLD, Consumer, Fault
-from shared.eventlog.deliver.plan import (
-    Raw,
-    Received,
-    as_text,
-    headers_json,
-    headers_of,
-    receive,
-    seen_of,
-)
+from shared.eventlog.deliver.plan import Raw, Received, as_text, headers_json, headers_of, receive, seen_of
 from shared.eventlog.deliver.projection import Connection
 from shared.eventlog.repair import turns
 from shared.eventlog.repair.turns import CHAINED
@@ -35,19 +26,19 @@ from shared.sql import statements
 
 SQL: Final = statements(__file__)
 AT_ONCE: Final = 50
-"""Records of a transaction: as long as the consumer is held still."""
+"""The number of records in a transaction; the consumer is blocked that long."""
 
 Pool: TypeAlias = Any
 Ended: TypeAlias = Literal["applied", "repeat", "ignored", "dropped"]
 
 
 class CannotApply(Exception):
-    """What was asked can't be done to this record; the message says why and what to do instead."""
+    """The operation can't be done to this record. The message says why and what to do instead."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parked:
-    """A parked record. `handle` is a short name for it; `behind` counts the later ones of its stream that wait."""
+    """A parked record. `handle` is a short name; `behind` counts the later ones of its stream."""
 
     handle: str
     consumer: str
@@ -66,8 +57,8 @@ class Parked:
         return self.consumer, self.raw.topic, self.raw.partition, self.raw.offset
 
     def header(self, name: str) -> str:
-        """A header as text, "" where it is missing or no text."""
-        values = [value for found, value in self.raw.headers if found == name and value is not None]
+        """Return a header as text, or "" if it is missing."""
+        values = [value for key, value in self.raw.headers if key == name and value is not None]
         return values[0].decode(errors="replace") if values else ""
 
     @property
@@ -84,7 +75,7 @@ class Parked:
 
 
 class Line(NamedTuple):
-    """What is resumed together: all that waits in a stream, or the one record at `place` that holds none."""
+    """The unit of a retry: a stream's parked records, or one record that does not hold a stream."""
 
     consumer: str
     stream: str | None
@@ -97,12 +88,12 @@ _VARYING: Final = re.compile(
 
 
 def shape(detail: str) -> str:
-    """A fault without what differs from record to record: quoted values, ids, numbers, times."""
+    """Replace what differs between records in an error: quoted values, ids, numbers, times."""
     return _VARYING.sub("*", detail.splitlines()[0] if detail else "")
 
 
 def fingerprint(consumer: str, event_type: str, reason: str, detail: str) -> str:
-    """The same for records that fail for the same cause."""
+    """Return a digest that is the same for records that fail for the same cause."""
     return sha256(f"{consumer}\n{event_type}\n{reason}\n{shape(detail)}".encode()).hexdigest()[:8]
 
 
@@ -114,8 +105,8 @@ async def list_parked(
     *,
     behind: bool = False,
 ) -> list[Parked]:
-    """Parked records, oldest first. Those that only wait behind another are left out unless `behind`."""
-    rows = await db.fetch(SQL["look"], consumer, stream, None if handles is None else list(handles), behind)
+    """List parked records, oldest first; with `behind` also those that wait behind another one."""
+    rows = await db.fetch(SQL["list"], consumer, stream, None if handles is None else list(handles), behind)
     return [_parked(row, row["handle"], row["behind"]) for row in rows]
 
 
@@ -139,12 +130,12 @@ def _parked(row: asyncpg.Record, handle: str = "", behind: int = 0) -> Parked:
 
 
 def lines(parked: Sequence[Parked]) -> list[Line]:
-    """What has to be resumed for these, each once, in the order in which they were parked."""
-    found: dict[tuple[str, str] | tuple[str, str, int, int], Line] = {}
-    for each in parked:
-        line = each.line
-        found.setdefault(line.place if line.stream is None else (line.consumer, line.stream), line)
-    return list(found.values())
+    """Return the lines of these records, each once, in the order in which they were parked."""
+    result: dict[tuple[str, str] | tuple[str, str, int, int], Line] = {}
+    for record in parked:
+        line = record.line
+        result.setdefault(line.place if line.stream is None else (line.consumer, line.stream), line)
+    return list(result.values())
 
 
 # ── Retry ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -152,15 +143,16 @@ def lines(parked: Sequence[Parked]) -> list[Line]:
 
 @dataclass(kw_only=True, slots=True)
 class Retried:
-    """What became of a line. `stopped` says why it waits on, if it does."""
+    """The outcome of a line's retry."""
 
     applied: int = 0
     repeats: int = 0
     ignored: int = 0
     refused: int = 0
-    """Records that are not the stream's: they stay parked, and hold it no longer."""
+    """Records that are no events of the stream: they stay parked, but no longer hold it."""
     waiting: int = 0
     stopped: str | None = None
+    """Why the retry stopped before the end of the line, if it did."""
 
     @property
     def settled(self) -> int:
@@ -176,16 +168,18 @@ async def retry(
     over_gap: bool = False,
     progress: Callable[[int], None] = lambda _done: None,
 ) -> Retried:
-    """Applies a line's records in order until one can't be, or none is left. `over_gap` goes on where versions before
-    the first are missing, for which an unreadable record stands. Raises Fault, with nothing half done, when PostgreSQL
-    or the store can't be reached for now."""
+    """Apply a line's records in order, until one can't be applied or none is left.
+
+    With `over_gap` it continues although versions before the first record are missing, because an unreadable record was
+    in their place. Raises Fault, and rolls the transaction back, if PostgreSQL or the store is temporarily unavailable.
+    """
     done = Retried()
     more = True
     while more:
         before = done.settled
         try:
             async with db.acquire() as tx, tx.transaction():
-                more = await _some(tx, consumer, line, operation, over_gap, done)
+                more = await _retry(tx, consumer, line, operation, over_gap, done)
         except PASSING as fault:
             raise Fault(repr(fault)) from fault
         progress(done.settled - before)
@@ -196,8 +190,8 @@ async def retry(
     return done
 
 
-async def _some(tx: Connection, consumer: Consumer, line: Line, operation: str, over_gap: bool, done: Retried) -> bool:
-    """Resume a transaction's worth of a line; whether there may be more of it."""
+async def _retry(tx: Connection, consumer: Consumer, line: Line, operation: str, over_gap: bool, done: Retried) -> bool:
+    """Retry up to AT_ONCE records of a line, and return whether it may have more."""
     await tx.execute(SQL["wait"])
     await tx.execute(SQL["fence"], line.consumer, line.place[1])
     rows = await _rows(tx, line, AT_ONCE)
@@ -217,7 +211,7 @@ async def _some(tx: Connection, consumer: Consumer, line: Line, operation: str, 
                 continue
             if turn.kind == "refused":
                 reason, why = turn.fault
-                await tx.execute(SQL["again"], *parked.place, reason, why[:2000], False)
+                await tx.execute(SQL["note_failure"], *parked.place, reason, why[:2000], False)
                 done.refused += 1
                 if line.stream is None:
                     done.stopped = f"{reason}: {why}"
@@ -227,7 +221,7 @@ async def _some(tx: Connection, consumer: Consumer, line: Line, operation: str, 
                 return False
         outcome = await _outcome(tx, consumer, parked, record, operation, holds=parked.holds_stream or turn is not None)
         if outcome is None:
-            done.stopped = await _why(tx, parked)
+            done.stopped = await _failure(tx, parked)
             return False
         if outcome == "applied":
             done.applied += 1
@@ -250,21 +244,23 @@ def _received(consumer: Consumer, parked: Parked) -> Received:
 
 
 def _counts(parked: Parked) -> bool:
-    """Whether the record has a place in its stream that was not dealt with. One of a type that was unknown has not: its
-    stream flowed on."""
+    """Return whether the record's place in its stream has not been processed.
+
+    For a record of an unknown type it has: such a record does not hold its stream.
+    """
     return parked.version is not None and (parked.holds_stream or parked.reason in CHAINED)
 
 
 async def _outcome(
     tx: Connection, consumer: Consumer, parked: Parked, record: Received, operation: str, *, holds: bool
 ) -> Ended | None:
-    """Apply one record and mark it. None when it can't be: its fault is noted instead."""
+    """Apply one record and settle it. If it can't be applied, note its error and return None."""
     if record.problem is not None:
         unknown = record.envelope is not None and record.envelope.type not in EVENTS and record.reason == "unreadable"
-        if unknown and holds:  # as the consumer would: parked for itself, its stream flows on
-            await tx.execute(SQL["again"], *parked.place, "unknown-type", as_text(record.problem)[:2000], False)
+        if unknown and holds:  # as the consumer does: the record stays parked and no longer holds its stream
+            await tx.execute(SQL["note_failure"], *parked.place, "unknown-type", as_text(record.problem)[:2000], False)
             return "ignored"
-        await tx.execute(SQL["again"], *parked.place, record.reason, as_text(record.problem)[:2000], holds)
+        await tx.execute(SQL["note_failure"], *parked.place, record.reason, as_text(record.problem)[:2000], holds)
         return None
     if record.event is None:
         await _settle(tx, parked, "ignored", operation)
@@ -272,65 +268,69 @@ async def _outcome(
     fault = await _applied(tx, consumer, record)
     if fault is not None:
         reason = parked.reason if parked.reason == "conflicting-duplicate" else "failed"
-        await tx.execute(SQL["again"], *parked.place, reason, as_text(fault)[:2000], holds)
+        await tx.execute(SQL["note_failure"], *parked.place, reason, as_text(fault)[:2000], holds)
         return None
     await _settle(tx, parked, "applied", operation)
     return "applied"
 
 
 async def _applied(tx: Connection, consumer: Consumer, record: Received) -> str | None:
-    """Has the effect, behind a savepoint; the fault when it raises for good."""
+    """Apply the record inside a savepoint. Return the error if it is permanent."""
     try:
         async with tx.transaction():
             await consumer.apply(tx, record)
     except PASSING_IN_A_FOLD:
         raise
-    except Exception as error:  # whatever a fold or a reaction raises: it is shown, and stays parked
+    except Exception as error:  # any error of a fold or a reaction: it is shown, and the record stays parked
         if isinstance(error, asyncpg.InterfaceError) and tx.is_closed():
             raise
         return f"{type(error).__name__}: {error}"
     return None
 
 
-async def _why(tx: Connection, parked: Parked) -> str:
+async def _failure(tx: Connection, parked: Parked) -> str:
     row = (await tx.fetch(SQL["one"], *parked.place))[0]
     return f"{row['reason']}: {row['detail']}"
 
 
 def gap(parked: Parked, seen: int) -> str:
     return (
-        f"version {parked.version} waits, but after {seen} comes {seen + 1}, which is not here: it never came, or an "
-        "unreadable record stands for it. Put that right (parked edit), or go on without it (--over-gap)"
+        f"version {parked.version} can't be applied, because version {seen + 1} is missing after {seen}: it never "
+        "arrived, or an unreadable record is in its place. Correct that record (parked edit), or continue without it "
+        "(--over-gap)"
     )
 
 
 async def _settle(tx: Connection, parked: Parked, outcome: str, operation: str) -> None:
     copy = await tx.fetchval(SQL["keep"], *parked.place, outcome, operation)
     if not await tx.fetchval(SQL["unpark"], *parked.place, copy):
-        raise RuntimeError(f"the copy of {parked.place} is not what is parked: nothing was changed")
+        raise RuntimeError(f"the copy of {parked.place} differs from the parked record: nothing was changed")
 
 
-# ── Trying it ──────────────────────────────────────────────────────────────────────────────────────────
+# ── Preview ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(slots=True)
 class Tried:
-    """What a retry would do now: how many records would be applied, the answers that a reaction's commands would get,
-    and what would stop it."""
+    """The preview of a retry."""
 
     would_apply: int = 0
     waiting: int = 0
     answers: list[Answer] | None = None
+    """The answers that a reaction's commands would get."""
     stopped: str | None = None
+    """What would stop the retry, if anything."""
 
 
 class _Rollback(Exception):
-    """Ends a transaction that was for looking only."""
+    """Raised to roll back the transaction of a preview."""
 
 
 async def attempt(db: Pool, consumer: Consumer, line: Line, *, over_gap: bool = False, limit: int = AT_ONCE) -> Tried:
-    """Applies the first records of a line and takes it back; a reaction is asked what it would do, and its commands
-    are only considered. The running consumer is not held up."""
+    """Preview a retry: apply the first records of a line and roll back.
+
+    A reaction's commands are dry runs. The running consumer is not blocked. Raises Fault as `retry` does.
+    """
     tried = Tried(answers=[])
     try:
         async with db.acquire() as tx, tx.transaction():
@@ -369,7 +369,7 @@ async def _try(tx: Connection, consumer: Consumer, line: Line, over_gap: bool, l
         if record.problem is not None:
             tried.stopped = record.problem
             return
-        fault, answers = await _considered(tx, consumer, record)
+        fault, answers = await _preview(tx, consumer, record)
         if fault is not None:
             tried.stopped = fault
             return
@@ -377,72 +377,79 @@ async def _try(tx: Connection, consumer: Consumer, line: Line, over_gap: bool, l
         tried.answers = [*(tried.answers or ()), *answers]
 
 
-async def _considered(tx: Connection, consumer: Consumer, record: Received) -> tuple[str | None, list[Answer]]:
-    """The fault that applying it would raise, and the answers to a reaction's commands."""
+async def _preview(tx: Connection, consumer: Consumer, record: Received) -> tuple[str | None, list[Answer]]:
+    """Return the error that the record would raise, and the answers to a reaction's commands."""
     if not consumer.folds:
         try:
             return None, await consumer.answers(record)
         except PASSING:
             raise
-        except Exception as error:  # noqa: BLE001  # as when it is applied
+        except Exception as error:  # noqa: BLE001  # any error of a reaction is shown, as in a retry
             return f"{type(error).__name__}: {error}", []
     return await _applied(tx, consumer, record), []
 
 
-# ── Putting right, giving up, copying in ───────────────────────────────────────────────────────────────
+# ── Drop, edit, copy in ────────────────────────────────────────────────────────────────────────────────
 
 
 async def drop(db: Pool, consumer: Consumer, parked: Parked, operation: str) -> None:
-    """Give a record up: this consumer will never have its effect. Only the first of a stream can be, so that the
-    order stays. The later ones of its stream wait until they are retried; where it was not its stream's next event,
-    that one is still missing. Raises CannotApply."""
+    """Drop a record: this consumer will never apply it.
+
+    Only the first parked record of a stream can be dropped, so that the order is kept; CannotApply is raised for
+    another. The later ones of its stream wait until they are retried. If the record was not the next event of its
+    stream, that event is still missing.
+    """
     async with db.acquire() as tx, tx.transaction():
         await tx.execute(SQL["wait"])
         await tx.execute(SQL["fence"], parked.consumer, parked.raw.topic)
         rows = await _rows(tx, parked.line, 1)
         if not rows or _parked(rows[0]).place != parked.place:
             raise CannotApply(
-                f"{parked.handle} is not the first that waits in {parked.stream}: drop the one before it first"
+                f"{parked.handle} is not the first parked record of {parked.stream}: drop the one before it first"
             )
         record = _received(consumer, parked)
         if parked.holds_stream and record.envelope is not None:
             seen = await turns.seen(tx, parked.consumer, parked.stream)
-            if (
-                await turns.turn(tx, consumer, parked.raw, record.envelope, seen, edited=parked.edited, over_gap=False)
-            ).kind == "next":
+            turn = await turns.turn(
+                tx, consumer, parked.raw, record.envelope, seen, edited=parked.edited, over_gap=False
+            )
+            if turn.kind == "next":
                 await turns.reach(tx, consumer, parked.raw, parked.stream, seen_of(record.envelope))
         await _settle(tx, parked, "dropped", operation)
 
 
 def edited(parked: Parked, types: frozenset[str], value: bytes | None, headers: dict[str, str]) -> tuple[Raw, Received]:
-    """The record with another body and other headers, read. Raises CannotApply when it still is no event, or when it
-    would be another event of the stream than the one that was parked."""
-    kept = [(name, old) for name, old in parked.raw.headers if name not in headers]
+    """Return the record with another body and other headers, as bytes and as read.
+
+    Raises CannotApply if it still is no event, or if its stream or version would change.
+    """
+    unchanged = [(name, old) for name, old in parked.raw.headers if name not in headers]
     raw = parked.raw._replace(
-        headers=[*kept, *((name, text.encode()) for name, text in headers.items() if text)],
+        headers=[*unchanged, *((name, text.encode()) for name, text in headers.items() if text)],
         value=parked.raw.value if value is None else value,
     )
     record = receive(raw._replace(unparsed=""), types, edited=True)
     if record.problem is not None or record.envelope is None:
-        raise CannotApply(f"changed like this it still can't be read: {record.problem}")
-    if parked.version is not None and (record.envelope.stream, record.envelope.version) != (
-        parked.stream,
-        parked.version,
-    ):
-        raise CannotApply(f"it is version {parked.version} of {parked.stream}, and stays that: change only the rest")
+        raise CannotApply(f"with these changes the record still can't be read: {record.problem}")
+    is_same = (record.envelope.stream, record.envelope.version) == (parked.stream, parked.version)
+    if parked.version is not None and not is_same:
+        raise CannotApply(f"it is version {parked.version} of {parked.stream}, which can't be changed: edit the rest")
     return raw, record
 
 
 async def edit(db: Pool, parked: Parked, record: Received, operation: str) -> None:
-    """Put the changed record in place and keep the original in `engine.settled`. Nothing is applied until a retry."""
+    """Replace a parked record and keep the original in `engine.settled`; a retry applies it.
+
+    Raises CannotApply if the record is no longer parked, or has changed.
+    """
     envelope = record.envelope
-    assert envelope is not None, "`edited` made sure"  # noqa: S101  # a helper's promise, not a caller's input
+    assert envelope is not None, "checked by `edited`"  # noqa: S101  # guaranteed by a helper, not a caller's input
     async with db.acquire() as tx, tx.transaction():
         await tx.execute(SQL["wait"])
         await tx.execute(SQL["fence"], parked.consumer, parked.raw.topic)
-        found = await tx.fetch(SQL["one"], *parked.place)
-        if not found or _parked(found[0]).raw != parked.raw:
-            raise CannotApply(f"{parked.handle} is not parked any more, or was changed meanwhile: look again")
+        rows = await tx.fetch(SQL["one"], *parked.place)
+        if not rows or _parked(rows[0]).raw != parked.raw:
+            raise CannotApply(f"{parked.handle} is no longer parked, or has changed: list the parked records again")
         stream = envelope.stream if record.sequenced else None
         seen = await turns.seen(tx, parked.consumer, stream)
         holds = stream is not None and envelope.version is not None and envelope.version > seen.version
@@ -460,21 +467,15 @@ async def edit(db: Pool, parked: Parked, record: Received, operation: str) -> No
 
 
 FROM_STORE: Final = -1
-"""The partition of a copy that an operator made from a store: its offset is the event's position. Below it are those of
-what was parked of a topic that was made anew since."""
-
-
-async def forget(db: Connection, places: Sequence[tuple[str, str, int]]) -> None:
-    """These consumers read these partitions of their topics from the beginning; what they have parked of them stays
-    parked, and is moved aside. Call it in a transaction."""
-    for consumer, topic, partition in sorted(places):  # the checkpoint first, and in order: as the consumer locks them
-        await db.execute(SQL["forget"], consumer, topic, partition)
-        await db.execute(SQL["aside"], consumer, topic, partition)
+"""The partition of copies that an operator made from a store; their offsets are the events' positions. Lower numbers
+are partitions of a former topic that was replaced after their records were parked."""
 
 
 async def copy_in(db: Pool, consumer: str, raws: Sequence[Raw], operation: str) -> int:
-    """Parks copies of events for one consumer; retried, each is applied once more. They hold no stream and move no
-    checkpoint. Returns how many were not there yet."""
+    """Park copies of events for one consumer, and return how many were new.
+
+    A retry applies each of them once more. They hold no stream and move no checkpoint.
+    """
     rows = [
         (
             consumer,

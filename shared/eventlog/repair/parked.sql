@@ -1,5 +1,5 @@
--- look: parked records, oldest first: of a consumer, a stream, by handles, where given. Of the records that hold a
--- stream the first is listed, with the number of those behind it; all of them with $4.
+-- list: list parked records, oldest first, of a consumer ($1), of a stream ($2) or by handles ($3) if given. Of the
+-- records that hold a stream only the first is listed, with the number of those behind it; all of them with $4.
 with parked as (
     select *,
         left(encode(sha256(convert_to(
@@ -18,18 +18,18 @@ from parked
 where ($3::text[] is null or handle = any($3)) and ($4 or $3 is not null or not holds_stream or place = 1)
 order by time, consumer, topic, partition, "offset";
 
--- fence: holds the consumer still in this topic: its own transactions begin by locking the same rows.
+-- fence: block the consumer in this topic: its own transactions begin by locking the same rows.
 select 1 from engine.checkpoints where consumer = $1 and topic = $2 order by partition for update;
 
--- line: the parked records that hold a stream, in its order. Of several that are the same event the one that was
--- parked first comes first (see aside): it may have been edited.
+-- line: lock the parked records that hold a stream, in its order. Of several that are the same event, the one that was
+-- parked first comes first (see set_aside in checkpoints.sql), because it may have been edited.
 select * from engine.parked where consumer = $1 and stream = $2 and holds_stream
 order by version, partition >= 0, partition desc, "offset" limit $3 for update;
 
--- one: a single parked record.
+-- one: lock a single parked record.
 select * from engine.parked where consumer = $1 and topic = $2 and partition = $3 and "offset" = $4 for update;
 
--- keep: copies a parked record as it is, with what becomes of it.
+-- keep: copy a parked record as it is, with its outcome.
 insert into engine.settled (consumer, topic, partition, "offset", stream, version, reason, detail, holds_stream, key,
                          headers, value, time, outcome, operation)
 select consumer, topic, partition, "offset", stream, version, reason, detail, holds_stream, key, headers, value, time,
@@ -37,39 +37,30 @@ select consumer, topic, partition, "offset", stream, version, reason, detail, ho
 from engine.parked where consumer = $1 and topic = $2 and partition = $3 and "offset" = $4
 returning settled;
 
--- unpark: takes a record out, once its copy is there.
+-- unpark: delete a parked record, once an identical copy is settled.
 delete from engine.parked p where consumer = $1 and topic = $2 and partition = $3 and "offset" = $4 and exists (
     select from engine.settled s
     where s.settled = $5 and s.value is not distinct from p.value and s.headers = p.headers
 )
 returning 1;
 
--- again: notes why a record still can't be applied.
+-- note_failure: note why a record still can't be applied.
 update engine.parked set reason = $5, detail = $6, holds_stream = $7
 where consumer = $1 and topic = $2 and partition = $3 and "offset" = $4;
 
--- edit: puts other bytes in place of a record's.
+-- edit: replace a parked record's bytes.
 update engine.parked set stream = $5, version = $6, reason = 'edited', edited = true, detail = $7, holds_stream = $8,
     headers = $9::jsonb, value = $10
 where consumer = $1 and topic = $2 and partition = $3 and "offset" = $4;
 
--- forget: back to the beginning of a partition.
-update engine.checkpoints set "offset" = -1 where consumer = $1 and topic = $2 and partition = $3;
 
--- aside: gives what is parked of a partition a number of its own below 0: the topic that was made anew has other
--- records at its offsets.
-update engine.parked set partition = (
-    select least(min(partition), -1) - 1 from engine.parked where consumer = $1 and topic = $2
-)
-where consumer = $1 and topic = $2 and partition = $3 and partition >= 0;
-
--- waiting: how many records of a stream are parked and hold it.
+-- waiting: count the parked records that hold a stream.
 select count(*) from engine.parked where consumer = $1 and stream = $2 and holds_stream;
 
--- wait: wait for others' locks so long.
+-- wait: limit the wait for others' locks.
 set local lock_timeout = '20s';
 
--- wait_briefly: wait for others' locks so long, when nothing is to be kept.
+-- wait_briefly: limit the wait for others' locks more, for a preview.
 set local lock_timeout = '2s';
 
 -- count: count what a consumer has parked.

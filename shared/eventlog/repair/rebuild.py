@@ -293,7 +293,7 @@ class Rebuild:
         return {(row["topic"], row["partition"]): row["offset"] for row in rows}
 
     async def _catch_up(self, db: Any) -> None:
-        """Fold until fewer than NEAR events are missing, while the live consumer continues."""
+        """Fold until a step has fewer than NEAR events, while the live consumer continues."""
         while True:
             folded = await self._step(db)
             self._progress(RebuildProgress("catching up", self._scratch.folded, self._total))

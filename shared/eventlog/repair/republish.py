@@ -8,7 +8,7 @@ import asyncpg
 
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.relay import Relay
-from shared.eventlog.repair.parked import forget
+from shared.eventlog.repair.checkpoints import read_again
 from shared.eventlog.repair.restore import OWNER, Restored, RestoreRefused, alone, opened
 from shared.eventlog.repair.topic import Merge, Missing, ReportProgress, TopicReader, in_order, silent
 from shared.eventlog.write.postgres import PostgresStore
@@ -58,7 +58,7 @@ async def restore_topic(
             return await _with_chain(pool, result)
         async with alone(store, pool, topic) as lease:
             for name, places in stale.items():
-                await _forget(consumers[name], places)
+                await _read_again(consumers[name], places)
             if relayed > result.before:
                 await pool.execute(SQL["move_relay"], f"relay:{topic}", result.before, lease.token)
             await _publish(store, topic, access, lease, result, progress)
@@ -128,11 +128,11 @@ async def _stale(
     return result
 
 
-async def _forget(dsn: str, places: Sequence[tuple[str, str, int]]) -> None:
+async def _read_again(dsn: str, places: Sequence[tuple[str, str, int]]) -> None:
     db = await asyncpg.connect(dsn)
     try:
         async with db.transaction():
-            await forget(db, places)
+            await read_again(db, places)
     finally:
         await db.close()
 

@@ -1,11 +1,15 @@
-"""Whether a log is what it was: every hash of the store and of the topic, one against the other and against anchors.
+"""Verification of a log: the hashes of its store, topic and anchors are compared.
 
-`StoreCheck`, `TopicCheck` and, without a store, `LoneTopicCheck` are the whole judgement and pure; below them are the
-readers. What each link shows: a
-stream's chain a changed, removed or swapped event; dense positions a removed one; the head's chain two that changed
-places, and a cut tail; the topic against the store what is missing, added or rewritten in either; anchors a store or a
-topic that was cut or rewritten whole, with its chains. Command ids are not hashed: the topic's are held against the
-store's, and the store's against the commands that it knows.
+`StoreCheck`, `TopicCheck` and, if there is no store, `LoneTopicCheck` contain all the checks and are pure; the readers
+are below them. What each check detects:
+
+- A stream's chain: a changed, removed or swapped event.
+- Dense positions: a removed event.
+- The head's chain: two swapped events, and a cut tail.
+- The topic compared with the store: events that are missing, added or rewritten in either.
+- Anchors: a store or a topic that was cut or rewritten as a whole, with its chains.
+
+Command ids are not hashed: the topic's are compared with the store's, and the store's with the commands that it knows.
 """
 
 import asyncio
@@ -37,17 +41,17 @@ SQL: Final = statements(__file__)
 
 AT_ONCE: Final = 5_000
 SHOWN: Final = 1_000
-"""So many findings are kept in words; all are counted."""
+"""How many findings are kept in words; all are counted."""
 _HASH: Final = 32
 _COMMAND: Final = 8
 _NOTE: Final = _HASH + _COMMAND
-"""What is kept of an event: its hash, and a print of its command's id, which is not hashed."""
+"""The bytes kept for an event: its hash, and a digest of its command's id, which the hash does not cover."""
 _SETTLES_S: Final = 1.0
 _SETTLES_TIMES: Final = 5
 
 
 class Finding(NamedTuple):
-    """Something that is not as it was. `place` says where, `what` what is wrong there."""
+    """A fault: its location and what is wrong there."""
 
     place: str
     what: str
@@ -58,16 +62,16 @@ class Finding(NamedTuple):
 
 @dataclass(slots=True)
 class Findings:
-    """What was found, the first of it in words."""
+    """The findings of one verification: all are counted, the first are kept in words."""
 
     service: str
     first: list[Finding] = field(default_factory=list)
     number: int = 0
 
-    def add(self, place_: str, what: str) -> None:
+    def add(self, place: str, what: str) -> None:
         self.number += 1
         if len(self.first) < SHOWN:
-            self.first.append(Finding(f"{self.service}, {place_}", what))
+            self.first.append(Finding(f"{self.service}, {place}", what))
 
 
 def note_of(event: StoredEvent) -> bytes:
@@ -75,7 +79,7 @@ def note_of(event: StoredEvent) -> bytes:
 
 
 class StoreCheck:
-    """A store's events, given in the order of their positions, then its batches and its head."""
+    """Check of a store's events, in the order of their positions, its batches and its head."""
 
     def __init__(self, findings: Findings, marks: Iterable[Anchor] = ()) -> None:
         self._findings = findings
@@ -83,7 +87,7 @@ class StoreCheck:
         self._marks = sorted(marks, key=lambda mark: mark.position)
         self._mark = 0
         self.notes = bytearray()
-        """Of each position from 1 on, what the topic is compared with."""
+        """For each position from 1, the note that the topic is compared with."""
         self.position = 0
         self.chain = GENESIS
         self._batch_from = 0
@@ -93,18 +97,18 @@ class StoreCheck:
         envelope = event.envelope
         where = f"store, position {envelope.position} ({envelope.stream} version {envelope.version})"
         if envelope.position != self.position + 1:
-            self._findings.add(where, f"position {self.position + 1} should stand here")
-        # The others are judged by their own positions, so that one hole is one finding.
+            self._findings.add(where, f"position {self.position + 1} was expected here")
+        # Later events are checked by their own positions, so that one gap is one finding.
         lost = max(0, (envelope.position or 0) - self.position - 1)
         self.notes += bytes(_NOTE) * lost + note_of(event)
         self.position += lost + 1
         head = self._heads.get(envelope.stream, Head())
         if envelope.version != head.version + 1:
-            self._findings.add(where, f"its stream was at version {head.version} before")
+            self._findings.add(where, f"the version before it in its stream is {head.version}")
         elif envelope.prevhash != head.hash:
             self._findings.add(where, "it does not continue the event before it in its stream")
         if chained(envelope, event.data) != envelope.hash:
-            self._findings.add(where, "it was altered: its hash does not fit")
+            self._findings.add(where, "it was altered: its hash does not match")
         self._heads[envelope.stream] = Head(envelope.version or 0, envelope.hash)
         self.chain = sha256(self.chain + envelope.hash).digest()
         while self._mark < len(self._marks) and self._marks[self._mark].position <= self.position:
@@ -115,42 +119,42 @@ class StoreCheck:
         if mark.position == self.position and mark.chain != self.chain:
             self._findings.add(
                 f"store, positions 1 to {mark.position}",
-                f"the chain is not the one that an anchor of {mark.time} says: something there was rewritten",
+                f"the chain differs from the anchor of {mark.time}: events there were rewritten",
             )
 
     def batch(self, last: int, chain: bytes) -> None:
-        """A batch's end; to be given as soon as its last event was."""
+        """Check the end of a batch. Call it right after the batch's last event."""
         if self._batches_fit and (last != self.position or chain != self.chain):
             self._findings.add(
                 f"store, positions {self._batch_from + 1} to {last}",
-                "the chain does not fit: events there were altered, removed or have changed places",
+                "the chain does not match: events there were altered, removed or swapped",
             )
-            self._batches_fit = False  # whatever comes after it can't fit either
+            self._batches_fit = False  # no later chain can match
         self._batch_from = last
 
     def head(self, position: int, chain: bytes) -> None:
-        """The head, last of all."""
+        """Check the head, after all events and batches."""
         if position != self.position:
-            self._findings.add("store, head", f"it stands at {position}, the last event at {self.position}")
+            self._findings.add("store, head", f"it is at {position}, the last event is at {self.position}")
         elif self._batch_from != position:
-            self._findings.add("store, head", f"it stands at {position}, the last batch ends at {self._batch_from}")
+            self._findings.add("store, head", f"it is at {position}, the last batch ends at {self._batch_from}")
         elif self._batches_fit and chain != self.chain:
-            self._findings.add("store, head", "its chain does not fit the last batch's")
+            self._findings.add("store, head", "its chain does not match the last batch's")
         beyond = self._marks[self._mark :]
         if beyond:
             self._findings.add(
                 f"store, after position {self.position}",
-                f"the tail was cut: an anchor of {beyond[-1].time} says that position {beyond[-1].position} existed",
+                f"the tail was cut: an anchor of {beyond[-1].time} shows that position {beyond[-1].position} existed",
             )
 
 
 class TopicCheck:
-    """A topic's records, each partition's in its order, against the store's notes, one for each position."""
+    """Check of a topic's records, each partition's in order, against the store's notes."""
 
     def __init__(self, findings: Findings, service: str, partitions: int, notes: bytearray) -> None:
         self._findings, self._service, self._partitions = findings, service, partitions
         self._notes = notes
-        self._there = bytearray(len(notes) // _NOTE + 1)
+        self._present = bytearray(len(notes) // _NOTE + 1)
         self._last: dict[int, int] = {}
         self._heads: dict[str, Head] = {}
         self.top = 0
@@ -165,22 +169,22 @@ class TopicCheck:
         envelope, position = event.envelope, event.envelope.position or 0
         what = f"position {position} ({envelope.stream} version {envelope.version})"
         if partition_of(envelope.stream, self._partitions) != raw.partition:
-            self._findings.add(where, f"{what} belongs into another partition")
+            self._findings.add(where, f"{what} belongs in another partition")
         stored = bytes(self._notes[(position - 1) * _NOTE : position * _NOTE])
         if stored[:_HASH] != envelope.hash:
-            self._findings.add(where, f"{what} is not what the store has there")
+            self._findings.add(where, f"{what} is not the event that the store has there")
             return
         if stored != note_of(event):
             self._findings.add(where, f"{what} names another command than the store's event: {envelope.command_id!r}")
         if [*raw.headers] != to_headers(envelope):
-            self._findings.add(where, f"{what} has other headers than its attributes make")
-        if not self._there[position]:
+            self._findings.add(where, f"{what} has headers that differ from its attributes")
+        if not self._present[position]:
             self._first(where, what, event)
-        self._there[position] = 1
+        self._present[position] = 1
         self.top = max(self.top, position)
 
     def _first(self, where: str, what: str, event: StoredEvent) -> None:
-        """The first record of an event: within its partition and its stream it comes in order."""
+        """Check the first record of an event: it must be in order in its partition and stream."""
         envelope, partition = event.envelope, partition_of(event.envelope.stream, self._partitions)
         last = self._last.get(partition, 0)
         if (envelope.position or 0) < last:
@@ -192,27 +196,30 @@ class TopicCheck:
         self._heads[envelope.stream] = Head(envelope.version or 0, envelope.hash)
 
     def complete(self, relayed: int, marks: Iterable[Anchor] = ()) -> None:
-        """At the end: everything up to `relayed`, and up to the last anchor, is there."""
+        """Check at the end that no event up to `relayed` and the last anchor is missing."""
         topic = topic_of(self._service)
         marked = max((mark.position for mark in marks), default=0)
         expected = max(relayed, marked, self.top)
-        self._there += bytes(max(0, expected + 1 - len(self._there)))
-        at = self._there.find(0, 1, expected + 1)
+        self._present += bytes(max(0, expected + 1 - len(self._present)))
+        at = self._present.find(0, 1, expected + 1)
         while at != -1:
-            end = self._there.find(1, at)
+            end = self._present.find(1, at)
             end = expected + 1 if end == -1 or end > expected else end
             what = f"position {at} is missing" if end == at + 1 else f"positions {at} to {end - 1} are missing"
             tail = ": the tail was cut" if end == expected + 1 else ""
             self._findings.add(topic, f"{what}, though they were published{tail}")
-            at = self._there.find(0, end, expected + 1)
+            at = self._present.find(0, end, expected + 1)
 
 
 class LoneTopicCheck:
-    """A topic's records, each partition's in its order, where there is no store to judge them by: each by its own hash
-    and headers, its stream's chain and its partition, repeats against the first of them, the whole against anchors.
+    """Check of a topic's records, each partition's in order, without a store.
 
-    `records` is how many there are. A sound topic has no position above that, so the notes of positions up to there are
-    dense; those above are kept one by one, so that a record that claims a huge one costs nothing."""
+    Each record is checked by its own hash and headers, its stream's chain and its partition; repeats are compared with
+    the first record, and the whole with the anchors.
+
+    `records` is the number of records. A sound topic has no higher position, so notes up to it are in a dense array.
+    Notes of higher positions are in a dictionary, so that a forged record with a huge position costs no memory.
+    """
 
     def __init__(self, findings: Findings, service: str, partitions: int, records: int) -> None:
         self._findings, self._service, self._partitions = findings, service, partitions
@@ -234,24 +241,24 @@ class LoneTopicCheck:
         envelope, position = event.envelope, event.envelope.position or 0
         what = f"position {position} ({envelope.stream} version {envelope.version})"
         if partition_of(envelope.stream, self._partitions) != raw.partition:
-            self._findings.add(where, f"{what} belongs into another partition")
+            self._findings.add(where, f"{what} belongs in another partition")
         if [*raw.headers] != to_headers(envelope):
-            self._findings.add(where, f"{what} has other headers than its attributes make")
-        note, before = note_of(event), self._noted(position)
-        if before is None:
+            self._findings.add(where, f"{what} has headers that differ from its attributes")
+        note, first = note_of(event), self._noted(position)
+        if first is None:
             if self._first(where, what, raw.partition, event) or position <= self._size:
                 self._note(position, note)
-        elif before == note:
+        elif first == note:
             self.repeats += 1
         else:
-            differs = "by another event" if before[:_HASH] != envelope.hash else "for another command"
+            differs = "by another event" if first[:_HASH] != envelope.hash else "for another command"
             self._findings.add(where, f"{what} is no repeat: this position was taken before, {differs}")
 
     def _noted(self, position: int) -> bytes | None:
         if position > self._size:
             return self._sparse.get(position)
-        found = bytes(self._dense[position * _NOTE : (position + 1) * _NOTE])
-        return found if any(found) else None
+        note = bytes(self._dense[position * _NOTE : (position + 1) * _NOTE])
+        return note if any(note) else None
 
     def _note(self, position: int, note: bytes) -> None:
         if position > self._size:
@@ -262,16 +269,19 @@ class LoneTopicCheck:
         self.top = max(self.top, position)
 
     def _first(self, where: str, what: str, partition: int, event: StoredEvent) -> bool:
-        """Judge the first record of a position: within its partition and its stream it comes in order, without a gap.
-        Answers whether it continues its stream. One that does not, and has a higher position than there are records, is
-        no event: the topic does not reach that far."""
+        """Check the first record of a position: it must be in order in its partition and stream.
+
+        Returns whether it continues its stream. A record that does not, and has a higher position than the topic has
+        records, is no event.
+        """
         envelope, last = event.envelope, self._last.get(partition, 0)
         head, version = self._heads.get(envelope.stream, Head()), envelope.version or 0
         follows = (version, envelope.prevhash) == (head.version + 1, head.hash)
         if (envelope.position or 0) < last:
             self._findings.add(where, f"{what} comes after position {last}")
         if follows or (envelope.position or 0) <= self._size:
-            self._last[partition] = envelope.position or 0  # not the highest: one wrong position is one finding
+            # Not the maximum, so that one wrong position is one finding.
+            self._last[partition] = envelope.position or 0
         if version > head.version + 1:
             lost = f"version {head.version + 1}" + (f" to {version - 1}" if version > head.version + 2 else "")
             self._findings.add(where, f"{what} comes after version {head.version}: {lost} of its stream is missing")
@@ -284,7 +294,7 @@ class LoneTopicCheck:
         return follows
 
     def missing(self) -> list[tuple[int, int]]:
-        """The runs of positions, from 1 to the highest, of which there is no record."""
+        """Return the ranges of positions, from 1 to the highest, without a record."""
         runs, expected = [], 1
         for position in self._positions():
             if position > expected:
@@ -297,13 +307,13 @@ class LoneTopicCheck:
         yield from sorted(self._sparse)
 
     def complete(self, marks: Iterable[Anchor] = ()) -> None:
-        """At the end: no position is missing, and every anchor fits."""
+        """Check at the end that no position is missing and that every anchor matches."""
         topic, gaps = topic_of(self._service), self.missing()
         for first, last in gaps:
             what = f"position {first} is missing" if first == last else f"positions {first} to {last} are missing"
             self._findings.add(topic, f"{what}, though later ones are there")
-        whole = gaps[0][0] - 1 if gaps else self.top  # a chain reaches no further than to the first gap
-        by_position = sorted(set(marks), key=lambda mark: mark.position)  # topic and file hold the same ones
+        whole = gaps[0][0] - 1 if gaps else self.top  # the chain can't be computed beyond the first gap
+        by_position = sorted(set(marks), key=lambda mark: mark.position)  # a set, because topic and file have the same
         due, at = 0, 0
         for at in range(1, whole + 1):
             self.chain = sha256(self.chain + (self._noted(at) or b"")[:_HASH]).digest()
@@ -314,21 +324,21 @@ class LoneTopicCheck:
             mark = by_position[-1]
             self._findings.add(
                 topic,
-                f"the tail was cut: an anchor of {mark.time} says that position {mark.position} existed, the last here "
-                f"is {self.top}",
+                f"the tail was cut: an anchor of {mark.time} shows that position {mark.position} existed, the last "
+                f"here is {self.top}",
             )
 
     def _anchored(self, topic: str, mark: Anchor, at: int) -> None:
         if mark.position == at and mark.chain != self.chain:
             self._findings.add(
                 f"{topic}, positions 1 to {at}",
-                f"the chain is not the one that an anchor of {mark.time} says: something there was rewritten",
+                f"the chain differs from the anchor of {mark.time}: events there were rewritten",
             )
 
 
 @dataclass(kw_only=True, slots=True)
 class Report:
-    """What `verify` looked at, and what it found."""
+    """The result of a verification."""
 
     service: str
     findings: Findings
@@ -336,7 +346,7 @@ class Report:
     batches: int = 0
     records: int = 0
     repeats: int = 0
-    """Records that were there before, byte for byte: a relay that starts again leaves some. Counted without a store."""
+    """The number of repeated records, which a restarted relay leaves. Counted only without a store."""
     anchors: int = 0
     head: int = 0
     chain: bytes = GENESIS
@@ -356,20 +366,27 @@ async def verify(
     topic: bool = True,
     progress: ReportProgress = silent,
 ) -> Report:
-    """Judges a service's store, its topic and its anchors, while it runs or not; changes nothing. Snapshots are held
-    against the events of these `streams`. Raises the driver's error when the database can't be reached, KafkaError when
-    Kafka can't and `topic` is asked for.
+    """Verify a service's store, its topic and its anchors, and change nothing.
 
-    The order of the looks keeps what is added meanwhile from being taken for a fault: whatever is anchored or relayed
-    is in the topic by the time that its ends are taken, and whatever is in the topic then is in the store afterwards.
+    The service may run. Events that are added meanwhile cause no findings, because of the order of the reads: what is
+    anchored or relayed is in the topic by the time that its ends are read, and what is in the topic then is in the
+    store afterwards.
+
+    Args:
+        streams: the streams whose snapshots are compared with their events.
+        topic: whether to verify the topic.
+
+    Raises:
+        KafkaError: Kafka can't be reached, and `topic` is set.
+        OSError, asyncpg.PostgresError: PostgreSQL can't be reached.
     """
     report = Report(service=service, findings=Findings(service))
-    marks, strange = anchors.from_file(anchor_folder, service)
+    marks, invalid = anchors.from_file(anchor_folder, service)
     if topic:
-        more, stranger = await anchors.from_topic(access, service)
-        marks, strange = marks + more, strange + stranger
+        more_marks, more_invalid = await anchors.from_topic(access, service)
+        marks, invalid = marks + more_marks, invalid + more_invalid
     report.anchors = len(marks)
-    for line in strange:
+    for line in invalid:
         report.findings.add("anchors", line)
     check = StoreCheck(report.findings, marks)
     async with AsyncExitStack() as stack:
@@ -379,16 +396,16 @@ async def verify(
         reader = await stack.enter_async_context(TopicReader(topic_of(service), access)) if topic else None
         await _check_store(report, check, db, streams, progress)
         if reader is not None:
-            judged = TopicCheck(report.findings, service, len(reader.ends), check.notes)
-            await _read_on(report, judged, reader, dict(reader.starts), progress)
-            judged.complete(relayed, marks)
+            topic_check = TopicCheck(report.findings, service, len(reader.ends), check.notes)
+            await _read_on(report, topic_check, reader, dict(reader.starts), progress)
+            topic_check.complete(relayed, marks)
     return report
 
 
 async def _check_store(
     report: Report, check: StoreCheck, db: Any, streams: Sequence[Stream[Any, Any, Any]], progress: ReportProgress
 ) -> None:
-    """Reads it as of one moment, in batches."""
+    """Check the store as of one snapshot, in batches."""
     store = PostgresStore("", report.service)
     async with db.transaction(isolation="repeatable_read", readonly=True):
         head = await db.fetchrow(SQL["head"])
@@ -407,21 +424,21 @@ async def _check_store(
         check.head(head["position"], head["chain"])
         async for row in db.cursor(SQL["commands"], prefetch=AT_ONCE):
             report.findings.add(*_other_command(row))
-        async for place_, what in altered(db, lambda name: store.of_streams(db, [name]), streams):
-            report.findings.add(place_, what)
+        async for place, what in altered(db, lambda name: store.of_streams(db, [name]), streams):
+            report.findings.add(place, what)
     report.batches, report.head, report.chain = len(batches), head["position"], head["chain"]
 
 
 def _other_command(row: Any) -> tuple[str, str]:
-    """The place and the words of a row of `commands`."""
+    """Return the location and the text of a finding, for a row of `commands`."""
     command = f"store, command {row['id']}"
     made = _versions(row["stream"], row["first"], row["count"])
     kept = _versions(row["kept_stream"], row["kept_first"], row["kept_count"])
     if row["kept_count"] is None:
         return f"store, position {row['position']} ({made})", f"the store does not know its command, {row['id']}"
     if row["count"] is None:
-        return command, f"it is said to have made {kept}, and no event names it"
-    return command, f"it is said to have made {kept}, and {made} name it, from position {row['position']} on"
+        return command, f"it is recorded as having made {kept}, but no event names it"
+    return command, f"it is recorded as having made {kept}, but {made} name it, from position {row['position']} on"
 
 
 def _versions(stream: str | None, first: int | None, count: int | None) -> str:
@@ -434,17 +451,22 @@ def _versions(stream: str | None, first: int | None, count: int | None) -> str:
 async def verify_topic(
     service: str, access: KafkaAccess, *, anchor_folder: Path | None = None, progress: ReportProgress = silent
 ) -> Report:
-    """Judges a service's topic and its anchors without its store; changes nothing. Raises KafkaError when Kafka can't
-    be reached. What was never published, and whether the store holds the same, it can't know.
+    """Verify a service's topic and its anchors without its store. It changes nothing.
 
-    A relay sends to all partitions at once, so that a look may find a position and, for a moment, not the one before it
-    in another partition: what is missing is looked for again before it is a finding."""
+    It can't detect events that were never published, or whether the store holds the same events.
+
+    A relay sends to all partitions concurrently, so a position may be visible briefly before the preceding one in
+    another partition. Missing positions are therefore read again before they become findings.
+
+    Raises:
+        KafkaError: Kafka can't be reached.
+    """
     report = Report(service=service, findings=Findings(service))
-    marks, strange = anchors.from_file(anchor_folder, service)
-    more, stranger = await anchors.from_topic(access, service)
-    marks += more
+    marks, invalid = anchors.from_file(anchor_folder, service)
+    more_marks, more_invalid = await anchors.from_topic(access, service)
+    marks += more_marks
     report.anchors = len(marks)
-    for line in strange + stranger:
+    for line in invalid + more_invalid:
         report.findings.add("anchors", line)
     async with TopicReader(topic_of(service), access) as reader:
         check = LoneTopicCheck(report.findings, service, len(reader.ends), reader.records)
