@@ -12,6 +12,7 @@ import pytest
 
 from deploy import ROOT
 from shared.events import EVENTS
+from shared.services import SERVICES
 from shared.sql import statements
 
 LISTED = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
@@ -348,6 +349,58 @@ def test_example_events_stand_with_the_examples(file: Path) -> None:
         if isinstance(each, ast.Call) and ast.unparse(each.func) in EVENTS
     ]
     assert not named, f"{name(file)} names example events in lines {named}"
+
+
+# ── The rooms of a service ─────────────────────────────────────────────────────────────────────────────
+
+ROOMS = {
+    *("README.md", "__init__.py", "__main__.py", "api.py", "domain", "migrations"),
+    *("projections.py", "projections.sql", "queries.py", "queries.sql", "reactions.py", "timers.py"),
+}
+"""What every service has, by the same names."""
+FURTHER = {
+    "views.py": "the shapes of what queries.py answers, where it would be too long with them",
+    "lookups.py": "what routes, reactions and timers find in the read models for the deciders",
+    "policies.toml": "each publisher's own figures, where domain/policy.py has some",
+}
+"""What a service may have, and why."""
+OWN_ROOMS = {
+    "identity": {
+        "signin": "whatever signing in needs that is no business fact: passwords, keys, sessions, other issuers",
+        "mail": "the outbox, the letters and whoever sends them",
+        "persons.py": "the keys under which personal fields of the log are readable",
+        "restored.py": "puts the private tables right after a restore: no event makes them again",
+        "everywhere.py": "asks the other services whether they have a clock's new time",
+    },
+    "marketplace": {
+        "calendars.py": "business days by country, from a library that domain/ must not import",
+        "calendars.toml": "what it corrects in that library",
+    },
+    "entitlements": {"facts.py": "what lookups.py is elsewhere"},
+    "distribution": {"windows.py": "time zones of maintenance windows, which domain/ must not look up"},
+}
+"""What one service has and no other, and why."""
+
+
+def rooms_of(service: str) -> set[str]:
+    """The files and folders directly below a service's folder; statements belong to the module of their name."""
+    below = {
+        Path(each).parts[2] for each in NAMES if each.startswith(f"services/{service}/") and (ROOT / each).is_file()
+    }
+    modules = {Path(each).stem for each in below if each.endswith(".py")}
+    optional = {f"{module}.sql" for module in modules} - ROOMS
+    return below - optional
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_has_the_rooms_of_every_service_and_a_reason_for_each_other(service: str) -> None:
+    own = OWN_ROOMS.get(service, {})
+    rooms = rooms_of(service)
+    assert ROOMS - rooms == set(), f"services/{service} lacks a room that every service has"
+    assert rooms - ROOMS - FURTHER.keys() - own.keys() == set(), (
+        f"services/{service} has a room of its own, unexplained"
+    )
+    assert own.keys() - rooms == set(), f"services/{service} has lost a room that is explained"
 
 
 # ── The rest ───────────────────────────────────────────────────────────────────────────────────────────
