@@ -6,9 +6,9 @@ from services import migrations_of
 from services.distribution.api import COMMANDS
 from services.distribution.domain.fleet import FLEET
 from services.distribution.domain.line import LINE
+from services.distribution.domain.policy import Policy
 from services.distribution.domain.rollout import ROLLOUT
 from services.distribution.domain.update import UPDATE
-from services.distribution.policies import policy_of
 from services.distribution.projections import ACCESS, AVAILABILITY, FLEETS, ROLLOUTS
 from services.distribution.queries import QUERIES
 from services.distribution.reactions import PROCESS, REACTIONS
@@ -23,8 +23,8 @@ SERVICE: Final = Service(
     queries=QUERIES,
     consumers=(AVAILABILITY, FLEETS, ROLLOUTS, ACCESS, REACTIONS, PROCESS),
     timers=TIMERS,
+    policy=Policy,
 )
 
 if __name__ == "__main__":
-    policy_of(None)  # a file that means nothing stops the service here, not at one of its routes
     run(SERVICE)

@@ -6,6 +6,7 @@ from typing import Final
 from services.distribution.domain.decisions import ApproveUpdate, HoldUpdate, ScheduleUpdate
 from services.distribution.domain.fleet import FLEET
 from services.distribution.domain.groups import CreateGroup, PutUserInGroup, RemoveUserFromGroup, SetGroupPolicy
+from services.distribution.domain.policy import Policy
 from services.distribution.domain.rollout import (
     ROLLOUT,
     PauseRollout,
@@ -15,8 +16,8 @@ from services.distribution.domain.rollout import (
     Stopped,
     StopRollout,
 )
-from services.distribution.policies import policy_of
 from shared.runtime.access import require_access
+from shared.runtime.policies import policy_of
 from shared.runtime.problems import unknown
 from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 
@@ -64,14 +65,14 @@ async def set_group_policy(context: RequestContext[SetGroupPolicy]) -> Addressed
     contract_id = context.asked.contract_id
     by = await _administrator_of(context, contract_id)
     publisher = (await context.state(FLEET, contract_id)).entitlements.publisher
-    customer, policy = context.actor.organisation_id, policy_of(publisher)
+    customer, policy = context.actor.organisation_id, policy_of(Policy, publisher)
     return Addressed(contract_id, replace(context.asked, customer=customer, by=by, now=context.now, policy=policy))
 
 
 @COMMANDS.route("POST", f"{_UPDATE}/approval", FLEET)
 async def approve_update(context: RequestContext[ApproveUpdate]) -> Addressed[ApproveUpdate]:
     by = await _administrator_of(context, context.asked.contract_id)
-    policy = policy_of(context.asked.publisher)
+    policy = policy_of(Policy, context.asked.publisher)
     return Addressed(context.asked.contract_id, replace(context.asked, by=by, policy=policy))
 
 
@@ -84,7 +85,7 @@ async def hold_update(context: RequestContext[HoldUpdate]) -> Addressed[HoldUpda
 @COMMANDS.route("POST", f"{_UPDATE}/schedule", FLEET)
 async def schedule_update(context: RequestContext[ScheduleUpdate]) -> Addressed[ScheduleUpdate]:
     by = await _administrator_of(context, context.asked.contract_id)
-    policy = policy_of(context.asked.publisher)
+    policy = policy_of(Policy, context.asked.publisher)
     return Addressed(context.asked.contract_id, replace(context.asked, by=by, now=context.now, policy=policy))
 
 

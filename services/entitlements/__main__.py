@@ -5,6 +5,7 @@ from typing import Final
 from services import migrations_of
 from services.entitlements.api import COMMANDS
 from services.entitlements.domain.credits import CREDITS
+from services.entitlements.domain.policy import Policy
 from services.entitlements.domain.seat_pool import SEAT_POOL
 from services.entitlements.projections import ACCESS, LEDGER, NUMBERS, PEOPLE, POOLS
 from services.entitlements.queries import QUERIES
@@ -20,6 +21,7 @@ SERVICE: Final = Service(
     queries=QUERIES,
     consumers=(POOLS, LEDGER, PEOPLE, NUMBERS, ACCESS, REACTIONS, MEETINGS),
     timers=TIMERS,
+    policy=Policy,
 )
 
 if __name__ == "__main__":

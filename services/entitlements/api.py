@@ -5,11 +5,12 @@ from typing import Final
 
 from services.entitlements.domain import rules
 from services.entitlements.domain.credits import CREDITS, ConsumeCredits, GrantCredits, utc_day
+from services.entitlements.domain.policy import Policy
 from services.entitlements.domain.seat_pool import SEAT_POOL, AssignSeat, UnassignSeat
 from services.entitlements.facts import account, last_steps, pools_for
-from services.entitlements.policies import policy_of
 from services.entitlements.queries import visible_contract
 from shared.runtime.access import require_access
+from shared.runtime.policies import policy_of
 from shared.runtime.problems import Problem, unknown
 from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 from shared.runtime.visibility import SELLERS, sees
@@ -60,7 +61,7 @@ async def grant_credits(context: RequestContext[GrantCredits]) -> Addressed[Gran
         customer=contract.customer,
         granted_by=context.actor.account_id,
         now=context.time_of(contract.customer),
-        policy=policy_of(contract.publisher),
+        policy=policy_of(Policy, contract.publisher),
         user=None if asked.account_id is None else await account(context.db, asked.account_id),
         over=await last_steps(context.db, context.log, asked.contract_id),
     )

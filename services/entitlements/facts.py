@@ -7,9 +7,9 @@ from services.entitlements.domain.credits import seat_on
 from services.entitlements.domain.policy import Policy
 from services.entitlements.domain.seat_pool import SEAT_POOL, OpenedSeatPool, Step
 from services.entitlements.domain.users import Account
-from services.entitlements.policies import policy_of
 from shared.eventlog.write.log import Log
 from shared.events import AccountClosed, AccountOpened
+from shared.runtime.policies import policy_of
 from shared.sql import Queryable, statements
 
 SQL: Final = statements(__file__)
@@ -60,4 +60,4 @@ async def pools_for(
 async def policy_for(log: Log, subscription_id: str) -> Policy:
     """The policy of the pool's publisher."""
     state = await log.state(SEAT_POOL, subscription_id)
-    return policy_of(state.opened.publisher if isinstance(state, OpenedSeatPool) else None)
+    return policy_of(Policy, state.opened.publisher if isinstance(state, OpenedSeatPool) else None)

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from services.entitlements.domain.credits import CREDITS, EndCredits, GrantCredits
+from services.entitlements.domain.policy import Policy
 from services.entitlements.domain.seat_pool import (
     SEAT_POOL,
     AnswerAutoRenewRequest,
@@ -18,7 +19,6 @@ from services.entitlements.domain.seat_pool import (
 )
 from services.entitlements.domain.users import Account
 from services.entitlements.facts import account, last_steps, policy_for, usable
-from services.entitlements.policies import policy_of
 from services.entitlements.projections import NUMBERS, PEOPLE, POOLS
 from shared.eventlog.deliver.projection import Dispatch, Projection, ReactionContext, Reactions
 from shared.eventlog.write.store import Unavailable
@@ -58,6 +58,7 @@ from shared.events import (
 )
 from shared.events.envelope import Envelope, publisher_of
 from shared.events.registry import ENTITLEMENTS, IDENTITY, INBOUND, MARKETPLACE
+from shared.runtime.policies import policy_of
 from shared.sql import statements
 
 SQL: Final = statements(__file__)
@@ -154,7 +155,7 @@ async def _purchased(event: CreditsPurchased, envelope: Envelope, reach: Reactio
         customer=customer,
         granted_by=envelope.source,
         now=reach.time_of(customer),
-        policy=policy_of(publisher),
+        policy=policy_of(Policy, publisher),
         account_id=who,
         user=user,
         over=over,

@@ -4,6 +4,7 @@ from services import migrations_of
 from services.marketplace.api import COMMANDS
 from services.marketplace.domain.cart import CART
 from services.marketplace.domain.plan import PLAN
+from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.standing import STANDING
 from services.marketplace.domain.subscription import SUBSCRIPTION
 from services.marketplace.projections import CATALOGUE, PEOPLE, SALES
@@ -21,6 +22,7 @@ SERVICE = Service(
     queries=QUERIES,
     consumers=(CATALOGUE, SALES, PEOPLE, access_projection(), PUBLISHER, PROCESS),
     timers=TIMERS,
+    policy=Policy,
 )
 
 if __name__ == "__main__":

@@ -23,14 +23,15 @@ from services.marketplace.domain.cart import (
 )
 from services.marketplace.domain.order import Resubmit, Unordered
 from services.marketplace.domain.plan import PLAN, Listed, Withdrawn, listing_on, plan_key
+from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.standing import STANDING
 from services.marketplace.domain.subscription import SUBSCRIPTION, ChangeSeats, Ordered, RequestRefund, fact_of
-from services.marketplace.policies import policy_of
 from services.marketplace.projections import account, offers_for, publishers_of
 from shared.events import PlanListed, PlanWithdrawn, SubscriptionConfirmed, SubscriptionOrdered
 from shared.events.fields import Identifier, product_id
 from shared.runtime.access import require_access
 from shared.runtime.auth import Actor
+from shared.runtime.policies import policy_of
 from shared.runtime.problems import Problem, unknown
 from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 
@@ -106,7 +107,7 @@ async def add_to_cart(context: RequestContext[AddToCart], cart_id: str) -> Addre
         offers=offers,
         withdrawn=next((listing for listing in listings if isinstance(listing, PlanWithdrawn)), None),
         standing=await context.state(STANDING, context.actor.organisation_id),
-        policy=policy_of(offers[0].plan.publisher if offers else None),
+        policy=policy_of(Policy, offers[0].plan.publisher if offers else None),
     )
     return Addressed(cart_id, command)
 
@@ -137,7 +138,7 @@ async def check_out(context: RequestContext[CheckOut], cart_id: str) -> Addresse
         purchaser_account=await account(context.db, context.asked.purchaser),
         offered=tuple(offered),
         standing=await context.state(STANDING, context.actor.organisation_id),
-        policy=policy_of(lines[0].publisher if lines else None),
+        policy=policy_of(Policy, lines[0].publisher if lines else None),
     )
     return Addressed(cart_id, command)
 
@@ -191,7 +192,7 @@ async def _disable_auto_renew(context: RequestContext[object], subscription_id: 
     command = DisableAutoRenew(
         requested_by=context.actor.account_id,
         now=context.time_of(fact.customer),
-        policy=policy_of(fact.plan.publisher),
+        policy=policy_of(Policy, fact.plan.publisher),
     )
     return Addressed(subscription_id, command)
 
@@ -215,7 +216,7 @@ async def change_seats(context: RequestContext[ChangeSeats], subscription_id: st
         changed_by=context.actor.account_id,
         now=context.time_of(fact.customer),
         standing=await context.state(STANDING, context.actor.organisation_id),
-        policy=policy_of(fact.plan.publisher),
+        policy=policy_of(Policy, fact.plan.publisher),
     )
     return Addressed(subscription_id, command)
 
@@ -234,6 +235,6 @@ async def resubmit(context: RequestContext[Resubmit], subscription_id: str) -> A
         ordered_by=context.actor.account_id,
         now=context.time_of(fact.customer),
         standing=await context.state(STANDING, context.actor.organisation_id),
-        policy=policy_of(fact.plan.publisher),
+        policy=policy_of(Policy, fact.plan.publisher),
     )
     return Addressed(subscription_id, command)

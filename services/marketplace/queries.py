@@ -34,7 +34,6 @@ from services.marketplace.domain.standing import (
 )
 from services.marketplace.domain.subscription import SUBSCRIPTION, cancel_preview
 from services.marketplace.domain.terms import term_ends
-from services.marketplace.policies import policy_of
 from services.marketplace.projections import account
 from services.marketplace.views import (
     CancelPreview,
@@ -61,6 +60,7 @@ from shared.events.fields import Code, Identifier, OptionalCode, OptionalIdentif
 from shared.events.marketplace import Billing, Category, Period, Support
 from shared.runtime.auth import Actor
 from shared.runtime.http import After, CurrentActor, CurrentLog, Database, Limit
+from shared.runtime.policies import policy_of
 from shared.runtime.problems import rejected, unknown
 from shared.sql import Queryable, Row, statements
 
@@ -125,7 +125,7 @@ async def one_plan(product_id: Code, actor: CurrentActor, db: Database, log: Cur
     plan, standing = Plan.from_row(row["plan"]), await log.state(STANDING, actor.organisation_id)
     if not opens(standing, plan):
         raise rejected(needs_csn(standing, plan, PlanListed(plan=plan).recorded(row["event_id"])), 403)
-    return plan_view(plan, policy_of(plan.publisher))
+    return plan_view(plan, policy_of(Policy, plan.publisher))
 
 
 @QUERIES.get("/wizard")
@@ -143,7 +143,7 @@ async def ask_wizard(
     opened = [list(ALWAYS_OPEN), list(specialised_open_for(standing))]
     rows = await db.fetch(SQL["catalogue"], *opened, "", None, None, None, "", "", None)
     read = [Plan.from_row(row["plan"]) for row in rows]
-    plans = [plan for plan in read if is_orderable(plan, policy_of(plan.publisher))]
+    plans = [plan for plan in read if is_orderable(plan, policy_of(Policy, plan.publisher))]
     names = {plan.product: plan.product_name for plan in plans}
     chosen = wizard.Selection(product, period or "", support or "", billing or "")
     left = wizard.remaining(plans, chosen)
@@ -153,7 +153,7 @@ async def ask_wizard(
     }
     return Wizard(
         plans=len(left),
-        plan=plan_view(left[0], policy_of(left[0].publisher)) if len(left) == 1 else None,
+        plan=plan_view(left[0], policy_of(Policy, left[0].publisher)) if len(left) == 1 else None,
         next=wizard.next_step(plans, chosen),
         choices=choices,
         remaining=[hyphenated(plan.product_id) for plan in left] if len(left) <= 10 else [],
@@ -176,7 +176,7 @@ async def standing(actor: CurrentActor, db: Database, log: CurrentLog) -> Standi
 
 def _plan_view(plan_json: str) -> PlanView:
     plan = Plan.from_row(plan_json)
-    return plan_view(plan, policy_of(plan.publisher))
+    return plan_view(plan, policy_of(Policy, plan.publisher))
 
 
 def _stored(written: str) -> str:
@@ -212,7 +212,7 @@ async def cart(
     lines = [(line["line"], Plan.from_row(line["plan"]), line["seats"]) for line in added]
     order = CartCheckedOut.from_row(row["checked_out"]) if row["checked_out"] else None
     publisher = lines[0][1].publisher if lines else ""
-    policy = policy_of(publisher)
+    policy = policy_of(Policy, publisher)
     if order is not None:
         until = _cancel_by(order.starts, order.country, order.time_zone, policy)
         sent = OrderedWith(
@@ -284,7 +284,7 @@ async def who_supports_whom(
     rows = await db.fetch(SQL["organisation_names"], [found.partner, found.customer])
     names = {row["organisation_id"]: row["organisation_name"] for row in rows}
     partner, customer = names.get(found.partner, found.partner), names.get(found.customer, found.customer)
-    behind = [policy_of(found.plan.publisher).distributor, found.plan.publisher]
+    behind = [policy_of(Policy, found.plan.publisher).distributor, found.plan.publisher]
     if actor.organisation_id == found.customer:
         answer = f"{partner} owes you support. Do not ask {behind[0]} or {behind[1]}: they support {partner} only."
     else:
@@ -313,7 +313,7 @@ async def preview_cancel(
     held = [HeldSeat(seat=row["seat"], account_id=row["account_id"], because=row["event_id"]) for row in rows]
     plan = state.term.plan
     price = price_on(state.term.next_starts, await log.state(PLAN, plan_key(plan.publisher, plan.product_id)))
-    disable = DisableAutoRenew(actor.account_id, clocks.time_of(found.customer), policy_of(plan.publisher))
+    disable = DisableAutoRenew(actor.account_id, clocks.time_of(found.customer), policy_of(Policy, plan.publisher))
     preview = cancel_preview(disable, state, held=bool(held), price=price)
     return cancel_preview_view(preview, state.term.cancel_by, held)
 
@@ -347,4 +347,4 @@ async def _views(db: Queryable, rows: Sequence[Row], clocks: Clocks) -> list[Sub
 
 
 def _policy(row: Row) -> Policy:
-    return policy_of(Plan.from_row(row["plan"]).publisher)
+    return policy_of(Policy, Plan.from_row(row["plan"]).publisher)

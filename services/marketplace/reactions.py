@@ -6,10 +6,10 @@ from services.marketplace.calendars import business_calendar
 from services.marketplace.domain.auto_renew import RecordPoolCleared, RecordPoolHeld
 from services.marketplace.domain.order import Awaiting, ConfirmOrder, FailOrder, orders
 from services.marketplace.domain.plan import PLAN, AnnouncePrice, ListPlan, WithdrawPlan, plan_key
+from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.standing import STANDING, RecordCsn, RevokeCsn
 from services.marketplace.domain.subscription import SUBSCRIPTION
 from services.marketplace.domain.terms import term_ends
-from services.marketplace.policies import policy_of
 from shared.eventlog.deliver.projection import Dispatch, ReactionContext, Reactions
 from shared.events import (
     CartCheckedOut,
@@ -31,6 +31,7 @@ from shared.events import (
 )
 from shared.events.envelope import Envelope, publisher_of
 from shared.events.registry import ENTITLEMENTS, INBOUND, MARKETPLACE
+from shared.runtime.policies import policy_of
 
 PUBLISHER = Reactions("publisher", topics=(INBOUND,), ignores=(*subjects.UPDATES, CreditsPurchased))
 PROCESS = Reactions(
@@ -97,7 +98,7 @@ async def record_csn(event: CsnIssued, envelope: Envelope, _reach: ReactionConte
         publisher=event.publisher,
         said_by=publisher_of(envelope.source),
         said_at=envelope.time,
-        policy=policy_of(event.publisher),
+        policy=policy_of(Policy, event.publisher),
     )
     return [Dispatch(STANDING, event.organisation_id, record)]
 
@@ -125,7 +126,11 @@ async def confirm_order(event: OrderConfirmed, envelope: Envelope, reach: Reacti
     publisher = publisher_of(envelope.source)
     calendar = business_calendar(country, zone, term_ends(starts))
     confirm = ConfirmOrder(
-        reference=event.reference, said_by=publisher, calendar=calendar, order=event.order, policy=policy_of(publisher)
+        reference=event.reference,
+        said_by=publisher,
+        calendar=calendar,
+        order=event.order,
+        policy=policy_of(Policy, publisher),
     )
     return [Dispatch(SUBSCRIPTION, event.subscription_id, confirm)]
 

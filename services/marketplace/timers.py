@@ -8,9 +8,9 @@ from services.marketplace.domain.auto_renew import AskAgain, DisableRequested
 from services.marketplace.domain.calendar import end_of, start_of
 from services.marketplace.domain.order import Awaiting, OrderAgain
 from services.marketplace.domain.plan import PLAN, BringPriceIn, plan_key, price_on
+from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.subscription import SUBSCRIPTION, CloseTerm, Live, Remind
 from services.marketplace.domain.terms import term_ends
-from services.marketplace.policies import policy_of
 from shared.eventlog.deliver.projection import ReactionContext
 from shared.eventlog.deliver.timers import Cancel, Change, Set, Timers
 from shared.events import (
@@ -30,6 +30,7 @@ from shared.events import (
 )
 from shared.events.envelope import Envelope
 from shared.events.registry import MARKETPLACE
+from shared.runtime.policies import policy_of
 
 TIMERS = Timers(
     topics=(MARKETPLACE,),
@@ -49,7 +50,7 @@ TIMERS = Timers(
 
 @TIMERS.on(SubscriptionOrdered)
 def await_confirmation(event: SubscriptionOrdered, envelope: Envelope) -> Sequence[Change]:
-    again = (event.ordered_at or envelope.time) + policy_of(event.plan.publisher).order_again_after
+    again = (event.ordered_at or envelope.time) + policy_of(Policy, event.plan.publisher).order_again_after
     return [Set("order-again", event.subscription_id, again, event.customer)]
 
 
@@ -64,7 +65,7 @@ def schedule_term(event: SubscriptionConfirmed | SubscriptionRenewed, _envelope:
     key, zone = event.subscription_id, event.cancel_by.time_zone
     reminders = [
         Set(f"remind:{days}", key, start_of(event.ends - timedelta(days=days), zone), event.customer)
-        for days in policy_of(event.plan.publisher).reminder_days
+        for days in policy_of(Policy, event.plan.publisher).reminder_days
     ]
     close = Set("close-term", key, end_of(event.ends, zone), event.customer)
     return [Cancel("order-again", key), *reminders, close]
@@ -72,7 +73,7 @@ def schedule_term(event: SubscriptionConfirmed | SubscriptionRenewed, _envelope:
 
 @TIMERS.on(AutoRenewDisableRequested)
 def await_answer(event: AutoRenewDisableRequested, envelope: Envelope) -> Sequence[Change]:
-    again = event.requested_at + policy_of(event.publisher or None).ask_again_after
+    again = event.requested_at + policy_of(Policy, event.publisher or None).ask_again_after
     return [Set("ask-again", event.subscription_id, again, envelope.tenant)]
 
 
@@ -108,13 +109,13 @@ async def order_again(key: str, now: datetime, reach: ReactionContext) -> OrderA
     state = await reach.log.state(SUBSCRIPTION, key)
     if not isinstance(state, Awaiting):
         return OrderAgain("", now)
-    return OrderAgain(state.order.ref, now, policy_of(state.order.plan.publisher))
+    return OrderAgain(state.order.ref, now, policy_of(Policy, state.order.plan.publisher))
 
 
 @TIMERS.fires("remind", SUBSCRIPTION)
 async def remind(key: str, now: datetime, reach: ReactionContext) -> Remind:
     state = await _live(key, reach)
-    return Remind(state.term.number, now, policy_of(state.term.plan.publisher)) if state else Remind(0, now)
+    return Remind(state.term.number, now, policy_of(Policy, state.term.plan.publisher)) if state else Remind(0, now)
 
 
 @TIMERS.fires("ask-again", SUBSCRIPTION)
@@ -122,7 +123,7 @@ async def ask_again(key: str, now: datetime, reach: ReactionContext) -> AskAgain
     state = await _live(key, reach)
     if not isinstance(state, DisableRequested):
         return AskAgain("", now)
-    return AskAgain(state.asked.ref, now, policy_of(state.term.plan.publisher))
+    return AskAgain(state.asked.ref, now, policy_of(Policy, state.term.plan.publisher))
 
 
 @TIMERS.fires("new-price", PLAN)
@@ -141,4 +142,6 @@ async def close_term(key: str, now: datetime, reach: ReactionContext) -> CloseTe
     price = price_on(term.next_starts, listed)
     country = term.cancel_by.calendar
     calendar = business_calendar(country, term.cancel_by.time_zone, term_ends(state.confirmed.starts, term.number + 1))
-    return CloseTerm(term=term.number, now=now, calendar=calendar, price=price, policy=policy_of(term.plan.publisher))
+    return CloseTerm(
+        term=term.number, now=now, calendar=calendar, price=price, policy=policy_of(Policy, term.plan.publisher)
+    )

@@ -2,11 +2,11 @@
 
 import os
 import tomllib
-from collections.abc import Callable
 from functools import cached_property
+from importlib import resources
 from pathlib import Path
 from types import GenericAlias
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -23,12 +23,10 @@ class _File(BaseModel):
 class Policies(Generic[P]):
     """The policies of one service, of a dataclass `kind` whose defaults are the usual figures. Read when first needed:
     from `<service>.toml` in the folder that TENURE_POLICIES names, where that is there, else from the packaged file.
-    `check` raises ValueError for values that fit their types and mean nothing all the same."""
+    The dataclass raises ValueError for values that fit their types and mean nothing all the same."""
 
-    def __init__(
-        self, service: str, kind: type[P], packaged: Path, check: Callable[[P], object] = lambda _policy: None
-    ) -> None:
-        self._service, self._kind, self._packaged, self._check = service, kind, packaged, check
+    def __init__(self, service: str, kind: type[P], packaged: Path) -> None:
+        self._service, self._kind, self._packaged = service, kind, packaged
 
     def of(self, publisher: str | None) -> P:
         """The publisher's policy, the default one for others and for None. Raises ValueError: what is wrong with the
@@ -55,8 +53,28 @@ class Policies(Generic[P]):
         named: Any = GenericAlias(dict, (str, self._kind))
         adapter: TypeAdapter[dict[str, P]] = TypeAdapter(named, config=ConfigDict(extra="forbid"))
         try:
-            policy = adapter.validate_python({name: values})[name]
-            self._check(policy)
+            return adapter.validate_python({name: values})[name]
         except ValueError as wrong:
             raise ValueError(f"{self.file}: {wrong}") from None
-        return policy
+
+
+BY_KIND: Final[dict[type, Policies[Any]]] = {}
+"""The policies that were asked for, by their dataclass: each service's file is read once."""
+
+
+def policies_of(kind: type[P]) -> Policies[P]:
+    """Return the policies of the service whose `domain/` defines this dataclass: its `policies.toml` is packaged."""
+    if kind not in BY_KIND:
+        package = kind.__module__.partition(".domain.")[0]
+        packaged = Path(str(resources.files(package) / "policies.toml"))
+        BY_KIND[kind] = Policies(package.rpartition(".")[2], kind, packaged)
+    return BY_KIND[kind]
+
+
+def policy_of(kind: type[P], publisher: str | None) -> P:
+    """Return the publisher's policy, the default one for others and for None.
+
+    Raises:
+        ValueError: what is wrong with the file.
+    """
+    return policies_of(kind).of(publisher)

@@ -45,6 +45,7 @@ from shared.runtime.http import make_app
 from shared.runtime.logging import configure
 from shared.runtime.metrics import Metrics
 from shared.runtime.parts import Parts
+from shared.runtime.policies import policy_of
 from shared.runtime.routes import CommandRoutes
 from shared.runtime.server import Server
 from shared.runtime.settings import Settings, settings
@@ -85,6 +86,8 @@ class Service:
     private: Callable[[Any], Awaitable[Sequence[str]]] | None = None
     """Puts right what the log knows of the service's private tables, after a restore; answers what it can't."""
     private_tables: Sequence[str] = ()
+    policy: type | None = None
+    """The dataclass of what each publisher may set. A file that means nothing stops the service as it starts."""
     in_each_process: Sequence[Callable[["ServiceProcess"], Coroutine[Any, Any, None]]] = ()
     """What every process of the service does beside its parts, until cancelled."""
 
@@ -295,6 +298,8 @@ def run(service: Service) -> None:
     configure(service.name, current.log_as, current.log_level)
     upcasts.check()
     readers.check(service.name, service.readers, (*service.streams, OPERATION))
+    if service.policy is not None:
+        policy_of(service.policy, None)
     gc.freeze()  # what was imported stays: it is not looked through again and again
     process = ServiceProcess(service=service, settings=current, only=frozenset(chosen or PARTS))
     uvloop.run(process.run())

@@ -10,9 +10,8 @@ import httpx
 import pytest
 from joserfc.jwk import ECKey
 
-from services.distribution import policies
 from services.distribution.__main__ import SERVICE
-from services.distribution.domain.policy import Policy, check
+from services.distribution.domain.policy import Policy
 from services.distribution.domain.update import UPDATE as UPDATE_STREAM
 from services.distribution.domain.update import RecordUpdate, WithdrawUpdate
 from services.distribution.projections import ACCESS, AVAILABILITY, FLEETS, ROLLOUTS
@@ -41,7 +40,7 @@ from shared.runtime.auth import Actor, TokenSigner, TokenVerifier, public_keys
 from shared.runtime.http import make_app
 from shared.runtime.metrics import Metrics
 from shared.runtime.parts import Parts
-from shared.runtime.policies import Policies
+from shared.runtime.policies import BY_KIND, Policies
 from shared.runtime.settings import Settings
 from tests.examples.distribution import DAY, MONDAY, NOON, UPDATE
 from tests.examples.engine import new_id
@@ -253,7 +252,7 @@ async def test_a_publishers_own_figures_hold_at_every_door(
         f"publisher.autodesk = {{ success_percent = 80, error_percent = 5, "
         f"cadences = {{ weekly = {days}, monthly = {days}, quarterly = {days} }} }}"
     )
-    monkeypatch.setattr(policies, "POLICIES", Policies("distribution", Policy, file, check))
+    monkeypatch.setitem(BY_KIND, Policy, Policies("distribution", Policy, file))
     door = "/contracts/c/groups/default/policy"
     (set_, due) = (await bench.good("PUT", door, cadence="weekly"))["events"]
     names = ("period", "days", "critical_period", "critical_days", "success_percent", "error_percent")

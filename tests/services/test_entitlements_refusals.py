@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.entitlements import policies, reactions
+from services.entitlements import reactions
 from services.entitlements.domain.credits import CREDITS, GrantCredits
 from services.entitlements.domain.policy import Policy
 from shared.eventlog.deliver.projection import ReactionContext
@@ -19,7 +19,7 @@ from shared.events import (
     SubscriptionEnded,
 )
 from shared.events.envelope import Envelope
-from shared.runtime.policies import Policies
+from shared.runtime.policies import BY_KIND, Policies, policies_of
 from tests.examples.engine import new_id
 from tests.services.entitled import ENDS, NOON, Doors, confirmed, later, open_doors, person
 from tests.services.world import World
@@ -195,7 +195,7 @@ async def test_a_file_has_a_publishers_own_figures(
         "[publisher.autodesk]\nexpired_days = 3\nsuspended_days = 4\ncredit_months = 1\n"
     )
     monkeypatch.setenv("TENURE_POLICIES", str(tmp_path))
-    monkeypatch.setattr(policies, "POLICIES", Policies("entitlements", Policy, policies.POLICIES.file))
+    monkeypatch.setitem(BY_KIND, Policy, Policies("entitlements", Policy, policies_of(Policy).file))
     chance, own = random.Random(11), publisher == "autodesk"
     async with open_doors(world, confirmed("s", "org", "reseller", publisher=publisher), publisher) as doors:
         await doors("operator", "POST", "/contracts/c/credits/grants", {"grant_id": "g", "amount": 1})

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from services.marketplace.domain.policy import Policy
-from services.marketplace.policies import POLICIES
 from shared.events import (
     AccountClosed,
     AgreementStarted,
@@ -25,7 +24,7 @@ from shared.events import (
     SeatPoolHeld,
     SeatUnassigned,
 )
-from shared.runtime.policies import Policies
+from shared.runtime.policies import BY_KIND, Policies, policies_of
 from tests.examples.marketplace import AUTOCAD, AUTOCAD_MONTHLY, LT, VAULT
 from tests.services.market import GONE, ORDER, Market, a_market
 
@@ -420,7 +419,7 @@ async def test_where_late_requests_are_refused_the_preview_says_so(
 ) -> None:
     (tmp_path / "marketplace.toml").write_text('publisher.autodesk = {late_disable_auto_renew = "refuse"}\n')
     monkeypatch.setenv("TENURE_POLICIES", str(tmp_path))
-    monkeypatch.setitem(POLICIES.__dict__, "_read", Policies("marketplace", Policy, POLICIES.file)._read)
+    monkeypatch.setitem(BY_KIND, Policy, Policies("marketplace", Policy, policies_of(Policy).file))
     subscription = await market.running()
     assert (await market.preview(subscription))["possible_now"] is True
     await market.clock(datetime(2027, 11, 20, 12, tzinfo=UTC))

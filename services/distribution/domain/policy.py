@@ -42,6 +42,16 @@ class Policy:
     error_percent: int = 10
     """Of a phase's users, for the rollout to pause."""
 
+    def __post_init__(self) -> None:
+        """Raise ValueError where the figures mean nothing."""
+        wanted = set(get_args(Cadence)) - {"off"}
+        if set(self.cadences) != wanted:
+            raise ValueError(f"cadences are {', '.join(sorted(wanted))}, each with its periods and days, and no others")
+        if any(days < 0 for figures in self.cadences.values() for days in (figures.days, figures.critical_days)):
+            raise ValueError("a cadence's days are 0 or more")
+        if not all(1 <= percent <= 100 for percent in (self.success_percent, self.error_percent)):
+            raise ValueError("a threshold is 1 to 100 percent")
+
     def figures(self, cadence: Cadence) -> Figures:
         """The cadence's periods and days: `off` has none."""
         return _OFF if cadence == "off" else self.cadences[cadence]
@@ -60,17 +70,6 @@ def occasion(period: Period | None, ready: datetime) -> datetime:
     months, each = day.year * 12 + day.month - 1 + (day.day > 1), _MONTHS[period]
     year, month = divmod(months + -months % each, 12)
     return datetime(year, month + 1, 1, tzinfo=UTC)
-
-
-def check(policy: Policy) -> None:
-    """Raises ValueError: what in the policy means nothing."""
-    wanted = set(get_args(Cadence)) - {"off"}
-    if set(policy.cadences) != wanted:
-        raise ValueError(f"cadences are {', '.join(sorted(wanted))}, each with its periods and days, and no others")
-    if any(days < 0 for figures in policy.cadences.values() for days in (figures.days, figures.critical_days)):
-        raise ValueError("a cadence's days are 0 or more")
-    if not all(1 <= percent <= 100 for percent in (policy.success_percent, policy.error_percent)):
-        raise ValueError("a threshold is 1 to 100 percent")
 
 
 DEFAULT: Final = Policy()

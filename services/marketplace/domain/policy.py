@@ -1,5 +1,6 @@
 """What the publisher or the distributor may set: the rules' figures and words, as data, with the usual ones given."""
 
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
@@ -28,6 +29,13 @@ class Policy:
     reminder_days: tuple[Days, ...] = (90, 60, 30)
     """So many days before the term's last day its renewal is announced, with the date to turn it off by."""
     distributor: str = "the distributor"
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where `csn_pattern` is no regular expression."""
+        try:
+            re.compile(self.csn_pattern)
+        except re.error as wrong:
+            raise ValueError(f"csn_pattern: {wrong}") from None
 
 
 DEFAULT = Policy()

@@ -16,11 +16,10 @@ from hypothesis import strategies as st
 from deploy import ROOT
 from services.distribution.domain.decisions import OfferUpdate
 from services.distribution.domain.fleet import FLEET
-from services.distribution.domain.policy import DEFAULT, Figures, Policy, check, occasion
-from services.distribution.policies import POLICIES
+from services.distribution.domain.policy import DEFAULT, Figures, Policy, occasion
 from shared.events import GroupPolicySet, UpdateApproved, UpdateScheduled
 from shared.events.distribution import Cadence, Period, Severity
-from shared.runtime.policies import Policies
+from shared.runtime.policies import Policies, policy_of
 from tests.examples.distribution import DAY, NOON, SERVED, UPDATE, approve, note, schedule, weekly
 from tests.spec import given
 
@@ -45,7 +44,7 @@ FILE = f"[publisher.acme]\nsuccess_percent = 80\nerror_percent = 5{FIGURES}"
 def policies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Policies[Policy]:
     """Not read yet."""
     monkeypatch.setenv("TENURE_POLICIES", str(tmp_path))
-    return Policies("distribution", Policy, Path("services/distribution/policies.toml"), check)
+    return Policies("distribution", Policy, Path("services/distribution/policies.toml"))
 
 
 def test_a_publishers_figures_stand_over_the_usual_ones(policies: Policies[Policy], tmp_path: Path) -> None:
@@ -54,7 +53,7 @@ def test_a_publishers_figures_stand_over_the_usual_ones(policies: Policies[Polic
 
 
 def test_the_packaged_policies_are_the_usual_ones() -> None:
-    assert POLICIES.of(None) == POLICIES.of("autodesk") == Policy()
+    assert policy_of(Policy, None) == policy_of(Policy, "autodesk") == Policy()
 
 
 @pytest.mark.parametrize(

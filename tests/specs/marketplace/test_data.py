@@ -12,11 +12,10 @@ from services.marketplace.calendars import business_calendar, overrides
 from services.marketplace.domain.calendar import last_permitted_day
 from services.marketplace.domain.plan import hyphenated
 from services.marketplace.domain.policy import Policy
-from services.marketplace.policies import POLICIES
 from shared.events import Plan, PlanListed
 from shared.events.envelope import from_headers
 from shared.events.fields import product_id
-from shared.runtime.policies import Policies
+from shared.runtime.policies import Policies, policies_of
 
 PLANS = [PlanListed.model_validate_json(event.value).plan for event in catalogue()]
 
@@ -71,7 +70,7 @@ def test_a_row_that_is_no_plan_is_named(tmp_path: Path) -> None:
 @pytest.fixture
 def policies() -> Policies[Policy]:
     """Not read yet."""
-    return Policies("marketplace", Policy, POLICIES.file)
+    return Policies("marketplace", Policy, policies_of(Policy).file)
 
 
 def test_a_publishers_policy_stands_over_the_default_one(
@@ -87,7 +86,13 @@ def test_a_publishers_policy_stands_over_the_default_one(
 
 
 @pytest.mark.parametrize(
-    "wrong", ["default = {seats = 3}", 'default = {late_disable_auto_renew = "maybe"}', "other = 1"]
+    "wrong",
+    [
+        'default = {csn_pattern = "["}',
+        "default = {seats = 3}",
+        'default = {late_disable_auto_renew = "maybe"}',
+        "other = 1",
+    ],
 )
 def test_a_policy_that_means_nothing_stops_the_service(
     policies: Policies[Policy], wrong: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

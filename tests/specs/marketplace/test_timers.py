@@ -6,14 +6,12 @@ from typing import Any
 
 import pytest
 
-from services.marketplace import timers
 from services.marketplace.domain.auto_renew import Running
 from services.marketplace.domain.plan import PLAN, AnnouncePrice, ListPlan, plan_key
 from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.subscription import SUBSCRIPTION
-from services.marketplace.policies import POLICIES
 from shared.events import AutoRenewDisableRequested, PlanListed, SubscriptionOrdered, SubscriptionRenewed
-from shared.runtime.policies import Policies
+from shared.runtime.policies import BY_KIND, Policies, policies_of
 from tests.examples.marketplace import AUTOCAD_MONTHLY, AUTODESK, NOON, euros
 from tests.examples.marketplace_service import asked, ordered
 from tests.examples.subscription import CONFIRM, DECLINE
@@ -27,7 +25,7 @@ def slow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     own = "publisher.autodesk = {ask_again_after = 7200, order_again_after = 14400}\n"
     (tmp_path / "marketplace.toml").write_text(own)
     monkeypatch.setenv("TENURE_POLICIES", str(tmp_path))
-    monkeypatch.setattr(timers, "policy_of", Policies("marketplace", Policy, POLICIES.file).of)
+    monkeypatch.setitem(BY_KIND, Policy, Policies("marketplace", Policy, policies_of(Policy).file))
 
 
 async def test_an_order_that_is_left_open_is_sent_again_every_hour() -> None:
