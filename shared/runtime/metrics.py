@@ -90,7 +90,7 @@ class Metrics:
         self._applied.labels(consumer).inc(applied)
         self._repeats.labels(consumer).inc(repeats)
 
-    def left(self, consumer: str, reason: str) -> None:
+    def parked(self, consumer: str, reason: str) -> None:
         self._parked.labels(consumer, reason).inc()
 
     def lagging(self, consumer: str, topic: str, partition: int, lag: int) -> None:

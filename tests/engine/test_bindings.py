@@ -60,7 +60,7 @@ def test_every_type_from_every_source_is_set_aside_where_it_does_not_belong(topi
                     continue
                 wrong += 1
                 assert not result.apply, (topic, source, event_type)
-                (left,) = result.left
+                (left,) = result.parked
                 assert re.search(rf"type {event_type} is not one that {source} may publish on {topic}", left.detail)
                 assert left.reason == ("refused" if is_inbound(topic) else "forged") and not left.holds_stream
     assert wrong > 2 * len(EVENTS) * (len(SOURCES) - 2)
@@ -77,7 +77,7 @@ def test_what_belongs_is_applied() -> None:
             [receive(record(topic, source, event_type), frozenset(EVENTS))],
             ConsumerCheckpoint(offsets={(topic, 0): -1}, seen={}),
         )
-        assert [each.raw.topic for each in result.apply] == [topic] and not result.left
+        assert [each.raw.topic for each in result.apply] == [topic] and not result.parked
 
 
 def test_publishers_speak_for_themselves_only() -> None:

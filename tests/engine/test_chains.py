@@ -39,7 +39,7 @@ def forged(raw: Raw, **changed: Any) -> Raw:
 
 
 def reasons(result: BatchPlan) -> list[tuple[int, str, bool]]:
-    return [(left.record.raw.offset, left.reason, left.holds_stream) for left in result.left]
+    return [(left.record.raw.offset, left.reason, left.holds_stream) for left in result.parked]
 
 
 def applied(result: BatchPlan) -> list[int]:
@@ -193,7 +193,7 @@ def test_a_position_that_the_store_does_not_have_yet_is_waited_for_then_forged()
     one, two = topic("a", "a")
     standing = own(one, head=1)
     result = plan(received([one, two]), standing)
-    assert (applied(result), result.refetch) == ([0], {(ENTITLEMENTS, 0): 1}) and not result.left
+    assert (applied(result), result.refetch) == ([0], {(ENTITLEMENTS, 0): 1}) and not result.parked
     standing.not_awaited = {(ENTITLEMENTS, 0)}
     assert reasons(plan(received([one, two]), standing)) == [(1, "forged", False)]
 

@@ -158,14 +158,14 @@ async def test_a_batch_from_before_a_checkpoint_was_gone_back_to_does_nothing(
     raws, consumer = topic("a", "b", "c", "a", "d"), bench.consumer()
     await consumer.assigned([(ENTITLEMENTS, 0)])
     await bench.consume(raws[:4], consumer)
-    standing = consumer._standing
+    read_checkpoint = consumer._read_checkpoint
 
     async def after_that(*arguments: Any) -> Any:
         await bench.set_back()
         await consumer.assigned([(ENTITLEMENTS, 0)])
-        return await standing(*arguments)
+        return await read_checkpoint(*arguments)
 
-    monkeypatch.setattr(consumer, "_standing", after_that)
+    monkeypatch.setattr(consumer, "_read_checkpoint", after_that)
     done = await consumer.consume([receive(raw, TYPES) for raw in raws[4:]])
     assert (done.offsets, await bench.applied(), await bench.offset()) == ({}, [], -1), "nothing behind a hole"
 

@@ -27,7 +27,7 @@ def test_each_event_once_and_in_order_however_it_is_delivered(names: list[str], 
         start = data.draw(st.integers(0, done + 1))
         end = data.draw(st.integers(start + 1, len(raws)))
         result = plan(received(raws[start:end]), standing)
-        assert not result.left and not result.refetch
+        assert not result.parked and not result.refetch
         applied += [r.raw.offset for r in result.apply]
         standing = at(result.offsets.get((ENTITLEMENTS, 0), done), **{**standing.seen, **result.seen})
     assert applied == list(range(len(raws)))
@@ -60,7 +60,7 @@ def test_a_gap_behind_an_unreadable_record_parks_its_stream_only() -> None:
     records[0] = without(records[0], "ce_id")
     result = plan(received(records), at())
     assert [r.raw.offset for r in result.apply] == [1, 3]
-    assert [(x.record.raw.offset, x.reason, x.holds_stream) for x in result.left] == [
+    assert [(x.record.raw.offset, x.reason, x.holds_stream) for x in result.parked] == [
         (0, "unreadable", False),
         (2, "gap", True),
     ]
@@ -72,25 +72,25 @@ def test_a_held_streams_later_events_wait_and_others_flow() -> None:
     standing.held = {"a"}
     result = plan(received(topic("a", "b", "a")), standing)
     assert [r.raw.offset for r in result.apply] == [1]
-    assert [x.reason for x in result.left] == ["behind", "behind"]
+    assert [x.reason for x in result.parked] == ["behind", "behind"]
 
 
 def test_a_truncated_body_holds_its_stream() -> None:
     result = plan(received(topic("a", "a", "b", bodies={0: b'{"subscr'})), at())
-    assert [(x.record.raw.offset, x.reason) for x in result.left] == [(0, "unreadable"), (1, "behind")]
+    assert [(x.record.raw.offset, x.reason) for x in result.parked] == [(0, "unreadable"), (1, "behind")]
     assert [r.raw.offset for r in result.apply] == [2]
 
 
 def test_an_unknown_type_is_left_and_its_stream_flows_on() -> None:
     result = plan(received(topic("a", "a", types={0: "FromTheFuture"})), at())
-    assert [x.reason for x in result.left] == ["unknown-type"] and not result.left[0].holds_stream
+    assert [x.reason for x in result.parked] == ["unknown-type"] and not result.parked[0].holds_stream
     assert [r.raw.offset for r in result.apply] == [1]
     assert versions(result) == {"a": 2}
 
 
 def test_a_type_without_a_fold_is_ignored_and_counted() -> None:
     result = plan([receive(raw, frozenset()) for raw in topic("a", "a")], at())
-    assert not result.apply and not result.left
+    assert not result.apply and not result.parked
     assert versions(result) == {"a": 2} and result.offsets == {(ENTITLEMENTS, 0): 1}
 
 
@@ -102,7 +102,7 @@ def test_anothers_partition_is_passed_over() -> None:
 @pytest.mark.parametrize("name", ["ce_sequence", "ce_source", "ce_time", "ce_type", "ce_specversion"])
 def test_a_record_without_what_ours_have_is_left(name: str) -> None:
     (raw,) = topic("a")
-    (left,) = plan(received([without(raw, name)]), at()).left
+    (left,) = plan(received([without(raw, name)]), at()).parked
     assert left.reason == "unreadable" and not left.holds_stream
 
 
@@ -122,7 +122,7 @@ def test_a_publishers_time_that_names_no_zone_is_left_and_holds_nobody() -> None
         [receive(raw, frozenset({"UpdatePublished"})) for raw in raws],
         ConsumerCheckpoint(offsets={(INBOUND, 0): -1}, seen={}),
     )
-    (left,) = result.left
+    (left,) = result.parked
     assert (left.record.raw.offset, left.reason, left.holds_stream) == (0, "unreadable", False)
     assert "published_at: Input should have timezone info" in left.detail
     assert [applied.raw.offset for applied in result.apply] == [1]
@@ -165,7 +165,7 @@ def test_a_publishers_time_more_than_five_minutes_ahead_is_refused_with_the_reas
     assert (read.event is not None, read.problem is None) == (taken, taken)
     if not taken:
         assert read.reason == "refused" and "more than five minutes ahead of 2026-11-21T12" in (read.problem or "")
-        (left,) = plan([read], ConsumerCheckpoint(offsets={(INBOUND, 0): -1}, seen={})).left
+        (left,) = plan([read], ConsumerCheckpoint(offsets={(INBOUND, 0): -1}, seen={})).parked
         assert (left.reason, left.holds_stream) == ("refused", False)
 
 
@@ -174,7 +174,7 @@ def test_a_failing_event_is_parked_with_the_later_ones_of_its_stream() -> None:
     failing, *later = result.apply[0:1] + result.apply[1:]
     rest = park(result, failing, "a bug", later)
     assert [r.raw.offset for r in rest] == [1, 3]
-    assert [(x.record.raw.offset, x.reason) for x in result.left] == [(0, "failed"), (2, "behind"), (4, "behind")]
+    assert [(x.record.raw.offset, x.reason) for x in result.parked] == [(0, "failed"), (2, "behind"), (4, "behind")]
     assert versions(result) == {"a": 0, "b": 2}
 
 

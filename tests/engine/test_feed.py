@@ -55,13 +55,13 @@ class Subscriber:
 @pytest.fixture
 async def feed(monkeypatch: pytest.MonkeyPatch) -> Feed:
     monkeypatch.setattr(host, "LINGER_S", 0.2)
-    what = SimpleNamespace(types=frozenset({"Wanted"}), topics=(PLACE[0],))
+    definition = SimpleNamespace(types=frozenset({"Wanted"}), topics=(PLACE[0],))
     broker = SimpleNamespace(subscriber=lambda *_, **__: Subscriber())
 
     async def set_back(_partitions: Any) -> list[Any]:
         return []
 
-    consumer = SimpleNamespace(name="test.feed", what=what, set_back=set_back, now=utc_now)
+    consumer = SimpleNamespace(name="test.feed", definition=definition, set_back=set_back, now=utc_now)
     made = Feed(cast(Any, consumer), cast(Any, broker), None)
     made._subscriber.consumer = Kafka()
     return made

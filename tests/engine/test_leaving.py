@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from shared.eventlog.deliver import leaving
 from shared.eventlog.deliver.consumer import SQL as CHECKPOINTS
-from shared.eventlog.deliver.leaving import STATEMENT_BYTES, TOLD_OF_A_REASON
+from shared.eventlog.deliver.leaving import LOGGED_PER_REASON, STATEMENT_BYTES
 from shared.eventlog.deliver.plan import ParkedRecord, Raw, headers_of, receive
 from shared.events.registry import ENTITLEMENTS
 from tests.databases import execute_as_operator
@@ -79,9 +79,9 @@ def _other(kept: ParkedRecord) -> list[ParkedRecord]:
 
 def test_a_batch_is_told_of_in_few_lines() -> None:
     with capture_logs() as lines:
-        leaving.tell("test.one", left(500))
-    assert [line["event"] for line in lines] == ["event parked"] * TOLD_OF_A_REASON + ["more events parked"]
-    assert lines[-1]["more"] == 500 - TOLD_OF_A_REASON
+        leaving.log_parked("test.one", left(500))
+    assert [line["event"] for line in lines] == ["event parked"] * LOGGED_PER_REASON + ["more events parked"]
+    assert lines[-1]["more"] == 500 - LOGGED_PER_REASON
 
 
 @pytest.mark.system
@@ -96,7 +96,7 @@ async def test_a_batch_is_judged_as_quickly_when_very_much_is_parked(database: s
         analyze engine.parked""",
     )
     db = await asyncpg.connect(database)
-    for query, arguments in ((CHECKPOINTS["stand"], ("c", ["t"], [0])), (CHECKPOINTS["seen"], ("c", ["s"]))):
+    for query, arguments in ((CHECKPOINTS["lock_checkpoints"], ("c", ["t"], [0])), (CHECKPOINTS["seen"], ("c", ["s"]))):
         plan = json.loads(await db.fetchval(f"explain (analyze, buffers, timing off, format json) {query}", *arguments))
         top = plan[0]["Plan"]
         assert top["Shared Hit Blocks"] + top["Shared Read Blocks"] < 60, json.dumps(plan, indent=1)

@@ -176,9 +176,9 @@ class Bench:
                 for e in await self.store.read(0, 10_000)
             ]
             for consumer in only or self.consumers:
-                raws = [raw for raw in (*mine, *self.inbound) if raw.topic in consumer.what.topics]
+                raws = [raw for raw in (*mine, *self.inbound) if raw.topic in consumer.definition.topics]
                 await consumer.assigned(sorted({(raw.topic, raw.partition) for raw in raws}))
-                await consumer.consume([receive(raw, consumer.what.types) for raw in raws])
+                await consumer.consume([receive(raw, consumer.definition.types) for raw in raws])
         assert not await self.pool.fetch("select * from engine.parked")
 
     async def contract(self) -> contract_state.OpenedContract:

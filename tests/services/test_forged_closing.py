@@ -29,9 +29,9 @@ async def test_an_invented_closing_erases_no_key(bench: Bench) -> None:
         forged = StoredEvent(envelope._replace(hash=chained(envelope, data)), data)
         raw = Raw(IDENTITY, 0, 9_000 + position, b"account-new", forged.headers(), data)
         for consumer in bench.consumers:
-            if IDENTITY in consumer.what.topics:
+            if IDENTITY in consumer.definition.topics:
                 await consumer.assigned([(IDENTITY, 0)])
-                await consumer.consume([receive(raw, consumer.what.types)], {(IDENTITY, 0)})
+                await consumer.consume([receive(raw, consumer.definition.types)], {(IDENTITY, 0)})
     rows = await bench.pool.fetch("select distinct reason, holds_stream from engine.parked")
     assert [tuple(row.values()) for row in rows] == [("forged", False)]
     assert await key_of(bench, victim) is not None
@@ -40,7 +40,7 @@ async def test_an_invented_closing_erases_no_key(bench: Bench) -> None:
 async def test_the_reaction_itself_believes_the_own_log_only(bench: Bench) -> None:
     victim, _ = await bench.join("oskar")
     envelope = Envelope(new_id(), source_of("identity"), "AccountClosed", f"account-{victim}", NOON, 1, 2, 2)
-    consumer = next(each for each in bench.consumers if each.what is REACTIONS)
+    consumer = next(each for each in bench.consumers if each.definition is REACTIONS)
     reach = ReactionContext(bench.pool, bench.log, consumer.now(), consumer._clocks)
     with pytest.raises(persons.NotInTheLog, match="keeps their key"):
         await REACTIONS.react(

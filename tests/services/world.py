@@ -69,7 +69,7 @@ class World:
             for consumer in self.consumers
             for stream, events in self.said.items()
             if self.heard.get((consumer.name, stream), 0) < len(events)
-            and _topic(events[0][0].source) in consumer.what.topics
+            and _topic(events[0][0].source) in consumer.definition.topics
         ]
 
     async def hear(self, consumer: Consumer, stream: str) -> bool:
@@ -81,11 +81,11 @@ class World:
         raw = Raw(topic, partition, number, stream.encode(), *self.stored.get(envelope.id, ((), event.data())))
         try:
             done = await consumer.consume(
-                [Received(raw, envelope, event if envelope.type in consumer.what.types else None)]
+                [Received(raw, envelope, event if envelope.type in consumer.definition.types else None)]
             )
         except Fault:
             return False
-        assert self.parks or not done.left, done.left
+        assert self.parks or not done.parked, done.parked
         self.heard[(consumer.name, stream)] = number + 1
         return True
 

@@ -61,7 +61,7 @@ def commits_first() -> AbstractContextManager[object]:
 
     async def fold(self: Consumer, projection: Any, records: Sequence[Received], reached: Any) -> BatchPlan:
         async with self._pool.acquire() as tx, tx.transaction():
-            done = plan.plan(records, await self._standing(tx, records, reached))
+            done = plan.plan(records, await self._read_checkpoint(tx, records, reached))
             await self._note(tx, done)
         async with self._pool.acquire() as tx, tx.transaction():
             await consumer.apply_each(done, consumer.folding(projection, tx, careful=False), careful=False)
@@ -75,7 +75,7 @@ def reacts_after_commit() -> AbstractContextManager[object]:
 
     async def react(self: Consumer, reactions: Any, records: Sequence[Received], reached: Any) -> BatchPlan:
         async with self._pool.acquire() as tx, tx.transaction():
-            done = plan.plan(records, await self._standing(tx, records, reached))
+            done = plan.plan(records, await self._read_checkpoint(tx, records, reached))
             await self._note(tx, done)
         await consumer.apply_each(done, lambda record: self._reaction(reactions, record, {}), careful=True)
         return done
@@ -88,7 +88,7 @@ def commits_after() -> AbstractContextManager[object]:
 
     async def fold(self: Consumer, projection: Any, records: Sequence[Received], reached: Any) -> BatchPlan:
         async with self._pool.acquire() as tx, tx.transaction():
-            done = plan.plan(records, await self._standing(tx, records, reached))
+            done = plan.plan(records, await self._read_checkpoint(tx, records, reached))
         async with self._pool.acquire() as tx, tx.transaction():
             await consumer.apply_each(done, consumer.folding(projection, tx, careful=False), careful=False)
         async with self._pool.acquire() as tx, tx.transaction():
@@ -103,7 +103,7 @@ def zombies_are_not_fenced() -> AbstractContextManager[object]:
 
     async def fold(self: Consumer, projection: Any, records: Sequence[Received], reached: Any) -> BatchPlan:
         async with self._pool.acquire() as tx, tx.transaction():
-            done = plan.plan(records, await self._standing(tx, records, reached))
+            done = plan.plan(records, await self._read_checkpoint(tx, records, reached))
         async with self._pool.acquire() as tx, tx.transaction():
             await consumer.apply_each(done, consumer.folding(projection, tx, careful=False), careful=False)
             await self._note(tx, done)
@@ -129,7 +129,7 @@ def believes_the_second() -> AbstractContextManager[object]:
     real = plan.StreamJudge.judge
 
     def judge(self: Any, record: Received, envelope: Any, version: int) -> bool:
-        seen = self._result.seen.get(envelope.stream) or self._standing.seen.get(envelope.stream) or plan.Seen()
+        seen = self._result.seen.get(envelope.stream) or self._checkpoint.seen.get(envelope.stream) or plan.Seen()
         if record.event is None or seen.version != version or seen.hash == envelope.hash:
             return real(self, record, envelope, version)
         self._result.seen[envelope.stream] = plan.Seen(version, envelope.hash)

@@ -136,8 +136,8 @@ class Transaction:
 
     async def fetch(self, query: str, *arguments: Any) -> list[Any]:
         await self._gate()
-        if query in (SQL["stand"], SQL["stand_unlocked"]):
-            return await self._stand(query == SQL["stand"], *arguments)
+        if query in (SQL["lock_checkpoints"], SQL["read_checkpoints"]):
+            return await self._stand(query == SQL["lock_checkpoints"], *arguments)
         found: list[Any] = _answer(query)(self, *arguments)
         return found
 
@@ -166,7 +166,7 @@ class Transaction:
                 p["reason"] in HIDING and (p["consumer"], p["topic"], p["partition"]) == key[1:]
                 for p in self.all("parked")
             )
-            found.append({"topic": topic, "partition": number, "offset": row["offset"], "doubtful": not_awaited})
+            found.append({"topic": topic, "partition": number, "offset": row["offset"], "has_unreadable": not_awaited})
         return found
 
 

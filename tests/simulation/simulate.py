@@ -103,8 +103,8 @@ def _calm() -> Iterator[None]:
             patch.object(check, "decode", decoded),
             patch.object(story, "decode", decoded),
             patch.object(relay, "POLL_S", 5.0),
-            patch.object(clocks, "LOOK_EVERY_S", 2.0),
-            patch.object(timers, "LOOK_EVERY_S", 2.0),
+            patch.object(clocks, "REFRESH_EVERY_S", 2.0),
+            patch.object(timers, "POLL_EVERY_S", 2.0),
         ):
             yield
     finally:

@@ -1,7 +1,9 @@
-"""The delivery side: publish what was appended, and feed it to projections, reactions and timers.
+"""The delivery side: publish appended events and pass them to consumers.
 
-Promises: a topic may repeat an event but never skips or reorders one; each event's effect happens once in each
-consumer, in its stream's order; a record that can't be applied is parked whole, and its partition goes on.
+Consumers are projections, reactions and timers.
 
-Needs: the write side, and a Kafka whose topics are declared in `deploy/topics.toml`.
+Guarantees: a topic may repeat an event but never skips or reorders one; each event takes effect once in each consumer,
+in its stream's order; a record that cannot be applied is parked whole, and its partition goes on.
+
+Requirements: the write side, and a Kafka with the topics that `deploy/topics.toml` declares.
 """

@@ -1,7 +1,7 @@
-"""The time of an organisation: real time, or for a sandbox some seconds ahead of it.
+"""The clocks of organisations: the real time, or for a sandbox a time ahead of it.
 
-Decisions take their `now` from here. An event's own time stays real. The table `engine.clocks` says how far ahead each
-organisation is; a projection of the service fills it.
+Decisions take their `now` from here. An event's own time is always real. The table `engine.clocks`, which a projection
+of the service fills, has how many seconds each organisation's clock is ahead.
 """
 
 import asyncio
@@ -18,52 +18,57 @@ SQL: Final = statements(__file__)
 
 logger = structlog.get_logger(__name__)
 
-LOOK_EVERY_S: Final = 0.1
-"""How late another process of the service usually knows that a clock was moved."""
+REFRESH_EVERY_S: Final = 0.1
+"""How often a process reads which clocks were moved."""
 FRESH_S: Final = 0.5
-"""How late it knows at most, when it decides something: see `Clocks.fresh`."""
+"""The greatest age, in seconds, of the clocks that a decision uses. See `Clocks.fresh`."""
 
 
 class Clocks:
-    """What time it is for whom, as this process knows it."""
+    """The clocks of all organisations, as this process last read them."""
 
     def __init__(self, real: Callable[[], datetime], ahead_s: Mapping[str, int] | None = None) -> None:
         self.real = real
         self._ahead = {name: timedelta(seconds=s) for name, s in (ahead_s or {}).items()}
         self._change = 0
-        self._looked_at: float | None = None
+        self._refreshed_at: float | None = None
 
     def time_of(self, organisation_id: str) -> datetime:
-        """Now, UTC, for this organisation."""
+        """Return the current time of this organisation, in UTC."""
         ahead = self._ahead.get(organisation_id)
         return self.real() if ahead is None else self.real() + ahead
 
     def ahead_s(self, organisation_id: str) -> int:
-        """How far ahead of real time this organisation is."""
+        """Return how many seconds this organisation's clock is ahead of the real time."""
         ahead = self._ahead.get(organisation_id)
         return 0 if ahead is None else int(ahead.total_seconds())
 
     async def refresh(self, db: Any) -> None:
-        """Learns the clocks that were moved since the last look."""
+        """Read the clocks that were moved since the last refresh."""
         began = asyncio.get_running_loop().time()
         for row in await db.fetch(SQL["moved"], self._change):
-            if row["change"] > self._change:  # or another look, begun later, has been quicker
+            if row["change"] > self._change:  # A refresh that began later may have ended first.
                 self._ahead[row["organisation_id"]] = timedelta(seconds=row["ahead_s"])
                 self._change = row["change"]
-        self._looked_at = max(began, self._looked_at or began)
+        self._refreshed_at = max(began, self._refreshed_at or began)
 
     async def fresh(self, db: Any) -> None:
-        """What is decided now is decided by clocks that were read at most FRESH_S ago: looks, if whoever follows them
-        has not. Raises the driver's error when that can't be done. Clocks that nobody reads (a test's) stay as they
-        are."""
-        if self._looked_at is not None and asyncio.get_running_loop().time() - self._looked_at > FRESH_S:
+        """Refresh the clocks if they were read more than FRESH_S seconds ago.
+
+        Clocks that were never read, as in a test, stay as they are.
+
+        Raises:
+            asyncpg.PostgresError: The clocks cannot be read.
+            OSError: The database cannot be reached.
+        """
+        if self._refreshed_at is not None and asyncio.get_running_loop().time() - self._refreshed_at > FRESH_S:
             await self.refresh(db)
 
     async def follow(self, db: Any) -> None:
-        """Looks until cancelled."""
+        """Refresh the clocks regularly, until cancelled."""
         while True:
             try:
                 await self.refresh(db)
             except TRANSIENT as fault:
-                logger.warning("the clocks can't be read", fault=repr(fault))
-            await asyncio.sleep(LOOK_EVERY_S)
+                logger.warning("the clocks cannot be read", fault=repr(fault))
+            await asyncio.sleep(REFRESH_EVERY_S)

@@ -1,2 +1,2 @@
--- moved: list the clocks that were moved after a change.
+-- moved: list the clocks that were moved after a change number.
 select * from engine.clocks where change > $1 order by change;

@@ -1,8 +1,8 @@
-"""The consumer core: a batch of records, its effects and its checkpoint.
+"""The processing of a batch of records: its effects and its checkpoint.
 
-Both kinds of consumer use the same plan. A projection's folds run in the transaction that moves the checkpoint. A
-reaction's commands are each committed by the log under an id made of the event's, so that doing them again after a
-crash changes nothing; then the checkpoint moves.
+Projections and reactions use the same plan. A projection's folds run in the transaction that moves the checkpoint. A
+reaction's commands are committed one by one by the log, and then the checkpoint moves. Their ids are derived from the
+event's id, so repeating them after a crash changes nothing.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from shared.eventlog.deliver.plan import (
     Known,
     ParkedRecord,
     Partition,
+    Raw,
     Reason,
     Received,
     Seen,
@@ -33,34 +34,38 @@ from shared.eventlog.deliver.projection import Connection, Projection, ReactionC
 from shared.eventlog.write.log import Answer, KeyReused, Log, Meta, Refused
 from shared.eventlog.write.postgres import TRANSIENT
 from shared.eventlog.write.store import Conflict, Unavailable
-from shared.events.envelope import derived_id
+from shared.events.envelope import Envelope, derived_id
 from shared.events.registry import topic_of
 from shared.sql import Row, statements
 
 logger = structlog.get_logger(__name__)
 
 SQL: Final = statements(__file__)
-"""`stand` for whoever will ask again before it notes anything: a lock is a write, and its commit waits for the disk."""
 
 BATCH_RECORDS: Final = 500
-"""The most that a consumer is given at once; what a restore takes for unproven goes as far back as that."""
+"""The most records in a batch. A restore treats as many records before a checkpoint as possibly unprocessed."""
 REACTIONS_AT_ONCE: Final = 16
 
 PASSING: Final = (*TRANSIENT, Unavailable, Conflict, KafkaError, duplicates.Unsure)
-"""Faults that a later try may not meet. Any other exception of a fold or a reaction is a bug: its event is parked."""
+"""Temporary errors: the batch is tried again. Any other exception of a fold or a reaction parks its event."""
 
 
 Version: TypeAlias = tuple[str, int]
-"""Of a stream."""
+"""A stream and one of its versions."""
 
 
 def known_of(row: Row) -> Known:
-    """What a row of `stored` or `known` says of a version."""
+    """Return what a row of `stored` or `known` has about a version."""
     return Known(row["hash"], row["position"], row["command_id"], row["record"])
 
 
 async def known_versions(tx: Connection, own: Set[Version], others: Set[Version]) -> dict[Version, Known]:
-    """Which of these a service knows: of its own streams by its log, of others' by what was dealt with."""
+    """Look up which of these versions the service knows.
+
+    Args:
+        own: Versions of the service's own streams, which its log has.
+        others: Versions of other services' streams, which consumers of the service have processed.
+    """
     known = {}
     for versions, query in ((own, SQL["stored"]), (others, SQL["known"])):
         if versions:
@@ -71,37 +76,45 @@ async def known_versions(tx: Connection, own: Set[Version], others: Set[Version]
 
 
 CONFLICTS: Final = (duplicates.Conflicting, KeyReused)
-"""An event of this name was dealt with before, and it said something else."""
+"""The errors by which an event with the id of another one is recognised."""
 
 
 class Fault(Exception):
-    """A passing fault: nothing of the batch happened, try it again later."""
+    """A temporary error: the batch has to be tried again later.
+
+    Nothing that a repetition would double has happened.
+    """
 
 
 class Observer(Protocol):
-    """Told what a consumer did; for metrics. Must not raise or wait."""
+    """A receiver of what consumers do, for metrics. Its methods must not raise or wait."""
 
     def consumed(self, consumer: str, applied: int, repeats: int) -> None: ...
 
-    def left(self, consumer: str, reason: str) -> None: ...
+    def parked(self, consumer: str, reason: str) -> None: ...
 
     def lagging(self, consumer: str, topic: str, partition: int, lag: int) -> None: ...
 
 
-class _Start(NamedTuple):
-    """What a batch begins with: how far this process had come, and where it waits for no gap."""
+class _BatchStart(NamedTuple):
+    """The state of a consumer before a batch.
+
+    Attributes:
+        reached: The offset that this process has processed in each partition.
+        impatient: The partitions in which a missing version is not waited for.
+    """
 
     reached: Mapping[Partition, int]
     impatient: frozenset[Partition]
 
 
 class Consumer:
-    """One projection or the reactions of a service, over its database."""
+    """A projection or the reactions of a service, with its database."""
 
     def __init__(
         self,
         service: str,
-        what: Projection | Reactions,
+        definition: Projection | Reactions,
         pool: "asyncpg.Pool[asyncpg.Record]",
         commands: Log,
         clocks: Clocks,
@@ -109,26 +122,32 @@ class Consumer:
         *,
         has_all: bool = False,
     ) -> None:
-        """`has_all`: the store has every event of its topic, though it is fenced; a restore has just seen to that."""
+        """Create a consumer.
+
+        Args:
+            has_all: Whether the store has every event of its topic although it is fenced, as at the end of a restore.
+        """
         self._has_all = has_all
-        self.name, self.own = f"{service}.{what.name}", topic_of(service)
-        self.what = what
+        self.name, self.own = f"{service}.{definition.name}", topic_of(service)
+        self.definition = definition
         self._pool, self._commands, self._clocks, self._observer = pool, commands, clocks, observer
         self._reached: dict[Partition, int] = {}
-        """How far this process knows that it has come. Its transactions don't wait for the disk, and a database may be
-        set back under it: where the checkpoint says less, what lies between has to be dealt with again."""
+        """The offsets that this process has processed.
+
+        Its transactions do not wait for the disk, and a database can be restored from a backup while the process runs.
+        If a checkpoint is behind the offset here, the records between the two have to be processed again."""
 
     async def assigned(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
-        """The offset dealt with in each of these partitions, -1 for none: from here on they are this consumer's."""
-        found = await self._checkpoints(partitions)
-        self._reached |= found
-        return found
+        """Take over partitions. Return the last processed offset of each, or -1."""
+        checkpoints = await self._checkpoints(partitions)
+        self._reached |= checkpoints
+        return checkpoints
 
     async def set_back(self, partitions: Sequence[Partition]) -> list[Partition]:
-        """Those whose checkpoint says less than this process has dealt with."""
-        known = dict(self._reached)
-        found = await self._checkpoints(partitions)
-        return [partition for partition, offset in found.items() if offset < known.get(partition, -1)]
+        """Return the partitions whose checkpoint is behind what this process has processed."""
+        reached = dict(self._reached)
+        checkpoints = await self._checkpoints(partitions)
+        return [partition for partition, offset in checkpoints.items() if offset < reached.get(partition, -1)]
 
     async def _checkpoints(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         topics, numbers = [t for t, _ in partitions], [n for _, n in partitions]
@@ -136,94 +155,111 @@ class Consumer:
             rows = await self._pool.fetch(SQL["assign"], self.name, topics, numbers)
         except PASSING as fault:
             raise Fault(repr(fault)) from fault
-        found = {(row["topic"], row["partition"]): row["offset"] for row in rows}
-        if len(found) < len(set(partitions)):
-            # Made by another process while this statement waited for it: not in the statement's snapshot.
-            raise Fault("another process has just made these checkpoints")
-        return found
+        checkpoints = {(row["topic"], row["partition"]): row["offset"] for row in rows}
+        if len(checkpoints) < len(set(partitions)):
+            # Another process inserted them while this statement waited for it, so the statement's snapshot lacks them.
+            raise Fault("another process has just created these checkpoints")
+        return checkpoints
 
     async def consume(self, records: Sequence[Received], impatient: Collection[Partition] = ()) -> BatchPlan:
-        """Apply a batch and move the checkpoint. Partitions whose checkpoint was set back are passed over until they
-        are `assigned` again. In `impatient` ones no gap is waited for. Raises Fault, with nothing done that a
-        repetition would double."""
-        # As these records were fetched: who is `assigned` meanwhile starts elsewhere.
-        start = _Start(dict(self._reached), frozenset(impatient))
+        """Apply a batch and move the checkpoint.
+
+        Partitions whose checkpoint was set back are skipped until they are `assigned` again.
+
+        Args:
+            impatient: The partitions in which a missing version is not waited for.
+
+        Raises:
+            Fault: A temporary error. The batch can be repeated.
+        """
+        # The offsets from before the batch: an `assigned` call in the meantime starts at other offsets.
+        start = _BatchStart(dict(self._reached), frozenset(impatient))
         try:
-            if isinstance(self.what, Projection):
-                done = await self._fold(self.what, records, start)
+            if isinstance(self.definition, Projection):
+                done = await self._fold(self.definition, records, start)
             else:
-                done = await self._react(self.what, records, start)
+                done = await self._react(self.definition, records, start)
         except PASSING as fault:
             raise Fault(repr(fault)) from fault
         self._reached |= done.offsets
         if self._observer is not None:
             self._observer.consumed(self.name, len(done.apply), done.repeats)
-        self._tell(done.left)
+        self._report_parked(done.parked)
         for gap in done.gaps:
-            logger.error("a gap: fetching again", consumer=self.name, gap=gap)
+            logger.error("a version is missing: its partition is fetched again", consumer=self.name, gap=gap)
         return done
 
     def now(self) -> datetime:
-        """The real time, as the process has it."""
+        """Return the real time."""
         return self._clocks.real()
 
     @property
     def folds(self) -> bool:
-        return isinstance(self.what, Projection)
+        """Whether the consumer is a projection."""
+        return isinstance(self.definition, Projection)
 
     async def apply(self, tx: Connection, record: Received) -> None:
-        """One record's effect, for an operator who resumes what was parked. A fold is in the transaction `tx`; what a
-        reaction does is committed by the log, and done again it changes nothing. Raises whatever they raise."""
-        if isinstance(self.what, Reactions):
-            await self._reaction(self.what, record, await self._noted(tx, record))
-        elif record.event is not None and record.envelope is not None:
-            await self.what.apply(tx, record.event, record.envelope)
+        """Apply one record, for an operator who resumes parked records.
 
-    async def _noted(self, tx: Connection, record: Received) -> Mapping[bytes, bytes]:
+        A fold runs in the transaction `tx`. A reaction's commands are committed by the log; repeating them changes
+        nothing. An exception of the fold or the reaction is not caught.
+        """
+        if isinstance(self.definition, Reactions):
+            await self._reaction(self.definition, record, await self._claim(tx, record))
+        elif record.event is not None and record.envelope is not None:
+            await self.definition.apply(tx, record.event, record.envelope)
+
+    async def _claim(self, tx: Connection, record: Received) -> Mapping[bytes, bytes]:
         if record.envelope is None or record.event is None or record.sequenced:
             return {}
         return await duplicates.claim(tx, self.name, [record])
 
     async def answers(self, record: Received) -> list[Answer]:
-        """What a reaction to this record would be answered now; nothing is written. Empty for a projection."""
-        if isinstance(self.what, Projection) or record.event is None or record.envelope is None:
+        """Return the answers that a reaction to this record would get now, without writing anything.
+
+        A projection has none.
+        """
+        if isinstance(self.definition, Projection) or record.event is None or record.envelope is None:
             return []
         if not record.sequenced and await duplicates.conflicts(self._pool, self.name, record):
-            raise duplicates.Conflicting(
-                f"{record.envelope.source} has sent {record.envelope.id} before: it said something else"
-            )
-        reach = ReactionContext(self._pool, self._commands, self._clocks.real(), self._clocks)
-        does = await self.what.react(record.event, record.envelope, reach)
-        return [await self._commands.dry_run(do.stream, do.key, do.command) for do in does]
+            raise duplicates.Conflicting(_conflict(record.envelope))
+        context = ReactionContext(self._pool, self._commands, self._clocks.real(), self._clocks)
+        dispatches = await self.definition.react(record.event, record.envelope, context)
+        return [await self._commands.dry_run(each.stream, each.key, each.command) for each in dispatches]
 
-    async def _standing(
-        self, tx: Connection, records: Sequence[Received], start: _Start, stand: str = SQL["stand"]
+    async def _read_checkpoint(
+        self, tx: Connection, records: Sequence[Received], start: _BatchStart, query: str = SQL["lock_checkpoints"]
     ) -> ConsumerCheckpoint:
+        """Read the consumer's progress as far as these records concern it."""
         partitions = sorted({(r.raw.topic, r.raw.partition) for r in records})
         streams = sorted({r.envelope.stream for r in records if r.envelope is not None and r.sequenced})
-        rows = await tx.fetch(stand, self.name, [t for t, _ in partitions], [n for _, n in partitions])
+        rows = await tx.fetch(query, self.name, [t for t, _ in partitions], [n for _, n in partitions])
         offsets = {(r["topic"], r["partition"]): r["offset"] for r in rows}
         for partition in [p for p, offset in offsets.items() if offset < start.reached.get(p, -1)]:
             logger.warning(
-                "a checkpoint was set back: what follows it is dealt with again",
+                "a checkpoint was set back: the records after it are processed again",
                 consumer=self.name,
                 partition=partition,
                 offset=offsets.pop(partition),
                 reached=start.reached[partition],
             )
-        standing = ConsumerCheckpoint(offsets=offsets, seen={}, own=self.own)
-        standing.not_awaited = set(start.impatient) | {(r["topic"], r["partition"]) for r in rows if r["doubtful"]}
+        checkpoint = ConsumerCheckpoint(offsets=offsets, seen={}, own=self.own)
+        unreadable = {(r["topic"], r["partition"]) for r in rows if r["has_unreadable"]}
+        checkpoint.not_awaited = set(start.impatient) | unreadable
         for row in await tx.fetch(SQL["seen"], self.name, streams):
             if row["version"] is not None:
-                standing.seen[row["stream"]] = Seen(row["version"], row["hash"])
+                checkpoint.seen[row["stream"]] = Seen(row["version"], row["hash"])
             if row["held"]:
-                (standing.held if row["blocked"] else standing.waiting).add(row["stream"])
-        await self._known(tx, records, standing)
-        return standing
+                (checkpoint.held if row["blocked"] else checkpoint.waiting).add(row["stream"])
+        await self._add_known(tx, records, checkpoint)
+        return checkpoint
 
-    async def _known(self, tx: Connection, records: Sequence[Received], standing: ConsumerCheckpoint) -> None:
-        """Look up which of these versions the service knows: its own in its log, others' in what was dealt with.
-        Raises Fault while the store is fenced and has less than its topic."""
+    async def _add_known(self, tx: Connection, records: Sequence[Received], checkpoint: ConsumerCheckpoint) -> None:
+        """Look up which of the records' versions the service knows, and add them to the checkpoint.
+
+        Raises:
+            Fault: The store is fenced and has fewer events than its topic.
+        """
         own, others = set[Version](), set[Version]()
         last = 0
         for record in records:
@@ -234,15 +270,16 @@ class Consumer:
                 last = max(last, record.envelope.position or 0)
             else:
                 others.add((record.envelope.stream, record.envelope.version))
-        standing.known |= await known_versions(tx, own, others)
+        checkpoint.known |= await known_versions(tx, own, others)
         if own:
             (head,) = await tx.fetch(SQL["head"])
-            standing.head = head["position"]
-            if last > standing.head and head["fenced"] is not None and not self._has_all:
-                raise Fault(f"the store has less than its topic, and is fenced: {head['fenced']}")
+            checkpoint.head = head["position"]
+            if last > checkpoint.head and head["fenced"] is not None and not self._has_all:
+                raise Fault(f"the store has fewer events than its topic, and is fenced: {head['fenced']}")
 
     async def _note(self, tx: Connection, done: BatchPlan) -> None:
-        await leaving.park(tx, self.name, done.left)
+        """Park the batch's records that cannot be applied, and move the checkpoint."""
+        await leaving.park(tx, self.name, done.parked)
         partitions, known = list(done.offsets), sorted(done.known)
         await tx.execute(
             SQL["advance"],
@@ -260,64 +297,72 @@ class Consumer:
             [done.known[each].record for each in known],
         )
 
-    async def _fold(self, projection: Projection, records: Sequence[Received], start: _Start) -> BatchPlan:
-        """All of the batch in one transaction. Should a fold fail, once more with a savepoint around each event, so
-        that the one that fails is parked and the others stand."""
+    async def _fold(self, projection: Projection, records: Sequence[Received], start: _BatchStart) -> BatchPlan:
+        """Fold the batch in one transaction.
+
+        If a fold fails, fold the batch again with a savepoint around each event, so that only the events that fail are
+        parked.
+        """
         async with self._pool.acquire() as tx:
             for careful in (False, True):
                 try:
                     async with tx.transaction():
-                        done = plan(records, await self._standing(tx, records, start))
+                        done = plan(records, await self._read_checkpoint(tx, records, start))
                         await apply_each(done, folding(projection, tx, careful), careful)
                         await self._note(tx, done)
                         return done
                 except _Failed as failed:
                     if tx.is_closed() or isinstance(failed.__cause__, PASSING_IN_A_FOLD):
                         raise Fault(repr(failed.__cause__)) from failed
-        raise AssertionError("the careful pass parks what fails")
+        raise AssertionError("the second pass parks the events that fail")
 
-    async def _react(self, reactions: Reactions, records: Sequence[Received], start: _Start) -> BatchPlan:
+    async def _react(self, reactions: Reactions, records: Sequence[Received], start: _BatchStart) -> BatchPlan:
         async with self._pool.acquire() as tx:
-            done = plan(records, await self._standing(tx, records, start, SQL["stand_unlocked"]))
-        before = dict(done.offsets), [left.record.raw.offset for left in done.left]
+            done = plan(records, await self._read_checkpoint(tx, records, start, SQL["read_checkpoints"]))
+        before = dict(done.offsets), [parked.record.raw.offset for parked in done.parked]
         await self._clocks.fresh(self._pool)
-        noted = await duplicates.claim(self._pool, self.name, [each for each in done.apply if not each.sequenced])
-        await _side_by_side(done, lambda record: self._reaction(reactions, record, noted))
-        failed = [left.record for left in done.left if left.reason == "failed" and not left.record.sequenced]
+        contents = await duplicates.claim(self._pool, self.name, [each for each in done.apply if not each.sequenced])
+        await _apply_concurrently(done, lambda record: self._reaction(reactions, record, contents))
+        failed = [each.record for each in done.parked if each.reason == "failed" and not each.record.sequenced]
         async with self._pool.acquire() as tx, tx.transaction():
-            again = plan(records, await self._standing(tx, records, start))
-            if (again.offsets, [left.record.raw.offset for left in again.left]) != before:
-                raise Fault("another member of the group, or an operator, has dealt with this batch meanwhile")
+            again = plan(records, await self._read_checkpoint(tx, records, start))
+            if (again.offsets, [parked.record.raw.offset for parked in again.parked]) != before:
+                raise Fault("another member of the group, or an operator, has processed this batch in the meantime")
             await duplicates.unclaim(tx, self.name, failed)
             await self._note(tx, done)
         return done
 
-    async def _reaction(self, reactions: Reactions, record: Received, noted: Mapping[bytes, bytes]) -> None:
+    async def _reaction(self, reactions: Reactions, record: Received, contents: Mapping[bytes, bytes]) -> None:
+        """Run the reaction to a record, and execute its commands.
+
+        Args:
+            contents: The recorded contents of publishers' events, by identity.
+        """
         envelope, event = record.envelope, record.event
         if envelope is None or event is None:
             return
-        asked = duplicates.content_of(record)
-        if not record.sequenced and noted.get(duplicates.identity_of(record), asked) != asked:
-            raise duplicates.Conflicting(f"{envelope.source} has sent {envelope.id} before, and it said something else")
-        reach = ReactionContext(self._pool, self._commands, self._clocks.real(), self._clocks)
+        content = duplicates.content_of(record)
+        if not record.sequenced and contents.get(duplicates.identity_of(record), content) != content:
+            raise duplicates.Conflicting(_conflict(envelope))
+        context = ReactionContext(self._pool, self._commands, self._clocks.real(), self._clocks)
         identity = envelope.id if record.sequenced else f"{envelope.source}#{envelope.id}"
-        nth: Counter[str] = Counter()
-        for do in await reactions.react(event, envelope, reach):
-            # By stream, not by place in the answer: what is asked of read models may have changed since a first try,
-            # and then the same place is another stream's.
-            stream = do.stream.id(do.key)
+        counts: Counter[str] = Counter()
+        for dispatch in await reactions.react(event, envelope, context):
+            # The id is derived from the number among the stream's commands, not among all: the read models may have
+            # changed since an earlier attempt, and then the same number among all would be another stream's.
+            stream = dispatch.stream.id(dispatch.key)
             meta = Meta(
-                derived_id(self.name, identity, stream, str(nth[stream])),
+                derived_id(self.name, identity, stream, str(counts[stream])),
                 envelope.actor or envelope.source,
-                reach.now,
+                context.now,
                 envelope.correlation_id or envelope.id,
                 envelope.id,
                 envelope.traceparent,
-                asked,
+                content,
                 derived=True,
             )
-            nth[stream] += 1
-            answer = await self._commands.execute(do.stream, do.key, do.command, meta)
+            counts[stream] += 1
+            answer = await self._commands.execute(dispatch.stream, dispatch.key, dispatch.command, meta)
             if answer.repeated:
                 continue
             logger.info(
@@ -330,11 +375,15 @@ class Consumer:
                 **_outcome(answer),
             )
 
-    def _tell(self, left: Sequence[ParkedRecord]) -> None:
+    def _report_parked(self, records: Sequence[ParkedRecord]) -> None:
         if self._observer is not None:
-            for each in left:
-                self._observer.left(self.name, each.reason)
-        leaving.tell(self.name, left)
+            for parked in records:
+                self._observer.parked(self.name, parked.reason)
+        leaving.log_parked(self.name, records)
+
+
+def _conflict(envelope: Envelope) -> str:
+    return f"{envelope.source} has sent an event {envelope.id} with another content before"
 
 
 def _outcome(answer: Answer) -> dict[str, Any]:
@@ -344,26 +393,36 @@ def _outcome(answer: Answer) -> dict[str, Any]:
 
 
 PASSING_IN_A_FOLD: Final = tuple(fault for fault in PASSING if fault is not asyncpg.InterfaceError)
-"""While its connection lives, an InterfaceError is a fold that calls the driver wrongly."""
+"""The temporary errors of a fold. If the connection is open, an InterfaceError means that the fold has a bug."""
 
 
 class _Failed(Exception):
-    """A fold or a reaction raised; the cause is what."""
+    """A fold or a reaction raised an exception, which is the cause of this one."""
 
 
 Act: TypeAlias = Callable[[Received], Awaitable[None]]
 
 
 async def apply_each(done: BatchPlan, act: Act, careful: bool) -> None:
-    """Acts on each planned record in order. Careful: one that fails for good is parked with the later ones of its
-    stream, and the others go on. Otherwise raises _Failed."""
-    await _in_order(done, list(done.apply), act, careful)
+    """Apply the records of a plan in order.
+
+    Args:
+        act: Apply one record.
+        careful: Whether to park a record whose application fails, with the later ones of its stream, and go on.
+
+    Raises:
+        _Failed: A record failed, and `careful` is false.
+    """
+    await _apply_in_order(done, list(done.apply), act, careful)
 
 
-async def _side_by_side(done: BatchPlan, act: Act) -> None:
-    """Acts on the planned records carefully, on those of a stream in order, on several streams at once: reactions spend
-    their time waiting for commits, and what waits together is committed together. Foreign records have no stream: those
-    of one partition and key are in order."""
+async def _apply_concurrently(done: BatchPlan, act: Act) -> None:
+    """Apply the records of a plan, those of several streams at the same time.
+
+    Reactions spend their time waiting for commits, and commands that wait at the same time are committed together. The
+    records of one stream are applied in order, and so are publishers' records of one partition and key. A record that
+    fails is parked with the later ones of its stream.
+    """
     lines: dict[object, list[Received]] = {}
     for record in done.apply:
         raw, envelope = record.raw, record.envelope
@@ -375,17 +434,21 @@ async def _side_by_side(done: BatchPlan, act: Act) -> None:
 
     async def follow(line: list[Received]) -> None:
         async with gate:
-            await _in_order(done, line, act, careful=True)
+            await _apply_in_order(done, line, act, careful=True)
 
-    # All of them end before a fault is raised, so that none is at work when the batch comes again.
-    ends = await asyncio.gather(*(follow(line) for line in lines.values()), return_exceptions=True)
-    for end in ends:
-        if isinstance(end, BaseException):
-            raise end
-    done.left.sort(key=lambda left: (left.record.raw.topic, left.record.raw.partition, left.record.raw.offset))
+    # All of them end before an error is raised, so that none is still running when the batch is repeated.
+    results = await asyncio.gather(*(follow(line) for line in lines.values()), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    done.parked.sort(key=lambda parked: _place(parked.record.raw))
 
 
-async def _in_order(done: BatchPlan, waiting: list[Received], act: Act, careful: bool) -> None:
+def _place(raw: Raw) -> tuple[str, int, int]:
+    return raw.topic, raw.partition, raw.offset
+
+
+async def _apply_in_order(done: BatchPlan, waiting: list[Received], act: Act, careful: bool) -> None:
     while waiting:
         record = waiting.pop(0)
         try:
@@ -398,12 +461,19 @@ async def _in_order(done: BatchPlan, waiting: list[Received], act: Act, careful:
             if isinstance(error, PASSING):
                 raise
             detail = f"{type(error).__name__}: {error}"
-            logger.exception("event can't be applied", event_id=record.envelope and record.envelope.id, fault=detail)
+            logger.exception(
+                "an event cannot be applied", event_id=record.envelope and record.envelope.id, fault=detail
+            )
             reason: Reason = "conflicting-duplicate" if isinstance(error, CONFLICTS) else "failed"
             waiting = park(done, record, detail, waiting, reason)
 
 
-def folding(projection: Projection, tx: Connection, careful: bool) -> Callable[[Received], Awaitable[None]]:
+def folding(projection: Projection, tx: Connection, careful: bool) -> Act:
+    """Return the function that folds a record in the transaction `tx`.
+
+    If `careful`, it sets a savepoint around each fold.
+    """
+
     async def fold(record: Received) -> None:
         if record.event is not None and record.envelope is not None:
             await projection.apply(tx, record.event, record.envelope)
@@ -415,6 +485,6 @@ def folding(projection: Projection, tx: Connection, careful: bool) -> Callable[[
         except (asyncpg.InterfaceError, *PASSING_IN_A_FOLD) as error:
             if tx.is_closed() or isinstance(error, PASSING_IN_A_FOLD):
                 raise _Failed from error
-            raise RuntimeError(f"the fold calls the driver wrongly: {error}") from error
+            raise RuntimeError(f"the fold uses the database driver incorrectly: {error}") from error
 
     return guarded if careful else fold

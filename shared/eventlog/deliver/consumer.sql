@@ -1,6 +1,6 @@
--- stand: where a consumer stands. Locks its checkpoints, so that a zombie's transaction waits and then finds them
--- moved. A partition is doubtful once it had a record that can't be read, even one that was given up: the version
--- that it hid never comes.
+-- lock_checkpoints: read a consumer's checkpoints and lock them, so that the transaction of a former member of the group
+-- waits and then finds them moved. A partition has unreadable records even after such a record was given up, because
+-- the version in it never comes.
 select topic, partition, "offset", exists (
     select from engine.parked p
     where p.consumer = c.consumer and p.topic = c.topic and p.partition = c.partition
@@ -9,13 +9,14 @@ select topic, partition, "offset", exists (
     select from engine.settled s
     where s.consumer = c.consumer and s.topic = c.topic and s.partition = c.partition
     and s.reason in ('unreadable', 'unparsable') and s.stream is null
-) as doubtful
+) as has_unreadable
 from engine.checkpoints c
 where consumer = $1 and (topic, partition) in (select * from unnest($2::text[], $3::int[]))
 order by topic, partition
 for update;
 
--- stand_unlocked: where a consumer stands, as `stand` tells, for whoever only looks.
+-- read_checkpoints: read the same as `lock_checkpoints`, without locks. A lock is a write, and its commit waits for the
+-- disk.
 select topic, partition, "offset", exists (
     select from engine.parked p
     where p.consumer = c.consumer and p.topic = c.topic and p.partition = c.partition
@@ -24,13 +25,13 @@ select topic, partition, "offset", exists (
     select from engine.settled s
     where s.consumer = c.consumer and s.topic = c.topic and s.partition = c.partition
     and s.reason in ('unreadable', 'unparsable') and s.stream is null
-) as doubtful
+) as has_unreadable
 from engine.checkpoints c
 where consumer = $1 and (topic, partition) in (select * from unnest($2::text[], $3::int[]))
 order by topic, partition;
 
--- seen: the last version of each of these streams that the consumer has dealt with, whether the stream is held, and
--- whether its very next version is what is parked. A gap's later versions don't keep the missing one from coming.
+-- seen: read the last processed version of each of these streams, whether one of its records is parked and holds it, and
+-- whether its next version is parked. Parked versions after a gap do not block the missing version.
 select s.stream, v.version, v.hash, exists (
     select from engine.parked p where p.consumer = $1 and p.stream = s.stream and p.holds_stream
 ) as held, exists (
@@ -41,26 +42,26 @@ select s.stream, v.version, v.hash, exists (
 from unnest($2::text[]) as s(stream)
 left join engine.seen v on v.consumer = $1 and v.stream = s.stream;
 
--- stored: which of these versions the service's own log has.
+-- stored: find which of these versions are in the service's own log.
 select r.stream, r.version, e.hash, e.position, e.command_id, null::bytea as record
 from unnest($1::text[], $2::int[]) as r(stream, version)
 cross join lateral (
     select hash, position, command_id from log.events e where e.stream = r.stream and e.version = r.version limit 1
 ) as e;
 
--- known: which of these versions of other services' streams a consumer of this service has dealt with.
+-- known: find which of these versions of other services' streams a consumer of this service has processed.
 select r.stream, r.version, e.hash, null::bigint as position, null::text as command_id, e.record
 from unnest($1::text[], $2::int[]) as r(stream, version)
 cross join lateral (
     select hash, record from engine.hashes h where h.stream = r.stream and h.version = r.version limit 1
 ) as e;
 
--- head: how far the service's own log goes, and why nothing may be appended, if so.
+-- head: read the last position of the service's own log, and why the store is fenced, if it is.
 select position, fenced from log.head;
 
--- advance: notes the versions and offsets that a batch has reached. The transaction doesn't wait for the disk: should
--- the server die in the next moment, effects and checkpoint are gone together, and the consumer sees that and goes
--- back.
+-- advance: store the versions and offsets that a batch has reached. The transaction does not wait for the disk. If the
+-- server crashes before it is written, the effects and the checkpoint are lost together, and the consumer goes back to
+-- the earlier checkpoint.
 with versions as (
     insert into engine.seen as s (consumer, stream, version, hash, tenant)
     select $1, * from unnest($2::text[], $3::int[], $4::bytea[], $5::text[])
@@ -76,7 +77,7 @@ from unnest($6::text[], $7::int[], $8::bigint[]) as o(topic, partition, "offset"
 where c.consumer = $1 and c.topic = o.topic and c.partition = o.partition
     and set_config('synchronous_commit', 'off', true) is not null;
 
--- assign: the checkpoints of partitions that a consumer was given, made where there are none.
+-- assign: read the checkpoints of a consumer's partitions, and insert those that do not exist.
 with made as (
     insert into engine.checkpoints (consumer, topic, partition, "offset")
     select $1, t, p, -1 from unnest($2::text[], $3::int[]) as a(t, p)

@@ -1,7 +1,7 @@
-"""What a reaction was asked, so that a repeat can be told from another event of the same name.
+"""The detection of conflicting duplicates among publishers' events.
 
-A sender may send an event again: the same source and id say the same. One that says something else under a name that
-was used is no repeat, and dropping it would lose it: it is parked as a conflicting duplicate.
+A publisher may send an event again, with the same source, id and content. An event with a used source and id but other
+content is not a repeat, and dropping it would lose it: it is parked as a conflicting duplicate.
 """
 
 import json
@@ -17,59 +17,69 @@ SQL: Final = statements(__file__)
 
 
 class Conflicting(Exception):
-    """An event of this name was dealt with before, and it said something else."""
+    """An event with the same source and id but other content was processed before."""
 
 
 class Unsure(Exception):
-    """Another process has just noted one of these events: ask again."""
+    """Another process has just recorded one of these events, so the call must be repeated."""
 
 
 def content_of(record: Received) -> bytes:
-    """A digest of all that decides what a reaction asks: the event's type, its shape's version, its time and its data.
+    """Return a digest of an event's content: its type, schema, time and data.
 
-    The data counts by its values: a sender may write the same JSON otherwise when it sends it again.
+    The values of the data count and not their notation, because a sender may write the same JSON differently when it
+    sends it again.
     """
     envelope, data = _envelope(record), record.raw.value or b""
     try:
         data = json.dumps(json.loads(data), sort_keys=True, separators=(",", ":")).encode()
     except (ValueError, RecursionError):
-        pass  # then its bytes are what it says
+        pass  # Data that is not JSON counts byte for byte.
     return sha256(f"{envelope.type}\n{envelope.schema}\n{stamp(envelope.time)}\n".encode() + data).digest()
 
 
 def identity_of(record: Received) -> bytes:
-    """A digest of a foreign event's name: its source and its id in it."""
+    """Return a digest of the source and the id of a publisher's event."""
     envelope = _envelope(record)
     return sha256(f"{len(envelope.source)}\n{envelope.source}\n{envelope.id}".encode()).digest()
 
 
 def _envelope(record: Received) -> Envelope:
     if record.envelope is None:
-        raise ValueError("a record without an envelope leads to no reaction")
+        raise ValueError("a record without an envelope has no reaction")
     return record.envelope
 
 
 async def claim(db: Any, consumer: str, records: Sequence[Received]) -> dict[bytes, bytes]:
-    """Notes what these foreign records say, unless it is noted already; of two of one name, the first. Answers, by
-    identity, the content that is noted. Raises Unsure."""
+    """Record the contents of these publishers' records, unless their ids have recorded ones.
+
+    Returns:
+        The recorded content of each record, by its identity. If two records have one identity, that of the first.
+
+    Raises:
+        Unsure: Another process recorded one of these events at the same time.
+    """
     if not records:
         return {}
-    identities, contents = [identity_of(each) for each in records], [content_of(each) for each in records]
+    identities, contents = [identity_of(record) for record in records], [content_of(record) for record in records]
     rows = await db.fetch(SQL["claim"], consumer, identities, contents)
-    noted: dict[bytes, bytes] = {row["identity"]: row["content"] for row in rows}
-    if missing := set(identities) - noted.keys():
-        raise Unsure(f"{len(missing)} events were noted by another process meanwhile")
-    return noted
+    recorded: dict[bytes, bytes] = {row["identity"]: row["content"] for row in rows}
+    if missing := set(identities) - recorded.keys():
+        raise Unsure(f"{len(missing)} events were recorded by another process at the same time")
+    return recorded
 
 
 async def unclaim(db: Any, consumer: str, records: Sequence[Received]) -> None:
-    """Forgets what these said: they had no effect, and what is sent in their place may say something else."""
+    """Delete the recorded contents of these records.
+
+    They took no effect, so the events that replace them may have other contents.
+    """
     if records:
-        identities, contents = [identity_of(each) for each in records], [content_of(each) for each in records]
+        identities, contents = [identity_of(record) for record in records], [content_of(record) for record in records]
         await db.execute(SQL["unclaim"], consumer, identities, contents)
 
 
 async def conflicts(db: Any, consumer: str, record: Received) -> bool:
-    """Whether another content is noted for this foreign record's name; notes nothing."""
-    noted = await db.fetchval(SQL["noted"], consumer, identity_of(record))
-    return noted is not None and noted != content_of(record)
+    """Return whether another content is recorded for this record's source and id."""
+    recorded = await db.fetchval(SQL["noted"], consumer, identity_of(record))
+    return recorded is not None and recorded != content_of(record)

@@ -1,7 +1,8 @@
-"""Feeds consumers from Kafka, through FastStream, in batches.
+"""The consumer host, which passes batches of records from Kafka to consumers.
 
-FastStream's and aiokafka's defaults lose data; what is set here, and why, is held by tests/contracts/. The database's
-checkpoint is the truth: on assignment a consumer seeks there, and what is committed to Kafka is for lag tools only.
+It uses FastStream and aiokafka, whose defaults lose data; the tests in `tests/contracts/` prove each setting here. A
+consumer's progress is its checkpoint in the database: on assignment the consumer seeks there. The offsets that are
+committed to Kafka are for monitoring tools only.
 """
 
 import asyncio
@@ -29,27 +30,29 @@ logger = structlog.get_logger(__name__)
 
 POLL_MS: Final = 1_000
 LINGER_S: Final = 0.5
-"""How long records of no use to a consumer wait for one that is: each batch is a transaction, and three of four records
-that a consumer is given only have to be noted as dealt with."""
+"""How long records of ignored types wait for a record that the consumer handles.
+
+Each batch is a transaction, and about three of four records that a consumer gets only move its checkpoint."""
 WATCH_EVERY_S: Final = 5.0
 STALLED_S: Final = 60.0
 MAX_PAUSE_S: Final = 30.0
 GAP_PATIENCE_S: Final = 3.0
-"""So long a missing version is fetched again. A topic never skips, so that it hardly ever comes, and all that lies
-behind it in its partition waits."""
+"""How long a missing version is waited for, by fetching its partition again.
+
+A topic never skips an event, so a version that is missing hardly ever comes, and the rest of its partition waits."""
 GAP_PAUSE_S: Final = 1.0
-"""The longest pause of these: whatever the partition had to wait for before."""
+"""The longest pause between these fetches, whatever the partition waited for before."""
 IMPATIENT_S: Final = 600.0
-"""So long after that the partition's other gaps are parked at once."""
+"""How long after that the partition's other gaps are parked at once."""
 READ_BYTES: Final = 256 * 1024
-"""So much is read at a time: a flood of large records must not keep a process from its other work."""
+"""The weight of records after which other tasks get a turn, so that a flood of large records does not block them."""
 
 BROKER_SETTINGS: Final[Mapping[str, Any]] = {
     "consumer_only": True,
     "acks": "all",
     "enable_idempotence": True,
     "allow_auto_create_topics": False,
-    "metadata_max_age_ms": 5_000,  # within so long a new publisher's topic is read
+    "metadata_max_age_ms": 5_000,  # A new publisher's topic is found within this time.
     "apply_types": False,
     "graceful_timeout": 15.0,
     "log_level": logging.DEBUG,
@@ -61,28 +64,35 @@ SUBSCRIBER_SETTINGS: Final[Mapping[str, Any]] = {
     "max_records": BATCH_RECORDS,
     "batch_timeout_ms": POLL_MS,
     "fetch_max_wait_ms": 500,
-    "session_timeout_ms": 6_000,  # the partitions of a killed process move after this
+    "session_timeout_ms": 6_000,  # The partitions of a killed process move to another one after this time.
     "heartbeat_interval_ms": 1_500,
     "max_partition_fetch_bytes": 2 * 1024 * 1024,
 }
 
 
 class Stalled(Exception):
-    """A consumer makes no progress although there is something to consume, and does not say why."""
+    """A consumer makes no progress, although it has records to process and no error."""
 
 
 async def parse(batch: tuple[ConsumerRecord, ...]) -> KafkaMessage:
-    """Hands the records on as they are. FastStream's own parser decodes headers, and on a null or non-UTF-8 one it
-    raises, and the whole batch vanishes under every acknowledgement policy."""
+    """Return the records of a batch unchanged.
+
+    FastStream's own parser decodes headers and raises on a null value or one that is not UTF-8. The whole batch is then
+    lost, under every acknowledgement policy.
+    """
     return KafkaMessage(raw_message=batch, body=b"", consumer=_NoConsumer())
 
 
 async def decode(message: KafkaMessage) -> Any:
+    """Return the records of a message that `parse` made."""
     return message.raw_message
 
 
 class _NoConsumer:
-    """FastStream's bare ack() would commit whatever was fetched, failed records included: it commits nothing here."""
+    """The consumer of a message, which commits nothing.
+
+    FastStream's `ack()` would commit all that was fetched, including records that failed.
+    """
 
     async def commit(self) -> None: ...
 
@@ -90,27 +100,29 @@ class _NoConsumer:
 
 
 class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
-    """One consumer's subscription: its partitions, their pauses, its progress."""
+    """The subscription of one consumer: its partitions, their pauses and its progress."""
 
     def __init__(self, consumer: Consumer, broker: KafkaBroker, observer: Observer | None) -> None:
         self.consumer = consumer
         self._observer = observer
-        self._mine: dict[Partition, int] = {}  # the next offset to fetch
+        self._mine: dict[Partition, int] = {}
+        """The next offset to fetch from each assigned partition."""
         self._fetched: list[ConsumerRecord] = []
-        """What waits to be dealt with; none of it from before its partition's last seek."""
-        self._types = frozenset(name.encode() for name in consumer.what.types)
+        """The fetched records that wait to be processed. None was fetched before its partition's last seek."""
+        self._types = frozenset(name.encode() for name in consumer.definition.types)
         self._pauses: dict[Partition, float] = {}
         self._gap_since: dict[Partition, float] = {}
         self._impatient_until: dict[Partition, float] = {}
         self._retries: set[asyncio.Task[None]] = set()
         self._committed: dict[Partition, int] = {}
-        self._stands: dict[Partition, tuple[int, float]] = {}  # the next offset, and since when it is that
+        self._stands: dict[Partition, tuple[int, float]] = {}
+        """The next offset of each partition, and since when it has not changed."""
         self._joined = False
         self.lag: int | None = None
-        """Records not dealt with yet, as of the last look; None before the first."""
+        """The number of unprocessed records at the last check, or None before the first check."""
         self.fault: str | None = None
-        topics = consumer.what.topics
-        inbound = INBOUND in topics  # a family of topics, to which one comes with each new publisher
+        topics = consumer.definition.topics
+        inbound = INBOUND in topics  # This is a family of topics, and each new publisher adds one.
         self._subscriber: Any = broker.subscriber(
             *(() if inbound else topics),
             pattern=topics_pattern(topics) if inbound else None,
@@ -135,7 +147,7 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             self._gap_since.pop((partition.topic, partition.partition), None)
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Seeks to the database's checkpoints. Until that went through, records of these partitions are passed over."""
+        """Seek to the database's checkpoints. Until then, records of these partitions are skipped."""
         partitions = [(p.topic, p.partition) for p in assigned]
         offsets = await self._checkpoints(partitions) if partitions else {}
         for partition, offset in offsets.items():
@@ -159,65 +171,77 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
     def _seek(self, partition: Partition, offset: int) -> None:
         if self._kafka is None:
             return
-        with suppress(IllegalStateError):  # the partition went elsewhere meanwhile
+        with suppress(IllegalStateError):  # The partition was assigned to another member in the meantime.
             self._kafka.seek(TopicPartition(*partition), offset)
             self._mine[partition] = offset
             self._fetched = [r for r in self._fetched if (r.topic, r.partition) != partition]
 
     async def next_batch(self, kafka: AIOKafkaConsumer) -> tuple[ConsumerRecord, ...]:
-        """Waits until there is something to do, and no longer. FastStream's own, where a wait brought nothing, sleeps
-        as long again beside records that have come meanwhile: either they lie about, or an idle process wakes up
-        hundreds of times a second."""
-        clock, due, concerned = asyncio.get_running_loop().time, 0.0, False
-        while not (self._fetched and (concerned or clock() >= due or len(self._fetched) >= BATCH_RECORDS)):
+        """Wait for records, and return them.
+
+        This replaces FastStream's own function. After an empty poll, that one sleeps for the length of the poll again,
+        so either new records wait for it, or an idle process with a short poll wakes up hundreds of times a second.
+        """
+        clock, due, handled = asyncio.get_running_loop().time, 0.0, False
+        while not (self._fetched and (handled or clock() >= due or len(self._fetched) >= BATCH_RECORDS)):
             wait_ms = ceil(1000 * max(0.0, due - clock())) if self._fetched else POLL_MS
-            found = await kafka.getmany(timeout_ms=wait_ms, max_records=BATCH_RECORDS - len(self._fetched))
+            fetched = await kafka.getmany(timeout_ms=wait_ms, max_records=BATCH_RECORDS - len(self._fetched))
             if not self._fetched:
                 due = clock() + LINGER_S
-            for record in chain.from_iterable(found.values()):
+            for record in chain.from_iterable(fetched.values()):
                 self._fetched.append(record)
-                concerned = concerned or any(n == "ce_type" and v in self._types for n, v in record.headers)
+                handled = handled or any(n == "ce_type" and v in self._types for n, v in record.headers)
         return tuple(self._fetched)
 
     async def handle(self, _batch: Sequence[ConsumerRecord]) -> None:
-        """Deals with what was fetched and not sought away from since. Never raises: FastStream would log it and go on
-        with the next."""
-        known = await self._read()
+        """Process the fetched records, except those that a seek has dropped since.
+
+        Errors are not raised, because FastStream would log them and go on with the next batch.
+        """
+        received = await self._read()
         batch, self._fetched = self._fetched, []
         mine = [r for r in batch if r.offset >= self._mine.get((r.topic, r.partition), r.offset + 1)]
         if not mine:
             return
-        records = [known[id(r)] for r in mine]
+        records = [received[id(r)] for r in mine]
         first = {(r.topic, r.partition): r.offset for r in reversed(mine)}
         try:
             done = await self.consumer.consume(records, self._impatient())
         except Fault as fault:
             self._back_off(first, str(fault))
         except Exception as bug:
-            logger.exception("consumer fails", consumer=self.consumer.name)
+            logger.exception("a consumer failed: it tries again", consumer=self.consumer.name)
             self._back_off(first, repr(bug))
         else:
-            await self._dealt_with(first, done)
+            await self._processed(first, done)
 
     async def _read(self) -> dict[int, Received]:
-        """What was fetched, read, by the record's identity; others have their turn between large ones. They stay in
-        `_fetched` meanwhile, so that those of a partition that is sought away from are given up as ever."""
-        types, now, done = self.consumer.what.types, self.consumer.now(), 0
-        known: dict[int, Received] = {}
-        for record in list(self._fetched):
-            known[id(record)] = receive(raw_of(record), types, now)
-            done += weight(record.headers, record.value)
-            if done >= READ_BYTES:
-                done = 0
-                await asyncio.sleep(0)
-        return known
+        """Read the fetched records, and return them by the identity of the Kafka record.
 
-    async def _dealt_with(self, first: Mapping[Partition, int], done: BatchPlan) -> None:
+        Other tasks get a turn between large records. The records stay in `_fetched` meanwhile, so that a seek still
+        drops those of its partition.
+        """
+        types, now, size = self.consumer.definition.types, self.consumer.now(), 0
+        received: dict[int, Received] = {}
+        for record in list(self._fetched):
+            received[id(record)] = receive(raw_of(record), types, now)
+            size += weight(record.headers, record.value)
+            if size >= READ_BYTES:
+                size = 0
+                await asyncio.sleep(0)
+        return received
+
+    async def _processed(self, first: Mapping[Partition, int], done: BatchPlan) -> None:
+        """Note the offsets that a batch reached, and fetch again what it could not process.
+
+        Args:
+            first: The first offset of each partition in the batch.
+        """
         self.fault = "; ".join(done.gaps) or None
         for partition, offset in done.offsets.items():
             if partition in self._mine:
-                # Not one that was taken away meanwhile: given back, its next records come from wherever Kafka notes
-                # until the database was asked, and those are none to deal with.
+                # A partition that was revoked in the meantime must not get an offset: if it is assigned again, its
+                # first records come from the offset in Kafka, until the seek to the database's checkpoint.
                 self._mine[partition] = offset + 1
             if partition not in done.refetch:
                 self._pauses.pop(partition, None)
@@ -225,31 +249,43 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         if done.refetch:
             for partition in done.refetch:
                 self._gap_since.setdefault(partition, asyncio.get_running_loop().time())
-            self._back_off(done.refetch, self.fault or "a gap", GAP_PAUSE_S)
-        behind = [p for p in first if p not in done.offsets and p not in done.refetch]
-        if behind:  # the database is ahead of these records, or was set back, or has forgotten the partition
-            await self.on_partitions_assigned([TopicPartition(*p) for p in behind])
+            self._back_off(done.refetch, self.fault or "a version is missing", GAP_PAUSE_S)
+        skipped = [p for p in first if p not in done.offsets and p not in done.refetch]
+        if skipped:  # The checkpoint is ahead of these records, was set back, or no longer exists.
+            await self.on_partitions_assigned([TopicPartition(*p) for p in skipped])
 
     def _impatient(self) -> set[Partition]:
-        """The partitions in which no gap is waited for any more: one was, for long enough, and in vain. That holds for
-        a while, so that a flood of gaps doesn't cost that patience each time."""
+        """Return the partitions in which a missing version is not waited for.
+
+        These are the partitions in which one was waited for in vain within the last `IMPATIENT_S` seconds, so that a
+        flood of gaps does not cost the wait each time.
+        """
         now = asyncio.get_running_loop().time()
         for partition, since in list(self._gap_since.items()):
             if now - since >= GAP_PATIENCE_S:
                 self._gap_since.pop(partition)
                 self._impatient_until[partition] = now + IMPATIENT_S
-                logger.error("a gap stays: its stream is parked", consumer=self.consumer.name, partition=partition)
+                logger.error(
+                    "a version is still missing: its stream is parked", consumer=self.consumer.name, partition=partition
+                )
         self._impatient_until = {p: until for p, until in self._impatient_until.items() if until > now}
         return set(self._impatient_until)
 
     def _back_off(self, offsets: Mapping[Partition, int], fault: str, longest_s: float = MAX_PAUSE_S) -> None:
-        """Pauses these partitions, for longer each time, then fetches from these offsets again; others flow on."""
+        """Pause these partitions, longer each time, and then fetch from these offsets again.
+
+        Other partitions go on.
+        """
         self.fault = fault
         for partition, offset in offsets.items():
             pause = min(2 * self._pauses.get(partition, 0.1), longest_s)
             self._pauses[partition] = pause
             logger.warning(
-                "consumer waits", consumer=self.consumer.name, partition=partition, fault=fault[:300], pause_s=pause
+                "a consumer pauses a partition",
+                consumer=self.consumer.name,
+                partition=partition,
+                fault=fault[:300],
+                pause_s=pause,
             )
             if self._kafka is not None:
                 with suppress(IllegalStateError):
@@ -266,10 +302,16 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
                 self._kafka.resume(TopicPartition(*partition))
 
     async def check_progress(self) -> None:
-        """Compares progress with the ends of the partitions, and tells Kafka the offsets, for lag tools."""
+        """Compare the progress with the ends of the partitions.
+
+        Commit the offsets to Kafka as well, for monitoring tools.
+
+        Raises:
+            Stalled: A partition makes no progress.
+        """
         kafka = self._kafka
         if kafka is None or not self._mine:
-            self.lag = 0 if self._joined and kafka is not None else None  # others may have all partitions
+            self.lag = 0 if self._joined and kafka is not None else None  # Other members may have all partitions.
             return
         mine = dict(self._mine)
         ends = await kafka.end_offsets([TopicPartition(*p) for p in mine])
@@ -282,9 +324,9 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             logger.warning("checkpoints were set back", consumer=self.consumer.name, partitions=back)
             await self.on_partitions_assigned([TopicPartition(*p) for p in back])
         if self._beyond(ends):
-            await self.on_partitions_assigned([TopicPartition(*p) for p in mine])  # the database may know better by now
+            await self.on_partitions_assigned([TopicPartition(*p) for p in mine])  # Checkpoints may have been moved.
             if lost := self._beyond(ends):
-                self.fault = f"its checkpoint lies behind the end of {', '.join(lost)}: `tenure restore topic` mends it"
+                self.fault = f"its checkpoint is beyond the end of {', '.join(lost)}: run `tenure restore topic`"
                 return
         self._watch(mine, lags)
         fresh = {p: offset for p, offset in mine.items() if self._committed.get(p) != offset}
@@ -294,33 +336,37 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
                 self._committed |= fresh
 
     def _watch(self, mine: Mapping[Partition, int], lags: Mapping[Partition, int]) -> None:
-        """Raises Stalled where a partition that has records to go, and no reason to wait, does not move. The time of a
-        wait with a reason does not count once the reason is gone."""
+        """Raise Stalled if a partition has records to process and no pause, but makes no progress.
+
+        The time of a pause does not count.
+        """
         now, before = asyncio.get_running_loop().time(), self._stands
-        stood = {
+        stands = {
             p: before[p]
             if p in before and before[p][0] == offset and lags[p] and p not in self._pauses
             else (offset, now)
             for p, offset in mine.items()
         }
-        self._stands = stood
-        for partition, (_, since) in stood.items():
+        self._stands = stands
+        for partition, (_, since) in stands.items():
             if now - since > STALLED_S:
                 raise Stalled(
-                    f"{self.consumer.name} has {lags[partition]} records to go in {partition[0]} [{partition[1]}] and "
-                    f"made no progress for {STALLED_S:.0f} s"
+                    f"{self.consumer.name} has {lags[partition]} records to process in {partition[0]} [{partition[1]}] "
+                    f"and made no progress for {STALLED_S:.0f} s"
                 )
 
     def _beyond(self, ends: Mapping[TopicPartition, int]) -> list[str]:
-        """The partitions that end before this consumer's place: the topic was made anew or lost its tail, and without
-        a word what comes there now would never be read."""
+        """Return the partitions that end before this consumer's next offset.
+
+        Their topic was created again or has lost its last records. New records in them would never be read.
+        """
         return [
             f"{t} [{n}]" for (t, n), offset in self._mine.items() if offset > ends.get(TopicPartition(t, n), offset)
         ]
 
     @property
     def ready(self) -> bool:
-        """Whether it has partitions or has looked, and is not waiting on a fault."""
+        """Whether the progress was checked and there is no error."""
         return self.lag is not None and self.fault is None
 
 
@@ -332,8 +378,11 @@ class ConsumerHost:
         self.feeds: list[Feed] = []
 
     async def run(self) -> None:
-        """Consumes until cancelled. Raises Stalled when a consumer stands still: the process should end and be
-        started again."""
+        """Consume until cancelled.
+
+        Raises:
+            Stalled: A consumer makes no progress. The process should end and be started again.
+        """
         pause = 0.5
         while True:
             broker = KafkaBroker(
@@ -349,7 +398,7 @@ class ConsumerHost:
                 pause = 0.5
                 await self._watch()
             except KafkaError as fault:
-                logger.warning("Kafka can't be reached", fault=repr(fault), pause_s=pause)
+                logger.warning("Kafka cannot be reached", fault=repr(fault), pause_s=pause)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, 5.0)
             finally:
@@ -358,14 +407,15 @@ class ConsumerHost:
                         await asyncio.shield(asyncio.ensure_future(broker.stop()))
 
     async def _watch(self) -> None:
-        while True:  # looks often while somebody is not ready, so that readiness shows soon
+        while True:
+            # Check often while a feed is not ready, so that its readiness shows soon.
             await asyncio.sleep(WATCH_EVERY_S if all(feed.ready for feed in self.feeds) else 0.2)
-            # Side by side: what a feed asks Kafka waits behind the fetch under way on its connection.
-            await asyncio.gather(*(self._look_at(feed) for feed in self.feeds))
+            # At the same time, because a feed's request to Kafka waits for the fetch in flight on its connection.
+            await asyncio.gather(*(self._check_progress(feed) for feed in self.feeds))
 
-    async def _look_at(self, feed: Feed) -> None:
+    async def _check_progress(self, feed: Feed) -> None:
         try:
             async with asyncio.timeout(10):
                 await feed.check_progress()
         except (KafkaError, TimeoutError, IllegalStateError, Fault) as fault:
-            logger.warning("can't see how far it is", consumer=feed.consumer.name, fault=repr(fault))
+            logger.warning("a consumer's progress cannot be checked", consumer=feed.consumer.name, fault=repr(fault))

@@ -1,14 +1,14 @@
-"""How a client reaches Kafka: the address, who it is there, and how the connection is protected.
+"""The connection to Kafka: its address, the client's identity, and its protection.
 
-Every client of the project is made from a KafkaAccess, so that no client can be less protected than another. It is
-read from the environment:
+Every client in the project is created from a `KafkaAccess`, so that all are protected alike. It is read from the
+environment:
 
     KAFKA_BOOTSTRAP      host:port, several separated by commas
     KAFKA_SECURITY       plaintext, sasl_plaintext, tls or sasl_tls; unset: sasl_tls with a KAFKA_USERNAME, or plaintext
     KAFKA_USERNAME       the principal
     KAFKA_SASL_MECHANISM SCRAM-SHA-512, which is the default, or PLAIN, which the broker's administrator uses
     KAFKA_PASSWORD       or KAFKA_PASSWORD_FILE, whose text it is
-    KAFKA_CA_FILE        PEM certificates that the broker's is checked with; unset: the system's
+    KAFKA_CA_FILE        PEM certificates that verify the broker's certificate; unset: those of the system
 """
 
 import os
@@ -44,13 +44,19 @@ _PROTOCOLS: Final[Mapping[Security, str]] = {
 
 
 class InvalidKafkaSettings(Exception):
-    """The settings of the connection to Kafka contradict each other or name a file that can't be read. The message is
-    one sentence that says which and what to do."""
+    """The settings of the connection to Kafka are inconsistent or name an unreadable file.
+
+    The message is one sentence that names the settings and says what to do.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KafkaAccess:
-    """An address of Kafka and the identity to use there. Raises InvalidKafkaSettings where the parts don't fit."""
+    """The address of Kafka, the client's identity and the protection of the connection.
+
+    Raises:
+        InvalidKafkaSettings: The parts contradict each other, or a file cannot be read.
+    """
 
     bootstrap: str
     security: Security = "plaintext"
@@ -83,11 +89,11 @@ class KafkaAccess:
                 f"KAFKA_SECURITY {self.security} has no certificates, but KAFKA_CA_FILE is set: use sasl_tls or tls."
             )
         if self.tls:
-            _trusting(self.ca_file)
+            _tls_context(self.ca_file)
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str] = os.environ) -> Self:
-        """Read the variables of `VARIABLES`; an empty one counts as unset."""
+        """Read the variables of `VARIABLES`. An empty variable counts as unset."""
         given = {name: env[name] for name in VARIABLES if env.get(name)}
         username = given.get("KAFKA_USERNAME")
         return cls(
@@ -110,10 +116,10 @@ class KafkaAccess:
         return self.security in ("tls", "sasl_tls")
 
     def client(self) -> dict[str, Any]:
-        """The keyword arguments of aiokafka's clients that say where Kafka is and who asks."""
+        """Return the keyword arguments of an aiokafka client for this connection."""
         settings: dict[str, Any] = {"bootstrap_servers": self.bootstrap, "security_protocol": _PROTOCOLS[self.security]}
         if self.tls:
-            settings["ssl_context"] = _trusting(self.ca_file)
+            settings["ssl_context"] = _tls_context(self.ca_file)
         if self.sasl:
             settings["sasl_mechanism"] = self.mechanism
             settings["sasl_plain_username"] = self.username
@@ -121,15 +127,15 @@ class KafkaAccess:
         return settings
 
     def broker_security(self) -> BaseSecurity:
-        """The same for FastStream's broker."""
-        context = _trusting(self.ca_file) if self.tls else None
+        """Return the identity and the protection for FastStream's broker."""
+        context = _tls_context(self.ca_file) if self.tls else None
         if self.username is None or self.password is None:
             return BaseSecurity(ssl_context=context, use_ssl=self.tls)
         kind = SASLPlaintext if self.mechanism == "PLAIN" else SASLScram512
         return kind(self.username, self.password, ssl_context=context, use_ssl=self.tls)
 
     def librdkafka(self) -> dict[str, str]:
-        """The same in the names of librdkafka: confluent-kafka and kcat."""
+        """Return the settings for librdkafka, which confluent-kafka and kcat use."""
         settings = {"bootstrap.servers": self.bootstrap, "security.protocol": _PROTOCOLS[self.security]}
         if self.ca_file is not None:
             settings["ssl.ca.location"] = str(self.ca_file)
@@ -142,7 +148,10 @@ class KafkaAccess:
         return settings
 
     def environment(self) -> dict[str, str]:
-        """The variables that `from_environment` reads this from: all of them, so that none is inherited."""
+        """Return the variables from which `from_environment` makes this.
+
+        All of `VARIABLES` are included, so that a child process inherits none.
+        """
         given = {
             "KAFKA_BOOTSTRAP": self.bootstrap,
             "KAFKA_SECURITY": self.security,
@@ -169,8 +178,8 @@ def _password(given: Mapping[str, str]) -> str | None:
 
 
 @lru_cache(maxsize=16)
-def _trusting(ca_file: Path | None) -> ssl.SSLContext:
-    """A context that checks the broker's certificate and its name."""
+def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Return a TLS context that verifies the broker's certificate and host name."""
     try:
         return ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:

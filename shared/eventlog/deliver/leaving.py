@@ -1,7 +1,7 @@
-"""Parks what a batch has left: many records in a statement, and told of in a bounded number of lines.
+"""The parking of a batch's records: few statements, and a bounded number of log lines.
 
-Whoever floods a topic must not be able to make its consumers slow: a statement a record, or a line of the log a
-record, would.
+A flood of invalid records on a topic must not slow its consumers down, as a statement or a log line for each record
+would.
 """
 
 import json
@@ -20,69 +20,70 @@ logger = structlog.get_logger(__name__)
 SQL: Final = statements(__file__)
 
 STATEMENT_BYTES: Final = 256 * 1024
-"""The most of records (but one, whatever its size) that a statement parks: writing their headers as JSON must not hold
-the process up."""
+"""The greatest weight of the records that one statement parks, unless it is a single record.
+
+Encoding the headers as JSON must not block the process for long."""
 DETAIL_CHARACTERS: Final = 2_000
-TOLD_OF_A_REASON: Final = 5
-"""So many records of a batch are told of one by one, of each reason; the rest by their number."""
+LOGGED_PER_REASON: Final = 5
+"""How many records of a batch are logged one by one for each reason. The others are only counted."""
 
 
-async def park(tx: Connection, consumer: str, left: Sequence[ParkedRecord]) -> None:
-    """Note these records with all their bytes."""
-    for some in _portions(left):
-        raws = [each.record.raw for each in some]
-        named = [each.record.envelope if each.record.sequenced else None for each in some]
+async def park(tx: Connection, consumer: str, records: Sequence[ParkedRecord]) -> None:
+    """Store these records with all their bytes."""
+    for portion in _portions(records):
+        raws = [parked.record.raw for parked in portion]
+        envelopes = [parked.record.envelope if parked.record.sequenced else None for parked in portion]
         await tx.execute(
             SQL["park"],
             consumer,
             [raw.topic for raw in raws],
             [raw.partition for raw in raws],
             [raw.offset for raw in raws],
-            [envelope and envelope.stream for envelope in named],
-            [envelope and envelope.version for envelope in named],
-            [each.reason for each in some],
-            [as_text(each.detail)[:DETAIL_CHARACTERS] for each in some],
-            [each.holds_stream for each in some],
+            [envelope and envelope.stream for envelope in envelopes],
+            [envelope and envelope.version for envelope in envelopes],
+            [parked.reason for parked in portion],
+            [as_text(parked.detail)[:DETAIL_CHARACTERS] for parked in portion],
+            [parked.holds_stream for parked in portion],
             [raw.key for raw in raws],
             [json.dumps(headers_json(raw.headers)) for raw in raws],
             [raw.value for raw in raws],
         )
 
 
-def _portions(left: Sequence[ParkedRecord]) -> Iterator[Sequence[ParkedRecord]]:
+def _portions(records: Sequence[ParkedRecord]) -> Iterator[Sequence[ParkedRecord]]:
     begin, size = 0, 0
-    for end, each in enumerate(left):
-        more = weight(each.record.raw.headers, each.record.raw.value)
+    for end, parked in enumerate(records):
+        more = weight(parked.record.raw.headers, parked.record.raw.value)
         if end > begin and size + more > STATEMENT_BYTES:
-            yield left[begin:end]
+            yield records[begin:end]
             begin, size = end, 0
         size += more
-    if left:
-        yield left[begin:]
+    if records:
+        yield records[begin:]
 
 
-def tell(consumer: str, left: Sequence[ParkedRecord]) -> None:
-    """Say what was parked, and why."""
-    told = Counter[str]()
-    for each in left:
-        told[each.reason] += 1
-        if told[each.reason] > TOLD_OF_A_REASON:
+def log_parked(consumer: str, records: Sequence[ParkedRecord]) -> None:
+    """Log what was parked, and why."""
+    counts = Counter[str]()
+    for parked in records:
+        counts[parked.reason] += 1
+        if counts[parked.reason] > LOGGED_PER_REASON:
             continue
-        raw, envelope = each.record.raw, each.record.envelope
-        say = logger.critical if each.reason in ALARMING else logger.warning
-        say(
+        raw, envelope = parked.record.raw, parked.record.envelope
+        log = logger.critical if parked.reason in ALARMING else logger.warning
+        log(
             "event parked",
             consumer=consumer,
-            reason=each.reason,
-            detail=as_text(each.detail)[:300],
+            reason=parked.reason,
+            detail=as_text(parked.detail)[:300],
             topic=raw.topic,
             partition=raw.partition,
             offset=raw.offset,
             stream=envelope and envelope.stream,
             event_id=envelope and envelope.id,
-            holds_stream=each.holds_stream,
+            holds_stream=parked.holds_stream,
         )
-    for reason, number in told.items():
-        if number > TOLD_OF_A_REASON:
-            say = logger.critical if reason in ALARMING else logger.warning
-            say("more events parked", consumer=consumer, reason=reason, more=number - TOLD_OF_A_REASON)
+    for reason, number in counts.items():
+        if number > LOGGED_PER_REASON:
+            log = logger.critical if reason in ALARMING else logger.warning
+            log("more events parked", consumer=consumer, reason=reason, more=number - LOGGED_PER_REASON)

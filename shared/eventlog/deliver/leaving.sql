@@ -1,4 +1,5 @@
--- park: keeps records whole. One may be parked there already, as it is or edited since; another one may not.
+-- park: store records whole. The same record may be parked already, unchanged or edited. If another record is parked at
+-- its offset, the statement fails.
 insert into engine.parked as p (consumer, topic, partition, "offset", stream, version, reason, detail, holds_stream,
     key, headers, value)
 select $1, r.topic, r.partition, r."offset", r.stream, r.version, r.reason, r.detail, r.holds_stream, r.key,

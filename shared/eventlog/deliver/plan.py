@@ -1,9 +1,9 @@
-"""What a consumer does with each record of a batch: the whole decision, pure.
+"""The decision of a consumer about each record of a batch, as a pure function.
 
-A consumer's promise: each event's effect once, in its stream's order, nothing skipped silently. So every record is
-applied, ignored by declaration, dropped as a repeat of what was dealt with byte for byte, or left: parked whole, with
-the reason. Nothing is believed because it is on a topic: a service's event has to be intact, to continue its stream's
-chain, and, on the service's own topic, to be in its store.
+A consumer guarantees that each event takes effect once, in its stream's order, and that nothing is skipped silently.
+So every record is applied, ignored by declaration, dropped as an exact repeat of a processed record, or parked whole
+with the reason. A record is not trusted because it is on a topic: a service's event must be intact, must continue its
+stream's chain, and, on the service's own topic, must be in its store.
 """
 
 from base64 import b64decode, b64encode
@@ -34,49 +34,57 @@ Reason = Literal[
     "conflicting-duplicate",
 ]
 ALARMING: Final[frozenset[Reason]] = frozenset({"forged", "broken-chain", "conflict"})
-"""What only a forger, or a topic that is not its store's, can be the cause of."""
+"""The reasons that only a forged record, or a topic that does not belong to the store, can cause."""
 HIDING: Final[frozenset[Reason]] = frozenset({"unreadable", "unparsable"})
-"""What may hide the version of a stream that then seems to be missing."""
+"""The reasons of records that may contain a stream's version, which then seems to be missing."""
 AHEAD: Final = timedelta(minutes=5)
-"""So far a publisher's clock may be ahead of ours."""
+"""How far a publisher's clock may be ahead of ours."""
 
 
 class Raw(NamedTuple):
-    """A record as Kafka gave it."""
+    """A record as it was fetched from Kafka."""
 
     topic: str
     partition: int
     offset: int
     key: bytes | None
     headers: Sequence[tuple[str, bytes | None]]
-    """A name that is not UTF-8 has its bytes as lone surrogates (`surrogateescape`)."""
+    """The bytes of a name that is not UTF-8 are lone surrogates (`surrogateescape`)."""
     value: bytes | None
     unparsed: str = ""
-    """Why the client library could not read the record; `value` are its bytes then, or those of its batch."""
+    """Why the record could not be parsed, if so. Then `value` is the bytes of the record or of its batch."""
 
 
 class Received(NamedTuple):
-    """A record, read as far as it could be. `event` is there for the types that the consumer handles."""
+    """A record, read as far as possible.
+
+    Attributes:
+        envelope: None if the headers cannot be read, the record is not intact, or it may not be on its topic.
+        event: None if it cannot be read or the consumer does not handle its type.
+        problem: Why the record cannot be applied, or None.
+        reason: The kind of the problem. A `refused` record says what its sender may not say; a `forged` one cannot be
+            the service's own.
+    """
 
     raw: Raw
     envelope: Envelope | None
     event: Event | None
     problem: str | None = None
     reason: Reason = "unreadable"
-    """What the problem is of: `refused` is what its sender may not say, `forged` what cannot be a service's own."""
 
     @property
     def sequenced(self) -> bool:
-        """Whether the record is of one of our own streams, which count their versions."""
+        """Whether the record is of a service's stream and so has a version."""
         return self.envelope is not None and self.envelope.version is not None
 
 
 def receive(raw: Raw, types: frozenset[str], now: datetime | None = None, *, edited: bool = False) -> Received:
-    """Read a record; never raise, whatever bytes it holds.
+    """Read a record, without raising on any bytes.
 
     Args:
-        now: the real time; without it, a publisher's time may be any.
-        edited: an operator has changed the record since, so that its hash can't fit.
+        types: The event types that the consumer handles.
+        now: The real time, or None to accept any time from a publisher.
+        edited: Whether an operator has edited the record, so that its hash cannot match.
     """
     if raw.unparsed:
         return Received(raw, None, None, raw.unparsed, "unparsable")
@@ -85,10 +93,10 @@ def receive(raw: Raw, types: frozenset[str], now: datetime | None = None, *, edi
         envelope = from_headers(raw.headers, raw.key)
         if (why := why_not_from(raw.topic, envelope.source, envelope.type)) is not None:
             return Received(raw, None, None, why, "refused" if foreign else "forged")
-        if foreign:  # a foreign sequence counts something of its sender's, not versions of a stream here
+        if foreign:  # A publisher's sequence does not count the versions of a stream.
             envelope = envelope._replace(version=None, position=None)
         elif not envelope.stream or not counted(envelope):
-            raise Unreadable(f"{raw.topic} holds events of a stream, with a ce_sequence and a ce_position from 1")
+            raise Unreadable(f"{raw.topic} has events of streams only, with a ce_sequence and a ce_position from 1")
         elif not edited and (why := flaw(envelope, raw.key, raw.value or b"")) is not None:
             return Received(raw, None, None, why, "forged")
     except Unreadable as problem:
@@ -105,23 +113,28 @@ def receive(raw: Raw, types: frozenset[str], now: datetime | None = None, *, edi
     except Unreadable as problem:
         return Received(raw, envelope, None, str(problem))
     if foreign and (named := publisher_named(event)) not in (None, publisher_of(envelope.source)):
-        return Received(raw, envelope, None, f"{envelope.source} may not speak for the publisher {named!r}", "refused")
+        why = f"{envelope.source} may not send events of the publisher {named!r}"
+        return Received(raw, envelope, None, why, "refused")
     for name, time in times_said(event) if foreign else ():
         if (why := _ahead(f"its {name}", time, now)) is not None:
             return Received(raw, envelope, None, why, "refused")
     return Received(raw, envelope, event)
 
 
-def _ahead(what: str, time: datetime, now: datetime | None) -> str | None:
-    """Why a sender's time is refused, if it is: nothing that has happened is of a time that is still to come."""
+def _ahead(name: str, time: datetime, now: datetime | None) -> str | None:
+    """Return why a publisher's time is refused, or None if it is not too far in the future."""
     if now is None or time <= now + AHEAD:
         return None
-    return f"{what}, {time.isoformat()}, is more than five minutes ahead of {now.isoformat()}"
+    return f"{name}, {time.isoformat()}, is more than five minutes ahead of {now.isoformat()}"
 
 
 @dataclass(frozen=True, slots=True)
 class ParkedRecord:
-    """A record that is parked. Later events of the stream wait behind it where `holds_stream`."""
+    """A record that is parked.
+
+    Attributes:
+        holds_stream: Whether the later events of the stream wait until this record is resolved.
+    """
 
     record: Received
     reason: Reason
@@ -130,9 +143,12 @@ class ParkedRecord:
 
 
 class Seen(NamedTuple):
-    """The last version of a stream that a consumer has dealt with. Its hash is None where it was noted before hashes
-    were kept: then the next event is believed, and its hash kept from there on. Its tenant is None where nothing
-    said it yet."""
+    """The last version of a stream that a consumer has processed.
+
+    Attributes:
+        hash: The hash of that event. None if it was stored before hashes were: then the next event is trusted.
+        tenant: The tenant of the stream, or None if it is not known yet.
+    """
 
     version: int = 0
     hash: bytes | None = GENESIS
@@ -140,7 +156,7 @@ class Seen(NamedTuple):
 
 
 def seen_of(envelope: Envelope) -> Seen:
-    """What a consumer has seen that has dealt with this event."""
+    """Return the mark of a consumer that has processed this event."""
     return Seen(envelope.version or 0, envelope.hash, envelope.tenant)
 
 
@@ -148,10 +164,10 @@ class Known(NamedTuple):
     """What this service knows of a version of a stream.
 
     Attributes:
-        hash: the event's.
-        position, command_id: of an event of the service's own log.
-        record: the digest of the record by which an event of another service was dealt with; None where it was not
-            kept.
+        hash: The event's hash.
+        position: The event's position, if it is in the service's own log.
+        command_id: The event's command id, if it is in the service's own log.
+        record: The digest of the record, if the event is another service's and its record's digest was stored.
     """
 
     hash: bytes
@@ -162,17 +178,17 @@ class Known(NamedTuple):
 
 @dataclass(kw_only=True, slots=True)
 class ConsumerCheckpoint:
-    """Where a consumer stands, as its database says.
+    """The progress of a consumer according to its database, as far as a batch concerns it.
 
     Attributes:
-        offsets: the offset dealt with in each partition, -1 for none.
-        seen: the last version of the streams at hand.
-        held: the streams whose next version is parked.
-        waiting: the streams of which only later versions are parked, behind a gap.
-        not_awaited: the partitions in which a gap is not waited for.
-        known: the versions at hand that this service knows already.
-        own: the topic of the service itself: what its store does not have is forged.
-        head: the store's last position.
+        offsets: The last processed offset of each partition, or -1.
+        seen: The last processed version of each stream.
+        held: The streams whose next version is parked.
+        waiting: The streams of which only later versions are parked, behind a gap.
+        not_awaited: The partitions in which a missing version is not waited for.
+        known: The versions that this service already knows.
+        own: The service's own topic. An event on it that is not in the store is forged.
+        head: The store's last position.
     """
 
     offsets: Mapping[Partition, int]
@@ -187,28 +203,40 @@ class ConsumerCheckpoint:
 
 @dataclass(kw_only=True, slots=True)
 class BatchPlan:
-    """The batch's decisions. `offsets`, `seen` and `known` are what is to be noted with them; `refetch` names the
-    partitions whose records from there on could not be judged (a gap) and the offset to fetch again."""
+    """The decisions about a batch.
+
+    Attributes:
+        apply: The records to apply, in order.
+        parked: The records to park.
+        offsets: The last processed offset of each partition, to be stored.
+        seen: The last processed version of each stream, to be stored.
+        known: The events of other services that are processed for the first time, to be stored.
+        refetch: The partitions in which a version is missing, with the offset to fetch again from.
+        gaps: What is missing, for a person.
+        repeats: The number of records that were dropped as repeats.
+    """
 
     apply: list[Received] = field(default_factory=list)
-    left: list[ParkedRecord] = field(default_factory=list)
+    parked: list[ParkedRecord] = field(default_factory=list)
     offsets: dict[Partition, int] = field(default_factory=dict)
     seen: dict[str, Seen] = field(default_factory=dict)
     known: dict[tuple[str, int], Known] = field(default_factory=dict)
-    """Other services' events that are dealt with for the first time here."""
     refetch: dict[Partition, int] = field(default_factory=dict)
     gaps: list[str] = field(default_factory=list)
     repeats: int = 0
 
 
-def plan(records: Iterable[Received], standing: ConsumerCheckpoint) -> BatchPlan:
-    """Decide about each record, in the order given. Partitions that are not in `standing.offsets` are passed over:
-    they are not this consumer's (any more)."""
+def plan(records: Iterable[Received], checkpoint: ConsumerCheckpoint) -> BatchPlan:
+    """Decide about each record, in the given order.
+
+    Records of partitions that are not in `checkpoint.offsets` are ignored, because the consumer does not have these
+    partitions, or no longer.
+    """
     result = BatchPlan()
-    streams = StreamJudge(standing, result)
+    streams = StreamJudge(checkpoint, result)
     for record in records:
         partition = (record.raw.topic, record.raw.partition)
-        done = result.offsets.get(partition, standing.offsets.get(partition))
+        done = result.offsets.get(partition, checkpoint.offsets.get(partition))
         if done is None or partition in result.refetch:
             continue
         if record.raw.offset <= done:
@@ -217,7 +245,7 @@ def plan(records: Iterable[Received], standing: ConsumerCheckpoint) -> BatchPlan
         if record.envelope is None:
             if record.reason in HIDING:
                 streams.not_awaited.add(partition)
-            result.left.append(ParkedRecord(record, record.reason, record.problem or "", holds_stream=False))
+            result.parked.append(ParkedRecord(record, record.reason, record.problem or "", holds_stream=False))
         elif record.envelope.version is None:
             _take(record, record.envelope, result)
         elif not streams.judge(record, record.envelope, record.envelope.version):
@@ -228,60 +256,63 @@ def plan(records: Iterable[Received], standing: ConsumerCheckpoint) -> BatchPlan
 
 
 def _take(record: Received, envelope: Envelope, result: BatchPlan) -> bool:
-    """Apply, ignore or park a record whose turn it is; whether the next of its stream may follow."""
+    """Apply, ignore or park the next record of a stream.
+
+    Return whether the stream can continue after it.
+    """
     if record.problem is None:
         if record.event is not None:
             result.apply.append(record)
         return True
     unknown = envelope.type not in EVENTS and record.reason == "unreadable"
     holds = envelope.version is not None and not unknown
-    result.left.append(
+    result.parked.append(
         ParkedRecord(record, "unknown-type" if unknown else record.reason, record.problem, holds_stream=holds)
     )
     return not holds
 
 
 class StreamJudge:
-    """The services' streams in a batch: what is known of each, while the batch is judged."""
+    """The decisions about the records of services' streams in one batch."""
 
-    def __init__(self, standing: ConsumerCheckpoint, result: BatchPlan) -> None:
-        self._standing, self._result = standing, result
-        self._held, self._waiting = set(standing.held), set(standing.waiting)
-        self.not_awaited = set(standing.not_awaited)
+    def __init__(self, checkpoint: ConsumerCheckpoint, result: BatchPlan) -> None:
+        self._checkpoint, self._result = checkpoint, result
+        self._held, self._waiting = set(checkpoint.held), set(checkpoint.waiting)
+        self.not_awaited = set(checkpoint.not_awaited)
 
     def judge(self, record: Received, envelope: Envelope, version: int) -> bool:
-        """Decide about one intact record; False on a gap that may close."""
-        seen = self._result.seen.get(envelope.stream) or self._standing.seen.get(envelope.stream) or Seen()
+        """Decide about one intact record. Return False if a version is missing that may still come."""
+        seen = self._result.seen.get(envelope.stream) or self._checkpoint.seen.get(envelope.stream) or Seen()
         known = self._known(envelope.stream, version, seen)
-        own = record.raw.topic == self._standing.own
-        if own and known is None and (envelope.position or 0) > self._standing.head:
+        own = record.raw.topic == self._checkpoint.own
+        if own and known is None and (envelope.position or 0) > self._checkpoint.head:
             return self._missing(record, f"the store has no position {envelope.position} yet", "forged")
         if (fault := contradiction(envelope, known, own=own, raw=record.raw)) is not None:
-            self._result.left.append(ParkedRecord(record, *fault, holds_stream=False))
+            self._result.parked.append(ParkedRecord(record, *fault, holds_stream=False))
         elif version <= seen.version:
             self._result.repeats += 1
-            if known is None:  # of before hashes were kept: from here on this one counts
+            if known is None:  # The event was processed before hashes were stored: store this one.
                 self._result.known[envelope.stream, version] = Known(envelope.hash, record=digest_of(record.raw))
         elif version > seen.version + 1:
             return self._ahead(record, envelope, f"{envelope.stream}: version {version} came after {seen.version}")
         elif envelope.stream in self._held:
-            self._result.left.append(ParkedRecord(record, "behind", _BEHIND, holds_stream=True))
+            self._result.parked.append(ParkedRecord(record, "behind", _BEHIND, holds_stream=True))
         elif not continues(envelope, seen):
-            self._result.left.append(ParkedRecord(record, "broken-chain", broken(envelope, seen), holds_stream=False))
+            self._result.parked.append(ParkedRecord(record, "broken-chain", broken(envelope, seen), holds_stream=False))
         else:
             self._next(record, envelope, version)
         return True
 
     def _known(self, stream: str, version: int, seen: Seen) -> Known | None:
-        found = self._standing.known.get((stream, version))
-        if found is None:
-            found = self._result.known.get((stream, version))
-        if found is None and version == seen.version and seen.hash is not None:
-            found = Known(seen.hash)
-        return found
+        known = self._checkpoint.known.get((stream, version))
+        if known is None:
+            known = self._result.known.get((stream, version))
+        if known is None and version == seen.version and seen.hash is not None:
+            known = Known(seen.hash)
+        return known
 
     def _next(self, record: Received, envelope: Envelope, version: int) -> None:
-        if record.raw.topic != self._standing.own and (envelope.stream, version) not in self._standing.known:
+        if record.raw.topic != self._checkpoint.own and (envelope.stream, version) not in self._checkpoint.known:
             self._result.known[envelope.stream, version] = Known(envelope.hash, record=digest_of(record.raw))
         if _take(record, envelope, self._result):
             self._result.seen[envelope.stream] = seen_of(envelope)
@@ -291,10 +322,10 @@ class StreamJudge:
 
     def _ahead(self, record: Received, envelope: Envelope, gap: str) -> bool:
         if envelope.stream in self._held:
-            self._result.left.append(ParkedRecord(record, "behind", _BEHIND, holds_stream=True))
+            self._result.parked.append(ParkedRecord(record, "behind", _BEHIND, holds_stream=True))
             return True
         if envelope.stream in self._waiting:
-            self._result.left.append(ParkedRecord(record, "gap", gap, holds_stream=True))
+            self._result.parked.append(ParkedRecord(record, "gap", gap, holds_stream=True))
             return True
         if self._missing(record, gap, "gap"):
             self._waiting.add(envelope.stream)
@@ -302,11 +333,14 @@ class StreamJudge:
         return False
 
     def _missing(self, record: Received, gap: str, reason: Reason) -> bool:
-        """Park what waiting has not helped, or is no use for; False where it may."""
+        """Park the record, unless its partition waits for missing versions.
+
+        Return whether it is parked.
+        """
         if (record.raw.topic, record.raw.partition) not in self.not_awaited:
             self._result.gaps.append(gap)
             return False
-        self._result.left.append(ParkedRecord(record, reason, gap, holds_stream=reason == "gap"))
+        self._result.parked.append(ParkedRecord(record, reason, gap, holds_stream=reason == "gap"))
         return True
 
 
@@ -314,7 +348,7 @@ _BEHIND: Final = "an earlier event of its stream is parked"
 
 
 def digest_of(raw: Raw) -> bytes:
-    """The SHA-256 of a record: its key, its headers in their order, its value."""
+    """Return the SHA-256 of a record: of its key, its headers in their order, and its value."""
     parts: list[bytes | None] = [raw.key, raw.value]
     for name, value in raw.headers:
         parts += [name.encode(errors="surrogateescape"), value]
@@ -328,13 +362,14 @@ def digest_of(raw: Raw) -> bytes:
 def contradiction(
     envelope: Envelope, known: Known | None, *, own: bool, raw: Raw | None = None
 ) -> tuple[Reason, str] | None:
-    """How a record contradicts what its service knows of that version of the stream, if it does.
+    """Return how a record contradicts what this service knows of its version, or None.
 
     Args:
-        own: the event is of the service's own log, which has to have it: with its position and its command.
-        raw: the record itself. Another service's has to be the one that was dealt with, byte for byte; one of the own
-            topic has no headers but those that the relay writes. None for a record that an operator has edited, and
-            where only the event counts.
+        own: Whether the record is on the service's own topic. Then the log must have the event, with the same position
+            and command id.
+        raw: The record. On the service's own topic it may have only the headers that the relay writes; another
+            service's record must equal the processed one byte for byte. None to compare the events only, as for a
+            record that an operator has edited.
     """
     if own and known is None:
         return (
@@ -350,8 +385,8 @@ def contradiction(
             return None
         return (
             "forged",
-            f"{envelope.stream} version {envelope.version}, position {envelope.position}: the "
-            "store has another event there",
+            f"{envelope.stream} version {envelope.version}, position {envelope.position}: the store has another event "
+            "there",
         )
     if same and (raw is None or known.record in (None, digest_of(raw))):
         return None
@@ -368,24 +403,33 @@ def contradiction(
 
 
 def continues(envelope: Envelope, seen: Seen) -> bool:
-    """Whether the event follows the one that was seen last."""
+    """Return whether the event continues the last processed version of its stream."""
     return seen.hash is None or seen.hash == envelope.prevhash
 
 
 def broken(envelope: Envelope, seen: Seen) -> str:
-    kept = (seen.hash or b"").hex()[:16]
+    """Describe how an event fails to continue the last processed version of its stream."""
+    last = (seen.hash or b"").hex()[:16]
     return (
-        f"{envelope.stream} version {envelope.version} continues "
-        f"{envelope.prevhash.hex()[:16]}…, version {seen.version} is {kept}…"
+        f"{envelope.stream} version {envelope.version} continues the hash {envelope.prevhash.hex()[:16]}…, but version "
+        f"{seen.version} has the hash {last}…"
     )
 
 
 def park(
     plan_: BatchPlan, failed: Received, detail: str, later: Sequence[Received], reason: Reason = "failed"
 ) -> list[Received]:
-    """Takes a record that can't be applied out of the plan, with the later ones of its stream; returns the rest of
-    `later`. Foreign records have no stream order: only the one itself is parked."""
-    plan_.left.append(ParkedRecord(failed, reason, detail, holds_stream=failed.sequenced))
+    """Move a record that cannot be applied from `apply` to `parked`, with the later ones of its stream.
+
+    Publishers' records have no order of a stream, so only the record itself is moved.
+
+    Args:
+        later: The records after the failed one.
+
+    Returns:
+        The records of `later` that can still be applied.
+    """
+    plan_.parked.append(ParkedRecord(failed, reason, detail, holds_stream=failed.sequenced))
     plan_.apply.remove(failed)
     if not failed.sequenced or failed.envelope is None:
         return list(later)
@@ -394,19 +438,25 @@ def park(
     for record in later:
         if record.envelope is not None and record.sequenced and record.envelope.stream == stream:
             plan_.apply.remove(record)
-            plan_.left.append(ParkedRecord(record, "behind", _BEHIND, holds_stream=True))
+            plan_.parked.append(ParkedRecord(record, "behind", _BEHIND, holds_stream=True))
         else:
             rest.append(record)
     return rest
 
 
 def weight(headers: Sequence[object], value: bytes | None) -> int:
-    """About how much work a record is, in bytes: a header costs as much as tens of bytes of a value."""
+    """Return about how much work a record is, in bytes.
+
+    A header costs as much as 40 bytes of a value.
+    """
     return 100 + 40 * len(headers) + len(value or b"")
 
 
 def headers_json(headers: Sequence[tuple[str, bytes | None]]) -> list[list[str | None]]:
-    """Headers as JSON that loses no byte: values in base64; names, too, as a third part, where they are no text."""
+    """Return headers as JSON that keeps every byte.
+
+    Values are in base64. A name that is not printable text is in base64 as well, as a third part.
+    """
     return [[*_name_json(name, None if value is None else b64encode(value).decode())] for name, value in headers]
 
 
@@ -417,7 +467,7 @@ def _name_json(name: str, value: str | None) -> tuple[str | None, ...]:
 
 
 def headers_of(stored: Sequence[Sequence[Any]]) -> list[tuple[str, bytes | None]]:
-    """The headers that `headers_json` made this of."""
+    """Return the headers from which `headers_json` made this JSON."""
     return [
         (b64decode(rest[0]).decode(errors="surrogateescape") if rest else name, None if v is None else b64decode(v))
         for name, v, *rest in stored
@@ -425,5 +475,5 @@ def headers_of(stored: Sequence[Sequence[Any]]) -> list[tuple[str, bytes | None]
 
 
 def as_text(text: str) -> str:
-    """Any text as one that PostgreSQL can hold: without NUL and lone surrogates."""
+    """Return the text with NUL and lone surrogates escaped, which PostgreSQL cannot store."""
     return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")

@@ -1,4 +1,7 @@
-"""What a service does with events: fold them into tables, or turn them into commands of its own."""
+"""The declarations of projections and reactions.
+
+A projection folds events into tables. Reactions turn events into commands of the service.
+"""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +19,7 @@ from shared.events.envelope import Envelope
 
 E = TypeVar("E", bound=Event)
 X = TypeVar("X")
-"""What else a fold or a reaction takes: of events it is declared for on other lines."""
+"""The other event types of a fold or a reaction that is declared for several."""
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 _Folds: TypeAlias = Callable[[Any, X, Envelope], Awaitable[None]]
@@ -24,18 +27,21 @@ Fold: TypeAlias = _Folds[Any]
 
 
 class Projection:
-    """Tables folded from events: one consumer group, one checkpoint, `<service>.<name>`.
+    """Tables that are folded from events, as one consumer `<service>.<name>`.
 
     Each fold runs in the transaction that moves the checkpoint: once per event, in the stream's order, without gaps.
-    Between streams there is no order. `ignores` are the events of its topics that it has no fold for, on purpose: a
-    service does not start with a projection that has no answer to an event (`readers.py`).
+    There is no order between streams.
 
     Args:
-        tables: all that the folds write, and no other projection does. A rebuild makes them anew in another schema, so
-            folds name them unqualified (or `log.`), and sends a fold's `execute`s in bundles, so no fold reads what
-            `execute` returns.
-        excluded_from_digest: columns that depend on the order between streams.
-        carry_over_sql: brings into rebuilt tables (schema `{new}`) what only the live ones know. Safe to repeat.
+        topics: The topics to read.
+        tables: All tables that the folds write. No other projection writes them. A rebuild builds them in another
+            schema, so the folds name them without a schema (or with `log.`). It also sends the `execute` calls of folds
+            in bundles, so a fold must not use what `execute` returns.
+        ignores: The events of the topics that the projection has no fold for, on purpose. A service does not start
+            with a projection that neither folds nor ignores an event of its topics (`readers.py`).
+        excluded_from_digest: Columns that depend on the order of events of different streams.
+        carry_over_sql: A statement that copies into the rebuilt tables (schema `{new}`) what only the live ones have.
+            It must be safe to repeat.
     """
 
     def __init__(
@@ -55,11 +61,14 @@ class Projection:
 
     @property
     def types(self) -> frozenset[str]:
+        """The names of the event types that the projection folds."""
         return frozenset(self._folds)
 
     def on(self, event: type[E]) -> Callable[[_Folds[E | X]], _Folds[E | X]]:
-        """Declares the fold of this event type. One that folds several is declared for each, one line above the next:
-        it takes their union, which is checked."""
+        """Declare the fold of this event type.
+
+        A fold of several event types has one such decorator for each, and takes the union of the types.
+        """
 
         def declare(fold: _Folds[E | X]) -> _Folds[E | X]:
             if self._folds.setdefault(event.type(), fold) is not fold:
@@ -74,16 +83,17 @@ class Projection:
 
     @property
     def handlers(self) -> Mapping[str, Fold]:
-        """The fold of each event type, by its name."""
+        """The fold of each event type, by the name of the type."""
         return self._folds
 
     async def apply(self, tx: Any, event: Event, envelope: Envelope) -> None:
+        """Fold an event into the tables, in the transaction `tx`."""
         await self._folds[envelope.type](tx, event, envelope)
 
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """A command that follows from an event."""
+    """A command that a reaction sends to one of the service's streams."""
 
     stream: Stream[Any, Any, Any]
     key: str
@@ -92,7 +102,7 @@ class Dispatch:
 
 @dataclass(frozen=True, slots=True)
 class ReactionContext:
-    """What a reaction may look at: the service's read models and streams, and the time."""
+    """What a reaction can read: the service's read models and streams, and the time."""
 
     db: Any
     log: Log
@@ -100,7 +110,7 @@ class ReactionContext:
     clocks: Clocks
 
     def time_of(self, organisation_id: str) -> datetime:
-        """Now for this organisation: a sandbox's may be ahead."""
+        """Return the current time of this organisation, which may be ahead for a sandbox."""
         return self.clocks.time_of(organisation_id)
 
 
@@ -109,11 +119,16 @@ React: TypeAlias = _Reacts[Any]
 
 
 class Reactions:
-    """Commands that follow from events. Each is executed once: its id derives from the consumer, the event, its stream
-    and its place among the answer's commands for that stream, and a repeated id gets its first answer. So an answer may
-    name other streams when it is asked for again, but each stream's own commands should stay what they were.
+    """Functions that turn events into commands, as one consumer `<service>.<name>`.
 
-    `ignores` are the events of its topics that nothing follows from, as with projections."""
+    Each command is executed once. Its id is derived from the consumer, the event, the command's stream and its number
+    among the reaction's commands for that stream, and a repeated id gets its first answer. So a reaction that runs
+    again for the same event may address other streams, but must return the same commands for each stream.
+
+    Args:
+        topics: The topics to read.
+        ignores: The events of the topics that have no reaction, on purpose.
+    """
 
     def __init__(self, name: str, *, topics: Sequence[str], ignores: Sequence[type[Event]] = ()) -> None:
         self.name, self.topics, self.ignored = name, tuple(topics), names(ignores)
@@ -121,15 +136,19 @@ class Reactions:
 
     @property
     def types(self) -> frozenset[str]:
+        """The names of the event types that have a reaction."""
         return frozenset(self._reactions)
 
     @property
     def handlers(self) -> Mapping[str, React]:
-        """The reaction to each event type, by its name."""
+        """The reaction to each event type, by the name of the type."""
         return self._reactions
 
     def on(self, event: type[E]) -> Callable[[_Reacts[E | X]], _Reacts[E | X]]:
-        """Declares the reaction to this event type; for several, one line above the next, as with projections."""
+        """Declare the reaction to this event type.
+
+        A reaction to several event types has one such decorator for each, and takes the union of the types.
+        """
 
         def declare(reaction: _Reacts[E | X]) -> _Reacts[E | X]:
             if self._reactions.setdefault(event.type(), reaction) is not reaction:
@@ -138,5 +157,6 @@ class Reactions:
 
         return declare
 
-    async def react(self, event: Event, envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
-        return await self._reactions[envelope.type](event, envelope, reach)
+    async def react(self, event: Event, envelope: Envelope, context: ReactionContext) -> Sequence[Dispatch]:
+        """Return the commands that follow from an event."""
+        return await self._reactions[envelope.type](event, envelope, context)

@@ -1,7 +1,7 @@
-"""Check that every reader of a topic has an answer to every event of it: a handler, or that it ignores the event.
+"""The check that every reader of a topic handles or ignores every event on it.
 
-A service asks before it starts. An event that is added to a topic's union (`shared/events/`) names all of its readers
-here; the folds of its stream are named by the type checker.
+A service runs it before it starts. After an event is added to a topic's union (`shared/events/`), the check names every
+reader of the topic that has to be extended; the type checker names the folds of the event's stream.
 """
 
 import inspect
@@ -14,31 +14,34 @@ from shared.events.base import Event
 from shared.events.registry import EVENTS_ON, topic_of
 
 EventsOn: TypeAlias = Mapping[str, Sequence[type[Event]]]
-"""By topic, the event types that can be on it."""
+"""The event types that can be on each topic."""
 
 
 class UnansweredEvents(Exception):
-    """A reader neither handles nor ignores an event of its topics, or no stream folds it. Decide what it should do."""
+    """A reader neither handles nor ignores an event of its topics, or no stream folds an event.
+
+    Add a handler, or declare that the reader ignores the event.
+    """
 
 
 class Reader(Protocol):
-    """Whatever reads topics: a projection, reactions, timers, or a follower of its own."""
+    """Anything that reads topics: a projection, reactions, timers, or another follower."""
 
     @property
     def topics(self) -> Sequence[str]: ...
 
     @property
     def handlers(self) -> Mapping[str, Callable[..., object]]:
-        """The function that handles each event type, by the type's name."""
+        """The function that handles each event type, by the name of the type."""
 
     @property
     def ignored(self) -> frozenset[str]:
-        """The names of the event types that it ignores on purpose."""
+        """The names of the event types that the reader ignores on purpose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Follower:
-    """The declaration of a reader that is neither a projection nor reactions."""
+    """The declaration of a reader that is neither a projection nor reactions nor timers."""
 
     topics: Sequence[str]
     handlers: Mapping[str, Callable[..., object]]
@@ -46,14 +49,15 @@ class Follower:
 
 
 def names(events: Iterable[type[Event]]) -> frozenset[str]:
-    """The names of these event types."""
+    """Return the names of these event types."""
     return frozenset(event.type() for event in events)
 
 
 def unanswered(readers: Mapping[str, Reader], events: EventsOn = EVENTS_ON) -> list[str]:
-    """Name each reader with an event of its topics that it neither handles nor ignores.
+    """Describe each event that a reader of its topic neither handles nor ignores.
 
-    An event that it does both with, or one of another topic, is a fault, too: such a declaration hides what is missing.
+    A reader that both handles and ignores an event, or names an event that is on none of its topics, is reported as
+    well: such a declaration can hide a missing one.
     """
     return [fault for name, reader in readers.items() for fault in _faults(name, reader, events)]
 
@@ -70,32 +74,37 @@ def _faults(name: str, reader: Reader, events: EventsOn) -> Iterable[str]:
 
 
 def _where(reader: Reader, events: frozenset[str]) -> str:
-    """What to look at: the tables that are folded, and the functions that handle other events of the topic."""
+    """Return the reader's modules, its tables, and its handlers of the topic's other events."""
     functions = [inspect.unwrap(handler) for handler in reader.handlers.values()]
-    close = [inspect.unwrap(handler) for event, handler in reader.handlers.items() if event in events]
+    related = [inspect.unwrap(handler) for event, handler in reader.handlers.items() if event in events]
     modules = ", ".join(dict.fromkeys(function.__module__ for function in functions))
-    handlers = ", ".join(dict.fromkeys(function.__name__ for function in close))
+    handlers = ", ".join(dict.fromkeys(function.__name__ for function in related))
     tables = ", ".join(getattr(reader, "tables", ()))
     return "; ".join(part for part in (modules, tables and f"tables {tables}", handlers and f"see {handlers}") if part)
 
 
 def unfolded(service: str, streams: Iterable[Stream[Any, Any, Any]], events: EventsOn = EVENTS_ON) -> list[str]:
-    """Name the events of the service's topic that no stream of it folds, and those that streams fold beside."""
+    """Describe each event that only the service's topic or only one of its streams has."""
     declared = names(events[topic_of(service)])
     folds = {event: stream.category for stream in streams for event in names(_folded(stream))}
     missing = [f"{service}: none of its streams folds {event}" for event in sorted(declared - folds.keys())]
-    beside = sorted(folds.keys() - declared)
-    return missing + [f"{service}: the stream {folds[event]} folds {event}, not on its topic" for event in beside]
+    extra = sorted(folds.keys() - declared)
+    return missing + [f"{service}: the stream {folds[event]} folds {event}, not on its topic" for event in extra]
 
 
 def _folded(stream: Stream[Any, Any, Any]) -> Sequence[type[Event]]:
-    """The event types that `evolve` takes, as it is annotated."""
+    """Return the event types in the annotation of the stream's `evolve`."""
     second = list(inspect.signature(stream.evolve).parameters)[1]
     union = get_type_hints(stream.evolve)[second]
     return get_args(union) or (union,)
 
 
 def check(service: str, readers: Mapping[str, Reader], streams: Iterable[Stream[Any, Any, Any]]) -> None:
-    """Raise UnansweredEvents, naming each reader and stream of the service that lacks an answer to an event."""
+    """Check the readers and streams of a service before it starts.
+
+    Raises:
+        UnansweredEvents: A reader neither handles nor ignores an event of its topics, or the events of the service's
+            topic are not those that its streams fold.
+    """
     if faults := unanswered(readers) + unfolded(service, streams):
         raise UnansweredEvents("\n".join(faults))

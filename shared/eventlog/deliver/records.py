@@ -1,11 +1,13 @@
-"""Record batches as they lie in Kafka, read to the last byte.
+"""The reading of record batches from Kafka, with any bytes in them.
 
-aiokafka's fetcher gives up on a batch with a record that it can't decode (a header whose name is not UTF-8, say), and
-fetches it again for ever; a record whose offset is not above the one before it is passed over without a word. Here
-such a batch is read a second time by a parser that takes any bytes: a name keeps its bytes as lone surrogates, and
-what can't even be cut into its parts becomes a record of its own whose value are the raw bytes. A batch is unpacked
-here, too, up to a bound: some kilobytes of gzip can be gigabytes, which no table would keep. Importing this module puts
-it in the place of aiokafka's own reader, for every consumer of the process.
+If aiokafka's fetcher cannot decode a record, such as one with a header name that is not UTF-8, it fetches the batch
+again for ever. It also silently skips a record whose offset is not above the one before it. This module reads such a
+batch a second time with a parser that accepts any bytes. A header name that is not UTF-8 keeps its bytes as lone
+surrogates. Bytes that cannot be parsed as a record become the value of a record of their own. This module also
+decompresses batches, up to a limit, because a few kilobytes of gzip can decompress to gigabytes, which no table could
+store.
+
+Importing this module replaces aiokafka's own reader in every consumer of the process.
 
 Source: https://kafka.apache.org/documentation/#recordbatch
 """
@@ -23,30 +25,31 @@ from shared.eventlog.deliver.plan import Raw
 Header = tuple[str, bytes | None]
 
 UNPARSED: Final = "\udc00unparsed"
-"""The header that a record of raw bytes has, and why. No sender can write this name: `surrogateescape` never makes
-U+DC00."""
+"""The name of the header that marks a record of raw bytes; its value is the reason.
+
+No sender can write this name, because `surrogateescape` never produces U+DC00."""
 _LENGTH: Final = struct.Struct(">qi")
 _BATCH: Final = struct.Struct(">qiibIhiqqqhii")
-"""The header of a batch, version 2."""
+"""The header of a record batch of version 2."""
 _MAGIC_AT: Final = 16
 _TIME_OF_APPEND: Final = 0x08
 _ATTRIBUTES_AT: Final = 21
 _CODEC: Final = 0x07
 _GZIP: Final = 1
 _CODECS: Final[Mapping[int, str]] = {2: "snappy", 3: "lz4", 4: "zstd"}
-"""Those that are not read here: there is no library of them that could be told where to stop."""
+"""The compression codecs that are not read here, for lack of a library that can stop at a limit."""
 UNPACKED_AT_MOST: Final = 4 * 1024 * 1024
-"""So many bytes of records a batch unpacks to at most: four times what the broker takes of one that is not packed."""
+"""The most bytes of records in a decompressed batch: four times the broker's limit for an uncompressed one."""
 RECORDS_AT_MOST: Final = 200_000
-"""More than have room in a batch that is not packed."""
+"""The most records in a batch, which is more than an uncompressed one has room for."""
 
 
 class Corrupt(ValueError):
-    """Bytes are no record. The message says what is wrong with them."""
+    """Bytes cannot be read as a record or a batch. The message says why."""
 
 
 class Record(NamedTuple):
-    """A record as aiokafka's own reader would give it."""
+    """A record with the attributes of one from aiokafka's own reader."""
 
     offset: int
     timestamp: int
@@ -58,7 +61,7 @@ class Record(NamedTuple):
 
 
 def raw_of(record: Any) -> Raw:
-    """What the engine knows of a fetched record: its place and its bytes."""
+    """Return a fetched record with its topic, partition, offset and bytes."""
     headers: Sequence[Header] = record.headers
     if headers and headers[0][0] == UNPARSED:
         why = (headers[0][1] or b"").decode()
@@ -67,7 +70,7 @@ def raw_of(record: Any) -> Raw:
 
 
 class Batch:
-    """A batch: aiokafka's own, or what can be read of it where that can't."""
+    """A record batch, read by aiokafka, or by this module if aiokafka cannot read it."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -75,7 +78,7 @@ class Batch:
         self._iterator: Iterator[Any] | None = None
 
     def __getattr__(self, name: str) -> Any:
-        """What the fetcher asks of a batch beside its records is in its header, which the broker has checked."""
+        """Return an attribute of the batch's header, which the broker has checked."""
         return getattr(self._strict, name)
 
     def __iter__(self) -> Iterator[Any]:
@@ -95,7 +98,7 @@ class Batch:
             return [_raw(last, self._strict.max_timestamp, self._data, str(why))]
         try:
             return list(MemoryRecords(plain).next_batch())
-        except Exception as fault:  # noqa: BLE001  # whatever it trips over: the bytes are read again here
+        except Exception as fault:  # noqa: BLE001  # Whatever aiokafka cannot read is read again here.
             return _tolerant(plain, f"{type(fault).__name__}: {fault}")
 
     def __next__(self) -> Any:
@@ -103,7 +106,7 @@ class Batch:
 
 
 class Batches:
-    """The batches of a fetched partition, in the place of aiokafka's MemoryRecords."""
+    """The batches of a fetched partition, a replacement of aiokafka's `MemoryRecords`."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0
@@ -112,7 +115,7 @@ class Batches:
         return len(self._data)
 
     def _end(self) -> int | None:
-        """Where the next batch ends; None where it was not fetched whole."""
+        """Return where the next batch ends, or None if it was not fetched whole."""
         if len(self._data) - self._at < _LENGTH.size:
             return None
         end = self._at + _LENGTH.size + int(_LENGTH.unpack_from(self._data, self._at)[1])
@@ -133,7 +136,7 @@ fetcher.MemoryRecords = Batches
 
 
 def _ordered(records: Sequence[Any], first: int, last: int) -> bool:
-    """Whether each record lies above the one before it, and all within their batch."""
+    """Return whether the offsets increase and are within the batch."""
     before = first - 1
     for record in records:
         if record.offset <= before:
@@ -143,9 +146,12 @@ def _ordered(records: Sequence[Any], first: int, last: int) -> bool:
 
 
 def _renumbered(records: Sequence[Any], first: int, last: int, data: bytes) -> list[Record]:
-    """The records at the offsets that the broker counts; where it counts fewer, the batch as one."""
+    """Return the records with the offsets that the broker counts.
+
+    If the broker counts fewer records, return the batch as one record of raw bytes.
+    """
     if len(records) > last - first + 1:
-        return [_raw(last, 0, data, f"a batch of {len(records)} records for {last - first + 1} offsets")]
+        return [_raw(last, 0, data, f"the batch has {len(records)} records for {last - first + 1} offsets")]
     return [Record(first + n, r.timestamp, r.timestamp_type, r.key, r.value, r.headers) for n, r in enumerate(records)]
 
 
@@ -154,16 +160,20 @@ def _raw(offset: int, timestamp: int, data: bytes, why: str) -> Record:
 
 
 def _unpacked(data: bytes) -> bytes:
-    """The batch without compression. Raises Corrupt where it can't be unpacked, or would be too much."""
+    """Return the batch without compression.
+
+    Raises:
+        Corrupt: The batch cannot be decompressed, or is too large.
+    """
     fields = _BATCH.unpack_from(data)
     attributes, count = fields[5], fields[12]
     if count > RECORDS_AT_MOST:
-        raise Corrupt(f"a batch of {count} records, {RECORDS_AT_MOST} are the most that is read")
+        raise Corrupt(f"the batch has {count} records; the limit is {RECORDS_AT_MOST}")
     packing = attributes & _CODEC
     if not packing:
         return data
     if packing != _GZIP:
-        raise Corrupt(f"a batch that is packed by {_CODECS.get(packing, packing)}, which is not read here")
+        raise Corrupt(f"the batch is compressed by {_CODECS.get(packing, packing)}; only gzip is supported")
     records = _gunzipped(data[_BATCH.size :])
     plain = bytearray(data[: _BATCH.size] + records)
     struct.pack_into(">i", plain, _LENGTH.size - 4, len(plain) - _LENGTH.size)
@@ -176,42 +186,50 @@ def _gunzipped(packed: bytes) -> bytes:
     try:
         records = member.decompress(packed, UNPACKED_AT_MOST + 1)
     except zlib.error as fault:
-        raise Corrupt(f"it can't be decompressed: {fault}") from None
+        raise Corrupt(f"the batch cannot be decompressed: {fault}") from None
     if len(records) > UNPACKED_AT_MOST:
-        raise Corrupt(f"it unpacks to more than {UNPACKED_AT_MOST // 1024} KiB")
+        raise Corrupt(f"the batch decompresses to more than {UNPACKED_AT_MOST // 1024} KiB")
     if not member.eof or member.unused_data:
-        raise Corrupt("it can't be decompressed: it ends before, or behind, its gzip")
+        raise Corrupt("the batch cannot be decompressed: its gzip data ends before or after the batch")
     return records
 
 
 def _tolerant(data: bytes, why: str) -> list[Record]:
-    """What can be read of a batch that is not packed. `why` is what the strict reader said."""
+    """Read as much as possible of an uncompressed batch.
+
+    Args:
+        why: The error of aiokafka's reader.
+    """
     fields = _BATCH.unpack_from(data)
     first, attributes, last, began, latest, count = (fields[n] for n in (0, 5, 6, 7, 8, 12))
     times = (latest, 1) if attributes & _TIME_OF_APPEND else (began, 0)
     body = data[_BATCH.size :]
-    found: list[Record] = []
+    records: list[Record] = []
     at = 0
     for number in range(count):
         try:
             length, start = _varint(body, at)
             if length < 0 or start + length > len(body):
-                raise Corrupt(f"a record of {length} bytes where {len(body) - start} are left")
+                raise Corrupt(f"a record of {length} bytes, but only {len(body) - start} bytes are left")
         except Corrupt as cut:
-            found.append(_raw(first + last, latest, body[at:], f"{cut}; {why}"))
+            records.append(_raw(first + last, latest, body[at:], f"{cut}; {why}"))
             break
         piece, at = body[start : start + length], start + length
         try:
-            found.append(_record(piece, first, times))
+            records.append(_record(piece, first, times))
         except Corrupt as fault:
-            found.append(_raw(first + number, latest, piece, f"{fault}; {why}"))
-    return found
+            records.append(_raw(first + number, latest, piece, f"{fault}; {why}"))
+    return records
 
 
 def _record(piece: bytes, first: int, times: tuple[int, int]) -> Record:
-    """A record without its length. Raises Corrupt."""
+    """Return the record of these bytes, which do not include its length.
+
+    Raises:
+        Corrupt: The bytes are not a record.
+    """
     if not piece:
-        raise Corrupt("a record of no bytes")
+        raise Corrupt("a record of 0 bytes")
     elapsed, at = _varint(piece, 1)
     delta, at = _varint(piece, at)
     key, at = _bytes(piece, at)
@@ -227,7 +245,7 @@ def _record(piece: bytes, first: int, times: tuple[int, int]) -> Record:
             raise Corrupt("a header without a name")
         headers.append((name.decode(errors="surrogateescape"), content))
     if at != len(piece):
-        raise Corrupt(f"{len(piece) - at} bytes behind a record's headers")
+        raise Corrupt(f"{len(piece) - at} bytes after a record's headers")
     begins, kind = times
     return Record(first + delta, begins if kind else begins + elapsed, kind, key, value, tuple(headers))
 
@@ -237,12 +255,16 @@ def _bytes(data: bytes, at: int) -> tuple[bytes | None, int]:
     if length < 0:
         return None, at
     if at + length > len(data):
-        raise Corrupt(f"{length} bytes are said to come where {len(data) - at} are left")
+        raise Corrupt(f"a length of {length} bytes, but only {len(data) - at} bytes are left")
     return data[at : at + length], at + length
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """A zigzag number and where it ends. Raises Corrupt."""
+    """Return a zigzag-encoded number and where it ends.
+
+    Raises:
+        Corrupt: The number is cut off or too long.
+    """
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(data):

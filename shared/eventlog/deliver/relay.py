@@ -1,8 +1,9 @@
-"""Publishes what is committed, in order: the topic may repeat, never reorder, never skip.
+"""The relay, which publishes a service's committed events to its topic, in order.
 
-`plan` is the whole decision and pure. The driver below it owns the lease, keeps one unacknowledged batch a partition,
-and on any failure throws the producer away and starts again from the checkpoint in the database. Kafka transactions
-are not used: their protocol allows lost and torn ones (KIP-890).
+The topic may repeat an event, but never reorders or skips one. `plan` decides what to publish and is pure. `Relay` owns
+the lease and has one unacknowledged batch in each partition. After any failure it discards the producer and starts
+again from the checkpoint in the database. It does not use Kafka transactions, because their protocol can lose a
+transaction or commit it in part (KIP-890).
 """
 
 import asyncio
@@ -29,63 +30,80 @@ LEASE_S: Final = 3.0
 POLL_S: Final = 0.5
 REST: Final = 2
 LONGEST_REST_S: Final = 0.15
-"""A round of publishing is followed by a rest so many times as long: an event that finds the relay idle goes at once,
-those of a busy time go together, and are one fetch and one transaction for each consumer. As long as the quicker of the
-last two: one that Kafka was slow with is no reason to wait longer still."""
+"""The longest pause after a round of publishing. The pause is `REST` times the shorter of the last two rounds.
+
+An event that finds the relay idle is published at once. Under load, the events of a pause are published together, and
+each consumer needs one fetch and one transaction for them. The shorter round counts, so that one slow answer of Kafka
+does not lengthen the pause."""
 ALARM_S: Final = 10.0
-"""After this long a relay that stopped with an alarm looks whether somebody has repaired it."""
+"""How long a relay that stopped with an alarm waits before it tries again."""
 BATCH_BYTES: Final = 512 * 1024
 STREAMS_REMEMBERED: Final = 100_000
 
 
 class OutOfOrder(Exception):
-    """The store does not continue what was published. Nothing is published until somebody has looked."""
+    """The store does not continue what was published.
+
+    Nothing is published until an operator has repaired the store or the topic.
+    """
 
 
 @dataclass(slots=True)
 class Published:
-    """What the relay knows of the streams that it has published: each one's last version and hash."""
+    """The last published version and hash of each stream that the relay remembers."""
 
     heads: dict[str, Head] = field(default_factory=dict)
     last: bytes | None = None
     """The hash of the last event that this relay published."""
 
     def unknown(self, events: Sequence[StoredEvent]) -> list[str]:
-        """The streams among `events` that began before this relay did; the store knows where they stood."""
+        """Return the streams of `events` whose last published version has to be read from the store."""
         first = {e.envelope.stream: e.envelope.version for e in reversed(events)}
         return [stream for stream, version in first.items() if version != 1 and stream not in self.heads]
 
     def follows(self, event: StoredEvent) -> bool:
-        """Whether `event` is the next of its stream."""
+        """Return whether `event` is the next one of its stream."""
         head = self.heads.get(event.envelope.stream, Head())
         return (event.envelope.version, event.envelope.prevhash) == (head.version + 1, head.hash)
 
     def note(self, event: StoredEvent) -> None:
+        """Remember an event as published."""
         self.heads[event.envelope.stream] = Head(event.envelope.version or 0, event.envelope.hash)
         self.last = event.envelope.hash
 
 
 def partition_of(stream: str, partitions: int) -> int:
-    """Where a stream's records go: Kafka's own murmur2 rule, so that every client finds the same partition."""
+    """Return the partition of a stream's records, by Kafka's default rule (murmur2 of the key)."""
     return int((murmur2(stream.encode()) & 0x7FFFFFFF) % partitions)
 
 
 def unpublished(checkpoint: int, events: Sequence[StoredEvent], published: Published) -> Sequence[StoredEvent]:
-    """What comes after `checkpoint` among events that were read from it on. The first is what was published last: where
-    the store has it no more, PostgreSQL came back older than it was. Raises OutOfOrder."""
+    """Return the events after the checkpoint.
+
+    Args:
+        checkpoint: The last published position, or 0.
+        events: The events of the store from the checkpoint on, including the last published one.
+
+    Raises:
+        OutOfOrder: The store does not have the last published event, as when PostgreSQL was restored from a backup.
+    """
     if not checkpoint:
         return events
     if not events or events[0].envelope.position != checkpoint:
-        raise OutOfOrder(f"position {checkpoint} was published, and the store has it no more")
+        raise OutOfOrder(f"position {checkpoint} was published, but the store no longer has it")
     if published.last not in (None, events[0].envelope.hash):
-        raise OutOfOrder(f"position {checkpoint} is another event in the store than the one that was published")
+        raise OutOfOrder(f"position {checkpoint}: the store has another event than the one that was published")
     return events[1:]
 
 
 def plan(
     checkpoint: int, events: Sequence[StoredEvent], published: Published, partitions: int
 ) -> Mapping[int, Sequence[StoredEvent]]:
-    """What to send to which partition after `checkpoint`, in order. Raises OutOfOrder on a gap or a break."""
+    """Return the events after `checkpoint` by partition, in the order to send them.
+
+    Raises:
+        OutOfOrder: A position is missing, or an event does not continue its stream.
+    """
     batches: dict[int, list[StoredEvent]] = {}
     for expected, event in enumerate(events, start=checkpoint + 1):
         if event.envelope.position != expected:
@@ -104,18 +122,20 @@ def plan(
 
 
 class RelayProgress(Protocol):
-    """Told how far the relay is; for metrics. Must not raise or wait."""
+    """A receiver of the relay's progress, for metrics. Its methods must not raise or wait."""
 
     def relayed(self, position: int, events: int) -> None: ...
 
 
 Guard = Callable[[int], Awaitable[str | None]]
-"""Asked with the checkpoint by a new leader, and by one whose store has changed beneath it: why nothing may be
-published, or None."""
+"""A function that returns why nothing may be published, or None.
+
+A relay calls it with its checkpoint when it has got the lease, and when the store does not continue what was published.
+"""
 
 
 class Anchors(Protocol):
-    """Notes outside of the store where it stood. Must not raise or wait."""
+    """The recording of the store's head outside of the store. Its methods must not raise."""
 
     def note(self, relayed: int, producer: Any) -> None: ...
 
@@ -123,7 +143,10 @@ class Anchors(Protocol):
 
 
 class Relay:
-    """One service's relay. Any number of processes may run one; the lease lets one at a time publish."""
+    """The relay of one service.
+
+    Any number of processes can run it. The lease allows one of them at a time to publish.
+    """
 
     def __init__(
         self,
@@ -140,13 +163,17 @@ class Relay:
         self._progress, self._guard, self._anchors = progress, guard, anchors
         self.name = f"relay:{topic}"
         self.alarm: str | None = None
-        """Why nothing is published until somebody has looked, if so."""
+        """Why nothing is published until an operator has repaired it, or None."""
         self.leading = False
         self._renewed = 0.0
         self._renewing = asyncio.Lock()
 
     async def run(self) -> None:
-        """Relays until cancelled. Faults of Kafka and PostgreSQL are waited out; OutOfOrder raises `alarm`."""
+        """Publish events until cancelled.
+
+        Errors of Kafka and PostgreSQL lead to a new start after a pause. After OutOfOrder, `alarm` has the reason until
+        a new start succeeds.
+        """
         pause = 0.1
         while True:
             try:
@@ -154,13 +181,15 @@ class Relay:
                 pause = 0.1
             except OutOfOrder as broken:
                 self.alarm = str(broken)
-                logger.critical("relay stopped: the order is broken", relay=self.name, reason=self.alarm)
+                logger.critical(
+                    "the relay stopped: the store does not continue its topic", relay=self.name, reason=self.alarm
+                )
                 await asyncio.sleep(ALARM_S)
             except LeaseLost as lost:
-                logger.warning("relay stands back", relay=self.name, reason=str(lost))
+                logger.warning("the relay has lost its lease", relay=self.name, reason=str(lost))
             except (KafkaError, Unavailable, OSError, TimeoutError) as fault:
                 logger.warning(
-                    "relay starts again from its checkpoint", relay=self.name, fault=repr(fault), pause_s=pause
+                    "the relay starts again from its checkpoint", relay=self.name, fault=repr(fault), pause_s=pause
                 )
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 5.0)
@@ -168,7 +197,7 @@ class Relay:
                 self.leading = False
 
     async def _lead(self) -> None:
-        """Waits for the lease, publishes while it holds it, gives it back."""
+        """Wait for the lease, publish while this process has it, and release it."""
         lease = await self._lease()
         while lease is None:
             await asyncio.sleep(LEASE_S / 6)
@@ -188,16 +217,17 @@ class Relay:
                     raise OutOfOrder(why)
                 await self._renew(lease)
             partitions = len(await producer.partitions_for(self._topic))
-            logger.info("relay leads", relay=self.name, token=lease.token, position=lease.position)
+            logger.info("the relay has the lease", relay=self.name, token=lease.token, position=lease.position)
             self.leading, self.alarm = True, None
             try:
                 await self._publish_while_leading(lease, producer, partitions)
-            except OutOfOrder as broken:  # at once, so that the store takes no commands which nobody could publish
-                raise OutOfOrder(await self._told_by_guard(lease) or str(broken)) from broken
+            except OutOfOrder as broken:
+                # Call the guard now, so that it fences the store before more commands are accepted.
+                raise OutOfOrder(await self._guard_reason(lease) or str(broken)) from broken
         finally:
             if self._anchors is not None:
                 await self._anchors.stop()
-            with suppress(Exception):  # a producer that failed is thrown away, not asked to finish
+            with suppress(Exception):  # A producer that failed is discarded, whether or not it stops cleanly.
                 async with asyncio.timeout(2):
                     await producer.stop()
             with suppress(Exception):
@@ -207,9 +237,9 @@ class Relay:
         published, before = Published(), 0.0
         while True:
             began = asyncio.get_running_loop().time()
-            known = 1 if lease.position else 0  # the last that was published, read with what follows it
-            found = await self._store.read(lease.position - known, READ_EVENTS + known)
-            events = unpublished(lease.position, found, published)
+            overlap = 1 if lease.position else 0  # Read the last published event as well, to compare it.
+            stored = await self._store.read(lease.position - overlap, READ_EVENTS + overlap)
+            events = unpublished(lease.position, stored, published)
             if events:
                 if len(published.heads) > STREAMS_REMEMBERED:
                     published.heads.clear()
@@ -225,15 +255,15 @@ class Relay:
                     self._progress.relayed(lease.position, len(events))
             if self._anchors is not None:
                 self._anchors.note(lease.position, producer)
-            await self._keep(lease, LEASE_S / 3)
+            await self._keep_lease(lease, LEASE_S / 3)
             if len(events) < READ_EVENTS:
                 took = asyncio.get_running_loop().time() - began
                 await asyncio.sleep(min(LONGEST_REST_S, REST * min(took, before)) if events else 0)
                 before = took
                 await self._store.wait(lease.position, POLL_S)
 
-    async def _told_by_guard(self, lease: Lease) -> str | None:
-        with suppress(KafkaError, Unavailable, OSError, TimeoutError):  # the alarm is raised without it, too
+    async def _guard_reason(self, lease: Lease) -> str | None:
+        with suppress(KafkaError, Unavailable, OSError, TimeoutError):  # The alarm is raised without its reason, too.
             return await self._guard(lease.position) if self._guard is not None else None
         return None
 
@@ -247,12 +277,12 @@ class Relay:
     async def _renew(self, lease: Lease) -> None:
         renewed = await self._lease()
         if renewed is None or renewed.token != lease.token:
-            raise LeaseLost(f"{self.name}: it expired and somebody else took it")
+            raise LeaseLost(f"{self.name}: the lease expired and another process has taken it")
         if renewed.position != lease.position:
-            raise LeaseLost(f"{self.name}: its checkpoint was moved from {lease.position} to {renewed.position}")
+            raise LeaseLost(f"{self.name}: the checkpoint was moved from {lease.position} to {renewed.position}")
 
-    async def _keep(self, lease: Lease, age_s: float) -> None:
-        """Renews the lease if it is as old as that."""
+    async def _keep_lease(self, lease: Lease, age_s: float) -> None:
+        """Renew the lease if its last renewal is at least `age_s` seconds ago."""
         async with self._renewing:
             if asyncio.get_running_loop().time() - self._renewed >= age_s:
                 await self._renew(lease)
@@ -260,24 +290,28 @@ class Relay:
     async def _send(
         self, producer: AIOKafkaProducer, partition: int, events: Sequence[StoredEvent], lease: Lease
     ) -> None:
-        """Sends a partition's events in order, each batch after the one before it was acknowledged. Acknowledgements
-        may take longer than the lease lasts: it is renewed in time, and who lost it sends nothing more."""
+        """Send a partition's events in order, each batch after the one before it was acknowledged.
+
+        Acknowledgements can take longer than the lease lasts, so the lease is renewed between batches. If it is lost,
+        no further batch is sent.
+        """
         batch = producer.create_batch()
         for event in events:
             if not self._append(batch, event):
-                await self._keep(lease, LEASE_S * 2 / 3)
+                await self._keep_lease(lease, LEASE_S * 2 / 3)
                 await self._acknowledged(producer, batch, partition)
                 batch = producer.create_batch()
                 if not self._append(batch, event):
                     raise OutOfOrder(
-                        f"position {event.envelope.position} has {len(event.data)} bytes: too large to publish"
+                        f"position {event.envelope.position} has {len(event.data)} bytes, which is too large to publish"
                     )
-        await self._keep(lease, LEASE_S * 2 / 3)
+        await self._keep_lease(lease, LEASE_S * 2 / 3)
         await self._acknowledged(producer, batch, partition)
 
     @staticmethod
     def _append(batch: Any, event: StoredEvent) -> bool:
-        # The record's time is left to Kafka, which refuses one too far from its own; `ce_time` says when it happened.
+        # Kafka sets the record's timestamp, because it refuses one that is too far from its own. `ce_time` has the
+        # event's time.
         key = event.envelope.stream.encode()
         return batch.append(key=key, value=event.data, timestamp=None, headers=event.headers()) is not None
 

@@ -1,4 +1,4 @@
-"""The newest records of a topic, followed by a process for itself, and whether it has seen all of them."""
+"""The newest records of a topic, followed by one process without a consumer group."""
 
 import asyncio
 import time
@@ -14,15 +14,15 @@ from shared.eventlog.deliver.plan import Raw
 logger = structlog.get_logger(__name__)
 
 FETCH_WAIT_MS: Final = 400
-"""How long Kafka waits for a record before it answers that there is none: so often at least it is heard of."""
+"""How long Kafka waits for a record before it answers that there is none, and so the longest time between answers."""
 AGAIN_S: Final = 1.0
 
 
 class Tail:
-    """Follows a topic without a group, from the records of the last `keep_s` seconds on.
+    """A follower of a topic, from the records of the last `keep_s` seconds on.
 
-    `take` is given each record once it is fetched, and must not raise. Whatever goes wrong, the tail begins again: it
-    may give a record several times, and misses none of the last `keep_s` seconds.
+    It calls `take`, which must not raise, with each record. After an error it starts again: a record may then come
+    several times, but none of the last `keep_s` seconds is missed.
     """
 
     def __init__(
@@ -38,7 +38,10 @@ class Tail:
         self._next: dict[TopicPartition, int] = {}
 
     def seen_all(self, within_s: float) -> bool:
-        """Whether Kafka has answered for every partition within so many seconds, and all it then had was taken."""
+        """Return whether all records that Kafka had `within_s` seconds ago were taken.
+
+        This needs an answer of Kafka for every partition within that time.
+        """
         kafka = self._kafka
         if kafka is None or not self._next:
             return False
@@ -54,8 +57,8 @@ class Tail:
         while True:
             try:
                 await self._follow()
-            except Exception as fault:  # noqa: BLE001  # a record that the client can't read is not to end the process
-                logger.warning("a topic can't be followed", topic=self._topic, fault=repr(fault))
+            except Exception as fault:  # noqa: BLE001  # A record that the client cannot read must not end the process.
+                logger.warning("a topic cannot be followed: starting again", topic=self._topic, fault=repr(fault))
             await asyncio.sleep(AGAIN_S)
 
     async def _follow(self) -> None:
@@ -72,7 +75,7 @@ class Tail:
                 for partition, records in (await kafka.getmany(timeout_ms=1000)).items():
                     for record in records:
                         if record.offset != following[partition]:
-                            raise LookupError(f"{partition} goes on at {record.offset}: records are missing")
+                            raise LookupError(f"{partition} continues at offset {record.offset}: records are missing")
                         self._take(_raw(record))
                         following[partition] += 1
         finally:
@@ -80,14 +83,14 @@ class Tail:
             await kafka.stop()
 
     async def _last(self, kafka: AIOKafkaConsumer) -> dict[TopicPartition, int]:
-        """Where the last `keep_s` seconds begin, by partition."""
+        """Return the offset in each partition at which the last `keep_s` seconds begin."""
         partitions = list(kafka.assignment())
         if not partitions:
             raise LookupError(f"there is no topic {self._topic}")
         since = int((self._clock() - self._keep_s) * 1000)
-        found = await kafka.offsets_for_times(dict.fromkeys(partitions, since))
+        starts = await kafka.offsets_for_times(dict.fromkeys(partitions, since))
         ends = await kafka.end_offsets(partitions)
-        return {each: ends[each] if found[each] is None else found[each].offset for each in partitions}
+        return {p: ends[p] if starts[p] is None else starts[p].offset for p in partitions}
 
 
 def _raw(record: ConsumerRecord) -> Raw:

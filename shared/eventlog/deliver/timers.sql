@@ -1,6 +1,6 @@
--- carry_over: delete the timers of a rebuilt table ({new}.timers) that have fired, as the ids of their commands tell, and
--- put off again those that are put off in the live one. The id is the one that `derived_id` makes of 'timer', the name,
--- the key and the time.
+-- carry_over: delete the timers of a rebuilt table ({new}.timers) whose commands exist, because they have fired, and
+-- postpone those that are postponed in the live table. A command's id is the one that `derived_id` makes of 'timer', the
+-- name, the key and the time.
 with parts as (
     select name, key,
         to_char(due at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS')
@@ -25,13 +25,13 @@ where l.name = t.name and l.key = t.key and l.set_by = t.set_by and l.first_due 
 -- cancel: delete a timer.
 delete from engine.timers where name = $1 and key = $2;
 
--- set: set a timer, or another time for it.
+-- set: set a timer, which replaces an earlier one.
 insert into engine.timers (name, key, due, customer, set_by, correlation_id)
 values ($1, $2, $3, $4, $5, $6)
 on conflict (name, key) do update set due = excluded.due, customer = excluded.customer,
     set_by = excluded.set_by, correlation_id = excluded.correlation_id, first_due = null;
 
--- due: list the timers that are due, in the time of whom they are about, the earliest first.
+-- due: list the timers that are due in the time of their organisation, the earliest first.
 select due.*, coalesce(c.ahead_s, 0) as ahead_s from (
     (select * from engine.timers where due <= $1 order by due limit $2)
     union
@@ -40,10 +40,10 @@ select due.*, coalesce(c.ahead_s, 0) as ahead_s from (
 ) as due left join engine.clocks c on c.organisation_id = due.customer
 order by due, key, name limit $2;
 
--- fired: delete the timers that have fired, unless they were set again meanwhile.
+-- fired: delete the timers that have fired, unless they were set to another time since.
 delete from engine.timers t using unnest($1::text[], $2::text[], $3::timestamptz[]) as f(name, key, due)
 where (t.name, t.key, t.due) = (f.name, f.key, f.due);
 
--- postpone: put a timer off that can't be fired.
+-- postpone: postpone a timer that cannot be fired.
 update engine.timers set due = $4, first_due = coalesce(first_due, due)
 where name = $1 and key = $2 and due = $3;

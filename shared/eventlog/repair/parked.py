@@ -240,7 +240,7 @@ async def _rows(tx: Connection, line: Line, limit: int) -> list[asyncpg.Record]:
 
 
 def _received(consumer: Consumer, parked: Parked) -> Received:
-    return receive(parked.raw, consumer.what.types, consumer.now(), edited=parked.edited)
+    return receive(parked.raw, consumer.definition.types, consumer.now(), edited=parked.edited)
 
 
 def _counts(parked: Parked) -> bool:
