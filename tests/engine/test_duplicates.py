@@ -104,7 +104,7 @@ async def test_a_retry_parks_it_again_and_says_so_before(bench: Bench) -> None:
     await bench.hear(bench.raw(says()), bench.raw(says(contract_id="d")))
     (one,) = await parked.list_parked(bench.pool)
     tried = await parked.attempt(bench.pool, bench.consumer, one.line)
-    assert tried.stopped is not None and "said something else" in tried.stopped
+    assert tried.stopped is not None and "with another content before" in tried.stopped
     done = await parked.retry(bench.pool, bench.consumer, one.line, "operation")
     assert (done.applied, done.waiting, await bench.reasons()) == (0, 1, ["conflicting-duplicate"])
     assert await bench.counted("d") == 0

@@ -107,7 +107,7 @@ async def test_who_has_records_to_go_and_makes_no_progress_ends_its_process(feed
     assert feed.lag == 2 + END
     feed._stands = {place: (offset, since - host.STALLED_S) for place, (offset, since) in feed._stands.items()}
     feed._seek((PLACE[0], 1), 1)  # another partition's progress does not count
-    with pytest.raises(Stalled, match=r"test\.feed has 2 records to go in .* \[0\]"):
+    with pytest.raises(Stalled, match=r"test\.feed has 2 records to process in .* \[0\]"):
         await feed.check_progress()
 
 

@@ -419,7 +419,7 @@ def broken(envelope: Envelope, seen: Seen) -> str:
 def park(
     plan_: BatchPlan, failed: Received, detail: str, later: Sequence[Received], reason: Reason = "failed"
 ) -> list[Received]:
-    """Move a record that cannot be applied from `apply` to `parked`, with the later ones of its stream.
+    """Move a failed record from `apply` to `parked`, with the later ones of its stream.
 
     Publishers' records have no order of a stream, so only the record itself is moved.
 
