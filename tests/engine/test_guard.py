@@ -199,7 +199,7 @@ async def test_a_checkpoint_that_was_moved_ends_the_lease(bench: Bench) -> None:
     await store.advance(relay.name, lease, 7)
     await relay._renew(lease)
     await bench.query("update engine.leases set position = 5")
-    with pytest.raises(LeaseLost, match="its checkpoint was moved from 7 to 5"):
+    with pytest.raises(LeaseLost, match="the checkpoint was moved from 7 to 5"):
         await relay._renew(lease)
     await store.close()
 

@@ -300,8 +300,8 @@ class Consumer:
     async def _fold(self, projection: Projection, records: Sequence[Received], start: _BatchStart) -> BatchPlan:
         """Fold the batch in one transaction.
 
-        If a fold fails, fold the batch again with a savepoint around each event, so that only the events that fail are
-        parked.
+        If a fold fails, fold the batch again with a savepoint around each event, so that only the events that fail and
+        the later ones of their streams are parked.
         """
         async with self._pool.acquire() as tx:
             for careful in (False, True):

@@ -218,8 +218,8 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
     async def _read(self) -> dict[int, Received]:
         """Read the fetched records, and return them by the identity of the Kafka record.
 
-        Other tasks get a turn between large records. The records stay in `_fetched` meanwhile, so that a seek still
-        drops those of its partition.
+        Other tasks get a turn between large records. The records stay in `_fetched` until they are read, so that a seek
+        in the meantime drops those of its partition.
         """
         types, now, size = self.consumer.definition.types, self.consumer.now(), 0
         received: dict[int, Received] = {}

@@ -16,6 +16,6 @@ on conflict (consumer, topic, partition, "offset") do update set detail = case
         and (s.key, s.headers, s.value) is not distinct from (excluded.key, excluded.headers, excluded.value)
     ) then p.detail
     else engine.refused(format(
-        '%s has parked another record of %s at partition %s, offset %s. The topic was made anew, it seems: '
+        '%s has parked another record of %s at partition %s, offset %s. The topic seems to have been created again: '
         '`tenure restore topic` moves what was parked aside', p.consumer, p.topic, p.partition, p."offset"
     )) end;

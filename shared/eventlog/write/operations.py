@@ -81,7 +81,10 @@ _TEXT: Final[TypeAdapter[str]] = TypeAdapter(Text)
 
 
 def shown(text: str) -> str:
-    """Any text as an event can have it: cut, and in ASCII with escapes where it holds what has no place in one."""
+    """Return the text in a form that an event can hold.
+
+    It is cut to the greatest length of a text. If it has characters that a text may not have, it is escaped as ASCII.
+    """
     try:
         return _TEXT.validate_python(text[:TEXT_AT_MOST])
     except ValidationError:
