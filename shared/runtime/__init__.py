@@ -1,1 +1,1 @@
-"""What every service process has besides its rules: settings, logging, metrics, sign-in, routes, a life cycle."""
+"""The runtime of a service process: settings, logging, metrics, sign-in, HTTP, life cycle."""

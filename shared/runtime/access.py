@@ -1,6 +1,6 @@
-"""Administrative access in the services that replicate identity's facts: the tables, and the check of a request.
+"""Administrative access to contracts: a projection of identity's facts and a check.
 
-The rule is `shared/administrative_access.py`; its facts reach the other services as events, a moment later.
+The rule is in `shared/administrative_access.py`. Its facts reach the other services as events, so a moment later.
 """
 
 from pathlib import Path
@@ -27,7 +27,7 @@ from shared.sql import statements
 SQL: Final = statements(__file__)
 
 ACCESS_TABLES: Final = Path(__file__).with_name("access_tables.sql").read_text()
-"""The two tables, for the first migration of a service that has this projection."""
+"""The SQL that creates the two tables, for the first migration of a service with this projection."""
 
 _IGNORED: Final = (
     *subjects.OPERATIONS,
@@ -40,7 +40,7 @@ _IGNORED: Final = (
 
 
 def access_projection() -> Projection:
-    """The projection `access` over identity's events."""
+    """Return the projection `access` of identity's events."""
     access = Projection("access", topics=(IDENTITY,), tables=("access_roles", "access_agreements"), ignores=_IGNORED)
 
     @access.on(RoleAssigned)
@@ -71,15 +71,21 @@ def access_projection() -> Projection:
 
 
 async def require_access(db: Any, actor: Actor, contract_id: str, *, assign_seats: bool = False) -> Granted[str]:
-    """The caller's administrative access to the contract. Raises Problem 403: `role-missing`, `seat-right-missing`
-    or `agreement-missing`. With `assign_seats` a Software Coordinator needs the right to do that, and it is open before
-    the term's first day, too: seats are set up for it."""
-    known = await db.fetch(SQL["roles"], contract_id, actor.account_id)
+    """Return the caller's administrative access to the contract.
+
+    Args:
+        assign_seats: require the right to assign seats of a Software Coordinator, and also accept an agreement that
+            starts later, because seats are prepared before the term's first day.
+
+    Raises:
+        Problem: 403 `role-missing`, `seat-right-missing` or `agreement-missing`.
+    """
+    roles = await db.fetch(SQL["roles"], contract_id, actor.account_id)
     agreements = await db.fetch(SQL["agreements"], contract_id)
     access = administrative_access(
-        [HeldRole(each["role"], each["may_assign_seats"], each["event_id"]) for each in known if not each["revoked"]],
-        [each["revoked"] for each in known if each["revoked"]],
-        [Agreement(each["kind"], each["phase"], each["event_id"], each["starts"]) for each in agreements],
+        [HeldRole(row["role"], row["may_assign_seats"], row["event_id"]) for row in roles if not row["revoked"]],
+        [row["revoked"] for row in roles if row["revoked"]],
+        [Agreement(row["kind"], row["phase"], row["event_id"], row["starts"]) for row in agreements],
         assign_seats=assign_seats,
     )
     if isinstance(access, Denied):

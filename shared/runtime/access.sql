@@ -1,10 +1,10 @@
--- assign_role: set what a role gives an account on a contract.
+-- assign_role: note a role of an account on a contract, and its rights.
 insert into access_roles (contract_id, account_id, role, may_assign_seats, event_id)
 values ($1, $2, $3, $4, $5)
 on conflict (contract_id, account_id, role) do update set may_assign_seats = excluded.may_assign_seats,
     event_id = excluded.event_id, revoked = null;
 
--- revoke_role: note which event took the role.
+-- revoke_role: note which event revoked the role.
 update access_roles set revoked = $4 where contract_id = $1 and account_id = $2 and role = $3;
 
 -- schedule_agreement: note an agreement that begins later.
@@ -21,7 +21,7 @@ on conflict (contract_id, subscription_id) do update set kind = excluded.kind, p
 -- end_agreement: note that an agreement has ended.
 update access_agreements set phase = 'ended', event_id = $3 where contract_id = $1 and subscription_id = $2;
 
--- roles: list the roles that the account holds or held on a contract, in the order in which they were taken.
+-- roles: list the roles that the account holds or held on a contract, in the order in which they were revoked.
 select role, may_assign_seats, event_id, revoked from access_roles
 where contract_id = $1 and account_id = $2
 order by revoked;

@@ -1,4 +1,4 @@
--- Who administers which contract, and what opens it: replicated from identity's events.
+-- Who administers which contract, and its agreements: replicated from identity's events.
 create table access_roles (
     contract_id text not null,
     account_id text not null,

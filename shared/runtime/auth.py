@@ -1,4 +1,4 @@
-"""Who is calling: tokens that identity signs and every route checks. No switch turns it off."""
+"""Authentication: tokens that identity signs and every route checks. It can't be disabled."""
 
 import asyncio
 import time
@@ -16,16 +16,16 @@ from shared.events.identity import OrganisationKind
 from shared.runtime.problems import Problem
 
 ISSUER: Final = "http://127.0.0.1:8101"
-"""Who signs, unless the settings say otherwise: the URL of identity, under which its discovery document is found."""
+"""The default issuer of tokens: the URL of identity, which serves the discovery document."""
 AUDIENCE: Final = "tenure"
 ALGORITHM: Final = "ES256"
 TOKEN_S: Final = 300
 LEEWAY_S: Final = 30
-"""How far another machine's clock may be off: for the times that a token names, never for a session that has ended."""
+"""The accepted clock difference between machines, for the times in a token; it never extends an ended session."""
 REFRESH_S: Final = 5.0
-"""How soon the keys may be fetched again for a key that is not known."""
+"""The shortest interval at which the keys are fetched again for an unknown key."""
 JWKS_S: Final = 60
-"""How long fetched keys are used, and what the JWKS says of it. A withdrawn key is believed for so long."""
+"""How long fetched keys are used, and the max-age of the JWKS. A withdrawn key is accepted this long at most."""
 KNOWN_TOKENS: Final = 10_000
 
 
@@ -37,34 +37,34 @@ class Actor:
     organisation_id: str
     organisation_kind: OrganisationKind
     publisher: str = ""
-    """The publisher that a publisher's people act for; "" for everybody else."""
+    """The publisher that an account of a publisher acts for; "" for all other accounts."""
     session_id: str = field(default="", kw_only=True)
     """The person's session; "" for a machine."""
     client_id: str = field(default="", kw_only=True)
     """The machine account; "" for a person. Its `account_id` is the account that it acts for, or this id."""
     scopes: frozenset[str] | None = field(default=None, kw_only=True)
-    """What a machine was given; None for a person, whom no scope limits."""
+    """The scopes of a machine account; None for a person, whom no scope limits."""
     since: int = field(default=0, kw_only=True)
-    """The position of identity's log at which the session began, or the machine's token was issued: whatever ends it
-    stands later in that log. Positions, unlike times, have one order whichever machine's clock is behind."""
+    """The position of identity's log at which the session began, or the machine's token was issued: an event that ends
+    it has a higher position. Positions, unlike times, have one order even if machines' clocks differ."""
 
 
 class Endings(Protocol):
-    """What knows which sessions and machine accounts have ended."""
+    """Knowledge of which sessions and machine accounts have ended."""
 
     async def good(self, actor: Actor, token: str) -> bool:
-        """Whether the caller's session still runs. Raises Problem 503 when that can't be known now."""
+        """Return whether the caller's session still runs. Raises Problem 503 if that is unknown."""
         ...
 
 
 class TokenSigner:
-    """Signs tokens with one of identity's keys."""
+    """Signer of tokens with one of identity's keys."""
 
     def __init__(self, key: ECKey, clock: Callable[[], float] = time.time, issuer: str = ISSUER) -> None:
         self._key, self._clock, self._issuer = key, clock, issuer
 
     def sign(self, actor: Actor, token_id: str, lifetime_s: int = TOKEN_S) -> str:
-        """Make an access token. One that belongs to no session is a session by itself."""
+        """Make an access token. A token without a session counts as a session of its own."""
         claims: dict[str, Any] = {
             "sub": actor.account_id,
             "org": actor.organisation_id,
@@ -80,14 +80,17 @@ class TokenSigner:
         return self.sign_claims(claims, token_id, audience=AUDIENCE, lifetime_s=lifetime_s)
 
     def sign_claims(self, claims: dict[str, Any], token_id: str, *, audience: str, lifetime_s: int) -> str:
-        """A token for another purpose than access (an invitation), told apart by its audience."""
+        """Make a token for another purpose than access, such as an invitation.
+
+        Its audience distinguishes it from access tokens.
+        """
         now = int(self._clock())
         body = {**claims, "iss": self._issuer, "aud": audience, "iat": now, "exp": now + lifetime_s, "jti": token_id}
         return jwt.encode({"alg": ALGORITHM, "typ": "JWT", "kid": self._key.kid}, body, self._key, [ALGORITHM])
 
 
 def public_keys(keys: list[ECKey]) -> dict[str, Any]:
-    """The JWKS: what others check signatures with."""
+    """Return the JWKS, with which others verify signatures."""
     return {"keys": [{**key.as_dict(private=False), "use": "sig", "alg": ALGORITHM, "kid": key.kid} for key in keys]}
 
 
@@ -100,13 +103,17 @@ def verified(
     issuer: str = ISSUER,
     leeway_s: int = LEEWAY_S,
 ) -> dict[str, Any]:
-    """The claims of a token that is signed, in time, from us and for `audience`. Raises JoseError or ValueError.
+    """Verify a token's signature, times, issuer and audience, and return its claims.
 
-    Only ES256 with one of our keys: a token can bring neither its key nor its algorithm.
+    Only ES256 with one of identity's keys is accepted: a token can't choose its key or algorithm.
+
+    Raises:
+        JoseError: the token is invalid.
+        ValueError: the token is malformed, or its header has other fields than `alg`, `typ` and `kid`.
     """
     decoded = jwt.decode(token, keys, algorithms=[ALGORITHM])
     if not set(decoded.header) <= {"alg", "typ", "kid"} or "kid" not in decoded.header:
-        raise ValueError("the token's header names more or less than its key")
+        raise ValueError("the token's header has no key id, or fields other than alg, typ and kid")
     registry = jwt.JWTClaimsRegistry(
         now=lambda: int(clock()),
         leeway=leeway_s,
@@ -122,11 +129,11 @@ def verified(
 
 
 class TokenVerifier:
-    """Checks tokens with identity's keys, and that their sessions have not ended.
+    """Verifier of access tokens, with identity's keys and the endings of sessions.
 
-    The keys are fetched on a schedule, and for a key that is not known (at most every few seconds); they are still good
-    while identity is away. A token that was good is not checked again until it expires or other keys are fetched: its
-    signature takes longer than most queries. Whether its session has ended is asked each time.
+    The keys are fetched at an interval, and for an unknown key at most every few seconds; they stay valid while
+    identity is unavailable. A valid token's signature is not verified again until it expires or the keys change,
+    because that takes longer than most queries. Whether its session has ended is checked for each request.
     """
 
     def __init__(
@@ -136,7 +143,7 @@ class TokenVerifier:
         clock: Callable[[], float] = time.time,
         issuer: str = ISSUER,
     ) -> None:
-        """`fetch` is an async function that returns the JWKS."""
+        """Create a verifier without keys; `fetch` is an async function that returns the JWKS."""
         self._fetch, self.endings, self._clock, self._issuer = fetch, endings, clock, issuer
         self._keys: KeySet | None = None
         self._kids: frozenset[str] = frozenset()
@@ -145,31 +152,34 @@ class TokenVerifier:
         self._tries = 0
         self._lock = asyncio.Lock()
         self._good: dict[str, tuple[Actor, float]] = {}
-        """By token, the caller and until when it is good."""
+        """Verified tokens, each with its caller and expiry."""
 
     async def actor(self, authorization: str | None) -> Actor:
-        """The caller. Raises Problem 401 (no token, or not a good one) or 503 (the keys can't be had yet, or nobody
-        can say whether the session has ended)."""
+        """Return the caller of a request.
+
+        Raises:
+            Problem: 401 if there is no valid token; 503 if the keys, or whether the session has ended, are unknown.
+        """
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token or len(token) > 4096:
             raise _unauthorised(
-                "This door needs a token.", "Sign in at identity (POST /sessions) and send it as Bearer."
+                "This route needs a token.", "Sign in at identity (POST /sessions) and send the token as Bearer."
             )
-        actor = await self._known(token)
+        actor = await self._verify(token)
         if not await self.endings.good(actor, token):
-            raise _unauthorised("The token is not valid, or not any more.", "Sign in again.", INVALID)
+            raise _unauthorised("The token is invalid or has expired.", "Sign in again.", INVALID)
         return actor
 
-    async def _known(self, token: str) -> Actor:
+    async def _verify(self, token: str) -> Actor:
         keys = await self._keys_for(token)
-        known = self._good.get(token)
-        if known is not None and self._clock() < known[1]:
-            return known[0]
+        verified_before = self._good.get(token)
+        if verified_before is not None and self._clock() < verified_before[1]:
+            return verified_before[0]
         try:
             claims = verified(token, keys, AUDIENCE, self._clock, issuer=self._issuer)
             actor = _actor_of(claims)
         except (JoseError, ValueError, KeyError, TypeError, UnicodeError, RecursionError) as error:
-            raise _unauthorised("The token is not valid, or not any more.", "Sign in again.", INVALID) from error
+            raise _unauthorised("The token is invalid or has expired.", "Sign in again.", INVALID) from error
         if len(self._good) >= KNOWN_TOKENS:
             self._good.clear()
         self._good[token] = actor, float(claims["exp"]) + LEEWAY_S
@@ -181,13 +191,13 @@ class TokenVerifier:
         if self._keys is None or (due and now - self._tried_at > REFRESH_S):
             tries = self._tries
             async with self._lock:
-                if tries == self._tries:  # else somebody has asked meanwhile; its answer, good or bad, is ours
+                if tries == self._tries:  # otherwise another request has fetched them meanwhile
                     await self._refresh()
         if self._keys is None:
             raise Problem(
                 503,
                 rule=rules.UNAVAILABLE,
-                reason="The keys that tokens are checked with can't be had now.",
+                reason="The keys for verifying tokens are not available now.",
                 remedy="Try again in a moment.",
                 headers={"Retry-After": "2"},
             )
@@ -195,35 +205,40 @@ class TokenVerifier:
 
     async def _refresh(self) -> None:
         try:
-            found = await self._fetch()
-            keys = [ECKey.import_key(key) for key in found["keys"] if key.get("kty") == "EC"]
-            if found != self._published:
+            jwks = await self._fetch()
+            keys = [ECKey.import_key(key) for key in jwks["keys"] if key.get("kty") == "EC"]
+            if jwks != self._published:
                 self._keys = KeySet(list(keys))
                 self._kids = frozenset(str(key.kid) for key in keys)
-                self._published = found
+                self._published = jwks
                 self._good.clear()
             self._fetched_at = self._clock()
         except (httpx.HTTPError, JoseError, ValueError, KeyError, TypeError):
-            return  # the keys that we have, if any, are still good
+            return  # the present keys, if any, stay valid
         finally:
             self._tries += 1
             self._tried_at = self._clock()
 
 
 def _actor_of(claims: dict[str, Any]) -> Actor:
-    """The caller that the claims name. Raises ValueError or KeyError when they name none, or both kinds of caller."""
+    """Read the caller from a token's claims.
+
+    Raises:
+        ValueError: a claim has a wrong form, or the claims name no caller, or both a person and a machine.
+        KeyError: a claim is missing.
+    """
     account_id, org, kind, since = claims["sub"], claims["org"], claims["kind"], claims["since"]
     publisher, session_id, client_id = (claims.get(name, "") for name in ("pub", "sid", "client_id"))
     if not all(isinstance(claim, str) and claim for claim in (account_id, org, kind, session_id or client_id)):
-        raise ValueError("the token names no account, organisation or session")
+        raise ValueError("the token has no account, organisation or session")
     if not all(isinstance(claim, str) for claim in (publisher, session_id, client_id)):
-        raise ValueError("a name in the token is none")
+        raise ValueError("a claim of the token is not text")
     if (session_id and client_id) or type(since) is not int or since < 0:
-        raise ValueError("the token is a person's and a machine's, or says not since when")
+        raise ValueError("the token is both a person's and a machine's, or its `since` is invalid")
     scopes = None
     if client_id:
         if not isinstance(claims["scope"], str):
-            raise ValueError("the token's scope is no text")
+            raise ValueError("the token's scope is not text")
         scopes = frozenset(claims["scope"].split())
     return Actor(
         account_id=account_id,
@@ -247,7 +262,7 @@ def _kid(token: str) -> str:
 
 
 INVALID: Final = 'Bearer error="invalid_token"'
-"""RFC 6750, section 3.1: what is said of a token that is not good; of none at all, only the scheme is."""
+"""The challenge for an invalid token; without a token it is the scheme alone. Source: RFC 6750, section 3.1."""
 
 
 def _unauthorised(reason: str, remedy: str, challenge: str = "Bearer") -> Problem:
@@ -256,12 +271,12 @@ def _unauthorised(reason: str, remedy: str, challenge: str = "Bearer") -> Proble
 
 
 def fetcher(identity_url: str) -> Callable[[], Any]:
-    """Reads the JWKS from identity over HTTP."""
+    """Return a function that reads the JWKS from identity over HTTP."""
 
     async def fetch() -> Any:
         async with httpx.AsyncClient(timeout=3, trust_env=False) as client:
-            answer = await client.get(f"{identity_url}/.well-known/jwks.json")
-            answer.raise_for_status()
-            return answer.json()
+            response = await client.get(f"{identity_url}/.well-known/jwks.json")
+            response.raise_for_status()
+            return response.json()
 
     return fetch

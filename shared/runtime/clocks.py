@@ -1,4 +1,4 @@
-"""The clocks of organisations, as identity's events move them: in every service."""
+"""The projection of organisations' clocks from identity's events, in every service."""
 
 from typing import Final
 
@@ -23,7 +23,7 @@ CLOCKS: Final = Projection(
     ),
     tables=("engine.clocks",),
     excluded_from_digest=("change",),
-    # Whoever has looked at the old table has to find all of the new one changed.
+    # Readers of the old table must see every row of the new one as changed.
     carry_over_sql=SQL["carry_over"],
 )
 

@@ -1,4 +1,4 @@
--- carry_over: number a rebuilt table's changes after the live one's: whoever has looked there finds all of them
+-- carry_over: number a rebuilt table's changes after the live one's, so that readers of the live one see every row as
 -- changed.
 update {new}.clocks set change = change + (select coalesce(max(change), 0) from engine.clocks);
 

@@ -1,7 +1,8 @@
-"""What one connection may hold, and for how long: uvicorn's protocol, bounded.
+"""Bounds for HTTP connections: sizes, durations and numbers, on top of uvicorn's protocol.
 
-uvicorn bounds a body that nobody reads and the idle time between requests. It waits for ever for a request's head, for
-the rest of a body that was answered already and for a client that does not read, and it keeps heads of any size.
+uvicorn bounds a body that the application does not read, and the idle time between requests. It waits without limit for
+a request's head, for the rest of a body after the response, and for a client that does not read, and it accepts heads
+of any size.
 """
 
 import asyncio
@@ -22,22 +23,23 @@ HEAD_BYTES: Final = 32 * 1024
 HEADERS_AT_MOST: Final = 100
 HEAD_S: Final = 10.0
 BODY_S: Final = 35.0
-"""How long a request's body may take at most. A route that waits for it gives up earlier, with an answer."""
+"""How long a request's body may take at most. A route that waits for it ends earlier, with a response."""
 UNREAD_S: Final = 30.0
-"""How long a client may leave an answer unread that does not fit into the buffers."""
+"""How long a client may leave a response unread that does not fit into the buffers."""
 IDLE_S: Final = 5
 PIPELINED_AT_MOST: Final = 64
 
 
 @dataclass(kw_only=True)
 class Connections:
-    """The connections of a process: how many there are, and how many there may be."""
+    """The number of a process's connections, and their bounds."""
 
     at_most: int
     of_a_source: int
     trusted: Callable[[str], bool] = lambda _: False
-    """Whether an address is a trusted proxy's: it brings many people."""
+    """Whether an address is a trusted proxy's, which may have more connections: it serves many people."""
     refused: Callable[[str], None] = lambda _: None
+    """Called with the name of a bound that refused or ended a connection."""
     head_s: float = HEAD_S
     body_s: float = BODY_S
     unread_s: float = UNREAD_S
@@ -45,13 +47,13 @@ class Connections:
     by_source: Counter[str] = field(default_factory=Counter)
 
     def refusal(self, source: str) -> Problem | None:
-        """Why there is no room for the connection that was just counted."""
+        """Return why the connection that was just counted is refused, or None."""
         if self.open > self.at_most:
             self.refused("connections")
-            return _problem(503, rules.BUSY, "This process has as many connections as it takes.", retry=True)
+            return _problem(503, rules.BUSY, "This process has as many connections as it accepts.", retry=True)
         if self.by_source[source] > self.of_a_source and not self.trusted(source):
             self.refused("connections-of-a-source")
-            reason = f"{self.of_a_source} connections from this network address are open already."
+            reason = f"{self.of_a_source} connections from this network address are already open."
             return _problem(429, rules.TOO_MANY_REQUESTS, reason, retry=True)
         return None
 
@@ -67,7 +69,7 @@ def _head_too_large() -> Problem:
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection. `bounded` makes the class for a process."""
+    """One bounded connection. `bounded` makes the class for a process."""
 
     process: ClassVar[Connections]
 
@@ -76,12 +78,12 @@ class BoundedProtocol(HttpToolsProtocol):
     _unread: asyncio.TimerHandle | None = None
     _in_head: bool = True
     _head_bytes: int = 0
-    """Of the head that is not complete yet, with all that came beside it."""
+    """The bytes received while the head is incomplete, including anything received with it."""
     _read_bytes: int = 0
-    """Of the head's address and headers, as they are read."""
+    """The bytes of the head's URL and headers that the parser has read."""
     _headers: int = 0
-    _wrong: Problem | None = None
-    """What is wrong with the head that is being read."""
+    _problem: Problem | None = None
+    """The problem in the head that is being read, if there is one."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
@@ -99,7 +101,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.resume_writing()
         if self._source is not None:
             self.process.open -= 1
-            self.process.by_source -= Counter([self._source])  # which leaves out those that are at 0
+            self.process.by_source -= Counter([self._source])  # `-=` also removes entries that reach 0
             self._source = None
 
     def data_received(self, data: bytes) -> None:
@@ -107,7 +109,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if self._in_head:
             self._head_bytes += len(data)
-            if self._deadline is None:  # the first bytes after an answer
+            if self._deadline is None:  # the first bytes after a response
                 self._expect(self.process.head_s)
         super().data_received(data)
         if self._in_head and self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
@@ -121,16 +123,16 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         self._count(len(url))
-        if b"#" in url:  # what stands behind it is dropped on the way to the application: `?dry_run=true`, for one
-            self._wrong = _problem(400, rules.MALFORMED, "A request's address has no part behind a #.")
+        if b"#" in url:  # the parser drops what follows the #, which could be `?dry_run=true`
+            self._problem = _problem(400, rules.MALFORMED, "A request's URL can't have a fragment (a part after #).")
             raise ValueError("a fragment")
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers += 1
         if self._headers > HEADERS_AT_MOST:
-            self._wrong = _problem(431, rules.HEAD_TOO_LARGE, f"A request has at most {HEADERS_AT_MOST} headers.")
-            raise ValueError("too many headers")  # the parser stops, and uvicorn answers with `send_400_response`
+            self._problem = _problem(431, rules.HEAD_TOO_LARGE, f"A request has at most {HEADERS_AT_MOST} headers.")
+            raise ValueError("too many headers")  # stops the parser; uvicorn then calls `send_400_response`
         self._count(len(name) + len(value))
         super().on_header(name, value)
 
@@ -139,7 +141,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._expect(self.process.body_s)
         super().on_headers_complete()
         if len(self.pipeline) > PIPELINED_AT_MOST:
-            raise ValueError("too many requests before the first one's answer")
+            raise ValueError("too many pipelined requests")
 
     def on_message_complete(self) -> None:
         self._in_head = True
@@ -149,14 +151,14 @@ class BoundedProtocol(HttpToolsProtocol):
     def _count(self, read: int) -> None:
         self._read_bytes += read
         if self._read_bytes > HEAD_BYTES:
-            self._wrong = _head_too_large()
+            self._problem = _head_too_large()
             raise ValueError("a head that is too large")
 
     # ── Ends ───────────────────────────────────────────────────────────────────────────────────────────
 
     def send_400_response(self, msg: str) -> None:
         del msg
-        self._end(self._wrong or _problem(400, rules.MALFORMED, "This is no well-formed HTTP request."))
+        self._end(self._problem or _problem(400, rules.MALFORMED, "This is not a well-formed HTTP request."))
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -170,7 +172,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._unread = None
 
     def _expect(self, seconds: float | None) -> None:
-        """The rest of the head or of the body is expected within so many seconds."""
+        """Set the deadline for the rest of the head or of the body; None for no deadline."""
         if self._deadline is not None:
             self._deadline.cancel()
         self._deadline = None if seconds is None else self.loop.call_later(seconds, self._late)
@@ -184,7 +186,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _end(self, problem: Problem) -> None:
-        """Close, with an answer where it can only be taken for that of the request that is wrong."""
+        """Close the connection.
+
+        The problem is sent only if the client can't take it for the response to another request.
+        """
         self._expect(None)
         cycle: RequestResponseCycle | None = self.cycle  # None before the first request
         answering = cycle is not None and not cycle.response_complete
@@ -198,7 +203,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def bounded(connections: Connections) -> type[BoundedProtocol]:
-    """The protocol of a process's connections."""
+    """Return the protocol class for a process's connections."""
 
     class OfThisProcess(BoundedProtocol):
         process = connections
@@ -207,8 +212,11 @@ def bounded(connections: Connections) -> type[BoundedProtocol]:
 
 
 def trusting(proxies: str) -> Callable[[str], bool]:
-    """Whether an address is one of these addresses and networks, separated by commas. Raises ValueError."""
-    networks = [ipaddress.ip_network(each.strip()) for each in proxies.split(",") if each.strip()]
+    """Return a function that tells whether an address is in a comma-separated list of networks.
+
+    Raises ValueError if the list is malformed.
+    """
+    networks = [ipaddress.ip_network(network.strip()) for network in proxies.split(",") if network.strip()]
 
     def trusted(host: str) -> bool:
         try:

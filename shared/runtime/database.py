@@ -1,4 +1,4 @@
-"""The service's database, as routes and queries reach it."""
+"""The type of the service's connection pool."""
 
 from typing import TYPE_CHECKING, TypeAlias
 

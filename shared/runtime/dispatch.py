@@ -1,4 +1,4 @@
-"""The HTTP side of a command's route: who may, what was sent, under which id it is decided, what is answered."""
+"""HTTP dispatch of commands: authorisation, limits, parsing, command ids and responses."""
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -27,22 +27,22 @@ from shared.runtime.scopes import require_scope
 from shared.runtime.sizes import BODY_BYTES
 
 KEY_CHARACTERS: Final = 200
-"""Of an Idempotency-Key, at most."""
+"""The greatest length of an Idempotency-Key."""
 ANYBODY: Final = Actor(account_id="", organisation_id="", organisation_kind="customer")
-"""Who calls a route that needs no token."""
+"""The caller of a route that needs no token."""
 
 
 def mounted(declared: CommandRoutes) -> list[Route]:
-    """The routes as the application serves them."""
-    return [Route(each.path, _endpoint(each), methods=[each.method], name=each.name) for each in declared.routes]
+    """Return the application's routes for these commands."""
+    return [Route(route.path, _endpoint(route), methods=[route.method], name=route.name) for route in declared.routes]
 
 
 def limit_of(declared: CommandRoutes) -> Callable[[Scope], int]:
-    """Return a function that says how large the body of a request may be."""
+    """Return a function that returns the greatest size of a request's body, in bytes."""
     large = [
-        (route, each.body_bytes)
-        for route, each in zip(mounted(declared), declared.routes, strict=True)
-        if each.body_bytes > BODY_BYTES
+        (route, command.body_bytes)
+        for route, command in zip(mounted(declared), declared.routes, strict=True)
+        if command.body_bytes > BODY_BYTES
     ]
 
     def limit(scope: Scope) -> int:
@@ -56,7 +56,7 @@ def _endpoint(route: CommandRoute) -> Callable[[Request], Awaitable[Response]]:
         request.scope["route"] = route  # for the log line and the metrics
         try:
             return await _respond(route, request)
-        except Exception as error:  # noqa: BLE001  # every error is a problem, and is logged as such
+        except Exception as error:  # noqa: BLE001  # every error becomes a problem response, and is logged
             return to_problem(error).response()
 
     return endpoint
@@ -95,17 +95,17 @@ async def _respond(route: CommandRoute, request: Request) -> Response:
 
 
 def _id_of(actor: Actor, key: str, item: int | None = None) -> str:
-    """The id of the command that this caller's key names, or of an item of a bulk request with this key.
+    """Return the command id for a caller's key, or for an item of a bulk request with this key.
 
-    No two meet: an item's has a `~` and its number before the key, and a key that begins with a `~` itself gets a
-    second one. All of a caller's ids begin with the account and a colon.
+    Ids can't collide: an item's id has a `~` and its number before the key, and a key that begins with a `~` itself
+    gets a second one. All of a caller's ids begin with the account and a colon.
     """
     named = f"~{item}:{key}" if item is not None else f"~{key}" if key.startswith("~") else key
     return derived_id(actor.account_id or "anybody", named)
 
 
 def _count(route: CommandRoute, request: Request, actor: Actor, limits: Limits, *, dry_run: bool) -> None:
-    """Count the request, before anything is read or done for it. Raises Problem 429."""
+    """Count the request against the limits, before its body is read. Raises Problem 429."""
     if route.open:
         limits.take("dry-run" if dry_run else "sign-up", source_of(request.scope))
     else:
@@ -120,7 +120,12 @@ async def _decide(
     asked: bytes,
     given: Mapping[str, Sequence[Event]],
 ) -> tuple[Response, Answer]:
-    """One command's answer. `asked` makes its fingerprint; `given` is what the items before it would have changed."""
+    """Decide one command, and return its response and answer.
+
+    Args:
+        asked: the bytes for the command's fingerprint.
+        given: in a dry run, the events of the items before it, by stream.
+    """
 
     def meta(key: str) -> Meta:
         return Meta(
@@ -158,7 +163,10 @@ def _fingerprint(route: CommandRoute, request: Request, asked: bytes) -> bytes:
 async def _respond_to_each(
     route: CommandRoute, request: Request, context: RequestContext[BaseModel], path: Mapping[str, str], key: str
 ) -> Response:
-    """Each item in order. A fault ends the request: sent again with its key, it goes on where it was."""
+    """Decide each item in order.
+
+    A server error ends the request. If it is sent again with its key, it continues where it ended.
+    """
     answers, given, headers, accepted = [], dict[str, list[Event]](), dict[str, str](), 0
     items = items_of(context.asked)
     asked = [item.model_dump_json().encode() for item in items]
@@ -185,8 +193,11 @@ async def _respond_to_each(
 async def _item_ids(
     route: CommandRoute, request: Request, context: RequestContext[BaseModel], key: str, asked: Sequence[bytes]
 ) -> list[str]:
-    """Each item's command id. Of a request that was answered under the ids of former versions, `<command id>:<n>`,
-    these: sent again after an upgrade, it gets its first answers."""
+    """Return each item's command id.
+
+    Former versions used the ids `<command id>:<n>`. An item that was decided under such an id keeps it, so that a
+    request that is sent again after an upgrade gets its first answers.
+    """
     ids = [_id_of(context.actor, key, number) for number in range(len(asked))]
     if context.dry_run:
         return ids
@@ -199,7 +210,7 @@ async def _item_ids(
 
 
 def _noted(route: CommandRoute, answer: Answer) -> dict[str, object]:
-    """What the request's log line says about its command."""
+    """Return the fields about the command for the request's log line."""
     noted: dict[str, object] = {
         "command": route.command.__name__,
         "stream": answer.stream,
@@ -226,6 +237,6 @@ def _answer(answer: Answer, more: Mapping[str, object], *, dry_run: bool) -> Res
         **more,
     }
     headers = {} if dry_run else {"Tenure-Version": f"{answer.stream}@{answer.version}"}
-    if more:  # it may have a token
+    if more:  # the response may contain a token
         headers["Cache-Control"] = "no-store"
     return Response(orjson.dumps(body), 200, headers, "application/json")

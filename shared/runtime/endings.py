@@ -1,10 +1,10 @@
-"""Which sessions have ended, as every service knows it: from identity's events, and when it is behind from identity.
+"""Ended sessions, as every service knows them from identity's topic or from identity itself.
 
-An access token lives for minutes, and identity makes none for a session that has ended. So a service has to remember
-only what ended within a token's lifetime: a follower of identity's topic keeps that in memory, from the records of the
-last minutes on, and needs no table. It knows by the partitions' high-water marks whether it has read all there is.
-While it has not, or Kafka has not answered for a second, the service asks identity about the token; and where that is
-not possible either, nobody is let in.
+An access token is valid for minutes, and identity issues none for a session that has ended. So a service has to
+remember only what ended within a token's lifetime: a follower of identity's topic keeps that in memory, beginning with
+the records of the last minutes, and needs no table. By the partitions' high-water marks it knows whether it has read
+everything. While it has not, or Kafka has not answered for a second, the service asks identity about the token. If that
+fails too, the request is refused.
 """
 
 import asyncio
@@ -58,42 +58,48 @@ ENDS: Final[Mapping[str, str]] = {
         (MachineRevoked, "client_id"),
     )
 }
-"""By event type, the field that names whose sessions end with it: one session, or all of an account that began before.
-Who loses a role, also by handing it over, signs in again."""
+"""By event type, the field that names what ends: one session, or all earlier sessions of an account or machine account.
+
+An account that loses a role, even by handing it over, has to sign in again.
+"""
 KEEP_S: Final = TOKEN_S + 2 * LEEWAY_S + 60.0
-"""How long an ending is remembered: no token that it ends is accepted for longer."""
+"""How long an ending is remembered: longer than any token that it ends would be accepted."""
 FRESH_S: Final = 1.0
-"""How old the last answer of Kafka may be, and identity's about one token."""
+"""The greatest age of Kafka's last response, and of identity's answer about a token."""
 ASK_S: Final = 2.0
-"""How long identity is waited for."""
+"""The timeout of a request to identity."""
 ASKED_TOKENS: Final = 10_000
 
 
 class Ended:
-    """The endings of the last `keep_s` seconds, by what ended."""
+    """The endings of the last `keep_s` seconds, by session, account or machine account."""
 
     def __init__(self, keep_s: float) -> None:
         self._keep_s = keep_s
         self._at: OrderedDict[str, tuple[int, float]] = OrderedDict()
-        """By session, account or machine account: the position of the last ending, and when it was noted."""
+        """The position of the last ending of each id, and when it was noted."""
 
     def note(self, event_type: str, data: bytes, position: int, at: float) -> None:
-        """Note an event of identity's at a time in seconds. Raises ValueError or KeyError when it names nobody."""
+        """Note an event of identity, at a time in seconds.
+
+        Raises:
+            ValueError, KeyError: the event does not name what ends.
+        """
         self._note(str(json.loads(data)[ENDS[event_type]]), position, at)
 
-    def _note(self, whose: str, position: int, at: float) -> None:
-        before, _ = self._at.pop(whose, (0, 0.0))
-        self._at[whose] = max(before, position), at
+    def _note(self, ended: str, position: int, at: float) -> None:
+        before, _ = self._at.pop(ended, (0, 0.0))
+        self._at[ended] = max(before, position), at
         while next(iter(self._at.values()))[1] < at - self._keep_s:
             self._at.popitem(last=False)
 
     def has(self, actor: Actor) -> bool:
-        """Whether the caller's session is among them."""
+        """Return whether the caller's session has ended."""
         nothing = (-1, 0.0)
         return any(
-            self._at.get(whose, nothing)[0] > actor.since
-            for whose in (actor.session_id, actor.account_id, actor.client_id)
-            if whose
+            self._at.get(id_, nothing)[0] > actor.since
+            for id_ in (actor.session_id, actor.account_id, actor.client_id)
+            if id_
         )
 
 
@@ -118,21 +124,25 @@ ENDINGS: Final = Follower(
         )
     ),
 )
-"""Which events of identity's end sessions, and which do not."""
+"""The events of identity that end sessions, and those that do not."""
 
 
 class FollowedEndings:
-    """The endings as a service other than identity knows them. `run` follows identity's topic until cancelled."""
+    """The endings in a service other than identity, from identity's topic."""
 
     def __init__(self, access: KafkaAccess, identity_url: str, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._ended = Ended(KEEP_S)
         self._ask = IdentityQuery(identity_url)
-        # An event is published later than it is decided: what matters is among the last records.
+        # An event is published after it is decided, so each ending of the last KEEP_S seconds is among the records of
+        # that time.
         self._tail = Tail(IDENTITY, access, KEEP_S, self.take, clock)
 
     async def good(self, actor: Actor, token: str) -> bool:
-        """See `Endings`. What is known to have ended has ended, however old that knowledge is."""
+        """Return whether the caller's session still runs; see `Endings`.
+
+        A known ending is final, however old that knowledge is.
+        """
         if self._ended.has(actor):
             return False
         return self._tail.seen_all(FRESH_S) or await self._ask(token)
@@ -150,9 +160,9 @@ class FollowedEndings:
             envelope, data = own_event(raw, "identity")
             self._ended.note(envelope.type, data, envelope.position or 0, self._clock())
         except (Unreadable, ValueError, KeyError, TypeError) as fault:
-            # identity writes no such record, and whoever consumes the topic parks it.
+            # identity writes no such record, and the consumers of the topic park it.
             logger.warning(
-                "a record ends no session",
+                "ignoring an unreadable record that would end a session",
                 topic=raw.topic,
                 partition=raw.partition,
                 offset=raw.offset,
@@ -161,7 +171,7 @@ class FollowedEndings:
 
 
 class IdentityQuery:
-    """Asks identity whether a token is still good, at most once a second about the same."""
+    """Queries to identity about tokens, at most one a second about the same token."""
 
     def __init__(self, identity_url: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._url, self._clock = f"{identity_url}/sessions/current", clock
@@ -170,37 +180,37 @@ class IdentityQuery:
         self._asked: dict[str, asyncio.Task[bool]] = {}
 
     async def __call__(self, token: str) -> bool:
-        """Whether it is good. Raises Problem 503 when identity does not say."""
+        """Return whether the token is still valid. Raises Problem 503 if identity does not answer."""
         answer = self._answers.get(token)
         if answer is not None and self._clock() < answer[1]:
             return answer[0]
         asked = self._asked.get(token)
         if asked is None:
-            asked = self._asked[token] = asyncio.create_task(self._question(token))
+            asked = self._asked[token] = asyncio.create_task(self._query(token))
             asked.add_done_callback(lambda _: self._asked.pop(token, None))
         return await asyncio.shield(asked)
 
-    async def _question(self, token: str) -> bool:
-        until = self._clock() + FRESH_S  # from before it is asked: the answer may be as old as that
+    async def _query(self, token: str) -> bool:
+        until = self._clock() + FRESH_S  # counted from before the request, because the answer may be that old
         if self._client is None:
             self._client = httpx.AsyncClient(timeout=ASK_S, trust_env=False)
         try:
             answer = await self._client.get(self._url, headers={"Authorization": f"Bearer {token}"})
         except httpx.HTTPError as fault:
-            raise _nobody_says() from fault
+            raise _unavailable() from fault
         if answer.status_code not in (200, 401):
-            raise _nobody_says()
+            raise _unavailable()
         if len(self._answers) >= ASKED_TOKENS:
             self._answers.clear()
         self._answers[token] = answer.status_code == 200, until
         return answer.status_code == 200
 
 
-def _nobody_says() -> Problem:
+def _unavailable() -> Problem:
     return Problem(
         503,
         rule=rules.UNAVAILABLE,
-        reason="Whether the session still runs can't be known now: neither Kafka nor identity answers.",
+        reason="The service can't check now whether the session has ended: Kafka and identity don't answer.",
         remedy="Try again in a moment.",
         headers={"Retry-After": "1"},
     )

@@ -1,4 +1,4 @@
-"""What a service's database says of its work: what is parked and since when, and how far its relay is behind."""
+"""Figures from a service's database: parked records and the relay's backlog."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ REFRESH_S: Final = 5.0
 
 
 class Parked(NamedTuple):
-    """How many records a consumer has parked for a reason, and for how long the first of them has waited."""
+    """The records that a consumer has parked for a reason, and the age of the oldest in seconds."""
 
     consumer: str
     reason: str
@@ -35,11 +35,11 @@ class Figures:
     parked: list[Parked] = field(default_factory=list)
     relay_events: int = 0
     relay_s: float = 0.0
-    """For how long the oldest event that is not published has waited."""
+    """The age in seconds of the oldest event that is not published."""
 
     @property
     def alarms(self) -> int:
-        """Records that only a forger can have written, or that are not what the store holds."""
+        """The number of parked records that are forged or differ from the store."""
         return sum(each.records for each in self.parked if each.reason in ALARMING)
 
     @property
@@ -47,7 +47,7 @@ class Figures:
         return max((each.oldest_s for each in self.parked), default=0.0)
 
     async def refresh(self, db: Any) -> None:
-        """Ask the database."""
+        """Read the figures from the database."""
         self.parked = [Parked(*row.values()) for row in await db.fetch(SQL["parked"])]
         row = await db.fetchrow(SQL["relay"], f"relay:{self.topic}")
         self.relay_events, self.relay_s = row["events"], row["seconds"]
@@ -58,11 +58,11 @@ class Figures:
             try:
                 await self.refresh(db)
             except (*TRANSIENT, asyncpg.PostgresError) as fault:
-                logger.warning("the figures are not refreshed", fault=repr(fault))
+                logger.warning("could not refresh the figures", fault=repr(fault))
             await asyncio.sleep(REFRESH_S)
 
     def as_data(self) -> dict[str, Any]:
-        """For /ready: shown, and never a reason not to be ready."""
+        """Return the figures for /ready, which shows them; they never make a process unready."""
         return {
             "parked": [
                 {"consumer": each.consumer, "reason": each.reason, "records": each.records} for each in self.parked

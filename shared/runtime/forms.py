@@ -1,4 +1,4 @@
-"""A command's public form: made from the command, and read from a request's body and path."""
+"""Commands' public forms, which are derived from the commands and read from requests."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from shared.runtime import wellformed
 from shared.runtime.problems import Problem, malformed
 
 ITEMS_AT_MOST: Final = 1000
-"""Of a bulk request: as many as a subscription has seats, and one."""
+"""The greatest number of items in a bulk request: one more than the seats of a subscription."""
 _STRICT: Final = ConfigDict(extra="forbid", strict=True)
 
 
@@ -27,10 +27,12 @@ def _is_secret(annotation: object) -> bool:
 
 
 def form_of(command: type[object], path: str, name: str = "") -> type[BaseModel]:
-    """Make the command's public form: its fields but those that its route supplies or that the path names.
+    """Make the command's public form.
+
+    It has the command's fields without those that the route supplies or the path names.
 
     Args:
-        name: what the document calls it, where the command has a form by its own name.
+        name: the form's name in the OpenAPI document, if not the command's.
     """
     hints = get_type_hints(command, include_extras=True)
     fields: dict[str, Any] = {}
@@ -67,30 +69,30 @@ def part_of(
 ) -> Callable[[BaseModel, Mapping[str, str]], object]:
     """Return a function that makes the caller's part of a command, from its form and the path.
 
-    The fields that nobody has said yet, and that have no default, are not set: `dataclasses.replace` sets them, and
-    fails for one that it isn't given. So does reading one.
+    Fields without a value and without a default stay unset. `dataclasses.replace` sets them, and fails if one is not
+    given; reading an unset field fails too.
 
     Args:
-        named: what the path names. A field of the same name takes it, if it is text.
+        named: the path's parameters. A text field of the same name takes the parameter's value.
     """
-    said = tuple(form.model_fields)
+    from_form = tuple(form.model_fields)
     text = text_fields(command)
-    taken = tuple(name for name in named if name in text and name not in said)
+    from_path = tuple(name for name in named if name in text and name not in from_form)
     defaults = {field.name: field.default for field in _fields(command) if field.default is not dataclasses.MISSING}
-    rest = tuple((name, default) for name, default in defaults.items() if name not in said and name not in taken)
-    made = [field.name for field in _fields(command) if field.default_factory is not dataclasses.MISSING]
-    if supplied := [name for name in made if name not in said]:
-        raise TypeError(f"{command.__name__}: a supplied field has no default factory, as {supplied} have")
-    put = object.__setattr__
+    rest = tuple((name, default) for name, default in defaults.items() if name not in from_form + from_path)
+    with_factory = [field.name for field in _fields(command) if field.default_factory is not dataclasses.MISSING]
+    if supplied := [name for name in with_factory if name not in from_form]:
+        raise TypeError(f"{command.__name__}: supplied fields can't have default factories: {supplied}")
+    set_field = object.__setattr__
 
     def part(given: BaseModel, path: Mapping[str, str]) -> object:
         part = object.__new__(command)
-        for name in said:
-            put(part, name, getattr(given, name))
-        for name in taken:
-            put(part, name, path[name])
+        for name in from_form:
+            set_field(part, name, getattr(given, name))
+        for name in from_path:
+            set_field(part, name, path[name])
         for name, default in rest:
-            put(part, name, default)
+            set_field(part, name, default)
         return part
 
     return part
@@ -98,46 +100,49 @@ def part_of(
 
 def _fields(command: type[object]) -> tuple[dataclasses.Field[object], ...]:
     if not dataclasses.is_dataclass(command):
-        raise TypeError(f"{command.__name__} is no dataclass")
+        raise TypeError(f"{command.__name__} is not a dataclass")
     return dataclasses.fields(command)
 
 
 def read_form(form: type[BaseModel], raw: bytes, content_type: str) -> BaseModel:
-    """Read a request's body. Raises Problem 415, or 422 where it is not this form."""
+    """Read a request's body. Raises Problem 415, or 422 if it is not this form."""
     if not raw and not any(field.is_required() for field in form.model_fields.values()):
         return form()
     if content_type.split(";")[0].strip().lower() not in ("application/json", ""):
-        reason = f"This door reads application/json, not {content_type[:80]}."
+        reason = f"This route reads application/json, not {content_type[:80]}."
         raise Problem(415, rule=rules.UNSUPPORTED_MEDIA_TYPE, reason=reason, remedy="Send the body as JSON.")
     parsed = wellformed.check_json(raw)
     try:
-        made = form.model_validate_json(raw or b"null")
+        result = form.model_validate_json(raw or b"null")
     except ValidationError as error:
         raise malformed(error) from None
-    wellformed.check_fields(made, parsed)
-    return made
+    wellformed.check_fields(result, parsed)
+    return result
 
 
 _ID: Final[TypeAdapter[str]] = TypeAdapter(DerivedIdentifier)
 
 
 def path_types(command: type[object], named: Sequence[str]) -> Mapping[str, TypeAdapter[str]]:
-    """Return what each parameter of a path has to be: what the command's field of its name is, or else an id."""
+    """Return the type of each path parameter.
+
+    It is the type of the command's field of that name, if that is annotated text that a caller gives, or else an id.
+    """
     hints = get_type_hints(command, include_extras=True)
-    return {name: TypeAdapter(hints[name]) if _says_what(hints.get(name)) else _ID for name in named}
+    return {name: TypeAdapter(hints[name]) if _is_annotated_text(hints.get(name)) else _ID for name in named}
 
 
-def _says_what(hint: object) -> bool:
-    said = getattr(hint, "__metadata__", ())
-    return bool(said) and SUPPLIED not in said and get_args(hint)[0] is str
+def _is_annotated_text(hint: object) -> bool:
+    metadata = getattr(hint, "__metadata__", ())
+    return bool(metadata) and SUPPLIED not in metadata and get_args(hint)[0] is str
 
 
 def read_path(parameters: Mapping[str, str], types: Mapping[str, TypeAdapter[str]]) -> Mapping[str, str]:
-    """Read the path's parameters. Raises Problem 422, naming what can't be one."""
-    read: dict[str, str] = {}
+    """Read the path's parameters. Raises Problem 422, which names the invalid one."""
+    result: dict[str, str] = {}
     for name, value in parameters.items():
         try:
-            read[name] = types[name].validate_python(value)
+            result[name] = types[name].validate_python(value)
         except ValidationError as error:
             raise malformed(error, name) from None
-    return read
+    return result

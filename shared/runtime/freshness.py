@@ -1,7 +1,9 @@
-"""Waiting for one's own write: `Tenure-At-Least: <stream>@<version>` makes a query wait until the tables have it.
+"""Read-your-writes: queries that wait until the read models have a version of a stream.
 
-All waiters of a process share one question to the database, asked while anybody waits. Their number is bounded, for
-the process and for each account.
+A request asks for it with the header `Tenure-At-Least: <stream>@<version>`.
+
+All waiting requests of a process share one query to the database, which is repeated while any waits. Their number is
+bounded, for the process and for each account.
 """
 
 import asyncio
@@ -20,7 +22,7 @@ from shared.sql import statements
 WAIT_S: Final = 2.0
 ASK_EVERY_S: Final = 0.01
 WAITING_AT_MOST: Final = 1000
-"""In one process; the next is answered 503 at once."""
+"""The greatest number of waiting requests in a process; the next one gets 503 at once."""
 WAITING_OF_AN_ACCOUNT: Final = 50
 _WANTED: Final = re.compile(r"([!-~]{1,400})@([0-9]{1,10})")
 _INT_AT_MOST: Final = 2**31 - 1
@@ -28,16 +30,17 @@ SQL: Final = statements(__file__)
 
 
 class Wanted(NamedTuple):
-    """A version of a stream, and who asks for it; None is of every organisation."""
+    """A version of a stream that a caller waits for."""
 
     stream: str
     version: int
     account_id: str
     organisation_id: str | None
+    """The caller's organisation; None for the operator, who sees all organisations."""
 
 
 class Freshness:
-    """Who waits in this process, and for which version of which stream."""
+    """The requests of this process that wait for versions of streams."""
 
     def __init__(
         self,
@@ -48,7 +51,14 @@ class Freshness:
         wait_s: float = WAIT_S,
         refused: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`own_projections` fold the service's own streams, which `own_categories` begin the names of."""
+        """Create it without waiting requests.
+
+        Args:
+            own_projections: the names of the consumers that fold the service's own streams.
+            own_categories: the categories of the service's own streams.
+            wait_s: the timeout of a wait.
+            refused: called with the name of a limit that refused a request.
+        """
         self._db, self._own_projections, self._own_categories = db, list(own_projections), frozenset(own_categories)
         self._wait_s, self._refused = wait_s, refused
         self._waiting: dict[asyncio.Future[None], Wanted] = {}
@@ -61,20 +71,20 @@ class Freshness:
         return len(self._waiting)
 
     async def reached(self, header: str, actor: Actor) -> None:
-        """Wait until this service's tables have what the header names.
+        """Wait until this service's tables have the version that the header names.
 
-        What is another organisation's is as if it did not exist, unless the caller has written to it.
+        A stream of another organisation is treated as unknown, unless the caller has written to it.
 
         Raises:
-            Problem: 422 where the header is malformed or names what this service's log does not have; 429 or 503
-                where too many wait already; 503 where the tables do not get there within two seconds.
+            Problem: 422 if the header is malformed or names a version that this service's log does not have; 429 or 503
+                if too many requests wait already; 503 if the tables do not have the version within two seconds.
         """
         wanted, account_id = _read(header, actor), actor.account_id
         if self._by_account[account_id] >= WAITING_OF_AN_ACCOUNT:
             self._refused("waiting")
-            raise too_many(f"{WAITING_OF_AN_ACCOUNT} queries of this account wait already.", 0)
+            raise too_many(f"{WAITING_OF_AN_ACCOUNT} queries of this account are already waiting.", 0)
         if len(self._waiting) >= WAITING_AT_MOST:
-            raise busy("Too many queries wait for newer tables.")
+            raise busy("Too many queries are waiting for newer data.")
         future = asyncio.get_running_loop().create_future()
         self._waiting[future] = wanted
         self._by_account[account_id] += 1
@@ -87,15 +97,15 @@ class Freshness:
             raise _not_yet(wanted) from None
         finally:
             del self._waiting[future]
-            self._by_account -= Counter([account_id])  # which leaves out those that are at 0
+            self._by_account -= Counter([account_id])  # `-=` also removes entries that reach 0
 
     async def _ask(self) -> None:
-        """Ask for everybody who waits, until nobody does."""
+        """Query the database for all waiting requests, until none waits."""
         while self._waiting:
             asked = list(set(self._waiting.values()))
             try:
                 outcomes = await self._outcomes(asked)
-            except Exception as error:  # noqa: BLE001  # whatever it is, those who wait are told
+            except Exception as error:  # noqa: BLE001  # any error is passed on to the waiting requests
                 outcomes = dict.fromkeys(asked, error)
             for future, wanted in self._waiting.items():
                 if wanted in outcomes and not future.done():
@@ -107,18 +117,18 @@ class Freshness:
             await asyncio.sleep(ASK_EVERY_S)
 
     async def _outcomes(self, asked: Sequence[Wanted]) -> dict[Wanted, Exception | None]:
-        """For those that need wait no longer: None, or why they wait in vain."""
+        """Return the outcomes that are certain: None if the version is reached, or the error."""
         self.questions += 1
         streams, versions, accounts, organisations = zip(*asked, strict=True)
         rows = await self._db().fetch(SQL["reached"], streams, versions, accounts, organisations, self._own_projections)
-        found: dict[Wanted, Exception | None] = {}
+        outcomes: dict[Wanted, Exception | None] = {}
         for row in rows:
             wanted = asked[row["n"] - 1]
             if row["reached"]:
-                found[wanted] = None
+                outcomes[wanted] = None
             elif wanted.stream.partition("-")[0] in self._own_categories and (row["written"] or 0) < wanted.version:
-                found[wanted] = _never(wanted)
-        return found
+                outcomes[wanted] = _unknown_version(wanted)
+        return outcomes
 
 
 def _read(header: str, actor: Actor) -> Wanted:
@@ -127,14 +137,14 @@ def _read(header: str, actor: Actor) -> Wanted:
         raise Problem(
             422,
             rule=rules.MALFORMED,
-            reason="Tenure-At-Least reads <stream>@<version>.",
+            reason="The header Tenure-At-Least has the form <stream>@<version>.",
             remedy="Send back the Tenure-Version of a command's answer.",
         )
     organisation = None if actor.organisation_kind == "operator" else actor.organisation_id
     return Wanted(match[1], int(match[2]), actor.account_id, organisation)
 
 
-def _never(wanted: Wanted) -> Problem:
+def _unknown_version(wanted: Wanted) -> Problem:
     return Problem(
         422,
         rule=rules.VERSION_UNKNOWN,

@@ -1,8 +1,7 @@
--- reached: of each of these streams ($1) and versions ($2): whether the tables have it, and the last version that the
--- service itself has written. The tables of an own stream are those of the projections $5, all of them; of another
--- service's stream, those that follow it. Asked by an account ($3) of an organisation ($4, null for one that sees
--- all): a stream that is not the organisation's, and to which the account has written nothing, is as one that does
--- not exist.
+-- reached: for each of these streams ($1) and versions ($2), tell whether the tables have it, and the last version that
+-- the service itself has written. An own stream's tables are those of all projections $5; another service's stream's
+-- are those that follow it. The account ($3) of an organisation ($4, null for one that sees all) asks: a stream that is
+-- not the organisation's, and to which the account has written nothing, is treated as one that does not exist.
 select w.n, own.version as written, case
     when own.version is null then coalesce((
         select bool_and(s.version >= w.version and (s.tenant = w.organisation) is not false) from engine.seen s

@@ -1,4 +1,4 @@
-"""The HTTP side of a service process: commands, queries, health, readiness, metrics."""
+"""The HTTP application of a service process: commands, queries, health, readiness, metrics."""
 
 import asyncio
 import re
@@ -40,26 +40,26 @@ BODY_S: Final = 10.0
 LARGE_BODY_S: Final = 30.0
 """How long the body of a bulk request may take."""
 CLOSING: Final = {"Connection": "close"}
-"""On an answer to a request whose rest is not read."""
+"""Headers of a response to a request whose rest is not read."""
 
 _TRACEPARENT: Final = re.compile(r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
 _CORRELATION: Final = re.compile(r"^[!-~]{1,200}$")
 _PAGES: Final = frozenset({"/docs", "/openapi.json"})
-"""Routes of the framework's own, which have no parameters."""
+"""The framework's own routes, which have no parameters."""
 
 
-def _asks_who_calls(dependant: Dependant) -> bool:
-    return any(each.call in (_actor, _now) or _asks_who_calls(each) for each in dependant.dependencies)
+def _needs_caller(dependant: Dependant) -> bool:
+    return any(part.call in (_actor, _now) or _needs_caller(part) for part in dependant.dependencies)
 
 
 async def _well_formed(request: Request) -> None:
-    """Whether a query brings only what its route reads. Who calls is asked first."""
+    """Check that a query has only what its route reads, once its caller is known."""
     route: APIRoute = request.scope["route"]
-    if _asks_who_calls(route.dependant):
+    if _needs_caller(route.dependant):
         await _caller(request)
     if request.scope["query_string"]:
         wellformed.Parameters.of(route.dependant).read(request.scope["query_string"])
-    if any(each.call is form_fields for each in route.dependant.dependencies):
+    if any(part.call is form_fields for part in route.dependant.dependencies):
         return
     if route.body_field is None:
         wellformed.check_no_body(request.scope["headers"])
@@ -68,17 +68,17 @@ async def _well_formed(request: Request) -> None:
 
 
 async def _caller(request: Request) -> Actor:
-    """Who asks a query: asked once a request, and for a machine whether its scopes suffice."""
-    known: Actor | None = getattr(request.state, "caller", None)
-    if known is None:
-        known = await request.app.state.parts.verifier.actor(request.headers.get("authorization"))
-        require_scope(known, scopes_of(request.scope["route"]))
-        request.state.caller = known
-    return known
+    """Return a query's caller, verified once a request. Raises Problem 401, 403 or 503."""
+    actor: Actor | None = getattr(request.state, "caller", None)
+    if actor is None:
+        actor = await request.app.state.parts.verifier.actor(request.headers.get("authorization"))
+        require_scope(actor, scopes_of(request.scope["route"]))
+        request.state.caller = actor
+    return actor
 
 
 async def form_fields(request: Request) -> dict[str, str]:
-    """The fields of a form (application/x-www-form-urlencoded). Raises Problem 415 or 422."""
+    """Read the fields of a form (application/x-www-form-urlencoded). Raises Problem 415 or 422."""
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/x-www-form-urlencoded":
         raise Problem(
             415,
@@ -108,7 +108,7 @@ async def form_fields(request: Request) -> dict[str, str]:
 
 
 FormFields: TypeAlias = Annotated[dict[str, str], Depends(form_fields)]
-"""The fields of a form, each once."""
+"""The fields of a form; each is given once."""
 
 _bearer: Final = HTTPBearer(auto_error=False, scheme_name="Bearer")
 
@@ -127,10 +127,10 @@ async def _database(request: Request) -> Pool:
 
 
 CurrentActor: TypeAlias = Annotated[Actor, Depends(_actor)]
-"""The caller of a query, known by its token."""
+"""The caller of a query, verified by its token."""
 
 Database: TypeAlias = Annotated[Pool, Depends(_database)]
-"""The service's read models, as new as the header `Tenure-At-Least` asks. The header needs a token on every route."""
+"""The service's read models, at least as new as the header `Tenure-At-Least` says, which needs a token."""
 
 
 async def _log(request: Request) -> Log:
@@ -139,7 +139,7 @@ async def _log(request: Request) -> Log:
 
 
 CurrentLog: TypeAlias = Annotated[Log, Depends(_log)]
-"""The service's log: `state()` of a stream is never stale."""
+"""The service's log: its `state()` of a stream is always current."""
 
 
 async def _now(request: Request, _: Annotated[Any, Depends(_bearer)]) -> datetime:
@@ -151,30 +151,30 @@ async def _now(request: Request, _: Annotated[Any, Depends(_bearer)]) -> datetim
 
 
 Now: TypeAlias = Annotated[datetime, Depends(_now)]
-"""What time it is for the caller, UTC: a sandbox's clock may be ahead."""
+"""The current time for the caller, in UTC: a sandbox's clock may be ahead."""
 
 Limit: TypeAlias = Annotated[WrittenCount, Query(ge=1, le=200)]
-"""How many rows a page of a list has at most."""
+"""The greatest number of rows in a page of a list."""
 
 After: TypeAlias = Annotated[str, Query(max_length=500, pattern=r"^[ -~]*$")]
-"""The place in a list after which a page begins: the `next` of the page before."""
+"""The cursor after which a page begins: the `next` of the page before."""
 
 
 class ClockShown(BaseModel):
     now: datetime
     ahead_s: int
-    """How far that is ahead of real time."""
+    """How many seconds `now` is ahead of real time."""
 
 
 def make_app(parts: Parts, commands: CommandRoutes, queries: APIRouter | None, *, api: bool) -> FastAPI:
-    """The application: always health, readiness and metrics; with `api` the service's commands and queries."""
+    """Make the application: health, readiness and metrics, and with `api` commands and queries."""
     app = FastAPIOffline(
         "/docs",
         None,
         title=f"Tenure {parts.service}",
         version="1",
         static_url="/docs/assets",
-        swagger_ui_parameters={"validatorUrl": None},  # or the page would show the document to a checker elsewhere
+        swagger_ui_parameters={"validatorUrl": None},  # otherwise the page sends the document to an external validator
         dependencies=[Depends(_well_formed)],
     )
     app.state.parts = parts
@@ -187,15 +187,15 @@ def make_app(parts: Parts, commands: CommandRoutes, queries: APIRouter | None, *
 
     @app.get("/health", tags=["operation"])
     async def health() -> dict[str, str]:
-        """The process is alive."""
+        """Return that the process is alive."""
         return {"status": "alive", "service": parts.service}
 
     @app.get("/ready", tags=["operation"])
     async def ready() -> Response:
-        """Whether it does its work: by progress, not by being alive.
+        """Return whether the process does its work; it may be alive and not ready.
 
-        What is parked, the alarms and how far the relay is behind are shown, and keep nobody from being ready: another
-        start of the process would mend none of it.
+        Parked records, alarms and the relay's backlog are shown, but do not make the process unready, because a restart
+        would not help.
         """
         waiting = parts.waiting_for()
         shown = {} if parts.figures is None else parts.figures.as_data()
@@ -204,7 +204,7 @@ def make_app(parts: Parts, commands: CommandRoutes, queries: APIRouter | None, *
 
     @app.get("/clock", tags=["operation"], openapi_extra=EVERY_MACHINE)
     async def clock(actor: CurrentActor, now: Now) -> ClockShown:
-        """What time it is here for the caller's organisation. A sandbox's clock is moved at identity."""
+        """Return the time for the caller's organisation. A sandbox's clock is moved at identity."""
         return ClockShown(now=now, ahead_s=parts.clocks.ahead_s(actor.organisation_id))
 
     @app.get("/metrics", tags=["operation"])
@@ -216,7 +216,7 @@ def make_app(parts: Parts, commands: CommandRoutes, queries: APIRouter | None, *
 
 
 class _Requests:
-    """Around every request: its size limit, its correlation id and trace, one log line, one measurement."""
+    """Middleware of every request: size and time limits, correlation id, trace, log, metrics."""
 
     def __init__(self, app: ASGIApp, parts: Parts, limit_of: Callable[[Scope], int]) -> None:
         self.app, self.parts, self._limit_of = app, parts, limit_of
@@ -261,7 +261,7 @@ class _Requests:
         async def counted() -> Message:
             nonlocal size, whole
             try:
-                # What comes after the body is only that the client has gone.
+                # After the body there is no deadline: the only message left is that the client has disconnected.
                 async with asyncio.timeout(None if whole else late_at - time.monotonic()):
                     message = await receive()
             except TimeoutError:
@@ -282,7 +282,7 @@ class _Requests:
             await self.app(scope, counted, send)
         except Problem as problem:
             await problem.response()(scope, receive, send)
-        except Exception as error:  # noqa: BLE001  # the last net: an answer without a word of what is inside
+        except Exception as error:  # noqa: BLE001  # the last resort: a response without internal details
             await problems.to_problem(error).response()(scope, receive, send)
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
@@ -314,7 +314,7 @@ def _too_large(limit: int) -> Problem:
     return Problem(
         413,
         rule=rules.TOO_LARGE,
-        reason=f"A request has at most {limit // 1024} KiB here.",
-        remedy="Send less at once.",
+        reason=f"A request to this route has at most {limit // 1024} KiB.",
+        remedy="Send a smaller request.",
         headers=CLOSING,
     )

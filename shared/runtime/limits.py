@@ -1,7 +1,7 @@
-"""Limits: how often one account, address or source may ask for something, and the 429 that says when to come back.
+"""Rate limits by account, e-mail address or network address.
 
-Each process counts in its own memory, so a service of N processes admits up to N times a limit. What has to hold over
-all of them, the guesses at one account's password, is counted in identity's database.
+Each process counts in its own memory, so a service of N processes admits up to N times a limit. The limit that must
+hold over all processes, on guesses of one account's password, is counted in identity's database.
 """
 
 import ipaddress
@@ -37,10 +37,13 @@ DEFAULTS: Final[Mapping[LimitName, str]] = {
     "bulk": "60/minute",
     "command": "1200/minute",
 }
-"""By name, how often. `sign-up`, `dry-run` (without a token), `sign-in`, `refresh` and `reset` are counted by source,
-`sign-up-address` by e-mail address, the others by account."""
+"""The default limits by name.
 
-_WHOSE: Final[Mapping[LimitName, str]] = {
+`sign-up`, `dry-run` (without a token), `sign-in`, `refresh` and `reset` are counted by network address,
+`sign-up-address` by e-mail address, the others by account.
+"""
+
+_COUNTED: Final[Mapping[LimitName, str]] = {
     "sign-up": "sign-ups from this network address",
     "sign-up-address": "sign-ups with this e-mail address",
     "dry-run": "dry runs without a token from this network address",
@@ -53,24 +56,26 @@ _WHOSE: Final[Mapping[LimitName, str]] = {
     "command": "commands by this account",
 }
 KEYS_AT_MOST: Final = 100_000
-"""Counters that are kept, 200 bytes each; beyond that the one longest not asked for is forgotten."""
+"""The greatest number of counters, 200 bytes each; beyond it the least recently used one is dropped."""
 _SUBNET: Final = 64
-"""The bits of an IPv6 address that count: whoever has one address has all of its /64."""
+"""The bits of an IPv6 address that count: one user usually has all addresses of a /64."""
 
 
 def parsed(text: str) -> dict[LimitName, tuple[RateLimitItem, ...]]:
-    """The limits of the setting TENURE_LIMITS, such as `sign-up=1000/minute, dry-run=off`, over the defaults.
+    """Parse the setting TENURE_LIMITS, such as `sign-up=1000/minute, dry-run=off`.
+
+    Limits that it does not name have their defaults.
 
     Raises:
-        ValueError: A name is unknown, or an amount is not like `5/minute`, `2/second; 50/hour` or `off`.
+        ValueError: a name is unknown, or an amount is not like `5/minute`, `2/second; 50/hour` or `off`.
     """
     amounts: dict[LimitName, str] = dict(DEFAULTS)
-    for part in filter(None, (each.strip() for each in text.split(","))):
-        name, _, amount = (each.strip() for each in part.partition("="))
-        known = next((each for each in get_args(LimitName) if each == name), None)
-        if known is None:
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, amount = (side.strip() for side in part.partition("="))
+        limit = next((limit for limit in get_args(LimitName) if limit == name), None)
+        if limit is None:
             raise ValueError(f"there is no limit {name[:40]!r}: choose from {', '.join(DEFAULTS)}")
-        amounts[known] = amount
+        amounts[limit] = amount
     return {name: _items(name, amount) for name, amount in amounts.items()}
 
 
@@ -82,15 +87,14 @@ def _items(name: str, amount: str) -> tuple[RateLimitItem, ...]:
     except ValueError as error:
         raise ValueError(f"the limit {name} is not like 5/minute, 2/second; 50/hour or off: {amount[:40]!r}") from error
     if any(item.amount < 1 for item in items):
-        raise ValueError(f"the limit {name} admits nothing: say off for no limit")
+        raise ValueError(f"the limit {name} admits nothing: write off for no limit")
     return items
 
 
 class _Counters(Storage, SlidingWindowCounterSupport):
-    """Counters of the library's sliding windows, bounded, on a clock of our own.
+    """A bounded storage for the library's sliding windows, with an injected clock.
 
-    The library's own storage in memory starts a thread at every hit, looks through all of its keys, and keeps as many
-    as come.
+    The library's own storage in memory starts a thread at every hit, scans all of its keys, and is unbounded.
     """
 
     STORAGE_SCHEME = ["tenure-memory"]  # noqa: RUF012  # the library's own declaration
@@ -124,7 +128,7 @@ class _Counters(Storage, SlidingWindowCounterSupport):
         self.clear(key)
 
     def give_back(self, key: str, expiry: int) -> None:
-        """Uncount one entry of the current window, if it is still there."""
+        """Remove one count from the current window, if it has any."""
         previous, _, current, _ = self.get_sliding_window(key, expiry)
         if current:
             self._put(key, (int(self._clock() / expiry), current - 1, previous))
@@ -160,11 +164,11 @@ class _Counters(Storage, SlidingWindowCounterSupport):
 
 
 _taken: ContextVar[list[tuple[LimitName, str]] | None] = ContextVar("taken", default=None)
-"""What the request under way was counted for."""
+"""The limits and keys that the current request was counted for."""
 
 
 class Limits:
-    """The limits of one process, and what was asked of it so far."""
+    """The limits of one process, and its counters."""
 
     def __init__(
         self,
@@ -174,19 +178,28 @@ class Limits:
         refused: Callable[[str], None] = lambda _: None,
         keys_at_most: int = KEYS_AT_MOST,
     ) -> None:
-        """`text` is the setting TENURE_LIMITS; `refused` is told the name of a limit that refused something."""
+        """Create counters for the limits.
+
+        Args:
+            text: the setting TENURE_LIMITS.
+            refused: called with the name of a limit that refused a request.
+            keys_at_most: the greatest number of counters.
+
+        Raises:
+            ValueError: `text` is malformed.
+        """
         self._items = parsed(text)
         self._counters = _Counters(clock, keys_at_most)
         self._windows = SlidingWindowCounterRateLimiter(self._counters)
         self._refused = refused
 
     def take(self, name: LimitName, key: str) -> None:
-        """Count one request of `key`. Raises Problem 429, and counts nothing, where the limit is reached."""
+        """Count one request of `key`. If the limit is reached, raise Problem 429 and count nothing."""
         items = self._items[name]
         if reached := [item for item in items if not self._windows.test(item, name, key)]:
             self._refused(name)
             raise too_many(
-                f"{reached[0]} is the limit for {_WHOSE[name]}.", max(self._wait_s(i, name, key) for i in reached)
+                f"{reached[0]} is the limit for {_COUNTED[name]}.", max(self._wait_s(i, name, key) for i in reached)
             )
         for item in items:
             self._windows.hit(item, name, key)
@@ -195,10 +208,10 @@ class Limits:
 
     @contextmanager
     def request(self) -> Iterator[Callable[[], None]]:
-        """Note what is counted within, for one request.
+        """Collect what is counted inside the block, for one request.
 
-        Yields a function that uncounts all of it: for a request that was answered 503, which did nothing and is to be
-        sent again.
+        Yields a function that removes these counts: for a request that got 503, which did nothing and has to be sent
+        again.
         """
         taken: list[tuple[LimitName, str]] = []
         before = _taken.set(taken)
@@ -213,22 +226,22 @@ class Limits:
             _taken.reset(before)
 
     def give_back(self, name: LimitName, key: str) -> None:
-        """Uncount one request: it turned out to be none of those that the limit is for."""
+        """Remove the count of one request that turned out not to concern the limit."""
         for item in self._items[name]:
             self._counters.give_back(item.key_for(name, key), item.get_expiry())
 
     def _wait_s(self, item: RateLimitItem, *identifiers: str) -> float:
-        """After how many seconds the next request is admitted, if none is until then."""
+        """Return the seconds until the next request is admitted, if no other one is before."""
         expiry = item.get_expiry()
-        previous, left, current, _ = self._counters.get_sliding_window(item.key_for(*identifiers), expiry)
+        previous, remaining_s, current, _ = self._counters.get_sliding_window(item.key_for(*identifiers), expiry)
         room = item.amount - 1
         if current <= room:
-            return left - (room - current + 1) * expiry / previous if previous else 0.0
-        return left + expiry - (room + 1) * expiry / current
+            return remaining_s - (room - current + 1) * expiry / previous if previous else 0.0
+        return remaining_s + expiry - (room + 1) * expiry / current
 
 
 def too_many(reason: str, wait_s: float) -> Problem:
-    """429, with the whole seconds after which to come back."""
+    """Return Problem 429 with a Retry-After in whole seconds."""
     seconds = math.floor(wait_s) + 1
     return Problem(
         429,
@@ -240,9 +253,9 @@ def too_many(reason: str, wait_s: float) -> Problem:
 
 
 def source_of(scope: MutableMapping[str, Any]) -> str:
-    """The network address that a request comes from; of an IPv6 address its /64.
+    """Return the network address that a request comes from; for an IPv6 address its /64.
 
-    It is the connection's other end, or what a trusted proxy (TENURE_TRUSTED_PROXIES) says it forwards for.
+    It is the connection's peer, or the address that a trusted proxy (TENURE_TRUSTED_PROXIES) says it forwards for.
     """
     client = scope.get("client")
     if not client:
@@ -251,7 +264,7 @@ def source_of(scope: MutableMapping[str, Any]) -> str:
 
 
 def network_of(host: str) -> str:
-    """The address as it is counted: an IPv4 address, or an IPv6 network of 64 bits."""
+    """Return an address as it is counted: an IPv4 address, or an IPv6 network of 64 bits."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -264,7 +277,10 @@ def network_of(host: str) -> str:
 
 
 def limited_by_source(name: LimitName) -> Any:
-    """A route's dependency: `@QUERIES.post("/sessions", dependencies=[limited_by_source("sign-in")])`."""
+    """Return a dependency that counts a route's requests by network address.
+
+    Use it as `@QUERIES.post("/sessions", dependencies=[limited_by_source("sign-in")])`.
+    """
 
     async def count(request: Request) -> None:
         limits: Limits = request.app.state.parts.limits

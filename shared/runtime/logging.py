@@ -1,4 +1,4 @@
-"""Logs: one line an event on standard error, as JSON or readable, from us and from the libraries alike."""
+"""Logging to standard error, one line an entry, for the services and their libraries."""
 
 import logging
 import sys
@@ -8,7 +8,7 @@ import structlog
 from structlog.typing import Processor
 
 _QUIET: Final = {"aiokafka": "ERROR", "faststream": "WARNING", "alembic": "WARNING", "httpx": "WARNING"}
-# Without local variables: they hold passwords and tokens.
+# Tracebacks have no local variables, because these may contain passwords and tokens.
 _TRACES: Final = structlog.processors.ExceptionRenderer(
     structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 )
@@ -16,7 +16,7 @@ _QUIET_DETAILS: Final = ("aiokafka.consumer.group_coordinator", "aiokafka.conn",
 
 
 def configure(service: str, form: Literal["json", "console"], level: str) -> None:
-    """Every line carries the service, and what is bound: correlation, stream and event ids."""
+    """Configure logging. Every line has the service and the bound context (correlation id)."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

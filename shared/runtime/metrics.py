@@ -1,4 +1,4 @@
-"""What is counted, and the page that shows it to Prometheus."""
+"""A process's metrics, and the page that Prometheus reads."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -11,7 +11,7 @@ from shared.runtime.figures import Figures
 
 
 class _Figures(Collector):
-    """What the database says, as of its last refresh."""
+    """Collector of the figures from the database, as of their last refresh."""
 
     def __init__(self, figures: Figures) -> None:
         self._figures = figures
@@ -20,20 +20,24 @@ class _Figures(Collector):
         figures = self._figures
         parked = GaugeMetricFamily("tenure_parked_records", "Records parked now", labels=["consumer", "reason"])
         oldest = GaugeMetricFamily(
-            "tenure_parked_oldest_seconds", "Since when the first of them waits", labels=["consumer", "reason"]
+            "tenure_parked_oldest_seconds", "Age of the oldest parked record", labels=["consumer", "reason"]
         )
         for each in figures.parked:
             parked.add_metric([each.consumer, each.reason], each.records)
             oldest.add_metric([each.consumer, each.reason], each.oldest_s)
         yield parked
         yield oldest
-        yield GaugeMetricFamily("tenure_alarms", "Parked records that are forged or contradict", figures.alarms)
+        yield GaugeMetricFamily(
+            "tenure_alarms", "Parked records that are forged or contradict the store", figures.alarms
+        )
         yield GaugeMetricFamily("tenure_relay_behind_events", "Events not published yet", figures.relay_events)
-        yield GaugeMetricFamily("tenure_relay_behind_seconds", "Age of the oldest of them", figures.relay_s)
+        yield GaugeMetricFamily(
+            "tenure_relay_behind_seconds", "Age of the oldest event not published yet", figures.relay_s
+        )
 
 
 class Metrics:
-    """One process's figures in a registry of their own. It is the engine's observer in all its forms."""
+    """One process's metrics in a registry of their own; the engine's observer in all its roles."""
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
@@ -48,21 +52,24 @@ class Metrics:
         self._repeats = Counter("tenure_consumer_repeats", "Repeats dropped", ["consumer"], registry=registry)
         self._parked = Counter("tenure_consumer_parked", "Events parked", ["consumer", "reason"], registry=registry)
         self._lag = Gauge(
-            "tenure_consumer_lag", "Records not dealt with yet", ["consumer", "topic", "partition"], registry=registry
+            "tenure_consumer_lag", "Records not processed yet", ["consumer", "topic", "partition"], registry=registry
         )
 
         self._limited = Counter("tenure_requests_limited", "Requests refused by a limit", ["limit"], registry=registry)
 
     def show(self, figures: Figures) -> None:
-        """Show a service's figures whenever the page is asked for."""
+        """Add a service's figures to the page."""
         self.registry.register(_Figures(figures))
 
     def watch(self, name: str, what: str, count: Callable[[], float]) -> None:
-        """Show the figure that `count` answers whenever the page is asked for."""
+        """Add a gauge to the page that calls `count` for its value."""
         Gauge(name, what, registry=self.registry).set_function(count)
 
     def count(self, name: str, what: str, labels: Sequence[str]) -> Callable[..., None]:
-        """A counter of a service's own: the answer, called with a value for each label, counts one more."""
+        """Add a counter of a service's own, and return a function that increments it.
+
+        The function takes a value for each label.
+        """
         counter = Counter(name, what, labels, registry=self.registry)
         return lambda *values: counter.labels(*values).inc()
 

@@ -1,4 +1,4 @@
-"""The one OpenAPI document: FastAPI's for the queries, and the commands' routes beside them."""
+"""The OpenAPI document: FastAPI's document of the queries, extended with the commands."""
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +33,10 @@ _ANSWER: Final[dict[str, Any]] = {
                 },
             },
         },
-        "repeated": {"type": "boolean", "description": "The command id was answered before; this is that answer."},
+        "repeated": {
+            "type": "boolean",
+            "description": "Whether the command was decided before; this is its first answer.",
+        },
         "dry_run": {"type": "boolean"},
     },
 }
@@ -48,7 +51,10 @@ _BULK_ANSWER: Final[dict[str, Any]] = {
             "items": {
                 "type": "object",
                 "properties": {
-                    "status": {"type": "integer", "description": "What the item alone would have been answered with."},
+                    "status": {
+                        "type": "integer",
+                        "description": "The status that the item would have had as a request of its own.",
+                    },
                     "answer": {
                         "oneOf": [
                             {"$ref": "#/components/schemas/Answer"},
@@ -58,7 +64,7 @@ _BULK_ANSWER: Final[dict[str, Any]] = {
                 },
             },
         },
-        "accepted": {"type": "integer", "description": "How many items were."},
+        "accepted": {"type": "integer", "description": "The number of accepted items."},
         "dry_run": {"type": "boolean"},
     },
 }
@@ -67,36 +73,36 @@ _HEADERS: Final[list[dict[str, Any]]] = [
         "name": "Idempotency-Key",
         "in": "header",
         "schema": {"type": "string", "minLength": 1, "maxLength": 200},
-        "description": "Names the command: sent again, it gets its first answer again. Made when absent.",
+        "description": "Identifies the command: a repeated request gets its first answer. Generated if absent.",
     },
     {
         "name": "dry_run",
         "in": "query",
         "schema": {"type": "string", "enum": ["true", "false"], "default": "false"},
-        "description": "Answer what would happen; nothing is kept. Anything but true or false, once, is refused.",
+        "description": "Return what would happen, and store nothing. Any value except true or false is refused.",
     },
 ]
 _PROBLEMS: Final = {
     "401": "Not signed in",
     "403": "Not allowed",
-    "404": "Unknown, or somebody else's",
+    "404": "Unknown, or not visible to the caller",
     "409": "Refused by a rule",
     "415": "The body is not JSON",
-    "422": "Malformed, with a parameter or field that does not exist, or an Idempotency-Key used for something else",
-    "429": "Too often; Retry-After says when",
-    "503": "Not now; send it again",
+    "422": "Malformed, with an unknown parameter or field, or an Idempotency-Key used for another request",
+    "429": "Too many requests; Retry-After says when to send it again",
+    "503": "Temporarily unavailable; send it again",
 }
 
-_OF_AN_OPEN_ONE: Final = {
-    "422": "Malformed, or with a parameter or field that does not exist",
+_OF_AN_OPEN_QUERY: Final = {
+    "422": "Malformed, or with an unknown parameter or field",
     "429": _PROBLEMS["429"],
     "503": _PROBLEMS["503"],
 }
-_OF_A_QUERY: Final = {name: _PROBLEMS[name] for name in ("401", "403", "404")} | _OF_AN_OPEN_ONE
+_OF_A_QUERY: Final = {name: _PROBLEMS[name] for name in ("401", "403", "404")} | _OF_AN_OPEN_QUERY
 
 
 def describe(app: FastAPI, commands: CommandRoutes, issuer: str) -> None:
-    """Makes `app.openapi()` describe the commands, too."""
+    """Extend `app.openapi()` with the commands."""
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -112,8 +118,9 @@ def describe(app: FastAPI, commands: CommandRoutes, issuer: str) -> None:
                 _secure(document, route)
             for methods in document["paths"].values():
                 for operation in methods.values():
-                    operation["responses"] |= _problems(_OF_A_QUERY if "security" in operation else _OF_AN_OPEN_ONE)
-            schemas.pop("HTTPValidationError", None), schemas.pop("ValidationError", None)  # the framework's own shape
+                    operation["responses"] |= _problems(_OF_A_QUERY if "security" in operation else _OF_AN_OPEN_QUERY)
+            # The framework's own error schemas, which no response has.
+            schemas.pop("HTTPValidationError", None), schemas.pop("ValidationError", None)
             for command in commands.routes:
                 document["paths"].setdefault(command.path, {})[command.method.lower()] = _operation(command, schemas)
             app.openapi_schema = document
@@ -123,7 +130,7 @@ def describe(app: FastAPI, commands: CommandRoutes, issuer: str) -> None:
 
 
 def _problems(meanings: Mapping[str, str]) -> dict[str, Any]:
-    """The answers that are problems, by status."""
+    """Return the problem responses by status."""
     content = {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="ProblemDetails")}}}
     return {status: {"description": meaning, "content": content} for status, meaning in meanings.items()}
 
@@ -140,7 +147,7 @@ def _operation(route: CommandRoute, schemas: dict[str, Any]) -> dict[str, Any]:
     ]
     text = inspect.getdoc(route.command) or name
     if route.bulk:
-        text = f"Many at once: {text}"
+        text = f"Several in one request: {text}"
     answer: dict[str, Any] = {"$ref": _REF.format(model="BulkAnswer" if route.bulk else "Answer")}
     extra = route.extra_response
     if extra is not None:
@@ -155,18 +162,21 @@ def _operation(route: CommandRoute, schemas: dict[str, Any]) -> dict[str, Any]:
         "tags": ["commands"],
         "parameters": [*parameters, *_HEADERS],
         "responses": {
-            "200": {"description": "Done, or nothing was new", "content": {"application/json": {"schema": answer}}},
+            "200": {
+                "description": "Accepted, or nothing to change",
+                "content": {"application/json": {"schema": answer}},
+            },
             **(
                 {
                     "202": {
-                        "description": "Kept, and not complete yet; the answer says what it waits for",
+                        "description": "Accepted, but not complete yet; the response says what it waits for",
                         "content": {"application/json": {"schema": answer}},
                     }
                 }
                 if route.completes
                 else {}
             ),
-            **_problems(_PROBLEMS | {"413": f"More than {route.body_bytes} bytes, or what makes too large an event"}),
+            **_problems(_PROBLEMS | {"413": f"More than {route.body_bytes} bytes, or the event would be too large"}),
         },
     }
     if route.form.model_fields:
@@ -180,7 +190,7 @@ def _operation(route: CommandRoute, schemas: dict[str, Any]) -> dict[str, Any]:
 
 
 def _queries(routes: Sequence[BaseRoute]) -> Iterator[APIRoute]:
-    """The queries among these routes, also those of a router that was included."""
+    """Yield the queries among these routes, including those of included routers."""
     for route in routes:
         included: APIRouter | None = getattr(route, "original_router", None)
         if included is not None:
@@ -190,7 +200,7 @@ def _queries(routes: Sequence[BaseRoute]) -> Iterator[APIRoute]:
 
 
 def _secure(document: dict[str, Any], route: APIRoute) -> None:
-    """Says of a query that asks for a token which scopes of a machine account suffice."""
+    """Set the machine scopes that suffice for a query that needs a token."""
     for method in route.methods or ():
         operation = document["paths"].get(route.path, {}).get(method.lower(), {})
         if "security" in operation:

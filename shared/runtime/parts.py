@@ -1,4 +1,4 @@
-"""What the routes of a process reach: its settings, its log, its database, its clocks and limits."""
+"""The parts of a process that its routes use: settings, log, database, clocks and limits."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from shared.runtime.settings import Settings
 
 @dataclass(kw_only=True, slots=True)
 class Parts:
-    """What the routes reach: filled in as the process comes up."""
+    """The parts of a process that its routes use, set while the process starts."""
 
     service: str
     settings: Settings
@@ -29,11 +29,11 @@ class Parts:
     now: Callable[[], datetime] = utc_now
     own_projections: Sequence[str] = ()
     own_categories: Sequence[str] = ()
-    """What the names of the service's own streams begin with."""
+    """The categories of the service's own streams."""
     waiting_for: Callable[[], dict[str, str]] = field(default=lambda: {"start": "starting"})
-    """What keeps the process from being ready, by part; empty when it is."""
+    """Why the process is not ready, by part; empty if it is."""
     figures: Figures | None = None
-    """What /ready shows besides."""
+    """The figures that /ready shows."""
     opened_log: Log | None = None
     opened_db: Pool | None = None
     clocks: Clocks = field(init=False)
@@ -49,7 +49,7 @@ class Parts:
 
     @property
     def log(self) -> Log:
-        """Raises Problem 503 until the database is open; so does `db`."""
+        """The service's log. Raises Problem 503 until the database is open; so does `db`."""
         if self.opened_log is None:
             raise _starting()
         return self.opened_log
@@ -65,7 +65,7 @@ def _starting() -> Problem:
     return Problem(
         503,
         rule=rules.UNAVAILABLE,
-        reason="The service is starting and waits for its database.",
+        reason="The service is starting and is waiting for its database.",
         remedy="Send it again in a moment.",
         headers={"Retry-After": "1"},
     )

@@ -1,4 +1,4 @@
-"""Each publisher's particulars, as data: the rules' figures of one service, over the usual ones."""
+"""Publishers' policies: a service's rule parameters by publisher, from a TOML file."""
 
 import os
 import tomllib
@@ -21,22 +21,28 @@ class _File(BaseModel):
 
 
 class Policies(Generic[P]):
-    """The policies of one service, of a dataclass `kind` whose defaults are the usual figures. Read when first needed:
-    from `<service>.toml` in the folder that TENURE_POLICIES names, where that is there, else from the packaged file.
-    The dataclass raises ValueError for values that fit their types and mean nothing all the same."""
+    """The policies of one service: values of a dataclass `kind`, by publisher.
+
+    The file is read when first needed: `<service>.toml` in the folder TENURE_POLICIES if it exists, otherwise the
+    packaged file. Values that it does not have are the dataclass's defaults. The dataclass raises ValueError for values
+    that have the right types but are not meaningful.
+    """
 
     def __init__(self, service: str, kind: type[P], packaged: Path) -> None:
         self._service, self._kind, self._packaged = service, kind, packaged
 
     def of(self, publisher: str | None) -> P:
-        """The publisher's policy, the default one for others and for None. Raises ValueError: what is wrong with the
-        file."""
+        """Return the publisher's policy, or the default one for other publishers and None.
+
+        Raises:
+            ValueError: the file is invalid; the message says what is wrong.
+        """
         default, own = self._read
         return own.get(publisher or "", default)
 
     @property
     def file(self) -> Path:
-        """Where they are read from."""
+        """The file that they are read from."""
         folder = os.environ.get("TENURE_POLICIES")
         own = Path(folder) / f"{self._service}.toml" if folder else self._packaged
         return own if own.exists() else self._packaged
@@ -44,12 +50,12 @@ class Policies(Generic[P]):
     @cached_property
     def _read(self) -> tuple[P, dict[str, P]]:
         with self.file.open("rb") as file:
-            found = _File.model_validate(tomllib.load(file))
-        own = {name: self._policy(name, found.default | values) for name, values in found.publisher.items()}
-        return self._policy("default", found.default), own
+            content = _File.model_validate(tomllib.load(file))
+        own = {name: self._policy(name, content.default | values) for name, values in content.publisher.items()}
+        return self._policy("default", content.default), own
 
     def _policy(self, name: str, values: dict[str, Any]) -> P:
-        # A configuration can't be given for a dataclass, but for a dictionary, and holds for all dataclasses in it.
+        # TypeAdapter takes no configuration for a dataclass. One for a dictionary applies to the dataclasses in it.
         named: Any = GenericAlias(dict, (str, self._kind))
         adapter: TypeAdapter[dict[str, P]] = TypeAdapter(named, config=ConfigDict(extra="forbid"))
         try:

@@ -1,4 +1,7 @@
-"""Refusals and errors as people get them over HTTP: RFC 9457 problems that say what, by which rule, and what to do."""
+"""Refusals and errors as HTTP responses: problem details with a rule, a reason and a remedy.
+
+Source: RFC 9457.
+"""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -27,7 +30,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 
 class ProblemDetails(BaseModel):
-    """The shape of every refusal and error (RFC 9457)."""
+    """The body of every refusal and error. Source: RFC 9457."""
 
     type: str
     title: str
@@ -40,7 +43,7 @@ class ProblemDetails(BaseModel):
 
 
 class Problem(Exception):
-    """Raised by a route: an answer that is not the one asked for."""
+    """A refusal or an error that becomes a problem response."""
 
     def __init__(
         self,
@@ -73,35 +76,39 @@ class Problem(Exception):
 
 
 def unknown(what: str, remedy: str = "Check the id, and that you are signed in for the right organisation.") -> Problem:
-    """404: there is no such thing, or it is somebody else's, which is not told apart."""
+    """Return Problem 404, the same for what does not exist and what the caller may not see."""
     return Problem(404, rule=rules.UNKNOWN, reason=f"There is no {what} that you may see.", remedy=remedy)
 
 
 def busy(reason: str) -> Problem:
-    """503: there is more to do at this moment than is taken on; nothing was done."""
+    """Return Problem 503 for a request that was not started because of too much load."""
     return Problem(
         503, rule=rules.BUSY, reason=reason, remedy="Send it again in a second.", headers={"Retry-After": "1"}
     )
 
 
 def rejected(refused: Rejected, status: int = 409) -> Problem:
-    """A rule's refusal by a door or a query, worded as the decider words it."""
+    """Return a rule's refusal by a route or a query, in the decider's words."""
     because = [event.ref for event in refused.because]
     return Problem(status, rule=refused.rule, reason=refused.reason, remedy=refused.remedy, because=because)
 
 
 def refusal(refused: Refused) -> Response:
-    """A decider's refusal."""
+    """Return the response for a decider's refusal."""
     return Problem(
         409, rule=refused.rule, reason=refused.reason, remedy=refused.remedy, because=refused.because
     ).response()
 
 
 def malformed(error: ValidationError | RequestValidationError, parameter: str = "body") -> Problem:
-    """422: names each field that is wrong, without repeating what was sent. `parameter` is what was read as a whole."""
+    """Return Problem 422 that names each invalid field, without repeating its value.
+
+    Args:
+        parameter: the name for an error that concerns the whole value.
+    """
     fields = [
-        {"field": ".".join(str(part) for part in each["loc"]) or parameter, "error": each["msg"]}
-        for each in error.errors()
+        {"field": ".".join(str(part) for part in detail["loc"]) or parameter, "error": detail["msg"]}
+        for detail in error.errors()
     ]
     named = "; ".join(f"{f['field']}: {f['error']}" for f in fields[:5])
     return Problem(
@@ -113,19 +120,19 @@ def malformed(error: ValidationError | RequestValidationError, parameter: str = 
     )
 
 
-def _away(error: Exception) -> Problem:
-    logger.warning("the database is away", fault=repr(error))
+def _unavailable(error: Exception) -> Problem:
+    logger.warning("the database is unavailable", fault=repr(error))
     return Problem(
         503,
         rule=rules.UNAVAILABLE,
-        reason="The service can't reach its database now; whether the command was kept is not known.",
+        reason="The service can't reach its database now; it is unknown whether the command was stored.",
         remedy="Send it again with the same Idempotency-Key.",
         headers={"Retry-After": "2"},
     )
 
 
 def to_problem(error: Exception) -> Problem:
-    """Any exception, as the problem that a caller may see."""
+    """Convert any exception to the problem that a caller may see."""
     match error:
         case Problem():
             return error
@@ -139,23 +146,23 @@ def to_problem(error: Exception) -> Problem:
                 422, rule=rules.IDEMPOTENCY_KEY_REUSED, reason=reason, remedy="Use a new key for a new request."
             )
         case EventTooLarge():
-            reason = f"What is asked makes an event that is too large: {error}."
-            return Problem(413, rule=rules.TOO_LARGE, reason=reason, remedy="Ask for less at once.")
+            reason = f"The request would make an event that is too large: {error}."
+            return Problem(413, rule=rules.TOO_LARGE, reason=reason, remedy="Ask for less in one request.")
         case Conflict():
-            return busy("Too many changes at once; nothing was done.")
+            return busy("Too many concurrent changes; nothing was done.")
         case NewerEvent() | NewerRow():
             logger.error("what is stored is newer than this process", fault=str(error))
             return Problem(
                 503,
                 rule=rules.NEWER_EVENT,
-                reason=f"This process is older than what it has to read: {error}.",
-                remedy="Upgrade it; an upgraded process of the service answers meanwhile.",
+                reason=f"This process is older than an event that it has to read: {error}.",
+                remedy="Upgrade the process. Upgraded processes of the service can answer meanwhile.",
                 headers={"Retry-After": "30"},
             )
         case _ if isinstance(error, (Unavailable, *TRANSIENT)):
-            return _away(error)
+            return _unavailable(error)
         case HTTPException(__cause__=Problem() as problem):
-            return problem  # what reading the body ended with
+            return problem  # raised while the body was read
         case HTTPException(status_code=HTTPStatus.BAD_REQUEST, __cause__=RecursionError() | ValueError()):
             return Problem(
                 422,
@@ -174,11 +181,11 @@ def to_problem(error: Exception) -> Problem:
         case _:
             logger.error("request failed", exc_info=error)
             remedy = "Tell the operator the X-Correlation-ID of this answer."
-            return Problem(500, rule=rules.INTERNAL_ERROR, reason="Something went wrong on our side.", remedy=remedy)
+            return Problem(500, rule=rules.INTERNAL_ERROR, reason="The service has an internal error.", remedy=remedy)
 
 
 def install(app: FastAPI) -> None:
-    """Makes every error of the application a problem."""
+    """Make every error of the application a problem response."""
 
     async def answer(_: Request, error: Exception) -> Response:
         return to_problem(error).response()

@@ -1,9 +1,9 @@
-"""Commands as HTTP routes: a decorator above the function that finishes the command.
+"""Commands as HTTP routes: a decorator for the function that completes a command.
 
-The route reads the caller's part of the command from the body and the path, and knows who calls and what time it is.
-The function looks up what the caller can't say (ids, facts of other streams) and returns the finished command with the
-key of its stream; the log decides on it. `dispatch.py` does the HTTP side. These are plain Starlette routes: FastAPI's
-machinery would cost two thirds of the throughput.
+The route reads the caller's part of the command from the body and the path, and knows the caller and the time. The
+function looks up what the caller can't give (ids, facts of other streams) and returns the finished command with the key
+of its stream; the log decides on it. `dispatch.py` does the HTTP part. These are plain Starlette routes, because
+FastAPI's request handling would cost two thirds of the throughput.
 """
 
 import inspect
@@ -56,20 +56,20 @@ _PLACE: Final = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestContext(Generic[F_co]):
-    """One request for a command, or one item of a bulk request, with what its function may look up."""
+    """One request for a command, or one item of a bulk request, and what its function can read."""
 
     asked: F_co
     """The caller's part: the command itself, whose SUPPLIED fields are not set yet (reading one raises AttributeError),
-    or the route's own form. What the path names is set in it, too."""
+    or the route's own form. A command's fields that the path names are set."""
     actor: Actor
     now: datetime
-    """What time it is for the caller's organisation, UTC."""
+    """The current time for the caller's organisation, in UTC."""
     command_id: str
     dry_run: bool
     streams: Reader
     parts: Parts
     app: State
-    """What the service keeps beside the runtime's own parts, such as identity's keys."""
+    """The service's own state besides the runtime's parts, such as identity's keys."""
 
     @property
     def log(self) -> Log:
@@ -80,7 +80,7 @@ class RequestContext(Generic[F_co]):
         return self.parts.db
 
     def asking(self, asked: G, command_id: str = "") -> "RequestContext[G]":
-        """Return the same request with something else asked, and nothing read yet."""
+        """Return the same request for another part of the caller's, with nothing read yet."""
         return RequestContext(
             asked=asked,
             actor=self.actor,
@@ -93,12 +93,20 @@ class RequestContext(Generic[F_co]):
         )
 
     async def state(self, stream: Stream[S, C, E], key: str) -> S:
-        """Return a stream's state, read once a request; the decision is made on the same reading or a newer one."""
+        """Return a stream's state, read once a request.
+
+        The decision is made on the same state or a newer one.
+        """
         return await self.streams.state(stream, key)
 
     def further_id(self, name: str) -> str:
-        """Return the id of a further command of this request. `name` is a word; no caller's key makes the same id, as
-        with the items of a bulk request."""
+        """Return the id of a further command of this request.
+
+        As with the items of a bulk request, no key of a caller makes the same id.
+
+        Args:
+            name: a word that names the command within the request.
+        """
         account, _, named = self.command_id.partition(":")
         return derived_id(account, f"~{name}:{named}")
 
@@ -106,16 +114,18 @@ class RequestContext(Generic[F_co]):
         return self.parts.new_id()
 
     def time_of(self, organisation_id: str) -> datetime:
-        """Return what time it is for this organisation: a sandbox's may be ahead. `now` is the caller's own."""
+        """Return the current time for an organisation; a sandbox's clock may be ahead."""
         return self.parts.clocks.time_of(organisation_id)
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """How far the consequences of an accepted command have come: answered 202 unless `done`, with `extra_response`."""
+    """The progress of an accepted command's consequences."""
 
     done: bool
+    """Whether they are complete; the response is 202 if not."""
     extra_response: BaseModel
+    """Fields that are added to the response."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,26 +135,26 @@ class Addressed(Generic[C_co]):
     key: str
     command: C_co
     extra_response: Callable[[Accepted], Awaitable[BaseModel | None]] | None = None
-    """More fields for the answer, where this very request brought the events about: not in a dry run, not when it is
-    repeated, not for a refusal. They are not stored."""
+    """Returns more fields for the response if this request made the events: not in a dry run, for a repeated request or
+    for a refusal. They are not stored."""
     completion: Callable[[str], Awaitable[Completion]] | None = None
-    """What the answer waits for once the command is accepted, now or before; not in a dry run. Called with the
-    request's Authorization header."""
+    """Returns the progress of the consequences once the command is accepted, now or before; not in a dry run. Called
+    with the request's Authorization header."""
 
 
 Finish: TypeAlias = Callable[Concatenate[RequestContext[F], P], Awaitable[Addressed[C]]]
-"""A route's function. Its parameters after the context are the path's, those that are no field of the command."""
+"""A route's function. Its parameters after the context are those of the path that are no fields of the command."""
 Decide: TypeAlias = Callable[
     [RequestContext[BaseModel], Mapping[str, str], Callable[[str], Meta], Mapping[str, Sequence[Event]]],
     Awaitable[tuple[Answer, Addressed[object]]],
 ]
-"""Finishes a form's command and has it decided, with the metadata that it makes for the stream's key; in a dry run
-after these events, by stream."""
+"""Completes the command of a form and executes it, with metadata made for the stream's key; a dry run is decided as if
+the given events, by stream, had been appended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandRoute:
-    """A command's route, as the document and the HTTP side know it."""
+    """A command's route, for the OpenAPI document and the HTTP dispatch."""
 
     method: Method
     path: str
@@ -152,22 +162,22 @@ class CommandRoute:
     form: type[BaseModel]
     decide: Decide
     open: bool
-    """Whether it needs no token: sign-up, and nothing else."""
+    """Whether it needs no token, which only sign-up does not."""
     secret: bool
-    """Whether the form has a secret. It is left out of the fingerprint: a password is guessed quicker by that than by
-    its verifier."""
+    """Whether the form has a secret. Secrets are not in the fingerprint, because a password could be guessed faster
+    from that than from its verifier."""
     bulk: bool
-    """Whether `form` has `items`, each of them decided by itself."""
+    """Whether `form` has `items`, each of which is decided on its own."""
     extra_response: type[BaseModel] | None
-    """What `Addressed.extra_response` and a completion may add to an answer."""
+    """The fields that `Addressed.extra_response` and a completion may add to a response."""
     scopes: tuple[MachineScope, ...]
-    """Any of these suffices a machine account; without, the route is for people only."""
+    """The scopes of which a machine account needs one; if there are none, the route is for people only."""
     completes: bool
-    """Whether an accepted command may be answered 202: its completion is not done."""
+    """Whether the response may be 202, because the completion is not done."""
     body_bytes: int
-    """How large a request may be."""
+    """The greatest size of a request's body."""
     path_types: Mapping[str, TypeAdapter[str]]
-    """What each parameter of the path has to be."""
+    """The type of each path parameter."""
 
     @property
     def name(self) -> str:
@@ -192,14 +202,22 @@ class CommandRoutes:
         scopes: tuple[MachineScope, ...] = (),
         completes: bool = False,
     ) -> Callable[[Finish[F, P, C]], Finish[F, P, C]]:
-        """Declare the route of the function below: `async def name(context: RequestContext[F]) -> Addressed[C]`.
+        """Declare the route of the decorated function.
 
-        F is the command, whose public fields are then the form, or a form of the route's own. A `bulk` route takes many
-        at once, `{"items": [...]}`, and answers each in their order: they are decided one by one, each under an id of
-        its own, so a request that is sent again gets the first answers of those that were done.
+        The function is `async def name(context: RequestContext[F]) -> Addressed[C]`. F is the command, whose public
+        fields are then the form, or a form of the route's own.
+
+        Args:
+            open: the route needs no token.
+            bulk: the body is `{"items": [...]}`, and the response has an answer for each item, in order. Items are
+                decided one by one, each under an id of its own, so a repeated request gets the first answers of the
+                items that were decided.
+            extra_response: the fields that the function may add to the response.
+            scopes: the scopes of which a machine account needs one.
+            completes: the function returns a completion.
 
         Raises:
-            TypeError: the function's annotations and the path don't fit.
+            TypeError: the function's annotations don't match the path.
         """
 
         def declare(finish: Finish[F, P, C]) -> Finish[F, P, C]:
@@ -229,39 +247,39 @@ class CommandRoutes:
 
 
 class _Signature(NamedTuple):
-    """What a route's function says of itself."""
+    """The types and parameters of a route's function."""
 
     command: type[object]
     asked: type[object]
     parameters: tuple[str, ...]
-    """Those of the path that it takes."""
+    """The path parameters that the function takes."""
 
     @staticmethod
     def of(finish: Callable[..., object], path: str) -> "_Signature":
-        """Read the annotations. Raises TypeError where they and the path don't fit."""
+        """Read the annotations. Raises TypeError if they don't match the path."""
         first, *parameters = inspect.signature(finish).parameters
         hints = get_type_hints(finish)
         context, answer = hints.get(first), hints.get("return")
         where = f"{finish.__qualname__}, the function of {path},"
         if get_origin(context) is not RequestContext or get_origin(answer) is not Addressed:
-            raise TypeError(f"{where} takes a RequestContext[...] and returns an Addressed[...]")
+            raise TypeError(f"{where} must take a RequestContext[...] and return an Addressed[...]")
         (asked,), (command,) = get_args(context), get_args(answer)
         named = _PLACE.findall(path)
         if wrong := [name for name in parameters if name not in named or hints[name] is not str]:
-            raise TypeError(f"{where} has parameters that are not the path's, or no str: {wrong}")
+            raise TypeError(f"{where} has parameters that are not in the path, or not str: {wrong}")
         filled = text_fields(command) if asked is command else ()
         if lost := [name for name in named if name not in parameters and name not in filled]:
-            raise TypeError(f"{where} does not read what the path names: {lost}")
+            raise TypeError(f"{where} does not use these path parameters: {lost}")
         return _Signature(command, asked, tuple(parameters))
 
     def form(self, path: str, *, bulk: bool) -> type[BaseModel]:
-        """The form that the body is: the route's own, or the command's public fields."""
+        """Return the form of the body: the route's own, or the command's public fields."""
         if issubclass(self.asked, BaseModel):
             return self.asked
         return form_of(self.command, path, f"{self.command.__name__}Item" if bulk else "")
 
     def reader(self, form: type[BaseModel], path: str) -> Callable[[BaseModel, Mapping[str, str]], object]:
-        """Make what the function is asked, from a form and the path."""
+        """Return a function that makes the caller's part from a form and the path."""
         if issubclass(self.asked, BaseModel):
             return lambda given, _path: given
         return part_of(self.command, form, _PLACE.findall(path))
@@ -273,7 +291,7 @@ def _decide(
     signature: _Signature,
     asked_of: Callable[[BaseModel, Mapping[str, str]], object],
 ) -> Decide:
-    # Both casts say what `signature` has read from the function's own annotations.
+    # Both casts repeat what `signature` has read from the function's own annotations.
     read = cast("Callable[[BaseModel, Mapping[str, str]], F]", asked_of)
     call = cast("Callable[..., Awaitable[Addressed[C]]]", finish)
 

@@ -1,4 +1,4 @@
-"""What machine accounts may be given. People are limited by no scope, and machines by theirs at every route."""
+"""Scopes of machine accounts, which every route checks; people are not limited by scopes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
@@ -11,30 +11,32 @@ from shared.runtime.auth import Actor
 from shared.runtime.problems import Problem
 
 MEANING: Final[Mapping[MachineScope, str]] = {
-    "read": "Every query about one's own organisation, as far as the account that it acts for may ask it.",
-    "installs:report": "The updates offered to the account that it acts for, and reports of what became of them.",
-    "credits:consume": "Reports of credits that were consumed.",
-    "tokens:introspect": "Whether somebody's token is good, and what it says.",
+    "read": "Queries about its own organisation that the account it acts for may make.",
+    "installs:report": "Read the updates offered to the account that it acts for, and report their outcomes.",
+    "credits:consume": "Report consumed credits.",
+    "tokens:introspect": "Check whether a token is valid, and read its claims.",
 }
 
 Scopes: TypeAlias = tuple[MachineScope, ...] | None
-"""Of a route: any of these suffices a machine, none where there is none. None: every machine may."""
+"""The scopes of which a machine needs one at a route. If empty, machines are refused; None admits every machine."""
 
 _FIELD: Final = "x-machine-scopes"
 
 
 def machines(*scopes: MachineScope) -> dict[str, Any]:
-    """Declare which scopes a query asks of a machine: `@QUERIES.get(path, openapi_extra=machines("read"))`. Without
-    any, the query is for people only."""
+    """Declare the scopes of which a machine needs one for a query.
+
+    Use it as `@QUERIES.get(path, openapi_extra=machines("read"))`. Without scopes the query is for people only.
+    """
     return {_FIELD: list(scopes)}
 
 
 EVERY_MACHINE: Final[dict[str, Any]] = {_FIELD: None}
-"""For a query that every machine may ask, whatever its scopes."""
+"""For a query that every machine may make, whatever its scopes."""
 
 
 def scopes_of(route: APIRoute) -> Scopes:
-    """What a query asks of a machine: `read`, unless it declares something else or is no GET."""
+    """Return a query's scopes: the declared ones, or else `read` for GET and none for others."""
     declared = route.openapi_extra or {}
     if _FIELD in declared:
         return None if declared[_FIELD] is None else tuple(declared[_FIELD])
@@ -42,7 +44,7 @@ def scopes_of(route: APIRoute) -> Scopes:
 
 
 def require_scope(actor: Actor, scopes: Scopes) -> None:
-    """Raise Problem 403 for a machine that was given none of these."""
+    """Raise Problem 403 for a machine that has none of these scopes."""
     if actor.scopes is None or scopes is None or actor.scopes & set(scopes):
         return
     challenge = 'Bearer error="insufficient_scope"'
@@ -50,7 +52,7 @@ def require_scope(actor: Actor, scopes: Scopes) -> None:
         raise Problem(
             403,
             rule=rules.SCOPE_MISSING,
-            reason="This is for people only: no machine account may do it.",
+            reason="This route is for people only: machine accounts may not use it.",
             remedy="Sign in as a person.",
             headers={"WWW-Authenticate": challenge},
         )
@@ -64,7 +66,7 @@ def require_scope(actor: Actor, scopes: Scopes) -> None:
 
 
 def security(scopes: Scopes) -> list[dict[str, Sequence[str]]]:
-    """The alternatives of an operation's security requirement: a person's token, or a machine's with one scope."""
+    """Return an operation's alternatives: a person's token, or a machine's with a scope."""
     if scopes is None:
         return [{"Bearer": []}, {"Machine": []}]
     people: dict[str, Sequence[str]] = {"Bearer": []}
@@ -73,7 +75,7 @@ def security(scopes: Scopes) -> list[dict[str, Sequence[str]]]:
 
 
 def scheme(issuer: str) -> dict[str, Any]:
-    """The security scheme of machines."""
+    """Return the security scheme of machine accounts."""
     return {
         "type": "oauth2",
         "flows": {"clientCredentials": {"tokenUrl": f"{issuer}/oauth/token", "scopes": dict(MEANING)}},

@@ -1,4 +1,4 @@
-"""The HTTP server of a process: uvicorn, without its signal handling and with bounded connections."""
+"""The HTTP server of a process: uvicorn with bounded connections and no signal handling."""
 
 import contextlib
 import resource
@@ -16,16 +16,20 @@ from shared.runtime.settings import Settings
 logger = structlog.get_logger("service")
 
 _OTHER_FILES: Final = 200
-"""File descriptors that a process needs beside those of its connections."""
+"""The file descriptors that a process needs besides those of its connections."""
 
 
 class Server(uvicorn.Server):
-    """It stops when its process says so, in the process's own order."""
+    """HTTP server that its process stops, instead of a signal."""
 
     def __init__(
         self, app: ASGIApp, settings: Settings, port: int, refused: Callable[[str], None] = lambda _: None
     ) -> None:
-        """`refused` is told the name of a bound that refused or ended a connection."""
+        """Configure the server.
+
+        Args:
+            refused: called with the name of a bound that refused or ended a connection.
+        """
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.connections = Connections(
             at_most=max(1, min(settings.connections, files - _OTHER_FILES)),
@@ -60,6 +64,6 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         await super().startup(sockets)
-        for each in self.servers:
-            for listening in each.sockets:
+        for server in self.servers:
+            for listening in server.sockets:
                 logger.info("listening", address="{}:{}".format(*listening.getsockname()[:2]))

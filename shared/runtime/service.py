@@ -1,4 +1,4 @@
-"""A service's process: what it consists of, how it comes up, how it stops in order."""
+"""A service's definition, and its process: how it starts and stops its parts in order."""
 
 import argparse
 import asyncio
@@ -60,56 +60,55 @@ _NOT_YET: Final = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InsufficientPrivilegeError,
 )
-"""How a server answers a service whose role or database is still to be made, or whose password was changed."""
+"""Errors of a server whose role or database for the service does not exist yet, or whose password was changed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """What a service is made of.
-
-    `migrations` is the folder of those of its read models; `on_start` runs once the database is open, before the first
-    request is served; `sealer` makes what keeps personal fields readable to the service alone, where its events have
-    any; `private_tables` are those that no event makes again.
-    """
+    """The definition of a service."""
 
     name: str
     migrations: Path
+    """The folder with the migrations of its read models."""
     streams: Sequence[Stream[Any, Any, Any]]
     commands: CommandRoutes
     queries: APIRouter | None
     consumers: Sequence[Projection | Reactions]
     timers: Timers | None = None
     on_start: Callable[["ServiceProcess"], Awaitable[None]] | None = None
+    """Runs once the database is open, before the first request is served."""
     background: Sequence[Callable[["ServiceProcess"], Coroutine[Any, Any, None]]] = ()
-    """What runs beside the consumers until the process ends."""
+    """Tasks that run beside the consumers until the process ends."""
     sealer: Callable[[Pool], Sealer] | None = None
+    """Makes the sealer that encrypts personal fields, if the service's events have any."""
     private: Callable[[Any], Awaitable[Sequence[str]]] | None = None
-    """Puts right what the log knows of the service's private tables, after a restore; answers what it can't."""
+    """Restores what the log knows of the service's private tables; returns notes on what the log does not know."""
     private_tables: Sequence[str] = ()
+    """The tables that can't be rebuilt from events."""
     policy: type | None = None
-    """The dataclass of what each publisher may set. A file that means nothing stops the service as it starts."""
+    """The dataclass of what each publisher may set. An invalid policy file prevents the service's start."""
     in_each_process: Sequence[Callable[["ServiceProcess"], Coroutine[Any, Any, None]]] = ()
-    """What every process of the service does beside its parts, until cancelled."""
+    """Tasks that run in every process of the service, whatever its parts, until cancelled."""
 
     @property
     def projections(self) -> list[Projection]:
-        """All of them, the engine's own included: what can be rebuilt."""
+        """All projections that can be rebuilt, including the engine's own."""
         own = [c for c in self.consumers if isinstance(c, Projection)]
         return [CLOCKS, *own, *([self.timers.projection] if self.timers else [])]
 
     @property
     def all_consumers(self) -> list[Projection | Reactions]:
-        """All that its processes feed from topics, the engine's own included."""
+        """All consumers of topics, including the engine's own."""
         return [CLOCKS, *self.consumers, *([self.timers.projection] if self.timers else [])]
 
     @property
     def readers(self) -> dict[str, Reader]:
-        """Everything that reads a topic for it, by name."""
-        consumers: dict[str, Reader] = {f"{self.name}.{each.name}": each for each in self.all_consumers}
+        """All readers of topics, by name."""
+        consumers: dict[str, Reader] = {f"{self.name}.{consumer.name}": consumer for consumer in self.all_consumers}
         return {**consumers, f"{self.name}.endings": ENDINGS}
 
     def whole(self) -> ServiceDefinition:
-        """What a restore of the service has to make again."""
+        """Return the parts of the service that a restore needs."""
         reactions = [c for c in self.consumers if isinstance(c, Reactions)]
         return ServiceDefinition(
             service=self.name,
@@ -123,7 +122,7 @@ class Service:
 
     @property
     def own_projections(self) -> list[str]:
-        """The projections over the service's own topic: what a read of one's own write waits for."""
+        """The projections of the service's own topic, for which `Tenure-At-Least` waits."""
         own = topic_of(self.name)
         return [f"{self.name}.{c.name}" for c in self.consumers if isinstance(c, Projection) and own in c.topics]
 
@@ -162,7 +161,7 @@ class ServiceProcess:
         self.app = make_app(self.parts, self.service.commands, self.service.queries, api="api" in self.only)
 
     def waiting_for(self) -> dict[str, str]:
-        """What keeps this process from being ready, by part."""
+        """Return why this process is not ready, by part; empty if it is."""
         waiting = dict(self.waiting)
         if self.relay is not None and self.relay.alarm:
             waiting["relay"] = self.relay.alarm
@@ -175,7 +174,10 @@ class ServiceProcess:
         return waiting
 
     async def run(self) -> None:
-        """Until SIGTERM or SIGINT, or until a part fails for good; then stops in order: HTTP, consumers, relay, log."""
+        """Run until SIGTERM or SIGINT, or until a part fails permanently.
+
+        Then stop in order: HTTP, consumers, relay, log.
+        """
         server = Server(self.app, self.settings, self.settings.port_of(self.service.name), self.metrics.limited)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -185,7 +187,7 @@ class ServiceProcess:
         await asyncio.wait((serving, working), return_when=asyncio.FIRST_COMPLETED)
         if working.done() and not working.cancelled() and working.exception() is not None:
             self.failed = working.exception()
-            logger.critical("the process ends", fault=repr(self.failed), exc_info=self.failed)
+            logger.critical("the process ends because a part has failed", fault=repr(self.failed), exc_info=self.failed)
         server.stop()
         await asyncio.gather(serving, return_exceptions=True)
         working.cancel()
@@ -193,23 +195,23 @@ class ServiceProcess:
         logger.info("stopped")
 
     async def _work(self) -> None:
-        """Everything behind HTTP: database, log, relay, consumers."""
+        """Run all parts except HTTP: database, log, relay, consumers."""
         dsn = self.settings.dsn(self.service.name)
-        await self._patiently("database", lambda: require_migrated(dsn, self.service.migrations))
+        await self._retry("database", lambda: require_migrated(dsn, self.service.migrations))
         store = PostgresStore(dsn, self.service.name)
-        await self._patiently("database", store.open)
-        pool = await self._patiently("database", lambda: open_pool(dsn, 2, 12))
+        await self._retry("database", store.open)
+        pool = await self._retry("database", lambda: open_pool(dsn, 2, 12))
         sealer = None if self.service.sealer is None else self.service.sealer(pool)
-        commands = Log(store, self.service.name, observer=self.metrics, sealer=sealer)
+        event_log = Log(store, self.service.name, observer=self.metrics, sealer=sealer)
         tasks: list[asyncio.Task[None]] = []
         clocks = self.parts.clocks
         try:
             topic = topic_of(self.service.name)
             guard = Guard(store, self.service.name, topic, self.settings.kafka)
             await store.watch(guard.when_back)
-            await self._look_at_topic(guard, store)
+            await self._compare_with_topic(guard, store)
             await clocks.refresh(pool)
-            self.parts.opened_log, self.parts.opened_db = commands, pool
+            self.parts.opened_log, self.parts.opened_db = event_log, pool
             tasks.append(asyncio.create_task(clocks.follow(pool), name="clocks"))
             tasks.append(asyncio.create_task(self.figures.follow(pool), name="figures"))
             if self.service.on_start is not None:
@@ -226,11 +228,13 @@ class ServiceProcess:
                 tasks.append(asyncio.create_task(self.relay.run(), name="relay"))
             if "consumers" in self.only:
                 timers = self.service.timers
-                whats = self.service.all_consumers
-                consumers = [Consumer(self.service.name, what, pool, commands, clocks, self.metrics) for what in whats]
+                consumers = [
+                    Consumer(self.service.name, declared, pool, event_log, clocks, self.metrics)
+                    for declared in self.service.all_consumers
+                ]
                 if timers:
-                    firing = TimerService(self.service.name, timers, pool, commands, clocks)
-                    tasks.append(asyncio.create_task(firing.run(), name="timers"))
+                    timer_service = TimerService(self.service.name, timers, pool, event_log, clocks)
+                    tasks.append(asyncio.create_task(timer_service.run(), name="timers"))
                 tasks += [asyncio.create_task(work(self), name="background") for work in self.service.background]
                 self.host = ConsumerHost(consumers, self.settings.kafka, self.metrics)
                 tasks.append(asyncio.create_task(self.host.run(), name="consumers"))
@@ -243,9 +247,12 @@ class ServiceProcess:
             await store.close()
             pool.terminate()
 
-    async def _look_at_topic(self, guard: Guard, store: PostgresStore) -> None:
-        """Before anything is decided: a store that lacks what its topic has is fenced, and a service whose database was
-        lost does not begin anew. An empty store waits for Kafka; any other goes on without it."""
+    async def _compare_with_topic(self, guard: Guard, store: PostgresStore) -> None:
+        """Compare the store with its topic before anything is decided.
+
+        The guard fences a store that lacks what its topic has, so that a service whose database was lost does not start
+        with an empty log. An empty store waits for Kafka; any other continues without it.
+        """
         while True:
             try:
                 async with asyncio.timeout(10):
@@ -255,14 +262,14 @@ class ServiceProcess:
                 return
             except (KafkaError, OSError, TimeoutError, Unavailable) as fault:
                 if await store.position():
-                    logger.warning("the topic can't be looked at", fault=repr(fault))
+                    logger.warning("could not compare the store with its topic", fault=repr(fault))
                     return
                 self.waiting["topic"] = f"an empty store waits for Kafka, {type(fault).__name__}: {fault}"[:200]
                 logger.warning("waiting", part="topic", fault=repr(fault))
             await asyncio.sleep(1)
 
-    async def _patiently(self, part: str, call: Callable[[], Awaitable[T]]) -> T:
-        """Waits for the database instead of dying; /ready says for what."""
+    async def _retry(self, part: str, call: Callable[[], Awaitable[T]]) -> T:
+        """Call until the database is available, instead of failing; /ready shows the reason."""
         pause = 0.1
         while True:
             try:
@@ -278,14 +285,14 @@ class ServiceProcess:
 
 
 def run(service: Service) -> None:
-    """`python -m services.<name> [--only api,relay,consumers]`"""
+    """Run a service's process: `python -m services.<name> [--only api,relay,consumers]`."""
     parser = argparse.ArgumentParser(prog=f"python -m services.{service.name}")
     parser.add_argument(
         "--only",
         action="append",
         default=[],
         metavar="PART",
-        help="run these parts only (api, relay, consumers; may be repeated or a comma list), so that they scale apart",
+        help="run only these parts (api, relay, consumers; repeat it or separate them with commas)",
     )
     chosen = [part for given in parser.parse_args().only for part in given.split(",") if part]
     for part in chosen:
@@ -300,7 +307,7 @@ def run(service: Service) -> None:
     readers.check(service.name, service.readers, (*service.streams, OPERATION))
     if service.policy is not None:
         policy_of(service.policy, None)
-    gc.freeze()  # what was imported stays: it is not looked through again and again
+    gc.freeze()  # imported modules are permanent, so the collector need not scan them
     process = ServiceProcess(service=service, settings=current, only=frozenset(chosen or PARTS))
     uvloop.run(process.run())
     sys.exit(1 if process.failed is not None else 0)

@@ -1,4 +1,4 @@
-"""A service process's settings, all from the environment."""
+"""The settings of a service process, all from the environment."""
 
 import os
 import sys
@@ -22,18 +22,18 @@ def _urls() -> dict[str, str]:
     return {service: os.environ.get(url_variable(service)) or local_url(service) for service in SERVICES}
 
 
-def _readable(limits: str) -> str:
+def _valid_limits(limits: str) -> str:
     parsed_limits(limits)
     return limits
 
 
-def _networks(proxies: str) -> str:
+def _valid_networks(proxies: str) -> str:
     trusting(proxies)
     return proxies
 
 
 class Settings(BaseSettings):
-    """Secrets are never printed: the database's URL holds a password, and so does the access to Kafka."""
+    """The settings of a process, from TENURE_* variables. Secrets in them are never printed."""
 
     model_config = SettingsConfigDict(env_prefix="TENURE_", env_ignore_empty=True, extra="ignore")
 
@@ -41,49 +41,51 @@ class Settings(BaseSettings):
         "postgresql://tenure@127.0.0.1:8110"
     )
     database_password_file: Annotated[Path | None, Field(validation_alias="DATABASE_PASSWORD_FILE")] = None
-    """The password of DATABASE_URL's user, where it is not in the URL."""
+    """A file with the password of DATABASE_URL's user, if it is not in the URL."""
     kafka: Annotated[KafkaAccess, Field(default_factory=KafkaAccess.from_environment)]
     host: str = "127.0.0.1"
     port: int | None = None
-    """0 is any free port; unset is the service's own (`shared.services`)."""
+    """0 means any free port; unset means the service's own (`shared.services`)."""
     urls: Annotated[Mapping[str, str], Field(default_factory=_urls)]
-    """Where each service is, as TENURE_<SERVICE>_URL says. All find there the keys that identity signs with; identity
+    """The URL of each service, from TENURE_<SERVICE>_URL. All services fetch identity's public keys there; identity
     asks the others whether they have the new time of a clock that was moved."""
     issuer: str | None = None
-    """identity's public URL, which its tokens and its discovery document name; the same for all services. Unset is
-    the URL of identity."""
+    """identity's public URL, as in its tokens and its discovery document; the same for all services. Unset means the
+    URL of identity."""
     signing_key_file: Path | None = None
     """identity only: a PEM private key (EC P-256) to sign with, instead of the one kept in its database."""
     oidc_issuer: str | None = None
-    """identity only: another issuer (OpenID Connect) whose ID tokens sign people in; with its audience (the client's
-    id there) and where its keys are."""
+    """identity only: an OpenID Connect issuer whose ID tokens sign people in; it needs `oidc_audience` (the client id
+    there) and `oidc_jwks_url` (the URL of its keys)."""
     oidc_audience: str | None = None
     oidc_jwks_url: str | None = None
     smtp_url: SecretStr | None = None
-    """identity only: where mails are sent, `smtp://user:password@host:587` (STARTTLS) or `smtps://…`; or instead a
-    folder that they are written into. With neither none are sent."""
+    """identity only: the server for mails, `smtp://user:password@host:587` (STARTTLS) or `smtps://…`. Alternatively
+    `mail_folder` is a folder that mails are written into. Without both, no mails are sent."""
     mail_folder: Path | None = None
     mail_from: str = "tenure@localhost"
     public_url: str = local_url("identity")
-    """identity only: what the links in mails begin with."""
+    """identity only: the prefix of the links in mails."""
     anchors: Path | None = Path(".local/anchors")
-    """A folder outside of the stores, where the relays note where each store's head stood."""
-    limits: Annotated[str, AfterValidator(_readable)] = ""
-    """How often one account, address or source may ask, where it is not as by default: `sign-up=1000/minute,
-    dry-run=off`. See `shared.runtime.limits`."""
-    trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
-    """Addresses and networks of the proxies before the services, such as `10.0.0.0/8`: what they say in X-Forwarded-For
-    is believed, and counted as the source of a request."""
+    """A folder outside of the stores, into which the relays write anchors of the stores' heads."""
+    limits: Annotated[str, AfterValidator(_valid_limits)] = ""
+    """Rate limits that differ from the defaults, such as `sign-up=1000/minute, dry-run=off`. See
+    `shared.runtime.limits`."""
+    trusted_proxies: Annotated[str, AfterValidator(_valid_networks)] = ""
+    """The addresses and networks of the proxies in front of the services, such as `10.0.0.0/8`. The address in their
+    X-Forwarded-For counts as the source of a request."""
     connections: Annotated[int, Field(ge=1)] = 1000
-    """How many a process takes at once, and how many of them from one network address (an IPv6 /64)."""
+    """The greatest number of a process's connections."""
     connections_of_a_source: Annotated[int, Field(ge=1)] = 300
+    """The greatest number of a process's connections from one network address (an IPv6 /64)."""
     log: Literal["json", "console"] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def dsn(self, service: str) -> str:
-        """The service's own database: `<prefix or "tenure">_<service>` on the server of DATABASE_URL.
+        """Return the URL of a service's own database on the server of DATABASE_URL.
 
-        The operator acts there as the database's owner: what the operator makes is the owner's.
+        The database is `<prefix>_<service>`. The prefix is the path of DATABASE_URL, or "tenure". The operator acts as
+        the database's owner, so that the owner owns what the operator creates.
         """
         parts = urlsplit(self.server_url())
         prefix = parts.path.strip("/") or "tenure"
@@ -93,7 +95,7 @@ class Settings(BaseSettings):
         return urlunsplit(parts._replace(scheme="postgresql", path=f"/{database}", query="&".join(query)))
 
     def server_url(self) -> str:
-        """DATABASE_URL with its password. Raises OSError when the password's file can't be read."""
+        """Return DATABASE_URL with its password. Raises OSError if that can't be read."""
         url = self.database_url.get_secret_value()
         if self.database_password_file is None:
             return url
@@ -103,7 +105,7 @@ class Settings(BaseSettings):
         return urlunsplit(parts._replace(netloc=f"{user}:{password}@{host}"))
 
     def url_of(self, service: str) -> str:
-        """Where a service answers, without a slash at the end."""
+        """Return a service's URL without a slash at the end."""
         return self.urls[service].rstrip("/")
 
     def port_of(self, service: str) -> int:

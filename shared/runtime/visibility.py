@@ -1,6 +1,7 @@
-"""Whose contracts a caller may see: a customer's people their own, a publisher's that publisher's, the operator all.
+"""Visibility of contracts, by the caller's organisation.
 
-What a caller may not see is answered as what does not exist. A partner's people are none of these here.
+A customer's people see their own contracts, a publisher's people that publisher's, and the operator all. A contract
+that the caller may not see is treated as one that does not exist. Partners' people have no rights here.
 """
 
 from typing import Final
@@ -8,23 +9,26 @@ from typing import Final
 from shared.runtime.auth import Actor
 
 SELLERS: Final = ("publisher", "operator")
-"""The kinds of organisation whose people have to do with several customers."""
+"""The kinds of organisation whose people work for several customers."""
 
 
 def sees(actor: Actor, *, customer: str, publisher: str) -> bool:
-    """Whether the caller may see what belongs to this customer by a contract with this publisher."""
+    """Return whether the caller may see a contract of this customer with this publisher."""
     return actor.organisation_id == customer or sells(actor, publisher)
 
 
 def sells(actor: Actor, publisher: str) -> bool:
-    """Whether the caller acts for this publisher: as one of its people, or as the operator."""
+    """Return whether the caller is one of this publisher's people or the operator."""
     if actor.organisation_kind == "operator":
         return True
     return actor.organisation_kind == "publisher" and actor.publisher != "" and actor.publisher == publisher
 
 
 def listed(actor: Actor) -> tuple[str | None, str | None]:
-    """The customer and the publisher that a list is confined to: None is any, and no row is of a publisher ""."""
+    """Return the customer and the publisher that a list is restricted to; None means any.
+
+    A publisher "" matches no row.
+    """
     match actor.organisation_kind:
         case "operator":
             return None, None

@@ -1,7 +1,7 @@
-"""What a request may bring beside its path: query parameters, headers and a body, each checked before it is used.
+"""Checks of requests' query parameters, headers and bodies, before they are used.
 
-A request fails closed. A parameter that nobody reads, one that stands there twice, or one without a value is refused:
-who writes `dryRun=true` must not get a real order.
+A request with an unknown parameter, a repeated one, or one without a value is refused: `dryRun=true` must not make a
+real order.
 """
 
 import difflib
@@ -21,9 +21,9 @@ from shared import rules
 from shared.runtime.problems import Problem
 
 PARAMETERS: Final = 100
-"""So many a query string has at most."""
+"""The greatest number of parameters in a query string."""
 SINGLE_HEADERS: Final = frozenset({b"authorization", b"content-type", b"idempotency-key", b"tenure-at-least"})
-"""Headers that are read here: each is given once or not at all."""
+"""The headers that are read, which a request has once at most."""
 _BAD_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MANY: Final = (list, tuple, set, frozenset, Sequence)
@@ -31,33 +31,33 @@ _MANY: Final = (list, tuple, set, frozenset, Sequence)
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """The query parameters that a route reads, and those of them that may be given more than once."""
+    """The query parameters that a route reads; those in `many` may be repeated."""
 
     known: frozenset[str] = frozenset()
     many: frozenset[str] = frozenset()
 
     @staticmethod
     def of(dependant: Dependant) -> "Parameters":
-        """What a route's function and its dependencies declare."""
+        """Return the parameters that a route's function and its dependencies declare."""
         fields = list(_declared(dependant))
         many = frozenset(name for name, annotation in fields if _is_many(annotation))
         return Parameters(frozenset(name for name, _ in fields), many)
 
     def read(self, query_string: bytes) -> dict[str, list[str]]:
-        """The values by name. Raises Problem 422 for everything that this route does not read as it stands there."""
-        found: dict[str, list[str]] = {}
+        """Read the values by name. Raises Problem 422 for unknown, repeated or empty parameters."""
+        values: dict[str, list[str]] = {}
         wrong: list[dict[str, str]] = []
         for name, value in _pairs(query_string):
             if name not in self.known:
                 wrong.append({"field": f"query.{name[:60]}", "error": self._unknown(name)})
             elif not value:
-                wrong.append({"field": f"query.{name}", "error": "it has no value: leave it out, or say one"})
-            elif name in found and name not in self.many:
-                wrong.append({"field": f"query.{name}", "error": "it stands there twice"})
-            found.setdefault(name, []).append(value)
+                wrong.append({"field": f"query.{name}", "error": "it has no value: leave it out, or give it one"})
+            elif name in values and name not in self.many:
+                wrong.append({"field": f"query.{name}", "error": "it is given twice"})
+            values.setdefault(name, []).append(value)
         if wrong:
             raise _malformed(wrong)
-        return found
+        return values
 
     def _unknown(self, name: str) -> str:
         if not self.known:
@@ -69,39 +69,43 @@ class Parameters:
 
 
 DRY_RUN: Final = Parameters(frozenset({"dry_run"}))
-"""What a command's route reads."""
+"""The parameters of a command's route."""
 NO_PARAMETERS: Final = Parameters()
 
 
 def dry_run(query_string: bytes) -> bool:
-    """Whether a command is only to be considered. Raises Problem 422 unless that is said exactly, or not at all."""
+    """Return whether a command is a dry run. Raises Problem 422 for a malformed value."""
     if not query_string:
         return False
     (value,) = DRY_RUN.read(query_string).get("dry_run", ["false"])
     if value not in ("true", "false"):
-        raise _malformed([{"field": "query.dry_run", "error": "it is exactly true or false"}])
+        raise _malformed([{"field": "query.dry_run", "error": "it must be exactly true or false"}])
     return value == "true"
 
 
 def check_headers(headers: Iterable[tuple[bytes, bytes]]) -> None:
-    """Raises Problem 422 where a header that is read here stands there twice."""
+    """Raise Problem 422 if a header that is read is given twice."""
     counted = Counter(name for name, _ in headers if name in SINGLE_HEADERS)
     if twice := [name.decode() for name, number in counted.items() if number > 1]:
-        raise _malformed([{"field": f"header.{name}", "error": "it stands there twice"} for name in twice])
+        raise _malformed([{"field": f"header.{name}", "error": "it is given twice"} for name in twice])
 
 
 def check_no_body(headers: Iterable[tuple[bytes, bytes]]) -> None:
-    """Raises Problem 422 where a body is announced, for a route that reads none."""
+    """Raise Problem 422 if a request to a route without a body announces one."""
     announced = {name: value for name, value in headers if name in (b"content-length", b"transfer-encoding")}
     if announced.pop(b"content-length", b"0") != b"0" or announced:
-        raise _malformed([{"field": "body", "error": "this route reads none"}])
+        raise _malformed([{"field": "body", "error": "this route takes no body"}])
 
 
 def check_json(raw: bytes) -> Any:
-    """The JSON, for its keys alone: its numbers are not read. None where it is no JSON: that is left to its reader.
+    """Check a JSON body for ambiguities, and return it for its keys.
 
-    Raises Problem 422 where readers understand it differently: a key twice in an object, NaN, Infinity, a number that
-    is beyond all of a float's.
+    Numbers in the result are not the real values. Returns None if the body is not JSON, which its form's parser
+    reports.
+
+    Raises:
+        Problem: 422 if parsers may understand it differently (a repeated key in an object, NaN, Infinity, a number
+            beyond the range of floats), or if it is nested too deeply.
     """
     try:
         return json.loads(raw, object_pairs_hook=_once, parse_constant=_constant, parse_int=len, parse_float=_finite)
@@ -114,9 +118,14 @@ def check_json(raw: bytes) -> Any:
 
 
 def check_fields(form: BaseModel, parsed: Any) -> None:
-    """Raises Problem 422 for fields in `parsed`, the JSON of the form, that its nested models don't have. Those of
-    events ignore what they don't know, because a newer writer may have written it; a caller's mistake is no such
-    thing."""
+    """Raise Problem 422 for fields that the form's nested models do not have.
+
+    Models of events ignore unknown fields, because a newer version may have written them. In a request such a field is
+    a mistake.
+
+    Args:
+        parsed: the form's JSON.
+    """
     if wrong := [{"field": where, "error": "there is no such field"} for where in _unknown_fields(form, parsed, "")]:
         raise _malformed(wrong)
 
@@ -145,15 +154,15 @@ def _finite(text: str) -> int:
 
 
 class _Ambiguous(Exception):
-    """JSON of which two readers may make two things."""
+    """JSON that two parsers may understand differently."""
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    result = dict(pairs)
+    if len(result) < len(pairs):
         name = next(name for name, number in Counter(name for name, _ in pairs).items() if number > 1)
-        raise _Ambiguous(f"the key {name[:60]!r} stands there twice in one object")
-    return found
+        raise _Ambiguous(f"the key {name[:60]!r} is given twice in one object")
+    return result
 
 
 def _constant(name: str) -> Any:
@@ -193,19 +202,19 @@ def _is_many(annotation: Any) -> bool:
 
 
 def _declared(dependant: Dependant) -> Iterator[tuple[str, Any]]:
-    """The query parameters of a function and of all that it depends on, with their types."""
+    """Yield the query parameters of a function and of its dependencies, with their types."""
     for field in dependant.query_params:
         annotation = field.field_info.annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            yield from ((each.alias or name, each.annotation) for name, each in annotation.model_fields.items())
+            yield from ((inner.alias or name, inner.annotation) for name, inner in annotation.model_fields.items())
         else:
             yield field.alias, annotation
-    for each in dependant.dependencies:
-        yield from _declared(each)
+    for dependency in dependant.dependencies:
+        yield from _declared(dependency)
 
 
 def _malformed(fields: Sequence[dict[str, str]]) -> Problem:
-    named = "; ".join(f"{each['field']}: {each['error']}" for each in fields[:5])
+    named = "; ".join(f"{field['field']}: {field['error']}" for field in fields[:5])
     return Problem(
         422,
         rule=rules.MALFORMED,

@@ -49,13 +49,13 @@ async def with_a_command_alone(context: RequestContext[Count]) -> Count:
 @pytest.mark.parametrize(
     ("path", "function", "why"),
     [
-        ("/counters/{id}", with_a_place, r"not the path's, or no str: \['key'\]"),
-        ("/counters", with_a_place, r"not the path's, or no str: \['key'\]"),
-        ("/counters/{key}", with_a_number, r"not the path's, or no str: \['key'\]"),
-        ("/counters/{key}/{more}", with_a_place, r"does not read what the path names: \['more'\]"),
-        ("/counters/{limit}/{key}", with_a_place, r"does not read what the path names: \['limit'\]"),
-        ("/counters/{by}", with_a_form, r"does not read what the path names: \['by'\]"),
-        ("/counters", with_a_command_alone, r"returns an Addressed"),
+        ("/counters/{id}", with_a_place, r"not in the path, or not str: \['key'\]"),
+        ("/counters", with_a_place, r"not in the path, or not str: \['key'\]"),
+        ("/counters/{key}", with_a_number, r"not in the path, or not str: \['key'\]"),
+        ("/counters/{key}/{more}", with_a_place, r"does not use these path parameters: \['more'\]"),
+        ("/counters/{limit}/{key}", with_a_place, r"does not use these path parameters: \['limit'\]"),
+        ("/counters/{by}", with_a_form, r"does not use these path parameters: \['by'\]"),
+        ("/counters", with_a_command_alone, r"return an Addressed"),
     ],
 )
 def test_a_function_that_does_not_fit_its_path_is_refused(path: str, function: Any, why: str) -> None:
