@@ -1,4 +1,4 @@
-"""Runs the system: launcher for one machine, topics, example data, container image."""
+"""Deployment: launcher for one machine, topics, roles, example data, container image."""
 
 import os
 import sys
@@ -9,23 +9,23 @@ from shared.services import PORTS
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 LOCAL: Final = ROOT / ".local"
-"""What is installed: the venv, Kafka's jars, caches. Git ignores it; `make clean` removes it."""
+"""Everything that is installed: venv, Kafka's jars, caches. Git ignores it; `make clean` removes it."""
 
 AOT_CACHE: Final = LOCAL / "kafka.aot"
 """Kafka's classes, loaded and linked ahead of time (`aot.py`)."""
 
 STATE: Final = Path(os.environ.get("TENURE_STATE") or LOCAL).resolve()
-"""What a running system keeps: data/, logs/ and run/. TENURE_STATE moves it, so that a second system can run."""
+"""The files of a running system: data/, logs/ and run/. Set TENURE_STATE to run a second system."""
 
 _BASE: Final = os.environ.get("TENURE_PORT_BASE") or "8100"
 PORT_BASE: Final = int(_BASE) if _BASE.isdecimal() else sys.exit(f"TENURE_PORT_BASE must be a port, not {_BASE!r}.")
-"""The first of the block: from +1 the services, +8 the page of mails, +9 mail, +10 PostgreSQL, +11 and +12 Kafka."""
+"""The first port: the services from +1, the mail page at +8, SMTP +9, PostgreSQL +10, Kafka +11 and +12."""
 
 
 def port_of(service: str) -> int:
-    """The port of a service in the launcher's block, as far from the first as its declared one is from 8100."""
+    """Return a service's port: PORT_BASE plus the offset of its declared port from 8100."""
     return PORT_BASE + PORTS[service] - 8100
 
 
 class OperatorError(Exception):
-    """Something that a person has to put right; the message is one sentence that says what and how."""
+    """An error that a person has to correct; the message says in one sentence what and how."""

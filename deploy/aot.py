@@ -1,7 +1,7 @@
-"""Kafka's classes as its start leaves them, kept in a file (JEP 483, JEP 514): a later start takes half the processor's
-time and a third of the wait. `python -m deploy.aot` starts Kafka once, stops it, and keeps what its JVM writes then.
+"""Ahead-of-time cache of Kafka's classes (JEP 483, JEP 514): `python -m deploy.aot`.
 
-Only a shortcut: a JVM that has no such file, or one that is damaged or of other jars, loads its classes itself.
+Starts Kafka once and stops it; its JVM then writes the cache. A later start takes half the processor time and a third
+of the wall time. Without the file, or if it is damaged or of other jars, the JVM loads the classes itself.
 """
 
 import shutil
@@ -14,11 +14,11 @@ from deploy.broker import Protection
 from deploy.processes import ChildProcess
 from deploy.stack import Kafka
 
-_FOLDER: Final = LOCAL / "aot"  # always the same: what an interrupted run left is found and ended
+_FOLDER: Final = LOCAL / "aot"  # always the same, so that the processes of an interrupted run are found and ended
 
 
 class _Learning(Kafka):
-    stop_within_s = 90.0  # the file is made when it ends
+    stop_within_s = 90.0  # the JVM writes the file at its end
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, protection=Protection(folder / "secrets"))
@@ -30,7 +30,11 @@ class _Learning(Kafka):
 
 
 def make() -> None:
-    """Makes the file anew. OperatorError when Kafka did not start, or wrote none."""
+    """Create the file again.
+
+    Raises:
+        OperatorError: Kafka did not start, or wrote no file.
+    """
     AOT_CACHE.unlink(missing_ok=True)
     kafka = _Learning(_FOLDER)
     kafka.end_leftovers()
@@ -39,17 +43,17 @@ def make() -> None:
         kafka.start()
         kafka.stop()
         if not kafka.cache.exists():
-            raise OperatorError(f"Kafka kept no classes: {kafka.log.read_text(errors='replace').strip()[-300:]}")
+            raise OperatorError(f"Kafka wrote no class cache: {kafka.log.read_text(errors='replace').strip()[-300:]}")
         kafka.cache.replace(AOT_CACHE)
     finally:
-        kafka.kill()  # where it was interrupted
+        kafka.kill()  # if interrupted
         shutil.rmtree(_FOLDER, ignore_errors=True)
 
 
 if __name__ == "__main__":
     try:
         make()
-    except OperatorError as trouble:
-        sys.exit(str(trouble))
+    except OperatorError as error:
+        sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit("interrupted")

@@ -1,7 +1,7 @@
-"""Installs what the project needs into .local, with hashes required: `python3 -m deploy.bootstrap`.
+"""Installation into .local, with required hashes: `python3 -m deploy.bootstrap`.
 
-Runs on a bare Python 3.11: only the standard library is imported. pip installs uv from a hashed line, uv installs the
-rest in a fraction of pip's time; where uv fails, pip does it. Both follow this machine's configuration of pip.
+Runs on a bare Python 3.11: it imports only the standard library. pip installs uv from a locked hash, and uv installs
+the rest, faster than pip; if uv fails, pip does. Both use this machine's pip configuration.
 """
 
 import contextlib
@@ -38,8 +38,7 @@ _UV_FOR_PIP: Final = {
 
 
 def install() -> None:
-    """Have the venv as the lock says and Kafka's jars as their checksums say, and its classes ready; a moment when they
-    are there already."""
+    """Install the locked packages, Kafka's jars and its class cache, where they are missing."""
     with _alone():
         if old := not _STAMP.exists() or _STAMP.read_text() != _wanted():
             _install_packages()
@@ -52,7 +51,7 @@ def install() -> None:
 
 
 def lock(upgrade: bool) -> None:
-    """Make the three locks again from pyproject.toml: hashes, no addresses, one page for every platform."""
+    """Write the three lock files from pyproject.toml, with hashes, for all platforms."""
     environment = _environment()
     common = ["--universal", "--python-version=3.11", "--generate-hashes", "--no-header", "--quiet"]
     common += ["--upgrade"] if upgrade else []
@@ -61,7 +60,7 @@ def lock(upgrade: bool) -> None:
     more = [*compile_, "pyproject.toml", "--extra=local", "--extra=dev", f"--constraint={RUNTIME_LOCK.name}"]
     for command in (base, [*more, f"--output-file={LOCK.name}"]):
         if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode != 0:
-            raise OperatorError("The lock could not be made: what uv says above tells why.")
+            raise OperatorError("The lock files could not be written: see uv's message above.")
     UV_LOCK.write_text(_entry("uv", LOCK.read_text()))
 
 
@@ -73,7 +72,7 @@ def _entry(name: str, text: str) -> str:
 
 
 def _wanted() -> str:
-    """What the stamp says when the venv is what the locks want, made by this Python."""
+    """Return the stamp of a venv that was made from these lock files by this Python."""
     digest = hashlib.sha256(LOCK.read_bytes() + UV_LOCK.read_bytes()).hexdigest()
     return f"{digest} {sys.version_info.major}.{sys.version_info.minor} {VENV}\n"
 
@@ -81,7 +80,7 @@ def _wanted() -> str:
 def _install_packages() -> None:
     count = sum("==" in line for line in LOCK.read_text().splitlines())
     started = time.monotonic()
-    _say(f"Installing {count} Python packages into {VENV} (the first time takes about half a minute)")
+    _say(f"Installing {count} Python packages into {VENV} (about half a minute the first time)")
     _STAMP.unlink(missing_ok=True)
     _make_venv()
     environment = _environment()
@@ -91,7 +90,7 @@ def _install_packages() -> None:
     by_uv = _run([*pip, *requirements, str(UV_LOCK)], environment) is None
     if by_uv and (failure := _run([*uv, *requirements[:1], str(LOCK)], environment)) is not None:
         by_uv = False
-        _say(f"uv could not install them ({failure}): pip does it, slower")
+        _say(f"uv could not install them ({failure}); installing with pip, which is slower")
     if not by_uv and (failure := _run([*pip, *requirements, str(LOCK)], environment)) is not None:
         raise OperatorError(
             f"The Python packages could not be installed ({failure}): check the network and pip's configuration "
@@ -102,7 +101,7 @@ def _install_packages() -> None:
 
 
 def _make_venv() -> None:
-    """A venv with pip, of this Python; one that is something else, or half made, is made again."""
+    """Create the venv with pip, unless there is one of this Python version."""
     question = [str(PYTHON), "-c", "import pip, sys; print(*sys.version_info[:2])"]
     with contextlib.suppress(OSError):
         answer = subprocess.run(question, capture_output=True, text=True, check=False).stdout
@@ -112,68 +111,70 @@ def _make_venv() -> None:
         venv.EnvBuilder(with_pip=True, clear=True, symlinks=True).create(VENV)
     except subprocess.CalledProcessError:
         raise OperatorError(
-            "This Python has no ensurepip, so no virtual environment could be made: install it (Debian: "
+            "This Python has no ensurepip, so no virtual environment could be created: install it (Debian: "
             "`apt-get install python3-venv`), then run the command again."
         ) from None
 
 
 def _fetch_jars(missing: int) -> None:
     started = time.monotonic()
-    _say(f"Fetching {missing} of Kafka's {len(jars.jars())} jars (45 MB in all)")
+    _say(f"Downloading {missing} of Kafka's {len(jars.jars())} jars (45 MB in total)")
     done = subprocess.run(
         [str(PYTHON), "-m", "deploy.jars"], cwd=ROOT, env=_environment(), stderr=subprocess.PIPE, check=False
     )
     if done.returncode != 0:
         raise OperatorError(
-            (done.stderr.decode(errors="replace").strip().splitlines() or ["The jars were not fetched."])[-1]
+            (done.stderr.decode(errors="replace").strip().splitlines() or ["The jars could not be downloaded."])[-1]
         )
-    _say(f"Fetched and checked in {time.monotonic() - started:.0f} s")
+    _say(f"Downloaded and checked in {time.monotonic() - started:.0f} s")
 
 
 def _prepare_kafka() -> None:
-    """Without it, Kafka starts later: no trouble."""
+    """Write Kafka's class cache; without it, Kafka only starts slower."""
     started = time.monotonic()
-    _say("Preparing Kafka's classes, for quicker starts")
+    _say("Writing a cache of Kafka's classes, for faster starts")
     if (failure := _run([str(PYTHON), "-m", "deploy.aot"], _environment())) is not None:
-        _say(f"They could not be prepared ({failure}): every start of Kafka takes a little longer")
+        _say(f"It could not be written ({failure}): each start of Kafka takes a little longer")
     else:
-        _say(f"Prepared in {time.monotonic() - started:.0f} s")
+        _say(f"Written in {time.monotonic() - started:.0f} s")
 
 
 def _environment() -> dict[str, str]:
-    """This environment, and in it for uv and jgo what pip is configured with. What is set already stays; every cache is
-    under .local."""
+    """Return this environment with pip's configuration translated for uv and jgo.
+
+    Variables that are set are kept; every cache is under .local.
+    """
     settings = _pip_settings()
-    told = {uv: " ".join(settings[pip].split()) for pip, uv in _UV_FOR_PIP.items() if pip in settings}
+    translated = {uv: " ".join(settings[pip].split()) for pip, uv in _UV_FOR_PIP.items() if pip in settings}
     if "extra-index-url" in settings:
-        told["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # pip looks at all indexes alike; the hashes keep this safe
+        translated["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # as pip does; the hashes keep this safe
     if "proxy" in settings:
-        told |= {"HTTPS_PROXY": settings["proxy"], "HTTP_PROXY": settings["proxy"]}
-    places = [place for place in settings.get("find-links", "").split() if "://" in place or Path(place).exists()]
-    if places:
-        told["UV_FIND_LINKS"] = ",".join(places)
-    certificates = os.environ.get("SSL_CERT_FILE") or told.get("SSL_CERT_FILE")
+        translated |= {"HTTPS_PROXY": settings["proxy"], "HTTP_PROXY": settings["proxy"]}
+    links = [link for link in settings.get("find-links", "").split() if "://" in link or Path(link).exists()]
+    if links:
+        translated["UV_FIND_LINKS"] = ",".join(links)
+    certificates = os.environ.get("SSL_CERT_FILE") or translated.get("SSL_CERT_FILE")
     if certificates:
-        told["REQUESTS_CA_BUNDLE"] = certificates
+        translated["REQUESTS_CA_BUNDLE"] = certificates
     caches = {name: str(LOCAL / "cache" / tool) for name, tool in (("PIP_CACHE_DIR", "pip"), ("UV_CACHE_DIR", "uv"))}
-    return {**told, **os.environ, **caches, "UV_NO_PROGRESS": "1"}
+    return {**translated, **os.environ, **caches, "UV_NO_PROGRESS": "1"}
 
 
 def _pip_settings() -> dict[str, str]:
-    """pip's own view of its files and its environment: "index-url" and so on, without the section."""
+    """Return pip's effective settings, such as "index-url", without their sections."""
     asked = subprocess.run([str(PYTHON), "-m", "pip", "config", "list"], capture_output=True, text=True, check=False)
     pairs = (line.split("=", 1) for line in asked.stdout.splitlines() if "=" in line)
     return {key.rsplit(".", 1)[-1]: value.strip().strip("'\"").replace("\\n", " ") for key, value in pairs}
 
 
 def _run(command: list[str], environment: dict[str, str]) -> str | None:
-    """None when it went well, else the reason in a few words; all that it says goes to the log."""
+    """Run a command with its output to the log; return None, or the reason of the failure."""
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as child:
         try:
             said = child.communicate()[0].decode(errors="replace")
-        except KeyboardInterrupt:  # it has heard it, too, and tidies up
+        except KeyboardInterrupt:  # the child got the signal, too, and cleans up
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(5)
             child.kill()
@@ -192,7 +193,7 @@ def _run(command: list[str], environment: dict[str, str]) -> str | None:
 
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
-    """One installation at a time; the next one finds it done."""
+    """Hold the lock that allows one installation at a time."""
     LOCAL.mkdir(parents=True, exist_ok=True)
     with (LOCAL / "install.lock").open("w") as file:
         try:
@@ -213,16 +214,14 @@ def main() -> None:
             lock(upgrade="--upgrade" in sys.argv)
         else:
             install()
-    except OperatorError as trouble:
-        sys.exit(str(trouble))
+    except OperatorError as error:
+        sys.exit(str(error))
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             sys.exit(f"The disk is full under {LOCAL}: free about 1 GB and run the command again.")
-        sys.exit(
-            f"{error.filename or LOCAL} cannot be used ({error.strerror}): put it right and run the command again."
-        )
+        sys.exit(f"{error.filename or LOCAL} can't be used ({error.strerror}): correct that and run the command again.")
     except KeyboardInterrupt:
-        sys.exit("Interrupted; run the command again to go on.")
+        sys.exit("Interrupted; run the command again to continue.")
 
 
 if __name__ == "__main__":

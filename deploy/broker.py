@@ -1,8 +1,8 @@
-"""How a broker of ours is protected: its users, its certificate, and the settings that make it ask for them.
+"""Protection of the local Kafka broker: users, certificate and settings.
 
-Clients come by TLS and say who they are: users by SCRAM-SHA-512, whose credentials lie in Kafka, and the administrator
-by PLAIN, whose password lies in a file of the broker's: it is there before the first user is, on a cluster of any age.
-The controller's listener is for the broker itself, on loopback, by a password of its own.
+Clients connect by TLS. Users authenticate by SCRAM-SHA-512, with credentials in Kafka; the administrator by PLAIN, with
+a password in a file of the broker's, which works before there is any user. The controller's listener is for the broker
+itself, on loopback, with a separate password.
 """
 
 import argparse
@@ -31,7 +31,7 @@ SETTINGS: Final = {
     "allow.everyone.if.no.acl.found": "false",
     "super.users": f"User:{ADMIN};User:broker",
 }
-"""Of server.properties, beside the listeners and the place of the certificate."""
+"""Settings for server.properties, without the listeners and the certificate's path."""
 
 _JAAS_TEXT: Final = """\
 KafkaServer {{
@@ -48,19 +48,23 @@ controller.KafkaServer {{
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """A folder with all secrets of a broker and its clients."""
+    """The folder with all secrets of a broker and its clients."""
 
     folder: Path
     hosts: Sequence[str] = HOSTS
-    """The names and addresses that clients reach the broker under."""
+    """The names and addresses under which clients reach the broker."""
 
     def prepare(self) -> None:
-        """Have the certificate and the broker's passwords in the folder."""
+        """Create the certificate and the broker's passwords in the folder, if they are missing."""
         certificates.ensure(self.folder, self.hosts)
         secrets.write(self.folder / JAAS, _jaas(self.folder))
 
     def settings(self, seen_at: Path | None = None) -> dict[str, str]:
-        """Of server.properties; `seen_at` is where the broker finds the folder, if elsewhere than here."""
+        """Return settings for server.properties.
+
+        Args:
+            seen_at: The folder's path in the broker's container, if it differs.
+        """
         folder = seen_at or self.folder
         certificate, trusted = folder / certificates.SERVER, folder / certificates.AUTHORITY
         return {**SETTINGS, "ssl.keystore.location": str(certificate), "ssl.truststore.location": str(trusted)}
@@ -70,7 +74,7 @@ class Protection:
         return self.folder / JAAS
 
     def access(self, bootstrap: str, user: str = ADMIN) -> KafkaAccess:
-        """How a user reaches the broker; the administrator where none is named."""
+        """Return the access of a user, by default of the administrator."""
         return KafkaAccess(
             bootstrap=bootstrap,
             security="sasl_tls",
@@ -82,7 +86,7 @@ class Protection:
 
 
 def _jaas(passwords: Path) -> str:
-    """The broker's own users, with the passwords of a folder, as Java's login modules are configured."""
+    """Return the JAAS configuration of the broker's own users."""
     names = {name: secrets.secret(f"kafka-{name}", passwords) for name in (ADMIN, "broker", "controller")}
     return _JAAS_TEXT.format(
         broker=names["broker"], controller=names["controller"], admin=names[ADMIN], admin_name=ADMIN
@@ -90,14 +94,18 @@ def _jaas(passwords: Path) -> str:
 
 
 def main() -> None:
-    """Fill folders for containers, whose users differ: one for the broker, one for its clients, one for neither.
+    """Fill the folders that the containers mount: for the broker, its clients, and neither.
 
-    Whoever may enter these folders may read the files in them.
+    The containers' users differ, so the files are readable by everybody who can enter the folders.
     """
-    parser = argparse.ArgumentParser(prog="python -m deploy.broker", description="The certificates of a broker.")
-    parser.add_argument("--passwords", type=Path, required=True, help="the folder with kafka-admin, kafka-broker ...")
-    parser.add_argument("--folder", type=Path, required=True, help="with the folders authority, broker and ca")
-    parser.add_argument("hosts", nargs="+", help="names and addresses that clients reach the broker under")
+    parser = argparse.ArgumentParser(prog="python -m deploy.broker", description="Create the certificates of a broker.")
+    parser.add_argument(
+        "--passwords", type=Path, required=True, help="the folder with kafka-admin, kafka-broker and so on"
+    )
+    parser.add_argument(
+        "--folder", type=Path, required=True, help="the folder with the folders authority, broker and ca"
+    )
+    parser.add_argument("hosts", nargs="+", help="names and addresses under which clients reach the broker")
     chosen = parser.parse_args()
     authority, broker, trusted = (chosen.folder / name for name in ("authority", "broker", "ca"))
     certificates.ensure(authority, chosen.hosts)

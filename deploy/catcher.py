@@ -1,4 +1,4 @@
-"""The catcher of mails as a part of the system on one machine; what it does is in `mail.py`."""
+"""The mail catcher as a part of the local system; `mail.py` implements it."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ from deploy.stack import HOST, ServicePart
 
 
 class MailCatcher(ServicePart):
-    """Keeps the mails that services send, and shows them on a page at its port; by SMTP at the next."""
+    """The mail catcher: its page is at its port, SMTP at the next one."""
 
     def __init__(
         self, folder: Path, run: Path, port: int, *, log: Path | None = None, pid_file: Path | None = None
@@ -22,7 +22,7 @@ class MailCatcher(ServicePart):
         return f"smtp://{HOST}:{self.port + 1}"
 
     def _ports(self) -> dict[int, str]:
-        return {self.port: "the page of mails", self.port + 1: "mail"}
+        return {self.port: "the mail page", self.port + 1: "mail"}
 
     def _process(self) -> ChildProcess:
         ports = ("--page-port", str(self.port), "--smtp-port", str(self.port + 1))

@@ -1,4 +1,4 @@
-"""A certificate authority of the system's own, and the broker's certificate, as PEM files."""
+"""The system's own certificate authority and the broker's certificate, as PEM files."""
 
 import datetime
 import ipaddress
@@ -29,10 +29,10 @@ _RENEWED_BEFORE: Final = datetime.timedelta(days=30)
 
 
 def ensure(folder: Path, hosts: Sequence[str]) -> None:
-    """Have in the folder `ca.pem`, which clients trust, and `kafka-server.pem`, the broker's key and certificates.
+    """Create `ca.pem` and `kafka-server.pem` in the folder, if they are missing.
 
-    The certificate is for these names and addresses. What is there is kept, unless it lacks one of them or ends within
-    30 days.
+    Clients trust `ca.pem`; `kafka-server.pem` has the broker's key and certificates, for these names and addresses. An
+    existing certificate is replaced if it lacks one of them or expires within 30 days.
     """
     secrets.make_folder(folder)
     now = datetime.datetime.now(datetime.UTC)
@@ -49,7 +49,7 @@ def _authority(folder: Path, now: datetime.datetime) -> tuple[ec.EllipticCurvePr
         pass
     except ValueError as error:
         raise OperatorError(
-            f"{folder / AUTHORITY} or its key is damaged ({error}): remove both, and start again."
+            f"{folder / AUTHORITY} or its key is damaged ({error}): remove both files, and run the command again."
         ) from None
     else:
         if isinstance(key, ec.EllipticCurvePrivateKey) and authority.not_valid_after_utc - now > _RENEWED_BEFORE:
@@ -80,7 +80,7 @@ def _authority(folder: Path, now: datetime.datetime) -> tuple[ec.EllipticCurvePr
 
 
 def _serves(file: Path, authority: x509.Certificate, hosts: Sequence[str], now: datetime.datetime) -> bool:
-    """Whether the file holds a certificate of this authority for all of these hosts that lasts."""
+    """Return whether the file has a valid certificate of this authority for all of these hosts."""
     try:
         found = x509.load_pem_x509_certificate(file.read_bytes())
         found.verify_directly_issued_by(authority)

@@ -1,6 +1,7 @@
-"""What docker-compose.yml has for each declared service: `python -m deploy.compose` adds what it lacks.
+"""Entries of docker-compose.yml for the declared services: `python -m deploy.compose`.
 
-The file is written by hand otherwise, and may say more of a service than it must: a test compares the two.
+Adds missing entries. The rest of the file is written by hand, and a service may have more settings than these; a test
+checks that no required entry is missing.
 """
 
 import sys
@@ -20,7 +21,7 @@ LINES: Final = (
     '  postgres-{name}: {{file: "${{TENURE_SECRETS:-.local/compose}}/postgres-{name}"}}\n',
     '  kafka-{name}: {{file: "${{TENURE_SECRETS:-.local/compose}}/kafka-{name}"}}\n',
 )
-"""Where all find it, that the steps `topics` and `databases` get its passwords, and where these are."""
+"""The lines that a service needs outside of its container: its URL, and its secrets."""
 CONTAINER: Final = """
   {name}:
     <<: *service
@@ -40,20 +41,22 @@ AFTER_IDENTITY: Final = """\
       <<: *after_parts
       identity: {condition: service_healthy}
 """
-"""What a container waits for, but identity's own."""
+"""The dependencies of every service's container but identity's."""
 
 
 def filled(text: str, service: ServiceDeclaration) -> str:
-    """Return a line or a container as it is for this service."""
+    """Return a line or a container with the values of this service."""
     variable, upper = url_variable(service.name), service.name.upper()
     return text.format(name=service.name, port=service.port, variable=variable, upper=upper)
 
 
 def completed(text: str, declared: Sequence[ServiceDeclaration] = DECLARED) -> str:
-    """Return the compose file with all lines and containers that it lacks, each after that of the service before.
+    """Return the compose file with the missing lines and containers added.
+
+    Each is added after that of the service declared before.
 
     Raises:
-        ValueError: it lacks a line of the service before, too.
+        ValueError: A line of the service before is missing, too.
     """
     for former, service in pairwise(declared):
         for line in LINES:
@@ -69,7 +72,7 @@ def completed(text: str, declared: Sequence[ServiceDeclaration] = DECLARED) -> s
 
 
 def differing(text: str, declared: Sequence[ServiceDeclaration] = DECLARED) -> Iterator[str]:
-    """Name what the compose file must have of each service and has not."""
+    """Yield the lines that the compose file must have for each service, and has not."""
     for service in declared:
         yield from (wanted for line in LINES if (wanted := filled(line, service)) not in text)
         _, _, own = text.partition(f"\n  {service.name}:\n")
@@ -81,8 +84,8 @@ def main(file: Path = FILE) -> None:
     text = file.read_text()
     file.write_text(completed(text))
     if wrong := list(differing(file.read_text())):
-        sys.exit("\n".join(["docker-compose.yml differs from shared/services.py; put right by hand:", *wrong]))
-    print("docker-compose.yml has every service." if file.read_text() == text else "docker-compose.yml is completed.")
+        sys.exit("\n".join(["docker-compose.yml differs from shared/services.py; add these lines by hand:", *wrong]))
+    print("docker-compose.yml has every service." if file.read_text() == text else "docker-compose.yml was completed.")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Roles and databases of the services, and the migrations: `python -m deploy.databases`. Run before the services.
+"""Roles, databases and migrations of the services: `python -m deploy.databases`.
 
-DATABASE_URL names the server, and a user that may make roles (the cluster's superuser). Of each service there are then
-a database `tenure_<service>`, its owner `tenure_<service>_owner`, which nobody logs in as, and the role
-`tenure_<service>`, which is all that the service's processes have. `tenure_operator` may act as each owner: the
-migrations, and the operator's command. Where the user of DATABASE_URL is `tenure_operator` itself, the roles have been
-made by hand (`--sql` prints how), and it migrates only. A path in DATABASE_URL replaces `tenure` in all these names.
+Run it before the services start. DATABASE_URL names the server and a user that may create roles (the superuser). For
+each service there is a database `tenure_<service>`, its owner role `tenure_<service>_owner`, which cannot log in, and
+the role `tenure_<service>` of the service's processes. `tenure_operator` is a member of each owner role, for migrations
+and the operator's command. If the user of DATABASE_URL is `tenure_operator`, the roles must exist (`--sql` prints the
+statements that create them), and only the migrations run. A path in DATABASE_URL replaces `tenure` in all these names.
 
-Passwords are secrets named `postgres-<service>` and `postgres-operator`: made when they are first asked for, or given.
+Passwords are secrets named `postgres-<service>` and `postgres-operator`; missing ones are generated.
 """
 
 import argparse
@@ -39,16 +39,20 @@ _ITERATIONS: Final = 4096
 _PREFIX: Final = re.compile(r"^[a-z][a-z0-9_]{0,40}$")
 
 Passwords = Callable[[str], str]
-"""From a login (`identity`, `operator`) to its password."""
+"""A function from a login (`identity`, `operator`) to its password."""
 
 
 def generated(login: str) -> str:
-    """The password of a login of this machine's system."""
+    """Return the password of a login of this machine's system."""
     return secret(f"postgres-{login}")
 
 
 def prefix_of(url: str) -> str:
-    """What the databases' and the roles' names begin with. OperatorError when it can't be one."""
+    """Return the prefix of the databases' and roles' names.
+
+    Raises:
+        OperatorError: The prefix in the URL is invalid.
+    """
     prefix = urlsplit(url).path.strip("/") or "tenure"
     if not _PREFIX.match(prefix):
         raise OperatorError(
@@ -58,14 +62,17 @@ def prefix_of(url: str) -> str:
 
 
 def url_of(url: str, login: str, password: str | None) -> str:
-    """The same server for another login; without a password, for whoever has it in a file."""
+    """Return the URL of the same server for another login.
+
+    Without a password, clients read it from a file.
+    """
     parts = urlsplit(url)
     user = f"{prefix_of(url)}_{login}" + ("" if password is None else f":{quote(password, safe='')}")
     return urlunsplit(parts._replace(netloc=f"{user}@{parts.netloc.rpartition('@')[2]}"))
 
 
 def verifier(password: str, salt: bytes) -> str:
-    """What PostgreSQL keeps of a password (SCRAM-SHA-256, RFC 5803)."""
+    """Return a password's verifier as PostgreSQL stores it (SCRAM-SHA-256, RFC 5803)."""
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _ITERATIONS)
     stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
     parts = [base64.b64encode(part).decode() for part in (salt, stored, hmac.digest(salted, b"Server Key", "sha256"))]
@@ -75,7 +82,7 @@ def verifier(password: str, salt: bytes) -> str:
 def role_statements(
     prefix: str, passwords: Passwords, services: Sequence[str], *, whole_cluster: bool
 ) -> Iterator[str]:
-    """The SQL that makes the roles, and puts their passwords and memberships right where they are there."""
+    """Yield the SQL that creates roles or sets existing ones' passwords and memberships."""
     operator = operator_of(prefix)
     yield with_names(SQL["role"], role=operator)
     yield with_names(SQL["operator"], role=operator, verifier=verifier(passwords(OPERATOR), os.urandom(16)))
@@ -92,14 +99,14 @@ def role_statements(
 async def make_roles(
     url: str, passwords: Passwords = generated, services: Sequence[str] = SERVICES, *, whole_cluster: bool = False
 ) -> None:
-    """Make the roles, by a user that may; databases that were another's become their owners'.
+    """Create the roles, and give existing databases to their owner roles.
 
     Args:
-        whole_cluster: the server is Tenure's alone, so `postgres` and `template1` are closed to other roles, too.
+        whole_cluster: The server is used by Tenure only, so close `postgres` and `template1` to other roles, too.
 
     Raises:
-        OperatorError: a role of such a name may more than it should.
-        asyncpg.PostgresError, OSError: the server can't be reached, or the user may not do that.
+        OperatorError: An existing role has more rights than it should.
+        asyncpg.PostgresError, OSError: The server can't be reached, or the user lacks a privilege.
     """
     prefix = prefix_of(url)
     admin = await asyncpg.connect(_database(url, "postgres"), timeout=5)
@@ -113,7 +120,7 @@ async def make_roles(
             powerful = await admin.fetchval(SQL["powerful"], roles, operator_of(prefix))
             if powerful is not None:
                 raise OperatorError(
-                    f"The role {powerful} may more than a role of Tenure needs: take its attributes away."
+                    f"The role {powerful} has attributes that it must not have, such as superuser: remove them."
                 )
         for name in services:
             await _adopt(admin, url, f"{prefix}_{name}")
@@ -122,7 +129,7 @@ async def make_roles(
 
 
 async def _adopt(admin: "asyncpg.Connection[asyncpg.Record]", url: str, database: str) -> None:
-    """A database of before there were these roles, and what somebody else made in it, becomes its owner's."""
+    """Give an existing database, and all objects in it, to its owner role."""
     owner = owner_of(database)
     if not await admin.fetchval(SQL["exists"], database):
         return
@@ -139,10 +146,10 @@ async def _adopt(admin: "asyncpg.Connection[asyncpg.Record]", url: str, database
 async def prepare(
     url: str, passwords: Passwords = generated, services: Sequence[str] = SERVICES, *, whole_cluster: bool = False
 ) -> None:
-    """Roles, where the user of `url` is not the operator; then databases and migrations, as the operator.
+    """Create roles, unless `url` names the operator; then create and migrate the databases.
 
     Raises:
-        OperatorError: the server can't be reached, or refuses.
+        OperatorError: The server can't be reached, or refuses.
     """
     try:
         if urlsplit(url).username != operator_of(prefix_of(url)):
@@ -152,7 +159,7 @@ async def prepare(
             await migrate(_database(url, f"{prefix_of(url)}_{name}"), migrations_of(name))
     except asyncpg.InsufficientPrivilegeError as error:
         raise OperatorError(
-            f"PostgreSQL refuses the user of DATABASE_URL ({error}): name one that may make roles, or have an "
+            f"PostgreSQL refuses the user of DATABASE_URL ({error}): name one that may create roles, or have an "
             "administrator run what `python -m deploy.databases --sql` prints, and name the operator."
         ) from error
     except (OSError, TimeoutError, asyncpg.PostgresError) as error:
@@ -160,8 +167,10 @@ async def prepare(
 
 
 async def rotate(url: str, login: str, password: str) -> None:
-    """Give a login another password, by a user that may, and end the sessions that it has: whoever knew the former one
-    is out."""
+    """Set a login's password and end its open sessions.
+
+    `url` must be that of a user with the privilege to do so.
+    """
     role = f"{prefix_of(url)}_{login}"
     admin = await asyncpg.connect(_database(url, "postgres"), timeout=5)
     try:
@@ -173,7 +182,7 @@ async def rotate(url: str, login: str, password: str) -> None:
 
 
 def service_environment(url: str, service: str, secrets_folder: Path = FOLDER) -> dict[str, str]:
-    """How a service's processes find their database: by their own role, whose password is in a file."""
+    """Return the variables of a service's processes: their role's URL and password file."""
     return {
         "DATABASE_URL": url_of(url, service, None),
         "DATABASE_PASSWORD_FILE": str(secrets_folder / f"postgres-{service}"),
@@ -185,7 +194,7 @@ def _database(url: str, database: str) -> str:
 
 
 def _server() -> str:
-    """DATABASE_URL, or the server of this machine's system."""
+    """Return DATABASE_URL, or the URL of this machine's server."""
     if os.environ.get("DATABASE_URL"):
         return settings().server_url()
     from deploy.local import superuser_url  # which imports this module
@@ -196,13 +205,15 @@ def _server() -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.databases", description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--sql", action="store_true", help="print what makes the roles, for an administrator; do nothing"
+        "--sql", action="store_true", help="only print the SQL that creates the roles, for an administrator"
     )
     parser.add_argument(
-        "--whole-cluster", action="store_true", help="the server is Tenure's alone: close its other databases, too"
+        "--whole-cluster", action="store_true", help="the server is used by Tenure only: close its other databases, too"
     )
     parser.add_argument(
-        "--rotate", choices=LOGINS, help="make another password for this login and end its sessions; restart it then"
+        "--rotate",
+        choices=LOGINS,
+        help="replace this login's password and end its sessions; restart its processes afterwards",
     )
     chosen = parser.parse_args()
     try:
@@ -211,14 +222,12 @@ def main() -> int:
             print("\n".join(role_statements(prefix_of(url), generated, SERVICES, whole_cluster=chosen.whole_cluster)))
         elif chosen.rotate:
             asyncio.run(rotate(url, chosen.rotate, renewed(f"postgres-{chosen.rotate}")))
-            print(
-                f"{prefix_of(url)}_{chosen.rotate} has another password: what used the former one has to be restarted."
-            )
+            print(f"{prefix_of(url)}_{chosen.rotate} has a new password: restart the processes that use it.")
         else:
             asyncio.run(prepare(url, whole_cluster=chosen.whole_cluster))
-            print(f"Roles and databases are as they should be, {len(SERVICES)} databases are up to date.")
-    except OperatorError as trouble:
-        print(trouble, file=sys.stderr)
+            print(f"The roles are complete, and {len(SERVICES)} databases are migrated.")
+    except OperatorError as error:
+        print(error, file=sys.stderr)
         return 1
     return 0
 

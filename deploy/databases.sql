@@ -1,23 +1,23 @@
--- role: one that may nothing yet, unless it is there.
+-- role: create a role without rights, unless it exists.
 do $$ begin
     if not exists (select from pg_roles where rolname = '{role}') then
         create role {role} nosuperuser nocreatedb nocreaterole noreplication nobypassrls;
     end if;
 end $$;
 
--- login: how a process of a service is known. The password's verifier, so that no log of the server has the password.
+-- login: allow a service's role to log in. With a verifier, so that the server's logs don't contain the password.
 alter role {role} login password '{verifier}';
 
--- operator: besides, may make a lost database again, from the database postgres.
+-- operator: allow the operator to log in, and to create a lost database again from the database postgres.
 alter role {role} login createdb password '{verifier}';
 grant connect on database postgres to {role};
 
--- owner: the operator acts as a database's owner, who sees whose transactions are open and ends those of the service.
+-- owner: make the operator a member of the owner role, which can see open transactions and end the service's.
 grant {owner} to {operator};
 grant {service} to {owner};
 grant pg_read_all_stats to {owner};
 
--- others: the databases that are open to everybody are closed, such as the one that an image makes for its user.
+-- others: close the databases that are open to everybody, such as the one that an image creates for its user.
 do $$
 declare
     open_database text;
@@ -30,12 +30,12 @@ begin
     end loop;
 end $$;
 
--- powerful: the roles that may more than they should, though this never let them.
+-- powerful: find roles with attributes that they must not have.
 select rolname from pg_roles
 where rolname = any($1::text[])
     and (rolsuper or rolcreaterole or rolreplication or rolbypassrls or (rolcreatedb and rolname <> $2));
 
--- end_sessions: of a role, whatever they are doing.
+-- end_sessions: end all sessions of a role.
 select pg_terminate_backend(pid) from pg_stat_activity where usename = $1;
 
 -- owned_by: who owns a database.

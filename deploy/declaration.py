@@ -1,4 +1,4 @@
-"""What topics.toml declares, and what follows for each declared service: topics, users and their rights. Pure."""
+"""The topics, users and access rules that topics.toml and the services declare."""
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from shared.services import DECLARED, PUBLISHERS, ServiceDeclaration
 
 PAGE: Final = Path(__file__).with_name("topics.toml")
 ADMIN: Final = "admin"
-"""The broker's own administrator: it has its password from the broker's settings and may do everything."""
+"""The broker's administrator: its password is in the broker's settings, and it has all rights."""
 
 Operation = Literal["read", "write", "describe"]
 _TOPIC_GRANTS: Final[Mapping[str, Operation]] = {"writes": "write", "reads": "read"}
@@ -29,7 +29,7 @@ class Topic:
 
 @dataclass(frozen=True, slots=True, order=True, kw_only=True)
 class Grant:
-    """One access rule: the user may do this with the topic or group of that name, or with all whose names begin so."""
+    """An access rule: a user may do an operation on a topic or group, or on all with a prefix."""
 
     user: str
     operation: Operation
@@ -43,19 +43,19 @@ class Grant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declaration:
-    """The page as a whole."""
+    """Everything that topics.toml declares."""
 
     topics: Sequence[Topic]
     users: Sequence[str]
     grants: frozenset[Grant]
     publishers: Sequence[str]
     publisher_rule: Topic
-    """What each publisher's own topic is like, under the name of the family."""
+    """The settings of each publisher's own topic, with the common prefix of their names."""
     former: Sequence[str]
-    """Topics of before, which may exist: no rule is on them any more."""
+    """Former topics, which may exist and have no access rules."""
 
     def topic_of_publisher(self, publisher: str) -> Topic:
-        """The topic that the publisher's system alone may write."""
+        """Return the topic that only the publisher's system may write."""
         return replace(self.publisher_rule, name=inbound_topic(publisher))
 
 
@@ -64,28 +64,30 @@ def user_of_publisher(publisher: str) -> str:
 
 
 def publisher_grants(publisher: str) -> frozenset[Grant]:
-    """All that a publisher's system may do: write to its own topic."""
+    """Return the rights of a publisher's system: to write to its own topic."""
     user = user_of_publisher(publisher)
     return frozenset({Grant(user=user, operation="write", resource="topic", name=inbound_topic(publisher))})
 
 
 def service_grants(service: ServiceDeclaration) -> frozenset[Grant]:
-    """All that a service may do: write its own topics, read its own events and what it is declared to read."""
+    """Return a service's rights: write its topics, read its events and declared topics."""
     reads = [f"{INBOUND}*" if each == PUBLISHERS else topic_of(each) for each in (service.name, *service.reads)]
     writes = [topic_of(service.name), topic_of_anchors(service.name)]
     return frozenset(_grants(service.name, {"writes": writes, "reads": reads, "groups": [f"{service.name}.*"]}))
 
 
 def read(page: Path = PAGE) -> Declaration:
-    """Read the declaration of a page. The services count where the page says what their topics are like.
+    """Return the declaration in a file such as topics.toml.
+
+    Services are included if the file has the settings of their topics.
 
     Raises:
-        OperatorError: the page says something that is not known here.
+        OperatorError: The file has an unknown table or key.
     """
     tables = tomllib.loads(page.read_text())
     if unknown := set(tables) - {"topics", "services", "former", "publishers", "users"}:
         known = "topics, services, former, publishers and users"
-        raise OperatorError(f"{page} has a table {min(unknown)!r}: there are {known}.")
+        raise OperatorError(f"{page} has an unknown table {min(unknown)!r}; the tables are {known}.")
     own: Mapping[str, Mapping[str, Any]] = tables.get("services", {})
     services = DECLARED if own else ()
     rule: dict[str, Any] = dict(tables.get("publishers", {"partitions": 1}))
@@ -115,9 +117,13 @@ def _topic(name: str, table: Mapping[str, Any]) -> Topic:
 
 def _grants(user: str, table: Mapping[str, Iterable[str]]) -> list[Grant]:
     if unknown := set(table) - set(_TOPIC_GRANTS) - set(_GROUP_GRANTS):
-        raise OperatorError(f"The user {user} has {min(unknown)!r}: there are writes, reads, groups and watches.")
+        raise OperatorError(
+            f"The user {user} has an unknown key {min(unknown)!r}; the keys are writes, reads, groups and watches."
+        )
     if user == ADMIN:
-        raise OperatorError(f"{ADMIN} is the broker's administrator: what it may do is not declared.")
+        raise OperatorError(
+            f"{ADMIN} is the broker's administrator, whose rights are not declared: remove it from the users."
+        )
     return [
         Grant(
             user=user,

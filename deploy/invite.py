@@ -1,8 +1,8 @@
-"""Invites a first person of a publisher's or the operator's organisation, or makes somebody a password reset.
+"""Invitations for a publisher's or the operator's people, and password resets.
 
-Customers and partners sign up by themselves; these two see across organisations, so whoever runs the system, and can
-reach identity's database, lets the first one in. Later ones are invited by an operator's account, too. Nobody else
-makes a reset: it is the operator who knows whom it is given to.
+Customers and partners sign up by themselves. Users of a publisher or of the operator can see several organisations'
+data, so they are invited by somebody with access to identity's database; an operator's account can invite others, too.
+Only the operator issues password resets, and is responsible for giving them to the right person.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from shared.runtime.settings import settings
 
 @asynccontextmanager
 async def _identity() -> AsyncIterator[tuple[Pool, PostgresStore, keys.Keys]]:
-    """identity's database, its log's store, and the keys that it signs with."""
+    """Open identity's database, the store of its log, and its signing keys."""
     current = settings()
     dsn = current.dsn("identity")
     await require_migrated(dsn, migrations_of("identity"))
@@ -43,9 +43,16 @@ async def _identity() -> AsyncIterator[tuple[Pool, PostgresStore, keys.Keys]]:
 
 
 async def invite(kind: OrganisationKind, name: str, email: str, publisher: str = "") -> str:
-    """The token of an invitation for this address, good for seven days and once. Raises the driver's error.
+    """Return the token of a new invitation for this address.
 
-    `publisher` is the publisher's name as its contracts have it; by default the organisation's, in small letters.
+    It is valid for seven days and can be used once.
+
+    Args:
+        publisher: The publisher's name in contracts; by default the organisation's name in lower case.
+
+    Raises:
+        OperatorError: The invitation was refused.
+        asyncpg.PostgresError, OSError: The database can't be reached, or refuses.
     """
     async with _identity() as (db, store, loaded):
         invitation_id, now = str(uuid_utils.uuid7()), utc_now()
@@ -70,8 +77,13 @@ async def invite(kind: OrganisationKind, name: str, email: str, publisher: str =
 
 
 async def reset(email: str) -> str | None:
-    """The reset for whoever has this address, good for a day and once; None where nobody has. Raises the driver's
-    error."""
+    """Return a password reset for the account with this address, or None if there is none.
+
+    It is valid for a day and can be used once.
+
+    Raises:
+        asyncpg.PostgresError, OSError: The database can't be reached, or refuses.
+    """
     async with _identity() as (db, store, loaded):
         holder = await holder_of(store, email)
         if holder is None:
@@ -84,20 +96,24 @@ async def reset(email: str) -> str | None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m deploy.invite", description=__doc__.splitlines()[0])
     parser.add_argument("kind", choices=("publisher", "operator", "password"))
-    parser.add_argument("name", help="the organisation's name; with `password` the person's e-mail address")
-    parser.add_argument("email", nargs="?", help="the e-mail address of the person who is invited")
-    parser.add_argument("--publisher", default="", help="the publisher's name as its contracts have it")
+    parser.add_argument("name", help="the organisation's name, or with `password` the account's e-mail address")
+    parser.add_argument("email", nargs="?", help="the e-mail address to invite")
+    parser.add_argument(
+        "--publisher",
+        default="",
+        help="the publisher's name in contracts; default: the organisation's name in lower case",
+    )
     chosen = parser.parse_args()
     if chosen.kind == "password":
         made = asyncio.run(reset(chosen.name))
-        print(made or sys.exit("Nobody has an account with this address."))
+        print(made or sys.exit("No account has this address."))
         return
     if chosen.email is None:
-        parser.error("say which e-mail address is invited")
+        parser.error("the e-mail address to invite is missing")
     try:
         print(asyncio.run(invite(chosen.kind, chosen.name, chosen.email, chosen.publisher)))
-    except OperatorError as trouble:
-        sys.exit(str(trouble))
+    except OperatorError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Kafka's jars: fetched one by one from Maven's repository, used only when their SHA-256 is the one written down."""
+"""Kafka's jars: downloaded from a Maven repository and checked by their SHA-256."""
 
 import contextlib
 import errno
@@ -24,27 +24,31 @@ class Jar:
 
     @property
     def path(self) -> Path:
-        """Where it lies, in Maven's own layout."""
+        """The jar's path, in Maven's layout."""
         group, artifact, version = self.coordinate.split(":")
         return _FOLDER / group.replace(".", "/") / artifact / version / f"{artifact}-{version}.jar"
 
 
 def jars() -> list[Jar]:
-    """All of them by name. Left to its own resolution, jgo mixes versions."""
+    """Return all jars by name, as jgo's own resolution mixes versions."""
     lines = _MANIFEST.read_text().splitlines()
     return [Jar(name, digest.removeprefix("sha256:")) for name, digest in (line.split() for line in lines if line)]
 
 
 def classpath() -> str:
-    """For `java -cp`: exactly the jars that were checked, no folder."""
+    """Return the class path: exactly the checked jars, no folder."""
     missing = [jar.coordinate for jar in jars() if not jar.path.exists()]
     if missing:
-        raise OperatorError(f"{len(missing)} of Kafka's jars are missing, {missing[0]} first: run `make install`.")
+        raise OperatorError(f"{len(missing)} of Kafka's jars are missing, such as {missing[0]}: run `make install`.")
     return os.pathsep.join(str(jar.path) for jar in jars())
 
 
 def fetch() -> None:
-    """Have every jar here and checked. One whose checksum is wrong is deleted, and is OperatorError."""
+    """Download missing jars and check all of them.
+
+    Raises:
+        OperatorError: A download failed, or a checksum is wrong; that jar was deleted.
+    """
     everything = jars()
     missing = [jar for jar in everything if not jar.path.exists()]
     if missing:
@@ -77,7 +81,7 @@ def _download(missing: list[Jar]) -> None:
             try:
                 context.create_dependency(jar.coordinate).artifact.resolve()
             except Exception as error:
-                # What was written of it would pass for the whole jar next time.
+                # A partly written file would be taken for the complete jar next time.
                 jar.path.unlink(missing_ok=True)
                 if attempt == _ATTEMPTS or _disk_full(error):
                     raise _trouble(jar, error) from error
@@ -111,5 +115,5 @@ if __name__ == "__main__":
     with contextlib.suppress(KeyboardInterrupt):
         try:
             fetch()
-        except OperatorError as trouble:
-            sys.exit(str(trouble))
+        except OperatorError as error:
+            sys.exit(str(error))

@@ -1,7 +1,7 @@
-"""The whole system on one machine: PostgreSQL, Kafka, topics, services, example data. `make up`, `make down`.
+"""The launcher: runs the complete system on one machine (`make up`, `make down`).
 
-A supervisor in the background runs it all; when it ends, everything ends, in order. `up` follows what it says and stops
-it on Ctrl-C; with --detach it returns as soon as the system is ready.
+A supervisor in the background runs PostgreSQL, Kafka and the services; when it ends, it stops them in order. `up`
+prints its messages and stops it on Ctrl-C; with --detach it returns as soon as the system is ready.
 """
 
 import argparse
@@ -48,7 +48,7 @@ _DOWN_WITHIN_S: Final = 120
 
 
 def stores() -> list[Part]:
-    """PostgreSQL and Kafka, unless DATABASE_URL and KAFKA_BOOTSTRAP name others."""
+    """Return PostgreSQL and Kafka, unless DATABASE_URL and KAFKA_BOOTSTRAP name others."""
     parts: list[Part] = []
     if not os.environ.get("DATABASE_URL"):
         parts.append(Postgres(STATE / "data" / "postgres", PORT_BASE + 10, **_files("postgres")))
@@ -60,7 +60,11 @@ def stores() -> list[Part]:
 
 
 def superuser_url() -> str:
-    """How `deploy.databases` reaches this machine's PostgreSQL. Trouble when there is none."""
+    """Return the superuser's URL of this machine's PostgreSQL.
+
+    Raises:
+        OperatorError: There is no PostgreSQL on this machine.
+    """
     for part in stores():
         if isinstance(part, Postgres):
             try:
@@ -68,19 +72,22 @@ def superuser_url() -> str:
             except FileNotFoundError:
                 break
     raise OperatorError(
-        "There is no PostgreSQL of a system here: `make up` makes one, or name another by DATABASE_URL."
+        "There is no PostgreSQL on this machine: run `make up`, or set DATABASE_URL to that of another server."
     )
 
 
 def catcher() -> list[MailCatcher]:
-    """What keeps and shows mails, unless they are sent elsewhere."""
+    """Return the mail catcher, unless mails are sent elsewhere."""
     if os.environ.get("TENURE_SMTP_URL") or os.environ.get("TENURE_MAIL_FOLDER"):
         return []
     return [MailCatcher(STATE / "mail", _RUN, PORT_BASE + 8, **_files("mail"))]
 
 
 def services(env: Mapping[str, str], running: Sequence[Part] = ()) -> list[Part]:
-    """The services, each with credentials of its own; `env` has the operator's, or nothing of what is not started."""
+    """Return the services, each with its own credentials, and the mail catcher.
+
+    `env` has the operator's variables; it is empty if the services are not to be started.
+    """
     postgres = {name: databases.service_environment(env["DATABASE_URL"], name) if env else {} for name in SERVICES}
     own = {name: {**env, **postgres[name], **kafka_environment(running, name)} for name in SERVICES}
     named = [ServicePart(name, _RUN, port_of(name), env=own[name], **_files(name)) for name in SERVICES]
@@ -88,7 +95,7 @@ def services(env: Mapping[str, str], running: Sequence[Part] = ()) -> list[Part]
 
 
 def kafka_environment(running: Sequence[Part], user: str) -> dict[str, str]:
-    """How a user reaches Kafka: the one that runs here, or as the environment says, whoever that is there."""
+    """Return a user's variables for the local Kafka, or the environment's for another one."""
     for part in running:
         if isinstance(part, Kafka):
             return part.access_of(user).environment()
@@ -96,8 +103,10 @@ def kafka_environment(running: Sequence[Part], user: str) -> dict[str, str]:
 
 
 def operators(env: Mapping[str, str], running: Sequence[Part]) -> dict[str, str]:
-    """The environment of the operator's command, the story and the example data: with the operator's credentials, and
-    those of the publisher whose system the story plays."""
+    """Return the environment of the operator's command, the story and the example data.
+
+    It has the operator's credentials, and those of the publisher whose system the story simulates.
+    """
     found = {**env, **kafka_environment(running, "operator")}
     for part in running:
         if isinstance(part, Kafka):
@@ -107,7 +116,7 @@ def operators(env: Mapping[str, str], running: Sequence[Part]) -> dict[str, str]
 
 
 def addresses(running: Sequence[Part]) -> dict[str, str]:
-    """Where everything is but Kafka, as the environment variables that every part of the project reads."""
+    """Return the addresses of everything but Kafka, as environment variables."""
     found = {url_variable(name): f"http://{HOST}:{port_of(name)}" for name in SERVICES}
     found |= {name: os.environ[name] for name in ("DATABASE_URL",) if os.environ.get(name)}
     found["TENURE_PUBLIC_URL"] = os.environ.get("TENURE_PUBLIC_URL") or found["TENURE_IDENTITY_URL"]
@@ -121,11 +130,11 @@ def addresses(running: Sequence[Part]) -> dict[str, str]:
 
 
 def run(supervisor: Supervisor) -> None:
-    """Bring the system up in its order, then watch over it until Stopped."""
+    """Start the system in order, then watch it until Stopped is raised."""
     below = stores()
     for part in reversed([*below, *services({})]):
         if part.end_leftovers():
-            supervisor.say(f"{part.name} was still running from an earlier start, and was stopped")
+            supervisor.say(f"{part.name} was still running from an earlier start and was stopped")
     for part in (*below, *services({})):
         part.require_ports()
 
@@ -133,18 +142,21 @@ def run(supervisor: Supervisor) -> None:
     env = addresses(below)
     ours = any(isinstance(part, Postgres) for part in below)
     supervisor.meanwhile(databases.prepare(env["DATABASE_URL"], whole_cluster=ours))
-    supervisor.say("PostgreSQL's roles, databases and tables are as they should be")
+    supervisor.say("PostgreSQL's roles, databases and tables are complete")
     env["DATABASE_URL"] = databases.url_of(env["DATABASE_URL"], databases.OPERATOR, databases.generated("operator"))
     _write_addresses(operators(env, below), below)
     supervisor.meanwhile(_prepare_kafka(supervisor, below))
     supervisor.bring_up(services(env, below))
-    supervisor.say("the example data is being loaded")
+    supervisor.say("loading the example data")
     supervisor.meanwhile(_load_data(operators(env, below)))
     supervisor.watch()
 
 
 async def _prepare_kafka(supervisor: Supervisor, running: Sequence[Part]) -> None:
-    """The topics, and on a Kafka of ours its users and their rights. Another's users are its administrator's affair."""
+    """Create the topics, and on the local Kafka users and access rules.
+
+    On another Kafka, its administrator manages the users.
+    """
     kafka = next((part for part in running if isinstance(part, Kafka)), None)
     strange: list[str] = []
     if kafka is None:
@@ -153,7 +165,9 @@ async def _prepare_kafka(supervisor: Supervisor, running: Sequence[Part]) -> Non
         created, strange = await topics.bring_about(kafka.access, patience_s=20)
     supervisor.say(f"topics are as declared, {len(created)} of {len(topics.declared())} new")
     for line in strange:
-        supervisor.say(f"not declared in deploy/topics.toml: {line}; `python -m deploy.topics --prune` removes it")
+        supervisor.say(
+            f"not declared in deploy/topics.toml: {line}; to remove it, run `python -m deploy.topics --prune`"
+        )
 
 
 async def _load_data(env: Mapping[str, str]) -> None:
@@ -163,20 +177,23 @@ async def _load_data(env: Mapping[str, str]) -> None:
     data.start()
     try:
         async with asyncio.timeout(_DATA_WITHIN_S):
-            while data.alive:  # noqa: ASYNC110 - a process's end is no asyncio event
+            while data.alive:  # noqa: ASYNC110 - asyncio has no event for the end of this process
                 await asyncio.sleep(0.05)
     except TimeoutError:
         raise OperatorError(f"The example data was not loaded within {_DATA_WITHIN_S} s: see {data.log}.") from None
     finally:
         data.stop(patience_s=2)
     if data.exit_code:
-        said = (data.last_lines(1) or ["it said nothing"])[0]
-        raise OperatorError(f"The example data could not be loaded: {said} ({data.log})")
+        reason = (data.last_lines(1) or ["no message"])[0]
+        raise OperatorError(f"The example data could not be loaded: {reason} ({data.log})")
 
 
 def supervise() -> int:
-    """The supervisor's process. Only kill -9 leaves anything behind, and the next `up` or `down` ends that."""
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a probe that fails is no error
+    """Run the supervisor.
+
+    Only kill -9 leaves processes behind; the next `up` or `down` ends them.
+    """
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # failing probes are expected
     with _only_one():
         remember(os.getpid(), _PID_FILE)
         supervisor = Supervisor(state_file=_STATE_FILE)
@@ -184,12 +201,12 @@ def supervise() -> int:
             run(supervisor)
         except Stopped:
             supervisor.stop("Stopping: services, then Kafka and PostgreSQL")
-        except OperatorError as trouble:
-            supervisor.stop("Something is in the way; what had been started is being stopped")
-            supervisor.say(str(trouble))
+        except OperatorError as error:
+            supervisor.stop("The start failed; stopping what was started")
+            supervisor.say(str(error))
             return 1
         except BaseException:
-            supervisor.stop("Stopping after an error of the launcher")
+            supervisor.stop("Stopping after an internal error")
             raise
         finally:
             for file in (_STATE_FILE, _ADDRESSES, _KCAT, _PID_FILE):
@@ -201,25 +218,29 @@ def supervise() -> int:
 
 
 def up(detach: bool) -> int:
-    """Start the supervisor and follow what it says: until the system is ready, or, not detached, until it has ended."""
+    """Start the supervisor and print its messages.
+
+    Returns when the system is ready, if detached, and otherwise when it has ended."""
     running = remembered(_PID_FILE)
     if running is not None:
         phase = _state().get("phase", "starting")
-        print(f"Tenure runs already (process {running.pid}, {phase}): `make status` shows it, `make down` stops it.")
+        print(
+            f"Tenure is already running (process {running.pid}, {phase}). See `make status`; stop it with `make down`."
+        )
         return 0 if phase == "ready" else 1
     for folder in (_RUN, _LOGS):
         folder.mkdir(parents=True, exist_ok=True)
     _STATE_FILE.unlink(missing_ok=True)
     with _LOG.open("ab") as log:
-        said = log.tell()
+        printed = log.tell()
         command = [sys.executable, "-m", "deploy.local", "supervise"]
         child = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
-    return _follow(child, said, detach)
+    return _follow(child, printed, detach)
 
 
-def _follow(child: subprocess.Popen[bytes], said: int, detach: bool) -> int:
+def _follow(child: subprocess.Popen[bytes], printed: int, detach: bool) -> int:
     asked_to_stop = False
 
     def stop(*_: object) -> None:
@@ -234,7 +255,7 @@ def _follow(child: subprocess.Popen[bytes], said: int, detach: bool) -> int:
     with console.status("Starting", spinner="dots") if console.is_terminal else contextlib.nullcontext() as spinner:
         while True:
             code = child.poll()
-            said = _print_new_lines(console, said)
+            printed = _print_new_lines(console, printed)
             if code is not None:
                 return 0 if asked_to_stop else code
             state = _state()
@@ -253,14 +274,14 @@ def _follow(child: subprocess.Popen[bytes], said: int, detach: bool) -> int:
             time.sleep(0.1)
 
 
-def _print_new_lines(console: Console, said: int) -> int:
+def _print_new_lines(console: Console, printed: int) -> int:
     with _LOG.open("rb") as log:
-        log.seek(said)
+        log.seek(printed)
         text = log.read()
-    whole = text[: text.rfind(b"\n") + 1]
-    for line in whole.decode(errors="replace").splitlines():
+    complete = text[: text.rfind(b"\n") + 1]
+    for line in complete.decode(errors="replace").splitlines():
         console.print(line, markup=False)
-    return said + len(whole)
+    return printed + len(complete)
 
 
 def _announce(console: Console, took_s: float, detach: bool) -> None:
@@ -269,13 +290,13 @@ def _announce(console: Console, took_s: float, detach: bool) -> None:
     lines += [f"  {name:<13} {env[url_variable(name)]}/docs" for name in SERVICES]
     lines += [f"  {'mail':<13} {env['TENURE_MAIL_URL']}"] if "TENURE_MAIL_URL" in env else []
     lines += [f"  {'Kafka':<13} {env['KAFKA_BOOTSTRAP']}", f"  {'all addresses':<13} {_shown(_ADDRESSES)}"]
-    lines += [f"  {'logs':<13} {_shown(_LOGS)}", "", "See it work: make story"]
-    lines += ["Stop it:     make down" + ("" if detach else " or Ctrl-C")]
+    lines += [f"  {'logs':<13} {_shown(_LOGS)}", "", "Run the story: make story"]
+    lines += ["Stop:          make down" + ("" if detach else " or Ctrl-C")]
     console.print("\n".join(lines), markup=False)
 
 
 def down() -> int:
-    """Stop the supervisor, and whatever a killed one left behind. Quiet success when nothing runs."""
+    """Stop the supervisor, and processes that a killed one left behind."""
     running = remembered(_PID_FILE)
     stopped = running is not None
     if running is not None:
@@ -284,28 +305,30 @@ def down() -> int:
     end_leftover(_RUN / "data.pid")
     for part in reversed([*stores(), *services({})]):
         if part.end_leftovers():
-            print(f"{part.name} was left from an earlier start, and was stopped", flush=True)
+            print(f"{part.name} was left from an earlier start and was stopped", flush=True)
             stopped = True
     print("Stopped." if stopped else "Nothing is running.")
     return 0
 
 
 def status() -> int:
-    """What runs and whether it is ready, by asking each part now. 0 when all is ready."""
+    """Probe and print each part; return 0 if all are ready."""
     running = remembered(_PID_FILE)
     known = {part["name"]: part for part in _state().get("parts", [])} if running is not None else {}
     table, ready = Table("part", "state", "address", "pid", "restarts", box=None), []
     for part in (*stores(), *services({})):
         state = known.get(part.name, {"state": "down"})
         ready.append(part.ready())
-        told = "ready" if ready[-1] else state["state"].replace("ready", "does not answer")
+        shown = "ready" if ready[-1] else state["state"].replace("ready", "does not answer")
         table.add_row(
-            part.name, told, f"{HOST}:{part.port}", str(state.get("pid") or ""), str(state.get("restarts", ""))
+            part.name, shown, f"{HOST}:{part.port}", str(state.get("pid") or ""), str(state.get("restarts", ""))
         )
     Console().print(table)
     if running is None:
         print(
-            "The launcher is gone, what it left still answers: `make down` ends it." if any(ready) else "Not running."
+            "The launcher has ended, but parts are still running: stop them with `make down`."
+            if any(ready)
+            else "Not running."
         )
     return 0 if running is not None and all(ready) else 1
 
@@ -334,11 +357,11 @@ def _state() -> dict[str, Any]:
 
 
 def _write_addresses(env: Mapping[str, str], running: Sequence[Part]) -> None:
-    """For a shell to read; a variable that is set already wins. And Kafka's part of it for kcat."""
+    """Write the addresses for a shell, which keeps variables that are set, and for kcat."""
     kafkas = {name: value for name, value in sorted(env.items()) if name.startswith("KAFKA_")}
     others = sorted(env.items() - kafkas.items())
     lines = [f"export {name}=${{{name}:-{shlex.quote(value)}}}\n" for name, value in others]
-    # Who one is at this Kafka is nobody at another: these variables are taken together or not at all.
+    # A Kafka user belongs to one cluster: the shell sets all of these variables or none.
     lines += ['if [ -z "${KAFKA_BOOTSTRAP:-}" ]; then\n']
     lines += [f"export {name}=${{{name}:-{shlex.quote(value)}}}\n" for name, value in kafkas.items()]
     secrets.write(_ADDRESSES, "".join([*lines, "fi\n"]))
@@ -356,7 +379,7 @@ def _read_addresses() -> dict[str, str]:
 
 @contextlib.contextmanager
 def _only_one() -> Iterator[None]:
-    """One supervisor in a folder. The lock ends with its process, however that ends."""
+    """Hold the lock that allows one supervisor in a folder; it ends with the process."""
     with (_RUN / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -366,9 +389,11 @@ def _only_one() -> Iterator[None]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m deploy.local", description="The whole system on one machine.")
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.local", description="Run the complete system on one machine."
+    )
     parser.add_argument("command", choices=("up", "down", "status", "supervise"))
-    parser.add_argument("--detach", action="store_true", help="return when ready, leave it running")
+    parser.add_argument("--detach", action="store_true", help="return when the system is ready, and leave it running")
     chosen = parser.parse_args()
     try:
         match chosen.command:
@@ -380,11 +405,11 @@ def main() -> int:
                 return status()
             case _:
                 return supervise()
-    except OperatorError as trouble:
-        print(trouble, file=sys.stderr)
+    except OperatorError as error:
+        print(error, file=sys.stderr)
     except OSError as error:
-        place = error.filename or STATE
-        print(f"{place} cannot be written ({error.strerror}): free space or correct its owner.", file=sys.stderr)
+        path = error.filename or STATE
+        print(f"{path} can't be written ({error.strerror}): free space or correct its owner.", file=sys.stderr)
     return 1
 
 

@@ -1,7 +1,7 @@
-"""Catches mail on one machine: `python -m deploy.mail --smtp-port 8109 --page-port 8108 FOLDER`.
+"""Mail catcher: `python -m deploy.mail --smtp-port 8109 --page-port 8108 FOLDER`.
 
-Receives by SMTP on the loopback address, keeps each mail as a file that only its owner may read, and shows them on a
-page. Nothing is delivered to anybody. With `--smtp-port 0` it shows what others write into the folder.
+Receives mails by SMTP on the loopback address, stores each as a file that only its owner can read, and shows them on a
+page. Nothing is delivered. With `--smtp-port 0` it shows the mails that other processes write into the folder.
 """
 
 import argparse
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 HOST: Final = "127.0.0.1"
 KEPT_AT_MOST: Final = 2_000
-"""Mails; of more the oldest go."""
+"""The most mails that are kept; beyond, the oldest are deleted."""
 SHOWN_AT_MOST: Final = 200
 MAIL_BYTES: Final = 256 * 1024
 _NAME: Final = re.compile(r"[0-9A-Za-z.-]{1,200}\.eml")
@@ -54,18 +54,22 @@ a { color: #0b57c2; }
 _STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 _CSP: Final = f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; frame-ancestors 'none'; base-uri 'none'"
 
-# ── Keeping ────────────────────────────────────────────────────────────────────────────────────────────
+# ── Storing ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class Box:
-    """A folder of mails, newest first."""
+    """A folder of mails."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def keep(self, content: bytes) -> None:
-        """Write one mail, whole, and let the oldest go where there are too many. Raises OSError."""
+        """Store a mail atomically, and delete the oldest beyond KEPT_AT_MOST.
+
+        Raises:
+            OSError: The file can't be written.
+        """
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}-{secrets.token_hex(4)}.eml"
         fresh = self.folder / f".{name}.new"
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -81,7 +85,7 @@ class Box:
                 yield file.name, message
 
     def read(self, name: str) -> EmailMessage | None:
-        """The mail of this name, if there is one."""
+        """Return the mail of this name, if it exists."""
         if not _NAME.fullmatch(name):
             return None
         try:
@@ -100,7 +104,7 @@ def _is_mail(entry: "os.DirEntry[str]") -> bool:
 
 @dataclass
 class Receiver:
-    """Takes every mail, for whomever it is."""
+    """An SMTP handler that accepts every mail."""
 
     box: Box
 
@@ -109,8 +113,8 @@ class Receiver:
         try:
             await asyncio.to_thread(self.box.keep, content if isinstance(content, bytes) else content.encode())
         except OSError as error:
-            return f"452 it could not be kept: {error.strerror}"
-        return "250 kept"
+            return f"452 the mail could not be stored: {error.strerror}"
+        return "250 stored"
 
 
 # ── Showing ────────────────────────────────────────────────────────────────────────────────────────────
@@ -144,8 +148,8 @@ def _text_of(message: EmailMessage) -> str:
 def _header(message: EmailMessage, name: str) -> str:
     try:
         return str(message.get(name, ""))
-    except (ValueError, IndexError, AttributeError):  # the library's parser on what is no header
-        return "(not readable)"
+    except (ValueError, IndexError, AttributeError):  # raised by the parser on invalid headers
+        return "(unreadable)"
 
 
 def _row(name: str, mail: EmailMessage) -> str:
@@ -155,14 +159,14 @@ def _row(name: str, mail: EmailMessage) -> str:
 
 
 def application(box: Box) -> Starlette:
-    """The page: read-only, without scripts, and for browsers on this machine."""
+    """Return the web application: read-only, without scripts, for browsers on this machine."""
 
     async def list_mails(_: Request) -> Response:
         found = await asyncio.to_thread(lambda: list(box.newest()))
         rows = "".join(_row(name, mail) for name, mail in found)
-        note = f"The newest {SHOWN_AT_MOST} at most. Nothing was delivered to anybody."
+        note = f"The newest mails, at most {SHOWN_AT_MOST}. None was delivered."
         table = f"<table><tr><th>Sent</th><th>To</th><th>Subject</th></tr>{rows}</table>"
-        empty = "<p>No mail has come yet.</p>"
+        empty = "<p>No mail has been received yet.</p>"
         return _page("Mail", f'<h1>Caught mail</h1><p class="note">{note}</p>{table if rows else empty}')
 
     async def show_mail(request: Request) -> Response:
@@ -194,7 +198,7 @@ async def serve(folder: Path, smtp_port: int, page_port: int, host: str = HOST) 
     box = Box(folder)
     server = None
     if smtp_port:
-        from aiosmtpd.smtp import SMTP as Protocol  # noqa: N811  # the image has no need of it
+        from aiosmtpd.smtp import SMTP as Protocol  # noqa: N811  # the image does not have it
 
         loop, receiver = asyncio.get_running_loop(), Receiver(box)
 
@@ -214,10 +218,12 @@ async def serve(folder: Path, smtp_port: int, page_port: int, host: str = HOST) 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m deploy.mail", description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="where mails are kept")
-    parser.add_argument("--smtp-port", type=int, default=8109, help="0: receive none, show what others write")
+    parser.add_argument("folder", type=Path, help="the folder of mails")
+    parser.add_argument(
+        "--smtp-port", type=int, default=8109, help="0: receive nothing, show what other processes write"
+    )
     parser.add_argument("--page-port", type=int, default=8108)
-    parser.add_argument("--host", default=HOST, help="where the page is served; SMTP is on loopback always")
+    parser.add_argument("--host", default=HOST, help="the address of the page; SMTP is always on loopback")
     chosen = parser.parse_args()
     asyncio.run(serve(chosen.folder, chosen.smtp_port, chosen.page_port, chosen.host))
 

@@ -1,4 +1,4 @@
-"""A child process that can be stopped, killed, started again, and found again after its parent has died."""
+"""Child processes that can be stopped, restarted, and found after their parent has died."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ _LOG_LIMIT_BYTES = 20_000_000
 
 
 class ChildProcess:
-    """One process with its log and its pid file, in a session of its own: Ctrl-C in the terminal does not reach it."""
+    """A process with a log and a pid file, in its own session, so that Ctrl-C does not reach it."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class ChildProcess:
 
     @property
     def exit_code(self) -> int | None:
-        """Negative: the signal that ended it. None: it runs, or was never started."""
+        """The exit code; negative for a signal, None if it is running or was never started."""
         return self._child.poll() if self._child is not None else None
 
     @property
@@ -56,7 +56,7 @@ class ChildProcess:
         return self._child.pid if self._child is not None and self.alive else None
 
     def start(self) -> None:
-        """Start it; whatever an earlier parent left running of it is ended first."""
+        """Start the process, after ending one that an earlier parent left running."""
         end_leftover(self.pid_file, self._stop_signal)
         self.pid_file.parent.mkdir(parents=True, exist_ok=True)
         with _opened_log(self.log) as log:
@@ -73,7 +73,7 @@ class ChildProcess:
         remember(self._child.pid, self.pid_file)
 
     def stop(self, patience_s: float = 20.0) -> bool:
-        """Ask it to stop and wait; after `patience_s` it is killed. True when it stopped by itself. May be repeated."""
+        """Stop the process, and kill it after `patience_s`; return whether it stopped by itself."""
         child, by_itself = self._child, True
         if child is not None and child.poll() is None:
             child.send_signal(self._stop_signal)
@@ -87,13 +87,13 @@ class ChildProcess:
         return by_itself
 
     def kill(self) -> None:
-        """SIGKILL, as a crash would: nothing is tidied up, the pid file stays."""
+        """Kill the process as a crash would, without cleaning up; the pid file stays."""
         if self._child is not None:
             self._child.kill()
             self._child.wait()
 
     def last_lines(self, count: int = 12) -> list[str]:
-        """The end of its log since it was started, blank lines left out."""
+        """Return the last lines of its log since its start, without blank ones."""
         with contextlib.suppress(FileNotFoundError), self.log.open("rb") as file:
             file.seek(max(self._log_start, self.log.stat().st_size - 16_384))
             lines = file.read().decode(errors="replace").splitlines()
@@ -109,25 +109,25 @@ def _opened_log(path: Path) -> IO[bytes]:
 
 
 def remember(pid: int, pid_file: Path) -> None:
-    """Write down which process this is. The start time tells it from a later one that got the same pid."""
+    """Write a process's pid and start time, as a later process may get the same pid."""
     with contextlib.suppress(psutil.NoSuchProcess):
         pid_file.parent.mkdir(parents=True, exist_ok=True)
         pid_file.write_text(f"{pid} {psutil.Process(pid).create_time():.2f}\n")
 
 
 def remembered(pid_file: Path) -> psutil.Process | None:
-    """The process that the file names, if that very process still runs."""
+    """Return the process that the file names, if it is still running."""
     try:
         pid, started = pid_file.read_text().split()
         process = psutil.Process(int(pid))
-        same = abs(process.create_time() - float(started)) < 5.0  # a corrected clock moves it a little
+        same = abs(process.create_time() - float(started)) < 5.0  # clock corrections shift it
         return process if same and process.status() != psutil.STATUS_ZOMBIE else None
     except (OSError, ValueError, psutil.Error):
         return None
 
 
 def end_leftover(pid_file: Path, stop_signal: signal.Signals = signal.SIGTERM, patience_s: float = 10.0) -> bool:
-    """End what an earlier parent left running, if anything; True when there was something."""
+    """End the process that an earlier parent left running; return whether there was one."""
     process = remembered(pid_file)
     if process is not None:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -141,7 +141,7 @@ def end_leftover(pid_file: Path, stop_signal: signal.Signals = signal.SIGTERM, p
 
 
 def _has_ended(pid_file: Path, within_s: float) -> bool:
-    """psutil's own wait would go on until somebody has collected an orphan's exit code."""
+    """Wait for the end of a process; psutil's wait would not return before an orphan is reaped."""
     deadline = time.monotonic() + within_s
     while remembered(pid_file) is not None:
         if time.monotonic() > deadline:
@@ -151,13 +151,17 @@ def _has_ended(pid_file: Path, within_s: float) -> bool:
 
 
 def require_free(port: int, what_for: str, remedy: str) -> None:
-    """OperatorError when something listens on the loopback port already."""
+    """Check that nothing listens on a loopback port.
+
+    Raises:
+        OperatorError: The port is in use.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
-            raise OperatorError(f"Port {port}, which {what_for} needs, is taken{_holder(port)}: {remedy}.") from None
+            raise OperatorError(f"Port {port}, which {what_for} needs, is in use{_holder(port)}: {remedy}.") from None
 
 
 def _holder(port: int) -> str:
@@ -169,8 +173,10 @@ def _holder(port: int) -> str:
 
 
 def free_port() -> int:
-    """A free loopback port, below the range from which the system gives ports to outgoing connections: a client that
-    retries a stopped server's port in that range can end up connected to itself, and keep the port from the server."""
+    """Return a free loopback port, below the range of ephemeral ports.
+
+    In that range, a client that retries the port of a stopped server could connect to itself and block the port.
+    """
     chance = random.Random(os.urandom(8))  # noqa: S311 - two tests started together must not draw the same ports
     for _ in range(200):
         port = chance.randrange(20_000, 32_000)
@@ -178,4 +184,4 @@ def free_port() -> int:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
             return port
-    raise OperatorError("No free port was found between 20000 and 32000: stop some of what listens there.")
+    raise OperatorError("No free port was found between 20000 and 32000: stop processes that listen there.")

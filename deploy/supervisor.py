@@ -1,4 +1,4 @@
-"""Keeps the parts of a system running: brings groups of them up, starts again what dies, stops them in reverse."""
+"""The supervisor, which starts, restarts and stops the parts of a system."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ _DEATHS_WHILE_STARTING: Final = 3
 
 
 class Stopped(Exception):
-    """SIGTERM or SIGINT came."""
+    """A signal such as SIGTERM or SIGINT asked the supervisor to stop."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -33,9 +33,9 @@ class _Watched:
     part: Part
     started_at: float
     ready_at: float | None = None
-    starts_at: float | None = None  # it is down, and this is when it is started again
+    starts_at: float | None = None  # the time of the next start, if it is down
     probed_at: float = 0.0
-    why: str = ""  # it is not ready
+    why: str = ""  # the reason why it is not ready
     deaths: int = 0
     restarts: int = 0
 
@@ -46,7 +46,10 @@ class _Watched:
 
 @dataclass(kw_only=True)
 class Supervisor:
-    """`state_file` always says, as JSON, what is up; everything worth a sentence is said as it happens."""
+    """Starts parts and watches them.
+
+    `state_file` has the current state as JSON; messages go to standard output.
+    """
 
     state_file: Path
     _groups: list[list[_Watched]] = field(default_factory=list)
@@ -62,9 +65,13 @@ class Supervisor:
         self._stopping = True
 
     def bring_up(self, *groups: Sequence[Part]) -> None:
-        """Start all of these at once, and return when all are ready. The groups stop one after another, the last first.
+        """Start all of these parts in parallel, and return when all are ready.
 
-        OperatorError when one can't be made ready: it dies thrice, or its time is over.
+        The groups are stopped one after another, the last first.
+
+        Raises:
+            OperatorError: A part died three times, or was not ready in time.
+            Stopped: A signal asked to stop.
         """
         parts = [part for group in groups for part in group]
         if not parts:
@@ -73,7 +80,7 @@ class Supervisor:
             self.say(f"{part.name} is starting on port {part.port}")
         started_at = time.monotonic()
         self._groups += [[_Watched(part=part, started_at=started_at) for part in group] for group in groups]
-        with ThreadPoolExecutor(len(parts)) as pool:  # what has to be prepared first is prepared side by side
+        with ThreadPoolExecutor(len(parts)) as pool:  # prepares the folders in parallel
             list(pool.map(lambda part: part.spawn(), parts))
         new = [watched for group in self._groups for watched in group if watched.part in parts]
         while not all(watched.ready_at for watched in new):
@@ -85,13 +92,17 @@ class Supervisor:
                     raise OperatorError(f"{name} did not become ready ({watched.why}): see the end of {log}.")
 
     def meanwhile(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do the work and watch over the parts while it lasts; its result. Stopped cancels it."""
+        """Do the work while watching the parts, and return its result.
+
+        Raises:
+            Stopped: A signal asked to stop; the work was cancelled.
+        """
 
         async def both() -> T:
             task = asyncio.ensure_future(work)
             try:
                 while not task.done():
-                    self._look()
+                    self._check()
                     await asyncio.wait([task], timeout=_TICK_S)
             finally:
                 task.cancel()
@@ -100,26 +111,30 @@ class Supervisor:
         return asyncio.run(both())
 
     def watch(self) -> None:
-        """The system is up: watch over it until Stopped."""
+        """Watch the running system until Stopped is raised."""
         self._phase = "ready"
         while True:
             self.tick()
 
     def tick(self) -> None:
-        self._look()
+        self._check()
         time.sleep(_TICK_S)
 
-    def _look(self) -> None:
-        """Look at every part once. Raises Stopped when a signal has asked for it."""
+    def _check(self) -> None:
+        """Check every part once.
+
+        Raises:
+            Stopped: A signal asked to stop.
+        """
         if self._stopping:
             raise Stopped
         for group in self._groups:
             for watched in group:
-                self._look_at(watched)
+                self._check_part(watched)
         self._write_state()
 
     def stop(self, why: str) -> None:
-        """End everything, the last group first, each group at once. Nothing is left when this returns."""
+        """Stop all groups, the last first, the parts of each in parallel."""
         self._phase = "stopping"
         self.say(why)
         for group in reversed(self._groups):
@@ -137,7 +152,7 @@ class Supervisor:
         with contextlib.suppress(OSError):
             print(f"{datetime.now().astimezone():%H:%M:%S} {text}", flush=True)
 
-    def _look_at(self, watched: _Watched) -> None:
+    def _check_part(self, watched: _Watched) -> None:
         part, now = watched.part, time.monotonic()
         if watched.starts_at is not None:
             if now >= watched.starts_at:
@@ -165,7 +180,7 @@ class Supervisor:
         watched.why = f"it {how}"
         watched.ready_at = None
         watched.starts_at = time.monotonic() + watched.pause_s
-        self.say(f"{watched.part.name} {how}; it is started again in {watched.pause_s:.0f} s. Its last lines:")
+        self.say(f"{watched.part.name} {how} and is restarted in {watched.pause_s:.0f} s. Its last lines:")
         for line in watched.part.last_lines():
             self.say(f"    {line[:400]}")
 
@@ -174,14 +189,14 @@ class Supervisor:
         watched.restarts += 1
         try:
             watched.part.spawn()
-        except OperatorError as trouble:
-            self._has_died(watched, f"could not be started: {trouble}")
+        except OperatorError as error:
+            self._has_died(watched, f"could not be started: {error}")
 
     def _write_state(self) -> None:
         parts = [_state_of(watched) for group in self._groups for watched in group]
         state = json.dumps({"pid": os.getpid(), "phase": self._phase, "parts": parts})
         if state != self._written:
-            with contextlib.suppress(OSError):  # a full disk must not end the watch
+            with contextlib.suppress(OSError):  # a full disk must not stop the supervisor
                 fresh = self.state_file.with_suffix(".new")
                 fresh.write_text(state)
                 fresh.replace(self.state_file)

@@ -1,12 +1,12 @@
-"""Creates the topics, users and access rules that topics.toml declares, and checks those that exist.
+"""Creation and checks of the topics, users and access rules that topics.toml declares.
 
-    python -m deploy.topics [--prune]                 bring it about; --prune removes access that is not declared
-    python -m deploy.topics add-publisher NAME        a topic, a user and a password for one more publisher
-    python -m deploy.topics revoke-publisher NAME     take its access away; its events stay
-    python -m deploy.topics rotate USER               a new password for a user
+    python -m deploy.topics [--prune]                 create what is missing; --prune removes undeclared access
+    python -m deploy.topics add-publisher NAME        create a topic, a user and a password for a publisher
+    python -m deploy.topics revoke-publisher NAME     remove its access; its events stay
+    python -m deploy.topics rotate USER               replace a user's password
 
-Users and rules need an administrator: KAFKA_USERNAME is `admin`, or a user who may alter the cluster. Without one
-only the topics are made.
+Users and rules require an administrator: KAFKA_USERNAME is `admin`, or a user who may alter the cluster. Without one,
+only the topics are created.
 """
 
 import argparse
@@ -34,17 +34,17 @@ REQUEST_S: Final = 10.0
 
 
 def declared(page: Path = declaration.PAGE) -> list[Topic]:
-    """The topics of the page, in its order; the declared publishers' come last."""
+    """Return the declared topics in the file's order, those of publishers last."""
     return list(declaration.read(page).topics)
 
 
 async def ensure(access: KafkaAccess, topics: Sequence[Topic] | None = None, patience_s: float = 60.0) -> list[str]:
-    """Create what topics are missing, wait until every partition has a leader, and return the names created.
+    """Create the missing topics, wait for the partitions' leaders, and return the new names.
 
-    Safe to run by several at once. Nothing about an existing topic is ever changed here.
+    Several processes may do this at once. Existing topics are never changed.
 
     Raises:
-        OperatorError: Kafka does not answer within `patience_s`, or a topic that exists differs from its declaration.
+        OperatorError: Kafka does not answer within `patience_s`, or an existing topic differs from its declaration.
     """
     wanted = declared() if topics is None else topics
     return await asyncio.to_thread(lambda: _ensure(connected(access, patience_s), access, wanted, patience_s))
@@ -53,8 +53,11 @@ async def ensure(access: KafkaAccess, topics: Sequence[Topic] | None = None, pat
 async def bring_about(
     access: KafkaAccess, folder: Path = secrets.FOLDER, patience_s: float = 60.0, *, prune: bool = False
 ) -> tuple[list[str], list[str]]:
-    """Make topics, and users and access rules where Kafka has users. Answers the topics created, and the access that
-    exists without being declared, in sentences; `prune` has removed it."""
+    """Create the declared topics and, if Kafka has users, the declared users and access rules.
+
+    Returns:
+        The names of the topics created, and the undeclared users and rules in words; `prune` removes those.
+    """
 
     def work() -> tuple[list[str], list[str]]:
         admin, page = connected(access, patience_s), declaration.read()
@@ -69,7 +72,11 @@ def _password(folder: Path, user: str) -> str:
 
 
 def connected(access: KafkaAccess, patience_s: float) -> AdminClient:
-    """An administrator's client that has reached Kafka. OperatorError where that takes longer than `patience_s`."""
+    """Return an administrator's client that is connected to Kafka.
+
+    Raises:
+        OperatorError: Kafka refuses the user, or does not answer within `patience_s`.
+    """
     heard: list[KafkaError] = []
     settings: dict[str, Any] = {"client.id": "tenure-topics", "log_level": 0, "error_cb": heard.append}
     settings |= {"reconnect.backoff.ms": 50, "reconnect.backoff.max.ms": 1_000, "allow.auto.create.topics": "false"}
@@ -81,7 +88,9 @@ def connected(access: KafkaAccess, patience_s: float) -> AdminClient:
         except KafkaException as error:
             refused = [e for e in heard if e.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL)]
             if refused:
-                raise OperatorError(f"Kafka at {access.bootstrap} does not let us in: {refused[-1].str()}.") from error
+                raise OperatorError(
+                    f"Kafka at {access.bootstrap} refused the connection: {refused[-1].str()}."
+                ) from error
             if time.monotonic() > deadline:
                 raise OperatorError(
                     f"No Kafka answers at {access.bootstrap}: start it, or correct KAFKA_BOOTSTRAP."
@@ -101,13 +110,13 @@ def _ensure(admin: AdminClient, access: KafkaAccess, wanted: Sequence[Topic], pa
         raise OperatorError(f"Kafka at {access.bootstrap} refused the topics: {error.args[0].str()}.") from error
     if differences:
         raise OperatorError(
-            f"Topics differ from deploy/topics.toml, put one or the other right: {'; '.join(differences)}."
+            f"Topics differ from deploy/topics.toml; correct one or the other: {'; '.join(differences)}."
         )
     return created
 
 
 def _create(admin: AdminClient, topics: Sequence[Topic]) -> list[str]:
-    """Replication is the cluster's to say (`default.replication.factor`): one broker here, three there."""
+    """Create topics with the cluster's `default.replication.factor`."""
     new = [NewTopic(each.name, each.partitions, replication_factor=-1, config=each.config) for each in topics]
     created = []
     for name, answer in admin.create_topics(new, request_timeout=REQUEST_S).items():
@@ -122,7 +131,7 @@ def _create(admin: AdminClient, topics: Sequence[Topic]) -> list[str]:
 
 
 def _led(admin: AdminClient, wanted: Sequence[Topic], patience_s: float) -> dict[str, int]:
-    """Each topic's number of partitions, once all of them have a leader."""
+    """Wait until all partitions have a leader; return the number of partitions of each topic."""
     deadline = time.monotonic() + patience_s
     names = TopicCollection([topic.name for topic in wanted])
     while True:
@@ -135,12 +144,14 @@ def _led(admin: AdminClient, wanted: Sequence[Topic], patience_s: float) -> dict
         if not unled:
             return found
         if time.monotonic() > deadline:
-            raise OperatorError(f"After {patience_s:.0f} s partitions are without a leader in {', '.join(unled)}.")
+            raise OperatorError(
+                f"After {patience_s:.0f} s, partitions of these topics still have no leader: {', '.join(unled)}."
+            )
         time.sleep(0.05)
 
 
 def _described(answer: "Future[Any]") -> Sequence[Any]:
-    """A topic's partitions; none where a broker does not know of the new topic yet."""
+    """Return a topic's partitions; none if the broker does not know the new topic yet."""
     try:
         return list(answer.result().partitions)
     except KafkaException as error:
@@ -183,13 +194,11 @@ def _bring_about(access: KafkaAccess, folder: Path, prune: bool) -> None:
     for line in strange:
         print(f"{'removed' if prune else 'not declared'}: {line}")
     if strange and not prune:
-        raise OperatorError(
-            "Access that is not declared exists: declare it in deploy/topics.toml, or run this with --prune."
-        )
+        raise OperatorError("There is undeclared access: declare it in deploy/topics.toml, or remove it with --prune.")
 
 
 def add_publisher(access: KafkaAccess, folder: Path, name: str) -> None:
-    """Make a publisher's topic, its user with a password in the folder, and its right to write there."""
+    """Create a publisher's topic, its user and password, and its right to write."""
     page, user = declaration.read(), declaration.user_of_publisher(name)
     topic = page.topic_of_publisher(name)
     admin = connected(access, 20.0)
@@ -200,39 +209,41 @@ def add_publisher(access: KafkaAccess, folder: Path, name: str) -> None:
 
 
 def revoke_publisher(access: KafkaAccess, folder: Path, name: str) -> None:
-    """Take a publisher's rights and its credential; the topic stays, because its events are history."""
+    """Remove a publisher's rights and credential; its topic and events stay."""
     user = declaration.user_of_publisher(name)
     topic, admin = inbound_topic(name), connected(access, 20.0)
     users.revoke(admin, user)
     (folder / f"kafka-{user}").unlink(missing_ok=True)
-    print(f"{user} may do nothing any more, from this moment; its events stay in {topic}.")
+    print(f"{user} has no rights any more; its events stay in {topic}.")
     if name in declaration.read().publishers:
-        print("It is declared in deploy/topics.toml: take it out there, or it is let in again.")
+        print("It is declared in deploy/topics.toml: remove it there, or it will be created again.")
 
 
 def rotate(access: KafkaAccess, folder: Path, user: str) -> None:
-    """Give a user a new password, and put it into the folder."""
+    """Replace a user's password and write the new one to the folder."""
     admin = connected(access, 20.0)
     if user not in users.existing(admin):
-        raise OperatorError(f"There is no user {user}: there are {', '.join(sorted(users.existing(admin)))}.")
+        raise OperatorError(f"There is no user {user}; the users are {', '.join(sorted(users.existing(admin)))}.")
     users.put(admin, {user: secrets.renewed(f"kafka-{user}", folder)})
-    print(f"{user} has a new password, in {folder / f'kafka-{user}'}: start again whoever uses it.")
+    print(f"{user} has a new password, in {folder / f'kafka-{user}'}: restart the processes that use it.")
 
 
 def _administrator(folder: Path) -> KafkaAccess:
-    """As the environment says; where it names no Kafka, the administrator of the one that runs on this machine."""
+    """Return the access in the environment, or else of this machine's administrator."""
     if os.environ.get("KAFKA_BOOTSTRAP"):
         return KafkaAccess.from_environment()
     return Protection(folder).access(f"127.0.0.1:{PORT_BASE + 11}")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m deploy.topics", description="Topics, users and access of Kafka.")
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.topics", description="Create Kafka's topics, users and access rules."
+    )
     parser.add_argument("--prune", action="store_true", help="remove users and access rules that are not declared")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    commands.add_parser("add-publisher", help="let one more publisher in").add_argument("name")
-    commands.add_parser("revoke-publisher", help="let a publisher in no more").add_argument("name")
-    commands.add_parser("rotate", help="a new password for a user").add_argument("name", metavar="user")
+    commands.add_parser("add-publisher", help="create a publisher's topic and user").add_argument("name")
+    commands.add_parser("revoke-publisher", help="remove a publisher's access").add_argument("name")
+    commands.add_parser("rotate", help="replace a user's password").add_argument("name", metavar="user")
     chosen = parser.parse_args()
     folder = Path(os.environ.get("TENURE_SECRETS") or secrets.FOLDER)
     try:
@@ -241,9 +252,7 @@ def main() -> None:
             case None:
                 return _bring_about(access, folder, chosen.prune)
             case _ if not access.sasl:
-                raise OperatorError(
-                    "Kafka has no users without KAFKA_USERNAME and KAFKA_PASSWORD of its administrator."
-                )
+                raise OperatorError("Set KAFKA_USERNAME and KAFKA_PASSWORD to those of Kafka's administrator.")
             case "add-publisher":
                 return add_publisher(access, folder, chosen.name)
             case "revoke-publisher":
@@ -251,9 +260,9 @@ def main() -> None:
             case _:
                 return rotate(access, folder, chosen.name)
     except KafkaException as error:
-        sys.exit(f"Kafka refused it: {error.args[0].str()}.")
-    except (OperatorError, InvalidKafkaSettings, ValueError) as trouble:
-        sys.exit(str(trouble))
+        sys.exit(f"Kafka refused the request: {error.args[0].str()}.")
+    except (OperatorError, InvalidKafkaSettings, ValueError) as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Kafka's users (SCRAM credentials) and their access rules (ACLs), brought to what is declared."""
+"""Creation and removal of Kafka's users (SCRAM credentials) and access rules (ACLs)."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -23,16 +23,20 @@ from shared.events.registry import publisher_of_topic
 
 REQUEST_S: Final = 10.0
 _ITERATIONS: Final = 4096
-"""The least that Kafka takes: passwords are 192 random bits, which nobody guesses however few there are."""
+"""Kafka's minimum, which is enough for passwords of 192 random bits."""
 _MECHANISM: Final = ScramMechanism.SCRAM_SHA_512
 
 
 def bring_about(
     admin: AdminClient, page: Declaration, password: Callable[[str], str], *, prune: bool = False
 ) -> list[str]:
-    """Create the declared users and rules that are missing, and end the rules on former topics. Answers what exists
-    beyond them, in sentences; `prune` has removed it. A user's password is set each time: Kafka can't be asked which
-    it has."""
+    """Create the missing users and rules, and remove the rules on former topics.
+
+    Passwords are set each time, as Kafka can't be asked for them.
+
+    Returns:
+        The undeclared users and rules, in words; `prune` removes them.
+    """
     put(admin, {user: password(user) for user in page.users})
     present = bindings(admin)
     ended = {each for each in present if each.restype is ResourceType.TOPIC and each.name in page.former}
@@ -51,7 +55,7 @@ def bring_about(
 
 
 def put(admin: AdminClient, passwords: Mapping[str, str]) -> None:
-    """Create these users, or give them these passwords."""
+    """Create these users, or set their passwords."""
     info = ScramCredentialInfo(_MECHANISM, _ITERATIONS)
     wanted: list[UserScramCredentialAlteration] = [
         UserScramCredentialUpsertion(user, info, text.encode()) for user, text in passwords.items()
@@ -60,25 +64,25 @@ def put(admin: AdminClient, passwords: Mapping[str, str]) -> None:
 
 
 def grant(admin: AdminClient, grants: Iterable[Grant]) -> None:
-    """Allow what is not allowed yet."""
+    """Create the access rules that are missing."""
     _create(admin, {_binding(each) for each in grants} - bindings(admin))
 
 
 def revoke(admin: AdminClient, user: str) -> None:
-    """Take every right and the credential of a user. The rights end at once, on open connections, too."""
+    """Remove all rights and the credential of a user; also effective on open connections."""
     _delete(admin, [each for each in bindings(admin) if each.principal == f"User:{user}"])
     _remove(admin, [user] if user in existing(admin) else [])
 
 
 def existing(admin: AdminClient) -> set[str]:
-    """The users that have a credential."""
+    """Return the users that have a credential."""
     answer: Any = admin.describe_user_scram_credentials(request_timeout=REQUEST_S)
     return set(answer.result())
 
 
 def bindings(admin: AdminClient) -> set[AclBinding]:
-    """Every access rule that exists."""
-    anything: Any = None  # as the library documents it, and not as it is typed
+    """Return all access rules."""
+    anything: Any = None  # None means any: documented, but missing in the types
     everything = AclBindingFilter(
         ResourceType.ANY,
         anything,
@@ -92,7 +96,7 @@ def bindings(admin: AdminClient) -> set[AclBinding]:
 
 
 def _publishers(admin: AdminClient) -> set[str]:
-    """The publishers that have a topic: those on the page and those that `add-publisher` let in."""
+    """Return the publishers that have a topic, declared or created by `add-publisher`."""
     return {publisher_of_topic(name) for name in admin.list_topics(timeout=REQUEST_S).topics} - {""}
 
 
@@ -143,12 +147,16 @@ def _delete(admin: AdminClient, rules: Iterable[AclBinding]) -> None:
 
 
 def _remove(admin: AdminClient, users: Iterable[str]) -> None:
-    gone: list[UserScramCredentialAlteration] = [UserScramCredentialDeletion(user, _MECHANISM) for user in users]
-    if gone:
-        _done(admin.alter_user_scram_credentials(gone, request_timeout=REQUEST_S))
+    deletions: list[UserScramCredentialAlteration] = [UserScramCredentialDeletion(user, _MECHANISM) for user in users]
+    if deletions:
+        _done(admin.alter_user_scram_credentials(deletions, request_timeout=REQUEST_S))
 
 
 def _done(answers: Mapping[Any, Any]) -> None:
-    """Wait for all of them; raises the first KafkaException."""
+    """Wait for all results.
+
+    Raises:
+        KafkaException: The first error.
+    """
     for answer in answers.values():
         answer.result()

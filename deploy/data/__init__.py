@@ -1,6 +1,6 @@
-"""Example data: a publisher's catalogue, emitted as the publisher's own system would.
+"""Example data: a publisher's catalogue, as events of the publisher's own system.
 
-Kept out of `__main__` so that tests can read the catalogue without a Kafka.
+Tests import this module to read the catalogue without Kafka.
 """
 
 import csv
@@ -29,8 +29,11 @@ _ROWS: Final = UUID("d2f0a6f4-24a9-5e83-a1c8-6f5f3c6d8b11")
 
 
 def as_publisher(env: Mapping[str, str] = os.environ) -> KafkaAccess:
-    """How the publisher's system reaches Kafka: as itself, where its KAFKA_PUBLISHER_PASSWORD (or the _FILE with it) is
-    given, and else as whoever the environment names."""
+    """Return the Kafka access of the publisher's system.
+
+    The user is the publisher's if KAFKA_PUBLISHER_PASSWORD or KAFKA_PUBLISHER_PASSWORD_FILE is set, and otherwise that
+    of the environment.
+    """
     given = {name: env.get(f"KAFKA_PUBLISHER_{name}", "") for name in ("PASSWORD", "PASSWORD_FILE")}
     if not any(given.values()):
         return KafkaAccess.from_environment(env)
@@ -40,7 +43,7 @@ def as_publisher(env: Mapping[str, str] = os.environ) -> KafkaAccess:
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """A CloudEvent of the publisher's system in Kafka's binary mode: the record's key, headers and value."""
+    """A CloudEvent of the publisher's system, as a record in Kafka's binary mode."""
 
     id: str
     key: bytes
@@ -49,9 +52,12 @@ class Foreign:
 
 
 def catalogue(file: Path = CATALOGUE) -> Iterator[Foreign]:
-    """The catalogue's rows as events. A row's event id is made of its content, so that emitting it again is a repeat.
+    """Yield the catalogue's rows as events.
 
-    Raises OperatorError, naming the line, on a row that is no plan.
+    A row's event id is derived from its content, so that emitting it again is a repeat.
+
+    Raises:
+        OperatorError: A row is not a valid plan.
     """
     with file.open(newline="", encoding="utf-8") as lines:
         rows = csv.DictReader(line for line in lines if not line.startswith("#"))
@@ -60,7 +66,7 @@ def catalogue(file: Path = CATALOGUE) -> Iterator[Foreign]:
                 yield _event(row)
             except (ValidationError, ValueError, KeyError, TypeError) as error:
                 raise OperatorError(
-                    f"{file.name}: row {number} ({row.get('product_id')}) is no plan: {error}."
+                    f"{file.name}: row {number} ({row.get('product_id')}) is not a valid plan: {error}."
                 ) from error
 
 

@@ -1,6 +1,6 @@
-"""Emits the example catalogue to the inbound topic: `python -m deploy.data`. Repeating it changes nothing.
+"""Loads the example catalogue: `python -m deploy.data`.
 
-It ends once marketplace's catalogue shows all of it, so that whoever waits for it can ask for it.
+Writes it to the publisher's topic and ends once marketplace's catalogue shows all of it. Repeating it changes nothing.
 """
 
 import asyncio
@@ -20,10 +20,13 @@ ANSWER_S = 60.0
 
 
 async def emit(access: KafkaAccess) -> dict[int, int]:
-    """Emit the catalogue. Return, by partition of the topic, the offset of the last record that Kafka acknowledged.
+    """Send the catalogue to the publisher's topic.
+
+    Returns:
+        The offset of the last acknowledged record, by partition.
 
     Raises:
-        OperatorError: Kafka did not acknowledge one of them.
+        OperatorError: Kafka did not acknowledge a record.
     """
     events = list(catalogue())
     producer = AIOKafkaProducer(**access.client(), acks="all", enable_idempotence=True)
@@ -33,14 +36,14 @@ async def emit(access: KafkaAccess) -> dict[int, int]:
             sent = [await producer.send(TOPIC, e.value, key=e.key, headers=e.headers) for e in events]
             acknowledged = await asyncio.gather(*sent)
     except (KafkaError, TimeoutError) as error:
-        raise OperatorError(f"Kafka at {access.bootstrap} did not take the catalogue: {error!r}.") from error
+        raise OperatorError(f"Kafka at {access.bootstrap} did not accept the catalogue: {error!r}.") from error
     finally:
         await producer.stop()
     return {each.partition: each.offset for each in sorted(acknowledged, key=lambda each: int(each.offset))}
 
 
 async def load() -> None:
-    """Emit the catalogue and wait until it can be ordered from."""
+    """Send the catalogue and wait until its plans can be ordered."""
     sent = await emit(as_publisher())
     await until_folded(settings().dsn("marketplace"), sent)
 
@@ -49,10 +52,10 @@ def main() -> int:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         asyncio.run(load())
-    except (OperatorError, InvalidKafkaSettings) as trouble:
-        print(trouble, file=sys.stderr)
+    except (OperatorError, InvalidKafkaSettings) as error:
+        print(error, file=sys.stderr)
         return 1
-    print(f"The service plans of {CATALOGUE.name} are offered on {TOPIC}, and stand in the catalogue.")
+    print(f"The plans of {CATALOGUE.name} were sent to {TOPIC} and are in the catalogue.")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Whether the example data has arrived where it is asked for: in marketplace's catalogue."""
+"""Waiting for the example data to arrive in marketplace's catalogue."""
 
 import asyncio
 from collections.abc import Mapping
@@ -23,12 +23,12 @@ async def until_folded(dsn: str, sent: Mapping[int, int], patience_s: float = PA
     """Return once every plan that was sent is in the catalogue.
 
     Args:
-        dsn: marketplace's database, for somebody who may read `log` and `engine`.
-        sent: By partition of the publisher's topic, the offset of the last record that was sent.
+        dsn: marketplace's database, as a user who may read `log` and `engine`.
+        sent: The offset of the last record that was sent, by partition of the publisher's topic.
         patience_s: How long to wait.
 
     Raises:
-        OperatorError: It did not happen in time; says how far it came.
+        OperatorError: It took longer; the message says what is missing.
     """
     missing = "marketplace's database can't be reached"
     try:
@@ -42,19 +42,19 @@ async def until_folded(dsn: str, sent: Mapping[int, int], patience_s: float = PA
                     await asyncio.sleep(_ASK_EVERY_S)
     except TimeoutError:
         raise OperatorError(
-            f"The example data is not in the catalogue after {patience_s:.0f} s: {missing}. `tenure status` and "
-            "`tenure parked` say what waits."
+            f"The example data is not in the catalogue after {patience_s:.0f} s: {missing}. Check `tenure status` and "
+            "`tenure parked ls`."
         ) from None
 
 
 async def _missing(dsn: str, sent: Mapping[int, int]) -> str:
-    """What is not done yet, "" for nothing."""
+    """Return what is missing, or ""."""
     db = await asyncpg.connect(dsn, timeout=5)
     try:
         reader = f"marketplace.{PUBLISHER.name}"
         unread = await db.fetch(SQL["dealt_with"], reader, TOPIC, list(sent), list(sent.values()))
         if unread:
-            return f"{reader} has records of {TOPIC} to go in partition {unread[0]['partition']}"
+            return f"{reader} has not processed all records of {TOPIC} in partition {unread[0]['partition']}"
         folder = f"marketplace.{CATALOGUE.name}"
         behind = await db.fetch(SQL["behind"], folder, PLAN.id(""))
         return f"{folder} has not folded {len(behind)} plans" if behind else ""

@@ -1,1 +1,1 @@
-"""The story: the system's main job, told through its public doors on a running system. `make story`."""
+"""The story: the main business process, run on a running system (`make story`)."""

@@ -1,4 +1,7 @@
-"""Runs the story on the system that is up: `python -m deploy.story`. Exit 1 at the first wrong answer."""
+"""Entry point of the story: `python -m deploy.story`.
+
+The exit code is 1 at the first wrong response.
+"""
 
 import asyncio
 import secrets
@@ -31,7 +34,7 @@ STEPS: Final[tuple[Callable[[Story], Awaitable[None]], ...]] = (
 
 
 async def tell() -> None:
-    """Tells the story once, with people and customers of its own."""
+    """Run the story once, with new people and organisations."""
     async with open_doors(f"story-{secrets.token_hex(4)}") as doors:
         story = cast(doors, lambda line: print(f"   {line}", flush=True))
         print(f"The story {doors.run}: a partner orders, a customer's people use it", flush=True)
@@ -45,7 +48,11 @@ async def tell() -> None:
 
 
 def show(events: list[Seen], story: Story) -> None:
-    """Prints the events by time; within a stream by version. Raises Wrong where a stream is out of order."""
+    """Print the events in the order of time.
+
+    Raises:
+        Wrong: A stream is out of order, or events are missing.
+    """
     people = {p.account_id: p.name for p in (story.clerk, story.manager, story.cad, *story.designers)}
     last: dict[str, int] = {}
     for event in events:
@@ -59,13 +66,13 @@ def show(events: list[Seen], story: Story) -> None:
     numbers = {event.envelope.id: number for number, event in enumerate(ordered, start=1)}
     for number, event in enumerate(ordered, start=1):
         envelope = event.envelope
-        cause = f"because of {numbers[envelope.causation_id]}" if envelope.causation_id in numbers else "a command"
+        cause = f"caused by {numbers[envelope.causation_id]}" if envelope.causation_id in numbers else "a command"
         who = people.get(envelope.actor, envelope.actor or envelope.source)
         where = f"{envelope.stream[:44]} v{envelope.version}" if envelope.version is not None else "from outside"
         print(f"   {number:>3}  {envelope.time:%H:%M:%S.%f}  {envelope.type:<26} {where:<50} {cause}, {who}")
     caused = [e for e in ordered if e.envelope.causation_id in numbers]
     if len(ordered) < 30 or not caused:
-        raise Wrong(f"the story should have left at least 30 events on Kafka, not {len(ordered)}")
+        raise Wrong(f"Kafka should have at least 30 events of the story, not {len(ordered)}")
     print(f"\nThe story holds: {len(ordered)} events, {len(caused)} of them caused by another.")
 
 
@@ -74,8 +81,8 @@ def main() -> None:
     try:
         asyncio.run(tell())
     except Wrong as wrong:
-        sys.exit(f"\nThe story breaks here: {wrong}")
-    print(f"Told in {time.monotonic() - started:.1f} s.")
+        sys.exit(f"\nThe story failed: {wrong}")
+    print(f"Finished in {time.monotonic() - started:.1f} s.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The outside of the system, as its users have it: HTTP with a token, and events on Kafka."""
+"""Clients of the running system: HTTP with tokens, and events on Kafka."""
 
 import asyncio
 import json
@@ -49,17 +49,17 @@ LATE: Final = frozenset(
         UPDATE_NOT_AVAILABLE,
     }
 )
-"""What a service answers for want of a fact that another has told and that it has not heard yet: a moment later it has;
-long later where a consumer's process was killed."""
+"""The rules by which a service refuses while it has not yet consumed another service's event: usually for milliseconds,
+longer if a consumer's process was killed."""
 
 
 class Wrong(Exception):
-    """The system did not do what it should."""
+    """The system did not behave as expected."""
 
 
 @dataclass(kw_only=True, slots=True)
 class Person:
-    """Somebody with an account, and the token that says so."""
+    """A person with an account and tokens."""
 
     name: str
     email: str
@@ -70,14 +70,14 @@ class Person:
     refresh_token: str = field(default="", repr=False)
 
     def signed_in(self, session: Json) -> None:
-        """Take over what a session's answer says."""
+        """Store the tokens and ids of a session's response."""
         self.token, self.refresh_token = session["access_token"], session["refresh_token"]
         self.account_id, self.organisation_id = session["account_id"], session["organisation_id"]
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An event as it stands on Kafka."""
+    """An event that was read from Kafka."""
 
     topic: str
     envelope: Envelope
@@ -86,7 +86,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a door answered, read whole."""
+    """A complete HTTP response."""
 
     status_code: int
     headers: Mapping[str, str]
@@ -98,7 +98,7 @@ class Reply:
 
 @dataclass(kw_only=True, slots=True)
 class Doors:
-    """Calls and events of one run; all of them carry its correlation id, so that they can be found again."""
+    """Requests and events of one run, all with its correlation id."""
 
     run: str
     http: dict[str, aiohttp.ClientSession]
@@ -109,8 +109,14 @@ class Doors:
     known: set[tuple[str, str]] = field(default_factory=set)
 
     async def call(self, service: str, method: str, path: str, who: Person | None = None, body: Any = None) -> Reply:
-        """The answer to one request. Where none comes, or 503, it is sent again under the same Idempotency-Key, as any
-        client should: a command whose answer was lost is not done twice."""
+        """Send a request and return the response.
+
+        Without a response, or with 503, the request is repeated with the same Idempotency-Key, so that a command is
+        executed once. A token that has expired is replaced.
+
+        Raises:
+            Wrong: The service does not answer within PATIENCE_S.
+        """
         headers = {"X-Correlation-ID": self.run, "Idempotency-Key": token_hex(16)}
         deadline = asyncio.get_running_loop().time() + PATIENCE_S
         while True:
@@ -131,9 +137,9 @@ class Doors:
             await asyncio.sleep(0.25)
 
     async def _signed_in_again(self, who: Person, used: str, deadline: float) -> bool:
-        """Whether there is another token than the used one, which ran out or whose session has ended.
+        """Replace a token that was refused, and return whether there is a new one.
 
-        Identity may be busy, above all when many sign in at once: it is asked until it answers, or the deadline.
+        Repeats the request until the deadline, as identity may be busy when many sign in at once.
         """
         while who.token == used:
             answers = [await self._session(who, "/sessions/refresh", {"refresh_token": who.refresh_token})]
@@ -147,7 +153,7 @@ class Doors:
         return True
 
     async def _session(self, who: Person, path: str, body: Json) -> bool | None:
-        """Whether identity gives a session for this; None where it does not say."""
+        """Return whether identity issued a session; None if it did not answer."""
         with suppress(aiohttp.ClientError, TimeoutError):
             async with self.http["identity"].post(path, json=body) as response:
                 if response.status == 200:
@@ -157,7 +163,11 @@ class Doors:
         return None
 
     async def ok(self, service: str, method: str, path: str, who: Person | None = None, body: Any = None) -> Json:
-        """The answer of a call that has to be accepted; while a fact is on its way to the service, of a later one."""
+        """Return the body of a request that must succeed, repeated while the service is behind.
+
+        Raises:
+            Wrong: It was refused.
+        """
         answer = await self._in_time(service, method, path, who, body)
         if answer.status_code >= 300:
             raise Wrong(f"{method} {path} should be accepted, but {answer.status_code}: {answer.text}")
@@ -165,7 +175,13 @@ class Doors:
         return found
 
     async def refused(self, service: str, method: str, path: str, who: Person | None, body: Any, *, rule: str) -> Json:
-        """The problem of a call that has to be refused by this rule, once what it rests on has reached the service."""
+        """Return the problem of a request that must be refused by this rule.
+
+        Repeats it while the service is behind.
+
+        Raises:
+            Wrong: It was accepted, or refused by another rule.
+        """
         answer = await self._in_time(service, method, path, who, body, rule)
         if answer.status_code < 400 or "problem+json" not in answer.headers["content-type"]:
             raise Wrong(f"{method} {path} should be refused by {rule}, but {answer.status_code}: {answer.text}")
@@ -177,7 +193,7 @@ class Doors:
     async def _in_time(
         self, service: str, method: str, path: str, who: Person | None, body: Any, rule: str = ""
     ) -> Reply:
-        """The first answer that is not late, or is refused by `rule`; after a while whatever comes."""
+        """Repeat a request, up to PATIENCE_S, while a rule in LATE but not `rule` refuses it."""
         deadline = asyncio.get_running_loop().time() + PATIENCE_S
         while True:
             answer = await self.call(service, method, path, who, body)
@@ -186,7 +202,7 @@ class Doors:
             await asyncio.sleep(0.1)
 
     async def emit(self, publisher: str, event_type: str, data: Json) -> str:
-        """An event of the publisher's own system, made by the CloudEvents SDK as a stranger would; returns its id."""
+        """Send an event as the publisher's system, with the CloudEvents SDK, and return its id."""
         attributes = {
             "type": event_type,
             "source": f"urn:publisher:{publisher}",
@@ -202,7 +218,7 @@ class Doors:
         return str(event.get_id())
 
     async def events(self) -> list[Seen]:
-        """This run's events on Kafka, from its start to now; within a partition in order."""
+        """Return this run's events on Kafka up to now, in order within each partition."""
         ends = await self.consumer.end_offsets(list(self.consumer.assignment()))
         while [partition for partition, end in ends.items() if await self.consumer.position(partition) < end]:
             for records in (await self.consumer.getmany(timeout_ms=200)).values():
@@ -221,7 +237,7 @@ class Doors:
 
 
 def _rule(answer: Reply) -> str:
-    """The rule that it is refused by, "" where it is not."""
+    """Return the rule of a refusal, or ""."""
     if answer.status_code < 400 or "problem+json" not in answer.headers["content-type"]:
         return ""
     return str(answer.json().get("rule"))
@@ -234,8 +250,13 @@ async def eventually(
     pause_s: float = 0.05,
     longest_pause_s: float = 0.05,
 ) -> T:
-    """The first answer that is not None; facts travel between services in milliseconds, not in no time. Each pause is
-    twice the one before, up to the longest."""
+    """Call `look` until its result is not None, and return that.
+
+    The pauses double, from `pause_s` to `longest_pause_s`.
+
+    Raises:
+        Wrong: It took longer than `patience_s`.
+    """
     deadline = asyncio.get_running_loop().time() + patience_s
     while True:
         found = await look()
@@ -253,7 +274,11 @@ def addresses() -> Mapping[str, str]:
 
 @asynccontextmanager
 async def open_doors(run: str) -> AsyncIterator[Doors]:
-    """The doors of the running system, found through the environment (see `make story`)."""
+    """Connect to the running system that the environment names (see `make story`).
+
+    Raises:
+        Wrong: Kafka or a service does not answer.
+    """
     try:
         access, publisher = KafkaAccess.from_environment(), as_publisher()
     except InvalidKafkaSettings as why:
@@ -273,7 +298,7 @@ async def open_doors(run: str) -> AsyncIterator[Doors]:
         raise Wrong(f"Kafka does not answer at {access.bootstrap}: {error!r}. Is the system up? (make up)") from error
     finally:
         await producer.stop()
-        with suppress(asyncio.CancelledError):  # a consumer without a group ends its own idle task like this
+        with suppress(asyncio.CancelledError):  # raised by the idle task of a consumer without a group
             await consumer.stop()
         for client in http.values():
             await client.close()
@@ -288,6 +313,6 @@ async def _answers(name: str, client: aiohttp.ClientSession) -> None:
 
 
 async def _from_now_on(consumer: AIOKafkaConsumer) -> None:
-    """Reads all partitions from their ends of this moment."""
+    """Seek to the current ends of all partitions."""
     for partition, offset in (await consumer.end_offsets(list(consumer.assignment()))).items():
         consumer.seek(partition, offset)

@@ -1,4 +1,4 @@
-"""The story's later steps: more seats, credits, rollouts, a lost CSN, a leaving colleague, and a year that passes."""
+"""The story's later steps: seats, credits, rollouts, a lost CSN, a leaver, a year."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
@@ -17,11 +17,11 @@ BERLIN: Final = ZoneInfo("Europe/Berlin")
 
 
 async def more_seats(s: Story) -> None:
-    """The partner adds a seat at once; a dry run shows its price first"""
+    """The partner adds a seat; a dry run shows its price first."""
     path = f"/subscriptions/{s.monthly}/seats"
     would = await s.doors.ok("marketplace", "PUT", f"{path}?dry_run=true", s.clerk, {"seats": 4})
     price = would["events"][0]["data"]["instalment"]["amount"]
-    s.say(f"a dry run says that one more seat costs {money(price)} up to the term's end; nothing has happened yet")
+    s.say(f"a dry run: one more seat costs {money(price)} up to the term's end; nothing has changed yet")
     added = await s.doors.ok("marketplace", "PUT", path, s.clerk, {"seats": 4})
     expect(added["events"][0]["data"]["instalment"]["amount"] == price, "the price should be the one of the dry run")
     seat = {"account_id": s.cad.account_id}
@@ -35,9 +35,11 @@ async def more_seats(s: Story) -> None:
 
 
 async def credits(s: Story) -> None:
-    """The publisher sells cloud credits; a user's own are spent first, then the contract's"""
+    """The publisher sells cloud credits; a user's own are spent before the contract's."""
     path = f"/contracts/{s.contract}/credits"
-    await s.doors.ok("entitlements", "GET", path, s.designers[0])  # credits of a contract that it doesn't know are lost
+    await s.doors.ok(
+        "entitlements", "GET", path, s.designers[0]
+    )  # wait until it knows the contract: credits of an unknown one are lost
     for grant, account in (("pool", None), ("own", s.designers[0].account_id)):
         sold = {"contract_id": s.contract, "grant_id": f"{grant}-{s.doors.run}", "amount": 10, "account_id": account}
         await s.doors.emit(PUBLISHER, "CreditsPurchased", sold)
@@ -65,13 +67,16 @@ async def credits(s: Story) -> None:
 
 
 async def rollout(s: Story) -> None:
-    """The update is approved in two phases; the first desktop has it before the others are offered it"""
+    """The update is rolled out in two phases; the first desktop installs it before the others."""
     pilots = await s.doors.ok("distribution", "POST", f"/contracts/{s.contract}/groups", s.cad, {"name": "pilots"})
     group = pilots["events"][0]["data"]["group_id"]
     member = {"account_id": s.designers[0].account_id}
     users = f"/contracts/{s.contract}/groups/{group}/users"
     await s.doors.ok("distribution", "POST", users, s.cad, member)
-    for person in (*s.designers[1:], s.cad):  # a phase is passed by those who are known to hold a seat
+    for person in (
+        *s.designers[1:],
+        s.cad,
+    ):  # wait until distribution knows their seats: a phase without users is passed
         await s.doors.ok("distribution", "POST", f"{users}?dry_run=true", s.cad, {"account_id": person.account_id})
     phases = {
         "groups": [group, "default"],
@@ -102,13 +107,13 @@ async def rollout(s: Story) -> None:
 
 
 async def _offers(s: Story, update_id: str, *people: Person) -> list[Json]:
-    """This update's offers to them: outside of a maintenance window there are none."""
+    """Return this update's offers to them; outside of a maintenance window there are none."""
     shown = [await s.doors.ok("distribution", "GET", "/me/updates", person) for person in people]
     return [item for offers in shown for item in offers["items"] if item["update_id"] == update_id]
 
 
 async def _offered(s: Story, update_id: str, *people: Person) -> Json:
-    """The offer, once all of them have it."""
+    """Wait until all of them are offered the update, and return the offer."""
 
     async def to_all() -> Json | None:
         offers = await _offers(s, update_id, *people)
@@ -125,7 +130,7 @@ async def _offered_no_more(s: Story, update_id: str, *people: Person) -> None:
 
 
 async def lost_standing(s: Story) -> None:
-    """The publisher revokes the CSN, and the right to updates that rests on it goes; a new one brings it back"""
+    """The publisher revokes the CSN, and the update right is lost; a new CSN restores it."""
     users = (*s.designers, s.cad)
     await _rights(s, updates=True)
     standing = {"organisation_id": s.clerk.organisation_id, "publisher": PUBLISHER}
@@ -150,7 +155,7 @@ async def _rights(s: Story, *, updates: bool) -> None:
 
 
 async def maintenance(s: Story) -> None:
-    """The next update is held, then scheduled for a maintenance window; its rollout pauses itself and is resumed"""
+    """An update is held, then scheduled for a maintenance window; its rollout pauses."""
     others = (*s.designers[1:], s.cad)
     next_id = await published(s, "2027.2")
     path, groups = f"/contracts/{s.contract}/updates/{PUBLISHER}/{next_id}", {"groups": ["default"]}
@@ -188,7 +193,7 @@ async def maintenance(s: Story) -> None:
 
 
 async def leaving(s: Story) -> None:
-    """A designer leaves and is forgotten; the Contract Manager hands the contract over"""
+    """A designer leaves, and personal data is erased; the contract is handed over."""
     gone = s.designers[-1]
     await s.doors.ok("identity", "DELETE", "/me", gone)
 
@@ -210,7 +215,7 @@ async def leaving(s: Story) -> None:
 
 
 async def moved(s: Story, to: date) -> None:
-    """The customer's clock to an instant, or to noon of a day: answered 200, every service decides by it."""
+    """Move the customer's clock to an instant, or to noon of a day, and wait for all services."""
     then = to if isinstance(to, datetime) else datetime(to.year, to.month, to.day, 12, tzinfo=UTC)
     moved = await s.doors.ok("identity", "POST", "/clock", s.manager, {"to": then.isoformat()})
 
@@ -218,12 +223,12 @@ async def moved(s: Story, to: date) -> None:
         shown = await s.doors.ok(service, "GET", "/clock", s.manager)
         return True if datetime.fromisoformat(shown["now"]) >= then else None
 
-    for service in moved["waiting_for"]:  # one that was away
+    for service in moved["waiting_for"]:  # services that did not follow in time
         await eventually(partial(there, service), f"{service} knows the time")
 
 
 async def a_year(s: Story) -> None:
-    """A year passes by the customer's own clock: reminders, a renewal at a new price, an end, and what is left after"""
+    """A year by the customer's clock: reminders, a renewal at a new price, and an end."""
     ends = date.fromisoformat((await _shown(s, s.annual))["term"]["ends"])
     price = await _new_price(s, ends + timedelta(days=1))
     fewer = await s.doors.ok("marketplace", "PUT", f"/subscriptions/{s.annual}/seats", s.clerk, {"seats": 3})
@@ -270,7 +275,7 @@ async def a_year(s: Story) -> None:
 
 
 async def _too_late(s: Story, day: date, price: Json) -> str:
-    """Auto-renew is turned off after its cutoff: the last day of the term that is carried over into."""
+    """Turn auto-renew off after its deadline; return the last day of the following term."""
     await moved(s, day)
     path = f"/subscriptions/{s.annual}"
     preview = await s.doors.ok("marketplace", "GET", f"{path}/cancel-preview", s.clerk)
@@ -289,10 +294,10 @@ async def _too_late(s: Story, day: date, price: Json) -> str:
 
 
 async def _new_price(s: Story, first: date) -> Json:
-    """Announced by the publisher for the renewal's first day; of this run alone, so that it is told from another's."""
+    """Announce a price for the renewal's first day, one that differs from other runs' prices."""
     price = {"amount": 60_000 + int(sha256(s.doors.run.encode()).hexdigest(), 16) % 10_000, "currency": "EUR"}
-    said = {"product_id": ANNUAL, "publisher": PUBLISHER, "price": price, "valid_from": first.isoformat()}
-    await s.doors.emit(PUBLISHER, "PlanPriceAnnounced", said)
+    announcement = {"product_id": ANNUAL, "publisher": PUBLISHER, "price": price, "valid_from": first.isoformat()}
+    await s.doors.emit(PUBLISHER, "PlanPriceAnnounced", announcement)
 
     async def recorded() -> bool | None:
         announced = [

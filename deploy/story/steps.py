@@ -1,4 +1,7 @@
-"""The story's steps, in order. Each prints what a person would want to know, and raises Wrong at a wrong answer."""
+"""The story's first steps, in order.
+
+Each prints its results, and raises Wrong at an unexpected response.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -21,7 +24,7 @@ PASSWORD: Final = "correct horse battery staple"  # noqa: S105  # example people
 
 @dataclass(kw_only=True, slots=True)
 class Story:
-    """What the steps hand to each other."""
+    """The people and ids that the steps share."""
 
     doors: Doors
     say: Callable[[str], None]
@@ -83,7 +86,7 @@ def expect(condition: object, what: str) -> None:
 
 
 async def accounts(s: Story) -> None:
-    """Accounts for a partner's clerk and a customer's people; one account per e-mail address"""
+    """A partner's clerk and a customer's people sign up; one account per e-mail address."""
     run = s.doors.run.removeprefix("story-")
     await _sign_up(s, s.clerk, {"organisation": {"name": f"CADworks {run}", "kind": "partner"}})
     northhaus = {"name": f"Northhaus Architects {run}", "kind": "customer", "sandbox": True}
@@ -121,7 +124,7 @@ async def _sign_up(s: Story, person: Person, joining: Json) -> None:
 
 
 async def standing(s: Story) -> None:
-    """The publisher issues a CSN, as a CloudEvent of its own; the partner's catalogue grows"""
+    """The publisher issues a CSN as a CloudEvent; the partner's catalogue grows."""
 
     async def offered() -> list[Json] | None:  # a system that has just begun may still be hearing of its plans
         first = await _catalogue(s)
@@ -162,7 +165,7 @@ async def _catalogue(s: Story) -> list[Json]:
 
 
 async def ordering(s: Story) -> None:
-    """The clerk orders by product ID, and by the wizard; a wrong ID is refused"""
+    """The clerk orders by product ID and by the wizard; an unknown ID is refused."""
     opened = await s.doors.ok("marketplace", "POST", "/carts", s.clerk, {})
     cart = opened["events"][0]["data"]["cart_id"]
     lines = f"/carts/{cart}/lines"
@@ -223,7 +226,7 @@ async def _checkout(s: Story, cart: str) -> None:
 
 
 async def confirmation(s: Story) -> None:
-    """The publisher declines an order, and confirms it corrected; a Contract Manager, instalments and seats exist"""
+    """The publisher declines an order, then confirms it; manager, instalments and seats exist."""
     await _declined(s)
     for number, (subscription, wanted) in enumerate(((s.annual, 4), (s.monthly, 3)), start=1):
         order = await _ordered(s, subscription, wanted)
@@ -267,7 +270,7 @@ async def _declined(s: Story) -> None:
 
 
 async def _ordered(s: Story, subscription: str, seats: int) -> Json:
-    """The order as it stands on Kafka, for the publisher to answer."""
+    """Return the order as the publisher reads it from Kafka."""
 
     async def sent() -> Json | None:
         sendings = [e for e in await s.doors.events() if e.envelope.type == "SubscriptionOrdered"]
@@ -297,7 +300,7 @@ async def _holds(s: Story, person: Person, role: str) -> bool | None:
 
 
 async def roles(s: Story) -> None:
-    """The CAD manager asks for Software Coordinator; the Contract Manager approves; before that the doors stay shut"""
+    """The CAD manager requests the role Software Coordinator; the Contract Manager approves."""
     seat = {"account_id": s.designers[0].account_id}
 
     async def agreed() -> bool | None:  # entitlements has heard of the contract once the manager may look inside
@@ -321,7 +324,7 @@ async def roles(s: Story) -> None:
 
 
 async def seats(s: Story) -> None:
-    """Seats are assigned to the designers; the one too many is refused"""
+    """The Software Coordinator assigns seats to the designers; one too many is refused."""
     path = f"/pools/{s.monthly}/seats"
 
     async def first() -> Json | None:
@@ -344,7 +347,7 @@ async def seats(s: Story) -> None:
 
 
 async def update(s: Story) -> None:
-    """An update and an extension are published; this contract's administrators see them, and no one else"""
+    """An update and an extension are published; only this contract's administrators see them."""
     s.update_id = await published(s, "2027.1")
     s.extension_id = await published(s, "2027.1", "extension")
     s.say(f"the publisher emits UpdatePublished {s.update_id}, and {s.extension_id} for subscribers only")
@@ -361,7 +364,7 @@ async def update(s: Story) -> None:
 
 
 async def published(s: Story, version: str, kind: str = "update") -> str:
-    """The id of an update for AutoCAD, or of an extension of it, that the publisher emits."""
+    """Publish an update or an extension for AutoCAD as the publisher, and return its id."""
     update_id = f"ACD-{version}-{kind}.{s.doors.run[-6:]}"
     await s.doors.emit(
         PUBLISHER,
@@ -385,7 +388,7 @@ async def published(s: Story, version: str, kind: str = "update") -> str:
 
 
 async def visible(s: Story, person: Person, update_id: str, status: int = 200) -> None:
-    """Waits until the administrator is shown the update; with 404, until no longer."""
+    """Wait until the administrator sees the update, or with status 404 no longer sees it."""
 
     async def shown() -> bool | None:
         path = f"/contracts/{s.contract}/updates/{PUBLISHER}/{update_id}"
@@ -399,7 +402,7 @@ async def visible(s: Story, person: Person, update_id: str, status: int = 200) -
 
 
 async def auto_renew(s: Story) -> None:
-    """Auto-renew can't be turned off while seats are assigned; without them it can, and the charges run on"""
+    """Auto-renew can be turned off only while no seat is assigned; the charges continue."""
     path = f"/subscriptions/{s.monthly}/disable-auto-renew"
 
     async def previewed() -> Json | None:
@@ -440,5 +443,5 @@ async def auto_renew(s: Story) -> None:
 
 
 async def settle() -> None:
-    """Gives the last events the moment that they need to reach Kafka."""
+    """Wait for the last events to reach Kafka."""
     await asyncio.sleep(0.5)

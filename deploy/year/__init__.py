@@ -1,1 +1,1 @@
-"""A sandbox of customers lives one year in minutes, by moved clocks, through the public doors."""
+"""The year: a simulated year of many sandbox customers, on a running system."""

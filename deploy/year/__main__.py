@@ -1,4 +1,7 @@
-"""Runs the year on the system that is up: `python -m deploy.year [--customers N]`. Exit 1 where anything is wrong."""
+"""Entry point of the year: `python -m deploy.year [--customers N]`.
+
+The exit code is 1 if anything is wrong.
+"""
 
 import argparse
 import asyncio
@@ -30,12 +33,12 @@ SQL: Final = statements(__file__)
 
 PARTNERS = 4
 AT_ONCE = 96
-"""Customers under way at once, each at its own place of its year."""
+"""The number of customers that are processed at once."""
 REST_S = 120.0
 
 
 async def each(title: str, customers: Sequence[Customer], *acts: Callable[[Customer], Awaitable[None]]) -> None:
-    """Does these things one after the other for every customer, many at once, and shows how far it is."""
+    """Do these acts in order for every customer, AT_ONCE in parallel, and show progress."""
     began, done, gate = time.monotonic(), 0, asyncio.Semaphore(AT_ONCE)
     shown = 0.0
 
@@ -66,7 +69,7 @@ def people(run: str, number: int) -> tuple[Person, Person]:
 
 
 async def partners(doors: Doors, publisher: Publisher) -> list[tuple[Person, str]]:
-    """The partners' clerks, each with its number; the last partner has none."""
+    """Create the partners; return their clerks with their CSNs, the last without one."""
     found = []
     for number in range(PARTNERS):
         clerk = Person(name=f"Clerk {number}", email=f"clerk.{number}@{doors.run}.example", password=PASSWORD)
@@ -78,7 +81,7 @@ async def partners(doors: Doors, publisher: Publisher) -> list[tuple[Person, str
 
 
 async def plans(doors: Doors, clerk: Person) -> list[Json]:
-    """The open plans that a subscription can have and that let somebody administer it, monthly pre-paid and annual."""
+    """Return the orderable open plans that give administrative access."""
     page = await doors.ok("marketplace", "GET", "/catalogue?limit=200", clerk)
     fitting = [plan for plan in page["items"] if plan["orderable"] and plan["category"] == "open"]
     return [plan for plan in fitting if plan["agreement"] in ("desktop", "maintenance")]
@@ -147,14 +150,18 @@ async def _year(world: World, customers: list[Customer], numbers: Sequence[tuple
 
 
 def dsns() -> dict[str, str]:
-    """Each service's own database, as the services themselves find it."""
+    """Return each service's database URL."""
     if not os.environ.get("DATABASE_URL"):
-        raise Wrong("The check reads the stores: DATABASE_URL should say where they are (`make year` sets it).")
+        raise Wrong("The check reads the stores: set DATABASE_URL (`make year` does).")
     return {service: settings().dsn(service) for service in SERVICES}
 
 
 async def rest(stores: dict[str, str]) -> None:
-    """Until nothing is on its way any more: no new event for two seconds, all published, no timer due."""
+    """Wait until the system is idle: no new event for two seconds, all published, no timer due.
+
+    Raises:
+        Wrong: Events were parked, or the system was not idle within REST_S.
+    """
     connections = {name: await asyncpg.connect(dsn) for name, dsn in stores.items()}
     deadline, before, quiet = time.monotonic() + REST_S, None, 0
     try:
@@ -168,7 +175,7 @@ async def rest(stores: dict[str, str]) -> None:
             quiet = quiet + 1 if still and heads == before else 0
             before = heads
             if time.monotonic() > deadline:
-                raise Wrong(f"the system did not come to rest: {rows}")
+                raise Wrong(f"the system did not become idle: {rows}")
             await asyncio.sleep(0.5)
     finally:
         for db in connections.values():
@@ -178,7 +185,7 @@ async def rest(stores: dict[str, str]) -> None:
 def summary(customers: Sequence[Customer], findings: Findings) -> None:
     fates = Counter(customer.fate for customer in customers)
     print(f"\n{len(customers)} customers: " + ", ".join(f"{n} {fate}" for fate, n in fates.items()))
-    print(f"{sum(c.refusals for c in customers)} refusals, each with its rule, its reason and what to do")
+    print(f"{sum(c.refusals for c in customers)} refusals, each with rule, reason and remedy")
     print(f"{findings.events:,} events of {findings.streams:,} streams; {findings.records:,} records on Kafka")
     for name, count in findings.types.most_common():
         print(f"   {count:>7,}  {name}")
@@ -187,7 +194,7 @@ def summary(customers: Sequence[Customer], findings: Findings) -> None:
         print(f"   {invariant}")
     for violation in findings.violations[:50]:
         print(f"   VIOLATED  {violation}")
-    print(f"{len(findings.violations)} violated." if findings.violations else "None is violated.")
+    print(f"{len(findings.violations)} violations." if findings.violations else "No invariant is violated.")
 
 
 async def run(count: int) -> int:
@@ -207,7 +214,7 @@ async def run(count: int) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m deploy.year", description="A sandbox lives one year.")
+    parser = argparse.ArgumentParser(prog="python -m deploy.year", description="Simulate a year of sandbox customers.")
     parser.add_argument("--customers", type=int, default=1_000, metavar="N")
     chosen = parser.parse_args()
     began = time.monotonic()
@@ -217,8 +224,8 @@ def main() -> None:
         first = wrong.exceptions[0]
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]
-        sys.exit(f"\nThe year breaks here: {first}")
-    print(f"Lived in {time.monotonic() - began:.0f} s.")
+        sys.exit(f"\nThe year failed: {first}")
+    print(f"Finished in {time.monotonic() - began:.0f} s.")
     sys.exit(status)
 
 

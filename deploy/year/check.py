@@ -1,4 +1,4 @@
-"""The check at the year's end: every invariant over every event of the stores, and the topics against the stores."""
+"""The check of all invariants at the year's end, over all events and topics."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -33,15 +33,15 @@ from shared.sql import statements
 SQL: Final = statements(__file__)
 
 INVARIANTS: Final = (
-    "every stream's hashes and the store's chain verify, positions and versions have no gap",
-    "every stored event is in its topic with the same bytes, in its stream's order; nothing else is",
-    "every stream folds, event by event",
-    "instalments add up to each term's total and to what was added to it",
+    "every stream's hash chain and the store's chain are correct; positions and versions have no gaps",
+    "every stored event is in its topic with the same bytes, in its stream's order, and nothing else is",
+    "every stream can be folded, event by event",
+    "the instalments of each term add up to its total, including added seats",
     "each term renews once, keeps the anniversary, and nothing follows the end",
     "a contract has exactly one Contract Manager",
-    "never more seats held than bought, nobody holds two of a pool, and a pool has the seats that were bought",
-    "credits spent are the sum of what was drawn; balances are never negative and equal to the ledger that is shown",
-    "a rollout targets nobody without a seat of its product, active term and update right",
+    "no more seats are held than bought, nobody holds two of a pool, and a pool has the seats that were bought",
+    "credits spent equal the sum drawn from grants; balances are never negative and equal the ledger's",
+    "a rollout targets only users with a seat of its product, an active term and the update right",
 )
 
 
@@ -58,7 +58,7 @@ class Findings:
 
 
 async def check(dsns: dict[str, str], access: KafkaAccess) -> Findings:
-    """Read all stores and topics whole. The system should be at rest."""
+    """Read all stores and topics and check every invariant; the system must be idle."""
     findings = Findings()
     histories: dict[str, History] = {}
     services = definitions()
@@ -97,12 +97,12 @@ async def _read(service: str, dsn: str, histories: dict[str, History]) -> None:
 
 
 def _folds(stream_id: str, stream: Any, history: History, states: dict[str, Any]) -> Iterator[str]:
-    """Notes the stream's last state."""
+    """Fold the stream and store its last state; yield an error if that fails."""
     try:
         states[stream_id] = stream.initial
         for _, states[stream_id] in _states(stream, history):
             pass
-    except Exception as error:  # noqa: BLE001  # whatever it is, it is the finding
+    except Exception as error:  # noqa: BLE001  # any error is a finding
         yield f"{stream_id} can't be folded: {type(error).__name__}: {error}"
 
 
@@ -127,7 +127,7 @@ def _subscription(stream: Any, history: History) -> Iterator[str]:
         if term and sum(part.amount.amount for part in state.term.instalments) != booked:
             yield f"the instalments of term {term} don't add up to {booked} after {event.type()}"
         if isinstance(event, SubscriptionEnded) and number != len(history) - 1:
-            yield "something follows its end"
+            yield "an event follows its end"
 
 
 def _contract(stream: Any, history: History) -> Iterator[str]:
@@ -151,7 +151,7 @@ def _pool(stream: Any, history: History) -> Iterator[str]:
 
 
 def _bought(states: dict[str, Any]) -> Iterator[str]:
-    """A pool has the seats of its subscription's running term."""
+    """Check that each pool has the seats of its subscription's running term."""
     for stream_id, pool in states.items():
         if stream_id.startswith("pool-") and isinstance(pool, seat_pool.OpenedSeatPool) and pool.usable:
             sold = states[f"subscription-{pool.opened.subscription_id}"].term
@@ -168,26 +168,26 @@ def _credits(stream: Any, history: History) -> Iterator[str]:
 
 
 async def _ledger(dsns: dict[str, str], states: dict[str, Any]) -> list[str]:
-    """The balances and the ledger that people are shown, against what the streams say."""
+    """Compare the balances and the ledger in the read models with the streams."""
     db = await asyncpg.connect(dsns["entitlements"])
     try:
         shown = {row["contract_id"]: (row["left"], row["ledger"]) for row in await db.fetch(SQL["credits"])}
     finally:
         await db.close()
-    told = {
+    expected = {
         stream_id.removeprefix("credits-"): sum(lot.left for lot in state.lots.values())
         for stream_id, state in states.items()
         if stream_id.startswith("credits-")
     }
     return [
-        f"credits of {contract}: {told.get(contract)} by its stream, {shown.get(contract)} in lots and ledger"
-        for contract in sorted(told.keys() | shown.keys())
-        if (told.get(contract), told.get(contract)) != shown.get(contract)
+        f"credits of {contract}: {expected.get(contract)} by its stream, {shown.get(contract)} in lots and ledger"
+        for contract in sorted(expected.keys() | shown.keys())
+        if (expected.get(contract), expected.get(contract)) != shown.get(contract)
     ]
 
 
 def _targets(states: dict[str, Any], histories: dict[str, History]) -> Iterator[str]:
-    """Whoever a rollout targets holds a seat of the update's product, in a running term, with the right to updates."""
+    """Check that rollouts target only users with a usable seat and the update right."""
     usable = {
         (pool.opened.contract_id, pool.opened.product, held.account_id)
         for stream_id, pool in states.items()

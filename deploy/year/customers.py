@@ -1,4 +1,4 @@
-"""One customer's year, step by step: what its people do, and what must come of it. Raises Wrong where it does not."""
+"""The steps of one customer's year; they raise Wrong at an unexpected result."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -22,13 +22,13 @@ FATES: Final = (
     "spends credits",
     "rolls out",
 )
-"""What a customer's year is about; each tenth customer has the same."""
+"""The courses of a customer's year; every tenth customer has the same."""
 
 PATIENCE_S: Final = 120.0
 PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 8.0
-"""A thousand customers who ask three times a second would be most of the load."""
-"""Between two looks: many customers look at once."""
+"""Limited, as a thousand customers that poll three times a second would be most of the load."""
+"""The first pause between two requests, as many customers poll at once."""
 PASSWORD: Final = "correct horse battery staple"  # noqa: S105  # example people have no secrets
 GRANTED: Final = 100
 OWN: Final = 10
@@ -39,18 +39,18 @@ class Customer:
     number: int
     fate: str
     clerk: Person
-    """The partner's, who orders."""
+    """The partner's clerk, who orders."""
     with_csn: bool
-    """Whether that partner has a customer-specific number,"""
+    """Whether that partner has a CSN."""
     loses_csn: bool
-    """and loses it in autumn."""
+    """Whether that partner loses its CSN in autumn."""
     manager: Person
     colleague: Person
     plan: Json = field(default_factory=dict)
     seats: int = 2
     starts: date = date.min
     now: datetime | None = None
-    """Where its clock was moved to."""
+    """The time to which its clock was moved."""
     subscription: str = ""
     contract: str = ""
     term: Json = field(default_factory=dict)
@@ -59,13 +59,13 @@ class Customer:
 
     @property
     def waits(self) -> bool:
-        """Whether its desktop never gets round to its update, of a partner that loses its number for a while."""
+        """Whether its desktop never installs the update, while its partner has no CSN for a time."""
         return self.fate == "rolls out" and self.loses_csn
 
 
 @dataclass(slots=True)
 class World:
-    """What all customers share."""
+    """Everything that all customers share."""
 
     doors: Doors
     publisher: Publisher
@@ -99,16 +99,16 @@ def must(condition: object, c: Customer, what: str) -> None:
 
 
 async def until(c: Customer, look: Callable[[], Awaitable[Json | None]], what: str) -> Json:
-    """The first answer that is not None."""
+    """Call `look` until its result is not None, and return that."""
     named = f"customer {c.number}, which {c.fate}: {what}"
     found: Json = await eventually(look, named, PATIENCE_S, PAUSE_S, LONGEST_PAUSE_S)
     return found
 
 
 async def refused(w: World, c: Customer, path: str, body: Json, rule: str) -> None:
-    """Something that entitlements must refuse to the manager, by this rule."""
+    """Send a request that entitlements must refuse to the manager by this rule."""
     problem = await w.doors.refused("entitlements", "POST", path, c.manager, body, rule=rule)
-    must(problem.get("detail") and problem.get("remedy"), c, f"the refusal by {rule} says neither why nor what to do")
+    must(problem.get("detail") and problem.get("remedy"), c, f"the refusal by {rule} has no reason or no remedy")
     c.refusals += 1
 
 
@@ -183,7 +183,7 @@ async def seats_are_assigned(w: World, c: Customer) -> None:
 
 
 async def moves_to(w: World, c: Customer, day: int) -> None:
-    """The customer's clock to noon of a day of its year, in every service."""
+    """Move the customer's clock to noon of a day of its year, in every service."""
     c.now = datetime(c.starts.year, c.starts.month, c.starts.day, 12, tzinfo=UTC) + timedelta(days=day)
     moved = await w.doors.ok("identity", "POST", "/clock", c.manager, {"to": c.now.isoformat()})
     for service in moved["waiting_for"]:  # one that was away
@@ -202,7 +202,7 @@ async def _knows_the_time(w: World, c: Customer, service: str) -> None:
 
 
 async def in_spring(w: World, c: Customer) -> None:
-    """Day 100."""
+    """Act on day 100: seats, credits, handovers, rollouts."""
     path = f"/subscriptions/{c.subscription}/seats"
     match c.fate:
         case "grows":
@@ -268,7 +268,7 @@ async def _rollout(w: World, c: Customer) -> None:
 
 
 async def in_autumn(w: World, c: Customer) -> None:
-    """Day 250. A partner has lost its number, and with it its customers the right to updates."""
+    """Act on day 250: a partner has lost its CSN, and its customers the update right."""
     if c.fate == "cancels":
         await _turn_off(w, c, "this_term")
     if c.waits:
@@ -276,7 +276,7 @@ async def in_autumn(w: World, c: Customer) -> None:
 
 
 async def _targets(w: World, c: Customer, count: int, what: str) -> None:
-    """The customer's rollout, not finished yet, offers the update to so many."""
+    """Wait until the customer's unfinished rollout offers the update to this many users."""
     path = f"/contracts/{c.contract}/rollouts/{c.rollout}"
 
     async def aimed() -> Json | None:
@@ -288,7 +288,7 @@ async def _targets(w: World, c: Customer, count: int, what: str) -> None:
 
 
 async def after_the_cutoff(w: World, c: Customer) -> None:
-    """Day 362: reminders are out, a request binds the next term, and the partner has a number again."""
+    """Act on day 362: a late request applies to the next term; the partner has a CSN again."""
     if c.waits:
         await _targets(w, c, 1, "with the right the update is offered again")
     shown = await subscription(w, c)
@@ -326,7 +326,7 @@ async def _turn_off(w: World, c: Customer, binds: str) -> None:
 
 
 async def after_the_term(w: World, c: Customer) -> None:
-    """Day 370: renewed at the anniversary, or over."""
+    """Check on day 370 that the subscription has renewed or expired."""
 
     async def over() -> Json | None:
         shown = await subscription(w, c)
@@ -349,7 +349,7 @@ def _anniversary(starts: date) -> tuple[int, int]:
 
 
 async def long_after(w: World, c: Customer) -> None:
-    """Day 470: whoever ended has nothing left; credits granted a year ago have expired."""
+    """Check on day 470 that ended pools have no seats and that old credits have expired."""
     if c.fate == "cancels":
 
         async def ended() -> Json | None:

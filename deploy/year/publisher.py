@@ -1,4 +1,4 @@
-"""The publisher's system for the year: it answers orders on Kafka, issues numbers, publishes updates."""
+"""The publisher's system in the year: answers orders, issues CSNs, publishes updates."""
 
 import asyncio
 import json
@@ -18,12 +18,12 @@ PRODUCT: Final = "autocad"
 
 
 class Publisher:
-    """Confirms every order of this run, but declines the first try of those that it is told to."""
+    """Confirms every order of this run, but declines the first order of some customers."""
 
     def __init__(self, doors: Doors) -> None:
         self.doors = doors
         self.declines: set[str] = set()
-        """Customers whose first order is turned down."""
+        """Customers whose first order is declined."""
         self.answered = 0
 
     @contextmanager
@@ -66,7 +66,7 @@ class Publisher:
         self.answered += 1
 
     async def issue(self, organisation_id: str) -> str:
-        """A customer-specific number for a partner."""
+        """Issue a CSN to a partner, and return it."""
         csn = f"52{int(sha256(organisation_id.encode()).hexdigest(), 16) % 10**8:08d}"
         data = {"csn": csn, "organisation_id": organisation_id, "publisher": PUBLISHER}
         await self.doors.emit(PUBLISHER, "CsnIssued", data)

@@ -198,7 +198,7 @@ def test_a_restore_that_fails_midway_leaves_word_of_it_and_goes_on_when_run_agai
     assert fetch(dsn, EVENTS)[:total] == kept[:total] and fence(dsn) == "None"
     begun, ended = operations(dsn)[-2:]
     assert (begun["verb"], begun["outcome"], ended["outcome"]) == ("restore store", "begun", "done")
-    assert f"An earlier try did not end: {done['done']['earlier']}"[:400] in ended["result"]
+    assert f"An earlier attempt did not finish: {done['done']['earlier']}"[:400] in ended["result"]
     assert "Nothing to do" in tenure("restore", "store", "distribution", *YES).out
     append(dsn, "distribution", "pool-9", fleet(1))
 
@@ -218,7 +218,7 @@ def test_a_restore_that_fails_midway_leaves_word_of_it_and_goes_on_when_run_agai
         said = tenure("restore", "store", "distribution", *YES)
     assert said.code == 1 and "The result could NOT be verified" in said.out and fence(dsn) == "None"
     ended = operations(dsn)[-1]
-    assert ended["outcome"] == "failed" and "An earlier try did not end: begun 20" in ended["result"]
+    assert ended["outcome"] == "failed" and "An earlier attempt did not finish: begun 20" in ended["result"]
     assert tenure("verify", "distribution").code == 0
     assert fetch(dsn, EVENTS)[:total] == kept[:total]
 
