@@ -338,6 +338,17 @@ def test_nothing_is_imported_from_a_test_module(file: Path) -> None:
     assert not found, f"{name(file)} imports from {found}"
 
 
+SPOKEN = re.compile(r"given|when|then(_\w+)?|refused|accepted")
+
+
+@pytest.mark.parametrize("file", [file for file in TESTS if file.name.startswith("test_")], ids=name)
+def test_the_words_of_a_spec_are_those_of_the_language(file: Path) -> None:
+    """A helper of a test module's own by such a name would check something else: see tests/spec."""
+    defined = [node for node in parsed(file).body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    found = [node.name for node in defined if SPOKEN.fullmatch(node.name)]
+    assert not found, f"{name(file)} defines {found}"
+
+
 @pytest.mark.parametrize("file", HELPERS, ids=name)
 def test_example_events_stand_with_the_examples(file: Path) -> None:
     """A test module may name events for itself; what others import is in tests/examples."""

@@ -69,7 +69,7 @@ def forged(stored: StoredEvent, **differs: Any) -> StoredEvent:
     return StoredEvent(envelope._replace(hash=chained(envelope, data)), data)
 
 
-async def given(bench: Bench, reader: str) -> list[str]:
+async def parked_of_forgeries(bench: Bench, reader: str) -> list[str]:
     """A pool with seats, and forged events before each of its genuine ones; all consumed. Answers what was parked."""
     await bench.pools(1)
     genuine = await bench.store.read(0, 100)
@@ -88,7 +88,7 @@ async def test_a_rebuild_folds_what_its_consumer_has_applied(
     bench: Bench, reader: str, source: Literal["store", "kafka"]
 ) -> None:
     """By what it knows of another service's streams, and by the store of those that are its own."""
-    parked = await given(bench, reader)
+    parked = await parked_of_forgeries(bench, reader)
     foreign = {"forged", "broken-chain", "conflict"}  # forged: a first version after another event
     assert set(parked) == (foreign if reader == "distribution" else {"forged"})
     assert len(parked) == 2 * 5
@@ -100,7 +100,7 @@ async def test_a_rebuild_folds_what_its_consumer_has_applied(
 
 async def test_the_tables_as_of_a_time_have_what_the_consumer_has_applied_by_then(bench: Bench) -> None:
     """Not what it has not judged yet, either."""
-    await given(bench, "distribution")
+    await parked_of_forgeries(bench, "distribution")
     last = (await bench.store.read(0, 100))[-1]
     follows = forged(last, version=6, prevhash=last.envelope.hash)
     key, headers = follows.envelope.stream.encode(), follows.headers()

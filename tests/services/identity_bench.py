@@ -40,6 +40,7 @@ from shared.runtime.settings import Settings
 from tests.contracts.golden import sample
 from tests.databases import as_operator
 from tests.examples.engine import NOON, new_id
+from tests.spec import sends
 
 KEY = ECKey.generate_key("P-256", {"kid": "key"})
 ISSUER = RSAKey.generate_key(2048, {"kid": "theirs"})
@@ -103,7 +104,8 @@ class Bench:
         finally:
             await operator.close()
 
-    async def ask(self, who: str, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
+    @sends
+    async def when(self, who: str, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
         """`who` is a token, or "" for nobody."""
         if who:
             headers["Authorization"] = f"Bearer {who}"
@@ -111,7 +113,7 @@ class Bench:
 
     async def join(self, name: str, **where: Any) -> tuple[str, str]:
         """The account's id and a token."""
-        answer = await self.ask("", "POST", "/accounts", sign_up(name, **where))
+        answer = await self.when("", "POST", "/accounts", sign_up(name, **where))
         assert answer.status_code == 200, answer.text
         session = answer.json()["session"]
         return session["account_id"], session["access_token"]
@@ -121,15 +123,16 @@ class Bench:
         token: str = (await self.sign_in(f"{name}@x.example")).json()["access_token"]
         return token
 
+    @sends
     async def sign_in(self, email: str, password: str = PASSWORD) -> httpx.Response:
-        return await self.ask("", "POST", "/sessions", {"email": email, "password": password})
+        return await self.when("", "POST", "/sessions", {"email": email, "password": password})
 
     async def invited(self, inviter: str, name: str) -> tuple[str, str]:
         return await self.join(name, invitation=await self.invite(inviter, name))
 
     async def invite(self, inviter: str, name: str) -> str:
         """The token of an invitation for `name`, as the inviter's answer has it."""
-        answer = await self.ask(inviter, "POST", "/invitations", {"email": f"{name}@x.example"})
+        answer = await self.when(inviter, "POST", "/invitations", {"email": f"{name}@x.example"})
         assert answer.status_code == 200, answer.text
         invitation: str = answer.json()["invitation"]
         return invitation

@@ -8,6 +8,7 @@ from joserfc import jwt
 from shared.eventlog.write.log import utc_now
 from tests.services.identity_bench import ISSUER, Bench
 from tests.services.mailing import token_for
+from tests.spec import sends
 
 URL = "https://issuer.example"
 
@@ -15,7 +16,7 @@ OWN: dict[str, Any] = {"organisation": {"name": "Own", "kind": "customer"}}
 
 
 async def fresh(bench: Bench) -> str:
-    nonce: str = (await bench.ask("", "POST", "/sessions/oidc/nonce")).json()["nonce"]
+    nonce: str = (await bench.when("", "POST", "/sessions/oidc/nonce")).json()["nonce"]
     return nonce
 
 
@@ -43,12 +44,13 @@ async def from_issuer(
     return {"id_token": id_token(nonce, sub, email, **more), "nonce": nonce}
 
 
+@sends
 async def signs_in(bench: Bench, sub: str = "1", email: str | None = "mina@x.example", **more: Any) -> httpx.Response:
-    return await bench.ask("", "POST", "/sessions/oidc", await from_issuer(bench, sub, email, **more))
+    return await bench.when("", "POST", "/sessions/oidc", await from_issuer(bench, sub, email, **more))
 
 
 async def verified(bench: Bench, name: str) -> tuple[str, str]:
     account_id, session = await bench.join(name)
     token = await token_for(bench, name)
-    assert (await bench.ask(session, "POST", "/me/address/verification", {"token": token})).status_code == 200
+    assert (await bench.when(session, "POST", "/me/address/verification", {"token": token})).status_code == 200
     return account_id, session

@@ -8,13 +8,12 @@ import pytest
 
 from shared.administrative_access import Granted
 from shared.events import AgreementEnded, AgreementScheduled, AgreementStarted, RoleAssigned, RoleRevoked
-from shared.events.base import Event
-from shared.events.envelope import Envelope, source_of
 from shared.events.identity import AgreementKind, Role
 from shared.runtime.access import access_projection, require_access
 from shared.runtime.auth import Actor
 from shared.runtime.problems import Problem
-from tests.examples.engine import NOON, new_id
+from tests.examples.engine import NOON
+from tests.spec import given_tables
 
 pytestmark = pytest.mark.system
 
@@ -23,25 +22,18 @@ class World:
     """The events of contract `c`, as the projection hears them."""
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
-        self.pool, self.projection = pool, access_projection()
+        self.pool, self.tables = pool, given_tables(access_projection(), pool, NOON)
 
-    async def hears(self, event: Event) -> str:
-        """Its id."""
-        envelope = Envelope(new_id(), source_of("identity"), event.type(), "contract-c", NOON, 1)
-        async with self.pool.acquire() as tx:
-            await self.projection.apply(tx, event, envelope)
-        return envelope.id
-
-    async def given(self, account_id: str, role: Role, *, seats: bool = False) -> str:
-        return await self.hears(
+    async def assigned(self, account_id: str, role: Role, *, seats: bool = False) -> str:
+        return await self.tables.when(
             RoleAssigned(contract_id="c", account_id=account_id, role=role, may_assign_seats=seats, assigned_by="x")
         )
 
     async def taken(self, account_id: str, role: Role) -> str:
-        return await self.hears(RoleRevoked(contract_id="c", account_id=account_id, role=role, revoked_by="x"))
+        return await self.tables.when(RoleRevoked(contract_id="c", account_id=account_id, role=role, revoked_by="x"))
 
     async def scheduled(self, subscription_id: str, starts: date) -> str:
-        return await self.hears(
+        return await self.tables.when(
             AgreementScheduled(
                 contract_id="c",
                 customer="org",
@@ -53,12 +45,12 @@ class World:
         )
 
     async def started(self, subscription_id: str, kind: AgreementKind = "desktop") -> str:
-        return await self.hears(
+        return await self.tables.when(
             AgreementStarted(contract_id="c", subscription_id=subscription_id, kind=kind, product="p")
         )
 
     async def ended(self, subscription_id: str) -> str:
-        return await self.hears(AgreementEnded(contract_id="c", subscription_id=subscription_id))
+        return await self.tables.when(AgreementEnded(contract_id="c", subscription_id=subscription_id))
 
     async def access(self, account_id: str, *, seats: bool = False) -> Granted[str]:
         return await require_access(
@@ -68,7 +60,7 @@ class World:
             assign_seats=seats,
         )
 
-    async def refused(self, account_id: str, rule: str, *because: str, seats: bool = False) -> Problem:
+    async def then_refused(self, account_id: str, rule: str, *because: str, seats: bool = False) -> Problem:
         with pytest.raises(Problem) as found:
             await self.access(account_id, seats=seats)
         assert (found.value.status, found.value.rule, set(found.value.because)) == (403, rule, set(because))
@@ -85,38 +77,38 @@ async def world(database: str) -> AsyncIterator[World]:
 
 async def test_a_missing_role_names_the_events_that_took_it(world: World) -> None:
     await world.started("s")
-    await world.refused("mina", "role-missing")
-    await world.given("mina", "software_coordinator")
+    await world.then_refused("mina", "role-missing")
+    await world.assigned("mina", "software_coordinator")
     gone = await world.taken("mina", "software_coordinator")
-    await world.refused("mina", "role-missing", gone)
-    await world.given("mina", "contract_manager", seats=True)
+    await world.then_refused("mina", "role-missing", gone)
+    await world.assigned("mina", "contract_manager", seats=True)
     handed_over = await world.taken("mina", "contract_manager")
-    await world.refused("mina", "role-missing", gone, handed_over)
-    again = await world.given("mina", "software_coordinator")
+    await world.then_refused("mina", "role-missing", gone, handed_over)
+    again = await world.assigned("mina", "software_coordinator")
     assert (await world.access("mina")).because[0] == again
-    await world.refused("mina", "seat-right-missing", again, seats=True)
+    await world.then_refused("mina", "seat-right-missing", again, seats=True)
 
 
 async def test_a_missing_agreement_names_the_role_and_the_ends(world: World) -> None:
-    role = await world.given("mina", "contract_manager", seats=True)
+    role = await world.assigned("mina", "contract_manager", seats=True)
     await world.started("other", "other")
-    await world.refused("mina", "agreement-missing", role)
+    await world.then_refused("mina", "agreement-missing", role)
     for subscription in ("s1", "s2"):
         await world.started(subscription)
     await world.ended("other")
     first = await world.ended("s1")
     assert (await world.access("mina")).role == "contract_manager"
     second = await world.ended("s2")
-    await world.refused("mina", "agreement-missing", role, first, second)
+    await world.then_refused("mina", "agreement-missing", role, first, second)
     third = await world.started("s3", "maintenance")
     assert (await world.access("mina")).because == (role, third)
 
 
 async def test_before_the_first_day_seats_are_set_up_and_nothing_else_is_open(world: World) -> None:
-    role = await world.given("mina", "contract_manager", seats=True)
+    role = await world.assigned("mina", "contract_manager", seats=True)
     later = await world.scheduled("s2", date(2026, 12, 9))
     first = await world.scheduled("s1", date(2026, 12, 1))
-    problem = await world.refused("mina", "agreement-missing", role, later, first)
+    problem = await world.then_refused("mina", "agreement-missing", role, later, first)
     assert "2026-12-01" in problem.remedy
     assert (await world.access("mina", seats=True)).because == (role, later)
     started = await world.started("s1")
@@ -124,5 +116,5 @@ async def test_before_the_first_day_seats_are_set_up_and_nothing_else_is_open(wo
         assert (await world.access("mina", seats=seats)).because == (role, started)
     ended = [await world.ended("s1"), await world.ended("s2")]
     for seats in (True, False):
-        problem = await world.refused("mina", "agreement-missing", role, *ended, seats=seats)
+        problem = await world.then_refused("mina", "agreement-missing", role, *ended, seats=seats)
         assert "2026" not in problem.remedy

@@ -3,7 +3,6 @@
 import asyncio
 from typing import Any
 
-import httpx
 import pytest
 
 from services.identity.domain.account import ACCOUNT, OpenedAccount, address_digest
@@ -14,19 +13,15 @@ pytestmark = pytest.mark.system
 VERIFY = "/me/address/verification"
 
 
-def refused(answer: httpx.Response, rule: str, status: int = 409) -> None:
-    assert (answer.status_code, answer.json()["rule"]) == (status, rule), answer.text
-
-
 async def is_verified(bench: Bench, token: str) -> bool:
-    found: bool = (await bench.ask(token, "GET", "/me")).json()["email_verified"]
+    found: bool = (await bench.when(token, "GET", "/me")).json()["email_verified"]
     return found
 
 
 async def test_an_address_is_proven_by_the_link_that_was_mailed_to_it(bench: Bench) -> None:
     _, session = await bench.join("mina")
     assert not await is_verified(bench, session)
-    answer = await bench.ask(session, "POST", VERIFY, {"token": await token_for(bench, "mina")})
+    answer = await bench.when(session, "POST", VERIFY, {"token": await token_for(bench, "mina")})
     assert [event["type"] for event in answer.json()["events"]] == ["AddressVerified"]
     assert await is_verified(bench, session)
 
@@ -34,8 +29,8 @@ async def test_an_address_is_proven_by_the_link_that_was_mailed_to_it(bench: Ben
 async def test_a_link_used_twice_changes_nothing(bench: Bench) -> None:
     _, session = await bench.join("mina")
     token = await token_for(bench, "mina")
-    await bench.ask(session, "POST", VERIFY, {"token": token})
-    again = await bench.ask(session, "POST", VERIFY, {"token": token})
+    await bench.when(session, "POST", VERIFY, {"token": token})
+    again = await bench.when(session, "POST", VERIFY, {"token": token})
     assert (again.status_code, again.json()["events"]) == (200, [])
 
 
@@ -44,26 +39,26 @@ async def test_a_link_is_for_one_account_only(bench: Bench) -> None:
     await bench.join("mina")
     _, other = await bench.join("ana")
     token = await token_for(bench, "mina")
-    refused(await bench.ask(other, "POST", VERIFY, {"token": token}), "verification-not-valid")
-    refused(await bench.ask("", "POST", VERIFY, {"token": token}), "not-signed-in", 401)
+    await bench.when(other, "POST", VERIFY, {"token": token}).then_refused("verification-not-valid")
+    await bench.when("", "POST", VERIFY, {"token": token}).then_refused("not-signed-in", status=401)
 
 
 async def test_a_link_is_of_no_use_after_the_address_changed(bench: Bench) -> None:
     _, session = await bench.join("mina")
     token = await token_for(bench, "mina")
-    await bench.ask(session, "PUT", "/me/profile", {"email": "m@x.example"})
-    refused(await bench.ask(session, "POST", VERIFY, {"token": token}), "verification-not-valid")
+    await bench.when(session, "PUT", "/me/profile", {"email": "m@x.example"})
+    await bench.when(session, "POST", VERIFY, {"token": token}).then_refused("verification-not-valid")
     fresh = await token_for(bench, "m")
-    assert (await bench.ask(session, "POST", VERIFY, {"token": fresh})).status_code == 200
+    assert (await bench.when(session, "POST", VERIFY, {"token": fresh})).status_code == 200
     assert await is_verified(bench, session)
 
 
 async def test_a_changed_address_is_not_proven(bench: Bench) -> None:
     _, session = await bench.join("mina")
-    await bench.ask(session, "POST", VERIFY, {"token": await token_for(bench, "mina")})
-    await bench.ask(session, "PUT", "/me/profile", {"name": "Mina Adaeze"})
+    await bench.when(session, "POST", VERIFY, {"token": await token_for(bench, "mina")})
+    await bench.when(session, "PUT", "/me/profile", {"name": "Mina Adaeze"})
     assert await is_verified(bench, session)
-    await bench.ask(session, "PUT", "/me/profile", {"email": "m@x.example"})
+    await bench.when(session, "PUT", "/me/profile", {"email": "m@x.example"})
     assert not await is_verified(bench, session)
 
 
@@ -72,24 +67,24 @@ async def test_no_other_token_of_ours_proves_an_address(bench: Bench) -> None:
     keys = bench.app.state.keys
     others = (session, keys.invite(mina, "t"), keys.address_proof(mina, "t"), keys.nonce("t"), "nonsense")
     for token in others:
-        refused(await bench.ask(session, "POST", VERIFY, {"token": token}), "verification-not-valid")
+        await bench.when(session, "POST", VERIFY, {"token": token}).then_refused("verification-not-valid")
     for token in (*others[:2], keys.verification(mina, "x", "t"), keys.nonce("t")):
-        refused(await bench.ask("", "POST", "/accounts", sign_up("ben", **OWN, proof=token)), "proof-not-valid")
+        await bench.when("", "POST", "/accounts", sign_up("ben", **OWN, proof=token)).then_refused("proof-not-valid")
 
 
 OWN: dict[str, Any] = {"organisation": {"name": "Own", "kind": "customer"}}
 
 
 async def proof_for(bench: Bench, name: str) -> str:
-    assert (await bench.ask("", "POST", "/addresses/proof", {"email": f"{name}@x.example"})).status_code == 202
+    assert (await bench.when("", "POST", "/addresses/proof", {"email": f"{name}@x.example"})).status_code == 202
     return await token_for(bench, name, "Proof")
 
 
 async def test_an_unproven_address_yields_to_whoever_proves_it(bench: Bench) -> None:
     """An attacker signs up with the victim's address; the victim comes later."""
     attacker, session = await bench.join("victim")
-    refused(await bench.ask("", "POST", "/accounts", sign_up("victim", **OWN)), "email-taken")
-    answer = await bench.ask("", "POST", "/accounts", sign_up("victim", **OWN, proof=await proof_for(bench, "victim")))
+    await bench.when("", "POST", "/accounts", sign_up("victim", **OWN)).then_refused("email-taken")
+    answer = await bench.when("", "POST", "/accounts", sign_up("victim", **OWN, proof=await proof_for(bench, "victim")))
     assert answer.status_code == 200, answer.text
     victim = answer.json()["session"]
     assert victim["account_id"] != attacker
@@ -97,22 +92,21 @@ async def test_an_unproven_address_yields_to_whoever_proves_it(bench: Bench) -> 
     assert (await bench.sign_in("victim@x.example")).json()["account_id"] == victim["account_id"]
     left = await bench.log.state(ACCOUNT, attacker)
     assert isinstance(left, OpenedAccount) and left.profile.email == ""
-    taken = await bench.ask(session, "PUT", "/me/profile", {"email": "victim@x.example"})
-    refused(taken, "email-taken")
-    assert (await bench.ask(session, "PUT", "/me/profile", {"email": "attacker@x.example"})).status_code == 200
+    await bench.when(session, "PUT", "/me/profile", {"email": "victim@x.example"}).then_refused("email-taken")
+    assert (await bench.when(session, "PUT", "/me/profile", {"email": "attacker@x.example"})).status_code == 200
 
 
 async def test_a_proven_address_yields_to_nobody(bench: Bench) -> None:
     mina, session = await bench.join("mina")
-    await bench.ask(session, "POST", VERIFY, {"token": await token_for(bench, "mina")})
+    await bench.when(session, "POST", VERIFY, {"token": await token_for(bench, "mina")})
     proof = bench.app.state.keys.address_proof(address_digest("mina@x.example"), "t")
-    refused(await bench.ask("", "POST", "/accounts", sign_up("mina", **OWN, proof=proof)), "email-taken")
+    await bench.when("", "POST", "/accounts", sign_up("mina", **OWN, proof=proof)).then_refused("email-taken")
     assert (await bench.sign_in("mina@x.example")).json()["account_id"] == mina
 
 
 async def test_a_proof_is_for_one_address_only(bench: Bench) -> None:
     proof = await proof_for(bench, "ana")
-    refused(await bench.ask("", "POST", "/accounts", sign_up("mina", **OWN, proof=proof)), "proof-not-valid")
+    await bench.when("", "POST", "/accounts", sign_up("mina", **OWN, proof=proof)).then_refused("proof-not-valid")
 
 
 async def test_who_joins_by_a_mailed_invitation_has_proven_the_address(bench: Bench) -> None:
@@ -139,7 +133,7 @@ async def test_an_attackers_account_does_not_keep_the_invited_person_out(bench: 
 async def test_concurrent_sign_ups_for_one_address_leave_exactly_one_with_a_proof_too(bench: Bench) -> None:
     proof = await proof_for(bench, "mina")
     bodies = [sign_up("mina", **OWN, proof=proof), sign_up("mina", **OWN)] * 3
-    answers = await asyncio.gather(*(bench.ask("", "POST", "/accounts", body) for body in bodies))
+    answers = await asyncio.gather(*(bench.when("", "POST", "/accounts", body) for body in bodies))
     assert {answer.status_code for answer in answers} <= {200, 409}
     opened_ids = [answer.json()["session"]["account_id"] for answer in answers if answer.status_code == 200]
     holders = [await bench.log.state(ACCOUNT, account_id) for account_id in opened_ids]
@@ -153,28 +147,28 @@ async def test_a_dry_run_releases_nothing(bench: Bench) -> None:
     await bench.join("victim")
     holder = await bench.store.holder("email:victim@x.example")
     body = sign_up("victim", **OWN, proof=await proof_for(bench, "victim"))
-    refused(await bench.ask("", "POST", "/accounts?dry_run=true", body), "email-taken")
+    await bench.when("", "POST", "/accounts?dry_run=true", body).then_refused("email-taken")
     assert await bench.store.holder("email:victim@x.example") == holder
 
 
 async def test_asking_for_a_proof_says_nothing_of_whether_the_address_is_known(bench: Bench) -> None:
     await bench.join("mina")
     answers = [
-        await bench.ask("", "POST", "/addresses/proof", {"email": f"{name}@x.example"}) for name in ("mina", "ana")
+        await bench.when("", "POST", "/addresses/proof", {"email": f"{name}@x.example"}) for name in ("mina", "ana")
     ]
     assert [(answer.status_code, answer.content) for answer in answers] == [(202, answers[0].content)] * 2
-    refused(await bench.ask("", "POST", "/addresses/proof", {"email": "nonsense"}), "malformed", 422)
+    await bench.when("", "POST", "/addresses/proof", {"email": "nonsense"}).then_refused("malformed", status=422)
 
 
 async def test_the_link_is_mailed_again_on_request_and_not_at_will(bench: Bench) -> None:
     _, session = await bench.join("mina")
     await mailed(bench, Kept())
     for _ in range(3):
-        assert (await bench.ask(session, "POST", f"{VERIFY}/mail")).status_code == 202
+        assert (await bench.when(session, "POST", f"{VERIFY}/mail")).status_code == 202
     kept = Kept()
     await mailed(bench, kept)
     (message,) = kept.messages
-    assert (await bench.ask(session, "POST", VERIFY, {"token": token_in(message)})).status_code == 200
-    assert (await bench.ask(session, "POST", f"{VERIFY}/mail")).status_code == 202
+    assert (await bench.when(session, "POST", VERIFY, {"token": token_in(message)})).status_code == 200
+    assert (await bench.when(session, "POST", f"{VERIFY}/mail")).status_code == 202
     await mailed(bench, kept)
     assert len(kept.messages) == 1, "it is verified"

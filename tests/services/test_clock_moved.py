@@ -150,11 +150,11 @@ class Slow(Everywhere):
 async def test_the_answer_says_whether_it_is_everywhere(bench: Bench, away: list[str], status: int) -> None:
     bench.app.state.everywhere = slow = Slow(away)
     _, token = await bench.join("mina", organisation={"name": "Trials", "kind": "customer", "sandbox": True})
-    dry = await bench.ask(token, "POST", "/clock?dry_run=true", {"to": TO})
+    dry = await bench.when(token, "POST", "/clock?dry_run=true", {"to": TO})
     assert (dry.status_code, "everywhere" in dry.json(), slow.asked) == (200, False, 0)
     for turn in (1, 2):
-        moved = await bench.ask(token, "POST", "/clock", {"to": TO}, **{"Idempotency-Key": "one"})
+        moved = await bench.when(token, "POST", "/clock", {"to": TO}, **{"Idempotency-Key": "one"})
         assert (moved.status_code, moved.json()["everywhere"], moved.json()["waiting_for"]) == (status, not away, away)
         assert (slow.asked, moved.json()["repeated"]) == (turn, turn == 2), "asked again, it waits again"
-    refused = await bench.ask(token, "POST", "/clock", {"to": "2020-01-01T00:00:00Z"})
+    refused = await bench.when(token, "POST", "/clock", {"to": "2020-01-01T00:00:00Z"})
     assert (refused.status_code, slow.asked) == (409, 2)

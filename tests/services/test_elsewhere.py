@@ -2,7 +2,6 @@
 
 import asyncio
 
-import httpx
 import pytest
 
 from services.identity.domain.account import ACCOUNT, OpenedAccount, identity_claim
@@ -11,11 +10,6 @@ from tests.services.identity_bench import Bench, issuer_keys, sign_up
 from tests.services.issuer import OWN, URL, fresh, from_issuer, id_token, signs_in, verified
 
 pytestmark = pytest.mark.system
-
-
-def refused(answer: httpx.Response, rule: str, status: int) -> None:
-    assert (answer.status_code, answer.json()["rule"]) == (status, rule), answer.text
-    assert answer.json()["remedy"]
 
 
 async def test_where_both_sides_have_proven_the_address_the_first_sign_in_links(bench: Bench) -> None:
@@ -29,14 +23,14 @@ async def test_where_both_sides_have_proven_the_address_the_first_sign_in_links(
 async def test_an_account_that_merely_typed_the_address_never_gets_its_owner(bench: Bench) -> None:
     """The victim's first sign-in does not land in the attacker's account; the victim signs up and gets the address."""
     attacker, _ = await bench.join("mina")
-    refused(await signs_in(bench), "address-not-verified", 403)
+    await signs_in(bench).then_refused("address-not-verified", status=403)
     assert await bench.store.holder(identity_claim(URL, "1")) is None
-    answer = await bench.ask("", "POST", "/accounts", sign_up("mina", **OWN) | await from_issuer(bench))
+    answer = await bench.when("", "POST", "/accounts", sign_up("mina", **OWN) | await from_issuer(bench))
     assert answer.status_code == 200, answer.text
     victim = answer.json()["session"]["account_id"]
     assert victim != attacker
     assert (await signs_in(bench)).json()["account_id"] == victim
-    me = (await bench.ask(answer.json()["session"]["access_token"], "GET", "/me")).json()
+    me = (await bench.when(answer.json()["session"]["access_token"], "GET", "/me")).json()
     assert me["email_verified"] is True
     left = await bench.log.state(ACCOUNT, attacker)
     assert isinstance(left, OpenedAccount) and left.profile.email == ""
@@ -44,10 +38,10 @@ async def test_an_account_that_merely_typed_the_address_never_gets_its_owner(ben
 
 async def test_an_address_that_the_issuer_has_not_verified_links_nothing(bench: Bench) -> None:
     mina, _ = await verified(bench, "mina")
-    refused(await signs_in(bench, email_verified=False), "no-account-for-identity", 403)
+    await signs_in(bench, email_verified=False).then_refused("no-account-for-identity", status=403)
     body = sign_up("ana", **OWN) | await from_issuer(bench, email="ana@x.example", email_verified=False)
-    answer = await bench.ask("", "POST", "/accounts", body)
-    me = (await bench.ask(answer.json()["session"]["access_token"], "GET", "/me")).json()
+    answer = await bench.when("", "POST", "/accounts", body)
+    me = (await bench.when(answer.json()["session"]["access_token"], "GET", "/me")).json()
     assert me["email_verified"] is False and me["account_id"] != mina
 
 
@@ -65,40 +59,40 @@ async def test_somebody_else_with_the_address_at_the_issuer_does_not_get_a_linke
     """The issuer gave the address to another person."""
     mina, _ = await verified(bench, "mina")
     assert (await signs_in(bench, sub="1")).json()["account_id"] == mina
-    refused(await signs_in(bench, sub="2"), "identity-linked", 403)
+    await signs_in(bench, sub="2").then_refused("identity-linked", status=403)
 
 
 async def test_the_same_subject_of_another_issuer_is_somebody_else(bench: Bench) -> None:
     mina, _ = await verified(bench, "mina")
     await signs_in(bench)
     bench.app.state.oidc = oidc.Issuer("https://another.example", "us", issuer_keys)
-    refused(await signs_in(bench, email=None, iss="https://another.example"), "no-account-for-identity", 403)
-    refused(await signs_in(bench), "id-token-not-valid", 401)
+    await signs_in(bench, email=None, iss="https://another.example").then_refused("no-account-for-identity", status=403)
+    await signs_in(bench).then_refused("id-token-not-valid", status=401)
     assert (await signs_in(bench, iss="https://another.example")).json()["account_id"] == mina, "by the address"
 
 
 async def test_whoever_is_signed_in_links_and_unlinks(bench: Bench) -> None:
     mina, session = await bench.join("mina")
-    linked = await bench.ask(session, "POST", "/me/oidc", await from_issuer(bench, email="m.okafor@work.example"))
+    linked = await bench.when(session, "POST", "/me/oidc", await from_issuer(bench, email="m.okafor@work.example"))
     assert [event["type"] for event in linked.json()["events"]] == ["IdentityLinked"]
     assert (await signs_in(bench, email="m.okafor@work.example")).json()["account_id"] == mina
-    assert (await bench.ask(session, "DELETE", "/me/oidc")).status_code == 200
-    refused(await signs_in(bench, email="m.okafor@work.example"), "no-account-for-identity", 403)
+    assert (await bench.when(session, "DELETE", "/me/oidc")).status_code == 200
+    await signs_in(bench, email="m.okafor@work.example").then_refused("no-account-for-identity", status=403)
 
 
 async def test_linking_proves_the_address_where_the_issuer_has_verified_it(bench: Bench) -> None:
     _, session = await bench.join("mina")
-    linked = await bench.ask(session, "POST", "/me/oidc", await from_issuer(bench))
+    linked = await bench.when(session, "POST", "/me/oidc", await from_issuer(bench))
     assert [event["type"] for event in linked.json()["events"]] == ["IdentityLinked", "AddressVerified"]
 
 
 async def test_an_identity_is_linked_to_one_account_only(bench: Bench) -> None:
     _, mina = await bench.join("mina")
     _, ana = await bench.join("ana")
-    await bench.ask(mina, "POST", "/me/oidc", await from_issuer(bench))
-    refused(await bench.ask(ana, "POST", "/me/oidc", await from_issuer(bench)), "identity-linked", 409)
-    refused(await bench.ask(mina, "POST", "/me/oidc", await from_issuer(bench, sub="2")), "identity-linked", 409)
-    again = await bench.ask(mina, "POST", "/me/oidc", await from_issuer(bench))
+    await bench.when(mina, "POST", "/me/oidc", await from_issuer(bench))
+    await bench.when(ana, "POST", "/me/oidc", await from_issuer(bench)).then_refused("identity-linked")
+    await bench.when(mina, "POST", "/me/oidc", await from_issuer(bench, sub="2")).then_refused("identity-linked")
+    again = await bench.when(mina, "POST", "/me/oidc", await from_issuer(bench))
     assert again.json()["events"] == []
 
 
@@ -106,33 +100,33 @@ async def test_of_two_who_link_the_same_identity_at_once_one_does(bench: Bench) 
     sessions = [(await bench.join(name))[1] for name in ("mina", "ana", "ben")]
     bodies = [await from_issuer(bench, email=None) for _ in sessions]
     answers = await asyncio.gather(
-        *(bench.ask(session, "POST", "/me/oidc", body) for session, body in zip(sessions, bodies, strict=True))
+        *(bench.when(session, "POST", "/me/oidc", body) for session, body in zip(sessions, bodies, strict=True))
     )
     assert sorted(answer.status_code for answer in answers) == [200, 409, 409]
 
 
 async def test_a_closed_accounts_identity_is_free_and_forgotten(bench: Bench) -> None:
     _, session = await bench.join("mina")
-    await bench.ask(session, "POST", "/me/oidc", await from_issuer(bench, sub="mina-at-the-issuer"))
+    await bench.when(session, "POST", "/me/oidc", await from_issuer(bench, sub="mina-at-the-issuer"))
     stored = await bench.pool.fetchval("select data::text from log.events where type = 'IdentityLinked'")
     assert "mina-at-the-issuer" not in stored and '"subject":"enc:1:' in stored
-    await bench.ask(session, "DELETE", "/me")
+    await bench.when(session, "DELETE", "/me")
     await bench.settle()
     assert await bench.store.holder(identity_claim(URL, "mina-at-the-issuer")) is None
-    refused(await signs_in(bench, sub="mina-at-the-issuer"), "no-account-for-identity", 403)
+    await signs_in(bench, sub="mina-at-the-issuer").then_refused("no-account-for-identity", status=403)
 
 
 async def test_an_id_token_signs_in_once(bench: Bench) -> None:
     await verified(bench, "mina")
     body = await from_issuer(bench)
-    assert (await bench.ask("", "POST", "/sessions/oidc", body)).status_code == 200
-    refused(await bench.ask("", "POST", "/sessions/oidc", body), "id-token-not-valid", 401)
+    assert (await bench.when("", "POST", "/sessions/oidc", body)).status_code == 200
+    await bench.when("", "POST", "/sessions/oidc", body).then_refused("id-token-not-valid", status=401)
 
 
 async def test_of_many_who_use_an_id_token_at_once_one_gets_in(bench: Bench) -> None:
     await verified(bench, "mina")
     body = await from_issuer(bench)
-    answers = await asyncio.gather(*(bench.ask("", "POST", "/sessions/oidc", body) for _ in range(5)))
+    answers = await asyncio.gather(*(bench.when("", "POST", "/sessions/oidc", body) for _ in range(5)))
     assert sorted(answer.status_code for answer in answers) == [200, 401, 401, 401, 401]
 
 
@@ -140,18 +134,18 @@ async def test_a_nonce_is_used_once_whatever_token_repeats_it(bench: Bench) -> N
     await verified(bench, "mina")
     nonce = await fresh(bench)
     first = {"id_token": id_token(nonce), "nonce": nonce}
-    assert (await bench.ask("", "POST", "/sessions/oidc", first)).status_code == 200
+    assert (await bench.when("", "POST", "/sessions/oidc", first)).status_code == 200
     second = {"id_token": id_token(nonce, more="x"), "nonce": nonce}
-    refused(await bench.ask("", "POST", "/sessions/oidc", second), "id-token-not-valid", 401)
+    await bench.when("", "POST", "/sessions/oidc", second).then_refused("id-token-not-valid", status=401)
 
 
 async def test_a_request_that_is_sent_again_may_repeat_its_nonce(bench: Bench) -> None:
     body = sign_up("mina", **OWN) | await from_issuer(bench)
     key = {"Idempotency-Key": "first"}
-    dry = await bench.ask("", "POST", "/accounts?dry_run=true", body, **key)
+    dry = await bench.when("", "POST", "/accounts?dry_run=true", body, **key)
     assert [event["type"] for event in dry.json()["events"]] == ["AccountOpened", "AddressVerified", "IdentityLinked"]
-    first = await bench.ask("", "POST", "/accounts", body, **key)
-    again = await bench.ask("", "POST", "/accounts", body, **key)
+    first = await bench.when("", "POST", "/accounts", body, **key)
+    again = await bench.when("", "POST", "/accounts", body, **key)
     assert (first.status_code, again.status_code, again.json()["repeated"]) == (200, 200, True)
 
 
@@ -164,14 +158,14 @@ async def test_only_a_nonce_of_ours_counts_and_the_token_has_to_repeat_it(bench:
         {"id_token": id_token(session), "nonce": session},
         {"id_token": id_token(fresh_one), "nonce": other},
     ):
-        refused(await bench.ask("", "POST", "/sessions/oidc", body), "id-token-not-valid", 401)
-    missing = await bench.ask("", "POST", "/sessions/oidc", {"id_token": id_token(fresh_one)})
-    refused(missing, "malformed", 422)
+        await bench.when("", "POST", "/sessions/oidc", body).then_refused("id-token-not-valid", status=401)
+    missing = {"id_token": id_token(fresh_one)}
+    await bench.when("", "POST", "/sessions/oidc", missing).then_refused("malformed", status=422)
 
 
 async def test_a_token_that_was_issued_to_another_client_signs_nobody_in(bench: Bench) -> None:
     await verified(bench, "mina")
-    refused(await signs_in(bench, azp="another-client"), "id-token-not-valid", 401)
+    await signs_in(bench, azp="another-client").then_refused("id-token-not-valid", status=401)
 
 
 async def test_used_nonces_go_when_they_are_out_of_time(bench: Bench) -> None:
@@ -186,6 +180,6 @@ async def test_without_another_issuer_there_is_no_such_sign_in(bench: Bench) -> 
     _, session = await bench.join("mina")
     bench.app.state.oidc = None
     body = {"id_token": "x", "nonce": "y"}
-    refused(await bench.ask("", "POST", "/sessions/oidc/nonce"), "issuer-not-configured", 404)
-    refused(await bench.ask("", "POST", "/sessions/oidc", body), "issuer-not-configured", 404)
-    refused(await bench.ask(session, "POST", "/me/oidc", body), "issuer-not-configured", 404)
+    await bench.when("", "POST", "/sessions/oidc/nonce").then_refused("issuer-not-configured", status=404)
+    await bench.when("", "POST", "/sessions/oidc", body).then_refused("issuer-not-configured", status=404)
+    await bench.when(session, "POST", "/me/oidc", body).then_refused("issuer-not-configured", status=404)

@@ -96,72 +96,78 @@ async def test_pools_and_numbers_seats_and_closed_accounts_meet_in_any_order(wor
 async def test_a_pool_through_its_course(world: World, doors: Doors) -> None:
     chance = random.Random(2)
     bulk = {"items": [{"account_id": account} for account in ("ana", "nobody", "ben", "mina")]}
-    answers = (await doors("mina", "POST", "/pools/s/seats/bulk", bulk))["items"]
+    answers = (await doors.when("mina", "POST", "/pools/s/seats/bulk", bulk).then_ok())["items"]
     assert [item["answer"].get("rule") for item in answers] == [None, "user-unknown", None, "seats-exhausted"]
     await world.settle(chance)
-    pool = await doors("ana", "GET", "/pools/s")
+    pool = await doors.when("ana", "GET", "/pools/s").then_ok()
     assert (pool["phase"], pool["until"], pool["updates"], pool["free"]) == ("active", "2027-11-20", True, 0)
 
     world.say("marketplace", "subscription-s", renewed(date(2028, 11, 20)))
     await world.settle(chance)
-    (mine,) = (await doors("ana", "GET", "/me/seats"))["items"]
+    (mine,) = (await doors.when("ana", "GET", "/me/seats").then_ok())["items"]
     assert (mine["until"], mine["access"], mine["updates"]) == ("2028-11-20", True, True)
-    assert (await doors("ben", "GET", "/me/seats"))["items"] == [], "one seat fewer: who came last has none"
+    assert (await doors.when("ben", "GET", "/me/seats").then_ok())["items"] == [], (
+        "one seat fewer: who came last has none"
+    )
 
     last = SubscriptionEnded(subscription_id="s", contract_id="c", customer="org", ended=date(2028, 11, 20))
     later(world, 732)  # 2028-11-22
     await world.settle(chance)
     world.say("marketplace", "subscription-s", last)
     await world.settle(chance)
-    (mine,) = (await doors("ana", "GET", "/me/seats"))["items"]
+    (mine,) = (await doors.when("ana", "GET", "/me/seats").then_ok())["items"]
     assert (mine["phase"], mine["until"], mine["access"], mine["updates"]) == ("expired", "2028-12-05", True, True)
-    refused = await doors("mina", "POST", "/pools/s/seats", {"account_id": "ben"}, 409)
+    refused = await doors.when("mina", "POST", "/pools/s/seats", {"account_id": "ben"}).then_status(409)
     assert refused["rule"] == "term-ended" and len(refused["because"]) == 1
 
     later(world, 746)  # 2028-12-06
     await world.settle(chance)
-    (mine,) = (await doors("ana", "GET", "/me/seats"))["items"]
+    (mine,) = (await doors.when("ana", "GET", "/me/seats").then_ok())["items"]
     assert (mine["phase"], mine["until"], mine["access"], mine["updates"]) == ("suspended", "2029-01-04", False, False)
 
     later(world, 776)  # 2029-01-05
     await world.settle(chance)
-    assert (await doors("ana", "GET", "/me/seats"))["items"] == []
-    (pool,) = (await doors("ana", "GET", "/pools"))["items"]
+    assert (await doors.when("ana", "GET", "/me/seats").then_ok())["items"] == []
+    (pool,) = (await doors.when("ana", "GET", "/pools").then_ok())["items"]
     assert (pool["phase"], pool["until"], pool["assigned"]) == ("ended", None, 0)
 
 
 async def test_many_seats_are_taken_back_at_once(world: World, doors: Doors) -> None:
     items = {"items": [{"account_id": "ana"}, {"account_id": "ben"}]}
-    await doors("mina", "POST", "/pools/s/seats/bulk", items)
-    back = await doors("mina", "POST", "/pools/s/seats/unassign/bulk", items)
+    await doors.when("mina", "POST", "/pools/s/seats/bulk", items).then_ok()
+    back = await doors.when("mina", "POST", "/pools/s/seats/unassign/bulk", items).then_ok()
     assert [item["answer"]["events"][0]["type"] for item in back["items"]] == ["SeatUnassigned"] * 2
-    for_all = (await doors("ben", "POST", "/pools/s/seats/unassign/bulk", items))["items"]
+    for_all = (await doors.when("ben", "POST", "/pools/s/seats/unassign/bulk", items).then_ok())["items"]
     assert {(item["status"], item["answer"]["rule"]) for item in for_all} == {(403, "role-missing")}
 
 
 async def test_a_ledger_explains_every_balance(world: World, doors: Doors) -> None:
     chance, path = random.Random(3), "/contracts/c/credits"
     one = {"grant_id": "g1", "amount": 10}
-    assert (await doors("mina", "POST", f"{path}/grants", one, 403))["rule"] == "not-a-publisher"
-    await doors("stranger", "POST", f"{path}/grants", one, 404)
-    await doors("seller", "POST", f"{path}/grants", one)
+    await doors.when("mina", "POST", f"{path}/grants", one).then_refused("not-a-publisher", status=403)
+    await doors.when("stranger", "POST", f"{path}/grants", one).then_status(404)
+    await doors.when("seller", "POST", f"{path}/grants", one).then_ok()
     unknown = {"grant_id": "g2", "amount": 3, "account_id": "nobody"}
-    assert (await doors("seller", "POST", f"{path}/grants", unknown, 409))["rule"] == "user-unknown"
-    await doors("seller", "POST", f"{path}/grants", unknown | {"account_id": "ana"})
+    await doors.when("seller", "POST", f"{path}/grants", unknown).then_refused("user-unknown")
+    await doors.when("seller", "POST", f"{path}/grants", unknown | {"account_id": "ana"}).then_ok()
 
     spend = {"consumption_id": "x", "amount": 5, "purpose": "rendering"}
-    assert (await doors("ana", "POST", f"{path}/consumptions", spend, 409))["rule"] == "seat-needed"
-    await doors("mina", "POST", "/pools/s/seats", {"account_id": "ana"})
+    await doors.when("ana", "POST", f"{path}/consumptions", spend).then_refused("seat-needed")
+    await doors.when("mina", "POST", "/pools/s/seats", {"account_id": "ana"}).then_ok()
     await world.settle(chance)
     for_ana = spend | {"account_id": "ana"}
-    assert (await doors("ben", "POST", f"{path}/consumptions", for_ana, 403))["rule"] == "credits-of-another"
-    await doors("seller", "POST", f"{path}/consumptions", for_ana)
-    assert (await doors("ana", "POST", f"{path}/consumptions", spend))["events"] == [], "it was spent already"
-    refused = await doors("ana", "POST", f"{path}/consumptions", spend | {"consumption_id": "y", "amount": 9}, 409)
+    await doors.when("ben", "POST", f"{path}/consumptions", for_ana).then_refused("credits-of-another", status=403)
+    await doors.when("seller", "POST", f"{path}/consumptions", for_ana).then_ok()
+    assert (await doors.when("ana", "POST", f"{path}/consumptions", spend).then_ok())["events"] == [], (
+        "it was spent already"
+    )
+    refused = await doors.when(
+        "ana", "POST", f"{path}/consumptions", spend | {"consumption_id": "y", "amount": 9}
+    ).then_status(409)
     assert refused["rule"] == "credits-exhausted"
     await world.settle(chance)
 
-    seen = await doors("ana", "GET", path)
+    seen = await doors.when("ana", "GET", path).then_ok()
     assert (seen["balance"], seen["pool"], seen["individual"]) == (8, 8, {})
     assert [(e["kind"], e["grant_id"], e["amount"], e["balance"]) for e in seen["entries"]] == [
         ("granted", "g1", 10, 10),
@@ -170,26 +176,26 @@ async def test_a_ledger_explains_every_balance(world: World, doors: Doors) -> No
         ("consumed", "g1", -2, 8),
     ]
     assert [(lot["grant_id"], lot["remaining"], lot["expires_on"]) for lot in seen["lots"]] == [("g1", 8, "2027-11-20")]
-    page = await doors("ana", "GET", f"{path}?limit=2")
-    rest = await doors("ana", "GET", f"{path}?limit=2&after={page['next']}")
+    page = await doors.when("ana", "GET", f"{path}?limit=2").then_ok()
+    rest = await doors.when("ana", "GET", f"{path}?limit=2&after={page['next']}").then_ok()
     assert [*page["entries"], *rest["entries"]] == seen["entries"] and rest["next"] is None
-    await doors("stranger", "GET", path, status=404)
+    await doors.when("stranger", "GET", path).then_status(404)
 
 
 async def test_credits_expire_in_the_customers_time_or_with_the_contract(world: World, doors: Doors) -> None:
     chance, path = random.Random(4), "/contracts/c/credits"
-    await doors("seller", "POST", f"{path}/grants", {"grant_id": "g1", "amount": 10})
+    await doors.when("seller", "POST", f"{path}/grants", {"grant_id": "g1", "amount": 10}).then_ok()
     later(world, 100)
     await world.settle(chance)
-    await doors("seller", "POST", f"{path}/grants", {"grant_id": "g2", "amount": 7})
+    await doors.when("seller", "POST", f"{path}/grants", {"grant_id": "g2", "amount": 7}).then_ok()
     later(world, 365)
     await world.settle(chance)
-    seen = await doors("ana", "GET", path)
+    seen = await doors.when("ana", "GET", path).then_ok()
     assert (seen["balance"], seen["entries"][-1]["reference"]) == (7, "time")
 
     last = SubscriptionEnded(subscription_id="s", contract_id="c", customer="org", ended=ENDS)
     world.say("marketplace", "subscription-s", last)
     later(world, 381)
     await world.settle(chance)
-    seen = await doors("ana", "GET", path)
+    seen = await doors.when("ana", "GET", path).then_ok()
     assert (seen["balance"], seen["entries"][-1]["reference"]) == (0, "contract")

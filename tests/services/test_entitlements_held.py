@@ -57,7 +57,7 @@ async def test_a_closed_accounts_seat_is_found_though_it_was_parked(
     world: World, doors: Doors, ill: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ill(POOLS, SeatAssigned, "ana")
-    await doors("mina", "POST", "/pools/s/seats", {"account_id": "ana"})
+    await doors.when("mina", "POST", "/pools/s/seats", {"account_id": "ana"}).then_ok()
     await world.settle(random.Random(5))
     world.say("identity", "account-ana", AccountClosed(account_id="ana", organisation_id="org", closed_by="ana"))
     await world.settle(random.Random(5))
@@ -89,7 +89,7 @@ async def test_credits_end_with_the_last_pool_even_if_one_was_parked(
     world: World, doors: Doors, ill: Any, hidden: type[Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The table shows a pool that is not usable any more, or doesn't show one that is."""
-    await doors("seller", "POST", "/contracts/c/credits/grants", {"grant_id": "g1", "amount": 10})
+    await doors.when("seller", "POST", "/contracts/c/credits/grants", {"grant_id": "g1", "amount": 10}).then_ok()
     ill(POOLS, hidden, "s" if hidden is SeatPoolSuspended else "s2")
     world.say("marketplace", "subscription-s2", confirmed("s2", "org", "reseller"))
     await world.settle(random.Random(7))

@@ -61,10 +61,10 @@ async def test_after_the_contracts_end_nobody_grants_credits(world: World, doors
     world.say("marketplace", "subscription-s", last)
     later(world, 365 + 14)  # the last day on which seats can be used
     await world.settle(chance)
-    await doors("seller", "POST", f"{path}/grants", {"grant_id": "g1", "amount": 10})
+    await doors.when("seller", "POST", f"{path}/grants", {"grant_id": "g1", "amount": 10}).then_ok()
     later(world, 365 + 15)
     await world.settle(chance)
-    refused = await doors("seller", "POST", f"{path}/grants", {"grant_id": "g2", "amount": 10}, 409)
+    refused = await doors.when("seller", "POST", f"{path}/grants", {"grant_id": "g2", "amount": 10}).then_status(409)
     suspended = world.of("pool-s", "SeatPoolSuspended")
     assert (refused["rule"], refused["because"]) == ("contract-ended", [suspended])
     assert await purchased(world, CreditsPurchased(contract_id="c", grant_id="g3", amount=5)) == "contract-ended"
@@ -74,7 +74,7 @@ async def test_after_the_contracts_end_nobody_grants_credits(world: World, doors
     )
     await world.log.execute(CREDITS, "c", in_that_moment, Meta(new_id(), "seller", NOON))
     await world.settle(chance)
-    seen = await doors("ana", "GET", path)
+    seen = await doors.when("ana", "GET", path).then_ok()
     assert (seen["balance"], seen["entries"][-1]["reference"]) == (0, "contract")
 
 
@@ -82,11 +82,10 @@ async def test_credits_are_granted_by_the_contracts_publisher_and_the_operator(w
     path, one = "/contracts/c/credits", {"grant_id": "g1", "amount": 10}
     for_ana = {"consumption_id": "x", "amount": 5, "account_id": "ana"}
     for what, body in (("grants", one), ("consumptions", for_ana)):
-        refused = await doors("other", "POST", f"{path}/{what}", body, 404)
-        assert refused["rule"] == "unknown"
-    await doors("operator", "POST", f"{path}/grants", one)
-    await doors("mina", "POST", "/pools/s/seats", {"account_id": "ana"})
-    await doors("operator", "POST", f"{path}/consumptions", for_ana)
+        await doors.when("other", "POST", f"{path}/{what}", body).then_refused("unknown", status=404)
+    await doors.when("operator", "POST", f"{path}/grants", one).then_ok()
+    await doors.when("mina", "POST", "/pools/s/seats", {"account_id": "ana"}).then_ok()
+    await doors.when("operator", "POST", f"{path}/consumptions", for_ana).then_ok()
 
 
 async def test_many_grants_at_once_are_answered_one_by_one(world: World, doors: Doors) -> None:
@@ -98,18 +97,18 @@ async def test_many_grants_at_once_are_answered_one_by_one(world: World, doors: 
         {"grant_id": "g3", "amount": 4, "account_id": "ana"},
     ]
     rules = [None, "user-unknown", "grant-id-reused", None]
-    would = await doors("seller", "POST", f"{path}?dry_run=true", {"items": items})
-    first = await doors("seller", "POST", path, {"items": items}, key=key)
-    again = await doors("seller", "POST", path, {"items": items}, key=key)
+    would = await doors.when("seller", "POST", f"{path}?dry_run=true", {"items": items}).then_ok()
+    first = await doors.when("seller", "POST", path, {"items": items}, key=key).then_ok()
+    again = await doors.when("seller", "POST", path, {"items": items}, key=key).then_ok()
     for answers in (would, first, again):
         assert ([item["answer"].get("rule") for item in answers["items"]], answers["accepted"]) == (rules, 2)
     assert [item["answer"].get("repeated") for item in again["items"]] == [True, None, None, True]
     assert [item["answer"] for item in again["items"][1:3]] == [item["answer"] for item in first["items"][1:3]]
     assert first["items"][2]["answer"]["because"] == [first["items"][0]["answer"]["events"][0]["id"]]
-    other = (await doors("other", "POST", path, {"items": items}))["items"]
+    other = (await doors.when("other", "POST", path, {"items": items}).then_ok())["items"]
     assert {(item["status"], item["answer"]["rule"]) for item in other} == {(404, "unknown")}
     await world.settle(random.Random(7))
-    assert (await doors("ana", "GET", "/contracts/c/credits"))["individual"] == {"ana": 4}
+    assert (await doors.when("ana", "GET", "/contracts/c/credits").then_ok())["individual"] == {"ana": 4}
 
 
 # ── Refusals ───────────────────────────────────────────────────────────────────────────────────────────
@@ -117,32 +116,35 @@ async def test_many_grants_at_once_are_answered_one_by_one(world: World, doors: 
 
 async def test_a_refusal_about_a_user_is_kept_with_its_evidence(world: World, doors: Doors) -> None:
     chance, path, zoe = random.Random(8), "/pools/s/seats", {"account_id": "zoe"}
-    early = await doors("mina", "POST", path, zoe, 409, key="early")
-    assert (early["rule"], early["because"]) == ("user-unknown", [])
+    early = await doors.when("mina", "POST", path, zoe, key="early").then_refused("user-unknown", because=[])
     world.say("identity", "account-zoe", person("zoe", "org"))
     world.say("identity", "account-xenia", person("xenia", "x"))
     await world.settle(chance)
-    assert await doors("mina", "POST", path, zoe, 409, key="early") == early, "the first answer"
-    await doors("mina", "POST", path, zoe)
+    assert await doors.when("mina", "POST", path, zoe, key="early").then_status(409) == early, "the first answer"
+    await doors.when("mina", "POST", path, zoe).then_ok()
     world.say("identity", "account-zoe", AccountClosed(account_id="zoe", organisation_id="org", closed_by="zoe"))
     await world.settle(chance)
-    refused = await doors("mina", "POST", path, zoe, 409)
-    assert (refused["rule"], refused["because"]) == ("user-unknown", [world.said["account-zoe"][-1][0].id])
-    refused = await doors("mina", "POST", path, {"account_id": "xenia"}, 409)
-    assert (refused["rule"], refused["because"]) == ("user-unknown", []), "of another organisation"
-    assert (await doors("mina", "POST", path, {"account_id": "a\0"}, 422))["rule"] == "malformed"
+    await doors.when("mina", "POST", path, zoe).then_refused(
+        "user-unknown", because=[world.said["account-zoe"][-1][0].id]
+    )
+    await doors.when("mina", "POST", path, {"account_id": "xenia"}).then_refused(
+        "user-unknown", because=[]
+    )  # of another organisation
+    await doors.when("mina", "POST", path, {"account_id": "a\0"}).then_refused("malformed", status=422)
 
 
 async def test_a_refusal_for_want_of_a_seat_is_kept_with_its_evidence(world: World, doors: Doors) -> None:
     path, spend = "/contracts/c/credits/consumptions", {"consumption_id": "x", "amount": 5}
-    await doors("seller", "POST", "/contracts/c/credits/grants", {"grant_id": "g", "amount": 10})
-    early = await doors("ana", "POST", path, spend, 409, key="early")
-    assert (early["rule"], early["because"]) == ("seat-needed", [world.of("pool-s", "SeatPoolOpened")])
-    await doors("mina", "POST", "/pools/s/seats", {"account_id": "ana"})
-    assert await doors("ana", "POST", path, spend, 409, key="early") == early, "the first answer"
-    await doors("ana", "POST", path, spend)  # though no read model knows the seat yet
-    refused = await doors("seller", "POST", path, spend | {"consumption_id": "y", "account_id": "a\0"}, 422)
-    assert refused["rule"] == "malformed"
+    await doors.when("seller", "POST", "/contracts/c/credits/grants", {"grant_id": "g", "amount": 10}).then_ok()
+    early = await doors.when("ana", "POST", path, spend, key="early").then_refused(
+        "seat-needed", because=[world.of("pool-s", "SeatPoolOpened")]
+    )
+    await doors.when("mina", "POST", "/pools/s/seats", {"account_id": "ana"}).then_ok()
+    assert await doors.when("ana", "POST", path, spend, key="early").then_status(409) == early, "the first answer"
+    await doors.when("ana", "POST", path, spend).then_ok()  # though no read model knows the seat yet
+    await doors.when("seller", "POST", path, spend | {"consumption_id": "y", "account_id": "a\0"}).then_refused(
+        "malformed", status=422
+    )
 
 
 async def test_seats_are_assigned_by_those_who_may_while_an_agreement_runs(world: World, doors: Doors) -> None:
@@ -150,14 +152,14 @@ async def test_seats_are_assigned_by_those_who_may_while_an_agreement_runs(world
     world.say("identity", "contract-c", RoleAssigned.model_validate(role | {"may_assign_seats": False}))
     await world.settle(random.Random(9))
     path, seat = "/pools/s/seats", {"account_id": "ana"}
-    assert (await doors("ana", "POST", path, seat, 403))["rule"] == "role-missing"
-    assert (await doors("ben", "POST", path, seat, 403))["rule"] == "seat-right-missing"
+    await doors.when("ana", "POST", path, seat).then_refused("role-missing", status=403)
+    await doors.when("ben", "POST", path, seat).then_refused("seat-right-missing", status=403)
     world.say("identity", "contract-c", RoleAssigned.model_validate(role | {"may_assign_seats": True}))
     await world.settle(random.Random(9))
-    await doors("ben", "POST", path, seat)
+    await doors.when("ben", "POST", path, seat).then_ok()
     world.say("identity", "contract-c", AgreementEnded(contract_id="c", subscription_id="s"))
     await world.settle(random.Random(9))
-    assert (await doors("mina", "DELETE", f"{path}/ana", status=403))["rule"] == "agreement-missing"
+    await doors.when("mina", "DELETE", f"{path}/ana").then_refused("agreement-missing", status=403)
 
 
 # ── Before the term ────────────────────────────────────────────────────────────────────────────────────
@@ -168,17 +170,19 @@ async def test_seats_are_assigned_before_the_term_and_used_from_its_first_day(wo
     ahead = confirmed("s", "org", "reseller").model_copy(update={"starts": first})
     spend = {"consumption_id": "x", "amount": 5}
     async with open_doors(world, ahead) as doors:
-        await doors("seller", "POST", "/contracts/c/credits/grants", {"grant_id": "g", "amount": 10})
-        await doors("mina", "POST", "/pools/s/seats", {"account_id": "ana"})
+        await doors.when("seller", "POST", "/contracts/c/credits/grants", {"grant_id": "g", "amount": 10}).then_ok()
+        await doors.when("mina", "POST", "/pools/s/seats", {"account_id": "ana"}).then_ok()
         for days, phase, until, may in ((30, "upcoming", date(2026, 12, 21), False), (31, "active", ENDS, True)):
             later(world, days)
             await world.settle(chance)
-            (mine,) = (await doors("ana", "GET", "/me/seats"))["items"]
-            (listed,) = (await doors("ana", "GET", "/pools"))["items"]
-            for shown in (mine, listed, await doors("seller", "GET", "/pools/s")):
+            (mine,) = (await doors.when("ana", "GET", "/me/seats").then_ok())["items"]
+            (listed,) = (await doors.when("ana", "GET", "/pools").then_ok())["items"]
+            for shown in (mine, listed, await doors.when("seller", "GET", "/pools/s").then_ok()):
                 assert (shown["phase"], shown["until"], shown["starts"]) == (phase, f"{until}", "2026-12-22")
             assert (mine["access"], mine["updates"], listed["updates"]) == (may, may, True)
-            answer = await doors("ana", "POST", "/contracts/c/credits/consumptions", spend, 200 if may else 409)
+            answer = await doors.when("ana", "POST", "/contracts/c/credits/consumptions", spend).then_status(
+                200 if may else 409
+            )
             if not may:
                 opened = world.of("pool-s", "SeatPoolOpened")
                 assert (answer["rule"], answer["because"]) == ("seat-needed", [opened])
@@ -198,20 +202,20 @@ async def test_a_file_has_a_publishers_own_figures(
     monkeypatch.setitem(BY_KIND, Policy, Policies("entitlements", Policy, policies_of(Policy).file))
     chance, own = random.Random(11), publisher == "autodesk"
     async with open_doors(world, confirmed("s", "org", "reseller", publisher=publisher), publisher) as doors:
-        await doors("operator", "POST", "/contracts/c/credits/grants", {"grant_id": "g", "amount": 1})
+        await doors.when("operator", "POST", "/contracts/c/credits/grants", {"grant_id": "g", "amount": 1}).then_ok()
         sold = CreditsPurchased(contract_id="c", grant_id="h", amount=1)
         assert await purchased(world, sold, f"urn:publisher:{publisher}") == ""
         await world.settle(chance)
-        seen = await doors("ana", "GET", "/contracts/c/credits")
+        seen = await doors.when("ana", "GET", "/contracts/c/credits").then_ok()
         assert {lot["expires_on"] for lot in seen["lots"]} == {"2026-12-20" if own else "2027-11-20"}
         last = SubscriptionEnded(subscription_id="s", contract_id="c", customer="org", ended=ENDS)
         later(world, 365)
         await world.settle(chance)
         world.say("marketplace", "subscription-s", last)
         await world.settle(chance)
-        expired = await doors("ana", "GET", "/pools/s")
+        expired = await doors.when("ana", "GET", "/pools/s").then_ok()
         later(world, 365 + (4 if own else 16))
         await world.settle(chance)
-        suspended = await doors("ana", "GET", "/pools/s")
+        suspended = await doors.when("ana", "GET", "/pools/s").then_ok()
     assert (expired["phase"], expired["until"]) == ("expired", "2027-11-23" if own else "2027-12-05")
     assert (suspended["phase"], suspended["until"]) == ("suspended", "2027-11-27" if own else "2028-01-04")

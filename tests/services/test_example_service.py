@@ -12,6 +12,7 @@ import pytest
 from examples.lending import (
     BOOK,
     BOOK_LENT,
+    LOANS,
     READER,
     READER_SUSPENDED,
     SERVICE,
@@ -36,7 +37,7 @@ from tests.databases import execute_as_operator
 from tests.examples.engine import NOON, new_id
 from tests.services.counters import KEY, parts
 from tests.services.world import World
-from tests.spec import given
+from tests.spec import given, given_tables, sends
 
 BY = {"book_id": "b", "organisation_id": "o", "reader": "ana"}
 DUE = NOON + timedelta(days=14)
@@ -101,7 +102,8 @@ class Library:
         app = make_app(made, SERVICE.commands, SERVICE.queries, api=True)
         self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://library")
 
-    async def ask(self, reader: str, method: str, path: str, json: Any = None) -> httpx.Response:
+    @sends
+    async def when(self, reader: str, method: str, path: str, json: Any = None) -> httpx.Response:
         token = TokenSigner(KEY).sign(
             Actor(account_id=reader, organisation_id="o", organisation_kind="customer"), new_id()
         )
@@ -132,39 +134,47 @@ async def library(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 
 
 @pytest.mark.system
+async def test_loan_has_a_row_until_the_book_is_back(library: Library) -> None:
+    tables, loans = given_tables(LOANS, library.world.pool, NOON), "select book_id, reader, due, overdue from loans"
+    await tables.when(LENT)
+    await tables.then_rows(loans, ("b", "ana", DUE, False))
+    await tables.when(OVERDUE)
+    await tables.then_rows(loans, ("b", "ana", DUE, True))
+    await tables.when(RETURNED)
+    await tables.then_rows(loans)
+
+
+@pytest.mark.system
 async def test_route_lends_a_book_and_query_shows_it(library: Library) -> None:
-    answer = await library.ask("ana", "POST", "/books/b/loan", {"days": 14})
-    assert (answer.status_code, answer.json()["events"][0]["type"]) == (200, "BookLent")
+    await library.when("ana", "POST", "/books/b/loan", {"days": 14}).then(BookLent)
     await library.settle()
-    shown = await library.ask("ana", "GET", "/me/loans")
-    assert shown.json() == [{"book_id": "b", "due": DUE.isoformat().replace("+00:00", "Z"), "overdue": False}]
+    shown = await library.when("ana", "GET", "/me/loans").then_ok()
+    assert shown == [{"book_id": "b", "due": DUE.isoformat().replace("+00:00", "Z"), "overdue": False}]
 
 
 @pytest.mark.system
 async def test_refusal_names_its_rule_and_its_evidence(library: Library) -> None:
-    lent = await library.ask("ana", "POST", "/books/b/loan", {"days": 14})
-    refused = await library.ask("ben", "POST", "/books/b/loan", {"days": 14})
-    assert (refused.status_code, refused.json()["rule"]) == (409, BOOK_LENT)
-    assert refused.json()["because"] == [lent.json()["events"][0]["id"]]
+    lent = await library.when("ana", "POST", "/books/b/loan", {"days": 14}).then(BookLent)
+    because = [lent["events"][0]["id"]]
+    await library.when("ben", "POST", "/books/b/loan", {"days": 14}).then_refused(BOOK_LENT, because=because)
 
 
 @pytest.mark.system
 async def test_timer_notes_the_overdue_loan_and_reaction_suspends_its_reader(library: Library) -> None:
-    await library.ask("ana", "POST", "/books/b/loan", {"days": 14})
+    await library.when("ana", "POST", "/books/b/loan", {"days": 14}).then(BookLent)
     await library.settle()
     await library.pass_days(14)
-    assert (await library.ask("ana", "GET", "/me/loans")).json()[0]["overdue"] is True
+    assert (await library.when("ana", "GET", "/me/loans").then_ok())[0]["overdue"] is True
     assert await library.world.log.state(READER, "ana") == SUSPENDED
-    refused = await library.ask("ana", "POST", "/books/c/loan", {"days": 1})
-    assert refused.json()["rule"] == READER_SUSPENDED
+    await library.when("ana", "POST", "/books/c/loan", {"days": 1}).then_refused(READER_SUSPENDED)
 
 
 @pytest.mark.system
 async def test_book_returned_in_time_is_never_overdue(library: Library) -> None:
-    await library.ask("ana", "POST", "/books/b/loan", {"days": 14})
+    await library.when("ana", "POST", "/books/b/loan", {"days": 14}).then(BookLent)
     await library.settle()
-    await library.ask("ana", "DELETE", "/books/b/loan")
+    await library.when("ana", "DELETE", "/books/b/loan").then(BookReturned)
     await library.settle()
     await library.pass_days(15)
-    assert (await library.ask("ana", "GET", "/me/loans")).json() == []
+    assert (await library.when("ana", "GET", "/me/loans").then_ok()) == []
     assert await library.world.log.state(READER, "ana") is None

@@ -32,7 +32,7 @@ def own(account: str) -> Actor:
     return who(account, organisation_of(account))
 
 
-async def refused(freshness: Freshness, wanted: str, actor: Actor | None = None) -> tuple[int, str]:
+async def refusal_of(freshness: Freshness, wanted: str, actor: Actor | None = None) -> tuple[int, str]:
     with pytest.raises(Problem) as problem:
         await freshness.reached(wanted, actor or who("mina"))
     return problem.value.status, problem.value.rule
@@ -65,12 +65,12 @@ async def test_of_another_services_stream_the_tables_that_follow_it_count(bench:
 async def test_what_the_services_own_log_does_not_have_is_refused_at_once(bench: Bench, wanted: str) -> None:
     mina, _ = await bench.join("mina")
     await bench.settle()
-    found = await refused(waiting(bench), wanted.format(mina=mina), own(mina))
+    found = await refusal_of(waiting(bench), wanted.format(mina=mina), own(mina))
     assert found == (422, "version-unknown")
 
 
 async def test_what_does_not_come_is_told_in_the_end(bench: Bench) -> None:
-    assert await refused(waiting(bench, wait_s=0.05), FOREIGN) == (503, "not-yet")
+    assert await refusal_of(waiting(bench, wait_s=0.05), FOREIGN) == (503, "not-yet")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ async def test_what_does_not_come_is_told_in_the_end(bench: Bench) -> None:
     ],
 )
 async def test_a_malformed_wish_is_refused(bench: Bench, wanted: str) -> None:
-    assert await refused(waiting(bench), wanted) == (422, "malformed")
+    assert await refusal_of(waiting(bench), wanted) == (422, "malformed")
 
 
 async def test_all_that_wait_share_one_question(bench: Bench) -> None:
@@ -111,10 +111,10 @@ async def test_an_account_and_a_process_wait_so_often_and_no_more(
     made = waiting(bench)
     tasks = [asyncio.create_task(made.reached(FOREIGN, who("mina"))) for _ in range(3)]
     await started(*tasks)
-    assert await refused(made, FOREIGN) == (429, "too-many-requests")
+    assert await refusal_of(made, FOREIGN) == (429, "too-many-requests")
     more = [asyncio.create_task(made.reached(FOREIGN, who(f"account {number}"))) for number in range(2)]
     await started(*more)
-    assert await refused(made, FOREIGN, who("ana")) == (503, "busy")
+    assert await refusal_of(made, FOREIGN, who("ana")) == (503, "busy")
     for task in (*tasks, *more):
         task.cancel()
     await asyncio.gather(*tasks, *more, return_exceptions=True)
@@ -142,7 +142,7 @@ async def test_nobody_waits_without_a_token(bench: Bench, method: str, path: str
         "/me/password": {"current": "x", "new": "x" * 12},
     }
     header = {"Tenure-At-Least": "account-nobody@1"}
-    answers = await asyncio.gather(*(bench.ask("", method, path, bodies.get(path), **header) for _ in range(10)))
+    answers = await asyncio.gather(*(bench.when("", method, path, bodies.get(path), **header) for _ in range(10)))
     assert {(answer.status_code, answer.json()["rule"]) for answer in answers} <= {
         (401, "not-signed-in"),
         (429, "too-many-requests"),
@@ -154,7 +154,7 @@ async def test_nobody_waits_without_a_token(bench: Bench, method: str, path: str
 async def test_over_http_a_read_has_what_the_command_wrote(bench: Bench) -> None:
     bench.app.state.parts.freshness = waiting(bench)
     mina, token = await bench.join("mina")
-    reads = asyncio.create_task(bench.ask(token, "GET", "/contracts", **{"Tenure-At-Least": f"account-{mina}@1"}))
+    reads = asyncio.ensure_future(bench.when(token, "GET", "/contracts", **{"Tenure-At-Least": f"account-{mina}@1"}))
     await bench.settle()
     assert (await reads).status_code == 200
 
@@ -200,7 +200,7 @@ async def test_who_has_written_to_another_organisations_stream_waits_for_it(benc
     heir, _ = await bench.invited(token, "heir")
     await bench.purchase(mina)
     kim = Actor(account_id="kim", organisation_id="tenure", organisation_kind="operator")
-    handed = await bench.ask(TokenSigner(KEY).sign(kim, "token"), "POST", "/contracts/c/handover", {"to": heir})
+    handed = await bench.when(TokenSigner(KEY).sign(kim, "token"), "POST", "/contracts/c/handover", {"to": heir})
     wanted = handed.headers["tenure-version"]
     await bench.settle()
     assert await told(

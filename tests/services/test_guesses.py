@@ -187,7 +187,7 @@ async def test_of_400_wrong_passwords_at_once_five_are_compared(
     assert statuses(answers) == {401: FREE_PAIR, 429: 400 - FREE_PAIR}
     assert len(compared) == FREE_PAIR, "nothing is compared for those that are refused"
     assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers if answer.status_code == 429)
-    metrics = (await bench.ask("", "GET", "/metrics")).text
+    metrics = (await bench.when("", "GET", "/metrics")).text
     by_source = 400 - int(DEFAULTS["sign-in"].partition("/")[0])
     assert f'tenure_requests_limited_total{{limit="sign-in"}} {by_source}.0' in metrics
     async with elsewhere(bench) as http:
@@ -215,7 +215,7 @@ async def test_right_sign_ins_from_one_network_are_not_limited(bench: Bench) -> 
 async def test_guesses_at_the_current_password_wait_as_at_sign_in(bench: Bench) -> None:
     _, token = await bench.join("mina")
     form = {"current": "something else", "new": "another long password"}
-    answers = [await bench.ask(token, "PUT", "/me/password", form) for _ in range(7)]
+    answers = [await bench.when(token, "PUT", "/me/password", form) for _ in range(7)]
     assert statuses(answers) == {403: FREE_PAIR, 429: 2}
     assert (await bench.sign_in("mina@x.example")).status_code == 429, "they are guesses at the same password"
 
@@ -228,5 +228,5 @@ async def test_a_reset_ends_the_delay_that_strangers_brought_about(bench: Bench)
     assert (await bench.sign_in("mina@x.example")).status_code == 429
     replaces = credentials.digest(await credentials.verifier_of(bench.pool, mina))
     form = {"reset": Keys([KEY]).reset(mina, replaces, "reset"), "new": "another long password"}
-    assert (await bench.ask("", "POST", "/password", form)).status_code == 204
+    assert (await bench.when("", "POST", "/password", form)).status_code == 204
     assert (await bench.sign_in("mina@x.example", "another long password")).status_code == 200

@@ -38,25 +38,25 @@ async def test_a_closed_account_is_forgotten_and_the_log_unchanged(bench: Bench)
     oskar, manager = await bench.join("oskar")
     mina, token = await bench.invited(manager, "mina")
     await bench.purchase(oskar)
-    assert (await bench.ask(token, "PUT", "/me/profile", {"name": "Mina Adaeze"})).status_code == 200
-    asked = await bench.ask(token, "POST", "/contracts/c/role-requests", {"message": "Mina here, mina@x.example"})
+    assert (await bench.when(token, "PUT", "/me/profile", {"name": "Mina Adaeze"})).status_code == 200
+    asked = await bench.when(token, "POST", "/contracts/c/role-requests", {"message": "Mina here, mina@x.example"})
     assert asked.json()["events"][0]["data"]["message"] == "Mina here, mina@x.example"
     key = {"Idempotency-Key": "again"}
-    changed = await bench.ask(token, "PUT", "/me/profile", {"email": "m.o@x.example"}, **key)
+    changed = await bench.when(token, "PUT", "/me/profile", {"email": "m.o@x.example"}, **key)
     assert changed.json()["events"][0]["data"]["email"] == "m.o@x.example", "the answer is in the clear"
     taken = sign_up("m.o")
-    taken_too = await bench.ask("", "POST", "/accounts", taken)
+    taken_too = await bench.when("", "POST", "/accounts", taken)
     assert taken_too.json()["rule"] == "email-taken"
-    view = (await bench.ask(manager, "GET", "/contracts/c")).json()
+    view = (await bench.when(manager, "GET", "/contracts/c")).json()
     assert view["requests"][0]["message"] == "Mina here, mina@x.example"
-    assert (await bench.ask(manager, "GET", f"/accounts/{mina}")).json()["name"] == "Mina Adaeze"
+    assert (await bench.when(manager, "GET", f"/accounts/{mina}")).json()["name"] == "Mina Adaeze"
     before = await bench.store.read(0, 1000)
     sealed = {"AccountOpened", "ProfileUpdated", "RoleRequested", "InvitationIssued"}
     assert {e.envelope.type for e in before if b'"enc:1:' in e.data} == sealed
 
-    closed = await bench.ask(token, "DELETE", "/me", **{"Idempotency-Key": "bye"})
+    closed = await bench.when(token, "DELETE", "/me", **{"Idempotency-Key": "bye"})
     assert [event["type"] for event in closed.json()["events"]] == ["AccountClosed"]
-    assert (await bench.ask(manager, "GET", f"/accounts/{mina}")).status_code == 404, "at once"
+    assert (await bench.when(manager, "GET", f"/accounts/{mina}")).status_code == 404, "at once"
     assert (await bench.sign_in("m.o@x.example")).status_code == 401
     await bench.settle()
 
@@ -71,13 +71,13 @@ async def test_a_closed_account_is_forgotten_and_the_log_unchanged(bench: Bench)
     state = await elsewhere.state(ACCOUNT, mina)
     assert isinstance(state, account.Closed)
     for method, path, body in (("PUT", "/me/profile", {"email": "m.o@x.example"}), ("DELETE", "/me", None)):
-        again = await bench.ask(token, method, path, body, **key)
+        again = await bench.when(token, method, path, body, **key)
         assert (again.status_code, again.json()["rule"]) == (401, "not-signed-in")
     assert not await bench.pool.fetch("select * from sessions where account_id = $1", mina)
     prints = await bench.pool.fetch("select id from log.commands where fingerprint <> '' and starts_with(id, $1)", mina)
     assert [row["id"] for row in prints] == [f"{mina}:bye"]
     assert (await bench.contract()).requests == {}
-    assert (await bench.ask("", "POST", "/accounts", taken)).status_code == 200, "the address is free"
+    assert (await bench.when("", "POST", "/accounts", taken)).status_code == 200, "the address is free"
 
 
 async def test_every_copy_of_the_log_is_unreadable_without_the_key(bench: Bench) -> None:
@@ -116,25 +116,25 @@ async def test_two_who_seal_at_once_share_the_persons_key(bench: Bench) -> None:
 async def test_only_the_operator_closes_somebody_elses_account(bench: Bench) -> None:
     _, manager = await bench.join("oskar")
     mina, token = await bench.invited(manager, "mina")
-    refused = await bench.ask(manager, "DELETE", f"/accounts/{mina}")
+    refused = await bench.when(manager, "DELETE", f"/accounts/{mina}")
     assert (refused.status_code, refused.json()["rule"]) == (403, "operator-only")
     operator = TokenSigner(KEY).sign(
         Actor(account_id="operator", organisation_id="tenure", organisation_kind="operator"), "token"
     )
-    assert (await bench.ask(operator, "DELETE", f"/accounts/{mina}?dry_run=true")).status_code == 200
-    assert (await bench.ask(token, "GET", "/me")).status_code == 200
-    done = await bench.ask(operator, "DELETE", f"/accounts/{mina}")
+    assert (await bench.when(operator, "DELETE", f"/accounts/{mina}?dry_run=true")).status_code == 200
+    assert (await bench.when(token, "GET", "/me")).status_code == 200
+    done = await bench.when(operator, "DELETE", f"/accounts/{mina}")
     assert done.json()["events"][0]["data"]["closed_by"] == "operator"
-    assert (await bench.ask(token, "GET", "/me")).status_code == 401
+    assert (await bench.when(token, "GET", "/me")).status_code == 401
 
 
 async def test_an_erasing_that_crashed_is_done_by_the_next_try(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     oskar, manager = await bench.join("oskar")
     await bench.purchase(oskar)
     mina, token = await bench.invited(manager, "mina")
-    await bench.ask(manager, "PUT", f"/contracts/c/coordinators/{mina}")
+    await bench.when(manager, "PUT", f"/contracts/c/coordinators/{mina}")
     await bench.settle()
-    await bench.ask(token, "DELETE", "/me")
+    await bench.when(token, "DELETE", "/me")
 
     async def crash(*_: Any) -> Any:
         raise ConnectionResetError("killed")
@@ -153,49 +153,49 @@ async def test_a_sandboxs_clock_moves_for_all_who_joined_it(bench: Bench) -> Non
     sandbox = {"organisation": {"name": "Trial", "kind": "customer", "sandbox": True}}
     _, first = await bench.join("oskar", **sandbox)
     _, second = await bench.invited(first, "mina")
-    moved = await bench.ask(second, "POST", "/clock", {"to": "2030-01-01T00:00:00Z"})
+    moved = await bench.when(second, "POST", "/clock", {"to": "2030-01-01T00:00:00Z"})
     assert [event["type"] for event in moved.json()["events"]] == ["ClockMoved"]
-    shown = (await bench.ask(first, "GET", "/me/clock")).json()
+    shown = (await bench.when(first, "GET", "/me/clock")).json()
     assert shown["sandbox"] is True and shown["now"].startswith("2030-01-01T00:0")
-    assert (await bench.ask(first, "POST", "/clock", {"to": "2029-12-31T00:00:00Z"})).json()[
+    assert (await bench.when(first, "POST", "/clock", {"to": "2029-12-31T00:00:00Z"})).json()[
         "rule"
     ] == "clock-backwards"
-    assert (await bench.ask(first, "POST", "/clock", {"to": "2099-01-01T00:00:00Z"})).json()["rule"] == "clock-too-far"
+    assert (await bench.when(first, "POST", "/clock", {"to": "2099-01-01T00:00:00Z"})).json()["rule"] == "clock-too-far"
     for no_instant in ("soon", "2030-01-01T00:00:00", "2030-01-01", "9999-12-31T23:59:59-14:00"):
-        malformed = await bench.ask(first, "POST", "/clock", {"to": no_instant})
+        malformed = await bench.when(first, "POST", "/clock", {"to": no_instant})
         assert (malformed.status_code, malformed.json()["rule"]) == (422, "malformed")
         assert [field["field"] for field in malformed.json()["fields"]] == ["to"]
     _, real = await bench.join("ana")
-    assert (await bench.ask(real, "POST", "/clock", {"to": "2030-01-01T00:00:00Z"})).json()["rule"] == "not-a-sandbox"
-    still = (await bench.ask(real, "GET", "/me/clock")).json()
+    assert (await bench.when(real, "POST", "/clock", {"to": "2030-01-01T00:00:00Z"})).json()["rule"] == "not-a-sandbox"
+    still = (await bench.when(real, "GET", "/me/clock")).json()
     assert (still["sandbox"], still["ahead_s"]) == (False, 0)
 
 
 async def test_a_sign_up_is_answered_with_a_session(bench: Bench) -> None:
-    answer = (await bench.ask("", "POST", "/accounts", sign_up("mina"), **{"Idempotency-Key": "first"})).json()
+    answer = (await bench.when("", "POST", "/accounts", sign_up("mina"), **{"Idempotency-Key": "first"})).json()
     session, signed_in = answer["session"], (await bench.sign_in("mina@x.example")).json()
     assert set(session) == set(signed_in)
     same = ("account_id", "organisation_id", "token_type", "expires_in")
     assert [session[name] for name in same] == [signed_in[name] for name in same]
     assert session["account_id"] == answer["events"][0]["data"]["account_id"]
-    assert (await bench.ask(session["access_token"], "GET", "/me")).json()["email"] == "mina@x.example"
+    assert (await bench.when(session["access_token"], "GET", "/me")).json()["email"] == "mina@x.example"
     assert session["access_token"] not in await whole(bench.pool), "a token is kept nowhere"
 
 
 async def test_no_sign_up_that_is_repeated_considered_or_refused_has_a_session(bench: Bench) -> None:
     key = {"Idempotency-Key": "first"}
-    considered = (await bench.ask("", "POST", "/accounts?dry_run=true", sign_up("mina"), **key)).json()
+    considered = (await bench.when("", "POST", "/accounts?dry_run=true", sign_up("mina"), **key)).json()
     assert considered["dry_run"] is True and "session" not in considered
-    opened = (await bench.ask("", "POST", "/accounts", sign_up("mina"), **key)).json()
+    opened = (await bench.when("", "POST", "/accounts", sign_up("mina"), **key)).json()
     assert "session" in opened
     for password in (PASSWORD, "somebody else's guess"):
-        again = (await bench.ask("", "POST", "/accounts", sign_up("mina") | {"password": password}, **key)).json()
+        again = (await bench.when("", "POST", "/accounts", sign_up("mina") | {"password": password}, **key)).json()
         assert again["repeated"] is True and again["events"] == opened["events"] and "session" not in again
     for wrong, status in ((sign_up("mina"), 409), (sign_up("ana") | {"name": " "}, 422)):
-        refused = await bench.ask("", "POST", "/accounts", wrong)
+        refused = await bench.when("", "POST", "/accounts", wrong)
         assert refused.status_code == status and "session" not in refused.json()
     assert (
-        await bench.ask("", "POST", "/sessions", {"email": "mina@x.example", "password": "somebody else's guess"})
+        await bench.when("", "POST", "/sessions", {"email": "mina@x.example", "password": "somebody else's guess"})
     ).status_code == 401
 
 
@@ -208,17 +208,17 @@ async def test_a_sign_up_that_broke_off_leaves_its_password_and_who_repeats_its_
     key = {"Idempotency-Key": "first"}
     with monkeypatch.context() as patched:
         patched.setattr(bench.store, "append", crash)
-        assert (await bench.ask("", "POST", "/accounts", sign_up("mina"), **key)).status_code == 503
+        assert (await bench.when("", "POST", "/accounts", sign_up("mina"), **key)).status_code == 503
     guess = {"password": "somebody else's guess"}
-    opened = (await bench.ask("", "POST", "/accounts", sign_up("mina") | guess, **key)).json()
+    opened = (await bench.when("", "POST", "/accounts", sign_up("mina") | guess, **key)).json()
     assert [event["type"] for event in opened["events"]] == ["AccountOpened"] and opened["repeated"] is False
     assert "session" not in opened, "this request's password was neither set nor verified"
-    assert (await bench.ask("", "POST", "/sessions", {"email": "mina@x.example", **guess})).status_code == 401
+    assert (await bench.when("", "POST", "/sessions", {"email": "mina@x.example", **guess})).status_code == 401
     assert (await bench.sign_in("mina@x.example")).status_code == 200
 
 
 async def test_the_document_says_what_a_sign_up_answers_besides(bench: Bench) -> None:
-    document = (await bench.ask("", "GET", "/openapi.json")).json()
+    document = (await bench.when("", "GET", "/openapi.json")).json()
     answers = document["paths"]["/accounts"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
     assert [each["$ref"].rsplit("/", 1)[1] for each in answers["allOf"]] == ["Answer", "SignedUp"]
     schemas = document["components"]["schemas"]
@@ -233,17 +233,17 @@ async def test_nobody_joins_by_an_invitation_that_is_not_valid(bench: Bench) -> 
     another = keys.Keys([ECKey.generate_key("P-256", {"kid": "key"})])
     forged = another.invite("invitation", "token")
     for bad in ("nonsense", manager, forged, good[:-2]):
-        refused = await bench.ask("", "POST", "/accounts", sign_up("mina", invitation=bad))
+        refused = await bench.when("", "POST", "/accounts", sign_up("mina", invitation=bad))
         assert (refused.status_code, refused.json()["rule"]) == (409, "invitation-not-valid")
         assert refused.json()["remedy"]
-    assert (await bench.ask("", "POST", "/accounts", sign_up("mina", invitation=good))).status_code == 200
+    assert (await bench.when("", "POST", "/accounts", sign_up("mina", invitation=good))).status_code == 200
 
 
 async def test_a_wrong_password_and_an_unknown_address_are_answered_alike(bench: Bench) -> None:
     await bench.join("mina")
     problems = []
     for email, password in (("mina@x.example", "something else"), ("ana@x.example", PASSWORD)):
-        refused = await bench.ask("", "POST", "/sessions", {"email": email, "password": password})
+        refused = await bench.when("", "POST", "/sessions", {"email": email, "password": password})
         assert (refused.status_code, refused.json()["rule"]) == (401, "sign-in-failed")
         problems.append(refused.json())
     assert problems[0] == problems[1]

@@ -25,17 +25,17 @@ async def test_a_contract_manager_hands_over_before_closing(bench: Bench) -> Non
     oskar, manager = await bench.join("oskar")
     mina, token = await bench.invited(manager, "mina")
     await bench.purchase(oskar)
-    refused = (await bench.ask(manager, "DELETE", "/me")).json()
+    refused = (await bench.when(manager, "DELETE", "/me")).json()
     assert (refused["rule"], "c" in refused["detail"]) == ("still-contract-manager", True)
     assert refused["because"] == [(await bench.manager()).ref]
-    assert (await bench.ask(manager, "POST", "/contracts/c/handover", {"to": mina})).status_code == 200
-    kept = (await bench.ask(token, "DELETE", "/me")).json()
+    assert (await bench.when(manager, "POST", "/contracts/c/handover", {"to": mina})).status_code == 200
+    kept = (await bench.when(token, "DELETE", "/me")).json()
     assert kept["rule"] == "still-contract-manager", "the heir, at once, before any table is folded"
     manager = await bench.again("oskar")
-    assert (await bench.ask(manager, "DELETE", "/me")).status_code == 200
+    assert (await bench.when(manager, "DELETE", "/me")).status_code == 200
     await bench.settle()
     assert (await bench.manager()).account_id == mina
-    heirless = (await bench.ask(token, "POST", "/contracts/c/handover", {"to": oskar})).json()
+    heirless = (await bench.when(token, "POST", "/contracts/c/handover", {"to": oskar})).json()
     assert heirless["rule"] == "not-of-customer", "nobody hands over to an account that is closed"
 
 
@@ -45,15 +45,15 @@ async def test_a_coordinator_who_leaves_loses_the_role_everywhere(bench: Bench) 
     await bench.purchase(oskar)
     path = f"/contracts/c/coordinators/{mina}"
     for right in (False, True, False):
-        named = await bench.ask(manager, "PUT", path, {"may_assign_seats": right})
+        named = await bench.when(manager, "PUT", path, {"may_assign_seats": right})
         assert named.json()["events"][0]["data"]["may_assign_seats"] is right
-    assert (await bench.ask(manager, "GET", "/contracts/c")).json()["coordinating"] == [mina]
-    assert (await bench.ask(token, "GET", "/contracts/c/access")).json()["open"] is True
-    assert (await bench.ask(token, "DELETE", "/me")).status_code == 200
+    assert (await bench.when(manager, "GET", "/contracts/c")).json()["coordinating"] == [mina]
+    assert (await bench.when(token, "GET", "/contracts/c/access")).json()["open"] is True
+    assert (await bench.when(token, "DELETE", "/me")).status_code == 200
     await bench.settle()
     assert (await bench.contract()).coordinators == {}
-    assert (await bench.ask(manager, "GET", "/contracts/c")).json()["coordinating"] == [oskar]
-    refused = (await bench.ask(manager, "PUT", path, {"may_assign_seats": True})).json()
+    assert (await bench.when(manager, "GET", "/contracts/c")).json()["coordinating"] == [oskar]
+    refused = (await bench.when(manager, "PUT", path, {"may_assign_seats": True})).json()
     assert refused["rule"] == "not-of-customer"
 
 
@@ -103,24 +103,24 @@ async def test_where_nobody_is_left_the_operator_hands_the_contract_over(bench: 
     await bench.log.execute(ACCOUNT, oskar, CloseAccount("operator", ()), Meta(new_id(), "operator", NOON))
     await bench.settle()
     assert (await bench.manager()).account_id == oskar, "never none"
-    assert (await bench.ask(operator, "POST", "/contracts/c/handover", {"to": ana})).status_code == 200
+    assert (await bench.when(operator, "POST", "/contracts/c/handover", {"to": ana})).status_code == 200
     assert (await bench.manager()).account_id == ana
 
 
 async def test_the_agreement_ends_with_the_subscription_and_not_with_a_renewal(bench: Bench) -> None:
     oskar, token = await bench.join("oskar")
     await bench.purchase(oskar, SubscriptionRenewed)
-    assert (await bench.ask(token, "GET", "/contracts/c/access")).json()["open"] is True
+    assert (await bench.when(token, "GET", "/contracts/c/access")).json()["open"] is True
     bench.inbound.clear()
     await bench.pool.execute("delete from engine.checkpoints where topic = $1", MARKETPLACE)
     await bench.pool.execute("delete from engine.seen where stream = 'subscription-s'")
     await bench.pool.execute("delete from engine.hashes where stream = 'subscription-s'")
     await bench.purchase(oskar, SubscriptionEnded)
-    shut = (await bench.ask(token, "GET", "/contracts/c/access")).json()
+    shut = (await bench.when(token, "GET", "/contracts/c/access")).json()
     assert (shut["open"], shut["missing"]) == (False, "agreement-missing")
     assert len(shut["because"]) == 2, "the role that is held, and the agreement's end"
     _, stranger = await bench.invited(token, "mina")
-    assert (await bench.ask(stranger, "GET", "/contracts/c/access")).json()["missing"] == "role-missing"
+    assert (await bench.when(stranger, "GET", "/contracts/c/access")).json()["missing"] == "role-missing"
 
 
 async def test_a_request_for_a_role_is_declined_and_the_person_reads_so(bench: Bench) -> None:
@@ -128,17 +128,17 @@ async def test_a_request_for_a_role_is_declined_and_the_person_reads_so(bench: B
     mina, token = await bench.invited(manager, "mina")
     await bench.purchase(oskar)
     path = f"/contracts/c/role-requests/{mina}"
-    nothing = (await bench.ask(manager, "POST", f"{path}/approval")).json()
+    nothing = (await bench.when(manager, "POST", f"{path}/approval")).json()
     assert nothing["rule"] == "no-request"
-    await bench.ask(token, "POST", "/contracts/c/role-requests", {"message": "please"})
-    refused = await bench.ask(token, "POST", f"{path}/decline", {"reason": "myself"})
+    await bench.when(token, "POST", "/contracts/c/role-requests", {"message": "please"})
+    refused = await bench.when(token, "POST", f"{path}/decline", {"reason": "myself"})
     assert (refused.status_code, refused.json()["rule"]) == (409, "role-missing")
     assert refused.json()["because"] == [(await bench.manager()).ref]
-    declined = (await bench.ask(manager, "POST", f"{path}/decline", {"reason": "not yet"})).json()
+    declined = (await bench.when(manager, "POST", f"{path}/decline", {"reason": "not yet"})).json()
     assert [event["type"] for event in declined["events"]] == ["RoleRequestDeclined"]
     assert declined["events"][0]["data"]["reason"] == "not yet"
-    assert (await bench.ask(token, "GET", "/contracts/c")).json()["requests"] == []
-    assert (await bench.ask(token, "GET", "/contracts/c/access")).json()["missing"] == "role-missing"
+    assert (await bench.when(token, "GET", "/contracts/c")).json()["requests"] == []
+    assert (await bench.when(token, "GET", "/contracts/c/access")).json()["missing"] == "role-missing"
 
 
 async def test_who_asks_to_manage_takes_over_by_the_managers_approval(bench: Bench) -> None:
@@ -147,25 +147,25 @@ async def test_who_asks_to_manage_takes_over_by_the_managers_approval(bench: Ben
     ana, other = await bench.invited(manager, "ana")
     await bench.purchase(oskar)
     for who in (token, other):
-        asked = await bench.ask(who, "POST", "/contracts/c/role-requests", {"role": "contract_manager"})
+        asked = await bench.when(who, "POST", "/contracts/c/role-requests", {"role": "contract_manager"})
         assert asked.json()["events"][0]["data"]["role"] == "contract_manager"
-    both = (await bench.ask(token, "POST", "/contracts/c/role-requests", {"role": "software_coordinator"})).json()
+    both = (await bench.when(token, "POST", "/contracts/c/role-requests", {"role": "software_coordinator"})).json()
     assert both["rule"] == "request-waiting" and len(both["because"]) == 1
     await bench.log.execute(ACCOUNT, ana, CloseAccount(ana, ()), Meta(new_id(), ana, NOON))
-    gone = (await bench.ask(manager, "POST", f"/contracts/c/role-requests/{ana}/approval")).json()
+    gone = (await bench.when(manager, "POST", f"/contracts/c/role-requests/{ana}/approval")).json()
     assert gone["rule"] == "not-of-customer"
     approval = f"/contracts/c/role-requests/{mina}/approval"
-    considered = (await bench.ask(manager, "POST", f"{approval}?dry_run=true")).json()
-    taken = (await bench.ask(manager, "POST", approval)).json()
+    considered = (await bench.when(manager, "POST", f"{approval}?dry_run=true")).json()
+    taken = (await bench.when(manager, "POST", approval)).json()
     assert [event["type"] for event in taken["events"]] == ["RoleRevoked", "RoleAssigned"]
     assert [event["data"] for event in considered["events"]] == [event["data"] for event in taken["events"]]
-    assert (await bench.ask(manager, "POST", approval)).status_code == 401, "who loses the role signs in again"
+    assert (await bench.when(manager, "POST", approval)).status_code == 401, "who loses the role signs in again"
     manager = await bench.again("oskar")
-    assert (await bench.ask(manager, "POST", approval)).json()["events"] == [], "it was approved before"
+    assert (await bench.when(manager, "POST", approval)).json()["events"] == [], "it was approved before"
     await bench.settle()
-    roles = (await bench.ask(token, "GET", "/contracts/c")).json()["roles"]
+    roles = (await bench.when(token, "GET", "/contracts/c")).json()["roles"]
     assert [(role["account_id"], role["role"]) for role in roles] == [(mina, "contract_manager")]
-    shut = (await bench.ask(manager, "GET", "/contracts/c/access")).json()
+    shut = (await bench.when(manager, "GET", "/contracts/c/access")).json()
     assert (shut["missing"], shut["because"]) == ("role-missing", [taken["events"][0]["id"]])
 
 
@@ -226,16 +226,16 @@ async def test_coordinators_are_named_and_their_roles_taken_in_bulk(bench: Bench
         ]
     }
     path, key = "/contracts/c/coordinators", {"Idempotency-Key": "all"}
-    considered = (await bench.ask(manager, "POST", f"{path}/bulk?dry_run=true", named)).json()
+    considered = (await bench.when(manager, "POST", f"{path}/bulk?dry_run=true", named)).json()
     assert considered["accepted"] == 2 and (await bench.contract()).coordinators == {}
-    answer = (await bench.ask(manager, "POST", f"{path}/bulk", named, **key)).json()
+    answer = (await bench.when(manager, "POST", f"{path}/bulk", named, **key)).json()
     assert [item["answer"].get("rule") for item in answer["items"]] == [None, "not-of-customer", None]
-    again = (await bench.ask(manager, "POST", f"{path}/bulk", named, **key)).json()
+    again = (await bench.when(manager, "POST", f"{path}/bulk", named, **key)).json()
     assert [item["answer"].get("repeated") for item in again["items"]] == [True, None, True]
     held = (await bench.contract()).coordinators
     assert {a: role.may_assign_seats for a, role in held.items()} == {people[0]: True, people[1]: False}
     taken = {"items": [{"account_id": account} for account in people]}
-    answer = (await bench.ask(manager, "POST", f"{path}/revoke/bulk", taken)).json()
+    answer = (await bench.when(manager, "POST", f"{path}/revoke/bulk", taken)).json()
     assert answer["accepted"] == 2 and (await bench.contract()).coordinators == {}
     await bench.settle()
 
@@ -247,37 +247,39 @@ async def test_an_agreement_of_a_later_term_starts_on_its_first_day_in_the_custo
     first_day = utc_now().date() + timedelta(days=20)
     await bench.purchase(oskar, starts=first_day)
     scheduled = (await bench.contract()).scheduled["s"]
-    shut = (await bench.ask(token, "GET", "/contracts/c/access")).json()
+    shut = (await bench.when(token, "GET", "/contracts/c/access")).json()
     assert (shut["missing"], shut["because"]) == (
         "agreement-missing",
         [(await bench.manager()).ref, scheduled.ref],
     )
-    (shown,) = (await bench.ask(token, "GET", "/contracts/c")).json()["agreements"]
+    (shown,) = (await bench.when(token, "GET", "/contracts/c")).json()["agreements"]
     assert (shown["subscription_id"], shown["starts"]) == ("s", first_day.isoformat())
-    assert (await bench.ask(token, "PUT", f"/contracts/c/coordinators/{mina}")).status_code == 200, "roles are not late"
+    assert (await bench.when(token, "PUT", f"/contracts/c/coordinators/{mina}")).status_code == 200, (
+        "roles are not late"
+    )
     await bench.settle()
     assert await bench.timers.fire() == 0, "not in real time"
 
     midnight = datetime.combine(first_day, time(), UTC)
     for early in (timedelta(hours=1), timedelta(0)):
-        moved = await bench.ask(token, "POST", "/clock", {"to": (midnight - early).isoformat()})
+        moved = await bench.when(token, "POST", "/clock", {"to": (midnight - early).isoformat()})
         assert moved.status_code == 200
         await bench.settle()
         await bench.clocks.refresh(bench.pool)
         assert await bench.timers.fire() == (0 if early else 1)
-    opened = (await bench.ask(token, "GET", "/contracts/c/access")).json()
+    opened = (await bench.when(token, "GET", "/contracts/c/access")).json()
     assert opened["open"] is True and opened["because"][1] == (await bench.contract()).agreements["s"].ref
     await bench.settle()
     assert await bench.timers.fire() == 0
     assert not await bench.pool.fetch("select * from engine.timers")
-    assert (await bench.ask(token, "GET", "/contracts/c")).json()["agreements"][0]["starts"] is None
+    assert (await bench.when(token, "GET", "/contracts/c")).json()["agreements"][0]["starts"] is None
 
 
 async def test_a_term_that_begins_today_for_a_sandbox_ahead_of_us_starts_at_once(bench: Bench) -> None:
     sandbox = {"organisation": {"name": "Trial", "kind": "customer", "sandbox": True}}
     oskar, token = await bench.join("oskar", **sandbox)
     first_day = utc_now().date() + timedelta(days=100)
-    await bench.ask(token, "POST", "/clock", {"to": datetime.combine(first_day, time(9), UTC).isoformat()})
+    await bench.when(token, "POST", "/clock", {"to": datetime.combine(first_day, time(9), UTC).isoformat()})
     await bench.settle()
     await bench.clocks.refresh(bench.pool)
     await bench.purchase(oskar, starts=first_day)
@@ -290,4 +292,4 @@ async def test_a_subscription_that_ended_before_its_first_day_leaves_no_timer(be
     await bench.purchase(oskar, SubscriptionEnded, starts=utc_now().date() + timedelta(days=5))
     assert not (await bench.contract()).scheduled and set((await bench.contract()).ended) == {"s"}
     assert not await bench.pool.fetch("select * from engine.timers")
-    assert (await bench.ask(token, "GET", "/contracts/c/access")).json()["missing"] == "agreement-missing"
+    assert (await bench.when(token, "GET", "/contracts/c/access")).json()["missing"] == "agreement-missing"

@@ -15,18 +15,21 @@ from services.identity.signin import credentials, keys
 from services.identity.signin.keys import RESET_S, Keys
 from shared.runtime.settings import Settings
 from tests.services.identity_bench import KEY, PASSWORD, Bench, sign_up
+from tests.spec import sends
 
 pytestmark = pytest.mark.system
 
 NEW = "another long password"
 
 
+@sends
 async def change(bench: Bench, token: str, current: str, new: str = NEW) -> httpx.Response:
-    return await bench.ask(token, "PUT", "/me/password", {"current": current, "new": new})
+    return await bench.when(token, "PUT", "/me/password", {"current": current, "new": new})
 
 
+@sends
 async def use(bench: Bench, reset: str, new: str = NEW) -> httpx.Response:
-    return await bench.ask("", "POST", "/password", {"reset": reset, "new": new})
+    return await bench.when("", "POST", "/password", {"reset": reset, "new": new})
 
 
 async def reset_of(bench: Bench, account_id: str, made_by: Keys | None = None) -> str:
@@ -44,19 +47,13 @@ async def signs_in(bench: Bench, password: str) -> bool:
     return answer.status_code == 200
 
 
-def refused(answer: httpx.Response, status: int, rule: str) -> None:
-    said = answer.json()
-    assert (answer.status_code, said["rule"], said["type"]) == (status, rule, f"urn:tenure:rule:{rule}")
-    assert said["detail"] and said["remedy"]
-
-
 async def test_a_person_changes_their_password(bench: Bench) -> None:
     mina, token = await bench.join("mina")
     with structlog.testing.capture_logs() as lines:
         changed = await change(bench, token, PASSWORD)
     assert (changed.status_code, changed.content) == (204, b"")
     assert (await signs_in(bench, PASSWORD), await signs_in(bench, NEW)) == (False, True)
-    assert (await bench.ask(token, "GET", "/me")).status_code == 401, "the sessions of before have ended"
+    assert (await bench.when(token, "GET", "/me")).status_code == 401, "the sessions of before have ended"
     events = [stored.envelope.type for stored in await bench.store.read(0, 10)]
     assert events == ["AccountOpened", "SessionsEnded"], "a password is no event"
     assert [line["account_id"] for line in lines if line["event"] == "password changed"] == [mina]
@@ -65,8 +62,10 @@ async def test_a_person_changes_their_password(bench: Bench) -> None:
 
 async def test_a_wrong_current_password_changes_nothing(bench: Bench) -> None:
     _, token = await bench.join("mina")
-    refused(await change(bench, token, "something else"), 403, "password-wrong")
-    refused(await bench.ask("", "PUT", "/me/password", {"current": PASSWORD, "new": NEW}), 401, "not-signed-in")
+    await change(bench, token, "something else").then_refused("password-wrong", status=403)
+    await bench.when("", "PUT", "/me/password", {"current": PASSWORD, "new": NEW}).then_refused(
+        "not-signed-in", status=401
+    )
     assert (await signs_in(bench, PASSWORD), await signs_in(bench, NEW)) == (True, False)
 
 
@@ -82,9 +81,9 @@ async def test_of_two_changes_at_once_one_is_done(bench: Bench) -> None:
 async def test_a_new_password_is_as_at_sign_up(bench: Bench) -> None:
     mina, token = await bench.join("mina")
     for bad in ("x" * 11, "x" * 257):
-        for answer in (await change(bench, token, PASSWORD, bad), await use(bench, await reset_of(bench, mina), bad)):
-            refused(answer, 422, "malformed")
-            assert bad not in answer.text
+        for sent in (change(bench, token, PASSWORD, bad), use(bench, await reset_of(bench, mina), bad)):
+            problem = await sent.then_refused("malformed", status=422)
+            assert bad not in str(problem)
     for good in ("kV8#qTz!m2Lx", "kV8#qTz!m2Lx" * 21 + "9@Fd"):
         assert (await use(bench, await reset_of(bench, mina), good)).status_code == 204
         assert await signs_in(bench, good)
@@ -95,11 +94,11 @@ async def test_a_common_password_is_refused_wherever_one_is_set(bench: Bench) ->
     reset = await reset_of(bench, mina)
     for common in ("password1234", "MinaOkafor2026"):
         form = sign_up("mina-2") | {"password": common, "email": "okafor@x.example", "name": "Mina Okafor"}
-        refused(await bench.ask("", "POST", "/accounts?dry_run=true", form), 422, "password-common")
-        refused(await bench.ask("", "POST", "/accounts", form), 422, "password-common")
-        refused(await change(bench, token, PASSWORD, common), 422, "password-common")
-        refused(await use(bench, reset, common), 422, "password-common")
-        refused(await change(bench, token, "something else", common), 403, "password-wrong")
+        await bench.when("", "POST", "/accounts?dry_run=true", form).then_refused("password-common", status=422)
+        await bench.when("", "POST", "/accounts", form).then_refused("password-common", status=422)
+        await change(bench, token, PASSWORD, common).then_refused("password-common", status=422)
+        await use(bench, reset, common).then_refused("password-common", status=422)
+        await change(bench, token, "something else", common).then_refused("password-wrong", status=403)
     assert (await signs_in(bench, PASSWORD), await signs_in(bench, "password1234")) == (True, False)
     assert (await use(bench, reset)).status_code == 204, "a refused try uses up no reset"
 
@@ -116,7 +115,7 @@ async def test_who_guesses_does_the_same_work_where_there_is_no_password(
         return True
 
     monkeypatch.setattr(credentials, "verify_password", right)
-    refused(await change(bench, token, PASSWORD), 403, "password-wrong")
+    await change(bench, token, PASSWORD).then_refused("password-wrong", status=403)
     assert verified == [credentials.VERIFIER_OF_NOBODY], "and what is verified in its place is nobody's password"
 
 
@@ -143,15 +142,15 @@ async def test_after_the_database_was_lost_people_set_a_password_by_reset(
     assert reset not in str(lines) and NEW not in str(lines)
     assert (await signs_in(bench, PASSWORD), await signs_in(bench, NEW)) == (False, True)
     assert not [note for note in await bench.restored() if "password" in note]
-    refused(await use(bench, reset, "a third long password"), 409, "reset-not-valid")
+    await use(bench, reset, "a third long password").then_refused("reset-not-valid")
     assert await signs_in(bench, NEW)
 
 
 async def test_after_the_database_was_lost_a_sign_up_sent_again_sets_no_password(bench: Bench) -> None:
     key = {"Idempotency-Key": "first"}
-    assert (await bench.ask("", "POST", "/accounts", sign_up("mina"), **key)).status_code == 200
+    assert (await bench.when("", "POST", "/accounts", sign_up("mina"), **key)).status_code == 200
     await bench.pool.execute("delete from credentials")
-    await bench.ask("", "POST", "/accounts", sign_up("mina") | {"password": NEW}, **key)
+    await bench.when("", "POST", "/accounts", sign_up("mina") | {"password": NEW}, **key)
     assert not await bench.pool.fetch("select * from credentials"), "who knows the key need not be the person"
 
 
@@ -160,12 +159,12 @@ async def test_a_reset_works_once_and_only_for_the_password_that_it_replaces(ben
     one, other = await reset_of(bench, mina), await reset_of(bench, mina)
     assert (await use(bench, one)).status_code == 204
     for used in (one, other):
-        refused(await use(bench, used, PASSWORD), 409, "reset-not-valid")
-    assert (await bench.ask(token, "GET", "/me")).status_code == 401, "the sessions of before have ended"
+        await use(bench, used, PASSWORD).then_refused("reset-not-valid")
+    assert (await bench.when(token, "GET", "/me")).status_code == 401, "the sessions of before have ended"
     outstanding = await reset_of(bench, mina)
     token = (await bench.sign_in("mina@x.example", NEW)).json()["access_token"]
     assert (await change(bench, token, NEW, "a third long password")).status_code == 204
-    refused(await use(bench, outstanding), 409, "reset-not-valid")
+    await use(bench, outstanding).then_refused("reset-not-valid")
     assert await signs_in(bench, "a third long password")
 
 
@@ -184,11 +183,11 @@ async def test_a_reset_used_by_several_at_once_works_for_one(bench: Bench, lost:
 async def test_a_closed_account_is_not_reset(bench: Bench, erased: bool) -> None:
     mina, token = await bench.join("mina")
     resets = [await reset_of(bench, mina), Keys([KEY]).reset(mina, credentials.digest(None), "reset")]
-    await bench.ask(token, "DELETE", "/me")
+    await bench.when(token, "DELETE", "/me")
     if erased:
         await bench.settle()
     for reset in resets:
-        refused(await use(bench, reset), 409, "reset-not-valid")
+        await use(bench, reset).then_refused("reset-not-valid")
     assert (await change(bench, token, PASSWORD)).status_code == 401
     await bench.settle()
     assert not await bench.pool.fetch("select * from credentials")
@@ -227,5 +226,5 @@ async def test_no_other_token_resets_and_all_are_refused_alike(bench: Bench) -> 
         assert answer.json()["rule"] == "reset-not-valid", what
         problems.append(answer.json())
     assert problems == [problems[0]] * len(bad) and problems[0]["status"] == 409
-    refused(await bench.ask(good, "GET", "/me"), 401, "not-signed-in")
+    await bench.when(good, "GET", "/me").then_refused("not-signed-in", status=401)
     assert (await use(bench, good)).status_code == 204, "while the good one, made beside them, works"

@@ -33,7 +33,7 @@ async def test_an_order_is_confirmed_whatever_the_length_of_the_publishers_id(ma
     (made,) = [event for event in stored if event.envelope.type == "SubscriptionConfirmed"]
     assert from_headers(made.headers(), made.envelope.stream.encode()) == made.envelope
     assert len(made.envelope.command_id) <= 500
-    assert (await market("clerk", "GET", f"/subscriptions/{subscription}"))["status"] == "confirmed"
+    assert (await market.when("clerk", "GET", f"/subscriptions/{subscription}").then_ok())["status"] == "confirmed"
 
 
 class Credits:

@@ -17,24 +17,21 @@ from shared.events.registry import IDENTITY
 from shared.runtime.settings import Settings
 from tests.examples.engine import NOON, new_id
 from tests.services.identity_bench import Bench, sign_up
+from tests.spec import sends
 
 pytestmark = pytest.mark.system
 
 
 async def issued(bench: Bench, inviter: str, name: str = "mina", **more: Any) -> dict[str, Any]:
-    answer = await bench.ask(inviter, "POST", "/invitations", {"email": f"{name}@x.example", **more})
+    answer = await bench.when(inviter, "POST", "/invitations", {"email": f"{name}@x.example", **more})
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     return found
 
 
-def refused(answer: httpx.Response, rule: str, status: int = 409) -> None:
-    assert (answer.status_code, answer.json()["rule"]) == (status, rule), answer.text
-    assert answer.json()["detail"]
-
-
+@sends
 async def joins(bench: Bench, invitation: str, name: str = "mina", **headers: str) -> httpx.Response:
-    return await bench.ask("", "POST", "/accounts", sign_up(name, invitation=invitation), **headers)
+    return await bench.when("", "POST", "/accounts", sign_up(name, invitation=invitation), **headers)
 
 
 async def operator(bench: Bench, monkeypatch: pytest.MonkeyPatch, databases: Callable[[str], str]) -> str:
@@ -59,7 +56,7 @@ async def pending(bench: Bench, invitation_id: str) -> bool:
 
 async def state_of(bench: Bench, inviter: str, invitation_id: str) -> str:
     await bench.settle()
-    listed = (await bench.ask(inviter, "GET", "/invitations")).json()["items"]
+    listed = (await bench.when(inviter, "GET", "/invitations")).json()["items"]
     (found,) = [each["state"] for each in listed if each["invitation_id"] == invitation_id]
     return str(found)
 
@@ -68,11 +65,11 @@ async def test_the_invited_person_joins_and_is_listed(bench: Bench) -> None:
     oskar, manager = await bench.join("oskar")
     answer = await issued(bench, manager)
     await bench.settle()
-    (listed,) = (await bench.ask(manager, "GET", "/invitations")).json()["items"]
+    (listed,) = (await bench.when(manager, "GET", "/invitations")).json()["items"]
     assert (listed["state"], listed["email"], listed["issued_by"]) == ("pending", "mina@x.example", oskar)
     mina, _ = await bench.join("mina", invitation=answer["invitation"])
     await bench.settle()
-    (listed,) = (await bench.ask(manager, "GET", "/invitations")).json()["items"]
+    (listed,) = (await bench.when(manager, "GET", "/invitations")).json()["items"]
     assert (listed["state"], listed["email"], listed["account_id"]) == ("accepted", None, mina)
 
 
@@ -80,10 +77,10 @@ async def test_an_invitation_lets_in_one_person_only(bench: Bench) -> None:
     _, manager = await bench.join("oskar")
     invitation = await bench.invite(manager, "mina")
     _, mina = await bench.join("mina", invitation=invitation)
-    refused(await joins(bench, invitation), "email-taken")
-    assert (await bench.ask(mina, "DELETE", "/me")).status_code == 200
+    await joins(bench, invitation).then_refused("email-taken")
+    assert (await bench.when(mina, "DELETE", "/me")).status_code == 200
     await bench.settle()
-    refused(await joins(bench, invitation), "invitation-not-valid")
+    await joins(bench, invitation).then_refused("invitation-not-valid")
 
 
 async def test_of_many_who_join_at_once_exactly_one_gets_in(bench: Bench) -> None:
@@ -138,8 +135,8 @@ async def test_after_a_crash_between_joining_and_its_record_nobody_else_gets_in_
     answer = await issued(bench, manager)
     await bench.join("mina", invitation=answer["invitation"])
     assert await pending(bench, answer["invitation_id"])
-    refused(await joins(bench, answer["invitation"]), "email-taken")
-    refused(await bench.ask(manager, "DELETE", f"/invitations/{answer['invitation_id']}"), "invitation-used")
+    await joins(bench, answer["invitation"]).then_refused("email-taken")
+    await bench.when(manager, "DELETE", f"/invitations/{answer['invitation_id']}").then_refused("invitation-used")
     assert await state_of(bench, manager, answer["invitation_id"]) == "accepted"
 
 
@@ -147,46 +144,46 @@ async def test_a_refused_sign_up_leaves_the_invitation_as_it_was(bench: Bench) -
     _, manager = await bench.join("oskar")
     invitation = await bench.invite(manager, "mina")
     body = sign_up("mina", invitation=invitation) | {"time_zone": "Mars/Olympus"}
-    refused(await bench.ask("", "POST", "/accounts", body), "malformed", 422)
+    await bench.when("", "POST", "/accounts", body).then_refused("malformed", status=422)
     assert (await joins(bench, invitation)).status_code == 200
 
 
 async def test_a_dry_run_uses_nothing_up(bench: Bench) -> None:
     _, manager = await bench.join("oskar")
-    dry = await bench.ask(manager, "POST", "/invitations?dry_run=true", {"email": "mina@x.example"})
+    dry = await bench.when(manager, "POST", "/invitations?dry_run=true", {"email": "mina@x.example"})
     assert dry.json()["events"][0]["type"] == "InvitationIssued" and dry.json().get("invitation") is None
     invitation = await bench.invite(manager, "mina")
     body = sign_up("mina", invitation=invitation)
-    assert (await bench.ask("", "POST", "/accounts?dry_run=true", body)).json()["dry_run"]
+    assert (await bench.when("", "POST", "/accounts?dry_run=true", body)).json()["dry_run"]
     assert (await joins(bench, invitation)).status_code == 200
 
 
 async def test_another_address_than_the_invited_one_does_not_join(bench: Bench) -> None:
     _, manager = await bench.join("oskar")
     invitation = await bench.invite(manager, "mina")
-    refused(await joins(bench, invitation, "ana"), "invitation-not-valid")
+    await joins(bench, invitation, "ana").then_refused("invitation-not-valid")
 
 
 async def test_an_invitation_ends_with_its_inviters_account(bench: Bench) -> None:
     _, first = await bench.join("oskar")
     ana, second = await bench.invited(first, "ana")
-    assert (await bench.ask(first, "PUT", f"/organisation/administrators/{ana}")).status_code == 200
+    assert (await bench.when(first, "PUT", f"/organisation/administrators/{ana}")).status_code == 200
     answer = await issued(bench, second)
-    assert (await bench.ask(second, "DELETE", "/me")).status_code == 200
-    refused(await joins(bench, answer["invitation"]), "invitation-not-valid")
+    assert (await bench.when(second, "DELETE", "/me")).status_code == 200
+    await joins(bench, answer["invitation"]).then_refused("invitation-not-valid")
     assert await state_of(bench, first, answer["invitation_id"]) == "revoked"
-    refused(await joins(bench, answer["invitation"]), "invitation-not-valid")
+    await joins(bench, answer["invitation"]).then_refused("invitation-not-valid")
 
 
 async def test_an_invitation_ends_with_its_inviters_right(bench: Bench) -> None:
     _, first = await bench.join("oskar")
     ana, second = await bench.invited(first, "ana")
     place = f"/organisation/administrators/{ana}"
-    assert (await bench.ask(first, "PUT", place)).status_code == 200
+    assert (await bench.when(first, "PUT", place)).status_code == 200
     answer = await issued(bench, second)
-    assert (await bench.ask(first, "DELETE", place)).status_code == 200
-    refused(await joins(bench, answer["invitation"]), "invitation-not-valid")
-    assert (await bench.ask(first, "PUT", place)).status_code == 200, "named again"
+    assert (await bench.when(first, "DELETE", place)).status_code == 200
+    await joins(bench, answer["invitation"]).then_refused("invitation-not-valid")
+    assert (await bench.when(first, "PUT", place)).status_code == 200, "named again"
     await bench.settle()
     assert await state_of(bench, first, answer["invitation_id"]) == "revoked", "what was withdrawn stays withdrawn"
 
@@ -195,10 +192,10 @@ async def test_an_invitation_issued_while_its_inviter_leaves_is_revoked(bench: B
     """The reaction to the account's end may run before the invitation is known to it."""
     _, first = await bench.join("oskar")
     ana, second = await bench.invited(first, "ana")
-    await bench.ask(first, "PUT", f"/organisation/administrators/{ana}")
+    await bench.when(first, "PUT", f"/organisation/administrators/{ana}")
     await bench.settle()
     answer = await issued(bench, second)
-    await bench.ask(second, "DELETE", "/me")
+    await bench.when(second, "DELETE", "/me")
     await bench.pool.execute("delete from invitations where invitation_id = $1", answer["invitation_id"])
     assert await state_of(bench, first, answer["invitation_id"]) == "revoked"
 
@@ -207,9 +204,9 @@ async def test_a_member_without_the_right_neither_invites_nor_lists_nor_revokes(
     _, manager = await bench.join("oskar")
     answer = await issued(bench, manager, "ana")
     _, member = await bench.invited(manager, "mina")
-    refused(await bench.ask(member, "POST", "/invitations", {"email": "ben@x.example"}), "may-not-invite")
-    refused(await bench.ask(member, "GET", "/invitations"), "may-not-invite", 403)
-    refused(await bench.ask(member, "DELETE", f"/invitations/{answer['invitation_id']}"), "may-not-invite")
+    await bench.when(member, "POST", "/invitations", {"email": "ben@x.example"}).then_refused("may-not-invite")
+    await bench.when(member, "GET", "/invitations").then_refused("may-not-invite", status=403)
+    await bench.when(member, "DELETE", f"/invitations/{answer['invitation_id']}").then_refused("may-not-invite")
 
 
 async def test_of_another_organisation_nobody_learns_anything(bench: Bench) -> None:
@@ -217,10 +214,10 @@ async def test_of_another_organisation_nobody_learns_anything(bench: Bench) -> N
     answer = await issued(bench, manager)
     ana, other = await bench.join("ana")
     await bench.settle()
-    refused(await bench.ask(other, "DELETE", f"/invitations/{answer['invitation_id']}"), "unknown", 404)
-    refused(await bench.ask(other, "DELETE", "/invitations/nowhere"), "unknown", 404)
-    assert (await bench.ask(other, "GET", "/invitations")).json()["items"] == []
-    refused(await bench.ask(manager, "PUT", f"/organisation/administrators/{ana}"), "unknown", 404)
+    await bench.when(other, "DELETE", f"/invitations/{answer['invitation_id']}").then_refused("unknown", status=404)
+    await bench.when(other, "DELETE", "/invitations/nowhere").then_refused("unknown", status=404)
+    assert (await bench.when(other, "GET", "/invitations")).json()["items"] == []
+    await bench.when(manager, "PUT", f"/organisation/administrators/{ana}").then_refused("unknown", status=404)
 
 
 async def test_a_revoked_invitation_lets_nobody_in(bench: Bench) -> None:
@@ -228,8 +225,8 @@ async def test_a_revoked_invitation_lets_nobody_in(bench: Bench) -> None:
     answer = await issued(bench, manager)
     place = f"/invitations/{answer['invitation_id']}"
     for _ in range(2):
-        assert (await bench.ask(manager, "DELETE", place)).status_code == 200
-    refused(await joins(bench, answer["invitation"]), "invitation-not-valid")
+        assert (await bench.when(manager, "DELETE", place)).status_code == 200
+    await joins(bench, answer["invitation"]).then_refused("invitation-not-valid")
     assert await state_of(bench, manager, answer["invitation_id"]) == "revoked"
 
 
@@ -239,15 +236,15 @@ async def test_an_expired_invitation_lets_nobody_in(bench: Bench) -> None:
     _, manager = await bench.join("oskar", **sandbox)
     answer = await issued(bench, manager)
     later = utc_now() + timedelta(days=8)
-    moved = await bench.ask(manager, "POST", "/clock", {"to": later.isoformat()})
+    moved = await bench.when(manager, "POST", "/clock", {"to": later.isoformat()})
     assert moved.status_code == 200
     await bench.settle()
     await bench.app.state.parts.clocks.refresh(bench.pool)
-    refused(await joins(bench, answer["invitation"]), "invitation-not-valid")
+    await joins(bench, answer["invitation"]).then_refused("invitation-not-valid")
     await bench.clocks.refresh(bench.pool)
     await bench.timers.fire()
     assert await state_of(bench, manager, answer["invitation_id"]) == "expired"
-    refused(await joins(bench, answer["invitation"]), "invitation-not-valid")
+    await joins(bench, answer["invitation"]).then_refused("invitation-not-valid")
 
 
 async def test_the_invited_address_is_forgotten_once_the_invitation_is_settled(bench: Bench) -> None:
@@ -256,7 +253,7 @@ async def test_the_invited_address_is_forgotten_once_the_invitation_is_settled(b
     stream = INVITATION.id(answer["invitation_id"])
     sealed = await bench.pool.fetchval("select data::text from log.events where stream = $1", stream)
     assert "mina" not in sealed and '"email":"enc:1:' in sealed
-    await bench.ask(manager, "DELETE", f"/invitations/{answer['invitation_id']}")
+    await bench.when(manager, "DELETE", f"/invitations/{answer['invitation_id']}")
     await bench.settle()
     erased = "select erased_at is not null from person_keys where account_id = $1"
     assert await bench.pool.fetchval(erased, answer["invitation_id"])
@@ -274,20 +271,20 @@ async def test_operators_and_publishers_people_join_by_the_operator_only(
     publisher = {"kind": "publisher", "name": "Autodesk GmbH", "publisher": "autodesk"}
     answer = await issued(bench, kim, "pat", organisation=publisher)
     _, pat = await bench.join("pat", invitation=answer["invitation"])
-    me = (await bench.ask(pat, "GET", "/me")).json()
+    me = (await bench.when(pat, "GET", "/me")).json()
     assert (me["organisation_kind"], me["organisation_name"]) == ("publisher", "Autodesk GmbH")
-    refused(await bench.ask(pat, "POST", "/invitations", {"email": "lee@x.example"}), "operator-only")
-    refused(await bench.ask(pat, "GET", "/invitations"), "operator-only", 403)
+    await bench.when(pat, "POST", "/invitations", {"email": "lee@x.example"}).then_refused("operator-only")
+    await bench.when(pat, "GET", "/invitations").then_refused("operator-only", status=403)
     _, oskar = await bench.join("oskar")
     for who in (pat, oskar):
         for organisation in (publisher, {"kind": "operator", "name": "Tenure operations"}):
             body = {"email": "lee@x.example", "organisation": organisation}
-            refused(await bench.ask(who, "POST", "/invitations", body), "operator-only")
+            await bench.when(who, "POST", "/invitations", body).then_refused("operator-only")
     lee = await issued(bench, kim, "lee")
     _, session = await bench.join("lee", invitation=lee["invitation"])
-    assert (await bench.ask(session, "GET", "/me")).json()["organisation_kind"] == "operator"
+    assert (await bench.when(session, "GET", "/me")).json()["organisation_kind"] == "operator"
     await bench.settle()
-    assert len((await bench.ask(kim, "GET", "/invitations")).json()["items"]) == 3
+    assert len((await bench.when(kim, "GET", "/invitations")).json()["items"]) == 3
 
 
 async def test_the_machine_invites_one_address_once(
@@ -295,9 +292,9 @@ async def test_the_machine_invites_one_address_once(
 ) -> None:
     await operator(bench, monkeypatch, databases)
     token = await deploy_invite.invite("publisher", "Autodesk", "pat@x.example")
-    refused(await joins(bench, token, "lee"), "invitation-not-valid")
+    await joins(bench, token, "lee").then_refused("invitation-not-valid")
     assert (await joins(bench, token, "pat")).status_code == 200
-    refused(await joins(bench, token, "pat"), "email-taken")
+    await joins(bench, token, "pat").then_refused("email-taken")
 
 
 async def test_a_rebuilt_directory_lists_the_same(bench: Bench) -> None:

@@ -113,11 +113,11 @@ async def at(bench: Bench, kid: str, ago: timedelta) -> None:
 
 @pytest.mark.system
 async def test_whoever_has_the_keys_is_told_that_nothing_is_new(bench: Bench) -> None:
-    first = await bench.ask("", "GET", "/.well-known/jwks.json")
+    first = await bench.when("", "GET", "/.well-known/jwks.json")
     assert first.headers["cache-control"] == f"public, max-age={JWKS_S}"
-    again = await bench.ask("", "GET", "/.well-known/jwks.json", **{"If-None-Match": first.headers["etag"]})
+    again = await bench.when("", "GET", "/.well-known/jwks.json", **{"If-None-Match": first.headers["etag"]})
     assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", first.headers["etag"])
     bench.app.state.keys.take([SigningKey(KEY), SigningKey(OTHER)])
-    new = await bench.ask("", "GET", "/.well-known/jwks.json", **{"If-None-Match": first.headers["etag"]})
+    new = await bench.when("", "GET", "/.well-known/jwks.json", **{"If-None-Match": first.headers["etag"]})
     assert (new.status_code, len(new.json()["keys"])) == (200, 2)
     assert not {"d"} & {name for key in new.json()["keys"] for name in key}, "nothing private"

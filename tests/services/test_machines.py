@@ -26,7 +26,7 @@ def wanted(*scopes: str, days: int = 30, **more: Any) -> dict[str, Any]:
 
 
 async def registered(bench: Bench, token: str, *scopes: str, **more: Any) -> dict[str, str]:
-    answer = await bench.ask(token, "POST", "/machines", wanted(*scopes, **more))
+    answer = await bench.when(token, "POST", "/machines", wanted(*scopes, **more))
     assert answer.status_code == 200, answer.text
     assert answer.headers["cache-control"] == "no-store"
     body = answer.json()
@@ -66,7 +66,7 @@ async def token_of(bench: Bench, machine: dict[str, str], **more: str) -> str:
     return token
 
 
-def refused(answer: httpx.Response, status: int, error: str) -> None:
+def oauth_refused(answer: httpx.Response, status: int, error: str) -> None:
     assert (answer.status_code, answer.json()["error"]) == (status, error), answer.text
     assert answer.headers["cache-control"] == "no-store"
     if status == 401:
@@ -80,8 +80,8 @@ async def test_a_machine_gets_a_token_for_its_secret_and_asks_with_it(bench: Ben
     said = answer.json()
     assert (answer.status_code, said["token_type"], said["expires_in"], said["scope"]) == (200, "Bearer", 300, "read")
     assert answer.headers["cache-control"] == "no-store" and "refresh_token" not in said
-    assert (await bench.ask(said["access_token"], "GET", "/contracts")).status_code == 200
-    current = (await bench.ask(said["access_token"], "GET", "/sessions/current")).json()
+    assert (await bench.when(said["access_token"], "GET", "/contracts")).status_code == 200
+    current = (await bench.when(said["access_token"], "GET", "/sessions/current")).json()
     assert (current["client_id"], current["session_id"], current["scope"]) == (machine["client_id"], None, "read")
 
 
@@ -93,22 +93,24 @@ async def test_the_secret_may_come_in_the_header(bench: Bench) -> None:
     form = {"grant_type": "client_credentials"}
     assert (await bench.http.post("/oauth/token", data=form, headers=header)).status_code == 200
     both = await bench.http.post("/oauth/token", data=form | machine, headers=header)
-    refused(both, 400, "invalid_request")
+    oauth_refused(both, 400, "invalid_request")
     for bad in ("Basic", "Basic x", "Basic " + base64.b64encode(b"nobody:x").decode(), "Bearer x"):
-        refused(await bench.http.post("/oauth/token", data=form, headers={"Authorization": bad}), 401, "invalid_client")
+        oauth_refused(
+            await bench.http.post("/oauth/token", data=form, headers={"Authorization": bad}), 401, "invalid_client"
+        )
 
 
 async def test_the_errors_are_those_of_the_standard(bench: Bench) -> None:
     _, oskar = await bench.join("oskar")
     machine = await registered(bench, oskar, "read")
-    refused(await granted(bench, machine, scope="installs:report"), 400, "invalid_scope")
-    refused(await granted(bench, machine, scope=""), 400, "invalid_scope")
-    refused(await granted(bench, machine, grant_type="password"), 400, "unsupported_grant_type")
-    refused(await granted(bench, machine | {"client_secret": "x"}), 401, "invalid_client")
-    refused(await granted(bench, machine | {"client_id": "nobody"}), 401, "invalid_client")
-    refused(await granted(bench, machine | {"client_id": "\x00"}), 401, "invalid_client")
-    refused(await bench.http.post("/oauth/token", data=machine), 400, "invalid_request")
-    refused(await granted(bench, {}, grant_type="refresh_token", refresh_token="x"), 400, "invalid_grant")
+    oauth_refused(await granted(bench, machine, scope="installs:report"), 400, "invalid_scope")
+    oauth_refused(await granted(bench, machine, scope=""), 400, "invalid_scope")
+    oauth_refused(await granted(bench, machine, grant_type="password"), 400, "unsupported_grant_type")
+    oauth_refused(await granted(bench, machine | {"client_secret": "x"}), 401, "invalid_client")
+    oauth_refused(await granted(bench, machine | {"client_id": "nobody"}), 401, "invalid_client")
+    oauth_refused(await granted(bench, machine | {"client_id": "\x00"}), 401, "invalid_client")
+    oauth_refused(await bench.http.post("/oauth/token", data=machine), 400, "invalid_request")
+    oauth_refused(await granted(bench, {}, grant_type="refresh_token", refresh_token="x"), 400, "invalid_grant")
     assert (await bench.http.post("/oauth/token", json=machine)).status_code == 415
     for body in (b"", b"a=1&a=2", b"\xff=1", b"nothing"):
         form = {"content-type": "application/x-www-form-urlencoded"}
@@ -127,11 +129,11 @@ async def test_a_machine_may_do_what_its_scopes_say_and_nothing_else(bench: Benc
     mina, token = await bench.join("mina")
     machine = await registered(bench, token, "read", "installs:report", acts_for=mina)
     narrow = await token_of(bench, machine, scope="installs:report")
-    missing = await bench.ask(narrow, "GET", "/me")
+    missing = await bench.when(narrow, "GET", "/me")
     assert (missing.status_code, missing.json()["rule"]) == (403, "scope-missing")
     assert "read" in missing.json()["detail"] and 'scope="read"' in missing.headers["www-authenticate"]
     wide = await token_of(bench, machine)
-    assert (await bench.ask(wide, "GET", "/me")).json()["account_id"] == mina
+    assert (await bench.when(wide, "GET", "/me")).json()["account_id"] == mina
     for method, path in (
         ("PUT", "/me/profile"),
         ("DELETE", "/me"),
@@ -144,7 +146,7 @@ async def test_a_machine_may_do_what_its_scopes_say_and_nothing_else(bench: Benc
         ("POST", "/invitations"),
         ("DELETE", "/sessions/current"),
     ):
-        answer = await bench.ask(wide, method, path, {} if method != "GET" else None)
+        answer = await bench.when(wide, method, path, {} if method != "GET" else None)
         assert (answer.status_code, answer.json()["rule"]) == (403, "scope-missing"), (method, path, answer.text)
 
 
@@ -171,7 +173,7 @@ async def test_nobody_gives_a_machine_more_than_they_may_do_themselves(bench: Be
         (founder, wanted("read") | {"scopes": []}, "malformed"),
     ]
     for who, form, rule in cases:
-        answer = await bench.ask(who, "POST", "/machines", form)
+        answer = await bench.when(who, "POST", "/machines", form)
         assert answer.json().get("rule") == rule, (form, answer.text)
 
 
@@ -179,10 +181,10 @@ async def test_an_administrator_of_a_contract_registers_the_organisations_machin
     oskar, founder = await bench.join("oskar")
     mina, token = await bench.invited(founder, "mina")
     await bench.purchase(oskar)
-    assert (await bench.ask(token, "POST", "/machines", wanted("read"))).status_code == 409
+    assert (await bench.when(token, "POST", "/machines", wanted("read"))).status_code == 409
     coordinator = f"/contracts/c/coordinators/{mina}"
-    assert (await bench.ask(founder, "PUT", coordinator, {"may_assign_seats": True})).status_code == 200
-    assert (await bench.ask(token, "POST", "/machines", wanted("read"))).status_code == 200
+    assert (await bench.when(founder, "PUT", coordinator, {"may_assign_seats": True})).status_code == 200
+    assert (await bench.when(token, "POST", "/machines", wanted("read"))).status_code == 200
 
 
 async def test_who_administers_nothing_any_more_gets_no_other_secret(bench: Bench) -> None:
@@ -190,18 +192,18 @@ async def test_who_administers_nothing_any_more_gets_no_other_secret(bench: Benc
     mina, token = await bench.invited(founder, "mina")
     await bench.purchase(oskar)
     coordinator = f"/contracts/c/coordinators/{mina}"
-    assert (await bench.ask(founder, "PUT", coordinator, {"may_assign_seats": True})).status_code == 200
+    assert (await bench.when(founder, "PUT", coordinator, {"may_assign_seats": True})).status_code == 200
     machine, own = await registered(bench, token, "read"), await registered(bench, token, "read", acts_for=mina)
     path = "/machines/{client_id}/secret"
-    assert (await bench.ask(token, "POST", path.format(**machine), {"overlap_days": 7})).status_code == 200
-    assert (await bench.ask(founder, "DELETE", coordinator)).status_code == 200
+    assert (await bench.when(token, "POST", path.format(**machine), {"overlap_days": 7})).status_code == 200
+    assert (await bench.when(founder, "DELETE", coordinator)).status_code == 200
     await bench.settle()
     token = await bench.again("mina")
-    answer = await bench.ask(token, "POST", path.format(**machine), {"overlap_days": 0})
+    answer = await bench.when(token, "POST", path.format(**machine), {"overlap_days": 0})
     assert (answer.status_code, answer.json()["rule"]) == (403, "machine-not-yours-to-give")
     await token_of(bench, machine)
-    assert (await bench.ask(token, "POST", path.format(**own), {})).status_code == 200, "one's own is one's own"
-    assert (await bench.ask(founder, "DELETE", f"/machines/{machine['client_id']}")).status_code == 200
+    assert (await bench.when(token, "POST", path.format(**own), {})).status_code == 200, "one's own is one's own"
+    assert (await bench.when(founder, "DELETE", f"/machines/{machine['client_id']}")).status_code == 200
 
 
 async def test_a_revoked_machine_opens_nothing(bench: Bench) -> None:
@@ -209,11 +211,11 @@ async def test_a_revoked_machine_opens_nothing(bench: Bench) -> None:
     machine = await registered(bench, oskar, "read")
     token = await token_of(bench, machine)
     path = f"/machines/{machine['client_id']}"
-    assert (await bench.ask(oskar, "DELETE", path)).status_code == 200
-    assert (await bench.ask(token, "GET", "/contracts")).status_code == 401
-    refused(await granted(bench, machine), 401, "invalid_client")
-    assert (await bench.ask(oskar, "POST", f"{path}/secret", {})).json()["rule"] == "machine-revoked"
-    assert (await bench.ask(oskar, "DELETE", path)).json()["events"] == [], "once is enough"
+    assert (await bench.when(oskar, "DELETE", path)).status_code == 200
+    assert (await bench.when(token, "GET", "/contracts")).status_code == 401
+    oauth_refused(await granted(bench, machine), 401, "invalid_client")
+    assert (await bench.when(oskar, "POST", f"{path}/secret", {})).json()["rule"] == "machine-revoked"
+    assert (await bench.when(oskar, "DELETE", path)).json()["events"] == [], "once is enough"
 
 
 async def test_a_machine_of_somebody_who_left_opens_nothing(bench: Bench) -> None:
@@ -221,10 +223,10 @@ async def test_a_machine_of_somebody_who_left_opens_nothing(bench: Bench) -> Non
     mina, token = await bench.invited(founder, "mina")
     machine = await registered(bench, token, "installs:report", acts_for=mina)
     theirs = await token_of(bench, machine)
-    assert (await bench.ask(theirs, "GET", "/sessions/current")).status_code == 200
-    assert (await bench.ask(token, "DELETE", "/me")).status_code == 200
-    assert (await bench.ask(theirs, "GET", "/sessions/current")).status_code == 401
-    refused(await granted(bench, machine), 401, "invalid_client")
+    assert (await bench.when(theirs, "GET", "/sessions/current")).status_code == 200
+    assert (await bench.when(token, "DELETE", "/me")).status_code == 200
+    assert (await bench.when(theirs, "GET", "/sessions/current")).status_code == 401
+    oauth_refused(await granted(bench, machine), 401, "invalid_client")
 
 
 async def test_a_machine_expires_and_so_do_its_tokens(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,39 +241,39 @@ async def test_a_machine_expires_and_so_do_its_tokens(bench: Bench, monkeypatch:
     at(100)
     assert 90 <= (await granted(bench, machine)).json()["expires_in"] <= 100
     at(-1)
-    refused(await granted(bench, machine), 401, "invalid_client")
+    oauth_refused(await granted(bench, machine), 401, "invalid_client")
 
 
 async def test_a_secret_is_rotated_with_an_overlap(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     _, oskar = await bench.join("oskar")
     first = await registered(bench, oskar, "read")
     path = f"/machines/{first['client_id']}/secret"
-    second = first | {"client_secret": (await bench.ask(oskar, "POST", path, {})).json()["client_secret"]}
+    second = first | {"client_secret": (await bench.when(oskar, "POST", path, {})).json()["client_secret"]}
     assert second != first
     await token_of(bench, first)
     await token_of(bench, second)
-    third = first | {"client_secret": (await bench.ask(oskar, "POST", path, {})).json()["client_secret"]}
-    refused(await granted(bench, first), 401, "invalid_client")
+    third = first | {"client_secret": (await bench.when(oskar, "POST", path, {})).json()["client_secret"]}
+    oauth_refused(await granted(bench, first), 401, "invalid_client")
     await token_of(bench, second)
     real = bench.app.state.parts.now
     monkeypatch.setattr(bench.app.state.parts, "now", lambda: real() + timedelta(days=1, seconds=1))
-    refused(await granted(bench, second), 401, "invalid_client")
+    oauth_refused(await granted(bench, second), 401, "invalid_client")
     await token_of(bench, third)
-    assert (await bench.ask(oskar, "POST", path, {"overlap_days": 8})).json()["rule"] == "machine-overlap"
-    at_once = await bench.ask(oskar, "POST", path, {"overlap_days": 0})
-    refused(await granted(bench, third), 401, "invalid_client")
+    assert (await bench.when(oskar, "POST", path, {"overlap_days": 8})).json()["rule"] == "machine-overlap"
+    at_once = await bench.when(oskar, "POST", path, {"overlap_days": 0})
+    oauth_refused(await granted(bench, third), 401, "invalid_client")
     await token_of(bench, first | {"client_secret": at_once.json()["client_secret"]})
 
 
 async def test_a_secret_is_shown_once_and_kept_nowhere(bench: Bench) -> None:
     _, oskar = await bench.join("oskar")
     form, key = wanted("read"), {"Idempotency-Key": "first"}
-    made = (await bench.ask(oskar, "POST", "/machines", form, **key)).json()
-    again = (await bench.ask(oskar, "POST", "/machines", form, **key)).json()
+    made = (await bench.when(oskar, "POST", "/machines", form, **key)).json()
+    again = (await bench.when(oskar, "POST", "/machines", form, **key)).json()
     assert (again["repeated"], "client_secret" in again) == (True, False)
     kept = str(await bench.pool.fetch("select * from machine_secrets")) + str(await bench.store.read(0, 100))
     assert made["client_id"] in kept and made["client_secret"] not in kept
-    assert "client_secret" not in (await bench.ask(oskar, "POST", "/machines?dry_run=true", form)).json()
+    assert "client_secret" not in (await bench.when(oskar, "POST", "/machines?dry_run=true", form)).json()
 
 
 async def test_machines_are_seen_by_whom_they_concern(bench: Bench) -> None:
@@ -284,19 +286,19 @@ async def test_machines_are_seen_by_whom_they_concern(bench: Bench) -> None:
     await bench.settle()
 
     async def listed(who: str) -> set[str]:
-        return {each["client_id"] for each in (await bench.ask(who, "GET", "/machines")).json()["items"]}
+        return {each["client_id"] for each in (await bench.when(who, "GET", "/machines")).json()["items"]}
 
     assert await listed(founder) == {shared["client_id"], minas["client_id"]}
     assert await listed(token) == {minas["client_id"]}
     assert await listed(ana) == await listed(elsewhere) == set()
     for who, status in ((founder, 200), (token, 200), (ana, 404), (elsewhere, 404), (OPERATOR, 200)):
         path = f"/machines/{minas['client_id']}"
-        assert (await bench.ask(who, "GET", path)).status_code == status
+        assert (await bench.when(who, "GET", path)).status_code == status
         if status == 404:
-            assert (await bench.ask(who, "POST", f"{path}/secret", {})).status_code == 404
-            assert (await bench.ask(who, "DELETE", path)).status_code == 404
-    page = (await bench.ask(founder, "GET", "/machines?limit=1")).json()
-    rest = (await bench.ask(founder, "GET", f"/machines?after={page['next']}")).json()
+            assert (await bench.when(who, "POST", f"{path}/secret", {})).status_code == 404
+            assert (await bench.when(who, "DELETE", path)).status_code == 404
+    page = (await bench.when(founder, "GET", "/machines?limit=1")).json()
+    rest = (await bench.when(founder, "GET", f"/machines?after={page['next']}")).json()
     assert len(page["items"]) == len(rest["items"]) == 1 and rest["next"] is None
 
 
@@ -304,18 +306,18 @@ async def test_a_resource_server_asks_whether_a_token_is_good(bench: Bench) -> N
     mina, token = await bench.join("mina")
     machine = await registered(bench, token, "read")
     asks = {"token": token, **machine}
-    refused(await bench.http.post("/oauth/introspect", data=asks), 403, "insufficient_scope")
+    oauth_refused(await bench.http.post("/oauth/introspect", data=asks), 403, "insufficient_scope")
     entitled = await registered(bench, await operator(bench), "tokens:introspect")
     active = (await bench.http.post("/oauth/introspect", data={"token": token, **entitled})).json()
     assert (active["active"], active["sub"]) == (True, mina)
     for bad in ("", "x", token[:-2]):
         answer = await bench.http.post("/oauth/introspect", data={"token": bad, **entitled})
         assert answer.json() == {"active": False}
-    refused(await bench.http.post("/oauth/introspect", data={"token": token}), 401, "invalid_client")
+    oauth_refused(await bench.http.post("/oauth/introspect", data={"token": token}), 401, "invalid_client")
 
 
 async def test_the_discovery_document_names_its_issuer_as_the_tokens_do(bench: Bench) -> None:
-    answer = await bench.ask("", "GET", "/.well-known/openid-configuration")
+    answer = await bench.when("", "GET", "/.well-known/openid-configuration")
     found = answer.json()
     assert answer.headers["cache-control"].startswith("public, max-age=")
     issuer = bench.app.state.parts.settings.token_issuer

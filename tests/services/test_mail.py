@@ -56,7 +56,7 @@ async def test_a_profile_that_keeps_its_address_mails_nothing(bench: Bench) -> N
     _, session = await bench.join("mina")
     kept = Kept()
     await mailed(bench, kept)
-    await bench.ask(session, "PUT", "/me/profile", {"name": "Mina Adaeze"})
+    await bench.when(session, "PUT", "/me/profile", {"name": "Mina Adaeze"})
     await mailed(bench, kept)
     assert len(kept.messages) == 1
 
@@ -70,7 +70,7 @@ async def test_the_outbox_holds_neither_address_nor_token(bench: Bench) -> None:
 
 
 async def test_a_proofs_address_is_kept_until_it_is_sent(bench: Bench) -> None:
-    await bench.ask("", "POST", "/addresses/proof", {"email": "ana@x.example"})
+    await bench.when("", "POST", "/addresses/proof", {"email": "ana@x.example"})
     assert [row["address"] for row in await rows(bench)] == ["ana@x.example"]
     await mailed(bench, Kept())
     assert [(row["state"], row["address"]) for row in await rows(bench)] == [("sent", None)]
@@ -89,7 +89,7 @@ async def test_after_a_crash_between_sending_and_marking_the_copy_has_the_same_i
 async def test_what_a_closed_account_would_have_been_told_is_forgotten(bench: Bench) -> None:
     _, session = await bench.join("mina")
     await bench.settle()
-    await bench.ask(session, "DELETE", "/me")
+    await bench.when(session, "DELETE", "/me")
     kept = Kept()
     await mailed(bench, kept)
     assert kept.messages == [] and await rows(bench) == []
@@ -97,9 +97,9 @@ async def test_what_a_closed_account_would_have_been_told_is_forgotten(bench: Be
 
 async def test_a_revoked_invitation_is_not_mailed(bench: Bench) -> None:
     _, manager = await bench.join("oskar")
-    answer = (await bench.ask(manager, "POST", "/invitations", {"email": "mina@x.example"})).json()
+    answer = (await bench.when(manager, "POST", "/invitations", {"email": "mina@x.example"})).json()
     await bench.settle()
-    await bench.ask(manager, "DELETE", f"/invitations/{answer['invitation_id']}")
+    await bench.when(manager, "DELETE", f"/invitations/{answer['invitation_id']}")
     kept = Kept()
     made = sender(bench, kept)
     await made.send_due()
@@ -110,7 +110,7 @@ async def test_an_address_that_is_verified_meanwhile_gets_no_link(bench: Bench) 
     mina, session = await bench.join("mina")
     await bench.settle()
     token = bench.app.state.keys.verification(mina, address_digest("mina@x.example"), "t")
-    assert (await bench.ask(session, "POST", "/me/address/verification", {"token": token})).status_code == 200
+    assert (await bench.when(session, "POST", "/me/address/verification", {"token": token})).status_code == 200
     kept = Kept()
     await sender(bench, kept).send_due()
     assert kept.messages == [] and [row["state"] for row in await rows(bench)] == ["dropped"]
@@ -286,7 +286,7 @@ async def test_what_waited_too_long_is_dropped_and_what_is_settled_goes(bench: B
 async def test_requests_for_proofs_are_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox, "ASKED_AT_MOST", 3)
     for number in range(5):
-        answer = await bench.ask("", "POST", "/addresses/proof", {"email": f"a{number}@x.example"})
+        answer = await bench.when("", "POST", "/addresses/proof", {"email": f"a{number}@x.example"})
         assert answer.status_code == 202
     assert len(await rows(bench)) == 3
 
@@ -338,7 +338,7 @@ async def test_an_address_of_before_that_reads_as_other_headers_is_parked_and_ot
 ) -> None:
     """An encoded word is decoded by what writes the mail."""
     for name in ("mina", "ana", "ben"):
-        await bench.ask("", "POST", "/addresses/proof", {"email": f"{name}@x.example"})
+        await bench.when("", "POST", "/addresses/proof", {"email": f"{name}@x.example"})
     for name, word in (("mina", "q?a=0d=0abcc=3a_v=40y.example=0d=0a=0d=0aHello"), ("ana", "b?yrpiY2M6IGI")):
         address = f"=?utf-8?{word}?=@x.example"
         await bench.pool.execute("update outbox set address = $1 where address = $2", address, f"{name}@x.example")

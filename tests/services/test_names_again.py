@@ -18,10 +18,10 @@ async def test_accounts_without_an_address_hold_no_name_however_many(bench: Benc
     _, session = await verified(bench, "mina")
     await signs_in(bench)
     for left in [session, *[(await bench.join(f"ben{n}"))[1] for n in range(1, leaving)]]:
-        assert (await bench.ask(left, "DELETE", "/me")).status_code == 200
+        assert (await bench.when(left, "DELETE", "/me")).status_code == 200
     attacker, _ = await bench.join("ana")
     proven = sign_up("ana", **OWN) | await from_issuer(bench, sub="2", email="ana@x.example")
-    victim = (await bench.ask("", "POST", "/accounts", proven)).json()["session"]["account_id"]
+    victim = (await bench.when("", "POST", "/accounts", proven)).json()["session"]["account_id"]
     assert victim != attacker
     await bench.settle()
     async with bench.pool.acquire() as db:

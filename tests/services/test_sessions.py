@@ -12,6 +12,7 @@ from shared.eventlog.write.log import utc_now
 from shared.events import SessionEnded, SessionsEnded
 from shared.runtime.auth import Actor, TokenSigner
 from tests.services.identity_bench import KEY, PASSWORD, Bench
+from tests.spec import sends
 
 pytestmark = pytest.mark.system
 
@@ -21,13 +22,14 @@ async def begun(bench: Bench, name: str = "mina") -> dict[str, Any]:
     return session
 
 
+@sends
 async def refreshed(bench: Bench, session: dict[str, Any]) -> httpx.Response:
-    return await bench.ask("", "POST", "/sessions/refresh", {"refresh_token": session["refresh_token"]})
+    return await bench.when("", "POST", "/sessions/refresh", {"refresh_token": session["refresh_token"]})
 
 
 async def runs(bench: Bench, session: dict[str, Any]) -> tuple[bool, bool]:
     """Whether the access token opens something, and whether the session is refreshed. Uses the refresh token up."""
-    opens = await bench.ask(session["access_token"], "GET", "/me")
+    opens = await bench.when(session["access_token"], "GET", "/me")
     again = await refreshed(bench, session)
     assert opens.status_code in (200, 401) and again.status_code in (200, 401)
     if again.status_code == 401:
@@ -48,7 +50,7 @@ async def test_a_session_is_refreshed_as_often_as_one_likes(bench: Bench) -> Non
         following = answer.json()
         assert following["session_id"] == session["session_id"] and following["expires_in"] == 300
         assert following["refresh_token"] != session["refresh_token"]
-        assert (await bench.ask(following["access_token"], "GET", "/me")).status_code == 200
+        assert (await bench.when(following["access_token"], "GET", "/me")).status_code == 200
         session = following
 
 
@@ -80,7 +82,7 @@ async def test_a_lost_answer_is_given_again_within_seconds(bench: Bench) -> None
     session = await begun(bench)
     answers = [(await refreshed(bench, session)).json()["refresh_token"] for _ in range(3)]
     assert len(set(answers)) == 1
-    following = (await bench.ask("", "POST", "/sessions/refresh", {"refresh_token": answers[0]})).json()
+    following = (await bench.when("", "POST", "/sessions/refresh", {"refresh_token": answers[0]})).json()
     assert (await refreshed(bench, session)).status_code == 401, "not once its successor was used"
     assert await runs(bench, following) == (False, False)
 
@@ -129,7 +131,7 @@ async def test_what_is_no_refresh_token_ends_nothing(bench: Bench) -> None:
         session["access_token"],
     )
     for guess in guesses:
-        answer = await bench.ask("", "POST", "/sessions/refresh", {"refresh_token": guess})
+        answer = await bench.when("", "POST", "/sessions/refresh", {"refresh_token": guess})
         assert answer.status_code in (401, 422), guess
     assert await runs(bench, session) == (True, True)
 
@@ -137,18 +139,18 @@ async def test_what_is_no_refresh_token_ends_nothing(bench: Bench) -> None:
 async def test_signing_out_ends_this_session_and_no_other(bench: Bench) -> None:
     _, other = await bench.join("mina")
     session = await begun(bench)
-    assert (await bench.ask(session["access_token"], "DELETE", "/sessions/current")).status_code == 200
+    assert (await bench.when(session["access_token"], "DELETE", "/sessions/current")).status_code == 200
     assert await runs(bench, session) == (False, False)
-    assert (await bench.ask(other, "GET", "/me")).status_code == 200
+    assert (await bench.when(other, "GET", "/me")).status_code == 200
 
 
 async def test_signing_out_everywhere_ends_all_of_ones_own(bench: Bench) -> None:
     _, oskar = await bench.join("oskar")
     await bench.invited(oskar, "mina")
     one, two = await begun(bench), await begun(bench)
-    assert (await bench.ask(one["access_token"], "DELETE", "/sessions")).status_code == 200
+    assert (await bench.when(one["access_token"], "DELETE", "/sessions")).status_code == 200
     assert [await runs(bench, each) for each in (one, two)] == [(False, False)] * 2
-    assert (await bench.ask(oskar, "GET", "/me")).status_code == 200
+    assert (await bench.when(oskar, "GET", "/me")).status_code == 200
     assert await runs(bench, await begun(bench)) == (True, True), "who signs in again is signed in"
 
 
@@ -156,20 +158,20 @@ async def test_one_lists_and_ends_ones_own_sessions_only(bench: Bench) -> None:
     _, oskar = await bench.join("oskar")
     _, mina = await bench.invited(oskar, "mina")
     lost = await begun(bench)
-    listed = (await bench.ask(mina, "GET", "/sessions")).json()["items"]
+    listed = (await bench.when(mina, "GET", "/sessions")).json()["items"]
     assert [each["current"] for each in listed] == [False, True]
     assert listed[0]["session_id"] == lost["session_id"]
     for nobodys in (lost["session_id"], "nobodys"):
-        assert (await bench.ask(oskar, "DELETE", f"/sessions/{nobodys}")).status_code == 404
-    assert (await bench.ask(mina, "DELETE", f"/sessions/{lost['session_id']}")).status_code == 200
+        assert (await bench.when(oskar, "DELETE", f"/sessions/{nobodys}")).status_code == 404
+    assert (await bench.when(mina, "DELETE", f"/sessions/{lost['session_id']}")).status_code == 200
     assert await runs(bench, lost) == (False, False)
-    assert len((await bench.ask(mina, "GET", "/sessions")).json()["items"]) == 1
+    assert len((await bench.when(mina, "GET", "/sessions")).json()["items"]) == 1
 
 
 async def test_a_dry_run_ends_nothing(bench: Bench) -> None:
     await bench.join("mina")
     session = await begun(bench)
-    considered = await bench.ask(session["access_token"], "DELETE", "/sessions?dry_run=true")
+    considered = await bench.when(session["access_token"], "DELETE", "/sessions?dry_run=true")
     assert [event["type"] for event in considered.json()["events"]] == ["SessionsEnded"]
     assert await runs(bench, session) == (True, True)
 
@@ -177,12 +179,12 @@ async def test_a_dry_run_ends_nothing(bench: Bench) -> None:
 async def test_the_operator_ends_somebodys_sessions(bench: Bench) -> None:
     mina, token = await bench.join("mina")
     session, path = await begun(bench), f"/accounts/{mina}/sessions"
-    assert (await bench.ask(token, "DELETE", path)).json()["rule"] == "operator-only"
+    assert (await bench.when(token, "DELETE", path)).json()["rule"] == "operator-only"
     operator = TokenSigner(KEY).sign(
         Actor(account_id="operator", organisation_id="tenure", organisation_kind="operator"), "token"
     )
-    assert (await bench.ask(operator, "DELETE", "/accounts/nobody/sessions")).status_code == 404
-    assert (await bench.ask(operator, "DELETE", path)).status_code == 200
+    assert (await bench.when(operator, "DELETE", "/accounts/nobody/sessions")).status_code == 404
+    assert (await bench.when(operator, "DELETE", path)).status_code == 200
     assert await runs(bench, session) == (False, False)
 
 
@@ -190,12 +192,12 @@ async def test_a_new_password_and_a_reset_end_all_sessions(bench: Bench) -> None
     mina, _ = await bench.join("mina")
     session = await begun(bench)
     change = {"current": PASSWORD, "new": "another long password"}
-    assert (await bench.ask(session["access_token"], "PUT", "/me/password", change)).status_code == 204
+    assert (await bench.when(session["access_token"], "PUT", "/me/password", change)).status_code == 204
     assert await runs(bench, session) == (False, False)
     session = (await bench.sign_in("mina@x.example", "another long password")).json()
     replaces = credentials.digest(await credentials.verifier_of(bench.pool, mina))
     reset = bench.app.state.keys.reset(mina, replaces, "reset")
-    used = await bench.ask("", "POST", "/password", {"reset": reset, "new": "a third long password"})
+    used = await bench.when("", "POST", "/password", {"reset": reset, "new": "a third long password"})
     assert (used.status_code, await runs(bench, session)) == (204, (False, False))
     reasons = [
         SessionsEnded.model_validate_json(stored.data).reason
@@ -209,8 +211,8 @@ async def test_a_wrong_password_or_reset_ends_nothing(bench: Bench) -> None:
     await bench.join("mina")
     session = await begun(bench)
     change = {"current": "not the password", "new": "another long password"}
-    assert (await bench.ask(session["access_token"], "PUT", "/me/password", change)).status_code == 403
-    assert (await bench.ask("", "POST", "/password", {"reset": "x", "new": "a third long one"})).status_code == 409
+    assert (await bench.when(session["access_token"], "PUT", "/me/password", change)).status_code == 403
+    assert (await bench.when("", "POST", "/password", {"reset": "x", "new": "a third long one"})).status_code == 409
     assert await runs(bench, session) == (True, True)
 
 
@@ -239,7 +241,7 @@ async def test_who_signs_in_with_the_old_password_meanwhile_is_not_signed_in(ben
 
     changing = asyncio.create_task(credentials.replace(bench.pool, mina, before, "another long password", ending))
     await reached.wait()
-    signing_in = asyncio.create_task(bench.sign_in("mina@x.example"))
+    signing_in = asyncio.ensure_future(bench.sign_in("mina@x.example"))
     await asyncio.sleep(0.5)
     assert not signing_in.done(), "it waits for whoever changes the password"
     go_on.set()
@@ -250,7 +252,7 @@ async def test_who_signs_in_with_the_old_password_meanwhile_is_not_signed_in(ben
 async def test_a_sign_in_that_overlaps_the_end_of_all_sessions_has_ended(bench: Bench) -> None:
     mina, token = await bench.join("mina")
     since = await bench.store.position()
-    assert (await bench.ask(token, "DELETE", "/sessions")).status_code == 200
+    assert (await bench.when(token, "DELETE", "/sessions")).status_code == 200
     running = await refresh.begin(
         bench.pool,
         mina,
@@ -267,7 +269,7 @@ async def test_closing_the_account_ends_its_sessions(bench: Bench) -> None:
     _, oskar = await bench.join("oskar")
     await bench.invited(oskar, "mina")
     session = await begun(bench)
-    assert (await bench.ask(session["access_token"], "DELETE", "/me")).status_code == 200
+    assert (await bench.when(session["access_token"], "DELETE", "/me")).status_code == 200
     assert await runs(bench, session) == (False, False)
 
 
@@ -277,12 +279,14 @@ async def test_who_loses_a_role_signs_in_again(bench: Bench) -> None:
     await bench.purchase(oskar)
     coordinator = f"/contracts/c/coordinators/{mina}"
     session = await begun(bench)
-    assert (await bench.ask(manager, "PUT", coordinator, {"may_assign_seats": True})).status_code == 200
-    assert (await bench.ask(session["access_token"], "GET", "/me")).status_code == 200, "a role that is given ends none"
-    assert (await bench.ask(manager, "DELETE", coordinator)).status_code == 200
+    assert (await bench.when(manager, "PUT", coordinator, {"may_assign_seats": True})).status_code == 200
+    assert (await bench.when(session["access_token"], "GET", "/me")).status_code == 200, (
+        "a role that is given ends none"
+    )
+    assert (await bench.when(manager, "DELETE", coordinator)).status_code == 200
     assert await runs(bench, session) == (False, False)
-    assert (await bench.ask(manager, "POST", "/contracts/c/handover", {"to": mina})).status_code == 200
-    assert (await bench.ask(manager, "GET", "/me")).status_code == 401, "who hands over loses the role, too"
+    assert (await bench.when(manager, "POST", "/contracts/c/handover", {"to": mina})).status_code == 200
+    assert (await bench.when(manager, "GET", "/me")).status_code == 401, "who hands over loses the role, too"
 
 
 async def test_another_process_knows_at_once(bench: Bench) -> None:
@@ -292,7 +296,7 @@ async def test_another_process_knows_at_once(bench: Bench) -> None:
     other = type(endings)(bench.pool)
     who = await bench.app.state.parts.verifier.actor(f"Bearer {session['access_token']}")
     assert await other.good(who)
-    assert (await bench.ask(token, "DELETE", "/sessions")).status_code == 200
+    assert (await bench.when(token, "DELETE", "/sessions")).status_code == 200
     assert not await other.good(who)
     assert not await type(endings)(bench.pool).good(who), "nor does one that has just started"
 
@@ -307,7 +311,7 @@ async def test_after_a_restore_everybody_signs_in_again(bench: Bench) -> None:
 
 async def test_the_end_of_a_session_is_its_organisations(bench: Bench) -> None:
     _, token = await bench.join("mina")
-    await bench.ask(token, "DELETE", "/sessions")
+    await bench.when(token, "DELETE", "/sessions")
     ended = (await bench.store.read(0, 100))[-1].envelope
     opened_by = (await bench.store.read(0, 100))[0].envelope
     assert (ended.type, ended.tenant) == ("SessionsEnded", opened_by.tenant)
@@ -315,6 +319,6 @@ async def test_the_end_of_a_session_is_its_organisations(bench: Bench) -> None:
 
 async def test_a_token_of_this_session_alone_tells_who_is_signed_in(bench: Bench) -> None:
     mina, token = await bench.join("mina")
-    said = await bench.ask(token, "GET", "/sessions/current")
+    said = await bench.when(token, "GET", "/sessions/current")
     assert (said.json()["account_id"], said.headers["cache-control"]) == (mina, "no-store")
-    assert (await bench.ask("", "GET", "/sessions/current")).status_code == 401
+    assert (await bench.when("", "GET", "/sessions/current")).status_code == 401

@@ -100,8 +100,8 @@ async def test_entitlements_answers_another_publishers_people_as_if_it_did_not_e
 ) -> None:
     status = 200 if path.endswith("/bulk") else 404
     for who in ("other", "nameless", "stranger"):
-        theirs = await doors(who, method, filled(path, "c", "s"), body, status)
-        nothing = await doors(who, method, filled(path, "none", "none"), body, status)
+        theirs = await doors.when(who, method, filled(path, "c", "s"), body).then_status(status)
+        nothing = await doors.when(who, method, filled(path, "none", "none"), body).then_status(status)
         assert said(theirs)["status"] == 404
         assert said(theirs) == said(nothing), "nor is it told apart from what does not exist"
 
@@ -109,8 +109,10 @@ async def test_entitlements_answers_another_publishers_people_as_if_it_did_not_e
 async def test_entitlements_lists_a_publishers_own_pools(world: World, doors: Doors) -> None:
     del world
     for who, pools in (("seller", ["s"]), ("operator", ["s"]), ("mina", ["s"]), ("other", []), ("nameless", [])):
-        assert [each["subscription_id"] for each in (await doors(who, "GET", "/pools"))["items"]] == pools, who
-        of_contract = await doors(who, "GET", "/pools?contract_id=c")
+        assert [
+            each["subscription_id"] for each in (await doors.when(who, "GET", "/pools").then_ok())["items"]
+        ] == pools, who
+        of_contract = await doors.when(who, "GET", "/pools?contract_id=c").then_ok()
         assert [each["subscription_id"] for each in of_contract["items"]] == pools, who
 
 
@@ -126,13 +128,13 @@ async def test_identity_answers_another_publishers_people_as_if_it_did_not_exist
     own = Actor(account_id="pat", organisation_id="the-publisher", organisation_kind="publisher", publisher=publisher)
     for method, path, body in named(IDENTITY):
         for who in (RIVAL, NAMELESS, PARTNER):
-            theirs = (await bench.ask(token(who), method, filled(path, "c", "s"), body)).json()
-            nothing = (await bench.ask(token(who), method, filled(path, "none", "none"), body)).json()
+            theirs = (await bench.when(token(who), method, filled(path, "c", "s"), body)).json()
+            nothing = (await bench.when(token(who), method, filled(path, "none", "none"), body)).json()
             assert said(theirs)["status"] == 404, f"{method} {path}"
             assert said(theirs) == said(nothing)
-    assert (await bench.ask(token(own), "GET", "/contracts/c")).status_code == 200
+    assert (await bench.when(token(own), "GET", "/contracts/c")).status_code == 200
     listed_by = {
-        who: [each["contract_id"] for each in (await bench.ask(token(who), "GET", "/contracts")).json()["items"]]
+        who: [each["contract_id"] for each in (await bench.when(token(who), "GET", "/contracts")).json()["items"]]
         for who in (own, RIVAL, NAMELESS, OPERATOR, PARTNER)
     }
     assert listed_by == {own: ["c"], RIVAL: [], NAMELESS: [], OPERATOR: ["c"], PARTNER: []}
@@ -144,7 +146,7 @@ async def test_each_publisher_lists_its_own_contracts(world: World, doors: Doors
     )
     world.say("identity", "contract-d", theirs)
     await world.settle(random.Random(2))
-    await doors("other", "GET", "/contracts/d/credits")
-    await doors("seller", "GET", "/contracts/d/credits", status=404)
-    await doors("other", "POST", "/contracts/d/credits/grants", {"grant_id": "g1", "amount": 10})
-    await doors("seller", "POST", "/contracts/d/credits/grants", {"grant_id": "g2", "amount": 10}, 404)
+    await doors.when("other", "GET", "/contracts/d/credits").then_ok()
+    await doors.when("seller", "GET", "/contracts/d/credits").then_status(404)
+    await doors.when("other", "POST", "/contracts/d/credits/grants", {"grant_id": "g1", "amount": 10}).then_ok()
+    await doors.when("seller", "POST", "/contracts/d/credits/grants", {"grant_id": "g2", "amount": 10}).then_status(404)

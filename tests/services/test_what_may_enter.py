@@ -195,17 +195,17 @@ async def test_no_such_account_is_opened(bench: Bench, field: str, value: Any) -
     body["organisation"] = dict(body["organisation"])
     inner, last = (body["organisation"], field.split(".")[1]) if "." in field else (body, field)
     inner[last] = value
-    malformed(await bench.ask("", "POST", "/accounts", body), field)
+    malformed(await bench.when("", "POST", "/accounts", body), field)
     assert await bench.store.position() == 0
 
 
 @pytest.mark.system
 async def test_one_address_is_one_account_however_it_is_written(bench: Bench) -> None:
     for one, other in (("p@m\u00fcller.example", "P@xn--mller-kva.example"), ("f@x.example", "f@\uff58.example")):
-        assert (await bench.ask("", "POST", "/accounts", sign_up("mina") | {"email": one})).status_code == 200
-        again = await bench.ask("", "POST", "/accounts", sign_up("ana") | {"email": other})
+        assert (await bench.when("", "POST", "/accounts", sign_up("mina") | {"email": one})).status_code == 200
+        again = await bench.when("", "POST", "/accounts", sign_up("ana") | {"email": other})
         assert (again.status_code, again.json()["rule"]) == (409, "email-taken")
-        signed_in = await bench.ask("", "POST", "/sessions", {"email": other, "password": PASSWORD})
+        signed_in = await bench.when("", "POST", "/sessions", {"email": other, "password": PASSWORD})
         assert signed_in.status_code == 200, signed_in.text
 
 
@@ -217,12 +217,12 @@ async def test_hostile_text_is_never_an_internal_error(bench: Bench) -> None:
         {"email": "a\u200b@x.example", "password": PASSWORD},
         {"email": "mina@x.example", "password": "\0" * 12},
     ):
-        assert (await bench.ask("", "POST", "/sessions", body)).status_code == 422
+        assert (await bench.when("", "POST", "/sessions", body)).status_code == 422
     for field, value in (("email", "a\0@x.example"), ("name", "a\0"), ("country", "XX"), ("time_zone", "Factory")):
-        malformed(await bench.ask(token, "PUT", "/me/profile", {field: value}), field)
+        malformed(await bench.when(token, "PUT", "/me/profile", {field: value}), field)
     for path in ("/contracts/a%00", "/accounts/a%00", "/contracts?after=%00", "/contracts?limit=9223372036854775808"):
-        assert (await bench.ask(token, "GET", path)).status_code == 422, path
-    assert (await bench.ask(token, "DELETE", "/contracts/a%00/coordinators/b%00")).status_code == 422
+        assert (await bench.when(token, "GET", path)).status_code == 422, path
+    assert (await bench.when(token, "DELETE", "/contracts/a%00/coordinators/b%00")).status_code == 422
 
 
 @pytest.mark.system

@@ -70,7 +70,7 @@ def heads(system: System) -> dict[str, tuple[int, str | None]]:
     return asyncio.run(look())
 
 
-def refused(system: System) -> int:
+def refused_so_far(system: System) -> int:
     """What a command is answered."""
     body = {
         "email": "late@example.com",
@@ -134,7 +134,7 @@ def test_an_older_postgresql_beneath_running_services(expendable: System, tmp_pa
     shutil.rmtree(folder)
     backup.rename(folder)
     expendable.postgres.start()
-    assert refused(expendable) == 503, "by the guard before a relay, or by the fence"
+    assert refused_so_far(expendable) == 503, "by the guard before a relay, or by the fence"
     deadline = time.monotonic() + NOTICED_S
     while any(fence is None for _, fence in heads(expendable).values()):
         assert time.monotonic() < deadline, heads(expendable)
@@ -142,7 +142,7 @@ def test_an_older_postgresql_beneath_running_services(expendable: System, tmp_pa
     for name, (position, fence) in heads(expendable).items():
         assert position == old[name], "nothing was written meanwhile"
         assert f"is ahead of the store by {new[name] - old[name]} events" in (fence or "").removeprefix(FENCE)
-    assert refused(expendable) == 503
+    assert refused_so_far(expendable) == 503
     for service in expendable.services.values():
         assert "`tenure reconcile` imports them" in unready(service)
 

@@ -22,8 +22,7 @@ from shared.events import (
 )
 from tests.examples.marketplace import AUTOCAD, AUTODESK, CSN, NOON, PARTNER, plan
 from tests.examples.subscription import CART, HELD
-from tests.spec import Service, given_service
-from tests.spec.services import Reaction
+from tests.spec import Reaction, Service, given_service
 
 AUTODESKS = "urn:publisher:autodesk"
 POOLS = "urn:tenure:entitlements"
