@@ -348,7 +348,7 @@ Address: TypeAlias = Annotated[str, Strict(), StringConstraints(min_length=3, ma
 """An e-mail address, in its one form."""
 
 
-# ── Personal fields: in the clear with their owner, sealed or forgotten everywhere else ─────────────────
+# ── Personal fields: in the clear with their owner, sealed or forgotten everywhere else ────────────────
 
 _SEALED: Final = re.compile(r"enc:1:[A-Za-z0-9+/]{38,11000}={0,2}")
 

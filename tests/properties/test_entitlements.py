@@ -140,8 +140,8 @@ def test_a_balance_is_never_negative_and_always_what_the_ledger_says(commands: l
                 case CreditsExpired(amount=amount):
                     ledger -= amount
             state = credits.evolve(state, event)
-            ahead = [lot.grant.expires_on for lot in state.lots.values() if lot.left]
+            ahead = [lot.grant.expires_on for lot in state.lots.values() if lot.remaining]
             assert event.next_expiry == min(ahead, default=None), "the timer is set for what is left"
         assert credits.CREDITS.decide(command, state) == (), f"{command} decides something new a second time"
         assert credits.balance(state.lots.values()) == ledger
-        assert all(lot.left >= 0 for lot in state.lots.values())
+        assert all(lot.remaining >= 0 for lot in state.lots.values())

@@ -100,11 +100,11 @@ async def test_credits_end_with_the_last_pool_even_if_one_was_parked(
     await world.settle(random.Random(7))
     monkeypatch.undo()
     before = await world.log.state(CREDITS, "c")
-    assert before.lots["g1"].left == 10
+    assert before.lots["g1"].remaining == 10
     for name in ("pools", "meetings"):
         assert {done.waiting for done in await resume(world, name)} == {0}
     after = await world.log.state(CREDITS, "c")
-    assert after.lots["g1"].left == (0 if hidden is SeatPoolSuspended else 10)
+    assert after.lots["g1"].remaining == (0 if hidden is SeatPoolSuspended else 10)
 
 
 async def test_a_grant_waits_for_a_contract_that_was_parked(

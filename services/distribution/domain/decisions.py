@@ -1,5 +1,7 @@
-"""Decisions about updates: what is offered to a contract, and approved, held or scheduled for its groups. Part of a
-fleet's stream."""
+"""Decisions about updates, a part of a fleet's stream.
+
+Updates are offered to a contract; administrators, policies and schedules approve, hold or schedule them for its groups.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -36,18 +38,21 @@ Key: TypeAlias = tuple[str, str]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decisions:
+    """The updates offered to a contract, and what was decided about them."""
+
     offered: Mapping[Key, UpdateOffered] = field(default_factory=dict)
     recalled: Mapping[Key, UpdateRecalled] = field(default_factory=dict)
     decided: Mapping[tuple[Key, str], Deciding] = field(default_factory=dict)
-    """What was decided last about an update for a group."""
+    """The latest decision about an update for a group."""
     rollouts: Mapping[int, UpdateApproved] = field(default_factory=dict)
     """The approvals whose rollouts are not stopped, by number."""
     numbers: int = 0
+    """The number of the latest approval. Numbers are not reused."""
 
     def concerned(
         self, *, product: str | None = None, groups: frozenset[str] | None = None, key: Key | None = None
     ) -> tuple[int, ...]:
-        """Return the rollouts of this product, for any of these groups, of this update: whatever is given."""
+        """Return the numbers of the rollouts that match every given criterion."""
         return tuple(
             number
             for number, approved in self.rollouts.items()
@@ -62,6 +67,7 @@ INITIAL: Final[State] = Decisions()
 
 
 def key_of(event: UpdateOffered | UpdateRecalled | Deciding) -> Key:
+    """Return the key of the event's update."""
     return event.publisher, event.update_id
 
 
@@ -78,7 +84,7 @@ def evolve(state: State, event: Event) -> State:
         case UpdateHeld() | UpdateScheduled():
             return replace(state, decided=_decided(state, event))
         case ApprovalLapsed(number=lapsed):
-            return replace(state, rollouts={n: each for n, each in state.rollouts.items() if n != lapsed})
+            return replace(state, rollouts={n: approval for n, approval in state.rollouts.items() if n != lapsed})
         case unreachable:
             assert_never(unreachable)
 
@@ -92,7 +98,10 @@ def _decided(state: State, event: Deciding) -> Mapping[tuple[Key, str], Deciding
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ApproveUpdate:
-    """Let these groups have the update now, by a rollout: in these phases, or all of them at once."""
+    """Approve the update for these groups, and start its rollout.
+
+    Without `phases` the rollout has one phase, which holds all users.
+    """
 
     contract_id: Identifier
     publisher: Publisher
@@ -105,7 +114,10 @@ class ApproveUpdate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HoldUpdate:
-    """Keep the update from these groups, whatever their policy, and whoever of them it was on the way to."""
+    """Withhold the update from these groups, whatever their policies.
+
+    Running rollouts of the update no longer target these groups.
+    """
 
     contract_id: Identifier
     publisher: Publisher
@@ -117,7 +129,7 @@ class HoldUpdate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScheduleUpdate:
-    """Let these groups have the update from this instant on, whatever their policy."""
+    """Approve the update for these groups at a later instant, whatever their policies."""
 
     contract_id: Identifier
     publisher: Publisher
@@ -132,7 +144,7 @@ class ScheduleUpdate:
 
 @dataclass(frozen=True, slots=True)
 class OfferUpdate:
-    """A product of the contract's has this update."""
+    """Offer an update for a product of the contract."""
 
     contract_id: str
     update: UpdatePublished
@@ -141,7 +153,7 @@ class OfferUpdate:
 
 @dataclass(frozen=True, slots=True)
 class RecallUpdate:
-    """The publisher withdrew the update, also one that was not offered here (yet)."""
+    """Record that the publisher withdrew the update, whether or not it was offered here."""
 
     contract_id: str
     publisher: str
@@ -151,7 +163,7 @@ class RecallUpdate:
 
 @dataclass(frozen=True, slots=True)
 class LapseApproval:
-    """The approval's rollout was stopped."""
+    """End the approval whose rollout was stopped."""
 
     contract_id: str
     rollout_id: str
@@ -165,7 +177,7 @@ Command: TypeAlias = ApproveUpdate | HoldUpdate | ScheduleUpdate | OfferUpdate |
 
 
 def decide(command: Command, state: State, groups: Groups, entitlements: Entitlements) -> Decision[Event]:
-    """Return what follows from `command` in `state`, for these groups and what their users are entitled to."""
+    """Return the events that follow from `command` in `state`, or the refusal."""
     match command:
         case ApproveUpdate() | HoldUpdate() | ScheduleUpdate():
             refusal = _undecidable(command, state, groups, entitlements)
@@ -199,14 +211,14 @@ def _decide_for_groups(command: ApproveUpdate | HoldUpdate | ScheduleUpdate, sta
 def _undecidable(
     command: ApproveUpdate | HoldUpdate | ScheduleUpdate, state: State, groups: Groups, entitlements: Entitlements
 ) -> Rejected | None:
-    """Return why this can't be decided about the update for these groups, if so."""
+    """Return why this can't be decided about the update for these groups; None when it can."""
     key = (command.publisher, command.update_id)
     if key in state.recalled:
         gone = state.recalled[key]
         return Rejected(
             rules.UPDATE_WITHDRAWN,
             f"{gone.publisher} withdrew the update: {gone.reason}",
-            "Decide about another one.",
+            "Choose another update.",
             (gone,),
         )
     offered = state.offered.get(key)
@@ -214,23 +226,24 @@ def _undecidable(
         return Rejected(
             rules.UPDATE_NOT_AVAILABLE,
             f"No product of this contract has an update {key[1]}.",
-            "See the updates that are available; one that has just been published is known here a moment later.",
+            "List the available updates. A new one appears a moment after its publication.",
         )
     if not entitlements.owns(offered):
         ended = tuple(pool.ended for pool in entitlements.serving(offered) if pool.ended is not None)
         return Rejected(
             rules.PRODUCT_NOT_OWNED,
-            f"The update is for {offered.product}, of which this contract has no seats"
+            f"The update is for {offered.product}, and this contract has no seats of it"
             + (" any more." if ended else "."),
-            "Buy the product; seats that have just been bought are known here a moment later.",
+            "Buy the product. New seats appear here a moment after the purchase.",
             ended,
         )
     if not entitlements.shows(offered):
         idle = tuple(pool.no_term for pool in entitlements.serving(offered) if pool.no_term and pool.ended is None)
         return Rejected(
             rules.TERM_NOT_ACTIVE,
-            f"{key[1]} is an extension, which is for subscribers only, and no term of {offered.product} is active.",
-            "Decide about it during a term; one that has just begun is known here a moment later.",
+            f"{key[1]} is an extension. Extensions are for subscribers only, and no term of {offered.product} is "
+            "active.",
+            "Try again during a term. A new term appears here a moment after it begins.",
             idle,
         )
     refusal = unknown_groups(command.groups, groups)
@@ -240,7 +253,10 @@ def _undecidable(
 
 
 def _malformed_phases(phases: tuple[RolloutPhase, ...], groups: tuple[str, ...]) -> Rejected | None:
-    """What is wrong with the phases, if anything: they share the users out, wholly, each to one phase."""
+    """Return why the phases are invalid; None when they are valid.
+
+    Valid phases assign each user of the rollout to exactly one phase: by shares that add up to 100, or by groups.
+    """
     if not phases:
         return None
     percents = [p for phase in phases for p in (phase.success_percent, phase.error_percent)]
@@ -252,8 +268,8 @@ def _malformed_phases(phases: tuple[RolloutPhase, ...], groups: tuple[str, ...])
         return None
     return Rejected(
         rules.PHASES_MALFORMED,
-        "Phases have shares that add up to 100, or each of the rollout's groups stands in one of "
-        "them; thresholds are 1 to 100 percent.",
+        "Either the phases have shares that add up to 100, or each of the rollout's groups is in exactly one phase. "
+        "Thresholds are 1 to 100 percent.",
         "Correct the phases.",
     )
 
@@ -266,7 +282,7 @@ def _approve(command: ApproveUpdate, state: State) -> Decision[Event]:
     if running:
         return Rejected(
             rules.UPDATE_ALREADY_APPROVED,
-            f"The update is on its way to {', '.join(running)} already.",
+            f"The update is already approved for {', '.join(running)}.",
             "Approve it for the other groups only.",
             tuple(running.values()),
         )
@@ -294,10 +310,12 @@ def _approved(
 
 
 def _running(key: Key, groups: tuple[str, ...], state: State) -> dict[str, UpdateApproved]:
-    """The groups that the update is on its way to."""
-    decided = {group: state.decided.get((key, group)) for group in groups}
+    """Return the update's approvals with a rollout that is not stopped, by group."""
+    latest = {group: state.decided.get((key, group)) for group in groups}
     return {
-        group: by for group, by in decided.items() if isinstance(by, UpdateApproved) and by.number in state.rollouts
+        group: decision
+        for group, decision in latest.items()
+        if isinstance(decision, UpdateApproved) and decision.number in state.rollouts
     }
 
 
@@ -323,7 +341,9 @@ def _schedule(command: ScheduleUpdate, state: State) -> Decision[Event]:
     key = (command.publisher, command.update_id)
     if command.starts_at <= command.now:
         return Rejected(
-            rules.SCHEDULE_IN_THE_PAST, "The instant is over.", "Approve the update, or name a later instant."
+            rules.SCHEDULE_IN_THE_PAST,
+            f"{command.starts_at.isoformat()} is in the past.",
+            "Approve the update, or name a later instant.",
         )
     wanted = UpdateScheduled(
         contract_id=command.contract_id,
@@ -376,12 +396,15 @@ def _recall(command: RecallUpdate, state: State) -> Decision[Event]:
     )
 
 
-# ── What time brings ───────────────────────────────────────────────────────────────────────────────────
+# ── Schedules and policies ─────────────────────────────────────────────────────────────────────────────
 
 
 def installs(state: State, groups: Groups, entitlements: Entitlements) -> Iterator[tuple[datetime, Key, str]]:
-    """Which update a policy or a schedule gives to which group, from when on: of those that administrators see. Others
-    wait, should the product be bought again, or an extension's term be renewed."""
+    """Yield when a policy or a schedule approves which update for which group.
+
+    Only updates that administrators see are included. A scheduled update that they do not see stays scheduled: it is
+    included again once the product is bought again or an extension's term is renewed.
+    """
     shown = {
         key: update for key, update in state.offered.items() if key not in state.recalled and entitlements.shows(update)
     }
@@ -400,8 +423,11 @@ def installs(state: State, groups: Groups, entitlements: Entitlements) -> Iterat
 def approve_due(
     contract_id: str, state: State, groups: Groups, entitlements: Entitlements, now: datetime
 ) -> tuple[UpdateApproved, ...]:
-    """Return one approval for each group that something is due for: an automatic rollout has one phase, unless
-    scheduled."""
+    """Return the approvals that schedules and policies have made due by `now`.
+
+    A schedule gives one approval for all its groups, with its phases; a policy gives one for each group, with one
+    phase.
+    """
     approved: list[UpdateApproved] = []
     number = state.numbers
     scheduled: list[UpdateScheduled] = []
@@ -411,7 +437,7 @@ def approve_due(
             if decided in scheduled:
                 continue
             scheduled.append(decided)
-            chosen = tuple(each for each in decided.groups if state.decided[key, each] == decided)
+            chosen = tuple(candidate for candidate in decided.groups if state.decided[key, candidate] == decided)
             phases, by = decided.phases, decided.scheduled_by
             if len(chosen) < len(decided.groups) and not decided.phases[0].share:
                 phases = tuple(phase for phase in phases if set(phase.groups) & set(chosen))

@@ -1,6 +1,7 @@
-"""What entitlements says of a contract's subscriptions and their users, noted in its fleet's stream.
+"""A contract's subscriptions and their users, a part of its fleet's stream.
 
-It is noted there so that one order says whom a rollout targets.
+The facts come from the entitlements service. They are noted in the fleet's stream so that one order of events decides
+whom a rollout targets.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,14 +15,17 @@ from shared.events.distribution import UpdateKind
 
 Event: TypeAlias = EntitlementNoted
 Concerned: TypeAlias = Callable[[str], tuple[int, ...]]
-"""Names the rollouts of a product."""
+"""Returns the numbers of the rollouts of a product."""
 
 # ── State ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EntitledPool:
-    """A subscription of the contract, as far as entitlements has told. Its facts come from several streams."""
+    """A subscription of the contract, as far as it is known here.
+
+    Its facts come from several streams of entitlements, in any order.
+    """
 
     product: str = ""
     publisher: str = ""
@@ -29,12 +33,12 @@ class EntitledPool:
     in_term: bool = False
     right: bool = False
     no_term: EntitlementNoted | None = None
-    """What says so, where the term has not begun or is over."""
+    """The event that says that no term is active: the first has not begun, or the last is over."""
     holders: frozenset[str] = frozenset()
     lost: Mapping[str, EntitlementNoted] = field(default_factory=dict)
-    """What took the seats of users who hold none any more."""
+    """For each user who no longer holds a seat, the event that took it."""
     ended: EntitlementNoted | None = None
-    """That its seats have ended, which is for good: the product is not the contract's by this subscription."""
+    """The event that ended the pool for good. From then on the contract does not own the product by it."""
 
     def serves(self, update: UpdateOffered) -> bool:
         """Return whether the update is one for this subscription's product."""
@@ -42,24 +46,26 @@ class EntitledPool:
 
     @property
     def kinds_shown(self) -> tuple[UpdateKind, ...]:
-        """What the contract's administrators see for the product by this subscription: extensions are for subscribers
-        only, that is during a term. Source: domain rules, distribution."""
+        """The kinds of updates that this subscription shows to the contract's administrators.
+
+        Extensions are for subscribers only, so they are shown only during a term. Source: domain rules, distribution.
+        """
         if self.ended is not None:
             return ()
         return ("update", "extension") if self.in_term else ("update",)
 
     @property
     def begins(self) -> datetime | None:
-        """When the first term begins, if it hasn't."""
+        """When the first term begins; None once it has begun or where it is unknown."""
         return None if self.starts is None or self.in_term else term_begins(self.starts)
 
     def begun_by(self, now: datetime) -> bool:
-        """Return whether the first term has begun by now, and that is not noted."""
+        """Return whether the first term has begun by `now` without a `term_started` event."""
         return self.begins is not None and self.begins <= now
 
 
 def term_begins(day: date) -> datetime:
-    """Return when a term with this first day begins: at the start of the day in UTC."""
+    """Return the start of a term's first day, in UTC."""
     return datetime.combine(day, time(), UTC)
 
 
@@ -71,15 +77,15 @@ class Entitlements:
 
     @property
     def publisher(self) -> str | None:
-        """Whom the contract is with: whoever sold its first product that is known here; None, where none is."""
+        """The publisher of the contract's first known product; None where no product is known."""
         return next((pool.publisher for pool in self.pools.values() if pool.publisher), None)
 
     def serving(self, update: UpdateOffered) -> tuple[EntitledPool, ...]:
-        """Return the subscriptions for the update's product, also those that have ended."""
+        """Return the subscriptions for the update's product, including ended ones."""
         return tuple(pool for pool in self.pools.values() if pool.serves(update))
 
     def owns(self, update: UpdateOffered) -> bool:
-        """Return whether the update is one for a product that the contract owns now."""
+        """Return whether the contract owns the update's product now."""
         return any(pool.ended is None for pool in self.serving(update))
 
     def shows(self, update: UpdateOffered) -> bool:
@@ -87,11 +93,11 @@ class Entitlements:
         return any(update.kind in pool.kinds_shown for pool in self.serving(update))
 
     def managed(self, account_id: str) -> bool:
-        """Return whether the user holds a seat of the contract's."""
+        """Return whether the user holds a seat of the contract."""
         return any(account_id in pool.holders for pool in self.pools.values())
 
     def lost(self, account_id: str) -> tuple[EntitlementNoted, ...]:
-        """Return what took the user's seats of the contract."""
+        """Return the events that took the user's seats of the contract."""
         return tuple(pool.lost[account_id] for pool in self.pools.values() if account_id in pool.lost)
 
 
@@ -114,8 +120,8 @@ def _noted(pool: EntitledPool, event: EntitlementNoted) -> EntitledPool:
         case "term_renewed":
             return replace(pool, in_term=True)
         case "term_over":
-            news = pool.in_term or pool.starts is not None
-            return replace(pool, starts=None, in_term=False, no_term=event if news else pool.no_term)
+            was_open = pool.in_term or pool.starts is not None
+            return replace(pool, starts=None, in_term=False, no_term=event if was_open else pool.no_term)
         case "pool_ended":
             lost = {**pool.lost, **dict.fromkeys(pool.holders, event)}
             return replace(pool, starts=None, in_term=False, holders=frozenset(), lost=lost, ended=pool.ended or event)
@@ -150,7 +156,7 @@ Fact: TypeAlias = Literal[
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NoteEntitlement:
-    """entitlements says this about a subscription of the contract."""
+    """Note a fact of the entitlements service about a subscription of the contract."""
 
     contract_id: str
     subscription_id: str
@@ -171,7 +177,10 @@ Command: TypeAlias = NoteEntitlement
 
 
 def decide(command: Command, state: State, concerned: Concerned) -> Decision[Event]:
-    """Return what follows from `command` in `state`."""
+    """Return the events that follow from `command` in `state`: none where it changes nothing.
+
+    A pool whose first term has already begun is opened and starts its term in one decision.
+    """
     pool = state.pools.get(command.subscription_id, EntitledPool())
     noted = EntitlementNoted(
         contract_id=command.contract_id,
@@ -196,7 +205,7 @@ def decide(command: Command, state: State, concerned: Concerned) -> Decision[Eve
 
 
 def terms_begun(contract_id: str, state: State, concerned: Concerned, now: datetime) -> tuple[EntitlementNoted, ...]:
-    """Return the first terms that have begun by now and are not noted."""
+    """Return a `term_started` event for each first term that has begun by `now` without one."""
     return tuple(
         _term_started(contract_id, subscription_id, pool, concerned)
         for subscription_id, pool in state.pools.items()

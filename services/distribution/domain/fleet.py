@@ -1,8 +1,12 @@
-"""A contract's fleet: its users and what their machines get. One stream per contract, `fleet-<contract>`.
+"""A contract's fleet: its users and the updates of their machines, one stream per contract.
 
-Three parts, each complete in itself: `groups.py`, the groups of users and their policies; `entitlements.py`, what
-entitlements says of users, noted here so that one order says whom a rollout targets; `decisions.py`, what was decided
-about updates. Here they meet: time, and whom a rollout targets.
+The stream `fleet-<contract>` has three parts with a decider and a fold of their own:
+
+- `groups.py`: the groups of users and their policies;
+- `entitlements.py`: the facts of entitlements about users, noted here so that one order decides whom a rollout targets;
+- `decisions.py`: what was decided about updates.
+
+This module combines them, acts on what is due, and computes whom a rollout targets.
 """
 
 from collections.abc import Mapping
@@ -39,12 +43,14 @@ Event: TypeAlias = FleetOpened | groups.Event | entitlements.Event | decisions.E
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fleet:
+    """The state of a fleet: its three parts, and the time that its timer is set to."""
+
     customer: str = ""
     groups: Groups = groups.INITIAL
     entitlements: Entitlements = entitlements.INITIAL
     decisions: Decisions = decisions.INITIAL
     wake: datetime | None = None
-    """When the timer is set to."""
+    """The time that the fleet's timer is set to; None where nothing will become due."""
 
 
 State: TypeAlias = Fleet
@@ -75,7 +81,11 @@ def evolve(state: State, event: Event) -> State:
 
 @dataclass(frozen=True, slots=True)
 class ActOnWhatIsDue:
-    """Time has come, in the customer's time: for schedules, policies and terms that begin."""
+    """Act on the schedules, policies and first terms that are due by `now`.
+
+    Args:
+        now: the customer's time.
+    """
 
     contract_id: str
     now: datetime
@@ -88,7 +98,10 @@ Command: TypeAlias = groups.Command | entitlements.Command | decisions.Command |
 
 
 def decide(command: Command, state: State) -> Decision[Event]:
-    """Return what follows from `command` in `state`, and when to look again."""
+    """Return the events that follow from `command` in `state`, or the refusal.
+
+    NextDecisionDue is among them whenever the time of the next due decision changes.
+    """
     decision = _decide(command, state)
     if isinstance(decision, Rejected):
         return decision
@@ -119,7 +132,7 @@ def _decide(command: Command, state: State) -> Decision[Event]:
 
 
 def _concerned_by_groups(state: State) -> groups.Concerned:
-    return lambda those: state.decisions.concerned(groups=those)
+    return lambda changed: state.decisions.concerned(groups=changed)
 
 
 def _concerned_by_product(state: State) -> entitlements.Concerned:
@@ -127,38 +140,43 @@ def _concerned_by_product(state: State) -> entitlements.Concerned:
 
 
 def next_due(state: State) -> datetime | None:
-    """Return when a term begins or something is to be installed next."""
+    """Return when the next first term begins or approval is due; None if there is neither."""
     begins = (pool.begins for pool in state.entitlements.pools.values())
     installs = decisions.installs(state.decisions, state.groups, state.entitlements)
-    return min((*(each for each in begins if each is not None), *(due for due, _, _ in installs)), default=None)
+    return min((*(start for start in begins if start is not None), *(due for due, _, _ in installs)), default=None)
 
 
-# ── Who gets what ──────────────────────────────────────────────────────────────────────────────────────
+# ── Targets of rollouts ────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
 class RolloutStanding:
-    """Where an approved rollout stands with its fleet."""
+    """Whom an approved rollout targets, according to its fleet."""
 
     targets: Mapping[str, str]
-    """The users who are to get the update, and each one's group."""
+    """From the account of each user who gets the update to the user's group."""
     reasons: Mapping[str, str]
-    """Why other holders of a seat are not."""
+    """From the account of each other holder of a seat to the reason why the user is not a target."""
     over: str = ""
-    """Why nobody is ever to get it again by this rollout, if that is so."""
+    """Why the rollout has ended for good; "" where it has not."""
     over_by: str = ""
+    """The actor whose decision ended it."""
 
 
 def groups_of(state: State, number: int) -> tuple[str, ...]:
-    """The groups that a rollout still is for: about which nothing else was decided since."""
+    """Return the rollout's groups whose latest decision about the update is still this approval."""
     approved = state.decisions.rollouts[number]
-    decided = ((group, state.decisions.decided.get((key_of(approved), group))) for group in approved.groups)
-    return tuple(group for group, by in decided if isinstance(by, UpdateApproved) and by.number == number)
+    latest = ((group, state.decisions.decided.get((key_of(approved), group))) for group in approved.groups)
+    return tuple(
+        group for group, decision in latest if isinstance(decision, UpdateApproved) and decision.number == number
+    )
 
 
 def standing(state: State, number: int) -> RolloutStanding:
-    """Who is to get the update by this rollout: of its groups, who holds a seat of the product, in an active term, with
-    the update right."""
+    """Return whom the rollout targets.
+
+    Its targets are the users of its groups who hold a seat of the product, in an active term, with the update right.
+    """
     approved = state.decisions.rollouts.get(number)
     if approved is None:
         return RolloutStanding({}, {}, "The rollout was stopped.")
@@ -169,7 +187,7 @@ def standing(state: State, number: int) -> RolloutStanding:
     chosen = groups_of(state, number)
     if not chosen:
         by = _by(state.decisions.decided[key_of(approved), approved.groups[-1]])
-        return RolloutStanding({}, {}, "Something else was decided since for every group that it was for.", by)
+        return RolloutStanding({}, {}, "A later decision replaced the approval for each of its groups.", by)
     targets: dict[str, str] = {}
     reasons: dict[str, str] = {}
     offered = state.decisions.offered[key_of(approved)]
@@ -177,7 +195,7 @@ def standing(state: State, number: int) -> RolloutStanding:
         for account_id in pool.holders if pool.serves(offered) else ():
             group = state.groups.group_of(account_id)
             if group not in chosen:
-                reasons[account_id] = "The user is in none of the groups that the rollout is for."
+                reasons[account_id] = "The user is in none of the rollout's groups."
             elif not pool.in_term:
                 reasons.setdefault(account_id, "The term of the user's subscription is not active.")
             elif not pool.right:

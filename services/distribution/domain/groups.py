@@ -1,4 +1,4 @@
-"""Groups of a contract's users, and the policy by which each gets updates by itself. Part of a fleet's stream."""
+"""Groups of a contract's users and their update policies, a part of a fleet's stream."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,19 +15,21 @@ from shared.events.fields import Identifier, Name
 
 Event: TypeAlias = GroupCreated | UserPutInGroup | UserRemovedFromGroup | GroupPolicySet
 Concerned: TypeAlias = Callable[[frozenset[str]], tuple[int, ...]]
-"""Names the rollouts for any of these groups."""
+"""Returns the numbers of the rollouts for any of these groups."""
 
 DEFAULT_GROUP: Final = "default"
-"""Holds every user that is in no other."""
+"""The group of every user who is in no other."""
 
 # ── State ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
 class Groups:
+    """The groups of a contract, their members and their policies."""
+
     groups: Mapping[str, GroupCreated] = field(default_factory=dict)
     members: Mapping[str, str] = field(default_factory=dict)
-    """From account to group; who isn't in here is in the default group."""
+    """From account to group. Users without an entry are in the default group."""
     policies: Mapping[str, GroupPolicySet] = field(default_factory=dict)
 
     def group_of(self, account_id: str) -> str:
@@ -59,7 +61,7 @@ def evolve(state: State, event: Event) -> State:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CreateGroup:
-    """Make a group of users, to decide for them apart from others."""
+    """Create a group of users, about whose updates decisions are made together."""
 
     name: Name
     contract_id: Identifier
@@ -70,7 +72,7 @@ class CreateGroup:
 
 @dataclass(frozen=True, slots=True)
 class PutUserInGroup:
-    """Put a user who holds a seat of the contract into the group, and out of any other."""
+    """Move a user who holds a seat of the contract into the group."""
 
     account_id: Identifier
     contract_id: Identifier
@@ -80,7 +82,7 @@ class PutUserInGroup:
 
 @dataclass(frozen=True, slots=True)
 class RemoveUserFromGroup:
-    """Put the user back into the default group."""
+    """Move the user back into the default group."""
 
     contract_id: Identifier
     group_id: Identifier
@@ -90,7 +92,10 @@ class RemoveUserFromGroup:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SetGroupPolicy:
-    """Have the group get updates by itself, in this rhythm, in these maintenance windows only (none: at any time)."""
+    """Set the cadence at which updates are approved for the group automatically.
+
+    They are offered in the maintenance windows only; without any, at all times.
+    """
 
     contract_id: Identifier
     group_id: Identifier
@@ -109,7 +114,7 @@ Command: TypeAlias = CreateGroup | PutUserInGroup | RemoveUserFromGroup | SetGro
 
 
 def decide(command: Command, state: State, entitlements: Entitlements, concerned: Concerned) -> Decision[Event]:
-    """Return what follows from `command` in `state`, for users who are entitled so."""
+    """Return the events that follow from `command` in `state`, or the refusal."""
     match command:
         case CreateGroup():
             return _create(command, state)
@@ -130,7 +135,7 @@ def _create(command: CreateGroup, state: State) -> Decision[Event]:
     namesake = next((group for group in state.groups.values() if group.name == name), None)
     if namesake is not None:
         return Rejected(
-            rules.GROUP_NAME_TAKEN, f"There is a group {name} already.", "Choose another name.", (namesake,)
+            rules.GROUP_NAME_TAKEN, f"A group named {name} already exists.", "Choose another name.", (namesake,)
         )
     return (GroupCreated(contract_id=command.contract_id, group_id=command.group_id, name=name, created_by=command.by),)
 
@@ -144,7 +149,7 @@ def _put(command: PutUserInGroup, state: State, entitlements: Entitlements, conc
         return Rejected(
             rules.USER_NOT_MANAGED,
             "The user holds no seat of this contract" + (" any more." if lost else "."),
-            "Assign a seat first; one that has just been assigned is known here a moment later.",
+            "Assign a seat first. A new seat appears here a moment after its assignment.",
             lost,
         )
     if state.group_of(command.account_id) == command.group_id:
@@ -182,7 +187,7 @@ def _set_policy(command: SetGroupPolicy, state: State) -> Decision[Event]:
     refusal = unknown_groups((command.group_id,), state)
     if refusal is not None:
         return refusal
-    figures, now = command.policy.figures(command.cadence), state.policies.get(command.group_id)
+    figures, current = command.policy.figures(command.cadence), state.policies.get(command.group_id)
     wanted = GroupPolicySet(
         contract_id=command.contract_id,
         group_id=command.group_id,
@@ -197,14 +202,14 @@ def _set_policy(command: SetGroupPolicy, state: State) -> Decision[Event]:
         period=figures.period,
         critical_period=figures.critical_period,
     )
-    unchanged = now is not None and wanted == now.model_copy(update={"since": command.now, "set_by": command.by})
-    return () if unchanged else (wanted,)
+    same = current is not None and wanted == current.model_copy(update={"since": command.now, "set_by": command.by})
+    return () if same else (wanted,)
 
 
 def unknown_groups(groups: tuple[str, ...], state: State) -> Rejected | None:
-    """Return why these are no groups of the contract, if so."""
+    """Return why these are not groups of the contract; None when they are."""
     if not groups:
-        return Rejected(rules.GROUPS_MALFORMED, "No group is named.", "Name a group.")
+        return Rejected(rules.GROUPS_MALFORMED, "The request names no group.", "Name a group.")
     missing = [group for group in groups if group != DEFAULT_GROUP and group not in state.groups]
     if not missing:
         return None

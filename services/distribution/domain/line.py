@@ -1,5 +1,7 @@
-"""A product's line: its updates, and the contracts that hear of them. One stream per product, so that whoever owns the
-product and whatever is published for it meet in one order."""
+"""A product line: a product's updates and the contracts that own it, one stream per product.
+
+One stream puts owners and updates in one order, so that each update is offered to each owner, whichever comes first.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias, assert_never
@@ -12,6 +14,8 @@ Event: TypeAlias = ProductOwned | UpdateListed
 
 @dataclass(frozen=True, slots=True)
 class State:
+    """The owners and the updates of one product."""
+
     owners: tuple[ProductOwned, ...] = ()
     updates: tuple[UpdateListed, ...] = ()
 
@@ -20,7 +24,7 @@ INITIAL: Final = State()
 
 
 def evolve(state: State, event: Event) -> State:
-    """The state after `event`."""
+    """Return the state after `event`."""
     match event:
         case ProductOwned():
             return replace(state, owners=(*state.owners, event))
@@ -32,7 +36,7 @@ def evolve(state: State, event: Event) -> State:
 
 @dataclass(frozen=True, slots=True)
 class JoinLine:
-    """The contract owns the product, bought of this publisher ("" for any)."""
+    """Record that the contract owns the product, bought from this publisher ("" for any)."""
 
     product: str
     publisher: str
@@ -41,7 +45,7 @@ class JoinLine:
 
 @dataclass(frozen=True, slots=True)
 class ListUpdate:
-    """The publisher offers this update for the product."""
+    """Record that the publisher offers this update for the product."""
 
     product: str
     publisher: str
@@ -52,7 +56,7 @@ Command: TypeAlias = JoinLine | ListUpdate
 
 
 def decide(command: Command, state: State) -> Decision[Event]:
-    """What follows from `command` in `state`. Nobody joins twice, nothing is listed twice."""
+    """Return the events that follow from `command` in `state`: none for a repeat."""
     match command:
         case JoinLine(product, publisher, contract_id):
             owned = ProductOwned(product=product, publisher=publisher, contract_id=contract_id)
@@ -65,7 +69,7 @@ def decide(command: Command, state: State) -> Decision[Event]:
 
 
 def concerns(owner: ProductOwned, update: UpdateListed) -> bool:
-    """Whether the owner bought the product of whoever published the update."""
+    """Return whether the owner bought the product from the update's publisher."""
     return owner.publisher in ("", update.publisher)
 
 

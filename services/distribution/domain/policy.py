@@ -1,5 +1,7 @@
-"""What the publisher or the distributor may set: when a cadence installs updates and how old they are then, and when a
-rollout goes on or pauses. Data, with the usual figures given."""
+"""Distribution's policy: the figures that a publisher or distributor may set, with defaults.
+
+They say when a cadence approves updates, how old these must be, and at which thresholds a rollout goes on or pauses.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +15,10 @@ _MONTHS: Final = {"month": 1, "quarter": 3}
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """At the start of each period a cadence installs the updates that are at least so many days old by then."""
+    """A cadence: its periods, and the least age of updates in days.
+
+    At the start of each period the updates that have reached that age are approved.
+    """
 
     period: Period | None
     days: int
@@ -34,32 +39,34 @@ def _cadences() -> Mapping[Cadence, Figures]:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The figures, handed to the deciders."""
+    """The figures that deciders are given."""
 
     cadences: Mapping[Cadence, Figures] = field(default_factory=_cadences)
     success_percent: int = 90
-    """Of a phase's users, for the rollout to go on, where whoever approves says nothing else."""
+    """The share of a phase's users at which the rollout goes on, where the approval sets none."""
     error_percent: int = 10
-    """Of a phase's users, for the rollout to pause."""
+    """The share of a phase's users at which the rollout pauses, where the approval sets none."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError where the figures mean nothing."""
+        """Raise ValueError if the figures are inconsistent."""
         wanted = set(get_args(Cadence)) - {"off"}
         if set(self.cadences) != wanted:
-            raise ValueError(f"cadences are {', '.join(sorted(wanted))}, each with its periods and days, and no others")
+            raise ValueError(f"set exactly the cadences {', '.join(sorted(wanted))}, each with its periods and days")
         if any(days < 0 for figures in self.cadences.values() for days in (figures.days, figures.critical_days)):
-            raise ValueError("a cadence's days are 0 or more")
+            raise ValueError("a cadence's days must be 0 or more")
         if not all(1 <= percent <= 100 for percent in (self.success_percent, self.error_percent)):
-            raise ValueError("a threshold is 1 to 100 percent")
+            raise ValueError("a threshold must be 1 to 100 percent")
 
     def figures(self, cadence: Cadence) -> Figures:
-        """The cadence's periods and days: `off` has none."""
+        """Return the cadence's periods and days. `off` has none."""
         return _OFF if cadence == "off" else self.cadences[cadence]
 
 
 def occasion(period: Period | None, ready: datetime) -> datetime:
-    """The first start of such a period that is not before `ready`: of a Monday, of a month's or a quarter's first day,
-    in UTC. `ready` itself where there is no period."""
+    """Return the first start of a period at or after `ready`, or `ready` without a period.
+
+    Periods start at midnight UTC: a week on Monday, a month and a quarter on their first day.
+    """
     if period is None:
         return ready
     day = ready.astimezone(UTC).date()
@@ -67,8 +74,8 @@ def occasion(period: Period | None, ready: datetime) -> datetime:
         day += timedelta(1)
     if period == "week":
         return datetime.combine(day + timedelta(-day.weekday() % 7), time(), UTC)
-    months, each = day.year * 12 + day.month - 1 + (day.day > 1), _MONTHS[period]
-    year, month = divmod(months + -months % each, 12)
+    months, length = day.year * 12 + day.month - 1 + (day.day > 1), _MONTHS[period]
+    year, month = divmod(months + -months % length, 12)
     return datetime(year, month + 1, 1, tzinfo=UTC)
 
 

@@ -1,5 +1,7 @@
-"""An approved update on its way to its users, phase by phase. One stream per rollout. It targets exactly the users that
-its fleet has told it of last: those who hold a seat, in an active term, with the update right."""
+"""The rollout of an approved update, phase by phase, one stream per rollout.
+
+It targets exactly the users whom its fleet named last: those who hold a seat, in an active term, with the update right.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -42,35 +44,37 @@ Event: TypeAlias = (
 E = TypeVar("E", TargetAdded, TargetRemoved)
 
 THRESHOLDS: Final = "thresholds"
-"""Who decides when nobody has to: the thresholds that the approval set."""
+"""The actor of decisions that follow from the approval's thresholds."""
 
 # ── State ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
 class Unstarted:
-    pass
+    """A rollout without any event."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Running:
-    """Also one that is paused, or whose phases are all passed: it stays until it is stopped."""
+    """A rollout that was started and not stopped, including a paused or completed one."""
 
     started: RolloutStarted
     phase: int = -1
-    """The last phase that was started; earlier ones are passed."""
+    """The index of the latest started phase. Earlier phases are passed."""
     targets: Mapping[str, TargetAdded] = field(default_factory=dict)
     gone: Mapping[str, TargetRemoved] = field(default_factory=dict)
     machines: Mapping[tuple[str, str], InstallSucceeded | InstallFailed] = field(default_factory=dict)
-    """What each machine of a user reported last."""
+    """The latest report of each machine, by user and machine."""
     forgiven: frozenset[tuple[str, str]] = frozenset()
-    """The machines whose failure no longer counts: until they report anew."""
+    """The machines whose failure was reported before the rollout was resumed. It does not count."""
     paused: RolloutPaused | None = None
     completed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
+    """A rollout that was stopped for good."""
+
     started: RolloutStarted
     stopped: RolloutStopped
 
@@ -80,7 +84,7 @@ INITIAL: Final[State] = Unstarted()
 
 
 def evolve(state: State, event: Event) -> State:
-    """The state after `event`."""
+    """Return the state after `event`."""
     if isinstance(event, RolloutStarted):
         return Running(started=event)
     return _running(state, event) if isinstance(state, Running) else state
@@ -100,7 +104,7 @@ def _running(state: Running, event: Event) -> State:
         case RolloutPaused():
             return replace(state, paused=event)
         case RolloutResumed():
-            failed = (each for each, report in state.machines.items() if isinstance(report, InstallFailed))
+            failed = (machine for machine, report in state.machines.items() if isinstance(report, InstallFailed))
             return replace(state, paused=None, forgiven=frozenset(failed))
         case RolloutCompleted():
             return replace(state, completed=True)
@@ -118,18 +122,21 @@ def _without(users: Mapping[str, E], account_id: str) -> Mapping[str, E]:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How a phase stands. A user has the update once every machine of theirs that reported has it."""
+    """The numbers of a phase's users by outcome.
+
+    A user has succeeded once every machine of the user that reported has the update.
+    """
 
     targets: int
     succeeded: int
     failed: int
-    """Also those who have been forgiven since."""
+    """All users with a failed machine, including failures from before the rollout was resumed."""
     counting: int
-    """Of those who failed, how many count towards the error threshold."""
+    """The failed users who count towards the error threshold."""
 
 
 def count(state: Running, phase: int) -> Count:
-    """How the phase stands."""
+    """Return the numbers of the phase's users by outcome."""
     users = {who for who, target in state.targets.items() if target.phase == phase}
     reported = {who for who, _ in state.machines} & users
     failed, counting = set(), set()
@@ -142,7 +149,10 @@ def count(state: Running, phase: int) -> Count:
 
 
 def phase_of(started: RolloutStarted, account_id: str, group_id: str) -> int:
-    """The user's phase: by group, or by a share that is the same whenever it is asked for."""
+    """Return the index of the user's phase: by group, or by a share.
+
+    The share is derived from a hash of the rollout and the account, so a user is always in the same phase.
+    """
     lot = int.from_bytes(sha256(f"{started.rollout_id}\n{account_id}".encode()).digest()[:8]) % 100
     upto = 0
     for number, phase in enumerate(started.phases):
@@ -157,7 +167,11 @@ def phase_of(started: RolloutStarted, account_id: str, group_id: str) -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StartRollout:
-    """The update was approved: it goes to these users, from account to group."""
+    """Start the rollout of an approved update.
+
+    Args:
+        targets: from account to group.
+    """
 
     rollout_id: str
     contract_id: str
@@ -173,7 +187,14 @@ class StartRollout:
 
 @dataclass(frozen=True, slots=True)
 class FollowFleet:
-    """These users are to get the update, and no others, as the fleet stands now; nobody any more, where it is over."""
+    """Make the rollout target exactly these users, or stop it if its fleet has ended it.
+
+    Args:
+        targets: from account to group.
+        reasons: for accounts that are not targets, why.
+        over: why the rollout has ended for good; "" where it has not.
+        over_by: the actor whose decision ended it.
+    """
 
     targets: Mapping[str, str]
     reasons: Mapping[str, str]
@@ -183,7 +204,7 @@ class FollowFleet:
 
 @dataclass(frozen=True, slots=True)
 class PauseRollout:
-    """Offer the update to nobody for now."""
+    """Pause the rollout: until it is resumed, the update is offered to nobody."""
 
     reason: Text
     by: Annotated[str, SUPPLIED]
@@ -191,14 +212,14 @@ class PauseRollout:
 
 @dataclass(frozen=True, slots=True)
 class ResumeRollout:
-    """Go on; failures up to now don't count any more."""
+    """Resume a paused rollout. Failures reported before no longer count."""
 
     by: Annotated[str, SUPPLIED]
 
 
 @dataclass(frozen=True, slots=True)
 class StopRollout:
-    """End the rollout for good."""
+    """Stop the rollout for good."""
 
     reason: Text
     by: Annotated[str, SUPPLIED]
@@ -206,7 +227,7 @@ class StopRollout:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportInstall:
-    """A machine's agent says for its user whether the update could be installed."""
+    """Report whether a user's machine could install the update."""
 
     rollout_id: DerivedIdentifier
     version: Code
@@ -222,7 +243,7 @@ Command: TypeAlias = StartRollout | FollowFleet | PauseRollout | ResumeRollout |
 
 
 def decide(command: Command, state: State) -> Decision[Event]:
-    """What follows from `command` in `state`."""
+    """Return the events that follow from `command` in `state`, or the refusal."""
     match command:
         case StartRollout():
             return () if not isinstance(state, Unstarted) else _start(command)
@@ -258,7 +279,7 @@ def _start(command: StartRollout) -> tuple[Event, ...]:
         started_by=command.by,
     )
     first = PhaseStarted(rollout_id=command.rollout_id, phase=0, started_by=command.by)
-    return _going_on((started, *_added(started, command.targets), first), INITIAL)
+    return _with_thresholds((started, *_added(started, command.targets), first), INITIAL)
 
 
 def _added(started: RolloutStarted, targets: Mapping[str, str]) -> list[Event]:
@@ -281,7 +302,7 @@ def _follow(command: FollowFleet, state: Running) -> tuple[Event, ...]:
         for who in sorted(state.targets.keys() - command.targets.keys())
     ]
     new = {who: group for who, group in command.targets.items() if who not in state.targets}
-    return _going_on((*gone, *_added(started, new)), state)
+    return _with_thresholds((*gone, *_added(started, new)), state)
 
 
 def _steer(command: PauseRollout | ResumeRollout | StopRollout, state: Running) -> Decision[Event]:
@@ -296,7 +317,7 @@ def _steer(command: PauseRollout | ResumeRollout | StopRollout, state: Running) 
         case ResumeRollout(by):
             if state.paused is None:
                 return ()
-            return _going_on((RolloutResumed(rollout_id=started.rollout_id, resumed_by=by),), state)
+            return _with_thresholds((RolloutResumed(rollout_id=started.rollout_id, resumed_by=by),), state)
         case unreachable:
             assert_never(unreachable)
 
@@ -309,14 +330,17 @@ def _report(command: ReportInstall, state: State) -> Decision[Event]:
         gone = state.gone.get(command.account_id) if isinstance(state, Running) else None
         return Rejected(
             rules.NOT_A_TARGET,
-            "You are not to get this update by this rollout" + (f": {gone.reason}" if gone else "."),
+            "You are not among the users of this rollout" + (f": {gone.reason}" if gone else "."),
             "Ask an administrator of your contract.",
             (gone,) if gone else (),
         )
     started = state.started
     if command.version != started.version:
         return Rejected(
-            rules.VERSION_MISMATCH, f"The rollout is of version {started.version}.", "Report that one.", (started,)
+            rules.VERSION_MISMATCH,
+            f"The rollout is of version {started.version}.",
+            "Report the installation of that version.",
+            (started,),
         )
     if target.phase > state.phase:
         return Rejected(
@@ -324,8 +348,8 @@ def _report(command: ReportInstall, state: State) -> Decision[Event]:
         )
     machine = (command.account_id, command.machine)
     before = state.machines.get(machine)
-    known = before is not None and not command.succeeded and machine not in state.forgiven
-    if isinstance(before, InstallSucceeded) or known:
+    repeated = before is not None and not command.succeeded and machine not in state.forgiven
+    if isinstance(before, InstallSucceeded) or repeated:
         return ()
     report: Event
     if command.succeeded:
@@ -343,17 +367,20 @@ def _report(command: ReportInstall, state: State) -> Decision[Event]:
             version=command.version,
             error=command.error,
         )
-    return _going_on((report,), state)
+    return _with_thresholds((report,), state)
 
 
-def _going_on(events: Sequence[Event], state: State) -> tuple[Event, ...]:
-    """The events, and what the thresholds make of them: a pause, or phases passed and started until one is not."""
+def _with_thresholds(events: Sequence[Event], state: State) -> tuple[Event, ...]:
+    """Return the events, followed by those that the thresholds cause.
+
+    These are a pause, or phases passed and started up to the first that is not passed.
+    """
     after = _folded(events, state)
-    all_ = list(events)
+    result = list(events)
     while isinstance(after, Running) and (more := _threshold(after)):
-        all_ += more
+        result += more
         after = _folded(more, after)
-    return tuple(all_)
+    return tuple(result)
 
 
 def _folded(events: Sequence[Event], state: State) -> State:
@@ -361,24 +388,27 @@ def _folded(events: Sequence[Event], state: State) -> State:
 
 
 def _threshold(state: Running) -> tuple[Event, ...]:
-    """What a phase's threshold brings about. A phase without users is passed only where other phases have some: while
-    the rollout has no target at all, nobody can try the update, and it waits."""
+    """Return the events that a threshold causes now: a pause, a passed phase, or none.
+
+    A phase without users is passed if another phase has users. A rollout without any target waits, because nobody can
+    try the update.
+    """
     if state.paused is not None or state.completed or not state.targets:
         return ()
     rollout_id, phases = state.started.rollout_id, state.started.phases
     for number in range(state.phase + 1):
-        stands = count(state, number)
-        if stands.counting and 100 * stands.counting >= phases[number].error_percent * stands.targets:
-            reason = f"In phase {number + 1}, {stands.counting} of {stands.targets} users failed to install the update."
+        counts = count(state, number)
+        if counts.counting and 100 * counts.counting >= phases[number].error_percent * counts.targets:
+            reason = f"In phase {number + 1}, {counts.counting} of {counts.targets} users failed to install the update."
             return (RolloutPaused(rollout_id=rollout_id, paused_by=THRESHOLDS, reason=reason),)
-    stands = count(state, state.phase)
-    if 100 * stands.succeeded < phases[state.phase].success_percent * stands.targets:
+    counts = count(state, state.phase)
+    if 100 * counts.succeeded < phases[state.phase].success_percent * counts.targets:
         return ()
     passed = PhasePassed(
         rollout_id=rollout_id,
         phase=state.phase,
-        targets=stands.targets,
-        succeeded=stands.succeeded,
+        targets=counts.targets,
+        succeeded=counts.succeeded,
         passed_by=THRESHOLDS,
     )
     if state.phase + 1 == len(phases):
@@ -394,7 +424,7 @@ def _over(stopped: RolloutStopped) -> Rejected:
     return Rejected(
         rules.ROLLOUT_STOPPED,
         f"The rollout was stopped: {stopped.reason}",
-        "Approve the update anew, if it is to go on.",
+        "Approve the update again to start another rollout.",
         (stopped,),
     )
 

@@ -1,4 +1,4 @@
-"""One update or extension that the publisher offers. One stream per publisher and update."""
+"""An update or extension that a publisher offers, one stream per publisher and update."""
 
 from dataclasses import dataclass
 from typing import Annotated, Final, TypeAlias, assert_never
@@ -15,19 +15,23 @@ Event: TypeAlias = UpdatePublished | UpdateWithdrawn
 
 @dataclass(frozen=True, slots=True)
 class Unpublished:
-    pass
+    """An update without any event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Available:
+    """A published update."""
+
     published: UpdatePublished
 
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
+    """An update that the publisher withdrew for good."""
+
     withdrawn: UpdateWithdrawn
     published: UpdatePublished | None
-    """None: it was withdrawn before it was published here."""
+    """None where it was withdrawn before it was published here."""
 
 
 State: TypeAlias = Unpublished | Available | Withdrawn
@@ -35,7 +39,7 @@ INITIAL: Final[State] = Unpublished()
 
 
 def evolve(state: State, event: Event) -> State:
-    """The state after `event`. A withdrawal is for good."""
+    """Return the state after `event`. A withdrawal is for good."""
     match event:
         case UpdatePublished():
             return state if isinstance(state, Withdrawn) else Available(event)
@@ -50,7 +54,11 @@ def evolve(state: State, event: Event) -> State:
 
 @dataclass(frozen=True, slots=True)
 class RecordUpdate:
-    """The publisher's system says that an update exists; `said_by` is the publisher that it speaks for."""
+    """Record an update that a publisher's system published.
+
+    Args:
+        said_by: the publisher whose system sent it.
+    """
 
     update: UpdatePublished
     said_by: Annotated[str, SUPPLIED]
@@ -58,7 +66,7 @@ class RecordUpdate:
 
 @dataclass(frozen=True, slots=True)
 class WithdrawUpdate:
-    """The publisher's system takes an update back, also one that it has not published here (yet)."""
+    """Record that a publisher's system withdrew an update, whether or not it was published here."""
 
     withdrawal: UpdateWithdrawn
     said_by: Annotated[str, SUPPLIED]
@@ -70,7 +78,7 @@ Command: TypeAlias = RecordUpdate | WithdrawUpdate
 
 
 def decide(command: Command, state: State) -> Decision[Event]:
-    """What follows from `command` in `state`."""
+    """Return the events that follow from `command` in `state`, or the refusal."""
     match command:
         case RecordUpdate(update, said_by):
             return _record(update, said_by, state)
@@ -93,16 +101,16 @@ def _record(update: UpdatePublished, said_by: str, state: State) -> Decision[Eve
                 return ()
             return Rejected(
                 rules.UPDATE_ALREADY_PUBLISHED,
-                f"{update.update_id} was published before, with other contents: what "
-                "administrators decided about it must stay true.",
-                "Publish the change under an id of its own.",
+                f"{update.update_id} was already published with other contents. A published update does not change, "
+                "because administrators have decided about it.",
+                "Publish the change under a new id.",
                 (published,),
             )
         case Withdrawn(withdrawn):
             return Rejected(
                 rules.UPDATE_WITHDRAWN,
                 f"{update.update_id} was withdrawn: {withdrawn.reason}",
-                "Publish it under an id of its own.",
+                "Publish it under a new id.",
                 (withdrawn,),
             )
         case unreachable:
@@ -112,13 +120,13 @@ def _record(update: UpdatePublished, said_by: str, state: State) -> Decision[Eve
 def _not_theirs(publisher: str, said_by: str) -> Rejected:
     return Rejected(
         FOREIGN_PUBLISHER,
-        f"An event of {said_by or 'no publisher'} speaks about an update of {publisher}.",
-        "A publisher's system speaks for its own publisher only.",
+        f"An event of {said_by or 'no publisher'} is about an update of {publisher}.",
+        "Send events about the updates of your own publisher only.",
     )
 
 
 def key(publisher: str, update_id: str) -> str:
-    """The stream's business key."""
+    """Return the stream's business key."""
     return f"{publisher}-{update_id}"
 
 

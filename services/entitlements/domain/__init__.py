@@ -1,1 +1,1 @@
-"""The rules, pure: one file a stream."""
+"""Entitlements' rules: pure deciders and folds, one module per stream."""

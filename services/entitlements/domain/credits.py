@@ -1,6 +1,7 @@
-"""A contract's cloud credits: what was granted, spent, and what expired. One stream per contract.
+"""A contract's cloud credits: grants, consumptions and expiries, one stream per contract.
 
-Each grant is a lot of its own, a user's or the contract's pool's. What came and went explains every balance.
+Each grant is a lot of its own, for one user or for the contract's pool. The events are a ledger that explains every
+balance.
 """
 
 from calendar import monthrange
@@ -27,14 +28,16 @@ OneOf = TypeVar("OneOf", CreditsGranted, CreditsConsumed, CreditsExpired)
 
 @dataclass(frozen=True, slots=True)
 class Lot:
-    """A grant, and how much is left of it."""
+    """A grant and its remaining amount."""
 
     grant: CreditsGranted
-    left: int
+    remaining: int
 
 
 @dataclass(frozen=True, slots=True)
 class Credits:
+    """The grants and consumptions of a contract."""
+
     lots: Mapping[str, Lot] = field(default_factory=dict)
     """By grant id, in the order of granting."""
     consumed: Mapping[str, CreditsConsumed] = field(default_factory=dict)
@@ -46,7 +49,7 @@ INITIAL: Final[State] = Credits()
 
 
 def evolve(state: State, event: Event) -> State:
-    """The state after `event`."""
+    """Return the state after `event`."""
     match event:
         case CreditsGranted(grant_id=grant_id, amount=amount):
             return replace(state, lots={**state.lots, grant_id: Lot(event, amount)})
@@ -60,19 +63,21 @@ def evolve(state: State, event: Event) -> State:
 
 
 def spendable(state: State, account_id: str, today: date) -> tuple[Lot, ...]:
-    """What the user may spend, in the order in which it is spent: their own first, then the contract's pool, each by
-    earliest expiry."""
-    found = [
+    """Return the lots that the user may spend, in the order of spending.
+
+    The user's own lots come first, then those of the contract's pool, each by earliest expiry.
+    """
+    available = [
         lot
         for lot in state.lots.values()
-        if lot.left and lot.grant.expires_on >= today and lot.grant.account_id in (account_id, None)
+        if lot.remaining and lot.grant.expires_on >= today and lot.grant.account_id in (account_id, None)
     ]
-    return tuple(sorted(found, key=lambda lot: (lot.grant.account_id is None, lot.grant.expires_on)))
+    return tuple(sorted(available, key=lambda lot: (lot.grant.account_id is None, lot.grant.expires_on)))
 
 
 def balance(lots: Iterable[Lot]) -> int:
-    """How much is left in these lots."""
-    return sum(lot.left for lot in lots)
+    """Return the credits that remain in these lots."""
+    return sum(lot.remaining for lot in lots)
 
 
 # ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
@@ -80,9 +85,9 @@ def balance(lots: Iterable[Lot]) -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GrantCredits:
-    """Give a user (`account_id`), or with none the contract's pool, so many credits.
+    """Grant credits to the user `account_id`, or without one to the contract's pool.
 
-    The same grant sent again changes nothing.
+    A repeated grant changes nothing.
     """
 
     contract_id: Identifier
@@ -94,16 +99,17 @@ class GrantCredits:
     policy: Annotated[Policy, SUPPLIED] = DEFAULT
     account_id: Identifier | None = None
     user: Annotated[Account | None, SUPPLIED] = None
-    """What is known of the account, where one is named."""
+    """The latest event about the account, where one is named."""
     over: Annotated[tuple[Step, ...], SUPPLIED] = ()
-    """What the contract's pools have come to, where none of them can be used any more."""
+    """The latest steps of the contract's pools, where none of them can be used any more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConsumeCredits:
-    """Spend so many credits for a user: their own first, then the contract's pool. All of them or none.
+    """Consume credits for a user, all of them or none.
 
-    The same consumption sent again changes nothing. A user's own call leaves `account_id` out.
+    The user's own credits are spent first, then those of the contract's pool. A repeated consumption changes nothing.
+    Users who call for themselves leave `account_id` out.
     """
 
     contract_id: Identifier
@@ -113,19 +119,19 @@ class ConsumeCredits:
     account_id: OptionalIdentifier = ""
     purpose: OptionalName = ""
     pools: Annotated[tuple[OpenedSeatPool, ...], SUPPLIED] = ()
-    """The contract's, up to the first in which the user has a seat that can be used."""
+    """The contract's pools, up to the first in which the user holds a usable seat."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExpireCredits:
-    """Write off what can't be spent any more."""
+    """Write off the credits that have expired by `now`."""
 
     now: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class EndCredits:
-    """The contract has nothing left that can be used: its credits end with it."""
+    """Write off all credits, because no subscription of the contract can be used any more."""
 
 
 Command: TypeAlias = GrantCredits | ConsumeCredits | ExpireCredits | EndCredits
@@ -134,7 +140,7 @@ Command: TypeAlias = GrantCredits | ConsumeCredits | ExpireCredits | EndCredits
 
 
 def decide(command: Command, state: State) -> Decision[Event]:
-    """What follows from `command` in `state`."""
+    """Return the events that follow from `command` in `state`, or the refusal."""
     match command:
         case GrantCredits():
             return _grant(command, state)
@@ -149,23 +155,24 @@ def decide(command: Command, state: State) -> Decision[Event]:
 
 
 def _grant(command: GrantCredits, state: State) -> Decision[Event]:
-    if known := state.lots.get(command.grant_id):
-        if (known.grant.amount, known.grant.account_id) == (command.amount, command.account_id):
+    if former := state.lots.get(command.grant_id):
+        if (former.grant.amount, former.grant.account_id) == (command.amount, command.account_id):
             return ()
         return Rejected(
             rules.GRANT_ID_REUSED,
-            f"Grant {command.grant_id} was made before, of {known.grant.amount} credits to "
-            f"{known.grant.account_id or 'the pool'}.",
+            f"Grant {command.grant_id} exists already, of {former.grant.amount} credits to "
+            f"{former.grant.account_id or 'the pool'}.",
             "Use a new id for a new grant.",
-            (known.grant,),
+            (former.grant,),
         )
     if not command.customer:
         return Rejected(
             CONTRACT_UNKNOWN,
             f"There is no contract {command.contract_id[:60]} with this publisher.",
-            "Check its id. One that was opened a moment ago is known in a few seconds: send it again then.",
+            "Check the contract's id. A contract that was opened a moment ago is known in a few seconds: send the "
+            "grant again then.",
         )
-    if refused := _not_for(command):
+    if refused := _not_grantable(command):
         return refused
     granted = CreditsGranted(
         contract_id=command.contract_id,
@@ -180,8 +187,8 @@ def _grant(command: GrantCredits, state: State) -> Decision[Event]:
     return (_with_next(granted, state),)
 
 
-def _not_for(command: GrantCredits) -> Rejected | None:
-    """Why these can't be the contract's or the user's."""
+def _not_grantable(command: GrantCredits) -> Rejected | None:
+    """Return why the contract or the user can't be granted credits; None when they can."""
     if command.over:
         return Rejected(
             rules.CONTRACT_ENDED,
@@ -193,39 +200,38 @@ def _not_for(command: GrantCredits) -> Rejected | None:
 
 
 def _consume(command: ConsumeCredits, state: State) -> Decision[Event]:
-    if known := state.consumed.get(command.consumption_id):
-        if (known.amount, known.account_id) == (command.amount, command.account_id):
+    if former := state.consumed.get(command.consumption_id):
+        if (former.amount, former.account_id) == (command.amount, command.account_id):
             return ()
         return Rejected(
             rules.CONSUMPTION_ID_REUSED,
-            f"Consumption {command.consumption_id} was recorded before, of {known.amount} "
-            f"credits by {known.account_id}.",
+            f"Consumption {command.consumption_id} exists already, of {former.amount} credits by {former.account_id}.",
             "Use a new id for a new consumption.",
-            (known,),
+            (former,),
         )
     today = utc_day(command.now)
-    if refused := _seatless(command, today):
+    if refused := _no_usable_seat(command, today):
         return refused
     lots = spendable(state, command.account_id, today)
     if balance(lots) < command.amount:
         own = balance(lot for lot in lots if lot.grant.account_id is not None)
         return Rejected(
             rules.CREDITS_EXHAUSTED,
-            f"{command.amount} credits are asked for; the user has {own} and the contract's "
-            f"pool {balance(lots) - own}.",
-            "Have credits granted.",
+            f"{command.amount} credits were requested. The user has {own}, and the contract's pool has "
+            f"{balance(lots) - own}.",
+            "Ask the publisher for more credits.",
             tuple(lot.grant for lot in lots),
         )
     drawn, missing = [], command.amount
     for lot in lots:
-        taken = min(lot.left, missing)
+        taken = min(lot.remaining, missing)
         missing -= taken
         if taken:
             drawn.append(CreditDraw(grant_id=lot.grant.grant_id, amount=taken))
     if len(drawn) > DRAWS:
         return Rejected(
             rules.CREDITS_TOO_SCATTERED,
-            f"{command.amount} credits would come from {len(drawn)} grants; one consumption draws on {DRAWS} at most.",
+            f"{command.amount} credits would come from {len(drawn)} grants. One consumption draws on at most {DRAWS}.",
             f"Consume at most {sum(draw.amount for draw in drawn[:DRAWS])} credits at a time.",
         )
     written_off = _expired(state, "time", today)
@@ -245,12 +251,15 @@ def _consume(command: ConsumeCredits, state: State) -> Decision[Event]:
 
 
 def seat_on(pool: OpenedSeatPool, account_id: str, today: date) -> SeatAssigned | None:
-    """The user's seat in the pool, if it can be used on that day."""
+    """Return the user's seat in the pool if it can be used on that day."""
     return pool.seat_of(account_id) if pool.usable and pool.opened.starts <= today else None
 
 
-def _seatless(command: ConsumeCredits, today: date) -> Rejected | None:
-    """Names why each seat of the user can't be used; where there is none, the pools that they have none of."""
+def _no_usable_seat(command: ConsumeCredits, today: date) -> Rejected | None:
+    """Return why the user has no usable seat of the contract; None when the user has one.
+
+    The refusal names the events that make the user's seats unusable, or, if the user has none, the contract's pools.
+    """
     if any(seat_on(pool, command.account_id, today) for pool in command.pools):
         return None
     held = [pool for pool in command.pools if pool.seat_of(command.account_id) is not None]
@@ -258,7 +267,7 @@ def _seatless(command: ConsumeCredits, today: date) -> Rejected | None:
         return Rejected(
             rules.SEAT_NEEDED,
             "The user holds no seat of this contract.",
-            "Ask an administrator of the contract for a seat; then send a new request.",
+            "Ask an administrator of the contract for a seat. Then send a new request.",
             tuple(pool.opened for pool in command.pools),
         )
     ahead = [pool.opened.starts for pool in held if pool.usable]
@@ -272,18 +281,20 @@ def _seatless(command: ConsumeCredits, today: date) -> Rejected | None:
 
 
 def _expired(state: State, reason: Literal["time", "contract"], before: date) -> tuple[CreditsExpired, ...]:
-    """What is left of the grants that could be spent until before this day, written off, the earliest first."""
+    """Return the events that write off what remains of grants whose last day is before `before`.
+
+    They are in the order of the grants' last days.
+    """
     events: list[CreditsExpired] = []
     for lot in sorted(state.lots.values(), key=lambda lot: lot.grant.expires_on):
-        if not lot.left or lot.grant.expires_on >= before:
+        if not lot.remaining or lot.grant.expires_on >= before:
             continue
-        envelope = lot.grant
         expired = CreditsExpired(
-            contract_id=envelope.contract_id,
-            customer=envelope.customer,
-            grant_id=envelope.grant_id,
-            account_id=envelope.account_id,
-            amount=lot.left,
+            contract_id=lot.grant.contract_id,
+            customer=lot.grant.customer,
+            grant_id=lot.grant.grant_id,
+            account_id=lot.grant.account_id,
+            amount=lot.remaining,
             reason=reason,
             next_expiry=None,
         )
@@ -293,8 +304,8 @@ def _expired(state: State, reason: Literal["time", "contract"], before: date) ->
 
 
 def _with_next(event: OneOf, state: State) -> OneOf:
-    """The event, saying when the next credits expire after it."""
-    ahead = [lot.grant.expires_on for lot in evolve(state, event).lots.values() if lot.left]
+    """Return the event with the day on which the next credits expire after it."""
+    ahead = [lot.grant.expires_on for lot in evolve(state, event).lots.values() if lot.remaining]
     return event.model_copy(update={"next_expiry": min(ahead, default=None)})
 
 
@@ -302,16 +313,16 @@ def _with_next(event: OneOf, state: State) -> OneOf:
 
 
 def _less(lot: Lot, amount: int) -> Lot:
-    return replace(lot, left=lot.left - amount)
+    return replace(lot, remaining=lot.remaining - amount)
 
 
 def utc_day(now: datetime) -> date:
-    """The business date of this instant."""
+    """Return the instant's date in UTC."""
     return now.astimezone(UTC).date()
 
 
 def months_after(day: date, months: int) -> date:
-    """The same day so many months later, or that month's last day where it is shorter."""
+    """Return the same day `months` later, or the last day of that month if it is shorter."""
     years, month = divmod(day.month - 1 + months, 12)
     year, month = day.year + years, month + 1
     return date(year, month, min(day.day, monthrange(year, month)[1]))
@@ -320,4 +331,4 @@ def months_after(day: date, months: int) -> date:
 CREDITS: Final = Stream(
     category="credits", initial=INITIAL, evolve=evolve, decide=decide, tenant=lambda event: event.customer
 )
-"""entitlements: the contract's cloud credits."""
+"""The stream of a contract's cloud credits, `credits-<contract id>`."""

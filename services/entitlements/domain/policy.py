@@ -1,4 +1,4 @@
-"""What the publisher or the distributor may set: the rules' figures, as data, with the usual ones given."""
+"""Entitlements' policy: the figures that a publisher or distributor may set, with defaults."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -9,19 +9,22 @@ from shared.events.marketplace import Period
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The figures, handed to the deciders. What follows from them stands in the events: a replay needs no policy."""
+    """The figures that deciders are given.
+
+    Events hold what was computed from them, so a replay needs no policy.
+    """
 
     expired_days: Days = 15
-    """After the term's last day: seats can be used all the same."""
+    """The days after the term's last day in which seats can still be used."""
     suspended_days: Days = 30
-    """After those: seats can't be used, who holds them is kept."""
+    """The days after those in which seats are kept for their users and can't be used."""
     suspended_days_monthly: Days = 15
-    """The same, for plans of a monthly period."""
+    """The same for plans of a monthly period."""
     credit_months: Months = 12
-    """How long granted credits can be spent."""
+    """The months in which granted credits can be spent."""
 
     def suspended_for(self, period: Period) -> int:
-        """The days of suspension of a subscription of this period."""
+        """Return the days of suspension of a subscription of this period."""
         return self.suspended_days_monthly if period == "monthly" else self.suspended_days
 
 

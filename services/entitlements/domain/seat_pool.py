@@ -1,6 +1,6 @@
-"""A subscription's pool of seats: how many there are, who holds which, for how long, and whether with updates.
+"""A subscription's seats, their users, term and update right, one stream per subscription.
 
-One stream per subscription. Business dates are UTC: a term's last day ends at midnight UTC.
+Business dates are UTC: a term's last day ends at midnight UTC.
 """
 
 from collections.abc import Mapping
@@ -54,34 +54,36 @@ Event: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Unopened:
-    """No confirmed subscription stands behind it (yet). It may have been asked about all the same."""
+    """A pool whose subscription is not confirmed. It may have answered requests nevertheless."""
 
     answered: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenedSeatPool:
+    """The pool of a confirmed subscription."""
+
     opened: SeatPoolOpened
     seats: int
     ends: date
     """The running term's last day."""
     held: Mapping[int, SeatAssigned]
-    """By seat number, from 1; the one assigned last comes last."""
+    """By seat number, from 1, in the order of assignment."""
     answered: frozenset[str]
-    """The questions about auto-renew that were answered, by the ids of the events that asked."""
+    """The ids of the AutoRenewDisableRequested events that were answered."""
     over: Step | None = None
-    """How far it is after the last term's end."""
+    """The latest step after the last term's end; None during a term."""
     numbers: Mapping[str, PoolCsnNoted] = field(default_factory=dict)
-    """The last word about the number of the customer and of the partner, by organisation."""
+    """The latest event about the CSN of the customer and of the partner, by organisation."""
     right: UpdateRightGranted | None = None
 
     @property
     def usable(self) -> bool:
-        """Whether its seats can be used, once the first term has begun."""
+        """Whether seats can be used: during a term, and while the pool is expired but not suspended."""
         return self.over is None or isinstance(self.over, SeatPoolExpired)
 
     def seat_of(self, account_id: str) -> SeatAssigned | None:
-        """The user's seat."""
+        """Return the user's seat, or None."""
         return next((held for held in self.held.values() if held.account_id == account_id), None)
 
 
@@ -90,7 +92,7 @@ INITIAL: Final[State] = Unopened()
 
 
 def evolve(state: State, event: Event) -> State:
-    """The state after `event`."""
+    """Return the state after `event`."""
     match event:
         case SeatPoolOpened():
             return OpenedSeatPool(opened=event, seats=event.seats, ends=event.ends, held={}, answered=state.answered)
@@ -137,7 +139,7 @@ def _evolve(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenPool:
-    """The subscription was confirmed: its customer gets the seats."""
+    """Open the pool of a confirmed subscription."""
 
     subscription_id: str
     contract_id: str
@@ -154,20 +156,17 @@ class OpenPool:
 
 @dataclass(frozen=True, slots=True)
 class AssignSeat:
-    """Give the user the lowest free seat.
-
-    A user holds one seat of a pool at most; asked again for a user who has one, nothing changes.
-    """
+    """Assign the lowest free seat to the user, unless the user holds a seat of the pool already."""
 
     account_id: Identifier
     assigned_by: Annotated[str, SUPPLIED]
     user: Annotated[Account | None, SUPPLIED]
-    """What is known of the account."""
+    """The latest event about the account."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnassignSeat:
-    """Take the user's seat back; it is free for somebody else at once."""
+    """Take the user's seat back. It can be assigned to another user at once."""
 
     account_id: Identifier
     unassigned_by: Annotated[str, SUPPLIED]
@@ -175,23 +174,23 @@ class UnassignSeat:
 
 @dataclass(frozen=True, slots=True)
 class AnswerAutoRenewRequest:
-    """May auto-renew be turned off? Only with no seat assigned to anyone; the pool knows, so the pool answers."""
+    """Answer whether auto-renew may be turned off: only with no seat assigned."""
 
     subscription_id: str
     request: str
-    """The id of the event that asks: a question is answered once."""
+    """The id of the AutoRenewDisableRequested event, which is answered once."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResizePool:
-    """More seats joined the running term: so many there are now."""
+    """Raise the number of seats during the running term, to `seats`."""
 
     seats: int
 
 
 @dataclass(frozen=True, slots=True)
 class RenewPool:
-    """The next term began, for so many seats. Where more are held, those assigned last are taken back."""
+    """Start the next term with `seats` seats. Of more assigned ones, the latest are taken back."""
 
     seats: int
     ends: date
@@ -199,7 +198,7 @@ class RenewPool:
 
 @dataclass(frozen=True, slots=True)
 class EndTerm:
-    """The last term is over and none follows: the way to the end begins."""
+    """End the last term, and take every step after it that is due by `now`."""
 
     ended: date
     now: datetime
@@ -208,7 +207,7 @@ class EndTerm:
 
 @dataclass(frozen=True, slots=True)
 class AdvanceLadder:
-    """Take every step after the term's end that is due."""
+    """Take every step after the last term's end that is due by `now`."""
 
     now: datetime
     policy: Policy = DEFAULT
@@ -216,11 +215,12 @@ class AdvanceLadder:
 
 @dataclass(frozen=True, slots=True)
 class NoteCsn:
-    """The organisation holds this number of the pool's publisher, or none. `as_of` counts what is known of it."""
+    """Note the CSN that the organisation holds with the pool's publisher; None for no CSN."""
 
     organisation_id: str
     csn: str | None
     as_of: int
+    """The version of the organisation's standing. Only a higher version than the noted one changes anything."""
 
 
 Command: TypeAlias = (
@@ -239,7 +239,7 @@ Command: TypeAlias = (
 
 
 def decide(command: Command, state: State) -> Decision[Event]:
-    """What follows from `command` in `state`."""
+    """Return the events that follow from `command` in `state`, or the refusal."""
     match command:
         case OpenPool():
             return _open(command, state)
@@ -259,11 +259,9 @@ def decide(command: Command, state: State) -> Decision[Event]:
         case ResizePool(seats=seats):
             if seats <= state.seats or state.over is not None:
                 return ()
-            envelope = state.opened
+            opened = state.opened
             return (
-                SeatPoolResized(
-                    subscription_id=envelope.subscription_id, contract_id=envelope.contract_id, seats=seats
-                ),
+                SeatPoolResized(subscription_id=opened.subscription_id, contract_id=opened.contract_id, seats=seats),
             )
         case RenewPool():
             return _renew(command, state)
@@ -309,7 +307,7 @@ def _assign(command: AssignSeat, state: OpenedSeatPool) -> Decision[Event]:
         return Rejected(
             rules.SEATS_EXHAUSTED,
             f"All {state.seats} seats of {state.opened.product_name} are assigned.",
-            "Un-assign a seat, or have the partner order more.",
+            "Un-assign a seat, or ask the partner to order more.",
             tuple(state.held[seat] for seat in sorted(state.held)),
         )
     return (_assigned(state, free, command.account_id, command.assigned_by),)
@@ -318,9 +316,9 @@ def _assign(command: AssignSeat, state: OpenedSeatPool) -> Decision[Event]:
 def _term_ended(state: OpenedSeatPool, over: Step) -> Rejected:
     return Rejected(
         rules.TERM_ENDED,
-        f"The last term of this subscription of {state.opened.product_name} is over: its seats are "
-        "assigned to nobody new.",
-        "Have the partner order a new subscription.",
+        f"The last term of this subscription of {state.opened.product_name} is over. Its seats can't be assigned any "
+        "more.",
+        "Ask the partner to order a new subscription.",
         (over,),
     )
 
@@ -337,24 +335,28 @@ def _answer(command: AnswerAutoRenewRequest, state: State) -> Decision[Event]:
 
 
 def _renew(command: RenewPool, state: OpenedSeatPool) -> Decision[Event]:
-    """Who was there longest stays. A number above the new count is exchanged for a free one below it."""
+    """Return the events of a renewal.
+
+    The users who have held their seats longest keep one. A seat whose number is above the new number of seats is
+    exchanged for the lowest free one.
+    """
     if state.over is not None:
         return _term_ended(state, state.over)
     if command.ends <= state.ends:
         return ()
-    envelope, staying = state.opened, list(state.held.values())
+    opened, staying = state.opened, list(state.held.values())
     events: list[Event] = [_unassigned(last, RENEWAL) for last in reversed(staying[command.seats :])]
     state = replace(reduce(_evolve_all, events, state), seats=command.seats)
     for held in [held for held in state.held.values() if held.seat > command.seats]:
         lower = _lowest_free(state)
-        assert lower is not None  # noqa: S101  # as many seats as there are people
+        assert lower is not None  # noqa: S101  # there are at least as many seats as users
         moved = _unassigned(held, RENEWAL), _assigned(state, lower, held.account_id, RENEWAL)
         for event in moved:
             state = _evolve(state, event)
         events += moved
     renewed = SeatPoolRenewed(
-        subscription_id=envelope.subscription_id,
-        contract_id=envelope.contract_id,
+        subscription_id=opened.subscription_id,
+        contract_id=opened.contract_id,
         seats=command.seats,
         ends=command.ends,
     )
@@ -364,19 +366,19 @@ def _renew(command: RenewPool, state: OpenedSeatPool) -> Decision[Event]:
 def _end(command: EndTerm, state: OpenedSeatPool) -> Decision[Event]:
     if state.over is not None:
         return ()
-    envelope = state.opened
+    opened = state.opened
     expired = SeatPoolExpired(
-        subscription_id=envelope.subscription_id,
-        contract_id=envelope.contract_id,
-        customer=envelope.customer,
-        product=envelope.product,
+        subscription_id=opened.subscription_id,
+        contract_id=opened.contract_id,
+        customer=opened.customer,
+        product=opened.product,
         access_until=command.ended + timedelta(days=command.policy.expired_days),
     )
     return (expired, *_advance(replace(state, over=expired), command.now, command.policy))
 
 
 def _advance(state: OpenedSeatPool, now: datetime, policy: Policy) -> tuple[Event, ...]:
-    """Each step that is due, in order."""
+    """Return every step that is due by `now`, in order."""
     today = now.astimezone(UTC).date()
     events: list[Event] = []
     while step := _due(state, today, policy):
@@ -386,23 +388,23 @@ def _advance(state: OpenedSeatPool, now: datetime, policy: Policy) -> tuple[Even
 
 
 def _due(state: OpenedSeatPool, today: date, policy: Policy) -> tuple[Event, ...]:
-    envelope = state.opened
+    opened = state.opened
     match state.over:
         case SeatPoolExpired(access_until=last) if today > last:
             suspended = SeatPoolSuspended(
-                subscription_id=envelope.subscription_id,
-                contract_id=envelope.contract_id,
-                customer=envelope.customer,
-                product=envelope.product,
-                kept_until=last + timedelta(days=policy.suspended_for(envelope.period)),
+                subscription_id=opened.subscription_id,
+                contract_id=opened.contract_id,
+                customer=opened.customer,
+                product=opened.product,
+                kept_until=last + timedelta(days=policy.suspended_for(opened.period)),
             )
             return (suspended, *_right(replace(state, over=suspended)))
         case SeatPoolSuspended(kept_until=last) if today > last:
             ended = SeatPoolEnded(
-                subscription_id=envelope.subscription_id,
-                contract_id=envelope.contract_id,
-                customer=envelope.customer,
-                product=envelope.product,
+                subscription_id=opened.subscription_id,
+                contract_id=opened.contract_id,
+                customer=opened.customer,
+                product=opened.product,
             )
             return (*(_unassigned(state.held[seat], ENDED) for seat in sorted(state.held)), ended)
         case _:
@@ -410,13 +412,13 @@ def _due(state: OpenedSeatPool, today: date, policy: Policy) -> tuple[Event, ...
 
 
 def _note(command: NoteCsn, state: OpenedSeatPool) -> Decision[Event]:
-    envelope, known = state.opened, state.numbers.get(command.organisation_id)
-    if not state.usable or command.organisation_id not in (envelope.customer, envelope.partner):
+    opened, noted_before = state.opened, state.numbers.get(command.organisation_id)
+    if not state.usable or command.organisation_id not in (opened.customer, opened.partner):
         return ()
-    if command.as_of <= (known.as_of if known else 0):
+    if command.as_of <= (noted_before.as_of if noted_before else 0):
         return ()
     noted = PoolCsnNoted(
-        subscription_id=envelope.subscription_id,
+        subscription_id=opened.subscription_id,
         organisation_id=command.organisation_id,
         csn=command.csn,
         as_of=command.as_of,
@@ -425,28 +427,28 @@ def _note(command: NoteCsn, state: OpenedSeatPool) -> Decision[Event]:
 
 
 def _right(state: OpenedSeatPool) -> tuple[Event, ...]:
-    """What changes about the right to updates: it takes usable seats, and a number of the buyer's or seller's."""
-    envelope = state.opened
-    words = [state.numbers.get(organisation) for organisation in (envelope.customer, envelope.partner)]
-    valid = [word.csn for word in words if word is not None and word.csn is not None]
+    """Return the change of the update right, which needs usable seats and a valid CSN."""
+    opened = state.opened
+    noted = [state.numbers.get(organisation) for organisation in (opened.customer, opened.partner)]
+    valid = [event.csn for event in noted if event is not None and event.csn is not None]
     if state.usable and valid:
         if state.right is not None and state.right.csn in valid:
             return ()
         granted = UpdateRightGranted(
-            subscription_id=envelope.subscription_id,
-            contract_id=envelope.contract_id,
-            product=envelope.product,
+            subscription_id=opened.subscription_id,
+            contract_id=opened.contract_id,
+            product=opened.product,
             csn=valid[0],
         )
         return (granted,)
     if state.right is None:
         return ()
-    reason = f"Number {state.right.csn} is not valid any more." if state.usable else "The subscription is suspended."
+    reason = f"CSN {state.right.csn} is not valid any more." if state.usable else "The subscription is suspended."
     return (
         UpdateRightLost(
-            subscription_id=envelope.subscription_id,
-            contract_id=envelope.contract_id,
-            product=envelope.product,
+            subscription_id=opened.subscription_id,
+            contract_id=opened.contract_id,
+            product=opened.product,
             reason=reason,
         ),
     )
@@ -456,7 +458,7 @@ def _right(state: OpenedSeatPool) -> tuple[Event, ...]:
 
 RENEWAL: Final = "renewal"
 ENDED: Final = "ended"
-"""Who a seat was taken back by, where no person did it."""
+"""The actors of seats that a renewal or the pool's end takes back, where no person does it."""
 
 
 def _evolve_all(state: OpenedSeatPool, event: Event) -> OpenedSeatPool:
@@ -469,10 +471,10 @@ def _lowest_free(state: OpenedSeatPool) -> int | None:
 
 
 def _assigned(state: OpenedSeatPool, seat: int, account_id: str, by: str) -> SeatAssigned:
-    envelope = state.opened
+    opened = state.opened
     return SeatAssigned(
-        subscription_id=envelope.subscription_id,
-        contract_id=envelope.contract_id,
+        subscription_id=opened.subscription_id,
+        contract_id=opened.contract_id,
         seat=seat,
         account_id=account_id,
         assigned_by=by,
@@ -494,4 +496,4 @@ def _tenant(event: Event) -> str:
 
 
 SEAT_POOL: Final = Stream(category="pool", initial=INITIAL, evolve=evolve, decide=decide, tenant=_tenant)
-"""entitlements: what may be used."""
+"""The stream of a subscription's seat pool, `pool-<subscription id>`."""

@@ -137,7 +137,7 @@ def listing_on(day: date, state: Listed) -> PlanListed:
     return PlanListed(plan=plan, said_at=state.listing.said_at, valid_from=priced.first).recorded(priced.said.ref)
 
 
-# ── What is offered ──────────────────────────────────────────────────────────────────────────────────────
+# ── What is offered ────────────────────────────────────────────────────────────────────────────────────
 
 
 def plan_unknown(stored: str) -> Rejected:

@@ -59,12 +59,12 @@ def test_the_packaged_policies_are_the_usual_ones() -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ("error_percent = 0", "a threshold is"),
-        ("success_percent = 101", "a threshold is"),
-        (FIGURES.partition("cadences.monthly")[0], "cadences are"),
+        ("error_percent = 0", "a threshold must be"),
+        ("success_percent = 101", "a threshold must be"),
+        (FIGURES.partition("cadences.monthly")[0], "set exactly the cadences"),
         (FIGURES.replace("monthly", "daily"), "cadences.daily"),
         ("days = 4", "default.days"),
-        (FIGURES.replace("90", "-1"), "a cadence's days are"),
+        (FIGURES.replace("90", "-1"), "a cadence's days must be"),
         (FIGURES.replace("days = 9,", "days = 9, hours = 1,"), "cadences.weekly.hours"),
         (FIGURES.replace(", critical_days = 3", ""), "cadences.monthly.critical_days"),
         (FIGURES.replace('"month"', '"fortnight"'), "cadences.quarterly.critical_period"),
@@ -163,7 +163,7 @@ def test_a_wrong_file_stops_the_service_when_it_starts(tmp_path: Path) -> None:
         timeout=60,
         check=False,
     )
-    assert started.returncode == 1 and "a threshold is 1 to 100 percent" in started.stderr
+    assert started.returncode == 1 and "a threshold must be 1 to 100 percent" in started.stderr
 
 
 def test_the_figures_that_are_handed_are_those_that_hold() -> None:

@@ -190,7 +190,7 @@ def test_no_overdraft() -> None:
         .when(consume("x", 14))
         .then_refused("credits-exhausted", because=[history[1], history[0]])
     )
-    assert refused.reason == "14 credits are asked for; the user has 3 and the contract's pool 10."
+    assert refused.reason == "14 credits were requested. The user has 3, and the contract's pool has 10."
     given(CREDITS).when(consume("x", 1)).then_refused("credits-exhausted")
 
 

@@ -304,7 +304,7 @@ def test_updates_take_a_purchase_and_a_valid_number_of_the_buyer_or_the_seller(o
 
 def test_losing_the_number_takes_the_right_away_and_getting_one_back_restores_it() -> None:
     history: tuple[Event, ...] = (SOLD, noted("org", "N1", 1), granted("N1"))
-    taken = (noted("org", None, 2), lost("Number N1 is not valid any more."))
+    taken = (noted("org", None, 2), lost("CSN N1 is not valid any more."))
     given(SEAT_POOL, *history).when(NoteCsn("org", None, 2)).then(*taken)
     given(SEAT_POOL, *history + taken).when(NoteCsn("org", "N2", 3)).then(noted("org", "N2", 3), granted("N2"))
 
