@@ -1,4 +1,4 @@
-"""One person's account: who they are and which organisation they belong to. One stream per account."""
+"""A person's account: profile, address and organisation, one stream per account."""
 
 import hashlib
 import uuid
@@ -84,7 +84,7 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenAccount:
-    """Sign up: an identity of one's own, in an organisation that is new or that sent an invitation."""
+    """Open an account, in a new organisation or in one that invited the person."""
 
     account_id: Identifier
     organisation_id: Identifier
@@ -97,22 +97,22 @@ class OpenAccount:
     locale: Locale
     now: datetime
     sandbox: bool = False
-    """Whether the organisation is for trying things out; a colleague's invitation says it for an existing one."""
+    """Whether the organisation is a sandbox. For an existing one the invitation says it."""
     publisher: str = ""
-    """Of a publisher's organisation: which publisher it is, as the operator's invitation says."""
+    """The publisher of a publisher's organisation, from the operator's invitation."""
     invitation_id: str = ""
-    """The invitation that lets the person join."""
+    """The invitation that the person accepts; "" for a new organisation."""
     not_invited: Rejected | None = None
-    """Why that invitation doesn't let this person in, if so."""
+    """The refusal if that invitation does not admit the person."""
     proof: AddressProof | None = None
-    """How the address was shown to be the person's, if it was."""
+    """How the person proved the address; None if it is not proven."""
     identity: Identity | None = None
-    """Who the person is at another issuer, if they signed up by that."""
+    """The identity of another issuer that the person signed up with."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UpdateProfile:
-    """Change one's own profile; what is left out stays.
+    """Change one's own profile. Fields that are left out stay as they are.
 
     `country` is ISO 3166-1 alpha-2, `time_zone` an IANA name, `locale` a BCP 47 tag.
     """
@@ -126,8 +126,11 @@ class UpdateProfile:
 
 @dataclass(frozen=True, slots=True)
 class CloseAccount:
-    """Leave for good: name and e-mail address become unreadable everywhere, the address is free for others, and the
-    roles end. A Contract Manager hands the contracts over first."""
+    """Close an account for good.
+
+    The person's name and e-mail address become unreadable everywhere, the address is free for others, and the roles
+    end. A Contract Manager has to hand the contracts over first.
+    """
 
     closed_by: Annotated[str, SUPPLIED]
     manages: Annotated[tuple[RoleAssigned, ...], SUPPLIED]
@@ -136,46 +139,46 @@ class CloseAccount:
 
 @dataclass(frozen=True, slots=True)
 class VerifyAddress:
-    """Show that the account's e-mail address is one's own, by the link that was mailed to it."""
+    """Verify the account's e-mail address, by the link that was mailed to it."""
 
     digest: str
-    """Of the address that was shown to be the person's: `address_digest`."""
+    """The `address_digest` of the proven address."""
     proof: AddressProof
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseAddress:
-    """Give up an address that nobody has proven here, because somebody else has."""
+    """Release the account's unproven address, because somebody else has proven it."""
 
     digest: str
 
 
 @dataclass(frozen=True, slots=True)
 class LinkIdentity:
-    """Let somebody whom another issuer knows sign in as this account."""
+    """Link an identity of another issuer, so that it signs in as this account."""
 
     identity: Identity
     by_address: bool
-    """Whether nothing but the address says that it is the same person. Then both sides must have proven it."""
+    """Whether the identity is linked by its address only. Then both sides must have proven the address."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnlinkIdentity:
-    """Sign in by another issuer no longer."""
+    """Unlink all identities of other issuers from the account."""
 
 
 @dataclass(frozen=True, slots=True)
 class NamePeopleAdministrator:
-    """Let a colleague invite people into the organisation, as its first account may."""
+    """Give a colleague the right to invite people, which the organisation's first account has."""
 
     named_by: Annotated[str, SUPPLIED]
     by: Annotated[State, SUPPLIED]
-    """The account that asks for it."""
+    """The state of the caller's account."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemovePeopleAdministrator:
-    """Let a colleague invite people no longer. What they have invited to and nobody has accepted ends with it."""
+    """Take a colleague's right to invite people. Their pending invitations end with it."""
 
     removed_by: Annotated[str, SUPPLIED]
     by: Annotated[State, SUPPLIED]
@@ -197,9 +200,9 @@ Command: TypeAlias = (
 
 
 def publisher_of(opened: AccountOpened) -> str:
-    """The publisher that the account's people act for; "" for any other kind of organisation.
+    """Return the publisher of the account's organisation; "" for another kind of organisation.
 
-    Accounts of before there was a field for it have the publisher's name as their organisation's.
+    In events from before the field `publisher`, the organisation's name is the publisher's name.
     """
     if opened.organisation_kind != "publisher":
         return ""
@@ -207,7 +210,7 @@ def publisher_of(opened: AccountOpened) -> str:
 
 
 def decide(command: Command, state: State) -> Decision[Event]:
-    """What follows from `command` in `state`."""
+    """Return the events that follow from `command` in `state`, or the refusal."""
     match command:
         case OpenAccount():
             if isinstance(state, OpenedAccount):
@@ -252,13 +255,13 @@ def _opened(command: OpenAccount) -> Decision[Event]:
     if command.proof is not None:
         events.append(AddressVerified(account_id=account_id, email=command.email, proof=command.proof))
     if command.identity is not None:
-        who = command.identity
-        events.append(IdentityLinked(account_id=account_id, issuer=who.issuer, subject=who.subject))
+        identity = command.identity
+        events.append(IdentityLinked(account_id=account_id, issuer=identity.issuer, subject=identity.subject))
     return tuple(events)
 
 
 def address_digest(email: str) -> str:
-    """What a link says for the address that it was mailed to."""
+    """Return the digest by which a mailed link names its address."""
     return hashlib.sha256(email.encode()).hexdigest()
 
 
@@ -271,8 +274,8 @@ def _prove(
             if address_digest(email) != command.digest:
                 return Rejected(
                     rules.VERIFICATION_NOT_VALID,
-                    "The link is for another address than the account's.",
-                    "Ask for a new one (POST /me/address/verification/mail).",
+                    "The link verifies an address that is not the account's.",
+                    "Request a new link (POST /me/address/verification/mail).",
                 )
             if state.verified:
                 return ()
@@ -284,33 +287,36 @@ def _prove(
         case LinkIdentity():
             return _link(command, state)
         case UnlinkIdentity():
-            issuers = dict.fromkeys(each.issuer for each in state.identities)
+            issuers = dict.fromkeys(linked.issuer for linked in state.identities)
             return tuple(IdentityUnlinked(account_id=account_id, issuer=issuer) for issuer in issuers)
         case unreachable:
             assert_never(unreachable)
 
 
 def _link(command: LinkIdentity, state: OpenedAccount) -> Decision[Event]:
-    """Where only the address says that it is the same person, both sides must have proven it: an account that merely
-    typed the address gets nobody's identity."""
+    """Return the events that link the identity, or the refusal.
+
+    If the identity is linked by its address only, both sides must have proven the address. Otherwise a person could
+    take over an identity by entering its address in an account.
+    """
     identity, account_id = command.identity, state.opened.account_id
     same = identity.email != "" and identity.email == state.profile.email
     if command.by_address and not (same and state.verified):
         return Rejected(
             rules.ADDRESS_NOT_VERIFIED,
-            "An account has this e-mail address, and nobody has shown there that it is theirs.",
-            "If it is yours, sign in with its password and link this identity (POST /me/oidc). If not, sign up with "
-            "this identity (POST /accounts with id_token): the address is yours then.",
+            "An account has this e-mail address, but has not verified it.",
+            "If the account is yours, sign in with its password and link this identity (POST /me/oidc). If not, sign "
+            "up with this identity (POST /accounts with id_token): your account then gets the address.",
         )
-    for known in state.identities:
-        if (known.issuer, known.subject) == (identity.issuer, identity.subject):
+    for former in state.identities:
+        if (former.issuer, former.subject) == (identity.issuer, identity.subject):
             return ()
-        if known.issuer == identity.issuer:
+        if former.issuer == identity.issuer:
             return Rejected(
                 rules.IDENTITY_LINKED,
-                "Another identity of this issuer signs in as this account.",
+                "The account is linked to another identity of this issuer.",
                 "Unlink it first (DELETE /me/oidc).",
-                (known,),
+                (former,),
             )
     linked = IdentityLinked(account_id=account_id, issuer=identity.issuer, subject=identity.subject)
     if same and not state.verified:
@@ -334,8 +340,8 @@ def _update(command: UpdateProfile, state: State) -> Decision[Event]:
     if not after.email:
         return Rejected(
             rules.ADDRESS_MISSING,
-            "The account has no e-mail address: somebody else has shown that the one it had is theirs.",
-            "Send an address of your own, too.",
+            "The account has no e-mail address: somebody else has proven that the former one is theirs.",
+            "Send an e-mail address of your own, too.",
         )
     return (
         ProfileUpdated(
@@ -350,12 +356,12 @@ def _update(command: UpdateProfile, state: State) -> Decision[Event]:
 
 
 def organisation_of(account_id: str) -> str:
-    """The organisation that is new with this account."""
+    """Return the id of the organisation that is founded with this account."""
     return str(uuid.uuid5(uuid.UUID(account_id), "organisation"))
 
 
 def founded(opened: AccountOpened) -> bool:
-    """Whether this is its organisation's first account."""
+    """Return whether the account is its organisation's first."""
     try:
         return opened.organisation_id == organisation_of(opened.account_id)
     except ValueError:
@@ -379,8 +385,8 @@ def _administrate(command: NamePeopleAdministrator | RemovePeopleAdministrator, 
     ):
         return Rejected(
             rules.FIRST_ACCOUNT_ONLY,
-            "The organisation's first account says who else may invite people.",
-            "Ask that colleague, or the operator where they have left.",
+            "Only the organisation's first account decides who else may invite people.",
+            "Ask that colleague, or the operator if the colleague has left.",
         )
     if isinstance(command, NamePeopleAdministrator):
         if state.administrator is not None:
@@ -425,7 +431,7 @@ def _unknown() -> Rejected:
 
 
 def _closed(state: Closed) -> Rejected:
-    return Rejected(rules.ACCOUNT_CLOSED, "This account was closed for good.", "Open a new one.", (state.closed,))
+    return Rejected(rules.ACCOUNT_CLOSED, "This account was closed for good.", "Open a new account.", (state.closed,))
 
 
 def _tenant(event: Event) -> str:

@@ -1,4 +1,4 @@
-"""What is known of one account: its state, folded from its events, and the unique names that these take."""
+"""The state of an account, its fold, and the unique names that its events claim."""
 
 import hashlib
 import unicodedata
@@ -37,11 +37,13 @@ Event: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Unopened:
-    pass
+    """An account without any event."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Profile:
+    """A person's profile. `email` is "" after the address was released."""
+
     email: str
     name: str
     country: str
@@ -51,19 +53,21 @@ class Profile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenedAccount:
+    """An open account."""
+
     opened: AccountOpened
     profile: Profile
     administrator: PeopleAdministratorNamed | None = None
-    """Set while the account may invite people because it was named for that."""
+    """The event that gave the account the right to invite people, while it has that right."""
     verified: bool = False
-    """Whether the profile's address has been shown to be the person's."""
+    """Whether the person has proven the profile's address."""
     identities: tuple[IdentityLinked, ...] = ()
-    """Who at other issuers signs in as this account."""
+    """The identities of other issuers that sign in as this account."""
 
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """Nothing of the person is left."""
+    """A closed account. It holds nothing about the person."""
 
     closed: AccountClosed
 
@@ -73,7 +77,7 @@ INITIAL: Final[State] = Unopened()
 
 
 def evolve(state: State, event: Event) -> State:
-    """The state after `event`."""
+    """Return the state after `event`."""
     match event:
         case AccountOpened():
             return OpenedAccount(opened=event, profile=_profile(event))
@@ -92,7 +96,7 @@ def evolve(state: State, event: Event) -> State:
 
 
 def _with_profile(state: OpenedAccount, profile: Profile) -> OpenedAccount:
-    """A changed address has not been shown to be anybody's."""
+    """Return the state with this profile. A changed address is not verified."""
     return replace(state, profile=profile, verified=state.verified and profile.email == state.profile.email)
 
 
@@ -107,7 +111,8 @@ def _evolve_proofs(
         case IdentityLinked():
             return replace(state, identities=(*state.identities, event))
         case IdentityUnlinked():
-            return replace(state, identities=tuple(each for each in state.identities if each.issuer != event.issuer))
+            others = tuple(linked for linked in state.identities if linked.issuer != event.issuer)
+            return replace(state, identities=others)
         case unreachable:
             assert_never(unreachable)
 
@@ -119,8 +124,12 @@ def _profile(event: AccountOpened | ProfileUpdated) -> Profile:
 
 
 def claims(state: State, event: Event) -> Claims:
-    """An address belongs to one account at a time; a changed one, or a closed account's, is free at once. The account
-    that an invitation let in holds it for ever, so that it lets nobody else in."""
+    """Return the unique names that `event` takes and releases.
+
+    An address belongs to one account at a time; the address of a closed account, and the former one of a changed
+    profile, are free at once. An account that joined by an invitation holds the invitation's name for ever, so that
+    nobody else joins by it.
+    """
     match event:
         case AccountOpened(email=email, invitation_id=invitation_id):
             return Claims(take=(*claims_of(email), *((invitation_claim(invitation_id),) if invitation_id else ())))
@@ -145,28 +154,36 @@ def claims(state: State, event: Event) -> Claims:
 
 
 def _address_of(state: OpenedAccount) -> tuple[str, ...]:
+    """Return every unique name that the account may hold for its address, in any form."""
     email = state.profile.email
     return tuple(dict.fromkeys((*claims_of(email), former_claim_of(email)))) if email else ()
 
 
 def _identity(issuer: str, subject: str) -> tuple[str, ...]:
-    """The unique names of somebody at another issuer: none once the person's key is erased."""
+    """Return the unique name of an identity; none once the person's key is erased."""
     return (identity_claim(issuer, subject),) if subject else ()
 
 
 def _identities_of(state: OpenedAccount, issuer: str = "") -> tuple[str, ...]:
-    mine = (each for each in state.identities if issuer in ("", each.issuer))
-    return tuple(name for each in mine for name in _identity(each.issuer, each.subject))
+    """Return the unique names of the account's identities, of this issuer or ("") of all."""
+    identities = (linked for linked in state.identities if issuer in ("", linked.issuer))
+    return tuple(name for linked in identities for name in _identity(linked.issuer, linked.subject))
 
 
 def identity_claim(issuer: str, subject: str) -> str:
-    """The unique name of somebody whom another issuer knows: a digest, for the subject may be anything."""
+    """Return the unique name of an identity of another issuer.
+
+    It is a digest, because a subject may contain any characters.
+    """
     digest = hashlib.sha256("\n".join((issuer, subject)).encode()).hexdigest()
     return f"oidc:{digest}"
 
 
 def normalised(email: str) -> str:
-    """The one form of an address; of one that was accepted before there was one form, the form that it was kept in."""
+    """Return the address's canonical form.
+
+    An address that has none was accepted before the canonical form existed. Its former form is returned.
+    """
     try:
         return canonical_address(email)
     except ValueError:
@@ -178,13 +195,16 @@ def _normalised_before(email: str) -> str:
 
 
 def claim_of(email: str) -> str:
-    """The unique name of an e-mail address."""
+    """Return the unique name of an e-mail address."""
     return f"email:{normalised(email).casefold()}"
 
 
 def claims_of(email: str) -> tuple[str, ...]:
-    """The unique names that an address takes: its own, and where its domain is an international one the name that an
-    account of before has, when the domain was kept as it is read."""
+    """Return the unique names that an address takes.
+
+    An address with an internationalised domain also takes the name with the domain in Unicode, because accounts from
+    before the canonical form hold that name.
+    """
     if not email:
         return ()
     readable = readable_address(normalised(email))
@@ -192,42 +212,46 @@ def claims_of(email: str) -> tuple[str, ...]:
 
 
 def former_claim_of(email: str) -> str:
-    """The name that the address had before there was one form of it."""
+    """Return the unique name that the address had before the canonical form existed."""
     return f"email:{_normalised_before(email).casefold()}"
 
 
 def invitation_claim(invitation_id: str) -> str:
-    """The unique name of an invitation's outcome: the account that joined by it, or its end, holds this, never both."""
+    """Return the unique name of an invitation's outcome.
+
+    Either the account that joined by the invitation holds it, or the invitation that was revoked or expired, never
+    both.
+    """
     return f"invitation:{invitation_id}"
 
 
 def taken(claim: str) -> Rejected:
-    """The refusal where another stream holds the name that an account needs."""
+    """Return the refusal of a command whose account needs a name that another stream holds."""
     if claim.startswith(invitation_claim("")):
         return Rejected(
             rules.INVITATION_NOT_VALID,
-            "The invitation is not valid, or not any more.",
+            "The invitation is not valid, or no longer valid.",
             "Ask a colleague for a new one.",
         )
     if claim.startswith("oidc:"):
         return Rejected(
             rules.IDENTITY_LINKED,
-            "The issuer's identity signs in as another account.",
-            "Sign in with it, and unlink it there first (DELETE /me/oidc).",
+            "This identity is linked to another account.",
+            "Sign in with it and unlink it there first (DELETE /me/oidc).",
         )
     return Rejected(
         rules.EMAIL_TAKEN,
         "An account with this e-mail address exists already.",
-        "Sign in with it, or use another address. If it is yours and somebody else took it, prove it "
+        "Sign in with it, or use another address. If the address is yours and somebody else's account has it, prove it "
         "(POST /addresses/proof) and send the proof with the sign-up.",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Somebody as another issuer knows them."""
+    """A person's identity at another issuer."""
 
     issuer: str
     subject: str
     email: str = ""
-    """The address that the issuer has verified, if any, in its canonical form."""
+    """The address that the issuer has verified, in its canonical form; "" for none."""

@@ -1,6 +1,6 @@
-"""A sandbox organisation's time: so many seconds ahead of real time, in every service. One stream per organisation.
+"""The clock of a sandbox organisation, ahead of real time, one stream per organisation.
 
-A year of renewals can be seen in a minute; production organisations follow real time.
+All services use it, so a year of renewals can be tried in a minute. Production organisations follow real time.
 """
 
 from dataclasses import dataclass
@@ -15,18 +15,20 @@ from shared.events.base import Instant
 Event: TypeAlias = ClockMoved
 
 FURTHEST: Final = timedelta(days=5 * 365 + 2)
-"""Five years hold one or two leap days."""
+"""How far ahead of real time a clock may be: five years, of which up to two are leap years."""
 
 # ── State ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
 class Real:
-    """Never moved: the organisation follows real time."""
+    """A clock that was never moved: the organisation follows real time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
+    """A clock that was moved ahead of real time."""
+
     moved: ClockMoved
 
 
@@ -35,12 +37,12 @@ INITIAL: Final[State] = Real()
 
 
 def evolve(_state: State, event: Event) -> State:
-    """The state after `event`."""
+    """Return the state after `event`."""
     return Ahead(event)
 
 
 def ahead_s(state: State) -> int:
-    """How far ahead of real time the organisation is."""
+    """Return how many seconds the clock is ahead of real time."""
     return state.moved.ahead_s if isinstance(state, Ahead) else 0
 
 
@@ -49,8 +51,10 @@ def ahead_s(state: State) -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MoveClock:
-    """Make it `to` now for one's own sandbox organisation, in all services; from there its time runs on.
-    Forward only."""
+    """Move the clock of one's own sandbox organisation forward to `to`, in all services.
+
+    From there its time passes as real time does.
+    """
 
     to: Instant
     organisation_id: Annotated[str, SUPPLIED]
@@ -66,7 +70,7 @@ Command: TypeAlias = MoveClock
 
 
 def decide(command: Command, state: State) -> Decision[Event]:
-    """What follows from `command` in `state`."""
+    """Return the events that follow from `command` in `state`, or the refusal."""
     match command:
         case MoveClock():
             return _move(command, state)
@@ -78,25 +82,25 @@ def _move(command: MoveClock, state: State) -> Decision[Event]:
     if not command.sandbox:
         return Rejected(
             rules.NOT_A_SANDBOX,
-            "This organisation follows real time; only a sandbox's time can be moved.",
-            "Sign up with a new organisation that says sandbox.",
+            "This organisation follows real time. Only the clock of a sandbox can be moved.",
+            'Sign up with a new organisation that has "sandbox": true.',
         )
-    ahead = -((command.now - command.to) // timedelta(seconds=1))  # whole seconds, not short of `to`
+    ahead = -((command.now - command.to) // timedelta(seconds=1))  # rounded up, so that `to` is reached
     before = ahead_s(state)
     because = (state.moved,) if isinstance(state, Ahead) else ()
     if ahead < before:
         theirs = (command.now + timedelta(seconds=before)).isoformat("T", "seconds")
         return Rejected(
             rules.CLOCK_BACKWARDS,
-            f"It is {theirs} for this organisation already, and time does not run backwards.",
+            f"This organisation's clock is at {theirs} already, and a clock is only moved forward.",
             "Choose a later time.",
             because,
         )
     if timedelta(seconds=ahead) > FURTHEST:
         return Rejected(
             rules.CLOCK_TOO_FAR,
-            "A clock is moved at most five years ahead of real time.",
-            "Choose an earlier time, or start with a new sandbox.",
+            "A clock can be at most five years ahead of real time.",
+            "Choose an earlier time, or start a new sandbox.",
             because,
         )
     if ahead == before:

@@ -1,6 +1,6 @@
-"""A customer's contract with a publisher: who manages it, who coordinates software, and whether that opens doors.
+"""A customer's contract with a publisher: its roles and agreements, one stream per contract.
 
-One stream per contract. Exactly one Contract Manager, from the first event of its life on: never none, never two.
+After each decision a contract has exactly one Contract Manager.
 """
 
 from dataclasses import dataclass
@@ -39,8 +39,11 @@ from shared.rules import CONTRACT_UNKNOWN, ROLE_MISSING
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecordSubscription:
-    """The publisher confirmed a subscription: its contract opens with the purchaser as Contract Manager, if it was not
-    open, and the subscription's agreement starts, or will on the term's first day."""
+    """Record a confirmed subscription's agreement, and open its contract if it is not open.
+
+    The purchaser becomes Contract Manager of a new contract. The agreement starts now, or on the term's first day if
+    that is still to come.
+    """
 
     contract_id: str
     customer: str
@@ -51,12 +54,12 @@ class RecordSubscription:
     agreement: AgreementKind
     product: str
     starts: date | None = None
-    """The term's first day, where it is still to come."""
+    """The term's first day if it is still to come."""
 
 
 @dataclass(frozen=True, slots=True)
 class StartAgreements:
-    """The first day of agreements that were scheduled has come."""
+    """Start the scheduled agreements whose first day has come."""
 
     now: datetime
     """The customer's time."""
@@ -64,15 +67,18 @@ class StartAgreements:
 
 @dataclass(frozen=True, slots=True)
 class RecordSubscriptionEnd:
-    """The subscription ran out, and its agreement with it. Roles stay."""
+    """End the agreement of a subscription that ended. Roles stay."""
 
     subscription_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class RequestRole:
-    """Ask the contract's Contract Manager for the role of Software Coordinator, or for their own (`contract_manager`).
-    One request at a time."""
+    """Request a role on the contract from its Contract Manager.
+
+    The role is Software Coordinator, or Contract Manager (`contract_manager`), which asks for a handover. A person has
+    one open request at a time.
+    """
 
     account_id: Annotated[str, SUPPLIED]
     organisation_id: Annotated[str, SUPPLIED]
@@ -82,19 +88,22 @@ class RequestRole:
 
 @dataclass(frozen=True, slots=True)
 class ApproveRoleRequest:
-    """Give the asked-for role. The Contract Manager's to decide. A Software Coordinator gets it with or without the
-    right to assign seats; who asked to be Contract Manager takes over, and the one who approves is it no more."""
+    """Approve a request for a role. Only the Contract Manager may.
+
+    A Software Coordinator gets the role with or without the right to assign seats. A person who requested the role of
+    Contract Manager takes over from the one who approves.
+    """
 
     account_id: Identifier
     approver: Annotated[str, SUPPLIED]
     may_assign_seats: bool = False
     organisation_id: Annotated[str, SUPPLIED] = ""
-    """The organisation that the account belongs to; "" for an unknown one."""
+    """The account's organisation; "" for an unknown account."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeclineRoleRequest:
-    """Say no to a request for a role. The Contract Manager's to decide."""
+    """Decline a request for a role. Only the Contract Manager may."""
 
     account_id: Identifier
     decliner: Annotated[str, SUPPLIED]
@@ -103,19 +112,21 @@ class DeclineRoleRequest:
 
 @dataclass(frozen=True, slots=True)
 class NameCoordinator:
-    """Make somebody of the organisation a Software Coordinator, asked or not, with or without the right to assign
-    seats; for one who is it already, give or take that right. The Contract Manager's to decide."""
+    """Make a person of the customer a Software Coordinator, with or without a request.
+
+    For a Software Coordinator it gives or takes the right to assign seats. Only the Contract Manager may.
+    """
 
     account_id: Identifier
     organisation_id: Annotated[str, SUPPLIED]
-    """The organisation that the account belongs to; "" for an unknown one."""
+    """The account's organisation; "" for an unknown account."""
     named_by: Annotated[str, SUPPLIED]
     may_assign_seats: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RevokeRole:
-    """Take the role of Software Coordinator back. The Contract Manager's to decide."""
+    """Revoke the role of Software Coordinator. Only the Contract Manager may."""
 
     account_id: Identifier
     revoker: Annotated[str, SUPPLIED]
@@ -123,20 +134,25 @@ class RevokeRole:
 
 @dataclass(frozen=True, slots=True)
 class HandOverContract:
-    """Make somebody else of the organisation the Contract Manager, in one decision. The operator may do it for one who
-    has left."""
+    """Hand the contract over to another person of the customer, in one decision.
+
+    The operator may do it for a Contract Manager who has left.
+    """
 
     to: Identifier
     giver: Annotated[str, SUPPLIED]
     to_organisation: Annotated[str, SUPPLIED]
-    """The organisation that `to` belongs to; "" for an unknown account."""
+    """The organisation of `to`; "" for an unknown account."""
     by_operator: Annotated[bool, SUPPLIED] = False
 
 
 @dataclass(frozen=True, slots=True)
 class RecordAccountClosed:
-    """The account is closed: its role of Software Coordinator and its request end. Should it have become Contract
-    Manager in the very moment of closing, `successor` takes over; with none, the operator hands the contract over."""
+    """End the role of Software Coordinator and the request of a closed account.
+
+    If the account became Contract Manager while it was being closed, `successor` takes over. Without a successor the
+    operator has to hand the contract over.
+    """
 
     account_id: str
     closed_by: str
@@ -160,11 +176,13 @@ Command: TypeAlias = (
 
 
 def decide(command: Command, state: State) -> Decision[Event]:
-    """What follows from `command` in `state`."""
+    """Return the events that follow from `command` in `state`, or the refusal."""
     if isinstance(command, RecordSubscription):
         return _record(command, state)
     if isinstance(state, Unopened):
-        return Rejected(CONTRACT_UNKNOWN, "There is no such contract.", "It opens with its first confirmed order.")
+        return Rejected(
+            CONTRACT_UNKNOWN, "There is no such contract.", "A contract opens with its first confirmed order."
+        )
     match command:
         case StartAgreements(now):
             today = now.astimezone(UTC).date()
@@ -204,8 +222,8 @@ def _record(command: RecordSubscription, state: State) -> Decision[Event]:
             starts=command.starts,
         )
     if isinstance(state, OpenedContract):
-        known = (state.scheduled, state.agreements, state.ended)
-        return () if any(command.subscription_id in those for those in known) else (agreement,)
+        recorded = (state.scheduled, state.agreements, state.ended)
+        return () if any(command.subscription_id in agreements for agreements in recorded) else (agreement,)
     opened = ContractOpened(
         contract_id=command.contract_id,
         customer=command.customer,
@@ -229,16 +247,16 @@ def _managed_by(contract_id: str, account_id: str, assigned_by: str) -> RoleAssi
 def _request(command: RequestRole, state: OpenedContract) -> Decision[Event]:
     if command.organisation_id != state.opened.customer:
         return _not_of_customer("Roles on a contract are for people of the customer's organisation.", state)
-    asked = state.requests.get(command.account_id)
+    request = state.requests.get(command.account_id)
     held = command.role == COORDINATOR and command.account_id in state.coordinators
-    if held or _manages(command.account_id, state) or (asked is not None and asked.role == command.role):
+    if held or _manages(command.account_id, state) or (request is not None and request.role == command.role):
         return ()
-    if asked is not None:
+    if request is not None:
         return Rejected(
             rules.REQUEST_WAITING,
-            "This account has asked for another role on this contract, and has no answer yet.",
-            "Ask the Contract Manager to approve or decline that first.",
-            (asked,),
+            "This account has requested another role on this contract and has no answer yet.",
+            "Ask the Contract Manager to approve or decline that request first.",
+            (request,),
         )
     return (
         RoleRequested(
@@ -251,19 +269,19 @@ def _request(command: RequestRole, state: OpenedContract) -> Decision[Event]:
 
 
 def _approve(command: ApproveRoleRequest, state: OpenedContract) -> Decision[Event]:
-    asked = state.requests.get(command.account_id)
+    request = state.requests.get(command.account_id)
     if command.account_id != command.approver and _handed_over(command.account_id, command.approver, state):
-        return ()  # it was approved like this before
+        return ()  # a repeat of the approval
     if refused := _managers_only(command.approver, state):
         return refused
-    if asked is not None and asked.role == MANAGER:
+    if request is not None and request.role == MANAGER:
         if command.organisation_id != state.opened.customer:
-            return _not_of_customer("A contract is managed by somebody of the customer's organisation.", state)
+            return _not_of_customer("A Contract Manager belongs to the customer's organisation.", state)
         return _taken_over(state, command.account_id, command.approver)
     held = state.coordinators.get(command.account_id)
     if held is not None and held.may_assign_seats == command.may_assign_seats:
         return ()
-    if held is None and asked is None:
+    if held is None and request is None:
         return _no_request(command.account_id)
     return (_coordinated_by(state, command.account_id, command.approver, seats=command.may_assign_seats),)
 
@@ -285,7 +303,7 @@ def _name(command: NameCoordinator, state: OpenedContract) -> Decision[Event]:
     if held is not None and held.may_assign_seats == command.may_assign_seats:
         return ()
     if command.organisation_id != state.opened.customer:
-        return _not_of_customer("Software is coordinated by somebody of the customer's organisation.", state)
+        return _not_of_customer("A Software Coordinator belongs to the customer's organisation.", state)
     return (_coordinated_by(state, command.account_id, command.named_by, seats=command.may_assign_seats),)
 
 
@@ -320,13 +338,13 @@ def _revoked(state: OpenedContract, account_id: str, role: Role, revoked_by: str
 
 def _hand_over(command: HandOverContract, state: OpenedContract) -> Decision[Event]:
     if _handed_over(command.to, command.giver, state):
-        return ()  # it was handed over like this before
+        return ()  # a repeat of the handover
     if not command.by_operator and (refused := _managers_only(command.giver, state)):
         return refused
     if _manages(command.to, state):
         return ()
     if command.to_organisation != state.opened.customer:
-        return _not_of_customer("A contract is managed by somebody of the customer's organisation.", state)
+        return _not_of_customer("A Contract Manager belongs to the customer's organisation.", state)
     return _taken_over(state, command.to, command.giver)
 
 
@@ -336,26 +354,26 @@ def _handed_over(to: str, by: str, state: OpenedContract) -> bool:
 
 
 def _taken_over(state: OpenedContract, to: str, by: str) -> tuple[Event, ...]:
-    """One loses the role and another gains it, both or neither."""
+    """Return the events that move the role of Contract Manager to another person."""
     given_up = () if state.manager is None else (_revoked(state, state.manager.account_id, MANAGER, by),)
     return (*given_up, _managed_by(state.opened.contract_id, to, by))
 
 
 def _account_closed(command: RecordAccountClosed, state: OpenedContract) -> Decision[Event]:
-    gone, events = command.account_id, list[Event]()
-    if gone in state.coordinators:
-        events.append(_revoked(state, gone, COORDINATOR, command.closed_by))
-    if request := state.requests.get(gone):
+    closed, events = command.account_id, list[Event]()
+    if closed in state.coordinators:
+        events.append(_revoked(state, closed, COORDINATOR, command.closed_by))
+    if request := state.requests.get(closed):
         events.append(
             RoleRequestDeclined(
                 contract_id=state.opened.contract_id,
-                account_id=gone,
+                account_id=closed,
                 role=request.role,
                 reason="The account was closed.",
                 declined_by=command.closed_by,
             )
         )
-    if _manages(gone, state) and command.successor not in ("", gone):
+    if _manages(closed, state) and command.successor not in ("", closed):
         events += _taken_over(state, command.successor, command.closed_by)
     return tuple(events)
 
@@ -365,7 +383,7 @@ def _managers_only(account_id: str, state: OpenedContract) -> Rejected | None:
         return None
     return Rejected(
         ROLE_MISSING,
-        "Only the contract's Contract Manager decides this.",
+        "Only the contract's Contract Manager may decide this.",
         "Ask the Contract Manager.",
         (*_manager_fact(state), *_taken_from(account_id, state)),
     )
@@ -376,13 +394,13 @@ def _manages(account_id: str, state: OpenedContract) -> bool:
 
 
 def _taken_from(account_id: str, state: OpenedContract) -> tuple[RoleRevoked, ...]:
-    """Why somebody has no role who had one."""
+    """Return the event that took the account's latest role, if it has none now."""
     revoked = state.revoked.get(account_id)
     return () if revoked is None else (revoked,)
 
 
 def _not_of_customer(reason: str, state: OpenedContract) -> Rejected:
-    return Rejected(rules.NOT_OF_CUSTOMER, reason, "Use an account of that organisation.", (state.opened,))
+    return Rejected(rules.NOT_OF_CUSTOMER, reason, "Name an account of that organisation.", (state.opened,))
 
 
 def _manager_fact(state: OpenedContract) -> tuple[RoleAssigned, ...]:
@@ -392,13 +410,13 @@ def _manager_fact(state: OpenedContract) -> tuple[RoleAssigned, ...]:
 def _no_request(account_id: str) -> Rejected:
     return Rejected(
         rules.NO_REQUEST,
-        f"Account {account_id} has not asked for a role on this contract.",
-        "Have the person request the role first.",
+        f"Account {account_id} has not requested a role on this contract.",
+        "Ask the person to request the role first.",
     )
 
 
 def coordinating(state: OpenedContract) -> tuple[str, ...]:
-    """Who does a Software Coordinator's work: those who are named, and with none named the Contract Manager."""
+    """Return the Software Coordinators; if there are none, the Contract Manager acts as one."""
     acting = () if state.manager is None else (state.manager.account_id,)
     return tuple(state.coordinators) or acting
 

@@ -1,4 +1,4 @@
-"""What is known of a contract: its state, and how its events change it."""
+"""The state of a contract and its fold."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ Event: TypeAlias = (
     | AgreementEnded
 )
 
-Kept = TypeVar("Kept")
+V = TypeVar("V")
 
 MANAGER: Final[Role] = "contract_manager"
 COORDINATOR: Final[Role] = "software_coordinator"
@@ -37,26 +37,29 @@ COORDINATOR: Final[Role] = "software_coordinator"
 
 @dataclass(frozen=True, slots=True)
 class Unopened:
-    pass
+    """A contract without any event."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenedContract:
+    """An open contract, with its roles, requests and agreements."""
+
     opened: ContractOpened
     manager: RoleAssigned | None
-    """None only between the two events of the opening decision, or of a handover."""
+    """None only between the events of one decision: an opening or a handover."""
     coordinators: Mapping[str, RoleAssigned]
     requests: Mapping[str, RoleRequested]
-    """One a person at a time."""
+    """The open requests, by account: at most one for each."""
     revoked: Mapping[str, RoleRevoked]
-    """The last role that was taken from whoever has not been given one since."""
+    """The latest revocation, by account, for accounts that were given no role since."""
     scheduled: Mapping[str, AgreementScheduled]
-    """Those whose first day is still to come, by subscription."""
+    """The agreements whose first day is still to come, by subscription."""
     agreements: Mapping[str, AgreementStarted]
-    """The running ones, by subscription."""
+    """The running agreements, by subscription."""
     ended: Mapping[str, AgreementEnded]
+    """The ended agreements, by subscription."""
     kinds: Mapping[str, AgreementKind]
-    """Of all agreements that ever were, by subscription."""
+    """The kinds of all agreements, including ended ones, by subscription."""
 
 
 State: TypeAlias = Unopened | OpenedContract
@@ -64,7 +67,7 @@ INITIAL: Final[State] = Unopened()
 
 
 def evolve(state: State, event: Event) -> State:
-    """The state after `event`."""
+    """Return the state after `event`."""
     if isinstance(event, ContractOpened):
         return OpenedContract(
             opened=event,
@@ -111,9 +114,12 @@ def evolve(state: State, event: Event) -> State:
 
 
 def _given(state: OpenedContract, role: RoleAssigned) -> OpenedContract:
-    """A role answers the request for it; a Contract Manager has nothing left to ask for."""
-    account, asked = role.account_id, state.requests.get(role.account_id)
-    answered = asked is not None and role.role in (MANAGER, asked.role)
+    """Return the state with the role.
+
+    It answers the account's request for that role; the role of Contract Manager answers any request.
+    """
+    account, request = role.account_id, state.requests.get(role.account_id)
+    answered = request is not None and role.role in (MANAGER, request.role)
     state = replace(
         state,
         requests=_without(state.requests, account) if answered else state.requests,
@@ -124,5 +130,5 @@ def _given(state: OpenedContract, role: RoleAssigned) -> OpenedContract:
     return replace(state, coordinators={**state.coordinators, account: role})
 
 
-def _without(those: Mapping[str, Kept], key: str) -> Mapping[str, Kept]:
-    return {k: v for k, v in those.items() if k != key}
+def _without(mapping: Mapping[str, V], key: str) -> Mapping[str, V]:
+    return {k: v for k, v in mapping.items() if k != key}

@@ -1,7 +1,8 @@
-"""An invitation into an organisation: for one address, for one person, for a time. One stream per invitation.
+"""An invitation of one address into an organisation, valid once and until it expires.
 
-The account that joins by it and the event that ends it otherwise take the same unique name, so that exactly one of them
-happens, although they are in different streams. `InvitationAccepted` follows from the account's own event.
+There is one stream per invitation. The account that joins by it and the event that revokes or expires it take the same
+unique name, so exactly one of them happens, although they are in different streams. `InvitationAccepted` follows from
+the account's own event.
 """
 
 import uuid
@@ -20,7 +21,7 @@ Event: TypeAlias = InvitationIssued | InvitationAccepted | InvitationRevoked | I
 
 LIFETIME: Final = timedelta(days=7)
 OPERATOR: Final = "operator"
-"""Who issued an invitation that was made on the system's own machine."""
+"""The issuer of invitations that the operator makes on the system's own machine."""
 _BY_OPERATOR_ONLY: Final = ("publisher", "operator")
 _ORGANISATIONS: Final = uuid.UUID("3f6d2f0e-95a7-5f3b-8d9e-0c7f7a5f2c11")
 
@@ -29,17 +30,19 @@ _ORGANISATIONS: Final = uuid.UUID("3f6d2f0e-95a7-5f3b-8d9e-0c7f7a5f2c11")
 
 @dataclass(frozen=True, slots=True)
 class Unissued:
-    pass
+    """An invitation without any event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
+    """An invitation that was issued and has no outcome."""
+
     issued: InvitationIssued
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """It lets nobody in any more. `issued` has no address left."""
+    """An invitation with an outcome: it admits nobody. `issued` has no address any more."""
 
     issued: InvitationIssued
     outcome: InvitationAccepted | InvitationRevoked | InvitationExpired
@@ -50,7 +53,7 @@ INITIAL: Final[State] = Unissued()
 
 
 def evolve(state: State, event: Event) -> State:
-    """The state after `event`."""
+    """Return the state after `event`."""
     match event:
         case InvitationIssued():
             return Pending(event)
@@ -65,17 +68,21 @@ def _without_address(issued: InvitationIssued) -> InvitationIssued:
 
 
 def claims(_state: State, event: Event) -> Claims:
-    """What ends an invitation takes the name that the account of whoever joins would take."""
+    """Return the unique names that `event` takes.
+
+    A revocation or an expiry takes the name that a joining account would take.
+    """
     if isinstance(event, InvitationRevoked | InvitationExpired):
         return Claims(take=(invitation_claim(event.invitation_id),))
     return NO_CLAIMS
 
 
 def used(_claim: str) -> Rejected:
+    """Return the refusal to revoke an invitation that was accepted."""
     return Rejected(
         rules.INVITATION_USED,
-        "Somebody has joined by this invitation.",
-        "Ask for the account to be closed if it was the wrong person.",
+        "A person has already joined with this invitation.",
+        "If it was the wrong person, ask the operator to close the account.",
     )
 
 
@@ -83,15 +90,21 @@ def used(_claim: str) -> Rejected:
 
 
 def organisation_id_of(kind: OrganisationKind, name: str) -> str:
-    """The id of a publisher's or the operator's organisation: the same kind and name are the same organisation."""
+    """Return the id of a publisher's or the operator's organisation.
+
+    It is derived from the kind and the name, so equal ones name the same organisation.
+    """
     return str(uuid.uuid5(_ORGANISATIONS, f"{kind}:{name}"))
 
 
 def not_entitled(inviter: account.State, organisation_id: str, kind: OrganisationKind) -> Rejected | None:
-    """Why this account may not invite into the organisation, if so. The same holds for listing and revoking."""
+    """Return why the account may not invite people into the organisation; None when it may.
+
+    The same right is needed to list and revoke invitations.
+    """
     if not isinstance(inviter, account.OpenedAccount):
         because = (inviter.closed,) if isinstance(inviter, account.Closed) else ()
-        return Rejected(rules.MAY_NOT_INVITE, "The account that invites is not open.", "", because)
+        return Rejected(rules.MAY_NOT_INVITE, "The inviting account is not open.", "", because)
     opened = inviter.opened
     if kind in _BY_OPERATOR_ONLY:
         if opened.organisation_kind == "operator":
@@ -107,13 +120,19 @@ def not_entitled(inviter: account.State, organisation_id: str, kind: Organisatio
     return Rejected(
         rules.MAY_NOT_INVITE,
         "You may not invite people into this organisation.",
-        "Ask its first account to do it, or to name you for it (PUT /organisation/administrators/{account_id}).",
+        "Ask the organisation's first account to invite them, or to give you the right "
+        "(PUT /organisation/administrators/{account_id}).",
     )
 
 
 def not_invited(state: State, email: str, inviter: account.State, now: datetime) -> Rejected | None:
-    """Why this invitation does not let somebody with this address join now, if so. `inviter` is the account that issued
-    it: its right must still hold. Every reason reads the same, for a stranger may hold the link."""
+    """Return why the invitation does not admit this address now; None when it does.
+
+    All reasons read the same, because a stranger may have the link.
+
+    Args:
+        inviter: the account that issued the invitation. It must still have the right to invite.
+    """
     if isinstance(state, Pending):
         issued = state.issued
         entitled = issued.issued_by == OPERATOR or (
@@ -132,7 +151,7 @@ def not_invited(state: State, email: str, inviter: account.State, now: datetime)
 class IssueInvitation:
     """Invite the person with this e-mail address into the organisation, for seven days.
 
-    The link goes to that address; the answer has a token, too, for whoever would rather hand it over.
+    The link is mailed to that address. The answer also has the token, so that the inviter can pass it on.
     """
 
     invitation_id: Identifier
@@ -144,30 +163,30 @@ class IssueInvitation:
     issued_by: ActorId
     now: datetime
     refused: Rejected | None
-    """Why the inviter may not, if so."""
+    """The refusal if the inviter may not."""
     publisher: OptionalPublisher = ""
-    """Into a publisher's organisation: which publisher it is."""
+    """The publisher of a publisher's organisation."""
 
 
 @dataclass(frozen=True, slots=True)
 class RevokeInvitation:
-    """Take an invitation back. Who has joined by it stays."""
+    """Revoke an invitation that nobody has accepted."""
 
     revoked_by: Annotated[str, SUPPLIED]
     refused: Annotated[Rejected | None, SUPPLIED] = None
-    """Why the caller may not, if so."""
+    """The refusal if the caller may not."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExpireInvitation:
-    """Nobody joined in time."""
+    """Expire an invitation that nobody has accepted in time."""
 
     now: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class RecordAcceptance:
-    """The account was opened by this invitation."""
+    """Record the account that was opened with this invitation."""
 
     account_id: Identifier
 
@@ -178,7 +197,7 @@ Command: TypeAlias = IssueInvitation | RevokeInvitation | ExpireInvitation | Rec
 
 
 def decide(command: Command, state: State) -> Decision[Event]:
-    """What follows from `command` in `state`."""
+    """Return the events that follow from `command` in `state`, or the refusal."""
     match command:
         case IssueInvitation():
             return _issue(command, state)

@@ -1,7 +1,7 @@
-"""A machine account: a publisher's system, an agent or a dashboard, with scopes and an end. One stream per account.
+"""A machine account of a program, with scopes and an expiry, one stream per machine account.
 
-Its secrets are no events. They stand, as digests, in a private table with the number of the rotation that made them;
-which of these numbers are good is decided here.
+The program is a publisher's system, an agent or a dashboard. Secrets are not in events: a private table has their
+digests, with the number of the rotation that made each. This module decides which rotations' secrets are valid.
 """
 
 from dataclasses import dataclass
@@ -20,28 +20,36 @@ Event: TypeAlias = MachineRegistered | MachineSecretRotated | MachineRevoked
 LONGEST: Final = timedelta(days=366)
 LONGEST_OVERLAP: Final = timedelta(days=7)
 OWN: Final[frozenset[MachineScope]] = frozenset({"installs:report"})
-"""What anybody may give a machine that acts for themselves, and an administrator one that acts for a colleague."""
+"""The scopes that a person may give a machine that acts for the person.
+
+An administrator may give them to a machine that acts for a colleague.
+"""
 ORGANISATIONS: Final[frozenset[MachineScope]] = frozenset({"read", "installs:report"})
-"""What an organisation's administrator may give. The rest is the operator's to give."""
+"""The scopes that an organisation's administrator may give. Only the operator may give the others."""
 
 # ── State ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
 class Unregistered:
-    pass
+    """A machine account without any event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """`rotation` counts the secrets after the first."""
+    """A machine account that was registered and not revoked."""
 
     registered: MachineRegistered
     rotation: int = 0
+    """The number of rotations: 0 for the first secret."""
     previous_until: datetime | None = None
+    """Until when the secret before the latest is valid."""
 
     def accepts(self, rotation: int, now: datetime) -> bool:
-        """Whether the secret of this rotation is good now: the last one, and for a while the one before."""
+        """Return whether the secret of this rotation is valid now.
+
+        The latest secret is valid until the machine account expires, the one before it until `previous_until`.
+        """
         if now >= self.registered.expires_at:
             return False
         if rotation == self.rotation:
@@ -51,6 +59,8 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
+    """A machine account that was revoked for good."""
+
     registered: MachineRegistered
     revoked: MachineRevoked
 
@@ -60,7 +70,7 @@ INITIAL: Final[State] = Unregistered()
 
 
 def evolve(state: State, event: Event) -> State:
-    """The state after `event`."""
+    """Return the state after `event`."""
     match event:
         case MachineRegistered():
             return Registered(event)
@@ -79,7 +89,7 @@ def evolve(state: State, event: Event) -> State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisterMachine:
-    """Register a machine account. The answer has its secret, once."""
+    """Register a machine account. Its secret is in this answer only."""
 
     client_id: str
     organisation_id: str
@@ -92,14 +102,17 @@ class RegisterMachine:
     now: datetime
     registered_by: OpenedAccount
     administers: bool
-    """Whether whoever registers it holds an administrative role on a contract."""
+    """Whether the person who registers it holds an administrative role on a contract."""
     acts_for_colleague: bool
     """Whether `acts_for` is an open account of the organisation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RotateMachineSecret:
-    """Give a machine account another secret, which the answer has, once. The one before is good for `overlap_days`."""
+    """Give a machine account a new secret, which is in this answer only.
+
+    The secret before it stays valid for `overlap_days`.
+    """
 
     overlap_days: Days = 1
     now: Annotated[datetime, SUPPLIED]
@@ -108,7 +121,7 @@ class RotateMachineSecret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevokeMachine:
-    """End a machine account for good: its tokens open nothing any more."""
+    """Revoke a machine account for good. Its tokens are no longer valid."""
 
     revoked_by: Annotated[str, SUPPLIED]
 
@@ -119,7 +132,7 @@ Command: TypeAlias = RegisterMachine | RotateMachineSecret | RevokeMachine
 
 
 def decide(command: Command, state: State) -> Decision[Event]:
-    """What follows from `command` in `state`."""
+    """Return the events that follow from `command` in `state`, or the refusal."""
     match command:
         case RegisterMachine():
             return () if isinstance(state, Registered) else _register(command)
@@ -140,11 +153,11 @@ def _register(command: RegisterMachine) -> Decision[Event]:
     if not timedelta(0) < lifetime <= LONGEST:
         return Rejected(
             rules.MACHINE_LIFETIME,
-            "A machine account lasts for a year at most, and ends in the future.",
-            "Name an earlier end.",
+            "A machine account expires in the future, at most a year from now.",
+            "Name an instant within a year.",
         )
     if not command.scopes:
-        return Rejected(rules.MACHINE_SCOPES, "A machine account without a scope may do nothing.", "Name its scopes.")
+        return Rejected(rules.MACHINE_SCOPES, "The request names no scope.", "Name at least one scope.")
     return may_not_give(command) or (
         MachineRegistered(
             client_id=command.client_id,
@@ -161,26 +174,32 @@ def _register(command: RegisterMachine) -> Decision[Event]:
 
 
 def may_not_give(command: RegisterMachine) -> Rejected | None:
-    """Why this account may not register such a machine, if so: nobody gives more than they may do themselves."""
-    account, asked = command.registered_by, frozenset(command.scopes)
+    """Return why the account may not register such a machine; None when it may.
+
+    Nobody gives a machine more rights than they have themselves.
+    """
+    account, scopes = command.registered_by, frozenset(command.scopes)
     opened = account.opened
     if command.acts_for and not command.acts_for_colleague:
         return Rejected(
-            rules.MACHINE_ACTS_FOR, "A machine acts for an open account of its own organisation.", "Name one, or none."
+            rules.MACHINE_ACTS_FOR,
+            "A machine acts for an open account of its own organisation.",
+            "Name such an account, or none.",
         )
     if opened.organisation_kind == "operator":
         return None
     own = opened.organisation_id == command.organisation_id
     administrator = founded(opened) or account.administrator is not None or command.administers
     if own and opened.organisation_kind in ("customer", "partner"):
-        if command.acts_for == opened.account_id and asked <= (ORGANISATIONS if administrator else OWN):
+        if command.acts_for == opened.account_id and scopes <= (ORGANISATIONS if administrator else OWN):
             return None
-        if administrator and asked <= (OWN if command.acts_for else ORGANISATIONS):
+        if administrator and scopes <= (OWN if command.acts_for else ORGANISATIONS):
             return None
     return Rejected(
         rules.MACHINE_NOT_YOURS_TO_GIVE,
-        "You may not register a machine account with these scopes: people give their own machine installs:report, and "
-        "administrators of a customer or partner give their organisation's read, or a colleague's installs:report.",
+        "You may not register a machine account with these scopes. People may give their own machine installs:report. "
+        "Administrators of a customer or partner may give a machine of their organisation read, and one that acts for "
+        "a colleague installs:report.",
         "Ask an administrator of your organisation, or the operator.",
         (opened,),
     )
@@ -191,7 +210,9 @@ def _rotate(command: RotateMachineSecret, state: State) -> Decision[Event]:
         return _unknown() if isinstance(state, Unregistered) else _revoked(state)
     overlap = timedelta(days=command.overlap_days)
     if not timedelta(0) <= overlap <= LONGEST_OVERLAP:
-        return Rejected(rules.MACHINE_OVERLAP, "The secret before is good for seven days at most.", "Name fewer days.")
+        return Rejected(
+            rules.MACHINE_OVERLAP, "A replaced secret stays valid for at most seven days.", "Name 0 to 7 days."
+        )
     return (
         MachineSecretRotated(
             client_id=state.registered.client_id,
@@ -202,12 +223,14 @@ def _rotate(command: RotateMachineSecret, state: State) -> Decision[Event]:
 
 
 def _unknown() -> Rejected:
-    return Rejected(rules.MACHINE_UNKNOWN, "There is no such machine account.", "See GET /machines.")
+    return Rejected(
+        rules.MACHINE_UNKNOWN, "There is no such machine account.", "List the machine accounts (GET /machines)."
+    )
 
 
 def _revoked(state: Revoked) -> Rejected:
     return Rejected(
-        rules.MACHINE_REVOKED, "This machine account was ended for good.", "Register a new one.", (state.revoked,)
+        rules.MACHINE_REVOKED, "This machine account was revoked for good.", "Register a new one.", (state.revoked,)
     )
 
 

@@ -1,4 +1,7 @@
-"""How the sessions of one account end. One stream per account; that a session began is no business fact."""
+"""The ends of an account's sessions, one stream per account.
+
+The start of a session is not an event.
+"""
 
 from dataclasses import dataclass
 from typing import Annotated, Final, TypeAlias, assert_never
@@ -12,7 +15,7 @@ Event: TypeAlias = SessionEnded | SessionsEnded
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """Nothing is decided from what has ended: a session ends as often as somebody says so."""
+    """The empty state: no decision depends on earlier ends, so a repeated end is recorded again."""
 
 
 State: TypeAlias = Sessions
@@ -20,7 +23,7 @@ INITIAL: Final[State] = Sessions()
 
 
 def evolve(state: State, event: Event) -> State:
-    """The state after `event`."""
+    """Return the state, which no event changes."""
     match event:
         case SessionEnded() | SessionsEnded():
             return state
@@ -30,7 +33,7 @@ def evolve(state: State, event: Event) -> State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndSession:
-    """Sign out of one session: its tokens open nothing any more, here or in any other service."""
+    """End one session. Its tokens are no longer valid in any service."""
 
     session_id: Annotated[str, SUPPLIED]
     account_id: Annotated[str, SUPPLIED]
@@ -41,7 +44,7 @@ class EndSession:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndSessions:
-    """Sign out everywhere: whatever session of the account began before this has ended."""
+    """End all sessions of the account that began before this."""
 
     account_id: Annotated[str, SUPPLIED]
     organisation_id: Annotated[str, SUPPLIED]
@@ -53,7 +56,7 @@ Command: TypeAlias = EndSession | EndSessions
 
 
 def decide(command: Command, _state: State) -> Decision[Event]:
-    """What follows from `command`."""
+    """Return the event that follows from `command`."""
     match command:
         case EndSession():
             return (
