@@ -1,6 +1,6 @@
-"""Ids of the rules that distribution refuses by: what reaches the desktops.
+"""Ids of the rules by which distribution refuses commands and requests.
 
-Rules that other services share are in `shared/rules.py`. Source of all, where nothing else is said: domain rules,
+Rules that several services apply are in `shared/rules.py`. The source, unless another is named: domain rules,
 distribution.
 """
 
@@ -9,9 +9,9 @@ from typing import Final
 # ── Updates ────────────────────────────────────────────────────────────────────────────────────────────
 
 UPDATE_ALREADY_PUBLISHED: Final = "update-already-published"
-"""A published update does not change: decisions about it must stay true."""
+"""A published update does not change, because administrators have decided about it."""
 UPDATE_WITHDRAWN: Final = "update-withdrawn"
-"""A withdrawn update stays withdrawn, and nothing is decided about it."""
+"""A withdrawn update stays withdrawn, and no decision about it is accepted."""
 
 # ── Groups and policies ────────────────────────────────────────────────────────────────────────────────
 
@@ -27,17 +27,17 @@ USER_NOT_MANAGED: Final = "user-not-managed"
 # ── Decisions about updates ────────────────────────────────────────────────────────────────────────────
 
 UPDATE_NOT_AVAILABLE: Final = "update-not-available"
-"""Decisions are about updates for a product of the contract."""
+"""A decision names an update for a product of the contract."""
 PRODUCT_NOT_OWNED: Final = "product-not-owned"
 """Updates are available for products that the contract owns."""
 TERM_NOT_ACTIVE: Final = "term-not-active"
 """Extensions are for subscribers only."""
 UPDATE_ALREADY_APPROVED: Final = "update-already-approved"
-"""An update is on its way to a group by one rollout at a time."""
+"""An update has at most one running rollout for a group."""
 PHASES_MALFORMED: Final = "phases-malformed"
-"""A rollout's phases share all its users out, each to one phase, with thresholds of 1 to 100 percent."""
+"""A rollout's phases assign each of its users to exactly one phase, with thresholds of 1 to 100 percent."""
 SCHEDULE_IN_THE_PAST: Final = "schedule-in-the-past"
-"""An update is scheduled for an instant to come."""
+"""An update is scheduled for an instant in the future."""
 
 # ── Rollouts ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -46,8 +46,8 @@ ROLLOUT_UNKNOWN: Final = "rollout-unknown"
 ROLLOUT_STOPPED: Final = "rollout-stopped"
 """A stopped rollout stays stopped."""
 NOT_A_TARGET: Final = "not-a-target"
-"""A rollout's users hold a seat, in an active term, with the update right; only their machines report to it."""
+"""Only the machines of a rollout's users report to it: users with a seat, in an active term, with the update right."""
 PHASE_NOT_STARTED: Final = "phase-not-started"
-"""Machines report once their user's phase has started."""
+"""A machine reports only after its user's phase has started."""
 VERSION_MISMATCH: Final = "version-mismatch"
-"""Machines report the version that the rollout is of."""
+"""A machine reports the installation of the rollout's version."""

@@ -1,6 +1,6 @@
-"""Ids of the rules that entitlements refuses by: what may be used.
+"""Ids of the rules by which entitlements refuses commands and requests.
 
-Rules that other services share are in `shared/rules.py`. Source of all, where nothing else is said: domain rules,
+Rules that several services apply are in `shared/rules.py`. The source, unless another is named: domain rules,
 entitlements.
 """
 
@@ -9,29 +9,29 @@ from typing import Final
 # ── Seats ──────────────────────────────────────────────────────────────────────────────────────────────
 
 POOL_NOT_OPEN: Final = "pool-not-open"
-"""Seats are those of a confirmed subscription."""
+"""Seats exist once the publisher has confirmed the subscription."""
 SEATS_EXHAUSTED: Final = "seats-exhausted"
 """Never more seats are assigned than were bought."""
 TERM_ENDED: Final = "term-ended"
-"""Seats are assigned until the term's end."""
+"""Seats can be assigned until the end of the last term."""
 USER_UNKNOWN: Final = "user-unknown"
-"""A user is an open account of the customer's; whether another organisation's account exists is not told."""
+"""A user is an open account of the customer. A refusal does not tell whether another organisation's account exists."""
 
 # ── Cloud credits ──────────────────────────────────────────────────────────────────────────────────────
 
 CONTRACT_ENDED: Final = "contract-ended"
-"""Credits are granted while a subscription of the contract can be used: they end with the contract."""
+"""Credits can be granted only while a subscription of the contract can be used, because they end with the contract."""
 CREDITS_EXHAUSTED: Final = "credits-exhausted"
-"""There is no overdraft."""
+"""No more credits are spent than are available: there is no overdraft."""
 CREDITS_TOO_SCATTERED: Final = "credits-too-scattered"
-"""One consumption draws on at most 1,000 grants. Source: ours, so that its event has a bound."""
+"""One consumption draws on at most 1,000 grants. Source: a choice of this service, so that its event has a bound."""
 GRANT_ID_REUSED: Final = "grant-id-reused"
 """A grant's id names one grant."""
 CONSUMPTION_ID_REUSED: Final = "consumption-id-reused"
 """A consumption's id names one consumption."""
 SEAT_NEEDED: Final = "seat-needed"
-"""Whoever spends a contract's credits holds a seat of it that can be used."""
+"""Only a user with a usable seat of the contract spends its credits."""
 NOT_A_PUBLISHER: Final = "not-a-publisher"
-"""The publisher or the operator grants credits."""
+"""Only the publisher or the operator grants credits."""
 CREDITS_OF_ANOTHER: Final = "credits-of-another"
 """People spend credits for themselves only."""

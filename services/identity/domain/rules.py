@@ -1,6 +1,6 @@
-"""Ids of the rules that identity refuses by: who may do what.
+"""Ids of the rules by which identity refuses commands and requests.
 
-Rules that other services share are in `shared/rules.py`. Source of all, where nothing else is said: domain rules,
+Rules that several services apply are in `shared/rules.py`. The source, unless another is named: domain rules,
 identity.
 """
 
@@ -11,39 +11,39 @@ from typing import Final
 EMAIL_TAKEN: Final = "email-taken"
 """An e-mail address belongs to one account at a time."""
 ADDRESS_MISSING: Final = "address-missing"
-"""A profile that is changed has an e-mail address."""
+"""A changed profile has an e-mail address."""
 ACCOUNT_UNKNOWN: Final = "account-unknown"
 """A command names an account that exists."""
 ACCOUNT_CLOSED: Final = "account-closed"
 """A closed account stays closed."""
 STILL_CONTRACT_MANAGER: Final = "still-contract-manager"
-"""A Contract Manager hands the contracts over before closing the account: a contract always has one."""
+"""A Contract Manager hands the contracts over before closing the account, because a contract always has one."""
 OPERATOR_ONLY: Final = "operator-only"
-"""Some work is the operator's alone, such as inviting people of a publisher."""
+"""Only the operator may do some work, such as inviting people of a publisher."""
 
 # ── Addresses and other issuers ────────────────────────────────────────────────────────────────────────
 
 VERIFICATION_NOT_VALID: Final = "verification-not-valid"
-"""A verification link is valid for the address that it was mailed to, until it expires."""
+"""A verification link is valid for the address to which it was mailed, until it expires."""
 PROOF_NOT_VALID: Final = "proof-not-valid"
 """A proof of an address is valid for that address, until it expires."""
 ADDRESS_NOT_VERIFIED: Final = "address-not-verified"
 """An identity of another issuer is linked by address only if both sides have verified it."""
 IDENTITY_LINKED: Final = "identity-linked"
-"""An identity signs in as one account, and an account has one identity for each issuer."""
+"""An identity is linked to at most one account, and an account to at most one identity of an issuer."""
 ISSUER_NOT_CONFIGURED: Final = "issuer-not-configured"
-"""An ID token is of an issuer that the service is configured for."""
+"""An ID token comes from an issuer that the service is configured for."""
 ID_TOKEN_NOT_VALID: Final = "id-token-not-valid"  # noqa: S105  # a rule, not a password
 """An ID token is signed by its issuer, for this service, and has not expired."""
 NO_ACCOUNT_FOR_IDENTITY: Final = "no-account-for-identity"
-"""Signing in by another issuer takes an account that the identity is linked to."""
+"""Signing in with another issuer's identity needs an account that it is linked to."""
 
 # ── Invitations ────────────────────────────────────────────────────────────────────────────────────────
 
 MAY_NOT_INVITE: Final = "may-not-invite"
-"""People are invited by an open account that may invite into that organisation."""
+"""Only an open account with the right to invite into the organisation invites people."""
 FIRST_ACCOUNT_ONLY: Final = "first-account-only"
-"""The organisation's first account says who else may invite people."""
+"""Only the organisation's first account decides who else may invite people."""
 INVITATION_NOT_VALID: Final = "invitation-not-valid"
 """An invitation admits one person, with the invited address, until it expires or is revoked."""
 INVITATION_USED: Final = "invitation-used"
@@ -54,22 +54,22 @@ INVITATION_UNKNOWN: Final = "invitation-unknown"
 # ── Sessions and passwords ─────────────────────────────────────────────────────────────────────────────
 
 SIGN_IN_FAILED: Final = "sign-in-failed"
-"""Signing in takes the account's address and password; which of the two is wrong is not told."""
+"""Signing in needs the account's address and password. A refusal does not tell which of the two is wrong."""
 SESSION_ENDED: Final = "session-ended"
-"""A refresh token is used once, while its session lasts."""
+"""A refresh token is valid once, while its session lasts."""
 PASSWORD_WRONG: Final = "password-wrong"  # noqa: S105  # a rule, not a password
-"""Changing a password takes the present one."""
+"""Changing a password needs the present password."""
 PASSWORD_COMMON: Final = "password-common"  # noqa: S105  # a rule, not a password
-"""A password is not among those that are tried first."""
+"""A password is not among the common ones that attackers try first."""
 RESET_NOT_VALID: Final = "reset-not-valid"
-"""A password reset is used once, before it expires."""
+"""A password reset is valid once, until it expires."""
 
 # ── Machine accounts ───────────────────────────────────────────────────────────────────────────────────
 
 MACHINE_NOT_YOURS_TO_GIVE: Final = "machine-not-yours-to-give"
-"""A machine account gets no scope that its creator may not give."""
+"""A machine account gets only scopes that the person who registers it may give."""
 MACHINE_ACTS_FOR: Final = "machine-acts-for"
-"""A machine account acts for a person exactly where its scopes need one."""
+"""A machine account acts for an open account of its own organisation, or for none."""
 MACHINE_SCOPES: Final = "machine-scopes"
 """A machine account has at least one scope."""
 MACHINE_LIFETIME: Final = "machine-lifetime"
@@ -84,17 +84,17 @@ MACHINE_REVOKED: Final = "machine-revoked"
 # ── Sandbox clocks ─────────────────────────────────────────────────────────────────────────────────────
 
 NOT_A_SANDBOX: Final = "not-a-sandbox"
-"""Only a sandbox customer's clock is moved; others follow real time. Source: domain rules, for everyone."""
+"""Only the clock of a sandbox can be moved. Others follow real time. Source: domain rules, for everyone."""
 CLOCK_BACKWARDS: Final = "clock-backwards"
-"""A clock is moved forward only."""
+"""A clock is only moved forward."""
 CLOCK_TOO_FAR: Final = "clock-too-far"
-"""A clock is moved by a limited time at once."""
+"""A clock can be a limited time ahead of real time."""
 
 # ── Contracts ──────────────────────────────────────────────────────────────────────────────────────────
 
 NOT_OF_CUSTOMER: Final = "not-of-customer"
 """Roles on a contract are for people of the customer's organisation."""
 REQUEST_WAITING: Final = "request-waiting"
-"""A person has one open request for a role on a contract."""
+"""A person has at most one open request for a role on a contract."""
 NO_REQUEST: Final = "no-request"
-"""A role is approved for somebody who has requested it."""
+"""A role can be approved only for a person who has requested one."""

@@ -1,1 +1,1 @@
-"""The rules, pure: one file a stream."""
+"""Marketplace's rules: pure deciders and folds, one module per stream."""

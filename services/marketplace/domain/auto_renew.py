@@ -1,7 +1,7 @@
-"""Auto-renew of a confirmed subscription: on, asked to be turned off, off. Part of a subscription's stream.
+"""Auto-renew of a confirmed subscription, a part of the subscription's stream.
 
-Turning it off is decided in two steps: here whether the request is in time, by the seat pool whether no seat is
-assigned. What a cancel preview shows is what these same decisions make of a request.
+Turning it off is decided in two steps: this module decides whether the request is in time, and the seat pool whether no
+seat is assigned. A cancel preview is computed by the same decider.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ Event: TypeAlias = AutoRenewDisableRequested | AutoRenewDisabled | AutoRenewDisa
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """Auto-renew is on."""
+    """A subscription whose auto-renew is on."""
 
     confirmed: SubscriptionConfirmed
     term: Term
@@ -37,7 +37,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class DisableRequested:
-    """Auto-renew is on; the seat pool was asked whether it may be turned off."""
+    """A subscription with auto-renew on and an open request to the seat pool to turn it off."""
 
     confirmed: SubscriptionConfirmed
     term: Term
@@ -46,7 +46,7 @@ class DisableRequested:
 
 @dataclass(frozen=True, slots=True)
 class NonRenewing:
-    """Auto-renew is off."""
+    """A subscription whose auto-renew is off."""
 
     confirmed: SubscriptionConfirmed
     term: Term
@@ -74,8 +74,11 @@ def evolve(state: State, event: Event) -> State:
 
 @dataclass(frozen=True, slots=True)
 class DisableAutoRenew:
-    """Let the subscription end with its term. In time, and with no seat assigned to anyone: the seat pool is asked, and
-    its answer follows. Final once it is off; the charges run to the end all the same."""
+    """Turn auto-renew off, so that the subscription ends with its term.
+
+    The request has to be in time, and no seat may be assigned: the seat pool is asked, and its answer follows. Turning
+    auto-renew off is final. The charges run to the term's end nevertheless.
+    """
 
     requested_by: Annotated[str, SUPPLIED]
     now: Annotated[datetime, SUPPLIED]
@@ -84,7 +87,11 @@ class DisableAutoRenew:
 
 @dataclass(frozen=True, slots=True)
 class AskAgain:
-    """Ask the seat pool once more what it has not answered for long. `request` is the event that asked."""
+    """Ask the seat pool again after it has not answered for `policy.ask_again_after`.
+
+    Args:
+        request: the id of the event that asked.
+    """
 
     request: str
     now: datetime
@@ -93,14 +100,22 @@ class AskAgain:
 
 @dataclass(frozen=True, slots=True)
 class RecordPoolCleared:
-    """The seat pool's answer: nobody holds a seat. `request` is the event that asked."""
+    """Record the seat pool's answer that no seat is assigned.
+
+    Args:
+        request: the id of the event that asked.
+    """
 
     request: str
 
 
 @dataclass(frozen=True, slots=True)
 class RecordPoolHeld:
-    """The seat pool's answer: these seats are assigned. `request` is the event that asked."""
+    """Record the seat pool's answer that these seats are assigned.
+
+    Args:
+        request: the id of the event that asked.
+    """
 
     request: str
     held: tuple[HeldSeat, ...]
@@ -113,7 +128,7 @@ Command: TypeAlias = DisableAutoRenew | AskAgain | RecordPoolCleared | RecordPoo
 
 
 def decide(command: Command, state: State) -> Decision[Event]:
-    """Return what follows from `command` in `state`."""
+    """Return the events that follow from `command` in `state`, or the refusal."""
     match command:
         case DisableAutoRenew():
             return disable_auto_renew(command, state)
@@ -128,6 +143,11 @@ def decide(command: Command, state: State) -> Decision[Event]:
 
 
 def disable_auto_renew(command: DisableAutoRenew, state: State) -> Decision[AutoRenewDisableRequested]:
+    """Return the request to the seat pool, or the refusal.
+
+    A request after the deadline is refused if the policy says so; otherwise it binds the next term. An open request is
+    asked again if the seat pool's answer is overdue. Where auto-renew is off, nothing follows.
+    """
     if isinstance(state, DisableRequested):
         return ask_again(AskAgain(state.asked.ref, command.now, command.policy), state)
     if not isinstance(state, Running):
@@ -139,7 +159,7 @@ def disable_auto_renew(command: DisableAutoRenew, state: State) -> Decision[Auto
             rules.AUTO_RENEW_CUTOFF_PASSED,
             f"Auto-renew could be turned off until {term.cancel_by.last_day} ({term.cancel_by.time_zone}), "
             f"{command.policy.cancel_business_days} business days before the term ends on {term.ends}.",
-            "Ask again in the next term.",
+            "Send a new request in the next term.",
             because=(confirmed,),
         )
     return (
@@ -156,7 +176,7 @@ def disable_auto_renew(command: DisableAutoRenew, state: State) -> Decision[Auto
 
 
 def ask_again(command: AskAgain, state: State) -> Decision[AutoRenewDisableRequested]:
-    """A question that the pool left open for long is asked again, as it was."""
+    """Return the same request again if it is unanswered for `policy.ask_again_after`."""
     if not isinstance(state, DisableRequested) or command.request != state.asked.ref:
         return ()
     if command.now - state.asked.requested_at < command.policy.ask_again_after:
@@ -176,7 +196,10 @@ def _cleared(command: RecordPoolCleared, state: State) -> Decision[AutoRenewDisa
 
 
 def _ends_with(state: DisableRequested) -> date:
-    """The last day when the request is granted: of the term that it was made in, or of the one after that."""
+    """Return the subscription's last day if the open request is granted.
+
+    It is the last day of the term of the request, or of the term after that.
+    """
     asked = state.asked
     if asked.binds == "this_term":
         return asked.term_ends
@@ -185,7 +208,7 @@ def _ends_with(state: DisableRequested) -> date:
 
 
 NAMED_AT_MOST = 10
-"""Of the seats in the way a refusal's text names so many; its `held` has them all."""
+"""The number of assigned seats that a refusal's text names. Its field `held` has all of them."""
 
 
 def _held(command: RecordPoolHeld, state: State) -> Decision[AutoRenewDisableRefused]:
@@ -193,11 +216,11 @@ def _held(command: RecordPoolHeld, state: State) -> Decision[AutoRenewDisableRef
         return ()
     named = [f"seat {seat.seat} (account {seat.account_id})" for seat in command.held[:NAMED_AT_MOST]]
     more = len(command.held) - len(named)
-    who = ", ".join(named) + (f" and {more} more" if more else "")
+    seats = ", ".join(named) + (f" and {more} more" if more else "")
     refused = AutoRenewDisableRefused(
         subscription_id=state.confirmed.subscription_id,
         rule=rules.SEATS_ASSIGNED,
-        reason=f"Auto-renew stays on while seats are assigned. Un-assign first: {who}.",
+        reason=f"Auto-renew stays on while seats are assigned. Un-assign first: {seats}.",
         held=command.held,
     )
     return (refused,)
@@ -213,26 +236,27 @@ def is_in_time(cancel_by: CancelBy, now: datetime) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelPreview:
-    """What turning auto-renew off would do now; where it was requested or is off, what that does."""
+    """The effect of turning auto-renew off now, or of an earlier request to turn it off."""
 
     possible_now: bool
     too_late: bool
-    """Whether a request now is refused for the deadline."""
+    """Whether a request now is refused because the deadline has passed."""
     in_time: bool
+    """Whether a request now binds the running term."""
     last_day: date | None
     """The subscription's last day if the request is granted; None where it is refused."""
     still_owed: Money
-    """All that falls due after today, up to that last day."""
+    """The sum that falls due after today, up to that last day."""
     next_term: Money | None
-    """How much of it is for the term after the running one, where the subscription would run that, too."""
+    """The part of it for the term after the running one; None where the subscription ends before that."""
 
 
 def cancel_preview(command: DisableAutoRenew, state: State, *, held: bool, price: Money | None) -> CancelPreview:
     """Return what `command` would do in `state`.
 
     Args:
-        held: Whether a seat is assigned, as far as is known here; the seat pool decides.
-        price: The catalogue's for a seat on the next term's first day; None where the plan was withdrawn.
+        held: whether a seat is assigned, as far as is known here. The seat pool decides.
+        price: the catalogue's price of a seat on the next term's first day; None where the plan was withdrawn.
     """
     term = state.term
     decision = disable_auto_renew(command, state)
@@ -254,7 +278,7 @@ def cancel_preview(command: DisableAutoRenew, state: State, *, held: bool, price
 
 
 def _last_day(requests: tuple[AutoRenewDisableRequested, ...], state: State) -> date:
-    """Return the last day once these requests, if any, and the one that is open are granted."""
+    """Return the subscription's last day once the given or the open request is granted."""
     for request in requests:
         state = evolve(state, request)
     match state:

@@ -1,7 +1,7 @@
-"""A partner's cart: what is being put together for a customer. One stream per cart, `cart-<id>`.
+"""A partner's cart, one stream per cart, `cart-<id>`.
 
-Everything is checked twice: when a plan goes in, and again when the cart is checked out, against what the catalogue
-and the partner's standing say then. What is ordered is what was shown: a plan that changed since is looked at again.
+A plan is checked twice against the catalogue and the partner's standing: when it is added, and when the cart is checked
+out. What was shown is what is ordered: a plan that changed since it was added is refused at the checkout.
 """
 
 from collections.abc import Mapping
@@ -34,10 +34,10 @@ from shared.events.fields import Count, Day, Identifier, Number, OptionalCode, O
 from shared.events.marketplace import Billing, Period, Support
 
 LINES_AT_MOST = 50
-"""A cart is one clerk's order, not a price list."""
+"""The largest number of lines of a cart: it is one order by a person, not a price list."""
 
 Account: TypeAlias = AccountOpened | AccountClosed
-"""identity's last word about an account, as far as it is known here."""
+"""The latest event of identity about an account that is known here."""
 
 Event: TypeAlias = CartOpened | CartLineAdded | CartLineRemoved | CartCheckedOut
 
@@ -46,11 +46,13 @@ Event: TypeAlias = CartOpened | CartLineAdded | CartLineRemoved | CartCheckedOut
 
 @dataclass(frozen=True, slots=True)
 class Unopened:
-    pass
+    """A cart without any event."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedCart:
+    """A cart that was opened and not checked out."""
+
     opened: CartOpened
     lines: Mapping[int, CartLineAdded] = field(default_factory=dict)
     next_line: int = 1
@@ -58,6 +60,8 @@ class OpenedCart:
 
 @dataclass(frozen=True, slots=True)
 class CheckedOut:
+    """A cart that was checked out. It does not change any more."""
+
     opened: CartOpened
     order: CartCheckedOut
 
@@ -67,6 +71,7 @@ INITIAL: State = Unopened()
 
 
 def evolve(state: State, event: Event) -> State:
+    """Return the state after `event`."""
     match event:
         case CartOpened():
             return OpenedCart(event)
@@ -91,7 +96,7 @@ def evolve(state: State, event: Event) -> State:
 
 @dataclass(frozen=True, slots=True)
 class OpenCart:
-    """Begin an order. The cart belongs to the partner that the caller works for."""
+    """Open a cart for the caller's partner organisation."""
 
     cart_id: Annotated[str, SUPPLIED]
     partner: Annotated[str, SUPPLIED]
@@ -100,8 +105,11 @@ class OpenCart:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AddToCart:
-    """Put one plan into the cart, for so many named users: by its product ID (hyphens or not), or by the wizard's
-    choices, as many as it takes to single one plan out. A plan has one line; adding it again sets its seats."""
+    """Put a plan into the cart, with a number of seats.
+
+    The plan is named by its product ID, with or without hyphens, or by as many of the wizard's choices as leave one
+    plan. A plan has one line: adding it again sets the line's seats.
+    """
 
     seats: Count
     product_id: OptionalCode = ""
@@ -110,26 +118,29 @@ class AddToCart:
     support: Support | None = None
     billing: Billing | None = None
     customer: OptionalIdentifier = ""
-    """For whom it will be ordered, where that is a sandbox: the price is the one of that customer's day."""
+    """The customer, if it is a sandbox: the price is then the one of the day on that customer's clock."""
     offers: Annotated[tuple[PlanListed, ...], SUPPLIED] = ()
-    """What the catalogue lists under the product ID, or under the wizard's choices."""
+    """The catalogue's plans with the product ID, or those that the wizard's choices may lead to."""
     withdrawn: Annotated[PlanWithdrawn | None, SUPPLIED] = None
-    """The publisher's withdrawal of the plan with this product ID, if that is its last word."""
+    """The withdrawal of the plan with this product ID, if the plan is withdrawn."""
     standing: Annotated[Standing, SUPPLIED] = NO_STANDING
     policy: Annotated[Policy, SUPPLIED] = DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
 class RemoveFromCart:
-    """Take a line out of the cart."""
+    """Remove a line from the cart."""
 
     line: Number
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckOut:
-    """Order what is in the cart, for a customer: each line becomes one order, in the cart's sequence. The purchaser, an
-    account of the customer's, becomes Contract Manager with the first order. `starts` is a date in UTC, today on."""
+    """Order the cart's lines for a customer.
+
+    Each line becomes one order, in the cart's sequence. The purchaser, an account of the customer, becomes Contract
+    Manager with the contract's first order. `starts` is a date in UTC, from today on.
+    """
 
     customer: Identifier
     purchaser: Identifier
@@ -137,10 +148,10 @@ class CheckOut:
     ordered_by: Annotated[str, SUPPLIED]
     now: Annotated[datetime, SUPPLIED]
     subscription_ids: Annotated[tuple[str, ...], SUPPLIED]
-    """New ids, at least one per line."""
+    """New ids, at least one for each line."""
     purchaser_account: Annotated[Account | None, SUPPLIED] = None
     offered: Annotated[tuple[PlanListed | PlanWithdrawn, ...], SUPPLIED] = ()
-    """The catalogue's last word on each plan in the cart."""
+    """The latest event of the catalogue about each plan in the cart."""
     standing: Annotated[Standing, SUPPLIED] = NO_STANDING
     policy: Annotated[Policy, SUPPLIED] = DEFAULT
 
@@ -152,6 +163,7 @@ Command: TypeAlias = OpenCart | AddToCart | RemoveFromCart | CheckOut
 
 
 def decide(command: Command, state: State) -> Decision[Event]:
+    """Return the events that follow from `command` in `state`, or the refusal."""
     match state:
         case Unopened():
             if isinstance(command, OpenCart):
@@ -189,8 +201,8 @@ def _after_checkout(command: Command, order: CartCheckedOut) -> Decision[Event]:
         case _:
             return Rejected(
                 rules.CART_CHECKED_OUT,
-                "This cart was ordered; it takes no change any more.",
-                "Open a new cart for anything else.",
+                "This cart was ordered and can't be changed any more.",
+                "Open a new cart.",
                 because=(order,),
             )
 
@@ -203,15 +215,15 @@ def _add(command: AddToCart, state: OpenedCart) -> Decision[Event]:
         return plan
     first = next(iter(state.lines.values()), None)
     if first is not None:
-        unlike = _unlike(plan, first)
-        if unlike is not None:
-            return unlike
+        refusal = _does_not_fit(plan, first)
+        if refusal is not None:
+            return refusal
     same = next((added.line for added in state.lines.values() if added.line.plan.product_id == plan.product_id), None)
     if same is None and len(state.lines) >= LINES_AT_MOST:
         return Rejected(
             rules.TOO_MANY_LINES,
             f"A cart has at most {LINES_AT_MOST} lines.",
-            "Check this cart out and open another.",
+            "Check this cart out, and open another cart.",
             because=tuple(state.lines.values()),
         )
     line = CartLine(line=same.line if same else state.next_line, plan=plan, seats=command.seats)
@@ -220,27 +232,30 @@ def _add(command: AddToCart, state: OpenedCart) -> Decision[Event]:
     return (CartLineAdded(cart_id=state.opened.cart_id, partner=state.opened.partner, line=line),)
 
 
-def _unlike(plan: Plan, first: CartLineAdded) -> Rejected | None:
-    """A cart's total is one sum in one currency, and its order goes to one publisher under one CSN."""
-    there = first.line.plan
-    if plan.publisher != there.publisher:
+def _does_not_fit(plan: Plan, first: CartLineAdded) -> Rejected | None:
+    """Return why the plan can't be in a cart with this first line; None when it can.
+
+    A cart's order goes to one publisher under one CSN, and its total is in one currency.
+    """
+    present = first.line.plan
+    if plan.publisher != present.publisher:
         return Rejected(
             rules.ONE_PUBLISHER_A_CART,
-            f"The cart holds plans of {there.publisher}; {plan.product_name} is of {plan.publisher}.",
-            "Put it into a cart of its own.",
+            f"The cart has plans of {present.publisher}, and {plan.product_name} is a plan of {plan.publisher}.",
+            "Put it into another cart.",
             because=(first,),
         )
-    if plan.price.currency != there.price.currency:
+    if plan.price.currency != present.price.currency:
         return Rejected(
             rules.ONE_CURRENCY_A_CART,
-            f"The cart is in {there.price.currency}; {plan.product_name} is sold in {plan.price.currency}.",
-            "Put it into a cart of its own.",
+            f"The cart is in {present.price.currency}, and {plan.product_name} is sold in {plan.price.currency}.",
+            "Put it into another cart.",
             because=(first,),
         )
     return None
 
 
-# ── Which plan ─────────────────────────────────────────────────────────────────────────────────────────
+# ── Finding the plan ───────────────────────────────────────────────────────────────────────────────────
 
 
 def _chosen(command: AddToCart) -> Plan | Rejected:
@@ -250,8 +265,8 @@ def _chosen(command: AddToCart) -> Plan | Rejected:
     if selection != wizard.Selection():
         return Rejected(
             rules.PRODUCT_ID_OR_WIZARD,
-            "A product ID already names exactly one plan; there is nothing left to choose.",
-            "Send the product ID alone, or the choices without it.",
+            "The request has both a product ID and choices. A product ID names exactly one plan.",
+            "Send either the product ID or the choices.",
         )
     return _by_product_id(command)
 
@@ -279,7 +294,7 @@ def _by_wizard(selection: wizard.Selection, command: AddToCart) -> Plan | Reject
         return Rejected(
             rules.SELECTION_LEADS_NOWHERE,
             "No plan of the catalogue fits all of these choices.",
-            "Ask the wizard what can be chosen, and change one.",
+            "Change one of the choices (GET /wizard lists those that lead to a plan).",
         )
     committed = [offer for offer in fitting if is_orderable(offer.plan, command.policy)]
     if not committed:
@@ -295,7 +310,10 @@ def _by_wizard(selection: wizard.Selection, command: AddToCart) -> Plan | Reject
 
 
 def _ambiguous(offers: list[PlanListed], selection: wizard.Selection) -> Rejected:
-    """Names ten of what fits at most: without any choice that is the whole catalogue."""
+    """Return the refusal of choices that more than one plan fits.
+
+    It names at most ten plans or choices, because without any choice the whole catalogue fits.
+    """
     plans = [offer.plan for offer in offers]
     because = tuple(offers[:10])
     step = wizard.next_step(plans, selection)
@@ -304,8 +322,8 @@ def _ambiguous(offers: list[PlanListed], selection: wizard.Selection) -> Rejecte
         return Rejected(
             rules.SELECTION_AMBIGUOUS, f"{len(plans)} plans fit: {named}.", "Order one by its product ID.", because
         )
-    left = wizard.choices(plans, selection, step)
-    shown = ", ".join(left[:10]) + (", …" if len(left) > 10 else "")
+    open_choices = wizard.choices(plans, selection, step)
+    shown = ", ".join(open_choices[:10]) + (", …" if len(open_choices) > 10 else "")
     return Rejected(
         rules.SELECTION_AMBIGUOUS,
         f"{len(plans)} plans fit. Still to choose: {step} ({shown}).",
@@ -314,7 +332,7 @@ def _ambiguous(offers: list[PlanListed], selection: wizard.Selection) -> Rejecte
     )
 
 
-# ── Out of the cart ────────────────────────────────────────────────────────────────────────────────────
+# ── Removing and checking out ──────────────────────────────────────────────────────────────────────────
 
 
 def _remove(line: int, state: OpenedCart) -> Decision[Event]:
@@ -323,15 +341,16 @@ def _remove(line: int, state: OpenedCart) -> Decision[Event]:
     if 1 <= line < state.next_line:
         return ()
     return Rejected(
-        rules.LINE_UNKNOWN, f"The cart never had a line {line}.", "Look at the cart.", because=(state.opened,)
+        rules.LINE_UNKNOWN,
+        f"The cart never had a line {line}.",
+        "Check the line's number (GET /carts/{cart_id}).",
+        because=(state.opened,),
     )
 
 
 def _check_out(command: CheckOut, state: OpenedCart) -> Decision[Event]:
     if not state.lines:
-        return Rejected(
-            rules.CART_EMPTY, "There is nothing in the cart.", "Put a plan into it.", because=(state.opened,)
-        )
+        return Rejected(rules.CART_EMPTY, "The cart is empty.", "Put a plan into the cart.", because=(state.opened,))
     purchaser = purchaser_of(command.customer, command.purchaser, command.purchaser_account)
     if isinstance(purchaser, Rejected):
         return purchaser
@@ -371,19 +390,21 @@ def _check_out(command: CheckOut, state: OpenedCart) -> Decision[Event]:
 
 
 def purchaser_of(customer: str, purchaser: str, account: Account | None) -> AccountOpened | Rejected:
-    """The account with the id `purchaser`, if it may order for the customer. Whether another
-    organisation's account exists is not told."""
+    """Return the purchaser's account if it may order for the customer, or the refusal.
+
+    The refusal does not tell whether another organisation's account exists.
+    """
     if account is None or account.organisation_id != customer:
         return Rejected(
             rules.PURCHASER_UNKNOWN,
             f"No account {purchaser[:40]!r} of this customer is known here.",
-            "Check the id. One that was opened a moment ago is known in a few seconds: send a new request then.",
+            "Check the id. An account that was opened a moment ago is known in a few seconds: send a new request then.",
         )
     if isinstance(account, AccountClosed):
         return Rejected(
             rules.PURCHASER_CLOSED,
-            "The purchaser's account is closed; nobody would be the contract's Contract Manager.",
-            "Name an open account of the customer's.",
+            "The purchaser's account is closed, so it can't become the contract's Contract Manager.",
+            "Name an open account of the customer.",
             because=(account,),
         )
     if account.organisation_kind != "customer":
@@ -397,16 +418,16 @@ def purchaser_of(customer: str, purchaser: str, account: Account | None) -> Acco
 
 
 def _changed_since(added: CartLineAdded, command: CheckOut) -> Rejected | None:
-    """Whether a line can no longer be ordered as it was put into the cart."""
+    """Return why the line can't be ordered as it was added; None when it can."""
     plan = added.line.plan
-    match next((word for word in command.offered if _code(word) == plan.product_id), None):
+    match next((offered for offered in command.offered if _code(offered) == plan.product_id), None):
         case PlanListed() as offer:
             if offer.plan != plan:
                 return Rejected(
                     rules.PLAN_CHANGED,
-                    f"{plan.product_name} ({hyphenated(plan.product_id)}) reads otherwise than when it was put into "
-                    f"the cart: it now costs {offer.plan.price.amount} {offer.plan.price.currency} minor units a seat.",
-                    "Put it into the cart again (for a sandbox, naming the customer), look at it, and check out.",
+                    f"{plan.product_name} ({hyphenated(plan.product_id)}) has changed since it was put into the cart. "
+                    f"It now costs {offer.plan.price.amount} {offer.plan.price.currency} minor units a seat.",
+                    "Put it into the cart again (for a sandbox, naming the customer), check it, and check out.",
                     because=(added, offer),
                 )
             if not opens(command.standing, plan):
@@ -416,48 +437,53 @@ def _changed_since(added: CartLineAdded, command: CheckOut) -> Rejected | None:
             return plan_withdrawn(plan.product_id, withdrawal)
 
 
-def _code(word: PlanListed | PlanWithdrawn) -> str:
-    return word.plan.product_id if isinstance(word, PlanListed) else word.product_id
+def _code(event: PlanListed | PlanWithdrawn) -> str:
+    return event.plan.product_id if isinstance(event, PlanListed) else event.product_id
 
 
-# ── Rules that an order sent again shares ──────────────────────────────────────────────────────────────
+# ── Rules shared with resubmitted orders ───────────────────────────────────────────────────────────────
 
 
 def start_refused(starts: date, now: datetime, policy: Policy) -> Rejected | None:
-    """A term starts today (in UTC) or at most so many days ahead."""
+    """Return why a term can't start on `starts`; None when it can.
+
+    A term starts today (in UTC) or at most `policy.start_days_ahead` days later.
+    """
     today = now.astimezone(UTC).date()
     latest = today + timedelta(days=policy.start_days_ahead)
     if starts < today:
         return Rejected(
             rules.START_IN_THE_PAST,
-            f"{starts} is over; today is {today} (UTC).",
-            f"Start between {today} and {latest}.",
+            f"The start {starts} is in the past. Today is {today} (UTC).",
+            f"Choose a start between {today} and {latest}.",
         )
     if starts > latest:
         return Rejected(
             rules.START_TOO_FAR_AHEAD,
-            f"{starts} is more than {policy.start_days_ahead} days ahead of {today} (UTC).",
-            f"Start between {today} and {latest}.",
+            f"The start {starts} is more than {policy.start_days_ahead} days after today, {today} (UTC).",
+            f"Choose a start between {today} and {latest}.",
         )
     return None
 
 
 def seats_out_of_range(policy: Policy) -> Rejected:
+    """Return the refusal of a number of seats that a subscription can't have."""
     return Rejected(
         rules.SEATS_OUT_OF_RANGE,
         f"A subscription has 1 to {policy.seats_at_most} seats.",
-        "Give a number in that range; more seats take a second subscription.",
+        "Choose a number in that range. For more seats, order a second subscription.",
     )
 
 
 def not_orderable(plan: Plan, offer: PlanListed, policy: Policy) -> Rejected | None:
+    """Return why the plan can't be ordered under the policy; None when it can."""
     if is_orderable(plan, policy):
         return None
     return Rejected(
         rules.TWELVE_MONTH_COMMITMENT,
-        f"Every subscription commits for {policy.commitment_months} months; {hyphenated(plan.product_id)} commits for "
+        f"Every subscription commits for {policy.commitment_months} months. {hyphenated(plan.product_id)} commits for "
         f"{plan.commitment_months}.",
-        "Choose the annual plan, or the monthly pre-paid one: the same commitment in instalments.",
+        "Choose the annual plan, or the monthly pre-paid one, which is the same commitment in instalments.",
         because=(offer,),
     )
 

@@ -1,7 +1,7 @@
-"""An order: sent to the publisher, confirmed or declined by it. The first part of a subscription's stream.
+"""An order, until the publisher answers it: the first part of a subscription's stream.
 
-The publisher's answer is an event. Late and repeated answers change nothing. What happens to a confirmed order is in
-`subscription.py`, which declares the stream.
+The publisher's answer is an event. Late and repeated answers change nothing. `subscription.py` declares the stream and
+decides about confirmed orders.
 """
 
 import json
@@ -24,13 +24,13 @@ from shared.events.fields import Count, Day
 from shared.rules import FOREIGN_PUBLISHER
 
 _CONTRACTS = UUID("6f0c1c1e-5a53-5f0e-9a0b-3f1b7a0d8c52")
-"""The namespace of contract ids, for ever."""
+"""The namespace of contract ids. It never changes."""
 
 Event: TypeAlias = SubscriptionOrdered | SubscriptionConfirmed | SubscriptionOrderFailed
 
 
 def contract_id(customer: str, publisher: str, programme: str) -> str:
-    """The one contract that a customer has with a publisher under a programme."""
+    """Return the id of the customer's contract with the publisher under the programme."""
     return str(uuid5(_CONTRACTS, json.dumps((customer, publisher, programme))))
 
 
@@ -39,41 +39,43 @@ def contract_id(customer: str, publisher: str, programme: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Unordered:
-    pass
+    """A subscription without any event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Awaiting:
-    """The publisher's word."""
+    """An order that the publisher has not answered."""
 
     order: SubscriptionOrdered
     sent: tuple[SubscriptionOrdered, ...]
-    """The same order each time that it was sent, `order` the last; an answer to any of them counts."""
+    """The order as each of its sendings, `order` last. An answer to any of them counts."""
     replaced: tuple[SubscriptionOrdered, ...] = ()
-    """What was sent, never answered, and then corrected."""
+    """Former orders that were corrected before the publisher answered them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
+    """An order that the publisher declined."""
+
     order: SubscriptionOrdered
     failure: SubscriptionOrderFailed
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The publisher accepted the order."""
+    """An order that the publisher accepted."""
 
     confirmed: SubscriptionConfirmed
 
 
 Pending: TypeAlias = Awaiting | Failed
-"""Ordered, and not accepted by the publisher."""
+"""An order that the publisher has not accepted."""
 State: TypeAlias = Unordered | Awaiting | Failed | Accepted
 INITIAL: Unordered = Unordered()
 
 
 def ordered(state: Unordered | Pending, event: SubscriptionOrdered) -> Awaiting:
-    """Return the state after the order was sent, or sent again."""
+    """Return the state after the order was sent or sent again."""
     if not isinstance(state, Awaiting):
         return Awaiting(event, (event,))
     if event == state.order.model_copy(update={"ordered_at": event.ordered_at}):
@@ -91,7 +93,12 @@ def declined(state: Awaiting, event: SubscriptionOrderFailed) -> Failed:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Send a checked-out cart's line, `line` from 0, to the publisher. `now` is the customer's."""
+    """Send a line of a checked-out cart to the publisher as an order.
+
+    Args:
+        line: the index of the cart's line, from 0.
+        now: the customer's time.
+    """
 
     cart: CartCheckedOut
     line: int
@@ -99,13 +106,17 @@ class Order:
 
 
 def orders(cart: CartCheckedOut, now: datetime) -> tuple[Order, ...]:
-    """What follows from a checked-out cart: one order a line, in the cart's sequence."""
+    """Return one command for each line of a checked-out cart, in the cart's sequence."""
     return tuple(Order(cart, line, now) for line in range(len(cart.lines)))
 
 
 @dataclass(frozen=True, slots=True)
 class OrderAgain:
-    """Send an order that the publisher left open once more. `order` is the event that sent it last."""
+    """Send an order again that the publisher has not answered for `policy.order_again_after`.
+
+    Args:
+        order: the id of the event that sent it last.
+    """
 
     order: str
     now: datetime
@@ -114,8 +125,13 @@ class OrderAgain:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConfirmOrder:
-    """Record that the publisher accepted the order. `order` is the event that it answers, "" where it doesn't say;
-    `calendar` counts the customer's business days."""
+    """Record that the publisher accepted the order.
+
+    Args:
+        said_by: the publisher whose system sent the answer.
+        calendar: the customer's business days.
+        order: the id of the event that is answered; "" where the answer does not name one.
+    """
 
     reference: str
     said_by: str
@@ -126,7 +142,7 @@ class ConfirmOrder:
 
 @dataclass(frozen=True, slots=True)
 class FailOrder:
-    """Record that the publisher turned the order down."""
+    """Record that the publisher declined the order."""
 
     reason: str
     said_by: str
@@ -135,8 +151,11 @@ class FailOrder:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resubmit:
-    """Send an order again that was declined, or that the publisher left open for long: corrected (another start,
-    another number of seats) or as it was. One that was left open can be corrected once its start is over."""
+    """Send an order again, unchanged or with another start or number of seats.
+
+    The order was declined, or the publisher has not answered it for `policy.order_again_after`. An unanswered order can
+    be corrected only once its start is in the past.
+    """
 
     ordered_by: Annotated[str, SUPPLIED]
     now: Annotated[datetime, SUPPLIED]
@@ -153,7 +172,7 @@ Command: TypeAlias = Order | OrderAgain | ConfirmOrder | FailOrder | Resubmit
 
 
 def decide(command: Command, state: State) -> Decision[Event]:
-    """Return what follows from `command` in `state`."""
+    """Return the events that follow from `command` in `state`, or the refusal."""
     if isinstance(command, Order):
         return _order(command, state)
     if isinstance(state, Unordered):
@@ -172,16 +191,16 @@ def decide(command: Command, state: State) -> Decision[Event]:
 
 
 def subscription_unknown() -> Rejected:
-    """Refuse a command about a subscription that nobody ordered."""
+    """Return the refusal of a command about a subscription that was never ordered."""
     return Rejected(rules.SUBSCRIPTION_UNKNOWN, "There is no such subscription.", "Check its id.")
 
 
 def not_confirmed(state: Pending) -> Rejected:
-    """Refuse what takes a confirmed order: changing seats, turning auto-renew off, previewing that."""
+    """Return the refusal of a command or preview that needs a confirmed order."""
     return Rejected(
         rules.NOT_CONFIRMED,
-        "The publisher has not accepted this order; nothing runs, and nothing renews.",
-        "Wait for its answer.",
+        "The publisher has not accepted this order, so there is no subscription yet.",
+        "Wait for the publisher's answer.",
         because=(state.order,),
     )
 
@@ -220,8 +239,8 @@ def _confirm(command: ConfirmOrder, state: Pending | Accepted) -> Decision[Event
             if (superseded := next((o for o in replaced if command.order == o.ref), None)) is not None:
                 return Rejected(
                     rules.ORDER_REPLACED,
-                    "The publisher confirms an order that the partner has corrected since.",
-                    "The order as it is now was sent as well; the publisher then confirms that one.",
+                    "The publisher confirmed an order that the partner has corrected since.",
+                    "Confirm the corrected order, which was sent as well.",
                     because=(superseded, order),
                 )
             if command.order and command.order not in {o.ref for o in sent}:
@@ -230,8 +249,8 @@ def _confirm(command: ConfirmOrder, state: Pending | Accepted) -> Decision[Event
         case Failed(_, failure):
             return Rejected(
                 rules.ORDER_FAILED,
-                "The publisher confirms an order that it declined before.",
-                "The partner may send the order again; the publisher then confirms that one.",
+                "The publisher confirmed an order that it had declined.",
+                "Ask the partner to send the order again, and confirm that one.",
                 because=(failure,),
             )
         case Accepted(confirmed):
@@ -239,8 +258,9 @@ def _confirm(command: ConfirmOrder, state: Pending | Accepted) -> Decision[Event
                 return ()
             return Rejected(
                 rules.ALREADY_CONFIRMED,
-                f"The order was confirmed as {confirmed.publisher_reference}, not as {command.reference[:60]}.",
-                "The publisher's books need a look.",
+                f"The order was confirmed as {confirmed.publisher_reference}, and now again as "
+                f"{command.reference[:60]}.",
+                "Ask the publisher to check this order: it was confirmed under two references.",
                 because=(confirmed,),
             )
         case unreachable:
@@ -283,8 +303,8 @@ def _fail(command: FailOrder, state: Pending | Accepted) -> Decision[Event]:
         case Accepted(confirmed):
             return Rejected(
                 rules.ALREADY_CONFIRMED,
-                "The publisher declines an order that it confirmed before.",
-                "The publisher's books need a look; the subscription runs.",
+                "The publisher declined an order that it had confirmed. The subscription runs.",
+                "Ask the publisher to check this order: it was answered twice, differently.",
                 because=(confirmed,),
             )
         case unreachable:
@@ -297,8 +317,8 @@ def _foreign(said_by: str, state: Pending | Accepted) -> Rejected | None:
         return None
     return Rejected(
         FOREIGN_PUBLISHER,
-        f"The system of {said_by or 'nobody known'} answers an order that went to {order.plan.publisher}.",
-        "Only that publisher's own system can answer it.",
+        f"The system of {said_by or 'an unknown publisher'} answered an order to {order.plan.publisher}.",
+        "Answer the orders of your own publisher only.",
         because=(order,),
     )
 
@@ -306,18 +326,24 @@ def _foreign(said_by: str, state: Pending | Accepted) -> Rejected | None:
 def _resubmit(command: Resubmit, state: Pending | Accepted) -> Decision[Event]:
     if isinstance(state, Accepted):
         return Rejected(
-            rules.ALREADY_CONFIRMED, "The publisher accepted this order.", "Order anew.", because=(state.confirmed,)
+            rules.ALREADY_CONFIRMED,
+            "The publisher has already accepted this order.",
+            "Place a new order.",
+            because=(state.confirmed,),
         )
     order = state.order
     seats = order.seats if command.seats is None else command.seats
     starts = order.starts if command.starts is None else command.starts
     if isinstance(state, Awaiting):
-        left_open = _left_open(order, command.now, command.policy)
-        if (seats, starts) == (order.seats, order.starts) and not (left_open and _start_over(order, command.now)):
-            return _as_it_was(order, command.now) if left_open else ()
-        if not (left_open and _start_over(order, command.now)):
+        overdue = _answer_overdue(order, command.now, command.policy)
+        if (seats, starts) == (order.seats, order.starts) and not (overdue and _start_passed(order, command.now)):
+            return _unchanged(order, command.now) if overdue else ()
+        if not (overdue and _start_passed(order, command.now)):
             return Rejected(
-                rules.ORDER_AWAITED, "The publisher has not answered yet.", "Wait for its answer.", because=(order,)
+                rules.ORDER_AWAITED,
+                "The publisher has not answered this order yet.",
+                "Wait for the publisher's answer.",
+                because=(order,),
             )
     if not 1 <= seats <= command.policy.seats_at_most:
         return seats_out_of_range(command.policy)
@@ -327,7 +353,7 @@ def _resubmit(command: Resubmit, state: Pending | Accepted) -> Decision[Event]:
     if refusal is not None:
         return refusal
     csn = valid_csn(command.standing, order.plan.publisher)
-    again = {
+    corrected = {
         "seats": seats,
         "starts": starts,
         "total": order.plan.price.times(seats),
@@ -335,26 +361,26 @@ def _resubmit(command: Resubmit, state: Pending | Accepted) -> Decision[Event]:
         "csn": csn.csn if csn else None,
         "ordered_at": command.now,
     }
-    return (order.model_copy(update=again),)
+    return (order.model_copy(update=corrected),)
 
 
 def _order_again(command: OrderAgain, state: Pending | Accepted) -> Decision[Event]:
-    """An order that the publisher left open is sent again, as it was, for as long as it can start as ordered."""
+    """Return an overdue order again, unchanged, as long as its start is not in the past."""
     if not isinstance(state, Awaiting) or command.order != state.order.ref:
         return ()
     order = state.order
-    if not _left_open(order, command.now, command.policy) or _start_over(order, command.now):
+    if not _answer_overdue(order, command.now, command.policy) or _start_passed(order, command.now):
         return ()
-    return _as_it_was(order, command.now)
+    return _unchanged(order, command.now)
 
 
-def _left_open(order: SubscriptionOrdered, now: datetime, policy: Policy) -> bool:
+def _answer_overdue(order: SubscriptionOrdered, now: datetime, policy: Policy) -> bool:
     return order.ordered_at is None or now - order.ordered_at >= policy.order_again_after
 
 
-def _start_over(order: SubscriptionOrdered, now: datetime) -> bool:
+def _start_passed(order: SubscriptionOrdered, now: datetime) -> bool:
     return order.starts < now.astimezone(UTC).date()
 
 
-def _as_it_was(order: SubscriptionOrdered, now: datetime) -> tuple[SubscriptionOrdered]:
+def _unchanged(order: SubscriptionOrdered, now: datetime) -> tuple[SubscriptionOrdered]:
     return (order.model_copy(update={"ordered_at": now}),)

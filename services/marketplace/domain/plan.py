@@ -1,7 +1,7 @@
-"""A service plan as the publisher offers it: one stream per plan, `plan-<publisher>-<product ID>`.
+"""A service plan that a publisher offers, one stream per plan.
 
-The publisher's system says what is offered and at what price; here that is only written down. What it said later
-counts, whatever arrives later.
+The stream is `plan-<publisher>-<product ID>`. The publisher's system decides what is offered and at what price; this
+module records it. What the publisher stated later counts, in whichever order its events arrive.
 """
 
 from dataclasses import dataclass, replace
@@ -20,24 +20,25 @@ Event: TypeAlias = PlanListed | PlanPriceAnnounced | PlanWithdrawn
 
 
 def hyphenated(stored: str) -> str:
-    """A stored product ID the way that people read it, 5-6-4."""
+    """Return a stored product ID in the form that people read, 5-6-4."""
     return f"{stored[:5]}-{stored[5:11]}-{stored[11:]}"
 
 
 def read_product_id(written: str) -> str | Rejected:
-    """Return the 15 characters of a product ID, written with or without hyphens, or the refusal of anything else."""
+    """Return the 15 characters of a product ID with or without hyphens, or the refusal."""
     stored = product_id(written)
     if stored is not None:
         return stored
     return Rejected(
         rules.MALFORMED_PRODUCT_ID,
         f"{written[:40]!r} is not a product ID.",
-        "A product ID has 15 characters, read 5-6-4 with or without hyphens, such as C1RK1-WW1762-L158. "
-        "Without one, choose by product, period and support.",
+        "A product ID has 15 characters and reads 5-6-4, with or without hyphens, such as C1RK1-WW1762-L158. "
+        "Without a product ID, choose by product, period and support.",
     )
 
 
 def plan_key(publisher: str, stored: str) -> str:
+    """Return the stream's business key."""
     return f"{publisher}-{stored}"
 
 
@@ -46,12 +47,12 @@ def plan_key(publisher: str, stored: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Unlisted:
-    pass
+    """A plan without any event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Priced:
-    """What a seat costs from a day (in UTC) on, and the fact that says so."""
+    """The price of a seat from a day (in UTC) on, and the event that says so."""
 
     first: date
     price: Money
@@ -60,13 +61,20 @@ class Priced:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
+    """A plan that the publisher offers."""
+
     listing: PlanListed
     prices: tuple[Priced, ...]
-    """The past ones, too, by their first day; of two for one day the last word alone. The first is there from ever."""
+    """All prices, including past ones, by their first day: one for each day, the latest stated.
+
+    The first one's day is `date.min`.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
+    """A plan that the publisher has withdrawn."""
+
     withdrawal: PlanWithdrawn
 
 
@@ -75,6 +83,7 @@ INITIAL: State = Unlisted()
 
 
 def evolve(state: State, event: Event) -> State:
+    """Return the state after `event`."""
     match event:
         case PlanListed():
             return _listed(state, event)
@@ -89,15 +98,18 @@ def evolve(state: State, event: Event) -> State:
 def _listed(state: State, event: PlanListed) -> Listed:
     if not isinstance(state, Listed):
         return Listed(event, (Priced(date.min, event.plan.price, event),))
-    if event.valid_from is not None:  # a price that was announced came in: nothing new about prices
+    if event.valid_from is not None:  # an announced price came into force, and `prices` has it already
         return replace(state, listing=event)
     return Listed(event, _with(state.prices, Priced(_first_day(event), event.plan.price, event)))
 
 
 def _announced(state: Listed, event: PlanPriceAnnounced) -> Listed:
-    """From its day on the announcement replaces what was listed before it was said; other announcements stay."""
-    kept = tuple(p for p in state.prices if p.first <= event.valid_from or not _listed_before(p, event))
-    return replace(state, prices=_with(kept, Priced(event.valid_from, event.price, event)))
+    """Return the state with the announced price.
+
+    From its day on it replaces the prices of listings that were stated before it. Other announcements stay.
+    """
+    remaining = tuple(p for p in state.prices if p.first <= event.valid_from or not _listed_before(p, event))
+    return replace(state, prices=_with(remaining, Priced(event.valid_from, event.price, event)))
 
 
 def _listed_before(priced: Priced, event: PlanPriceAnnounced) -> bool:
@@ -113,7 +125,7 @@ def _with(prices: tuple[Priced, ...], priced: Priced) -> tuple[Priced, ...]:
 
 
 def _first_day(listing: PlanListed) -> date:
-    """The day (in UTC) from which the plan is listed as it reads."""
+    """Return the day (in UTC) from which the listing is valid."""
     if listing.valid_from is not None:
         return listing.valid_from
     return listing.said_at.astimezone(UTC).date() if listing.said_at is not None else date.min
@@ -124,12 +136,16 @@ def _priced(day: date, state: Listed) -> Priced:
 
 
 def price_on(day: date, state: State) -> Money | None:
-    """What a seat costs on a day (in UTC), as far as the publisher has said by now; None where nothing is offered."""
+    """Return the price of a seat on a day (in UTC); None where the plan is not offered."""
     return _priced(day, state).price if isinstance(state, Listed) else None
 
 
 def listing_on(day: date, state: Listed) -> PlanListed:
-    """The plan as it is offered on a day (in UTC). Where its price was announced, that is the fact to name."""
+    """Return the plan's listing on a day (in UTC).
+
+    If the day's price differs from the latest listing's, the result has the id of the event that states the price, so
+    that refusals name that event.
+    """
     priced = _priced(day, state)
     if priced.price == state.listing.plan.price:
         return state.listing
@@ -137,11 +153,11 @@ def listing_on(day: date, state: Listed) -> PlanListed:
     return PlanListed(plan=plan, said_at=state.listing.said_at, valid_from=priced.first).recorded(priced.said.ref)
 
 
-# ── What is offered ────────────────────────────────────────────────────────────────────────────────────
+# ── The offer ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 def plan_unknown(stored: str) -> Rejected:
-    """Refuse a product ID under which the catalogue has no plan."""
+    """Return the refusal of a product ID that the catalogue does not have."""
     return Rejected(
         rules.PLAN_UNKNOWN,
         f"The catalogue has no plan {hyphenated(stored)}.",
@@ -150,17 +166,17 @@ def plan_unknown(stored: str) -> Rejected:
 
 
 def plan_withdrawn(stored: str, withdrawal: PlanWithdrawn | None) -> Rejected:
-    """Refuse a plan that the publisher has withdrawn."""
+    """Return the refusal of a plan that the publisher has withdrawn."""
     return Rejected(
         rules.PLAN_WITHDRAWN,
-        f"The publisher offers {hyphenated(stored)} no longer.",
+        f"The publisher no longer offers {hyphenated(stored)}.",
         "Choose another plan of the catalogue.",
         because=(withdrawal,) if withdrawal is not None else (),
     )
 
 
 def is_orderable(plan: Plan, policy: Policy) -> bool:
-    """Return whether the plan's commitment is the one that every subscription has."""
+    """Return whether the plan has the commitment that the policy requires of every subscription."""
     return plan.commitment_months == policy.commitment_months
 
 
@@ -169,7 +185,12 @@ def is_orderable(plan: Plan, policy: Policy) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ListPlan:
-    """Record what a publisher's system offers. `said_by` is the publisher whose system it is, `said_at` its time."""
+    """Record a plan that the publisher offers.
+
+    Args:
+        said_by: the publisher whose system sent it.
+        said_at: the time at which that system stated it.
+    """
 
     plan: Plan
     said_by: str
@@ -178,7 +199,7 @@ class ListPlan:
 
 @dataclass(frozen=True, slots=True)
 class WithdrawPlan:
-    """Record that the publisher offers the plan no longer."""
+    """Record that the publisher withdrew the plan."""
 
     product_id: str
     publisher: str
@@ -188,7 +209,7 @@ class WithdrawPlan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnnouncePrice:
-    """Record what the plan costs from a day (in UTC) on."""
+    """Record the plan's price from a day (in UTC) on."""
 
     product_id: str
     publisher: str
@@ -212,6 +233,7 @@ Command: TypeAlias = ListPlan | WithdrawPlan | AnnouncePrice | BringPriceIn
 
 
 def decide(command: Command, state: State) -> Decision[Event]:
+    """Return the events that follow from `command` in `state`, or the refusal."""
     match command:
         case ListPlan(plan, said_by, said_at):
             return _list(plan, said_by, said_at, state)
@@ -237,16 +259,16 @@ def _announce(command: AnnouncePrice, state: State) -> Decision[PlanPriceAnnounc
     if not isinstance(state, Listed):
         return Rejected(
             rules.PLAN_UNKNOWN,
-            "A price is announced for a plan that the catalogue does not have.",
+            "A price was announced for a plan that the catalogue does not have.",
             "List the plan first.",
             because=(state.withdrawal,) if isinstance(state, Withdrawn) else (),
         )
     if command.price.currency != state.listing.plan.price.currency:
         return Rejected(
             rules.INVALID_PLAN,
-            f"{command.price.amount} {command.price.currency} minor units can't follow a price in "
-            f"{state.listing.plan.price.currency}.",
-            "Correct the price and announce it again.",
+            f"The announced price of {command.price.amount} {command.price.currency} minor units is not in "
+            f"{state.listing.plan.price.currency}, the currency in which the plan is sold.",
+            "Correct the price, and announce it again.",
             because=(state.listing,),
         )
     same_day = next((p.said for p in state.prices if p.first == command.valid_from), None)
@@ -291,18 +313,21 @@ def _list(plan: Plan, said_by: str, said_at: datetime, state: State) -> Decision
 
 
 def _foreign(publisher: str, said_by: str) -> Rejected | None:
-    """Refuse what another system than the publisher's own says about its plan."""
+    """Return the refusal of an event about another publisher's plan; None for the own plan."""
     if said_by == publisher:
         return None
     return Rejected(
         FOREIGN_PUBLISHER,
-        f"The system of {said_by or 'nobody known'} says something about a plan of {publisher}.",
-        "Send it from that publisher's own system, as its source.",
+        f"The system of {said_by or 'an unknown publisher'} sent an event about a plan of {publisher}.",
+        "Send events about a publisher's plans from that publisher's own system.",
     )
 
 
 def _is_late(said_at: datetime, state: State) -> bool:
-    """Whether the publisher has said something else since. At one and the same time a withdrawal wins."""
+    """Return whether the publisher has stated something else since `said_at`.
+
+    Of statements with the same time a withdrawal counts.
+    """
     match state:
         case Unlisted():
             return False

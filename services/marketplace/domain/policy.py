@@ -1,4 +1,4 @@
-"""What the publisher or the distributor may set: the rules' figures and words, as data, with the usual ones given."""
+"""Marketplace's policy: the figures that a publisher or distributor may set, with defaults."""
 
 import re
 from dataclasses import dataclass
@@ -10,24 +10,31 @@ from shared.events.fields import Days, Months, Seats
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Policy:
-    """One publisher's particulars, handed to the deciders; nothing asks which publisher it is."""
+    """The particulars of one publisher that deciders are given.
+
+    No code depends on which publisher it is.
+    """
 
     csn_pattern: str = r"[!-~]{1,64}"
-    """What a customer-specific number looks like, whole. It says nothing else."""
+    """The regular expression that a whole CSN matches."""
     commitment_months: Months = 12
     seats_at_most: Seats = 999
-    """For one subscription."""
+    """The largest number of seats of a subscription."""
     start_days_ahead: Days = 31
+    """The largest number of days from today to a term's start."""
     cancel_business_days: Days = 5
-    """Auto-renew can be turned off until so many business days before the term's last day, that day included."""
+    """The number of business days from the last day to turn auto-renew off to the term's last day.
+
+    Auto-renew can be turned off on that day.
+    """
     late_disable_auto_renew: Literal["carry_over", "refuse"] = "carry_over"
-    """What a request after the deadline does: bind the next term, or nothing."""
+    """Whether a request after the deadline binds the next term or is refused."""
     ask_again_after: timedelta = timedelta(minutes=10)
-    """How long the seat pool is waited for, before it is asked once more."""
+    """How long to wait for the seat pool's answer before it is asked again."""
     order_again_after: timedelta = timedelta(hours=1)
-    """How long the publisher is waited for, before an order that it left open is sent once more."""
+    """How long to wait for the publisher's answer before an order is sent again."""
     reminder_days: tuple[Days, ...] = (90, 60, 30)
-    """So many days before the term's last day its renewal is announced, with the date to turn it off by."""
+    """The numbers of days before the term's last day on which its renewal is announced."""
     distributor: str = "the distributor"
 
     def __post_init__(self) -> None:

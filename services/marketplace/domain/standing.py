@@ -1,7 +1,8 @@
-"""A partner's standing with publishers: the customer-specific numbers (CSN) it holds. Stream `partner-<organisation>`.
+"""A partner's standing with publishers: its customer-specific numbers (CSN).
 
-Numbers are issued and revoked by the publisher, never here. A number is an opaque string. What the publisher said
-later about a number counts, whatever arrives later; at one and the same time a revocation wins.
+There is one stream per organisation, `partner-<organisation>`. Publishers issue and revoke numbers; this module records
+that. A number is an opaque string. What the publisher stated later about a number counts, in whichever order its events
+arrive; of statements with the same time a revocation counts.
 """
 
 import re
@@ -24,9 +25,9 @@ Event: TypeAlias = CsnIssued | CsnRevoked
 
 @dataclass(frozen=True, slots=True)
 class CsnStanding:
-    """The last word about each (publisher, number), in the order in which the words were recorded."""
+    """The latest event about each CSN, by publisher and number, in the order of recording."""
 
-    words: Mapping[tuple[str, str], Event] = field(default_factory=dict)
+    latest: Mapping[tuple[str, str], Event] = field(default_factory=dict)
 
 
 State: TypeAlias = CsnStanding
@@ -34,17 +35,18 @@ INITIAL: State = CsnStanding()
 
 
 def evolve(state: State, event: Event) -> State:
+    """Return the state after `event`."""
     match event:
         case CsnIssued(publisher=publisher, csn=csn) | CsnRevoked(publisher=publisher, csn=csn):
-            others = {number: word for number, word in state.words.items() if number != (publisher, csn)}
+            others = {number: latest for number, latest in state.latest.items() if number != (publisher, csn)}
             return CsnStanding({**others, (publisher, csn): event})
         case unreachable:
             assert_never(unreachable)
 
 
 def valid_csn(state: State, publisher: str) -> CsnIssued | None:
-    """The number that opens this publisher's specialised plans now: of several the one recorded last."""
-    issued = [word for word in state.words.values() if isinstance(word, CsnIssued) and word.publisher == publisher]
+    """Return the partner's valid CSN of the publisher, the latest recorded of several, or None."""
+    issued = [event for event in state.latest.values() if isinstance(event, CsnIssued) and event.publisher == publisher]
     return issued[-1] if issued else None
 
 
@@ -54,26 +56,30 @@ ALWAYS_OPEN: Final[tuple[Category, ...]] = ("open",)
 
 def specialised_open_for(state: State) -> frozenset[str]:
     """Return the publishers whose specialised plans are open to the partner."""
-    return frozenset(word.publisher for word in state.words.values() if isinstance(word, CsnIssued))
+    return frozenset(event.publisher for event in state.latest.values() if isinstance(event, CsnIssued))
 
 
 def opens(state: State, plan: Plan) -> bool:
-    """Return whether the catalogue that this standing opens has the plan in it. `catalogue` in queries.sql selects by
-    the same two values."""
+    """Return whether the plan is open to a partner with this standing.
+
+    The statement `catalogue` in queries.sql selects by the same two values.
+    """
     return plan.category in ALWAYS_OPEN or plan.publisher in specialised_open_for(state)
 
 
 def needs_csn(state: State, plan: Plan, listing: PlanListed | None = None) -> Rejected:
-    """Refuse a plan that this standing does not open. A revoked number justifies it, and the plan's listing where that
-    is known: it says that the plan is specialised."""
+    """Return the refusal of a plan that needs a CSN which the partner does not hold.
+
+    It names the revocation of the partner's latest CSN, if there is one, and the plan's listing, if it is given.
+    """
     revoked = [
-        word for word in state.words.values() if isinstance(word, CsnRevoked) and word.publisher == plan.publisher
+        event for event in state.latest.values() if isinstance(event, CsnRevoked) and event.publisher == plan.publisher
     ]
-    lost = f" Number {revoked[-1].csn} was revoked." if revoked else ""
+    lost = f" CSN {revoked[-1].csn} was revoked." if revoked else ""
     return Rejected(
         rules.SPECIALISED_NEEDS_CSN,
-        f"{plan.product_name} is a specialised product: it takes a valid customer-specific number (CSN) "
-        f"of {plan.publisher}, and the organisation holds none.{lost}",
+        f"{plan.product_name} is a specialised product. It needs a valid customer-specific number (CSN) of "
+        f"{plan.publisher}, and the organisation holds none.{lost}",
         f"Apply to {plan.publisher} for a CSN, or choose from the open catalogue.",
         because=(*((listing,) if listing is not None else ()), *revoked[-1:]),
     )
@@ -84,7 +90,12 @@ def needs_csn(state: State, plan: Plan, listing: PlanListed | None = None) -> Re
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecordCsn:
-    """Record that a publisher issued a number. `said_by` is the publisher whose system says so, `said_at` its time."""
+    """Record a CSN that a publisher issued.
+
+    Args:
+        said_by: the publisher whose system sent it.
+        said_at: the time at which that system stated it.
+    """
 
     csn: str
     organisation_id: str
@@ -96,7 +107,7 @@ class RecordCsn:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RevokeCsn:
-    """Record that a publisher took a number back, also one that is not known here (yet)."""
+    """Record that a publisher revoked a CSN, whether or not its issue was recorded."""
 
     csn: str
     organisation_id: str
@@ -113,13 +124,15 @@ Command: TypeAlias = RecordCsn | RevokeCsn
 
 
 def decide(command: Command, state: State) -> Decision[Event]:
+    """Return the events that follow from `command` in `state`, or the refusal."""
     if command.said_by != command.publisher:
         return Rejected(
             FOREIGN_PUBLISHER,
-            f"The system of {command.said_by or 'nobody known'} says something about a number of {command.publisher}.",
-            "Send it from that publisher's own system, as its source.",
+            f"The system of {command.said_by or 'an unknown publisher'} sent an event about a CSN of "
+            f"{command.publisher}.",
+            "Send events about a publisher's CSNs from that publisher's own system.",
         )
-    word = state.words.get((command.publisher, command.csn))
+    latest = state.latest.get((command.publisher, command.csn))
     match command:
         case RecordCsn(
             csn=csn, organisation_id=organisation_id, publisher=publisher, said_by=_, said_at=said_at, policy=policy
@@ -127,17 +140,17 @@ def decide(command: Command, state: State) -> Decision[Event]:
             if not re.fullmatch(policy.csn_pattern, csn):
                 return Rejected(
                     rules.MALFORMED_CSN,
-                    f"{csn[:40]!r} does not read like a customer-specific number of {publisher}.",
-                    "Correct the number, or the publisher's csn_pattern in the policies.",
+                    f"{csn[:40]!r} does not have the form of a customer-specific number (CSN) of {publisher}.",
+                    "Correct the CSN, or the publisher's csn_pattern in the policies.",
                 )
-            if word is not None and _is_late(said_at, word, wins_a_tie=False):
-                return _said_already(word, said_at, CsnIssued)
+            if latest is not None and _is_late(said_at, latest, wins_a_tie=False):
+                return _repeated_or_late(latest, said_at, CsnIssued)
             return (CsnIssued(csn=csn, organisation_id=organisation_id, publisher=publisher, said_at=said_at),)
         case RevokeCsn(
             csn=csn, organisation_id=organisation_id, publisher=publisher, reason=reason, said_by=_, said_at=said_at
         ):
-            if word is not None and _is_late(said_at, word, wins_a_tie=isinstance(word, CsnIssued)):
-                return _said_already(word, said_at, CsnRevoked)
+            if latest is not None and _is_late(said_at, latest, wins_a_tie=isinstance(latest, CsnIssued)):
+                return _repeated_or_late(latest, said_at, CsnRevoked)
             revoked = CsnRevoked(
                 csn=csn, organisation_id=organisation_id, publisher=publisher, reason=reason, said_at=said_at
             )
@@ -146,27 +159,34 @@ def decide(command: Command, state: State) -> Decision[Event]:
             assert_never(unreachable)
 
 
-def said_later(word: Event | PlanListed | PlanWithdrawn | PlanPriceAnnounced, said_at: datetime) -> Rejected:
-    """The refusal of what a publisher said before it said something else: kept, so that nothing is dropped silently."""
-    said = "" if word.said_at is None else f" at {word.said_at.isoformat()}"
+def said_later(later: Event | PlanListed | PlanWithdrawn | PlanPriceAnnounced, said_at: datetime) -> Rejected:
+    """Return the refusal of a publisher's statement that a later one supersedes.
+
+    It is recorded as a refusal, so that nothing is dropped silently.
+    """
+    when = "" if later.said_at is None else f" of {later.said_at.isoformat()}"
     return Rejected(
         rules.SAID_LATER,
-        f"This is of {said_at.isoformat()}, and the publisher said something else{said}: {word.type()}. That counts.",
-        "Nothing, if that is so. Otherwise send it again with its present time.",
-        because=(word,),
+        f"This event is of {said_at.isoformat()}. The publisher's later {later.type()}{when} counts.",
+        "If the later event is right, do nothing. Otherwise send this one again with the present time.",
+        because=(later,),
     )
 
 
-def _said_already(word: Event, said_at: datetime, kind: type[Event]) -> Decision[Event]:
-    """Nothing for the same news once more; a refusal for news that something later stands against."""
-    return () if isinstance(word, kind) and word.said_at == said_at else said_later(word, said_at)
+def _repeated_or_late(latest: Event, said_at: datetime, kind: type[Event]) -> Decision[Event]:
+    """Return no event for a repeat of the latest statement, and a refusal for another late one."""
+    return () if isinstance(latest, kind) and latest.said_at == said_at else said_later(latest, said_at)
 
 
-def _is_late(said_at: datetime, word: Event, *, wins_a_tie: bool) -> bool:
-    """Whether the publisher's last word about the number is as new as this one, or newer."""
-    if word.said_at is None:
+def _is_late(said_at: datetime, latest: Event, *, wins_a_tie: bool) -> bool:
+    """Return whether the latest event about the number supersedes a statement of `said_at`.
+
+    Args:
+        wins_a_tie: whether the statement counts if both have the same time.
+    """
+    if latest.said_at is None:
         return False
-    return said_at < word.said_at if wins_a_tie else said_at <= word.said_at
+    return said_at < latest.said_at if wins_a_tie else said_at <= latest.said_at
 
 
 STANDING = Stream(

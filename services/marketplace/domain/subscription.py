@@ -1,8 +1,8 @@
-"""A subscription: ordered, confirmed by the publisher, running, and once ended for good. Stream `subscription-<id>`.
+"""A subscription, from its order to its end, one stream per subscription.
 
-Three parts, each complete in itself: `order.py` until the publisher confirms, `auto_renew.py` while somebody may turn
-that off, and here seats, renewal and the end. A term ends by a timer; what happens then follows from the state alone,
-however late the timer comes.
+The stream is `subscription-<id>`. `order.py` decides until the publisher confirms the order, `auto_renew.py` decides
+about auto-renew, and this module about seats, renewals and the end. A timer closes a term; the result depends on the
+state alone, however late the timer fires.
 """
 
 from dataclasses import dataclass, replace
@@ -53,6 +53,8 @@ Event: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Ended:
+    """A subscription that ended for good."""
+
     confirmed: SubscriptionConfirmed
     term: Term
     end: SubscriptionEnded
@@ -61,7 +63,7 @@ class Ended:
 Live: TypeAlias = Running | DisableRequested | NonRenewing
 Confirmed: TypeAlias = Live | Ended
 Ordered: TypeAlias = Awaiting | Failed | Confirmed
-"""Any state but the first."""
+"""Any state but the initial one."""
 State: TypeAlias = Unordered | Ordered
 INITIAL: State = Unordered()
 
@@ -102,7 +104,7 @@ def _evolve_term(term: Term, event: SeatsAdded | SeatDecreaseScheduled | Renewal
 
 
 def fact_of(state: Ordered) -> SubscriptionOrdered | SubscriptionConfirmed:
-    """Return the fact that the subscription stands on."""
+    """Return the confirmation, or the order where it is not confirmed."""
     return state.order if isinstance(state, Awaiting | Failed) else state.confirmed
 
 
@@ -111,8 +113,11 @@ def fact_of(state: Ordered) -> SubscriptionOrdered | SubscriptionConfirmed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChangeSeats:
-    """Have so many seats. More join at once, up to the term's end, and are charged for the rest of it; of a specialised
-    plan they take a valid CSN, as its order did. Fewer take effect when it renews."""
+    """Change the number of seats to `seats`.
+
+    More seats join at once, up to the term's end, and are charged for the rest of it. More seats of a specialised plan
+    need a valid CSN, as its order did. Fewer seats take effect at the renewal.
+    """
 
     seats: Count
     changed_by: Annotated[str, SUPPLIED]
@@ -123,7 +128,11 @@ class ChangeSeats:
 
 @dataclass(frozen=True, slots=True)
 class Remind:
-    """Announce the end of this term (by number), where that is due."""
+    """Announce the end of a term, if a reminder is due.
+
+    Args:
+        term: the term's number.
+    """
 
     term: int
     now: datetime
@@ -132,8 +141,13 @@ class Remind:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CloseTerm:
-    """The end of this term (by number) has come: renew, or end. `price` is the catalogue's of that day for a seat,
-    None where the plan was withdrawn; `calendar` counts the customer's business days up to the next term's end."""
+    """Renew or end the subscription after a term's last day.
+
+    Args:
+        term: the term's number.
+        calendar: the customer's business days up to the next term's end.
+        price: the catalogue's price of a seat on the next term's first day; None where the plan was withdrawn.
+    """
 
     term: int
     now: datetime
@@ -144,7 +158,7 @@ class CloseTerm:
 
 @dataclass(frozen=True, slots=True)
 class RequestRefund:
-    """Ask for a return or a refund: there is none, and the answer says why."""
+    """Ask for a return or a refund, which is always refused."""
 
     reason: Text = ""
 
@@ -156,7 +170,7 @@ Command: TypeAlias = order.Command | auto_renew.Command | ChangeSeats | Remind |
 
 
 def decide(command: Command, state: State) -> Decision[Event]:
-    """Return what follows from `command` in `state`."""
+    """Return the events that follow from `command` in `state`, or the refusal."""
     if isinstance(command, order.Command):
         return order.decide(command, order.Accepted(state.confirmed) if isinstance(state, Confirmed) else state)
     if isinstance(state, Unordered):
@@ -164,8 +178,8 @@ def decide(command: Command, state: State) -> Decision[Event]:
     if isinstance(command, RequestRefund):
         return _no_refunds(state)
     if isinstance(state, Awaiting | Failed):
-        asked = isinstance(command, auto_renew.DisableAutoRenew | ChangeSeats)
-        return order.not_confirmed(state) if asked else ()
+        by_a_person = isinstance(command, auto_renew.DisableAutoRenew | ChangeSeats)
+        return order.not_confirmed(state) if by_a_person else ()
     match command:
         case ChangeSeats():
             return _change_seats(command, state)
@@ -195,8 +209,8 @@ def _change_seats(command: ChangeSeats, state: Confirmed) -> Decision[SeatsAdded
     if isinstance(state, NonRenewing) and state.off.ends <= term.ends:
         return Rejected(
             rules.NO_NEXT_TERM,
-            f"The subscription ends on {state.off.ends}; fewer seats would begin with the next term.",
-            "Nothing has to be done.",
+            f"Fewer seats would take effect with the next term, and the subscription ends on {state.off.ends}.",
+            "There is nothing to do: the subscription ends with this term.",
             because=(state.off,),
         )
     fewer = SeatDecreaseScheduled(
@@ -209,29 +223,38 @@ def _change_seats(command: ChangeSeats, state: Confirmed) -> Decision[SeatsAdded
 
 
 def _over(state: Confirmed) -> Rejected:
-    """The term's last day is over; what follows is decided by its timer, a moment later."""
+    """Return the refusal of a change after the term's last day.
+
+    The term's timer decides a moment later whether another term follows.
+    """
     match state:
         case Ended(_, term, end):
-            return Rejected(rules.SUBSCRIPTION_ENDED, f"The term ended on {term.ends}.", "Order anew.", because=(end,))
+            return _ended(term, end)
         case NonRenewing(_, term, off) if off.ends <= term.ends:
-            return Rejected(rules.SUBSCRIPTION_ENDED, f"The term ended on {term.ends}.", "Order anew.", because=(off,))
+            return _ended(term, off)
         case Running(confirmed, term) | DisableRequested(confirmed, term) | NonRenewing(confirmed, term):
             return Rejected(
                 rules.TERM_CHANGING,
-                f"The term ended on {term.ends}; the next one has not begun yet.",
-                "Look at the subscription in a moment, and send a new request.",
+                f"The term ended on {term.ends}, and the next term has not begun yet.",
+                "The next term begins in a moment. Send a new request then.",
                 because=(state.asked if isinstance(state, DisableRequested) else confirmed,),
             )
         case unreachable:
             assert_never(unreachable)
 
 
+def _ended(term: Term, because: SubscriptionEnded | AutoRenewDisabled) -> Rejected:
+    return Rejected(
+        rules.SUBSCRIPTION_ENDED, f"The term ended on {term.ends}.", "Place a new order.", because=(because,)
+    )
+
+
 def _added(command: ChangeSeats, confirmed: SubscriptionConfirmed, term: Term) -> SeatsAdded:
     added = command.seats - term.seats
     today = max(command.now.astimezone(ZoneInfo(term.cancel_by.time_zone)).date(), term.starts)
-    days, left = (term.ends - term.starts).days + 1, (term.ends - today).days + 1
-    # The rest of the term's price by the day, half a minor unit and more rounded up.
-    amount = (2 * term.plan.price.amount * added * left + days) // (2 * days)
+    days, remaining = (term.ends - term.starts).days + 1, (term.ends - today).days + 1
+    # The price of the remaining days, today included, rounded half up.
+    amount = (2 * term.plan.price.amount * added * remaining + days) // (2 * days)
     charge = Instalment(
         number=len(term.instalments) + 1,
         due=today,
@@ -253,7 +276,7 @@ def _added(command: ChangeSeats, confirmed: SubscriptionConfirmed, term: Term) -
 
 
 def _remind(command: Remind, state: Confirmed) -> Decision[RenewalReminded]:
-    """The reminders that are due, late ones as well, and only while the subscription would renew."""
+    """Return the reminders that are due, including late ones, if the subscription would renew."""
     term = state.term
     if not isinstance(state, Running | DisableRequested) or term.number != command.term:
         return ()
@@ -290,7 +313,7 @@ def _close_term(
         )
         return (end,)
     if isinstance(state, DisableRequested) and state.asked.binds == "this_term" and state.asked.term_ends == term.ends:
-        # The term waits for the answer, which decides whether it is renewed.
+        # The seat pool's answer decides whether the term is renewed, so the term stays open until it comes.
         return auto_renew.ask_again(auto_renew.AskAgain(state.asked.ref, command.now, command.policy), state)
     return (_renewed(command, state.confirmed, term),)
 
@@ -316,16 +339,16 @@ def _renewed(command: CloseTerm, confirmed: SubscriptionConfirmed, term: Term) -
 
 
 NO_REFUNDS: Final = "Subscription orders are not returned and not refunded."
-"""Shown with a cart before it is ordered, and the reason of a refused refund."""
+"""Shown with a cart before it is ordered, and given as the reason of a refused refund."""
 
 
 def _no_refunds(state: Ordered) -> Rejected:
     record = fact_of(state)
     return Rejected(
         rules.NO_REFUNDS,
-        f"{NO_REFUNDS} This one is for {record.seats} seats of {record.plan.product_name} from {record.starts} on, "
+        f"{NO_REFUNDS} This order is for {record.seats} seats of {record.plan.product_name} from {record.starts} on, "
         f"at {record.total.amount} {record.total.currency} minor units.",
-        "Turn auto-renew off in time, so that it ends with its term.",
+        "Turn auto-renew off in time, so that the subscription ends with its term.",
         because=(record,),
     )
 
@@ -336,7 +359,7 @@ def _no_refunds(state: Ordered) -> Rejected:
 def cancel_preview(
     command: auto_renew.DisableAutoRenew, state: Confirmed, *, held: bool, price: Money | None
 ) -> CancelPreview:
-    """Return what turning auto-renew off would do, also of a subscription that has ended."""
+    """Return the effect of turning auto-renew off, also for a subscription that has ended."""
     if not isinstance(state, Ended):
         return auto_renew.cancel_preview(command, state, held=held, price=price)
     return CancelPreview(

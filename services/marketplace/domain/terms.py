@@ -1,7 +1,7 @@
-"""A term's dates and its money: months, anniversaries, instalments.
+"""A term's dates and instalments.
 
-One rule carries a day over to a shorter month everywhere: the month's last day. So a term from 29 February ends on
-27 February and the next starts on the 28th; where a leap year comes round, it is the 29th again.
+A day that a month does not have becomes the month's last day. So a term from 29 February ends on 27 February, and the
+next one starts on the 28th; in a leap year it starts on the 29th again.
 """
 
 from calendar import monthrange
@@ -17,20 +17,29 @@ INSTALMENTS = 12
 
 
 def months_after(day: date, months: int) -> date:
-    """The same day so many months later, or that month's last day where it is shorter."""
+    """Return the same day `months` later, or the last day of that month if it is shorter."""
     years, month = divmod(day.month - 1 + months, 12)
     year, month = day.year + years, month + 1
     return date(year, month, min(day.day, monthrange(year, month)[1]))
 
 
 def term_ends(starts: date, term: int = 1) -> date:
-    """The last day of the `term`-th year (from 1) of what started on `starts`: the terms follow without a gap."""
+    """Return the last day of a term, given the first term's first day.
+
+    Terms follow without a gap.
+
+    Args:
+        starts: the first day of the first term.
+        term: the term's number, from 1.
+    """
     return months_after(starts, 12 * term) - timedelta(days=1)
 
 
 def instalments(total: Money, starts: date, billing: Billing) -> tuple[Instalment, ...]:
-    """What is due when: all of it at the start, or a twelfth a month. The odd minor units go to the first ones, so that
-    the sum is the total exactly."""
+    """Return the instalments of a term: the total at the start, or twelve monthly parts.
+
+    The parts add up to the total exactly: the first ones are a minor unit larger where it does not divide by twelve.
+    """
     if billing == "upfront":
         return (Instalment(number=1, due=starts, amount=total),)
     share, odd = divmod(total.amount, INSTALMENTS)
@@ -45,7 +54,7 @@ def instalments(total: Money, starts: date, billing: Billing) -> tuple[Instalmen
 
 
 def still_owed(parts: Iterable[Instalment], currency: str, now: datetime) -> Money:
-    """Return what is due after today (in UTC)."""
+    """Return the sum of the instalments that are due after today (in UTC)."""
     today = now.astimezone(UTC).date()
     return Money(amount=sum(part.amount.amount for part in parts if part.due > today), currency=currency)
 
@@ -59,16 +68,17 @@ class Term:
     ends: date
     cancel_by: CancelBy
     plan: Plan
-    """With the price that this term has."""
+    """The plan, with the price of this term."""
     seats: int
     instalments: tuple[Instalment, ...]
     next_seats: int
-    """How many seats the next term begins with."""
+    """The number of seats with which the next term begins."""
     reminded: frozenset[int] = frozenset()
+    """The reminders of this term that were recorded, in days before its last day."""
 
     @property
     def over_at(self) -> datetime:
-        """The first UTC instant after the term, in the time zone that its deadline was counted in."""
+        """The first UTC instant after the term's last day in the time zone of its deadline."""
         return end_of(self.ends, self.cancel_by.time_zone)
 
     @property
@@ -77,11 +87,11 @@ class Term:
         return self.ends + timedelta(days=1)
 
     def next_plan(self, price: Money | None) -> Plan:
-        """Return the plan that the next term is for.
+        """Return the plan of the next term.
 
         Args:
-            price: The catalogue's for a seat on that term's first day; None where the plan was withdrawn. A price in
-                another currency counts as none: the plan keeps the price that it has.
+            price: the catalogue's price of a seat on that term's first day; None where the plan was withdrawn. With
+                None, or a price in another currency, the plan keeps its present price.
         """
         if price is None or price.currency != self.plan.price.currency:
             return self.plan
@@ -89,7 +99,7 @@ class Term:
 
 
 def term_of(event: SubscriptionConfirmed | SubscriptionRenewed) -> Term:
-    """Return the term that the event begins."""
+    """Return the term that begins with `event`."""
     return Term(
         number=event.term if isinstance(event, SubscriptionRenewed) else 1,
         starts=event.starts,

@@ -1,6 +1,7 @@
-"""Ordering without a product ID: product, then period, then support, then billing, until one plan remains.
+"""The wizard: choosing a plan by product, period, support and billing, without a product ID.
 
-Pure, over the plans that somebody may order: what the wizard shows and what a cart accepts come from the same words.
+Its functions are given the plans that a partner may order. The wizard's answers and the cart's checks use the same
+functions.
 """
 
 from collections.abc import Iterable
@@ -15,7 +16,7 @@ STEPS: Final[tuple[Step, ...]] = ("product", "period", "support", "billing")
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What is chosen so far; empty where a step is still open."""
+    """The choices made so far; "" for a step without a choice."""
 
     product: str = ""
     period: str = ""
@@ -23,31 +24,34 @@ class Selection:
     billing: str = ""
 
     def chosen(self, step: Step) -> str:
+        """Return the choice at the step."""
         return str(getattr(self, step))
 
     def without(self, step: Step) -> "Selection":
-        kept = {other: self.chosen(other) for other in STEPS if other != step}
-        return Selection(**kept)
+        """Return the selection without the choice at the step."""
+        others = {other: self.chosen(other) for other in STEPS if other != step}
+        return Selection(**others)
 
     def fits(self, plan: Plan) -> bool:
+        """Return whether the plan agrees with every choice made."""
         return all(self.chosen(step) in ("", getattr(plan, step)) for step in STEPS)
 
 
 def remaining(plans: Iterable[Plan], selection: Selection) -> tuple[Plan, ...]:
-    """The plans that the selection still leads to."""
+    """Return the plans that fit the selection."""
     return tuple(plan for plan in plans if selection.fits(plan))
 
 
 def choices(plans: Iterable[Plan], selection: Selection, step: Step) -> tuple[str, ...]:
-    """What can be chosen (or chosen instead) at a step, everything else as selected: each leads to a plan."""
-    found = {str(getattr(plan, step)) for plan in remaining(plans, selection.without(step))}
-    return tuple(sorted(found))
+    """Return the choices at a step that lead to a plan together with the other steps' choices."""
+    possible = {str(getattr(plan, step)) for plan in remaining(plans, selection.without(step))}
+    return tuple(sorted(possible))
 
 
 def next_step(plans: Iterable[Plan], selection: Selection) -> Step | None:
-    """The first open step that makes a difference; none where one plan remains, none does, or no step can tell."""
-    left = remaining(plans, selection)
+    """Return the first open step that tells the remaining plans apart, or None."""
+    fitting = remaining(plans, selection)
     for step in STEPS:
-        if not selection.chosen(step) and len({getattr(plan, step) for plan in left}) > 1:
+        if not selection.chosen(step) and len({getattr(plan, step) for plan in fitting}) > 1:
             return step
     return None
