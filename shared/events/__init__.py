@@ -1,7 +1,7 @@
-"""The contract: every event's model, its envelope on the bus, the registry from type to model. Data only.
+"""The event contract: the models of events, the envelope, and the registry of topics.
 
-Business dates are days in UTC; but a term's last day (`ends`, `term_ends`, `ended`) and the last day to cancel are days
-of the zone that `cancel_by` names, the purchaser's.
+Business dates are days in UTC, with one exception: a term's last day (`ends`, `term_ends`, `ended`) and the last day to
+cancel are days in the time zone that `cancel_by` names, the purchaser's.
 """
 
 from shared.events.base import Event, Money, Record

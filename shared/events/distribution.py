@@ -1,4 +1,4 @@
-"""distribution's events: what reaches the desktops."""
+"""The events of distribution: updates and how they reach the desktops."""
 
 from typing import Annotated, Literal, TypeAlias
 
@@ -33,11 +33,11 @@ from shared.events.operations import OperationPerformed
 
 Severity = Literal["critical", "important", "normal"]
 UpdateKind = Literal["update", "extension"]
-"""An extension adds to a product, and is for subscribers only."""
+"""An extension adds to a product and is for subscribers only."""
 
 
 class UpdatePublished(Event):
-    """The publisher offers an update or an extension for a product."""
+    """The publisher published an update or an extension for a product."""
 
     update_id: Identifier
     publisher: Publisher
@@ -54,14 +54,14 @@ class UpdatePublished(Event):
 
 
 class UpdateWithdrawn(Event):
-    """The publisher takes the update back; it is installed no further."""
+    """The publisher withdrew the update. It is not installed any more."""
 
     update_id: Identifier
     publisher: Publisher
     reason: Text
 
 
-# ── What a contract's administrators decide: its fleet ─────────────────────────────────────────────────
+# ── A contract's fleet ─────────────────────────────────────────────────────────────────────────────────
 
 Cadence = Literal["weekly", "monthly", "quarterly", "off"]
 Period = Literal["week", "month", "quarter"]
@@ -73,7 +73,7 @@ RolloutNumbers: TypeAlias = Annotated[tuple[Number, ...], Field(max_length=10_00
 
 
 class MaintenanceWindow(Record):
-    """Every week from this local time on, for so many minutes."""
+    """A weekly window that starts at this local time and lasts `minutes`."""
 
     weekday: Weekday
     starts: ClockTime
@@ -85,8 +85,11 @@ MaintenanceWindows: TypeAlias = Annotated[tuple[MaintenanceWindow, ...], Field(m
 
 
 class RolloutPhase(Record):
-    """A part of a rollout's users: of these groups, or this share of all of them. It is passed once so many percent
-    of its users have the update, and pauses the rollout once so many percent of them failed."""
+    """A part of a rollout's users: those of these groups, or this share of all.
+
+    The phase is passed once `success_percent` of its users have the update. It pauses the rollout once `error_percent`
+    of them failed.
+    """
 
     share: Percent = 0
     groups: GroupIds = ()
@@ -98,14 +101,14 @@ RolloutPhases: TypeAlias = Annotated[tuple[RolloutPhase, ...], Field(max_length=
 
 
 class FleetOpened(Event):
-    """The contract's users are managed here from now on, for this customer."""
+    """The contract got a fleet: its users' updates are managed from now on."""
 
     contract_id: Identifier
     customer: Identifier
 
 
 class GroupCreated(Event):
-    """Administrators may decide for these users apart from others."""
+    """A group was created, about whose users administrators decide together."""
 
     contract_id: Identifier
     group_id: Identifier
@@ -114,18 +117,18 @@ class GroupCreated(Event):
 
 
 class UserPutInGroup(Event):
-    """The user is in this group, and in no other."""
+    """The user was moved into this group, and is in no other."""
 
     contract_id: Identifier
     group_id: Identifier
     account_id: Identifier
     put_by: ActorId
     rollouts: RolloutNumbers = ()
-    """The contract's rollouts, by number, whose targets this may change."""
+    """The numbers of the contract's rollouts whose targets this may change."""
 
 
 class UserRemovedFromGroup(Event):
-    """The user is in the default group again."""
+    """The user was moved back into the default group."""
 
     contract_id: Identifier
     group_id: Identifier
@@ -135,8 +138,12 @@ class UserRemovedFromGroup(Event):
 
 
 class GroupPolicySet(Event):
-    """At the start of each of these periods (None: at any time) the group gets by itself the updates that are so many
-    days old by then (never with `off`), in these windows only."""
+    """The group's policy was set: when updates are approved for it automatically.
+
+    At the start of each period (None: at any time), the updates that are at least `days` old are approved; critical
+    ones by `critical_period` and `critical_days`. With the cadence `off` none are. The updates are offered in the
+    windows only.
+    """
 
     contract_id: Identifier
     group_id: Identifier
@@ -147,15 +154,17 @@ class GroupPolicySet(Event):
     error_percent: Percent
     windows: MaintenanceWindows
     since: Instant
-    """In the customer's time: the policy never acts before."""
+    """The instant, in the customer's time, from which the policy acts."""
     set_by: ActorId
     period: Period | None = None
     critical_period: Period | None = None
 
 
 class EntitlementNoted(Event):
-    """Something that entitlements said about one of the contract's subscriptions took effect for its fleet, which
-    gives facts of several streams one order."""
+    """A fact of entitlements about a subscription of the contract took effect for its fleet.
+
+    These events give facts of several streams one order.
+    """
 
     contract_id: Identifier
     subscription_id: Identifier
@@ -175,12 +184,12 @@ class EntitlementNoted(Event):
     publisher: OptionalPublisher = ""
     starts: Day | None = None
     because: OptionalIdentifier = ""
-    """The id of the event that said so, "" where time did."""
+    """The id of the event that states the fact; "" where it follows from the time."""
     rollouts: RolloutNumbers = ()
 
 
 class UpdateOffered(Event):
-    """The contract's administrators can decide about this update."""
+    """The update was offered to the contract: its administrators can decide about it."""
 
     contract_id: Identifier
     publisher: Publisher
@@ -195,7 +204,7 @@ class UpdateOffered(Event):
 
 
 class UpdateRecalled(Event):
-    """The publisher withdrew the update; nobody of the contract gets it any more."""
+    """The publisher withdrew the update. No user of the contract gets it any more."""
 
     contract_id: Identifier
     publisher: Publisher
@@ -205,7 +214,7 @@ class UpdateRecalled(Event):
 
 
 class UpdateApproved(Event):
-    """These groups get the update now: by a rollout in these phases."""
+    """The update was approved for these groups, by a rollout in these phases."""
 
     contract_id: Identifier
     publisher: Publisher
@@ -218,7 +227,7 @@ class UpdateApproved(Event):
 
 
 class UpdateHeld(Event):
-    """These groups don't get the update until somebody decides otherwise."""
+    """The update was withheld from these groups, until a later decision."""
 
     contract_id: Identifier
     publisher: Publisher
@@ -230,7 +239,7 @@ class UpdateHeld(Event):
 
 
 class UpdateScheduled(Event):
-    """These groups get the update from this instant on, and not before."""
+    """The update was scheduled: these groups get it from this instant on."""
 
     contract_id: Identifier
     publisher: Publisher
@@ -243,7 +252,7 @@ class UpdateScheduled(Event):
 
 
 class ApprovalLapsed(Event):
-    """The approval's rollout was stopped; the update can be approved anew."""
+    """The approval's rollout was stopped. The update can be approved again."""
 
     contract_id: Identifier
     rollout_id: DerivedIdentifier
@@ -252,18 +261,24 @@ class ApprovalLapsed(Event):
 
 
 class NextDecisionDue(Event):
-    """At this instant the next schedule or policy of the contract has to be acted on; None: there is none left."""
+    """The time at which the fleet has to act next changed; None: there is nothing to act on.
+
+    The fleet acts on first terms that begin, and on schedules and policies that become due.
+    """
 
     contract_id: Identifier
     customer: Identifier
     due: Instant | None
 
 
-# ── Who has to be told of what: a product's line ───────────────────────────────────────────────────────
+# ── Product lines ──────────────────────────────────────────────────────────────────────────────────────
 
 
 class ProductOwned(Event):
-    """A contract owns the product: it hears of the product's updates ("" stands for any publisher)."""
+    """A contract owns the product, so the product's updates are offered to it.
+
+    The publisher "" stands for any.
+    """
 
     product: Code
     publisher: Publisher
@@ -271,18 +286,18 @@ class ProductOwned(Event):
 
 
 class UpdateListed(Event):
-    """The product has this update: whoever owns the product hears of it."""
+    """The product has this update, so it is offered to the contracts that own the product."""
 
     product: Code
     publisher: Publisher
     update_id: Identifier
 
 
-# ── How an update reaches the users ────────────────────────────────────────────────────────────────────
+# ── Rollouts ───────────────────────────────────────────────────────────────────────────────────────────
 
 
 class RolloutStarted(Event):
-    """An approved update goes to these groups' users, phase by phase."""
+    """The rollout of an approved update to these groups' users began."""
 
     rollout_id: DerivedIdentifier
     contract_id: Identifier
@@ -296,7 +311,7 @@ class RolloutStarted(Event):
 
 
 class PhaseStarted(Event):
-    """The phase's users are offered the update from now on."""
+    """The phase began: its users are offered the update from now on."""
 
     rollout_id: DerivedIdentifier
     phase: Count
@@ -304,7 +319,7 @@ class PhaseStarted(Event):
 
 
 class PhasePassed(Event):
-    """So many of the phase's users have the update that the rollout may go on."""
+    """The phase reached its success threshold, so the rollout may go on."""
 
     rollout_id: DerivedIdentifier
     phase: Count
@@ -314,7 +329,7 @@ class PhasePassed(Event):
 
 
 class TargetAdded(Event):
-    """The user is to get the update in this phase: there is a seat, an active term and the update right."""
+    """The user, who has a seat, an active term and the update right, became a target."""
 
     rollout_id: DerivedIdentifier
     account_id: Identifier
@@ -323,7 +338,7 @@ class TargetAdded(Event):
 
 
 class TargetRemoved(Event):
-    """The user is not to get the update any more."""
+    """The user is no longer a target of the rollout."""
 
     rollout_id: DerivedIdentifier
     account_id: Identifier
@@ -331,7 +346,7 @@ class TargetRemoved(Event):
 
 
 class InstallSucceeded(Event):
-    """The user's machine has the update."""
+    """The user's machine reported that it has the update."""
 
     rollout_id: DerivedIdentifier
     account_id: Identifier
@@ -340,7 +355,7 @@ class InstallSucceeded(Event):
 
 
 class InstallFailed(Event):
-    """The user's machine could not install the update."""
+    """The user's machine reported that it could not install the update."""
 
     rollout_id: DerivedIdentifier
     account_id: Identifier
@@ -350,7 +365,7 @@ class InstallFailed(Event):
 
 
 class RolloutPaused(Event):
-    """Nobody is offered the update until somebody resumes the rollout."""
+    """The rollout was paused: nobody is offered the update until it is resumed."""
 
     rollout_id: DerivedIdentifier
     paused_by: ActorId
@@ -358,14 +373,14 @@ class RolloutPaused(Event):
 
 
 class RolloutResumed(Event):
-    """The rollout goes on; failures up to now don't count any more."""
+    """The rollout was resumed. Failures reported before no longer count."""
 
     rollout_id: DerivedIdentifier
     resumed_by: ActorId
 
 
 class RolloutStopped(Event):
-    """The rollout is over for good and has no targets any more."""
+    """The rollout was stopped for good. It has no targets any more."""
 
     rollout_id: DerivedIdentifier
     contract_id: Identifier
@@ -374,7 +389,7 @@ class RolloutStopped(Event):
 
 
 class RolloutCompleted(Event):
-    """Every phase is passed. The rest of its users, and who joins them, are offered the update all the same."""
+    """Every phase is passed. Remaining and new targets are still offered the update."""
 
     rollout_id: DerivedIdentifier
     completed_by: ActorId
@@ -411,4 +426,4 @@ DistributionEvent: TypeAlias = (
     | RolloutCompleted
     | OperationPerformed
 )
-"""Every event that can be on distribution's topic."""
+"""Every event type of distribution's topic."""

@@ -1,4 +1,4 @@
-"""entitlements' events: what may be used."""
+"""The events of entitlements: seats, update rights and credits."""
 
 from operator import attrgetter
 from typing import Annotated, Final, Literal, TypeAlias
@@ -28,7 +28,7 @@ from shared.events.operations import OperationPerformed
 
 
 class SeatPoolOpened(Event):
-    """A confirmed subscription gives its customer so many seats."""
+    """A confirmed subscription gave its customer a pool of seats."""
 
     subscription_id: Identifier
     contract_id: Identifier
@@ -44,7 +44,7 @@ class SeatPoolOpened(Event):
 
 
 class SeatPoolResized(Event):
-    """The pool has so many seats from now on, in the running term."""
+    """The pool has more seats from now on, in the running term."""
 
     subscription_id: Identifier
     contract_id: Identifier
@@ -52,7 +52,7 @@ class SeatPoolResized(Event):
 
 
 class SeatPoolRenewed(Event):
-    """The pool serves the next term. Seats above the new number were un-assigned before."""
+    """The pool's next term began. Seats above the new number were un-assigned before."""
 
     subscription_id: Identifier
     contract_id: Identifier
@@ -61,7 +61,7 @@ class SeatPoolRenewed(Event):
 
 
 class SeatPoolExpired(Event):
-    """The term is over; for a while (up to this day, included) the seats can be used all the same."""
+    """The last term is over. Seats can still be used until `access_until`, that day included."""
 
     subscription_id: Identifier
     contract_id: Identifier
@@ -71,7 +71,7 @@ class SeatPoolExpired(Event):
 
 
 class SeatPoolSuspended(Event):
-    """The seats can't be used any more; who holds them is kept until this day, in case of a new order."""
+    """The seats can't be used any more. They are kept for their users until `kept_until`."""
 
     subscription_id: Identifier
     contract_id: Identifier
@@ -81,7 +81,7 @@ class SeatPoolSuspended(Event):
 
 
 class SeatPoolEnded(Event):
-    """Nothing is left of the subscription's seats, for good."""
+    """The subscription's seats ended for good."""
 
     subscription_id: Identifier
     contract_id: Identifier
@@ -90,17 +90,17 @@ class SeatPoolEnded(Event):
 
 
 class PoolCsnNoted(Event):
-    """The seats' buyer or seller holds this number of their publisher; with none given, no valid one any more."""
+    """The pool's customer or partner holds this CSN of the publisher; None: no valid one."""
 
     subscription_id: Identifier
     organisation_id: Identifier
     csn: Code | None
     as_of: Count
-    """The version of the organisation's standing in marketplace that says so: an older one is news no more."""
+    """The version of the organisation's standing in marketplace that states it. Lower versions are ignored."""
 
 
 class UpdateRightGranted(Event):
-    """The subscription's users may have updates and upgrades: it was bought, and this CSN is valid."""
+    """The subscription's users got the right to updates: it was bought, and this CSN is valid."""
 
     subscription_id: Identifier
     contract_id: Identifier
@@ -109,7 +109,10 @@ class UpdateRightGranted(Event):
 
 
 class UpdateRightLost(Event):
-    """The subscription's users get no more updates until the purchase and a valid CSN come together again."""
+    """The subscription's users lost the right to updates.
+
+    It is granted again once the seats can be used and a CSN is valid.
+    """
 
     subscription_id: Identifier
     contract_id: Identifier
@@ -118,7 +121,7 @@ class UpdateRightLost(Event):
 
 
 class SeatAssigned(Event):
-    """The seat is this named user's."""
+    """The seat was assigned to this user."""
 
     subscription_id: Identifier
     contract_id: Identifier
@@ -128,7 +131,7 @@ class SeatAssigned(Event):
 
 
 class SeatUnassigned(Event):
-    """The seat is free again."""
+    """The seat was taken from this user and is free."""
 
     subscription_id: Identifier
     contract_id: Identifier
@@ -138,15 +141,15 @@ class SeatUnassigned(Event):
 
 
 class SeatPoolCleared(Event):
-    """Asked whether auto-renew may be turned off: no seat is assigned, the way is clear."""
+    """The pool answered that auto-renew may be turned off, because no seat is assigned."""
 
     subscription_id: Identifier
     request: Identifier
-    """The id of the event that asked."""
+    """The id of the AutoRenewDisableRequested event that is answered."""
 
 
 class SeatPoolHeld(Event):
-    """Asked whether auto-renew may be turned off: it may not, these seats are assigned."""
+    """The pool answered that auto-renew may not be turned off, because these seats are assigned."""
 
     subscription_id: Identifier
     request: Identifier
@@ -154,7 +157,7 @@ class SeatPoolHeld(Event):
 
 
 class CreditsGranted(Event):
-    """The contract has so many cloud credits more: one user's own, or (with no account) its pool's."""
+    """Cloud credits were granted to one user or, with no account, to the contract's pool."""
 
     contract_id: Identifier
     customer: Identifier
@@ -162,25 +165,25 @@ class CreditsGranted(Event):
     account_id: Identifier | None
     amount: CreditAmount
     expires_on: Day
-    """The last day on which they can be spent."""
+    """The last day on which the credits can be spent."""
     granted_by: ActorId
     next_expiry: Day | None
-    """When the next of the contract's credits expire, after this."""
+    """The day on which the next of the contract's credits expire, after this event; None: there are none."""
 
 
 class CreditDraw(Record):
-    """So many credits of one grant."""
+    """The credits that a consumption took from one grant."""
 
     grant_id: ForeignIdentifier
     amount: CreditAmount
 
 
 DRAWS: Final = 1000
-"""The most grants that one consumption draws on."""
+"""The largest number of grants that one consumption draws on."""
 
 
 class CreditsConsumed(Event):
-    """The user spent credits: their own first, then the contract's pool, each by earliest expiry."""
+    """The user spent credits: the user's own first, then the pool's, each by earliest expiry."""
 
     contract_id: Identifier
     customer: Identifier
@@ -189,12 +192,12 @@ class CreditsConsumed(Event):
     amount: CreditAmount
     purpose: OptionalName
     drawn: Annotated[tuple[CreditDraw, ...], Field(max_length=DRAWS), distinct(attrgetter("grant_id"), "grant")]
-    """Where they came from; adds up to `amount`."""
+    """The grants that the credits came from. They add up to `amount`."""
     next_expiry: Day | None
 
 
 class CreditsExpired(Event):
-    """What was left of a grant can't be spent any more: its time was over, or the contract's."""
+    """The rest of a grant was written off: it expired, or the contract ended."""
 
     contract_id: Identifier
     customer: Identifier
@@ -224,4 +227,4 @@ EntitlementsEvent: TypeAlias = (
     | CreditsExpired
     | OperationPerformed
 )
-"""Every event that can be on entitlements' topic."""
+"""Every event type of entitlements' topic."""

@@ -1,7 +1,7 @@
-"""The envelope: CloudEvents 1.0 in Kafka's binary mode, and the hash that chains a stream's events.
+"""The envelope of events, as CloudEvents 1.0 in Kafka's binary mode, and the hash chains.
 
-Key = stream id, value = the event's JSON exactly as stored, every attribute a `ce_` header. These headers alone
-restore a store from its topic.
+A record's key is the stream id, its value is the event's JSON exactly as stored, and every attribute is a `ce_` header.
+The headers and the value are enough to restore a store from its topic.
 """
 
 import re
@@ -22,24 +22,28 @@ MAX_VERSION: Final = 2**31 - 1
 MAX_POSITION: Final = 2**63 - 1
 NAME_CHARACTERS: Final = 500
 _NAME: Final = re.compile(rf"[!-~][ -~]{{0,{NAME_CHARACTERS - 1}}}\Z")
-"""What an attribute may look like: printable ASCII. It may end up in a hash, where a line break ends a field."""
+"""The form of an attribute: printable ASCII. A hash includes attributes, and a line break ends a field there."""
 _SHORTENED: Final = "sha256-"
 _SHORTENED_CHARACTERS: Final = len(_SHORTENED) + 64
 
 
 class Unreadable(ValueError):
-    """A record is not an event of this contract. The message says which part is wrong."""
+    """A record that is not an event of the event contract. The message says which part is wrong."""
 
 
 class BadName(ValueError):
-    """An id or a name that can't stand in a header and a hash. The message says which."""
+    """An id or a name that can't be in a header and a hash. The message says which."""
 
 
 class Envelope(NamedTuple):
-    """Everything about an event but its data. `version` counts in its stream from 1, `position` in its store.
+    """All of an event but its data.
 
-    A foreign event has neither, and no hashes; its `stream` is whatever subject (or key) its sender gave.
-    `command_id` is the command that made it, "" where that is the `causation_id`; see `command`. It is not hashed.
+    Attributes:
+        version: the event's number in its stream, from 1.
+        position: the event's number in its log, from 1.
+        command_id: the id of the command that made the event; "" where it equals `causation_id`. It is not hashed.
+
+    A foreign event has no version, position and hashes, and its `stream` is the subject or key that its sender gave.
     """
 
     id: str
@@ -61,41 +65,50 @@ class Envelope(NamedTuple):
 
     @property
     def command(self) -> str:
-        """The id of the command that made the event: a store that is restored from its topic knows it by this."""
+        """The id of the command that made the event.
+
+        A restored store recognises repeated commands by it.
+        """
         return self.command_id or self.causation_id
 
 
 class StoredEvent(NamedTuple):
-    """An event as the log keeps it: its envelope and its bytes."""
+    """An event as the log stores it: its envelope and its JSON."""
 
     envelope: Envelope
     data: bytes
 
     def headers(self) -> Headers:
+        """Return the event's Kafka headers."""
         return to_headers(self.envelope)
 
 
 def source_of(service: str) -> str:
+    """Return the source of a service's events."""
     return f"urn:tenure:{service}"
 
 
 def publisher_of(source: str) -> str:
-    """The publisher that a foreign event's source speaks for (`urn:publisher:<publisher>`), "" for any other source."""
+    """Return the publisher of the source `urn:publisher:<publisher>`; "" for any other source."""
     return source.removeprefix("urn:publisher:") if source.startswith("urn:publisher:") else ""
 
 
 def checked_name(value: str, what: str) -> str:
-    """`value`, if it can stand in a header and a hash. Raises BadName."""
+    """Return `value` if it can be in a header and a hash.
+
+    Raises:
+        BadName: if it can't. `what` names the value in the message.
+    """
     if value and not _NAME.match(value):
         raise BadName(f"{what} must be printable ASCII of at most 500 characters, not {value[:60]!r}")
     return value
 
 
 def derived_id(*parts: str) -> str:
-    """An id that is made of others: `parts`, joined by colons, if that is a name; it never exceeds a name's length.
+    """Return an id that is derived from `parts`, joined by colons.
 
-    One that does not fit has a digest in place of each part that is longer than its digest would be, so that what is
-    short in it (the consumer, the number) can still be read. The same parts always make the same id.
+    The same parts always give the same id. If it would be longer than a name may be, each part that is longer than its
+    digest is replaced by that digest, so that short parts (the consumer, the number) can still be read.
     """
     joined = ":".join(parts)
     if len(joined) <= NAME_CHARACTERS:
@@ -105,14 +118,14 @@ def derived_id(*parts: str) -> str:
 
 
 def shortened(part: str) -> str:
-    """A part of a derived id as it stands in one that would be too long otherwise."""
+    """Return a part of a derived id in its shortened form: its digest if that is shorter."""
     if len(part) <= _SHORTENED_CHARACTERS:
         return part
     return _SHORTENED + sha256(part.encode()).hexdigest()
 
 
 def stamp(time: datetime) -> str:
-    """RFC 3339 in UTC with microseconds: the one way a time is written into headers and hashes."""
+    """Return a time in the form of headers and hashes: RFC 3339 in UTC with microseconds."""
     if time.tzinfo is not UTC:
         time = time.astimezone(UTC)
     return time.isoformat("T", "microseconds")[:-6] + "Z"
@@ -134,7 +147,10 @@ def digest(
     traceparent: str,
     data: bytes,
 ) -> bytes:
-    """SHA-256 over the previous hash and an event's fields. Position is left out: it is given at commit."""
+    """Return the SHA-256 of the previous hash and an event's fields.
+
+    The position is not hashed, because it is assigned at the commit.
+    """
     fields = (
         f"{id_}\n{source}\n{type_}\n{stream}\n{version}\n{stamp(time)}\n{schema}\n{correlation_id}\n{causation_id}\n"
         f"{actor}\n{tenant}\n{traceparent}\n"
@@ -143,7 +159,7 @@ def digest(
 
 
 def chained(e: Envelope, data: bytes) -> bytes:
-    """The hash that the event should have, continuing the previous one that it names."""
+    """Return the hash that the event should have after the previous hash that it names."""
     return digest(
         e.prevhash,
         e.id,
@@ -163,23 +179,23 @@ def chained(e: Envelope, data: bytes) -> bytes:
 
 
 def flaw(e: Envelope, key: bytes | None, data: bytes) -> str | None:
-    """Why this is not an intact record of an event of ours, by its own bytes; None when it is."""
+    """Return why a record's bytes are not an intact event of a service; None when they are."""
     if chained(e, data) != e.hash:
         return f"{e.stream} version {e.version} was altered: its hash does not fit"
     if key != e.stream.encode():
-        return f"{e.stream} version {e.version} lies under the key {key!r:.80}"
+        return f"{e.stream} version {e.version} has the key {key!r:.80}, not its stream's id"
     if (e.version == 1) != (e.prevhash == GENESIS):
         return f"{e.stream} version {e.version} continues {'another' if e.version == 1 else 'no'} event"
     return None
 
 
 def counted(e: Envelope) -> bool:
-    """Whether an event has the version and the position that every event of ours has."""
+    """Return whether the event has a valid version and position, as all events of services have."""
     return e.version is not None and 0 < e.version <= MAX_VERSION and 0 < (e.position or 0) <= MAX_POSITION
 
 
 def to_headers(e: Envelope) -> Headers:
-    """The Kafka headers of an event of ours."""
+    """Return the Kafka headers of a service's event."""
     headers: Headers = [
         ("ce_specversion", b"1.0"),
         ("ce_id", e.id.encode()),
@@ -212,11 +228,17 @@ def to_headers(e: Envelope) -> Headers:
 
 
 def _texts(headers: Sequence[tuple[str, bytes | None]]) -> Mapping[str, str]:
-    """The ce_ headers as text. Others (a tracer's, a proxy's) may hold any bytes under a name that is text."""
+    """Return the `ce_` headers and the content type as text.
+
+    Other headers (a tracer's, a proxy's) may have any bytes, but their names have to be text.
+
+    Raises:
+        Unreadable: if a header has no such text, or two values.
+    """
     texts: dict[str, str] = {}
     for name, value in headers:
         if not name.isprintable():
-            raise Unreadable(f"a header's name is no text: {name[:60]!a}")
+            raise Unreadable(f"the name of a header is not printable text: {name[:60]!a}")
         if not name.startswith("ce_") and name != "content-type":
             continue
         if value is None:
@@ -228,7 +250,7 @@ def _texts(headers: Sequence[tuple[str, bytes | None]]) -> Mapping[str, str]:
         if not _NAME.match(text):
             raise Unreadable(f"header {name} is empty, longer than 500 characters, or not printable ASCII")
         if name in texts and texts[name] != text:
-            raise Unreadable(f"header {name} stands there twice")
+            raise Unreadable(f"header {name} occurs twice, with different values")
         texts[name] = text
     return texts
 
@@ -258,7 +280,7 @@ def _time(text: str) -> datetime:
     except ValueError:
         raise Unreadable(f"header ce_time is not a time: {text[:40]!r}") from None
     if time.tzinfo is None:
-        raise Unreadable("header ce_time names no zone")
+        raise Unreadable("header ce_time has no time zone")
     try:
         return time.astimezone(UTC)
     except OverflowError:
@@ -266,29 +288,33 @@ def _time(text: str) -> datetime:
 
 
 def _schema(text: str | None, event_type: str) -> int:
-    """The schema's version out of our own `ce_dataschema`; a foreign one says nothing here, so version 1."""
+    """Return the schema's version in a service's `ce_dataschema`, or 1 for a foreign one."""
     match = _SCHEMA_URN.match(text or "")
     if match is None:
         return 1
     if match.group(1) != event_type:
-        raise Unreadable(f"header ce_dataschema names {match.group(1)}, ce_type {event_type[:60]}")
+        raise Unreadable(f"header ce_dataschema names {match.group(1)}, and ce_type names {event_type[:60]}")
     return int(match.group(2))
 
 
 def _from_key(key: bytes | None) -> str:
-    """The stream that a record without a subject is of: its key's, where that is a name."""
+    """Return the stream of a record without a subject: its key if that is a name, else ""."""
     text = (key or b"").decode(errors="replace")
     return text if _NAME.match(text) else ""
 
 
 def from_headers(headers: Sequence[tuple[str, bytes | None]], key: bytes | None) -> Envelope:
-    """The envelope of a record. Raises Unreadable, and nothing else, on whatever bytes come."""
+    """Return the envelope of a record.
+
+    Raises:
+        Unreadable: if the headers are not those of a CloudEvent. No bytes raise any other error.
+    """
     texts = _texts(headers)
     for name in ("ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time"):
         if not texts.get(name):
             raise Unreadable(f"header {name} is missing")
     if texts["ce_specversion"] != "1.0":
-        raise Unreadable(f"CloudEvents {texts['ce_specversion'][:20]} is not 1.0")
+        raise Unreadable(f"the CloudEvents version is {texts['ce_specversion'][:20]}, not 1.0")
     version, position = _count(texts, "ce_sequence"), _count(texts, "ce_position")
     return Envelope(
         id=texts["ce_id"],

@@ -1,4 +1,4 @@
-"""Reading what was stored before the contents of fields were restricted."""
+"""Validators for data that was stored before the contents of fields were restricted."""
 
 from typing import Any, Final
 
@@ -15,8 +15,11 @@ _BOUNDS: Final = {
 
 
 def without_content_checks(model: type[Any]) -> SchemaValidator:
-    """Reads instances of a model by their types alone, as they were read before their contents were restricted."""
-    # Without its default, the strict validators of the model and its parts would be taken as they are.
+    """Return a validator that checks the types of a model's fields, and not their contents.
+
+    Data was read that way before the contents were restricted.
+    """
+    # By default, pydantic would reuse the compiled strict validators of the model and its parts.
     return SchemaValidator(_loosened(model.__pydantic_core_schema__), _use_prebuilt=False)
 
 

@@ -1,4 +1,4 @@
-"""identity's events: who may do what."""
+"""The events of identity: accounts, roles, sessions, machines and clocks."""
 
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
@@ -30,16 +30,15 @@ Role = Literal["contract_manager", "software_coordinator"]
 OrganisationKind = Literal["customer", "partner", "publisher", "operator"]
 AgreementKind = Literal["desktop", "maintenance", "other"]
 AddressProof = Literal["link", "invitation", "issuer"]
-"""How an address was shown to be somebody's: by a link or an invitation that was mailed to it, or by another issuer of
-identities that vouches for it."""
+"""How an address was proven: by a link or an invitation mailed to it, or by another issuer that verified it."""
 MachineScope = Literal["read", "installs:report", "credits:consume", "tokens:introspect"]
-"""What a machine account may be given."""
+"""What a machine account may do."""
 SessionEndReason = Literal["signed-out", "refresh-token-reused"]
 SessionsEndReason = Literal["signed-out", "password-changed", "password-reset", "ended-by-operator"]
 
 
 class AccountOpened(Event):
-    """A person has an identity here and belongs to an organisation: a new one, or one that invited them."""
+    """A person opened an account, in a new organisation or in one that invited the person."""
 
     account_id: Identifier
     organisation_id: Identifier
@@ -52,15 +51,15 @@ class AccountOpened(Event):
     locale: Locale
     opened_at: Instant
     sandbox: bool = False
-    """The organisation is for trying things out: its time can be moved."""
+    """Whether the organisation is a sandbox, whose clock can be moved."""
     publisher: OptionalPublisher = ""
-    """Of a publisher's organisation: the publisher that its people act for, by the name that contracts have."""
+    """The publisher of a publisher's organisation, by the name that contracts have."""
     invitation_id: OptionalIdentifier = ""
-    """The invitation that let this person join. One that has let somebody in lets nobody else in."""
+    """The invitation that the person accepted. It admits nobody else."""
 
 
 class ProfileUpdated(Event):
-    """The person's profile reads like this from now on."""
+    """The person changed the profile, which has these values from now on."""
 
     account_id: Identifier
     email: Annotated[PersonalAddress, PERSONAL]
@@ -71,7 +70,7 @@ class ProfileUpdated(Event):
 
 
 class ContractOpened(Event):
-    """A customer's agreement with a publisher under a programme exists; its first order was confirmed."""
+    """A contract opened: the customer's first order with the publisher was confirmed."""
 
     contract_id: Identifier
     customer: Identifier
@@ -81,7 +80,7 @@ class ContractOpened(Event):
 
 
 class RoleRequested(Event):
-    """An account asks the contract's Contract Manager for a role."""
+    """The account requested a role from the contract's Contract Manager."""
 
     contract_id: Identifier
     account_id: Identifier
@@ -90,7 +89,7 @@ class RoleRequested(Event):
 
 
 class RoleAssigned(Event):
-    """The account holds the role within the contract."""
+    """The account was given the role within the contract."""
 
     contract_id: Identifier
     account_id: Identifier
@@ -100,7 +99,7 @@ class RoleAssigned(Event):
 
 
 class RoleRequestDeclined(Event):
-    """The Contract Manager said no; the account may ask again."""
+    """The request for a role was declined. The account may request it again."""
 
     contract_id: Identifier
     account_id: Identifier
@@ -110,7 +109,7 @@ class RoleRequestDeclined(Event):
 
 
 class RoleRevoked(Event):
-    """The account no longer holds the role within the contract."""
+    """The role within the contract was taken from the account."""
 
     contract_id: Identifier
     account_id: Identifier
@@ -119,7 +118,7 @@ class RoleRevoked(Event):
 
 
 class AgreementScheduled(Event):
-    """A subscription will put the contract on an agreement: on this day, the first of its term."""
+    """A subscription's agreement will start on this day, the first of its term."""
 
     contract_id: Identifier
     customer: Identifier
@@ -130,7 +129,7 @@ class AgreementScheduled(Event):
 
 
 class AgreementStarted(Event):
-    """A subscription puts the contract on an agreement; desktop and maintenance ones open administrative access."""
+    """A subscription's agreement started. Desktop and maintenance open administrative access."""
 
     contract_id: Identifier
     subscription_id: Identifier
@@ -139,14 +138,14 @@ class AgreementStarted(Event):
 
 
 class AgreementEnded(Event):
-    """The subscription's agreement ran out; roles stay, the access that it opened does not."""
+    """The subscription's agreement ended. Roles stay; the access that it opened does not."""
 
     contract_id: Identifier
     subscription_id: Identifier
 
 
 class AccountClosed(Event):
-    """The person left, and is forgotten: what was personal about them can't be read any more, anywhere."""
+    """The account was closed for good. The person's data can't be read anywhere any more."""
 
     account_id: Identifier
     organisation_id: Identifier
@@ -154,7 +153,7 @@ class AccountClosed(Event):
 
 
 class SessionEnded(Event):
-    """One session of the account has ended: its tokens open nothing any more."""
+    """One session of the account ended. Its tokens are no longer valid."""
 
     account_id: Identifier
     organisation_id: Identifier
@@ -164,7 +163,7 @@ class SessionEnded(Event):
 
 
 class SessionsEnded(Event):
-    """All sessions of the account that began before this have ended."""
+    """All sessions of the account that began before this event ended."""
 
     account_id: Identifier
     organisation_id: Identifier
@@ -173,7 +172,7 @@ class SessionsEnded(Event):
 
 
 class MachineRegistered(Event):
-    """A machine account exists: a system, an agent or a dashboard, with what it may do and until when."""
+    """A machine account was registered: for a system, an agent or a dashboard."""
 
     client_id: Identifier
     organisation_id: Identifier
@@ -182,13 +181,13 @@ class MachineRegistered(Event):
     name: Name
     scopes: Annotated[tuple[MachineScope, ...], Field(max_length=20)]
     acts_for: OptionalIdentifier = ""
-    """The account in whose name it acts; "" where it acts in its own."""
+    """The account that it acts for; "" where it acts for itself."""
     expires_at: Instant
     registered_by: ActorId
 
 
 class MachineSecretRotated(Event):
-    """The machine account has another secret; the one before is good until then."""
+    """The machine account got a new secret. The former one is valid until `previous_until`."""
 
     client_id: Identifier
     previous_until: Instant
@@ -196,14 +195,14 @@ class MachineSecretRotated(Event):
 
 
 class MachineRevoked(Event):
-    """The machine account is no more; its tokens open nothing."""
+    """The machine account was revoked for good. Its tokens are no longer valid."""
 
     client_id: Identifier
     revoked_by: ActorId
 
 
 class ClockMoved(Event):
-    """From now on a sandbox organisation's time is so many seconds ahead of real time, in every service."""
+    """A sandbox organisation's clock was moved to `ahead_s` seconds ahead of real time."""
 
     organisation_id: Identifier
     ahead_s: SecondsAhead
@@ -211,7 +210,7 @@ class ClockMoved(Event):
 
 
 class PeopleAdministratorNamed(Event):
-    """The account may invite people into its organisation, as the organisation's first account may."""
+    """The account got the right to invite people into its organisation."""
 
     account_id: Identifier
     organisation_id: Identifier
@@ -219,7 +218,7 @@ class PeopleAdministratorNamed(Event):
 
 
 class PeopleAdministratorRemoved(Event):
-    """The account may no longer invite people into its organisation."""
+    """The account lost the right to invite people into its organisation."""
 
     account_id: Identifier
     organisation_id: Identifier
@@ -227,9 +226,9 @@ class PeopleAdministratorRemoved(Event):
 
 
 class InvitationIssued(Event):
-    """The person with this address may join the organisation, once, until the invitation expires.
+    """The person with this address was invited into the organisation, once, until `expires_at`.
 
-    The address is kept under a key of the invitation's own, which is erased once the invitation is settled.
+    The address is encrypted under the invitation's own key, which is erased once the invitation has an outcome.
     """
 
     PERSONAL_OF: ClassVar[str] = "invitation_id"
@@ -241,14 +240,14 @@ class InvitationIssued(Event):
     sandbox: bool
     email: Annotated[PersonalAddress, PERSONAL]
     issued_by: ActorId
-    """An account, or `operator` for whoever runs the system and issued it on its machine."""
+    """An account, or `operator` where the operator issued it on the system's own machine."""
     expires_at: Instant
     publisher: OptionalPublisher = ""
-    """Into a publisher's organisation: the publisher that its people act for, by the name that contracts have."""
+    """The publisher of a publisher's organisation, by the name that contracts have."""
 
 
 class InvitationAccepted(Event):
-    """The invited person joined the organisation with this account."""
+    """The invited person joined the organisation, with this account."""
 
     invitation_id: Identifier
     organisation_id: Identifier
@@ -256,7 +255,7 @@ class InvitationAccepted(Event):
 
 
 class InvitationRevoked(Event):
-    """The invitation lets nobody in: it was taken back, or its inviter may invite no longer."""
+    """The invitation was revoked, or its inviter lost the right to invite."""
 
     invitation_id: Identifier
     organisation_id: Identifier
@@ -264,14 +263,14 @@ class InvitationRevoked(Event):
 
 
 class InvitationExpired(Event):
-    """Nobody joined in time."""
+    """The invitation expired before anybody accepted it."""
 
     invitation_id: Identifier
     organisation_id: Identifier
 
 
 class AddressVerified(Event):
-    """The person has shown that this e-mail address, which is the account's, is theirs."""
+    """The person has proven the account's e-mail address."""
 
     account_id: Identifier
     email: Annotated[PersonalAddress, PERSONAL]
@@ -279,14 +278,14 @@ class AddressVerified(Event):
 
 
 class AddressReleased(Event):
-    """Somebody else has shown that the account's unproven address is theirs: the account has none until it gets one."""
+    """The account lost its unproven address, because somebody else has proven it."""
 
     account_id: Identifier
     email: Annotated[PersonalAddress, PERSONAL]
 
 
 class IdentityLinked(Event):
-    """Whoever another issuer of identities knows by this subject signs in as this account."""
+    """An identity of another issuer was linked: it signs in as this account."""
 
     account_id: Identifier
     issuer: Issuer
@@ -294,7 +293,7 @@ class IdentityLinked(Event):
 
 
 class IdentityUnlinked(Event):
-    """The issuer's identity signs in as this account no longer."""
+    """The identity of this issuer was unlinked: it no longer signs in as this account."""
 
     account_id: Identifier
     issuer: Issuer
@@ -330,4 +329,4 @@ IdentityEvent: TypeAlias = (
     | IdentityUnlinked
     | OperationPerformed
 )
-"""Every event that can be on identity's topic."""
+"""Every event type of identity's topic."""

@@ -1,4 +1,4 @@
-"""marketplace's events: what is bought."""
+"""The events of marketplace: plans, carts, orders and subscriptions."""
 
 from operator import attrgetter
 from typing import Annotated, Literal, TypeAlias
@@ -35,7 +35,7 @@ Category = Literal["open", "specialised"]
 
 
 class Plan(Record):
-    """One service plan of the catalogue, named by its 15-character product ID (stored without hyphens)."""
+    """A service plan of the catalogue. Its product ID has 15 characters, without hyphens."""
 
     product_id: ProductId
     publisher: Publisher
@@ -49,21 +49,24 @@ class Plan(Record):
     category: Category
     agreement: AgreementKind
     price: Price
-    """For one seat and the whole commitment."""
+    """The price of one seat for the whole commitment."""
 
 
 class PlanListed(Event):
-    """The publisher offers this plan, as it reads here, from now on (a later one replaces it)."""
+    """The publisher offers this plan from now on, in place of its earlier listing."""
 
     plan: Plan
     said_at: Instant | None = None
-    """The publisher's own time of it, set where the fact is recorded: a late arrival is told by it."""
+    """The time at which the publisher's system stated it. Marketplace sets it, and recognises late events by it."""
     valid_from: Day | None = None
-    """Set where a price that was announced for this day came in."""
+    """The first day of an announced price, where the plan is listed because that day has come."""
 
 
 class PlanPriceAnnounced(Event):
-    """From this day on (in UTC) the plan costs so much; what runs has the new price from its next term."""
+    """The publisher announced the plan's price from a day (in UTC) on.
+
+    Running subscriptions have the new price from their next term on.
+    """
 
     product_id: ProductId
     publisher: Publisher
@@ -73,7 +76,7 @@ class PlanPriceAnnounced(Event):
 
 
 class PlanWithdrawn(Event):
-    """The publisher offers the plan no longer; what was bought stays."""
+    """The publisher withdrew the plan. Subscriptions of it stay."""
 
     product_id: ProductId
     publisher: Publisher
@@ -81,7 +84,7 @@ class PlanWithdrawn(Event):
 
 
 class CsnIssued(Event):
-    """The publisher has given the organisation a customer-specific number: specialised products are open to it."""
+    """The publisher issued a CSN to the organisation, which opens specialised products to it."""
 
     csn: Code
     organisation_id: Identifier
@@ -90,7 +93,7 @@ class CsnIssued(Event):
 
 
 class CsnRevoked(Event):
-    """The publisher has taken the number back."""
+    """The publisher revoked the CSN."""
 
     csn: Code
     organisation_id: Identifier
@@ -100,13 +103,15 @@ class CsnRevoked(Event):
 
 
 class CartLine(Record):
+    """A line of a cart: a plan and a number of seats."""
+
     line: Number
     plan: Plan
     seats: Seats
 
 
 class CartOpened(Event):
-    """A partner's clerk began to put an order together."""
+    """A person of a partner opened a cart."""
 
     cart_id: Identifier
     partner: Identifier
@@ -114,7 +119,7 @@ class CartOpened(Event):
 
 
 class CartLineAdded(Event):
-    """Exactly this plan, for so many named users, is in the partner's cart (again: with another number of seats)."""
+    """A line was put into the cart, or its number of seats was changed."""
 
     cart_id: Identifier
     partner: Identifier
@@ -122,12 +127,14 @@ class CartLineAdded(Event):
 
 
 class CartLineRemoved(Event):
+    """A line was removed from the cart."""
+
     cart_id: Identifier
     line: Number
 
 
 class OrderLine(Record):
-    """A cart's line on its way to becoming a subscription of its own."""
+    """A line of a checked-out cart, which becomes a subscription of its own."""
 
     subscription_id: Identifier
     plan: Plan
@@ -136,7 +143,7 @@ class OrderLine(Record):
 
 
 class CartCheckedOut(Event):
-    """The partner ordered what is in the cart, for this customer; each line becomes one order, in this sequence."""
+    """The partner ordered the cart for this customer. Each line, in sequence, becomes one order."""
 
     cart_id: Identifier
     partner: Identifier
@@ -149,12 +156,15 @@ class CartCheckedOut(Event):
     total: Money
     country: OptionalCountry = ""
     time_zone: TimeZone = "UTC"
-    """Where the customer's business days are counted: the purchaser's country and zone."""
+    """The purchaser's country and time zone, in which business days are counted."""
 
 
 class SubscriptionOrdered(Event):
-    """One plan was ordered for a customer and awaits the publisher's word. (Again, the same but for its time: it had
-    not answered. Its answer may name any of these; what the order is known by is `subscription_id`.)"""
+    """A plan was ordered for a customer, and the order was sent to the publisher.
+
+    An order that the publisher has not answered is sent again, with another time. The answer may name any of these
+    events; the order's own id is `subscription_id`.
+    """
 
     subscription_id: Identifier
     cart_id: Identifier
@@ -175,6 +185,8 @@ class SubscriptionOrdered(Event):
 
 
 class Instalment(Record):
+    """A part of a term's price, with the day on which it is due."""
+
     number: Number
     due: Day
     amount: Money
@@ -186,18 +198,21 @@ Instalments: TypeAlias = Annotated[
 
 
 class CancelBy(Record):
-    """The last moment to turn auto-renew off for a term, computed once, with the calendar that it was computed by."""
+    """The deadline for turning auto-renew off for a term.
+
+    It is computed once and stored with its calendar.
+    """
 
     last_day: Day
     deadline: Instant
-    """The first UTC instant that is too late: the end of `last_day` in `time_zone`."""
+    """The first UTC instant after the deadline: the end of `last_day` in `time_zone`."""
     time_zone: TimeZone
     calendar: Name
     calendar_version: Name
 
 
 class SubscriptionConfirmed(Event):
-    """The publisher accepted the order: the term runs, auto-renew is on, the instalments are owed."""
+    """The publisher accepted the order: the term is fixed, auto-renew on, the instalments owed."""
 
     subscription_id: Identifier
     publisher_reference: Name
@@ -216,7 +231,7 @@ class SubscriptionConfirmed(Event):
 
 
 class SubscriptionOrderFailed(Event):
-    """The publisher turned the order down, for this reason; it may be corrected and sent again."""
+    """The publisher declined the order, for this reason. It may be corrected and sent again."""
 
     subscription_id: Identifier
     partner: Identifier
@@ -224,7 +239,10 @@ class SubscriptionOrderFailed(Event):
 
 
 class AutoRenewDisableRequested(Event):
-    """Somebody entitled to asked; the seat pool now says whether the way is clear. (Again: it had not answered.)"""
+    """An entitled person asked to turn auto-renew off. The seat pool decides whether it may be.
+
+    A request that the seat pool has not answered is sent again, with another time.
+    """
 
     subscription_id: Identifier
     requested_by: ActorId
@@ -232,12 +250,12 @@ class AutoRenewDisableRequested(Event):
     term_ends: Day
     deadline: Instant
     binds: Literal["this_term", "next_term"] = "this_term"
-    """Asked before the deadline, the subscription ends with the running term; afterwards, with the one after it."""
+    """Whether the subscription ends with the running term or, after the deadline, with the next one."""
     publisher: OptionalPublisher = ""
 
 
 class HeldSeat(Record):
-    """A seat that somebody holds: who, and the event that gave it to them."""
+    """An assigned seat, its user, and the id of the event that assigned it."""
 
     seat: Number
     account_id: Identifier
@@ -248,7 +266,7 @@ HeldSeats: TypeAlias = Annotated[tuple[HeldSeat, ...], Field(max_length=999), di
 
 
 class AutoRenewDisabled(Event):
-    """The subscription ends on this day, for good; the charges run to that day all the same."""
+    """Auto-renew was turned off for good. The subscription, and its charges, end on this day."""
 
     subscription_id: Identifier
     ends: Day
@@ -256,7 +274,7 @@ class AutoRenewDisabled(Event):
 
 
 class AutoRenewDisableRefused(Event):
-    """Auto-renew stays on: these seats are assigned."""
+    """Auto-renew stays on, because these seats are assigned."""
 
     subscription_id: Identifier
     rule: Code
@@ -265,22 +283,22 @@ class AutoRenewDisableRefused(Event):
 
 
 class SeatsAdded(Event):
-    """More seats joined the running term at once, up to its end; they are charged for the rest of it."""
+    """Seats were added to the running term. They are charged for the rest of it."""
 
     subscription_id: Identifier
     contract_id: Identifier
     customer: Identifier
     added: Seats
     seats: Seats
-    """How many there are from now on."""
+    """The number of all seats from now on."""
     term: Number
     instalment: Instalment
-    """What they cost up to the term's end, after the term's other instalments."""
+    """The price of the added seats up to the term's end, numbered after the term's other instalments."""
     added_by: ActorId
 
 
 class SeatDecreaseScheduled(Event):
-    """From the next term on there are so many seats; until its start a later number replaces it."""
+    """Fewer seats were ordered from the next term on. A later change before then replaces it."""
 
     subscription_id: Identifier
     seats: Seats
@@ -289,7 +307,10 @@ class SeatDecreaseScheduled(Event):
 
 
 class RenewalReminded(Event):
-    """The term ends in so many days or less; until when auto-renew can be turned off stands in `cancel_by`."""
+    """The renewal was announced: the term ends in `days_before` days or less.
+
+    `cancel_by` says until when auto-renew can be turned off.
+    """
 
     subscription_id: Identifier
     contract_id: Identifier
@@ -302,7 +323,7 @@ class RenewalReminded(Event):
 
 
 class SubscriptionRenewed(Event):
-    """The next term began, for so many seats, at the price of the day; its instalments are owed."""
+    """The next term began, at the price of its first day. Its instalments are owed."""
 
     subscription_id: Identifier
     contract_id: Identifier
@@ -320,7 +341,7 @@ class SubscriptionRenewed(Event):
 
 
 class SubscriptionEnded(Event):
-    """The last term is over, and none follows."""
+    """The subscription ended with its last term."""
 
     subscription_id: Identifier
     contract_id: Identifier
@@ -352,4 +373,4 @@ MarketplaceEvent: TypeAlias = (
     | SubscriptionEnded
     | OperationPerformed
 )
-"""Every event that can be on marketplace's topic."""
+"""Every event type of marketplace's topic."""

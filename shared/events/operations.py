@@ -1,4 +1,4 @@
-"""What an operator did to a service, by hand. Any service's log may hold it, in streams of its own."""
+"""The event of an operator's command. Any service's log may have it, in streams of its own."""
 
 from typing import Annotated, Literal
 
@@ -9,14 +9,17 @@ from shared.events.fields import Code, Name, Text
 
 
 class OperationPerformed(Event):
-    """An operator's command began, or ended as `outcome` says. One that only began was cut off on its way."""
+    """An operator's command began, or ended as `outcome` says.
+
+    A command that began and has no end was interrupted.
+    """
 
     verb: Code
-    """As it is typed: `parked retry`."""
+    """The command as it is typed: `parked retry`."""
     arguments: Annotated[tuple[Text, ...], Field(max_length=100)]
-    """What it was done to, each `name=value`. Nothing personal."""
+    """The command's arguments, each `name=value`, without personal data."""
     actor: Name
     reason: Text
     outcome: Literal["begun", "done", "failed"]
     result: Text = ""
-    """What was counted or found at its end, for a person."""
+    """The result for a person to read, such as what was counted."""

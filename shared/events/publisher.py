@@ -1,5 +1,8 @@
-"""What only the publisher's own systems say, on the inbound topic. Their other facts use the types of the service
-that records them: `PlanListed`, `PlanWithdrawn`, `CsnIssued`, `CsnRevoked`, `UpdatePublished`, `UpdateWithdrawn`."""
+"""The events that only publishers' systems send, on inbound topics.
+
+Their other facts have the types of the service that records them: `PlanListed`, `PlanPriceAnnounced`, `PlanWithdrawn`,
+`CsnIssued`, `CsnRevoked`, `UpdatePublished`, `UpdateWithdrawn`.
+"""
 
 from typing import TypeAlias
 
@@ -10,16 +13,17 @@ from shared.events.marketplace import CsnIssued, CsnRevoked, PlanListed, PlanPri
 
 
 class OrderConfirmed(Event):
-    """The publisher accepts an order and names it in its own books."""
+    """The publisher accepted an order."""
 
     subscription_id: Identifier
     reference: Name
+    """The publisher's own name of the order."""
     order: OptionalIdentifier = ""
-    """The id of the `SubscriptionOrdered` that is answered, where the publisher's system says so."""
+    """The id of the `SubscriptionOrdered` event that is answered, where the publisher's system names it."""
 
 
 class OrderDeclined(Event):
-    """The publisher turns an order down."""
+    """The publisher declined an order."""
 
     subscription_id: Identifier
     reason: Text
@@ -27,7 +31,7 @@ class OrderDeclined(Event):
 
 
 class CreditsPurchased(Event):
-    """The publisher sold a contract cloud credits: for one of its users, or (with no account) for all of them."""
+    """The publisher sold cloud credits to a contract, for one user or, with no account, for all."""
 
     contract_id: Identifier
     grant_id: ForeignIdentifier
@@ -47,4 +51,4 @@ PublisherEvent: TypeAlias = (
     | UpdatePublished
     | UpdateWithdrawn
 )
-"""Every event that a publisher's system may send, on the gateway's topic or its own."""
+"""Every event type that a publisher's system may send, on the gateway's topic or its own."""

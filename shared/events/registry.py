@@ -1,7 +1,7 @@
-"""The topics, and which event types may be on each, from whom.
+"""The topics, and which event types may be on each, from which source.
 
-A service's own topic holds that service's events; the inbound topics hold what publishers' systems may say. Everything
-that reads a topic asks here, so that no record is believed because it lies somewhere.
+A service's own topic has that service's events; the inbound topics have the events of publishers' systems. Every reader
+of a topic checks records against this registry, so that none is trusted merely because of its topic.
 """
 
 import re
@@ -17,15 +17,17 @@ from shared.events.publisher import PublisherEvent
 from shared.services import SERVICES
 
 INBOUND: Final = "publisher.inbound.v1"
-"""Foreign CloudEvents from publishers' systems: no stream versions, no hashes. This one is a trusted gateway's, which
-speaks for any publisher; each publisher's own topic is `inbound_topic(publisher)`."""
+"""The inbound topic of a trusted gateway, which may send events of any publisher.
+
+Each publisher's own inbound topic is `inbound_topic(publisher)`. Inbound records are CloudEvents of publishers'
+systems, without stream versions and hashes."""
 INBOUND_PATTERN: Final = r"^publisher\.inbound\.v1(\.[A-Za-z0-9_-]{1,100})?$"
-"""The names of all inbound topics, for subscriptions."""
+"""A regular expression of the names of all inbound topics, for subscriptions."""
 _INBOUND: Final = re.compile(INBOUND_PATTERN)
 
 
 def topic_of(service: str) -> str:
-    """Where a service publishes its own events."""
+    """Return the topic of a service's own events."""
     return f"{service}.events.v1"
 
 
@@ -36,46 +38,58 @@ DISTRIBUTION: Final = topic_of("distribution")
 
 
 def service_of(topic: str) -> str:
-    """The service whose own topic it is; "" for any other topic."""
+    """Return the service whose own topic this is; "" for any other topic."""
     service = topic.removesuffix(".events.v1")
     return service if topic == topic_of(service) else ""
 
 
 @lru_cache(1024)
 def is_inbound(topic: str) -> bool:
-    """Whether the topic holds what publishers' systems say: the gateway's, or a publisher's own."""
+    """Return whether this is an inbound topic: the gateway's or a publisher's own."""
     return _INBOUND.fullmatch(topic) is not None
 
 
 def publisher_of_topic(topic: str) -> str:
-    """The one publisher that writes to an inbound topic; "" for the gateway's, where any may be the source."""
+    """Return the publisher whose own inbound topic this is; "" for any other topic.
+
+    On the gateway's topic any publisher may be the source.
+    """
     return topic.removeprefix(f"{INBOUND}.") if is_inbound(topic) and topic != INBOUND else ""
 
 
 def inbound_topic(publisher: str) -> str:
-    """The topic that this publisher's system alone writes to. Raises ValueError when no topic can have that name."""
+    """Return the inbound topic that only this publisher's system writes to.
+
+    Raises:
+        ValueError: if the publisher's name can't be part of a topic's name.
+    """
     topic = f"{INBOUND}.{publisher}"
     if not is_inbound(topic):
-        raise ValueError(f"a publisher with a topic of its own is named by letters, digits, - and _, not {publisher!r}")
+        raise ValueError(
+            f"a publisher with its own topic needs a name of up to 100 letters, digits, - and _, not {publisher!r}"
+        )
     return topic
 
 
 def topics_read(declared: Iterable[str], existing: Iterable[str]) -> list[str]:
-    """The topics that a consumer of `declared` reads: who reads the inbound topic reads publishers' own, too."""
-    wanted = list(declared)
-    own = sorted(topic for topic in existing if publisher_of_topic(topic)) if INBOUND in wanted else []
-    return list(dict.fromkeys([*wanted, *own]))
+    """Return the topics that a consumer of `declared` reads.
+
+    With the gateway's inbound topic it also reads the existing inbound topics of publishers.
+    """
+    topics = list(declared)
+    own = sorted(topic for topic in existing if publisher_of_topic(topic)) if INBOUND in topics else []
+    return list(dict.fromkeys([*topics, *own]))
 
 
 def topics_pattern(declared: Iterable[str]) -> str:
-    """A regular expression of exactly the topics that `topics_read` names, now and when more are made."""
-    wanted = list(declared)
-    names = [re.escape(topic) for topic in wanted if topic != INBOUND]
-    return "|".join([f"^{name}$" for name in names] + [INBOUND_PATTERN] * (INBOUND in wanted))
+    """Return a regular expression of the topics of `topics_read`, and of those created later."""
+    topics = list(declared)
+    names = [re.escape(topic) for topic in topics if topic != INBOUND]
+    return "|".join([f"^{name}$" for name in names] + [INBOUND_PATTERN] * (INBOUND in topics))
 
 
 def _contract_of(service: str) -> tuple[type[Event], ...]:
-    """The event types of a service: the union `<Service>Event` at the end of `shared.events.<service>`."""
+    """Return the event types of a service, from the union `<Service>Event` of its module."""
     union: object = getattr(import_module(f"shared.events.{service}"), f"{service.capitalize()}Event")
     return get_args(union)
 
@@ -84,7 +98,7 @@ EVENTS_ON: Final[Mapping[str, tuple[type[Event], ...]]] = {
     **{topic_of(service): _contract_of(service) for service in SERVICES},
     INBOUND: get_args(PublisherEvent),
 }
-"""The event types of each topic. A publisher's own topic has those of the gateway's."""
+"""The event types of each topic. A publisher's own topic has the types of the gateway's topic."""
 
 EVENTS: Final[Mapping[str, type[Event]]] = {event.type(): event for events in EVENTS_ON.values() for event in events}
 """Every event type of the contract."""
@@ -94,7 +108,7 @@ PUBLISHERS_EVENTS: Final[Mapping[str, type[Event]]] = {event.type(): event for e
 
 
 def published_by(service: str) -> dict[str, type[Event]]:
-    """The event types that a service's own streams consist of."""
+    """Return the event types of a service's own streams, by name."""
     return {event.type(): event for event in EVENTS_ON[topic_of(service)]}
 
 
@@ -102,30 +116,32 @@ _OWN: Final = {topic_of(service): (source_of(service), frozenset(published_by(se
 
 
 def why_not_from(topic: str, source: str, event_type: str) -> str | None:
-    """Why an event of this type and source may not be on this topic; None when it may.
+    """Return why an event of this type and source may not be on this topic; None when it may.
 
-    A type that the contract does not know is nobody's yet: only its source is judged.
+    For a type that the contract does not have, only the source is checked.
     """
     own = _OWN.get(topic)
     if own is not None:
         allowed = source == own[0] and (event_type in own[1] or event_type not in EVENTS)
     elif is_inbound(topic):
-        speaker, only = publisher_of(source), publisher_of_topic(topic)
-        allowed = (
-            bool(speaker) and only in ("", speaker) and (event_type in PUBLISHERS_EVENTS or event_type not in EVENTS)
-        )
+        publisher, owner = publisher_of(source), publisher_of_topic(topic)
+        known_type = event_type in EVENTS
+        allowed = bool(publisher) and owner in ("", publisher) and (event_type in PUBLISHERS_EVENTS or not known_type)
     else:
         allowed = source == source_of(topic.split(".", 1)[0])
     return None if allowed else f"type {event_type[:80]} is not one that {source[:120]} may publish on {topic}"
 
 
 def publisher_named(event: Event) -> str | None:
-    """The publisher that an event says it is about, where its type names one: only that publisher may send it."""
-    about = getattr(event, "plan", event)
-    named: str | None = getattr(about, "publisher", None)
-    return named
+    """Return the publisher that an event's data names; None where its type has no publisher.
+
+    Only that publisher may send the event.
+    """
+    data = getattr(event, "plan", event)
+    publisher: str | None = getattr(data, "publisher", None)
+    return publisher
 
 
 def times_said(event: Event) -> Iterator[tuple[str, datetime]]:
-    """The points in time that an event names, with their fields' names."""
+    """Return the points in time in an event's data, each with the name of its field."""
     return ((name, value) for name, value in event if isinstance(value, datetime))

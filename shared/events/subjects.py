@@ -1,7 +1,7 @@
-"""Events grouped by subject, for readers that ignore everything about it.
+"""Events grouped by subject, for consumers that ignore all events of a subject.
 
-A topic's union says what is on a topic; these groups are lists of their own. A new event is in none of them until
-somebody puts it there, so that every reader of its topic is named first (`shared/eventlog/deliver/readers.py`).
+The groups are written out, not derived from the topics' unions. A new event is in no group at first, so the check of
+every topic's readers (`shared/eventlog/deliver/readers.py`) fails until each handles or ignores it.
 """
 
 from typing import Final
@@ -111,12 +111,12 @@ AGREEMENTS: Final = (AgreementScheduled, AgreementStarted, AgreementEnded)
 INVITATIONS: Final = (InvitationIssued, InvitationAccepted, InvitationRevoked, InvitationExpired)
 MACHINES: Final = (MachineRegistered, MachineSecretRotated, MachineRevoked)
 PROOFS: Final = (AddressVerified, AddressReleased, IdentityLinked, IdentityUnlinked)
-"""By what an account's person is known: a verified address, an identity elsewhere."""
+"""How an account's person is recognised: by a verified address, or an identity of another issuer."""
 ROLE_REQUESTS: Final = (RoleRequested, RoleRequestDeclined)
 ROLES: Final = (*ROLE_REQUESTS, RoleAssigned, RoleRevoked)
 SESSIONS: Final = (SessionEnded, SessionsEnded)
 SIGN_IN: Final = (*ADMINISTRATORS, *INVITATIONS, *MACHINES, *PROOFS, *SESSIONS)
-"""Who may sign in, and by what."""
+"""Who may sign in, and how."""
 
 # marketplace
 AUTO_RENEW: Final = (AutoRenewDisableRequested, AutoRenewDisabled, AutoRenewDisableRefused)
@@ -127,7 +127,7 @@ PLANS: Final = (PlanListed, PlanPriceAnnounced, PlanWithdrawn)
 SEAT_NUMBERS: Final = (SeatsAdded, SeatDecreaseScheduled)
 TERMS: Final = (RenewalReminded, SubscriptionRenewed, SubscriptionEnded)
 SALES: Final = (*CARTS, *ORDERS, *AUTO_RENEW, *SEAT_NUMBERS, *TERMS)
-"""What is ordered, and what becomes of it."""
+"""Orders, and the subscriptions that follow from them."""
 
 # entitlements
 CREDITS: Final = (CreditsGranted, CreditsConsumed, CreditsExpired)
@@ -140,7 +140,7 @@ POOLS: Final = (
     SeatPoolEnded,
 )
 POOL_ANSWERS: Final = (SeatPoolCleared, SeatPoolHeld)
-"""Whether auto-renew may be disabled."""
+"""The seat pool's answers whether auto-renew may be turned off."""
 SEATS: Final = (SeatAssigned, SeatUnassigned)
 UPDATE_RIGHTS: Final = (UpdateRightGranted, UpdateRightLost)
 
@@ -148,7 +148,7 @@ UPDATE_RIGHTS: Final = (UpdateRightGranted, UpdateRightLost)
 DECISIONS: Final = (UpdateApproved, UpdateHeld, UpdateScheduled, ApprovalLapsed)
 GROUPS: Final = (GroupCreated, UserPutInGroup, UserRemovedFromGroup, GroupPolicySet)
 LINES: Final = (ProductOwned, UpdateListed)
-"""Of one product, who owns it and which updates there are."""
+"""The owners and the updates of a product."""
 OFFERS: Final = (UpdateOffered, UpdateRecalled)
 INSTALLS: Final = (InstallSucceeded, InstallFailed)
 TARGETS: Final = (TargetAdded, TargetRemoved)

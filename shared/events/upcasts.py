@@ -1,4 +1,7 @@
-"""Reading: from stored bytes to today's model. Old shapes are lifted here by pure functions, version by version."""
+"""Reading events: from stored bytes to the present models.
+
+Pure functions, the upcasts, convert data of older schemas, version by version.
+"""
 
 import json
 from collections.abc import Callable, Mapping
@@ -13,12 +16,16 @@ from shared.events.registry import EVENTS
 Upcast = Callable[[dict[str, Any]], dict[str, Any]]
 
 UPCASTS: Final[Mapping[tuple[str, int], Upcast]] = {}
-"""From (type, version) to the function that makes version + 1 of it. Every type stands at version 1 today."""
+"""From (type, version) to the function that converts its data to version + 1. Every type has version 1 today."""
 
 
 def check(upcasts: Mapping[tuple[str, int], Upcast] = UPCASTS, events: Mapping[str, type[Event]] = EVENTS) -> None:
-    """Raises BadUpcasts, naming every one, where an old version can't be lifted, or a step is of no use: of a type that
-    doesn't exist, or from a version that is today's or newer, whose result would be lifted without end."""
+    """Check that the upcasts lead from every older version to the present one.
+
+    Raises:
+        BadUpcasts: with every old version that has no upcast, and every upcast that can't be used: of an unknown type,
+            or from the present version or a newer one.
+    """
     wrong = [
         f"{name} version {version} can't be read: there is no upcast from it to {version + 1}"
         for name, model in events.items()
@@ -27,45 +34,57 @@ def check(upcasts: Mapping[tuple[str, int], Upcast] = UPCASTS, events: Mapping[s
     ]
     for name, version in upcasts:
         if name not in events:
-            wrong.append(f"there is an upcast of {name} version {version}, but no such event")
+            wrong.append(f"there is an upcast of {name} version {version}, but no such event type")
         elif not 1 <= version < events[name].SCHEMA:
-            wrong.append(f"the upcast of {name} version {version} leads past {events[name].SCHEMA}, which is today's")
+            wrong.append(
+                f"the upcast of {name} version {version} can't be used: its version must be at least 1 and below "
+                f"{events[name].SCHEMA}, the present one"
+            )
     if wrong:
         raise BadUpcasts("; ".join(wrong))
 
 
 class BadUpcasts(Exception):
-    """The upcasts don't lead from every old version to today's. A service doesn't start with such."""
+    """The upcasts do not lead from every older version to the present one.
+
+    A service does not start with such upcasts.
+    """
 
 
 class NewerEvent(Unreadable):
-    """An event that a newer version of the code wrote: this process can't read it, one that is upgraded can."""
+    """An event of a newer version of the code, which this process can't read.
+
+    An upgraded process can.
+    """
 
 
 class UnknownType(NewerEvent):
-    """No event of this contract has this type."""
+    """An event whose type the event contract does not have."""
 
 
 def decode(envelope: Envelope, data: bytes, *, trusted: bool = False) -> Event:
-    """Return the event, knowing its id.
+    """Return the event, with its id.
 
     Args:
-        trusted: whether the bytes are of a log of ours. What such a log accepted before the contents of fields were
-            restricted is read by its types alone, as it was read then. Foreign events have to pass as they are.
+        trusted: whether the bytes come from a log of this system. Events that it accepted before the contents of fields
+            were restricted are then read by their types alone, as they were read before. Foreign events have to pass
+            all checks.
 
     Raises:
-        UnknownType or Unreadable, and nothing else, on whatever bytes come.
+        UnknownType: if the event contract does not have the type.
+        NewerEvent: if the schema is newer than this code's.
+        Unreadable: if the bytes are not such an event. No bytes raise any other error.
     """
     model = EVENTS.get(envelope.type)
     if model is None:
         raise UnknownType(f"no event of this contract has the type {envelope.type[:80]!r}")
     if envelope.schema > model.SCHEMA:
         raise NewerEvent(
-            f"{envelope.type} version {envelope.schema} is newer than the {model.SCHEMA} that is known here"
+            f"{envelope.type} has schema version {envelope.schema}, and this process reads up to {model.SCHEMA}"
         )
     try:
-        today = data if envelope.schema == model.SCHEMA else _lifted(envelope, data)
-        event = model.from_stored(today) if trusted else model.model_validate_json(today)
+        present = data if envelope.schema == model.SCHEMA else _converted(envelope, data)
+        event = model.from_stored(present) if trusted else model.model_validate_json(present)
         return event.recorded(envelope.id)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
@@ -75,12 +94,15 @@ def decode(envelope: Envelope, data: bytes, *, trusted: bool = False) -> Event:
         raise Unreadable(f"{envelope.type}: {error}") from None
 
 
-def _lifted(envelope: Envelope, data: bytes) -> str:
-    """Today's shape as JSON, which the models read otherwise than what Python makes of it: a date is a string there."""
-    shape = json.loads(data)
+def _converted(envelope: Envelope, data: bytes) -> str:
+    """Return the data in the present schema, as JSON.
+
+    It is JSON and not Python objects, because the models read the two differently: a date is a string in JSON.
+    """
+    body = json.loads(data)
     for version in range(envelope.schema, EVENTS[envelope.type].SCHEMA):
         try:
-            shape = UPCASTS[envelope.type, version](shape)
-        except (LookupError, TypeError, AttributeError) as error:  # a body that never had the old shape
+            body = UPCASTS[envelope.type, version](body)
+        except (LookupError, TypeError, AttributeError) as error:  # the data does not have the old schema
             raise ValueError(f"it can't be read as version {version}: {error!r}") from error
-    return json.dumps(shape)
+    return json.dumps(body)

@@ -217,8 +217,8 @@ def test_a_body_that_never_had_the_old_shape_is_unreadable(data: bytes, monkeypa
     [
         ([("Third", 1)], "Third version 2 can't be read"),
         ([("Third", 2)], "Third version 1 can't be read"),
-        ([("Third", 1), ("Third", 2), ("Third", 3)], "upcast of Third version 3 leads past 3"),
-        ([("Third", 0), ("Third", 1), ("Third", 2)], "upcast of Third version 0 leads past 3"),
+        ([("Third", 1), ("Third", 2), ("Third", 3)], "upcast of Third version 3 can't be used"),
+        ([("Third", 0), ("Third", 1), ("Third", 2)], "upcast of Third version 0 can't be used"),
         ([("Third", 1), ("Third", 2), ("Fourth", 1)], "Fourth version 1, but no such event"),
     ],
 )

@@ -109,7 +109,7 @@ def test_inbound_topics_are_a_family() -> None:
     assert publisher_of_topic(INBOUND) == "" and publisher_of_topic(inbound_topic("a-1")) == "a-1"
     assert publisher_of_topic("identity.events.v1") == ""
     for name in ("", "a b", "a/b", "ä", "a\n"):
-        with pytest.raises(ValueError, match="named by"):
+        with pytest.raises(ValueError, match="needs a name of"):
             inbound_topic(name)
 
 
