@@ -1,1 +1,1 @@
-"""distribution: what reaches the desktops."""
+"""distribution: updates, and their rollouts to desktops."""

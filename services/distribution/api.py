@@ -1,4 +1,7 @@
-"""distribution's routes: an administrator's for a contract's fleet and rollouts, and one for the users' machines."""
+"""The routes of distribution's commands.
+
+All but one are for the administrators of a contract; agents report installs by `POST /me/installs`.
+"""
 
 from dataclasses import replace
 from typing import Final
@@ -33,7 +36,11 @@ _ROLLOUT: Final = f"{_CONTRACT}/rollouts/{{rollout_id}}"
 
 
 async def _administrator_of(context: RequestContext[object], contract_id: str) -> str:
-    """Return the caller's account. Raises Problem 403 or 404 unless they administer the contract."""
+    """Return the caller's account id.
+
+    Raises:
+        Problem: 403 or 404 if the caller doesn't administer the contract.
+    """
     await require_access(context.db, context.actor, contract_id)
     return context.actor.account_id
 
@@ -61,7 +68,10 @@ async def remove_user_from_group(context: RequestContext[RemoveUserFromGroup]) -
 
 @COMMANDS.route("PUT", f"{_CONTRACT}/groups/{{group_id}}/policy", FLEET)
 async def set_group_policy(context: RequestContext[SetGroupPolicy]) -> Addressed[SetGroupPolicy]:
-    """By the figures of the publisher that the contract is with: a group's policy is for all its updates."""
+    """Complete the command with the policy of the contract's publisher.
+
+    A group's policy applies to all of its updates, so that no single update's publisher determines it.
+    """
     contract_id = context.asked.contract_id
     by = await _administrator_of(context, contract_id)
     publisher = (await context.state(FLEET, contract_id)).entitlements.publisher
@@ -92,8 +102,12 @@ async def schedule_update(context: RequestContext[ScheduleUpdate]) -> Addressed[
 # ── A rollout ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def _steered(context: RequestContext[object], contract_id: str, rollout_id: str) -> str:
-    """Return the caller's account, who administers the contract. Raises Problem 404 unless the rollout is its."""
+async def _rollout_administrator(context: RequestContext[object], contract_id: str, rollout_id: str) -> str:
+    """Return the caller's account id, if they administer the rollout's contract.
+
+    Raises:
+        Problem: 403 or 404 if the caller doesn't administer the contract; 404 if it has no such rollout.
+    """
     by = await _administrator_of(context, contract_id)
     state = await context.state(ROLLOUT, rollout_id)
     if not isinstance(state, Running | Stopped) or state.started.contract_id != contract_id:
@@ -105,7 +119,7 @@ async def _steered(context: RequestContext[object], contract_id: str, rollout_id
 async def pause_rollout(
     context: RequestContext[PauseRollout], contract_id: str, rollout_id: str
 ) -> Addressed[PauseRollout]:
-    by = await _steered(context, contract_id, rollout_id)
+    by = await _rollout_administrator(context, contract_id, rollout_id)
     return Addressed(rollout_id, replace(context.asked, by=by))
 
 
@@ -113,7 +127,7 @@ async def pause_rollout(
 async def resume_rollout(
     context: RequestContext[ResumeRollout], contract_id: str, rollout_id: str
 ) -> Addressed[ResumeRollout]:
-    by = await _steered(context, contract_id, rollout_id)
+    by = await _rollout_administrator(context, contract_id, rollout_id)
     return Addressed(rollout_id, ResumeRollout(by=by))
 
 
@@ -121,11 +135,11 @@ async def resume_rollout(
 async def stop_rollout(
     context: RequestContext[StopRollout], contract_id: str, rollout_id: str
 ) -> Addressed[StopRollout]:
-    by = await _steered(context, contract_id, rollout_id)
+    by = await _rollout_administrator(context, contract_id, rollout_id)
     return Addressed(rollout_id, replace(context.asked, by=by))
 
 
 @COMMANDS.route("POST", "/me/installs", ROLLOUT, scopes=("installs:report",))
 async def report_install(context: RequestContext[ReportInstall]) -> Addressed[ReportInstall]:
-    """A machine speaks for the user who is signed in on it, and for nobody else."""
+    """Complete the report with the user who is signed in on the machine."""
     return Addressed(context.asked.rollout_id, replace(context.asked, account_id=context.actor.account_id))

@@ -1,4 +1,4 @@
-"""distribution's tables, folded from events."""
+"""distribution's read models."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -132,7 +132,7 @@ async def _withdrawn(tx: Connection, event: UpdateWithdrawn, _envelope: Envelope
 
 @AVAILABILITY.on(SeatPoolOpened)
 async def _owned(tx: Connection, event: SeatPoolOpened, envelope: Envelope) -> None:
-    """A contract owns a product from the moment that its seats exist."""
+    """Add an owned product: a contract owns it from the opening of the seat pool on."""
     await tx.execute(
         SQL["own_product"],
         event.contract_id,
@@ -171,7 +171,7 @@ async def _group(tx: Connection, event: GroupCreated, _envelope: Envelope) -> No
 
 @FLEETS.on(GroupPolicySet)
 async def _policy(tx: Connection, event: GroupPolicySet, _envelope: Envelope) -> None:
-    """The default group has no row before its first policy."""
+    """Set the group's policy; the default group has no row before its first policy."""
     await tx.execute(
         SQL["set_policy"],
         event.contract_id,
@@ -282,14 +282,14 @@ async def _rollout(tx: Connection, event: _Rollout, envelope: Envelope) -> None:
         case PhaseStarted(rollout_id=rollout_id, phase=phase):
             await tx.execute(SQL["set_phase"], rollout_id, phase)
         case RolloutPaused(rollout_id=rollout_id, reason=reason):
-            await _stands(tx, rollout_id, "paused", reason)
+            await _set_status(tx, rollout_id, "paused", reason)
         case RolloutResumed(rollout_id=rollout_id):
-            await _stands(tx, rollout_id, "running")
+            await _set_status(tx, rollout_id, "running")
         case RolloutCompleted(rollout_id=rollout_id):
             await tx.execute(SQL["complete"], rollout_id)
-            await _stands(tx, rollout_id, "completed")
+            await _set_status(tx, rollout_id, "completed")
         case RolloutStopped(rollout_id=rollout_id, reason=reason):
-            await _stands(tx, rollout_id, "stopped", reason)
+            await _set_status(tx, rollout_id, "stopped", reason)
             await tx.execute(SQL["remove_targets"], rollout_id, reason)
         case TargetAdded() | TargetRemoved():
             await _target(tx, event)
@@ -316,8 +316,11 @@ async def _started(tx: Connection, event: RolloutStarted, envelope: Envelope) ->
     )
 
 
-async def _stands(tx: Connection, rollout_id: str, status: str, reason: str | None = None) -> None:
-    """What is resumed after its last phase was passed is completed all the same."""
+async def _set_status(tx: Connection, rollout_id: str, status: str, reason: str | None = None) -> None:
+    """Set the rollout's status.
+
+    A rollout that is resumed after its last phase was passed is completed.
+    """
     await tx.execute(SQL["set_status"], rollout_id, status, reason)
 
 

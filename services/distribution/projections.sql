@@ -3,21 +3,21 @@ insert into updates (publisher, update_id, product, kind, title, version, platfo
     size_bytes, location, published_at, event_id)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);
 
--- withdraw_update: note why the publisher took the update back.
+-- withdraw_update: set the reason why the publisher withdrew the update.
 update updates set withdrawn = $3 where publisher = $1 and update_id = $2;
 
--- own_product: note that a contract owns a product from its subscription on.
+-- own_product: add a product that a contract owns by a subscription.
 insert into owned_products (contract_id, subscription_id, customer, product, publisher, starts, ends, in_term,
     event_id)
 values ($1, $2, $3, $4, $5, $6, $7, true, $8);
 
--- renew_product: set the end of the subscription's next term.
+-- renew_product: set the end of the subscription's new term.
 update owned_products set ends = $2, in_term = true where subscription_id = $1;
 
--- expire_product: note that the subscription's term is over.
+-- expire_product: set that the subscription's term is over.
 update owned_products set in_term = false where subscription_id = $1;
 
--- end_product: remove what the subscription gave.
+-- end_product: remove the product that the contract owned by the subscription.
 delete from owned_products where subscription_id = $1;
 
 -- create_group: add a group.
@@ -38,7 +38,7 @@ on conflict (contract_id, account_id) do update set group_id = excluded.group_id
 -- remove_from_group: take a user out of their group.
 delete from fleet_members where contract_id = $1 and account_id = $2;
 
--- decide: note what was decided last about an update for these groups.
+-- decide: set the latest decision about an update for these groups.
 insert into fleet_decisions (contract_id, publisher, update_id, group_id, decision, starts_at, reason,
     rollout_id, decided_by, event_id)
 select $1, $2, $3, unnest($4::text[]), $5, $6, $7, $8, $9, $10
@@ -50,13 +50,13 @@ on conflict (contract_id, publisher, update_id, group_id) do update set decision
 insert into rollout_history (rollout_id, version, type, at, actor, data, event_id)
 values ($1, $2, $3, $4, $5, $6, $7);
 
--- set_phase: set the phase that the rollout is in, from 0.
+-- set_phase: set the rollout's current phase, from 0.
 update rollouts set phase = $2 where rollout_id = $1;
 
--- complete: note that every phase was passed.
+-- complete: set that every phase was passed.
 update rollouts set completed = true where rollout_id = $1;
 
--- remove_targets: remove all that are still targets.
+-- remove_targets: remove all present targets, with the reason.
 update rollout_targets set removed = $2 where rollout_id = $1 and removed is null;
 
 -- start_rollout: add a rollout, before its first phase.
@@ -64,12 +64,12 @@ insert into rollouts (rollout_id, contract_id, publisher, update_id, version, gr
     started_by, event_id)
 values ($1, $2, $3, $4, $5, $6, $7, 'running', -1, $8, $9);
 
--- set_status: set the rollout's status; what is resumed after its last phase was passed is completed all the same.
+-- set_status: set the rollout's status; one that is resumed after its last phase was passed is completed.
 update rollouts
 set status = case when completed and $2 = 'running' then 'completed' else $2 end, reason = $3
 where rollout_id = $1;
 
--- remove_target: note why the user is no target any more.
+-- remove_target: remove a target, with the reason.
 update rollout_targets set removed = $3 where rollout_id = $1 and account_id = $2;
 
 -- add_target: make the user a target, in this phase.
@@ -77,7 +77,7 @@ insert into rollout_targets (rollout_id, account_id, group_id, phase) values ($1
 on conflict (rollout_id, account_id) do update set group_id = excluded.group_id, phase = excluded.phase,
     removed = null;
 
--- report_install: set what a user's machine reported last.
+-- report_install: set the latest report of a user's machine.
 insert into rollout_installs (rollout_id, account_id, machine, succeeded, error, at)
 values ($1, $2, $3, $4, $5, $6)
 on conflict (rollout_id, account_id, machine) do update set succeeded = excluded.succeeded,

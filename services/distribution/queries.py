@@ -1,4 +1,4 @@
-"""distribution's queries: for the administrators of a contract, and for the machines of its users."""
+"""distribution's queries, for a contract's administrators and for its users' machines."""
 
 import json
 from datetime import datetime
@@ -49,7 +49,10 @@ def _view(row: Row) -> UpdateView:
 
 
 async def _visible(db: Queryable, contract_id: str, now: datetime) -> tuple[list[str], list[str], list[str]]:
-    """What the contract's administrators see: products, publishers and kinds of updates, column by column."""
+    """Return which updates the contract's administrators can see, as three parallel columns.
+
+    The columns are products, publishers and kinds of updates.
+    """
     rows = await db.fetch(SQL["owned_products"], contract_id)
     pools = [
         EntitledPool(
@@ -60,7 +63,10 @@ async def _visible(db: Queryable, contract_id: str, now: datetime) -> tuple[list
         for row in rows
     ]
     visible = [(pool.product, pool.publisher, kind) for pool in pools for kind in pool.kinds_shown]
-    return [each[0] for each in visible], [each[1] for each in visible], [each[2] for each in visible]
+    products = [product for product, _, _ in visible]
+    publishers = [publisher for _, publisher, _ in visible]
+    kinds: list[str] = [kind for _, _, kind in visible]
+    return products, publishers, kinds
 
 
 @QUERIES.get("/contracts/{contract_id}/updates")
@@ -72,7 +78,7 @@ async def available_updates(
     limit: Limit = 50,
     after: After = "",
 ) -> UpdateList:
-    """The updates and extensions available for the products that the contract owns, for its administrators only."""
+    """List the updates and extensions available for the products that the contract owns."""
     await require_access(db, actor, contract_id)
     rows = await db.fetch(SQL["available_updates"], *await _visible(db, contract_id, now), after, limit)
     following = rows[-1]["event_id"] if len(rows) == limit else None
@@ -83,7 +89,7 @@ async def available_updates(
 async def available_update(
     contract_id: Identifier, publisher: Publisher, update_id: Identifier, actor: CurrentActor, db: Database, now: Now
 ) -> UpdateView:
-    """One of these updates."""
+    """Return one of the available updates."""
     await require_access(db, actor, contract_id)
     row = await db.fetchrow(SQL["available_update"], *await _visible(db, contract_id, now), publisher, update_id)
     if row is None:
@@ -98,7 +104,7 @@ class GroupView(BaseModel):
     group_id: str
     name: str
     members: list[str]
-    """Of the default group none: it holds every user that is in no other."""
+    """Empty for the default group, which has every user that is in no other group."""
 
 
 class GroupList(BaseModel):
@@ -139,7 +145,7 @@ class DecisionList(BaseModel):
 
 @QUERIES.get("/contracts/{contract_id}/groups")
 async def groups(contract_id: Identifier, actor: CurrentActor, db: Database) -> GroupList:
-    """The groups of the contract's users, the default one first."""
+    """List the groups of the contract's users, the default group first."""
     await require_access(db, actor, contract_id)
     rows = await db.fetch(SQL["groups"], contract_id, DEFAULT_GROUP)
     return GroupList(items=[GroupView(group_id=r["group_id"], name=r["name"], members=r["members"]) for r in rows])
@@ -147,7 +153,7 @@ async def groups(contract_id: Identifier, actor: CurrentActor, db: Database) -> 
 
 @QUERIES.get("/contracts/{contract_id}/policies")
 async def policies(contract_id: Identifier, actor: CurrentActor, db: Database) -> PolicyList:
-    """Each group's policy: when the group gets updates by itself, how old they are then, and in which windows."""
+    """List the groups' policies: cadence, minimum age of updates and maintenance windows."""
     await require_access(db, actor, contract_id)
     rows = await db.fetch(SQL["groups"], contract_id, DEFAULT_GROUP)
     return PolicyList(
@@ -179,10 +185,10 @@ async def decisions(
     limit: Limit = 50,
     after: After = "",
 ) -> DecisionList:
-    """What was decided last about each update for each group, by whom, in the order of deciding."""
+    """List the latest decision about each update for each group, in the order of the decisions."""
     await require_access(db, actor, contract_id)
     rows = await db.fetch(SQL["decisions"], contract_id, after, limit)
-    following = rows[-1]["place"] if len(rows) == limit else None
+    following = rows[-1]["cursor"] if len(rows) == limit else None
     return DecisionList(items=[DecisionView(**dict(row)) for row in rows], next=following)
 
 
@@ -198,7 +204,7 @@ class RolloutSummary(BaseModel):
     phases: list[RolloutPhase]
     status: str
     phase: int
-    """The phase that it is in, from 1."""
+    """The number of the current phase, from 1; 0 before the first phase."""
     reason: str | None
     targets: int
     succeeded: int
@@ -218,8 +224,9 @@ class TargetView(BaseModel):
     phase: int
     removed: str | None
     succeeded: int
-    """Of the user's machines."""
+    """The number of the user's machines that reported success."""
     failed: int
+    """The number of the user's machines that reported a failure."""
 
 
 class HistoryView(BaseModel):
@@ -247,7 +254,7 @@ async def rollouts(
     limit: Limit = 50,
     after: After = "",
 ) -> RolloutList:
-    """The contract's rollouts in the order of their starts: where each stands, and for how many users."""
+    """List the contract's rollouts with their status, in the order of their starts."""
     await require_access(db, actor, contract_id)
     rows = await db.fetch(SQL["rollouts"], contract_id, after, limit)
     following = rows[-1]["event_id"] if len(rows) == limit else None
@@ -258,7 +265,7 @@ async def rollouts(
 async def rollout(
     contract_id: Identifier, rollout_id: DerivedIdentifier, actor: CurrentActor, db: Database
 ) -> RolloutView:
-    """One rollout: its targets and who was one, and everything that happened, by whom."""
+    """Return one rollout with its present and former targets and all of its events."""
     await require_access(db, actor, contract_id)
     row = await db.fetchrow(SQL["rollout"], contract_id, rollout_id)
     if row is None:
@@ -267,7 +274,7 @@ async def rollout(
     history = await db.fetch(SQL["history"], rollout_id)
     parts = {
         "users": [TargetView(**dict(user)) for user in users],
-        "history": [HistoryView(**dict(each) | {"data": json.loads(each["data"])}) for each in history],
+        "history": [HistoryView(**dict(event) | {"data": json.loads(event["data"])}) for event in history],
     }
     return RolloutView.model_validate(_summary(row) | parts)
 
@@ -294,7 +301,10 @@ class OfferList(BaseModel):
 
 @QUERIES.get("/me/updates", openapi_extra=machines("read", "installs:report"))
 async def my_updates(actor: CurrentActor, db: Database, now: Now, machine: OptionalName = "") -> OfferList:
-    """What the caller's machines (or this one) should install now: nothing outside of the group's maintenance windows,
-    nothing that the machine has reported as installed."""
+    """List the updates that the caller's machines, or this one, should install now.
+
+    Updates outside of their group's maintenance windows, and those that the machine has reported as installed, are
+    left out.
+    """
     rows = await db.fetch(SQL["my_updates"], actor.account_id, machine, DEFAULT_GROUP)
     return OfferList(items=[Offer(**dict(row)) for row in rows if is_open(_windows(row["windows"]), now)])

@@ -1,7 +1,7 @@
--- owned_products: list the products that a contract owns, and whether their subscriptions are in a term, once begun.
+-- owned_products: list the products that a contract owns; `in_term` is true before the first term begins, too.
 select product, publisher, starts, in_term from owned_products where contract_id = $1;
 
--- available_updates: list the updates of these products, publishers and kinds, after $4.
+-- available_updates: list the updates of these products, publishers and kinds, after the event id $4.
 select u.publisher, u.update_id, u.product, u.kind, u.title, u.version, u.platform, u.severity, u.sha256, u.size_bytes,
     u.location, u.published_at, u.event_id
 from updates u
@@ -13,7 +13,7 @@ where u.withdrawn is null
     and u.event_id > $4
 order by u.event_id limit $5;
 
--- available_update: read an update, by publisher ($4) and id ($5), if `available_updates` has it.
+-- available_update: read an update, by publisher ($4) and id ($5), if `available_updates` lists it.
 select u.publisher, u.update_id, u.product, u.kind, u.title, u.version, u.platform, u.severity, u.sha256, u.size_bytes,
     u.location, u.published_at, u.event_id
 from updates u
@@ -24,7 +24,7 @@ where u.withdrawn is null
     )
     and u.publisher = $4 and u.update_id = $5;
 
--- rollouts: list a contract's rollouts after $2, and how many of each one's targets have installed the update.
+-- rollouts: list a contract's rollouts after $2, and how many of each rollout's targets have installed the update.
 select r.*, r.phase + 1 as phase, count(t.account_id)::int as targets,
     count(*) filter (where i.failed = 0)::int as succeeded, count(*) filter (where i.failed > 0)::int as failed
 from rollouts r
@@ -56,10 +56,10 @@ select g.*, coalesce((select array_agg(m.account_id order by m.account_id) from 
     where m.contract_id = $1 and m.group_id = g.group_id), '{}') as members
 from every g order by g.group_id <> $2, g.name, g.group_id;
 
--- decisions: list what was decided last, after the place $2, in the order of deciding.
+-- decisions: list the latest decisions after the cursor $2, in the order of the decisions.
 select publisher, update_id, group_id, decision, starts_at, reason, rollout_id, decided_by, event_id,
-    event_id || ' ' || group_id as place
-from fleet_decisions where contract_id = $1 and event_id || ' ' || group_id > $2 order by place limit $3;
+    event_id || ' ' || group_id as cursor
+from fleet_decisions where contract_id = $1 and event_id || ' ' || group_id > $2 order by cursor limit $3;
 
 -- targets: list the rollout's targets, with their machines' results.
 select t.account_id, t.group_id, t.phase + 1 as phase, t.removed,
@@ -72,7 +72,7 @@ group by t.rollout_id, t.account_id order by t.phase, t.account_id;
 -- history: list the rollout's events.
 select * from rollout_history where rollout_id = $1 order by version;
 
--- my_updates: list what a user's machine ($2) should install; $3 is the group of those who are in no other.
+-- my_updates: list the updates that a user's machine ($2) should install; $3 is the default group's id.
 select r.rollout_id, g.windows, u.*
 from rollout_targets t
 join rollouts r using (rollout_id)

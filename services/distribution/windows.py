@@ -1,4 +1,4 @@
-"""Maintenance windows, by the clocks of their time zones."""
+"""Maintenance windows, in local time."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
@@ -12,17 +12,20 @@ _WEEKDAYS: Final = get_args(Weekday)
 
 
 def is_open(windows: Sequence[MaintenanceWindow], now: datetime) -> bool:
-    """Whether one of them is open; always where there are none. A window lasts its minutes also over midnight, and
-    where clocks are changed meanwhile. One that starts in an hour that is left out starts when that hour would be over;
-    one that starts in an hour that comes twice starts the first time."""
+    """Return whether one of the windows is open; true if there are none.
+
+    A window always lasts its number of minutes, even over midnight or a change to or from daylight saving time. A
+    window whose start falls into the skipped hour starts later by the skipped time; a window whose start falls into
+    the repeated hour starts at the first occurrence.
+    """
     return not windows or any(_open(window, now) for window in windows)
 
 
 def _open(window: MaintenanceWindow, now: datetime) -> bool:
     zone = ZoneInfo(window.time_zone)
     today = now.astimezone(zone).date()
-    # A day's length reaches into the day after the next where clocks go forward; where they go back over midnight, the
-    # next day may have begun for a moment.
+    # A window of a day's length can end on the second day after its start if clocks go forward meanwhile. If clocks go
+    # back over midnight, a window of the next day may already have begun.
     for day in (today + timedelta(days) for days in range(-2, 2)):
         start = datetime.combine(day, time.fromisoformat(window.starts), zone).astimezone(UTC)
         if _WEEKDAYS[day.weekday()] == window.weekday and start <= now < start + timedelta(minutes=window.minutes):
