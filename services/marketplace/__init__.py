@@ -1,1 +1,1 @@
-"""marketplace: what is bought."""
+"""marketplace: catalogue, carts, orders and subscriptions."""

@@ -1,4 +1,4 @@
-"""The marketplace service's process."""
+"""marketplace's process: `python -m services.marketplace`."""
 
 from services import migrations_of
 from services.marketplace.api import COMMANDS

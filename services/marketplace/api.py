@@ -1,4 +1,7 @@
-"""The routes of marketplace's commands: who may send them, and what the caller can't say. Queries: queries.py."""
+"""The routes of marketplace's commands.
+
+They check who may send a command, and add the facts that the caller doesn't send. For queries see queries.py.
+"""
 
 import re
 from collections.abc import Iterable
@@ -38,16 +41,16 @@ from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 COMMANDS: Final = CommandRoutes()
 
 _CARTS = UUID("0e3f3f0a-8a55-5c6a-9d6e-53d3a1b6a7f1")
-"""The namespace of cart ids: made of the command's id, so that a repeated request names the cart it opened first."""
+"""The namespace of cart ids, which are derived from the command id so that a repeated command names the same cart."""
 
 
 def partner_only(actor: Actor) -> None:
-    """Carts and orders are a partner's. Raises Problem 403."""
+    """Raise Problem 403 unless the caller belongs to a partner."""
     if actor.organisation_kind != "partner":
         raise Problem(
             403,
             rule=rules.PARTNER_ONLY,
-            reason="Only a partner puts carts together and orders for its customers.",
+            reason="Only partners have carts, and order for their customers.",
             remedy="Ask your partner to order.",
         )
 
@@ -75,7 +78,14 @@ async def _cart(context: RequestContext[object], cart_id: str) -> OpenedCart | C
 async def _latest_listings(
     context: RequestContext[object], stored: str, publishers: Iterable[str], now: datetime
 ) -> list[PlanListed | PlanWithdrawn]:
-    """Return what each of these publishers last said about the plan with this product ID, at today's price."""
+    """Return each publisher's latest listing or withdrawal of the plan.
+
+    Args:
+        context: The request.
+        stored: The plan's product ID, without hyphens.
+        publishers: The publishers to consider.
+        now: Listings have the price of this day (UTC).
+    """
     listings: list[PlanListed | PlanWithdrawn] = []
     for publisher in publishers:
         match await context.state(PLAN, plan_key(publisher, stored)):
@@ -99,8 +109,8 @@ async def add_to_cart(context: RequestContext[AddToCart], cart_id: str) -> Addre
             listings = await _latest_listings(context, stored, await publishers_of(context.db, stored), now)
     else:
         chosen = asked.period or "", asked.support or "", asked.billing or ""
-        for fits in await offers_for(context.db, asked.product, *chosen):
-            listings += await _latest_listings(context, fits.plan.product_id, [fits.plan.publisher], now)
+        for offer in await offers_for(context.db, asked.product, *chosen):
+            listings += await _latest_listings(context, offer.plan.product_id, [offer.plan.publisher], now)
     offers = tuple(listing for listing in listings if isinstance(listing, PlanListed))
     command = replace(
         asked,
@@ -118,17 +128,17 @@ async def remove_from_cart(
 ) -> Addressed[RemoveFromCart]:
     await _cart(context, cart_id)
     if not re.fullmatch(r"[0-9]{1,6}", line, re.ASCII):
-        raise unknown("line", "Lines are counted from 1; look at the cart.")
+        raise unknown("line", "Lines are numbered from 1; see GET /carts/{cart_id}.")
     return Addressed(cart_id, RemoveFromCart(line=int(line)))
 
 
 @COMMANDS.route("POST", "/carts/{cart_id}/checkout", CART)
 async def check_out(context: RequestContext[CheckOut], cart_id: str) -> Addressed[CheckOut]:
     state = await _cart(context, cart_id)
-    lines = [added.line.plan for added in state.lines.values()] if isinstance(state, OpenedCart) else []
+    plans = [added.line.plan for added in state.lines.values()] if isinstance(state, OpenedCart) else []
     now = context.time_of(context.asked.customer)
     offered: list[PlanListed | PlanWithdrawn] = []
-    for plan in lines:
+    for plan in plans:
         offered += await _latest_listings(context, plan.product_id, [plan.publisher], now)
     command = replace(
         context.asked,
@@ -138,7 +148,7 @@ async def check_out(context: RequestContext[CheckOut], cart_id: str) -> Addresse
         purchaser_account=await account(context.db, context.asked.purchaser),
         offered=tuple(offered),
         standing=await context.state(STANDING, context.actor.organisation_id),
-        policy=policy_of(Policy, lines[0].publisher if lines else None),
+        policy=policy_of(Policy, plans[0].publisher if plans else None),
     )
     return Addressed(cart_id, command)
 
@@ -147,7 +157,7 @@ async def check_out(context: RequestContext[CheckOut], cart_id: str) -> Addresse
 
 
 class WhichSubscription(BaseModel):
-    """One of several subscriptions."""
+    """The body that names one subscription of a bulk command."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -155,7 +165,11 @@ class WhichSubscription(BaseModel):
 
 
 async def _subscription(context: RequestContext[object], subscription_id: str) -> Ordered:
-    """Return the subscription. Raises Problem 404 if it is unknown or of other organisations."""
+    """Return the subscription.
+
+    Raises:
+        Problem: 404 unless the caller belongs to its partner or customer.
+    """
     state = await context.state(SUBSCRIPTION, subscription_id)
     if isinstance(state, Unordered):
         raise unknown("subscription")
@@ -200,7 +214,11 @@ async def _disable_auto_renew(context: RequestContext[object], subscription_id: 
 async def _own_order(
     context: RequestContext[object], subscription_id: str
 ) -> SubscriptionOrdered | SubscriptionConfirmed:
-    """Return the order, which the calling partner placed. Raises Problem 404 for another's."""
+    """Return the calling partner's order.
+
+    Raises:
+        Problem: 403 if the caller doesn't belong to a partner; 404 if it is not an order of this partner.
+    """
     partner_only(context.actor)
     fact = fact_of(await _subscription(context, subscription_id))
     if context.actor.organisation_id != fact.partner:

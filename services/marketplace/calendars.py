@@ -1,5 +1,8 @@
-"""Business-day calendars of countries, out of the `holidays` library and calendars.toml (or the file that
-TENURE_CALENDARS names). The library's version and the file's own are the calendar's."""
+"""Business-day calendars of countries.
+
+They are computed from the `holidays` library and from calendars.toml, or the file that TENURE_CALENDARS names. A
+calendar's version names the library's version and the file's.
+"""
 
 import os
 import re
@@ -17,12 +20,12 @@ from services.marketplace.domain.calendar import Calendar
 from shared.events.fields import time_zones
 
 WEEKENDS_ONLY: Final = "weekends-only"
-"""The version of a calendar that knows no holidays; its id, too, where no country is told."""
+"""The version of a calendar without holidays of the library, and its id if no country is known."""
 _PACKAGED: Final = Path(__file__).with_name("calendars.toml")
 
 
 class Overrides(BaseModel):
-    """What is different in a country from what the library says."""
+    """A country's additional holidays and working days, beside the library's."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,7 +40,12 @@ _FILE: Final = TypeAdapter(dict[Annotated[str, Field(pattern=rf"^{_COUNTRY.patte
 
 @cache
 def overrides() -> dict[str, Overrides]:
-    """By country. Raises what is wrong with the file."""
+    """Return the overrides by country.
+
+    Raises:
+        OSError: The file can't be read.
+        ValueError: The file is invalid.
+    """
     with Path(os.environ.get("TENURE_CALENDARS") or _PACKAGED).open("rb") as file:
         return _FILE.validate_python(tomllib.load(file))
 
@@ -48,31 +56,41 @@ def _version() -> str:
 
 
 def zone(name: str) -> str:
-    """The time zone if there is one of this name, else UTC: orders of before zones were checked name what they like."""
+    """Return the time zone's name, or UTC if there is no such zone.
+
+    Orders from before zones were checked may have any text as their zone.
+    """
     return name if name in time_zones() else "UTC"
 
 
 @lru_cache(1_000)
-def _public(country: str, years: tuple[int, ...]) -> holidays.HolidayBase | None:
-    """What the library knows, None where it doesn't know the country; it takes its time to find out."""
+def _public_holidays(country: str, years: tuple[int, ...]) -> holidays.HolidayBase | None:
+    """Return the library's calendar of the country, or None if it has none.
+
+    Cached, because the library takes long to compute it.
+    """
     if country not in holidays.list_supported_countries(include_aliases=True):
         return None
     return holidays.country_holidays(country, years=years)
 
 
 def business_calendar(country: str, time_zone: str, ends: date) -> Calendar:
-    """The country's public holidays, weekend and worked weekend days for a deadline that lies before `ends`."""
+    """Return the country's calendar for a deadline before `ends`.
+
+    It has the public holidays, the weekend and the weekend days that are worked in the year of `ends` and the year
+    before.
+    """
     years = (ends.year - 1, ends.year)
     own = overrides().get(country.upper())
-    known = _public(country.upper(), years)
-    if known is None:
-        # Under the country's own name, by which a renewal looks for it: what the file says by then counts.
-        named = country.upper() if _COUNTRY.fullmatch(country.upper()) else WEEKENDS_ONLY
+    public = _public_holidays(country.upper(), years)
+    if public is None:
+        # The id is the country, even without holidays, so that a renewal applies the file's overrides of its time.
+        calendar_id = country.upper() if _COUNTRY.fullmatch(country.upper()) else WEEKENDS_ONLY
         if own is None:
-            return Calendar(id=named, version=WEEKENDS_ONLY, time_zone=zone(time_zone))
+            return Calendar(id=calendar_id, version=WEEKENDS_ONLY, time_zone=zone(time_zone))
         return Calendar(
-            id=named,
-            version=f"{WEEKENDS_ONLY}, {named} {own.version}",
+            id=calendar_id,
+            version=f"{WEEKENDS_ONLY}, {calendar_id} {own.version}",
             time_zone=zone(time_zone),
             holidays=own.holidays,
             working_days=own.working_days,
@@ -83,8 +101,8 @@ def business_calendar(country: str, time_zone: str, ends: date) -> Calendar:
         id=country.upper(),
         version=f"holidays {_version()}" + (f", {country.upper()} {own.version}" if own else ""),
         time_zone=zone(time_zone),
-        weekend=frozenset(day.weekday() for day in last_week if known.is_weekend(day)),
-        holidays=frozenset(known) | (own.holidays if own else frozenset()),
-        working_days=frozenset(day for day in known.weekend_workdays if day.year in years)
+        weekend=frozenset(day.weekday() for day in last_week if public.is_weekend(day)),
+        holidays=frozenset(public) | (own.holidays if own else frozenset()),
+        working_days=frozenset(day for day in public.weekend_workdays if day.year in years)
         | (own.working_days if own else frozenset()),
     )

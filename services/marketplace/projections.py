@@ -1,4 +1,4 @@
-"""Tables folded from events (declared in migrations/), and what routes look up in them."""
+"""marketplace's read models, and the lookups of routes in them."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -79,7 +79,7 @@ PEOPLE = Projection(
     tables=("people",),
 )
 
-# ── What is offered, and to whom ───────────────────────────────────────────────────────────────────────
+# ── Catalogue and standing ─────────────────────────────────────────────────────────────────────────────
 
 
 @CATALOGUE.on(PlanListed)
@@ -128,7 +128,7 @@ async def _csn(tx: Connection, event: CsnIssued | CsnRevoked, reason: str, envel
     )
 
 
-# ── Who belongs where ──────────────────────────────────────────────────────────────────────────────────
+# ── People ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @PEOPLE.on(AccountOpened)
@@ -220,10 +220,10 @@ async def subscription_confirmed(tx: Connection, event: SubscriptionConfirmed, _
         event.ends,
         event.cancel_by.model_dump_json(),
     )
-    await _owe(tx, event.subscription_id, 1, event.instalments)
+    await _add_instalments(tx, event.subscription_id, 1, event.instalments)
 
 
-async def _owe(tx: Connection, subscription_id: str, term: int, parts: Sequence[Instalment]) -> None:
+async def _add_instalments(tx: Connection, subscription_id: str, term: int, parts: Sequence[Instalment]) -> None:
     await tx.executemany(
         SQL["add_instalment"], [(subscription_id, term, part.number, part.due, part.amount.amount) for part in parts]
     )
@@ -242,7 +242,7 @@ async def subscription_renewed(tx: Connection, event: SubscriptionRenewed, _enve
         event.seats,
         event.total.amount,
     )
-    await _owe(tx, event.subscription_id, event.term, event.instalments)
+    await _add_instalments(tx, event.subscription_id, event.term, event.instalments)
 
 
 @SALES.on(SubscriptionEnded)
@@ -253,7 +253,7 @@ async def subscription_ended(tx: Connection, event: SubscriptionEnded, _envelope
 @SALES.on(SeatsAdded)
 async def seats_added(tx: Connection, event: SeatsAdded, _envelope: Envelope) -> None:
     await tx.execute(SQL["add_seats"], event.subscription_id, event.seats, event.instalment.amount.amount)
-    await _owe(tx, event.subscription_id, event.term, [event.instalment])
+    await _add_instalments(tx, event.subscription_id, event.term, [event.instalment])
 
 
 @SALES.on(SeatDecreaseScheduled)
@@ -293,30 +293,32 @@ async def seat_unassigned(tx: Connection, event: SeatUnassigned, _envelope: Enve
     await tx.execute(SQL["release_seat"], event.subscription_id, event.seat)
 
 
-# ── What routes look up ────────────────────────────────────────────────────────────────────────────────
+# ── Lookups ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def publishers_of(db: Queryable, product_id: str) -> list[str]:
-    """Who has ever offered a plan under this (stored) product ID."""
+    """Return the publishers that have ever listed a plan under this (stored) product ID."""
     rows = await db.fetch(SQL["publishers_of"], product_id)
     return [row["publisher"] for row in rows]
 
 
 async def offers_for(db: Queryable, product: str, period: str, support: str, billing: str) -> tuple[PlanListed, ...]:
-    """The listed plans that fit a wizard's choices ("" fits all), as the events that listed them."""
+    """Return the events that listed the plans which match a wizard's choices ("" matches all)."""
     rows = await db.fetch(SQL["offers_for"], product, period, support, billing)
     return tuple(PlanListed(plan=Plan.from_row(row["plan"])).recorded(row["event_id"]) for row in rows)
 
 
 async def account(db: Queryable, account_id: str) -> Account | None:
-    """The last word about the account: for which organisation it was opened and where, without what is personal about
-    it, or that it was closed."""
+    """Return the event that opened the account, or that closed it, without the personal fields.
+
+    The country and time zone are those of the latest profile.
+    """
     row = await db.fetchrow(SQL["account"], account_id)
     if row is None:
         return None
     if row["closed"]:
-        who = {"account_id": account_id, "organisation_id": row["organisation_id"]}
-        return AccountClosed.model_construct(**who).recorded(row["event_id"])
+        fields = {"account_id": account_id, "organisation_id": row["organisation_id"]}
+        return AccountClosed.model_construct(**fields).recorded(row["event_id"])
     opened = AccountOpened.model_construct(
         account_id=row["account_id"],
         organisation_id=row["organisation_id"],

@@ -1,4 +1,4 @@
--- list_plan: add a plan to the catalogue, or set what it offers.
+-- list_plan: add a plan to the catalogue, or replace it.
 insert into catalogue (product_id, publisher, listed, event_id, plan, product, period, support, billing, category,
     commitment_months)
 values ($1, $2, true, $3, $4, $5, $6, $7, $8, $9, $10)
@@ -6,11 +6,11 @@ on conflict (product_id, publisher) do update set listed = true, event_id = excl
     plan = excluded.plan, product = excluded.product, period = excluded.period, support = excluded.support,
     billing = excluded.billing, category = excluded.category, commitment_months = excluded.commitment_months;
 
--- withdraw_plan: note that a plan is not offered any more; it may not be known yet.
+-- withdraw_plan: set that a plan is withdrawn; it may never have been listed.
 insert into catalogue (product_id, publisher, listed, event_id) values ($1, $2, false, $3)
 on conflict (product_id, publisher) do update set listed = false, event_id = excluded.event_id;
 
--- set_standing: set whether the organisation's number is valid, and why.
+-- set_standing: set whether the organisation's CSN is valid, and the reason.
 insert into standings (organisation_id, publisher, csn, valid, said_at, reason, event_id)
 values ($1, $2, $3, $4, $5, $6, $7)
 on conflict (organisation_id, publisher, csn) do update set valid = excluded.valid, said_at = excluded.said_at,
@@ -22,10 +22,10 @@ insert into people (account_id, organisation_id, organisation_name, organisation
 values ($1, $2, $3, $4, $5, $6, $7, false, $8)
 on conflict (account_id) do nothing;
 
--- close_account: note that the account is closed.
+-- close_account: set that the account is closed.
 update people set closed = true, event_id = $2 where account_id = $1;
 
--- move_account: set where the account is.
+-- move_account: set the account's country and time zone.
 update people set country = $2, time_zone = $3 where account_id = $1;
 
 -- open_cart: add a cart.
@@ -38,7 +38,7 @@ on conflict (cart_id, line) do update set plan = excluded.plan, seats = excluded
 -- remove_line: remove a line from the cart.
 delete from cart_lines where cart_id = $1 and line = $2;
 
--- check_out: note what the cart was ordered with.
+-- check_out: set the values of the cart's checkout.
 update carts set checked_out = $2 where cart_id = $1;
 
 -- order: add the subscription that a line was ordered as.
@@ -49,7 +49,7 @@ on conflict (subscription_id) do update set status = 'awaiting', ordered_by = ex
     seats = excluded.seats, total_amount = excluded.total_amount, starts = excluded.starts,
     csn = excluded.csn, order_event = excluded.order_event, failure_reason = null;
 
--- fail: note why the order failed.
+-- fail: set the reason why the order failed.
 update subscriptions set status = 'failed', failure_reason = $2 where subscription_id = $1;
 
 -- confirm: begin the subscription's first term.
@@ -65,44 +65,44 @@ update subscriptions set term = $2, term_starts = $3, ends = $4, cancel_by = $5,
     next_seats = $7, total_amount = $8
 where subscription_id = $1;
 
--- end: note that the subscription has ended.
+-- end: set that the subscription has ended.
 update subscriptions set status = 'ended' where subscription_id = $1;
 
 -- add_seats: set the seats and add their price.
 update subscriptions set seats = $2, next_seats = $2, total_amount = total_amount + $3
 where subscription_id = $1;
 
--- set_next_seats: set how many seats the next term begins with.
+-- set_next_seats: set the number of seats with which the next term begins.
 update subscriptions set next_seats = $2 where subscription_id = $1;
 
--- add_reminder: note a reminder of the term's end, once.
+-- add_reminder: add a reminder of the term's end, once.
 insert into reminders (subscription_id, term, days_before, ends, time) values ($1, $2, $3, $4, $5)
 on conflict do nothing;
 
--- request_disable_auto_renew: note that turning auto-renew off is asked for.
+-- request_disable_auto_renew: set that turning auto-renew off was requested.
 update subscriptions set auto_renew = 'asked', asked = $2, refused = null where subscription_id = $1;
 
--- refuse_disable_auto_renew: note why auto-renew stays on.
+-- refuse_disable_auto_renew: set the reason why auto-renew stays on.
 update subscriptions set auto_renew = 'on', refused = $2 where subscription_id = $1;
 
--- disable_auto_renew: note that auto-renew is off, and the last day.
+-- disable_auto_renew: set that auto-renew is off, and the last day.
 update subscriptions set auto_renew = 'off', refused = null, last_day = $2 where subscription_id = $1;
 
--- hold_seat: set who holds a seat.
+-- hold_seat: set the holder of a seat.
 insert into held_seats (subscription_id, seat, account_id, event_id) values ($1, $2, $3, $4)
 on conflict (subscription_id, seat) do update set account_id = excluded.account_id, event_id = excluded.event_id;
 
--- release_seat: note that nobody holds the seat.
+-- release_seat: remove the holder of a seat.
 delete from held_seats where subscription_id = $1 and seat = $2;
 
--- publishers_of: list who has ever offered a plan under this product id.
+-- publishers_of: list the publishers that have ever listed a plan under this product id.
 select publisher from catalogue where product_id = $1 order by publisher;
 
--- offers_for: list the plans that fit a wizard's choices; '' fits all.
+-- offers_for: list the plans that match a wizard's choices; '' matches all.
 select plan, event_id from catalogue
 where listed and product = coalesce(nullif($1, ''), product) and period = coalesce(nullif($2, ''), period)
     and support = coalesce(nullif($3, ''), support) and billing = coalesce(nullif($4, ''), billing)
 order by product_id, publisher;
 
--- account: read what is known of an account.
+-- account: read an account.
 select * from people where account_id = $1;

@@ -1,4 +1,7 @@
-"""What can be asked of marketplace: catalogue, wizard, carts, orders, subscriptions. The shapes stand in views.py."""
+"""marketplace's queries: catalogue, wizard, carts, orders and subscriptions.
+
+The models of their responses are in views.py.
+"""
 
 from collections.abc import Sequence
 from datetime import UTC, date
@@ -75,7 +78,7 @@ async def _clocks(request: Request) -> Clocks:
 
 
 AllClocks: TypeAlias = Annotated[Clocks, Depends(_clocks)]
-"""A subscription is shown in its customer's time, to its partner too: that is the time that commands are decided in."""
+"""The clocks of all organisations. A subscription is shown in its customer's time, in which commands are decided."""
 
 # ── The catalogue ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -93,8 +96,8 @@ async def catalogue(
     limit: Limit = 50,
     after: After = "",
 ) -> Plans:
-    """The plans that the caller's standing opens, in the order of their product IDs."""
-    wanted = _stored(product_id) if product_id else ""
+    """List the plans that the caller's standing permits, in the order of their product IDs."""
+    stored = _stored(product_id) if product_id else ""
     standing = await log.state(STANDING, actor.organisation_id)
     rows = await db.fetch(
         SQL["catalogue"],
@@ -104,7 +107,7 @@ async def catalogue(
         period,
         support,
         category,
-        wanted,
+        stored,
         after,
         limit + 1,
     )
@@ -114,7 +117,7 @@ async def catalogue(
 
 @QUERIES.get("/catalogue/{product_id}")
 async def one_plan(product_id: Code, actor: CurrentActor, db: Database, log: CurrentLog) -> PlanView:
-    """One plan, by its product ID, with or without hyphens."""
+    """Return a plan by its product ID, with or without hyphens."""
     stored = _stored(product_id)
     row = await db.fetchrow(SQL["plan"], stored)
     if row is None:
@@ -138,31 +141,31 @@ async def ask_wizard(
     support: Support | None = None,
     billing: Billing | None = None,
 ) -> Wizard:
-    """Ordering without a product ID: what can be chosen so that a plan remains, and which one does."""
+    """Return the choices that lead to a plan, and the plan once a single one remains."""
     standing = await log.state(STANDING, actor.organisation_id)
     opened = [list(ALWAYS_OPEN), list(specialised_open_for(standing))]
     rows = await db.fetch(SQL["catalogue"], *opened, "", None, None, None, "", "", None)
-    read = [Plan.from_row(row["plan"]) for row in rows]
-    plans = [plan for plan in read if is_orderable(plan, policy_of(Policy, plan.publisher))]
+    listed = [Plan.from_row(row["plan"]) for row in rows]
+    plans = [plan for plan in listed if is_orderable(plan, policy_of(Policy, plan.publisher))]
     names = {plan.product: plan.product_name for plan in plans}
     chosen = wizard.Selection(product, period or "", support or "", billing or "")
-    left = wizard.remaining(plans, chosen)
+    remaining = wizard.remaining(plans, chosen)
     choices = {
         str(step): [Choice(value=value, label=names.get(value, value)) for value in wizard.choices(plans, chosen, step)]
         for step in wizard.STEPS
     }
     return Wizard(
-        plans=len(left),
-        plan=plan_view(left[0], policy_of(Policy, left[0].publisher)) if len(left) == 1 else None,
+        plans=len(remaining),
+        plan=plan_view(remaining[0], policy_of(Policy, remaining[0].publisher)) if len(remaining) == 1 else None,
         next=wizard.next_step(plans, chosen),
         choices=choices,
-        remaining=[hyphenated(plan.product_id) for plan in left] if len(left) <= 10 else [],
+        remaining=[hyphenated(plan.product_id) for plan in remaining] if len(remaining) <= 10 else [],
     )
 
 
 @QUERIES.get("/standing")
 async def standing(actor: CurrentActor, db: Database, log: CurrentLog) -> StandingView:
-    """The caller's organisation's standing with publishers."""
+    """Return the standing of the caller's organisation with publishers."""
     rows = await db.fetch(SQL["standings"], actor.organisation_id)
     return StandingView(
         organisation_id=actor.organisation_id,
@@ -180,7 +183,7 @@ def _plan_view(plan_json: str) -> PlanView:
 
 
 def _stored(written: str) -> str:
-    """The 15 characters. Raises Problem 422 on anything that is no product ID."""
+    """Return a product ID without hyphens. Raises Problem 422 if it is not a product ID."""
     stored = read_product_id(written)
     if isinstance(stored, Rejected):
         raise rejected(stored, 422)
@@ -201,9 +204,13 @@ async def cart(
     purchaser: OptionalIdentifier = "",
     starts: WrittenDay | None = None,
 ) -> CartView:
-    """The whole order, for checking before it is sent: there are no returns afterwards. `customer`, `purchaser` and
-    `starts` are the checkout's, as far as they are known, and refused as it would refuse them; an ordered cart is shown
-    with its own."""
+    """Return the cart as the order that it would be.
+
+    It is for checking an order before the checkout, which is final: there are no refunds.
+
+    `customer`, `purchaser` and `starts` are those of the checkout, if they are known already; they are refused as the
+    checkout would refuse them. A cart that was checked out is shown with the values of its checkout.
+    """
     partner_only(actor)
     row = await db.fetchrow(SQL["cart"], cart_id)
     if row is None or row["partner"] != actor.organisation_id:
@@ -214,11 +221,11 @@ async def cart(
     publisher = lines[0][1].publisher if lines else ""
     policy = policy_of(Policy, publisher)
     if order is not None:
-        until = _cancel_by(order.starts, order.country, order.time_zone, policy)
-        sent = OrderedWith(
-            customer=order.customer, purchaser=order.purchaser, starts=order.starts, csn=order.csn, cancel_by=until
+        deadline = _cancel_by(order.starts, order.country, order.time_zone, policy)
+        ordered = OrderedWith(
+            customer=order.customer, purchaser=order.purchaser, starts=order.starts, csn=order.csn, cancel_by=deadline
         )
-        return cart_view(cart_id, order, lines, policy, sent)
+        return cart_view(cart_id, order, lines, policy, ordered)
     now = clocks.time_of(customer or actor.organisation_id)
     begins = starts or now.astimezone(UTC).date()
     buyer = purchaser_of(customer, purchaser, await account(db, purchaser)) if purchaser else None
@@ -226,11 +233,14 @@ async def cart(
         raise rejected(buyer)
     if (refused := start_refused(begins, now, policy)) is not None:
         raise rejected(refused)
-    assumed = [] if starts else [f"It starts today, {begins} (UTC): no start is named."]
+    assumed = [] if starts else [f"The term starts today, {begins} (UTC), because no start is given."]
     if not purchaser:
-        assumed.append("The date to cancel by is open: no purchaser is named, whose business days count.")
+        assumed.append(
+            "The date to cancel by is unknown: it depends on the business days of the purchaser's country, and no "
+            "purchaser is given."
+        )
     number = valid_csn(await log.state(STANDING, actor.organisation_id), publisher)
-    would = OrderedWith(
+    assumed_order = OrderedWith(
         customer=customer or None,
         purchaser=purchaser or None,
         starts=begins,
@@ -238,11 +248,11 @@ async def cart(
         cancel_by=_cancel_by(begins, buyer.country, buyer.time_zone, policy) if buyer else None,
         assumed=tuple(assumed),
     )
-    return cart_view(cart_id, None, lines, policy, would)
+    return cart_view(cart_id, None, lines, policy, assumed_order)
 
 
 def _cancel_by(starts: date, country: str, time_zone: str, policy: Policy) -> CancelBy:
-    """As the confirmation sets it, by the calendar of today."""
+    """Return the deadline as the confirmation would set it by today's calendar."""
     ends = term_ends(starts)
     return cancel_by(ends, business_calendar(country, time_zone, ends), policy.cancel_business_days)
 
@@ -254,7 +264,7 @@ def _cancel_by(starts: date, country: str, time_zone: str, policy: Policy) -> Ca
 async def orders(
     actor: CurrentActor, db: Database, clocks: AllClocks, limit: Limit = 50, after: After = ""
 ) -> Subscriptions:
-    """The partner's orders, the newest first: each becomes one subscription."""
+    """List the partner's orders, the newest first; each becomes one subscription."""
     partner_only(actor)
     return await _page(db, SQL["orders"], actor, clocks, limit, after)
 
@@ -263,7 +273,7 @@ async def orders(
 async def subscriptions(
     actor: CurrentActor, db: Database, clocks: AllClocks, limit: Limit = 50, after: After = ""
 ) -> Subscriptions:
-    """What the caller's organisation bought, or ordered as a partner; the newest first."""
+    """List what the caller's organisation bought, or ordered as a partner, the newest first."""
     return await _page(db, SQL["subscriptions"], actor, clocks, limit, after)
 
 
@@ -271,7 +281,7 @@ async def subscriptions(
 async def subscription(
     subscription_id: Identifier, actor: CurrentActor, db: Database, clocks: AllClocks
 ) -> SubscriptionView:
-    """A subscription with its term, its instalments, what is still owed, and whether it renews."""
+    """Return a subscription with its term, instalments, amount still owed and auto-renew state."""
     return await _subscription(subscription_id, actor, db, clocks)
 
 
@@ -279,21 +289,24 @@ async def subscription(
 async def who_supports_whom(
     subscription_id: Identifier, actor: CurrentActor, db: Database, clocks: AllClocks
 ) -> SupportView:
-    """The partner supports its customers; the distributor and the publisher support the partner only."""
-    found = await _subscription(subscription_id, actor, db, clocks)
-    rows = await db.fetch(SQL["organisation_names"], [found.partner, found.customer])
+    """Return who supports the customer, and who supports the partner.
+
+    The partner supports its customers; the distributor and the publisher support the partner only.
+    """
+    view = await _subscription(subscription_id, actor, db, clocks)
+    rows = await db.fetch(SQL["organisation_names"], [view.partner, view.customer])
     names = {row["organisation_id"]: row["organisation_name"] for row in rows}
-    partner, customer = names.get(found.partner, found.partner), names.get(found.customer, found.customer)
-    behind = [policy_of(Policy, found.plan.publisher).distributor, found.plan.publisher]
-    if actor.organisation_id == found.customer:
-        answer = f"{partner} owes you support. Do not ask {behind[0]} or {behind[1]}: they support {partner} only."
+    partner, customer = names.get(view.partner, view.partner), names.get(view.customer, view.customer)
+    distributor, publisher = policy_of(Policy, view.plan.publisher).distributor, view.plan.publisher
+    if actor.organisation_id == view.customer:
+        answer = f"{partner} owes you support. Do not ask {distributor} or {publisher}: they support {partner} only."
     else:
-        answer = f"You owe {customer} support; {behind[0]} and {behind[1]} support you only."
+        answer = f"You owe {customer} support; {distributor} and {publisher} support you only."
     return SupportView(
         subscription_id=subscription_id,
         customer=customer,
         supported_by=partner,
-        partner_supported_by=behind,
+        partner_supported_by=[distributor, publisher],
         answer=answer,
     )
 
@@ -302,8 +315,11 @@ async def who_supports_whom(
 async def preview_cancel(
     subscription_id: Identifier, actor: CurrentActor, db: Database, log: CurrentLog, clocks: AllClocks
 ) -> CancelPreview:
-    """What turning auto-renew off would do: the deadline, the end, what is still owed, which seats are in the way."""
-    found = await _subscription(subscription_id, actor, db, clocks)
+    """Return what turning auto-renew off would do now.
+
+    That is the deadline, the last day, the amount still owed, and the seats that have to be unassigned before.
+    """
+    view = await _subscription(subscription_id, actor, db, clocks)
     state = await log.state(SUBSCRIPTION, subscription_id)
     if isinstance(state, Unordered):
         raise unknown("subscription")
@@ -313,13 +329,17 @@ async def preview_cancel(
     held = [HeldSeat(seat=row["seat"], account_id=row["account_id"], because=row["event_id"]) for row in rows]
     plan = state.term.plan
     price = price_on(state.term.next_starts, await log.state(PLAN, plan_key(plan.publisher, plan.product_id)))
-    disable = DisableAutoRenew(actor.account_id, clocks.time_of(found.customer), policy_of(Policy, plan.publisher))
+    disable = DisableAutoRenew(actor.account_id, clocks.time_of(view.customer), policy_of(Policy, plan.publisher))
     preview = cancel_preview(disable, state, held=bool(held), price=price)
     return cancel_preview_view(preview, state.term.cancel_by, held)
 
 
 async def _subscription(subscription_id: str, actor: Actor, db: Queryable, clocks: Clocks) -> SubscriptionView:
-    """Raises Problem 404 if it is unknown or of other organisations."""
+    """Return a subscription.
+
+    Raises:
+        Problem: 404 unless the caller belongs to its partner or customer.
+    """
     row = await db.fetchrow(SQL["subscription"], subscription_id)
     if row is None or actor.organisation_id not in (row["partner"], row["customer"]):
         raise unknown("subscription")

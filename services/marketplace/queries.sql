@@ -1,4 +1,4 @@
--- catalogue: list the plans of these categories ($1) or publishers ($2) that fit, after $8; '' and null fit all.
+-- catalogue: list the plans of these categories ($1) or publishers ($2) that match, after $8; '' and null match all.
 select product_id || '.' || publisher as cursor, plan
 from catalogue
 where listed and (category = any($1::text[]) or publisher = any($2::text[]))
@@ -7,10 +7,10 @@ where listed and (category = any($1::text[]) or publisher = any($2::text[]))
     and product_id || '.' || publisher > $8
 order by cursor limit $9;
 
--- plan: read the plan of a product id, one that is offered first.
+-- plan: read the plan of a product id; one that is listed is preferred to one that is withdrawn.
 select publisher, plan, listed, event_id from catalogue where product_id = $1 order by listed desc, publisher limit 1;
 
--- orders: list what a partner ordered, the newest first, before $2.
+-- orders: list the subscriptions that a partner ordered, the newest first, before $2.
 select s.*, array(
     select days_before from reminders r
     where r.subscription_id = s.subscription_id and r.term = s.term order by days_before desc
@@ -19,7 +19,7 @@ from subscriptions s
 where partner = $1 and ($2 = '' or subscription_id < $2)
 order by subscription_id desc limit $3;
 
--- subscriptions: list what an organisation bought, or ordered as a partner, the newest first, before $2.
+-- subscriptions: list those that an organisation bought, or ordered as a partner, the newest first, before $2.
 select s.*, array(
     select days_before from reminders r
     where r.subscription_id = s.subscription_id and r.term = s.term order by days_before desc
@@ -36,7 +36,7 @@ select s.*, array(
 from subscriptions s
 where subscription_id = $1;
 
--- standings: list the organisation's numbers.
+-- standings: list the organisation's CSNs.
 select * from standings where organisation_id = $1 order by publisher, csn;
 
 -- cart: read a cart.
@@ -45,12 +45,12 @@ select * from carts where cart_id = $1;
 -- cart_lines: list the lines of a cart.
 select line, plan, seats from cart_lines where cart_id = $1 order by line;
 
--- organisation_names: read the organisations' names, as of their first accounts.
+-- organisation_names: read the organisations' names, as their first accounts have them.
 select distinct on (organisation_id) organisation_id, organisation_name from people
 where organisation_id = any($1::text[])
 order by organisation_id, opened_at;
 
--- held_seats: list the subscription's seats that somebody holds.
+-- held_seats: list the subscription's seats that are assigned.
 select * from held_seats where subscription_id = $1 order by seat;
 
 -- instalments: list the instalments of these subscriptions.

@@ -1,4 +1,4 @@
-"""What queries answer: the shapes, and how they are made of rows."""
+"""The models of the queries' responses, and the functions that build them from rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class PlanView(BaseModel):
     """One service plan. `price` is for one seat and the whole commitment, in minor units."""
 
     product_id: str
-    """As people read it, 5-6-4."""
+    """With hyphens: groups of 5, 6 and 4 characters."""
     publisher: str
     product: str
     product_name: str
@@ -42,13 +42,13 @@ class PlanView(BaseModel):
     commitment_months: int
     price: Money
     orderable: bool
-    """Whether its commitment is the one that subscriptions have."""
+    """Whether its commitment is that of the publisher's policy; other plans can't be ordered."""
 
 
 class Plans(BaseModel):
     items: list[PlanView]
     next: str | None
-    """Pass it as `after` for the following page."""
+    """Send it as `after` for the next page; null on the last page."""
 
 
 class Choice(BaseModel):
@@ -57,17 +57,17 @@ class Choice(BaseModel):
 
 
 class Wizard(BaseModel):
-    """What can still be chosen: each choice leads to a plan."""
+    """The choices that are left; each of them leads to a plan."""
 
     plans: int
-    """How many plans fit the choices made."""
+    """The number of plans that match the choices made."""
     plan: PlanView | None
-    """The plan, once one remains."""
+    """The plan, once a single one remains."""
     next: str | None
-    """The first open step that makes a difference."""
+    """The first open step that narrows the plans down; null if there is none."""
     choices: dict[str, list[Choice]]
     remaining: list[str]
-    """The product IDs of what fits, where there are at most ten."""
+    """The product IDs of the plans that match, if there are at most ten."""
 
 
 class Csn(BaseModel):
@@ -81,7 +81,7 @@ class Csn(BaseModel):
 class StandingView(BaseModel):
     organisation_id: str
     specialised_open_for: list[str]
-    """The publishers whose specialised plans are open to the organisation."""
+    """The publishers whose specialised plans the organisation can buy."""
     csns: list[Csn]
 
 
@@ -94,7 +94,7 @@ class TermView(BaseModel):
 
 
 class CartLineView(BaseModel):
-    """A line, and the subscription that it becomes once the publisher confirms it."""
+    """A cart line, with the subscription that it becomes."""
 
     line: int
     plan: PlanView
@@ -104,14 +104,14 @@ class CartLineView(BaseModel):
     term: TermView
     instalments: list[Instalment]
     cancel_by: CancelBy | None
-    """Until when auto-renew can be turned off in that term; null before a purchaser is named."""
+    """The deadline to turn auto-renew off in that term; null without a purchaser."""
     csn: str | None
-    """The number that the order names."""
+    """The CSN on the order."""
     subscription_id: str | None
 
 
 class CartView(BaseModel):
-    """The whole order, for checking before it is sent; once it was sent, as it was."""
+    """A cart as the order that it would be, or was checked out as."""
 
     cart_id: str
     status: Literal["open", "checked-out"]
@@ -123,22 +123,22 @@ class CartView(BaseModel):
     purchaser: str | None
     starts: date
     assumed: list[str]
-    """What stands here for what was not named."""
+    """What was assumed for values that were not given."""
 
 
 class AutoRenewView(BaseModel):
     state: Literal["on", "asked", "off"]
     cancel_by: CancelBy
     in_time: bool
-    """Whether a request now would bind the running term."""
+    """Whether a request now would apply to the running term."""
     ends: date | None
     """The subscription's last day, once auto-renew is off."""
     reminded: list[int]
-    """So many days before this term's end its renewal was announced."""
+    """The reminders of this term's renewal that were sent, as numbers of days before its end."""
     asked: AutoRenewDisableRequested | None
     """The last request."""
     refused: AutoRenewDisableRefused | None
-    """The last answer, where it was a refusal."""
+    """The latest refusal of such a request, if the latest request was refused."""
 
 
 class SubscriptionView(BaseModel):
@@ -162,7 +162,7 @@ class SubscriptionView(BaseModel):
     auto_renew: AutoRenewView | None
     instalments: list[Instalment]
     still_owed: Money
-    """The instalments due after today (UTC); they are owed to the term's end all the same."""
+    """The sum of the instalments due after today (UTC); they are owed even if auto-renew is turned off."""
 
 
 class Subscriptions(BaseModel):
@@ -171,20 +171,22 @@ class Subscriptions(BaseModel):
 
 
 class CancelPreview(BaseModel):
-    """What turning auto-renew off would do now; of one that was asked for, or is off, what that does."""
+    """What turning auto-renew off would do now, or does, if it was requested or is off."""
 
     possible_now: bool
     in_time: bool
-    """Whether the deadline is still ahead."""
+    """Whether the deadline has not passed."""
     deadline: datetime
     last_permitted_day: date
     would_end: date | None
-    """The subscription's last day if the request is granted; null where a request now would be refused as too late."""
+    """The subscription's last day if the request is granted; null if a request now would be refused as too late."""
     still_owed: Money
-    """All that falls due after today (UTC), up to that last day."""
+    """The sum of the instalments due after today (UTC), up to that last day."""
     next_term: Money | None
-    """How much of it is for the term after the running one, where the subscription would run that, too: its seats at
-    the price that the publisher has said by now for its first day."""
+    """The part of it for the next term, if the subscription would run through that, too.
+
+    It is for the seats of the next term, at the price that the publisher has announced by now for its first day.
+    """
     seats_to_unassign: list[HeldSeat]
     note: str
 
@@ -195,7 +197,7 @@ class SupportView(BaseModel):
     subscription_id: str
     customer: str
     supported_by: str
-    """The partner: whoever of the customer's has a question asks here."""
+    """The partner, which the customer's users ask for support."""
     partner_supported_by: list[str]
     """The distributor and the publisher, who support the partner only."""
     answer: str
@@ -220,7 +222,7 @@ def plan_view(plan: Plan, policy: Policy) -> PlanView:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OrderedWith:
-    """What a cart was ordered with, or would be."""
+    """The values of a cart's checkout, made or assumed."""
 
     customer: str | None
     purchaser: str | None
@@ -237,7 +239,15 @@ def cart_view(
     policy: Policy,
     ordered_with: OrderedWith,
 ) -> CartView:
-    """A cart with its (line, plan, seats), and what it was ordered as, if it was."""
+    """Return the view of a cart.
+
+    Args:
+        cart_id: The cart's id.
+        order: The checkout, or None if the cart is open.
+        lines: The number, plan and number of seats of each line.
+        policy: The publisher's policy.
+        ordered_with: The values of the checkout, made or assumed.
+    """
     starts = ordered_with.starts
     term = TermView(number=1, starts=starts, ends=term_ends(starts))
     subscriptions = [line.subscription_id for line in order.lines] if order else [None] * len(lines)
@@ -273,7 +283,7 @@ def cart_view(
 
 
 def subscription_view(row: Row, parts: Sequence[Row], policy: Policy, now: datetime) -> SubscriptionView:
-    """A row of `subscriptions` with its rows of `instalments`, as it reads at `now`."""
+    """Return the view at `now` of a row of `subscriptions` with its rows of `instalments`."""
     currency = row["currency"]
     due = [
         Instalment(number=p["number"], due=p["due"], amount=Money(amount=p["amount"], currency=currency)) for p in parts
@@ -316,7 +326,10 @@ def _auto_renew(row: Row, now: datetime) -> AutoRenewView:
 
 
 def cancel_preview_view(preview: auto_renew.CancelPreview, cancel_by: CancelBy, held: list[HeldSeat]) -> CancelPreview:
-    """A cancel preview with the deadline and the seats that are in the way; the seat pool decides, `held` is a copy."""
+    """Return the view of a cancel preview.
+
+    `held` is read from a copy of the seat pool's assignments; the seat pool itself decides about a request.
+    """
     return CancelPreview(
         possible_now=preview.possible_now,
         in_time=preview.in_time,
