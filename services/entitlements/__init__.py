@@ -1,1 +1,1 @@
-"""entitlements: what may be used."""
+"""entitlements: seats, update rights and credits."""

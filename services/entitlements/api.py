@@ -1,4 +1,7 @@
-"""The routes of entitlements' commands. What they administer, `shared.runtime.access` guards. Queries: queries.py."""
+"""The routes of entitlements' commands.
+
+Seats are assigned with administrative access only (`shared.runtime.access`). For queries see queries.py.
+"""
 
 from dataclasses import replace
 from typing import Final
@@ -77,8 +80,8 @@ async def consume_credits(context: RequestContext[ConsumeCredits]) -> Addressed[
         raise Problem(
             403,
             rule=rules.CREDITS_OF_ANOTHER,
-            reason="You can spend credits for yourself only.",
-            remedy="Leave account_id out.",
+            reason="Only the publisher or the operator spends credits for another user.",
+            remedy="Leave account_id out to spend credits for yourself.",
         )
     pools = await pools_for(context.db, context.log, asked.contract_id, account_id, utc_day(now))
     return Addressed(asked.contract_id, replace(asked, account_id=account_id, now=now, pools=pools))

@@ -1,4 +1,4 @@
-"""entitlements' tables, folded from events."""
+"""entitlements' read models."""
 
 from datetime import date
 from typing import Final
@@ -106,20 +106,20 @@ async def _renewed(tx: Connection, event: SeatPoolRenewed, _envelope: Envelope) 
 
 @POOLS.on(SeatPoolExpired)
 async def _phase_expired(tx: Connection, event: SeatPoolExpired, _envelope: Envelope) -> None:
-    await _step(tx, event.subscription_id, "expired", event.access_until)
+    await _set_phase(tx, event.subscription_id, "expired", event.access_until)
 
 
 @POOLS.on(SeatPoolSuspended)
 async def _phase_suspended(tx: Connection, event: SeatPoolSuspended, _envelope: Envelope) -> None:
-    await _step(tx, event.subscription_id, "suspended", event.kept_until)
+    await _set_phase(tx, event.subscription_id, "suspended", event.kept_until)
 
 
 @POOLS.on(SeatPoolEnded)
 async def _phase_ended(tx: Connection, event: SeatPoolEnded, _envelope: Envelope) -> None:
-    await _step(tx, event.subscription_id, "ended", None)
+    await _set_phase(tx, event.subscription_id, "ended", None)
 
 
-async def _step(tx: Connection, subscription_id: str, phase: str, until: date | None) -> None:
+async def _set_phase(tx: Connection, subscription_id: str, phase: str, until: date | None) -> None:
     await tx.execute(SQL["set_phase"], subscription_id, phase, until)
 
 
@@ -208,7 +208,7 @@ async def _entry(
     )
 
 
-# ── What other services say ────────────────────────────────────────────────────────────────────────────
+# ── Facts of other services ────────────────────────────────────────────────────────────────────────────
 
 
 @PEOPLE.on(AccountOpened)

@@ -6,16 +6,16 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'active', $10, $11, $12);
 -- resize_pool: set how many seats the pool has.
 update pools set seats = $2 where subscription_id = $1;
 
--- renew_pool: set the seats and the end of the pool's next term.
+-- renew_pool: set the seats and the end of the pool's new term.
 update pools set seats = $2, ends = $3, until = $3 where subscription_id = $1;
 
--- set_phase: set the phase that the pool has come to, and until when it lasts.
+-- set_phase: set the pool's phase and the phase's last day.
 update pools set phase = $2, until = $3 where subscription_id = $1;
 
--- give_updates: note the number that gives the pool the right to updates.
+-- give_updates: set the CSN that gives the pool the update right.
 update pools set update_csn = $2 where subscription_id = $1;
 
--- take_updates: take the right to updates from the pool.
+-- take_updates: remove the pool's update right.
 update pools set update_csn = null where subscription_id = $1;
 
 -- assign_seat: add the seat's holder.
@@ -32,7 +32,7 @@ values ($1, $2, $3, $4, $4, $5);
 -- take_credits: take credits from a grant.
 update credit_lots set remaining = remaining - $3 where contract_id = $1 and grant_id = $2;
 
--- add_entry: add a line of the ledger.
+-- add_entry: add an entry to the ledger.
 insert into credit_entries (contract_id, version, line, kind, grant_id, account_id, amount, reference, purpose,
     at, event_id)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
@@ -40,12 +40,12 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
 -- open_account: add an account's organisation.
 insert into people (account_id, organisation_id, organisation_name, event_id) values ($1, $2, $3, $4);
 
--- close_account: note that the account is closed.
+-- close_account: set that the account is closed.
 update people set closed = true, event_id = $2 where account_id = $1;
 
 -- open_contract: add a contract.
 insert into contracts (contract_id, customer, publisher, event_id) values ($1, $2, $3, $4);
 
--- set_csn: set whether the organisation's number is valid.
+-- set_csn: set whether the organisation's CSN is valid.
 insert into csns (organisation_id, publisher, csn, valid, version) values ($1, $2, $3, $4, $5)
 on conflict (organisation_id, publisher, csn) do update set valid = excluded.valid, version = excluded.version;

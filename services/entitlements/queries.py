@@ -1,4 +1,4 @@
-"""What can be asked of entitlements: pools, seats, and a contract's credits."""
+"""entitlements' queries: seat pools, seats, and a contract's credits."""
 
 from datetime import date, datetime, timedelta
 from typing import Annotated, Final, Literal, NamedTuple, TypeAlias
@@ -20,12 +20,21 @@ SQL: Final = statements(__file__)
 QUERIES: Final = APIRouter()
 
 Phase: TypeAlias = Literal["upcoming", "active", "expired", "suspended", "ended"]
-"""Upcoming: bought, its first term has not begun. Active: in its term. Expired: the term is over, seats can be used.
-Suspended: they can't. Ended: all taken back."""
+"""The phases of a seat pool.
+
+- upcoming: bought, but its first term has not begun
+- active: in a term
+- expired: the last term is over, but the seats can still be used
+- suspended: the seats can't be used, but are kept for their users
+- ended: the seats were taken back
+"""
 
 
 def _shown(row: Row, now: datetime) -> dict[str, object]:
-    """The row as its customer has it at that time: what time alone begins is no event of the pool's."""
+    """Return the row of a pool with its phase at `now`.
+
+    No event marks the beginning of the first term, so that the table has an upcoming pool as active.
+    """
     if row["phase"] == "active" and utc_day(now) < row["starts"]:
         return dict(row) | {"phase": "upcoming", "until": row["starts"] - timedelta(days=1)}
     return dict(row)
@@ -51,9 +60,9 @@ class PoolSummary(BaseModel):
     ends: date
     phase: Phase
     until: date | None
-    """The phase's last day; of an active pool the term's, after which it may renew."""
+    """The phase's last day; for an active pool the term's last day, after which it may renew."""
     updates: bool
-    """Whether its users have the right to updates and upgrades; they get them from the first day on."""
+    """Whether its users have the right to updates and upgrades, from the first day on."""
 
 
 class PoolView(PoolSummary):
@@ -75,9 +84,9 @@ class MySeat(BaseModel):
     phase: Phase
     until: date | None
     access: bool
-    """Whether it can be used."""
+    """Whether the seat can be used now."""
     updates: bool
-    """Whether it can be used with updates."""
+    """Whether it can be used now, with updates."""
 
 
 class MySeats(BaseModel):
@@ -93,7 +102,10 @@ async def pools(
     limit: Limit = 50,
     after: After = "",
 ) -> PoolList:
-    """The pools of the caller's organisation, by subscription id; of a publisher's people, those of its contracts."""
+    """List the pools of the caller's organisation by subscription id.
+
+    For people of a publisher, list the pools of the publisher's contracts; for the operator, all.
+    """
     customer, publisher = listed(actor)
     rows = await db.fetch(SQL["pools"], customer, publisher, contract_id, after, limit)
     time_of = request.app.state.parts.clocks.time_of
@@ -104,7 +116,7 @@ async def pools(
 
 @QUERIES.get("/pools/{subscription_id}")
 async def pool(subscription_id: Identifier, actor: CurrentActor, db: Database, request: Request) -> PoolView:
-    """How many seats were bought, who holds which, how many are free."""
+    """Return a pool: its number of seats, their holders, and the number of free seats."""
     row = await db.fetchrow(SQL["pool"], subscription_id)
     if row is None or not sees(actor, customer=row["customer"], publisher=row["publisher"]):
         raise unknown("pool of seats")
@@ -119,14 +131,14 @@ async def _holders(db: Pool, subscription_id: str) -> list[SeatView]:
 
 @QUERIES.get("/me/seats")
 async def my_seats(actor: CurrentActor, db: Database, now: Now) -> MySeats:
-    """The seats that the caller holds: whether they can be used, with updates, and until when."""
+    """List the seats that the caller holds: whether and until when they can be used."""
     rows = await db.fetch(SQL["my_seats"], actor.account_id)
     return MySeats(items=[_my_seat(_shown(row, now)) for row in rows])
 
 
-def _my_seat(shown: dict[str, object]) -> MySeat:
-    access = shown["phase"] in ("active", "expired")
-    return MySeat.model_validate(shown | {"access": access, "updates": access and shown["has_right"]})
+def _my_seat(pool: dict[str, object]) -> MySeat:
+    access = pool["phase"] in ("active", "expired")
+    return MySeat.model_validate(pool | {"access": access, "updates": access and pool["has_right"]})
 
 
 class LotView(BaseModel):
@@ -142,11 +154,11 @@ class EntryView(BaseModel):
     grant_id: str
     account_id: str | None
     amount: int
-    """Positive for what came, negative for what went."""
+    """Positive for a grant, negative for a consumption or an expiry."""
     balance: int
-    """The contract's whole balance after it."""
+    """The contract's whole balance after this entry."""
     reference: str
-    """The grant's or the consumption's id; of what expired, whether its time was over or the contract's."""
+    """The grant's or the consumption's id; for an expiry the reason, `time` or `contract`."""
     purpose: str
     at: datetime
     event_id: str
@@ -159,21 +171,21 @@ class CreditsView(BaseModel):
     pool: int
     individual: dict[str, int]
     lots: list[LotView]
-    """What is left of which grant; those with nothing left are in the entries only."""
+    """The grants that have credits left; all others are in the entries only."""
     entries: list[EntryView]
     next: int | None
-    """Ask with `after` for the entries that follow."""
+    """Send it as `after` for the next entries; null at the end."""
 
 
 class Contract(NamedTuple):
-    """Whose contract it is, and with which publisher."""
+    """A contract's customer and publisher."""
 
     customer: str
     publisher: str
 
 
 async def visible_contract(db: Pool, actor: Actor, contract_id: str) -> Contract:
-    """Return the contract, if the caller has to do with it. Raises Problem 404."""
+    """Return the contract. Raises Problem 404 unless the caller may see it."""
     row = await db.fetchrow(SQL["contract"], contract_id)
     if row is None or not sees(actor, customer=row["customer"], publisher=row["publisher"]):
         raise unknown("contract")
@@ -188,7 +200,7 @@ async def contract_credits(
     limit: Annotated[WrittenCount, Query(ge=1, le=500)] = 200,
     after: WrittenCount = 0,
 ) -> CreditsView:
-    """What is left of the contract's credits, and the ledger that explains it."""
+    """Return the contract's credits, and the ledger of their grants, consumptions and expiries."""
     await visible_contract(db, actor, contract_id)
     lots = await db.fetch(SQL["credit_lots"], contract_id)
     entries = await db.fetch(SQL["credit_entries"], contract_id, after, limit)

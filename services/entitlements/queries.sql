@@ -1,4 +1,4 @@
--- pools: list the pools of a customer ($1) with a publisher ($2) by a contract ($3), null being any, after $4.
+-- pools: list the pools of a customer ($1), publisher ($2) and contract ($3), null for any, after $4.
 select p.subscription_id, p.contract_id, p.product, p.product_name, p.seats, p.starts, p.ends, p.customer, p.publisher,
     p.phase, p.until, p.update_csn is not null as updates,
     count(s.seat)::int as assigned, p.seats - count(s.seat)::int as free
@@ -7,7 +7,7 @@ where ($1::text is null or p.customer = $1) and ($2::text is null or p.publisher
     and ($3::text is null or p.contract_id = $3) and p.subscription_id > $4
 group by p.subscription_id order by p.subscription_id limit $5;
 
--- pool: summarise one pool, as `pools` does.
+-- pool: read one pool, as `pools` does.
 select p.subscription_id, p.contract_id, p.product, p.product_name, p.seats, p.starts, p.ends, p.customer, p.publisher,
     p.phase, p.until, p.update_csn is not null as updates,
     count(s.seat)::int as assigned, p.seats - count(s.seat)::int as free
@@ -17,7 +17,7 @@ where p.subscription_id = $1 group by p.subscription_id;
 -- contract: read a contract.
 select * from contracts where contract_id = $1;
 
--- holders: list the seats of a pool that somebody holds.
+-- holders: list the assigned seats of a pool.
 select seat, account_id, assigned_by, assigned_at, event_id from seats where subscription_id = $1 order by seat;
 
 -- my_seats: list the seats that an account holds.
@@ -26,12 +26,12 @@ select s.subscription_id, p.product, p.product_name, s.seat, p.starts, p.ends, p
 from seats s
 join pools p using (subscription_id) where s.account_id = $1 order by p.product, s.subscription_id;
 
--- credit_lots: list the grants of a contract of which credits are left.
+-- credit_lots: list a contract's grants that have credits left.
 select grant_id, account_id, granted, remaining, expires_on from credit_lots
 where contract_id = $1 and remaining > 0
 order by account_id nulls last, expires_on, grant_id;
 
--- credit_entries: list a contract's ledger after the version $2, up to $3 versions of it, with the balance after each
+-- credit_entries: list a contract's ledger after the version $2, at most $3 versions, with the balance after each
 -- entry.
 select kind, grant_id, account_id, amount, balance, reference, purpose, at, event_id, version
 from (
