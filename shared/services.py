@@ -1,29 +1,31 @@
-"""The services there are, one line each. Whatever else needs to know of a service derives it from here.
+"""The declarations of the services, one line each.
 
-From the name follow the package `services.<name>`, the events' module `shared.events.<name>`, the topics
+All other lists of services are derived from them.
+
+From a service's name follow the package `services.<name>`, the events' module `shared.events.<name>`, the topics
 `<name>.events.v1` and `anchors.v1.<name>`, the database and the role `tenure_<name>`, the user of Kafka, the secrets
 `postgres-<name>` and `kafka-<name>`, and the variable `TENURE_<NAME>_URL`.
 
-Imports nothing that has to be installed: `python -m deploy.secrets` runs without.
+This module imports only the standard library, because `python -m deploy.secrets` runs before anything is installed.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
 PUBLISHERS: Final = "publishers"
-"""What a service reads that hears of publishers' systems: all of their topics."""
+"""In `reads`: the topics of all publishers' systems."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceDeclaration:
-    """A service's name and place."""
+    """A service's name, default port and the topics that it may read."""
 
     name: str
     port: int
-    """Where it answers by default; the launcher moves all of them by TENURE_PORT_BASE."""
+    """The default port; with TENURE_PORT_BASE the launcher shifts all of them."""
     reads: tuple[str, ...]
-    """The services whose events its consumers read beside its own, or PUBLISHERS. It may read nothing else. Every one
-    reads identity's: clocks that were moved, and sessions that ended."""
+    """The services whose events its consumers may read, in addition to its own, and PUBLISHERS. Every service reads
+    identity's events, for moved clocks and ended sessions."""
 
 
 DECLARED: Final = (
@@ -33,15 +35,15 @@ DECLARED: Final = (
     ServiceDeclaration(name="distribution", port=8104, reads=("identity", "entitlements", PUBLISHERS)),
 )
 
-SERVICES: Final = tuple(each.name for each in DECLARED)
-PORTS: Final = {each.name: each.port for each in DECLARED}
+SERVICES: Final = tuple(declaration.name for declaration in DECLARED)
+PORTS: Final = {declaration.name: declaration.port for declaration in DECLARED}
 
 
 def url_variable(service: str) -> str:
-    """The environment variable that says where a service answers."""
+    """Return the name of the environment variable with a service's URL."""
     return f"TENURE_{service.upper()}_URL"
 
 
 def local_url(service: str) -> str:
-    """Where a service answers unless its variable says otherwise: at its own port of this machine."""
+    """Return a service's default URL: its port on this machine."""
     return f"http://127.0.0.1:{PORTS[service]}"
