@@ -2,17 +2,20 @@
 
 A request asks for it with the header `Tenure-At-Least: <stream>@<version>`.
 
-All waiting requests of a process share one query to the database, which is repeated while any waits. Their number is
+The database is queried when a request begins to wait, when a consumer's checkpoint has moved, and at the request's
+deadline, but never by a timer in between. All waiting requests of a process share these queries. Their number is
 bounded, for the process and for each account.
 """
 
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from shared import rules
+from shared.eventlog.deliver.notices import CheckpointNotices
 from shared.runtime.auth import Actor
 from shared.runtime.database import Pool
 from shared.runtime.limits import too_many
@@ -20,7 +23,8 @@ from shared.runtime.problems import Problem, busy
 from shared.sql import statements
 
 WAIT_S: Final = 2.0
-ASK_EVERY_S: Final = 0.01
+LAST_ANSWER_S: Final = 1.0
+"""The timeout of the query at the deadline."""
 WAITING_AT_MOST: Final = 1000
 """The greatest number of waiting requests in a process; the next one gets 503 at once."""
 WAITING_OF_AN_ACCOUNT: Final = 50
@@ -39,6 +43,14 @@ class Wanted(NamedTuple):
     """The caller's organisation; None for the operator, who sees all organisations."""
 
 
+@dataclass(eq=False, slots=True)
+class _Waiter:
+    wanted: Wanted
+    reached: asyncio.Future[None]
+    last: bool = False
+    """Whether its deadline has passed: the next query is its last."""
+
+
 class Freshness:
     """The requests of this process that wait for versions of streams."""
 
@@ -47,6 +59,7 @@ class Freshness:
         db: Callable[[], Pool],
         own_projections: Sequence[str],
         own_categories: Collection[str],
+        notices: CheckpointNotices,
         *,
         wait_s: float = WAIT_S,
         refused: Callable[[str], None] = lambda _: None,
@@ -56,16 +69,19 @@ class Freshness:
         Args:
             own_projections: the names of the consumers that fold the service's own streams.
             own_categories: the categories of the service's own streams.
+            notices: the notices after which the database is queried.
             wait_s: the timeout of a wait.
             refused: called with the name of a limit that refused a request.
         """
         self._db, self._own_projections, self._own_categories = db, list(own_projections), frozenset(own_categories)
-        self._wait_s, self._refused = wait_s, refused
-        self._waiting: dict[asyncio.Future[None], Wanted] = {}
+        self._notices, self._wait_s, self._refused = notices, wait_s, refused
+        self._waiting: set[_Waiter] = set()
+        self._unasked: set[_Waiter] = set()
         self._by_account: Counter[str] = Counter()
         self._asking: asyncio.Task[None] | None = None
         self.questions = 0
         """How often the database was asked."""
+        notices.subscribe(lambda: self._ask_for(self._waiting))
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -85,36 +101,56 @@ class Freshness:
             raise too_many(f"{WAITING_OF_AN_ACCOUNT} queries of this account are already waiting.", 0)
         if len(self._waiting) >= WAITING_AT_MOST:
             raise busy("Too many queries are waiting for newer data.")
-        future = asyncio.get_running_loop().create_future()
-        self._waiting[future] = wanted
+        loop = asyncio.get_running_loop()
+        waiter = _Waiter(wanted, loop.create_future())
+        self._waiting.add(waiter)
         self._by_account[account_id] += 1
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._ask(), name="freshness")
+        self._ask_for([waiter])
+        over = loop.call_later(self._wait_s, self._ask_for_the_last_time, waiter)
         try:
-            async with asyncio.timeout(self._wait_s):
-                await future
+            async with asyncio.timeout(self._wait_s + LAST_ANSWER_S):
+                await waiter.reached
         except TimeoutError:
             raise _not_yet(wanted) from None
         finally:
-            del self._waiting[future]
+            over.cancel()
+            self._waiting.remove(waiter)
+            self._unasked.discard(waiter)
             self._by_account -= Counter([account_id])  # `-=` also removes entries that reach 0
 
+    def _ask_for_the_last_time(self, waiter: _Waiter) -> None:
+        waiter.last = True
+        self._ask_for([waiter])
+
+    def _ask_for(self, waiters: Iterable[_Waiter]) -> None:
+        """Include these in the next query, which is sent at once unless one is running."""
+        self._unasked.update(waiters)
+        if self._unasked and (self._asking is None or self._asking.done()):
+            self._asking = asyncio.create_task(self._ask(), name="freshness")
+
     async def _ask(self) -> None:
-        """Query the database for all waiting requests, until none waits."""
-        while self._waiting:
-            asked = list(set(self._waiting.values()))
+        """Query the database until a query has begun after the last notice."""
+        while self._unasked:
+            asked = [(waiter, waiter.last) for waiter in self._unasked]
+            self._unasked.clear()
+            wanted = list({waiter.wanted for waiter, _ in asked})
             try:
-                outcomes = await self._outcomes(asked)
+                outcomes = await self._outcomes(wanted)
             except Exception as error:  # noqa: BLE001  # any error is passed on to the waiting requests
-                outcomes = dict.fromkeys(asked, error)
-            for future, wanted in self._waiting.items():
-                if wanted in outcomes and not future.done():
-                    outcome = outcomes[wanted]
-                    if outcome is None:
-                        future.set_result(None)
-                    else:
-                        future.set_exception(outcome)
-            await asyncio.sleep(ASK_EVERY_S)
+                outcomes = dict.fromkeys(wanted, error)
+            for waiter, last in asked:
+                self._tell(waiter, last, outcomes)
+
+    def _tell(self, waiter: _Waiter, last: bool, outcomes: Mapping[Wanted, Exception | None]) -> None:
+        if waiter.reached.done() or not (last or waiter.wanted in outcomes):
+            return
+        outcome = outcomes.get(waiter.wanted, _not_yet(waiter.wanted))
+        if outcome is not None:
+            waiter.reached.set_exception(outcome)
+            return
+        if last:  # No notice told of it: the listening connection may be dead.
+            self._notices.renew()
+        waiter.reached.set_result(None)
 
     async def _outcomes(self, asked: Sequence[Wanted]) -> dict[Wanted, Exception | None]:
         """Return the outcomes that are certain: None if the version is reached, or the error."""

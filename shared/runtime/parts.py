@@ -6,6 +6,7 @@ from datetime import datetime
 
 from shared import rules
 from shared.eventlog.deliver.clocks import Clocks
+from shared.eventlog.deliver.notices import CheckpointNotices
 from shared.eventlog.write.log import Log, utc_now
 from shared.runtime.auth import TokenVerifier
 from shared.runtime.database import Pool
@@ -38,13 +39,19 @@ class Parts:
     opened_db: Pool | None = None
     clocks: Clocks = field(init=False)
     limits: Limits = field(init=False)
+    notices: CheckpointNotices = field(init=False)
     freshness: Freshness = field(init=False)
 
     def __post_init__(self) -> None:
         self.clocks = Clocks(self.now)
         self.limits = Limits(self.settings.limits, refused=self.metrics.limited)
+        self.notices = CheckpointNotices()
         self.freshness = Freshness(
-            lambda: self.db, self.own_projections, self.own_categories, refused=self.metrics.limited
+            lambda: self.db,
+            self.own_projections,
+            self.own_categories,
+            self.notices,
+            refused=self.metrics.limited,
         )
 
     @property

@@ -214,6 +214,9 @@ class ServiceProcess:
             self.parts.opened_log, self.parts.opened_db = event_log, pool
             tasks.append(asyncio.create_task(clocks.follow(pool), name="clocks"))
             tasks.append(asyncio.create_task(self.figures.follow(pool), name="figures"))
+            notices = self.parts.notices
+            if self.only & {"api", "consumers"}:
+                tasks.append(asyncio.create_task(notices.run(dsn, listens="api" in self.only), name="notices"))
             if self.service.on_start is not None:
                 await self.service.on_start(self)
             tasks += [asyncio.create_task(work(self), name="background") for work in self.service.in_each_process]
@@ -229,7 +232,7 @@ class ServiceProcess:
             if "consumers" in self.only:
                 timers = self.service.timers
                 consumers = [
-                    Consumer(self.service.name, declared, pool, event_log, clocks, self.metrics)
+                    Consumer(self.service.name, declared, pool, event_log, clocks, self.metrics, moved=notices.moved)
                     for declared in self.service.all_consumers
                 ]
                 if timers:

@@ -71,7 +71,7 @@ class Bench:
     """The service's application, and its consumers fed from its store as Kafka would."""
 
     def __init__(self, pool: Any, store: PostgresStore, dsn: str) -> None:
-        self._dsn = dsn
+        self.dsn = dsn
         self.pool, self.store = pool, store
         self.log = Log(store, "identity", sealer=Persons(pool))
         parts = Parts(
@@ -83,6 +83,7 @@ class Bench:
             now=utc_now,
         )
         parts.opened_log, parts.opened_db = self.log, pool
+        self.notices = parts.notices
         self.app = app = make_app(parts, SERVICE.commands, SERVICE.queries, api=True)
         app.state.keys = keys.Keys([KEY])
         app.state.everywhere = AtOnce({})
@@ -90,7 +91,7 @@ class Bench:
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
         self.clocks = Clocks(utc_now)
         self.consumers = [
-            Consumer("identity", what, pool, self.log, self.clocks)
+            Consumer("identity", what, pool, self.log, self.clocks, moved=parts.notices.moved)
             for what in (DIRECTORY, REACTIONS, CLOCKS, TIMERS.projection)
         ]
         self.timers = TimerService("identity", TIMERS, pool, self.log, self.clocks)
@@ -98,7 +99,7 @@ class Bench:
 
     async def restored(self) -> Sequence[str]:
         """Put right what a restore puts right in the private tables, as the operator does."""
-        operator = await asyncpg.connect(as_operator(self._dsn))
+        operator = await asyncpg.connect(as_operator(self.dsn))
         try:
             return await private(operator)
         finally:

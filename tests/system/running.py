@@ -175,3 +175,11 @@ def system(folder: Path) -> Iterator[System]:
             service.wait_ready()
         subprocess.run([sys.executable, "-m", "deploy.data"], cwd=ROOT, env={**os.environ, **env}, check=True)
         yield System(postgres, kafka, services, env, folder)
+
+
+@contextmanager
+def another_process(system: System, service: str, folder: Path) -> Iterator[str]:
+    """One more process of the service, that answers requests only."""
+    env = {name: value for name, value in system.env.items() if name != "TENURE_PORT"}
+    with ServicePart(service, folder, env=env, arguments=("--only", "api")) as started:
+        yield started.url

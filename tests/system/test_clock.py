@@ -13,10 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.stack import ServicePart
 from shared.services import SERVICES, url_variable
 from tests.system.people import Somebody, signed_up
-from tests.system.running import System
+from tests.system.running import System, another_process
 
 pytestmark = pytest.mark.system
 
@@ -26,14 +25,6 @@ TIMES = 6
 @pytest.fixture
 def somebody(running: System) -> Somebody:
     return signed_up(running, {"organisation": {"name": f"Trials {token_hex(4)}", "kind": "customer", "sandbox": True}})
-
-
-@contextmanager
-def another_process(system: System, service: str, folder: Path) -> Iterator[str]:
-    """One more process of the service, that answers requests only."""
-    env = {name: value for name, value in system.env.items() if name != "TENURE_PORT"}
-    with ServicePart(service, folder, env=env, arguments=("--only", "api")) as started:
-        yield started.url
 
 
 @contextmanager

@@ -121,13 +121,15 @@ class Consumer:
         observer: Observer | None = None,
         *,
         has_all: bool = False,
+        moved: Callable[[], None] = lambda: None,
     ) -> None:
         """Create a consumer.
 
         Args:
             has_all: Whether the store has every event of its topic although it is fenced, as at the end of a restore.
+            moved: Called after each commit that moved the checkpoint of a stream. It must not raise or wait.
         """
-        self._has_all = has_all
+        self._has_all, self._moved = has_all, moved
         self.name, self.own = f"{service}.{definition.name}", topic_of(service)
         self.definition = definition
         self._pool, self._commands, self._clocks, self._observer = pool, commands, clocks, observer
@@ -182,6 +184,8 @@ class Consumer:
         except PASSING as fault:
             raise Fault(repr(fault)) from fault
         self._reached |= done.offsets
+        if done.seen:
+            self._moved()
         if self._observer is not None:
             self._observer.consumed(self.name, len(done.apply), done.repeats)
         self._report_parked(done.parked)

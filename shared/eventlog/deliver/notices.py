@@ -1,0 +1,106 @@
+"""Notices that a consumer's checkpoint has moved, for waiting queries of this process and of others.
+
+A notice is sent after the commit: in the fold's transaction, NOTIFY would take a lock at the commit that all notifying
+transactions of the server share. A notice can be lost; a waiting query must ask once more at its deadline.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+import asyncpg
+import structlog
+
+from shared.eventlog.write.postgres import TRANSIENT
+from shared.sql import statements
+
+logger = structlog.get_logger(__name__)
+
+SQL: Final = statements(__file__)
+
+CHANNEL: Final = "checkpoints"
+"""In the service's own database."""
+NOTICE_EVERY_S: Final = 0.005
+"""The shortest time between two notices of a process. The first after a pause is sent at once."""
+FIRST_PAUSE_S: Final = 0.05
+LONGEST_PAUSE_S: Final = 2.0
+
+
+class CheckpointNotices:
+    """Sends and receives a process's notices. Within the process this needs neither `run` nor the database."""
+
+    def __init__(self) -> None:
+        self._wakes: list[Callable[[], None]] = []
+        self._unsent = asyncio.Event()
+        self._resting = False
+        self._moved_since = False
+        self._connection: asyncpg.Connection | None = None
+
+    def subscribe(self, wake: Callable[[], None]) -> None:
+        """Call `wake` at each notice, and after each new connection, because earlier notices may be lost."""
+        self._wakes.append(wake)
+
+    def moved(self) -> None:
+        """Send a notice. Call this after the commit. It neither waits nor raises."""
+        self._unsent.set()
+        if self._resting:
+            self._moved_since = True
+        else:
+            self._wake_and_rest()
+
+    def _wake_and_rest(self) -> None:
+        self._resting, self._moved_since = True, False
+        asyncio.get_running_loop().call_later(NOTICE_EVERY_S, self._rested)
+        self._wake()
+
+    def _rested(self) -> None:
+        self._resting = False
+        if self._moved_since:
+            self._wake_and_rest()
+
+    def _wake(self) -> None:
+        for wake in self._wakes:
+            wake()
+
+    async def run(self, dsn: str, *, listens: bool) -> None:
+        """Exchange notices with other processes until cancelled, and open the connection again when it breaks.
+
+        Args:
+            dsn: The service's own database.
+            listens: Whether queries of this process wait.
+        """
+        pause = FIRST_PAUSE_S
+        while True:
+            try:
+                self._connection = await asyncpg.connect(dsn, command_timeout=10, timeout=5)
+                if listens:
+                    await self._connection.add_listener(CHANNEL, self._hear)
+                    self._wake()
+                pause = FIRST_PAUSE_S
+                await self._send(self._connection)
+            except (asyncpg.PostgresError, *TRANSIENT) as fault:
+                logger.warning("the connection for notices is opened again", fault=repr(fault), pause_s=pause)
+            finally:
+                self.renew()
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+
+    def renew(self) -> None:
+        """Close the connection, so that `run` opens another one. It may be dead without an error."""
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    async def _send(self, connection: asyncpg.Connection) -> None:
+        """Notify other processes until the connection breaks, first for what an earlier connection lost."""
+        connection.add_termination_listener(lambda _: self._unsent.set())
+        self._unsent.set()
+        while True:
+            await self._unsent.wait()
+            self._unsent.clear()
+            await connection.execute(SQL["notify"])
+            await asyncio.sleep(NOTICE_EVERY_S)
+
+    def _hear(self, connection: Any, process: int, _channel: str, _payload: object) -> None:
+        if process != connection.get_server_pid():  # `moved` has woken this process
+            self._wake()

@@ -1,0 +1,2 @@
+-- notify: wake the waiting queries of other processes.
+notify checkpoints;
