@@ -84,7 +84,7 @@ async def announce_price(event: PlanPriceAnnounced, envelope: Envelope, _reach: 
         publisher=event.publisher,
         price=event.price,
         valid_from=event.valid_from,
-        said_by=publisher_of(envelope.source),
+        reported_by=publisher_of(envelope.source),
         said_at=envelope.time,
     )
     return [Dispatch(PLAN, key, announce)]
@@ -96,7 +96,7 @@ async def record_csn(event: CsnIssued, envelope: Envelope, _reach: ReactionConte
         csn=event.csn,
         organisation_id=event.organisation_id,
         publisher=event.publisher,
-        said_by=publisher_of(envelope.source),
+        reported_by=publisher_of(envelope.source),
         said_at=envelope.time,
         policy=policy_of(Policy, event.publisher),
     )
@@ -110,7 +110,7 @@ async def revoke_csn(event: CsnRevoked, envelope: Envelope, _reach: ReactionCont
         organisation_id=event.organisation_id,
         publisher=event.publisher,
         reason=event.reason,
-        said_by=publisher_of(envelope.source),
+        reported_by=publisher_of(envelope.source),
         said_at=envelope.time,
     )
     return [Dispatch(STANDING, event.organisation_id, revoke)]
@@ -127,7 +127,7 @@ async def confirm_order(event: OrderConfirmed, envelope: Envelope, reach: Reacti
     calendar = business_calendar(country, zone, term_ends(starts))
     confirm = ConfirmOrder(
         reference=event.reference,
-        said_by=publisher,
+        reported_by=publisher,
         calendar=calendar,
         order=event.order,
         policy=policy_of(Policy, publisher),

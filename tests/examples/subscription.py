@@ -47,7 +47,7 @@ CART = CartCheckedOut(
 
 BERLIN = Calendar(id="DE", version="0.1", time_zone="Europe/Berlin")
 
-CONFIRM = ConfirmOrder(reference="ADSK-77", said_by=AUTODESK, calendar=BERLIN)
+CONFIRM = ConfirmOrder(reference="ADSK-77", reported_by=AUTODESK, calendar=BERLIN)
 
 DECLINE = FailOrder("The customer's address is incomplete.", AUTODESK)
 

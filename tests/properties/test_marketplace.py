@@ -71,7 +71,7 @@ _plan_words = st.one_of(
         publisher=publishers,
         price=st.builds(ex.euros, st.integers(0, 3)),
         valid_from=times.map(datetime.date),
-        said_by=publishers,
+        reported_by=publishers,
         said_at=times,
     ),
     st.builds(plan.BringPriceIn, times),
@@ -106,7 +106,7 @@ _csn_words = st.one_of(
         csn=_numbers,
         organisation_id=st.just("p"),
         publisher=publishers,
-        said_by=publishers,
+        reported_by=publishers,
         said_at=times,
     ),
     st.builds(
@@ -115,7 +115,7 @@ _csn_words = st.one_of(
         organisation_id=st.just("p"),
         publisher=publishers,
         reason=st.just(""),
-        said_by=publishers,
+        reported_by=publishers,
         said_at=times,
     ),
 )
@@ -130,7 +130,7 @@ def test_standing_decisions_survive_a_retry(commands: list[standing.Command]) ->
 def test_a_standing_does_not_depend_on_the_order_in_which_words_arrive(order: list[int], count: int) -> None:
     said: list[standing.Command] = [
         standing.RecordCsn(
-            csn="1", organisation_id="p", publisher="acme", said_by="acme", said_at=EPOCH + timedelta(hours=hour)
+            csn="1", organisation_id="p", publisher="acme", reported_by="acme", said_at=EPOCH + timedelta(hours=hour)
         )
         if hour % 2 == 0
         else standing.RevokeCsn(
@@ -138,7 +138,7 @@ def test_a_standing_does_not_depend_on_the_order_in_which_words_arrive(order: li
             organisation_id="p",
             publisher="acme",
             reason="",
-            said_by="acme",
+            reported_by="acme",
             said_at=EPOCH + timedelta(hours=hour),
         )
         for hour in order
@@ -282,16 +282,16 @@ _subscription_commands = st.one_of(
     st.builds(
         order.ConfirmOrder,
         reference=st.sampled_from(["A", "B"]),
-        said_by=st.just("autodesk"),
+        reported_by=st.just("autodesk"),
         calendar=st.just(_berlin),
     ),
     st.just(
-        lambda state: order.ConfirmOrder(reference="A", said_by="autodesk", calendar=_berlin, order=_answers(state))
+        lambda state: order.ConfirmOrder(reference="A", reported_by="autodesk", calendar=_berlin, order=_answers(state))
     ),
     st.builds(
         order.ConfirmOrder,
         reference=st.just("A"),
-        said_by=publishers,
+        reported_by=publishers,
         calendar=st.just(_berlin),
         order=st.sampled_from(["", "#0", "#9"]),
     ),
@@ -320,7 +320,7 @@ _subscription_commands = st.one_of(
 )
 
 
-_accepted = order.ConfirmOrder(reference="A", said_by="autodesk", calendar=_berlin)
+_accepted = order.ConfirmOrder(reference="A", reported_by="autodesk", calendar=_berlin)
 _beginnings: st.SearchStrategy[list[Any]] = st.sampled_from(
     [
         [],

@@ -57,11 +57,11 @@ class RecordUpdate:
     """Record an update that a publisher's system published.
 
     Args:
-        said_by: the publisher whose system sent it.
+        reported_by: the publisher whose system sent it.
     """
 
     update: UpdatePublished
-    said_by: Annotated[str, SUPPLIED]
+    reported_by: Annotated[str, SUPPLIED]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class WithdrawUpdate:
     """Record that a publisher's system withdrew an update, whether or not it was published here."""
 
     withdrawal: UpdateWithdrawn
-    said_by: Annotated[str, SUPPLIED]
+    reported_by: Annotated[str, SUPPLIED]
 
 
 Command: TypeAlias = RecordUpdate | WithdrawUpdate
@@ -80,19 +80,19 @@ Command: TypeAlias = RecordUpdate | WithdrawUpdate
 def decide(command: Command, state: State) -> Decision[Event]:
     """Return the events that follow from `command` in `state`, or the refusal."""
     match command:
-        case RecordUpdate(update, said_by):
-            return _record(update, said_by, state)
-        case WithdrawUpdate(withdrawal, said_by):
-            if withdrawal.publisher != said_by:
-                return _not_theirs(withdrawal.publisher, said_by)
+        case RecordUpdate(update, reported_by):
+            return _record(update, reported_by, state)
+        case WithdrawUpdate(withdrawal, reported_by):
+            if withdrawal.publisher != reported_by:
+                return _not_theirs(withdrawal.publisher, reported_by)
             return () if isinstance(state, Withdrawn) else (withdrawal,)
         case unreachable:
             assert_never(unreachable)
 
 
-def _record(update: UpdatePublished, said_by: str, state: State) -> Decision[Event]:
-    if update.publisher != said_by:
-        return _not_theirs(update.publisher, said_by)
+def _record(update: UpdatePublished, reported_by: str, state: State) -> Decision[Event]:
+    if update.publisher != reported_by:
+        return _not_theirs(update.publisher, reported_by)
     match state:
         case Unpublished():
             return (update,)
@@ -117,10 +117,10 @@ def _record(update: UpdatePublished, said_by: str, state: State) -> Decision[Eve
             assert_never(unreachable)
 
 
-def _not_theirs(publisher: str, said_by: str) -> Rejected:
+def _not_theirs(publisher: str, reported_by: str) -> Rejected:
     return Rejected(
         FOREIGN_PUBLISHER,
-        f"An event of {said_by or 'no publisher'} is about an update of {publisher}.",
+        f"An event of {reported_by or 'no publisher'} is about an update of {publisher}.",
         "Send events about the updates of your own publisher only.",
     )
 

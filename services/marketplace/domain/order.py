@@ -128,13 +128,13 @@ class ConfirmOrder:
     """Record that the publisher accepted the order.
 
     Args:
-        said_by: the publisher whose system sent the answer.
+        reported_by: the publisher whose system sent the answer.
         calendar: the customer's business days.
         order: the id of the event that is answered; "" where the answer does not name one.
     """
 
     reference: str
-    said_by: str
+    reported_by: str
     calendar: Calendar
     order: str = ""
     policy: Policy = DEFAULT
@@ -145,7 +145,7 @@ class FailOrder:
     """Record that the publisher declined the order."""
 
     reason: str
-    said_by: str
+    reported_by: str
     order: str = ""
 
 
@@ -231,7 +231,7 @@ def _order(command: Order, state: State) -> Decision[Event]:
 
 
 def _confirm(command: ConfirmOrder, state: Pending | Accepted) -> Decision[Event]:
-    foreign = _foreign(command.said_by, state)
+    foreign = _foreign(command.reported_by, state)
     if foreign is not None:
         return foreign
     match state:
@@ -287,7 +287,7 @@ def _confirmed(order: SubscriptionOrdered, command: ConfirmOrder) -> Subscriptio
 
 
 def _fail(command: FailOrder, state: Pending | Accepted) -> Decision[Event]:
-    foreign = _foreign(command.said_by, state)
+    foreign = _foreign(command.reported_by, state)
     if foreign is not None:
         return foreign
     match state:
@@ -311,13 +311,13 @@ def _fail(command: FailOrder, state: Pending | Accepted) -> Decision[Event]:
             assert_never(unreachable)
 
 
-def _foreign(said_by: str, state: Pending | Accepted) -> Rejected | None:
+def _foreign(reported_by: str, state: Pending | Accepted) -> Rejected | None:
     order = state.confirmed if isinstance(state, Accepted) else state.order
-    if said_by == order.plan.publisher:
+    if reported_by == order.plan.publisher:
         return None
     return Rejected(
         FOREIGN_PUBLISHER,
-        f"The system of {said_by or 'an unknown publisher'} answered an order to {order.plan.publisher}.",
+        f"The system of {reported_by or 'an unknown publisher'} answered an order to {order.plan.publisher}.",
         "Answer the orders of your own publisher only.",
         because=(order,),
     )

@@ -188,12 +188,12 @@ class ListPlan:
     """Record a plan that the publisher offers.
 
     Args:
-        said_by: the publisher whose system sent it.
+        reported_by: the publisher whose system sent it.
         said_at: the time at which that system stated it.
     """
 
     plan: Plan
-    said_by: str
+    reported_by: str
     said_at: datetime
 
 
@@ -203,7 +203,7 @@ class WithdrawPlan:
 
     product_id: str
     publisher: str
-    said_by: str
+    reported_by: str
     said_at: datetime
 
 
@@ -215,7 +215,7 @@ class AnnouncePrice:
     publisher: str
     price: Money
     valid_from: date
-    said_by: str
+    reported_by: str
     said_at: datetime
 
 
@@ -235,10 +235,10 @@ Command: TypeAlias = ListPlan | WithdrawPlan | AnnouncePrice | BringPriceIn
 def decide(command: Command, state: State) -> Decision[Event]:
     """Return the events that follow from `command` in `state`, or the refusal."""
     match command:
-        case ListPlan(plan, said_by, said_at):
-            return _list(plan, said_by, said_at, state)
-        case WithdrawPlan(code, publisher, said_by, said_at):
-            if (refused := _foreign(publisher, said_by)) is not None:
+        case ListPlan(plan, reported_by, said_at):
+            return _list(plan, reported_by, said_at, state)
+        case WithdrawPlan(code, publisher, reported_by, said_at):
+            if (refused := _foreign(publisher, reported_by)) is not None:
                 return refused
             if isinstance(state, Listed) and _is_late(said_at, state):
                 return said_later(state.listing, said_at)
@@ -254,7 +254,7 @@ def decide(command: Command, state: State) -> Decision[Event]:
 
 
 def _announce(command: AnnouncePrice, state: State) -> Decision[PlanPriceAnnounced]:
-    if (refused := _foreign(command.publisher, command.said_by)) is not None:
+    if (refused := _foreign(command.publisher, command.reported_by)) is not None:
         return refused
     if not isinstance(state, Listed):
         return Rejected(
@@ -299,8 +299,8 @@ def _bring_in(now: datetime, state: State) -> Decision[PlanListed]:
     return (PlanListed(plan=plan, said_at=state.listing.said_at, valid_from=priced.first),)
 
 
-def _list(plan: Plan, said_by: str, said_at: datetime, state: State) -> Decision[Event]:
-    if (refused := _foreign(plan.publisher, said_by)) is not None:
+def _list(plan: Plan, reported_by: str, said_at: datetime, state: State) -> Decision[Event]:
+    if (refused := _foreign(plan.publisher, reported_by)) is not None:
         return refused
     listed = PlanListed(plan=plan, said_at=said_at)
     if isinstance(state, Listed) and _is_late(said_at, state):
@@ -312,13 +312,13 @@ def _list(plan: Plan, said_by: str, said_at: datetime, state: State) -> Decision
     return (listed,)
 
 
-def _foreign(publisher: str, said_by: str) -> Rejected | None:
+def _foreign(publisher: str, reported_by: str) -> Rejected | None:
     """Return the refusal of an event about another publisher's plan; None for the own plan."""
-    if said_by == publisher:
+    if reported_by == publisher:
         return None
     return Rejected(
         FOREIGN_PUBLISHER,
-        f"The system of {said_by or 'an unknown publisher'} sent an event about a plan of {publisher}.",
+        f"The system of {reported_by or 'an unknown publisher'} sent an event about a plan of {publisher}.",
         "Send events about a publisher's plans from that publisher's own system.",
     )
 

@@ -93,14 +93,14 @@ class RecordCsn:
     """Record a CSN that a publisher issued.
 
     Args:
-        said_by: the publisher whose system sent it.
+        reported_by: the publisher whose system sent it.
         said_at: the time at which that system stated it.
     """
 
     csn: str
     organisation_id: str
     publisher: str
-    said_by: str
+    reported_by: str
     said_at: datetime
     policy: Policy = DEFAULT
 
@@ -113,7 +113,7 @@ class RevokeCsn:
     organisation_id: str
     publisher: str
     reason: str
-    said_by: str
+    reported_by: str
     said_at: datetime
 
 
@@ -125,17 +125,17 @@ Command: TypeAlias = RecordCsn | RevokeCsn
 
 def decide(command: Command, state: State) -> Decision[Event]:
     """Return the events that follow from `command` in `state`, or the refusal."""
-    if command.said_by != command.publisher:
+    if command.reported_by != command.publisher:
         return Rejected(
             FOREIGN_PUBLISHER,
-            f"The system of {command.said_by or 'an unknown publisher'} sent an event about a CSN of "
+            f"The system of {command.reported_by or 'an unknown publisher'} sent an event about a CSN of "
             f"{command.publisher}.",
             "Send events about a publisher's CSNs from that publisher's own system.",
         )
     latest = state.latest.get((command.publisher, command.csn))
     match command:
         case RecordCsn(
-            csn=csn, organisation_id=organisation_id, publisher=publisher, said_by=_, said_at=said_at, policy=policy
+            csn=csn, organisation_id=organisation_id, publisher=publisher, reported_by=_, said_at=said_at, policy=policy
         ):
             if not re.fullmatch(policy.csn_pattern, csn):
                 return Rejected(
@@ -147,7 +147,7 @@ def decide(command: Command, state: State) -> Decision[Event]:
                 return _repeated_or_late(latest, said_at, CsnIssued)
             return (CsnIssued(csn=csn, organisation_id=organisation_id, publisher=publisher, said_at=said_at),)
         case RevokeCsn(
-            csn=csn, organisation_id=organisation_id, publisher=publisher, reason=reason, said_by=_, said_at=said_at
+            csn=csn, organisation_id=organisation_id, publisher=publisher, reason=reason, reported_by=_, said_at=said_at
         ):
             if latest is not None and _is_late(said_at, latest, wins_a_tie=isinstance(latest, CsnIssued)):
                 return _repeated_or_late(latest, said_at, CsnRevoked)

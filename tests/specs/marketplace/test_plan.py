@@ -112,7 +112,7 @@ JANUARY, MARCH = date(2027, 1, 1), date(2027, 3, 1)
 
 
 def announce(amount: int, day: date, **other: Any) -> AnnouncePrice:
-    usual: dict[str, Any] = {"product_id": AUTOCAD_ID, "publisher": AUTODESK, "said_by": AUTODESK, "said_at": NOON}
+    usual: dict[str, Any] = {"product_id": AUTOCAD_ID, "publisher": AUTODESK, "reported_by": AUTODESK, "said_at": NOON}
     return AnnouncePrice(price=Money(amount=amount, currency="EUR"), valid_from=day, **(usual | other))
 
 
@@ -160,7 +160,7 @@ def test_the_last_word_on_a_day_counts() -> None:
 
 def test_a_price_is_the_publishers_own_of_a_listed_plan_in_its_currency() -> None:
     given(PLAN).when(announce(1, JANUARY)).then_refused("plan-unknown")
-    given(PLAN, LISTED).when(announce(1, JANUARY, said_by="somebody")).then_refused("foreign-publisher")
+    given(PLAN, LISTED).when(announce(1, JANUARY, reported_by="somebody")).then_refused("foreign-publisher")
     in_dollars = replace(announce(1, JANUARY), price=Money(amount=1, currency="USD"))
     given(PLAN, LISTED).when(in_dollars).then_refused("invalid-plan", because=[LISTED])
 

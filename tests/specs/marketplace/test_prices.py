@@ -54,7 +54,7 @@ class Shop:
             publisher=AUTODESK,
             price=euros(300),
             valid_from=JANUARY,
-            said_by=AUTODESK,
+            reported_by=AUTODESK,
             said_at=NOON,
         )
         await self.log.execute(PLAN, key, price, Meta("2", "p", NOON))

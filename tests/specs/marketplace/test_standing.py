@@ -21,10 +21,15 @@ from tests.spec import given, refused
 LATER, EARLIER = NOON + timedelta(hours=1), NOON - timedelta(hours=1)
 POLICY = Policy(csn_pattern="[0-9]{10}")
 RECORD = RecordCsn(
-    csn="5100012345", organisation_id=PARTNER, publisher=AUTODESK, said_by=AUTODESK, said_at=NOON, policy=POLICY
+    csn="5100012345", organisation_id=PARTNER, publisher=AUTODESK, reported_by=AUTODESK, said_at=NOON, policy=POLICY
 )
 REVOKE = RevokeCsn(
-    csn="5100012345", organisation_id=PARTNER, publisher=AUTODESK, reason="not paid", said_by=AUTODESK, said_at=LATER
+    csn="5100012345",
+    organisation_id=PARTNER,
+    publisher=AUTODESK,
+    reason="not paid",
+    reported_by=AUTODESK,
+    said_at=LATER,
 )
 REVOKED = CsnRevoked(csn="5100012345", organisation_id=PARTNER, publisher=AUTODESK, reason="not paid", said_at=LATER)
 
@@ -103,5 +108,5 @@ def test_a_number_must_read_as_the_policy_says() -> None:
 
 
 def test_a_publisher_issues_and_revokes_its_own_numbers_only() -> None:
-    given(STANDING).when(replace(RECORD, said_by="acme")).then_refused("foreign-publisher")
-    given(STANDING, CSN).when(replace(REVOKE, said_by="")).then_refused("foreign-publisher")
+    given(STANDING).when(replace(RECORD, reported_by="acme")).then_refused("foreign-publisher")
+    given(STANDING, CSN).when(replace(REVOKE, reported_by="")).then_refused("foreign-publisher")

@@ -116,10 +116,12 @@ def test_what_was_declined_is_confirmed_only_after_it_was_sent_again() -> None:
 
 
 def test_only_the_publisher_that_was_asked_can_answer() -> None:
-    given(SUBSCRIPTION, ORDERED).when(replace(CONFIRM, said_by="acme")).then_refused(
+    given(SUBSCRIPTION, ORDERED).when(replace(CONFIRM, reported_by="acme")).then_refused(
         "foreign-publisher", because=[ORDERED]
     )
-    given(SUBSCRIPTION, ORDERED).when(replace(DECLINE, said_by="")).then_refused("foreign-publisher", because=[ORDERED])
+    given(SUBSCRIPTION, ORDERED).when(replace(DECLINE, reported_by="")).then_refused(
+        "foreign-publisher", because=[ORDERED]
+    )
 
 
 @pytest.mark.parametrize("command", [CONFIRM, DECLINE, ASK, RecordPoolCleared("x"), RequestRefund()])

@@ -39,7 +39,7 @@ async def announced(service: Service, amount: int, day: date) -> None:
         publisher=AUTODESK,
         price=euros(amount),
         valid_from=day,
-        said_by=AUTODESK,
+        reported_by=AUTODESK,
         said_at=NOON,
     )
     await service.given(PLAN, KEY, said)

@@ -68,7 +68,7 @@ async def test_a_late_renewal_costs_what_its_first_day_cost() -> None:
             publisher=AUTODESK,
             price=euros(cents),
             valid_from=first,
-            said_by=AUTODESK,
+            reported_by=AUTODESK,
             said_at=NOON,
         )
         await service.given(PLAN, key, price)
