@@ -1,4 +1,4 @@
-"""What marketplace does when time has come: reminders, questions asked again, the end of a term."""
+"""Marketplace's timers: reminders, orders sent again, prices, the end of a term."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
@@ -80,7 +80,7 @@ def await_answer(event: AutoRenewDisableRequested, envelope: Envelope) -> Sequen
 @TIMERS.on(AutoRenewDisabled)
 @TIMERS.on(AutoRenewDisableRefused)
 def settle_after_answer(event: AutoRenewDisabled | AutoRenewDisableRefused, envelope: Envelope) -> Sequence[Change]:
-    """A term whose end waited for this answer is closed now; in any other case nothing comes of it."""
+    """Close the term whose end waited for this answer; in any other case do nothing."""
     key = event.subscription_id
     return [Cancel("ask-again", key), Set("settle", key, envelope.time, envelope.tenant)]
 

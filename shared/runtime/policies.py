@@ -69,7 +69,10 @@ BY_KIND: Final[dict[type, Policies[Any]]] = {}
 
 
 def policies_of(kind: type[P]) -> Policies[P]:
-    """Return the policies of the service whose `domain/` defines this dataclass: its `policies.toml` is packaged."""
+    """Return the policies of the service whose `domain/` defines this dataclass.
+
+    They are read from the `policies.toml` in the service's package.
+    """
     if kind not in BY_KIND:
         package = kind.__module__.partition(".domain.")[0]
         packaged = Path(str(resources.files(package) / "policies.toml"))

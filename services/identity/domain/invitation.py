@@ -104,7 +104,12 @@ def not_entitled(inviter: account.State, organisation_id: str, kind: Organisatio
     """
     if not isinstance(inviter, account.OpenedAccount):
         because = (inviter.closed,) if isinstance(inviter, account.Closed) else ()
-        return Rejected(rules.MAY_NOT_INVITE, "The inviting account is not open.", "", because)
+        return Rejected(
+            rules.MAY_NOT_INVITE,
+            "The inviting account is not open.",
+            "Have somebody invite whose account is open.",
+            because,
+        )
     opened = inviter.opened
     if kind in _BY_OPERATOR_ONLY:
         if opened.organisation_kind == "operator":

@@ -1,4 +1,4 @@
-"""Notices that a consumer's checkpoint has moved, for waiting queries of this process and of others.
+"""Notices that a consumer's checkpoint has moved, for queries that wait in any process.
 
 A notice is sent after the commit: in the fold's transaction, NOTIFY would take a lock at the commit that all notifying
 transactions of the server share. A notice can be lost; a waiting query must ask once more at its deadline.
@@ -27,7 +27,10 @@ LONGEST_PAUSE_S: Final = 2.0
 
 
 class CheckpointNotices:
-    """Sends and receives a process's notices. Within the process this needs neither `run` nor the database."""
+    """The notices that a process sends and receives.
+
+    Within the process they need neither `run` nor the database.
+    """
 
     def __init__(self) -> None:
         self._wakes: list[Callable[[], None]] = []
@@ -37,7 +40,10 @@ class CheckpointNotices:
         self._connection: asyncpg.Connection | None = None
 
     def subscribe(self, wake: Callable[[], None]) -> None:
-        """Call `wake` at each notice, and after each new connection, because earlier notices may be lost."""
+        """Call `wake` at each notice, and after each new connection.
+
+        Notices that were sent while there was no connection are lost.
+        """
         self._wakes.append(wake)
 
     def moved(self) -> None:
@@ -63,7 +69,9 @@ class CheckpointNotices:
             wake()
 
     async def run(self, dsn: str, *, listens: bool) -> None:
-        """Exchange notices with other processes until cancelled, and open the connection again when it breaks.
+        """Exchange notices with other processes until cancelled.
+
+        The connection is opened again when it breaks.
 
         Args:
             dsn: The service's own database.
@@ -92,7 +100,10 @@ class CheckpointNotices:
             self._connection = None
 
     async def _send(self, connection: asyncpg.Connection) -> None:
-        """Notify other processes until the connection breaks, first for what an earlier connection lost."""
+        """Notify other processes until the connection breaks.
+
+        The first notice is for what an earlier connection may have lost.
+        """
         connection.add_termination_listener(lambda _: self._unsent.set())
         self._unsent.set()
         while True:
