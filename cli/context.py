@@ -185,7 +185,7 @@ async def _quietly(client: Any) -> None:
 # ── Registries ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def consumers(service: str) -> dict[str, Projection | Reactions]:
+def consumers(service: str) -> dict[str, Projection | Reactions[Any]]:
     """Return a service's consumers by their short names, in the order in which it runs them."""
     declared = definition_of(service)
     timers = [] if declared.timers is None else [declared.timers.projection]

@@ -371,7 +371,7 @@ ROOMS = {
 """What every service has, by the same names."""
 FURTHER = {
     "views.py": "the shapes of what queries.py answers, where it would be too long with them",
-    "lookups.py": "what routes, reactions and timers find in the read models for the deciders",
+    "lookups.py": "what routes and reactions find in the read models for the deciders, as a protocol with a twin",
     "policies.toml": "each publisher's own figures, where domain/policy.py has some",
 }
 """What a service may have, and why."""
@@ -387,7 +387,6 @@ OWN_ROOMS = {
         "calendars.py": "business days by country, from a library that domain/ must not import",
         "calendars.toml": "what it corrects in that library",
     },
-    "entitlements": {"facts.py": "what lookups.py is elsewhere"},
     "distribution": {"windows.py": "time zones of maintenance windows, which domain/ must not look up"},
 }
 """What one service has and no other, and why."""

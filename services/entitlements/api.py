@@ -10,7 +10,7 @@ from services.entitlements.domain import rules
 from services.entitlements.domain.credits import CREDITS, ConsumeCredits, GrantCredits, utc_day
 from services.entitlements.domain.policy import Policy
 from services.entitlements.domain.seat_pool import SEAT_POOL, AssignSeat, UnassignSeat
-from services.entitlements.facts import account, last_steps, pools_for
+from services.entitlements.lookups import PostgresLookups, last_steps, pools_for
 from services.entitlements.queries import visible_contract
 from shared.runtime.access import require_access
 from shared.runtime.policies import policy_of
@@ -36,7 +36,7 @@ async def _administered(context: RequestContext[object], subscription_id: str) -
 @COMMANDS.route("POST", "/pools/{subscription_id}/seats", SEAT_POOL)
 async def assign_seat(context: RequestContext[AssignSeat], subscription_id: str) -> Addressed[AssignSeat]:
     await _administered(context, subscription_id)
-    user = await account(context.db, context.asked.account_id)
+    user = await PostgresLookups(context.db).account(context.asked.account_id)
     return Addressed(subscription_id, replace(context.asked, assigned_by=context.actor.account_id, user=user))
 
 
@@ -65,8 +65,8 @@ async def grant_credits(context: RequestContext[GrantCredits]) -> Addressed[Gran
         granted_by=context.actor.account_id,
         now=context.time_of(contract.customer),
         policy=policy_of(Policy, contract.publisher),
-        user=None if asked.account_id is None else await account(context.db, asked.account_id),
-        over=await last_steps(context.db, context.log, asked.contract_id),
+        user=None if asked.account_id is None else await PostgresLookups(context.db).account(asked.account_id),
+        over=await last_steps(PostgresLookups(context.db), context.log, asked.contract_id),
     )
     return Addressed(asked.contract_id, command)
 
@@ -83,5 +83,5 @@ async def consume_credits(context: RequestContext[ConsumeCredits]) -> Addressed[
             reason="Only the publisher or the operator spends credits for another user.",
             remedy="Leave account_id out to spend credits for yourself.",
         )
-    pools = await pools_for(context.db, context.log, asked.contract_id, account_id, utc_day(now))
+    pools = await pools_for(PostgresLookups(context.db), context.log, asked.contract_id, account_id, utc_day(now))
     return Addressed(asked.contract_id, replace(asked, account_id=account_id, now=now, pools=pools))

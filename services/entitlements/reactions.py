@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from services.entitlements.domain.credits import CREDITS, EndCredits, GrantCredits
 from services.entitlements.domain.policy import Policy
@@ -18,7 +18,7 @@ from services.entitlements.domain.seat_pool import (
     UnassignSeat,
 )
 from services.entitlements.domain.users import Account
-from services.entitlements.facts import account, last_steps, policy_for, usable
+from services.entitlements.lookups import Lookups, PostgresLookups, last_steps, policy_for
 from services.entitlements.projections import NUMBERS, PEOPLE, POOLS
 from shared.eventlog.deliver.projection import Dispatch, Projection, ReactionContext, Reactions
 from shared.eventlog.write.store import Unavailable
@@ -59,13 +59,11 @@ from shared.events import (
 from shared.events.envelope import Envelope, publisher_of
 from shared.events.registry import ENTITLEMENTS, IDENTITY, INBOUND, MARKETPLACE
 from shared.runtime.policies import policy_of
-from shared.sql import statements
-
-SQL: Final = statements(__file__)
 
 T = TypeVar("T")
+Context: TypeAlias = ReactionContext[Lookups]
 
-REACTIONS: Final = Reactions(
+REACTIONS: Final[Reactions[Lookups]] = Reactions(
     "reactions",
     topics=(MARKETPLACE, INBOUND),
     ignores=(
@@ -82,10 +80,11 @@ REACTIONS: Final = Reactions(
         SubscriptionOrderFailed,
         SubscriptionOrdered,
     ),
+    lookups=PostgresLookups,
 )
 LOOKS: Final = 20
 """Ten a second."""
-MEETINGS: Final = Reactions(
+MEETINGS: Final[Reactions[Lookups]] = Reactions(
     "meetings",
     topics=(ENTITLEMENTS, MARKETPLACE, IDENTITY),
     ignores=(
@@ -110,6 +109,7 @@ MEETINGS: Final = Reactions(
         SeatPoolResized,
         SeatUnassigned,
     ),
+    lookups=PostgresLookups,
 )
 """Where facts of two streams make a third thing true. Each side waits until its own fact is folded, then looks for the
 other: whichever is folded last finds both, in whatever order they came."""
@@ -118,7 +118,7 @@ other: whichever is folded last finds both, in whatever order they came."""
 
 
 @REACTIONS.on(SubscriptionConfirmed)
-async def _confirmed(event: SubscriptionConfirmed, _envelope: Envelope, _reach: ReactionContext) -> Sequence[Dispatch]:
+async def _confirmed(event: SubscriptionConfirmed, _envelope: Envelope, _reach: Context) -> Sequence[Dispatch]:
     opening = OpenPool(
         subscription_id=event.subscription_id,
         contract_id=event.contract_id,
@@ -136,18 +136,16 @@ async def _confirmed(event: SubscriptionConfirmed, _envelope: Envelope, _reach: 
 
 
 @REACTIONS.on(CreditsPurchased)
-async def _purchased(event: CreditsPurchased, envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
+async def _purchased(event: CreditsPurchased, envelope: Envelope, reach: Context) -> Sequence[Dispatch]:
     publisher = publisher_of(envelope.source)
-    customer = await _looked_for(partial(_customer, reach, event.contract_id, publisher)) or ""
-    if not customer and await reach.db.fetchval(
-        SQL["parked"], f"entitlements.{PEOPLE.name}", f"contract-{event.contract_id}"
-    ):
+    customer = await _looked_for(partial(reach.lookups.customer, event.contract_id, publisher)) or ""
+    if not customer and await reach.lookups.has_parked(PEOPLE, f"contract-{event.contract_id}"):
         raise ProjectionBlocked(f"contract-{event.contract_id}", PEOPLE)
     who = event.account_id
     user: Account | None = None
     if customer and who is not None:
-        user = await _looked_for(partial(account, reach.db, who))
-    over = await last_steps(reach.db, reach.log, event.contract_id) if customer else ()
+        user = await _looked_for(partial(reach.lookups.account, who))
+    over = await last_steps(reach.lookups, reach.log, event.contract_id) if customer else ()
     grant = GrantCredits(
         contract_id=event.contract_id,
         grant_id=event.grant_id,
@@ -163,12 +161,6 @@ async def _purchased(event: CreditsPurchased, envelope: Envelope, reach: Reactio
     return [Dispatch(CREDITS, event.contract_id, grant)]
 
 
-async def _customer(reach: ReactionContext, contract_id: str, publisher: str) -> str | None:
-    """Whose contract with this publisher it is."""
-    customer: str | None = await reach.db.fetchval(SQL["customer"], contract_id, publisher)
-    return customer
-
-
 async def _looked_for(look: Callable[[], Awaitable[T | None]]) -> T | None:
     """A publisher may know of a contract or an account before this service has folded it, so it is looked for a little
     while."""
@@ -181,22 +173,22 @@ async def _looked_for(look: Callable[[], Awaitable[T | None]]) -> T | None:
 
 
 @REACTIONS.on(AutoRenewDisableRequested)
-async def _asked(event: AutoRenewDisableRequested, envelope: Envelope, _reach: ReactionContext) -> Sequence[Dispatch]:
+async def _asked(event: AutoRenewDisableRequested, envelope: Envelope, _reach: Context) -> Sequence[Dispatch]:
     return [Dispatch(SEAT_POOL, event.subscription_id, AnswerAutoRenewRequest(event.subscription_id, envelope.id))]
 
 
 @REACTIONS.on(SeatsAdded)
-async def _added(event: SeatsAdded, _envelope: Envelope, _reach: ReactionContext) -> Sequence[Dispatch]:
+async def _added(event: SeatsAdded, _envelope: Envelope, _reach: Context) -> Sequence[Dispatch]:
     return [Dispatch(SEAT_POOL, event.subscription_id, ResizePool(event.seats))]
 
 
 @REACTIONS.on(SubscriptionRenewed)
-async def _renewed(event: SubscriptionRenewed, _envelope: Envelope, _reach: ReactionContext) -> Sequence[Dispatch]:
+async def _renewed(event: SubscriptionRenewed, _envelope: Envelope, _reach: Context) -> Sequence[Dispatch]:
     return [Dispatch(SEAT_POOL, event.subscription_id, RenewPool(event.seats, event.ends))]
 
 
 @REACTIONS.on(SubscriptionEnded)
-async def _ended(event: SubscriptionEnded, _envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
+async def _ended(event: SubscriptionEnded, _envelope: Envelope, reach: Context) -> Sequence[Dispatch]:
     policy = await policy_for(reach.log, event.subscription_id)
     return [Dispatch(SEAT_POOL, event.subscription_id, EndTerm(event.ended, reach.time_of(event.customer), policy))]
 
@@ -205,7 +197,7 @@ async def _ended(event: SubscriptionEnded, _envelope: Envelope, reach: ReactionC
 
 
 @MEETINGS.on(SeatPoolOpened)
-async def _pool_meets_numbers(event: SeatPoolOpened, envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
+async def _pool_meets_numbers(event: SeatPoolOpened, envelope: Envelope, reach: Context) -> Sequence[Dispatch]:
     await _folded(reach, POOLS, envelope)
     notes = [
         await _note(reach, organisation, event.publisher) for organisation in sorted({event.customer, event.partner})
@@ -214,28 +206,26 @@ async def _pool_meets_numbers(event: SeatPoolOpened, envelope: Envelope, reach: 
 
 
 @MEETINGS.on(CsnIssued)
-async def _issued(event: CsnIssued, envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
+async def _issued(event: CsnIssued, envelope: Envelope, reach: Context) -> Sequence[Dispatch]:
     return await _number_meets_pools(event, envelope, reach)
 
 
 @MEETINGS.on(CsnRevoked)
-async def _revoked(event: CsnRevoked, envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
+async def _revoked(event: CsnRevoked, envelope: Envelope, reach: Context) -> Sequence[Dispatch]:
     return await _number_meets_pools(event, envelope, reach)
 
 
-async def _number_meets_pools(
-    event: CsnIssued | CsnRevoked, envelope: Envelope, reach: ReactionContext
-) -> Sequence[Dispatch]:
+async def _number_meets_pools(event: CsnIssued | CsnRevoked, envelope: Envelope, reach: Context) -> Sequence[Dispatch]:
     await _folded(reach, NUMBERS, envelope)
     note = await _note(reach, event.organisation_id, event.publisher)
-    pools = await reach.db.fetch(SQL["pools_of_organisation"], event.organisation_id, event.publisher)
-    return [Dispatch(SEAT_POOL, pool["subscription_id"], note) for pool in pools if note is not None]
+    pools = await reach.lookups.pools_of_organisation(event.organisation_id, event.publisher)
+    return [Dispatch(SEAT_POOL, pool, note) for pool in pools if note is not None]
 
 
-async def _note(reach: ReactionContext, organisation_id: str, publisher: str) -> NoteCsn | None:
+async def _note(reach: Context, organisation_id: str, publisher: str) -> NoteCsn | None:
     """What is known of the organisation's numbers: of several valid ones the newest."""
-    row = await reach.db.fetchrow(SQL["csn"], organisation_id, publisher)
-    return None if row["as_of"] is None else NoteCsn(organisation_id, row["csn"], row["as_of"])
+    latest = await reach.lookups.latest_csn(organisation_id, publisher)
+    return None if latest is None else NoteCsn(organisation_id, latest.csn, latest.as_of)
 
 
 # ── A closed account and its seats ─────────────────────────────────────────────────────────────────────
@@ -244,41 +234,42 @@ CLOSED: Final = "account_closed"
 
 
 @MEETINGS.on(AccountClosed)
-async def _closed_meets_seats(event: AccountClosed, envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
+async def _closed_meets_seats(event: AccountClosed, envelope: Envelope, reach: Context) -> Sequence[Dispatch]:
     await _folded(reach, PEOPLE, envelope)
-    seats = await reach.db.fetch(SQL["seats_of"], event.account_id)
-    return [Dispatch(SEAT_POOL, seat["subscription_id"], UnassignSeat(event.account_id, CLOSED)) for seat in seats]
+    pools = await reach.lookups.seats_of(event.account_id)
+    return [Dispatch(SEAT_POOL, pool, UnassignSeat(event.account_id, CLOSED)) for pool in pools]
 
 
 @MEETINGS.on(SeatAssigned)
-async def _seat_meets_closed(event: SeatAssigned, envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
+async def _seat_meets_closed(event: SeatAssigned, envelope: Envelope, reach: Context) -> Sequence[Dispatch]:
     await _folded(reach, POOLS, envelope)
-    closed = await reach.db.fetchval(SQL["is_closed"], event.account_id)
-    return [Dispatch(SEAT_POOL, event.subscription_id, UnassignSeat(event.account_id, CLOSED))] if closed else []
+    if not isinstance(await reach.lookups.account(event.account_id), AccountClosed):
+        return []
+    return [Dispatch(SEAT_POOL, event.subscription_id, UnassignSeat(event.account_id, CLOSED))]
 
 
 # ── The contract's end and its credits ─────────────────────────────────────────────────────────────────
 
 
 @MEETINGS.on(SeatPoolSuspended)
-async def _last_pool(event: SeatPoolSuspended, envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
+async def _last_pool(event: SeatPoolSuspended, envelope: Envelope, reach: Context) -> Sequence[Dispatch]:
     await _folded(reach, POOLS, envelope)
     await _pools_told(reach, event.contract_id)
-    left = await usable(reach.db, event.contract_id, unknown=False)
+    left = await reach.lookups.usable(event.contract_id, unknown=False)
     return [] if left else [Dispatch(CREDITS, event.contract_id, EndCredits())]
 
 
 @MEETINGS.on(CreditsGranted)
-async def _too_late(event: CreditsGranted, _envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
+async def _too_late(event: CreditsGranted, _envelope: Envelope, reach: Context) -> Sequence[Dispatch]:
     """What was granted in the very moment of the end: the pools' last step was folded before the credits ended."""
     await _pools_told(reach, event.contract_id)
-    left = await usable(reach.db, event.contract_id, unknown=True)
+    left = await reach.lookups.usable(event.contract_id, unknown=True)
     return [] if left else [Dispatch(CREDITS, event.contract_id, EndCredits())]
 
 
-async def _pools_told(reach: ReactionContext, contract_id: str) -> None:
+async def _pools_told(reach: Context, contract_id: str) -> None:
     """Raises Held where a pool of the contract waits before its very beginning: no table shows that it is there."""
-    if (unseen := await reach.db.fetchval(SQL["unseen_pool"], f"entitlements.{POOLS.name}", contract_id)) is not None:
+    if (unseen := await reach.lookups.unseen_pool(contract_id)) is not None:
         raise ProjectionBlocked(unseen, POOLS)
 
 
@@ -297,13 +288,12 @@ class ProjectionBlocked(Exception):
         )
 
 
-async def _folded(reach: ReactionContext, projection: Projection, envelope: Envelope) -> None:
+async def _folded(reach: Context, projection: Projection, envelope: Envelope) -> None:
     """Returns once the projection has folded the event. Raises Held when it has parked the stream, and Unavailable
     after a while: the batch comes again."""
     deadline = asyncio.get_running_loop().time() + WAIT_S
-    name = f"entitlements.{projection.name}"
-    while not (row := await reach.db.fetchrow(SQL["folded"], name, envelope.stream, envelope.version))["folded"]:
-        if row["held"]:
+    while not (progress := await reach.lookups.progress(projection, envelope)).folded:
+        if progress.parked:
             raise ProjectionBlocked(envelope.stream, projection)
         if asyncio.get_running_loop().time() > deadline:
             raise Unavailable(f"{envelope.stream}@{envelope.version} has not reached the projection {projection.name}")

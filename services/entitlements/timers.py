@@ -6,7 +6,7 @@ from typing import Final
 
 from services.entitlements.domain.credits import CREDITS, ExpireCredits
 from services.entitlements.domain.seat_pool import SEAT_POOL, AdvanceLadder
-from services.entitlements.facts import policy_for
+from services.entitlements.lookups import policy_for
 from shared.eventlog.deliver.projection import ReactionContext
 from shared.eventlog.deliver.timers import Cancel, Set, Timers
 from shared.events import (

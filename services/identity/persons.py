@@ -17,7 +17,6 @@ from services.identity.domain.account import ACCOUNT, claims_of, former_claim_of
 from services.identity.domain.invitation import INVITATION
 from services.identity.mail import outbox
 from shared.eventlog.write.store import Store
-from shared.events import AccountClosed
 from shared.events.base import Event
 from shared.events.envelope import Envelope
 from shared.runtime.database import Pool
@@ -67,21 +66,10 @@ async def erase_invited(db: Queryable, invitation_id: str) -> None:
     await db.execute(SQL["erase_invitation_fingerprint"], INVITATION.id(invitation_id))
 
 
-class NotInTheLog(Exception):
-    """An event that this service's own log does not have: nothing that can't be undone follows from it."""
-
-
-async def erase_closed(db: Queryable, event: AccountClosed, envelope: Envelope) -> None:
-    """Forget whose account is closed, if that is what the log has. Raises NotInTheLog.
-
-    An erased key never comes back, so the topic's word is not enough, nor a check that others make on the way.
-    """
-    found = await db.fetchval(SQL["is_closing"], ACCOUNT.id(event.account_id), envelope.version, envelope.hash)
-    if found is None:
-        raise NotInTheLog(
-            f"{envelope.stream} version {envelope.version} is not in the log: {event.account_id} keeps their key"
-        )
-    await erase(db, event.account_id)
+async def is_closing(db: Queryable, account_id: str, envelope: Envelope) -> bool:
+    """Tell whether the log has this very event on the account's stream, and it closed the account."""
+    found = await db.fetchval(SQL["is_closing"], ACCOUNT.id(account_id), envelope.version, envelope.hash)
+    return found is not None
 
 
 async def holder_of(store: Store, email: str) -> str | None:

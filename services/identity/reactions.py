@@ -1,9 +1,8 @@
 """Events that become commands of contracts and invitations: subscriptions, and accounts that open and close."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
-from services.identity import persons
 from services.identity.domain import account, contract_state, invitation
 from services.identity.domain.account import ACCOUNT
 from services.identity.domain.contract import CONTRACT, RecordAccountClosed, RecordSubscription, RecordSubscriptionEnd
@@ -14,8 +13,7 @@ from services.identity.domain.invitation import (
     RevokeInvitation,
     not_entitled,
 )
-from services.identity.mail import outbox
-from services.identity.projections import contracts_of, invitations_by, involve, note_invitation
+from services.identity.lookups import Lookups, PostgresLookups
 from shared.eventlog.deliver.projection import Dispatch, ReactionContext, Reactions
 from shared.events import (
     AccountClosed,
@@ -44,7 +42,9 @@ from shared.events import (
 from shared.events.envelope import Envelope
 from shared.events.registry import IDENTITY, MARKETPLACE
 
-REACTIONS: Final = Reactions(
+Context: TypeAlias = ReactionContext[Lookups]
+
+REACTIONS: Final[Reactions[Lookups]] = Reactions(
     "reactions",
     topics=(IDENTITY, MARKETPLACE),
     ignores=(
@@ -68,12 +68,13 @@ REACTIONS: Final = Reactions(
         SubscriptionOrdered,
         SubscriptionRenewed,
     ),
+    lookups=PostgresLookups,
 )
 
 
 @REACTIONS.on(SubscriptionConfirmed)
-async def _confirmed(event: SubscriptionConfirmed, _envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
-    await involve(reach.db, event.purchaser, event.contract_id)
+async def _confirmed(event: SubscriptionConfirmed, _envelope: Envelope, reach: Context) -> Sequence[Dispatch]:
+    await reach.lookups.involve(event.purchaser, event.contract_id)
     to_come = event.starts > reach.time_of(event.customer).date()
     record = RecordSubscription(
         contract_id=event.contract_id,
@@ -90,41 +91,55 @@ async def _confirmed(event: SubscriptionConfirmed, _envelope: Envelope, reach: R
 
 
 @REACTIONS.on(SubscriptionEnded)
-async def _ended(event: SubscriptionEnded, _envelope: Envelope, _reach: ReactionContext) -> Sequence[Dispatch]:
+async def _ended(event: SubscriptionEnded, _envelope: Envelope, _reach: Context) -> Sequence[Dispatch]:
     return [Dispatch(CONTRACT, event.contract_id, RecordSubscriptionEnd(event.subscription_id))]
 
 
 @REACTIONS.on(AccountClosed)
-async def _closed(event: AccountClosed, envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
+async def _closed(event: AccountClosed, envelope: Envelope, reach: Context) -> Sequence[Dispatch]:
     """Forget the person, and take their roles. A crash in between does it again, which changes nothing."""
-    await persons.erase_closed(reach.db, event, envelope)
-    contracts = await contracts_of(reach.db, event.account_id)
+    await _forget(event, envelope, reach)
+    contracts = await reach.lookups.contracts_of(event.account_id)
     left = [await _left(event, contract_id, reach) for contract_id in contracts]
     return [*left, *await _withdrawn(event.account_id, event.closed_by, reach)]
 
 
+class NotInTheLog(Exception):
+    """An event that this service's own log does not have: nothing that can't be undone follows from it."""
+
+
+async def _forget(event: AccountClosed, envelope: Envelope, reach: Context) -> None:
+    """Forget whose account is closed, if that is what the log has. Raises NotInTheLog.
+
+    An erased key never comes back, so the topic's word is not enough, nor a check that others make on the way.
+    """
+    if not await reach.lookups.is_closing(event.account_id, envelope):
+        raise NotInTheLog(
+            f"{envelope.stream} version {envelope.version} is not in the log: {event.account_id} keeps their key"
+        )
+    await reach.lookups.erase(event.account_id)
+
+
 @REACTIONS.on(PeopleAdministratorRemoved)
-async def _removed(
-    event: PeopleAdministratorRemoved, _envelope: Envelope, reach: ReactionContext
-) -> Sequence[Dispatch]:
+async def _removed(event: PeopleAdministratorRemoved, _envelope: Envelope, reach: Context) -> Sequence[Dispatch]:
     return await _withdrawn(event.account_id, event.removed_by, reach)
 
 
-async def _withdrawn(inviter: str, by: str, reach: ReactionContext) -> Sequence[Dispatch]:
+async def _withdrawn(inviter: str, by: str, reach: Context) -> Sequence[Dispatch]:
     """What somebody has invited to ends with their right to invite. One that is settled changes by nothing."""
     return [
         Dispatch(INVITATION, invitation_id, RevokeInvitation(by))
-        for invitation_id in await invitations_by(reach.db, inviter)
+        for invitation_id in await reach.lookups.invitations_by(inviter)
     ]
 
 
 @REACTIONS.on(InvitationIssued)
-async def _invited(event: InvitationIssued, envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
+async def _invited(event: InvitationIssued, envelope: Envelope, reach: Context) -> Sequence[Dispatch]:
     """Mail it. One that was issued while its inviter's right ended is revoked like the others."""
-    await note_invitation(reach.db, event)
+    await reach.lookups.note_invitation(event)
     state = await reach.log.state(INVITATION, event.invitation_id)
     if isinstance(state, invitation.Pending):
-        await outbox.enqueue(reach.db, "invitation", event.invitation_id, state.issued.email, envelope)
+        await reach.lookups.enqueue("invitation", event.invitation_id, state.issued.email, envelope)
     if event.issued_by == OPERATOR:
         return []
     inviter = await reach.log.state(ACCOUNT, event.issued_by)
@@ -134,7 +149,7 @@ async def _invited(event: InvitationIssued, envelope: Envelope, reach: ReactionC
 
 
 @REACTIONS.on(AccountOpened)
-async def _joined(event: AccountOpened, envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
+async def _joined(event: AccountOpened, envelope: Envelope, reach: Context) -> Sequence[Dispatch]:
     await _mail_link(event.account_id, envelope, reach)
     if not event.invitation_id:
         return []
@@ -142,52 +157,52 @@ async def _joined(event: AccountOpened, envelope: Envelope, reach: ReactionConte
 
 
 @REACTIONS.on(ProfileUpdated)
-async def _changed(event: ProfileUpdated, envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
+async def _changed(event: ProfileUpdated, envelope: Envelope, reach: Context) -> Sequence[Dispatch]:
     await _mail_link(event.account_id, envelope, reach)
     return []
 
 
-async def _mail_link(account_id: str, envelope: Envelope, reach: ReactionContext) -> None:
+async def _mail_link(account_id: str, envelope: Envelope, reach: Context) -> None:
     """A link to the account's address as it is now, if nobody has shown yet that it is theirs."""
     state = await reach.log.state(ACCOUNT, account_id)
     if isinstance(state, account.OpenedAccount) and state.profile.email and not state.verified:
-        await outbox.enqueue(reach.db, "verify-address", account_id, state.profile.email, envelope)
+        await reach.lookups.enqueue("verify-address", account_id, state.profile.email, envelope)
 
 
 @REACTIONS.on(InvitationAccepted)
 @REACTIONS.on(InvitationRevoked)
 @REACTIONS.on(InvitationExpired)
 async def _settled(
-    event: InvitationAccepted | InvitationRevoked | InvitationExpired, _envelope: Envelope, reach: ReactionContext
+    event: InvitationAccepted | InvitationRevoked | InvitationExpired, _envelope: Envelope, reach: Context
 ) -> Sequence[Dispatch]:
     """Nobody needs the invited address any more."""
-    await persons.erase_invited(reach.db, event.invitation_id)
+    await reach.lookups.erase_invited(event.invitation_id)
     return []
 
 
 @REACTIONS.on(RoleAssigned)
-async def _assigned(event: RoleAssigned, _envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
+async def _assigned(event: RoleAssigned, _envelope: Envelope, reach: Context) -> Sequence[Dispatch]:
     return await _too_late(event, reach)
 
 
 @REACTIONS.on(RoleRequested)
-async def _requested(event: RoleRequested, _envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
+async def _requested(event: RoleRequested, _envelope: Envelope, reach: Context) -> Sequence[Dispatch]:
     return await _too_late(event, reach)
 
 
-async def _too_late(event: RoleAssigned | RoleRequested, reach: ReactionContext) -> Sequence[Dispatch]:
+async def _too_late(event: RoleAssigned | RoleRequested, reach: Context) -> Sequence[Dispatch]:
     """A role that was given or asked for while its account was closing ends like the others."""
     state = await reach.log.state(ACCOUNT, event.account_id)
     return [await _left(state.closed, event.contract_id, reach)] if isinstance(state, account.Closed) else []
 
 
-async def _left(closed: AccountClosed, contract_id: str, reach: ReactionContext) -> Dispatch:
+async def _left(closed: AccountClosed, contract_id: str, reach: Context) -> Dispatch:
     state = await reach.log.state(CONTRACT, contract_id)
     successor = await _successor(state, reach) if isinstance(state, contract_state.OpenedContract) else ""
     return Dispatch(CONTRACT, contract_id, RecordAccountClosed(closed.account_id, closed.closed_by, successor))
 
 
-async def _successor(state: contract_state.OpenedContract, reach: ReactionContext) -> str:
+async def _successor(state: contract_state.OpenedContract, reach: Context) -> str:
     """Who manages the contract, should its manager be gone: whoever handed it over, else a Software Coordinator."""
     handed_over_by = state.manager.assigned_by if state.manager is not None else ""
     for account_id in (handed_over_by, *state.coordinators):

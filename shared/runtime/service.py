@@ -73,7 +73,7 @@ class Service:
     streams: Sequence[Stream[Any, Any, Any]]
     commands: CommandRoutes
     queries: APIRouter | None
-    consumers: Sequence[Projection | Reactions]
+    consumers: Sequence[Projection | Reactions[Any]]
     timers: Timers | None = None
     on_start: Callable[["ServiceProcess"], Awaitable[None]] | None = None
     """Runs once the database is open, before the first request is served."""
@@ -97,7 +97,7 @@ class Service:
         return [CLOCKS, *own, *([self.timers.projection] if self.timers else [])]
 
     @property
-    def all_consumers(self) -> list[Projection | Reactions]:
+    def all_consumers(self) -> list[Projection | Reactions[Any]]:
         """All consumers of topics, including the engine's own."""
         return [CLOCKS, *self.consumers, *([self.timers.projection] if self.timers else [])]
 

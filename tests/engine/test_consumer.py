@@ -39,7 +39,7 @@ class Bench:
             if failure := self.fails.get((envelope.stream, envelope.version or 0)):
                 raise failure
 
-    def consumer(self, what: Projection | Reactions | None = None) -> Consumer:
+    def consumer(self, what: Projection | Reactions[Any] | None = None) -> Consumer:
         return Consumer("test", what or self.projection, self.pool, self.log, Clocks(utc_now))
 
     async def consume(self, raws: list[Raw], consumer: Consumer | None = None) -> None:

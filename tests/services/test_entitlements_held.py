@@ -9,6 +9,7 @@ import pytest
 from services.entitlements import reactions
 from services.entitlements.domain.credits import CREDITS
 from services.entitlements.domain.seat_pool import SEAT_POOL, OpenedSeatPool
+from services.entitlements.lookups import PostgresLookups
 from services.entitlements.projections import PEOPLE, POOLS
 from shared.eventlog.deliver.projection import Projection, ReactionContext
 from shared.eventlog.repair import parked
@@ -115,7 +116,7 @@ async def test_a_grant_waits_for_a_contract_that_was_parked(
     world.say("identity", "contract-c9", ContractOpened(**envelope, opened_by_subscription="s"))
     await world.settle(random.Random(8))
     monkeypatch.setattr(reactions, "LOOKS", 1)
-    reach = ReactionContext(world.pool, world.log, NOON, world.clocks)
+    reach = ReactionContext(PostgresLookups(world.pool), world.log, NOON, world.clocks)
     sold = CreditsPurchased(contract_id="c9", grant_id="g", amount=5)
     with pytest.raises(reactions.ProjectionBlocked, match=r"contract-c9 is parked in entitlements\.people"):
         await reactions.REACTIONS.react(sold, Envelope("e", "urn:publisher:autodesk", sold.type(), "", NOON), reach)

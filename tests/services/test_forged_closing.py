@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.identity import persons
-from services.identity.reactions import REACTIONS
+from services.identity.lookups import PostgresLookups
+from services.identity.reactions import REACTIONS, NotInTheLog
 from shared.eventlog.deliver.plan import Raw, receive
 from shared.eventlog.deliver.projection import ReactionContext
 from shared.events import AccountClosed
@@ -41,8 +41,8 @@ async def test_the_reaction_itself_believes_the_own_log_only(bench: Bench) -> No
     victim, _ = await bench.join("oskar")
     envelope = Envelope(new_id(), source_of("identity"), "AccountClosed", f"account-{victim}", NOON, 1, 2, 2)
     consumer = next(each for each in bench.consumers if each.definition is REACTIONS)
-    reach = ReactionContext(bench.pool, bench.log, consumer.now(), consumer._clocks)
-    with pytest.raises(persons.NotInTheLog, match="keeps their key"):
+    reach = ReactionContext(PostgresLookups(bench.pool), bench.log, consumer.now(), consumer._clocks)
+    with pytest.raises(NotInTheLog, match="keeps their key"):
         await REACTIONS.react(
             AccountClosed(account_id=victim, organisation_id="org", closed_by=victim), envelope, reach
         )

@@ -10,6 +10,7 @@ from joserfc.jwk import ECKey
 from services.identity import persons
 from services.identity.domain import account
 from services.identity.domain.account import ACCOUNT
+from services.identity.lookups import PostgresLookups
 from services.identity.persons import Persons
 from services.identity.signin import keys
 from shared.eventlog.write.log import Log
@@ -140,7 +141,7 @@ async def test_an_erasing_that_crashed_is_done_by_the_next_try(bench: Bench, mon
         raise ConnectionResetError("killed")
 
     with monkeypatch.context() as patched:
-        patched.setattr("services.identity.reactions.contracts_of", crash)
+        patched.setattr(PostgresLookups, "contracts_of", crash)
         with pytest.raises(Exception, match="killed"):
             await bench.settle()
     assert mina in (await bench.contract()).coordinators

@@ -10,7 +10,7 @@ from shared.eventlog.deliver.consumer import Consumer, Fault
 from shared.eventlog.deliver.plan import Raw, Received
 from shared.eventlog.deliver.timers import TimerService
 from shared.eventlog.write.log import Log
-from shared.eventlog.write.postgres import PostgresStore
+from shared.eventlog.write.store import Store
 from shared.events import Event
 from shared.events.envelope import Envelope
 from shared.events.registry import INBOUND, topic_of
@@ -27,7 +27,7 @@ def _topic(source: str) -> str:
 class World:
     """Each consumer hears each stream in its order, the streams in any. It is `noon`, but for moved clocks."""
 
-    def __init__(self, service: Service, pool: Any, store: PostgresStore, noon: datetime) -> None:
+    def __init__(self, service: Service, pool: Any, store: Store, noon: datetime) -> None:
         self.pool, self.store, self.log, self.noon = pool, store, Log(store, service.name), noon
         self.clocks = Clocks(lambda: noon)
         assert service.timers is not None

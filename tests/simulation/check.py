@@ -25,7 +25,7 @@ from tests.simulation.database import Tables, Transaction
 from tests.simulation.store import Rates
 from tests.simulation.story import World
 from tests.simulation.system import System
-from tests.simulation.time import SimulatedProcess
+from tests.simulation.time import StillProcess
 
 
 async def verdict(world: World) -> Iterator[str]:
@@ -91,17 +91,12 @@ def evidence(world: World, name: str) -> Evidence:
     return found
 
 
-class _Still(SimulatedProcess):
-    async def gate(self) -> None:
-        """Time stands still while one replays."""
-
-
 async def _replayed(system: System, name: str) -> list[str]:
     """Folds every store's events from nothing and compares each table with what the consumers have made of it."""
     tables, chance = Tables(), Random(0)
     rates = Rates(chance)
     rates.heal()
-    tx = Transaction(tables, _Still("replay", chance), chance, rates)
+    tx = Transaction(tables, StillProcess("replay", chance), chance, rates)
     for projection in system.projections(name):
         for service in SERVICES:
             if topic_of(service) in projection.topics:
@@ -109,7 +104,7 @@ async def _replayed(system: System, name: str) -> list[str]:
     async with tx.transaction():
         pass
     found = []
-    for table in ("mirror", "pool", "seat", "person", "csn"):
+    for table in (table for projection in system.projections(name) for table in projection.tables):
         is_, should = system.services[name].tables.rows(table), tables.rows(table)
         found += [
             f"{name}: {key} is {is_.get(key)}, a replay makes it {should.get(key)}"

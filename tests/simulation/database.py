@@ -1,28 +1,25 @@
 """A service's database as far as its consumers and timers use it: rows, row locks, transactions that commit whole.
 
-It answers the engine's own statements and the few queries that reactions ask, each as its module names it; one that it
-does not know is an error. Read-committed: a transaction's writes are seen by others once it commits.
+It answers the engine's own statements, each as its module names it; one that it does not know is an error. What
+reactions look up is answered by twins (`twins/`), each call as a `statement`. Read-committed: a transaction's writes
+are seen by others once it commits.
 """
 
 import asyncio
 import random
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import asyncpg
 
-from services.entitlements import facts
-from services.entitlements import reactions as entitlements
-from services.identity import persons
-from services.identity import projections as directory
-from services.identity.mail import outbox
 from shared.eventlog.deliver import clocks, duplicates, leaving, timers
 from shared.eventlog.deliver.consumer import SQL
 from shared.eventlog.deliver.plan import HIDING, Partition
 from shared.eventlog.write.memory import MemoryStore
+from shared.events.envelope import StoredEvent
 from shared.runtime import clocks as moved_clocks
 from tests.simulation.store import Rates
 from tests.simulation.time import SimulatedProcess
@@ -64,6 +61,15 @@ class Transaction:
     @property
     def log(self) -> MemoryStore:
         return self._tables.log
+
+    def stored(self, stream: str, version: int) -> StoredEvent | None:
+        """The log's event of this version."""
+        events = self.log._streams.get(stream, [])
+        return events[version - 1] if 1 <= version <= len(events) else None
+
+    def parked(self, consumer: str) -> list[Row]:
+        """What holds up its stream in this consumer."""
+        return [row for row in self.all("parked") if row["consumer"] == consumer and row["holds_stream"]]
 
     def is_closed(self) -> bool:
         return False
@@ -148,8 +154,14 @@ class Transaction:
         return await self.fetch(query, *arguments)
 
     async def execute(self, query: str, *arguments: Any) -> None:
+        async with self.statement():
+            _answer(query)(self, *arguments)
+
+    @asynccontextmanager
+    async def statement(self) -> AsyncIterator["Transaction"]:
+        """One statement over these rows: where no transaction is open, one of its own."""
         await self._gate()
-        _answer(query)(self, *arguments)
+        yield self
         if self._depth == 0 and self._writes:
             await self._commit()
 
@@ -183,6 +195,10 @@ class Pool:
     async def acquire(self) -> AsyncIterator[Transaction]:
         yield self._connection()
 
+    def statement(self) -> AbstractAsyncContextManager[Transaction]:
+        """See `Transaction.statement`."""
+        return self._connection().statement()
+
     async def fetch(self, query: str, *arguments: Any) -> list[Any]:
         return await self._connection().fetch(query, *arguments)
 
@@ -200,7 +216,7 @@ class Pool:
 
 
 def _seen(tx: Transaction, consumer: str, streams: Sequence[str]) -> list[Row]:
-    holding = [p for p in tx.all("parked") if p["consumer"] == consumer and p["holds_stream"]]
+    holding = tx.parked(consumer)
     found = []
     for stream in streams:
         row = tx.get("seen", consumer, stream) or {"version": None, "hash": None}
@@ -213,9 +229,8 @@ def _seen(tx: Transaction, consumer: str, streams: Sequence[str]) -> list[Row]:
 def _stored(tx: Transaction, streams: Sequence[str], versions: Sequence[int]) -> list[Row]:
     found = []
     for stream, version in zip(streams, versions, strict=True):
-        events = tx.log._streams.get(stream, [])
-        if version <= len(events):
-            envelope = events[version - 1].envelope
+        if (event := tx.stored(stream, version)) is not None:
+            envelope = event.envelope
             found.append(
                 {
                     "stream": stream,
@@ -330,66 +345,6 @@ def _put_off(tx: Transaction, name: str, key: str, due: datetime, later: datetim
     raise AssertionError(f"the timer {name} of {key}, due {due}, could not be fired")
 
 
-# ── What reactions ask ─────────────────────────────────────────────────────────────────────────────────
-
-
-def _folded(tx: Transaction, consumer: str, stream: str, version: int) -> list[Row]:
-    seen = tx.get("seen", consumer, stream)
-    return [{"folded": seen is not None and seen["version"] >= version, "held": _held(tx, consumer, stream)}]
-
-
-def _held(tx: Transaction, consumer: str, stream: str) -> bool:
-    return any(p["consumer"] == consumer and p["stream"] == stream and p["holds_stream"] for p in tx.all("parked"))
-
-
-def _unseen_pool(tx: Transaction, consumer: str, _contract: str) -> None:
-    held = any(p["consumer"] == consumer and p["holds_stream"] for p in tx.all("parked"))
-    assert not held, "no stream is held in a seed that goes well"
-
-
-def _pools_of(tx: Transaction, organisation: str, publisher: str) -> list[Row]:
-    return [
-        p
-        for p in tx.all("pool")
-        if organisation in (p["customer"], p["partner"])
-        and p["publisher"] == publisher
-        and p["phase"] in ("active", "expired")
-    ]
-
-
-def _number_of(tx: Transaction, organisation: str, publisher: str) -> list[Row]:
-    found = [r for r in tx.all("csn") if (r["organisation_id"], r["publisher"]) == (organisation, publisher)]
-    found.sort(key=lambda r: -int(r["version"]))
-    valid = next((r["csn"] for r in found if r["valid"]), None)
-    return [{"as_of": found[0]["version"] if found else None, "csn": valid}]
-
-
-def _usable(tx: Transaction, contract: str, unknown: bool) -> bool:
-    phases = [p["phase"] for p in tx.all("pool") if p["contract_id"] == contract]
-    return bool({"active", "expired"} & {*phases}) if phases else unknown
-
-
-def _seats_of(tx: Transaction, account: str) -> list[Row]:
-    return [r for r in tx.all("seat") if r["account_id"] == account]
-
-
-def _is_closed(tx: Transaction, account: str) -> bool | None:
-    row = tx.get("person", account)
-    return None if row is None else row["closed"]
-
-
-def _involve(tx: Transaction, account: str, contract: str) -> None:
-    tx.put(("involved", account, contract), account_id=account, contract_id=contract)
-
-
-def _contracts_of(tx: Transaction, account: str) -> list[Row]:
-    return [r for r in tx.all("involved") if r["account_id"] == account]
-
-
-def _erase(tx: Transaction, account: str) -> None:
-    tx.put(("erased", account), account_id=account)
-
-
 def _claim(tx: Transaction, consumer: str, identities: Sequence[bytes], contents: Sequence[bytes]) -> list[Row]:
     return [
         tx.made(("inbound", consumer, identity), identity=identity, content=content)
@@ -401,21 +356,6 @@ def _unclaim(tx: Transaction, consumer: str, identities: Sequence[bytes], conten
     for identity, content in zip(identities, contents, strict=True):
         if (noted := tx.get("inbound", consumer, identity)) is not None and noted["content"] == content:
             tx.delete("inbound", consumer, identity)
-
-
-def _is_in_the_log(tx: Transaction, stream: str, version: int, hash_: bytes) -> bool | None:
-    events = tx.log._streams.get(stream, [])
-    return True if version <= len(events) and events[version - 1].envelope.hash == hash_ else None
-
-
-def _nothing(tx: Transaction, *_: Any) -> None:
-    """A table that nothing here looks at."""
-
-
-def _no_rows(tx: Transaction, *_: Any) -> list[Row]:
-    """Of a table that nothing here fills."""
-    del tx
-    return []
 
 
 _ANSWERS: Final[dict[str, Callable[..., Any]]] = {
@@ -435,25 +375,6 @@ _ANSWERS: Final[dict[str, Callable[..., Any]]] = {
     timers.SQL["fired"]: _fired,
     timers.SQL["due"]: _due,
     timers.SQL["postpone"]: _put_off,
-    entitlements.SQL["folded"]: _folded,
-    entitlements.SQL["parked"]: _held,
-    entitlements.SQL["unseen_pool"]: _unseen_pool,
-    entitlements.SQL["pools_of_organisation"]: _pools_of,
-    entitlements.SQL["csn"]: _number_of,
-    entitlements.SQL["seats_of"]: _seats_of,
-    entitlements.SQL["is_closed"]: _is_closed,
-    facts.SQL["usable"]: _usable,
-    directory.SQL["involve"]: _involve,
-    directory.SQL["contracts_of"]: _contracts_of,
-    directory.SQL["add_invitation"]: _nothing,
-    directory.SQL["invitations_by"]: _no_rows,
-    persons.SQL["is_closing"]: _is_in_the_log,
-    persons.SQL["erase_key"]: _erase,
-    persons.SQL["erase_fingerprints"]: _nothing,
-    persons.SQL["forget_verifier"]: _nothing,
-    persons.SQL["forget_sessions"]: _nothing,
-    outbox.SQL["enqueue"]: _nothing,
-    outbox.SQL["forget"]: _nothing,
 }
 
 

@@ -1,6 +1,6 @@
 """The services as processes of the simulation: the product's own reactions, timers, relay, feeds and consumers.
 
-Projections whose tables reactions ask have folds of their own here, and one projection a service, `mirror`, notes every
+What reactions look up is answered by twins in memory (`twins/`), and one projection a service, `mirror`, notes every
 event that it is told: what it has at the end is what a replay from nothing has, or something was lost, doubled or
 reordered.
 """
@@ -26,28 +26,10 @@ from shared.eventlog.deliver.timers import Timers, TimerService
 from shared.eventlog.write.log import Log
 from shared.eventlog.write.memory import MemoryStore
 from shared.events import (
-    AccountClosed,
-    AccountOpened,
-    ClockMoved,
-    ContractOpened,
-    CsnIssued,
-    CsnRevoked,
     Event,
-    PoolCsnNoted,
-    ProfileUpdated,
-    SeatAssigned,
-    SeatPoolEnded,
-    SeatPoolExpired,
-    SeatPoolOpened,
-    SeatPoolRenewed,
-    SeatPoolResized,
-    SeatPoolSuspended,
-    SeatUnassigned,
-    subjects,
 )
 from shared.events.envelope import Envelope
-from shared.events.registry import ENTITLEMENTS as ENTITLEMENTS_TOPIC
-from shared.events.registry import EVENTS_ON, IDENTITY, MARKETPLACE, topic_of
+from shared.events.registry import EVENTS_ON, topic_of
 from shared.runtime.clocks import CLOCKS
 from shared.runtime.service import Service as Definition
 from shared.services import SERVICES
@@ -55,93 +37,13 @@ from tests.simulation.database import Pool, Tables
 from tests.simulation.kafka import Access, Broker, Subscriptions
 from tests.simulation.store import Connection, Rates
 from tests.simulation.time import SimulatedProcess
+from tests.simulation.twins import TWINS, Twin
 
 START: Final = datetime.fromisoformat("2026-11-23T12:00:00+00:00")
 
-POOLS: Final = Projection(
-    "pools",
-    topics=(ENTITLEMENTS_TOPIC,),
-    ignores=(
-        *subjects.OPERATIONS,
-        *subjects.CREDITS,
-        *subjects.POOL_ANSWERS,
-        *subjects.UPDATE_RIGHTS,
-        PoolCsnNoted,
-        SeatPoolResized,
-    ),
-)
-PEOPLE: Final = Projection(
-    "people",
-    topics=(IDENTITY,),
-    ignores=(
-        *subjects.OPERATIONS,
-        *subjects.AGREEMENTS,
-        *subjects.ROLES,
-        *subjects.SIGN_IN,
-        ClockMoved,
-        ContractOpened,
-        ProfileUpdated,
-    ),
-)
-NUMBERS: Final = Projection(
-    "numbers", topics=(MARKETPLACE,), ignores=(*subjects.OPERATIONS, *subjects.PLANS, *subjects.SALES)
-)
-
-
-@POOLS.on(SeatPoolOpened)
-@POOLS.on(SeatPoolRenewed)
-@POOLS.on(SeatPoolExpired)
-@POOLS.on(SeatPoolSuspended)
-@POOLS.on(SeatPoolEnded)
-async def _pool(tx: Any, event: Any, _envelope: Envelope) -> None:
-    phases: dict[Any, str] = {SeatPoolExpired: "expired", SeatPoolSuspended: "suspended", SeatPoolEnded: "ended"}
-    key = ("pool", event.subscription_id)
-    if isinstance(event, SeatPoolOpened):
-        tx.put(
-            key,
-            subscription_id=event.subscription_id,
-            contract_id=event.contract_id,
-            customer=event.customer,
-            partner=event.partner,
-            publisher=event.publisher,
-            phase="active",
-        )
-    elif type(event) in phases:
-        tx.put(key, phase=phases[type(event)])
-
-
-@POOLS.on(SeatAssigned)
-@POOLS.on(SeatUnassigned)
-async def _seat(tx: Any, event: Any, _envelope: Envelope) -> None:
-    key = ("seat", event.subscription_id, event.seat)
-    if isinstance(event, SeatAssigned):
-        assert tx.get(*key) is None, f"seat {event.seat} of {event.subscription_id} is held already"
-        tx.put(key, subscription_id=event.subscription_id, account_id=event.account_id)
-    else:
-        tx.delete(*key)
-
-
-@PEOPLE.on(AccountOpened)
-@PEOPLE.on(AccountClosed)
-async def _person(tx: Any, event: Any, _envelope: Envelope) -> None:
-    tx.put(("person", event.account_id), closed=isinstance(event, AccountClosed))
-
-
-@NUMBERS.on(CsnIssued)
-@NUMBERS.on(CsnRevoked)
-async def _number(tx: Any, event: Any, envelope: Envelope) -> None:
-    tx.put(
-        ("csn", event.organisation_id, event.publisher, event.csn),
-        organisation_id=event.organisation_id,
-        publisher=event.publisher,
-        csn=event.csn,
-        valid=isinstance(event, CsnIssued),
-        version=envelope.version,
-    )
-
 
 def _mirror(topic: str) -> Projection:
-    mirror = Projection("mirror", topics=(topic,))
+    mirror = Projection("mirror", topics=(topic,), tables=("mirror",))
 
     async def note(tx: Any, event: Event, envelope: Envelope) -> None:
         before = tx.get("mirror", envelope.stream) or {"number": 0, "chain": b""}
@@ -157,27 +59,31 @@ def _mirror(topic: str) -> Projection:
 class Made:
     """What a service is made of."""
 
-    consumers: tuple[Projection | Reactions, ...]
+    consumers: tuple[Projection | Reactions[Any], ...]
     timers: Timers | None = None
 
 
-FOLDS: Final[Mapping[str, tuple[Projection, ...]]] = {"entitlements": (POOLS, PEOPLE, NUMBERS)}
-"""By service, the projections whose tables its reactions and timers ask."""
-
-
 def _made(service: Definition) -> Made:
-    reactions = [each for each in service.consumers if isinstance(each, Reactions)]
+    twin = TWINS.get(service.name)
+    reactions = [_over_twin(each, twin) for each in service.consumers if isinstance(each, Reactions)]
     timers = [service.timers.projection] if service.timers else []
-    folds = FOLDS.get(service.name, ())
+    folds = () if twin is None else twin.projections
     return Made((CLOCKS, _mirror(topic_of(service.name)), *folds, *reactions, *timers), service.timers)
+
+
+def _over_twin(reactions: Reactions[Any], twin: Twin | None) -> Reactions[Any]:
+    if twin is not None:
+        return reactions.asking(twin.lookups)
+    assert not reactions.has_lookups, f"the lookups of {reactions.name} need a twin"
+    return reactions
 
 
 MADE: Final = {service.name: _made(service) for service in definitions()}
 
 READERS: Final[Mapping[str, Reader]] = {
-    "simulation: entitlements.pools": POOLS,
-    "simulation: entitlements.people": PEOPLE,
-    "simulation: entitlements.numbers": NUMBERS,
+    f"simulation: {service}.{projection.name}": projection
+    for service, twin in TWINS.items()
+    for projection in twin.projections
 }
 """What reads a topic here besides the services' own reactions and timers. A mirror notes whatever is on its topic."""
 
@@ -234,7 +140,7 @@ class System:
         self._numbers += 1
         return str(uuid.UUID(int=self._numbers))
 
-    def consumers(self, name: str) -> list[Projection | Reactions]:
+    def consumers(self, name: str) -> list[Projection | Reactions[Any]]:
         """What this service's processes consume with; two services have a mirror."""
         return [what for what in MADE[name].consumers if what.name != "mirror" or name in self._mirrored]
 

@@ -227,5 +227,12 @@ class SimulatedProcess:
             task.cancel()
 
 
+class StillProcess(SimulatedProcess):
+    """A process that no time passes for, and that nothing befalls."""
+
+    async def gate(self) -> None:
+        """Come through at once."""
+
+
 PROCESS: ContextVar[SimulatedProcess] = ContextVar("process")
 """Whose code runs: the facades that stand in for a library's global names ask for it."""

@@ -67,7 +67,7 @@ class Service:
         return Reaction(self, fire)
 
     def _context(self, now: datetime) -> ReactionContext:
-        return ReactionContext(db=None, log=self.log, now=now, clocks=Clocks(lambda: now))
+        return ReactionContext(lookups=None, log=self.log, now=now, clocks=Clocks(lambda: now))
 
     async def execute(self, dispatch: Dispatch) -> Accepted | Refused:
         """Execute the command, and set the timers that its events set."""

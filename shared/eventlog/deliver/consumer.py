@@ -114,7 +114,7 @@ class Consumer:
     def __init__(
         self,
         service: str,
-        definition: Projection | Reactions,
+        definition: Projection | Reactions[Any],
         pool: "asyncpg.Pool[asyncpg.Record]",
         commands: Log,
         clocks: Clocks,
@@ -227,7 +227,7 @@ class Consumer:
             return []
         if not record.sequenced and await duplicates.conflicts(self._pool, self.name, record):
             raise duplicates.Conflicting(_conflict(record.envelope))
-        context = ReactionContext(self._pool, self._commands, self._clocks.real(), self._clocks)
+        context = self._context(self.definition)
         dispatches = await self.definition.react(record.event, record.envelope, context)
         return [await self._commands.dry_run(each.stream, each.key, each.command) for each in dispatches]
 
@@ -320,7 +320,7 @@ class Consumer:
                         raise Fault(repr(failed.__cause__)) from failed
         raise AssertionError("the second pass parks the events that fail")
 
-    async def _react(self, reactions: Reactions, records: Sequence[Received], start: _BatchStart) -> BatchPlan:
+    async def _react(self, reactions: Reactions[Any], records: Sequence[Received], start: _BatchStart) -> BatchPlan:
         async with self._pool.acquire() as tx:
             done = plan(records, await self._read_checkpoint(tx, records, start, SQL["read_checkpoints"]))
         before = dict(done.offsets), [parked.record.raw.offset for parked in done.parked]
@@ -336,7 +336,10 @@ class Consumer:
             await self._note(tx, done)
         return done
 
-    async def _reaction(self, reactions: Reactions, record: Received, contents: Mapping[bytes, bytes]) -> None:
+    def _context(self, reactions: Reactions[Any]) -> ReactionContext[Any]:
+        return ReactionContext(reactions.lookups(self._pool), self._commands, self._clocks.real(), self._clocks)
+
+    async def _reaction(self, reactions: Reactions[Any], record: Received, contents: Mapping[bytes, bytes]) -> None:
         """Run the reaction to a record, and execute its commands.
 
         Args:
@@ -348,7 +351,7 @@ class Consumer:
         content = duplicates.content_of(record)
         if not record.sequenced and contents.get(duplicates.identity_of(record), content) != content:
             raise duplicates.Conflicting(_conflict(envelope))
-        context = ReactionContext(self._pool, self._commands, self._clocks.real(), self._clocks)
+        context = self._context(reactions)
         identity = envelope.id if record.sequenced else f"{envelope.source}#{envelope.id}"
         counts: Counter[str] = Counter()
         for dispatch in await reactions.react(event, envelope, context):

@@ -3,10 +3,11 @@
 A projection folds events into tables. Reactions turn events into commands of the service.
 """
 
+import copy
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import asyncpg
 
@@ -16,6 +17,17 @@ from shared.eventlog.deliver.readers import names
 from shared.eventlog.write.log import Log
 from shared.events.base import Event
 from shared.events.envelope import Envelope
+from shared.sql import Queryable
+
+# The lookups of a service: what its reactions ask besides streams. TypeVar has defaults from Python 3.13 on, and only
+# the type checker needs this one: a plain `Reactions` or `ReactionContext` is one that asks nothing.
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    L = TypeVarWithDefault("L", default=None)
+    L_co = TypeVarWithDefault("L_co", default=None, covariant=True)
+else:
+    L, L_co = TypeVar("L"), TypeVar("L_co", covariant=True)
 
 E = TypeVar("E", bound=Event)
 X = TypeVar("X")
@@ -101,10 +113,10 @@ class Dispatch:
 
 
 @dataclass(frozen=True, slots=True)
-class ReactionContext:
-    """What a reaction can read: the service's read models and streams, and the time."""
+class ReactionContext(Generic[L_co]):
+    """What a reaction or a timer can read: the service's lookups and streams, and the time."""
 
-    db: Any
+    lookups: L_co
     log: Log
     now: datetime
     clocks: Clocks
@@ -114,11 +126,16 @@ class ReactionContext:
         return self.clocks.time_of(organisation_id)
 
 
-_Reacts: TypeAlias = Callable[[X, Envelope, ReactionContext], Awaitable[Sequence[Dispatch]]]
-React: TypeAlias = _Reacts[Any]
+_Reacts: TypeAlias = Callable[[X, Envelope, ReactionContext[L]], Awaitable[Sequence[Dispatch]]]
+React: TypeAlias = _Reacts[Any, L]
 
 
-class Reactions:
+def _no_lookups(_db: Queryable) -> Any:
+    """Return the lookups of reactions that read only streams: none."""
+    return None
+
+
+class Reactions(Generic[L]):
     """Functions that turn events into commands, as one consumer `<service>.<name>`.
 
     Each command is executed once. Its id is derived from the consumer, the event, the command's stream and its number
@@ -128,11 +145,31 @@ class Reactions:
     Args:
         topics: The topics to read.
         ignores: The events of the topics that have no reaction, on purpose.
+        lookups: Makes what the reactions read besides streams, from the service's database.
     """
 
-    def __init__(self, name: str, *, topics: Sequence[str], ignores: Sequence[type[Event]] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        topics: Sequence[str],
+        ignores: Sequence[type[Event]] = (),
+        lookups: Callable[[Queryable], L] | None = None,
+    ) -> None:
         self.name, self.topics, self.ignored = name, tuple(topics), names(ignores)
-        self._reactions: dict[str, React] = {}
+        self.lookups: Callable[[Queryable], L] = lookups or _no_lookups
+        self._reactions: dict[str, React[L]] = {}
+
+    @property
+    def has_lookups(self) -> bool:
+        """Whether the reactions read anything besides streams."""
+        return self.lookups is not _no_lookups
+
+    def asking(self, lookups: Callable[[Any], L]) -> "Reactions[L]":
+        """Return the same reactions with other lookups: a simulation has a twin in memory."""
+        other = copy.copy(self)
+        other.lookups = lookups
+        return other
 
     @property
     def types(self) -> frozenset[str]:
@@ -140,23 +177,23 @@ class Reactions:
         return frozenset(self._reactions)
 
     @property
-    def handlers(self) -> Mapping[str, React]:
+    def handlers(self) -> Mapping[str, React[L]]:
         """The reaction to each event type, by the name of the type."""
         return self._reactions
 
-    def on(self, event: type[E]) -> Callable[[_Reacts[E | X]], _Reacts[E | X]]:
+    def on(self, event: type[E]) -> Callable[[_Reacts[E | X, L]], _Reacts[E | X, L]]:
         """Declare the reaction to this event type.
 
         A reaction to several event types has one such decorator for each, and takes the union of the types.
         """
 
-        def declare(reaction: _Reacts[E | X]) -> _Reacts[E | X]:
+        def declare(reaction: _Reacts[E | X, L]) -> _Reacts[E | X, L]:
             if self._reactions.setdefault(event.type(), reaction) is not reaction:
                 raise ValueError(f"{self.name} already reacts to {event.type()}")
             return reaction
 
         return declare
 
-    async def react(self, event: Event, envelope: Envelope, context: ReactionContext) -> Sequence[Dispatch]:
+    async def react(self, event: Event, envelope: Envelope, context: ReactionContext[L]) -> Sequence[Dispatch]:
         """Return the commands that follow from an event."""
         return await self._reactions[envelope.type](event, envelope, context)

@@ -212,7 +212,7 @@ class TimerService:
             row["set_by"],
         )
         try:
-            context = ReactionContext(self._db, self._commands, self._clocks.real(), self._clocks)
+            context = ReactionContext(None, self._commands, self._clocks.real(), self._clocks)
             stream, command = await self._timers.command(name, key, now, context)
             answer = await self._commands.execute(stream, key, command, meta)
         except (*TRANSIENT, Unavailable, Conflict):

@@ -60,7 +60,7 @@ class ServiceDefinition:
     migrations: Path
     streams: Sequence[Stream[Any, Any, Any]]
     projections: Sequence[Projection]
-    reactions: Sequence[Reactions]
+    reactions: Sequence[Reactions[Any]]
     sealer: Callable[[Any], Sealer] | None = None
     private: Callable[[Any], Awaitable[Sequence[str]]] | None = None
     """Restores what the log knows of the service's private tables; returns notes on what the log does not know."""
@@ -301,7 +301,7 @@ async def _derive(
         result.notes.append(f"{parked} records are parked: `tenure parked ls` shows them.")
 
 
-async def _resume(service: str, reactions: Reactions, pool: Any, access: KafkaAccess, result: Restored) -> None:
+async def _resume(service: str, reactions: Reactions[Any], pool: Any, access: KafkaAccess, result: Restored) -> None:
     name = f"{service}.{reactions.name}"
     if await pool.fetchval(SQL["held"], name):
         result.notes.append(f"{name} has parked streams, so it continues from its own checkpoint, before them.")

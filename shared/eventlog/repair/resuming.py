@@ -82,7 +82,7 @@ async def causes_of(name: str, db: Any) -> frozenset[str]:
     return frozenset(cause_of(row["command_id"].removeprefix(f"{name}:"), row["causation_id"]) for row in rows)
 
 
-async def resume(service: str, reactions: Reactions, pool: Any, access: KafkaAccess) -> Resumed:
+async def resume(service: str, reactions: Reactions[Any], pool: Any, access: KafkaAccess) -> Resumed:
     """Move the reactions' checkpoints forward to what they are known to have processed.
 
     To repeat it changes nothing.
@@ -91,7 +91,7 @@ async def resume(service: str, reactions: Reactions, pool: Any, access: KafkaAcc
     return await _advance(pool, await marks(service, reactions, causes, access), reactions.types, causes, access)
 
 
-async def marks(service: str, reactions: Reactions, causes: frozenset[str], access: KafkaAccess) -> list[Mark]:
+async def marks(service: str, reactions: Reactions[Any], causes: frozenset[str], access: KafkaAccess) -> list[Mark]:
     """Return what the reactions have at least processed, by partition, from both sources."""
     name = f"{service}.{reactions.name}"
     committed, existing = await _committed(access, name)

@@ -1,5 +1,20 @@
+-- account: read what is known of an account.
+select account_id, organisation_id, closed, event_id from people where account_id = $1;
+
 -- customer: find whose contract with this publisher it is.
 select customer from contracts where contract_id = $1 and publisher = $2;
+
+-- usable: tell whether a pool of the contract can be used, or will be; $2 where it has none.
+select coalesce(bool_or(phase in ('active', 'expired')), $2::boolean) from pools where contract_id = $1;
+
+-- pools_of_contract: list the contract's pools.
+select subscription_id from pools where contract_id = $1 order by subscription_id;
+
+-- pools_for_user: list the contract's pools, those in which the account has a seat first.
+select p.subscription_id from pools p
+left join seats s on s.subscription_id = p.subscription_id and s.account_id = $2
+where p.contract_id = $1
+order by s.seat is null, p.subscription_id;
 
 -- pools_of_organisation: list the usable pools of a customer or partner with this publisher.
 select subscription_id from pools
@@ -14,17 +29,14 @@ where organisation_id = $1 and publisher = $2;
 -- seats_of: list the pools in which the account has a seat.
 select subscription_id from seats where account_id = $1 order by subscription_id;
 
--- is_closed: tell whether the account is closed.
-select closed from people where account_id = $1;
-
 -- parked: tell whether the consumer has parked the stream.
 select exists (select from engine.parked where consumer = $1 and stream = $2 and holds_stream);
 
--- folded: tell whether the consumer has folded the stream up to the version, and whether it has parked it before.
+-- progress: tell whether the consumer has folded the stream up to the version, and whether it has parked it before.
 select coalesce((select version >= $3 from engine.seen where consumer = $1 and stream = $2), false) as folded,
     exists (
         select from engine.parked where consumer = $1 and stream = $2 and holds_stream and version <= $3
-    ) as held;
+    ) as parked;
 
 -- unseen_pool: find a pool of the contract whose stream the consumer has parked before it was opened.
 select p.stream from engine.parked p join log.events e using (stream, version)
