@@ -214,12 +214,12 @@ def _undecidable(
     """Return why this can't be decided about the update for these groups; None when it can."""
     key = (command.publisher, command.update_id)
     if key in state.recalled:
-        gone = state.recalled[key]
+        recalled = state.recalled[key]
         return Rejected(
             rules.UPDATE_WITHDRAWN,
-            f"{gone.publisher} withdrew the update: {gone.reason}",
+            f"{recalled.publisher} withdrew the update: {recalled.reason}",
             "Choose another update.",
-            (gone,),
+            (recalled,),
         )
     offered = state.offered.get(key)
     if offered is None:

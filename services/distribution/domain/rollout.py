@@ -62,7 +62,7 @@ class Running:
     phase: int = -1
     """The index of the latest started phase. Earlier phases are passed."""
     targets: Mapping[str, TargetAdded] = field(default_factory=dict)
-    gone: Mapping[str, TargetRemoved] = field(default_factory=dict)
+    removed: Mapping[str, TargetRemoved] = field(default_factory=dict)
     machines: Mapping[tuple[str, str], InstallSucceeded | InstallFailed] = field(default_factory=dict)
     """The latest report of each machine, by user and machine."""
     forgiven: frozenset[tuple[str, str]] = frozenset()
@@ -93,9 +93,13 @@ def evolve(state: State, event: Event) -> State:
 def _running(state: Running, event: Event) -> State:
     match event:
         case TargetAdded(account_id=account_id):
-            return replace(state, targets={**state.targets, account_id: event}, gone=_without(state.gone, account_id))
+            return replace(
+                state, targets={**state.targets, account_id: event}, removed=_without(state.removed, account_id)
+            )
         case TargetRemoved(account_id=account_id):
-            return replace(state, targets=_without(state.targets, account_id), gone={**state.gone, account_id: event})
+            return replace(
+                state, targets=_without(state.targets, account_id), removed={**state.removed, account_id: event}
+            )
         case InstallSucceeded() | InstallFailed():
             machine = (event.account_id, event.machine)
             return replace(state, machines={**state.machines, machine: event}, forgiven=state.forgiven - {machine})
@@ -293,7 +297,7 @@ def _follow(command: FollowFleet, state: Running) -> tuple[Event, ...]:
     started = state.started
     if command.over:
         return (_stopped(started, command.over_by or started.publisher, command.over),)
-    gone = [
+    removed = [
         TargetRemoved(
             rollout_id=started.rollout_id,
             account_id=who,
@@ -302,7 +306,7 @@ def _follow(command: FollowFleet, state: Running) -> tuple[Event, ...]:
         for who in sorted(state.targets.keys() - command.targets.keys())
     ]
     new = {who: group for who, group in command.targets.items() if who not in state.targets}
-    return _with_thresholds((*gone, *_added(started, new)), state)
+    return _with_thresholds((*removed, *_added(started, new)), state)
 
 
 def _steer(command: PauseRollout | ResumeRollout | StopRollout, state: Running) -> Decision[Event]:
@@ -327,12 +331,12 @@ def _report(command: ReportInstall, state: State) -> Decision[Event]:
         return _over(state.stopped)
     target = state.targets.get(command.account_id) if isinstance(state, Running) else None
     if target is None or isinstance(state, Unstarted):
-        gone = state.gone.get(command.account_id) if isinstance(state, Running) else None
+        removed = state.removed.get(command.account_id) if isinstance(state, Running) else None
         return Rejected(
             rules.NOT_A_TARGET,
-            "You are not among the users of this rollout" + (f": {gone.reason}" if gone else "."),
+            "You are not among the users of this rollout" + (f": {removed.reason}" if removed else "."),
             "Ask an administrator of your contract.",
-            (gone,) if gone else (),
+            (removed,) if removed else (),
         )
     started = state.started
     if command.version != started.version:

@@ -326,7 +326,7 @@ def _term_ended(state: OpenedSeatPool, over: Step) -> Rejected:
 def _answer(command: AnswerAutoRenewRequest, state: State) -> Decision[Event]:
     if command.request in state.answered:
         return ()
-    if isinstance(state, Unopened) or not state.held:  # a pool that never opened has nobody in it
+    if isinstance(state, Unopened) or not state.held:  # a pool that was never opened has no seats
         return (SeatPoolCleared(subscription_id=command.subscription_id, request=command.request),)
     held = tuple(
         HeldSeat(seat=seat, account_id=by.account_id, because=by.ref) for seat, by in sorted(state.held.items())

@@ -89,10 +89,10 @@ def _move(command: MoveClock, state: State) -> Decision[Event]:
     before = ahead_s(state)
     because = (state.moved,) if isinstance(state, Ahead) else ()
     if ahead < before:
-        theirs = (command.now + timedelta(seconds=before)).isoformat("T", "seconds")
+        present = (command.now + timedelta(seconds=before)).isoformat("T", "seconds")
         return Rejected(
             rules.CLOCK_BACKWARDS,
-            f"This organisation's clock is at {theirs} already, and a clock is only moved forward.",
+            f"This organisation's clock is at {present} already, and a clock is only moved forward.",
             "Choose a later time.",
             because,
         )
