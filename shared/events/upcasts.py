@@ -80,7 +80,8 @@ def decode(envelope: Envelope, data: bytes, *, trusted: bool = False) -> Event:
         raise UnknownType(f"no event of this contract has the type {envelope.type[:80]!r}")
     if envelope.schema > model.SCHEMA:
         raise NewerEvent(
-            f"{envelope.type} has schema version {envelope.schema}, and this process reads up to {model.SCHEMA}"
+            f"{envelope.type} version {envelope.schema} is newer than version {model.SCHEMA}, the newest that this "
+            "process reads"
         )
     try:
         present = data if envelope.schema == model.SCHEMA else _converted(envelope, data)
