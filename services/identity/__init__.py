@@ -1,1 +1,1 @@
-"""identity: who may do what."""
+"""identity: accounts, organisations, contracts, roles and sign-in."""

@@ -26,7 +26,7 @@ from shared.runtime.service import Service, ServiceProcess, run
 
 
 async def _with_keys(process: ServiceProcess) -> None:
-    """Signs with its own keys and checks tokens with them, without asking itself over HTTP."""
+    """Load the signing keys, and check tokens with them directly instead of over HTTP."""
     loaded = await keys.load(process.parts.db, process.settings, process.parts.new_id())
     process.app.state.keys = loaded
     process.app.state.oidc = oidc.configured(process.settings)
@@ -44,7 +44,7 @@ async def _with_keys(process: ServiceProcess) -> None:
 
 
 async def _follow_keys(process: ServiceProcess) -> None:
-    """Take over what becomes of the signing keys, until cancelled."""
+    """Follow changes of the signing keys in the database until cancelled."""
     if process.settings.signing_key_file is None:
         await keys.follow(process.parts.db, process.app.state.keys)
 

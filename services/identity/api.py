@@ -1,4 +1,7 @@
-"""The routes of identity's commands; those of signing in are in `signin/`. Queries: queries.py."""
+"""The routes of identity's commands.
+
+The routes of signing in are in `signin/`; for queries see queries.py.
+"""
 
 import uuid
 from dataclasses import dataclass, replace
@@ -64,7 +67,7 @@ class NewOrganisation(BaseModel):
     name: Name
     kind: Literal["customer", "partner"]
     sandbox: bool = False
-    """For trying things out: its time can be moved forward."""
+    """Whether the organisation is a sandbox, whose clock can be moved forward."""
 
 
 class SignUp(BaseModel):
@@ -81,14 +84,14 @@ class SignUp(BaseModel):
     organisation: NewOrganisation | None = None
     invitation: Token | None = None
     proof: Token | None = None
-    """A proof of the address that was mailed to it (POST /addresses/proof). It needs none while nobody else has it."""
+    """A proof that was mailed to the address (POST /addresses/proof); only needed if another account has it."""
 
     id_token: IdToken | None = None
-    """Of the configured issuer, to sign in by it from now on. It proves the address, if the issuer has verified it."""
+    """An ID token of the configured issuer, to sign in by it. It proves the address, if the issuer has verified it."""
     nonce: NonceText | None = None
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> "SignUp":
+    def _is_consistent(self) -> "SignUp":
         if (self.organisation is None) == (self.invitation is None):
             raise ValueError("give either an organisation to open or an invitation to join one")
         if (self.id_token is None) != (self.nonce is None):
@@ -98,7 +101,10 @@ class SignUp(BaseModel):
 
 @COMMANDS.route("POST", "/accounts", ACCOUNT, open=True, extra_response=SignedUp)
 async def sign_up(context: RequestContext[SignUp]) -> Addressed[OpenAccount]:
-    """The account's id follows from the command's, so that a request sent again opens the same account."""
+    """Complete the command that opens an account.
+
+    The account id is derived from the command id, so that a repeated request opens the same account.
+    """
     form = context.asked
     if not context.dry_run:
         context.parts.limits.take("sign-up-address", address_key(form.email))
@@ -130,16 +136,16 @@ async def sign_up(context: RequestContext[SignUp]) -> Addressed[OpenAccount]:
         identity=None if proven is None else proven.identity,
     )
     free = isinstance(account, Unopened) and holder is None and joined.refused is None
-    # A try that broke off may have left another password: who only repeats its key gets no session. Nor does repeating
-    # one set a password of an account that is open, whose own may be lost.
-    if context.dry_run or not free or not await credentials.keep(context.db, account_id, password):
+    # An interrupted attempt may have stored another password, so that a request that only repeats its key gets no
+    # session. A repeated request doesn't set the password of an open account either, even if its own was lost.
+    if context.dry_run or not free or not await credentials.store_first(context.db, account_id, password):
         return Addressed(account_id, command)
     return Addressed(account_id, command, extra_response=lambda answer: _session(answer, context.app))
 
 
 @dataclass(frozen=True, slots=True)
 class _Joined:
-    """The organisation that somebody signs up into, and what the invitation into it says."""
+    """The organisation that a sign-up joins, with the facts of the invitation, if any."""
 
     organisation: Organisation
     invitation_id: str = ""
@@ -148,7 +154,7 @@ class _Joined:
 
 
 async def _joined(context: RequestContext[SignUp], account_id: str) -> _Joined:
-    """Return the new organisation, or the one that the invitation is for and whether it lets this person in."""
+    """Return the new organisation, or that of the invitation with its refusal, if any."""
     form = context.asked
     if form.organisation is not None:
         founded = Organisation(
@@ -165,14 +171,18 @@ async def _joined(context: RequestContext[SignUp], account_id: str) -> _Joined:
 
 @dataclass(frozen=True, slots=True)
 class _Proven:
-    """What the sign-up proves the address with besides an invitation, and who the person is at another issuer."""
+    """The sign-up's proof of the address, other than an invitation, and its identity."""
 
     proof: AddressProof | None
     identity: Identity | None
 
 
 async def _proven(context: RequestContext[SignUp]) -> _Proven | None:
-    """Return what the sign-up proves; None where it tries nothing of the kind. Raises Problem 401 or 409."""
+    """Return what the sign-up proves, or None if it has neither a proof nor an ID token.
+
+    Raises:
+        Problem: 401 if the ID token is invalid; 409 if the proof is invalid.
+    """
     form, identity = context.asked, None
     if form.id_token is not None:
         identity = await identified_once(context, form.id_token, form.nonce or "")
@@ -186,9 +196,9 @@ async def _proven(context: RequestContext[SignUp]) -> _Proven | None:
 
 async def _session(answer: Accepted, app: State) -> SignedUp | None:
     """Begin the session of an account that was just opened."""
-    for each in answer.events:
-        if isinstance(each.event, AccountOpened):
-            session = await start(each.event, app, since=each.position)
+    for stored in answer.events:
+        if isinstance(stored.event, AccountOpened):
+            session = await start(stored.event, app, since=stored.position)
             return None if session is None else SignedUp(session=session)
     return None
 
@@ -209,14 +219,14 @@ async def close_account(context: RequestContext[CloseAccount], account_id: str) 
         raise Problem(
             403,
             rule=rules.OPERATOR_ONLY,
-            reason="Only the operator closes somebody else's account.",
+            reason="Only the operator can close another person's account.",
             remedy="Ask the person to close it (DELETE /me), or the operator.",
         )
     return await _closing(context, account_id)
 
 
 async def _closing(context: RequestContext[CloseAccount], account_id: str) -> Addressed[CloseAccount]:
-    states = [await context.state(CONTRACT, known) for known in await contracts_of(context.db, account_id)]
+    states = [await context.state(CONTRACT, contract_id) for contract_id in await contracts_of(context.db, account_id)]
     managers = [
         state.manager
         for state in states
@@ -256,13 +266,17 @@ async def _moved_everywhere(context: RequestContext[MoveClock], authorization: s
 
 
 async def _organisation_of(context: RequestContext[object], account_id: str) -> str:
-    """Return where the account belongs; "" for one that is unknown or closed."""
+    """Return the account's organisation, or "" if the account is unknown or closed."""
     account = await context.state(ACCOUNT, account_id)
     return account.opened.organisation_id if isinstance(account, OpenedAccount) else ""
 
 
 async def _involve(context: RequestContext[object], contract_id: str, account_id: str) -> None:
-    """Note the account before it is asked whether it is open: a role given while it closes is found, here or there."""
+    """Record that the account may get a role on the contract.
+
+    This has to happen before the account's state is read: if the account is closed at the same time, either this
+    command sees that, or the closing finds the contract.
+    """
     if not context.dry_run:
         await involve(context.db, account_id, contract_id)
 

@@ -1,8 +1,8 @@
-"""Whether every service has an organisation's new time: `POST /clock` is answered once they have.
+"""The check that every service uses an organisation's new time.
 
-A service's processes read the clocks of their database again and again, and none of them decides by what it read more
-than `FRESH_S` ago. So once one process of a service shows the new time, its database has it, and `FRESH_S` later every
-process of it decides by it.
+`POST /clock` waits for it. The processes of a service read the clocks from their database periodically, and none of
+them decides by clocks that it read more than `FRESH_S` ago. Once one process of a service returns the new time, its
+database has it, and `FRESH_S` later every process of the service decides by it.
 """
 
 import asyncio
@@ -21,26 +21,26 @@ from shared.services import SERVICES
 logger = structlog.get_logger(__name__)
 
 WAIT_S: Final = 5.0
-"""So long the answer waits for the services; those that are away or behind are named in it then."""
+"""How long the response waits for the services; then it names those that are unreachable or behind."""
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 0.4
-"""Pauses between two questions double: many clocks that are moved at once must not keep the services from folding."""
+"""The pauses between two requests double, so that many clocks moved at once don't keep the services from folding."""
 _NAME: Final = "identity"
 
 
 class Everywhere:
-    """Asks the other services, as the caller, what time it is there."""
+    """A client that asks the other services, as the caller, for the organisation's time."""
 
     def __init__(
         self, urls: Mapping[str, str], wait_s: float = WAIT_S, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
-        """`urls` are the other services', by name."""
+        """Take the URLs of the other services, by name."""
         self._urls, self._wait_s, self._transport = dict(urls), wait_s, transport
         self._http: httpx.AsyncClient | None = None
 
     @property
     def _client(self) -> httpx.AsyncClient:
-        """One for the process: making one reads all certificates of the machine, some 20 ms."""
+        """Return the process's only client: creating one reads all certificates, some 20 ms."""
         if self._http is None:
             self._http = httpx.AsyncClient(timeout=2, trust_env=False, transport=self._transport)
         return self._http
@@ -52,8 +52,17 @@ class Everywhere:
     async def lacking(
         self, organisation_id: str, ahead_s: int, authorization: str, clocks: Clocks, db: Pool
     ) -> list[str]:
-        """The services that don't have the organisation's clock so far ahead, in the end; none, and then no process of
-        any service decides by an older time."""
+        """Wait until every service has the organisation's time; return the services that lack it.
+
+        If it returns none, no process of any service decides by an older time.
+
+        Args:
+            organisation_id: The organisation whose clock was moved.
+            ahead_s: How far its clock is ahead of real time, in seconds.
+            authorization: The caller's `Authorization` header.
+            clocks: The clocks of this process.
+            db: identity's database.
+        """
         deadline = asyncio.get_running_loop().time() + self._wait_s
 
         async def here() -> bool:
@@ -73,7 +82,7 @@ class Everywhere:
         lacking = [name for name, has in zip(asking, reached, strict=True) if not has]
         if lacking:
             logger.warning(
-                "a clock was moved and not every service has it", services=lacking, organisation=organisation_id
+                "a moved clock has not reached every service in time", services=lacking, organisation=organisation_id
             )
         else:
             await asyncio.sleep(FRESH_S)
@@ -88,7 +97,7 @@ async def _in_time(ask: Callable[[], Awaitable[bool]], deadline: float) -> bool:
                 if await ask():
                     return True
         except (httpx.HTTPError, *TRANSIENT, ValueError, KeyError, TypeError) as fault:
-            logger.info("a service does not say what time it is there", fault=repr(fault)[:200])
+            logger.info("asking a service for its time failed", fault=repr(fault)[:200])
         if loop.time() + pause_s > deadline:
             return False
         await asyncio.sleep(pause_s)

@@ -1,4 +1,6 @@
-"""Each person's key: what is personal in the log is readable while the key is there, and nowhere once it is erased.
+"""The persons' keys, under which the personal fields of events are sealed.
+
+Personal fields are readable while the person's key exists, and in no copy of the log once it is erased.
 
 A value is stored as `enc:1:<base64 of nonce, ciphertext and tag>`: AES-256-GCM, with the account's id as associated
 data, so that a value moved to another account does not open.
@@ -26,20 +28,23 @@ SQL: Final = statements(__file__)
 
 SEALED: Final = "enc:1:"
 FORGOTTEN: Final = ""
-"""What an erased value reads."""
+"""The value of a personal field whose key was erased."""
 _NONCE: Final = 12
 _KEY_BITS: Final = 256
 
 
 class Persons:
-    """The sealer of identity's log, over the table `person_keys`. A key is made with a person's first event; an erased
-    one leaves its row, so that none is made again. Keys are not cached: another process may erase one."""
+    """The sealer of identity's log, with the keys in the table `person_keys`.
+
+    A person's key is created with their first event. The row of an erased key stays, so that no other key is created.
+    Keys are not cached, because another process may erase one.
+    """
 
     def __init__(self, db: Pool) -> None:
         self._db = db
 
     async def seal(self, events: Sequence[Event]) -> list[Event]:
-        """See `Sealer`. A key is committed before anything is stored under it."""
+        """Seal personal fields, see `Sealer`. A key is committed before anything is stored under it."""
         people = _people(events)
         keys = await self._keys(people)
         if missing := [account_id for account_id in people if account_id not in keys]:
@@ -49,7 +54,7 @@ class Persons:
         return [_changed(event, keys, _sealed) for event in events]
 
     async def open(self, events: Sequence[Event]) -> list[Event]:
-        """See `Sealer`."""
+        """Open sealed fields, see `Sealer`."""
         keys = await self._keys(_people(events))
         return [_changed(event, keys, _opened) for event in events]
 
@@ -59,21 +64,20 @@ class Persons:
 
 
 async def erase_invited(db: Queryable, invitation_id: str) -> None:
-    """Forgets the address that a settled invitation was for, and what could be compared with it. Doing it again changes
-    nothing."""
+    """Erase the address of a settled invitation, its mails and its fingerprint. Idempotent."""
     await db.execute(SQL["erase_key"], invitation_id)
     await outbox.forget(db, invitation_id)
     await db.execute(SQL["erase_invitation_fingerprint"], INVITATION.id(invitation_id))
 
 
 async def is_closing(db: Queryable, account_id: str, envelope: Envelope) -> bool:
-    """Tell whether the log has this very event on the account's stream, and it closed the account."""
+    """Return whether the log has exactly this event, and the event closed the account."""
     found = await db.fetchval(SQL["is_closing"], ACCOUNT.id(account_id), envelope.version, envelope.hash)
     return found is not None
 
 
 async def holder_of(store: Store, email: str) -> str | None:
-    """The stream of the account that has this address, under whichever of its unique names."""
+    """Return the stream of the account that holds this address, by any of the address's claims."""
     for name in dict.fromkeys((*claims_of(email), former_claim_of(email))):
         if (holder := await store.holder(name)) is not None:
             return holder
@@ -81,8 +85,11 @@ async def holder_of(store: Store, email: str) -> str | None:
 
 
 async def erase(db: Queryable, account_id: str) -> None:
-    """Forgets the person: from now on nothing personal of theirs can be read, in any copy of the log. Their password's
-    verifier and their requests' fingerprints go with it. Doing it again changes nothing."""
+    """Erase the person's key.
+
+    Their personal fields can't be read any more, in any copy of the log. Their mails, password verifier, sessions and
+    requests' fingerprints are deleted, too. Idempotent.
+    """
     await db.execute(SQL["erase_key"], account_id)
     await outbox.forget(db, account_id)
     await db.execute(SQL["forget_verifier"], account_id)
@@ -91,20 +98,22 @@ async def erase(db: Queryable, account_id: str) -> None:
 
 
 def _people(events: Sequence[Event]) -> list[str]:
-    return sorted({_whose(event) for event in events if event.PERSONAL_FIELDS})
+    return sorted({_owner_of(event) for event in events if event.PERSONAL_FIELDS})
 
 
-def _whose(event: Event) -> str:
-    """Whose the event's personal fields are: an account's, or those of somebody who is only invited. Each class with
-    such fields is checked for having the one that says so."""
-    whose: str = getattr(event, event.PERSONAL_OF)
-    return whose
+def _owner_of(event: Event) -> str:
+    """Return the id of the account or invitation to which the event's personal fields belong.
+
+    Every event class with personal fields is checked to have the field that PERSONAL_OF names.
+    """
+    owner: str = getattr(event, event.PERSONAL_OF)
+    return owner
 
 
 def _changed(event: Event, keys: Mapping[str, bytes | None], change: Callable[[str, bytes | None, str], str]) -> Event:
     if not event.PERSONAL_FIELDS:
         return event
-    account_id = _whose(event)
+    account_id = _owner_of(event)
     key = keys.get(account_id)
     update = {name: change(value, key, account_id) for name in event.PERSONAL_FIELDS if (value := getattr(event, name))}
     return event.model_copy(update=update)
@@ -118,11 +127,11 @@ def _sealed(value: str, key: bytes | None, account_id: str) -> str:
 
 
 def _opened(value: str, key: bytes | None, account_id: str) -> str:
-    """A value that its person's key does not open is as good as forgotten: the key that it was stored under is gone."""
+    """Return the plain value, or FORGOTTEN if the key was erased or does not open it."""
     if key is None:
         return FORGOTTEN
     try:
-        kept = base64.b64decode(value.removeprefix(SEALED), validate=True)
-        return AESGCM(key).decrypt(kept[:_NONCE], kept[_NONCE:], account_id.encode()).decode()
+        sealed = base64.b64decode(value.removeprefix(SEALED), validate=True)
+        return AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], account_id.encode()).decode()
     except (InvalidTag, binascii.Error, ValueError):
         return FORGOTTEN

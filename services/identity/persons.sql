@@ -1,15 +1,15 @@
--- erase_fingerprints: erase the fingerprints of what the person asked: a name or an address could be guessed and
--- compared. Closing stays repeatable; the person's other commands, sent again, are refused as a reused key.
+-- erase_fingerprints: erase the fingerprints of the person's commands, because a name or an address could be guessed and
+-- compared. Closing the account stays repeatable; other commands that are repeated are refused as a reused key.
 select log.erase_fingerprints($1, $2);
 
--- erase_invitation_fingerprint: erase the fingerprint of what the invitation asked.
+-- erase_invitation_fingerprint: erase the fingerprint of the command that issued the invitation.
 select log.erase_invitation_fingerprint($1);
 
--- erase_key: erase the person's key; its row stays, so that none is made again.
+-- erase_key: erase the person's key; its row stays, so that no other key is created.
 insert into person_keys (account_id, key, erased_at) values ($1, null, now())
 on conflict (account_id) do update set key = null, erased_at = now() where person_keys.key is not null;
 
--- is_closing: tell whether the log has this very event, and it closed an account.
+-- is_closing: check that the log has exactly this event, and that it closed an account.
 select true from log.events where stream = $1 and version = $2 and hash = $3 and type = 'AccountClosed';
 
 -- add_keys: store the keys of people who have none.

@@ -1,4 +1,7 @@
-"""identity's tables, folded from events. What a single stream answers is read from the stream itself."""
+"""identity's read models, and the lookups of routes and reactions in them.
+
+The state of a single stream is read from the stream itself.
+"""
 
 from typing import Final
 
@@ -45,7 +48,7 @@ DIRECTORY: Final = Projection(
         RoleRevoked,
     ),
     tables=("contracts", "account_contracts", "invitations", "machines"),
-    # Routes note in it who is about to be given a role, before an event says so.
+    # Routes add rows before the event of a role or an invitation is appended; a rebuild must not lose them.
     carry_over_sql=SQL["carry_over"],
 )
 
@@ -68,8 +71,10 @@ async def _requested(tx: Connection, event: RoleRequested, _envelope: Envelope) 
 
 
 async def involve(db: Queryable, account_id: str, contract_id: str) -> None:
-    """Notes that the account has, had or is about to have something to do with the contract. Before a role is given,
-    so that whoever closes the account later finds the contract."""
+    """Record that the account has, had or may get a role on the contract.
+
+    It is recorded before a role is given, so that closing the account later finds the contract.
+    """
     await db.execute(SQL["involve"], account_id, contract_id)
 
 
@@ -79,8 +84,10 @@ async def _machine(tx: Connection, event: MachineRegistered, _envelope: Envelope
 
 
 async def machines_of(db: Queryable, organisation_id: str, account_id: str, after: str, limit: int) -> list[str]:
-    """The organisation's machine accounts after this one, in the order of their ids; with an account only those that it
-    registered or that act for it."""
+    """Return the client ids of the organisation's machine accounts after `after`, in order.
+
+    With an account id, return only those that the account registered or that act for it.
+    """
     rows = await db.fetch(SQL["machines"], organisation_id, account_id, after, limit)
     return [row["client_id"] for row in rows]
 
@@ -91,26 +98,35 @@ async def _invited(tx: Connection, event: InvitationIssued, _envelope: Envelope)
 
 
 async def note_invitation(db: Queryable, event: InvitationIssued) -> None:
-    """Notes who invited, and where to. Also before the reactions ask whether the inviter still may, so that whoever
-    takes that right away later finds the invitation."""
+    """Record an invitation's organisation and issuer.
+
+    The reactions do so, too, before they check that the issuer still may invite, so that a later loss of that right
+    finds the invitation.
+    """
     await db.execute(
         SQL["add_invitation"], event.invitation_id, event.organisation_id, event.organisation_kind, event.issued_by
     )
 
 
 async def invitations_by(db: Queryable, account_id: str) -> list[str]:
-    """All invitations that the account issued; what became of them, each says."""
+    """Return the ids of all invitations that the account issued, whatever their state."""
     rows = await db.fetch(SQL["invitations_by"], account_id)
     return [row["invitation_id"] for row in rows]
 
 
 async def invitations_for(db: Queryable, organisation_id: str, *, across: bool, after: str, limit: int) -> list[str]:
-    """The invitations into the organisation, and, with `across`, into any publisher's and the operator's."""
+    """Return the ids of the invitations into the organisation, after `after`, in order.
+
+    With `across`, also those into any publisher's and the operator's organisations.
+    """
     rows = await db.fetch(SQL["invitations_for"], organisation_id, across, after, limit)
     return [row["invitation_id"] for row in rows]
 
 
 async def contracts_of(db: Queryable, account_id: str) -> list[str]:
-    """All contracts on which the account may hold a role; which it does hold, each contract says."""
+    """Return the ids of all contracts on which the account may hold a role.
+
+    Whether it holds one is in the contract's state.
+    """
     rows = await db.fetch(SQL["contracts_of"], account_id)
     return [row["contract_id"] for row in rows]

@@ -1,4 +1,4 @@
-"""What can be asked of identity: accounts, the time of an organisation, contracts; and the queries of `signin/`."""
+"""identity's queries: accounts, clocks and contracts, and those of `signin/`."""
 
 from datetime import timedelta
 from typing import Final
@@ -53,7 +53,7 @@ QUERIES.routes.extend(elsewhere.ROUTES.routes)
 
 @QUERIES.get("/me")
 async def me(actor: CurrentActor, log: CurrentLog) -> AccountView:
-    """The caller's own account, whole."""
+    """Return the caller's own account, with its personal fields."""
     account = await log.state(ACCOUNT, actor.account_id)
     if not isinstance(account, OpenedAccount):
         raise unknown("account")
@@ -75,7 +75,7 @@ async def me(actor: CurrentActor, log: CurrentLog) -> AccountView:
 
 @QUERIES.get("/accounts/{account_id}")
 async def colleague(account_id: Identifier, actor: CurrentActor, log: CurrentLog) -> AccountView:
-    """A colleague: name and organisation, for people of the same organisation only."""
+    """Return the name and organisation of an account of the caller's organisation."""
     account = await log.state(ACCOUNT, account_id)
     if not isinstance(account, OpenedAccount) or account.opened.organisation_id != actor.organisation_id:
         raise unknown("account")
@@ -92,7 +92,7 @@ async def colleague(account_id: Identifier, actor: CurrentActor, log: CurrentLog
 
 @QUERIES.get("/me/clock")
 async def clock(actor: CurrentActor, request: Request, log: CurrentLog) -> ClockView:
-    """The time of the caller's organisation, and how far it is ahead of real time."""
+    """Return the time of the caller's organisation, and how far it is ahead of real time."""
     account = await log.state(ACCOUNT, actor.account_id)
     ahead = clocks.ahead_s(await log.state(CLOCK, actor.organisation_id))
     return ClockView(
@@ -104,7 +104,11 @@ async def clock(actor: CurrentActor, request: Request, log: CurrentLog) -> Clock
 
 
 async def visible(streams: Log | Reader, contract_id: str, actor: Actor) -> contract_state.OpenedContract:
-    """The contract, for people of its customer, its publisher and the operator. Raises Problem 404 for others."""
+    """Return the contract's state.
+
+    Raises:
+        Problem: 404 unless the caller belongs to its customer, its publisher or the operator.
+    """
     state = await streams.state(CONTRACT, contract_id)
     if not isinstance(state, contract_state.OpenedContract) or not sees(
         actor, customer=state.opened.customer, publisher=state.opened.publisher
@@ -115,7 +119,10 @@ async def visible(streams: Log | Reader, contract_id: str, actor: Actor) -> cont
 
 @QUERIES.get("/contracts")
 async def list_contracts(actor: CurrentActor, db: Database, limit: Limit = 50, after: After = "") -> ContractList:
-    """The contracts of the caller's organisation; of a publisher's people, those with that publisher."""
+    """List the contracts of the caller's organisation.
+
+    For people of a publisher, list the contracts with the publisher; for the operator, all.
+    """
     customer, publisher = listed(actor)
     rows = await db.fetch(SQL["contracts"], customer, publisher, after, limit)
     following = rows[-1]["contract_id"] if len(rows) == limit else None
@@ -124,11 +131,11 @@ async def list_contracts(actor: CurrentActor, db: Database, limit: Limit = 50, a
 
 @QUERIES.get("/contracts/{contract_id}")
 async def one_contract(contract_id: Identifier, actor: CurrentActor, log: CurrentLog) -> ContractView:
-    """Who holds which role, who asks for one, which agreements run, and what is open to the caller."""
+    """Return a contract with its roles, role requests, agreements and the caller's access."""
     return contract_view(await visible(log, contract_id, actor), actor.account_id)
 
 
 @QUERIES.get("/contracts/{contract_id}/access")
 async def my_access(contract_id: Identifier, actor: CurrentActor, log: CurrentLog) -> AccessView:
-    """Whether administrative features are open to the caller, and what is missing if not."""
+    """Return whether the caller has administrative access, and what is missing if not."""
     return access_view(await visible(log, contract_id, actor), actor.account_id)

@@ -1,4 +1,4 @@
-"""After a restore: what the log says about the private tables, and what it can't."""
+"""The repair of identity's private tables after a restore."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -11,15 +11,18 @@ SQL: Final = statements(__file__)
 
 
 async def private(db: Queryable) -> Sequence[str]:
-    """Forgets again whoever closed their account, should their key have come back with a backup. Answers what is
-    missing: keys and passwords are no events."""
+    """Apply the log to the private tables, and return notes on what is missing in them.
+
+    Keys of closed accounts and settled invitations are erased again, because a backup may have brought them back. All
+    sessions end, and no waiting mail is sent. Missing keys and passwords can't be derived from the log.
+    """
     closed = await db.fetch(SQL["closed"])
     for row in closed:
         await persons.erase(db, row["account_id"])
-    settled = ["InvitationAccepted", "InvitationRevoked", "InvitationExpired"]
-    for row in await db.fetch(SQL["settled_invitations"], settled):
+    settling = ["InvitationAccepted", "InvitationRevoked", "InvitationExpired"]
+    for row in await db.fetch(SQL["settled_invitations"], settling):
         await persons.erase_invited(db, row["invitation_id"])
-    # Some of the refresh tokens in a backup were used since, and would be good again.
+    # Refresh tokens that were used since the backup would be valid again.
     await db.execute(SQL["end_sessions"])
     ((unreadable, unsigned),) = await db.fetch(SQL["missing"])
     await outbox.mute(db)
@@ -27,15 +30,15 @@ async def private(db: Queryable) -> Sequence[str]:
     notes = []
     if unreadable:
         notes.append(
-            f"{unreadable} people's keys are not there, and keys are no events: their names and addresses read empty, "
-            "so that they can't sign in. Load the table person_keys from its own backup and restore again, if there is "
-            "one."
+            f"The keys of {unreadable} people are missing and can't be derived from the log. Their names and addresses "
+            "are empty, so they can't sign in. If there is a backup of the table person_keys, load it and restore "
+            "again."
         )
     if unsigned:
         notes.append(
-            f"{unsigned} people have no password here: python -m deploy.invite password <address> makes each the reset "
-            "that sets a new one."
+            f"{unsigned} people have no password: create a reset for each of them, with which they set a new one "
+            "(python -m deploy.invite password <address>)."
         )
     if not await db.fetchval(SQL["signing_keys"]):
-        notes.append("There is no signing key: a new one is made, and everybody signs in again.")
+        notes.append("There is no signing key: the service creates a new one, and everybody has to sign in again.")
     return notes

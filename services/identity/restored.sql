@@ -1,11 +1,11 @@
--- closed: list whose accounts the log has closed.
+-- closed: list the accounts that the log has closed.
 select distinct data ->> 'account_id' as account_id from log.events where type = 'AccountClosed';
 
--- settled_invitations: list the invitations that events of these types have settled.
+-- settled_invitations: list the invitations that have an event of these types.
 select distinct data ->> 'invitation_id' as invitation_id from log.events where type = any($1::text[]);
 
--- number_mails_on: number new mails after all that are there; a table that was loaded from a backup has brought numbers
--- that its sequence does not know of.
+-- number_mails_on: set the sequence of mail numbers behind all existing mails; a table that was loaded from a backup may
+-- have higher numbers than its sequence.
 select setval(
     pg_get_serial_sequence('outbox', 'id'),
     greatest((select max(id) from outbox), pg_sequence_last_value(pg_get_serial_sequence('outbox', 'id')::regclass), 1)

@@ -1,4 +1,4 @@
-"""What identity's queries answer."""
+"""The models of the responses of identity's queries, and functions that build them."""
 
 from datetime import date, datetime
 from typing import Literal
@@ -15,9 +15,9 @@ class Session(BaseModel):
     token_type: str = "Bearer"  # noqa: S105  # the scheme's name
     expires_in: int
     refresh_token: str
-    """Good once, for the next access token (POST /sessions/refresh)."""
+    """Valid once, for the next access token (POST /sessions/refresh)."""
     refresh_expires_in: int
-    """Of the session: however often it is refreshed, it lasts no longer than that."""
+    """The seconds until the session ends, however often it is refreshed."""
     session_id: str
     account_id: str
     organisation_id: str
@@ -27,10 +27,10 @@ class SessionView(BaseModel):
     session_id: str
     started: datetime
     last_used: datetime
-    """When it was begun or refreshed last."""
+    """When the session was begun or last refreshed."""
     expires: datetime
     current: bool
-    """Whether it is the one that asks."""
+    """Whether it is the session of this request."""
 
 
 class SessionList(BaseModel):
@@ -38,14 +38,14 @@ class SessionList(BaseModel):
 
 
 class Nonce(BaseModel):
-    """Something for another issuer to repeat, once."""
+    """A nonce, which the issuer repeats in its ID token; valid once."""
 
     nonce: str
     expires_in: int
 
 
 class CurrentSession(BaseModel):
-    """Who a token speaks for: a person in a session, or a machine with the scope that it was given."""
+    """The owner of an access token: a person in a session, or a machine account with its scopes."""
 
     account_id: str
     organisation_id: str
@@ -55,21 +55,24 @@ class CurrentSession(BaseModel):
 
 
 class SignedUp(BaseModel):
-    """What the answer to a sign-up has besides. Whoever gets no session signs in with the password."""
+    """The additional fields of the response to a sign-up.
+
+    Without a session, the person signs in with the password.
+    """
 
     session: Session | None = None
-    """There when this very request opened the account and set its password: not in a dry run, and not when the
-    command's first answer is given again."""
+    """Present only if this request opened the account and set its password: neither in a dry run nor for a repeated
+    command."""
 
 
 InvitationState = Literal["pending", "accepted", "revoked", "expired"]
 
 
 class Invitation(BaseModel):
-    """What the answer to an invitation has besides, when this very request issued it."""
+    """The additional fields of the response to an invitation, if this request issued it."""
 
     invitation: str | None = None
-    """The token to sign up with, for the invited address alone."""
+    """The token to sign up with, valid for the invited address only."""
     invitation_id: str | None = None
     expires_in: int | None = None
     organisation_name: str | None = None
@@ -81,12 +84,12 @@ class InvitationView(BaseModel):
     organisation_name: str
     organisation_kind: str
     email: str | None
-    """Of one that is pending; later nobody needs it."""
+    """The invited address, while the invitation is pending."""
     issued_by: str
     expires_at: datetime
     state: InvitationState
     account_id: str | None
-    """Who joined by it."""
+    """The account that accepted it."""
 
 
 class InvitationList(BaseModel):
@@ -102,7 +105,7 @@ class AccountView(BaseModel):
     name: str
     email: str | None = None
     email_verified: bool | None = None
-    """Of one's own account: whether it was shown that the address is the person's."""
+    """Whether the address was proven to belong to the person; of the caller's own account only."""
     country: str | None = None
     time_zone: str | None = None
     locale: str | None = None
@@ -111,13 +114,13 @@ class AccountView(BaseModel):
 
 class ClockMovedView(BaseModel):
     everywhere: bool
-    """Every command of the organisation, in every service, is decided by the new time from now on."""
+    """Whether every service decides the organisation's commands by the new time from now on."""
     waiting_for: list[str]
-    """The services that did not show it in time: until they do, they decide by the old one."""
+    """The services that have not returned the new time yet; they may still decide by the old one."""
 
 
 class ClockView(BaseModel):
-    """The organisation's time: real time, or a sandbox's that was moved ahead."""
+    """An organisation's time: real time, or the moved time of a sandbox."""
 
     organisation_id: str
     sandbox: bool
@@ -146,11 +149,14 @@ class AgreementView(BaseModel):
     product: str
     event_id: str
     starts: date | None = None
-    """The first day of one that is still to come; the others run."""
+    """The first day of an agreement that has not begun; null for one that runs."""
 
 
 class AccessView(BaseModel):
-    """Whether administrative features are open; if not, `missing` is `role-missing` or `agreement-missing`."""
+    """Whether the caller has administrative access.
+
+    If not, `missing` is `role-missing` or `agreement-missing`.
+    """
 
     open: bool
     missing: str | None = None
@@ -179,7 +185,7 @@ class ContractView(BaseModel):
     roles: list[RoleView]
     requests: list[RequestView]
     coordinating: list[str]
-    """Who does a Software Coordinator's work: those who are named, else the Contract Manager."""
+    """The accounts with a Software Coordinator's rights: the named ones, or else the Contract Manager."""
     agreements: list[AgreementView]
     access: AccessView
 

@@ -1,6 +1,6 @@
-"""Signing in: by what somebody is known, who may come in, and for how long.
+"""Signing in: credentials, sessions, tokens, invitations and machine accounts.
 
-Promises: no verifier, key, refresh token or secret of a machine is in an event or a log line, and only the answer that
-hands it out has it. Every service checks tokens by the keys that are published here.
-Needs: identity's streams and read models, and its private tables, which no event makes again.
+Guarantees: no password verifier, private key, refresh token or machine secret is in an event or a log line; a token or
+secret is only in the response that issues it. Every service checks tokens with the keys that are published here.
+Requires: identity's streams and read models, and its private tables, which can't be rebuilt from events.
 """

@@ -1,7 +1,7 @@
-"""E-mail addresses and whose they are: proofs by mail, and what a proof is good for.
+"""Verification of e-mail addresses, and proofs by mail.
 
-An address that somebody merely typed is theirs for signing in, and yields to whoever proves it: by a link or an
-invitation that was mailed to it, or by another issuer of identities.
+An account can sign in with an address that it has not proven. It loses the address to an account that proves it: by a
+link or an invitation that was mailed to it, or by the configured issuer of ID tokens.
 """
 
 import hashlib
@@ -35,11 +35,11 @@ from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 COMMANDS: Final = CommandRoutes()
 ADDRESS_QUERIES: Final = APIRouter()
 
-# ── One's own address ──────────────────────────────────────────────────────────────────────────────────
+# ── The own address ────────────────────────────────────────────────────────────────────────────────────
 
 
 class Verification(BaseModel):
-    """Show that the account's e-mail address is one's own, by the token that was mailed to it."""
+    """Verify the account's e-mail address by the token that was mailed to it."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -48,14 +48,17 @@ class Verification(BaseModel):
 
 @COMMANDS.route("POST", "/me/address/verification", ACCOUNT)
 async def verify_address(context: RequestContext[Verification]) -> Addressed[VerifyAddress]:
-    """Only for whoever is signed in as the account: the owner of an address must not confirm somebody else's account by
-    following a link."""
+    """Complete the command that verifies the account's address.
+
+    The caller has to be signed in as the account, so that the owner of an address can't confirm another person's
+    account by following a link.
+    """
     verified = current_keys(context.app).verified_by(context.asked.token)
     if verified is None or verified.account_id != context.actor.account_id:
         raise Problem(
             409,
             rule=rules.VERIFICATION_NOT_VALID,
-            reason="The link is not valid, or not any more, or it is for another account.",
+            reason="The link is invalid, has expired, or is for another account.",
             remedy="Ask for a new one (POST /me/address/verification/mail).",
         )
     return Addressed(context.actor.account_id, VerifyAddress(digest=verified.address_digest, proof="link"))
@@ -63,7 +66,7 @@ async def verify_address(context: RequestContext[Verification]) -> Addressed[Ver
 
 @ADDRESS_QUERIES.post("/me/address/verification/mail", status_code=HTTPStatus.ACCEPTED)
 async def mail_again(actor: CurrentActor, request: Request, db: Database, log: CurrentLog) -> None:
-    """Mail the link to one's own address again, if it is not verified: once in some minutes."""
+    """Mail the link to the caller's unverified address again, at most once in five minutes."""
     account = await log.state(ACCOUNT, actor.account_id)
     if not isinstance(account, OpenedAccount):
         raise unknown("account")
@@ -75,12 +78,12 @@ async def mail_again(actor: CurrentActor, request: Request, db: Database, log: C
 # ── An address that has no account ─────────────────────────────────────────────────────────────────────
 
 
-_COUNTED_UNDER: Final = secrets.token_bytes(16)
+_DIGEST_KEY: Final = secrets.token_bytes(16)
 
 
 def address_key(email: str) -> str:
-    """What the sign-ups of an e-mail address are counted under: not the address."""
-    return hashlib.blake2b(claim_of(email).encode(), key=_COUNTED_UNDER, digest_size=16).hexdigest()
+    """Return the keyed digest under which the sign-ups of an e-mail address are counted."""
+    return hashlib.blake2b(claim_of(email).encode(), key=_DIGEST_KEY, digest_size=16).hexdigest()
 
 
 class AskForProof(BaseModel):
@@ -91,9 +94,9 @@ class AskForProof(BaseModel):
 
 @ADDRESS_QUERIES.post("/addresses/proof", status_code=HTTPStatus.ACCEPTED, dependencies=[limited_by_source("sign-up")])
 async def ask_for_proof(form: AskForProof, request: Request, db: Database) -> None:
-    """Mail a proof to an address, for signing up with it although somebody else has typed it here.
+    """Mail a proof to an address, to sign up with it although another account holds it unproven.
 
-    The answer says nothing of whether the address is known.
+    The response doesn't tell whether the address is known.
     """
     email = form.email
     parts = request.app.state.parts
@@ -102,18 +105,18 @@ async def ask_for_proof(form: AskForProof, request: Request, db: Database) -> No
 
 
 def proven_by(context: RequestContext[object], token: str, email: str) -> None:
-    """Check that the token proves this address. Raises Problem 409."""
+    """Raise Problem 409 unless the token proves this address."""
     if current_keys(context.app).proven_by(token) != address_digest(normalised(email)):
         raise Problem(
             409,
             rule=rules.PROOF_NOT_VALID,
-            reason="The proof is not valid, or not any more, or it is for another address.",
+            reason="The proof is invalid, has expired, or is for another address.",
             remedy="Ask for a new one (POST /addresses/proof).",
         )
 
 
 async def release(context: RequestContext[object], email: str) -> None:
-    """Free the address for whoever has proven it, should an account hold it that has not."""
+    """Release the address from the account that holds it, if that has not proven it."""
     address = normalised(email)
     holder = await holder_of(context.log.store, address)
     if holder is None or context.dry_run:

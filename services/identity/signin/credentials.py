@@ -1,4 +1,4 @@
-"""Passwords. A verifier is no business fact: it stands in a private table, never in an event or a log."""
+"""Password verifiers, which are in a private table only, never in an event or a log line."""
 
 import asyncio
 import hashlib
@@ -20,28 +20,29 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _HASHER: Final = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-"""argon2id at 19 MiB and two passes, as OWASP's Password Storage Cheat Sheet has it: 25 ms of a processor a sign-in."""
+"""argon2id with 19 MiB and two passes, some 25 ms of processor time. Source: OWASP, Password Storage Cheat Sheet."""
 
 
 class HashingQueue:
-    """Work for argon2: as many at once as there are processors, a few that wait, and 503 for everybody else.
+    """The queue for argon2: a thread for each processor, and a limited number of waiting tasks.
 
-    More at once would only take each other's processor and memory. More that wait would wait longer than people do.
+    All other tasks are refused with 503. More threads would only compete for processors and memory; with a longer queue
+    callers would wait too long.
     """
 
     def __init__(self, workers: int, waiting_at_most: int) -> None:
         self._threads = ThreadPoolExecutor(workers, "argon2")
         self._at_most = workers + waiting_at_most
         self.length = 0
-        """Those that run and those that wait."""
+        """The number of running and waiting tasks."""
 
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do the work in one of the threads. Raises Problem 503 `busy` at once where too many wait already."""
+        """Do the work in one of the threads. Raises Problem 503 `busy` if too many tasks wait."""
         if self.length >= self._at_most:
             raise busy("Too many passwords are being checked at this moment.")
         self.length += 1
         future = self._threads.submit(work, *args, **kwargs)
-        # Not when this coroutine ends: a caller that has gone leaves its work to the thread.
+        # The task counts until the thread has done it, even if the caller was cancelled before.
         loop = asyncio.get_running_loop()
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._done))
         return await asyncio.wrap_future(future)
@@ -55,22 +56,21 @@ HASHING: Final = HashingQueue(_PROCESSORS, 4 * _PROCESSORS)
 VERIFIER_OF_NOBODY: Final = _HASHER.hash("the password of an account that does not exist")
 
 
-async def keep(db: Pool, account_id: str, password: str) -> bool:
-    """Keeps the password's verifier for an account that is being opened, and says whether it did: the first one
-    stays."""
+async def store_first(db: Pool, account_id: str, password: str) -> bool:
+    """Store the verifier of an account that is being opened; return whether it had none."""
     verifier = await _hashed(password)
-    kept = await db.fetchval(SQL["keep"], account_id, verifier)
-    return bool(kept)
+    stored = await db.fetchval(SQL["store_first"], account_id, verifier)
+    return bool(stored)
 
 
 async def replace(
     db: Pool, account_id: str, before: str | None, password: str, ending: Callable[[], Awaitable[None]]
 ) -> bool:
-    """Put the password's verifier in the place of `before` (None: where there is none) and say whether it did: not
-    where another one is by now, and not for somebody who is forgotten.
+    """Replace the verifier `before`, or add one if it is None; return whether that was done.
 
-    `ending` appends the end of the account's sessions. It comes before the commit, and whoever signs in with the old
-    password waits for that: a crash in between ends the sessions and leaves the old password.
+    It is not done if the verifier is another one by now, or if the person was erased. `ending` appends the end of the
+    account's sessions, before the commit, and a sign-in with the old password waits for the commit. A crash in between
+    ends the sessions and leaves the old password.
     """
     verifier = await _hashed(password)
     arguments = (account_id, verifier) if before is None else (account_id, verifier, before)
@@ -82,20 +82,26 @@ async def replace(
 
 
 async def verifier_of(db: Pool, account_id: str) -> str | None:
-    """The account's verifier, if it has one."""
+    """Return the account's verifier, if it has one."""
     verifier: str | None = await db.fetchval(SQL["verifier"], account_id)
     return verifier
 
 
 async def matched(db: Pool, account_id: str | None, password: str) -> str | None:
-    """The account's verifier, if the password is the account's. Takes as long for an account that does not exist."""
+    """Return the account's verifier, or None if the password doesn't match.
+
+    It takes as long for an account that does not exist.
+    """
     verifier = await verifier_of(db, account_id) if account_id else None
     right = await HASHING.run(verify_password, verifier or VERIFIER_OF_NOBODY, password)
     return verifier if right else None
 
 
 def digest(verifier: str | None) -> str:
-    """What a reset names the verifier by that it replaces. No guess can be compared with it: the salt is not known."""
+    """Return the digest by which a reset names the verifier that it replaces.
+
+    Guesses can't be compared with it, because the verifier's salt is secret.
+    """
     return hashlib.sha256((verifier or "").encode()).hexdigest()
 
 

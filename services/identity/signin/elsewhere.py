@@ -1,7 +1,7 @@
-"""Signing in by another issuer of identities (OpenID Connect), and linking who somebody is there to their account.
+"""Sign-in by the configured issuer (OpenID Connect), and the links to its identities.
 
-A link is by issuer and subject. The first sign-in of somebody unknown links by the address only where both sides have
-proven it: the issuer says that it is verified, and here it was shown to be the account's person's.
+A link names issuer and subject. The first sign-in of an identity without a link links it by its e-mail address, but
+only if both sides have verified the address: the issuer says so in the ID token, and the account has proven it.
 """
 
 import hashlib
@@ -50,7 +50,7 @@ NonceText = Token
 
 
 class ByIdToken(BaseModel):
-    """Who somebody is at the configured issuer: its ID token, which repeats a nonce of ours."""
+    """An ID token of the configured issuer, with the nonce of ours that it repeats."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -59,12 +59,12 @@ class ByIdToken(BaseModel):
     """From POST /sessions/oidc/nonce, given to the issuer to repeat."""
 
 
-# ── Who somebody is ────────────────────────────────────────────────────────────────────────────────────
+# ── Identities ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 @ROUTES.post("/sessions/oidc/nonce", dependencies=[limited_by_source("sign-in")])
 async def make_nonce(request: Request, response: Response) -> Nonce:
-    """Make a nonce for the issuer to repeat in its ID token: for ten minutes, and once."""
+    """Create a nonce for the issuer to repeat in its ID token; valid once, for ten minutes."""
     _issuer(request.app.state)
     response.headers.update(NOT_STORED)
     nonce = current_keys(request.app.state).nonce(request.app.state.parts.new_id())
@@ -77,40 +77,40 @@ def _issuer(app: State) -> Issuer:
         raise Problem(
             404,
             rule=rules.ISSUER_NOT_CONFIGURED,
-            reason="No other issuer signs people in here.",
+            reason="No issuer of ID tokens is configured.",
             remedy="Sign in with a password (POST /sessions).",
         )
     return issuer
 
 
 async def identified(app: State, id_token: str, nonce: str, used_by: str, *, dry_run: bool = False) -> Identity:
-    """Check the ID token and use its nonce up; only the request `used_by` may repeat it.
+    """Check the ID token and consume its nonce; only the request `used_by` may repeat it.
 
     Raises:
-        Problem: 401 where the token is not a good one for us or the nonce is not ours, or was used; 503 where the
-            issuer's keys can't be had; 404 where no issuer is configured.
+        Problem: 401 if the token is invalid, or its nonce is not ours or was used; 503 if the issuer's keys are
+            unavailable; 404 if no issuer is configured.
     """
     issuer, keys = _issuer(app), current_keys(app)
     try:
         if not keys.is_nonce(nonce):
-            raise NotGenuine("its nonce is none of ours, or out of time")
+            raise NotGenuine("its nonce is not one of ours, or has expired")
         identity = await issuer.identify(id_token, nonce)
         if not await _used(app.parts, nonce, used_by, dry_run=dry_run):
             raise NotGenuine("its nonce was used before")
     except NotGenuine as why:
-        _log.info("sign-in elsewhere refused", fault=str(why)[:300])
+        _log.info("ID token refused", fault=str(why)[:300])
         raise Problem(
             401,
             rule=rules.ID_TOKEN_NOT_VALID,
-            reason="The ID token is not one of the configured issuer's for "
-            "us, is out of time, or does not repeat a fresh nonce of ours.",
+            reason="The ID token was not issued by the configured issuer for Tenure, "
+            "has expired, or does not repeat a fresh nonce of Tenure.",
             remedy="Take a nonce (POST /sessions/oidc/nonce) and sign in at the issuer again.",
         ) from why
     except Unreachable as why:
         raise Problem(
             503,
             rule=UNAVAILABLE,
-            reason="The issuer's keys can't be had now.",
+            reason="The issuer's keys are unavailable.",
             remedy="Try again in a moment.",
             headers={"Retry-After": "2"},
         ) from why
@@ -118,7 +118,10 @@ async def identified(app: State, id_token: str, nonce: str, used_by: str, *, dry
 
 
 async def _used(parts: Parts, nonce: str, used_by: str, *, dry_run: bool) -> bool:
-    """Whether the nonce is this request's by now; in a dry run whether it could be."""
+    """Consume the nonce for this request; return whether no other request has used it.
+
+    A dry run only checks that.
+    """
     digest = hashlib.sha256(nonce.encode()).digest()
     if dry_run:
         return not await parts.db.fetchval(SQL["used"], digest, used_by)
@@ -132,7 +135,7 @@ async def _used(parts: Parts, nonce: str, used_by: str, *, dry_run: bool) -> boo
 
 @ROUTES.post("/sessions/oidc", dependencies=[limited_by_source("sign-in")])
 async def sign_in_elsewhere(form: ByIdToken, request: Request, response: Response, log: CurrentLog) -> Session:
-    """Begin a session for the ID token of the configured issuer: of the account that its subject is linked to."""
+    """Begin a session of the account to which the ID token's subject is linked."""
     since = await log.store.position()
     parts: Parts = request.app.state.parts
     used_by = f"session:{parts.new_id()}"
@@ -148,15 +151,18 @@ async def sign_in_elsewhere(form: ByIdToken, request: Request, response: Respons
 
 
 async def _holder(log: Log, claim: str) -> OpenedAccount | None:
-    """The open account that holds this unique name."""
+    """Return the open account that holds this claim, if any."""
     stream = await log.store.holder(claim)
     state = await log.state(ACCOUNT, stream.removeprefix(ACCOUNT.id("")) if stream else "")
     return state if isinstance(state, OpenedAccount) else None
 
 
 async def _linked_by_address(log: Log, identity: Identity, command_id: str, parts: Parts) -> OpenedAccount:
-    """The account with the identity's address, linked to it from now on. Raises Problem 403 where there is none, or
-    where either side has not proven the address."""
+    """Link the identity to the account with its address, and return the account.
+
+    Raises:
+        Problem: 403 if there is no such account, or either side has not verified the address.
+    """
     account = await _holder(log, claim_of(identity.email)) if identity.email else None
     if account is None:
         raise _no_account()
@@ -194,5 +200,5 @@ async def unlink_identity(context: RequestContext[UnlinkIdentity]) -> Addressed[
 
 
 async def identified_once(context: RequestContext[object], id_token: str, nonce: str) -> Identity:
-    """Return who the caller is at the issuer, by an ID token that this command may use. Raises as `identified`."""
+    """Return the caller's identity; only this command can use the nonce. Raises as `identified`."""
     return await identified(context.app, id_token, nonce, context.command_id, dry_run=context.dry_run)

@@ -1,4 +1,4 @@
-"""Which sessions have ended, as identity knows it: from its own log, as of every question."""
+"""The ends of sessions, which identity reads from its own log before each check."""
 
 from datetime import timedelta
 from typing import Final
@@ -11,18 +11,21 @@ from shared.sql import statements
 
 SQL: Final = statements(__file__)
 _KEEP: Final = LIFETIME + timedelta(days=1)
-"""Of what ended earlier no session is left."""
+"""Sessions that ended earlier would have expired by now."""
 
 
 class OwnEndings:
-    """The endings of the log, read as far as it goes before each answer: what was appended is never overlooked."""
+    """The ends of sessions in the log.
+
+    The log is read up to its head before each check, so that no appended end is overlooked.
+    """
 
     def __init__(self, db: Pool) -> None:
         self._db, self._position = db, 0
         self._ended = Ended(_KEEP.total_seconds())
 
     async def refresh(self) -> None:
-        """Note what was appended since the last look."""
+        """Read the ends that were appended since the last call."""
         rows = await self._db.fetch(SQL["recent"], self._position, list(ENDS), _KEEP)
         for row in rows:
             if row["position"] is not None:
@@ -30,6 +33,6 @@ class OwnEndings:
         self._position = max(self._position, rows[0]["head"])
 
     async def good(self, actor: Actor, _token: str = "") -> bool:
-        """See `shared.runtime.auth.Endings`."""
+        """Return whether the session or machine is still valid, see `shared.runtime.auth.Endings`."""
         await self.refresh()
         return not self._ended.has(actor)

@@ -1,4 +1,4 @@
--- recent: What ended sessions after a position, and how far the log is.
+-- recent: list the ends of sessions after the position $1, and the log's head.
 select head.position as head, event.position, event.type, event.data::text, event.time
 from log.head
 left join log.events event

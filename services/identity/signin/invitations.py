@@ -1,4 +1,4 @@
-"""Inviting people: the routes for whoever may, and what an invitation says when somebody signs up with it."""
+"""Invitations: their routes, the right to invite, and the sign-up with an invitation."""
 
 import uuid
 from dataclasses import dataclass
@@ -55,11 +55,14 @@ class InvitedInto(BaseModel):
     kind: Literal["publisher", "operator"]
     name: Name
     publisher: OptionalPublisher = ""
-    """The publisher's name as its contracts have it; by default the organisation's, in small letters."""
+    """The publisher's name as its contracts have it; by default the organisation's name in lower case."""
 
 
 class Invite(BaseModel):
-    """Invite the person with this e-mail address: into one's own organisation, or, as the operator, into another."""
+    """Invite a person by their e-mail address.
+
+    The invitation is into the caller's organisation; the operator can name another one.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -69,7 +72,10 @@ class Invite(BaseModel):
 
 @COMMANDS.route("POST", "/invitations", INVITATION, extra_response=Invitation)
 async def issue_invitation(context: RequestContext[Invite]) -> Addressed[IssueInvitation]:
-    """The invitation's id follows from the command's, so that a request sent again issues the same invitation."""
+    """Complete the command that issues an invitation.
+
+    The invitation's id is derived from the command id, so that a repeated request issues the same invitation.
+    """
     form, actor = context.asked, context.actor
     if not context.dry_run:
         context.parts.limits.take("invitation", actor.account_id)
@@ -92,7 +98,7 @@ async def issue_invitation(context: RequestContext[Invite]) -> Addressed[IssueIn
     )
 
     async def token(answer: Accepted) -> Invitation:
-        issued = next(each.event for each in answer.events if isinstance(each.event, InvitationIssued))
+        issued = next(stored.event for stored in answer.events if isinstance(stored.event, InvitationIssued))
         return Invitation(
             invitation=current_keys(context.app).invite(issued.invitation_id, context.new_id()),
             invitation_id=issued.invitation_id,
@@ -112,7 +118,7 @@ class Organisation:
     kind: OrganisationKind
     sandbox: bool
     publisher: str = ""
-    """Of a publisher's: which publisher it is."""
+    """For a publisher's organisation, the publisher's name."""
 
 
 def _into(form: Invite, inviter: OpenedAccount) -> Organisation:
@@ -129,7 +135,7 @@ def _into(form: Invite, inviter: OpenedAccount) -> Organisation:
 
 
 def operators_choice(kind: OrganisationKind, name: str, publisher: str = "") -> Organisation:
-    """The organisation of a publisher or of the operator, as an invitation names it."""
+    """Return the organisation of a publisher or of the operator that an invitation names."""
     return Organisation(
         organisation_id=organisation_id_of(kind, name),
         name=name,
@@ -143,16 +149,19 @@ def operators_choice(kind: OrganisationKind, name: str, publisher: str = "") -> 
 async def revoke_invitation(
     context: RequestContext[RevokeInvitation], invitation_id: str
 ) -> Addressed[RevokeInvitation]:
-    found = await context.state(INVITATION, invitation_id)
+    state = await context.state(INVITATION, invitation_id)
     by = await context.state(ACCOUNT, context.actor.account_id)
-    if isinstance(found, invitation.Unissued) or not _may_see(found.issued, context.actor.organisation_id, by):
+    if isinstance(state, invitation.Unissued) or not _may_see(state.issued, context.actor.organisation_id, by):
         raise unknown("invitation")
-    refused = not_entitled(by, found.issued.organisation_id, found.issued.organisation_kind)
+    refused = not_entitled(by, state.issued.organisation_id, state.issued.organisation_kind)
     return Addressed(invitation_id, RevokeInvitation(revoked_by=context.actor.account_id, refused=refused))
 
 
 def _may_see(issued: InvitationIssued, organisation_id: str, by: account.State) -> bool:
-    """Whether the invitation exists for this account: one into its own organisation, or that it could have issued."""
+    """Return whether the account may see the invitation.
+
+    It may if the invitation is into its organisation, or if it could have issued it.
+    """
     if issued.organisation_id == organisation_id:
         return True
     return not_entitled(by, issued.organisation_id, issued.organisation_kind) is None
@@ -162,8 +171,11 @@ def _may_see(issued: InvitationIssued, organisation_id: str, by: account.State) 
 async def list_invitations(
     actor: CurrentActor, db: Database, log: CurrentLog, now: Now, limit: Limit = 50, after: After = ""
 ) -> InvitationList:
-    """The invitations into the caller's organisation, and what became of each; for whoever may invite. The operator's
-    people see those into publishers' organisations, too."""
+    """List the invitations into the caller's organisation with their states.
+
+    Only people who may invite can list them. For the operator, invitations into publishers' organisations are listed,
+    too.
+    """
     by = await log.state(ACCOUNT, actor.account_id)
     refused = not_entitled(by, actor.organisation_id, actor.organisation_kind)
     if refused is not None:
@@ -223,8 +235,11 @@ async def remove_people_administrator(
 
 
 async def _administrating(context: RequestContext[object], account_id: str) -> account.State:
-    """Return the caller's account. Raises Problem 404 where this one is of another organisation, but to the operator:
-    it is not said whether it exists."""
+    """Return the caller's account.
+
+    Raises:
+        Problem: 404 if `account_id` doesn't exist or, unless the caller is the operator, is of another organisation.
+    """
     named = await context.state(ACCOUNT, account_id)
     by = await context.state(ACCOUNT, context.actor.account_id)
     same = isinstance(named, OpenedAccount) and named.opened.organisation_id == context.actor.organisation_id
@@ -238,20 +253,24 @@ async def _administrating(context: RequestContext[object], account_id: str) -> a
 
 @dataclass(frozen=True, slots=True)
 class Joining:
-    """What an invitation's token says when somebody signs up with it."""
+    """The facts of the invitation with which somebody signs up."""
 
     organisation: Organisation
     invitation_id: str
     refused: Rejected | None
     proves_address: bool
-    """Whether the token came in the mail to the invited address."""
+    """Whether the token was mailed to the invited address, so that it proves the address."""
 
 
 async def joining(context: RequestContext[object], token: str, email: str) -> Joining:
-    """The organisation that the token lets somebody with this address join, or why it doesn't."""
-    said = current_keys(context.app).invited_by(token)
-    state = invitation.INITIAL if said is None else await context.state(INVITATION, said.invitation_id)
-    if said is None or isinstance(state, invitation.Unissued):
+    """Return the token's invitation for this address, with its refusal, if any.
+
+    Raises:
+        Problem: The token is invalid.
+    """
+    token_claims = current_keys(context.app).invited_by(token)
+    state = invitation.INITIAL if token_claims is None else await context.state(INVITATION, token_claims.invitation_id)
+    if token_claims is None or isinstance(state, invitation.Unissued):
         raise rejected(account.taken(invitation_claim("")))
     issued = state.issued
     inviter = account.INITIAL if issued.issued_by == OPERATOR else await context.state(ACCOUNT, issued.issued_by)
@@ -266,5 +285,5 @@ async def joining(context: RequestContext[object], token: str, email: str) -> Jo
         organisation,
         issued.invitation_id,
         refused=not_invited(state, email, inviter, context.time_of(issued.organisation_id)),
-        proves_address=said.mailed,
+        proves_address=token_claims.mailed,
     )
