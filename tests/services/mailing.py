@@ -11,7 +11,7 @@ from aiosmtpd import smtp
 from aiosmtpd.smtp import Envelope, Session
 
 from services.identity.mail.letters import Letters
-from services.identity.mail.sender import NotTaken, Sender, ServerAway, Transport
+from services.identity.mail.sender import MailNotAccepted, MailServerUnavailable, Sender, Transport
 from tests.services.identity_bench import Bench
 
 FROM = "tenure@tenure.example"
@@ -112,8 +112,8 @@ __all__ = [
     "URL",
     "FakeServer",
     "Kept",
-    "NotTaken",
-    "ServerAway",
+    "MailNotAccepted",
+    "MailServerUnavailable",
     "mailed",
     "sender",
     "smtp_server",

@@ -14,8 +14,8 @@ from services.identity.mail.letters import Letter, Letters, one_line
 from services.identity.mail.sender import (
     TRIES,
     Folder,
-    NotTaken,
-    ServerAway,
+    MailNotAccepted,
+    MailServerUnavailable,
     Smtp,
     SmtpAddress,
     message_of,
@@ -176,7 +176,7 @@ async def test_a_mail_that_is_not_taken_now_is_tried_later_and_parked_at_last(be
     await bench.join("mina")
     await bench.settle()
     kept = Kept()
-    kept.fault = NotTaken("450 try later", permanent=False)
+    kept.fault = MailNotAccepted("450 try later", permanent=False)
     for tried in range(1, TRIES + 1):
         await bench.pool.execute("update outbox set due = clock_timestamp()")
         assert await sender(bench, kept).send_due() == 1
@@ -200,7 +200,7 @@ async def test_while_the_server_is_away_mails_wait_untouched_and_are_sent_when_i
     carrier = Smtp(SmtpAddress.parsed(f"smtp://127.0.0.1:{port}"))
     made = sender(bench, carrier)
     for _ in range(TRIES + 2):
-        with pytest.raises(ServerAway):
+        with pytest.raises(MailServerUnavailable):
             await made.send_due()
     assert [(row["state"], row["tries"]) for row in await rows(bench)] == [("waiting", 0)]
     async with smtp_server(fake, port):
@@ -211,11 +211,11 @@ async def test_while_the_server_is_away_mails_wait_untouched_and_are_sent_when_i
 
 async def test_the_running_sender_waits_for_a_server_and_goes_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.identity.mail.sender.AWAY_AT_MOST_S", 0.1)
-    monkeypatch.setattr("services.identity.mail.sender.LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr("services.identity.mail.sender.POLL_EVERY_S", 0.05)
     await bench.join("mina")
     await bench.settle()
     kept = Kept()
-    kept.fault = ServerAway("away")
+    kept.fault = MailServerUnavailable("away")
     made = sender(bench, kept)
     running = asyncio.create_task(made.run())
     try:
@@ -230,7 +230,7 @@ async def test_the_running_sender_waits_for_a_server_and_goes_on(bench: Bench, m
 
 
 async def test_of_two_processes_one_sends(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.identity.mail.sender.LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr("services.identity.mail.sender.POLL_EVERY_S", 0.02)
     for name in ("mina", "ana", "ben", "chiyo"):
         await bench.join(name)
     await bench.settle()

@@ -1,5 +1,6 @@
-"""Mails: what follows from events is put into the outbox once, written when it is sent, and sent until it is taken.
+"""Mails: the outbox, the composition of mails, and their delivery.
 
-Promises: a mail is sent at least once, or parked with the server's words; its text is read from the log as it is sent.
-Needs: the outbox's tables, and an SMTP server or a folder to write into.
+Guarantees: a mail that follows from an event is enqueued once, and delivered at least once, dropped, or parked with the
+server's response. Its text is composed from the log when it is sent.
+Requires: the outbox's tables, and an SMTP server or a folder.
 """

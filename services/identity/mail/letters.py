@@ -1,4 +1,4 @@
-"""What mails say: read from the log when they are sent, with a link that is signed then.
+"""The texts of mails, composed from the log and with a signed link when they are sent.
 
 Templates are plain text, in `templates/`: the first line is the subject.
 """
@@ -27,13 +27,13 @@ class Letter(NamedTuple):
 
 
 class Letters:
-    """Writes the mails of identity."""
+    """The composer of identity's mails."""
 
     def __init__(self, event_log: Log, keys: Keys, public_url: str) -> None:
         self._log, self._keys, self._url = event_log, keys, public_url.rstrip("/")
 
     async def compose(self, row: Row) -> Letter | None:
-        """The mail of this row, or None where it is of no use any more: what it is about has changed since."""
+        """Return the mail of this row, or None if its account or invitation has changed since."""
         match row.kind:
             case "verify-address":
                 return await self._verify(row)
@@ -60,7 +60,7 @@ class Letters:
             return None
         issued = state.issued
         inviter = await self._log.state(ACCOUNT, issued.issued_by)
-        by = "whoever runs this system"
+        by = "the operator of this system"
         if isinstance(inviter, account.OpenedAccount):
             by = inviter.profile.name
         elif issued.issued_by != OPERATOR:
@@ -81,7 +81,7 @@ class Letters:
         return self._letter(row.kind, row.address, {"link": self._link("join", token)})
 
     def _link(self, page: str, token: str) -> str:
-        """The token stands behind the `#`: browsers send that to no server, and no server logs it."""
+        """Return a link with the token after `#`, which browsers don't send to servers."""
         return f"{self._url}/{page}#{token}"
 
     def _letter(self, kind: str, to: str, fields: Mapping[str, str]) -> Letter:
@@ -90,5 +90,5 @@ class Letters:
 
 
 def one_line(text: str) -> str:
-    """Somebody's own words as one line that can't be taken for a part of our text."""
+    """Return a user's text as one line, so that it can't be taken for a part of the template."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -1,7 +1,8 @@
-"""The outbox: mails that follow from events, each once, until they are sent.
+"""The outbox: the mails to be sent.
 
-A row says why and about whom a mail is to be sent, never to which address or with which token: those are read and
-signed when it is sent. The table is private: no event makes it again.
+A row has the reason for a mail and the id of its account or invitation. The token is signed, and the address read from
+the log, when the mail is sent; only a proof of an address without an account has the address in its row. The table is
+private: it can't be rebuilt from events.
 """
 
 from datetime import datetime, timedelta
@@ -15,9 +16,9 @@ SQL: Final = statements(__file__)
 
 Kind: TypeAlias = Literal["verify-address", "invitation", "prove-address"]
 ASKED_AT_MOST: Final = 1000
-"""Mails that somebody asked for and that wait, of a kind."""
+"""The maximum number of waiting mails of a kind that are accepted on request."""
 ASKED_AGAIN_S: Final = 300
-"""The same mail is sent again on request after so long."""
+"""The period in which the same mail is sent at most once on request."""
 KEPT: Final = timedelta(days=30)
 
 
@@ -33,11 +34,11 @@ class Row(NamedTuple):
     tries: int
     created_at: datetime
     stale: bool
-    """Whether it has waited for too long to be of use."""
+    """Whether it has waited for too long to be sent."""
 
 
 class Figures(NamedTuple):
-    """How the outbox stands."""
+    """The numbers of waiting and parked mails, and the age in seconds of the oldest that waits."""
 
     waiting: int
     parked: int
@@ -45,14 +46,14 @@ class Figures(NamedTuple):
 
 
 async def enqueue(db: Queryable, kind: Kind, about: str, email: str, envelope: Envelope) -> None:
-    """Keep the mail that follows from an event. Doing it again changes nothing."""
+    """Enqueue the mail that follows from an event. Idempotent."""
     again = kind == "invitation"
     position = envelope.position or 0
     await db.execute(SQL["enqueue"], envelope.id, kind, about, address_digest(email), None, position, again)
 
 
 async def ask(db: Queryable, kind: Kind, about: str, email: str, now: datetime, *, address: str | None = None) -> None:
-    """Keep a mail that somebody asked for: the same one at most once in some minutes."""
+    """Enqueue a mail on request, the same one at most once in ASKED_AGAIN_S."""
     digest = address_digest(email)
     asked = f"asked:{about or digest}:{int(now.timestamp()) // ASKED_AGAIN_S}"
     await db.execute(SQL["ask"], asked, kind, about, digest, address, ASKED_AT_MOST)
@@ -80,11 +81,11 @@ async def prune(db: Queryable) -> None:
 
 
 async def forget(db: Queryable, about: str) -> None:
-    """Forget the mails about a person or an invitation."""
+    """Delete the mails about a person or an invitation."""
     await db.execute(SQL["forget"], about)
 
 
 async def mute(db: Queryable) -> None:
-    """Send nothing of what was before by itself: for after a restore. The operator may (`tenure mail retry`)."""
+    """Drop all mails of events so far, after a restore; `tenure mail retry` sends them."""
     await db.execute(SQL["mute_waiting"])
     await db.execute(SQL["mute"])

@@ -1,8 +1,8 @@
-"""Sends what is in the outbox: as files into a folder, or by SMTP.
+"""The delivery of the mails in the outbox, by SMTP or as files in a folder.
 
-One process at a time sends. A mail is marked as sent after the server took it, so that a crash in between sends it
-again: by SMTP nothing can be exactly once. Both copies have the same Message-ID, which follows from the event's id, so
-that whoever receives them can tell.
+One process at a time sends, by a lease. A mail is marked as sent after the server accepted it, so that a crash in
+between sends it again: SMTP has no delivery exactly once. Both copies have the same Message-ID, which is derived from
+the event's id.
 """
 
 import asyncio
@@ -39,26 +39,26 @@ logger = structlog.get_logger("mail")
 Mail: TypeAlias = "EmailMessage[str, str]"
 
 AT_ONCE: Final = 50
-LOOK_EVERY_S: Final = 1.0
+POLL_EVERY_S: Final = 1.0
 LEASE_S: Final = 30.0
 PRUNE_EVERY_S: Final = 3600.0
 TRIES: Final = 10
-"""After so many a mail is parked."""
+"""The number of failed attempts after which a mail is parked."""
 FIRST_PAUSE: Final = timedelta(seconds=15)
 LONGEST_PAUSE: Final = timedelta(hours=1)
 AWAY_AT_MOST_S: Final = 60.0
 STALE_AFTER: Final = timedelta(days=3)
-"""As long as a link works: a mail that could not be sent until then is dropped."""
+"""The lifetime of a link; a mail that was not sent in this time is dropped."""
 TIMEOUT_S: Final = 15.0
 _PERMANENT: Final = 500
 
 
-class ServerAway(Exception):
-    """No mail can be sent now, whatever it is."""
+class MailServerUnavailable(Exception):
+    """The server is unavailable, so that no mail can be sent now."""
 
 
-class NotTaken(Exception):
-    """This mail was not taken. `permanent` where trying again is of no use."""
+class MailNotAccepted(Exception):
+    """The server did not accept this mail; `permanent` if a retry would not succeed."""
 
     def __init__(self, reason: str, *, permanent: bool) -> None:
         super().__init__(reason)
@@ -66,17 +66,20 @@ class NotTaken(Exception):
 
 
 class Transport(Protocol):
-    """Where mails go."""
+    """The interface of a mail transport."""
 
     async def send(self, message: Mail) -> None:
-        """Deliver one mail. Raises ServerAway or NotTaken."""
+        """Deliver one mail. Raises MailServerUnavailable or MailNotAccepted."""
         ...
 
     async def close(self) -> None: ...
 
 
 class Folder:
-    """Writes each mail into a file named after its Message-ID, readable by its owner only."""
+    """The transport that writes each mail to a file, named after its Message-ID.
+
+    Only the files' owner can read them.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -91,9 +94,9 @@ class Folder:
                 out.write(message.as_bytes())
             fresh.replace(file)
         except OSError as error:
-            raise ServerAway(f"{self._folder}: {error.strerror}") from error
+            raise MailServerUnavailable(f"{self._folder}: {error.strerror}") from error
         except ValueError as impossible:
-            raise NotTaken(str(impossible), permanent=True) from impossible
+            raise MailNotAccepted(str(impossible), permanent=True) from impossible
 
     async def close(self) -> None:
         return
@@ -101,7 +104,7 @@ class Folder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmtpAddress:
-    """What TENURE_SMTP_URL says."""
+    """The parts of TENURE_SMTP_URL."""
 
     host: str
     port: int
@@ -109,26 +112,28 @@ class SmtpAddress:
     password: str | None
     use_tls: bool
     start_tls: bool | None
-    """None: where the server offers it."""
+    """None: if the server offers it."""
 
     @staticmethod
     def parsed(url: str) -> "SmtpAddress":
         """Read `smtp://user:password@host:587` (STARTTLS) or `smtps://…:465` (TLS from the start).
 
-        TLS may be left out on the loopback address, and elsewhere with `?tls=none`, which takes no password.
+        TLS is optional on a loopback address, and off with `?tls=none`, which excludes a password.
 
         Raises:
-            ValueError: It is not such an address.
+            ValueError: The URL is invalid.
         """
         parts = urlsplit(url)
         if parts.scheme not in ("smtp", "smtps") or not parts.hostname or parts.path.strip("/"):
-            raise ValueError("TENURE_SMTP_URL reads smtp://user:password@host:port or smtps://user:password@host:port")
+            raise ValueError(
+                "TENURE_SMTP_URL must be smtp://user:password@host:port or smtps://user:password@host:port"
+            )
         options = parse_qs(parts.query, strict_parsing=bool(parts.query))
         bare = options.pop("tls", None)
         if options or bare not in (None, ["none"]):
-            raise ValueError("TENURE_SMTP_URL knows no option but tls=none")
+            raise ValueError("TENURE_SMTP_URL has no option but tls=none")
         if bare and (parts.username or parts.scheme == "smtps"):
-            raise ValueError("TENURE_SMTP_URL sends no password without TLS")
+            raise ValueError("TENURE_SMTP_URL excludes tls=none with a user or smtps")
         near = _is_loopback(parts.hostname)
         return SmtpAddress(
             host=parts.hostname,
@@ -150,7 +155,7 @@ def _is_loopback(host: str) -> bool:
 
 
 class Smtp:
-    """Sends by SMTP, over one connection that is kept while there is something to send."""
+    """The SMTP transport, over one connection that stays open while there are mails to send."""
 
     def __init__(self, address: SmtpAddress) -> None:
         self._address = address
@@ -162,18 +167,20 @@ class Smtp:
             await client.send_message(message)
         except aiosmtplib.SMTPRecipientsRefused as refused:
             first = refused.recipients[0]
-            raise NotTaken(f"{first.code} {first.message}", permanent=first.code >= _PERMANENT) from refused
+            raise MailNotAccepted(f"{first.code} {first.message}", permanent=first.code >= _PERMANENT) from refused
         except aiosmtplib.SMTPDataError as refused:
-            raise NotTaken(f"{refused.code} {refused.message}", permanent=refused.code >= _PERMANENT) from refused
+            raise MailNotAccepted(
+                f"{refused.code} {refused.message}", permanent=refused.code >= _PERMANENT
+            ) from refused
         except (aiosmtplib.SMTPNotSupported, ValueError) as impossible:
-            raise NotTaken(str(impossible), permanent=True) from impossible
+            raise MailNotAccepted(str(impossible), permanent=True) from impossible
         except (aiosmtplib.SMTPServerDisconnected, TimeoutError, OSError) as gone:
-            # In the middle of this mail. It may be the mail's fault, which must not keep the others for ever.
+            # The connection broke while this mail was sent, perhaps because of it: other mails must not wait for it.
             await self.close()
-            raise NotTaken(f"the connection broke: {gone}", permanent=False) from gone
+            raise MailNotAccepted(f"the connection broke: {gone}", permanent=False) from gone
         except aiosmtplib.SMTPException as fault:
             await self.close()
-            raise ServerAway(str(fault)) from fault
+            raise MailServerUnavailable(str(fault)) from fault
 
     async def _connected(self) -> aiosmtplib.SMTP:
         if self._client is not None and self._client.is_connected:
@@ -193,7 +200,7 @@ class Smtp:
             await client.connect()
         except (aiosmtplib.SMTPException, OSError, TimeoutError, ValueError) as fault:
             client.close()
-            raise ServerAway(f"{to.host}:{to.port}: {fault}") from fault
+            raise MailServerUnavailable(f"{to.host}:{to.port}: {fault}") from fault
         self._client = client
         return client
 
@@ -206,7 +213,7 @@ class Smtp:
 
 
 def transport(settings: Settings) -> Transport | None:
-    """Where the settings say that mails go; None where they don't. Raises ValueError when they say it wrongly."""
+    """Return the configured transport, if any. Raises ValueError for invalid settings."""
     if settings.smtp_url is not None and settings.mail_folder is not None:
         raise ValueError("TENURE_SMTP_URL and TENURE_MAIL_FOLDER exclude each other")
     if settings.smtp_url is not None:
@@ -215,12 +222,13 @@ def transport(settings: Settings) -> Transport | None:
 
 
 def message_of(letter: Letter, row: Row, sender: str) -> Mail:
-    """The mail as it is sent. The headers hold addresses that were checked and texts of ours, nobody's own words.
+    """Return the mail as it is sent. Its headers have checked addresses and fixed texts only.
 
-    Raises NotTaken where the address is none that is taken today, and would not stand in a header as it is.
+    Raises:
+        MailNotAccepted: The address would not be accepted today, because it could be read as an encoded word.
     """
     if "=?" in letter.to:
-        raise NotTaken("the address could be read as an encoded word", permanent=True)
+        raise MailNotAccepted("the address could be read as an encoded word", permanent=True)
     local, _, domain = sender.rpartition("@")
     to_local, _, to_domain = letter.to.rpartition("@")
     message = EmailMessage(policy=MAIL_POLICY.clone(utf8=not letter.to.isascii()))
@@ -240,12 +248,12 @@ def _id(row: Row) -> str:
 
 
 def pause_before(tries: int) -> timedelta:
-    """How long a mail waits that was tried so often without success."""
+    """Return the pause before the next attempt, after this number of failed ones."""
     return min(FIRST_PAUSE * (1 << min(tries, 12)), LONGEST_PAUSE)
 
 
 class Sender:
-    """Sends what is due, in one process of the service at a time."""
+    """The sender of due mails; one process of the service sends at a time."""
 
     def __init__(
         self,
@@ -254,10 +262,10 @@ class Sender:
         letters: Letters,
         carrier: Transport | None,
         sender: str,
-        told: Callable[[str, str], None] = lambda _kind, _outcome: None,
+        count: Callable[[str, str], None] = lambda _kind, _outcome: None,
     ) -> None:
-        """`told` hears of each mail's kind and outcome, for metrics."""
-        self._db, self._log, self._letters, self._told = db, event_log, letters, told
+        """Take the sender's parts; `count` is called with each mail's kind and outcome."""
+        self._db, self._log, self._letters, self._count = db, event_log, letters, count
         self._carrier, self._sender = carrier, sender
         self._owner = str(uuid_utils.uuid7())
         self._pruned_at = float("-inf")
@@ -265,7 +273,7 @@ class Sender:
         self.figures = Figures(0, 0, 0.0)
 
     async def run(self) -> None:
-        """Until cancelled. Faults of the database and of the server are waited out."""
+        """Send due mails until cancelled; retry after errors of the database and the mail server."""
         lease: Lease | None = None
         clock = asyncio.get_running_loop().time
         if self._carrier is None:
@@ -279,16 +287,16 @@ class Sender:
                     if lease is not None:
                         sent = await self.send_due(until=clock() + LEASE_S / 2)
                         await self._prune(clock())
-                except ServerAway as fault:
+                except MailServerUnavailable as fault:
                     self._away += 1
                     pause = min(float(2**self._away), AWAY_AT_MOST_S)
-                    logger.warning("mails wait: the server can't be had", fault=str(fault)[:300], pause_s=pause)
+                    logger.warning("mails wait: the mail server is unavailable", fault=str(fault)[:300], pause_s=pause)
                     await asyncio.sleep(pause)
                 except (*TRANSIENT, Unavailable, Conflict) as fault:
-                    logger.warning("mails wait: the database is away", fault=repr(fault))
+                    logger.warning("mails wait: the database is unavailable", fault=repr(fault))
                     await asyncio.sleep(1)
                 if sent < AT_ONCE:
-                    await asyncio.sleep(LOOK_EVERY_S)
+                    await asyncio.sleep(POLL_EVERY_S)
         finally:
             if self._carrier is not None:
                 await self._carrier.close()
@@ -296,7 +304,11 @@ class Sender:
                 await self._log.store.release("mail:identity", lease)
 
     async def send_due(self, until: float = float("inf")) -> int:
-        """Send what is due now, but begin none after `until`. Says how many mails were looked at. Raises ServerAway."""
+        """Send the due mails, but begin none after `until`; return how many were handled.
+
+        Raises:
+            MailServerUnavailable: The server is unavailable.
+        """
         rows = await outbox.due(self._db, AT_ONCE, STALE_AFTER)
         for number, row in enumerate(rows):
             if asyncio.get_running_loop().time() > until:
@@ -314,21 +326,25 @@ class Sender:
             await outbox.settle(self._db, row, "parked", reason)
         else:
             await outbox.settle(self._db, row, "sent" if outcome == "sent" else "dropped", reason)
-        self._told(row.kind, outcome)
+        self._count(row.kind, outcome)
         logger.info("mail", outcome=outcome, kind=row.kind, about=row.about, event_id=row.event_id, reason=reason)
 
     async def _try(self, row: Row) -> tuple[str, str]:
-        """What came of one mail, and why. Raises ServerAway with nothing done."""
+        """Send one mail; return the outcome and its reason.
+
+        Raises:
+            MailServerUnavailable: The server is unavailable, and the mail was not sent.
+        """
         if self._carrier is None:
             return "dropped", "no mail is sent here: neither TENURE_SMTP_URL nor TENURE_MAIL_FOLDER is set"
         if row.stale:
-            return "dropped", "it could not be sent in time"
+            return "dropped", "it could not be sent while its link was valid"
         letter = await self._letters.compose(row)
         if letter is None:
-            return "dropped", "what it was about has changed since"
+            return "dropped", "its account or invitation has changed since"
         try:
             await self._carrier.send(message_of(letter, row, self._sender))
-        except NotTaken as fault:
+        except MailNotAccepted as fault:
             last = fault.permanent or row.tries + 1 >= TRIES
             return "parked" if last else "postponed", str(fault)
         self._away = 0

@@ -1,4 +1,7 @@
-"""The keys that identity signs with: access tokens, and what only itself reads, such as invitations and resets."""
+"""identity's signing keys, their rotation, and the tokens that identity itself reads.
+
+Those are the tokens of invitations, verifications, proofs, nonces and resets; access tokens are read by every service.
+"""
 
 import asyncio
 import time
@@ -30,11 +33,11 @@ NONCE_S: Final = 600
 RESET: Final = "tenure-password-reset"
 RESET_S: Final = 24 * 3600
 LONGEST_S: Final = INVITATION_S
-"""No token that is signed here is good for longer."""
+"""The longest lifetime of a token that is signed here."""
 PUBLISHED_S: Final = 2 * JWKS_S
-"""How long a key is published before it signs: whoever checks tokens fetches the keys twice meanwhile."""
+"""How long a key is published before it signs; every service fetches the keys twice in this time."""
 FOLLOW_S: Final = 5.0
-"""How late a process knows of a new key, or of one that was retired."""
+"""The period at which a process reads new and retired keys."""
 _OWN_ISSUER: Final = "tenure-identity"
 
 _log: Final = structlog.get_logger(__name__)
@@ -43,126 +46,134 @@ SQL: Final = statements(__file__)
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A key, and the second of real time from which it signs."""
+    """A key, and the time from which it signs, in seconds since 1970."""
 
     key: ECKey
     signs_from: float = 0.0
 
 
 class InvitedBy(NamedTuple):
-    """What an invitation's token says."""
+    """The claims of an invitation's token."""
 
     invitation_id: str
     mailed: bool
-    """Whether the token came in the mail to the invited address."""
+    """Whether the token was mailed to the invited address."""
 
 
 class VerifiedBy(NamedTuple):
-    """What the token of a mailed link says: whoever has the account reads the mail to the address."""
+    """The claims of a verification: the account's owner reads the mail to the address."""
 
     account_id: str
     address_digest: str
 
 
 class ResetBy(NamedTuple):
-    """What a reset says: the account's password may be set, while this verifier is the account's."""
+    """The claims of a reset: the password may be set while the account has this verifier."""
 
     account_id: str
     replaces: str
-    """The verifier's digest."""
+    """The digest of the verifier that the reset replaces."""
     token_id: str
 
 
 class Keys:
-    """The signing keys: the newest whose time has come signs, all of them verify."""
+    """The signing keys: the latest one whose time has come signs, and all of them verify."""
 
     def __init__(
         self, keys: Sequence[ECKey | SigningKey], issuer: str = ISSUER, clock: Callable[[], float] = time.time
     ) -> None:
         self._issuer, self._clock = issuer, clock
-        self.take([each if isinstance(each, SigningKey) else SigningKey(each) for each in keys])
+        self.take([key if isinstance(key, SigningKey) else SigningKey(key) for key in keys])
 
     def take(self, keys: Sequence[SigningKey]) -> None:
-        """Use these from now on."""
-        self._keys = sorted(keys, key=lambda each: each.signs_from)
-        self._public = public_keys([each.key for each in self._keys])
+        """Use these keys from now on."""
+        self._keys = sorted(keys, key=lambda key: key.signs_from)
+        self._public = public_keys([key.key for key in self._keys])
 
     @property
     def signer(self) -> TokenSigner:
-        """Signs access tokens."""
+        """Return the signer of access tokens."""
         return TokenSigner(self._signing, self._clock, self._issuer)
 
     @property
     def _own(self) -> TokenSigner:
-        """Signs what only identity itself reads, which names no URL: the operator's tools sign it, too."""
+        """Return the signer of the tokens that identity itself reads.
+
+        Their issuer is not a URL, because the operator's tools sign them, too.
+        """
         return TokenSigner(self._signing, self._clock, _OWN_ISSUER)
 
     @property
     def _signing(self) -> ECKey:
         now = self._clock()
-        return next((each.key for each in reversed(self._keys) if each.signs_from <= now), self._keys[0].key)
+        return next((key.key for key in reversed(self._keys) if key.signs_from <= now), self._keys[0].key)
 
     def published(self) -> dict[str, list[dict[str, object]]]:
-        """The JWKS: also the keys that don't sign yet."""
+        """Return the JWKS, which also has the keys that don't sign yet."""
         return self._public
 
     def invite(self, invitation_id: str, token_id: str, *, mailed: bool = False) -> str:
-        """The token of an invitation. One that is `mailed` to the invited address proves that address, too."""
+        """Return the token of an invitation. A `mailed` one proves the invited address, too."""
         claims = {"sub": invitation_id, "mailed": mailed}
         return self._own.sign_claims(claims, token_id, audience=INVITATION, lifetime_s=INVITATION_S)
 
     def invited_by(self, token: str) -> InvitedBy | None:
-        """What an invitation's token says, if it is one of ours and in time."""
-        said = self._said(token, INVITATION)
+        """Return the claims of an invitation's token, or None if it is invalid or has expired."""
+        said = self._claims(token, INVITATION)
         return None if said is None else InvitedBy(str(said["sub"]), mailed=said.get("mailed") is True)
 
     def verification(self, account_id: str, address_digest: str, token_id: str) -> str:
-        """A token that shows, for three days, that whoever has this account reads the mail to this address."""
+        """Return a token, valid for three days, that verifies the account's address."""
         claims = {"sub": account_id, "address": address_digest}
         return self._own.sign_claims(claims, token_id, audience=VERIFICATION, lifetime_s=ADDRESS_S)
 
     def verified_by(self, token: str) -> VerifiedBy | None:
-        """What a verification says, if it is one of ours and in time."""
-        said = self._said(token, VERIFICATION)
+        """Return the claims of a verification, or None if it is invalid or has expired."""
+        said = self._claims(token, VERIFICATION)
         return None if said is None else VerifiedBy(str(said["sub"]), str(said["address"]))
 
     def address_proof(self, address_digest: str, token_id: str) -> str:
-        """A token that shows, for three days, that its holder reads the mail to this address."""
+        """Return a token, valid for three days, that proves the address."""
         return self._own.sign_claims({"sub": address_digest}, token_id, audience=PROOF, lifetime_s=ADDRESS_S)
 
     def proven_by(self, token: str) -> str | None:
-        """The digest of the address that the token proves, if it is one of ours and in time."""
-        said = self._said(token, PROOF)
+        """Return the digest of the address that the token proves, or None if it is invalid."""
+        said = self._claims(token, PROOF)
         return None if said is None else str(said["sub"])
 
     def nonce(self, token_id: str) -> str:
-        """Something for another issuer to repeat in its ID token, for ten minutes."""
+        """Return a nonce, valid for ten minutes, for the issuer to repeat in its ID token."""
         return self._own.sign_claims({"sub": "nonce"}, token_id, audience=NONCE, lifetime_s=NONCE_S)
 
     def is_nonce(self, text: str) -> bool:
-        """Whether it is a nonce of ours, in time. Whether it was used, the database says."""
-        return self._said(text, NONCE) is not None
+        """Return whether it is a nonce of ours that has not expired.
+
+        Whether it was used is in the database.
+        """
+        return self._claims(text, NONCE) is not None
 
     def reset(self, account_id: str, replaces: str, token_id: str) -> str:
-        """A token that lets its holder set the account's password, for a day, while the verifier that it replaces (by
-        its digest) is the account's: so once."""
+        """Return a token that lets its holder set the account's password, for a day and once.
+
+        It names the digest of the verifier that it replaces, and is valid while the account has that verifier.
+        """
         claims = {"sub": account_id, "replaces": replaces}
         return self._own.sign_claims(claims, token_id, audience=RESET, lifetime_s=RESET_S)
 
     def reset_by(self, token: str) -> ResetBy | None:
-        """What a reset says, if it is one of ours and in time."""
-        said = self._said(token, RESET)
+        """Return the claims of a reset, or None if it is invalid or has expired."""
+        said = self._claims(token, RESET)
         return None if said is None else ResetBy(str(said["sub"]), str(said["replaces"]), str(said["jti"]))
 
-    def _said(self, token: str, audience: str) -> Mapping[str, object] | None:
+    def _claims(self, token: str, audience: str) -> Mapping[str, object] | None:
         try:
-            return verified(token, KeySet([each.key for each in self._keys]), audience, issuer=_OWN_ISSUER, leeway_s=0)
+            return verified(token, KeySet([key.key for key in self._keys]), audience, issuer=_OWN_ISSUER, leeway_s=0)
         except (JoseError, ValueError, TypeError):
             return None
 
 
 def current_keys(app: State) -> Keys:
-    """The keys of the process. Raises Problem 503 while it starts."""
+    """Return the process's keys. Raises Problem 503 while the process starts."""
     keys: Keys | None = getattr(app, "keys", None)
     if keys is None:
         raise Problem(503, rule=UNAVAILABLE, reason="The service is starting.", remedy="Try again in a moment.")
@@ -170,30 +181,36 @@ def current_keys(app: State) -> Keys:
 
 
 async def load(db: Pool, settings: Settings, new_id: str) -> Keys:
-    """The keys of the database, the first made under a lock so that replicas share it; TENURE_SIGNING_KEY_FILE
-    replaces them. Raises OSError or ValueError when that file is not a key."""
+    """Load the keys from TENURE_SIGNING_KEY_FILE, if it is set, or else from the database.
+
+    The first key in the database is created under a lock, so that all processes share it.
+
+    Raises:
+        OSError: The file can't be read.
+        ValueError: The file is not a key.
+    """
     issuer = settings.token_issuer
     if settings.signing_key_file is not None:
         key = ECKey.import_key(settings.signing_key_file.read_bytes())
         return Keys([ECKey.import_key(key.as_dict(private=True), {"kid": key.thumbprint()})], issuer)
-    if not (found := await _read(db)):
+    if not (stored := await _read(db)):
         async with db.acquire() as tx, tx.transaction():
             await tx.execute(SQL["lock"])
-            if not (found := await _read(tx)):
+            if not (stored := await _read(tx)):
                 await tx.execute(SQL["add"], new_id, _new_pem(), datetime.now(UTC))
-                found = await _read(tx)
-    return Keys(found, issuer)
+                stored = await _read(tx)
+    return Keys(stored, issuer)
 
 
 async def follow(db: Pool, keys: Keys, every_s: float = FOLLOW_S) -> None:
-    """Take over what becomes of the keys in the database, until cancelled."""
+    """Read the keys from the database periodically, until cancelled."""
     while True:
         await asyncio.sleep(every_s)
         try:
-            if found := await _read(db):
-                keys.take(found)
+            if stored := await _read(db):
+                keys.take(stored)
         except TRANSIENT as fault:
-            _log.warning("the signing keys can't be read", fault=repr(fault))
+            _log.warning("reading the signing keys failed", fault=repr(fault))
 
 
 async def _read(db: Queryable) -> list[SigningKey]:
@@ -213,12 +230,15 @@ def _new_pem() -> str:
 
 
 class CannotRetire(Exception):
-    """The key is needed. The message says what for, and what to do."""
+    """The key can't be retired, because it is needed; the message says for what."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyStanding:
-    """What a key is for now: it `signs`, is `published` before it signs, `verifies` what it signed, or is `retired`."""
+    """A key's present state.
+
+    It `signs`, is `published` before it signs, `verifies` what it signed, or is `retired`.
+    """
 
     kid: str
     state: Literal["signs", "published", "verifies", "retired"]
@@ -228,18 +248,18 @@ class KeyStanding:
 
     @property
     def needed_until(self) -> datetime | None:
-        """When the last thing that it signed has expired; None while it signs."""
+        """Return when the last token that it signed expires, or None while it signs."""
         return None if self.signs_until is None else self.signs_until + timedelta(seconds=LONGEST_S)
 
 
 async def standing(db: Queryable) -> list[KeyStanding]:
-    """All keys, in the order in which they sign."""
+    """Return all keys with their states, in the order in which they sign."""
     rows, now = await db.fetch(SQL["listed"]), datetime.now(UTC)
     alive = [row for row in rows if row["retired_at"] is None]
     signing = max((row["signs_from"] for row in alive if row["signs_from"] <= now), default=None)
-    found = []
+    keys = []
     for row in rows:
-        later = [each["signs_from"] for each in rows if each["signs_from"] > row["signs_from"]]
+        later = [other["signs_from"] for other in rows if other["signs_from"] > row["signs_from"]]
         state: Literal["signs", "published", "verifies", "retired"] = "verifies"
         if row["retired_at"] is not None:
             state = "retired"
@@ -247,7 +267,7 @@ async def standing(db: Queryable) -> list[KeyStanding]:
             state = "published"
         elif row["signs_from"] == signing:
             state = "signs"
-        found.append(
+        keys.append(
             KeyStanding(
                 kid=row["kid"],
                 state=state,
@@ -256,20 +276,27 @@ async def standing(db: Queryable) -> list[KeyStanding]:
                 retired_at=row["retired_at"],
             )
         )
-    return found
+    return keys
 
 
 async def rotate(db: Queryable, kid: str) -> datetime:
-    """Add a key that signs once everybody who checks tokens has had the time to fetch it; return from when on."""
+    """Add a key, and return from when on it signs.
+
+    It signs once every service has had the time to fetch it.
+    """
     signs_from = datetime.now(UTC) + timedelta(seconds=PUBLISHED_S)
     await db.execute(SQL["add"], kid, _new_pem(), signs_from)
     return signs_from
 
 
 def successor(keys: Sequence[KeyStanding], kid: str, *, at_once: bool) -> str | None:
-    """The key that has to sign at once in the place of one that is to be retired, if there is need. Raises LookupError
-    where there is no such key, and CannotRetire."""
-    key = next((each for each in keys if each.kid == kid), None)
+    """Return the key that has to sign at once if this one is retired, or None if none has to.
+
+    Raises:
+        LookupError: There is no such key, or it is retired.
+        CannotRetire: The key is needed.
+    """
+    key = next((candidate for candidate in keys if candidate.kid == kid), None)
     if key is None or key.state == "retired":
         raise LookupError(kid)
     if not at_once:
@@ -282,14 +309,14 @@ def successor(keys: Sequence[KeyStanding], kid: str, *, at_once: bool) -> str | 
             )
     if key.state != "signs":
         return None
-    others = [each.kid for each in keys if each.kid != kid and each.state in ("verifies", "published")]
+    others = [other.kid for other in keys if other.kid != kid and other.state in ("verifies", "published")]
     if not others:
         raise CannotRetire("It is the only key: rotate first.")
     return others[-1]
 
 
 async def retire(db: Pool, kid: str, sign_now: str | None) -> None:
-    """Withdraw a key and erase its private half; `sign_now` signs in its place at once."""
+    """Retire a key and erase its private key; `sign_now` signs instead of it at once."""
     async with db.acquire() as tx, tx.transaction():
         await tx.execute(SQL["lock"])
         if sign_now is not None:

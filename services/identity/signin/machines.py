@@ -1,4 +1,4 @@
-"""Machine accounts: registering, listing, rotating and ending them."""
+"""Machine accounts: registration, listing, rotation of secrets, and revocation."""
 
 import hashlib
 import secrets
@@ -51,11 +51,11 @@ class MachinesOrganisation(BaseModel):
     organisation_id: Identifier
     kind: OrganisationKind
     publisher: OptionalPublisher = ""
-    """Of a publisher's: which publisher it is, as contracts name it."""
+    """For a publisher's organisation, the publisher's name as contracts have it."""
 
 
 class NewMachine(BaseModel):
-    """Register a machine account of one's own organisation, as the operator also of another."""
+    """Register a machine account of the caller's organisation; the operator can name another."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -63,12 +63,12 @@ class NewMachine(BaseModel):
     scopes: Annotated[tuple[MachineScope, ...], Field(min_length=1, max_length=10)]
     expires_at: Instant
     acts_for: Identifier | None = None
-    """The account in whose name it acts: an agent's user."""
+    """The account for which it acts, such as the user of an agent's machine."""
     organisation: MachinesOrganisation | None = None
 
 
 class MachineSecret(BaseModel):
-    """What the answer has besides, once: whoever loses it rotates the secret."""
+    """The additional fields of the response, sent once; a lost secret has to be rotated."""
 
     client_id: str
     client_secret: str
@@ -84,7 +84,7 @@ class MachineView(BaseModel):
     expires_at: datetime
     rotations: int
     previous_until: datetime | None
-    """Until when the secret before the last is good, too."""
+    """Until when the previous secret is valid, too."""
     revoked_by: str | None
 
 
@@ -95,7 +95,10 @@ class MachineList(BaseModel):
 
 @COMMANDS.route("POST", "/machines", MACHINE, extra_response=MachineSecret)
 async def register_machine(context: RequestContext[NewMachine]) -> Addressed[RegisterMachine]:
-    """The client id follows from the command's, so that a request sent again registers the same machine."""
+    """Complete the command that registers a machine account.
+
+    The client id is derived from the command id, so that a repeated request registers the same machine.
+    """
     form = context.asked
     account = await context.state(ACCOUNT, context.actor.account_id)
     if not isinstance(account, OpenedAccount):
@@ -105,8 +108,8 @@ async def register_machine(context: RequestContext[NewMachine]) -> Addressed[Reg
         raise Problem(
             403,
             rule=rules.OPERATOR_ONLY,
-            reason="Only the operator registers machines of another organisation.",
-            remedy="Leave the organisation out for your own.",
+            reason="Only the operator can register machines of another organisation.",
+            remedy="Leave organisation out to register a machine of your own organisation.",
         )
     organisation_id = opened.organisation_id if other is None else other.organisation_id
     client_id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"machine:{context.command_id}"))
@@ -132,7 +135,7 @@ async def register_machine(context: RequestContext[NewMachine]) -> Addressed[Reg
 
 
 async def _administers(context: RequestContext[object], account_id: str) -> bool:
-    """Whether the account holds an administrative role on a contract."""
+    """Return whether the account holds a role on any contract."""
     contracts = await contracts_of(context.db, account_id)
     states = [await context.state(CONTRACT, contract_id) for contract_id in contracts]
     return any(
@@ -150,7 +153,7 @@ async def _colleague(context: RequestContext[object], account_id: str | None, or
 
 
 async def _new_secret(db: Pool, client_id: str, rotation: int) -> MachineSecret | None:
-    """A new secret, kept as its digest; None where there is one of this rotation."""
+    """Create a secret and store its digest; return None if this rotation has a secret already."""
     secret = secrets.token_urlsafe(_SECRET_BYTES)
     if not await db.fetchval(SQL["keep_secret"], client_id, rotation, digest_of(secret)):
         return None
@@ -158,13 +161,20 @@ async def _new_secret(db: Pool, client_id: str, rotation: int) -> MachineSecret 
 
 
 def digest_of(secret: str) -> bytes:
-    """What is kept of a secret. It has 256 random bits: nothing slower is needed."""
+    """Return the digest that is stored of a secret.
+
+    A fast hash is sufficient, because a secret has 256 random bits.
+    """
     return hashlib.sha256(secret.encode()).digest()
 
 
-async def _theirs(streams: Log | Reader, actor: Actor, client_id: str) -> Registered | Revoked:
-    """The machine account, for whoever registered it, whom it acts for, its organisation's administrators and the
-    operator. Problem 404 for others."""
+async def _visible_machine(streams: Log | Reader, actor: Actor, client_id: str) -> Registered | Revoked:
+    """Return the machine account.
+
+    Raises:
+        Problem: 404 unless the caller registered it, is the account that it acts for, administers its organisation, or
+            is the operator.
+    """
     state = await streams.state(MACHINE, client_id)
     if isinstance(state, Registered | Revoked) and await _may_see(streams, actor, state):
         return state
@@ -187,7 +197,7 @@ async def _administrator(streams: Log | Reader, actor: Actor) -> bool:
 async def rotate_machine_secret(
     context: RequestContext[RotateMachineSecret], client_id: str
 ) -> Addressed[RotateMachineSecret]:
-    state = await _theirs(context.streams, context.actor, client_id)
+    state = await _visible_machine(context.streams, context.actor, client_id)
     if not await _may_rotate(context, state.registered):
         raise Problem(
             403,
@@ -205,7 +215,10 @@ async def rotate_machine_secret(
 
 
 async def _may_rotate(context: RequestContext[object], machine: MachineRegistered) -> bool:
-    """Whether the caller may still have the machine's secret: who registered it may have lost the right to it."""
+    """Return whether the caller may get a new secret.
+
+    Who registered the machine may have lost the right to that.
+    """
     actor = context.actor
     if actor.organisation_kind == "operator" or machine.acts_for == actor.account_id:
         return True
@@ -214,7 +227,7 @@ async def _may_rotate(context: RequestContext[object], machine: MachineRegistere
 
 @COMMANDS.route("DELETE", "/machines/{client_id}", MACHINE)
 async def revoke_machine(context: RequestContext[RevokeMachine], client_id: str) -> Addressed[RevokeMachine]:
-    await _theirs(context.streams, context.actor, client_id)
+    await _visible_machine(context.streams, context.actor, client_id)
     return Addressed(client_id, RevokeMachine(revoked_by=context.actor.account_id))
 
 
@@ -222,7 +235,10 @@ async def revoke_machine(context: RequestContext[RevokeMachine], client_id: str)
 async def machines(
     actor: CurrentActor, db: Database, log: CurrentLog, limit: Limit = 50, after: Identifier | None = None
 ) -> MachineList:
-    """The machine accounts of the caller's organisation, for its administrators; one's own for others."""
+    """List the machine accounts of the caller's organisation.
+
+    People who don't administer it only see those that they registered or that act for them.
+    """
     mine = "" if await _administrator(log, actor) or actor.organisation_kind == "operator" else actor.account_id
     ids = await machines_of(db, actor.organisation_id, mine, after or "", limit)
     states = [await log.state(MACHINE, client_id) for client_id in ids]
@@ -232,8 +248,8 @@ async def machines(
 
 @MACHINE_QUERIES.get("/machines/{client_id}", openapi_extra=for_machines())
 async def machine(client_id: Identifier, actor: CurrentActor, log: CurrentLog) -> MachineView:
-    """One machine account."""
-    return _view(await _theirs(log, actor, client_id))
+    """Return one machine account."""
+    return _view(await _visible_machine(log, actor, client_id))
 
 
 def _view(state: Registered | Revoked) -> MachineView:

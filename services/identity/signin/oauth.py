@@ -1,4 +1,4 @@
-"""The token endpoint and what describes it: OAuth 2.0 for machine accounts, and OpenID Connect's discovery document."""
+"""The OAuth 2.0 token and introspection endpoints, and the discovery document."""
 
 import base64
 import binascii
@@ -52,9 +52,9 @@ class OAuthError(Exception):
 
 @OAUTH.post("/oauth/token", dependencies=[limited_by_source("refresh")], openapi_extra=_FORM)
 async def token(fields: FormFields, request: Request) -> Response:
-    """A token, for a machine account's secret (`client_credentials`) or for a refresh token (`refresh_token`).
+    """Issue a token for a machine account's secret or for a refresh token.
 
-    Errors are those of RFC 6749.
+    The grant types are `client_credentials` and `refresh_token`. Errors are those of RFC 6749.
     """
     current_keys(request.app.state)
     try:
@@ -72,7 +72,7 @@ async def _granted(fields: Mapping[str, str], request: Request) -> dict[str, obj
         case "refresh_token":
             session = await refreshed(fields.get("refresh_token", ""), request)
             if session is None:
-                raise OAuthError("invalid_grant", "The refresh token is not valid, or not any more: sign in again.")
+                raise OAuthError("invalid_grant", "The refresh token is invalid or has expired. Sign in again.")
             return session.model_dump()
         case "":
             raise OAuthError("invalid_request", "grant_type is missing.")
@@ -81,7 +81,7 @@ async def _granted(fields: Mapping[str, str], request: Request) -> dict[str, obj
 
 
 async def _machine(fields: Mapping[str, str], request: Request) -> tuple[Registered, int]:
-    """The machine account that the secret is of, and the log's position before it was looked at."""
+    """Return the authenticated machine account, and the log's position from before it was read."""
     parts: Parts = request.app.state.parts
     client_id, secret = _credentials(fields, request.headers.get("authorization"))
     since = await parts.log.store.position()
@@ -91,14 +91,18 @@ async def _machine(fields: Mapping[str, str], request: Request) -> tuple[Registe
     if not isinstance(state, Registered) or not good or not await _user_is_there(state, parts):
         raise OAuthError(
             "invalid_client",
-            "The machine account is unknown or has ended, or its secret is not right.",
+            "The machine account is unknown, revoked or expired, or its secret is wrong.",
             HTTPStatus.UNAUTHORIZED,
         )
     return state, since
 
 
 def _credentials(fields: Mapping[str, str], authorization: str | None) -> tuple[str, str]:
-    """The client's id and secret, from the header (Basic) or from the form, not from both."""
+    """Return the client id and secret from the header (Basic) or from the form.
+
+    Raises:
+        OAuthError: They are missing or malformed, or the secret is in both.
+    """
     scheme, _, basic = (authorization or "").partition(" ")
     posted = "client_secret" in fields
     if scheme.lower() != "basic":
@@ -115,13 +119,13 @@ def _credentials(fields: Mapping[str, str], authorization: str | None) -> tuple[
         except (binascii.Error, ValueError):
             client_id, secret = "", ""
         pair = unquote_plus(client_id), unquote_plus(secret)  # RFC 6749, section 2.3.1
-    if not all(0 < len(each) <= 200 and each.isascii() and each.isprintable() for each in pair):
+    if not all(0 < len(part) <= 200 and part.isascii() and part.isprintable() for part in pair):
         raise OAuthError("invalid_client", "The machine account's id or secret is malformed.", HTTPStatus.UNAUTHORIZED)
     return pair
 
 
 async def _user_is_there(state: Registered, parts: Parts) -> bool:
-    """Whether the account that the machine acts for, if it does, is open."""
+    """Return whether the account for which the machine acts, if any, is open."""
     if not (acts_for := state.registered.acts_for):
         return True
     account = await parts.log.state(ACCOUNT, acts_for)
@@ -154,8 +158,10 @@ def _machine_token(state: Registered, since: int, asked: str | None, request: Re
 
 @OAUTH.post("/oauth/introspect", dependencies=[limited_by_source("refresh")], openapi_extra=_FORM)
 async def introspect(fields: FormFields, request: Request) -> Response:
-    """Whether an access token is good now, and what it says (RFC 7662): for a machine account with the scope
-    `tokens:introspect`, which authenticates as at the token endpoint."""
+    """Return whether an access token is active, with its claims (RFC 7662).
+
+    The caller is a machine account with the scope `tokens:introspect`, authenticated as at the token endpoint.
+    """
     parts: Parts = request.app.state.parts
     current_keys(request.app.state)
     try:
@@ -170,15 +176,15 @@ async def introspect(fields: FormFields, request: Request) -> Response:
         if refused.status != HTTPStatus.UNAUTHORIZED:
             raise
         return Response(b'{"active":false}', HTTPStatus.OK, NOT_STORED, "application/json")
-    said = {"active": True, "sub": actor.account_id, "org": actor.organisation_id, "kind": actor.organisation_kind}
+    claims = {"active": True, "sub": actor.account_id, "org": actor.organisation_id, "kind": actor.organisation_kind}
     if actor.scopes is not None:
-        said |= {"client_id": actor.client_id, "scope": " ".join(sorted(actor.scopes))}
-    return Response(orjson.dumps(said), HTTPStatus.OK, NOT_STORED, "application/json")
+        claims |= {"client_id": actor.client_id, "scope": " ".join(sorted(actor.scopes))}
+    return Response(orjson.dumps(claims), HTTPStatus.OK, NOT_STORED, "application/json")
 
 
 @OAUTH.get("/.well-known/openid-configuration")
 async def discovery(request: Request) -> Response:
-    """Where tokens come from, how they are signed, and where the keys are."""
+    """Return the discovery document: issuer, endpoints, keys and algorithms."""
     parts: Parts = request.app.state.parts
     issuer = parts.settings.token_issuer
     return cached(

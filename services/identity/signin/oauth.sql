@@ -1,2 +1,2 @@
--- rotation: find which of the machine account's secrets this is the digest of.
+-- rotation: find the rotation of the machine account's secret with this digest.
 select rotation from machine_secrets where client_id = $1 and digest = $2;

@@ -1,4 +1,4 @@
-"""Sign-in by another issuer: its ID tokens (OpenID Connect) say who somebody is there. Configured, not coded."""
+"""The configured issuer of ID tokens (OpenID Connect), and the check of its tokens."""
 
 import asyncio
 import time
@@ -16,41 +16,41 @@ from shared.runtime.auth import LEEWAY_S, REFRESH_S
 from shared.runtime.settings import Settings
 
 ALGORITHMS: Final = ("RS256", "PS256", "ES256", "ES384", "Ed25519")
-"""Signatures by a private key of the issuer's; nothing that a shared secret can make."""
+"""Algorithms with a private key only; none with a shared secret."""
 OLDEST_S: Final = 600
-"""How long ago an ID token may have been issued. It is used at once, or not at all."""
+"""The maximum age of an ID token, which is used at once."""
 SUBJECT_AT_MOST: Final = 255
 KEYS_S: Final = 3600.0
-"""After this the keys are read again, so that a withdrawn one stops to count; every few seconds while that fails."""
+"""After this time the keys are read again, so that withdrawn ones expire; every few seconds while that fails."""
 _KINDS: Final[Mapping[str, type[RSAKey | ECKey | OKPKey]]] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
 
 Fetch = Callable[[], Awaitable[Mapping[str, object]]]
 
 
 class NotGenuine(Exception):
-    """The token is not a good one of this issuer for us. The message says why, for the log."""
+    """The token is not a valid one of this issuer for Tenure; the message is for the log."""
 
 
 class Unreachable(Exception):
-    """The issuer's keys can't be had now."""
+    """The issuer's keys are unavailable."""
 
 
 class Issuer:
-    """One issuer of ID tokens."""
+    """An issuer of ID tokens."""
 
     def __init__(self, issuer: str, audience: str, fetch: Fetch, clock: Callable[[], float] = time.time) -> None:
-        """`fetch` returns the issuer's JWKS."""
+        """Take the issuer's URL and our audience; `fetch` returns the issuer's JWKS."""
         self._issuer, self._audience, self._fetch, self._clock = issuer, audience, fetch, clock
         self._keys: dict[str, RSAKey | ECKey | OKPKey] = {}
         self._fetched_at = self._tried_at = float("-inf")
         self._lock = asyncio.Lock()
 
     async def identify(self, token: str, nonce: str) -> Identity:
-        """Who the token's holder is at the issuer. The token has to repeat the nonce.
+        """Return the identity in an ID token, which has to repeat the nonce.
 
         Raises:
-            NotGenuine: It is not a good token of this issuer's for us, or too old.
-            Unreachable: The issuer's keys can't be had now.
+            NotGenuine: The token is not a valid one of this issuer for Tenure, or is too old.
+            Unreachable: The issuer's keys are unavailable.
         """
         keys = await self._keys_for(token)
         try:
@@ -81,41 +81,43 @@ class Issuer:
             raise NotGenuine("it was issued too long ago")
         subject = claims["sub"]
         if not isinstance(subject, str) or not 1 <= len(subject) <= SUBJECT_AT_MOST or not subject.isprintable():
-            raise NotGenuine("its subject is none")
+            raise NotGenuine("its subject is missing or malformed")
         return Identity(self._issuer, subject, _verified_address(claims))
 
     async def _keys_for(self, token: str) -> KeySet:
         kid = _kid(token)
         if self._stale(kid):
             async with self._lock:
-                if self._stale(kid):  # else somebody has asked meanwhile
+                if self._stale(kid):  # another request may have read them while this one waited for the lock
                     await self._refresh()
         if not self._keys:
             raise Unreachable(self._issuer)
         if kid not in self._keys:
-            raise NotGenuine("it is signed by no key of this issuer")
+            raise NotGenuine("it is not signed by a key of this issuer")
         return KeySet([self._keys[kid]])
 
     def _stale(self, kid: str) -> bool:
-        """Whether the keys are to be read: they are old, or this one is unknown. At most every few seconds."""
+        """Return whether the keys are old or this one is unknown, at most every few seconds."""
         now = self._clock()
         due = now - self._fetched_at > KEYS_S or kid not in self._keys
         return due and now - self._tried_at > REFRESH_S
 
     async def _refresh(self) -> None:
         try:
-            found = await self._fetch()
-            self._keys = dict(_imported(found["keys"]))
+            document = await self._fetch()
+            self._keys = dict(_imported(document["keys"]))
             self._fetched_at = self._clock()
         except (httpx.HTTPError, JoseError, ValueError, KeyError, TypeError, AttributeError):
-            return  # the keys that we have, if any, are still good
+            return  # the keys that were read before, if any, stay in use
         finally:
             self._tried_at = self._clock()
 
 
 def _verified_address(claims: Mapping[str, object]) -> str:
-    """The address that the issuer has verified, in its canonical form, or "". Some issuers write `true` as a string;
-    nothing else is taken for it."""
+    """Return the address that the issuer has verified, in its canonical form, or "".
+
+    Some issuers write `true` as a string; no other value counts as verified.
+    """
     email, verified = claims.get("email"), claims.get("email_verified")
     if not isinstance(email, str) or not (verified is True or verified == "true"):
         return ""
@@ -126,7 +128,11 @@ def _verified_address(claims: Mapping[str, object]) -> str:
 
 
 def _imported(keys: object) -> list[tuple[str, RSAKey | ECKey | OKPKey]]:
-    """The keys of a JWKS that sign here. Raises KeyError, TypeError, AttributeError or ValueError."""
+    """Return the signing keys of a JWKS by key id.
+
+    Raises:
+        KeyError, TypeError, AttributeError, ValueError: The JWKS is malformed.
+    """
     if not isinstance(keys, list):
         raise TypeError("a JWKS has a list of keys")
     usable = [key for key in keys if key.get("kty") in _KINDS and key.get("use", "sig") == "sig" and key.get("kid")]
@@ -143,7 +149,7 @@ def _kid(token: str) -> str:
 
 
 def configured(settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> Issuer | None:
-    """The issuer of the settings, or none. Raises ValueError when they say it by halves."""
+    """Return the configured issuer, if any. Raises ValueError if a setting is missing."""
     given = (settings.oidc_issuer, settings.oidc_audience, settings.oidc_jwks_url)
     if not any(given):
         return None
@@ -153,9 +159,9 @@ def configured(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
 
     async def fetch() -> Mapping[str, object]:
         async with httpx.AsyncClient(timeout=3, trust_env=False, transport=transport) as client:
-            answer = await client.get(url)
-            answer.raise_for_status()
-            found: Mapping[str, object] = answer.json()
-            return found
+            response = await client.get(url)
+            response.raise_for_status()
+            document: Mapping[str, object] = response.json()
+            return document
 
     return Issuer(settings.oidc_issuer, settings.oidc_audience, fetch)

@@ -1,7 +1,8 @@
-"""Which passwords are refused because they are among the first that anybody guesses.
+"""The refusal of common passwords.
 
-The lists of common passwords, names and words, and the estimate of how many guesses a password takes that is made of
-them, are zxcvbn's. Source: D. L. Wheeler, zxcvbn: Low-Budget Password Strength Estimation, USENIX Security 2016.
+The lists of common passwords, names and words, and the estimate of the number of guesses, are zxcvbn's.
+
+Source: D. L. Wheeler, zxcvbn: Low-Budget Password Strength Estimation, USENIX Security 2016.
 """
 
 import re
@@ -15,16 +16,16 @@ from services.identity.signin.credentials import HASHING
 from shared.runtime.problems import Problem
 
 GUESSES_AT_LEAST: Final = 10**8
-"""What a password has to withstand: more guesses than the limits of a sign-in let through in a thousand years."""
-_LOOKED_AT: Final = 72
-"""The characters that the estimate takes: its time grows with the square of them. More make no password weaker."""
+"""The guesses that a password has to withstand: more than the limits of a sign-in allow in a thousand years."""
+_ESTIMATED_LENGTH: Final = 72
+"""The characters that are estimated, because the time grows with their square. More make no password weaker."""
 _WORDS: Final = re.compile(r"[^\W\d_]+|\d+")
 
 
 async def require_uncommon(password: str, *about: str) -> None:
-    """Raises Problem 422 `password-common` for a password that is guessed early.
+    """Raise Problem 422 `password-common` for a password that takes too few guesses.
 
-    `about` is what is known of the person: a name, an address, an organisation. It is guessed first.
+    `about` are the person's name, address and organisation, which are guessed first.
     """
     if await HASHING.run(guesses, password, about) < GUESSES_AT_LEAST:
         raise Problem(
@@ -37,17 +38,17 @@ async def require_uncommon(password: str, *about: str) -> None:
 
 
 def guesses(password: str, about: Sequence[str]) -> float:
-    """How many guesses the password takes, for somebody who tries the likeliest first."""
-    from zxcvbn import matching, scoring  # reads its lists, which takes 50 ms: not at a process's start
+    """Estimate how many guesses the password takes if the likeliest are tried first."""
+    from zxcvbn import matching, scoring  # reading its lists takes 50 ms: not at the start of the process
 
     lists = {**matching.RANKED_DICTIONARIES, "user_inputs": matching.build_ranked_dict(_known(about))}
-    looked_at = unicodedata.normalize("NFKC", password)[:_LOOKED_AT]
-    found = scoring.most_guessable_match_sequence(looked_at, matching.omnimatch(looked_at, lists))
-    return float(found["guesses"])
+    estimated = unicodedata.normalize("NFKC", password)[:_ESTIMATED_LENGTH]
+    sequence = scoring.most_guessable_match_sequence(estimated, matching.omnimatch(estimated, lists))
+    return float(sequence["guesses"])
 
 
 def _known(about: Sequence[str]) -> list[str]:
-    """The words of what is known of a person, alone and written together."""
+    """Return the words of these texts, alone and written together."""
     known: dict[str, None] = {}
     for text in about:
         words = _WORDS.findall(text.casefold())

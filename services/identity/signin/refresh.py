@@ -1,4 +1,7 @@
-"""Refresh tokens: each is used once, and one that is used again shows that somebody else has it."""
+"""Sessions and their refresh tokens.
+
+Each token is used once; if it is used again, somebody else may have it, and its session ends.
+"""
 
 import base64
 import hashlib
@@ -15,12 +18,12 @@ from shared.runtime.database import Pool
 from shared.sql import statements
 
 LIFETIME: Final = timedelta(days=30)
-"""How long a session lasts at most, however it is used."""
+"""The maximum duration of a session."""
 IDLE: Final = timedelta(days=14)
-"""How long a session lasts without being used."""
+"""The maximum duration of a session without a refresh."""
 GRACE: Final = timedelta(seconds=10)
-"""How long a used token is answered once more, with the same successor: for an answer that was lost on its way, and for
-two windows of one client that refresh at the same time."""
+"""How long a used token may be repeated, and gets the same successor: for a response that was lost, and for two windows
+of one client that refresh at the same time."""
 
 SQL: Final = statements(__file__)
 _TAG: Final = 16
@@ -28,7 +31,7 @@ _SECRET: Final = 32
 
 
 class Reused(Exception):
-    """A token that was used before was presented again: its session has to end."""
+    """A used token was presented again, so that its session has to end."""
 
     def __init__(self, session_id: str, account_id: str) -> None:
         super().__init__(f"a refresh token of session {session_id} was used twice")
@@ -37,7 +40,7 @@ class Reused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """A session, and the refresh token that is good now."""
+    """A session with its current refresh token."""
 
     session_id: str
     account_id: str
@@ -60,9 +63,10 @@ class Listed:
 async def begin(
     db: Pool, account_id: str, *, session_id: str, since: int, now: datetime, verifier: str | None
 ) -> Running | None:
-    """Begin a session; None when `verifier`, which the password matched, is not the account's any more.
+    """Begin a session; return None if `verifier` is not the account's any more.
 
-    `since` is read before the password is checked: an end of all sessions that comes in between ends this one, too.
+    `verifier` is the one that the password matched. `since` is the log's position from before the password was
+    checked, so that an end of all sessions in between ends this one, too.
     """
     tag, secret, expires = secrets.token_bytes(_TAG), secrets.token_bytes(_SECRET), now + LIFETIME
     await db.execute(SQL["prune"], account_id, now, now - IDLE)
@@ -74,7 +78,11 @@ async def begin(
 
 
 async def rotate(db: Pool, token: str, now: datetime) -> Running | None:
-    """Exchange a refresh token for the next; None when it is not one, or its session ran out. Raises Reused."""
+    """Exchange a refresh token for the next; return None if it is invalid or has expired.
+
+    Raises:
+        Reused: The token was used before, and is not the previous one, used at most GRACE ago.
+    """
     session_id, tag, secret = parts_of(token)
     async with db.acquire() as tx, tx.transaction():
         row = await tx.fetchrow(SQL["locked"], session_id)
@@ -95,7 +103,10 @@ async def rotate(db: Pool, token: str, now: datetime) -> Running | None:
 
 
 async def of_account(db: Pool, account_id: str, now: datetime) -> Sequence[Listed]:
-    """The sessions of an account that have not run out; which of them were ended, the log says."""
+    """Return the sessions of an account that have not expired.
+
+    Which of them were ended is in the log.
+    """
     rows = await db.fetch(SQL["listed"], account_id, now, now - IDLE)
     return [Listed(**dict(row)) for row in rows]
 
@@ -113,7 +124,7 @@ def _token(session_id: str, tag: bytes, secret: bytes) -> str:
 
 
 def parts_of(token: str) -> tuple[str, bytes, bytes]:
-    """The parts of a token; of what is none, parts that match nothing."""
+    """Return the session id, tag and secret of a token; an invalid token has empty ones."""
     session_id, _, rest = token.partition(".")
     try:
         raw = base64.b64decode(rest.encode("ascii"), altchars=b"-_", validate=True)

@@ -1,4 +1,4 @@
-"""Signing in and out, passwords, and the keys that tokens are checked with."""
+"""The routes of sessions and passwords, and the published keys."""
 
 from collections.abc import Mapping
 from hashlib import sha256
@@ -37,7 +37,7 @@ from shared.runtime.scopes import EVERY_MACHINE, machines
 COMMANDS: Final = CommandRoutes()
 ROUTES: Final = APIRouter()
 NOT_STORED: Final = {"Cache-Control": "no-store"}
-"""On every answer with a token (RFC 6749, section 5.1)."""
+"""The header of every response with a token (RFC 6749, section 5.1)."""
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -51,9 +51,9 @@ class SignIn(BaseModel):
 
 @ROUTES.post("/sessions", dependencies=[limited_by_source("sign-in")])
 async def sign_in(form: SignIn, request: Request, response: Response, db: Database, log: CurrentLog) -> Session:
-    """Begin a session: an access token for minutes, and a refresh token for the next one.
+    """Begin a session with an access token and a refresh token.
 
-    The answer and the work are the same for an unknown address and a wrong password.
+    The response and the work are the same for an unknown address and a wrong password.
     """
     since = await log.store.position()
     holder = await holder_of(log.store, form.email)
@@ -70,7 +70,7 @@ async def sign_in(form: SignIn, request: Request, response: Response, db: Databa
         raise Problem(
             401,
             rule=rules.SIGN_IN_FAILED,
-            reason="The e-mail address or the password is not right.",
+            reason="The e-mail address or the password is wrong.",
             remedy="Try again, ask the operator for a reset, or open an account.",
         )
     request.app.state.parts.limits.give_back("sign-in", source)
@@ -79,9 +79,10 @@ async def sign_in(form: SignIn, request: Request, response: Response, db: Databa
 
 
 async def start(opened: AccountOpened, app: State, *, since: int, verifier: str | None = None) -> Session | None:
-    """Begin a session of the account. None when the verifier that the password matched is not the account's any more.
+    """Begin a session; return None if `verifier` is not the account's any more.
 
-    `since` is the log's position from before the password, or whatever stands for it, was checked.
+    `verifier` is the one that the password matched, and `since` the log's position from before the credentials were
+    checked.
     """
     parts: Parts = app.parts
     running = await refreshing.begin(
@@ -120,14 +121,14 @@ class Refresh(BaseModel):
 async def refresh(form: Refresh, request: Request, response: Response) -> Session:
     """Exchange a refresh token for an access token and the next refresh token.
 
-    A refresh token is used once. One that is used again, some seconds later, ends its session: somebody else has it.
+    A refresh token is used once. If it is used again after some seconds, its session ends: somebody else may have it.
     """
     session = await refreshed(form.refresh_token.get_secret_value(), request)
     if session is None:
         raise Problem(
             401,
             rule=rules.SESSION_ENDED,
-            reason="The refresh token is not valid, or not any more.",
+            reason="The refresh token is invalid or has expired.",
             remedy="Sign in again.",
         )
     response.headers.update(NOT_STORED)
@@ -135,7 +136,7 @@ async def refresh(form: Refresh, request: Request, response: Response) -> Sessio
 
 
 async def refreshed(token: str, request: Request) -> Session | None:
-    """The session with its next tokens; None when it has ended, or there is none."""
+    """Return the session with its next tokens, or None if it has ended or the token is invalid."""
     current_keys(request.app.state)
     app = request.app.state
     parts: Parts = app.parts
@@ -184,33 +185,36 @@ async def end(request: Request, command: EndSession | EndSessions) -> None:
 
 @ROUTES.get("/sessions", openapi_extra=machines())
 async def sessions(actor: CurrentActor, request: Request, db: Database) -> SessionList:
-    """The caller's own sessions that run."""
+    """List the caller's running sessions."""
     parts: Parts = request.app.state.parts
-    found = []
-    for each in await refreshing.of_account(db, actor.account_id, parts.now()):
+    running = []
+    for session in await refreshing.of_account(db, actor.account_id, parts.now()):
         who = Actor(
             account_id=actor.account_id,
             organisation_id="",
             organisation_kind="customer",
-            session_id=each.session_id,
-            since=each.since,
+            session_id=session.session_id,
+            since=session.since,
         )
         if await parts.verifier.endings.good(who, ""):
-            found.append(
+            running.append(
                 SessionView(
-                    session_id=each.session_id,
-                    started=each.started,
-                    last_used=each.last_used,
-                    expires=each.expires,
-                    current=each.session_id == actor.session_id,
+                    session_id=session.session_id,
+                    started=session.started,
+                    last_used=session.last_used,
+                    expires=session.expires,
+                    current=session.session_id == actor.session_id,
                 )
             )
-    return SessionList(items=found)
+    return SessionList(items=running)
 
 
 @ROUTES.get("/sessions/current", openapi_extra=EVERY_MACHINE)
 async def current_session(actor: CurrentActor, response: Response) -> CurrentSession:
-    """Who the token speaks for, while it is good: what other services ask when they can't know whether it has ended."""
+    """Return the token's owner.
+
+    Other services ask this if they can't know whether the session has ended.
+    """
     response.headers.update(NOT_STORED)
     return CurrentSession(
         account_id=actor.account_id,
@@ -229,7 +233,7 @@ async def end_current_session(context: RequestContext[EndSession]) -> Addressed[
 @COMMANDS.route("DELETE", "/sessions/{session_id}", SESSIONS)
 async def end_session(context: RequestContext[EndSession], session_id: str) -> Addressed[EndSession]:
     own = await refreshing.of_account(context.db, context.actor.account_id, context.parts.clocks.real())
-    if session_id not in {each.session_id for each in own}:
+    if session_id not in {session.session_id for session in own}:
         raise unknown("session", "See GET /sessions.")
     return _end_own(context.actor, session_id)
 
@@ -257,7 +261,7 @@ async def end_sessions_of(context: RequestContext[EndSessions], account_id: str)
         raise Problem(
             403,
             rule=rules.OPERATOR_ONLY,
-            reason="Only the operator ends somebody else's sessions.",
+            reason="Only the operator can end another person's sessions.",
             remedy="End your own (DELETE /sessions), or ask the operator.",
         )
     account = await context.state(ACCOUNT, account_id)
@@ -283,7 +287,7 @@ class ChangePassword(BaseModel):
 async def change_password(
     form: ChangePassword, actor: CurrentActor, request: Request, db: Database, log: CurrentLog
 ) -> None:
-    """Set a new password of one's own, which ends all sessions: sign in with it."""
+    """Change the caller's password, which ends all of their sessions."""
     account = await log.state(ACCOUNT, actor.account_id)
     if not isinstance(account, OpenedAccount):
         raise unknown("account")
@@ -295,7 +299,7 @@ async def change_password(
         lambda: credentials.matched(db, actor.account_id, current),
     )
     new = form.new.get_secret_value()
-    if before is not None:  # before that, nothing is said but that the current one is wrong
+    if before is not None:  # a caller without the current password gets no other refusal than that
         await require_uncommon(new, *known_of(account))
     command = EndSessions(
         account_id=actor.account_id,
@@ -309,7 +313,7 @@ async def change_password(
         raise Problem(
             403,
             rule=rules.PASSWORD_WRONG,
-            reason="The current password is not right.",
+            reason="The current password is wrong.",
             remedy="Try again, or ask the operator for a reset.",
         )
     _log.info("password changed", account_id=actor.account_id)
@@ -324,16 +328,16 @@ class ResetPassword(BaseModel):
 
 @ROUTES.post("/password", status_code=HTTPStatus.NO_CONTENT, dependencies=[limited_by_source("reset")])
 async def reset_password(form: ResetPassword, request: Request, db: Database, log: CurrentLog) -> None:
-    """Set the password of whoever the operator made the reset for, once, which ends all sessions.
+    """Set the password of a reset's account, once, which ends all of its sessions.
 
-    Every refusal is the same.
+    All refusals of a reset are the same, so that they tell nothing about the account.
     """
     reset = current_keys(request.app.state).reset_by(form.reset)
     if reset is None or not await _reset(reset, form.new.get_secret_value(), request, db, log):
         raise Problem(
             409,
             rule=rules.RESET_NOT_VALID,
-            reason="The reset is not valid, or not any more.",
+            reason="The reset is invalid, has expired or was used.",
             remedy="Ask the operator for a new one.",
         )
     _log.info("password reset", account_id=reset.account_id, reset=reset.token_id)
@@ -359,18 +363,18 @@ async def _reset(reset: ResetBy, new: str, request: Request, db: Pool, log: Log)
 
 
 def known_of(account: OpenedAccount) -> tuple[str, str, str]:
-    """What anybody knows of a person, and guesses first."""
+    """Return the person's address, name and organisation, which are guessed first."""
     return account.profile.email, account.profile.name, account.opened.organisation_name
 
 
 @ROUTES.get("/.well-known/jwks.json")
 async def jwks(request: Request) -> Response:
-    """The public keys that tokens are checked with, the next ones among them."""
+    """Return the public keys that verify tokens, with those that will sign later."""
     return cached(request, current_keys(request.app.state).published())
 
 
 def cached(request: Request, document: Mapping[str, object]) -> Response:
-    """A document for everybody, which a cache may keep for a minute; 304 to whoever has it."""
+    """Return a public document that may be cached for a minute, or 304 if the caller has it."""
     body = orjson.dumps(document)
     headers = {"Cache-Control": f"public, max-age={JWKS_S}", "ETag": f'"{sha256(body).hexdigest()[:32]}"'}
     if headers["ETag"] in request.headers.get("if-none-match", ""):
