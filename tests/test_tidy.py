@@ -2,10 +2,8 @@
 
 import ast
 import re
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,26 +12,14 @@ from deploy import ROOT
 from shared.events import EVENTS
 from shared.services import SERVICES
 from shared.sql import statements
+from tests.tree import NAMES, SOURCES, TRACKED, name, parsed
 
-LISTED = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-NAMES = subprocess.run(LISTED, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
-TRACKED = [ROOT / name for name in NAMES if (ROOT / name).is_file()]
-SOURCES = [file for file in TRACKED if file.suffix == ".py"]
 HOSTS = re.compile(
     r"\b(pypi\.(org|python)|files\.pythonhosted|npmjs|yarnpkg|(repo\d?|search)\.maven|proxy\.golang|crates\.io)\b"
     r"|https?://[^\s\"']*(pypi|pythonhosted|npm|maven|golang|crates)|(?<![\w.])/(work|farm|root)/"
 )
 SKIPPED = re.compile(r"#\s*fmt:\s*(skip|off)")
 UNFINISHED = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b|raise NotImplemented" + "Error")
-
-
-def name(file: Path) -> str:
-    return str(file.relative_to(ROOT))
-
-
-@cache
-def parsed(file: Path) -> ast.Module:
-    return ast.parse(file.read_text())
 
 
 @pytest.mark.parametrize("file", SOURCES, ids=name)

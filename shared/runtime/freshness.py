@@ -148,7 +148,7 @@ class Freshness:
         if outcome is not None:
             waiter.reached.set_exception(outcome)
             return
-        if last:  # No notice told of it: the listening connection may be dead.
+        if last:  # No notice came: the listening connection may be dead.
             self._notices.renew()
         waiter.reached.set_result(None)
 

@@ -1,4 +1,7 @@
-"""What alembic runs: the migrations, on the connection that `shared.eventlog.migrate` hands in."""
+"""The script that alembic runs.
+
+It applies the migrations on the connection that `shared.eventlog.migrate` hands in.
+"""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
--- keep: write a stream's snapshot in the place of an earlier one.
+-- keep: write a stream's snapshot instead of an earlier one.
 insert into engine.snapshots (stream, version, hash, tenant, definition, state, digest)
 values ($1, $2, $3, $4, $5, $6, $7)
 on conflict (stream) do update set version = excluded.version, hash = excluded.hash, tenant = excluded.tenant,
