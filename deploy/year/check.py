@@ -163,7 +163,7 @@ def _credits(stream: Any, history: History) -> Iterator[str]:
     for event, state in _states(stream, history):
         if isinstance(event, CreditsConsumed) and sum(draw.amount for draw in event.drawn) != event.amount:
             yield f"{event.amount} were spent and {[draw.amount for draw in event.drawn]} drawn"
-        if min((lot.left for lot in state.lots.values()), default=0) < 0:
+        if min((lot.remaining for lot in state.lots.values()), default=0) < 0:
             yield f"a grant is overdrawn after {event.type()}"
 
 
@@ -175,7 +175,7 @@ async def _ledger(dsns: dict[str, str], states: dict[str, Any]) -> list[str]:
     finally:
         await db.close()
     expected = {
-        stream_id.removeprefix("credits-"): sum(lot.left for lot in state.lots.values())
+        stream_id.removeprefix("credits-"): sum(lot.remaining for lot in state.lots.values())
         for stream_id, state in states.items()
         if stream_id.startswith("credits-")
     }

@@ -1,4 +1,6 @@
-"""What publishers' systems say becomes this service's own record; entitlements' facts and the own ones move fleets and
+"""Distribution's reactions: records of updates, and changes of fleets and rollouts.
+
+What publishers' systems send becomes this service's own record; entitlements' events and its own change fleets and
 rollouts.
 
 Every change of a rollout's targets follows from an event of its contract's fleet, whose stream gives such changes one
@@ -98,7 +100,10 @@ async def _published(event: UpdatePublished, _envelope: Envelope, _reach: Reacti
 
 @PROCESS.on(UpdateWithdrawn)
 async def _withdrawn(event: UpdateWithdrawn, _envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
-    """Contracts that join the line later find the update withdrawn."""
+    """Recall the update in every contract of its line.
+
+    Contracts that join the line later find the update withdrawn.
+    """
     state = await reach.log.state(UPDATE, key(event.publisher, event.update_id))
     if not isinstance(state, Withdrawn) or state.published is None:
         return []
@@ -124,7 +129,10 @@ async def _owned(event: ProductOwned, _envelope: Envelope, reach: ReactionContex
 
 
 async def _offer(owner: ProductOwned, listed: UpdateListed, reach: ReactionContext) -> Sequence[Dispatch]:
-    """Also of one that is withdrawn by now: what follows from an event, and in which order, must not change."""
+    """Offer the update to the owner's fleet, or recall it where it is withdrawn by now.
+
+    What follows from an event, and in which order, must not change.
+    """
     state = await reach.log.state(UPDATE, key(listed.publisher, listed.update_id))
     fleet = await reach.log.state(FLEET, owner.contract_id)
     if isinstance(state, Withdrawn):

@@ -162,8 +162,10 @@ async def _purchased(event: CreditsPurchased, envelope: Envelope, reach: Context
 
 
 async def _looked_for(look: Callable[[], Awaitable[T | None]]) -> T | None:
-    """A publisher may know of a contract or an account before this service has folded it, so it is looked for a little
-    while."""
+    """Look something up again and again for a short while; None when it is still missing.
+
+    A publisher may know of a contract or an account before this service has folded it.
+    """
     for _ in range(LOOKS):
         found = await look()
         if found is not None:
@@ -261,14 +263,20 @@ async def _last_pool(event: SeatPoolSuspended, envelope: Envelope, reach: Contex
 
 @MEETINGS.on(CreditsGranted)
 async def _too_late(event: CreditsGranted, _envelope: Envelope, reach: Context) -> Sequence[Dispatch]:
-    """What was granted in the very moment of the end: the pools' last step was folded before the credits ended."""
+    """End credits that were granted at the very end of their contract.
+
+    The pools' last step was folded before the grant, so nothing else ends them.
+    """
     await _pools_told(reach, event.contract_id)
     left = await reach.lookups.usable(event.contract_id, unknown=True)
     return [] if left else [Dispatch(CREDITS, event.contract_id, EndCredits())]
 
 
 async def _pools_told(reach: Context, contract_id: str) -> None:
-    """Raises Held where a pool of the contract waits before its very beginning: no table shows that it is there."""
+    """Check that every pool of the contract is in the tables.
+
+    Raises ProjectionBlocked where a pool is parked at its first event, which no table shows.
+    """
     if (unseen := await reach.lookups.unseen_pool(contract_id)) is not None:
         raise ProjectionBlocked(unseen, POOLS)
 
@@ -279,7 +287,7 @@ WAIT_S: Final = 5.0
 
 
 class ProjectionBlocked(Exception):
-    """A projection has parked the stream, so its tables don't tell what they should: the event is parked, too."""
+    """A projection has parked the stream, so its tables are incomplete: the event is parked."""
 
     def __init__(self, stream: str, projection: Projection) -> None:
         super().__init__(
@@ -289,8 +297,12 @@ class ProjectionBlocked(Exception):
 
 
 async def _folded(reach: Context, projection: Projection, envelope: Envelope) -> None:
-    """Returns once the projection has folded the event. Raises Held when it has parked the stream, and Unavailable
-    after a while: the batch comes again."""
+    """Return once the projection has folded the event.
+
+    Raises:
+        ProjectionBlocked: the projection has parked the stream.
+        Unavailable: it has not come so far within WAIT_S; the batch comes again.
+    """
     deadline = asyncio.get_running_loop().time() + WAIT_S
     while not (progress := await reach.lookups.progress(projection, envelope)).folded:
         if progress.parked:

@@ -1,4 +1,4 @@
-"""Events that become commands of contracts and invitations: subscriptions, and accounts that open and close."""
+"""Identity's reactions: commands of contracts and invitations that follow from events."""
 
 from collections.abc import Sequence
 from typing import Final, TypeAlias
@@ -97,7 +97,10 @@ async def _ended(event: SubscriptionEnded, _envelope: Envelope, _reach: Context)
 
 @REACTIONS.on(AccountClosed)
 async def _closed(event: AccountClosed, envelope: Envelope, reach: Context) -> Sequence[Dispatch]:
-    """Forget the person, and take their roles. A crash in between does it again, which changes nothing."""
+    """Forget the person, and take their roles.
+
+    After a crash in between it is done again, which changes nothing.
+    """
     await _forget(event, envelope, reach)
     contracts = await reach.lookups.contracts_of(event.account_id)
     left = [await _left(event, contract_id, reach) for contract_id in contracts]
@@ -105,7 +108,7 @@ async def _closed(event: AccountClosed, envelope: Envelope, reach: Context) -> S
 
 
 class NotInTheLog(Exception):
-    """An event that this service's own log does not have: nothing that can't be undone follows from it."""
+    """An event is not in this service's own log, so nothing irreversible follows from it."""
 
 
 async def _forget(event: AccountClosed, envelope: Envelope, reach: Context) -> None:
@@ -126,7 +129,10 @@ async def _removed(event: PeopleAdministratorRemoved, _envelope: Envelope, reach
 
 
 async def _withdrawn(inviter: str, by: str, reach: Context) -> Sequence[Dispatch]:
-    """What somebody has invited to ends with their right to invite. One that is settled changes by nothing."""
+    """Revoke the open invitations of an account that lost the right to invite.
+
+    Invitations that were accepted, revoked or have expired stay as they are.
+    """
     return [
         Dispatch(INVITATION, invitation_id, RevokeInvitation(by))
         for invitation_id in await reach.lookups.invitations_by(inviter)
@@ -203,7 +209,10 @@ async def _left(closed: AccountClosed, contract_id: str, reach: Context) -> Disp
 
 
 async def _successor(state: contract_state.OpenedContract, reach: Context) -> str:
-    """Who manages the contract, should its manager be gone: whoever handed it over, else a Software Coordinator."""
+    """Return who manages the contract after its manager has left.
+
+    The one who handed it over to the manager, or else a Software Coordinator; "" where there is neither.
+    """
     handed_over_by = state.manager.assigned_by if state.manager is not None else ""
     for account_id in (handed_over_by, *state.coordinators):
         found = await reach.log.state(ACCOUNT, account_id)

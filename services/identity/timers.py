@@ -42,7 +42,7 @@ TIMERS: Final = Timers(
 
 @TIMERS.on(AgreementScheduled)
 def _scheduled(event: AgreementScheduled, _envelope: Envelope) -> Sequence[Set | Cancel]:
-    """One timer a subscription: a contract may wait for several, each with a first day of its own."""
+    """Set one timer for each subscription, since each has a first day of its own."""
     first_day = datetime.combine(event.starts, time(), UTC)
     return [Set(f"start-agreement:{event.subscription_id}", event.contract_id, first_day, event.customer)]
 

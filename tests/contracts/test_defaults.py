@@ -24,7 +24,7 @@ SOURCES = [*(ROOT / "shared").rglob("*.py"), *(ROOT / "services").rglob("*.py")]
 class _Consumer:
     """All that is asked of one."""
 
-    name, what = "identity.directory", Projection("directory", topics=(IDENTITY,))
+    name, definition = "identity.directory", Projection("directory", topics=(IDENTITY,))
 
 
 class Stop(Exception):

@@ -86,8 +86,8 @@ def test_a_name_that_ends_in_a_star_stands_for_all_that_begin_so(tmp_path: Path)
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[user.one]\n", "a table 'user'"),
-        ('[users.one]\nwrite = ["a"]\n', "has 'write'"),
+        ("[user.one]\n", "an unknown table 'user'"),
+        ('[users.one]\nwrite = ["a"]\n', "has an unknown key 'write'"),
         ('[users.admin]\nreads = ["*"]\n', "the broker's administrator"),
     ],
 )

@@ -199,7 +199,7 @@ def _seats(system: System) -> Iterator[str]:
 
 def _credits(system: System) -> Iterator[str]:
     for key, state in states(system, "entitlements", credits.CREDITS).items():
-        if any(lot.left < 0 for lot in state.lots.values()):
+        if any(lot.remaining < 0 for lot in state.lots.values()):
             yield f"{key} has spent more credits than it had"
 
 
