@@ -237,7 +237,10 @@ async def test_of_two_processes_one_sends(bench: Bench, monkeypatch: pytest.Monk
     kept = Kept()
     tasks = [asyncio.create_task(sender(bench, kept).run()) for _ in range(3)]
     try:
-        await asyncio.sleep(1)
+        async with asyncio.timeout(30):
+            while len(kept.messages) < 4:  # noqa: ASYNC110  # a mailbox has no event
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.5)  # in which another one would send them once more
     finally:
         for task in tasks:
             task.cancel()
