@@ -156,7 +156,7 @@ class CartCheckedOut(Event):
     total: Money
     country: OptionalCountry = ""
     time_zone: TimeZone = "UTC"
-    """The purchaser's country and time zone, in which business days are counted."""
+    """Whose business days the deadline counts, and the zone in which its last day and the term end."""
 
 
 class SubscriptionOrdered(Event):

@@ -64,12 +64,13 @@ def named(faults: list[str]) -> set[str]:
 
 def test_every_reader_answers_every_event_of_its_topics() -> None:
     faults = unanswered(READERS)
-    assert not faults, "\n" + "\n".join(faults)
+    assert not faults, "\n".join(("", *faults, readers.REMEDY))
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_services_streams_fold_all_events_of_its_topic_and_no_other(service: str) -> None:
-    assert unfolded(service, (*PRODUCT[service].streams, OPERATION)) == []
+    faults = unfolded(service, (*PRODUCT[service].streams, OPERATION))
+    assert not faults, "\n".join(("", *faults, readers.REMEDY))
 
 
 @pytest.mark.parametrize("topic", EVENTS_ON)
@@ -80,7 +81,7 @@ def test_a_new_event_of_a_topic_names_all_of_its_readers_and_nobody_else(topic: 
 
 
 def test_a_new_event_of_seats_names_tables_reactions_simulation_and_oracle() -> None:
-    faults = unanswered(READERS, with_invented(ENTITLEMENTS))
+    faults = [fault for fault in unanswered(READERS, with_invented(ENTITLEMENTS)) if "Invented" in fault]
     assert named(faults) == OF_ENTITLEMENTS
     (sales,) = (fault for fault in faults if fault.startswith("marketplace.sales"))
     assert "services.marketplace.projections" in sales
@@ -90,9 +91,8 @@ def test_a_new_event_of_seats_names_tables_reactions_simulation_and_oracle() -> 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_new_event_of_a_service_says_that_no_stream_folds_it(service: str) -> None:
     streams = (*PRODUCT[service].streams, OPERATION)
-    assert unfolded(service, streams, with_invented(topic_of(service))) == [
-        f"{service}: none of its streams folds Invented"
-    ]
+    faults = unfolded(service, streams, with_invented(topic_of(service)))
+    assert f"{service}: none of its streams folds Invented" in faults
 
 
 @pytest.mark.slow
@@ -129,9 +129,8 @@ def widened(file: Path, evolve: str, shadow: Path) -> Path:
 def test_a_fold_of_an_event_that_is_not_on_the_topic_is_named() -> None:
     streams = (*PRODUCT["entitlements"].streams, OPERATION)
     without = {**EVENTS_ON, ENTITLEMENTS: tuple(e for e in EVENTS_ON[ENTITLEMENTS] if e is not SeatAssigned)}
-    assert unfolded("entitlements", streams, without) == [
-        "entitlements: the stream pool folds SeatAssigned, not on its topic"
-    ]
+    faults = unfolded("entitlements", streams, without)
+    assert "entitlements: the stream pool folds SeatAssigned, not on its topic" in faults
 
 
 def test_a_declaration_that_says_both_or_too_much_is_a_fault() -> None:

@@ -77,7 +77,10 @@ def test_each_streams_commands_and_facts_stand_in_its_row_and_no_other(service: 
         if isinstance(stream, Stream) and stream in definition_of(service).streams
     }
     assert set(real) == {stream.category for stream in definition_of(service).streams}
-    assert named == real
+    for category, (commands, facts) in real.items():
+        written = named.get(category, (set(), set()))
+        assert (commands, facts) == written, f"the README's row of the stream {category} says otherwise"
+    assert set(named) == set(real), "rows of streams that do not exist"
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -113,5 +116,6 @@ def test_every_route_and_query_is_named_and_no_other(service: str) -> None:
     routes = [route for route in parts.queries.routes if isinstance(route, APIRoute)] if parts.queries else []
     real = {f"{route.method} {route.path}" for route in parts.commands.routes}
     real |= {f"{method} {route.path}" for route in routes for method in route.methods or ()}
-    named = re.findall(r"`((?:GET|POST|PUT|DELETE) /[^`]*)`", section(service, "## Routes"))
-    assert set(named) == real
+    named = set(re.findall(r"`((?:GET|POST|PUT|DELETE) /[^`]*)`", section(service, "## Routes")))
+    assert real - named == set(), 'routes that "Routes" of the README does not name'
+    assert named - real == set(), "routes that do not exist"

@@ -129,7 +129,7 @@ class ConfirmOrder:
 
     Args:
         reported_by: the publisher whose system sent the answer.
-        calendar: the customer's business days.
+        calendar: the business days that the deadline counts.
         order: the id of the event that is answered; "" where the answer does not name one.
     """
 

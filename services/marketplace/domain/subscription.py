@@ -145,7 +145,7 @@ class CloseTerm:
 
     Args:
         term: the term's number.
-        calendar: the customer's business days up to the next term's end.
+        calendar: the business days that the deadline counts, up to the next term's end.
         price: the catalogue's price of a seat on the next term's first day; None where the plan was withdrawn.
     """
 

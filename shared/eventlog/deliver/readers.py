@@ -7,11 +7,16 @@ reader of the topic that has to be extended; the type checker names the folds of
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, get_args, get_type_hints
+from typing import Any, Final, Protocol, TypeAlias, get_args, get_type_hints
 
 from shared.eventlog.decision import Stream
 from shared.events.base import Event
 from shared.events.registry import EVENTS_ON, topic_of
+
+REMEDY: Final = (
+    "Handle the event in the modules that are named, or list it in the reader's `ignores`. "
+    "A stream folds the events in the annotation of its `evolve`: add it to `Event` in the stream's file in domain/."
+)
 
 EventsOn: TypeAlias = Mapping[str, Sequence[type[Event]]]
 """The event types that can be on each topic."""
@@ -107,4 +112,4 @@ def check(service: str, readers: Mapping[str, Reader], streams: Iterable[Stream[
             topic are not those that its streams fold.
     """
     if faults := unanswered(readers) + unfolded(service, streams):
-        raise UnansweredEvents("\n".join(faults))
+        raise UnansweredEvents("\n".join((*faults, REMEDY)))
