@@ -148,7 +148,7 @@ async def show_events(
     context: Context,
     output: Output,
     topic: Annotated[
-        list[str] | None, typer.Argument(help="Topics, or the services that publish them. Default: all topics.")
+        list[str] | None, typer.Argument(help="Topics, or the services that publish them. Default: all of events.")
     ] = None,
     type_: Annotated[
         list[str] | None, typer.Option("--type", help="Only events of this type; may be repeated.")

@@ -385,7 +385,7 @@ def _administrate(command: NamePeopleAdministrator | RemovePeopleAdministrator, 
     ):
         return Rejected(
             rules.FIRST_ACCOUNT_ONLY,
-            "Only the organisation's first account decides who else may invite people.",
+            "Only the organisation's first account, or the operator, decides who else may invite people.",
             "Ask that colleague, or the operator if the colleague has left.",
         )
     if isinstance(command, NamePeopleAdministrator):

@@ -107,7 +107,7 @@ def not_entitled(inviter: account.State, organisation_id: str, kind: Organisatio
         return Rejected(
             rules.MAY_NOT_INVITE,
             "The inviting account is not open.",
-            "Have somebody invite whose account is open.",
+            "Ask somebody with an open account to send the invitation.",
             because,
         )
     opened = inviter.opened

@@ -48,7 +48,7 @@ FIRST_PAUSE: Final = timedelta(seconds=15)
 LONGEST_PAUSE: Final = timedelta(hours=1)
 AWAY_AT_MOST_S: Final = 60.0
 STALE_AFTER: Final = timedelta(days=3)
-"""The lifetime of a link; a mail that was not sent in this time is dropped."""
+"""The longest time that a mail waits; one that was not sent in this time is dropped."""
 TIMEOUT_S: Final = 15.0
 _PERMANENT: Final = 500
 
@@ -338,7 +338,7 @@ class Sender:
         if self._carrier is None:
             return "dropped", "no mail is sent here: neither TENURE_SMTP_URL nor TENURE_MAIL_FOLDER is set"
         if row.stale:
-            return "dropped", "it could not be sent while its link was valid"
+            return "dropped", f"it could not be sent within {STALE_AFTER.days} days"
         letter = await self._letters.compose(row)
         if letter is None:
             return "dropped", "its account or invitation has changed since"

@@ -202,7 +202,7 @@ async def rotate_machine_secret(
         raise Problem(
             403,
             rule=rules.MACHINE_NOT_YOURS_TO_GIVE,
-            reason="Another secret of the organisation's machine is for its administrators, and you are none any more.",
+            reason="You registered this machine as an administrator of the organisation, and you are no longer one.",
             remedy="Ask an administrator of your organisation, or the operator.",
         )
     command = replace(context.asked, now=context.parts.clocks.real(), rotated_by=context.actor.account_id)

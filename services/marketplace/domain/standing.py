@@ -167,8 +167,8 @@ def said_later(later: Event | PlanListed | PlanWithdrawn | PlanPriceAnnounced, s
     when = "" if later.said_at is None else f" of {later.said_at.isoformat()}"
     return Rejected(
         rules.SAID_LATER,
-        f"This event is of {said_at.isoformat()}. The publisher's later {later.type()}{when} counts.",
-        "If the later event is right, do nothing. Otherwise send this one again with the present time.",
+        f"This event is of {said_at.isoformat()}. The publisher's {later.type()}{when} counts instead.",
+        "If that one is right, do nothing. Otherwise send this one again with the present time.",
         because=(later,),
     )
 
