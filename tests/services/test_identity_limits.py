@@ -72,7 +72,7 @@ async def test_what_is_answered_503_is_not_counted(bench: Bench, monkeypatch: py
         raise busy("Too many passwords are being checked at this moment.")
 
     with monkeypatch.context() as patched:
-        patched.setattr(credentials, "keep", full)
+        patched.setattr(credentials, "store_first", full)
         patched.setattr(credentials, "matched", full)
         opening = [await bench.when("", "POST", "/accounts", form) for _ in range(6)]
         entering = [await bench.when("", "POST", "/sessions", signing_in) for _ in range(6)]
