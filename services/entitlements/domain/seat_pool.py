@@ -3,14 +3,23 @@
 Business dates are UTC: a term's last day ends at midnight UTC.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import reduce
 from typing import Annotated, Final, TypeAlias, assert_never
 
 from services.entitlements.domain import rules
 from services.entitlements.domain.policy import DEFAULT, Policy
+from services.entitlements.domain.seat_pool_state import (
+    INITIAL,
+    Event,
+    OpenedSeatPool,
+    State,
+    Step,
+    Unopened,
+    evolve,
+    evolve_opened,
+)
 from services.entitlements.domain.users import Account, not_a_user
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
 from shared.events import (
@@ -32,107 +41,26 @@ from shared.events import (
 from shared.events.fields import Identifier
 from shared.events.marketplace import Period
 
-Step: TypeAlias = SeatPoolExpired | SeatPoolSuspended | SeatPoolEnded
-Event: TypeAlias = (
-    SeatPoolOpened
-    | SeatAssigned
-    | SeatUnassigned
-    | SeatPoolCleared
-    | SeatPoolHeld
-    | SeatPoolResized
-    | SeatPoolRenewed
-    | SeatPoolExpired
-    | SeatPoolSuspended
-    | SeatPoolEnded
-    | PoolCsnNoted
-    | UpdateRightGranted
-    | UpdateRightLost
-)
-
-# ── State ──────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True)
-class Unopened:
-    """A pool whose subscription is not confirmed. It may have answered requests nevertheless."""
-
-    answered: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OpenedSeatPool:
-    """The pool of a confirmed subscription."""
-
-    opened: SeatPoolOpened
-    seats: int
-    ends: date
-    """The running term's last day."""
-    held: Mapping[int, SeatAssigned]
-    """By seat number, from 1, in the order of assignment."""
-    answered: frozenset[str]
-    """The ids of the AutoRenewDisableRequested events that were answered."""
-    over: Step | None = None
-    """The latest step after the last term's end; None during a term."""
-    numbers: Mapping[str, PoolCsnNoted] = field(default_factory=dict)
-    """The latest event about the CSN of the customer and of the partner, by organisation."""
-    right: UpdateRightGranted | None = None
-
-    @property
-    def usable(self) -> bool:
-        """Whether seats can be used: during a term, and while the pool is expired but not suspended."""
-        return self.over is None or isinstance(self.over, SeatPoolExpired)
-
-    def seat_of(self, account_id: str) -> SeatAssigned | None:
-        """Return the user's seat, or None."""
-        return next((held for held in self.held.values() if held.account_id == account_id), None)
-
-
-State: TypeAlias = Unopened | OpenedSeatPool
-INITIAL: Final[State] = Unopened()
-
-
-def evolve(state: State, event: Event) -> State:
-    """Return the state after `event`."""
-    match event:
-        case SeatPoolOpened():
-            return OpenedSeatPool(opened=event, seats=event.seats, ends=event.ends, held={}, answered=state.answered)
-        case SeatPoolCleared(request=request) | SeatPoolHeld(request=request):
-            return replace(state, answered=state.answered | {request})
-        case _:
-            return _evolve(state, event) if isinstance(state, OpenedSeatPool) else state
-
-
-def _evolve(
-    state: OpenedSeatPool,
-    event: SeatAssigned
-    | SeatUnassigned
-    | SeatPoolResized
-    | SeatPoolRenewed
-    | Step
-    | PoolCsnNoted
-    | UpdateRightGranted
-    | UpdateRightLost,
-) -> OpenedSeatPool:
-    match event:
-        case SeatAssigned(seat=seat):
-            return replace(state, held={**state.held, seat: event})
-        case SeatUnassigned(seat=freed):
-            return replace(state, held={seat: held for seat, held in state.held.items() if seat != freed})
-        case SeatPoolResized(seats=seats):
-            return replace(state, seats=seats)
-        case SeatPoolRenewed(seats=seats, ends=ends):
-            return replace(state, seats=seats, ends=ends)
-        case SeatPoolExpired() | SeatPoolSuspended() | SeatPoolEnded():
-            return replace(state, over=event)
-        case PoolCsnNoted(organisation_id=organisation):
-            return replace(state, numbers={**state.numbers, organisation: event})
-        case UpdateRightGranted():
-            return replace(state, right=event)
-        case UpdateRightLost():
-            return replace(state, right=None)
-        case unreachable:
-            assert_never(unreachable)
-
+__all__ = [
+    "INITIAL",
+    "SEAT_POOL",
+    "AdvanceLadder",
+    "AnswerAutoRenewRequest",
+    "AssignSeat",
+    "Command",
+    "EndTerm",
+    "Event",
+    "NoteCsn",
+    "OpenPool",
+    "OpenedSeatPool",
+    "RenewPool",
+    "ResizePool",
+    "State",
+    "Step",
+    "UnassignSeat",
+    "Unopened",
+    "evolve",
+]
 
 # ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -352,7 +280,7 @@ def _renew(command: RenewPool, state: OpenedSeatPool) -> Decision[Event]:
         assert lower is not None  # noqa: S101  # there are at least as many seats as users
         moved = _unassigned(held, RENEWAL), _assigned(state, lower, held.account_id, RENEWAL)
         for event in moved:
-            state = _evolve(state, event)
+            state = evolve_opened(state, event)
         events += moved
     renewed = SeatPoolRenewed(
         subscription_id=opened.subscription_id,
@@ -423,7 +351,7 @@ def _note(command: NoteCsn, state: OpenedSeatPool) -> Decision[Event]:
         csn=command.csn,
         as_of=command.as_of,
     )
-    return (noted, *_right(_evolve(state, noted)))
+    return (noted, *_right(evolve_opened(state, noted)))
 
 
 def _right(state: OpenedSeatPool) -> tuple[Event, ...]:
