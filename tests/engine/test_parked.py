@@ -232,6 +232,23 @@ async def test_what_was_parked_of_a_topic_that_was_made_anew_hides_nothing(
     assert [seen[0], raw.topic] == ["mended", ENTITLEMENTS], "what was edited comes before what it replaced"
 
 
+async def test_the_original_of_an_edited_record_is_a_repeat(bench: Bench) -> None:
+    bench.fails = {("a", 1): KeyError("x")}
+    raws = topic("a", "a")
+    await bench.consume(raws[:1])
+    await bench.consume(raws[1:])
+    (second,) = [each for each in await parked.list_parked(bench.pool, behind=True) if each.version == 2]
+    _, record = parked.edited(second, TYPES, None, {"ce_actor": "mended"})
+    await parked.edit(bench.pool, second, record, "operation-6")
+    bench.fails = {}
+    assert (await bench.retry()).applied == 2
+    await bench.pool.execute("""update engine.checkpoints set "offset" = -1""")
+    await bench.consumer.assigned([(ENTITLEMENTS, 0)])
+    await bench.consume(raws)
+    assert await parked.list_parked(bench.pool) == []
+    assert await bench.applied() == [("a", 1), ("a", 2)]
+
+
 async def test_a_record_is_not_parked_in_the_place_of_another(bench: Bench) -> None:
     bench.fails = {("a", 1): KeyError("x"), ("b", 1): KeyError("y")}
     raws = topic("a")

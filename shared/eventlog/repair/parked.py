@@ -229,7 +229,7 @@ async def _retry(tx: Connection, consumer: Consumer, line: Line, operation: str,
             done.ignored += 1
         if turn is not None and record.envelope is not None:
             seen, over_gap = seen_of(record.envelope), False
-            await turns.reach(tx, consumer, parked.raw, parked.stream, seen)
+            await turns.reach(tx, consumer, parked.raw, parked.stream, seen, edited=parked.edited)
     return line.stream is not None and len(rows) == AT_ONCE
 
 
@@ -414,7 +414,8 @@ async def drop(db: Pool, consumer: Consumer, parked: Parked, operation: str) -> 
                 tx, consumer, parked.raw, record.envelope, seen, edited=parked.edited, over_gap=False
             )
             if turn.kind == "next":
-                await turns.reach(tx, consumer, parked.raw, parked.stream, seen_of(record.envelope))
+                reached = seen_of(record.envelope)
+                await turns.reach(tx, consumer, parked.raw, parked.stream, reached, edited=parked.edited)
         await _settle(tx, parked, "dropped", operation)
 
 

@@ -55,11 +55,12 @@ async def seen(tx: Any, consumer: str, stream: str | None) -> Seen:
     return Seen() if row is None else Seen(row["version"], row["hash"])
 
 
-async def reach(tx: Any, consumer: Consumer, raw: Raw, stream: str | None, seen: Seen) -> None:
+async def reach(tx: Any, consumer: Consumer, raw: Raw, stream: str | None, seen: Seen, *, edited: bool) -> None:
     """Note that the consumer has processed this version.
 
-    The hash of an event of another service's stream is noted for all consumers of this service.
+    The hash of an event of another service's stream is noted for all consumers of this service. The digest of an edited
+    record is not, because the topic has the original.
     """
     await tx.execute(SQL["reach"], consumer.name, stream, seen.version, seen.hash, seen.tenant)
     if raw.topic != consumer.own and seen.hash is not None:
-        await tx.execute(SQL["known"], stream, seen.version, seen.hash, digest_of(raw))
+        await tx.execute(SQL["known"], stream, seen.version, seen.hash, None if edited else digest_of(raw))
