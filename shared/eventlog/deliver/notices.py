@@ -80,12 +80,12 @@ class CheckpointNotices:
         pause = FIRST_PAUSE_S
         while True:
             try:
-                self._connection = await asyncpg.connect(dsn, command_timeout=10, timeout=5)
+                connection = self._connection = await asyncpg.connect(dsn, command_timeout=10, timeout=5)
                 if listens:
-                    await self._connection.add_listener(CHANNEL, self._hear)
+                    await connection.add_listener(CHANNEL, self._hear)
                     self._wake()
                 pause = FIRST_PAUSE_S
-                await self._send(self._connection)
+                await self._send(connection)
             except (asyncpg.PostgresError, *TRANSIENT) as fault:
                 logger.warning("the connection for notices is opened again", fault=repr(fault), pause_s=pause)
             finally:
