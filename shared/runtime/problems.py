@@ -155,7 +155,7 @@ def to_problem(error: Exception) -> Problem:
             return Problem(
                 503,
                 rule=rules.NEWER_EVENT,
-                reason=f"This process is older than an event that it has to read: {error}.",
+                reason=f"This process is older than what it has to read: {error}.",
                 remedy="Upgrade the process. Upgraded processes of the service can answer meanwhile.",
                 headers={"Retry-After": "30"},
             )
