@@ -110,7 +110,7 @@ class Timers:
     def fires(self, name: str, stream: Stream[Any, Any, Any]) -> Callable[[Fire], Fire]:
         """Declare the command that the timer `name` becomes.
 
-        The function gets the timer's key, the time of its organisation, and the service's read models and streams.
+        The function gets the timer's key, the time of its organisation, and the service's streams, but no lookups.
         """
 
         def declare(fire: Fire) -> Fire:

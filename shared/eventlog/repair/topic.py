@@ -33,7 +33,7 @@ FETCHED: Final = 2_000
 _PRINT: Final = 8
 
 
-def silent(_step: str, _done: int, _envelope: int) -> None:
+def silent(_step: str, _done: int, _total: int) -> None:
     """Ignore the progress."""
 
 

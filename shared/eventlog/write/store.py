@@ -35,7 +35,7 @@ class Write:
 
     Attributes:
         expected: The stream's head that the command was decided on; `events` continue the stream from there.
-        events: None if the command changes nothing or was refused.
+        events: Empty if the command changes nothing or was refused.
         take: The unique names that the stream claims.
         release: The unique names that the stream no longer claims.
         refusal: The refusal as JSON, if the command was refused.
