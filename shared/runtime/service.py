@@ -144,7 +144,7 @@ class ServiceProcess:
         self.metrics = Metrics()
         self.figures = Figures(service=self.service.name, topic=topic_of(self.service.name))
         self.metrics.show(self.figures)
-        url = self.settings.urls["identity"]
+        url = self.settings.url_of("identity")
         self.endings = FollowedEndings(self.settings.kafka, url)
         verifier = TokenVerifier(fetcher(url), self.endings, issuer=self.settings.token_issuer)
         self.parts = Parts(

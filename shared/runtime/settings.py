@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, PrivateAttr, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.eventlog.deliver.kafka import KafkaAccess
@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int | None = None
     """0 means any free port; unset means the service's own (`shared.services`)."""
-    urls: Annotated[Mapping[str, str], Field(default_factory=_urls)]
+    _urls: Mapping[str, str] = PrivateAttr(default_factory=_urls)
     """The URL of each service, from TENURE_<SERVICE>_URL. All services fetch identity's public keys there; identity
     asks the others whether they have the new time of a clock that was moved."""
     issuer: str | None = None
@@ -106,14 +106,14 @@ class Settings(BaseSettings):
 
     def url_of(self, service: str) -> str:
         """Return a service's URL without a slash at the end."""
-        return self.urls[service].rstrip("/")
+        return self._urls[service].rstrip("/")
 
     def port_of(self, service: str) -> int:
         return PORTS[service] if self.port is None else self.port
 
     @property
     def token_issuer(self) -> str:
-        return self.issuer or self.urls["identity"]
+        return self.issuer or self._urls["identity"]
 
     @property
     def log_as(self) -> Literal["json", "console"]:
