@@ -410,12 +410,10 @@ async def drop(db: Pool, consumer: Consumer, parked: Parked, operation: str) -> 
         record = _received(consumer, parked)
         if parked.holds_stream and record.envelope is not None:
             seen = await turns.seen(tx, parked.consumer, parked.stream)
-            turn = await turns.turn(
-                tx, consumer, parked.raw, record.envelope, seen, edited=parked.edited, over_gap=False
-            )
+            raw, edited = parked.raw, parked.edited
+            turn = await turns.turn(tx, consumer, raw, record.envelope, seen, edited=edited, over_gap=False)
             if turn.kind == "next":
-                reached = seen_of(record.envelope)
-                await turns.reach(tx, consumer, parked.raw, parked.stream, reached, edited=parked.edited)
+                await turns.reach(tx, consumer, raw, parked.stream, seen_of(record.envelope), edited=edited)
         await _settle(tx, parked, "dropped", operation)
 
 
