@@ -14,18 +14,12 @@ from pydantic import BaseModel, ConfigDict
 
 from services.marketplace.domain import rules
 from services.marketplace.domain.auto_renew import DisableAutoRenew
-from services.marketplace.domain.cart import (
-    CART,
-    LINES_AT_MOST,
-    AddToCart,
-    CheckedOut,
-    CheckOut,
-    OpenCart,
-    OpenedCart,
-    RemoveFromCart,
-)
+from services.marketplace.domain.cart import CART, LINES_AT_MOST, OpenCart, RemoveFromCart
+from services.marketplace.domain.cart_state import CheckedOut, OpenedCart
+from services.marketplace.domain.checkout import CheckOut
 from services.marketplace.domain.order import Resubmit, Unordered
 from services.marketplace.domain.plan import PLAN, Listed, Withdrawn, listing_on, plan_key
+from services.marketplace.domain.plan_choice import AddToCart
 from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.standing import STANDING
 from services.marketplace.domain.subscription import SUBSCRIPTION, ChangeSeats, Ordered, RequestRefund, fact_of

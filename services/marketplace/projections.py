@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from services.marketplace.domain.cart import Account
+from services.marketplace.domain.checkout import Account
 from shared.eventlog.deliver.projection import Connection, Projection
 from shared.events import (
     AccountClosed,

@@ -14,7 +14,7 @@ from services.marketplace.calendars import business_calendar
 from services.marketplace.domain import wizard
 from services.marketplace.domain.auto_renew import DisableAutoRenew
 from services.marketplace.domain.calendar import cancel_by
-from services.marketplace.domain.cart import purchaser_of, start_refused
+from services.marketplace.domain.checkout import purchaser_of, start_refused
 from services.marketplace.domain.order import Awaiting, Failed, Unordered, not_confirmed
 from services.marketplace.domain.plan import (
     PLAN,

@@ -9,8 +9,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.marketplace.domain import auto_renew, cart, order, plan, standing, subscription
+from services.marketplace.domain import auto_renew, cart, cart_state, order, plan, standing, subscription
 from services.marketplace.domain.calendar import Calendar, cancel_by, last_permitted_day
+from services.marketplace.domain.checkout import CheckOut
+from services.marketplace.domain.plan_choice import AddToCart
 from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.terms import instalments, months_after, term_ends
 from services.marketplace.domain.wizard import STEPS, Selection, Step, choices, remaining
@@ -161,13 +163,13 @@ _right_starts = st.integers(0, 31).map(lambda days: EPOCH.date() + timedelta(day
 _starts = st.integers(-2, 40).map(lambda days: EPOCH.date() + timedelta(days=days))
 _offered = st.sets(plans).map(lambda some: ex.listed(*some))
 _by_id = st.builds(
-    lambda chosen, seats: cart.AddToCart(
+    lambda chosen, seats: AddToCart(
         seats=seats, product_id=chosen.product_id, offers=ex.listed(chosen), standing=ex.WITH_CSN
     ),
     st.sampled_from([ex.AUTOCAD, ex.AUTOCAD_MONTHLY, ex.LT, ex.VAULT]),
     st.integers(1, 999),
 )
-_checkout = cart.CheckOut(
+_checkout = CheckOut(
     customer=ex.CUSTOMER,
     purchaser=ex.PURCHASER,
     starts=EPOCH.date(),
@@ -181,7 +183,7 @@ _checkout = cart.CheckOut(
 _awry = st.one_of(
     st.just(cart.OpenCart("cart-1", ex.PARTNER, ex.CLERK)),
     st.builds(
-        lambda chosen, seats, who: cart.AddToCart(
+        lambda chosen, seats, who: AddToCart(
             seats=seats, product_id=chosen.product_id, offers=ex.listed(chosen), standing=who
         ),
         plans,
@@ -189,9 +191,7 @@ _awry = st.one_of(
         standings,
     ),
     st.builds(
-        lambda product, seats, who: cart.AddToCart(
-            seats=seats, product=product, offers=ex.listed(*PLANS), standing=who
-        ),
+        lambda product, seats, who: AddToCart(seats=seats, product=product, offers=ex.listed(*PLANS), standing=who),
         st.sampled_from([p.product for p in PLANS]),
         st.integers(1, 5),
         standings,
@@ -215,14 +215,14 @@ _cart_commands = st.one_of(
 )
 
 
-def _a_carts_invariants(state: cart.State, command: cart.Command) -> None:
+def _a_carts_invariants(state: cart_state.State, command: cart.Command) -> None:
     match state:
-        case cart.OpenedCart(_, lines):
+        case cart_state.OpenedCart(_, lines):
             held = [added.line for added in lines.values()]
             assert len({line.plan.product_id for line in held}) == len(held)
             assert len({(line.plan.publisher, line.plan.price.currency) for line in held}) <= 1
             assert all(1 <= line.seats <= 999 and line.plan.commitment_months == 12 for line in held)
-        case cart.CheckedOut(_, order):
+        case cart_state.CheckedOut(_, order):
             _an_orders_invariants(order, command)
         case _:
             pass
@@ -236,7 +236,7 @@ def _an_orders_invariants(order: CartCheckedOut, command: cart.Command) -> None:
     assert EPOCH.date() <= order.starts <= EPOCH.date() + timedelta(days=31)
     if any(line.plan.category == "specialised" for line in order.lines):
         assert order.csn
-    assert isinstance(command, cart.CheckOut | cart.OpenCart)
+    assert isinstance(command, CheckOut | cart.OpenCart)
 
 
 @given(st.lists(_cart_commands, max_size=20).map(lambda some: [cart.OpenCart("cart-1", ex.PARTNER, ex.CLERK), *some]))

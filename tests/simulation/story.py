@@ -15,7 +15,7 @@ from services.distribution.domain import decisions, fleet, groups, rollout
 from services.distribution.domain.policy import DEFAULT as FLEET_POLICY
 from services.entitlements.domain import credits, seat_pool
 from services.identity.domain import account, clock, contract
-from services.marketplace.domain import auto_renew, cart, order, subscription
+from services.marketplace.domain import auto_renew, cart, checkout, order, plan_choice, subscription
 from shared.eventlog.decision import Stream
 from shared.eventlog.deliver.relay import partition_of
 from shared.eventlog.write.log import Accepted, Meta
@@ -176,7 +176,7 @@ async def sells(w: World, number: int, contracts: list[str]) -> None:
     await w.do("marketplace", cart.CART, key, cart.OpenCart(key, ex.PARTNER, ex.CLERK), ex.CLERK)
     seats = w.chance.randrange(1, 4)
     offers = ex.listed(chosen)
-    add = cart.AddToCart(seats=seats, product_id=chosen.product_id, offers=offers, standing=ex.WITH_CSN)
+    add = plan_choice.AddToCart(seats=seats, product_id=chosen.product_id, offers=offers, standing=ex.WITH_CSN)
     await w.do("marketplace", cart.CART, key, add, ex.CLERK)
     if w.chance.random() < 0.2:
         await w.do("marketplace", cart.CART, key, cart.RemoveFromCart(1), ex.CLERK)
@@ -187,7 +187,7 @@ async def sells(w: World, number: int, contracts: list[str]) -> None:
         "marketplace",
         cart.CART,
         key,
-        cart.CheckOut(
+        checkout.CheckOut(
             customer=ex.CUSTOMER,
             purchaser="mandy",
             starts=w.now.date(),

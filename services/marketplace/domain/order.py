@@ -12,7 +12,7 @@ from uuid import UUID, uuid5
 
 from services.marketplace.domain import rules
 from services.marketplace.domain.calendar import Calendar, cancel_by
-from services.marketplace.domain.cart import seats_out_of_range, start_refused
+from services.marketplace.domain.checkout import seats_out_of_range, start_refused
 from services.marketplace.domain.policy import DEFAULT, Policy
 from services.marketplace.domain.standing import INITIAL as NO_STANDING
 from services.marketplace.domain.standing import State as Standing

@@ -180,6 +180,19 @@ def is_orderable(plan: Plan, policy: Policy) -> bool:
     return plan.commitment_months == policy.commitment_months
 
 
+def not_orderable(plan: Plan, offer: PlanListed, policy: Policy) -> Rejected | None:
+    """Return why the plan can't be ordered under the policy; None when it can."""
+    if is_orderable(plan, policy):
+        return None
+    return Rejected(
+        rules.TWELVE_MONTH_COMMITMENT,
+        f"Every subscription commits for {policy.commitment_months} months. {hyphenated(plan.product_id)} commits for "
+        f"{plan.commitment_months}.",
+        "Choose the annual plan, or the monthly pre-paid one, which is the same commitment in instalments.",
+        because=(offer,),
+    )
+
+
 # ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
 
 

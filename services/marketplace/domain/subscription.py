@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from services.marketplace.domain import auto_renew, order, rules
 from services.marketplace.domain.auto_renew import CancelPreview, DisableRequested, NonRenewing, Running
 from services.marketplace.domain.calendar import Calendar, cancel_by
-from services.marketplace.domain.cart import seats_out_of_range
+from services.marketplace.domain.checkout import seats_out_of_range
 from services.marketplace.domain.order import Awaiting, Failed, Unordered
 from services.marketplace.domain.policy import DEFAULT, Policy
 from services.marketplace.domain.standing import INITIAL as NO_STANDING

@@ -5,15 +5,10 @@ from datetime import date, timedelta
 
 import pytest
 
-from services.marketplace.domain.cart import (
-    CART,
-    LINES_AT_MOST,
-    AddToCart,
-    CheckOut,
-    Event,
-    OpenCart,
-    RemoveFromCart,
-)
+from services.marketplace.domain.cart import CART, LINES_AT_MOST, OpenCart, RemoveFromCart
+from services.marketplace.domain.cart_state import Event
+from services.marketplace.domain.checkout import CheckOut
+from services.marketplace.domain.plan_choice import AddToCart
 from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.standing import INITIAL as NO_STANDING
 from shared.events import (

@@ -9,8 +9,10 @@ import pytest
 from starlette.datastructures import State
 
 from services.marketplace import api
-from services.marketplace.domain.cart import CART, AddToCart, CheckOut, OpenCart
+from services.marketplace.domain.cart import CART, OpenCart
+from services.marketplace.domain.checkout import CheckOut
 from services.marketplace.domain.plan import PLAN, AnnouncePrice, ListPlan, plan_key
+from services.marketplace.domain.plan_choice import AddToCart
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.write.log import Accepted, Log, Meta, Refused
 from shared.eventlog.write.memory import MemoryStore

@@ -1,0 +1,56 @@
+"""A cart's state, and the fold of its events."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias, assert_never
+
+from shared.events import CartCheckedOut, CartLineAdded, CartLineRemoved, CartOpened
+
+Event: TypeAlias = CartOpened | CartLineAdded | CartLineRemoved | CartCheckedOut
+
+
+@dataclass(frozen=True, slots=True)
+class Unopened:
+    """A cart without any event."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedCart:
+    """A cart that was opened and not checked out."""
+
+    opened: CartOpened
+    lines: Mapping[int, CartLineAdded] = field(default_factory=dict)
+    next_line: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedOut:
+    """A cart that was checked out. It does not change any more."""
+
+    opened: CartOpened
+    order: CartCheckedOut
+
+
+State: TypeAlias = Unopened | OpenedCart | CheckedOut
+INITIAL: State = Unopened()
+
+
+def evolve(state: State, event: Event) -> State:
+    """Return the state after `event`."""
+    match event:
+        case CartOpened():
+            return OpenedCart(event)
+        case CartLineAdded(line=line):
+            if not isinstance(state, OpenedCart):
+                return state
+            return replace(
+                state, lines={**state.lines, line.line: event}, next_line=max(state.next_line, line.line + 1)
+            )
+        case CartLineRemoved(line=number):
+            if not isinstance(state, OpenedCart):
+                return state
+            return replace(state, lines={n: added for n, added in state.lines.items() if n != number})
+        case CartCheckedOut():
+            return CheckedOut(state.opened, event) if isinstance(state, OpenedCart) else state
+        case unreachable:
+            assert_never(unreachable)

@@ -1,0 +1,181 @@
+"""The checkout of a cart: each line becomes an order.
+
+Every line is checked again. What was shown is what is ordered: a plan that changed since it was added is refused.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, TypeAlias
+
+from services.marketplace.domain import rules
+from services.marketplace.domain.cart_state import OpenedCart
+from services.marketplace.domain.plan import hyphenated, not_orderable, plan_withdrawn
+from services.marketplace.domain.policy import DEFAULT, Policy
+from services.marketplace.domain.standing import INITIAL as NO_STANDING
+from services.marketplace.domain.standing import State as Standing
+from services.marketplace.domain.standing import needs_csn, opens, valid_csn
+from shared.eventlog.decision import SUPPLIED, Decision, Rejected
+from shared.events import (
+    AccountClosed,
+    AccountOpened,
+    CartCheckedOut,
+    CartLineAdded,
+    Money,
+    OrderLine,
+    PlanListed,
+    PlanWithdrawn,
+)
+from shared.events.fields import Day, Identifier
+
+Account: TypeAlias = AccountOpened | AccountClosed
+"""The latest event of identity about an account that is known here."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckOut:
+    """Order the cart's lines for a customer.
+
+    Each line becomes one order, in the cart's sequence. The purchaser, an account of the customer, becomes Contract
+    Manager with the contract's first order. `starts` is a date in UTC, from today on.
+    """
+
+    customer: Identifier
+    purchaser: Identifier
+    starts: Day
+    ordered_by: Annotated[str, SUPPLIED]
+    now: Annotated[datetime, SUPPLIED]
+    subscription_ids: Annotated[tuple[str, ...], SUPPLIED]
+    """New ids, at least one for each line."""
+    purchaser_account: Annotated[Account | None, SUPPLIED] = None
+    offered: Annotated[tuple[PlanListed | PlanWithdrawn, ...], SUPPLIED] = ()
+    """The latest event of the catalogue about each plan in the cart."""
+    standing: Annotated[Standing, SUPPLIED] = NO_STANDING
+    policy: Annotated[Policy, SUPPLIED] = DEFAULT
+
+
+def check_out(command: CheckOut, state: OpenedCart) -> Decision[CartCheckedOut]:
+    """Return the order of the cart's lines, or the refusal."""
+    if not state.lines:
+        return Rejected(rules.CART_EMPTY, "The cart is empty.", "Put a plan into the cart.", because=(state.opened,))
+    purchaser = purchaser_of(command.customer, command.purchaser, command.purchaser_account)
+    if isinstance(purchaser, Rejected):
+        return purchaser
+    refusal = start_refused(command.starts, command.now, command.policy)
+    if refusal is not None:
+        return refusal
+    lines = [state.lines[number] for number in sorted(state.lines)]
+    for added in lines:
+        refusal = _changed_since(added, command)
+        if refusal is not None:
+            return refusal
+    if len(command.subscription_ids) < len(lines):
+        raise ValueError("the route must supply an id per line")
+    ordered = tuple(
+        OrderLine(
+            subscription_id=new, plan=a.line.plan, seats=a.line.seats, total=a.line.plan.price.times(a.line.seats)
+        )
+        for new, a in zip(command.subscription_ids, lines, strict=False)
+    )
+    csn = valid_csn(command.standing, ordered[0].plan.publisher)
+    total = Money(amount=sum(line.total.amount for line in ordered), currency=ordered[0].total.currency)
+    return (
+        CartCheckedOut(
+            cart_id=state.opened.cart_id,
+            partner=state.opened.partner,
+            ordered_by=command.ordered_by,
+            customer=command.customer,
+            purchaser=command.purchaser,
+            starts=command.starts,
+            csn=csn.csn if csn else None,
+            lines=ordered,
+            total=total,
+            country=purchaser.country,
+            time_zone=purchaser.time_zone,
+        ),
+    )
+
+
+def purchaser_of(customer: str, purchaser: str, account: Account | None) -> AccountOpened | Rejected:
+    """Return the purchaser's account if it may order for the customer, or the refusal.
+
+    The refusal does not tell whether another organisation's account exists.
+    """
+    if account is None or account.organisation_id != customer:
+        return Rejected(
+            rules.PURCHASER_UNKNOWN,
+            f"No account {purchaser[:40]!r} of this customer is known here.",
+            "Check the id. An account that was opened a moment ago is known in a few seconds: send a new request then.",
+        )
+    if isinstance(account, AccountClosed):
+        return Rejected(
+            rules.PURCHASER_CLOSED,
+            "The purchaser's account is closed, so it can't become the contract's Contract Manager.",
+            "Name an open account of the customer.",
+            because=(account,),
+        )
+    if account.organisation_kind != "customer":
+        return Rejected(
+            rules.NOT_A_CUSTOMER,
+            f"{account.organisation_name} is a {account.organisation_kind}, not a customer.",
+            "Order for an organisation that signed up as a customer.",
+            because=(account,),
+        )
+    return account
+
+
+def _changed_since(added: CartLineAdded, command: CheckOut) -> Rejected | None:
+    """Return why the line can't be ordered as it was added; None when it can."""
+    plan = added.line.plan
+    match next((offered for offered in command.offered if _code(offered) == plan.product_id), None):
+        case PlanListed() as offer:
+            if offer.plan != plan:
+                return Rejected(
+                    rules.PLAN_CHANGED,
+                    f"{plan.product_name} ({hyphenated(plan.product_id)}) has changed since it was put into the cart. "
+                    f"It now costs {offer.plan.price.amount} {offer.plan.price.currency} minor units a seat.",
+                    "Put it into the cart again (for a sandbox, naming the customer), check it, and check out.",
+                    because=(added, offer),
+                )
+            if not opens(command.standing, plan):
+                return needs_csn(command.standing, plan, offer)
+            return not_orderable(plan, offer, command.policy)
+        case withdrawal:
+            return plan_withdrawn(plan.product_id, withdrawal)
+
+
+def _code(event: PlanListed | PlanWithdrawn) -> str:
+    return event.plan.product_id if isinstance(event, PlanListed) else event.product_id
+
+
+# ── Rules shared with resubmitted orders ───────────────────────────────────────────────────────────────
+
+
+def start_refused(starts: date, now: datetime, policy: Policy) -> Rejected | None:
+    """Return why a term can't start on `starts`; None when it can.
+
+    A term starts today (in UTC) or at most `policy.start_days_ahead` days later.
+    """
+    today = now.astimezone(UTC).date()
+    latest = today + timedelta(days=policy.start_days_ahead)
+    if starts < today:
+        return Rejected(
+            rules.START_IN_THE_PAST,
+            f"The start {starts} is in the past. Today is {today} (UTC).",
+            f"Choose a start between {today} and {latest}.",
+        )
+    if starts > latest:
+        return Rejected(
+            rules.START_TOO_FAR_AHEAD,
+            f"The start {starts} is more than {policy.start_days_ahead} days after today, {today} (UTC).",
+            f"Choose a start between {today} and {latest}.",
+        )
+    return None
+
+
+def seats_out_of_range(policy: Policy) -> Rejected:
+    """Return the refusal of a number of seats that a subscription can't have."""
+    return Rejected(
+        rules.SEATS_OUT_OF_RANGE,
+        f"A subscription has 1 to {policy.seats_at_most} seats.",
+        "Choose a number in that range. For more seats, order a second subscription.",
+    )
