@@ -1,4 +1,4 @@
-"""identity and entitlements whole, for their tests."""
+"""identity, marketplace and entitlements whole, for their tests."""
 
 from collections.abc import AsyncIterator, Callable
 
@@ -6,6 +6,7 @@ import pytest
 
 from tests.services.entitled import Doors, a_world, confirmed, open_doors
 from tests.services.identity_bench import Bench, opened
+from tests.services.market import Market, a_market
 from tests.services.world import World
 
 
@@ -24,4 +25,10 @@ async def doors(world: World) -> AsyncIterator[Doors]:
 @pytest.fixture
 async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
     async with opened(databases) as made:
+        yield made
+
+
+@pytest.fixture
+async def market(databases: Callable[[str], str]) -> AsyncIterator[Market]:
+    async with a_market(databases("marketplace")) as made:
         yield made

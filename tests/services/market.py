@@ -11,7 +11,16 @@ import httpx
 
 from services.marketplace.__main__ import SERVICE
 from shared.eventlog.write.postgres import PostgresStore
-from shared.events import AccountOpened, ClockMoved, Event, OrderConfirmed, PlanListed, PlanWithdrawn
+from shared.events import (
+    AccountOpened,
+    ClockMoved,
+    CsnIssued,
+    CsnRevoked,
+    Event,
+    OrderConfirmed,
+    PlanListed,
+    PlanWithdrawn,
+)
 from shared.runtime.auth import Actor, TokenSigner
 from shared.runtime.http import make_app
 from tests.contracts.golden import sample
@@ -30,6 +39,14 @@ ACTORS = {
 }
 GONE = plan("AAAAAWW0001A001", "gone")
 ORDER = {"customer": "org", "purchaser": "mina", "starts": "2026-11-23"}
+
+
+def csn(kind: type[CsnIssued] | type[CsnRevoked] = CsnIssued) -> CsnIssued | CsnRevoked:
+    return kind(csn="5100012345", organisation_id="reseller", publisher="autodesk")
+
+
+def euros(amount: int) -> dict[str, Any]:
+    return {"amount": amount, "currency": "EUR"}
 
 
 class Market:

@@ -1,0 +1,144 @@
+"""Carts, from the first line to the checkout, over a real database."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from shared.events import AccountClosed, OrderConfirmed
+from tests.examples.marketplace import AUTOCAD, AUTOCAD_MONTHLY, LT, VAULT
+from tests.services.market import GONE, ORDER, Market, csn, euros
+
+pytestmark = pytest.mark.system
+
+
+async def test_a_cart_is_looked_at_whole_before_it_is_ordered(market: Market) -> None:
+    cart = await market.cart(("c1rk1-ww1762-l158", 2))
+    lines = f"/carts/{cart}/lines"
+    by_wizard = {"product": "autocad", "period": "monthly", "seats": 3}
+    await market.when("clerk", "POST", lines, by_wizard).then_ok()
+    assert (await market.when("clerk", "POST", lines, by_wizard).then_ok())["events"] == [], "it is in there already"
+    await market.when("clerk", "POST", lines, {"product": "autocad", "seats": 1}).then_refused("selection-ambiguous")
+    await market.when("clerk", "POST", lines, {"product": "vault", "seats": 1}).then_refused("specialised-needs-csn")
+    gone = await market.when("clerk", "POST", lines, {"product_id": GONE.product_id, "seats": 1}).then_refused(
+        "plan-withdrawn"
+    )
+    assert len(gone["because"]) == 1
+    await market.when("clerk", "POST", lines, {"product_id": LT.product_id, "seats": 1}).then_ok()
+    await market.when("clerk", "DELETE", f"{lines}/3").then_ok()
+    assert (await market.when("clerk", "DELETE", f"{lines}/3").then_ok())["events"] == [], "it is out already"
+    await market.when("clerk", "DELETE", f"{lines}/9").then_refused("line-unknown")
+    await market.when("clerk", "DELETE", f"{lines}/last").then_refused("unknown", status=404)
+
+    seen = await market.when("clerk", "GET", f"/carts/{cart}").then_ok()
+    parts = [(each["line"], each["seats"], each["total"]["amount"], len(each["instalments"])) for each in seen["lines"]]
+    assert parts == [(1, 2, 455_000, 1), (2, 3, 720_003, 12)]
+    assert (seen["status"], seen["total"], seen["customer"]) == ("open", euros(1_175_003), None)
+    assert "12 months" in seen["commitment"] and "5 business days" in seen["commitment"]
+    assert "not refunded" in seen["refunds"]
+
+    would = await market.when("clerk", "POST", f"/carts/{cart}/checkout?dry_run=true", ORDER).then_ok()
+    assert (await market.when("clerk", "GET", "/orders").then_ok())["items"] == [], "a dry run orders nothing"
+    assert (await market.when("clerk", "GET", f"/carts/{cart}").then_ok())["status"] == "open"
+    done = await market.when("clerk", "POST", f"/carts/{cart}/checkout", ORDER).then_ok()
+    wanted, real = (each["events"][0]["data"] for each in (would, done))
+    for data in (wanted, real):
+        data["lines"] = [line | {"subscription_id": ""} for line in data["lines"]]
+    assert wanted == real and real["total"] == euros(1_175_003)
+
+    seen = await market.when("clerk", "GET", f"/carts/{cart}").then_ok()
+    assert (seen["status"], seen["customer"], seen["starts"]) == ("checked-out", "org", "2026-11-23")
+    orders = (await market.when("clerk", "GET", "/orders").then_ok())["items"]
+    assert {line["subscription_id"] for line in seen["lines"]} == {order["subscription_id"] for order in orders}
+    after = await market.when("clerk", "POST", lines, {"product_id": LT.product_id, "seats": 1}).then_refused(
+        "cart-checked-out"
+    )
+    assert after["because"] == [done["events"][0]["id"]]
+    await market.when("clerk", "DELETE", f"{lines}/1").then_refused("cart-checked-out")
+
+
+async def test_before_checkout_a_cart_shows_what_its_subscriptions_will_be(market: Market) -> None:
+    await market.publisher(csn())
+    cart = await market.cart((AUTOCAD_MONTHLY.product_id, 3), (VAULT.product_id, 1))
+    path, starts = f"/carts/{cart}", "2026-12-01"
+    named = f"?customer=org&purchaser=mina&starts={starts}"
+
+    vague = await market.when("clerk", "GET", path).then_ok()
+    assert (vague["starts"], vague["lines"][0]["cancel_by"]) == ("2026-11-23", None)
+    assert ["2026-11-23" in vague["assumed"][0], "no purchaser" in vague["assumed"][1]] == [True, True]
+    assert vague["lines"][0]["term"] == {"number": 1, "starts": "2026-11-23", "ends": "2027-11-22"}
+    shown = await market.when("clerk", "GET", path + named).then_ok()
+    assert (shown["customer"], shown["purchaser"], shown["starts"], shown["assumed"]) == ("org", "mina", starts, [])
+    assert [part["due"] for part in shown["lines"][0]["instalments"]][:2] == ["2026-12-01", "2027-01-01"]
+    assert sum(part["amount"]["amount"] for part in shown["lines"][0]["instalments"]) == 720_003
+    assert shown["lines"][1]["csn"] == "5100012345"
+    assert shown["lines"][0]["cancel_by"]["last_day"] == "2027-11-23"
+
+    await market.when("clerk", "POST", f"{path}/checkout", ORDER | {"starts": starts}).then_ok()
+    ordered = await market.when("clerk", "GET", path).then_ok()
+    subscriptions = [line.pop("subscription_id") for line in ordered["lines"]]
+    assert ordered["lines"] == [{k: v for k, v in line.items() if k != "subscription_id"} for line in shown["lines"]]
+    for subscription, line in zip(subscriptions, shown["lines"], strict=True):
+        await market.publisher(OrderConfirmed(subscription_id=subscription, reference="A-1"))
+        found = await market.when("clerk", "GET", f"/subscriptions/{subscription}").then_ok()
+        for what in ("plan", "seats", "total", "term", "instalments", "csn"):
+            assert found[what] == line[what], what
+        assert found["auto_renew"]["cancel_by"] == line["cancel_by"]
+
+
+async def test_what_the_checkout_would_refuse_is_refused_before_it(market: Market) -> None:
+    path = f"/carts/{await market.cart((AUTOCAD.product_id, 1))}"
+    for query, rule in (
+        ("starts=2026-11-22", "start-in-the-past"),
+        ("starts=8999-12-31", "start-too-far-ahead"),
+        ("customer=org&purchaser=nobody", "purchaser-unknown"),
+        ("purchaser=mina", "purchaser-unknown"),
+        ("customer=reseller&purchaser=clerk", "not-a-customer"),
+    ):
+        await market.when("clerk", "GET", f"{path}?{query}").then_refused(rule)
+    for wrong in ("starts=tomorrow", "starts=0001-01-01", "starts=1700000000", "customer=%00", "purchaser=a%20b"):
+        await market.when("clerk", "GET", f"{path}?{wrong}").then_refused("malformed", status=422)
+    await market.clock(datetime(2027, 6, 1, 12, tzinfo=UTC))
+    assert (await market.when("clerk", "GET", f"{path}?customer=org").then_ok())["starts"] == "2027-06-01", (
+        "the customer's day"
+    )
+
+
+async def test_carts_are_a_partners_and_nobody_elses(market: Market) -> None:
+    cart = await market.cart((AUTOCAD.product_id, 1))
+    body: dict[str, Any] = {"product_id": LT.product_id, "seats": 1}
+    doors = [
+        ("POST", f"/carts/{cart}/lines", body),
+        ("DELETE", f"/carts/{cart}/lines/1", None),
+        ("POST", f"/carts/{cart}/checkout", ORDER),
+        ("GET", f"/carts/{cart}", None),
+    ]
+    for method, path, sent in [*doors, ("POST", "/carts", None), ("GET", "/orders", None)]:
+        await market.when("mina", method, path, sent).then_refused("partner-only", status=403)
+    for method, path, sent in doors:
+        await market.when("rival", method, path, sent).then_refused("unknown", status=404)
+        await market.when("clerk", method, path.replace(cart, "no-such"), sent).then_refused("unknown", status=404)
+        await market.when("clerk", method, path.replace(cart, "no%20such"), sent).then_refused("malformed", status=422)
+    assert len((await market.when("clerk", "GET", f"/carts/{cart}").then_ok())["lines"]) == 1
+    unknown = ORDER | {"purchaser": "nobody"}
+    await market.when("clerk", "POST", f"/carts/{cart}/checkout", unknown).then_refused("purchaser-unknown")
+    wrong = await market.when(
+        "clerk", "POST", f"/carts/{cart}/checkout", {**ORDER, "customer": "reseller", "purchaser": "clerk"}
+    ).then_refused("not-a-customer")
+    assert len(wrong["because"]) == 1
+
+
+async def test_an_account_that_was_closed_is_no_purchaser(market: Market) -> None:
+    cart = await market.cart((AUTOCAD.product_id, 1))
+    closed = AccountClosed(account_id="mina", organisation_id="org", closed_by="mina")
+    await market.hears("identity", "account-mina", closed)
+    for method, path in (
+        ("GET", f"/carts/{cart}?customer=org&purchaser=mina"),
+        ("POST", f"/carts/{cart}/checkout?dry_run=true"),
+        ("POST", f"/carts/{cart}/checkout"),
+    ):
+        gone = await market.when("clerk", method, path, ORDER if method == "POST" else None).then_refused(
+            "purchaser-closed"
+        )
+        assert gone["because"] == [market.world.of("account-mina", "AccountClosed")]
+    assert (await market.when("clerk", "GET", f"/carts/{cart}").then_ok())["status"] == "open"

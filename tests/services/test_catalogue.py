@@ -1,0 +1,69 @@
+"""The catalogue and the wizard, over a real database."""
+
+import pytest
+
+from shared.events import CsnRevoked
+from tests.examples.marketplace import VAULT
+from tests.services.market import GONE, Market, csn, euros
+
+pytestmark = pytest.mark.system
+
+
+async def test_the_wizard_shows_only_choices_that_lead_to_a_plan(market: Market) -> None:
+    async def ask(query: str = "") -> tuple[int, str | None, dict[str, list[str]], str | None]:
+        found = await market.when("clerk", "GET", f"/wizard?{query}").then_ok()
+        choices = {step: [choice["value"] for choice in each] for step, each in found["choices"].items()}
+        return found["plans"], found["next"], choices, found["plan"] and found["plan"]["product_id"]
+
+    plans, step, choices, one = await ask()
+    assert (plans, step, choices["product"], one) == (3, "product", ["autocad", "autocad-lt"], None), (
+        "no vault, no GONE"
+    )
+    plans, step, choices, _ = await ask("product=autocad")
+    assert (plans, step, choices["period"]) == (2, "period", ["annual", "monthly"])
+    assert await ask("product=autocad&period=monthly") == (
+        1,
+        None,
+        {"product": ["autocad"], "period": ["annual", "monthly"], "support": ["advanced"], "billing": ["instalments"]},
+        "001I1-006286-T605",
+    )
+    plans, _, choices, one = await ask("product=autocad-lt&period=three_year")
+    assert (plans, choices["period"], one) == (0, ["annual"], None), "it commits for 36 months"
+    await market.when("clerk", "GET", "/wizard?period=weekly").then_refused("malformed", status=422)
+
+    await market.publisher(csn())
+    plans, _, choices, _ = await ask()
+    assert (plans, choices["product"]) == (4, ["autocad", "autocad-lt", "vault"])
+    assert (await ask("product=vault"))[3] == "569N1-WW3740-L562"
+
+
+async def test_the_catalogue_is_what_the_standing_opens(market: Market) -> None:
+    async def shown(query: str = "") -> list[str]:
+        first = await market.when("clerk", "GET", f"/catalogue?limit=2{query}").then_ok()
+        items = first["items"]
+        while first["next"]:
+            first = await market.when("clerk", "GET", f"/catalogue?limit=2&after={first['next']}{query}").then_ok()
+            items += first["items"]
+        return [item["product"] for item in items]
+
+    assert await shown() == ["autocad", "autocad-lt", "autocad-lt", "autocad"]
+    assert await shown("&period=annual&support=basic") == ["autocad-lt", "autocad"]
+    assert await shown("&product_id=c1rk1-ww1762-l158") == ["autocad"]
+    assert (await market.when("clerk", "GET", "/catalogue/C1RK1WW1762L158").then_ok())["price"] == euros(227_500)
+    await market.when("clerk", "GET", "/catalogue/nonsense").then_refused("malformed-product-id", status=422)
+    await market.when("clerk", "GET", "/catalogue/AAAAA-WW0009-A001").then_refused("plan-unknown", status=404)
+    withdrawn = await market.when("clerk", "GET", f"/catalogue/{GONE.product_id}").then_refused(
+        "plan-withdrawn", status=404
+    )
+    closed = await market.when("clerk", "GET", f"/catalogue/{VAULT.product_id}").then_refused(
+        "specialised-needs-csn", status=403
+    )
+    assert len(withdrawn["because"]) == len(closed["because"]) == 1
+
+    await market.publisher(csn())
+    assert await shown("&category=specialised") == ["vault"]
+    assert (await market.when("clerk", "GET", "/standing").then_ok())["specialised_open_for"] == ["autodesk"]
+    await market.when("clerk", "GET", f"/catalogue/{VAULT.product_id}").then_ok()
+    await market.publisher(csn(CsnRevoked))
+    assert await shown("&category=specialised") == []
+    assert [each["valid"] for each in (await market.when("clerk", "GET", "/standing").then_ok())["csns"]] == [False]
