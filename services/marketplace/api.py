@@ -18,12 +18,13 @@ from services.marketplace.domain.cart import CART, LINES_AT_MOST, OpenCart, Remo
 from services.marketplace.domain.cart_state import CheckedOut, OpenedCart
 from services.marketplace.domain.checkout import CheckOut
 from services.marketplace.domain.order import Resubmit, Unordered
-from services.marketplace.domain.plan import PLAN, Listed, Withdrawn, listing_on, plan_key
+from services.marketplace.domain.plan import PLAN, Listed, Withdrawn, listing_on, plan_key, publisher_of
 from services.marketplace.domain.plan_choice import AddToCart
-from services.marketplace.domain.policy import Policy
+from services.marketplace.domain.policy import Policy, PublisherPolicies
 from services.marketplace.domain.standing import STANDING
 from services.marketplace.domain.subscription import SUBSCRIPTION, ChangeSeats, Ordered, RequestRefund, fact_of
 from services.marketplace.projections import account, offers_for, publishers_of
+from shared.eventlog.write.reader import Reader
 from shared.events import PlanListed, PlanWithdrawn, SubscriptionConfirmed, SubscriptionOrdered
 from shared.events.fields import Identifier, product_id
 from shared.runtime.access import require_access
@@ -69,49 +70,52 @@ async def _cart(context: RequestContext[object], cart_id: str) -> OpenedCart | C
     return state
 
 
-async def _latest_listings(
-    context: RequestContext[object], stored: str, publishers: Iterable[str], now: datetime
+def policies_for(publishers: Iterable[str]) -> PublisherPolicies:
+    """Return the policies of these publishers."""
+    return PublisherPolicies({publisher: policy_of(Policy, publisher) for publisher in publishers})
+
+
+async def latest_offers(
+    streams: Reader, stored: str, publishers: Iterable[str], now: datetime
 ) -> list[PlanListed | PlanWithdrawn]:
     """Return each publisher's latest listing or withdrawal of the plan.
 
     Args:
-        context: The request.
+        streams: The streams as the request sees them.
         stored: The plan's product ID, without hyphens.
         publishers: The publishers to consider.
         now: Listings have the price of this day (UTC).
     """
-    listings: list[PlanListed | PlanWithdrawn] = []
+    offers: list[PlanListed | PlanWithdrawn] = []
     for publisher in publishers:
-        match await context.state(PLAN, plan_key(publisher, stored)):
+        match await streams.state(PLAN, plan_key(publisher, stored)):
             case Listed() as listed:
-                listings.append(listing_on(now.astimezone(UTC).date(), listed))
+                offers.append(listing_on(now.astimezone(UTC).date(), listed))
             case Withdrawn(withdrawal):
-                listings.append(withdrawal)
+                offers.append(withdrawal)
             case _:
                 pass
-    return listings
+    return offers
 
 
 @COMMANDS.route("POST", "/carts/{cart_id}/lines", CART)
 async def add_to_cart(context: RequestContext[AddToCart], cart_id: str) -> Addressed[AddToCart]:
     await _cart(context, cart_id)
-    asked, listings = context.asked, list[PlanListed | PlanWithdrawn]()
+    asked, offers = context.asked, list[PlanListed | PlanWithdrawn]()
     now = context.time_of(asked.customer) if asked.customer else context.now
     if asked.product_id:
         stored = product_id(asked.product_id)
         if stored is not None:
-            listings = await _latest_listings(context, stored, await publishers_of(context.db, stored), now)
+            offers = await latest_offers(context.streams, stored, await publishers_of(context.db, stored), now)
     else:
         chosen = asked.period or "", asked.support or "", asked.billing or ""
         for offer in await offers_for(context.db, asked.product, *chosen):
-            listings += await _latest_listings(context, offer.plan.product_id, [offer.plan.publisher], now)
-    offers = tuple(listing for listing in listings if isinstance(listing, PlanListed))
+            offers += await latest_offers(context.streams, offer.plan.product_id, [offer.plan.publisher], now)
     command = replace(
         asked,
-        offers=offers,
-        withdrawn=next((listing for listing in listings if isinstance(listing, PlanWithdrawn)), None),
+        offers=tuple(offers),
         standing=await context.state(STANDING, context.actor.organisation_id),
-        policy=policy_of(Policy, offers[0].plan.publisher if offers else None),
+        policies=policies_for(publisher_of(offer) for offer in offers),
     )
     return Addressed(cart_id, command)
 
@@ -133,7 +137,7 @@ async def check_out(context: RequestContext[CheckOut], cart_id: str) -> Addresse
     now = context.time_of(context.asked.customer)
     offered: list[PlanListed | PlanWithdrawn] = []
     for plan in plans:
-        offered += await _latest_listings(context, plan.product_id, [plan.publisher], now)
+        offered += await latest_offers(context.streams, plan.product_id, [plan.publisher], now)
     command = replace(
         context.asked,
         ordered_by=context.actor.account_id,

@@ -9,9 +9,9 @@ from typing import Annotated, Final, TypeAlias
 
 from fastapi import APIRouter, Depends, Request
 
-from services.marketplace.api import partner_only
+from services.marketplace.api import partner_only, policies_for
 from services.marketplace.calendars import business_calendar
-from services.marketplace.domain import wizard
+from services.marketplace.domain import rules, wizard
 from services.marketplace.domain.auto_renew import DisableAutoRenew
 from services.marketplace.domain.calendar import cancel_by
 from services.marketplace.domain.checkout import purchaser_of, start_refused
@@ -21,17 +21,15 @@ from services.marketplace.domain.plan import (
     hyphenated,
     is_orderable,
     plan_key,
-    plan_unknown,
-    plan_withdrawn,
     price_on,
+    publisher_of,
     read_product_id,
 )
+from services.marketplace.domain.plan_choice import plan_by_id
 from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.standing import (
     ALWAYS_OPEN,
     STANDING,
-    needs_csn,
-    opens,
     specialised_open_for,
     valid_csn,
 )
@@ -59,7 +57,7 @@ from services.marketplace.views import (
 from shared.eventlog.decision import Rejected
 from shared.eventlog.deliver.clocks import Clocks
 from shared.events import CancelBy, CartCheckedOut, HeldSeat, Plan, PlanListed, PlanWithdrawn
-from shared.events.fields import Code, Identifier, OptionalCode, OptionalIdentifier, WrittenDay
+from shared.events.fields import Code, Identifier, OptionalCode, OptionalIdentifier, OptionalPublisher, WrittenDay
 from shared.events.marketplace import Billing, Category, Period, Support
 from shared.runtime.auth import Actor
 from shared.runtime.http import After, CurrentActor, CurrentLog, Database, Limit
@@ -93,6 +91,7 @@ async def catalogue(
     support: Support | None = None,
     category: Category | None = None,
     product_id: OptionalCode = "",
+    publisher: OptionalPublisher = "",
     limit: Limit = 50,
     after: After = "",
 ) -> Plans:
@@ -110,25 +109,39 @@ async def catalogue(
         stored,
         after,
         limit + 1,
+        publisher,
     )
     items = [_plan_view(row["plan"]) for row in rows[:limit]]
     return Plans(items=items, next=rows[limit - 1]["cursor"] if len(rows) > limit else None)
 
 
 @QUERIES.get("/catalogue/{product_id}")
-async def one_plan(product_id: Code, actor: CurrentActor, db: Database, log: CurrentLog) -> PlanView:
-    """Return a plan by its product ID, with or without hyphens."""
+async def one_plan(
+    product_id: Code, actor: CurrentActor, db: Database, log: CurrentLog, publisher: OptionalPublisher = ""
+) -> PlanView:
+    """Return a plan by its product ID, with or without hyphens.
+
+    Where several publishers use the product ID, `publisher` says whose plan it is.
+    """
     stored = _stored(product_id)
-    row = await db.fetchrow(SQL["plan"], stored)
-    if row is None:
-        raise rejected(plan_unknown(stored), 404)
-    if not row["listed"]:
-        withdrawal = PlanWithdrawn(product_id=stored, publisher=row["publisher"]).recorded(row["event_id"])
-        raise rejected(plan_withdrawn(stored, withdrawal), 404)
-    plan, standing = Plan.from_row(row["plan"]), await log.state(STANDING, actor.organisation_id)
-    if not opens(standing, plan):
-        raise rejected(needs_csn(standing, plan, PlanListed(plan=plan).recorded(row["event_id"])), 403)
-    return plan_view(plan, policy_of(Policy, plan.publisher))
+    offers = [_offer(row, stored) for row in await db.fetch(SQL["plans_of_id"], stored)]
+    policies = policies_for(publisher_of(offer) for offer in offers)
+    standing = await log.state(STANDING, actor.organisation_id)
+    found = plan_by_id(stored, publisher, offers, standing=standing, policies=policies)
+    if isinstance(found, Rejected):
+        raise rejected(found, _STATUS.get(found.rule, 409))
+    return plan_view(found.plan, policies.of(found.plan.publisher))
+
+
+_STATUS: Final = {rules.PLAN_UNKNOWN: 404, rules.PLAN_WITHDRAWN: 404, rules.SPECIALISED_NEEDS_CSN: 403}
+"""The status of a query for a plan that the caller can't order, by the refusal's rule."""
+
+
+def _offer(row: Row, stored: str) -> PlanListed | PlanWithdrawn:
+    """Return the event that a row of the catalogue stands for."""
+    if row["listed"]:
+        return PlanListed(plan=Plan.from_row(row["plan"])).recorded(row["event_id"])
+    return PlanWithdrawn(product_id=stored, publisher=row["publisher"]).recorded(row["event_id"])
 
 
 @QUERIES.get("/wizard")
@@ -137,6 +150,7 @@ async def ask_wizard(
     db: Database,
     log: CurrentLog,
     product: OptionalCode = "",
+    publisher: OptionalPublisher = "",
     period: Period | None = None,
     support: Support | None = None,
     billing: Billing | None = None,
@@ -144,14 +158,19 @@ async def ask_wizard(
     """Return the choices that lead to a plan, and the plan once a single one remains."""
     standing = await log.state(STANDING, actor.organisation_id)
     opened = [list(ALWAYS_OPEN), list(specialised_open_for(standing))]
-    rows = await db.fetch(SQL["catalogue"], *opened, "", None, None, None, "", "", None)
+    rows = await db.fetch(SQL["catalogue"], *opened, "", None, None, None, "", "", None, "")
     listed = [Plan.from_row(row["plan"]) for row in rows]
     plans = [plan for plan in listed if is_orderable(plan, policy_of(Policy, plan.publisher))]
-    names = {plan.product: plan.product_name for plan in plans}
-    chosen = wizard.Selection(product, period or "", support or "", billing or "")
+    chosen = wizard.Selection(
+        product=product, publisher=publisher, period=period or "", support=support or "", billing=billing or ""
+    )
     remaining = wizard.remaining(plans, chosen)
+    labels = {"product": wizard.product_names(plans)}
     choices = {
-        str(step): [Choice(value=value, label=names.get(value, value)) for value in wizard.choices(plans, chosen, step)]
+        str(step): [
+            Choice(value=value, label=labels.get(step, {}).get(value, value))
+            for value in wizard.choices(plans, chosen, step)
+        ]
         for step in wizard.STEPS
     }
     return Wizard(

@@ -4,11 +4,11 @@ from catalogue
 where listed and (category = any($1::text[]) or publisher = any($2::text[]))
     and ($3 = '' or product = $3) and ($4::text is null or period = $4) and ($5::text is null or support = $5)
     and ($6::text is null or category = $6) and ($7 = '' or product_id = $7)
-    and product_id || '.' || publisher > $8
+    and product_id || '.' || publisher > $8 and ($10 = '' or publisher = $10)
 order by cursor limit $9;
 
--- plan: read the plan of a product id; one that is listed is preferred to one that is withdrawn.
-select publisher, plan, listed, event_id from catalogue where product_id = $1 order by listed desc, publisher limit 1;
+-- plans_of_id: list the plans of a product id, one of each publisher.
+select publisher, plan, listed, event_id from catalogue where product_id = $1 order by publisher;
 
 -- orders: list the subscriptions that a partner ordered, the newest first, before $2.
 select s.*, array(

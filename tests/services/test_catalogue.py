@@ -2,9 +2,9 @@
 
 import pytest
 
-from shared.events import CsnRevoked
-from tests.examples.marketplace import VAULT
-from tests.services.market import GONE, Market, csn, euros
+from shared.events import CsnRevoked, PlanListed, PlanWithdrawn
+from tests.examples.marketplace import AUTOCAD_ID, VAULT, plan
+from tests.services.market import GONE, ORDER, Market, csn, euros
 
 pytestmark = pytest.mark.system
 
@@ -24,7 +24,13 @@ async def test_the_wizard_shows_only_choices_that_lead_to_a_plan(market: Market)
     assert await ask("product=autocad&period=monthly") == (
         1,
         None,
-        {"product": ["autocad"], "period": ["annual", "monthly"], "support": ["advanced"], "billing": ["instalments"]},
+        {
+            "product": ["autocad"],
+            "publisher": ["autodesk"],
+            "period": ["annual", "monthly"],
+            "support": ["advanced"],
+            "billing": ["instalments"],
+        },
         "001I1-006286-T605",
     )
     plans, _, choices, one = await ask("product=autocad-lt&period=three_year")
@@ -67,3 +73,46 @@ async def test_the_catalogue_is_what_the_standing_opens(market: Market) -> None:
     await market.publisher(csn(CsnRevoked))
     assert await shown("&category=specialised") == []
     assert [each["valid"] for each in (await market.when("clerk", "GET", "/standing").then_ok())["csns"]] == [False]
+
+
+async def test_two_publishers_use_one_product_id(market: Market) -> None:
+    theirs = plan(AUTOCAD_ID, publisher="rival", price=100).model_copy(update={"product_name": "Drawer"})
+    await market.hears("publisher:rival", "said-by-rival", PlanListed(plan=theirs))
+    path, cart = f"/catalogue/{AUTOCAD_ID}", await market.cart()
+    lines = f"/carts/{cart}/lines"
+
+    which = await market.when("clerk", "GET", path).then_refused("selection-ambiguous")
+    assert "autodesk (Autocad), rival (Drawer)" in which["detail"]
+    assert len(which["because"]) == 2
+    for publisher, price in (("autodesk", 227_500), ("rival", 100)):
+        shown = await market.when("clerk", "GET", f"{path}?publisher={publisher}").then_ok()
+        assert (shown["publisher"], shown["price"]) == (publisher, euros(price))
+        only = await market.when("clerk", "GET", f"/catalogue?product_id={AUTOCAD_ID}&publisher={publisher}").then_ok()
+        assert [item["publisher"] for item in only["items"]] == [publisher]
+    await market.when("clerk", "GET", f"{path}?publisher=acme").then_refused("plan-unknown", status=404)
+
+    asked = await market.when("clerk", "GET", "/wizard?product=autocad").then_ok()
+    assert (asked["next"], [each["value"] for each in asked["choices"]["publisher"]]) == (
+        "publisher",
+        ["autodesk", "rival"],
+    )
+    assert {"value": "autocad", "label": "Autocad / Drawer"} in asked["choices"]["product"]
+    one = await market.when("clerk", "GET", "/wizard?product=autocad&publisher=rival").then_ok()
+    assert one["plan"]["publisher"] == "rival"
+
+    by_id = {"product_id": AUTOCAD_ID, "seats": 1}
+    by_wizard = {"product": "autocad", "period": "annual", "seats": 1}
+    for body in (by_id, by_wizard):
+        await market.when("clerk", "POST", lines, body).then_refused("selection-ambiguous")
+        added = await market.when("clerk", "POST", lines, body | {"publisher": "autodesk", "seats": 2}).then_ok()
+        assert all(event["data"]["line"]["plan"]["publisher"] == "autodesk" for event in added["events"])
+    await market.when("clerk", "POST", f"/carts/{cart}/checkout", ORDER).then_ok()
+
+
+async def test_a_publisher_takes_no_other_publishers_plan_off_sale(market: Market) -> None:
+    theirs = plan(AUTOCAD_ID, publisher="rival", category="specialised")
+    foreign = PlanWithdrawn(product_id=AUTOCAD_ID, publisher="autodesk")
+    await market.hears("publisher:rival", "said-by-rival", PlanListed(plan=theirs), foreign)
+    shown = await market.when("clerk", "GET", f"/catalogue/{AUTOCAD_ID}").then_ok()
+    assert shown["publisher"] == "autodesk"
+    await market.cart((AUTOCAD_ID, 1))

@@ -89,11 +89,12 @@ def _after_checkout(command: Command, order: CartCheckedOut) -> Decision[Event]:
 
 
 def _add(command: AddToCart, state: OpenedCart) -> Decision[Event]:
-    if not 1 <= command.seats <= command.policy.seats_at_most:
-        return seats_out_of_range(command.policy)
     plan = chosen_plan(command)
     if isinstance(plan, Rejected):
         return plan
+    policy = command.policies.of(plan.publisher)
+    if not 1 <= command.seats <= policy.seats_at_most:
+        return seats_out_of_range(policy)
     first = next(iter(state.lines.values()), None)
     if first is not None:
         refusal = _does_not_fit(plan, first)

@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias
 
 from services.marketplace.domain import rules
 from services.marketplace.domain.cart_state import OpenedCart
-from services.marketplace.domain.plan import hyphenated, not_orderable, plan_withdrawn
+from services.marketplace.domain.plan import hyphenated, not_orderable, plan_withdrawn, product_id_of
 from services.marketplace.domain.policy import DEFAULT, Policy
 from services.marketplace.domain.standing import INITIAL as NO_STANDING
 from services.marketplace.domain.standing import State as Standing
@@ -126,7 +126,7 @@ def purchaser_of(customer: str, purchaser: str, account: Account | None) -> Acco
 def _changed_since(added: CartLineAdded, command: CheckOut) -> Rejected | None:
     """Return why the line can't be ordered as it was added; None when it can."""
     plan = added.line.plan
-    match next((offered for offered in command.offered if _code(offered) == plan.product_id), None):
+    match next((offered for offered in command.offered if product_id_of(offered) == plan.product_id), None):
         case PlanListed() as offer:
             if offer.plan != plan:
                 return Rejected(
@@ -141,10 +141,6 @@ def _changed_since(added: CartLineAdded, command: CheckOut) -> Rejected | None:
             return not_orderable(plan, offer, command.policy)
         case withdrawal:
             return plan_withdrawn(plan.product_id, withdrawal)
-
-
-def _code(event: PlanListed | PlanWithdrawn) -> str:
-    return event.plan.product_id if isinstance(event, PlanListed) else event.product_id
 
 
 # ── Rules shared with resubmitted orders ───────────────────────────────────────────────────────────────

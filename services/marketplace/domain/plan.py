@@ -4,6 +4,7 @@ The stream is `plan-<publisher>-<product ID>`. The publisher's system decides wh
 module records it. What the publisher stated later counts, in whichever order its events arrive.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import TypeAlias, assert_never
@@ -156,12 +157,30 @@ def listing_on(day: date, state: Listed) -> PlanListed:
 # ── The offer ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def plan_unknown(stored: str) -> Rejected:
-    """Return the refusal of a product ID that the catalogue does not have."""
+def publisher_of(event: PlanListed | PlanWithdrawn) -> str:
+    """Return the publisher whose plan was listed or withdrawn."""
+    return event.plan.publisher if isinstance(event, PlanListed) else event.publisher
+
+
+def product_id_of(event: PlanListed | PlanWithdrawn) -> str:
+    """Return the product ID, without hyphens, of the plan that was listed or withdrawn."""
+    return event.plan.product_id if isinstance(event, PlanListed) else event.product_id
+
+
+def plan_unknown(stored: str, publisher: str = "", offering: Sequence[str] = ()) -> Rejected:
+    """Return the refusal of a product ID that the catalogue does not have.
+
+    Args:
+        stored: the product ID, without hyphens.
+        publisher: the publisher whose plan was asked for; "" for any.
+        offering: other publishers that offer a plan with this product ID.
+    """
+    by = f" of {publisher}" if publisher else ""
+    others = f" Publishers with a plan of that product ID: {', '.join(offering)}." if offering else ""
     return Rejected(
         rules.PLAN_UNKNOWN,
-        f"The catalogue has no plan {hyphenated(stored)}.",
-        "Check the product ID, or choose by product, period and support.",
+        f"The catalogue has no plan {hyphenated(stored)}{by}.{others}",
+        f"Check the {'publisher' if offering else 'product ID'}, or choose by product, period and support.",
     )
 
 

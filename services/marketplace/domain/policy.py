@@ -1,7 +1,8 @@
 """Marketplace's policy: the figures that a publisher or distributor may set, with defaults."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
 
@@ -46,3 +47,17 @@ class Policy:
 
 
 DEFAULT = Policy()
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherPolicies:
+    """The policies of several publishers, for a command about the plans of more than one."""
+
+    own: Mapping[str, Policy] = field(default_factory=dict)
+
+    def of(self, publisher: str) -> Policy:
+        """Return the publisher's policy."""
+        return self.own.get(publisher, DEFAULT)
+
+
+EVERY_DEFAULT = PublisherPolicies()

@@ -1,5 +1,7 @@
 """The wizard: choosing a plan by product, period, support and billing, without a product ID.
 
+Publishers name their products themselves. Where two use one name, the publisher is a choice like the others.
+
 Its functions are given the plans that a partner may order. The wizard's answers and the cart's checks use the same
 functions.
 """
@@ -10,15 +12,16 @@ from typing import Final, Literal, TypeAlias
 
 from shared.events import Plan
 
-Step: TypeAlias = Literal["product", "period", "support", "billing"]
-STEPS: Final[tuple[Step, ...]] = ("product", "period", "support", "billing")
+Step: TypeAlias = Literal["product", "publisher", "period", "support", "billing"]
+STEPS: Final[tuple[Step, ...]] = ("product", "publisher", "period", "support", "billing")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Selection:
     """The choices made so far; "" for a step without a choice."""
 
     product: str = ""
+    publisher: str = ""
     period: str = ""
     support: str = ""
     billing: str = ""
@@ -46,6 +49,14 @@ def choices(plans: Iterable[Plan], selection: Selection, step: Step) -> tuple[st
     """Return the choices at a step that lead to a plan together with the other steps' choices."""
     possible = {str(getattr(plan, step)) for plan in remaining(plans, selection.without(step))}
     return tuple(sorted(possible))
+
+
+def product_names(plans: Iterable[Plan]) -> dict[str, str]:
+    """Return each product's name for people, or every publisher's where several use one product."""
+    names: dict[str, dict[str, str]] = {}
+    for plan in plans:
+        names.setdefault(plan.product, {})[plan.publisher] = plan.product_name
+    return {product: " / ".join(sorted(set(each.values()))) for product, each in names.items()}
 
 
 def next_step(plans: Iterable[Plan], selection: Selection) -> Step | None:
