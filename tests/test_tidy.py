@@ -118,14 +118,21 @@ def test_what_runs_logs_and_never_prints(file: Path) -> None:
 # ── Rules ──────────────────────────────────────────────────────────────────────────────────────────────
 
 REFUSING = [*PRODUCT, *(file for file in SOURCES if name(file).startswith("deploy/"))]
+
+
+def rule_id(value: ast.expr | None) -> str:
+    """Return the id of a rule's constant: a string, or `Rule(string, status)`."""
+    if isinstance(value, ast.Call) and ast.unparse(value.func) == "Rule":
+        value = value.args[0]
+    return str(value.value) if isinstance(value, ast.Constant) else ""
+
+
 RULES = {
-    str(statement.value.value): f"{name(file)} {statement.target.id}"
+    rule_id(statement.value): f"{name(file)} {statement.target.id}"
     for file in PRODUCT
     if file.name == "rules.py"
     for statement in parsed(file).body
-    if isinstance(statement, ast.AnnAssign)
-    and isinstance(statement.target, ast.Name)
-    and isinstance(statement.value, ast.Constant)
+    if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and rule_id(statement.value)
 }
 """Where each rule's id is defined."""
 

@@ -54,7 +54,6 @@ async def grant_credits(context: RequestContext[GrantCredits]) -> Addressed[Gran
     contract = await visible_contract(context.db, context.actor, asked.contract_id)
     if context.actor.organisation_kind not in SELLERS:
         raise Problem(
-            403,
             rule=rules.NOT_A_PUBLISHER,
             reason="Only the publisher or the operator grants credits.",
             remedy="Ask the publisher.",
@@ -78,7 +77,6 @@ async def consume_credits(context: RequestContext[ConsumeCredits]) -> Addressed[
     account_id, now = asked.account_id or actor.account_id, context.time_of(contract.customer)
     if actor.organisation_kind not in SELLERS and account_id != actor.account_id:
         raise Problem(
-            403,
             rule=rules.CREDITS_OF_ANOTHER,
             reason="Only the publisher or the operator spends credits for another user.",
             remedy="Leave account_id out to spend credits for yourself.",

@@ -217,7 +217,6 @@ async def close_own_account(context: RequestContext[CloseAccount]) -> Addressed[
 async def close_account(context: RequestContext[CloseAccount], account_id: str) -> Addressed[CloseAccount]:
     if context.actor.organisation_kind != "operator":
         raise Problem(
-            403,
             rule=rules.OPERATOR_ONLY,
             reason="Only the operator can close another person's account.",
             remedy="Ask the person to close it (DELETE /me), or the operator.",

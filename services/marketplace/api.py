@@ -43,7 +43,6 @@ def partner_only(actor: Actor) -> None:
     """Raise Problem 403 unless the caller belongs to a partner."""
     if actor.organisation_kind != "partner":
         raise Problem(
-            403,
             rule=rules.PARTNER_ONLY,
             reason="Only partners have carts, and order for their customers.",
             remedy="Ask your partner to order.",
@@ -195,7 +194,6 @@ async def _disable_auto_renew(context: RequestContext[object], subscription_id: 
         grant = await require_access(context.db, context.actor, fact.contract_id)
         if grant.role != "contract_manager":
             raise Problem(
-                403,
                 rule=rules.CONTRACT_MANAGER_ONLY,
                 reason="Auto-renew is turned off by the contract's Contract Manager, or by the partner that ordered.",
                 remedy="Ask the Contract Manager.",

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Request
 
 from services.marketplace.api import partner_only, policies_for
 from services.marketplace.calendars import business_calendar
-from services.marketplace.domain import rules, wizard
+from services.marketplace.domain import wizard
 from services.marketplace.domain.auto_renew import DisableAutoRenew
 from services.marketplace.domain.calendar import cancel_by
 from services.marketplace.domain.checkout import purchaser_of, start_refused
@@ -129,12 +129,8 @@ async def one_plan(
     standing = await log.state(STANDING, actor.organisation_id)
     found = plan_by_id(stored, publisher, offers, standing=standing, policies=policies)
     if isinstance(found, Rejected):
-        raise rejected(found, _STATUS.get(found.rule, 409))
+        raise rejected(found)
     return plan_view(found.plan, policies.of(found.plan.publisher))
-
-
-_STATUS: Final = {rules.PLAN_UNKNOWN: 404, rules.PLAN_WITHDRAWN: 404, rules.SPECIALISED_NEEDS_CSN: 403}
-"""The status of a query for a plan that the caller can't order, by the refusal's rule."""
 
 
 def _offer(row: Row, stored: str) -> PlanListed | PlanWithdrawn:
@@ -205,7 +201,7 @@ def _stored(written: str) -> str:
     """Return a product ID without hyphens. Raises Problem 422 if it is not a product ID."""
     stored = read_product_id(written)
     if isinstance(stored, Rejected):
-        raise rejected(stored, 422)
+        raise rejected(stored)
     return stored
 
 

@@ -89,5 +89,5 @@ async def require_access(db: Any, actor: Actor, contract_id: str, *, assign_seat
         assign_seats=assign_seats,
     )
     if isinstance(access, Denied):
-        raise Problem(403, rule=access.rule, reason=access.reason, remedy=access.remedy, because=access.because)
+        raise Problem(rule=access.rule, reason=access.reason, remedy=access.remedy, because=access.because)
     return access

@@ -195,7 +195,6 @@ class TokenVerifier:
                     await self._refresh()
         if self._keys is None:
             raise Problem(
-                503,
                 rule=rules.UNAVAILABLE,
                 reason="The keys for verifying tokens are not available now.",
                 remedy="Try again in a moment.",
@@ -267,7 +266,7 @@ INVALID: Final = 'Bearer error="invalid_token"'
 
 def _unauthorised(reason: str, remedy: str, challenge: str = "Bearer") -> Problem:
     headers = {"WWW-Authenticate": challenge}
-    return Problem(401, rule=rules.NOT_SIGNED_IN, reason=reason, remedy=remedy, headers=headers)
+    return Problem(rule=rules.NOT_SIGNED_IN, reason=reason, remedy=remedy, headers=headers)
 
 
 def fetcher(identity_url: str) -> Callable[[], Any]:

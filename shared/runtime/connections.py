@@ -50,22 +50,22 @@ class Connections:
         """Return why the connection that was just counted is refused, or None."""
         if self.open > self.at_most:
             self.refused("connections")
-            return _problem(503, rules.BUSY, "This process has as many connections as it accepts.", retry=True)
+            return _problem(rules.BUSY, "This process has as many connections as it accepts.", retry=True)
         if self.by_source[source] > self.of_a_source and not self.trusted(source):
             self.refused("connections-of-a-source")
             reason = f"{self.of_a_source} connections from this network address are already open."
-            return _problem(429, rules.TOO_MANY_REQUESTS, reason, retry=True)
+            return _problem(rules.TOO_MANY_REQUESTS, reason, retry=True)
         return None
 
 
-def _problem(status: int, rule: str, reason: str, *, retry: bool = False) -> Problem:
+def _problem(rule: str, reason: str, *, retry: bool = False) -> Problem:
     remedy = "Send it again in a second." if retry else "Send a smaller request, and all of it at once."
     headers = {"Retry-After": "1"} if retry else {}
-    return Problem(status, rule=rule, reason=reason, remedy=remedy, headers=headers)
+    return Problem(rule=rule, reason=reason, remedy=remedy, headers=headers)
 
 
 def _head_too_large() -> Problem:
-    return _problem(431, rules.HEAD_TOO_LARGE, f"A request's head has at most {HEAD_BYTES // 1024} KiB.")
+    return _problem(rules.HEAD_TOO_LARGE, f"A request's head has at most {HEAD_BYTES // 1024} KiB.")
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -124,14 +124,14 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         self._count(len(url))
         if b"#" in url:  # the parser drops what follows the #, which could be `?dry_run=true`
-            self._problem = _problem(400, rules.MALFORMED, "A request's URL can't have a fragment (a part after #).")
+            self._problem = _problem(rules.MALFORMED_HTTP, "A request's URL can't have a fragment (a part after #).")
             raise ValueError("a fragment")
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers += 1
         if self._headers > HEADERS_AT_MOST:
-            self._problem = _problem(431, rules.HEAD_TOO_LARGE, f"A request has at most {HEADERS_AT_MOST} headers.")
+            self._problem = _problem(rules.HEAD_TOO_LARGE, f"A request has at most {HEADERS_AT_MOST} headers.")
             raise ValueError("too many headers")  # stops the parser; uvicorn then calls `send_400_response`
         self._count(len(name) + len(value))
         super().on_header(name, value)
@@ -158,7 +158,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         del msg
-        self._end(self._problem or _problem(400, rules.MALFORMED, "This is not a well-formed HTTP request."))
+        self._end(self._problem or _problem(rules.MALFORMED_HTTP, "This is not a well-formed HTTP request."))
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -181,7 +181,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._deadline = None
         self.process.refused("slow-requests")
         if self._in_head and self._head_bytes:
-            self._end(_problem(408, rules.REQUEST_TIMEOUT, f"The request's head took longer than {HEAD_S:.0f} s."))
+            self._end(_problem(rules.REQUEST_TIMEOUT, f"The request's head took longer than {HEAD_S:.0f} s."))
         else:
             self.transport.close()
 

@@ -73,7 +73,7 @@ async def _respond(route: CommandRoute, request: Request) -> Response:
     key = request.headers.get("idempotency-key", parts.new_id())
     if not 0 < len(key) <= KEY_CHARACTERS or not (key.isascii() and key.isprintable()):
         reason = f"The Idempotency-Key is empty, longer than {KEY_CHARACTERS} characters or not printable ASCII."
-        raise Problem(422, rule=rules.MALFORMED, reason=reason, remedy="Use a UUID, for instance.")
+        raise Problem(rule=rules.MALFORMED, reason=reason, remedy="Use a UUID, for instance.")
     await parts.clocks.fresh(parts.db)
     path = read_path(request.path_params, route.path_types)
     context = RequestContext(
@@ -143,7 +143,7 @@ async def _decide(
         return _answer(answer, {}, dry_run=True), answer
     request.state.noted = _noted(route, answer)
     if not isinstance(answer, Accepted):
-        return refusal(answer), answer
+        return refusal(answer).response(), answer
     more: dict[str, object] = {}
     if addressed.extra_response is not None and answer.events and not answer.repeated:
         extra = await addressed.extra_response(answer)
@@ -223,7 +223,7 @@ def _noted(route: CommandRoute, answer: Answer) -> dict[str, object]:
 
 def _answer(answer: Answer, more: Mapping[str, object], *, dry_run: bool) -> Response:
     if not isinstance(answer, Accepted):
-        return refusal(answer)
+        return refusal(answer).response()
     events = [
         {"id": e.id, "type": e.event.type(), "version": e.version, "data": orjson.Fragment(e.event.data())}
         for e in answer.events

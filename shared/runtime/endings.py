@@ -208,7 +208,6 @@ class IdentityQuery:
 
 def _unavailable() -> Problem:
     return Problem(
-        503,
         rule=rules.UNAVAILABLE,
         reason="The service can't check now whether the session has ended: Kafka and identity don't answer.",
         remedy="Try again in a moment.",

@@ -110,7 +110,7 @@ def read_form(form: type[BaseModel], raw: bytes, content_type: str) -> BaseModel
         return form()
     if content_type.split(";")[0].strip().lower() not in ("application/json", ""):
         reason = f"This route reads application/json, not {content_type[:80]}."
-        raise Problem(415, rule=rules.UNSUPPORTED_MEDIA_TYPE, reason=reason, remedy="Send the body as JSON.")
+        raise Problem(rule=rules.UNSUPPORTED_MEDIA_TYPE, reason=reason, remedy="Send the body as JSON.")
     parsed = wellformed.check_json(raw)
     try:
         result = form.model_validate_json(raw or b"null")

@@ -171,7 +171,6 @@ def _read(header: str, actor: Actor) -> Wanted:
     match = _WANTED.fullmatch(header)
     if match is None or int(match[2]) > _INT_AT_MOST:
         raise Problem(
-            422,
             rule=rules.MALFORMED,
             reason="The header Tenure-At-Least has the form <stream>@<version>.",
             remedy="Send back the Tenure-Version of a command's answer.",
@@ -182,7 +181,6 @@ def _read(header: str, actor: Actor) -> Wanted:
 
 def _unknown_version(wanted: Wanted) -> Problem:
     return Problem(
-        422,
         rule=rules.VERSION_UNKNOWN,
         reason=f"This service's log has no {wanted.stream}@{wanted.version}.",
         remedy="Send back the Tenure-Version of a command's answer.",
@@ -191,7 +189,6 @@ def _unknown_version(wanted: Wanted) -> Problem:
 
 def _not_yet(wanted: Wanted) -> Problem:
     return Problem(
-        503,
         rule=rules.NOT_YET,
         reason=f"{wanted.stream}@{wanted.version} has not reached this service's tables yet.",
         remedy="Ask again in a moment.",

@@ -81,7 +81,6 @@ async def form_fields(request: Request) -> dict[str, str]:
     """Read the fields of a form (application/x-www-form-urlencoded). Raises Problem 415 or 422."""
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/x-www-form-urlencoded":
         raise Problem(
-            415,
             rule=rules.UNSUPPORTED_MEDIA_TYPE,
             reason="This route reads a form.",
             remedy="Send it as application/x-www-form-urlencoded.",
@@ -99,7 +98,6 @@ async def form_fields(request: Request) -> dict[str, str]:
     fields = dict(pairs)
     if not pairs or len(fields) < len(pairs):
         raise Problem(
-            422,
             rule=rules.MALFORMED,
             reason="The form is empty, not well formed, or has a field twice.",
             remedy="Correct it and send it again.",
@@ -302,7 +300,6 @@ class _Requests:
 
 def _too_slow() -> Problem:
     return Problem(
-        408,
         rule=rules.REQUEST_TIMEOUT,
         reason="The request's body did not arrive in time.",
         remedy="Send it again, all of it at once.",
@@ -312,7 +309,6 @@ def _too_slow() -> Problem:
 
 def _too_large(limit: int) -> Problem:
     return Problem(
-        413,
         rule=rules.TOO_LARGE,
         reason=f"A request to this route has at most {limit // 1024} KiB.",
         remedy="Send a smaller request.",

@@ -244,7 +244,6 @@ def too_many(reason: str, wait_s: float) -> Problem:
     """Return Problem 429 with a Retry-After in whole seconds."""
     seconds = math.floor(wait_s) + 1
     return Problem(
-        429,
         rule=rules.TOO_MANY_REQUESTS,
         reason=reason,
         remedy=f"Send it again in {seconds} s.",

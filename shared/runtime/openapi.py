@@ -98,7 +98,7 @@ _OF_AN_OPEN_QUERY: Final = {
     "429": _PROBLEMS["429"],
     "503": _PROBLEMS["503"],
 }
-_OF_A_QUERY: Final = {name: _PROBLEMS[name] for name in ("401", "403", "404")} | _OF_AN_OPEN_QUERY
+_OF_A_QUERY: Final = {name: _PROBLEMS[name] for name in ("401", "403", "404", "409")} | _OF_AN_OPEN_QUERY
 
 
 def describe(app: FastAPI, commands: CommandRoutes, issuer: str) -> None:

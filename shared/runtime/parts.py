@@ -70,7 +70,6 @@ class Parts:
 
 def _starting() -> Problem:
     return Problem(
-        503,
         rule=rules.UNAVAILABLE,
         reason="The service is starting and is waiting for its database.",
         remedy="Send it again in a moment.",

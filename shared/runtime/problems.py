@@ -23,6 +23,7 @@ from shared.eventlog.write.store import Conflict, Unavailable
 from shared.events.base import NewerRow
 from shared.events.envelope import BadName
 from shared.events.upcasts import NewerEvent
+from shared.rule_status import Rule, status_of
 
 logger = structlog.get_logger(__name__)
 
@@ -43,11 +44,10 @@ class ProblemDetails(BaseModel):
 
 
 class Problem(Exception):
-    """A refusal or an error that becomes a problem response."""
+    """A refusal or an error that becomes a problem response, with the status of its rule."""
 
     def __init__(
         self,
-        status: int,
         *,
         rule: str,
         reason: str,
@@ -57,8 +57,12 @@ class Problem(Exception):
         headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(reason)
-        self.status, self.rule, self.reason, self.remedy = status, rule, reason, remedy
+        self.rule, self.reason, self.remedy = rule, reason, remedy
         self.because, self.fields, self.headers = list(because), list(fields), headers or {}
+
+    @property
+    def status(self) -> int:
+        return status_of(self.rule)
 
     def response(self) -> Response:
         body: dict[str, Any] = {
@@ -77,27 +81,23 @@ class Problem(Exception):
 
 def unknown(what: str, remedy: str = "Check the id, and that you are signed in for the right organisation.") -> Problem:
     """Return Problem 404, the same for what does not exist and what the caller may not see."""
-    return Problem(404, rule=rules.UNKNOWN, reason=f"There is no {what} that you may see.", remedy=remedy)
+    return Problem(rule=rules.UNKNOWN, reason=f"There is no {what} that you may see.", remedy=remedy)
 
 
 def busy(reason: str) -> Problem:
     """Return Problem 503 for a request that was not started because of too much load."""
-    return Problem(
-        503, rule=rules.BUSY, reason=reason, remedy="Send it again in a second.", headers={"Retry-After": "1"}
-    )
+    return Problem(rule=rules.BUSY, reason=reason, remedy="Send it again in a second.", headers={"Retry-After": "1"})
 
 
-def rejected(refused: Rejected, status: int = 409) -> Problem:
+def rejected(refused: Rejected) -> Problem:
     """Return a rule's refusal by a route or a query, in the decider's words."""
     because = [event.ref for event in refused.because]
-    return Problem(status, rule=refused.rule, reason=refused.reason, remedy=refused.remedy, because=because)
+    return Problem(rule=refused.rule, reason=refused.reason, remedy=refused.remedy, because=because)
 
 
-def refusal(refused: Refused) -> Response:
-    """Return the response for a decider's refusal."""
-    return Problem(
-        409, rule=refused.rule, reason=refused.reason, remedy=refused.remedy, because=refused.because
-    ).response()
+def refusal(refused: Refused) -> Problem:
+    """Return a decider's refusal, as the log has answered with it."""
+    return Problem(rule=refused.rule, reason=refused.reason, remedy=refused.remedy, because=refused.because)
 
 
 def malformed(error: ValidationError | RequestValidationError, parameter: str = "body") -> Problem:
@@ -112,7 +112,6 @@ def malformed(error: ValidationError | RequestValidationError, parameter: str = 
     ]
     named = "; ".join(f"{f['field']}: {f['error']}" for f in fields[:5])
     return Problem(
-        422,
         rule=rules.MALFORMED,
         reason=f"The request is not well formed: {named}.",
         remedy="Correct these fields and send it again.",
@@ -123,7 +122,6 @@ def malformed(error: ValidationError | RequestValidationError, parameter: str = 
 def _unavailable(error: Exception) -> Problem:
     logger.warning("the database is unavailable", fault=repr(error))
     return Problem(
-        503,
         rule=rules.UNAVAILABLE,
         reason="The service can't reach its database now; it is unknown whether the command was stored.",
         remedy="Send it again with the same Idempotency-Key.",
@@ -139,21 +137,18 @@ def to_problem(error: Exception) -> Problem:
         case ValidationError() | RequestValidationError():
             return malformed(error)
         case BadName():
-            return Problem(422, rule=rules.MALFORMED, reason=f"{error}.", remedy="Check the id in the path.")
+            return Problem(rule=rules.MALFORMED, reason=f"{error}.", remedy="Check the id in the path.")
         case KeyReused():
             reason = "This Idempotency-Key was used before for another request."
-            return Problem(
-                422, rule=rules.IDEMPOTENCY_KEY_REUSED, reason=reason, remedy="Use a new key for a new request."
-            )
+            return Problem(rule=rules.IDEMPOTENCY_KEY_REUSED, reason=reason, remedy="Use a new key for a new request.")
         case EventTooLarge():
             reason = f"The request would make an event that is too large: {error}."
-            return Problem(413, rule=rules.TOO_LARGE, reason=reason, remedy="Ask for less in one request.")
+            return Problem(rule=rules.TOO_LARGE, reason=reason, remedy="Ask for less in one request.")
         case Conflict():
             return busy("Too many concurrent changes; nothing was done.")
         case NewerEvent() | NewerRow():
             logger.error("what is stored is newer than this process", fault=str(error))
             return Problem(
-                503,
                 rule=rules.NEWER_EVENT,
                 reason=f"This process is older than what it has to read: {error}.",
                 remedy="Upgrade the process. Upgraded processes of the service can answer meanwhile.",
@@ -165,7 +160,6 @@ def to_problem(error: Exception) -> Problem:
             return problem  # raised while the body was read
         case HTTPException(status_code=HTTPStatus.BAD_REQUEST, __cause__=RecursionError() | ValueError()):
             return Problem(
-                422,
                 rule=rules.MALFORMED,
                 reason="The request is not well formed: its body can't be read.",
                 remedy="Send the body as JSON.",
@@ -173,15 +167,14 @@ def to_problem(error: Exception) -> Problem:
         case HTTPException(status_code=status, detail=detail):
             phrase = HTTPStatus(status).phrase
             return Problem(
-                status,
-                rule=phrase.lower().replace(" ", "-"),
+                rule=Rule(phrase.lower().replace(" ", "-"), status),
                 reason=f"{detail or phrase}.",
                 headers=dict(error.headers or {}),
             )
         case _:
             logger.error("request failed", exc_info=error)
             remedy = "Tell the operator the X-Correlation-ID of this answer."
-            return Problem(500, rule=rules.INTERNAL_ERROR, reason="The service has an internal error.", remedy=remedy)
+            return Problem(rule=rules.INTERNAL_ERROR, reason="The service has an internal error.", remedy=remedy)
 
 
 def install(app: FastAPI) -> None:

@@ -50,14 +50,12 @@ def require_scope(actor: Actor, scopes: Scopes) -> None:
     challenge = 'Bearer error="insufficient_scope"'
     if not scopes:
         raise Problem(
-            403,
             rule=rules.SCOPE_MISSING,
             reason="This route is for people only: machine accounts may not use it.",
             remedy="Sign in as a person.",
             headers={"WWW-Authenticate": challenge},
         )
     raise Problem(
-        403,
         rule=rules.SCOPE_MISSING,
         reason=f"A machine account needs the scope {' or '.join(scopes)} for this.",
         remedy="Ask for a token with it, or register a machine account that has it.",

@@ -216,7 +216,6 @@ def _declared(dependant: Dependant) -> Iterator[tuple[str, Any]]:
 def _malformed(fields: Sequence[dict[str, str]]) -> Problem:
     named = "; ".join(f"{field['field']}: {field['error']}" for field in fields[:5])
     return Problem(
-        422,
         rule=rules.MALFORMED,
         reason=f"The request is not well formed: {named}.",
         remedy="Correct this and send it again.",

@@ -37,7 +37,7 @@ class Store(MemoryStore):
 
 async def count(context: RequestContext[Count], key: str) -> Addressed[Count]:
     if context.asked.by == "nobody":
-        raise Problem(409, rule="user-unknown", reason="No such user.")
+        raise Problem(rule="user-unknown", reason="No such user.")
     return Addressed(key, context.asked)
 
 

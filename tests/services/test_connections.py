@@ -243,7 +243,7 @@ async def test_a_head_that_comes_whole_is_measured_too(served: Served, head: byt
 @pytest.mark.parametrize("target", [b"/source#x", b"/source?#dry_run=true", b"/source#?dry_run=true", b"/#"])
 async def test_an_address_with_a_fragment_is_refused(served: Served, target: bytes) -> None:
     answer = await served.ask(b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert (answer.status, answer.rule, answer.headers["connection"]) == (400, "malformed", "close")
+    assert (answer.status, answer.rule, answer.headers["connection"]) == (400, "malformed-http", "close")
 
 
 async def test_what_is_wrong_with_a_later_request_is_no_answer_to_the_first(served: Served) -> None:
@@ -309,7 +309,7 @@ async def test_a_client_that_does_not_read_its_answer_is_cut_off(served: Served)
 @pytest.mark.parametrize("request_line", [b"nonsense\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\x16\x03\x01\x02\x00\x01"])
 async def test_what_is_no_http_is_a_problem(served: Served, request_line: bytes) -> None:
     answer = await served.ask(request_line)
-    assert (answer.status, answer.rule, answer.headers["connection"]) == (400, "malformed", "close")
+    assert (answer.status, answer.rule, answer.headers["connection"]) == (400, "malformed-http", "close")
 
 
 async def test_a_flood_of_requests_on_one_connection_ends_it(served: Served) -> None:

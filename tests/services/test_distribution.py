@@ -196,10 +196,10 @@ async def test_text_that_no_table_holds_parks_nothing(bench: Bench) -> None:
     various = "".join(map(chr, range(0x4E00, 0x4E00 + 2000)))
     for hostile in ({"machine": "pc\0"}, {"machine": various}, {"error": "a\0"}, {"machine": "pc\u202e"}):
         malformed = bench.when("POST", "/me/installs", "ana", **report | hostile)
-        answer = await malformed.then_refused("malformed", status=422)
+        answer = await malformed.then_refused("malformed")
         assert answer["fields"][0]["field"] == next(iter(hostile))
     for name in ("g\0", "g\u200b", " ", "g\n"):
-        answer = await bench.when("POST", "/contracts/c/groups", name=name).then_refused("malformed", status=422)
+        answer = await bench.when("POST", "/contracts/c/groups", name=name).then_refused("malformed")
         assert answer["fields"][0]["field"] == "name"
     await bench.when("POST", "/me/installs", "ana", **report | {"machine": various[:200]}).then_ok()
     await bench.when("POST", "/contracts/c/groups", name="\u96fb\u8166").then_ok()
@@ -289,7 +289,7 @@ async def test_an_update_for_a_product_whose_seats_have_ended_is_nobodys_to_deci
 async def test_a_schedule_starts_and_a_hold_ends_a_rollout(bench: Bench) -> None:
     schedule = "/contracts/c/updates/autodesk/u/schedule"
     zoneless = bench.when("POST", schedule, groups=["default"], starts_at="2026-11-22T13:00:00")
-    await zoneless.then_refused("malformed", status=422)
+    await zoneless.then_refused("malformed")
     await bench.when("POST", schedule, groups=["default"], starts_at="2026-11-22T13:00:00+01:00").then_ok()
     await bench.time(NOON + DAY)
     assert await bench.offers("ana") == ["c-1"]
@@ -308,7 +308,7 @@ async def test_a_schedule_starts_and_a_hold_ends_a_rollout(bench: Bench) -> None
 async def test_only_administrators_of_the_contract_decide_and_look(bench: Bench) -> None:
     await bench.when("POST", APPROVAL, groups=["default"]).then_ok()
     for path in ("groups", "policies", "decisions", "rollouts", "rollouts/c-1", "updates"):
-        await bench.when("GET", f"/contracts/c/{path}", "ana").then_refused("role-missing", status=403)
+        await bench.when("GET", f"/contracts/c/{path}", "ana").then_refused("role-missing")
     for route in SERVICE.commands.routes:
         if route.path == "/me/installs":
             continue

@@ -144,7 +144,7 @@ async def test_many_seats_are_taken_back_at_once(world: World, doors: Doors) -> 
 async def test_a_ledger_explains_every_balance(world: World, doors: Doors) -> None:
     chance, path = random.Random(3), "/contracts/c/credits"
     one = {"grant_id": "g1", "amount": 10}
-    await doors.when("mina", "POST", f"{path}/grants", one).then_refused("not-a-publisher", status=403)
+    await doors.when("mina", "POST", f"{path}/grants", one).then_refused("not-a-publisher")
     await doors.when("stranger", "POST", f"{path}/grants", one).then_status(404)
     await doors.when("seller", "POST", f"{path}/grants", one).then_ok()
     unknown = {"grant_id": "g2", "amount": 3, "account_id": "nobody"}
@@ -156,7 +156,7 @@ async def test_a_ledger_explains_every_balance(world: World, doors: Doors) -> No
     await doors.when("mina", "POST", "/pools/s/seats", {"account_id": "ana"}).then_ok()
     await world.settle(chance)
     for_ana = spend | {"account_id": "ana"}
-    await doors.when("ben", "POST", f"{path}/consumptions", for_ana).then_refused("credits-of-another", status=403)
+    await doors.when("ben", "POST", f"{path}/consumptions", for_ana).then_refused("credits-of-another")
     await doors.when("seller", "POST", f"{path}/consumptions", for_ana).then_ok()
     assert (await doors.when("ana", "POST", f"{path}/consumptions", spend).then_ok())["events"] == [], (
         "it was spent already"

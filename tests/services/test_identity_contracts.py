@@ -132,7 +132,7 @@ async def test_a_request_for_a_role_is_declined_and_the_person_reads_so(bench: B
     assert nothing["rule"] == "no-request"
     await bench.when(token, "POST", "/contracts/c/role-requests", {"message": "please"})
     refused = await bench.when(token, "POST", f"{path}/decline", {"reason": "myself"})
-    assert (refused.status_code, refused.json()["rule"]) == (409, "role-missing")
+    assert (refused.status_code, refused.json()["rule"]) == (403, "role-missing")
     assert refused.json()["because"] == [(await bench.manager()).ref]
     declined = (await bench.when(manager, "POST", f"{path}/decline", {"reason": "not yet"})).json()
     assert [event["type"] for event in declined["events"]] == ["RoleRequestDeclined"]

@@ -144,7 +144,7 @@ async def test_a_refused_sign_up_leaves_the_invitation_as_it_was(bench: Bench) -
     _, manager = await bench.join("oskar")
     invitation = await bench.invite(manager, "mina")
     body = sign_up("mina", invitation=invitation) | {"time_zone": "Mars/Olympus"}
-    await bench.when("", "POST", "/accounts", body).then_refused("malformed", status=422)
+    await bench.when("", "POST", "/accounts", body).then_refused("malformed")
     assert (await joins(bench, invitation)).status_code == 200
 
 
@@ -205,7 +205,7 @@ async def test_a_member_without_the_right_neither_invites_nor_lists_nor_revokes(
     answer = await issued(bench, manager, "ana")
     _, member = await bench.invited(manager, "mina")
     await bench.when(member, "POST", "/invitations", {"email": "ben@x.example"}).then_refused("may-not-invite")
-    await bench.when(member, "GET", "/invitations").then_refused("may-not-invite", status=403)
+    await bench.when(member, "GET", "/invitations").then_refused("may-not-invite")
     await bench.when(member, "DELETE", f"/invitations/{answer['invitation_id']}").then_refused("may-not-invite")
 
 
@@ -214,10 +214,10 @@ async def test_of_another_organisation_nobody_learns_anything(bench: Bench) -> N
     answer = await issued(bench, manager)
     ana, other = await bench.join("ana")
     await bench.settle()
-    await bench.when(other, "DELETE", f"/invitations/{answer['invitation_id']}").then_refused("unknown", status=404)
-    await bench.when(other, "DELETE", "/invitations/nowhere").then_refused("unknown", status=404)
+    await bench.when(other, "DELETE", f"/invitations/{answer['invitation_id']}").then_refused("unknown")
+    await bench.when(other, "DELETE", "/invitations/nowhere").then_refused("unknown")
     assert (await bench.when(other, "GET", "/invitations")).json()["items"] == []
-    await bench.when(manager, "PUT", f"/organisation/administrators/{ana}").then_refused("unknown", status=404)
+    await bench.when(manager, "PUT", f"/organisation/administrators/{ana}").then_refused("unknown")
 
 
 async def test_a_revoked_invitation_lets_nobody_in(bench: Bench) -> None:
@@ -274,7 +274,7 @@ async def test_operators_and_publishers_people_join_by_the_operator_only(
     me = (await bench.when(pat, "GET", "/me")).json()
     assert (me["organisation_kind"], me["organisation_name"]) == ("publisher", "Autodesk GmbH")
     await bench.when(pat, "POST", "/invitations", {"email": "lee@x.example"}).then_refused("operator-only")
-    await bench.when(pat, "GET", "/invitations").then_refused("operator-only", status=403)
+    await bench.when(pat, "GET", "/invitations").then_refused("operator-only")
     _, oskar = await bench.join("oskar")
     for who in (pat, oskar):
         for organisation in (publisher, {"kind": "operator", "name": "Tenure operations"}):

@@ -41,7 +41,7 @@ class SomeEnded:
     async def good(self, actor: Actor, _token: str) -> bool:
         if actor.session_id in ("runs", "ended") or actor.client_id in ("runs", "ended"):
             return "ended" not in (actor.session_id, actor.client_id)
-        raise Problem(503, rule="unavailable", reason="Nobody says.", headers={"Retry-After": "1"})
+        raise Problem(rule="unavailable", reason="Nobody says.", headers={"Retry-After": "1"})
 
 
 async def _keys() -> Any:

@@ -6,7 +6,7 @@
   `.then_dispatched(*commands)`.
 - A projection: `given_tables(PROJECTION, pool, now)`, `.when(event)`, `.then_rows(query, *rows)`.
 - A route: a function under `@sends` is what a test calls `when`; then `.then(*event types)`, `.then_ok()`,
-  `.then_nothing()`, `.then_refused(rule, status=...)`.
+  `.then_nothing()`, `.then_refused(rule)`, with the rule's status.
 """
 
 from tests.spec.deciders import Outcome, given, refused

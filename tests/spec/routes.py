@@ -7,6 +7,7 @@ from typing import Any, ParamSpec
 import httpx
 
 from shared.events import Event
+from shared.rule_status import status_of
 
 P = ParamSpec("P")
 
@@ -40,11 +41,11 @@ class PendingRequest:
         assert response.status_code == status, response.text
         return response.json()
 
-    async def then_refused(self, rule: str, *, status: int = 409, because: Collection[str] | None = None) -> Any:
-        """Check that this rule refuses it, because of these events where they are named; return the problem."""
+    async def then_refused(self, rule: str, *, because: Collection[str] | None = None) -> Any:
+        """Check that this rule refuses it, with its status, because of these events if named; return the problem."""
         response = await self
         problem = response.json()
-        assert (response.status_code, problem.get("rule")) == (status, rule), response.text
+        assert (response.status_code, problem.get("rule")) == (status_of(rule), rule), response.text
         assert problem["type"] == f"urn:tenure:rule:{rule}"
         assert problem["detail"] and problem["remedy"]
         if because is not None:

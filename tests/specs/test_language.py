@@ -61,9 +61,9 @@ def test_it_is_nothing_else(wrong: Callable[[], object]) -> None:
 
 
 @sends
-async def problem(because: str) -> httpx.Response:
+async def problem(because: str, status: int = 409) -> httpx.Response:
     refusal = {"type": "urn:tenure:rule:cart-empty", "rule": "cart-empty", "detail": "It is.", "remedy": "Add a line."}
-    return httpx.Response(409, json=refusal | {"because": [because]})
+    return httpx.Response(status, json=refusal | {"because": [because]})
 
 
 async def test_a_problem_is_what_it_is() -> None:
@@ -78,7 +78,7 @@ async def test_a_problem_is_what_it_is() -> None:
         lambda: problem("opened").then_nothing(),
         lambda: problem("opened").then(ClockMoved),
         lambda: problem("opened").then_refused("cart-full"),
-        lambda: problem("opened").then_refused("cart-empty", status=403),
+        lambda: problem("opened", 403).then_refused("cart-empty"),
         lambda: problem("opened").then_refused("cart-empty", because=[]),
     ],
 )

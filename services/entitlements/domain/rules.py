@@ -6,6 +6,8 @@ entitlements.
 
 from typing import Final
 
+from shared.rule_status import Rule
+
 # ── Seats ──────────────────────────────────────────────────────────────────────────────────────────────
 
 POOL_NOT_OPEN: Final = "pool-not-open"
@@ -31,7 +33,7 @@ CONSUMPTION_ID_REUSED: Final = "consumption-id-reused"
 """A consumption's id names one consumption."""
 SEAT_NEEDED: Final = "seat-needed"
 """Only a user with a usable seat of the contract spends its credits."""
-NOT_A_PUBLISHER: Final = "not-a-publisher"
+NOT_A_PUBLISHER: Final = Rule("not-a-publisher", 403)
 """Only the publisher or the operator grants credits."""
-CREDITS_OF_ANOTHER: Final = "credits-of-another"
+CREDITS_OF_ANOTHER: Final = Rule("credits-of-another", 403)
 """People spend credits for themselves only."""

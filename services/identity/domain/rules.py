@@ -6,6 +6,8 @@ identity.
 
 from typing import Final
 
+from shared.rule_status import Rule
+
 # ── Accounts ───────────────────────────────────────────────────────────────────────────────────────────
 
 EMAIL_TAKEN: Final = "email-taken"
@@ -18,7 +20,7 @@ ACCOUNT_CLOSED: Final = "account-closed"
 """A closed account stays closed."""
 STILL_CONTRACT_MANAGER: Final = "still-contract-manager"
 """A Contract Manager hands the contracts over before closing the account, because a contract always has one."""
-OPERATOR_ONLY: Final = "operator-only"
+OPERATOR_ONLY: Final = Rule("operator-only", 403)
 """Only the operator may do some work, such as inviting people of a publisher."""
 
 # ── Addresses and other issuers ────────────────────────────────────────────────────────────────────────
@@ -27,22 +29,22 @@ VERIFICATION_NOT_VALID: Final = "verification-not-valid"
 """A verification link is valid for the address to which it was mailed, until it expires."""
 PROOF_NOT_VALID: Final = "proof-not-valid"
 """A proof of an address is valid for that address, until it expires."""
-ADDRESS_NOT_VERIFIED: Final = "address-not-verified"
+ADDRESS_NOT_VERIFIED: Final = Rule("address-not-verified", 403)
 """An identity of another issuer is linked by address only if both sides have verified it."""
 IDENTITY_LINKED: Final = "identity-linked"
 """An identity is linked to at most one account, and an account to at most one identity of an issuer."""
-ISSUER_NOT_CONFIGURED: Final = "issuer-not-configured"
+ISSUER_NOT_CONFIGURED: Final = Rule("issuer-not-configured", 404)
 """An ID token comes from an issuer that the service is configured for."""
-ID_TOKEN_NOT_VALID: Final = "id-token-not-valid"  # noqa: S105  # a rule, not a password
+ID_TOKEN_NOT_VALID: Final = Rule("id-token-not-valid", 401)
 """An ID token is signed by its issuer, for this service, and has not expired."""
-NO_ACCOUNT_FOR_IDENTITY: Final = "no-account-for-identity"
+NO_ACCOUNT_FOR_IDENTITY: Final = Rule("no-account-for-identity", 403)
 """Signing in with another issuer's identity needs an account that it is linked to."""
 
 # ── Invitations ────────────────────────────────────────────────────────────────────────────────────────
 
-MAY_NOT_INVITE: Final = "may-not-invite"
+MAY_NOT_INVITE: Final = Rule("may-not-invite", 403)
 """Only an open account with the right to invite into the organisation invites people."""
-FIRST_ACCOUNT_ONLY: Final = "first-account-only"
+FIRST_ACCOUNT_ONLY: Final = Rule("first-account-only", 403)
 """Only the organisation's first account, or the operator, decides who else may invite people."""
 INVITATION_NOT_VALID: Final = "invitation-not-valid"
 """An invitation admits one person, with the invited address, until it expires or is revoked."""
@@ -53,20 +55,20 @@ INVITATION_UNKNOWN: Final = "invitation-unknown"
 
 # ── Sessions and passwords ─────────────────────────────────────────────────────────────────────────────
 
-SIGN_IN_FAILED: Final = "sign-in-failed"
+SIGN_IN_FAILED: Final = Rule("sign-in-failed", 401)
 """Signing in needs the account's address and password. A refusal does not tell which of the two is wrong."""
-SESSION_ENDED: Final = "session-ended"
+SESSION_ENDED: Final = Rule("session-ended", 401)
 """A refresh token is valid once, while its session lasts."""
-PASSWORD_WRONG: Final = "password-wrong"  # noqa: S105  # a rule, not a password
+PASSWORD_WRONG: Final = Rule("password-wrong", 403)
 """Changing a password needs the present password."""
-PASSWORD_COMMON: Final = "password-common"  # noqa: S105  # a rule, not a password
+PASSWORD_COMMON: Final = Rule("password-common", 422)
 """A password is not among the common ones that attackers try first."""
 RESET_NOT_VALID: Final = "reset-not-valid"
 """A password reset is valid once, until it expires."""
 
 # ── Machine accounts ───────────────────────────────────────────────────────────────────────────────────
 
-MACHINE_NOT_YOURS_TO_GIVE: Final = "machine-not-yours-to-give"
+MACHINE_NOT_YOURS_TO_GIVE: Final = Rule("machine-not-yours-to-give", 403)
 """A machine account gets its scopes and secrets only from a person who may give them."""
 MACHINE_ACTS_FOR: Final = "machine-acts-for"
 """A machine account acts for an open account of its own organisation, or for none."""

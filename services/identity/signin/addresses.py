@@ -56,7 +56,6 @@ async def verify_address(context: RequestContext[Verification]) -> Addressed[Ver
     verified = current_keys(context.app).verified_by(context.asked.token)
     if verified is None or verified.account_id != context.actor.account_id:
         raise Problem(
-            409,
             rule=rules.VERIFICATION_NOT_VALID,
             reason="The link is invalid, has expired, or is for another account.",
             remedy="Ask for a new one (POST /me/address/verification/mail).",
@@ -108,7 +107,6 @@ def proven_by(context: RequestContext[object], token: str, email: str) -> None:
     """Raise Problem 409 unless the token proves this address."""
     if current_keys(context.app).proven_by(token) != address_digest(normalised(email)):
         raise Problem(
-            409,
             rule=rules.PROOF_NOT_VALID,
             reason="The proof is invalid, has expired, or is for another address.",
             remedy="Ask for a new one (POST /addresses/proof).",

@@ -6,7 +6,6 @@ only if both sides have verified the address: the issuer says so in the ID token
 
 import hashlib
 from datetime import timedelta
-from http import HTTPStatus
 from typing import Final
 
 import structlog
@@ -34,7 +33,7 @@ from shared.rules import UNAVAILABLE
 from shared.runtime.http import CurrentLog
 from shared.runtime.limits import limited_by_source
 from shared.runtime.parts import Parts
-from shared.runtime.problems import Problem
+from shared.runtime.problems import Problem, refusal
 from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 from shared.sql import statements
 
@@ -75,7 +74,6 @@ def _issuer(app: State) -> Issuer:
     issuer: Issuer | None = getattr(app, "oidc", None)
     if issuer is None:
         raise Problem(
-            404,
             rule=rules.ISSUER_NOT_CONFIGURED,
             reason="No issuer of ID tokens is configured.",
             remedy="Sign in with a password (POST /sessions).",
@@ -100,7 +98,6 @@ async def identified(app: State, id_token: str, nonce: str, used_by: str, *, dry
     except NotGenuine as why:
         _log.info("ID token refused", fault=str(why)[:300])
         raise Problem(
-            401,
             rule=rules.ID_TOKEN_NOT_VALID,
             reason="The ID token was not issued by the configured issuer for Tenure, "
             "has expired, or does not repeat a fresh nonce of Tenure.",
@@ -108,7 +105,6 @@ async def identified(app: State, id_token: str, nonce: str, used_by: str, *, dry
         ) from why
     except Unreachable as why:
         raise Problem(
-            503,
             rule=UNAVAILABLE,
             reason="The issuer's keys are unavailable.",
             remedy="Try again in a moment.",
@@ -170,13 +166,12 @@ async def _linked_by_address(log: Log, identity: Identity, command_id: str, part
     meta = Meta(command_id, account_id, parts.now(), command_id, command_id)
     answer = await log.execute(ACCOUNT, account_id, LinkIdentity(identity, by_address=True), meta)
     if isinstance(answer, Refused):
-        raise Problem(HTTPStatus.FORBIDDEN, rule=answer.rule, reason=answer.reason, remedy=answer.remedy)
+        raise refusal(answer)
     return account
 
 
 def _no_account() -> Problem:
     return Problem(
-        403,
         rule=rules.NO_ACCOUNT_FOR_IDENTITY,
         reason="The issuer vouches for you, but no account here is "
         "linked to you, or has the e-mail address that it has verified.",

@@ -179,7 +179,7 @@ async def list_invitations(
     by = await log.state(ACCOUNT, actor.account_id)
     refused = not_entitled(by, actor.organisation_id, actor.organisation_kind)
     if refused is not None:
-        raise rejected(refused, 403)
+        raise rejected(refused)
     ids = await invitations_for(
         db, actor.organisation_id, across=actor.organisation_kind == "operator", after=after, limit=limit
     )

@@ -176,7 +176,7 @@ def current_keys(app: State) -> Keys:
     """Return the process's keys. Raises Problem 503 while the process starts."""
     keys: Keys | None = getattr(app, "keys", None)
     if keys is None:
-        raise Problem(503, rule=UNAVAILABLE, reason="The service is starting.", remedy="Try again in a moment.")
+        raise Problem(rule=UNAVAILABLE, reason="The service is starting.", remedy="Try again in a moment.")
     return keys
 
 

@@ -106,7 +106,6 @@ async def register_machine(context: RequestContext[NewMachine]) -> Addressed[Reg
     opened, other = account.opened, form.organisation
     if other is not None and opened.organisation_kind != "operator":
         raise Problem(
-            403,
             rule=rules.OPERATOR_ONLY,
             reason="Only the operator can register machines of another organisation.",
             remedy="Leave organisation out to register a machine of your own organisation.",
@@ -200,7 +199,6 @@ async def rotate_machine_secret(
     state = await _visible_machine(context.streams, context.actor, client_id)
     if not await _may_rotate(context, state.registered):
         raise Problem(
-            403,
             rule=rules.MACHINE_NOT_YOURS_TO_GIVE,
             reason="You registered this machine as an administrator of the organisation, and you are no longer one.",
             remedy="Ask an administrator of your organisation, or the operator.",

@@ -29,7 +29,6 @@ async def require_uncommon(password: str, *about: str) -> None:
     """
     if await HASHING.run(guesses, password, about) < GUESSES_AT_LEAST:
         raise Problem(
-            422,
             rule=rules.PASSWORD_COMMON,
             reason="This password is among the first that anybody would guess: it is a common one, or made of common "
             "words, of a pattern, or of your own name, address or organisation.",

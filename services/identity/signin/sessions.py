@@ -68,7 +68,6 @@ async def sign_in(form: SignIn, request: Request, response: Response, db: Databa
         session = await start(account.opened, request.app.state, since=since, verifier=verifier)
     if session is None:
         raise Problem(
-            401,
             rule=rules.SIGN_IN_FAILED,
             reason="The e-mail address or the password is wrong.",
             remedy="Try again, ask the operator for a reset, or open an account.",
@@ -126,7 +125,6 @@ async def refresh(form: Refresh, request: Request, response: Response) -> Sessio
     session = await refreshed(form.refresh_token.get_secret_value(), request)
     if session is None:
         raise Problem(
-            401,
             rule=rules.SESSION_ENDED,
             reason="The refresh token is invalid or has expired.",
             remedy="Sign in again.",
@@ -259,7 +257,6 @@ async def end_sessions(context: RequestContext[EndSessions]) -> Addressed[EndSes
 async def end_sessions_of(context: RequestContext[EndSessions], account_id: str) -> Addressed[EndSessions]:
     if context.actor.organisation_kind != "operator":
         raise Problem(
-            403,
             rule=rules.OPERATOR_ONLY,
             reason="Only the operator can end another person's sessions.",
             remedy="End your own (DELETE /sessions), or ask the operator.",
@@ -311,7 +308,6 @@ async def change_password(
         db, actor.account_id, before, new, lambda: end(request, command)
     ):
         raise Problem(
-            403,
             rule=rules.PASSWORD_WRONG,
             reason="The current password is wrong.",
             remedy="Try again, or ask the operator for a reset.",
@@ -335,7 +331,6 @@ async def reset_password(form: ResetPassword, request: Request, db: Database, lo
     reset = current_keys(request.app.state).reset_by(form.reset)
     if reset is None or not await _reset(reset, form.new.get_secret_value(), request, db, log):
         raise Problem(
-            409,
             rule=rules.RESET_NOT_VALID,
             reason="The reset is invalid, has expired or was used.",
             remedy="Ask the operator for a new one.",

@@ -6,6 +6,8 @@ marketplace.
 
 from typing import Final
 
+from shared.rule_status import Rule
+
 # ── Plans and CSNs ─────────────────────────────────────────────────────────────────────────────────────
 
 SAID_LATER: Final = "said-later"
@@ -14,14 +16,14 @@ INVALID_PLAN: Final = "invalid-plan"
 """A price is in the currency that the plan is sold in."""
 MALFORMED_CSN: Final = "malformed-csn"
 """A CSN has the form that the publisher's policy describes."""
-MALFORMED_PRODUCT_ID: Final = "malformed-product-id"
+MALFORMED_PRODUCT_ID: Final = Rule("malformed-product-id", 422)
 """A product ID has 15 characters and reads 5-6-4, with or without hyphens."""
-SPECIALISED_NEEDS_CSN: Final = "specialised-needs-csn"
+SPECIALISED_NEEDS_CSN: Final = Rule("specialised-needs-csn", 403)
 """Without a valid CSN of the publisher a partner is offered the open catalogue only."""
 
 # ── Carts ──────────────────────────────────────────────────────────────────────────────────────────────
 
-PARTNER_ONLY: Final = "partner-only"
+PARTNER_ONLY: Final = Rule("partner-only", 403)
 """Only a partner opens carts and orders."""
 CART_UNKNOWN: Final = "cart-unknown"
 """A command names a cart that was opened."""
@@ -37,9 +39,9 @@ ONE_PUBLISHER_A_CART: Final = "one-publisher-a-cart"
 """A cart's order goes to one publisher under one CSN. Source: a choice, see README."""
 ONE_CURRENCY_A_CART: Final = "one-currency-a-cart"
 """A cart's total is one sum. Source: a choice, see README."""
-PLAN_UNKNOWN: Final = "plan-unknown"
+PLAN_UNKNOWN: Final = Rule("plan-unknown", 404)
 """The catalogue has the plan."""
-PLAN_WITHDRAWN: Final = "plan-withdrawn"
+PLAN_WITHDRAWN: Final = Rule("plan-withdrawn", 404)
 """The publisher still offers the plan."""
 PLAN_CHANGED: Final = "plan-changed"
 """What was shown is what is ordered: a plan that changed since it was put into the cart has to be put in again."""
@@ -83,7 +85,7 @@ NO_REFUNDS: Final = "no-refunds"
 
 # ── Confirmed subscriptions ────────────────────────────────────────────────────────────────────────────
 
-CONTRACT_MANAGER_ONLY: Final = "contract-manager-only"
+CONTRACT_MANAGER_ONLY: Final = Rule("contract-manager-only", 403)
 """Only the Contract Manager, or the partner that ordered, may turn auto-renew off."""
 AUTO_RENEW_CUTOFF_PASSED: Final = "auto-renew-cutoff-passed"
 """Auto-renew can be turned off until 5 business days before the term end date, that day included.

@@ -1,0 +1,42 @@
+"""A rule's refusals have one HTTP status, whoever refuses by it, and each OpenAPI document names it."""
+
+import importlib
+import inspect
+
+import pytest
+
+import shared.rules
+from services import definition_of
+from shared.rule_status import CONFLICT, Rule, status_of
+from shared.runtime.problems import Problem
+from shared.services import SERVICES
+from tests.services.every_route import app_of
+
+WITHOUT_AN_OPERATION = {400, 408, 431, 500}
+"""The statuses of what is refused before an operation is known, and of a defect."""
+
+
+def rules_of(service: str) -> set[str]:
+    own = importlib.import_module(f"services.{service}.domain.rules")
+    return {rule for rules in (own, shared.rules) for constant, rule in vars(rules).items() if constant.isupper()}
+
+
+def test_a_rule_has_the_status_of_its_constant() -> None:
+    assert {status_of(rule) for rule in ("role-missing", "seat-right-missing", "agreement-missing")} == {403}
+    assert status_of("seats-exhausted") == status_of("a rule of long ago") == CONFLICT
+
+
+def test_nobody_gives_a_rule_a_second_status() -> None:
+    with pytest.raises(ValueError, match="has the status 403"):
+        Rule("role-missing", 409)
+    assert "status" not in inspect.signature(Problem).parameters, "a refusal's status is that of its rule"
+    assert Problem(rule=shared.rules.ROLE_MISSING, reason="None is held.").status == 403
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_services_document_has_the_status_of_each_rule(service: str) -> None:
+    document = app_of(service).openapi()
+    by_rule = {status_of(rule) for rule in rules_of(service)} - WITHOUT_AN_OPERATION
+    for route in definition_of(service).commands.routes:
+        documented = document["paths"][route.path][route.method.lower()]["responses"]
+        assert {str(status) for status in by_rule} <= documented.keys(), route.path
