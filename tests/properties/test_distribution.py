@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.distribution.domain import decisions, fleet, groups, rollout
-from services.distribution.domain.decisions import key_of
+from services.distribution.domain.decision_state import key_of
 from services.distribution.domain.fleet import State, groups_of, next_due, standing
 from services.distribution.domain.policy import DEFAULT
 from services.distribution.domain.update import UPDATE as UPDATE_STREAM

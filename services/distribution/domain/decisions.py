@@ -3,19 +3,19 @@
 Updates are offered to a contract; administrators, policies and schedules approve, hold or schedule them for its groups.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final, TypeAlias, assert_never
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, TypeAlias, assert_never
 
 from services.distribution.domain import rules
+from services.distribution.domain.decision_state import Event, Key, State
 from services.distribution.domain.entitlements import Entitlements
 from services.distribution.domain.groups import Groups, unknown_groups
-from services.distribution.domain.policy import Policy, occasion
+from services.distribution.domain.installs import approval, at_once
+from services.distribution.domain.policy import Policy
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected
 from shared.events import (
     ApprovalLapsed,
-    GroupPolicySet,
     RolloutPhase,
     UpdateApproved,
     UpdateHeld,
@@ -27,71 +27,6 @@ from shared.events import (
 from shared.events.base import Instant
 from shared.events.distribution import GroupIds, RolloutPhases
 from shared.events.fields import Identifier, Publisher, Text
-
-Deciding: TypeAlias = UpdateApproved | UpdateHeld | UpdateScheduled
-Event: TypeAlias = UpdateOffered | UpdateRecalled | Deciding | ApprovalLapsed
-Key: TypeAlias = tuple[str, str]
-"""An update: its publisher and its id."""
-
-# ── State ──────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Decisions:
-    """The updates offered to a contract, and what was decided about them."""
-
-    offered: Mapping[Key, UpdateOffered] = field(default_factory=dict)
-    recalled: Mapping[Key, UpdateRecalled] = field(default_factory=dict)
-    decided: Mapping[tuple[Key, str], Deciding] = field(default_factory=dict)
-    """The latest decision about an update for a group."""
-    rollouts: Mapping[int, UpdateApproved] = field(default_factory=dict)
-    """The approvals whose rollouts are not stopped, by number."""
-    numbers: int = 0
-    """The number of the latest approval. Numbers are not reused."""
-
-    def concerned(
-        self, *, product: str | None = None, groups: frozenset[str] | None = None, key: Key | None = None
-    ) -> tuple[int, ...]:
-        """Return the numbers of the rollouts that match every given criterion."""
-        return tuple(
-            number
-            for number, approved in self.rollouts.items()
-            if (product is None or self.offered[key_of(approved)].product == product)
-            and (groups is None or groups & frozenset(approved.groups))
-            and (key is None or key == key_of(approved))
-        )
-
-
-State: TypeAlias = Decisions
-INITIAL: Final[State] = Decisions()
-
-
-def key_of(event: UpdateOffered | UpdateRecalled | Deciding) -> Key:
-    """Return the key of the event's update."""
-    return event.publisher, event.update_id
-
-
-def evolve(state: State, event: Event) -> State:
-    """Return the state after `event`."""
-    match event:
-        case UpdateOffered():
-            return replace(state, offered={**state.offered, key_of(event): event})
-        case UpdateRecalled():
-            return replace(state, recalled={**state.recalled, key_of(event): event})
-        case UpdateApproved(number=number):
-            decided = _decided(state, event)
-            return replace(state, decided=decided, rollouts={**state.rollouts, number: event}, numbers=number)
-        case UpdateHeld() | UpdateScheduled():
-            return replace(state, decided=_decided(state, event))
-        case ApprovalLapsed(number=lapsed):
-            return replace(state, rollouts={n: approval for n, approval in state.rollouts.items() if n != lapsed})
-        case unreachable:
-            assert_never(unreachable)
-
-
-def _decided(state: State, event: Deciding) -> Mapping[tuple[Key, str], Deciding]:
-    return {**state.decided, **{(key_of(event), group): event for group in event.groups}}
-
 
 # ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -286,27 +221,8 @@ def _approve(command: ApproveUpdate, state: State) -> Decision[Event]:
             "Approve it for the other groups only.",
             tuple(running.values()),
         )
-    phases = command.phases or _at_once(command.policy)
-    return (_approved(command.contract_id, key, command.groups, phases, state.numbers + 1, command.by),)
-
-
-def _at_once(policy: Policy | GroupPolicySet) -> tuple[RolloutPhase, ...]:
-    return (RolloutPhase(share=100, success_percent=policy.success_percent, error_percent=policy.error_percent),)
-
-
-def _approved(
-    contract_id: str, key: Key, groups: tuple[str, ...], phases: tuple[RolloutPhase, ...], number: int, by: str
-) -> UpdateApproved:
-    return UpdateApproved(
-        contract_id=contract_id,
-        publisher=key[0],
-        update_id=key[1],
-        groups=groups,
-        phases=phases,
-        number=number,
-        rollout_id=f"{contract_id}-{number}",
-        approved_by=by,
-    )
+    phases = command.phases or at_once(command.policy)
+    return (approval(command.contract_id, key, command.groups, phases, state.numbers + 1, command.by),)
 
 
 def _running(key: Key, groups: tuple[str, ...], state: State) -> dict[str, UpdateApproved]:
@@ -350,7 +266,7 @@ def _schedule(command: ScheduleUpdate, state: State) -> Decision[Event]:
         publisher=key[0],
         update_id=key[1],
         groups=command.groups,
-        phases=command.phases or _at_once(command.policy),
+        phases=command.phases or at_once(command.policy),
         starts_at=command.starts_at.astimezone(UTC),
         scheduled_by=command.by,
         rollouts=state.concerned(key=key, groups=frozenset(command.groups)),
@@ -394,57 +310,3 @@ def _recall(command: RecallUpdate, state: State) -> Decision[Event]:
             rollouts=state.concerned(key=key),
         ),
     )
-
-
-# ── Schedules and policies ─────────────────────────────────────────────────────────────────────────────
-
-
-def installs(state: State, groups: Groups, entitlements: Entitlements) -> Iterator[tuple[datetime, Key, str]]:
-    """Yield when a policy or a schedule approves which update for which group.
-
-    Only updates that administrators see are included. A scheduled update that they do not see stays scheduled: it is
-    included again once the product is bought again or an extension's term is renewed.
-    """
-    shown = {
-        key: update for key, update in state.offered.items() if key not in state.recalled and entitlements.shows(update)
-    }
-    for (key, group), decided in state.decided.items():
-        if isinstance(decided, UpdateScheduled) and key in shown:
-            yield decided.starts_at, key, group
-    for group, policy in groups.policies.items():
-        for key, update in shown.items() if policy.cadence != "off" else ():
-            if update.kind == "update" and (key, group) not in state.decided:
-                critical = update.severity == "critical"
-                days = policy.critical_days if critical else policy.days
-                ready = max(update.published_at + timedelta(days), update.offered_at, policy.since)
-                yield occasion(policy.critical_period if critical else policy.period, ready), key, group
-
-
-def approve_due(
-    contract_id: str, state: State, groups: Groups, entitlements: Entitlements, now: datetime
-) -> tuple[UpdateApproved, ...]:
-    """Return the approvals that schedules and policies have made due by `now`.
-
-    A schedule gives one approval for all its groups, with its phases; a policy gives one for each group, with one
-    phase.
-    """
-    approved: list[UpdateApproved] = []
-    number = state.numbers
-    scheduled: list[UpdateScheduled] = []
-    for _, key, group in sorted(due for due in installs(state, groups, entitlements) if due[0] <= now):
-        decided = state.decided.get((key, group))
-        if isinstance(decided, UpdateScheduled):
-            if decided in scheduled:
-                continue
-            scheduled.append(decided)
-            chosen = tuple(candidate for candidate in decided.groups if state.decided[key, candidate] == decided)
-            phases, by = decided.phases, decided.scheduled_by
-            if len(chosen) < len(decided.groups) and not decided.phases[0].share:
-                phases = tuple(phase for phase in phases if set(phase.groups) & set(chosen))
-        else:
-            policy = groups.policies[group]
-            chosen, by = (group,), f"policy:{policy.cadence}"
-            phases = _at_once(policy)
-        number += 1
-        approved.append(_approved(contract_id, key, chosen, phases, number, by))
-    return tuple(approved)

@@ -4,7 +4,8 @@ The stream `fleet-<contract>` has three parts with a decider and a fold of their
 
 - `groups.py`: the groups of users and their policies;
 - `entitlements.py`: the facts of entitlements about users, noted here so that one order decides whom a rollout targets;
-- `decisions.py`: what was decided about updates.
+- `decisions.py`: what was decided about updates; its state is in `decision_state.py`, and what schedules and policies
+  approve in `installs.py`.
 
 This module combines them, acts on what is due, and computes whom a rollout targets.
 """
@@ -15,8 +16,8 @@ from datetime import datetime
 from functools import reduce
 from typing import Final, TypeAlias, assert_never
 
-from services.distribution.domain import decisions, entitlements, groups
-from services.distribution.domain.decisions import Deciding, Decisions, key_of
+from services.distribution.domain import decision_state, decisions, entitlements, groups, installs
+from services.distribution.domain.decision_state import Deciding, Decisions, key_of
 from services.distribution.domain.entitlements import Entitlements
 from services.distribution.domain.groups import Groups
 from shared.eventlog.decision import Decision, Rejected, Stream
@@ -36,7 +37,7 @@ from shared.events import (
     UserRemovedFromGroup,
 )
 
-Event: TypeAlias = FleetOpened | groups.Event | entitlements.Event | decisions.Event | NextDecisionDue
+Event: TypeAlias = FleetOpened | groups.Event | entitlements.Event | decision_state.Event | NextDecisionDue
 
 # ── State ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -48,7 +49,7 @@ class Fleet:
     customer: str = ""
     groups: Groups = groups.INITIAL
     entitlements: Entitlements = entitlements.INITIAL
-    decisions: Decisions = decisions.INITIAL
+    decisions: Decisions = decision_state.INITIAL
     wake: datetime | None = None
     """The time that the fleet's timer is set to; None where nothing will become due."""
 
@@ -69,7 +70,7 @@ def evolve(state: State, event: Event) -> State:
         case (
             UpdateOffered() | UpdateRecalled() | UpdateApproved() | UpdateHeld() | UpdateScheduled() | ApprovalLapsed()
         ):
-            return replace(state, decisions=decisions.evolve(state.decisions, event))
+            return replace(state, decisions=decision_state.evolve(state.decisions, event))
         case NextDecisionDue(due=due):
             return replace(state, wake=due)
         case unreachable:
@@ -125,7 +126,7 @@ def _decide(command: Command, state: State) -> Decision[Event]:
             return entitlements.decide(command, state.entitlements, _concerned_by_product(state))
         case ActOnWhatIsDue(contract_id, now):
             begun = entitlements.terms_begun(contract_id, state.entitlements, _concerned_by_product(state), now)
-            approved = decisions.approve_due(contract_id, state.decisions, state.groups, state.entitlements, now)
+            approved = installs.approve_due(contract_id, state.decisions, state.groups, state.entitlements, now)
             return (*begun, *approved)
         case unreachable:
             assert_never(unreachable)
@@ -142,8 +143,8 @@ def _concerned_by_product(state: State) -> entitlements.Concerned:
 def next_due(state: State) -> datetime | None:
     """Return when the next first term begins or approval is due; None if there is neither."""
     begins = (pool.begins for pool in state.entitlements.pools.values())
-    installs = decisions.installs(state.decisions, state.groups, state.entitlements)
-    return min((*(start for start in begins if start is not None), *(due for due, _, _ in installs)), default=None)
+    due_installs = installs.installs(state.decisions, state.groups, state.entitlements)
+    return min((*(start for start in begins if start is not None), *(due for due, _, _ in due_installs)), default=None)
 
 
 # ── Targets of rollouts ────────────────────────────────────────────────────────────────────────────────

@@ -4,12 +4,24 @@ It targets exactly the users whom its fleet named last: those who hold a seat, i
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import reduce
-from hashlib import sha256
-from typing import Annotated, Final, TypeAlias, TypeVar, assert_never
+from typing import Annotated, Final, TypeAlias, assert_never
 
 from services.distribution.domain import rules
+from services.distribution.domain.rollout_state import (
+    INITIAL,
+    THRESHOLDS,
+    Count,
+    Event,
+    Running,
+    State,
+    Stopped,
+    Unstarted,
+    count,
+    evolve,
+    phase_of,
+)
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
 from shared.events import (
     InstallFailed,
@@ -27,144 +39,27 @@ from shared.events import (
 )
 from shared.events.fields import Code, DerivedIdentifier, Name, Text
 
-Event: TypeAlias = (
-    RolloutStarted
-    | PhaseStarted
-    | PhasePassed
-    | TargetAdded
-    | TargetRemoved
-    | InstallSucceeded
-    | InstallFailed
-    | RolloutPaused
-    | RolloutResumed
-    | RolloutStopped
-    | RolloutCompleted
-)
-
-E = TypeVar("E", TargetAdded, TargetRemoved)
-
-THRESHOLDS: Final = "thresholds"
-"""The actor of decisions that follow from the approval's thresholds."""
-
-# ── State ──────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True)
-class Unstarted:
-    """A rollout without any event."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Running:
-    """A rollout that was started and not stopped, including a paused or completed one."""
-
-    started: RolloutStarted
-    phase: int = -1
-    """The index of the latest started phase. Earlier phases are passed."""
-    targets: Mapping[str, TargetAdded] = field(default_factory=dict)
-    removed: Mapping[str, TargetRemoved] = field(default_factory=dict)
-    machines: Mapping[tuple[str, str], InstallSucceeded | InstallFailed] = field(default_factory=dict)
-    """The latest report of each machine, by user and machine."""
-    forgiven: frozenset[tuple[str, str]] = frozenset()
-    """The machines whose failure was reported before the rollout was resumed. It does not count."""
-    paused: RolloutPaused | None = None
-    completed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """A rollout that was stopped for good."""
-
-    started: RolloutStarted
-    stopped: RolloutStopped
-
-
-State: TypeAlias = Unstarted | Running | Stopped
-INITIAL: Final[State] = Unstarted()
-
-
-def evolve(state: State, event: Event) -> State:
-    """Return the state after `event`."""
-    if isinstance(event, RolloutStarted):
-        return Running(started=event)
-    return _running(state, event) if isinstance(state, Running) else state
-
-
-def _running(state: Running, event: Event) -> State:
-    match event:
-        case TargetAdded(account_id=account_id):
-            return replace(
-                state, targets={**state.targets, account_id: event}, removed=_without(state.removed, account_id)
-            )
-        case TargetRemoved(account_id=account_id):
-            return replace(
-                state, targets=_without(state.targets, account_id), removed={**state.removed, account_id: event}
-            )
-        case InstallSucceeded() | InstallFailed():
-            machine = (event.account_id, event.machine)
-            return replace(state, machines={**state.machines, machine: event}, forgiven=state.forgiven - {machine})
-        case PhaseStarted(phase=phase):
-            return replace(state, phase=phase)
-        case RolloutPaused():
-            return replace(state, paused=event)
-        case RolloutResumed():
-            failed = (machine for machine, report in state.machines.items() if isinstance(report, InstallFailed))
-            return replace(state, paused=None, forgiven=frozenset(failed))
-        case RolloutCompleted():
-            return replace(state, completed=True)
-        case RolloutStopped():
-            return Stopped(state.started, event)
-        case PhasePassed() | RolloutStarted():
-            return state
-        case unreachable:
-            assert_never(unreachable)
-
-
-def _without(users: Mapping[str, E], account_id: str) -> Mapping[str, E]:
-    return {who: event for who, event in users.items() if who != account_id}
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """The numbers of a phase's users by outcome.
-
-    A user has succeeded once every machine of the user that reported has the update.
-    """
-
-    targets: int
-    succeeded: int
-    failed: int
-    """All users with a failed machine, including failures from before the rollout was resumed."""
-    counting: int
-    """The failed users who count towards the error threshold."""
-
-
-def count(state: Running, phase: int) -> Count:
-    """Return the numbers of the phase's users by outcome."""
-    users = {who for who, target in state.targets.items() if target.phase == phase}
-    reported = {who for who, _ in state.machines} & users
-    failed, counting = set(), set()
-    for (who, machine), report in state.machines.items():
-        if who in users and isinstance(report, InstallFailed):
-            failed.add(who)
-            if (who, machine) not in state.forgiven:
-                counting.add(who)
-    return Count(len(users), len(reported - failed), len(failed), len(counting))
-
-
-def phase_of(started: RolloutStarted, account_id: str, group_id: str) -> int:
-    """Return the index of the user's phase: by group, or by a share.
-
-    The share is derived from a hash of the rollout and the account, so a user is always in the same phase.
-    """
-    lot = int.from_bytes(sha256(f"{started.rollout_id}\n{account_id}".encode()).digest()[:8]) % 100
-    upto = 0
-    for number, phase in enumerate(started.phases):
-        upto += phase.share
-        if group_id in phase.groups or lot < upto:
-            return number
-    return len(started.phases) - 1
-
+__all__ = [
+    "INITIAL",
+    "ROLLOUT",
+    "THRESHOLDS",
+    "Command",
+    "Count",
+    "Event",
+    "FollowFleet",
+    "PauseRollout",
+    "ReportInstall",
+    "ResumeRollout",
+    "Running",
+    "StartRollout",
+    "State",
+    "StopRollout",
+    "Stopped",
+    "Unstarted",
+    "count",
+    "decide",
+    "evolve",
+]
 
 # ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
 
