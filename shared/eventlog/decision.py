@@ -69,6 +69,11 @@ def no_claims(_state: Any, _event: Any) -> Claims:
     return NO_CLAIMS
 
 
+def sender_decides(_event: Any) -> str:
+    """Return the actor of an event that the command's sender decided: none of the event's own."""
+    return ""
+
+
 def _never_claimed(key: str) -> Rejected:
     return Rejected(rules.NAME_TAKEN, f"The name {key} is taken.", "Choose another name.")
 
@@ -85,6 +90,8 @@ class Stream(Generic[S, C, E]):
         tenant: Return the organisation that a stream belongs to, from its first event.
         claims: Return the unique names that an event takes and releases, given the state before it.
         claimed: Return the refusal of a command whose event takes a name that another stream holds.
+        actor: Return who decided an event, where that may not be the command's sender, such as a policy; "" for the
+            sender.
     """
 
     category: str
@@ -94,6 +101,7 @@ class Stream(Generic[S, C, E]):
     tenant: Callable[[E], str]
     claims: Callable[[S, E], Claims] = no_claims
     claimed: Callable[[str], Rejected] = _never_claimed
+    actor: Callable[[E], str] = sender_decides
 
     def id(self, key: str) -> str:
         """Return the id of the stream of a business key, `<category>-<key>`.

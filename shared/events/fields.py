@@ -162,9 +162,9 @@ DerivedIdentifier: TypeAlias = Annotated[str, Strict(), StringConstraints(patter
 """An id that is derived from another id and a number."""
 
 ActorId: TypeAlias = Annotated[
-    str, Strict(), StringConstraints(pattern=rf"^[!-~]{{1,{ID_AT_MOST}}}$", max_length=ID_AT_MOST)
+    str, Strict(), StringConstraints(pattern=r"^[!-~]([ -~]{0,98}[!-~])?$", max_length=ID_AT_MOST)
 ]
-"""The actor of an event: an account's id, or an automatic actor (`thresholds`, `policy:weekly`)."""
+"""The actor of an event: an account's id, a publisher, or an automatic actor (`policy:thresholds`, `policy:weekly`)."""
 
 Publisher: TypeAlias = Annotated[
     str, Strict(), StringConstraints(pattern=r"^[!-9;-~]([ -9;-~]{0,98}[!-9;-~])?$", max_length=ID_AT_MOST)

@@ -35,6 +35,14 @@ async def test_a_command_is_decided_appended_and_answered(store: Store) -> None:
         before = event.envelope.hash
 
 
+async def test_an_event_names_who_decided_it_where_that_was_not_the_sender(store: Store) -> None:
+    by_policy = replace(COUNTER, actor=lambda event: "policy:even" if event.seat % 2 == 0 else "")
+    log = Log(store, "entitlements")
+    await log.execute(by_policy, "one", Count(), meta())
+    await log.execute(by_policy, "one", Count(), meta())
+    assert [e.envelope.actor for e in await store.read_stream("counter-one")] == ["actor", "policy:even"]
+
+
 async def test_what_another_process_appended_is_seen(store: Store) -> None:
     mine, yours = Log(store, "entitlements"), Log(store, "entitlements")
     await mine.execute(COUNTER, "one", Count(), meta())

@@ -189,6 +189,34 @@ async def test_an_update_goes_to_a_group_phase_by_phase(bench: Bench) -> None:
     assert (await bench.when("GET", "/contracts/c/decisions").then_ok())["items"][0]["decision"] == "approved"
 
 
+async def test_every_decision_names_its_actor_and_no_report_decides(bench: Bench) -> None:
+    """Neither the user whose report reached a threshold, nor the timer at which a policy acted."""
+    await bench.when("PUT", "/contracts/c/groups/default/policy", cadence="weekly").then_ok()
+    await bench.time(MONDAY)
+    report = {"rollout_id": "c-1", "version": "2027.1", "machine": "pc", "succeeded": True}
+    await bench.when("POST", "/me/installs", "ana", **report | {"succeeded": False, "error": "disk full"}).then_ok()
+    await bench.when("POST", "/contracts/c/rollouts/c-1/resume").then_ok()
+    for user in ("ana", "ben"):
+        await bench.when("POST", "/me/installs", user, **report).then_ok()
+    await bench.when("POST", "/contracts/c/rollouts/c-1/stop", reason="wrong version").then_ok()
+    shown = await bench.when("GET", "/contracts/c/rollouts/c-1").then_ok()
+    decided = [(each["type"], each["actor"]) for each in shown["history"] if not each["type"].startswith("Target")]
+    assert decided == [
+        ("RolloutStarted", "policy:weekly"),
+        ("PhaseStarted", "policy:weekly"),
+        ("InstallFailed", "ana"),
+        ("RolloutPaused", "policy:thresholds"),
+        ("RolloutResumed", "mina"),
+        ("InstallSucceeded", "ana"),
+        ("InstallSucceeded", "ben"),
+        ("PhasePassed", "policy:thresholds"),
+        ("RolloutCompleted", "policy:thresholds"),
+        ("RolloutStopped", "mina"),
+    ]
+    (approved,) = (each for each in bench.store.events if each.envelope.type == "UpdateApproved")
+    assert approved.envelope.actor == "policy:weekly"
+
+
 async def test_text_that_no_table_holds_parks_nothing(bench: Bench) -> None:
     """The contract's fleet and the rollout go on, and what is decided afterwards shows."""
     await bench.when("POST", APPROVAL, groups=["default"]).then_ok()

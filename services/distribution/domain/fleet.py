@@ -214,8 +214,12 @@ def _by(decided: Deciding) -> str:
             assert_never(unreachable)
 
 
+def _actor(event: Event) -> str:
+    return _by(event) if isinstance(event, UpdateApproved | UpdateHeld | UpdateScheduled) else ""
+
+
 def _tenant(event: Event) -> str:
     return event.customer if isinstance(event, FleetOpened) else ""
 
 
-FLEET: Final = Stream(category="fleet", initial=INITIAL, evolve=evolve, decide=decide, tenant=_tenant)
+FLEET: Final = Stream(category="fleet", initial=INITIAL, evolve=evolve, decide=decide, tenant=_tenant, actor=_actor)

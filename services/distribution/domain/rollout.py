@@ -328,8 +328,26 @@ def _over(stopped: RolloutStopped) -> Rejected:
     )
 
 
+def _actor(event: Event) -> str:
+    match event:
+        case (
+            RolloutStarted(started_by=by)
+            | PhaseStarted(started_by=by)
+            | PhasePassed(passed_by=by)
+            | RolloutPaused(paused_by=by)
+            | RolloutResumed(resumed_by=by)
+            | RolloutStopped(stopped_by=by)
+            | RolloutCompleted(completed_by=by)
+        ):
+            return by
+        case TargetAdded() | TargetRemoved() | InstallSucceeded() | InstallFailed():
+            return ""
+        case unreachable:
+            assert_never(unreachable)
+
+
 def _tenant(event: Event) -> str:
     return event.customer if isinstance(event, RolloutStarted) else ""
 
 
-ROLLOUT: Final = Stream(category="rollout", initial=INITIAL, evolve=evolve, decide=decide, tenant=_tenant)
+ROLLOUT: Final = Stream(category="rollout", initial=INITIAL, evolve=evolve, decide=decide, tenant=_tenant, actor=_actor)

@@ -35,8 +35,8 @@ Event: TypeAlias = (
 
 E = TypeVar("E", TargetAdded, TargetRemoved)
 
-THRESHOLDS: Final = "thresholds"
-"""The actor of decisions that follow from the approval's thresholds."""
+THRESHOLDS: Final = "policy:thresholds"
+"""The actor of decisions that follow from the approval's thresholds. It was `thresholds` in older events."""
 
 # ── State ──────────────────────────────────────────────────────────────────────────────────────────────
 

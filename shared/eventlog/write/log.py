@@ -59,6 +59,7 @@ class Meta(NamedTuple):
     """The metadata of a command.
 
     Attributes:
+        actor: The command's sender. It is the actor of its events, unless their stream names another (`Stream.actor`).
         now: The time of the command's events, in UTC.
         fingerprint: A digest of the request, stored with the answer. The same command id with another fingerprint is
             refused.
@@ -397,7 +398,8 @@ class Log:
             if claims is not NO_CLAIMS:
                 take += claims.take
                 release += claims.release
-            stored = self._next(stream_id, head, sealed_event, tenant, meta)
+            actor = checked_name(stream.actor(event), "an actor") or meta.actor
+            stored = self._next(stream_id, head, sealed_event, tenant, actor, meta)
             state = stream.evolve(state, event.recorded(stored.envelope.id))
             head = Head(head.version + 1, stored.envelope.hash)
             events.append(stored)
@@ -405,7 +407,7 @@ class Log:
         write.release = [key for key in release if key not in take]
         return write, StreamState(state, head, tenant)
 
-    def _next(self, stream_id: str, head: Head, event: Event, tenant: str, meta: Meta) -> StoredEvent:
+    def _next(self, stream_id: str, head: Head, event: Event, tenant: str, actor: str, meta: Meta) -> StoredEvent:
         data = _data(event)
         envelope = Envelope(
             id=self._new_id(),
@@ -417,7 +419,7 @@ class Log:
             version=head.version + 1,
             correlation_id=meta.correlation_id,
             causation_id=meta.causation_id,
-            actor=meta.actor,
+            actor=actor,
             tenant=tenant,
             traceparent=meta.traceparent,
             prevhash=head.hash,
