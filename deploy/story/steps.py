@@ -382,6 +382,8 @@ async def published(s: Story, version: str, kind: str = "update") -> str:
             "size_bytes": 412_000_000,
             "location": f"https://updates.publisher.example/acd/{version}.msp",
             "published_at": datetime.now(UTC).isoformat(),
+            # Stories of one system have one publisher: without it, each would supersede the others' updates.
+            "component": s.doors.run,
         },
     )
     return update_id

@@ -94,6 +94,7 @@ class Publisher:
                 "size_bytes": 412_000_000,
                 "location": "https://updates.publisher.example/acd/2027.1.msp",
                 "published_at": datetime.now(UTC).isoformat(),
+                "component": self.doors.run,  # the updates of other years and stories do not supersede it
             },
         )
         return update_id

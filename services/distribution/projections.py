@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, TypeAlias, assert_never
 
+from services.distribution.domain.versions import precedence
 from shared.eventlog.deliver.projection import Connection, Projection
 from shared.events import (
     ApprovalLapsed,
@@ -121,6 +122,8 @@ async def _published(tx: Connection, event: UpdatePublished, envelope: Envelope)
         event.size_bytes,
         event.location,
         event.published_at,
+        event.component,
+        precedence(event.version, event.published_at, event.update_id),
         envelope.id,
     )
 

@@ -1,7 +1,7 @@
 -- publish_update: add an update.
 insert into updates (publisher, update_id, product, kind, title, version, platform, severity, sha256,
-    size_bytes, location, published_at, event_id)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);
+    size_bytes, location, published_at, component, precedence, event_id)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15);
 
 -- withdraw_update: set the reason why the publisher withdrew the update.
 update updates set withdrawn = $3 where publisher = $1 and update_id = $2;

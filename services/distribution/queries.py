@@ -36,6 +36,7 @@ class UpdateView(BaseModel):
     size_bytes: int
     location: str
     published_at: datetime
+    component: str
     event_id: str
 
 
@@ -78,7 +79,10 @@ async def available_updates(
     limit: Limit = 50,
     after: After = "",
 ) -> UpdateList:
-    """List the updates and extensions available for the products that the contract owns."""
+    """List the updates and extensions available for the products that the contract owns.
+
+    Of the versions of one product on one platform only the newest is available.
+    """
     await require_access(db, actor, contract_id)
     rows = await db.fetch(SQL["available_updates"], *await _visible(db, contract_id, now), after, limit)
     following = rows[-1]["event_id"] if len(rows) == limit else None

@@ -1,26 +1,38 @@
 -- owned_products: list the products that a contract owns; `in_term` is true before the first term begins, too.
 select product, publisher, starts, in_term from owned_products where contract_id = $1;
 
--- available_updates: list the updates of these products, publishers and kinds, after the event id $4.
+-- available_updates: list the updates of these products, publishers and kinds, without superseded ones, after $4.
 select u.publisher, u.update_id, u.product, u.kind, u.title, u.version, u.platform, u.severity, u.sha256, u.size_bytes,
-    u.location, u.published_at, u.event_id
+    u.location, u.published_at, u.component, u.event_id
 from updates u
 where u.withdrawn is null
     and exists (
         select from unnest($1::text[], $2::text[], $3::text[]) as visible (product, publisher, kind)
         where visible.product = u.product and visible.publisher in ('', u.publisher) and visible.kind = u.kind
     )
+    and not exists (
+        select from updates newer
+        where newer.withdrawn is null and newer.precedence > u.precedence
+            and (newer.publisher, newer.product, newer.component, newer.platform, newer.kind)
+                = (u.publisher, u.product, u.component, u.platform, u.kind)
+    )
     and u.event_id > $4
 order by u.event_id limit $5;
 
 -- available_update: read an update, by publisher ($4) and id ($5), if `available_updates` lists it.
 select u.publisher, u.update_id, u.product, u.kind, u.title, u.version, u.platform, u.severity, u.sha256, u.size_bytes,
-    u.location, u.published_at, u.event_id
+    u.location, u.published_at, u.component, u.event_id
 from updates u
 where u.withdrawn is null
     and exists (
         select from unnest($1::text[], $2::text[], $3::text[]) as visible (product, publisher, kind)
         where visible.product = u.product and visible.publisher in ('', u.publisher) and visible.kind = u.kind
+    )
+    and not exists (
+        select from updates newer
+        where newer.withdrawn is null and newer.precedence > u.precedence
+            and (newer.publisher, newer.product, newer.component, newer.platform, newer.kind)
+                = (u.publisher, u.product, u.component, u.platform, u.kind)
     )
     and u.publisher = $4 and u.update_id = $5;
 

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from services.distribution.domain.decisions import LapseApproval, OfferUpdate, RecallUpdate
 from services.distribution.domain.entitlements import Fact, NoteEntitlement
-from services.distribution.domain.fleet import FLEET, standing
+from services.distribution.domain.fleet import FLEET, Fleet, standing
 from services.distribution.domain.line import LINE, JoinLine, ListUpdate, concerns
 from services.distribution.domain.rollout import ROLLOUT, FollowFleet, StartRollout
 from services.distribution.domain.update import UPDATE, Available, RecordUpdate, Withdrawn, WithdrawUpdate, key
@@ -73,7 +73,6 @@ PROCESS: Final = Reactions(
         NextDecisionDue,
         PoolCsnNoted,
         SeatPoolResized,
-        UpdateOffered,
     ),
 )
 
@@ -110,10 +109,19 @@ async def _withdrawn(event: UpdateWithdrawn, _envelope: Envelope, reach: Reactio
     line = await reach.log.state(LINE, state.published.product)
     owners = (owner for owner in line.owners if owner.publisher in ("", event.publisher))
     contracts = dict.fromkeys(owner.contract_id for owner in owners)
-    return [
-        Dispatch(FLEET, contract, RecallUpdate(contract, event.publisher, event.update_id, event.reason))
-        for contract in contracts
-    ]
+    fleets = {contract: await reach.log.state(FLEET, contract) for contract in contracts}
+    return [_recall(contract, fleet, event, reach) for contract, fleet in fleets.items()]
+
+
+def _recall(contract_id: str, fleet: Fleet, withdrawn: UpdateWithdrawn, reach: ReactionContext) -> Dispatch:
+    recall = RecallUpdate(
+        contract_id=contract_id,
+        publisher=withdrawn.publisher,
+        update_id=withdrawn.update_id,
+        reason=withdrawn.reason,
+        now=reach.time_of(fleet.customer),
+    )
+    return Dispatch(FLEET, contract_id, recall)
 
 
 @PROCESS.on(UpdateListed)
@@ -136,19 +144,25 @@ async def _offer(owner: ProductOwned, listed: UpdateListed, reach: ReactionConte
     state = await reach.log.state(UPDATE, key(listed.publisher, listed.update_id))
     fleet = await reach.log.state(FLEET, owner.contract_id)
     if isinstance(state, Withdrawn):
-        reason = state.withdrawn.reason
-        return [
-            Dispatch(
-                FLEET, owner.contract_id, RecallUpdate(owner.contract_id, listed.publisher, listed.update_id, reason)
-            )
-        ]
+        return [_recall(owner.contract_id, fleet, state.withdrawn, reach)]
     if not isinstance(state, Available):
         return []
-    return [
-        Dispatch(
-            FLEET, owner.contract_id, OfferUpdate(owner.contract_id, state.published, reach.time_of(fleet.customer))
-        )
+    now, earlier = reach.time_of(fleet.customer), await _without_platform(fleet, state.published, reach)
+    return [Dispatch(FLEET, owner.contract_id, OfferUpdate(owner.contract_id, state.published, now, earlier))]
+
+
+async def _without_platform(
+    fleet: Fleet, update: UpdatePublished, reach: ReactionContext
+) -> tuple[UpdatePublished, ...]:
+    """Return the product's updates whose offers are from before an offer named its platform."""
+    offers = fleet.decisions.offered.values()
+    unnamed = [
+        offered
+        for offered in offers
+        if not offered.platform and (offered.publisher, offered.product) == (update.publisher, update.product)
     ]
+    states = [await reach.log.state(UPDATE, key(offered.publisher, offered.update_id)) for offered in unnamed]
+    return tuple(state.published for state in states if isinstance(state, Available))
 
 
 # ── What a contract's users are entitled to ────────────────────────────────────────────────────────────
@@ -241,17 +255,26 @@ async def _approved(event: UpdateApproved, _envelope: Envelope, reach: ReactionC
 
 
 _Moving: TypeAlias = (
-    EntitlementNoted | UserPutInGroup | UserRemovedFromGroup | UpdateHeld | UpdateScheduled | UpdateRecalled
+    EntitlementNoted
+    | UserPutInGroup
+    | UserRemovedFromGroup
+    | UpdateOffered
+    | UpdateHeld
+    | UpdateScheduled
+    | UpdateRecalled
 )
 
 
 @PROCESS.on(EntitlementNoted)
 @PROCESS.on(UserPutInGroup)
 @PROCESS.on(UserRemovedFromGroup)
+@PROCESS.on(UpdateOffered)
 @PROCESS.on(UpdateHeld)
 @PROCESS.on(UpdateScheduled)
 @PROCESS.on(UpdateRecalled)
 async def _moved(event: _Moving, _envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
+    if not event.rollouts:
+        return []
     fleet = await reach.log.state(FLEET, event.contract_id)
     found = [(f"{event.contract_id}-{number}", standing(fleet, number)) for number in event.rollouts]
     return [

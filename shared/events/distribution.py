@@ -51,6 +51,8 @@ class UpdatePublished(Event):
     size_bytes: Bytes
     location: Location
     published_at: Instant
+    component: OptionalCode = ""
+    """The part of the product that it is a version of, such as one of several extensions; "" for the product."""
 
 
 class UpdateWithdrawn(Event):
@@ -189,7 +191,10 @@ class EntitlementNoted(Event):
 
 
 class UpdateOffered(Event):
-    """The update was offered to the contract: its administrators can decide about it."""
+    """The update was offered to the contract.
+
+    Its administrators can decide about it while no newer version of it is offered.
+    """
 
     contract_id: Identifier
     publisher: Publisher
@@ -201,16 +206,26 @@ class UpdateOffered(Event):
     published_at: Instant
     offered_at: Instant
     """In the customer's time."""
+    platform: OptionalCode = ""
+    """Empty in older events, which neither supersede others nor are superseded."""
+    component: OptionalCode = ""
+    rollouts: RolloutNumbers = ()
+    """The numbers of the contract's rollouts that end, because a newer version of their updates is offered now."""
 
 
 class UpdateRecalled(Event):
-    """The publisher withdrew the update. No user of the contract gets it any more."""
+    """The publisher withdrew the update. No user of the contract gets it any more.
+
+    A version that it superseded is offered again.
+    """
 
     contract_id: Identifier
     publisher: Publisher
     update_id: Identifier
     reason: Text
     rollouts: RolloutNumbers = ()
+    recalled_at: Instant | None = None
+    """In the customer's time."""
 
 
 class UpdateApproved(Event):

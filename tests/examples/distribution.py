@@ -80,6 +80,12 @@ def approve(*groups: str, by: str = "mina") -> decisions.ApproveUpdate:
     )
 
 
+def recall(update_id: str, now: datetime = NOON) -> decisions.RecallUpdate:
+    return decisions.RecallUpdate(
+        contract_id="c", publisher="autodesk", update_id=update_id, reason="it breaks printing", now=now
+    )
+
+
 def weekly(group: str = "default", *, now: datetime = NOON, cadence: Cadence = "weekly") -> groups.SetGroupPolicy:
     return groups.SetGroupPolicy(
         contract_id="c", group_id=group, cadence=cadence, customer="org", by="mina", now=now, policy=DEFAULT

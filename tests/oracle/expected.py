@@ -233,6 +233,7 @@ EXPECTED: Final[Mapping[str, Expected]] = {
             *subjects.LINES,
             EntitlementNoted,
             UpdateHeld,
+            UpdateOffered,
             UpdateRecalled,
             UpdateScheduled,
             UpdateWithdrawn,
@@ -253,7 +254,6 @@ EXPECTED: Final[Mapping[str, Expected]] = {
             NextDecisionDue,
             PoolCsnNoted,
             SeatPoolResized,
-            UpdateOffered,
         ),
     ),
 }

@@ -35,12 +35,14 @@ from shared.events import (
 )
 from shared.events.envelope import Envelope
 from shared.events.upcasts import decode
-from tests.examples.distribution import DAY, MONDAY, NOON, SERVED, UPDATE, approve, note
+from tests.examples.distribution import DAY, MONDAY, NOON, SERVED, UPDATE, approve, note, recall
 from tests.properties.states import live
 
 _who = st.sampled_from(["ana", "ben", "chiyo"])
 _group = st.sampled_from(["default", "g"])
 _groups = st.sampled_from([("default",), ("g",), ("default", "g")])
+NEWER = UPDATE.model_copy(update={"update_id": "v", "version": "2027.2"})
+OLDER = UPDATE.model_copy(update={"update_id": "w", "version": "2026.2"})
 EXTENSION = UPDATE.model_copy(update={"kind": "extension"})
 _days = st.integers(-3, 60).map(lambda n: NOON + n * DAY)
 _phases = st.sampled_from(
@@ -90,7 +92,7 @@ _decisions = st.one_of(
         decisions.ApproveUpdate,
         contract_id=st.just("c"),
         publisher=st.just("autodesk"),
-        update_id=st.just("u"),
+        update_id=st.sampled_from("uvw"),
         groups=_groups,
         by=st.just("m"),
         policy=st.just(DEFAULT),
@@ -117,8 +119,8 @@ _decisions = st.one_of(
         policy=st.just(DEFAULT),
         phases=_phases,
     ),
-    st.builds(decisions.OfferUpdate, st.just("c"), st.sampled_from([UPDATE, EXTENSION]), _days),
-    st.builds(decisions.RecallUpdate, *map(st.just, ("c", "autodesk", "u", "r"))),
+    st.builds(decisions.OfferUpdate, st.just("c"), st.sampled_from([UPDATE, EXTENSION, NEWER, OLDER]), _days),
+    st.builds(recall, st.sampled_from("uv"), _days),
     st.builds(decisions.LapseApproval, st.just("c"), st.sampled_from(["c-1", "c-2"]), st.just("r")),
     st.builds(fleet.ActOnWhatIsDue, st.just("c"), _days),
 )
@@ -143,7 +145,7 @@ def test_a_fleet_lets_nobody_without_seat_term_and_right_be_a_target(served: boo
             assert all(entitled(state, who) for who in targets)
             assert set(targets.values()) <= set(groups_of(state, number))
         running = [(group, n) for n in state.decisions.rollouts for group in groups_of(state, n)]
-        assert len({group for group, _ in running}) == len(running), "one rollout of the update a group"
+        assert len({group for group, _ in running}) == len(running), "one version of the product a group"
 
 
 # ── Rollouts ───────────────────────────────────────────────────────────────────────────────────────────

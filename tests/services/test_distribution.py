@@ -31,6 +31,7 @@ from shared.events import (
     SeatPoolOpened,
     SeatPoolRenewed,
     SeatUnassigned,
+    UpdatePublished,
     UpdateRightGranted,
     UpdateWithdrawn,
 )
@@ -92,6 +93,11 @@ class Bench:
             await self._take(event, envelope)
         await self.settle()
 
+    async def publishes(self, update: UpdatePublished) -> None:
+        meta = Meta(f"publish-{update.update_id}", "", self.now)
+        await self.log.execute(UPDATE_STREAM, f"autodesk-{update.update_id}", RecordUpdate(update, "autodesk"), meta)
+        await self.settle()
+
     async def settle(self) -> None:
         while self.known < len(self.store.events):
             stored = self.store.events[self.known]
@@ -150,8 +156,7 @@ async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
         seated("ana"),
         seated("ben"),
     )
-    await made.log.execute(UPDATE_STREAM, "autodesk-u", RecordUpdate(UPDATE, "autodesk"), Meta("u", "", NOON))
-    await made.settle()
+    await made.publishes(UPDATE)
     yield made
     await made.client.aclose()
     await pool.close()
@@ -362,8 +367,7 @@ async def test_only_administrators_of_the_contract_decide_and_look(bench: Bench)
 
 async def test_extensions_are_for_subscribers_only(bench: Bench) -> None:
     extension = UPDATE.model_copy(update={"update_id": "x", "kind": "extension"})
-    await bench.log.execute(UPDATE_STREAM, "autodesk-x", RecordUpdate(extension, "autodesk"), Meta("x", "", NOON))
-    await bench.settle()
+    await bench.publishes(extension)
 
     async def listed() -> list[str]:
         return [item["update_id"] for item in (await bench.when("GET", "/contracts/c/updates").then_ok())["items"]]
@@ -377,3 +381,37 @@ async def test_extensions_are_for_subscribers_only(bench: Bench) -> None:
     assert "term_over" in bench.said(*refused["because"])
     await bench.hears(SeatPoolEnded(**IDS, **POOL))
     assert await listed() == []
+
+
+async def test_a_new_hire_is_offered_the_newest_version_and_the_one_before_after_its_withdrawal(bench: Bench) -> None:
+    await bench.when("PUT", "/contracts/c/groups/default/policy", cadence="weekly").then_ok()
+    for number in range(2, 31):
+        await bench.publishes(UPDATE.model_copy(update={"update_id": f"u-{number}", "version": f"2027.{number}"}))
+        if number == 15:
+            await bench.time(MONDAY + timedelta(hours=1))
+    await bench.time(MONDAY + 7 * DAY)
+    before = len(bench.store.events)
+    await bench.hears(seated("chiyo"))
+    assert len(bench.store.events) == before + 2, "the seat, and one target"
+    (offer,) = (await bench.when("GET", "/me/updates?machine=pc", "chiyo").then_ok())["items"]
+    assert offer["version"] == "2027.30"
+
+    async def listed() -> list[str]:
+        return [item["version"] for item in (await bench.when("GET", "/contracts/c/updates").then_ok())["items"]]
+
+    assert await listed() == ["2027.30"]
+    await bench.when("GET", "/contracts/c/updates/autodesk/u-29").then_status(404)
+    older = bench.when("POST", "/contracts/c/updates/autodesk/u-29/approval", groups=["default"])
+    assert '"update_id":"u-30"' in bench.said(*(await older.then_refused("update-superseded"))["because"])
+    (first, last) = (await bench.when("GET", "/contracts/c/rollouts").then_ok())["items"]
+    assert (first["update_id"], first["status"], last["status"]) == ("u-15", "stopped", "running")
+    assert "2027.16" in first["reason"]
+    bench.now += timedelta(hours=1)
+    gone = UpdateWithdrawn(update_id="u-30", publisher="autodesk", reason="it breaks printing")
+    await bench.log.execute(UPDATE_STREAM, "autodesk-u-30", WithdrawUpdate(gone, "autodesk"), Meta("w", "", NOON))
+    await bench.settle()
+    assert (await listed(), await bench.offers("chiyo")) == (["2027.29"], [])
+    await bench.when("GET", "/contracts/c/updates/autodesk/u-29").then_ok()
+    await bench.time(MONDAY + 14 * DAY)
+    (offer,) = (await bench.when("GET", "/me/updates?machine=pc", "chiyo").then_ok())["items"]
+    assert offer["version"] == "2027.29", "the policy decides about it anew"

@@ -5,10 +5,11 @@ Updates are offered to a contract; administrators, policies and schedules approv
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import reduce
 from typing import Annotated, TypeAlias, assert_never
 
 from services.distribution.domain import rules
-from services.distribution.domain.decision_state import Event, Key, State
+from services.distribution.domain.decision_state import Event, Key, State, evolve, key_of, superseding
 from services.distribution.domain.entitlements import Entitlements
 from services.distribution.domain.groups import Groups, unknown_groups
 from services.distribution.domain.installs import approval, at_once
@@ -79,14 +80,19 @@ class ScheduleUpdate:
 
 @dataclass(frozen=True, slots=True)
 class OfferUpdate:
-    """Offer an update for a product of the contract."""
+    """Offer an update for a product of the contract.
+
+    Args:
+        earlier: updates that were offered before an offer named its platform, as they were published.
+    """
 
     contract_id: str
     update: UpdatePublished
     now: datetime
+    earlier: tuple[UpdatePublished, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RecallUpdate:
     """Record that the publisher withdrew the update, whether or not it was offered here."""
 
@@ -94,6 +100,7 @@ class RecallUpdate:
     publisher: str
     update_id: str
     reason: str
+    now: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +187,14 @@ def _undecidable(
             "active.",
             "Try again during a term. A new term appears here a moment after it begins.",
             idle,
+        )
+    newer = superseding(state).get(key)
+    if newer is not None:
+        return Rejected(
+            rules.UPDATE_SUPERSEDED,
+            f"Version {newer.version} supersedes version {offered.version}.",
+            f"Decide about {newer.update_id} instead.",
+            (newer,),
         )
     refusal = unknown_groups(command.groups, groups)
     if refusal is not None or isinstance(command, HoldUpdate):
@@ -279,21 +294,38 @@ def _schedule(command: ScheduleUpdate, state: State) -> Decision[Event]:
 
 
 def _offer(command: OfferUpdate, state: State) -> Decision[Event]:
-    update = command.update
-    if (update.publisher, update.update_id) in state.offered:
+    """Return the offer, with the rollouts of older versions that it ends."""
+    if (command.update.publisher, command.update.update_id) in state.offered:
         return ()
-    return (
-        UpdateOffered(
-            contract_id=command.contract_id,
-            publisher=update.publisher,
-            update_id=update.update_id,
-            product=update.product,
-            kind=update.kind,
-            version=update.version,
-            severity=update.severity,
-            published_at=update.published_at,
-            offered_at=command.now,
-        ),
+    before = {(earlier.publisher, earlier.update_id): earlier for earlier in command.earlier}
+    named = [
+        _offered(command.contract_id, before[key], offered.offered_at)
+        for key, offered in state.offered.items()
+        if key in before and not offered.platform
+    ]
+    offer = _offered(command.contract_id, command.update, command.now)
+    superseded = superseding(reduce(evolve, (*named, offer), state))
+    ended = tuple(
+        number
+        for number, approved in state.rollouts.items()
+        if key_of(approved) in superseded and number not in state.ended
+    )
+    return (*named, offer.model_copy(update={"rollouts": ended}))
+
+
+def _offered(contract_id: str, update: UpdatePublished, offered_at: datetime) -> UpdateOffered:
+    return UpdateOffered(
+        contract_id=contract_id,
+        publisher=update.publisher,
+        update_id=update.update_id,
+        product=update.product,
+        kind=update.kind,
+        version=update.version,
+        severity=update.severity,
+        published_at=update.published_at,
+        offered_at=offered_at,
+        platform=update.platform,
+        component=update.component,
     )
 
 
@@ -308,5 +340,6 @@ def _recall(command: RecallUpdate, state: State) -> Decision[Event]:
             update_id=command.update_id,
             reason=command.reason,
             rollouts=state.concerned(key=key),
+            recalled_at=command.now,
         ),
     )

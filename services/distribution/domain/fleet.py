@@ -185,6 +185,10 @@ def standing(state: State, number: int) -> RolloutStanding:
     if recalled is not None:
         reason = f"{recalled.publisher} withdrew the update: {recalled.reason}"
         return RolloutStanding({}, {}, reason, recalled.publisher)
+    newer = state.decisions.ended.get(number)
+    if newer is not None:
+        reason = f"Version {newer.version} supersedes the update: see {newer.update_id}."
+        return RolloutStanding({}, {}, reason, newer.publisher)
     chosen = groups_of(state, number)
     if not chosen:
         by = _by(state.decisions.decided[key_of(approved), approved.groups[-1]])

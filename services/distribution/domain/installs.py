@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from services.distribution.domain.decision_state import Key, State
+from services.distribution.domain.decision_state import Key, State, superseding
 from services.distribution.domain.entitlements import Entitlements
 from services.distribution.domain.groups import Groups
 from services.distribution.domain.policy import Policy, occasion
@@ -35,20 +35,24 @@ def installs(state: State, groups: Groups, entitlements: Entitlements) -> Iterat
     """Yield when a policy or a schedule approves which update for which group.
 
     Only updates that administrators see are included. A scheduled update that they do not see stays scheduled: it is
-    included again once the product is bought again or an extension's term is renewed.
+    included again once the product is bought again, an extension's term is renewed, or a newer version is withdrawn.
     """
+    superseded = superseding(state)
     shown = {
-        key: update for key, update in state.offered.items() if key not in state.recalled and entitlements.shows(update)
+        key: update
+        for key, update in state.offered.items()
+        if key not in state.recalled and key not in superseded and entitlements.shows(update)
     }
     for (key, group), decided in state.decided.items():
         if isinstance(decided, UpdateScheduled) and key in shown:
-            yield decided.starts_at, key, group
+            yield max(decided.starts_at, state.again.get(key, decided.starts_at)), key, group
     for group, policy in groups.policies.items():
         for key, update in shown.items() if policy.cadence != "off" else ():
             if update.kind == "update" and (key, group) not in state.decided:
                 critical = update.severity == "critical"
                 days = policy.critical_days if critical else policy.days
-                ready = max(update.published_at + timedelta(days), update.offered_at, policy.since)
+                offered_at = state.again.get(key, update.offered_at)
+                ready = max(update.published_at + timedelta(days), offered_at, policy.since)
                 yield occasion(policy.critical_period if critical else policy.period, ready), key, group
 
 

@@ -12,6 +12,8 @@ UPDATE_ALREADY_PUBLISHED: Final = "update-already-published"
 """A published update does not change, because administrators have decided about it."""
 UPDATE_WITHDRAWN: Final = "update-withdrawn"
 """A withdrawn update stays withdrawn, and no decision about it is accepted."""
+UPDATE_SUPERSEDED: Final = "update-superseded"
+"""Nothing is decided about a version while a newer one of the same product and platform is offered."""
 
 # ── Groups and policies ────────────────────────────────────────────────────────────────────────────────
 

@@ -10,7 +10,6 @@ from services.distribution.domain.decisions import (
     HoldUpdate,
     LapseApproval,
     OfferUpdate,
-    RecallUpdate,
 )
 from services.distribution.domain.entitlements import Fact
 from services.distribution.domain.fleet import FLEET, ActOnWhatIsDue, Command, evolve, next_due, standing
@@ -40,6 +39,7 @@ from tests.examples.distribution import (
     UPDATE,
     approve,
     note,
+    recall,
     schedule,
     weekly,
 )
@@ -50,7 +50,7 @@ HOLD = HoldUpdate(
     contract_id="c", publisher="autodesk", update_id="u", groups=("default",), reason="it breaks our plug-in", by="mina"
 )
 EXTENSION = OfferUpdate("c", UPDATE.model_copy(update={"kind": "extension"}), NOON)
-RECALL = RecallUpdate("c", "autodesk", "u", "it breaks printing")
+RECALL = recall("u")
 HALF = RolloutPhase(share=50, success_percent=90, error_percent=10)
 
 
