@@ -210,6 +210,7 @@ async def _checkout(s: Story, cart: str) -> None:
         return answer.json() if answer.status_code == 200 and len(answer.json()["lines"]) == 2 else None
 
     order = await eventually(shown, "the cart shows two lines")
+    expect(not order["refusals"], f"the checkout should refuse nothing: {order['refusals']}")
     s.say(f"before ordering, the whole order is shown: {len(order['lines'])} lines, {money(order['total'])}")
     body = {
         "customer": s.manager.organisation_id,

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from services.marketplace.domain import rules
 from services.marketplace.domain.auto_renew import DisableAutoRenew
 from services.marketplace.domain.cart import CART, LINES_AT_MOST, OpenCart, RemoveFromCart
-from services.marketplace.domain.cart_state import CheckedOut, OpenedCart
+from services.marketplace.domain.cart_state import CheckedOut, OpenedCart, publisher_in
 from services.marketplace.domain.checkout import CheckOut
 from services.marketplace.domain.order import Resubmit, Unordered
 from services.marketplace.domain.plan import PLAN, Listed, Withdrawn, listing_on, plan_key, publisher_of
@@ -97,6 +97,15 @@ async def latest_offers(
     return offers
 
 
+async def offered_now(streams: Reader, state: OpenedCart, now: datetime) -> tuple[PlanListed | PlanWithdrawn, ...]:
+    """Return the latest listing or withdrawal of each plan in the cart, as `latest_offers` does."""
+    offered: list[PlanListed | PlanWithdrawn] = []
+    for added in state.lines.values():
+        plan = added.line.plan
+        offered += await latest_offers(streams, plan.product_id, [plan.publisher], now)
+    return tuple(offered)
+
+
 @COMMANDS.route("POST", "/carts/{cart_id}/lines", CART)
 async def add_to_cart(context: RequestContext[AddToCart], cart_id: str) -> Addressed[AddToCart]:
     await _cart(context, cart_id)
@@ -132,20 +141,17 @@ async def remove_from_cart(
 @COMMANDS.route("POST", "/carts/{cart_id}/checkout", CART)
 async def check_out(context: RequestContext[CheckOut], cart_id: str) -> Addressed[CheckOut]:
     state = await _cart(context, cart_id)
-    plans = [added.line.plan for added in state.lines.values()] if isinstance(state, OpenedCart) else []
     now = context.time_of(context.asked.customer)
-    offered: list[PlanListed | PlanWithdrawn] = []
-    for plan in plans:
-        offered += await latest_offers(context.streams, plan.product_id, [plan.publisher], now)
+    offered = await offered_now(context.streams, state, now) if isinstance(state, OpenedCart) else ()
     command = replace(
         context.asked,
         ordered_by=context.actor.account_id,
         now=now,
         subscription_ids=tuple(context.new_id() for _ in range(LINES_AT_MOST)),
         purchaser_account=await account(context.db, context.asked.purchaser),
-        offered=tuple(offered),
+        offered=offered,
         standing=await context.state(STANDING, context.actor.organisation_id),
-        policy=policy_of(Policy, plans[0].publisher if plans else None),
+        policy=policy_of(Policy, publisher_in(state)),
     )
     return Addressed(cart_id, command)
 

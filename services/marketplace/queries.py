@@ -9,12 +9,14 @@ from typing import Annotated, Final, TypeAlias
 
 from fastapi import APIRouter, Depends, Request
 
-from services.marketplace.api import partner_only, policies_for
+from services.marketplace.api import offered_now, partner_only, policies_for
 from services.marketplace.calendars import business_calendar
 from services.marketplace.domain import wizard
 from services.marketplace.domain.auto_renew import DisableAutoRenew
 from services.marketplace.domain.calendar import cancel_by
-from services.marketplace.domain.checkout import purchaser_of, start_refused
+from services.marketplace.domain.cart import CART
+from services.marketplace.domain.cart_state import CheckedOut, Unopened, publisher_in
+from services.marketplace.domain.checkout import ordered_lines, purchaser_of, review, start_refused
 from services.marketplace.domain.order import Awaiting, Failed, Unordered, not_confirmed
 from services.marketplace.domain.plan import (
     PLAN,
@@ -56,7 +58,7 @@ from services.marketplace.views import (
 )
 from shared.eventlog.decision import Rejected
 from shared.eventlog.deliver.clocks import Clocks
-from shared.events import CancelBy, CartCheckedOut, HeldSeat, Plan, PlanListed, PlanWithdrawn
+from shared.events import CancelBy, HeldSeat, Plan, PlanListed, PlanWithdrawn
 from shared.events.fields import Code, Identifier, OptionalCode, OptionalIdentifier, OptionalPublisher, WrittenDay
 from shared.events.marketplace import Billing, Category, Period, Support
 from shared.runtime.auth import Actor
@@ -221,26 +223,25 @@ async def cart(
 ) -> CartView:
     """Return the cart as the order that it would be.
 
-    It is for checking an order before the checkout, which is final: there are no refunds.
+    It is for checking an order before the checkout, which is final: there are no refunds. Each plan is shown as it is
+    offered on the customer's day, and `refusals` says what the checkout would refuse.
 
     `customer`, `purchaser` and `starts` are those of the checkout, if they are known already; they are refused as the
     checkout would refuse them. A cart that was checked out is shown with the values of its checkout.
     """
     partner_only(actor)
-    row = await db.fetchrow(SQL["cart"], cart_id)
-    if row is None or row["partner"] != actor.organisation_id:
+    streams = log.reader()
+    state = await streams.state(CART, cart_id)
+    if isinstance(state, Unopened) or state.opened.partner != actor.organisation_id:
         raise unknown("cart")
-    added = await db.fetch(SQL["cart_lines"], cart_id)
-    lines = [(line["line"], Plan.from_row(line["plan"]), line["seats"]) for line in added]
-    order = CartCheckedOut.from_row(row["checked_out"]) if row["checked_out"] else None
-    publisher = lines[0][1].publisher if lines else ""
-    policy = policy_of(Policy, publisher)
-    if order is not None:
+    policy = policy_of(Policy, publisher_in(state))
+    if isinstance(state, CheckedOut):
+        order = state.order
         deadline = _cancel_by(order.starts, order.country, order.time_zone, policy)
         ordered = OrderedWith(
             customer=order.customer, purchaser=order.purchaser, starts=order.starts, csn=order.csn, cancel_by=deadline
         )
-        return cart_view(cart_id, order, lines, policy, ordered)
+        return cart_view(state, ordered_lines(state), policy, ordered)
     now = clocks.time_of(customer or actor.organisation_id)
     begins = starts or now.astimezone(UTC).date()
     buyer = purchaser_of(customer, purchaser, await account(db, purchaser)) if purchaser else None
@@ -254,7 +255,8 @@ async def cart(
             "The date to cancel by is unknown: it depends on the business days of the purchaser's country, and no "
             "purchaser is given."
         )
-    number = valid_csn(await log.state(STANDING, actor.organisation_id), publisher)
+    standing = await streams.state(STANDING, actor.organisation_id)
+    number = valid_csn(standing, publisher_in(state) or "")
     assumed_order = OrderedWith(
         customer=customer or None,
         purchaser=purchaser or None,
@@ -263,7 +265,8 @@ async def cart(
         cancel_by=_cancel_by(begins, buyer.country, buyer.time_zone, policy) if buyer else None,
         assumed=tuple(assumed),
     )
-    return cart_view(cart_id, None, lines, policy, assumed_order)
+    lines = review(state, await offered_now(streams, state, now), standing=standing, policy=policy)
+    return cart_view(state, lines, policy, assumed_order)
 
 
 def _cancel_by(starts: date, country: str, time_zone: str, policy: Policy) -> CancelBy:

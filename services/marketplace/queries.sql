@@ -39,12 +39,6 @@ where subscription_id = $1;
 -- standings: list the organisation's CSNs.
 select * from standings where organisation_id = $1 order by publisher, csn;
 
--- cart: read a cart.
-select * from carts where cart_id = $1;
-
--- cart_lines: list the lines of a cart.
-select line, plan, seats from cart_lines where cart_id = $1 order by line;
-
 -- organisation_names: read the organisations' names, as their first accounts have them.
 select distinct on (organisation_id) organisation_id, organisation_name from people
 where organisation_id = any($1::text[])

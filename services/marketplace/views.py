@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import BaseModel
 
 from services.marketplace.domain import auto_renew
+from services.marketplace.domain.cart_state import CheckedOut, OpenedCart
+from services.marketplace.domain.checkout import ReviewedLine, cart_empty
 from services.marketplace.domain.plan import hyphenated, is_orderable
 from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.subscription import NO_REFUNDS
@@ -16,7 +18,6 @@ from shared.events import (
     AutoRenewDisableRefused,
     AutoRenewDisableRequested,
     CancelBy,
-    CartCheckedOut,
     HeldSeat,
     Instalment,
     Money,
@@ -93,13 +94,28 @@ class TermView(BaseModel):
     """The last day."""
 
 
+class CartRefusal(BaseModel):
+    """Why the checkout would refuse the cart now."""
+
+    line: int | None
+    """The line that it refuses; null if it is the whole cart."""
+    rule: str
+    reason: str
+    remedy: str
+    because: list[str]
+    """The ids of the events that justify it."""
+
+
 class CartLineView(BaseModel):
     """A cart line, with the subscription that it becomes."""
 
     line: int
     plan: PlanView
+    """As it is offered now; as it was added, if it is not offered any more."""
     seats: int
     price_a_seat: Money
+    price_when_added: Money
+    """The price of a seat when the plan was put into the cart."""
     total: Money
     term: TermView
     instalments: list[Instalment]
@@ -117,6 +133,9 @@ class CartView(BaseModel):
     status: Literal["open", "checked-out"]
     lines: list[CartLineView]
     total: Money | None
+    """Null if the cart is empty, or a plan is sold in another currency since it was added."""
+    refusals: list[CartRefusal]
+    """What the checkout would refuse now, in its order: it answers with the first."""
     commitment: str
     refunds: str
     customer: str | None
@@ -233,45 +252,44 @@ class OrderedWith:
 
 
 def cart_view(
-    cart_id: str,
-    order: CartCheckedOut | None,
-    lines: list[tuple[int, Plan, int]],
-    policy: Policy,
-    ordered_with: OrderedWith,
+    state: OpenedCart | CheckedOut, lines: Sequence[ReviewedLine], policy: Policy, ordered_with: OrderedWith
 ) -> CartView:
     """Return the view of a cart.
 
     Args:
-        cart_id: The cart's id.
-        order: The checkout, or None if the cart is open.
-        lines: The number, plan and number of seats of each line.
+        state: The cart.
+        lines: Its lines, as they would be ordered now or were ordered.
         policy: The publisher's policy.
         ordered_with: The values of the checkout, made or assumed.
     """
     starts = ordered_with.starts
     term = TermView(number=1, starts=starts, ends=term_ends(starts))
+    order = state.order if isinstance(state, CheckedOut) else None
     subscriptions = [line.subscription_id for line in order.lines] if order else [None] * len(lines)
     shown = [
         CartLineView(
-            line=number,
-            plan=plan_view(plan, policy),
-            seats=seats,
-            price_a_seat=plan.price,
-            total=plan.price.times(seats),
+            line=line.number,
+            plan=plan_view(line.plan, policy),
+            seats=line.seats,
+            price_a_seat=line.plan.price,
+            price_when_added=line.price_when_added,
+            total=line.total,
             term=term,
-            instalments=list(instalments(plan.price.times(seats), starts, plan.billing)),
+            instalments=list(instalments(line.total, starts, line.plan.billing)),
             cancel_by=ordered_with.cancel_by,
             csn=ordered_with.csn,
             subscription_id=subscription_id,
         )
-        for (number, plan, seats), subscription_id in zip(lines, subscriptions, strict=True)
+        for line, subscription_id in zip(lines, subscriptions, strict=True)
     ]
-    sums = [line.total.amount for line in shown]
+    currencies = {line.total.currency for line in shown}
+    total = sum(line.total.amount for line in shown)
     return CartView(
-        cart_id=cart_id,
+        cart_id=state.opened.cart_id,
         status="checked-out" if order else "open",
         lines=shown,
-        total=Money(amount=sum(sums), currency=shown[0].total.currency) if shown else None,
+        total=Money(amount=total, currency=shown[0].total.currency) if len(currencies) == 1 else None,
+        refusals=_cart_refusals(state, lines),
         commitment=f"Every subscription commits for {policy.commitment_months} months; it renews by itself unless "
         f"auto-renew is turned off until {policy.cancel_business_days} business days before its term ends.",
         refunds=NO_REFUNDS,
@@ -280,6 +298,22 @@ def cart_view(
         starts=starts,
         assumed=list(ordered_with.assumed),
     )
+
+
+def _cart_refusals(state: OpenedCart | CheckedOut, lines: Sequence[ReviewedLine]) -> list[CartRefusal]:
+    empty = cart_empty(state) if isinstance(state, OpenedCart) else None
+    found = [(None, empty), *((line.number, line.refusal) for line in lines)]
+    return [
+        CartRefusal(
+            line=line,
+            rule=refusal.rule,
+            reason=refusal.reason,
+            remedy=refusal.remedy,
+            because=[event.ref for event in refusal.because],
+        )
+        for line, refusal in found
+        if refusal is not None
+    ]
 
 
 def subscription_view(row: Row, parts: Sequence[Row], policy: Policy, now: datetime) -> SubscriptionView:

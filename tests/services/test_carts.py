@@ -1,11 +1,19 @@
 """Carts, from the first line to the checkout, over a real database."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 
-from shared.events import AccountClosed, OrderConfirmed
+from shared.events import (
+    AccountClosed,
+    CsnRevoked,
+    Money,
+    OrderConfirmed,
+    PlanListed,
+    PlanPriceAnnounced,
+    PlanWithdrawn,
+)
 from tests.examples.marketplace import AUTOCAD, AUTOCAD_MONTHLY, LT, VAULT
 from tests.services.market import GONE, ORDER, Market, csn, euros
 
@@ -142,3 +150,69 @@ async def test_an_account_that_was_closed_is_no_purchaser(market: Market) -> Non
         )
         assert gone["because"] == [market.world.of("account-mina", "AccountClosed")]
     assert (await market.when("clerk", "GET", f"/carts/{cart}").then_ok())["status"] == "open"
+
+
+async def test_a_cart_is_shown_as_the_checkout_decides(market: Market) -> None:
+    await market.publisher(csn())
+    cart = await market.cart((AUTOCAD.product_id, 2), (VAULT.product_id, 1), (LT.product_id, 1))
+    path, lines = f"/carts/{cart}", f"/carts/{cart}/lines"
+
+    async def refused() -> list[tuple[int | None, str]]:
+        seen = await market.when("clerk", "GET", path).then_ok()
+        found = [(each["line"], each["rule"]) for each in seen["refusals"]]
+        if found:
+            told = await market.when("clerk", "POST", f"{path}/checkout?dry_run=true", ORDER).then_refused(found[0][1])
+            first = seen["refusals"][0]
+            assert (told["detail"], told["remedy"], told["because"]) == (
+                first["reason"],
+                first["remedy"],
+                first["because"],
+            )
+        return found
+
+    assert await refused() == []
+    await market.publisher(csn(CsnRevoked))
+    assert await refused() == [(2, "specialised-needs-csn")]
+    await market.publisher(PlanListed(plan=AUTOCAD.model_copy(update={"price": Money(amount=240_000, currency="EUR")})))
+    assert await refused() == [(1, "plan-changed"), (2, "specialised-needs-csn")]
+    await market.publisher(PlanWithdrawn(product_id=LT.product_id, publisher="autodesk"))
+    assert await refused() == [(1, "plan-changed"), (2, "specialised-needs-csn"), (3, "plan-withdrawn")]
+
+    seen = await market.when("clerk", "GET", path).then_ok()
+    dearer = seen["lines"][0]
+    assert (dearer["price_when_added"], dearer["price_a_seat"]) == (euros(227_500), euros(240_000))
+    assert (dearer["total"], dearer["instalments"][0]["amount"]) == (euros(480_000), euros(480_000))
+    assert seen["total"] == euros(480_000 + VAULT.price.amount + LT.price.amount)
+
+    await market.when("clerk", "POST", lines, {"product_id": AUTOCAD.product_id, "seats": 2}).then_ok()
+    for line in (2, 3):
+        await market.when("clerk", "DELETE", f"{lines}/{line}").then_ok()
+    assert await refused() == []
+    await market.when("clerk", "POST", f"{path}/checkout", ORDER).then_ok()
+    ordered = await market.when("clerk", "GET", path).then_ok()
+    assert [(line["line"], line["total"]) for line in ordered["lines"]] == [(1, euros(480_000))]
+
+
+async def test_a_cart_has_the_price_of_the_customers_day(market: Market) -> None:
+    cart = await market.cart((AUTOCAD.product_id, 1))
+    dearer = PlanPriceAnnounced(
+        product_id=AUTOCAD.product_id,
+        publisher="autodesk",
+        price=Money(amount=240_000, currency="EUR"),
+        valid_from=date(2027, 1, 1),
+    )
+    await market.publisher(dearer)
+    await market.clock(datetime(2027, 6, 1, 12, tzinfo=UTC))
+    now = await market.when("clerk", "GET", f"/carts/{cart}").then_ok()
+    assert (now["total"], now["refusals"]) == (euros(227_500), [])
+    theirs = await market.when("clerk", "GET", f"/carts/{cart}?customer=org").then_ok()
+    assert (theirs["total"], [each["rule"] for each in theirs["refusals"]]) == (euros(240_000), ["plan-changed"])
+
+
+async def test_an_empty_cart_says_that_it_is_no_order(market: Market) -> None:
+    cart = await market.cart()
+    seen = await market.when("clerk", "GET", f"/carts/{cart}").then_ok()
+    assert (seen["total"], [(each["line"], each["rule"]) for each in seen["refusals"]]) == (
+        None,
+        [(None, "cart-empty")],
+    )

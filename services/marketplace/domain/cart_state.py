@@ -29,10 +29,22 @@ class CheckedOut:
 
     opened: CartOpened
     order: CartCheckedOut
+    numbers: tuple[int, ...] = ()
+    """The numbers of the order's lines, in its sequence."""
 
 
 State: TypeAlias = Unopened | OpenedCart | CheckedOut
 INITIAL: State = Unopened()
+
+
+def publisher_in(state: OpenedCart | CheckedOut) -> str | None:
+    """Return the one publisher of the cart's plans, or None if the cart is empty."""
+    plans = (
+        (added.line.plan for added in state.lines.values())
+        if isinstance(state, OpenedCart)
+        else (line.plan for line in state.order.lines)
+    )
+    return next((plan.publisher for plan in plans), None)
 
 
 def evolve(state: State, event: Event) -> State:
@@ -51,6 +63,8 @@ def evolve(state: State, event: Event) -> State:
                 return state
             return replace(state, lines={n: added for n, added in state.lines.items() if n != number})
         case CartCheckedOut():
-            return CheckedOut(state.opened, event) if isinstance(state, OpenedCart) else state
+            if not isinstance(state, OpenedCart):
+                return state
+            return CheckedOut(state.opened, event, tuple(sorted(state.lines)))
         case unreachable:
             assert_never(unreachable)

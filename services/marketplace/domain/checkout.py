@@ -1,14 +1,16 @@
 """The checkout of a cart: each line becomes an order.
 
-Every line is checked again. What was shown is what is ordered: a plan that changed since it was added is refused.
+Every line is reviewed again, for the checkout and for the cart that is shown before it. What was shown is what is
+ordered: a plan that changed since it was added is refused.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, TypeAlias
 
 from services.marketplace.domain import rules
-from services.marketplace.domain.cart_state import OpenedCart
+from services.marketplace.domain.cart_state import CheckedOut, OpenedCart
 from services.marketplace.domain.plan import hyphenated, not_orderable, plan_withdrawn, product_id_of
 from services.marketplace.domain.policy import DEFAULT, Policy
 from services.marketplace.domain.standing import INITIAL as NO_STANDING
@@ -22,6 +24,7 @@ from shared.events import (
     CartLineAdded,
     Money,
     OrderLine,
+    Plan,
     PlanListed,
     PlanWithdrawn,
 )
@@ -55,26 +58,23 @@ class CheckOut:
 
 def check_out(command: CheckOut, state: OpenedCart) -> Decision[CartCheckedOut]:
     """Return the order of the cart's lines, or the refusal."""
-    if not state.lines:
-        return Rejected(rules.CART_EMPTY, "The cart is empty.", "Put a plan into the cart.", because=(state.opened,))
+    if (empty := cart_empty(state)) is not None:
+        return empty
     purchaser = purchaser_of(command.customer, command.purchaser, command.purchaser_account)
     if isinstance(purchaser, Rejected):
         return purchaser
     refusal = start_refused(command.starts, command.now, command.policy)
     if refusal is not None:
         return refusal
-    lines = [state.lines[number] for number in sorted(state.lines)]
-    for added in lines:
-        refusal = _changed_since(added, command)
-        if refusal is not None:
-            return refusal
+    lines = review(state, command.offered, standing=command.standing, policy=command.policy)
+    for line in lines:
+        if line.refusal is not None:
+            return line.refusal
     if len(command.subscription_ids) < len(lines):
         raise ValueError("the route must supply an id per line")
     ordered = tuple(
-        OrderLine(
-            subscription_id=new, plan=a.line.plan, seats=a.line.seats, total=a.line.plan.price.times(a.line.seats)
-        )
-        for new, a in zip(command.subscription_ids, lines, strict=False)
+        OrderLine(subscription_id=new, plan=line.plan, seats=line.seats, total=line.total)
+        for new, line in zip(command.subscription_ids, lines, strict=False)
     )
     csn = valid_csn(command.standing, ordered[0].plan.publisher)
     total = Money(amount=sum(line.total.amount for line in ordered), currency=ordered[0].total.currency)
@@ -123,24 +123,89 @@ def purchaser_of(customer: str, purchaser: str, account: Account | None) -> Acco
     return account
 
 
-def _changed_since(added: CartLineAdded, command: CheckOut) -> Rejected | None:
-    """Return why the line can't be ordered as it was added; None when it can."""
+# ── The cart's lines ───────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReviewedLine:
+    """A cart's line as it would be ordered now, or was ordered."""
+
+    number: int
+    plan: Plan
+    """As it is offered now; as it was added, if it is not offered any more."""
+    seats: int
+    price_when_added: Money
+    refusal: Rejected | None = None
+    """Why the checkout refuses it."""
+
+    @property
+    def total(self) -> Money:
+        """The price of all its seats."""
+        return self.plan.price.times(self.seats)
+
+
+def cart_empty(state: OpenedCart) -> Rejected | None:
+    """Return the refusal of a cart without lines; None where it has some."""
+    if state.lines:
+        return None
+    return Rejected(rules.CART_EMPTY, "The cart is empty.", "Put a plan into the cart.", because=(state.opened,))
+
+
+def review(
+    state: OpenedCart, offered: Iterable[PlanListed | PlanWithdrawn], *, standing: Standing, policy: Policy
+) -> tuple[ReviewedLine, ...]:
+    """Return the cart's lines as the checkout would order or refuse them.
+
+    Args:
+        state: the cart.
+        offered: the latest event of the catalogue about each plan in the cart.
+        standing: the partner's standing.
+        policy: the policy of the plans' publisher.
+    """
+    offers = {product_id_of(offer): offer for offer in offered}
+    added = (state.lines[number] for number in sorted(state.lines))
+    return tuple(_review(each, offers.get(each.line.plan.product_id), standing, policy) for each in added)
+
+
+def _review(
+    added: CartLineAdded, offer: PlanListed | PlanWithdrawn | None, standing: Standing, policy: Policy
+) -> ReviewedLine:
     plan = added.line.plan
-    match next((offered for offered in command.offered if product_id_of(offered) == plan.product_id), None):
-        case PlanListed() as offer:
-            if offer.plan != plan:
-                return Rejected(
-                    rules.PLAN_CHANGED,
-                    f"{plan.product_name} ({hyphenated(plan.product_id)}) has changed since it was put into the cart. "
-                    f"It now costs {offer.plan.price.amount} {offer.plan.price.currency} minor units a seat.",
-                    "Put it into the cart again (for a sandbox, naming the customer), check it, and check out.",
-                    because=(added, offer),
-                )
-            if not opens(command.standing, plan):
-                return needs_csn(command.standing, plan, offer)
-            return not_orderable(plan, offer, command.policy)
+    match offer:
+        case PlanListed():
+            refusal = _changed_since(added, offer) or (
+                not_orderable(plan, offer, policy) if opens(standing, plan) else needs_csn(standing, plan, offer)
+            )
         case withdrawal:
-            return plan_withdrawn(plan.product_id, withdrawal)
+            refusal = plan_withdrawn(plan.product_id, withdrawal)
+    return ReviewedLine(
+        number=added.line.line,
+        plan=offer.plan if isinstance(offer, PlanListed) else plan,
+        seats=added.line.seats,
+        price_when_added=plan.price,
+        refusal=refusal,
+    )
+
+
+def _changed_since(added: CartLineAdded, offer: PlanListed) -> Rejected | None:
+    plan = added.line.plan
+    if offer.plan == plan:
+        return None
+    return Rejected(
+        rules.PLAN_CHANGED,
+        f"{plan.product_name} ({hyphenated(plan.product_id)}) has changed since it was put into the cart. "
+        f"It now costs {offer.plan.price.amount} {offer.plan.price.currency} minor units a seat.",
+        "Put it into the cart again (for a sandbox, naming the customer), check it, and check out.",
+        because=(added, offer),
+    )
+
+
+def ordered_lines(state: CheckedOut) -> tuple[ReviewedLine, ...]:
+    """Return the lines of a checked-out cart as they were ordered."""
+    return tuple(
+        ReviewedLine(number=number, plan=line.plan, seats=line.seats, price_when_added=line.plan.price)
+        for number, line in zip(state.numbers, state.order.lines, strict=True)
+    )
 
 
 # ── Rules shared with resubmitted orders ───────────────────────────────────────────────────────────────

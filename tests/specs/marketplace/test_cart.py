@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 from datetime import date, timedelta
+from functools import reduce
 
 import pytest
 
 from services.marketplace.domain.cart import CART, LINES_AT_MOST, OpenCart, RemoveFromCart
-from services.marketplace.domain.cart_state import Event
-from services.marketplace.domain.checkout import CheckOut
+from services.marketplace.domain.cart_state import CheckedOut, Event, OpenedCart
+from services.marketplace.domain.checkout import CheckOut, ordered_lines, review
 from services.marketplace.domain.plan_choice import AddToCart
 from services.marketplace.domain.policy import Policy, PublisherPolicies
 from services.marketplace.domain.standing import INITIAL as NO_STANDING
@@ -31,6 +32,7 @@ from tests.examples.marketplace import (
     CUSTOMER,
     LT,
     LT_THREE_YEARS,
+    NO_CSN_ANY_MORE,
     NOON,
     OTHERS_PLAN,
     PARTNER,
@@ -252,6 +254,38 @@ def test_what_changed_in_the_catalogue_since_is_looked_at_again() -> None:
     given(CART, *history).when(replace(CHECK_OUT, offered=(WITHDRAWN,))).then_refused(
         "plan-withdrawn", because=[WITHDRAWN]
     )
+
+
+def test_the_cart_is_shown_as_the_checkout_decides() -> None:
+    history: tuple[Event, ...] = (OPENED, added(1, AUTOCAD), added(2, VAULT, 1), added(3, LT))
+    dearer = plan(price=240_000)
+    command = replace(CHECK_OUT, offered=listed(dearer, VAULT), standing=NO_CSN_ANY_MORE)
+    state = reduce(CART.evolve, history, CART.initial)
+    assert isinstance(state, OpenedCart)
+    shown = review(state, command.offered, standing=command.standing, policy=command.policy)
+    assert [line.refusal and line.refusal.rule for line in shown] == [
+        "plan-changed",
+        "specialised-needs-csn",
+        "plan-withdrawn",
+    ]
+    assert [(line.number, line.plan, line.price_when_added) for line in shown] == [
+        (1, dearer, AUTOCAD.price),
+        (2, VAULT, VAULT.price),
+        (3, LT, LT.price),
+    ]
+    changed = [added(1, AUTOCAD), *listed(dearer)]
+    assert given(CART, *history).when(command).then_refused("plan-changed", because=changed) == shown[0].refusal
+
+
+def test_an_ordered_cart_is_shown_as_it_was_ordered() -> None:
+    history = (OPENED, added(1, LT), added(2, AUTOCAD), CartLineRemoved(cart_id="cart-1", line=1), added(3, VAULT, 1))
+    (order,) = given(CART, *history).when(replace(CHECK_OUT, standing=WITH_CSN)).then_accepted()
+    state = reduce(CART.evolve, (*history, order), CART.initial)
+    assert isinstance(state, CheckedOut)
+    assert [(line.number, line.plan, line.seats, line.refusal) for line in ordered_lines(state)] == [
+        (2, AUTOCAD, 3, None),
+        (3, VAULT, 1, None),
+    ]
 
 
 def test_an_empty_cart_is_no_order() -> None:
