@@ -34,17 +34,26 @@ Result = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Assign:
-    """`seat` is any number; the pipeline puts the time there at which the command was meant to be sent."""
+    """`number` is any number from 0 to 10^36; the pipeline puts there when the command was meant to be sent."""
 
-    seat: int
+    number: int
 
 
 def decided(command: Assign, _state: int) -> tuple[SeatAssigned, ...]:
     return (
         SeatAssigned(
-            subscription_id=_UUID, contract_id=_UUID, seat=command.seat, account_id=_UUID, assigned_by=_ASSIGNED_BY
+            subscription_id=_UUID,
+            contract_id=f"{command.number:036d}",
+            seat=1,
+            account_id=_UUID,
+            assigned_by=_ASSIGNED_BY,
         ),
     )
+
+
+def number_of(event: SeatAssigned) -> int:
+    """The number of the command that made this event."""
+    return int(event.contract_id)
 
 
 def _counted(state: int, _event: SeatAssigned) -> int:

@@ -38,6 +38,7 @@ from tests.benchmarks.measure import (
     cpu_meter,
     fresh,
     meta,
+    number_of,
     quantiles,
     say,
 )
@@ -83,7 +84,7 @@ class Timed(Consumer):
         came = time.monotonic_ns()
         done = await super().consume(records, impatient)
         committed = time.monotonic_ns()
-        self.applied += [(r.event.seat, came, committed) for r in done.apply if isinstance(r.event, SeatAssigned)]
+        self.applied += [(number_of(r.event), came, committed) for r in done.apply if isinstance(r.event, SeatAssigned)]
         return done
 
 
