@@ -8,9 +8,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from shared.eventlog.deliver import leaving
-from shared.eventlog.deliver.consumer import SQL as CHECKPOINTS
 from shared.eventlog.deliver.leaving import LOGGED_PER_REASON, STATEMENT_BYTES
 from shared.eventlog.deliver.plan import ParkedRecord, Raw, headers_of, receive
+from shared.eventlog.deliver.tables import SQL, PostgresTables
 from shared.events.registry import ENTITLEMENTS
 from tests.databases import execute_as_operator
 
@@ -40,20 +40,20 @@ class Counting:
 
 async def test_a_batch_of_small_records_is_parked_by_one_statement() -> None:
     tx: Any = Counting()
-    await leaving.park(tx, "test.one", left(500))
+    await leaving.park(PostgresTables(tx), "test.one", left(500))
     assert tx.asked == [list(range(500))]
 
 
 async def test_large_records_are_parked_by_several_statements_each_of_a_bounded_size() -> None:
     tx: Any = Counting()
-    await leaving.park(tx, "test.one", left(20, [*LARGE]))
+    await leaving.park(PostgresTables(tx), "test.one", left(20, [*LARGE]))
     assert [offset for some in tx.asked for offset in some] == list(range(20))
     assert {len(some) for some in tx.asked} == {STATEMENT_BYTES // (40 * len(LARGE) + 100)}
 
 
 async def test_nothing_that_is_left_is_no_statement() -> None:
     tx: Any = Counting()
-    await leaving.park(tx, "test.one", [])
+    await leaving.park(PostgresTables(tx), "test.one", [])
     assert tx.asked == []
 
 
@@ -62,13 +62,14 @@ async def test_many_are_parked_with_identical_bytes_and_again_without_a_change(d
     db = await asyncpg.connect(database)
     many = left(300)
     for _ in range(2):
-        await leaving.park(db, "test.one", many)
+        await leaving.park(PostgresTables(db), "test.one", many)
     rows = await db.fetch('select * from engine.parked order by "offset"')
     found = [(r["offset"], r["key"], headers_of(json.loads(r["headers"])), r["value"]) for r in rows]
     raws = [each.record.raw for each in many]
     assert found == [(raw.offset, raw.key, raw.headers, raw.value) for raw in raws]
+    again = [many[1], ParkedRecord(many[0].record, "gap", "", False), *_other(many[2])]
     with pytest.raises(asyncpg.RaiseError, match="has parked another record"):
-        await leaving.park(db, "test.one", [many[1], ParkedRecord(many[0].record, "gap", "", False), *_other(many[2])])
+        await leaving.park(PostgresTables(db), "test.one", again)
     await db.close()
 
 
@@ -96,7 +97,7 @@ async def test_a_batch_is_judged_as_quickly_when_very_much_is_parked(database: s
         analyze engine.parked""",
     )
     db = await asyncpg.connect(database)
-    for query, arguments in ((CHECKPOINTS["lock_checkpoints"], ("c", ["t"], [0])), (CHECKPOINTS["seen"], ("c", ["s"]))):
+    for query, arguments in ((SQL["lock_checkpoints"], ("c", ["t"], [0])), (SQL["seen"], ("c", ["s"]))):
         plan = json.loads(await db.fetchval(f"explain (analyze, buffers, timing off, format json) {query}", *arguments))
         top = plan[0]["Plan"]
         assert top["Shared Hit Blocks"] + top["Shared Read Blocks"] < 60, json.dumps(plan, indent=1)

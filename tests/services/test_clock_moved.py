@@ -1,13 +1,14 @@
 """A clock that was moved: the answer comes once every service decides by it, or says which does not yet."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
 import pytest
 
 from services.identity.everywhere import Everywhere
-from shared.eventlog.deliver.clocks import FRESH_S, Clocks
+from shared.eventlog.deliver.clocks import FRESH_S, Clocks, MovedClock
 from shared.eventlog.write.log import utc_now
 from tests.services.identity_bench import Bench
 
@@ -15,19 +16,24 @@ AHEAD_S = 86_400
 TO = "2030-01-01T00:00:00Z"
 
 
+def a_process() -> Clocks:
+    """A process's clocks, which are refreshed from a `Table`."""
+    return Clocks(utc_now, table=lambda table: table)
+
+
 class Table:
     """The clocks of a database, as a look reads them."""
 
     def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[MovedClock] = []
         self.looks = 0
 
-    async def fetch(self, _query: str, after: int) -> list[dict[str, Any]]:
+    async def moved_after(self, change: int) -> Sequence[MovedClock]:
         self.looks += 1
-        return [row for row in self.rows if row["change"] > after]
+        return [row for row in self.rows if row.change > change]
 
     def move(self, ahead_s: int) -> None:
-        self.rows = [{"organisation_id": "org", "ahead_s": ahead_s, "change": len(self.rows) + 1}]
+        self.rows = [MovedClock("org", ahead_s, len(self.rows) + 1)]
 
 
 class Overtaken(Table):
@@ -37,14 +43,14 @@ class Overtaken(Table):
         super().__init__()
         self.told = asyncio.Event()
 
-    async def fetch(self, query: str, after: int) -> list[dict[str, Any]]:
-        rows = await super().fetch(query, after)
+    async def moved_after(self, change: int) -> Sequence[MovedClock]:
+        rows = await super().moved_after(change)
         if self.looks == 1:
             await self.told.wait()
         return rows
 
     def move(self, ahead_s: int) -> None:
-        self.rows = [{"organisation_id": "org", "ahead_s": ahead_s, "change": ahead_s}]
+        self.rows = [MovedClock("org", ahead_s, ahead_s)]
 
 
 class Elsewhere:
@@ -69,7 +75,7 @@ class Elsewhere:
 
 
 async def lacking(others: Elsewhere, table: Any) -> list[str]:
-    return await others.everywhere().lacking("org", AHEAD_S, "Bearer me", Clocks(utc_now), table)
+    return await others.everywhere().lacking("org", AHEAD_S, "Bearer me", a_process(), table)
 
 
 async def test_it_waits_until_all_have_it_and_then_until_no_process_decides_by_an_older_one() -> None:
@@ -108,7 +114,7 @@ async def test_identitys_own_tables_count_too() -> None:
 
 
 async def test_nothing_is_decided_by_clocks_that_were_read_long_ago() -> None:
-    clocks, table = Clocks(utc_now), Table()
+    clocks, table = a_process(), Table()
     await clocks.fresh(table)
     assert table.looks == 0, "nobody follows them"
     await clocks.refresh(table)
@@ -121,7 +127,7 @@ async def test_nothing_is_decided_by_clocks_that_were_read_long_ago() -> None:
 
 
 async def test_a_look_that_was_overtaken_changes_nothing() -> None:
-    clocks, table = Clocks(utc_now), Overtaken()
+    clocks, table = a_process(), Overtaken()
     table.move(1)
     slow = asyncio.create_task(clocks.refresh(table))
     await asyncio.sleep(0)  # it has read, and does not know it yet

@@ -61,8 +61,8 @@ def commits_first() -> AbstractContextManager[object]:
 
     async def fold(self: Consumer, projection: Any, records: Sequence[Received], reached: Any) -> BatchPlan:
         async with self._pool.acquire() as tx, tx.transaction():
-            done = plan.plan(records, await self._read_checkpoint(tx, records, reached))
-            await self._note(tx, done)
+            done = plan.plan(records, await self._read_checkpoint(self._tables(tx), records, reached))
+            await self._note(self._tables(tx), done)
         async with self._pool.acquire() as tx, tx.transaction():
             await consumer.apply_each(done, consumer.folding(projection, tx, careful=False), careful=False)
         return done
@@ -75,8 +75,8 @@ def reacts_after_commit() -> AbstractContextManager[object]:
 
     async def react(self: Consumer, reactions: Any, records: Sequence[Received], reached: Any) -> BatchPlan:
         async with self._pool.acquire() as tx, tx.transaction():
-            done = plan.plan(records, await self._read_checkpoint(tx, records, reached))
-            await self._note(tx, done)
+            done = plan.plan(records, await self._read_checkpoint(self._tables(tx), records, reached))
+            await self._note(self._tables(tx), done)
         await consumer.apply_each(done, lambda record: self._reaction(reactions, record, {}), careful=True)
         return done
 
@@ -88,11 +88,11 @@ def commits_after() -> AbstractContextManager[object]:
 
     async def fold(self: Consumer, projection: Any, records: Sequence[Received], reached: Any) -> BatchPlan:
         async with self._pool.acquire() as tx, tx.transaction():
-            done = plan.plan(records, await self._read_checkpoint(tx, records, reached))
+            done = plan.plan(records, await self._read_checkpoint(self._tables(tx), records, reached))
         async with self._pool.acquire() as tx, tx.transaction():
             await consumer.apply_each(done, consumer.folding(projection, tx, careful=False), careful=False)
         async with self._pool.acquire() as tx, tx.transaction():
-            await self._note(tx, done)
+            await self._note(self._tables(tx), done)
         return done
 
     return patch.object(Consumer, "_fold", fold)
@@ -103,10 +103,10 @@ def zombies_are_not_fenced() -> AbstractContextManager[object]:
 
     async def fold(self: Consumer, projection: Any, records: Sequence[Received], reached: Any) -> BatchPlan:
         async with self._pool.acquire() as tx, tx.transaction():
-            done = plan.plan(records, await self._read_checkpoint(tx, records, reached))
+            done = plan.plan(records, await self._read_checkpoint(self._tables(tx), records, reached))
         async with self._pool.acquire() as tx, tx.transaction():
             await consumer.apply_each(done, consumer.folding(projection, tx, careful=False), careful=False)
-            await self._note(tx, done)
+            await self._note(self._tables(tx), done)
         return done
 
     return patch.object(Consumer, "_fold", fold)

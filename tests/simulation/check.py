@@ -1,6 +1,5 @@
 """What must hold once a simulated system has come to rest: the oracle's verdict, the replay's, the business's."""
 
-import json
 from collections.abc import Iterator
 from hashlib import sha256
 from random import Random
@@ -13,7 +12,7 @@ from services.entitlements.domain import credits, seat_pool
 from services.identity.domain import contract, contract_state
 from services.marketplace.domain import subscription
 from shared.eventlog.decision import Stream
-from shared.eventlog.deliver.plan import headers_of
+from shared.eventlog.deliver.plan import ParkedRecord
 from shared.eventlog.deliver.projection import Projection
 from shared.events.envelope import GENESIS, Headers
 from shared.events.registry import topic_of
@@ -35,9 +34,10 @@ async def verdict(world: World) -> Iterator[str]:
     for name in SERVICES:
         found += faults(evidence(world, name))
         for row in system.services[name].tables.of("parked"):
-            place = (row["topic"], row["partition"], row["offset"])
-            if place not in system.forged or row["holds_stream"]:
-                found.append(f"{row['consumer']} has parked a record, {place} ({row['reason']}): {row['detail']}")
+            parked: ParkedRecord = row["record"]
+            place = parked.record.raw[:3]
+            if place not in system.forged or parked.holds_stream:
+                found.append(f"{row['consumer']} has parked a record, {place} ({parked.reason}): {parked.detail}")
         found += await _replayed(system, name)
         for running_ in system.services[name].running:
             if running_.process.failed is not None:
@@ -77,11 +77,13 @@ def evidence(world: World, name: str) -> Evidence:
         for key, row in other.tables.rows("checkpoint").items():
             if key[2] == topic:
                 found.checkpoints[key[1], key[3]] = row["offset"]
-        for row in (each for each in other.tables.of("parked") if each["topic"] == topic):
-            headers = cast("Headers", headers_of(json.loads(row["headers"])))
-            found.waiting[row["consumer"], row["partition"], row["offset"]] = Waiting(
-                row["version"] or 0, row["holds_stream"], row["key"], headers, row["value"]
-            )
+        for row in other.tables.of("parked"):
+            raw = row["record"].record.raw
+            if raw.topic == topic:
+                headers = cast("Headers", list(raw.headers))
+                found.waiting[row["consumer"], raw.partition, raw.offset] = Waiting(
+                    row["version"] or 0, row["holds_stream"], raw.key, headers, raw.value
+                )
     found.planted = {(partition, offset) for name, partition, offset in system.forged if name == topic}
     found.asked = [asked for asked in world.asked if asked.service == name]
     found.answered = {

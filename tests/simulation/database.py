@@ -1,26 +1,21 @@
 """A service's database as far as its consumers and timers use it: rows, row locks, transactions that commit whole.
 
-It answers the engine's own statements, each as its module names it; one that it does not know is an error. What
-reactions look up is answered by twins (`twins/`), each call as a `statement`. Read-committed: a transaction's writes
-are seen by others once it commits.
+It knows no SQL. What the engine stores and what reactions look up is answered by twins (`twins/`), each call as a
+`statement`. Read-committed: a transaction's writes are seen by others once it commits.
 """
 
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 import asyncpg
 
-from shared.eventlog.deliver import clocks, duplicates, leaving, timers
-from shared.eventlog.deliver.consumer import SQL
-from shared.eventlog.deliver.plan import HIDING, Partition
+from shared.eventlog.deliver.plan import Partition
 from shared.eventlog.write.memory import MemoryStore
 from shared.events.envelope import StoredEvent
-from shared.runtime import clocks as moved_clocks
 from tests.simulation.store import Rates
 from tests.simulation.time import SimulatedProcess
 
@@ -134,28 +129,12 @@ class Transaction:
         merged |= {k: r for k, r in self._writes.items() if k[0] == table and r is not None}
         return _in_order(merged)
 
-    async def _lock(self, key: Key) -> None:
+    async def lock(self, key: Key) -> None:
+        """Locks the row until the transaction ends."""
         lock = self._tables.locks.setdefault(key, asyncio.Lock())
         if lock not in self._held:
             await lock.acquire()
             self._held.append(lock)
-
-    async def fetch(self, query: str, *arguments: Any) -> list[Any]:
-        await self._gate()
-        if query in (SQL["lock_checkpoints"], SQL["read_checkpoints"]):
-            return await self._stand(query == SQL["lock_checkpoints"], *arguments)
-        found: list[Any] = _answer(query)(self, *arguments)
-        return found
-
-    async def fetchrow(self, query: str, *arguments: Any) -> Any:
-        return (await self.fetch(query, *arguments))[0]
-
-    async def fetchval(self, query: str, *arguments: Any) -> Any:
-        return await self.fetch(query, *arguments)
-
-    async def execute(self, query: str, *arguments: Any) -> None:
-        async with self.statement():
-            _answer(query)(self, *arguments)
 
     @asynccontextmanager
     async def statement(self) -> AsyncIterator["Transaction"]:
@@ -164,22 +143,6 @@ class Transaction:
         yield self
         if self._depth == 0 and self._writes:
             await self._commit()
-
-    async def _stand(self, locks: bool, consumer: str, topics: Sequence[str], numbers: Sequence[int]) -> list[Row]:
-        found = []
-        for topic, number in sorted(zip(topics, numbers, strict=True)):
-            key = ("checkpoint", consumer, topic, number)
-            if self.get(*key) is None:
-                continue
-            if locks:
-                await self._lock(key)
-            row = self.get(*key) or {}
-            not_awaited = any(
-                p["reason"] in HIDING and (p["consumer"], p["topic"], p["partition"]) == key[1:]
-                for p in self.all("parked")
-            )
-            found.append({"topic": topic, "partition": number, "offset": row["offset"], "has_unreadable": not_awaited})
-        return found
 
 
 class Pool:
@@ -198,191 +161,6 @@ class Pool:
     def statement(self) -> AbstractAsyncContextManager[Transaction]:
         """See `Transaction.statement`."""
         return self._connection().statement()
-
-    async def fetch(self, query: str, *arguments: Any) -> list[Any]:
-        return await self._connection().fetch(query, *arguments)
-
-    async def fetchrow(self, query: str, *arguments: Any) -> Any:
-        return await self._connection().fetchrow(query, *arguments)
-
-    async def fetchval(self, query: str, *arguments: Any) -> Any:
-        return await self._connection().fetchval(query, *arguments)
-
-    async def execute(self, query: str, *arguments: Any) -> None:
-        await self._connection().execute(query, *arguments)
-
-
-# ── The engine's statements ────────────────────────────────────────────────────────────────────────────
-
-
-def _seen(tx: Transaction, consumer: str, streams: Sequence[str]) -> list[Row]:
-    holding = tx.parked(consumer)
-    found = []
-    for stream in streams:
-        row = tx.get("seen", consumer, stream) or {"version": None, "hash": None}
-        mine = [p for p in holding if p["stream"] == stream]
-        blocked = any(p["reason"] != "gap" and p["version"] <= (row["version"] or 0) + 1 for p in mine)
-        found.append({**row, "stream": stream, "held": bool(mine), "blocked": blocked})
-    return found
-
-
-def _stored(tx: Transaction, streams: Sequence[str], versions: Sequence[int]) -> list[Row]:
-    found = []
-    for stream, version in zip(streams, versions, strict=True):
-        if (event := tx.stored(stream, version)) is not None:
-            envelope = event.envelope
-            found.append(
-                {
-                    "stream": stream,
-                    "version": version,
-                    "hash": envelope.hash,
-                    "position": envelope.position,
-                    "command_id": envelope.command_id,
-                    "record": None,
-                }
-            )
-    return found
-
-
-def _known(tx: Transaction, streams: Sequence[str], versions: Sequence[int]) -> list[Row]:
-    rows = (tx.get("hash", *each) for each in zip(streams, versions, strict=True))
-    return [{**row, "position": None, "command_id": None} for row in rows if row is not None]
-
-
-def _head(tx: Transaction) -> list[Row]:
-    return [{"position": len(tx.log.events), "fenced": None}]
-
-
-def _advance(
-    tx: Transaction,
-    consumer: str,
-    streams: Sequence[str],
-    versions: Sequence[int],
-    hashes: Sequence[bytes],
-    _tenants: Sequence[str | None],
-    topics: Sequence[str],
-    numbers: Sequence[int],
-    offsets: Sequence[int],
-    *dealt_with: Sequence[Any],
-) -> None:
-    for stream, version, hash_ in zip(streams, versions, hashes, strict=True):
-        tx.put(("seen", consumer, stream), consumer=consumer, stream=stream, version=version, hash=hash_)
-    for topic, number, offset in zip(topics, numbers, offsets, strict=True):
-        tx.put(("checkpoint", consumer, topic, number), offset=offset)
-    for stream, version, hash_, record in zip(*dealt_with, strict=True):
-        tx.made(("hash", stream, version), stream=stream, version=version, hash=hash_, record=record)
-
-
-def _assign(tx: Transaction, consumer: str, topics: Sequence[str], numbers: Sequence[int]) -> list[Row]:
-    rows = []
-    for topic, number in zip(topics, numbers, strict=True):
-        key = ("checkpoint", consumer, topic, number)
-        row = tx.made(key, offset=-1)
-        rows.append({"topic": topic, "partition": number, **row})
-    return rows
-
-
-def _park(tx: Transaction, consumer: str, *columns: Sequence[Any]) -> None:
-    names = (
-        "topic",
-        "partition",
-        "offset",
-        "stream",
-        "version",
-        "reason",
-        "detail",
-        "holds_stream",
-        "key",
-        "headers",
-        "value",
-    )
-    for values in zip(*columns, strict=True):
-        row = dict(zip(names, values, strict=True), consumer=consumer)
-        tx.put(("parked", consumer, row["topic"], row["partition"], row["offset"]), **row)
-
-
-def _clock(tx: Transaction, organisation: str, ahead_s: int) -> None:
-    change = max((row["change"] for row in tx.all("clock")), default=0) + 1
-    tx.put(("clock", organisation), organisation_id=organisation, ahead_s=ahead_s, change=change)
-
-
-def _clocks_since(tx: Transaction, change: int) -> list[Row]:
-    return sorted((r for r in tx.all("clock") if r["change"] > change), key=lambda row: int(row["change"]))
-
-
-def _set_timer(tx: Transaction, name: str, key: str, due: datetime, customer: str, by: str, correlation: str) -> None:
-    tx.put(
-        ("timer", name, key),
-        name=name,
-        key=key,
-        due=due,
-        customer=customer,
-        set_by=by,
-        correlation_id=correlation,
-        first_due=None,
-    )
-
-
-def _cancel_timer(tx: Transaction, name: str, key: str) -> None:
-    if tx.get("timer", name, key) is not None:
-        tx.delete("timer", name, key)
-
-
-def _fired(tx: Transaction, names: Sequence[str], keys: Sequence[str], dues: Sequence[datetime]) -> None:
-    for name, key, due in zip(names, keys, dues, strict=True):
-        if (row := tx.get("timer", name, key)) is not None and row["due"] == due:
-            tx.delete("timer", name, key)
-
-
-def _due(tx: Transaction, now: datetime, limit: int) -> list[Row]:
-    ahead = {row["organisation_id"]: timedelta(seconds=row["ahead_s"]) for row in tx.all("clock")}
-    found = [{**t, "ahead_s": int(ahead.get(t["customer"], timedelta()).total_seconds())} for t in tx.all("timer")]
-    due = [t for t in found if t["due"] <= now + timedelta(seconds=t["ahead_s"])]
-    return sorted(due, key=lambda t: (t["due"], t["key"], t["name"]))[:limit]
-
-
-def _put_off(tx: Transaction, name: str, key: str, due: datetime, later: datetime) -> None:
-    raise AssertionError(f"the timer {name} of {key}, due {due}, could not be fired")
-
-
-def _claim(tx: Transaction, consumer: str, identities: Sequence[bytes], contents: Sequence[bytes]) -> list[Row]:
-    return [
-        tx.made(("inbound", consumer, identity), identity=identity, content=content)
-        for identity, content in zip(identities, contents, strict=True)
-    ]
-
-
-def _unclaim(tx: Transaction, consumer: str, identities: Sequence[bytes], contents: Sequence[bytes]) -> None:
-    for identity, content in zip(identities, contents, strict=True):
-        if (noted := tx.get("inbound", consumer, identity)) is not None and noted["content"] == content:
-            tx.delete("inbound", consumer, identity)
-
-
-_ANSWERS: Final[dict[str, Callable[..., Any]]] = {
-    SQL["seen"]: _seen,
-    SQL["advance"]: _advance,
-    SQL["assign"]: _assign,
-    leaving.SQL["park"]: _park,
-    duplicates.SQL["claim"]: _claim,
-    duplicates.SQL["unclaim"]: _unclaim,
-    SQL["stored"]: _stored,
-    SQL["known"]: _known,
-    SQL["head"]: _head,
-    moved_clocks.SQL["move"]: _clock,
-    clocks.SQL["moved"]: _clocks_since,
-    timers.SQL["set"]: _set_timer,
-    timers.SQL["cancel"]: _cancel_timer,
-    timers.SQL["fired"]: _fired,
-    timers.SQL["due"]: _due,
-    timers.SQL["postpone"]: _put_off,
-}
-
-
-def _answer(query: str) -> Callable[..., Any]:
-    found = _ANSWERS.get(query)
-    if found is None:
-        raise AssertionError(f"the simulated database does not know: {query[:120]}")
-    return found
 
 
 def offsets(tables: Tables, consumer: str) -> dict[Partition, int]:

@@ -30,7 +30,6 @@ from shared.events import (
 )
 from shared.events.envelope import Envelope
 from shared.events.registry import EVENTS_ON, topic_of
-from shared.runtime.clocks import CLOCKS
 from shared.runtime.service import Service as Definition
 from shared.services import SERVICES
 from tests.simulation.database import Pool, Tables
@@ -38,6 +37,7 @@ from tests.simulation.kafka import Access, Broker, Subscriptions
 from tests.simulation.store import Connection, Rates
 from tests.simulation.time import SimulatedProcess
 from tests.simulation.twins import TWINS, Twin
+from tests.simulation.twins.engine import CLOCKS, MemoryClocks, MemoryTables, MemoryTimers
 
 START: Final = datetime.fromisoformat("2026-11-23T12:00:00+00:00")
 
@@ -66,9 +66,10 @@ class Made:
 def _made(service: Definition) -> Made:
     twin = TWINS.get(service.name)
     reactions = [_over_twin(each, twin) for each in service.consumers if isinstance(each, Reactions)]
-    timers = [service.timers.projection] if service.timers else []
+    timers = service.timers and service.timers.kept_in(MemoryTimers)
     folds = () if twin is None else twin.projections
-    return Made((CLOCKS, _mirror(topic_of(service.name)), *folds, *reactions, *timers), service.timers)
+    last = [timers.projection] if timers else []
+    return Made((CLOCKS, _mirror(topic_of(service.name)), *folds, *reactions, *last), timers)
 
 
 def _over_twin(reactions: Reactions[Any], twin: Twin | None) -> Reactions[Any]:
@@ -84,7 +85,7 @@ READERS: Final[Mapping[str, Reader]] = {
     f"simulation: {service}.{projection.name}": projection
     for service, twin in TWINS.items()
     for projection in twin.projections
-}
+} | {"simulation: clocks": CLOCKS}
 """What reads a topic here besides the services' own reactions and timers. A mirror notes whatever is on its topic."""
 
 
@@ -155,7 +156,7 @@ class System:
         skew = timedelta(seconds=self.chance.choice((0, 0, 0, 1, -1, 3_600, -3_600)))
         process.missed = lambda: self.rebalance(name)
         loop = asyncio.get_running_loop()
-        clocks = Clocks(lambda: START + timedelta(seconds=loop.time()) + skew)
+        clocks = Clocks(lambda: START + timedelta(seconds=loop.time()) + skew, table=MemoryClocks)
         store = Connection(service.store, process, self.chance, self.rates)
         log = Log(
             store,
@@ -173,7 +174,7 @@ class System:
             process.spawn(TimerService(name, made.timers, pool, log, clocks).run())
         kafka: Any = Subscriptions(self.broker, process)
         for what in self.consumers(name):
-            Feed(Consumer(name, what, pool, log, clocks), kafka, None)
+            Feed(Consumer(name, what, pool, log, clocks, tables=MemoryTables), kafka, None)
         for member in kafka.members:
             process.spawn(member.fetching())
         running = Running(process, log, clocks, relay)

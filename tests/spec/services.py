@@ -6,12 +6,12 @@ In memory: a log, reactions and timers, without tables. Reactions that look into
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from shared.eventlog.decision import Stream
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.projection import Dispatch, ReactionContext, Reactions
-from shared.eventlog.deliver.timers import SQL, Timers
+from shared.eventlog.deliver.timers import Cancel, Timers
 from shared.eventlog.write.log import Accepted, Log, Meta, Refused
 from shared.eventlog.write.memory import MemoryStore
 from shared.events import Event
@@ -76,26 +76,18 @@ class Service:
         answer = await self.log.execute(dispatch.stream, dispatch.key, dispatch.command, meta)
         if isinstance(answer, Accepted):
             for recorded in answer.events:
-                await self._set_timers(recorded.event, recorded.id, answer.stream)
+                self._set_timers(recorded.event, recorded.id, answer.stream)
         return answer
 
-    async def _set_timers(self, event: Event, id_: str, stream: str) -> None:
-        if self.timers is not None and event.type() in self.timers.projection.types:
-            envelope = Envelope(id_, source_of(self.name), event.type(), stream, self.now)
-            await self.timers.projection.apply(_TimerTable(self.due), event, envelope)
-
-
-class _TimerTable:
-    """Takes the statements that set and cancel timers."""
-
-    def __init__(self, due: dict[str, datetime]) -> None:
-        self._due = due
-
-    async def execute(self, sql: str, name: str, _key: str, *rest: Any) -> None:
-        if sql == SQL["cancel"]:
-            self._due.pop(name, None)
-        else:
-            self._due[name] = rest[0]
+    def _set_timers(self, event: Event, id_: str, stream: str) -> None:
+        if self.timers is None:
+            return
+        envelope = Envelope(id_, source_of(self.name), event.type(), stream, self.now)
+        for change in self.timers.changes(event, envelope):
+            if isinstance(change, Cancel):
+                self.due.pop(change.name, None)
+            else:
+                self.due[change.name] = change.due
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,14 @@ of the service fills, has how many seconds each organisation's clock is ahead.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Protocol
 
 import structlog
 
 from shared.eventlog.write.postgres import TRANSIENT
-from shared.sql import statements
+from shared.sql import Queryable, statements
 
 SQL: Final = statements(__file__)
 
@@ -24,11 +24,54 @@ FRESH_S: Final = 0.5
 """The greatest age, in seconds, of the clocks that a decision uses. See `Clocks.fresh`."""
 
 
+class MovedClock(NamedTuple):
+    """An organisation's clock that was moved.
+
+    Attributes:
+        ahead_s: How many seconds it is ahead of the real time.
+        change: The number of the change. Later changes have greater numbers.
+    """
+
+    organisation_id: str
+    ahead_s: int
+    change: int
+
+
+class ClockTable(Protocol):
+    """The moved clocks that a projection of the service stores."""
+
+    async def moved_after(self, change: int) -> Sequence[MovedClock]:
+        """Return the clocks that were moved after a change, in the order of their changes."""
+        ...
+
+
+class PostgresClocks:
+    """`ClockTable` in the table `engine.clocks`."""
+
+    def __init__(self, db: Queryable) -> None:
+        self._db = db
+
+    async def moved_after(self, change: int) -> Sequence[MovedClock]:
+        return [MovedClock(*row) for row in await self._db.fetch(SQL["moved"], change)]
+
+
 class Clocks:
     """The clocks of all organisations, as this process last read them."""
 
-    def __init__(self, real: Callable[[], datetime], ahead_s: Mapping[str, int] | None = None) -> None:
-        self.real = real
+    def __init__(
+        self,
+        real: Callable[[], datetime],
+        ahead_s: Mapping[str, int] | None = None,
+        *,
+        table: Callable[[Any], ClockTable] = PostgresClocks,
+    ) -> None:
+        """Create the clocks.
+
+        Args:
+            ahead_s: How many seconds each organisation's clock is ahead, until the first refresh.
+            table: Makes the table of moved clocks from what `refresh`, `fresh` and `follow` get.
+        """
+        self.real, self._table = real, table
         self._ahead = {name: timedelta(seconds=s) for name, s in (ahead_s or {}).items()}
         self._change = 0
         self._refreshed_at: float | None = None
@@ -46,10 +89,10 @@ class Clocks:
     async def refresh(self, db: Any) -> None:
         """Read the clocks that were moved since the last refresh."""
         began = asyncio.get_running_loop().time()
-        for row in await db.fetch(SQL["moved"], self._change):
-            if row["change"] > self._change:  # A refresh that began later may have ended first.
-                self._ahead[row["organisation_id"]] = timedelta(seconds=row["ahead_s"])
-                self._change = row["change"]
+        for moved in await self._table(db).moved_after(self._change):
+            if moved.change > self._change:  # A refresh that began later may have ended first.
+                self._ahead[moved.organisation_id] = timedelta(seconds=moved.ahead_s)
+                self._change = moved.change
         self._refreshed_at = max(began, self._refreshed_at or began)
 
     async def fresh(self, db: Any) -> None:

@@ -7,7 +7,7 @@ event's id, so repeating them after a crash changes nothing.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
@@ -20,27 +20,23 @@ from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.plan import (
     BatchPlan,
     ConsumerCheckpoint,
-    Known,
     ParkedRecord,
     Partition,
     Raw,
     Reason,
     Received,
-    Seen,
     park,
     plan,
 )
 from shared.eventlog.deliver.projection import Connection, Projection, ReactionContext, Reactions
+from shared.eventlog.deliver.tables import ConsumerTables, PostgresTables, Version
 from shared.eventlog.write.log import Answer, KeyReused, Log, Meta, Refused
 from shared.eventlog.write.postgres import TRANSIENT
 from shared.eventlog.write.store import Conflict, Unavailable
 from shared.events.envelope import Envelope, derived_id
 from shared.events.registry import topic_of
-from shared.sql import Row, statements
 
 logger = structlog.get_logger(__name__)
-
-SQL: Final = statements(__file__)
 
 BATCH_RECORDS: Final = 500
 """The most records in a batch. A restore treats as many records before a checkpoint as possibly unprocessed."""
@@ -48,32 +44,6 @@ REACTIONS_AT_ONCE: Final = 16
 
 PASSING: Final = (*TRANSIENT, Unavailable, Conflict, KafkaError, duplicates.Unsure)
 """Temporary errors: the batch is tried again. Any other exception of a fold or a reaction parks its event."""
-
-
-Version: TypeAlias = tuple[str, int]
-"""A stream and one of its versions."""
-
-
-def known_of(row: Row) -> Known:
-    """Return what a row of `stored` or `known` has about a version."""
-    return Known(row["hash"], row["position"], row["command_id"], row["record"])
-
-
-async def known_versions(tx: Connection, own: Set[Version], others: Set[Version]) -> dict[Version, Known]:
-    """Look up which of these versions the service knows.
-
-    Args:
-        own: Versions of the service's own streams, which its log has.
-        others: Versions of other services' streams, which consumers of the service have processed.
-    """
-    known = {}
-    for versions, query in ((own, SQL["stored"]), (others, SQL["known"])):
-        if versions:
-            streams, numbers = zip(*versions, strict=True)
-            for row in await tx.fetch(query, list(streams), list(numbers)):
-                known[row["stream"], row["version"]] = known_of(row)
-    return known
-
 
 CONFLICTS: Final = (duplicates.Conflicting, KeyReused)
 """The errors by which an event with the id of another one is recognised."""
@@ -122,14 +92,16 @@ class Consumer:
         *,
         has_all: bool = False,
         moved: Callable[[], None] = lambda: None,
+        tables: Callable[[Any], ConsumerTables] = PostgresTables,
     ) -> None:
         """Create a consumer.
 
         Args:
             has_all: Whether the store has every event of its topic although it is fenced, as at the end of a restore.
             moved: Called after each commit that moved the checkpoint of a stream. It must not raise or wait.
+            tables: Makes what the consumer stores its progress in, from a connection of the pool or from the pool.
         """
-        self._has_all, self._moved = has_all, moved
+        self._has_all, self._moved, self._tables = has_all, moved, tables
         self.name, self.own = f"{service}.{definition.name}", topic_of(service)
         self.definition = definition
         self._pool, self._commands, self._clocks, self._observer = pool, commands, clocks, observer
@@ -152,14 +124,12 @@ class Consumer:
         return [partition for partition, offset in checkpoints.items() if offset < reached.get(partition, -1)]
 
     async def _checkpoints(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
-        topics, numbers = [t for t, _ in partitions], [n for _, n in partitions]
         try:
-            rows = await self._pool.fetch(SQL["assign"], self.name, topics, numbers)
+            checkpoints = dict(await self._tables(self._pool).assign(self.name, partitions))
         except PASSING as fault:
             raise Fault(repr(fault)) from fault
-        checkpoints = {(row["topic"], row["partition"]): row["offset"] for row in rows}
         if len(checkpoints) < len(set(partitions)):
-            # Another process inserted them while this statement waited for it, so the statement's snapshot lacks them.
+            # Another process inserted them while this one waited for it.
             raise Fault("another process has just created these checkpoints")
         return checkpoints
 
@@ -216,7 +186,7 @@ class Consumer:
     async def _claim(self, tx: Connection, record: Received) -> Mapping[bytes, bytes]:
         if record.envelope is None or record.event is None or record.sequenced:
             return {}
-        return await duplicates.claim(tx, self.name, [record])
+        return await duplicates.claim(self._tables(tx), self.name, [record])
 
     async def answers(self, record: Received) -> list[Answer]:
         """Return the answers that a reaction to this record would get now, without writing anything.
@@ -225,20 +195,20 @@ class Consumer:
         """
         if isinstance(self.definition, Projection) or record.event is None or record.envelope is None:
             return []
-        if not record.sequenced and await duplicates.conflicts(self._pool, self.name, record):
+        if not record.sequenced and await duplicates.conflicts(self._tables(self._pool), self.name, record):
             raise duplicates.Conflicting(_conflict(record.envelope))
         context = self._context(self.definition)
         dispatches = await self.definition.react(record.event, record.envelope, context)
         return [await self._commands.dry_run(each.stream, each.key, each.command) for each in dispatches]
 
     async def _read_checkpoint(
-        self, tx: Connection, records: Sequence[Received], start: _BatchStart, query: str = SQL["lock_checkpoints"]
+        self, tables: ConsumerTables, records: Sequence[Received], start: _BatchStart, *, lock: bool = True
     ) -> ConsumerCheckpoint:
         """Read the consumer's progress as far as these records concern it."""
         partitions = sorted({(r.raw.topic, r.raw.partition) for r in records})
         streams = sorted({r.envelope.stream for r in records if r.envelope is not None and r.sequenced})
-        rows = await tx.fetch(query, self.name, [t for t, _ in partitions], [n for _, n in partitions])
-        offsets = {(r["topic"], r["partition"]): r["offset"] for r in rows}
+        progress = await tables.progress(self.name, partitions, lock=lock)
+        offsets = {partition: reached.offset for partition, reached in progress.items()}
         for partition in [p for p, offset in offsets.items() if offset < start.reached.get(p, -1)]:
             logger.warning(
                 "a checkpoint was set back: the records after it are processed again",
@@ -248,17 +218,19 @@ class Consumer:
                 reached=start.reached[partition],
             )
         checkpoint = ConsumerCheckpoint(offsets=offsets, seen={}, own=self.own)
-        unreadable = {(r["topic"], r["partition"]) for r in rows if r["has_unreadable"]}
+        unreadable = {partition for partition, reached in progress.items() if reached.has_unreadable}
         checkpoint.not_awaited = set(start.impatient) | unreadable
-        for row in await tx.fetch(SQL["seen"], self.name, streams):
-            if row["version"] is not None:
-                checkpoint.seen[row["stream"]] = Seen(row["version"], row["hash"])
-            if row["held"]:
-                (checkpoint.held if row["blocked"] else checkpoint.waiting).add(row["stream"])
-        await self._add_known(tx, records, checkpoint)
+        for stream, (seen, held, blocked) in (await tables.streams(self.name, streams)).items():
+            if seen is not None:
+                checkpoint.seen[stream] = seen
+            if held:
+                (checkpoint.held if blocked else checkpoint.waiting).add(stream)
+        await self._add_known(tables, records, checkpoint)
         return checkpoint
 
-    async def _add_known(self, tx: Connection, records: Sequence[Received], checkpoint: ConsumerCheckpoint) -> None:
+    async def _add_known(
+        self, tables: ConsumerTables, records: Sequence[Received], checkpoint: ConsumerCheckpoint
+    ) -> None:
         """Look up which of the records' versions the service knows, and add them to the checkpoint.
 
         Raises:
@@ -274,32 +246,17 @@ class Consumer:
                 last = max(last, record.envelope.position or 0)
             else:
                 others.add((record.envelope.stream, record.envelope.version))
-        checkpoint.known |= await known_versions(tx, own, others)
+        checkpoint.known |= await tables.known(own, others)
         if own:
-            (head,) = await tx.fetch(SQL["head"])
-            checkpoint.head = head["position"]
-            if last > checkpoint.head and head["fenced"] is not None and not self._has_all:
-                raise Fault(f"the store has fewer events than its topic, and is fenced: {head['fenced']}")
+            head = await tables.head()
+            checkpoint.head = head.position
+            if last > head.position and head.fenced is not None and not self._has_all:
+                raise Fault(f"the store has fewer events than its topic, and is fenced: {head.fenced}")
 
-    async def _note(self, tx: Connection, done: BatchPlan) -> None:
+    async def _note(self, tables: ConsumerTables, done: BatchPlan) -> None:
         """Park the batch's records that cannot be applied, and move the checkpoint."""
-        await leaving.park(tx, self.name, done.parked)
-        partitions, known = list(done.offsets), sorted(done.known)
-        await tx.execute(
-            SQL["advance"],
-            self.name,
-            list(done.seen),
-            [seen.version for seen in done.seen.values()],
-            [seen.hash for seen in done.seen.values()],
-            [seen.tenant for seen in done.seen.values()],
-            [t for t, _ in partitions],
-            [n for _, n in partitions],
-            list(done.offsets.values()),
-            [stream for stream, _ in known],
-            [version for _, version in known],
-            [done.known[each].hash for each in known],
-            [done.known[each].record for each in known],
-        )
+        await leaving.park(tables, self.name, done.parked)
+        await tables.advance(self.name, done)
 
     async def _fold(self, projection: Projection, records: Sequence[Received], start: _BatchStart) -> BatchPlan:
         """Fold the batch in one transaction.
@@ -308,12 +265,13 @@ class Consumer:
         the later ones of their streams are parked.
         """
         async with self._pool.acquire() as tx:
+            tables = self._tables(tx)
             for careful in (False, True):
                 try:
                     async with tx.transaction():
-                        done = plan(records, await self._read_checkpoint(tx, records, start))
+                        done = plan(records, await self._read_checkpoint(tables, records, start))
                         await apply_each(done, folding(projection, tx, careful), careful)
-                        await self._note(tx, done)
+                        await self._note(tables, done)
                         return done
                 except _Failed as failed:
                     if tx.is_closed() or isinstance(failed.__cause__, PASSING_IN_A_FOLD):
@@ -322,18 +280,20 @@ class Consumer:
 
     async def _react(self, reactions: Reactions[Any], records: Sequence[Received], start: _BatchStart) -> BatchPlan:
         async with self._pool.acquire() as tx:
-            done = plan(records, await self._read_checkpoint(tx, records, start, SQL["read_checkpoints"]))
+            done = plan(records, await self._read_checkpoint(self._tables(tx), records, start, lock=False))
         before = dict(done.offsets), [parked.record.raw.offset for parked in done.parked]
         await self._clocks.fresh(self._pool)
-        contents = await duplicates.claim(self._pool, self.name, [each for each in done.apply if not each.sequenced])
+        inbound = [each for each in done.apply if not each.sequenced]
+        contents = await duplicates.claim(self._tables(self._pool), self.name, inbound)
         await _apply_concurrently(done, lambda record: self._reaction(reactions, record, contents))
         failed = [each.record for each in done.parked if each.reason == "failed" and not each.record.sequenced]
         async with self._pool.acquire() as tx, tx.transaction():
-            again = plan(records, await self._read_checkpoint(tx, records, start))
+            tables = self._tables(tx)
+            again = plan(records, await self._read_checkpoint(tables, records, start))
             if (again.offsets, [parked.record.raw.offset for parked in again.parked]) != before:
                 raise Fault("another member of the group, or an operator, has processed this batch in the meantime")
-            await duplicates.unclaim(tx, self.name, failed)
-            await self._note(tx, done)
+            await duplicates.unclaim(tables, self.name, failed)
+            await self._note(tables, done)
         return done
 
     def _context(self, reactions: Reactions[Any]) -> ReactionContext[Any]:

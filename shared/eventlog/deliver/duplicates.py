@@ -5,15 +5,12 @@ content is not a repeat, and dropping it would lose it: it is parked as a confli
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Any, Final
 
 from shared.eventlog.deliver.plan import Received
+from shared.eventlog.deliver.tables import ConsumerTables, Content
 from shared.events.envelope import Envelope, stamp
-from shared.sql import statements
-
-SQL: Final = statements(__file__)
 
 
 class Conflicting(Exception):
@@ -50,7 +47,7 @@ def _envelope(record: Received) -> Envelope:
     return record.envelope
 
 
-async def claim(db: Any, consumer: str, records: Sequence[Received]) -> dict[bytes, bytes]:
+async def claim(tables: ConsumerTables, consumer: str, records: Sequence[Received]) -> Mapping[bytes, bytes]:
     """Record the contents of these publishers' records, unless their ids have recorded ones.
 
     Returns:
@@ -61,25 +58,27 @@ async def claim(db: Any, consumer: str, records: Sequence[Received]) -> dict[byt
     """
     if not records:
         return {}
-    identities, contents = [identity_of(record) for record in records], [content_of(record) for record in records]
-    rows = await db.fetch(SQL["claim"], consumer, identities, contents)
-    recorded: dict[bytes, bytes] = {row["identity"]: row["content"] for row in rows}
-    if missing := set(identities) - recorded.keys():
+    contents = [_both(record) for record in records]
+    recorded = await tables.claim(consumer, contents)
+    if missing := {identity for identity, _ in contents} - recorded.keys():
         raise Unsure(f"{len(missing)} events were recorded by another process at the same time")
     return recorded
 
 
-async def unclaim(db: Any, consumer: str, records: Sequence[Received]) -> None:
+async def unclaim(tables: ConsumerTables, consumer: str, records: Sequence[Received]) -> None:
     """Delete the recorded contents of these records.
 
     They took no effect, so the events that replace them may have other contents.
     """
     if records:
-        identities, contents = [identity_of(record) for record in records], [content_of(record) for record in records]
-        await db.execute(SQL["unclaim"], consumer, identities, contents)
+        await tables.unclaim(consumer, [_both(record) for record in records])
 
 
-async def conflicts(db: Any, consumer: str, record: Received) -> bool:
+async def conflicts(tables: ConsumerTables, consumer: str, record: Received) -> bool:
     """Return whether another content is recorded for this record's source and id."""
-    recorded = await db.fetchval(SQL["noted"], consumer, identity_of(record))
+    recorded = await tables.content(consumer, identity_of(record))
     return recorded is not None and recorded != content_of(record)
+
+
+def _both(record: Received) -> Content:
+    return identity_of(record), content_of(record)

@@ -4,50 +4,29 @@ A flood of invalid records on a topic must not slow its consumers down, as a sta
 would.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 import structlog
 
-from shared.eventlog.deliver.plan import ALARMING, ParkedRecord, as_text, headers_json, weight
-from shared.eventlog.deliver.projection import Connection
-from shared.sql import statements
+from shared.eventlog.deliver.plan import ALARMING, ParkedRecord, as_text, weight
+from shared.eventlog.deliver.tables import ConsumerTables
 
 logger = structlog.get_logger(__name__)
-
-SQL: Final = statements(__file__)
 
 STATEMENT_BYTES: Final = 256 * 1024
 """The greatest weight of the records that one statement parks, unless it is a single record.
 
 Encoding the headers as JSON must not block the process for long."""
-DETAIL_CHARACTERS: Final = 2_000
 LOGGED_PER_REASON: Final = 5
 """How many records of a batch are logged one by one for each reason. The others are only counted."""
 
 
-async def park(tx: Connection, consumer: str, records: Sequence[ParkedRecord]) -> None:
+async def park(tables: ConsumerTables, consumer: str, records: Sequence[ParkedRecord]) -> None:
     """Store these records with all their bytes."""
     for portion in _portions(records):
-        raws = [parked.record.raw for parked in portion]
-        envelopes = [parked.record.envelope if parked.record.sequenced else None for parked in portion]
-        await tx.execute(
-            SQL["park"],
-            consumer,
-            [raw.topic for raw in raws],
-            [raw.partition for raw in raws],
-            [raw.offset for raw in raws],
-            [envelope and envelope.stream for envelope in envelopes],
-            [envelope and envelope.version for envelope in envelopes],
-            [parked.reason for parked in portion],
-            [as_text(parked.detail)[:DETAIL_CHARACTERS] for parked in portion],
-            [parked.holds_stream for parked in portion],
-            [raw.key for raw in raws],
-            [json.dumps(headers_json(raw.headers)) for raw in raws],
-            [raw.value for raw in raws],
-        )
+        await tables.park(consumer, portion)
 
 
 def _portions(records: Sequence[ParkedRecord]) -> Iterator[Sequence[ParkedRecord]]:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import structlog
 import uuid_utils
@@ -22,7 +22,7 @@ from shared.eventlog.write.postgres import TRANSIENT
 from shared.eventlog.write.store import Conflict, Lease, Unavailable
 from shared.events.base import Event
 from shared.events.envelope import Envelope, derived_id
-from shared.sql import statements
+from shared.sql import Queryable, statements
 
 logger = structlog.get_logger(__name__)
 
@@ -72,15 +72,105 @@ _Changes: TypeAlias = Callable[[X, Envelope], Sequence[Change]]
 Fire = Callable[[str, datetime, ReactionContext], Awaitable[Any]]
 
 
+class DueTimer(NamedTuple):
+    """A timer that is due.
+
+    Attributes:
+        first_due: The time that it was set to, if it was postponed.
+        ahead_s: How many seconds the clock of its organisation is ahead of the real time.
+        set_by: The id of the event that set it.
+    """
+
+    name: str
+    key: str
+    due: datetime
+    first_due: datetime | None
+    ahead_s: int
+    set_by: str
+    correlation_id: str | None
+
+
+Fired: TypeAlias = tuple[str, str, datetime]
+"""The name and the key of a timer, and the time at which it was due."""
+
+
+class TimerTable(Protocol):
+    """The timers that a service stores, read and written over one connection, or over a pool."""
+
+    async def set(self, timer: Set, envelope: Envelope) -> None:
+        """Set a timer. It replaces an earlier one with the same name and key, also a postponed one.
+
+        Args:
+            envelope: The envelope of the event that sets it.
+        """
+        ...
+
+    async def cancel(self, timer: Cancel) -> None:
+        """Delete the timer, if it is set."""
+        ...
+
+    async def due(self, now: datetime, limit: int) -> Sequence[DueTimer]:
+        """Return timers that are due in the time of their organisation, the earliest first.
+
+        Args:
+            now: The real time.
+            limit: The greatest number of timers. Which ones of those with the same time are left out is undefined.
+        """
+        ...
+
+    async def delete(self, fired: Sequence[Fired]) -> None:
+        """Delete the timers that have fired, unless they were set to another time since."""
+        ...
+
+    async def postpone(self, timer: Fired, until: datetime) -> None:
+        """Set the timer to a later time, and keep the time it was first due.
+
+        A timer that was set to another time since stays.
+        """
+        ...
+
+
+class PostgresTimers:
+    """`TimerTable` in the table `engine.timers`."""
+
+    def __init__(self, db: Queryable) -> None:
+        self._db = db
+
+    async def set(self, timer: Set, envelope: Envelope) -> None:
+        event = envelope.id, envelope.correlation_id
+        await self._db.execute(SQL["set"], timer.name, timer.key, timer.due, timer.customer, *event)
+
+    async def cancel(self, timer: Cancel) -> None:
+        await self._db.execute(SQL["cancel"], timer.name, timer.key)
+
+    async def due(self, now: datetime, limit: int) -> Sequence[DueTimer]:
+        return [DueTimer(*row) for row in await self._db.fetch(SQL["due"], now, limit)]
+
+    async def delete(self, fired: Sequence[Fired]) -> None:
+        await self._db.execute(SQL["fired"], *(list(column) for column in zip(*fired, strict=True)))
+
+    async def postpone(self, timer: Fired, until: datetime) -> None:
+        await self._db.execute(SQL["postpone"], *timer, until)
+
+
 class Timers:
     """The timers of one service: the events that set them, and the commands that they become.
 
     Args:
         topics: The topics to read.
         ignores: The events of the topics that neither set nor cancel a timer, on purpose.
+        table: Makes the table of timers from a connection, or from a pool.
     """
 
-    def __init__(self, *, topics: Sequence[str], ignores: Sequence[type[Event]] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        topics: Sequence[str],
+        ignores: Sequence[type[Event]] = (),
+        table: Callable[[Any], TimerTable] = PostgresTimers,
+    ) -> None:
+        self._ignores, self.table = ignores, table
+        self._changes: dict[type[Event], _Changes[Any]] = {}
         self.projection = Projection(
             "timers",
             topics=topics,
@@ -98,9 +188,11 @@ class Timers:
 
         def declare(changes: _Changes[E | X]) -> _Changes[E | X]:
             async def fold(tx: Connection, event: E | X, envelope: Envelope) -> None:
+                table = self.table(tx)
                 for change in changes(event, envelope):
-                    await _apply(tx, change, envelope)
+                    await (table.cancel(change) if isinstance(change, Cancel) else table.set(change, envelope))
 
+            self._changes[event_type] = changes
             fold.__dict__["__wrapped__"] = changes  # `inspect.unwrap` finds the service's function by it.
             self.projection.on(event_type)(fold)
             return changes
@@ -121,6 +213,19 @@ class Timers:
 
         return declare
 
+    def kept_in(self, table: Callable[[Any], TimerTable]) -> "Timers":
+        """Return the same timers in another table: a simulation has a twin in memory."""
+        other = Timers(topics=self.projection.topics, ignores=self._ignores, table=table)
+        for event_type, changes in self._changes.items():
+            other.on(event_type)(changes)
+        other._fires = self._fires
+        return other
+
+    def changes(self, event: Event, envelope: Envelope) -> Sequence[Change]:
+        """Return the timers that an event sets and cancels."""
+        changes = self._changes.get(type(event))
+        return [] if changes is None else changes(event, envelope)
+
     @property
     def names(self) -> frozenset[str]:
         """The names of the declared timers."""
@@ -134,20 +239,12 @@ class Timers:
         return stream, await fire(key, now, context)
 
 
-async def _apply(tx: Connection, change: Change, envelope: Envelope) -> None:
-    if isinstance(change, Cancel):
-        await tx.execute(SQL["cancel"], change.name, change.key)
-        return
-    await tx.execute(
-        SQL["set"], change.name, change.key, change.due, change.customer, envelope.id, envelope.correlation_id
-    )
-
-
 class TimerService:
     """The task that fires timers, in one process of the service at a time."""
 
     def __init__(self, service: str, timers: Timers, db: Any, commands: Log, clocks: Clocks) -> None:
-        self._service, self._timers, self._db, self._commands, self._clocks = service, timers, db, commands, clocks
+        self._service, self._timers, self._commands, self._clocks = service, timers, commands, clocks
+        self._table = timers.table(db)
         self._owner = str(uuid_utils.uuid7())
         self._name = f"timers:{service}"
         self._poll_s = 0.0
@@ -178,38 +275,38 @@ class TimerService:
     async def fire(self) -> int:
         """Fire the timers that are due, those of each stream in order. Return how many were due."""
         began = asyncio.get_running_loop().time()
-        rows = await self._db.fetch(SQL["due"], self._clocks.real(), AT_ONCE)
+        due = await self._table.due(self._clocks.real(), AT_ONCE)
         self._poll_s = asyncio.get_running_loop().time() - began
-        by_key: dict[str, list[Any]] = {}
-        for row in rows:
-            by_key.setdefault(row["key"], []).append(row)
+        by_key: dict[str, list[DueTimer]] = {}
+        for timer in due:
+            by_key.setdefault(timer.key, []).append(timer)
         results = await asyncio.gather(*(self._in_order(timers) for timers in by_key.values()), return_exceptions=True)
         if fired := [timer for result in results if not isinstance(result, BaseException) for timer in result]:
-            await self._db.execute(SQL["fired"], *(list(column) for column in zip(*fired, strict=True)))
+            await self._table.delete(fired)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
-        return len(rows)
+        return len(due)
 
-    async def _in_order(self, rows: Sequence[Any]) -> list[tuple[str, str, datetime]]:
+    async def _in_order(self, timers: Sequence[DueTimer]) -> list[Fired]:
         """Fire the timers of one key in order. Return those that have fired.
 
         After a temporary error none of them counts as fired, because firing one again changes nothing.
         """
-        return [(row["name"], row["key"], row["due"]) for row in rows if await self._fire(row)]
+        return [(timer.name, timer.key, timer.due) for timer in timers if await self._fire(timer)]
 
-    async def _fire(self, row: Any) -> bool:
-        name, key, due = row["name"], row["key"], row["due"]
+    async def _fire(self, timer: DueTimer) -> bool:
+        name, key, due = timer.name, timer.key, timer.due
         # This is the clock by which the timer was found due. The clocks in this process may be older, and a timer must
         # not fire early.
-        now = self._clocks.real() + timedelta(seconds=row["ahead_s"])
-        first_due = row["first_due"] or due  # A postponed timer keeps its command's id.
+        now = self._clocks.real() + timedelta(seconds=timer.ahead_s)
+        first_due = timer.first_due or due  # A postponed timer keeps its command's id.
         meta = Meta(
             derived_id("timer", name, key, first_due.isoformat()),
             ACTOR,
             self._clocks.real(),
-            row["correlation_id"] or row["set_by"],
-            row["set_by"],
+            timer.correlation_id or timer.set_by,
+            timer.set_by,
         )
         try:
             context = ReactionContext(None, self._commands, self._clocks.real(), self._clocks)
@@ -220,7 +317,7 @@ class TimerService:
         except Exception:
             # This timer has a bug. It is tried again in an hour, and the others go on.
             logger.exception("a timer cannot be fired: it is postponed by an hour", timer=name, key=key)
-            await self._db.execute(SQL["postpone"], name, key, due, now + timedelta(hours=1))
+            await self._table.postpone((name, key, due), now + timedelta(hours=1))
             return False
         logger.info(
             "timer", timer=name, stream=answer.stream, rule=answer.rule if isinstance(answer, Refused) else None

@@ -32,7 +32,7 @@ on conflict (name, key) do update set due = excluded.due, customer = excluded.cu
     set_by = excluded.set_by, correlation_id = excluded.correlation_id, first_due = null;
 
 -- due: list the timers that are due in the time of their organisation, the earliest first.
-select due.*, coalesce(c.ahead_s, 0) as ahead_s from (
+select name, key, due, first_due, coalesce(c.ahead_s, 0) as ahead_s, set_by, correlation_id from (
     (select * from engine.timers where due <= $1 order by due limit $2)
     union
     (select t.* from engine.clocks c join engine.timers t on t.customer = c.organisation_id

@@ -5,10 +5,10 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from shared.eventlog.deliver.consumer import known_versions
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.plan import Partition, contradiction, receive
 from shared.eventlog.deliver.records import raw_of
+from shared.eventlog.deliver.tables import PostgresTables
 from shared.eventlog.repair.scratch import CannotRebuild, Piece
 from shared.events.envelope import Envelope, StoredEvent, source_of
 from shared.sql import statements, with_names
@@ -76,7 +76,7 @@ async def applied(db: Any, service: str, pieces: Sequence[Piece]) -> list[Piece]
     source = source_of(service)
     versions = [(piece.envelope.stream, piece.envelope.version or 0) for piece in pieces]
     own = {version for version, piece in zip(versions, pieces, strict=True) if piece.envelope.source == source}
-    known = await known_versions(db, own, set(versions) - own)
+    known = await PostgresTables(db).known(own, set(versions) - own)
     return [
         piece
         for version, piece in zip(versions, pieces, strict=True)

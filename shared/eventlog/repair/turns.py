@@ -2,9 +2,9 @@
 
 from typing import Any, Final, Literal, NamedTuple
 
-from shared.eventlog.deliver.consumer import SQL as CHECKPOINTS
-from shared.eventlog.deliver.consumer import Consumer, known_of
+from shared.eventlog.deliver.consumer import Consumer
 from shared.eventlog.deliver.plan import Raw, Seen, broken, continues, contradiction, digest_of
+from shared.eventlog.deliver.tables import PostgresTables
 from shared.events.envelope import Envelope
 from shared.sql import statements
 
@@ -36,9 +36,9 @@ async def turn(
         over_gap: accept the record although versions before it are missing.
     """
     own, version = raw.topic == consumer.own, envelope.version or 0
-    rows = await tx.fetch(CHECKPOINTS["stored" if own else "known"], [envelope.stream], [version])
-    known = known_of(rows[0]) if rows else None
-    if (fault := contradiction(envelope, known, own=own, raw=None if edited else raw)) is not None:
+    this = (envelope.stream, version)
+    known = await PostgresTables(tx).known([this] if own else [], [] if own else [this])
+    if (fault := contradiction(envelope, known.get(this), own=own, raw=None if edited else raw)) is not None:
         return Turn("refused", fault)
     if version <= seen.version:
         return Turn("repeat")

@@ -1,6 +1,6 @@
-"""The services' lookups in memory: for each service whose reactions ask any, tables folded from the same events.
+"""What stands in for PostgreSQL: the engine's tables, and the lookups of each service whose reactions ask any.
 
-`tests/services/test_lookups.py` holds each to the answers of its sibling in PostgreSQL.
+`tests/engine/test_tables.py` and `tests/services/test_lookups.py` hold each to the answers of its sibling.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,0 +1,228 @@
+"""What a consumer stores about its progress, and what it asks of the service's own log.
+
+`PostgresTables` implements `ConsumerTables` in the service's database. The simulation has a twin in memory, and one
+suite holds both to the same answers.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol, TypeAlias
+
+from shared.eventlog.deliver.plan import BatchPlan, Known, ParkedRecord, Partition, Seen, as_text, headers_json
+from shared.sql import Queryable, statements
+
+SQL: Final = statements(__file__)
+
+DETAIL_CHARACTERS: Final = 2_000
+
+Version: TypeAlias = tuple[str, int]
+"""A stream and one of its versions."""
+Content: TypeAlias = tuple[bytes, bytes]
+"""The digests of a publisher's event: of its source and id, and of its content."""
+
+
+class PartitionProgress(NamedTuple):
+    """A consumer's progress in a partition.
+
+    Attributes:
+        offset: The last processed offset, or -1.
+        has_unreadable: Whether a record that could not be read is parked, or was given up. The version in it never
+            comes.
+    """
+
+    offset: int
+    has_unreadable: bool
+
+
+class StreamProgress(NamedTuple):
+    """A consumer's progress in a stream.
+
+    Attributes:
+        seen: The last processed version, or None if none was processed.
+        held: Whether a parked record holds the stream.
+        blocked: Whether the parked record is the next version, or an earlier one. Versions that are parked after a gap
+            do not block the missing version.
+    """
+
+    seen: Seen | None
+    held: bool
+    blocked: bool
+
+
+class OwnHead(NamedTuple):
+    """The end of the service's own log.
+
+    Attributes:
+        position: The position of the last event, or 0.
+        fenced: Why the store is fenced, or None if it is not.
+    """
+
+    position: int
+    fenced: str | None
+
+
+class ConsumerTables(Protocol):
+    """What consumers store, read and written over one connection, or over a pool.
+
+    On a connection with an open transaction, a call is part of it. Otherwise each call is a transaction of its own.
+    """
+
+    async def assign(self, consumer: str, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        """Return the offset of each partition's checkpoint, and insert those that do not exist.
+
+        A new checkpoint has the offset -1. One that another process inserts at the same time can be missing in the
+        result.
+        """
+        ...
+
+    async def progress(
+        self, consumer: str, partitions: Sequence[Partition], *, lock: bool
+    ) -> Mapping[Partition, PartitionProgress]:
+        """Return the progress in those partitions that have a checkpoint.
+
+        Args:
+            lock: Whether to lock the checkpoints until the transaction ends. The transaction of a former member of the
+                group then waits, and finds them moved.
+        """
+        ...
+
+    async def streams(self, consumer: str, streams: Sequence[str]) -> Mapping[str, StreamProgress]:
+        """Return the progress in each of these streams."""
+        ...
+
+    async def known(self, own: Collection[Version], others: Collection[Version]) -> Mapping[Version, Known]:
+        """Return what the service knows of these versions. Those that it does not know are missing.
+
+        Args:
+            own: Versions of the service's own streams, which its log has.
+            others: Versions of other services' streams, which any consumer of the service has processed.
+        """
+        ...
+
+    async def head(self) -> OwnHead:
+        """Return the end of the service's own log."""
+        ...
+
+    async def advance(self, consumer: str, done: BatchPlan) -> None:
+        """Store what a batch has reached, and the events of other services that it made known.
+
+        What is known of a version already stays. The transaction does not wait for the disk: if the server crashes
+        before it is written, the effects and the checkpoint are lost together.
+        """
+        ...
+
+    async def park(self, consumer: str, records: Sequence[ParkedRecord]) -> None:
+        """Store these records with all their bytes.
+
+        Parking the same record again changes nothing.
+
+        Raises:
+            asyncpg.PostgresError: Another record is parked at the same offset.
+        """
+        ...
+
+    async def claim(self, consumer: str, contents: Sequence[Content]) -> Mapping[bytes, bytes]:
+        """Record contents of publishers' events, unless contents are recorded for their identities.
+
+        Returns:
+            The recorded content by identity. One that another process records at the same time can be missing.
+        """
+        ...
+
+    async def unclaim(self, consumer: str, contents: Sequence[Content]) -> None:
+        """Delete these recorded contents.
+
+        Other contents that are recorded for their identities stay.
+        """
+        ...
+
+    async def content(self, consumer: str, identity: bytes) -> bytes | None:
+        """Return the content that is recorded for this identity."""
+        ...
+
+
+class PostgresTables:
+    """`ConsumerTables` in the schema `engine` of a service's database."""
+
+    def __init__(self, db: Queryable) -> None:
+        self._db = db
+
+    async def assign(self, consumer: str, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        rows = await self._db.fetch(SQL["assign"], consumer, *_columns(partitions, 2))
+        return {(row["topic"], row["partition"]): row["offset"] for row in rows}
+
+    async def progress(
+        self, consumer: str, partitions: Sequence[Partition], *, lock: bool
+    ) -> Mapping[Partition, PartitionProgress]:
+        query = SQL["lock_checkpoints" if lock else "read_checkpoints"]
+        rows = await self._db.fetch(query, consumer, *_columns(partitions, 2))
+        return {(r["topic"], r["partition"]): PartitionProgress(r["offset"], r["has_unreadable"]) for r in rows}
+
+    async def streams(self, consumer: str, streams: Sequence[str]) -> Mapping[str, StreamProgress]:
+        rows = await self._db.fetch(SQL["seen"], consumer, streams)
+        return {
+            stream: StreamProgress(None if version is None else Seen(version, hash_), held, blocked)
+            for stream, version, hash_, held, blocked in rows
+        }
+
+    async def known(self, own: Collection[Version], others: Collection[Version]) -> Mapping[Version, Known]:
+        known = {}
+        for versions, query in ((own, SQL["stored"]), (others, SQL["known"])):
+            if versions:
+                for row in await self._db.fetch(query, *_columns(versions, 2)):
+                    stream, version, *what = row
+                    known[stream, version] = Known(*what)
+        return known
+
+    async def head(self) -> OwnHead:
+        (row,) = await self._db.fetch(SQL["head"])
+        return OwnHead(*row)
+
+    async def advance(self, consumer: str, done: BatchPlan) -> None:
+        known = sorted(done.known)
+        await self._db.execute(
+            SQL["advance"],
+            consumer,
+            list(done.seen),
+            *_columns(done.seen.values(), 3),
+            *_columns(done.offsets, 2),
+            list(done.offsets.values()),
+            *_columns(known, 2),
+            [done.known[each].hash for each in known],
+            [done.known[each].record for each in known],
+        )
+
+    async def park(self, consumer: str, records: Sequence[ParkedRecord]) -> None:
+        raws = [parked.record.raw for parked in records]
+        envelopes = [parked.record.envelope if parked.record.sequenced else None for parked in records]
+        await self._db.execute(
+            SQL["park"],
+            consumer,
+            [raw.topic for raw in raws],
+            [raw.partition for raw in raws],
+            [raw.offset for raw in raws],
+            [envelope and envelope.stream for envelope in envelopes],
+            [envelope and envelope.version for envelope in envelopes],
+            [parked.reason for parked in records],
+            [as_text(parked.detail)[:DETAIL_CHARACTERS] for parked in records],
+            [parked.holds_stream for parked in records],
+            [raw.key for raw in raws],
+            [json.dumps(headers_json(raw.headers)) for raw in raws],
+            [raw.value for raw in raws],
+        )
+
+    async def claim(self, consumer: str, contents: Sequence[Content]) -> Mapping[bytes, bytes]:
+        rows = await self._db.fetch(SQL["claim"], consumer, *_columns(contents, 2))
+        return {row["identity"]: row["content"] for row in rows}
+
+    async def unclaim(self, consumer: str, contents: Sequence[Content]) -> None:
+        await self._db.execute(SQL["unclaim"], consumer, *_columns(contents, 2))
+
+    async def content(self, consumer: str, identity: bytes) -> bytes | None:
+        content: bytes | None = await self._db.fetchval(SQL["content"], consumer, identity)
+        return content
+
+
+def _columns(rows: Collection[tuple[object, ...]], number: int) -> list[list[object]]:
+    """Return the columns of these rows, also if there are no rows."""
+    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(number)]

@@ -1,0 +1,135 @@
+-- lock_checkpoints: read a consumer's checkpoints and lock them, so that the transaction of a former member of the group
+-- waits and then finds them moved. A partition has unreadable records even after such a record was given up, because
+-- the version in it never comes.
+select topic, partition, "offset", exists (
+    select from engine.parked p
+    where p.consumer = c.consumer and p.topic = c.topic and p.partition = c.partition
+    and p.reason in ('unreadable', 'unparsable')
+) or exists (
+    select from engine.settled s
+    where s.consumer = c.consumer and s.topic = c.topic and s.partition = c.partition
+    and s.reason in ('unreadable', 'unparsable') and s.stream is null
+) as has_unreadable
+from engine.checkpoints c
+where consumer = $1 and (topic, partition) in (select * from unnest($2::text[], $3::int[]))
+order by topic, partition
+for update;
+
+-- read_checkpoints: read the same as `lock_checkpoints`, without locks. A lock is a write, and its commit waits for the
+-- disk.
+select topic, partition, "offset", exists (
+    select from engine.parked p
+    where p.consumer = c.consumer and p.topic = c.topic and p.partition = c.partition
+    and p.reason in ('unreadable', 'unparsable')
+) or exists (
+    select from engine.settled s
+    where s.consumer = c.consumer and s.topic = c.topic and s.partition = c.partition
+    and s.reason in ('unreadable', 'unparsable') and s.stream is null
+) as has_unreadable
+from engine.checkpoints c
+where consumer = $1 and (topic, partition) in (select * from unnest($2::text[], $3::int[]))
+order by topic, partition;
+
+-- seen: read the last processed version of each of these streams, whether one of its records is parked and holds it, and
+-- whether its next version is parked. Parked versions after a gap do not block the missing version.
+select s.stream, v.version, v.hash, exists (
+    select from engine.parked p where p.consumer = $1 and p.stream = s.stream and p.holds_stream
+) as held, exists (
+    select from engine.parked p
+    where p.consumer = $1 and p.stream = s.stream and p.holds_stream and p.reason <> 'gap'
+    and p.version <= coalesce(v.version, 0) + 1
+) as blocked
+from unnest($2::text[]) as s(stream)
+left join engine.seen v on v.consumer = $1 and v.stream = s.stream;
+
+-- stored: find which of these versions are in the service's own log.
+select r.stream, r.version, e.hash, e.position, e.command_id, null::bytea as record
+from unnest($1::text[], $2::int[]) as r(stream, version)
+cross join lateral (
+    select hash, position, command_id from log.events e where e.stream = r.stream and e.version = r.version limit 1
+) as e;
+
+-- known: find which of these versions of other services' streams a consumer of this service has processed.
+select r.stream, r.version, e.hash, null::bigint as position, null::text as command_id, e.record
+from unnest($1::text[], $2::int[]) as r(stream, version)
+cross join lateral (
+    select hash, record from engine.hashes h where h.stream = r.stream and h.version = r.version limit 1
+) as e;
+
+-- head: read the last position of the service's own log, and why the store is fenced, if it is.
+select position, fenced from log.head;
+
+-- advance: store the versions and offsets that a batch has reached. The transaction does not wait for the disk. If the
+-- server crashes before it is written, the effects and the checkpoint are lost together, and the consumer goes back to
+-- the earlier checkpoint.
+with versions as (
+    insert into engine.seen as s (consumer, stream, version, hash, tenant)
+    select $1, * from unnest($2::text[], $3::int[], $4::bytea[], $5::text[])
+    on conflict (consumer, stream) do update set version = excluded.version, hash = excluded.hash,
+        tenant = coalesce(excluded.tenant, s.tenant)
+), hashes as (
+    insert into engine.hashes (stream, version, hash, record)
+    select * from unnest($9::text[], $10::int[], $11::bytea[], $12::bytea[])
+    on conflict (stream, version) do nothing
+)
+update engine.checkpoints c set "offset" = o."offset", time = clock_timestamp()
+from unnest($6::text[], $7::int[], $8::bigint[]) as o(topic, partition, "offset")
+where c.consumer = $1 and c.topic = o.topic and c.partition = o.partition
+    and set_config('synchronous_commit', 'off', true) is not null;
+
+-- assign: read the checkpoints of a consumer's partitions, and insert those that do not exist.
+with made as (
+    insert into engine.checkpoints (consumer, topic, partition, "offset")
+    select $1, t, p, -1 from unnest($2::text[], $3::int[]) as a(t, p)
+    on conflict do nothing
+    returning topic, partition, "offset"
+)
+select topic, partition, "offset" from made
+union all
+select c.topic, c.partition, c."offset" from engine.checkpoints c
+join unnest($2::text[], $3::int[]) as a(t, p) on c.topic = a.t and c.partition = a.p
+where c.consumer = $1;
+
+-- park: store records whole. The same record may be parked already, unchanged or edited. If another record is parked at
+-- its offset, the statement fails.
+insert into engine.parked as p (consumer, topic, partition, "offset", stream, version, reason, detail, holds_stream,
+    key, headers, value)
+select $1, r.topic, r.partition, r."offset", r.stream, r.version, r.reason, r.detail, r.holds_stream, r.key,
+    r.headers::jsonb, r.value
+from unnest(
+    $2::text[], $3::int[], $4::bigint[], $5::text[], $6::int[], $7::text[], $8::text[], $9::boolean[], $10::bytea[],
+    $11::text[], $12::bytea[]
+) as r(topic, partition, "offset", stream, version, reason, detail, holds_stream, key, headers, value)
+on conflict (consumer, topic, partition, "offset") do update set detail = case
+    when (p.key, p.headers, p.value) is not distinct from (excluded.key, excluded.headers, excluded.value)
+    or exists (
+        select from engine.settled s
+        where (s.consumer, s.topic, s.partition, s."offset") = (p.consumer, p.topic, p.partition, p."offset")
+        and (s.key, s.headers, s.value) is not distinct from (excluded.key, excluded.headers, excluded.value)
+    ) then p.detail
+    else engine.refused(format(
+        '%s has parked another record of %s at partition %s, offset %s. The topic seems to have been created again: '
+        '`tenure restore topic` moves what was parked aside', p.consumer, p.topic, p.partition, p."offset"
+    )) end;
+
+-- claim: record the contents of these publishers' events, unless contents are recorded for their identities, and return
+-- the recorded content of each. An identity is the digest of an event's source and id.
+with asked as (
+    select * from unnest($2::bytea[], $3::bytea[]) with ordinality as a(identity, content, n)
+), new as (
+    insert into engine.inbound (consumer, identity, content)
+    select distinct on (identity) $1, identity, content from asked order by identity, n
+    on conflict do nothing
+    returning identity, content
+)
+select identity, content from new
+union all
+select i.identity, i.content from engine.inbound i where i.consumer = $1 and i.identity = any($2::bytea[])
+and not exists (select from new n where n.identity = i.identity);
+
+-- unclaim: delete the recorded contents of events that took no effect.
+delete from engine.inbound i using unnest($2::bytea[], $3::bytea[]) as f(identity, content)
+where i.consumer = $1 and i.identity = f.identity and i.content = f.content;
+
+-- content: read the recorded content of an event.
+select content from engine.inbound where consumer = $1 and identity = $2;
