@@ -10,7 +10,8 @@ from shared.eventlog.deliver.plan import Partition, contradiction, receive
 from shared.eventlog.deliver.records import raw_of
 from shared.eventlog.deliver.tables import PostgresTables
 from shared.eventlog.repair.scratch import CannotRebuild, Piece
-from shared.events.envelope import Envelope, StoredEvent, source_of
+from shared.eventlog.write.postgres import envelope_of
+from shared.events.envelope import StoredEvent, source_of
 from shared.sql import statements, with_names
 
 SQL: Final = statements(__file__)
@@ -23,26 +24,8 @@ def pieces(stored: Sequence[StoredEvent], types: frozenset[str]) -> list[Piece]:
 
 
 def _piece(row: Any, source: str) -> Piece:
-    position, stream, version, id_, type_, schema, time, correlation, causation, *rest = row
-    actor, tenant, traceparent, prevhash, hash_, data = rest
-    envelope = Envelope(
-        str(id_),
-        source,
-        type_,
-        stream,
-        time,
-        schema,
-        version,
-        position,
-        correlation,
-        causation,
-        actor,
-        tenant,
-        traceparent,
-        prevhash,
-        hash_,
-    )
-    return Piece(envelope, None if data is None else data.encode())
+    *columns, data = row
+    return Piece(envelope_of(columns, source), None if data is None else data.encode())
 
 
 class OwnStore:

@@ -367,9 +367,18 @@ def append_arguments(writes: Sequence[Write]) -> tuple[list[Any], ...]:
 
 def stored_event(row: Any, source: str) -> StoredEvent:
     """Return the event of a row that has an event's columns in the order of `log.events`."""
-    position, stream, version, id_, type_, schema, time, correlation, causation, *rest = row
-    actor, tenant, traceparent, prevhash, hash_, command_id, data = rest
-    envelope = Envelope(
+    *columns, data = row
+    return StoredEvent(envelope_of(columns, source), data.encode())
+
+
+def envelope_of(columns: Sequence[Any], source: str) -> Envelope:
+    """Return the envelope of an event's columns, in the order of `log.events`.
+
+    The last of them, `command_id`, can be missing.
+    """
+    position, stream, version, id_, type_, schema, time, correlation, causation, *rest = columns
+    actor, tenant, traceparent, prevhash, hash_, *command_id = rest
+    return Envelope(
         str(id_),
         source,
         type_,
@@ -385,9 +394,8 @@ def stored_event(row: Any, source: str) -> StoredEvent:
         traceparent,
         prevhash,
         hash_,
-        command_id,
+        *command_id,
     )
-    return StoredEvent(envelope, data.encode())
 
 
 def _outcomes(writes: Sequence[Write], rows: Sequence[asyncpg.Record]) -> Sequence[Outcome]:
