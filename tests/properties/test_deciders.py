@@ -1,6 +1,6 @@
 """Whatever commands come, in whatever order: every decision survives a retry, folding never fails, invariants hold."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from hypothesis import given
@@ -11,33 +11,14 @@ from services.entitlements.domain import seat_pool
 from services.identity.domain import contract, contract_state
 from shared.administrative_access import ADMINISTRATIVE, Granted
 from shared.events import UpdatePublished, UpdateWithdrawn
-from tests.examples import entitlements as examples
+from tests.properties.pools import POOL_COMMANDS
 from tests.properties.states import live
 
 _who = st.sampled_from(["ana", "ben", "chiyo", "mina"])
 _when = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-_user = examples.account("anybody")
-_pool = st.one_of(
-    st.builds(
-        seat_pool.OpenPool,
-        subscription_id=st.just("s"),
-        contract_id=st.just("c"),
-        customer=st.just("org"),
-        product=st.just("p"),
-        product_name=st.just("P"),
-        seats=st.integers(1, 3),
-        starts=st.just(date(2026, 1, 1)),
-        ends=st.just(date(2026, 12, 31)),
-    ),
-    st.builds(seat_pool.AssignSeat, _who, st.just("admin"), st.just(_user)),
-    st.builds(seat_pool.UnassignSeat, _who, st.just("admin")),
-    st.builds(seat_pool.AnswerAutoRenewRequest, st.just("s"), st.sampled_from("123")),
-)
-
-
-@given(st.lists(_pool, max_size=25))
+@given(st.lists(POOL_COMMANDS, max_size=25))
 def test_never_more_seats_than_bought_and_nobody_with_two(commands: list[Any]) -> None:
     for state in live(seat_pool.SEAT_POOL, commands):
         if isinstance(state, seat_pool.OpenedSeatPool):
