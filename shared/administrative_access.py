@@ -4,13 +4,14 @@ It is pure. Identity, which owns the facts, and the services that replicate them
 event or its id: identity passes events, the other services pass ids.
 
 Source: administrative features open only while the customer's products on that contract are on an active desktop or
-maintenance agreement; the role stays when the agreement lapses, the access does not (domain rules, identity).
+maintenance agreement; the role stays when the agreement lapses, the access does not. What was bought can always be
+used: assigning seats and turning auto-renew off need the role, not the agreement (domain rules, identity).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Final, Generic, Literal, TypeVar
+from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
 from shared.events.identity import AgreementKind, Role
 from shared.rules import AGREEMENT_MISSING, ROLE_MISSING, SEAT_RIGHT_MISSING
@@ -19,6 +20,14 @@ F = TypeVar("F")
 
 ADMINISTRATIVE: Final[tuple[AgreementKind, ...]] = ("desktop", "maintenance")
 """The kinds of agreement that give administrative access."""
+
+Purpose: TypeAlias = Literal["features", "seats", "auto-renew"]
+"""What access is asked for.
+
+- features: updates, rollouts, policies and credits, which need an agreement
+- seats: assigning and un-assigning seats, which needs the right to assign seats and no agreement
+- auto-renew: turning auto-renew off, which needs no agreement
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +52,7 @@ class Agreement(Generic[F]):
 
 @dataclass(frozen=True, slots=True)
 class Granted(Generic[F]):
-    """Granted access, and the facts that justify it: the role's and the agreement's."""
+    """Granted access, and the facts that justify it: the role's and any agreement's."""
 
     role: Role
     may_assign_seats: bool
@@ -65,7 +74,7 @@ def administrative_access(
     taken: Sequence[F],
     agreements: Sequence[Agreement[F]],
     *,
-    assign_seats: bool = False,
+    purpose: Purpose = "features",
 ) -> Granted[F] | Denied[F]:
     """Return the access that a person has to a contract, or the rule that denies it.
 
@@ -74,8 +83,7 @@ def administrative_access(
         taken: The facts by which the person lost roles that were not given again.
         agreements: All agreements of the contract, in the order of their facts. If several are running, the answer
             names the first.
-        assign_seats: Whether the right to assign seats is needed. A Contract Manager always has it. A scheduled
-            agreement is enough for it, because seats are assigned before the term's first day.
+        purpose: What the person wants to do. A Contract Manager always has the right to assign seats.
     """
     if not roles:
         return Denied(
@@ -86,20 +94,20 @@ def administrative_access(
         )
     held = max(roles, key=lambda role: (role.role == "contract_manager", role.may_assign_seats))
     may_assign_seats = held.may_assign_seats or held.role == "contract_manager"
-    if assign_seats and not may_assign_seats:
+    if purpose == "seats" and not may_assign_seats:
         return Denied(
             SEAT_RIGHT_MISSING,
             "The role that is held on this contract does not include assigning seats.",
             "Ask the Contract Manager for the right to assign seats.",
             (held.fact,),
         )
+    if purpose != "features":
+        return Granted(held.role, may_assign_seats, (held.fact,))
     relevant = [agreement for agreement in agreements if agreement.kind in ADMINISTRATIVE]
-    sufficient = [agreement for agreement in relevant if agreement.phase == "running"]
+    running = [agreement for agreement in relevant if agreement.phase == "running"]
+    if running:
+        return Granted(held.role, may_assign_seats, (held.fact, running[0].fact))
     scheduled = [agreement for agreement in relevant if agreement.phase == "scheduled"]
-    if assign_seats:
-        sufficient += scheduled
-    if sufficient:
-        return Granted(held.role, may_assign_seats, (held.fact, sufficient[0].fact))
     next_start = min((agreement.starts for agreement in scheduled if agreement.starts), default=None)
     return Denied(
         AGREEMENT_MISSING,

@@ -58,7 +58,7 @@ SEAT_RIGHT_MISSING: Final = Rule("seat-right-missing", 403)
 AGREEMENT_MISSING: Final = Rule("agreement-missing", 403)
 """Administrative features need an active desktop or maintenance agreement for a product of the contract.
 
-Source: domain rules, identity."""
+Seats and auto-renew do not. Source: domain rules, identity."""
 FOREIGN_PUBLISHER: Final = Rule("foreign-publisher", 403)
 """A publisher's system acts for its own publisher only. Source: domain rules, marketplace and distribution."""
 CONTRACT_UNKNOWN: Final = "contract-unknown"

@@ -1,6 +1,6 @@
 """The routes of entitlements' commands.
 
-Seats are assigned with administrative access only (`shared.runtime.access`). For queries see queries.py.
+Seats are assigned by those with the right to (`shared.runtime.access`). For queries see queries.py.
 """
 
 from dataclasses import replace
@@ -29,7 +29,7 @@ async def _administered(context: RequestContext[object], subscription_id: str) -
     row = await context.db.fetchrow(SQL["administered_pool"], subscription_id)
     if row is None or not sees(context.actor, customer=row["customer"], publisher=row["publisher"]):
         raise unknown("pool of seats")
-    await require_access(context.db, context.actor, row["contract_id"], assign_seats=True)
+    await require_access(context.db, context.actor, row["contract_id"], purpose="seats")
 
 
 @COMMANDS.route("POST", "/pools/{subscription_id}/seats/bulk", SEAT_POOL, bulk=True)

@@ -197,7 +197,7 @@ async def disable_auto_renew_of_many(context: RequestContext[WhichSubscription])
 async def _disable_auto_renew(context: RequestContext[object], subscription_id: str) -> Addressed[DisableAutoRenew]:
     fact = fact_of(await _subscription(context, subscription_id))
     if context.actor.organisation_id != fact.partner:
-        grant = await require_access(context.db, context.actor, fact.contract_id)
+        grant = await require_access(context.db, context.actor, fact.contract_id, purpose="auto-renew")
         if grant.role != "contract_manager":
             raise Problem(
                 rule=rules.CONTRACT_MANAGER_ONLY,

@@ -6,7 +6,7 @@ The rule is in `shared/administrative_access.py`. Its facts reach the other serv
 from pathlib import Path
 from typing import Any, Final
 
-from shared.administrative_access import Agreement, Denied, Granted, HeldRole, administrative_access
+from shared.administrative_access import Agreement, Denied, Granted, HeldRole, Purpose, administrative_access
 from shared.eventlog.deliver.projection import Connection, Projection
 from shared.events import (
     AgreementEnded,
@@ -70,12 +70,11 @@ def access_projection() -> Projection:
     return access
 
 
-async def require_access(db: Any, actor: Actor, contract_id: str, *, assign_seats: bool = False) -> Granted[str]:
+async def require_access(db: Any, actor: Actor, contract_id: str, *, purpose: Purpose = "features") -> Granted[str]:
     """Return the caller's administrative access to the contract.
 
     Args:
-        assign_seats: require the right to assign seats of a Software Coordinator, and also accept an agreement that
-            starts later, because seats are prepared before the term's first day.
+        purpose: what the caller wants to do; seats and auto-renew need no agreement.
 
     Raises:
         Problem: 403 `role-missing`, `seat-right-missing` or `agreement-missing`.
@@ -86,7 +85,7 @@ async def require_access(db: Any, actor: Actor, contract_id: str, *, assign_seat
         [HeldRole(row["role"], row["may_assign_seats"], row["event_id"]) for row in roles if not row["revoked"]],
         [row["revoked"] for row in roles if row["revoked"]],
         [Agreement(row["kind"], row["phase"], row["event_id"], row["starts"]) for row in agreements],
-        assign_seats=assign_seats,
+        purpose=purpose,
     )
     if isinstance(access, Denied):
         raise Problem(rule=access.rule, reason=access.reason, remedy=access.remedy, because=access.because)

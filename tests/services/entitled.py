@@ -23,6 +23,7 @@ from shared.events import (
     SubscriptionConfirmed,
     SubscriptionRenewed,
 )
+from shared.events.identity import AgreementKind
 from shared.runtime.auth import Actor, TokenSigner
 from shared.runtime.http import make_app
 from tests.contracts.golden import sample
@@ -96,7 +97,10 @@ class Doors:
 
 @asynccontextmanager
 async def open_doors(
-    world: World, subscription: SubscriptionConfirmed, publisher: str = "autodesk"
+    world: World,
+    subscription: SubscriptionConfirmed,
+    publisher: str = "autodesk",
+    agreement: AgreementKind = "desktop",
 ) -> AsyncIterator[Doors]:
     """A contract with this subscription, its manager, and people who have to do with it."""
     for account in ("ana", "ben", "mina"):
@@ -108,7 +112,7 @@ async def open_doors(
     role = {"account_id": "mina", "role": "contract_manager", "may_assign_seats": True, "assigned_by": "x"}
     world.say("identity", "contract-c", opened)
     world.say("identity", "contract-c", RoleAssigned.model_validate(contract | role))
-    world.say("identity", "contract-c", AgreementStarted(**contract, subscription_id="s", kind="desktop", product="p"))
+    world.say("identity", "contract-c", AgreementStarted(**contract, subscription_id="s", kind=agreement, product="p"))
     world.say("marketplace", "subscription-s", subscription)
     world.say("marketplace", "partner-org", CsnIssued(csn="N1", organisation_id="org", publisher="autodesk"))
     await world.settle(random.Random(1))

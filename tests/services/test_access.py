@@ -6,7 +6,7 @@ from datetime import date
 import asyncpg
 import pytest
 
-from shared.administrative_access import Granted
+from shared.administrative_access import Granted, Purpose
 from shared.events import AgreementEnded, AgreementScheduled, AgreementStarted, RoleAssigned, RoleRevoked
 from shared.events.identity import AgreementKind, Role
 from shared.runtime.access import access_projection, require_access
@@ -52,17 +52,17 @@ class World:
     async def ended(self, subscription_id: str) -> str:
         return await self.tables.when(AgreementEnded(contract_id="c", subscription_id=subscription_id))
 
-    async def access(self, account_id: str, *, seats: bool = False) -> Granted[str]:
+    async def access(self, account_id: str, purpose: Purpose = "features") -> Granted[str]:
         return await require_access(
             self.pool,
             Actor(account_id=account_id, organisation_id="org", organisation_kind="customer"),
             "c",
-            assign_seats=seats,
+            purpose=purpose,
         )
 
-    async def then_refused(self, account_id: str, rule: str, *because: str, seats: bool = False) -> Problem:
+    async def then_refused(self, account_id: str, rule: str, *because: str, purpose: Purpose = "features") -> Problem:
         with pytest.raises(Problem) as found:
-            await self.access(account_id, seats=seats)
+            await self.access(account_id, purpose)
         assert (found.value.status, found.value.rule, set(found.value.because)) == (403, rule, set(because))
         assert found.value.reason and found.value.remedy
         return found.value
@@ -86,7 +86,7 @@ async def test_a_missing_role_names_the_events_that_took_it(world: World) -> Non
     await world.then_refused("mina", "role-missing", gone, handed_over)
     again = await world.assigned("mina", "software_coordinator")
     assert (await world.access("mina")).because[0] == again
-    await world.then_refused("mina", "seat-right-missing", again, seats=True)
+    await world.then_refused("mina", "seat-right-missing", again, purpose="seats")
 
 
 async def test_a_missing_agreement_names_the_role_and_the_ends(world: World) -> None:
@@ -104,17 +104,32 @@ async def test_a_missing_agreement_names_the_role_and_the_ends(world: World) -> 
     assert (await world.access("mina")).because == (role, third)
 
 
-async def test_before_the_first_day_seats_are_set_up_and_nothing_else_is_open(world: World) -> None:
+async def test_before_the_first_day_features_are_closed_and_the_refusal_says_until_when(world: World) -> None:
     role = await world.assigned("mina", "contract_manager", seats=True)
     later = await world.scheduled("s2", date(2026, 12, 9))
     first = await world.scheduled("s1", date(2026, 12, 1))
     problem = await world.then_refused("mina", "agreement-missing", role, later, first)
     assert "2026-12-01" in problem.remedy
-    assert (await world.access("mina", seats=True)).because == (role, later)
     started = await world.started("s1")
-    for seats in (True, False):
-        assert (await world.access("mina", seats=seats)).because == (role, started)
+    assert (await world.access("mina")).because == (role, started)
     ended = [await world.ended("s1"), await world.ended("s2")]
-    for seats in (True, False):
-        problem = await world.then_refused("mina", "agreement-missing", role, *ended, seats=seats)
-        assert "2026" not in problem.remedy
+    problem = await world.then_refused("mina", "agreement-missing", role, *ended)
+    assert "2026" not in problem.remedy
+
+
+@pytest.mark.parametrize("purpose", ["seats", "auto-renew"])
+async def test_seats_and_auto_renew_need_the_role_and_no_agreement(world: World, purpose: Purpose) -> None:
+    await world.then_refused("mina", "role-missing", purpose=purpose)
+    role = await world.assigned("mina", "contract_manager", seats=True)
+    assert (await world.access("mina", purpose)).because == (role,)
+    await world.started("s", "other")
+    assert (await world.access("mina", purpose)).because == (role,)
+    await world.then_refused("mina", "agreement-missing", role)
+    taken = await world.taken("mina", "contract_manager")
+    await world.then_refused("mina", "role-missing", taken, purpose=purpose)
+
+
+async def test_a_coordinator_without_the_right_assigns_no_seats_and_may_do_the_rest(world: World) -> None:
+    role = await world.assigned("mina", "software_coordinator")
+    await world.then_refused("mina", "seat-right-missing", role, purpose="seats")
+    assert (await world.access("mina", "auto-renew")).because == (role,)

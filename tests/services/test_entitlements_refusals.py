@@ -17,6 +17,8 @@ from shared.events import (
     AgreementEnded,
     CreditsPurchased,
     RoleAssigned,
+    SeatAssigned,
+    SeatUnassigned,
     SubscriptionEnded,
 )
 from shared.events.envelope import Envelope
@@ -148,7 +150,7 @@ async def test_a_refusal_for_want_of_a_seat_is_kept_with_its_evidence(world: Wor
     )
 
 
-async def test_seats_are_assigned_by_those_who_may_while_an_agreement_runs(world: World, doors: Doors) -> None:
+async def test_seats_are_assigned_by_those_who_may_whatever_the_agreement(world: World, doors: Doors) -> None:
     role = {"contract_id": "c", "account_id": "ben", "role": "software_coordinator", "assigned_by": "mina"}
     world.say("identity", "contract-c", RoleAssigned.model_validate(role | {"may_assign_seats": False}))
     await world.settle(random.Random(9))
@@ -156,11 +158,17 @@ async def test_seats_are_assigned_by_those_who_may_while_an_agreement_runs(world
     await doors.when("ana", "POST", path, seat).then_refused("role-missing")
     await doors.when("ben", "POST", path, seat).then_refused("seat-right-missing")
     world.say("identity", "contract-c", RoleAssigned.model_validate(role | {"may_assign_seats": True}))
-    await world.settle(random.Random(9))
-    await doors.when("ben", "POST", path, seat).then_ok()
     world.say("identity", "contract-c", AgreementEnded(contract_id="c", subscription_id="s"))
     await world.settle(random.Random(9))
-    await doors.when("mina", "DELETE", f"{path}/ana").then_refused("agreement-missing")
+    await doors.when("ben", "POST", path, seat).then(SeatAssigned)
+    await doors.when("mina", "DELETE", f"{path}/ana").then(SeatUnassigned)
+
+
+async def test_seats_of_a_plan_whose_agreement_opens_nothing_are_assigned(world: World) -> None:
+    fusion = confirmed("s", "org", "reseller", product="fusion", product_name="Fusion", agreement="other")
+    async with open_doors(world, fusion, agreement="other") as doors:
+        await doors.when("mina", "POST", "/pools/s/seats", {"account_id": "ana"}).then(SeatAssigned)
+        await doors.when("mina", "DELETE", "/pools/s/seats/ana").then(SeatUnassigned)
 
 
 # ── Before the term ────────────────────────────────────────────────────────────────────────────────────
