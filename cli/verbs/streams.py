@@ -1,6 +1,7 @@
 """`tenure stream show`: the events of a stream, and its state after each."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final
 
@@ -17,6 +18,7 @@ from cli.output import Output, count, when
 from shared.eventlog.decision import Stream
 from shared.events.envelope import GENESIS, StoredEvent, chained, stamp
 from shared.events.upcasts import decode
+from shared.persistent_map import PersistentMap
 
 _LINES: Final = 12
 """The most changed fields that are shown of a state; --json shows all."""
@@ -26,7 +28,16 @@ group("stream", "Events of one stream, and its state after each.")
 
 def shape(state: object) -> Any:
     """Return a state as JSON, with the name of its class."""
-    return {"is": type(state).__name__, **_fields(to_jsonable_python(state, fallback=str))}
+    return {"is": type(state).__name__, **_fields(to_jsonable_python(_plain(state), fallback=str))}
+
+
+def _plain(value: Any) -> Any:
+    """Return a state with each persistent map as the dict that it stands for."""
+    if isinstance(value, PersistentMap):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if is_dataclass(value) and any(isinstance(getattr(value, field.name), PersistentMap) for field in fields(value)):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    return value
 
 
 def _fields(value: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from services import definitions
+from services.entitlements.domain.credits import CREDITS, Credits, Lot
 from services.entitlements.domain.seat_pool import SEAT_POOL
 from shared.eventlog.decision import Stream
 from shared.eventlog.deliver.kafka import KafkaAccess
@@ -20,7 +21,9 @@ from shared.eventlog.write.memory import MemoryStore
 from shared.eventlog.write.postgres import PostgresStore
 from shared.eventlog.write.snapshots import Codec, KeepsSnapshots, NotSnapshotable, same_state
 from shared.eventlog.write.store import Head, Store
-from shared.events import SeatUnassigned
+from shared.events import CreditsGranted, SeatUnassigned
+from shared.persistent_map import PersistentMap
+from tests.contracts.golden import sample
 from tests.examples.engine import COUNTER, NOON, Count, new_id
 from tests.properties.pools import OPENING, POOL_COMMANDS
 
@@ -185,6 +188,14 @@ def test_which_streams_have_snapshots(stream: Stream[Any, Any, Any]) -> None:
 
 
 PERSONAL = {"account", "contract", "invitation"}
+
+
+def test_a_state_with_a_persistent_map_comes_back() -> None:
+    codec = Codec.of(CREDITS)
+    assert codec is not None
+    lot = Lot(sample(CreditsGranted).recorded("id"), 3)
+    state = Credits(PersistentMap[str, Lot]().extended({"a": lot, "b": lot}).extended({"a": lot}))
+    assert same_state(codec.decode(codec.encode(state)), state)
 
 
 def test_what_says_nothing_of_its_states_has_none() -> None:

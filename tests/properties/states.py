@@ -1,8 +1,9 @@
-"""The states that a stream's commands lead through."""
+"""The states that a stream's commands lead through, and what it takes to make them."""
 
 from typing import Any
 
 from shared.eventlog.decision import Rejected, Stream
+from shared.persistent_map import PersistentMap
 
 
 def live(stream: Stream[Any, Any, Any], commands: list[Any]) -> list[Any]:
@@ -20,3 +21,9 @@ def live(stream: Stream[Any, Any, Any], commands: list[Any]) -> list[Any]:
         assert again == () or isinstance(again, Rejected), f"{command} decides {again} a second time"
         states.append(state)
     return states
+
+
+def copied(before: PersistentMap[Any, Any], after: PersistentMap[Any, Any]) -> int:
+    """The entries that an extension has written."""
+    known = {id(part) for part in before.parts}
+    return sum(len(part) for part in after.parts if id(part) not in known)

@@ -5,9 +5,11 @@ balance.
 """
 
 from calendar import monthrange
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import reduce
+from itertools import zip_longest
 from typing import Annotated, Final, Literal, TypeAlias, TypeVar, assert_never
 
 from services.entitlements.domain import rules
@@ -18,6 +20,7 @@ from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
 from shared.events import CreditDraw, CreditsConsumed, CreditsExpired, CreditsGranted, SeatAssigned
 from shared.events.entitlements import DRAWS
 from shared.events.fields import CreditAmount, ForeignIdentifier, Identifier, OptionalIdentifier, OptionalName
+from shared.persistent_map import PersistentMap
 from shared.rules import CONTRACT_UNKNOWN
 
 Event: TypeAlias = CreditsGranted | CreditsConsumed | CreditsExpired
@@ -38,9 +41,9 @@ class Lot:
 class Credits:
     """The grants and consumptions of a contract."""
 
-    lots: Mapping[str, Lot] = field(default_factory=dict)
+    lots: PersistentMap[str, Lot] = field(default_factory=PersistentMap)
     """By grant id, in the order of granting."""
-    consumed: Mapping[str, CreditsConsumed] = field(default_factory=dict)
+    consumed: PersistentMap[str, CreditsConsumed] = field(default_factory=PersistentMap)
     """By consumption id."""
 
 
@@ -52,12 +55,12 @@ def evolve(state: State, event: Event) -> State:
     """Return the state after `event`."""
     match event:
         case CreditsGranted(grant_id=grant_id, amount=amount):
-            return replace(state, lots={**state.lots, grant_id: Lot(event, amount)})
+            return replace(state, lots=state.lots.extended({grant_id: Lot(event, amount)}))
         case CreditsConsumed(consumption_id=consumption_id, drawn=drawn):
             spent = {draw.grant_id: _less(state.lots[draw.grant_id], draw.amount) for draw in drawn}
-            return Credits({**state.lots, **spent}, {**state.consumed, consumption_id: event})
+            return Credits(state.lots.extended(spent), state.consumed.extended({consumption_id: event}))
         case CreditsExpired(grant_id=grant_id, amount=amount):
-            return replace(state, lots={**state.lots, grant_id: _less(state.lots[grant_id], amount)})
+            return replace(state, lots=state.lots.extended({grant_id: _less(state.lots[grant_id], amount)}))
         case unreachable:
             assert_never(unreachable)
 
@@ -235,8 +238,7 @@ def _consume(command: ConsumeCredits, state: State) -> Decision[Event]:
             f"Consume at most {sum(draw.amount for draw in drawn[:DRAWS])} credits at a time.",
         )
     written_off = _expired(state, "time", today)
-    for expired in written_off:
-        state = evolve(state, expired)
+    state = reduce(evolve, written_off, state)
     consumed = CreditsConsumed(
         contract_id=command.contract_id,
         customer=lots[0].grant.customer,
@@ -283,24 +285,22 @@ def _no_usable_seat(command: ConsumeCredits, today: date) -> Rejected | None:
 def _expired(state: State, reason: Literal["time", "contract"], before: date) -> tuple[CreditsExpired, ...]:
     """Return the events that write off what remains of grants whose last day is before `before`.
 
-    They are in the order of the grants' last days.
+    They are in the order of the grants' last days, so that the next credits to expire after each are those of the next.
     """
-    events: list[CreditsExpired] = []
-    for lot in sorted(state.lots.values(), key=lambda lot: lot.grant.expires_on):
-        if not lot.remaining or lot.grant.expires_on >= before:
-            continue
-        expired = CreditsExpired(
+    kept = sorted((lot for lot in state.lots.values() if lot.remaining), key=lambda lot: lot.grant.expires_on)
+    return tuple(
+        CreditsExpired(
             contract_id=lot.grant.contract_id,
             customer=lot.grant.customer,
             grant_id=lot.grant.grant_id,
             account_id=lot.grant.account_id,
             amount=lot.remaining,
             reason=reason,
-            next_expiry=None,
+            next_expiry=following.grant.expires_on if following else None,
         )
-        events.append(_with_next(expired, state))
-        state = evolve(state, expired)
-    return tuple(events)
+        for lot, following in zip_longest(kept, kept[1:])
+        if lot.grant.expires_on < before
+    )
 
 
 def _with_next(event: OneOf, state: State) -> OneOf:

@@ -17,7 +17,7 @@ from enum import Enum
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol, get_args, get_type_hints, runtime_checkable
+from typing import Any, Final, NamedTuple, Protocol, get_args, get_origin, get_type_hints, runtime_checkable
 
 import structlog
 from pydantic import BaseModel
@@ -224,6 +224,8 @@ def _reachable(*annotations: Any) -> Sequence[type]:
     while waiting:
         annotation = waiting.pop()
         waiting.extend(get_args(annotation))
+        if get_args(annotation):
+            waiting.append(get_origin(annotation))
         if not isinstance(annotation, type) or annotation in classes:
             continue
         if issubclass(annotation, BaseModel | Enum) or is_dataclass(annotation):

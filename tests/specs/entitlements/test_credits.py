@@ -3,11 +3,13 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import reduce
+from itertools import accumulate, pairwise
+from math import log2
 from typing import Any
 
 import pytest
 
-from services.entitlements.domain import seat_pool
+from services.entitlements.domain import credits, seat_pool
 from services.entitlements.domain.credits import (
     CREDITS,
     ConsumeCredits,
@@ -30,6 +32,7 @@ from shared.events import (
     SeatPoolSuspended,
 )
 from tests.examples.entitlements import account
+from tests.properties.states import copied
 from tests.spec import given
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -278,3 +281,23 @@ def test_not_before_the_subscriptions_first_day() -> None:
 def test_a_consumption_sent_again_needs_no_seat() -> None:
     history = (granted("pool", 10), consumed("x", ("pool", 4)))
     given(CREDITS, *history).when(replace(consume("x", 4), pools=())).then_nothing()
+
+
+def test_a_fold_copies_no_map_that_grows_with_the_ledger() -> None:
+    """So that a contract with many consumptions loads in linear time."""
+    number = 4000
+    events: list[credits.Event] = [granted("g", number), *(consumed(f"x{n}", ("g", 1)) for n in range(number))]
+    states = list(accumulate(events, credits.evolve, initial=credits.INITIAL))
+    assert states[-1].lots["g"].remaining == 0 and len(states[-1].consumed) == number
+    written = [
+        copied(before.lots, after.lots) + copied(before.consumed, after.consumed) for before, after in pairwise(states)
+    ]
+    assert sum(written) <= number * (log2(number) + 2)
+
+
+def test_many_grants_expire_without_a_look_at_all_of_them_for_each() -> None:
+    history = [granted(f"g{n}", 1, expires=YEAR + timedelta(days=n % 3)) for n in range(1500)]
+    gone = given(CREDITS, *history).when(EndCredits()).events
+    assert len(gone) == 1500
+    last_days = [event.next_expiry for event in gone if isinstance(event, CreditsExpired)]
+    assert last_days[:2] == [YEAR, YEAR] and last_days[-1] is None and last_days[499] == YEAR + timedelta(days=1)
