@@ -1,7 +1,8 @@
 """The event contract: the models of events, the envelope, and the registry of topics.
 
-Business dates are days in UTC, with one exception: a term's last day (`ends`, `term_ends`, `ended`) and the last day to
-cancel are days in the time zone that `cancel_by` names, the purchaser's.
+Every event with a business date names its zone in `time_zone`. What follows from an order has the order's zone, the
+customer's; prices and credits have UTC. Events from before have no `time_zone`: their dates are days in UTC, except a
+term's last day (`ends`, `term_ends`, `ended`), which is one in the zone of its `cancel_by`.
 """
 
 from shared.events.base import Event, Money, Record

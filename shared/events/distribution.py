@@ -185,6 +185,8 @@ class EntitlementNoted(Event):
     product: OptionalCode = ""
     publisher: OptionalPublisher = ""
     starts: Day | None = None
+    time_zone: TimeZone = "UTC"
+    """The zone of `starts`."""
     because: OptionalIdentifier = ""
     """The id of the event that states the fact; "" where it follows from the time."""
     rollouts: RolloutNumbers = ()

@@ -19,8 +19,10 @@ from shared.events.fields import (
     OptionalIdentifier,
     OptionalName,
     OptionalPublisher,
+    OptionalTimeZone,
     Seats,
     Text,
+    TimeZone,
     distinct,
 )
 from shared.events.marketplace import HeldSeats, Period
@@ -41,6 +43,7 @@ class SeatPoolOpened(Event):
     partner: OptionalIdentifier = ""
     publisher: OptionalPublisher = ""
     period: Period = "annual"
+    time_zone: TimeZone = "UTC"
 
 
 class SeatPoolResized(Event):
@@ -58,6 +61,8 @@ class SeatPoolRenewed(Event):
     contract_id: Identifier
     seats: Seats
     ends: Day
+    time_zone: OptionalTimeZone = None
+    """None in an event from before it was named: the pool keeps its zone."""
 
 
 class SeatPoolExpired(Event):
@@ -68,6 +73,7 @@ class SeatPoolExpired(Event):
     customer: Identifier
     product: Code
     access_until: Day
+    time_zone: TimeZone = "UTC"
 
 
 class SeatPoolSuspended(Event):
@@ -78,6 +84,7 @@ class SeatPoolSuspended(Event):
     customer: Identifier
     product: Code
     kept_until: Day
+    time_zone: TimeZone = "UTC"
 
 
 class SeatPoolEnded(Event):
@@ -169,6 +176,7 @@ class CreditsGranted(Event):
     granted_by: ActorId
     next_expiry: Day | None
     """The day on which the next of the contract's credits expire, after this event; None: there are none."""
+    time_zone: TimeZone = "UTC"
 
 
 class CreditDraw(Record):
@@ -194,6 +202,7 @@ class CreditsConsumed(Event):
     drawn: Annotated[tuple[CreditDraw, ...], Field(max_length=DRAWS), distinct(attrgetter("grant_id"), "grant")]
     """The grants that the credits came from. They add up to `amount`."""
     next_expiry: Day | None
+    time_zone: TimeZone = "UTC"
 
 
 class CreditsExpired(Event):
@@ -206,6 +215,7 @@ class CreditsExpired(Event):
     amount: CreditAmount
     reason: Literal["time", "contract"]
     next_expiry: Day | None
+    time_zone: TimeZone = "UTC"
 
 
 EntitlementsEvent: TypeAlias = (

@@ -290,6 +290,8 @@ OptionalCountry: TypeAlias = Annotated[
 TimeZone: TypeAlias = Annotated[
     str, Strict(), StringConstraints(pattern=r"^[!-~]{1,64}$", max_length=64), _checked(_time_zone)
 ]
+OptionalTimeZone: TypeAlias = TimeZone | None
+"""A time zone; None in an event from before the zone of its business dates was named."""
 Locale: TypeAlias = Annotated[
     str, Strict(), StringConstraints(pattern=r"^[!-~]{2,35}$", max_length=35), _checked(_locale)
 ]

@@ -126,6 +126,7 @@ class AgreementScheduled(Event):
     kind: AgreementKind
     product: Code
     starts: Day
+    time_zone: TimeZone = "UTC"
 
 
 class AgreementStarted(Event):

@@ -18,6 +18,7 @@ from shared.events.fields import (
     OptionalCountry,
     OptionalIdentifier,
     OptionalPublisher,
+    OptionalTimeZone,
     ProductId,
     Publisher,
     Seats,
@@ -60,6 +61,7 @@ class PlanListed(Event):
     """The time at which the publisher's system stated it. Marketplace sets it, and recognises late events by it."""
     valid_from: Day | None = None
     """The first day of an announced price, where the plan is listed because that day has come."""
+    time_zone: Literal["UTC"] = "UTC"
 
 
 class PlanPriceAnnounced(Event):
@@ -73,6 +75,7 @@ class PlanPriceAnnounced(Event):
     price: Price
     valid_from: Day
     said_at: Instant | None = None
+    time_zone: Literal["UTC"] = "UTC"
 
 
 class PlanWithdrawn(Event):
@@ -155,8 +158,9 @@ class CartCheckedOut(Event):
     lines: Annotated[tuple[OrderLine, ...], Field(min_length=1, max_length=50)]
     total: Money
     country: OptionalCountry = ""
+    """Whose business days the deadline counts."""
     time_zone: TimeZone = "UTC"
-    """Whose business days the deadline counts, and the zone in which its last day and the term end."""
+    """The customer's, from the purchaser's profile: the zone of `starts` and of every date that follows from it."""
 
 
 class SubscriptionOrdered(Event):
@@ -228,6 +232,8 @@ class SubscriptionConfirmed(Event):
     """The term's last day."""
     instalments: Instalments
     cancel_by: CancelBy
+    time_zone: OptionalTimeZone = None
+    """The zone in which the term begins and ends, and the instalments are due: the order's."""
 
 
 class SubscriptionOrderFailed(Event):
@@ -252,6 +258,7 @@ class AutoRenewDisableRequested(Event):
     binds: Literal["this_term", "next_term"] = "this_term"
     """Whether the subscription ends with the running term or, after the deadline, with the next one."""
     publisher: OptionalPublisher = ""
+    time_zone: OptionalTimeZone = None
 
 
 class HeldSeat(Record):
@@ -271,6 +278,7 @@ class AutoRenewDisabled(Event):
     subscription_id: Identifier
     ends: Day
     requested_by: ActorId
+    time_zone: OptionalTimeZone = None
 
 
 class AutoRenewDisableRefused(Event):
@@ -295,6 +303,7 @@ class SeatsAdded(Event):
     instalment: Instalment
     """The price of the added seats up to the term's end, numbered after the term's other instalments."""
     added_by: ActorId
+    time_zone: OptionalTimeZone = None
 
 
 class SeatDecreaseScheduled(Event):
@@ -304,6 +313,7 @@ class SeatDecreaseScheduled(Event):
     seats: Seats
     takes_effect: Day
     requested_by: ActorId
+    time_zone: OptionalTimeZone = None
 
 
 class RenewalReminded(Event):
@@ -320,6 +330,7 @@ class RenewalReminded(Event):
     days_before: Days
     ends: Day
     cancel_by: CancelBy
+    time_zone: OptionalTimeZone = None
 
 
 class SubscriptionRenewed(Event):
@@ -338,6 +349,7 @@ class SubscriptionRenewed(Event):
     ends: Day
     instalments: Instalments
     cancel_by: CancelBy
+    time_zone: OptionalTimeZone = None
 
 
 class SubscriptionEnded(Event):
@@ -348,6 +360,7 @@ class SubscriptionEnded(Event):
     customer: Identifier
     ended: Day
     """The last term's last day."""
+    time_zone: OptionalTimeZone = None
 
 
 MarketplaceEvent: TypeAlias = (

@@ -1,0 +1,35 @@
+"""Every business date names its zone."""
+
+from datetime import date
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import pytest
+from pydantic import BaseModel
+
+from shared.events import EVENTS, Event
+
+
+def dates_without_a_zone(model: type[BaseModel], where: str = "") -> list[str]:
+    """The fields with a date, of the model and its parts, where neither it nor what has it as a part names a zone."""
+    if "time_zone" in model.model_fields:
+        return []
+    found = list[str]()
+    for name, field in model.model_fields.items():
+        for kind in kinds(field.annotation):
+            if kind is date:
+                found.append(f"{where}{name}")
+            elif isinstance(kind, type) and issubclass(kind, BaseModel):
+                found += dates_without_a_zone(kind, f"{where}{name}.")
+    return found
+
+
+def kinds(annotation: Any) -> list[Any]:
+    if get_origin(annotation) in (Annotated, Union, UnionType, tuple, list, dict):
+        return [kind for part in get_args(annotation) for kind in kinds(part)]
+    return [annotation]
+
+
+@pytest.mark.parametrize("event", EVENTS.values(), ids=EVENTS)
+def test_an_event_with_a_business_date_names_its_zone(event: type[Event]) -> None:
+    assert not dates_without_a_zone(event)
