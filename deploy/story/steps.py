@@ -14,11 +14,14 @@ from deploy.story.doors import Doors, Json, Person, Wrong, eventually
 from services.entitlements.domain.rules import SEATS_EXHAUSTED
 from services.identity.domain.rules import EMAIL_TAKEN
 from services.marketplace.domain.rules import NO_REFUNDS, PLAN_UNKNOWN
+from shared.days import day_of
 from shared.rules import ROLE_MISSING
 
 ANNUAL: Final = "057O1-WW6525-L347"
 WIZARD: Final = {"product": "autocad", "period": "monthly", "support": "advanced"}
 PUBLISHER: Final = "autodesk"
+ZONE: Final = "Europe/Berlin"
+"""Where all people of the story are."""
 PASSWORD: Final = "correct horse battery staple"  # noqa: S105  # example people have no secrets
 
 
@@ -106,7 +109,7 @@ def _profile(person: Person) -> Json:
         "password": person.password,
         "name": person.name,
         "country": "DE",
-        "time_zone": "Europe/Berlin",
+        "time_zone": ZONE,
         "locale": "en-GB",
     }
 
@@ -215,7 +218,7 @@ async def _checkout(s: Story, cart: str) -> None:
     body = {
         "customer": s.manager.organisation_id,
         "purchaser": s.manager.account_id,
-        "starts": datetime.now(UTC).date().isoformat(),
+        "starts": day_of(datetime.now(UTC), ZONE).isoformat(),
     }
     out = await s.doors.ok("marketplace", "POST", f"/carts/{cart}/checkout", s.clerk, body)
     s.orders = [line["subscription_id"] for line in out["events"][0]["data"]["lines"]]

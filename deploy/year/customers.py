@@ -9,6 +9,7 @@ from deploy.story.doors import Doors, Json, Person, Wrong, eventually
 from deploy.year.publisher import PUBLISHER, Publisher
 from services.entitlements.domain.rules import CREDITS_EXHAUSTED, USER_UNKNOWN
 from services.marketplace.domain.rules import PURCHASER_UNKNOWN, SEATS_ASSIGNED
+from shared.days import day_of
 
 FATES: Final = (
     "renews",
@@ -30,6 +31,8 @@ LONGEST_PAUSE_S: Final = 8.0
 """Limited, as a thousand customers that poll three times a second would be most of the load."""
 """The first pause between two requests, as many customers poll at once."""
 PASSWORD: Final = "correct horse battery staple"  # noqa: S105  # example people have no secrets
+ZONE: Final = "Europe/Berlin"
+"""Where all people of the year are."""
 GRANTED: Final = 100
 OWN: Final = 10
 
@@ -79,7 +82,7 @@ def body_of(person: Person) -> Json:
         "password": person.password,
         "name": person.name,
         "country": "DE",
-        "time_zone": "Europe/Berlin",
+        "time_zone": ZONE,
         "locale": "en-GB",
     }
 
@@ -129,7 +132,7 @@ async def order(w: World, c: Customer) -> None:
     cart = (await w.doors.ok("marketplace", "POST", "/carts", c.clerk, {}))["events"][0]["data"]["cart_id"]
     line = {"product_id": c.plan["product_id"], "seats": c.seats}
     await w.doors.ok("marketplace", "POST", f"/carts/{cart}/lines", c.clerk, line)
-    c.starts = datetime.now(UTC).date()
+    c.starts = day_of(datetime.now(UTC), ZONE)
     to = {"customer": c.manager.organisation_id, "purchaser": c.manager.account_id, "starts": c.starts.isoformat()}
 
     async def checked_out() -> Json | None:  # the purchaser's account is known to marketplace a moment later

@@ -17,7 +17,6 @@ import holidays
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from services.marketplace.domain.calendar import Calendar
-from shared.events.fields import time_zones
 
 WEEKENDS_ONLY: Final = "weekends-only"
 """The version of a calendar without holidays of the library, and its id if no country is known."""
@@ -55,14 +54,6 @@ def _version() -> str:
     return metadata.version("holidays")
 
 
-def zone(name: str) -> str:
-    """Return the time zone's name, or UTC if there is no such zone.
-
-    Orders from before zones were checked may have any text as their zone.
-    """
-    return name if name in time_zones() else "UTC"
-
-
 @lru_cache(1_000)
 def _public_holidays(country: str, years: tuple[int, ...]) -> holidays.HolidayBase | None:
     """Return the library's calendar of the country, or None if it has none.
@@ -87,11 +78,11 @@ def business_calendar(country: str, time_zone: str, ends: date) -> Calendar:
         # The id is the country, even without holidays, so that a renewal applies the file's overrides of its time.
         calendar_id = country.upper() if _COUNTRY.fullmatch(country.upper()) else WEEKENDS_ONLY
         if own is None:
-            return Calendar(id=calendar_id, version=WEEKENDS_ONLY, time_zone=zone(time_zone))
+            return Calendar(id=calendar_id, version=WEEKENDS_ONLY, time_zone=time_zone)
         return Calendar(
             id=calendar_id,
             version=f"{WEEKENDS_ONLY}, {calendar_id} {own.version}",
-            time_zone=zone(time_zone),
+            time_zone=time_zone,
             holidays=own.holidays,
             working_days=own.working_days,
         )
@@ -100,7 +91,7 @@ def business_calendar(country: str, time_zone: str, ends: date) -> Calendar:
     return Calendar(
         id=country.upper(),
         version=f"holidays {_version()}" + (f", {country.upper()} {own.version}" if own else ""),
-        time_zone=zone(time_zone),
+        time_zone=time_zone,
         weekend=frozenset(day.weekday() for day in last_week if public.is_weekend(day)),
         holidays=frozenset(public) | (own.holidays if own else frozenset()),
         working_days=frozenset(day for day in public.weekend_workdays if day.year in years)

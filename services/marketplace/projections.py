@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from services.marketplace.domain.checkout import Account
+from services.marketplace.domain.terms import term_of, zone_of
 from shared.eventlog.deliver.projection import Connection, Projection
 from shared.events import (
     AccountClosed,
@@ -202,6 +203,7 @@ async def subscription_ordered(tx: Connection, event: SubscriptionOrdered, envel
         event.starts,
         event.csn,
         envelope.id,
+        zone_of(event),
     )
 
 
@@ -219,6 +221,7 @@ async def subscription_confirmed(tx: Connection, event: SubscriptionConfirmed, _
         event.starts,
         event.ends,
         event.cancel_by.model_dump_json(),
+        term_of(event).time_zone,
     )
     await _add_instalments(tx, event.subscription_id, 1, event.instalments)
 
@@ -241,6 +244,7 @@ async def subscription_renewed(tx: Connection, event: SubscriptionRenewed, _enve
         event.plan.model_dump_json(),
         event.seats,
         event.total.amount,
+        term_of(event).time_zone,
     )
     await _add_instalments(tx, event.subscription_id, event.term, event.instalments)
 

@@ -43,8 +43,8 @@ update carts set checked_out = $2 where cart_id = $1;
 
 -- order: add the subscription that a line was ordered as.
 insert into subscriptions (subscription_id, cart_id, contract_id, partner, customer, purchaser, ordered_by,
-    status, plan, seats, total_amount, currency, starts, csn, order_event)
-values ($1, $2, $3, $4, $5, $6, $7, 'awaiting', $8, $9, $10, $11, $12, $13, $14)
+    status, plan, seats, total_amount, currency, starts, csn, order_event, time_zone)
+values ($1, $2, $3, $4, $5, $6, $7, 'awaiting', $8, $9, $10, $11, $12, $13, $14, $15)
 on conflict (subscription_id) do update set status = 'awaiting', ordered_by = excluded.ordered_by,
     seats = excluded.seats, total_amount = excluded.total_amount, starts = excluded.starts,
     csn = excluded.csn, order_event = excluded.order_event, failure_reason = null;
@@ -54,7 +54,7 @@ update subscriptions set status = 'failed', failure_reason = $2 where subscripti
 
 -- confirm: begin the subscription's first term.
 update subscriptions set status = 'confirmed', publisher_reference = $2, starts = $3, ends = $4,
-    cancel_by = $5, auto_renew = 'on', term = 1, term_starts = $3, next_seats = seats
+    cancel_by = $5, auto_renew = 'on', term = 1, term_starts = $3, next_seats = seats, time_zone = $6
 where subscription_id = $1;
 
 -- add_instalment: add an instalment of a term.
@@ -62,7 +62,7 @@ insert into instalments (subscription_id, term, number, due, amount) values ($1,
 
 -- renew: begin the subscription's next term.
 update subscriptions set term = $2, term_starts = $3, ends = $4, cancel_by = $5, plan = $6, seats = $7,
-    next_seats = $7, total_amount = $8
+    next_seats = $7, total_amount = $8, time_zone = $9
 where subscription_id = $1;
 
 -- end: set that the subscription has ended.

@@ -4,7 +4,7 @@ The models of their responses are in views.py.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, date
+from datetime import date
 from typing import Annotated, Final, TypeAlias
 
 from fastapi import APIRouter, Depends, Request
@@ -36,7 +36,7 @@ from services.marketplace.domain.standing import (
     valid_csn,
 )
 from services.marketplace.domain.subscription import SUBSCRIPTION, cancel_preview
-from services.marketplace.domain.terms import term_ends
+from services.marketplace.domain.terms import term_ends, zone_of
 from services.marketplace.projections import account
 from services.marketplace.views import (
     CancelPreview,
@@ -56,6 +56,7 @@ from services.marketplace.views import (
     plan_view,
     subscription_view,
 )
+from shared import days
 from shared.eventlog.decision import Rejected
 from shared.eventlog.deliver.clocks import Clocks
 from shared.events import CancelBy, HeldSeat, Plan, PlanListed, PlanWithdrawn
@@ -237,23 +238,29 @@ async def cart(
     policy = policy_of(Policy, publisher_in(state))
     if isinstance(state, CheckedOut):
         order = state.order
-        deadline = _cancel_by(order.starts, order.country, order.time_zone, policy)
+        zone = zone_of(order)
         ordered = OrderedWith(
-            customer=order.customer, purchaser=order.purchaser, starts=order.starts, csn=order.csn, cancel_by=deadline
+            customer=order.customer,
+            purchaser=order.purchaser,
+            starts=order.starts,
+            time_zone=zone,
+            csn=order.csn,
+            cancel_by=_cancel_by(order.starts, order.country, zone, policy),
         )
         return cart_view(state, ordered_lines(state), policy, ordered)
     now = clocks.time_of(customer or actor.organisation_id)
-    begins = starts or now.astimezone(UTC).date()
     buyer = purchaser_of(customer, purchaser, await account(db, purchaser)) if purchaser else None
     if isinstance(buyer, Rejected):
         raise rejected(buyer)
-    if (refused := start_refused(begins, now, policy)) is not None:
+    zone = buyer.time_zone if buyer else "UTC"
+    begins = starts or days.day_of(now, zone)
+    if (refused := start_refused(begins, now, zone, policy)) is not None:
         raise rejected(refused)
-    assumed = [] if starts else [f"The term starts today, {begins} (UTC), because no start is given."]
+    assumed = [] if starts else [f"The term starts today, {begins} ({zone}), because no start is given."]
     if not purchaser:
         assumed.append(
-            "The date to cancel by is unknown: it depends on the business days of the purchaser's country, and no "
-            "purchaser is given."
+            "Dates are in UTC and the date to cancel by is unknown: they depend on the purchaser's time zone and the "
+            "business days of the purchaser's country, and no purchaser is given."
         )
     standing = await streams.state(STANDING, actor.organisation_id)
     number = valid_csn(standing, publisher_in(state) or "")
@@ -261,8 +268,9 @@ async def cart(
         customer=customer or None,
         purchaser=purchaser or None,
         starts=begins,
+        time_zone=zone,
         csn=number.csn if number else None,
-        cancel_by=_cancel_by(begins, buyer.country, buyer.time_zone, policy) if buyer else None,
+        cancel_by=_cancel_by(begins, buyer.country, zone, policy) if buyer else None,
         assumed=tuple(assumed),
     )
     lines = review(state, await offered_now(streams, state, now), standing=standing, policy=policy)
@@ -349,7 +357,7 @@ async def preview_cancel(
     price = price_on(state.term.next_starts, await log.state(PLAN, plan_key(plan.publisher, plan.product_id)))
     disable = DisableAutoRenew(actor.account_id, clocks.time_of(view.customer), policy_of(Policy, plan.publisher))
     preview = cancel_preview(disable, state, held=bool(held), price=price)
-    return cancel_preview_view(preview, state.term.cancel_by, held)
+    return cancel_preview_view(preview, state.term, held)
 
 
 async def _subscription(subscription_id: str, actor: Actor, db: Queryable, clocks: Clocks) -> SubscriptionView:

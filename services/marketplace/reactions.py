@@ -9,7 +9,7 @@ from services.marketplace.domain.plan import PLAN, AnnouncePrice, ListPlan, With
 from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.standing import STANDING, RecordCsn, RevokeCsn
 from services.marketplace.domain.subscription import SUBSCRIPTION
-from services.marketplace.domain.terms import term_ends
+from services.marketplace.domain.terms import term_ends, zone_of
 from shared.eventlog.deliver.projection import Dispatch, ReactionContext, Reactions
 from shared.events import (
     CartCheckedOut,
@@ -122,7 +122,7 @@ async def confirm_order(event: OrderConfirmed, envelope: Envelope, reach: Reacti
     # Only an awaited order's calendar is ever used; any other state answers without one.
     country, zone, starts = "", "UTC", date(2000, 1, 1)
     if isinstance(state, Awaiting):
-        country, zone, starts = state.order.country, state.order.time_zone, state.order.starts
+        country, zone, starts = state.order.country, zone_of(state.order), state.order.starts
     publisher = publisher_of(envelope.source)
     calendar = business_calendar(country, zone, term_ends(starts))
     confirm = ConfirmOrder(

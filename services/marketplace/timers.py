@@ -5,12 +5,12 @@ from datetime import date, datetime, timedelta
 
 from services.marketplace.calendars import business_calendar
 from services.marketplace.domain.auto_renew import AskAgain, DisableRequested
-from services.marketplace.domain.calendar import end_of, start_of
 from services.marketplace.domain.order import Awaiting, OrderAgain
 from services.marketplace.domain.plan import PLAN, BringPriceIn, plan_key, price_on
 from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.subscription import SUBSCRIPTION, CloseTerm, Live, Remind
-from services.marketplace.domain.terms import term_ends
+from services.marketplace.domain.terms import term_ends, term_of
+from shared import days
 from shared.eventlog.deliver.projection import ReactionContext
 from shared.eventlog.deliver.timers import Cancel, Change, Set, Timers
 from shared.events import (
@@ -62,12 +62,12 @@ def stop_awaiting_confirmation(event: SubscriptionOrderFailed, _envelope: Envelo
 @TIMERS.on(SubscriptionConfirmed)
 @TIMERS.on(SubscriptionRenewed)
 def schedule_term(event: SubscriptionConfirmed | SubscriptionRenewed, _envelope: Envelope) -> Sequence[Change]:
-    key, zone = event.subscription_id, event.cancel_by.time_zone
+    key, zone = event.subscription_id, term_of(event).time_zone
     reminders = [
-        Set(f"remind:{days}", key, start_of(event.ends - timedelta(days=days), zone), event.customer)
-        for days in policy_of(Policy, event.plan.publisher).reminder_days
+        Set(f"remind:{before}", key, days.begins(event.ends - timedelta(days=before), zone), event.customer)
+        for before in policy_of(Policy, event.plan.publisher).reminder_days
     ]
-    close = Set("close-term", key, end_of(event.ends, zone), event.customer)
+    close = Set("close-term", key, days.ends(event.ends, zone), event.customer)
     return [Cancel("order-again", key), *reminders, close]
 
 
@@ -93,7 +93,7 @@ def cancel_term_timers(event: SubscriptionEnded, _envelope: Envelope) -> Sequenc
 @TIMERS.on(PlanPriceAnnounced)
 def schedule_price(event: PlanPriceAnnounced, envelope: Envelope) -> Sequence[Change]:
     key = plan_key(event.publisher, event.product_id)
-    return [Set(f"new-price:{event.valid_from}", key, start_of(event.valid_from, "UTC"), envelope.tenant)]
+    return [Set(f"new-price:{event.valid_from}", key, days.begins(event.valid_from, "UTC"), envelope.tenant)]
 
 
 # ── What they become ───────────────────────────────────────────────────────────────────────────────────

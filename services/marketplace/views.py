@@ -13,7 +13,8 @@ from services.marketplace.domain.checkout import ReviewedLine, cart_empty
 from services.marketplace.domain.plan import hyphenated, is_orderable
 from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.subscription import NO_REFUNDS
-from services.marketplace.domain.terms import instalments, still_owed, term_ends
+from services.marketplace.domain.terms import Term, instalments, still_owed, term_ends
+from shared import days
 from shared.events import (
     AutoRenewDisableRefused,
     AutoRenewDisableRequested,
@@ -141,6 +142,8 @@ class CartView(BaseModel):
     customer: str | None
     purchaser: str | None
     starts: date
+    time_zone: str
+    """The zone of the term's and the instalments' dates: the purchaser's; UTC without a purchaser."""
     assumed: list[str]
     """What was assumed for values that were not given."""
 
@@ -177,11 +180,13 @@ class SubscriptionView(BaseModel):
     """For the running term."""
     csn: str | None
     starts: date
+    time_zone: str
+    """The customer's zone, which the order fixed. All dates here are in it, but `cancel_by`, which names its own."""
     term: TermView | None
     auto_renew: AutoRenewView | None
     instalments: list[Instalment]
     still_owed: Money
-    """The sum of the instalments due after today (UTC); they are owed even if auto-renew is turned off."""
+    """The sum of the instalments due after the customer's today; they are owed even if auto-renew is turned off."""
 
 
 class Subscriptions(BaseModel):
@@ -197,10 +202,12 @@ class CancelPreview(BaseModel):
     """Whether the deadline has not passed."""
     deadline: datetime
     last_permitted_day: date
+    time_zone: str
+    """The zone of both days."""
     would_end: date | None
     """The subscription's last day if the request is granted; null if a request now would be refused as too late."""
     still_owed: Money
-    """The sum of the instalments due after today (UTC), up to that last day."""
+    """The sum of the instalments due after the customer's today, up to that last day."""
     next_term: Money | None
     """The part of it for the next term, if the subscription would run through that, too.
 
@@ -246,6 +253,7 @@ class OrderedWith:
     customer: str | None
     purchaser: str | None
     starts: date
+    time_zone: str
     csn: str | None
     cancel_by: CancelBy | None
     assumed: tuple[str, ...] = ()
@@ -296,6 +304,7 @@ def cart_view(
         customer=ordered_with.customer,
         purchaser=ordered_with.purchaser,
         starts=starts,
+        time_zone=ordered_with.time_zone,
         assumed=list(ordered_with.assumed),
     )
 
@@ -338,10 +347,11 @@ def subscription_view(row: Row, parts: Sequence[Row], policy: Policy, now: datet
         total=Money(amount=row["total_amount"], currency=currency),
         csn=row["csn"],
         starts=row["starts"],
+        time_zone=row["time_zone"],
         term=TermView(number=row["term"], starts=row["term_starts"], ends=row["ends"]) if row["ends"] else None,
         auto_renew=_auto_renew(row, now) if row["auto_renew"] else None,
         instalments=due,
-        still_owed=still_owed(due, currency, now),
+        still_owed=still_owed(due, currency, days.day_of(now, row["time_zone"])),
     )
 
 
@@ -359,7 +369,7 @@ def _auto_renew(row: Row, now: datetime) -> AutoRenewView:
     )
 
 
-def cancel_preview_view(preview: auto_renew.CancelPreview, cancel_by: CancelBy, held: list[HeldSeat]) -> CancelPreview:
+def cancel_preview_view(preview: auto_renew.CancelPreview, term: Term, held: list[HeldSeat]) -> CancelPreview:
     """Return the view of a cancel preview.
 
     `held` is read from a copy of the seat pool's assignments; the seat pool itself decides about a request.
@@ -367,8 +377,9 @@ def cancel_preview_view(preview: auto_renew.CancelPreview, cancel_by: CancelBy, 
     return CancelPreview(
         possible_now=preview.possible_now,
         in_time=preview.in_time,
-        deadline=cancel_by.deadline,
-        last_permitted_day=cancel_by.last_day,
+        deadline=term.cancel_by.deadline,
+        last_permitted_day=term.cancel_by.last_day,
+        time_zone=term.time_zone,
         would_end=preview.last_day,
         still_owed=preview.still_owed,
         next_term=preview.next_term,

@@ -91,6 +91,9 @@ ASKED = AutoRenewDisableRequested(
     term_ends=CONFIRMED.ends,
     deadline=DEADLINE,
     publisher=AUTODESK,
+    time_zone="Europe/Berlin",
 ).recorded("asked-1")
 
-OFF = AutoRenewDisabled(subscription_id="sub-1", ends=CONFIRMED.ends, requested_by=PURCHASER).recorded("off-1")
+OFF = AutoRenewDisabled(
+    subscription_id="sub-1", ends=CONFIRMED.ends, requested_by=PURCHASER, time_zone="Europe/Berlin"
+).recorded("off-1")

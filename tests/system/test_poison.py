@@ -19,7 +19,8 @@ import pytest
 from deploy import ROOT
 from deploy.story import steps
 from deploy.story.doors import Json, Person, eventually, open_doors
-from deploy.story.steps import Story, cast
+from deploy.story.steps import ZONE, Story, cast
+from shared.days import day_of
 from shared.events.registry import ENTITLEMENTS
 from tests.system.running import System
 
@@ -166,7 +167,7 @@ async def _ordered(s: Story) -> list[str]:
     body = {
         "customer": s.manager.organisation_id,
         "purchaser": s.manager.account_id,
-        "starts": datetime.now(UTC).date().isoformat(),
+        "starts": day_of(datetime.now(UTC), ZONE).isoformat(),
     }
     out = await s.doors.ok("marketplace", "POST", f"/carts/{cart}/checkout", s.clerk, body)
     orders = [line["subscription_id"] for line in out["events"][0]["data"]["lines"]]

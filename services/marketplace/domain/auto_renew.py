@@ -10,7 +10,7 @@ from typing import Annotated, TypeAlias, assert_never
 
 from services.marketplace.domain import rules
 from services.marketplace.domain.policy import DEFAULT, Policy
-from services.marketplace.domain.terms import Term, still_owed, term_ends
+from services.marketplace.domain.terms import Term, term_ends
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected
 from shared.events import (
     AutoRenewDisabled,
@@ -158,7 +158,8 @@ def disable_auto_renew(command: DisableAutoRenew, state: State) -> Decision[Auto
         return Rejected(
             rules.AUTO_RENEW_CUTOFF_PASSED,
             f"Auto-renew could be turned off until {term.cancel_by.last_day} ({term.cancel_by.time_zone}), "
-            f"{command.policy.cancel_business_days} business days before the term ends on {term.ends}.",
+            f"{command.policy.cancel_business_days} business days before the term ends on {term.ends} "
+            f"({term.time_zone}).",
             "Send a new request in the next term.",
             because=(confirmed,),
         )
@@ -171,6 +172,7 @@ def disable_auto_renew(command: DisableAutoRenew, state: State) -> Decision[Auto
             deadline=term.cancel_by.deadline,
             binds="this_term" if in_time else "next_term",
             publisher=term.plan.publisher,
+            time_zone=term.time_zone,
         ),
     )
 
@@ -191,6 +193,7 @@ def _cleared(command: RecordPoolCleared, state: State) -> Decision[AutoRenewDisa
         subscription_id=state.confirmed.subscription_id,
         ends=_ends_with(state),
         requested_by=state.asked.requested_by,
+        time_zone=state.term.time_zone,
     )
     return (off,)
 
@@ -262,7 +265,7 @@ def cancel_preview(command: DisableAutoRenew, state: State, *, held: bool, price
     decision = disable_auto_renew(command, state)
     refused = isinstance(decision, Rejected)
     last_day = None if isinstance(decision, Rejected) else _last_day(decision, state)
-    owed = still_owed(term.instalments, term.plan.price.currency, command.now)
+    owed = term.still_owed(command.now)
     next_term = None
     if last_day is not None and last_day > term.ends:
         next_term = term.next_plan(price).price.times(term.next_seats)

@@ -1,9 +1,9 @@
 """Business-day calendars, and the deadline that is counted by them."""
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from datetime import date, timedelta
 
+from shared import days
 from shared.events import CancelBy
 
 DAY = timedelta(days=1)
@@ -48,25 +48,12 @@ def last_permitted_day(ends: date, calendar: Calendar, business_days: int = 5) -
     return day
 
 
-def end_of(day: date, time_zone: str) -> datetime:
-    """Return the first UTC instant after `day` in the zone.
-
-    Where midnight is skipped or occurs twice, it is the earlier instant.
-    """
-    return datetime.combine(day + DAY, time.min, ZoneInfo(time_zone)).astimezone(UTC)
-
-
-def start_of(day: date, time_zone: str) -> datetime:
-    """Return the first UTC instant of `day` in the zone."""
-    return end_of(day - DAY, time_zone)
-
-
 def cancel_by(ends: date, calendar: Calendar, business_days: int) -> CancelBy:
     """Return the deadline for turning auto-renew off for a term that ends on `ends`."""
     last_day = last_permitted_day(ends, calendar, business_days)
     return CancelBy(
         last_day=last_day,
-        deadline=end_of(last_day, calendar.time_zone),
+        deadline=days.ends(last_day, calendar.time_zone),
         time_zone=calendar.time_zone,
         calendar=calendar.id,
         calendar_version=calendar.version,

@@ -6,7 +6,7 @@ ordered: a plan that changed since it was added is refused.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, TypeAlias
 
 from services.marketplace.domain import rules
@@ -16,6 +16,7 @@ from services.marketplace.domain.policy import DEFAULT, Policy
 from services.marketplace.domain.standing import INITIAL as NO_STANDING
 from services.marketplace.domain.standing import State as Standing
 from services.marketplace.domain.standing import needs_csn, opens, valid_csn
+from shared import days
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected
 from shared.events import (
     AccountClosed,
@@ -28,7 +29,7 @@ from shared.events import (
     PlanListed,
     PlanWithdrawn,
 )
-from shared.events.fields import Day, Identifier
+from shared.events.fields import Day, Identifier, countries, time_zones
 
 Account: TypeAlias = AccountOpened | AccountClosed
 """The latest event of identity about an account that is known here."""
@@ -39,7 +40,7 @@ class CheckOut:
     """Order the cart's lines for a customer.
 
     Each line becomes one order, in the cart's sequence. The purchaser, an account of the customer, becomes Contract
-    Manager with the contract's first order. `starts` is a date in UTC, from today on.
+    Manager with the contract's first order. `starts` is a date in the purchaser's time zone, from today on.
     """
 
     customer: Identifier
@@ -63,7 +64,7 @@ def check_out(command: CheckOut, state: OpenedCart) -> Decision[CartCheckedOut]:
     purchaser = purchaser_of(command.customer, command.purchaser, command.purchaser_account)
     if isinstance(purchaser, Rejected):
         return purchaser
-    refusal = start_refused(command.starts, command.now, command.policy)
+    refusal = start_refused(command.starts, command.now, purchaser.time_zone, command.policy)
     if refusal is not None:
         return refusal
     lines = review(state, command.offered, standing=command.standing, policy=command.policy)
@@ -120,7 +121,22 @@ def purchaser_of(customer: str, purchaser: str, account: Account | None) -> Acco
             "Order for an organisation that signed up as a customer.",
             because=(account,),
         )
-    return account
+    return _place_unknown(account) or account
+
+
+def _place_unknown(account: AccountOpened) -> Rejected | None:
+    """Return why the term's dates can't be counted where the purchaser is; None when they can.
+
+    Profiles from before countries and time zones were checked may have any text there.
+    """
+    if account.country.upper() in countries() and account.time_zone in time_zones():
+        return None
+    return Rejected(
+        rules.PURCHASER_PLACE_UNKNOWN,
+        "The purchaser's profile has no known country or time zone, in which the term's dates are counted.",
+        "Ask the purchaser to set both (PUT /me/profile), and send a new request a few seconds later.",
+        because=(account,),
+    )
 
 
 # ── The cart's lines ───────────────────────────────────────────────────────────────────────────────────
@@ -211,23 +227,23 @@ def ordered_lines(state: CheckedOut) -> tuple[ReviewedLine, ...]:
 # ── Rules shared with resubmitted orders ───────────────────────────────────────────────────────────────
 
 
-def start_refused(starts: date, now: datetime, policy: Policy) -> Rejected | None:
+def start_refused(starts: date, now: datetime, time_zone: str, policy: Policy) -> Rejected | None:
     """Return why a term can't start on `starts`; None when it can.
 
-    A term starts today (in UTC) or at most `policy.start_days_ahead` days later.
+    A term starts today, by the customer's time zone, or at most `policy.start_days_ahead` days later.
     """
-    today = now.astimezone(UTC).date()
+    today = days.day_of(now, time_zone)
     latest = today + timedelta(days=policy.start_days_ahead)
     if starts < today:
         return Rejected(
             rules.START_IN_THE_PAST,
-            f"The start {starts} is in the past. Today is {today} (UTC).",
+            f"The start {starts} is in the past. Today is {today} ({time_zone}).",
             f"Choose a start between {today} and {latest}.",
         )
     if starts > latest:
         return Rejected(
             rules.START_TOO_FAR_AHEAD,
-            f"The start {starts} is more than {policy.start_days_ahead} days after today, {today} (UTC).",
+            f"The start {starts} is more than {policy.start_days_ahead} days after today, {today} ({time_zone}).",
             f"Choose a start between {today} and {latest}.",
         )
     return None

@@ -6,7 +6,7 @@ decides about confirmed orders.
 
 import json
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, TypeAlias, assert_never
 from uuid import UUID, uuid5
 
@@ -17,7 +17,8 @@ from services.marketplace.domain.policy import DEFAULT, Policy
 from services.marketplace.domain.standing import INITIAL as NO_STANDING
 from services.marketplace.domain.standing import State as Standing
 from services.marketplace.domain.standing import needs_csn, opens, valid_csn
-from services.marketplace.domain.terms import instalments, term_ends
+from services.marketplace.domain.terms import instalments, term_ends, zone_of
+from shared import days
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected
 from shared.events import CartCheckedOut, SubscriptionConfirmed, SubscriptionOrdered, SubscriptionOrderFailed
 from shared.events.fields import Count, Day
@@ -224,7 +225,7 @@ def _order(command: Order, state: State) -> Decision[Event]:
             starts=cart.starts,
             csn=cart.csn,
             country=cart.country,
-            time_zone=cart.time_zone,
+            time_zone=zone_of(cart),
             ordered_at=command.now,
         ),
     )
@@ -283,6 +284,7 @@ def _confirmed(order: SubscriptionOrdered, command: ConfirmOrder) -> Subscriptio
         ends=ends,
         instalments=instalments(order.total, order.starts, order.plan.billing),
         cancel_by=cancel_by(ends, command.calendar, command.policy.cancel_business_days),
+        time_zone=zone_of(order),
     )
 
 
@@ -349,7 +351,7 @@ def _resubmit(command: Resubmit, state: Pending | Accepted) -> Decision[Event]:
         return seats_out_of_range(command.policy)
     if not opens(command.standing, order.plan):
         return needs_csn(command.standing, order.plan)
-    refusal = start_refused(starts, command.now, command.policy)
+    refusal = start_refused(starts, command.now, zone_of(order), command.policy)
     if refusal is not None:
         return refusal
     csn = valid_csn(command.standing, order.plan.publisher)
@@ -379,7 +381,7 @@ def _answer_overdue(order: SubscriptionOrdered, now: datetime, policy: Policy) -
 
 
 def _start_passed(order: SubscriptionOrdered, now: datetime) -> bool:
-    return order.starts < now.astimezone(UTC).date()
+    return order.starts < days.day_of(now, zone_of(order))
 
 
 def _unchanged(order: SubscriptionOrdered, now: datetime) -> tuple[SubscriptionOrdered]:

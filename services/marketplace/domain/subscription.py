@@ -8,7 +8,6 @@ state alone, however late the timer fires.
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Final, TypeAlias, assert_never
-from zoneinfo import ZoneInfo
 
 from services.marketplace.domain import auto_renew, order, rules
 from services.marketplace.domain.auto_renew import CancelPreview, DisableRequested, NonRenewing, Running
@@ -19,7 +18,7 @@ from services.marketplace.domain.policy import DEFAULT, Policy
 from services.marketplace.domain.standing import INITIAL as NO_STANDING
 from services.marketplace.domain.standing import State as Standing
 from services.marketplace.domain.standing import needs_csn, opens
-from services.marketplace.domain.terms import Term, instalments, still_owed, term_ends, term_of
+from services.marketplace.domain.terms import Term, instalments, term_ends, term_of, zone_of
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
 from shared.events import (
     AutoRenewDisabled,
@@ -209,7 +208,8 @@ def _change_seats(command: ChangeSeats, state: Confirmed) -> Decision[SeatsAdded
     if isinstance(state, NonRenewing) and state.off.ends <= term.ends:
         return Rejected(
             rules.NO_NEXT_TERM,
-            f"Fewer seats would take effect with the next term, and the subscription ends on {state.off.ends}.",
+            f"Fewer seats would take effect with the next term, and the subscription ends on {state.off.ends} "
+            f"({term.time_zone}).",
             "There is nothing to do: the subscription ends with this term.",
             because=(state.off,),
         )
@@ -218,6 +218,7 @@ def _change_seats(command: ChangeSeats, state: Confirmed) -> Decision[SeatsAdded
         seats=command.seats,
         takes_effect=term.next_starts,
         requested_by=command.changed_by,
+        time_zone=term.time_zone,
     )
     return (fewer,)
 
@@ -235,7 +236,7 @@ def _over(state: Confirmed) -> Rejected:
         case Running(confirmed, term) | DisableRequested(confirmed, term) | NonRenewing(confirmed, term):
             return Rejected(
                 rules.TERM_CHANGING,
-                f"The term ended on {term.ends}, and the next term has not begun yet.",
+                f"The term ended on {term.ends} ({term.time_zone}), and the next term has not begun yet.",
                 "The next term begins in a moment. Send a new request then.",
                 because=(state.asked if isinstance(state, DisableRequested) else confirmed,),
             )
@@ -245,16 +246,19 @@ def _over(state: Confirmed) -> Rejected:
 
 def _ended(term: Term, because: SubscriptionEnded | AutoRenewDisabled) -> Rejected:
     return Rejected(
-        rules.SUBSCRIPTION_ENDED, f"The term ended on {term.ends}.", "Place a new order.", because=(because,)
+        rules.SUBSCRIPTION_ENDED,
+        f"The term ended on {term.ends} ({term.time_zone}).",
+        "Place a new order.",
+        because=(because,),
     )
 
 
 def _added(command: ChangeSeats, confirmed: SubscriptionConfirmed, term: Term) -> SeatsAdded:
     added = command.seats - term.seats
-    today = max(command.now.astimezone(ZoneInfo(term.cancel_by.time_zone)).date(), term.starts)
-    days, remaining = (term.ends - term.starts).days + 1, (term.ends - today).days + 1
+    today = max(term.today(command.now), term.starts)
+    length, remaining = (term.ends - term.starts).days + 1, (term.ends - today).days + 1
     # The price of the remaining days, today included, rounded half up.
-    amount = (2 * term.plan.price.amount * added * remaining + days) // (2 * days)
+    amount = (2 * term.plan.price.amount * added * remaining + length) // (2 * length)
     charge = Instalment(
         number=len(term.instalments) + 1,
         due=today,
@@ -269,6 +273,7 @@ def _added(command: ChangeSeats, confirmed: SubscriptionConfirmed, term: Term) -
         term=term.number,
         instalment=charge,
         added_by=command.changed_by,
+        time_zone=term.time_zone,
     )
 
 
@@ -280,7 +285,7 @@ def _remind(command: Remind, state: Confirmed) -> Decision[RenewalReminded]:
     term = state.term
     if not isinstance(state, Running | DisableRequested) or term.number != command.term:
         return ()
-    today = command.now.astimezone(ZoneInfo(term.cancel_by.time_zone)).date()
+    today = term.today(command.now)
     due = [days for days in command.policy.reminder_days if (term.ends - today).days <= days]
     return tuple(
         RenewalReminded(
@@ -292,6 +297,7 @@ def _remind(command: Remind, state: Confirmed) -> Decision[RenewalReminded]:
             days_before=days,
             ends=term.ends,
             cancel_by=term.cancel_by,
+            time_zone=term.time_zone,
         )
         for days in sorted(due, reverse=True)
         if days not in term.reminded
@@ -310,6 +316,7 @@ def _close_term(
             contract_id=state.confirmed.contract_id,
             customer=state.confirmed.customer,
             ended=term.ends,
+            time_zone=term.time_zone,
         )
         return (end,)
     if isinstance(state, DisableRequested) and state.asked.binds == "this_term" and state.asked.term_ends == term.ends:
@@ -335,6 +342,7 @@ def _renewed(command: CloseTerm, confirmed: SubscriptionConfirmed, term: Term) -
         ends=ends,
         instalments=instalments(total, starts, plan.billing),
         cancel_by=cancel_by(ends, command.calendar, command.policy.cancel_business_days),
+        time_zone=term.time_zone,
     )
 
 
@@ -344,10 +352,11 @@ NO_REFUNDS: Final = "Subscription orders are not returned and not refunded."
 
 def _no_refunds(state: Ordered) -> Rejected:
     record = fact_of(state)
+    zone = zone_of(record) if isinstance(record, SubscriptionOrdered) else term_of(record).time_zone
     return Rejected(
         rules.NO_REFUNDS,
-        f"{NO_REFUNDS} This order is for {record.seats} seats of {record.plan.product_name} from {record.starts} on, "
-        f"at {record.total.amount} {record.total.currency} minor units.",
+        f"{NO_REFUNDS} This order is for {record.seats} seats of {record.plan.product_name} from {record.starts} "
+        f"({zone}) on, at {record.total.amount} {record.total.currency} minor units.",
         "Turn auto-renew off in time, so that the subscription ends with its term.",
         because=(record,),
     )
@@ -367,7 +376,7 @@ def cancel_preview(
         too_late=False,
         in_time=auto_renew.is_in_time(state.term.cancel_by, command.now),
         last_day=state.end.ended,
-        still_owed=still_owed(state.term.instalments, state.term.plan.price.currency, command.now),
+        still_owed=state.term.still_owed(command.now),
         next_term=None,
     )
 

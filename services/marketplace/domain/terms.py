@@ -7,10 +7,20 @@ next one starts on the 28th; in a leap year it starts on the 29th again.
 from calendar import monthrange
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 
-from services.marketplace.domain.calendar import end_of
-from shared.events import CancelBy, Instalment, Money, Plan, SubscriptionConfirmed, SubscriptionRenewed
+from shared import days
+from shared.events import (
+    CancelBy,
+    CartCheckedOut,
+    Instalment,
+    Money,
+    Plan,
+    SubscriptionConfirmed,
+    SubscriptionOrdered,
+    SubscriptionRenewed,
+)
+from shared.events.fields import time_zones
 from shared.events.marketplace import Billing
 
 INSTALMENTS = 12
@@ -53,9 +63,16 @@ def instalments(total: Money, starts: date, billing: Billing) -> tuple[Instalmen
     )
 
 
-def still_owed(parts: Iterable[Instalment], currency: str, now: datetime) -> Money:
-    """Return the sum of the instalments that are due after today (in UTC)."""
-    today = now.astimezone(UTC).date()
+def zone_of(order: CartCheckedOut | SubscriptionOrdered) -> str:
+    """Return the zone of the order's dates.
+
+    An order from before zones were checked may have any text as its zone. Its dates are in UTC then, as they were.
+    """
+    return order.time_zone if order.time_zone in time_zones() else "UTC"
+
+
+def still_owed(parts: Iterable[Instalment], currency: str, today: date) -> Money:
+    """Return the sum of the instalments that are due after today."""
     return Money(amount=sum(part.amount.amount for part in parts if part.due > today), currency=currency)
 
 
@@ -73,18 +90,28 @@ class Term:
     instalments: tuple[Instalment, ...]
     next_seats: int
     """The number of seats with which the next term begins."""
+    time_zone: str
+    """The zone of the term's dates."""
     reminded: frozenset[int] = frozenset()
     """The reminders of this term that were recorded, in days before its last day."""
 
     @property
     def over_at(self) -> datetime:
-        """The first UTC instant after the term's last day in the time zone of its deadline."""
-        return end_of(self.ends, self.cancel_by.time_zone)
+        """The first UTC instant after the term's last day. The next term begins with it."""
+        return days.ends(self.ends, self.time_zone)
 
     @property
     def next_starts(self) -> date:
         """The next term's first day."""
         return self.ends + timedelta(days=1)
+
+    def today(self, now: datetime) -> date:
+        """Return the customer's day."""
+        return days.day_of(now, self.time_zone)
+
+    def still_owed(self, now: datetime) -> Money:
+        """Return the sum of the term's instalments that are due after the customer's day."""
+        return still_owed(self.instalments, self.plan.price.currency, self.today(now))
 
     def next_plan(self, price: Money | None) -> Plan:
         """Return the plan of the next term.
@@ -99,7 +126,10 @@ class Term:
 
 
 def term_of(event: SubscriptionConfirmed | SubscriptionRenewed) -> Term:
-    """Return the term that begins with `event`."""
+    """Return the term that begins with `event`.
+
+    An event from before zones were named ends its term in the zone of its deadline.
+    """
     return Term(
         number=event.term if isinstance(event, SubscriptionRenewed) else 1,
         starts=event.starts,
@@ -109,4 +139,5 @@ def term_of(event: SubscriptionConfirmed | SubscriptionRenewed) -> Term:
         seats=event.seats,
         instalments=event.instalments,
         next_seats=event.seats,
+        time_zone=event.time_zone or event.cancel_by.time_zone,
     )

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from services.marketplace.domain.calendar import Calendar, cancel_by, end_of, last_permitted_day
+from services.marketplace.domain.calendar import Calendar, cancel_by, last_permitted_day
 from services.marketplace.domain.terms import instalments, months_after, term_ends
 from shared.events import Money
 
@@ -53,12 +53,6 @@ def test_the_deadline_is_the_end_of_that_day_in_its_zone_and_names_its_calendar(
     assert found.last_day == date(2025, 12, 26)
     assert found.deadline == datetime(2025, 12, 26, 23, tzinfo=UTC)
     assert (found.calendar, found.calendar_version, found.time_zone) == ("example", "1", "Europe/Berlin")
-
-
-def test_a_day_ends_where_summer_time_says_also_when_midnight_is_skipped_or_repeated() -> None:
-    assert end_of(date(2026, 7, 1), "Europe/Berlin") == datetime(2026, 7, 1, 22, tzinfo=UTC)
-    assert end_of(date(2018, 11, 3), "America/Sao_Paulo") == datetime(2018, 11, 4, 3, tzinfo=UTC)
-    assert end_of(date(2026, 10, 24), "Atlantic/Azores") == datetime(2026, 10, 25, 0, tzinfo=UTC)
 
 
 def test_a_term_ends_a_year_later_less_a_day() -> None:

@@ -151,7 +151,7 @@ def test_more_seats_join_at_once_and_are_charged_to_the_terms_end() -> None:
     history = (*RUNNING, added)
     given(SUBSCRIPTION, *history).when(replace(MORE, now=half)).then_nothing()
     assert renewed(history=history).seats == 5
-    assert still_owed((*CONFIRMED.instalments, added.instalment), "EUR", half).amount > 0
+    assert still_owed((*CONFIRMED.instalments, added.instalment), "EUR", half.date()).amount > 0
 
 
 def test_before_the_start_a_seat_costs_the_whole_term() -> None:
