@@ -6,7 +6,7 @@ Business dates are UTC: a term's last day ends at midnight UTC.
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import reduce
-from typing import Annotated, Final, TypeAlias, assert_never
+from typing import Final, TypeAlias, assert_never
 
 from services.entitlements.domain import rules
 from services.entitlements.domain.policy import DEFAULT, Policy
@@ -20,12 +20,20 @@ from services.entitlements.domain.seat_pool_state import (
     evolve,
     evolve_opened,
 )
-from services.entitlements.domain.users import Account, not_a_user
-from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
+from services.entitlements.domain.seats import (
+    AssignSeat,
+    UnassignSeat,
+    assign,
+    assigned,
+    lowest_free,
+    term_ended,
+    unassign,
+    unassigned,
+)
+from shared.eventlog.decision import Decision, Rejected, Stream
 from shared.events import (
     HeldSeat,
     PoolCsnNoted,
-    SeatAssigned,
     SeatPoolCleared,
     SeatPoolEnded,
     SeatPoolExpired,
@@ -34,11 +42,9 @@ from shared.events import (
     SeatPoolRenewed,
     SeatPoolResized,
     SeatPoolSuspended,
-    SeatUnassigned,
     UpdateRightGranted,
     UpdateRightLost,
 )
-from shared.events.fields import Identifier
 from shared.events.marketplace import Period
 
 __all__ = [
@@ -80,24 +86,6 @@ class OpenPool:
     partner: str = ""
     publisher: str = ""
     period: Period = "annual"
-
-
-@dataclass(frozen=True, slots=True)
-class AssignSeat:
-    """Assign the lowest free seat to the user, unless the user holds a seat of the pool already."""
-
-    account_id: Identifier
-    assigned_by: Annotated[str, SUPPLIED]
-    user: Annotated[Account | None, SUPPLIED]
-    """The latest event about the account."""
-
-
-@dataclass(frozen=True, slots=True)
-class UnassignSeat:
-    """Take the user's seat back. It can be assigned to another user at once."""
-
-    account_id: Identifier
-    unassigned_by: Annotated[str, SUPPLIED]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +168,9 @@ def decide(command: Command, state: State) -> Decision[Event]:
                 "Wait for the confirmation.",
             )
         case AssignSeat():
-            return _assign(command, state)
+            return assign(command, state)
         case UnassignSeat():
-            held = state.seat_of(command.account_id)
-            return () if held is None else (_unassigned(held, command.unassigned_by),)
+            return unassign(command, state)
         case ResizePool(seats=seats):
             if seats <= state.seats or state.over is not None:
                 return ()
@@ -223,34 +210,6 @@ def _open(command: OpenPool, state: State) -> Decision[Event]:
     )
 
 
-def _assign(command: AssignSeat, state: OpenedSeatPool) -> Decision[Event]:
-    if refused := not_a_user(command.user, command.account_id, state.opened.customer):
-        return refused
-    if state.seat_of(command.account_id) is not None:
-        return ()
-    if state.over is not None:
-        return _term_ended(state, state.over)
-    free = _lowest_free(state)
-    if free is None:
-        return Rejected(
-            rules.SEATS_EXHAUSTED,
-            f"All {state.seats} seats of {state.opened.product_name} are assigned.",
-            "Un-assign a seat, or ask the partner to order more.",
-            tuple(state.held[seat] for seat in sorted(state.held)),
-        )
-    return (_assigned(state, free, command.account_id, command.assigned_by),)
-
-
-def _term_ended(state: OpenedSeatPool, over: Step) -> Rejected:
-    return Rejected(
-        rules.TERM_ENDED,
-        f"The last term of this subscription of {state.opened.product_name} is over. Its seats can't be assigned any "
-        "more.",
-        "Ask the partner to order a new subscription.",
-        (over,),
-    )
-
-
 def _answer(command: AnswerAutoRenewRequest, state: State) -> Decision[Event]:
     if command.request in state.answered:
         return ()
@@ -269,16 +228,16 @@ def _renew(command: RenewPool, state: OpenedSeatPool) -> Decision[Event]:
     exchanged for the lowest free one.
     """
     if state.over is not None:
-        return _term_ended(state, state.over)
+        return term_ended(state, state.over)
     if command.ends <= state.ends:
         return ()
     opened, staying = state.opened, list(state.held.values())
-    events: list[Event] = [_unassigned(last, RENEWAL) for last in reversed(staying[command.seats :])]
+    events: list[Event] = [unassigned(last, RENEWAL) for last in reversed(staying[command.seats :])]
     state = replace(reduce(_evolve_all, events, state), seats=command.seats)
     for held in [held for held in state.held.values() if held.seat > command.seats]:
-        lower = _lowest_free(state)
+        lower = lowest_free(state)
         assert lower is not None  # noqa: S101  # there are at least as many seats as users
-        moved = _unassigned(held, RENEWAL), _assigned(state, lower, held.account_id, RENEWAL)
+        moved = unassigned(held, RENEWAL), assigned(state, lower, held.account_id, RENEWAL)
         for event in moved:
             state = evolve_opened(state, event)
         events += moved
@@ -334,7 +293,7 @@ def _due(state: OpenedSeatPool, today: date, policy: Policy) -> tuple[Event, ...
                 customer=opened.customer,
                 product=opened.product,
             )
-            return (*(_unassigned(state.held[seat], ENDED) for seat in sorted(state.held)), ended)
+            return (*(unassigned(state.held[seat], ENDED) for seat in sorted(state.held)), ended)
         case _:
             return ()
 
@@ -392,31 +351,6 @@ ENDED: Final = "ended"
 def _evolve_all(state: OpenedSeatPool, event: Event) -> OpenedSeatPool:
     after = evolve(state, event)
     return after if isinstance(after, OpenedSeatPool) else state
-
-
-def _lowest_free(state: OpenedSeatPool) -> int | None:
-    return next((seat for seat in range(1, state.seats + 1) if seat not in state.held), None)
-
-
-def _assigned(state: OpenedSeatPool, seat: int, account_id: str, by: str) -> SeatAssigned:
-    opened = state.opened
-    return SeatAssigned(
-        subscription_id=opened.subscription_id,
-        contract_id=opened.contract_id,
-        seat=seat,
-        account_id=account_id,
-        assigned_by=by,
-    )
-
-
-def _unassigned(held: SeatAssigned, by: str) -> SeatUnassigned:
-    return SeatUnassigned(
-        subscription_id=held.subscription_id,
-        contract_id=held.contract_id,
-        seat=held.seat,
-        account_id=held.account_id,
-        unassigned_by=by,
-    )
 
 
 def _tenant(event: Event) -> str:
