@@ -9,7 +9,7 @@ from typing import Final
 from services.entitlements.domain import rules
 from services.entitlements.domain.credits import CREDITS, ConsumeCredits, GrantCredits, utc_day
 from services.entitlements.domain.policy import Policy
-from services.entitlements.domain.seat_pool import SEAT_POOL, AssignSeat, UnassignSeat
+from services.entitlements.domain.seat_pool import SEAT_POOL, AssignSeat, TransferSeat, UnassignSeat
 from services.entitlements.lookups import PostgresLookups, last_steps, pools_for
 from services.entitlements.queries import visible_contract
 from shared.runtime.access import require_access
@@ -45,6 +45,14 @@ async def assign_seat(context: RequestContext[AssignSeat], subscription_id: str)
 async def unassign_seat(context: RequestContext[UnassignSeat], subscription_id: str) -> Addressed[UnassignSeat]:
     await _administered(context, subscription_id)
     return Addressed(subscription_id, replace(context.asked, unassigned_by=context.actor.account_id))
+
+
+@COMMANDS.route("POST", "/pools/{subscription_id}/seats/transfer/bulk", SEAT_POOL, bulk=True)
+@COMMANDS.route("POST", "/pools/{subscription_id}/seats/transfer", SEAT_POOL)
+async def transfer_seat(context: RequestContext[TransferSeat], subscription_id: str) -> Addressed[TransferSeat]:
+    await _administered(context, subscription_id)
+    to = await PostgresLookups(context.db).account(context.asked.to_account_id)
+    return Addressed(subscription_id, replace(context.asked, transferred_by=context.actor.account_id, to=to))
 
 
 @COMMANDS.route("POST", "/contracts/{contract_id}/credits/grants/bulk", CREDITS, bulk=True)

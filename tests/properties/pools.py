@@ -37,6 +37,13 @@ POOL_COMMANDS = st.one_of(
     st.builds(seat_pool.AssignSeat, PEOPLE, st.just("admin"), st.sampled_from([USER, USER, USER, OTHER, None])),
     st.builds(seat_pool.AssignSeat, PEOPLE, st.just("admin"), st.just(USER)),
     st.builds(seat_pool.UnassignSeat, PEOPLE, st.just("admin")),
+    st.builds(
+        seat_pool.TransferSeat,
+        account_id=PEOPLE,
+        to_account_id=PEOPLE,
+        transferred_by=st.just("admin"),
+        to=st.sampled_from([USER, USER, OTHER, None]),
+    ),
     st.builds(seat_pool.ResizePool, st.integers(1, 6)),
     st.builds(seat_pool.RenewPool, st.integers(1, 6), YEARS),
     st.builds(seat_pool.EndTerm, YEARS, TIMES),

@@ -12,7 +12,9 @@ from shared.events import (
     AccountClosed,
     CsnIssued,
     CsnRevoked,
+    SeatAssigned,
     SeatsAdded,
+    SeatUnassigned,
     SubscriptionEnded,
 )
 from tests.contracts.golden import sample
@@ -139,6 +141,22 @@ async def test_many_seats_are_taken_back_at_once(world: World, doors: Doors) -> 
     assert [item["answer"]["events"][0]["type"] for item in back["items"]] == ["SeatUnassigned"] * 2
     for_all = (await doors.when("ben", "POST", "/pools/s/seats/unassign/bulk", items).then_ok())["items"]
     assert {(item["status"], item["answer"]["rule"]) for item in for_all} == {(403, "role-missing")}
+
+
+async def test_a_seat_moves_to_somebody_else_in_one_step(world: World, doors: Doors) -> None:
+    path, move = "/pools/s/seats/transfer", {"account_id": "ana", "to_account_id": "ben"}
+    await doors.when("mina", "POST", "/pools/s/seats", {"account_id": "ana"}).then_ok()
+    await doors.when("ana", "POST", path, move).then_refused("role-missing")
+    await doors.when("mina", "POST", path, move | {"to_account_id": "nobody"}).then_refused("user-unknown")
+    await doors.when("mina", "POST", path, move).then(SeatUnassigned, SeatAssigned)
+    await world.settle(random.Random(4))
+    shown = await doors.when("mina", "GET", "/pools/s").then_ok()
+    assert [(seat["seat"], seat["account_id"]) for seat in shown["holders"]] == [(1, "ben")]
+    items = {
+        "items": [move, {"account_id": "ben", "to_account_id": "ana"}, {"account_id": "ben", "to_account_id": "ben"}]
+    }
+    answers = (await doors.when("mina", "POST", f"{path}/bulk?dry_run=true", items).then_ok())["items"]
+    assert [item["answer"].get("rule") for item in answers] == ["seat-not-held", None, "seat-not-held"]
 
 
 async def test_a_ledger_explains_every_balance(world: World, doors: Doors) -> None:

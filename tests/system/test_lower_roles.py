@@ -104,6 +104,8 @@ WHO_MAY: Final[Mapping[str, Table]] = {
         "POST /pools/{subscription_id}/seats/bulk": SEATS,
         "POST /pools/{subscription_id}/seats/unassign/bulk": SEATS,
         "DELETE /pools/{subscription_id}/seats/{account_id}": SEATS,
+        "POST /pools/{subscription_id}/seats/transfer": SEATS,
+        "POST /pools/{subscription_id}/seats/transfer/bulk": SEATS,
         "POST /contracts/{contract_id}/credits/grants": SELLERS,
         "POST /contracts/{contract_id}/credits/grants/bulk": SELLERS,
         "POST /contracts/{contract_id}/credits/consumptions": CUSTOMER | SELLERS,

@@ -18,7 +18,7 @@ from tests.system.scene import Operation, Scene, asked, fields, operations
 
 EVERYBODYS: Final = {"product_id", "publisher"}
 """Parameters that name what everybody may see."""
-ACCOUNTS: Final = ("account_id", "to", "purchaser", "acts_for")
+ACCOUNTS: Final = ("account_id", "to_account_id", "to", "purchaser", "acts_for")
 """What forms call an account."""
 VARIANTS: Final[Mapping[str, Callable[[str], str]]] = {
     "in capitals": str.upper,

@@ -22,11 +22,13 @@ from services.entitlements.domain.seat_pool_state import (
 )
 from services.entitlements.domain.seats import (
     AssignSeat,
+    TransferSeat,
     UnassignSeat,
     assign,
     assigned,
     lowest_free,
     term_ended,
+    transfer,
     unassign,
     unassigned,
 )
@@ -63,6 +65,7 @@ __all__ = [
     "ResizePool",
     "State",
     "Step",
+    "TransferSeat",
     "UnassignSeat",
     "Unopened",
     "evolve",
@@ -143,6 +146,7 @@ Command: TypeAlias = (
     OpenPool
     | AssignSeat
     | UnassignSeat
+    | TransferSeat
     | AnswerAutoRenewRequest
     | ResizePool
     | RenewPool
@@ -171,6 +175,8 @@ def decide(command: Command, state: State) -> Decision[Event]:
             return assign(command, state)
         case UnassignSeat():
             return unassign(command, state)
+        case TransferSeat():
+            return transfer(command, state)
         case ResizePool(seats=seats):
             if seats <= state.seats or state.over is not None:
                 return ()

@@ -31,6 +31,18 @@ class UnassignSeat:
     unassigned_by: Annotated[str, SUPPLIED]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TransferSeat:
+    """Move the user's seat to another user, in one decision."""
+
+    account_id: Identifier
+    """The user who holds the seat."""
+    to_account_id: Identifier
+    transferred_by: Annotated[str, SUPPLIED]
+    to: Annotated[Account | None, SUPPLIED]
+    """The latest event about the account that gets the seat."""
+
+
 # ── Decisions ──────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -57,6 +69,31 @@ def unassign(command: UnassignSeat, state: OpenedSeatPool) -> Decision[Event]:
     """Return the event that takes the user's seat back; none if the user has no seat."""
     held = state.seat_of(command.account_id)
     return () if held is None else (unassigned(held, command.unassigned_by),)
+
+
+def transfer(command: TransferSeat, state: OpenedSeatPool) -> Decision[Event]:
+    """Return the events that move the seat, whose number stays, or the refusal."""
+    if refused := not_a_user(command.to, command.to_account_id, state.opened.customer):
+        return refused
+    if state.over is not None:
+        return term_ended(state, state.over)
+    held = state.seat_of(command.account_id)
+    if held is None:
+        return Rejected(
+            rules.SEAT_NOT_HELD,
+            f"The user holds no seat of {state.opened.product_name} that could be moved.",
+            "Name a user who holds one, or assign a free seat.",
+            (state.opened,),
+        )
+    if other := state.seat_of(command.to_account_id):
+        return Rejected(
+            rules.SEAT_HELD_ALREADY,
+            f"The user who is to get the seat holds seat {other.seat} of {state.opened.product_name} already.",
+            "Un-assign the seat that is not needed, or name another user.",
+            (other,),
+        )
+    by = command.transferred_by
+    return (unassigned(held, by), assigned(state, held.seat, command.to_account_id, by))
 
 
 def term_ended(state: OpenedSeatPool, over: Step) -> Rejected:

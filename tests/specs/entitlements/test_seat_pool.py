@@ -17,6 +17,8 @@ from services.entitlements.domain.seat_pool import (
     OpenPool,
     RenewPool,
     ResizePool,
+    Step,
+    TransferSeat,
     UnassignSeat,
 )
 from services.entitlements.domain.users import Account
@@ -117,10 +119,56 @@ def test_a_seat_is_taken_back_once() -> None:
     given(SEAT_POOL, OPENED, ANA, unassigned(1, "ana")).when(UnassignSeat("ana", "mina")).then_nothing()
 
 
+# ── A seat moves to somebody else ──────────────────────────────────────────────────────────────────────
+
+
+def transfer(holder: str, to: str, user: Account | None = None) -> TransferSeat:
+    return TransferSeat(account_id=holder, to_account_id=to, transferred_by="mina", to=user or account(to))
+
+
+def test_a_seat_moves_to_somebody_else_in_one_decision_and_keeps_its_number() -> None:
+    given(SEAT_POOL, OPENED, ANA, BEN).when(transfer("ana", "chiyo")).then(unassigned(1, "ana"), assigned(1, "chiyo"))
+
+
+def test_a_full_pool_moves_seats_too() -> None:
+    history = (OPENED, ANA, BEN, unassigned(1, "ana"), assigned(1, "chiyo"))
+    given(SEAT_POOL, *history).when(transfer("ben", "ana")).then(unassigned(2, "ben"), assigned(2, "ana"))
+
+
+def test_who_holds_no_seat_has_none_to_move() -> None:
+    given(SEAT_POOL, OPENED, BEN).when(transfer("ana", "chiyo")).then_refused("seat-not-held", because=[OPENED])
+
+
+def test_a_seat_does_not_move_to_who_holds_one() -> None:
+    given(SEAT_POOL, OPENED, ANA, BEN).when(transfer("ana", "ben")).then_refused("seat-held-already", because=[BEN])
+    given(SEAT_POOL, OPENED, ANA).when(transfer("ana", "ana")).then_refused("seat-held-already", because=[ANA])
+
+
+def test_a_seat_moves_to_an_open_account_of_the_customers_only() -> None:
+    nobody = TransferSeat(account_id="ana", to_account_id="chiyo", transferred_by="mina", to=None)
+    given(SEAT_POOL, OPENED, ANA).when(nobody).then_refused("user-unknown")
+    given(SEAT_POOL, OPENED, ANA).when(transfer("ana", "chiyo", account("chiyo", "other"))).then_refused("user-unknown")
+    closed = AccountClosed(account_id="chiyo", organisation_id="org", closed_by="chiyo").recorded("closed-chiyo")
+    given(SEAT_POOL, OPENED, ANA).when(transfer("ana", "chiyo", closed)).then_refused("user-unknown", because=[closed])
+
+
+def test_no_seat_moves_after_the_last_term() -> None:
+    last_day = date(2027, 11, 20)
+    for days in (1, 16, 46):
+        ended = given(SEAT_POOL, OPENED, ANA).when(
+            EndTerm(last_day, datetime.combine(last_day + timedelta(days=days), time(), UTC))
+        )
+        steps = [event for event in ended.events if isinstance(event, Step)]
+        given(SEAT_POOL, OPENED, ANA, *ended.events).when(transfer("ana", "ben")).then_refused(
+            "term-ended", because=[steps[-1]]
+        )
+
+
 @pytest.mark.parametrize(
     "command",
     [
         assign("ana"),
+        transfer("ana", "ben"),
         UnassignSeat("ana", "mina"),
         ResizePool(3),
         RenewPool(3, date(2028, 11, 20)),
