@@ -16,7 +16,7 @@ from shared import rules
 from shared.eventlog.write.log import Accepted, Answer, Meta
 from shared.events.base import Event
 from shared.events.envelope import derived_id
-from shared.runtime import wellformed
+from shared.runtime import refusals, wellformed
 from shared.runtime.auth import Actor
 from shared.runtime.forms import items_of, read_form, read_path
 from shared.runtime.limits import Limits, source_of
@@ -101,7 +101,7 @@ def _id_of(actor: Actor, key: str, item: int | None = None) -> str:
     gets a second one. All of a caller's ids begin with the account and a colon.
     """
     named = f"~{item}:{key}" if item is not None else f"~{key}" if key.startswith("~") else key
-    return derived_id(actor.account_id or "anybody", named)
+    return derived_id(actor.account_id or refusals.ANYBODY, named)
 
 
 def _count(route: CommandRoute, request: Request, actor: Actor, limits: Limits, *, dry_run: bool) -> None:
@@ -138,12 +138,17 @@ async def _decide(
             _fingerprint(route, request, asked),
         )
 
-    answer, addressed = await route.decide(context, path, meta, given)
+    try:
+        answer, addressed = await route.decide(context, path, meta, given)
+    except Problem as problem:
+        if not context.dry_run:
+            await _keep(route, request, context, problem)
+        raise
     if context.dry_run:
         return _answer(answer, {}, dry_run=True), answer
     request.state.noted = _noted(route, answer)
     if not isinstance(answer, Accepted):
-        return refusal(answer).response(), answer
+        return refusal(answer, context.command_id).response(), answer
     more: dict[str, object] = {}
     if addressed.extra_response is not None and answer.events and not answer.repeated:
         extra = await addressed.extra_response(answer)
@@ -154,6 +159,18 @@ async def _decide(
     response = _answer(answer, more | completion.extra_response.model_dump(), dry_run=False)
     response.status_code = HTTPStatus.OK if completion.done else HTTPStatus.ACCEPTED
     return response, answer
+
+
+async def _keep(route: CommandRoute, request: Request, context: RequestContext[BaseModel], problem: Problem) -> None:
+    """Keep the refusal of a command that its route did not let through to a decider."""
+    await refusals.keep(
+        context.db,
+        problem,
+        command_id=context.command_id,
+        command=route.command.__name__,
+        request=f"{route.method} {request.url.path}",
+        time=context.parts.now(),
+    )
 
 
 def _fingerprint(route: CommandRoute, request: Request, asked: bytes) -> bytes:
@@ -201,7 +218,7 @@ async def _item_ids(
     ids = [_id_of(context.actor, key, number) for number in range(len(asked))]
     if context.dry_run:
         return ids
-    former = [f"{context.actor.account_id or 'anybody'}:{key}:{number}" for number in range(len(asked))]
+    former = [f"{context.actor.account_id or refusals.ANYBODY}:{key}:{number}" for number in range(len(asked))]
     known = await context.log.store.fingerprints(former)
     return [
         old if old in known and known[old] in (None, _fingerprint(route, request, raw)) else new

@@ -22,8 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import rules
 from shared.eventlog.write.log import Log
-from shared.events.fields import WrittenCount
-from shared.runtime import problems, wellformed
+from shared.events.fields import OptionalIdentifier, WrittenCount
+from shared.runtime import problems, refusals, wellformed
 from shared.runtime.auth import Actor
 from shared.runtime.database import Pool
 from shared.runtime.dispatch import limit_of, mounted
@@ -205,12 +205,48 @@ def make_app(parts: Parts, commands: CommandRoutes, queries: APIRouter | None, *
         """Return the time for the caller's organisation. A sandbox's clock is moved at identity."""
         return ClockShown(now=now, ahead_s=parts.clocks.ahead_s(actor.organisation_id))
 
+    if api:
+        _add_refusals(app)
+
     @app.get("/metrics", tags=["operation"])
     async def metrics() -> Response:
         return Response(parts.metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     app.add_middleware(_Requests, parts=parts, limit_of=limit_of(commands) if api else lambda _: BODY_BYTES)
     return app
+
+
+def _add_refusals(app: FastAPI) -> None:
+    """Add the queries of the refusals that the service has stored."""
+
+    @app.get("/refusals", tags=["queries"])
+    async def list_refusals(
+        actor: CurrentActor,
+        db: Database,
+        account_id: OptionalIdentifier = "",
+        limit: Limit = 50,
+        after: refusals.RefusalCursor = "",
+    ) -> refusals.RefusalList:
+        """List the refusals of the caller's commands, the newest first.
+
+        For the operator, list those of all commands, also of reactions and timers, or of the account `account_id`.
+        """
+        if refusals.sees_all(actor):
+            return await refusals.list_of(db, account_id or None, after, limit)
+        if account_id not in ("", actor.account_id):
+            raise problems.unknown("account")
+        return await refusals.list_of(db, actor.account_id, after, limit)
+
+    @app.get("/refusals/{command_id:path}", tags=["queries"])
+    async def one_refusal(command_id: refusals.CommandId, actor: CurrentActor, db: Database) -> refusals.RefusalView:
+        """Return the refusal of a command: its rule, reason, remedy and the events that justify it.
+
+        It can be seen by who was refused, and by the operator.
+        """
+        found = await refusals.refusal_of(db, command_id, None if refusals.sees_all(actor) else actor.account_id)
+        if found is None:
+            raise problems.unknown("refusal", "Check the command's id: a refusal has it in command_id.")
+        return found
 
 
 class _Requests:

@@ -202,6 +202,6 @@ def _queries(routes: Sequence[BaseRoute]) -> Iterator[APIRoute]:
 def _secure(document: dict[str, Any], route: APIRoute) -> None:
     """Set the machine scopes that suffice for a query that needs a token."""
     for method in route.methods or ():
-        operation = document["paths"].get(route.path, {}).get(method.lower(), {})
+        operation = document["paths"].get(route.path_format, {}).get(method.lower(), {})
         if "security" in operation:
             operation["security"] = scope_security(scopes_of(route))

@@ -41,6 +41,8 @@ class ProblemDetails(BaseModel):
     remedy: str | None = None
     because: list[str] = []
     fields: list[dict[str, str]] = []
+    command_id: str | None = None
+    """The id by which a stored refusal can be looked up (GET /refusals/{command_id})."""
 
 
 class Problem(Exception):
@@ -59,6 +61,7 @@ class Problem(Exception):
         super().__init__(reason)
         self.rule, self.reason, self.remedy = rule, reason, remedy
         self.because, self.fields, self.headers = list(because), list(fields), headers or {}
+        self.command_id = ""
 
     @property
     def status(self) -> int:
@@ -76,6 +79,8 @@ class Problem(Exception):
         }
         if self.fields:
             body["fields"] = self.fields
+        if self.command_id:
+            body["command_id"] = self.command_id
         return Response(orjson.dumps(body), self.status, self.headers, MEDIA_TYPE)
 
 
@@ -95,9 +100,15 @@ def rejected(refused: Rejected) -> Problem:
     return Problem(rule=refused.rule, reason=refused.reason, remedy=refused.remedy, because=because)
 
 
-def refusal(refused: Refused) -> Problem:
-    """Return a decider's refusal, as the log has answered with it."""
-    return Problem(rule=refused.rule, reason=refused.reason, remedy=refused.remedy, because=refused.because)
+def refusal(refused: Refused, command_id: str = "") -> Problem:
+    """Return a decider's refusal, as the log has answered with it.
+
+    Args:
+        command_id: the command's id, if the refusal is stored under it.
+    """
+    problem = Problem(rule=refused.rule, reason=refused.reason, remedy=refused.remedy, because=refused.because)
+    problem.command_id = command_id
+    return problem
 
 
 def malformed(error: ValidationError | RequestValidationError, parameter: str = "body") -> Problem:

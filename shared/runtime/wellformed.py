@@ -56,7 +56,7 @@ class Parameters:
                 wrong.append({"field": f"query.{name}", "error": "it is given twice"})
             values.setdefault(name, []).append(value)
         if wrong:
-            raise _malformed(wrong)
+            raise malformed_request(wrong)
         return values
 
     def _unknown(self, name: str) -> str:
@@ -79,7 +79,7 @@ def dry_run(query_string: bytes) -> bool:
         return False
     (value,) = DRY_RUN.read(query_string).get("dry_run", ["false"])
     if value not in ("true", "false"):
-        raise _malformed([{"field": "query.dry_run", "error": "it must be exactly true or false"}])
+        raise malformed_request([{"field": "query.dry_run", "error": "it must be exactly true or false"}])
     return value == "true"
 
 
@@ -87,14 +87,14 @@ def check_headers(headers: Iterable[tuple[bytes, bytes]]) -> None:
     """Raise Problem 422 if a header that is read is given twice."""
     counted = Counter(name for name, _ in headers if name in SINGLE_HEADERS)
     if twice := [name.decode() for name, number in counted.items() if number > 1]:
-        raise _malformed([{"field": f"header.{name}", "error": "it is given twice"} for name in twice])
+        raise malformed_request([{"field": f"header.{name}", "error": "it is given twice"} for name in twice])
 
 
 def check_no_body(headers: Iterable[tuple[bytes, bytes]]) -> None:
     """Raise Problem 422 if a request to a route without a body announces one."""
     announced = {name: value for name, value in headers if name in (b"content-length", b"transfer-encoding")}
     if announced.pop(b"content-length", b"0") != b"0" or announced:
-        raise _malformed([{"field": "body", "error": "this route takes no body"}])
+        raise malformed_request([{"field": "body", "error": "this route takes no body"}])
 
 
 def check_json(raw: bytes) -> Any:
@@ -110,9 +110,9 @@ def check_json(raw: bytes) -> Any:
     try:
         return json.loads(raw, object_pairs_hook=_once, parse_constant=_constant, parse_int=len, parse_float=_finite)
     except _Ambiguous as why:
-        raise _malformed([{"field": "body", "error": str(why)}]) from None
+        raise malformed_request([{"field": "body", "error": str(why)}]) from None
     except RecursionError:
-        raise _malformed([{"field": "body", "error": "it is nested too deeply"}]) from None
+        raise malformed_request([{"field": "body", "error": "it is nested too deeply"}]) from None
     except ValueError:
         return None
 
@@ -127,7 +127,7 @@ def check_fields(form: BaseModel, parsed: Any) -> None:
         parsed: the form's JSON.
     """
     if wrong := [{"field": where, "error": "there is no such field"} for where in _unknown_fields(form, parsed, "")]:
-        raise _malformed(wrong)
+        raise malformed_request(wrong)
 
 
 def _unknown_fields(value: Any, parsed: Any, where: str) -> Iterator[str]:
@@ -172,7 +172,7 @@ def _constant(name: str) -> Any:
 def _pairs(query_string: bytes) -> Iterator[tuple[str, str]]:
     parts = [part for part in query_string.split(b"&") if part]
     if len(parts) > PARAMETERS:
-        raise _malformed([{"field": "query", "error": f"it has more than {PARAMETERS} parameters"}])
+        raise malformed_request([{"field": "query", "error": f"it has more than {PARAMETERS} parameters"}])
     for part in parts:
         name, _, value = part.partition(b"=")
         yield _text(name), _text(value)
@@ -183,11 +183,11 @@ def _text(raw: bytes) -> str:
         quoted = raw.decode("ascii")
         text = unquote_to_bytes(quoted.replace("+", " ")).decode()
     except UnicodeDecodeError:
-        raise _malformed([{"field": "query", "error": "it is not UTF-8 in percent-encoding"}]) from None
+        raise malformed_request([{"field": "query", "error": "it is not UTF-8 in percent-encoding"}]) from None
     if _BAD_PERCENT.search(quoted):
-        raise _malformed([{"field": "query", "error": "a % is not followed by two hexadecimal digits"}])
+        raise malformed_request([{"field": "query", "error": "a % is not followed by two hexadecimal digits"}])
     if _CONTROL.search(text):
-        raise _malformed([{"field": "query", "error": "it has a control character"}])
+        raise malformed_request([{"field": "query", "error": "it has a control character"}])
     return text
 
 
@@ -213,7 +213,8 @@ def _declared(dependant: Dependant) -> Iterator[tuple[str, Any]]:
         yield from _declared(dependency)
 
 
-def _malformed(fields: Sequence[dict[str, str]]) -> Problem:
+def malformed_request(fields: Sequence[dict[str, str]]) -> Problem:
+    """Return Problem 422 that names these fields, each with its error."""
     named = "; ".join(f"{field['field']}: {field['error']}" for field in fields[:5])
     return Problem(
         rule=rules.MALFORMED,

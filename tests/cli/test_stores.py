@@ -314,3 +314,16 @@ def test_status_tells_what_is_wrong_without_kafka_or_services(tenure: Tenure, pa
         "entitlements: 3 records parked",
     ):
         assert wrong in said.out, wrong
+
+
+def test_refusals_are_found_over_the_services(tenure: Tenure, stores: Stores) -> None:
+    command = "insert into log.commands values ('{}', '', 'contract-c', 0, 0, '{}', '2026-11-29T12:00:0{}Z')"
+    refusal = json.dumps({"rule": "role-missing", "reason": "None.", "remedy": "Ask.", "because": ["e-1", ""]})
+    for number, (service, id_) in enumerate((("identity", "mina:1"), ("marketplace", "marketplace.reactions:e:s:0"))):
+        fetch(stores[service], command.format(id_, refusal, number))
+    found = tenure("refusals", "ls", "--json").json["refusals"]
+    assert [(each["service"], each["account_id"]) for each in found] == [("marketplace", None), ("identity", "mina")]
+    assert len(tenure("refusals", "ls", "--account", "mina", "--json").json["refusals"]) == 1
+    shown = tenure("refusals", "show", "mina:1")
+    assert shown.code == 0 and "role-missing (403), by identity" in shown.out and "Because of: e-1" in shown.out
+    assert tenure("refusals", "show", "mina:2").code == tenure("refusals", "ls", "--service", "nothing").code == 4

@@ -77,7 +77,8 @@ def every_route() -> list[tuple[str, str, str]]:
                 continue
             assert isinstance(route, Route), f"{name}: {route!r} is of a kind that is not looked at here"
             methods = (route.methods or set()) - {"HEAD"}
-            found += [(name, method, route.path) for method in sorted(methods) if route.path not in EVERYWHERE]
+            path = getattr(route, "path_format", route.path)
+            found += [(name, method, path) for method in sorted(methods) if path not in EVERYWHERE]
     return found
 
 

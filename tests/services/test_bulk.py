@@ -35,6 +35,13 @@ class Store(MemoryStore):
         return await super().append(write)
 
 
+class Refusals:
+    """Stands in for the database, which these routes only ask to keep refusals."""
+
+    async def execute(self, *_: object) -> str:
+        return "INSERT 0 1"
+
+
 async def count(context: RequestContext[Count], key: str) -> Addressed[Count]:
     if context.asked.by == "nobody":
         raise Problem(rule="user-unknown", reason="No such user.")
@@ -59,7 +66,7 @@ async def client(store: Store) -> AsyncIterator[httpx.AsyncClient]:
     commands.route("POST", "/counters/{key}/bulk", COUNTER, bulk=True)(count)
     commands.route("POST", "/further/{key}", COUNTER)(count_another_too)
     made.opened_log = Log(store, "entitlements", observer=made.metrics)
-    made.opened_db = cast("Pool", object())  # these routes ask it nothing
+    made.opened_db = cast("Pool", Refusals())
     headers = {"Authorization": f"Bearer {TOKEN}"}
     transport = httpx.ASGITransport(make_app(made, commands, None, api=True), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers) as opened:

@@ -86,7 +86,7 @@ async def test_a_dry_run_keeps_nothing(client: httpx.AsyncClient, store: MemoryS
 
 async def test_a_refusal_is_a_problem_with_its_rule_and_evidence(client: httpx.AsyncClient) -> None:
     done = (await client.post("/counters/one", json={})).json()
-    answer = await client.post("/counters/one", json={"limit": 1})
+    answer = await client.post("/counters/one", json={"limit": 1}, headers={"Idempotency-Key": "a key"})
     assert answer.status_code == 409
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json() == {
@@ -97,6 +97,7 @@ async def test_a_refusal_is_a_problem_with_its_rule_and_evidence(client: httpx.A
         "rule": "limit",
         "remedy": "Stop.",
         "because": [done["events"][0]["id"]],
+        "command_id": "account:a key",
     }
 
 

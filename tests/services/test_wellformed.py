@@ -155,7 +155,7 @@ async def test_every_parameter_that_a_query_documents_is_one_that_it_takes(name:
         if not isinstance(route, APIRoute) or not route.include_in_schema:
             continue
         for method in route.methods or ():
-            listed = document["paths"][route.path][method.lower()].get("parameters", [])
+            listed = document["paths"][route.path_format][method.lower()].get("parameters", [])
             assert Parameters.of(route.dependant).known == {each["name"] for each in listed if each["in"] == "query"}
 
 

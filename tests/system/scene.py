@@ -59,6 +59,8 @@ async def _ids(story: Story) -> dict[str, str]:
     machine = await ok("identity", "POST", "/machines", manager, form)
     invited = await ok("identity", "POST", "/invitations", manager, {"email": f"{token_hex(4)}@strangers.example"})
     session = await ok("identity", "GET", "/sessions/current", manager)
+    nobody = f"/contracts/{story.contract}/role-requests/{uuid.uuid4()}/approval"
+    refusal = await story.doors.refused("identity", "POST", nobody, manager, {}, rule="no-request")
     return {
         "contract_id": story.contract,
         "subscription_id": story.orders[0],
@@ -73,6 +75,7 @@ async def _ids(story: Story) -> dict[str, str]:
         "invitation_id": invited["invitation_id"],
         "session_id": session["session_id"],
         "product_id": ANNUAL,
+        "command_id": refusal["command_id"],
     }
 
 

@@ -26,11 +26,14 @@ CLERK: Final = frozenset({"clerk"})
 OPERATOR: Final = frozenset({"operator"})
 SELLERS: Final = OPERATOR | {"publisher"}
 EVERYBODY: Final = CUSTOMER | CLERK | SELLERS
+NOBODY: Final = frozenset[str]()
 
 Table: TypeAlias = Mapping[str, frozenset[str]]
 
 WHO_MAY: Final[Mapping[str, Table]] = {
     "identity": {
+        "GET /refusals": EVERYBODY,  # their own
+        "GET /refusals/{command_id}": MANAGER | OPERATOR,  # the manager's, by identity
         "GET /sessions": EVERYBODY,
         "DELETE /sessions": EVERYBODY,
         "GET /sessions/current": EVERYBODY,
@@ -73,6 +76,8 @@ WHO_MAY: Final[Mapping[str, Table]] = {
         "POST /contracts/{contract_id}/handover": MANAGER | OPERATOR,
     },
     "marketplace": {
+        "GET /refusals": EVERYBODY,  # their own
+        "GET /refusals/{command_id}": NOBODY,  # the manager's, by identity
         "GET /clock": EVERYBODY,
         "GET /catalogue": EVERYBODY,
         "GET /catalogue/{product_id}": EVERYBODY,
@@ -95,6 +100,8 @@ WHO_MAY: Final[Mapping[str, Table]] = {
         "POST /subscriptions/{subscription_id}/resubmit": CLERK,
     },
     "entitlements": {
+        "GET /refusals": EVERYBODY,  # their own
+        "GET /refusals/{command_id}": NOBODY,  # the manager's, by identity
         "GET /clock": EVERYBODY,
         "GET /pools": EVERYBODY,
         "GET /pools/{subscription_id}": CUSTOMER | SELLERS,
@@ -111,6 +118,8 @@ WHO_MAY: Final[Mapping[str, Table]] = {
         "POST /contracts/{contract_id}/credits/consumptions": CUSTOMER | SELLERS,
     },
     "distribution": {
+        "GET /refusals": EVERYBODY,  # their own
+        "GET /refusals/{command_id}": NOBODY,  # the manager's, by identity
         "GET /clock": EVERYBODY,
         "GET /me/updates": EVERYBODY,
         "POST /me/installs": EVERYBODY,

@@ -232,7 +232,7 @@ class Log:
                 sealed: Sequence[Event] = ()
             else:
                 sealed = await self._sealed(decision) if _personal(decision) else decision
-            write, after = self._write(stream, stream_id, current, decision, sealed, meta)
+            write, after = self._write(stream, stream_id, current, decision, sealed, meta, command)
             try:
                 outcome: Outcome = await self.store.append(write)
             except BaseException:
@@ -373,6 +373,7 @@ class Log:
         decision: Sequence[E] | Rejected,
         sealed: Sequence[Event],
         meta: Meta,
+        command: C,
     ) -> tuple[Write, StreamState[S]]:
         """Return the write of a decision, and the stream as it will be after the commit.
 
@@ -386,7 +387,7 @@ class Log:
             time=meta.now,
         )
         if isinstance(decision, Rejected):
-            write.refusal = _refusal_json(decision)
+            write.refusal = _refusal_json(decision, command)
             return write, current
         state, head, tenant = current.state, current.head, current.tenant
         events: list[StoredEvent] = []
@@ -469,9 +470,16 @@ def _personal(events: Sequence[Event]) -> bool:
     return any(event.PERSONAL_FIELDS for event in events)
 
 
-def _refusal_json(refusal: Rejected) -> str:
-    because = [event.ref for event in refusal.because]
-    return json.dumps({"rule": refusal.rule, "reason": refusal.reason, "remedy": refusal.remedy, "because": because})
+def _refusal_json(refusal: Rejected, command: object) -> str:
+    return json.dumps(
+        {
+            "command": type(command).__name__,
+            "rule": refusal.rule,
+            "reason": refusal.reason,
+            "remedy": refusal.remedy,
+            "because": [event.ref for event in refusal.because],
+        }
+    )
 
 
 def _refused(stream_id: str, refusal: Rejected) -> Refused:

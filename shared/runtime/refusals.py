@@ -1,0 +1,146 @@
+"""Refusals of commands, looked up afterwards by who was refused and by the operator.
+
+A decider's refusal is stored by the log with the command's id. What a route refuses before a decider is asked, such as
+for want of a role, is kept beside it and leaves the command's id free. A command's id begins with the account that sent
+it; the commands of reactions and timers belong to no account, so only the operator sees their refusals.
+"""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final, NamedTuple, TypeAlias
+
+from fastapi import Path, Query
+from pydantic import BaseModel
+
+from shared.rule_status import status_of
+from shared.runtime.auth import Actor
+from shared.runtime.problems import Problem
+from shared.runtime.wellformed import malformed_request
+from shared.sql import Queryable, Row, statements
+
+SQL: Final = statements(__file__)
+
+ANYBODY: Final = "anybody"
+"""What the command ids of callers without an account begin with."""
+KEPT: Final = (403, 409)
+"""The statuses of a route's refusals that are kept: who may, and what the state forbids.
+
+The others say that the request is wrong, that the caller is unknown or that something is missing, for which they name
+no events."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+RefusalCursor: TypeAlias = Annotated[str, Query(max_length=600, pattern=r"^[ -~]*$")]
+"""The cursor after which a page of refusals begins: the `next` of the page before."""
+CommandId: TypeAlias = Annotated[str, Path(max_length=500, pattern=r"^[!-~][ -~]*$")]
+"""The id of a command, as its refusal has it in `command_id`."""
+
+
+class RefusalView(BaseModel):
+    """A stored refusal, in the words of the response that it was."""
+
+    command_id: str
+    command: str | None
+    """The name of the refused command; null for a refusal from before it was stored."""
+    account_id: str | None
+    """Who was refused; null for somebody without an account, a reaction or a timer."""
+    stream: str | None
+    """The stream that decided; null if the route refused the command before."""
+    request: str | None
+    """The method and path of the refused request, if the route refused it."""
+    status: int
+    rule: str
+    reason: str
+    remedy: str
+    because: list[str]
+    """The ids of the events that justify the refusal."""
+    refused_at: datetime
+
+
+class RefusalList(BaseModel):
+    items: list[RefusalView]
+    next: str | None
+
+
+class _Cursor(NamedTuple):
+    time: datetime | None
+    command_id: str
+
+
+async def keep(db: Queryable, problem: Problem, *, command_id: str, command: str, request: str, time: datetime) -> None:
+    """Keep a route's refusal of a command, if it is one of those that are kept."""
+    if problem.status in KEPT:
+        refusal = {
+            "command": command,
+            "rule": problem.rule,
+            "reason": problem.reason,
+            "remedy": problem.remedy,
+            "because": problem.because,
+        }
+        await db.execute(SQL["keep"], command_id, request, json.dumps(refusal), time)
+        problem.command_id = command_id
+
+
+async def refusal_of(db: Queryable, command_id: str, account_id: str | None) -> RefusalView | None:
+    """Return the refusal of a command, or None if there is none.
+
+    Args:
+        account_id: whose command it has to be; None for anybody's.
+    """
+    row = await db.fetchrow(SQL["one"], command_id, account_id)
+    return None if row is None else _view(row)
+
+
+async def list_of(db: Queryable, account_id: str | None, after: str, limit: int) -> RefusalList:
+    """List the refusals of an account's commands, or of all (None), the newest first."""
+    cursor = _read(after)
+    if account_id is None:
+        rows = await db.fetch(SQL["of_all"], cursor.time, cursor.command_id, limit)
+    else:
+        rows = await db.fetch(SQL["of_account"], account_id, cursor.time, cursor.command_id, limit)
+    following = _written(rows[-1]) if len(rows) == limit else None
+    return RefusalList(items=[_view(row) for row in rows], next=following)
+
+
+def sees_all(actor: Actor) -> bool:
+    """Return whether the caller sees everybody's refusals, which only the operator's people do."""
+    return actor.organisation_kind == "operator"
+
+
+def _view(row: Row) -> RefusalView:
+    refusal = json.loads(row["refusal"])
+    who, _, _ = row["id"].partition(":")
+    return RefusalView(
+        command_id=row["id"],
+        command=refusal.get("command"),
+        account_id=who if _is_account(who) else None,
+        stream=row["stream"] or None,
+        request=row["request"] or None,
+        status=status_of(refusal["rule"]),
+        rule=refusal["rule"],
+        reason=refusal["reason"],
+        remedy=refusal["remedy"],
+        because=[event for event in refusal["because"] if event],
+        refused_at=row["time"],
+    )
+
+
+def _is_account(who: str) -> bool:
+    """Return whether a command id begins with an account.
+
+    The ids of reactions begin with a consumer's name, which has a dot, and those of timers with `timer`.
+    """
+    return "." not in who and who not in (ANYBODY, "timer")
+
+
+def _written(row: Row) -> str:
+    return f"{(row['time'] - _EPOCH) // timedelta(microseconds=1)}.{row['id']}"
+
+
+def _read(cursor: str) -> _Cursor:
+    """Read a cursor; "" is the first page. Raises Problem 422 if it is malformed."""
+    if not cursor:
+        return _Cursor(None, "")
+    time, _, command_id = cursor.partition(".")
+    if not (time.isdigit() and len(time) <= 17 and command_id):
+        raise malformed_request([{"field": "query.after", "error": "it is not the `next` of a page of this list"}])
+    return _Cursor(_EPOCH + timedelta(microseconds=int(time)), command_id)
