@@ -20,7 +20,7 @@ from cloudevents.core.v1.event import CloudEvent
 from deploy.data import PUBLISHER, as_publisher
 from services.distribution.domain.rules import UPDATE_NOT_AVAILABLE, USER_NOT_MANAGED
 from services.entitlements.domain.rules import SEAT_NEEDED, USER_UNKNOWN
-from services.marketplace.domain.rules import CONTRACT_MANAGER_ONLY, NOT_CONFIRMED, PURCHASER_UNKNOWN
+from services.marketplace.domain.rules import CONTRACT_MANAGER_ONLY, NOT_CONFIRMED, PARTNER_UNKNOWN, PURCHASER_UNKNOWN
 from shared.eventlog.deliver.kafka import InvalidKafkaSettings, KafkaAccess
 from shared.eventlog.deliver.plan import receive
 from shared.eventlog.deliver.records import raw_of
@@ -42,6 +42,7 @@ LATE: Final = frozenset(
         AGREEMENT_MISSING,
         CONTRACT_MANAGER_ONLY,
         USER_UNKNOWN,
+        PARTNER_UNKNOWN,
         PURCHASER_UNKNOWN,
         SEAT_NEEDED,
         USER_NOT_MANAGED,

@@ -17,12 +17,22 @@ BERLIN: Final = ZoneInfo("Europe/Berlin")
 
 
 async def more_seats(s: Story) -> None:
-    """The partner adds a seat; a dry run shows its price first."""
-    path = f"/subscriptions/{s.monthly}/seats"
-    would = await s.doors.ok("marketplace", "PUT", f"{path}?dry_run=true", s.clerk, {"seats": 4})
+    """The Contract Manager asks for a seat; the partner confirms it, after a dry run."""
+    requests = f"/subscriptions/{s.monthly}/seats-requests"
+    asked = await s.doors.ok("marketplace", "POST", requests, s.manager, {"seats": 4})
+    s.say(f"{s.manager.name} asks for a fourth seat")
+
+    async def waiting() -> Json | None:
+        shown = await s.doors.ok("marketplace", "GET", "/seats-requests?status=open", s.clerk)
+        return next((each for each in shown["items"] if each["request"] == asked["events"][0]["id"]), None)
+
+    request = await eventually(waiting, "the request for seats")
+    expect((request["seats_now"], request["seats"]) == (3, 4), f"it should be for a fourth seat: {request}")
+    path = f"{requests}/{request['request']}/confirmation"
+    would = await s.doors.ok("marketplace", "POST", f"{path}?dry_run=true", s.clerk, {})
     price = would["events"][0]["data"]["instalment"]["amount"]
     s.say(f"a dry run: one more seat costs {money(price)} up to the term's end; nothing has changed yet")
-    added = await s.doors.ok("marketplace", "PUT", path, s.clerk, {"seats": 4})
+    added = await s.doors.ok("marketplace", "POST", path, s.clerk, {})
     expect(added["events"][0]["data"]["instalment"]["amount"] == price, "the price should be the one of the dry run")
     seat = {"account_id": s.cad.account_id}
 

@@ -13,7 +13,7 @@ from typing import Final
 from deploy.story.doors import Doors, Json, Person, Wrong, eventually
 from services.entitlements.domain.rules import SEATS_EXHAUSTED
 from services.identity.domain.rules import EMAIL_TAKEN
-from services.marketplace.domain.rules import NO_REFUNDS, PLAN_UNKNOWN
+from services.marketplace.domain.rules import NO_REFUNDS, PARTNER_NOT_ENGAGED, PLAN_UNKNOWN
 from shared.days import day_of
 from shared.rules import ROLE_MISSING
 
@@ -168,7 +168,7 @@ async def _catalogue(s: Story) -> list[Json]:
 
 
 async def ordering(s: Story) -> None:
-    """The clerk orders by product ID and by the wizard; an unknown ID is refused."""
+    """The clerk orders by product ID and by the wizard, once the customer has engaged it."""
     opened = await s.doors.ok("marketplace", "POST", "/carts", s.clerk, {})
     cart = opened["events"][0]["data"]["cart_id"]
     lines = f"/carts/{cart}/lines"
@@ -207,6 +207,19 @@ async def _wizard(s: Story, lines: str) -> None:
     s.say(f"one plan remains and goes into the cart: {plan['product_name']}, {plan['product_id']}")
 
 
+async def engagement(s: Story) -> None:
+    """Let the customer engage the partner, which is in its list of customers a moment later."""
+    await s.doors.ok("marketplace", "PUT", f"/partners/{s.clerk.organisation_id}", s.manager, {})
+
+    async def shown() -> Json | None:
+        listed = await s.doors.ok("marketplace", "GET", "/customers", s.clerk)
+        return next((each for each in listed["items"] if each["customer"] == s.manager.organisation_id), None)
+
+    customer = await eventually(shown, "the partner's list of customers")
+    expect(customer["status"] == "engaged", f"the customer should have engaged the partner: {customer}")
+    s.say(f"{s.manager.name} engages {s.clerk.name}'s organisation as its partner; its customers: {customer['name']}")
+
+
 async def _checkout(s: Story, cart: str) -> None:
     async def shown() -> Json | None:
         answer = await s.doors.call("marketplace", "GET", f"/carts/{cart}", s.clerk)
@@ -220,7 +233,11 @@ async def _checkout(s: Story, cart: str) -> None:
         "purchaser": s.manager.account_id,
         "starts": day_of(datetime.now(UTC), ZONE).isoformat(),
     }
-    out = await s.doors.ok("marketplace", "POST", f"/carts/{cart}/checkout", s.clerk, body)
+    checkout = f"/carts/{cart}/checkout"
+    early = await s.doors.refused("marketplace", "POST", checkout, s.clerk, body, rule=PARTNER_NOT_ENGAGED)
+    s.say(f"Northhaus has no partner yet, so the order is refused: {early['detail']}")
+    await engagement(s)
+    out = await s.doors.ok("marketplace", "POST", checkout, s.clerk, body)
     s.orders = [line["subscription_id"] for line in out["events"][0]["data"]["lines"]]
     expect(len(s.orders) == 2, "a cart of two lines should become two orders")
     s.say(f"ordered for Northhaus; each line is an order of its own: {', '.join(s.orders)}")

@@ -127,6 +127,7 @@ async def found(w: World, c: Customer) -> None:
 
 
 async def order(w: World, c: Customer) -> None:
+    await w.doors.ok("marketplace", "PUT", f"/partners/{c.clerk.organisation_id}", c.manager, {})
     if c.fate == "is declined first":
         w.publisher.declines.add(c.manager.organisation_id)
     cart = (await w.doors.ok("marketplace", "POST", "/carts", c.clerk, {}))["events"][0]["data"]["cart_id"]

@@ -3,6 +3,7 @@
 from services import migrations_of
 from services.marketplace.api import COMMANDS
 from services.marketplace.domain.cart import CART
+from services.marketplace.domain.engagement import ENGAGEMENT
 from services.marketplace.domain.plan import PLAN
 from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.standing import STANDING
@@ -17,7 +18,7 @@ from shared.runtime.service import Service, run
 SERVICE = Service(
     name="marketplace",
     migrations=migrations_of("marketplace"),
-    streams=(PLAN, STANDING, CART, SUBSCRIPTION),
+    streams=(PLAN, STANDING, ENGAGEMENT, CART, SUBSCRIPTION),
     commands=COMMANDS,
     queries=QUERIES,
     consumers=(CATALOGUE, SALES, PEOPLE, access_projection(), PUBLISHER, PROCESS),

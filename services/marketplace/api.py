@@ -12,41 +12,33 @@ from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict
 
+from services.marketplace import partners
 from services.marketplace.domain import rules
 from services.marketplace.domain.auto_renew import DisableAutoRenew
 from services.marketplace.domain.cart import CART, LINES_AT_MOST, OpenCart, RemoveFromCart
 from services.marketplace.domain.cart_state import CheckedOut, OpenedCart, publisher_in
 from services.marketplace.domain.checkout import CheckOut
-from services.marketplace.domain.order import Resubmit, Unordered
+from services.marketplace.domain.engagement import ENGAGEMENT, engagement_key
+from services.marketplace.domain.order import Resubmit
 from services.marketplace.domain.plan import PLAN, Listed, Withdrawn, listing_on, plan_key, publisher_of
 from services.marketplace.domain.plan_choice import AddToCart
 from services.marketplace.domain.policy import Policy, PublisherPolicies
 from services.marketplace.domain.standing import STANDING
-from services.marketplace.domain.subscription import SUBSCRIPTION, ChangeSeats, Ordered, RequestRefund, fact_of
+from services.marketplace.domain.subscription import SUBSCRIPTION, ChangeSeats, RequestRefund
+from services.marketplace.partners import ordered_before, own_order, partner_only, party_to, released
 from services.marketplace.projections import account, offers_for, publishers_of
 from shared.eventlog.write.reader import Reader
-from shared.events import PlanListed, PlanWithdrawn, SubscriptionConfirmed, SubscriptionOrdered
+from shared.events import PlanListed, PlanWithdrawn
 from shared.events.fields import Identifier, product_id
 from shared.runtime.access import require_access
-from shared.runtime.auth import Actor
 from shared.runtime.policies import policy_of
 from shared.runtime.problems import Problem, unknown
 from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 
-COMMANDS: Final = CommandRoutes()
+COMMANDS: Final = CommandRoutes(partners.COMMANDS)
 
 _CARTS = UUID("0e3f3f0a-8a55-5c6a-9d6e-53d3a1b6a7f1")
 """The namespace of cart ids, which are derived from the command id so that a repeated command names the same cart."""
-
-
-def partner_only(actor: Actor) -> None:
-    """Raise Problem 403 unless the caller belongs to a partner."""
-    if actor.organisation_kind != "partner":
-        raise Problem(
-            rule=rules.PARTNER_ONLY,
-            reason="Only partners have carts, and order for their customers.",
-            remedy="Ask your partner to order.",
-        )
 
 
 # ── Carts ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -141,7 +133,8 @@ async def remove_from_cart(
 @COMMANDS.route("POST", "/carts/{cart_id}/checkout", CART)
 async def check_out(context: RequestContext[CheckOut], cart_id: str) -> Addressed[CheckOut]:
     state = await _cart(context, cart_id)
-    now = context.time_of(context.asked.customer)
+    customer, partner = context.asked.customer, context.actor.organisation_id
+    now = context.time_of(customer)
     offered = await offered_now(context.streams, state, now) if isinstance(state, OpenedCart) else ()
     command = replace(
         context.asked,
@@ -149,6 +142,8 @@ async def check_out(context: RequestContext[CheckOut], cart_id: str) -> Addresse
         now=now,
         subscription_ids=tuple(context.new_id() for _ in range(LINES_AT_MOST)),
         purchaser_account=await account(context.db, context.asked.purchaser),
+        engagement=await context.state(ENGAGEMENT, engagement_key(customer, partner)),
+        ordered_before=await ordered_before(context.db, customer, partner),
         offered=offered,
         standing=await context.state(STANDING, context.actor.organisation_id),
         policy=policy_of(Policy, publisher_in(state)),
@@ -167,21 +162,6 @@ class WhichSubscription(BaseModel):
     subscription_id: Identifier
 
 
-async def _subscription(context: RequestContext[object], subscription_id: str) -> Ordered:
-    """Return the subscription.
-
-    Raises:
-        Problem: 404 unless the caller belongs to its partner or customer.
-    """
-    state = await context.state(SUBSCRIPTION, subscription_id)
-    if isinstance(state, Unordered):
-        raise unknown("subscription")
-    fact = fact_of(state)
-    if context.actor.organisation_id not in (fact.partner, fact.customer):
-        raise unknown("subscription")
-    return state
-
-
 @COMMANDS.route("POST", "/subscriptions/{subscription_id}/disable-auto-renew", SUBSCRIPTION)
 async def disable_auto_renew(
     context: RequestContext[DisableAutoRenew], subscription_id: str
@@ -195,8 +175,9 @@ async def disable_auto_renew_of_many(context: RequestContext[WhichSubscription])
 
 
 async def _disable_auto_renew(context: RequestContext[object], subscription_id: str) -> Addressed[DisableAutoRenew]:
-    fact = fact_of(await _subscription(context, subscription_id))
-    if context.actor.organisation_id != fact.partner:
+    fact = await party_to(context, subscription_id)
+    by_partner = context.actor.organisation_id == fact.partner
+    if not by_partner:
         grant = await require_access(context.db, context.actor, fact.contract_id, purpose="auto-renew")
         if grant.role != "contract_manager":
             raise Problem(
@@ -209,33 +190,20 @@ async def _disable_auto_renew(context: RequestContext[object], subscription_id: 
         requested_by=context.actor.account_id,
         now=context.time_of(fact.customer),
         policy=policy_of(Policy, fact.plan.publisher),
+        released=await released(context, fact.customer, fact.partner) if by_partner else None,
     )
     return Addressed(subscription_id, command)
 
 
-async def _own_order(
-    context: RequestContext[object], subscription_id: str
-) -> SubscriptionOrdered | SubscriptionConfirmed:
-    """Return the calling partner's order.
-
-    Raises:
-        Problem: 403 if the caller doesn't belong to a partner; 404 if it is not an order of this partner.
-    """
-    partner_only(context.actor)
-    fact = fact_of(await _subscription(context, subscription_id))
-    if context.actor.organisation_id != fact.partner:
-        raise unknown("order")
-    return fact
-
-
 @COMMANDS.route("PUT", "/subscriptions/{subscription_id}/seats", SUBSCRIPTION)
 async def change_seats(context: RequestContext[ChangeSeats], subscription_id: str) -> Addressed[ChangeSeats]:
-    fact = await _own_order(context, subscription_id)
+    fact = await own_order(context, subscription_id)
     command = replace(
         context.asked,
         changed_by=context.actor.account_id,
         now=context.time_of(fact.customer),
         standing=await context.state(STANDING, context.actor.organisation_id),
+        released=await released(context, fact.customer, fact.partner),
         policy=policy_of(Policy, fact.plan.publisher),
     )
     return Addressed(subscription_id, command)
@@ -243,18 +211,19 @@ async def change_seats(context: RequestContext[ChangeSeats], subscription_id: st
 
 @COMMANDS.route("POST", "/subscriptions/{subscription_id}/refund", SUBSCRIPTION)
 async def request_refund(context: RequestContext[RequestRefund], subscription_id: str) -> Addressed[RequestRefund]:
-    await _subscription(context, subscription_id)
+    await party_to(context, subscription_id)
     return Addressed(subscription_id, context.asked)
 
 
 @COMMANDS.route("POST", "/subscriptions/{subscription_id}/resubmit", SUBSCRIPTION)
 async def resubmit(context: RequestContext[Resubmit], subscription_id: str) -> Addressed[Resubmit]:
-    fact = await _own_order(context, subscription_id)
+    fact = await own_order(context, subscription_id)
     command = replace(
         context.asked,
         ordered_by=context.actor.account_id,
         now=context.time_of(fact.customer),
         standing=await context.state(STANDING, context.actor.organisation_id),
+        released=await released(context, fact.customer, fact.partner),
         policy=policy_of(Policy, fact.plan.publisher),
     )
     return Addressed(subscription_id, command)

@@ -21,6 +21,10 @@ from shared.events import (
     CsnIssued,
     CsnRevoked,
     Instalment,
+    PartnerEngaged,
+    PartnerReleased,
+    PeopleAdministratorNamed,
+    PeopleAdministratorRemoved,
     Plan,
     PlanListed,
     PlanPriceAnnounced,
@@ -31,6 +35,9 @@ from shared.events import (
     SeatAssigned,
     SeatDecreaseScheduled,
     SeatsAdded,
+    SeatsRequestConfirmed,
+    SeatsRequestDeclined,
+    SeatsRequested,
     SeatUnassigned,
     SubscriptionConfirmed,
     SubscriptionEnded,
@@ -64,7 +71,16 @@ SALES = Projection(
         *subjects.UPDATE_RIGHTS,
         PoolCsnNoted,
     ),
-    tables=("carts", "cart_lines", "subscriptions", "instalments", "reminders", "held_seats"),
+    tables=(
+        "engagements",
+        "carts",
+        "cart_lines",
+        "subscriptions",
+        "instalments",
+        "reminders",
+        "held_seats",
+        "seats_requests",
+    ),
 )
 PEOPLE = Projection(
     "people",
@@ -72,8 +88,11 @@ PEOPLE = Projection(
     ignores=(
         *subjects.OPERATIONS,
         *subjects.AGREEMENTS,
+        *subjects.INVITATIONS,
+        *subjects.MACHINES,
+        *subjects.PROOFS,
         *subjects.ROLES,
-        *subjects.SIGN_IN,
+        *subjects.SESSIONS,
         ClockMoved,
         ContractOpened,
     ),
@@ -155,6 +174,54 @@ async def account_closed(tx: Connection, event: AccountClosed, envelope: Envelop
 @PEOPLE.on(ProfileUpdated)
 async def profile_updated(tx: Connection, event: ProfileUpdated, _envelope: Envelope) -> None:
     await tx.execute(SQL["move_account"], event.account_id, event.country, event.time_zone)
+
+
+@PEOPLE.on(PeopleAdministratorNamed)
+async def people_administrator_named(tx: Connection, event: PeopleAdministratorNamed, _envelope: Envelope) -> None:
+    await tx.execute(SQL["set_administrator"], event.account_id, True)
+
+
+@PEOPLE.on(PeopleAdministratorRemoved)
+async def people_administrator_removed(tx: Connection, event: PeopleAdministratorRemoved, _envelope: Envelope) -> None:
+    await tx.execute(SQL["set_administrator"], event.account_id, False)
+
+
+# ── Partners and their customers ───────────────────────────────────────────────────────────────────────
+
+
+@SALES.on(PartnerEngaged)
+async def partner_engaged(tx: Connection, event: PartnerEngaged, envelope: Envelope) -> None:
+    await tx.execute(SQL["engage"], event.customer, event.partner, envelope.time, envelope.id)
+
+
+@SALES.on(PartnerReleased)
+async def partner_released(tx: Connection, event: PartnerReleased, envelope: Envelope) -> None:
+    await tx.execute(SQL["release"], event.customer, event.partner, envelope.time, envelope.id)
+
+
+@SALES.on(SeatsRequested)
+async def seats_requested(tx: Connection, event: SeatsRequested, envelope: Envelope) -> None:
+    await tx.execute(SQL["close_seats_request"], event.subscription_id, "replaced", "", event.requested_by)
+    await tx.execute(
+        SQL["add_seats_request"],
+        envelope.id,
+        event.subscription_id,
+        event.customer,
+        event.partner,
+        event.seats,
+        event.requested_by,
+        envelope.time,
+    )
+
+
+@SALES.on(SeatsRequestConfirmed)
+async def seats_request_confirmed(tx: Connection, event: SeatsRequestConfirmed, _envelope: Envelope) -> None:
+    await tx.execute(SQL["close_seats_request"], event.subscription_id, "confirmed", "", event.confirmed_by)
+
+
+@SALES.on(SeatsRequestDeclined)
+async def seats_request_declined(tx: Connection, event: SeatsRequestDeclined, _envelope: Envelope) -> None:
+    await tx.execute(SQL["close_seats_request"], event.subscription_id, "declined", event.reason, event.declined_by)
 
 
 # ── Carts ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -252,6 +319,7 @@ async def subscription_renewed(tx: Connection, event: SubscriptionRenewed, _enve
 @SALES.on(SubscriptionEnded)
 async def subscription_ended(tx: Connection, event: SubscriptionEnded, _envelope: Envelope) -> None:
     await tx.execute(SQL["end"], event.subscription_id)
+    await tx.execute(SQL["close_seats_request"], event.subscription_id, "lapsed", "", "")
 
 
 @SALES.on(SeatsAdded)

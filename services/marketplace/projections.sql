@@ -28,6 +28,26 @@ update people set closed = true, event_id = $2 where account_id = $1;
 -- move_account: set the account's country and time zone.
 update people set country = $2, time_zone = $3 where account_id = $1;
 
+-- set_administrator: set whether the account manages its organisation's people.
+update people set administrator = $2 where account_id = $1;
+
+-- engage: set that the customer has engaged the partner.
+insert into engagements (customer, partner, engaged, since, event_id) values ($1, $2, true, $3, $4)
+on conflict (customer, partner) do update set engaged = true, since = excluded.since, released_at = null,
+    event_id = excluded.event_id;
+
+-- release: set that the customer has released the partner.
+insert into engagements (customer, partner, engaged, released_at, event_id) values ($1, $2, false, $3, $4)
+on conflict (customer, partner) do update set engaged = false, released_at = excluded.released_at,
+    event_id = excluded.event_id;
+
+-- add_seats_request: add an open request for seats.
+insert into seats_requests (request, subscription_id, customer, partner, seats, requested_by, requested_at, status)
+values ($1, $2, $3, $4, $5, $6, $7, 'open');
+
+-- close_seats_request: set what became of the subscription's open request for seats.
+update seats_requests set status = $2, reason = $3, closed_by = $4 where subscription_id = $1 and status = 'open';
+
 -- open_cart: add a cart.
 insert into carts (cart_id, partner, opened_by) values ($1, $2, $3);
 

@@ -9,7 +9,8 @@ from typing import Annotated, Final, TypeAlias
 
 from fastapi import APIRouter, Depends, Request
 
-from services.marketplace.api import offered_now, partner_only, policies_for
+from services.marketplace import partners
+from services.marketplace.api import offered_now, policies_for
 from services.marketplace.calendars import business_calendar
 from services.marketplace.domain import wizard
 from services.marketplace.domain.auto_renew import DisableAutoRenew
@@ -17,6 +18,13 @@ from services.marketplace.domain.calendar import cancel_by
 from services.marketplace.domain.cart import CART
 from services.marketplace.domain.cart_state import CheckedOut, Unopened, publisher_in
 from services.marketplace.domain.checkout import ordered_lines, purchaser_of, review, start_refused
+from services.marketplace.domain.engagement import (
+    ENGAGEMENT,
+    engagement_key,
+    order_refused,
+    partner_released,
+    release_of,
+)
 from services.marketplace.domain.order import Awaiting, Failed, Unordered, not_confirmed
 from services.marketplace.domain.plan import (
     PLAN,
@@ -37,6 +45,7 @@ from services.marketplace.domain.standing import (
 )
 from services.marketplace.domain.subscription import SUBSCRIPTION, cancel_preview
 from services.marketplace.domain.terms import term_ends, zone_of
+from services.marketplace.partners import partner_only
 from services.marketplace.projections import account
 from services.marketplace.views import (
     CancelPreview,
@@ -71,6 +80,7 @@ from shared.sql import Queryable, Row, statements
 SQL: Final = statements(__file__)
 
 QUERIES = APIRouter()
+QUERIES.routes.extend(partners.QUERIES.routes)
 
 
 async def _clocks(request: Request) -> Clocks:
@@ -252,6 +262,11 @@ async def cart(
     buyer = purchaser_of(customer, purchaser, await account(db, purchaser)) if purchaser else None
     if isinstance(buyer, Rejected):
         raise rejected(buyer)
+    if customer:
+        engagement = await streams.state(ENGAGEMENT, engagement_key(customer, actor.organisation_id))
+        before = await partners.ordered_before(db, customer, actor.organisation_id)
+        if (refused := order_refused(engagement, ordered_before=before)) is not None:
+            raise rejected(refused)
     zone = buyer.time_zone if buyer else "UTC"
     begins = starts or days.day_of(now, zone)
     if (refused := start_refused(begins, now, zone, policy)) is not None:
@@ -351,6 +366,9 @@ async def preview_cancel(
         raise unknown("subscription")
     if isinstance(state, Awaiting | Failed):
         raise rejected(not_confirmed(state))
+    release = release_of(await log.state(ENGAGEMENT, engagement_key(view.customer, view.partner)))
+    if release is not None and actor.organisation_id == view.partner:
+        raise rejected(partner_released(release))
     rows = await db.fetch(SQL["held_seats"], subscription_id)
     held = [HeldSeat(seat=row["seat"], account_id=row["account_id"], because=row["event_id"]) for row in rows]
     plan = state.term.plan

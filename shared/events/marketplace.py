@@ -105,6 +105,25 @@ class CsnRevoked(Event):
     said_at: Instant | None = None
 
 
+class PartnerEngaged(Event):
+    """The customer accepted the partner, which orders for it from now on."""
+
+    customer: Identifier
+    partner: Identifier
+    engaged_by: ActorId
+
+
+class PartnerReleased(Event):
+    """The customer released the partner, which orders nothing more for it.
+
+    What the partner ordered before goes on, and the partner supports it.
+    """
+
+    customer: Identifier
+    partner: Identifier
+    released_by: ActorId
+
+
 class CartLine(Record):
     """A line of a cart: a plan and a number of seats."""
 
@@ -316,6 +335,45 @@ class SeatDecreaseScheduled(Event):
     time_zone: OptionalTimeZone = None
 
 
+class SeatsRequested(Event):
+    """The Contract Manager asked the partner for more seats.
+
+    A later request replaces an open one.
+    """
+
+    subscription_id: Identifier
+    contract_id: Identifier
+    partner: Identifier
+    customer: Identifier
+    seats: Seats
+    """The number of all seats that there shall be."""
+    requested_by: ActorId
+
+
+class SeatsRequestConfirmed(Event):
+    """The partner added the seats that were asked for."""
+
+    subscription_id: Identifier
+    partner: Identifier
+    customer: Identifier
+    request: Identifier
+    """The id of the SeatsRequested."""
+    seats: Seats
+    """The number of all seats from now on."""
+    confirmed_by: ActorId
+
+
+class SeatsRequestDeclined(Event):
+    """The partner declined the request for seats, for this reason."""
+
+    subscription_id: Identifier
+    partner: Identifier
+    customer: Identifier
+    request: Identifier
+    reason: Text
+    declined_by: ActorId
+
+
 class RenewalReminded(Event):
     """The renewal was announced: the term ends in `days_before` days or less.
 
@@ -369,6 +427,8 @@ MarketplaceEvent: TypeAlias = (
     | PlanWithdrawn
     | CsnIssued
     | CsnRevoked
+    | PartnerEngaged
+    | PartnerReleased
     | CartOpened
     | CartLineAdded
     | CartLineRemoved
@@ -381,6 +441,9 @@ MarketplaceEvent: TypeAlias = (
     | AutoRenewDisableRefused
     | SeatsAdded
     | SeatDecreaseScheduled
+    | SeatsRequested
+    | SeatsRequestConfirmed
+    | SeatsRequestDeclined
     | RenewalReminded
     | SubscriptionRenewed
     | SubscriptionEnded

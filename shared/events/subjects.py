@@ -87,12 +87,17 @@ from shared.events.marketplace import (
     CartOpened,
     CsnIssued,
     CsnRevoked,
+    PartnerEngaged,
+    PartnerReleased,
     PlanListed,
     PlanPriceAnnounced,
     PlanWithdrawn,
     RenewalReminded,
     SeatDecreaseScheduled,
     SeatsAdded,
+    SeatsRequestConfirmed,
+    SeatsRequestDeclined,
+    SeatsRequested,
     SubscriptionConfirmed,
     SubscriptionEnded,
     SubscriptionOrdered,
@@ -122,12 +127,15 @@ SIGN_IN: Final = (*ADMINISTRATORS, *INVITATIONS, *MACHINES, *PROOFS, *SESSIONS)
 AUTO_RENEW: Final = (AutoRenewDisableRequested, AutoRenewDisabled, AutoRenewDisableRefused)
 CARTS: Final = (CartOpened, CartLineAdded, CartLineRemoved, CartCheckedOut)
 CSNS: Final = (CsnIssued, CsnRevoked)
+ENGAGEMENTS: Final = (PartnerEngaged, PartnerReleased)
+"""Which customers have accepted which partners."""
 ORDERS: Final = (SubscriptionOrdered, SubscriptionConfirmed, SubscriptionOrderFailed)
 PLANS: Final = (PlanListed, PlanPriceAnnounced, PlanWithdrawn)
 SEAT_NUMBERS: Final = (SeatsAdded, SeatDecreaseScheduled)
 TERMS: Final = (RenewalReminded, SubscriptionRenewed, SubscriptionEnded)
-SALES: Final = (*CARTS, *ORDERS, *AUTO_RENEW, *SEAT_NUMBERS, *TERMS)
-"""Orders, and the subscriptions that follow from them."""
+SEATS_REQUESTS: Final = (SeatsRequested, SeatsRequestConfirmed, SeatsRequestDeclined)
+SALES: Final = (*ENGAGEMENTS, *CARTS, *ORDERS, *AUTO_RENEW, *SEAT_NUMBERS, *SEATS_REQUESTS, *TERMS)
+"""Who orders for whom, the orders, and the subscriptions that follow from them."""
 
 # entitlements
 CREDITS: Final = (CreditsGranted, CreditsConsumed, CreditsExpired)

@@ -2,8 +2,18 @@
 
 from datetime import UTC, date, datetime
 
+from services.marketplace.domain.engagement import Engaged
 from services.marketplace.domain.standing import CsnStanding, evolve
-from shared.events import AccountOpened, CsnIssued, CsnRevoked, Money, Plan, PlanListed
+from shared.events import (
+    AccountOpened,
+    CsnIssued,
+    CsnRevoked,
+    Money,
+    PartnerEngaged,
+    PartnerReleased,
+    Plan,
+    PlanListed,
+)
 from shared.events.marketplace import Billing, Category, Period, Support
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -62,6 +72,10 @@ REVOKED = CsnRevoked(csn=CSN.csn, organisation_id=PARTNER, publisher=AUTODESK, r
     "csn-revoked-1"
 )
 NO_CSN_ANY_MORE = evolve(WITH_CSN, REVOKED)
+
+ENGAGED = PartnerEngaged(customer=CUSTOMER, partner=PARTNER, engaged_by=PURCHASER).recorded("engaged-1")
+RELEASED = PartnerReleased(customer=CUSTOMER, partner=PARTNER, released_by=PURCHASER).recorded("released-1")
+ACCEPTED = Engaged(ENGAGED)
 
 PURCHASERS_ACCOUNT = AccountOpened(
     account_id=PURCHASER,

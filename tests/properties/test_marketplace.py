@@ -1,24 +1,45 @@
 """What holds in marketplace for any history: commands in any order, answers late, repeated and out of place."""
 
-from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from types import FunctionType
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.marketplace.domain import auto_renew, cart, cart_state, order, plan, standing, subscription
+from services.marketplace.domain import (
+    auto_renew,
+    cart,
+    cart_state,
+    engagement,
+    order,
+    plan,
+    seats_request,
+    standing,
+    subscription,
+)
 from services.marketplace.domain.calendar import Calendar, cancel_by, last_permitted_day
 from services.marketplace.domain.checkout import CheckOut
 from services.marketplace.domain.plan_choice import AddToCart
 from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.terms import instalments, months_after, term_ends
 from services.marketplace.domain.wizard import STEPS, Selection, Step, choices, remaining
-from shared.eventlog.decision import Rejected, Stream
-from shared.events import CartCheckedOut, Event, HeldSeat, Money, OrderLine, Plan, SeatsAdded, SubscriptionRenewed
+from shared.eventlog.decision import Rejected
+from shared.events import (
+    CartCheckedOut,
+    Event,
+    HeldSeat,
+    Money,
+    OrderLine,
+    Plan,
+    SeatsAdded,
+    SeatsRequestConfirmed,
+    SeatsRequestDeclined,
+    SeatsRequested,
+    SubscriptionRenewed,
+)
 from tests.examples import marketplace as ex
+from tests.properties.live import live, nothing_more
 
 EPOCH = datetime(2026, 11, 23, 12, tzinfo=UTC)
 times = st.integers(0, 500).map(lambda days: EPOCH + timedelta(days=days))
@@ -28,33 +49,6 @@ publishers = st.sampled_from(["autodesk", "acme"])
 PLANS = (ex.AUTOCAD, ex.AUTOCAD_MONTHLY, ex.LT, ex.LT_THREE_YEARS, ex.VAULT, ex.US_PLAN, ex.OTHERS_PLAN)
 plans = st.sampled_from(PLANS)
 standings = st.sampled_from([standing.INITIAL, ex.WITH_CSN])
-
-
-def live(stream: Stream[Any, Any, Any], commands: Iterable[Any], check: Callable[[Any, Any], None]) -> list[Event]:
-    """Decides and folds; every decision survives a retry, and every fold answers what deciding produced. A command may
-    be a function that makes it of the state, as an answer to what was asked."""
-    state = stream.initial
-    history: list[Event] = []
-    for drawn in commands:
-        command = drawn(state) if isinstance(drawn, FunctionType) else drawn
-        decision = stream.decide(command, state)
-        if isinstance(decision, Rejected):
-            assert decision.rule
-            assert decision.reason
-            assert all(fact in history for fact in decision.because if fact.ref.startswith("#"))
-            continue
-        for event in decision:
-            event.recorded(f"#{len(history)}")
-            state = stream.evolve(state, event)
-            history.append(event)
-        assert stream.decide(command, state) == ()
-        check(state, command)
-    assert not history or stream.tenant(history[0])
-    return history
-
-
-def nothing_more(_state: Any, _command: Any) -> None:
-    pass
 
 
 # ── plan, standing ─────────────────────────────────────────────────────────────────────────────────────
@@ -177,6 +171,7 @@ _checkout = CheckOut(
     now=EPOCH,
     subscription_ids=tuple(f"sub-{n}" for n in range(cart.LINES_AT_MOST)),
     purchaser_account=ex.PURCHASERS_ACCOUNT,
+    engagement=ex.ACCEPTED,
     offered=ex.listed(*PLANS),
     standing=ex.WITH_CSN,
 )
@@ -197,14 +192,21 @@ _awry = st.one_of(
         standings,
     ),
     st.builds(
-        lambda customer, starts, who, offered, account: replace(
-            _checkout, customer=customer, starts=starts, standing=who, offered=offered, purchaser_account=account
+        lambda customer, starts, who, offered, account, accepted: replace(
+            _checkout,
+            customer=customer,
+            starts=starts,
+            standing=who,
+            offered=offered,
+            purchaser_account=account,
+            engagement=accepted,
         ),
         st.sampled_from([ex.CUSTOMER, "other"]),
         _starts,
         standings,
         _offered,
         st.sampled_from([None, ex.PURCHASERS_ACCOUNT]),
+        st.sampled_from([engagement.INITIAL, ex.ACCEPTED, engagement.Released(ex.RELEASED)]),
     ),
 )
 _cart_commands = st.one_of(
@@ -276,6 +278,13 @@ def _answers(state: subscription.State) -> Any:
     return state.order.ref if isinstance(state, order.Awaiting | order.Failed) else ""
 
 
+def _seats_asked(state: subscription.State) -> str:
+    """The open request for seats, or one that was never made."""
+    latest = state.term.seats_request if isinstance(state, subscription.Confirmed) else None
+    return latest.ref if isinstance(latest, SeatsRequested) else "#99"
+
+
+_releases = st.sampled_from([None, None, ex.RELEASED])
 _later = st.datetimes(datetime(2026, 1, 1), datetime(2036, 1, 1), timezones=st.just(UTC))
 _prices = st.one_of(st.none(), st.builds(Money, amount=_amounts, currency=st.sampled_from(["EUR", "USD"])))
 _subscription_commands = st.one_of(
@@ -314,6 +323,26 @@ _subscription_commands = st.one_of(
     st.builds(
         subscription.ChangeSeats, seats=st.integers(0, 1001), changed_by=st.just("clerk"), now=times, standing=standings
     ),
+    st.builds(
+        seats_request.RequestSeats,
+        seats=st.integers(0, 1001),
+        requested_by=st.just("mina"),
+        now=times,
+        released=_releases,
+    ),
+    st.builds(
+        lambda now, released, who: (
+            lambda state: seats_request.ConfirmSeatsRequest(
+                request=_seats_asked(state), confirmed_by="clerk", now=now, released=released, standing=who
+            )
+        ),
+        times,
+        _releases,
+        standings,
+    ),
+    st.just(
+        lambda state: seats_request.DeclineSeatsRequest(request=_seats_asked(state), reason="no", declined_by="clerk")
+    ),
     st.builds(subscription.Remind, st.integers(1, 3), _later),
     st.builds(subscription.CloseTerm, term=st.integers(1, 3), now=_later, calendar=st.just(_berlin), price=_prices),
     st.just(lambda state: auto_renew.AskAgain(_asked(state), EPOCH + timedelta(days=1))),
@@ -347,6 +376,17 @@ def _a_subscriptions_invariants(state: subscription.State, _command: subscriptio
         assert state.off.ends in following
 
 
+def _each_request_has_one_answer(history: list[Event]) -> None:
+    requests = {event.ref: event for event in history if isinstance(event, SeatsRequested)}
+    answers = [event for event in history if isinstance(event, SeatsRequestConfirmed | SeatsRequestDeclined)]
+    assert len({answer.request for answer in answers}) == len(answers)
+    for answer in answers:
+        if isinstance(answer, SeatsRequestConfirmed):
+            assert answer.seats >= requests[answer.request].seats
+            before = history[history.index(answer) - 1]
+            assert isinstance(before, SeatsAdded) and before.seats == answer.seats
+
+
 @given(_orders, _beginnings, st.lists(_subscription_commands, min_size=3, max_size=25))
 def test_subscription_decisions_survive_a_retry_and_off_is_final(
     checked_out: CartCheckedOut, beginning: list[Any], rest: list[Any]
@@ -358,10 +398,13 @@ def test_subscription_decisions_survive_a_retry_and_off_is_final(
     assert kinds.count("AutoRenewDisabled") <= 1
     if "AutoRenewDisabled" in kinds:
         after = kinds[kinds.index("AutoRenewDisabled") + 1 :]
-        assert set(after) <= {"SeatsAdded", "SeatDecreaseScheduled", "SubscriptionRenewed", "SubscriptionEnded"}
+        requests = {"SeatsRequested", "SeatsRequestConfirmed", "SeatsRequestDeclined"}
+        rest_of_it = {"SeatsAdded", "SeatDecreaseScheduled", "SubscriptionRenewed", "SubscriptionEnded"}
+        assert set(after) <= requests | rest_of_it
         assert after.count("SubscriptionRenewed") <= 1, "a late request binds the next term, and no more"
     if "SubscriptionEnded" in kinds:
         assert kinds[-1] == "SubscriptionEnded"
+    _each_request_has_one_answer(history)
     renewals = [event for event in history if isinstance(event, SubscriptionRenewed)]
     assert [event.term for event in renewals] == list(range(2, len(renewals) + 2))
     for event in renewals:

@@ -18,9 +18,11 @@ from shared.events import (
     CsnRevoked,
     Event,
     OrderConfirmed,
+    PeopleAdministratorNamed,
     PlanListed,
     PlanWithdrawn,
 )
+from shared.organisations import organisation_of
 from shared.runtime.auth import Actor, TokenSigner
 from shared.runtime.http import make_app
 from tests.contracts.golden import sample
@@ -30,11 +32,13 @@ from tests.services.counters import KEY, parts
 from tests.services.world import World
 from tests.spec import sends
 
+FOUNDER = "7b1f8b0e-4b53-4b0e-9b61-0e3f3f0a8a55"
 ACTORS = {
     "clerk": Actor(account_id="clerk", organisation_id="reseller", organisation_kind="partner"),
     "rival": Actor(account_id="rival", organisation_id="other-reseller", organisation_kind="partner"),
     "mina": Actor(account_id="mina", organisation_id="org", organisation_kind="customer"),  # the purchaser
     "ana": Actor(account_id="ana", organisation_id="org", organisation_kind="customer"),
+    "founder": Actor(account_id=FOUNDER, organisation_id=organisation_of(FOUNDER), organisation_kind="customer"),
     "stranger": Actor(account_id="stranger", organisation_id="x", organisation_kind="customer"),
 }
 GONE = plan("AAAAAWW0001A001", "gone")
@@ -117,13 +121,14 @@ class Market:
 
 @asynccontextmanager
 async def a_market(dsn: str) -> AsyncIterator[Market]:
-    """A partner, a customer's purchaser and a catalogue."""
+    """A partner, a customer's purchaser who has engaged it, and a catalogue."""
     store = await PostgresStore(dsn, "marketplace").open()
     pool = await asyncpg.create_pool(dsn, min_size=1, max_size=4)
     made = Market(World(SERVICE, pool, store, NOON))
     for account, organisation, kind, country, zone in (
         ("mina", "org", "customer", "DE", "Europe/Berlin"),
         ("clerk", "reseller", "partner", "DE", "Europe/Berlin"),
+        ("rival", "other-reseller", "partner", "DE", "Europe/Berlin"),
     ):
         where = {"organisation_id": organisation, "organisation_kind": kind, "country": country, "time_zone": zone}
         named = {"account_id": account, "organisation_name": f"{organisation} Ltd"}
@@ -132,6 +137,9 @@ async def a_market(dsn: str) -> AsyncIterator[Market]:
     plans = (AUTOCAD, AUTOCAD_MONTHLY, LT, LT_THREE_YEARS, VAULT, GONE)
     await made.publisher(*(PlanListed(plan=each) for each in plans))
     await made.publisher(PlanWithdrawn(product_id=GONE.product_id, publisher="autodesk"))
+    administrator = PeopleAdministratorNamed(account_id="mina", organisation_id="org", named_by="founder")
+    await made.hears("identity", "account-mina", administrator)
+    await made.when("mina", "PUT", "/partners/reseller").then_ok()
     yield made
     await made.client.aclose()
     await store.close()

@@ -15,7 +15,7 @@ from services.distribution.domain import decisions, fleet, groups, rollout
 from services.distribution.domain.policy import DEFAULT as FLEET_POLICY
 from services.entitlements.domain import credits, seat_pool
 from services.identity.domain import account, clock, contract
-from services.marketplace.domain import auto_renew, cart, checkout, order, plan_choice, subscription
+from services.marketplace.domain import auto_renew, cart, checkout, engagement, order, plan_choice, subscription
 from shared.eventlog.decision import Stream
 from shared.eventlog.deliver.relay import partition_of
 from shared.eventlog.write.log import Accepted, Meta
@@ -170,9 +170,23 @@ async def signs_up(w: World) -> None:
         await w.do("identity", account.ACCOUNT, "ana", account.UpdateProfile(name="Ana B."), "ana")
 
 
+async def engages(w: World) -> engagement.State:
+    """The purchaser engages the partner, until it is known to be; what the log has then."""
+    key = engagement.engagement_key(ex.CUSTOMER, ex.PARTNER)
+    engage = engagement.EngagePartner(partner=ex.PARTNER, customer=ex.CUSTOMER, engaged_by="mandy", is_partner=True)
+
+    async def accepted() -> engagement.State:
+        await w.do("marketplace", engagement.ENGAGEMENT, key, engage)
+        state: engagement.State = await w.state("marketplace", engagement.ENGAGEMENT, key)
+        return state
+
+    return await w.until(accepted, engagement.Engaged) or engagement.INITIAL
+
+
 async def sells(w: World, number: int, contracts: list[str]) -> None:
     """A clerk's cart, checked out, confirmed by the publisher, and what the purchaser does with it."""
     key, chosen = f"cart{number}", w.chance.choice(PLANS)
+    accepted = await engages(w)
     await w.do("marketplace", cart.CART, key, cart.OpenCart(key, ex.PARTNER, ex.CLERK), ex.CLERK)
     seats = w.chance.randrange(1, 4)
     offers = ex.listed(chosen)
@@ -195,6 +209,7 @@ async def sells(w: World, number: int, contracts: list[str]) -> None:
             now=w.now,
             subscription_ids=tuple(f"{subscription_id}-{n}" for n in range(2)),
             purchaser_account=account_,
+            engagement=accepted,
             offered=offers,
             standing=ex.WITH_CSN,
         ),

@@ -61,6 +61,8 @@ async def _ids(story: Story) -> dict[str, str]:
     session = await ok("identity", "GET", "/sessions/current", manager)
     nobody = f"/contracts/{story.contract}/role-requests/{uuid.uuid4()}/approval"
     refusal = await story.doors.refused("identity", "POST", nobody, manager, {}, rule="no-request")
+    requests = f"/subscriptions/{story.orders[0]}/seats-requests"
+    request = (await ok("marketplace", "POST", requests, manager, {"seats": 900}))["events"][0]["id"]
     return {
         "contract_id": story.contract,
         "subscription_id": story.orders[0],
@@ -76,6 +78,8 @@ async def _ids(story: Story) -> dict[str, str]:
         "session_id": session["session_id"],
         "product_id": ANNUAL,
         "command_id": refusal["command_id"],
+        "partner": story.clerk.organisation_id,
+        "request": request,
     }
 
 

@@ -169,6 +169,7 @@ async def _ordered(s: Story) -> list[str]:
         "purchaser": s.manager.account_id,
         "starts": day_of(datetime.now(UTC), ZONE).isoformat(),
     }
+    await steps.engagement(s)
     out = await s.doors.ok("marketplace", "POST", f"/carts/{cart}/checkout", s.clerk, body)
     orders = [line["subscription_id"] for line in out["events"][0]["data"]["lines"]]
     await eventually(lambda: _are(s, "marketplace", "/subscriptions", orders), "the orders")

@@ -16,7 +16,7 @@ import pytest
 from tests.system.people import Someone
 from tests.system.scene import Operation, Scene, asked, fields, operations
 
-EVERYBODYS: Final = {"product_id", "publisher"}
+EVERYBODYS: Final = {"partner", "product_id", "publisher"}
 """Parameters that name what everybody may see."""
 ACCOUNTS: Final = ("account_id", "to_account_id", "to", "purchaser", "acts_for")
 """What forms call an account."""

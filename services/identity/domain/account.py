@@ -1,7 +1,6 @@
 """A person's account: profile, address and organisation, one stream per account."""
 
 import hashlib
-import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Final, TypeAlias, assert_never
@@ -41,6 +40,7 @@ from shared.events import (
 )
 from shared.events.fields import Address, Country, Identifier, Locale, Name, TimeZone
 from shared.events.identity import AddressProof, OrganisationKind
+from shared.organisations import is_founder, organisation_of
 
 __all__ = [
     "ACCOUNT",
@@ -355,17 +355,9 @@ def _update(command: UpdateProfile, state: State) -> Decision[Event]:
     )
 
 
-def organisation_of(account_id: str) -> str:
-    """Return the id of the organisation that is founded with this account."""
-    return str(uuid.uuid5(uuid.UUID(account_id), "organisation"))
-
-
 def founded(opened: AccountOpened) -> bool:
     """Return whether the account is its organisation's first."""
-    try:
-        return opened.organisation_id == organisation_of(opened.account_id)
-    except ValueError:
-        return False
+    return is_founder(opened.account_id, opened.organisation_id)
 
 
 def _administrate(command: NamePeopleAdministrator | RemovePeopleAdministrator, state: State) -> Decision[Event]:

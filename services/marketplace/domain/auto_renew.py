@@ -9,6 +9,7 @@ from datetime import date, datetime
 from typing import Annotated, TypeAlias, assert_never
 
 from services.marketplace.domain import rules
+from services.marketplace.domain.engagement import partner_released
 from services.marketplace.domain.policy import DEFAULT, Policy
 from services.marketplace.domain.terms import Term, term_ends
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected
@@ -19,6 +20,7 @@ from shared.events import (
     CancelBy,
     HeldSeat,
     Money,
+    PartnerReleased,
     SubscriptionConfirmed,
 )
 
@@ -83,6 +85,8 @@ class DisableAutoRenew:
     requested_by: Annotated[str, SUPPLIED]
     now: Annotated[datetime, SUPPLIED]
     policy: Annotated[Policy, SUPPLIED] = DEFAULT
+    released: Annotated[PartnerReleased | None, SUPPLIED] = None
+    """The event by which the customer released the partner, if a person of that partner sends the command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,8 @@ def disable_auto_renew(command: DisableAutoRenew, state: State) -> Decision[Auto
     A request after the deadline is refused if the policy says so; otherwise it binds the next term. An open request is
     asked again if the seat pool's answer is overdue. Where auto-renew is off, nothing follows.
     """
+    if command.released is not None:
+        return partner_released(command.released)
     if isinstance(state, DisableRequested):
         return ask_again(AskAgain(state.asked.ref, command.now, command.policy), state)
     if not isinstance(state, Running):

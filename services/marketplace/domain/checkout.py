@@ -11,6 +11,9 @@ from typing import Annotated, TypeAlias
 
 from services.marketplace.domain import rules
 from services.marketplace.domain.cart_state import CheckedOut, OpenedCart
+from services.marketplace.domain.engagement import INITIAL as NEVER_ENGAGED
+from services.marketplace.domain.engagement import State as Engagement
+from services.marketplace.domain.engagement import order_refused
 from services.marketplace.domain.plan import hyphenated, not_orderable, plan_withdrawn, product_id_of
 from services.marketplace.domain.policy import DEFAULT, Policy
 from services.marketplace.domain.standing import INITIAL as NO_STANDING
@@ -39,8 +42,9 @@ Account: TypeAlias = AccountOpened | AccountClosed
 class CheckOut:
     """Order the cart's lines for a customer.
 
-    Each line becomes one order, in the cart's sequence. The purchaser, an account of the customer, becomes Contract
-    Manager with the contract's first order. `starts` is a date in the purchaser's time zone, from today on.
+    The customer must have engaged the partner. Each line becomes one order, in the cart's sequence. The purchaser, an
+    account of the customer, becomes Contract Manager with the contract's first order. `starts` is a date in the
+    purchaser's time zone, from today on.
     """
 
     customer: Identifier
@@ -51,6 +55,9 @@ class CheckOut:
     subscription_ids: Annotated[tuple[str, ...], SUPPLIED]
     """New ids, at least one for each line."""
     purchaser_account: Annotated[Account | None, SUPPLIED] = None
+    engagement: Annotated[Engagement, SUPPLIED] = NEVER_ENGAGED
+    ordered_before: Annotated[bool, SUPPLIED] = False
+    """Whether there is a subscription that the partner ordered for the customer."""
     offered: Annotated[tuple[PlanListed | PlanWithdrawn, ...], SUPPLIED] = ()
     """The latest event of the catalogue about each plan in the cart."""
     standing: Annotated[Standing, SUPPLIED] = NO_STANDING
@@ -64,6 +71,9 @@ def check_out(command: CheckOut, state: OpenedCart) -> Decision[CartCheckedOut]:
     purchaser = purchaser_of(command.customer, command.purchaser, command.purchaser_account)
     if isinstance(purchaser, Rejected):
         return purchaser
+    refusal = order_refused(command.engagement, ordered_before=command.ordered_before)
+    if refusal is not None:
+        return refusal
     refusal = start_refused(command.starts, command.now, purchaser.time_zone, command.policy)
     if refusal is not None:
         return refusal

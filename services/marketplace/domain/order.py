@@ -13,6 +13,7 @@ from uuid import UUID, uuid5
 from services.marketplace.domain import rules
 from services.marketplace.domain.calendar import Calendar, cancel_by
 from services.marketplace.domain.checkout import seats_out_of_range, start_refused
+from services.marketplace.domain.engagement import partner_released
 from services.marketplace.domain.policy import DEFAULT, Policy
 from services.marketplace.domain.standing import INITIAL as NO_STANDING
 from services.marketplace.domain.standing import State as Standing
@@ -20,7 +21,13 @@ from services.marketplace.domain.standing import needs_csn, opens, valid_csn
 from services.marketplace.domain.terms import instalments, term_ends, zone_of
 from shared import days
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected
-from shared.events import CartCheckedOut, SubscriptionConfirmed, SubscriptionOrdered, SubscriptionOrderFailed
+from shared.events import (
+    CartCheckedOut,
+    PartnerReleased,
+    SubscriptionConfirmed,
+    SubscriptionOrdered,
+    SubscriptionOrderFailed,
+)
 from shared.events.fields import Count, Day
 from shared.rules import FOREIGN_PUBLISHER
 
@@ -163,6 +170,8 @@ class Resubmit:
     starts: Day | None = None
     seats: Count | None = None
     standing: Annotated[Standing, SUPPLIED] = NO_STANDING
+    released: Annotated[PartnerReleased | None, SUPPLIED] = None
+    """The event by which the customer released the partner, if it did."""
     policy: Annotated[Policy, SUPPLIED] = DEFAULT
 
 
@@ -333,6 +342,8 @@ def _resubmit(command: Resubmit, state: Pending | Accepted) -> Decision[Event]:
             "Place a new order.",
             because=(state.confirmed,),
         )
+    if command.released is not None:
+        return partner_released(command.released)
     order = state.order
     seats = order.seats if command.seats is None else command.seats
     starts = order.starts if command.starts is None else command.starts

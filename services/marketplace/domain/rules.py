@@ -68,6 +68,21 @@ START_IN_THE_PAST: Final = "start-in-the-past"
 START_TOO_FAR_AHEAD: Final = "start-too-far-ahead"
 """A term starts at most 31 days ahead, or what the publisher's policy allows."""
 
+# ── Partners and their customers ───────────────────────────────────────────────────────────────────────
+
+PARTNER_NOT_ENGAGED: Final = "partner-not-engaged"
+"""A partner orders, and changes what it ordered, only for customers that have accepted it and not released it."""
+PARTNER_UNKNOWN: Final = "partner-unknown"
+"""A customer engages a partner organisation that is known, and releases one that it has engaged."""
+MAY_NOT_ENGAGE: Final = Rule("may-not-engage", 403)
+"""A customer's partners are decided by those who manage its people, and by its Contract Managers.
+
+Source: a choice, see README."""
+NO_SEATS_REQUEST: Final = "no-seats-request"
+"""An answer names the open request for seats of its subscription."""
+NO_MORE_SEATS_REQUESTED: Final = "no-more-seats-requested"
+"""A request for seats asks for more than the subscription has."""
+
 # ── Orders ─────────────────────────────────────────────────────────────────────────────────────────────
 
 SUBSCRIPTION_UNKNOWN: Final = "subscription-unknown"
@@ -88,7 +103,7 @@ NO_REFUNDS: Final = "no-refunds"
 # ── Confirmed subscriptions ────────────────────────────────────────────────────────────────────────────
 
 CONTRACT_MANAGER_ONLY: Final = Rule("contract-manager-only", 403)
-"""Only the Contract Manager, or the partner that ordered, may turn auto-renew off."""
+"""Only the Contract Manager, or the partner that ordered, may turn auto-renew off; only the former asks for seats."""
 AUTO_RENEW_CUTOFF_PASSED: Final = "auto-renew-cutoff-passed"
 """Auto-renew can be turned off until 5 business days before the term end date, that day included.
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Final, TypeAlias, assert_never
 
-from services.marketplace.domain import auto_renew, order, rules
+from services.marketplace.domain import auto_renew, order, rules, seats_request
 from services.marketplace.domain.auto_renew import CancelPreview, DisableRequested, NonRenewing, Running
 from services.marketplace.domain.calendar import Calendar, cancel_by
 from services.marketplace.domain.checkout import seats_out_of_range
+from services.marketplace.domain.engagement import partner_released
 from services.marketplace.domain.order import Awaiting, Failed, Unordered
 from services.marketplace.domain.policy import DEFAULT, Policy
 from services.marketplace.domain.standing import INITIAL as NO_STANDING
@@ -26,9 +27,13 @@ from shared.events import (
     AutoRenewDisableRequested,
     Instalment,
     Money,
+    PartnerReleased,
     RenewalReminded,
     SeatDecreaseScheduled,
     SeatsAdded,
+    SeatsRequestConfirmed,
+    SeatsRequestDeclined,
+    SeatsRequested,
     SubscriptionConfirmed,
     SubscriptionEnded,
     SubscriptionOrdered,
@@ -42,6 +47,7 @@ Event: TypeAlias = (
     | auto_renew.Event
     | SeatsAdded
     | SeatDecreaseScheduled
+    | seats_request.Event
     | RenewalReminded
     | SubscriptionRenewed
     | SubscriptionEnded
@@ -82,6 +88,8 @@ def evolve(state: State, event: Event) -> State:
             return auto_renew.evolve(state, event)
         case SubscriptionEnded():
             return Ended(state.confirmed, state.term, event)
+        case SeatsRequested() | SeatsRequestConfirmed() | SeatsRequestDeclined():
+            return replace(state, term=seats_request.evolve(state.term, event))
         case SeatsAdded() | SeatDecreaseScheduled() | RenewalReminded() | SubscriptionRenewed():
             return replace(state, term=_evolve_term(state.term, event))
         case unreachable:
@@ -97,7 +105,7 @@ def _evolve_term(term: Term, event: SeatsAdded | SeatDecreaseScheduled | Renewal
         case RenewalReminded(days_before=days):
             return replace(term, reminded=term.reminded | {days})
         case SubscriptionRenewed():
-            return term_of(event)
+            return replace(term_of(event), seats_request=term.seats_request)
         case unreachable:
             assert_never(unreachable)
 
@@ -122,6 +130,8 @@ class ChangeSeats:
     changed_by: Annotated[str, SUPPLIED]
     now: Annotated[datetime, SUPPLIED]
     standing: Annotated[Standing, SUPPLIED] = NO_STANDING
+    released: Annotated[PartnerReleased | None, SUPPLIED] = None
+    """The event by which the customer released the partner, if it did."""
     policy: Annotated[Policy, SUPPLIED] = DEFAULT
 
 
@@ -162,7 +172,9 @@ class RequestRefund:
     reason: Text = ""
 
 
-Command: TypeAlias = order.Command | auto_renew.Command | ChangeSeats | Remind | CloseTerm | RequestRefund
+Command: TypeAlias = (
+    order.Command | auto_renew.Command | seats_request.Command | ChangeSeats | Remind | CloseTerm | RequestRefund
+)
 
 
 # ── Decisions ──────────────────────────────────────────────────────────────────────────────────────────
@@ -177,11 +189,18 @@ def decide(command: Command, state: State) -> Decision[Event]:
     if isinstance(command, RequestRefund):
         return _no_refunds(state)
     if isinstance(state, Awaiting | Failed):
-        by_a_person = isinstance(command, auto_renew.DisableAutoRenew | ChangeSeats)
+        by_a_person = isinstance(command, auto_renew.DisableAutoRenew | ChangeSeats | seats_request.Command)
         return order.not_confirmed(state) if by_a_person else ()
     match command:
         case ChangeSeats():
             return _change_seats(command, state)
+        case seats_request.RequestSeats():
+            over = isinstance(state, Ended) or command.now >= state.term.over_at
+            return _over(state) if over else seats_request.request_seats(command, state.confirmed, state.term)
+        case seats_request.ConfirmSeatsRequest():
+            return _confirm_seats_request(command, state)
+        case seats_request.DeclineSeatsRequest():
+            return _over(state) if isinstance(state, Ended) else seats_request.decline(command, state.term)
         case Remind():
             return _remind(command, state)
         case CloseTerm():
@@ -193,8 +212,12 @@ def decide(command: Command, state: State) -> Decision[Event]:
 # ── Seats ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _change_seats(command: ChangeSeats, state: Confirmed) -> Decision[SeatsAdded | SeatDecreaseScheduled]:
+def _change_seats(
+    command: ChangeSeats, state: Confirmed
+) -> Decision[SeatsAdded | SeatDecreaseScheduled | SeatsRequestConfirmed]:
     confirmed, term = state.confirmed, state.term
+    if command.released is not None:
+        return partner_released(command.released)
     if isinstance(state, Ended) or command.now >= term.over_at:
         return _over(state)
     if not 1 <= command.seats <= command.policy.seats_at_most:
@@ -202,7 +225,7 @@ def _change_seats(command: ChangeSeats, state: Confirmed) -> Decision[SeatsAdded
     if command.seats > term.seats:
         if not opens(command.standing, term.plan):
             return needs_csn(command.standing, term.plan)
-        return (_added(command, confirmed, term),)
+        return seats_request.with_confirmation(_added(command, confirmed, term), term)
     if command.seats == term.next_seats:
         return ()
     if isinstance(state, NonRenewing) and state.off.ends <= term.ends:
@@ -221,6 +244,26 @@ def _change_seats(command: ChangeSeats, state: Confirmed) -> Decision[SeatsAdded
         time_zone=term.time_zone,
     )
     return (fewer,)
+
+
+def _confirm_seats_request(
+    command: seats_request.ConfirmSeatsRequest, state: Confirmed
+) -> Decision[SeatsAdded | SeatDecreaseScheduled | SeatsRequestConfirmed]:
+    """Return the added seats and the confirmation of the request, or why it is refused."""
+    request = seats_request.requested(command, state.term)
+    if not isinstance(request, SeatsRequested):
+        return () if request is None else request
+    if request.seats <= state.term.seats:
+        return (seats_request.confirmation(request, state.term.seats, command.confirmed_by),)
+    change = ChangeSeats(
+        seats=request.seats,
+        changed_by=command.confirmed_by,
+        now=command.now,
+        standing=command.standing,
+        released=command.released,
+        policy=command.policy,
+    )
+    return _change_seats(change, state)
 
 
 def _over(state: Confirmed) -> Rejected:

@@ -16,6 +16,9 @@ from shared.events import (
     Instalment,
     Money,
     Plan,
+    SeatsRequestConfirmed,
+    SeatsRequestDeclined,
+    SeatsRequested,
     SubscriptionConfirmed,
     SubscriptionOrdered,
     SubscriptionRenewed,
@@ -94,6 +97,8 @@ class Term:
     """The zone of the term's dates."""
     reminded: frozenset[int] = frozenset()
     """The reminders of this term that were recorded, in days before its last day."""
+    seats_request: SeatsRequested | SeatsRequestConfirmed | SeatsRequestDeclined | None = None
+    """The latest request for more seats, or its answer. An open one outlasts the term."""
 
     @property
     def over_at(self) -> datetime:

@@ -9,6 +9,8 @@ import pytest
 from services.marketplace.domain.cart import CART, LINES_AT_MOST, OpenCart, RemoveFromCart
 from services.marketplace.domain.cart_state import CheckedOut, Event, OpenedCart
 from services.marketplace.domain.checkout import CheckOut, ordered_lines, review
+from services.marketplace.domain.engagement import INITIAL as NEVER_ENGAGED
+from services.marketplace.domain.engagement import Released
 from services.marketplace.domain.plan_choice import AddToCart
 from services.marketplace.domain.policy import Policy, PublisherPolicies
 from services.marketplace.domain.standing import INITIAL as NO_STANDING
@@ -24,6 +26,7 @@ from shared.events import (
     PlanWithdrawn,
 )
 from tests.examples.marketplace import (
+    ACCEPTED,
     AUTOCAD,
     AUTOCAD_ID,
     AUTOCAD_MONTHLY,
@@ -38,6 +41,7 @@ from tests.examples.marketplace import (
     PARTNER,
     PURCHASER,
     PURCHASERS_ACCOUNT,
+    RELEASED,
     TODAY,
     US_PLAN,
     VAULT,
@@ -68,6 +72,7 @@ CHECK_OUT = CheckOut(
     now=NOON,
     subscription_ids=("sub-1", "sub-2", "sub-3"),
     purchaser_account=PURCHASERS_ACCOUNT,
+    engagement=ACCEPTED,
     offered=listed(AUTOCAD, LT, VAULT),
 )
 
@@ -326,6 +331,25 @@ def test_a_customer_is_an_organisation_that_buys() -> None:
     account = PURCHASERS_ACCOUNT.model_copy(update={"organisation_kind": "partner"}).recorded("opened-2")
     given(CART, OPENED, added(1, AUTOCAD)).when(replace(CHECK_OUT, purchaser_account=account)).then_refused(
         "not-a-customer", because=[account]
+    )
+
+
+def test_a_partner_orders_for_customers_that_have_engaged_it() -> None:
+    history = (OPENED, added(1, AUTOCAD))
+    never = replace(CHECK_OUT, engagement=NEVER_ENGAGED)
+    refusal = given(CART, *history).when(never).then_refused("partner-not-engaged")
+    assert "PUT /partners" in refusal.remedy
+    given(CART, *history).when(replace(CHECK_OUT, engagement=Released(RELEASED))).then_refused(
+        "partner-not-engaged", because=[RELEASED]
+    )
+
+
+def test_orders_from_before_engagements_count_as_one_until_the_release() -> None:
+    history = (OPENED, added(1, AUTOCAD))
+    before = replace(CHECK_OUT, engagement=NEVER_ENGAGED, ordered_before=True)
+    given(CART, *history).when(before).then_accepted()
+    given(CART, *history).when(replace(before, engagement=Released(RELEASED))).then_refused(
+        "partner-not-engaged", because=[RELEASED]
     )
 
 

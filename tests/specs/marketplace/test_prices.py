@@ -11,6 +11,7 @@ from starlette.datastructures import State
 from services.marketplace import api
 from services.marketplace.domain.cart import CART, OpenCart
 from services.marketplace.domain.checkout import CheckOut
+from services.marketplace.domain.engagement import ENGAGEMENT, EngagePartner, engagement_key
 from services.marketplace.domain.plan import PLAN, AnnouncePrice, ListPlan, plan_key
 from services.marketplace.domain.plan_choice import AddToCart
 from shared.eventlog.deliver.clocks import Clocks
@@ -60,7 +61,9 @@ class Shop:
             said_at=NOON,
         )
         await self.log.execute(PLAN, key, price, Meta("2", "p", NOON))
-        await self.log.execute(CART, "cart-1", OpenCart("cart-1", PARTNER, CLERK), Meta("3", CLERK, NOON))
+        engage = EngagePartner(partner=PARTNER, customer=CUSTOMER, engaged_by=PURCHASER, is_partner=True)
+        await self.log.execute(ENGAGEMENT, engagement_key(CUSTOMER, PARTNER), engage, Meta("3", PURCHASER, NOON))
+        await self.log.execute(CART, "cart-1", OpenCart("cart-1", PARTNER, CLERK), Meta("4", CLERK, NOON))
         return self
 
     async def send(self, command: type[Any], **form: Any) -> Any:
@@ -108,6 +111,7 @@ def tables(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the doors look up in tables."""
     monkeypatch.setattr(api, "publishers_of", AsyncMock(return_value=[AUTODESK]))
     monkeypatch.setattr(api, "offers_for", AsyncMock(return_value=listed(AUTOCAD)))
+    monkeypatch.setattr(api, "ordered_before", AsyncMock(return_value=False))
     monkeypatch.setattr(api, "account", AsyncMock(return_value=PURCHASERS_ACCOUNT))
 
 

@@ -24,6 +24,7 @@ from shared.events import (
 )
 from tests.examples import subscription as sub
 from tests.examples.marketplace import (
+    ACCEPTED,
     AUTOCAD,
     AUTOCAD_MONTHLY,
     CLERK,
@@ -57,6 +58,7 @@ def check_out(now: datetime, starts: date, zone: str, country: str = "DE") -> Ch
         now=now,
         subscription_ids=("sub-1",),
         purchaser_account=account,
+        engagement=ACCEPTED,
         offered=listed(AUTOCAD),
     )
 

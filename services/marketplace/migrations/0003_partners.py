@@ -1,0 +1,16 @@
+"""Which customers have engaged which partners, and their requests for seats."""
+
+from shared.eventlog.migrate import run_sql
+
+revision: str = "marketplace_0003"
+down_revision: str | None = "marketplace_0002"
+branch_labels: tuple[str, ...] | None = None
+depends_on: str | None = None
+
+
+def upgrade() -> None:
+    run_sql(__file__)
+
+
+def downgrade() -> None:
+    raise RuntimeError("read models are rebuilt from the log, not downgraded")

@@ -1,0 +1,362 @@
+"""Partners and their customers: routes and queries of engagements and requests for seats."""
+
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from typing import Annotated, Final, Literal, TypeAlias
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel
+
+from services.marketplace.domain import rules
+from services.marketplace.domain.engagement import (
+    ENGAGEMENT,
+    EngagePartner,
+    ReleasePartner,
+    engagement_key,
+    may_not_engage,
+    release_of,
+)
+from services.marketplace.domain.order import Unordered
+from services.marketplace.domain.policy import Policy
+from services.marketplace.domain.seats_request import ConfirmSeatsRequest, DeclineSeatsRequest, RequestSeats
+from services.marketplace.domain.standing import STANDING
+from services.marketplace.domain.subscription import SUBSCRIPTION, fact_of
+from shared import days
+from shared.eventlog.deliver.clocks import Clocks
+from shared.events import Money, PartnerReleased, Plan, SubscriptionConfirmed, SubscriptionOrdered
+from shared.events.fields import Identifier, OptionalIdentifier, WrittenDay
+from shared.organisations import is_founder
+from shared.runtime.auth import Actor
+from shared.runtime.http import After, CurrentActor, Database, Limit, Now
+from shared.runtime.policies import policy_of
+from shared.runtime.problems import Problem, rejected, unknown
+from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
+from shared.sql import Queryable, Row, statements
+
+SQL: Final = statements(__file__)
+
+COMMANDS: Final = CommandRoutes()
+QUERIES: Final = APIRouter()
+
+DUE_AHEAD: Final = timedelta(days=31)
+"""The days of instalments that are listed if no other are asked for."""
+
+# ── The parties to a subscription ──────────────────────────────────────────────────────────────────────
+
+
+def partner_only(actor: Actor) -> None:
+    """Raise Problem 403 unless the caller belongs to a partner."""
+    if actor.organisation_kind != "partner":
+        raise Problem(
+            rule=rules.PARTNER_ONLY,
+            reason="Only partners have carts, and order for their customers.",
+            remedy="Ask your partner to order.",
+        )
+
+
+async def party_to(
+    context: RequestContext[object], subscription_id: str
+) -> SubscriptionOrdered | SubscriptionConfirmed:
+    """Return the subscription's confirmation, or its order where it is not confirmed.
+
+    Raises:
+        Problem: 404 unless the caller belongs to its partner or customer.
+    """
+    state = await context.state(SUBSCRIPTION, subscription_id)
+    if isinstance(state, Unordered):
+        raise unknown("subscription")
+    fact = fact_of(state)
+    if context.actor.organisation_id not in (fact.partner, fact.customer):
+        raise unknown("subscription")
+    return fact
+
+
+async def own_order(
+    context: RequestContext[object], subscription_id: str
+) -> SubscriptionOrdered | SubscriptionConfirmed:
+    """Return the calling partner's order.
+
+    Raises:
+        Problem: 403 if the caller doesn't belong to a partner; 404 if it is not an order of this partner.
+    """
+    partner_only(context.actor)
+    fact = await party_to(context, subscription_id)
+    if context.actor.organisation_id != fact.partner:
+        raise unknown("order")
+    return fact
+
+
+# ── Engaging and releasing ─────────────────────────────────────────────────────────────────────────────
+
+
+async def ordered_before(db: Queryable, customer: str, partner: str) -> bool:
+    """Return whether there is a subscription that the partner ordered for the customer."""
+    found: bool = await db.fetchval(SQL["ordered_before"], customer, partner)
+    return found
+
+
+async def released(context: RequestContext[object], customer: str, partner: str) -> PartnerReleased | None:
+    """Return the event by which the customer released the partner; None where it has not."""
+    return release_of(await context.state(ENGAGEMENT, engagement_key(customer, partner)))
+
+
+async def _require_entitled(db: Queryable, actor: Actor) -> None:
+    """Raise Problem 403 unless the caller may engage and release partners."""
+    founder = is_founder(actor.account_id, actor.organisation_id)
+    entitled = founder or await db.fetchval(SQL["manages"], actor.account_id)
+    refused = may_not_engage(customer=actor.organisation_kind == "customer", entitled=entitled)
+    if refused is not None:
+        raise rejected(refused)
+
+
+@COMMANDS.route("PUT", "/partners/{partner}", ENGAGEMENT)
+async def engage_partner(context: RequestContext[EngagePartner]) -> Addressed[EngagePartner]:
+    actor, partner = context.actor, context.asked.partner
+    await _require_entitled(context.db, actor)
+    command = replace(
+        context.asked,
+        customer=actor.organisation_id,
+        engaged_by=actor.account_id,
+        is_partner=await context.db.fetchval(SQL["is_partner"], partner),
+    )
+    return Addressed(engagement_key(actor.organisation_id, partner), command)
+
+
+@COMMANDS.route("DELETE", "/partners/{partner}", ENGAGEMENT)
+async def release_partner(context: RequestContext[ReleasePartner]) -> Addressed[ReleasePartner]:
+    actor, partner = context.actor, context.asked.partner
+    await _require_entitled(context.db, actor)
+    command = replace(
+        context.asked,
+        customer=actor.organisation_id,
+        released_by=actor.account_id,
+        ordered_before=await ordered_before(context.db, actor.organisation_id, partner),
+    )
+    return Addressed(engagement_key(actor.organisation_id, partner), command)
+
+
+class PartnerView(BaseModel):
+    """A partner of the caller's organisation."""
+
+    partner: str
+    name: str
+    status: Literal["engaged", "released"]
+    since: datetime | None
+    """The time at which it was engaged; null if its orders from before engagements existed count as that."""
+    released_at: datetime | None
+    subscriptions: int
+    """The confirmed subscriptions that it ordered. It supports these, also once it is released."""
+
+
+class Partners(BaseModel):
+    items: list[PartnerView]
+    next: str | None
+
+
+class CustomerView(BaseModel):
+    """A customer of the caller's partner organisation."""
+
+    customer: str
+    name: str
+    status: Literal["engaged", "released"]
+    since: datetime | None
+    """The time at which it engaged the partner; null if orders from before engagements existed count as that."""
+    released_at: datetime | None
+    csn_publishers: list[str]
+    """The publishers that issued the customer a CSN of its own, which is valid."""
+    subscriptions: int
+    """The confirmed subscriptions that the partner ordered."""
+    open_orders: int
+    """The partner's orders that the publisher has not accepted."""
+    seats_requests: int
+    """The customer's open requests for seats."""
+
+
+class Customers(BaseModel):
+    items: list[CustomerView]
+    next: str | None
+
+
+@QUERIES.get("/partners")
+async def partners(actor: CurrentActor, db: Database, limit: Limit = 50, after: After = "") -> Partners:
+    """List the partners that the caller's organisation has engaged, or has released."""
+    rows = await db.fetch(SQL["partners"], actor.organisation_id, after, limit + 1)
+    items = [PartnerView.model_validate(dict(row)) for row in rows[:limit]]
+    return Partners(items=items, next=items[-1].partner if len(rows) > limit else None)
+
+
+@QUERIES.get("/customers")
+async def customers(actor: CurrentActor, db: Database, limit: Limit = 50, after: After = "") -> Customers:
+    """List the customers that have engaged the caller's organisation, or have released it."""
+    partner_only(actor)
+    rows = await db.fetch(SQL["customers"], actor.organisation_id, after, limit + 1)
+    items = [CustomerView.model_validate(dict(row)) for row in rows[:limit]]
+    return Customers(items=items, next=items[-1].customer if len(rows) > limit else None)
+
+
+# ── Instalments ────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _clocks(request: Request) -> Clocks:
+    clocks: Clocks = request.app.state.parts.clocks
+    return clocks
+
+
+class InstalmentView(BaseModel):
+    subscription_id: str
+    customer: str
+    customer_name: str
+    partner: str
+    product_name: str
+    term: int
+    number: int
+    due: date
+    time_zone: str
+    """The customer's zone, in which the days are counted."""
+    is_due: bool
+    """Whether that day has come for the customer."""
+    amount: Money
+
+
+class Instalments(BaseModel):
+    due_from: date
+    due_before: date
+    items: list[InstalmentView]
+    next: str | None
+
+
+@QUERIES.get("/instalments")
+async def instalments(
+    actor: CurrentActor,
+    db: Database,
+    now: Now,
+    clocks: Annotated[Clocks, Depends(_clocks)],
+    customer: OptionalIdentifier = "",
+    due_from: WrittenDay | None = None,
+    due_before: WrittenDay | None = None,
+    limit: Limit = 50,
+    after: After = "",
+) -> Instalments:
+    """List the instalments that fall due from one day until before another.
+
+    They are those of the caller's subscriptions. A partner sees those of what it ordered, of one
+    customer or of all; a customer its own. Without days they are those of the next 31 days.
+    """
+    first = due_from or now.date()
+    end = due_before or first + DUE_AHEAD
+    rows = await db.fetch(SQL["instalments"], actor.organisation_id, customer, first, end, after, limit + 1)
+    items = [_instalment(row, clocks.time_of(row["customer"])) for row in rows[:limit]]
+    following = rows[limit - 1]["cursor"] if len(rows) > limit else None
+    return Instalments(due_from=first, due_before=end, items=items, next=following)
+
+
+def _instalment(row: Row, now: datetime) -> InstalmentView:
+    return InstalmentView(
+        subscription_id=row["subscription_id"],
+        customer=row["customer"],
+        customer_name=row["customer_name"],
+        partner=row["partner"],
+        product_name=Plan.from_row(row["plan"]).product_name,
+        term=row["term"],
+        number=row["number"],
+        due=row["due"],
+        time_zone=row["time_zone"],
+        is_due=row["due"] <= days.day_of(now, row["time_zone"]),
+        amount=Money(amount=row["amount"], currency=row["currency"]),
+    )
+
+
+# ── Requests for seats ─────────────────────────────────────────────────────────────────────────────────
+
+
+@COMMANDS.route("POST", "/subscriptions/{subscription_id}/seats-requests", SUBSCRIPTION)
+async def request_seats(context: RequestContext[RequestSeats], subscription_id: str) -> Addressed[RequestSeats]:
+    fact = await party_to(context, subscription_id)
+    manager = await context.db.fetchval(SQL["contract_manager"], fact.contract_id, context.actor.account_id)
+    if context.actor.organisation_id != fact.customer or not manager:
+        raise Problem(
+            rule=rules.CONTRACT_MANAGER_ONLY,
+            reason="Seats are asked for by the contract's Contract Manager.",
+            remedy="Ask the Contract Manager. A partner changes the number of seats itself "
+            "(PUT /subscriptions/{subscription_id}/seats).",
+        )
+    command = replace(
+        context.asked,
+        requested_by=context.actor.account_id,
+        now=context.time_of(fact.customer),
+        released=await released(context, fact.customer, fact.partner),
+        policy=policy_of(Policy, fact.plan.publisher),
+    )
+    return Addressed(subscription_id, command)
+
+
+@COMMANDS.route("POST", "/subscriptions/{subscription_id}/seats-requests/{request}/confirmation", SUBSCRIPTION)
+async def confirm_seats_request(
+    context: RequestContext[ConfirmSeatsRequest], subscription_id: str
+) -> Addressed[ConfirmSeatsRequest]:
+    fact = await own_order(context, subscription_id)
+    command = replace(
+        context.asked,
+        confirmed_by=context.actor.account_id,
+        now=context.time_of(fact.customer),
+        standing=await context.state(STANDING, fact.partner),
+        released=await released(context, fact.customer, fact.partner),
+        policy=policy_of(Policy, fact.plan.publisher),
+    )
+    return Addressed(subscription_id, command)
+
+
+@COMMANDS.route("POST", "/subscriptions/{subscription_id}/seats-requests/{request}/decline", SUBSCRIPTION)
+async def decline_seats_request(
+    context: RequestContext[DeclineSeatsRequest], subscription_id: str
+) -> Addressed[DeclineSeatsRequest]:
+    await own_order(context, subscription_id)
+    return Addressed(subscription_id, replace(context.asked, declined_by=context.actor.account_id))
+
+
+RequestStatus: TypeAlias = Literal["open", "replaced", "confirmed", "declined", "lapsed"]
+"""What became of a request for seats: a later one replaced it, or it lapsed as its subscription ended."""
+
+
+class SeatsRequestView(BaseModel):
+    request: str
+    subscription_id: str
+    customer: str
+    customer_name: str
+    partner: str
+    partner_name: str
+    product_name: str
+    seats: int
+    """The number of all seats that there shall be."""
+    seats_now: int
+    requested_by: str
+    requested_at: datetime
+    status: RequestStatus
+    reason: str
+    """Why it was declined."""
+
+
+class SeatsRequests(BaseModel):
+    items: list[SeatsRequestView]
+    next: str | None
+
+
+@QUERIES.get("/seats-requests")
+async def seats_requests(
+    actor: CurrentActor,
+    db: Database,
+    status: RequestStatus | None = None,
+    subscription_id: Identifier | None = None,
+    limit: Limit = 50,
+    after: After = "",
+) -> SeatsRequests:
+    """List the requests for seats that concern the caller's organisation, the newest first."""
+    rows = await db.fetch(SQL["seats_requests"], actor.organisation_id, status, subscription_id, after, limit + 1)
+    items = [_seats_request(row) for row in rows[:limit]]
+    return SeatsRequests(items=items, next=items[-1].request if len(rows) > limit else None)
+
+
+def _seats_request(row: Row) -> SeatsRequestView:
+    return SeatsRequestView.model_validate(
+        dict(row) | {"product_name": Plan.from_row(row["plan"]).product_name, "seats_now": row["seats_now"]}
+    )

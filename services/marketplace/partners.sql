@@ -1,0 +1,95 @@
+-- ordered_before: tell whether there is a subscription that the partner ($2) ordered for the customer.
+select exists (select from subscriptions where customer = $1 and partner = $2);
+
+-- is_partner: tell whether a partner organisation with this id is known.
+select exists (select from people where organisation_id = $1 and organisation_kind = 'partner');
+
+-- manages: tell whether the account manages its organisation's people or is a Contract Manager.
+select exists (select from people where account_id = $1 and administrator and not closed)
+    or exists (select from access_roles where account_id = $1 and role = 'contract_manager' and revoked is null);
+
+-- contract_manager: tell whether the account ($2) is the contract's Contract Manager.
+select exists (
+    select from access_roles
+    where contract_id = $1 and account_id = $2 and role = 'contract_manager' and revoked is null
+);
+
+-- partners: list the customer's partners, engaged, released, or having ordered before engagements existed, after $2.
+with dealings as (
+    select partner from engagements where customer = $1
+    union select partner from subscriptions where customer = $1
+)
+select d.partner, coalesce(n.organisation_name, d.partner) as name,
+    case when coalesce(e.engaged, true) then 'engaged' else 'released' end as status, e.since, e.released_at,
+    (
+        select count(*)::int from subscriptions s
+        where s.partner = d.partner and s.customer = $1 and s.status = 'confirmed'
+    ) as subscriptions
+from dealings d
+left join engagements e on e.customer = $1 and e.partner = d.partner
+left join lateral (
+    select organisation_name from people where organisation_id = d.partner order by opened_at limit 1
+) n on true
+where d.partner > $2
+order by d.partner limit $3;
+
+-- customers: list the partner's customers, as `partners` does.
+with dealings as (
+    select customer from engagements where partner = $1
+    union select customer from subscriptions where partner = $1
+)
+select d.customer, coalesce(n.organisation_name, d.customer) as name,
+    case when coalesce(e.engaged, true) then 'engaged' else 'released' end as status, e.since, e.released_at,
+    array(
+        select distinct publisher from standings t where t.organisation_id = d.customer and t.valid order by publisher
+    ) as csn_publishers,
+    (
+        select count(*)::int from subscriptions s
+        where s.partner = $1 and s.customer = d.customer and s.status = 'confirmed'
+    ) as subscriptions,
+    (
+        select count(*)::int from subscriptions s
+        where s.partner = $1 and s.customer = d.customer and s.status in ('awaiting', 'failed')
+    ) as open_orders,
+    (
+        select count(*)::int from seats_requests r
+        where r.partner = $1 and r.customer = d.customer and r.status = 'open'
+    ) as seats_requests
+from dealings d
+left join engagements e on e.partner = $1 and e.customer = d.customer
+left join lateral (
+    select organisation_name from people where organisation_id = d.customer order by opened_at limit 1
+) n on true
+where d.customer > $2
+order by d.customer limit $3;
+
+-- instalments: list the instalments of an organisation's subscriptions, of a customer ($2, '' for any), that are due
+-- from $3 until before $4, after $5.
+select * from (
+    select s.subscription_id, s.customer, s.partner, s.plan, s.currency, s.time_zone, i.term, i.number, i.due, i.amount,
+        coalesce(n.organisation_name, s.customer) as customer_name,
+        i.due || '.' || s.subscription_id || '.' || lpad(i.term::text, 4, '0') || '.' || lpad(i.number::text, 4, '0')
+            collate "C" as cursor
+    from instalments i join subscriptions s using (subscription_id)
+    left join lateral (
+        select organisation_name from people where organisation_id = s.customer order by opened_at limit 1
+    ) n on true
+    where (s.partner = $1 or s.customer = $1) and ($2 = '' or s.customer = $2) and i.due >= $3 and i.due < $4
+) as due
+where cursor > $5
+order by cursor limit $6;
+
+-- seats_requests: list the requests for seats of an organisation, of a status ($2) and a subscription ($3), null for
+-- any, the newest first, before $4.
+select r.*, s.plan, s.seats as seats_now, coalesce(c.organisation_name, r.customer) as customer_name,
+    coalesce(p.organisation_name, r.partner) as partner_name
+from seats_requests r join subscriptions s using (subscription_id)
+left join lateral (
+    select organisation_name from people where organisation_id = r.customer order by opened_at limit 1
+) c on true
+left join lateral (
+    select organisation_name from people where organisation_id = r.partner order by opened_at limit 1
+) p on true
+where (r.partner = $1 or r.customer = $1) and ($2::text is null or r.status = $2)
+    and ($3::text is null or r.subscription_id = $3) and ($4 = '' or r.request < $4)
+order by r.request desc limit $5;
