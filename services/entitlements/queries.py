@@ -12,7 +12,7 @@ from shared.runtime.auth import Actor
 from shared.runtime.database import Pool
 from shared.runtime.http import After, CurrentActor, Database, Limit, Now
 from shared.runtime.problems import unknown
-from shared.runtime.visibility import listed, sees
+from shared.runtime.visibility import listed, sees, supports
 from shared.sql import Row, statements
 
 SQL: Final = statements(__file__)
@@ -51,6 +51,9 @@ class SeatView(BaseModel):
 class PoolSummary(BaseModel):
     subscription_id: str
     contract_id: str
+    customer: str
+    partner: str
+    """The partner that ordered the subscription, and supports the customer."""
     product: str
     product_name: str
     seats: int
@@ -99,15 +102,19 @@ async def pools(
     db: Database,
     request: Request,
     contract_id: Identifier | None = None,
+    customer: Identifier | None = None,
     limit: Limit = 50,
     after: After = "",
 ) -> PoolList:
     """List the pools of the caller's organisation by subscription id.
 
-    For people of a publisher, list the pools of the publisher's contracts; for the operator, all.
+    For people of a partner, list the pools of what the partner ordered, of one `customer` or of all; for people of a
+    publisher, the pools of the publisher's contracts; for the operator, all.
     """
-    customer, publisher = listed(actor)
-    rows = await db.fetch(SQL["pools"], customer, publisher, contract_id, after, limit)
+    partner, (owner, publisher) = None, listed(actor)
+    if actor.organisation_kind == "partner":
+        partner, owner = actor.organisation_id, None
+    rows = await db.fetch(SQL["pools"], owner, publisher, contract_id, after, limit, partner, customer)
     time_of = request.app.state.parts.clocks.time_of
     following = rows[-1]["subscription_id"] if len(rows) == limit else None
     items = [PoolSummary.model_validate(_shown(row, time_of(row["customer"]))) for row in rows]
@@ -118,7 +125,9 @@ async def pools(
 async def pool(subscription_id: Identifier, actor: CurrentActor, db: Database, request: Request) -> PoolView:
     """Return a pool: its number of seats, their holders, and the number of free seats."""
     row = await db.fetchrow(SQL["pool"], subscription_id)
-    if row is None or not sees(actor, customer=row["customer"], publisher=row["publisher"]):
+    if row is None or not (
+        sees(actor, customer=row["customer"], publisher=row["publisher"]) or supports(actor, row["partner"])
+    ):
         raise unknown("pool of seats")
     now = request.app.state.parts.clocks.time_of(row["customer"])
     return PoolView.model_validate(_shown(row, now) | {"holders": await _holders(db, subscription_id)})

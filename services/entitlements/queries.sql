@@ -1,15 +1,17 @@
--- pools: list the pools of a customer ($1), publisher ($2) and contract ($3), null for any, after $4.
-select p.subscription_id, p.contract_id, p.product, p.product_name, p.seats, p.starts, p.ends, p.customer, p.publisher,
-    p.phase, p.until, p.update_csn is not null as updates,
+-- pools: list the pools of an organisation ($1), publisher ($2), contract ($3), partner ($6) and customer ($7), null for
+-- any, after $4.
+select p.subscription_id, p.contract_id, p.product, p.product_name, p.seats, p.starts, p.ends, p.customer, p.partner,
+    p.publisher, p.phase, p.until, p.update_csn is not null as updates,
     count(s.seat)::int as assigned, p.seats - count(s.seat)::int as free
 from pools p left join seats s using (subscription_id)
 where ($1::text is null or p.customer = $1) and ($2::text is null or p.publisher = $2 and $2 <> '')
-    and ($3::text is null or p.contract_id = $3) and p.subscription_id > $4
+    and ($3::text is null or p.contract_id = $3) and ($6::text is null or p.partner = $6)
+    and ($7::text is null or p.customer = $7) and p.subscription_id > $4
 group by p.subscription_id order by p.subscription_id limit $5;
 
 -- pool: read one pool, as `pools` does.
-select p.subscription_id, p.contract_id, p.product, p.product_name, p.seats, p.starts, p.ends, p.customer, p.publisher,
-    p.phase, p.until, p.update_csn is not null as updates,
+select p.subscription_id, p.contract_id, p.product, p.product_name, p.seats, p.starts, p.ends, p.customer, p.partner,
+    p.publisher, p.phase, p.until, p.update_csn is not null as updates,
     count(s.seat)::int as assigned, p.seats - count(s.seat)::int as free
 from pools p left join seats s using (subscription_id)
 where p.subscription_id = $1 group by p.subscription_id;

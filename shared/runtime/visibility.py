@@ -1,7 +1,8 @@
 """Visibility of contracts, by the caller's organisation.
 
 A customer's people see their own contracts, a publisher's people that publisher's, and the operator all. A contract
-that the caller may not see is treated as one that does not exist. Partners' people have no rights here.
+that the caller may not see is treated as one that does not exist. Partners' people see no contracts, only the pools of
+the subscriptions that their organisation ordered.
 """
 
 from typing import Final
@@ -15,6 +16,11 @@ SELLERS: Final = ("publisher", "operator")
 def sees(actor: Actor, *, customer: str, publisher: str) -> bool:
     """Return whether the caller may see a contract of this customer with this publisher."""
     return actor.organisation_id == customer or sells(actor, publisher)
+
+
+def supports(actor: Actor, partner: str) -> bool:
+    """Return whether the caller is one of this partner's people."""
+    return actor.organisation_kind == "partner" and actor.organisation_id == partner
 
 
 def sells(actor: Actor, publisher: str) -> bool:

@@ -86,6 +86,8 @@ class Doors:
                 account_id="other", organisation_id="publisher-2", organisation_kind="publisher", publisher="rival"
             ),
             "nameless": Actor(account_id="nameless", organisation_id="publisher-3", organisation_kind="publisher"),
+            "clerk": Actor(account_id="clerk", organisation_id="reseller", organisation_kind="partner"),
+            "rival": Actor(account_id="rival", organisation_id="other-reseller", organisation_kind="partner"),
             "operator": Actor(account_id="operator", organisation_id="operations", organisation_kind="operator"),
             "stranger": Actor(account_id="stranger", organisation_id="x", organisation_kind="customer"),
         }

@@ -12,8 +12,8 @@ from services.identity.__main__ import SERVICE as IDENTITY
 from shared.events import ContractOpened
 from shared.runtime.auth import Actor, TokenSigner
 from shared.runtime.service import Service
-from shared.runtime.visibility import listed, sees, sells
-from tests.services.entitled import Doors
+from shared.runtime.visibility import listed, sees, sells, supports
+from tests.services.entitled import Doors, confirmed
 from tests.services.every_route import leaves
 from tests.services.identity_bench import KEY, Bench
 from tests.services.world import World
@@ -43,6 +43,13 @@ def test_a_publisher_is_acted_for_by_its_people_and_the_operator(actor: Actor, m
     assert not sells(NAMELESS, ""), "who is of no publisher is not of one without a name"
 
 
+def test_a_partner_supports_what_it_ordered_and_sees_no_contract() -> None:
+    assert supports(PARTNER, "reseller")
+    assert not supports(PARTNER, "other-reseller")
+    named_alike = Actor(account_id="x", organisation_id="reseller", organisation_kind="customer")
+    assert not supports(named_alike, "reseller"), "only a partner's people support"
+
+
 def test_a_list_is_of_the_callers_own() -> None:
     assert listed(OWN) == (None, "autodesk")
     assert listed(CUSTOMER) == ("org", None)
@@ -54,6 +61,7 @@ def test_a_list_is_of_the_callers_own() -> None:
 BODIES: dict[str, dict[str, Any]] = {
     "AssignSeat": {"account_id": "ana"},
     "UnassignSeat": {},
+    "TransferSeat": {"account_id": "ana", "to_account_id": "ben"},
     "GrantCredits": {"grant_id": "g1", "amount": 10},
     "ConsumeCredits": {"consumption_id": "x", "amount": 5},
     "RequestRole": {"role": "software_coordinator"},
@@ -114,6 +122,29 @@ async def test_entitlements_lists_a_publishers_own_pools(world: World, doors: Do
         ] == pools, who
         of_contract = await doors.when(who, "GET", "/pools?contract_id=c").then_ok()
         assert [each["subscription_id"] for each in of_contract["items"]] == pools, who
+
+
+async def test_a_partner_sees_the_pools_of_what_it_ordered_and_changes_nothing(world: World, doors: Doors) -> None:
+    theirs = confirmed("t", "x", "reseller").model_copy(update={"contract_id": "d"})
+    world.say("marketplace", "subscription-t", theirs)
+    others = confirmed("u", "org", "other-reseller").model_copy(update={"contract_id": "e"})
+    world.say("marketplace", "subscription-u", others)
+    await world.settle(random.Random(3))
+
+    async def shown(who: str, query: str = "") -> list[tuple[str, str]]:
+        items = (await doors.when(who, "GET", f"/pools{query}").then_ok())["items"]
+        return [(each["subscription_id"], each["customer"]) for each in items]
+
+    assert await shown("clerk") == [("s", "org"), ("t", "x")]
+    assert await shown("clerk", "?customer=org") == [("s", "org")]
+    assert await shown("rival") == [("u", "org")]
+    assert await shown("mina", "?customer=x") == []
+    pool = await doors.when("clerk", "GET", "/pools/s").then_ok()
+    assert (pool["seats"], pool["free"], pool["partner"]) == (2, 2, "reseller")
+    await doors.when("rival", "GET", "/pools/s").then_refused("unknown")
+    await doors.when("clerk", "GET", "/pools/u").then_refused("unknown")
+    await doors.when("clerk", "POST", "/pools/s/seats", {"account_id": "ana"}).then_refused("unknown")
+    await doors.when("clerk", "GET", "/contracts/c/credits").then_refused("unknown")
 
 
 def token(actor: Actor) -> str:

@@ -113,7 +113,7 @@ WHO_MAY: Final[Mapping[str, Table]] = {
         "GET /refusals/{command_id}": NOBODY,  # the manager's, by identity
         "GET /clock": EVERYBODY,
         "GET /pools": EVERYBODY,
-        "GET /pools/{subscription_id}": CUSTOMER | SELLERS,
+        "GET /pools/{subscription_id}": CUSTOMER | SELLERS | CLERK,
         "GET /me/seats": EVERYBODY,
         "GET /contracts/{contract_id}/credits": CUSTOMER | SELLERS,
         "POST /pools/{subscription_id}/seats": SEATS,
