@@ -30,4 +30,5 @@ CLOCKS: Final = Projection(
 
 @CLOCKS.on(ClockMoved)
 async def clock_moved(tx: Connection, event: ClockMoved, _envelope: Envelope) -> None:
+    await tx.execute(SQL["alone"])
     await tx.execute(SQL["move"], event.organisation_id, event.ahead_s)

@@ -15,6 +15,7 @@ from shared.eventlog.deliver.projection import Projection
 from shared.eventlog.deliver.relay import partition_of
 from shared.eventlog.deliver.timers import Set, Timers, TimerService
 from shared.eventlog.repair import rebuild, sources
+from shared.eventlog.repair.asof import as_of
 from shared.eventlog.repair.rebuild import Rebuild, RebuildProgress, drop_old
 from shared.eventlog.repair.scratch import CannotFold, CannotRebuild, Piece
 from shared.eventlog.write.log import utc_now
@@ -305,6 +306,21 @@ async def test_moved_clocks_are_found_again_by_who_has_looked(bench: Bench) -> N
         "o-1": timedelta(seconds=100),
         "o-2": timedelta(seconds=200),
     }
+
+
+async def test_many_moved_clocks_are_folded_again_by_workers_side_by_side(bench: Bench) -> None:
+    live = Bench(bench.dsn, bench.pool, PostgresStore(bench.dsn, "identity"), CLOCKS, "identity")
+    await live.store.open()
+    for n in range(120):
+        await live.write(f"{n % 40}", ClockMoved(organisation_id=f"o-{n % 40}", ahead_s=100 * n, moved_by="me"))
+    await live.feed()
+    report = await again(live, CLOCKS, workers=4).run()
+    async with as_of("identity", CLOCKS, as_operator(bench.dsn), NO_KAFKA, position=120) as past:
+        assert past.tables == {"engine.clocks": 40}
+    await live.store.close()
+    assert report.state == "switched"
+    rows = await bench.pool.fetch("select change from engine.clocks")
+    assert len({row["change"] for row in rows}) == 40
 
 
 class Records:
