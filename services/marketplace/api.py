@@ -19,7 +19,7 @@ from services.marketplace.domain.cart import CART, LINES_AT_MOST, OpenCart, Remo
 from services.marketplace.domain.cart_state import CheckedOut, OpenedCart, publisher_in
 from services.marketplace.domain.checkout import CheckOut
 from services.marketplace.domain.engagement import ENGAGEMENT, engagement_key
-from services.marketplace.domain.order import Resubmit
+from services.marketplace.domain.order import AbandonOrder, Resubmit
 from services.marketplace.domain.plan import PLAN, Listed, Withdrawn, listing_on, plan_key, publisher_of
 from services.marketplace.domain.plan_choice import AddToCart
 from services.marketplace.domain.policy import Policy, PublisherPolicies
@@ -227,3 +227,9 @@ async def resubmit(context: RequestContext[Resubmit], subscription_id: str) -> A
         policy=policy_of(Policy, fact.plan.publisher),
     )
     return Addressed(subscription_id, command)
+
+
+@COMMANDS.route("POST", "/subscriptions/{subscription_id}/abandon", SUBSCRIPTION)
+async def abandon_order(context: RequestContext[AbandonOrder], subscription_id: str) -> Addressed[AbandonOrder]:
+    await own_order(context, subscription_id)
+    return Addressed(subscription_id, replace(context.asked, abandoned_by=context.actor.account_id))

@@ -41,6 +41,7 @@ from shared.events import (
     SeatUnassigned,
     SubscriptionConfirmed,
     SubscriptionEnded,
+    SubscriptionOrderAbandoned,
     SubscriptionOrdered,
     SubscriptionOrderFailed,
     SubscriptionRenewed,
@@ -277,6 +278,11 @@ async def subscription_ordered(tx: Connection, event: SubscriptionOrdered, envel
 @SALES.on(SubscriptionOrderFailed)
 async def subscription_order_failed(tx: Connection, event: SubscriptionOrderFailed, _envelope: Envelope) -> None:
     await tx.execute(SQL["fail"], event.subscription_id, event.reason)
+
+
+@SALES.on(SubscriptionOrderAbandoned)
+async def subscription_order_abandoned(tx: Connection, event: SubscriptionOrderAbandoned, _envelope: Envelope) -> None:
+    await tx.execute(SQL["abandon"], event.subscription_id, event.data().decode())
 
 
 @SALES.on(SubscriptionConfirmed)

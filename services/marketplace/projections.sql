@@ -72,6 +72,9 @@ on conflict (subscription_id) do update set status = 'awaiting', ordered_by = ex
 -- fail: set the reason why the order failed.
 update subscriptions set status = 'failed', failure_reason = $2 where subscription_id = $1;
 
+-- abandon: set that the partner gave the order up.
+update subscriptions set status = 'abandoned', abandoned = $2 where subscription_id = $1;
+
 -- confirm: begin the subscription's first term.
 update subscriptions set status = 'confirmed', publisher_reference = $2, starts = $3, ends = $4,
     cancel_by = $5, auto_renew = 'on', term = 1, term_starts = $3, next_seats = seats, time_zone = $6

@@ -25,7 +25,7 @@ from services.marketplace.domain.engagement import (
     partner_released,
     release_of,
 )
-from services.marketplace.domain.order import Awaiting, Failed, Unordered, not_confirmed
+from services.marketplace.domain.order import Unconfirmed, Unordered, not_confirmed
 from services.marketplace.domain.plan import (
     PLAN,
     hyphenated,
@@ -57,6 +57,7 @@ from services.marketplace.views import (
     PlanView,
     StandingView,
     Subscriptions,
+    SubscriptionStatus,
     SubscriptionView,
     SupportView,
     Wizard,
@@ -303,11 +304,19 @@ def _cancel_by(starts: date, country: str, time_zone: str, policy: Policy) -> Ca
 
 @QUERIES.get("/orders")
 async def orders(
-    actor: CurrentActor, db: Database, clocks: AllClocks, limit: Limit = 50, after: After = ""
+    actor: CurrentActor,
+    db: Database,
+    clocks: AllClocks,
+    status: SubscriptionStatus | None = None,
+    limit: Limit = 50,
+    after: After = "",
 ) -> Subscriptions:
-    """List the partner's orders, the newest first; each becomes one subscription."""
+    """List the partner's orders, the newest first; each becomes one subscription.
+
+    Those of status `failed` were declined, for their `failure_reason`; they can be sent again or abandoned.
+    """
     partner_only(actor)
-    return await _page(db, SQL["orders"], actor, clocks, limit, after)
+    return await _page(db, SQL["orders"], actor, clocks, limit, after, status)
 
 
 @QUERIES.get("/subscriptions")
@@ -364,7 +373,7 @@ async def preview_cancel(
     state = await log.state(SUBSCRIPTION, subscription_id)
     if isinstance(state, Unordered):
         raise unknown("subscription")
-    if isinstance(state, Awaiting | Failed):
+    if isinstance(state, Unconfirmed):
         raise rejected(not_confirmed(state))
     release = release_of(await log.state(ENGAGEMENT, engagement_key(view.customer, view.partner)))
     if release is not None and actor.organisation_id == view.partner:
@@ -391,8 +400,10 @@ async def _subscription(subscription_id: str, actor: Actor, db: Queryable, clock
     return view
 
 
-async def _page(db: Queryable, statement: str, actor: Actor, clocks: Clocks, limit: int, after: str) -> Subscriptions:
-    rows = await db.fetch(statement, actor.organisation_id, after, limit + 1)
+async def _page(
+    db: Queryable, statement: str, actor: Actor, clocks: Clocks, limit: int, after: str, *filters: str | None
+) -> Subscriptions:
+    rows = await db.fetch(statement, actor.organisation_id, after, limit + 1, *filters)
     items = await _views(db, rows[:limit], clocks)
     return Subscriptions(items=items, next=items[-1].subscription_id if len(rows) > limit else None)
 

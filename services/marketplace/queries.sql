@@ -10,13 +10,13 @@ order by cursor limit $9;
 -- plans_of_id: list the plans of a product id, one of each publisher.
 select publisher, plan, listed, event_id from catalogue where product_id = $1 order by publisher;
 
--- orders: list the subscriptions that a partner ordered, the newest first, before $2.
+-- orders: list the subscriptions that a partner ordered, of status $4 (null: of any), the newest first, before $2.
 select s.*, array(
     select days_before from reminders r
     where r.subscription_id = s.subscription_id and r.term = s.term order by days_before desc
 ) as reminded
 from subscriptions s
-where partner = $1 and ($2 = '' or subscription_id < $2)
+where partner = $1 and ($2 = '' or subscription_id < $2) and ($4::text is null or status = $4)
 order by subscription_id desc limit $3;
 
 -- subscriptions: list those that an organisation bought, or ordered as a partner, the newest first, before $2.

@@ -23,6 +23,7 @@ from shared.events import (
     RenewalReminded,
     SubscriptionConfirmed,
     SubscriptionEnded,
+    SubscriptionOrderAbandoned,
     SubscriptionOrdered,
     SubscriptionOrderFailed,
     SubscriptionRenewed,
@@ -44,6 +45,7 @@ TIMERS = Timers(
         PlanListed,
         PlanWithdrawn,
         RenewalReminded,
+        SubscriptionOrderAbandoned,
     ),
 )
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pydantic import BaseModel
 
@@ -23,9 +23,12 @@ from shared.events import (
     Instalment,
     Money,
     Plan,
+    SubscriptionOrderAbandoned,
 )
 from shared.events.marketplace import Billing, Category, Period, Support
 from shared.sql import Row
+
+SubscriptionStatus: TypeAlias = Literal["awaiting", "failed", "abandoned", "confirmed", "ended"]
 
 
 class PlanView(BaseModel):
@@ -165,8 +168,10 @@ class AutoRenewView(BaseModel):
 
 class SubscriptionView(BaseModel):
     subscription_id: str
-    status: Literal["awaiting", "failed", "confirmed", "ended"]
+    status: SubscriptionStatus
     failure_reason: str | None
+    """The publisher's reason why it declined the order, until that is sent again."""
+    abandoned: SubscriptionOrderAbandoned | None
     publisher_reference: str | None
     cart_id: str
     contract_id: str
@@ -335,6 +340,7 @@ def subscription_view(row: Row, parts: Sequence[Row], policy: Policy, now: datet
         subscription_id=row["subscription_id"],
         status=row["status"],
         failure_reason=row["failure_reason"],
+        abandoned=SubscriptionOrderAbandoned.from_row(row["abandoned"]) if row["abandoned"] else None,
         publisher_reference=row["publisher_reference"],
         cart_id=row["cart_id"],
         contract_id=row["contract_id"],

@@ -263,6 +263,16 @@ class SubscriptionOrderFailed(Event):
     reason: Text
 
 
+class SubscriptionOrderAbandoned(Event):
+    """The partner gave up an order that the publisher had declined. It is never sent again."""
+
+    subscription_id: Identifier
+    partner: Identifier
+    customer: Identifier
+    abandoned_by: ActorId
+    reason: Text = ""
+
+
 class AutoRenewDisableRequested(Event):
     """An entitled person asked to turn auto-renew off. The seat pool decides whether it may be.
 
@@ -436,6 +446,7 @@ MarketplaceEvent: TypeAlias = (
     | SubscriptionOrdered
     | SubscriptionConfirmed
     | SubscriptionOrderFailed
+    | SubscriptionOrderAbandoned
     | AutoRenewDisableRequested
     | AutoRenewDisabled
     | AutoRenewDisableRefused

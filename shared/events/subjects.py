@@ -100,6 +100,7 @@ from shared.events.marketplace import (
     SeatsRequested,
     SubscriptionConfirmed,
     SubscriptionEnded,
+    SubscriptionOrderAbandoned,
     SubscriptionOrdered,
     SubscriptionOrderFailed,
     SubscriptionRenewed,
@@ -129,7 +130,7 @@ CARTS: Final = (CartOpened, CartLineAdded, CartLineRemoved, CartCheckedOut)
 CSNS: Final = (CsnIssued, CsnRevoked)
 ENGAGEMENTS: Final = (PartnerEngaged, PartnerReleased)
 """Which customers have accepted which partners."""
-ORDERS: Final = (SubscriptionOrdered, SubscriptionConfirmed, SubscriptionOrderFailed)
+ORDERS: Final = (SubscriptionOrdered, SubscriptionConfirmed, SubscriptionOrderFailed, SubscriptionOrderAbandoned)
 PLANS: Final = (PlanListed, PlanPriceAnnounced, PlanWithdrawn)
 SEAT_NUMBERS: Final = (SeatsAdded, SeatDecreaseScheduled)
 TERMS: Final = (RenewalReminded, SubscriptionRenewed, SubscriptionEnded)

@@ -313,6 +313,7 @@ _subscription_commands = st.one_of(
         order.Resubmit, ordered_by=st.just(ex.CLERK), now=st.just(EPOCH), starts=_right_starts, seats=st.integers(1, 9)
     ),
     st.builds(order.Resubmit, ordered_by=st.just(ex.CLERK), now=times),
+    st.just(order.AbandonOrder(abandoned_by=ex.CLERK)),
     st.builds(order.Resubmit, ordered_by=st.just(ex.CLERK), now=times, starts=_right_starts, seats=st.integers(1, 9)),
     times.map(lambda now: lambda state: order.OrderAgain(_answers(state), now)),
     st.builds(auto_renew.DisableAutoRenew, st.just("somebody"), times, policies),
@@ -396,6 +397,8 @@ def test_subscription_decisions_survive_a_retry_and_off_is_final(
     kinds = [event.type() for event in history]
     assert kinds.count("SubscriptionConfirmed") <= 1
     assert kinds.count("AutoRenewDisabled") <= 1
+    if "SubscriptionOrderAbandoned" in kinds:
+        assert kinds[-2:] == ["SubscriptionOrderFailed", "SubscriptionOrderAbandoned"]
     if "AutoRenewDisabled" in kinds:
         after = kinds[kinds.index("AutoRenewDisabled") + 1 :]
         requests = {"SeatsRequested", "SeatsRequestConfirmed", "SeatsRequestDeclined"}

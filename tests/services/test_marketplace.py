@@ -60,6 +60,35 @@ async def test_a_declined_order_is_corrected_and_sent_again(market: Market) -> N
     assert len(refund["because"]) == 1
 
 
+async def test_a_declined_order_is_abandoned(market: Market) -> None:
+    subscription, other = await market.ordered(), await market.ordered(AUTOCAD.product_id)
+    path = f"/subscriptions/{subscription}"
+    await market.when("clerk", "POST", f"{path}/abandon", {}).then_refused("order-awaited")
+    for each in (subscription, other):
+        await market.publisher(OrderDeclined(subscription_id=each, reason="no credit"))
+    await market.when("mina", "POST", f"{path}/abandon", {}).then_refused("partner-only")
+    await market.when("rival", "POST", f"{path}/abandon", {}).then_refused("unknown")
+    failed = (await market.when("clerk", "GET", "/orders?status=failed").then_ok())["items"]
+    assert {(each["subscription_id"], each["failure_reason"]) for each in failed} == {
+        (subscription, "no credit"),
+        (other, "no credit"),
+    }
+
+    why = {"reason": "The customer buys elsewhere."}
+    (event,) = (await market.when("clerk", "POST", f"{path}/abandon", why).then_ok())["events"]
+    assert (event["type"], event["data"]["abandoned_by"]) == ("SubscriptionOrderAbandoned", "clerk")
+    shown = await market.when("mina", "GET", path).then_ok()
+    assert (shown["status"], shown["failure_reason"]) == ("abandoned", "no credit")
+    assert (shown["abandoned"]["reason"], shown["abandoned"]["abandoned_by"]) == (why["reason"], "clerk")
+    for status, listed in (("failed", other), ("abandoned", subscription)):
+        items = (await market.when("clerk", "GET", f"/orders?status={status}").then_ok())["items"]
+        assert [each["subscription_id"] for each in items] == [listed]
+    assert (await market.when("rival", "GET", "/orders?status=failed").then_ok())["items"] == []
+    await market.when("clerk", "POST", f"{path}/resubmit", {}).then_refused("order-abandoned")
+    early = await market.when("clerk", "GET", f"{path}/cancel-preview").then_refused("order-abandoned")
+    assert early["because"] == [event["id"]]
+
+
 async def test_a_subscription_is_its_customers_and_its_partners(market: Market) -> None:
     subscription = await market.ordered()
     path = f"/subscriptions/{subscription}"
@@ -71,11 +100,12 @@ async def test_a_subscription_is_its_customers_and_its_partners(market: Market) 
         ("PUT", "/seats", {"seats": 4}),
         ("POST", "/refund", {}),
         ("POST", "/resubmit", {}),
+        ("POST", "/abandon", {}),
     ]
     for method, door, body in doors:
         await market.when("rival", method, path + door, body).then_refused("unknown")
         await market.when("clerk", method, f"/subscriptions/no%00such{door}", body).then_refused("malformed")
-    for door in ("/seats", "/resubmit"):
+    for door in ("/seats", "/resubmit", "/abandon"):
         method, body = ("PUT", {"seats": 4}) if door == "/seats" else ("POST", {})
         await market.when("mina", method, path + door, body).then_refused("partner-only")
     for method, door, body in doors[:3] + doors[5:6]:

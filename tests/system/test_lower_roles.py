@@ -107,6 +107,7 @@ WHO_MAY: Final[Mapping[str, Table]] = {
         "PUT /subscriptions/{subscription_id}/seats": CLERK,
         "POST /subscriptions/{subscription_id}/refund": CUSTOMER | CLERK,  # to be told that there are none
         "POST /subscriptions/{subscription_id}/resubmit": CLERK,
+        "POST /subscriptions/{subscription_id}/abandon": CLERK,
     },
     "entitlements": {
         "GET /refusals": EVERYBODY,  # their own

@@ -25,16 +25,17 @@ from shared.events import (
     CartCheckedOut,
     PartnerReleased,
     SubscriptionConfirmed,
+    SubscriptionOrderAbandoned,
     SubscriptionOrdered,
     SubscriptionOrderFailed,
 )
-from shared.events.fields import Count, Day
+from shared.events.fields import Count, Day, Text
 from shared.rules import FOREIGN_PUBLISHER
 
 _CONTRACTS = UUID("6f0c1c1e-5a53-5f0e-9a0b-3f1b7a0d8c52")
 """The namespace of contract ids. It never changes."""
 
-Event: TypeAlias = SubscriptionOrdered | SubscriptionConfirmed | SubscriptionOrderFailed
+Event: TypeAlias = SubscriptionOrdered | SubscriptionConfirmed | SubscriptionOrderFailed | SubscriptionOrderAbandoned
 
 
 def contract_id(customer: str, publisher: str, programme: str) -> str:
@@ -70,6 +71,14 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Abandoned:
+    """A declined order that the partner gave up."""
+
+    order: SubscriptionOrdered
+    abandonment: SubscriptionOrderAbandoned
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """An order that the publisher accepted."""
 
@@ -77,8 +86,9 @@ class Accepted:
 
 
 Pending: TypeAlias = Awaiting | Failed
-"""An order that the publisher has not accepted."""
-State: TypeAlias = Unordered | Awaiting | Failed | Accepted
+"""An order that the publisher has not accepted and that may still be accepted."""
+Unconfirmed: TypeAlias = Pending | Abandoned
+State: TypeAlias = Unordered | Unconfirmed | Accepted
 INITIAL: Unordered = Unordered()
 
 
@@ -94,6 +104,11 @@ def ordered(state: Unordered | Pending, event: SubscriptionOrdered) -> Awaiting:
 def declined(state: Awaiting, event: SubscriptionOrderFailed) -> Failed:
     """Return the state after the publisher declined the order."""
     return Failed(state.order, event)
+
+
+def abandoned(state: Failed, event: SubscriptionOrderAbandoned) -> Abandoned:
+    """Return the state after the partner gave the order up."""
+    return Abandoned(state.order, event)
 
 
 # ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
@@ -175,7 +190,15 @@ class Resubmit:
     policy: Annotated[Policy, SUPPLIED] = DEFAULT
 
 
-Command: TypeAlias = Order | OrderAgain | ConfirmOrder | FailOrder | Resubmit
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AbandonOrder:
+    """Give up an order that the publisher declined."""
+
+    abandoned_by: Annotated[str, SUPPLIED]
+    reason: Text = ""
+
+
+Command: TypeAlias = Order | OrderAgain | ConfirmOrder | FailOrder | Resubmit | AbandonOrder
 
 
 # ── Decisions ──────────────────────────────────────────────────────────────────────────────────────────
@@ -196,6 +219,8 @@ def decide(command: Command, state: State) -> Decision[Event]:
             return _fail(command, state)
         case Resubmit():
             return _resubmit(command, state)
+        case AbandonOrder():
+            return _abandon(command, state)
         case unreachable:
             assert_never(unreachable)
 
@@ -205,8 +230,10 @@ def subscription_unknown() -> Rejected:
     return Rejected(rules.SUBSCRIPTION_UNKNOWN, "There is no such subscription.", "Check its id.")
 
 
-def not_confirmed(state: Pending) -> Rejected:
+def not_confirmed(state: Unconfirmed) -> Rejected:
     """Return the refusal of a command or preview that needs a confirmed order."""
+    if isinstance(state, Abandoned):
+        return _order_abandoned(state)
     return Rejected(
         rules.NOT_CONFIRMED,
         "The publisher has not accepted this order, so there is no subscription yet.",
@@ -240,7 +267,7 @@ def _order(command: Order, state: State) -> Decision[Event]:
     )
 
 
-def _confirm(command: ConfirmOrder, state: Pending | Accepted) -> Decision[Event]:
+def _confirm(command: ConfirmOrder, state: Unconfirmed | Accepted) -> Decision[Event]:
     foreign = _foreign(command.reported_by, state)
     if foreign is not None:
         return foreign
@@ -262,6 +289,13 @@ def _confirm(command: ConfirmOrder, state: Pending | Accepted) -> Decision[Event
                 "The publisher confirmed an order that it had declined.",
                 "Ask the partner to send the order again, and confirm that one.",
                 because=(failure,),
+            )
+        case Abandoned(_, abandonment):
+            return Rejected(
+                rules.ORDER_ABANDONED,
+                "The publisher confirmed an order that it had declined, and that the partner has abandoned since.",
+                "Cancel the order. The partner places a new one if it still wants the plan.",
+                because=(abandonment,),
             )
         case Accepted(confirmed):
             if command.reference == confirmed.publisher_reference:
@@ -297,7 +331,7 @@ def _confirmed(order: SubscriptionOrdered, command: ConfirmOrder) -> Subscriptio
     )
 
 
-def _fail(command: FailOrder, state: Pending | Accepted) -> Decision[Event]:
+def _fail(command: FailOrder, state: Unconfirmed | Accepted) -> Decision[Event]:
     foreign = _foreign(command.reported_by, state)
     if foreign is not None:
         return foreign
@@ -309,7 +343,7 @@ def _fail(command: FailOrder, state: Pending | Accepted) -> Decision[Event]:
                 subscription_id=order.subscription_id, partner=order.partner, reason=command.reason
             )
             return (failed,)
-        case Failed():
+        case Failed() | Abandoned():
             return ()
         case Accepted(confirmed):
             return Rejected(
@@ -322,7 +356,7 @@ def _fail(command: FailOrder, state: Pending | Accepted) -> Decision[Event]:
             assert_never(unreachable)
 
 
-def _foreign(reported_by: str, state: Pending | Accepted) -> Rejected | None:
+def _foreign(reported_by: str, state: Unconfirmed | Accepted) -> Rejected | None:
     order = state.confirmed if isinstance(state, Accepted) else state.order
     if reported_by == order.plan.publisher:
         return None
@@ -334,14 +368,11 @@ def _foreign(reported_by: str, state: Pending | Accepted) -> Rejected | None:
     )
 
 
-def _resubmit(command: Resubmit, state: Pending | Accepted) -> Decision[Event]:
+def _resubmit(command: Resubmit, state: Unconfirmed | Accepted) -> Decision[Event]:
     if isinstance(state, Accepted):
-        return Rejected(
-            rules.ALREADY_CONFIRMED,
-            "The publisher has already accepted this order.",
-            "Place a new order.",
-            because=(state.confirmed,),
-        )
+        return _already_accepted(state)
+    if isinstance(state, Abandoned):
+        return _order_abandoned(state)
     if command.released is not None:
         return partner_released(command.released)
     order = state.order
@@ -352,12 +383,7 @@ def _resubmit(command: Resubmit, state: Pending | Accepted) -> Decision[Event]:
         if (seats, starts) == (order.seats, order.starts) and not (overdue and _start_passed(order, command.now)):
             return _unchanged(order, command.now) if overdue else ()
         if not (overdue and _start_passed(order, command.now)):
-            return Rejected(
-                rules.ORDER_AWAITED,
-                "The publisher has not answered this order yet.",
-                "Wait for the publisher's answer.",
-                because=(order,),
-            )
+            return _order_awaited(order)
     if not 1 <= seats <= command.policy.seats_at_most:
         return seats_out_of_range(command.policy)
     if not opens(command.standing, order.plan):
@@ -377,7 +403,55 @@ def _resubmit(command: Resubmit, state: Pending | Accepted) -> Decision[Event]:
     return (order.model_copy(update=corrected),)
 
 
-def _order_again(command: OrderAgain, state: Pending | Accepted) -> Decision[Event]:
+def _abandon(command: AbandonOrder, state: Unconfirmed | Accepted) -> Decision[Event]:
+    match state:
+        case Awaiting(order):
+            return _order_awaited(order)
+        case Failed(order):
+            given_up = SubscriptionOrderAbandoned(
+                subscription_id=order.subscription_id,
+                partner=order.partner,
+                customer=order.customer,
+                abandoned_by=command.abandoned_by,
+                reason=command.reason,
+            )
+            return (given_up,)
+        case Abandoned():
+            return ()
+        case Accepted():
+            return _already_accepted(state)
+        case unreachable:
+            assert_never(unreachable)
+
+
+def _order_awaited(order: SubscriptionOrdered) -> Rejected:
+    return Rejected(
+        rules.ORDER_AWAITED,
+        "The publisher has not answered this order yet.",
+        "Wait for the publisher's answer.",
+        because=(order,),
+    )
+
+
+def _already_accepted(state: Accepted) -> Rejected:
+    return Rejected(
+        rules.ALREADY_CONFIRMED,
+        "The publisher has already accepted this order.",
+        "Place a new order.",
+        because=(state.confirmed,),
+    )
+
+
+def _order_abandoned(state: Abandoned) -> Rejected:
+    return Rejected(
+        rules.ORDER_ABANDONED,
+        "The partner abandoned this order after the publisher had declined it.",
+        "Place a new order.",
+        because=(state.abandonment,),
+    )
+
+
+def _order_again(command: OrderAgain, state: Unconfirmed | Accepted) -> Decision[Event]:
     """Return an overdue order again, unchanged, as long as its start is not in the past."""
     if not isinstance(state, Awaiting) or command.order != state.order.ref:
         return ()

@@ -14,7 +14,7 @@ from services.marketplace.domain.auto_renew import CancelPreview, DisableRequest
 from services.marketplace.domain.calendar import Calendar, cancel_by
 from services.marketplace.domain.checkout import seats_out_of_range
 from services.marketplace.domain.engagement import partner_released
-from services.marketplace.domain.order import Awaiting, Failed, Unordered
+from services.marketplace.domain.order import Awaiting, Failed, Unconfirmed, Unordered
 from services.marketplace.domain.policy import DEFAULT, Policy
 from services.marketplace.domain.standing import INITIAL as NO_STANDING
 from services.marketplace.domain.standing import State as Standing
@@ -36,6 +36,7 @@ from shared.events import (
     SeatsRequested,
     SubscriptionConfirmed,
     SubscriptionEnded,
+    SubscriptionOrderAbandoned,
     SubscriptionOrdered,
     SubscriptionOrderFailed,
     SubscriptionRenewed,
@@ -67,7 +68,7 @@ class Ended:
 
 Live: TypeAlias = Running | DisableRequested | NonRenewing
 Confirmed: TypeAlias = Live | Ended
-Ordered: TypeAlias = Awaiting | Failed | Confirmed
+Ordered: TypeAlias = Unconfirmed | Confirmed
 """Any state but the initial one."""
 State: TypeAlias = Unordered | Ordered
 INITIAL: State = Unordered()
@@ -80,6 +81,8 @@ def evolve(state: State, event: Event) -> State:
             return order.ordered(state, event) if isinstance(state, Unordered | Awaiting | Failed) else state
         case SubscriptionOrderFailed():
             return order.declined(state, event) if isinstance(state, Awaiting) else state
+        case SubscriptionOrderAbandoned():
+            return order.abandoned(state, event) if isinstance(state, Failed) else state
         case SubscriptionConfirmed():
             return Running(event, term_of(event))
         case _ if not isinstance(state, Running | DisableRequested | NonRenewing):
@@ -112,7 +115,7 @@ def _evolve_term(term: Term, event: SeatsAdded | SeatDecreaseScheduled | Renewal
 
 def fact_of(state: Ordered) -> SubscriptionOrdered | SubscriptionConfirmed:
     """Return the confirmation, or the order where it is not confirmed."""
-    return state.order if isinstance(state, Awaiting | Failed) else state.confirmed
+    return state.order if isinstance(state, Unconfirmed) else state.confirmed
 
 
 # ── Commands ───────────────────────────────────────────────────────────────────────────────────────────
@@ -188,7 +191,7 @@ def decide(command: Command, state: State) -> Decision[Event]:
         return order.subscription_unknown()
     if isinstance(command, RequestRefund):
         return _no_refunds(state)
-    if isinstance(state, Awaiting | Failed):
+    if isinstance(state, Unconfirmed):
         by_a_person = isinstance(command, auto_renew.DisableAutoRenew | ChangeSeats | seats_request.Command)
         return order.not_confirmed(state) if by_a_person else ()
     match command:
