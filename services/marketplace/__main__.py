@@ -2,6 +2,7 @@
 
 from services import migrations_of
 from services.marketplace.api import COMMANDS
+from services.marketplace.calendars import overrides
 from services.marketplace.domain.cart import CART
 from services.marketplace.domain.engagement import ENGAGEMENT
 from services.marketplace.domain.plan import PLAN
@@ -27,4 +28,5 @@ SERVICE = Service(
 )
 
 if __name__ == "__main__":
+    overrides()  # a calendars file that is not valid prevents the start
     run(SERVICE)

@@ -17,6 +17,7 @@ import holidays
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from services.marketplace.domain.calendar import Calendar
+from shared.events.fields import Country
 
 WEEKENDS_ONLY: Final = "weekends-only"
 """The version of a calendar without holidays of the library, and its id if no country is known."""
@@ -34,7 +35,7 @@ class Overrides(BaseModel):
 
 
 _COUNTRY: Final = re.compile(r"[A-Z]{2}")
-_FILE: Final = TypeAdapter(dict[Annotated[str, Field(pattern=rf"^{_COUNTRY.pattern}$")], Overrides])
+_FILE: Final = TypeAdapter(dict[Country, Overrides])
 
 
 @cache
@@ -43,7 +44,7 @@ def overrides() -> dict[str, Overrides]:
 
     Raises:
         OSError: The file can't be read.
-        ValueError: The file is invalid.
+        ValueError: The file is invalid, or names something else than a country.
     """
     with Path(os.environ.get("TENURE_CALENDARS") or _PACKAGED).open("rb") as file:
         return _FILE.validate_python(tomllib.load(file))
@@ -72,20 +73,12 @@ def business_calendar(country: str, time_zone: str, ends: date) -> Calendar:
     before.
     """
     years = (ends.year - 1, ends.year)
-    own = overrides().get(country.upper())
     public = _public_holidays(country.upper(), years)
     if public is None:
-        # The id is the country, even without holidays, so that a renewal applies the file's overrides of its time.
+        # An order from before countries were checked. A new one is refused at the checkout.
         calendar_id = country.upper() if _COUNTRY.fullmatch(country.upper()) else WEEKENDS_ONLY
-        if own is None:
-            return Calendar(id=calendar_id, version=WEEKENDS_ONLY, time_zone=time_zone)
-        return Calendar(
-            id=calendar_id,
-            version=f"{WEEKENDS_ONLY}, {calendar_id} {own.version}",
-            time_zone=time_zone,
-            holidays=own.holidays,
-            working_days=own.working_days,
-        )
+        return Calendar(id=calendar_id, version=WEEKENDS_ONLY, time_zone=time_zone)
+    own = overrides().get(country.upper())
     # A country's weekend may change over the years; the one that counts is the one at the term's end.
     last_week = [ends - timedelta(days=n) for n in range(1, 8)]
     return Calendar(
