@@ -30,6 +30,7 @@ class Queryable(Protocol):
 
 _NAME: Final = re.compile(r"^-- (\w+):.*\n(?:--.*\n)*", re.MULTILINE)
 _PLACEHOLDER: Final = re.compile(r"'\{(?P<text>\w+)\}'|\{(?P<name>\w+)\}")
+_PART: Final = re.compile(r"\{\{(\w+)\}\}")
 
 
 def statements(module: str) -> Mapping[str, str]:
@@ -67,7 +68,7 @@ def with_names(statement: str, **names: str | Sequence[str]) -> str:
     """Fill in the placeholders of a statement, where PostgreSQL takes no parameter.
 
     The names are quoted: `{schema}` becomes an identifier such as `"rebuild_7"`, `{columns}` a list of identifiers, and
-    `'{role}'` a text such as `'tenure'`. This is the only function that builds SQL.
+    `'{role}'` a text such as `'tenure'`. This and `with_statements` are the only functions that build SQL.
 
     Raises:
         KeyError: The statement has a placeholder for which no name is given.
@@ -79,3 +80,15 @@ def with_names(statement: str, **names: str | Sequence[str]) -> str:
         return quote(name) if isinstance(name, str) else ", ".join(map(quote, name))
 
     return _PLACEHOLDER.sub(quoted, statement)
+
+
+def with_statements(statement: str, **parts: str) -> str:
+    """Fill in the placeholders `{{name}}` of a statement with other statements of `.sql` files.
+
+    They are constants, put together when a module is imported. Call it before `with_names`, so that names are filled
+    into the parts, too.
+
+    Raises:
+        KeyError: The statement has a placeholder for which no part is given.
+    """
+    return _PART.sub(lambda placeholder: parts[placeholder[1]].rstrip().removesuffix(";"), statement)

@@ -365,6 +365,7 @@ ROOMS = {
 """What every service has, by the same names."""
 FURTHER = {
     "views.py": "the shapes of what queries.py answers, where it would be too long with them",
+    "lists.py": "queries with many rows as their answer, which filter, search, sort, page and export",
     "lookups.py": "what routes and reactions find in the read models for the deciders, as a protocol with a twin",
     "policies.toml": "each publisher's own figures, where domain/policy.py has some",
 }

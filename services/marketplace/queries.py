@@ -3,11 +3,10 @@
 The models of their responses are in views.py.
 """
 
-from collections.abc import Sequence
 from datetime import date
-from typing import Annotated, Final, TypeAlias
+from typing import Final
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter
 
 from services.marketplace import partners
 from services.marketplace.api import offered_now, policies_for
@@ -33,7 +32,6 @@ from services.marketplace.domain.plan import (
     plan_key,
     price_on,
     publisher_of,
-    read_product_id,
 )
 from services.marketplace.domain.plan_choice import plan_by_id
 from services.marketplace.domain.policy import Policy
@@ -45,6 +43,7 @@ from services.marketplace.domain.standing import (
 )
 from services.marketplace.domain.subscription import SUBSCRIPTION, cancel_preview
 from services.marketplace.domain.terms import term_ends, zone_of
+from services.marketplace.lists import LISTS, AllClocks, stored_product_id, subscription_views
 from services.marketplace.partners import partner_only
 from services.marketplace.projections import account
 from services.marketplace.views import (
@@ -56,15 +55,12 @@ from services.marketplace.views import (
     Plans,
     PlanView,
     StandingView,
-    Subscriptions,
-    SubscriptionStatus,
     SubscriptionView,
     SupportView,
     Wizard,
     cancel_preview_view,
     cart_view,
     plan_view,
-    subscription_view,
 )
 from shared import days
 from shared.eventlog.decision import Rejected
@@ -82,15 +78,7 @@ SQL: Final = statements(__file__)
 
 QUERIES = APIRouter()
 QUERIES.routes.extend(partners.QUERIES.routes)
-
-
-async def _clocks(request: Request) -> Clocks:
-    clocks: Clocks = request.app.state.parts.clocks
-    return clocks
-
-
-AllClocks: TypeAlias = Annotated[Clocks, Depends(_clocks)]
-"""The clocks of all organisations. A subscription is shown in its customer's time, in which commands are decided."""
+QUERIES.routes.extend(LISTS.routes)
 
 # ── The catalogue ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -110,7 +98,7 @@ async def catalogue(
     after: After = "",
 ) -> Plans:
     """List the plans that the caller's standing permits, in the order of their product IDs."""
-    stored = _stored(product_id) if product_id else ""
+    stored = stored_product_id(product_id) if product_id else ""
     standing = await log.state(STANDING, actor.organisation_id)
     rows = await db.fetch(
         SQL["catalogue"],
@@ -137,7 +125,7 @@ async def one_plan(
 
     Where several publishers use the product ID, `publisher` says whose plan it is.
     """
-    stored = _stored(product_id)
+    stored = stored_product_id(product_id)
     offers = [_offer(row, stored) for row in await db.fetch(SQL["plans_of_id"], stored)]
     policies = policies_for(publisher_of(offer) for offer in offers)
     standing = await log.state(STANDING, actor.organisation_id)
@@ -209,14 +197,6 @@ async def standing(actor: CurrentActor, db: Database, log: CurrentLog) -> Standi
 def _plan_view(plan_json: str) -> PlanView:
     plan = Plan.from_row(plan_json)
     return plan_view(plan, policy_of(Policy, plan.publisher))
-
-
-def _stored(written: str) -> str:
-    """Return a product ID without hyphens. Raises Problem 422 if it is not a product ID."""
-    stored = read_product_id(written)
-    if isinstance(stored, Rejected):
-        raise rejected(stored)
-    return stored
 
 
 # ── Carts ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -302,31 +282,6 @@ def _cancel_by(starts: date, country: str, time_zone: str, policy: Policy) -> Ca
 # ── Orders and subscriptions ───────────────────────────────────────────────────────────────────────────
 
 
-@QUERIES.get("/orders")
-async def orders(
-    actor: CurrentActor,
-    db: Database,
-    clocks: AllClocks,
-    status: SubscriptionStatus | None = None,
-    limit: Limit = 50,
-    after: After = "",
-) -> Subscriptions:
-    """List the partner's orders, the newest first; each becomes one subscription.
-
-    Those of status `failed` were declined, for their `failure_reason`; they can be sent again or abandoned.
-    """
-    partner_only(actor)
-    return await _page(db, SQL["orders"], actor, clocks, limit, after, status)
-
-
-@QUERIES.get("/subscriptions")
-async def subscriptions(
-    actor: CurrentActor, db: Database, clocks: AllClocks, limit: Limit = 50, after: After = ""
-) -> Subscriptions:
-    """List what the caller's organisation bought, or ordered as a partner, the newest first."""
-    return await _page(db, SQL["subscriptions"], actor, clocks, limit, after)
-
-
 @QUERIES.get("/subscriptions/{subscription_id}")
 async def subscription(
     subscription_id: Identifier, actor: CurrentActor, db: Database, clocks: AllClocks
@@ -396,30 +351,5 @@ async def _subscription(subscription_id: str, actor: Actor, db: Queryable, clock
     row = await db.fetchrow(SQL["subscription"], subscription_id)
     if row is None or actor.organisation_id not in (row["partner"], row["customer"]):
         raise unknown("subscription")
-    (view,) = await _views(db, [row], clocks)
+    (view,) = await subscription_views(db, [row], clocks)
     return view
-
-
-async def _page(
-    db: Queryable, statement: str, actor: Actor, clocks: Clocks, limit: int, after: str, *filters: str | None
-) -> Subscriptions:
-    rows = await db.fetch(statement, actor.organisation_id, after, limit + 1, *filters)
-    items = await _views(db, rows[:limit], clocks)
-    return Subscriptions(items=items, next=items[-1].subscription_id if len(rows) > limit else None)
-
-
-async def _views(db: Queryable, rows: Sequence[Row], clocks: Clocks) -> list[SubscriptionView]:
-    parts = await db.fetch(SQL["instalments"], [row["subscription_id"] for row in rows])
-    by_subscription: dict[str, list[Row]] = {}
-    for part in parts:
-        by_subscription.setdefault(part["subscription_id"], []).append(part)
-    return [
-        subscription_view(
-            row, by_subscription.get(row["subscription_id"], []), _policy(row), clocks.time_of(row["customer"])
-        )
-        for row in rows
-    ]
-
-
-def _policy(row: Row) -> Policy:
-    return policy_of(Policy, Plan.from_row(row["plan"]).publisher)

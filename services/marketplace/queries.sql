@@ -10,25 +10,7 @@ order by cursor limit $9;
 -- plans_of_id: list the plans of a product id, one of each publisher.
 select publisher, plan, listed, event_id from catalogue where product_id = $1 order by publisher;
 
--- orders: list the subscriptions that a partner ordered, of status $4 (null: of any), the newest first, before $2.
-select s.*, array(
-    select days_before from reminders r
-    where r.subscription_id = s.subscription_id and r.term = s.term order by days_before desc
-) as reminded
-from subscriptions s
-where partner = $1 and ($2 = '' or subscription_id < $2) and ($4::text is null or status = $4)
-order by subscription_id desc limit $3;
-
--- subscriptions: list those that an organisation bought, or ordered as a partner, the newest first, before $2.
-select s.*, array(
-    select days_before from reminders r
-    where r.subscription_id = s.subscription_id and r.term = s.term order by days_before desc
-) as reminded
-from subscriptions s
-where (customer = $1 or partner = $1) and ($2 = '' or subscription_id < $2)
-order by subscription_id desc limit $3;
-
--- subscription: read one subscription, as `subscriptions` does.
+-- subscription: read one subscription, as `subscriptions` in lists.sql does.
 select s.*, array(
     select days_before from reminders r
     where r.subscription_id = s.subscription_id and r.term = s.term order by days_before desc
@@ -46,6 +28,3 @@ order by organisation_id, opened_at;
 
 -- held_seats: list the subscription's seats that are assigned.
 select * from held_seats where subscription_id = $1 order by seat;
-
--- instalments: list the instalments of these subscriptions.
-select * from instalments where subscription_id = any($1::text[]) order by subscription_id, term, number;

@@ -29,6 +29,7 @@ from shared.events.marketplace import Billing, Category, Period, Support
 from shared.sql import Row
 
 SubscriptionStatus: TypeAlias = Literal["awaiting", "failed", "abandoned", "confirmed", "ended"]
+AutoRenewState: TypeAlias = Literal["on", "asked", "off"]
 
 
 class PlanView(BaseModel):
@@ -152,7 +153,7 @@ class CartView(BaseModel):
 
 
 class AutoRenewView(BaseModel):
-    state: Literal["on", "asked", "off"]
+    state: AutoRenewState
     cancel_by: CancelBy
     in_time: bool
     """Whether a request now would apply to the running term."""

@@ -9,7 +9,7 @@ from shared.eventlog.deliver.projection import Projection
 from shared.eventlog.repair.scratch import code_of
 from shared.events import CartOpened
 from shared.events.registry import MARKETPLACE
-from shared.sql import statements, with_names
+from shared.sql import statements, with_names, with_statements
 
 
 def module(folder: Path, sql: str) -> str:
@@ -50,6 +50,14 @@ def test_of_several_names_each_is_quoted() -> None:
 
 def test_a_literal_in_braces_is_left_alone() -> None:
     assert with_names("select '{}'::text[] from {table}", table="seats") == """select '{}'::text[] from "seats\""""
+
+
+def test_a_statement_is_put_into_another() -> None:
+    whole = with_statements("select * from ({{inner}}) as x", inner="select {column} from a;")
+    assert whole == "select * from (select {column} from a) as x"
+    assert with_names(whole, column="b") == 'select * from (select "b" from a) as x'
+    with pytest.raises(KeyError):
+        with_statements("select * from ({{inner}}) as x", other="select 1")
 
 
 def test_a_place_without_a_name_is_refused() -> None:

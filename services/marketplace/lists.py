@@ -1,0 +1,139 @@
+"""marketplace's lists: orders and subscriptions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Final, TypeAlias
+
+from fastapi import APIRouter, Depends, Request
+
+from services.marketplace.domain.plan import read_product_id
+from services.marketplace.domain.policy import Policy
+from services.marketplace.partners import partner_only
+from services.marketplace.views import (
+    AutoRenewState,
+    Subscriptions,
+    SubscriptionStatus,
+    SubscriptionView,
+    subscription_view,
+)
+from shared.eventlog.decision import Rejected
+from shared.eventlog.deliver.clocks import Clocks
+from shared.events import Plan
+from shared.events.fields import Identifier, OptionalCode, OptionalPublisher
+from shared.runtime.exports import ListRoute
+from shared.runtime.http import CurrentActor, Database
+from shared.runtime.lists import By, Found, Listing, Page, Search, searched
+from shared.runtime.policies import policy_of
+from shared.runtime.problems import rejected
+from shared.sql import Queryable, Row, statements
+
+SQL: Final = statements(__file__)
+
+LISTS: Final = APIRouter(route_class=ListRoute)
+
+
+async def _clocks(request: Request) -> Clocks:
+    clocks: Clocks = request.app.state.parts.clocks
+    return clocks
+
+
+AllClocks: TypeAlias = Annotated[Clocks, Depends(_clocks)]
+"""The clocks of all organisations. A subscription is shown in its customer's time, in which commands are decided."""
+
+SUBSCRIPTIONS: Final = Listing(
+    SQL["subscriptions"],
+    key="subscription_id",
+    sorts={
+        "subscription_id": By(),
+        "status": By(),
+        "customer": By(),
+        "product_name": By(),
+        "seats": By(int),
+        "starts": By(date),
+        "ends": By(date, "by_ends"),
+    },
+    order="-subscription_id",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionFilters:
+    """The filters of lists of subscriptions."""
+
+    q: Search = ""
+    status: SubscriptionStatus | None = None
+    customer: Identifier | None = None
+    partner: Identifier | None = None
+    contract_id: Identifier | None = None
+    publisher: OptionalPublisher = ""
+    product_id: OptionalCode = ""
+    auto_renew: AutoRenewState | None = None
+
+    def arguments(self) -> tuple[str | None, ...]:
+        """Return the values of the statement's parameters from `$8` on."""
+        product_id = stored_product_id(self.product_id) if self.product_id else None
+        of_whom = (self.status, self.customer, self.partner, self.contract_id, self.publisher or None)
+        return (*of_whom, product_id, self.auto_renew, searched(self.q), searched(self.q.replace("-", "")))
+
+
+@LISTS.get("/orders")
+async def orders(
+    actor: CurrentActor,
+    db: Database,
+    clocks: AllClocks,
+    page: Annotated[Page, Depends(SUBSCRIPTIONS.page)],
+    filters: Annotated[SubscriptionFilters, Depends()],
+) -> Subscriptions:
+    """List the partner's orders, the newest first; each becomes one subscription.
+
+    Those of status `failed` were declined, for their `failure_reason`; they can be sent again or abandoned.
+    """
+    partner_only(actor)
+    return await _listed(
+        db, clocks, await SUBSCRIPTIONS.fetch(db, page, actor.organisation_id, True, *filters.arguments())
+    )
+
+
+@LISTS.get("/subscriptions")
+async def subscriptions(
+    actor: CurrentActor,
+    db: Database,
+    clocks: AllClocks,
+    page: Annotated[Page, Depends(SUBSCRIPTIONS.page)],
+    filters: Annotated[SubscriptionFilters, Depends()],
+) -> Subscriptions:
+    """List what the caller's organisation bought, or ordered as a partner, the newest first."""
+    return await _listed(
+        db, clocks, await SUBSCRIPTIONS.fetch(db, page, actor.organisation_id, False, *filters.arguments())
+    )
+
+
+async def _listed(db: Queryable, clocks: Clocks, found: Found) -> Subscriptions:
+    return Subscriptions(items=await subscription_views(db, found.rows, clocks), next=found.next)
+
+
+def stored_product_id(written: str) -> str:
+    """Return a product ID without hyphens. Raises Problem 422 if it is not a product ID."""
+    stored = read_product_id(written)
+    if isinstance(stored, Rejected):
+        raise rejected(stored)
+    return stored
+
+
+async def subscription_views(db: Queryable, rows: Sequence[Row], clocks: Clocks) -> list[SubscriptionView]:
+    """Return the views of rows of `subscriptions`, in each customer's time."""
+    parts = await db.fetch(SQL["instalments"], [row["subscription_id"] for row in rows])
+    by_subscription: dict[str, list[Row]] = {}
+    for part in parts:
+        by_subscription.setdefault(part["subscription_id"], []).append(part)
+    return [
+        subscription_view(
+            row, by_subscription.get(row["subscription_id"], []), _policy(row), clocks.time_of(row["customer"])
+        )
+        for row in rows
+    ]
+
+
+def _policy(row: Row) -> Policy:
+    return policy_of(Policy, Plan.from_row(row["plan"]).publisher)

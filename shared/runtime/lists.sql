@@ -1,0 +1,8 @@
+-- page: read a page of a list: in descending order if $1, from the start if $2, or else after the row with the value $3
+-- of the column and the key $4, at most $5 rows. The list's own statement has parameters from $6 on.
+with found as not materialized (
+    {{list}}
+)
+(select * from found where not $1 and ($2 or ({column}, {key}) > ($3, $4)) order by {column}, {key} limit $5)
+union all
+(select * from found where $1 and ($2 or ({column}, {key}) < ($3, $4)) order by {column} desc, {key} desc limit $5);
