@@ -10,8 +10,8 @@ from services.entitlements.domain import rules
 from services.entitlements.domain.credits import CREDITS, ConsumeCredits, GrantCredits, utc_day
 from services.entitlements.domain.policy import Policy
 from services.entitlements.domain.seat_pool import SEAT_POOL, AssignSeat, TransferSeat, UnassignSeat
+from services.entitlements.lists import visible_contract
 from services.entitlements.lookups import PostgresLookups, last_steps, pools_for
-from services.entitlements.queries import visible_contract
 from shared.runtime.access import require_access
 from shared.runtime.policies import policy_of
 from shared.runtime.problems import Problem, unknown

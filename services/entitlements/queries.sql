@@ -1,32 +1,12 @@
--- pools: list the pools of an organisation ($1), publisher ($2), contract ($3), partner ($6) and customer ($7), null for
--- any, after $4.
-select p.subscription_id, p.contract_id, p.product, p.product_name, p.seats, p.starts, p.ends, p.customer, p.partner,
-    p.publisher, p.phase, p.until, p.update_csn is not null as updates,
-    count(s.seat)::int as assigned, p.seats - count(s.seat)::int as free
-from pools p left join seats s using (subscription_id)
-where ($1::text is null or p.customer = $1) and ($2::text is null or p.publisher = $2 and $2 <> '')
-    and ($3::text is null or p.contract_id = $3) and ($6::text is null or p.partner = $6)
-    and ($7::text is null or p.customer = $7) and p.subscription_id > $4
-group by p.subscription_id order by p.subscription_id limit $5;
-
--- pool: read one pool, as `pools` does.
+-- pool: read one pool, as `pools` in lists.sql does.
 select p.subscription_id, p.contract_id, p.product, p.product_name, p.seats, p.starts, p.ends, p.customer, p.partner,
     p.publisher, p.phase, p.until, p.update_csn is not null as updates,
     count(s.seat)::int as assigned, p.seats - count(s.seat)::int as free
 from pools p left join seats s using (subscription_id)
 where p.subscription_id = $1 group by p.subscription_id;
 
--- contract: read a contract.
-select * from contracts where contract_id = $1;
-
--- holders: list the assigned seats of a pool.
+-- holders_of: list all assigned seats of a pool.
 select seat, account_id, assigned_by, assigned_at, event_id from seats where subscription_id = $1 order by seat;
-
--- my_seats: list the seats that an account holds.
-select s.subscription_id, p.product, p.product_name, s.seat, p.starts, p.ends, p.phase, p.until,
-    p.update_csn is not null as has_right
-from seats s
-join pools p using (subscription_id) where s.account_id = $1 order by p.product, s.subscription_id;
 
 -- credit_lots: list a contract's grants that have credits left.
 select grant_id, account_id, granted, remaining, expires_on from credit_lots

@@ -1,9 +1,9 @@
 """identity's queries: accounts, clocks and contracts, and those of `signin/`."""
 
 from datetime import timedelta
-from typing import Final
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 
 from services.identity.domain import clock as clocks
 from services.identity.domain import contract_state
@@ -32,16 +32,18 @@ from services.identity.views import (
 )
 from shared.eventlog.write.log import Log
 from shared.eventlog.write.reader import Reader
-from shared.events.fields import Identifier
+from shared.events.fields import Identifier, OptionalCode
 from shared.runtime.auth import Actor
-from shared.runtime.http import After, CurrentActor, CurrentLog, Database, Limit
+from shared.runtime.exports import ListRoute
+from shared.runtime.http import CurrentActor, CurrentLog, Database
+from shared.runtime.lists import By, Listing, Page, Search, searched
 from shared.runtime.problems import unknown
 from shared.runtime.visibility import listed, sees
 from shared.sql import statements
 
 SQL: Final = statements(__file__)
 
-QUERIES: Final = APIRouter()
+QUERIES: Final = APIRouter(route_class=ListRoute)
 
 QUERIES.routes.extend(sessions.ROUTES.routes)
 QUERIES.routes.extend(MACHINE_QUERIES.routes)
@@ -117,16 +119,29 @@ async def visible(streams: Log | Reader, contract_id: str, actor: Actor) -> cont
     return state
 
 
+CONTRACTS: Final = Listing(
+    SQL["contracts"],
+    key="contract_id",
+    sorts={"contract_id": By(), "customer": By(), "publisher": By(), "programme": By(), "manager": By()},
+    order="contract_id",
+)
+
+
 @QUERIES.get("/contracts")
-async def list_contracts(actor: CurrentActor, db: Database, limit: Limit = 50, after: After = "") -> ContractList:
+async def list_contracts(
+    actor: CurrentActor,
+    db: Database,
+    page: Annotated[Page, Depends(CONTRACTS.page)],
+    programme: OptionalCode = "",
+    manager: Identifier | None = None,
+    q: Search = "",
+) -> ContractList:
     """List the contracts of the caller's organisation.
 
     For people of a publisher, list the contracts with the publisher; for the operator, all.
     """
-    customer, publisher = listed(actor)
-    rows = await db.fetch(SQL["contracts"], customer, publisher, after, limit)
-    following = rows[-1]["contract_id"] if len(rows) == limit else None
-    return ContractList(items=[ContractSummary(**dict(row)) for row in rows], next=following)
+    found = await CONTRACTS.fetch(db, page, *listed(actor), programme or None, manager, searched(q))
+    return ContractList(items=[ContractSummary(**dict(row)) for row in found.rows], next=found.next)
 
 
 @QUERIES.get("/contracts/{contract_id}")

@@ -1,4 +1,4 @@
-"""marketplace's lists: orders and subscriptions."""
+"""marketplace's lists: the catalogue, orders and subscriptions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,20 +9,24 @@ from fastapi import APIRouter, Depends, Request
 
 from services.marketplace.domain.plan import read_product_id
 from services.marketplace.domain.policy import Policy
+from services.marketplace.domain.standing import ALWAYS_OPEN, STANDING, specialised_open_for
 from services.marketplace.partners import partner_only
 from services.marketplace.views import (
     AutoRenewState,
+    Plans,
     Subscriptions,
     SubscriptionStatus,
     SubscriptionView,
+    plan_view,
     subscription_view,
 )
 from shared.eventlog.decision import Rejected
 from shared.eventlog.deliver.clocks import Clocks
 from shared.events import Plan
 from shared.events.fields import Identifier, OptionalCode, OptionalPublisher
+from shared.events.marketplace import Billing, Category, Period, Support
 from shared.runtime.exports import ListRoute
-from shared.runtime.http import CurrentActor, Database
+from shared.runtime.http import CurrentActor, CurrentLog, Database
 from shared.runtime.lists import By, Found, Listing, Page, Search, searched
 from shared.runtime.policies import policy_of
 from shared.runtime.problems import rejected
@@ -40,6 +44,50 @@ async def _clocks(request: Request) -> Clocks:
 
 AllClocks: TypeAlias = Annotated[Clocks, Depends(_clocks)]
 """The clocks of all organisations. A subscription is shown in its customer's time, in which commands are decided."""
+
+# ── The catalogue ──────────────────────────────────────────────────────────────────────────────────────
+
+CATALOGUE: Final = Listing(
+    SQL["catalogue"],
+    key="cursor",
+    sorts={
+        "product_id": By(),
+        "publisher": By(),
+        "product": By(),
+        "product_name": By(),
+        "price": By(int),
+    },
+    order="product_id",
+)
+
+
+@LISTS.get("/catalogue")
+async def catalogue(
+    actor: CurrentActor,
+    db: Database,
+    log: CurrentLog,
+    page: Annotated[Page, Depends(CATALOGUE.page)],
+    product: OptionalCode = "",
+    period: Period | None = None,
+    support: Support | None = None,
+    billing: Billing | None = None,
+    category: Category | None = None,
+    product_id: OptionalCode = "",
+    publisher: OptionalPublisher = "",
+    q: Search = "",
+) -> Plans:
+    """List the plans that the caller's standing permits, in the order of their product IDs."""
+    stored = stored_product_id(product_id) if product_id else None
+    standing = await log.state(STANDING, actor.organisation_id)
+    opened = (list(ALWAYS_OPEN), list(specialised_open_for(standing)))
+    where = (product or None, period, support, billing, category, stored, publisher or None)
+    text = (searched(q), searched(q.replace("-", "")))
+    found = await CATALOGUE.fetch(db, page, *opened, *where, *text)
+    plans = [Plan.from_row(row["plan"]) for row in found.rows]
+    return Plans(items=[plan_view(plan, policy_of(Policy, plan.publisher)) for plan in plans], next=found.next)
+
+
+# ── Orders and subscriptions ───────────────────────────────────────────────────────────────────────────
 
 SUBSCRIPTIONS: Final = Listing(
     SQL["subscriptions"],

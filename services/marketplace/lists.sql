@@ -1,3 +1,16 @@
+-- catalogue: list the plans of these categories ($6) or publishers ($7): of this product ($8), period ($9), support
+-- level ($10), billing ($11), category ($12), product ID ($13) and publisher ($14), null for any, with the text $15 (with
+-- its product ID in $16) somewhere.
+select product_id || '.' || publisher as cursor, product_id, publisher, plan, product,
+    plan ->> 'product_name' as product_name, (plan -> 'price' ->> 'amount')::bigint as price
+from catalogue
+where listed and (category = any($6::text[]) or publisher = any($7::text[]))
+    and ($8::text is null or product = $8) and ($9::text is null or period = $9)
+    and ($10::text is null or support = $10) and ($11::text is null or billing = $11)
+    and ($12::text is null or category = $12) and ($13::text is null or product_id = $13)
+    and ($14::text is null or publisher = $14)
+    and ($15 = '%%' or product_id ilike $16 or product ilike $15 or plan ->> 'product_name' ilike $15);
+
 -- subscriptions: list those that an organisation ($6) ordered as a partner, or, if $7 is false, bought, too. They have
 -- this status ($8), customer ($9), partner ($10), contract ($11), publisher ($12), product ID ($13) and auto-renew state
 -- ($14), null for any, and the text $15 (with its product ID in $16) somewhere.

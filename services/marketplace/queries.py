@@ -52,7 +52,6 @@ from services.marketplace.views import (
     Choice,
     Csn,
     OrderedWith,
-    Plans,
     PlanView,
     StandingView,
     SubscriptionView,
@@ -67,9 +66,9 @@ from shared.eventlog.decision import Rejected
 from shared.eventlog.deliver.clocks import Clocks
 from shared.events import CancelBy, HeldSeat, Plan, PlanListed, PlanWithdrawn
 from shared.events.fields import Code, Identifier, OptionalCode, OptionalIdentifier, OptionalPublisher, WrittenDay
-from shared.events.marketplace import Billing, Category, Period, Support
+from shared.events.marketplace import Billing, Period, Support
 from shared.runtime.auth import Actor
-from shared.runtime.http import After, CurrentActor, CurrentLog, Database, Limit
+from shared.runtime.http import CurrentActor, CurrentLog, Database
 from shared.runtime.policies import policy_of
 from shared.runtime.problems import rejected, unknown
 from shared.sql import Queryable, Row, statements
@@ -81,40 +80,6 @@ QUERIES.routes.extend(partners.QUERIES.routes)
 QUERIES.routes.extend(LISTS.routes)
 
 # ── The catalogue ──────────────────────────────────────────────────────────────────────────────────────
-
-
-@QUERIES.get("/catalogue")
-async def catalogue(
-    actor: CurrentActor,
-    db: Database,
-    log: CurrentLog,
-    product: OptionalCode = "",
-    period: Period | None = None,
-    support: Support | None = None,
-    category: Category | None = None,
-    product_id: OptionalCode = "",
-    publisher: OptionalPublisher = "",
-    limit: Limit = 50,
-    after: After = "",
-) -> Plans:
-    """List the plans that the caller's standing permits, in the order of their product IDs."""
-    stored = stored_product_id(product_id) if product_id else ""
-    standing = await log.state(STANDING, actor.organisation_id)
-    rows = await db.fetch(
-        SQL["catalogue"],
-        list(ALWAYS_OPEN),
-        list(specialised_open_for(standing)),
-        product,
-        period,
-        support,
-        category,
-        stored,
-        after,
-        limit + 1,
-        publisher,
-    )
-    items = [_plan_view(row["plan"]) for row in rows[:limit]]
-    return Plans(items=items, next=rows[limit - 1]["cursor"] if len(rows) > limit else None)
 
 
 @QUERIES.get("/catalogue/{product_id}")
@@ -155,8 +120,7 @@ async def ask_wizard(
 ) -> Wizard:
     """Return the choices that lead to a plan, and the plan once a single one remains."""
     standing = await log.state(STANDING, actor.organisation_id)
-    opened = [list(ALWAYS_OPEN), list(specialised_open_for(standing))]
-    rows = await db.fetch(SQL["catalogue"], *opened, "", None, None, None, "", "", None, "")
+    rows = await db.fetch(SQL["opened_plans"], list(ALWAYS_OPEN), list(specialised_open_for(standing)))
     listed = [Plan.from_row(row["plan"]) for row in rows]
     plans = [plan for plan in listed if is_orderable(plan, policy_of(Policy, plan.publisher))]
     chosen = wizard.Selection(
@@ -192,11 +156,6 @@ async def standing(actor: CurrentActor, db: Database, log: CurrentLog) -> Standi
             for r in rows
         ],
     )
-
-
-def _plan_view(plan_json: str) -> PlanView:
-    plan = Plan.from_row(plan_json)
-    return plan_view(plan, policy_of(Policy, plan.publisher))
 
 
 # ── Carts ──────────────────────────────────────────────────────────────────────────────────────────────

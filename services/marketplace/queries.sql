@@ -1,11 +1,7 @@
--- catalogue: list the plans of these categories ($1) or publishers ($2) that match, after $8; '' and null match all.
-select product_id || '.' || publisher as cursor, plan
-from catalogue
+-- opened_plans: list the plans of these categories ($1) or publishers ($2).
+select plan from catalogue
 where listed and (category = any($1::text[]) or publisher = any($2::text[]))
-    and ($3 = '' or product = $3) and ($4::text is null or period = $4) and ($5::text is null or support = $5)
-    and ($6::text is null or category = $6) and ($7 = '' or product_id = $7)
-    and product_id || '.' || publisher > $8 and ($10 = '' or publisher = $10)
-order by cursor limit $9;
+order by product_id, publisher;
 
 -- plans_of_id: list the plans of a product id, one of each publisher.
 select publisher, plan, listed, event_id from catalogue where product_id = $1 order by publisher;

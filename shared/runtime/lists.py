@@ -121,10 +121,12 @@ class Listing:
             limit: The default number of rows in a page.
         """
         self._key, self._sorts, self._order, self._limit = key, dict(sorts), order, limit
-        self._statements = {
+        self.statements: Mapping[str, str] = {
             name: with_names(with_statements(SQL["page"], list=statement), column=by.column or name, key=key)
             for name, by in sorts.items()
+            if statement
         }
+        """The statement of each order; none for a list in memory."""
         self._choices = [choice for name in sorts for choice in (name, f"-{name}")]
         if order not in self._choices:
             raise ValueError(f"the default order {order} is none of {', '.join(self._choices)}")
@@ -165,7 +167,7 @@ class Listing:
             arguments: The values of the list's own parameters, from `$6` on.
         """
         value, key = page.after or (None, None)
-        statement = self._statements[page.sort]
+        statement = self.statements[page.sort]
         rows = await db.fetch(statement, page.descending, page.after is None, value, key, page.limit + 1, *arguments)
         if len(rows) <= page.limit:
             return Found(rows, None)

@@ -1,0 +1,84 @@
+-- owned_products: list the products that a contract owns; `in_term` is true before the first term begins, too.
+select product, publisher, starts, in_term from owned_products where contract_id = $1;
+
+-- available_updates: list the updates of these products ($6), publishers ($7) and kinds ($8), without superseded ones: of
+-- this product ($9), publisher ($10), kind ($11), severity ($12) and platform ($13), null for any, with the text $14.
+select u.publisher, u.update_id, u.product, u.kind, u.title, u.version, u.platform, u.severity, u.sha256, u.size_bytes,
+    u.location, u.published_at, u.component, u.event_id
+from updates u
+where u.withdrawn is null
+    and exists (
+        select from unnest($6::text[], $7::text[], $8::text[]) as visible (product, publisher, kind)
+        where visible.product = u.product and visible.publisher in ('', u.publisher) and visible.kind = u.kind
+    )
+    and not exists (
+        select from updates newer
+        where newer.withdrawn is null and newer.precedence > u.precedence
+            and (newer.publisher, newer.product, newer.component, newer.platform, newer.kind)
+                = (u.publisher, u.product, u.component, u.platform, u.kind)
+    )
+    and ($9::text is null or u.product = $9) and ($10::text is null or u.publisher = $10)
+    and ($11::text is null or u.kind = $11) and ($12::text is null or u.severity = $12)
+    and ($13::text is null or u.platform = $13)
+    and (
+        $14 = '%%' or u.title ilike $14 or u.product ilike $14 or u.version ilike $14 or u.update_id ilike $14
+    );
+
+-- rollouts: list the rollouts of the contract $6 and how many of each rollout's targets have installed the update: those
+-- of this status ($7), publisher ($8), update ($9) and group ($10), null for any, with the text $11.
+select r.rollout_id, r.publisher, r.update_id, r.version, r.groups, r.phases, r.status, r.phase + 1 as phase, r.reason,
+    t.targets, t.succeeded, t.failed, r.started_by, r.event_id
+from rollouts r
+cross join lateral (
+    select count(*)::int as targets, count(*) filter (where i.failed = 0)::int as succeeded,
+        count(*) filter (where i.failed > 0)::int as failed
+    from rollout_targets t
+    left join lateral (
+        select count(*) filter (where not succeeded) as failed from rollout_installs
+        where rollout_id = t.rollout_id and account_id = t.account_id
+        having count(*) > 0
+    ) i on true
+    where t.rollout_id = r.rollout_id and t.removed is null
+) t
+where r.contract_id = $6 and ($7::text is null or r.status = $7) and ($8::text is null or r.publisher = $8)
+    and ($9::text is null or r.update_id = $9) and ($10::text is null or $10 = any(r.groups))
+    and ($11 = '%%' or r.update_id ilike $11 or r.version ilike $11 or r.reason ilike $11 or r.rollout_id ilike $11);
+
+-- groups: list the groups of the contract $6 with their members, the default group ($7) first, even without a row: those
+-- of the user $8, null for any, with the text $9 in their name.
+with every as (
+    select * from fleet_groups where contract_id = $6
+    union all
+    select $6, $7, 'default', 'off', null, 0, null, 0, '[]', null
+    where not exists (select from fleet_groups where contract_id = $6 and group_id = $7)
+)
+select g.*, case when g.group_id = $7 then '' else g.name end as by_name,
+    coalesce((select array_agg(m.account_id order by m.account_id) from fleet_members m
+        where m.contract_id = $6 and m.group_id = g.group_id), '{}') as members
+from every g
+where ($8::text is null or g.group_id = coalesce(
+        (select m.group_id from fleet_members m where m.contract_id = $6 and m.account_id = $8), $7))
+    and ($9 = '%%' or g.name ilike $9);
+
+-- decisions: list the latest decisions of the contract $6: of this group ($7), decision ($8), publisher ($9) and update
+-- ($10), null for any, with the text $11.
+select publisher, update_id, group_id, decision, starts_at, reason, rollout_id, decided_by, event_id,
+    event_id || ' ' || group_id as cursor, coalesce(starts_at, '9000-01-01T00:00Z') as by_starts_at
+from fleet_decisions
+where contract_id = $6 and ($7::text is null or group_id = $7) and ($8::text is null or decision = $8)
+    and ($9::text is null or publisher = $9) and ($10::text is null or update_id = $10)
+    and ($11 = '%%' or update_id ilike $11 or reason ilike $11);
+
+-- my_updates: list the updates that a user's machine ($2) should install; $3 is the default group's id.
+select r.rollout_id, g.windows, u.*
+from rollout_targets t
+join rollouts r using (rollout_id)
+join updates u on u.publisher = r.publisher and u.update_id = r.update_id and u.withdrawn is null
+left join fleet_members m on m.contract_id = r.contract_id and m.account_id = t.account_id
+left join fleet_groups g on g.contract_id = r.contract_id and g.group_id = coalesce(m.group_id, $3)
+where t.account_id = $1 and t.removed is null and t.phase <= r.phase and r.status in ('running', 'completed')
+    and not exists (
+        select from rollout_installs i
+        where i.rollout_id = r.rollout_id and i.machine = $2 and i.account_id = t.account_id and i.succeeded
+    )
+order by r.event_id;
