@@ -7,16 +7,31 @@ from typing import Final
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from services.distribution.domain.fleet import FLEET
+from services.distribution.domain.groups import DEFAULT_GROUP
+from services.distribution.domain.rollout import ROLLOUT
 from services.distribution.lists import LISTS, RolloutSummary, UpdateView, rollout_summary, update_view, visible_updates
+from shared.events import (
+    Event,
+    GroupCreated,
+    GroupPolicySet,
+    UpdateApproved,
+    UpdateHeld,
+    UpdateScheduled,
+    UserPutInGroup,
+    UserRemovedFromGroup,
+)
 from shared.events.fields import DerivedIdentifier, Identifier, Publisher
 from shared.runtime.access import require_access
-from shared.runtime.http import CurrentActor, Database, Now
+from shared.runtime.exports import ListRoute
+from shared.runtime.histories import History, HistoryPage, history_of
+from shared.runtime.http import CurrentActor, CurrentLog, Database, Now
 from shared.runtime.problems import unknown
 from shared.sql import statements
 
 SQL: Final = statements(__file__)
 
-QUERIES: Final = APIRouter()
+QUERIES: Final = APIRouter(route_class=ListRoute)
 
 QUERIES.routes.extend(LISTS.routes)
 
@@ -76,3 +91,49 @@ async def rollout(
         "history": [HistoryView(**dict(event) | {"data": json.loads(event["data"])}) for event in history],
     }
     return RolloutView.model_validate(rollout_summary(row) | parts)
+
+
+@QUERIES.get("/contracts/{contract_id}/rollouts/{rollout_id}/history")
+async def rollout_history(
+    contract_id: Identifier,
+    rollout_id: DerivedIdentifier,
+    actor: CurrentActor,
+    db: Database,
+    log: CurrentLog,
+    page: HistoryPage,
+) -> History:
+    """List what happened to a rollout: who did what, when and why."""
+    await require_access(db, actor, contract_id)
+    if await db.fetchrow(SQL["rollout"], contract_id, rollout_id) is None:
+        raise unknown("rollout", "See GET /contracts/{contract_id}/rollouts.")
+    return await history_of(log, ROLLOUT, rollout_id, page)
+
+
+# ── Groups ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@QUERIES.get("/contracts/{contract_id}/groups/{group_id}/history")
+async def group_history(
+    contract_id: Identifier,
+    group_id: Identifier,
+    actor: CurrentActor,
+    db: Database,
+    log: CurrentLog,
+    page: HistoryPage,
+) -> History:
+    """List what happened to a group, and what was decided for it: who did what, when and why."""
+    await require_access(db, actor, contract_id)
+    if group_id != DEFAULT_GROUP and not await db.fetchval(SQL["has_group"], contract_id, group_id):
+        raise unknown("group", "See GET /contracts/{contract_id}/groups.")
+    return await history_of(log, FLEET, contract_id, page, lambda event: group_id in _groups_of(event))
+
+
+def _groups_of(event: Event) -> tuple[str, ...]:
+    """Return the groups that an event of a fleet is about."""
+    match event:
+        case GroupCreated() | UserPutInGroup() | UserRemovedFromGroup() | GroupPolicySet():
+            return (event.group_id,)
+        case UpdateApproved() | UpdateHeld() | UpdateScheduled():
+            return event.groups
+        case _:
+            return ()

@@ -36,3 +36,6 @@ group by t.rollout_id, t.account_id order by t.phase, t.account_id;
 
 -- history: list the rollout's events.
 select * from rollout_history where rollout_id = $1 order by version;
+
+-- has_group: return whether a contract has a group.
+select true from fleet_groups where contract_id = $1 and group_id = $2;

@@ -202,11 +202,16 @@ async def holders(
     account_id: Identifier | None = None,
 ) -> SeatList:
     """List the seats of a pool that are assigned, and to whom."""
-    pool = await db.fetchrow(SQL["pool_of"], subscription_id)
-    if pool is None or not sees_pool(actor, pool):
-        raise unknown("pool of seats")
+    await visible_pool(db, actor, subscription_id)
     found = await HOLDERS.fetch(db, page, subscription_id, account_id)
     return SeatList(items=[SeatView(**dict(row)) for row in found.rows], next=found.next)
+
+
+async def visible_pool(db: Pool, actor: Actor, subscription_id: str) -> None:
+    """Raise Problem 404 unless the caller may see the pool."""
+    row = await db.fetchrow(SQL["pool_of"], subscription_id)
+    if row is None or not sees_pool(actor, row):
+        raise unknown("pool of seats")
 
 
 MY_SEATS: Final = Listing(
@@ -274,7 +279,7 @@ async def credit_entries(
     account_id: Identifier | None = None,
     q: Search = "",
 ) -> EntryList:
-    """List the ledger of the contract's credits: grants, consumptions and expiries, with the balance after each."""
+    """List the ledger of the contract's credits, with the balance after each entry."""
     await visible_contract(db, actor, contract_id)
     found = await ENTRIES.fetch(db, page, contract_id, kind, grant_id, account_id, searched(q))
     return EntryList(items=[LedgerEntry(**dict(row)) for row in found.rows], next=found.next)

@@ -6,16 +6,28 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
-from services.entitlements.lists import LISTS, EntryView, PoolSummary, SeatView, sees_pool, shown, visible_contract
+from services.entitlements.domain.seat_pool import SEAT_POOL
+from services.entitlements.lists import (
+    LISTS,
+    EntryView,
+    PoolSummary,
+    SeatView,
+    sees_pool,
+    shown,
+    visible_contract,
+    visible_pool,
+)
 from shared.events.fields import Identifier, WrittenCount
 from shared.runtime.database import Pool
-from shared.runtime.http import CurrentActor, Database
+from shared.runtime.exports import ListRoute
+from shared.runtime.histories import History, HistoryPage, history_of
+from shared.runtime.http import CurrentActor, CurrentLog, Database
 from shared.runtime.problems import unknown
 from shared.sql import statements
 
 SQL: Final = statements(__file__)
 
-QUERIES: Final = APIRouter()
+QUERIES: Final = APIRouter(route_class=ListRoute)
 
 QUERIES.routes.extend(LISTS.routes)
 
@@ -32,6 +44,15 @@ async def pool(subscription_id: Identifier, actor: CurrentActor, db: Database, r
         raise unknown("pool of seats")
     now = request.app.state.parts.clocks.time_of(row["customer"])
     return PoolView.model_validate(shown(row, now) | {"holders": await _holders(db, subscription_id)})
+
+
+@QUERIES.get("/pools/{subscription_id}/history")
+async def pool_history(
+    subscription_id: Identifier, actor: CurrentActor, db: Database, log: CurrentLog, page: HistoryPage
+) -> History:
+    """List what happened to a pool: who did what, when and why."""
+    await visible_pool(db, actor, subscription_id)
+    return await history_of(log, SEAT_POOL, subscription_id, page)
 
 
 async def _holders(db: Pool, subscription_id: str) -> list[SeatView]:

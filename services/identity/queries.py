@@ -35,6 +35,7 @@ from shared.eventlog.write.reader import Reader
 from shared.events.fields import Identifier, OptionalCode
 from shared.runtime.auth import Actor
 from shared.runtime.exports import ListRoute
+from shared.runtime.histories import History, HistoryPage, history_of
 from shared.runtime.http import CurrentActor, CurrentLog, Database
 from shared.runtime.lists import By, Listing, Page, Search, searched
 from shared.runtime.problems import unknown
@@ -148,6 +149,13 @@ async def list_contracts(
 async def one_contract(contract_id: Identifier, actor: CurrentActor, log: CurrentLog) -> ContractView:
     """Return a contract with its roles, role requests, agreements and the caller's access."""
     return contract_view(await visible(log, contract_id, actor), actor.account_id)
+
+
+@QUERIES.get("/contracts/{contract_id}/history")
+async def contract_history(contract_id: Identifier, actor: CurrentActor, log: CurrentLog, page: HistoryPage) -> History:
+    """List what happened to a contract's roles and agreements: who did what, when and why."""
+    await visible(log, contract_id, actor)
+    return await history_of(log, CONTRACT, contract_id, page)
 
 
 @QUERIES.get("/contracts/{contract_id}/access")

@@ -68,6 +68,8 @@ from shared.events import CancelBy, HeldSeat, Plan, PlanListed, PlanWithdrawn
 from shared.events.fields import Code, Identifier, OptionalCode, OptionalIdentifier, OptionalPublisher, WrittenDay
 from shared.events.marketplace import Billing, Period, Support
 from shared.runtime.auth import Actor
+from shared.runtime.exports import ListRoute
+from shared.runtime.histories import History, HistoryPage, history_of
 from shared.runtime.http import CurrentActor, CurrentLog, Database
 from shared.runtime.policies import policy_of
 from shared.runtime.problems import rejected, unknown
@@ -75,7 +77,7 @@ from shared.sql import Queryable, Row, statements
 
 SQL: Final = statements(__file__)
 
-QUERIES = APIRouter()
+QUERIES = APIRouter(route_class=ListRoute)
 QUERIES.routes.extend(partners.QUERIES.routes)
 QUERIES.routes.extend(LISTS.routes)
 
@@ -247,6 +249,20 @@ async def subscription(
 ) -> SubscriptionView:
     """Return a subscription with its term, instalments, amount still owed and auto-renew state."""
     return await _subscription(subscription_id, actor, db, clocks)
+
+
+@QUERIES.get("/subscriptions/{subscription_id}/history")
+async def subscription_history(
+    subscription_id: Identifier,
+    actor: CurrentActor,
+    db: Database,
+    log: CurrentLog,
+    clocks: AllClocks,
+    page: HistoryPage,
+) -> History:
+    """List what happened to a subscription: who did what, when and why."""
+    await _subscription(subscription_id, actor, db, clocks)
+    return await history_of(log, SUBSCRIPTION, subscription_id, page)
 
 
 @QUERIES.get("/subscriptions/{subscription_id}/support")

@@ -36,6 +36,15 @@ async def test_what_is_read_is_what_was_written(store: Store) -> None:
     assert [e.envelope.position for e in await store.read(1, 1)] == [2]
 
 
+async def test_a_history_is_read_both_ways(store: Store) -> None:
+    await store.append(write("a", number=4))
+    await store.append(write("b", number=1))
+    for version, newest_first, expected in ((0, False, [1, 2]), (2, False, [3, 4]), (9, True, [4, 3]), (2, True, [1])):
+        read = await store.history("a", version, 2, newest_first=newest_first)
+        assert [each.envelope.version for each in read] == expected
+    assert await store.history("unknown", 0, 2, newest_first=False) == []
+
+
 @pytest.mark.parametrize("wrong", [Head(0, GENESIS), Head(1, GENESIS), Head(2, GENESIS), Head(3, b"x" * 32)])
 async def test_a_write_on_another_head_than_the_streams_is_moved(store: Store, wrong: Head) -> None:
     await store.append(write("a", number=2))

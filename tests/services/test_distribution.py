@@ -192,6 +192,12 @@ async def test_an_update_goes_to_a_group_phase_by_phase(bench: Bench) -> None:
     assert shown["status"] == "completed" and [user["succeeded"] for user in shown["users"]] == [1, 1]
     assert [each["type"] for each in shown["history"]][-3:] == ["InstallSucceeded", "PhasePassed", "RolloutCompleted"]
     assert (await bench.when("GET", "/contracts/c/decisions").then_ok())["items"][0]["decision"] == "approved"
+    history = (await bench.when("GET", "/contracts/c/rollouts/c-1/history").then_ok())["items"]
+    assert [each["event_id"] for each in history] == [each["event_id"] for each in shown["history"]]
+    of_group = (await bench.when("GET", f"/contracts/c/groups/{group}/history").then_ok())["items"]
+    assert [each["type"] for each in of_group] == ["GroupCreated", "UserPutInGroup", "UpdateApproved"]
+    await bench.when("GET", "/contracts/c/groups/none/history").then_refused("unknown")
+    await bench.when("GET", "/contracts/c/rollouts/c-9/history").then_refused("unknown")
 
 
 async def test_every_decision_names_its_actor_and_no_report_decides(bench: Bench) -> None:
@@ -415,3 +421,25 @@ async def test_a_new_hire_is_offered_the_newest_version_and_the_one_before_after
     await bench.time(MONDAY + 14 * DAY)
     (offer,) = (await bench.when("GET", "/me/updates?machine=pc", "chiyo").then_ok())["items"]
     assert offer["version"] == "2027.29", "the policy decides about it anew"
+
+
+async def test_lists_of_a_contract_are_filtered_searched_and_sorted(bench: Bench) -> None:
+    for name in ("pilots", "admins"):
+        await bench.when("POST", "/contracts/c/groups", name=name).then_ok()
+    await bench.when("POST", APPROVAL, groups=["default"]).then_ok()
+    for query, names in {"": ["default", "admins", "pilots"], "q=PIL": ["pilots"], "member=ana": ["default"]}.items():
+        found = (await bench.when("GET", f"/contracts/c/groups?{query}").then_ok())["items"]
+        assert [each["name"] for each in found] == names, query
+    for query, number in {
+        "rollouts?status=running": 1,
+        "rollouts?status=stopped": 0,
+        "rollouts?group_id=default&sort=-targets": 1,
+        "decisions?decision=approved&sort=starts_at": 1,
+        "decisions?group_id=none": 0,
+        f"updates?q={UPDATE.title[:4]}": 1,
+        "updates?severity=critical&kind=extension": 0,
+        "policies?sort=-name": 3,
+    }.items():
+        assert len((await bench.when("GET", f"/contracts/c/{query}").then_ok())["items"]) == number, query
+    csv = await bench.when("GET", "/contracts/c/rollouts?format=csv")
+    assert csv.text.startswith("rollout_id,publisher,update_id,version,groups,phases,status")

@@ -37,6 +37,9 @@ class Connection:
         await self._process.gate()
         return found
 
+    async def history(self, stream: str, version: int, limit: int, *, newest_first: bool) -> Sequence[StoredEvent]:
+        return list(await self._store.history(stream, version, limit, newest_first=newest_first))
+
     async def read(self, after: int, limit: int) -> Sequence[StoredEvent]:
         await self._process.gate()
         if self._breaks():

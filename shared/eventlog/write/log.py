@@ -135,7 +135,6 @@ class Sealer(Protocol):
 
         The fields of a forgotten person are empty.
         """
-        ...
 
 
 class Observer(Protocol):
@@ -336,7 +335,7 @@ class Log:
         state, head, tenant = current.state, current.head, current.tenant
         if later is None:
             later = await self.store.read_stream(stream_id, head.version)
-        for stored, event in zip(later, await self._opened(later), strict=True):
+        for stored, event in zip(later, await self.opened(later), strict=True):
             if stored.envelope.prevhash != head.hash:
                 raise RuntimeError(
                     f"{stream_id} version {stored.envelope.version} does not continue the version before it"
@@ -352,7 +351,8 @@ class Log:
             raise RuntimeError("an event with personal fields cannot be written: this log has no sealer")
         return await self._sealer.seal(events)
 
-    async def _opened(self, stored: Sequence[StoredEvent]) -> Sequence[Event]:
+    async def opened(self, stored: Sequence[StoredEvent]) -> Sequence[Event]:
+        """Return stored events with personal fields in the clear; those of the forgotten are empty."""
         events = [decode(envelope, data, trusted=True) for envelope, data in stored]
         if self._sealer is None or not _personal(events):
             return events
@@ -440,7 +440,7 @@ class Log:
         stored = (await self.store.read_stream(first.stream, first.first))[: first.events]
         events = tuple(
             Recorded(s.envelope.id, s.envelope.version or 0, s.envelope.position or 0, event)
-            for s, event in zip(stored, await self._opened(stored), strict=True)
+            for s, event in zip(stored, await self.opened(stored), strict=True)
         )
         # The store also sends a write again when its connection broke. That is not a repetition by the caller.
         ours = bool(write.events) and bool(stored) and stored[0].envelope.id == write.events[0].envelope.id

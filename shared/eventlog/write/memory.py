@@ -52,6 +52,10 @@ class MemoryStore:
     async def read_stream(self, stream: str, after: int = 0) -> Sequence[StoredEvent]:
         return self._streams.get(stream, [])[after:]
 
+    async def history(self, stream: str, version: int, limit: int, *, newest_first: bool) -> Sequence[StoredEvent]:
+        events = self._streams.get(stream, [])
+        return events[: version - 1][::-1][:limit] if newest_first else events[version:][:limit]
+
     async def load(self, stream: str, definition: str) -> tuple[Snapshot | None, Sequence[StoredEvent]]:
         events, snapshot = self._streams.get(stream, []), self.snapshots.get(stream)
         if snapshot is not None:

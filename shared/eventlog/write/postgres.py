@@ -184,6 +184,9 @@ class PostgresStore:
     async def read_stream(self, stream: str, after: int = 0) -> Sequence[StoredEvent]:
         return [self._event(row) for row in await self._fetch(SQL["read_stream"], stream, after)]
 
+    async def history(self, stream: str, version: int, limit: int, *, newest_first: bool) -> Sequence[StoredEvent]:
+        return [self._event(row) for row in await self._fetch(SQL["history"], stream, version, newest_first, limit)]
+
     async def load(self, stream: str, definition: str) -> tuple[Snapshot | None, Sequence[StoredEvent]]:
         """Load the stream's snapshot and the events after it in one round trip.
 

@@ -6,6 +6,19 @@ select position, stream, version, id, type, schema, time, correlation_id, causat
     prevhash, hash, command_id, data::text
 from log.events where stream = $1 and version > $2 order by version;
 
+-- history: read at most $4 of a stream's events: those after the version $2, or, if $3, those before it, the newest first.
+(
+    select position, stream, version, id, type, schema, time, correlation_id, causation_id, actor, tenant, traceparent,
+        prevhash, hash, command_id, data::text
+    from log.events where stream = $1 and not $3 and version > $2 order by version limit $4
+)
+union all
+(
+    select position, stream, version, id, type, schema, time, correlation_id, causation_id, actor, tenant, traceparent,
+        prevhash, hash, command_id, data::text
+    from log.events where stream = $1 and $3 and version < $2 order by version desc limit $4
+);
+
 -- load: read a stream's snapshot of this definition, if its event is in the log, and the events after it.
 select s.version, s.hash, s.tenant,
     case when e.version is null or e.version = s.version + 1 then s.state end as state, s.digest, e.*

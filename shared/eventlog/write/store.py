@@ -149,6 +149,10 @@ class Store(Protocol):
         """Return the stream's events with a version above `after`, in order."""
         ...
 
+    async def history(self, stream: str, version: int, limit: int, *, newest_first: bool) -> Sequence[StoredEvent]:
+        """Return at most `limit` events after the version, or, the newest first, before it."""
+        ...
+
     async def read(self, after: int, limit: int) -> Sequence[StoredEvent]:
         """Return at most `limit` events with a position above `after`, in order and without gaps."""
         ...
