@@ -165,9 +165,12 @@ async def _rights(s: Story, *, updates: bool) -> None:
 
 
 async def maintenance(s: Story) -> None:
-    """An update is held, then scheduled for a maintenance window; its rollout pauses."""
+    """A newer version is held, then scheduled for a maintenance window; its rollout pauses."""
     others = (*s.designers[1:], s.cad)
     next_id = await published(s, "2027.2")
+    await visible(s, s.cad, s.update_id, 404)
+    await _offered_no_more(s, s.update_id, s.designers[0], *others)
+    s.say(f"the publisher emits UpdatePublished {next_id}: it supersedes {s.update_id}, whose rollout ends")
     path, groups = f"/contracts/{s.contract}/updates/{PUBLISHER}/{next_id}", {"groups": ["default"]}
     broken = {"reason": "it breaks our title-block plug-in"}
     await s.doors.ok("distribution", "POST", f"{path}/hold", s.cad, groups | broken)
@@ -182,7 +185,6 @@ async def maintenance(s: Story) -> None:
     policy = {"cadence": "off", "windows": [window]}
     await s.doors.ok("distribution", "PUT", f"/contracts/{s.contract}/groups/default/policy", s.cad, policy)
     await s.doors.ok("distribution", "POST", f"{path}/schedule", s.cad, groups | {"starts_at": opens.isoformat()})
-    await _offered_no_more(s, s.update_id, *others)
     expect(not await _offers(s, next_id, *others), "what is scheduled should not be offered yet")
     s.say(f"corrected, it is scheduled for the maintenance window of {opens:%A %H:%M}; until then nothing is offered")
     await moved(s, opens + timedelta(minutes=30))
@@ -194,9 +196,14 @@ async def maintenance(s: Story) -> None:
     paused = await s.doors.ok("distribution", "GET", rollout, s.cad)
     expect(paused["status"] == "paused", f"a third of the users failed, the rollout should be paused: {paused}")
     s.say(f"{opens + timedelta(minutes=30):%A %H:%M}, it is rolled out, and pauses: {paused['reason']}")
-    await s.doors.ok("distribution", "POST", f"{rollout}/resume", s.cad, {})
+    await s.doors.ok("distribution", "POST", f"{rollout}/retry", s.cad, {})
     await _offered(s, next_id, *others)
-    s.say(f"{s.cad.name} resumes it: all three are offered it again, and {others[0].name} gets a second try")
+    s.say(f"{s.cad.name} retries the failed: it goes on, and {others[0].name} is offered it again")
+    broken_disk = {"account_id": others[0].account_id, "reason": "the disk is being replaced"}
+    await s.doors.ok("distribution", "POST", f"{rollout}/exclusions", s.cad, broken_disk)
+    await _offered_no_more(s, next_id, others[0])
+    s.say(f"and excludes {others[0].name} until the disk is replaced")
+    s.update_id = next_id
 
 
 # ── People ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -276,16 +276,16 @@ async def in_autumn(w: World, c: Customer) -> None:
     if c.fate == "cancels":
         await _turn_off(w, c, "this_term")
     if c.waits:
-        await _targets(w, c, 0, "without the right nobody is offered the update")
+        await _targets(w, c, 0, "nobody reported, so it has paused; without the right it has no users")
 
 
-async def _targets(w: World, c: Customer, count: int, what: str) -> None:
-    """Wait until the customer's unfinished rollout offers the update to this many users."""
+async def _targets(w: World, c: Customer, count: int, what: str, status: str = "paused") -> None:
+    """Wait until the customer's unfinished rollout has this many users."""
     path = f"/contracts/{c.contract}/rollouts/{c.rollout}"
 
     async def aimed() -> Json | None:
         shown = await w.doors.ok("distribution", "GET", path, c.manager)
-        must(shown["status"] == "running", c, f"the rollout should wait, not be {shown['status']}")
+        must(shown["status"] == status, c, f"the rollout should be {status}, not {shown['status']}")
         return shown if shown["targets"] == count else None
 
     await until(c, aimed, what)
@@ -294,7 +294,9 @@ async def _targets(w: World, c: Customer, count: int, what: str) -> None:
 async def after_the_cutoff(w: World, c: Customer) -> None:
     """Act on day 362: a late request applies to the next term; the partner has a CSN again."""
     if c.waits:
-        await _targets(w, c, 1, "with the right the update is offered again")
+        await _targets(w, c, 1, "with the right it has its user again")
+        await w.doors.ok("distribution", "POST", f"/contracts/{c.contract}/rollouts/{c.rollout}/resume", c.manager)
+        await _targets(w, c, 1, "the update is offered again", "running")
     shown = await subscription(w, c)
     if shown["auto_renew"]["state"] != "off":
 

@@ -12,9 +12,12 @@ from services.distribution.domain.groups import CreateGroup, PutUserInGroup, Rem
 from services.distribution.domain.policy import Policy
 from services.distribution.domain.rollout import (
     ROLLOUT,
+    ExcludeTarget,
+    MoveOn,
     PauseRollout,
     ReportInstall,
     ResumeRollout,
+    RetryFailed,
     Running,
     Stopped,
     StopRollout,
@@ -128,7 +131,29 @@ async def resume_rollout(
     context: RequestContext[ResumeRollout], contract_id: str, rollout_id: str
 ) -> Addressed[ResumeRollout]:
     by = await _rollout_administrator(context, contract_id, rollout_id)
-    return Addressed(rollout_id, ResumeRollout(by=by))
+    return Addressed(rollout_id, ResumeRollout(by=by, now=context.now))
+
+
+@COMMANDS.route("POST", f"{_ROLLOUT}/exclusions", ROLLOUT)
+async def exclude_target(
+    context: RequestContext[ExcludeTarget], contract_id: str, rollout_id: str
+) -> Addressed[ExcludeTarget]:
+    by = await _rollout_administrator(context, contract_id, rollout_id)
+    return Addressed(rollout_id, replace(context.asked, by=by, now=context.now))
+
+
+@COMMANDS.route("POST", f"{_ROLLOUT}/retry", ROLLOUT)
+async def retry_failed(
+    context: RequestContext[RetryFailed], contract_id: str, rollout_id: str
+) -> Addressed[RetryFailed]:
+    by = await _rollout_administrator(context, contract_id, rollout_id)
+    return Addressed(rollout_id, RetryFailed(by=by, now=context.now))
+
+
+@COMMANDS.route("POST", f"{_ROLLOUT}/move-on", ROLLOUT)
+async def move_on(context: RequestContext[MoveOn], contract_id: str, rollout_id: str) -> Addressed[MoveOn]:
+    by = await _rollout_administrator(context, contract_id, rollout_id)
+    return Addressed(rollout_id, replace(context.asked, by=by, now=context.now))
 
 
 @COMMANDS.route("POST", f"{_ROLLOUT}/stop", ROLLOUT)
@@ -141,5 +166,11 @@ async def stop_rollout(
 
 @COMMANDS.route("POST", "/me/installs", ROLLOUT, scopes=("installs:report",))
 async def report_install(context: RequestContext[ReportInstall]) -> Addressed[ReportInstall]:
-    """Complete the report with the user who is signed in on the machine."""
-    return Addressed(context.asked.rollout_id, replace(context.asked, account_id=context.actor.account_id))
+    """Complete the report with the user who is signed in on the machine.
+
+    Its time is that of the rollout's customer.
+    """
+    state = await context.state(ROLLOUT, context.asked.rollout_id)
+    now = context.time_of(state.started.customer) if isinstance(state, Running) else context.now
+    command = replace(context.asked, account_id=context.actor.account_id, now=now)
+    return Addressed(command.rollout_id, command)

@@ -34,11 +34,16 @@ cross join lateral (
         count(*) filter (where i.failed > 0)::int as failed
     from rollout_targets t
     left join lateral (
-        select count(*) filter (where not succeeded) as failed from rollout_installs
-        where rollout_id = t.rollout_id and account_id = t.account_id
+        select count(*) filter (where not succeeded) as failed
+        from rollout_installs left join rollout_exclusions x using (rollout_id, account_id, machine)
+        where rollout_id = t.rollout_id and account_id = t.account_id and x.reason is null
         having count(*) > 0
     ) i on true
     where t.rollout_id = r.rollout_id and t.removed is null
+        and not exists (
+            select from rollout_exclusions x
+            where x.rollout_id = t.rollout_id and x.account_id = t.account_id and x.machine = ''
+        )
 ) t
 where r.contract_id = $6 and ($7::text is null or r.status = $7) and ($8::text is null or r.publisher = $8)
     and ($9::text is null or r.update_id = $9) and ($10::text is null or $10 = any(r.groups))
@@ -80,5 +85,9 @@ where t.account_id = $1 and t.removed is null and t.phase <= r.phase and r.statu
     and not exists (
         select from rollout_installs i
         where i.rollout_id = r.rollout_id and i.machine = $2 and i.account_id = t.account_id and i.succeeded
+    )
+    and not exists (
+        select from rollout_exclusions x
+        where x.rollout_id = r.rollout_id and x.account_id = t.account_id and x.machine in ('', $2)
     )
 order by r.event_id;

@@ -10,6 +10,7 @@ from shared.eventlog.deliver.projection import Connection, Projection
 from shared.events import (
     ApprovalLapsed,
     EntitlementNoted,
+    FailuresRetried,
     FleetOpened,
     GroupCreated,
     GroupPolicySet,
@@ -17,9 +18,11 @@ from shared.events import (
     InstallSucceeded,
     NextDecisionDue,
     PhasePassed,
+    PhaseReportsDue,
     PhaseStarted,
     PoolCsnNoted,
     RolloutCompleted,
+    RolloutMovedOn,
     RolloutPaused,
     RolloutResumed,
     RolloutStarted,
@@ -31,6 +34,7 @@ from shared.events import (
     SeatPoolResized,
     SeatPoolSuspended,
     TargetAdded,
+    TargetExcluded,
     TargetRemoved,
     UpdateApproved,
     UpdateHeld,
@@ -101,7 +105,7 @@ ROLLOUTS: Final = Projection(
         FleetOpened,
         NextDecisionDue,
     ),
-    tables=("rollouts", "rollout_targets", "rollout_installs", "rollout_history"),
+    tables=("rollouts", "rollout_targets", "rollout_installs", "rollout_exclusions", "rollout_history"),
 )
 ACCESS: Final = access_projection()
 
@@ -250,6 +254,10 @@ _Rollout: TypeAlias = (
     | TargetRemoved
     | InstallSucceeded
     | InstallFailed
+    | TargetExcluded
+    | FailuresRetried
+    | RolloutMovedOn
+    | PhaseReportsDue
     | RolloutPaused
     | RolloutResumed
     | RolloutStopped
@@ -264,6 +272,10 @@ _Rollout: TypeAlias = (
 @ROLLOUTS.on(TargetRemoved)
 @ROLLOUTS.on(InstallSucceeded)
 @ROLLOUTS.on(InstallFailed)
+@ROLLOUTS.on(TargetExcluded)
+@ROLLOUTS.on(FailuresRetried)
+@ROLLOUTS.on(RolloutMovedOn)
+@ROLLOUTS.on(PhaseReportsDue)
 @ROLLOUTS.on(RolloutPaused)
 @ROLLOUTS.on(RolloutResumed)
 @ROLLOUTS.on(RolloutStopped)
@@ -298,7 +310,11 @@ async def _rollout(tx: Connection, event: _Rollout, envelope: Envelope) -> None:
             await _target(tx, event)
         case InstallSucceeded() | InstallFailed():
             await _installed(tx, event, envelope)
-        case PhasePassed():
+        case TargetExcluded():
+            await _excluded(tx, event)
+        case FailuresRetried(rollout_id=rollout_id):
+            await tx.execute(SQL["forget_failures"], rollout_id)
+        case PhasePassed() | RolloutMovedOn() | PhaseReportsDue():
             pass
         case unreachable:
             assert_never(unreachable)
@@ -332,6 +348,10 @@ async def _target(tx: Connection, event: TargetAdded | TargetRemoved) -> None:
         await tx.execute(SQL["remove_target"], event.rollout_id, event.account_id, event.reason)
         return
     await tx.execute(SQL["add_target"], event.rollout_id, event.account_id, event.group_id, event.phase)
+
+
+async def _excluded(tx: Connection, event: TargetExcluded) -> None:
+    await tx.execute(SQL["exclude"], event.rollout_id, event.account_id, event.machine, event.reason, event.excluded_by)
 
 
 async def _installed(tx: Connection, event: InstallSucceeded | InstallFailed, envelope: Envelope) -> None:

@@ -82,3 +82,11 @@ insert into rollout_installs (rollout_id, account_id, machine, succeeded, error,
 values ($1, $2, $3, $4, $5, $6)
 on conflict (rollout_id, account_id, machine) do update set succeeded = excluded.succeeded,
     error = excluded.error, at = excluded.at;
+
+-- exclude: exclude a user, or one machine of theirs, from the rollout.
+insert into rollout_exclusions (rollout_id, account_id, machine, reason, excluded_by) values ($1, $2, $3, $4, $5)
+on conflict (rollout_id, account_id, machine) do update set reason = excluded.reason,
+    excluded_by = excluded.excluded_by;
+
+-- forget_failures: delete the reports of machines that failed.
+delete from rollout_installs where rollout_id = $1 and not succeeded;

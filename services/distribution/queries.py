@@ -51,15 +51,27 @@ async def available_update(
 # ── Rollouts ───────────────────────────────────────────────────────────────────────────────────────────
 
 
+class MachineView(BaseModel):
+    machine: str
+    succeeded: bool
+    error: str
+    at: datetime
+    excluded: str | None
+    """Why the machine does not count; None where it does."""
+
+
 class TargetView(BaseModel):
     account_id: str
     group_id: str
     phase: int
     removed: str | None
+    excluded: str | None
+    """Why an administrator excluded the user; None where they are not excluded."""
     succeeded: int
     """The number of the user's machines that reported success."""
     failed: int
     """The number of the user's machines that reported a failure."""
+    machines: list[MachineView]
 
 
 class HistoryView(BaseModel):
@@ -87,7 +99,7 @@ async def rollout(
     users = await db.fetch(SQL["targets"], rollout_id)
     history = await db.fetch(SQL["history"], rollout_id)
     parts = {
-        "users": [TargetView(**dict(user)) for user in users],
+        "users": [TargetView(**dict(user) | {"machines": json.loads(user["machines"])}) for user in users],
         "history": [HistoryView(**dict(event) | {"data": json.loads(event["data"])}) for event in history],
     }
     return RolloutView.model_validate(rollout_summary(row) | parts)

@@ -14,6 +14,7 @@ from services.distribution.domain.decisions import LapseApproval, OfferUpdate, R
 from services.distribution.domain.entitlements import Fact, NoteEntitlement
 from services.distribution.domain.fleet import FLEET, Fleet, standing
 from services.distribution.domain.line import LINE, JoinLine, ListUpdate, concerns
+from services.distribution.domain.policy import Policy
 from services.distribution.domain.rollout import ROLLOUT, FollowFleet, StartRollout
 from services.distribution.domain.update import UPDATE, Available, RecordUpdate, Withdrawn, WithdrawUpdate, key
 from shared.eventlog.deliver.projection import Dispatch, ReactionContext, Reactions
@@ -52,6 +53,7 @@ from shared.events import (
 )
 from shared.events.envelope import Envelope, publisher_of
 from shared.events.registry import DISTRIBUTION, ENTITLEMENTS, INBOUND
+from shared.runtime.policies import policy_of
 
 REACTIONS: Final = Reactions(
     "reactions", topics=(INBOUND,), ignores=(*subjects.CSNS, *subjects.PLANS, *subjects.ORDER_ANSWERS, CreditsPurchased)
@@ -250,6 +252,8 @@ async def _approved(event: UpdateApproved, _envelope: Envelope, reach: ReactionC
         phases=event.phases,
         targets=standing(fleet, event.number).targets,
         by=event.approved_by,
+        silent_days=policy_of(Policy, event.publisher).silent_days,
+        now=reach.time_of(fleet.customer),
     )
     return [Dispatch(ROLLOUT, event.rollout_id, start)]
 
@@ -276,10 +280,15 @@ async def _moved(event: _Moving, _envelope: Envelope, reach: ReactionContext) ->
     if not event.rollouts:
         return []
     fleet = await reach.log.state(FLEET, event.contract_id)
+    now = reach.time_of(fleet.customer)
     found = [(f"{event.contract_id}-{number}", standing(fleet, number)) for number in event.rollouts]
     return [
-        Dispatch(ROLLOUT, rollout_id, FollowFleet(now.targets, now.reasons, now.over, now.over_by))
-        for rollout_id, now in found
+        Dispatch(
+            ROLLOUT,
+            rollout_id,
+            FollowFleet(targets=at.targets, reasons=at.reasons, now=now, over=at.over, over_by=at.over_by),
+        )
+        for rollout_id, at in found
     ]
 
 

@@ -21,6 +21,7 @@ from shared.events.fields import (
     Number,
     OptionalCode,
     OptionalIdentifier,
+    OptionalName,
     OptionalPublisher,
     Percent,
     Publisher,
@@ -193,10 +194,7 @@ class EntitlementNoted(Event):
 
 
 class UpdateOffered(Event):
-    """The update was offered to the contract.
-
-    Its administrators can decide about it while no newer version of it is offered.
-    """
+    """The update was offered to the contract. Administrators decide about the newest version."""
 
     contract_id: Identifier
     publisher: Publisher
@@ -216,10 +214,7 @@ class UpdateOffered(Event):
 
 
 class UpdateRecalled(Event):
-    """The publisher withdrew the update. No user of the contract gets it any more.
-
-    A version that it superseded is offered again.
-    """
+    """The publisher withdrew the update. The version before it is offered again."""
 
     contract_id: Identifier
     publisher: Publisher
@@ -325,6 +320,8 @@ class RolloutStarted(Event):
     groups: GroupIds
     phases: RolloutPhases
     started_by: ActorId
+    silent_days: Days = 0
+    """After so many days without a report from a phase's users the rollout pauses; 0: it never does."""
 
 
 class PhaseStarted(Event):
@@ -345,6 +342,30 @@ class PhasePassed(Event):
     passed_by: ActorId
 
 
+class PhaseReportsDue(Event):
+    """Reports of the phase's users are due by then. The rollout pauses if there is none.
+
+    It is set when the rollout begins to wait for the phase's users, and again after each silence that a report ended.
+    """
+
+    rollout_id: DerivedIdentifier
+    customer: Identifier
+    phase: Count
+    due: Instant
+    """In the customer's time."""
+
+
+class RolloutMovedOn(Event):
+    """An administrator ended the phase before its success threshold, so the rollout goes on."""
+
+    rollout_id: DerivedIdentifier
+    phase: Count
+    targets: Count
+    succeeded: Count
+    reason: Text
+    moved_by: ActorId
+
+
 class TargetAdded(Event):
     """The user, who has a seat, an active term and the update right, became a target."""
 
@@ -362,6 +383,25 @@ class TargetRemoved(Event):
     reason: Text
 
 
+class TargetExcluded(Event):
+    """The user, or one machine, no longer counts and is not offered the update any more."""
+
+    rollout_id: DerivedIdentifier
+    account_id: Identifier
+    machine: OptionalName = ""
+    """Empty for the user."""
+    reason: Text
+    excluded_by: ActorId
+
+
+class FailuresRetried(Event):
+    """The failures reported before are forgotten, as if these machines had not reported yet."""
+
+    rollout_id: DerivedIdentifier
+    machines: Count
+    retried_by: ActorId
+
+
 class InstallSucceeded(Event):
     """The user's machine reported that it has the update."""
 
@@ -369,6 +409,8 @@ class InstallSucceeded(Event):
     account_id: Identifier
     machine: Name
     version: Code
+    reported_at: Instant | None = None
+    """In the customer's time."""
 
 
 class InstallFailed(Event):
@@ -379,6 +421,11 @@ class InstallFailed(Event):
     machine: Name
     version: Code
     error: Text
+    reported_at: Instant | None = None
+    """In the customer's time."""
+
+
+PauseCause = Literal["decision", "failures", "no-users", "silence"]
 
 
 class RolloutPaused(Event):
@@ -387,13 +434,16 @@ class RolloutPaused(Event):
     rollout_id: DerivedIdentifier
     paused_by: ActorId
     reason: Text
+    cause: PauseCause | None = None
+    """An administrator's decision; a threshold of failures; a phase without users; users who do not report."""
 
 
 class RolloutResumed(Event):
-    """The rollout was resumed. Failures reported before no longer count."""
+    """The rollout was resumed. Failures reported before no longer count, if it forgives them."""
 
     rollout_id: DerivedIdentifier
     resumed_by: ActorId
+    forgives: bool = True
 
 
 class RolloutStopped(Event):
@@ -433,8 +483,12 @@ DistributionEvent: TypeAlias = (
     | RolloutStarted
     | PhaseStarted
     | PhasePassed
+    | PhaseReportsDue
+    | RolloutMovedOn
     | TargetAdded
     | TargetRemoved
+    | TargetExcluded
+    | FailuresRetried
     | InstallSucceeded
     | InstallFailed
     | RolloutPaused

@@ -8,19 +8,23 @@ from typing import Final
 
 from shared.events.distribution import (
     ApprovalLapsed,
+    FailuresRetried,
     GroupCreated,
     GroupPolicySet,
     InstallFailed,
     InstallSucceeded,
     PhasePassed,
+    PhaseReportsDue,
     PhaseStarted,
     ProductOwned,
     RolloutCompleted,
+    RolloutMovedOn,
     RolloutPaused,
     RolloutResumed,
     RolloutStarted,
     RolloutStopped,
     TargetAdded,
+    TargetExcluded,
     TargetRemoved,
     UpdateApproved,
     UpdateHeld,
@@ -160,8 +164,10 @@ LINES: Final = (ProductOwned, UpdateListed)
 """The owners and the updates of a product."""
 OFFERS: Final = (UpdateOffered, UpdateRecalled)
 INSTALLS: Final = (InstallSucceeded, InstallFailed)
-TARGETS: Final = (TargetAdded, TargetRemoved)
-ROLLOUT_COURSE: Final = (RolloutStarted, PhaseStarted, PhasePassed, RolloutPaused, RolloutResumed, RolloutCompleted)
+TARGETS: Final = (TargetAdded, TargetRemoved, TargetExcluded)
+PHASES: Final = (PhaseStarted, PhasePassed, RolloutMovedOn)
+PAUSES: Final = (RolloutPaused, RolloutResumed, FailuresRetried)
+ROLLOUT_COURSE: Final = (*PHASES, *PAUSES, RolloutStarted, PhaseReportsDue, RolloutCompleted)
 ROLLOUTS: Final = (*ROLLOUT_COURSE, *TARGETS, *INSTALLS, RolloutStopped)
 UPDATES: Final = (UpdatePublished, UpdateWithdrawn)
 

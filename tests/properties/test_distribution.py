@@ -144,8 +144,9 @@ def test_a_fleet_lets_nobody_without_seat_term_and_right_be_a_target(served: boo
             targets = standing(state, number).targets
             assert all(entitled(state, who) for who in targets)
             assert set(targets.values()) <= set(groups_of(state, number))
-        running = [(group, n) for n in state.decisions.rollouts for group in groups_of(state, n)]
-        assert len({group for group, _ in running}) == len(running), "one version of the product a group"
+        approved = state.decisions.rollouts
+        running = [(group, key_of(approved[n])) for n in approved for group in groups_of(state, n)]
+        assert len(set(running)) == len(running), "one rollout of the update a group"
 
 
 # ── Rollouts ───────────────────────────────────────────────────────────────────────────────────────────
@@ -154,10 +155,26 @@ _targets = st.dictionaries(_who, _group)
 _percent = st.sampled_from([1, 33, 34, 50, 51, 100])
 """Around what one, two or three users make."""
 _rollout = st.one_of(
-    st.builds(rollout.FollowFleet, _targets, st.just({})),
-    st.builds(rollout.FollowFleet, _targets, st.just({}), st.sampled_from(["", "", "", "withdrawn"])),
+    st.builds(
+        rollout.FollowFleet,
+        targets=_targets,
+        reasons=st.just({}),
+        now=_days,
+        over=st.sampled_from(["", "", "", "", "", "", "withdrawn"]),
+    ),
+    st.builds(rollout.CheckReports, _days),
+    st.builds(
+        rollout.ExcludeTarget,
+        account_id=_who,
+        machine=st.sampled_from(["", "pc", "laptop"]),
+        reason=st.just("r"),
+        by=st.just("m"),
+        now=_days,
+    ),
+    st.builds(rollout.RetryFailed, st.just("m"), _days),
+    st.builds(rollout.MoveOn, phase=st.integers(1, 3), reason=st.just("r"), by=st.just("m"), now=_days),
     st.builds(rollout.PauseRollout, st.just("r"), st.just("m")),
-    st.builds(rollout.ResumeRollout, st.just("m")),
+    st.builds(rollout.ResumeRollout, st.just("m"), _days),
     st.builds(
         rollout.ReportInstall,
         rollout_id=st.just("r"),
@@ -165,6 +182,7 @@ _rollout = st.one_of(
         machine=st.sampled_from(["pc", "laptop"]),
         succeeded=st.booleans(),
         account_id=_who,
+        now=_days,
     ),
     st.builds(
         rollout.ReportInstall,
@@ -173,6 +191,7 @@ _rollout = st.one_of(
         machine=st.just("pc"),
         succeeded=st.booleans(),
         account_id=_who,
+        now=_days,
     ),
 )
 _start = st.builds(
@@ -191,6 +210,8 @@ _start = st.builds(
     ).map(tuple),
     targets=_targets,
     by=st.just("m"),
+    silent_days=st.sampled_from([0, 14]),
+    now=st.just(NOON),
 )
 
 
@@ -212,7 +233,12 @@ def test_a_rollout_targets_whom_its_fleet_said_last_and_keeps_to_its_thresholds(
                 stands, phase = rollout.count(state, number), state.started.phases[number]
                 assert not stands.counting or 100 * stands.counting < phase.error_percent * stands.targets
             stands, phase = rollout.count(state, state.phase), state.started.phases[state.phase]
-            assert not state.targets or 100 * stands.succeeded < phase.success_percent * stands.targets
+            assert not state.counted or 100 * stands.succeeded < phase.success_percent * stands.targets
+            assert stands.targets or not state.counted, "nobody waits behind a phase that nobody can complete"
+            watched = state.started.silent_days > 0 and stands.targets > 0
+            assert not watched or state.due is not None, "somebody hears of a silence"
+        else:
+            assert state.due is None
 
 
 def live_from(state: rollout.State, command: Any) -> list[rollout.State]:
@@ -223,7 +249,7 @@ def live_from(state: rollout.State, command: Any) -> list[rollout.State]:
     for event in decision:
         if isinstance(event, PhasePassed):
             assert isinstance(state, rollout.Running)
-            assert state.targets, "nothing is passed while nobody can try the update"
+            assert event.succeeded > 0, "nothing is passed that nobody completed"
             assert 100 * event.succeeded >= state.started.phases[event.phase].success_percent * event.targets
         state = rollout.evolve(state, event)
     assert rollout.decide(command, state) == () or not isinstance(rollout.decide(command, state), tuple)

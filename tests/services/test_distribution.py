@@ -137,9 +137,12 @@ class Bench:
         return data.decode()
 
     async def offers(self, who: str) -> list[str]:
-        return [
-            offer["rollout_id"] for offer in (await self.when("GET", "/me/updates?machine=pc", who).then_ok())["items"]
-        ]
+        return [offer["rollout_id"] for offer in await self.installs(who, "pc")]
+
+    async def installs(self, who: str, machine: str) -> list[Any]:
+        """What this machine of the user should install now."""
+        shown: list[Any] = (await self.when("GET", f"/me/updates?machine={machine}", who).then_ok())["items"]
+        return shown
 
 
 @pytest.fixture
@@ -162,6 +165,8 @@ async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
     await pool.close()
 
 
+UNDECIDED = {"TargetAdded", "PhaseReportsDue"}
+"""The events of a rollout that follow from facts."""
 APPROVAL = "/contracts/c/updates/autodesk/u/approval"
 
 
@@ -211,7 +216,7 @@ async def test_every_decision_names_its_actor_and_no_report_decides(bench: Bench
         await bench.when("POST", "/me/installs", user, **report).then_ok()
     await bench.when("POST", "/contracts/c/rollouts/c-1/stop", reason="wrong version").then_ok()
     shown = await bench.when("GET", "/contracts/c/rollouts/c-1").then_ok()
-    decided = [(each["type"], each["actor"]) for each in shown["history"] if not each["type"].startswith("Target")]
+    decided = [(each["type"], each["actor"]) for each in shown["history"] if each["type"] not in UNDECIDED]
     assert decided == [
         ("RolloutStarted", "policy:weekly"),
         ("PhaseStarted", "policy:weekly"),
@@ -361,6 +366,7 @@ async def test_only_administrators_of_the_contract_decide_and_look(bench: Bench)
             "groups": ["default"],
             "reason": "x",
             "starts_at": "2027-01-01T00:00:00Z",
+            "phase": 1,
         }
         body: dict[str, Any] = {name: value for name, value in fills.items() if name in route.form.model_fields}
         if route.bulk:
@@ -443,3 +449,43 @@ async def test_lists_of_a_contract_are_filtered_searched_and_sorted(bench: Bench
         assert len((await bench.when("GET", f"/contracts/c/{query}").then_ok())["items"]) == number, query
     csv = await bench.when("GET", "/contracts/c/rollouts?format=csv")
     assert csv.text.startswith("rollout_id,publisher,update_id,version,groups,phases,status")
+
+
+async def test_a_stuck_phase_pauses_and_the_administrator_goes_on(bench: Bench) -> None:
+    group = (await bench.when("POST", "/contracts/c/groups", name="pilots").then_ok())["events"][0]["data"]["group_id"]
+    await bench.when("POST", f"/contracts/c/groups/{group}/users", account_id="ana").then_ok()
+    phases = [{"groups": [g], "success_percent": 100, "error_percent": 100} for g in (group, "default")]
+    await bench.when("POST", APPROVAL, groups=[group, "default"], phases=phases).then_ok()
+    rollout = "/contracts/c/rollouts/c-1"
+    await bench.time(NOON + 14 * DAY)
+    shown = await bench.when("GET", rollout).then_ok()
+    assert (shown["status"], shown["history"][-1]["actor"]) == ("paused", "policy:silence")
+    assert "nobody has reported for 14 days" in shown["reason"]
+    await bench.when("POST", f"{rollout}/resume").then_ok()
+    report = {"rollout_id": "c-1", "version": "2027.1", "machine": "pc", "succeeded": False, "error": "no disk"}
+    await bench.when("POST", "/me/installs", "ana", **report).then_ok()
+    assert await bench.offers("ana") == [], "it pauses"
+    retried = (await bench.when("POST", f"{rollout}/retry").then_ok())["events"]
+    assert [event["type"] for event in retried] == ["FailuresRetried", "RolloutResumed", "PhaseReportsDue"]
+    assert (await bench.offers("ana"), await bench.offers("ben")) == (["c-1"], [])
+    await bench.when("POST", f"{rollout}/retry").then_refused("nothing-failed")
+    await bench.when("POST", "/me/installs", "ana", **report).then_ok()
+    await bench.when("POST", f"{rollout}/exclusions", account_id="ana", machine="pc", reason="scrapped").then_ok()
+    await bench.when("POST", f"{rollout}/exclusions", account_id="ana", machine="tv", reason="x").then_refused(
+        "target-unknown"
+    )
+    await bench.when("POST", f"{rollout}/resume").then_ok()
+    (ana, _ben) = (await bench.when("GET", rollout).then_ok())["users"]
+    assert [(m["machine"], m["succeeded"], m["error"], m["excluded"]) for m in ana["machines"]] == [
+        ("pc", False, "no disk", "scrapped")
+    ]
+    assert [offer["rollout_id"] for offer in await bench.installs("ana", "new")] == ["c-1"]
+    assert await bench.offers("ana") == [], "the machine that is scrapped"
+    await bench.when("POST", f"{rollout}/exclusions", account_id="ana", reason="on leave").then_ok()
+    assert await bench.installs("ana", "new") == []
+    shown = await bench.when("GET", rollout).then_ok()
+    assert (shown["status"], shown["targets"], shown["phase"]) == ("paused", 1, 1)
+    assert "Phase 1 has no users any more" in shown["reason"] and shown["users"][0]["excluded"] == "on leave"
+    await bench.when("POST", f"{rollout}/move-on", phase=2, reason="x").then_refused("phase-not-present")
+    await bench.when("POST", f"{rollout}/move-on", phase=1, reason="nobody is left").then_ok()
+    assert await bench.offers("ben") == ["c-1"]

@@ -14,6 +14,7 @@ from services.marketplace.domain import subscription
 from shared.eventlog.decision import Stream
 from shared.eventlog.deliver.plan import ParkedRecord
 from shared.eventlog.deliver.projection import Projection
+from shared.events import PhasePassed
 from shared.events.envelope import GENESIS, Headers
 from shared.events.registry import topic_of
 from shared.events.upcasts import decode
@@ -206,9 +207,13 @@ def _credits(system: System) -> Iterator[str]:
 
 
 def _rollouts(system: System) -> Iterator[str]:
-    """A rollout targets whom its fleet says, all of whom have a seat now."""
+    """A rollout targets whom its fleet says, all of whom have a seat now; nobody passes a phase without a success."""
     fleets: dict[str, Fleet] = states(system, "distribution", fleet.FLEET)
     pools = states(system, "entitlements", seat_pool.SEAT_POOL)
+    for stored in system.services["distribution"].store.events:
+        event = decode(stored.envelope, stored.data, trusted=True)
+        if isinstance(event, PhasePassed) and not event.succeeded:
+            yield f"{stored.envelope.stream} passed phase {event.phase + 1}, which nobody completed"
     for key, state in states(system, "distribution", rollout.ROLLOUT).items():
         if not isinstance(state, rollout.Running):
             continue

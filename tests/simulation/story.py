@@ -353,9 +353,22 @@ async def decides(w: World, contracts: list[str]) -> None:
         for person in w.chance.sample(PEOPLE, 2):
             done = w.chance.random() < 0.7
             report = rollout.ReportInstall(
-                rollout_id=rollout_id, version=UPDATE.version, machine="pc", succeeded=done, account_id=person
+                rollout_id=rollout_id,
+                version=UPDATE.version,
+                machine="pc",
+                succeeded=done,
+                account_id=person,
+                now=w.now,
             )
             await w.do("distribution", rollout.ROLLOUT, rollout_id, report, person)
+        steering: list[rollout.Command] = [
+            rollout.ExcludeTarget(account_id=w.chance.choice(PEOPLE), reason="away", by="mandy", now=w.now),
+            rollout.RetryFailed("mandy", w.now),
+            rollout.MoveOn(phase=1, reason="nobody is left", by="mandy", now=w.now),
+            rollout.ResumeRollout("mandy", w.now),
+        ]
+        for command in w.chance.sample(steering, 2):
+            await w.do("distribution", rollout.ROLLOUT, rollout_id, command)
 
 
 async def publishes(w: World) -> None:

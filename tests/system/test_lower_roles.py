@@ -158,6 +158,9 @@ WHO_MAY: Final[Mapping[str, Table]] = {
         "POST /contracts/{contract_id}/rollouts/{rollout_id}/pause": COORDINATORS,
         "POST /contracts/{contract_id}/rollouts/{rollout_id}/resume": COORDINATORS,
         "POST /contracts/{contract_id}/rollouts/{rollout_id}/stop": COORDINATORS,
+        "POST /contracts/{contract_id}/rollouts/{rollout_id}/exclusions": COORDINATORS,
+        "POST /contracts/{contract_id}/rollouts/{rollout_id}/retry": COORDINATORS,
+        "POST /contracts/{contract_id}/rollouts/{rollout_id}/move-on": COORDINATORS,
     },
 }
 """Who may, of everybody who has to do with the story. EVERYBODY: what is one's own, or everybody's."""

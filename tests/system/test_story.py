@@ -55,9 +55,12 @@ TOLD = {
     "RolloutStarted": 2,
     "InstallSucceeded": 4,
     "InstallFailed": 1,
-    "RolloutPaused": 1,
+    "RolloutPaused": 2,
     "RolloutResumed": 1,
     "RolloutCompleted": 1,
+    "RolloutStopped": 1,
+    "TargetExcluded": 1,
+    "FailuresRetried": 1,
 }
 """How often each of these happens in one story, whatever is killed meanwhile."""
 

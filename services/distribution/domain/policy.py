@@ -46,6 +46,8 @@ class Policy:
     """The share of a phase's users at which the rollout goes on, where the approval sets none."""
     error_percent: int = 10
     """The share of a phase's users at which the rollout pauses, where the approval sets none."""
+    silent_days: int = 14
+    """After so many days without a report from the users of its present phase a rollout pauses."""
 
     def __post_init__(self) -> None:
         """Raise ValueError if the figures are inconsistent."""
@@ -54,6 +56,8 @@ class Policy:
             raise ValueError(f"set exactly the cadences {', '.join(sorted(wanted))}, each with its periods and days")
         if any(days < 0 for figures in self.cadences.values() for days in (figures.days, figures.critical_days)):
             raise ValueError("a cadence's days must be 0 or more")
+        if not 1 <= self.silent_days <= 3660:
+            raise ValueError("silent_days must be 1 to 3660")
         if not all(1 <= percent <= 100 for percent in (self.success_percent, self.error_percent)):
             raise ValueError("a threshold must be 1 to 100 percent")
 

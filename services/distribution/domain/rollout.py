@@ -3,15 +3,14 @@
 It targets exactly the users whom its fleet named last: those who hold a seat, in an active term, with the update right.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import reduce
+from datetime import datetime
 from typing import Annotated, Final, TypeAlias, assert_never
 
 from services.distribution.domain import rules
 from services.distribution.domain.rollout_state import (
     INITIAL,
-    THRESHOLDS,
     Count,
     Event,
     Running,
@@ -22,34 +21,52 @@ from services.distribution.domain.rollout_state import (
     evolve,
     phase_of,
 )
+from services.distribution.domain.thresholds import (
+    SILENCE,
+    THRESHOLDS,
+    check_reports,
+    lacks_users,
+    next_phase,
+    paused_by_policy,
+    with_policy,
+)
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
 from shared.events import (
+    FailuresRetried,
     InstallFailed,
     InstallSucceeded,
     PhasePassed,
+    PhaseReportsDue,
     PhaseStarted,
     RolloutCompleted,
+    RolloutMovedOn,
     RolloutPaused,
     RolloutPhase,
     RolloutResumed,
     RolloutStarted,
     RolloutStopped,
     TargetAdded,
+    TargetExcluded,
     TargetRemoved,
 )
-from shared.events.fields import Code, DerivedIdentifier, Name, Text
+from shared.events.fields import Code, DerivedIdentifier, Identifier, Name, Number, OptionalName, Text
 
 __all__ = [
     "INITIAL",
     "ROLLOUT",
+    "SILENCE",
     "THRESHOLDS",
+    "CheckReports",
     "Command",
     "Count",
     "Event",
+    "ExcludeTarget",
     "FollowFleet",
+    "MoveOn",
     "PauseRollout",
     "ReportInstall",
     "ResumeRollout",
+    "RetryFailed",
     "Running",
     "StartRollout",
     "State",
@@ -70,6 +87,8 @@ class StartRollout:
 
     Args:
         targets: from account to group.
+        silent_days: after so many days without a report the rollout pauses; 0: it never does.
+        now: the customer's time, here and in the other commands.
     """
 
     rollout_id: str
@@ -82,9 +101,11 @@ class StartRollout:
     phases: tuple[RolloutPhase, ...]
     targets: Mapping[str, str]
     by: str
+    silent_days: int
+    now: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FollowFleet:
     """Make the rollout target exactly these users, or stop it if its fleet has ended it.
 
@@ -97,6 +118,7 @@ class FollowFleet:
 
     targets: Mapping[str, str]
     reasons: Mapping[str, str]
+    now: datetime
     over: str = ""
     over_by: str = ""
 
@@ -114,6 +136,7 @@ class ResumeRollout:
     """Resume a paused rollout. Failures reported before no longer count."""
 
     by: Annotated[str, SUPPLIED]
+    now: Annotated[datetime, SUPPLIED]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +156,58 @@ class ReportInstall:
     machine: Name
     succeeded: bool
     account_id: Annotated[str, SUPPLIED]
+    now: Annotated[datetime, SUPPLIED]
     error: Text = ""
 
 
-Command: TypeAlias = StartRollout | FollowFleet | PauseRollout | ResumeRollout | StopRollout | ReportInstall
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExcludeTarget:
+    """Exclude a user, or one machine of the user, from the rollout."""
+
+    account_id: Identifier
+    reason: Text
+    by: Annotated[str, SUPPLIED]
+    now: Annotated[datetime, SUPPLIED]
+    machine: OptionalName = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryFailed:
+    """Forget the failures reported so far, as if these machines had not reported yet.
+
+    If the rollout's policy has paused it, it is resumed.
+    """
+
+    by: Annotated[str, SUPPLIED]
+    now: Annotated[datetime, SUPPLIED]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MoveOn:
+    """End the present phase before its success threshold, and begin the next one.
+
+    If the rollout's policy has paused it, it is resumed.
+
+    Args:
+        phase: the number of the present phase, from 1.
+    """
+
+    phase: Number
+    reason: Text
+    by: Annotated[str, SUPPLIED]
+    now: Annotated[datetime, SUPPLIED]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReports:
+    """Pause the rollout if its phase is silent, now that reports are due."""
+
+    now: datetime
+
+
+Steering: TypeAlias = PauseRollout | ResumeRollout | StopRollout | ExcludeTarget | RetryFailed | MoveOn
+"""An administrator's command."""
+Command: TypeAlias = StartRollout | FollowFleet | ReportInstall | CheckReports | Steering
 
 # ── Decisions ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -150,7 +221,9 @@ def decide(command: Command, state: State) -> Decision[Event]:
             return _follow(command, state) if isinstance(state, Running) else ()
         case ReportInstall():
             return _report(command, state)
-        case PauseRollout() | ResumeRollout() | StopRollout():
+        case CheckReports(now):
+            return check_reports(state, now) if isinstance(state, Running) else ()
+        case PauseRollout() | ResumeRollout() | StopRollout() | ExcludeTarget() | RetryFailed() | MoveOn():
             pass
         case unreachable:
             assert_never(unreachable)
@@ -176,9 +249,10 @@ def _start(command: StartRollout) -> tuple[Event, ...]:
         groups=command.groups,
         phases=command.phases,
         started_by=command.by,
+        silent_days=command.silent_days,
     )
     first = PhaseStarted(rollout_id=command.rollout_id, phase=0, started_by=command.by)
-    return _with_thresholds((started, *_added(started, command.targets), first), INITIAL)
+    return with_policy((started, *_added(started, command.targets), first), INITIAL, command.now)
 
 
 def _added(started: RolloutStarted, targets: Mapping[str, str]) -> list[Event]:
@@ -201,10 +275,10 @@ def _follow(command: FollowFleet, state: Running) -> tuple[Event, ...]:
         for who in sorted(state.targets.keys() - command.targets.keys())
     ]
     new = {who: group for who, group in command.targets.items() if who not in state.targets}
-    return _with_thresholds((*removed, *_added(started, new)), state)
+    return with_policy((*removed, *_added(started, new)), state, command.now)
 
 
-def _steer(command: PauseRollout | ResumeRollout | StopRollout, state: Running) -> Decision[Event]:
+def _steer(command: Steering, state: Running) -> Decision[Event]:
     started = state.started
     match command:
         case StopRollout(reason, by):
@@ -212,13 +286,91 @@ def _steer(command: PauseRollout | ResumeRollout | StopRollout, state: Running) 
         case PauseRollout(reason, by):
             if state.paused is not None:
                 return ()
-            return (RolloutPaused(rollout_id=started.rollout_id, paused_by=by, reason=reason),)
-        case ResumeRollout(by):
+            return (RolloutPaused(rollout_id=started.rollout_id, paused_by=by, reason=reason, cause="decision"),)
+        case ResumeRollout(by, now):
             if state.paused is None:
                 return ()
-            return _with_thresholds((RolloutResumed(rollout_id=started.rollout_id, resumed_by=by),), state)
+            if lacks_users(state) and not state.completed:
+                return Rejected(
+                    rules.PHASE_WITHOUT_USERS,
+                    f"Phase {state.phase + 1} has no users who could try the update.",
+                    "Put somebody into it, or move on to the next phase.",
+                    (state.paused,),
+                )
+            return with_policy((RolloutResumed(rollout_id=started.rollout_id, resumed_by=by),), state, now)
+        case ExcludeTarget():
+            return _exclude(command, state)
+        case RetryFailed():
+            return _retry(command, state)
+        case MoveOn():
+            return _move_on(command, state)
         case unreachable:
             assert_never(unreachable)
+
+
+def _exclude(command: ExcludeTarget, state: Running) -> Decision[Event]:
+    target = (command.account_id, command.machine)
+    if target in state.excluded:
+        return ()
+    if command.account_id not in state.targets:
+        removed = state.removed.get(command.account_id)
+        return Rejected(
+            rules.TARGET_UNKNOWN,
+            "The user is not among the users of this rollout" + (f": {removed.reason}" if removed else "."),
+            "See the users of the rollout.",
+            (removed,) if removed else (),
+        )
+    if command.machine and target not in state.machines:
+        return Rejected(
+            rules.TARGET_UNKNOWN,
+            "No machine of this name has reported to the rollout for the user.",
+            "See the machines of the rollout's users.",
+        )
+    excluded = TargetExcluded(
+        rollout_id=state.started.rollout_id,
+        account_id=command.account_id,
+        machine=command.machine,
+        reason=command.reason,
+        excluded_by=command.by,
+    )
+    return with_policy((excluded,), state, command.now)
+
+
+def _retry(command: RetryFailed, state: Running) -> Decision[Event]:
+    failed = sum(isinstance(report, InstallFailed) for report in state.machines.values())
+    if not failed:
+        return Rejected(
+            rules.NOTHING_FAILED, "No machine's latest report is a failure.", "Wait for reports, exclude, or move on."
+        )
+    retried = FailuresRetried(rollout_id=state.started.rollout_id, machines=failed, retried_by=command.by)
+    resumed = () if lacks_users(state) else _resumed_by(command.by, state)
+    return with_policy((retried, *resumed), state, command.now)
+
+
+def _move_on(command: MoveOn, state: Running) -> Decision[Event]:
+    if state.completed or command.phase != state.phase + 1:
+        present = "every phase has ended" if state.completed else f"phase {state.phase + 1} is the present one"
+        return Rejected(
+            rules.PHASE_NOT_PRESENT,
+            f"Phase {command.phase} cannot be ended: {present}.",
+            "See the rollout as it is now.",
+        )
+    counts = count(state, state.phase)
+    moved = RolloutMovedOn(
+        rollout_id=state.started.rollout_id,
+        phase=state.phase,
+        targets=counts.targets,
+        succeeded=counts.succeeded,
+        reason=command.reason,
+        moved_by=command.by,
+    )
+    events = (moved, *_resumed_by(command.by, state), *next_phase(state, command.by))
+    return with_policy(events, state, command.now)
+
+
+def _resumed_by(by: str, state: Running) -> tuple[Event, ...]:
+    """Return the resumption, if the policy has paused it; an administrator's pause stays."""
+    return (RolloutResumed(rollout_id=state.started.rollout_id, resumed_by=by),) if paused_by_policy(state) else ()
 
 
 def _report(command: ReportInstall, state: State) -> Decision[Event]:
@@ -232,6 +384,14 @@ def _report(command: ReportInstall, state: State) -> Decision[Event]:
             "You are not among the users of this rollout" + (f": {removed.reason}" if removed else "."),
             "Ask an administrator of your contract.",
             (removed,) if removed else (),
+        )
+    excluded = state.excluded.get((command.account_id, ""))
+    if excluded is not None:
+        return Rejected(
+            rules.NOT_A_TARGET,
+            f"You were excluded from this rollout: {excluded.reason}",
+            "Ask an administrator of your contract.",
+            (excluded,),
         )
     started = state.started
     if command.version != started.version:
@@ -257,6 +417,7 @@ def _report(command: ReportInstall, state: State) -> Decision[Event]:
             account_id=command.account_id,
             machine=command.machine,
             version=command.version,
+            reported_at=command.now,
         )
     else:
         report = InstallFailed(
@@ -265,54 +426,9 @@ def _report(command: ReportInstall, state: State) -> Decision[Event]:
             machine=command.machine,
             version=command.version,
             error=command.error,
+            reported_at=command.now,
         )
-    return _with_thresholds((report,), state)
-
-
-def _with_thresholds(events: Sequence[Event], state: State) -> tuple[Event, ...]:
-    """Return the events, followed by those that the thresholds cause.
-
-    These are a pause, or phases passed and started up to the first that is not passed.
-    """
-    after = _folded(events, state)
-    result = list(events)
-    while isinstance(after, Running) and (more := _threshold(after)):
-        result += more
-        after = _folded(more, after)
-    return tuple(result)
-
-
-def _folded(events: Sequence[Event], state: State) -> State:
-    return reduce(evolve, events, state)
-
-
-def _threshold(state: Running) -> tuple[Event, ...]:
-    """Return the events that a threshold causes now: a pause, a passed phase, or none.
-
-    A phase without users is passed if another phase has users. A rollout without any target waits, because nobody can
-    try the update.
-    """
-    if state.paused is not None or state.completed or not state.targets:
-        return ()
-    rollout_id, phases = state.started.rollout_id, state.started.phases
-    for number in range(state.phase + 1):
-        counts = count(state, number)
-        if counts.counting and 100 * counts.counting >= phases[number].error_percent * counts.targets:
-            reason = f"In phase {number + 1}, {counts.counting} of {counts.targets} users failed to install the update."
-            return (RolloutPaused(rollout_id=rollout_id, paused_by=THRESHOLDS, reason=reason),)
-    counts = count(state, state.phase)
-    if 100 * counts.succeeded < phases[state.phase].success_percent * counts.targets:
-        return ()
-    passed = PhasePassed(
-        rollout_id=rollout_id,
-        phase=state.phase,
-        targets=counts.targets,
-        succeeded=counts.succeeded,
-        passed_by=THRESHOLDS,
-    )
-    if state.phase + 1 == len(phases):
-        return (passed, RolloutCompleted(rollout_id=rollout_id, completed_by=THRESHOLDS))
-    return (passed, PhaseStarted(rollout_id=rollout_id, phase=state.phase + 1, started_by=THRESHOLDS))
+    return with_policy((report,), state, command.now)
 
 
 def _stopped(started: RolloutStarted, by: str, reason: str) -> RolloutStopped:
@@ -338,9 +454,12 @@ def _actor(event: Event) -> str:
             | RolloutResumed(resumed_by=by)
             | RolloutStopped(stopped_by=by)
             | RolloutCompleted(completed_by=by)
+            | RolloutMovedOn(moved_by=by)
+            | FailuresRetried(retried_by=by)
+            | TargetExcluded(excluded_by=by)
         ):
             return by
-        case TargetAdded() | TargetRemoved() | InstallSucceeded() | InstallFailed():
+        case TargetAdded() | TargetRemoved() | InstallSucceeded() | InstallFailed() | PhaseReportsDue():
             return ""
         case unreachable:
             assert_never(unreachable)

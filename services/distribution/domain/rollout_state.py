@@ -2,20 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from hashlib import sha256
 from typing import Final, TypeAlias, TypeVar, assert_never
 
 from shared.events import (
+    FailuresRetried,
     InstallFailed,
     InstallSucceeded,
     PhasePassed,
+    PhaseReportsDue,
     PhaseStarted,
     RolloutCompleted,
+    RolloutMovedOn,
     RolloutPaused,
     RolloutResumed,
     RolloutStarted,
     RolloutStopped,
     TargetAdded,
+    TargetExcluded,
     TargetRemoved,
 )
 
@@ -23,8 +28,12 @@ Event: TypeAlias = (
     RolloutStarted
     | PhaseStarted
     | PhasePassed
+    | PhaseReportsDue
+    | RolloutMovedOn
     | TargetAdded
     | TargetRemoved
+    | TargetExcluded
+    | FailuresRetried
     | InstallSucceeded
     | InstallFailed
     | RolloutPaused
@@ -34,9 +43,6 @@ Event: TypeAlias = (
 )
 
 E = TypeVar("E", TargetAdded, TargetRemoved)
-
-THRESHOLDS: Final = "policy:thresholds"
-"""The actor of decisions that follow from the approval's thresholds. It was `thresholds` in older events."""
 
 # ── State ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -59,8 +65,29 @@ class Running:
     """The latest report of each machine, by user and machine."""
     forgiven: frozenset[tuple[str, str]] = frozenset()
     """The machines whose failure was reported before the rollout was resumed. It does not count."""
+    excluded: Mapping[tuple[str, str], TargetExcluded] = field(default_factory=dict)
+    """The excluded machines, by user and machine; "" as the machine is the user."""
+    left: frozenset[int] = frozenset()
+    """The phases that a user has left: the fleet removed the user, or an administrator excluded them."""
+    due: datetime | None = None
+    """When the reports of the present phase are due; None while the rollout does not wait for any."""
     paused: RolloutPaused | None = None
     completed: bool = False
+
+    @property
+    def counted(self) -> Mapping[str, TargetAdded]:
+        """The targets who are not excluded."""
+        return {who: target for who, target in self.targets.items() if (who, "") not in self.excluded}
+
+    def latest_report(self, phase: int) -> datetime | None:
+        """Return when a machine of the phase's users that counts reported last; None if none has."""
+        users = {who for who, target in self.counted.items() if target.phase == phase}
+        reports = (
+            report.reported_at
+            for machine, report in self.machines.items()
+            if machine[0] in users and machine not in self.excluded
+        )
+        return max((at for at in reports if at is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,26 +117,45 @@ def _running(state: Running, event: Event) -> State:
             )
         case TargetRemoved(account_id=account_id):
             return replace(
-                state, targets=_without(state.targets, account_id), removed={**state.removed, account_id: event}
+                state,
+                targets=_without(state.targets, account_id),
+                removed={**state.removed, account_id: event},
+                left=_left(state, account_id),
             )
+        case TargetExcluded(account_id=account_id, machine=excluded):
+            return replace(
+                state,
+                excluded={**state.excluded, (account_id, excluded): event},
+                left=state.left if excluded else _left(state, account_id),
+            )
+        case FailuresRetried():
+            others = {machine: r for machine, r in state.machines.items() if isinstance(r, InstallSucceeded)}
+            return replace(state, machines=others, forgiven=frozenset())
+        case PhaseReportsDue(due=due):
+            return replace(state, due=due)
         case InstallSucceeded() | InstallFailed():
             machine = (event.account_id, event.machine)
             return replace(state, machines={**state.machines, machine: event}, forgiven=state.forgiven - {machine})
         case PhaseStarted(phase=phase):
-            return replace(state, phase=phase)
+            return replace(state, phase=phase, due=None)
         case RolloutPaused():
-            return replace(state, paused=event)
-        case RolloutResumed():
+            return replace(state, paused=event, due=None)
+        case RolloutResumed(forgives=forgives):
             failed = (machine for machine, report in state.machines.items() if isinstance(report, InstallFailed))
-            return replace(state, paused=None, forgiven=frozenset(failed))
+            return replace(state, paused=None, forgiven=frozenset(failed) if forgives else state.forgiven, due=None)
         case RolloutCompleted():
-            return replace(state, completed=True)
+            return replace(state, completed=True, due=None)
         case RolloutStopped():
             return Stopped(state.started, event)
-        case PhasePassed() | RolloutStarted():
+        case PhasePassed() | RolloutMovedOn() | RolloutStarted():
             return state
         case unreachable:
             assert_never(unreachable)
+
+
+def _left(state: Running, account_id: str) -> frozenset[int]:
+    target = state.counted.get(account_id)
+    return state.left if target is None else state.left | {target.phase}
 
 
 def _without(users: Mapping[str, E], account_id: str) -> Mapping[str, E]:
@@ -120,7 +166,8 @@ def _without(users: Mapping[str, E], account_id: str) -> Mapping[str, E]:
 class Count:
     """The numbers of a phase's users by outcome.
 
-    A user has succeeded once every machine of the user that reported has the update.
+    A user has succeeded once every machine of the user that reported has the update. Excluded users and machines do not
+    count.
     """
 
     targets: int
@@ -133,11 +180,11 @@ class Count:
 
 def count(state: Running, phase: int) -> Count:
     """Return the numbers of the phase's users by outcome."""
-    users = {who for who, target in state.targets.items() if target.phase == phase}
-    reported = {who for who, _ in state.machines} & users
+    users = {who for who, target in state.counted.items() if target.phase == phase}
+    reported = {who for who, machine in state.machines if (who, machine) not in state.excluded} & users
     failed, counting = set(), set()
     for (who, machine), report in state.machines.items():
-        if who in users and isinstance(report, InstallFailed):
+        if who in users and isinstance(report, InstallFailed) and (who, machine) not in state.excluded:
             failed.add(who)
             if (who, machine) not in state.forgiven:
                 counting.add(who)

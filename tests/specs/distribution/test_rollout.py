@@ -9,13 +9,7 @@ from services.distribution.domain.rollout import (
     THRESHOLDS,
     Command,
     Event,
-    FollowFleet,
-    PauseRollout,
-    ReportInstall,
-    ResumeRollout,
     Running,
-    StartRollout,
-    StopRollout,
     count,
 )
 from shared.events import (
@@ -32,35 +26,19 @@ from shared.events import (
     TargetAdded,
     TargetRemoved,
 )
-from tests.spec import Outcome, given
-
-PILOTS = RolloutPhase(groups=("g",), success_percent=50, error_percent=50)
-REST = RolloutPhase(groups=("default",), success_percent=100, error_percent=50)
-USERS = {"ana": "g", "ben": "g", "chiyo": "default"}
-START = StartRollout(
-    rollout_id="c-1",
-    contract_id="c",
-    customer="org",
-    publisher="autodesk",
-    update_id="u",
-    version="2027.1",
-    groups=("g", "default"),
-    phases=(PILOTS, REST),
-    targets=USERS,
-    by="mina",
+from tests.examples.rollouts import (
+    ONLY,
+    PAUSE,
+    PILOTS,
+    REST,
+    RESUME,
+    START,
+    STOP,
+    USERS,
+    follow,
+    report,
 )
-PAUSE, RESUME, STOP = PauseRollout("exams", "mina"), ResumeRollout("mina"), StopRollout("wrong version", "mina")
-
-
-def report(who: str, succeeded: bool = True, machine: str = "pc") -> ReportInstall:
-    return ReportInstall(
-        rollout_id="c-1",
-        version="2027.1",
-        machine=machine,
-        succeeded=succeeded,
-        account_id=who,
-        error="" if succeeded else "disk full",
-    )
+from tests.spec import Outcome, given
 
 
 def kinds(outcome: Outcome[Event]) -> list[type[Event]]:
@@ -162,7 +140,7 @@ def test_a_user_has_the_update_once_every_machine_that_reported_has_it() -> None
 def test_a_report_about_somebody_who_is_no_target_is_refused_with_the_reason() -> None:
     given(ROLLOUT).after(START).when(report("stranger")).then_refused("not-a-target")
     given(ROLLOUT).when(report("ana")).then_refused("not-a-target")
-    gone = FollowFleet({"ben": "g", "chiyo": "default"}, {"ana": "The user's subscription has no update right."})
+    gone = follow({"ben": "g", "chiyo": "default"}, {"ana": "The user's subscription has no update right."})
     no_right = (
         given(ROLLOUT).after(START, gone).when(report("ana")).then_refused("not-a-target", because=[TargetRemoved])
     )
@@ -177,48 +155,48 @@ def test_a_report_fits_its_rollout() -> None:
 
 
 def test_targets_follow_the_fleet() -> None:
-    follow = FollowFleet({"ana": "g", "dilek": "default"}, {})
-    events = given(ROLLOUT).after(START).when(follow).then_accepted()
+    moved = follow({"ana": "g", "dilek": "default"})
+    events = given(ROLLOUT).after(START).when(moved).then_accepted()
     assert [(type(e), e.account_id) for e in events if isinstance(e, TargetAdded | TargetRemoved)] == [
         (TargetRemoved, "ben"),
         (TargetRemoved, "chiyo"),
         (TargetAdded, "dilek"),
     ]
-    given(ROLLOUT).after(START, follow).when(follow).then_nothing()
-    given(ROLLOUT).when(follow).then_nothing()
-    back = given(ROLLOUT).after(START, follow).when(FollowFleet(USERS, {})).then_accepted()
+    given(ROLLOUT).after(START, moved).when(moved).then_nothing()
+    given(ROLLOUT).when(moved).then_nothing()
+    back = given(ROLLOUT).after(START, moved).when(follow(USERS, {})).then_accepted()
     assert isinstance(back[-1], TargetAdded), "who comes back is a target again"
 
 
 def test_who_moves_within_the_rollout_keeps_the_phase() -> None:
-    given(ROLLOUT).after(START).when(FollowFleet(USERS | {"ana": "default"}, {})).then_nothing()
+    given(ROLLOUT).after(START).when(follow(USERS | {"ana": "default"}, {})).then_nothing()
 
 
 def test_losing_those_who_lag_may_pass_a_phase() -> None:
     slow = replace(START, phases=(PILOTS.model_copy(update={"success_percent": 100}), REST))
-    left = FollowFleet({"ana": "g", "chiyo": "default"}, {})
+    left = follow({"ana": "g", "chiyo": "default"}, {})
     assert kinds(given(ROLLOUT).after(slow, report("ana")).when(left)) == [TargetRemoved, PhasePassed, PhaseStarted]
 
 
-def test_a_phase_without_users_is_passed_where_others_have_users() -> None:
+def test_a_phase_without_users_pauses_where_others_have_users() -> None:
     assert kinds(given(ROLLOUT).when(replace(START, targets={"chiyo": "default"}))) == [
         RolloutStarted,
         TargetAdded,
         PhaseStarted,
-        PhasePassed,
-        PhaseStarted,
+        RolloutPaused,
     ]
     last = given(ROLLOUT).after(replace(START, targets={"ana": "g"})).when(report("ana")).then_accepted()
-    assert [type(e) for e in last] == [InstallSucceeded, PhasePassed, PhaseStarted, PhasePassed, RolloutCompleted]
-    passed = last[3]
-    assert isinstance(passed, PhasePassed) and (passed.phase, passed.targets, passed.succeeded) == (1, 0, 0)
+    assert [type(e) for e in last] == [InstallSucceeded, PhasePassed, PhaseStarted, RolloutPaused]
+    paused = last[3]
+    assert isinstance(paused, RolloutPaused) and (paused.cause, paused.paused_by) == ("no-users", THRESHOLDS)
+    assert "Phase 2 has no users" in paused.reason
 
 
 def test_without_any_user_a_rollout_waits_in_its_phase() -> None:
     empty = replace(START, targets={})
     assert kinds(given(ROLLOUT).when(empty)) == [RolloutStarted, PhaseStarted]
     assert kinds(given(ROLLOUT).after(empty, PAUSE).when(RESUME)) == [RolloutResumed]
-    joined = (empty, FollowFleet(USERS, {}))
+    joined = (empty, follow(USERS, {}))
     assert kinds(given(ROLLOUT).after(empty).when(joined[1])) == [TargetAdded] * 3, (
         "they are in the first phase and the second"
     )
@@ -228,11 +206,11 @@ def test_without_any_user_a_rollout_waits_in_its_phase() -> None:
 
 def test_users_whose_right_was_gone_for_a_while_come_back_to_the_phase_that_they_were_in() -> None:
     slow = replace(START, phases=(PILOTS.model_copy(update={"success_percent": 100}), REST))
-    gone, back = FollowFleet({}, {}), FollowFleet(USERS, {})
-    assert kinds(given(ROLLOUT).after(slow, report("ana")).when(gone)) == [TargetRemoved] * 3, (
-        "no phase is passed by that"
-    )
-    assert kinds(given(ROLLOUT).after(slow, report("ana"), gone).when(back)) == [TargetAdded] * 3
+    gone, back = follow({}, {}), follow(USERS, {})
+    *removed, paused = given(ROLLOUT).after(slow, report("ana")).when(gone).then_accepted()
+    assert [type(event) for event in removed] == [TargetRemoved] * 3
+    assert isinstance(paused, RolloutPaused) and "Phase 1 has no users any more" in paused.reason
+    assert kinds(given(ROLLOUT).after(slow, report("ana"), gone).when(back)) == [*[TargetAdded] * 3, RolloutResumed]
     returned = (slow, report("ana"), gone, back)
     state = given(ROLLOUT).after(*returned).state
     assert isinstance(state, Running) and state.phase == 0 and not state.completed
@@ -245,7 +223,7 @@ def test_users_whose_right_was_gone_for_a_while_come_back_to_the_phase_that_they
 
 
 def test_who_joins_a_completed_rollout_is_a_target_all_the_same() -> None:
-    history = (replace(START, targets={"ana": "g"}), report("ana"), FollowFleet(USERS, {}))
+    history = (replace(START, targets={"ana": "g"}, phases=(ONLY,)), report("ana"), follow(USERS, {}))
     assert kinds(given(ROLLOUT).after(*history[:-1]).when(history[-1])) == [TargetAdded] * 2
     state = given(ROLLOUT).after(*history).state
     assert isinstance(state, Running) and state.completed
@@ -265,7 +243,7 @@ def test_shares_are_drawn_once_and_add_up() -> None:
 
 
 def test_a_withdrawal_stops_it_for_good() -> None:
-    over = FollowFleet({}, {}, "autodesk withdrew the update: it breaks printing", "autodesk")
+    over = follow({}, {}, "autodesk withdrew the update: it breaks printing", "autodesk")
     (stopped,) = given(ROLLOUT).after(START).when(over).then_accepted()
     assert isinstance(stopped, RolloutStopped) and stopped.stopped_by == "autodesk"
     given(ROLLOUT).after(START, over).when(over).then_nothing()
@@ -274,7 +252,9 @@ def test_a_withdrawal_stops_it_for_good() -> None:
 
 
 def test_it_is_paused_resumed_and_stopped_by_people_once() -> None:
-    given(ROLLOUT).after(START).when(PAUSE).then(RolloutPaused(rollout_id="c-1", paused_by="mina", reason="exams"))
+    given(ROLLOUT).after(START).when(PAUSE).then(
+        RolloutPaused(rollout_id="c-1", paused_by="mina", reason="exams", cause="decision")
+    )
     given(ROLLOUT).after(START, PAUSE).when(PAUSE).then_nothing()
     given(ROLLOUT).after(START, PAUSE).when(RESUME).then(RolloutResumed(rollout_id="c-1", resumed_by="mina"))
     given(ROLLOUT).after(START).when(RESUME).then_nothing()

@@ -1,0 +1,16 @@
+"""Which users and machines do not count in a rollout."""
+
+from shared.eventlog.migrate import run_sql
+
+revision: str = "distribution_0003"
+down_revision: str | None = "distribution_0002"
+branch_labels: tuple[str, ...] | None = None
+depends_on: str | None = None
+
+
+def upgrade() -> None:
+    run_sql(__file__)
+
+
+def downgrade() -> None:
+    raise RuntimeError("Read models are folded anew from the log, not taken back.")
