@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
+from shared import days
 from shared.events.identity import AgreementKind, Role
 from shared.rules import AGREEMENT_MISSING, ROLE_MISSING, SEAT_RIGHT_MISSING
 
@@ -39,7 +40,7 @@ class HeldRole(Generic[F]):
     fact: F
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Agreement(Generic[F]):
     """An agreement of the contract, and the latest fact about it."""
 
@@ -48,6 +49,8 @@ class Agreement(Generic[F]):
     fact: F
     starts: date | None = None
     """The first day, if the agreement is scheduled."""
+    time_zone: str = "UTC"
+    """The zone of that day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +111,13 @@ def administrative_access(
     if running:
         return Granted(held.role, may_assign_seats, (held.fact, running[0].fact))
     scheduled = [agreement for agreement in relevant if agreement.phase == "scheduled"]
-    next_start = min((agreement.starts for agreement in scheduled if agreement.starts), default=None)
+    starts = [(days.begins(each.starts, each.time_zone), each) for each in scheduled if each.starts is not None]
+    next_one = min(starts, key=lambda start: start[0])[1] if starts else None
     return Denied(
         AGREEMENT_MISSING,
         "The role is held, but no product of this contract is on an active desktop or maintenance subscription.",
         "Administrative features open again with such a subscription."
-        if next_start is None
-        else f"Administrative features open on {next_start}, the first day of the next one.",
+        if next_one is None
+        else f"Administrative features open on the next one's first day, {next_one.starts} ({next_one.time_zone}).",
         (held.fact, *(agreement.fact for agreement in relevant)),
     )

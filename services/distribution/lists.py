@@ -7,9 +7,10 @@ from typing import Annotated, Final, Literal, TypeAlias
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
-from services.distribution.domain.entitlements import EntitledPool, term_begins
+from services.distribution.domain.entitlements import EntitledPool
 from services.distribution.domain.groups import DEFAULT_GROUP
 from services.distribution.windows import is_open
+from shared import days
 from shared.events import MaintenanceWindow, RolloutPhase
 from shared.events.distribution import Severity, UpdateKind
 from shared.events.fields import DerivedIdentifier, Identifier, OptionalCode, OptionalName, OptionalPublisher
@@ -65,7 +66,7 @@ async def visible_updates(db: Queryable, contract_id: str, now: datetime) -> tup
         EntitledPool(
             product=row["product"],
             publisher=row["publisher"],
-            in_term=row["in_term"] and term_begins(row["starts"]) <= now,
+            in_term=row["in_term"] and days.begins(row["starts"], row["time_zone"]) <= now,
         )
         for row in rows
     ]

@@ -1,5 +1,5 @@
 -- owned_products: list the products that a contract owns; `in_term` is true before the first term begins, too.
-select product, publisher, starts, in_term from owned_products where contract_id = $1;
+select product, publisher, starts, time_zone, in_term from owned_products where contract_id = $1;
 
 -- available_updates: list the updates of these products ($6), publishers ($7) and kinds ($8), without superseded ones: of
 -- this product ($9), publisher ($10), kind ($11), severity ($12) and platform ($13), null for any, with the text $14.

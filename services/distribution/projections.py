@@ -150,6 +150,7 @@ async def _owned(tx: Connection, event: SeatPoolOpened, envelope: Envelope) -> N
         event.starts,
         event.ends,
         envelope.id,
+        event.time_zone,
     )
 
 

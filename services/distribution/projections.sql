@@ -8,8 +8,8 @@ update updates set withdrawn = $3 where publisher = $1 and update_id = $2;
 
 -- own_product: add a product that a contract owns by a subscription.
 insert into owned_products (contract_id, subscription_id, customer, product, publisher, starts, ends, in_term,
-    event_id)
-values ($1, $2, $3, $4, $5, $6, $7, true, $8);
+    event_id, time_zone)
+values ($1, $2, $3, $4, $5, $6, $7, true, $8, $9);
 
 -- renew_product: set the end of the subscription's new term.
 update owned_products set ends = $2, in_term = true where subscription_id = $1;

@@ -182,6 +182,7 @@ async def _opened(event: SeatPoolOpened, envelope: Envelope, reach: ReactionCont
         product=event.product,
         publisher=event.publisher,
         starts=event.starts,
+        time_zone=event.time_zone,
     )
     join = JoinLine(event.product, event.publisher, event.contract_id)
     return [Dispatch(FLEET, event.contract_id, note), Dispatch(LINE, event.product, join)]

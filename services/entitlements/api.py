@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from services.entitlements.domain import rules
-from services.entitlements.domain.credits import CREDITS, ConsumeCredits, GrantCredits, utc_day
+from services.entitlements.domain.credits import CREDITS, ConsumeCredits, GrantCredits
 from services.entitlements.domain.policy import Policy
 from services.entitlements.domain.seat_pool import SEAT_POOL, AssignSeat, TransferSeat, UnassignSeat
 from services.entitlements.lists import visible_contract
@@ -89,5 +89,5 @@ async def consume_credits(context: RequestContext[ConsumeCredits]) -> Addressed[
             reason="Only the publisher or the operator spends credits for another user.",
             remedy="Leave account_id out to spend credits for yourself.",
         )
-    pools = await pools_for(PostgresLookups(context.db), context.log, asked.contract_id, account_id, utc_day(now))
+    pools = await pools_for(PostgresLookups(context.db), context.log, asked.contract_id, account_id, now)
     return Addressed(asked.contract_id, replace(asked, account_id=account_id, now=now, pools=pools))

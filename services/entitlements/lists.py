@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal, NamedTuple, TypeAlias
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 
-from services.entitlements.domain.credits import utc_day
+from shared import days
 from shared.events.fields import Identifier, OptionalCode
 from shared.runtime.auth import Actor
 from shared.runtime.database import Pool
@@ -37,7 +37,7 @@ def shown(row: Row, now: datetime) -> dict[str, object]:
 
     No event marks the beginning of the first term, so that the table has an upcoming pool as active.
     """
-    if row["phase"] == "active" and utc_day(now) < row["starts"]:
+    if row["phase"] == "active" and now < days.begins(row["starts"], row["time_zone"]):
         return dict(row) | {"phase": "upcoming", "until": row["starts"] - timedelta(days=1)}
     return dict(row)
 
@@ -63,6 +63,8 @@ class PoolSummary(BaseModel):
     free: int
     starts: date
     ends: date
+    time_zone: str
+    """The customer's zone, which the order fixed: that of all dates here."""
     phase: Phase
     until: date | None
     """The phase's last day; for an active pool the term's last day, after which it may renew."""
@@ -87,6 +89,7 @@ class MySeat(BaseModel):
     seat: int
     starts: date
     ends: date
+    time_zone: str
     phase: Phase
     until: date | None
     access: bool
@@ -165,16 +168,26 @@ async def pools(
     """List the pools of the caller's organisation by subscription id.
 
     For people of a partner, list the pools of what the partner ordered, of one `customer` or of all; for people of a
-    publisher, the pools of the publisher's contracts; for the operator, all. A filter by phase counts the day in the
+    publisher, the pools of the publisher's contracts; for the operator, all. A filter by phase is for the
     caller's time.
     """
     time_of = request.app.state.parts.clocks.time_of
-    today = utc_day(time_of(actor.organisation_id))
     has_free = None if free is None else free == "true"
     partner, (owner, publisher) = None, listed(actor)
     if actor.organisation_kind == "partner":
         partner, owner = actor.organisation_id, None
-    where = (owner, publisher, contract_id, product or None, phase, today, has_free, searched(q), partner, customer)
+    where = (
+        owner,
+        publisher,
+        contract_id,
+        product or None,
+        phase,
+        time_of(actor.organisation_id),
+        has_free,
+        searched(q),
+        partner,
+        customer,
+    )
     found = await POOLS.fetch(db, page, *where)
     items = [PoolSummary.model_validate(shown(row, time_of(row["customer"]))) for row in found.rows]
     return PoolList(items=items, next=found.next)

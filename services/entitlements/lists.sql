@@ -1,10 +1,10 @@
 -- pools: list the pools of an organisation ($6), publisher ($7) and partner ($14), of this contract ($8), customer ($15),
--- product ($9) and phase ($10, on the day $11), with free seats or without ($12), null for any, and the text $13
+-- product ($9) and phase ($10, at $11), with free seats or without ($12), null for any, and the text $13
 -- somewhere.
 select *
 from (
-    select p.subscription_id, p.contract_id, p.product, p.product_name, p.seats, p.starts, p.ends, p.customer,
-        p.partner, p.publisher, p.phase, p.until, p.update_csn is not null as updates,
+    select p.subscription_id, p.contract_id, p.product, p.product_name, p.seats, p.starts, p.ends, p.time_zone,
+        p.customer, p.partner, p.publisher, p.phase, p.until, p.update_csn is not null as updates,
         (select count(*) from seats s where s.subscription_id = p.subscription_id)::int as assigned,
         p.seats - (select count(*) from seats s where s.subscription_id = p.subscription_id)::int as free
     from pools p
@@ -13,7 +13,7 @@ from (
         and ($8::text is null or p.contract_id = $8) and ($9::text is null or p.product = $9)
         and (
             $10::text is null
-            or $10 = case when p.phase = 'active' and p.starts > $11 then 'upcoming' else p.phase end
+            or $10 = case when p.phase = 'active' and p.begins_at > $11 then 'upcoming' else p.phase end
         )
         and (
             $13 = '%%' or p.product ilike $13 or p.product_name ilike $13 or p.subscription_id ilike $13
@@ -27,7 +27,7 @@ select seat, account_id, assigned_by, assigned_at, event_id from seats
 where subscription_id = $6 and ($7::text is null or account_id = $7);
 
 -- my_seats: list the seats that an account holds.
-select s.subscription_id, p.product, p.product_name, s.seat, p.starts, p.ends, p.phase, p.until,
+select s.subscription_id, p.product, p.product_name, s.seat, p.starts, p.ends, p.time_zone, p.phase, p.until,
     p.update_csn is not null as has_right
 from seats s
 join pools p using (subscription_id) where s.account_id = $1;

@@ -5,10 +5,10 @@
 """
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import datetime
 from typing import Final, NamedTuple, Protocol
 
-from services.entitlements.domain.credits import seat_on
+from services.entitlements.domain.credits import usable_seat
 from services.entitlements.domain.policy import Policy
 from services.entitlements.domain.seat_pool import SEAT_POOL, OpenedSeatPool, Step
 from services.entitlements.domain.users import Account
@@ -153,7 +153,7 @@ async def last_steps(lookups: Lookups, log: Log, contract_id: str) -> tuple[Step
 
 
 async def pools_for(
-    lookups: Lookups, log: Log, contract_id: str, account_id: str, today: date
+    lookups: Lookups, log: Log, contract_id: str, account_id: str, now: datetime
 ) -> tuple[OpenedSeatPool, ...]:
     """Return the contract's pools up to the first in which the user has a usable seat.
 
@@ -163,7 +163,7 @@ async def pools_for(
         state = await log.state(SEAT_POOL, pool)
         if isinstance(state, OpenedSeatPool):
             found.append(state)
-            if seat_on(state, account_id, today) is not None:
+            if usable_seat(state, account_id, now) is not None:
                 break
     return tuple(found)
 

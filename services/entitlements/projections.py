@@ -3,6 +3,7 @@
 from datetime import date
 from typing import Final
 
+from shared import days
 from shared.eventlog.deliver.projection import Connection, Projection
 from shared.events import (
     AccountClosed,
@@ -91,6 +92,8 @@ async def _opened(tx: Connection, event: SeatPoolOpened, envelope: Envelope) -> 
         event.ends,
         envelope.id,
         envelope.version,
+        event.time_zone,
+        days.begins(event.starts, event.time_zone),
     )
 
 
@@ -101,7 +104,7 @@ async def _resized(tx: Connection, event: SeatPoolResized, _envelope: Envelope) 
 
 @POOLS.on(SeatPoolRenewed)
 async def _renewed(tx: Connection, event: SeatPoolRenewed, _envelope: Envelope) -> None:
-    await tx.execute(SQL["renew_pool"], event.subscription_id, event.seats, event.ends)
+    await tx.execute(SQL["renew_pool"], event.subscription_id, event.seats, event.ends, event.time_zone)
 
 
 @POOLS.on(SeatPoolExpired)

@@ -1,13 +1,15 @@
 -- open_pool: add the pool of a subscription.
 insert into pools (subscription_id, contract_id, customer, partner, publisher, product, product_name, seats,
-    starts, ends, phase, until, event_id, version)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'active', $10, $11, $12);
+    starts, ends, phase, until, event_id, version, time_zone,
+    begins_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'active', $10, $11, $12, $13, $14);
 
 -- resize_pool: set how many seats the pool has.
 update pools set seats = $2 where subscription_id = $1;
 
 -- renew_pool: set the seats and the end of the pool's new term.
-update pools set seats = $2, ends = $3, until = $3 where subscription_id = $1;
+update pools set seats = $2, ends = $3, until = $3, time_zone = coalesce($4, time_zone)
+where subscription_id = $1;
 
 -- set_phase: set the pool's phase and the phase's last day.
 update pools set phase = $2, until = $3 where subscription_id = $1;

@@ -1,7 +1,7 @@
 """entitlements' queries: seat pools, seats, and a contract's credits."""
 
 from datetime import date
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
@@ -73,6 +73,8 @@ class CreditsView(BaseModel):
     balance: int
     pool: int
     individual: dict[str, int]
+    time_zone: Literal["UTC"] = "UTC"
+    """The zone of the days on which credits expire."""
     lots: list[LotView]
     """The grants that have credits left; all others are in the entries only."""
     entries: list[EntryView]

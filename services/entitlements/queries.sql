@@ -1,6 +1,6 @@
 -- pool: read one pool, as `pools` in lists.sql does.
-select p.subscription_id, p.contract_id, p.product, p.product_name, p.seats, p.starts, p.ends, p.customer, p.partner,
-    p.publisher, p.phase, p.until, p.update_csn is not null as updates,
+select p.subscription_id, p.contract_id, p.product, p.product_name, p.seats, p.starts, p.ends, p.time_zone,
+    p.customer, p.partner, p.publisher, p.phase, p.until, p.update_csn is not null as updates,
     count(s.seat)::int as assigned, p.seats - count(s.seat)::int as free
 from pools p left join seats s using (subscription_id)
 where p.subscription_id = $1 group by p.subscription_id;

@@ -135,6 +135,7 @@ async def _confirmed(event: SubscriptionConfirmed, _envelope: Envelope, _reach: 
         partner=event.partner,
         publisher=event.plan.publisher,
         period=event.plan.period,
+        time_zone=event.time_zone or "UTC",
     )
     return [Dispatch(SEAT_POOL, event.subscription_id, opening)]
 
@@ -190,7 +191,7 @@ async def _added(event: SeatsAdded, _envelope: Envelope, _reach: Context) -> Seq
 
 @REACTIONS.on(SubscriptionRenewed)
 async def _renewed(event: SubscriptionRenewed, _envelope: Envelope, _reach: Context) -> Sequence[Dispatch]:
-    return [Dispatch(SEAT_POOL, event.subscription_id, RenewPool(event.seats, event.ends))]
+    return [Dispatch(SEAT_POOL, event.subscription_id, RenewPool(event.seats, event.ends, event.time_zone))]
 
 
 @REACTIONS.on(SubscriptionEnded)

@@ -1,12 +1,13 @@
 """What entitlements does when time has come, in the customer's own time."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime
 from typing import Final
 
 from services.entitlements.domain.credits import CREDITS, ExpireCredits
 from services.entitlements.domain.seat_pool import SEAT_POOL, AdvanceLadder
 from services.entitlements.lookups import policy_for
+from shared import days
 from shared.eventlog.deliver.projection import ReactionContext
 from shared.eventlog.deliver.timers import Cancel, Set, Timers
 from shared.events import (
@@ -40,19 +41,14 @@ TIMERS: Final = Timers(
 )
 
 
-def after(day: date) -> datetime:
-    """The first instant after this day, in UTC."""
-    return datetime.combine(day + timedelta(days=1), time(), UTC)
-
-
 @TIMERS.on(SeatPoolExpired)
 def _expired(event: SeatPoolExpired, _envelope: Envelope) -> Sequence[Set | Cancel]:
-    return [Set("ladder", event.subscription_id, after(event.access_until), event.customer)]
+    return [Set("ladder", event.subscription_id, days.ends(event.access_until, event.time_zone), event.customer)]
 
 
 @TIMERS.on(SeatPoolSuspended)
 def _suspended(event: SeatPoolSuspended, _envelope: Envelope) -> Sequence[Set | Cancel]:
-    return [Set("ladder", event.subscription_id, after(event.kept_until), event.customer)]
+    return [Set("ladder", event.subscription_id, days.ends(event.kept_until, event.time_zone), event.customer)]
 
 
 @TIMERS.on(SeatPoolEnded)
@@ -69,7 +65,7 @@ def _next_expiry(
     """One timer a contract, for the earliest of its lots: spending may empty that one."""
     if event.next_expiry is None:
         return [Cancel("credits", event.contract_id)]
-    return [Set("credits", event.contract_id, after(event.next_expiry), event.customer)]
+    return [Set("credits", event.contract_id, days.ends(event.next_expiry, event.time_zone), event.customer)]
 
 
 @TIMERS.fires("ladder", SEAT_POOL)

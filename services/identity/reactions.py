@@ -14,6 +14,7 @@ from services.identity.domain.invitation import (
     not_entitled,
 )
 from services.identity.lookups import Lookups, PostgresLookups
+from shared import days
 from shared.eventlog.deliver.projection import Dispatch, ReactionContext, Reactions
 from shared.events import (
     AccountClosed,
@@ -79,7 +80,8 @@ REACTIONS: Final[Reactions[Lookups]] = Reactions(
 @REACTIONS.on(SubscriptionConfirmed)
 async def _confirmed(event: SubscriptionConfirmed, _envelope: Envelope, reach: Context) -> Sequence[Dispatch]:
     await reach.lookups.involve(event.purchaser, event.contract_id)
-    to_come = event.starts > reach.time_of(event.customer).date()
+    zone = event.time_zone or "UTC"
+    to_come = days.begins(event.starts, zone) > reach.time_of(event.customer)
     record = RecordSubscription(
         contract_id=event.contract_id,
         customer=event.customer,
@@ -90,6 +92,7 @@ async def _confirmed(event: SubscriptionConfirmed, _envelope: Envelope, reach: C
         agreement=event.plan.agreement,
         product=event.plan.product,
         starts=event.starts if to_come else None,
+        time_zone=zone,
     )
     return [Dispatch(CONTRACT, event.contract_id, record)]
 

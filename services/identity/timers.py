@@ -1,11 +1,12 @@
 """What identity does when time has come, in the customer's own time."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, time
+from datetime import datetime
 from typing import Final
 
 from services.identity.domain.contract import CONTRACT, StartAgreements
 from services.identity.domain.invitation import INVITATION, ExpireInvitation
+from shared import days
 from shared.eventlog.deliver.projection import ReactionContext
 from shared.eventlog.deliver.timers import Cancel, Set, Timers
 from shared.events import (
@@ -43,8 +44,8 @@ TIMERS: Final = Timers(
 @TIMERS.on(AgreementScheduled)
 def _scheduled(event: AgreementScheduled, _envelope: Envelope) -> Sequence[Set | Cancel]:
     """Set one timer for each subscription, since each has a first day of its own."""
-    first_day = datetime.combine(event.starts, time(), UTC)
-    return [Set(f"start-agreement:{event.subscription_id}", event.contract_id, first_day, event.customer)]
+    begins = days.begins(event.starts, event.time_zone)
+    return [Set(f"start-agreement:{event.subscription_id}", event.contract_id, begins, event.customer)]
 
 
 @TIMERS.on(AgreementStarted)

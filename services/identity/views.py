@@ -150,6 +150,8 @@ class AgreementView(BaseModel):
     event_id: str
     starts: date | None = None
     """The first day of an agreement that has not begun; null for one that runs."""
+    time_zone: str | None = None
+    """The zone of that day."""
 
 
 class AccessView(BaseModel):
@@ -226,7 +228,12 @@ def contract_view(state: OpenedContract, account_id: str) -> ContractView:
         ]
         + [
             AgreementView(
-                subscription_id=a.subscription_id, kind=a.kind, product=a.product, event_id=a.ref, starts=a.starts
+                subscription_id=a.subscription_id,
+                kind=a.kind,
+                product=a.product,
+                event_id=a.ref,
+                starts=a.starts,
+                time_zone=a.time_zone,
             )
             for a in state.scheduled.values()
         ],

@@ -56,7 +56,13 @@ def access_projection() -> Projection:
     @access.on(AgreementScheduled)
     async def agreement_scheduled(tx: Connection, event: AgreementScheduled, envelope: Envelope) -> None:
         await tx.execute(
-            SQL["schedule_agreement"], event.contract_id, event.subscription_id, event.kind, event.starts, envelope.id
+            SQL["schedule_agreement"],
+            event.contract_id,
+            event.subscription_id,
+            event.kind,
+            event.starts,
+            envelope.id,
+            event.time_zone,
         )
 
     @access.on(AgreementStarted)
@@ -84,7 +90,16 @@ async def require_access(db: Any, actor: Actor, contract_id: str, *, purpose: Pu
     access = administrative_access(
         [HeldRole(row["role"], row["may_assign_seats"], row["event_id"]) for row in roles if not row["revoked"]],
         [row["revoked"] for row in roles if row["revoked"]],
-        [Agreement(row["kind"], row["phase"], row["event_id"], row["starts"]) for row in agreements],
+        [
+            Agreement(
+                kind=row["kind"],
+                phase=row["phase"],
+                fact=row["event_id"],
+                starts=row["starts"],
+                time_zone=row["time_zone"],
+            )
+            for row in agreements
+        ],
         purpose=purpose,
     )
     if isinstance(access, Denied):

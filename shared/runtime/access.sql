@@ -8,8 +8,8 @@ on conflict (contract_id, account_id, role) do update set may_assign_seats = exc
 update access_roles set revoked = $4 where contract_id = $1 and account_id = $2 and role = $3;
 
 -- schedule_agreement: note an agreement that begins later.
-insert into access_agreements (contract_id, subscription_id, kind, phase, starts, event_id)
-values ($1, $2, $3, 'scheduled', $4, $5)
+insert into access_agreements (contract_id, subscription_id, kind, phase, starts, event_id, time_zone)
+values ($1, $2, $3, 'scheduled', $4, $5, $6)
 on conflict do nothing;
 
 -- start_agreement: note that an agreement runs.
@@ -27,6 +27,6 @@ where contract_id = $1 and account_id = $2
 order by revoked;
 
 -- agreements: list a contract's agreements, in the order of the last event about each.
-select kind, phase, starts, event_id from access_agreements
+select kind, phase, starts, event_id, time_zone from access_agreements
 where contract_id = $1
 order by event_id;

@@ -5,9 +5,17 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import pytest
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
+from services.distribution import queries as distribution
+from services.entitlements import queries as entitlements
+from services.identity import queries as identity
+from services.marketplace import queries as marketplace
 from shared.events import EVENTS, Event
+
+BOUNDS = {"due_from", "due_before"}
+"""What a query asked for: each item's own date, in its own zone, is compared with them."""
 
 
 def dates_without_a_zone(model: type[BaseModel], where: str = "") -> list[str]:
@@ -17,7 +25,7 @@ def dates_without_a_zone(model: type[BaseModel], where: str = "") -> list[str]:
     found = list[str]()
     for name, field in model.model_fields.items():
         for kind in kinds(field.annotation):
-            if kind is date:
+            if kind is date and name not in BOUNDS:
                 found.append(f"{where}{name}")
             elif isinstance(kind, type) and issubclass(kind, BaseModel):
                 found += dates_without_a_zone(kind, f"{where}{name}.")
@@ -33,3 +41,26 @@ def kinds(annotation: Any) -> list[Any]:
 @pytest.mark.parametrize("event", EVENTS.values(), ids=EVENTS)
 def test_an_event_with_a_business_date_names_its_zone(event: type[Event]) -> None:
     assert not dates_without_a_zone(event)
+
+
+QUERIES = {
+    f"{service}{route.path}": route.response_model
+    for service, queries in {
+        "distribution": distribution.QUERIES,
+        "entitlements": entitlements.QUERIES,
+        "identity": identity.QUERIES,
+        "marketplace": marketplace.QUERIES,
+    }.items()
+    for route in queries.routes
+    if isinstance(route, APIRoute) and isinstance(route.response_model, type)
+}
+
+
+@pytest.mark.parametrize("answer", QUERIES.values(), ids=QUERIES)
+def test_an_answer_with_a_business_date_names_its_zone(answer: type[BaseModel]) -> None:
+    assert not dates_without_a_zone(answer)
+
+
+def test_queries_with_a_date_are_among_them() -> None:
+    assert len(QUERIES) > 20
+    assert "marketplace/subscriptions" in QUERIES

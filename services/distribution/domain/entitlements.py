@@ -6,9 +6,10 @@ whom a rollout targets.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime
 from typing import Final, Literal, TypeAlias, assert_never
 
+from shared import days
 from shared.eventlog.decision import Decision
 from shared.events import EntitlementNoted, UpdateOffered
 from shared.events.distribution import UpdateKind
@@ -30,6 +31,8 @@ class EntitledPool:
     product: str = ""
     publisher: str = ""
     starts: date | None = None
+    time_zone: str = "UTC"
+    """The zone of `starts`."""
     in_term: bool = False
     right: bool = False
     no_term: EntitlementNoted | None = None
@@ -57,16 +60,11 @@ class EntitledPool:
     @property
     def begins(self) -> datetime | None:
         """When the first term begins; None once it has begun or where it is unknown."""
-        return None if self.starts is None or self.in_term else term_begins(self.starts)
+        return None if self.starts is None or self.in_term else days.begins(self.starts, self.time_zone)
 
     def begun_by(self, now: datetime) -> bool:
         """Return whether the first term has begun by `now` without a `term_started` event."""
         return self.begins is not None and self.begins <= now
-
-
-def term_begins(day: date) -> datetime:
-    """Return the start of a term's first day, in UTC."""
-    return datetime.combine(day, time(), UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +112,14 @@ def evolve(state: State, event: Event) -> State:
 def _noted(pool: EntitledPool, event: EntitlementNoted) -> EntitledPool:
     match event.fact:
         case "pool_opened":
-            return replace(pool, product=event.product, publisher=event.publisher, starts=event.starts, no_term=event)
+            return replace(
+                pool,
+                product=event.product,
+                publisher=event.publisher,
+                starts=event.starts,
+                time_zone=event.time_zone,
+                no_term=event,
+            )
         case "term_started":
             return replace(pool, starts=None, in_term=True)
         case "term_renewed":
@@ -168,6 +173,7 @@ class NoteEntitlement:
     product: str = ""
     publisher: str = ""
     starts: date | None = None
+    time_zone: str = "UTC"
 
 
 Command: TypeAlias = NoteEntitlement
@@ -190,6 +196,7 @@ def decide(command: Command, state: State, concerned: Concerned) -> Decision[Eve
         product=command.product,
         publisher=command.publisher,
         starts=command.starts,
+        time_zone=command.time_zone,
         because=command.because,
         rollouts=concerned(pool.product),
     )

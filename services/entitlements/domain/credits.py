@@ -213,7 +213,7 @@ def _consume(command: ConsumeCredits, state: State) -> Decision[Event]:
             (former,),
         )
     today = utc_day(command.now)
-    if refused := _no_usable_seat(command, today):
+    if refused := _no_usable_seat(command):
         return refused
     lots = spendable(state, command.account_id, today)
     if balance(lots) < command.amount:
@@ -252,17 +252,17 @@ def _consume(command: ConsumeCredits, state: State) -> Decision[Event]:
     return (*written_off, _with_next(consumed, state))
 
 
-def seat_on(pool: OpenedSeatPool, account_id: str, today: date) -> SeatAssigned | None:
-    """Return the user's seat in the pool if it can be used on that day."""
-    return pool.seat_of(account_id) if pool.usable and pool.opened.starts <= today else None
+def usable_seat(pool: OpenedSeatPool, account_id: str, now: datetime) -> SeatAssigned | None:
+    """Return the user's seat in the pool if it can be used now."""
+    return pool.seat_of(account_id) if pool.usable and pool.begins <= now else None
 
 
-def _no_usable_seat(command: ConsumeCredits, today: date) -> Rejected | None:
+def _no_usable_seat(command: ConsumeCredits) -> Rejected | None:
     """Return why the user has no usable seat of the contract; None when the user has one.
 
     The refusal names the events that make the user's seats unusable, or, if the user has none, the contract's pools.
     """
-    if any(seat_on(pool, command.account_id, today) for pool in command.pools):
+    if any(usable_seat(pool, command.account_id, command.now) for pool in command.pools):
         return None
     held = [pool for pool in command.pools if pool.seat_of(command.account_id) is not None]
     if not held:
@@ -272,8 +272,12 @@ def _no_usable_seat(command: ConsumeCredits, today: date) -> Rejected | None:
             "Ask an administrator of the contract for a seat. Then send a new request.",
             tuple(pool.opened for pool in command.pools),
         )
-    ahead = [pool.opened.starts for pool in held if pool.usable]
-    when = f"before its subscription's first day, {min(ahead)}" if ahead else "now that its subscription is over"
+    ahead = min((pool for pool in held if pool.usable), key=lambda pool: pool.begins, default=None)
+    when = (
+        f"before its subscription's first day, {ahead.opened.starts} ({ahead.opened.time_zone})"
+        if ahead
+        else "now that its subscription is over"
+    )
     return Rejected(
         rules.SEAT_NEEDED,
         f"The user's seat of this contract can't be used {when}.",

@@ -1,10 +1,10 @@
 """A subscription's seats, their users, term and update right, one stream per subscription.
 
-Business dates are UTC: a term's last day ends at midnight UTC.
+Dates are days in the pool's zone, which the order fixed.
 """
 
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import reduce
 from typing import Final, TypeAlias, assert_never
 
@@ -32,6 +32,7 @@ from services.entitlements.domain.seats import (
     unassign,
     unassigned,
 )
+from shared import days
 from shared.eventlog.decision import Decision, Rejected, Stream
 from shared.events import (
     HeldSeat,
@@ -89,6 +90,7 @@ class OpenPool:
     partner: str = ""
     publisher: str = ""
     period: Period = "annual"
+    time_zone: str = "UTC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,8 @@ class RenewPool:
 
     seats: int
     ends: date
+    time_zone: str | None = None
+    """The zone of `ends`; None in a renewal from before it was named: the pool keeps its zone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +216,7 @@ def _open(command: OpenPool, state: State) -> Decision[Event]:
             partner=command.partner,
             publisher=command.publisher,
             period=command.period,
+            time_zone=command.time_zone,
         ),
     )
 
@@ -252,6 +257,7 @@ def _renew(command: RenewPool, state: OpenedSeatPool) -> Decision[Event]:
         contract_id=opened.contract_id,
         seats=command.seats,
         ends=command.ends,
+        time_zone=command.time_zone or state.time_zone,
     )
     return (*events, renewed)
 
@@ -266,33 +272,34 @@ def _end(command: EndTerm, state: OpenedSeatPool) -> Decision[Event]:
         customer=opened.customer,
         product=opened.product,
         access_until=command.ended + timedelta(days=command.policy.expired_days),
+        time_zone=state.time_zone,
     )
     return (expired, *_advance(replace(state, over=expired), command.now, command.policy))
 
 
 def _advance(state: OpenedSeatPool, now: datetime, policy: Policy) -> tuple[Event, ...]:
     """Return every step that is due by `now`, in order."""
-    today = now.astimezone(UTC).date()
     events: list[Event] = []
-    while step := _due(state, today, policy):
+    while step := _due(state, now, policy):
         state = reduce(_evolve_all, step, state)
         events += step
     return tuple(events)
 
 
-def _due(state: OpenedSeatPool, today: date, policy: Policy) -> tuple[Event, ...]:
+def _due(state: OpenedSeatPool, now: datetime, policy: Policy) -> tuple[Event, ...]:
     opened = state.opened
     match state.over:
-        case SeatPoolExpired(access_until=last) if today > last:
+        case SeatPoolExpired(access_until=last, time_zone=zone) if now >= days.ends(last, zone):
             suspended = SeatPoolSuspended(
                 subscription_id=opened.subscription_id,
                 contract_id=opened.contract_id,
                 customer=opened.customer,
                 product=opened.product,
                 kept_until=last + timedelta(days=policy.suspended_for(opened.period)),
+                time_zone=zone,
             )
             return (suspended, *_right(replace(state, over=suspended)))
-        case SeatPoolSuspended(kept_until=last) if today > last:
+        case SeatPoolSuspended(kept_until=last, time_zone=zone) if now >= days.ends(last, zone):
             ended = SeatPoolEnded(
                 subscription_id=opened.subscription_id,
                 contract_id=opened.contract_id,

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from typing import Final, TypeAlias, assert_never
 
+from shared import days
 from shared.events import (
     PoolCsnNoted,
     SeatAssigned,
@@ -56,6 +57,8 @@ class OpenedSeatPool:
     seats: int
     ends: date
     """The running term's last day."""
+    time_zone: str
+    """The zone of the pool's dates."""
     held: Mapping[int, SeatAssigned]
     """By seat number, from 1, in the order of assignment."""
     answered: frozenset[str]
@@ -65,6 +68,11 @@ class OpenedSeatPool:
     numbers: Mapping[str, PoolCsnNoted] = field(default_factory=dict)
     """The latest event about the CSN of the customer and of the partner, by organisation."""
     right: UpdateRightGranted | None = None
+
+    @property
+    def begins(self) -> datetime:
+        """When the first term begins."""
+        return days.begins(self.opened.starts, self.opened.time_zone)
 
     @property
     def usable(self) -> bool:
@@ -84,7 +92,14 @@ def evolve(state: State, event: Event) -> State:
     """Return the state after `event`."""
     match event:
         case SeatPoolOpened():
-            return OpenedSeatPool(opened=event, seats=event.seats, ends=event.ends, held={}, answered=state.answered)
+            return OpenedSeatPool(
+                opened=event,
+                seats=event.seats,
+                ends=event.ends,
+                time_zone=event.time_zone,
+                held={},
+                answered=state.answered,
+            )
         case SeatPoolCleared(request=request) | SeatPoolHeld(request=request):
             return replace(state, answered=state.answered | {request})
         case _:
@@ -110,8 +125,8 @@ def evolve_opened(
             return replace(state, held={seat: held for seat, held in state.held.items() if seat != freed})
         case SeatPoolResized(seats=seats):
             return replace(state, seats=seats)
-        case SeatPoolRenewed(seats=seats, ends=ends):
-            return replace(state, seats=seats, ends=ends)
+        case SeatPoolRenewed(seats=seats, ends=ends, time_zone=zone):
+            return replace(state, seats=seats, ends=ends, time_zone=zone or state.time_zone)
         case SeatPoolExpired() | SeatPoolSuspended() | SeatPoolEnded():
             return replace(state, over=event)
         case PoolCsnNoted(organisation_id=organisation):

@@ -4,7 +4,7 @@ After each decision a contract has exactly one Contract Manager.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Annotated, Final, TypeAlias, assert_never
 
 from services.identity.domain import rules
@@ -18,6 +18,7 @@ from services.identity.domain.contract_state import (
     Unopened,
     evolve,
 )
+from shared import days
 from shared.administrative_access import Agreement, Denied, Granted, HeldRole, administrative_access
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
 from shared.events import (
@@ -55,6 +56,8 @@ class RecordSubscription:
     product: str
     starts: date | None = None
     """The term's first day if it is still to come."""
+    time_zone: str = "UTC"
+    """The zone of that day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +188,7 @@ def decide(command: Command, state: State) -> Decision[Event]:
         )
     match command:
         case StartAgreements(now):
-            today = now.astimezone(UTC).date()
-            due = [a for a in state.scheduled.values() if a.starts <= today]
+            due = [a for a in state.scheduled.values() if days.begins(a.starts, a.time_zone) <= now]
             return tuple(_started(a.contract_id, a.subscription_id, a.kind, a.product) for a in due)
         case RecordSubscriptionEnd(subscription):
             if subscription not in state.agreements and subscription not in state.scheduled:
@@ -220,6 +222,7 @@ def _record(command: RecordSubscription, state: State) -> Decision[Event]:
             kind=command.agreement,
             product=command.product,
             starts=command.starts,
+            time_zone=command.time_zone,
         )
     if isinstance(state, OpenedContract):
         recorded = (state.scheduled, state.agreements, state.ended)
@@ -426,9 +429,14 @@ def access_of(state: State, account_id: str) -> Granted[Event] | Denied[Event]:
     if isinstance(state, Unopened):
         return administrative_access([], [], [])
     held = (state.manager if _manages(account_id, state) else None, state.coordinators.get(account_id))
-    agreements: list[Agreement[Event]] = [Agreement(a.kind, "running", a) for a in state.agreements.values()]
-    agreements += [Agreement(state.kinds[key], "ended", ended) for key, ended in state.ended.items()]
-    agreements += [Agreement(a.kind, "scheduled", a, a.starts) for a in state.scheduled.values()]
+    agreements: list[Agreement[Event]] = [
+        Agreement(kind=a.kind, phase="running", fact=a) for a in state.agreements.values()
+    ]
+    agreements += [Agreement(kind=state.kinds[key], phase="ended", fact=ended) for key, ended in state.ended.items()]
+    agreements += [
+        Agreement(kind=a.kind, phase="scheduled", fact=a, starts=a.starts, time_zone=a.time_zone)
+        for a in state.scheduled.values()
+    ]
     roles: list[HeldRole[Event]] = [HeldRole(r.role, r.may_assign_seats, r) for r in held if r is not None]
     return administrative_access(roles, _taken_from(account_id, state), agreements)
 

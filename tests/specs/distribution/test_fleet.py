@@ -1,7 +1,7 @@
 """Given what is known of a fleet, when a command comes, then facts or a refusal."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -377,6 +377,11 @@ def test_a_term_that_is_to_come_begins_on_its_day() -> None:
     assert not standing(given(FLEET).after(*history).state, 1).targets
     assert given(FLEET).after(*history).state.wake == begins
     assert set(standing(given(FLEET).after(*history, ActOnWhatIsDue("c", begins)).state, 1).targets) == {"ana", "ben"}
+
+
+def test_a_term_begins_at_midnight_in_the_customers_time_zone() -> None:
+    later = replace(note("pool_opened", starts=date(2026, 12, 1)), time_zone="Pacific/Auckland")
+    assert given(FLEET).after(later).state.wake == datetime(2026, 11, 30, 11, tzinfo=UTC)
 
 
 def test_another_publishers_update_is_not_for_this_product() -> None:

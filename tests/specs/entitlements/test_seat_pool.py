@@ -230,7 +230,7 @@ NEXT = date(2028, 11, 20)
 
 
 def renewed(seats: int) -> SeatPoolRenewed:
-    return SeatPoolRenewed(subscription_id="s", contract_id="c", seats=seats, ends=NEXT)
+    return SeatPoolRenewed(subscription_id="s", contract_id="c", seats=seats, ends=NEXT, time_zone="UTC")
 
 
 def by_renewal(event: SeatAssigned | SeatUnassigned) -> SeatAssigned | SeatUnassigned:

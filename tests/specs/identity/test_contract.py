@@ -1,7 +1,7 @@
 """Given facts about a contract, when a command comes, then facts or a refusal."""
 
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -110,6 +110,16 @@ def test_an_agreement_whose_term_begins_later_is_scheduled_and_starts_on_its_fir
     given(CONTRACT, *history).when(StartAgreements(midnight)).then(started("s1"))
     given(CONTRACT, *history, started("s1")).when(StartAgreements(midnight)).then_nothing()
     given(CONTRACT, *history, started("s1")).when(later).then_nothing()
+
+
+def test_an_agreement_starts_at_midnight_in_the_customers_time_zone() -> None:
+    later = replace(RECORD, starts=FIRST_DAY, time_zone="Pacific/Auckland")
+    midnight = datetime(2026, 11, 30, 11, tzinfo=UTC)
+    history = given(CONTRACT).after(later)
+    history.when(StartAgreements(midnight - timedelta(microseconds=1))).then_nothing()
+    history.when(StartAgreements(midnight)).then(started("s1"))
+    shut = access_of(history.state, "oskar")
+    assert isinstance(shut, Denied) and "2026-12-01 (Pacific/Auckland)" in shut.remedy
 
 
 def test_a_timer_that_is_late_starts_all_that_are_due_and_none_that_is_not() -> None:

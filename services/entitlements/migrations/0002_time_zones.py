@@ -1,0 +1,16 @@
+"""The zones of a pool's and a scheduled agreement's dates."""
+
+from shared.eventlog.migrate import run_sql
+
+revision: str = "entitlements_0002"
+down_revision: str | None = "entitlements_0001"
+branch_labels: tuple[str, ...] | None = None
+depends_on: str | None = None
+
+
+def upgrade() -> None:
+    run_sql(__file__)
+
+
+def downgrade() -> None:
+    raise RuntimeError("read models are rebuilt from the log, not downgraded")
