@@ -16,9 +16,11 @@ from services.identity.domain import contract_state, rules
 from services.identity.domain.account import (
     ACCOUNT,
     CloseAccount,
+    Closed,
     Identity,
     OpenAccount,
     OpenedAccount,
+    RemovePerson,
     Unopened,
     UpdateProfile,
     organisation_of,
@@ -49,10 +51,11 @@ from services.identity.views import (
 )
 from shared.eventlog.decision import Rejected
 from shared.eventlog.write.log import Accepted
-from shared.events import AccountOpened
+from shared.events import AccountOpened, RoleAssigned
 from shared.events.fields import Address, Country, Locale, Name, Password, TimeZone, Token
 from shared.events.identity import AddressProof
-from shared.runtime.problems import Problem
+from shared.runtime.auth import Actor
+from shared.runtime.problems import Problem, unknown
 from shared.runtime.routes import Addressed, CommandRoutes, Completion, RequestContext
 
 COMMANDS: Final = CommandRoutes(
@@ -218,21 +221,48 @@ async def close_account(context: RequestContext[CloseAccount], account_id: str) 
     if context.actor.organisation_kind != "operator":
         raise Problem(
             rule=rules.OPERATOR_ONLY,
-            reason="Only the operator can close another person's account.",
-            remedy="Ask the person to close it (DELETE /me), or the operator.",
+            reason="Only the operator closes accounts of other organisations.",
+            remedy="Those who manage an organisation's people remove one of them by DELETE /people/{account_id}.",
         )
     return await _closing(context, account_id)
 
 
+@COMMANDS.route("POST", "/people/remove/bulk", ACCOUNT, bulk=True)
+@COMMANDS.route("DELETE", "/people/{account_id}", ACCOUNT)
+async def remove_person(context: RequestContext[RemovePerson]) -> Addressed[RemovePerson]:
+    account_id, actor = context.asked.account_id, context.actor
+    person = await context.state(ACCOUNT, account_id)
+    if isinstance(person, Unopened) or not _sees_person(actor, person):
+        raise unknown("account")
+    command = replace(
+        context.asked,
+        removed_by=actor.account_id,
+        by=await context.state(ACCOUNT, actor.account_id),
+        manages=await _managed(context, account_id),
+    )
+    return Addressed(account_id, command)
+
+
+def _sees_person(actor: Actor, person: OpenedAccount | Closed) -> bool:
+    """Return whether the caller may know of the account: a colleague's, also a closed one."""
+    account = person.opened if isinstance(person, OpenedAccount) else person.closed
+    return actor.organisation_kind == "operator" or actor.organisation_id == account.organisation_id
+
+
 async def _closing(context: RequestContext[CloseAccount], account_id: str) -> Addressed[CloseAccount]:
+    manages = await _managed(context, account_id)
+    return Addressed(account_id, CloseAccount(closed_by=context.actor.account_id, manages=manages))
+
+
+async def _managed(context: RequestContext[object], account_id: str) -> tuple[RoleAssigned, ...]:
+    """Return the roles of Contract Manager that the account holds now."""
     states = [await context.state(CONTRACT, contract_id) for contract_id in await contracts_of(context.db, account_id)]
     managers = [
         state.manager
         for state in states
         if isinstance(state, contract_state.OpenedContract) and state.manager is not None
     ]
-    manages = tuple(role for role in managers if role.account_id == account_id)
-    return Addressed(account_id, CloseAccount(closed_by=context.actor.account_id, manages=manages))
+    return tuple(role for role in managers if role.account_id == account_id)
 
 
 # ── The organisation's time ────────────────────────────────────────────────────────────────────────────

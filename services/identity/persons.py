@@ -63,6 +63,16 @@ class Persons:
         return {row["account_id"]: row["key"] for row in rows}
 
 
+async def opened(db: Queryable, sealed: Sequence[tuple[str, str]]) -> list[str]:
+    """Open sealed values, each with the id of its owner.
+
+    A forgotten person's value is empty.
+    """
+    rows = await db.fetch(SQL["keys"], sorted({owner for owner, _ in sealed}))
+    keys = {row["account_id"]: row["key"] for row in rows}
+    return [_opened(value, keys.get(owner), owner) if value else FORGOTTEN for owner, value in sealed]
+
+
 async def erase_invited(db: Queryable, invitation_id: str) -> None:
     """Erase the address of a settled invitation, its mails and its fingerprint. Idempotent."""
     await db.execute(SQL["erase_key"], invitation_id)

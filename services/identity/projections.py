@@ -3,12 +3,21 @@
 The state of a single stream is read from the stream itself.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
+from services.identity.domain.account_state import founded
+from services.identity.domain.contract_state import answered_by
 from shared.eventlog.deliver.projection import Connection, Projection
 from shared.events import (
+    AccountClosed,
+    AccountOpened,
+    AddressReleased,
+    AddressVerified,
     ClockMoved,
     ContractOpened,
+    IdentityLinked,
+    IdentityUnlinked,
     InvitationAccepted,
     InvitationExpired,
     InvitationIssued,
@@ -16,6 +25,9 @@ from shared.events import (
     MachineRegistered,
     MachineRevoked,
     MachineSecretRotated,
+    PeopleAdministratorNamed,
+    PeopleAdministratorRemoved,
+    ProfileUpdated,
     RoleAssigned,
     RoleRequestDeclined,
     RoleRequested,
@@ -23,6 +35,7 @@ from shared.events import (
     subjects,
 )
 from shared.events.envelope import Envelope
+from shared.events.identity import Role
 from shared.events.registry import IDENTITY
 from shared.sql import Queryable, statements
 
@@ -81,6 +94,118 @@ async def involve(db: Queryable, account_id: str, contract_id: str) -> None:
 @DIRECTORY.on(MachineRegistered)
 async def _machine(tx: Connection, event: MachineRegistered, _envelope: Envelope) -> None:
     await tx.execute(SQL["add_machine"], event.client_id, event.organisation_id, event.registered_by, event.acts_for)
+
+
+# ── People and their requests ──────────────────────────────────────────────────────────────────────────
+
+PEOPLE: Final = Projection(
+    "people",
+    topics=(IDENTITY,),
+    ignores=(
+        *subjects.OPERATIONS,
+        *subjects.AGREEMENTS,
+        *subjects.INVITATIONS,
+        *subjects.MACHINES,
+        *subjects.SESSIONS,
+        AddressVerified,
+        ClockMoved,
+        ContractOpened,
+        IdentityLinked,
+        IdentityUnlinked,
+    ),
+    tables=("people", "held_roles", "role_requests"),
+)
+
+
+@PEOPLE.on(AccountOpened)
+async def _person(tx: Connection, event: AccountOpened, _envelope: Envelope) -> None:
+    await tx.execute(
+        SQL["add_person"],
+        event.account_id,
+        event.organisation_id,
+        event.name,
+        event.email,
+        founded(event),
+        event.opened_at,
+    )
+
+
+@PEOPLE.on(ProfileUpdated)
+async def _profile(tx: Connection, event: ProfileUpdated, _envelope: Envelope) -> None:
+    await tx.execute(SQL["update_person"], event.account_id, event.name, event.email)
+
+
+@PEOPLE.on(AddressReleased)
+async def _released(tx: Connection, event: AddressReleased, _envelope: Envelope) -> None:
+    await tx.execute(SQL["release_address"], event.account_id)
+
+
+@PEOPLE.on(PeopleAdministratorNamed)
+@PEOPLE.on(PeopleAdministratorRemoved)
+async def _administrator(
+    tx: Connection, event: PeopleAdministratorNamed | PeopleAdministratorRemoved, _envelope: Envelope
+) -> None:
+    await tx.execute(SQL["set_administrator"], event.account_id, isinstance(event, PeopleAdministratorNamed))
+
+
+@PEOPLE.on(AccountClosed)
+async def _left(tx: Connection, event: AccountClosed, _envelope: Envelope) -> None:
+    await tx.execute(SQL["remove_person"], event.account_id)
+
+
+@PEOPLE.on(RoleRequested)
+async def _role_requested(tx: Connection, event: RoleRequested, envelope: Envelope) -> None:
+    await tx.execute(
+        SQL["add_request"],
+        envelope.id,
+        event.contract_id,
+        event.account_id,
+        event.role,
+        event.message,
+        envelope.time,
+    )
+
+
+@PEOPLE.on(RoleAssigned)
+async def _role_assigned(tx: Connection, event: RoleAssigned, envelope: Envelope) -> None:
+    await tx.execute(SQL["give_role"], event.contract_id, event.account_id, event.role, event.may_assign_seats)
+    await _answered(tx, event, envelope, answered_by(event.role), "approved", event.assigned_by, "")
+
+
+@PEOPLE.on(RoleRequestDeclined)
+async def _role_declined(tx: Connection, event: RoleRequestDeclined, envelope: Envelope) -> None:
+    await _answered(tx, event, envelope, (event.role,), "declined", event.declined_by, event.reason)
+
+
+async def _answered(
+    tx: Connection,
+    event: RoleAssigned | RoleRequestDeclined,
+    envelope: Envelope,
+    roles: Sequence[Role],
+    state: str,
+    by: str,
+    sealed_reason: str,
+) -> None:
+    """Note the answer to the account's waiting requests for these roles."""
+    await tx.execute(
+        SQL["answer_requests"],
+        event.contract_id,
+        event.account_id,
+        list(roles),
+        state,
+        by,
+        sealed_reason,
+        envelope.time,
+        envelope.id,
+    )
+
+
+@PEOPLE.on(RoleRevoked)
+async def _role_revoked(tx: Connection, event: RoleRevoked, _envelope: Envelope) -> None:
+    await tx.execute(SQL["take_role"], event.contract_id, event.account_id, event.role)
+
+
+# ── Machines and invitations ───────────────────────────────────────────────────────────────────────────
 
 
 async def machines_of(db: Queryable, organisation_id: str, account_id: str, after: str, limit: int) -> list[str]:

@@ -38,3 +38,35 @@ order by invitation_id limit $4;
 
 -- contracts_of: list the contracts on which the account may have a role.
 select contract_id from account_contracts where account_id = $1 order by 1;
+
+-- add_person: add a person with a sealed name and address.
+insert into people (account_id, organisation_id, sealed_name, sealed_email, founder, joined_at)
+values ($1, $2, $3, $4, $5, $6);
+
+-- update_person: set a person's sealed name and address.
+update people set sealed_name = $2, sealed_email = $3 where account_id = $1;
+
+-- release_address: note that a person has no address.
+update people set sealed_email = '' where account_id = $1;
+
+-- set_administrator: note whether a person has the right to manage people.
+update people set administrator = $2 where account_id = $1;
+
+-- remove_person: remove a closed account.
+delete from people where account_id = $1;
+
+-- add_request: add a request for a role.
+insert into role_requests (request_id, contract_id, account_id, role, sealed_message, requested_at)
+values ($1, $2, $3, $4, $5, $6);
+
+-- answer_requests: note the answer to an account's waiting requests for these roles on a contract.
+update role_requests
+set state = $4, answered_by = $5, sealed_reason = $6, answered_at = $7, answer_id = $8
+where contract_id = $1 and account_id = $2 and role = any($3::text[]) and state = 'waiting';
+
+-- give_role: note a role of an account on a contract, and its rights.
+insert into held_roles (contract_id, account_id, role, may_assign_seats) values ($1, $2, $3, $4)
+on conflict (contract_id, account_id, role) do update set may_assign_seats = excluded.may_assign_seats;
+
+-- take_role: note that an account lost a role on a contract.
+delete from held_roles where contract_id = $1 and account_id = $2 and role = $3;

@@ -15,6 +15,7 @@ from services.identity.domain.clock import CLOCK
 from services.identity.domain.contract import (
     CONTRACT,
 )
+from services.identity.lists import LISTS
 from services.identity.signin import elsewhere, sessions
 from services.identity.signin.addresses import ADDRESS_QUERIES
 from services.identity.signin.invitations import INVITATION_QUERIES
@@ -52,6 +53,7 @@ QUERIES.routes.extend(OAUTH.routes)
 QUERIES.routes.extend(INVITATION_QUERIES.routes)
 QUERIES.routes.extend(ADDRESS_QUERIES.routes)
 QUERIES.routes.extend(elsewhere.ROUTES.routes)
+QUERIES.routes.extend(LISTS.routes)
 
 
 @QUERIES.get("/me")

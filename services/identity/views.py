@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from services.identity.domain.contract import access_of, coordinating
 from services.identity.domain.contract_state import OpenedContract
 from shared.administrative_access import Denied
+from shared.events.identity import Role
 
 
 class Session(BaseModel):
@@ -126,6 +127,64 @@ class ClockView(BaseModel):
     sandbox: bool
     ahead_s: int
     now: datetime
+
+
+class HeldRole(BaseModel):
+    contract_id: str
+    role: Role
+    may_assign_seats: bool
+
+
+class PersonView(BaseModel):
+    """A person of an organisation, for those who work with its people."""
+
+    account_id: str
+    name: str
+    email: str | None
+    """The address; null after somebody else has proven that it is theirs."""
+    first_account: bool
+    """Whether the organisation was founded with this account, which manages its people."""
+    manages_people: bool
+    """Whether the account manages the organisation's people, as the first account or by its leave."""
+    joined_at: datetime
+    roles: list[HeldRole]
+
+    @property
+    def by_name(self) -> str:
+        """What the list is sorted by: the name in any case."""
+        return self.name.casefold()
+
+
+class PersonList(BaseModel):
+    items: list[PersonView]
+    next: str | None
+
+
+RequestState = Literal["waiting", "approved", "declined"]
+
+
+class RoleRequestView(BaseModel):
+    """A person's own request for a role, with its answer."""
+
+    request_id: str
+    """The event's id."""
+    contract_id: str
+    role: Role
+    message: str
+    requested_at: datetime
+    state: RequestState
+    answered_by: str | None
+    """The account that approved or declined it."""
+    reason: str | None
+    """Why it was declined, in the words of who declined it."""
+    answered_at: datetime | None
+    answer_id: str | None
+    """The id of the event that answered."""
+
+
+class RoleRequestList(BaseModel):
+    items: list[RoleRequestView]
+    next: str | None
 
 
 class RoleView(BaseModel):

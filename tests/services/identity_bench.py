@@ -15,7 +15,7 @@ from services.identity.domain.account import ACCOUNT
 from services.identity.domain.contract import CONTRACT
 from services.identity.everywhere import Everywhere
 from services.identity.persons import Persons
-from services.identity.projections import DIRECTORY
+from services.identity.projections import DIRECTORY, PEOPLE
 from services.identity.reactions import REACTIONS
 from services.identity.restored import private
 from services.identity.signin import keys, oidc
@@ -92,7 +92,7 @@ class Bench:
         self.clocks = Clocks(utc_now)
         self.consumers = [
             Consumer("identity", what, pool, self.log, self.clocks, moved=parts.notices.moved)
-            for what in (DIRECTORY, REACTIONS, CLOCKS, TIMERS.projection)
+            for what in (DIRECTORY, PEOPLE, REACTIONS, CLOCKS, TIMERS.projection)
         ]
         self.timers = TimerService("identity", TIMERS, pool, self.log, self.clocks)
         self.inbound: list[Raw] = []

@@ -62,6 +62,11 @@ WHO_MAY: Final[Mapping[str, Table]] = {
         "POST /clock": EVERYBODY,  # of a sandbox
         "GET /accounts/{account_id}": CUSTOMER,
         "DELETE /accounts/{account_id}": OPERATOR,
+        "GET /people": COORDINATORS | CLERK | OPERATOR,
+        "GET /people/{account_id}": COORDINATORS | OPERATOR,
+        "DELETE /people/{account_id}": SEATS | OPERATOR,  # the account is the seat coordinator's own
+        "POST /people/remove/bulk": SEATS | OPERATOR,
+        "GET /me/role-requests": EVERYBODY,
         "DELETE /accounts/{account_id}/sessions": OPERATOR,
         "GET /contracts": EVERYBODY,
         "GET /contracts/{contract_id}": CUSTOMER | SELLERS,
@@ -168,6 +173,7 @@ WHO_MAY: Final[Mapping[str, Table]] = {
 NAMED: Final = {
     "POST /subscriptions/disable-auto-renew/bulk": ("subscription_id",),
     "POST /contracts/{contract_id}/coordinators/revoke/bulk": ("account_id",),
+    "POST /people/remove/bulk": ("account_id",),
 }
 """What of the scene the body has to name, for an operation whose path does not."""
 EVENTS_OF: Final = """

@@ -20,11 +20,13 @@ from services.identity.domain.account_state import (
     claims_of,
     evolve,
     former_claim_of,
+    founded,
     identity_claim,
     invitation_claim,
     normalised,
     taken,
 )
+from services.identity.domain.people import not_removable
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
 from shared.events import (
     AccountClosed,
@@ -40,7 +42,7 @@ from shared.events import (
 )
 from shared.events.fields import Address, Country, Identifier, Locale, Name, TimeZone
 from shared.events.identity import AddressProof, OrganisationKind
-from shared.organisations import is_founder, organisation_of
+from shared.organisations import organisation_of
 
 __all__ = [
     "ACCOUNT",
@@ -57,6 +59,7 @@ __all__ = [
     "Profile",
     "ReleaseAddress",
     "RemovePeopleAdministrator",
+    "RemovePerson",
     "State",
     "UnlinkIdentity",
     "Unopened",
@@ -137,6 +140,22 @@ class CloseAccount:
     """The roles of Contract Manager that the account holds now."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RemovePerson:
+    """Remove a person from the organisation, by closing their account for good.
+
+    The person's roles, seats, open requests, invitations and sessions end, and their name and address become unreadable
+    everywhere. A Contract Manager has to hand the contracts over first.
+    """
+
+    account_id: Identifier
+    removed_by: Annotated[str, SUPPLIED]
+    by: Annotated[State, SUPPLIED]
+    """The state of the caller's account."""
+    manages: Annotated[tuple[RoleAssigned, ...], SUPPLIED]
+    """The roles of Contract Manager that the account holds now."""
+
+
 @dataclass(frozen=True, slots=True)
 class VerifyAddress:
     """Verify the account's e-mail address, by the link that was mailed to it."""
@@ -194,6 +213,7 @@ Command: TypeAlias = (
     | NamePeopleAdministrator
     | RemovePeopleAdministrator
     | CloseAccount
+    | RemovePerson
 )
 
 # ── Decisions ──────────────────────────────────────────────────────────────────────────────────────────
@@ -229,7 +249,10 @@ def decide(command: Command, state: State) -> Decision[Event]:
         case NamePeopleAdministrator() | RemovePeopleAdministrator():
             return _administrate(command, state)
         case CloseAccount():
-            return _close(command, state)
+            return _close(state, command.closed_by, command.manages)
+        case RemovePerson():
+            refused = not_removable(command.by, state) if isinstance(state, OpenedAccount) else None
+            return refused or _close(state, command.removed_by, command.manages)
         case unreachable:
             assert_never(unreachable)
 
@@ -355,11 +378,6 @@ def _update(command: UpdateProfile, state: State) -> Decision[Event]:
     )
 
 
-def founded(opened: AccountOpened) -> bool:
-    """Return whether the account is its organisation's first."""
-    return is_founder(opened.account_id, opened.organisation_id)
-
-
 def _administrate(command: NamePeopleAdministrator | RemovePeopleAdministrator, state: State) -> Decision[Event]:
     if not isinstance(state, OpenedAccount):
         return _closed(state) if isinstance(state, Closed) else _unknown()
@@ -397,25 +415,23 @@ def _administrate(command: NamePeopleAdministrator | RemovePeopleAdministrator, 
     )
 
 
-def _close(command: CloseAccount, state: State) -> Decision[Event]:
+def _close(state: State, by: str, manages: tuple[RoleAssigned, ...]) -> Decision[Event]:
     if isinstance(state, Closed):
         return ()
     if isinstance(state, Unopened):
         return _unknown()
-    if command.manages:
-        contracts = ", ".join(role.contract_id for role in command.manages)
+    opened = state.opened
+    if manages:
+        contracts = ", ".join(role.contract_id for role in manages)
         return Rejected(
             rules.STILL_CONTRACT_MANAGER,
             f"This account is the Contract Manager of {contracts}, and a contract always has one.",
-            "Hand each of these contracts over to a colleague first.",
-            command.manages,
+            "Hand each of these contracts over to a colleague first."
+            if by == opened.account_id
+            else "The Contract Manager hands each of these contracts over first, or the operator for one who has left.",
+            manages,
         )
-    opened = state.opened
-    return (
-        AccountClosed(
-            account_id=opened.account_id, organisation_id=opened.organisation_id, closed_by=command.closed_by
-        ),
-    )
+    return (AccountClosed(account_id=opened.account_id, organisation_id=opened.organisation_id, closed_by=by),)
 
 
 def _unknown() -> Rejected:

@@ -19,6 +19,7 @@ from shared.events import (
     ProfileUpdated,
 )
 from shared.events.fields import canonical_address, readable_address
+from shared.organisations import is_founder
 
 Event: TypeAlias = (
     AccountOpened
@@ -168,6 +169,11 @@ def _identities_of(state: OpenedAccount, issuer: str = "") -> tuple[str, ...]:
     """Return the unique names of the account's identities, of this issuer or ("") of all."""
     identities = (linked for linked in state.identities if issuer in ("", linked.issuer))
     return tuple(name for linked in identities for name in _identity(linked.issuer, linked.subject))
+
+
+def founded(opened: AccountOpened) -> bool:
+    """Return whether the account is its organisation's first."""
+    return is_founder(opened.account_id, opened.organisation_id)
 
 
 def identity_claim(issuer: str, subject: str) -> str:

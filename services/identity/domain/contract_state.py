@@ -113,13 +113,18 @@ def evolve(state: State, event: Event) -> State:
             assert_never(unreachable)
 
 
+def answered_by(given: Role) -> tuple[Role, ...]:
+    """Return the roles whose open requests are answered when this role is given."""
+    return (MANAGER, COORDINATOR) if given == MANAGER else (given,)
+
+
 def _given(state: OpenedContract, role: RoleAssigned) -> OpenedContract:
     """Return the state with the role.
 
     It answers the account's request for that role; the role of Contract Manager answers any request.
     """
     account, request = role.account_id, state.requests.get(role.account_id)
-    answered = request is not None and role.role in (MANAGER, request.role)
+    answered = request is not None and request.role in answered_by(role.role)
     state = replace(
         state,
         requests=_without(state.requests, account) if answered else state.requests,

@@ -44,8 +44,14 @@ NO_ACCOUNT_FOR_IDENTITY: Final = Rule("no-account-for-identity", 403)
 
 MAY_NOT_INVITE: Final = Rule("may-not-invite", 403)
 """Only an open account with the right to invite into the organisation invites people."""
+MAY_NOT_SEE_PEOPLE: Final = Rule("may-not-see-people", 403)
+"""Only those who manage an organisation's people, and those with a role on one of its contracts, list its people.
+
+Names and addresses are for those whose work is with them: to invite, to remove, to name, to assign seats."""
+MAY_NOT_REMOVE_PEOPLE: Final = Rule("may-not-remove-people", 403)
+"""Only those who manage an organisation's people remove a person from it."""
 FIRST_ACCOUNT_ONLY: Final = Rule("first-account-only", 403)
-"""Only the organisation's first account, or the operator, decides who else may invite people."""
+"""Only the organisation's first account, or the operator, decides who else manages people, and removes those who do."""
 INVITATION_NOT_VALID: Final = "invitation-not-valid"
 """An invitation admits one person, with the invited address, until it expires or is revoked."""
 INVITATION_USED: Final = "invitation-used"

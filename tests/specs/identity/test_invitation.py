@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import reduce
-from typing import Any
 
 import pytest
 
@@ -12,7 +10,6 @@ from services.identity.domain.account import (
     ACCOUNT,
     NamePeopleAdministrator,
     RemovePeopleAdministrator,
-    organisation_of,
 )
 from services.identity.domain.invitation import (
     INITIAL,
@@ -38,16 +35,24 @@ from shared.events import (
     InvitationExpired,
     InvitationIssued,
     InvitationRevoked,
-    PeopleAdministratorNamed,
     PeopleAdministratorRemoved,
 )
 from shared.events.identity import OrganisationKind
+from tests.examples.organisation import (
+    ADMINISTRATOR,
+    FOUNDER,
+    FOUNDER_ID,
+    MEMBER,
+    NAMED,
+    OPERATORS,
+    ORG,
+    opened,
+    somebody,
+)
 from tests.spec import given, refused
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 WEEK = timedelta(days=7)
-FOUNDER_ID = "8f4e6f1e-0c5a-4a55-9a7b-0d4f6b9c1a10"
-ORG = organisation_of(FOUNDER_ID)
 ISSUE = IssueInvitation(
     invitation_id="i",
     email=" Mina@Northhaus.example",
@@ -74,32 +79,7 @@ REVOKED = InvitationRevoked(invitation_id="i", organisation_id=ORG, revoked_by=F
 EXPIRED = InvitationExpired(invitation_id="i", organisation_id=ORG)
 
 
-def opened(account_id: str, **changed: Any) -> AccountOpened:
-    same: dict[str, Any] = {
-        "account_id": account_id,
-        "organisation_id": ORG,
-        "organisation_name": "Northhaus",
-        "organisation_kind": "customer",
-        "email": "somebody@x.example",
-        "name": "Somebody",
-        "country": "DE",
-        "time_zone": "UTC",
-        "locale": "en",
-        "opened_at": NOON,
-    }
-    return AccountOpened(**same | changed)
-
-
-def somebody(*events: account.Event) -> account.State:
-    return reduce(account.evolve, events, account.INITIAL)
-
-
-FOUNDER = somebody(opened(FOUNDER_ID))
-MEMBER = somebody(opened("member"))
-NAMED = PeopleAdministratorNamed(account_id="member", organisation_id=ORG, named_by=FOUNDER_ID)
 REMOVED = PeopleAdministratorRemoved(account_id="member", organisation_id=ORG, removed_by=FOUNDER_ID)
-ADMINISTRATOR = somebody(opened("member"), NAMED)
-OPERATORS = somebody(opened("kim", organisation_id="ops", organisation_kind="operator"))
 PUBLISHERS = somebody(opened("pat", organisation_id="pub", organisation_kind="publisher"))
 LEFT = AccountClosed(account_id=FOUNDER_ID, organisation_id=ORG, closed_by=FOUNDER_ID)
 CLOSED = somebody(opened(FOUNDER_ID), LEFT)
