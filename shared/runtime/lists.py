@@ -28,7 +28,7 @@ from fastapi import Query, Request
 from pydantic import AfterValidator, BaseModel
 
 from shared import rules
-from shared.events.fields import WrittenCount
+from shared.events.fields import OptionalName, WrittenCount
 from shared.runtime.problems import Problem
 from shared.sql import Queryable, Row, statements, with_names, with_statements
 
@@ -48,7 +48,7 @@ Value: TypeAlias = str | int | date | datetime
 
 Format: TypeAlias = Literal["json", "csv"]
 
-Search: TypeAlias = Annotated[str, Query(max_length=100, description="Any part of a text, in any case.")]
+Search: TypeAlias = Annotated[OptionalName, Query(max_length=100, description="Any part of a text, in any case.")]
 """What a list is searched for; `searched` is its pattern in a statement."""
 
 
