@@ -2,8 +2,8 @@
 
 from shared.eventlog.migrate import run_sql
 
-revision: str = "distribution_0003"
-down_revision: str | None = "distribution_0002"
+revision: str = "distribution_0004"
+down_revision: str | None = "distribution_0003"
 branch_labels: tuple[str, ...] | None = None
 depends_on: str | None = None
 
