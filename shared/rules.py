@@ -16,7 +16,7 @@ MALFORMED: Final = Rule("malformed", 422)
 MALFORMED_HTTP: Final = Rule("malformed-http", 400)
 """What arrives is an HTTP request."""
 UNSUPPORTED_MEDIA_TYPE: Final = Rule("unsupported-media-type", 415)
-"""A body is JSON, in an encoding that the service reads."""
+"""A body is JSON, or a CSV file where the route reads one, in an encoding that the service reads."""
 TOO_LARGE: Final = Rule("too-large", 413)
 """A body, and each event of its command, is no larger than allowed."""
 HEAD_TOO_LARGE: Final = Rule("head-too-large", 431)

@@ -18,7 +18,8 @@ from shared.events.base import Event
 from shared.events.envelope import derived_id
 from shared.runtime import refusals, wellformed
 from shared.runtime.auth import Actor
-from shared.runtime.forms import items_of, read_form, read_path
+from shared.runtime.csv_items import BulkItem, read_items
+from shared.runtime.forms import read_form, read_path
 from shared.runtime.limits import Limits, source_of
 from shared.runtime.parts import Parts
 from shared.runtime.problems import Problem, refusal, to_problem
@@ -69,7 +70,9 @@ async def _respond(route: CommandRoute, request: Request) -> Response:
     dry_run = wellformed.dry_run(request.scope["query_string"])
     _count(route, request, actor, parts.limits, dry_run=dry_run)
     raw = await request.body()
-    form = read_form(route.form, raw, request.headers.get("content-type", ""))
+    content_type = request.headers.get("content-type", "")
+    items = read_items(route.form, raw, content_type) if route.bulk else ()
+    form = route.form.model_construct() if route.bulk else read_form(route.form, raw, content_type)
     key = request.headers.get("idempotency-key", parts.new_id())
     if not 0 < len(key) <= KEY_CHARACTERS or not (key.isascii() and key.isprintable()):
         reason = f"The Idempotency-Key is empty, longer than {KEY_CHARACTERS} characters or not printable ASCII."
@@ -87,7 +90,7 @@ async def _respond(route: CommandRoute, request: Request) -> Response:
         app=request.app.state,
     )
     if route.bulk:
-        return await _respond_to_each(route, request, context, path, key)
+        return await _respond_to_each(route, request, context, path, key, items)
     response, _ = await _decide(
         route, request, context, path, form.model_dump_json().encode() if route.secret else raw, {}
     )
@@ -178,18 +181,25 @@ def _fingerprint(route: CommandRoute, request: Request, asked: bytes) -> bytes:
 
 
 async def _respond_to_each(
-    route: CommandRoute, request: Request, context: RequestContext[BaseModel], path: Mapping[str, str], key: str
+    route: CommandRoute,
+    request: Request,
+    context: RequestContext[BaseModel],
+    path: Mapping[str, str],
+    key: str,
+    items: Sequence[BulkItem],
 ) -> Response:
     """Decide each item in order.
 
-    A server error ends the request. If it is sent again with its key, it continues where it ended.
+    A line of a CSV file that is no item is answered with its problem. A server error ends the request. If it is sent
+    again with its key, it continues where it ended.
     """
     answers, given, headers, accepted = [], dict[str, list[Event]](), dict[str, str](), 0
-    items = items_of(context.asked)
-    asked = [item.model_dump_json().encode() for item in items]
+    asked = [b"" if isinstance(item, Problem) else item.model_dump_json().encode() for item, _ in items]
     ids = await _item_ids(route, request, context, key, asked)
-    for item, command_id, raw in zip(items, ids, asked, strict=True):
+    for (item, line), command_id, raw in zip(items, ids, asked, strict=True):
         try:
+            if isinstance(item, Problem):
+                raise item
             response, answer = await _decide(route, request, context.asking(item, command_id), path, raw, given)
         except Exception as error:
             problem = to_problem(error)
@@ -201,7 +211,8 @@ async def _respond_to_each(
                 accepted += 1
                 given.setdefault(answer.stream, []).extend(event.event for event in answer.events)
                 headers = {name: value for name, value in response.headers.items() if name == "tenure-version"}
-        answers.append({"status": response.status_code, "answer": orjson.Fragment(bytes(response.body))})
+        numbered = {} if line is None else {"line": line}
+        answers.append({**numbered, "status": response.status_code, "answer": orjson.Fragment(bytes(response.body))})
     request.state.noted = {"command": route.name, "items": len(answers), "accepted": accepted}
     body = {"items": answers, "accepted": accepted, "dry_run": context.dry_run}
     return Response(orjson.dumps(body), 200, headers, "application/json")

@@ -52,6 +52,12 @@ def many_of(item: type[BaseModel], name: str) -> type[BaseModel]:
     return create_model(name, __config__=_STRICT, items=items)
 
 
+def item_of(form: type[BaseModel]) -> type[BaseModel]:
+    """Return the form of an item of a form that `many_of` made."""
+    item: type[BaseModel] = get_args(form.model_fields["items"].annotation)[0]
+    return item
+
+
 def items_of(form: BaseModel) -> Sequence[BaseModel]:
     """Return the items of a form that `many_of` made."""
     items: Sequence[BaseModel] = getattr(form, "items")  # noqa: B009  # the field of a model that is made here

@@ -8,6 +8,9 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
+from shared.runtime.csv_items import MEDIA_TYPE as CSV
+from shared.runtime.csv_items import columns_of
+from shared.runtime.forms import ITEMS_AT_MOST, item_of
 from shared.runtime.problems import MEDIA_TYPE, ProblemDetails
 from shared.runtime.routes import CommandRoute, CommandRoutes
 from shared.runtime.scopes import scheme, scopes_of
@@ -51,6 +54,10 @@ _BULK_ANSWER: Final[dict[str, Any]] = {
             "items": {
                 "type": "object",
                 "properties": {
+                    "line": {
+                        "type": "integer",
+                        "description": "The item's line in the CSV file, from 1; absent for an item of JSON.",
+                    },
                     "status": {
                         "type": "integer",
                         "description": "The status that the item would have had as a request of its own.",
@@ -87,7 +94,7 @@ _PROBLEMS: Final = {
     "403": "Not allowed",
     "404": "Unknown, or not visible to the caller",
     "409": "Refused by a rule",
-    "415": "The body is not JSON",
+    "415": "The body is of a type that the operation does not read",
     "422": "Malformed, with an unknown parameter or field, or an Idempotency-Key used for another request",
     "429": "Too many requests; Retry-After says when to send it again",
     "503": "Temporarily unavailable; send it again",
@@ -182,11 +189,23 @@ def _operation(route: CommandRoute, schemas: dict[str, Any]) -> dict[str, Any]:
     if route.form.model_fields:
         operation["requestBody"] = {
             "required": any(field.is_required() for field in route.form.model_fields.values()),
-            "content": {"application/json": {"schema": {"$ref": _REF.format(model=name)}}},
+            "content": {"application/json": {"schema": {"$ref": _REF.format(model=name)}}, **_csv(route)},
         }
     if not route.open:
         operation["security"] = scope_security(route.scopes)
     return operation
+
+
+def _csv(route: CommandRoute) -> dict[str, Any]:
+    """Return the CSV file among the bodies of a route, if it reads one."""
+    columns = columns_of(item_of(route.form)) if route.bulk else {}
+    if not columns:
+        return {}
+    text = (
+        f"A header row with columns of {', '.join(columns)}, then at most {ITEMS_AT_MOST} lines, each an item; UTF-8, "
+        "separated by commas or semicolons. An empty cell leaves its field out."
+    )
+    return {CSV: {"schema": {"type": "string", "description": text}}}
 
 
 def _queries(routes: Sequence[BaseRoute]) -> Iterator[APIRoute]:
