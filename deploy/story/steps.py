@@ -354,7 +354,7 @@ async def seats(s: Story) -> None:
 
     given = [await eventually(first, "the approval reaches entitlements")]
     for person in s.designers[1:]:
-        given += [await s.doors.ok("entitlements", "POST", path, s.cad, {"account_id": person.account_id})]
+        given += [await s.doors.ok("entitlements", "POST", path, s.cad, {"email": person.email})]
     for person, answer in zip(s.designers, given, strict=True):
         s.say(f"seat {answer['events'][0]['data']['seat']} is {person.name}'s")
     full = await s.doors.refused(

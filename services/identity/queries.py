@@ -1,5 +1,6 @@
 """identity's queries: accounts, clocks and contracts, and those of `signin/`."""
 
+import asyncio
 from datetime import timedelta
 from typing import Annotated, Final
 
@@ -10,12 +11,14 @@ from services.identity.domain import contract_state
 from services.identity.domain.account import (
     ACCOUNT,
     OpenedAccount,
+    normalised,
 )
 from services.identity.domain.clock import CLOCK
 from services.identity.domain.contract import (
     CONTRACT,
 )
 from services.identity.lists import LISTS
+from services.identity.persons import holder_of
 from services.identity.signin import elsewhere, sessions
 from services.identity.signin.addresses import ADDRESS_QUERIES
 from services.identity.signin.invitations import INVITATION_QUERIES
@@ -23,7 +26,10 @@ from services.identity.signin.machines import MACHINE_QUERIES
 from services.identity.signin.oauth import OAUTH
 from services.identity.views import (
     AccessView,
+    AccountAtAddress,
+    AccountsByAddress,
     AccountView,
+    AddressesAsked,
     ClockView,
     ContractList,
     ContractSummary,
@@ -93,6 +99,32 @@ async def colleague(account_id: Identifier, actor: CurrentActor, log: CurrentLog
         name=account.profile.name,
         sandbox=opened.sandbox,
     )
+
+
+@QUERIES.post("/accounts/by-address")
+async def accounts_by_address(form: AddressesAsked, actor: CurrentActor, log: CurrentLog) -> AccountsByAddress:
+    """Return the accounts of the caller's organisation that have these e-mail addresses.
+
+    Other services ask this where a request names people by address, so that they keep no addresses.
+    """
+    accounts = await asyncio.gather(*(colleague_at(log, item.email, actor.organisation_id) for item in form.items))
+    return AccountsByAddress(items=[AccountAtAddress(account_id=account) for account in accounts])
+
+
+async def colleague_at(log: Log, email: str, organisation_id: str) -> str | None:
+    """Return the id of the organisation's open account that is known by this address, or None.
+
+    It is known by the address that it has proven or was opened with. One that it has changed to and not proven may be
+    somebody else's.
+    """
+    holder = await holder_of(log.store, email)
+    if holder is None:
+        return None
+    account = await log.state(ACCOUNT, holder.removeprefix(ACCOUNT.id("")))
+    if not isinstance(account, OpenedAccount) or account.opened.organisation_id != organisation_id:
+        return None
+    known = account.verified or normalised(account.opened.email) == normalised(account.profile.email)
+    return account.opened.account_id if known else None
 
 
 @QUERIES.get("/me/clock")

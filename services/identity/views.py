@@ -1,14 +1,16 @@
 """The models of the responses of identity's queries, and functions that build them."""
 
 from datetime import date, datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.identity.domain.contract import access_of, coordinating
 from services.identity.domain.contract_state import OpenedContract
 from shared.administrative_access import Denied
+from shared.events.fields import Address
 from shared.events.identity import Role
+from shared.runtime.people import AT_ONCE
 
 
 class Session(BaseModel):
@@ -111,6 +113,30 @@ class AccountView(BaseModel):
     time_zone: str | None = None
     locale: str | None = None
     sandbox: bool = False
+
+
+class AddressAsked(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    email: Address
+
+
+class AddressesAsked(BaseModel):
+    """E-mail addresses whose accounts are asked for."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    items: Annotated[list[AddressAsked], Field(min_length=1, max_length=AT_ONCE)]
+
+
+class AccountAtAddress(BaseModel):
+    account_id: str | None
+    """The account of the caller's organisation with the address; null if there is none."""
+
+
+class AccountsByAddress(BaseModel):
+    items: list[AccountAtAddress]
+    """In the order of the addresses."""
 
 
 class ClockMovedView(BaseModel):

@@ -22,6 +22,7 @@ from shared.runtime.csv_items import BulkItem, read_items
 from shared.runtime.forms import read_form, read_path
 from shared.runtime.limits import Limits, source_of
 from shared.runtime.parts import Parts
+from shared.runtime.people import NamesPeople, with_accounts
 from shared.runtime.problems import Problem, refusal, to_problem
 from shared.runtime.routes import CommandRoute, CommandRoutes, RequestContext
 from shared.runtime.scopes import require_scope
@@ -79,8 +80,12 @@ async def _respond(route: CommandRoute, request: Request) -> Response:
         raise Problem(rule=rules.MALFORMED, reason=reason, remedy="Use a UUID, for instance.")
     await parts.clocks.fresh(parts.db)
     path = read_path(request.path_params, route.path_types)
+    book, authorization = parts.address_book, request.headers.get("authorization", "")
+    (by_account,) = await with_accounts([form], book, authorization)
+    found = await with_accounts([item.asked for item in items], book, authorization)
+    items = [item._replace(asked=asked) for item, asked in zip(items, found, strict=True)]
     context = RequestContext(
-        asked=form,
+        asked=by_account,
         actor=actor,
         now=parts.clocks.time_of(actor.organisation_id),
         command_id=_id_of(actor, key),
@@ -91,9 +96,8 @@ async def _respond(route: CommandRoute, request: Request) -> Response:
     )
     if route.bulk:
         return await _respond_to_each(route, request, context, path, key, items)
-    response, _ = await _decide(
-        route, request, context, path, form.model_dump_json().encode() if route.secret else raw, {}
-    )
+    asked = _for_fingerprint(by_account) if route.secret or by_account is not form else raw
+    response, _ = await _decide(route, request, context, path, asked, {})
     return response
 
 
@@ -176,6 +180,14 @@ async def _keep(route: CommandRoute, request: Request, context: RequestContext[B
     )
 
 
+def _for_fingerprint(form: BaseModel) -> bytes:
+    """Return a form's bytes for its command's fingerprint, without secrets and addresses.
+
+    A person who is named by account id has the same fingerprint, whether or not the form allows addresses.
+    """
+    return form.model_dump_json(exclude_none=isinstance(form, NamesPeople)).encode()
+
+
 def _fingerprint(route: CommandRoute, request: Request, asked: bytes) -> bytes:
     return hashlib.sha256(b"\n".join((route.method.encode(), request.url.path.encode(), asked))).digest()
 
@@ -194,7 +206,7 @@ async def _respond_to_each(
     again with its key, it continues where it ended.
     """
     answers, given, headers, accepted = [], dict[str, list[Event]](), dict[str, str](), 0
-    asked = [b"" if isinstance(item, Problem) else item.model_dump_json().encode() for item, _ in items]
+    asked = [b"" if isinstance(item, Problem) else _for_fingerprint(item) for item, _ in items]
     ids = await _item_ids(route, request, context, key, asked)
     for (item, line), command_id, raw in zip(items, ids, asked, strict=True):
         try:

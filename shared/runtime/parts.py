@@ -14,6 +14,7 @@ from shared.runtime.figures import Figures
 from shared.runtime.freshness import Freshness
 from shared.runtime.limits import Limits
 from shared.runtime.metrics import Metrics
+from shared.runtime.people import AddressBook, IdentityAddressBook
 from shared.runtime.problems import Problem
 from shared.runtime.settings import Settings
 
@@ -41,6 +42,7 @@ class Parts:
     limits: Limits = field(init=False)
     notices: CheckpointNotices = field(init=False)
     freshness: Freshness = field(init=False)
+    address_book: AddressBook = field(init=False)
 
     def __post_init__(self) -> None:
         self.clocks = Clocks(self.now)
@@ -53,6 +55,7 @@ class Parts:
             self.notices,
             refused=self.metrics.limited,
         )
+        self.address_book = IdentityAddressBook(self.settings.url_of("identity"))
 
     @property
     def log(self) -> Log:

@@ -1,5 +1,6 @@
 """entitlements whole, but for HTTP's and Kafka's wires: its consumers over a real database, and its doors."""
 
+import json
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,6 +27,7 @@ from shared.events import (
 from shared.events.identity import AgreementKind
 from shared.runtime.auth import Actor, TokenSigner
 from shared.runtime.http import make_app
+from shared.runtime.people import IdentityAddressBook
 from tests.contracts.golden import sample
 from tests.examples.engine import new_id
 from tests.services.counters import KEY, parts
@@ -72,11 +74,30 @@ class Doors:
     def __init__(self, world: World) -> None:
         made = parts()
         made.opened_log, made.opened_db, made.clocks = world.log, world.pool, world.clocks
+        made.address_book = IdentityAddressBook("http://identity", httpx.MockTransport(self._identity))
+        self.away = False
+        """Whether identity does not answer."""
         transport = httpx.ASGITransport(make_app(made, SERVICE.commands, SERVICE.queries, api=True))
         self.client = httpx.AsyncClient(transport=transport, base_url="http://test")
 
+    def _identity(self, request: httpx.Request) -> httpx.Response:
+        """Identity, where everybody's address is the account's id at x.example."""
+        if self.away:
+            raise httpx.ConnectError("away")
+        assert (request.url.path, request.headers["authorization"][:7]) == ("/accounts/by-address", "Bearer ")
+        names = [item["email"].removesuffix("@x.example") for item in json.loads(request.content)["items"]]
+        items = [{"account_id": name if name in ("ana", "ben", "mina") else None} for name in names]
+        return httpx.Response(200, json={"items": items})
+
     @sends
-    async def when(self, who: str, method: str, path: str, json: Any = None, key: str = "") -> httpx.Response:
+    async def when_file(self, who: str, path: str, file: str) -> httpx.Response:
+        """Let this person send a CSV file."""
+        actor = Actor(account_id=who, organisation_id="org", organisation_kind="customer")
+        headers = {"Authorization": f"Bearer {TokenSigner(KEY).sign(actor, new_id())}", "Content-Type": "text/csv"}
+        return await self.client.post(path, content=file.encode(), headers=headers)
+
+    @sends
+    async def when(self, who: str, method: str, path: str, body: Any = None, key: str = "") -> httpx.Response:
         """Let this person send a request."""
         actors = {
             "seller": Actor(
@@ -94,7 +115,7 @@ class Doors:
         actor = actors.get(who) or Actor(account_id=who, organisation_id="org", organisation_kind="customer")
         token = TokenSigner(KEY).sign(actor, new_id())
         headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": key or new_id()}
-        return await self.client.request(method, path, json=json, headers=headers)
+        return await self.client.request(method, path, json=body, headers=headers)
 
 
 @asynccontextmanager

@@ -172,3 +172,42 @@ async def test_the_link_is_mailed_again_on_request_and_not_at_will(bench: Bench)
     assert (await bench.when(session, "POST", f"{VERIFY}/mail")).status_code == 202
     await mailed(bench, kept)
     assert len(kept.messages) == 1, "it is verified"
+
+
+# ── Who is known by an address ─────────────────────────────────────────────────────────────────────────
+
+BY_ADDRESS = "/accounts/by-address"
+
+
+async def known(bench: Bench, token: str, *addresses: str) -> list[str | None]:
+    """The accounts that are known by these addresses."""
+    items = {"items": [{"email": each} for each in addresses]}
+    answer = await bench.when(token, "POST", BY_ADDRESS, items).then_ok()
+    return [item["account_id"] for item in answer["items"]]
+
+
+async def test_colleagues_are_found_by_their_addresses_in_any_form(bench: Bench) -> None:
+    mina, session = await bench.join("mina")
+    ana, _ = await bench.invited(session, "ana")
+    await bench.join("stranger")
+    asked = ("ANA@x.example", "nobody@x.example", "mina@x.example", "stranger@x.example")
+    assert await known(bench, session, *asked) == [ana, None, mina, None]
+    await bench.when("", "POST", BY_ADDRESS, {"items": [{"email": "ana@x.example"}]}).then_refused("not-signed-in")
+    too_many = {"items": [{"email": f"a{n}@x.example"} for n in range(101)]}
+    await bench.when(session, "POST", BY_ADDRESS, too_many).then_refused("malformed")
+
+
+async def test_an_address_that_somebody_changed_to_names_nobody_until_it_is_proven(bench: Bench) -> None:
+    _, session = await bench.join("mina")
+    ana, anas = await bench.invited(session, "ana")
+    await bench.when(anas, "PUT", "/me/profile", {"email": "boss@x.example"}).then_ok()
+    assert await known(bench, session, "boss@x.example", "ana@x.example") == [None, None]
+    await bench.when(anas, "POST", VERIFY, {"token": await token_for(bench, "boss")}).then_ok()
+    assert await known(bench, session, "boss@x.example") == [ana]
+
+
+async def test_who_has_left_is_found_by_no_address(bench: Bench) -> None:
+    _, session = await bench.join("mina")
+    _, anas = await bench.invited(session, "ana")
+    await bench.when(anas, "DELETE", "/me").then_ok()
+    assert await known(bench, session, "ana@x.example") == [None]

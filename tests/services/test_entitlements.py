@@ -159,6 +159,49 @@ async def test_a_seat_moves_to_somebody_else_in_one_step(world: World, doors: Do
     assert [item["answer"].get("rule") for item in answers] == ["seat-not-held", None, "seat-not-held"]
 
 
+async def test_users_are_named_by_address_and_no_address_is_stored(world: World, doors: Doors) -> None:
+    path = "/pools/s/seats"
+    await doors.when("mina", "POST", path, {"email": "Ana@X.example"}, key="ana").then(SeatAssigned)
+    again = await doors.when("mina", "POST", path, {"account_id": "ana"}, key="ana").then_ok()
+    assert again["repeated"] is True, "the same person by another name"
+    await doors.when("mina", "POST", path, {"email": "ben@x.example"}, key="ana").then_refused("idempotency-key-reused")
+    await doors.when("mina", "POST", path, {"email": "nobody@x.example"}).then_refused("user-unknown", because=[])
+    await doors.when("mina", "POST", path, {}).then_refused("malformed")
+    await doors.when("mina", "POST", path, {"email": "ana@x.example", "account_id": "ana"}).then_refused("malformed")
+    move = {"email": "ana@x.example", "to_email": "ben@x.example"}
+    await doors.when("mina", "POST", f"{path}/transfer", move).then(SeatUnassigned, SeatAssigned)
+    nobodys = {"email": "nobody@x.example", "to_email": "ana@x.example"}
+    await doors.when("mina", "POST", f"{path}/transfer", nobodys).then_refused("user-unknown")
+    items = {"items": [{"email": each} for each in ("ben@x.example", "nobody@x.example", "ana@x.example")]}
+    back = (await doors.when("mina", "POST", f"{path}/unassign/bulk", items).then_ok())["items"]
+    assert [(item["answer"].get("rule"), len(item["answer"].get("events", ()))) for item in back] == [
+        (None, 1),
+        ("user-unknown", 0),
+        (None, 0),
+    ]
+    stored = await world.pool.fetch(
+        "select c::text as row from log.commands c union all select e::text from log.events e"
+    )
+    assert not any("x.example" in row["row"] for row in stored)
+
+
+async def test_seats_are_assigned_from_a_csv_file_after_a_preview(world: World, doors: Doors) -> None:
+    file = "email,account_id\r\nana@x.example,\r\nnot an address,\r\n,ben\r\n,\r\nnobody@x.example,\r\n,mina\r\n"
+    outcomes = [(2, None), (3, "malformed"), (4, None), (6, "user-unknown"), (7, "seats-exhausted")]
+    for query in ("?dry_run=true", ""):
+        answer = await doors.when_file("mina", f"/pools/s/seats/bulk{query}", file).then_ok()
+        assert [(item["line"], item["answer"].get("rule")) for item in answer["items"]] == outcomes
+    await world.settle(random.Random(5))
+    shown = await doors.when("mina", "GET", "/pools/s").then_ok()
+    assert [seat["account_id"] for seat in shown["holders"]] == ["ana", "ben"]
+
+
+async def test_while_identity_is_away_users_are_named_by_account(world: World, doors: Doors) -> None:
+    doors.away = True
+    await doors.when("mina", "POST", "/pools/s/seats", {"email": "ana@x.example"}).then_refused("unavailable")
+    await doors.when("mina", "POST", "/pools/s/seats", {"account_id": "ana"}).then(SeatAssigned)
+
+
 async def test_a_ledger_explains_every_balance(world: World, doors: Doors) -> None:
     chance, path = random.Random(3), "/contracts/c/credits"
     one = {"grant_id": "g1", "amount": 10}

@@ -173,7 +173,10 @@ def example(schema: dict[str, Any], shapes: dict[str, Any]) -> Any:
         return schema.get("const", schema.get("enum", [None])[0])
     match schema.get("type"):
         case "object":
-            return {name: example(schema["properties"][name], shapes) for name in schema.get("required", ())}
+            required = schema.get("required", [])
+            others = [name for name in schema["properties"] if name not in required]
+            given = [*required, *others[: max(0, schema.get("minProperties", 0) - len(required))]]
+            return {name: example(schema["properties"][name], shapes) for name in given}
         case "array":
             items = schema.get("items", {}) or schema.get("prefixItems", [{}])[0]
             return [example(items, shapes)] * max(1, schema.get("minItems", 0))

@@ -61,6 +61,7 @@ WHO_MAY: Final[Mapping[str, Table]] = {
         "GET /clock": EVERYBODY,
         "POST /clock": EVERYBODY,  # of a sandbox
         "GET /accounts/{account_id}": CUSTOMER,
+        "POST /accounts/by-address": EVERYBODY,  # of their own organisation
         "DELETE /accounts/{account_id}": OPERATOR,
         "GET /people": COORDINATORS | CLERK | OPERATOR,
         "GET /people/{account_id}": COORDINATORS | OPERATOR,

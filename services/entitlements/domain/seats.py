@@ -5,7 +5,7 @@ from typing import Annotated
 
 from services.entitlements.domain import rules
 from services.entitlements.domain.seat_pool_state import Event, OpenedSeatPool, Step
-from services.entitlements.domain.users import Account, not_a_user
+from services.entitlements.domain.users import NOBODY, Account, address_of_nobody, not_a_user
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected
 from shared.events import SeatAssigned, SeatUnassigned
 from shared.events.fields import Identifier
@@ -66,7 +66,12 @@ def assign(command: AssignSeat, state: OpenedSeatPool) -> Decision[Event]:
 
 
 def unassign(command: UnassignSeat, state: OpenedSeatPool) -> Decision[Event]:
-    """Return the event that takes the user's seat back; none if the user has no seat."""
+    """Return the event that takes the user's seat back; none if the user has no seat.
+
+    An address of nobody is refused, because it is a mistake, unlike a user whose seat was taken back before.
+    """
+    if command.account_id == NOBODY:
+        return address_of_nobody()
     held = state.seat_of(command.account_id)
     return () if held is None else (unassigned(held, command.unassigned_by),)
 
@@ -75,6 +80,8 @@ def transfer(command: TransferSeat, state: OpenedSeatPool) -> Decision[Event]:
     """Return the events that move the seat, whose number stays, or the refusal."""
     if refused := not_a_user(command.to, command.to_account_id, state.opened.customer):
         return refused
+    if command.account_id == NOBODY:
+        return address_of_nobody()
     if state.over is not None:
         return term_ended(state, state.over)
     held = state.seat_of(command.account_id)

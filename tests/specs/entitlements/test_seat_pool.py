@@ -21,7 +21,7 @@ from services.entitlements.domain.seat_pool import (
     TransferSeat,
     UnassignSeat,
 )
-from services.entitlements.domain.users import Account
+from services.entitlements.domain.users import NOBODY, Account
 from shared.events import (
     AccountClosed,
     HeldSeat,
@@ -117,6 +117,17 @@ def test_seats_may_be_assigned_before_the_term() -> None:
 def test_a_seat_is_taken_back_once() -> None:
     given(SEAT_POOL, OPENED, ANA).when(UnassignSeat("ana", "mina")).then(unassigned(1, "ana"))
     given(SEAT_POOL, OPENED, ANA, unassigned(1, "ana")).when(UnassignSeat("ana", "mina")).then_nothing()
+
+
+def test_an_address_of_nobody_is_refused_and_not_repeated() -> None:
+    for command in (
+        AssignSeat(NOBODY, "mina", None),
+        UnassignSeat(NOBODY, "mina"),
+        TransferSeat(account_id=NOBODY, to_account_id="ben", transferred_by="mina", to=account("ben")),
+        TransferSeat(account_id="ana", to_account_id=NOBODY, transferred_by="mina", to=None),
+    ):
+        refused = given(SEAT_POOL, OPENED, ANA).when(command).then_refused("user-unknown")
+        assert "e-mail address" in refused.reason
 
 
 # ── A seat moves to somebody else ──────────────────────────────────────────────────────────────────────

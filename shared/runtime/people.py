@@ -1,0 +1,125 @@
+"""People who are named by e-mail address in requests.
+
+Only identity can read addresses. A service asks identity for the account ids before it does anything with the request,
+so no address reaches its log, its tables or the fingerprints of its commands.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import ClassVar, Final, Protocol, Self, TypeVar
+
+import httpx
+import structlog
+from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic_core import PydanticCustomError
+
+from shared import rules
+from shared.runtime.problems import Problem
+
+logger = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+NOBODY: Final = ""
+"""The account id instead of an address that no account of the caller's organisation has."""
+AT_ONCE: Final = 100
+"""The greatest number of addresses in one request to identity: as many as its limit for a body has room for."""
+ASK_S: Final = 10.0
+
+
+class NamesPeople(BaseModel):
+    """A form that names people, each by account id or by e-mail address."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    PEOPLE: ClassVar[Mapping[str, str]] = {}
+    """By the field of an address, the field of the account id that may be given in its place."""
+
+    @model_validator(mode="after")
+    def _names_each_once(self) -> Self:
+        for address, account in self.PEOPLE.items():
+            if (getattr(self, address) is None) == (getattr(self, account) is None):
+                raise PydanticCustomError("person", f"Give either {account} or {address}.")
+        return self
+
+    def addresses(self) -> list[str]:
+        """Return the addresses that the form names people by."""
+        return [given for address in self.PEOPLE if (given := getattr(self, address)) is not None]
+
+    def with_accounts(self, accounts: Mapping[str, str]) -> Self:
+        """Return the form with account ids instead of addresses, NOBODY where there is none."""
+        found: dict[str, str | None] = {}
+        for address, account in self.PEOPLE.items():
+            given = getattr(self, address)
+            if given is not None:
+                found |= {address: None, account: accounts.get(given, NOBODY)}
+        return self.model_copy(update=found) if found else self
+
+
+class AddressBook(Protocol):
+    """Knowledge of whose address is whose, within the caller's organisation."""
+
+    async def accounts(self, addresses: Sequence[str], authorization: str) -> Mapping[str, str]:
+        """Return the account ids of those addresses that are known.
+
+        Args:
+            authorization: the caller's `Authorization` header.
+
+        Raises:
+            Problem: 503 if that is unknown now.
+        """
+        ...
+
+
+async def with_accounts(asked: Sequence[T], book: AddressBook, authorization: str) -> list[T]:
+    """Return what was asked, with account ids instead of addresses.
+
+    The address book is asked once, and only if there is an address.
+
+    Args:
+        asked: forms; what names nobody is returned as it is.
+        book: whom to ask.
+        authorization: the caller's `Authorization` header.
+    """
+    addresses = [address for form in asked if isinstance(form, NamesPeople) for address in form.addresses()]
+    if not addresses:
+        return list(asked)
+    accounts = await book.accounts(addresses, authorization)
+    return [form.with_accounts(accounts) if isinstance(form, NamesPeople) else form for form in asked]
+
+
+class IdentityAddressBook:
+    """An address book that asks identity, as the caller."""
+
+    def __init__(self, identity_url: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._url, self._transport = f"{identity_url}/accounts/by-address", transport
+        self._client: httpx.AsyncClient | None = None
+
+    async def accounts(self, addresses: Sequence[str], authorization: str) -> Mapping[str, str]:
+        unique = list(dict.fromkeys(addresses))
+        parts = [unique[start : start + AT_ONCE] for start in range(0, len(unique), AT_ONCE)]
+        found = await asyncio.gather(*(self._ask(part, authorization) for part in parts))
+        return {address: account for part in found for address, account in part.items()}
+
+    async def _ask(self, addresses: Sequence[str], authorization: str) -> Mapping[str, str]:
+        if self._client is None:
+            self._client = httpx.AsyncClient(timeout=ASK_S, trust_env=False, transport=self._transport)
+        body = {"items": [{"email": address} for address in addresses]}
+        try:
+            answer = await self._client.post(self._url, json=body, headers={"Authorization": authorization})
+            if answer.status_code != HTTPStatus.OK:
+                raise _unavailable(f"identity answers {answer.status_code}")
+            accounts = [item["account_id"] for item in answer.json()["items"]]
+            return {address: found for address, found in zip(addresses, accounts, strict=True) if found is not None}
+        except (httpx.HTTPError, ValueError, KeyError, TypeError) as fault:
+            raise _unavailable(repr(fault)[:200]) from fault
+
+
+def _unavailable(fault: str) -> Problem:
+    logger.warning("identity can't be asked for addresses", fault=fault)
+    return Problem(
+        rule=rules.UNAVAILABLE,
+        reason="Identity, which knows people's e-mail addresses, doesn't answer now.",
+        remedy="Send it again in a moment, or name people by account id.",
+        headers={"Retry-After": "2"},
+    )
