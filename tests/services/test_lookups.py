@@ -19,6 +19,7 @@ from services.identity.domain.contract import CONTRACT
 from services.identity.domain.invitation import INVITATION
 from shared.eventlog.decision import Stream
 from shared.eventlog.deliver.projection import Projection, Reactions
+from shared.eventlog.deliver.tables import ConsumerTables, PostgresTables
 from shared.eventlog.write.log import Accepted, Log, Meta
 from shared.eventlog.write.memory import MemoryStore
 from shared.eventlog.write.postgres import PostgresStore
@@ -48,6 +49,7 @@ from tests.simulation.database import Pool, Tables
 from tests.simulation.store import Rates
 from tests.simulation.time import StillProcess
 from tests.simulation.twins import TWINS
+from tests.simulation.twins.engine import MemoryTables
 
 L = TypeVar("L")
 E = TypeVar("E", bound=Event)
@@ -95,8 +97,14 @@ class Told(Generic[L]):
         return self.world.said[stream][version - 1][0]
 
 
-def a_world(service: str, projections: Sequence[Projection], pool: Any, store: Any) -> World:
-    world = World(replace(definition_of(service), consumers=projections), pool, store, NOON)
+def a_world(
+    service: str,
+    projections: Sequence[Projection],
+    pool: Any,
+    store: Any,
+    tables: Callable[[Any], ConsumerTables] = PostgresTables,
+) -> World:
+    world = World(replace(definition_of(service), consumers=projections), pool, store, NOON, tables)
     world.consumers = [each for each in world.consumers if each.definition in projections]
     world.parks = True
     return world
@@ -107,7 +115,7 @@ def in_memory(service: str) -> Told[Any]:
     tables.log, rates = store, Rates(chance)
     rates.heal()
     pool = Pool(tables, StillProcess("lookups", chance), chance, rates)
-    world = a_world(service, twin.projections, pool, store)
+    world = a_world(service, twin.projections, pool, store, MemoryTables)
     return Told(world, Log(store, service, sealer=Clear()), twin.lookups(pool), _by_name(twin.projections))
 
 

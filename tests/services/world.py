@@ -2,12 +2,14 @@
 
 import random
 import zlib
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer, Fault
 from shared.eventlog.deliver.plan import Raw, Received
+from shared.eventlog.deliver.tables import ConsumerTables, PostgresTables
 from shared.eventlog.deliver.timers import TimerService
 from shared.eventlog.write.log import Log
 from shared.eventlog.write.store import Store
@@ -27,13 +29,20 @@ def _topic(source: str) -> str:
 class World:
     """Each consumer hears each stream in its order, the streams in any. It is `noon`, but for moved clocks."""
 
-    def __init__(self, service: Service, pool: Any, store: Store, noon: datetime) -> None:
+    def __init__(
+        self,
+        service: Service,
+        pool: Any,
+        store: Store,
+        noon: datetime,
+        tables: Callable[[Any], ConsumerTables] = PostgresTables,
+    ) -> None:
         self.pool, self.store, self.log, self.noon = pool, store, Log(store, service.name), noon
         self.clocks = Clocks(lambda: noon)
         assert service.timers is not None
         self.timers = TimerService(service.name, service.timers, pool, self.log, self.clocks)
         whats = (*service.consumers, service.timers.projection, CLOCKS)
-        self.consumers = [Consumer(service.name, what, pool, self.log, self.clocks) for what in whats]
+        self.consumers = [Consumer(service.name, what, pool, self.log, self.clocks, tables=tables) for what in whats]
         self.said: dict[str, list[tuple[Envelope, Event]]] = {}
         self.stored: dict[str, tuple[Any, bytes]] = {}
         self.parks = False
