@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from http import HTTPStatus
 from secrets import token_hex
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, Protocol, TypeAlias
 from urllib.parse import parse_qsl
 
 import structlog
@@ -27,6 +27,8 @@ from shared.runtime import problems, refusals, wellformed
 from shared.runtime.auth import Actor
 from shared.runtime.database import Pool
 from shared.runtime.dispatch import limit_of, mounted
+from shared.runtime.limits import Limits
+from shared.runtime.metrics import Metrics
 from shared.runtime.openapi import describe
 from shared.runtime.parts import Parts
 from shared.runtime.problems import Problem
@@ -212,7 +214,7 @@ def make_app(parts: Parts, commands: CommandRoutes, queries: APIRouter | None, *
     async def metrics() -> Response:
         return Response(parts.metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    app.add_middleware(_Requests, parts=parts, limit_of=limit_of(commands) if api else lambda _: BODY_BYTES)
+    app.add_middleware(Requests, parts=parts, limit_of=limit_of(commands) if api else lambda _: BODY_BYTES)
     return app
 
 
@@ -249,10 +251,21 @@ def _add_refusals(app: FastAPI) -> None:
         return found
 
 
-class _Requests:
+class RequestParts(Protocol):
+    """The parts of a process that the middleware of its requests uses."""
+
+    @property
+    def metrics(self) -> Metrics: ...
+    @property
+    def limits(self) -> Limits: ...
+    @property
+    def new_id(self) -> Callable[[], str]: ...
+
+
+class Requests:
     """Middleware of every request: size and time limits, correlation id, trace, log, metrics."""
 
-    def __init__(self, app: ASGIApp, parts: Parts, limit_of: Callable[[Scope], int]) -> None:
+    def __init__(self, app: ASGIApp, parts: RequestParts, limit_of: Callable[[Scope], int]) -> None:
         self.app, self.parts, self._limit_of = app, parts, limit_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
