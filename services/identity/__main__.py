@@ -52,7 +52,7 @@ async def _follow_keys(process: ServiceProcess) -> None:
 async def _send_mail(process: ServiceProcess) -> None:
     """Send what is in the outbox until cancelled."""
     parts, settings = process.parts, process.settings
-    letters = Letters(parts.log, process.app.state.keys, settings.public_url)
+    letters = Letters(parts.db, parts.log, process.app.state.keys, settings.public_url)
     mails = process.metrics.count("tenure_mails", "Mails by kind and outcome", ("kind", "outcome"))
     sender = Sender(parts.db, parts.log, letters, transport(settings), settings.mail_from, mails)
     process.metrics.watch("tenure_mail_waiting", "Mails to be sent", lambda: sender.figures.waiting)

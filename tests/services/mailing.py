@@ -38,7 +38,7 @@ class Kept:
 
 
 def sender(bench: Bench, carrier: Transport | None) -> Sender:
-    return Sender(bench.pool, bench.log, Letters(bench.log, bench.app.state.keys, URL), carrier, FROM)
+    return Sender(bench.pool, bench.log, Letters(bench.pool, bench.log, bench.app.state.keys, URL), carrier, FROM)
 
 
 async def mailed(bench: Bench, carrier: Kept) -> None:

@@ -326,7 +326,7 @@ async def test_a_mail_by_smtp_arrives_as_it_was_written(bench: Bench) -> None:
 
 async def test_an_address_with_letters_beyond_ascii_is_mailed_to(bench: Bench) -> None:
     row = outbox.Row(1, "e", "prove-address", "", "d", "mína@x.example", 0, datetime.now(UTC), False)
-    letter = await Letters(bench.log, bench.app.state.keys, URL).compose(row)
+    letter = await Letters(bench.pool, bench.log, bench.app.state.keys, URL).compose(row)
     assert letter is not None
     fake = FakeServer()
     async with smtp_server(fake) as port:
@@ -399,3 +399,30 @@ def test_it_goes_to_one_place_or_to_none(tmp_path: Path) -> None:
     assert isinstance(transport(Settings(mail_folder=tmp_path)), Folder)
     with pytest.raises(ValueError, match="exclude"):
         transport(Settings.model_validate({"mail_folder": tmp_path, "smtp_url": "smtp://127.0.0.1:1"}))
+
+
+async def reset_for(bench: Bench, email: str) -> list[str]:
+    """The resets that are mailed to an address on request."""
+    kept = Kept()
+    answer = await bench.when("", "POST", "/password/mail", {"email": email})
+    assert (answer.status_code, answer.content) == (202, b"null")
+    await mailed(bench, kept)
+    return [token_in(message) for message in kept.to(email) if "new password" in message["Subject"]]
+
+
+async def test_a_reset_is_mailed_to_a_proven_address_and_works_once(bench: Bench) -> None:
+    _, session = await bench.join("mina")
+    kept = Kept()
+    await mailed(bench, kept)
+    assert await reset_for(bench, "mina@x.example") == [], "nobody has proven it"
+    token = token_in(kept.to("mina@x.example")[0])
+    await bench.when(session, "POST", "/me/address/verification", {"token": token})
+    (reset,) = await reset_for(bench, "mina@x.example")
+    body = {"reset": reset, "new": "quartz lamp river onion"}
+    assert (await bench.when("", "POST", "/password", body)).status_code == 204
+    assert (await bench.when("", "POST", "/password", body)).json()["rule"] == "reset-not-valid"
+
+
+async def test_a_reset_for_an_unknown_address_is_answered_alike_and_mailed_to_nobody(bench: Bench) -> None:
+    assert await reset_for(bench, "nobody@x.example") == []
+    assert await rows(bench) == []

@@ -12,8 +12,10 @@ from services.identity.domain import account, invitation
 from services.identity.domain.account import ACCOUNT, address_digest
 from services.identity.domain.invitation import INVITATION, OPERATOR
 from services.identity.mail.outbox import Row
+from services.identity.signin import credentials
 from services.identity.signin.keys import Keys
 from shared.eventlog.write.log import Log
+from shared.runtime.database import Pool
 
 _TEMPLATES: Final = {file.stem: file.read_text() for file in (Path(__file__).parent / "templates").glob("*.txt")}
 
@@ -29,8 +31,8 @@ class Letter(NamedTuple):
 class Letters:
     """The composer of identity's mails."""
 
-    def __init__(self, event_log: Log, keys: Keys, public_url: str) -> None:
-        self._log, self._keys, self._url = event_log, keys, public_url.rstrip("/")
+    def __init__(self, db: Pool, event_log: Log, keys: Keys, public_url: str) -> None:
+        self._db, self._log, self._keys, self._url = db, event_log, keys, public_url.rstrip("/")
 
     async def compose(self, row: Row) -> Letter | None:
         """Return the mail of this row, or None if its account or invitation has changed since."""
@@ -41,6 +43,8 @@ class Letters:
                 return await self._invite(row)
             case "prove-address":
                 return self._prove(row)
+            case "reset-password":
+                return await self._reset(row)
 
     async def _verify(self, row: Row) -> Letter | None:
         state = await self._log.state(ACCOUNT, row.about)
@@ -78,7 +82,20 @@ class Letters:
         if row.address is None:
             return None
         token = self._keys.address_proof(row.digest, f"{row.event_id}:{row.tries}")
-        return self._letter(row.kind, row.address, {"link": self._link("join", token)})
+        return self._letter(row.kind, row.address, {"link": self._link("sign-up", token)})
+
+    async def _reset(self, row: Row) -> Letter | None:
+        state = await self._log.state(ACCOUNT, row.about)
+        if (
+            not isinstance(state, account.OpenedAccount)
+            or not state.verified
+            or address_digest(state.profile.email) != row.digest
+        ):
+            return None
+        replaces = credentials.digest(await credentials.verifier_of(self._db, row.about))
+        token = self._keys.reset(row.about, replaces, f"{row.event_id}:{row.tries}")
+        fields = {"name": state.profile.name, "link": self._link("reset-password", token)}
+        return self._letter(row.kind, state.profile.email, fields)
 
     def _link(self, page: str, token: str) -> str:
         """Return a link with the token after `#`, which browsers don't send to servers."""

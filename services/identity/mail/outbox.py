@@ -14,7 +14,7 @@ from shared.sql import Queryable, statements
 
 SQL: Final = statements(__file__)
 
-Kind: TypeAlias = Literal["verify-address", "invitation", "prove-address"]
+Kind: TypeAlias = Literal["verify-address", "invitation", "prove-address", "reset-password"]
 ASKED_AT_MOST: Final = 1000
 """The maximum number of waiting mails of a kind that are accepted on request."""
 ASKED_AGAIN_S: Final = 300

@@ -14,6 +14,7 @@ from starlette.datastructures import State
 from services.identity.domain import rules
 from services.identity.domain.account import ACCOUNT, OpenedAccount, claim_of, publisher_of
 from services.identity.domain.sessions import SESSIONS, EndSession, EndSessions
+from services.identity.mail import outbox
 from services.identity.persons import holder_of
 from services.identity.signin import credentials
 from services.identity.signin import refresh as refreshing
@@ -313,6 +314,26 @@ async def change_password(
             remedy="Try again, or ask the operator for a reset.",
         )
     _log.info("password changed", account_id=actor.account_id)
+
+
+class AskForReset(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    email: Address
+
+
+@ROUTES.post("/password/mail", status_code=HTTPStatus.ACCEPTED, dependencies=[limited_by_source("reset")])
+async def mail_reset(form: AskForReset, request: Request, db: Database, log: CurrentLog) -> None:
+    """Mail a reset to an address that the person has proven, at most once in five minutes.
+
+    The response doesn't tell whether the address is known. An unproven address gets nothing: it may be another person's
+    than the account.
+    """
+    holder = await holder_of(log.store, form.email)
+    account_id = (holder or "").removeprefix("account-")
+    account = await log.state(ACCOUNT, account_id)
+    if isinstance(account, OpenedAccount) and account.verified:
+        await outbox.ask(db, "reset-password", account_id, form.email, request.app.state.parts.now())
 
 
 class ResetPassword(BaseModel):
